@@ -1,0 +1,206 @@
+//! Names: of a certificate, of a node, and DNS names in the form in which certificates hold them.
+
+use core::fmt;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// A DNS name as certificates hold it: lower case, A-labels (RFC 5891), no trailing dot, `*.` only as the whole first
+/// label (RFC 6125 section 6.4.3).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DnsName(String);
+
+impl DnsName {
+    /// # Errors
+    /// What is wrong with the text, with the text.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        let bad = |why| Err(BadName { text: text.chars().take(80).collect(), why });
+        let trimmed = text.strip_suffix('.').unwrap_or(text);
+        let (star, rest) = match trimmed.strip_prefix("*.") {
+            Some(rest) => ("*.", rest),
+            None => ("", trimmed),
+        };
+        let Ok(ascii) = idna::domain_to_ascii_strict(rest) else {
+            return bad("not a DNS name");
+        };
+        if ascii.parse::<core::net::IpAddr>().is_ok() {
+            return bad("an IP address, and certificates by DNS-01 hold DNS names only");
+        }
+        if !ascii.contains('.') {
+            return bad("needs at least two labels");
+        }
+        if star.len() + ascii.len() > 253 {
+            return bad("longer than 253 characters (RFC 1035 section 2.3.4)");
+        }
+        Ok(Self(format!("{star}{ascii}")))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
+    }
+
+    /// The name without `*.`: what an authorization is for, and where `_acme-challenge` hangs.
+    pub fn base(&self) -> &str {
+        self.0.strip_prefix("*.").unwrap_or(&self.0)
+    }
+
+    /// Whether a certificate that holds this name is good for `host` (RFC 6125 section 6.4.3).
+    pub fn covers(&self, host: &Self) -> bool {
+        if self == host {
+            return true;
+        }
+        self.is_wildcard() && host.0.split_once('.').is_some_and(|(_, parent)| parent == self.base())
+    }
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for DnsName {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<Self, BadName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<DnsName> for String {
+    fn from(name: DnsName) -> Self {
+        name.0
+    }
+}
+
+/// The exact set of names of a certificate: what the CA counts its limits by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NameSet(BTreeSet<DnsName>);
+
+impl NameSet {
+    pub fn iter(&self) -> impl Iterator<Item = &DnsName> {
+        self.0.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn covers(&self, host: &DnsName) -> bool {
+        self.0.iter().any(|name| name.covers(host))
+    }
+}
+
+impl FromIterator<DnsName> for NameSet {
+    fn from_iter<I: IntoIterator<Item = DnsName>>(names: I) -> Self {
+        Self(names.into_iter().collect())
+    }
+}
+
+impl fmt::Display for NameSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.iter().map(DnsName::as_str).collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
+/// The name of a certificate in the configuration; also a folder in the store and on the nodes, hence its alphabet:
+/// lower-case letters, digits, `.`, `_` and `-`, not first a `.` or `-`, at most 100.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CertName(String);
+
+impl CertName {
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        if text.is_empty() || text.len() > 100 || text.starts_with(['.', '-']) || !text.chars().all(allowed) {
+            return Err(BadName {
+                text: text.chars().take(80).collect(),
+                why: "a certificate's name has lower-case letters, digits, '.', '_' and '-' only, and starts with none of '.' and '-'",
+            });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CertName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for CertName {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<Self, BadName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<CertName> for String {
+    fn from(name: CertName) -> Self {
+        name.0
+    }
+}
+
+/// The name of a node: any words in any script, without control characters, at most 64 characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeName(String);
+
+impl NodeName {
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        let count = text.chars().count();
+        if count == 0 || count > 64 || text.chars().any(char::is_control) || text.trim() != text {
+            return Err(BadName {
+                text: text.chars().take(80).collect(),
+                why: "a node's name has 1 to 64 characters, no control characters and no space at its ends",
+            });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for NodeName {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<Self, BadName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<NodeName> for String {
+    fn from(name: NodeName) -> Self {
+        name.0
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?}: {why}")]
+pub struct BadName {
+    pub text: String,
+    pub why: &'static str,
+}

@@ -1,0 +1,220 @@
+//! Everything that a decision may depend on, as plain data: what the store holds, what each node serves, what the CA
+//! says about renewal, what was tried before, and what the operator asks for now. Serialisable, so that a decision can
+//! be kept as a test or shown to a person together with what led to it.
+
+use core::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName};
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Observed {
+    pub asked: Asked,
+    pub store: BTreeMap<CertName, Stored>,
+    pub served: Vec<Served>,
+    pub tried: Tried,
+    pub ledger: Vec<LedgerEntry>,
+}
+
+/// What the operator (or the timer) asks of this pass.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// Steps that failed at or after this instant are not tried again in this pass.
+    pub pass_started: Option<Timestamp>,
+    /// Empty: all.
+    pub certificates: BTreeSet<CertName>,
+    /// Empty: all.
+    pub nodes: BTreeSet<NodeName>,
+    /// `deploy` may not issue.
+    pub may_issue: bool,
+    /// Issue these although not due; each is struck once it was tried.
+    pub force: BTreeSet<CertName>,
+    /// A person said "deliver": a node's own back-off does not hold it up.
+    pub insist: bool,
+    /// Push this older or newer generation deliberately.
+    pub generation: Option<Generation>,
+}
+
+/// What the store holds of one certificate.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Stored {
+    pub current: Option<Kept>,
+    pub pending: Option<Intent>,
+    /// Fingerprints of what we issued earlier: a node that serves one of them is stale, not foreign.
+    pub former: BTreeSet<Fingerprint>,
+    /// The greatest generation number in the store.
+    pub greatest: u64,
+}
+
+/// A generation that passed our own checks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    pub generation: Generation,
+    pub leaf: Leaf,
+    pub meta: Meta,
+}
+
+/// `meta.json` of a generation: what the certificate itself does not say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    pub key_type: KeyType,
+    pub profile: Option<String>,
+    /// Host of the CA's directory, as in `accounts/<ca-host>`.
+    pub ca: String,
+    pub issued_at: Timestamp,
+}
+
+/// What we set out to order, on disk before the CA hears of it. Its key lies beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub names: NameSet,
+    pub key_type: KeyType,
+    pub profile: Option<String>,
+    pub ca: String,
+    /// ARI identifier of the certificate that this one replaces.
+    pub replaces: Option<String>,
+    pub begun_at: Timestamp,
+    /// Once the CA has told it. A later run resumes this order and makes no other.
+    pub order_url: Option<String>,
+}
+
+/// One handshake with one address of a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Served {
+    pub node: NodeName,
+    pub certificate: CertName,
+    pub address: Option<SocketAddr>,
+    pub sni: DnsName,
+    pub seen: Seen,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// A handshake was completed with this leaf; `distrust` says why a client would refuse its chain.
+    Leaf {
+        leaf: Box<Leaf>,
+        distrust: Option<String>,
+    },
+    Silence(Silence),
+}
+
+/// Why there was no certificate to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Silence {
+    #[error("the address could not be resolved: {0}")]
+    Unresolved(String),
+    #[error("connection refused")]
+    Refused,
+    #[error("no answer")]
+    TimedOut,
+    #[error("network error: {0}")]
+    Network(String),
+    /// TCP answers, TLS does not.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+}
+
+impl Silence {
+    /// TCP was accepted, so somebody is there to be hurt or spared.
+    pub fn somebody_there(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}
+
+/// What was tried before, kept across runs in `state.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tried {
+    /// Drawn once for this installation: it spreads renewal instants within ARI windows.
+    pub seed: u64,
+    #[serde(default)]
+    pub issuance: BTreeMap<CertName, Attempts>,
+    #[serde(default)]
+    pub ari: BTreeMap<CertName, Ari>,
+    #[serde(default)]
+    pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
+}
+
+/// Failures in a row of issuing one certificate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attempts {
+    pub failures: u32,
+    pub last: Timestamp,
+    /// What a CA's Retry-After said, clamped.
+    pub not_before: Option<Timestamp>,
+    pub failure: Failure,
+}
+
+/// Failures in a row of delivering one generation to one node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeliveryAttempts {
+    pub generation: Generation,
+    pub failures: u32,
+    pub last: Timestamp,
+    /// The node went back to what it had: it did not merely fail to answer.
+    pub rolled_back: bool,
+    /// It failed in one dialogue with other certificates: next time it travels alone.
+    pub together: bool,
+    pub failure: Failure,
+}
+
+/// RFC 9773: what the CA suggests for one certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ari {
+    pub fingerprint: Fingerprint,
+    pub start: Timestamp,
+    pub end: Timestamp,
+    pub explanation: Option<String>,
+    pub asked_at: Timestamp,
+    /// Not to be asked again before.
+    pub ask_again: Timestamp,
+}
+
+/// One line of the ledger: what counts against a CA's limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    pub at: Timestamp,
+    pub ca: String,
+    pub names: NameSet,
+    pub event: LedgerEvent,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerEvent {
+    /// Noted before the finalize is sent. `exempt`: ordered with `replaces` inside its ARI window.
+    Finalize { exempt: bool },
+    /// An authorization became invalid.
+    AuthorizationFailed { name: DnsName },
+    /// The CA said 429: none before `until`.
+    Limited { until: Timestamp },
+}
+
+/// What failed, in the words that every renderer uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable and greppable: `ssh-host-key`, `acme-rate-limited`.
+    pub code: String,
+    /// The node, name, file or URL.
+    pub object: String,
+    pub what: String,
+    /// What to do next.
+    pub next: String,
+    pub advice: Advice,
+}
+
+/// An effect's own judgement of its error, for the planner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    /// Try again, and not before so many seconds when the other side said so.
+    Retry { after_seconds: Option<u64> },
+    /// Nothing changes until a person acts.
+    Person,
+    /// We did what must not happen.
+    Bug,
+}

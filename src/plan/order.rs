@@ -1,0 +1,1 @@
+//! The order, a machine: retry without `replaces`, poll, resume, give up.
