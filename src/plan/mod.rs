@@ -1,6 +1,84 @@
-//! Every decision, pure: what to do, why, and why not. A [`Plan`] has steps *and waits*, each with a typed reason.
+//! Every decision, pure: what to do, why, and why not.
 //!
-//! What must be decided while something runs is decided by two machines: [`rollout`] and [`order`].
+//! A [`Plan`] has steps *and waits*, each with a typed reason that carries its data, and the instant at which to look
+//! again. What must be decided while something runs is decided by two machines, [`rollout`] and [`order`].
 
+pub mod backoff;
+pub mod delivery;
+pub mod ledger;
 pub mod order;
+pub mod renewal;
 pub mod rollout;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cert::{CertName, NodeName};
+use crate::config::{Certificate, Config};
+use crate::observed::{Observed, Stored};
+
+pub use delivery::{Before, Deliver, DeliveryReason, DeliveryWait, NodeTask};
+pub use renewal::{Basis, Issue, RenewalReason, RenewalWait};
+
+/// What to do now, what to wait for, and when to look again.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub waits: Vec<Wait>,
+    /// The earliest instant at which one of the waits ends.
+    pub next: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    Issue(Issue),
+    Deliver(Deliver),
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "wait", rename_all = "snake_case")]
+pub enum Wait {
+    Renewal { certificate: CertName, reason: RenewalWait },
+    Delivery { certificate: CertName, node: NodeName, reason: DeliveryWait },
+}
+
+/// The whole decision. Deterministic: the same arguments give the same plan.
+pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
+    let mut plan = Plan::default();
+    let none = Stored::default();
+    let mut deliverable = Vec::new();
+    for certificate in asked(config, observed) {
+        let stored = observed.store.get(&certificate.name).unwrap_or(&none);
+        match renewal::decide(config, certificate, stored, observed, now) {
+            // What is about to be replaced is not delivered first: the next round delivers what was issued, or, when
+            // issuing failed, what is stored.
+            Ok(issue) => plan.steps.push(Step::Issue(issue)),
+            Err(reason) => {
+                plan.waits.push(Wait::Renewal { certificate: certificate.name.clone(), reason });
+                deliverable.push((certificate, stored));
+            }
+        }
+    }
+    let (rollouts, waits) = delivery::decide(config, &deliverable, observed, now);
+    plan.steps.extend(rollouts.into_iter().map(Step::Deliver));
+    plan.waits.extend(waits);
+    plan.next = plan.waits.iter().filter_map(|wait| wait.until()).min();
+    plan
+}
+
+/// The certificates that this pass is about, in the configuration's order.
+fn asked<'a>(config: &'a Config, observed: &'a Observed) -> impl Iterator<Item = &'a Certificate> {
+    let names = &observed.asked.certificates;
+    config.certificates.iter().filter(move |certificate| names.is_empty() || names.contains(&certificate.name))
+}
+
+impl Wait {
+    /// When it ends by itself. `None`: it does not.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Renewal { reason, .. } => reason.until(),
+            Self::Delivery { reason, .. } => reason.until(),
+        }
+    }
+}

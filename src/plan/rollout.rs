@@ -1,72 +1,347 @@
 //! The rollout, a machine: prepare everywhere, commit one, verify, open the gate.
+//!
+//! The promise: *nothing but the canary changes before the canary is verified.* There is no barrier: all nodes prepare
+//! at once, and each commits as soon as it is prepared and the gate is open.
 
-use std::collections::BTreeMap;
+mod dialogue;
+#[cfg(test)]
+mod tests;
+
+pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cert::{CertName, Generation};
+use crate::cert::NodeName;
+use crate::observed::{Failure, Silence};
 
-/// A node's answer to "prepare": everything is staged, nothing is changed.
+use super::{Before, Deliver};
+
+/// More rollbacks than this part of the nodes (and more than one) whose cause is our certificate close the gate again.
+const STOP_AT_ONE_IN: usize = 10;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Event {
+    /// A session was opened; until then the node waits for its turn.
+    Started(NodeName),
+    Prepared(NodeName, Prepared),
+    /// Before the commit: nothing was changed there.
+    Failed(NodeName, Failure),
+    Committed(NodeName, Committed),
+    /// The connection ended after the commit was sent: the state is unknown.
+    Lost(NodeName, Failure),
+    Verified(NodeName, Verdict),
+    /// The answer to a rollback after the handshake, and whether TLS answers since.
+    Restored(NodeName, Restored),
+    /// The process is asked to end.
+    Stop,
+}
+
+/// What fresh handshakes said after the reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Verdict {
+    Expected,
+    /// Another certificate is still served.
+    Other {
+        what: String,
+    },
+    Silent(Silence),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// The node went back; `Err`: why not.
+    pub went_back: Result<(), Failure>,
+    pub serves: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Action {
+    Commit(NodeName),
+    Abort(NodeName),
+    Verify(NodeName),
+    Done(NodeName),
+    Rollback(NodeName),
+}
+
+/// How it ended for a node. Only `Served` is success (I3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prepared {
-    /// What the configuration test said of what is there now.
-    pub test: ConfigTest,
-    /// Per certificate.
-    pub bases: BTreeMap<CertName, Base>,
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Served,
+    /// Nothing was changed.
+    Failed {
+        failure: Failure,
+    },
+    /// The connection was lost after the commit: read again in the next pass.
+    Unknown {
+        failure: Failure,
+    },
+    /// The node itself went back: the test or the reload refuses our certificate and accepts the former one.
+    RolledBack {
+        output: String,
+    },
+    /// The test fails with and without our change.
+    BrokenBefore {
+        output: String,
+    },
+    /// The server does not run: files are in place.
+    Placed {
+        output: String,
+    },
+    /// Switched and kept, although no handshake proves it.
+    Unverified {
+        why: String,
+    },
+    /// The handshake showed something else, and the node went back.
+    Undone {
+        why: String,
+        went_back: Result<(), Failure>,
+        serves: bool,
+    },
+    /// Prepared and not changed.
+    Aborted {
+        why: Abort,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ConfigTest {
-    Ok,
-    /// The command's own words, capped and escaped.
-    Failed(String),
+pub enum Abort {
+    /// A node refused our certificate, so no other gets it.
+    OursAt(NodeName),
+    Interrupted,
 }
 
-/// What was found at a certificate's two paths.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Base {
-    /// Digests of content are those of the bundle: there is nothing to switch.
-    Unchanged,
-    /// Ours, another generation.
-    Managed(Generation),
-    /// Plain files of somebody else's making: first contact.
-    Found,
-    /// No files.
-    Nothing,
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Queued,
+    Preparing,
+    Ready { test_ok: bool },
+    Committing,
+    Verifying,
+    RollingBack { why: String, ours: bool },
+    Ended(Outcome),
 }
 
-/// A node's answer to "commit".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Committed {
-    /// Switched, tested, reloaded.
-    Committed,
-    /// The test or the reload failed after the switch and passes after going back: it is our certificate.
-    RolledBack { output: String },
-    /// The test fails with and without our change: the configuration was broken before us. What was there is restored
-    /// (on first contact with nothing there, ours stays).
-    BrokenBefore { output: String },
-    /// The server does not run: files are in place, nothing was started.
-    Placed { output: String },
+#[derive(Clone, Debug)]
+struct Node {
+    name: NodeName,
+    before: Before,
+    phase: Phase,
 }
 
-/// Why a node will not take the bundle. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// I9: the node holds a newer generation of which we may know nothing.
-    #[error("{certificate}: the node holds a newer generation, number {number}")]
-    Newer { certificate: CertName, number: u64 },
-    /// Between prepare and commit somebody else changed what is there.
-    #[error("{certificate}: somebody changed the files while the change was prepared")]
-    Changed { certificate: CertName },
-    /// Room, modes, owner, a folder where a file should be, a foreign link, another writer.
-    #[error("{path}: {why}")]
-    Path { path: String, why: String },
-    #[error("another delivery holds the node's lock")]
-    Locked,
-    #[error("{why}")]
-    Unfit { why: String },
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Gate {
+    /// Closed until the canary is verified; `None`: no canary is chosen yet.
+    Closed {
+        canary: Option<NodeName>,
+    },
+    Open,
+    Shut(Abort),
+}
+
+#[derive(Clone, Debug)]
+pub struct Rollout {
+    nodes: Vec<Node>,
+    wanted_canary: Option<NodeName>,
+    gate: Gate,
+    /// Rollbacks whose cause is our certificate.
+    ours: usize,
+}
+
+impl Rollout {
+    pub fn new(deliver: &Deliver) -> Self {
+        let node = |task: &super::NodeTask| Node { name: task.node.clone(), before: task.before, phase: Phase::Queued };
+        Self {
+            nodes: deliver.nodes.iter().map(node).collect(),
+            wanted_canary: deliver.canary.clone(),
+            gate: Gate::Closed { canary: None },
+            ours: 0,
+        }
+    }
+
+    /// How each node ended; those that have not are left out.
+    pub fn outcomes(&self) -> impl Iterator<Item = (&NodeName, &Outcome)> {
+        self.nodes.iter().filter_map(|node| match &node.phase {
+            Phase::Ended(outcome) => Some((&node.name, outcome)),
+            _ => None,
+        })
+    }
+
+    pub fn on(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Stop => self.shut(Abort::Interrupted, &mut actions),
+            Event::Started(node) => self.set(&node, Phase::Preparing),
+            Event::Prepared(node, prepared) => {
+                self.set(&node, Phase::Ready { test_ok: prepared.test == ConfigTest::Ok });
+            }
+            Event::Failed(node, failure) => self.end(&node, Outcome::Failed { failure }),
+            Event::Lost(node, failure) => self.end(&node, Outcome::Unknown { failure }),
+            Event::Committed(node, committed) => self.committed(node, committed, &mut actions),
+            Event::Verified(node, verdict) => self.verified(node, verdict, &mut actions),
+            Event::Restored(node, restored) => self.restored(&node, restored, &mut actions),
+        }
+        self.advance(&mut actions);
+        actions
+    }
+
+    fn committed(&mut self, node: NodeName, committed: Committed, actions: &mut Vec<Action>) {
+        match committed {
+            Committed::Committed => {
+                self.set(&node, Phase::Verifying);
+                actions.push(Action::Verify(node));
+            }
+            Committed::RolledBack { output } => {
+                actions.push(Action::Done(node.clone()));
+                self.end(&node, Outcome::RolledBack { output });
+                self.count_ours(&node, actions);
+            }
+            Committed::BrokenBefore { output } => {
+                actions.push(Action::Done(node.clone()));
+                self.end(&node, Outcome::BrokenBefore { output });
+            }
+            Committed::Placed { output } => {
+                actions.push(Action::Done(node.clone()));
+                self.end(&node, Outcome::Placed { output });
+            }
+        }
+    }
+
+    fn verified(&mut self, node: NodeName, verdict: Verdict, actions: &mut Vec<Action>) {
+        let before = self.before(&node);
+        // Going back helps only to something that clients accept.
+        let worth_it = before == Before::Valid;
+        let (why, ours) = match verdict {
+            Verdict::Expected => {
+                if self.is_canary(&node) {
+                    self.gate = Gate::Open;
+                }
+                actions.push(Action::Done(node.clone()));
+                return self.end(&node, Outcome::Served);
+            }
+            // The node does not read these paths, or its reload does nothing: its own trouble, not our certificate's.
+            Verdict::Other { what } if worth_it => (what, false),
+            // TLS answered before and does not now, although the test passed: our certificate.
+            Verdict::Silent(silence) if worth_it && gone(&silence) => (silence.to_string(), true),
+            Verdict::Other { what } => {
+                actions.push(Action::Done(node.clone()));
+                return self.end(&node, Outcome::Unverified { why: what });
+            }
+            Verdict::Silent(silence) => {
+                actions.push(Action::Done(node.clone()));
+                return self.end(&node, Outcome::Unverified { why: silence.to_string() });
+            }
+        };
+        self.set(&node, Phase::RollingBack { why, ours });
+        actions.push(Action::Rollback(node));
+    }
+
+    fn restored(&mut self, node: &NodeName, restored: Restored, actions: &mut Vec<Action>) {
+        let Some(Phase::RollingBack { why, ours }) = self.phase(node).cloned() else { return };
+        let Restored { went_back, serves } = restored;
+        self.end(node, Outcome::Undone { why, went_back, serves });
+        if ours {
+            self.count_ours(node, actions);
+        }
+    }
+
+    /// A canary that refuses our certificate ends the rollout; after it, more than one in ten do.
+    fn count_ours(&mut self, node: &NodeName, actions: &mut Vec<Action>) {
+        self.ours += 1;
+        let limit = (self.nodes.len() / STOP_AT_ONE_IN).max(1);
+        if self.is_canary(node) || self.ours > limit {
+            self.shut(Abort::OursAt(node.clone()), actions);
+        }
+    }
+
+    fn shut(&mut self, why: Abort, actions: &mut Vec<Action>) {
+        self.gate = Gate::Shut(why.clone());
+        for node in &mut self.nodes {
+            if matches!(node.phase, Phase::Queued | Phase::Preparing | Phase::Ready { .. }) {
+                node.phase = Phase::Ended(Outcome::Aborted { why: why.clone() });
+                actions.push(Action::Abort(node.name.clone()));
+            }
+        }
+    }
+
+    /// Commits whatever may be committed now, and chooses a canary when there is none.
+    fn advance(&mut self, actions: &mut Vec<Action>) {
+        match &self.gate {
+            Gate::Shut(_) => {}
+            Gate::Open => {
+                for node in self.nodes.iter_mut().filter(|node| matches!(node.phase, Phase::Ready { .. })) {
+                    node.phase = Phase::Committing;
+                    actions.push(Action::Commit(node.name.clone()));
+                }
+            }
+            Gate::Closed { canary } => {
+                let busy = canary.as_ref().and_then(|canary| self.phase(canary));
+                if busy.is_some_and(|phase| !matches!(phase, Phase::Ended(_))) {
+                    return;
+                }
+                let Some(canary) = self.choose() else { return };
+                self.set(&canary, Phase::Committing);
+                self.gate = Gate::Closed { canary: Some(canary.clone()) };
+                actions.push(Action::Commit(canary));
+            }
+        }
+    }
+
+    /// The operator's canary when it is fit; else the first that is prepared, passes its test and serves a valid
+    /// certificate. When nobody is fit and everybody has answered (a fleet's first install): the least unfit.
+    fn choose(&self) -> Option<NodeName> {
+        let pending = |phase: &Phase| matches!(phase, Phase::Queued | Phase::Preparing);
+        if let Some(wanted) = &self.wanted_canary {
+            match self.phase(wanted) {
+                Some(Phase::Ready { test_ok: true }) => return Some(wanted.clone()),
+                Some(phase) if pending(phase) => return None,
+                _ => {}
+            }
+        }
+        let fit = |node: &&Node| node.phase == Phase::Ready { test_ok: true } && node.before == Before::Valid;
+        if let Some(node) = self.nodes.iter().find(fit) {
+            return Some(node.name.clone());
+        }
+        if self.nodes.iter().any(|node| node.phase == Phase::Preparing) {
+            return None;
+        }
+        let rank = |node: &Node| match node.phase {
+            Phase::Ready { test_ok } => Some((test_ok, node.before)),
+            _ => None,
+        };
+        // `max_by_key` gives the last of equals; the first is the configuration's order.
+        let best = self.nodes.iter().rev().filter_map(|node| Some((rank(node)?, node))).max_by_key(|(rank, _)| *rank);
+        best.map(|(_, node)| node.name.clone())
+    }
+
+    fn is_canary(&self, node: &NodeName) -> bool {
+        matches!(&self.gate, Gate::Closed { canary: Some(canary) } if canary == node)
+    }
+
+    fn before(&self, name: &NodeName) -> Before {
+        self.nodes.iter().find(|node| &node.name == name).map_or(Before::Nothing, |node| node.before)
+    }
+
+    fn phase(&self, name: &NodeName) -> Option<&Phase> {
+        self.nodes.iter().find(|node| &node.name == name).map(|node| &node.phase)
+    }
+
+    /// What has ended stays ended: an answer that crosses an abort changes nothing.
+    fn set(&mut self, name: &NodeName, phase: Phase) {
+        if let Some(node) = self.nodes.iter_mut().find(|node| &node.name == name)
+            && !matches!(node.phase, Phase::Ended(_))
+        {
+            node.phase = phase;
+        }
+    }
+
+    fn end(&mut self, name: &NodeName, outcome: Outcome) {
+        self.set(name, Phase::Ended(outcome));
+    }
+}
+
+/// The port is closed, or TLS fails on it: the server is there and does not serve. A timeout says nothing about it.
+fn gone(silence: &Silence) -> bool {
+    matches!(silence, Silence::Refused | Silence::Tls(_))
 }

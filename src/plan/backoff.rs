@@ -1,0 +1,35 @@
+//! How long to wait after failures. Two ladders: one for the CA, one for each node.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::observed::{Attempts, DeliveryAttempts};
+
+/// Minutes after the first, second, third and every further failure to issue. Let's Encrypt's advice: "1st retry after
+/// 1 minute, 2nd after 10 minutes, 3rd after 100 minutes, 4th and subsequent retries after 1 day".
+const ISSUANCE_MINUTES: [i64; 4] = [1, 10, 100, 24 * 60];
+
+/// Minutes after a node went back to what it had: its cause is seldom gone at once, and each try reloads a live server.
+const ROLLED_BACK_MINUTES: [i64; 3] = [10, 60, 6 * 60];
+
+/// When issuing may be tried again: by our own ladder, or when the CA said so if that is later.
+pub fn issuance(attempts: &Attempts) -> Timestamp {
+    let own = after(attempts.last, step(&ISSUANCE_MINUTES, attempts.failures));
+    attempts.not_before.map_or(own, |not_before| own.max(not_before))
+}
+
+/// When a node may be tried again with the same generation. A node that merely failed to answer is tried in every pass.
+pub fn delivery(attempts: &DeliveryAttempts) -> Timestamp {
+    if !attempts.rolled_back {
+        return attempts.last;
+    }
+    after(attempts.last, step(&ROLLED_BACK_MINUTES, attempts.failures))
+}
+
+fn step(ladder: &[i64], failures: u32) -> i64 {
+    let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX).min(ladder.len() - 1);
+    ladder[index]
+}
+
+fn after(instant: Timestamp, minutes: i64) -> Timestamp {
+    instant.saturating_add(SignedDuration::from_mins(minutes)).unwrap_or(Timestamp::MAX)
+}

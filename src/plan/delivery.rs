@@ -1,0 +1,227 @@
+//! Which node lacks the certificate that is meant for it? Follows from what is observed, never from what was issued.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cert::{CertName, Fingerprint, Generation, NodeName};
+use crate::config::{Certificate, Config};
+use crate::observed::{DeliveryAttempts, Failure, Observed, Seen, Served, Silence, Stored};
+
+use super::{Wait, backoff};
+
+/// One rollout: certificates that share a set of nodes, to those of the nodes that lack one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Deliver {
+    pub certificates: BTreeMap<CertName, Generation>,
+    pub nodes: Vec<NodeTask>,
+    /// The operator's choice; else the first fit node.
+    pub canary: Option<NodeName>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeTask {
+    pub node: NodeName,
+    /// What travels to it, and why.
+    pub certificates: BTreeMap<CertName, DeliveryReason>,
+    pub before: Before,
+}
+
+/// What the node served before this change: whether it may be a canary, and whether going back can help anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Before {
+    /// No TLS.
+    Nothing,
+    /// TLS with a certificate that is expired, not yet valid or for another name.
+    Broken,
+    /// A certificate of the right name within its dates.
+    Valid,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum DeliveryReason {
+    /// Another certificate than the stored one is served.
+    Serves {
+        fingerprint: Fingerprint,
+        not_after: Timestamp,
+        ours: bool,
+    },
+    /// The right leaf with a chain that clients refuse.
+    Distrusted {
+        why: String,
+    },
+    Silent {
+        silence: Silence,
+    },
+    /// A person named the generation.
+    Asked,
+}
+
+/// Why a node gets nothing now.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum DeliveryWait {
+    /// It serves what is meant for it.
+    InSync {
+        fingerprint: Fingerprint,
+    },
+    Paused {
+        until: Timestamp,
+    },
+    BackOff {
+        until: Timestamp,
+        failures: u32,
+        failure: Failure,
+    },
+    /// It failed in this very pass.
+    TriedNow {
+        failure: Failure,
+    },
+    /// There is nothing to deliver yet.
+    NothingStored,
+}
+
+impl DeliveryWait {
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Paused { until } | Self::BackOff { until, .. } => Some(*until),
+            Self::InSync { .. } | Self::TriedNow { .. } | Self::NothingStored => None,
+        }
+    }
+}
+
+pub(super) fn decide(
+    config: &Config,
+    deliverable: &[(&Certificate, &Stored)],
+    observed: &Observed,
+    now: Timestamp,
+) -> (Vec<Deliver>, Vec<Wait>) {
+    let mut rollouts: Vec<(Vec<NodeName>, bool, Deliver)> = Vec::new();
+    let mut waits = Vec::new();
+    for (certificate, stored) in deliverable {
+        let name = &certificate.name;
+        let generation = target(observed, stored);
+        let alone = generation.as_ref().is_some_and(|generation| must_travel_alone(observed, name, generation));
+        for node in asked(certificate, observed) {
+            let reason = match need(config, certificate, stored, node, observed, now) {
+                Ok(reason) => reason,
+                Err(reason) => {
+                    waits.push(Wait::Delivery { certificate: name.clone(), node: node.clone(), reason });
+                    continue;
+                }
+            };
+            let Some(generation) = &generation else { continue };
+            let group = rollouts.iter().position(|(nodes, single, rollout)| {
+                rollout.certificates.contains_key(name) || (!alone && !single && nodes == &certificate.nodes)
+            });
+            let group = group.unwrap_or_else(|| {
+                let canary = certificate.canary.clone();
+                let deliver = Deliver { certificates: BTreeMap::new(), nodes: Vec::new(), canary };
+                rollouts.push((certificate.nodes.clone(), alone, deliver));
+                rollouts.len() - 1
+            });
+            let deliver = &mut rollouts[group].2;
+            deliver.certificates.insert(name.clone(), generation.clone());
+            let before = before(certificate, node, observed, now);
+            match deliver.nodes.iter_mut().find(|task| &task.node == node) {
+                Some(task) => {
+                    task.certificates.insert(name.clone(), reason);
+                    task.before = task.before.min(before);
+                }
+                None => deliver.nodes.push(NodeTask {
+                    node: node.clone(),
+                    certificates: BTreeMap::from([(name.clone(), reason)]),
+                    before,
+                }),
+            }
+        }
+    }
+    (rollouts.into_iter().map(|(_, _, deliver)| deliver).collect(), waits)
+}
+
+fn target(observed: &Observed, stored: &Stored) -> Option<Generation> {
+    observed.asked.generation.clone().or_else(|| stored.current.as_ref().map(|kept| kept.generation.clone()))
+}
+
+fn asked<'a>(certificate: &'a Certificate, observed: &'a Observed) -> impl Iterator<Item = &'a NodeName> {
+    let nodes = &observed.asked.nodes;
+    certificate.nodes.iter().filter(move |node| nodes.is_empty() || nodes.contains(*node))
+}
+
+fn need(
+    config: &Config,
+    certificate: &Certificate,
+    stored: &Stored,
+    node: &NodeName,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<DeliveryReason, DeliveryWait> {
+    if let Some(until) = config.node(node).and_then(|node| node.paused_until).filter(|until| *until > now) {
+        return Err(DeliveryWait::Paused { until });
+    }
+    let Some(kept) = &stored.current else {
+        return Err(DeliveryWait::NothingStored);
+    };
+    let attempts = observed.tried.delivery.get(node).and_then(|by_name| by_name.get(&certificate.name));
+    let target = observed.asked.generation.as_ref().unwrap_or(&kept.generation);
+    let attempts = attempts.filter(|attempts| &attempts.generation == target);
+    let reason = if target == &kept.generation {
+        lacks(&certificate.name, stored, node, observed)
+            .ok_or(DeliveryWait::InSync { fingerprint: kept.leaf.fingerprint })?
+    } else {
+        DeliveryReason::Asked
+    };
+    held_up(attempts, observed, now).map_or(Ok(reason), Err)
+}
+
+/// How what a node serves differs from what is stored; of several handshakes the first that differs.
+fn lacks(certificate: &CertName, stored: &Stored, node: &NodeName, observed: &Observed) -> Option<DeliveryReason> {
+    let kept = stored.current.as_ref()?;
+    of(observed, node, certificate).find_map(|served| match &served.seen {
+        Seen::Silence(silence) => Some(DeliveryReason::Silent { silence: silence.clone() }),
+        Seen::Leaf { leaf, .. } if leaf.fingerprint != kept.leaf.fingerprint => Some(DeliveryReason::Serves {
+            fingerprint: leaf.fingerprint,
+            not_after: leaf.not_after,
+            ours: stored.former.contains(&leaf.fingerprint),
+        }),
+        Seen::Leaf { distrust, .. } => distrust.clone().map(|why| DeliveryReason::Distrusted { why }),
+    })
+}
+
+fn held_up(attempts: Option<&DeliveryAttempts>, observed: &Observed, now: Timestamp) -> Option<DeliveryWait> {
+    let attempts = attempts?;
+    let failure = attempts.failure.clone();
+    if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {
+        return Some(DeliveryWait::TriedNow { failure });
+    }
+    let until = backoff::delivery(attempts);
+    (until > now && !observed.asked.insist).then_some(DeliveryWait::BackOff {
+        until,
+        failures: attempts.failures,
+        failure,
+    })
+}
+
+/// The worst of what was seen at the node's addresses.
+fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: Timestamp) -> Before {
+    let seen = of(observed, node, &certificate.name).map(|served| match &served.seen {
+        Seen::Silence(_) => Before::Nothing,
+        Seen::Leaf { leaf, .. } => {
+            let fit = leaf.not_before <= now && now < leaf.not_after && leaf.names.covers(&served.sni);
+            if fit { Before::Valid } else { Before::Broken }
+        }
+    });
+    seen.min().unwrap_or(Before::Nothing)
+}
+
+fn of<'a>(observed: &'a Observed, node: &'a NodeName, name: &'a CertName) -> impl Iterator<Item = &'a Served> {
+    observed.served.iter().filter(move |served| &served.node == node && &served.certificate == name)
+}
+
+fn must_travel_alone(observed: &Observed, name: &CertName, generation: &Generation) -> bool {
+    let of_name = observed.tried.delivery.values().filter_map(|by_name| by_name.get(name));
+    of_name.into_iter().any(|attempts| attempts.together && &attempts.generation == generation)
+}

@@ -1,0 +1,160 @@
+//! The CA's limits at arm's length, from a durable record of our own. A lower bound: others may issue for the same
+//! names, and then the CA's 429 wins and is recorded here too.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::cert::NameSet;
+use crate::observed::{LedgerEntry, LedgerEvent};
+
+/// Certificates per exact name set and week in ordinary use: two fewer than the CA allows, kept for an emergency.
+pub const ORDINARY_PER_WEEK: usize = 3;
+/// Let's Encrypt: "Up to 5 certificates can be issued per exact same set of identifiers every 7 days".
+pub const EMERGENCY_PER_WEEK: usize = 5;
+/// One fewer than Let's Encrypt's 5 failed authorizations per identifier, account and hour.
+pub const FAILED_AUTHORIZATIONS_PER_HOUR: usize = 4;
+
+const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// Why no certificate may be ordered now, and when one may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "limit", rename_all = "snake_case")]
+pub enum Full {
+    /// So many certificates were finalized within seven days.
+    Certificates { used: usize, room: usize, until: Timestamp },
+    /// So many authorizations of one name failed within an hour.
+    Authorizations { name: String, failed: usize, until: Timestamp },
+    /// The CA itself said 429.
+    ByTheCa { until: Timestamp },
+}
+
+impl Full {
+    pub fn until(&self) -> Timestamp {
+        match self {
+            Self::Certificates { until, .. } | Self::Authorizations { until, .. } | Self::ByTheCa { until } => *until,
+        }
+    }
+}
+
+/// What is asked of the ledger.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub ca: &'a str,
+    pub names: &'a NameSet,
+    /// The reserve may be used.
+    pub emergency: bool,
+    /// Ordered with `replaces` inside its ARI window: exempt from the CA's limits, and so from ours.
+    pub exempt: bool,
+}
+
+/// # Errors
+/// The limit that stands in the way; of several, the one that lasts longest.
+pub fn room(ledger: &[LedgerEntry], question: Question<'_>, now: Timestamp) -> Result<(), Full> {
+    let ours = || ledger.iter().filter(|entry| entry.ca == question.ca);
+    let limited = ours().filter(|entry| &entry.names == question.names).filter_map(|entry| match entry.event {
+        LedgerEvent::Limited { until } if until > now => Some(Full::ByTheCa { until }),
+        _ => None,
+    });
+    let failed = question.names.iter().filter_map(|name| {
+        let at =
+            ours().filter(|entry| matches!(&entry.event, LedgerEvent::AuthorizationFailed { name: n } if n == name));
+        let (failed, until) = full_until(at.map(|entry| entry.at), HOUR, FAILED_AUTHORIZATIONS_PER_HOUR, now)?;
+        Some(Full::Authorizations { name: name.to_string(), failed, until })
+    });
+    let certificates = (!question.exempt).then(|| {
+        let room = if question.emergency { EMERGENCY_PER_WEEK } else { ORDINARY_PER_WEEK };
+        let at = ours().filter(|entry| {
+            &entry.names == question.names && matches!(entry.event, LedgerEvent::Finalize { exempt: false })
+        });
+        let (used, until) = full_until(at.map(|entry| entry.at), WEEK, room, now)?;
+        Some(Full::Certificates { used, room, until })
+    });
+    match limited.chain(failed).chain(certificates.flatten()).max_by_key(Full::until) {
+        Some(full) => Err(full),
+        None => Ok(()),
+    }
+}
+
+/// When `room` or more events lie within `span` before `now`: how many, and when there are fewer again.
+fn full_until(
+    at: impl Iterator<Item = Timestamp>,
+    span: SignedDuration,
+    room: usize,
+    now: Timestamp,
+) -> Option<(usize, Timestamp)> {
+    let mut recent: Vec<Timestamp> = at.filter(|at| now.duration_since(*at) < span).collect();
+    if recent.len() < room {
+        return None;
+    }
+    recent.sort_unstable();
+    let frees = recent[recent.len() - room];
+    Some((recent.len(), frees.saturating_add(span).unwrap_or(Timestamp::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::DnsName;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn names() -> NameSet {
+        [DnsName::parse("newapi.example.com").unwrap()].into_iter().collect()
+    }
+
+    fn entry(when: &str, event: LedgerEvent) -> LedgerEntry {
+        LedgerEntry { at: at(when), ca: "ca".into(), names: names(), event }
+    }
+
+    fn ask(ledger: &[LedgerEntry], emergency: bool, exempt: bool) -> Result<(), Full> {
+        let names = names();
+        room(ledger, Question { ca: "ca", names: &names, emergency, exempt }, at("2026-11-23T00:00:00Z"))
+    }
+
+    fn finalized(days: &[&str]) -> Vec<LedgerEntry> {
+        days.iter()
+            .map(|day| entry(&format!("2026-11-{day}T12:00:00Z"), LedgerEvent::Finalize { exempt: false }))
+            .collect()
+    }
+
+    #[test]
+    fn a_fourth_certificate_in_a_week_waits_until_the_first_is_a_week_old() {
+        let ledger = finalized(&["10", "18", "20", "21"]);
+        let Err(Full::Certificates { used, room, until }) = ask(&ledger, false, false) else { panic!() };
+        assert_eq!((used, room, until), (3, 3, at("2026-11-25T12:00:00Z")));
+    }
+
+    #[test]
+    fn an_emergency_may_use_the_reserve_but_not_more_than_the_ca_allows() {
+        assert_eq!(ask(&finalized(&["18", "20", "21"]), true, false), Ok(()));
+        assert!(ask(&finalized(&["17", "18", "19", "20", "21"]), true, false).is_err());
+    }
+
+    #[test]
+    fn a_replacement_inside_its_ari_window_needs_no_room() {
+        assert_eq!(ask(&finalized(&["18", "20", "21"]), false, true), Ok(()));
+    }
+
+    #[test]
+    fn what_was_exempt_does_not_count() {
+        let ledger = vec![entry("2026-11-22T00:00:00Z", LedgerEvent::Finalize { exempt: true }); 9];
+        assert_eq!(ask(&ledger, false, false), Ok(()));
+    }
+
+    #[test]
+    fn four_failed_authorizations_of_a_name_close_the_hour() {
+        let name = DnsName::parse("newapi.example.com").unwrap();
+        let ledger = vec![entry("2026-11-22T23:30:00Z", LedgerEvent::AuthorizationFailed { name }); 4];
+        let Err(full) = ask(&ledger, true, true) else { panic!() };
+        assert_eq!(full.until(), at("2026-11-23T00:30:00Z"));
+    }
+
+    #[test]
+    fn a02_what_the_ca_said_with_429_wins_over_every_exemption() {
+        let ledger = vec![entry("2026-11-22T00:00:00Z", LedgerEvent::Limited { until: at("2026-11-24T00:00:00Z") })];
+        assert_eq!(ask(&ledger, true, true), Err(Full::ByTheCa { until: at("2026-11-24T00:00:00Z") }));
+    }
+}
