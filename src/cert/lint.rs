@@ -1,30 +1,228 @@
 //! Is a chain one that every client accepts? Checked before it is kept and again for what is served.
+//!
+//! The path is built from the chain alone: an intermediate that this system could find elsewhere is missing all the
+//! same, since visitors cannot find it.
 
-use jiff::Timestamp;
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
 
-use super::{Chain, NameSet, Pair};
+use jiff::{SignedDuration, Timestamp};
+use rustls::RootCertStore;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use x509_parser::certificate::X509Certificate;
+
+use super::{Chain, Malformed, NameSet, Pair, leaf};
+use crate::report::escape;
+
+/// Test CAs issue for minutes; what ends sooner could not even be delivered.
+const SHORTEST_LIFETIME: SignedDuration = SignedDuration::from_mins(1);
+
+/// Public CAs may issue for 398 days at most until 2026-03-15 and for 200 days since (CA/B Forum ballot SC-081v3).
+const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// Characters of another's error text that are shown.
+const SHOWN: usize = 300;
 
 /// The roots that visitors trust, or the one that the configuration names. Built by whoever may read files.
 #[derive(Clone, Debug)]
 pub struct Roots {
-    #[expect(dead_code, reason = "read by the lint")]
-    store: std::sync::Arc<rustls::RootCertStore>,
+    store: Arc<RootCertStore>,
+}
+
+impl Roots {
+    /// From the PEM texts of a file that the configuration names.
+    ///
+    /// # Errors
+    /// A text that holds no certificate, anything else, or a certificate that cannot be a root.
+    pub fn new<T: AsRef<str>>(pems: &[T]) -> Result<Self, Malformed> {
+        let refused = |why: &str| Malformed { what: "the trusted root".to_owned(), why: why.to_owned() };
+        let mut store = RootCertStore::empty();
+        for text in pems {
+            let ders = super::pem::certificates(text.as_ref())?;
+            for der in ders {
+                store
+                    .add(CertificateDer::from(der))
+                    .map_err(|_| refused("it is not a certificate that can be a root"))?;
+            }
+        }
+        if store.is_empty() {
+            return Err(refused("no certificate"));
+        }
+        Ok(Self { store: Arc::new(store) })
+    }
+
+    /// From a system's store, where a few old roots may be unreadable: those are left out.
+    pub fn from_ders<D: Into<Vec<u8>>>(ders: impl IntoIterator<Item = D>) -> Self {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(ders.into_iter().map(|der| CertificateDer::from(der.into())));
+        Self { store: Arc::new(store) }
+    }
+
+    /// Nothing can be trusted: the system has no root certificates.
+    pub fn is_empty(&self) -> bool {
+        self.store.is_empty()
+    }
 }
 
 /// One thing wrong with a chain. The text says what, in words for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    #[error("placeholder {0}")]
-    Placeholder(String),
+    #[error("it lacks {0}")]
+    NamesMissing(NameSet),
+    #[error("it also holds {}, not asked for", .0.join(", "))]
+    NamesExtra(Vec<String>),
+    #[error("its first certificate is a CA's ({subject}): the leaf must come first")]
+    NotLeafFirst { subject: String },
+    #[error("{lower} is not signed by the next one, {upper}")]
+    LinkBroken { lower: Place, upper: Place },
+    #[error("{place} is valid only from {not_before} on: check this clock")]
+    NotYetValid { place: Place, not_before: Timestamp },
+    #[error("{place} ended at {not_after}")]
+    Expired { place: Place, not_after: Timestamp },
+    #[error("{place} ends at {not_after}, before the leaf")]
+    IssuerEndsFirst { place: Place, not_after: Timestamp },
+    #[error("it is valid for {0:#}, which is less than a minute or more than 400 days")]
+    Lifetime(SignedDuration),
+    #[error("the leaf stands alone and no trusted root has issued it: the intermediate by {issuer} is missing")]
+    IntermediateMissing { issuer: String },
+    #[error("no path leads to a trusted root: {0}")]
+    NoPath(String),
+}
+
+/// One certificate of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// From 1, the leaf.
+    pub position: usize,
+    /// Escaped.
+    pub subject: String,
+}
+
+impl Place {
+    fn of(at: usize, certificate: &X509Certificate<'_>) -> Self {
+        Self { position: at + 1, subject: leaf::shown(certificate.subject()) }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.position {
+            1 => f.write_str("the leaf"),
+            position => write!(f, "certificate {position} of the chain ({})", self.subject),
+        }
+    }
 }
 
 /// Everything that must be true of an issued pair before it is kept: names equal, leaf first, each link signed, a path
-/// to a trusted root, valid at `now`, lifetime sane. Empty: keep it.
-pub fn lint(_pair: &Pair, _names: &NameSet, _roots: &Roots, _now: Timestamp) -> Vec<Flaw> {
-    todo!()
+/// to a trusted root, valid at `now`, lifetime sane. Empty: keep it. That the key matches is true of any [`Pair`].
+pub fn lint(pair: &Pair, names: &NameSet, roots: &Roots, now: Timestamp) -> Vec<Flaw> {
+    let chain = pair.chain();
+    let certificates = chain.certificates();
+    let mut flaws = name_flaws(&certificates, names);
+    flaws.extend(order_flaws(&certificates));
+    flaws.extend(date_flaws(&certificates, now));
+    let lifetime = chain.leaf.not_after.duration_since(chain.leaf.not_before);
+    if lifetime < SHORTEST_LIFETIME || lifetime > LONGEST_LIFETIME {
+        flaws.push(Flaw::Lifetime(lifetime));
+    }
+    flaws.extend(trusted(chain, roots, now).err());
+    flaws
 }
 
-/// Whether a client that trusts `roots` accepts the chain at `now` (names and dates aside: those have verdicts of their own).
-pub fn trusted(_chain: &Chain, _roots: &Roots, _now: Timestamp) -> Result<(), Flaw> {
-    todo!()
+/// What a person should know of a chain that is kept all the same: an issuer that ends before the leaf. Until that day
+/// every client accepts the chain; another one of the CA's, when it offers any, is better.
+pub fn caveats(chain: &Chain) -> Vec<Flaw> {
+    let certificates = chain.certificates();
+    let issuers = certificates.iter().enumerate().skip(1);
+    let early = issuers.filter_map(|(at, issuer)| {
+        let not_after = leaf::timestamp(issuer.validity().not_after);
+        (not_after < chain.leaf.not_after).then(|| Flaw::IssuerEndsFirst { place: Place::of(at, issuer), not_after })
+    });
+    early.collect()
 }
+
+/// Whether a client that trusts `roots` accepts the chain at `now` (names and the leaf's own dates aside: those have
+/// verdicts of their own). An issuer that has ended does count.
+pub fn trusted(chain: &Chain, roots: &Roots, now: Timestamp) -> Result<(), Flaw> {
+    let mut ders = chain.ders().iter().map(|der| CertificateDer::from(der.as_slice()));
+    let first = ders.next().ok_or_else(|| Flaw::NoPath("no certificate".to_owned()))?;
+    let intermediates: Vec<CertificateDer<'_>> = ders.collect();
+    let leaf = ParsedCertificate::try_from(&first).map_err(|error| Flaw::NoPath(escape(&error.to_string(), SHOWN)))?;
+    let at = now.min(chain.leaf.not_after).max(chain.leaf.not_before);
+    let seconds = u64::try_from(at.as_second()).unwrap_or(0);
+    verify_server_cert_signed_by_trust_anchor(
+        &leaf,
+        &roots.store,
+        &intermediates,
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+        aws_lc_rs::default_provider().signature_verification_algorithms.all,
+    )
+    .map_err(|error| no_path(chain, &error))
+}
+
+fn no_path(chain: &Chain, error: &rustls::Error) -> Flaw {
+    let unknown = matches!(error, rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
+    let certificates = chain.certificates();
+    match certificates.as_slice() {
+        [only] if unknown && only.issuer() == only.subject() => {
+            Flaw::NoPath("the certificate is signed by itself".to_owned())
+        }
+        [_] if unknown => Flaw::IntermediateMissing { issuer: chain.leaf.issuer.clone() },
+        [.., last] if unknown => Flaw::NoPath(format!("the issuer {} is not known", leaf::shown(last.issuer()))),
+        _ => Flaw::NoPath(escape(&error.to_string(), SHOWN)),
+    }
+}
+
+fn name_flaws(certificates: &[X509Certificate<'_>], wanted: &NameSet) -> Vec<Flaw> {
+    let Some((held, odd)) = certificates.first().map(leaf::alternative_names) else {
+        return Vec::new();
+    };
+    let missing: NameSet = wanted.iter().filter(|name| !held.iter().any(|other| other == *name)).cloned().collect();
+    let extra = held.iter().filter(|name| !wanted.iter().any(|other| other == *name)).map(ToString::to_string);
+    let extra: Vec<String> = extra.chain(odd).collect();
+    let mut flaws = Vec::new();
+    if !missing.is_empty() {
+        flaws.push(Flaw::NamesMissing(missing));
+    }
+    if !extra.is_empty() {
+        flaws.push(Flaw::NamesExtra(extra));
+    }
+    flaws
+}
+
+fn order_flaws(certificates: &[X509Certificate<'_>]) -> Vec<Flaw> {
+    let ca_first = certificates.first().filter(|first| first.is_ca());
+    let mut flaws: Vec<Flaw> =
+        ca_first.map(|first| Flaw::NotLeafFirst { subject: leaf::shown(first.subject()) }).into_iter().collect();
+    for (at, link) in certificates.windows(2).enumerate() {
+        let [lower, upper] = link else { continue };
+        let named = lower.issuer() == upper.subject();
+        if !named || lower.verify_signature(Some(upper.public_key())).is_err() {
+            flaws.push(Flaw::LinkBroken { lower: Place::of(at, lower), upper: Place::of(at + 1, upper) });
+        }
+    }
+    flaws
+}
+
+fn date_flaws(certificates: &[X509Certificate<'_>], now: Timestamp) -> Vec<Flaw> {
+    let each = certificates.iter().enumerate().filter_map(|(at, certificate)| {
+        let place = Place::of(at, certificate);
+        let not_before = leaf::timestamp(certificate.validity().not_before);
+        let not_after = leaf::timestamp(certificate.validity().not_after);
+        if now < not_before {
+            Some(Flaw::NotYetValid { place, not_before })
+        } else if not_after < now {
+            Some(Flaw::Expired { place, not_after })
+        } else {
+            None
+        }
+    });
+    each.collect()
+}
+
+#[cfg(test)]
+mod tests;

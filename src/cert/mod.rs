@@ -4,14 +4,19 @@
 
 mod chain;
 mod fingerprint;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod generation;
 mod key;
+mod leaf;
 mod lint;
 mod names;
+mod pem;
 
-pub use chain::{Chain, Leaf, Malformed};
+pub use chain::{Chain, Malformed};
 pub use fingerprint::Fingerprint;
 pub use generation::Generation;
 pub use key::{KeyType, Pair, PrivateKey, Unpaired};
-pub use lint::{Flaw, Roots, lint, trusted};
+pub use leaf::Leaf;
+pub use lint::{Flaw, Place, Roots, caveats, lint, trusted};
 pub use names::{BadName, CertName, DnsName, NameSet, NodeName};

@@ -1,0 +1,188 @@
+//! Every flaw, on chains that were really signed that way.
+
+use super::*;
+use crate::cert::fixture::{Authority, NOW, days, leaf as request};
+use crate::cert::{DnsName, KeyType, PrivateKey};
+
+const NAMES: [&str; 2] = ["a.example.com", "b.example.com"];
+
+fn wanted() -> NameSet {
+    NAMES.iter().map(|name| DnsName::parse(name).unwrap()).collect()
+}
+
+fn texts(flaws: &[Flaw]) -> Vec<String> {
+    flaws.iter().map(ToString::to_string).collect()
+}
+
+/// The same pair with another chain around its leaf.
+fn with_chain(pair: &Pair, ders: Vec<Vec<u8>>) -> Pair {
+    Pair::new(Chain::from_ders(ders).unwrap(), pair.key().clone()).unwrap()
+}
+
+#[test]
+fn a_good_pair_has_no_flaw() {
+    let root = Authority::root("R");
+    let pair = root.intermediate("I").intermediate("J").issue(&NAMES, days(0, 90));
+    assert_eq!(lint(&pair, &wanted(), &root.roots(), NOW), []);
+    assert_eq!(caveats(pair.chain()), []);
+    let system = Roots::from_ders([root.intermediate("X").roots().store.roots[0].subject.to_vec()]);
+    assert!(system.is_empty(), "what is no certificate is left out");
+}
+
+#[test]
+fn a15_a_leaf_without_its_intermediate_is_refused() {
+    let root = Authority::root("R");
+    let pair = root.intermediate("I").issue(&NAMES, days(0, 90));
+    let alone = with_chain(&pair, pair.chain().ders()[..1].to_vec());
+    assert_eq!(
+        texts(&lint(&alone, &wanted(), &root.roots(), NOW)),
+        ["the leaf stands alone and no trusted root has issued it: the intermediate by I is missing"]
+    );
+}
+
+#[test]
+fn a15_a_leaf_alone_is_well_when_a_trusted_root_issued_it() {
+    let root = Authority::root("R");
+    assert_eq!(lint(&root.issue(&NAMES, days(0, 90)), &wanted(), &root.roots(), NOW), []);
+}
+
+#[test]
+fn a16_a_chain_with_a_foreign_intermediate_is_refused() {
+    let root = Authority::root("R");
+    let pair = root.intermediate("I").issue(&NAMES, days(0, 90));
+    let foreign = root.intermediate("F").issue(&NAMES, days(0, 90));
+    let mixed = vec![pair.chain().ders()[0].clone(), foreign.chain().ders()[1].clone()];
+    assert_eq!(
+        texts(&lint(&with_chain(&pair, mixed), &wanted(), &root.roots(), NOW)),
+        [
+            "the leaf is not signed by the next one, certificate 2 of the chain (F)",
+            "no path leads to a trusted root: the issuer R is not known",
+        ]
+    );
+}
+
+#[test]
+fn a16_an_intermediate_of_the_right_name_and_another_key_is_refused() {
+    let root = Authority::root("R");
+    let pair = root.intermediate("I").issue(&NAMES, days(0, 90));
+    let twin = root.intermediate("I").issue(&NAMES, days(0, 90));
+    let mixed = with_chain(&pair, vec![pair.chain().ders()[0].clone(), twin.chain().ders()[1].clone()]);
+    let flaws = lint(&mixed, &wanted(), &root.roots(), NOW);
+    assert!(matches!(flaws.as_slice(), [Flaw::LinkBroken { .. }, Flaw::NoPath(_)]), "{flaws:?}");
+}
+
+#[test]
+fn a16_intermediates_out_of_order_are_refused_though_a_path_exists() {
+    let root = Authority::root("R");
+    let pair = root.intermediate("I").intermediate("J").issue(&NAMES, days(0, 90));
+    let mut ders = pair.chain().ders().to_vec();
+    ders.swap(1, 2);
+    let flaws = lint(&with_chain(&pair, ders), &wanted(), &root.roots(), NOW);
+    assert!(flaws.iter().all(|flaw| matches!(flaw, Flaw::LinkBroken { .. })) && !flaws.is_empty(), "{flaws:?}");
+}
+
+#[test]
+fn a16_a_path_to_a_root_that_nobody_trusts_is_refused() {
+    let pair = Authority::root("Mine").intermediate("I").issue(&NAMES, days(0, 90));
+    let flaws = lint(&pair, &wanted(), &Authority::root("R").roots(), NOW);
+    assert_eq!(texts(&flaws), ["no path leads to a trusted root: the issuer Mine is not known"]);
+}
+
+#[test]
+fn a16_a_certificate_authority_in_the_leafs_place_is_refused() {
+    let root = Authority::root("R");
+    let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+    let mut params = request(&NAMES, days(0, 90));
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let flaws = lint(&root.issue_for(&key, params), &wanted(), &root.roots(), NOW);
+    assert!(matches!(flaws.as_slice(), [Flaw::NotLeafFirst { .. }, Flaw::NoPath(_)]), "{flaws:?}");
+}
+
+#[test]
+fn a18_fewer_and_extra_names_are_refused_and_named() {
+    let root = Authority::root("R");
+    let pair = root.issue(&["a.example.com", "evil.example.net", "192.0.2.1"], days(0, 90));
+    assert_eq!(
+        texts(&lint(&pair, &wanted(), &root.roots(), NOW)),
+        ["it lacks b.example.com", "it also holds evil.example.net, 192.0.2.1, not asked for"]
+    );
+}
+
+#[test]
+fn a19_a_certificate_of_tomorrow_is_refused_today_and_kept_tomorrow() {
+    let root = Authority::root("R");
+    let pair = root.issue(&NAMES, days(1, 90));
+    assert_eq!(
+        texts(&lint(&pair, &wanted(), &root.roots(), NOW)),
+        ["the leaf is valid only from 2026-11-24T00:00:00Z on: check this clock"]
+    );
+    assert_eq!(lint(&pair, &wanted(), &root.roots(), days(1, 1).0), []);
+}
+
+#[test]
+fn an_expired_certificate_is_refused_and_its_path_judged_apart() {
+    let root = Authority::root("R");
+    let pair = root.issue(&NAMES, days(-90, -1));
+    assert_eq!(trusted(pair.chain(), &root.roots(), NOW), Ok(()));
+    assert_eq!(texts(&lint(&pair, &wanted(), &root.roots(), NOW)), ["the leaf ended at 2026-11-22T00:00:00Z"]);
+}
+
+#[test]
+fn an_expired_intermediate_is_refused() {
+    let root = Authority::root("R");
+    let pair = root.intermediate_valid("I", days(-90, -1)).issue(&NAMES, days(-10, 80));
+    let flaws = lint(&pair, &wanted(), &root.roots(), NOW);
+    assert!(
+        matches!(flaws.as_slice(), [Flaw::Expired { place: Place { position: 2, .. }, .. }, Flaw::NoPath(_)]),
+        "{flaws:?}"
+    );
+}
+
+#[test]
+fn a22_an_intermediate_that_ends_before_the_leaf_is_kept_with_a_warning() {
+    let root = Authority::root("R");
+    let pair = root.intermediate_valid("I", days(-90, 30)).issue(&NAMES, days(0, 90));
+    assert_eq!(lint(&pair, &wanted(), &root.roots(), NOW), []);
+    assert_eq!(
+        texts(&caveats(pair.chain())),
+        ["certificate 2 of the chain (I) ends at 2026-12-23T00:00:00Z, before the leaf"]
+    );
+}
+
+#[test]
+fn a20_any_lifetime_from_a_minute_to_400_days_is_taken() {
+    let root = Authority::root("R");
+    let flaws = |seconds: i64| {
+        let pair = root.issue(&NAMES, (NOW, NOW + SignedDuration::from_secs(seconds)));
+        texts(&lint(&pair, &wanted(), &root.roots(), NOW))
+    };
+    for good in [60, 3600, 160 * 3600, 45 * 86_400, 400 * 86_400] {
+        assert_eq!(flaws(good), [""; 0], "{good}");
+    }
+    assert_eq!(flaws(59), ["it is valid for 59s, which is less than a minute or more than 400 days"]);
+    assert_eq!(flaws(401 * 86_400), ["it is valid for 9624h, which is less than a minute or more than 400 days"]);
+}
+
+#[test]
+fn a_certificate_for_something_else_than_a_server_is_not_trusted() {
+    let root = Authority::root("R");
+    let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+    let mut params = request(&NAMES, days(0, 90));
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let flaws = lint(&root.issue_for(&key, params), &wanted(), &root.roots(), NOW);
+    assert!(matches!(flaws.as_slice(), [Flaw::NoPath(why)] if why.contains("server authentication")), "{flaws:?}");
+}
+
+#[test]
+fn a_certificate_that_signed_itself_says_so() {
+    let own = Authority::self_signed(request(&NAMES, days(0, 90)));
+    let chain = Chain::parse(&own.pem()).unwrap();
+    let flaw = trusted(&chain, &Authority::root("R").roots(), NOW).unwrap_err();
+    assert_eq!(flaw.to_string(), "no path leads to a trusted root: the certificate is signed by itself");
+}
+
+#[test]
+fn a_file_of_roots_that_holds_none_is_refused() {
+    assert_eq!(Roots::new(&[""]).unwrap_err().to_string(), "the trusted root: no certificate");
+    assert!(Roots::new(&["-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"]).is_err());
+}
