@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName};
+use crate::cert::{self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Observed {
@@ -100,6 +100,19 @@ pub enum Seen {
         distrust: Option<String>,
     },
     Silence(Silence),
+}
+
+impl Seen {
+    /// What the DERs of a handshake say, leaf first. Bytes that are no chain are no TLS that a visitor could use.
+    pub fn of(ders: Vec<Vec<u8>>, roots: &Roots, now: Timestamp) -> Self {
+        match Chain::from_ders(ders) {
+            Ok(chain) => {
+                let distrust = cert::trusted(&chain, roots, now).err().map(|flaw| flaw.to_string());
+                Self::Leaf { leaf: Box::new(chain.leaf), distrust }
+            }
+            Err(malformed) => Self::Silence(Silence::Tls(malformed.to_string())),
+        }
+    }
 }
 
 /// Why there was no certificate to look at.
@@ -217,4 +230,24 @@ pub enum Advice {
     Person,
     /// We did what must not happen.
     Bug,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::fixture::{Authority, NOW, days};
+
+    #[test]
+    fn what_a_handshake_showed_is_a_leaf_with_or_without_distrust_or_no_tls_at_all() {
+        let root = Authority::root("R");
+        let pair = root.intermediate("I").issue(&["a.example.com"], days(0, 90));
+        let seen = |ders: &[Vec<u8>]| match Seen::of(ders.to_vec(), &root.roots(), NOW) {
+            Seen::Leaf { distrust, .. } => distrust,
+            Seen::Silence(silence) => Some(silence.to_string()),
+        };
+        assert_eq!(seen(pair.chain().ders()), None);
+        let alone = seen(&pair.chain().ders()[..1]).expect("a client would refuse it");
+        assert!(alone.ends_with("the intermediate by I is missing"), "{alone}");
+        assert_eq!(seen(&[]).as_deref(), Some("TLS failed: the chain: no certificate"));
+    }
 }
