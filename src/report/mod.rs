@@ -1,5 +1,116 @@
 //! One value says what was seen and done; everything that a person or a program reads is a rendering of it.
 
+mod build;
 mod escape;
+mod exit;
+mod plan;
+mod table;
+mod text;
+mod verdict;
+mod words;
 
+pub use build::{Done, build};
 pub use escape::escape;
+pub use exit::{Exit, worst};
+pub use plan::plan_text;
+pub use table::Style;
+pub use text::text;
+pub use verdict::Verdict;
+
+use core::net::SocketAddr;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
+use crate::observed::Failure;
+use crate::plan::rollout::Outcome;
+use crate::plan::{Basis, Plan};
+
+/// Version of the JSON shape. Under one version no field is renamed or given another meaning; new ones may appear.
+pub const SCHEMA: &str = "certd.report/1";
+
+/// What a command saw and did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub schema: &'static str,
+    pub command: &'static str,
+    pub at: Timestamp,
+    /// The exit code, and every code that applies.
+    pub exit: u8,
+    pub exits: Vec<u8>,
+    pub certificates: Vec<CertificateReport>,
+    /// What could be done next, what is waited for, and until when.
+    pub plan: Plan,
+    /// What concerns no single certificate or node.
+    pub failures: Vec<Failure>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CertificateReport {
+    pub name: CertName,
+    pub names: NameSet,
+    /// What the store holds; `null`: nothing was issued yet.
+    pub current: Option<Current>,
+    /// What this command did about issuing; `null`: nothing.
+    pub issuance: Option<Issuance>,
+    /// Worst first.
+    pub nodes: Vec<NodeReport>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Current {
+    pub generation: Generation,
+    pub fingerprint: Fingerprint,
+    pub issuer: String,
+    pub key_type: KeyType,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    /// When it is to be renewed, and why then.
+    pub renew_at: Timestamp,
+    pub basis: Basis,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Issuance {
+    Issued {
+        generation: Generation,
+    },
+    Failed {
+        failure: Failure,
+    },
+    /// `--dry-run`: everything but the order was tried.
+    Rehearsed,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeReport {
+    pub node: NodeName,
+    pub paused_until: Option<Timestamp>,
+    /// One for each address and name asked for.
+    pub served: Vec<ServedReport>,
+    /// What this command did about delivering; `null`: nothing.
+    pub delivery: Option<Delivery>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    Ended(Outcome),
+    /// `--dry-run`: the node was prepared and nothing was changed. `test`: its configuration test's complaint.
+    Rehearsed {
+        test: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ServedReport {
+    pub address: Option<SocketAddr>,
+    pub sni: DnsName,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    pub fingerprint: Option<Fingerprint>,
+    pub not_after: Option<Timestamp>,
+    pub issuer: Option<String>,
+}

@@ -1,0 +1,115 @@
+//! One function turns what was seen and done into the exit code. The codes mean the same for every command.
+
+use super::{CertificateReport, Delivery, Issuance, NodeReport, Report};
+use crate::observed::Failure;
+use crate::plan::rollout::Outcome;
+use crate::plan::{DeliveryWait, Plan, RenewalWait, Wait};
+
+/// The exit codes. `certd --help` and the README say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    Ok = 0,
+    /// certd itself failed.
+    Internal = 1,
+    /// Usage or configuration error.
+    Usage = 2,
+    /// Renewal overdue, a valid certificate that is not ours, a node paused or held.
+    Warning = 3,
+    /// Visitors are hurt now.
+    Hurt = 4,
+    IssuanceFailed = 5,
+    /// A node lacks the certificate that is meant for it.
+    NotDelivered = 6,
+    /// Another certd holds the lock.
+    Locked = 7,
+}
+
+impl Exit {
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// From worst to best when several apply: first what kept anything from running, then who is hurt.
+    const PRECEDENCE: [Self; 8] = [
+        Self::Usage,
+        Self::Internal,
+        Self::Locked,
+        Self::Hurt,
+        Self::NotDelivered,
+        Self::IssuanceFailed,
+        Self::Warning,
+        Self::Ok,
+    ];
+
+    /// 0 is the worst.
+    pub fn rank(self) -> usize {
+        Self::PRECEDENCE.iter().position(|exit| *exit == self).unwrap_or(0)
+    }
+}
+
+/// The one that the process ends with.
+pub fn worst(exits: &[Exit]) -> Exit {
+    exits.iter().copied().min_by_key(|exit| exit.rank()).unwrap_or(Exit::Ok)
+}
+
+impl Report {
+    /// Sets `exit` and `exits` from everything else. `ran`: a pass was made, and not merely a look.
+    pub(super) fn conclude(&mut self, ran: bool) {
+        let mut exits: Vec<Exit> = self.certificates.iter().flat_map(of_certificate).collect();
+        exits.extend(self.failures.iter().map(of_failure));
+        exits.extend(of_waits(&self.plan, ran));
+        exits.sort_unstable_by_key(|exit| exit.rank());
+        exits.dedup();
+        exits.retain(|exit| *exit != Exit::Ok);
+        self.exit = worst(&exits).code();
+        self.exits = exits.into_iter().map(Exit::code).collect();
+    }
+}
+
+fn of_certificate(certificate: &CertificateReport) -> Vec<Exit> {
+    let mut exits: Vec<Exit> = certificate.nodes.iter().flat_map(of_node).collect();
+    if let Some(Issuance::Failed { .. }) = certificate.issuance {
+        exits.push(Exit::IssuanceFailed);
+    }
+    exits
+}
+
+/// A paused node is shown and does not count, but that it is paused is worth a warning.
+fn of_node(node: &NodeReport) -> Vec<Exit> {
+    if node.paused_until.is_some() {
+        return vec![Exit::Warning];
+    }
+    let mut exits: Vec<Exit> = node.served.iter().map(|served| served.verdict.exit()).collect();
+    exits.push(node.delivery.as_ref().map_or(Exit::Ok, of_delivery));
+    exits
+}
+
+pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
+    match delivery {
+        Delivery::Ended(Outcome::Served) | Delivery::Rehearsed { test: None } => Exit::Ok,
+        Delivery::Rehearsed { test: Some(_) } => Exit::Warning,
+        Delivery::Ended(Outcome::Undone { serves: false, .. }) => Exit::Hurt,
+        Delivery::Ended(_) => Exit::NotDelivered,
+    }
+}
+
+fn of_failure(failure: &Failure) -> Exit {
+    if failure.code.starts_with("txt-") { Exit::Warning } else { Exit::Internal }
+}
+
+/// A certificate that is due and cannot be ordered is a failed issuance in every run until it is mended.
+fn of_waits(plan: &Plan, ran: bool) -> Vec<Exit> {
+    let of = |wait: &Wait| match wait {
+        Wait::Renewal { reason: RenewalWait::BackOff { .. } | RenewalWait::Ledger { .. }, .. } if ran => {
+            Exit::IssuanceFailed
+        }
+        Wait::Renewal { reason: RenewalWait::MayNotIssue { stored: false }, .. } => Exit::NotDelivered,
+        Wait::Delivery { reason: DeliveryWait::Paused { .. }, .. } => Exit::Warning,
+        Wait::Delivery { reason: DeliveryWait::BackOff { .. } | DeliveryWait::TriedNow { .. }, .. } => {
+            Exit::NotDelivered
+        }
+        _ => Exit::Ok,
+    };
+    plan.waits.iter().map(of).collect()
+}

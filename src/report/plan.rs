@@ -1,0 +1,59 @@
+//! The plan for a person: each step and each wait with its reason.
+
+use core::fmt::Write as _;
+
+use crate::plan::{Deliver, Issue, Plan, Step, Wait};
+
+use super::words;
+
+/// Ends with a newline.
+pub fn plan_text(plan: &Plan) -> String {
+    let mut out = String::new();
+    for step in &plan.steps {
+        let _ = match step {
+            Step::Issue(step) => issue(&mut out, step),
+            Step::Deliver(step) => deliver(&mut out, step),
+        };
+    }
+    if plan.steps.is_empty() {
+        out.push_str("nothing to do\n");
+    }
+    for wait in &plan.waits {
+        let _ = match wait {
+            Wait::Renewal { certificate, reason } => {
+                writeln!(out, "wait     {certificate}: {}", words::renewal_wait(reason))
+            }
+            Wait::Delivery { certificate, node, reason } => {
+                writeln!(out, "wait     {certificate} on {node}: {}", words::delivery_wait(reason))
+            }
+        };
+    }
+    if let Some(next) = plan.next {
+        let _ = writeln!(out, "look again {}", words::minute(next));
+    }
+    out
+}
+
+fn issue(out: &mut String, issue: &Issue) -> core::fmt::Result {
+    writeln!(out, "issue    {}: {}", issue.certificate, words::renewal(&issue.reason))?;
+    let profile = issue.profile.as_ref().map(|profile| format!(", profile {profile}")).unwrap_or_default();
+    writeln!(out, "         names {}; {}{profile}", issue.names, issue.key_type.as_str())?;
+    if issue.replaces.is_some() {
+        let exempt = if issue.exempt { ", exempt from the CA's limits" } else { "" };
+        writeln!(out, "         replaces the stored certificate{exempt}")?;
+    }
+    let then: Vec<&str> = issue.then.iter().map(|node| node.as_str()).collect();
+    writeln!(out, "         then deliver to {}", then.join(", "))
+}
+
+fn deliver(out: &mut String, deliver: &Deliver) -> core::fmt::Result {
+    for (certificate, generation) in &deliver.certificates {
+        writeln!(out, "deliver  {certificate}: generation {generation}")?;
+        for task in &deliver.nodes {
+            if let Some(reason) = task.certificates.get(certificate) {
+                writeln!(out, "         to {}: {}", task.node, words::delivery(reason))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! A table of one certificate's nodes, worst first, right with double-width names, coloured by severity when asked.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, Color, ContentArrangement, Table};
+
+use super::{Exit, NodeReport, ServedReport};
+
+/// How text is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    pub colour: bool,
+    /// Columns of the terminal; `None`: not a terminal, lines are not folded.
+    pub width: Option<u16>,
+}
+
+pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: jiff::Timestamp) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    match style.width {
+        Some(width) => {
+            table.set_width(width.max(60)).set_content_arrangement(ContentArrangement::Dynamic);
+        }
+        None => {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+    }
+    if style.colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(["NODE", "ADDRESS", "SERVES", "UNTIL", "VERDICT", ""]);
+    for node in nodes {
+        for served in &node.served {
+            table.add_row(row(node, served, style, now));
+        }
+        if node.served.is_empty() {
+            table.add_row([
+                Cell::new(&node.node),
+                Cell::new("-"),
+                Cell::new("-"),
+                Cell::new("-"),
+                Cell::new("not probed"),
+            ]);
+        }
+    }
+    let text = table.to_string();
+    text.lines().map(|line| format!("  {}\n", line.trim_end())).collect()
+}
+
+fn row(node: &NodeReport, served: &ServedReport, style: Style, now: jiff::Timestamp) -> [Cell; 6] {
+    let address = served.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let (word, sentence) = match node.paused_until {
+        Some(until) => (
+            format!("{}, paused", served.verdict.word()),
+            format!("does not count until {}", super::words::minute(until)),
+        ),
+        None => (served.verdict.word().to_owned(), served.verdict.sentence()),
+    };
+    let verdict = Cell::new(word);
+    let verdict = if style.colour { verdict.fg(colour(served.verdict.exit())) } else { verdict };
+    [
+        Cell::new(&node.node),
+        Cell::new(address),
+        Cell::new(served.fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.short())),
+        Cell::new(served.not_after.map_or_else(|| "-".to_owned(), |at| super::words::until(at, now))),
+        verdict,
+        Cell::new(sentence),
+    ]
+}
+
+fn colour(exit: Exit) -> Color {
+    match exit {
+        Exit::Ok => Color::Green,
+        Exit::Warning => Color::Yellow,
+        _ => Color::Red,
+    }
+}
+
+impl NodeReport {
+    /// The worst first: by what its visitors see, then by what was done about it.
+    pub(super) fn rank(&self) -> (bool, usize) {
+        let seen = self.served.iter().map(|served| served.verdict.exit().rank());
+        let done = self.delivery.iter().map(|delivery| super::exit::of_delivery(delivery).rank());
+        (self.paused_until.is_some(), seen.chain(done).min().unwrap_or(0))
+    }
+}

@@ -1,0 +1,87 @@
+//! The report for a person: what is wrong first, and what to do about it.
+
+use core::fmt::Write as _;
+
+use super::words;
+use super::{CertificateReport, Delivery, Exit, Issuance, Report, Style, table};
+
+/// Ends with a newline. Everything that a peer said is escaped already where it was read.
+pub fn text(report: &Report, style: Style) -> String {
+    let mut out = String::new();
+    for certificate in &report.certificates {
+        let _ = head(&mut out, certificate, report);
+        out.push_str(&table::nodes(&certificate.nodes, style, report.at));
+        let _ = notes(&mut out, certificate);
+        out.push('\n');
+    }
+    for failure in &report.failures {
+        let _ = writeln!(out, "! {}: {}\n  next: {}", failure.object, failure.what, failure.next);
+    }
+    out.push_str(&summary(report));
+    out
+}
+
+fn head(out: &mut String, certificate: &CertificateReport, report: &Report) -> core::fmt::Result {
+    writeln!(out, "{}  ({})", certificate.name, certificate.names)?;
+    let Some(current) = &certificate.current else {
+        return writeln!(out, "  stored: nothing was issued yet");
+    };
+    writeln!(
+        out,
+        "  stored: {} by {}, {}, until {}; renewal {}",
+        current.fingerprint.short(),
+        current.issuer,
+        current.key_type.as_str(),
+        words::until(current.not_after, report.at),
+        words::minute(current.renew_at),
+    )
+}
+
+fn notes(out: &mut String, certificate: &CertificateReport) -> core::fmt::Result {
+    match &certificate.issuance {
+        Some(Issuance::Issued { generation }) => writeln!(out, "  issued: generation {generation}")?,
+        Some(Issuance::Failed { failure }) => {
+            writeln!(out, "  not issued: {}: {}", failure.object, failure.what)?;
+            writeln!(out, "    next: {}", failure.next)?;
+        }
+        Some(Issuance::Rehearsed) => writeln!(out, "  rehearsed: a TXT record was made, seen and removed; no order")?,
+        None => {}
+    }
+    for node in &certificate.nodes {
+        let (what, next) = match &node.delivery {
+            None => continue,
+            Some(Delivery::Ended(outcome)) => words::outcome(outcome),
+            Some(Delivery::Rehearsed { test: None }) => ("rehearsed: prepared, nothing was changed".into(), None),
+            Some(Delivery::Rehearsed { test: Some(words) }) => (
+                format!("rehearsed: prepared, but its configuration test fails: {words}"),
+                Some("mend the server's configuration on the node".into()),
+            ),
+        };
+        writeln!(out, "  {}: {what}", node.node)?;
+        if let Some(next) = next {
+            writeln!(out, "    next: {next}")?;
+        }
+    }
+    Ok(())
+}
+
+/// One line, so that the end of a log says it all.
+fn summary(report: &Report) -> String {
+    let nodes = || report.certificates.iter().flat_map(|certificate| &certificate.nodes);
+    let counted = || nodes().filter(|node| node.paused_until.is_none());
+    let well = counted().filter(|node| node.served.iter().all(|served| served.verdict.exit() == Exit::Ok));
+    let meaning = match report.exit {
+        0 => "all is well",
+        3 => "a warning",
+        4 => "visitors are hurt now",
+        5 => "issuance failed",
+        6 => "a node lacks the certificate that is meant for it",
+        _ => "certd failed",
+    };
+    format!(
+        "{} of {} serve the certificate that is meant for them: {meaning} (exit {})\n",
+        well.filter(|node| !node.served.is_empty()).count(),
+        counted().count(),
+        report.exit
+    )
+}

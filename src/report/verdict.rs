@@ -1,0 +1,132 @@
+//! What one handshake means: a word, a severity, and a sentence that says what to do.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::cert::{DnsName, Leaf};
+use crate::observed::{Ari, Seen, Stored};
+use crate::plan::renewal;
+
+use super::Exit;
+
+/// A renewal is overdue when it should have happened this part of the lifetime ago. No fixed number of days: six-day
+/// certificates exist.
+const OVERDUE_PART: i32 = 10;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Verdict {
+    Ok,
+    /// The right certificate, whose renewal should have happened by now.
+    Overdue {
+        since: Timestamp,
+    },
+    /// One of ours, and not the stored one.
+    Stale,
+    /// Valid, and not of our making. `lacks`: a stored certificate is meant to be served instead.
+    Unmanaged {
+        lacks: bool,
+    },
+    /// Clients refuse the chain.
+    Untrusted {
+        why: String,
+    },
+    WrongName,
+    Expired,
+    NotYetValid,
+    /// Somebody answers, TLS does not.
+    NoTls {
+        why: String,
+    },
+    Unreachable {
+        why: String,
+    },
+}
+
+impl Verdict {
+    /// `stored`: what is meant to be served, if anything was issued yet.
+    pub fn of(seen: &Seen, sni: &DnsName, stored: &Stored, ari: Option<&Ari>, seed: u64, now: Timestamp) -> Self {
+        let (leaf, distrust) = match seen {
+            Seen::Silence(silence) if silence.somebody_there() => return Self::NoTls { why: silence.to_string() },
+            Seen::Silence(silence) => return Self::Unreachable { why: silence.to_string() },
+            Seen::Leaf { leaf, distrust } => (leaf, distrust),
+        };
+        if now >= leaf.not_after {
+            return Self::Expired;
+        }
+        if now < leaf.not_before {
+            return Self::NotYetValid;
+        }
+        if !leaf.names.covers(sni) {
+            return Self::WrongName;
+        }
+        if let Some(why) = distrust {
+            return Self::Untrusted { why: why.clone() };
+        }
+        match &stored.current {
+            Some(kept) if kept.leaf.fingerprint == leaf.fingerprint => current(leaf, ari, seed, now),
+            _ if stored.former.contains(&leaf.fingerprint) => Self::Stale,
+            Some(_) => Self::Unmanaged { lacks: true },
+            // Nothing is issued yet: what is there has only its own dates to be judged by.
+            None => match current(leaf, None, seed, now) {
+                Self::Ok => Self::Unmanaged { lacks: false },
+                overdue => overdue,
+            },
+        }
+    }
+
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Ok => Exit::Ok,
+            Self::Overdue { .. } | Self::Unmanaged { lacks: false } => Exit::Warning,
+            Self::Stale | Self::Unmanaged { lacks: true } => Exit::NotDelivered,
+            Self::Untrusted { .. }
+            | Self::WrongName
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::NoTls { .. }
+            | Self::Unreachable { .. } => Exit::Hurt,
+        }
+    }
+
+    /// As the JSON's `verdict` spells it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Overdue { .. } => "overdue",
+            Self::Stale => "stale",
+            Self::Unmanaged { .. } => "unmanaged",
+            Self::Untrusted { .. } => "untrusted",
+            Self::WrongName => "wrong-name",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not-yet-valid",
+            Self::NoTls { .. } => "no-tls",
+            Self::Unreachable { .. } => "unreachable",
+        }
+    }
+
+    /// What it means and what to do, for a person.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Ok => String::new(),
+            Self::Overdue { since } => {
+                format!("renewal was due on {}: see `certd plan` for what holds it up", super::words::day(*since))
+            }
+            Self::Stale => "an earlier certificate of ours: `certd deploy` brings the stored one".into(),
+            Self::Unmanaged { lacks: false } => "valid, and not issued by certd: `certd renew` replaces it".into(),
+            Self::Unmanaged { lacks: true } => "valid, and not the stored one: `certd deploy` replaces it".into(),
+            Self::Untrusted { why } => format!("clients refuse it: {why}; `certd renew` replaces it"),
+            Self::WrongName => "for another name: does the server read the configured paths?".into(),
+            Self::Expired => "visitors are refused now: run `certd renew`".into(),
+            Self::NotYetValid => "not valid yet: is a clock wrong?".into(),
+            Self::NoTls { why } => format!("{why}: look at the server's error log"),
+            Self::Unreachable { why } => format!("{why}: is the server up, and the port open to us?"),
+        }
+    }
+}
+
+fn current(leaf: &Leaf, ari: Option<&Ari>, seed: u64, now: Timestamp) -> Verdict {
+    let (since, _) = renewal::due(leaf, ari, seed);
+    let grace: SignedDuration = renewal::lifetime(leaf) / OVERDUE_PART;
+    if now.duration_since(since) > grace { Verdict::Overdue { since } } else { Verdict::Ok }
+}

@@ -1,0 +1,174 @@
+//! Instants, spans and reasons in plain words: the one place where data becomes sentences.
+
+use jiff::{SignedDuration, Timestamp, tz::Offset};
+
+use crate::plan::ledger::Full;
+use crate::plan::rollout::{Abort, Outcome};
+use crate::plan::{Basis, DeliveryReason, DeliveryWait, RenewalReason, RenewalWait};
+
+const HOUR: i64 = 3_600;
+const DAY: i64 = 24 * HOUR;
+
+/// `2026-11-23`, in UTC.
+pub(super) fn day(at: Timestamp) -> String {
+    Offset::UTC.to_datetime(at).date().to_string()
+}
+
+/// `2026-11-23 06:15 UTC`.
+pub(super) fn minute(at: Timestamp) -> String {
+    let at = Offset::UTC.to_datetime(at);
+    format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
+}
+
+/// `89 d`, `5 h`, `3 min`, `-2 d`: rounded towards zero, so that "1 d" is at least a day.
+pub(super) fn span(span: SignedDuration) -> String {
+    let seconds = span.as_secs();
+    match seconds.abs() {
+        s if s >= 2 * DAY => format!("{} d", seconds / DAY),
+        s if s >= 2 * HOUR => format!("{} h", seconds / HOUR),
+        s if s >= 60 => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}
+
+/// `2027-02-21 (89 d)`.
+pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ({})", day(at), span(at.duration_since(now)))
+}
+
+pub(super) fn basis(basis: &Basis) -> String {
+    match basis {
+        Basis::Ari { start, end, explanation } => {
+            let why = explanation.as_ref().map(|url| format!(", see {}", super::escape(url, 200))).unwrap_or_default();
+            format!("drawn within the CA's window {} to {}{why}", minute(*start), minute(*end))
+        }
+        Basis::Lifetime { left } => format!("1/{left} of the lifetime is left then"),
+        Basis::Floor => "the CA's window is later than the last 1/20 of the lifetime".into(),
+    }
+}
+
+pub(super) fn renewal(reason: &RenewalReason) -> String {
+    match reason {
+        RenewalReason::Resumed { begun_at, order_url: Some(url) } => {
+            format!("an order begun {} is unfinished: {}", minute(*begun_at), super::escape(url, 200))
+        }
+        RenewalReason::Resumed { begun_at, order_url: None } => {
+            format!("an issuance begun {} did not come to its order", minute(*begun_at))
+        }
+        RenewalReason::Forced => "--force".into(),
+        RenewalReason::Nothing => "the store has no certificate of this name".into(),
+        RenewalReason::NamesChanged { missing, extra } => {
+            let list = |names: &[crate::cert::DnsName], sign| {
+                names.iter().map(|name| format!(" {sign}{name}")).collect::<String>()
+            };
+            format!("the names changed:{}{}", list(missing, '+'), list(extra, '-'))
+        }
+        RenewalReason::KeyTypeChanged { from, to } => {
+            format!("the key type changed from {} to {}", from.as_str(), to.as_str())
+        }
+        RenewalReason::ProfileChanged { from, to } => {
+            let show = |profile: &Option<String>| profile.clone().unwrap_or_else(|| "none".into());
+            format!("the profile changed from {} to {}", show(from), show(to))
+        }
+        RenewalReason::Due { at, not_after, basis: why } => {
+            format!("due since {} ({}); expires {}", minute(*at), basis(why), minute(*not_after))
+        }
+    }
+}
+
+pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
+    match reason {
+        RenewalWait::NotDue { at, not_after, basis: why } => {
+            format!("not due until {} ({}); expires {}", minute(*at), basis(why), minute(*not_after))
+        }
+        RenewalWait::BackOff { until, failures, failure } => format!(
+            "due, but {failures} {} failed; next try {}: {}",
+            if *failures == 1 { "attempt" } else { "attempts in a row" },
+            minute(*until),
+            failure.what
+        ),
+        RenewalWait::Ledger { full } => full_words(full),
+        RenewalWait::MayNotIssue { stored: true } => "this command delivers and does not issue".into(),
+        RenewalWait::MayNotIssue { stored: false } => "nothing is stored yet: `certd renew` issues it".into(),
+    }
+}
+
+fn full_words(full: &Full) -> String {
+    match full {
+        Full::Certificates { used, room, until } => format!(
+            "the ledger is full: {used} certificates for these names within 7 days, {room} allowed; \
+             the next one {}",
+            minute(*until)
+        ),
+        Full::Authorizations { name, failed, until } => {
+            format!("{failed} authorizations of {name} failed within an hour; the next one {}", minute(*until))
+        }
+        Full::ByTheCa { until } => format!("the CA said 429 (too many requests): none before {}", minute(*until)),
+    }
+}
+
+pub(super) fn delivery(reason: &DeliveryReason) -> String {
+    match reason {
+        DeliveryReason::Serves { fingerprint, not_after, ours } => format!(
+            "serves {} {} (until {})",
+            if *ours { "our earlier" } else { "another certificate," },
+            fingerprint.short(),
+            day(*not_after)
+        ),
+        DeliveryReason::Distrusted { why } => format!("serves a chain that clients refuse: {why}"),
+        DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
+        DeliveryReason::Asked => "this generation was asked for".into(),
+    }
+}
+
+pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
+    match reason {
+        DeliveryWait::InSync { fingerprint } => format!("serves {} already", fingerprint.short()),
+        DeliveryWait::Paused { until } => format!("paused until {}", minute(*until)),
+        DeliveryWait::BackOff { until, failures, failure } => {
+            format!("went back {failures} times; next try {}: {}", minute(*until), failure.what)
+        }
+        DeliveryWait::TriedNow { failure } => format!("failed in this pass: {}", failure.what),
+        DeliveryWait::NothingStored => "nothing is stored yet".into(),
+    }
+}
+
+/// What happened at a node, and what to do about it.
+pub(super) fn outcome(outcome: &Outcome) -> (String, Option<String>) {
+    match outcome {
+        Outcome::Served => ("delivered, reloaded and proven by handshake".into(), None),
+        Outcome::Failed { failure } => (format!("nothing was changed: {}", failure.what), Some(failure.next.clone())),
+        Outcome::Unknown { failure } => (
+            format!("the connection ended after the commit: {}", failure.what),
+            Some("the next pass reads the node again and finishes or undoes it".into()),
+        ),
+        Outcome::RolledBack { output } => (
+            format!("the node refused the new certificate and went back: {output}"),
+            Some("the configuration test passes with the former certificate and fails with this one".into()),
+        ),
+        Outcome::BrokenBefore { output } => (
+            format!("left as it was, its configuration test fails without our change: {output}"),
+            Some("mend the server's configuration on the node; the next pass delivers".into()),
+        ),
+        Outcome::Placed { output } => (
+            format!("the files are in place, the server does not run: {output}"),
+            Some("start the server; certd does not start what was stopped".into()),
+        ),
+        Outcome::Unverified { why } => (
+            format!("switched and kept, but no handshake proves it: {why}"),
+            Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
+        ),
+        Outcome::Undone { why, went_back, serves } => {
+            let back = match went_back {
+                Ok(()) if *serves => "went back, and serves the former certificate".to_owned(),
+                Ok(()) => "went back, and does not serve".to_owned(),
+                Err(failure) => format!("could not go back: {}", failure.what),
+            };
+            (format!("{why} after the reload; {back}"), Some("does the server read the configured paths?".into()))
+        }
+        Outcome::Aborted { why: Abort::OursAt(node) } => {
+            (format!("not touched, since {node} refused the new certificate"), None)
+        }
+        Outcome::Aborted { why: Abort::Interrupted } => ("not touched: interrupted".into(), None),
+    }
+}
