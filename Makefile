@@ -1,0 +1,21 @@
+# `make help` says what there is. Every target does its own set-up first (tests/setup.sh: Debian packages and the test CA).
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test demo soak
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
+
+setup: ## bring the programs that tests and demo need
+	@tests/setup.sh
+
+test: setup ## formatting, lints, unit tests and tests against real peers
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo test
+
+demo: setup ## three nodes on this machine, from an old certificate to a renewed one; KEEP=1 leaves them up
+	@KEEP=$(KEEP) cargo run -q --example demo
+
+soak: setup ## the long tests
+	CERTD_SOAK=1 cargo test -- --nocapture soak

@@ -1,0 +1,130 @@
+#!/bin/sh
+# Brings what the tests and the demo need: Debian packages, and Pebble (the test CA) in lab/pebble/.
+#
+# Can be run any number of times; when all is there it takes a moment and no network. Packages are installed as root or
+# through sudo; no service is started, now or at the next boot. Pebble is unpacked below this repository, not installed.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+pebble=$root/lab/pebble
+PATH=$PATH:/usr/sbin:/sbin
+
+# One line each: the program (or file) that must be there, and the Debian package that has it. perl, make and gcc build
+# the OpenSSL that certd's SSH library carries.
+needs='nginx nginx
+sshd openssh-server
+ssh openssh-client
+named bind9
+dig bind9-dnsutils
+nsupdate bind9-dnsutils
+openssl openssl
+setpriv util-linux
+mount mount
+ip iproute2
+ps procps
+busybox busybox
+dash dash
+bash bash
+fish fish
+csh csh
+shellcheck shellcheck
+systemd-analyze systemd
+perl perl
+make make
+gcc gcc
+/usr/include/stdio.h libc6-dev
+/etc/ssl/certs/ca-certificates.crt ca-certificates
+/usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring'
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+missing_packages() {
+    printf '%s\n' "$needs" | while read -r thing package; do
+        case $thing in
+        /*) [ -e "$thing" ] || printf '%s\n' "$package" ;;
+        *) command -v "$thing" >/dev/null 2>&1 || printf '%s\n' "$package" ;;
+        esac
+    done | sort -u | tr '\n' ' '
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# Packages of servers start them when they are installed, unless this file says no (Debian policy 9.3.3).
+policy=/usr/sbin/policy-rc.d
+forbid_services() {
+    [ -e "$policy" ] && return
+    trap 'as_root rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+}
+
+install_packages() {
+    missing=$(missing_packages)
+    [ -z "$missing" ] && return
+    command -v apt-get >/dev/null || fail "needs the programs of these Debian packages, and this is not Debian: $missing"
+    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+        fail "needs root or sudo once; or install these yourself: apt-get install --no-install-recommends $missing"
+    fi
+    say "installing $missing"
+    forbid_services
+    as_root apt-get -q update >&2
+    # shellcheck disable=SC2086 # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $missing >&2
+    # What we brought must not start at the next boot either; what was there before is left as it was.
+    for package in $missing; do
+        case $package in
+        nginx) unit=nginx.service ;;
+        openssh-server) unit=ssh.service ;;
+        bind9) unit=named.service ;;
+        *) continue ;;
+        esac
+        if command -v systemctl >/dev/null; then as_root systemctl disable "$unit" >/dev/null 2>&1 || true; fi
+    done
+    missing=$(missing_packages)
+    [ -z "$missing" ] || fail "still missing after the installation: $missing"
+}
+
+# The system's own mirrors, so that a proxy or a local mirror goes on being used.
+mirrors() {
+    # shellcheck disable=SC2016 # apt-get replaces these
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
+        while read -r uri release; do
+            case $release in *-security | *-updates | *-backports) ;; *) printf '%s\n' "$uri" ;; esac
+        done | sort -u
+}
+
+# Pebble 2.10 is in Debian's forky; Debian 12's 2.4 knows neither ARI nor profiles. It is linked to run on Debian 12.
+fetch_pebble() {
+    if [ -x "$pebble/usr/bin/pebble" ]; then return; fi
+    say "fetching Pebble"
+    mkdir -p "$pebble/lists/partial" "$pebble/cache/archives/partial"
+    printf '%s\n' '#clear APT::Update::Post-Invoke;' '#clear APT::Update::Post-Invoke-Success;' >"$pebble/apt.conf"
+    for uri in $(mirrors); do
+        printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s forky main\n' "$uri"
+    done >"$pebble/sources.list"
+    [ -s "$pebble/sources.list" ] || fail "apt-get indextargets names no Debian mirror; apt's sources need one"
+    (
+        cd "$pebble"
+        apt() {
+            apt-get -q -c "$pebble/apt.conf" -o Dir::State::Lists="$pebble/lists" -o Dir::Cache="$pebble/cache" \
+                -o Dir::Etc::SourceList="$pebble/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+                -o Acquire::Languages=none -o APT::Sandbox::User=root "$@" >&2
+        }
+        apt update || say "not every mirror answered for forky"
+        apt download pebble || fail "no mirror of apt's sources gave Debian forky's package pebble (2.10 or newer)"
+        mkdir -p unpacked
+        dpkg -x pebble_*.deb unpacked
+        rm -rf lists cache pebble_*.deb usr
+        mv unpacked/usr usr # last, in one move: what is there is whole
+        rm -rf unpacked
+    )
+    [ -x "$pebble/usr/bin/pebble" ] || fail "Debian's package pebble holds no usr/bin/pebble any more"
+}
+
+command -v cargo >/dev/null || fail "needs a Rust toolchain (cargo, rustc 1.95 or newer), see https://rustup.rs"
+install_packages
+fetch_pebble
