@@ -1,0 +1,214 @@
+//! BIND, authoritative for the lab's zones and changed with nsupdate under a TSIG key.
+//!
+//! It is the zones' only name server, the resolver that certd asks for zone cuts, and what the CA asks. Publishing can be
+//! held back, as a provider's real servers lag behind its API. Failure means: named did not start, or refused a change.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::process::{Process, Reaper, is_root, output};
+use super::relay::{Datagrams, Relay};
+use super::{free_port, random, run_id};
+
+/// Seconds; short, so that nothing of one step is still cached in the next.
+const TTL: u32 = 1;
+
+pub struct Dns {
+    /// Port 53 of the lab's own address when that is to be had, so that the path from NS to address to port is the real one.
+    pub at: SocketAddr,
+    key_file: PathBuf,
+    zones: Vec<String>,
+    publishing: Arc<Mutex<Publishing>>,
+    /// What UDP does.
+    pub datagrams: Datagrams,
+    _streams: Relay,
+    _process: Process,
+}
+
+#[derive(Default)]
+struct Publishing {
+    held: bool,
+    delay: Duration,
+    waiting: Vec<String>,
+}
+
+impl Dns {
+    /// `hosts` are names inside the zones, each with its A records.
+    pub fn start(
+        reaper: &Reaper,
+        runtime: Handle,
+        folder: &Path,
+        ip: IpAddr,
+        zones: &[String],
+        hosts: &[(String, Vec<IpAddr>)],
+    ) -> Self {
+        fs::create_dir_all(folder).expect("the lab's folder is ours");
+        for zone in zones {
+            let mut text = format!("$TTL {TTL}\n@ SOA ns1 admin 1 60 60 600 {TTL}\n@ NS ns1\nns1 A {ip}\n");
+            for (host, addresses) in hosts.iter().filter(|(host, _)| host.ends_with(zone.as_str())) {
+                addresses.iter().for_each(|a| writeln!(text, "{host}. A {a}").expect("a String takes all"));
+            }
+            fs::write(folder.join(format!("{zone}.db")), text).expect("the lab's folder is ours");
+        }
+        let key_file = folder.join("update.key");
+        let key = format!("key \"lab\" {{ algorithm hmac-sha256; secret \"{}\"; }};\n", secret());
+        fs::write(&key_file, &key).expect("the lab's folder is ours");
+        // Debian's AppArmor profile for named is bound to its path and forbids other folders than its own.
+        fs::copy("/usr/sbin/named", folder.join("named")).expect("tests/setup.sh brings bind9");
+        let (process, inside) = spawn(reaper, folder, &key, zones);
+        let port = if is_root() && TcpListener::bind((ip, 53)).is_ok() { 53 } else { free_port(ip) };
+        let at = SocketAddr::new(ip, port);
+        let datagrams = Datagrams::open(&runtime, at, inside);
+        let mut streams = Relay::new(runtime, at, inside);
+        streams.open();
+        Self {
+            at,
+            key_file,
+            zones: zones.to_vec(),
+            publishing: Arc::default(),
+            datagrams,
+            _streams: streams,
+            _process: process,
+        }
+    }
+
+    pub fn is_standard_port(&self) -> bool {
+        self.at.port() == 53
+    }
+
+    pub fn zones(&self) -> &[String] {
+        &self.zones
+    }
+
+    pub fn add_txt(&self, name: &str, value: &str) {
+        self.publish(format!("add {name}. {TTL} TXT \"{value}\""));
+    }
+
+    pub fn remove_txt(&self, name: &str, value: &str) {
+        self.publish(format!("delete {name}. TXT \"{value}\""));
+    }
+
+    /// Any line of nsupdate(1), such as `add www.example.test. 1 CNAME other.test.`; at once.
+    pub fn update(&self, line: &str) {
+        apply(self.at, &self.key_file, line);
+    }
+
+    /// From now on changes of the API's records wait for `release`.
+    pub fn hold(&self) {
+        self.lock().held = true;
+    }
+
+    pub fn release(&self) {
+        let mut publishing = self.lock();
+        publishing.held = false;
+        publishing.waiting.drain(..).for_each(|line| apply(self.at, &self.key_file, &line));
+    }
+
+    /// From now on changes of the API's records show this much later.
+    pub fn delay(&self, delay: Duration) {
+        self.lock().delay = delay;
+    }
+
+    /// The TXT values that are published at a name.
+    pub fn txt(&self, name: &str) -> Vec<String> {
+        let answer = self.dig(&[name, "TXT", "+short"]);
+        answer.lines().map(|line| line.replace("\" \"", "").trim_matches('"').to_string()).collect()
+    }
+
+    /// dig's answer from named, over UDP unless `+tcp` is asked for.
+    pub fn dig(&self, arguments: &[&str]) -> String {
+        let at = [format!("@{}", self.at.ip()), "-p".into(), self.at.port().to_string(), "+norecurse".into()];
+        output(Command::new("dig").args(at).args(arguments))
+    }
+
+    fn publish(&self, line: String) {
+        let mut publishing = self.lock();
+        if publishing.held {
+            publishing.waiting.push(line);
+        } else if publishing.delay.is_zero() {
+            apply(self.at, &self.key_file, &line);
+        } else {
+            let (at, key_file, delay) = (self.at, self.key_file.clone(), publishing.delay);
+            thread::spawn(move || {
+                thread::sleep(delay);
+                apply(at, &key_file, &line);
+            });
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Publishing> {
+        self.publishing.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// named, ready, and where it listens: a port of 127.0.0.1, because it knows the addresses of interfaces alone. It goes
+/// on without a port that is taken, so it is asked whether it has it.
+fn spawn(reaper: &Reaper, folder: &Path, key: &str, zones: &[String]) -> (Process, SocketAddr) {
+    let dir = folder.display();
+    let zones: String = zones
+        .iter()
+        .map(|zone| {
+            format!("zone \"{zone}\" {{ type primary; file \"{zone}.db\"; allow-update {{ key \"lab\"; }}; }};\n")
+        })
+        .collect();
+    for _ in 0..5 {
+        let at = quiet_port();
+        let conf = format!(
+            "{key}options {{ directory \"{dir}\"; listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }};\n  \
+             recursion no; dnssec-validation no; notify no; minimal-responses yes; pid-file none; lock-file none;\n  \
+             session-keyfile none; managed-keys-directory \"{dir}\"; max-cache-size 2m; }};\ncontrols {{ }};\n{zones}",
+            port = at.port(),
+            ip = at.ip(),
+        );
+        fs::write(folder.join("named.conf"), conf).expect("the lab's folder is ours");
+        let mut command = Command::new(folder.join("named"));
+        command.args(["-g", "-4", "-n", "1", "-c"]).arg(folder.join("named.conf"));
+        let mut process = reaper.spawn("named", command);
+        process.wait_for_log(" running\n");
+        if process.log().contains("listening on IPv4 interface") {
+            return (process, at);
+        }
+    }
+    panic!("named gets no port of 127.0.0.1");
+}
+
+/// A port of 127.0.0.1 for UDP and TCP, below those that the kernel gives to outgoing connections.
+fn quiet_port() -> SocketAddr {
+    loop {
+        let port = 10_000 + u16::try_from(random() % 20_000).expect("below 20,000");
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
+            return at;
+        }
+    }
+}
+
+fn apply(at: SocketAddr, key_file: &Path, line: &str) {
+    let mut nsupdate = Command::new("nsupdate")
+        .args(["-t", "10", "-k"])
+        .arg(key_file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tests/setup.sh brings nsupdate");
+    let text = format!("server {} {}\n{line}\nsend\n", at.ip(), at.port());
+    nsupdate.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("nsupdate reads");
+    let output = nsupdate.wait_with_output().expect("nsupdate ends");
+    assert!(output.status.success(), "nsupdate {line:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A TSIG secret: any 16 bytes in base64.
+fn secret() -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(&run_id().as_bytes()[..16])
+}

@@ -1,0 +1,315 @@
+//! The lab: a CA, a DNS server, Cloudflare's API and any number of nodes, on this machine, for one test.
+//!
+//! Everything but the API is the real program (Pebble, BIND, sshd, nginx). A lab takes loopback addresses of its own, so that
+//! any number run side by side; its folder and its processes end with it, however the test ends. Tests run the certd
+//! binary against it. Failure means that a program of the lab does not work here: the panic tells which, and its last words.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(unreachable_pub, reason = "it is a module of tests and of an example alike")]
+
+pub mod cloudflare;
+pub mod dns;
+pub mod http;
+pub mod node;
+pub mod pebble;
+pub mod pki;
+pub mod process;
+pub mod proxy;
+pub mod relay;
+pub mod script;
+
+use std::collections::hash_map::RandomState;
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+
+use cloudflare::Cloudflare;
+use dns::Dns;
+use http::{Client, Engine};
+use node::{Node, NodeOptions};
+use pebble::{Pebble, PebbleOptions};
+use pki::Authority;
+use process::{Reaper, output};
+use proxy::Proxy;
+
+pub const SERVICE: &str = "newapi.example.test";
+
+pub struct Options {
+    /// The names of one certificate each, served by every node; `*.` is left out of nginx's folder name by `directory_of`.
+    pub services: Vec<String>,
+    pub zones: Vec<String>,
+    pub nodes: Vec<NodeOptions>,
+    pub pebble: PebbleOptions,
+    /// The binary under test.
+    pub certd: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            services: vec![SERVICE.into()],
+            zones: vec!["example.test".into()],
+            nodes: ["cn2-shanghai", "广州", "shenzhen"].map(NodeOptions::new).into(),
+            pebble: PebbleOptions::default(),
+            certd: built_binary(),
+        }
+    }
+}
+
+impl Options {
+    pub fn nodes(count: usize) -> Self {
+        let nodes = (1..=count).map(|n| NodeOptions::new(&format!("node-{n}"))).collect();
+        Self { nodes, ..Self::default() }
+    }
+}
+
+/// Lines that a configuration has beyond (or, for `certificates`, instead of) the lab's own; each is TOML text.
+#[derive(Clone, Default)]
+pub struct ConfigText {
+    pub top: String,
+    pub acme: String,
+    pub dns: String,
+    pub ssh: String,
+    pub certificates: Option<String>,
+    /// By a node's name; lines inside its `[[node]]`.
+    pub nodes: Vec<(String, String)>,
+    pub end: String,
+}
+
+pub struct Lab {
+    // Dropped in this order: what runs, then the reaper, which ends the rest and removes the folder.
+    pub nodes: Vec<Node>,
+    pub pebble: Pebble,
+    pub proxy: Proxy,
+    pub cloudflare: Cloudflare,
+    pub dns: Arc<Dns>,
+    pub client: Client,
+    /// Issued what the nodes serve at first; certd is told to trust it, after Pebble's root.
+    pub old_authority: Authority,
+    pub folder: PathBuf,
+    /// The API token, for searches in logs and for `Cloudflare::set_token`.
+    pub token: String,
+    services: Vec<String>,
+    certd: PathBuf,
+    engine: Engine,
+    reaper: Arc<Reaper>,
+    _claim: TcpListener,
+}
+
+impl Lab {
+    pub fn start(options: Options) -> Self {
+        let (claim, [a, b]) = claim_network();
+        let ip = |last: usize| IpAddr::from(Ipv4Addr::new(127, a, b, u8::try_from(last).expect("at most 200 nodes")));
+        let folder = std::env::temp_dir().join(format!("certd-lab-{}", run_id()));
+        fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("the folder is ours");
+        let reaper = Arc::new(Reaper::start(&folder));
+        fs::create_dir_all(folder.join("nodes")).expect("the lab's folder is ours");
+        let engine = Engine::start();
+
+        let authority = Authority::new("certd lab: API of the test CA");
+        let old_authority = Authority::new("certd lab: old certificates");
+        fs::write(folder.join("api-root.pem"), authority.pem()).expect("the lab's folder is ours");
+        let client = Client::new(&engine, &authority.pem());
+        let identity = folder.join("id_ed25519");
+        output(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f"]).arg(&identity));
+        let token = format!("lab-token-{}", run_id());
+        write_secret(&folder.join("cloudflare.token"), &token);
+
+        let addresses: Vec<IpAddr> = (0..options.nodes.len()).map(|n| ip(10 + n)).collect();
+        let hosts: Vec<_> = options.services.iter().map(|service| (service.clone(), addresses.clone())).collect();
+        let dns = Dns::start(&reaper, engine.handle(), &folder.join("dns"), ip(2), &options.zones, &hosts);
+        let mut pebble =
+            Pebble::start(&reaper, &folder.join("ca"), ip(1), dns.at, &authority, client.clone(), &options.pebble);
+        let mut nodes: Vec<Node> = options
+            .nodes
+            .iter()
+            .zip(&addresses)
+            .enumerate()
+            .map(|(n, (node, ip))| {
+                let folder = folder.join("nodes").join((n + 1).to_string());
+                let runtime = engine.handle();
+                Node::start(&reaper, runtime, &folder, *ip, node, &options.services, &old_authority, &identity)
+            })
+            .collect();
+        nodes.iter_mut().for_each(Node::wait_ready);
+        pebble.wait_ready();
+
+        let dns = Arc::new(dns);
+        let cloudflare = Cloudflare::start(&engine, ip(3), Arc::clone(&dns), &token);
+        let proxy = Proxy::start(&engine, ip(4), &authority, client.clone(), pebble.at);
+        let roots = pebble.root_pem() + &old_authority.pem();
+        fs::write(folder.join("issuer-roots.pem"), roots).expect("the lab's folder is ours");
+        let (services, certd) = (options.services, options.certd);
+        Self {
+            nodes,
+            pebble,
+            proxy,
+            cloudflare,
+            dns,
+            client,
+            old_authority,
+            folder,
+            token,
+            services,
+            certd,
+            engine,
+            reaper,
+            _claim: claim,
+        }
+    }
+
+    pub fn node(&mut self, name: &str) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.name == name).unwrap_or_else(|| panic!("no node {name}"))
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.join("certd.toml")
+    }
+
+    /// Writes `certd.toml` for this lab, with `extra` TOML at its end.
+    pub fn write_config(&self, extra: &str) -> PathBuf {
+        self.write_config_with(&ConfigText { end: extra.into(), ..ConfigText::default() })
+    }
+
+    pub fn write_config_with(&self, text: &ConfigText) -> PathBuf {
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        // named on port 53 is found as the zones' own server; on another port it must be named.
+        let nameservers =
+            if self.dns.is_standard_port() { String::new() } else { format!("nameservers = [\"{}\"]\n", self.dns.at) };
+        let certificates = text.certificates.clone().unwrap_or_else(|| {
+            self.services
+                .iter()
+                .map(|name| format!("[[certificate]]\ndomains = [\"{name}\"]\nnodes = [\"*\"]\n\n"))
+                .collect()
+        });
+        let nodes: String = self.nodes.iter().map(|node| node_text(node, &text.nodes)).collect();
+        let config = format!(
+            "state_dir = {state:?}\n{top}\n[acme]\ndirectory = {directory:?}\ncontact = [\"ops@example.test\"]\nca_file = {ca:?}\n\
+             issuer_root_file = {roots:?}\n{acme}\n[dns]\nprovider = \"cloudflare\"\ntoken_file = {token:?}\napi_base = {api:?}\n\
+             resolvers = [\"{resolver}\"]\n{nameservers}{dns}\n[ssh]\nuser = {user:?}\nidentity_files = [{identity:?}]\n{ssh}\n\
+             {certificates}{nodes}{end}\n",
+            state = self.state_dir().display().to_string(),
+            top = text.top,
+            directory = self.proxy.directory(),
+            ca = file("api-root.pem"),
+            roots = file("issuer-roots.pem"),
+            acme = text.acme,
+            token = file("cloudflare.token"),
+            api = self.cloudflare.base(),
+            resolver = self.dns.at,
+            dns = text.dns,
+            user = user(),
+            identity = file("id_ed25519"),
+            ssh = text.ssh,
+            end = text.end,
+        );
+        fs::write(self.config_path(), config).expect("the lab's folder is ours");
+        self.config_path()
+    }
+
+    /// Runs certd with this lab's configuration to its end.
+    pub fn certd(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        command.output().unwrap_or_else(|error| panic!("{} does not start: {error}", self.certd.display()))
+    }
+
+    /// Starts certd and lets it run; kill it at will. The lab's end ends it too. Its output is piped.
+    pub fn spawn_certd(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.unwrap_or_else(|error| panic!("{} does not start: {error}", self.certd.display()));
+        self.reaper.record(child.id());
+        child
+    }
+
+    /// The command that `certd` and `spawn_certd` run, for a test that wants to set more.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.certd);
+        let (key, mark) = self.reaper.mark();
+        command.env_clear().env(key, mark).env("LANG", "C.UTF-8").env("HOME", &self.folder);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(arguments).arg("--config").arg(self.config_path());
+        command
+    }
+
+    /// The processes of this lab that run now.
+    pub fn pids(&self) -> Vec<u32> {
+        self.reaper.pids()
+    }
+}
+
+fn node_text(node: &Node, more: &[(String, String)]) -> String {
+    let more: String =
+        more.iter().filter(|(name, _)| *name == node.name).map(|(_, text)| format!("{text}\n")).collect();
+    let ssl = node.folder.join("conf/ssl/{name}");
+    format!(
+        "[[node]]\nname = {name:?}\naddress = \"{ip}\"\nhost_key = {key:?}\nssh = {{ port = {ssh} }}\nprobe = {{ port = {tls} }}\n{more}\
+         [node.install]\nfullchain = {chain:?}\nkey = {private:?}\ntest = {test:?}\nreload = {reload:?}\n\n",
+        name = node.name,
+        ip = node.ssh.ip(),
+        key = node.host_key(),
+        ssh = node.ssh.port(),
+        tls = node.tls.port(),
+        chain = ssl.join("fullchain.pem").display().to_string(),
+        private = ssl.join("privkey.pem").display().to_string(),
+        test = node.test_command(),
+        reload = node.reload_command(),
+    )
+}
+
+/// 127.a.b.0/24 for one lab: whoever listens at its last address has it, and the kernel gives it back.
+fn claim_network() -> (TcpListener, [u8; 2]) {
+    for _ in 0..1000 {
+        let [_, a, b, ..] = random().to_le_bytes();
+        let (a, b) = (16 + a % 224, 1 + b % 254);
+        if let Ok(claim) = TcpListener::bind((Ipv4Addr::new(127, a, b, 254), 15_353)) {
+            return (claim, [a, b]);
+        }
+    }
+    panic!("no network of 127.0.0.0/8 is free");
+}
+
+/// A port that nobody listens at; on an address of the lab nobody else will take it either.
+fn free_port(ip: IpAddr) -> u16 {
+    let listener =
+        TcpListener::bind((ip, 0)).unwrap_or_else(|error| panic!("{ip} is not an address of this machine: {error}"));
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Sixteen hex digits, other ones at each call.
+fn run_id() -> String {
+    format!("{:016x}", random())
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn write_secret(path: &Path, text: &str) {
+    let file = fs::File::options().create_new(true).write(true).mode(0o600).open(path);
+    std::io::Write::write_all(&mut file.expect("the lab's folder is ours"), text.as_bytes())
+        .expect("it can be written");
+}
+
+fn user() -> String {
+    output(Command::new("id").arg("-un")).trim().to_string()
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `target/<profile>/certd`, seen from a test in `deps/` or an example in `examples/`.
+fn built_binary() -> PathBuf {
+    let program = std::env::current_exe().expect("Linux knows it");
+    program.parent().and_then(Path::parent).expect("it is in a folder of target").join("certd")
+}

@@ -1,0 +1,224 @@
+//! The lab itself works: what the other tests stand on.
+
+mod lab;
+
+use std::fs;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lab::node::{NginxCommand, NodeOptions, Old};
+use lab::process::{is_alive, output, wait_until};
+use lab::script::{Answer, Point};
+use lab::{Lab, Options, SERVICE};
+
+const CHALLENGE: &str = "_acme-challenge.newapi.example.test";
+
+#[test]
+fn two_labs_side_by_side_leave_no_process_and_no_folder() {
+    let (one, two) = (Lab::start(Options::nodes(2)), Lab::start(Options::nodes(1)));
+    assert_ne!(one.dns.at, two.dns.at);
+    let (ones, twos) = (one.pids(), two.pids());
+    assert!(ones.len() >= 2 + 2 * 3, "named, Pebble, and on each node sshd, nginx and its worker: {ones:?}");
+    let folder = one.folder.clone();
+    drop(one);
+    assert!(ones.iter().all(|pid| !is_alive(*pid)));
+    assert!(!folder.exists());
+    assert!(twos.iter().all(|pid| is_alive(*pid)), "the end of a lab is not the end of another");
+}
+
+#[test]
+fn a_lab_ends_though_its_process_is_killed() {
+    if std::env::var_os("CERTD_LAB_VICTIM").is_some() {
+        let lab = Lab::start(Options::nodes(1));
+        let held = lab.nodes[0].hold_command(NginxCommand::Test);
+        let _ssh = ssh(&lab, 0, &lab.nodes[0].test_command().join(" ")).spawn().expect("ssh starts");
+        held.wait();
+        lab.nodes[0].fill_disk();
+        let pids = lab.pids().iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+        fs::write(
+            std::env::var_os("CERTD_LAB_VICTIM").expect("it is set"),
+            format!("{}\n{pids}\n", lab.folder.display()),
+        )
+        .expect("the other test waits for it");
+        loop {
+            std::thread::park();
+        }
+    }
+    let note = tempfile::NamedTempFile::new().expect("the temporary folder can be written");
+    let mut victim = Command::new(std::env::current_exe().expect("Linux knows it"))
+        .args(["--exact", "a_lab_ends_though_its_process_is_killed"])
+        .env("CERTD_LAB_VICTIM", note.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("this program starts");
+    let read = || fs::read_to_string(note.path()).unwrap_or_default();
+    assert!(wait_until(|| read().lines().count() == 2));
+    victim.kill().expect("it is ours");
+    victim.wait().expect("it is ours");
+    let text = read();
+    let (folder, pids) = text.split_once('\n').expect("two lines");
+    let pids: Vec<u32> = pids.split_whitespace().map(|pid| pid.parse().expect("a number")).collect();
+    assert!(pids.len() >= 7, "the held command and its session too: {pids:?}");
+    assert!(wait_until(|| pids.iter().all(|pid| !is_alive(*pid))), "alive: {pids:?}");
+    assert!(wait_until(|| !std::path::Path::new(folder).exists()), "{folder} is still there");
+}
+
+#[test]
+fn dns_answers_with_authority_over_udp_and_tcp() {
+    let lab = Lab::start(Options::nodes(2));
+    for transport in ["+notcp", "+tcp"] {
+        let answer = lab.dns.dig(&[SERVICE, "A", transport, "+noall", "+comments", "+answer"]);
+        assert!(answer.contains("flags: qr aa"), "{answer}");
+        assert_eq!(answer.matches("IN\tA\t127.").count(), 2, "{answer}");
+    }
+    let zone_cut = lab.dns.dig(&["example.test", "SOA", "+short"]);
+    assert!(zone_cut.starts_with("ns1.example.test."), "{zone_cut}");
+    assert!(lab.dns.dig(&["example.test", "NS", "+short"]).contains("ns1.example.test."));
+    lab.dns.datagrams.lose(true);
+    assert!(!lab.dns.dig(&[SERVICE, "A", "+tcp", "+short"]).is_empty());
+    lab.dns.datagrams.lose(false);
+    lab.dns.hold();
+    lab.dns.add_txt(CHALLENGE, "late");
+    assert!(lab.dns.txt(CHALLENGE).is_empty());
+    lab.dns.release();
+    assert_eq!(lab.dns.txt(CHALLENGE), ["late"]);
+}
+
+#[test]
+fn the_api_double_publishes_removes_pages_and_refuses() {
+    let lab = Lab::start(Options::nodes(0));
+    (0..60).for_each(|n| _ = lab.cloudflare.add_zone(&format!("dummy-{n}.test")));
+    let bearer = format!("Bearer {}", lab.token);
+    let call = |method: &str, path: &str, body: &str| {
+        let url = format!("{}{path}", lab.cloudflare.base());
+        let reply = lab.client.send_with(method, &url, &[("authorization", &bearer)], Some(body.into()));
+        (reply.status, serde_json::from_str::<serde_json::Value>(&reply.body).unwrap_or_default())
+    };
+    let (status, zones) = call("GET", "/zones?name=example.test", "");
+    assert_eq!((status, &zones["result_info"]["total_count"]), (200, &1.into()));
+    let (_, last) = call("GET", "/zones?page=4&per_page=20", "");
+    assert_eq!((&last["result_info"]["count"], &last["result_info"]["total_pages"]), (&1.into(), &4.into()));
+
+    let records = format!("/zones/{}/dns_records", zones["result"][0]["id"].as_str().expect("an id"));
+    let body = format!(r#"{{"type":"TXT","name":"{CHALLENGE}","content":"\"abc\"","ttl":60,"comment":"certd"}}"#);
+    let (status, made) = call("POST", &records, &body);
+    assert_eq!((status, &made["success"]), (200, &true.into()), "{made}");
+    assert_eq!(lab.dns.txt(CHALLENGE), ["abc"]);
+    let (status, again) = call("POST", &records, &body);
+    assert_eq!((status, &again["errors"][0]["code"]), (400, &81058.into()));
+    assert_eq!(call("GET", &format!("{records}?type=TXT&comment=certd"), "").1["result_info"]["count"], 1);
+
+    let one = format!("{records}/{}", made["result"]["id"].as_str().expect("an id"));
+    assert_eq!(call("DELETE", &one, "").0, 200);
+    assert!(lab.dns.txt(CHALLENGE).is_empty() && lab.cloudflare.records().is_empty());
+    let (status, gone) = call("DELETE", &one, "");
+    assert_eq!((status, &gone["errors"][0]["code"]), (404, &81044.into()));
+
+    lab.cloudflare.script.fail("zones", 1, &Answer::api_error(500, 1, "down"));
+    assert_eq!((call("GET", "/zones", "").0, call("GET", "/zones", "").0), (500, 200));
+    lab.cloudflare.limit(Some(0));
+    assert_eq!(call("GET", "/zones", "").0, 429);
+    lab.cloudflare.limit(None);
+    lab.cloudflare.set_token("another");
+    assert_eq!(call("GET", "/user/tokens/verify", "").1["errors"][0]["code"], 1000);
+    assert_eq!(call("GET", "/zones", "").1["errors"][0]["code"], 9109);
+}
+
+#[test]
+fn a_node_takes_ssh_by_key_and_serves_new_files_after_a_reload() {
+    let mut lab = Lab::start(Options::nodes(1));
+    let authority = lab::pki::Authority::new("another");
+    let node = &lab.nodes[0];
+    let old = node.served(SERVICE).expect("it serves the old certificate");
+    assert_eq!(old.names, [SERVICE]);
+    assert_eq!(node.pair(SERVICE).expect("a pair"), old);
+    node.install(&authority, &Old::Days(90));
+    assert_eq!(node.served(SERVICE).expect("nobody reloaded"), old);
+
+    let run = |words: Vec<String>| ssh(&lab, 0, &words.join(" ")).status().expect("ssh starts").success();
+    node.break_nginx_config();
+    assert!(!run(node.test_command()) && !run(node.reload_command()));
+    node.mend_nginx_config();
+    assert!(run(node.test_command()) && run(node.reload_command()));
+    let new = node.pair(SERVICE).expect("a pair");
+    assert!(new != old && wait_until(|| node.served(SERVICE).as_ref() == Ok(&new)));
+    assert_eq!((node.ssh_connections(), node.calls(NginxCommand::Test), node.calls(NginxCommand::Reload)), (4, 2, 2));
+    assert_eq!(node.tls_connections(), 0, "looking behind the relay does not count");
+    lab::pki::handshake(node.tls, SERVICE).expect("the public port answers");
+    assert_eq!(node.tls_connections(), 1);
+
+    let node = &mut lab.nodes[0];
+    node.fill_disk();
+    assert!(fs::write(node.fullchain(SERVICE).with_extension("new"), "x".repeat(5000)).is_err());
+    node.free_disk();
+    assert_eq!(node.pair(SERVICE).as_ref(), Ok(&new), "the disk of its own holds what was there");
+    node.stop_nginx();
+    assert!(TcpStream::connect(node.tls).is_err());
+    node.start_nginx();
+    node.blackhole_ssh();
+    let silence = TcpStream::connect_timeout(&node.ssh, Duration::from_millis(200)).expect_err("packets vanish");
+    assert_eq!(silence.kind(), std::io::ErrorKind::TimedOut);
+    node.change_host_key();
+    assert!(TcpStream::connect(node.ssh).is_ok());
+}
+
+#[test]
+fn a_node_may_serve_an_expired_or_a_foreign_certificate_or_none() {
+    let node = |name: &str, old| NodeOptions { old, ..NodeOptions::new(name) };
+    let nodes = vec![
+        node("expired", Old::Days(-3)),
+        node("foreign", Old::OtherName("other.example.test".into())),
+        node("empty", Old::Nothing),
+    ];
+    let lab = Lab::start(Options { nodes, ..Options::default() });
+    let ends = |n: usize| lab.nodes[n].served(SERVICE).map(|leaf| leaf.not_after);
+    assert!(ends(0).expect("an expired one is served") < ends(1).expect("a foreign one is served"));
+    assert_eq!(lab.nodes[1].served(SERVICE).expect("it is served").names, ["other.example.test"]);
+    assert!(lab.nodes[2].served(SERVICE).is_err() && !lab.nodes[2].fullchain(SERVICE).exists());
+}
+
+#[test]
+fn pebble_is_reached_through_the_proxy_which_counts_holds_and_spoils() {
+    let lab = Lab::start(Options::nodes(0));
+    let url = lab.proxy.directory();
+    let directory = lab.client.send("GET", &url, None);
+    let directory: serde_json::Value = serde_json::from_str(&directory.body).expect("a directory");
+    let nonce = directory["newNonce"].as_str().expect("an URL");
+    assert!(nonce.starts_with(&format!("https://{}/", lab.proxy.at)), "Pebble's URLs lead to the proxy: {nonce}");
+    assert!(directory["renewalInfo"].is_string() && directory["meta"]["profiles"].is_object(), "{directory}");
+
+    lab.proxy.script.answer("nonce", 2, Point::Before, Answer::new(429, "").header("retry-after", "7"));
+    assert_eq!((lab.client.send("HEAD", nonce, None).status, lab.client.send("HEAD", nonce, None).status), (200, 429));
+    let held = lab.proxy.script.hold("directory", 1, Point::After);
+    let client = lab.client.clone();
+    let asking = std::thread::spawn(move || client.send("GET", &url, None).status);
+    held.wait();
+    assert!(!asking.is_finished());
+    held.release();
+    assert_eq!(asking.join().expect("the thread ends"), 200);
+    lab.proxy.script.rewrite("directory", 1, |body| body.replace("newNonce", "oldNonce"));
+    assert!(lab.client.send("GET", &lab.proxy.directory(), None).body.contains("oldNonce"));
+    lab.proxy.script.cut("directory", 1, Point::After);
+    assert!(lab.client.try_send("GET", &lab.proxy.directory(), &[], None).is_err(), "no byte of an answer");
+    assert_eq!((lab.proxy.script.count("directory"), lab.proxy.script.count("nonce"), lab.pebble.issued()), (4, 2, 0));
+}
+
+/// OpenSSH's own client on the lab's key, with the node's key pinned.
+fn ssh(lab: &Lab, node: usize, command: &str) -> Command {
+    let at = lab.nodes[node].ssh;
+    let known = lab.folder.join(format!("known_hosts.{node}"));
+    fs::write(&known, format!("[{}]:{} {}\n", at.ip(), at.port(), lab.nodes[node].host_key()))
+        .expect("the folder is ours");
+    let user = output(Command::new("id").arg("-un"));
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"])
+        .args(["-o", &format!("UserKnownHostsFile={}", known.display()), "-p", &at.port().to_string(), "-i"])
+        .arg(lab.folder.join("id_ed25519"))
+        .arg(format!("{}@{}", user.trim(), at.ip()))
+        .arg(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    ssh
+}
