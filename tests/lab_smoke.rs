@@ -4,10 +4,20 @@ mod lab;
 
 use std::fs;
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use instant_acme::{
+    Account, BodyWrapper, BytesResponse, ChallengeType, HttpClient, Identifier, NewAccount, NewOrder, RetryPolicy,
+};
+
+use lab::cloudflare::Cloudflare;
+use lab::http::Client;
 use lab::node::{NginxCommand, NodeOptions, Old};
+use lab::pebble::PebbleOptions;
 use lab::process::{is_alive, output, wait_until};
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
@@ -202,6 +212,61 @@ fn pebble_is_reached_through_the_proxy_which_counts_holds_and_spoils() {
     lab.proxy.script.cut("directory", 1, Point::After);
     assert!(lab.client.try_send("GET", &lab.proxy.directory(), &[], None).is_err(), "no byte of an answer");
     assert_eq!((lab.proxy.script.count("directory"), lab.proxy.script.count("nonce"), lab.pebble.issued()), (4, 2, 0));
+}
+
+#[test]
+fn a_certificate_is_issued_by_hand_from_the_ca_over_the_double_and_dns() {
+    let pebble = PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() };
+    let lab = Lab::start(Options { pebble, ..Options::nodes(0) });
+    let (client, directory, double) = (lab.client.clone(), lab.proxy.directory(), lab.cloudflare.clone());
+    let chain = lab.client.wait(async move { issue(client, directory, &double).await.expect("Pebble issues") });
+    let leaf = lab::pki::parse(&chain).expect("a chain");
+    assert_eq!((leaf.names.as_slice(), lab.pebble.issued()), ([SERVICE.to_string()].as_slice(), 1));
+    assert!(lab.pebble.status(&leaf.serial).body.contains("Valid"));
+    assert_eq!((lab.proxy.script.count("finalize"), lab.cloudflare.records().len()), (1, 1));
+    let window = r#"{"suggestedWindow":{"start":"2020-01-01T00:00:00Z","end":"2020-01-02T00:00:00Z"}}"#;
+    lab.pebble.set_renewal_info(&chain, window);
+}
+
+async fn issue(client: Client, directory: String, double: &Cloudflare) -> Result<String, instant_acme::Error> {
+    let new = NewAccount { contact: &[], terms_of_service_agreed: true, only_return_existing: false };
+    let (account, _) = Account::builder_with_http(Box::new(Http(client))).create(&new, directory, None).await?;
+    let mut order = account.new_order(&NewOrder::new(&[Identifier::Dns(SERVICE.into())])).await?;
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        let mut challenge = authorization.challenge(ChallengeType::Dns01).expect("Pebble offers it");
+        double.add_txt(CHALLENGE, &challenge.key_authorization().dns_value(), None);
+        challenge.set_ready().await?;
+    }
+    order.poll_ready(&RetryPolicy::default()).await?;
+    let key = rcgen::KeyPair::generate().expect("a key can be made");
+    let mut params = rcgen::CertificateParams::new([SERVICE.to_string()]).expect("a valid name");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    order.finalize_csr(params.serialize_request(&key).expect("a request").der()).await?;
+    order.poll_certificate(&RetryPolicy::default()).await
+}
+
+struct Http(Client);
+
+impl HttpClient for Http {
+    fn request(
+        &self,
+        request: http::Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
+        let client = self.0.inner.clone();
+        Box::pin(async move {
+            let other = |error: reqwest::Error| instant_acme::Error::Other(Box::new(error));
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.expect("a body in memory").to_bytes();
+            let request = client.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
+            let answer = request.send().await.map_err(other)?;
+            let mut response = http::Response::builder().status(answer.status());
+            *response.headers_mut().expect("no header is wrong yet") = answer.headers().clone();
+            let (parts, ()) = response.body(()).expect("what was a response is one").into_parts();
+            Ok(BytesResponse { parts, body: Box::new(answer.bytes().await.map_err(other)?) })
+        })
+    }
 }
 
 /// OpenSSH's own client on the lab's key, with the node's key pinned.

@@ -111,7 +111,7 @@ impl Client {
     }
 
     /// Waits on the lab's runtime, so that a test may also be async itself.
-    fn wait<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+    pub fn wait<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
         let (done, result) = mpsc::channel();
         self.handle.spawn(async move { done.send(future.await) });
         result.recv().expect("the lab's runtime runs as long as the lab")
