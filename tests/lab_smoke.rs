@@ -4,6 +4,7 @@ mod lab;
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,12 +12,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use instant_acme::{
-    Account, BodyWrapper, BytesResponse, ChallengeType, HttpClient, Identifier, NewAccount, NewOrder, RetryPolicy,
+    Account, BodyWrapper, BytesResponse, CertificateIdentifier, ChallengeType, HttpClient, Identifier, NewAccount,
+    NewOrder, RetryPolicy,
 };
 
 use lab::cloudflare::Cloudflare;
+use lab::config::ConfigText;
 use lab::http::Client;
-use lab::node::{NginxCommand, NodeOptions, Old};
+use lab::nginx::NginxCommand;
+use lab::node::{NodeOptions, Old};
 use lab::pebble::PebbleOptions;
 use lab::process::{is_alive, output, wait_until};
 use lab::script::{Answer, Point};
@@ -42,7 +46,8 @@ fn a_lab_ends_though_its_process_is_killed() {
     if std::env::var_os("CERTD_LAB_VICTIM").is_some() {
         let lab = Lab::start(Options::nodes(1));
         let held = lab.nodes[0].hold_command(NginxCommand::Test);
-        let _ssh = ssh(&lab, 0, &lab.nodes[0].test_command().join(" ")).spawn().expect("ssh starts");
+        let mut ssh = ssh(&lab, 0, &lab.nodes[0].test_command().join(" "));
+        std::thread::spawn(move || ssh.status());
         held.wait();
         lab.nodes[0].fill_disk();
         let pids = lab.pids().iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
@@ -136,6 +141,28 @@ fn the_api_double_publishes_removes_pages_and_refuses() {
 }
 
 #[test]
+fn its_configuration_is_toml_with_all_that_certd_needs() {
+    let lab = Lab::start(Options::default());
+    let more = vec![("广州".to_string(), "paused_until = \"2026-12-01\"".to_string())];
+    let path = lab.write_config_with(&ConfigText { nodes: more, end: "[more]\nx = 1".into(), ..ConfigText::default() });
+    let table: toml::Table = fs::read_to_string(path).expect("it is written").parse().expect("it is TOML");
+    let nodes = table["node"].as_array().expect("nodes");
+    assert_eq!(
+        nodes.iter().map(|node| node["name"].as_str().unwrap_or("")).collect::<Vec<_>>(),
+        ["cn2-shanghai", "广州", "shenzhen"]
+    );
+    assert_eq!(nodes[1]["paused_until"].as_str(), Some("2026-12-01"));
+    assert_eq!(nodes[1]["install"]["test"][0].as_str(), Some(lab.nodes[1].test_command()[0].as_str()));
+    assert!(table["acme"]["directory"].as_str().is_some_and(|url| url.starts_with("https://127.")));
+    assert_eq!(
+        (table["certificate"][0]["domains"][0].as_str(), table["more"]["x"].as_integer()),
+        (Some(SERVICE), Some(1))
+    );
+    let mode = fs::metadata(table["dns"]["token_file"].as_str().expect("a path")).expect("a file").mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
 fn a_node_takes_ssh_by_key_and_serves_new_files_after_a_reload() {
     let mut lab = Lab::start(Options::nodes(1));
     let authority = lab::pki::Authority::new("another");
@@ -226,6 +253,12 @@ fn a_certificate_is_issued_by_hand_from_the_ca_over_the_double_and_dns() {
     assert_eq!((lab.proxy.script.count("finalize"), lab.cloudflare.records().len()), (1, 1));
     let window = r#"{"suggestedWindow":{"start":"2020-01-01T00:00:00Z","end":"2020-01-02T00:00:00Z"}}"#;
     lab.pebble.set_renewal_info(&chain, window);
+    let directory: serde_json::Value =
+        serde_json::from_str(&lab.client.send("GET", &lab.proxy.directory(), None).body).expect("a directory");
+    let id = CertificateIdentifier::try_from(&leaf.der.clone().into()).expect("it names its issuer's key");
+    let url = format!("{}/{id}", directory["renewalInfo"].as_str().expect("an URL"));
+    let answer = lab.client.send("GET", &url, None);
+    assert!(answer.status == 200 && answer.body.contains("2020-01-02"), "{}", answer.body);
 }
 
 async fn issue(client: Client, directory: String, double: &Cloudflare) -> Result<String, instant_acme::Error> {

@@ -224,7 +224,7 @@ impl Cloudflare {
                     self.publish(&record, true);
                     success(shown)
                 }
-                Err(refusal) => refusal,
+                Err((code, text)) => error(400, code, text),
             },
             (_, None) => error(404, 81044, "Record does not exist."),
             ("read", Some(record)) => success(state.show(&record)),
@@ -312,26 +312,26 @@ impl State {
         page(found.map(|record| self.show(record)).collect(), query, 100, 5_000_000)
     }
 
-    fn create(&mut self, zone: &Zone, body: &[u8]) -> Result<Record, Response> {
-        let body: Value = serde_json::from_slice(body).map_err(|_| error(400, 9207, "Request body is invalid."))?;
+    fn create(&mut self, zone: &Zone, body: &[u8]) -> Result<Record, (u64, &'static str)> {
+        let body: Value = serde_json::from_slice(body).map_err(|_| (9207, "Request body is invalid."))?;
         let text = |field: &str| body[field].as_str().map(str::to_string).filter(|value| !value.is_empty());
-        let kind = text("type").ok_or_else(|| error(400, 9000, "DNS name is invalid."))?;
-        let name = text("name").ok_or_else(|| error(400, 9000, "DNS name is invalid."))?;
-        let content = text("content").ok_or_else(|| error(400, 9005, "Content for the record is invalid."))?;
-        let content = content.trim_matches('"').to_string();
+        let kind = text("type").ok_or((9000, "DNS name is invalid."))?;
+        let name = text("name").ok_or((9000, "DNS name is invalid."))?;
+        let content = text("content").ok_or((9005, "Content for the record is invalid."))?;
         let ttl = body["ttl"].as_u64().unwrap_or(1);
         if ttl != 1 && !(60..=86_400).contains(&ttl) {
-            return Err(error(400, 9021, "Invalid TTL. Must be between 60 and 86400 seconds, or 1 for Automatic."));
+            return Err((9021, "Invalid TTL. Must be between 60 and 86400 seconds, or 1 for Automatic."));
         }
         let mut name = name.trim_end_matches('.').to_ascii_lowercase();
         if name != zone.name && !name.ends_with(&format!(".{}", zone.name)) {
             name = format!("{name}.{}", zone.name);
         }
+        let content = content.trim_matches('"').to_string();
         if self.records.iter().any(|r| r.zone == zone.id && r.kind == kind && r.name == name && r.content == content) {
-            return Err(error(400, self.duplicate_code, "An identical record already exists."));
+            return Err((self.duplicate_code, "An identical record already exists."));
         }
-        let record =
-            Record { id: self.id(), zone: zone.id.clone(), kind, name, content, ttl, comment: text("comment") };
+        let (id, zone, comment) = (self.id(), zone.id.clone(), text("comment"));
+        let record = Record { id, zone, kind, name, content, ttl, comment };
         self.records.push(record.clone());
         Ok(record)
     }

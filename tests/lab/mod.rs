@@ -8,8 +8,10 @@
 #![allow(unreachable_pub, reason = "it is a module of tests and of an example alike")]
 
 pub mod cloudflare;
+pub mod config;
 pub mod dns;
 pub mod http;
+pub mod nginx;
 pub mod node;
 pub mod pebble;
 pub mod pki;
@@ -17,6 +19,7 @@ pub mod process;
 pub mod proxy;
 pub mod relay;
 pub mod script;
+pub mod sshd;
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -30,7 +33,7 @@ use std::sync::Arc;
 use cloudflare::Cloudflare;
 use dns::Dns;
 use http::{Client, Engine};
-use node::{Node, NodeOptions};
+use node::{Ground, Node, NodeOptions};
 use pebble::{Pebble, PebbleOptions};
 use pki::Authority;
 use process::{Reaper, output};
@@ -38,9 +41,26 @@ use proxy::Proxy;
 
 pub const SERVICE: &str = "newapi.example.test";
 
+/// One certificate, served by every node.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Of the certificate and of its folder on the nodes.
+    pub name: String,
+    pub domains: Vec<String>,
+}
+
+impl Service {
+    /// Its name is the first domain, without `*.`.
+    pub fn new(domains: &[&str]) -> Self {
+        Self {
+            name: domains[0].trim_start_matches("*.").into(),
+            domains: domains.iter().copied().map(Into::into).collect(),
+        }
+    }
+}
+
 pub struct Options {
-    /// The names of one certificate each, served by every node; `*.` is left out of nginx's folder name by `directory_of`.
-    pub services: Vec<String>,
+    pub services: Vec<Service>,
     pub zones: Vec<String>,
     pub nodes: Vec<NodeOptions>,
     pub pebble: PebbleOptions,
@@ -51,7 +71,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            services: vec![SERVICE.into()],
+            services: vec![Service::new(&[SERVICE])],
             zones: vec!["example.test".into()],
             nodes: ["cn2-shanghai", "广州", "shenzhen"].map(NodeOptions::new).into(),
             pebble: PebbleOptions::default(),
@@ -67,19 +87,6 @@ impl Options {
     }
 }
 
-/// Lines that a configuration has beyond (or, for `certificates`, instead of) the lab's own; each is TOML text.
-#[derive(Clone, Default)]
-pub struct ConfigText {
-    pub top: String,
-    pub acme: String,
-    pub dns: String,
-    pub ssh: String,
-    pub certificates: Option<String>,
-    /// By a node's name; lines inside its `[[node]]`.
-    pub nodes: Vec<(String, String)>,
-    pub end: String,
-}
-
 pub struct Lab {
     // Dropped in this order: what runs, then the reaper, which ends the rest and removes the folder.
     pub nodes: Vec<Node>,
@@ -93,7 +100,7 @@ pub struct Lab {
     pub folder: PathBuf,
     /// The API token, for searches in logs and for `Cloudflare::set_token`.
     pub token: String,
-    services: Vec<String>,
+    services: Vec<Service>,
     certd: PathBuf,
     engine: Engine,
     reaper: Arc<Reaper>,
@@ -121,21 +128,22 @@ impl Lab {
         write_secret(&folder.join("cloudflare.token"), &token);
 
         let addresses: Vec<IpAddr> = (0..options.nodes.len()).map(|n| ip(10 + n)).collect();
-        let hosts: Vec<_> = options.services.iter().map(|service| (service.clone(), addresses.clone())).collect();
+        let domains = options.services.iter().flat_map(|service| service.domains.iter().cloned());
+        let hosts: Vec<_> = domains.map(|domain| (domain, addresses.clone())).collect();
         let dns = Dns::start(&reaper, engine.handle(), &folder.join("dns"), ip(2), &options.zones, &hosts);
         let mut pebble =
             Pebble::start(&reaper, &folder.join("ca"), ip(1), dns.at, &authority, client.clone(), &options.pebble);
-        let mut nodes: Vec<Node> = options
-            .nodes
-            .iter()
-            .zip(&addresses)
-            .enumerate()
-            .map(|(n, (node, ip))| {
-                let folder = folder.join("nodes").join((n + 1).to_string());
-                let runtime = engine.handle();
-                Node::start(&reaper, runtime, &folder, *ip, node, &options.services, &old_authority, &identity)
-            })
-            .collect();
+        let ground = Ground {
+            reaper: Arc::clone(&reaper),
+            runtime: engine.handle(),
+            services: &options.services,
+            old: &old_authority,
+            client_key: &identity,
+        };
+        let node = |(n, options)| {
+            Node::start(&ground, &folder.join("nodes").join(format!("{}", n + 1)), addresses[n], options)
+        };
+        let mut nodes: Vec<Node> = options.nodes.iter().enumerate().map(node).collect();
         nodes.iter_mut().for_each(Node::wait_ready);
         pebble.wait_ready();
 
@@ -175,47 +183,6 @@ impl Lab {
         self.folder.join("certd.toml")
     }
 
-    /// Writes `certd.toml` for this lab, with `extra` TOML at its end.
-    pub fn write_config(&self, extra: &str) -> PathBuf {
-        self.write_config_with(&ConfigText { end: extra.into(), ..ConfigText::default() })
-    }
-
-    pub fn write_config_with(&self, text: &ConfigText) -> PathBuf {
-        let file = |name: &str| self.folder.join(name).display().to_string();
-        // named on port 53 is found as the zones' own server; on another port it must be named.
-        let nameservers =
-            if self.dns.is_standard_port() { String::new() } else { format!("nameservers = [\"{}\"]\n", self.dns.at) };
-        let certificates = text.certificates.clone().unwrap_or_else(|| {
-            self.services
-                .iter()
-                .map(|name| format!("[[certificate]]\ndomains = [\"{name}\"]\nnodes = [\"*\"]\n\n"))
-                .collect()
-        });
-        let nodes: String = self.nodes.iter().map(|node| node_text(node, &text.nodes)).collect();
-        let config = format!(
-            "state_dir = {state:?}\n{top}\n[acme]\ndirectory = {directory:?}\ncontact = [\"ops@example.test\"]\nca_file = {ca:?}\n\
-             issuer_root_file = {roots:?}\n{acme}\n[dns]\nprovider = \"cloudflare\"\ntoken_file = {token:?}\napi_base = {api:?}\n\
-             resolvers = [\"{resolver}\"]\n{nameservers}{dns}\n[ssh]\nuser = {user:?}\nidentity_files = [{identity:?}]\n{ssh}\n\
-             {certificates}{nodes}{end}\n",
-            state = self.state_dir().display().to_string(),
-            top = text.top,
-            directory = self.proxy.directory(),
-            ca = file("api-root.pem"),
-            roots = file("issuer-roots.pem"),
-            acme = text.acme,
-            token = file("cloudflare.token"),
-            api = self.cloudflare.base(),
-            resolver = self.dns.at,
-            dns = text.dns,
-            user = user(),
-            identity = file("id_ed25519"),
-            ssh = text.ssh,
-            end = text.end,
-        );
-        fs::write(self.config_path(), config).expect("the lab's folder is ours");
-        self.config_path()
-    }
-
     /// Runs certd with this lab's configuration to its end.
     pub fn certd(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
@@ -245,25 +212,6 @@ impl Lab {
     pub fn pids(&self) -> Vec<u32> {
         self.reaper.pids()
     }
-}
-
-fn node_text(node: &Node, more: &[(String, String)]) -> String {
-    let more: String =
-        more.iter().filter(|(name, _)| *name == node.name).map(|(_, text)| format!("{text}\n")).collect();
-    let ssl = node.folder.join("conf/ssl/{name}");
-    format!(
-        "[[node]]\nname = {name:?}\naddress = \"{ip}\"\nhost_key = {key:?}\nssh = {{ port = {ssh} }}\nprobe = {{ port = {tls} }}\n{more}\
-         [node.install]\nfullchain = {chain:?}\nkey = {private:?}\ntest = {test:?}\nreload = {reload:?}\n\n",
-        name = node.name,
-        ip = node.ssh.ip(),
-        key = node.host_key(),
-        ssh = node.ssh.port(),
-        tls = node.tls.port(),
-        chain = ssl.join("fullchain.pem").display().to_string(),
-        private = ssl.join("privkey.pem").display().to_string(),
-        test = node.test_command(),
-        reload = node.reload_command(),
-    )
 }
 
 /// 127.a.b.0/24 for one lab: whoever listens at its last address has it, and the kernel gives it back.

@@ -3,20 +3,19 @@
 //! `<folder>/sbin/nginx` is a small wrapper of the real program, so that a command can be watched, held or replaced. The
 //! certificates are plain files in `<folder>/conf/ssl/<name>/`, as every older tool leaves them.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::free_port;
+use super::nginx::{self, HeldCommand, NginxCommand};
 use super::pki::{Authority, Leaf, handshake, pair};
-use super::process::{Process, Reaper, as_root, is_root, output, wait_until};
+use super::process::{Process, Reaper, as_root, output, wait_until};
 use super::relay::{Blackhole, Relay};
+use super::{Service, free_port, sshd, write_secret};
 
 /// What a node serves before certd comes.
 #[derive(Clone, Debug)]
@@ -45,10 +44,15 @@ impl NodeOptions {
     }
 }
 
-#[derive(Clone, Copy)]
-pub enum NginxCommand {
-    Test,
-    Reload,
+/// What the nodes of a lab have in common.
+pub struct Ground<'a> {
+    pub reaper: Arc<Reaper>,
+    pub runtime: Handle,
+    pub services: &'a [Service],
+    /// Issues what they serve at first.
+    pub old: &'a Authority,
+    /// Of the account that certd logs in with.
+    pub client_key: &'a Path,
 }
 
 pub struct Node {
@@ -58,7 +62,7 @@ pub struct Node {
     /// Where the world connects; see `inside` for the server itself.
     pub tls: SocketAddr,
     inside: SocketAddr,
-    services: Vec<String>,
+    services: Vec<Service>,
     reaper: Arc<Reaper>,
     runtime: Handle,
     relay: Relay,
@@ -68,40 +72,28 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn start(
-        reaper: &Arc<Reaper>,
-        runtime: Handle,
-        folder: &Path,
-        ip: IpAddr,
-        options: &NodeOptions,
-        services: &[String],
-        old: &Authority,
-        client_key: &Path,
-    ) -> Self {
-        for part in ["conf/ssl", "sbin", "logs", "hooks", "temp"] {
-            fs::create_dir_all(folder.join(part)).expect("the lab's folder is ours");
-        }
+    pub fn start(ground: &Ground, folder: &Path, ip: IpAddr, options: &NodeOptions) -> Self {
         let [ssh, tls, inside] = [free_port(ip), free_port(ip), free_port(ip)].map(|port| SocketAddr::new(ip, port));
+        nginx::configure(folder, inside, ground.services, &options.nginx);
+        sshd::configure(folder, ssh, ground.client_key, &ground.reaper, &options.sshd);
         let mut node = Self {
             name: options.name.clone(),
             folder: folder.into(),
             ssh,
             tls,
             inside,
-            services: services.to_vec(),
-            reaper: Arc::clone(reaper),
-            relay: Relay::new(runtime.clone(), tls, inside),
-            runtime,
+            services: ground.services.to_vec(),
+            reaper: Arc::clone(&ground.reaper),
+            relay: Relay::new(ground.runtime.clone(), tls, inside),
+            runtime: ground.runtime.clone(),
             sshd: None,
             nginx: None,
             blackhole: None,
         };
-        node.write_sshd(client_key, &options.sshd);
-        node.write_nginx(&options.nginx);
-        node.install(old, &options.old);
-        node.sshd = Some(node.spawn_sshd());
+        node.install(ground.old, &options.old);
+        node.sshd = Some(node.spawn("sshd", sshd::command(folder)));
         if !matches!(options.old, Old::Nothing) {
-            node.nginx = Some(node.spawn_nginx());
+            node.nginx = Some(node.spawn("nginx", nginx::command(folder)));
         }
         node
     }
@@ -179,7 +171,7 @@ impl Node {
 
     pub fn start_sshd(&mut self) {
         self.stop_sshd();
-        let mut sshd = self.spawn_sshd();
+        let mut sshd = self.spawn("sshd", sshd::command(&self.folder));
         sshd.wait_for_log("Server listening on");
         self.sshd = Some(sshd);
     }
@@ -198,7 +190,7 @@ impl Node {
 
     pub fn start_nginx(&mut self) {
         self.stop_nginx();
-        self.nginx = Some(self.spawn_nginx());
+        self.nginx = Some(self.spawn("nginx", nginx::command(&self.folder)));
         self.nginx_ready();
     }
 
@@ -213,7 +205,7 @@ impl Node {
 
     /// The old server key is gone for good; restarts sshd.
     pub fn change_host_key(&mut self) {
-        self.make_host_key();
+        sshd::make_host_key(&self.folder);
         self.start_sshd();
     }
 
@@ -228,11 +220,7 @@ impl Node {
 
     /// The command waits before it does anything, from now on until it is released.
     pub fn hold_command(&self, command: NginxCommand) -> HeldCommand {
-        let hold = self.folder.join("hooks").join(format!("{}.hold", command.word()));
-        let arrived = hold.with_extension("arrived");
-        let _ = fs::remove_file(&arrived);
-        fs::write(&hold, "").expect("the lab's folder is ours");
-        HeldCommand { hold, arrived }
+        HeldCommand::new(&self.folder, command)
     }
 
     /// Puts its certificates on a file system of their own (256 KiB, kept from then on) and fills that to the last byte.
@@ -259,12 +247,13 @@ impl Node {
             Old::OtherName(name) => (Some(name), 20),
             Old::Nothing => return,
         };
-        for service in &self.services {
-            let (cert, key) = authority.issue(&[other.unwrap_or(service).clone()], days);
-            fs::create_dir_all(self.folder.join("conf/ssl").join(service)).expect("the lab's folder is ours");
-            fs::write(self.fullchain(service), cert).expect("the lab's folder is ours");
-            fs::write(self.key(service), key).expect("the lab's folder is ours");
-            fs::set_permissions(self.key(service), fs::Permissions::from_mode(0o600)).expect("the file is ours");
+        for Service { name, domains } in &self.services {
+            let domains = other.map_or_else(|| domains.clone(), |name| vec![name.clone()]);
+            let (cert, key) = authority.issue(&domains, days);
+            fs::create_dir_all(self.folder.join("conf/ssl").join(name)).expect("the lab's folder is ours");
+            fs::write(self.fullchain(name), cert).expect("the lab's folder is ours");
+            let _ = fs::remove_file(self.key(name));
+            write_secret(&self.key(name), &key);
         }
     }
 
@@ -281,81 +270,8 @@ impl Node {
         format!("nodes/{folder}.{program}")
     }
 
-    fn make_host_key(&self) {
-        let file = self.folder.join("host_key");
-        let _ = fs::remove_file(&file);
-        output(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f"]).arg(file));
-    }
-
-    fn write_sshd(&self, client_key: &Path, extra: &str) {
-        self.make_host_key();
-        let folder = self.folder.display();
-        let (key, mark) = self.reaper.mark();
-        let config = format!(
-            "Port {port}\nListenAddress {ip}\nHostKey {folder}/host_key\nAuthorizedKeysFile {keys}\nPidFile none\n\
-             StrictModes no\nUsePAM {pam}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n\
-             PermitRootLogin prohibit-password\nLogLevel VERBOSE\nPrintMotd no\nSetEnv {key}={mark}\n{extra}\n",
-            port = self.ssh.port(),
-            ip = self.ssh.ip(),
-            keys = client_key.with_extension("pub").display(),
-            pam = if account_is_locked() { "yes" } else { "no" },
-        );
-        fs::write(self.folder.join("sshd_config"), config).expect("the lab's folder is ours");
-        if is_root() {
-            fs::create_dir_all("/run/sshd").expect("root may make sshd's folder for privilege separation");
-        }
-    }
-
-    fn spawn_sshd(&self) -> Process {
-        let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f"]).arg(self.folder.join("sshd_config"));
-        self.reaper.spawn(&self.process_name("sshd"), command)
-    }
-
-    fn write_nginx(&self, extra: &str) {
-        let folder = self.folder.display();
-        let user = if is_root() { "user root;" } else { "" };
-        let mut servers = String::new();
-        for service in &self.services {
-            writeln!(
-                servers,
-                "  server {{ listen {at} ssl http2; server_name {service}; {extra}\n    \
-                 ssl_certificate {cert}; ssl_certificate_key {key};\n    return 200 \"{service}\\n\"; }}",
-                at = self.inside,
-                cert = self.fullchain(service).display(),
-                key = self.key(service).display(),
-            )
-            .expect("a String takes all");
-        }
-        let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("  {kind}_temp_path {folder}/temp/{kind};\n"))
-            .concat();
-        let config = format!(
-            "{user} daemon off; worker_processes 1; pid {folder}/logs/nginx.pid; error_log {folder}/logs/error.log info;\n\
-             events {{ worker_connections 256; }}\nhttp {{\n  access_log off; server_names_hash_bucket_size 128;\n\
-             {temp}{servers}  include {folder}/conf/extra.conf;\n}}\n"
-        );
-        fs::write(self.folder.join("conf/nginx.conf"), config).expect("the lab's folder is ours");
-        self.mend_nginx_config();
-        let wrapper = format!(
-            "#!/bin/sh\n# The real nginx with this node's configuration; see hooks/ for what is held or replaced.\n\
-             case \"$*\" in -t) word=test ;; '-s reload') word=reload ;; *) word=other ;; esac\n\
-             echo $word >>'{folder}/logs/calls'\nhook='{folder}/hooks/'$word\n\
-             if [ -e \"$hook.hold\" ]; then echo >\"$hook.arrived\"; while [ -e \"$hook.hold\" ]; do sleep 0.01; done; fi\n\
-             set -- /usr/sbin/nginx -p '{folder}' -e '{folder}/logs/error.log' -c '{folder}/conf/nginx.conf' \"$@\"\n\
-             if [ -e \"$hook\" ]; then . \"$hook\"; else exec \"$@\"; fi\n"
-        );
-        let program = self.folder.join("sbin/nginx");
-        fs::write(&program, wrapper).expect("the lab's folder is ours");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("the file is ours");
-    }
-
-    fn spawn_nginx(&self) -> Process {
-        let mut command = Command::new("/usr/sbin/nginx");
-        let folder = &self.folder;
-        command.arg("-p").arg(folder).arg("-e").arg(folder.join("logs/error.log"));
-        command.arg("-c").arg(folder.join("conf/nginx.conf"));
-        self.reaper.spawn(&self.process_name("nginx"), command)
+    fn spawn(&self, program: &str, command: Command) -> Process {
+        self.reaper.spawn(&self.process_name(program), command)
     }
 
     fn nginx_ready(&mut self) {
@@ -363,42 +279,4 @@ impl Node {
         assert!(ready, "nginx of {} does not listen:\n{}", self.name, self.nginx_log());
         self.relay.open();
     }
-}
-
-impl NginxCommand {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Test => "test",
-            Self::Reload => "reload",
-        }
-    }
-}
-
-/// A command that waits, or will; dropping this lets it go on.
-pub struct HeldCommand {
-    hold: PathBuf,
-    arrived: PathBuf,
-}
-
-impl HeldCommand {
-    /// Returns when the command was called and is held.
-    pub fn wait(&self) {
-        assert!(wait_until(|| self.arrived.exists()), "nobody called the command that is to be held");
-    }
-
-    pub fn release(self) {}
-}
-
-impl Drop for HeldCommand {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.hold);
-    }
-}
-
-/// Without PAM, sshd refuses accounts whose password field begins with `!`, keys or not.
-fn account_is_locked() -> bool {
-    let shadow = Command::new("getent").args(["shadow", &super::user()]).output();
-    shadow.is_ok_and(|output| {
-        String::from_utf8_lossy(&output.stdout).split(':').nth(1).is_some_and(|p| p.starts_with('!'))
-    })
 }
