@@ -1,7 +1,21 @@
 //! The configuration in its runtime form: whoever holds a [`Config`] need not validate again.
 //!
-//! The written form (TOML) is parsed into this one by [`parse`]: syntax and type errors stop at the first, everything
-//! else is reported at once, each with its line, what is wrong and what to write.
+//! The written form (TOML) is parsed into this one by [`parse`]. An error of syntax stops at the first; everything else
+//! (types too) is reported at once, each with its line, what is wrong and what to write.
+
+mod acme;
+mod certificate;
+pub mod defaults;
+mod dns;
+mod fleet;
+mod host_key;
+mod install;
+mod mistake;
+mod node;
+mod pairs;
+mod ssh;
+mod value;
+mod written;
 
 use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
@@ -9,6 +23,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use toml::de::DeTable;
+
+use certificate::CertificateSpec;
+use fleet::Defaults;
+use install::InstallSpec;
+use mistake::Mistakes;
+use node::NodeSpec;
+use ssh::SshSpec;
+use written::{At, Section};
+
+pub use host_key::{BadHostKey, HostKey};
+pub use mistake::Mistake;
 
 use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
 
@@ -23,14 +49,18 @@ pub struct Config {
     pub certificates: Vec<Certificate>,
     pub nodes: Vec<Node>,
     /// Where and how each certificate is installed on each of its nodes; an entry for every pair.
-    pub installs: BTreeMap<(NodeName, CertName), Arc<Install>>,
+    pub installs: Installs,
 }
+
+/// By pair: what holds after all layers.
+pub type Installs = BTreeMap<(NodeName, CertName), Arc<Install>>;
 
 #[derive(Clone, Debug)]
 pub struct Acme {
     pub directory: url::Url,
     /// Names the account's folder in the store: host, or host-port.
     pub host: String,
+    /// URLs, as RFC 8555 section 7.1.2 has them: `mailto:ops@example.com`.
     pub contact: Vec<String>,
     /// The default of every certificate.
     pub profile: Option<String>,
@@ -56,6 +86,7 @@ pub struct Dns {
 
 #[derive(Clone, Debug)]
 pub enum Provider {
+    /// Paths are appended to `api_base`; one without a path ends in `/`, every other in none.
     Cloudflare { token_file: PathBuf, zone_id: Option<String>, api_base: url::Url },
 }
 
@@ -87,7 +118,7 @@ pub struct Node {
     pub ssh: Ssh,
     pub probe_port: u16,
     pub tags: Vec<String>,
-    /// Until then the node is shown and probed, and does not count.
+    /// Until then (a date means its first instant in UTC) the node is shown and probed, and does not count.
     pub paused_until: Option<Timestamp>,
 }
 
@@ -105,13 +136,6 @@ pub struct Ssh {
     /// Keys pinned in the configuration; else `known_hosts` is asked.
     pub host_keys: Vec<HostKey>,
     pub known_hosts: PathBuf,
-}
-
-/// A public host key as `ssh-keyscan` and known_hosts write it: type, and the key's blob.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostKey {
-    pub algorithm: String,
-    pub blob: Vec<u8>,
 }
 
 /// Absolute paths and commands on a node; `{name}` is already filled in.
@@ -138,21 +162,67 @@ impl Config {
     }
 }
 
-/// One thing wrong with the written configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// From 1. `None`: of the whole file (a key that is missing).
-    pub line: Option<usize>,
-    pub column: Option<usize>,
-    /// The key: `node[2].host_key`.
-    pub key: String,
-    pub what: String,
-    /// What to write instead.
-    pub write: String,
+/// # Errors
+/// Every mistake of the text, in the order of its lines; for an error of syntax only the first one.
+pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+    let mistakes = Mistakes::new(text);
+    let table = match DeTable::parse(text) {
+        Ok(table) => table.into_inner(),
+        Err(error) => {
+            let place = error.span().map_or(text.len(), |span| span.start);
+            mistakes.add(Some(place), "", format!("not TOML: {}", error.message()), "");
+            return Err(mistakes.into_found());
+        }
+    };
+    let config = read(Section::new(String::new(), None, table, &mistakes));
+    let found = mistakes.into_found();
+    match config {
+        Some(config) if found.is_empty() => Ok(config),
+        _ => Err(found),
+    }
 }
 
-/// # Errors
-/// Every mistake of the text, in the order of its lines; for a syntax or type error only that one.
-pub fn parse(_text: &str) -> Result<Config, Vec<Mistake>> {
-    todo!()
+/// `None`, or something with a gap filled: then there are mistakes.
+fn read(mut file: Section<'_>) -> Option<Config> {
+    let mistakes = file.mistakes();
+    let state_dir = file.string("state_dir").and_then(|path| value::local_path(&path, mistakes));
+    let sessions = file.integer("sessions").map(|number| sessions(&number, mistakes));
+    file.needs("acme", "[acme]\ndirectory = \"letsencrypt\"");
+    let acme = file.section("acme").and_then(acme::read);
+    file.needs("dns", "[dns]\nprovider   = \"cloudflare\"\ntoken_file = \"/etc/certd/cloudflare.token\"");
+    let dns = file.section("dns").and_then(dns::read);
+    let network = dns::network(file.section_or_empty("network"));
+    let defaults = Defaults {
+        ssh: SshSpec::read(file.section_or_empty("ssh")),
+        install: InstallSpec::read(file.section_or_empty("install")),
+        probe_port: node::read_probe_port(file.section_or_empty("probe")).unwrap_or(defaults::PROBE_PORT),
+    };
+    file.needs("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
+    let profile = acme.as_ref().and_then(|acme| acme.profile.as_ref());
+    let certificates = file.sections("certificate");
+    let certificates = certificates.into_iter().map(|section| CertificateSpec::read(section, profile)).collect();
+    file.needs("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");
+    let nodes = file.sections("node").into_iter().map(NodeSpec::read).collect();
+    file.finish();
+
+    let (certificates, nodes, installs) = fleet::join(certificates, nodes, &defaults, mistakes);
+    Some(Config {
+        state_dir: state_dir.unwrap_or_else(|| PathBuf::from(defaults::STATE_DIR)),
+        acme: acme?,
+        dns: dns?,
+        network,
+        sessions: sessions.unwrap_or(defaults::SESSIONS),
+        certificates,
+        nodes,
+        installs,
+    })
+}
+
+fn sessions(number: &At<i64>, mistakes: &Mistakes<'_>) -> usize {
+    let sessions = usize::try_from(number.value).ok().filter(|count| (1..=defaults::MOST_SESSIONS).contains(count));
+    sessions.unwrap_or_else(|| {
+        let what = format!("{} is not a number of sessions", number.value);
+        mistakes.at(number, what, format!("a number from 1 to {}", defaults::MOST_SESSIONS));
+        defaults::SESSIONS
+    })
 }

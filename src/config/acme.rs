@@ -1,0 +1,89 @@
+//! `[acme]`: which CA, and as whom.
+
+use url::Url;
+
+use super::defaults::KNOWN_CAS;
+use super::mistake::Mistakes;
+use super::value::{local_path, printable, url, word};
+use super::written::{At, Section, nearest};
+use super::{Acme, Eab};
+
+pub(super) fn read(mut section: Section<'_>) -> Option<Acme> {
+    let mistakes = section.mistakes();
+    let here = section.here();
+    section.needs("directory", "directory = \"letsencrypt\", or letsencrypt-staging to try things");
+    let written = section.string("directory");
+    let contact = section.strings("contact").map(|list| list.value).unwrap_or_default();
+    let profile = section.string("profile").and_then(|profile| word(&profile, mistakes));
+    let had_eab = section.section("eab").map(eab);
+    let ca_file = section.string("ca_file").and_then(|path| local_path(&path, mistakes));
+    let issuer_root_file = section.string("issuer_root_file").and_then(|path| local_path(&path, mistakes));
+    section.finish();
+
+    let contact = contact.iter().filter_map(|address| contact_url(address, mistakes)).collect();
+    let directory = directory(&written?, mistakes)?;
+    if had_eab.is_none()
+        && let Some(ca) = KNOWN_CAS.iter().find(|ca| ca.needs_eab && ca.directory == directory.as_str())
+    {
+        let what = format!("is missing: {} opens accounts only with an external account binding", ca.name);
+        let eab = here.under("eab");
+        mistakes.at(&eab, what, "eab = { kid = \"…\", hmac_file = \"/etc/certd/eab.hmac\" }, from the CA's console");
+    }
+    let host = account_folder(&directory);
+    Some(Acme { directory, host, contact, profile, eab: had_eab.flatten(), ca_file, issuer_root_file })
+}
+
+fn eab(mut section: Section<'_>) -> Option<Eab> {
+    let mistakes = section.mistakes();
+    section.needs("kid", "kid = \"…\", the key identifier that the CA gave");
+    let kid = section.string("kid").and_then(|kid| word(&kid, mistakes));
+    section.needs("hmac_file", "hmac_file = \"/etc/certd/eab.hmac\", a file that holds the CA's HMAC key (base64url)");
+    let hmac_file = section.string("hmac_file").and_then(|path| local_path(&path, mistakes));
+    section.finish();
+    Some(Eab { kid: kid?, hmac_file: hmac_file? })
+}
+
+fn directory(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Url> {
+    if let Some(ca) = KNOWN_CAS.iter().find(|ca| ca.name == written.value) {
+        return Url::parse(ca.directory).ok();
+    }
+    if written.value.contains("://") {
+        return url(written, &["https"], mistakes);
+    }
+    let names = KNOWN_CAS.map(|ca| ca.name);
+    let what = match nearest(&written.value, &names) {
+        Some(near) => format!("{:?} is no known CA; did you mean {near:?}?", written.value),
+        None => format!("{:?} is no known CA", written.value),
+    };
+    mistakes.at(written, what, format!("one of {}, or the https:// URL of a directory", names.join(", ")));
+    None
+}
+
+/// RFC 8555 section 7.3: "Clients MUST NOT provide a "mailto" URL in the "contact" field that contains "hfields" or more
+/// than one "addr-spec" in the "to" component."
+fn contact_url(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<String> {
+    if !printable(written, mistakes) {
+        return None;
+    }
+    let address = written.value.strip_prefix("mailto:").unwrap_or(&written.value);
+    let plain = address.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty()
+            && domain.contains('.')
+            && !address.contains([' ', ',', '?', '<', '>'])
+            && !domain.contains('@')
+    });
+    if !plain {
+        mistakes.at(written, format!("{address:?} is not a mail address"), "\"ops@example.com\"");
+        return None;
+    }
+    Some(format!("mailto:{address}"))
+}
+
+/// `acme.example.org`, `localhost-14000`: a folder's name, hence no colon and no brackets.
+fn account_folder(directory: &Url) -> String {
+    let host = directory.host_str().unwrap_or_default().trim_matches(['[', ']']).replace(':', "_");
+    match directory.port() {
+        Some(port) => format!("{host}-{port}"),
+        None => host,
+    }
+}

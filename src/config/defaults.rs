@@ -1,0 +1,75 @@
+//! What is assumed where nothing is written. Each has its unit, its reason and its source, here and nowhere else.
+
+use crate::cert::KeyType;
+
+/// The Filesystem Hierarchy Standard's place for a program's state (FHS 3.0 section 5.8); systemd's `StateDirectory=`
+/// makes the same one.
+pub const STATE_DIR: &str = "/var/lib/certd";
+
+/// SSH sessions at once. A thread with 256 KiB of stack each; sshd's own `MaxStartups 10:30:100` counts per node, so it
+/// is not what limits a fleet.
+pub const SESSIONS: usize = 64;
+
+/// Above this, threads and file descriptors (1,024 by default, `ulimit -n`) are what fails first.
+pub const MOST_SESSIONS: usize = 500;
+
+/// Port of SSH (RFC 4253 section 4.1).
+pub const SSH_PORT: u16 = 22;
+
+/// The login on a node: files in nginx's folder and a reload are root's.
+pub const SSH_USER: &str = "root";
+
+/// The controller's key for its nodes.
+pub const IDENTITY_FILE: &str = "/etc/certd/id_ed25519";
+
+/// Host keys of nodes, in OpenSSH's format; apart from `~/.ssh`, which is another person's.
+pub const KNOWN_HOSTS: &str = "/etc/certd/known_hosts";
+
+/// Port of HTTPS (RFC 9110 section 4.2.2).
+pub const PROBE_PORT: u16 = 443;
+
+/// Port of DNS (RFC 1035 section 4.2).
+pub const DNS_PORT: u16 = 53;
+
+/// <https://developers.cloudflare.com/api/>, "Making API calls".
+pub const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
+
+/// Small in a handshake, and what every client of the last ten years takes; also the default of certbot (2.0) and acme.sh.
+pub const KEY_TYPE: KeyType = KeyType::EcdsaP256;
+
+/// Names in one certificate: Let's Encrypt's limit for its classic profile (<https://letsencrypt.org/docs/rate-limits/>).
+pub const MOST_NAMES: usize = 100;
+
+/// Profiles with a limit of their own (<https://letsencrypt.org/docs/profiles/>).
+pub const PROFILES_WITH_25_NAMES: [&str; 2] = ["tlsserver", "shortlived"];
+pub const FEW_NAMES: usize = 25;
+
+/// Characters of a certificate's name: a folder's name in the store and on nodes, of which file systems take 255 bytes.
+pub const LONGEST_NAME: usize = 100;
+
+/// A path on a node: a quarter of Linux's PATH_MAX, since names of our own hang below it.
+pub const LONGEST_PATH: usize = 1024;
+
+/// Bytes of one argument of a command; many of them still fit into one message to a node.
+pub const LONGEST_ARGUMENT: usize = 4096;
+
+/// A CA that has a short name in `directory`.
+pub struct KnownCa {
+    pub name: &'static str,
+    pub directory: &'static str,
+    /// New accounts need an external account binding (RFC 8555 section 7.3.4).
+    pub needs_eab: bool,
+}
+
+/// From each CA's own documentation of its ACME service.
+pub const KNOWN_CAS: [KnownCa; 5] = [
+    KnownCa { name: "letsencrypt", directory: "https://acme-v02.api.letsencrypt.org/directory", needs_eab: false },
+    KnownCa {
+        name: "letsencrypt-staging",
+        directory: "https://acme-staging-v02.api.letsencrypt.org/directory",
+        needs_eab: false,
+    },
+    KnownCa { name: "zerossl", directory: "https://acme.zerossl.com/v2/DV90", needs_eab: true },
+    KnownCa { name: "google", directory: "https://dv.acme-v02.api.pki.goog/directory", needs_eab: true },
+    KnownCa { name: "google-staging", directory: "https://dv.acme-v02.test-api.pki.goog/directory", needs_eab: true },
+];

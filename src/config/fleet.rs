@@ -1,0 +1,166 @@
+//! Certificates and nodes together: who is meant by a selector, what holds for each pair, and what contradicts what.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::certificate::CertificateSpec;
+use super::install::InstallSpec;
+use super::mistake::Mistakes;
+use super::node::NodeSpec;
+use super::ssh::SshSpec;
+use super::written::{At, nearest};
+use super::{Certificate, Host, Installs, Node, pairs};
+use crate::cert::{CertName, NodeName};
+
+/// The lowest written layer: `[ssh]`, `[install]`, `[probe]`.
+pub(super) struct Defaults {
+    pub(super) ssh: SshSpec,
+    pub(super) install: InstallSpec,
+    pub(super) probe_port: u16,
+}
+
+/// Whatever is incomplete is left out; then a mistake has been noted already.
+pub(super) fn join(
+    certificates: Vec<CertificateSpec>,
+    nodes: Vec<NodeSpec>,
+    defaults: &Defaults,
+    mistakes: &Mistakes<'_>,
+) -> (Vec<Certificate>, Vec<Node>, Installs) {
+    unique(certificates.iter().filter_map(|spec| spec.name.as_ref()), CertName::as_str, "certificates", mistakes);
+    unique(nodes.iter().filter_map(|spec| spec.name.as_ref()), NodeName::as_str, "nodes", mistakes);
+    own_domain(&certificates, &nodes, mistakes);
+    let meant: Vec<Vec<&NodeSpec>> = certificates.iter().map(|spec| select(spec, &nodes, mistakes)).collect();
+    let installs = pairs::installs(&certificates, &meant, defaults, mistakes);
+    pairs::own_installs(&certificates, &meant, &nodes, mistakes);
+
+    let runtime_certificates = certificates.iter().zip(&meant).filter_map(|(spec, meant)| {
+        let names = || meant.iter().filter_map(|node| node.name.as_ref());
+        let canary = spec.canary.as_ref().and_then(|canary| canary_of(canary, names(), mistakes));
+        Some(Certificate {
+            name: spec.name.as_ref()?.value.clone(),
+            names: spec.domains.iter().map(|domain| domain.value.clone()).collect(),
+            key_type: spec.key_type,
+            profile: spec.profile.clone(),
+            sni: spec.sni.clone(),
+            nodes: names().map(|name| name.value.clone()).collect(),
+            canary,
+        })
+    });
+    let runtime_certificates = runtime_certificates.collect();
+    let runtime_nodes: Vec<(Node, At<Host>)> = nodes.into_iter().filter_map(|spec| node(spec, defaults)).collect();
+    endpoints(&runtime_nodes, mistakes);
+    (runtime_certificates, runtime_nodes.into_iter().map(|(node, _)| node).collect(), installs)
+}
+
+fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, At<Host>)> {
+    let first = spec.addresses.first()?.clone();
+    let node = Node {
+        name: spec.name?.value,
+        addresses: spec.addresses.into_iter().map(|address| address.value).collect(),
+        ssh: spec.ssh.over(&defaults.ssh, spec.host_keys),
+        probe_port: spec.probe_port.unwrap_or(defaults.probe_port),
+        tags: spec.tags,
+        paused_until: spec.paused_until,
+    };
+    Some((node, first))
+}
+
+fn unique<'a, T: Eq + 'a>(
+    names: impl Iterator<Item = &'a At<T>>,
+    text: impl Fn(&T) -> &str,
+    what: &str,
+    mistakes: &Mistakes<'_>,
+) {
+    let mut seen: Vec<&At<T>> = Vec::new();
+    for name in names {
+        if seen.iter().any(|earlier| earlier.value == name.value) {
+            let why = format!("two {what} have the name {:?}", text(&name.value));
+            mistakes.at(name, why, "name = \"…\", another one");
+        }
+        seen.push(name);
+    }
+}
+
+/// The service's own name leads to a random node: SSH and the probe would not know whom they talk to.
+fn own_domain(certificates: &[CertificateSpec], nodes: &[NodeSpec], mistakes: &Mistakes<'_>) {
+    let domains: BTreeSet<&str> =
+        certificates.iter().flat_map(|spec| &spec.domains).map(|d| d.value.as_str()).collect();
+    for address in nodes.iter().flat_map(|spec| &spec.addresses) {
+        let Host::Name(name) = &address.value else { continue };
+        if domains.contains(name.as_str()) {
+            let what = format!("{:?} is a name of a certificate and leads to any of its nodes", name.as_str());
+            mistakes.at(address, what, "this node's own IP address");
+        }
+    }
+}
+
+/// In the configuration's order of nodes, each once.
+fn select<'a>(certificate: &CertificateSpec, nodes: &'a [NodeSpec], mistakes: &Mistakes<'_>) -> Vec<&'a NodeSpec> {
+    let named =
+        |node: &NodeSpec, selector: &str| node.name.as_ref().is_some_and(|name| name.value.as_str() == selector);
+    let matches = |node: &NodeSpec, selector: &str| match selector.strip_prefix("tag:") {
+        Some(tag) => node.tags.iter().any(|own| own == tag),
+        None => selector == "*" || named(node, selector),
+    };
+    // A node whose own name is wrong may be the one that is meant; a list without nodes is a mistake of its own.
+    let all_named = !nodes.is_empty() && nodes.iter().all(|node| node.name.is_some());
+    for selector in &certificate.selectors {
+        if all_named && !nodes.iter().any(|node| matches(node, &selector.value)) {
+            let near = near(&selector.value, nodes).map(|near| format!("; did you mean {near:?}?"));
+            let what = format!("{:?} matches no node{}", selector.value, near.unwrap_or_default());
+            mistakes.at(selector, what, "the name of a [[node]], \"*\", or \"tag:…\" with a node's tag");
+        }
+    }
+    let meant = |node: &&NodeSpec| certificate.selectors.iter().any(|selector| matches(node, &selector.value));
+    nodes.iter().filter(meant).collect()
+}
+
+/// The tag or the name that a selector probably means.
+fn near(selector: &str, nodes: &[NodeSpec]) -> Option<String> {
+    if let Some(tag) = selector.strip_prefix("tag:") {
+        let tags: Vec<&str> = nodes.iter().flat_map(|node| &node.tags).map(String::as_str).collect();
+        return nearest(tag, &tags).map(|tag| format!("tag:{tag}"));
+    }
+    let names = nodes.iter().filter_map(|node| node.name.as_ref()).map(|name| name.value.as_str());
+    nearest(selector, &names.collect::<Vec<_>>()).map(str::to_owned)
+}
+
+fn canary_of<'a>(
+    written: &At<String>,
+    mut nodes: impl Iterator<Item = &'a At<NodeName>>,
+    mistakes: &Mistakes<'_>,
+) -> Option<NodeName> {
+    let found = nodes.find(|name| name.value.as_str() == written.value);
+    if found.is_none() {
+        let what = format!("{:?} is not one of this certificate's nodes", written.value);
+        mistakes.at(written, what, "the name of one of its nodes, or leave the key out");
+    }
+    found.map(|name| name.value.clone())
+}
+
+/// Two nodes at one endpoint are one node: what is done to the one would be seen at the other.
+fn endpoints(nodes: &[(Node, At<Host>)], mistakes: &Mistakes<'_>) {
+    let mut logins: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
+    let mut probed: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
+    for (node, first) in nodes {
+        if let Some(other) = logins.insert((&first.value, node.ssh.port), &node.name) {
+            let what = format!(
+                "the nodes {:?} and {:?} have one address and one SSH port",
+                other.as_str(),
+                node.name.as_str()
+            );
+            mistakes.at(first, what, "another address, or ssh = { port = … }, or one node instead of two");
+            continue;
+        }
+        for address in &node.addresses {
+            let Some(other) = probed.insert((address, node.probe_port), &node.name) else { continue };
+            if other != &node.name {
+                let what = format!(
+                    "a handshake cannot tell the nodes {:?} and {:?} apart: one address, one port",
+                    other.as_str(),
+                    node.name.as_str()
+                );
+                mistakes.at(first, what, "another address, or probe = { port = … }");
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Where a certificate is put on a node, and how the node's server is told: four layers (node and certificate, node,
+//! certificate, `[install]`), taken key by key, and never a mixture of two lists.
+
+use super::Install;
+use super::defaults::LONGEST_ARGUMENT;
+use super::mistake::Mistakes;
+use super::value::{absolute, printable};
+use super::written::{At, Section};
+use crate::cert::CertName;
+
+/// The only placeholder: the certificate's name.
+const PLACEHOLDER: &str = "{name}";
+
+/// One layer as written.
+#[derive(Default)]
+pub(super) struct InstallSpec {
+    fullchain: Option<At<String>>,
+    key: Option<At<String>>,
+    test: Option<At<Vec<At<String>>>>,
+    reload: Option<At<Vec<At<String>>>>,
+    /// Something is wrong in this layer, so that what seems to be missing may be there.
+    pub(super) flawed: bool,
+}
+
+/// What the layers come to for one pair of node and certificate.
+pub(super) struct Resolved<'a> {
+    pub(super) install: Install,
+    /// Where its paths are written.
+    pub(super) fullchain: &'a At<String>,
+    pub(super) key: &'a At<String>,
+}
+
+impl InstallSpec {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let mistakes = section.mistakes();
+        let before = mistakes.count();
+        let path = |path: &At<String>| absolute(path, mistakes) && placeholders(path, mistakes);
+        let fullchain = section.string("fullchain").inspect(|written| _ = path(written));
+        let key = section.string("key").inspect(|written| _ = path(written));
+        let test = section.strings("test").inspect(|argv| command(argv, mistakes));
+        let reload = section.strings("reload").inspect(|argv| command(argv, mistakes));
+        section.finish();
+        Self { fullchain, key, test, reload, flawed: mistakes.count() > before }
+    }
+
+    /// # Errors
+    /// The keys that no layer has, each with an example.
+    pub(super) fn resolve<'a>(
+        layers: &[&'a Self],
+        name: &CertName,
+    ) -> Result<Resolved<'a>, Vec<(&'static str, &'static str)>> {
+        let fullchain = layers.iter().find_map(|layer| layer.fullchain.as_ref());
+        let key = layers.iter().find_map(|layer| layer.key.as_ref());
+        let test = layers.iter().find_map(|layer| layer.test.as_ref());
+        let reload = layers.iter().find_map(|layer| layer.reload.as_ref());
+        let (Some(fullchain), Some(key), Some(test), Some(reload)) = (fullchain, key, test, reload) else {
+            let examples = [
+                (fullchain.is_none(), "fullchain", "fullchain = \"/etc/nginx/ssl/{name}/fullchain.pem\""),
+                (key.is_none(), "key", "key = \"/etc/nginx/ssl/{name}/privkey.pem\""),
+                (test.is_none(), "test", "test = [\"nginx\", \"-t\"]"),
+                (reload.is_none(), "reload", "reload = [\"systemctl\", \"reload\", \"nginx\"]"),
+            ];
+            return Err(examples
+                .into_iter()
+                .filter(|(absent, ..)| *absent)
+                .map(|(_, key, write)| (key, write))
+                .collect());
+        };
+        let fill = |text: &At<String>| text.value.replace(PLACEHOLDER, name.as_str());
+        let argv = |words: &At<Vec<At<String>>>| words.value.iter().map(fill).collect();
+        let install = Install { fullchain: fill(fullchain), key: fill(key), test: argv(test), reload: argv(reload) };
+        Ok(Resolved { install, fullchain, key })
+    }
+}
+
+fn command(argv: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) {
+    let Some(program) = argv.value.first() else {
+        mistakes.at(argv, "is empty, and something has to run", "[\"program\", \"argument\"]");
+        return;
+    };
+    if argv.value.len() == 1 && program.value.contains(' ') {
+        let words: Vec<String> = program.value.split_whitespace().map(|word| format!("{word:?}")).collect();
+        let what = "is one word with spaces in it; a command is a list of words, and no shell takes it apart";
+        mistakes.at(program, what, format!("[{}]", words.join(", ")));
+        return;
+    }
+    for word in &argv.value {
+        if !printable(word, mistakes) || !placeholders(word, mistakes) {
+            continue;
+        }
+        if word.value.len() > LONGEST_ARGUMENT {
+            mistakes.at(word, "is too long an argument", format!("at most {LONGEST_ARGUMENT} bytes"));
+        }
+    }
+}
+
+/// `{domain}` is a mistake; awk's `{print $1}` is none.
+fn placeholders(text: &At<String>, mistakes: &Mistakes<'_>) -> bool {
+    let inside = text.value.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(inside, _)| inside);
+    let word = |inside: &&str| !inside.is_empty() && inside.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+    for unknown in inside.filter(word).filter(|inside| *inside != "name") {
+        let what = format!("has the placeholder {:?}, which does not exist", format!("{{{unknown}}}"));
+        mistakes.at(text, what, "{name}, the only placeholder: the certificate's name");
+        return false;
+    }
+    true
+}

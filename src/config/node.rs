@@ -1,0 +1,122 @@
+//! `[[node]]`: a server, where it is and what is special about it.
+
+use core::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::install::InstallSpec;
+use super::mistake::Mistakes;
+use super::ssh::{SshSpec, host_keys};
+use super::value::{instant, port, word};
+use super::written::{At, Section};
+use super::{Host, HostKey};
+use crate::cert::{DnsName, NodeName};
+
+/// One node as written, its values parsed.
+pub(super) struct NodeSpec {
+    pub(super) name: Option<At<NodeName>>,
+    pub(super) addresses: Vec<At<Host>>,
+    pub(super) host_keys: Vec<HostKey>,
+    pub(super) ssh: SshSpec,
+    pub(super) probe_port: Option<u16>,
+    pub(super) install: InstallSpec,
+    pub(super) tags: Vec<String>,
+    pub(super) paused_until: Option<Timestamp>,
+    /// What holds for one certificate on this node alone, by the certificate's name.
+    pub(super) certificates: Vec<(At<String>, InstallSpec)>,
+}
+
+impl NodeSpec {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let mistakes = section.mistakes();
+        section.needs("name", "name = \"shanghai-1\"");
+        let name = section.string("name").and_then(|name| node_name(&name, mistakes));
+        section.needs("address", "address = \"192.0.2.1\"");
+        let addresses = section.one_or_more("address").map(|list| addresses(&list, mistakes)).unwrap_or_default();
+        let host_keys = host_keys(section.one_or_more("host_key"), mistakes);
+        let ssh = SshSpec::read(section.section_or_empty("ssh"));
+        let probe_port = read_probe_port(section.section_or_empty("probe"));
+        let install = InstallSpec::read(section.section_or_empty("install"));
+        let tags = section.strings("tags").map(|list| list.value).unwrap_or_default();
+        let tags = tags.iter().filter_map(|tag| word(tag, mistakes)).collect();
+        let paused_until = section.moment("paused_until").and_then(|text| instant(&text, mistakes));
+        let mut certificates = Vec::new();
+        for (certificate, mut own) in section.named("certificate") {
+            certificates.push((certificate, InstallSpec::read(own.section_or_empty("install"))));
+            own.finish();
+        }
+        section.finish();
+        Self { name, addresses, host_keys, ssh, probe_port, install, tags, paused_until, certificates }
+    }
+}
+
+/// `[probe]`, and a node's own: which port is asked.
+pub(super) fn read_probe_port(mut section: Section<'_>) -> Option<u16> {
+    let mistakes = section.mistakes();
+    let port = section.integer("port").and_then(|number| port(&number, mistakes));
+    section.finish();
+    port
+}
+
+fn node_name(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<At<NodeName>> {
+    if written.value == "*" || written.value.starts_with("tag:") {
+        let what = format!("{:?} is what a certificate writes to mean several nodes", written.value);
+        mistakes.at(written, what, "any other name");
+        return None;
+    }
+    match NodeName::parse(&written.value) {
+        Ok(name) => Some(written.with(name)),
+        Err(bad) => {
+            mistakes.at(written, bad.to_string(), "a short name, in any script");
+            None
+        }
+    }
+}
+
+fn addresses(list: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<At<Host>> {
+    if list.value.is_empty() {
+        mistakes.at(list, "is empty", "\"192.0.2.1\"");
+    }
+    let mut hosts: Vec<At<Host>> = Vec::new();
+    for written in &list.value {
+        let Some(host) = host(written, mistakes) else { continue };
+        if hosts.iter().any(|earlier| earlier.value == host) {
+            mistakes.at(written, "is in the list a second time", "each address once");
+        }
+        hosts.push(written.with(host));
+    }
+    hosts
+}
+
+fn host(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Host> {
+    let text = &written.value;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        if address.is_unspecified() || address.is_multicast() {
+            mistakes.at(written, format!("{text:?} is no address of one machine"), "the node's own address");
+            return None;
+        }
+        return Some(Host::Ip(address));
+    }
+    let with_port = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    if let Some((bare, port)) = with_port {
+        let bare = bare.trim_matches(['[', ']']);
+        let what = "has a port in it, and SSH and the probe have one each";
+        mistakes.at(
+            written,
+            what,
+            format!("\"{bare}\", and beside it ssh = {{ port = {port} }} or probe = {{ port = {port} }}"),
+        );
+        return None;
+    }
+    match DnsName::parse(text) {
+        Ok(name) if name.is_wildcard() => {
+            mistakes.at(written, "is a wildcard, and a node is one machine", "the node's own address");
+            None
+        }
+        Ok(name) => Some(Host::Name(name)),
+        Err(bad) => {
+            mistakes.at(written, bad.to_string(), "an IP address, or a DNS name of that node alone");
+            None
+        }
+    }
+}

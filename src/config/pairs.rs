@@ -1,0 +1,108 @@
+//! What holds for each pair of certificate and node, and that no two of them want one file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Installs;
+use super::certificate::CertificateSpec;
+use super::fleet::Defaults;
+use super::install::{InstallSpec, Resolved};
+use super::mistake::Mistakes;
+use super::node::NodeSpec;
+use crate::cert::{CertName, NodeName};
+
+/// What is written for one certificate on one node must be about a pair that exists.
+pub(super) fn own_installs(
+    certificates: &[CertificateSpec],
+    meant: &[Vec<&NodeSpec>],
+    nodes: &[NodeSpec],
+    mistakes: &Mistakes<'_>,
+) {
+    if certificates.iter().any(|spec| spec.name.is_none()) {
+        return;
+    }
+    for node in nodes {
+        for (written, _) in &node.certificates {
+            let here = |(spec, meant): (&CertificateSpec, &Vec<&NodeSpec>)| {
+                let named = spec.name.as_ref().is_some_and(|name| name.value.as_str() == written.value);
+                named && meant.iter().any(|other| core::ptr::eq(*other, node))
+            };
+            if !certificates.iter().zip(meant).any(here) {
+                let what = format!("no certificate {:?} is meant for this node", written.value);
+                mistakes.at(written, what, "the name of a [[certificate]] whose `nodes` mean this node");
+            }
+        }
+    }
+}
+
+pub(super) fn installs(
+    certificates: &[CertificateSpec],
+    meant: &[Vec<&NodeSpec>],
+    defaults: &Defaults,
+    mistakes: &Mistakes<'_>,
+) -> Installs {
+    let mut installs = Installs::new();
+    let mut files = Files::default();
+    let mut missing = BTreeSet::new();
+    for (spec, meant) in certificates.iter().zip(meant) {
+        let Some(name) = spec.name.as_ref().map(|name| &name.value) else { continue };
+        for node in meant {
+            let Some(node_name) = node.name.as_ref().map(|name| &name.value) else { continue };
+            if installs.contains_key(&(node_name.clone(), name.clone())) {
+                continue; // Two of one name: told already.
+            }
+            let own = node.certificates.iter().find(|(written, _)| written.value == name.as_str());
+            let layers = own.map(|(_, own)| own).into_iter().chain([&node.install, &spec.install, &defaults.install]);
+            let layers: Vec<&InstallSpec> = layers.collect();
+            match InstallSpec::resolve(&layers, name) {
+                Ok(resolved) => {
+                    files.claim(&resolved, node_name, name, mistakes);
+                    installs.insert((node_name.clone(), name.clone()), Arc::new(resolved.install));
+                }
+                Err(_) if layers.iter().any(|layer| layer.flawed) => {}
+                Err(keys) => {
+                    for (key, write) in keys.into_iter().filter(|(key, _)| missing.insert(*key)) {
+                        let what = format!(
+                            "is missing for the certificate {:?} on the node {:?}",
+                            name.as_str(),
+                            node_name.as_str()
+                        );
+                        mistakes.add(None, &format!("install.{key}"), what, format!("[install]\n{write}"));
+                    }
+                }
+            }
+        }
+    }
+    installs
+}
+
+/// A file of one certificate: of which, and whether it is the chain or the key.
+type Use = (CertName, &'static str);
+
+#[derive(Default)]
+struct Files {
+    taken: BTreeMap<(NodeName, String), Use>,
+    /// Once for all nodes.
+    told: BTreeSet<(Use, Use)>,
+}
+
+impl Files {
+    fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, name: &CertName, mistakes: &Mistakes<'_>) {
+        let files = [("chain", &pair.install.fullchain, pair.fullchain), ("key", &pair.install.key, pair.key)];
+        for (file, path, written) in files {
+            let ours = (name.clone(), file);
+            let earlier = self.taken.insert((node.clone(), path.clone()), ours.clone());
+            let Some(other) = earlier.filter(|earlier| self.told.insert((earlier.clone(), ours.clone()))) else {
+                continue;
+            };
+            if other.0 == *name {
+                let what = format!("{path:?} would hold both the chain and the key");
+                mistakes.at(written, what, "a path of its own for each");
+                continue;
+            }
+            let both = format!("the {} of {:?} and the {file} of {:?}", other.1, other.0.as_str(), name.as_str());
+            let what = format!("on the node {:?}, {path:?} would hold {both}", node.as_str());
+            mistakes.at(written, what, "a path with {name} in it, or a path of its own for each certificate");
+        }
+    }
+}

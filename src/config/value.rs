@@ -1,0 +1,136 @@
+//! Checks that several sections share: paths, texts, ports, URLs, instants. Each says what is wrong at the value's own
+//! place and returns nothing then.
+
+use core::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use url::{Host, Url};
+
+use super::defaults::{DNS_PORT, LONGEST_PATH};
+use super::mistake::Mistakes;
+use super::written::At;
+
+/// A file or folder of the controller.
+pub(super) fn local_path(path: &At<String>, mistakes: &Mistakes<'_>) -> Option<PathBuf> {
+    absolute(path, mistakes).then(|| PathBuf::from(&path.value))
+}
+
+/// Absolute, without `.`, `..` or empty parts: one file has one spelling, so that two spellings are two files.
+pub(super) fn absolute(path: &At<String>, mistakes: &Mistakes<'_>) -> bool {
+    let text = &path.value;
+    let wrong = |what: &str, write: String| {
+        mistakes.at(path, what, write);
+        false
+    };
+    if !printable(path, mistakes) {
+        return false;
+    }
+    let Some(inner) = text.strip_prefix('/') else {
+        return wrong(
+            "is not an absolute path",
+            format!("\"/…/{}\", from the root", text.trim_start_matches(['.', '~']).trim_start_matches('/')),
+        );
+    };
+    if inner.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return wrong("has an empty part, '.' or '..' in its path", "the plain path, without them".to_owned());
+    }
+    if text.len() > LONGEST_PATH {
+        return wrong("is too long a path", format!("at most {LONGEST_PATH} bytes"));
+    }
+    true
+}
+
+/// Not empty, and without control characters (a line break among them).
+pub(super) fn printable(text: &At<String>, mistakes: &Mistakes<'_>) -> bool {
+    if text.value.is_empty() {
+        mistakes.at(text, "is empty", "a text, or leave the key out");
+        return false;
+    }
+    if text.value.chars().any(char::is_control) {
+        mistakes.at(text, format!("{:?} has a line break or another control character", text.value), "one plain line");
+        return false;
+    }
+    true
+}
+
+/// As [`printable`], and without white space: a word.
+pub(super) fn word(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<String> {
+    if !printable(text, mistakes) {
+        return None;
+    }
+    if text.value.contains(char::is_whitespace) {
+        mistakes.at(text, format!("{:?} has a space in it", text.value), "one word");
+        return None;
+    }
+    Some(text.value.clone())
+}
+
+pub(super) fn port(number: &At<i64>, mistakes: &Mistakes<'_>) -> Option<u16> {
+    let port = u16::try_from(number.value).ok().filter(|port| *port != 0);
+    if port.is_none() {
+        mistakes.at(number, format!("{} is not a port", number.value), "a number from 1 to 65535");
+    }
+    port
+}
+
+/// An address with or without a port: `1.1.1.1`, `1.1.1.1:53`, `[2001:db8::1]:53`.
+pub(super) fn dns_server(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<SocketAddr> {
+    let server = match text.value.parse::<IpAddr>() {
+        Ok(address) => Some(SocketAddr::new(address, DNS_PORT)),
+        Err(_) => text.value.parse::<SocketAddr>().ok().filter(|server| server.port() != 0),
+    };
+    if server.is_none() {
+        let what = format!("{:?} is not an IP address with a port", text.value);
+        mistakes.at(text, what, "\"1.1.1.1:53\" or \"[2001:db8::53]:53\"");
+    }
+    server
+}
+
+/// An absolute URL with a host, of one of the schemes, and without a password: the configuration is no secret.
+pub(super) fn url(text: &At<String>, schemes: &[&str], mistakes: &Mistakes<'_>) -> Option<Url> {
+    let write = schemes.iter().map(|scheme| format!("\"{scheme}://…\"")).collect::<Vec<_>>().join(" or ");
+    let Ok(url) = Url::parse(&text.value) else {
+        mistakes.at(text, format!("{:?} is not a URL", text.value), write);
+        return None;
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        mistakes.at(text, "has a user or a password in its URL, and this file is not secret", "the URL without them");
+        return None;
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        mistakes.at(text, format!("{:?} names no host", text.value), write);
+        return None;
+    }
+    if !schemes.contains(&url.scheme()) {
+        let what = format!("{:?} is not allowed here", format!("{}://", url.scheme()));
+        mistakes.at(text, what, write);
+        return None;
+    }
+    Some(url)
+}
+
+/// Whether what is sent there stays on this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// A date is its first instant in UTC.
+pub(super) fn instant(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<Timestamp> {
+    let written = text.value.as_str();
+    let of_date = || written.parse::<Date>().ok().filter(|_| written.len() == "2026-12-01".len());
+    let midnight = || of_date()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    let instant = written.parse::<Timestamp>().ok().or_else(midnight);
+    if instant.is_none() {
+        let write = "\"2026-12-01\" (from 00:00 UTC) or \"2026-12-01T08:00:00+08:00\"";
+        mistakes.at(text, format!("{written:?} is neither a date nor an instant with its offset"), write);
+    }
+    instant
+}

@@ -1,0 +1,244 @@
+//! The written form, walked key by key. A section knows which keys it was asked for, so whatever is left over is
+//! unknown, and the nearest of those asked for is what was meant. (serde would stop at the first mistake and keeps no
+//! place for a value that may be a text or a list.)
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::mistake::Mistakes;
+
+/// A written value with its key and its place.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    /// `node[2].host_key`: sections of a list are counted from 1.
+    pub(super) key: String,
+    /// Byte in the text.
+    pub(super) place: usize,
+}
+
+impl<T> At<T> {
+    pub(super) fn with<U>(&self, value: U) -> At<U> {
+        At { value, key: self.key.clone(), place: self.place }
+    }
+
+    /// A key of this section that is not there, at the section's place.
+    pub(super) fn under(&self, key: &str) -> At<()> {
+        At { value: (), key: format!("{}.{key}", self.key), place: self.place }
+    }
+}
+
+/// A table that is being read. Call [`Section::finish`] after the last key.
+pub(super) struct Section<'t> {
+    /// Empty for the whole file.
+    key: String,
+    place: Option<usize>,
+    table: DeTable<'t>,
+    known: Vec<&'static str>,
+    missing: Vec<(&'static str, String)>,
+    mistakes: &'t Mistakes<'t>,
+}
+
+impl<'t> Section<'t> {
+    pub(super) fn new(key: String, place: Option<usize>, table: DeTable<'t>, mistakes: &'t Mistakes<'t>) -> Self {
+        Self { key, place, table, known: Vec::new(), missing: Vec::new(), mistakes }
+    }
+
+    /// An absent section, so that its defaults and its missing keys come out the same way.
+    fn absent(key: String, mistakes: &'t Mistakes<'t>) -> Self {
+        Self::new(key, None, DeTable::new(), mistakes)
+    }
+
+    /// The section itself, for what concerns it as a whole.
+    pub(super) fn here(&self) -> At<()> {
+        At { value: (), key: self.key.clone(), place: self.place.unwrap_or(0) }
+    }
+
+    pub(super) fn mistakes(&self) -> &'t Mistakes<'t> {
+        self.mistakes
+    }
+
+    /// The key cannot be left out; `write` shows it. Ask for its value next.
+    pub(super) fn needs(&mut self, key: &'static str, write: &str) {
+        if self.table.get(key).is_none() {
+            self.missing.push((key, write.to_owned()));
+        }
+    }
+
+    pub(super) fn string(&mut self, key: &'static str) -> Option<At<String>> {
+        let value = self.take(key)?;
+        self.as_string(value)
+    }
+
+    pub(super) fn integer(&mut self, key: &'static str) -> Option<At<i64>> {
+        let At { value, key, place } = self.take(key)?;
+        let at = At { value: (), key, place };
+        match &value {
+            DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+                Ok(number) => Some(at.with(number)),
+                Err(_) => self.wrong(&at, "is too large a number", "a smaller one"),
+            },
+            other => {
+                self.wrong(&at, format!("is {}, should be a whole number", kind(other)), "a number without quotes")
+            }
+        }
+    }
+
+    /// A date or an instant, as TOML has them or as a text.
+    pub(super) fn moment(&mut self, key: &'static str) -> Option<At<String>> {
+        let value = self.take(key)?;
+        match &value.value {
+            DeValue::Datetime(moment) => Some(value.with(moment.to_string())),
+            _ => self.as_string(value),
+        }
+    }
+
+    pub(super) fn strings(&mut self, key: &'static str) -> Option<At<Vec<At<String>>>> {
+        let At { value, key, place } = self.take(key)?;
+        let at = At { value: (), key, place };
+        match value {
+            DeValue::Array(values) => Some(at.with(self.elements(&at, values))),
+            other => self.wrong(&at, format!("is {}, should be a list of texts", kind(&other)), "[\"…\", \"…\"]"),
+        }
+    }
+
+    /// One text, or a list of them.
+    pub(super) fn one_or_more(&mut self, key: &'static str) -> Option<At<Vec<At<String>>>> {
+        let value = self.take(key)?;
+        let at = value.with(());
+        if let DeValue::Array(values) = value.value {
+            return Some(at.with(self.elements(&at, values)));
+        }
+        let one = self.as_string(value)?;
+        Some(at.with(vec![one]))
+    }
+
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
+        let At { value, key, place } = self.take(key)?;
+        self.as_section(At { value, key, place })
+    }
+
+    /// As [`Section::section`]; an absent one is empty.
+    pub(super) fn section_or_empty(&mut self, key: &'static str) -> Self {
+        let path = self.path(key);
+        self.section(key).unwrap_or_else(|| Self::absent(path, self.mistakes))
+    }
+
+    /// `[[key]]`, each in its turn.
+    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Self> {
+        let Some(At { value, key: path, place }) = self.take(key) else { return Vec::new() };
+        let DeValue::Array(values) = value else {
+            let at = At { value: (), key: path, place };
+            self.wrong::<()>(&at, format!("is {}, should be a list of sections", kind(&value)), format!("[[{key}]]"));
+            return Vec::new();
+        };
+        let numbered = values.into_iter().enumerate();
+        let placed = numbered.map(|(index, value)| place_of(value, format!("{path}[{}]", index + 1)));
+        placed.filter_map(|value| self.as_section(value)).collect()
+    }
+
+    /// `[key."any name"]`: the sections under a key by their names, which are values of their own.
+    pub(super) fn named(&mut self, key: &'static str) -> Vec<(At<String>, Self)> {
+        let Some(mut section) = self.section(key) else { return Vec::new() };
+        let mut named = Vec::new();
+        for (name, value) in std::mem::take(&mut section.table) {
+            let path = format!("{}.{:?}", section.key, name.get_ref());
+            let at = At { value: name.get_ref().to_string(), key: path.clone(), place: name.span().start };
+            if let Some(inner) = self.as_section(place_of(value, path)) {
+                named.push((at, inner));
+            }
+        }
+        named
+    }
+
+    /// Reports the keys that nobody asked for, and those that are missing. A missing key that one of the unknown ones
+    /// resembles was mistyped and is not reported twice.
+    pub(super) fn finish(self) {
+        let mut meant = Vec::new();
+        for (unknown, _) in &self.table {
+            let name = unknown.get_ref();
+            let nearest = nearest(name, &self.known);
+            let (what, write) = match nearest {
+                Some(near) => (format!("unknown key; did you mean {near:?}?"), near.to_owned()),
+                None => ("unknown key".to_owned(), format!("one of {}", self.known.join(", "))),
+            };
+            meant.extend(nearest);
+            self.mistakes.add(Some(unknown.span().start), &self.path(&bare_or_quoted(name)), what, write);
+        }
+        for (key, write) in &self.missing {
+            if !meant.contains(key) {
+                self.mistakes.add(self.place, &self.path(key), "is missing", write.as_str());
+            }
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<At<DeValue<'t>>> {
+        self.known.push(key);
+        let value = self.table.remove(key)?;
+        Some(place_of(value, self.path(key)))
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.key) }
+    }
+
+    fn elements(&self, list: &At<()>, values: impl IntoIterator<Item = Spanned<DeValue<'t>>>) -> Vec<At<String>> {
+        let numbered = values.into_iter().enumerate();
+        let placed = numbered.map(|(index, value)| place_of(value, format!("{}[{}]", list.key, index + 1)));
+        placed.filter_map(|value| self.as_string(value)).collect()
+    }
+
+    fn as_string(&self, value: At<DeValue<'t>>) -> Option<At<String>> {
+        match &value.value {
+            DeValue::String(text) => Some(value.with(text.to_string())),
+            other => self.wrong(&value, format!("is {}, should be a text", kind(other)), "\"…\", in quotes"),
+        }
+    }
+
+    fn as_section(&self, value: At<DeValue<'t>>) -> Option<Self> {
+        let At { value, key, place } = value;
+        match value {
+            DeValue::Table(table) => Some(Self::new(key, Some(place), table, self.mistakes)),
+            other => {
+                let what = format!("is {}, should be a section", kind(&other));
+                self.wrong(&At { value: (), key, place }, what, "{ key = …, key = … }")
+            }
+        }
+    }
+
+    fn wrong<T>(&self, at: &At<impl Sized>, what: impl Into<String>, write: impl Into<String>) -> Option<T> {
+        self.mistakes.at(at, what, write);
+        None
+    }
+}
+
+/// The candidate that `text` was probably meant to be.
+pub(super) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    /// From 0 (nothing in common) to 1 (equal). `identity_file` for `identity_files` is 0.93, `cert` for `contact` 0.43.
+    const ALIKE: f64 = 0.6;
+    let scored =
+        candidates.iter().map(|candidate| (strsim::normalized_damerau_levenshtein(text, candidate), *candidate));
+    scored.filter(|(score, _)| *score >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
+}
+
+fn place_of(value: Spanned<DeValue<'_>>, key: String) -> At<DeValue<'_>> {
+    let place = value.span().start;
+    At { value: value.into_inner(), key, place }
+}
+
+fn bare_or_quoted(key: &str) -> String {
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare { key.to_owned() } else { format!("{key:?}") }
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}
