@@ -7,8 +7,8 @@ use certd::cert::{CertName, KeyType, NodeName};
 use certd::config::{Config, Provider, parse};
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder of the repository");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry that can be read").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|own| own == extension));
     paths.sort();
     assert!(!paths.is_empty(), "nothing in {folder}");
@@ -136,11 +136,11 @@ install = { reload = ["both"] }
 "#;
 
 fn name(text: &str) -> CertName {
-    CertName::parse(text).unwrap()
+    CertName::parse(text).expect("a certificate's name")
 }
 
 fn node(text: &str) -> NodeName {
-    NodeName::parse(text).unwrap()
+    NodeName::parse(text).expect("a node's name")
 }
 
 #[test]

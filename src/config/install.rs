@@ -98,10 +98,8 @@ fn command(argv: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) {
 fn placeholders(text: &At<String>, mistakes: &Mistakes<'_>) -> bool {
     let inside = text.value.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(inside, _)| inside);
     let word = |inside: &&str| !inside.is_empty() && inside.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
-    for unknown in inside.filter(word).filter(|inside| *inside != "name") {
-        let what = format!("has the placeholder {:?}, which does not exist", format!("{{{unknown}}}"));
-        mistakes.at(text, what, "{name}, the only placeholder: the certificate's name");
-        return false;
-    }
-    true
+    let Some(unknown) = inside.filter(word).find(|inside| *inside != "name") else { return true };
+    let what = format!("has the placeholder {:?}, which does not exist", format!("{{{unknown}}}"));
+    mistakes.at(text, what, "{name}, the only placeholder: the certificate's name");
+    false
 }
