@@ -2,6 +2,9 @@
 //!
 //! Failure means: nothing was changed, or the old value is still whole.
 
+pub mod owner;
+pub mod secret;
+
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
