@@ -1,0 +1,282 @@
+//! The architecture, held to: who imports whom, what the pure modules may not know, who reads the clock, how long files
+//! are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A module, and those that it may name. Each may name itself.
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
+    ("cli", &["pass", "acme", "dns", "store", "node", "ssh", "probe", "plan", "report", "config", "cert", "observed"]),
+    ("pass", &["acme", "dns", "store", "node", "ssh", "probe", "plan", "report", "config", "cert", "observed"]),
+    // Effects do not know each other; a node is reached over SSH.
+    ("acme", PURE),
+    ("dns", PURE),
+    ("store", PURE),
+    ("probe", PURE),
+    ("ssh", PURE),
+    ("node", &["ssh", "plan", "report", "config", "cert", "observed"]),
+    ("plan", PURE),
+    ("report", PURE),
+    ("config", PURE),
+    ("cert", PURE),
+    ("observed", PURE),
+];
+
+const PURE: &[&str] = &["plan", "report", "config", "cert", "observed"];
+
+/// What does, waits or asks the system. `core::net` is only data.
+const IMPURE: [&str; 9] =
+    ["async", "tokio", "reqwest", "ssh2", "std::fs", "std::process", "std::env", "std::net", "std::thread"];
+
+const CLOCK: [&str; 4] = ["SystemTime::now", "Instant::now", "Timestamp::now", "Zoned::now"];
+
+const LONGEST_FILE: usize = 400;
+const LONGEST_MEDIAN: usize = 200;
+/// A card.
+const LONGEST_MAIN: usize = 25;
+
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder of the repository") {
+        let path = entry.expect("an entry that can be read").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("a source in UTF-8");
+            found.push((path, text));
+        }
+    }
+    found
+}
+
+fn tree() -> Vec<(PathBuf, String)> {
+    let mut sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    sources.sort();
+    assert!(sources.len() > 20, "the tree was not found");
+    sources
+}
+
+/// `src/node/frames.rs` is `node::frames`; `src/node/mod.rs` and `src/node.rs` are `node`. `lib` and `main` are above all
+/// layers. `None`: tests, which may do what they like.
+fn module(path: &Path) -> Option<String> {
+    let inner = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("below src");
+    let parts: Vec<String> = inner.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let module = parts.join("::");
+    let module = module.strip_suffix("::mod").unwrap_or(&module);
+    let above = module == "lib" || module == "main" || parts.last().is_some_and(|last| last == "tests");
+    (!above).then(|| module.to_owned())
+}
+
+/// Code alone: comments, texts and characters become spaces, and unit tests at the end of a file are cut off.
+fn code(source: &str) -> String {
+    let mut code = String::new();
+    let mut rest = source.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(source);
+    while let Some(first) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(hashes) = raw_text(rest) {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let start = hashes + 2;
+            rest[start..].find(&end).map_or(rest.len(), |found| start + found + end.len())
+        } else if first == '"' {
+            quoted(rest)
+        } else if rest.starts_with("'\"'") {
+            3
+        } else if rest.starts_with("'\\") {
+            rest[2..].char_indices().skip(1).find(|(_, c)| *c == '\'').map_or(rest.len(), |(end, _)| end + 3)
+        } else {
+            0
+        };
+        code.push(if skipped == 0 { first } else { ' ' });
+        rest = &rest[skipped.max(first.len_utf8())..];
+    }
+    code
+}
+
+fn raw_text(rest: &str) -> Option<usize> {
+    let hashes = rest.strip_prefix('r')?.chars().take_while(|c| *c == '#').count();
+    rest[hashes + 1..].starts_with('"').then_some(hashes)
+}
+
+fn quoted(rest: &str) -> usize {
+    let mut escaped = false;
+    for (index, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return index + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// Words and `::` `{` `}` `,` and whatever else, one by one.
+fn tokens(code: &str) -> Vec<&str> {
+    let mut tokens = Vec::new();
+    let mut rest = code.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        let length = if rest.starts_with("::") {
+            2
+        } else if word == 0 {
+            first.len_utf8()
+        } else {
+            word
+        };
+        tokens.push(&rest[..length]);
+        rest = rest[length..].trim_start();
+    }
+    tokens
+}
+
+/// Every path of the code, written out: `use std::{fs, io::Read}` gives `std::fs` and `std::io::Read`.
+fn paths(code: &str) -> Vec<String> {
+    let tokens = tokens(code);
+    let mut found = Vec::new();
+    let mut prefixes: Vec<Option<String>> = Vec::new();
+    let mut path = String::new();
+    for (index, token) in tokens.iter().enumerate() {
+        let follows_path = index > 0 && tokens[index - 1] == "::";
+        match *token {
+            "{" => prefixes.push(follows_path.then(|| path.clone())),
+            "}" => {
+                prefixes.pop();
+            }
+            "::" => path.push_str("::"),
+            word if word.chars().all(|c| c.is_alphanumeric() || c == '_') => {
+                if !follows_path {
+                    path = prefixes.last().cloned().flatten().unwrap_or_default();
+                }
+                path.push_str(word);
+                found.push(path.clone());
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// `super::super::store`, said in `plan::order`, is `crate::store`.
+fn from_root(module: &str, path: &str) -> String {
+    let (mut rest, mut depth) = (path, module.split("::").count());
+    while let Some(above) = rest.strip_prefix("super::") {
+        (rest, depth) = (above, depth.saturating_sub(1));
+    }
+    if rest != path && depth == 0 { format!("crate::{rest}") } else { path.to_owned() }
+}
+
+/// What the code of `module` names and may not.
+fn trespasses(module: &str, source: &str) -> Vec<String> {
+    let layer = module.split("::").next().unwrap_or(module);
+    let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == layer) else {
+        return vec![format!("{module} is in no layer")];
+    };
+    let mut found = Vec::new();
+    for path in paths(&code(source)) {
+        let rooted = from_root(module, &path);
+        let named = rooted.strip_prefix("crate::").or_else(|| rooted.strip_prefix("certd::"));
+        if let Some(named) = named.filter(|named| !named.contains("::"))
+            && named != layer
+            && !allowed.contains(&named)
+        {
+            found.push(format!("{module} names {path}"));
+        }
+        if PURE.contains(&layer) && IMPURE.contains(&path.as_str()) {
+            found.push(format!("{module} is pure and names {path}"));
+        }
+    }
+    found
+}
+
+fn clock_reads(source: &str) -> Vec<String> {
+    let ends_so = |path: &String| CLOCK.iter().any(|clock| path == clock || path.ends_with(&format!("::{clock}")));
+    paths(&code(source)).into_iter().filter(ends_so).collect()
+}
+
+#[test]
+fn every_module_imports_only_what_stands_below_it() {
+    let mut found = Vec::new();
+    for (path, source) in tree() {
+        let Some(module) = module(&path) else { continue };
+        found.extend(trespasses(&module, &source).into_iter().map(|what| format!("{}: {what}", path.display())));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_clock_is_read_in_one_file() {
+    let mut found = Vec::new();
+    for (path, source) in tree() {
+        if module(&path).is_some_and(|module| module != "pass::clock") {
+            found.extend(clock_reads(&source).into_iter().map(|what| format!("{}: {what}", path.display())));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn files_are_short_and_main_fits_on_a_card() {
+    let mut lengths: Vec<(usize, PathBuf)> = Vec::new();
+    for (path, source) in tree() {
+        let lines = source.lines().count();
+        assert!(lines <= LONGEST_FILE, "{}: {lines} lines", path.display());
+        assert!(!path.ends_with("src/main.rs") || lines <= LONGEST_MAIN, "main.rs: {lines} lines");
+        lengths.push((lines, path));
+    }
+    lengths.sort();
+    let (median, path) = &lengths[lengths.len() / 2];
+    assert!(*median < LONGEST_MEDIAN, "the median file has {median} lines: {}", path.display());
+}
+
+#[test]
+fn no_unsafe_code_is_allowed_by_a_file() {
+    for (path, source) in tree() {
+        assert!(!code(&source).contains("unsafe"), "{}", path.display());
+    }
+}
+
+/// Each of these would be found; a scan that finds nothing proves nothing.
+#[test]
+fn the_scan_finds_what_it_looks_for() {
+    for (module, bad) in [
+        ("plan", "use crate::store::Store;"),
+        ("plan", "use crate::{cert::Leaf, pass};"),
+        ("plan", "fn f() { let x = crate::acme::Client::new(); }"),
+        ("dns", "use crate::{\n    config::Dns,\n    store,\n};"),
+        ("node", "fn f(_: crate::probe::Verified) {}"),
+        ("ssh", "use crate::node;"),
+        ("pass", "use crate::cli;"),
+        ("cert", "pub async fn f() {}"),
+        ("cert", "use tokio::time;"),
+        ("config", "fn f() { std::fs::read(\"x\"); }"),
+        ("config", "use std::{collections::BTreeMap, env};"),
+        ("observed", "use std::net::{IpAddr, SocketAddr};"),
+        ("report", "use std::process::{self, ExitCode};"),
+        ("plan", "const A: char = '\"'; use crate::ssh; const B: char = '\"';"),
+        ("plan::order", "use super::super::store::Store;"),
+        ("config", "use super::{cert, dns};"),
+        ("elsewhere", ""),
+    ] {
+        assert!(!trespasses(module, bad).is_empty(), "not found in {module}: {bad}");
+    }
+    for (module, good) in [
+        ("plan", "use core::net::IpAddr;\nuse crate::cert::{Leaf, Pair};"),
+        (
+            "plan",
+            "// use crate::store;\nconst A: &str = \"crate::store \\\" crate::acme\"; const B: &str = r#\"std::fs\"#;",
+        ),
+        ("node", "use crate::ssh::Session;"),
+        ("pass", "use crate::{acme, node, store::Store};"),
+        ("config::acme", "use super::dns::Dns;"),
+        ("store", "use std::{env, fs};"),
+        ("cert", "fn f() {}\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}"),
+    ] {
+        assert_eq!(trespasses(module, good), Vec::<String>::new(), "{module}: {good}");
+    }
+    assert_eq!(clock_reads("fn f() { let t = std::time::Instant::now(); }"), ["std::time::Instant::now"]);
+    assert_eq!(clock_reads("use jiff::Timestamp; fn f() -> Timestamp { Timestamp::now() }"), ["Timestamp::now"]);
+    assert_eq!(clock_reads("fn f() -> Timestamp { clock::now() } // Timestamp::now"), [""; 0]);
+}
