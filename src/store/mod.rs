@@ -1,169 +1,120 @@
 //! The state directory: generations, journals, lock. Every write is atomic and durable before it returns.
 //!
-//! Failure means: nothing was changed, or the old value is still whole.
+//! ```text
+//! lock                                     flock for the length of a pass
+//! accounts/<ca-host>/                      key.p8 account.json
+//! certs/<name>/<generation>/               fullchain.pem privkey.pem cert.pem chain.pem meta.json
+//! certs/<name>/current -> <generation>     for people and their tools
+//! certs/<name>/pending/                    intent.json privkey.pem
+//! certs/<name>/rejected/<second>/          fullchain.pem why.json
+//! ledger.jsonl  txt.jsonl  history.jsonl   append-only
+//! state.json                               versioned
+//! ```
+//!
+//! Failure means: nothing was changed, or the old value is still whole. What is found broken is worked around where no
+//! certificate depends on it, and told by [`Store::damages`].
 
+mod accounts;
+mod atomic;
+mod error;
+mod generations;
+mod intent;
+mod journal;
+mod lock;
+mod notes;
 pub mod owner;
 pub mod secret;
+mod state;
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use serde::Serialize;
 
-use crate::cert::{CertName, DnsName, Generation, NameSet, Pair, PrivateKey};
-use crate::observed::{Advice, Intent, LedgerEntry, Meta, Stored, Tried};
+pub use accounts::AccountRecord;
+pub use error::{Damage, StoreError};
+pub use intent::Rejected;
+pub use lock::Lock;
+pub use notes::{HistoryEvent, TxtNote};
 
+#[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-}
-
-/// Held for the length of a pass; the kernel frees it.
-#[derive(Debug)]
-pub struct Lock {}
-
-/// An account at one CA. The key is on disk before the CA hears of it, the URL as soon as the CA has told it.
-pub struct AccountRecord {
-    pub key_pkcs8: Zeroizing<Vec<u8>>,
-    pub url: Option<String>,
-    pub contact: Vec<String>,
-}
-
-/// A TXT record of ours: noted before it is made, struck after it was removed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TxtNote {
-    pub at: Timestamp,
-    /// The record's own name, after CNAMEs.
-    pub name: DnsName,
-    pub value: String,
-    /// The provider's zone, once known.
-    pub zone: Option<String>,
-    /// The provider's record id, once known.
-    pub record: Option<String>,
-}
-
-/// A certificate that failed our checks: kept for a person, never delivered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Rejected {
-    pub at: Timestamp,
-    pub order_url: String,
-    pub flaws: Vec<String>,
+    looking: bool,
+    damages: Mutex<BTreeSet<Damage>>,
 }
 
 impl Store {
     /// Opens, and makes when missing (0700), the state directory.
-    pub fn open(_root: &Path) -> Result<Self, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// Others may enter it, a newer certd wrote it, or the disk refuses.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        if !root.exists() {
+            atomic::private_folder(root)?;
+        }
+        Self::opened(root, false)
     }
+
     /// Opens for looking only: makes nothing; an absent directory is an empty store.
-    pub fn look(_root: &Path) -> Result<Self, StoreError> {
-        todo!()
+    pub fn look(root: &Path) -> Result<Self, StoreError> {
+        Self::opened(root, true)
     }
+
     pub fn root(&self) -> &Path {
         &self.root
     }
-    /// `None`: another process holds it.
-    pub fn lock(&self) -> Result<Option<Lock>, StoreError> {
-        todo!()
+
+    /// What was found broken and worked around since this store was opened, each once.
+    pub fn damages(&self) -> Vec<Damage> {
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
-    pub fn stored(&self, _name: &CertName) -> Result<Stored, StoreError> {
-        todo!()
+
+    fn opened(root: &Path, looking: bool) -> Result<Self, StoreError> {
+        match fs::metadata(root) {
+            Ok(found) if !found.is_dir() => return Err(StoreError::NotAFolder { path: root.to_owned() }),
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                return Err(StoreError::NotPrivate {
+                    path: root.to_owned(),
+                    mode: found.permissions().mode() & 0o7777,
+                });
+            }
+            Ok(_) => state::check_schema(root)?,
+            Err(error) if looking && error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::io("read", root)(error)),
+        }
+        Ok(Self { root: root.to_owned(), looking, damages: Mutex::default() })
     }
-    pub fn pair(&self, _name: &CertName, _generation: &Generation) -> Result<Pair, StoreError> {
-        todo!()
+
+    /// The root, for whoever is about to write below it.
+    fn writable(&self) -> Result<&Path, StoreError> {
+        if self.looking {
+            return Err(StoreError::OnlyLooking { path: self.root.clone() });
+        }
+        Ok(&self.root)
     }
-    /// Keeps a checked pair as a generation and makes it `current`.
-    pub fn keep(&self, _n: &CertName, _g: &Generation, _pair: &Pair, _meta: &Meta) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// The intent and its key, on disk before an order is made. With the same names and key type, an existing key is used.
-    pub fn intend(&self, _name: &CertName, _intent: &Intent, _key: &PrivateKey) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// Rewrites the intent (its order's URL became known).
-    pub fn note_intent(&self, _name: &CertName, _intent: &Intent) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub fn intent_key(&self, _name: &CertName) -> Result<PrivateKey, StoreError> {
-        todo!()
-    }
-    pub fn drop_intent(&self, _name: &CertName) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// Keeps the chain that failed, as `rejected/`, with why.
-    pub fn reject(&self, _name: &CertName, _chain_pem: &str, _why: &Rejected) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub fn account(&self, _ca: &str) -> Result<Option<AccountRecord>, StoreError> {
-        todo!()
-    }
-    pub fn write_account(&self, _ca: &str, _account: &AccountRecord) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub fn ledger(&self) -> Result<Vec<LedgerEntry>, StoreError> {
-        todo!()
-    }
-    /// Appended and fsynced before it returns.
-    pub fn note_ledger(&self, _entry: &LedgerEntry) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// Records that were noted and not struck.
-    pub fn txt_journal(&self) -> Result<Vec<TxtNote>, StoreError> {
-        todo!()
-    }
-    pub fn note_txt(&self, _note: &TxtNote) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub fn strike_txt(&self, _name: &DnsName, _value: &str) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub fn tried(&self) -> Result<Tried, StoreError> {
-        todo!()
-    }
-    pub fn write_tried(&self, _tried: &Tried) -> Result<(), StoreError> {
-        todo!()
-    }
-    /// One event a line: what happened, to what, when.
-    pub fn history(&self, _at: Timestamp, _event: &HistoryEvent) -> Result<(), StoreError> {
-        todo!()
+
+    fn noted(&self, damages: impl IntoIterator<Item = Damage>) {
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner).extend(damages);
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-pub enum HistoryEvent {
-    Issued {
-        certificate: CertName,
-        generation: Generation,
-        names: NameSet,
-    },
-    IssuanceFailed {
-        certificate: CertName,
-        code: String,
-        what: String,
-    },
-    Delivered {
-        certificate: CertName,
-        generation: Generation,
-        node: crate::cert::NodeName,
-    },
-    DeliveryFailed {
-        certificate: CertName,
-        generation: Generation,
-        node: crate::cert::NodeName,
-        code: String,
-        what: String,
-    },
+/// The names in a folder; one that is not there has none.
+fn entries(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let listed = match fs::read_dir(folder) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::io("read", folder)(error)),
+    };
+    let names = listed.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    names.collect::<Result<_, _>>().map_err(StoreError::io("read", folder))
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
-}
-
-impl StoreError {
-    pub fn advice(&self) -> Advice {
-        Advice::Person
-    }
+fn json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> {
+    let text = serde_json::to_vec_pretty(value);
+    text.map_err(|why| StoreError::Damaged { path: path.to_owned(), why: why.to_string() })
 }

@@ -1,0 +1,140 @@
+//! What can go wrong with the state directory, and what to do about it.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::cert::Malformed;
+use crate::observed::Advice;
+
+/// Every error names its path. A write that failed left the old value whole.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// "write", "read", "lock".
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{} holds private keys, and its mode {mode:o} lets others in", path.display())]
+    NotPrivate { path: PathBuf, mode: u32 },
+    #[error("{} is not a folder", path.display())]
+    NotAFolder { path: PathBuf },
+    #[error("{} was written by a newer certd (schema {found}; this one knows {known})", path.display())]
+    NewerSchema { path: PathBuf, found: u64, known: u64 },
+    #[error("{} does not exist", path.display())]
+    Missing { path: PathBuf },
+    #[error("{}: {source}", path.display())]
+    Malformed { path: PathBuf, source: Malformed },
+    #[error("{}: {why}", path.display())]
+    Damaged { path: PathBuf, why: String },
+    #[error("{}: {ca:?} cannot be the name of a folder of accounts", path.display())]
+    BadCa { path: PathBuf, ca: String },
+    #[error("{} was opened for looking only", path.display())]
+    OnlyLooking { path: PathBuf },
+}
+
+impl StoreError {
+    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    /// Stable and greppable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "store-full",
+                ErrorKind::ReadOnlyFilesystem => "store-read-only",
+                ErrorKind::PermissionDenied => "store-permission",
+                _ => "store-io",
+            },
+            Self::NotPrivate { .. } => "store-not-private",
+            Self::NotAFolder { .. } => "store-not-a-folder",
+            Self::NewerSchema { .. } => "store-newer-schema",
+            Self::Missing { .. } => "store-missing",
+            Self::Malformed { .. } | Self::Damaged { .. } => "store-damaged",
+            Self::BadCa { .. } => "store-bad-ca",
+            Self::OnlyLooking { .. } => "store-only-looking",
+        }
+    }
+
+    /// The file or folder that it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. }
+            | Self::NotPrivate { path, .. }
+            | Self::NotAFolder { path }
+            | Self::NewerSchema { path, .. }
+            | Self::Missing { path }
+            | Self::Malformed { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::BadCa { path, .. }
+            | Self::OnlyLooking { path } => path,
+        }
+    }
+
+    /// What to do next.
+    pub fn next(&self) -> String {
+        let shown = self.path().display();
+        match self {
+            Self::Io { .. } => match self.code() {
+                "store-full" => format!("free some space where {shown} lies; what was kept before is whole"),
+                "store-read-only" => {
+                    format!("mount the file system of {shown} writable: `findmnt -T {shown}` shows it")
+                }
+                "store-permission" => format!("run certd as root or as the owner of the state directory ({shown})"),
+                _ => format!("look at the disk of {shown} (`dmesg`); what was kept before is whole"),
+            },
+            Self::NotPrivate { .. } => {
+                format!("chmod 700 {shown}; if others could read it, replace the certificates and revoke the old ones")
+            }
+            Self::NotAFolder { .. } => format!("move {shown} away, or name another state directory"),
+            Self::NewerSchema { .. } => {
+                "install that newer certd again, or restore the state directory as it was".to_owned()
+            }
+            Self::Missing { .. } => "look at `certd history` for what was kept".to_owned(),
+            Self::Malformed { .. } | Self::Damaged { .. } => {
+                format!("restore {shown} from a backup, or move it away: certd makes it anew")
+            }
+            Self::BadCa { .. } => "use a CA whose directory has a plain host name".to_owned(),
+            Self::OnlyLooking { .. } => "report this: a command that only looks tried to write".to_owned(),
+        }
+    }
+
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::OnlyLooking { .. } => Advice::Bug,
+            _ => Advice::Person,
+        }
+    }
+}
+
+/// Something that was found broken and worked around: no certificate was lost, but a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("{}: {what}", path.display())]
+pub struct Damage {
+    pub path: PathBuf,
+    pub what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p06_an_error_says_what_happened_and_what_to_do() {
+        let error = |errno: i32| StoreError::io("write", Path::new("/s/x"))(io::Error::from_raw_os_error(errno));
+        for (errno, code, what, next) in [
+            (28, "store-full", "No space left", "free some space"),
+            (30, "store-read-only", "Read-only file system", "findmnt -T /s/x"),
+            (13, "store-permission", "Permission denied", "run certd as root"),
+            (5, "store-io", "Input/output error", "look at the disk"),
+        ] {
+            let error = error(errno);
+            assert_eq!(error.code(), code);
+            assert!(error.to_string().starts_with(&format!("cannot write /s/x: {what}")), "{error}");
+            assert!(error.next().contains(next), "{}", error.next());
+            assert_eq!(error.advice(), Advice::Person);
+        }
+    }
+}

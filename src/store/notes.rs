@@ -1,0 +1,88 @@
+//! The three journals: the ledger, the TXT records, the history.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, journal};
+use crate::cert::{CertName, Generation, NameSet, NodeName};
+use crate::observed::LedgerEntry;
+
+/// A TXT record of ours: noted before it is made, struck after it was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxtNote {
+    pub at: Timestamp,
+    /// The record's own name, after CNAMEs; with its underscore it is no host name.
+    pub name: String,
+    pub value: String,
+    /// The provider's zone, once known.
+    pub zone: Option<String>,
+    /// The provider's record id, once known.
+    pub record: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TxtLine {
+    Noted(TxtNote),
+    Struck { name: String, value: String },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum HistoryEvent {
+    Issued { certificate: CertName, generation: Generation, names: NameSet },
+    IssuanceFailed { certificate: CertName, code: String, what: String },
+    Delivered { certificate: CertName, generation: Generation, node: NodeName },
+    DeliveryFailed { certificate: CertName, generation: Generation, node: NodeName, code: String, what: String },
+}
+
+#[derive(Serialize)]
+struct HistoryLine<'a> {
+    at: Timestamp,
+    #[serde(flatten)]
+    event: &'a HistoryEvent,
+}
+
+impl Store {
+    /// A lower bound of what the CA has counted: a line that cannot be read is left out and reported.
+    pub fn ledger(&self) -> Result<Vec<LedgerEntry>, StoreError> {
+        let (entries, damages) = journal::read(&self.root.join("ledger.jsonl"))?;
+        self.noted(damages);
+        Ok(entries)
+    }
+
+    /// Appended and fsynced before it returns.
+    pub fn note_ledger(&self, entry: &LedgerEntry) -> Result<(), StoreError> {
+        journal::append(&self.writable()?.join("ledger.jsonl"), entry)
+    }
+
+    /// Records that were noted and not struck, each as it was noted last.
+    pub fn txt_journal(&self) -> Result<Vec<TxtNote>, StoreError> {
+        let (lines, damages) = journal::read(&self.root.join("txt.jsonl"))?;
+        self.noted(damages);
+        let mut open: Vec<TxtNote> = Vec::new();
+        for line in lines {
+            let (TxtLine::Noted(TxtNote { name, value, .. }) | TxtLine::Struck { name, value }) = &line;
+            open.retain(|note| note.name != *name || note.value != *value);
+            if let TxtLine::Noted(note) = line {
+                open.push(note);
+            }
+        }
+        Ok(open)
+    }
+
+    /// Before the record is made, and again when its zone and id are known.
+    pub fn note_txt(&self, note: &TxtNote) -> Result<(), StoreError> {
+        journal::append(&self.writable()?.join("txt.jsonl"), &TxtLine::Noted(note.clone()))
+    }
+
+    pub fn strike_txt(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let line = TxtLine::Struck { name: name.to_owned(), value: value.to_owned() };
+        journal::append(&self.writable()?.join("txt.jsonl"), &line)
+    }
+
+    /// One event a line: what happened, to what, when.
+    pub fn history(&self, at: Timestamp, event: &HistoryEvent) -> Result<(), StoreError> {
+        journal::append(&self.writable()?.join("history.jsonl"), &HistoryLine { at, event })
+    }
+}
