@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::process::{Process, Reaper, is_root, output};
+use super::process::{Process, Reaper, output};
 use super::relay::{Datagrams, Relay};
-use super::{free_port, random, run_id};
+use super::{free_ports, random, run_id};
 
 /// Seconds; short, so that nothing of one step is still cached in the next.
 const TTL: u32 = 1;
@@ -25,6 +25,7 @@ const TTL: u32 = 1;
 pub struct Dns {
     /// Port 53 of the lab's own address when that is to be had, so that the path from NS to address to port is the real one.
     pub at: SocketAddr,
+    inside: SocketAddr,
     key_file: PathBuf,
     zones: Vec<String>,
     publishing: Arc<Mutex<Publishing>>,
@@ -63,15 +64,17 @@ impl Dns {
         let key = format!("key \"lab\" {{ algorithm hmac-sha256; secret \"{}\"; }};\n", secret());
         fs::write(&key_file, &key).expect("the lab's folder is ours");
         // Debian's AppArmor profile for named is bound to its path and forbids other folders than its own.
-        fs::copy("/usr/sbin/named", folder.join("named")).expect("tests/setup.sh brings bind9");
+        // Copied by another process: a file that this one had open for writing may be "busy" when it is to be run.
+        output(Command::new("cp").arg("/usr/sbin/named").arg(folder));
         let (process, inside) = spawn(reaper, folder, &key, zones);
-        let port = if is_root() && TcpListener::bind((ip, 53)).is_ok() { 53 } else { free_port(ip) };
-        let at = SocketAddr::new(ip, port);
+        let standard = SocketAddr::new(ip, 53);
+        let at = if TcpListener::bind(standard).is_ok() { standard } else { free_ports::<1>(ip)[0] };
         let datagrams = Datagrams::open(&runtime, at, inside);
         let mut streams = Relay::new(runtime, at, inside);
         streams.open();
         Self {
             at,
+            inside,
             key_file,
             zones: zones.to_vec(),
             publishing: Arc::default(),
@@ -99,7 +102,7 @@ impl Dns {
 
     /// Any line of nsupdate(1), such as `add www.example.test. 1 CNAME other.test.`; at once.
     pub fn update(&self, line: &str) {
-        apply(self.at, &self.key_file, line);
+        apply(self.inside, &self.key_file, line);
     }
 
     /// From now on changes of the API's records wait for `release`.
@@ -110,7 +113,7 @@ impl Dns {
     pub fn release(&self) {
         let mut publishing = self.lock();
         publishing.held = false;
-        publishing.waiting.drain(..).for_each(|line| apply(self.at, &self.key_file, &line));
+        publishing.waiting.drain(..).for_each(|line| apply(self.inside, &self.key_file, &line));
     }
 
     /// From now on changes of the API's records show this much later.
@@ -135,9 +138,9 @@ impl Dns {
         if publishing.held {
             publishing.waiting.push(line);
         } else if publishing.delay.is_zero() {
-            apply(self.at, &self.key_file, &line);
+            apply(self.inside, &self.key_file, &line);
         } else {
-            let (at, key_file, delay) = (self.at, self.key_file.clone(), publishing.delay);
+            let (at, key_file, delay) = (self.inside, self.key_file.clone(), publishing.delay);
             thread::spawn(move || {
                 thread::sleep(delay);
                 apply(at, &key_file, &line);

@@ -24,7 +24,7 @@ pub mod sshd;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -226,11 +226,12 @@ fn claim_network() -> (TcpListener, [u8; 2]) {
     panic!("no network of 127.0.0.0/8 is free");
 }
 
-/// A port that nobody listens at; on an address of the lab nobody else will take it either.
-fn free_port(ip: IpAddr) -> u16 {
-    let listener =
-        TcpListener::bind((ip, 0)).unwrap_or_else(|error| panic!("{ip} is not an address of this machine: {error}"));
-    listener.local_addr().expect("it is bound").port()
+/// Ports that nobody listens at, all different; on an address of the lab nobody else will take them either.
+fn free_ports<const N: usize>(ip: IpAddr) -> [SocketAddr; N] {
+    let bind =
+        |_| TcpListener::bind((ip, 0)).unwrap_or_else(|error| panic!("{ip} is no address of this machine: {error}"));
+    let listeners = [(); N].map(bind);
+    listeners.map(|listener| listener.local_addr().expect("it is bound"))
 }
 
 /// Sixteen hex digits, other ones at each call.

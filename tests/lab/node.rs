@@ -15,7 +15,7 @@ use super::nginx::{self, HeldCommand, NginxCommand};
 use super::pki::{Authority, Leaf, handshake, pair};
 use super::process::{Process, Reaper, as_root, output, wait_until};
 use super::relay::{Blackhole, Relay};
-use super::{Service, free_port, sshd, write_secret};
+use super::{Service, free_ports, sshd, write_secret};
 
 /// What a node serves before certd comes.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ pub struct Node {
 
 impl Node {
     pub fn start(ground: &Ground, folder: &Path, ip: IpAddr, options: &NodeOptions) -> Self {
-        let [ssh, tls, inside] = [free_port(ip), free_port(ip), free_port(ip)].map(|port| SocketAddr::new(ip, port));
+        let [ssh, tls, inside] = free_ports(ip);
         nginx::configure(folder, inside, ground.services, &options.nginx);
         sshd::configure(folder, ssh, ground.client_key, &ground.reaper, &options.sshd);
         let mut node = Self {

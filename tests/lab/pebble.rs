@@ -12,7 +12,7 @@ use serde_json::json;
 use super::http::{Client, Reply};
 use super::pki::Authority;
 use super::process::{Process, Reaper, wait_until};
-use super::{free_port, repository};
+use super::{free_ports, repository};
 
 pub struct PebbleOptions {
     /// Percent of good nonces that are refused; Pebble's own default is 5.
@@ -54,7 +54,7 @@ impl Pebble {
         options: &PebbleOptions,
     ) -> Self {
         fs::create_dir_all(folder).expect("the lab's folder is ours");
-        let (at, management) = (SocketAddr::new(ip, free_port(ip)), SocketAddr::new(ip, free_port(ip)));
+        let [at, management] = free_ports(ip);
         let (cert, key) = authority.issue(&[ip.to_string()], 30);
         fs::write(folder.join("api.pem"), cert).expect("the lab's folder is ours");
         fs::write(folder.join("api.key"), key).expect("the lab's folder is ours");
