@@ -15,6 +15,7 @@ test: setup ## formatting, lints, unit tests and tests against real peers
 	cargo test
 
 demo: setup ## three nodes on this machine, from an old certificate to a renewed one; KEEP=1 leaves them up
+	cargo build -q
 	@KEEP=$(KEEP) cargo run -q --example demo
 
 soak: setup ## the long tests

@@ -49,7 +49,6 @@ fn a_lab_ends_though_its_process_is_killed() {
         let mut ssh = ssh(&lab, 0, &lab.nodes[0].test_command().join(" "));
         std::thread::spawn(move || ssh.status());
         held.wait();
-        lab.nodes[0].fill_disk();
         let pids = lab.pids().iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
         fs::write(
             std::env::var_os("CERTD_LAB_VICTIM").expect("it is set"),
@@ -132,10 +131,10 @@ fn the_api_double_publishes_removes_pages_and_refuses() {
 
     lab.cloudflare.script.fail("zones", 1, &Answer::api_error(500, 1, "down"));
     assert_eq!((call("GET", "/zones", "").0, call("GET", "/zones", "").0), (500, 200));
-    lab.cloudflare.limit(Some(0));
+    lab.cloudflare.with(|account| account.calls_left = Some(0));
     assert_eq!(call("GET", "/zones", "").0, 429);
-    lab.cloudflare.limit(None);
-    lab.cloudflare.set_token("another");
+    lab.cloudflare.with(|account| account.calls_left = None);
+    lab.cloudflare.with(|account| account.token = "another".into());
     assert_eq!(call("GET", "/user/tokens/verify", "").1["errors"][0]["code"], 1000);
     assert_eq!(call("GET", "/zones", "").1["errors"][0]["code"], 9109);
 }
@@ -186,10 +185,6 @@ fn a_node_takes_ssh_by_key_and_serves_new_files_after_a_reload() {
     assert_eq!(node.tls_connections(), 1);
 
     let node = &mut lab.nodes[0];
-    node.fill_disk();
-    assert!(fs::write(node.fullchain(SERVICE).with_extension("new"), "x".repeat(5000)).is_err());
-    node.free_disk();
-    assert_eq!(node.pair(SERVICE).as_ref(), Ok(&new), "the disk of its own holds what was there");
     node.stop_nginx();
     assert!(TcpStream::connect(node.tls).is_err());
     node.start_nginx();
@@ -198,6 +193,24 @@ fn a_node_takes_ssh_by_key_and_serves_new_files_after_a_reload() {
     assert_eq!(silence.kind(), std::io::ErrorKind::TimedOut);
     node.change_host_key();
     assert!(TcpStream::connect(node.ssh).is_ok());
+}
+
+#[test]
+fn a_nodes_disk_can_be_full_and_is_unmounted_at_the_end() {
+    let lab = Lab::start(Options::nodes(1));
+    let (node, folder) = (&lab.nodes[0], lab.folder.display().to_string());
+    let old = node.pair(SERVICE);
+    let other = node.fullchain(SERVICE).with_extension("new");
+    node.fill_disk();
+    let error = fs::write(&other, "x".repeat(5000)).expect_err("no byte is free");
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    node.free_disk();
+    fs::write(&other, "x".repeat(5000)).expect("there is room again");
+    assert!(old.is_ok() && node.pair(SERVICE) == old, "what was there is there");
+    let mounted = || fs::read_to_string("/proc/mounts").expect("Linux has it").contains(&folder);
+    assert!(mounted());
+    drop(lab);
+    assert!(!mounted());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! It has what a DNS-01 client calls: the token's verification, zones, and the records of a zone. It answers as the API
 //! does: the envelope, the error codes, pages, and an answer to a change only when the change is made. Faults come from its
-//! `Script`, whose kinds are `verify`, `zones`, `zone`, `records`, `create`, `read` and `delete`.
+//! `Script`, whose kinds are `verify`, `zones`, `zone`, `records`, `create` and `delete`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -46,14 +46,20 @@ pub struct Record {
     pub comment: Option<String>,
 }
 
-struct State {
-    token: String,
-    zones: Vec<Zone>,
-    records: Vec<Record>,
-    quoted: bool,
-    duplicate_code: u64,
-    expires_on: Option<String>,
-    remaining: Option<usize>,
+/// What is behind the token.
+pub struct Account {
+    /// The one that is valid.
+    pub token: String,
+    /// RFC 3339, shown by the token's verification.
+    pub token_expiry: Option<String>,
+    pub zones: Vec<Zone>,
+    pub records: Vec<Record>,
+    /// TXT contents come back with quotes around them.
+    pub quoted: bool,
+    /// 81058 (identical record) or 81057 (record exists).
+    pub duplicate_code: u64,
+    /// After so many calls more, everything is refused with 429 and Retry-After; `None`: no limit.
+    pub calls_left: Option<usize>,
     next_id: u64,
 }
 
@@ -61,24 +67,24 @@ struct State {
 pub struct Cloudflare {
     pub at: SocketAddr,
     pub script: Script,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Account>>,
     dns: Arc<Dns>,
 }
 
 impl Cloudflare {
     pub fn start(engine: &Engine, ip: IpAddr, dns: Arc<Dns>, token: &str) -> Self {
-        let state = State {
+        let account = Account {
             token: token.into(),
             zones: Vec::new(),
             records: Vec::new(),
             quoted: false,
             duplicate_code: 81058,
-            expires_on: None,
-            remaining: None,
+            token_expiry: None,
+            calls_left: None,
             next_id: 1,
         };
         let at = SocketAddr::new(ip, 0);
-        let mut double = Self { at, script: Script::default(), state: Arc::new(Mutex::new(state)), dns };
+        let mut double = Self { at, script: Script::default(), state: Arc::new(Mutex::new(account)), dns };
         double.dns.zones().to_vec().iter().for_each(|zone| _ = double.add_zone(zone));
         let server = double.clone();
         double.at = engine.serve(ip, Router::new().fallback(move |request: Request| server.clone().serve(request)));
@@ -106,13 +112,9 @@ impl Cloudflare {
         id
     }
 
-    /// Changes a zone by its id: its status, its account, its permission.
-    pub fn change_zone(&self, id: &str, change: impl FnOnce(&mut Zone)) {
-        change(self.lock().zones.iter_mut().find(|zone| zone.id == id).expect("a zone of this double"));
-    }
-
-    pub fn zones(&self) -> Vec<Zone> {
-        self.lock().zones.clone()
+    /// Looks at what the account holds, or changes it.
+    pub fn with<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {
+        change(&mut self.lock())
     }
 
     pub fn records(&self) -> Vec<Record> {
@@ -138,30 +140,6 @@ impl Cloudflare {
         record.id
     }
 
-    pub fn set_token(&self, token: &str) {
-        self.lock().token = token.into();
-    }
-
-    /// TXT contents come back with quotes around them.
-    pub fn quote_content(&self, quoted: bool) {
-        self.lock().quoted = quoted;
-    }
-
-    /// 81058 (identical record) or 81057 (record exists).
-    pub fn set_duplicate_code(&self, code: u64) {
-        self.lock().duplicate_code = code;
-    }
-
-    /// RFC 3339, shown by the token's verification.
-    pub fn set_token_expiry(&self, date: Option<&str>) {
-        self.lock().expires_on = date.map(Into::into);
-    }
-
-    /// After so many calls more, everything is refused with 429 and Retry-After; `None` lifts it.
-    pub fn limit(&self, calls: Option<usize>) {
-        self.lock().remaining = calls;
-    }
-
     async fn serve(self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let path: Vec<String> = parts.uri.path().split('/').skip(3).map(Into::into).collect();
@@ -173,7 +151,6 @@ impl Cloudflare {
             ("GET", ["zones", _]) => "zone",
             ("GET", ["zones", _, "dns_records"]) => "records",
             ("POST", ["zones", _, "dns_records"]) => "create",
-            ("GET", ["zones", _, "dns_records", _]) => "read",
             ("DELETE", ["zones", _, "dns_records", _]) => "delete",
             _ => "other",
         };
@@ -227,7 +204,6 @@ impl Cloudflare {
                 Err((code, text)) => error(400, code, text),
             },
             (_, None) => error(404, 81044, "Record does not exist."),
-            ("read", Some(record)) => success(state.show(&record)),
             (_, Some(record)) => {
                 state.records.retain(|other| other.id != record.id);
                 drop(state);
@@ -249,12 +225,12 @@ impl Cloudflare {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Account> {
         self.state.lock().expect("no holder of this lock panics")
     }
 }
 
-impl State {
+impl Account {
     /// 32 hex digits, never twice.
     fn id(&mut self) -> String {
         self.next_id += 1;
@@ -268,7 +244,7 @@ impl State {
     }
 
     fn refuse(&mut self, call: &str, authorization: Option<&str>) -> Option<Response> {
-        if let Some(remaining) = &mut self.remaining {
+        if let Some(remaining) = &mut self.calls_left {
             if *remaining == 0 {
                 let body = envelope(Err((971, "Please wait and consider throttling your request speed")), json!(null));
                 return Some(reply(429, Some("2"), &body));
@@ -288,7 +264,7 @@ impl State {
 
     fn verify(&self) -> Response {
         let mut result = json!({"id": "f".repeat(32), "status": "active"});
-        if let Some(date) = &self.expires_on {
+        if let Some(date) = &self.token_expiry {
             result["expires_on"] = json!(date);
         }
         success(result)

@@ -98,7 +98,7 @@ pub struct Lab {
     /// Issued what the nodes serve at first; certd is told to trust it, after Pebble's root.
     pub old_authority: Authority,
     pub folder: PathBuf,
-    /// The API token, for searches in logs and for `Cloudflare::set_token`.
+    /// The API token, for searches in logs.
     pub token: String,
     services: Vec<Service>,
     certd: PathBuf,
