@@ -24,7 +24,7 @@ use lab::node::{NodeOptions, Old};
 use lab::pebble::PebbleOptions;
 use lab::process::{is_alive, output, wait_until};
 use lab::script::{Answer, Point};
-use lab::{Lab, Options, SERVICE};
+use lab::{Lab, Options, SERVICE, Service};
 
 const CHALLENGE: &str = "_acme-challenge.newapi.example.test";
 
@@ -185,6 +185,18 @@ fn a_node_takes_ssh_by_key_and_serves_new_files_after_a_reload() {
     assert_eq!(silence.kind(), std::io::ErrorKind::TimedOut);
     node.change_host_key();
     assert!(TcpStream::connect(node.ssh).is_ok());
+}
+
+#[test]
+fn a_node_serves_several_certificates_one_of_them_with_a_wildcard() {
+    let services = vec![Service::new(&[SERVICE]), Service::new(&["example.test", "*.example.test"])];
+    let lab = Lab::start(Options { services, ..Options::nodes(1) });
+    let node = &lab.nodes[0];
+    assert_eq!(node.served(SERVICE).expect("the first").names, [SERVICE]);
+    let wildcard = node.served("www.example.test").expect("the second");
+    assert_eq!(wildcard.names, ["example.test", "*.example.test"]);
+    assert_eq!(node.pair("example.test"), Ok(wildcard));
+    assert_eq!(lab.dns.dig(&["www.example.test", "A", "+short"]).trim(), node.ssh.ip().to_string());
 }
 
 #[test]

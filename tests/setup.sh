@@ -101,6 +101,7 @@ mirrors() {
 fetch_pebble() {
     if [ -x "$pebble/usr/bin/pebble" ]; then return; fi
     say "fetching Pebble"
+    rm -rf "$pebble" # what an interrupted run has left
     mkdir -p "$pebble/lists/partial" "$pebble/cache/archives/partial"
     printf '%s\n' '#clear APT::Update::Post-Invoke;' '#clear APT::Update::Post-Invoke-Success;' >"$pebble/apt.conf"
     for uri in $(mirrors); do
@@ -118,7 +119,7 @@ fetch_pebble() {
         apt download pebble || fail "no mirror of apt's sources gave Debian forky's package pebble (2.10 or newer)"
         mkdir -p unpacked
         dpkg -x pebble_*.deb unpacked
-        rm -rf lists cache pebble_*.deb usr
+        rm -rf lists cache apt.conf sources.list pebble_*.deb usr
         mv unpacked/usr usr # last, in one move: what is there is whole
         rm -rf unpacked
     )
