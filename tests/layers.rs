@@ -84,8 +84,8 @@ fn code(source: &str) -> String {
             quoted(rest)
         } else if rest.starts_with("'\"'") {
             3
-        } else if rest.starts_with("'\\") {
-            rest[2..].char_indices().skip(1).find(|(_, c)| *c == '\'').map_or(rest.len(), |(end, _)| end + 3)
+        } else if let Some(escaped) = rest.strip_prefix("'\\") {
+            escaped.char_indices().skip(1).find(|(_, c)| *c == '\'').map_or(rest.len(), |(end, _)| end + 3)
         } else {
             0
         };

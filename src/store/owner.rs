@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, User, geteuid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid, setuid};
 
 use crate::observed::Advice;
@@ -23,7 +23,10 @@ use crate::observed::Advice;
 /// # Errors
 /// The kernel refuses; it has no reason to.
 pub fn harden() -> Result<(), OwnerError> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|source| OwnerError::Dumpable { source })?;
+    // A unit may forbid the call and have set the limit itself (`LimitCORE=0`).
+    if getrlimit(Resource::RLIMIT_CORE) != Ok((0, 0)) {
+        setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|source| OwnerError::Dumpable { source })?;
+    }
     prctl::set_dumpable(false).map_err(|source| OwnerError::Dumpable { source })
 }
 
@@ -132,10 +135,9 @@ mod tests {
     use std::{env, fs};
 
     use nix::sys::prctl;
-    use nix::sys::resource::{Resource, getrlimit};
     use nix::unistd::geteuid;
 
-    use super::{Became, become_owner, harden};
+    use super::{Became, Resource, become_owner, getrlimit, harden};
 
     /// Where the process that changes its user finds its directory.
     const DIRECTORY: &str = "CERTD_TEST_DIRECTORY";

@@ -1,0 +1,99 @@
+//! The units: systemd itself finds nothing wrong with them, and little that an intruder could use.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use certd::config::{Provider, parse};
+use tempfile::TempDir;
+
+/// `systemd-analyze security` gives 0 (nothing exposed) to 10; a bare unit has 9.6. In tenths, as `--threshold=` wants.
+const MOST_EXPOSURE: &str = "--threshold=15";
+
+const UNITS: [&str; 3] = ["certd-renew.service", "certd-renew.timer", "certd-alert@.service"];
+
+fn unit(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name);
+    fs::read_to_string(path).expect("a unit of the repository")
+}
+
+/// The units in a folder of their own; the program need not be installed.
+fn units(change: impl Fn(String) -> String) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in UNITS {
+        let text = unit(name).replace("/usr/local/bin/certd renew", "/bin/true");
+        fs::write(folder.path().join(name), change(text)).expect("a writable folder");
+    }
+    folder
+}
+
+fn systemd_analyze(folder: &TempDir, arguments: &[&str]) -> Output {
+    let mut command = Command::new("systemd-analyze");
+    command.arg("--no-pager").args(arguments).current_dir(folder.path());
+    command.output().expect("systemd-analyze is a part of systemd")
+}
+
+fn exposure(folder: &TempDir) -> Output {
+    systemd_analyze(folder, &["security", "--offline=yes", MOST_EXPOSURE, "./certd-renew.service"])
+}
+
+#[test]
+fn the_renewal_exposes_little() {
+    let output = exposure(&units(|text| text));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("Overall exposure level for certd-renew.service"), "{said}");
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn a_renewal_without_its_hardening_would_be_noticed() {
+    let weaker = units(|text| text.replace("ProtectSystem=strict", "").replace("CapabilityBoundingSet=", ""));
+    assert!(!exposure(&weaker).status.success());
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    let verify: Vec<&str> = ["verify"].into_iter().chain(UNITS).collect();
+    let complaints = |folder: &TempDir| {
+        let output = systemd_analyze(folder, &verify);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let ours = said.lines().filter(|line| line.contains("certd-")).map(str::to_owned);
+        (output.status.success(), ours.collect::<Vec<_>>())
+    };
+    assert_eq!(complaints(&units(|text| text)), (true, Vec::new()));
+    let (_, misspelt) = complaints(&units(|text| text.replace("TimeoutStartSec", "TimeoutStart")));
+    assert!(!misspelt.is_empty(), "a misspelt key was not noticed");
+}
+
+/// A credential wins by its base name alone: a name that differs would be a file that certd cannot read.
+#[test]
+fn the_credentials_have_the_names_that_the_example_uses() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/certd.toml");
+    let config = parse(&fs::read_to_string(example).unwrap()).unwrap();
+    let Provider::Cloudflare { token_file, .. } = &config.dns.provider;
+    let service = unit("certd-renew.service");
+    for file in config.nodes.iter().flat_map(|node| &node.ssh.identity_files).chain([token_file]) {
+        let name = file.file_name().unwrap().to_string_lossy();
+        let line = format!("LoadCredential={name}:{}", file.display());
+        assert!(service.lines().any(|own| own == line), "{line}");
+    }
+    assert!(service.contains("User=certd\nStateDirectory=certd\nStateDirectoryMode=0700\n"));
+    assert_eq!(config.state_dir, Path::new("/var/lib/certd"));
+}
+
+/// Three is a warning; a failed unit, and with it the alert, is for what needs a person.
+#[test]
+fn a_warning_is_no_failure_and_a_failure_alerts() {
+    let service = unit("certd-renew.service");
+    for line in ["SuccessExitStatus=3", "OnFailure=certd-alert@%n.service", "Type=oneshot"] {
+        assert!(service.lines().any(|own| own == line), "{line}");
+    }
+}
+
+#[test]
+fn k01_a_machine_that_was_off_makes_up_for_a_renewal_and_k06_a_thousand_do_not_at_once() {
+    let timer = unit("certd-renew.timer");
+    for line in ["OnCalendar=*-*-* 00/6:00:00 UTC", "Persistent=true", "RandomizedDelaySec=1h"] {
+        assert!(timer.lines().any(|own| own == line), "{line}");
+    }
+}
