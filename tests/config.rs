@@ -75,6 +75,27 @@ fn the_full_example_shows_every_key() {
     }
 }
 
+/// A commented line of `config/full.toml` that claims to be the default is the default.
+#[test]
+fn the_full_example_tells_the_defaults_as_they_are() {
+    const OF_NO_DEFAULT: [&str; 7] =
+        ["ca_file", "issuer_root_file", "zone_id", "resolvers", "nameservers", "proxy", "canary"];
+    let full = fs::read_to_string("config/full.toml").unwrap();
+    let assumed = format!("{:?}", config(&full));
+    let mut compared = 0;
+    for line in full.lines().filter(|line| line.starts_with("# ")) {
+        let written = &line[2..];
+        let Some((key, _)) = written.split_once('=') else { continue };
+        let key = key.trim_end();
+        if key.contains(|c: char| !c.is_ascii_lowercase() && c != '_') || OF_NO_DEFAULT.contains(&key) {
+            continue;
+        }
+        assert_eq!(format!("{:?}", config(&full.replacen(line, written, 1))), assumed, "{line}");
+        compared += 1;
+    }
+    assert_eq!(compared, 10);
+}
+
 #[test]
 fn the_short_example_says_what_the_three_nodes_need() {
     let config = config(&fs::read_to_string("config/certd.toml").unwrap());
