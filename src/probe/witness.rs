@@ -1,0 +1,65 @@
+//! A TLS client that refuses no certificate, since seeing a wrong one is its purpose, and yet cannot be deceived about
+//! who holds it: the handshake's signature is checked with the leaf's key.
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+
+/// Nothing is resumed: a resumed session shows the certificate of an earlier handshake.
+pub(super) fn config() -> Arc<ClientConfig> {
+    static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("the provider's own cipher suites cover its default protocol versions");
+        // `dangerous` for whoever sends data afterwards. Nothing is sent here, and the chain is judged by cert::trusted
+        // with its reason, where a refused handshake would hide which certificate it was.
+        let witness = Arc::new(Witness(provider));
+        let mut config = builder.dangerous().with_custom_certificate_verifier(witness).with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
+    });
+    Arc::clone(&CONFIG)
+}
+
+#[derive(Debug)]
+struct Witness(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, leaf, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, leaf, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,120 @@
+//! nginx, as the nodes run it.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use certd::cert::{Fingerprint, KeyType, Pair};
+use certd::observed::Silence;
+use certd::probe::{Verified, handshake, verify};
+
+use super::{LONG, SOON, leaf, pair, sni};
+
+struct Nginx {
+    folder: tempfile::TempDir,
+    address: SocketAddr,
+    master: Child,
+}
+
+impl Nginx {
+    /// `servers`: the blocks of its configuration, where `LISTEN` and `PAIR` stand for what each of them needs.
+    async fn start(pair: &Pair, servers: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_pair(folder.path(), pair);
+        // Free a moment ago; nginx is asked for nothing that another test could mind.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let path = folder.path().display().to_string();
+        let servers = servers
+            .replace("LISTEN", &format!("listen {address} ssl"))
+            .replace("PAIR", &format!("ssl_certificate {path}/fullchain.pem; ssl_certificate_key {path}/privkey.pem"));
+        let configuration = format!(
+            "daemon off; user root; worker_processes 2; pid {path}/pid; error_log {path}/error.log;\n\
+             events {{ worker_connections 64; }}\nhttp {{ access_log off; client_body_temp_path {path}/body;\n\
+             proxy_temp_path {path}/proxy; fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi;\n\
+             scgi_temp_path {path}/scgi;\n{servers}\n}}\n"
+        );
+        fs::write(folder.path().join("nginx.conf"), configuration).unwrap();
+        let master = Command::new("nginx").args(["-p", &path, "-e", "stderr", "-c", "nginx.conf"]).spawn();
+        let nginx = Self { folder, address, master: master.expect("nginx is installed") };
+        while handshake(nginx.address, &sni(), LONG).await == Err(Silence::Refused) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        nginx
+    }
+
+    fn reload_with(&self, pair: &Pair) {
+        write_pair(self.folder.path(), pair);
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.master.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // TERM: a master that is killed leaves its workers behind.
+        let _ = Command::new("kill").arg(self.master.id().to_string()).status();
+        let _ = self.master.wait();
+    }
+}
+
+fn write_pair(folder: &std::path::Path, pair: &Pair) {
+    fs::write(folder.join("fullchain.pem"), pair.chain().pem()).unwrap();
+    fs::write(folder.join("privkey.pem"), pair.key().pem()).unwrap();
+}
+
+async fn served(nginx: &Nginx) -> Fingerprint {
+    Fingerprint::of(&handshake(nginx.address, &sni(), LONG).await.unwrap()[0])
+}
+
+#[tokio::test]
+async fn a_reload_in_progress_is_waited_for() {
+    let (old, new) = (pair(KeyType::EcdsaP256), pair(KeyType::Rsa2048));
+    let nginx = Nginx::start(&old, "server { LISTEN; PAIR; }").await;
+    assert_eq!(served(&nginx).await, leaf(&old));
+    // Asked before, during and after the reload: the first answer is the old one.
+    let name = sni();
+    let (verified, ()) = tokio::join!(verify(nginx.address, &name, leaf(&new), LONG), async {
+        assert_eq!(served(&nginx).await, leaf(&old));
+        nginx.reload_with(&new);
+    });
+    assert!(matches!(verified, Verified::Expected), "{verified:?}");
+    assert_eq!(served(&nginx).await, leaf(&new));
+}
+
+#[tokio::test]
+async fn n04_a_reload_that_failed_in_silence_is_seen_by_its_old_leaf() {
+    let (old, new) = (pair(KeyType::EcdsaP256), pair(KeyType::EcdsaP256));
+    let nginx = Nginx::start(&old, "server { LISTEN; PAIR; }").await;
+    fs::write(nginx.folder.path().join("fullchain.pem"), new.chain().pem()).unwrap();
+    nginx.signal("HUP");
+    let verified = verify(nginx.address, &sni(), leaf(&new), SOON * 3).await;
+    assert!(matches!(&verified, Verified::Other(chain) if chain == old.chain().ders()), "{verified:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_no_block_serves_shows_the_default_certificate_or_no_tls() {
+    let default = pair(KeyType::EcdsaP256);
+    let nginx = Nginx::start(&default, "server { LISTEN; server_name other.example; PAIR; }").await;
+    assert_eq!(served(&nginx).await, leaf(&default));
+    let strict = "server { LISTEN default_server; ssl_reject_handshake on; }\n\
+                  server { LISTEN; server_name other.example; PAIR; }";
+    let nginx = Nginx::start(&default, strict).await;
+    let silence = handshake(nginx.address, &sni(), LONG).await.unwrap_err();
+    assert!(matches!(&silence, Silence::Tls(why) if why.contains("UnrecognisedName")), "{silence}");
+}
+
+#[tokio::test]
+async fn an_ecdsa_certificate_under_rsa_only_ciphers_is_no_tls() {
+    let block = "server { LISTEN; PAIR; ssl_protocols TLSv1.2; ssl_ciphers ECDHE-RSA-AES128-GCM-SHA256; }";
+    let nginx = Nginx::start(&pair(KeyType::EcdsaP256), block).await;
+    let silence = handshake(nginx.address, &sni(), LONG).await.unwrap_err();
+    assert!(matches!(&silence, Silence::Tls(why) if why.contains("HandshakeFailure")), "{silence}");
+    let rsa = pair(KeyType::Rsa2048);
+    nginx.reload_with(&rsa);
+    assert!(matches!(verify(nginx.address, &sni(), leaf(&rsa), LONG).await, Verified::Expected));
+}
