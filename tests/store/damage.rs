@@ -1,0 +1,122 @@
+//! What a disk, a backup or a person did to the state directory.
+
+use super::*;
+
+#[test]
+fn p07_a_state_that_cannot_be_read_is_set_aside_and_no_certificate_is_lost() {
+    let f = fixture();
+    let (generation, _) = kept(&f.store, 0);
+    let seed = f.store.tried().unwrap().seed;
+    assert_eq!(f.store.tried().unwrap().seed, seed, "drawn once");
+    for (round, garbage) in ["", "{\"version\":1,\"tried\":{\"se", "\0\0\0\0"].iter().enumerate() {
+        fs::write(f.root.join("state.json"), garbage).unwrap();
+        assert_eq!(Store::look(&f.root).unwrap().tried().unwrap().issuance.len(), 0);
+        let store = Store::open(&f.root).unwrap();
+        store.tried().unwrap();
+        let aside = f.root.join(format!("state.json.bad-{}", round + 1));
+        assert_eq!(fs::read_to_string(&aside).unwrap(), **garbage);
+        assert!(store.damages()[0].to_string().contains("was set aside as"));
+        assert_eq!(store.stored(&name()).unwrap().current.unwrap().generation, generation);
+        store.tried().unwrap();
+        assert_eq!(store.damages().len(), 1);
+    }
+}
+
+#[test]
+fn p07_a_newer_schema_is_refused_with_words() {
+    let f = fixture();
+    fs::write(f.root.join("state.json"), r#"{"version":2,"tried":"of another shape"}"#).unwrap();
+    for error in [Store::open(&f.root).unwrap_err(), Store::look(&f.root).unwrap_err()] {
+        let path = f.root.join("state.json");
+        assert_eq!(
+            error.to_string(),
+            format!("{} was written by a newer certd (schema 2; this one knows 1)", path.display())
+        );
+        assert_eq!(error.code(), "store-newer-schema");
+    }
+    assert!(!f.root.join("state.json.bad-1").exists());
+}
+
+#[test]
+fn p07_a_torn_last_line_does_not_count_and_the_next_append_cuts_it_off() {
+    let f = fixture();
+    let note = |second| TxtNote {
+        at: AT,
+        name: "_acme-challenge.example.com".into(),
+        value: format!("value-{second}"),
+        zone: None,
+        record: None,
+    };
+    f.store.note_txt(&note(1)).unwrap();
+    let path = f.root.join("txt.jsonl");
+    let whole = fs::read(&path).unwrap();
+    f.store.note_txt(&note(2)).unwrap();
+    let both = fs::read(&path).unwrap();
+    for cut in whole.len()..both.len() {
+        fs::write(&path, &both[..cut]).unwrap();
+        assert_eq!(f.store.txt_journal().unwrap(), [note(1)], "{cut}");
+        f.store.note_txt(&note(3)).unwrap();
+        assert_eq!(f.store.txt_journal().unwrap(), [note(1), note(3)], "{cut}");
+    }
+    assert_eq!(f.damages(), [""; 0]);
+    // A torn line longer than the block in which the newline is looked for.
+    let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(&[b'x'; 10_000]).unwrap();
+    f.store.note_txt(&note(4)).unwrap();
+    assert_eq!(f.store.txt_journal().unwrap(), [note(1), note(3), note(4)]);
+}
+
+#[test]
+fn p07_a_line_of_garbage_in_the_ledger_is_left_out_and_reported() {
+    let f = fixture();
+    let entry =
+        LedgerEntry { at: AT, ca: "ca.example".into(), names: names(), event: LedgerEvent::Limited { until: AT } };
+    f.store.note_ledger(&entry).unwrap();
+    let path = f.root.join("ledger.jsonl");
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"garbage\n").unwrap();
+    f.store.note_ledger(&entry).unwrap();
+    assert_eq!(f.store.ledger().unwrap(), [entry.clone(), entry]);
+    let told = format!("{}: line 2 cannot be read and does not count; look at it and remove it", path.display());
+    assert_eq!(f.damages(), [told]);
+    assert!(fs::read_to_string(&path).unwrap().contains("garbage\n"));
+}
+
+#[test]
+fn p07_a_generation_that_is_not_whole_is_left_out_for_the_greatest_that_is() {
+    let f = fixture();
+    let (good, _) = kept(&f.store, 0);
+    let (mismatched, _) = kept(&f.store, 1);
+    let (torn, _) = kept(&f.store, 2);
+    let (empty, _) = kept(&f.store, 3);
+    fs::write(f.of(mismatched.to_string()).join("privkey.pem"), pair().key().pem()).unwrap();
+    fs::write(f.of(torn.to_string()).join("fullchain.pem"), "-----BEGIN CERTIFICATE-----\nAAAA").unwrap();
+    fs::remove_dir_all(f.of(empty.to_string())).unwrap();
+    fs::create_dir(f.of(empty.to_string())).unwrap();
+    let stored = f.stored();
+    assert_eq!(stored.current.unwrap().generation, good);
+    assert_eq!(stored.greatest, empty.number(), "a number is never given twice");
+    let damages = f.damages();
+    assert_eq!(damages.len(), 3, "{damages:?}");
+    assert!(damages[0].contains("the private key does not belong to the certificate with serial"), "{damages:?}");
+
+    fs::write(f.of(good.to_string()).join("meta.json"), "").unwrap();
+    let current = f.stored().current.unwrap();
+    assert_eq!((current.generation, current.meta.ca.as_str()), (good, "unknown"));
+}
+
+#[test]
+fn p09_a_current_that_a_backup_flattened_is_put_right() {
+    let f = fixture();
+    kept(&f.store, 0);
+    let (second, pair) = kept(&f.store, 1);
+    fs::remove_file(f.of("current")).unwrap();
+    assert_eq!(f.stored().current.unwrap().generation, second, "missing");
+
+    let status = Command::new("cp").arg("-rp").args([f.of(second.to_string()), f.of("current")]).status().unwrap();
+    assert!(status.success());
+    assert_eq!(f.stored().current.unwrap().generation, second, "a folder");
+    let (third, _) = kept(&f.store, 2);
+    assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(third.to_string()));
+    assert_eq!(fs::read_to_string(f.of("current.bad-1/privkey.pem")).unwrap(), pair.key().pem());
+    assert!(f.damages()[0].contains("was a folder and no link"), "{:?}", f.damages());
+}
