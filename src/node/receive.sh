@@ -1,0 +1,452 @@
+certd=1
+# The node program. It reads certificates from stdin, stages them beside what is there, and on "commit" switches, tests
+# and reloads, or leaves everything as it was. Any POSIX sh runs it (dash, busybox ash, bash); comments and indentation
+# are stripped before it travels. The first line is the protocol's version.
+#
+# Invariants, after every line and through kill -9:
+#   - Resolved at one instant, the two paths are a matching pair: content changes by one rename(2) of G/current.
+#   - A key is in no argv, no environment, no here-document, and in no file that was ever wider than it should be.
+#   - Before "commit" nothing that a server reads has changed; the end of stdin means "abort".
+#
+# G = folder of the chain + /.certd/NAME:
+#   current    -> the folder that is read; F and K are links through it
+#   previous   -> the folder that was read before
+#   intent        "from", "to": there only while a switch is not yet proven
+#   0-found       what was there before certd came
+#   .new-PID-*    staged by a running program, rubbish when PID is gone
+set +a +e +x +v -f
+umask 077
+# shellcheck disable=SC3045 # every sh that there is has it; one that has not loses nothing
+ulimit -c 0
+LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
+export LC_ALL PATH
+# An exported variable of the login that bears one of our names would carry what we put into it to every child.
+unset ENV BASH_ENV CDPATH IFS l b v n i c s w e out nonce made limit
+nl=$(printf '\n.') nl=${nl%.}
+n=0 i=0 nonce=0 made='' locks='' watchdog='' timeout=''
+lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
+
+# --- answers ---
+
+# verb, body
+answer() { printf 'certd-node %s %s %s\n%s' "$nonce" "$1" "$(($(printf %s "$2" | wc -c)))" "$2"; }
+# 20: told why, nothing is to be done any more
+refuse() { answer refused "$1"; exit 20; }
+path() { refuse "path $1$nl${2##*: }"; }
+
+# --- certificates, numbered from 1: each has its variables with its number ---
+
+load() {
+  for v in name gen older F K t r fsum ksum base state from to kf kk; do eval "$v=\${$v$i-}"; done
+  D=${F%/*} E=${K%/*}
+  G=$D/.certd/$name S=$D/.certd/$name/.new-$$-$nonce
+  # Relative, so that a moved or copied tree holds together; a key elsewhere needs the whole path.
+  lf=.certd/$name/current/fullchain.pem lk=.certd/$name/current/privkey.pem
+  [ "$D" = "$E" ] || lk=$G/current/privkey.pem
+}
+save() { for v; do eval "$v$i=\$$v"; done; }
+each() { i=0; while [ "$i" -lt "$n" ]; do i=$((i + 1)); load; "$@" || return; done; }
+
+# --- reading: builtins only, for they take no byte beyond the line ---
+
+get() { IFS= read -r l; }
+pem() { b=; while get || exit 10; [ "$l" != . ]; do b=$b$l$nl; done; }
+receive() {
+  while get || exit 10; do
+    v=${l#* }
+    case $l in
+    'certd '*) [ "$v" = "$certd" ] || refuse "unfit the node speaks version $certd of the protocol, not $v" ;;
+    'nonce '*) nonce=$v ;;
+    'name '*) n=$((n + 1)) i=$n; unset "chain$i" "key$i"; older='' t='' r='' name=$v; save name older t r ;;
+    'generation '*) gen=$v; save gen ;;
+    older) older=1; save older ;;
+    'fullchain '*) F=$v; save F ;;
+    'key '*) K=$v; save K ;;
+    'test '*) t=$t=$v$nl; save t ;;
+    'reload '*) r=$r=$v$nl; save r ;;
+    'chain-pem '*) fsum=$v; save fsum; pem; eval "chain$i=\$b" ;;
+    'key-pem '*) ksum=$v; save ksum; pem; eval "key$i=\$b" ;;
+    end) b=; return ;;
+    *) refuse "unfit a line of the dialogue is not understood" ;;
+    esac
+  done
+}
+
+# --- children: nothing of ours to read, signals as usual, bounded in time, their words capped and private ---
+
+# seconds, argument vector (a line each, after "=") -> status; words in $out
+run() {
+  limit=$1 c=$2 IFS=$nl
+  # shellcheck disable=SC2086 # one word a line
+  set -- $c
+  unset IFS
+  for a; do shift; set -- "$@" "${a#=}"; done
+  rm -f "$W/pipe"
+  mkfifo "$W/pipe" 2>/dev/null || { out="no pipe could be made in $W"; return 1; }
+  # After the cap the rest is drained, not cut off: neither a chatty command nor a daemon that it starts dies of SIGPIPE.
+  { dd bs=1 count=4000 2>/dev/null; exec cat >/dev/null; } <"$W/pipe" >"$W/out" 2>/dev/null 9>&- &
+  w=$!
+  if [ "$timeout" ]; then
+    # shellcheck disable=SC2086 # two words
+    (trap - HUP INT PIPE TERM; exec $timeout "$limit" "$@") </dev/null >"$W/pipe" 2>&1 9>&-
+    s=$?
+  else
+    (trap - HUP INT PIPE TERM; exec "$@") </dev/null >"$W/pipe" 2>&1 9>&- &
+    c=$!
+    (sleep "$limit"; kill -9 $c) </dev/null >/dev/null 2>&1 9>&- &
+    e=$!
+    wait $c; s=$?
+    kill $e 2>/dev/null
+  fi
+  # The reader ends with the last writer. A daemon that keeps our pipe is not waited for.
+  c=0
+  while [ $c -lt 100 ] && kill -0 $w 2>/dev/null; do sleep 0.01 2>/dev/null || { sleep 1; c=100; }; c=$((c + 1)); done
+  out=$(cat "$W/out")
+  case $s in 0) ;; 124 | 137) out="$out${out:+$nl}(ended after $limit seconds)" ;; *) out=${out:-exit status $s} ;; esac
+  return $s
+}
+# t or r, seconds: every distinct command once; at the first that fails its words are in $out
+check() {
+  ran=$nl$nl j=0
+  while [ $j -lt "$n" ]; do
+    j=$((j + 1))
+    eval "c=\$$1$j"
+    case $ran in *"$nl$nl$c$nl"*) continue ;; esac
+    ran=$ran$c$nl
+    run "$2" "$c" || return
+  done
+}
+
+# --- locks: held by a subshell each, so that one descriptor is enough for any number, and the kernel frees them ---
+
+# Seconds to wait, function, lock files in one order for everybody. 75: not had in time.
+locked() {
+  patience=$1 task=$2; shift 2
+  [ $# -gt 0 ] || { "$task"; return; }
+  lock=$1; shift
+  (take || exit 75; locked "$patience" "$task" "$@")
+}
+again() { [ $((patience -= 1)) -ge 0 ] && sleep 1; }
+take() {
+  if command -v flock >/dev/null; then
+    exec 9>>"$lock"
+    until flock -n 9; do again || return; done
+    return
+  fi
+  # A symlink is made and filled in one call; a folder would have a moment without its owner's number.
+  mine=$lock.held
+  until ln -s "$$.$(age $$)" "$mine" 2>/dev/null; do
+    held=$(readlink "$mine")
+    if [ "$held" ] && [ "$held" != "${held%%.*}.$(age "${held%%.*}")" ]; then
+      # Taken away by rename and looked at again: a second breaker gives the lock of the first back.
+      mv -fT "$mine" "$mine.$$" && [ "$(readlink "$mine.$$")" != "$held" ] && mv -fT "$mine.$$" "$mine"
+      rm -f "$mine.$$"
+    else again || return; fi
+  done 2>/dev/null
+  trap 'rm -f "$mine"' EXIT
+}
+# When a process began, and in which boot: its number alone comes round again.
+age() {
+  b=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+  IFS= read -r s 2>/dev/null <"/proc/$1/stat" || { echo gone; return; }
+  # shellcheck disable=SC2086 # fields
+  set -- ${s##*) }
+  echo "$b.${20}"
+}
+
+# --- what is there ---
+
+folder() {
+  [ -d "$1" ] || { e=$(mkdir "$1" 2>&1 && chmod 755 "$1" 2>&1) || path "$1" "$e"; made=$1$nl$made; }
+  # shellcheck disable=SC2046 # fields: mode, links, user, group
+  set -- "$1" $(ls -ldn "$1/.")
+  [ "$4" = 0 ] || [ "$4" = "$(id -u)" ] || path "$1" "belongs to user $4, who could swap what is in it"
+  case $2 in
+  ????????w[!tT]*) ;;
+  ?????w???[!tT]*) [ "$5" != 0 ] || return 0 ;;
+  *) return ;;
+  esac
+  path "$1" "others may write there ($2)"
+}
+# path, our link -> $k: link, plain or none
+kind() {
+  k=none
+  if [ -L "$1" ]; then
+    k=$(readlink "$1")
+    case $k in
+    "$2" | "$G/current/${2##*/}") k='link' ;;
+    *) path "$1" "is a link to $k, which certd did not make; put a plain file there, or nothing" ;;
+    esac
+  elif [ -d "$1" ]; then path "$1" "Is a directory"
+  elif [ -f "$1" ]; then k=plain
+  elif [ -e "$1" ]; then path "$1" "is no regular file"
+  fi
+}
+digest() { d=-; [ ! -f "$1" ] || { d=$(sum <"$1"); d=${d%% *}; }; }
+look() {
+  kind "$F" "$lf"; kf=$k
+  kind "$K" "$lk"; kk=$k
+  cur=-
+  [ ! -L "$G/current" ] || cur=$(readlink "$G/current")
+  case $cur in */* | .*) path "$G/current" "is a link to $cur, which certd did not make" ;; esac
+  digest "$F"; df=$d
+  digest "$K"; dk=$d
+  seen="$kf $kk $cur $df $dk"
+}
+newer() {
+  [ ${#1} -ne ${#2} ] || { expr "x$1" \> "x$2" >/dev/null; return; }
+  [ ${#1} -gt ${#2} ]
+}
+
+# --- prepare ---
+
+places() {
+  case $F$nl$K in /*"$nl"/*) ;; *) refuse "unfit paths must be absolute" ;; esac
+  [ "$F" != "$K" ] || refuse "unfit chain and key have one path"
+  folder "${D:-/}"; folder "${E:-/}"
+  folder "$D/.certd"; folder "$G"
+  locks=$locks$D/.certd/lock$nl
+  # Two dialogues for one server with folders of their own must not test each other's halves.
+  [ ! -w /run ] || { mkdir -p /run/certd && b=$(printf %s "$t$r" | sum) && locks=$locks/run/certd/${b%% *}.lock$nl; }
+}
+# A crash after a switch: what was switched to passes the test and stays, or what was there comes back.
+settled() { [ ! -e "$G/intent" ]; }
+recover() {
+  ! settled || return 0
+  { get && from=$l && get; } <"$G/intent" || from=-
+  if [ "$from" != - ] && [ "$(readlink "$G/current")" = "$l" ] && ! check t "$test_time"; then point "$from" || return; fi
+  rm -f "$G/intent"
+}
+recovery() { each recover; }
+# Every folder of no more use, one a line: what is read now and was read before stays, and what was found first.
+rubbish() {
+  set +f
+  for d in "$G"/[0-9]* "$G"/.new-*; do
+    set -f
+    [ -e "$d" ] || continue
+    v=${d##*/}
+    case $v in
+    0-found | "$(readlink "$G/current")" | "$(readlink "$G/previous")") continue ;;
+    .new-*) v=${v#.new-}; ! kill -0 "${v%%-*}" 2>/dev/null || continue ;;
+    esac
+    "$@" "$d"
+  done
+  set -f
+}
+untidy() { [ -z "$(rubbish echo)" ]; }
+tidy() { each rubbish rm -rf; }
+# A folder's name that is not taken: whoever wrote through the links made what is there something else than its name.
+free() { k=$1 v=0; while [ -e "$G/$k" ]; do k=$1.$((v += 1)); done; }
+decide() {
+  look
+  free "$gen"
+  state=$seen base=found from=$cur to=$k
+  case $kf$kk in
+  *plain*) free 0-found; from=$k ;;
+  linklink) case $cur in 0-found* | -) ;; *) base="managed ${cur%%.*}" ;; esac ;;
+  esac
+  [ "$df" != - ] && [ "$dk" != - ] || base=nothing
+  [ "$df$dk" != "$fsum$ksum" ] || base=unchanged
+  save state base from to kf kk
+  # No number is compared as one: they have more digits than some shells' arithmetic.
+  case $cur in
+  [1-9]*) [ "$base" = unchanged ] || [ "$older" ] || ! newer "${cur%%-*}" "${gen%%-*}" || refuse "newer $name ${cur%%-*}" ;;
+  esac
+}
+# as which file, mode else, where, text
+write() {
+  if [ -f "$1" ]; then
+    cp -pL "$1" "$3" && { [ -w "$3" ] || chmod u+w "$3"; } && printf %s "$4" >"$3" || return
+    ! command -v chcon >/dev/null || chcon --reference="$1" "$3" 2>/dev/null || :
+  else
+    printf %s "$4" >"$3" && chmod "$2" "$3"
+  fi
+}
+stage() {
+  e=$(mkdir "$S" 2>&1) || path "$S" "$e"
+  [ "$base" != unchanged ] || return 0
+  for v in "$F$nl$lf" "$K$nl$lk"; do
+    k=${v%"$nl"*}
+    # What the commit will have to do is tried: permission, room, a file system mounted read-only.
+    [ -L "$k" ] || { rm -f "$k.certd-new"; e=$(ln -s "${v##*"$nl"}" "$k.certd-new" 2>&1) || path "$k" "$e"; rm -f "$k.certd-new"; }
+  done
+  e=$( { ln -s a "$S/a" && ln -s b "$S/b" && mv -fT "$S/b" "$S/a" && [ "$(readlink "$S/a")" = b ]; } 2>&1) ||
+    refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${e##*: }"
+  rm -f "$S/a"
+  eval "b=\$chain$i"
+  e=$(write "$F" 644 "$S/fullchain.pem" "$b" 2>&1) || path "$S/fullchain.pem" "$e"
+  eval "b=\$key$i"
+  e=$(write "$K" 600 "$S/privkey.pem" "$b" 2>&1) || path "$S/privkey.pem" "$e"
+  b=; unset "chain$i" "key$i"
+  digest "$S/fullchain.pem"; df=$d
+  digest "$S/privkey.pem"
+  [ "$df$d" = "$fsum$ksum" ] || refuse "unfit $name: what was written differs from what was sent (digests)"
+  chmod 755 "$S"
+  e=$(flush "$S/fullchain.pem" "$S/privkey.pem" "$S" "$G" 2>&1) || path "$S" "$e"
+}
+flush() { sync "$@" 2>/dev/null || sync; }
+bases() { body="${body}base $name $base$nl"; }
+
+# --- commit: under the locks ---
+
+# To what `current` leads from now on: the one rename.
+point() { lead "$1" current; }
+lead() { rm -f "$G/next" && ln -s "$1" "$G/next" && mv -fT "$G/next" "$G/$2" && flush "$G"; }
+same() { look; [ "$seen" = "$state" ] || refuse "changed $name"; }
+# What the two paths hold moves behind `current`, and no reader sees a difference.
+contact() {
+  case $base$kf$kk in unchanged* | *linklink) return ;; esac
+  case $kf$kk in
+  *plain*)
+    tries=0
+    while :; do
+      rm -rf "$S.f"
+      e=$( (mkdir "$S.f" && copy "$F" fullchain.pem && copy "$K" privkey.pem && chmod 755 "$S.f" && flush "$S.f") 2>&1) ||
+        path "$G/$from" "$e"
+      ! copied "$F" fullchain.pem || ! copied "$K" privkey.pem || break
+      [ $((tries += 1)) -lt 3 ] || path "$F" "another program keeps writing it or its key"
+    done
+    # Under its name it is whole; should we die here, it is the first of two.
+    e=$( (mv -T "$S.f" "$G/$from" && point "$from") 2>&1) || path "$G/$from" "$e"
+    ;;
+  esac
+  e=$(relink "$F" "$lf" 2>&1) || path "$F" "$e"
+  e=$(relink "$K" "$lk" 2>&1) || path "$K" "$e"
+}
+copy() { [ ! -f "$1" ] || { cp -pL "$1" "$S.f/$2" && flush "$S.f/$2"; }; }
+copied() { digest "$1"; k=$d; digest "$S.f/$2"; [ "$k" = "$d" ]; }
+relink() {
+  [ ! -L "$1" ] || return 0
+  rm -f "$1.certd-new" && ln -s "$2" "$1.certd-new" && mv -fT "$1.certd-new" "$1" && flush "${1%/*}/"
+}
+intend() {
+  [ "$base" != unchanged ] || return 0
+  e=$({ mv -fT "$S" "$G/$to" && printf '%s\n%s\n' "$from" "$to" >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent" &&
+    { [ "$from" = - ] || lead "$from" previous; }; } 2>&1) || path "$G/$to" "$e"
+  changed=1
+}
+forth() { [ "$base" = unchanged ] || point "$to"; }
+back() {
+  [ "$base" != unchanged ] || return 0
+  if [ "$from" = - ]; then rm -f "$G/current"; else point "$from"; fi
+}
+# Where there was no pair, ours is better than none, whatever else is broken.
+rather() { [ "$base" != nothing ] || point "$to"; }
+forget() { rm -f "$G/intent"; }
+commit() {
+  changed=
+  each same
+  each contact
+  each intend
+  if ! e=$(each forth 2>&1); then each back; each forget; path "$G/current" "$e"; fi
+  if ! check t "$test_time"; then
+    say=$out verdict=broken-before
+    each back
+    if [ "$changed" ] && check t "$test_time"; then
+      verdict=rolled-back
+      check r "$reload_time"
+    else each rather; fi
+  elif check r "$reload_time"; then
+    say='' verdict=committed
+  else
+    # A reload that fails with the new pair and works with the old one accuses the new one. One that fails with both
+    # says that there is nothing to reload: the server is down, and the pair, which passed the test, waits for its start.
+    say=$out verdict=placed
+    each back
+    if [ "$changed" ] && check t "$test_time" && check r "$reload_time"; then verdict=rolled-back; else each forth; fi
+  fi
+  each forget
+  answer "$verdict" "$say"
+  case $verdict in committed | placed) ;; *) exit 20 ;; esac
+}
+
+# --- rollback: under the locks, after the commit ---
+
+ours() { [ "$base" = unchanged ] || { [ "$from" != - ] && [ "$(readlink "$G/current")" = "$to" ]; }; }
+rollback() {
+  each ours || { answer kept "somebody changed it since"; return; }
+  each back
+  if check t "$test_time"; then
+    check r "$reload_time"
+    answer back "$out"
+  else
+    say=$out
+    each forth
+    check t "$test_time" && check r "$reload_time"
+    answer kept "$say"
+  fi
+}
+
+# --- the dialogue ---
+
+rubble() { rm -rf "$S" "$S.i" "$S.f"; }
+cleanup() {
+  unwatch
+  each rubble
+  rm -rf "$W"
+  IFS=$nl
+  # shellcheck disable=SC2086 # a line each, innermost first
+  [ -z "$made" ] || rmdir $made 2>/dev/null
+}
+# A watchdog, since not every `read` has a time limit, and nobody else cleans up behind a `kill -9`. It sleeps in naps: it
+# is ended by a KILL, which cannot be missed and runs no trap, and the nap that it leaves behind holds nothing open.
+watch() {
+  (
+    v=0 watchdog=
+    while [ $((v += nap)) -le $idle ] && [ "$(age $$)" = "$born" ]; do sleep $nap; done
+    # Its number may be somebody else's by now.
+    [ "$(age $$)" != "$born" ] || kill -9 $$
+    cleanup
+  ) </dev/null >/dev/null 2>&1 &
+  watchdog=$!
+}
+unwatch() {
+  [ -z "$watchdog" ] || { kill -9 "$watchdog"; wait "$watchdog"; }
+  watchdog=
+} 2>/dev/null
+hear() { watch; get || l=; unwatch; }
+
+if command -v sha256sum >/dev/null; then sum() { sha256sum; }
+elif busybox sha256sum </dev/null >/dev/null 2>&1; then sum() { busybox sha256sum; }
+else sum() { openssl dgst -sha256 -r; }; fi
+born=$(age $$)
+for v in 'timeout -k 5' timeout; do $v 5 true 2>/dev/null && timeout=$v && break; done
+# Where printf is a program, a key would be in its arguments.
+[ "$(command -v printf)" = printf ] || refuse "unfit this shell has no printf of its own"
+
+W=/nonexistent
+trap 'exit 10' HUP INT PIPE TERM
+trap cleanup EXIT
+receive
+each places
+locks=$(printf %s "$locks" | sort -u)
+i=1; load; W=$S-run
+e=$(mkdir "$W" 2>&1) || path "$W" "$e"
+under() {
+  s=$1 do=$2 IFS=$nl
+  # shellcheck disable=SC2086 # a line each
+  set -- $locks
+  unset IFS
+  locked "$s" "$do" "$@"
+}
+each settled || under $lock_wait recovery || refuse locked
+each untidy || under 0 tidy
+each decide
+each stage
+body='test ok'$nl
+check t "$test_time" || body="test failed$nl"
+each bases
+answer prepared "${body}output$nl$out"
+hear
+[ "$l" = commit ] || exit 0
+# From here on it is finished, whoever listens.
+trap '' HUP INT PIPE TERM
+under $lock_wait commit
+case $? in
+0) ;;
+20) exit ;;
+75) refuse locked ;;
+*) refuse "unfit the lock could not be taken" ;;
+esac
+hear
+[ "$l" != rollback ] || under $lock_wait rollback || refuse locked
