@@ -1,5 +1,13 @@
 //! One SSH session to one node on libssh2: pinned host key, public-key login, one exec with stdin, deadlines.
 //! Nothing else in certd knows the crate behind it.
+//!
+//! Failure means that it is not known what the node did with what was already sent; nothing here tries again.
+
+mod error;
+mod host_key;
+mod known_hosts;
+mod session;
+mod wire;
 
 use core::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +16,11 @@ use zeroize::Zeroizing;
 
 use crate::cert::NodeName;
 use crate::config::HostKey;
-use crate::observed::Advice;
+
+pub use error::SshError;
+pub use host_key::{fingerprint, host_keys};
+pub use known_hosts::known_host_keys;
+pub use session::Session;
 
 /// Where a node is and how to log in. Everything is in memory: nothing is read from disk later.
 #[derive(Clone)]
@@ -34,14 +46,9 @@ pub struct Identity {
     pub pem: Zeroizing<String>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum SshError {
-    #[error("{node}: {address} refuses the connection")]
-    Refused { node: NodeName, address: SocketAddr },
-}
-
-impl SshError {
-    pub fn advice(&self) -> Advice {
-        todo!()
+/// The file, never the key.
+impl core::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Identity").field("file", &self.file).finish_non_exhaustive()
     }
 }

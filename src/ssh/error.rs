@@ -1,0 +1,119 @@
+//! What can go wrong between here and a program on a node, each with the next step.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+
+use crate::cert::NodeName;
+use crate::observed::Advice;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SshError {
+    #[error("{node}: {address} refuses the connection")]
+    Refused { node: NodeName, address: SocketAddr },
+    #[error("{node}: {address} did not answer within {} s", .after.as_secs())]
+    NoAnswer { node: NodeName, address: SocketAddr, after: Duration },
+    #[error("{node}: {address} cannot be reached: {source}")]
+    Unreachable { node: NodeName, address: SocketAddr, source: io::Error },
+    /// Banner or key exchange: no SSH server, one that turns us away (MaxStartups), or no algorithm in common.
+    #[error("{node}: no SSH session with {address}: {why}")]
+    Handshake { node: NodeName, address: SocketAddr, why: String },
+    /// `offered` as `ssh-keygen -l` shows it.
+    #[error("{node}: the host key of {address} is not known here; it shows {offered}")]
+    HostKeyUnknown { node: NodeName, address: SocketAddr, offered: String },
+    #[error("{node}: {address} shows the host key {offered}, and pinned is {}", .pinned.join(", "))]
+    HostKeyChanged { node: NodeName, address: SocketAddr, offered: String, pinned: Vec<String> },
+    /// `tried`: a file each, and what became of it.
+    #[error("{node}: no login as {user}: {}", if .tried.is_empty() { "no identity file is configured".to_owned() } else { .tried.join("; ") })]
+    Login { node: NodeName, user: String, tried: Vec<String> },
+    #[error("{node}: logged in, but no program could be started: {why}")]
+    Exec { node: NodeName, why: String },
+    /// `phase`: what was going on, as in "while logging in".
+    #[error("{node}: the connection ended while {phase}: {why}")]
+    Closed { node: NodeName, phase: &'static str, why: String },
+    #[error("{node}: not done after {} s, while {phase}", .after.as_secs())]
+    Deadline { node: NodeName, phase: &'static str, after: Duration },
+    /// The program on the node ended where it should have answered. `status`: `None` when the node told none, which
+    /// is not success. `words`: its stderr, escaped.
+    #[error("{node}: the program ended without an answer ({}){}", status_text(.status), words_text(.words))]
+    Ended { node: NodeName, status: Option<i32>, words: String },
+    /// This machine would not start another thread.
+    #[error("{node}: no session could be started: {source}")]
+    Thread { node: NodeName, source: io::Error },
+}
+
+fn status_text(status: &Option<i32>) -> String {
+    status.map_or("exit status unknown".to_owned(), |status| format!("exit status {status}"))
+}
+
+fn words_text(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
+}
+
+impl SshError {
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::HostKeyUnknown { .. } | Self::HostKeyChanged { .. } | Self::Login { .. } => Advice::Person,
+            Self::Refused { .. }
+            | Self::NoAnswer { .. }
+            | Self::Unreachable { .. }
+            | Self::Handshake { .. }
+            | Self::Exec { .. }
+            | Self::Closed { .. }
+            | Self::Deadline { .. }
+            | Self::Ended { .. }
+            | Self::Thread { .. } => Advice::Retry { after_seconds: None },
+        }
+    }
+
+    /// Stable and greppable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "ssh-refused",
+            Self::NoAnswer { .. } => "ssh-no-answer",
+            Self::Unreachable { .. } => "ssh-unreachable",
+            Self::Handshake { .. } => "ssh-handshake",
+            Self::HostKeyUnknown { .. } => "ssh-host-key-unknown",
+            Self::HostKeyChanged { .. } => "ssh-host-key-changed",
+            Self::Login { .. } => "ssh-login",
+            Self::Exec { .. } => "ssh-exec",
+            Self::Closed { .. } => "ssh-closed",
+            Self::Deadline { .. } => "ssh-deadline",
+            Self::Ended { .. } => "ssh-ended",
+            Self::Thread { .. } => "ssh-thread",
+        }
+    }
+
+    /// What a person does next.
+    pub fn next(&self) -> String {
+        match self {
+            Self::Refused { node, address } => {
+                format!("see that sshd runs on {node} and listens on port {}", address.port())
+            }
+            Self::NoAnswer { address, .. } | Self::Unreachable { address, .. } => {
+                format!("see that the node is up and that no firewall drops connections to {address}")
+            }
+            Self::Handshake { address, .. } => {
+                format!("see that {address} is an SSH server; its log (MaxStartups, algorithms) says why it ends sessions")
+            }
+            Self::HostKeyUnknown { node, .. } => {
+                format!("compare with the node's console and pin it: certd trust {node}")
+            }
+            Self::HostKeyChanged { node, .. } => format!(
+                "if the node was reinstalled, compare the new key on its console, remove the old one and pin it: certd trust {node}; \
+                 if not, somebody else answers at its address"
+            ),
+            Self::Login { user, .. } => {
+                format!("put the public key of an identity file into ~{user}/.ssh/authorized_keys on the node")
+            }
+            Self::Exec { .. } => "see MaxSessions and ForceCommand in the node's sshd_config".to_owned(),
+            Self::Closed { node, .. } => format!("look at the log of sshd on {node}; it is tried again"),
+            Self::Deadline { node, .. } => format!("see whether {node} is slow or the way to it is; it is tried again"),
+            Self::Ended { status: Some(127 | 126), .. } => "see that /bin/sh works for this user on the node".to_owned(),
+            Self::Ended { node, .. } => {
+                format!("see that the login shell on {node} runs commands (not nologin), then log in by hand with ssh")
+            }
+            Self::Thread { .. } => "raise the limit of threads of this machine, or lower the number of sessions".to_owned(),
+        }
+    }
+}

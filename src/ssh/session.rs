@@ -1,0 +1,139 @@
+//! The asynchronous side: asks the session's thread by a channel and waits; dropping it ends the session at once.
+
+use core::time::Duration;
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::wire::{Line, Wire};
+use super::{Endpoint, SshError};
+use crate::cert::NodeName;
+
+/// Measured: libssh2 with OpenSSL needs less; a thousand parked sessions then cost 165 MiB in all.
+const STACK: usize = 256 * 1024;
+/// A parked session looks after its connection this often. OpenSSH's own habit is 15 s; NAT forgets after 30 or more.
+const PARKED: Duration = Duration::from_secs(5);
+
+/// A program on a node, with its stdin and stdout.
+#[derive(Debug)]
+pub struct Session {
+    asks: Sender<Ask>,
+    leash: Leash,
+    node: NodeName,
+}
+
+enum Ask {
+    Write(Zeroizing<Vec<u8>>, oneshot::Sender<Result<(), SshError>>),
+    Read(oneshot::Sender<Result<Vec<u8>, SshError>>),
+}
+
+/// Whoever drops it, by a deadline or by an error, cuts the line: no thread waits on.
+struct Leash(Line);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
+}
+
+impl core::fmt::Debug for Leash {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Leash")
+    }
+}
+
+impl Session {
+    /// Connects, checks the host key, logs in and starts `command`, within the deadline.
+    ///
+    /// # Errors
+    /// Every kind but [`SshError::Ended`].
+    pub async fn open(endpoint: Endpoint, command: &'static str, deadline: Duration) -> Result<Self, SshError> {
+        let leash = Leash(Line::default());
+        let node = endpoint.node.clone();
+        let (asks, asked) = mpsc::channel();
+        let (ready, opened) = oneshot::channel();
+        let line = leash.0.clone();
+        spawn(&node, move || match Wire::open(&endpoint, command, &line) {
+            Ok(wire) => {
+                // Nobody waits any more: the wire is dropped with its connection.
+                if ready.send(Ok(())).is_ok() {
+                    serve(wire, &asked);
+                }
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        })?;
+        let session = Self { asks, leash, node };
+        session.within(deadline, opened).await?;
+        Ok(session)
+    }
+
+    /// Hands the bytes to the operating system; that they arrived is known when there is an answer.
+    pub async fn write(&self, bytes: Zeroizing<Vec<u8>>, deadline: Duration) -> Result<(), SshError> {
+        let (reply, answer) = oneshot::channel();
+        // A thread that is gone has dropped the receiver, and `within` tells.
+        let _ = self.asks.send(Ask::Write(bytes, reply));
+        self.within(deadline, answer).await
+    }
+
+    /// The next bytes of the program's stdout; never empty.
+    ///
+    /// # Errors
+    /// The end of the stream is [`SshError::Ended`].
+    pub async fn read(&self, deadline: Duration) -> Result<Vec<u8>, SshError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.asks.send(Ask::Read(reply));
+        self.within(deadline, answer).await
+    }
+
+    /// The error of a caller's own deadline, which also ends the session.
+    pub fn overdue(&self, after: Duration) -> SshError {
+        self.leash.0.overdue(&self.node, after)
+    }
+
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        answer: oneshot::Receiver<Result<T, SshError>>,
+    ) -> Result<T, SshError> {
+        match tokio::time::timeout(deadline, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(gone(&self.node)),
+            Err(_) => Err(self.overdue(deadline)),
+        }
+    }
+}
+
+/// Runs blocking work on a thread of its own.
+pub(super) async fn on_thread<T: Send + 'static>(
+    node: &NodeName,
+    work: impl FnOnce() -> Result<T, SshError> + Send + 'static,
+) -> Result<T, SshError> {
+    let (reply, answer) = oneshot::channel();
+    spawn(node, move || drop(reply.send(work())))?;
+    answer.await.unwrap_or_else(|_| Err(gone(node)))
+}
+
+fn spawn(node: &NodeName, work: impl FnOnce() + Send + 'static) -> Result<(), SshError> {
+    match thread::Builder::new().name("ssh".to_owned()).stack_size(STACK).spawn(work) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(SshError::Thread { node: node.clone(), source }),
+    }
+}
+
+fn gone(node: &NodeName) -> SshError {
+    SshError::Thread { node: node.clone(), source: io::Error::other("the session's thread ended") }
+}
+
+fn serve(mut wire: Wire, asked: &Receiver<Ask>) {
+    loop {
+        match asked.recv_timeout(PARKED) {
+            Ok(Ask::Write(bytes, reply)) => drop(reply.send(wire.write(&bytes))),
+            Ok(Ask::Read(reply)) => drop(reply.send(wire.read())),
+            Err(RecvTimeoutError::Timeout) => wire.idle(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
