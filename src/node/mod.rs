@@ -2,66 +2,139 @@
 //!
 //! Failure before `commit` means that nothing was changed; after it, that the state is unknown until it is read again.
 
+mod answer;
+mod bundle;
+mod error;
+mod frames;
+mod program;
+
+use core::fmt::Write as _;
 use core::time::Duration;
-use std::sync::Arc;
 
-use crate::cert::{CertName, Generation, NodeName, Pair};
-use crate::config::Install;
-use crate::observed::Advice;
-use crate::plan::rollout::{Committed, Prepared, Refusal};
-use crate::ssh::{Endpoint, SshError};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
 
-/// One certificate for one node.
-#[derive(Clone, Debug)]
-pub struct Bundle {
-    pub certificate: CertName,
-    pub generation: Generation,
-    pub pair: Arc<Pair>,
-    pub install: Arc<Install>,
-    /// A person said so (`deploy --generation`): the fence lets an older one pass.
-    pub allow_older: bool,
-}
+use self::answer::Told;
+use self::frames::{Frame, Frames};
+use crate::cert::{CertName, NodeName};
+use crate::plan::rollout::{Committed, Prepared};
+use crate::ssh::{Endpoint, Session};
 
-/// A prepared node. Dropping it ends the connection, which the node reads as "abort".
+pub use bundle::Bundle;
+pub use error::NodeError;
+pub use program::BOOTSTRAP;
+
+/// The node's own deadlines (lock 30 s, test 30 s, reload 30 s, undo 60 s) and ten more for the way.
+const COMMIT: Duration = Duration::from_secs(160);
+/// For a word that nobody answers.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A prepared node. Dropping it ends the connection, which the node reads as "abort" before the commit, and after it as
+/// "done".
 #[derive(Debug)]
-pub struct Dialogue {}
+pub struct Dialogue {
+    session: Session,
+    frames: Frames,
+    node: NodeName,
+}
 
 impl Dialogue {
     /// Connects, checks the host key, logs in, sends program and bundles, and hears what is there. Nothing is changed.
+    ///
+    /// # Errors
+    /// Also when the node refuses the bundles. It has then removed what it staged.
     pub async fn open(
-        _endpoint: Endpoint,
-        _bundles: Vec<Bundle>,
-        _deadline: Duration,
+        endpoint: Endpoint,
+        bundles: Vec<Bundle>,
+        deadline: Duration,
     ) -> Result<(Self, Prepared), NodeError> {
-        todo!()
+        let node = endpoint.node.clone();
+        let nonce = nonce(&node)?;
+        let mut dialogue =
+            Self { session: Session::start(endpoint, BOOTSTRAP)?, frames: Frames::new(&nonce), node: node.clone() };
+        let prepare = async {
+            dialogue.session.ready().await?;
+            dialogue.session.write(bundle::opening(&nonce, &bundles)).await?;
+            dialogue.hear().await
+        };
+        let frame = match timeout(deadline, prepare).await {
+            Ok(frame) => frame?,
+            Err(_) => return Err(dialogue.session.overdue(deadline).into()),
+        };
+        let sent: Vec<CertName> = bundles.into_iter().map(|bundle| bundle.certificate).collect();
+        let prepared = dialogue.told(answer::prepared(&frame, &sent))?;
+        Ok((dialogue, prepared))
     }
+
     /// Switch, test, reload; the node undoes its change by itself when that fails.
+    ///
+    /// # Errors
+    /// A refusal means that nothing was changed; anything else, that the node must be looked at again.
     pub async fn commit(&mut self) -> Result<Committed, NodeError> {
-        todo!()
+        let frame = self.ask("commit\n").await?;
+        self.told(answer::committed(&frame))
     }
+
     /// Served and proven: the node may forget the way back. Not waited for.
     pub async fn done(self) {
-        todo!()
+        // A node that does not hear it keeps what it has, and ends by itself.
+        let _ = timeout(FAREWELL, self.session.write(words("done\n"))).await;
     }
+
     /// Back to what was there before, test, reload. `Ok(true)`: it was still ours and went back.
-    pub async fn rollback(self) -> Result<bool, NodeError> {
-        todo!()
+    pub async fn rollback(mut self) -> Result<bool, NodeError> {
+        let frame = self.ask("rollback\n").await?;
+        self.told(answer::rolled_back(&frame))
     }
+
+    /// The node removes what it staged.
     pub async fn abort(self) {
-        todo!()
+        let _ = timeout(FAREWELL, self.session.write(words("abort\n"))).await;
+    }
+
+    async fn ask(&mut self, word: &str) -> Result<Frame, NodeError> {
+        let asked = async {
+            self.session.write(words(word)).await?;
+            self.hear().await
+        };
+        match timeout(COMMIT, asked).await {
+            Ok(frame) => frame,
+            Err(_) => Err(self.session.overdue(COMMIT).into()),
+        }
+    }
+
+    async fn hear(&mut self) -> Result<Frame, NodeError> {
+        loop {
+            match self.frames.next() {
+                Ok(Some(frame)) => return Ok(frame),
+                Ok(None) => {}
+                Err(why) => return Err(NodeError::Garbled { node: self.node.clone(), why: why.to_string() }),
+            }
+            let bytes = self.session.read().await?;
+            self.frames.push(&bytes);
+        }
+    }
+
+    fn told<T>(&self, told: Told<T>) -> Result<T, NodeError> {
+        let node = self.node.clone();
+        told.map_err(|error| match error {
+            Ok(refusal) => NodeError::Refused { node, refusal },
+            Err(senseless) => NodeError::Garbled { node, why: senseless.to_string() },
+        })
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    #[error(transparent)]
-    Ssh(#[from] SshError),
-    #[error("{node}: {refusal}")]
-    Refused { node: NodeName, refusal: Refusal },
+fn words(text: &str) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(text.as_bytes().to_vec())
 }
 
-impl NodeError {
-    pub fn advice(&self) -> Advice {
-        todo!()
+/// Known to this dialogue alone: no start file of a login shell can say it by accident, nor by having seen another.
+fn nonce(node: &NodeName) -> Result<String, NodeError> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NodeError::Nonce { node: node.clone() })?;
+    let mut text = String::new();
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
     }
+    Ok(text)
 }

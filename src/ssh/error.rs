@@ -94,7 +94,9 @@ impl SshError {
                 format!("see that the node is up and that no firewall drops connections to {address}")
             }
             Self::Handshake { address, .. } => {
-                format!("see that {address} is an SSH server; its log (MaxStartups, algorithms) says why it ends sessions")
+                format!(
+                    "see that {address} is an SSH server; its log (MaxStartups, algorithms) says why it ends sessions"
+                )
             }
             Self::HostKeyUnknown { node, .. } => {
                 format!("compare with the node's console and pin it: certd trust {node}")
@@ -109,11 +111,15 @@ impl SshError {
             Self::Exec { .. } => "see MaxSessions and ForceCommand in the node's sshd_config".to_owned(),
             Self::Closed { node, .. } => format!("look at the log of sshd on {node}; it is tried again"),
             Self::Deadline { node, .. } => format!("see whether {node} is slow or the way to it is; it is tried again"),
-            Self::Ended { status: Some(127 | 126), .. } => "see that /bin/sh works for this user on the node".to_owned(),
+            Self::Ended { status: Some(127 | 126), .. } => {
+                "see that /bin/sh works for this user on the node".to_owned()
+            }
             Self::Ended { node, .. } => {
                 format!("see that the login shell on {node} runs commands (not nologin), then log in by hand with ssh")
             }
-            Self::Thread { .. } => "raise the limit of threads of this machine, or lower the number of sessions".to_owned(),
+            Self::Thread { .. } => {
+                "raise the limit of threads of this machine, or lower the number of sessions".to_owned()
+            }
         }
     }
 }

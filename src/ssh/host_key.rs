@@ -48,12 +48,14 @@ fn fetch(endpoint: &Endpoint, line: &Line) -> Result<Vec<HostKey>, SshError> {
     let mut refused = None;
     for algorithms in ["ssh-ed25519", "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521", RSA] {
         match handshake(endpoint, Some(algorithms), line) {
-            Ok(session) => keys.extend(host_key(&session)),
+            Ok(session) => {
+                keys.extend(host_key(&session));
+                // libssh2's farewell is not waited for.
+                line.hang_up();
+            }
             Err(error @ SshError::Handshake { .. }) => refused = Some(error),
             Err(error) => return Err(error),
         }
-        line.shut();
-        line.reopen();
     }
     match refused {
         Some(error) if keys.is_empty() => Err(error),

@@ -127,7 +127,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_pins_nothing() {
-        for line in ["", "# node1 x y", "node1", "node1 ssh-ed25519", "node1 ssh-ed25519 %%%", "|1|x node1 y", "@revoked"] {
+        for line in
+            ["", "# node1 x y", "node1", "node1 ssh-ed25519", "node1 ssh-ed25519 %%%", "|1|x node1 y", "@revoked"]
+        {
             assert!(!pinned(line, "node1", 22), "{line}");
         }
     }

@@ -17,10 +17,12 @@ const STACK: usize = 256 * 1024;
 /// A parked session looks after its connection this often. OpenSSH's own habit is 15 s; NAT forgets after 30 or more.
 const PARKED: Duration = Duration::from_secs(5);
 
-/// A program on a node, with its stdin and stdout.
+/// A program on a node, with its stdin and stdout. A caller bounds each wait with `tokio::time::timeout` and then asks
+/// [`Session::overdue`] for the error.
 #[derive(Debug)]
 pub struct Session {
     asks: Sender<Ask>,
+    opened: Option<oneshot::Receiver<Result<(), SshError>>>,
     leash: Leash,
     node: NodeName,
 }
@@ -46,11 +48,11 @@ impl core::fmt::Debug for Leash {
 }
 
 impl Session {
-    /// Connects, checks the host key, logs in and starts `command`, within the deadline.
+    /// Begins to connect, to check the host key, to log in and to start `command`, on a thread of its own.
     ///
     /// # Errors
-    /// Every kind but [`SshError::Ended`].
-    pub async fn open(endpoint: Endpoint, command: &'static str, deadline: Duration) -> Result<Self, SshError> {
+    /// [`SshError::Thread`] alone; the rest is told by [`Session::ready`].
+    pub fn start(endpoint: Endpoint, command: &'static str) -> Result<Self, SshError> {
         let leash = Leash(Line::default());
         let node = endpoint.node.clone();
         let (asks, asked) = mpsc::channel();
@@ -65,44 +67,41 @@ impl Session {
             }
             Err(error) => drop(ready.send(Err(error))),
         })?;
-        let session = Self { asks, leash, node };
-        session.within(deadline, opened).await?;
-        Ok(session)
+        Ok(Self { asks, opened: Some(opened), leash, node })
+    }
+
+    /// Waits until the program was started.
+    ///
+    /// # Errors
+    /// Every kind but [`SshError::Ended`].
+    pub async fn ready(&mut self) -> Result<(), SshError> {
+        match self.opened.take() {
+            Some(opened) => opened.await.unwrap_or_else(|_| Err(gone(&self.node))),
+            None => Ok(()),
+        }
     }
 
     /// Hands the bytes to the operating system; that they arrived is known when there is an answer.
-    pub async fn write(&self, bytes: Zeroizing<Vec<u8>>, deadline: Duration) -> Result<(), SshError> {
+    pub async fn write(&self, bytes: Zeroizing<Vec<u8>>) -> Result<(), SshError> {
         let (reply, answer) = oneshot::channel();
-        // A thread that is gone has dropped the receiver, and `within` tells.
+        // A thread that is gone has dropped the receiver, which the answer tells.
         let _ = self.asks.send(Ask::Write(bytes, reply));
-        self.within(deadline, answer).await
+        answer.await.unwrap_or_else(|_| Err(gone(&self.node)))
     }
 
     /// The next bytes of the program's stdout; never empty.
     ///
     /// # Errors
     /// The end of the stream is [`SshError::Ended`].
-    pub async fn read(&self, deadline: Duration) -> Result<Vec<u8>, SshError> {
+    pub async fn read(&self) -> Result<Vec<u8>, SshError> {
         let (reply, answer) = oneshot::channel();
         let _ = self.asks.send(Ask::Read(reply));
-        self.within(deadline, answer).await
+        answer.await.unwrap_or_else(|_| Err(gone(&self.node)))
     }
 
-    /// The error of a caller's own deadline, which also ends the session.
+    /// The error of a caller's deadline, with what was going on. It ends the session.
     pub fn overdue(&self, after: Duration) -> SshError {
         self.leash.0.overdue(&self.node, after)
-    }
-
-    async fn within<T>(
-        &self,
-        deadline: Duration,
-        answer: oneshot::Receiver<Result<T, SshError>>,
-    ) -> Result<T, SshError> {
-        match tokio::time::timeout(deadline, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(gone(&self.node)),
-            Err(_) => Err(self.overdue(deadline)),
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::host_key::{algorithms, fingerprint};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::config::HostKey;
-use crate::report::escape::escape;
+use crate::report::escape;
 
 /// A SYN that nobody answers is given up then: three retransmissions of Linux (1, 3 and 7 s).
 const CONNECT: Duration = Duration::from_secs(10);
@@ -39,18 +39,18 @@ impl Line {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the session now: every waiting call fails.
+    /// Nobody wants the session any more: every waiting call fails, now and later.
     pub(super) fn shut(&self) {
-        let mut state = self.state();
-        state.shut = true;
-        if let Some(socket) = state.socket.take() {
+        self.state().shut = true;
+        self.hang_up();
+    }
+
+    /// Ends this connection: every waiting call fails.
+    pub(super) fn hang_up(&self) {
+        if let Some(socket) = self.state().socket.take() {
             // It may be gone already, which is as good.
             let _ = socket.shutdown(Shutdown::Both);
         }
-    }
-
-    pub(super) fn reopen(&self) {
-        self.state().shut = false;
     }
 
     pub(super) fn overdue(&self, node: &NodeName, after: Duration) -> SshError {
@@ -79,7 +79,7 @@ struct Cut<'a>(&'a Line);
 
 impl Drop for Cut<'_> {
     fn drop(&mut self) {
-        self.0.shut();
+        self.0.hang_up();
     }
 }
 
@@ -109,11 +109,8 @@ pub(super) fn handshake(
         Err(source) => return Err(SshError::Unreachable { node, address, source }),
     }
     line.phase("exchanging keys");
-    let failed = |error: ssh2::Error| SshError::Handshake {
-        node: node.clone(),
-        address,
-        why: escape(error.message(), 200),
-    };
+    let failed =
+        |error: ssh2::Error| SshError::Handshake { node: node.clone(), address, why: escape(error.message(), 200) };
     let mut session = Session::new().map_err(failed)?;
     let done = {
         if let Some(algorithms) = host_key_algorithms {
@@ -123,7 +120,7 @@ pub(super) fn handshake(
         session.handshake()
     };
     if let Err(error) = done {
-        line.shut();
+        line.hang_up();
         return Err(failed(error));
     }
     Ok(session)
@@ -151,7 +148,7 @@ pub(super) struct Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.line.shut();
+        self.line.hang_up();
     }
 }
 
@@ -163,14 +160,12 @@ impl Wire {
         line.phase("logging in");
         log_in(endpoint, &session, line)?;
         line.phase("starting the program");
-        let exec = |error: ssh2::Error| SshError::Exec {
-            node: endpoint.node.clone(),
-            why: escape(error.message(), 200),
-        };
+        let exec =
+            |error: ssh2::Error| SshError::Exec { node: endpoint.node.clone(), why: escape(error.message(), 200) };
         let mut channel = session.channel_session().map_err(exec)?;
         if let Err(error) = channel.exec(command) {
             // The socket goes before the channel, for the same reason as in `Cut`.
-            line.shut();
+            line.hang_up();
             return Err(exec(error));
         }
         core::mem::forget(cut);
@@ -251,8 +246,7 @@ fn pinned(endpoint: &Endpoint, line: &Line) -> Result<Session, SshError> {
     let wanted = (!pinned.is_empty()).then(|| algorithms(pinned));
     let session = match handshake(endpoint, wanted.as_deref(), line) {
         // No key of a pinned kind? Then it is another key, and the operator wants to see which.
-        Err(error @ SshError::Handshake { .. }) if wanted.is_some() && !line.state().phase.is_empty() => {
-            line.reopen();
+        Err(error @ SshError::Handshake { .. }) if wanted.is_some() => {
             handshake(endpoint, None, line).map_err(|_| error)?
         }
         session => session?,
@@ -262,7 +256,7 @@ fn pinned(endpoint: &Endpoint, line: &Line) -> Result<Session, SshError> {
         return Ok(session);
     }
     // Before the session is dropped, as in `Cut`.
-    line.shut();
+    line.hang_up();
     let offered = key.as_ref().map_or("none".to_owned(), fingerprint);
     Err(if pinned.is_empty() {
         SshError::HostKeyUnknown { node, address, offered }
