@@ -1,1 +1,281 @@
-//! The order, a machine: retry without `replaces`, poll, resume, give up.
+//! The order, a machine: it says what to do next at the CA and in DNS, from what came of the step before. Pure: events
+//! bring their own instant, the effects make one attempt each.
+//!
+//! Giving up is never silent: [`GiveUp`] says why, the TXT records are removed first, and an order that may still come
+//! to its end keeps its URL, so that a later run resumes it and makes no other.
+
+mod steps;
+
+pub use steps::{Action, Authorization, AuthorizationState, Event, GiveUp, Status, Trouble, Txt, Verdict};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cert::DnsName;
+use crate::observed::Intent;
+
+/// The first pause between two looks at an order, in milliseconds. A test CA is done by then; Let's Encrypt takes a few
+/// seconds.
+pub const FIRST_PAUSE_MS: u64 = 100;
+/// Pauses double up to this.
+pub const LONGEST_PAUSE_MS: u64 = 5_000;
+/// A Retry-After longer than this is not waited for within a run: the next run resumes the order.
+pub const LONGEST_PATIENCE_MS: u64 = 60_000;
+/// Attempts at one step when the CA or the API answers with a passing fault.
+pub const ATTEMPTS: u32 = 4;
+/// How long the CA may look for our TXT records. Boulder answers in seconds; RFC 8555 sets no limit.
+pub const VALIDATION_BOUND: SignedDuration = SignedDuration::from_mins(5);
+/// How long the CA may take to sign. After that the order is left to a later run.
+pub const SIGNING_BOUND: SignedDuration = SignedDuration::from_mins(5);
+/// A certificate that fails our checks is fetched again until then; then it is ordered anew.
+pub const REJECTED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// The machine's state.
+#[derive(Clone, Debug)]
+pub struct Order {
+    begun_at: Timestamp,
+    replaces: Option<String>,
+    /// The ledger already holds this order's finalize.
+    noted: bool,
+    /// A dead order was given up for a new one; that happens once.
+    restarted: bool,
+    /// The order was made by an earlier run.
+    resumed: bool,
+    /// Finalize was sent.
+    signing: bool,
+    /// What was asked last.
+    doing: Action,
+    attempts: u32,
+    pause_ms: u64,
+    /// Of the wait for the CA.
+    since: Timestamp,
+    /// Asked for once the values are seen.
+    pending: Vec<usize>,
+}
+
+/// Starts, or resumes, the order of an intent. `noted`: the ledger holds a finalize since the intent was begun.
+pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action>) {
+    let first = match &intent.order_url {
+        Some(url) => Action::Fetch { url: url.clone() },
+        None => Action::NewOrder { replaces: intent.replaces.clone() },
+    };
+    let mut order = Order {
+        begun_at: intent.begun_at,
+        replaces: intent.replaces.clone(),
+        noted,
+        restarted: false,
+        resumed: intent.order_url.is_some(),
+        signing: false,
+        doing: first.clone(),
+        attempts: 0,
+        pause_ms: FIRST_PAUSE_MS,
+        since: now,
+        pending: Vec::new(),
+    };
+    let actions = order.ask(first);
+    (order, actions)
+}
+
+/// What to do after `event`, which answers what was asked last.
+pub fn on(mut order: Order, event: Event, now: Timestamp) -> (Order, Vec<Action>) {
+    let actions = order.after(event, now);
+    (order, actions)
+}
+
+impl Order {
+    fn after(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
+        match (self.doing.clone(), event) {
+            (doing, Event::Failed(trouble)) => self.failed(&doing, trouble, now),
+            (Action::NewOrder { .. }, Event::Ordered { url, status }) => {
+                let mut actions = vec![Action::NoteUrl { url }];
+                actions.extend(self.continue_at(status, now));
+                actions
+            }
+            (Action::Fetch { .. }, Event::Fetched { status: Status::Invalid }) => self.anew(GiveUp::Invalid, now),
+            (Action::Fetch { .. }, Event::Fetched { status })
+            | (Action::Finalize, Event::Finalized { status }) => self.continue_at(status, now),
+            (Action::Authorize, Event::Authorizations(authorizations)) => self.authorize(&authorizations, now),
+            (Action::Publish { .. }, Event::Published) => self.ask(Action::AwaitSeen),
+            (Action::AwaitSeen, Event::Seen) => {
+                let indexes = core::mem::take(&mut self.pending);
+                self.ask(Action::Challenge { indexes })
+            }
+            (Action::Challenge { .. }, Event::Challenged) => self.wait_anew(now),
+            (Action::Poll { .. }, Event::Polled { status, retry_after_ms }) => self.polled(status, retry_after_ms, now),
+            (Action::Download, Event::Downloaded) => self.ask(Action::Check),
+            (Action::Check, Event::Checked(verdict)) => self.checked(verdict, now),
+            (Action::Blame, Event::Blamed { names }) => self.invalid(names),
+            _ => self.give_up(GiveUp::OutOfOrder),
+        }
+    }
+
+    fn continue_at(&mut self, status: Status, now: Timestamp) -> Vec<Action> {
+        match status {
+            Status::Pending => self.ask(Action::Authorize),
+            Status::Ready if !self.signing => self.finalize(now),
+            Status::Processing if !self.signing => {
+                self.signing = true;
+                self.wait_anew(now)
+            }
+            Status::Ready | Status::Processing => {
+                let after_ms = self.next_pause(None);
+                self.ask(Action::Poll { after_ms })
+            }
+            Status::Valid => self.ask(Action::Download),
+            Status::Invalid => self.ask(Action::Blame),
+        }
+    }
+
+    fn authorize(&mut self, authorizations: &[Authorization], now: Timestamp) -> Vec<Action> {
+        if authorizations.iter().any(|authorization| authorization.state == AuthorizationState::Dead) {
+            return if self.resumed && !self.restarted { self.anew(GiveUp::Invalid, now) } else { self.ask(Action::Blame) };
+        }
+        let mut records = Vec::new();
+        for authorization in authorizations.iter().filter(|a| a.state == AuthorizationState::Pending) {
+            let Some(value) = &authorization.value else {
+                return self.give_up(GiveUp::NoChallenge(authorization.name.clone()));
+            };
+            records.push(Txt { base: authorization.name.base().to_owned(), value: value.clone() });
+            self.pending.push(authorization.index);
+        }
+        if records.is_empty() {
+            return self.wait_anew(now);
+        }
+        // All values of one name together: an apex and its wildcard share a name.
+        records.sort();
+        records.dedup();
+        self.ask(Action::Publish { records })
+    }
+
+    fn finalize(&mut self, now: Timestamp) -> Vec<Action> {
+        self.signing = true;
+        self.since = now;
+        self.pause_ms = FIRST_PAUSE_MS;
+        let mut actions = Vec::new();
+        if !self.noted {
+            self.noted = true;
+            actions.push(Action::NoteFinalize);
+        }
+        actions.extend(self.ask(Action::Finalize));
+        actions
+    }
+
+    fn polled(&mut self, status: Status, retry_after_ms: Option<u64>, now: Timestamp) -> Vec<Action> {
+        let waited = now.duration_since(self.since);
+        match status {
+            Status::Ready if !self.signing => self.finalize(now),
+            Status::Valid => self.ask(Action::Download),
+            Status::Invalid => self.ask(Action::Blame),
+            _ if self.signing && waited > SIGNING_BOUND => self.give_up(GiveUp::StillProcessing),
+            _ if !self.signing && waited > VALIDATION_BOUND => self.give_up(GiveUp::NotValidated),
+            // The finalize did not arrive, or came too early: once more, for the same order.
+            Status::Ready => {
+                let ms = self.next_pause(retry_after_ms);
+                let mut actions = vec![Action::Pause { ms }];
+                actions.extend(self.ask(Action::Finalize));
+                actions
+            }
+            Status::Pending | Status::Processing => {
+                let after_ms = self.next_pause(retry_after_ms);
+                self.ask(Action::Poll { after_ms })
+            }
+        }
+    }
+
+    fn checked(&mut self, verdict: Verdict, now: Timestamp) -> Vec<Action> {
+        match verdict {
+            Verdict::Good => vec![Action::Keep, Action::Unpublish, Action::Done],
+            Verdict::ForeignKey => self.anew(GiveUp::ForeignKey, now),
+            Verdict::Flawed(flaws) => {
+                let old = self.resumed && now.duration_since(self.begun_at) >= REJECTED_FOR;
+                if old && !self.restarted {
+                    return self.anew(GiveUp::Rejected(flaws), now);
+                }
+                let mut actions = vec![Action::Reject { flaws: flaws.clone() }];
+                actions.extend(self.give_up(GiveUp::Rejected(flaws)));
+                actions
+            }
+        }
+    }
+
+    fn failed(&mut self, doing: &Action, trouble: Trouble, now: Timestamp) -> Vec<Action> {
+        match (doing, trouble) {
+            // We know that the order is invalid; not to learn why does not change that.
+            (Action::Blame, _) => self.invalid(Vec::new()),
+            (Action::NewOrder { replaces: Some(_) }, Trouble::ReplacesRefused) => {
+                self.replaces = None;
+                self.ask(Action::NewOrder { replaces: None })
+            }
+            (Action::Fetch { .. }, Trouble::Gone) => self.anew(GiveUp::Failed, now),
+            // Another finalize of the same order is under way, or ours arrived and its answer was lost: look.
+            (Action::Finalize, Trouble::NotReady | Trouble::Passing { .. }) => {
+                let after_ms = self.next_pause(None);
+                self.ask(Action::Poll { after_ms })
+            }
+            (_, Trouble::Passing { after_ms }) => {
+                self.attempts += 1;
+                if self.attempts >= ATTEMPTS || after_ms.is_some_and(|ms| ms > LONGEST_PATIENCE_MS) {
+                    return self.give_up(GiveUp::Failed);
+                }
+                let ms = self.next_pause(after_ms);
+                vec![Action::Pause { ms }, self.doing.clone()]
+            }
+            _ => self.give_up(GiveUp::Failed),
+        }
+    }
+
+    /// The order is dead; a new one is made, once.
+    fn anew(&mut self, otherwise: GiveUp, now: Timestamp) -> Vec<Action> {
+        if self.restarted {
+            let mut actions = vec![Action::ForgetUrl];
+            actions.extend(self.give_up(otherwise));
+            return actions;
+        }
+        self.restarted = true;
+        self.noted = false;
+        self.signing = false;
+        self.begun_at = now;
+        self.since = now;
+        let mut actions = vec![Action::ForgetUrl, Action::Unpublish];
+        actions.extend(self.ask(Action::NewOrder { replaces: self.replaces.clone() }));
+        actions
+    }
+
+    fn invalid(&mut self, names: Vec<DnsName>) -> Vec<Action> {
+        let mut actions = vec![Action::ForgetUrl];
+        if !names.is_empty() {
+            actions.insert(0, Action::NoteFailed { names });
+        }
+        actions.extend(self.give_up(GiveUp::Invalid));
+        actions
+    }
+
+    fn give_up(&mut self, why: GiveUp) -> Vec<Action> {
+        vec![Action::Unpublish, Action::GiveUp(why)]
+    }
+
+    fn wait_anew(&mut self, now: Timestamp) -> Vec<Action> {
+        self.since = now;
+        self.pause_ms = FIRST_PAUSE_MS;
+        let after_ms = self.next_pause(None);
+        self.ask(Action::Poll { after_ms })
+    }
+
+    fn ask(&mut self, action: Action) -> Vec<Action> {
+        // Polls fail and succeed in turn: their bound is time, but their failures in a row count too.
+        if core::mem::discriminant(&action) != core::mem::discriminant(&self.doing) || matches!(action, Action::Poll { .. }) {
+            self.attempts = 0;
+        }
+        self.doing = action.clone();
+        vec![action]
+    }
+
+    /// The CA's wish, else a pause that doubles.
+    fn next_pause(&mut self, wish_ms: Option<u64>) -> u64 {
+        let pause = self.pause_ms;
+        self.pause_ms = (pause * 2).min(LONGEST_PAUSE_MS);
+        wish_ms.map_or(pause, |ms| ms.clamp(FIRST_PAUSE_MS, LONGEST_PATIENCE_MS))
+    }
+}
+
+#[cfg(test)]
+mod tests;

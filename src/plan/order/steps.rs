@@ -1,0 +1,179 @@
+//! The vocabulary of the order: what may come of a step, what may be asked next, and why no certificate came of it.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{SIGNING_BOUND, VALIDATION_BOUND};
+use crate::cert::DnsName;
+
+/// RFC 8555 section 7.1.6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Pending,
+    Ready,
+    Processing,
+    Valid,
+    Invalid,
+}
+
+/// What an authorization of the order asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authorization {
+    /// Its place in the order's list.
+    pub index: usize,
+    /// With `*.` when it is for a wildcard.
+    pub name: DnsName,
+    pub state: AuthorizationState,
+    /// What the TXT record at `_acme-challenge.` must hold; `None`: the CA offers no dns-01 here.
+    pub value: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthorizationState {
+    Pending,
+    Valid,
+    /// Invalid, expired, revoked or deactivated: this order cannot succeed.
+    Dead,
+}
+
+/// A TXT record that must be seen while the CA looks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Txt {
+    /// Without `*.`: the record hangs at `_acme-challenge.` below it.
+    pub base: String,
+    pub value: String,
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Ordered { url: String, status: Status },
+    Fetched { status: Status },
+    Authorizations(Vec<Authorization>),
+    Published,
+    Seen,
+    Challenged,
+    Polled { status: Status, retry_after_ms: Option<u64> },
+    Finalized { status: Status },
+    Downloaded,
+    Checked(Verdict),
+    Blamed { names: Vec<DnsName> },
+    Failed(Trouble),
+}
+
+/// Our own checks of what was downloaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Good,
+    /// Issued for another key than ours.
+    ForeignKey,
+    Flawed(Vec<String>),
+}
+
+/// What a failed step means to the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// 409 or 403 for an order with `replaces` (RFC 9773 section 5).
+    ReplacesRefused,
+    /// The CA does not know the order (any more).
+    Gone,
+    /// `orderNotReady` in answer to a finalize.
+    NotReady,
+    /// Likely to pass by itself.
+    Passing { after_ms: Option<u64> },
+    /// A person, or a later run.
+    Lasting,
+}
+
+/// The next steps, to be carried out in this order. Those that ask something bring one [`Event`] and come last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    NewOrder { replaces: Option<String> },
+    Fetch { url: String },
+    /// On disk, before anything else is asked of the order.
+    NoteUrl { url: String },
+    /// From disk: the order is dead.
+    ForgetUrl,
+    Authorize,
+    Publish { records: Vec<Txt> },
+    AwaitSeen,
+    Challenge { indexes: Vec<usize> },
+    Poll { after_ms: u64 },
+    /// In the ledger, before the finalize is sent.
+    NoteFinalize,
+    Finalize,
+    Download,
+    Check,
+    Keep,
+    Reject { flaws: Vec<String> },
+    /// Ask the authorizations what went wrong.
+    Blame,
+    /// In the ledger.
+    NoteFailed { names: Vec<DnsName> },
+    Unpublish,
+    Pause { ms: u64 },
+    Done,
+    GiveUp(GiveUp),
+}
+
+/// Why no certificate came of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GiveUp {
+    /// The last failed step says it all.
+    #[error("a step failed")]
+    Failed,
+    #[error("the CA refused the order")]
+    Invalid,
+    #[error("the CA offers no dns-01 challenge for {0}")]
+    NoChallenge(DnsName),
+    #[error("the CA had not looked at the TXT records after {} minutes", VALIDATION_BOUND.as_mins())]
+    NotValidated,
+    #[error("the CA had not signed after {} minutes; the next run resumes the order", SIGNING_BOUND.as_mins())]
+    StillProcessing,
+    #[error("the CA issued twice for a key that is not ours")]
+    ForeignKey,
+    #[error("the certificate fails our checks: {}", .0.join("; "))]
+    Rejected(Vec<String>),
+    /// An event that does not answer what was asked.
+    #[error("the order's steps came out of order")]
+    OutOfOrder,
+}
+
+/// In words for whoever watches.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NewOrder { replaces: Some(id) } => write!(f, "make an order that replaces {id}"),
+            Self::NewOrder { replaces: None } => f.write_str("make an order"),
+            Self::Fetch { url } => write!(f, "resume the order {url}"),
+            Self::NoteUrl { url } => write!(f, "note the order's URL {url}"),
+            Self::ForgetUrl => f.write_str("forget the order"),
+            Self::Authorize => f.write_str("ask what is to be proven"),
+            Self::Publish { records } => {
+                f.write_str("publish")?;
+                records.iter().try_for_each(|record| write!(f, " _acme-challenge.{}", record.base))
+            }
+            Self::AwaitSeen => f.write_str("wait until every name server shows the TXT records"),
+            Self::Challenge { indexes } => write!(f, "ask the CA to look ({})", indexes.len()),
+            Self::Poll { after_ms } => write!(f, "look at the order after {after_ms} ms"),
+            Self::NoteFinalize => f.write_str("note the certificate in the ledger"),
+            Self::Finalize => f.write_str("send the certificate request"),
+            Self::Download => f.write_str("download the certificate"),
+            Self::Check => f.write_str("check the certificate"),
+            Self::Keep => f.write_str("keep the certificate"),
+            Self::Reject { flaws } => write!(f, "reject the certificate: {}", flaws.join("; ")),
+            Self::Blame => f.write_str("ask what went wrong"),
+            Self::NoteFailed { names } => {
+                f.write_str("note the failed authorization of")?;
+                names.iter().try_for_each(|name| write!(f, " {name}"))
+            }
+            Self::Unpublish => f.write_str("remove the TXT records"),
+            Self::Pause { ms } => write!(f, "wait {ms} ms"),
+            Self::Done => f.write_str("done"),
+            Self::GiveUp(why) => write!(f, "give up: {why}"),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Whole event sequences: what happened (`>`), what is done next. The expected texts are files beside this one.
+
+use super::*;
+use crate::cert::{KeyType, NameSet};
+
+const URL: &str = "https://ca.example/order/1";
+
+/// Plays events against the machine, a second apart, and writes down what it answers.
+struct Play {
+    order: Order,
+    now: Timestamp,
+    script: String,
+}
+
+impl Play {
+    fn start(url: Option<&str>, replaces: Option<&str>) -> Self {
+        let now: Timestamp = "2026-11-23T06:15:00Z".parse().unwrap();
+        let intent = Intent {
+            names: [name("example.com"), name("*.example.com")].into_iter().collect::<NameSet>(),
+            key_type: KeyType::EcdsaP256,
+            profile: None,
+            ca: "ca.example".to_owned(),
+            replaces: replaces.map(str::to_owned),
+            begun_at: now,
+            order_url: url.map(str::to_owned),
+        };
+        let (order, actions) = begin(&intent, false, now);
+        let mut play = Self { order, now, script: String::new() };
+        play.write(&actions);
+        play
+    }
+
+    fn tell(self, event: Event) -> Self {
+        self.tell_after(SignedDuration::from_secs(1), event)
+    }
+
+    fn tell_after(mut self, later: SignedDuration, event: Event) -> Self {
+        self.now += later;
+        self.script += &format!("> {event:?}\n");
+        let (order, actions) = on(self.order, event, self.now);
+        self.order = order;
+        self.write(&actions);
+        self
+    }
+
+    fn write(&mut self, actions: &[Action]) {
+        for action in actions {
+            self.script += &format!("{action}\n");
+        }
+    }
+}
+
+fn name(text: &str) -> DnsName {
+    DnsName::parse(text).unwrap()
+}
+
+fn both(state: AuthorizationState) -> Event {
+    let one = |index, text| Authorization { index, name: name(text), state, value: Some(format!("value-{index}")) };
+    Event::Authorizations(vec![one(0, "example.com"), one(1, "*.example.com")])
+}
+
+fn polled(status: Status) -> Event {
+    Event::Polled { status, retry_after_ms: None }
+}
+
+fn ordered(status: Status) -> Event {
+    Event::Ordered { url: URL.to_owned(), status }
+}
+
+fn to_challenge(play: Play) -> Play {
+    play.tell(both(AuthorizationState::Pending)).tell(Event::Published).tell(Event::Seen).tell(Event::Challenged)
+}
+
+fn to_good(play: Play) -> Play {
+    play.tell(polled(Status::Valid)).tell(Event::Downloaded).tell(Event::Checked(Verdict::Good))
+}
+
+#[test]
+fn a_good_day() {
+    let play = to_challenge(Play::start(None, None).tell(ordered(Status::Pending)))
+        .tell(polled(Status::Pending))
+        .tell(polled(Status::Ready))
+        .tell(Event::Finalized { status: Status::Processing });
+    insta::assert_snapshot!(to_good(play).script);
+}
+
+#[test]
+fn a30_authorizations_that_are_valid_already_need_no_record() {
+    let play = Play::start(None, None).tell(ordered(Status::Pending)).tell(both(AuthorizationState::Valid));
+    let play = play.tell(polled(Status::Ready)).tell(Event::Finalized { status: Status::Processing });
+    insta::assert_snapshot!(to_good(play).script);
+}
+
+#[test]
+fn a_pending_order_is_resumed_where_it_stood() {
+    let play = to_challenge(Play::start(Some(URL), None).tell(Event::Fetched { status: Status::Pending }))
+        .tell(polled(Status::Ready))
+        .tell(Event::Finalized { status: Status::Processing });
+    insta::assert_snapshot!(to_good(play).script);
+}
+
+#[test]
+fn a_ready_order_is_finalized_when_it_is_resumed() {
+    let play = Play::start(Some(URL), None)
+        .tell(Event::Fetched { status: Status::Ready })
+        .tell(Event::Finalized { status: Status::Processing });
+    insta::assert_snapshot!(to_good(play).script);
+}
+
+#[test]
+fn a11_an_order_that_is_being_signed_is_polled_and_left_to_a_later_run() {
+    let play = Play::start(Some(URL), None)
+        .tell(Event::Fetched { status: Status::Processing })
+        .tell(Event::Polled { status: Status::Processing, retry_after_ms: Some(3_000) })
+        .tell_after(SignedDuration::from_mins(6), polled(Status::Processing));
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn a_valid_order_is_downloaded_when_it_is_resumed() {
+    let play = Play::start(Some(URL), None)
+        .tell(Event::Fetched { status: Status::Valid })
+        .tell(Event::Downloaded)
+        .tell(Event::Checked(Verdict::Good));
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn an_order_that_is_dead_when_resumed_is_made_anew_once() {
+    let play = Play::start(Some(URL), None)
+        .tell(Event::Fetched { status: Status::Invalid })
+        .tell(ordered(Status::Pending))
+        .tell(both(AuthorizationState::Dead))
+        .tell(Event::Blamed { names: Vec::new() });
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn an_order_that_the_ca_has_forgotten_is_made_anew() {
+    let play =
+        Play::start(Some(URL), None).tell(Event::Failed(Trouble::Gone)).tell(ordered(Status::Pending));
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn a28_replaces_is_dropped_once_when_it_is_refused() {
+    let play = Play::start(None, Some("aki.serial"))
+        .tell(Event::Failed(Trouble::ReplacesRefused))
+        .tell(Event::Failed(Trouble::ReplacesRefused));
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn a10_an_invalid_authorization_is_blamed_noted_and_ends_the_order() {
+    let play = to_challenge(Play::start(None, None).tell(ordered(Status::Pending)))
+        .tell(polled(Status::Invalid))
+        .tell(Event::Blamed { names: vec![name("example.com")] });
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn c20_records_that_are_never_seen_cost_no_validation() {
+    let play = Play::start(None, None)
+        .tell(ordered(Status::Pending))
+        .tell(both(AuthorizationState::Pending))
+        .tell(Event::Published)
+        .tell(Event::Failed(Trouble::Lasting));
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn a_ca_that_never_looks_is_given_up() {
+    let play = to_challenge(Play::start(None, None).tell(ordered(Status::Pending)))
+        .tell_after(SignedDuration::from_mins(6), polled(Status::Pending));
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn a12_a_finalize_that_another_run_sent_is_polled_and_its_foreign_certificate_discarded_once() {
+    let foreign = |play: Play| {
+        play.tell(Event::Failed(Trouble::NotReady))
+            .tell(polled(Status::Processing))
+            .tell(polled(Status::Valid))
+            .tell(Event::Downloaded)
+            .tell(Event::Checked(Verdict::ForeignKey))
+    };
+    let play = foreign(Play::start(None, None).tell(ordered(Status::Ready)));
+    insta::assert_snapshot!(foreign(play.tell(ordered(Status::Ready))).script);
+}
+
+#[test]
+fn a13_a_finalize_whose_answer_was_lost_is_looked_for_before_it_is_sent_again() {
+    let play = Play::start(None, None)
+        .tell(ordered(Status::Ready))
+        .tell(Event::Failed(Trouble::Passing { after_ms: None }))
+        .tell(polled(Status::Ready))
+        .tell(Event::Finalized { status: Status::Processing });
+    insta::assert_snapshot!(to_good(play).script);
+}
+
+#[test]
+fn a14_a_download_that_fails_is_tried_again_and_no_more_than_four_times() {
+    let passing = || Event::Failed(Trouble::Passing { after_ms: None });
+    let play = Play::start(Some(URL), None)
+        .tell(Event::Fetched { status: Status::Valid })
+        .tell(passing())
+        .tell(passing())
+        .tell(passing())
+        .tell(passing());
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn a02_a_long_retry_after_ends_the_run() {
+    let play = Play::start(None, None).tell(Event::Failed(Trouble::Passing { after_ms: Some(3_600_000) }));
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn a15_a_certificate_that_fails_our_checks_is_rejected_and_ordered_anew_after_a_day() {
+    let flawed = || Event::Checked(Verdict::Flawed(vec!["the chain ends early".to_owned()]));
+    let play = Play::start(Some(URL), None)
+        .tell(Event::Fetched { status: Status::Valid })
+        .tell(Event::Downloaded)
+        .tell(flawed());
+    insta::assert_snapshot!("rejected_at_once", play.script);
+
+    let play = Play::start(Some(URL), None)
+        .tell_after(SignedDuration::from_hours(24), Event::Fetched { status: Status::Valid })
+        .tell(Event::Downloaded)
+        .tell(flawed());
+    insta::assert_snapshot!("ordered_anew_after_a_day", play.script);
+}
+
+#[test]
+fn an_answer_to_another_question_ends_the_order_and_removes_the_records() {
+    let play = Play::start(None, None).tell(Event::Downloaded);
+    insta::assert_snapshot!(play.script);
+}
