@@ -1,1 +1,21 @@
-//! placeholder
+//! The CA: account, order, renewal information (RFC 8555, RFC 9773). One attempt each, plain values in and out; what to
+//! do next is decided by `plan::order`, and what must be on disk first is put there by `pass`.
+//!
+//! Failure means: the CA was not reached, or it answered in words of its own ([`Problem`]), or in a way that no CA
+//! should. Nothing of it reaches a node.
+
+mod account;
+mod ari;
+mod error;
+mod http;
+mod jws;
+mod order;
+mod problem;
+mod retry_after;
+
+pub use account::{Account, AccountKey, Binding, find, open, register};
+pub use ari::{RenewalWindow, renewal_window};
+pub use error::AcmeError;
+pub use http::{Http, Settings};
+pub use order::{Order, Polled};
+pub use problem::{Kind, Problem, Subproblem};

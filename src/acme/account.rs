@@ -1,0 +1,165 @@
+//! The account at a CA. Its key is made here and handed back to be kept *before* the CA hears of it; an account that the
+//! CA does not know (any more) is an error with words, never made anew in silence.
+
+use ::http::Method;
+use ::http::header::LOCATION;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD, Engine};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::http::judge;
+use super::jws::Signer;
+use super::{AcmeError, Http, Kind};
+
+/// Requests with fresh nonces before a CA that rejects each of them is given up.
+const NONCES: usize = 10;
+
+/// A P-256 key, PKCS#8 DER. No `Debug`.
+pub struct AccountKey(Zeroizing<Vec<u8>>);
+
+/// An external account (RFC 8555 section 7.3.4). No `Debug`.
+pub struct Binding {
+    pub kid: String,
+    pub(super) hmac: Zeroizing<Vec<u8>>,
+}
+
+/// An account that is ready for orders. Cheap to clone.
+#[derive(Clone)]
+pub struct Account {
+    pub(super) inner: instant_acme::Account,
+    pub(super) http: Http,
+}
+
+impl AccountKey {
+    pub fn generate() -> Result<Self, AcmeError> {
+        let key = Signer::generate().ok_or(AcmeError::Key { why: "cannot be made (no randomness)".to_owned() })?;
+        Ok(Self(Zeroizing::new(key)))
+    }
+
+    pub fn from_pkcs8(der: Zeroizing<Vec<u8>>) -> Self {
+        Self(der)
+    }
+
+    pub fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
+        &self.0
+    }
+
+    fn signer(&self) -> Result<Signer, AcmeError> {
+        Signer::new(&self.0).ok_or(AcmeError::Key { why: "not a P-256 key in PKCS#8".to_owned() })
+    }
+}
+
+impl Binding {
+    /// The HMAC key as CAs show it: base64url, with or without padding, or plain base64.
+    pub fn new(kid: String, hmac: &str) -> Result<Self, AcmeError> {
+        let text = hmac.trim();
+        let hmac = BASE64_URL_SAFE_NO_PAD
+            .decode(text)
+            .or_else(|_| BASE64_URL_SAFE.decode(text))
+            .or_else(|_| BASE64_STANDARD.decode(text))
+            .map_err(|_| AcmeError::Key { why: "the file of `acme.eab` holds no base64".to_owned() })?;
+        Ok(Self { kid, hmac: Zeroizing::new(hmac) })
+    }
+}
+
+/// Makes the account, or finds the one that this key already has. Returns its URL.
+///
+/// RFC 8555 section 7.3: "If the server receives a newAccount request signed with a key for which it already has an
+/// account registered with the provided account key, then it MUST return a response with status code 200 (OK) and
+/// provide the URL of that account in the Location header field."
+pub async fn register(
+    http: &Http,
+    key: &AccountKey,
+    contact: &[String],
+    binding: Option<&Binding>,
+) -> Result<String, AcmeError> {
+    let signer = key.signer()?;
+    let mut payload = json!({ "termsOfServiceAgreed": true });
+    if !contact.is_empty() {
+        payload["contact"] = contact.iter().map(|address| mailto(address)).collect();
+    }
+    if let Some(binding) = binding {
+        payload["externalAccountBinding"] = signer.bind(&http.directory().await?.new_account, binding);
+    }
+    new_account(http, &signer, &payload).await
+}
+
+/// The URL of the account that this key has at the CA. `None`: the CA knows no such account.
+pub async fn find(http: &Http, key: &AccountKey) -> Result<Option<String>, AcmeError> {
+    match new_account(http, &key.signer()?, &json!({ "onlyReturnExisting": true })).await {
+        Ok(url) => Ok(Some(url)),
+        Err(error) if error.kind() == Some(Kind::AccountDoesNotExist) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Costs the directory, when it is not there yet, and nothing else.
+pub async fn open(http: &Http, key: &AccountKey, url: &str) -> Result<Account, AcmeError> {
+    let directory = http.directory_url().to_owned();
+    let der = key.pkcs8().as_slice().into();
+    let inner = instant_acme::Account::builder_with_http(Box::new(http.clone()))
+        .from_parts(url.to_owned(), der, directory)
+        .await
+        .map_err(|error| AcmeError::from_crate(http.directory_url(), error))?;
+    Ok(Account { inner, http: http.clone() })
+}
+
+impl Account {
+    /// Replaces the contacts that the CA knows (RFC 8555 section 7.3.2).
+    pub async fn update_contact(&self, contact: &[String]) -> Result<(), AcmeError> {
+        let contact: Vec<String> = contact.iter().map(|address| mailto(address)).collect();
+        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
+        let updated = self.inner.update_contacts(&contact).await;
+        updated.map_err(|error| AcmeError::from_crate(self.inner.id(), error))
+    }
+}
+
+async fn new_account(http: &Http, signer: &Signer, payload: &Value) -> Result<String, AcmeError> {
+    let directory = http.directory().await?;
+    let url = directory.new_account.as_str();
+    let mut nonce = None;
+    for attempt in 1.. {
+        let fresh = match nonce.take() {
+            Some(nonce) => nonce,
+            None => fetch_nonce(http, &directory.new_nonce).await?,
+        };
+        let body = signer.sign(url, &fresh, payload).ok_or(AcmeError::Key { why: "cannot sign".to_owned() })?;
+        let answer = http.send(Method::POST, url, Bytes::from(body)).await?;
+        nonce = replay_nonce(answer.headers());
+        match judge(url, answer) {
+            Err(error) if error.kind() == Some(Kind::BadNonce) && attempt < NONCES => {}
+            judged => {
+                let location = judged?.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+                return location.ok_or_else(|| AcmeError::strange(url, "an account without a URL"));
+            }
+        }
+    }
+    unreachable!("the loop ends by its count")
+}
+
+async fn fetch_nonce(http: &Http, url: &str) -> Result<String, AcmeError> {
+    let answer = judge(url, http.send(Method::HEAD, url, Bytes::new()).await?)?;
+    replay_nonce(answer.headers()).ok_or_else(|| AcmeError::strange(url, "an answer without a nonce"))
+}
+
+fn replay_nonce(headers: &::http::HeaderMap) -> Option<String> {
+    Some(headers.get("replay-nonce")?.to_str().ok()?.to_owned())
+}
+
+fn mailto(contact: &str) -> String {
+    if contact.contains(':') { contact.to_owned() } else { format!("mailto:{contact}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_key_is_read_in_every_form_that_cas_show() {
+        for text in ["_-8", "_-8=", "/+8=", " _-8\n"] {
+            assert_eq!(*Binding::new("kid".to_owned(), text).ok().unwrap().hmac, [0xff, 0xef], "{text}");
+        }
+        assert!(Binding::new("kid".to_owned(), "not base64!").is_err());
+    }
+}

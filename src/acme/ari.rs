@@ -1,0 +1,91 @@
+//! Renewal information (RFC 9773): when the CA would like a certificate renewed. A plain GET, no account, no nonce. (The
+//! ACME crate's own call reports every fault as a missing Retry-After.)
+//!
+//! Failure means: no renewal information today. It never means: no renewal.
+
+use core::time::Duration;
+
+use ::http::Method;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::http::judge;
+use super::{AcmeError, Http};
+use crate::report::escape;
+
+/// Windows beyond this are no advice: no certificate lives that long (CA/Browser Forum: 200 days).
+const FURTHEST: jiff::SignedDuration = jiff::SignedDuration::from_hours(400 * 24);
+
+/// What the CA suggests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewalWindow {
+    pub start: Timestamp,
+    pub end: Timestamp,
+    /// A page for people; escaped.
+    pub explanation: Option<String>,
+    /// When to ask again, as the CA says.
+    pub ask_again: Option<Duration>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    suggested_window: Window,
+    #[serde(rename = "explanationURL")]
+    explanation: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Window {
+    start: Timestamp,
+    end: Timestamp,
+}
+
+/// Asks for the certificate with this ARI identifier (RFC 9773 section 4.1).
+pub async fn renewal_window(http: &Http, ari_id: &str, now: Timestamp) -> Result<RenewalWindow, AcmeError> {
+    let Some(base) = http.directory().await?.renewal_info else {
+        return Err(AcmeError::Unsupported { url: http.directory_url().to_owned(), feature: "renewal information" });
+    };
+    // RFC 9773 section 4.1: "url = renewalInfo || '/' || id".
+    let url = format!("{}/{ari_id}", base.trim_end_matches('/'));
+    let answer = judge(&url, http.send(Method::GET, &url, Bytes::new()).await?)?;
+    let ask_again = super::retry_after::retry_after(answer.headers());
+    let window = read(answer.body(), now).map_err(|what| AcmeError::strange(&url, what))?;
+    Ok(RenewalWindow { ask_again, ..window })
+}
+
+fn read(body: &[u8], now: Timestamp) -> Result<RenewalWindow, String> {
+    let document: Document = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let Window { start, end } = document.suggested_window;
+    // RFC 9773 section 4.2: "end: A timestamp … This value MUST be later than start."
+    if end <= start {
+        return Err(format!("the window ends ({end}) before it starts ({start})"));
+    }
+    if start.duration_since(now) > FURTHEST {
+        return Err(format!("the window starts at {start}"));
+    }
+    Ok(RenewalWindow { start, end, explanation: document.explanation.map(|url| escape(&url, 300)), ask_again: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(start: &str, end: &str) -> Result<RenewalWindow, String> {
+        let body = format!(r#"{{"suggestedWindow":{{"start":"{start}","end":"{end}"}}}}"#);
+        read(body.as_bytes(), "2026-11-23T06:15:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn a25_a_window_in_the_past_is_a_window() {
+        assert!(window("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z").is_ok());
+    }
+
+    #[test]
+    fn a26_a_window_that_cannot_be_is_no_window() {
+        assert!(window("2026-12-02T00:00:00Z", "2026-12-01T00:00:00Z").is_err());
+        assert!(window("9999-12-01T00:00:00Z", "9999-12-02T00:00:00Z").is_err());
+        assert!(read(b"<html>", Timestamp::UNIX_EPOCH).is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! What can go wrong at a CA, with its words, its Retry-After and what to do next.
+
+use core::time::Duration;
+
+use super::{Kind, Problem};
+use crate::observed::Advice;
+use crate::report::escape;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AcmeError {
+    /// No answer: the name, the connection, TLS or the time limit.
+    #[error("{url}: no answer: {}", causes(.source))]
+    Unreachable { url: String, source: reqwest::Error },
+    /// An error answer that is not ACME's: a page of a proxy or load balancer.
+    #[error("{url}: HTTP status {status}")]
+    Status { url: String, status: u16, retry_after: Option<Duration> },
+    #[error("{url}: {problem}")]
+    Problem {
+        url: String,
+        problem: Box<Problem>,
+        retry_after: Option<Duration>,
+        /// The answer's `Link` with relation `help` or `terms-of-service`: where a person reads on.
+        link: Option<String>,
+    },
+    #[error("{url}: the answer is longer than {limit} bytes")]
+    TooLong { url: String, limit: usize },
+    /// Neither an error of ACME's nor an answer that it allows.
+    #[error("{url}: {what}")]
+    Strange { url: String, what: String },
+    /// The CA sends us to a host that its directory does not name, or off HTTPS.
+    #[error("{url}: the CA's directory names no such place")]
+    Elsewhere { url: String },
+    #[error("ACME account key: {why}")]
+    Key { why: String },
+    #[error("HTTP client for the CA: {}", causes(.source))]
+    Client { source: reqwest::Error },
+    #[error("{url}: the CA offers no {feature}")]
+    Unsupported { url: String, feature: &'static str },
+}
+
+impl AcmeError {
+    pub(super) fn strange(url: &str, what: impl AsRef<str>) -> Self {
+        Self::Strange { url: shown(url), what: escape(what.as_ref(), 300) }
+    }
+
+    /// An error of the ACME crate about `url`. Ours come back through it as they went in.
+    pub(super) fn from_crate(url: &str, error: instant_acme::Error) -> Self {
+        match error {
+            instant_acme::Error::Other(inner) => match inner.downcast::<Self>() {
+                Ok(ours) => *ours,
+                Err(other) => Self::strange(url, other.to_string()),
+            },
+            instant_acme::Error::Api(problem) => {
+                let problem = Box::new(Problem::inner(&problem));
+                Self::Problem { url: shown(url), problem, retry_after: None, link: None }
+            }
+            instant_acme::Error::KeyRejected | instant_acme::Error::Crypto => {
+                Self::Key { why: "not a P-256 key in PKCS#8".to_owned() }
+            }
+            instant_acme::Error::Unsupported(feature) => Self::Unsupported { url: shown(url), feature },
+            other => Self::strange(url, other.to_string()),
+        }
+    }
+
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Problem { problem, .. } => Some(problem.kind),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status of an error answer.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            Self::Problem { problem, .. } => problem.status,
+            _ => None,
+        }
+    }
+
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } | Self::Problem { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Stable and greppable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "acme-unreachable",
+            Self::Status { .. } => "acme-status",
+            Self::TooLong { .. } | Self::Strange { .. } => "acme-strange-answer",
+            Self::Elsewhere { .. } => "acme-elsewhere",
+            Self::Key { .. } => "acme-account-key",
+            Self::Client { .. } => "acme-client",
+            Self::Unsupported { .. } => "acme-unsupported",
+            Self::Problem { problem, .. } => match problem.kind {
+                Kind::BadNonce => "acme-bad-nonce",
+                Kind::RateLimited => "acme-rate-limited",
+                Kind::Paused => "acme-paused",
+                Kind::UserActionRequired => "acme-terms",
+                Kind::AccountDoesNotExist | Kind::AccountDead => "acme-account",
+                Kind::BindingRequired => "acme-eab",
+                Kind::Caa => "acme-caa",
+                Kind::RejectedIdentifier => "acme-rejected-name",
+                Kind::InvalidProfile => "acme-profile",
+                Kind::NotFound | Kind::Unauthorized => "acme-validation",
+                Kind::AlreadyReplaced | Kind::OrderNotReady | Kind::ServerInternal | Kind::Other => "acme-problem",
+            },
+        }
+    }
+
+    pub fn advice(&self) -> Advice {
+        let again = Advice::Retry { after_seconds: self.retry_after().map(|wait| wait.as_secs()) };
+        match self {
+            Self::Status { status, .. } if *status >= 500 || *status == 429 => again,
+            Self::Unreachable { .. } | Self::TooLong { .. } | Self::Strange { .. } => again,
+            Self::Problem { problem, .. } => match problem.kind {
+                Kind::Paused
+                | Kind::UserActionRequired
+                | Kind::AccountDoesNotExist
+                | Kind::AccountDead
+                | Kind::BindingRequired
+                | Kind::Caa
+                | Kind::RejectedIdentifier
+                | Kind::InvalidProfile => Advice::Person,
+                _ => again,
+            },
+            _ => Advice::Person,
+        }
+    }
+
+    /// What the operator does next.
+    pub fn next(&self) -> String {
+        let text = match self {
+            Self::Unreachable { .. } => {
+                "see that this machine reaches the CA (DNS, firewall, `network.proxy`) and trusts its root (`acme.ca_file` for a private CA); certd tries again by itself"
+            }
+            Self::Status { .. } | Self::TooLong { .. } | Self::Strange { .. } => {
+                "see the CA's status page, and whether a proxy stands in between; certd tries again by itself"
+            }
+            Self::Elsewhere { .. } => "do not follow it; see that `acme.directory` is the CA's own",
+            Self::Key { .. } => "put the account's key back from a backup; certd makes no second account by itself",
+            Self::Client { .. } => "see `acme.ca_file` (PEM) and `network.proxy`",
+            Self::Unsupported { .. } => "nothing: certd works without",
+            Self::Problem { problem, link, .. } => return next_of(problem, link.as_deref()),
+        };
+        text.to_owned()
+    }
+}
+
+fn next_of(problem: &Problem, link: Option<&str>) -> String {
+    let text = match problem.kind {
+        Kind::RateLimited => "wait: certd asks no earlier than the CA allows; see the CA's page on rate limits",
+        Kind::Paused => "open the link in the CA's words and lift the pause; until then every order fails",
+        Kind::UserActionRequired => "read and accept the CA's new terms at the link, then run `certd renew`",
+        Kind::AccountDoesNotExist | Kind::AccountDead => {
+            "the CA does not accept this account (any more). certd makes no new one by itself, since that voids `replaces` and CAA accounturi: put the account back, or move its folder under accounts/ away to begin with a new one"
+        }
+        Kind::BindingRequired => "this CA wants an external account: write `eab` under [acme]",
+        Kind::Caa => "allow this CA in the CAA records of the name, or use the CA that they allow",
+        Kind::RejectedIdentifier => "this CA does not issue for the name: take it out of `domains`, or use another CA",
+        Kind::InvalidProfile => "write a `profile` that this CA offers, or none",
+        Kind::NotFound | Kind::Unauthorized => {
+            "see that the name's zone is the one that the DNS provider serves, and that all its name servers answer from outside"
+        }
+        _ => "certd tries again by itself; if it stays, see the CA's status page",
+    };
+    match link {
+        Some(link) => format!("{text} ({link})"),
+        None => text.to_owned(),
+    }
+}
+
+/// A URL that came from outside, fit to be shown.
+pub(super) fn shown(url: &str) -> String {
+    escape(url, 200)
+}
+
+/// An error and its causes. (reqwest's own text repeats the URL, which stands before it already.)
+fn causes(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    if causes.is_empty() {
+        causes.push(if error.is_timeout() { "timed out".to_owned() } else { error.to_string() });
+    }
+    escape(&causes.join(": "), 400)
+}

@@ -1,0 +1,218 @@
+//! HTTPS to one CA, under the ACME crate: deadlines, size caps, own roots, a proxy, and the headers that the crate drops.
+//!
+//! Error answers never reach the crate (but `badNonce`, which it answers itself): they become an [`AcmeError`] here, with
+//! their Retry-After and Link. And it goes nowhere that the CA's directory does not name.
+
+use core::pin::Pin;
+use core::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::http::header::{ACCEPT, CONTENT_TYPE, LINK, USER_AGENT};
+use ::http::response::Parts;
+use ::http::{Method, Request, Response};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::error::shown;
+use super::retry_after::retry_after;
+use super::{AcmeError, Kind, Problem};
+use crate::report::escape;
+
+/// TCP and TLS.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// One request, from name lookup to the last byte. Boulder's own limit for a request is below it.
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+/// A chain is some ten kilobytes, a directory one.
+const BODY_LIMIT: usize = 1024 * 1024;
+/// Header lines of one answer; Boulder sends a dozen. (hyper caps their size at some 400 kB.)
+const HEADER_LIMIT: usize = 64;
+/// "certd/VERSION": RFC 8555 section 6.1 wants a client to name itself.
+pub(super) const AGENT: &str = concat!("certd/", env!("CARGO_PKG_VERSION"));
+
+/// What reaching a CA takes. Secrets are none of it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub directory: Url,
+    /// PEM of the root of the CA's own API; then only that is trusted, for the API.
+    pub ca_pem: Option<String>,
+    pub proxy: Option<Url>,
+}
+
+/// One CA's HTTPS client. Cheap to clone; clones share connections and the directory.
+#[derive(Clone)]
+pub struct Http(Arc<Inner>);
+
+struct Inner {
+    client: reqwest::Client,
+    directory_url: Url,
+    directory: Mutex<Option<(Parts, Bytes)>>,
+    /// `host:port` of every URL in the directory, and its own.
+    places: Mutex<BTreeSet<String>>,
+    /// The Retry-After of the last good answer.
+    wish: Mutex<Option<Duration>>,
+}
+
+/// The directory's entries that we use ourselves (RFC 8555 section 7.1.1); the crate reads its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Directory {
+    pub(super) new_nonce: String,
+    pub(super) new_account: String,
+    pub(super) renewal_info: Option<String>,
+}
+
+impl Http {
+    pub fn new(settings: &Settings) -> Result<Self, AcmeError> {
+        let mut builder = reqwest::Client::builder()
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .http1_max_headers(HEADER_LIMIT)
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(REQUEST_LIMIT)
+            // The configuration says what stands between us and the CA; the environment does not.
+            .no_proxy();
+        if let Some(pem) = &settings.ca_pem {
+            let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes());
+            builder = builder.tls_certs_only(roots.map_err(|source| AcmeError::Client { source })?);
+        }
+        if let Some(proxy) = &settings.proxy {
+            let proxy = reqwest::Proxy::all(proxy.clone()).map_err(|source| AcmeError::Client { source })?;
+            builder = builder.proxy(proxy);
+        }
+        let client = builder.build().map_err(|source| AcmeError::Client { source })?;
+        Ok(Self(Arc::new(Inner {
+            client,
+            directory_url: settings.directory.clone(),
+            directory: Mutex::default(),
+            places: Mutex::new(place(&settings.directory).into_iter().collect()),
+            wish: Mutex::default(),
+        })))
+    }
+
+    pub fn directory_url(&self) -> &str {
+        self.0.directory_url.as_str()
+    }
+
+    pub(super) async fn directory(&self) -> Result<Directory, AcmeError> {
+        let url = self.0.directory_url.as_str();
+        let answer = judge(url, self.send(Method::GET, url, Bytes::new()).await?)?;
+        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::strange(url, error.to_string()))
+    }
+
+    /// How long the last good answer asked us to wait.
+    pub(super) fn wish(&self) -> Option<Duration> {
+        *held(&self.0.wish)
+    }
+
+    /// One request, any status. The directory is fetched once.
+    pub(super) async fn send(&self, method: Method, url: &str, body: Bytes) -> Result<Response<Bytes>, AcmeError> {
+        let target = self.place(url)?;
+        let is_directory = method == Method::GET && target == self.0.directory_url;
+        if is_directory && let Some((parts, body)) = held(&self.0.directory).clone() {
+            return Ok(Response::from_parts(parts, body));
+        }
+        let unreachable = |source: reqwest::Error| AcmeError::Unreachable { url: shown(url), source: source.without_url() };
+        let mut request = self.0.client.request(method.clone(), target).header(USER_AGENT, AGENT);
+        if method == Method::POST {
+            // RFC 8555 section 6.2: "the Content-Type header field set to application/jose+json".
+            request = request.header(CONTENT_TYPE, "application/jose+json").body(body);
+        } else {
+            request = request.header(ACCEPT, "application/json");
+        }
+        let mut answer = request.send().await.map_err(unreachable)?;
+        let mut collected = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
+            if collected.len() + chunk.len() > BODY_LIMIT {
+                return Err(AcmeError::TooLong { url: shown(url), limit: BODY_LIMIT });
+            }
+            collected.extend_from_slice(&chunk);
+        }
+        let mut whole = Response::new(Bytes::from(collected));
+        *whole.status_mut() = answer.status();
+        *whole.headers_mut() = core::mem::take(answer.headers_mut());
+        if whole.status().is_success() {
+            *held(&self.0.wish) = retry_after(whole.headers());
+            if is_directory {
+                self.learn(&whole);
+            }
+        }
+        Ok(whole)
+    }
+
+    /// The directory's entries are the places to which this CA may send us.
+    fn learn(&self, answer: &Response<Bytes>) {
+        let entries: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let urls = entries.values().filter_map(|entry| Url::parse(entry.as_str()?).ok());
+        held(&self.0.places).extend(urls.filter_map(|url| place(&url)));
+        let mut kept = Response::new(());
+        *kept.headers_mut() = answer.headers().clone();
+        *held(&self.0.directory) = Some((kept.into_parts().0, answer.body().clone()));
+    }
+
+    fn place(&self, url: &str) -> Result<Url, AcmeError> {
+        Url::parse(url)
+            .ok()
+            .filter(|parsed| parsed.scheme() == "https" && place(parsed).is_some_and(|it| held(&self.0.places).contains(&it)))
+            .ok_or_else(|| AcmeError::Elsewhere { url: shown(url) })
+    }
+}
+
+impl HttpClient for Http {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let other = |error: AcmeError| instant_acme::Error::Other(Box::new(error));
+            let (parts, body) = request.into_parts();
+            let Ok(body) = body.collect().await;
+            let url = parts.uri.to_string();
+            let answer = this.send(parts.method, &url, body.to_bytes()).await.map_err(other)?;
+            let answer = match judge(&url, answer.clone()) {
+                Err(error) if error.kind() == Some(Kind::BadNonce) => answer,
+                judged => judged.map_err(other)?,
+            };
+            let (parts, body) = answer.into_parts();
+            Ok(BytesResponse { parts, body: Box::new(body) })
+        })
+    }
+}
+
+/// A good answer as it is; any other as the error that it is.
+pub(super) fn judge(url: &str, answer: Response<Bytes>) -> Result<Response<Bytes>, AcmeError> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let retry_after = retry_after(answer.headers());
+    match Problem::parse(answer.body(), status.as_u16()) {
+        Some(problem) => {
+            let link = link(&answer);
+            Err(AcmeError::Problem { url: shown(url), problem: Box::new(problem), retry_after, link })
+        }
+        None => Err(AcmeError::Status { url: shown(url), status: status.as_u16(), retry_after }),
+    }
+}
+
+/// Where a person reads on (RFC 8555 section 6.7: a "help" link may say how to resolve it; 7.3.3: the new terms).
+fn link(answer: &Response<Bytes>) -> Option<String> {
+    answer.headers().get_all(LINK).iter().find_map(|value| {
+        let (target, relation) = value.to_str().ok()?.split_once(';')?;
+        let wanted = relation.contains("help") || relation.contains("terms-of-service");
+        wanted.then(|| escape(target.trim().trim_start_matches('<').trim_end_matches('>'), 300))
+    })
+}
+
+fn place(url: &Url) -> Option<String> {
+    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+}
+
+/// What the mutex guards is replaced whole, never half changed.
+fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,206 @@
+//! Problem documents (RFC 7807, RFC 8555 section 6.7): what a CA says when it refuses. Every text is escaped and cut
+//! when it is read, so that whoever shows it need not think of it.
+
+use core::fmt;
+
+use serde::Deserialize;
+
+use crate::report::escape;
+
+/// Boulder's pauses carry a link of some six hundred characters that must survive whole.
+const LONGEST_DETAIL: usize = 2_000;
+const LONGEST_TYPE: usize = 100;
+/// A certificate has at most a hundred names; a list of a thousand complaints helps nobody.
+const MOST_SUBPROBLEMS: usize = 20;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub kind: Kind,
+    pub type_uri: String,
+    pub detail: String,
+    /// Of the HTTP answer; of the document when it came inside an order or a challenge.
+    pub status: Option<u16>,
+    pub subproblems: Vec<Subproblem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subproblem {
+    pub identifier: Option<String>,
+    pub detail: String,
+}
+
+/// The refusals that mean something to us. RFC 8555 section 6.7, RFC 9773 section 7.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    BadNonce,
+    RateLimited,
+    /// Boulder pauses a name that failed too often until its owner follows a link.
+    Paused,
+    UserActionRequired,
+    AccountDoesNotExist,
+    /// `unauthorized` about the account itself: deactivated or revoked.
+    AccountDead,
+    AlreadyReplaced,
+    Unauthorized,
+    OrderNotReady,
+    Caa,
+    RejectedIdentifier,
+    BindingRequired,
+    InvalidProfile,
+    ServerInternal,
+    /// `dns`, `connection`, `incorrectResponse`: the CA looked and did not find.
+    NotFound,
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "type")]
+    type_uri: Option<String>,
+    detail: Option<String>,
+    status: Option<u16>,
+    #[serde(default)]
+    subproblems: Vec<SubDocument>,
+}
+
+#[derive(Deserialize)]
+struct SubDocument {
+    detail: Option<String>,
+    identifier: Option<DocumentIdentifier>,
+}
+
+#[derive(Deserialize)]
+struct DocumentIdentifier {
+    value: Option<String>,
+}
+
+impl Problem {
+    /// `None`: the body is no problem document.
+    pub(super) fn parse(body: &[u8], status: u16) -> Option<Self> {
+        let document: Document = serde_json::from_slice(body).ok()?;
+        document.type_uri.as_ref().or(document.detail.as_ref())?;
+        let subproblems = document
+            .subproblems
+            .into_iter()
+            .map(|sub| (sub.identifier.and_then(|identifier| identifier.value), sub.detail))
+            .collect();
+        Some(Self::new(document.type_uri, document.detail, Some(status).or(document.status), subproblems))
+    }
+
+    /// One that came inside an order or a challenge.
+    pub(super) fn inner(problem: &instant_acme::Problem) -> Self {
+        let subproblems = problem
+            .subproblems
+            .iter()
+            .map(|sub| (sub.identifier.as_ref().map(|id| id.authorized(false).to_string()), sub.detail.clone()))
+            .collect();
+        Self::new(problem.r#type.clone(), problem.detail.clone(), problem.status, subproblems)
+    }
+
+    fn new(
+        type_uri: Option<String>,
+        detail: Option<String>,
+        status: Option<u16>,
+        subproblems: Vec<(Option<String>, Option<String>)>,
+    ) -> Self {
+        let type_uri = escape(&type_uri.unwrap_or_default(), LONGEST_TYPE);
+        let detail = escape(&detail.unwrap_or_default(), LONGEST_DETAIL);
+        let kind = Kind::of(&type_uri, &detail, status);
+        let subproblems = subproblems
+            .into_iter()
+            .take(MOST_SUBPROBLEMS)
+            .map(|(identifier, detail)| Subproblem {
+                identifier: identifier.map(|text| escape(&text, LONGEST_TYPE)),
+                detail: escape(&detail.unwrap_or_default(), LONGEST_DETAIL),
+            })
+            .collect();
+        Self { kind, type_uri, detail, status, subproblems }
+    }
+
+    /// The type without its namespace.
+    pub fn short_type(&self) -> &str {
+        self.type_uri.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(&self.type_uri)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.detail.as_str(), self.short_type()) {
+            ("", short) => f.write_str(short)?,
+            (detail, "") => f.write_str(detail)?,
+            (detail, short) => write!(f, "{detail} ({short})")?,
+        }
+        for sub in &self.subproblems {
+            match &sub.identifier {
+                Some(identifier) => write!(f, "; {identifier}: {}", sub.detail)?,
+                None => write!(f, "; {}", sub.detail)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Kind {
+    fn of(type_uri: &str, detail: &str, status: Option<u16>) -> Self {
+        let Some(short) = type_uri.strip_prefix("urn:ietf:params:acme:error:") else {
+            return Self::Other;
+        };
+        match short {
+            "badNonce" => Self::BadNonce,
+            "rateLimited" if detail.contains("unpause") => Self::Paused,
+            "rateLimited" => Self::RateLimited,
+            "userActionRequired" => Self::UserActionRequired,
+            "accountDoesNotExist" => Self::AccountDoesNotExist,
+            // RFC 8555 section 7.3.6: "If a server receives a POST or POST-as-GET from a deactivated account, it MUST
+            // return an error response with status code 401 (Unauthorized)". Boulder answers 403 and says so in words.
+            "unauthorized" if status == Some(401) || detail.contains("deactivated") || detail.contains("revoked") => {
+                Self::AccountDead
+            }
+            "unauthorized" => Self::Unauthorized,
+            "alreadyReplaced" => Self::AlreadyReplaced,
+            "orderNotReady" => Self::OrderNotReady,
+            "caa" => Self::Caa,
+            "rejectedIdentifier" | "unsupportedIdentifier" => Self::RejectedIdentifier,
+            "externalAccountRequired" => Self::BindingRequired,
+            "invalidProfile" => Self::InvalidProfile,
+            "serverInternal" => Self::ServerInternal,
+            "dns" | "connection" | "incorrectResponse" => Self::NotFound,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a10_a_problem_names_its_subproblems() {
+        let body = br#"{"type":"urn:ietf:params:acme:error:malformed","detail":"Some names were refused","subproblems":[
+            {"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"not \u001b[2Jthis","identifier":{"type":"dns","value":"example.net"}}]}"#;
+        let problem = Problem::parse(body, 400).unwrap();
+        assert_eq!(problem.to_string(), "Some names were refused (malformed); example.net: not \\u{1b}[2Jthis");
+    }
+
+    #[test]
+    fn a07_a_page_is_no_problem_document() {
+        assert_eq!(Problem::parse(b"<html>502</html>", 502), None);
+        assert_eq!(Problem::parse(b"{}", 502), None);
+    }
+
+    #[test]
+    fn a33_a_paused_name_is_told_from_a_rate_limit() {
+        let body = br#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"Please visit https://portal.example/sfe/v1/unpause?jwt=x"}"#;
+        assert_eq!(Problem::parse(body, 429).unwrap().kind, Kind::Paused);
+    }
+
+    #[test]
+    fn a23_a_dead_account_is_told_from_a_failed_validation() {
+        let parse = |detail: &str| {
+            let body = format!(r#"{{"type":"urn:ietf:params:acme:error:unauthorized","detail":"{detail}"}}"#);
+            Problem::parse(body.as_bytes(), 403).unwrap().kind
+        };
+        assert_eq!(parse("Account is not valid, has status \\\"deactivated\\\""), Kind::AccountDead);
+        assert_eq!(parse("Incorrect TXT record found"), Kind::Unauthorized);
+    }
+}
