@@ -1,0 +1,130 @@
+//! What can go wrong with TXT records: at the provider's API, in looking names up, in waiting for every server.
+
+use core::time::Duration;
+
+use crate::observed::Advice;
+use crate::report::escape;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DnsError {
+    #[error("{api}: no answer: {}", causes(.source))]
+    Unreachable { api: String, source: reqwest::Error },
+    /// The API refuses. `code` and `message` are its own.
+    #[error("{api}: {message} (code {code}, HTTP status {status})")]
+    Refused { api: String, status: u16, code: u64, message: String },
+    #[error("{api}: too many calls (HTTP status {status})")]
+    Limited { api: String, status: u16, retry_after: Option<Duration> },
+    /// The token is wrong, expired, or may not do this.
+    #[error("{api}: the token is not accepted: {message} (code {code})")]
+    Token { api: String, code: u64, message: String },
+    #[error("{api}: {what}")]
+    Strange { api: String, what: String },
+    #[error("{name}: none of this token's zones holds it")]
+    NoZone { name: String },
+    #[error("{name}: this token sees {count} zones of the name {zone}")]
+    SeveralZones { name: String, zone: String, count: usize },
+    #[error("dns.api_base: a token travels over https, or over http to this machine alone")]
+    Insecure,
+    #[error("HTTP client for the DNS provider: {}", causes(.source))]
+    Client { source: reqwest::Error },
+    #[error("{name}: not a name that DNS can hold")]
+    Name { name: String },
+    #[error("/etc/resolv.conf: {why}")]
+    NoResolvers { why: String },
+    #[error("{name}: the resolvers do not answer: {why}")]
+    Lookup { name: String, why: String },
+    #[error("{name}: its CNAMEs lead in a circle: {chain}")]
+    Loop { name: String, chain: String },
+    #[error("{name}: its zone has no name server with an address")]
+    NoServers { name: String },
+    /// No authoritative server answered at all.
+    #[error("{name}: none of its name servers answers: {servers}")]
+    AllSilent { name: String, servers: String },
+    #[error("{name}: after {} s not every name server shows the TXT record: {lagging}", .limit.as_secs())]
+    NotSeen { name: String, limit: Duration, lagging: String },
+}
+
+impl DnsError {
+    /// Stable and greppable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "dns-api-unreachable",
+            Self::Refused { .. } => "dns-api-refused",
+            Self::Limited { .. } => "dns-api-limited",
+            Self::Token { .. } => "dns-token",
+            Self::Strange { .. } => "dns-api-strange-answer",
+            Self::NoZone { .. } => "dns-no-zone",
+            Self::SeveralZones { .. } => "dns-several-zones",
+            Self::Insecure | Self::Client { .. } => "dns-api-client",
+            Self::Name { .. } => "dns-name",
+            Self::NoResolvers { .. } | Self::Lookup { .. } => "dns-lookup",
+            Self::Loop { .. } => "dns-cname-loop",
+            Self::NoServers { .. } => "dns-no-servers",
+            Self::AllSilent { .. } => "dns-servers-silent",
+            Self::NotSeen { .. } => "dns-not-seen",
+        }
+    }
+
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Limited { retry_after, .. } => {
+                Advice::Retry { after_seconds: retry_after.map(|wait| wait.as_secs()) }
+            }
+            Self::Refused { status, .. } if *status >= 500 => Advice::Retry { after_seconds: None },
+            Self::Unreachable { .. }
+            | Self::Strange { .. }
+            | Self::Lookup { .. }
+            | Self::AllSilent { .. }
+            | Self::NotSeen { .. } => Advice::Retry { after_seconds: None },
+            _ => Advice::Person,
+        }
+    }
+
+    /// What the operator does next.
+    pub fn next(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => {
+                "see that this machine reaches the API (DNS, firewall, `network.proxy`); certd tries again by itself"
+            }
+            Self::Refused { .. } => "see the API's words; a zone that is paused or locked takes no records",
+            Self::Limited { .. } => "wait: certd tries again by itself; see what else uses this token",
+            Self::Token { .. } => {
+                "make a token with the permission Zone / DNS / Edit for this zone and put it into `dns.token_file`"
+            }
+            Self::Strange { .. } => "see the provider's status page; certd tries again by itself",
+            Self::NoZone { .. } => {
+                "give the token access to the zone (Zone / Zone / Read and Zone / DNS / Edit), or set `dns.zone_id`, or lead _acme-challenge by CNAME into a zone that the token may edit"
+            }
+            Self::SeveralZones { .. } => "write `dns.zone_id`: the zone whose name servers the registry names",
+            Self::Insecure => "write an https URL",
+            Self::Client { .. } => "see `network.proxy`",
+            Self::Name { .. } => "see `domains`",
+            Self::NoResolvers { .. } => "write `dns.resolvers`",
+            Self::Lookup { .. } => {
+                "see that this machine's resolvers work (`dns.resolvers`); certd tries again by itself"
+            }
+            Self::Loop { .. } => "correct the CNAME records of _acme-challenge",
+            Self::NoServers { .. } => "see the NS records of the zone, or write `dns.nameservers`",
+            Self::AllSilent { .. } => {
+                "see that this machine may send to port 53 (UDP and TCP), or write `dns.nameservers`; certd tries again by itself"
+            }
+            Self::NotSeen { .. } => {
+                "see why that name server is behind (is it still in use?); nothing was asked of the CA, and certd tries again by itself"
+            }
+        }
+    }
+}
+
+/// An error and its causes. (reqwest's own text repeats the URL, which stands before it already.)
+fn causes(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    if causes.is_empty() {
+        causes.push(if error.is_timeout() { "timed out".to_owned() } else { error.to_string() });
+    }
+    escape(&causes.join(": "), 400)
+}
