@@ -1,6 +1,7 @@
 //! The loop: observe, plan, execute, fold, at most three rounds. The only place that joins several effects.
 
 pub mod clock;
+pub mod issue;
 pub mod progress;
 
 use std::sync::Arc;

@@ -1,0 +1,142 @@
+//! Issuing one certificate: the order machine decides, and here its actions are carried out, with everything on disk that
+//! a later run needs, before the step that would need it. So this future may be dropped at any await.
+//!
+//! Failure means: nothing was kept. TXT records that could not be removed are in the journal, an order that may still end
+//! well keeps its URL, and neither costs a second certificate.
+
+mod account;
+mod ari;
+mod failure;
+mod records;
+mod rehearsal;
+mod steps;
+
+use core::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
+
+use tokio::time::timeout;
+
+pub use ari::ask_ari;
+pub use records::clean_txt;
+pub use rehearsal::rehearse;
+
+use crate::cert::{CertName, Generation, KeyType, Leaf, NameSet, PrivateKey};
+use crate::observed::{Advice, Failure, Intent};
+use crate::pass::{Context, clock};
+use crate::plan::order::{self, Action, GiveUp};
+use records::Records;
+use steps::Steps;
+
+/// What is to be issued. That it may be (the ledger, the back-off) was decided before.
+#[derive(Clone, Debug)]
+pub struct IssueTask {
+    pub certificate: CertName,
+    pub names: NameSet,
+    pub key_type: KeyType,
+    pub profile: Option<String>,
+    /// ARI identifier of the certificate that this one replaces.
+    pub replaces: Option<String>,
+    /// Ordered inside its ARI window: exempt from the CA's limits as long as `replaces` is accepted.
+    pub exempt: bool,
+    /// The greatest generation number known anywhere.
+    pub seen: u64,
+    /// For everything. What is not done by then is resumed by a later run.
+    pub deadline: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Issued {
+    pub generation: Generation,
+    pub leaf: Leaf,
+}
+
+/// Orders, proves, downloads, checks and keeps one certificate, or resumes the order of an earlier run.
+pub async fn issue(context: &Context, task: &IssueTask) -> Result<Issued, Failure> {
+    let mut steps = prepare(context, task).await?;
+    let issued = timeout(task.deadline, drive(&mut steps)).await;
+    let issued = issued.unwrap_or_else(|_| Err(too_late(task)));
+    if issued.is_err() {
+        // Also where the machine had no say: a full disk, the deadline.
+        steps.unpublish().await;
+    }
+    issued
+}
+
+/// The intent and its key, on disk, and what it takes to carry the order out.
+async fn prepare<'a>(context: &'a Context, task: &'a IssueTask) -> Result<Steps<'a>, Failure> {
+    let intent = intend(context, task)?;
+    let key = context.store.intent_key(&task.certificate).map_err(|error| failure::of_store(&error))?;
+    let http = account::http(context)?;
+    let mut records = Records::new(context)?;
+    let bases: BTreeSet<String> = task.names.iter().map(|name| name.base().to_owned()).collect();
+    // A name whose record we could not make is better known before an order than after.
+    let (account, located) = tokio::join!(account::account(context, &http), records.locate(bases));
+    let account = account?;
+    if intent.order_url.is_none() {
+        located?;
+    }
+    Ok(Steps::new(context, task, intent, key, account, records))
+}
+
+fn intend(context: &Context, task: &IssueTask) -> Result<Intent, Failure> {
+    let of_store = |error| failure::of_store(&error);
+    let pending = context.store.stored(&task.certificate).map_err(of_store)?.pending;
+    let wanted = Intent {
+        names: task.names.clone(),
+        key_type: task.key_type,
+        profile: task.profile.clone(),
+        ca: context.config.acme.host.clone(),
+        replaces: task.replaces.clone(),
+        begun_at: clock::now(),
+        order_url: None,
+    };
+    let same = |held: &Intent| {
+        held.names == wanted.names
+            && held.key_type == wanted.key_type
+            && held.profile == wanted.profile
+            && held.ca == wanted.ca
+            && held.order_url.is_some()
+    };
+    if let Some(held) = pending.filter(same) {
+        return Ok(held);
+    }
+    let key = PrivateKey::generate(task.key_type).map_err(|error| Failure {
+        code: "key-generation".to_owned(),
+        object: task.certificate.to_string(),
+        what: error.to_string(),
+        next: "report this".to_owned(),
+        advice: Advice::Bug,
+    })?;
+    context.store.intend(&task.certificate, &wanted, &key).map_err(of_store)?;
+    Ok(wanted)
+}
+
+async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Failure> {
+    let noted = steps.finalize_is_noted()?;
+    let (mut order, actions) = order::begin(&steps.intent, noted, clock::now());
+    let mut queue = VecDeque::from(actions);
+    while let Some(action) = queue.pop_front() {
+        match action {
+            Action::Done => break,
+            Action::GiveUp(why) => return Err(steps.why(&why)?),
+            action => {
+                if let Some(event) = steps.perform(action).await? {
+                    let (next, actions) = order::on(order, event, clock::now());
+                    order = next;
+                    queue = VecDeque::from(actions);
+                }
+            }
+        }
+    }
+    steps.issued.take().ok_or_else(|| failure::of_give_up(&steps.task.certificate, &GiveUp::OutOfOrder))
+}
+
+fn too_late(task: &IssueTask) -> Failure {
+    Failure {
+        code: "acme-deadline".to_owned(),
+        object: task.certificate.to_string(),
+        what: format!("not done after {} s", task.deadline.as_secs()),
+        next: "nothing: the next run resumes the order and makes no other".to_owned(),
+        advice: Advice::Retry { after_seconds: None },
+    }
+}

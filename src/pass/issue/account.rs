@@ -1,0 +1,60 @@
+//! The account, joined with the store: key on disk, then the CA; URL on disk, then the first order.
+
+use super::failure::{of_acme, of_store};
+use crate::acme::{self, Account, AccountKey, Binding, Http, Settings};
+use crate::observed::Failure;
+use crate::pass::Context;
+use crate::store::AccountRecord;
+
+pub(super) fn http(context: &Context) -> Result<Http, Failure> {
+    let settings = Settings {
+        directory: context.config.acme.directory.clone(),
+        ca_pem: context.secrets.acme_ca.clone(),
+        proxy: context.config.network.proxy.clone(),
+    };
+    Http::new(&settings).map_err(|error| of_acme(&context.config.acme.directory, &error))
+}
+
+pub(super) async fn account(context: &Context, http: &Http) -> Result<Account, Failure> {
+    let ca = &context.config.acme.host;
+    let failed = |error: acme::AcmeError| of_acme(ca, &error);
+    let kept = context.store.account(ca).map_err(|error| of_store(&error))?;
+    let contact = &context.config.acme.contact;
+    let (old, known) = (kept.is_some(), kept.as_ref().is_some_and(|record| record.url.is_some()));
+    let mut record = match kept {
+        Some(record) => record,
+        None => {
+            let key = AccountKey::generate().map_err(failed)?;
+            let record = AccountRecord { key_pkcs8: key.pkcs8().clone(), url: None, contact: contact.clone() };
+            context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+            record
+        }
+    };
+    let key = AccountKey::from_pkcs8(record.key_pkcs8.clone());
+    if !known {
+        record.url = Some(url(context, http, &key, old).await.map_err(failed)?);
+        record.contact.clone_from(contact);
+        context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+    }
+    let url = record.url.as_deref().unwrap_or_default();
+    let account = acme::open(http, &key, url).await.map_err(failed)?;
+    // The CA's mails are a help, not a condition: an order does not fail for them.
+    if record.contact != *contact && account.update_contact(contact).await.is_ok() {
+        record.contact.clone_from(contact);
+        context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+    }
+    Ok(account)
+}
+
+/// `old`: an earlier run may have been killed before it heard the URL. Then the account may be there, and its external
+/// binding be spent.
+async fn url(context: &Context, http: &Http, key: &AccountKey, old: bool) -> Result<String, acme::AcmeError> {
+    if old && let Some(url) = acme::find(http, key).await? {
+        return Ok(url);
+    }
+    let binding = match (&context.config.acme.eab, &context.secrets.eab_hmac) {
+        (Some(eab), Some(hmac)) => Some(Binding::new(eab.kid.clone(), hmac)?),
+        _ => None,
+    };
+    acme::register(http, key, &context.config.acme.contact, binding.as_ref()).await
+}

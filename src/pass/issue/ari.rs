@@ -1,0 +1,45 @@
+//! Renewal information, as an observation that can be kept.
+
+use jiff::SignedDuration;
+
+use super::account::http;
+use super::failure::of_acme;
+use crate::acme::renewal_window;
+use crate::cert::Leaf;
+use crate::observed::{Advice, Ari, Failure};
+use crate::pass::{Context, clock};
+
+/// RFC 9773 section 4.3: a client should ask "at least twice per day".
+const LONGEST: SignedDuration = SignedDuration::from_hours(12);
+/// No sooner, whatever the CA says: a pass may come every few minutes.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(5);
+/// What Boulder says, for a CA that says nothing.
+const USUAL: SignedDuration = SignedDuration::from_hours(6);
+
+/// Asks the CA when it would like this certificate renewed.
+///
+/// # Errors
+/// Any: there is no renewal information today, and the rule of the lifetime holds.
+pub async fn ask_ari(context: &Context, leaf: &Leaf) -> Result<Ari, Failure> {
+    let Some(id) = &leaf.ari_id else {
+        return Err(Failure {
+            code: "acme-no-ari-id".to_owned(),
+            object: leaf.serial.clone(),
+            what: "the certificate names no issuer's key, so that the CA cannot be asked about it".to_owned(),
+            next: "nothing: it is renewed by its lifetime".to_owned(),
+            advice: Advice::Person,
+        });
+    };
+    let now = clock::now();
+    let window = renewal_window(&http(context)?, id, now).await;
+    let window = window.map_err(|error| of_acme(&context.config.acme.host, &error))?;
+    let wait = window.ask_again.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(USUAL);
+    Ok(Ari {
+        fingerprint: leaf.fingerprint,
+        start: window.start,
+        end: window.end,
+        explanation: window.explanation,
+        asked_at: now,
+        ask_again: now + wait.clamp(SHORTEST, LONGEST),
+    })
+}

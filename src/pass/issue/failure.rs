@@ -1,0 +1,128 @@
+//! Errors of the effects, at the border: what failed, in the words that every renderer uses.
+
+use crate::acme::{AcmeError, Kind, Problem};
+use crate::cert::DnsName;
+use crate::dns::DnsError;
+use crate::observed::{Advice, Failure};
+use crate::plan::order::{GiveUp, Trouble};
+use crate::store::StoreError;
+
+pub(super) fn of_store(error: &StoreError) -> Failure {
+    Failure {
+        code: error.code().to_owned(),
+        object: error.path().display().to_string(),
+        what: error.to_string(),
+        next: error.next(),
+        advice: error.advice(),
+    }
+}
+
+pub(super) fn of_acme(object: impl ToString, error: &AcmeError) -> Failure {
+    Failure {
+        code: error.code().to_owned(),
+        object: object.to_string(),
+        what: error.to_string(),
+        next: error.next(),
+        advice: error.advice(),
+    }
+}
+
+pub(super) fn of_dns(object: impl ToString, error: &DnsError) -> Failure {
+    Failure {
+        code: error.code().to_owned(),
+        object: object.to_string(),
+        what: error.to_string(),
+        next: error.next().to_owned(),
+        advice: error.advice(),
+    }
+}
+
+/// The order is invalid: the CA looked, and these are its words.
+pub(super) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own: Option<&Problem>) -> Failure {
+    let mut words: Vec<String> = named.iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
+    if words.is_empty() {
+        words.extend(own.map(Problem::to_string));
+    }
+    if words.is_empty() {
+        words.push("it does not say why".to_owned());
+    }
+    let problem = named.first().map(|(_, problem)| problem).or(own);
+    let error = problem.map(|problem| AcmeError::Problem {
+        url: String::new(),
+        problem: Box::new(problem.clone()),
+        retry_after: None,
+        link: None,
+    });
+    Failure {
+        code: error.as_ref().map_or("acme-order-invalid", AcmeError::code).to_owned(),
+        object: named.first().map_or_else(|| object.to_string(), |(name, _)| name.to_string()),
+        what: format!("{}: {}", GiveUp::Invalid, words.join("; ")),
+        next: error.as_ref().map_or_else(|| "certd tries again by itself".to_owned(), AcmeError::next),
+        advice: error.as_ref().map_or(Advice::Retry { after_seconds: None }, AcmeError::advice),
+    }
+}
+
+/// What the machine gave up for, when no step's own failure says it.
+pub(super) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
+    let again = Advice::Retry { after_seconds: None };
+    let (code, next, advice) = match why {
+        GiveUp::NoChallenge(_) => ("acme-no-dns-01", "use a CA that offers dns-01 for this name", Advice::Person),
+        GiveUp::NotValidated | GiveUp::StillProcessing => {
+            ("acme-slow", "nothing: the next run resumes this order and makes no other", again)
+        }
+        GiveUp::ForeignKey => {
+            ("acme-foreign-key", "see whether another certd uses this account for the same names", Advice::Person)
+        }
+        GiveUp::Rejected(_) => (
+            "acme-rejected-certificate",
+            "see rejected/ in the certificate's folder; certd fetches it again, and orders another after a day",
+            again,
+        ),
+        GiveUp::Failed | GiveUp::Invalid => ("acme-order-invalid", "certd tries again by itself", again),
+        GiveUp::OutOfOrder => ("bug", "report this", Advice::Bug),
+    };
+    Failure {
+        code: code.to_owned(),
+        object: object.to_string(),
+        what: why.to_string(),
+        next: next.to_owned(),
+        advice,
+    }
+}
+
+/// What an error of the CA means to an order whose step failed with it.
+pub(super) fn trouble(error: &AcmeError) -> Trouble {
+    let after_ms = error.retry_after().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    match error.kind() {
+        Some(Kind::OrderNotReady) => Trouble::NotReady,
+        // Without a Retry-After, asking again at once is what a limit is there against.
+        Some(Kind::RateLimited) if after_ms.is_none() => Trouble::Lasting,
+        Some(Kind::RateLimited | Kind::ServerInternal) => Trouble::Passing { after_ms },
+        Some(_) => Trouble::Lasting,
+        None if matches!(error.advice(), Advice::Retry { .. }) => Trouble::Passing { after_ms },
+        None => Trouble::Lasting,
+    }
+}
+
+/// Of an order with `replaces`: whatever the CA has against it, but for what would meet the next order just as well.
+pub(super) fn refuses_replaces(error: &AcmeError) -> bool {
+    match error {
+        AcmeError::Unsupported { .. } => true,
+        AcmeError::Problem { problem, .. } => match problem.kind {
+            Kind::AlreadyReplaced | Kind::Unauthorized => true,
+            Kind::Other => problem.status.is_some_and(|status| (400..500).contains(&status) && status != 429),
+            _ => false,
+        },
+        // RFC 9773 section 5: the server "MUST reflect that field in the response"; one that does not is refused by
+        // the ACME crate.
+        AcmeError::Strange { what, .. } => what.contains("replaces"),
+        _ => false,
+    }
+}
+
+/// The CA does not know the order, or not as this account's.
+pub(super) fn is_gone(error: &AcmeError) -> bool {
+    let account = matches!(error.kind(), Some(Kind::AccountDead | Kind::AccountDoesNotExist | Kind::UserActionRequired));
+    let elsewhere = matches!(error, AcmeError::Elsewhere { .. });
+    elsewhere || !account && error.status().is_some_and(|status| matches!(status, 403 | 404 | 410))
+}

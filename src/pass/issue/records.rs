@@ -1,0 +1,203 @@
+//! TXT records, joined with the journal: noted before made, struck after removed (I10).
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::failure::{of_dns, of_store};
+use crate::config;
+use crate::dns::{
+    Cloudflare, DnsError, Handle, Provider, Resolvers, Server, Wanted, Zone, await_seen, challenge_name,
+};
+use crate::observed::Failure;
+use crate::pass::{Context, clock};
+use crate::plan::order::Txt;
+use crate::store::TxtNote;
+
+/// The records of one certificate's order, or of a rehearsal.
+pub(super) struct Records {
+    provider: Arc<dyn Provider>,
+    resolvers: Resolvers,
+    /// By base name.
+    places: BTreeMap<String, Place>,
+    /// By record name.
+    servers: BTreeMap<String, Vec<Server>>,
+    /// Made, or perhaps made, by this run.
+    notes: Vec<TxtNote>,
+}
+
+/// Where the record for a base name goes.
+#[derive(Clone, Debug)]
+struct Place {
+    /// After CNAMEs.
+    owner: String,
+    zone: Zone,
+}
+
+impl Records {
+    pub(super) fn new(context: &Context) -> Result<Self, Failure> {
+        let dns = &context.config.dns;
+        let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers).map_err(|error| of_dns("dns", &error))?;
+        let provider = provider(context)?;
+        let (places, servers, notes) = Default::default();
+        Ok(Self { provider, resolvers, places, servers, notes })
+    }
+
+    /// Finds, for every name at once, where its record goes and whether the token may write there.
+    pub(super) async fn locate(&mut self, bases: BTreeSet<String>) -> Result<(), Failure> {
+        let mut asked = JoinSet::new();
+        for base in bases.into_iter().filter(|base| !self.places.contains_key(base)) {
+            let (resolvers, provider) = (self.resolvers.clone(), Arc::clone(&self.provider));
+            asked.spawn(async move {
+                let place = locate(&resolvers, provider.as_ref(), &base).await;
+                (base, place)
+            });
+        }
+        while let Some(joined) = asked.join_next().await {
+            let Ok((base, place)) = joined else { continue };
+            let place = place.map_err(|error| of_dns(challenge_name(&base), &error))?;
+            self.places.insert(base, place);
+        }
+        Ok(())
+    }
+
+    /// Makes all records at once, and finds their zones' name servers meanwhile.
+    pub(super) async fn publish(&mut self, context: &Context, records: &[Txt]) -> Result<(), Failure> {
+        self.locate(records.iter().map(|record| record.base.clone()).collect()).await?;
+        let mut making = JoinSet::new();
+        let mut looking = JoinSet::new();
+        let mut owners = BTreeSet::new();
+        for record in records {
+            let Some(place) = self.places.get(&record.base).cloned() else { continue };
+            let note = TxtNote {
+                at: clock::now(),
+                name: place.owner.clone(),
+                value: record.value.clone(),
+                zone: Some(place.zone.id.clone()),
+                record: None,
+            };
+            context.store.note_txt(&note).map_err(|error| of_store(&error))?;
+            self.notes.push(note);
+            if owners.insert(place.owner.clone()) && !self.servers.contains_key(&place.owner) {
+                let (resolvers, owner) = (self.resolvers.clone(), place.owner.clone());
+                looking.spawn(async move { (resolvers.authorities(&owner).await, owner) });
+            }
+            let (provider, at, value) = (Arc::clone(&self.provider), self.notes.len() - 1, record.value.clone());
+            making.spawn(async move { (at, provider.publish(&place.zone, &place.owner, &value).await) });
+        }
+        // Every answer is heard, so that every record that was made is known by its id.
+        let mut failure = None;
+        while let Some(joined) = making.join_next().await {
+            let Ok((at, made)) = joined else { continue };
+            let note = &mut self.notes[at];
+            match made {
+                Ok(handle) => {
+                    note.record = handle.record;
+                    context.store.note_txt(note).map_err(|error| of_store(&error))?;
+                }
+                Err(error) => failure = Some(of_dns(&note.name, &error)),
+            }
+        }
+        while let Some(joined) = looking.join_next().await {
+            let Ok((servers, owner)) = joined else { continue };
+            match servers {
+                Ok(servers) => _ = self.servers.insert(owner, servers),
+                Err(error) => failure = Some(of_dns(&owner, &error)),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Waits until every name server shows everything that was published. `say` hears who is waited for.
+    pub(super) async fn await_seen(
+        &self,
+        limit: Duration,
+        say: impl Fn(String) + Clone + Send + Sync + 'static,
+    ) -> Result<(), Failure> {
+        let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for note in &self.notes {
+            values.entry(note.name.clone()).or_default().insert(note.value.clone());
+        }
+        let mut waiting = JoinSet::new();
+        for (name, values) in values {
+            let servers = self.servers.get(&name).cloned().unwrap_or_default();
+            let (wanted, say) = (Wanted { name, values }, say.clone());
+            waiting.spawn(async move {
+                let lagging = |who: &str| say(format!("waiting for {who} to show {}", wanted.name));
+                let passed_over = await_seen(&servers, &wanted, limit, lagging).await?;
+                if !passed_over.is_empty() {
+                    say(format!("passed over, since they never answered: {}", passed_over.join(", ")));
+                }
+                Ok::<(), DnsError>(())
+            });
+        }
+        while let Some(joined) = waiting.join_next().await {
+            if let Ok(Err(error)) = joined {
+                return Err(of_dns("dns", &error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what this run made. What cannot be removed stays in the journal, for a later run.
+    pub(super) async fn unpublish(&mut self, context: &Context) -> Result<(), Failure> {
+        let notes = core::mem::take(&mut self.notes);
+        remove(context, &self.provider, notes).await
+    }
+}
+
+/// Removes what earlier runs left: call it when no order is under way.
+pub async fn clean_txt(context: &Context) -> Result<(), Failure> {
+    let left = context.store.txt_journal().map_err(|error| of_store(&error))?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    remove(context, &provider(context)?, left).await
+}
+
+async fn locate(resolvers: &Resolvers, provider: &dyn Provider, base: &str) -> Result<Place, DnsError> {
+    let owner = resolvers.follow(&challenge_name(base)).await?;
+    let zone = provider.zone(&owner).await?;
+    Ok(Place { owner, zone })
+}
+
+async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtNote>) -> Result<(), Failure> {
+    let mut removing = JoinSet::new();
+    for note in notes {
+        let provider = Arc::clone(provider);
+        removing.spawn(async move {
+            let removed = remove_one(provider.as_ref(), &note).await;
+            (note, removed)
+        });
+    }
+    let mut failure = None;
+    while let Some(joined) = removing.join_next().await {
+        let Ok((note, removed)) = joined else { continue };
+        match removed {
+            Ok(()) => context.store.strike_txt(&note.name, &note.value).map_err(|error| of_store(&error))?,
+            Err(error) => failure = Some(of_dns(&note.name, &error)),
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+async fn remove_one(provider: &dyn Provider, note: &TxtNote) -> Result<(), DnsError> {
+    let zone = match &note.zone {
+        Some(zone) => zone.clone(),
+        None => provider.zone(&note.name).await?.id,
+    };
+    let (name, value, record) = (note.name.clone(), note.value.clone(), note.record.clone());
+    provider.remove(&Handle { zone, name, value, record }).await
+}
+
+fn provider(context: &Context) -> Result<Arc<dyn Provider>, Failure> {
+    let seed = context.store.tried().map_err(|error| of_store(&error))?.seed;
+    // Tells an operator with two controllers which of them made a record.
+    let mark = format!("certd {:08x}", seed >> 32);
+    let config::Provider::Cloudflare { zone_id, api_base, .. } = &context.config.dns.provider;
+    let (token, proxy) = (&context.secrets.dns_token, context.config.network.proxy.as_ref());
+    let cloudflare = Cloudflare::new(api_base, token, zone_id.as_deref(), proxy, &mark);
+    cloudflare.map(|it| Arc::new(it) as Arc<dyn Provider>).map_err(|error| of_dns("dns", &error))
+}

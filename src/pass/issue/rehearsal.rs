@@ -1,0 +1,51 @@
+//! The rehearsal of issuing: a harmless TXT record is made where the challenge's would be, seen on every name server, and
+//! removed. No order is made, and no CA is asked.
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+
+use super::records::Records;
+use crate::cert::CertName;
+use crate::config::Certificate;
+use crate::dns::SEEN_BOUND;
+use crate::observed::{Advice, Failure};
+use crate::pass::Context;
+use crate::pass::progress::{Event, Progress};
+use crate::plan::order::Txt;
+
+/// # Errors
+/// The first thing that would have kept a real issuance from its validation.
+pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
+    let mut records = Records::new(context)?;
+    let mut wanted: Vec<Txt> = Vec::new();
+    for name in certificate.names.iter() {
+        if wanted.iter().all(|txt| txt.base != name.base()) {
+            wanted.push(Txt { base: name.base().to_owned(), value: random()? });
+        }
+    }
+    say(&context.progress, &certificate.name, "rehearse: publish and see a TXT record".to_owned());
+    let rehearsed = async {
+        records.publish(context, &wanted).await?;
+        let (progress, name) = (context.progress.clone(), certificate.name.clone());
+        records.await_seen(SEEN_BOUND, move |step| say(&progress, &name, step)).await
+    };
+    let rehearsed = rehearsed.await;
+    let removed = records.unpublish(context).await;
+    rehearsed.and(removed)
+}
+
+/// As long as the CA's own, and meaning nothing.
+fn random() -> Result<String, Failure> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure {
+        code: "no-randomness".to_owned(),
+        object: "this machine".to_owned(),
+        what: "the system gives no random bytes".to_owned(),
+        next: "see the kernel's log".to_owned(),
+        advice: Advice::Person,
+    })?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
+pub(super) fn say(progress: &Progress, certificate: &CertName, step: String) {
+    progress.say(Event::Issue { certificate: certificate.clone(), step });
+}

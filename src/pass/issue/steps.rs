@@ -1,0 +1,306 @@
+//! The order machine's actions, one attempt each, and the events that they bring.
+
+use core::time::Duration;
+
+use tokio::time::sleep;
+
+use super::failure::{is_gone, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
+use super::records::Records;
+use super::rehearsal::say;
+use super::{IssueTask, Issued};
+use crate::acme::{Account, AcmeError, Kind, Order};
+use crate::cert::{Chain, Generation, Pair, PrivateKey, lint};
+use crate::dns::SEEN_BOUND;
+use crate::observed::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
+use crate::pass::{Context, clock};
+use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
+use crate::store::Rejected;
+
+/// After a 429 without a Retry-After: the shortest window of Let's Encrypt's limits.
+const LIMITED_FOR: u64 = 3600;
+
+pub(super) struct Steps<'a> {
+    context: &'a Context,
+    pub(super) task: &'a IssueTask,
+    pub(super) intent: Intent,
+    key: PrivateKey,
+    account: Account,
+    records: Records,
+    order: Option<Order>,
+    /// As downloaded.
+    pem: String,
+    pair: Option<Pair>,
+    /// Of the last step that failed.
+    failure: Option<Failure>,
+    /// The CA said 429, and for how many seconds.
+    limited: Option<u64>,
+    pub(super) issued: Option<Issued>,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(
+        context: &'a Context,
+        task: &'a IssueTask,
+        intent: Intent,
+        key: PrivateKey,
+        account: Account,
+        records: Records,
+    ) -> Self {
+        let (order, pem, pair, failure, limited, issued) = Default::default();
+        Self { context, task, intent, key, account, records, order, pem, pair, failure, limited, issued }
+    }
+
+    /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
+    pub(super) fn finalize_is_noted(&self) -> Result<bool, Failure> {
+        let ledger = self.context.store.ledger().map_err(|error| of_store(&error))?;
+        let ours = |entry: &LedgerEntry| {
+            entry.ca == self.intent.ca
+                && entry.names == self.intent.names
+                && entry.at >= self.intent.begun_at
+                && matches!(entry.event, LedgerEvent::Finalize { .. })
+        };
+        Ok(ledger.iter().any(ours))
+    }
+
+    /// Carries one action out. A step that fails at the CA or in DNS is an event; a failure of our own disk ends it all.
+    pub(super) async fn perform(&mut self, action: Action) -> Result<Option<Event>, Failure> {
+        if is_news(&action) {
+            say(&self.context.progress, &self.task.certificate, action.to_string());
+        }
+        let event = match action {
+            Action::NewOrder { replaces } => self.new_order(replaces).await?,
+            Action::Fetch { url } => self.fetch(&url).await,
+            Action::Publish { records } => match self.records.publish(self.context, &records).await {
+                Ok(()) => Event::Published,
+                Err(failure) => self.lasting(failure),
+            },
+            Action::AwaitSeen => {
+                let (progress, name) = (self.context.progress.clone(), self.task.certificate.clone());
+                match self.records.await_seen(SEEN_BOUND, move |step| say(&progress, &name, step)).await {
+                    Ok(()) => Event::Seen,
+                    Err(failure) => self.lasting(failure),
+                }
+            }
+            Action::Check => Event::Checked(self.check()),
+            Action::Authorize | Action::Challenge { .. } | Action::Poll { .. } | Action::Finalize | Action::Download | Action::Blame => {
+                self.ask(action).await?
+            }
+            kept => {
+                self.note(kept).await?;
+                return Ok(None);
+            }
+        };
+        Ok(Some(event))
+    }
+
+    /// Removes the records of this run. That some stay is told, and no reason to fail: the journal has them.
+    pub(super) async fn unpublish(&mut self) {
+        if let Err(failure) = self.records.unpublish(self.context).await {
+            let step = format!("a TXT record is left for a later run to remove: {}", failure.what);
+            say(&self.context.progress, &self.task.certificate, step);
+        }
+    }
+
+    /// The failure to report when the machine gives up; a limit of the CA's is noted first.
+    pub(super) fn why(&mut self, give_up: &GiveUp) -> Result<Failure, Failure> {
+        if let Some(seconds) = self.limited {
+            let wait = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+            let until = clock::now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
+            self.note_ledger(LedgerEvent::Limited { until })?;
+        }
+        let told = match give_up {
+            GiveUp::Failed | GiveUp::Invalid => self.failure.take(),
+            _ => None,
+        };
+        Ok(told.unwrap_or_else(|| of_give_up(&self.task.certificate, give_up)))
+    }
+
+    async fn new_order(&mut self, replaces: Option<String>) -> Result<Event, Failure> {
+        if self.intent.replaces != replaces {
+            self.intent.replaces.clone_from(&replaces);
+            self.note_intent()?;
+        }
+        let made = self.account.new_order(&self.task.names, self.task.profile.as_deref(), replaces.as_deref()).await;
+        Ok(match made {
+            Ok(mut order) => {
+                let (url, status) = (order.url().to_owned(), order.status());
+                self.order = Some(order);
+                Event::Ordered { url, status }
+            }
+            Err(error) if replaces.is_some() && refuses_replaces(&error) => {
+                say(&self.context.progress, &self.task.certificate, format!("the CA refuses `replaces`: {error}"));
+                Event::Failed(Trouble::ReplacesRefused)
+            }
+            Err(error) => self.failed(&error),
+        })
+    }
+
+    async fn fetch(&mut self, url: &str) -> Event {
+        match self.account.order(url, &self.task.names).await {
+            Ok(mut order) => {
+                let status = order.status();
+                self.order = Some(order);
+                Event::Fetched { status }
+            }
+            Err(error) if is_gone(&error) => {
+                self.failed(&error);
+                Event::Failed(Trouble::Gone)
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// What is asked of an order that we have.
+    async fn ask(&mut self, action: Action) -> Result<Event, Failure> {
+        let Some(order) = &mut self.order else { return Ok(Event::Failed(Trouble::Lasting)) };
+        let asked = match action {
+            Action::Authorize => order.authorizations().await.map(Event::Authorizations),
+            Action::Challenge { indexes } => challenge(order, &indexes).await,
+            Action::Poll { after_ms } => {
+                // RFC 8555 section 7.4: an order is polled; there is nothing else to wait for.
+                sleep(Duration::from_millis(after_ms)).await;
+                order.refresh().await.map(|polled| Event::Polled {
+                    status: polled.status,
+                    retry_after_ms: polled.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+                })
+            }
+            Action::Finalize => {
+                let csr = self.key.request(&self.task.names).map_err(|error| bug(self.task, &error))?;
+                order.finalize(&csr).await.map(|status| Event::Finalized { status })
+            }
+            Action::Download => order.certificate().await.map(|pem| {
+                self.pem = pem;
+                Event::Downloaded
+            }),
+            _ => order.blame().await.map(|(named, own)| {
+                self.failure = Some(of_blame(&self.task.certificate, &named, own.as_ref()));
+                Event::Blamed { names: named.into_iter().map(|(name, _)| name).collect() }
+            }),
+        };
+        Ok(asked.unwrap_or_else(|error| self.failed(&error)))
+    }
+
+    fn check(&mut self) -> Verdict {
+        let chain = match Chain::parse(&self.pem) {
+            Ok(chain) => chain,
+            Err(malformed) => return Verdict::Flawed(vec![malformed.to_string()]),
+        };
+        let Ok(pair) = Pair::new(chain, self.key.clone()) else { return Verdict::ForeignKey };
+        let flaws = lint(&pair, &self.task.names, &self.context.roots, clock::now());
+        self.pair = Some(pair);
+        if flaws.is_empty() { Verdict::Good } else { Verdict::Flawed(flaws.iter().map(ToString::to_string).collect()) }
+    }
+
+    /// What is put on disk, removed, or waited for; it brings no event.
+    async fn note(&mut self, action: Action) -> Result<(), Failure> {
+        let name = &self.task.certificate;
+        match action {
+            Action::NoteUrl { url } => {
+                self.intent.order_url = Some(url);
+                self.note_intent()
+            }
+            Action::ForgetUrl => {
+                self.order = None;
+                self.intent.order_url = None;
+                self.intent.begun_at = clock::now();
+                self.note_intent()
+            }
+            Action::NoteFinalize => {
+                let exempt = self.task.exempt && self.intent.replaces.is_some();
+                self.note_ledger(LedgerEvent::Finalize { exempt })
+            }
+            Action::NoteFailed { names } => {
+                names.into_iter().try_for_each(|name| self.note_ledger(LedgerEvent::AuthorizationFailed { name }))
+            }
+            Action::Reject { flaws } => {
+                let order_url = self.intent.order_url.clone().unwrap_or_default();
+                let rejected = Rejected { at: clock::now(), order_url, flaws };
+                self.context.store.reject(name, &self.pem, &rejected).map_err(|error| of_store(&error))
+            }
+            Action::Keep => self.keep(),
+            Action::Unpublish => {
+                self.unpublish().await;
+                Ok(())
+            }
+            Action::Pause { ms } => {
+                sleep(Duration::from_millis(ms)).await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn keep(&mut self) -> Result<(), Failure> {
+        let Some(pair) = self.pair.take() else { return Ok(()) };
+        let (store, name, now) = (&self.context.store, &self.task.certificate, clock::now());
+        let seen = store.stored(name).map_err(|error| of_store(&error))?.greatest.max(self.task.seen);
+        let leaf = pair.chain().leaf.clone();
+        let generation = Generation::issued(now, seen, &leaf.serial).map_err(|error| bug(self.task, &error))?;
+        let meta = Meta {
+            key_type: self.task.key_type,
+            profile: self.task.profile.clone(),
+            ca: self.intent.ca.clone(),
+            issued_at: now,
+        };
+        let generation = store.keep(name, &generation, &pair, &meta).map_err(|error| of_store(&error))?;
+        store.drop_intent(name).map_err(|error| of_store(&error))?;
+        self.issued = Some(Issued { generation, leaf });
+        Ok(())
+    }
+
+    fn note_intent(&self) -> Result<(), Failure> {
+        self.context.store.note_intent(&self.task.certificate, &self.intent).map_err(|error| of_store(&error))
+    }
+
+    fn note_ledger(&self, event: LedgerEvent) -> Result<(), Failure> {
+        let entry =
+            LedgerEntry { at: clock::now(), ca: self.intent.ca.clone(), names: self.intent.names.clone(), event };
+        self.context.store.note_ledger(&entry).map_err(|error| of_store(&error))
+    }
+
+    fn failed(&mut self, error: &AcmeError) -> Event {
+        if error.kind() == Some(Kind::RateLimited) {
+            self.limited = Some(error.retry_after().map_or(LIMITED_FOR, |wait| wait.as_secs()));
+        }
+        self.failure = Some(of_acme(&self.task.certificate, error));
+        Event::Failed(trouble(error))
+    }
+
+    fn lasting(&mut self, failure: Failure) -> Event {
+        self.failure = Some(failure);
+        Event::Failed(Trouble::Lasting)
+    }
+}
+
+fn bug(task: &IssueTask, error: &dyn core::error::Error) -> Failure {
+    Failure {
+        code: "bug".to_owned(),
+        object: task.certificate.to_string(),
+        what: error.to_string(),
+        next: "report this".to_owned(),
+        advice: Advice::Bug,
+    }
+}
+
+async fn challenge(order: &mut Order, indexes: &[usize]) -> Result<Event, AcmeError> {
+    for index in indexes {
+        order.set_ready(*index).await?;
+    }
+    Ok(Event::Challenged)
+}
+
+/// Worth a line to whoever watches.
+fn is_news(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::NewOrder { .. }
+            | Action::Fetch { .. }
+            | Action::Publish { .. }
+            | Action::AwaitSeen
+            | Action::Challenge { .. }
+            | Action::Finalize
+            | Action::Download
+            | Action::Keep
+            | Action::Reject { .. }
+    )
+}
