@@ -1,0 +1,431 @@
+//! Issuing, against Pebble, BIND and the API double, through the library: what a pass does when a certificate is due.
+
+mod lab;
+
+use std::fs;
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use certd::cert::{CertName, NameSet, Roots};
+use certd::config::{self, Config};
+use certd::observed::{Advice, Failure, LedgerEvent};
+use certd::pass::issue::{IssueTask, Issued, ask_ari, clean_txt, issue, rehearse};
+use certd::pass::progress::{Event, Progress};
+use certd::pass::{Context, Secrets};
+use certd::store::Store;
+use zeroize::Zeroizing;
+
+use lab::cloudflare::Record;
+use lab::config::ConfigText;
+use lab::pebble::PebbleOptions;
+use lab::script::{Answer, Point};
+use lab::{Lab, Options, SERVICE, Service};
+
+const CHALLENGE: &str = "_acme-challenge.newapi.example.test";
+
+struct Bench {
+    lab: Lab,
+    context: Context,
+    task: IssueTask,
+    steps: Arc<Mutex<Vec<String>>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn start() -> Self {
+        Self::with(PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() }, &[SERVICE], &ConfigText::default())
+    }
+
+    fn with(pebble: PebbleOptions, domains: &[&str], text: &ConfigText) -> Self {
+        Self::of(Lab::start(Options { pebble, services: vec![Service::new(domains)], ..Options::nodes(1) }), text)
+    }
+
+    fn of(lab: Lab, text: &ConfigText) -> Self {
+        let path = lab.write_config_with(text);
+        let config = config::parse(&fs::read_to_string(path).unwrap()).unwrap();
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let context = context(&lab, config, Arc::clone(&steps));
+        let certificate = &context.config.certificates[0];
+        let task = IssueTask {
+            certificate: certificate.name.clone(),
+            names: certificate.names.clone(),
+            key_type: certificate.key_type,
+            profile: certificate.profile.clone(),
+            replaces: None,
+            exempt: false,
+            seen: 0,
+            deadline: Duration::from_secs(60),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        Self { lab, context, task, steps, runtime }
+    }
+
+    fn issue(&self) -> Result<Issued, Failure> {
+        self.run(issue(&self.context, &self.task))
+    }
+
+    fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// What would be left if this process were killed at the first await after `reached` says so.
+    fn killed_when(&self, reached: impl Fn() -> bool) {
+        let until = async {
+            while !reached() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        self.run(async {
+            tokio::select! {
+                ended = issue(&self.context, &self.task) => panic!("it was to be interrupted: {ended:?}"),
+                () = until => {}
+            }
+        });
+    }
+
+    fn name(&self) -> &CertName {
+        &self.task.certificate
+    }
+
+    fn steps(&self) -> String {
+        self.steps.lock().unwrap().join("\n")
+    }
+
+    fn count(&self, kind: &str) -> usize {
+        self.lab.proxy.script.count(kind)
+    }
+
+    fn records(&self) -> Vec<Record> {
+        self.lab.cloudflare.records()
+    }
+
+    fn finalizes(&self) -> usize {
+        let ledger = self.context.store.ledger().unwrap();
+        ledger.iter().filter(|entry| matches!(entry.event, LedgerEvent::Finalize { .. })).count()
+    }
+
+    /// Nothing is left behind anywhere.
+    fn assert_clean(&self) {
+        assert!(self.records().is_empty(), "{:?}", self.records());
+        assert!(self.lab.dns.txt(CHALLENGE).is_empty());
+        assert!(self.context.store.txt_journal().unwrap().is_empty());
+    }
+}
+
+fn context(lab: &Lab, config: Config, steps: Arc<Mutex<Vec<String>>>) -> Context {
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let store = Store::open(&config.state_dir).unwrap();
+    let roots = Roots::new(&[read(config.acme.issuer_root_file.as_deref().unwrap())]).unwrap();
+    let secrets = Secrets {
+        dns_token: Zeroizing::new(lab.token.clone()),
+        eab_hmac: config.acme.eab.as_ref().map(|eab| Zeroizing::new(read(&eab.hmac_file))),
+        identities: Vec::new(),
+        acme_ca: config.acme.ca_file.as_deref().map(read),
+    };
+    let progress = Progress::new(move |event| {
+        if let Event::Issue { step, .. } = event {
+            steps.lock().unwrap().push(step);
+        }
+    });
+    Context { config: Arc::new(config), store, roots, secrets, progress }
+}
+
+#[test]
+fn a_certificate_is_issued_with_nine_requests_and_leaves_no_record() {
+    let bench = Bench::start();
+    let issued = bench.issue().unwrap();
+    assert_eq!(issued.leaf.names, bench.task.names);
+    let kept = bench.context.store.stored(bench.name()).unwrap();
+    assert_eq!(kept.current.unwrap().generation, issued.generation);
+    assert!(kept.pending.is_none());
+    assert_eq!((bench.finalizes(), bench.lab.pebble.issued()), (1, 1));
+    bench.assert_clean();
+
+    let before = bench.lab.proxy.script.calls().len();
+    bench.issue().unwrap();
+    let calls = bench.lab.proxy.script.calls().split_off(before);
+    let polls = calls.iter().filter(|call| *call == "order").count();
+    assert!(calls.len() - polls.saturating_sub(2) <= 9, "{calls:?}");
+    assert_eq!(bench.count("new-account"), 1);
+}
+
+#[test]
+fn c10_apex_and_wildcard_share_a_name_and_are_proven_together() {
+    let domains = ["example.test", "*.example.test", "www.example.test"];
+    let bench = Bench::with(PebbleOptions::default(), &domains, &ConfigText::default());
+    let issued = bench.issue().unwrap();
+    assert_eq!(issued.leaf.names.len(), 3);
+    bench.assert_clean();
+}
+
+#[test]
+fn a01_half_of_the_nonces_are_refused_and_a_certificate_is_issued_all_the_same() {
+    let pebble = PebbleOptions { nonce_reject: 50, ..PebbleOptions::default() };
+    let bench = Bench::with(pebble, &[SERVICE], &ConfigText::default());
+    bench.issue().unwrap();
+    assert_eq!(bench.lab.pebble.issued(), 1);
+}
+
+#[test]
+fn an_external_account_is_bound_before_the_first_order() {
+    let hmac = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let pebble = PebbleOptions { eab: Some(("kid-1".into(), hmac.into())), ..PebbleOptions::default() };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), hmac).unwrap();
+    let eab = format!("eab = {{ kid = \"kid-1\", hmac_file = {:?} }}", file.path().display().to_string());
+    let bench = Bench::with(pebble, &[SERVICE], &ConfigText { acme: eab, ..ConfigText::default() });
+    bench.issue().unwrap();
+}
+
+#[test]
+fn a_profile_is_ordered_and_an_unknown_one_is_refused_in_words() {
+    let mut bench = Bench::start();
+    bench.task.profile = Some("shortlived".to_owned());
+    let leaf = bench.issue().unwrap().leaf;
+    assert!(leaf.not_after.duration_since(leaf.not_before).as_hours() < 24 * 7);
+    bench.task.profile = Some("eternal".to_owned());
+    let failure = bench.issue().unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.advice), ("acme-profile", Advice::Person), "{failure:?}");
+}
+
+#[test]
+fn a_window_of_renewal_is_told_and_replaces_is_accepted_once() {
+    let mut bench = Bench::start();
+    let issued = bench.issue().unwrap();
+    let ari = bench.run(ask_ari(&bench.context, &issued.leaf)).unwrap();
+    assert!(ari.start < ari.end && ari.ask_again > ari.asked_at);
+    bench.task.replaces = issued.leaf.ari_id.clone();
+    bench.task.exempt = true;
+    bench.issue().unwrap();
+    assert!(!bench.steps().contains("refuses"), "{}", bench.steps());
+    // Replaced already: the CA refuses, and the order is made without.
+    bench.issue().unwrap();
+    assert!(bench.steps().contains("the CA refuses `replaces`"), "{}", bench.steps());
+    let exempt: Vec<bool> = bench
+        .context
+        .store
+        .ledger()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| match entry.event {
+            LedgerEvent::Finalize { exempt } => Some(exempt),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(exempt, [false, true, false]);
+}
+
+#[test]
+fn a26_renewal_information_that_fails_is_an_error_and_nothing_more() {
+    let bench = Bench::start();
+    let leaf = bench.issue().unwrap().leaf;
+    bench.lab.proxy.script.fail("renewal-info", 1, &Answer::new(404, "<html>no</html>"));
+    assert_eq!(bench.run(ask_ari(&bench.context, &leaf)).unwrap_err().code, "acme-status");
+}
+
+#[test]
+fn p01_a_run_killed_at_any_step_is_resumed_with_one_certificate_and_no_record_left() {
+    for kind in ["new-account", "new-order", "authorization", "challenge", "order", "finalize", "certificate"] {
+        for point in [Point::Before, Point::After] {
+            let bench = Bench::start();
+            let held = bench.lab.proxy.script.hold(kind, 1, point);
+            let (tell, told) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                held.wait();
+                tell.send(()).unwrap();
+                held
+            });
+            let arrived = std::cell::Cell::new(false);
+            bench.killed_when(|| {
+                arrived.set(arrived.get() || told.try_recv().is_ok());
+                arrived.get()
+            });
+            bench.issue().unwrap_or_else(|failure| panic!("after {kind}: {failure:?}"));
+            bench.run(clean_txt(&bench.context)).unwrap();
+            assert_eq!((bench.lab.pebble.issued(), bench.finalizes()), (1, 1), "after {kind}");
+            bench.assert_clean();
+        }
+    }
+}
+
+#[test]
+fn p01_a_run_killed_while_its_record_is_made_leaves_none() {
+    for point in [Point::Before, Point::After] {
+        let bench = Bench::start();
+        let held = bench.lab.cloudflare.script.hold("create", 1, point);
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            held.wait();
+            tell.send(()).unwrap();
+            held.release();
+        });
+        let arrived = std::cell::Cell::new(false);
+        bench.killed_when(|| {
+            arrived.set(arrived.get() || told.try_recv().is_ok());
+            arrived.get()
+        });
+        assert_eq!(bench.context.store.txt_journal().unwrap().len(), 1);
+        bench.issue().unwrap();
+        bench.run(clean_txt(&bench.context)).unwrap();
+        assert_eq!(bench.lab.pebble.issued(), 1);
+        bench.assert_clean();
+    }
+}
+
+#[test]
+fn a10_what_the_ca_found_wrong_is_told_and_counted() {
+    let bench = Bench::start();
+    bench.lab.dns.update(&format!("add {SERVICE}. 1 CAA 0 issue \"another.example\""));
+    let failure = bench.issue().unwrap_err();
+    assert_eq!(failure.object, SERVICE, "{failure:?}");
+    let failed = bench.context.store.ledger().unwrap();
+    assert!(failed.iter().any(|e| matches!(&e.event, LedgerEvent::AuthorizationFailed { name } if name.as_str() == SERVICE)));
+    assert!(bench.context.store.stored(bench.name()).unwrap().pending.unwrap().order_url.is_none());
+    bench.assert_clean();
+}
+
+#[test]
+fn a13_a_finalize_whose_answer_is_lost_costs_no_second_certificate() {
+    let bench = Bench::start();
+    bench.lab.proxy.script.cut("finalize", 1, Point::After);
+    bench.issue().unwrap();
+    assert_eq!((bench.lab.pebble.issued(), bench.count("finalize")), (1, 1));
+}
+
+#[test]
+fn a14_a_certificate_that_is_not_there_yet_is_asked_for_again() {
+    let bench = Bench::start();
+    bench.lab.proxy.script.fail("certificate", 2, &Answer::new(500, "<html>oops</html>"));
+    bench.issue().unwrap();
+    assert_eq!(bench.lab.pebble.issued(), 1);
+}
+
+#[test]
+fn a02_a_rate_limit_is_recorded_with_its_end() {
+    let bench = Bench::start();
+    let body = r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many certificates","status":429}"#;
+    let limited = Answer::new(429, body).header("retry-after", "7200").header("content-type", "application/problem+json");
+    bench.lab.proxy.script.fail("new-order", 1, &limited);
+    let failure = bench.issue().unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.advice), ("acme-rate-limited", Advice::Retry { after_seconds: Some(7200) }));
+    let ledger = bench.context.store.ledger().unwrap();
+    assert!(ledger.iter().any(|e| matches!(e.event, LedgerEvent::Limited { until } if until.duration_since(e.at).as_secs() >= 7199)));
+    assert_eq!(bench.count("new-order"), 1);
+}
+
+#[test]
+fn a15_a_chain_that_is_cut_short_is_rejected_and_fetched_again_without_a_new_order() {
+    let bench = Bench::start();
+    let leaf_alone = |pem: String| pem.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap().to_owned();
+    bench.lab.proxy.script.rewrite("certificate", 1, leaf_alone);
+    let failure = bench.issue().unwrap_err();
+    assert_eq!(failure.code, "acme-rejected-certificate", "{failure:?}");
+    assert!(bench.context.store.stored(bench.name()).unwrap().current.is_none());
+    bench.assert_clean();
+    bench.issue().unwrap();
+    assert_eq!((bench.lab.pebble.issued(), bench.count("new-order")), (1, 1));
+}
+
+#[test]
+fn a23_an_account_that_the_ca_has_deactivated_stops_everything() {
+    let bench = Bench::start();
+    bench.issue().unwrap();
+    let body = r#"{"type":"urn:ietf:params:acme:error:unauthorized","detail":"account is deactivated","status":403}"#;
+    bench.lab.proxy.script.fail("new-order", 1, &Answer::new(403, body));
+    let failure = bench.issue().unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.advice), ("acme-account", Advice::Person));
+    assert_eq!(bench.count("new-account"), 1);
+}
+
+#[test]
+fn a34_an_order_that_leads_to_another_host_is_not_followed() {
+    let bench = Bench::start();
+    let away = |body: String| body.replace("/authZ/", "/authZ/").replace("https://127", "https://128");
+    bench.lab.proxy.script.rewrite("new-order", 1, away);
+    let failure = bench.issue().unwrap_err();
+    assert_eq!(failure.code, "acme-elsewhere", "{failure:?}");
+}
+
+#[test]
+fn d01_d04_a_record_behind_a_cname_that_comes_late_is_waited_for() {
+    let zones = vec!["example.test".to_owned(), "proofs.test".to_owned()];
+    let pebble = PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() };
+    let bench = Bench::of(Lab::start(Options { zones, pebble, ..Options::nodes(1) }), &ConfigText::default());
+    bench.lab.dns.update(&format!("add {CHALLENGE}. 1 CNAME one.example.test."));
+    bench.lab.dns.update("add one.example.test. 1 CNAME newapi.proofs.test.");
+    bench.lab.dns.delay(Duration::from_secs(1));
+    bench.issue().unwrap();
+    assert!(bench.steps().contains("to show newapi.proofs.test"), "{}", bench.steps());
+    assert_eq!(bench.count("challenge"), 1);
+    bench.lab.dns.delay(Duration::ZERO);
+    assert!(bench.records().is_empty());
+}
+
+#[test]
+fn d06_a_circle_of_cnames_is_an_error_before_any_order() {
+    let bench = Bench::start();
+    bench.lab.dns.update(&format!("add {CHALLENGE}. 1 CNAME one.example.test."));
+    bench.lab.dns.update(&format!("add one.example.test. 1 CNAME {CHALLENGE}."));
+    assert_eq!(bench.issue().unwrap_err().code, "dns-cname-loop");
+    assert_eq!(bench.count("new-order"), 0);
+}
+
+#[test]
+fn c01_a_token_that_is_refused_is_a_persons_matter_and_no_order_is_made() {
+    let mut bench = Bench::start();
+    bench.context.secrets.dns_token = Zeroizing::new("wrong".to_owned());
+    let failure = bench.issue().unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.advice), ("dns-token", Advice::Person));
+    assert!(!format!("{failure:?}").contains("wrong"));
+    assert_eq!(bench.count("new-order"), 0);
+}
+
+#[test]
+fn c06_a_record_whose_creation_was_not_answered_is_adopted() {
+    let bench = Bench::start();
+    bench.lab.cloudflare.script.cut("create", 1, Point::After);
+    bench.issue().unwrap();
+    assert_eq!(bench.lab.cloudflare.script.count("create"), 1);
+    bench.assert_clean();
+}
+
+#[test]
+fn c09_foreign_records_at_the_name_stay() {
+    let bench = Bench::start();
+    for n in 0..20 {
+        bench.lab.cloudflare.add_txt(CHALLENGE, &format!("somebody-elses-value-that-makes-the-answer-long-{n:03}"), None);
+    }
+    bench.issue().unwrap();
+    assert_eq!(bench.records().len(), 20);
+}
+
+#[test]
+fn c17_a_record_that_cannot_be_removed_keeps_nobody_from_a_certificate() {
+    let bench = Bench::start();
+    bench.lab.cloudflare.script.fail("delete", 3, &Answer::new(500, "<html>"));
+    bench.issue().unwrap();
+    assert_eq!(bench.context.store.txt_journal().unwrap().len(), 1);
+    bench.run(clean_txt(&bench.context)).unwrap();
+    bench.assert_clean();
+}
+
+#[test]
+fn a_rehearsal_makes_sees_and_removes_a_record_and_asks_no_ca() {
+    let bench = Bench::start();
+    bench.run(rehearse(&bench.context, &bench.context.config.certificates[0])).unwrap();
+    assert_eq!(bench.lab.cloudflare.script.count("create"), 1);
+    assert!(bench.lab.proxy.script.calls().is_empty());
+    bench.assert_clean();
+}
+
+#[test]
+fn names_can_change_while_an_order_is_pending() {
+    let mut bench = Bench::start();
+    bench.lab.proxy.script.fail("finalize", 1, &Answer::new(403, r#"{"type":"urn:ietf:params:acme:error:malformed","detail":"no"}"#));
+    bench.issue().unwrap_err();
+    let more = ["www.example.test", SERVICE].map(|name| certd::cert::DnsName::parse(name).unwrap());
+    bench.task.names = more.into_iter().collect::<NameSet>();
+    assert_eq!(bench.issue().unwrap().leaf.names.len(), 2);
+}
