@@ -157,7 +157,11 @@ age() {
 # --- what is there ---
 
 folder() {
-  [ -d "$1" ] || { e=$(mkdir "$1" 2>&1 && chmod 755 "$1" 2>&1) || path "$1" "$e"; made=$1$nl$made; }
+  if [ ! -d "$1" ]; then
+    if e=$(mkdir "$1" 2>&1 && chmod 755 "$1" 2>&1); then made=$1$nl$made
+    # Another dialogue may have been first.
+    elif [ ! -d "$1" ]; then path "$1" "$e"; fi
+  fi
   # shellcheck disable=SC2046 # fields: mode, links, user, group
   set -- "$1" $(ls -ldn "$1/.")
   [ "$4" = 0 ] || [ "$4" = "$(id -u)" ] || path "$1" "belongs to user $4, who could swap what is in it"

@@ -1,0 +1,431 @@
+//! The node program by itself, under dash, busybox ash and bash.
+
+#[path = "node_program/bench.rs"]
+mod bench;
+#[path = "node_program/killed.rs"]
+mod killed;
+#[path = "node_program/refusals.rs"]
+mod refusals;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver};
+
+fn told(verb: &str) -> (String, String) {
+    (verb.to_owned(), String::new())
+}
+
+#[test]
+fn first_contact_takes_plain_files_over_with_their_owner_and_mode_and_keeps_what_was_found() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        std::os::unix::fs::chown(&place.key, Some(0), Some(33)).unwrap();
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        assert_eq!(program.prepared(), format!("test ok\nbase {NAME} found\noutput\n"));
+        assert!(place.holds(OLD), "nothing changes before the commit");
+        assert!(!place.key.is_symlink());
+        assert_eq!(program.commit(), told("committed"));
+        program.say("done\n");
+        assert_eq!(program.end(), Some(0));
+        assert!(place.holds(NEW));
+        assert_eq!(place.log(), "test, test, reload n");
+        assert_eq!(place.kept(), ["0-found", NEW.1, "current", "previous"]);
+        let key = fs::metadata(&place.key).unwrap();
+        assert_eq!((key.mode() & 0o7777, key.uid(), key.gid()), (0o640, 0, 33));
+        assert_eq!(fs::read_to_string(place.own().join("0-found/privkey.pem")).unwrap(), OLD.key());
+    }
+}
+
+#[test]
+fn a_new_node_gets_files_that_are_0644_and_0600() {
+    for shell in SHELLS {
+        let place = Place::new();
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        let body = program.prepared();
+        assert!(body.starts_with(&format!("test failed\nbase {NAME} nothing\noutput\n")), "{body}");
+        assert_eq!(program.commit(), told("committed"));
+        assert!(place.holds(NEW));
+        assert_eq!(fs::metadata(&place.key).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(fs::metadata(&place.chain).unwrap().mode() & 0o7777, 0o644);
+        assert_eq!(fs::metadata(place.own()).unwrap().mode() & 0o7777, 0o755);
+    }
+}
+
+#[test]
+fn what_is_there_already_is_unchanged_and_a_commit_then_only_tests_and_reloads() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        deliver(shell, &place, NEW);
+        place.log();
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        assert_eq!(program.prepared(), format!("test ok\nbase {NAME} unchanged\noutput\n"));
+        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(place.log(), "test, test, reload n");
+        place.tell("broken");
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        assert_eq!(program.commit().0, "broken-before");
+        assert!(place.holds(NEW));
+    }
+}
+
+#[test]
+fn who_writes_through_our_links_is_found_out_by_the_content_and_put_right() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        deliver(shell, &place, NEW);
+        fs::write(&place.chain, OLD.chain()).unwrap();
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        assert!(program.prepared().contains(&format!("base {NAME} managed {}", NEW.1)));
+        assert_eq!(program.commit(), told("committed"));
+        assert!(place.holds(NEW));
+        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert!(place.holds(NEXT));
+    }
+}
+
+#[test]
+fn p09_links_that_a_backup_flattened_are_taken_over_again() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        deliver(shell, &place, NEW);
+        fs::remove_file(&place.key).unwrap();
+        fs::write(&place.key, NEW.key()).unwrap();
+        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert!(place.holds(NEXT) && place.key.is_symlink());
+        // And with a key that does not belong to the chain: a node in need of repair.
+        fs::remove_file(&place.key).unwrap();
+        fs::write(&place.key, OLD.key()).unwrap();
+        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert!(place.holds(NEXT) && place.key.is_symlink());
+    }
+}
+
+#[test]
+fn a_missing_or_mismatched_file_is_repaired() {
+    for shell in SHELLS {
+        for missing in ["chain", "key"] {
+            let place = Place::new().with(OLD);
+            fs::remove_file(if missing == "chain" { &place.chain } else { &place.key }).unwrap();
+            assert_eq!(deliver(shell, &place, NEW), told("committed"), "{missing}");
+            assert!(place.holds(NEW));
+            fs::remove_file(if missing == "chain" { &place.chain } else { &place.key }).unwrap();
+            assert_eq!(deliver(shell, &place, NEXT), told("committed"), "{missing}");
+            assert!(place.holds(NEXT));
+        }
+        let place = Place::new().with(OLD);
+        fs::write(&place.key, NEW.key()).unwrap();
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        assert!(program.prepared().starts_with("test failed\n"));
+        assert_eq!(program.commit(), told("committed"));
+        assert!(place.holds(NEW));
+    }
+}
+
+#[test]
+fn n02_a_certificate_that_the_server_does_not_take_is_rolled_back_with_the_commands_words() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        place.tell("broken-n");
+        let (verb, words) = deliver(shell, &place, NEW);
+        assert_eq!((verb.as_str(), words.as_str()), ("rolled-back", "[emerg] broken with n"));
+        assert!(place.holds(OLD));
+        assert_eq!(place.log(), "test, test, test, reload o");
+        place.untell("broken-n");
+        place.tell("stopped-n");
+        let (verb, words) = deliver(shell, &place, NEW);
+        assert_eq!((verb.as_str(), words.as_str()), ("rolled-back", "invalid PID number"));
+        assert!(place.holds(OLD));
+        place.untell("stopped-n");
+        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+    }
+}
+
+#[test]
+fn n01_a_configuration_that_was_broken_before_us_keeps_what_was_there() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        place.tell("broken");
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        assert_eq!(program.prepared(), format!("test failed\nbase {NAME} found\noutput\n[emerg] broken with o"));
+        assert_eq!(program.commit(), ("broken-before".to_owned(), "[emerg] broken with n".to_owned()));
+        assert_eq!(program.end(), Some(20));
+        assert!(place.holds(OLD));
+    }
+}
+
+#[test]
+fn where_there_was_no_pair_ours_stays_although_the_configuration_is_broken() {
+    for shell in SHELLS {
+        let place = Place::new();
+        place.tell("broken");
+        assert_eq!(deliver(shell, &place, NEW).0, "broken-before");
+        assert!(place.holds(NEW));
+    }
+}
+
+#[test]
+fn n05_a_server_that_does_not_run_gets_its_files_and_is_not_started() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        place.tell("stopped");
+        let (verb, words) = deliver(shell, &place, NEW);
+        assert_eq!((verb.as_str(), words.as_str()), ("placed", "invalid PID number"));
+        assert!(place.holds(NEW));
+        let place = Place::new();
+        place.tell("stopped");
+        assert_eq!(deliver(shell, &place, NEW).0, "placed");
+        assert!(place.holds(NEW));
+    }
+}
+
+#[test]
+fn a_rollback_goes_back_only_while_what_is_there_is_ours() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        program.commit();
+        place.log();
+        program.say("rollback\n");
+        assert_eq!(program.answer(), Some(("back".to_owned(), String::new())));
+        assert!(place.holds(OLD));
+        assert_eq!(place.log(), "test, reload o");
+
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        program.commit();
+        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        program.say("rollback\n");
+        assert_eq!(program.answer().unwrap().0, "kept");
+        assert!(place.holds(NEXT));
+    }
+}
+
+#[test]
+fn several_certificates_are_one_switch_each_one_test_and_one_reload_all_or_none() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let second = place.path("second");
+        fs::create_dir(&second).unwrap();
+        let bundles = |fake| {
+            let (chain, key) = (second.join("c.pem"), place.path("ssl/second.key"));
+            [place.bundle(fake), place.bundle_of("second", fake, &chain, &key, "")]
+        };
+        let mut program = Program::start(shell, &bundles(NEW));
+        assert_eq!(program.prepared(), format!("test ok\nbase {NAME} found\nbase second nothing\noutput\n"));
+        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(place.log(), "test, test, reload n");
+        assert!(place.holds(NEW));
+        assert_eq!(fs::read_to_string(second.join("c.pem")).unwrap(), NEW.chain());
+        assert!(fs::read_link(place.path("ssl/second.key")).unwrap().is_absolute(), "a key in a folder of its own");
+        place.tell("broken-x");
+        let mut program = Program::start(shell, &bundles(NEXT));
+        program.prepared();
+        assert_eq!(program.commit().0, "rolled-back");
+        assert!(place.holds(NEW));
+        assert_eq!(fs::read_to_string(second.join("c.pem")).unwrap(), NEW.chain());
+        assert_eq!(fs::read_to_string(place.path("ssl/second.key")).unwrap(), NEW.key());
+    }
+}
+
+#[test]
+fn the_end_of_the_connection_before_the_commit_removes_what_was_staged_and_after_it_changes_nothing() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        assert_eq!(program.end(), Some(0));
+        assert!(place.holds(OLD) && !place.path("ssl/.certd").exists(), "{:?}", place.kept());
+        // Cut off in the middle of the bundles.
+        let mut program = Program::start(shell, &[place.bundle(NEW), "name x\nkey-pem 00\nkey".to_owned()]);
+        program.hang_up();
+        assert_eq!(program.answer(), None);
+        assert!(place.holds(OLD) && !place.path("ssl/.certd").exists());
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        program.say("commit\n");
+        assert_eq!(program.end(), Some(0));
+        assert!(place.holds(NEW));
+    }
+}
+
+#[test]
+fn a_prepared_program_that_hears_nothing_ends_itself_and_takes_the_key_with_it() {
+    let impatient = SOURCE.replace("idle=600 nap=10", "idle=1 nap=1");
+    assert_ne!(impatient, SOURCE);
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start_source(shell, &impatient, &[place.bundle(NEW)], &[]);
+        program.prepared();
+        assert_eq!(program.answer(), None, "it ends although stdin is open");
+        wait_for(|| !place.path("ssl/.certd").exists());
+    }
+}
+
+/// What another process does a moment later, without telling anybody.
+fn wait_for(done: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("not within ten seconds");
+}
+
+#[test]
+fn two_generations_are_kept_and_what_was_found_first() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        for fake in [NEW, NEXT, Fake('y', "20261123061502-0d"), Fake('z', "20261123061503-0e")] {
+            assert_eq!(deliver(shell, &place, fake), told("committed"));
+        }
+        // The next preparation prunes, and the dead program's rubbish too.
+        fs::create_dir(place.own().join(".new-999999999-dead")).unwrap();
+        let mut program = Program::start(shell, &[place.bundle(NEXT)]);
+        assert_eq!(program.answer().unwrap().0, "refused");
+        program.end();
+        let kept = ["0-found", "20261123061502-0d", "20261123061503-0e", "current", "previous"];
+        assert_eq!(place.kept(), kept);
+    }
+}
+
+#[test]
+fn no_key_is_in_the_arguments_or_the_environment_of_any_process_nor_in_a_file_that_others_can_read() {
+    for shell in SHELLS {
+        let place = Place::new();
+        let at = place.dir.path().display();
+        // From within the run: every process, and every file that is there. The bracket hides the search from itself.
+        place.script(
+            "test",
+            &format!(
+                "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -a '^ke[y] n\\|=ke[y] n' >>{at}/leak\n\
+                 find {at} -type f -perm /077 -exec grep -l 'ke[y] n' {{}} + >>{at}/wide\n\
+                 grep -rlq 'ke[y] n' {at}/ssl && echo seen >>{at}/seen; exit 0"
+            ),
+        );
+        // Names that the program uses, exported by the login: assignments to them would be exported too.
+        let env: Vec<(&str, &str)> = ["l", "b", "v", "key1", "chain1", "p", "e", "K"].map(|name| (name, "x")).to_vec();
+        let mut program = Program::start_source(shell, SOURCE, &[place.bundle(NEW)], &env);
+        program.prepared();
+        assert_eq!(program.commit(), told("committed"));
+        program.say("done\n");
+        program.end();
+        assert_eq!(fs::read_to_string(place.path("leak")).unwrap(), "");
+        assert_eq!(fs::read_to_string(place.path("wide")).unwrap(), "");
+        assert_eq!(fs::read_to_string(place.path("seen")).unwrap(), "seen\nseen\n", "staged, then in place");
+    }
+}
+
+#[test]
+fn children_get_nothing_to_read_and_signals_as_usual_and_their_words_are_capped() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        place.script("test", "cat; grep SigIgn: /proc/self/status; yes | head -c 1000000; exit 1");
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        let body = program.prepared();
+        let (_, words) = body.split_once("output\n").unwrap();
+        usual_signals(words);
+        assert!(words.len() < 4100 && words.ends_with("y\ny"), "{}", words.len());
+        let (verb, words) = program.commit();
+        assert_eq!(verb, "broken-before");
+        usual_signals(&words);
+    }
+}
+
+/// None of HUP, INT, PIPE and TERM is ignored.
+fn usual_signals(words: &str) {
+    let mask = words.strip_prefix("SigIgn:\t").and_then(|rest| rest.split('\n').next()).expect("the first line");
+    let mask = u64::from_str_radix(mask, 16).unwrap();
+    assert!([1, 2, 13, 15].iter().all(|signal| mask & (1 << (signal - 1)) == 0), "{mask:x}");
+}
+
+#[test]
+fn a_daemon_that_keeps_its_parents_output_holds_nobody_up_and_is_not_killed_by_writing() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let at = place.dir.path().display();
+        place.script("reload", &format!("(sleep 3; echo words; echo alive >{at}/daemon) & exit 0"));
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        assert_eq!(program.commit(), told("committed"));
+        program.say("done\n");
+        assert_eq!(program.end(), Some(0));
+        assert!(!place.path("daemon").exists(), "the program did not wait for it");
+        wait_for(|| place.path("daemon").exists());
+    }
+}
+
+#[test]
+fn a_command_that_hangs_is_ended_and_counts_as_failed_with_or_without_a_timeout_command() {
+    let quick = SOURCE.replace("test_time=30", "test_time=1");
+    let bare = quick.replace("for v in 'timeout -k 5' timeout; do", "for v in none; do");
+    assert_ne!(bare, quick);
+    for shell in SHELLS {
+        for source in [&quick, &bare] {
+            let place = Place::new().with(OLD);
+            place.script("test", "read -r a x <$(dirname $0)/ssl/chain.pem; [ \"$x\" = o ] || exec sleep 60");
+            let mut program = Program::start_source(shell, source, &[place.bundle(NEW)], &[]);
+            program.prepared();
+            assert_eq!(program.commit(), ("rolled-back".to_owned(), "(ended after 1 seconds)".to_owned()));
+            assert!(place.holds(OLD));
+        }
+    }
+}
+
+#[test]
+fn a_lock_is_waited_for_and_a_dead_owners_lock_is_not() {
+    let quick = SOURCE.replace("lock_wait=30", "lock_wait=1");
+    let bare = quick.replace("if command -v flock >/dev/null; then", "if false; then");
+    assert_ne!(bare, quick);
+    for shell in SHELLS {
+        for source in [&quick, &bare] {
+            let place = Place::new().with(OLD);
+            let at = place.dir.path().display();
+            place.script("reload", &format!("[ -e {at}/free ] || {{ : >{at}/waiting; while [ ! -e {at}/free ]; do sleep 0.1; done; }}"));
+            let mut first = Program::start_source(shell, source, &[place.bundle(NEW)], &[]);
+            let mut second = Program::start_source(shell, source, &[place.bundle(NEXT)], &[]);
+            first.prepared();
+            second.prepared();
+            first.say("commit\n");
+            wait_for(|| place.path("waiting").exists());
+            second.say("commit\n");
+            assert_eq!(second.answer(), Some(("refused".to_owned(), "locked".to_owned())));
+            // Killed under its lock: the next one gets it.
+            let group = format!("-{}", first.id());
+            assert!(std::process::Command::new("kill").args(["-9", "--", &group]).status().unwrap().success());
+            drop(first);
+            place.tell("free");
+            assert_eq!(deliver_source(shell, source, &place, NEXT), told("committed"));
+            assert!(place.holds(NEXT));
+        }
+    }
+}
+
+fn deliver_source(shell: &[&str], source: &str, place: &Place, fake: Fake) -> (String, String) {
+    let mut program = Program::start_source(shell, source, &[place.bundle(fake)], &[]);
+    program.prepared();
+    program.commit()
+}
+
+#[test]
+fn a_digest_that_does_not_fit_is_refused() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let damaged = place.bundle(NEW).replace("key n\n", "key m\n");
+        let (verb, body) = Program::start(shell, &[damaged]).answer().unwrap();
+        assert_eq!(verb, "refused");
+        assert!(body.starts_with("unfit n.example: what was written differs"), "{body}");
+        assert!(place.holds(OLD));
+    }
+}
+
+#[test]
+fn folders_are_0755_whatever_the_login_says() {
+    let place = Place::new().with(OLD);
+    fs::set_permissions(place.path("ssl"), fs::Permissions::from_mode(0o700)).unwrap();
+    deliver(SHELLS[0], &place, NEW);
+    assert_eq!(fs::metadata(place.own().join(NEW.1)).unwrap().mode() & 0o7777, 0o755);
+}

@@ -1,0 +1,1 @@
+//! What the program will not do, and that it says which path and why.
