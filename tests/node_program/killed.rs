@@ -2,95 +2,144 @@
 //! delivery ends where it should.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::bench::{NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE};
 
-/// Variants of the program that kill their whole process group before one line, and that line. `kill -9 0` stands where
-/// a command may stand: at the head of a line that is not the rest of another.
-fn variants() -> Vec<(String, String)> {
+/// A program that kills its whole process group at one point, and the line of that point.
+struct Variant {
+    source: String,
+    line: String,
+    /// In the part that runs under the locks.
+    commit: bool,
+}
+
+/// `kill -9 0` before every line that a command can stand before, and within the commit before every command of a chain.
+fn variants() -> Vec<Variant> {
     let lines: Vec<&str> = SOURCE.lines().collect();
+    let section = |title: &str| lines.iter().position(|line| line.starts_with(title)).expect("a section of the program");
+    let commit = section("# --- commit")..section("# --- rollback");
     let mut variants = Vec::new();
-    for at in 0..lines.len() {
+    for at in section("# --- answers")..lines.len() {
+        let commit = commit.contains(&at);
+        let mut add = |put: Vec<&str>| {
+            let rest = &lines[at + 1..];
+            let source = [&lines[..at], &put, rest].concat().join("\n");
+            variants.push(Variant { source, line: put.join(" / ").trim().to_owned(), commit });
+        };
         let line = lines[at].trim();
-        let before = at.checked_sub(1).map_or("", |before| lines[before].trim_end());
-        let continues = ["&&", "||", "\\", "|", "in"].iter().any(|end| before.ends_with(end));
-        let joins = line.is_empty()
-            || line.starts_with('#')
-            || ["then", "else", "elif", "fi", "do", "done", "esac", "}", ")", ";;"].iter().any(|word| line.starts_with(word));
-        // A pattern of a `case`, or a function's head: a command cannot stand before it.
-        let heads = line.contains(") ") && !line.contains("$(") && !line.starts_with('(') || line.ends_with(";;") || line.ends_with(')');
-        if at < 40 || continues || joins || heads {
+        if line.starts_with('#') {
             continue;
         }
-        let mut killed = lines.clone();
-        killed.insert(at, "kill -9 0");
-        variants.push((killed.join("\n"), line.to_owned()));
+        if stands_alone(line, lines[at - 1].trim_end()) {
+            add(vec!["kill -9 0", lines[at]]);
+        }
+        for (chained, _) in line.match_indices(" && ").filter(|_| commit) {
+            add(vec![&format!("{} && kill -9 0{}", &line[..chained], &line[chained..])]);
+        }
     }
     variants
 }
 
-/// What a delivery of NEW, killed somewhere, leaves behind, from where it began.
-fn survive(shell: &[&str], source: &str, line: &str, begin: impl Fn() -> Place, whole_before: bool) -> bool {
-    let place = begin();
-    let mut program = Program::start_source(shell, source, &[place.bundle(NEW)], &[]);
+/// Not the rest of another line, nor a pattern of a `case`.
+fn stands_alone(line: &str, before: &str) -> bool {
+    let continues = ["&&", "||", "\\", "|", "in"].iter().any(|end| before.ends_with(end));
+    let joins = ["then", "else", "elif", "fi", "do", "done", "esac", "}", ")", ";;"].iter().any(|word| line.starts_with(word));
+    let pattern = line.contains(") ") && !line.contains("$(") && !line.starts_with('(');
+    !line.is_empty() && !continues && !joins && !pattern && !line.ends_with(";;") && !line.ends_with(')')
+}
+
+/// From where a delivery began.
+#[derive(Clone, Copy, Debug)]
+enum Begin {
+    Nothing,
+    Plain,
+    Managed,
+    /// Plain files, and a server that does not take what is delivered.
+    Refusing,
+}
+
+impl Begin {
+    fn place(self, shell: &[&str]) -> Place {
+        let place = Place::new();
+        match self {
+            Self::Nothing => place,
+            Self::Plain => place.with(OLD),
+            Self::Managed => {
+                let mut program = Program::start(shell, &[place.bundle(OLD)]);
+                program.prepared();
+                program.commit();
+                program.end();
+                place
+            }
+            Self::Refusing => {
+                place.tell("broken-n");
+                place.with(OLD)
+            }
+        }
+    }
+}
+
+/// A delivery of NEW, killed somewhere, and one of NEXT. Whether it was killed.
+fn survive(shell: &[&str], variant: &Variant, begin: Begin) -> bool {
+    let place = begin.place(shell);
+    let at = format!("{begin:?}, {shell:?}, before {}", variant.line);
+    let mut program = Program::start_source(shell, &variant.source, &[place.bundle(NEW)], &[]);
     let mut killed = program.answer().is_none();
     if !killed {
         program.say("commit\n");
         killed = program.answer().is_none();
     }
-    // EOF tells that the group is gone; the next dialogue is another connection.
     drop(program);
+    let letters = |letter: &str| (Some(letter.to_owned()), Some(letter.to_owned()));
     let pair = place.pair();
-    let old = pair == (Some("o".into()), Some("o".into()));
-    let new = pair == (Some("n".into()), Some("n".into()));
-    if whole_before {
-        assert!(old || new, "torn before {line:?}: {pair:?}");
-    } else {
-        assert!(new || pair == (None, None), "torn before {line:?}: {pair:?}");
-    }
+    let there = if matches!(begin, Begin::Nothing) { (None, None) } else { letters("o") };
+    assert!(pair == there || pair == letters("n"), "torn: {at}: {pair:?}");
+
     let mut program = Program::start(shell, &[place.bundle(NEXT)]);
     let prepared = program.prepared();
-    assert!(!whole_before || prepared.starts_with("test ok\n"), "before {line:?}: {prepared}");
-    assert!(place.kept().iter().all(|name| name != "intent"), "before {line:?}: {:?}", place.kept());
-    assert_eq!(program.commit().0, "committed", "before {line:?}");
+    let test = if matches!(begin, Begin::Nothing) { "test " } else { "test ok\n" };
+    assert!(prepared.starts_with(test), "{at}: {prepared}");
+    if matches!(begin, Begin::Refusing) {
+        assert_eq!(place.pair(), letters("o"), "what the server does not take was kept: {at}");
+    }
+    assert!(!place.own().join("intent").exists(), "{at}");
+    assert_eq!(program.commit().0, "committed", "{at}");
     program.say("done\n");
     program.end();
-    assert!(place.holds(NEXT), "before {line:?}");
+    assert!(place.holds(NEXT), "{at}");
+    assert_eq!(fs::read_dir(place.path("ssl")).unwrap().count(), 3, "rubbish beside the files: {at}");
     killed
 }
 
 #[test]
-fn p01_killed_before_any_line_the_pair_is_whole_and_the_next_delivery_ends_well() {
-    let variants = variants();
-    assert!(variants.len() > 100, "{}", variants.len());
+fn p01_killed_before_any_command_the_pair_is_whole_and_the_next_delivery_ends_well() {
+    let mut runs: Vec<(Variant, Begin)> = Vec::new();
+    for (number, variant) in variants().into_iter().enumerate() {
+        let begins = [Begin::Plain, Begin::Managed, Begin::Nothing, Begin::Refusing];
+        if variant.commit {
+            let Variant { source, line, .. } = &variant;
+            runs.extend(begins.map(|begin| (Variant { source: source.clone(), line: line.clone(), commit: true }, begin)));
+        } else {
+            runs.push((variant, begins[number % begins.len()]));
+        }
+    }
+    let (next, points) = (AtomicUsize::new(0), std::sync::Mutex::new(BTreeSet::new()));
     std::thread::scope(|scope| {
-        for shell in SHELLS {
-            let variants = &variants;
-            scope.spawn(move || {
-                let mut points = BTreeSet::new();
-                for (number, (source, line)) in variants.iter().enumerate() {
-                    // Plain files, nothing at all, and a generation of ours.
-                    let killed = match number % 3 {
-                        0 => survive(shell, source, line, Place::new, false),
-                        1 => survive(shell, source, line, || Place::new().with(OLD), true),
-                        _ => survive(shell, source, line, || managed(shell), true),
-                    };
-                    if killed {
-                        points.insert(line);
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some((number, (variant, begin))) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|number| Some((number, runs.get(number)?)))
+                {
+                    if survive(SHELLS[number % SHELLS.len()], variant, *begin) {
+                        points.lock().unwrap().insert(&variant.line);
                     }
                 }
-                // A variant that was never killed proves nothing.
-                assert!(points.len() > 80, "{} of {}", points.len(), variants.len());
             });
         }
     });
-}
-
-fn managed(shell: &[&str]) -> Place {
-    let place = Place::new();
-    let mut program = Program::start(shell, &[place.bundle(OLD)]);
-    program.prepared();
-    program.commit();
-    program.end();
-    place
+    // A variant that was never killed proves nothing.
+    let points = points.into_inner().unwrap();
+    assert!(points.len() > 100, "{} points, {} runs", points.len(), runs.len());
 }
