@@ -1,1 +1,184 @@
-//! What the program will not do, and that it says which path and why.
+//! What the program will not do, and that it says which path and why. What was there is still there, and nothing else.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use crate::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, deliver};
+
+/// The body of the refusal of NEW, with the folder of the place taken out.
+fn refused(shell: &[&str], place: &Place) -> String {
+    let mut program = Program::start(shell, &[place.bundle(NEW)]);
+    let (verb, body) = program.answer().expect("an answer");
+    assert_eq!(verb, "refused", "{body}");
+    assert_eq!(program.end(), Some(20));
+    body.replace(&place.dir.path().display().to_string(), "")
+}
+
+#[test]
+fn i9_an_older_generation_is_refused_unless_a_person_said_so() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        deliver(shell, &place, NEXT);
+        assert_eq!(refused(shell, &place), format!("newer {NAME} 20261123061501"));
+        assert!(place.holds(NEXT));
+        // A number of more digits is greater, whatever it begins with.
+        let far = Fake('f', "100000000000000000-0f");
+        assert_eq!(deliver(shell, &place, far).0, "committed");
+        assert_eq!(refused(shell, &place), format!("newer {NAME} 100000000000000000"));
+        let mut program = Program::start(shell, &[place.older(NEW)]);
+        program.prepared();
+        assert_eq!(program.commit().0, "committed");
+        assert!(place.holds(NEW));
+    }
+}
+
+#[test]
+fn s25_what_changed_between_prepare_and_commit_is_not_overwritten() {
+    for shell in SHELLS {
+        for other in ["writer", "controller"] {
+            let place = Place::new().with(OLD);
+            let mut program = Program::start(shell, &[place.bundle(NEW)]);
+            program.prepared();
+            let theirs = Fake('t', "20261123061400-0d");
+            match other {
+                "writer" => fs::write(&place.chain, theirs.chain()).and(fs::write(&place.key, theirs.key())).unwrap(),
+                _ => assert_eq!(deliver(shell, &place, theirs).0, "committed"),
+            }
+            assert_eq!(program.commit(), ("refused".to_owned(), format!("changed {NAME}")));
+            program.end();
+            assert!(place.holds(theirs));
+        }
+    }
+}
+
+#[test]
+fn s15_a_folder_or_a_foreign_link_is_refused() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        fs::remove_file(&place.key).unwrap();
+        fs::create_dir(&place.key).unwrap();
+        assert_eq!(refused(shell, &place), "path /ssl/key.pem\nIs a directory");
+        fs::remove_dir(&place.key).unwrap();
+        symlink("/etc/hostname", &place.key).unwrap();
+        let body = refused(shell, &place);
+        assert!(body.starts_with("path /ssl/key.pem\nis a link to /etc/hostname, which certd did not make"), "{body}");
+        assert!(!place.path("ssl/.certd").exists());
+    }
+}
+
+#[test]
+fn s14_a_missing_folder_is_made_but_not_its_parents() {
+    for shell in SHELLS {
+        let place = Place::new();
+        fs::remove_dir(place.path("ssl")).unwrap();
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        program.end();
+        assert!(!place.path("ssl").exists(), "an aborted delivery leaves no folder");
+        assert_eq!(deliver(shell, &place, NEW).0, "committed");
+        let deep = place.path("a/b/c.pem");
+        let bundle = place.bundle_of(NAME, NEW, &deep, &place.key, "");
+        let (verb, body) = Program::start(shell, &[bundle]).answer().unwrap();
+        assert_eq!((verb.as_str(), body), ("refused", format!("path {}\nNo such file or directory", place.path("a/b").display())));
+    }
+}
+
+#[test]
+fn a_folder_in_which_others_may_write_is_refused() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mode = |mode| fs::set_permissions(place.path("ssl"), fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o757);
+        assert_eq!(refused(shell, &place), "path /ssl\nothers may write there (drwxr-xrwx)");
+        mode(0o755);
+        chown(place.path("ssl"), Some(33), Some(33)).unwrap();
+        assert_eq!(refused(shell, &place), "path /ssl\nbelongs to user 33, who could swap what is in it");
+        chown(place.path("ssl"), Some(0), Some(33)).unwrap();
+        mode(0o775);
+        assert_eq!(refused(shell, &place), "path /ssl\nothers may write there (drwxrwxr-x)");
+        chown(place.path("ssl"), Some(0), Some(0)).unwrap();
+        assert_eq!(deliver(shell, &place, NEW).0, "committed", "root's own group is no other");
+    }
+}
+
+/// A file system of its own over `ssl`, unmounted when dropped.
+struct Mount<'a>(&'a Path);
+
+impl<'a> Mount<'a> {
+    fn new(path: &'a Path, options: &str) -> Self {
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(path).status().unwrap();
+        assert!(status.success(), "tests run as root");
+        Self(path)
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn s11_a_full_disk_is_named_with_its_path_and_leaves_nothing() {
+    for shell in SHELLS {
+        let place = Place::new();
+        let ssl = place.path("ssl");
+        let _mount = Mount::new(&ssl, "size=64k,mode=755");
+        fs::write(&place.chain, OLD.chain()).unwrap();
+        fs::write(&place.key, OLD.key()).unwrap();
+        // Fill it to the last page.
+        let _ = fs::write(ssl.join("ballast"), vec![0; 1 << 20]);
+        let body = refused(shell, &place);
+        assert!(body.starts_with("path /ssl/.certd") && body.ends_with("\nNo space left on device"), "{body}");
+        assert!(place.holds(OLD) && !place.path("ssl/.certd").exists());
+    }
+}
+
+#[test]
+fn s12_a_read_only_file_system_is_named_with_its_path() {
+    for shell in SHELLS {
+        let place = Place::new();
+        let ssl = place.path("ssl");
+        let _mount = Mount::new(&ssl, "size=64k,mode=755,ro");
+        assert_eq!(refused(shell, &place), "path /ssl/.certd\nRead-only file system");
+    }
+}
+
+#[test]
+fn s16_a_file_that_may_not_be_replaced_is_named_and_stays() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let attribute = |change: &str| Command::new("chattr").arg(change).arg(&place.key).status().unwrap().success();
+        if !attribute("+i") {
+            // Not every file system has the attribute; a mount over the file refuses the rename just as well.
+            let spare = place.path("spare");
+            fs::write(&spare, OLD.key()).unwrap();
+            assert!(Command::new("mount").arg("--bind").arg(&spare).arg(&place.key).status().unwrap().success());
+        }
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        let (verb, body) = program.commit();
+        program.end();
+        let held = place.holds(OLD);
+        if !attribute("-i") || Command::new("mountpoint").arg("-q").arg(&place.key).status().unwrap().success() {
+            let _ = Command::new("umount").arg(&place.key).status();
+        }
+        assert_eq!(verb, "refused", "{body}");
+        assert!(body.starts_with(&format!("path {}\n", place.key.display())), "{body}");
+        assert!(held, "content is as it was");
+        assert_eq!(deliver(shell, &place, NEW).0, "committed", "and once it may, it is");
+    }
+}
+
+#[test]
+fn s13_a_login_that_may_not_write_is_told_where() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        fs::set_permissions(place.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let mut as_nobody = vec!["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+        as_nobody.extend(shell);
+        assert_eq!(refused(&as_nobody, &place), "path /ssl/.certd\nPermission denied");
+    }
+}
