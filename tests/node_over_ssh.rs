@@ -4,19 +4,19 @@
 mod sshd;
 
 use std::fs;
-use std::io::Read as _;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use certd::cert::{CertName, Chain, Generation, Pair, PrivateKey};
 use certd::config::Install;
 use certd::node::{Bundle, Dialogue, NodeError};
-use certd::plan::rollout::{Base, Committed, ConfigTest, Refusal};
-use certd::ssh::{SshError, fingerprint, host_keys};
-use sshd::{Sshd, identity};
+use certd::plan::rollout::{Base, Committed, ConfigTest};
+use certd::ssh::{Endpoint, SshError, fingerprint, host_keys};
+use sshd::{Sshd, free_address, identity};
 use zeroize::Zeroizing;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -103,4 +103,219 @@ async fn a_certificate_is_prepared_committed_and_read_by_the_server() {
     assert_eq!(place.served(), text_of_next);
     assert!(dialogue.rollback().await.unwrap(), "still ours: it goes back");
     assert_eq!(place.served(), text);
+}
+
+/// The error of an attempt that must fail, and that nothing was touched.
+async fn fails(endpoint: Endpoint, place: &Place, limit: Duration) -> NodeError {
+    let (bundle, _) = place.bundle("20261123061500-04c3");
+    let error = Dialogue::open(endpoint, vec![bundle], limit).await.expect_err("it must fail");
+    assert!(!place.path("chain.pem").exists() && !place.path(".certd").exists(), "{error}");
+    error
+}
+
+#[tokio::test]
+async fn s03_a_host_key_that_is_not_the_pinned_one_ends_the_session_before_the_login() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let shown = fingerprint(&sshd.host_key("host"));
+    // Of another kind, so that the node has no such key at all, and of the same kind.
+    for other in ["other", "wrong"] {
+        let endpoint = Endpoint { host_keys: vec![sshd.host_key(other)], ..sshd.endpoint() };
+        let error = fails(endpoint, &place, LIMIT).await;
+        let pinned = fingerprint(&sshd.host_key(other));
+        assert_eq!(
+            error.to_string(),
+            format!("上海: {} shows the host key {shown}, and pinned is {pinned}", sshd.address)
+        );
+        assert_eq!(error.code(), "ssh-host-key-changed");
+    }
+    let endpoint = Endpoint { host_keys: vec![sshd.host_key("other"), sshd.host_key("host")], ..sshd.endpoint() };
+    let (bundle, _) = place.bundle("20261123061500-04c3");
+    assert!(Dialogue::open(endpoint, vec![bundle], LIMIT).await.is_ok(), "one of two pinned keys is enough");
+}
+
+#[tokio::test]
+async fn s04_an_unknown_host_is_refused_and_its_fingerprint_shown_as_ssh_keygen_shows_it() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let error = fails(Endpoint { host_keys: vec![], ..sshd.endpoint() }, &place, LIMIT).await;
+    assert!(matches!(error, NodeError::Ssh(SshError::HostKeyUnknown { .. })), "{error}");
+    assert_eq!(error.next(), "compare with the node's console and pin it: certd trust 上海");
+    let keygen =
+        std::process::Command::new("ssh-keygen").arg("-lf").arg(sshd.dir.path().join("host.pub")).output().unwrap();
+    let keygen = String::from_utf8(keygen.stdout).unwrap();
+    let hash = keygen.split(' ').nth(1).unwrap();
+    assert!(error.to_string().contains(&format!("ED25519 {hash}")), "{error} / {keygen}");
+    let keys = host_keys(sshd.endpoint().node, sshd.address, LIMIT).await.unwrap();
+    assert_eq!(keys, [sshd.host_key("host")]);
+}
+
+#[tokio::test]
+async fn s05_a_login_that_is_refused_names_the_user_and_every_file_that_was_tried() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let at = sshd.dir.path().display().to_string();
+    fs::write(sshd.dir.path().join("text"), "no key at all").unwrap();
+    let identities = ["wrong", "text"].map(|name| identity(&sshd.dir.path().join(name))).to_vec();
+    let error = fails(Endpoint { identities: identities.clone(), ..sshd.endpoint() }, &place, LIMIT).await;
+    let text = error.to_string().replace(&at, "");
+    assert!(text.starts_with("上海: no login as root: /wrong (refused by the node); /text ("), "{text}");
+    let identities = [identities, vec![identity(&sshd.dir.path().join("login"))]].concat();
+    let (bundle, _) = place.bundle("20261123061500-04c3");
+    let opened = Dialogue::open(Endpoint { identities, ..sshd.endpoint() }, vec![bundle], LIMIT).await;
+    assert!(opened.is_ok(), "the right one comes last: {:?}", opened.err().map(|error| error.to_string()));
+}
+
+#[tokio::test]
+async fn s01_a_dead_port_refuses_the_connection() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let address = free_address();
+    let error = fails(Endpoint { address, ..sshd.endpoint() }, &place, LIMIT).await;
+    assert_eq!(error.to_string(), format!("上海: {address} refuses the connection"));
+}
+
+#[tokio::test]
+async fn s08_a_peer_that_accepts_and_says_nothing_costs_the_deadline_and_no_more() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let listener = TcpListener::bind(free_address()).unwrap();
+    let endpoint = Endpoint { address: listener.local_addr().unwrap(), ..sshd.endpoint() };
+    // Twice the deadline is far too late: libssh2 left alone waits for ever.
+    let limit = Duration::from_secs(1);
+    let error = tokio::time::timeout(2 * limit, fails(endpoint, &place, limit)).await.expect("in time");
+    assert_eq!(error.to_string(), "上海: not done after 1 s, while exchanging keys");
+    // The thread has let go of its connection, too.
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_read_timeout(Some(limit)).unwrap();
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said).expect("the end, not a timeout");
+}
+
+#[tokio::test]
+async fn s02_a_node_that_swallows_connections_costs_the_deadline_and_no_more() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    // A full backlog drops every SYN, as a firewall does.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(free_address()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let _listener = socket.listen(1).unwrap();
+    let crowd: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(tokio::time::timeout(Duration::from_secs(30), tokio::net::TcpStream::connect(address))))
+        .collect();
+    tokio::task::yield_now().await;
+    let limit = Duration::from_secs(1);
+    let error = tokio::time::timeout(3 * limit, fails(Endpoint { address, ..sshd.endpoint() }, &place, limit)).await;
+    assert_eq!(error.expect("in time").to_string(), "上海: not done after 1 s, while connecting");
+    crowd.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn s18_noise_of_a_login_shell_is_skipped_up_to_64_kb() {
+    for (count, fits) in [(64 * 1024, true), (200 * 1024, false)] {
+        let place = Place::new();
+        let noise = place.path("noise");
+        fs::write(&noise, "x".repeat(count - 1) + "\n").unwrap();
+        let force = format!("cat {0}; cat {0} >&2; eval \"$SSH_ORIGINAL_COMMAND\"", noise.display());
+        let sshd = Sshd::start(Some(&force));
+        if fits {
+            let (bundle, _) = place.bundle("20261123061500-04c3");
+            let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle], LIMIT).await.unwrap();
+            assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
+        } else {
+            let error = fails(sshd.endpoint(), &place, LIMIT).await;
+            assert_eq!(error.to_string(), "上海: no answer that makes sense: more than 64 kB came before the answer");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s06_a_login_without_a_shell_is_told_in_the_nodes_own_words() {
+    let place = Place::new();
+    let sshd = Sshd::start(Some("echo This account is not available. >&2; exit 1"));
+    let error = fails(sshd.endpoint(), &place, LIMIT).await;
+    let text = "上海: the program ended without an answer (exit status 1): This account is not available.";
+    assert_eq!(error.to_string(), text);
+}
+
+/// Passes on so many bytes of what the client says, then cuts both ways.
+fn cut_after(target: std::net::SocketAddr, bytes: usize) -> std::net::SocketAddr {
+    let listener = TcpListener::bind(free_address()).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(target).unwrap();
+        let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+        let mut left = bytes;
+        let mut buffer = [0; 512];
+        while left > 0 {
+            let Ok(count @ 1..) = client.read(&mut buffer) else { break };
+            let count = count.min(left);
+            left -= count;
+            if server.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = client.shutdown(std::net::Shutdown::Both);
+        let _ = server.shutdown(std::net::Shutdown::Both);
+    });
+    address
+}
+
+#[tokio::test]
+async fn s07_a_connection_that_drops_at_any_point_of_the_transfer_leaves_the_old_pair() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let (old, text) = place.bundle("20261101000000-01");
+    let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![old], LIMIT).await.unwrap();
+    dialogue.commit().await.unwrap();
+    let held = || {
+        format!(
+            "{}{}",
+            fs::read_to_string(place.path("chain.pem")).unwrap(),
+            fs::read_to_string(place.path("key.pem")).unwrap()
+        )
+    };
+    let (mut dropped, mut whole) = (0, 0);
+    // A whole opening is about 17 kB in the client's direction.
+    for tenth in 0..=10 {
+        let (bundle, _) = place.bundle("20261123061500-04c3");
+        let address = cut_after(sshd.address, 200 + tenth * 2_000);
+        match Dialogue::open(Endpoint { address, ..sshd.endpoint() }, vec![bundle], LIMIT).await {
+            Ok((dialogue, _)) => {
+                whole += 1;
+                dialogue.abort().await;
+            }
+            Err(error) => {
+                dropped += 1;
+                assert!(matches!(error.code(), "ssh-closed" | "ssh-handshake" | "ssh-exec" | "ssh-ended"), "{error}");
+            }
+        }
+        assert_eq!(held(), text);
+    }
+    assert!(dropped >= 5 && whole >= 1, "{dropped} dropped, {whole} whole");
+}
+
+#[tokio::test]
+async fn no_key_is_in_the_arguments_of_any_process_while_a_dialogue_runs() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let (bundle, _) = place.bundle("20261123061500-04c3");
+    let pem = bundle.pair.key().pem().to_owned();
+    let secret = pem.lines().nth(1).unwrap();
+    // The test command waits for us to look, with the program and sshd in the middle of their work.
+    place.script(
+        "test",
+        &format!("cd {}; : >ready; while [ ! -e seen ]; do sleep 0.02; done", place.dir.path().display()),
+    );
+    let endpoint = sshd.endpoint();
+    let opening = tokio::spawn(Dialogue::open(endpoint, vec![bundle], LIMIT));
+    while !place.path("ready").exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut looked = 0;
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        for file in ["cmdline", "environ"] {
+            let text = fs::read(process.path().join(file)).unwrap_or_default();
+            looked += usize::from(!text.is_empty());
+            assert!(!String::from_utf8_lossy(&text).contains(secret), "{}", process.path().display());
+        }
+    }
+    assert!(looked > 4);
+    fs::write(place.path("seen"), "").unwrap();
+    opening.await.unwrap().unwrap();
 }

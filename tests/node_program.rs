@@ -384,7 +384,10 @@ fn a_lock_is_waited_for_and_a_dead_owners_lock_is_not() {
         for source in [&quick, &bare] {
             let place = Place::new().with(OLD);
             let at = place.dir.path().display();
-            place.script("reload", &format!("[ -e {at}/free ] || {{ : >{at}/waiting; while [ ! -e {at}/free ]; do sleep 0.1; done; }}"));
+            place.script(
+                "reload",
+                &format!("[ -e {at}/free ] || {{ : >{at}/waiting; while [ ! -e {at}/free ]; do sleep 0.1; done; }}"),
+            );
             let mut first = Program::start_source(shell, source, &[place.bundle(NEW)], &[]);
             let mut second = Program::start_source(shell, source, &[place.bundle(NEXT)], &[]);
             first.prepared();

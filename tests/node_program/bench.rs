@@ -142,7 +142,9 @@ impl Place {
     }
 
     pub(crate) fn bundle_of(&self, name: &str, fake: Fake, chain: &Path, key: &Path, more: &str) -> String {
-        let hex = |text: &str| digest(&SHA256, text.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let hex = |text: &str| {
+            digest(&SHA256, text.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect::<String>()
+        };
         format!(
             "name {name}\ngeneration {}\n{more}fullchain {}\nkey {}\ntest {}\nreload {}\nchain-pem {}\n{}.\nkey-pem {}\n{}.\n",
             fake.1,

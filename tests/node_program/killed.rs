@@ -18,7 +18,8 @@ struct Variant {
 /// `kill -9 0` before every line that a command can stand before, and within the commit before every command of a chain.
 fn variants() -> Vec<Variant> {
     let lines: Vec<&str> = SOURCE.lines().collect();
-    let section = |title: &str| lines.iter().position(|line| line.starts_with(title)).expect("a section of the program");
+    let section =
+        |title: &str| lines.iter().position(|line| line.starts_with(title)).expect("a section of the program");
     let commit = section("# --- commit")..section("# --- rollback");
     let mut variants = Vec::new();
     for at in section("# --- answers")..lines.len() {
@@ -45,7 +46,8 @@ fn variants() -> Vec<Variant> {
 /// Not the rest of another line, nor a pattern of a `case`.
 fn stands_alone(line: &str, before: &str) -> bool {
     let continues = ["&&", "||", "\\", "|", "in"].iter().any(|end| before.ends_with(end));
-    let joins = ["then", "else", "elif", "fi", "do", "done", "esac", "}", ")", ";;"].iter().any(|word| line.starts_with(word));
+    let joins =
+        ["then", "else", "elif", "fi", "do", "done", "esac", "}", ")", ";;"].iter().any(|word| line.starts_with(word));
     let pattern = line.contains(") ") && !line.contains("$(") && !line.starts_with('(');
     !line.is_empty() && !continues && !joins && !pattern && !line.ends_with(";;") && !line.ends_with(')')
 }
@@ -120,7 +122,9 @@ fn p01_killed_before_any_command_the_pair_is_whole_and_the_next_delivery_ends_we
         let begins = [Begin::Plain, Begin::Managed, Begin::Nothing, Begin::Refusing];
         if variant.commit {
             let Variant { source, line, .. } = &variant;
-            runs.extend(begins.map(|begin| (Variant { source: source.clone(), line: line.clone(), commit: true }, begin)));
+            runs.extend(
+                begins.map(|begin| (Variant { source: source.clone(), line: line.clone(), commit: true }, begin)),
+            );
         } else {
             runs.push((variant, begins[number % begins.len()]));
         }

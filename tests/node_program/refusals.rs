@@ -81,7 +81,10 @@ fn s14_a_missing_folder_is_made_but_not_its_parents() {
         let deep = place.path("a/b/c.pem");
         let bundle = place.bundle_of(NAME, NEW, &deep, &place.key, "");
         let (verb, body) = Program::start(shell, &[bundle]).answer().unwrap();
-        assert_eq!((verb.as_str(), body), ("refused", format!("path {}\nNo such file or directory", place.path("a/b").display())));
+        assert_eq!(
+            (verb.as_str(), body),
+            ("refused", format!("path {}\nNo such file or directory", place.path("a/b").display()))
+        );
     }
 }
 
