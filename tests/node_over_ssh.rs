@@ -1,5 +1,7 @@
 //! The dialogue with a node through a real sshd.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 #[path = "node_program/sshd.rs"]
 mod sshd;
 

@@ -1,5 +1,7 @@
 //! The node program by itself, under dash, busybox ash and bash.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 #[path = "node_program/bench.rs"]
 mod bench;
 #[path = "node_program/killed.rs"]
@@ -261,6 +263,42 @@ fn a_prepared_program_that_hears_nothing_ends_itself_and_takes_the_key_with_it()
         program.prepared();
         assert_eq!(program.answer(), None, "it ends although stdin is open");
         wait_for(|| !place.path("ssl/.certd").exists());
+    }
+}
+
+#[test]
+fn p03_a_prepared_program_that_is_told_to_end_removes_what_it_staged_and_a_killed_one_is_cleaned_up_behind() {
+    let nervous = SOURCE.replace("nap=10", "nap=1");
+    assert_ne!(nervous, SOURCE);
+    for shell in SHELLS {
+        for signal in ["-TERM", "-HUP", "-KILL"] {
+            let place = Place::new().with(OLD);
+            let mut program = Program::start_source(shell, &nervous, &[place.bundle(NEW)], &[]);
+            program.prepared();
+            let id = program.id().to_string();
+            assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+            assert_eq!(program.answer(), None, "{shell:?} {signal}");
+            wait_for(|| !place.path("ssl/.certd").exists());
+            assert!(place.holds(OLD));
+        }
+    }
+}
+
+#[test]
+fn p09_a_link_that_a_backup_turned_into_a_folder_is_refused_with_the_way_out() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        deliver(shell, &place, NEW);
+        let current = place.own().join("current");
+        fs::remove_file(&current).unwrap();
+        fs::rename(place.own().join(NEW.1), &current).unwrap();
+        let (verb, body) = deliver(shell, &place, NEXT);
+        assert_eq!(verb, "refused");
+        let way_out = body.rsplit_once("-> ").unwrap().1;
+        let run = std::process::Command::new("sh").args(["-c", way_out]).current_dir(place.own()).status();
+        assert!(run.unwrap().success());
+        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert!(place.holds(NEXT));
     }
 }
 

@@ -28,9 +28,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_and_the_certificates_of_one_name_fit_into_the_first_window_of_a_connection() {
-        // Ten segments (RFC 6928); a chain of four ECDSA certificates, its key and the parameters are under 6 kB.
-        assert!(program().len() < 14_000, "{}", program().len());
+    fn the_program_is_small_enough_to_cost_no_round_trip_of_its_own() {
+        // Measured at 150 ms: 12 kB of program and a chain of six certificates went out in one flight, since the window
+        // of a connection (ten segments at first, RFC 6928) has grown while the session was set up.
+        assert!(program().len() < 12_000, "{}", program().len());
     }
 
     #[test]

@@ -151,7 +151,8 @@ age() {
   IFS= read -r s 2>/dev/null <"/proc/$1/stat" || { echo gone; return; }
   # shellcheck disable=SC2086 # fields
   set -- ${s##*) }
-  echo "$b.${20}"
+  # A zombie does nothing any more.
+  [ "$1" = Z ] && echo gone || echo "$b.${20}"
 }
 
 # --- what is there ---
@@ -191,7 +192,10 @@ look() {
   kind "$F" "$lf"; kf=$k
   kind "$K" "$lk"; kk=$k
   cur=-
-  [ ! -L "$G/current" ] || cur=$(readlink "$G/current")
+  if [ -L "$G/current" ]; then cur=$(readlink "$G/current")
+  elif [ -e "$G/current" ]; then
+    path "$G/current" "is no link (restored from a backup?); in its folder this helps -> mv current 0-restored && ln -s 0-restored current"
+  fi
   case $cur in */* | .*) path "$G/current" "is a link to $cur, which certd did not make" ;; esac
   digest "$F"; df=$d
   digest "$K"; dk=$d
@@ -211,7 +215,7 @@ places() {
   folder "$D/.certd"; folder "$G"
   locks=$locks$D/.certd/lock$nl
   # Two dialogues for one server with folders of their own must not test each other's halves.
-  [ ! -w /run ] || { mkdir -p /run/certd && b=$(printf %s "$t$r" | sum) && locks=$locks/run/certd/${b%% *}.lock$nl; }
+  if [ -w /run ] && mkdir -p /run/certd; then b=$(printf %s "$t$r" | sum) locks=$locks/run/certd/${b%% *}.lock$nl; fi
 }
 # A crash after a switch: what was switched to passes the test and stays, or what was there comes back.
 settled() { [ ! -e "$G/intent" ]; }
@@ -247,7 +251,7 @@ decide() {
   state=$seen base=found from=$cur to=$k
   case $kf$kk in
   *plain*) free 0-found; from=$k ;;
-  linklink) case $cur in 0-found* | -) ;; *) base="managed ${cur%%.*}" ;; esac ;;
+  linklink) case $cur in [1-9]*-*) base="managed ${cur%%.*}" ;; esac ;;
   esac
   [ "$df" != - ] && [ "$dk" != - ] || base=nothing
   [ "$df$dk" != "$fsum$ksum" ] || base=unchanged
@@ -269,10 +273,8 @@ write() {
 stage() {
   e=$(mkdir "$S" 2>&1) || path "$S" "$e"
   [ "$base" != unchanged ] || return 0
-  for v in "$F$nl$lf" "$K$nl$lk"; do
-    k=${v%"$nl"*}
-    # What the commit will have to do is tried: permission, room, a file system mounted read-only.
-    [ -L "$k" ] || { rm -f "$k.certd-new"; e=$(ln -s "${v##*"$nl"}" "$k.certd-new" 2>&1) || path "$k" "$e"; rm -f "$k.certd-new"; }
+  for v in "$F" "$K"; do
+    [ -L "$v" ] || [ -w "${v%/*}/" ] || path "$v" "its folder cannot be written (permission, or mounted read-only)"
   done
   e=$( { ln -s a "$S/a" && ln -s b "$S/b" && mv -fT "$S/b" "$S/a" && [ "$(readlink "$S/a")" = b ]; } 2>&1) ||
     refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${e##*: }"
@@ -342,7 +344,8 @@ commit() {
   each same
   each contact
   each intend
-  if ! e=$(each forth 2>&1); then each back; each forget; path "$G/current" "$e"; fi
+  # What cannot be undone either keeps its intent, for the next dialogue.
+  if ! e=$(each forth 2>&1); then each back && each forget; path "$G/current" "$e"; fi
   if ! check t "$test_time"; then
     say=$out verdict=broken-before
     each back

@@ -14,7 +14,7 @@ use crate::cert::NodeName;
 
 /// Measured: libssh2 with OpenSSL needs less; a thousand parked sessions then cost 165 MiB in all.
 const STACK: usize = 256 * 1024;
-/// A parked session looks after its connection this often. OpenSSH's own habit is 15 s; NAT forgets after 30 or more.
+/// A parked session looks after its connection this often: answers what the node asks, sends a keep-alive when due.
 const PARKED: Duration = Duration::from_secs(5);
 
 /// A program on a node, with its stdin and stdout. A caller bounds each wait with `tokio::time::timeout` and then asks

@@ -20,6 +20,8 @@ use crate::report::escape;
 const CONNECT: Duration = Duration::from_secs(10);
 /// A waiting read looks up this often, to empty the node's stderr: a full window there would stop its stdout too.
 const SLICE_MS: u32 = 1000;
+/// Seconds between keep-alives of a parked session: under the half minute after which NAT forgets a connection.
+const KEEP_ALIVE: u32 = 15;
 /// How much of stderr is kept for an error text, bytes.
 const WORDS: usize = 1024;
 
@@ -168,6 +170,7 @@ impl Wire {
             line.hang_up();
             return Err(exec(error));
         }
+        session.set_keepalive(true, KEEP_ALIVE);
         core::mem::forget(cut);
         let (node, line) = (endpoint.node.clone(), line.clone());
         Ok(Self { channel, session, node, line, early: Vec::new(), words: Vec::new() })
