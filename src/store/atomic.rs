@@ -81,6 +81,13 @@ pub(super) fn remove_all(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Removes what writes that were cut short have left in a folder.
+pub(super) fn sweep(folder: &Path) -> Result<(), StoreError> {
+    let names = super::entries(folder)?;
+    let left = names.iter().filter(|name| name.starts_with('.') && name.ends_with(".new"));
+    left.into_iter().try_for_each(|name| remove_all(&folder.join(name)))
+}
+
 /// Makes a folder, and those above it, that nobody else may enter; that it is there is as good.
 pub(super) fn private_folder(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {

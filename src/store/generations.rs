@@ -78,6 +78,7 @@ impl Store {
         self.writable()?;
         let folder = self.folder(n);
         atomic::private_folder(&folder)?;
+        atomic::sweep(&folder)?;
         let held = self.stored(n)?.current;
         if let Some(held) = held.filter(|held| held.leaf.fingerprint == pair.chain().leaf.fingerprint) {
             self.make_current(n, &held.generation)?;

@@ -108,8 +108,7 @@ fn p01_a_process_killed_anywhere_while_it_keeps_leaves_the_old_pair_or_the_new()
         f.store.drop_intent(&name()).unwrap();
         assert_eq!(f.stored().current.unwrap().generation, next);
         let left = fs::read_dir(f.of("")).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
-        let left: Vec<String> =
-            left.filter(|entry| entry.starts_with(".current") || entry.starts_with(".pending")).collect();
+        let left: Vec<String> = left.filter(|entry| entry.starts_with('.')).collect();
         assert_eq!(left, [""; 0], "round {round}");
     }
 }
