@@ -34,8 +34,6 @@ pub struct Asked {
     pub force: BTreeSet<CertName>,
     /// A person said "deliver": a node's own back-off does not hold it up.
     pub insist: bool,
-    /// Push this older or newer generation deliberately.
-    pub generation: Option<Generation>,
 }
 
 /// What the store holds of one certificate.

@@ -47,7 +47,7 @@ impl Bench {
         let config = config::parse(&fs::read_to_string(path).expect("the lab wrote it"))
             .expect("the lab's configuration is right");
         let steps = Arc::new(Mutex::new(Vec::new()));
-        let context = context(&lab, config, Arc::clone(&steps));
+        let context = context(config, Arc::clone(&steps));
         let certificate = &context.config.certificates[0];
         let task = IssueTask {
             certificate: certificate.name.clone(),
@@ -129,23 +129,19 @@ impl Bench {
     }
 }
 
-fn context(lab: &Lab, config: Config, steps: Arc<Mutex<Vec<String>>>) -> Context {
+fn context(config: Config, steps: Arc<Mutex<Vec<String>>>) -> Context {
     let read = |path: &Path| fs::read_to_string(path).expect("the lab wrote it");
     let store = Store::open(&config.state_dir).expect("the lab's folder is ours");
     let roots = Roots::new(&[read(config.acme.issuer_root_file.as_deref().expect("the lab names one"))])
         .expect("it holds roots");
-    let secrets = Secrets {
-        dns_token: Zeroizing::new(lab.token.clone()),
-        eab_hmac: config.acme.eab.as_ref().map(|eab| Zeroizing::new(read(&eab.hmac_file))),
-        identities: Vec::new(),
-        acme_ca: config.acme.ca_file.as_deref().map(read),
-    };
+    let secrets = Secrets::read(&config).expect("the lab wrote them");
     let progress = Progress::new(move |event| {
         if let Event::Issue { step, .. } = event {
             steps.lock().expect("no holder panics").push(step);
         }
     });
-    Context { config: Arc::new(config), store, roots, secrets, progress }
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    Context::new(config, store, roots, secrets, progress, stopped)
 }
 
 #[test]

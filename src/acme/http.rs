@@ -115,7 +115,8 @@ impl Http {
         if is_directory && let Some((parts, body)) = held(&self.0.directory).clone() {
             return Ok(Response::from_parts(parts, body));
         }
-        let unreachable = |source: reqwest::Error| AcmeError::Unreachable { url: shown(url), source: source.without_url() };
+        let unreachable =
+            |source: reqwest::Error| AcmeError::Unreachable { url: shown(url), source: source.without_url() };
         let mut request = self.0.client.request(method.clone(), target).header(USER_AGENT, AGENT);
         if method == Method::POST {
             // RFC 8555 section 6.2: "the Content-Type header field set to application/jose+json".
@@ -145,7 +146,8 @@ impl Http {
 
     /// The directory's entries are the places to which this CA may send us.
     fn learn(&self, answer: &Response<Bytes>) {
-        let entries: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let entries: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(answer.body()).unwrap_or_default();
         let urls = entries.values().filter_map(|entry| Url::parse(entry.as_str()?).ok());
         held(&self.0.places).extend(urls.filter_map(|url| place(&url)));
         let mut kept = Response::new(());
@@ -156,7 +158,9 @@ impl Http {
     fn place(&self, url: &str) -> Result<Url, AcmeError> {
         Url::parse(url)
             .ok()
-            .filter(|parsed| parsed.scheme() == "https" && place(parsed).is_some_and(|it| held(&self.0.places).contains(&it)))
+            .filter(|parsed| {
+                parsed.scheme() == "https" && place(parsed).is_some_and(|it| held(&self.0.places).contains(&it))
+            })
             .ok_or_else(|| AcmeError::Elsewhere { url: shown(url) })
     }
 }

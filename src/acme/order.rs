@@ -98,10 +98,16 @@ impl Order {
         for (index, raw) in listed.into_iter().enumerate() {
             let name = DnsName::parse(&raw.name).ok().filter(|name| self.names.iter().any(|ours| ours == name));
             let Some(name) = name else {
-                return Err(AcmeError::strange(&url, format!("an authorization for {}, which we did not order", raw.name)));
+                return Err(AcmeError::strange(
+                    &url,
+                    format!("an authorization for {}, which we did not order", raw.name),
+                ));
             };
             if raw.token.as_deref().is_some_and(|token| !is_token(token)) {
-                return Err(AcmeError::strange(&url, "a challenge whose token is not base64url (RFC 8555 section 8.1)"));
+                return Err(AcmeError::strange(
+                    &url,
+                    "a challenge whose token is not base64url (RFC 8555 section 8.1)",
+                ));
             }
             authorizations.push(Authorization { index, name, state: raw.state, value: raw.value });
         }

@@ -168,7 +168,8 @@ async fn zones_named(api: &Api, known: &Known, name: String) -> Result<Vec<Found
     let ask = async || {
         // https://developers.cloudflare.com/api/resources/zones/methods/list/
         let per_page = ZONES_A_PAGE.to_string();
-        let zones: Vec<FoundZone> = pages(api, "zones", &[("name", name.as_str()), ("per_page", per_page.as_str())]).await?;
+        let zones: Vec<FoundZone> =
+            pages(api, "zones", &[("name", name.as_str()), ("per_page", per_page.as_str())]).await?;
         Ok(zones.into_iter().filter(|zone| zone.name.eq_ignore_ascii_case(&name)).collect())
     };
     cell.get_or_try_init(ask).await.cloned()

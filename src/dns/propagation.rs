@@ -64,8 +64,11 @@ pub async fn await_seen(
     let mut board: Vec<(String, Said)> = Vec::new();
     for server in servers {
         for address in &server.addresses {
-            let label =
-                if server.addresses.len() == 1 && server.name == address.to_string() { server.name.clone() } else { format!("{} ({address})", server.name) };
+            let label = if server.addresses.len() == 1 && server.name == address.to_string() {
+                server.name.clone()
+            } else {
+                format!("{} ({address})", server.name)
+            };
             askers.spawn(poll(*address, Arc::clone(&question), board.len(), tell.clone()));
             board.push((label, Said::Nothing("not asked yet".to_owned())));
         }

@@ -95,10 +95,12 @@ impl Resolvers {
         for server in names.take(MOST_SERVERS) {
             let this = self.clone();
             found.spawn(async move {
-                let (v4, v6) = tokio::join!(this.lookup(&server, RecordType::A), this.lookup(&server, RecordType::AAAA));
+                let (v4, v6) =
+                    tokio::join!(this.lookup(&server, RecordType::A), this.lookup(&server, RecordType::AAAA));
                 let mut addresses = Vec::new();
                 for answer in [v4, v6].into_iter().flatten() {
-                    addresses.extend(answer.answers.iter().filter_map(|record| address(&record.data)).take(MOST_ADDRESSES));
+                    addresses
+                        .extend(answer.answers.iter().filter_map(|record| address(&record.data)).take(MOST_ADDRESSES));
                 }
                 Server { name: text(&server), addresses }
             });
@@ -174,7 +176,8 @@ mod tests {
 
     #[test]
     fn the_systems_resolvers_are_read_from_resolv_conf() {
-        let conf = "# made by somebody\nsearch example.com\nnameserver 192.0.2.53\n nameserver 2001:db8::53\nnameserver x\n";
+        let conf =
+            "# made by somebody\nsearch example.com\nnameserver 192.0.2.53\n nameserver 2001:db8::53\nnameserver x\n";
         let expected: Vec<SocketAddr> = vec!["192.0.2.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()];
         assert_eq!(system(conf), expected);
     }

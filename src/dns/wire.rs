@@ -41,7 +41,8 @@ pub(super) async fn ask(server: SocketAddr, question: &Question) -> Result<Messa
     aws_lc_rs::rand::fill(&mut id).map_err(|_| std::io::Error::other("no randomness"))?;
     let id = u16::from_be_bytes(id);
     let request = encode(id, question)?;
-    let answer = timeout(UDP_LIMIT, over_udp(server, &request, id, question)).await.map_err(|_| Silence::TimedOut)??;
+    let answer =
+        timeout(UDP_LIMIT, over_udp(server, &request, id, question)).await.map_err(|_| Silence::TimedOut)??;
     if !answer.metadata.truncation {
         return Ok(answer);
     }

@@ -1,33 +1,168 @@
-//! The loop: observe, plan, execute, fold, at most three rounds. The only place that joins several effects.
+//! The loop: observe, plan, execute, fold, in rounds until only waits remain. The only place that joins several effects,
+//! and the only one that reads the clock.
 
 pub mod clock;
+pub mod deliver;
+pub mod failure;
+mod fold;
 pub mod issue;
+pub mod observe;
 pub mod progress;
+mod rehearse;
+pub mod secrets;
 
+use core::time::Duration;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
+use jiff::Timestamp;
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::task::JoinSet;
 
 use crate::cert::Roots;
 use crate::config::Config;
-use crate::ssh::Identity;
+use crate::observed::{Asked, Failure, Observed};
+use crate::plan::{self, Step};
+use crate::report::{self, Done, Report};
 use crate::store::Store;
 
-/// What every step of a pass works with. Secrets were read at its start.
+pub use rehearse::rehearse;
+pub use secrets::{Secrets, roots};
+
+/// Issue, deliver, and one to see that nothing is left.
+const ROUNDS: usize = 3;
+
+/// For one issuance with everything; what is not done by then is resumed by the next run. A CA's validation and signing
+/// are bounded by themselves; this bounds their sum.
+const ISSUE_DEADLINE: Duration = Duration::from_secs(20 * 60);
+
+/// What every step of a pass works with.
 pub struct Context {
     pub config: Arc<Config>,
     pub store: Store,
     pub roots: Roots,
     pub secrets: Secrets,
     pub progress: progress::Progress,
+    /// Becomes true when the process is asked to end.
+    pub stop: watch::Receiver<bool>,
+    /// Certificates that are issued side by side share one account: it is made once.
+    account: Mutex<()>,
 }
 
-/// Read before privileges are dropped, once a pass.
-pub struct Secrets {
-    pub dns_token: Zeroizing<String>,
-    pub eab_hmac: Option<Zeroizing<String>>,
-    /// By file.
-    pub identities: Vec<Identity>,
-    /// PEM of the CA's own API root, when configured. Not a secret; read in the same breath.
-    pub acme_ca: Option<String>,
+impl Context {
+    pub fn new(
+        config: Config,
+        store: Store,
+        roots: Roots,
+        secrets: Secrets,
+        progress: progress::Progress,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self { config: Arc::new(config), store, roots, secrets, progress, stop, account: Mutex::new(()) }
+    }
+}
+
+/// One pass. The caller holds the lock.
+///
+/// # Errors
+/// The state directory cannot be read or written. Everything else is in the report.
+pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Asked) -> Result<Report, Failure> {
+    asked.pass_started = Some(clock::now());
+    let mut observed = observe_with_ari(context, asked).await?;
+    let mut done = Done::default();
+    let permits = Arc::new(Semaphore::new(context.config.sessions));
+    for _ in 0..ROUNDS {
+        let plan = plan::plan(&context.config, &observed, clock::now());
+        if plan.steps.is_empty() || *context.stop.borrow() {
+            break;
+        }
+        let mut steps = JoinSet::new();
+        for step in plan.steps {
+            let (context, permits) = (Arc::clone(context), Arc::clone(&permits));
+            steps.spawn(async move {
+                let ended = execute(&context, &step, &permits).await;
+                (step, ended)
+            });
+        }
+        for (step, ended) in steps.join_all().await {
+            fold::fold(context, &mut observed, &mut done, &step, ended)?;
+        }
+    }
+    done.failures.extend(issue::clean_txt(context).await.err());
+    done.failures.extend(context.store.damages().iter().map(failure::of_damage));
+    let now = clock::now();
+    let plan = plan::plan(&context.config, &observed, now);
+    Ok(report::build(command, &context.config, &observed, plan, done, true, now))
+}
+
+/// What a step came to.
+enum Ended {
+    Issued(Result<issue::Issued, Failure>),
+    Delivered(Result<deliver::Delivered, Failure>),
+}
+
+async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) -> Ended {
+    match step {
+        Step::Issue(step) => {
+            let mut stop = context.stop.clone();
+            let task = issue::IssueTask {
+                certificate: step.certificate.clone(),
+                names: step.names.clone(),
+                key_type: step.key_type,
+                profile: step.profile.clone(),
+                replaces: step.replaces.clone(),
+                exempt: step.exempt,
+                seen: step.seen,
+                deadline: ISSUE_DEADLINE,
+            };
+            let issued = tokio::select! {
+                issued = issue::issue(context, &task) => issued,
+                () = stopped(&mut stop) => Err(failure::interrupted(&step.certificate)),
+            };
+            Ended::Issued(issued)
+        }
+        Step::Deliver(step) => Ended::Delivered(deliver::deliver(context, step, permits).await),
+    }
+}
+
+/// Probes and questions to the CA at once: neither waits for the other.
+async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observed, Failure> {
+    let known = observe::known(&context.config, &context.store, asked.clone());
+    let mut observed = known.map_err(|error| Failure::from(&error))?;
+    let stored = observed.store.iter().filter_map(|(name, stored)| Some((name, &stored.current.as_ref()?.leaf)));
+    let due = |(name, leaf): &(&_, &crate::cert::Leaf)| ask_ari_now(&observed, name, leaf, clock::now());
+    let questions: Vec<_> = if asked.may_issue { stored.filter(due).collect() } else { Vec::new() };
+    let mut answers = JoinSet::new();
+    for (name, leaf) in questions {
+        let (context, name, leaf) = (Arc::clone(context), name.clone(), leaf.clone());
+        answers.spawn(async move { (name, issue::ask_ari(&context, &leaf).await) });
+    }
+    let (served, answers) =
+        tokio::join!(observe::probe_all(&context.config, &observed, &context.roots), answers.join_all());
+    observed.served = served;
+    for (certificate, answer) in answers {
+        match answer {
+            Ok(ari) => {
+                observed.tried.ari.insert(certificate, ari);
+            }
+            // Any error means "no ARI today", never "no renewal".
+            Err(failure) => {
+                let step = format!("the CA gives no renewal window today: {}", failure.what);
+                context.progress.say(progress::Event::Issue { certificate, step });
+            }
+        }
+    }
+    context.store.write_tried(&observed.tried).map_err(|error| Failure::from(&error))?;
+    Ok(observed)
+}
+
+fn ask_ari_now(observed: &Observed, name: &crate::cert::CertName, leaf: &crate::cert::Leaf, now: Timestamp) -> bool {
+    let known = observed.tried.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint);
+    leaf.ari_id.is_some() && known.is_none_or(|ari| ari.ask_again <= now)
+}
+
+/// Returns when the process was asked to end; never, when nobody can ask any more.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stopped| *stopped).await.is_err() {
+        core::future::pending::<()>().await;
+    }
 }

@@ -56,8 +56,6 @@ pub enum DeliveryReason {
     Silent {
         silence: Silence,
     },
-    /// A person named the generation.
-    Asked,
 }
 
 /// Why a node gets nothing now.
@@ -74,11 +72,11 @@ pub enum DeliveryWait {
     BackOff {
         until: Timestamp,
         failures: u32,
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// It failed in this very pass.
     TriedNow {
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// There is nothing to deliver yet.
     NothingStored,
@@ -103,7 +101,7 @@ pub(super) fn decide(
     let mut waits = Vec::new();
     for (certificate, stored) in deliverable {
         let name = &certificate.name;
-        let generation = target(observed, stored);
+        let generation = stored.current.as_ref().map(|kept| kept.generation.clone());
         let alone = generation.as_ref().is_some_and(|generation| must_travel_alone(observed, name, generation));
         for node in asked(certificate, observed) {
             let reason = match need(config, certificate, stored, node, observed, now) {
@@ -142,10 +140,6 @@ pub(super) fn decide(
     (rollouts.into_iter().map(|(_, _, deliver)| deliver).collect(), waits)
 }
 
-fn target(observed: &Observed, stored: &Stored) -> Option<Generation> {
-    observed.asked.generation.clone().or_else(|| stored.current.as_ref().map(|kept| kept.generation.clone()))
-}
-
 fn asked<'a>(certificate: &'a Certificate, observed: &'a Observed) -> impl Iterator<Item = &'a NodeName> {
     let nodes = &observed.asked.nodes;
     certificate.nodes.iter().filter(move |node| nodes.is_empty() || nodes.contains(*node))
@@ -166,14 +160,9 @@ fn need(
         return Err(DeliveryWait::NothingStored);
     };
     let attempts = observed.tried.delivery.get(node).and_then(|by_name| by_name.get(&certificate.name));
-    let target = observed.asked.generation.as_ref().unwrap_or(&kept.generation);
-    let attempts = attempts.filter(|attempts| &attempts.generation == target);
-    let reason = if target == &kept.generation {
-        lacks(&certificate.name, stored, node, observed)
-            .ok_or(DeliveryWait::InSync { fingerprint: kept.leaf.fingerprint })?
-    } else {
-        DeliveryReason::Asked
-    };
+    let attempts = attempts.filter(|attempts| attempts.generation == kept.generation);
+    let in_sync = DeliveryWait::InSync { fingerprint: kept.leaf.fingerprint };
+    let reason = lacks(&certificate.name, stored, node, observed).ok_or(in_sync)?;
     held_up(attempts, observed, now).map_or(Ok(reason), Err)
 }
 
@@ -193,7 +182,7 @@ fn lacks(certificate: &CertName, stored: &Stored, node: &NodeName, observed: &Ob
 
 fn held_up(attempts: Option<&DeliveryAttempts>, observed: &Observed, now: Timestamp) -> Option<DeliveryWait> {
     let attempts = attempts?;
-    let failure = attempts.failure.clone();
+    let failure = Box::new(attempts.failure.clone());
     if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {
         return Some(DeliveryWait::TriedNow { failure });
     }

@@ -91,8 +91,9 @@ impl Order {
                 actions
             }
             (Action::Fetch { .. }, Event::Fetched { status: Status::Invalid }) => self.anew(GiveUp::Invalid, now),
-            (Action::Fetch { .. }, Event::Fetched { status })
-            | (Action::Finalize, Event::Finalized { status }) => self.continue_at(status, now),
+            (Action::Fetch { .. }, Event::Fetched { status }) | (Action::Finalize, Event::Finalized { status }) => {
+                self.continue_at(status, now)
+            }
             (Action::Authorize, Event::Authorizations(authorizations)) => self.authorize(&authorizations, now),
             (Action::Publish { .. }, Event::Published) => self.ask(Action::AwaitSeen),
             (Action::AwaitSeen, Event::Seen) => {
@@ -127,7 +128,11 @@ impl Order {
 
     fn authorize(&mut self, authorizations: &[Authorization], now: Timestamp) -> Vec<Action> {
         if authorizations.iter().any(|authorization| authorization.state == AuthorizationState::Dead) {
-            return if self.resumed && !self.restarted { self.anew(GiveUp::Invalid, now) } else { self.ask(Action::Blame) };
+            return if self.resumed && !self.restarted {
+                self.anew(GiveUp::Invalid, now)
+            } else {
+                self.ask(Action::Blame)
+            };
         }
         let mut records = Vec::new();
         for authorization in authorizations.iter().filter(|a| a.state == AuthorizationState::Pending) {
@@ -262,7 +267,9 @@ impl Order {
 
     fn ask(&mut self, action: Action) -> Vec<Action> {
         // Polls fail and succeed in turn: their bound is time, but their failures in a row count too.
-        if core::mem::discriminant(&action) != core::mem::discriminant(&self.doing) || matches!(action, Action::Poll { .. }) {
+        if core::mem::discriminant(&action) != core::mem::discriminant(&self.doing)
+            || matches!(action, Action::Poll { .. })
+        {
             self.attempts = 0;
         }
         self.doing = action.clone();

@@ -94,7 +94,7 @@ pub enum RenewalWait {
     BackOff {
         until: Timestamp,
         failures: u32,
-        failure: Failure,
+        failure: Box<Failure>,
     },
     /// Due, and a limit stands in the way.
     Ledger {
@@ -138,7 +138,7 @@ pub(super) fn decide(
     if let Some(attempts) = observed.tried.issuance.get(&certificate.name) {
         let until = if forced { attempts.not_before } else { Some(backoff::issuance(attempts)) };
         if let Some(until) = until.filter(|until| *until > now) {
-            let (failures, failure) = (attempts.failures, attempts.failure.clone());
+            let (failures, failure) = (attempts.failures, Box::new(attempts.failure.clone()));
             return Err(RenewalWait::BackOff { until, failures, failure });
         }
     }

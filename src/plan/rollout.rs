@@ -63,6 +63,16 @@ pub enum Action {
     Rollback(NodeName),
 }
 
+impl Action {
+    pub fn node(&self) -> &NodeName {
+        match self {
+            Self::Commit(node) | Self::Abort(node) | Self::Verify(node) | Self::Done(node) | Self::Rollback(node) => {
+                node
+            }
+        }
+    }
+}
+
 /// How it ended for a node. Only `Served` is success (I3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]

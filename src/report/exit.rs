@@ -95,7 +95,8 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 }
 
 fn of_failure(failure: &Failure) -> Exit {
-    if failure.code.starts_with("txt-") { Exit::Warning } else { Exit::Internal }
+    let worked_around = failure.code.starts_with("txt-") || failure.code == "state-damaged";
+    if worked_around { Exit::Warning } else { Exit::Internal }
 }
 
 /// A certificate that is due and cannot be ordered is a failed issuance in every run until it is mended.

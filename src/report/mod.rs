@@ -16,6 +16,7 @@ pub use plan::plan_text;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
+pub use words::outcome;
 
 use core::net::SocketAddr;
 

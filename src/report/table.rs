@@ -9,25 +9,17 @@ use super::{Exit, NodeReport, ServedReport};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
     pub colour: bool,
-    /// Columns of the terminal; `None`: not a terminal, lines are not folded.
-    pub width: Option<u16>,
+    /// Fold long cells to the width of the terminal.
+    pub fold: bool,
 }
 
 pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: jiff::Timestamp) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    match style.width {
-        Some(width) => {
-            table.set_width(width.max(60)).set_content_arrangement(ContentArrangement::Dynamic);
-        }
-        None => {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
-    }
+    let arrangement = if style.fold { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    table.set_content_arrangement(arrangement);
     if style.colour {
         table.enforce_styling();
-    } else {
-        table.force_no_tty();
     }
     table.set_header(["NODE", "ADDRESS", "SERVES", "UNTIL", "VERDICT", ""]);
     for node in nodes {

@@ -2,6 +2,8 @@
 
 use core::fmt::Write as _;
 
+use crate::plan::Wait;
+
 use super::words;
 use super::{CertificateReport, Delivery, Exit, Issuance, Report, Style, table};
 
@@ -11,7 +13,7 @@ pub fn text(report: &Report, style: Style) -> String {
     for certificate in &report.certificates {
         let _ = head(&mut out, certificate, report);
         out.push_str(&table::nodes(&certificate.nodes, style, report.at));
-        let _ = notes(&mut out, certificate);
+        let _ = notes(&mut out, certificate, report);
         out.push('\n');
     }
     for failure in &report.failures {
@@ -37,7 +39,7 @@ fn head(out: &mut String, certificate: &CertificateReport, report: &Report) -> c
     )
 }
 
-fn notes(out: &mut String, certificate: &CertificateReport) -> core::fmt::Result {
+fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> core::fmt::Result {
     match &certificate.issuance {
         Some(Issuance::Issued { generation }) => writeln!(out, "  issued: generation {generation}")?,
         Some(Issuance::Failed { failure }) => {
@@ -45,7 +47,15 @@ fn notes(out: &mut String, certificate: &CertificateReport) -> core::fmt::Result
             writeln!(out, "    next: {}", failure.next)?;
         }
         Some(Issuance::Rehearsed) => writeln!(out, "  rehearsed: a TXT record was made, seen and removed; no order")?,
-        None => {}
+        None => {
+            for wait in &report.plan.waits {
+                if let Wait::Renewal { certificate: name, reason } = wait
+                    && name == &certificate.name
+                {
+                    writeln!(out, "  nothing to issue: {}", words::renewal_wait(reason))?;
+                }
+            }
+        }
     }
     for node in &certificate.nodes {
         let (what, next) = match &node.delivery {

@@ -117,7 +117,6 @@ pub(super) fn delivery(reason: &DeliveryReason) -> String {
         ),
         DeliveryReason::Distrusted { why } => format!("serves a chain that clients refuse: {why}"),
         DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
-        DeliveryReason::Asked => "this generation was asked for".into(),
     }
 }
 
@@ -134,7 +133,7 @@ pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
 }
 
 /// What happened at a node, and what to do about it.
-pub(super) fn outcome(outcome: &Outcome) -> (String, Option<String>) {
+pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
     match outcome {
         Outcome::Served => ("delivered, reloaded and proven by handshake".into(), None),
         Outcome::Failed { failure } => (format!("nothing was changed: {}", failure.what), Some(failure.next.clone())),

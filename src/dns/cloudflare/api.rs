@@ -36,7 +36,11 @@ pub(super) struct Api {
 pub(super) enum Refusal {
     /// Nobody knows whether it was carried out.
     NoAnswer(DnsError),
-    Error { error: DnsError, codes: Vec<u64>, status: u16 },
+    Error {
+        error: DnsError,
+        codes: Vec<u64>,
+        status: u16,
+    },
 }
 
 /// https://developers.cloudflare.com/fundamentals/api/reference/responses/ — `success: false` can come with status 200.
@@ -238,7 +242,10 @@ impl From<Refusal> for DnsError {
 pub(super) fn segment(id: &str) -> Result<&str, DnsError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if id.is_empty() || id.len() > 64 || !id.chars().all(allowed) {
-        return Err(DnsError::Strange { api: "DNS provider".to_owned(), what: format!("{:?} is no id", escape(id, 80)) });
+        return Err(DnsError::Strange {
+            api: "DNS provider".to_owned(),
+            what: format!("{:?} is no id", escape(id, 80)),
+        });
     }
     Ok(id)
 }

@@ -16,6 +16,7 @@ pub(super) fn http(context: &Context) -> Result<Http, Failure> {
 }
 
 pub(super) async fn account(context: &Context, http: &Http) -> Result<Account, Failure> {
+    let _one_at_a_time = context.account.lock().await;
     let ca = &context.config.acme.host;
     let failed = |error: acme::AcmeError| of_acme(ca, &error);
     let kept = context.store.account(ca).map_err(|error| of_store(&error))?;

@@ -81,13 +81,7 @@ pub(super) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
         GiveUp::Failed | GiveUp::Invalid => ("acme-order-invalid", "certd tries again by itself", again),
         GiveUp::OutOfOrder => ("bug", "report this", Advice::Bug),
     };
-    Failure {
-        code: code.to_owned(),
-        object: object.to_string(),
-        what: why.to_string(),
-        next: next.to_owned(),
-        advice,
-    }
+    Failure { code: code.to_owned(), object: object.to_string(), what: why.to_string(), next: next.to_owned(), advice }
 }
 
 /// What an error of the CA means to an order whose step failed with it.
@@ -109,7 +103,9 @@ pub(super) fn refuses_replaces(error: &AcmeError) -> bool {
     match error {
         AcmeError::Unsupported { .. } => true,
         AcmeError::Problem { problem, .. } => match problem.kind {
-            Kind::AlreadyReplaced | Kind::Unauthorized => true,
+            // Pebble 2.10 answers serverInternal to half of all identifiers: those whose serial's DER begins with 00.
+            // Of a CA that is really broken the next order, without `replaces`, tells the same.
+            Kind::AlreadyReplaced | Kind::Unauthorized | Kind::ServerInternal => true,
             Kind::Other => problem.status.is_some_and(|status| (400..500).contains(&status) && status != 429),
             _ => false,
         },
@@ -122,7 +118,8 @@ pub(super) fn refuses_replaces(error: &AcmeError) -> bool {
 
 /// The CA does not know the order, or not as this account's.
 pub(super) fn is_gone(error: &AcmeError) -> bool {
-    let account = matches!(error.kind(), Some(Kind::AccountDead | Kind::AccountDoesNotExist | Kind::UserActionRequired));
+    let account =
+        matches!(error.kind(), Some(Kind::AccountDead | Kind::AccountDoesNotExist | Kind::UserActionRequired));
     let elsewhere = matches!(error, AcmeError::Elsewhere { .. });
     elsewhere || !account && error.status().is_some_and(|status| matches!(status, 403 | 404 | 410))
 }

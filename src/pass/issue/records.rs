@@ -8,9 +8,7 @@ use tokio::task::JoinSet;
 
 use super::failure::{of_dns, of_store};
 use crate::config;
-use crate::dns::{
-    Cloudflare, DnsError, Handle, Provider, Resolvers, Server, Wanted, Zone, await_seen, challenge_name,
-};
+use crate::dns::{Cloudflare, DnsError, Handle, Provider, Resolvers, Server, Wanted, Zone, await_seen, challenge_name};
 use crate::observed::Failure;
 use crate::pass::{Context, clock};
 use crate::plan::order::Txt;

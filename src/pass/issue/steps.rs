@@ -82,9 +82,12 @@ impl<'a> Steps<'a> {
                 }
             }
             Action::Check => Event::Checked(self.check()),
-            Action::Authorize | Action::Challenge { .. } | Action::Poll { .. } | Action::Finalize | Action::Download | Action::Blame => {
-                self.ask(action).await?
-            }
+            Action::Authorize
+            | Action::Challenge { .. }
+            | Action::Poll { .. }
+            | Action::Finalize
+            | Action::Download
+            | Action::Blame => self.ask(action).await?,
             kept => {
                 self.note(kept).await?;
                 return Ok(None);

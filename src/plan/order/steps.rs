@@ -91,30 +91,48 @@ pub enum Trouble {
 /// The next steps, to be carried out in this order. Those that ask something bring one [`Event`] and come last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    NewOrder { replaces: Option<String> },
-    Fetch { url: String },
+    NewOrder {
+        replaces: Option<String>,
+    },
+    Fetch {
+        url: String,
+    },
     /// On disk, before anything else is asked of the order.
-    NoteUrl { url: String },
+    NoteUrl {
+        url: String,
+    },
     /// From disk: the order is dead.
     ForgetUrl,
     Authorize,
-    Publish { records: Vec<Txt> },
+    Publish {
+        records: Vec<Txt>,
+    },
     AwaitSeen,
-    Challenge { indexes: Vec<usize> },
-    Poll { after_ms: u64 },
+    Challenge {
+        indexes: Vec<usize>,
+    },
+    Poll {
+        after_ms: u64,
+    },
     /// In the ledger, before the finalize is sent.
     NoteFinalize,
     Finalize,
     Download,
     Check,
     Keep,
-    Reject { flaws: Vec<String> },
+    Reject {
+        flaws: Vec<String>,
+    },
     /// Ask the authorizations what went wrong.
     Blame,
     /// In the ledger.
-    NoteFailed { names: Vec<DnsName> },
+    NoteFailed {
+        names: Vec<DnsName>,
+    },
     Unpublish,
-    Pause { ms: u64 },
+    Pause {
+        ms: u64,
+    },
     Done,
     GiveUp(GiveUp),
 }

@@ -137,8 +137,7 @@ fn an_order_that_is_dead_when_resumed_is_made_anew_once() {
 
 #[test]
 fn an_order_that_the_ca_has_forgotten_is_made_anew() {
-    let play =
-        Play::start(Some(URL), None).tell(Event::Failed(Trouble::Gone)).tell(ordered(Status::Pending));
+    let play = Play::start(Some(URL), None).tell(Event::Failed(Trouble::Gone)).tell(ordered(Status::Pending));
     insta::assert_snapshot!(play.script);
 }
 

@@ -1,0 +1,125 @@
+//! One rollout: the machine says what to do, a session for each node does it and tells what happened.
+
+pub(super) mod session;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::cert::{CertName, Generation, NodeName, Pair};
+use crate::node::Bundle;
+use crate::observed::{Failure, Served};
+use crate::plan::rollout::{Action, Event, Outcome, Rollout};
+use crate::plan::{Deliver, NodeTask};
+
+use super::Context;
+use super::failure::bug;
+use session::Session;
+
+/// How a rollout ended, and what its handshakes showed last.
+pub struct Delivered {
+    pub(super) outcomes: BTreeMap<NodeName, Outcome>,
+    pub(super) served: Vec<Served>,
+}
+
+type Told = (Event, Vec<Served>);
+
+/// # Errors
+/// A stored pair cannot be read: nothing was sent to anybody.
+pub async fn deliver(
+    context: &Arc<Context>,
+    deliver: &Deliver,
+    permits: &Arc<Semaphore>,
+) -> Result<Delivered, Failure> {
+    let pairs = pairs(context, deliver)?;
+    let mut machine = Rollout::new(deliver);
+    let (tell, mut told) = mpsc::unbounded_channel::<Told>();
+    let mut orders: BTreeMap<NodeName, mpsc::UnboundedSender<Action>> = BTreeMap::new();
+    let mut sessions = JoinSet::new();
+    let mut names = BTreeMap::new();
+    for task in &deliver.nodes {
+        let (order, ordered) = mpsc::unbounded_channel();
+        let session = Session {
+            context: Arc::clone(context),
+            node: task.node.clone(),
+            bundles: bundles(context, task, &pairs),
+            tell: tell.clone(),
+            ordered,
+        };
+        let handle = sessions.spawn(session.run(Arc::clone(permits)));
+        names.insert(handle.id(), task.node.clone());
+        orders.insert(task.node.clone(), order);
+    }
+    drop(tell);
+
+    let mut served = Vec::new();
+    let mut stop = context.stop.clone();
+    let mut stopped = false;
+    loop {
+        let event = tokio::select! {
+            told = told.recv() => match told {
+                Some((event, seen)) => {
+                    remember(&mut served, seen);
+                    event
+                }
+                None => break,
+            },
+            // A panic in one session ends that session alone.
+            Some(Err(error)) = sessions.join_next() => {
+                let Some(node) = names.get(&error.id()) else { continue };
+                Event::Lost(node.clone(), bug(node, &error))
+            }
+            () = super::stopped(&mut stop), if !stopped => {
+                stopped = true;
+                Event::Stop
+            }
+        };
+        for action in machine.on(event) {
+            // A session that has ended needs no orders.
+            let _ = orders.get(action.node()).map(|order| order.send(action.clone()));
+        }
+    }
+    let mut outcomes: BTreeMap<NodeName, Outcome> =
+        machine.outcomes().map(|(node, outcome)| (node.clone(), outcome.clone())).collect();
+    for task in &deliver.nodes {
+        let lost = || Outcome::Unknown { failure: bug(&task.node, "its session ended without an answer") };
+        outcomes.entry(task.node.clone()).or_insert_with(lost);
+    }
+    Ok(Delivered { outcomes, served })
+}
+
+fn pairs(context: &Context, deliver: &Deliver) -> Result<BTreeMap<CertName, (Generation, Arc<Pair>)>, Failure> {
+    let load = |(name, generation): (&CertName, &Generation)| {
+        let pair = context.store.pair(name, generation).map_err(|error| Failure::from(&error))?;
+        Ok((name.clone(), (generation.clone(), Arc::new(pair))))
+    };
+    deliver.certificates.iter().map(load).collect()
+}
+
+fn bundles(context: &Context, task: &NodeTask, pairs: &BTreeMap<CertName, (Generation, Arc<Pair>)>) -> Vec<Bundle> {
+    let bundle = |name: &CertName| {
+        let (generation, pair) = pairs.get(name)?;
+        let install = context.config.install(&task.node, name)?;
+        Some(Bundle {
+            certificate: name.clone(),
+            generation: generation.clone(),
+            pair: Arc::clone(pair),
+            install: Arc::clone(install),
+            allow_older: false,
+        })
+    };
+    task.certificates.keys().filter_map(bundle).collect()
+}
+
+/// The later handshake replaces the earlier one with the same address and name.
+pub(super) fn remember(served: &mut Vec<Served>, seen: Vec<Served>) {
+    let places: BTreeSet<_> = seen.iter().map(place).collect();
+    served.retain(|old| !places.contains(&place(old)));
+    served.extend(seen);
+}
+
+fn place(served: &Served) -> (NodeName, CertName, Option<core::net::SocketAddr>, crate::cert::DnsName) {
+    (served.node.clone(), served.certificate.clone(), served.address, served.sni.clone())
+}

@@ -1,0 +1,245 @@
+//! One node's part in a rollout: it prepares by itself, and then does what it is told, one attempt each.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::cert::{Leaf, NodeName};
+use crate::node::{Bundle, Dialogue, NodeError};
+use crate::observed::{Failure, Seen, Served, Silence};
+use crate::plan::rollout::{Action, Committed, Event, Restored, Verdict};
+use crate::probe::{self, Verified};
+use crate::report::escape;
+use crate::ssh::Endpoint;
+
+use super::super::failure::{bug, of_node};
+use super::super::observe::{Target, resolve};
+use super::super::progress::{Event as Progress, Phase};
+use super::super::{Context, clock};
+use super::Told;
+
+/// Connecting, logging in, sending, and the node's configuration test (30 s there).
+const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
+/// After a reload the new certificate must be served within this.
+const VERIFY_DEADLINE: Duration = Duration::from_secs(15);
+
+pub(super) struct Session {
+    pub(super) context: Arc<Context>,
+    pub(super) node: NodeName,
+    pub(super) bundles: Vec<Bundle>,
+    pub(super) tell: mpsc::UnboundedSender<Told>,
+    pub(super) ordered: mpsc::UnboundedReceiver<Action>,
+}
+
+impl Session {
+    pub(super) async fn run(mut self, permits: Arc<Semaphore>) {
+        let _permit = tokio::select! {
+            permit = permits.acquire_owned() => permit,
+            _ = self.ordered.recv() => return,
+        };
+        self.say(Event::Started(self.node.clone()), Vec::new());
+        self.show(Phase::Preparing, "");
+        let prepared = async {
+            let endpoint = endpoint(&self.context, &self.node).await?;
+            let opened = Dialogue::open(endpoint, self.bundles.clone(), PREPARE_DEADLINE).await;
+            opened.map_err(|error| of_node(&self.node, &error))
+        };
+        let opened = tokio::select! {
+            opened = prepared => opened,
+            _ = self.ordered.recv() => return,
+        };
+        match opened {
+            Ok((dialogue, prepared)) => {
+                self.show(Phase::Prepared, "");
+                self.say(Event::Prepared(self.node.clone(), prepared), Vec::new());
+                self.obey(dialogue).await;
+            }
+            Err(failure) => {
+                self.show(Phase::Failed, &failure.what);
+                self.say(Event::Failed(self.node.clone(), failure), Vec::new());
+            }
+        }
+    }
+
+    async fn obey(mut self, mut dialogue: Dialogue) {
+        while let Some(action) = self.ordered.recv().await {
+            match action {
+                Action::Commit(_) => {
+                    if !self.commit(&mut dialogue).await {
+                        return;
+                    }
+                }
+                Action::Verify(_) => self.verify().await,
+                Action::Done(_) => return dialogue.done().await,
+                Action::Abort(_) => return dialogue.abort().await,
+                Action::Rollback(_) => return self.rollback(dialogue).await,
+            }
+        }
+    }
+
+    /// Whether the dialogue goes on.
+    async fn commit(&self, dialogue: &mut Dialogue) -> bool {
+        self.show(Phase::Committing, "");
+        let node = self.node.clone();
+        match dialogue.commit().await {
+            Ok(Committed::Committed) => self.say(Event::Committed(node, Committed::Committed), Vec::new()),
+            Ok(undone) => {
+                self.show(Phase::Failed, "not switched");
+                let seen = self.look().await;
+                self.say(Event::Committed(node, undone), seen);
+            }
+            Err(error) => {
+                let failure = of_node(&node, &error);
+                self.show(Phase::Failed, &failure.what);
+                let event = match error {
+                    NodeError::Refused { .. } => Event::Failed(node, failure),
+                    _ => Event::Lost(node, failure),
+                };
+                self.say(event, self.look().await);
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn verify(&self) {
+        self.show(Phase::Verifying, "");
+        let mut handshakes = JoinSet::new();
+        for (target, leaf) in self.targets() {
+            let roots = self.context.roots.clone();
+            handshakes.spawn(async move {
+                let addresses = match target.addresses().await {
+                    Ok(addresses) => addresses,
+                    Err(silence) => return vec![target.served(None, Seen::Silence(silence))],
+                };
+                let mut served = Vec::new();
+                for address in addresses {
+                    let verified = probe::verify(address, target.sni(), leaf.fingerprint, VERIFY_DEADLINE).await;
+                    let seen = match verified {
+                        Verified::Expected => Seen::Leaf { leaf: Box::new(leaf.clone()), distrust: None },
+                        Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
+                        Verified::Silent(silence) => Seen::Silence(silence),
+                    };
+                    served.push(target.served(Some(address), seen));
+                }
+                served
+            });
+        }
+        let seen: Vec<Served> = handshakes.join_all().await.into_iter().flatten().collect();
+        let verdict = self.verdict(&seen);
+        match &verdict {
+            Verdict::Expected => self.show(Phase::Served, ""),
+            Verdict::Other { what } => self.show(Phase::Failed, what),
+            Verdict::Silent(silence) => self.show(Phase::Failed, &silence.to_string()),
+        }
+        self.say(Event::Verified(self.node.clone(), verdict), seen);
+    }
+
+    /// The worst of all handshakes: a server that is silent at one address is silent.
+    fn verdict(&self, seen: &[Served]) -> Verdict {
+        let mut worst = Verdict::Expected;
+        for served in seen {
+            match &served.seen {
+                Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
+                Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => {
+                    let what = format!(
+                        "{} still serves {} for {} (until {})",
+                        served.address.map_or_else(String::new, |address| address.to_string()),
+                        leaf.fingerprint.short(),
+                        served.sni,
+                        leaf.not_after
+                    );
+                    worst = Verdict::Other { what };
+                }
+                Seen::Leaf { .. } => {}
+            }
+        }
+        worst
+    }
+
+    fn expects(&self, served: &Served, leaf: &Leaf) -> bool {
+        self.bundles.iter().any(|bundle| {
+            bundle.certificate == served.certificate && bundle.pair.chain().leaf.fingerprint == leaf.fingerprint
+        })
+    }
+
+    async fn rollback(&self, dialogue: Dialogue) {
+        let went_back = match dialogue.rollback().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(super::super::failure::failure(
+                "node-changed",
+                &self.node,
+                "somebody changed the files meanwhile, so they were left",
+                "find out what else writes there",
+                crate::observed::Advice::Person,
+            )),
+            Err(error) => Err(of_node(&self.node, &error)),
+        };
+        let seen = self.look().await;
+        let serves = !seen.is_empty() && seen.iter().all(|served| matches!(served.seen, Seen::Leaf { .. }));
+        self.say(Event::Restored(self.node.clone(), Restored { went_back, serves }), seen);
+    }
+
+    /// One more look, so that the report tells what visitors get now.
+    async fn look(&self) -> Vec<Served> {
+        let mut looks = JoinSet::new();
+        for (target, _) in self.targets() {
+            let roots = self.context.roots.clone();
+            looks.spawn(async move { target.look(&roots, None).await });
+        }
+        looks.join_all().await.into_iter().flatten().collect()
+    }
+
+    /// Every name at every host, with the leaf that is expected there.
+    fn targets(&self) -> Vec<(Target, Leaf)> {
+        let config = &self.context.config;
+        let mut targets = Vec::new();
+        let Some(node) = config.node(&self.node) else { return targets };
+        for bundle in &self.bundles {
+            let Some(certificate) = config.certificate(&bundle.certificate) else { continue };
+            for host in &node.addresses {
+                for sni in &certificate.sni {
+                    let leaf = bundle.pair.chain().leaf.clone();
+                    targets.push((Target::new(certificate, node, host, sni), leaf));
+                }
+            }
+        }
+        targets
+    }
+
+    fn say(&self, event: Event, seen: Vec<Served>) {
+        // The rollout may have ended; then nobody needs to know.
+        let _ = self.tell.send((event, seen));
+    }
+
+    fn show(&self, phase: Phase, detail: &str) {
+        let detail = escape(detail, 300);
+        self.context.progress.say(Progress::Node { node: self.node.clone(), phase, detail });
+    }
+}
+
+/// Where the node is, and everything that logging in needs, in memory.
+pub(in crate::pass) async fn endpoint(context: &Context, node: &NodeName) -> Result<Endpoint, Failure> {
+    let unknown = || bug(node, "a node that the configuration does not have");
+    let node = context.config.node(node).ok_or_else(unknown)?;
+    let host = node.addresses.first().ok_or_else(unknown)?;
+    let unresolved = |silence: Silence| {
+        super::super::failure::failure(
+            "node-unresolved",
+            &node.name,
+            silence,
+            "see the node's address in the configuration",
+            crate::observed::Advice::Retry { after_seconds: None },
+        )
+    };
+    let addresses = resolve(host, node.ssh.port).await.map_err(unresolved)?;
+    Ok(Endpoint {
+        node: node.name.clone(),
+        address: *addresses.first().ok_or_else(unknown)?,
+        user: node.ssh.user.clone(),
+        identities: context.secrets.identities(node),
+        host_keys: context.secrets.host_keys(node),
+    })
+}

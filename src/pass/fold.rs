@@ -1,0 +1,152 @@
+//! What a step came to becomes an observation: the next round of planning follows from it, and so does the next run.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::cert::{CertName, NodeName};
+use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed};
+use crate::plan::rollout::Outcome;
+use crate::plan::{Deliver, Issue, Step};
+use crate::report::{Delivery, Done, Issuance};
+use crate::store::{HistoryEvent, StoreError};
+
+use super::deliver::remember;
+use super::failure::INTERRUPTED;
+use super::{Context, Ended, clock};
+
+/// # Errors
+/// The state directory cannot be written.
+pub(super) fn fold(
+    context: &Context,
+    observed: &mut Observed,
+    done: &mut Done,
+    step: &Step,
+    ended: Ended,
+) -> Result<(), Failure> {
+    let now = clock::now();
+    let folded = match (step, ended) {
+        (Step::Issue(step), Ended::Issued(ended)) => issued(context, observed, done, step, ended, now),
+        (Step::Deliver(step), Ended::Delivered(Ok(ended))) => {
+            remember(&mut observed.served, ended.served);
+            delivered(context, observed, done, step, &ended.outcomes, now)
+        }
+        (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
+            let failed =
+                |task: &crate::plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
+            let outcomes = step.nodes.iter().map(failed).collect();
+            delivered(context, observed, done, step, &outcomes, now)
+        }
+        (Step::Issue(_), Ended::Delivered(_)) | (Step::Deliver(_), Ended::Issued(_)) => Ok(()),
+    };
+    folded.and_then(|()| context.store.write_tried(&observed.tried)).map_err(|error| Failure::from(&error))
+}
+
+fn issued(
+    context: &Context,
+    observed: &mut Observed,
+    done: &mut Done,
+    step: &Issue,
+    ended: Result<super::issue::Issued, Failure>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let certificate = step.certificate.clone();
+    observed.asked.force.remove(&certificate);
+    observed.store.insert(certificate.clone(), context.store.stored(&certificate)?);
+    observed.ledger = context.store.ledger()?;
+    match ended {
+        Ok(issued) => {
+            observed.tried.issuance.remove(&certificate);
+            let generation = issued.generation;
+            let names = step.names.clone();
+            let event =
+                HistoryEvent::Issued { certificate: certificate.clone(), generation: generation.clone(), names };
+            context.store.history(now, &event)?;
+            done.issued.insert(certificate, Issuance::Issued { generation });
+        }
+        // Nothing failed: the next run goes on at once.
+        Err(failure) if failure.code == INTERRUPTED => {
+            done.issued.insert(certificate, Issuance::Failed { failure });
+        }
+        Err(failure) => {
+            let failures = observed.tried.issuance.get(&certificate).map_or(0, |attempts| attempts.failures);
+            let not_before = match failure.advice {
+                Advice::Retry { after_seconds: Some(seconds) } => {
+                    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+                    now.checked_add(jiff::SignedDuration::from_secs(seconds)).ok()
+                }
+                _ => None,
+            };
+            let attempts =
+                Attempts { failures: failures.saturating_add(1), last: now, not_before, failure: failure.clone() };
+            observed.tried.issuance.insert(certificate.clone(), attempts);
+            let (code, what) = (failure.code.clone(), failure.what.clone());
+            let event = HistoryEvent::IssuanceFailed { certificate: certificate.clone(), code, what };
+            context.store.history(now, &event)?;
+            done.issued.insert(certificate, Issuance::Failed { failure });
+        }
+    }
+    Ok(())
+}
+
+fn delivered(
+    context: &Context,
+    observed: &mut Observed,
+    done: &mut Done,
+    step: &Deliver,
+    outcomes: &BTreeMap<NodeName, Outcome>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for task in &step.nodes {
+        let Some(outcome) = outcomes.get(&task.node) else { continue };
+        for name in task.certificates.keys() {
+            let Some(generation) = step.certificates.get(name).cloned() else { continue };
+            let (certificate, node) = (name.clone(), task.node.clone());
+            done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
+            let tried = observed.tried.delivery.entry(node.clone()).or_default();
+            let event = match failed(&node, outcome) {
+                None => {
+                    tried.remove(name);
+                    HistoryEvent::Delivered { certificate, generation, node }
+                }
+                Some(failure) => {
+                    let (code, what) = (failure.code.clone(), failure.what.clone());
+                    let before = tried.get(name).filter(|attempts| attempts.generation == generation);
+                    let attempts = DeliveryAttempts {
+                        generation: generation.clone(),
+                        failures: before.map_or(0, |attempts| attempts.failures).saturating_add(1),
+                        last: now,
+                        rolled_back: matches!(outcome, Outcome::RolledBack { .. } | Outcome::Undone { .. }),
+                        together: task.certificates.len() > 1,
+                        failure,
+                    };
+                    tried.insert(name.clone(), attempts);
+                    HistoryEvent::DeliveryFailed { certificate, generation, node, code, what }
+                }
+            };
+            context.store.history(now, &event)?;
+        }
+    }
+    observed.tried.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
+    Ok(())
+}
+
+/// Anything but "served" is a failure (I3); in the words of the report.
+fn failed(node: &NodeName, outcome: &Outcome) -> Option<Failure> {
+    if let Outcome::Failed { failure } | Outcome::Unknown { failure } = outcome {
+        return Some(failure.clone());
+    }
+    let code = match outcome {
+        Outcome::Served => return None,
+        Outcome::RolledBack { .. } => "node-rolled-back",
+        Outcome::BrokenBefore { .. } => "node-broken-before",
+        Outcome::Placed { .. } => "node-server-not-running",
+        Outcome::Unverified { .. } => "node-unverified",
+        Outcome::Undone { .. } => "node-undone",
+        Outcome::Aborted { .. } => "node-not-touched",
+        Outcome::Failed { .. } | Outcome::Unknown { .. } => "node-failed",
+    };
+    let (what, next) = crate::report::outcome(outcome);
+    let advice = Advice::Retry { after_seconds: None };
+    Some(super::failure::failure(code, node, what, next.unwrap_or_default(), advice))
+}

@@ -1,0 +1,165 @@
+//! Gather facts and change nothing: what the store holds, what each node serves.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::cert::{DnsName, Fingerprint, NodeName, Roots};
+use crate::config::{Certificate, Config, Host, Node};
+use crate::observed::{Asked, Observed, Seen, Served, Silence};
+use crate::probe;
+use crate::report::Done;
+use crate::store::{Store, StoreError};
+
+use super::clock;
+use super::failure::of_damage;
+
+/// TCP and TLS together. A black hole costs the whole pass this long and no longer, since all nodes are asked at once.
+const PROBE_DEADLINE: Duration = Duration::from_secs(8);
+/// A reload that has just been made leaves old workers listening for a moment: nginx starts the new ones 100 ms before it
+/// tells the old ones to end, and no event tells a client. A node must not be called stale for that, nor reloaded again.
+const OLD_WORKERS: Duration = Duration::from_millis(250);
+/// Handshakes in flight: well below the usual limit of 1,024 open files.
+const PROBES: usize = 400;
+
+/// # Errors
+/// The state directory cannot be read. What a node does or fails to do is a fact and no error.
+pub async fn observe(config: &Config, store: &Store, roots: &Roots, asked: Asked) -> Result<Observed, StoreError> {
+    let mut observed = known(config, store, asked)?;
+    observed.served = probe_all(config, &observed, roots).await;
+    Ok(observed)
+}
+
+/// What was found broken in the store while it was read.
+pub fn damages(store: &Store) -> Done {
+    Done { failures: store.damages().iter().map(of_damage).collect(), ..Done::default() }
+}
+
+/// What the store holds.
+pub(super) fn known(config: &Config, store: &Store, asked: Asked) -> Result<Observed, StoreError> {
+    let mut observed = Observed { asked, tried: store.tried()?, ledger: store.ledger()?, ..Observed::default() };
+    for certificate in wanted(config, &observed.asked) {
+        observed.store.insert(certificate.name.clone(), store.stored(&certificate.name)?);
+    }
+    Ok(observed)
+}
+
+/// What each node serves, in the configuration's order.
+pub(super) async fn probe_all(config: &Config, known: &Observed, roots: &Roots) -> Vec<Served> {
+    let asked = &known.asked;
+    let permits = Arc::new(Semaphore::new(PROBES));
+    let mut probes = JoinSet::new();
+    for certificate in wanted(config, asked) {
+        let stored = known.store.get(&certificate.name).and_then(|stored| stored.current.as_ref());
+        let expected = stored.map(|kept| kept.leaf.fingerprint);
+        for node in certificate.nodes.iter().filter(|node| asked.nodes.is_empty() || asked.nodes.contains(*node)) {
+            let Some(node) = config.node(node) else { continue };
+            for host in &node.addresses {
+                for sni in &certificate.sni {
+                    let number = probes.len();
+                    let target = Target::new(certificate, node, host, sni);
+                    let (roots, permits) = (roots.clone(), Arc::clone(&permits));
+                    probes.spawn(async move {
+                        let _permit = permits.acquire_owned().await;
+                        (number, target.look(&roots, expected).await)
+                    });
+                }
+            }
+        }
+    }
+    let mut served: Vec<(usize, Vec<Served>)> = probes.join_all().await;
+    served.sort_by_key(|(number, _)| *number);
+    served.into_iter().flat_map(|(_, served)| served).collect()
+}
+
+fn wanted<'a>(config: &'a Config, asked: &'a Asked) -> impl Iterator<Item = &'a Certificate> {
+    let names = &asked.certificates;
+    config.certificates.iter().filter(move |certificate| names.is_empty() || names.contains(&certificate.name))
+}
+
+/// One name at one host of a node.
+#[derive(Clone)]
+pub(super) struct Target {
+    node: NodeName,
+    certificate: crate::cert::CertName,
+    host: Host,
+    port: u16,
+    sni: DnsName,
+}
+
+impl Target {
+    pub(super) fn new(certificate: &Certificate, node: &Node, host: &Host, sni: &DnsName) -> Self {
+        Self {
+            node: node.name.clone(),
+            certificate: certificate.name.clone(),
+            host: host.clone(),
+            port: node.probe_port,
+            sni: sni.clone(),
+        }
+    }
+
+    /// One handshake with every address of the host; a second one where another certificate than the expected is served.
+    pub(super) async fn look(&self, roots: &Roots, expected: Option<Fingerprint>) -> Vec<Served> {
+        let addresses = match resolve(&self.host, self.port).await {
+            Ok(addresses) => addresses,
+            Err(silence) => return vec![self.served(None, Seen::Silence(silence))],
+        };
+        let mut looks = JoinSet::new();
+        for address in addresses {
+            let (target, roots) = (self.clone(), roots.clone());
+            looks.spawn(async move {
+                let mut seen = target.shake_hands(address, &roots).await;
+                if let (Seen::Leaf { leaf, .. }, Some(expected)) = (&seen, expected)
+                    && leaf.fingerprint != expected
+                {
+                    tokio::time::sleep(OLD_WORKERS).await;
+                    seen = target.shake_hands(address, &roots).await;
+                }
+                target.served(Some(address), seen)
+            });
+        }
+        let mut served = looks.join_all().await;
+        served.sort_by_key(|served| served.address);
+        served
+    }
+
+    async fn shake_hands(&self, address: SocketAddr, roots: &Roots) -> Seen {
+        match probe::handshake(address, &self.sni, PROBE_DEADLINE).await {
+            Ok(ders) => Seen::of(ders, roots, clock::now()),
+            Err(silence) => Seen::Silence(silence),
+        }
+    }
+
+    pub(super) fn served(&self, address: Option<SocketAddr>, seen: Seen) -> Served {
+        let (node, certificate, sni) = (self.node.clone(), self.certificate.clone(), self.sni.clone());
+        Served { node, certificate, address, sni, seen }
+    }
+
+    pub(super) fn sni(&self) -> &DnsName {
+        &self.sni
+    }
+
+    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Silence> {
+        resolve(&self.host, self.port).await
+    }
+}
+
+/// All addresses of a host, in a stable order.
+pub async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, Silence> {
+    let name = match host {
+        Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
+        Host::Name(name) => name,
+    };
+    let looked_up = tokio::time::timeout(PROBE_DEADLINE, tokio::net::lookup_host((name.as_str(), port))).await;
+    let mut addresses: Vec<SocketAddr> = match looked_up {
+        Ok(Ok(addresses)) => addresses.collect(),
+        Ok(Err(error)) => return Err(Silence::Unresolved(format!("{name}: {error}"))),
+        Err(_) => return Err(Silence::Unresolved(format!("{name}: no answer from DNS"))),
+    };
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.is_empty() { Err(Silence::Unresolved(format!("{name} has no address"))) } else { Ok(addresses) }
+}
