@@ -1,1 +1,119 @@
-//! placeholder
+//! The command line: one file per command, whose doc comment is its `--help`.
+//!
+//! stdout carries the report and nothing else; progress and errors go to stderr.
+
+mod check;
+mod config;
+mod deploy;
+mod fault;
+mod output;
+mod plan;
+mod progress;
+mod renew;
+mod setup;
+mod trust;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::Exit;
+use crate::store::owner;
+
+use fault::Fault;
+
+/// Issues one certificate, delivers it to many nodes and proves that each of them serves it.
+#[derive(Parser)]
+#[command(name = "certd", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Options {
+    /// The configuration.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
+    config: PathBuf,
+    /// The report as text for people, or as JSON (schema in docs/json.md).
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    output: Output,
+    /// No progress on stderr.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Every event on a line of its own, on a terminal too.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Colour in text; `auto`: on a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: When,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Check),
+    Plan(plan::Plan),
+    Renew(renew::Renew),
+    Deploy(deploy::Deploy),
+    Trust(trust::Trust),
+    Config(config::Config),
+}
+
+const EXIT_CODES: &str = "\
+Exit codes, the same for every command (when several apply: 2, 1, 7 first, then 4, 6, 5, 3; the JSON lists all):
+  0  all is well
+  1  certd itself failed (state directory, bug)
+  2  usage or configuration error
+  3  warning: renewal overdue, a valid certificate that is not ours, a node paused
+  4  visitors are hurt now: a node serves an expired, wrong or no certificate, or its TLS port does not answer
+  5  issuance failed
+  6  a node lacks the certificate that is meant for it; what it serves is still valid
+  7  another certd holds the lock";
+
+/// Parses, runs, and gives the exit code.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    // First of all: what is in memory later must not be in a core file.
+    if let Err(error) = owner::harden() {
+        return fault::show(&Fault::from(&error));
+    }
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors, and clap knows which stream they belong to.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.code() } else { Exit::Ok.code() };
+        }
+    };
+    match run(&cli) {
+        Ok(code) => code,
+        Err(fault) => fault::show(&fault),
+    }
+}
+
+fn run(cli: &Cli) -> Result<u8, Fault> {
+    let options = &cli.options;
+    match &cli.command {
+        Command::Check(command) => command.run(options),
+        Command::Plan(command) => command.run(options),
+        Command::Renew(command) => command.run(options),
+        Command::Deploy(command) => command.run(options),
+        Command::Trust(command) => command.run(options),
+        Command::Config(command) => command.run(options),
+    }
+}

@@ -1,0 +1,34 @@
+use clap::Args;
+
+use crate::observed::{Asked, Failure};
+use crate::pass::{clock, observe};
+use crate::{plan, report};
+
+use super::fault::Fault;
+use super::{Options, output, setup};
+
+/// The expiry report: each certificate in the store and what each node serves now, worst first
+///
+/// Shakes hands with every address of every node and changes nothing. It takes no lock and needs no secrets, so it can
+/// run beside a renewal.
+#[derive(Args)]
+pub(super) struct Check {
+    /// Certificates to check; all when none is named.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
+
+impl Check {
+    pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
+        let config = setup::configuration(&options.config)?;
+        let certificates = setup::certificates(&config, &self.names)?;
+        let (store, roots) = setup::look(&config)?;
+        let asked = Asked { certificates, may_issue: true, ..Asked::default() };
+        let observed = setup::runtime()?.block_on(observe::observe(&config, &store, &roots, asked));
+        let observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
+        let now = clock::now();
+        let plan = plan::plan(&config, &observed, now);
+        let done = observe::damages(&store);
+        Ok(output::report(&report::build("check", &config, &observed, plan, done, false, now), options))
+    }
+}

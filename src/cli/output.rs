@@ -1,0 +1,38 @@
+//! The report on stdout: as text or as JSON.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use crate::report::{self, Report, Style};
+
+use super::{Options, Output, When};
+
+pub(super) fn report(report: &Report, options: &Options) -> u8 {
+    match options.output {
+        Output::Text => text(&report::text(report, style(options))),
+        Output::Json => json(report),
+    }
+    report.exit
+}
+
+pub(super) fn text(text: &str) {
+    // A reader that went away (`| head`) does not change what was done.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+pub(super) fn json(value: &impl Serialize) {
+    let text = serde_json::to_string_pretty(value).expect("plain data with string keys");
+    self::text(&format!("{text}\n"));
+}
+
+fn style(options: &Options) -> Style {
+    let terminal = std::io::stdout().is_terminal();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = match options.color {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => terminal && !no_color,
+    };
+    Style { colour, fold: terminal }
+}

@@ -1,0 +1,76 @@
+//! What happens while it happens, on stderr: on a terminal one line that counts the nodes by phase, above it what failed;
+//! elsewhere, and with -v, one line per event.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cert::NodeName;
+use crate::pass::progress::{Event, Phase, Progress};
+
+use super::Options;
+
+pub(super) fn progress(options: &Options) -> Progress {
+    if options.quiet {
+        return Progress::new(|_| {});
+    }
+    if options.verbose || !std::io::stderr().is_terminal() {
+        return Progress::new(|event| line(&words(&event)));
+    }
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template that was tried");
+    bar.set_style(style);
+    let phases: Mutex<BTreeMap<NodeName, Phase>> = Mutex::new(BTreeMap::new());
+    Progress::new(move |event| {
+        let text = words(&event);
+        let message = match event {
+            Event::Issue { .. } => text,
+            Event::Node { node, phase, .. } => {
+                if phase == Phase::Failed {
+                    bar.println(text);
+                }
+                let mut phases = phases.lock().unwrap_or_else(PoisonError::into_inner);
+                phases.insert(node, phase);
+                count(&phases)
+            }
+        };
+        bar.set_message(message);
+        bar.tick();
+    })
+}
+
+pub(super) fn line(text: &str) {
+    // Progress that nobody reads is no reason to stop.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+fn words(event: &Event) -> String {
+    match event {
+        Event::Issue { certificate, step } => format!("{certificate}: {step}"),
+        Event::Node { node, phase, detail } if detail.is_empty() => format!("{node}: {}", word(*phase)),
+        Event::Node { node, phase, detail } => format!("{node}: {}: {detail}", word(*phase)),
+    }
+}
+
+/// `2 preparing, 1 verifying, 97 served`.
+fn count(phases: &BTreeMap<NodeName, Phase>) -> String {
+    let mut counts: BTreeMap<Phase, usize> = BTreeMap::new();
+    for phase in phases.values() {
+        *counts.entry(*phase).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(phase, count)| format!("{count} {}", word(*phase))).collect();
+    counts.join(", ")
+}
+
+fn word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Preparing => "preparing",
+        Phase::Prepared => "prepared",
+        Phase::Committing => "committing",
+        Phase::Verifying => "verifying",
+        Phase::Served => "served",
+        Phase::Failed => "failed",
+    }
+}

@@ -1,0 +1,128 @@
+//! What commands have in common before they begin: the configuration, the secrets, giving up root, the store, the lock.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cert::{CertName, NodeName};
+use crate::config::{self, Config};
+use crate::observed::Failure;
+use crate::pass::{self, Context, Secrets, progress::Progress};
+use crate::report::Exit;
+use crate::store::{Lock, Store, owner};
+
+use super::Options;
+use super::fault::Fault;
+
+/// # Errors
+/// The file cannot be read, or every mistake in it.
+pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let next = "next: give --config FILE, or write it (an annotated example is config/certd.toml)";
+        Fault::usage(format!("{}: {error}\n  {next}", path.display()))
+    })?;
+    config::parse(&text).map_err(|mistakes| Fault {
+        exit: Exit::Usage,
+        texts: mistakes.iter().map(|mistake| mistake.render(&path.display().to_string())).collect(),
+    })
+}
+
+/// For commands that only look: no secrets, no lock, nothing made.
+pub(super) fn look(config: &Config) -> Result<(Store, crate::cert::Roots), Fault> {
+    let roots = pass::roots(config).map_err(|failure| Fault::of_configuration(&failure))?;
+    owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+    let store = Store::look(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
+    Ok((store, roots))
+}
+
+/// For commands that change things. Secrets are read before root is given up, the store is opened after.
+pub(super) fn context(config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
+    let roots = pass::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
+    let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
+    owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+    let store = Store::open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
+    Ok(Context::new(config, store, roots, secrets, progress, stop))
+}
+
+/// Waits for the lock so long and no longer.
+pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<Lock, Fault> {
+    let failed = |error: &crate::store::StoreError| Fault::from(&Failure::from(error));
+    if let Some(lock) = store.lock().map_err(|error| failed(&error))? {
+        return Ok(lock);
+    }
+    let waited = format!("{} s", wait.as_secs());
+    if !options.quiet && !wait.is_zero() {
+        super::progress::line(&format!("another certd holds the lock; waiting up to {waited}"));
+    }
+    // A blocked flock cannot be called off; its thread ends with the process.
+    let (tell, told) = std::sync::mpsc::channel();
+    let root = store.root().to_owned();
+    std::thread::spawn(move || tell.send(Store::open(&root).and_then(|store| store.lock_wait())));
+    match told.recv_timeout(wait) {
+        Ok(lock) => lock.map_err(|error| failed(&error)),
+        Err(_) => Err(Fault::locked(&waited)),
+    }
+}
+
+pub(super) fn runtime() -> Result<Runtime, Fault> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Fault {
+        exit: Exit::Internal,
+        texts: vec![format!("the runtime did not start: {error}\n  next: are there threads and files left (ulimit)?")],
+    })
+}
+
+/// SIGINT and SIGTERM ask for an end: nothing new is begun, what is committed is finished.
+pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>) -> Result<(), Fault> {
+    let _in_runtime = runtime.enter();
+    let listen = |kind| {
+        signal(kind).map_err(|error| Fault {
+            exit: Exit::Internal,
+            texts: vec![format!("signals cannot be heeded: {error}\n  next: this is a fault of the system")],
+        })
+    };
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    runtime.spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        super::progress::line("stopping: nothing new is begun, what is committed is finished");
+        // Kept to the end of the process: a receiver without a sender would never hear of it.
+        stop.send_replace(true);
+        core::future::pending::<()>().await;
+    });
+    Ok(())
+}
+
+/// The certificates of these names; none: all.
+pub(super) fn certificates(config: &Config, names: &[String]) -> Result<BTreeSet<CertName>, Fault> {
+    let known = || config.certificates.iter().map(|certificate| certificate.name.as_str());
+    names
+        .iter()
+        .map(|name| {
+            let found = config.certificates.iter().find(|certificate| certificate.name.as_str() == name);
+            found.map(|certificate| certificate.name.clone()).ok_or_else(|| unknown("certificate", name, known()))
+        })
+        .collect()
+}
+
+/// The nodes of these names; none: all.
+pub(super) fn nodes(config: &Config, names: &[String]) -> Result<BTreeSet<NodeName>, Fault> {
+    let known = || config.nodes.iter().map(|node| node.name.as_str());
+    names
+        .iter()
+        .map(|name| {
+            let found = config.nodes.iter().find(|node| node.name.as_str() == name);
+            found.map(|node| node.name.clone()).ok_or_else(|| unknown("node", name, known()))
+        })
+        .collect()
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
+    let known: Vec<&str> = known.collect();
+    Fault::usage(format!("no {what} is called {name:?}\n  next: the configuration has {}", known.join(", ")))
+}
