@@ -72,7 +72,8 @@ impl Place {
 
 fn pair() -> (Pair, String) {
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["newapi.example.com".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(vec!["newapi.example.com".to_owned()]).unwrap().self_signed(&key).unwrap();
     let pair = Pair::new(
         Chain::parse(&certificate.pem()).unwrap(),
         PrivateKey::parse(Zeroizing::new(key.serialize_pem())).unwrap(),

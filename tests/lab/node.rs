@@ -134,6 +134,13 @@ impl Node {
         handshake(self.inside, service)
     }
 
+    /// What is served once old workers have ended: nginx leaves them listening for 100 ms after a reload.
+    pub fn settled(&self, service: &str) -> Result<Leaf, String> {
+        let pair = self.pair(service);
+        wait_until(|| self.served(service) == pair);
+        self.served(service)
+    }
+
     /// The pair at its two configured paths, resolved at one instant.
     pub fn pair(&self, service: &str) -> Result<Leaf, String> {
         pair(&self.fullchain(service), &self.key(service))

@@ -74,7 +74,7 @@ impl Pebble {
             "ocspResponderURL": "",
             "externalAccountBindingRequired": options.eab.is_some(),
             "externalAccountMACKeys": keys,
-            "domainBlocklist": ["blocked.example.test"],
+            "domainBlocklist": ["blocked.test"],
             "retryAfter": {"authz": options.retry_after.0, "order": options.retry_after.1},
             "profiles": profiles,
         }});
