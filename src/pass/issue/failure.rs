@@ -37,6 +37,17 @@ pub(super) fn of_dns(object: impl ToString, error: &DnsError) -> Failure {
     }
 }
 
+/// A task of ours came to no end of its own.
+pub(super) fn of_task(error: &tokio::task::JoinError) -> Failure {
+    Failure {
+        code: "bug".to_owned(),
+        object: "certd".to_owned(),
+        what: error.to_string(),
+        next: "report this".to_owned(),
+        advice: Advice::Bug,
+    }
+}
+
 /// The order is invalid: the CA looked, and these are its words.
 pub(super) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own: Option<&Problem>) -> Failure {
     let mut words: Vec<String> = named.iter().map(|(name, problem)| format!("{name}: {problem}")).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::failure::{of_dns, of_store};
+use super::failure::{of_dns, of_store, of_task};
 use crate::config;
 use crate::dns::{Cloudflare, DnsError, Handle, Provider, Resolvers, Server, Wanted, Zone, await_seen, challenge_name};
 use crate::observed::Failure;
@@ -54,7 +54,7 @@ impl Records {
             });
         }
         while let Some(joined) = asked.join_next().await {
-            let Ok((base, place)) = joined else { continue };
+            let (base, place) = joined.map_err(|error| of_task(&error))?;
             let place = place.map_err(|error| of_dns(challenge_name(&base), &error))?;
             self.places.insert(base, place);
         }
@@ -68,7 +68,7 @@ impl Records {
         let mut looking = JoinSet::new();
         let mut owners = BTreeSet::new();
         for record in records {
-            let Some(place) = self.places.get(&record.base).cloned() else { continue };
+            let place = self.places[&record.base].clone();
             let note = TxtNote {
                 at: clock::now(),
                 name: place.owner.clone(),
@@ -88,7 +88,7 @@ impl Records {
         // Every answer is heard, so that every record that was made is known by its id.
         let mut failure = None;
         while let Some(joined) = making.join_next().await {
-            let Ok((at, made)) = joined else { continue };
+            let (at, made) = joined.map_err(|error| of_task(&error))?;
             let note = &mut self.notes[at];
             match made {
                 Ok(handle) => {
@@ -99,7 +99,7 @@ impl Records {
             }
         }
         while let Some(joined) = looking.join_next().await {
-            let Ok((servers, owner)) = joined else { continue };
+            let (servers, owner) = joined.map_err(|error| of_task(&error))?;
             match servers {
                 Ok(servers) => _ = self.servers.insert(owner, servers),
                 Err(error) => failure = Some(of_dns(&owner, &error)),
@@ -124,17 +124,16 @@ impl Records {
             let (wanted, say) = (Wanted { name, values }, say.clone());
             waiting.spawn(async move {
                 let lagging = |who: &str| say(format!("waiting for {who} to show {}", wanted.name));
-                let passed_over = await_seen(&servers, &wanted, limit, lagging).await?;
+                let seen = await_seen(&servers, &wanted, limit, lagging).await;
+                let passed_over = seen.map_err(|error| of_dns(&wanted.name, &error))?;
                 if !passed_over.is_empty() {
                     say(format!("passed over, since they never answered: {}", passed_over.join(", ")));
                 }
-                Ok::<(), DnsError>(())
+                Ok(())
             });
         }
         while let Some(joined) = waiting.join_next().await {
-            if let Ok(Err(error)) = joined {
-                return Err(of_dns("dns", &error));
-            }
+            joined.map_err(|error| of_task(&error))??;
         }
         Ok(())
     }
