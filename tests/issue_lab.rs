@@ -182,6 +182,25 @@ fn a01_half_of_the_nonces_are_refused_and_a_certificate_is_issued_all_the_same()
 }
 
 #[test]
+fn a01_a_ca_that_refuses_every_nonce_is_given_up_in_words() {
+    let pebble = PebbleOptions { nonce_reject: 100, ..PebbleOptions::default() };
+    let bench = Bench::with(pebble, &[SERVICE], &ConfigText::default());
+    assert_eq!(bench.issue().unwrap_err().code, "acme-bad-nonce");
+    assert!(bench.count("new-account") <= 10);
+}
+
+#[test]
+fn a24_new_terms_are_a_persons_matter_and_their_link_is_told() {
+    let bench = Bench::start();
+    let body = r#"{"type":"urn:ietf:params:acme:error:userActionRequired","detail":"terms have changed"}"#;
+    let terms = Answer::new(403, body).header("link", "<https://ca.example/terms>;rel=\"terms-of-service\"");
+    bench.lab.proxy.script.fail("new-order", 1, &terms);
+    let failure = bench.issue().unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.advice), ("acme-terms", Advice::Person));
+    assert!(failure.next.contains("https://ca.example/terms"), "{failure:?}");
+}
+
+#[test]
 fn an_external_account_is_bound_before_the_first_order() {
     let hmac = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
     let pebble = PebbleOptions { eab: Some(("kid-1".into(), hmac.into())), ..PebbleOptions::default() };

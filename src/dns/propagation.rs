@@ -3,7 +3,8 @@
 //!
 //! A server that never gives an authoritative answer (dead, unreachable from here, refusing) does not hold things up for
 //! ever: after [`PATIENCE`] it is passed over, if every server that does answer shows the values, and it is named. A
-//! server that answers and lacks them is always waited for. When all are silent there is nothing to go by: an error. (A
+//! server that answers and lacks them is always waited for. An address to which this machine has no route (IPv6, mostly)
+//! says nothing about its server when another one does. When all are silent there is nothing to go by: an error. (A
 //! controller whose port 53 is blocked would ask by DoH at that place.)
 
 use core::net::SocketAddr;
@@ -36,9 +37,18 @@ pub struct Wanted {
     pub values: BTreeSet<String>,
 }
 
+/// One address of one server.
+struct Seat {
+    server: usize,
+    label: String,
+    said: Said,
+}
+
 /// What one address said last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Said {
+    /// This machine cannot even send there.
+    NoRoute,
     /// Nothing that counts, ever; why.
     Nothing(String),
     /// An authoritative answer without all values.
@@ -61,16 +71,12 @@ pub async fn await_seen(
     let question = Arc::new((question, wanted.values.clone()));
     let (tell, mut hear) = mpsc::channel(64);
     let mut askers = JoinSet::new();
-    let mut board: Vec<(String, Said)> = Vec::new();
-    for server in servers {
-        for address in &server.addresses {
-            let label = if server.addresses.len() == 1 && server.name == address.to_string() {
-                server.name.clone()
-            } else {
-                format!("{} ({address})", server.name)
-            };
+    let mut board: Vec<Seat> = Vec::new();
+    for (server, Server { name, addresses }) in servers.iter().enumerate() {
+        for address in addresses {
+            let label = if *name == address.to_string() { name.clone() } else { format!("{name} ({address})") };
             askers.spawn(poll(*address, Arc::clone(&question), board.len(), tell.clone()));
-            board.push((label, Said::Nothing("not asked yet".to_owned())));
+            board.push(Seat { server, label, said: Said::Nothing("not asked yet".to_owned()) });
         }
     }
     drop(tell);
@@ -81,7 +87,7 @@ pub async fn await_seen(
         loop {
             tokio::select! {
                 said = hear.recv() => match said {
-                    Some((index, said)) => board[index].1 = heard(&board[index].1, said),
+                    Some((index, said)) => board[index].said = heard(&board[index].said, said),
                     None => return,
                 },
                 () = &mut patience, if patient => patient = false,
@@ -98,10 +104,10 @@ pub async fn await_seen(
     };
     let ended = timeout(limit, watch).await;
     askers.shutdown().await;
-    let silent = || board.iter().filter(|(_, said)| matches!(said, Said::Nothing(_))).map(|(label, _)| label.clone());
+    let silent = board.iter().filter(|seat| is_silent(seat, &board));
     match ended {
-        Ok(()) => Ok(silent().collect()),
-        Err(_) if silent().count() == board.len() => {
+        Ok(()) => Ok(silent.map(|seat| seat.label.clone()).collect()),
+        Err(_) if silent.count() == board.len() => {
             Err(DnsError::AllSilent { name: wanted.name.clone(), servers: waited_for(&board) })
         }
         Err(_) => Err(DnsError::NotSeen { name: wanted.name.clone(), limit, lagging: waited_for(&board) }),
@@ -120,6 +126,7 @@ async fn poll(
     loop {
         let said = match ask(address, question).await {
             Ok(answer) => judge(&answer, question, values),
+            Err(silence) if silence.is_no_route() => Said::NoRoute,
             Err(silence) => Said::Nothing(silence.to_string()),
         };
         let all = said == Said::All;
@@ -150,25 +157,35 @@ fn judge(answer: &Message, question: &Question, values: &BTreeSet<String>) -> Sa
 /// An address that answered once and falls silent is still one that answers.
 fn heard(before: &Said, now: Said) -> Said {
     match (before, now) {
-        (Said::Less, Said::Nothing(_)) => Said::Less,
+        (Said::Less, Said::Nothing(_) | Said::NoRoute) => Said::Less,
         (_, now) => now,
     }
 }
 
-fn settled(board: &[(String, Said)], patient: bool) -> bool {
-    let passed = |said: &Said| match said {
+fn settled(board: &[Seat], patient: bool) -> bool {
+    let passed = |seat: &Seat| match &seat.said {
         Said::All => true,
         Said::Less => false,
-        Said::Nothing(_) => !patient,
+        Said::Nothing(_) | Said::NoRoute => !patient || !is_silent(seat, board),
     };
-    board.iter().all(|(_, said)| passed(said)) && board.iter().any(|(_, said)| *said == Said::All)
+    board.iter().all(passed) && board.iter().any(|seat| seat.said == Said::All)
 }
 
-fn waited_for(board: &[(String, Said)]) -> String {
-    let waited = board.iter().filter_map(|(label, said)| match said {
+/// Nothing that counts came from there, and no other address speaks for the same server.
+fn is_silent(seat: &Seat, board: &[Seat]) -> bool {
+    match seat.said {
+        Said::All | Said::Less => false,
+        Said::Nothing(_) => true,
+        Said::NoRoute => !board.iter().any(|other| other.server == seat.server && other.said != Said::NoRoute),
+    }
+}
+
+fn waited_for(board: &[Seat]) -> String {
+    let waited = board.iter().filter_map(|seat| match &seat.said {
         Said::All => None,
-        Said::Less => Some(label.clone()),
-        Said::Nothing(why) => Some(format!("{label}: {why}")),
+        Said::Less => Some(seat.label.clone()),
+        Said::Nothing(why) => Some(format!("{}: {why}", seat.label)),
+        Said::NoRoute => is_silent(seat, board).then(|| format!("{}: no route", seat.label)),
     });
     waited.collect::<Vec<_>>().join(", ")
 }
@@ -177,8 +194,10 @@ fn waited_for(board: &[(String, Said)]) -> String {
 mod tests {
     use super::*;
 
-    fn board(said: &[Said]) -> Vec<(String, Said)> {
-        said.iter().enumerate().map(|(n, said)| (format!("ns{n}"), said.clone())).collect()
+    /// Each of a server of its own.
+    fn board(said: &[Said]) -> Vec<Seat> {
+        let seat = |(n, said): (usize, &Said)| Seat { server: n, label: format!("ns{n}"), said: said.clone() };
+        said.iter().enumerate().map(seat).collect()
     }
 
     fn nothing() -> Said {
@@ -202,5 +221,15 @@ mod tests {
     #[test]
     fn d02_a_server_that_fell_silent_after_an_answer_is_still_waited_for() {
         assert_eq!(heard(&Said::Less, nothing()), Said::Less);
+    }
+
+    #[test]
+    fn d13_an_address_without_a_route_holds_nothing_up_when_its_server_has_another() {
+        let mut seats = board(&[Said::All, Said::NoRoute]);
+        assert!(!settled(&seats, true));
+        assert!(settled(&seats, false));
+        seats[1].server = 0;
+        assert!(settled(&seats, true));
+        assert_eq!(waited_for(&seats), "");
     }
 }

@@ -30,10 +30,18 @@ pub(super) struct Question {
 pub(super) enum Silence {
     #[error("no answer")]
     TimedOut,
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("an answer that cannot be read")]
     Malformed,
+}
+
+impl Silence {
+    /// The kernel has no way there, as with IPv6 on a machine that has none.
+    pub(super) fn is_no_route(&self) -> bool {
+        use std::io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable};
+        matches!(self, Self::Io(error) if matches!(error.kind(), NetworkUnreachable | HostUnreachable | AddrNotAvailable))
+    }
 }
 
 pub(super) async fn ask(server: SocketAddr, question: &Question) -> Result<Message, Silence> {
