@@ -129,7 +129,7 @@ impl Records {
                 if !passed_over.is_empty() {
                     say(format!("passed over, since they never answered: {}", passed_over.join(", ")));
                 }
-                Ok(())
+                Ok::<(), Failure>(())
             });
         }
         while let Some(joined) = waiting.join_next().await {
