@@ -3,6 +3,8 @@
 //!
 //! Nothing is left to chance: a proxy, the API's double or a node's own command holds the step, and says that it does.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+
 mod lab;
 
 use std::sync::atomic::{AtomicBool, Ordering};
