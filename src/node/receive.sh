@@ -33,6 +33,8 @@ answer() { printf 'certd-node %s %s %s\n%s' "$nonce" "$1" "$(($(printf %s "$2" |
 # 20: told why, nothing is to be done any more
 refuse() { answer refused "$1"; exit 20; }
 path() { refuse "path $1$nl${2##*: }"; }
+# path, command: what fails is told with its path and the system's own words
+try() { w=$1; shift; e=$("$@" 2>&1) || path "$w" "$e"; }
 
 # --- certificates, numbered from 1: each has its variables with its number ---
 
@@ -180,7 +182,7 @@ kind() {
     k=$(readlink "$1")
     case $k in
     "$2" | "$G/current/${2##*/}") k='link' ;;
-    *) path "$1" "is a link to $k, which certd did not make; put a plain file there, or nothing" ;;
+    *) path "$1" "is a link to $k, not made by certd; put a plain file there, or nothing" ;;
     esac
   elif [ -d "$1" ]; then path "$1" "Is a directory"
   elif [ -f "$1" ]; then k=plain
@@ -196,7 +198,7 @@ look() {
   elif [ -e "$G/current" ]; then
     path "$G/current" "is no link (restored from a backup?); in its folder this helps -> mv current 0-restored && ln -s 0-restored current"
   fi
-  case $cur in */* | .*) path "$G/current" "is a link to $cur, which certd did not make" ;; esac
+  case $cur in */* | .*) path "$G/current" "is a link to $cur, not made by certd" ;; esac
   digest "$F"; df=$d
   digest "$K"; dk=$d
   seen="$kf $kk $cur $df $dk"
@@ -271,7 +273,7 @@ write() {
   fi
 }
 stage() {
-  e=$(mkdir "$S" 2>&1) || path "$S" "$e"
+  try "$S" mkdir "$S"
   [ "$base" != unchanged ] || return 0
   for v in "$F" "$K"; do
     [ -L "$v" ] || [ -w "${v%/*}/" ] || path "$v" "its folder cannot be written (permission, or mounted read-only)"
@@ -280,15 +282,15 @@ stage() {
     refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${e##*: }"
   rm -f "$S/a"
   eval "b=\$chain$i"
-  e=$(write "$F" 644 "$S/fullchain.pem" "$b" 2>&1) || path "$S/fullchain.pem" "$e"
+  try "$S/fullchain.pem" write "$F" 644 "$S/fullchain.pem" "$b"
   eval "b=\$key$i"
-  e=$(write "$K" 600 "$S/privkey.pem" "$b" 2>&1) || path "$S/privkey.pem" "$e"
+  try "$S/privkey.pem" write "$K" 600 "$S/privkey.pem" "$b"
   b=; unset "chain$i" "key$i"
   digest "$S/fullchain.pem"; df=$d
   digest "$S/privkey.pem"
   [ "$df$d" = "$fsum$ksum" ] || refuse "unfit $name: what was written differs from what was sent (digests)"
   chmod 755 "$S"
-  e=$(flush "$S/fullchain.pem" "$S/privkey.pem" "$S" "$G" 2>&1) || path "$S" "$e"
+  try "$S" flush "$S/fullchain.pem" "$S/privkey.pem" "$S" "$G"
 }
 flush() { sync "$@" 2>/dev/null || sync; }
 bases() { body="${body}base $name $base$nl"; }
@@ -306,18 +308,20 @@ contact() {
   *plain*)
     tries=0
     while :; do
-      rm -rf "$S.f"
-      e=$( (mkdir "$S.f" && copy "$F" fullchain.pem && copy "$K" privkey.pem && chmod 755 "$S.f" && flush "$S.f") 2>&1) ||
-        path "$G/$from" "$e"
+      try "$G/$from" found
       ! copied "$F" fullchain.pem || ! copied "$K" privkey.pem || break
       [ $((tries += 1)) -lt 3 ] || path "$F" "another program keeps writing it or its key"
     done
     # Under its name it is whole; should we die here, it is the first of two.
-    e=$( (mv -T "$S.f" "$G/$from" && point "$from") 2>&1) || path "$G/$from" "$e"
+    try "$G/$from" mv -T "$S.f" "$G/$from"
+    try "$G/current" point "$from"
     ;;
   esac
-  e=$(relink "$F" "$lf" 2>&1) || path "$F" "$e"
-  e=$(relink "$K" "$lk" 2>&1) || path "$K" "$e"
+  try "$F" relink "$F" "$lf"
+  try "$K" relink "$K" "$lk"
+}
+found() {
+  rm -rf "$S.f" && mkdir "$S.f" && copy "$F" fullchain.pem && copy "$K" privkey.pem && chmod 755 "$S.f" && flush "$S.f"
 }
 copy() { [ ! -f "$1" ] || { cp -pL "$1" "$S.f/$2" && flush "$S.f/$2"; }; }
 copied() { digest "$1"; k=$d; digest "$S.f/$2"; [ "$k" = "$d" ]; }
@@ -325,10 +329,13 @@ relink() {
   [ ! -L "$1" ] || return 0
   rm -f "$1.certd-new" && ln -s "$2" "$1.certd-new" && mv -fT "$1.certd-new" "$1" && flush "${1%/*}/"
 }
+intent() {
+  mv -fT "$S" "$G/$to" && printf '%s\n%s\n' "$from" "$to" >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent" &&
+    if [ "$from" = - ]; then flush "$G"; else lead "$from" previous; fi
+}
 intend() {
   [ "$base" != unchanged ] || return 0
-  e=$({ mv -fT "$S" "$G/$to" && printf '%s\n%s\n' "$from" "$to" >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent" &&
-    { [ "$from" = - ] || lead "$from" previous; }; } 2>&1) || path "$G/$to" "$e"
+  try "$G/$to" intent
   changed=1
 }
 forth() { [ "$base" = unchanged ] || point "$to"; }
@@ -428,7 +435,7 @@ receive
 each places
 locks=$(printf %s "$locks" | sort -u)
 i=1; load; W=$S-run
-e=$(mkdir "$W" 2>&1) || path "$W" "$e"
+try "$W" mkdir "$W"
 under() {
   s=$1 do=$2 IFS=$nl
   # shellcheck disable=SC2086 # a line each

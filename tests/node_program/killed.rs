@@ -11,7 +11,7 @@ use crate::bench::{NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE};
 struct Variant {
     source: String,
     line: String,
-    /// In the part that runs under the locks.
+    /// A line of the part that runs under the locks: worth every beginning.
     commit: bool,
 }
 
@@ -24,7 +24,7 @@ fn variants() -> Vec<Variant> {
     let mut variants = Vec::new();
     for at in section("# --- answers")..lines.len() {
         let commit = commit.contains(&at);
-        let mut add = |put: Vec<&str>| {
+        let mut add = |put: Vec<&str>, commit: bool| {
             let rest = &lines[at + 1..];
             let source = [&lines[..at], &put, rest].concat().join("\n");
             variants.push(Variant { source, line: put.join(" / ").trim().to_owned(), commit });
@@ -34,10 +34,10 @@ fn variants() -> Vec<Variant> {
             continue;
         }
         if stands_alone(line, lines[at - 1].trim_end()) {
-            add(vec!["kill -9 0", lines[at]]);
+            add(vec!["kill -9 0", lines[at]], commit);
         }
         for (chained, _) in line.match_indices(" && ").filter(|_| commit) {
-            add(vec![&format!("{} && kill -9 0{}", &line[..chained], &line[chained..])]);
+            add(vec![&format!("{} && kill -9 0{}", &line[..chained], &line[chained..])], false);
         }
     }
     variants

@@ -63,7 +63,7 @@ fn s15_a_folder_or_a_foreign_link_is_refused() {
         fs::remove_dir(&place.key).unwrap();
         symlink("/etc/hostname", &place.key).unwrap();
         let body = refused(shell, &place);
-        assert!(body.starts_with("path /ssl/key.pem\nis a link to /etc/hostname, which certd did not make"), "{body}");
+        assert!(body.starts_with("path /ssl/key.pem\nis a link to /etc/hostname, not made by certd"), "{body}");
         assert!(!place.path("ssl/.certd").exists());
     }
 }
