@@ -322,3 +322,14 @@ async fn no_key_is_in_the_arguments_of_any_process_while_a_dialogue_runs() {
     fs::write(place.path("seen"), "").unwrap();
     opening.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_parked_session_answers_the_nodes_keep_alives_and_can_be_committed_later() {
+    // This sshd gives a silent client up after six seconds; time is what is tested.
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let (bundle, text) = place.bundle("20261123061500-04c3");
+    let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle], LIMIT).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
+    assert_eq!(place.served(), text);
+}

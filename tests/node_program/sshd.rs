@@ -55,7 +55,8 @@ impl Sshd {
         let force = force.map(|command| format!("ForceCommand {command}\n")).unwrap_or_default();
         let config = format!(
             "ListenAddress {address}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized\nPidFile none\nStrictModes no\n\
-             UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nUseDNS no\nLogLevel ERROR\n{force}"
+             UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nUseDNS no\nLogLevel ERROR\n\
+             ClientAliveInterval 3\nClientAliveCountMax 2\n{force}"
         );
         fs::write(dir.path().join("config"), config).expect("a file");
         let child = Command::new("/usr/sbin/sshd")
