@@ -1,7 +1,7 @@
 certd=1
 # The node program. It reads certificates from stdin, stages them beside what is there, and on "commit" switches, tests
 # and reloads, or leaves everything as it was. Any POSIX sh runs it (dash, busybox ash, bash); comments and indentation
-# are stripped before it travels. The first line is the protocol's version.
+# are stripped before it travels. The first line is the protocol's version. One file, since it travels as one.
 #
 # Invariants, after every line and through kill -9:
 #   - Resolved at one instant, the two paths are a matching pair: content changes by one rename(2) of G/current.
@@ -418,7 +418,7 @@ unwatch() {
   [ -z "$watchdog" ] || { kill -9 "$watchdog"; wait "$watchdog"; }
   watchdog=
 } 2>/dev/null
-hear() { watch; get || l=; unwatch; }
+hear() { get || l=; unwatch; }
 
 if command -v sha256sum >/dev/null; then sum() { sha256sum; }
 elif busybox sha256sum </dev/null >/dev/null 2>&1; then sum() { busybox sha256sum; }
@@ -450,6 +450,7 @@ each stage
 body='test ok'$nl
 check t "$test_time" || body="test failed$nl"
 each bases
+watch
 answer prepared "${body}output$nl$out"
 hear
 [ "$l" = commit ] || exit 0
@@ -462,5 +463,6 @@ case $? in
 75) refuse locked ;;
 *) refuse "unfit the lock could not be taken" ;;
 esac
+watch
 hear
 [ "$l" != rollback ] || under $lock_wait rollback || refuse locked

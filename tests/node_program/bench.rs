@@ -265,3 +265,19 @@ pub(crate) fn deliver(shell: &[&str], place: &Place, fake: Fake) -> (String, Str
     program.end();
     told
 }
+
+/// An answer without words.
+pub(crate) fn told(verb: &str) -> (String, String) {
+    (verb.to_owned(), String::new())
+}
+
+/// What another process does a moment later, without telling anybody.
+pub(crate) fn wait_for(done: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("not within ten seconds");
+}
