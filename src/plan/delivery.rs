@@ -32,7 +32,9 @@ pub struct NodeTask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Before {
-    /// No TLS.
+    /// No answer: nobody there, or nobody that we can reach.
+    Silent,
+    /// Somebody is there, without TLS.
     Nothing,
     /// TLS with a certificate that is expired, not yet valid or for another name.
     Broken,
@@ -197,13 +199,14 @@ fn held_up(attempts: Option<&DeliveryAttempts>, observed: &Observed, now: Timest
 /// The worst of what was seen at the node's addresses.
 fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: Timestamp) -> Before {
     let seen = of(observed, node, &certificate.name).map(|served| match &served.seen {
-        Seen::Silence(_) => Before::Nothing,
+        Seen::Silence(silence) if silence.somebody_there() => Before::Nothing,
+        Seen::Silence(_) => Before::Silent,
         Seen::Leaf { leaf, .. } => {
             let fit = leaf.not_before <= now && now < leaf.not_after && leaf.names.covers(&served.sni);
             if fit { Before::Valid } else { Before::Broken }
         }
     });
-    seen.min().unwrap_or(Before::Nothing)
+    seen.min().unwrap_or(Before::Silent)
 }
 
 fn of<'a>(observed: &'a Observed, node: &'a NodeName, name: &'a CertName) -> impl Iterator<Item = &'a Served> {

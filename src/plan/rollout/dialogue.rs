@@ -15,6 +15,13 @@ pub struct Prepared {
     pub bases: BTreeMap<CertName, Base>,
 }
 
+impl Prepared {
+    /// Everything that was sent is there already.
+    pub fn is_unchanged(&self) -> bool {
+        !self.bases.is_empty() && self.bases.values().all(|base| *base == Base::Unchanged)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConfigTest {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::*;
+use crate::cert::CertName;
 use crate::observed::Advice;
 use crate::plan::NodeTask;
 
@@ -191,6 +192,23 @@ fn the_gate_closes_again_when_more_than_one_in_ten_refuse() {
     }
     events.push(ready("d"));
     golden("gate-closes", rollout(&nodes, None), events);
+}
+
+#[test]
+fn a_node_that_has_the_files_and_cannot_be_seen_is_not_reloaded() {
+    let bases = BTreeMap::from([(CertName::parse("x").unwrap(), Base::Unchanged)]);
+    golden(
+        "unseen",
+        rollout(&[("a", Before::Silent), ("b", Before::Valid)], None),
+        vec![
+            started("a"),
+            started("b"),
+            Event::Prepared(name("a"), Prepared { test: ConfigTest::Ok, bases }),
+            ready("b"),
+            committed("b"),
+            verified("b", Verdict::Expected),
+        ],
+    );
 }
 
 #[test]
