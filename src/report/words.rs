@@ -154,7 +154,7 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
             Some("start the server; certd does not start what was stopped".into()),
         ),
         Outcome::Unverified { why } => (
-            format!("switched and kept, but no handshake proves it: {why}"),
+            format!("its files are in place, but no handshake proves it: {why}"),
             Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
         ),
         Outcome::Undone { why, went_back, serves } => {
