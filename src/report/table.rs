@@ -13,10 +13,15 @@ pub struct Style {
     pub fold: bool,
 }
 
+/// Columns below which folded cells are harder to read than long lines (a terminal that does not tell says 0).
+const NARROWEST: u16 = 80;
+
 pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: jiff::Timestamp) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
-    let arrangement = if style.fold { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    let wide_enough = table.width().is_some_and(|width| width >= NARROWEST);
+    let arrangement =
+        if style.fold && wide_enough { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
     table.set_content_arrangement(arrangement);
     if style.colour {
         table.enforce_styling();
