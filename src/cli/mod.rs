@@ -38,7 +38,7 @@ struct Options {
     /// The configuration.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
     config: PathBuf,
-    /// The report as text for people, or as JSON (schema in docs/json.md).
+    /// The report as text for people, or as JSON (schema in docs/json.md); trust and config print text alone.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
     /// No progress on stderr.

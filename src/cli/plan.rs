@@ -9,7 +9,8 @@ use super::{Options, Output, output, setup};
 
 /// What the next renewal would do, and why, and why not
 ///
-/// Looks as `check` does, prints each step and each wait with its reason, and changes nothing.
+/// Looks as `check` does, prints each step and each wait with its reason, and changes nothing. Its exit code is that of
+/// `check`: it tells how things are, not what is planned.
 #[derive(Args)]
 pub(super) struct Plan {
     /// Certificates to plan for; all when none is named.

@@ -20,10 +20,11 @@ pub(super) struct Renew {
     /// Certificates to renew; all when none is named.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Issue although not due. The ledger and the CA's limits are heeded all the same.
+    /// Issue although not due, and at once after a failure. The ledger, and what the CA said, are heeded all the same.
     #[arg(long)]
     force: bool,
-    /// A rehearsal: probes, a TXT record made and removed, every node prepared and told to abort, no order.
+    /// A rehearsal: probes, a TXT record made and removed, every node prepared and told to abort, no order. Asks the CA
+    /// nothing.
     #[arg(long, conflicts_with = "force")]
     dry_run: bool,
     /// How long to wait for another certd to finish.

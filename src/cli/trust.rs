@@ -21,9 +21,10 @@ use super::{Options, output, setup};
 /// Compare the two before you pin a key: what the network shows may be somebody else's.
 #[derive(Args)]
 pub(super) struct Trust {
+    /// Names of nodes, as the configuration has them.
     #[arg(value_name = "NODE", required = true)]
     nodes: Vec<String>,
-    /// Append the keys to the known_hosts file.
+    /// Append the keys to the known_hosts file (`ssh.known_hosts`), which counts for nodes without `host_key`.
     #[arg(long)]
     write: bool,
 }
