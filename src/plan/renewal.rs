@@ -213,7 +213,8 @@ pub fn due(leaf: &Leaf, ari: Option<&Ari>, seed: u64) -> (Timestamp, Basis) {
     let lifetime = lifetime(leaf);
     if let Some(ari) = ari {
         let floor = before(leaf.not_after, lifetime / EMERGENCY_FLOOR);
-        let at = drawn(ari, leaf, seed);
+        // A window that begins before the certificate does asks for nothing before that is valid.
+        let at = drawn(ari, leaf, seed).max(leaf.not_before);
         if at > floor {
             return (floor, Basis::Floor);
         }
