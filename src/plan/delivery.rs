@@ -16,7 +16,7 @@ use super::{Wait, backoff};
 pub struct Deliver {
     pub certificates: BTreeMap<CertName, Generation>,
     pub nodes: Vec<NodeTask>,
-    /// The operator's choice; else the first fit node.
+    /// The operator's choice, the first that one of the certificates names; else the first fit node.
     pub canary: Option<NodeName>,
 }
 
@@ -118,13 +118,13 @@ pub(super) fn decide(
                 rollout.certificates.contains_key(name) || (!alone && !single && nodes == &certificate.nodes)
             });
             let group = group.unwrap_or_else(|| {
-                let canary = certificate.canary.clone();
-                let deliver = Deliver { certificates: BTreeMap::new(), nodes: Vec::new(), canary };
+                let deliver = Deliver { certificates: BTreeMap::new(), nodes: Vec::new(), canary: None };
                 rollouts.push((certificate.nodes.clone(), alone, deliver));
                 rollouts.len() - 1
             });
             let deliver = &mut rollouts[group].2;
             deliver.certificates.insert(name.clone(), generation.clone());
+            deliver.canary = deliver.canary.take().or_else(|| certificate.canary.clone());
             let before = before(certificate, node, observed, now);
             match deliver.nodes.iter_mut().find(|task| &task.node == node) {
                 Some(task) => {
