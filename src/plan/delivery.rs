@@ -58,6 +58,8 @@ pub enum DeliveryReason {
     Silent {
         silence: Silence,
     },
+    /// No handshake was made with it, so nobody knows.
+    Unseen,
 }
 
 /// Why a node gets nothing now.
@@ -171,6 +173,9 @@ fn need(
 /// How what a node serves differs from what is stored; of several handshakes the first that differs.
 fn lacks(certificate: &CertName, stored: &Stored, node: &NodeName, observed: &Observed) -> Option<DeliveryReason> {
     let kept = stored.current.as_ref()?;
+    if of(observed, node, certificate).next().is_none() {
+        return Some(DeliveryReason::Unseen);
+    }
     of(observed, node, certificate).find_map(|served| match &served.seen {
         Seen::Silence(silence) => Some(DeliveryReason::Silent { silence: silence.clone() }),
         Seen::Leaf { leaf, .. } if leaf.fingerprint != kept.leaf.fingerprint => Some(DeliveryReason::Serves {

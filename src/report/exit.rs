@@ -81,6 +81,9 @@ fn of_node(node: &NodeReport) -> Vec<Exit> {
         return vec![Exit::Warning];
     }
     let mut exits: Vec<Exit> = node.served.iter().map(|served| served.verdict.exit()).collect();
+    if node.served.is_empty() {
+        exits.push(Exit::NotDelivered);
+    }
     exits.push(node.delivery.as_ref().map_or(Exit::Ok, of_delivery));
     exits
 }
