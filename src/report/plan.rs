@@ -29,7 +29,7 @@ pub fn plan_text(plan: &Plan) -> String {
         };
     }
     if let Some(next) = plan.next {
-        let _ = writeln!(out, "look again {}", words::minute(next));
+        let _ = writeln!(out, "look again {}", words::from(next));
     }
     out
 }
@@ -47,8 +47,10 @@ fn issue(out: &mut String, issue: &Issue) -> core::fmt::Result {
 }
 
 fn deliver(out: &mut String, deliver: &Deliver) -> core::fmt::Result {
-    for (certificate, generation) in &deliver.certificates {
-        writeln!(out, "deliver  {certificate}: generation {generation}")?;
+    for (number, (certificate, generation)) in deliver.certificates.iter().enumerate() {
+        // What travels together stands together.
+        let verb = if number == 0 { "deliver " } else { "   with " };
+        writeln!(out, "{verb} {certificate}: generation {generation}")?;
         for task in &deliver.nodes {
             if let Some(reason) = task.certificates.get(certificate) {
                 writeln!(out, "         to {}: {}", task.node, words::delivery(reason))?;

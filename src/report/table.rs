@@ -50,7 +50,7 @@ fn row(node: &NodeReport, served: &ServedReport, style: Style, now: jiff::Timest
     let (word, sentence) = match node.paused_until {
         Some(until) => (
             format!("{}, paused", served.verdict.word()),
-            format!("does not count until {}", super::words::minute(until)),
+            format!("does not count until {}", super::words::from(until)),
         ),
         None => (served.verdict.word().to_owned(), served.verdict.sentence()),
     };

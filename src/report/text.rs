@@ -35,7 +35,7 @@ fn head(out: &mut String, certificate: &CertificateReport, report: &Report) -> c
         current.issuer,
         current.key_type.as_str(),
         words::until(current.not_after, report.at),
-        words::minute(current.renew_at),
+        words::from(current.renew_at),
     )
 }
 

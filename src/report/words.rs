@@ -20,6 +20,11 @@ pub(super) fn minute(at: Timestamp) -> String {
     format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
 }
 
+/// The same for the end of a wait: rounded up, so that whoever looks again then finds it over.
+pub(super) fn from(at: Timestamp) -> String {
+    minute(at.checked_add(SignedDuration::from_secs((-at.as_second()).rem_euclid(60))).unwrap_or(at))
+}
+
 /// `89 d`, `5 h`, `3 min`, `-2 d`: rounded towards zero, so that "1 d" is at least a day.
 pub(super) fn span(span: SignedDuration) -> String {
     let seconds = span.as_secs();
@@ -79,12 +84,12 @@ pub(super) fn renewal(reason: &RenewalReason) -> String {
 pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
     match reason {
         RenewalWait::NotDue { at, not_after, basis: why } => {
-            format!("not due until {} ({}); expires {}", minute(*at), basis(why), minute(*not_after))
+            format!("not due until {} ({}); expires {}", from(*at), basis(why), minute(*not_after))
         }
         RenewalWait::BackOff { until, failures, failure } => format!(
             "due, but {failures} {} failed; next try {}: {}",
             if *failures == 1 { "attempt" } else { "attempts in a row" },
-            minute(*until),
+            from(*until),
             failure.what
         ),
         RenewalWait::Ledger { full } => full_words(full),
@@ -98,12 +103,12 @@ fn full_words(full: &Full) -> String {
         Full::Certificates { used, room, until } => format!(
             "the ledger is full: {used} certificates for these names within 7 days, {room} allowed; \
              the next one {}",
-            minute(*until)
+            from(*until)
         ),
         Full::Authorizations { name, failed, until } => {
-            format!("{failed} authorizations of {name} failed within an hour; the next one {}", minute(*until))
+            format!("{failed} authorizations of {name} failed within an hour; the next one {}", from(*until))
         }
-        Full::ByTheCa { until } => format!("the CA said 429 (too many requests): none before {}", minute(*until)),
+        Full::ByTheCa { until } => format!("the CA said 429 (too many requests): none before {}", from(*until)),
     }
 }
 
@@ -124,9 +129,10 @@ pub(super) fn delivery(reason: &DeliveryReason) -> String {
 pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
     match reason {
         DeliveryWait::InSync { fingerprint } => format!("serves {} already", fingerprint.short()),
-        DeliveryWait::Paused { until } => format!("paused until {}", minute(*until)),
+        DeliveryWait::Paused { until } => format!("paused until {}", from(*until)),
         DeliveryWait::BackOff { until, failures, failure } => {
-            format!("went back {failures} times; next try {}: {}", minute(*until), failure.what)
+            let times = if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };
+            format!("went back {times}; next try {}: {}", from(*until), failure.what)
         }
         DeliveryWait::TriedNow { failure } => format!("failed in this pass: {}", failure.what),
         DeliveryWait::NothingStored => "nothing is stored yet".into(),
