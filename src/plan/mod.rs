@@ -9,6 +9,8 @@ pub mod ledger;
 pub mod order;
 pub mod renewal;
 pub mod rollout;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use serde::Serialize;
