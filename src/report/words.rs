@@ -150,7 +150,7 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
         ),
         Outcome::RolledBack { output } => (
             format!("the node refused the new certificate and went back: {output}"),
-            Some("the configuration test passes with the former certificate and fails with this one".into()),
+            Some("its test or reload takes the former certificate and not this one: mend what it names, then `certd deploy`".into()),
         ),
         Outcome::BrokenBefore { output } => (
             format!("left as it was, its configuration test fails without our change: {output}"),
