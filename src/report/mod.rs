@@ -5,6 +5,8 @@ mod escape;
 mod exit;
 mod plan;
 mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 mod verdict;
 mod words;

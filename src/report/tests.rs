@@ -1,0 +1,367 @@
+//! The report: its exit code, its verdicts, its text.
+
+use core::net::SocketAddr;
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::exit::of_delivery;
+use super::*;
+use crate::cert::fixture::{Authority, NOW, days};
+use crate::cert::{DnsName, Leaf};
+use crate::observed::{Advice, Ari, Kept, Meta, Seen, Silence, Stored};
+use crate::plan::ledger::Full;
+use crate::plan::rollout::Abort;
+use crate::plan::{DeliveryWait, RenewalWait, Wait};
+
+#[test]
+fn of_several_codes_the_worst_ends_the_process() {
+    let order = [2, 1, 7, 4, 6, 5, 3, 0];
+    let all = [
+        Exit::Ok,
+        Exit::Internal,
+        Exit::Usage,
+        Exit::Warning,
+        Exit::Hurt,
+        Exit::IssuanceFailed,
+        Exit::NotDelivered,
+        Exit::Locked,
+    ];
+    // Every set of codes.
+    for set in 1..1u32 << all.len() {
+        let some: Vec<Exit> = all.into_iter().filter(|exit| set >> exit.code() & 1 == 1).collect();
+        let expected = order.into_iter().find(|code| some.iter().any(|exit| exit.code() == *code)).unwrap();
+        assert_eq!(worst(&some).code(), expected, "{some:?}");
+    }
+    assert_eq!(worst(&[]), Exit::Ok);
+}
+
+#[test]
+fn each_thing_that_a_report_can_hold_has_its_code() {
+    let failure = || failure("acme-limit");
+    let undone = |serves| Outcome::Undone { why: "it".into(), went_back: Ok(()), serves };
+    let node = |outcome| Report { certificates: vec![with_node(vec![ok()], Some(outcome))], ..empty() };
+    let wait = |wait| Report { plan: Plan { waits: vec![wait], ..Plan::default() }, ..empty() };
+    let renewal = |reason| wait(Wait::Renewal { certificate: cert(), reason });
+    let delivery = |reason| wait(Wait::Delivery { certificate: cert(), node: name("上海"), reason });
+    let back_off = || RenewalWait::BackOff { until: NOW, failures: 1, failure: Box::new(failure()) };
+    let ledger = || RenewalWait::Ledger { full: Full::ByTheCa { until: NOW } };
+    let went_back = || DeliveryWait::BackOff { until: NOW, failures: 1, failure: Box::new(failure()) };
+    let issued = |issuance| Report {
+        certificates: vec![CertificateReport { issuance: Some(issuance), ..with_node(vec![ok()], None) }],
+        ..empty()
+    };
+    let paused = |verdict| {
+        let mut certificate = with_node(vec![verdict], None);
+        certificate.nodes[0].paused_until = Some(NOW);
+        Report { certificates: vec![certificate], ..empty() }
+    };
+    let failed = |code| Report { failures: vec![self::failure(code)], ..empty() };
+    let table: Vec<(&str, Report, bool, &[u8])> = vec![
+        ("nothing", empty(), true, &[]),
+        ("served", node(Outcome::Served), true, &[]),
+        ("nothing changed", node(Outcome::Failed { failure: failure() }), true, &[6]),
+        ("lost", node(Outcome::Unknown { failure: failure() }), true, &[6]),
+        ("went back", node(Outcome::RolledBack { output: "it".into() }), true, &[6]),
+        ("broken before", node(Outcome::BrokenBefore { output: "it".into() }), true, &[6]),
+        ("placed", node(Outcome::Placed { output: "it".into() }), true, &[6]),
+        ("unverified", node(Outcome::Unverified { why: "it".into() }), true, &[6]),
+        ("undone, and serves", node(undone(true)), true, &[6]),
+        ("undone, and serves not", node(undone(false)), true, &[4]),
+        ("aborted", node(Outcome::Aborted { why: Abort::Interrupted }), true, &[6]),
+        ("not issued", issued(Issuance::Failed { failure: failure() }), true, &[5]),
+        ("rehearsed", issued(Issuance::Rehearsed), false, &[]),
+        ("issued", issued(Issuance::Issued { generation: generation() }), true, &[]),
+        ("backing off", renewal(back_off()), true, &[5]),
+        ("backing off, only looked", renewal(back_off()), false, &[]),
+        ("ledger", renewal(ledger()), true, &[5]),
+        ("ledger, only looked", renewal(ledger()), false, &[]),
+        ("nothing stored to deploy", renewal(RenewalWait::MayNotIssue { stored: false }), true, &[6]),
+        ("deploy", renewal(RenewalWait::MayNotIssue { stored: true }), true, &[]),
+        ("node went back lately", delivery(went_back()), true, &[6]),
+        ("node went back lately, only looked", delivery(went_back()), false, &[6]),
+        ("tried now", delivery(DeliveryWait::TriedNow { failure: Box::new(failure()) }), true, &[6]),
+        ("paused", delivery(DeliveryWait::Paused { until: NOW }), true, &[3]),
+        ("paused and expired does not count", paused(Verdict::Expired), true, &[3]),
+        ("record not removed", failed("txt-remove"), true, &[3]),
+        ("state mended", failed("state-damaged"), true, &[3]),
+        ("anything else of our own", failed("store-full"), true, &[1]),
+        ("not looked at", Report { certificates: vec![with_node(vec![], None)], ..empty() }, true, &[6]),
+    ];
+    for (what, mut report, ran, codes) in table {
+        report.conclude(ran);
+        assert_eq!(report.exits, codes, "{what}");
+        assert_eq!(report.exit, codes.first().copied().unwrap_or(0), "{what}");
+    }
+    assert_eq!(of_delivery(&Delivery::Rehearsed { test: None }), Exit::Ok);
+    assert_eq!(of_delivery(&Delivery::Rehearsed { test: Some("[emerg]".into()) }), Exit::Warning);
+}
+
+#[test]
+fn a_report_lists_every_code_worst_first_and_each_once() {
+    let mut hurt = with_node(vec![Verdict::Expired], Some(Outcome::Unverified { why: "it".into() }));
+    hurt.issuance = Some(Issuance::Failed { failure: failure("acme-limit") });
+    let warned = with_node(vec![Verdict::Unmanaged { lacks: false }, Verdict::Stale], None);
+    let mut report = Report { certificates: vec![warned, hurt], ..empty() };
+    report.conclude(true);
+    assert_eq!((report.exit, &report.exits[..]), (4, &[4, 6, 5, 3][..]));
+    assert!(text(&report, Style::default()).ends_with("visitors are hurt now (exit 4)\n"));
+}
+
+#[test]
+fn a_handshake_is_judged_by_what_hurts_a_visitor_first() {
+    let stored_leaf = leaf("stored", -30, 60);
+    let mut stored = Stored::default();
+    let judge = |seen: &Seen, stored: &Stored, ari: Option<&Ari>| Verdict::of(seen, &sni(), stored, ari, 7, NOW);
+    assert_eq!(judge(&seen(&leaf("other", -30, 60)), &stored, None), Verdict::Unmanaged { lacks: false });
+    assert!(matches!(judge(&seen(&leaf("other", -80, 10)), &stored, None), Verdict::Overdue { .. }));
+    let meta = Meta { key_type: KeyType::EcdsaP256, profile: None, ca: "ca".into(), issued_at: NOW };
+    stored.current = Some(Kept { generation: generation(), leaf: stored_leaf.clone(), meta });
+    stored.former.insert(leaf("former", -90, 30).fingerprint);
+    assert_eq!(judge(&seen(&stored_leaf), &stored, None), Verdict::Ok);
+    assert_eq!(judge(&seen(&leaf("former", -60, 30)), &stored, None), Verdict::Stale);
+    assert_eq!(judge(&seen(&leaf("other", -60, 30)), &stored, None), Verdict::Unmanaged { lacks: true });
+    assert_eq!(judge(&seen(&leaf("former", -90, 0)), &stored, None), Verdict::Expired, "stale, and worse");
+    assert_eq!(judge(&seen(&leaf("former", 1, 90)), &stored, None), Verdict::NotYetValid);
+    let mut other = leaf("other", -60, 30);
+    other.names = [DnsName::parse("www.example.com").unwrap()].into_iter().collect();
+    assert_eq!(judge(&seen(&other), &stored, None), Verdict::WrongName);
+    let distrusted = Seen::Leaf { leaf: Box::new(stored_leaf.clone()), distrust: Some("no path".into()) };
+    assert_eq!(judge(&distrusted, &stored, None), Verdict::Untrusted { why: "no path".into() });
+    let silent = |silence| judge(&Seen::Silence(silence), &stored, None).word();
+    assert_eq!(silent(Silence::Refused), "unreachable");
+    assert_eq!(silent(Silence::TimedOut), "unreachable");
+    assert_eq!(silent(Silence::Tls("alert".into())), "no-tls");
+}
+
+#[test]
+fn renewal_is_overdue_a_tenth_of_the_lifetime_after_its_instant() {
+    // Due at 60 of 90 days, overdue after 69; due at 3 of 6 days, overdue after 3.6.
+    for (age, lifetime, overdue) in
+        [(68, 90, false), (70, 90, true), (3, 6, false), (4, 6, true), (30, 45, false), (35, 45, true)]
+    {
+        let leaf = leaf("stored", -age, lifetime - age);
+        let meta = Meta { key_type: KeyType::EcdsaP256, profile: None, ca: "ca".into(), issued_at: NOW };
+        let current = Some(Kept { generation: generation(), leaf: leaf.clone(), meta });
+        let verdict = Verdict::of(&seen(&leaf), &sni(), &Stored { current, ..Stored::default() }, None, 7, NOW);
+        assert_eq!(matches!(verdict, Verdict::Overdue { .. }), overdue, "{age} of {lifetime} days: {verdict:?}");
+    }
+}
+
+#[test]
+fn every_verdict_has_a_word_a_code_and_a_sentence() {
+    let why = || "connection refused".to_owned();
+    let all = [
+        Verdict::Ok,
+        Verdict::Overdue { since: NOW },
+        Verdict::Stale,
+        Verdict::Unmanaged { lacks: false },
+        Verdict::Unmanaged { lacks: true },
+        Verdict::Untrusted { why: "the intermediate by E7 is missing".into() },
+        Verdict::WrongName,
+        Verdict::Expired,
+        Verdict::NotYetValid,
+        Verdict::NoTls { why: "TLS failed: handshake failure".into() },
+        Verdict::Unreachable { why: why() },
+    ];
+    let mut lines = String::new();
+    for verdict in all {
+        let json = serde_json::to_value(&verdict).unwrap();
+        assert_eq!(json["verdict"], verdict.word(), "the JSON spells it the same");
+        lines.push_str(&format!("{} {}: {}\n", verdict.exit().code(), verdict.word(), verdict.sentence()));
+    }
+    golden("verdicts", &lines);
+}
+
+#[test]
+fn the_text_is_aligned_with_names_in_any_script_and_has_the_worst_first() {
+    let report = sample();
+    let shown = text(&report, Style::default());
+    for table in shown.split("\n\n") {
+        let place = |line: &str| Some(width(&line[..line.find("127.0.0.")?]));
+        let places: BTreeSet<usize> = table.lines().filter_map(place).collect();
+        assert!(places.len() < 2, "the addresses of a table stand in one column:\n{table}");
+    }
+    golden("report", &shown);
+    golden("report-json", &serde_json::to_string_pretty(&report).unwrap());
+}
+
+#[test]
+fn colour_is_there_only_when_it_is_asked_for_and_changes_no_word() {
+    let report = sample();
+    let plain = text(&report, Style { colour: false, fold: false });
+    let coloured = text(&report, Style { colour: true, fold: false });
+    assert!(!plain.contains('\x1b'));
+    for (colour, word) in [("\x1b[38;5;9m", "expired"), ("\x1b[38;5;10m", "ok"), ("\x1b[38;5;11m", "unmanaged")] {
+        assert!(coloured.contains(&format!("{colour} {word}")), "{coloured:?}");
+    }
+    let mut stripped = String::new();
+    let mut rest = coloured.as_str();
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        stripped.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    stripped.push_str(rest);
+    let trimmed: Vec<&str> = stripped.lines().map(str::trim_end).collect();
+    assert_eq!(trimmed.join("\n"), plain.trim_end());
+}
+
+#[test]
+fn what_a_peer_says_cannot_move_a_cursor_or_hide_a_word_in_text_or_json() {
+    let hostile = "E7\x1b[2J\r\nok\u{9b}31m\u{202e}dab\u{200b}";
+    let pair = Authority::root("R").intermediate(hostile).issue(&["newapi.example.com"], days(-1, 89));
+    let mut report = sample();
+    report.certificates[0].nodes[0].served[0].issuer = Some(pair.chain().leaf.issuer.clone());
+    let current = report.certificates[0].current.as_mut().unwrap();
+    current.issuer = pair.chain().leaf.issuer.clone();
+    current.basis = Basis::Ari { start: NOW, end: NOW, explanation: Some(escape(hostile, 300)) };
+    let json = serde_json::to_string(&report).unwrap();
+    for shown in [text(&report, Style::default()), json] {
+        let bad = |c: &char| (c.is_control() && *c != '\n') || "\u{202e}\u{200b}\u{9b}".contains(*c);
+        assert_eq!(shown.chars().find(bad), None, "{shown}");
+        assert!(shown.contains("E7"));
+    }
+}
+
+/// Three nodes in every state of a bad day.
+fn sample() -> Report {
+    let node = |name: &str, last: u8, verdict: Verdict, delivery: Option<Outcome>| NodeReport {
+        node: self::name(name),
+        paused_until: None,
+        served: vec![served(last, verdict)],
+        delivery: delivery.map(Delivery::Ended),
+    };
+    let rolled_back = Outcome::RolledBack { output: "nginx: [emerg] key values mismatch".into() };
+    let mut nodes = vec![
+        node("shenzhen", 3, Verdict::Ok, Some(Outcome::Served)),
+        node("cn2-上海", 1, Verdict::Stale, Some(rolled_back)),
+        node("广州", 2, Verdict::Expired, None),
+        node("香港-備援", 4, Verdict::Unmanaged { lacks: false }, None),
+        node("beijing", 5, Verdict::Expired, None),
+    ];
+    nodes[4].paused_until = Some(NOW + SignedDuration::from_hours(48));
+    nodes.sort_by_key(NodeReport::rank);
+    let basis = Basis::Lifetime { left: 3 };
+    let current = Current {
+        generation: generation(),
+        fingerprint: Fingerprint::of(b"stored"),
+        issuer: "E7".into(),
+        key_type: KeyType::EcdsaP256,
+        not_before: days(-1, 89).0,
+        not_after: days(-1, 89).1,
+        renew_at: days(59, 89).0,
+        basis: basis.clone(),
+    };
+    let waits = vec![Wait::Renewal {
+        certificate: cert(),
+        reason: RenewalWait::NotDue { at: days(59, 89).0, not_after: days(-1, 89).1, basis },
+    }];
+    let names = [sni()].into_iter().collect();
+    let certificate = CertificateReport { name: cert(), names, current: Some(current), issuance: None, nodes };
+    let unissued = CertificateReport {
+        name: CertName::parse("other").unwrap(),
+        names: [DnsName::parse("*.example.org").unwrap()].into_iter().collect(),
+        current: None,
+        issuance: Some(Issuance::Failed { failure: failure("acme-limit") }),
+        nodes: vec![node("上海", 1, Verdict::Unreachable { why: "no answer".into() }, None)],
+    };
+    let plan = Plan { waits, ..Plan::default() };
+    let mut report =
+        Report { certificates: vec![certificate, unissued], plan, failures: vec![failure("txt-remove")], ..empty() };
+    report.conclude(true);
+    report
+}
+
+fn served(last: u8, verdict: Verdict) -> ServedReport {
+    let silent = matches!(verdict, Verdict::Unreachable { .. } | Verdict::NoTls { .. });
+    let expired = verdict == Verdict::Expired;
+    ServedReport {
+        address: Some(SocketAddr::from(([127, 0, 0, last], 443))),
+        sni: sni(),
+        verdict,
+        fingerprint: (!silent).then(|| Fingerprint::of(&[last])),
+        not_after: (!silent).then(|| days(0, if expired { -1 } else { 40 + i64::from(last) }).1),
+        issuer: (!silent).then(|| "E7".into()),
+    }
+}
+
+fn with_node(verdicts: Vec<Verdict>, delivery: Option<Outcome>) -> CertificateReport {
+    let served = verdicts.into_iter().map(|verdict| served(1, verdict)).collect();
+    let delivery = delivery.map(Delivery::Ended);
+    let node = NodeReport { node: name("上海"), paused_until: None, served, delivery };
+    CertificateReport {
+        name: cert(),
+        names: [sni()].into_iter().collect(),
+        current: None,
+        issuance: None,
+        nodes: vec![node],
+    }
+}
+
+fn empty() -> Report {
+    Report {
+        schema: SCHEMA,
+        command: "renew",
+        at: NOW,
+        exit: 0,
+        exits: Vec::new(),
+        certificates: Vec::new(),
+        plan: Plan::default(),
+        failures: Vec::new(),
+    }
+}
+
+fn leaf(label: &str, from: i64, to: i64) -> Leaf {
+    let day = |count: i64| -> Timestamp { days(0, count).1 };
+    Leaf {
+        fingerprint: Fingerprint::of(label.as_bytes()),
+        names: [sni()].into_iter().collect(),
+        not_before: day(from),
+        not_after: day(to),
+        serial: "04c3".into(),
+        issuer: "E7".into(),
+        key_type: Some(KeyType::EcdsaP256),
+        ari_id: None,
+    }
+}
+
+fn seen(leaf: &Leaf) -> Seen {
+    Seen::Leaf { leaf: Box::new(leaf.clone()), distrust: None }
+}
+
+fn failure(code: &str) -> Failure {
+    let text = |text: &str| text.to_owned();
+    let (object, what, next) = (text("the object"), text("what happened"), text("what to do"));
+    Failure { code: text(code), object, what, next, advice: Advice::Person }
+}
+
+fn ok() -> Verdict {
+    Verdict::Ok
+}
+
+fn sni() -> DnsName {
+    DnsName::parse("newapi.example.com").unwrap()
+}
+
+fn cert() -> CertName {
+    CertName::parse("newapi.example.com").unwrap()
+}
+
+fn name(text: &str) -> NodeName {
+    NodeName::parse(text).unwrap()
+}
+
+fn generation() -> Generation {
+    "20261122000000-04c3".parse().unwrap()
+}
+
+/// Columns on a terminal: characters of the scripts used here take two.
+fn width(text: &str) -> usize {
+    text.chars().map(|c| if c >= '\u{2e80}' { 2 } else { 1 }).sum()
+}
+
+fn golden(case: &str, text: &str) {
+    insta::with_settings!({ snapshot_path => "testdata", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(case, text);
+    });
+}
