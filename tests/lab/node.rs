@@ -137,8 +137,17 @@ impl Node {
     /// What is served once old workers have ended: nginx leaves them listening for 100 ms after a reload.
     pub fn settled(&self, service: &str) -> Result<Leaf, String> {
         let pair = self.pair(service);
-        wait_until(|| self.served(service) == pair);
+        wait_until(|| self.listening_workers() < 2 && self.served(service) == pair);
         self.served(service)
+    }
+
+    /// One, or more while a reload is in progress: an old worker first calls itself "shutting down", then stops listening.
+    fn listening_workers(&self) -> usize {
+        let Some(master) = self.nginx.as_ref().map(Process::id) else { return 0 };
+        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
+        let title = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let listens = |pid: &&str| title(pid).trim_end_matches(['\0', ' ']).ends_with("worker process");
+        children.split_whitespace().filter(listens).count()
     }
 
     /// The pair at its two configured paths, resolved at one instant.
