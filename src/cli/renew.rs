@@ -61,7 +61,7 @@ pub(super) fn run(
     let context = Arc::new(setup::context(config, progress::progress(options), stopped)?);
     let _lock = setup::lock(&context.store, wait, options)?;
     let runtime = setup::runtime()?;
-    setup::heed_signals(&runtime, stop)?;
+    setup::heed_signals(&runtime, stop, options)?;
     let report = runtime.block_on(async {
         match kind {
             Kind::Pass(command) => pass::pass(&context, command, asked).await,

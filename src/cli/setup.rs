@@ -76,7 +76,7 @@ pub(super) fn runtime() -> Result<Runtime, Fault> {
 }
 
 /// SIGINT and SIGTERM ask for an end: nothing new is begun, what is committed is finished.
-pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>) -> Result<(), Fault> {
+pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>, options: &Options) -> Result<(), Fault> {
     let _in_runtime = runtime.enter();
     let listen = |kind| {
         signal(kind).map_err(|error| Fault {
@@ -85,12 +85,15 @@ pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>) -> Resu
         })
     };
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let quiet = options.quiet;
     runtime.spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        super::progress::line("stopping: nothing new is begun, what is committed is finished");
+        if !quiet {
+            super::progress::line("stopping: nothing new is begun, what is committed is finished");
+        }
         // Kept to the end of the process: a receiver without a sender would never hear of it.
         stop.send_replace(true);
         core::future::pending::<()>().await;
