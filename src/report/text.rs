@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use crate::plan::Wait;
+use crate::plan::{RenewalWait, Wait};
 
 use super::words;
 use super::{CertificateReport, Delivery, Exit, Issuance, Report, Style, table};
@@ -52,7 +52,10 @@ fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> 
                 if let Wait::Renewal { certificate: name, reason } = wait
                     && name == &certificate.name
                 {
-                    writeln!(out, "  nothing to issue: {}", words::renewal_wait(reason))?;
+                    // What is due and held up is something to issue.
+                    let prefix =
+                        if matches!(reason, RenewalWait::NotDue { .. }) { "nothing to issue" } else { "not issued" };
+                    writeln!(out, "  {prefix}: {}", words::renewal_wait(reason))?;
                 }
             }
         }
