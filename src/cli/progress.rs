@@ -50,7 +50,11 @@ fn words(event: &Event) -> String {
     match event {
         Event::Issue { certificate, step } => format!("{certificate}: {step}"),
         Event::Node { node, phase, detail } if detail.is_empty() => format!("{node}: {}", word(*phase)),
-        Event::Node { node, phase, detail } => format!("{node}: {}: {detail}", word(*phase)),
+        Event::Node { node, phase, detail } => {
+            // Some errors name their node themselves.
+            let named = detail.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(": "));
+            format!("{node}: {}: {}", word(*phase), named.unwrap_or(detail))
+        }
     }
 }
 

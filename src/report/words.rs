@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 
+use crate::observed::Failure;
 use crate::plan::ledger::Full;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{Basis, DeliveryReason, DeliveryWait, RenewalReason, RenewalWait};
@@ -90,7 +91,7 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
             "due, but {failures} {} failed; next try {}: {}",
             if *failures == 1 { "attempt" } else { "attempts in a row" },
             from(*until),
-            failure.what
+            what(failure)
         ),
         RenewalWait::Ledger { full } => full_words(full),
         RenewalWait::MayNotIssue { stored: true } => "this command delivers and does not issue".into(),
@@ -132,9 +133,9 @@ pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
         DeliveryWait::Paused { until } => format!("paused until {}", from(*until)),
         DeliveryWait::BackOff { until, failures, failure } => {
             let times = if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };
-            format!("went back {times}; next try {}: {}", from(*until), failure.what)
+            format!("went back {times}; next try {}: {}", from(*until), what(failure))
         }
-        DeliveryWait::TriedNow { failure } => format!("failed in this pass: {}", failure.what),
+        DeliveryWait::TriedNow { failure } => format!("failed in this pass: {}", what(failure)),
         DeliveryWait::NothingStored => "nothing is stored yet".into(),
     }
 }
@@ -143,9 +144,9 @@ pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
 pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
     match outcome {
         Outcome::Served => ("delivered, reloaded and proven by handshake".into(), None),
-        Outcome::Failed { failure } => (format!("nothing was changed: {}", failure.what), Some(failure.next.clone())),
+        Outcome::Failed { failure } => (format!("nothing was changed: {}", what(failure)), Some(failure.next.clone())),
         Outcome::Unknown { failure } => (
-            format!("the connection ended after the commit: {}", failure.what),
+            format!("the connection ended after the commit: {}", what(failure)),
             Some("the next pass reads the node again and finishes or undoes it".into()),
         ),
         Outcome::RolledBack { output } => (
@@ -168,7 +169,7 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
             let back = match went_back {
                 Ok(()) if *serves => "went back, and serves the former certificate".to_owned(),
                 Ok(()) => "went back, and does not serve".to_owned(),
-                Err(failure) => format!("could not go back: {}", failure.what),
+                Err(failure) => format!("could not go back: {}", what(failure)),
             };
             (format!("{why} after the reload; {back}"), Some("does the server read the configured paths?".into()))
         }
@@ -177,4 +178,10 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
         }
         Outcome::Aborted { why: Abort::Interrupted } => ("not touched: interrupted".into(), None),
     }
+}
+
+/// Its object is named where this is shown.
+fn what(failure: &Failure) -> &str {
+    let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
+    named.unwrap_or(&failure.what)
 }
