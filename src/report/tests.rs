@@ -174,6 +174,39 @@ fn every_verdict_has_a_word_a_code_and_a_sentence() {
 }
 
 #[test]
+fn what_is_due_and_held_up_is_not_called_nothing_to_issue() {
+    let line = |reason| {
+        let plan = Plan { waits: vec![Wait::Renewal { certificate: cert(), reason }], ..Plan::default() };
+        let report = Report { certificates: vec![with_node(vec![ok()], None)], plan, ..empty() };
+        let shown = text(&report, Style::default());
+        shown
+            .lines()
+            .find(|line| line.contains("issue") && !line.contains("stored:"))
+            .map(|line| line.trim().to_owned())
+            .unwrap()
+    };
+    let not_due = RenewalWait::NotDue { at: NOW, not_after: NOW, basis: Basis::Lifetime { left: 3 } };
+    assert!(line(not_due).starts_with("nothing to issue: not due until"));
+    let back_off = RenewalWait::BackOff { until: NOW, failures: 2, failure: Box::new(failure("acme-limit")) };
+    assert!(line(back_off).starts_with("not issued: due, but 2 attempts in a row failed; next try"));
+    assert!(
+        line(RenewalWait::Ledger { full: Full::ByTheCa { until: NOW } }).starts_with("not issued: the CA said 429")
+    );
+    let deploy = RenewalWait::MayNotIssue { stored: false };
+    assert_eq!(line(deploy), "not issued: nothing is stored yet: `certd renew` issues it");
+}
+
+#[test]
+fn a_node_is_named_once_in_what_happened_to_it() {
+    let mut failed = failure("ssh-refused");
+    (failed.object, failed.what) = ("上海".into(), "上海: 192.0.2.1:22 refuses the connection".into());
+    let report =
+        Report { certificates: vec![with_node(vec![ok()], Some(Outcome::Failed { failure: failed }))], ..empty() };
+    let shown = text(&report, Style::default());
+    assert!(shown.contains("  上海: nothing was changed: 192.0.2.1:22 refuses the connection\n"), "{shown}");
+}
+
+#[test]
 fn the_text_is_aligned_with_names_in_any_script_and_has_the_worst_first() {
     let report = sample();
     let shown = text(&report, Style::default());
