@@ -185,7 +185,7 @@ fn of_several_addresses_the_worst_counts() {
     scene.observed.served.push(other);
     golden("one-address-silent", &scene);
     let Step::Deliver(deliver) = &scene.plan().steps[0] else { panic!() };
-    assert_eq!(deliver.nodes[0].before, crate::plan::Before::Nothing, "it is no canary");
+    assert_eq!(deliver.nodes[0].before, crate::plan::Before::Silent, "it is no canary");
 }
 
 /// Both stored, both lacking at two nodes.
