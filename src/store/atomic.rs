@@ -95,7 +95,11 @@ pub(super) fn private_folder(path: &Path) -> Result<(), StoreError> {
     }
     let above = folder_of(path);
     private_folder(above)?;
-    DirBuilder::new().mode(0o700).create(path).map_err(StoreError::io("make", path))?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        // Certificates are issued side by side, and another was first.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made.map_err(StoreError::io("make", path))?,
+    }
     sync_folder(above)
 }
 
@@ -143,4 +147,28 @@ fn folder_of(path: &Path) -> &Path {
 
 fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_several_make_at_one_time_is_made() {
+        let root = tempfile::tempdir().unwrap();
+        for round in 0..200 {
+            let folder = root.path().join(round.to_string()).join("certs");
+            let start = Barrier::new(4);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        start.wait();
+                        private_folder(&folder).unwrap();
+                    });
+                }
+            });
+        }
+    }
 }
