@@ -32,14 +32,21 @@ pub struct NodeTask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Before {
-    /// No answer: nobody there, or nobody that we can reach.
+    /// No answer anywhere: nobody there, or nobody that we can reach.
     Silent,
-    /// Somebody is there, without TLS.
+    /// Somebody is there; at one address at least there is no TLS, or no answer.
     Nothing,
     /// TLS with a certificate that is expired, not yet valid or for another name.
     Broken,
     /// A certificate of the right name within its dates.
     Valid,
+}
+
+impl Before {
+    /// Of two addresses or certificates the worse; but a node that answers at one of them can be seen.
+    fn and(self, other: Self) -> Self {
+        if self == other { self } else { self.min(other).max(Self::Nothing) }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -131,7 +138,7 @@ pub(super) fn decide(
             match deliver.nodes.iter_mut().find(|task| &task.node == node) {
                 Some(task) => {
                     task.certificates.insert(name.clone(), reason);
-                    task.before = task.before.min(before);
+                    task.before = task.before.and(before);
                 }
                 None => deliver.nodes.push(NodeTask {
                     node: node.clone(),
@@ -211,7 +218,7 @@ fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: 
             if fit { Before::Valid } else { Before::Broken }
         }
     });
-    seen.min().unwrap_or(Before::Silent)
+    seen.reduce(Before::and).unwrap_or(Before::Silent)
 }
 
 fn of<'a>(observed: &'a Observed, node: &'a NodeName, name: &'a CertName) -> impl Iterator<Item = &'a Served> {
