@@ -1,6 +1,7 @@
 use core::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -93,7 +94,12 @@ fn append(node: &Node, keys: &[HostKey]) -> Result<(), Fault> {
 }
 
 fn write_lines(path: &Path, lines: &str) -> std::io::Result<()> {
+    let new = !path.exists();
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    if new {
+        // Whatever the umask: the account that certd runs as by timer reads it too, and host keys are no secret.
+        file.set_permissions(Permissions::from_mode(0o644))?;
+    }
     file.write_all(lines.as_bytes())?;
     file.sync_all()
 }
