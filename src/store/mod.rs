@@ -46,6 +46,8 @@ pub struct Store {
     root: PathBuf,
     looking: bool,
     damages: Mutex<BTreeSet<Damage>>,
+    /// Certificates are issued side by side, and an append cuts off whatever stands behind the last newline it saw.
+    appending: Mutex<()>,
 }
 
 impl Store {
@@ -87,7 +89,7 @@ impl Store {
             Err(error) if looking && error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(StoreError::io("read", root)(error)),
         }
-        Ok(Self { root: root.to_owned(), looking, damages: Mutex::default() })
+        Ok(Self { root: root.to_owned(), looking, damages: Mutex::default(), appending: Mutex::default() })
     }
 
     /// The root, for whoever is about to write below it.

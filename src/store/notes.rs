@@ -1,5 +1,7 @@
 //! The three journals: the ledger, the TXT records, the history.
 
+use std::sync::PoisonError;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +55,7 @@ impl Store {
 
     /// Appended and fsynced before it returns.
     pub fn note_ledger(&self, entry: &LedgerEntry) -> Result<(), StoreError> {
-        journal::append(&self.writable()?.join("ledger.jsonl"), entry)
+        self.append("ledger.jsonl", entry)
     }
 
     /// Records that were noted and not struck, each as it was noted last.
@@ -73,16 +75,22 @@ impl Store {
 
     /// Before the record is made, and again when its zone and id are known.
     pub fn note_txt(&self, note: &TxtNote) -> Result<(), StoreError> {
-        journal::append(&self.writable()?.join("txt.jsonl"), &TxtLine::Noted(note.clone()))
+        self.append("txt.jsonl", &TxtLine::Noted(note.clone()))
     }
 
     pub fn strike_txt(&self, name: &str, value: &str) -> Result<(), StoreError> {
         let line = TxtLine::Struck { name: name.to_owned(), value: value.to_owned() };
-        journal::append(&self.writable()?.join("txt.jsonl"), &line)
+        self.append("txt.jsonl", &line)
     }
 
     /// One event a line: what happened, to what, when.
     pub fn history(&self, at: Timestamp, event: &HistoryEvent) -> Result<(), StoreError> {
-        journal::append(&self.writable()?.join("history.jsonl"), &HistoryLine { at, event })
+        self.append("history.jsonl", &HistoryLine { at, event })
+    }
+
+    fn append<T: Serialize>(&self, journal: &str, entry: &T) -> Result<(), StoreError> {
+        let path = self.writable()?.join(journal);
+        let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        journal::append(&path, entry)
     }
 }

@@ -147,3 +147,25 @@ fn the_history_is_one_event_a_line() {
     );
     assert_eq!(fs::read_to_string(f.root.join("history.jsonl")).unwrap(), format!("{line}\n{line}\n"));
 }
+
+#[test]
+fn lines_that_several_threads_append_at_once_are_all_kept_in_every_journal() {
+    let f = fixture();
+    let (threads, lines) = (8, 40);
+    let entry =
+        LedgerEntry { at: AT, ca: "ca.example".into(), names: names(), event: LedgerEvent::Limited { until: AT } };
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (store, entry) = (&f.store, &entry);
+            scope.spawn(move || {
+                for line in 0..lines {
+                    let (name, value) = ("_acme-challenge.example.com".into(), format!("value-{thread}-{line}"));
+                    store.note_txt(&TxtNote { at: AT, name, value, zone: None, record: None }).unwrap();
+                    store.note_ledger(entry).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(f.store.txt_journal().unwrap().len(), threads * lines);
+    assert_eq!(f.store.ledger().unwrap().len(), threads * lines);
+}
