@@ -169,3 +169,22 @@ fn lines_that_several_threads_append_at_once_are_all_kept_in_every_journal() {
     assert_eq!(f.store.txt_journal().unwrap().len(), threads * lines);
     assert_eq!(f.store.ledger().unwrap().len(), threads * lines);
 }
+
+#[test]
+fn certificates_that_begin_at_once_in_a_new_state_directory_do_not_trip_over_its_folders() {
+    for _ in 0..20 {
+        let f = fixture();
+        let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+        let barrier = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (store, key, barrier) = (&f.store, &key, &barrier);
+                scope.spawn(move || {
+                    let name = CertName::parse(&format!("{thread}.example.com")).unwrap();
+                    barrier.wait();
+                    store.intend(&name, &intent(), key).unwrap();
+                });
+            }
+        });
+    }
+}
