@@ -23,18 +23,22 @@ impl Store {
     /// the same key.
     ///
     /// # Errors
-    /// An empty key: a new account is never made in silence, since it would void `replaces` and CAA's `accounturi`.
+    /// An empty key, or none beside what the CA told of its account: a new account is never made in silence, since it would void `replaces` and CAA's `accounturi`.
     pub fn account(&self, ca: &str) -> Result<Option<AccountRecord>, StoreError> {
         let folder = self.account_folder(ca)?;
         let key = folder.join("key.p8");
+        let path = folder.join("account.json");
+        let told = atomic::read(&path)?;
         let Some(key_pkcs8) = atomic::read(&key)? else {
-            return Ok(None);
+            if told.is_none() {
+                return Ok(None);
+            }
+            return Err(StoreError::Damaged { path: folder, why: "the account's key (key.p8) is gone".to_owned() });
         };
         if key_pkcs8.is_empty() {
             return Err(StoreError::Damaged { path: key, why: "the account's key is empty".to_owned() });
         }
-        let path = folder.join("account.json");
-        let told = atomic::read(&path)?.map(|bytes| serde_json::from_slice::<Told>(&bytes));
+        let told = told.map(|bytes| serde_json::from_slice::<Told>(&bytes));
         let Told { url, contact } = told.unwrap_or_else(|| Ok(Told::default())).unwrap_or_else(|_| {
             let what = "it cannot be read; the CA is asked for the account of this key".to_owned();
             self.noted([Damage { path, what }]);

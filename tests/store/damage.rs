@@ -120,3 +120,20 @@ fn p09_a_current_that_a_backup_flattened_is_put_right() {
     assert_eq!(fs::read_to_string(f.of("current.bad-1/privkey.pem")).unwrap(), pair.key().pem());
     assert!(f.damages()[0].contains("was a folder and no link"), "{:?}", f.damages());
 }
+
+#[test]
+fn a23_an_account_whose_key_is_lost_is_an_error_and_no_reason_for_a_new_account() {
+    let f = fixture();
+    let account = AccountRecord {
+        key_pkcs8: Zeroizing::new(vec![1, 2, 3]),
+        url: Some("https://ca.example/account/1".into()),
+        contact: vec![],
+    };
+    f.store.write_account("ca.example", &account).unwrap();
+    fs::remove_file(f.root.join("accounts/ca.example/key.p8")).unwrap();
+    let error = f.store.account("ca.example").err().unwrap();
+    assert!(error.to_string().contains("accounts/ca.example: the account's key (key.p8) is gone"), "{error}");
+    assert!(error.next().contains("from a backup"), "{}", error.next());
+    fs::remove_dir_all(f.root.join("accounts/ca.example")).unwrap();
+    assert!(f.store.account("ca.example").unwrap().is_none());
+}
