@@ -87,15 +87,22 @@ impl Store {
     /// `None` as well when it cannot be used any more: then a new order is made, and nothing is lost but that.
     pub(super) fn pending(&self, name: &CertName) -> Result<Option<Intent>, StoreError> {
         let path = self.pending_folder(name).join("intent.json");
-        let Some(bytes) = atomic::read(&path)? else {
-            return Ok(None);
-        };
-        let intent = serde_json::from_slice(&bytes).ok().filter(|_| self.intent_key(name).is_ok());
-        if intent.is_none() {
-            let what = "the intent or its key cannot be read; certd orders anew".to_owned();
-            self.noted([Damage { path, what }]);
+        let mut read = atomic::read(&path)?;
+        while let Some(bytes) = read {
+            let intent = serde_json::from_slice(&bytes).ok().filter(|_| self.intent_key(name).is_ok());
+            if intent.is_some() {
+                return Ok(intent);
+            }
+            // Whoever only looks may read while a renewal puts another intent in its place.
+            let again = atomic::read(&path)?;
+            if again.as_ref() == Some(&bytes) {
+                let what = "the intent or its key cannot be read; certd orders anew".to_owned();
+                self.noted([Damage { path, what }]);
+                return Ok(None);
+            }
+            read = again;
         }
-        Ok(intent)
+        Ok(None)
     }
 
     pub(super) fn private_key(&self, path: &std::path::Path) -> Result<PrivateKey, StoreError> {

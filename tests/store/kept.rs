@@ -188,3 +188,25 @@ fn certificates_that_begin_at_once_in_a_new_state_directory_do_not_trip_over_its
         });
     }
 }
+
+#[test]
+fn whoever_looks_while_intents_come_and_go_sees_no_damage() {
+    let f = fixture();
+    let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let store = Store::look(&f.root).unwrap();
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                store.stored(&name()).unwrap();
+            }
+            store.damages()
+        });
+        for _ in 0..100 {
+            f.store.intend(&name(), &intent(), &key).unwrap();
+            f.store.drop_intent(&name()).unwrap();
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(looking.join().unwrap(), []);
+    });
+}
