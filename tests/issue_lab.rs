@@ -567,3 +567,16 @@ fn d02_a_name_server_that_never_answers_is_passed_over_and_named() {
     bench.issue().unwrap();
     assert!(bench.steps().contains(&format!("passed over, since they never answered: {dead}")), "{}", bench.steps());
 }
+
+#[test]
+fn a_page_that_a_proxy_puts_in_the_place_of_the_order_costs_no_second_certificate() {
+    for status in [403, 404, 410] {
+        let bench = Bench::start();
+        bench.killed_at(bench.lab.proxy.script.hold("certificate", 1, Point::Before));
+        bench.lab.proxy.script.fail("order", 1, &Answer::new(status, "<html>blocked</html>"));
+        let failure = bench.issue().unwrap_err();
+        assert_eq!(failure.code, "acme-status", "{failure:?}");
+        bench.issue().unwrap();
+        assert_eq!((bench.lab.pebble.issued(), bench.count("new-order")), (1, 1), "{status}");
+    }
+}

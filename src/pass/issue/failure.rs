@@ -127,10 +127,12 @@ pub(super) fn refuses_replaces(error: &AcmeError) -> bool {
     }
 }
 
-/// The CA does not know the order, or not as this account's.
+/// The CA does not know the order, or not as this account's. In its own words: a page of a proxy says nothing about an
+/// order, whose certificate may be ready.
 pub(super) fn is_gone(error: &AcmeError) -> bool {
     let account =
         matches!(error.kind(), Some(Kind::AccountDead | Kind::AccountDoesNotExist | Kind::UserActionRequired));
     let elsewhere = matches!(error, AcmeError::Elsewhere { .. });
-    elsewhere || !account && error.status().is_some_and(|status| matches!(status, 403 | 404 | 410))
+    let said = error.kind().and_then(|_| error.status());
+    elsewhere || !account && said.is_some_and(|status| matches!(status, 403 | 404 | 410))
 }
