@@ -580,3 +580,19 @@ fn a_page_that_a_proxy_puts_in_the_place_of_the_order_costs_no_second_certificat
         assert_eq!((bench.lab.pebble.issued(), bench.count("new-order")), (1, 1), "{status}");
     }
 }
+
+#[test]
+fn an_order_with_a_thousand_authorizations_is_refused_before_any_record_is_made() {
+    let bench = Bench::start();
+    let many = |body: String| {
+        let mut order: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let one = order["authorizations"][0].clone();
+        order["authorizations"] = vec![one; 1000].into();
+        order.to_string()
+    };
+    bench.lab.proxy.script.rewrite("new-order", 1, many);
+    let failure = bench.issue().unwrap_err();
+    assert_eq!(failure.code, "acme-strange-answer", "{failure:?}");
+    assert!(bench.count("authorization") < 10, "{}", bench.count("authorization"));
+    assert_eq!(bench.lab.cloudflare.script.count("create"), 0);
+}

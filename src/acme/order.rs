@@ -14,6 +14,9 @@ use crate::plan::order::{Authorization, AuthorizationState, Status};
 const NONCE_ROUNDS: usize = 5;
 /// A chain of four RSA-4096 certificates is under 10 kB of PEM.
 const CHAIN_LIMIT: usize = 100_000;
+/// Authorizations for each name that was ordered. RFC 8555 section 7.1.3: "there may not be a 1:1 relationship between
+/// the order identifiers and the authorizations required"; each costs requests and a TXT record, and CAs ask for one.
+const MOST_FOR_A_NAME: usize = 3;
 /// RFC 8555 section 8.1: base64url, at least 128 bits. Boulder sends 43 characters.
 const LONGEST_TOKEN: usize = 200;
 
@@ -92,7 +95,7 @@ impl Order {
         let url = self.inner.url().to_owned();
         // Those that were fetched are not fetched again when one of them needs another nonce.
         let rounds = NONCE_ROUNDS + self.names.len();
-        let listed = with_nonces!(rounds, list(&mut self.inner, false));
+        let listed = with_nonces!(rounds, list(&mut self.inner, self.names.len(), false));
         let listed = listed.map_err(|error| AcmeError::from_crate(&url, error))?;
         let mut authorizations = Vec::new();
         for (index, raw) in listed.into_iter().enumerate() {
@@ -153,7 +156,7 @@ impl Order {
         let url = self.inner.url().to_owned();
         let own = self.inner.state().error.as_ref().map(Problem::inner);
         let rounds = NONCE_ROUNDS + self.names.len();
-        let listed = with_nonces!(rounds, list(&mut self.inner, true));
+        let listed = with_nonces!(rounds, list(&mut self.inner, self.names.len(), true));
         let listed = listed.map_err(|error| AcmeError::from_crate(&url, error))?;
         let blamed = listed.into_iter().filter(|raw| raw.state == AuthorizationState::Dead);
         let named = blamed.filter_map(|raw| Some((DnsName::parse(&raw.name).ok()?, raw.problem?)));
@@ -170,7 +173,10 @@ struct Raw {
     problem: Option<Problem>,
 }
 
-async fn list(order: &mut instant_acme::Order, afresh: bool) -> Result<Vec<Raw>, instant_acme::Error> {
+async fn list(order: &mut instant_acme::Order, names: usize, afresh: bool) -> Result<Vec<Raw>, instant_acme::Error> {
+    if order.state().authorizations.len() > names * MOST_FOR_A_NAME {
+        return Err(instant_acme::Error::Str("an order with more authorizations than its names can need"));
+    }
     let mut listed = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(next) = authorizations.next().await {
