@@ -293,6 +293,27 @@ fn c04_c05_an_api_that_fails_costs_no_order() {
     assert_eq!(lab.proxy.script.count("new-order"), 0);
 }
 
+#[test]
+fn a_canary_that_comes_after_more_nodes_than_sessions_is_still_the_first() {
+    let lab = Lab::start(Options::nodes(3));
+    let certificate = format!(
+        "[[certificate]]\nname = {SERVICE:?}\ndomains = [{SERVICE:?}]\nnodes = [\"*\"]\ncanary = \"node-2\"\n\n"
+    );
+    let (top, certificates) = ("sessions = 1\n".to_owned(), Some(certificate));
+    lab.write_config_with(&lab::config::ConfigText { top, certificates, ..Default::default() });
+    let mut child = lab.spawn_certd(&["renew"]);
+    let patience = std::time::Duration::from_secs(60);
+    let began = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(began.elapsed() < patience, "the canary waits for a session that waits for the canary");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0));
+}
+
 fn started(options: Options) -> Lab {
     let lab = Lab::start(options);
     lab.write_config("");

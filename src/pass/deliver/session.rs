@@ -34,9 +34,16 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) async fn run(mut self, permits: Arc<Semaphore>) {
+    /// `permits` bounds the sessions at one time; `None`: this one waits for no other.
+    pub(super) async fn run(mut self, permits: Option<Arc<Semaphore>>) {
+        let permit = async {
+            match permits {
+                Some(permits) => permits.acquire_owned().await.ok(),
+                None => None,
+            }
+        };
         let _permit = tokio::select! {
-            permit = permits.acquire_owned() => permit,
+            permit = permit => permit,
             _ = self.ordered.recv() => return,
         };
         self.say(Event::Started(self.node.clone()), Vec::new());
