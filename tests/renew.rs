@@ -314,6 +314,29 @@ fn a_canary_that_comes_after_more_nodes_than_sessions_is_still_the_first() {
     assert_eq!(status.code(), Some(0));
 }
 
+#[test]
+fn i03_a_node_that_serves_the_leaf_without_its_chain_is_no_success() {
+    let lab = started(Options::nodes(1));
+    exits(&lab.certd(&["renew"]), 0);
+    let node = &lab.nodes[0];
+    // The server's own configuration names a copy of the leaf alone.
+    let conf = node.folder.join("conf/nginx.conf");
+    let leaf = node.folder.join("leaf.pem");
+    let cut = format!("openssl x509 -in '{}' -out '{}'\n", node.fullchain(SERVICE).display(), leaf.display());
+    let text = std::fs::read_to_string(&conf).unwrap();
+    let changed = text.replace(&node.fullchain(SERVICE).display().to_string(), &leaf.display().to_string());
+    assert_ne!(text, changed);
+    std::fs::write(&conf, changed).unwrap();
+    node.replace_command(NginxCommand::Test, Some(&format!("{cut}exec \"$@\"\n")));
+    assert!(Command::new("sh").args(["-c", &cut]).status().unwrap().success());
+    let output = lab.certd(&["renew", "--force"]);
+    exits(&output, 4);
+    assert!(stdout(&output).contains("intermediate"), "{}", stdout(&output));
+    let reloads = node.calls(NginxCommand::Reload);
+    exits(&lab.certd(&["renew"]), 4);
+    assert_eq!(node.calls(NginxCommand::Reload), reloads + 1, "one attempt a pass");
+}
+
 fn started(options: Options) -> Lab {
     let lab = Lab::start(options);
     lab.write_config("");

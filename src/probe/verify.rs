@@ -33,8 +33,8 @@ const LEAST_PART: u32 = 4;
 /// What fresh handshakes said after a reload.
 #[derive(Debug)]
 pub enum Verified {
-    /// The expected leaf is served.
-    Expected,
+    /// The expected leaf is served (its chain, DER, as the server sends it).
+    Expected(Vec<Vec<u8>>),
     /// Until the deadline another leaf was served (its chain, DER).
     Other(Vec<Vec<u8>>),
     Silent(Silence),
@@ -50,7 +50,7 @@ pub async fn verify(address: SocketAddr, sni: &DnsName, expected: Fingerprint, d
         loop {
             let open = match connect(address, sni, ATTEMPT).await {
                 Ok(shaken) if shaken.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected) => {
-                    last = Verified::Expected;
+                    last = Verified::Expected(shaken.chain);
                     return;
                 }
                 Ok(shaken) => {

@@ -93,7 +93,7 @@ async fn what_is_no_tls_is_told_without_control_characters() {
 async fn one_connection_is_enough_when_the_expected_leaf_is_served() {
     let pair = pair(KeyType::EcdsaP256);
     let server = serve(vec![(pair.chain().ders().to_vec(), pair.key().clone(), Then::Close)]).await;
-    assert!(matches!(verify(server.address, &sni(), leaf(&pair), LONG).await, Verified::Expected));
+    assert!(matches!(verify(server.address, &sni(), leaf(&pair), LONG).await, Verified::Expected(_)));
     assert_eq!(server.asked_for().len(), 1);
 }
 
@@ -103,7 +103,7 @@ async fn n09_an_old_worker_is_waited_for_and_asked_again() {
     let served = |pair: &Pair, then| (pair.chain().ders().to_vec(), pair.key().clone(), then);
     for then in [Then::Close, Then::Wait] {
         let server = serve(vec![served(&old, then), served(&new, Then::Wait)]).await;
-        assert!(matches!(verify(server.address, &sni(), leaf(&new), LONG).await, Verified::Expected));
+        assert!(matches!(verify(server.address, &sni(), leaf(&new), LONG).await, Verified::Expected(_)));
         assert_eq!(server.asked_for().len(), 2);
     }
 }
@@ -133,7 +133,7 @@ async fn a_server_that_is_down_for_a_moment_is_asked_again() {
         assert_eq!(asked.unwrap_err(), Silence::Refused);
         server::serve_at(address, vec![(pair.chain().ders().to_vec(), pair.key().clone(), Then::Wait)]).await
     });
-    assert!(matches!(verified, Verified::Expected), "{verified:?}");
+    assert!(matches!(verified, Verified::Expected(_)), "{verified:?}");
 }
 
 #[tokio::test]

@@ -125,8 +125,7 @@ impl Session {
                 for address in addresses {
                     let verified = probe::verify(address, target.sni(), leaf.fingerprint, VERIFY_DEADLINE).await;
                     let seen = match verified {
-                        Verified::Expected => Seen::Leaf { leaf: Box::new(leaf.clone()), distrust: None },
-                        Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
+                        Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
                         Verified::Silent(silence) => Seen::Silence(silence),
                     };
                     served.push(target.served(Some(address), seen));
