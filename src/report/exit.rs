@@ -3,7 +3,7 @@
 use super::{CertificateReport, Delivery, Issuance, NodeReport, Report};
 use crate::observed::Failure;
 use crate::plan::rollout::Outcome;
-use crate::plan::{DeliveryWait, Plan, RenewalWait, Wait};
+use crate::plan::{DeliveryWait, Plan, RenewalWait, Step, Wait};
 
 /// The exit codes. `certd --help` and the README say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +59,7 @@ impl Report {
         let mut exits: Vec<Exit> = self.certificates.iter().flat_map(of_certificate).collect();
         exits.extend(self.failures.iter().map(of_failure));
         exits.extend(of_waits(&self.plan, ran));
+        exits.extend(self.plan.steps.iter().filter(|_| ran).map(of_step));
         exits.sort_unstable_by_key(|exit| exit.rank());
         exits.dedup();
         exits.retain(|exit| *exit != Exit::Ok);
@@ -98,8 +99,16 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 }
 
 fn of_failure(failure: &Failure) -> Exit {
-    let worked_around = failure.code.starts_with("txt-") || failure.code == "state-damaged";
+    let worked_around = matches!(failure.code.as_str(), "txt-left" | "state-damaged");
     if worked_around { Exit::Warning } else { Exit::Internal }
+}
+
+/// What a pass has left undone: it was stopped.
+fn of_step(step: &Step) -> Exit {
+    match step {
+        Step::Issue(_) => Exit::IssuanceFailed,
+        Step::Deliver(_) => Exit::NotDelivered,
+    }
 }
 
 /// A certificate that is due and cannot be ordered is a failed issuance in every run until it is mended.
@@ -116,4 +125,40 @@ fn of_waits(plan: &Plan, ran: bool) -> Vec<Exit> {
         _ => Exit::Ok,
     };
     plan.waits.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::{CertName, DnsName, KeyType};
+    use crate::plan::{Issue, RenewalReason};
+
+    #[test]
+    fn i05_what_a_pass_has_left_undone_is_no_success_and_what_a_look_finds_to_do_is() {
+        let step = Issue {
+            certificate: CertName::parse("a.example.com").unwrap(),
+            reason: RenewalReason::Nothing,
+            names: [DnsName::parse("a.example.com").unwrap()].into_iter().collect(),
+            key_type: KeyType::EcdsaP256,
+            profile: None,
+            replaces: None,
+            exempt: false,
+            seen: 0,
+            then: Vec::new(),
+        };
+        let mut report = Report {
+            schema: super::super::SCHEMA,
+            command: "renew",
+            at: jiff::Timestamp::UNIX_EPOCH,
+            exit: 0,
+            exits: Vec::new(),
+            certificates: Vec::new(),
+            plan: Plan { steps: vec![Step::Issue(step)], ..Plan::default() },
+            failures: Vec::new(),
+        };
+        report.conclude(true);
+        assert_eq!(report.exits, [5]);
+        report.conclude(false);
+        assert!(report.exits.is_empty());
+    }
 }
