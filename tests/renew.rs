@@ -294,6 +294,17 @@ fn c04_c05_an_api_that_fails_costs_no_order() {
 }
 
 #[test]
+fn c17_a_txt_record_that_cannot_be_removed_is_a_warning_and_the_next_run_removes_it() {
+    let lab = started(Options::nodes(1));
+    lab.cloudflare.script.fail("delete", 6, &Answer::new(500, "<html>"));
+    let output = lab.certd(&["renew"]);
+    exits(&output, 3);
+    assert!(stdout(&output).contains(CHALLENGE), "{}", stdout(&output));
+    exits(&lab.certd(&["renew"]), 0);
+    assert!(lab.cloudflare.records().iter().all(|record| record.kind != "TXT"));
+}
+
+#[test]
 fn a_canary_that_comes_after_more_nodes_than_sessions_is_still_the_first() {
     let lab = Lab::start(Options::nodes(3));
     let certificate = format!(

@@ -17,7 +17,7 @@ use std::collections::{BTreeSet, VecDeque};
 use tokio::time::timeout;
 
 pub use ari::ask_ari;
-pub use records::clean_txt;
+pub use records::{LEFT, clean_txt};
 pub use rehearsal::rehearse;
 
 use crate::cert::{CertName, Generation, KeyType, Leaf, NameSet, PrivateKey};

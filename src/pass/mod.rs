@@ -35,6 +35,9 @@ const ROUNDS: usize = 3;
 /// are bounded by themselves; this bounds their sum.
 const ISSUE_DEADLINE: Duration = Duration::from_secs(20 * 60);
 
+/// How long the removal of TXT records may go on after SIGTERM: an API that answers does it in a second.
+const CLEAN_WHEN_STOPPED: Duration = Duration::from_secs(4);
+
 /// What every step of a pass works with.
 pub struct Context {
     pub config: Arc<Config>,
@@ -67,7 +70,11 @@ impl Context {
 /// The state directory cannot be read or written. Everything else is in the report.
 pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Asked) -> Result<Report, Failure> {
     asked.pass_started = Some(clock::now());
-    let mut observed = observe_with_ari(context, asked).await?;
+    let mut stop = context.stop.clone();
+    let mut observed = tokio::select! {
+        observed = observe_with_ari(context, asked) => observed?,
+        () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
+    };
     let mut done = Done::default();
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     for _ in 0..ROUNDS {
@@ -87,11 +94,26 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
             fold::fold(context, &mut observed, &mut done, &step, ended)?;
         }
     }
-    done.failures.extend(issue::clean_txt(context).await.err());
+    done.failures.extend(clean(context).await);
     done.failures.extend(context.store.damages().iter().map(failure::of_damage));
     let now = clock::now();
     let plan = plan::plan(&context.config, &observed, now);
     Ok(report::build(command, &context.config, &observed, plan, done, true, now))
+}
+
+/// Removes the TXT records that are left. What could not be removed is in the journal, for the next run.
+async fn clean(context: &Context) -> Option<Failure> {
+    let mut stop = context.stop.clone();
+    let patience = async {
+        stopped(&mut stop).await;
+        tokio::time::sleep(CLEAN_WHEN_STOPPED).await;
+    };
+    tokio::select! {
+        cleaned = issue::clean_txt(context) => cleaned.err(),
+        () = patience => {
+            Some(Failure { code: issue::LEFT.to_owned(), ..failure::interrupted("the removal of TXT records") })
+        }
+    }
 }
 
 /// What a step came to.

@@ -16,15 +16,30 @@ use crate::plan::rollout::{ConfigTest, Outcome};
 use crate::report::{self, Delivery, Done, Issuance, Report};
 
 use super::deliver::session::endpoint;
-use super::failure::{bug, of_node};
+use super::failure::{bug, interrupted, of_node};
 use super::progress::{Event, Phase};
-use super::{Context, clock, issue, observe};
+use super::{Context, clean, clock, issue, observe, stopped};
 
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 
 /// # Errors
 /// The state directory cannot be read or written. Everything else is in the report.
 pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
+    let mut stop = context.stop.clone();
+    let rehearsed = tokio::select! {
+        rehearsed = act(context, asked) => Some(rehearsed),
+        () = stopped(&mut stop) => None,
+    };
+    match rehearsed {
+        Some(rehearsed) => rehearsed,
+        None => {
+            clean(context).await;
+            Err(interrupted("this rehearsal"))
+        }
+    }
+}
+
+async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     let observed = observe::observe(&context.config, &context.store, &context.roots, asked).await;
     let observed = observed.map_err(|error| Failure::from(&error))?;
     let mut done = Done::default();
@@ -53,7 +68,7 @@ pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Fa
     let (names, nodes) = tokio::join!(names.join_all(), nodes.join_all());
     done.issued = names.into_iter().map(of_name).collect();
     done.delivered = nodes.into_iter().collect();
-    done.failures.extend(issue::clean_txt(context).await.err());
+    done.failures.extend(clean(context).await);
     let now = clock::now();
     let plan = plan::plan(&context.config, &observed, now);
     Ok(report::build("renew --dry-run", &context.config, &observed, plan, done, false, now))
