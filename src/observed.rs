@@ -55,6 +55,9 @@ pub struct Kept {
     pub meta: Meta,
 }
 
+/// [`Meta::ca`] where `meta.json` was lost: then nobody knows the profile either.
+pub const UNKNOWN_CA: &str = "unknown";
+
 /// `meta.json` of a generation: what the certificate itself does not say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {

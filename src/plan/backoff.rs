@@ -11,6 +11,15 @@ const ISSUANCE_MINUTES: [i64; 4] = [1, 10, 100, 24 * 60];
 /// Minutes after a node went back to what it had: its cause is seldom gone at once, and each try reloads a live server.
 const ROLLED_BACK_MINUTES: [i64; 3] = [10, 60, 6 * 60];
 
+/// How far ahead of now an attempt may lie: clocks are set back by seconds, and by years where one ran wrong.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
+
+/// Whether an attempt at `last` counts. One that was noted by a clock that ran far ahead would otherwise hold things up
+/// until that day comes.
+pub fn counts(last: Timestamp, now: Timestamp) -> bool {
+    last.duration_since(now) < AHEAD
+}
+
 /// When issuing may be tried again: by our own ladder, or when the CA said so if that is later.
 pub fn issuance(attempts: &Attempts) -> Timestamp {
     let own = after(attempts.last, step(&ISSUANCE_MINUTES, attempts.failures));

@@ -195,7 +195,7 @@ fn lacks(certificate: &CertName, stored: &Stored, node: &NodeName, observed: &Ob
 }
 
 fn held_up(attempts: Option<&DeliveryAttempts>, observed: &Observed, now: Timestamp) -> Option<DeliveryWait> {
-    let attempts = attempts?;
+    let attempts = attempts.filter(|attempts| backoff::counts(attempts.last, now))?;
     let failure = Box::new(attempts.failure.clone());
     if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {
         return Some(DeliveryWait::TriedNow { failure });

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cert::{CertName, DnsName, KeyType, Leaf, NameSet, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{Ari, Failure, Intent, Kept, Observed, Stored};
+use crate::observed::{Ari, Failure, Intent, Kept, Observed, Stored, UNKNOWN_CA};
 
 use super::backoff;
 use super::ledger::{self, Full, Question};
@@ -135,7 +135,8 @@ pub(super) fn decide(
     let reason = reason(config, certificate, stored, ari, forced, observed.tried.seed, now)?;
 
     // A person who forces does not wait for our own ladder; what the CA said is obeyed all the same.
-    if let Some(attempts) = observed.tried.issuance.get(&certificate.name) {
+    let attempts = observed.tried.issuance.get(&certificate.name);
+    if let Some(attempts) = attempts.filter(|attempts| backoff::counts(attempts.last, now)) {
         let until = if forced { attempts.not_before } else { Some(backoff::issuance(attempts)) };
         if let Some(until) = until.filter(|until| *until > now) {
             let (failures, failure) = (attempts.failures, Box::new(attempts.failure.clone()));
@@ -197,7 +198,7 @@ fn reason(
     if kept.meta.key_type != certificate.key_type {
         return Ok(RenewalReason::KeyTypeChanged { from: kept.meta.key_type, to: certificate.key_type });
     }
-    if kept.meta.profile != certificate.profile {
+    if kept.meta.profile != certificate.profile && kept.meta.ca != UNKNOWN_CA {
         return Ok(RenewalReason::ProfileChanged { from: kept.meta.profile.clone(), to: certificate.profile.clone() });
     }
     let (at, basis) = due(&kept.leaf, ari, seed);
@@ -275,3 +276,6 @@ fn already_counted(stored: &Stored, observed: &Observed, names: &NameSet, ca: &s
             && matches!(entry.event, crate::observed::LedgerEvent::Finalize { .. })
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Damage, Store, StoreError, atomic};
 use crate::cert::{CertName, Chain, Generation, Pair};
-use crate::observed::{Kept, Meta, Stored};
+use crate::observed::{Kept, Meta, Stored, UNKNOWN_CA};
 
 impl Store {
     /// What is held of one certificate. A generation that is not whole is left out and reported.
@@ -68,7 +68,7 @@ impl Store {
         };
         let what = "it cannot be read; the certificate itself tells the key type, and its CA is taken for unknown";
         self.noted([Damage { path, what: what.to_owned() }]);
-        let meta = Meta { key_type, profile: None, ca: "unknown".to_owned(), issued_at: leaf.not_before };
+        let meta = Meta { key_type, profile: None, ca: UNKNOWN_CA.to_owned(), issued_at: leaf.not_before };
         Ok(Kept { generation: generation.clone(), leaf, meta })
     }
 
