@@ -56,6 +56,7 @@ impl Bench {
             profile: certificate.profile.clone(),
             replaces: None,
             exempt: false,
+            emergency: false,
             seen: 0,
             deadline: Duration::from_secs(60),
         };
@@ -595,4 +596,20 @@ fn an_order_with_a_thousand_authorizations_is_refused_before_any_record_is_made(
     assert_eq!(failure.code, "acme-strange-answer", "{failure:?}");
     assert!(bench.count("authorization") < 10, "{}", bench.count("authorization"));
     assert_eq!(bench.lab.cloudflare.script.count("create"), 0);
+}
+
+#[test]
+fn i06_an_order_whose_replaces_is_refused_needs_room_in_the_ledger() {
+    let mut bench = Bench::start();
+    let issued = bench.issue().unwrap();
+    let one = bench.context.store.ledger().unwrap().remove(0);
+    (0..2).for_each(|_| bench.context.store.note_ledger(&one).unwrap());
+    bench.task.replaces = issued.leaf.ari_id.clone();
+    bench.task.exempt = true;
+    bench.issue().unwrap();
+    // Replaced already: without `replaces` it would be the fourth of the week.
+    let failure = bench.issue().unwrap_err();
+    assert_eq!(failure.code, "ledger-full", "{failure:?}");
+    assert!(failure.what.starts_with("the CA refuses `replaces`; another order has to wait until"), "{failure:?}");
+    assert_eq!(bench.lab.pebble.issued(), 2);
 }

@@ -38,6 +38,8 @@ pub struct IssueTask {
     pub replaces: Option<String>,
     /// Ordered inside its ARI window: exempt from the CA's limits as long as `replaces` is accepted.
     pub exempt: bool,
+    /// The ledger's reserve may be used.
+    pub emergency: bool,
     /// The greatest generation number known anywhere.
     pub seen: u64,
     /// For everything. What is not done by then is resumed by a later run.

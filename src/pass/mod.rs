@@ -133,6 +133,7 @@ async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) 
                 profile: step.profile.clone(),
                 replaces: step.replaces.clone(),
                 exempt: step.exempt,
+                emergency: step.emergency,
                 seen: step.seen,
                 deadline: ISSUE_DEADLINE,
             };

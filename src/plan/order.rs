@@ -13,6 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cert::DnsName;
 use crate::observed::Intent;
 
+use super::ledger::Full;
+
 /// The first pause between two looks at an order, in milliseconds. A test CA is done by then; Let's Encrypt takes a few
 /// seconds.
 pub const FIRST_PAUSE_MS: u64 = 100;
@@ -38,6 +40,8 @@ pub struct Order {
     noted: bool,
     /// A dead order was given up for a new one; that happens once.
     restarted: bool,
+    /// Why another order is wanted, while the ledger is asked for it.
+    wanted: Option<GiveUp>,
     /// The order was made by an earlier run.
     resumed: bool,
     /// Finalize was sent.
@@ -63,6 +67,7 @@ pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action
         replaces: intent.replaces.clone(),
         noted,
         restarted: false,
+        wanted: None,
         resumed: intent.order_url.is_some(),
         signing: false,
         doing: first.clone(),
@@ -84,13 +89,13 @@ pub fn on(mut order: Order, event: Event, now: Timestamp) -> (Order, Vec<Action>
 impl Order {
     fn after(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         match (self.doing.clone(), event) {
-            (doing, Event::Failed(trouble)) => self.failed(&doing, trouble, now),
+            (doing, Event::Failed(trouble)) => self.failed(&doing, trouble),
             (Action::NewOrder { .. }, Event::Ordered { url, status }) => {
                 let mut actions = vec![Action::NoteUrl { url }];
                 actions.extend(self.continue_at(status, now));
                 actions
             }
-            (Action::Fetch { .. }, Event::Fetched { status: Status::Invalid }) => self.anew(GiveUp::Invalid, now),
+            (Action::Fetch { .. }, Event::Fetched { status: Status::Invalid }) => self.anew(GiveUp::Invalid),
             (Action::Fetch { .. }, Event::Fetched { status }) | (Action::Finalize, Event::Finalized { status }) => {
                 self.continue_at(status, now)
             }
@@ -104,6 +109,7 @@ impl Order {
             (Action::Poll { .. }, Event::Polled { status, retry_after_ms }) => self.polled(status, retry_after_ms, now),
             (Action::Download, Event::Downloaded) => self.ask(Action::Check),
             (Action::Check, Event::Checked(verdict)) => self.checked(verdict, now),
+            (Action::AskLedger { .. }, Event::Room(full)) => self.room(full, now),
             (Action::Blame, Event::Blamed { names }) => self.invalid(names),
             _ => self.give_up(GiveUp::OutOfOrder),
         }
@@ -128,11 +134,7 @@ impl Order {
 
     fn authorize(&mut self, authorizations: &[Authorization], now: Timestamp) -> Vec<Action> {
         if authorizations.iter().any(|authorization| authorization.state == AuthorizationState::Dead) {
-            return if self.resumed && !self.restarted {
-                self.anew(GiveUp::Invalid, now)
-            } else {
-                self.ask(Action::Blame)
-            };
+            return if self.resumed && !self.restarted { self.anew(GiveUp::Invalid) } else { self.ask(Action::Blame) };
         }
         let mut records = Vec::new();
         for authorization in authorizations.iter().filter(|a| a.state == AuthorizationState::Pending) {
@@ -189,11 +191,11 @@ impl Order {
     fn checked(&mut self, verdict: Verdict, now: Timestamp) -> Vec<Action> {
         match verdict {
             Verdict::Good => vec![Action::Keep, Action::Unpublish, Action::Done],
-            Verdict::ForeignKey => self.anew(GiveUp::ForeignKey, now),
+            Verdict::ForeignKey => self.anew(GiveUp::ForeignKey),
             Verdict::Flawed(flaws) => {
                 let old = self.resumed && now.duration_since(self.begun_at) >= REJECTED_FOR;
                 if old && !self.restarted {
-                    return self.anew(GiveUp::Rejected(flaws), now);
+                    return self.anew(GiveUp::Rejected(flaws));
                 }
                 let mut actions = vec![Action::Reject { flaws: flaws.clone() }];
                 actions.extend(self.give_up(GiveUp::Rejected(flaws)));
@@ -202,15 +204,15 @@ impl Order {
         }
     }
 
-    fn failed(&mut self, doing: &Action, trouble: Trouble, now: Timestamp) -> Vec<Action> {
+    fn failed(&mut self, doing: &Action, trouble: Trouble) -> Vec<Action> {
         match (doing, trouble) {
             // We know that the order is invalid; not to learn why does not change that.
             (Action::Blame, _) => self.invalid(Vec::new()),
             (Action::NewOrder { replaces: Some(_) }, Trouble::ReplacesRefused) => {
                 self.replaces = None;
-                self.ask(Action::NewOrder { replaces: None })
+                self.ask_for_room(GiveUp::ReplacesRefused)
             }
-            (Action::Fetch { .. }, Trouble::Gone) => self.anew(GiveUp::Failed, now),
+            (Action::Fetch { .. }, Trouble::Gone) => self.anew(GiveUp::Failed),
             // Another finalize of the same order is under way, or ours arrived and its answer was lost: look.
             (Action::Finalize, Trouble::NotReady | Trouble::Passing { .. }) => {
                 let after_ms = self.next_pause(None);
@@ -229,11 +231,29 @@ impl Order {
     }
 
     /// The order is dead; a new one is made, once.
-    fn anew(&mut self, otherwise: GiveUp, now: Timestamp) -> Vec<Action> {
+    fn anew(&mut self, otherwise: GiveUp) -> Vec<Action> {
         if self.restarted {
             let mut actions = vec![Action::ForgetUrl];
             actions.extend(self.give_up(otherwise));
             return actions;
+        }
+        self.ask_for_room(otherwise)
+    }
+
+    /// The plan has asked the ledger for one order, of which this one is not: I6.
+    fn ask_for_room(&mut self, why: GiveUp) -> Vec<Action> {
+        self.wanted = Some(why);
+        self.ask(Action::AskLedger { replaces: self.replaces.clone() })
+    }
+
+    fn room(&mut self, full: Option<Full>, now: Timestamp) -> Vec<Action> {
+        let Some(why) = self.wanted.take() else { return self.give_up(GiveUp::OutOfOrder) };
+        if let Some(full) = full {
+            return self.give_up(GiveUp::NoRoom { why: Box::new(why), full });
+        }
+        let order = Action::NewOrder { replaces: self.replaces.clone() };
+        if why == GiveUp::ReplacesRefused {
+            return self.ask(order);
         }
         self.restarted = true;
         self.noted = false;
@@ -241,7 +261,7 @@ impl Order {
         self.begun_at = now;
         self.since = now;
         let mut actions = vec![Action::ForgetUrl, Action::Unpublish];
-        actions.extend(self.ask(Action::NewOrder { replaces: self.replaces.clone() }));
+        actions.extend(self.ask(order));
         actions
     }
 

@@ -32,6 +32,9 @@ pub struct Issue {
     pub replaces: Option<String>,
     /// The order is made inside the window of what it replaces.
     pub exempt: bool,
+    /// The ledger's reserve may be used, for an order after this one too.
+    #[serde(skip)]
+    pub emergency: bool,
     /// The greatest generation number that the store knows; the new one is above it.
     pub seen: u64,
     /// Nodes that the next round will deliver to.
@@ -147,11 +150,11 @@ pub(super) fn decide(
     let replaced = current.filter(|kept| kept.meta.ca == config.acme.host && shares_a_name(kept, certificate));
     let replaces = replaced.and_then(|kept| ari.and(kept.leaf.ari_id.clone()));
     let exempt = replaces.is_some() && ari.is_some_and(|ari| ari.start <= now && now <= ari.end);
+    let emergency = current.is_some_and(|kept| {
+        let left = kept.leaf.not_after.duration_since(now);
+        left < lifetime(&kept.leaf) / RESERVE_BELOW || ari.is_some_and(|ari| ari.end < now)
+    });
     if !already_counted(stored, observed, &certificate.names, &config.acme.host) {
-        let emergency = current.is_some_and(|kept| {
-            let left = kept.leaf.not_after.duration_since(now);
-            left < lifetime(&kept.leaf) / RESERVE_BELOW || ari.is_some_and(|ari| ari.end < now)
-        });
         let question = Question { ca: &config.acme.host, names: &certificate.names, emergency, exempt };
         ledger::room(&observed.ledger, question, now).map_err(|full| RenewalWait::Ledger { full })?;
     }
@@ -163,6 +166,7 @@ pub(super) fn decide(
         profile: certificate.profile.clone(),
         replaces,
         exempt,
+        emergency,
         seen: stored.greatest,
         then: certificate.nodes.clone(),
     })

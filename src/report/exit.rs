@@ -143,6 +143,7 @@ mod tests {
             profile: None,
             replaces: None,
             exempt: false,
+            emergency: false,
             seen: 0,
             then: Vec::new(),
         };

@@ -89,7 +89,10 @@ pub(super) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
             "see rejected/ in the certificate's folder; certd fetches it again, and orders another after a day",
             again,
         ),
-        GiveUp::Failed | GiveUp::Invalid => ("acme-order-invalid", "certd tries again by itself", again),
+        GiveUp::NoRoom { .. } => ("ledger-full", "nothing: certd orders as soon as there is room", again),
+        GiveUp::Failed | GiveUp::Invalid | GiveUp::ReplacesRefused => {
+            ("acme-order-invalid", "certd tries again by itself", again)
+        }
         GiveUp::OutOfOrder => ("bug", "report this", Advice::Bug),
     };
     Failure { code: code.to_owned(), object: object.to_string(), what: why.to_string(), next: next.to_owned(), advice }

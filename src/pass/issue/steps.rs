@@ -13,6 +13,7 @@ use crate::cert::{Chain, Generation, Pair, PrivateKey, lint};
 use crate::dns::SEEN_BOUND;
 use crate::observed::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
 use crate::pass::{Context, clock};
+use crate::plan::ledger::{self, Full, Question};
 use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
 use crate::store::Rejected;
 
@@ -69,6 +70,7 @@ impl<'a> Steps<'a> {
         }
         let event = match action {
             Action::NewOrder { replaces } => self.new_order(replaces).await?,
+            Action::AskLedger { replaces } => Event::Room(self.room(replaces.is_some())?),
             Action::Fetch { url } => self.fetch(&url).await,
             Action::Publish { records } => match self.records.publish(self.context, &records).await {
                 Ok(()) => Event::Published,
@@ -136,6 +138,13 @@ impl<'a> Steps<'a> {
             }
             Err(error) => self.failed(&error),
         })
+    }
+
+    fn room(&self, replaces: bool) -> Result<Option<Full>, Failure> {
+        let entries = self.context.store.ledger().map_err(|error| of_store(&error))?;
+        let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
+        let question = Question { ca, names, emergency, exempt: replaces && self.task.exempt };
+        Ok(ledger::room(&entries, question, clock::now()).err())
     }
 
     async fn fetch(&mut self, url: &str) -> Event {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SIGNING_BOUND, VALIDATION_BOUND};
 use crate::cert::DnsName;
+use crate::plan::ledger::Full;
 
 /// RFC 8555 section 7.1.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,17 +51,31 @@ pub struct Txt {
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    Ordered { url: String, status: Status },
-    Fetched { status: Status },
+    Ordered {
+        url: String,
+        status: Status,
+    },
+    Fetched {
+        status: Status,
+    },
     Authorizations(Vec<Authorization>),
     Published,
     Seen,
     Challenged,
-    Polled { status: Status, retry_after_ms: Option<u64> },
-    Finalized { status: Status },
+    Polled {
+        status: Status,
+        retry_after_ms: Option<u64>,
+    },
+    Finalized {
+        status: Status,
+    },
     Downloaded,
     Checked(Verdict),
-    Blamed { names: Vec<DnsName> },
+    Blamed {
+        names: Vec<DnsName>,
+    },
+    /// The limit that stands in the way of another order.
+    Room(Option<Full>),
     Failed(Trouble),
 }
 
@@ -92,6 +107,10 @@ pub enum Trouble {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     NewOrder {
+        replaces: Option<String>,
+    },
+    /// The ledger, before an order that the plan did not foresee.
+    AskLedger {
         replaces: Option<String>,
     },
     Fetch {
@@ -155,6 +174,11 @@ pub enum GiveUp {
     ForeignKey,
     #[error("the certificate fails our checks: {}", .0.join("; "))]
     Rejected(Vec<String>),
+    #[error("the CA refuses `replaces`")]
+    ReplacesRefused,
+    /// Only another order would help, and there is no room for one.
+    #[error("{why}; another order has to wait until {}", .full.until())]
+    NoRoom { why: Box<GiveUp>, full: Full },
     /// An event that does not answer what was asked.
     #[error("the order's steps came out of order")]
     OutOfOrder,
@@ -166,6 +190,8 @@ impl fmt::Display for Action {
         match self {
             Self::NewOrder { replaces: Some(id) } => write!(f, "make an order that replaces {id}"),
             Self::NewOrder { replaces: None } => f.write_str("make an order"),
+            Self::AskLedger { replaces: Some(_) } => f.write_str("ask the ledger for room (with `replaces`)"),
+            Self::AskLedger { replaces: None } => f.write_str("ask the ledger for room"),
             Self::Fetch { url } => write!(f, "resume the order {url}"),
             Self::NoteUrl { url } => write!(f, "note the order's URL {url}"),
             Self::ForgetUrl => f.write_str("forget the order"),

@@ -129,6 +129,7 @@ fn a_valid_order_is_downloaded_when_it_is_resumed() {
 fn an_order_that_is_dead_when_resumed_is_made_anew_once() {
     let play = Play::start(Some(URL), None)
         .tell(Event::Fetched { status: Status::Invalid })
+        .tell(Event::Room(None))
         .tell(ordered(Status::Pending))
         .tell(both(AuthorizationState::Dead))
         .tell(Event::Blamed { names: Vec::new() });
@@ -137,7 +138,10 @@ fn an_order_that_is_dead_when_resumed_is_made_anew_once() {
 
 #[test]
 fn an_order_that_the_ca_has_forgotten_is_made_anew() {
-    let play = Play::start(Some(URL), None).tell(Event::Failed(Trouble::Gone)).tell(ordered(Status::Pending));
+    let play = Play::start(Some(URL), None)
+        .tell(Event::Failed(Trouble::Gone))
+        .tell(Event::Room(None))
+        .tell(ordered(Status::Pending));
     insta::assert_snapshot!(play.script);
 }
 
@@ -145,6 +149,7 @@ fn an_order_that_the_ca_has_forgotten_is_made_anew() {
 fn a28_replaces_is_dropped_once_when_it_is_refused() {
     let play = Play::start(None, Some("aki.serial"))
         .tell(Event::Failed(Trouble::ReplacesRefused))
+        .tell(Event::Room(None))
         .tell(Event::Failed(Trouble::ReplacesRefused));
     insta::assert_snapshot!(play.script);
 }
@@ -184,7 +189,7 @@ fn a12_a_finalize_that_another_run_sent_is_polled_and_its_foreign_certificate_di
             .tell(Event::Checked(Verdict::ForeignKey))
     };
     let play = foreign(Play::start(None, None).tell(ordered(Status::Ready)));
-    insta::assert_snapshot!(foreign(play.tell(ordered(Status::Ready))).script);
+    insta::assert_snapshot!(foreign(play.tell(Event::Room(None)).tell(ordered(Status::Ready))).script);
 }
 
 #[test]
@@ -227,8 +232,23 @@ fn a15_a_certificate_that_fails_our_checks_is_rejected_and_ordered_anew_after_a_
     let play = Play::start(Some(URL), None)
         .tell_after(SignedDuration::from_hours(24), Event::Fetched { status: Status::Valid })
         .tell(Event::Downloaded)
-        .tell(flawed());
+        .tell(flawed())
+        .tell(Event::Room(None));
     insta::assert_snapshot!("ordered_anew_after_a_day", play.script);
+}
+
+#[test]
+fn i06_no_second_order_is_made_that_the_ledger_has_no_room_for() {
+    let until = "2026-11-30T06:15:00Z".parse().unwrap();
+    let full = || Event::Room(Some(Full::Certificates { used: 3, room: 3, until }));
+    let refused = Play::start(None, Some("aki.serial")).tell(Event::Failed(Trouble::ReplacesRefused)).tell(full());
+    insta::assert_snapshot!("no_room_without_replaces", refused.script);
+    let flawed = Play::start(Some(URL), None)
+        .tell_after(SignedDuration::from_hours(24), Event::Fetched { status: Status::Valid })
+        .tell(Event::Downloaded)
+        .tell(Event::Checked(Verdict::Flawed(vec!["the chain ends early".to_owned()])))
+        .tell(full());
+    insta::assert_snapshot!("no_room_for_another_after_a_day", flawed.script);
 }
 
 #[test]
