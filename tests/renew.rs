@@ -313,16 +313,9 @@ fn a_canary_that_comes_after_more_nodes_than_sessions_is_still_the_first() {
     let (top, certificates) = ("sessions = 1\n".to_owned(), Some(certificate));
     lab.write_config_with(&lab::config::ConfigText { top, certificates, ..Default::default() });
     let mut child = lab.spawn_certd(&["renew"]);
-    let patience = std::time::Duration::from_secs(60);
-    let began = std::time::Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        assert!(began.elapsed() < patience, "the canary waits for a session that waits for the canary");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    };
-    assert_eq!(status.code(), Some(0));
+    let ended = lab::process::wait_until(|| child.try_wait().unwrap().is_some());
+    assert!(ended, "the canary waits for a session that waits for the canary");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -346,6 +339,21 @@ fn i03_a_node_that_serves_the_leaf_without_its_chain_is_no_success() {
     let reloads = node.calls(NginxCommand::Reload);
     exits(&lab.certd(&["renew"]), 4);
     assert_eq!(node.calls(NginxCommand::Reload), reloads + 1, "one attempt a pass");
+}
+
+#[test]
+fn i04_a_history_that_cannot_be_written_keeps_no_node_from_its_certificate_and_nobody_from_the_report() {
+    let lab = renewed_with(1);
+    let before = lab.nodes[0].settled(SERVICE).unwrap();
+    let history = lab.state_dir().join("history.jsonl");
+    std::fs::remove_file(&history).unwrap();
+    std::fs::create_dir(&history).unwrap();
+    let output = lab.certd(&["renew", "--force"]);
+    exits(&output, 1);
+    let text = stdout(&output);
+    assert!(text.contains("issued: generation") && text.contains("proven by handshake"), "{text}");
+    assert_eq!(text.matches("cannot write").count(), 1, "{text}");
+    assert_ne!(lab.nodes[0].settled(SERVICE).unwrap(), before);
 }
 
 fn started(options: Options) -> Lab {

@@ -41,7 +41,8 @@ pub(super) fn fold(
         }
         (Step::Issue(_), Ended::Delivered(_)) | (Step::Deliver(_), Ended::Issued(_)) => Ok(()),
     };
-    folded.and_then(|()| context.store.write_tried(&observed.tried)).map_err(|error| Failure::from(&error))
+    let written = context.store.write_tried(&observed.tried);
+    folded.and(written).map_err(|error| Failure::from(&error))
 }
 
 fn issued(
@@ -63,8 +64,8 @@ fn issued(
             let names = step.names.clone();
             let event =
                 HistoryEvent::Issued { certificate: certificate.clone(), generation: generation.clone(), names };
-            context.store.history(now, &event)?;
             done.issued.insert(certificate, Issuance::Issued { generation });
+            context.store.history(now, &event)?;
         }
         // Nothing failed: the next run goes on at once.
         Err(failure) if failure.code == INTERRUPTED => {
@@ -84,8 +85,8 @@ fn issued(
             observed.tried.issuance.insert(certificate.clone(), attempts);
             let (code, what) = (failure.code.clone(), failure.what.clone());
             let event = HistoryEvent::IssuanceFailed { certificate: certificate.clone(), code, what };
-            context.store.history(now, &event)?;
             done.issued.insert(certificate, Issuance::Failed { failure });
+            context.store.history(now, &event)?;
         }
     }
     Ok(())
@@ -99,6 +100,7 @@ fn delivered(
     outcomes: &BTreeMap<NodeName, Outcome>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let mut noted = Ok(());
     for task in &step.nodes {
         let Some(outcome) = outcomes.get(&task.node) else { continue };
         for name in task.certificates.keys() {
@@ -126,11 +128,11 @@ fn delivered(
                     HistoryEvent::DeliveryFailed { certificate, generation, node, code, what }
                 }
             };
-            context.store.history(now, &event)?;
+            noted = noted.and(context.store.history(now, &event));
         }
     }
     observed.tried.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
-    Ok(())
+    noted
 }
 
 /// The expected leaf with a chain that clients refuse is no success (I3): the server reads another file than ours.
