@@ -121,12 +121,11 @@ check() {
 
 # --- locks: held by a subshell each, so that one descriptor is enough for any number, and the kernel frees them ---
 
-# Seconds to wait, function, lock files in one order for everybody. 75: not had in time.
+# Lock files, in one order for everybody: $task with all of them, and all within $patience seconds. 75: not had in time.
 locked() {
-  patience=$1 task=$2; shift 2
   [ $# -gt 0 ] || { "$task"; return; }
   lock=$1; shift
-  (take || exit 75; locked "$patience" "$task" "$@")
+  (take || exit 75; locked "$@")
 }
 again() { [ $((patience -= 1)) -ge 0 ] && sleep 1; }
 take() {
@@ -224,7 +223,9 @@ settled() { [ ! -e "$G/intent" ]; }
 recover() {
   ! settled || return 0
   { get && from=$l && get; } <"$G/intent" || from=-
-  if [ "$from" != - ] && [ "$(readlink "$G/current")" = "$l" ] && ! check t "$test_time"; then point "$from" || return; fi
+  if [ "$from" != - ] && [ "$(readlink "$G/current")" = "$l" ] && ! check t "$test_time"; then
+    try "$G/current" point "$from"
+  fi
   rm -f "$G/intent"
 }
 recovery() { each recover; }
@@ -437,14 +438,21 @@ locks=$(printf %s "$locks" | sort -u)
 i=1; load; W=$S-run
 try "$W" mkdir "$W"
 under() {
-  s=$1 do=$2 IFS=$nl
+  patience=$1 task=$2 IFS=$nl
   # shellcheck disable=SC2086 # a line each
   set -- $locks
   unset IFS
-  locked "$s" "$do" "$@"
+  locked "$@"
+  case $? in
+  0) ;;
+  20) exit 20 ;;
+  75) refuse locked ;;
+  *) refuse "unfit the lock could not be taken" ;;
+  esac
 }
-each settled || under $lock_wait recovery || refuse locked
-each untidy || under 0 tidy
+each settled || under $lock_wait recovery
+# Not now? Then another time, and no word about it.
+each untidy || (under 0 tidy) >/dev/null
 each decide
 each stage
 body='test ok'$nl
@@ -457,12 +465,6 @@ hear
 # From here on it is finished, whoever listens.
 trap '' HUP INT PIPE TERM
 under $lock_wait commit
-case $? in
-0) ;;
-20) exit ;;
-75) refuse locked ;;
-*) refuse "unfit the lock could not be taken" ;;
-esac
 watch
 hear
-[ "$l" != rollback ] || under $lock_wait rollback || refuse locked
+[ "$l" != rollback ] || under $lock_wait rollback
