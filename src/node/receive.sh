@@ -168,8 +168,8 @@ folder() {
   set -- "$1" $(ls -ldn "$1/.")
   [ "$4" = 0 ] || [ "$4" = "$(id -u)" ] || path "$1" "belongs to user $4, who could swap what is in it"
   case $2 in
-  ????????w[!tT]*) ;;
-  ?????w???[!tT]*) [ "$5" != 0 ] || return 0 ;;
+  ????????w*) ;;
+  ?????w*) [ "$5" != 0 ] || return 0 ;;
   *) return ;;
   esac
   path "$1" "others may write there ($2)"

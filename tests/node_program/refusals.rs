@@ -92,18 +92,27 @@ fn s14_a_missing_folder_is_made_but_not_its_parents() {
 fn a_folder_in_which_others_may_write_is_refused() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);
-        let mode = |mode| fs::set_permissions(place.path("ssl"), fs::Permissions::from_mode(mode)).unwrap();
-        mode(0o757);
+        mode_of(&place, 0o757);
         assert_eq!(refused(shell, &place), "path /ssl\nothers may write there (drwxr-xrwx)");
-        mode(0o755);
+        mode_of(&place, 0o755);
         chown(place.path("ssl"), Some(33), Some(33)).unwrap();
         assert_eq!(refused(shell, &place), "path /ssl\nbelongs to user 33, who could swap what is in it");
         chown(place.path("ssl"), Some(0), Some(33)).unwrap();
-        mode(0o775);
+        mode_of(&place, 0o775);
         assert_eq!(refused(shell, &place), "path /ssl\nothers may write there (drwxrwxr-x)");
         chown(place.path("ssl"), Some(0), Some(0)).unwrap();
         assert_eq!(deliver(shell, &place, NEW).0, "committed", "root's own group is no other");
+        // A sticky bit keeps others from replacing a file, not from making one first, whose owner ours would take.
+        let place = Place::new();
+        mode_of(&place, 0o1777);
+        fs::write(&place.key, "").unwrap();
+        chown(&place.key, Some(33), Some(33)).unwrap();
+        assert_eq!(refused(shell, &place), "path /ssl\nothers may write there (drwxrwxrwt)");
     }
+}
+
+fn mode_of(place: &Place, mode: u32) {
+    fs::set_permissions(place.path("ssl"), fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// A file system of its own over `ssl`, unmounted when dropped.
