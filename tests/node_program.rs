@@ -283,6 +283,19 @@ fn p03_a_prepared_program_that_is_told_to_end_removes_what_it_staged_and_a_kille
 }
 
 #[test]
+fn a_certificate_may_have_any_name_that_the_configuration_allows() {
+    for shell in SHELLS {
+        for name in ["lock", "lock.held", "current", "0-found", "_"] {
+            let place = Place::new();
+            let bundle = place.bundle_of(name, NEW, &place.chain, &place.key, "");
+            let mut program = Program::start(shell, &[bundle]);
+            program.prepared();
+            assert_eq!(program.commit(), told("committed"), "{name}");
+        }
+    }
+}
+
+#[test]
 fn p09_a_link_that_a_backup_turned_into_a_folder_is_refused_with_the_way_out() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);

@@ -214,7 +214,7 @@ places() {
   [ "$F" != "$K" ] || refuse "unfit chain and key have one path"
   folder "${D:-/}"; folder "${E:-/}"
   folder "$D/.certd"; folder "$G"
-  locks=$locks$D/.certd/lock$nl
+  locks=$locks$D/.certd/.lock$nl
   # Two dialogues for one server with folders of their own must not test each other's halves.
   if [ -w /run ] && mkdir -p /run/certd; then b=$(printf %s "$t$r" | sum) locks=$locks/run/certd/${b%% *}.lock$nl; fi
 }
