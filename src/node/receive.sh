@@ -76,6 +76,7 @@ receive() {
 
 # --- children: nothing of ours to read, signals as usual, bounded in time, their words capped and private ---
 
+child() { trap - HUP INT PIPE TERM; umask 22; exec "$@"; }
 # seconds, argument vector (a line each, after "=") -> status; words in $out
 run() {
   limit=$1 c=$2 IFS=$nl
@@ -90,10 +91,10 @@ run() {
   w=$!
   if [ "$timeout" ]; then
     # shellcheck disable=SC2086 # two words
-    (trap - HUP INT PIPE TERM; exec $timeout "$limit" "$@") </dev/null >"$W/pipe" 2>&1 9>&-
+    (child $timeout "$limit" "$@") </dev/null >"$W/pipe" 2>&1 9>&-
     s=$?
   else
-    (trap - HUP INT PIPE TERM; exec "$@") </dev/null >"$W/pipe" 2>&1 9>&- &
+    (child "$@") </dev/null >"$W/pipe" 2>&1 9>&- &
     c=$!
     (sleep "$limit"; kill -9 $c) </dev/null >/dev/null 2>&1 9>&- &
     e=$!

@@ -1,6 +1,7 @@
 //! What the program's children see, and what they cannot do to it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::bench::{NEW, OLD, Place, Program, SHELLS, SOURCE, told, wait_for};
 
@@ -44,6 +45,21 @@ fn children_get_nothing_to_read_and_signals_as_usual_and_their_words_are_capped(
         let (verb, words) = program.commit();
         assert_eq!(verb, "broken-before");
         usual_signals(&words);
+    }
+}
+
+#[test]
+fn a_command_makes_files_with_the_usual_mode() {
+    let quick = SOURCE.replace("for v in 'timeout -k 5' timeout; do", "for v in none; do");
+    for shell in SHELLS {
+        for source in [SOURCE, &quick] {
+            let place = Place::new().with(OLD);
+            place.script("test", &format!(": >>{}/access.log", place.dir.path().display()));
+            Program::start_source(shell, source, &[place.bundle(NEW)], &[]).prepared();
+            // As nginx does, which opens every log when it tests.
+            let mode = fs::metadata(place.path("access.log")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o644, "{shell:?}");
+        }
     }
 }
 
