@@ -296,6 +296,21 @@ fn a_certificate_may_have_any_name_that_the_configuration_allows() {
 }
 
 #[test]
+fn every_folder_above_the_staged_files_is_on_disk_before_anything_leads_there() {
+    let noted = SOURCE.replace("flush() { ", "flush() { for v; do echo \"$v\" >>\"${D%/*}/synced\"; done; ");
+    assert_ne!(noted, SOURCE);
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start_source(shell, &noted, &[place.bundle(NEW)], &[]);
+        program.prepared();
+        let synced = fs::read_to_string(place.path("synced")).unwrap();
+        for folder in [place.own(), place.path("ssl/.certd")] {
+            assert!(synced.lines().any(|line| line == folder.to_str().unwrap()), "{} in {synced}", folder.display());
+        }
+    }
+}
+
+#[test]
 fn p09_a_link_that_a_backup_turned_into_a_folder_is_refused_with_the_way_out() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);

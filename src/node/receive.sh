@@ -292,7 +292,7 @@ stage() {
   digest "$S/privkey.pem"
   [ "$df$d" = "$fsum$ksum" ] || refuse "unfit $name: what was written differs from what was sent (digests)"
   chmod 755 "$S"
-  try "$S" flush "$S/fullchain.pem" "$S/privkey.pem" "$S" "$G"
+  try "$S" flush "$S/fullchain.pem" "$S/privkey.pem" "$S" "$G" "$D/.certd"
 }
 flush() { sync "$@" 2>/dev/null || sync; }
 bases() { body="${body}base $name $base$nl"; }
