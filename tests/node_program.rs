@@ -311,6 +311,27 @@ fn every_folder_above_the_staged_files_is_on_disk_before_anything_leads_there() 
 }
 
 #[test]
+fn two_signals_in_a_row_leave_no_key_behind() {
+    // systemd ends a session with TERM and HUP, its watchdog with it.
+    let slow = SOURCE.replace("rubble() { rm", "rubble() { : >\"$S.x\"; sleep 1; rm -f \"$S.x\"; rm");
+    assert_ne!(slow, SOURCE);
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start_source(shell, &slow, &[place.bundle(NEW)], &[]);
+        program.prepared();
+        let kill = |signal: &str, id: u32| {
+            let id = id.to_string();
+            std::process::Command::new("kill").args([signal, &id]).status().unwrap().success()
+        };
+        assert!(kill("-TERM", program.id()));
+        wait_for(|| place.kept().iter().any(|name| name.ends_with(".x")));
+        assert!(kill("-HUP", program.id()));
+        assert_eq!(program.end(), Some(10), "{shell:?}");
+        assert!(!place.path("ssl/.certd").exists(), "{shell:?} {:?}", place.kept());
+    }
+}
+
+#[test]
 fn p09_a_link_that_a_backup_turned_into_a_folder_is_refused_with_the_way_out() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);

@@ -23,7 +23,7 @@ export LC_ALL PATH
 # An exported variable of the login that bears one of our names would carry what we put into it to every child.
 unset ENV BASH_ENV CDPATH IFS l b v n i c s w e out nonce made limit
 nl=$(printf '\n.') nl=${nl%.}
-n=0 i=0 nonce=0 made='' locks='' watchdog='' timeout=''
+n=0 i=0 nonce=0 made='' locks='' watchdog='' timeout='' W=''
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
 # --- answers ---
@@ -397,6 +397,8 @@ rollback() {
 
 rubble() { rm -rf "$S" "$S.i" "$S.f"; }
 cleanup() {
+  # A session is ended by several signals in a row: the second must not cut this short.
+  trap '' HUP INT PIPE TERM
   unwatch
   each rubble
   rm -rf "$W"
@@ -430,7 +432,6 @@ for v in 'timeout -k 5' timeout; do $v 5 true 2>/dev/null && timeout=$v && break
 # Where printf is a program, a key would be in its arguments.
 [ "$(command -v printf)" = printf ] || refuse "unfit this shell has no printf of its own"
 
-W=/nonexistent
 trap 'exit 10' HUP INT PIPE TERM
 trap cleanup EXIT
 receive
