@@ -332,6 +332,48 @@ fn two_signals_in_a_row_leave_no_key_behind() {
 }
 
 #[test]
+fn what_cannot_be_undone_keeps_its_intent_and_a_later_dialogue_undoes_it() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        // A folder in the way of the link that is to be renamed.
+        let next = place.own().join("next");
+        let when = format!("read -r a x <{}; [ $x = o ]", place.chain.display());
+        place.script("test", &format!("{when} || {{ mkdir -p {}/x; exit 1; }}", next.display()));
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        let refused = |(verb, body): (String, String)| {
+            assert_eq!(verb, "refused", "{body}");
+            assert!(body.starts_with(&format!("path {}/current\n", place.own().display())), "{body}");
+            assert!(place.own().join("intent").exists());
+        };
+        refused(program.commit());
+        assert_eq!(program.end(), Some(20));
+        refused(deliver(shell, &place, NEXT));
+        fs::remove_dir_all(&next).unwrap();
+        place.script("test", &when);
+        let mut program = Program::start(shell, &[place.bundle(NEXT)]);
+        assert!(program.prepared().starts_with("test ok\n"));
+        assert!(place.holds(OLD) && !place.own().join("intent").exists());
+    }
+}
+
+#[test]
+fn a_rollback_that_fails_does_not_say_that_it_went_back() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        program.commit();
+        fs::create_dir_all(place.own().join("next/x")).unwrap();
+        program.say("rollback\n");
+        let (verb, body) = program.answer().unwrap();
+        assert_eq!(verb, "refused", "{body}");
+        assert!(body.starts_with(&format!("path {}/current\n", place.own().display())), "{body}");
+        assert!(place.holds(NEW));
+    }
+}
+
+#[test]
 fn p09_a_link_that_a_backup_turned_into_a_folder_is_refused_with_the_way_out() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);

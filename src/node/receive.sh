@@ -303,6 +303,8 @@ bases() { body="${body}base $name $base$nl"; }
 point() { lead "$1" current; }
 lead() { rm -f "$G/next" && ln -s "$1" "$G/next" && mv -fT "$G/next" "$G/$2" && flush "$G"; }
 same() { look; [ "$seen" = "$state" ] || refuse "changed $name"; }
+# What cannot be undone keeps its intent, for the next dialogue.
+undo() { e=$(each back 2>&1) || path "$G/current" "$e"; }
 # What the two paths hold moves behind `current`, and no reader sees a difference.
 contact() {
   case $base$kf$kk in unchanged* | *linklink) return ;; esac
@@ -353,11 +355,10 @@ commit() {
   each same
   each contact
   each intend
-  # What cannot be undone either keeps its intent, for the next dialogue.
-  if ! e=$(each forth 2>&1); then each back && each forget; path "$G/current" "$e"; fi
+  say=$(each forth 2>&1) || { undo; each forget; path "$G/current" "$say"; }
   if ! check t "$test_time"; then
     say=$out verdict=broken-before
-    each back
+    undo
     if [ "$changed" ] && check t "$test_time"; then
       verdict=rolled-back
       check r "$reload_time"
@@ -368,7 +369,7 @@ commit() {
     # A reload that fails with the new pair and works with the old one accuses the new one. One that fails with both
     # says that there is nothing to reload: the server is down, and the pair, which passed the test, waits for its start.
     say=$out verdict=placed
-    each back
+    undo
     if [ "$changed" ] && check t "$test_time" && check r "$reload_time"; then verdict=rolled-back; else each forth; fi
   fi
   each forget
@@ -381,7 +382,7 @@ commit() {
 ours() { [ "$base" = unchanged ] || { [ "$from" != - ] && [ "$(readlink "$G/current")" = "$to" ]; }; }
 rollback() {
   each ours || { answer kept "somebody changed it since"; return; }
-  each back
+  undo
   if check t "$test_time"; then
     check r "$reload_time"
     answer back "$out"
