@@ -4,6 +4,7 @@ mod lab;
 
 use std::process::{Command, Output};
 
+use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
 use lab::node::{NodeOptions, Old};
 use lab::script::{Answer, Point};
@@ -140,6 +141,21 @@ fn n02_a_node_that_refuses_only_our_certificate_goes_back_and_no_other_gets_it()
     exits(&lab.certd(&["deploy"]), 0);
     assert_eq!(lab.pebble.issued(), 2, "no third certificate for that");
     assert_ne!(lab.node("shenzhen").settled(SERVICE).unwrap(), before);
+}
+
+#[test]
+fn the_configured_canary_is_first_however_few_sessions_there_are() {
+    let lab = Lab::start(Options::default());
+    let certificate = format!(
+        "[[certificate]]\nname = {SERVICE:?}\ndomains = [{SERVICE:?}]\nnodes = [\"*\"]\ncanary = \"shenzhen\"\n\n"
+    );
+    let top = "sessions = 1".into();
+    lab.write_config_with(&ConfigText { top, certificates: Some(certificate), ..ConfigText::default() });
+    let output = lab.certd(&["renew"]);
+    exits(&output, 0);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let served: Vec<&str> = told.lines().filter_map(|line| line.strip_suffix(": served")).collect();
+    assert_eq!((served.len(), served[0]), (lab.nodes.len(), "shenzhen"), "{told}");
 }
 
 #[test]

@@ -39,7 +39,10 @@ pub async fn deliver(
     let mut orders: BTreeMap<NodeName, mpsc::UnboundedSender<Action>> = BTreeMap::new();
     let mut sessions = JoinSet::new();
     let mut names = BTreeMap::new();
-    for task in &deliver.nodes {
+    // Sessions are given in the order in which they are asked for: the operator's canary is not to wait for one.
+    let wanted = |task: &&NodeTask| deliver.canary.as_ref() == Some(&task.node);
+    let others = deliver.nodes.iter().filter(|task| !wanted(task));
+    for task in deliver.nodes.iter().filter(wanted).chain(others) {
         let (order, ordered) = mpsc::unbounded_channel();
         let session = Session {
             context: Arc::clone(context),

@@ -309,11 +309,12 @@ impl Rollout {
     /// The operator's canary when it is fit; else the first that is prepared, passes its test and serves a valid
     /// certificate. When nobody is fit and everybody has answered (a fleet's first install): the least unfit.
     fn choose(&self) -> Option<NodeName> {
-        let pending = |phase: &Phase| matches!(phase, Phase::Queued | Phase::Preparing);
+        let preparing = self.nodes.iter().any(|node| node.phase == Phase::Preparing);
         if let Some(wanted) = &self.wanted_canary {
             match self.phase(wanted) {
                 Some(Phase::Ready { test_ok: true }) => return Some(wanted.clone()),
-                Some(phase) if pending(phase) => return None,
+                // When nobody prepares and it still waits for a session, those who would wait for it hold them all.
+                Some(Phase::Queued | Phase::Preparing) if preparing => return None,
                 _ => {}
             }
         }
@@ -321,7 +322,7 @@ impl Rollout {
         if let Some(node) = self.nodes.iter().find(fit) {
             return Some(node.name.clone());
         }
-        if self.nodes.iter().any(|node| node.phase == Phase::Preparing) {
+        if preparing {
             return None;
         }
         let rank = |node: &Node| match node.phase {

@@ -182,6 +182,23 @@ fn nodes_that_wait_for_their_turn_do_not_hold_up_an_unfit_fleet() {
 }
 
 #[test]
+fn a_canary_that_waits_for_a_session_is_not_waited_for_by_those_who_hold_all_of_them() {
+    golden(
+        "canary-queued",
+        rollout(&[("wanted", Before::Valid), ("a", Before::Valid), ("b", Before::Valid)], Some("wanted")),
+        vec![
+            started("a"),
+            started("b"),
+            ready("a"),
+            ready("b"),
+            committed("a"),
+            verified("a", Verdict::Expected),
+            started("wanted"),
+        ],
+    );
+}
+
+#[test]
 fn the_gate_closes_again_when_more_than_one_in_ten_refuse() {
     let names = ["a", "b", "c", "d"];
     let nodes: Vec<_> = names.iter().map(|name| (*name, Before::Valid)).collect();
