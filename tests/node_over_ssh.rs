@@ -104,7 +104,27 @@ async fn a_certificate_is_prepared_committed_and_read_by_the_server() {
     assert_eq!(prepared.bases[&bundle.certificate], Base::Managed(bundle.generation.clone()));
     assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
     assert_eq!(place.served(), text_of_next);
-    assert!(dialogue.rollback().await.unwrap(), "still ours: it goes back");
+    assert_eq!(dialogue.rollback().await.unwrap(), Ok(()), "still ours: it goes back");
+    assert_eq!(place.served(), text);
+}
+
+#[tokio::test]
+async fn a_rollback_that_the_node_declines_is_told_in_the_nodes_words() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let (bundle, _) = place.bundle("20261123061500-04c3");
+    let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle], LIMIT).await.unwrap();
+    dialogue.commit().await.unwrap();
+    assert_eq!(dialogue.rollback().await.unwrap(), Err("changed since, or nothing was there before".to_owned()));
+
+    let (next, text) = place.bundle("20261123061501-04c4");
+    let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![next], LIMIT).await.unwrap();
+    dialogue.commit().await.unwrap();
+    // What was there before does not pass the test any more.
+    place.script(
+        "test",
+        "case $(readlink \"${0%/*}/.certd/newapi.example.com/current\") in *501-*) ;; *) echo no; exit 1 ;; esac",
+    );
+    assert_eq!(dialogue.rollback().await.unwrap(), Err("no".to_owned()));
     assert_eq!(place.served(), text);
 }
 

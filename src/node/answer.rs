@@ -59,8 +59,10 @@ pub(super) fn committed(frame: &Frame) -> Told<Committed> {
     })
 }
 
-pub(super) fn rolled_back(frame: &Frame) -> Told<bool> {
-    Ok(expect(frame, &["back", "kept"])? == "back")
+/// The inner error: why it was kept, in the node's words.
+pub(super) fn rolled_back(frame: &Frame) -> Told<Result<(), String>> {
+    let kept = || escape(&frame.body, WORDS);
+    Ok(if expect(frame, &["back", "kept"])? == "back" { Ok(()) } else { Err(kept()) })
 }
 
 fn expect<'a>(frame: &'a Frame, verbs: &[&str]) -> Told<&'a str> {

@@ -81,8 +81,8 @@ impl Dialogue {
         let _ = timeout(FAREWELL, self.session.write(words("done\n"))).await;
     }
 
-    /// Back to what was there before, test, reload. `Ok(true)`: it was still ours and went back.
-    pub async fn rollback(mut self) -> Result<bool, NodeError> {
+    /// Back to what was there before, test, reload. The inner error: why the node kept what it has.
+    pub async fn rollback(mut self) -> Result<Result<(), String>, NodeError> {
         let frame = self.ask("rollback\n").await?;
         self.told(answer::rolled_back(&frame))
     }

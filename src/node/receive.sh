@@ -381,7 +381,7 @@ commit() {
 
 ours() { [ "$base" = unchanged ] || { [ "$from" != - ] && [ "$(readlink "$G/current")" = "$to" ]; }; }
 rollback() {
-  each ours || { answer kept "somebody changed it since"; return; }
+  each ours || { answer kept "changed since, or nothing was there before"; return; }
   undo
   if check t "$test_time"; then
     check r "$reload_time"

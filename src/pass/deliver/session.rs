@@ -173,12 +173,12 @@ impl Session {
 
     async fn rollback(&self, dialogue: Dialogue) {
         let went_back = match dialogue.rollback().await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(super::super::failure::failure(
-                "node-changed",
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err(super::super::failure::failure(
+                "node-kept",
                 &self.node,
-                "somebody changed the files meanwhile, so they were left",
-                "find out what else writes there",
+                format!("it kept what it has: {why}"),
+                "put right what is said there, or find out what else writes there",
                 crate::observed::Advice::Person,
             )),
             Err(error) => Err(of_node(&self.node, &error)),
