@@ -378,9 +378,10 @@ fn p09_a_link_that_a_backup_turned_into_a_folder_is_refused_with_the_way_out() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);
         deliver(shell, &place, NEW);
-        let current = place.own().join("current");
-        fs::remove_file(&current).unwrap();
-        fs::rename(place.own().join(NEW.1), &current).unwrap();
+        for (link, folder) in [("current", NEW.1), ("previous", "0-found")] {
+            fs::remove_file(place.own().join(link)).unwrap();
+            fs::rename(place.own().join(folder), place.own().join(link)).unwrap();
+        }
         let (verb, body) = deliver(shell, &place, NEXT);
         assert_eq!(verb, "refused");
         let way_out = body.rsplit_once("-> ").unwrap().1;
@@ -444,6 +445,33 @@ fn deliver_source(shell: &[&str], source: &str, place: &Place, fake: Fake) -> (S
     let mut program = Program::start_source(shell, source, &[place.bundle(fake)], &[]);
     program.prepared();
     program.commit()
+}
+
+#[test]
+fn two_certificates_are_delivered_to_one_server_at_one_time_and_one_that_is_refused_does_not_take_the_other_along() {
+    let bare = SOURCE.replace("if command -v flock >/dev/null; then", "if false; then");
+    for shell in SHELLS {
+        for source in [SOURCE, &bare] {
+            for refused in [false, true] {
+                let place = Place::new().with(OLD);
+                let (chain, key) = (place.path("ssl/second.pem"), place.path("ssl/second.key"));
+                let second = place.bundle_of("second", NEXT, &chain, &key, "");
+                let mut programs = [place.bundle(NEW), second].map(|bundle| {
+                    let mut program = Program::start_source(shell, source, &[bundle], &[]);
+                    program.prepared();
+                    program
+                });
+                if refused {
+                    place.tell("broken-n");
+                }
+                programs.iter_mut().for_each(|program| program.say("commit\n"));
+                let verbs = programs.map(|mut program| program.answer().unwrap().0);
+                assert_eq!(verbs, [if refused { "rolled-back" } else { "committed" }, "committed"], "{shell:?}");
+                assert!(place.holds(if refused { OLD } else { NEW }));
+                assert_eq!(fs::read_to_string(&chain).unwrap(), NEXT.chain());
+            }
+        }
+    }
 }
 
 #[test]

@@ -304,7 +304,7 @@ point() { lead "$1" current; }
 lead() { rm -f "$G/next" && ln -s "$1" "$G/next" && mv -fT "$G/next" "$G/$2" && flush "$G"; }
 same() { look; [ "$seen" = "$state" ] || refuse "changed $name"; }
 # What cannot be undone keeps its intent, for the next dialogue.
-undo() { e=$(each back 2>&1) || path "$G/current" "$e"; }
+undo() { try "$G/current" each back; }
 # What the two paths hold moves behind `current`, and no reader sees a difference.
 contact() {
   case $base$kf$kk in unchanged* | *linklink) return ;; esac
@@ -339,6 +339,8 @@ intent() {
 }
 intend() {
   [ "$base" != unchanged ] || return 0
+  # A backup may have made a folder of it.
+  [ -L "$G/previous" ] || rm -rf "$G/previous"
   try "$G/$to" intent
   changed=1
 }
