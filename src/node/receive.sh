@@ -85,7 +85,7 @@ run() {
   unset IFS
   for a; do shift; set -- "$@" "${a#=}"; done
   rm -f "$W/pipe"
-  mkfifo "$W/pipe" 2>/dev/null || { out="no pipe could be made in $W"; return 1; }
+  out=$(mkfifo "$W/pipe" 2>&1) || return
   # After the cap the rest is drained, not cut off: neither a chatty command nor a daemon that it starts dies of SIGPIPE.
   { dd bs=1 count=4000 2>/dev/null; exec cat >/dev/null; } <"$W/pipe" >"$W/out" 2>/dev/null 9>&- &
   w=$!

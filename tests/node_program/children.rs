@@ -49,6 +49,17 @@ fn children_get_nothing_to_read_and_signals_as_usual_and_their_words_are_capped(
 }
 
 #[test]
+fn a_command_that_cannot_be_run_for_want_of_a_pipe_fails_in_the_systems_words() {
+    let full = SOURCE.replace("mkfifo \"$W/pipe\"", "mkfifo \"$W/none/pipe\"");
+    assert_ne!(full, SOURCE);
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let body = Program::start_source(shell, &full, &[place.bundle(NEW)], &[]).prepared();
+        assert!(body.starts_with("test failed\n") && body.ends_with("No such file or directory"), "{body}");
+    }
+}
+
+#[test]
 fn a_command_makes_files_with_the_usual_mode() {
     let quick = SOURCE.replace("for v in 'timeout -k 5' timeout; do", "for v in none; do");
     for shell in SHELLS {
