@@ -2,19 +2,25 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
+#[path = "node_program/backups.rs"]
+mod backups;
 #[path = "node_program/bench.rs"]
 mod bench;
 #[path = "node_program/children.rs"]
 mod children;
+#[path = "node_program/ended.rs"]
+mod ended;
 #[path = "node_program/killed.rs"]
 mod killed;
+#[path = "node_program/locks.rs"]
+mod locks;
 #[path = "node_program/refusals.rs"]
 mod refusals;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, told, wait_for};
+use bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, told};
 
 #[test]
 fn first_contact_takes_plain_files_over_with_their_owner_and_mode_and_keeps_what_was_found() {
@@ -82,23 +88,6 @@ fn who_writes_through_our_links_is_found_out_by_the_content_and_put_right() {
         assert!(place.holds(NEW));
         assert_eq!(deliver(shell, &place, NEXT), told("committed"));
         assert!(place.holds(NEXT));
-    }
-}
-
-#[test]
-fn p09_links_that_a_backup_flattened_are_taken_over_again() {
-    for shell in SHELLS {
-        let place = Place::new().with(OLD);
-        deliver(shell, &place, NEW);
-        fs::remove_file(&place.key).unwrap();
-        fs::write(&place.key, NEW.key()).unwrap();
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
-        assert!(place.holds(NEXT) && place.key.is_symlink());
-        // And with a key that does not belong to the chain: a node in need of repair.
-        fs::remove_file(&place.key).unwrap();
-        fs::write(&place.key, OLD.key()).unwrap();
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
-        assert!(place.holds(NEXT) && place.key.is_symlink());
     }
 }
 
@@ -231,58 +220,6 @@ fn several_certificates_are_one_switch_each_one_test_and_one_reload_all_or_none(
 }
 
 #[test]
-fn the_end_of_the_connection_before_the_commit_removes_what_was_staged_and_after_it_changes_nothing() {
-    for shell in SHELLS {
-        let place = Place::new().with(OLD);
-        let mut program = Program::start(shell, &[place.bundle(NEW)]);
-        program.prepared();
-        assert_eq!(program.end(), Some(0));
-        assert!(place.holds(OLD) && !place.path("ssl/.certd").exists(), "{:?}", place.kept());
-        // Cut off in the middle of the bundles.
-        let mut program = Program::start(shell, &[place.bundle(NEW), "name x\nkey-pem 00\nkey".to_owned()]);
-        program.hang_up();
-        assert_eq!(program.answer(), None);
-        assert!(place.holds(OLD) && !place.path("ssl/.certd").exists());
-        let mut program = Program::start(shell, &[place.bundle(NEW)]);
-        program.prepared();
-        program.say("commit\n");
-        assert_eq!(program.end(), Some(0));
-        assert!(place.holds(NEW));
-    }
-}
-
-#[test]
-fn a_prepared_program_that_hears_nothing_ends_itself_and_takes_the_key_with_it() {
-    let impatient = SOURCE.replace("idle=600 nap=10", "idle=1 nap=1");
-    assert_ne!(impatient, SOURCE);
-    for shell in SHELLS {
-        let place = Place::new().with(OLD);
-        let mut program = Program::start_source(shell, &impatient, &[place.bundle(NEW)], &[]);
-        program.prepared();
-        assert_eq!(program.answer(), None, "it ends although stdin is open");
-        wait_for(|| !place.path("ssl/.certd").exists());
-    }
-}
-
-#[test]
-fn p03_a_prepared_program_that_is_told_to_end_removes_what_it_staged_and_a_killed_one_is_cleaned_up_behind() {
-    let nervous = SOURCE.replace("nap=10", "nap=1");
-    assert_ne!(nervous, SOURCE);
-    for shell in SHELLS {
-        for signal in ["-TERM", "-HUP", "-KILL"] {
-            let place = Place::new().with(OLD);
-            let mut program = Program::start_source(shell, &nervous, &[place.bundle(NEW)], &[]);
-            program.prepared();
-            let id = program.id().to_string();
-            assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
-            assert_eq!(program.answer(), None, "{shell:?} {signal}");
-            wait_for(|| !place.path("ssl/.certd").exists());
-            assert!(place.holds(OLD));
-        }
-    }
-}
-
-#[test]
 fn a_certificate_may_have_any_name_that_the_configuration_allows() {
     for shell in SHELLS {
         for name in ["lock", "lock.held", "current", "0-found", "_"] {
@@ -307,27 +244,6 @@ fn every_folder_above_the_staged_files_is_on_disk_before_anything_leads_there() 
         for folder in [place.own(), place.path("ssl/.certd")] {
             assert!(synced.lines().any(|line| line == folder.to_str().unwrap()), "{} in {synced}", folder.display());
         }
-    }
-}
-
-#[test]
-fn two_signals_in_a_row_leave_no_key_behind() {
-    // systemd ends a session with TERM and HUP, its watchdog with it.
-    let slow = SOURCE.replace("rubble() { rm", "rubble() { : >\"$S.x\"; sleep 1; rm -f \"$S.x\"; rm");
-    assert_ne!(slow, SOURCE);
-    for shell in SHELLS {
-        let place = Place::new().with(OLD);
-        let mut program = Program::start_source(shell, &slow, &[place.bundle(NEW)], &[]);
-        program.prepared();
-        let kill = |signal: &str, id: u32| {
-            let id = id.to_string();
-            std::process::Command::new("kill").args([signal, &id]).status().unwrap().success()
-        };
-        assert!(kill("-TERM", program.id()));
-        wait_for(|| place.kept().iter().any(|name| name.ends_with(".x")));
-        assert!(kill("-HUP", program.id()));
-        assert_eq!(program.end(), Some(10), "{shell:?}");
-        assert!(!place.path("ssl/.certd").exists(), "{shell:?} {:?}", place.kept());
     }
 }
 
@@ -374,25 +290,6 @@ fn a_rollback_that_fails_does_not_say_that_it_went_back() {
 }
 
 #[test]
-fn p09_a_link_that_a_backup_turned_into_a_folder_is_refused_with_the_way_out() {
-    for shell in SHELLS {
-        let place = Place::new().with(OLD);
-        deliver(shell, &place, NEW);
-        for (link, folder) in [("current", NEW.1), ("previous", "0-found")] {
-            fs::remove_file(place.own().join(link)).unwrap();
-            fs::rename(place.own().join(folder), place.own().join(link)).unwrap();
-        }
-        let (verb, body) = deliver(shell, &place, NEXT);
-        assert_eq!(verb, "refused");
-        let way_out = body.rsplit_once("-> ").unwrap().1;
-        let run = std::process::Command::new("sh").args(["-c", way_out]).current_dir(place.own()).status();
-        assert!(run.unwrap().success());
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
-        assert!(place.holds(NEXT));
-    }
-}
-
-#[test]
 fn two_generations_are_kept_and_what_was_found_first() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);
@@ -406,71 +303,6 @@ fn two_generations_are_kept_and_what_was_found_first() {
         program.end();
         let kept = ["0-found", "20261123061502-0d", "20261123061503-0e", "current", "previous"];
         assert_eq!(place.kept(), kept);
-    }
-}
-
-#[test]
-fn a_lock_is_waited_for_and_a_dead_owners_lock_is_not() {
-    let quick = SOURCE.replace("lock_wait=30", "lock_wait=1");
-    let bare = quick.replace("if command -v flock >/dev/null; then", "if false; then");
-    assert_ne!(bare, quick);
-    for shell in SHELLS {
-        for source in [&quick, &bare] {
-            let place = Place::new().with(OLD);
-            let at = place.dir.path().display();
-            place.script(
-                "reload",
-                &format!("[ -e {at}/free ] || {{ : >{at}/waiting; while [ ! -e {at}/free ]; do sleep 0.1; done; }}"),
-            );
-            let mut first = Program::start_source(shell, source, &[place.bundle(NEW)], &[]);
-            let mut second = Program::start_source(shell, source, &[place.bundle(NEXT)], &[]);
-            first.prepared();
-            second.prepared();
-            first.say("commit\n");
-            wait_for(|| place.path("waiting").exists());
-            second.say("commit\n");
-            assert_eq!(second.answer(), Some(("refused".to_owned(), "locked".to_owned())));
-            // Killed under its lock: the next one gets it.
-            let group = format!("-{}", first.id());
-            assert!(std::process::Command::new("kill").args(["-9", "--", &group]).status().unwrap().success());
-            drop(first);
-            place.tell("free");
-            assert_eq!(deliver_source(shell, source, &place, NEXT), told("committed"));
-            assert!(place.holds(NEXT));
-        }
-    }
-}
-
-fn deliver_source(shell: &[&str], source: &str, place: &Place, fake: Fake) -> (String, String) {
-    let mut program = Program::start_source(shell, source, &[place.bundle(fake)], &[]);
-    program.prepared();
-    program.commit()
-}
-
-#[test]
-fn two_certificates_are_delivered_to_one_server_at_one_time_and_one_that_is_refused_does_not_take_the_other_along() {
-    let bare = SOURCE.replace("if command -v flock >/dev/null; then", "if false; then");
-    for shell in SHELLS {
-        for source in [SOURCE, &bare] {
-            for refused in [false, true] {
-                let place = Place::new().with(OLD);
-                let (chain, key) = (place.path("ssl/second.pem"), place.path("ssl/second.key"));
-                let second = place.bundle_of("second", NEXT, &chain, &key, "");
-                let mut programs = [place.bundle(NEW), second].map(|bundle| {
-                    let mut program = Program::start_source(shell, source, &[bundle], &[]);
-                    program.prepared();
-                    program
-                });
-                if refused {
-                    place.tell("broken-n");
-                }
-                programs.iter_mut().for_each(|program| program.say("commit\n"));
-                let verbs = programs.map(|mut program| program.answer().unwrap().0);
-                assert_eq!(verbs, [if refused { "rolled-back" } else { "committed" }, "committed"], "{shell:?}");
-                assert!(place.holds(if refused { OLD } else { NEW }));
-                assert_eq!(fs::read_to_string(&chain).unwrap(), NEXT.chain());
-            }
-        }
     }
 }
 
