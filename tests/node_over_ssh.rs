@@ -60,7 +60,6 @@ impl Place {
             generation: generation.parse::<Generation>().unwrap(),
             pair: Arc::new(pair),
             install: Arc::new(install),
-            allow_older: false,
         };
         (bundle, text)
     }

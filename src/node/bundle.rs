@@ -17,8 +17,6 @@ pub struct Bundle {
     pub generation: Generation,
     pub pair: Arc<Pair>,
     pub install: Arc<Install>,
-    /// A person said so (`deploy --generation`): the fence lets an older one pass.
-    pub allow_older: bool,
 }
 
 /// Everything up to the node's first answer, to be sent in one go. It holds private keys.
@@ -32,9 +30,6 @@ pub(super) fn opening(nonce: &str, bundles: &[Bundle]) -> Zeroizing<Vec<u8>> {
         let Install { fullchain, key, test, reload } = &*bundle.install;
         line(&mut text, "name", bundle.certificate.as_str());
         line(&mut text, "generation", &bundle.generation.to_string());
-        if bundle.allow_older {
-            text.push_str("older\n");
-        }
         line(&mut text, "fullchain", fullchain);
         line(&mut text, "key", key);
         test.iter().for_each(|word| line(&mut text, "test", word));

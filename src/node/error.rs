@@ -55,7 +55,7 @@ impl NodeError {
             Self::Refused { node, refusal } => match refusal {
                 Refusal::Newer { .. } => {
                     format!(
-                        "find out who delivers to {node} besides this certd; to push the older one deliberately: certd deploy --generation"
+                        "find out who delivers to {node} besides this certd; `certd renew --force` issues one that is newer still"
                     )
                 }
                 Refusal::Changed { .. } => {

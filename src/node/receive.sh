@@ -39,7 +39,7 @@ try() { w=$1; shift; e=$("$@" 2>&1) || path "$w" "$e"; }
 # --- certificates, numbered from 1: each has its variables with its number ---
 
 load() {
-  for v in name gen older F K t r fsum ksum base state from to kf kk; do eval "$v=\${$v$i-}"; done
+  for v in name gen F K t r fsum ksum base state from to kf kk; do eval "$v=\${$v$i-}"; done
   D=${F%/*} E=${K%/*}
   G=$D/.certd/$name S=$D/.certd/$name/.new-$$-$nonce
   # Relative, so that a moved or copied tree holds together; a key elsewhere needs the whole path.
@@ -59,9 +59,8 @@ receive() {
     case $l in
     'certd '*) [ "$v" = "$certd" ] || refuse "unfit the node speaks version $certd of the protocol, not $v" ;;
     'nonce '*) nonce=$v ;;
-    'name '*) n=$((n + 1)) i=$n; unset "chain$i" "key$i"; older='' t='' r='' name=$v; save name older t r ;;
+    'name '*) n=$((n + 1)) i=$n; unset "chain$i" "key$i"; t='' r='' name=$v; save name t r ;;
     'generation '*) gen=$v; save gen ;;
-    older) older=1; save older ;;
     'fullchain '*) F=$v; save F ;;
     'key '*) K=$v; save K ;;
     'test '*) t=$t=$v$nl; save t ;;
@@ -262,7 +261,7 @@ decide() {
   save state base from to kf kk
   # No number is compared as one: they have more digits than some shells' arithmetic.
   case $cur in
-  [1-9]*) [ "$base" = unchanged ] || [ "$older" ] || ! newer "${cur%%-*}" "${gen%%-*}" || refuse "newer $name ${cur%%-*}" ;;
+  [1-9]*) [ "$base" = unchanged ] || ! newer "${cur%%-*}" "${gen%%-*}" || refuse "newer $name ${cur%%-*}" ;;
   esac
 }
 # as which file, mode else, where, text
