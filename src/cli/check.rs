@@ -2,7 +2,8 @@ use clap::Args;
 
 use crate::observed::{Asked, Failure};
 use crate::pass::{clock, observe};
-use crate::{plan, report};
+use crate::plan;
+use crate::report::{self, Report};
 
 use super::fault::Fault;
 use super::{Options, output, setup};
@@ -20,15 +21,19 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
-        let config = setup::configuration(&options.config)?;
-        let certificates = setup::certificates(&config, &self.names)?;
-        let (store, roots) = setup::look(&config)?;
-        let asked = Asked { certificates, may_issue: true, ..Asked::default() };
-        let observed = setup::runtime()?.block_on(observe::observe(&config, &store, &roots, asked));
-        let observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
-        let now = clock::now();
-        let plan = plan::plan(&config, &observed, now);
-        let done = observe::damages(&store);
-        Ok(output::report(&report::build("check", &config, &observed, plan, done, false, now), options))
+        Ok(output::report(&report("check", &self.names, options)?, options))
     }
+}
+
+/// Look and plan, and touch nothing: what `check` and `plan` have in common.
+pub(super) fn report(command: &'static str, names: &[String], options: &Options) -> Result<Report, Fault> {
+    let config = setup::configuration(&options.config)?;
+    let certificates = setup::certificates(&config, names)?;
+    let (store, roots) = setup::look(&config)?;
+    let asked = Asked { certificates, may_issue: true, ..Asked::default() };
+    let observed = setup::runtime()?.block_on(observe::observe(&config, &store, &roots, asked));
+    let observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
+    let now = clock::now();
+    let plan = plan::plan(&config, &observed, now);
+    Ok(report::build(command, &config, &observed, plan, observe::damages(&store), false, now))
 }

@@ -1,11 +1,9 @@
 use clap::Args;
 
-use crate::observed::{Asked, Failure};
-use crate::pass::{clock, observe};
-use crate::{plan, report};
+use crate::report;
 
 use super::fault::Fault;
-use super::{Options, Output, output, setup};
+use super::{Options, Output, check, output};
 
 /// What the next renewal would do, and why, and why not
 ///
@@ -20,16 +18,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
-        let config = setup::configuration(&options.config)?;
-        let certificates = setup::certificates(&config, &self.names)?;
-        let (store, roots) = setup::look(&config)?;
-        let asked = Asked { certificates, may_issue: true, ..Asked::default() };
-        let observed = setup::runtime()?.block_on(observe::observe(&config, &store, &roots, asked));
-        let observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
-        let now = clock::now();
-        let plan = plan::plan(&config, &observed, now);
-        let done = observe::damages(&store);
-        let report = report::build("plan", &config, &observed, plan, done, false, now);
+        let report = check::report("plan", &self.names, options)?;
         match options.output {
             Output::Text => output::text(&report::plan_text(&report.plan)),
             Output::Json => output::json(&report),

@@ -17,16 +17,20 @@ pub(super) fn progress(options: &Options) -> Progress {
         return Progress::new(|_| {});
     }
     if options.verbose || !std::io::stderr().is_terminal() {
-        return Progress::new(|event| line(&words(&event)));
+        return Progress::new(|event| {
+            if let Some(text) = words(&event) {
+                line(&text);
+            }
+        });
     }
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template that was tried");
     bar.set_style(style);
     let phases: Mutex<BTreeMap<NodeName, Phase>> = Mutex::new(BTreeMap::new());
     Progress::new(move |event| {
-        let text = words(&event);
+        let Some(text) = words(&event) else { return bar.finish_and_clear() };
         let message = match event {
-            Event::Issue { .. } => text,
+            Event::Issue { .. } | Event::Over => text,
             Event::Node { node, phase, .. } => {
                 if phase == Phase::Failed {
                     bar.println(text);
@@ -46,8 +50,9 @@ pub(super) fn line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-fn words(event: &Event) -> String {
-    match event {
+/// `None`: there is nothing more to tell.
+fn words(event: &Event) -> Option<String> {
+    Some(match event {
         Event::Issue { certificate, step } => format!("{certificate}: {step}"),
         Event::Node { node, phase, detail } if detail.is_empty() => format!("{node}: {}", word(*phase)),
         Event::Node { node, phase, detail } => {
@@ -55,7 +60,8 @@ fn words(event: &Event) -> String {
             let named = detail.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(": "));
             format!("{node}: {}: {}", word(*phase), named.unwrap_or(detail))
         }
-    }
+        Event::Over => return None,
+    })
 }
 
 /// `2 preparing, 1 verifying, 97 served`.

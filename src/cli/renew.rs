@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::observed::Asked;
 use crate::pass;
+use crate::pass::progress::Event;
 
 use super::fault::Fault;
 use super::{Options, output, progress, setup};
@@ -70,6 +71,7 @@ pub(super) fn run(
     });
     // Sessions that are ending by themselves are not waited for.
     runtime.shutdown_background();
+    context.progress.say(Event::Over);
     Ok(output::report(&report.map_err(|failure| Fault::from(&failure))?, options))
 }
 
