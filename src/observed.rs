@@ -149,6 +149,9 @@ pub struct Tried {
     pub issuance: BTreeMap<CertName, Attempts>,
     #[serde(default)]
     pub ari: BTreeMap<CertName, Ari>,
+    /// The greatest generation number that a node refused ours for.
+    #[serde(default)]
+    pub fences: BTreeMap<CertName, u64>,
     #[serde(default)]
     pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
 }

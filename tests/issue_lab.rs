@@ -11,9 +11,10 @@ use std::time::Duration;
 use certd::cert::{CertName, NameSet, Roots};
 use certd::config::{self, Config};
 use certd::observed::{Advice, Failure, LedgerEvent};
-use certd::pass::issue::{IssueTask, Issued, ask_ari, clean_txt, issue, rehearse};
+use certd::pass::issue::{Issued, ask_ari, clean_txt, issue, rehearse};
 use certd::pass::progress::{Event, Progress};
 use certd::pass::{Context, Secrets};
+use certd::plan::{Issue, RenewalReason};
 use certd::store::Store;
 use zeroize::Zeroizing;
 
@@ -28,7 +29,7 @@ const CHALLENGE: &str = "_acme-challenge.newapi.example.test";
 struct Bench {
     lab: Lab,
     context: Context,
-    task: IssueTask,
+    task: Issue,
     steps: Arc<Mutex<Vec<String>>>,
     runtime: tokio::runtime::Runtime,
 }
@@ -49,7 +50,7 @@ impl Bench {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let context = context(config, Arc::clone(&steps));
         let certificate = &context.config.certificates[0];
-        let task = IssueTask {
+        let task = Issue {
             certificate: certificate.name.clone(),
             names: certificate.names.clone(),
             key_type: certificate.key_type,
@@ -58,7 +59,8 @@ impl Bench {
             exempt: false,
             emergency: false,
             seen: 0,
-            deadline: Duration::from_secs(60),
+            reason: RenewalReason::Nothing,
+            then: Vec::new(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -22,6 +22,8 @@ use session::Session;
 pub struct Delivered {
     pub(super) outcomes: BTreeMap<NodeName, Outcome>,
     pub(super) served: Vec<Served>,
+    /// Numbers of newer generations that nodes hold: the next one of that certificate must be above them.
+    pub(super) fences: Vec<(CertName, u64)>,
 }
 
 type Told = (Event, Vec<Served>);
@@ -36,19 +38,18 @@ pub async fn deliver(
     let pairs = pairs(context, deliver)?;
     let mut machine = Rollout::new(deliver);
     let (tell, mut told) = mpsc::unbounded_channel::<Told>();
+    let (fence, mut fences) = mpsc::unbounded_channel();
     let mut orders: BTreeMap<NodeName, mpsc::UnboundedSender<Action>> = BTreeMap::new();
     let mut sessions = JoinSet::new();
     let mut names = BTreeMap::new();
-    // Sessions are given in the order in which they are asked for: the operator's canary is not to wait for one.
-    let wanted = |task: &&NodeTask| deliver.canary.as_ref() == Some(&task.node);
-    let others = deliver.nodes.iter().filter(|task| !wanted(task));
-    for task in deliver.nodes.iter().filter(wanted).chain(others) {
+    for task in &deliver.nodes {
         let (order, ordered) = mpsc::unbounded_channel();
         let session = Session {
             context: Arc::clone(context),
             node: task.node.clone(),
             bundles: bundles(context, task, &pairs),
             tell: tell.clone(),
+            fences: fence.clone(),
             ordered,
         };
         // The others keep their sessions until the canary is verified: it must not wait for one of theirs.
@@ -92,7 +93,9 @@ pub async fn deliver(
         let lost = || Outcome::Unknown { failure: bug(&task.node, "its session ended without an answer") };
         outcomes.entry(task.node.clone()).or_insert_with(lost);
     }
-    Ok(Delivered { outcomes, served })
+    fences.close();
+    let fences = core::iter::from_fn(|| fences.try_recv().ok()).collect();
+    Ok(Delivered { outcomes, served, fences })
 }
 
 fn pairs(context: &Context, deliver: &Deliver) -> Result<BTreeMap<CertName, (Generation, Arc<Pair>)>, Failure> {
@@ -112,7 +115,6 @@ fn bundles(context: &Context, task: &NodeTask, pairs: &BTreeMap<CertName, (Gener
             generation: generation.clone(),
             pair: Arc::clone(pair),
             install: Arc::clone(install),
-            allow_older: false,
         })
     };
     task.certificates.keys().filter_map(bundle).collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
-use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed, Seen, Served};
+use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Deliver, Issue, Step};
 use crate::report::{Delivery, Done, Issuance};
@@ -28,10 +28,12 @@ pub(super) fn fold(
     let folded = match (step, ended) {
         (Step::Issue(step), Ended::Issued(ended)) => issued(context, observed, done, step, ended, now),
         (Step::Deliver(step), Ended::Delivered(Ok(ended))) => {
-            let outcomes = ended.outcomes.into_iter().map(|(node, outcome)| proven(&ended.served, node, outcome));
-            let outcomes = outcomes.collect();
             remember(&mut observed.served, ended.served);
-            delivered(context, observed, done, step, &outcomes, now)
+            for (certificate, number) in ended.fences {
+                let fence = observed.tried.fences.entry(certificate).or_default();
+                *fence = number.max(*fence);
+            }
+            delivered(context, observed, done, step, &ended.outcomes, now)
         }
         (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
             let failed =
@@ -115,10 +117,12 @@ fn delivered(
                 }
                 Some(failure) => {
                     let (code, what) = (failure.code.clone(), failure.what.clone());
+                    // Another node's refusal is no attempt at this one; it is only not to be tried again in this pass.
+                    let spared = matches!(outcome, Outcome::Aborted { .. });
                     let before = tried.get(name).filter(|attempts| attempts.generation == generation);
                     let attempts = DeliveryAttempts {
                         generation: generation.clone(),
-                        failures: before.map_or(0, |attempts| attempts.failures).saturating_add(1),
+                        failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!spared),
                         last: now,
                         rolled_back: matches!(outcome, Outcome::RolledBack { .. } | Outcome::Undone { .. }),
                         together: task.certificates.len() > 1,
@@ -133,19 +137,6 @@ fn delivered(
     }
     observed.tried.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
     noted
-}
-
-/// The expected leaf with a chain that clients refuse is no success (I3): the server reads another file than ours.
-fn proven(served: &[Served], node: NodeName, outcome: Outcome) -> (NodeName, Outcome) {
-    let distrust = served.iter().filter(|served| served.node == node).find_map(|served| match &served.seen {
-        Seen::Leaf { distrust, .. } => distrust.clone(),
-        Seen::Silence(_) => None,
-    });
-    let outcome = match (outcome, distrust) {
-        (Outcome::Served, Some(why)) => Outcome::Unverified { why },
-        (outcome, _) => outcome,
-    };
-    (node, outcome)
 }
 
 /// Anything but "served" is a failure (I3); in the words of the report.

@@ -20,31 +20,17 @@ pub use ari::ask_ari;
 pub use records::{LEFT, clean_txt};
 pub use rehearsal::rehearse;
 
-use crate::cert::{CertName, Generation, KeyType, Leaf, NameSet, PrivateKey};
+use crate::cert::{Generation, Leaf, PrivateKey};
 use crate::observed::{Advice, Failure, Intent};
 use crate::pass::{Context, clock};
+use crate::plan::Issue;
 use crate::plan::order::{self, Action, GiveUp};
 use records::Records;
 use steps::Steps;
 
-/// What is to be issued. That it may be (the ledger, the back-off) was decided before.
-#[derive(Clone, Debug)]
-pub struct IssueTask {
-    pub certificate: CertName,
-    pub names: NameSet,
-    pub key_type: KeyType,
-    pub profile: Option<String>,
-    /// ARI identifier of the certificate that this one replaces.
-    pub replaces: Option<String>,
-    /// Ordered inside its ARI window: exempt from the CA's limits as long as `replaces` is accepted.
-    pub exempt: bool,
-    /// The ledger's reserve may be used.
-    pub emergency: bool,
-    /// The greatest generation number known anywhere.
-    pub seen: u64,
-    /// For everything. What is not done by then is resumed by a later run.
-    pub deadline: Duration,
-}
+/// For everything. What is not done by then is resumed by a later run. A CA's validation and signing are bounded by
+/// themselves; this bounds their sum.
+const DEADLINE: Duration = Duration::from_secs(20 * 60);
 
 #[derive(Clone, Debug)]
 pub struct Issued {
@@ -53,9 +39,9 @@ pub struct Issued {
 }
 
 /// Orders, proves, downloads, checks and keeps one certificate, or resumes the order of an earlier run.
-pub async fn issue(context: &Context, task: &IssueTask) -> Result<Issued, Failure> {
+pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Failure> {
     let mut steps = prepare(context, task).await?;
-    let issued = timeout(task.deadline, drive(&mut steps)).await;
+    let issued = timeout(DEADLINE, drive(&mut steps)).await;
     let issued = issued.unwrap_or_else(|_| Err(too_late(task)));
     if issued.is_err() {
         // Also where the machine had no say: a full disk, the deadline.
@@ -65,7 +51,7 @@ pub async fn issue(context: &Context, task: &IssueTask) -> Result<Issued, Failur
 }
 
 /// The intent and its key, on disk, and what it takes to carry the order out.
-async fn prepare<'a>(context: &'a Context, task: &'a IssueTask) -> Result<Steps<'a>, Failure> {
+async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>, Failure> {
     let intent = intend(context, task)?;
     let key = context.store.intent_key(&task.certificate).map_err(|error| failure::of_store(&error))?;
     let http = account::http(context)?;
@@ -80,7 +66,7 @@ async fn prepare<'a>(context: &'a Context, task: &'a IssueTask) -> Result<Steps<
     Ok(Steps::new(context, task, intent, key, account, records))
 }
 
-fn intend(context: &Context, task: &IssueTask) -> Result<Intent, Failure> {
+fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
     let of_store = |error| failure::of_store(&error);
     let pending = context.store.stored(&task.certificate).map_err(of_store)?.pending;
     let wanted = Intent {
@@ -133,11 +119,11 @@ async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Failure> {
     steps.issued.take().ok_or_else(|| failure::of_give_up(&steps.task.certificate, &GiveUp::OutOfOrder))
 }
 
-fn too_late(task: &IssueTask) -> Failure {
+fn too_late(task: &Issue) -> Failure {
     Failure {
         code: "acme-deadline".to_owned(),
         object: task.certificate.to_string(),
-        what: format!("not done after {} s", task.deadline.as_secs()),
+        what: format!("not done after {} s", DEADLINE.as_secs()),
         next: "nothing: the next run resumes the order and makes no other".to_owned(),
         advice: Advice::Retry { after_seconds: None },
     }

@@ -12,6 +12,7 @@ mod rehearse;
 pub mod secrets;
 
 use core::time::Duration;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -30,10 +31,6 @@ pub use secrets::{Secrets, roots};
 
 /// Issue, deliver, and one to see that nothing is left.
 const ROUNDS: usize = 3;
-
-/// For one issuance with everything; what is not done by then is resumed by the next run. A CA's validation and signing
-/// are bounded by themselves; this bounds their sum.
-const ISSUE_DEADLINE: Duration = Duration::from_secs(20 * 60);
 
 /// How long the removal of TXT records may go on after SIGTERM: an API that answers does it in a second.
 const CLEAN_WHEN_STOPPED: Duration = Duration::from_secs(4);
@@ -71,26 +68,36 @@ impl Context {
 pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Asked) -> Result<Report, Failure> {
     asked.pass_started = Some(clock::now());
     let mut stop = context.stop.clone();
+    let mut done = Done::default();
     let mut observed = tokio::select! {
         observed = observe_with_ari(context, asked) => observed?,
         () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
     };
-    let mut done = Done::default();
+    done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     for _ in 0..ROUNDS {
         let plan = plan::plan(&context.config, &observed, clock::now());
         if plan.steps.is_empty() || *context.stop.borrow() {
             break;
         }
-        let mut steps = JoinSet::new();
+        let mut running = JoinSet::new();
+        let mut steps = HashMap::new();
         for step in plan.steps {
-            let (context, permits) = (Arc::clone(context), Arc::clone(&permits));
-            steps.spawn(async move {
-                let ended = execute(&context, &step, &permits).await;
-                (step, ended)
-            });
+            let (context, permits, executed) = (Arc::clone(context), Arc::clone(&permits), step.clone());
+            let handle = running.spawn(async move { execute(&context, &executed, &permits).await });
+            steps.insert(handle.id(), step);
         }
-        for (step, ended) in steps.join_all().await {
+        while let Some(joined) = running.join_next_with_id().await {
+            // A panic in one step ends that step alone.
+            let (id, ended) = match joined {
+                Ok((id, ended)) => (id, Ok(ended)),
+                Err(error) => (error.id(), Err(failure::bug("a step of this pass", error))),
+            };
+            let Some(step) = steps.remove(&id) else { continue };
+            let ended = ended.unwrap_or_else(|failure| match step {
+                Step::Issue(_) => Ended::Issued(Err(failure)),
+                Step::Deliver(_) => Ended::Delivered(Err(failure)),
+            });
             // A full disk keeps no node from its certificate (I4), and nobody from the report.
             let folded = fold::fold(context, &mut observed, &mut done, &step, ended);
             done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
@@ -128,19 +135,8 @@ async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) 
     match step {
         Step::Issue(step) => {
             let mut stop = context.stop.clone();
-            let task = issue::IssueTask {
-                certificate: step.certificate.clone(),
-                names: step.names.clone(),
-                key_type: step.key_type,
-                profile: step.profile.clone(),
-                replaces: step.replaces.clone(),
-                exempt: step.exempt,
-                emergency: step.emergency,
-                seen: step.seen,
-                deadline: ISSUE_DEADLINE,
-            };
             let issued = tokio::select! {
-                issued = issue::issue(context, &task) => issued,
+                issued = issue::issue(context, step) => issued,
                 () = stopped(&mut stop) => Err(failure::interrupted(&step.certificate)),
             };
             Ended::Issued(issued)
@@ -176,7 +172,6 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
             }
         }
     }
-    context.store.write_tried(&observed.tried).map_err(|error| Failure::from(&error))?;
     Ok(observed)
 }
 

@@ -24,6 +24,8 @@ pub enum Event {
     Issue { certificate: CertName, step: String },
     /// A node has come to this phase.
     Node { node: NodeName, phase: Phase, detail: String },
+    /// The report follows: nothing more happens.
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -35,7 +35,7 @@ pub struct Issue {
     /// The ledger's reserve may be used, for an order after this one too.
     #[serde(skip)]
     pub emergency: bool,
-    /// The greatest generation number that the store knows; the new one is above it.
+    /// The greatest generation number in the store and in any node's answer; the new one is above it.
     pub seen: u64,
     /// Nodes that the next round will deliver to.
     pub then: Vec<NodeName>,
@@ -98,6 +98,8 @@ pub enum RenewalWait {
         until: Timestamp,
         failures: u32,
         failure: Box<Failure>,
+        /// The CA itself said when to come again: `--force` does not come sooner.
+        by_the_ca: bool,
     },
     /// Due, and a limit stands in the way.
     Ledger {
@@ -143,7 +145,8 @@ pub(super) fn decide(
         let until = if forced { attempts.not_before } else { Some(backoff::issuance(attempts)) };
         if let Some(until) = until.filter(|until| *until > now) {
             let (failures, failure) = (attempts.failures, Box::new(attempts.failure.clone()));
-            return Err(RenewalWait::BackOff { until, failures, failure });
+            let by_the_ca = attempts.not_before.is_some_and(|not_before| not_before > now);
+            return Err(RenewalWait::BackOff { until, failures, failure, by_the_ca });
         }
     }
 
@@ -167,7 +170,7 @@ pub(super) fn decide(
         replaces,
         exempt,
         emergency,
-        seen: stored.greatest,
+        seen: observed.tried.fences.get(&certificate.name).map_or(stored.greatest, |fence| stored.greatest.max(*fence)),
         then: certificate.nodes.clone(),
     })
 }

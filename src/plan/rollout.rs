@@ -108,7 +108,7 @@ pub enum Outcome {
     /// The handshake showed something else, and the node went back.
     Undone {
         why: String,
-        went_back: Result<(), Failure>,
+        not_back: Option<Failure>,
         serves: bool,
     },
     /// Prepared and not changed.
@@ -258,7 +258,7 @@ impl Rollout {
     fn restored(&mut self, node: &NodeName, restored: Restored, actions: &mut Vec<Action>) {
         let Some(Phase::RollingBack { why, ours }) = self.phase(node).cloned() else { return };
         let Restored { went_back, serves } = restored;
-        self.end(node, Outcome::Undone { why, went_back, serves });
+        self.end(node, Outcome::Undone { why, not_back: went_back.err(), serves });
         if ours {
             self.count_ours(node, actions);
         }

@@ -39,12 +39,12 @@ fn of_several_codes_the_worst_ends_the_process() {
 #[test]
 fn each_thing_that_a_report_can_hold_has_its_code() {
     let failure = || failure("acme-limit");
-    let undone = |serves| Outcome::Undone { why: "it".into(), went_back: Ok(()), serves };
+    let undone = |serves| Outcome::Undone { why: "it".into(), not_back: None, serves };
     let node = |outcome| Report { certificates: vec![with_node(vec![ok()], Some(outcome))], ..empty() };
     let wait = |wait| Report { plan: Plan { waits: vec![wait], ..Plan::default() }, ..empty() };
     let renewal = |reason| wait(Wait::Renewal { certificate: cert(), reason });
     let delivery = |reason| wait(Wait::Delivery { certificate: cert(), node: name("上海"), reason });
-    let back_off = || RenewalWait::BackOff { until: NOW, failures: 1, failure: Box::new(failure()) };
+    let back_off = || RenewalWait::BackOff { until: NOW, failures: 1, failure: Box::new(failure()), by_the_ca: false };
     let ledger = || RenewalWait::Ledger { full: Full::ByTheCa { until: NOW } };
     let went_back = || DeliveryWait::BackOff { until: NOW, failures: 1, failure: Box::new(failure()) };
     let issued = |issuance| Report {
@@ -83,7 +83,7 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("tried now", delivery(DeliveryWait::TriedNow { failure: Box::new(failure()) }), true, &[6]),
         ("paused", delivery(DeliveryWait::Paused { until: NOW }), true, &[3]),
         ("paused and expired does not count", paused(Verdict::Expired), true, &[3]),
-        ("record not removed", failed("txt-remove"), true, &[3]),
+        ("record not removed", failed("txt-left"), true, &[3]),
         ("state mended", failed("state-damaged"), true, &[3]),
         ("anything else of our own", failed("store-full"), true, &[1]),
         ("not looked at", Report { certificates: vec![with_node(vec![], None)], ..empty() }, true, &[6]),
@@ -187,7 +187,8 @@ fn what_is_due_and_held_up_is_not_called_nothing_to_issue() {
     };
     let not_due = RenewalWait::NotDue { at: NOW, not_after: NOW, basis: Basis::Lifetime { left: 3 } };
     assert!(line(not_due).starts_with("nothing to issue: not due until"));
-    let back_off = RenewalWait::BackOff { until: NOW, failures: 2, failure: Box::new(failure("acme-limit")) };
+    let back_off =
+        RenewalWait::BackOff { until: NOW, failures: 2, failure: Box::new(failure("acme-limit")), by_the_ca: true };
     assert!(line(back_off).starts_with("not issued: due, but 2 attempts in a row failed; next try"));
     assert!(
         line(RenewalWait::Ledger { full: Full::ByTheCa { until: NOW } }).starts_with("not issued: the CA said 429")
@@ -300,7 +301,7 @@ fn sample() -> Report {
     };
     let plan = Plan { waits, ..Plan::default() };
     let mut report =
-        Report { certificates: vec![certificate, unissued], plan, failures: vec![failure("txt-remove")], ..empty() };
+        Report { certificates: vec![certificate, unissued], plan, failures: vec![failure("txt-left")], ..empty() };
     report.conclude(true);
     report
 }

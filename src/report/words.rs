@@ -87,10 +87,11 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
         RenewalWait::NotDue { at, not_after, basis: why } => {
             format!("not due until {} ({}); expires {}", from(*at), basis(why), minute(*not_after))
         }
-        RenewalWait::BackOff { until, failures, failure } => format!(
-            "due, but {failures} {} failed; next try {}: {}",
+        RenewalWait::BackOff { until, failures, failure, by_the_ca } => format!(
+            "due, but {failures} {} failed; next try {}{}: {}",
             if *failures == 1 { "attempt" } else { "attempts in a row" },
             from(*until),
+            if *by_the_ca { ", as the CA said" } else { ", or now with --force" },
             what(failure)
         ),
         RenewalWait::Ledger { full } => full_words(full),
@@ -165,11 +166,11 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
             format!("its files are in place, but no handshake proves it: {why}"),
             Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
         ),
-        Outcome::Undone { why, went_back, serves } => {
-            let back = match went_back {
-                Ok(()) if *serves => "went back, and serves the former certificate".to_owned(),
-                Ok(()) => "went back, and does not serve".to_owned(),
-                Err(failure) => format!("could not go back: {}", what(failure)),
+        Outcome::Undone { why, not_back, serves } => {
+            let back = match not_back {
+                None if *serves => "went back, and serves the former certificate".to_owned(),
+                None => "went back, and does not serve".to_owned(),
+                Some(failure) => format!("could not go back: {}", what(failure)),
             };
             (format!("{why} after the reload; {back}"), Some("does the server read the configured paths?".into()))
         }

@@ -92,7 +92,7 @@ impl StoreError {
             Self::NewerSchema { .. } => {
                 "install that newer certd again, or restore the state directory as it was".to_owned()
             }
-            Self::Missing { .. } => "look at `certd history` for what was kept".to_owned(),
+            Self::Missing { .. } => "see history.jsonl in the state directory for what was kept".to_owned(),
             Self::Malformed { .. } | Self::Damaged { .. } => {
                 format!("restore {shown} from a backup, or move it away: certd makes it anew")
             }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::cert::{Leaf, NodeName};
+use crate::cert::{CertName, Leaf, NodeName};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::observed::{Failure, Seen, Served, Silence};
-use crate::plan::rollout::{Action, Committed, Event, Restored, Verdict};
+use crate::plan::rollout::{Action, Committed, Event, Refusal, Restored, Verdict};
 use crate::probe::{self, Verified};
 use crate::report::escape;
 use crate::ssh::Endpoint;
@@ -30,6 +30,7 @@ pub(super) struct Session {
     pub(super) node: NodeName,
     pub(super) bundles: Vec<Bundle>,
     pub(super) tell: mpsc::UnboundedSender<Told>,
+    pub(super) fences: mpsc::UnboundedSender<(CertName, u64)>,
     pub(super) ordered: mpsc::UnboundedReceiver<Action>,
 }
 
@@ -48,10 +49,14 @@ impl Session {
         };
         self.say(Event::Started(self.node.clone()), Vec::new());
         self.show(Phase::Preparing, "");
+        let fences = self.fences.clone();
         let prepared = async {
             let endpoint = endpoint(&self.context, &self.node).await?;
             let opened = Dialogue::open(endpoint, self.bundles.clone(), PREPARE_DEADLINE).await;
-            opened.map_err(|error| of_node(&self.node, &error))
+            opened.map_err(|error| {
+                note_fence(&fences, &error);
+                of_node(&self.node, &error)
+            })
         };
         let opened = tokio::select! {
             opened = prepared => opened,
@@ -93,11 +98,12 @@ impl Session {
         match dialogue.commit().await {
             Ok(Committed::Committed) => self.say(Event::Committed(node, Committed::Committed), Vec::new()),
             Ok(undone) => {
-                self.show(Phase::Failed, "not switched");
+                self.show(Phase::Failed, "not proven: see the report");
                 let seen = self.look().await;
                 self.say(Event::Committed(node, undone), seen);
             }
             Err(error) => {
+                note_fence(&self.fences, &error);
                 let failure = of_node(&node, &error);
                 self.show(Phase::Failed, &failure.what);
                 let event = match error {
@@ -159,7 +165,11 @@ impl Session {
                     );
                     worst = Verdict::Other { what };
                 }
-                Seen::Leaf { .. } => {}
+                Seen::Leaf { distrust: Some(why), .. } => {
+                    // The server reads another file for the chain than ours.
+                    worst = Verdict::Other { what: format!("serves the leaf in a chain that clients refuse: {why}") };
+                }
+                Seen::Leaf { distrust: None, .. } => {}
             }
         }
         worst
@@ -223,6 +233,14 @@ impl Session {
     fn show(&self, phase: Phase, detail: &str) {
         let detail = escape(detail, 300);
         self.context.progress.say(Progress::Node { node: self.node.clone(), phase, detail });
+    }
+}
+
+/// What a node's fence says counts for the next generation's number, although this one is refused.
+fn note_fence(fences: &mpsc::UnboundedSender<(CertName, u64)>, error: &NodeError) {
+    if let NodeError::Refused { refusal: Refusal::Newer { certificate, number }, .. } = error {
+        // Nobody hears it when the rollout has ended; the next refusal says it again.
+        let _ = fences.send((certificate.clone(), *number));
     }
 }
 

@@ -4,15 +4,16 @@ use core::time::Duration;
 
 use tokio::time::sleep;
 
+use super::Issued;
 use super::failure::{is_gone, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
 use super::records::Records;
 use super::rehearsal::say;
-use super::{IssueTask, Issued};
 use crate::acme::{Account, AcmeError, Kind, Order};
 use crate::cert::{Chain, Generation, Pair, PrivateKey, lint};
 use crate::dns::SEEN_BOUND;
 use crate::observed::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
 use crate::pass::{Context, clock};
+use crate::plan::Issue;
 use crate::plan::ledger::{self, Full, Question};
 use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
 use crate::store::Rejected;
@@ -22,7 +23,7 @@ const LIMITED_FOR: u64 = 3600;
 
 pub(super) struct Steps<'a> {
     context: &'a Context,
-    pub(super) task: &'a IssueTask,
+    pub(super) task: &'a Issue,
     pub(super) intent: Intent,
     key: PrivateKey,
     account: Account,
@@ -41,7 +42,7 @@ pub(super) struct Steps<'a> {
 impl<'a> Steps<'a> {
     pub(super) fn new(
         context: &'a Context,
-        task: &'a IssueTask,
+        task: &'a Issue,
         intent: Intent,
         key: PrivateKey,
         account: Account,
@@ -284,7 +285,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-fn bug(task: &IssueTask, error: &dyn core::error::Error) -> Failure {
+fn bug(task: &Issue, error: &dyn core::error::Error) -> Failure {
     Failure {
         code: "bug".to_owned(),
         object: task.certificate.to_string(),

@@ -178,7 +178,7 @@ pub enum GiveUp {
     ReplacesRefused,
     /// Only another order would help, and there is no room for one.
     #[error("{why}; another order has to wait until {}", .full.until())]
-    NoRoom { why: Box<GiveUp>, full: Full },
+    NoRoom { why: Box<Self>, full: Full },
     /// An event that does not answer what was asked.
     #[error("the order's steps came out of order")]
     OutOfOrder,
