@@ -1,7 +1,7 @@
 # `make help` says what there is. Every target does its own set-up first (tests/setup.sh: Debian packages and the test CA).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo soak
+.PHONY: help setup test demo
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
@@ -17,6 +17,3 @@ test: setup ## formatting, lints, unit tests and tests against real peers
 demo: setup ## three nodes on this machine, from an old certificate to a renewed one; KEEP=1 leaves them up
 	cargo build -q
 	@KEEP=$(KEEP) cargo run -q --example demo
-
-soak: setup ## the long tests
-	CERTD_SOAK=1 cargo test -- --nocapture soak

@@ -200,7 +200,7 @@ fn several_certificates_are_one_switch_each_one_test_and_one_reload_all_or_none(
         fs::create_dir(&second).unwrap();
         let bundles = |fake| {
             let (chain, key) = (second.join("c.pem"), place.path("ssl/second.key"));
-            [place.bundle(fake), place.bundle_of("second", fake, &chain, &key, "")]
+            [place.bundle(fake), place.bundle_of("second", fake, &chain, &key)]
         };
         let mut program = Program::start(shell, &bundles(NEW));
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} found\nbase second nothing\noutput\n"));
@@ -224,7 +224,7 @@ fn a_certificate_may_have_any_name_that_the_configuration_allows() {
     for shell in SHELLS {
         for name in ["lock", "lock.held", "current", "0-found", "_"] {
             let place = Place::new();
-            let bundle = place.bundle_of(name, NEW, &place.chain, &place.key, "");
+            let bundle = place.bundle_of(name, NEW, &place.chain, &place.key);
             let mut program = Program::start(shell, &[bundle]);
             program.prepared();
             assert_eq!(program.commit(), told("committed"), "{name}");

@@ -67,7 +67,7 @@ fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> 
             Some(Delivery::Rehearsed { test: None }) => ("rehearsed: prepared, nothing was changed".into(), None),
             Some(Delivery::Rehearsed { test: Some(words) }) => (
                 format!("rehearsed: prepared, but its configuration test fails: {words}"),
-                Some("mend the server's configuration on the node".into()),
+                Some("mend the server's configuration on the node; before a first install it fails for want of the files".into()),
             ),
         };
         writeln!(out, "  {}: {what}", node.node)?;

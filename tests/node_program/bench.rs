@@ -134,19 +134,15 @@ impl Place {
     }
 
     pub(crate) fn bundle(&self, fake: Fake) -> String {
-        self.bundle_of(NAME, fake, &self.chain, &self.key, "")
+        self.bundle_of(NAME, fake, &self.chain, &self.key)
     }
 
-    pub(crate) fn older(&self, fake: Fake) -> String {
-        self.bundle_of(NAME, fake, &self.chain, &self.key, "older\n")
-    }
-
-    pub(crate) fn bundle_of(&self, name: &str, fake: Fake, chain: &Path, key: &Path, more: &str) -> String {
+    pub(crate) fn bundle_of(&self, name: &str, fake: Fake, chain: &Path, key: &Path) -> String {
         let hex = |text: &str| {
             digest(&SHA256, text.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect::<String>()
         };
         format!(
-            "name {name}\ngeneration {}\n{more}fullchain {}\nkey {}\ntest {}\nreload {}\nchain-pem {}\n{}.\nkey-pem {}\n{}.\n",
+            "name {name}\ngeneration {}\nfullchain {}\nkey {}\ntest {}\nreload {}\nchain-pem {}\n{}.\nkey-pem {}\n{}.\n",
             fake.1,
             chain.display(),
             key.display(),

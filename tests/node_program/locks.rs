@@ -44,7 +44,7 @@ fn two_certificates_are_delivered_to_one_server_at_one_time_and_one_that_is_refu
             for refused in [false, true] {
                 let place = Place::new().with(OLD);
                 let (chain, key) = (place.path("ssl/second.pem"), place.path("ssl/second.key"));
-                let second = place.bundle_of("second", NEXT, &chain, &key, "");
+                let second = place.bundle_of("second", NEXT, &chain, &key);
                 let mut programs = [place.bundle(NEW), second].map(|bundle| {
                     let mut program = Program::start_source(shell, source, &[bundle], &[]);
                     program.prepared();
