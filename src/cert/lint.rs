@@ -168,9 +168,7 @@ fn no_path(chain: &Chain, error: &rustls::Error) -> Flaw {
     let unknown = matches!(error, rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
     let certificates = chain.certificates();
     match certificates.as_slice() {
-        [only] if unknown && only.issuer() == only.subject() => {
-            Flaw::NoPath("the certificate is signed by itself".to_owned())
-        }
+        [only] if only.issuer() == only.subject() => Flaw::NoPath("the certificate is signed by itself".to_owned()),
         [_] if unknown => Flaw::IntermediateMissing { issuer: chain.leaf.issuer.clone() },
         [.., last] if unknown => Flaw::NoPath(format!("the issuer {} is not known", leaf::shown(last.issuer()))),
         _ => Flaw::NoPath(escape(&error.to_string(), SHOWN)),
