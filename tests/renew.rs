@@ -88,8 +88,10 @@ fn a_new_node_without_files_gets_them_and_is_not_started() {
 fn s01_a_node_that_is_down_costs_the_others_nothing_and_is_brought_back_without_a_new_certificate() {
     let mut lab = renewed();
     lab.node("shenzhen").stop_sshd();
+    let handshakes = lab.node("shenzhen").tls_connections();
     let output = lab.certd(&["renew", "--force"]);
     exits(&output, 6);
+    assert_eq!(lab.node("shenzhen").tls_connections(), handshakes + 1, "observed by one handshake");
     assert!(stdout(&output).contains("shenzhen"), "{}", stdout(&output));
     let new = lab.node("广州").settled(SERVICE).unwrap();
     assert_eq!(lab.node("cn2-shanghai").settled(SERVICE).unwrap(), new);

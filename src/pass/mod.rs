@@ -158,7 +158,7 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
         answers.spawn(async move { (name, issue::ask_ari(&context, &leaf).await) });
     }
     let (served, answers) =
-        tokio::join!(observe::probe_all(&context.config, &observed, &context.roots), answers.join_all());
+        tokio::join!(observe::probe_all(&context.config, &observed.asked, &context.roots), answers.join_all());
     observed.served = served;
     for (certificate, answer) in answers {
         match answer {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::cert::{DnsName, Fingerprint, NodeName, Roots};
+use crate::cert::{DnsName, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node};
 use crate::observed::{Asked, Observed, Seen, Served, Silence};
 use crate::probe;
@@ -19,9 +19,6 @@ use super::failure::of_damage;
 
 /// TCP and TLS together. A black hole costs the whole pass this long and no longer, since all nodes are asked at once.
 const PROBE_DEADLINE: Duration = Duration::from_secs(8);
-/// A reload that has just been made leaves old workers listening for a moment: nginx starts the new ones 100 ms before it
-/// tells the old ones to end, and no event tells a client. A node must not be called stale for that, nor reloaded again.
-const OLD_WORKERS: Duration = Duration::from_millis(250);
 /// Handshakes in flight: well below the usual limit of 1,024 open files.
 const PROBES: usize = 400;
 
@@ -29,7 +26,7 @@ const PROBES: usize = 400;
 /// The state directory cannot be read. What a node does or fails to do is a fact and no error.
 pub async fn observe(config: &Config, store: &Store, roots: &Roots, asked: Asked) -> Result<Observed, StoreError> {
     let mut observed = known(config, store, asked)?;
-    observed.served = probe_all(config, &observed, roots).await;
+    observed.served = probe_all(config, &observed.asked, roots).await;
     Ok(observed)
 }
 
@@ -48,13 +45,10 @@ pub(super) fn known(config: &Config, store: &Store, asked: Asked) -> Result<Obse
 }
 
 /// What each node serves, in the configuration's order.
-pub(super) async fn probe_all(config: &Config, known: &Observed, roots: &Roots) -> Vec<Served> {
-    let asked = &known.asked;
+pub(super) async fn probe_all(config: &Config, asked: &Asked, roots: &Roots) -> Vec<Served> {
     let permits = Arc::new(Semaphore::new(PROBES));
     let mut probes = JoinSet::new();
     for certificate in wanted(config, asked) {
-        let stored = known.store.get(&certificate.name).and_then(|stored| stored.current.as_ref());
-        let expected = stored.map(|kept| kept.leaf.fingerprint);
         for node in certificate.nodes.iter().filter(|node| asked.nodes.is_empty() || asked.nodes.contains(*node)) {
             let Some(node) = config.node(node) else { continue };
             for host in &node.addresses {
@@ -64,7 +58,7 @@ pub(super) async fn probe_all(config: &Config, known: &Observed, roots: &Roots) 
                     let (roots, permits) = (roots.clone(), Arc::clone(&permits));
                     probes.spawn(async move {
                         let _permit = permits.acquire_owned().await;
-                        (number, target.look(&roots, expected).await)
+                        (number, target.look(&roots).await)
                     });
                 }
             }
@@ -101,8 +95,8 @@ impl Target {
         }
     }
 
-    /// One handshake with every address of the host; a second one where another certificate than the expected is served.
-    pub(super) async fn look(&self, roots: &Roots, expected: Option<Fingerprint>) -> Vec<Served> {
+    /// One handshake with every address of the host.
+    pub(super) async fn look(&self, roots: &Roots) -> Vec<Served> {
         let addresses = match resolve(&self.host, self.port).await {
             Ok(addresses) => addresses,
             Err(silence) => return vec![self.served(None, Seen::Silence(silence))],
@@ -111,13 +105,7 @@ impl Target {
         for address in addresses {
             let (target, roots) = (self.clone(), roots.clone());
             looks.spawn(async move {
-                let mut seen = target.shake_hands(address, &roots).await;
-                if let (Seen::Leaf { leaf, .. }, Some(expected)) = (&seen, expected)
-                    && leaf.fingerprint != expected
-                {
-                    tokio::time::sleep(OLD_WORKERS).await;
-                    seen = target.shake_hands(address, &roots).await;
-                }
+                let seen = target.shake_hands(address, &roots).await;
                 target.served(Some(address), seen)
             });
         }

@@ -22,6 +22,10 @@ use super::Told;
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
+/// A reload leaves old workers listening for a moment: nginx starts the new ones 100 ms before it tells the old ones to
+/// end, and no event tells a client. A rollout ends after it, so that whoever looks next does not call a node stale. Over
+/// a long wire it has passed by then.
+const OLD_WORKERS: Duration = Duration::from_millis(250);
 /// After a reload the new certificate must be served within this.
 const VERIFY_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -76,15 +80,23 @@ impl Session {
     }
 
     async fn obey(mut self, mut dialogue: Dialogue) {
+        let mut settled = None;
         while let Some(action) = self.ordered.recv().await {
             match action {
                 Action::Commit(_) => {
                     if !self.commit(&mut dialogue).await {
                         return;
                     }
+                    settled = Some(tokio::time::sleep(OLD_WORKERS));
                 }
                 Action::Verify(_) => self.verify().await,
-                Action::Done(_) => return dialogue.done().await,
+                Action::Done(_) => {
+                    dialogue.done().await;
+                    if let Some(settled) = settled {
+                        settled.await;
+                    }
+                    return;
+                }
                 Action::Abort(_) => return dialogue.abort().await,
                 Action::Rollback(_) => return self.rollback(dialogue).await,
             }
@@ -203,7 +215,7 @@ impl Session {
         let mut looks = JoinSet::new();
         for (target, _) in self.targets() {
             let roots = self.context.roots.clone();
-            looks.spawn(async move { target.look(&roots, None).await });
+            looks.spawn(async move { target.look(&roots).await });
         }
         looks.join_all().await.into_iter().flatten().collect()
     }
