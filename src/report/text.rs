@@ -17,7 +17,7 @@ pub fn text(report: &Report, style: Style) -> String {
         out.push('\n');
     }
     for failure in &report.failures {
-        let _ = writeln!(out, "! {}: {}\n  next: {}", failure.object, failure.what, failure.next);
+        let _ = writeln!(out, "! {}\n  next: {}", words::named(failure), failure.next);
     }
     out.push_str(&summary(report));
     out
@@ -43,7 +43,7 @@ fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> 
     match &certificate.issuance {
         Some(Issuance::Issued { generation }) => writeln!(out, "  issued: generation {generation}")?,
         Some(Issuance::Failed { failure }) => {
-            writeln!(out, "  not issued: {}: {}", failure.object, failure.what)?;
+            writeln!(out, "  not issued: {}", words::named(failure))?;
             writeln!(out, "    next: {}", failure.next)?;
         }
         Some(Issuance::Rehearsed) => writeln!(out, "  rehearsed: a TXT record was made, seen and removed; no order")?,

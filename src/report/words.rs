@@ -186,3 +186,11 @@ fn what(failure: &Failure) -> &str {
     let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
     named.unwrap_or(&failure.what)
 }
+
+/// What failed, with its object named once: many an error names it itself.
+pub(super) fn named(failure: &Failure) -> String {
+    if failure.what.contains(&failure.object) {
+        return failure.what.clone();
+    }
+    format!("{}: {}", failure.object, failure.what)
+}
