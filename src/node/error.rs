@@ -61,7 +61,7 @@ impl NodeError {
                 Refusal::Changed { .. } => {
                     format!("switch off whatever else writes certificates on {node} (acme.sh's cron line?)")
                 }
-                Refusal::Path { path, .. } => format!("put {path} right on {node}, then: certd deploy --node {node}"),
+                Refusal::Path { path, why } => of_path(node, path, why),
                 Refusal::Locked => "it is tried again".to_owned(),
                 Refusal::Unfit { .. } => format!("see what {node} lacks; it needs a POSIX sh and the usual commands"),
             },
@@ -70,5 +70,49 @@ impl NodeError {
             }
             Self::Nonce { .. } => "it is tried again".to_owned(),
         }
+    }
+}
+
+fn of_path(node: &NodeName, path: &str, why: &str) -> String {
+    if let Some(name) = of_another(why) {
+        return format!(
+            "certd made this link for the certificate {name:?}: if it was renamed, write `name = {name:?}` at its [[certificate]]"
+        );
+    }
+    if why.contains("No space left") {
+        return format!("free some space on {node}, then: certd deploy --node {node}");
+    }
+    format!("put {path} right on {node}, then: certd deploy --node {node}")
+}
+
+/// The certificate whose link of certd's own stands in the way.
+fn of_another(why: &str) -> Option<&str> {
+    let (_, below) = why.strip_prefix("is a link to ")?.split_once(".certd/")?;
+    let (name, rest) = below.split_once('/')?;
+    rest.starts_with("current/").then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(why: &str) -> String {
+        let node = NodeName::parse("shenzhen").unwrap();
+        let refusal = Refusal::Path { path: "/ssl/fullchain.pem".into(), why: why.into() };
+        NodeError::Refused { node, refusal }.next()
+    }
+
+    #[test]
+    fn a_link_of_a_renamed_certificate_is_told_with_its_name() {
+        for link in [".certd/old.example/current/fullchain.pem", "/ssl/.certd/old.example/current/privkey.pem"] {
+            let text = next(&format!("is a link to {link}, not made by certd; put a plain file there, or nothing"));
+            assert!(text.contains("name = \"old.example\""), "{text}");
+        }
+        assert!(next("is a link to /etc/hostname, not made by certd").starts_with("put /ssl/fullchain.pem right"));
+    }
+
+    #[test]
+    fn s11_a_full_disk_asks_for_room_and_not_for_another_file() {
+        assert_eq!(next("No space left on device"), "free some space on shenzhen, then: certd deploy --node shenzhen");
     }
 }
