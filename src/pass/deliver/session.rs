@@ -205,6 +205,8 @@ impl Session {
             )),
             Err(error) => Err(of_node(&self.node, &error)),
         };
+        // Two reloads in a row: what served before the first of them may listen until both are done.
+        tokio::time::sleep(2 * OLD_WORKERS).await;
         let seen = self.look().await;
         let serves = !seen.is_empty() && seen.iter().all(|served| matches!(served.seen, Seen::Leaf { .. }));
         self.say(Event::Restored(self.node.clone(), Restored { went_back, serves }), seen);
