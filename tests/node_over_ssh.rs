@@ -131,7 +131,14 @@ async fn a_rollback_that_the_node_declines_is_told_in_the_nodes_words() {
 async fn fails(endpoint: Endpoint, place: &Place, limit: Duration) -> NodeError {
     let (bundle, _) = place.bundle("20261123061500-04c3");
     let error = Dialogue::open(endpoint, vec![bundle], limit).await.expect_err("it must fail");
-    assert!(!place.path("chain.pem").exists() && !place.path(".certd").exists(), "{error}");
+    assert!(!place.path("chain.pem").exists(), "{error}");
+    // A program that was still preparing hears of the end, and cleans up behind itself.
+    let cleaned = async {
+        while place.path(".certd").exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, cleaned).await.unwrap_or_else(|_| panic!("something is left: {error}"));
     error
 }
 
