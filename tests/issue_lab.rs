@@ -1,4 +1,6 @@
 //! Issuing, against Pebble, BIND and the API double, through the library: what a pass does when a certificate is due.
+//!
+//! One file of over 400 lines: each test is a fault of one issuance, made on the same bench.
 
 mod lab;
 
