@@ -19,7 +19,7 @@ pub const MARK: &str = "CERTD_LAB";
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 
-const REAPER: &str = r#"
+const REAPER: &str = r##"
 trap '' INT TERM HUP
 cat >/dev/null
 cd /
@@ -33,6 +33,8 @@ alive() {
         }
     done
     grep -lsF "$2" /proc/[0-9]*/environ | cut -d/ -f3
+    # A worker of nginx writes its title over its environment, and may have lost its master: its log tells whose it is.
+    ls -l /proc/[0-9]*/fd/2 2>/dev/null | sed -n "s#.* /proc/\([0-9]*\)/fd/2 -> $1/.*#\1#p"
 }
 round=0
 while roots=$(alive "$1" "$2" | tr '\n' ' '); [ -n "$roots" ] && [ $round -lt 100 ]; do
@@ -49,7 +51,7 @@ cut -d' ' -f2 /proc/mounts | grep -F "$1/" | while read -r at; do
     if [ "$(id -u)" = 0 ]; then umount -l "$at"; else sudo -n umount -l "$at"; fi
 done
 [ -n "$3" ] || rm -rf "$1"
-"#;
+"##;
 
 pub struct Reaper {
     folder: PathBuf,
