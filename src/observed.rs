@@ -145,8 +145,9 @@ impl Silence {
 pub struct Tried {
     /// Drawn once for this installation: it spreads renewal instants within ARI windows.
     pub seed: u64,
-    #[serde(default)]
-    pub issuance: BTreeMap<CertName, Attempts>,
+    /// Failures in a row at each CA, by its host.
+    #[serde(default, rename = "issuing")]
+    pub issuance: BTreeMap<CertName, BTreeMap<String, Attempts>>,
     #[serde(default)]
     pub ari: BTreeMap<CertName, Ari>,
     /// The greatest generation number that a node refused ours for.
@@ -156,7 +157,7 @@ pub struct Tried {
     pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
 }
 
-/// Failures in a row of issuing one certificate.
+/// Failures in a row of issuing one certificate at one CA.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Attempts {
     pub failures: u32,

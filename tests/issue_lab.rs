@@ -54,6 +54,7 @@ impl Bench {
         let certificate = &context.config.certificates[0];
         let task = Issue {
             certificate: certificate.name.clone(),
+            ca: context.config.acme.host.clone(),
             names: certificate.names.clone(),
             key_type: certificate.key_type,
             profile: certificate.profile.clone(),
@@ -231,7 +232,7 @@ fn a_profile_is_ordered_and_an_unknown_one_is_refused_in_words() {
 fn a_window_of_renewal_is_told_and_replaces_is_accepted_once() {
     let mut bench = Bench::start();
     let issued = bench.issue().unwrap();
-    let ari = bench.run(ask_ari(&bench.context, &issued.leaf)).unwrap();
+    let ari = bench.run(ask_ari(&bench.context, &bench.task.ca, &issued.leaf)).unwrap();
     assert!(ari.start < ari.end && ari.ask_again > ari.asked_at);
     bench.task.replaces = issued.leaf.ari_id.clone();
     bench.task.exempt = true;
@@ -259,7 +260,7 @@ fn a26_renewal_information_that_fails_is_an_error_and_nothing_more() {
     let bench = Bench::start();
     let leaf = bench.issue().unwrap().leaf;
     bench.lab.proxy.script.fail("renewal-info", 1, &Answer::new(404, "<html>no</html>"));
-    assert_eq!(bench.run(ask_ari(&bench.context, &leaf)).unwrap_err().code, "acme-status");
+    assert_eq!(bench.run(ask_ari(&bench.context, &bench.task.ca, &leaf)).unwrap_err().code, "acme-status");
 }
 
 #[test]
@@ -514,7 +515,8 @@ fn a07_a09_an_answer_that_is_no_json_or_never_ends_is_an_error_in_words() {
 #[test]
 fn a08_a_ca_whose_root_is_not_trusted_is_not_talked_to() {
     let mut bench = Bench::start();
-    bench.context.secrets.acme_ca = Some(bench.lab.old_authority.pem());
+    let ca = bench.task.ca.clone();
+    bench.context.secrets.acme_ca.insert(ca, bench.lab.old_authority.pem());
     let failure = bench.issue().unwrap_err();
     assert_eq!(failure.code, "acme-unreachable", "{failure:?}");
     assert!(failure.what.contains("certificate"), "{failure:?}");

@@ -57,9 +57,15 @@ impl Roots {
 
     /// From a system's store, where a few old roots may be unreadable: those are left out.
     pub fn from_ders<D: Into<Vec<u8>>>(ders: impl IntoIterator<Item = D>) -> Self {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(ders.into_iter().map(|der| CertificateDer::from(der.into())));
-        Self { store: Arc::new(store) }
+        let mut roots = Self { store: Arc::new(RootCertStore::empty()) };
+        roots.add_ders(ders);
+        roots
+    }
+
+    /// Adds to them, as [`Self::from_ders`].
+    pub fn add_ders<D: Into<Vec<u8>>>(&mut self, ders: impl IntoIterator<Item = D>) {
+        let ders = ders.into_iter().map(|der| CertificateDer::from(der.into()));
+        Arc::make_mut(&mut self.store).add_parsable_certificates(ders);
     }
 
     /// Nothing can be trusted: the system has no root certificates.

@@ -6,21 +6,46 @@ use super::defaults::KNOWN_CAS;
 use super::mistake::Mistakes;
 use super::value::{local_path, printable, url, word};
 use super::written::{At, Section, nearest};
-use super::{Acme, Eab};
+use super::{Acme, Challenge, Eab};
 
-pub(super) fn read(mut section: Section<'_>) -> Option<Acme> {
+/// The CA of choice, and those that are asked, in this order, when it cannot be used.
+pub(super) fn read(mut section: Section<'_>) -> Option<(Acme, Vec<Acme>)> {
+    let sections = section.sections("fallback");
+    let places: Vec<At<()>> = sections.iter().map(Section::here).collect();
+    let mistakes = section.mistakes();
+    let first = ca(section, None);
+    let contact = first.as_ref().map(|first| first.contact.clone()).unwrap_or_default();
+    let fallback: Vec<Option<Acme>> = sections.into_iter().map(|section| ca(section, Some(&contact))).collect();
+    let mut hosts: Vec<&str> = first.iter().map(|first| first.host.as_str()).collect();
+    for (place, ca) in places.iter().zip(&fallback) {
+        let Some(ca) = ca else { continue };
+        if hosts.contains(&ca.host.as_str()) {
+            mistakes.at(&place.under("directory"), format!("names {} a second time", ca.host), "another CA");
+        }
+        hosts.push(&ca.host);
+    }
+    let fallback = fallback.into_iter().flatten().collect();
+    Some((first?, fallback))
+}
+
+/// `contact`: of the first CA, where a fallback has none of its own.
+fn ca(mut section: Section<'_>, contact: Option<&[String]>) -> Option<Acme> {
     let mistakes = section.mistakes();
     let here = section.here();
+    let assumed = contact.unwrap_or_default();
     section.needs("directory", "directory = \"letsencrypt\", or letsencrypt-staging to try things");
     let written = section.string("directory");
-    let contact = section.strings("contact").map(|list| list.value).unwrap_or_default();
+    let contact = section.strings("contact").map(|list| list.value);
     let profile = section.string("profile").and_then(|profile| word(&profile, mistakes));
     let had_eab = section.section("eab").map(eab);
     let ca_file = section.string("ca_file").and_then(|path| local_path(&path, mistakes));
     let issuer_root_file = section.string("issuer_root_file").and_then(|path| local_path(&path, mistakes));
+    let preferred_chain = section.string("preferred_chain").filter(|root| printable(root, mistakes));
+    let challenge = section.string("challenge").and_then(|written| challenge(&written, mistakes));
     section.finish();
 
-    let contact = contact.iter().filter_map(|address| contact_url(address, mistakes)).collect();
+    let contact = contact.map(|list| list.iter().filter_map(|address| contact_url(address, mistakes)).collect());
+    let contact: Vec<String> = contact.unwrap_or_else(|| assumed.to_vec());
     let directory = directory(&written?, mistakes)?;
     if had_eab.is_none()
         && let Some(ca) = KNOWN_CAS.iter().find(|ca| ca.needs_eab && ca.directory == directory.as_str())
@@ -30,7 +55,24 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Acme> {
         mistakes.at(&eab, what, "eab = { kid = \"…\", hmac_file = \"/etc/certd/eab.hmac\" }, from the CA's console");
     }
     let host = account_folder(&directory);
-    Some(Acme { directory, host, contact, profile, eab: had_eab.flatten(), ca_file, issuer_root_file })
+    let preferred_chain = preferred_chain.map(|root| root.value);
+    let (eab, challenge) = (had_eab.flatten(), challenge.unwrap_or_default());
+    Some(Acme { directory, host, contact, profile, eab, ca_file, issuer_root_file, preferred_chain, challenge })
+}
+
+fn challenge(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Challenge> {
+    match written.value.as_str() {
+        "dns-01" => Some(Challenge::Dns01),
+        "dns-persist-01" => Some(Challenge::DnsPersist01),
+        other => {
+            mistakes.at(
+                written,
+                format!("{other:?} is no challenge that certd can meet"),
+                "\"dns-01\" or \"dns-persist-01\"",
+            );
+            None
+        }
+    }
 }
 
 fn eab(mut section: Section<'_>) -> Option<Eab> {

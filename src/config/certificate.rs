@@ -13,6 +13,7 @@ pub(super) struct CertificateSpec {
     pub(super) domains: Vec<At<DnsName>>,
     pub(super) key_type: KeyType,
     pub(super) profile: Option<String>,
+    pub(super) reuse_key: bool,
     pub(super) sni: Vec<DnsName>,
     /// Names, `*`, `tag:x`.
     pub(super) selectors: Vec<At<String>>,
@@ -33,6 +34,7 @@ impl CertificateSpec {
         let written_name = section.string("name");
         let key_type = section.string("key_type").map_or(KEY_TYPE, |written| key_type(&written, mistakes));
         let own_profile = section.string("profile").and_then(|profile| word(&profile, mistakes));
+        let reuse_key = section.boolean("reuse_key").unwrap_or_default();
         section.needs("nodes", "nodes = [\"*\"], or names of nodes, or \"tag:…\"");
         let selectors = section.strings("nodes");
         let canary = section.string("canary");
@@ -70,7 +72,7 @@ impl CertificateSpec {
             mistakes.at(empty, "is empty: the certificate would be delivered nowhere", "[\"*\"], or names of nodes");
         }
         let selectors = selectors.map(|list| list.value).unwrap_or_default();
-        Self { name, domains: parsed, key_type, profile, sni, selectors, canary, install }
+        Self { name, domains: parsed, key_type, profile, reuse_key, sni, selectors, canary, install }
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn join(
             names: spec.domains.iter().map(|domain| domain.value.clone()).collect(),
             key_type: spec.key_type,
             profile: spec.profile.clone(),
+            reuse_key: spec.reuse_key,
             sni: spec.sni.clone(),
             nodes: names().map(|name| name.value.clone()).collect(),
             canary,

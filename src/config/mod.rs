@@ -41,7 +41,10 @@ use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub state_dir: PathBuf,
+    /// The CA of choice.
     pub acme: Acme,
+    /// CAs that are asked, in this order, when the one of choice cannot be used.
+    pub fallback: Vec<Acme>,
     pub dns: Dns,
     pub network: Network,
     /// Sessions in flight at once, over the fleet.
@@ -67,6 +70,19 @@ pub struct Acme {
     pub eab: Option<Eab>,
     pub ca_file: Option<PathBuf>,
     pub issuer_root_file: Option<PathBuf>,
+    /// Common name of the root that the chain should lead to, where the CA offers several chains.
+    pub preferred_chain: Option<String>,
+    pub challenge: Challenge,
+}
+
+/// How control of a name is proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Challenge {
+    /// RFC 8555 section 8.4: a TXT record for each order.
+    #[default]
+    Dns01,
+    /// draft-ietf-acme-dns-persist: one TXT record that stays.
+    DnsPersist01,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +118,8 @@ pub struct Certificate {
     pub names: NameSet,
     pub key_type: KeyType,
     pub profile: Option<String>,
+    /// A renewal keeps the key of the certificate before it.
+    pub reuse_key: bool,
     /// Names to send as SNI when a node is probed; at least one, never a wildcard.
     pub sni: Vec<DnsName>,
     /// In the configuration's order.
@@ -149,6 +167,16 @@ pub struct Install {
 }
 
 impl Config {
+    /// In order of preference; never empty.
+    pub fn cas(&self) -> impl Iterator<Item = &Acme> {
+        core::iter::once(&self.acme).chain(&self.fallback)
+    }
+
+    /// The CA of this host, as `accounts/<ca-host>` and [`crate::observed::Meta::ca`] have it.
+    pub fn ca(&self, host: &str) -> Option<&Acme> {
+        self.cas().find(|ca| ca.host == host)
+    }
+
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.iter().find(|node| &node.name == name)
     }
@@ -198,7 +226,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
         probe_port: node::read_probe_port(file.section_or_empty("probe")).unwrap_or(defaults::PROBE_PORT),
     };
     file.needs("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
-    let profile = acme.as_ref().and_then(|acme| acme.profile.as_ref());
+    let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());
     let certificates = file.sections("certificate");
     let certificates = certificates.into_iter().map(|section| CertificateSpec::read(section, profile)).collect();
     file.needs("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");
@@ -206,9 +234,11 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     file.finish();
 
     let (certificates, nodes, installs) = fleet::join(certificates, nodes, &defaults, mistakes);
+    let (acme, fallback) = acme?;
     Some(Config {
         state_dir: state_dir.unwrap_or_else(|| PathBuf::from(defaults::STATE_DIR)),
-        acme: acme?,
+        acme,
+        fallback,
         dns: dns?,
         network,
         sessions: sessions.unwrap_or(defaults::SESSIONS),

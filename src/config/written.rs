@@ -84,6 +84,18 @@ impl<'t> Section<'t> {
         }
     }
 
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.take(key)?;
+        match &value.value {
+            DeValue::Boolean(truth) => Some(*truth),
+            other => self.wrong(
+                &value,
+                format!("is {}, should be true or false", kind(other)),
+                "true or false, without quotes",
+            ),
+        }
+    }
+
     /// A date or an instant, as TOML has them or as a text.
     pub(super) fn moment(&mut self, key: &'static str) -> Option<At<String>> {
         let value = self.take(key)?;

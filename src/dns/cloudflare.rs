@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
@@ -14,7 +15,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::{DnsError, Handle, Provider, Zone};
+use super::{DnsError, Handle, Provider, TxtRecord, Zone};
 use api::{Api, Refusal};
 
 /// The API's least for a record that is not proxied, in seconds.
@@ -90,7 +91,7 @@ impl Cloudflare {
 
 #[async_trait]
 impl Provider for Cloudflare {
-    async fn zone(&self, name: &str) -> Result<Zone, DnsError> {
+    async fn zone(&self, name: &str, _apex: Option<&str>) -> Result<Zone, DnsError> {
         // A token may be allowed to edit the records and not to read the zone.
         if let Some(id) = &self.zone_id {
             return Ok(Zone { id: id.clone(), name: None });
@@ -116,7 +117,17 @@ impl Provider for Cloudflare {
         Err(DnsError::NoZone { name: name.to_owned() })
     }
 
-    async fn publish(&self, zone: &Zone, name: &str, value: &str) -> Result<Handle, DnsError> {
+    async fn publish(&self, zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>> {
+        join_all(records.iter().map(|record| self.publish_one(zone, &record.name, &record.value))).await
+    }
+
+    async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
+        join_all(handles.iter().map(|handle| self.remove_one(handle))).await
+    }
+}
+
+impl Cloudflare {
+    async fn publish_one(&self, zone: &Zone, name: &str, value: &str) -> Result<Handle, DnsError> {
         // https://developers.cloudflare.com/api/resources/dns/subresources/records/methods/create/
         let path = format!("zones/{}/dns_records", api::segment(&zone.id)?);
         let record = json!({
@@ -143,7 +154,7 @@ impl Provider for Cloudflare {
         }
     }
 
-    async fn remove(&self, handle: &Handle) -> Result<(), DnsError> {
+    async fn remove_one(&self, handle: &Handle) -> Result<(), DnsError> {
         let zone = api::segment(&handle.zone)?;
         let ids = match &handle.record {
             Some(id) => vec![id.clone()],

@@ -13,5 +13,5 @@ mod wire;
 pub use cloudflare::Cloudflare;
 pub use error::DnsError;
 pub use propagation::{SEEN_BOUND, Wanted, await_seen};
-pub use provider::{Handle, Provider, Zone};
+pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Resolvers, Server, challenge_name};

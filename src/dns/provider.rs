@@ -23,14 +23,24 @@ pub struct Handle {
     pub record: Option<String>,
 }
 
+/// A TXT record to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TxtRecord {
+    /// After CNAMEs.
+    pub name: String,
+    pub value: String,
+}
+
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// The zone that holds `name`: the longest suffix that the provider serves for us.
-    async fn zone(&self, name: &str) -> Result<Zone, DnsError>;
+    /// The zone that holds `name`: the longest suffix that the provider serves for us. `apex`: the zone's name as DNS
+    /// itself shows it, when it does.
+    async fn zone(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError>;
 
-    /// Makes the TXT record. An equal one that is there already is taken as ours: only we know the value.
-    async fn publish(&self, zone: &Zone, name: &str, value: &str) -> Result<Handle, DnsError>;
+    /// Makes TXT records of one zone; an answer for each, in their order. An equal one that is there already is taken as
+    /// ours: only we know the value.
+    async fn publish(&self, zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>>;
 
-    /// Removes the record. That it is gone already is success.
-    async fn remove(&self, handle: &Handle) -> Result<(), DnsError>;
+    /// Removes records of one zone; an answer for each, in their order. That one is gone already is success.
+    async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>>;
 }

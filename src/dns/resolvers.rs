@@ -79,6 +79,11 @@ impl Resolvers {
         }
     }
 
+    /// The name of the zone that holds `name`, as DNS shows it.
+    pub async fn apex(&self, name: &str) -> Result<String, DnsError> {
+        Ok(text(&self.zone(parse(name)?).await?))
+    }
+
     /// The authoritative servers of the zone that holds `name`.
     pub async fn authorities(&self, name: &str) -> Result<Vec<Server>, DnsError> {
         if !self.nameservers.is_empty() {

@@ -61,6 +61,7 @@ fn issued(
     observed.ledger = context.store.ledger()?;
     match ended {
         Ok(issued) => {
+            // It is issued: what other CAs had against it matters no more.
             observed.tried.issuance.remove(&certificate);
             let generation = issued.generation;
             let names = step.names.clone();
@@ -74,7 +75,8 @@ fn issued(
             done.issued.insert(certificate, Issuance::Failed { failure });
         }
         Err(failure) => {
-            let failures = observed.tried.issuance.get(&certificate).map_or(0, |attempts| attempts.failures);
+            let by_ca = observed.tried.issuance.entry(certificate.clone()).or_default();
+            let failures = by_ca.get(&step.ca).map_or(0, |attempts| attempts.failures);
             let not_before = match failure.advice {
                 Advice::Retry { after_seconds: Some(seconds) } => {
                     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
@@ -84,7 +86,7 @@ fn issued(
             };
             let attempts =
                 Attempts { failures: failures.saturating_add(1), last: now, not_before, failure: failure.clone() };
-            observed.tried.issuance.insert(certificate.clone(), attempts);
+            by_ca.insert(step.ca.clone(), attempts);
             let (code, what) = (failure.code.clone(), failure.what.clone());
             let event = HistoryEvent::IssuanceFailed { certificate: certificate.clone(), code, what };
             done.issued.insert(certificate, Issuance::Failed { failure });

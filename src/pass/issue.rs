@@ -54,11 +54,12 @@ pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Failure> {
 async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>, Failure> {
     let intent = intend(context, task)?;
     let key = context.store.intent_key(&task.certificate).map_err(|error| failure::of_store(&error))?;
-    let http = account::http(context)?;
+    let ca = account::ca(context, &task.ca)?;
+    let http = account::http(context, ca)?;
     let mut records = Records::new(context)?;
     let bases: BTreeSet<String> = task.names.iter().map(|name| name.base().to_owned()).collect();
     // A name whose record we could not make is better known before an order than after.
-    let (account, located) = tokio::join!(account::account(context, &http), records.locate(bases));
+    let (account, located) = tokio::join!(account::account(context, ca, &http), records.locate(bases));
     let account = account?;
     if intent.order_url.is_none() {
         located?;
@@ -73,7 +74,7 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
         names: task.names.clone(),
         key_type: task.key_type,
         profile: task.profile.clone(),
-        ca: context.config.acme.host.clone(),
+        ca: task.ca.clone(),
         replaces: task.replaces.clone(),
         begun_at: clock::now(),
         order_url: None,

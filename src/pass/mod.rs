@@ -19,9 +19,10 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::acme::Http;
 use crate::cert::Roots;
 use crate::config::Config;
-use crate::observed::{Asked, Failure, Observed};
+use crate::observed::{Asked, Failure, Kept, Observed, UNKNOWN_CA};
 use crate::plan::{self, Step};
 use crate::report::{self, Done, Report};
 use crate::store::Store;
@@ -46,6 +47,8 @@ pub struct Context {
     pub stop: watch::Receiver<bool>,
     /// Certificates that are issued side by side share one account: it is made once.
     account: Mutex<()>,
+    /// One client for each CA, by its host.
+    cas: std::sync::Mutex<HashMap<String, Http>>,
 }
 
 impl Context {
@@ -57,7 +60,16 @@ impl Context {
         progress: progress::Progress,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        Self { config: Arc::new(config), store, roots, secrets, progress, stop, account: Mutex::new(()) }
+        Self {
+            config: Arc::new(config),
+            store,
+            roots,
+            secrets,
+            progress,
+            stop,
+            account: Mutex::new(()),
+            cas: std::sync::Mutex::default(),
+        }
     }
 }
 
@@ -149,13 +161,15 @@ async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) 
 async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observed, Failure> {
     let known = observe::known(&context.config, &context.store, asked.clone());
     let mut observed = known.map_err(|error| Failure::from(&error))?;
-    let stored = observed.store.iter().filter_map(|(name, stored)| Some((name, &stored.current.as_ref()?.leaf)));
-    let due = |(name, leaf): &(&_, &crate::cert::Leaf)| ask_ari_now(&observed, name, leaf, clock::now());
+    let stored = observed.store.iter().filter_map(|(name, stored)| Some((name, stored.current.as_ref()?)));
+    let due = |(name, kept): &(&_, &Kept)| ask_ari_now(&observed, name, &kept.leaf, clock::now());
     let questions: Vec<_> = if asked.may_issue { stored.filter(due).collect() } else { Vec::new() };
     let mut answers = JoinSet::new();
-    for (name, leaf) in questions {
-        let (context, name, leaf) = (Arc::clone(context), name.clone(), leaf.clone());
-        answers.spawn(async move { (name, issue::ask_ari(&context, &leaf).await) });
+    for (name, kept) in questions {
+        let (context, name, leaf) = (Arc::clone(context), name.clone(), kept.leaf.clone());
+        // Where `meta.json` was lost, the CA of choice is the likeliest.
+        let ca = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca }.clone();
+        answers.spawn(async move { (name, issue::ask_ari(&context, &ca, &leaf).await) });
     }
     let (served, answers) =
         tokio::join!(observe::probe_all(&context.config, &observed.asked, &context.roots), answers.join_all());

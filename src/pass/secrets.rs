@@ -16,11 +16,12 @@ use super::failure::failure;
 /// Secrets, and the public files that are read in the same breath.
 pub struct Secrets {
     pub dns_token: Zeroizing<String>,
-    pub eab_hmac: Option<Zeroizing<String>>,
+    /// By the CA's host.
+    pub eab_hmac: BTreeMap<String, Zeroizing<String>>,
     identities: BTreeMap<PathBuf, Identity>,
     known_hosts: BTreeMap<PathBuf, String>,
-    /// PEM of the root of the CA's own API, when one is configured.
-    pub acme_ca: Option<String>,
+    /// PEM of the root of a CA's own API, where one is configured; by the CA's host.
+    pub acme_ca: BTreeMap<String, String>,
 }
 
 impl Secrets {
@@ -29,17 +30,23 @@ impl Secrets {
     pub fn read(config: &Config) -> Result<Self, Failure> {
         let Provider::Cloudflare { token_file, .. } = &config.dns.provider;
         let dns_token = secret::read_line(token_file).map_err(|error| Failure::from(&error))?;
-        let eab_hmac = match &config.acme.eab {
-            Some(eab) => Some(secret::read_line(&eab.hmac_file).map_err(|error| Failure::from(&error))?),
-            None => None,
-        };
+        let mut eab_hmac = BTreeMap::new();
+        let mut acme_ca = BTreeMap::new();
+        for ca in config.cas() {
+            if let Some(eab) = &ca.eab {
+                let hmac = secret::read_line(&eab.hmac_file).map_err(|error| Failure::from(&error))?;
+                eab_hmac.insert(ca.host.clone(), hmac);
+            }
+            if let Some(path) = &ca.ca_file {
+                acme_ca.insert(ca.host.clone(), public("acme.ca_file", path)?);
+            }
+        }
         let files: BTreeSet<&PathBuf> = config.nodes.iter().flat_map(|node| &node.ssh.identity_files).collect();
         let mut identities = BTreeMap::new();
         for file in files {
             let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
             identities.insert(file.clone(), Identity { file: file.clone(), pem });
         }
-        let acme_ca = config.acme.ca_file.as_deref().map(|path| public("acme.ca_file", path)).transpose()?;
         Ok(Self { dns_token, eab_hmac, identities, known_hosts: known_hosts(config)?, acme_ca })
     }
 
@@ -74,21 +81,27 @@ fn known_hosts(config: &Config) -> Result<BTreeMap<PathBuf, String>, Failure> {
     Ok(texts)
 }
 
-/// The roots that issued and served chains must lead to.
+/// The roots that issued and served chains must lead to: those that the configuration names, and this system's when a CA
+/// has none of its own.
 ///
 /// # Errors
-/// The configured file holds no certificate, or this system trusts no root at all.
+/// A configured file holds no certificate, or this system trusts no root at all.
 pub fn roots(config: &Config) -> Result<Roots, Failure> {
-    if let Some(path) = &config.acme.issuer_root_file {
+    let mut texts = Vec::new();
+    for path in config.cas().filter_map(|ca| ca.issuer_root_file.as_ref()) {
         let text = public("acme.issuer_root_file", path)?;
         let bad = |error: Malformed| {
             let next = "write the PEM of the root certificate into it";
             failure("config-root", path.display(), error, next, Advice::Person)
         };
-        return Roots::new(&[text]).map_err(bad);
+        Roots::new(&[&text]).map_err(bad)?;
+        texts.push(text);
     }
-    let found = rustls_native_certs::load_native_certs();
-    let roots = Roots::from_ders(found.certs.into_iter().map(|der| der.to_vec()));
+    let mut roots = Roots::new(&texts).unwrap_or_else(|_| Roots::from_ders(Vec::<Vec<u8>>::new()));
+    if config.cas().any(|ca| ca.issuer_root_file.is_none()) {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_ders(found.certs.into_iter().map(|der| der.to_vec()));
+    }
     if roots.is_empty() {
         let next = "install the package ca-certificates, or set acme.issuer_root_file";
         return Err(failure("no-roots", "this system", "trusts no root certificate", next, Advice::Person));

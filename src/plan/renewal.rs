@@ -24,6 +24,8 @@ const RESERVE_BELOW: i32 = 6;
 #[derive(Clone, Debug, Serialize)]
 pub struct Issue {
     pub certificate: CertName,
+    /// Host of the CA.
+    pub ca: String,
     pub reason: RenewalReason,
     pub names: NameSet,
     pub key_type: KeyType,
@@ -140,7 +142,8 @@ pub(super) fn decide(
     let reason = reason(config, certificate, stored, ari, forced, observed.tried.seed, now)?;
 
     // A person who forces does not wait for our own ladder; what the CA said is obeyed all the same.
-    let attempts = observed.tried.issuance.get(&certificate.name);
+    let ca = &config.acme.host;
+    let attempts = observed.tried.issuance.get(&certificate.name).and_then(|by_ca| by_ca.get(ca));
     if let Some(attempts) = attempts.filter(|attempts| backoff::counts(attempts.last, now)) {
         let until = if forced { attempts.not_before } else { Some(backoff::issuance(attempts)) };
         if let Some(until) = until.filter(|until| *until > now) {
@@ -163,6 +166,7 @@ pub(super) fn decide(
     }
     Ok(Issue {
         certificate: certificate.name.clone(),
+        ca: ca.clone(),
         reason,
         names: certificate.names.clone(),
         key_type: certificate.key_type,

@@ -137,6 +137,7 @@ mod tests {
     fn i05_what_a_pass_has_left_undone_is_no_success_and_what_a_look_finds_to_do_is() {
         let step = Issue {
             certificate: CertName::parse("a.example.com").unwrap(),
+            ca: "ca".into(),
             reason: RenewalReason::Nothing,
             names: [DnsName::parse("a.example.com").unwrap()].into_iter().collect(),
             key_type: KeyType::EcdsaP256,

@@ -1,26 +1,51 @@
 //! The account, joined with the store: key on disk, then the CA; URL on disk, then the first order.
 
+use std::sync::PoisonError;
+
 use super::failure::{of_acme, of_store};
 use crate::acme::{self, Account, AccountKey, Binding, Http, Settings};
-use crate::observed::Failure;
+use crate::config::Acme;
+use crate::observed::{Advice, Failure};
 use crate::pass::Context;
 use crate::store::AccountRecord;
 
-pub(super) fn http(context: &Context) -> Result<Http, Failure> {
-    let settings = Settings {
-        directory: context.config.acme.directory.clone(),
-        ca_pem: context.secrets.acme_ca.clone(),
-        proxy: context.config.network.proxy.clone(),
-    };
-    Http::new(&settings).map_err(|error| of_acme(&context.config.acme.directory, &error))
+/// The CA of this host, as the configuration has it.
+pub(super) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failure> {
+    context.config.ca(host).ok_or_else(|| Failure {
+        code: "acme-unknown-ca".to_owned(),
+        object: host.to_owned(),
+        what: "the configuration names no such CA (any more)".to_owned(),
+        next: "nothing: certd goes on with the CAs that it names".to_owned(),
+        advice: Advice::Person,
+    })
 }
 
-pub(super) async fn account(context: &Context, http: &Http) -> Result<Account, Failure> {
+/// One client for each CA: its directory is fetched once a pass.
+pub(super) fn http(context: &Context, ca: &Acme) -> Result<Http, Failure> {
+    let mut clients = context.cas.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(http) = clients.get(&ca.host) {
+        return Ok(http.clone());
+    }
+    let http = client(context, ca)?;
+    clients.insert(ca.host.clone(), http.clone());
+    Ok(http)
+}
+
+fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
+    let settings = Settings {
+        directory: ca.directory.clone(),
+        ca_pem: context.secrets.acme_ca.get(&ca.host).cloned(),
+        proxy: context.config.network.proxy.clone(),
+    };
+    Http::new(&settings).map_err(|error| of_acme(&ca.directory, &error))
+}
+
+pub(super) async fn account(context: &Context, config: &Acme, http: &Http) -> Result<Account, Failure> {
     let _one_at_a_time = context.account.lock().await;
-    let ca = &context.config.acme.host;
+    let ca = &config.host;
     let failed = |error: acme::AcmeError| of_acme(ca, &error);
     let kept = context.store.account(ca).map_err(|error| of_store(&error))?;
-    let contact = &context.config.acme.contact;
+    let contact = &config.contact;
     let (old, known) = (kept.is_some(), kept.as_ref().is_some_and(|record| record.url.is_some()));
     let mut record = match kept {
         Some(record) => record,
@@ -33,7 +58,7 @@ pub(super) async fn account(context: &Context, http: &Http) -> Result<Account, F
     };
     let key = AccountKey::from_pkcs8(record.key_pkcs8.clone());
     if !known {
-        record.url = Some(url(context, http, &key, old).await.map_err(failed)?);
+        record.url = Some(url(context, config, http, &key, old).await.map_err(failed)?);
         record.contact.clone_from(contact);
         context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
     }
@@ -49,13 +74,19 @@ pub(super) async fn account(context: &Context, http: &Http) -> Result<Account, F
 
 /// `old`: an earlier run may have been killed before it heard the URL. Then the account may be there, and its external
 /// binding be spent.
-async fn url(context: &Context, http: &Http, key: &AccountKey, old: bool) -> Result<String, acme::AcmeError> {
+async fn url(
+    context: &Context,
+    ca: &Acme,
+    http: &Http,
+    key: &AccountKey,
+    old: bool,
+) -> Result<String, acme::AcmeError> {
     if old && let Some(url) = acme::find(http, key).await? {
         return Ok(url);
     }
-    let binding = match (&context.config.acme.eab, &context.secrets.eab_hmac) {
+    let binding = match (&ca.eab, context.secrets.eab_hmac.get(&ca.host)) {
         (Some(eab), Some(hmac)) => Some(Binding::new(eab.kid.clone(), hmac)?),
         _ => None,
     };
-    acme::register(http, key, &context.config.acme.contact, binding.as_ref()).await
+    acme::register(http, key, &ca.contact, binding.as_ref()).await
 }

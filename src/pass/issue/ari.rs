@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::account::http;
+use super::account::{self, http};
 use super::failure::of_acme;
 use crate::acme::renewal_window;
 use crate::cert::Leaf;
@@ -20,7 +20,8 @@ const USUAL: SignedDuration = SignedDuration::from_hours(6);
 ///
 /// # Errors
 /// Any: there is no renewal information today, and the rule of the lifetime holds.
-pub async fn ask_ari(context: &Context, leaf: &Leaf) -> Result<Ari, Failure> {
+/// `ca`: the host of the CA that issued it.
+pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Failure> {
     let Some(id) = &leaf.ari_id else {
         return Err(Failure {
             code: "acme-no-ari-id".to_owned(),
@@ -30,9 +31,10 @@ pub async fn ask_ari(context: &Context, leaf: &Leaf) -> Result<Ari, Failure> {
             advice: Advice::Person,
         });
     };
+    let ca = account::ca(context, ca)?;
     let now = clock::now();
-    let window = renewal_window(&http(context)?, id, now).await;
-    let window = window.map_err(|error| of_acme(&context.config.acme.host, &error))?;
+    let window = renewal_window(&http(context, ca)?, id, now).await;
+    let window = window.map_err(|error| of_acme(&ca.host, &error))?;
     let wait = window.ask_again.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(USUAL);
     Ok(Ari {
         fingerprint: leaf.fingerprint,

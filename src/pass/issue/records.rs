@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 
 use super::failure::{of_dns, of_store, of_task};
 use crate::config;
-use crate::dns::{Cloudflare, DnsError, Handle, Provider, Resolvers, Server, Wanted, Zone, await_seen, challenge_name};
+use crate::dns::{
+    Cloudflare, DnsError, Handle, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, await_seen, challenge_name,
+};
 use crate::observed::Failure;
 use crate::pass::{Context, clock};
 use crate::plan::order::Txt;
@@ -70,7 +72,7 @@ impl Records {
     /// Makes all records at once, and finds their zones' name servers meanwhile.
     pub(super) async fn publish(&mut self, context: &Context, records: &[Txt]) -> Result<(), Failure> {
         self.locate(records.iter().map(|record| record.base.clone()).collect()).await?;
-        let mut making = JoinSet::new();
+        let mut zones: BTreeMap<String, (Zone, Vec<usize>)> = BTreeMap::new();
         let mut looking = JoinSet::new();
         let mut owners = BTreeSet::new();
         for record in records {
@@ -88,20 +90,28 @@ impl Records {
                 let (resolvers, owner) = (self.resolvers.clone(), place.owner.clone());
                 looking.spawn(async move { (resolvers.authorities(&owner).await, owner) });
             }
-            let (provider, at, value) = (Arc::clone(&self.provider), self.notes.len() - 1, record.value.clone());
-            making.spawn(async move { (at, provider.publish(&place.zone, &place.owner, &value).await) });
+            zones.entry(place.zone.id.clone()).or_insert((place.zone, Vec::new())).1.push(self.notes.len() - 1);
+        }
+        let mut making = JoinSet::new();
+        for (zone, notes) in zones.into_values() {
+            let record =
+                |at: &usize| TxtRecord { name: self.notes[*at].name.clone(), value: self.notes[*at].value.clone() };
+            let (provider, records) = (Arc::clone(&self.provider), notes.iter().map(record).collect::<Vec<_>>());
+            making.spawn(async move { (notes, provider.publish(&zone, &records).await) });
         }
         // Every answer is heard, so that every record that was made is known by its id.
         let mut failure = None;
         while let Some(joined) = making.join_next().await {
-            let (at, made) = joined.map_err(|error| of_task(&error))?;
-            let note = &mut self.notes[at];
-            match made {
-                Ok(handle) => {
-                    note.record = handle.record;
-                    context.store.note_txt(note).map_err(|error| of_store(&error))?;
+            let (notes, made) = joined.map_err(|error| of_task(&error))?;
+            for (at, made) in notes.into_iter().zip(made) {
+                let note = &mut self.notes[at];
+                match made {
+                    Ok(handle) => {
+                        note.record = handle.record;
+                        context.store.note_txt(note).map_err(|error| of_store(&error))?;
+                    }
+                    Err(error) => failure = Some(of_dns(&note.name, &error)),
                 }
-                Err(error) => failure = Some(of_dns(&note.name, &error)),
             }
         }
         while let Some(joined) = looking.join_next().await {
@@ -162,39 +172,56 @@ pub async fn clean_txt(context: &Context) -> Result<(), Failure> {
 
 async fn locate(resolvers: &Resolvers, provider: &dyn Provider, base: &str) -> Result<Place, DnsError> {
     let owner = resolvers.follow(&challenge_name(base)).await?;
-    let zone = provider.zone(&owner).await?;
+    let apex = resolvers.apex(&owner).await.ok();
+    let zone = provider.zone(&owner, apex.as_deref()).await?;
     Ok(Place { owner, zone })
 }
 
 async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtNote>) -> Result<(), Failure> {
-    let mut removing = JoinSet::new();
+    let mut zones: BTreeMap<Option<String>, Vec<TxtNote>> = BTreeMap::new();
     for note in notes {
+        zones.entry(note.zone.clone()).or_default().push(note);
+    }
+    let mut removing = JoinSet::new();
+    for (zone, notes) in zones {
         let provider = Arc::clone(provider);
         removing.spawn(async move {
-            let removed = remove_one(provider.as_ref(), &note).await;
-            (note, removed)
+            let removed = remove_from(provider.as_ref(), zone, &notes).await;
+            notes.into_iter().zip(removed).collect::<Vec<_>>()
         });
     }
     let mut failure = None;
     while let Some(joined) = removing.join_next().await {
-        let Ok((note, removed)) = joined else { continue };
-        match removed {
-            // Its creation may still be under way at the API: a later run looks again.
-            Ok(()) if note.record.is_none() && clock::now().duration_since(note.at).abs() < UNDER_WAY => {}
-            Ok(()) => context.store.strike_txt(&note.name, &note.value).map_err(|error| of_store(&error))?,
-            Err(error) => failure = Some(Failure { code: LEFT.to_owned(), ..of_dns(&note.name, &error) }),
+        for (note, removed) in joined.unwrap_or_default() {
+            match removed {
+                // Its creation may still be under way at the API: a later run looks again.
+                Ok(()) if note.record.is_none() && clock::now().duration_since(note.at).abs() < UNDER_WAY => {}
+                Ok(()) => context.store.strike_txt(&note.name, &note.value).map_err(|error| of_store(&error))?,
+                Err(error) => failure = Some(Failure { code: LEFT.to_owned(), ..of_dns(&note.name, &error) }),
+            }
         }
     }
     failure.map_or(Ok(()), Err)
 }
 
-async fn remove_one(provider: &dyn Provider, note: &TxtNote) -> Result<(), DnsError> {
-    let zone = match &note.zone {
-        Some(zone) => zone.clone(),
-        None => provider.zone(&note.name).await?.id,
+/// `zone`: `None` for records that were noted before their zone was known; each is looked for by itself.
+async fn remove_from(provider: &dyn Provider, zone: Option<String>, notes: &[TxtNote]) -> Vec<Result<(), DnsError>> {
+    let handle = |note: &TxtNote, zone: String| {
+        let (name, value, record) = (note.name.clone(), note.value.clone(), note.record.clone());
+        Handle { zone, name, value, record }
     };
-    let (name, value, record) = (note.name.clone(), note.value.clone(), note.record.clone());
-    provider.remove(&Handle { zone, name, value, record }).await
+    if let Some(zone) = zone {
+        let handles: Vec<Handle> = notes.iter().map(|note| handle(note, zone.clone())).collect();
+        return provider.remove(&handles).await;
+    }
+    let mut removed = Vec::new();
+    for note in notes {
+        removed.push(match provider.zone(&note.name, None).await {
+            Ok(zone) => provider.remove(&[handle(note, zone.id)]).await.pop().unwrap_or(Ok(())),
+            Err(error) => Err(error),
+        });
+    }
+    removed
 }
 
 fn provider(context: &Context) -> Result<Arc<dyn Provider>, Failure> {

@@ -66,11 +66,11 @@ fn k03_a_failure_noted_while_the_clock_was_ten_years_ahead_holds_nothing_up() {
     let mut case = case(CONFIG, 80);
     let name = case.config.certificates[0].name.clone();
     let mut attempts = Attempts { failures: 3, last: NOW, not_before: None, failure: failure() };
-    case.observed.tried.issuance.insert(name.clone(), attempts.clone());
+    case.observed.tried.issuance.insert(name.clone(), [(case.config.acme.host.clone(), attempts.clone())].into());
     assert!(!case.issues(), "it failed just now");
     attempts.last = NOW + ten_years();
     attempts.not_before = Some(NOW + ten_years());
-    case.observed.tried.issuance.insert(name, attempts);
+    case.observed.tried.issuance.insert(name, [(case.config.acme.host.clone(), attempts)].into());
     assert!(case.issues());
 }
 

@@ -128,7 +128,8 @@ impl Scene {
     pub(super) fn failed(mut self, failures: u32, ago: SignedDuration, not_before: Option<&str>) -> Self {
         let (last, not_before) = (self.now - ago, not_before.map(at));
         let failure = failure("acme-server", "the CA answered 500");
-        self.observed.tried.issuance.insert(cert(SERVICE), Attempts { failures, last, not_before, failure });
+        let attempts = Attempts { failures, last, not_before, failure };
+        self.observed.tried.issuance.insert(cert(SERVICE), [(self.config.acme.host.clone(), attempts)].into());
         self
     }
 
