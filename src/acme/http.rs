@@ -150,6 +150,9 @@ impl Http {
             serde_json::from_slice(answer.body()).unwrap_or_default();
         let urls = entries.values().filter_map(|entry| Url::parse(entry.as_str()?).ok());
         held(&self.0.places).extend(urls.filter_map(|url| place(&url)));
+        if serde_json::from_slice::<Directory>(answer.body()).is_err() {
+            return;
+        }
         let mut kept = Response::new(());
         *kept.headers_mut() = answer.headers().clone();
         *held(&self.0.directory) = Some((kept.into_parts().0, answer.body().clone()));
