@@ -18,7 +18,9 @@ named bind9
 dig bind9-dnsutils
 nsupdate bind9-dnsutils
 openssl openssl
+caddy caddy
 setpriv util-linux
+unshare util-linux
 mount mount
 ip iproute2
 ps procps
@@ -80,6 +82,7 @@ install_packages() {
         nginx) unit=nginx.service ;;
         openssh-server) unit=ssh.service ;;
         bind9) unit=named.service ;;
+        caddy) unit=caddy.service ;;
         *) continue ;;
         esac
         if command -v systemctl >/dev/null; then as_root systemctl disable "$unit" >/dev/null 2>&1 || true; fi

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(unreachable_pub, reason = "it is a module of tests and of an example alike")]
 
+pub mod caddy;
 pub mod cloudflare;
 pub mod config;
 pub mod dns;
