@@ -1,7 +1,7 @@
 # `make help` says what there is. Every target does its own set-up first (tests/setup.sh: Debian packages and the test CA).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo
+.PHONY: help setup test demo measure
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
@@ -17,3 +17,7 @@ test: setup ## formatting, lints, unit tests and tests against real peers
 demo: setup ## three nodes on this machine, from an old certificate to a renewed one; KEEP=1 leaves them up
 	cargo build -q
 	@KEEP=$(KEEP) cargo run -q --example demo
+
+measure: setup ## what one issuance costs: wall time, CPU, memory, requests; beside lego where that is installed
+	cargo build -q --release --bin certd --example measure
+	@cargo run -q --release --example measure

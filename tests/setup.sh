@@ -24,6 +24,7 @@ unshare util-linux
 mount mount
 ip iproute2
 ps procps
+time time
 busybox busybox
 dash dash
 bash bash

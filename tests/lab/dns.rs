@@ -121,6 +121,17 @@ impl Dns {
         self.lock().delay = delay;
     }
 
+    /// A program of lego's convention for `exec` (`present|cleanup FQDN VALUE`) that changes these zones.
+    pub fn exec_script(&self) -> String {
+        let (at, key) = (self.inside, self.key_file.display());
+        format!(
+            "#!/bin/sh\nset -eu\ncase $1 in present) do=add ;; *) do=delete ;; esac\n\
+             printf 'server {} {}\\nupdate %s %s {TTL} TXT \"%s\"\\nsend\\n' \"$do\" \"$2\" \"$3\" | nsupdate -k '{key}'\n",
+            at.ip(),
+            at.port()
+        )
+    }
+
     /// The TXT values that are published at a name.
     pub fn txt(&self, name: &str) -> Vec<String> {
         let answer = self.dig(&[name, "TXT", "+short"]);
