@@ -19,4 +19,4 @@ pub use generation::Generation;
 pub use key::{KeyType, Pair, PrivateKey, Unpaired};
 pub use leaf::Leaf;
 pub use lint::{Flaw, Place, Roots, caveats, lint, trusted};
-pub use names::{BadName, CertName, DnsName, NameSet, NodeName};
+pub use names::{BadName, CertName, DnsName, NameSet, NodeName, WatchName};
