@@ -62,6 +62,17 @@ impl Roots {
         Self { store: Arc::new(store) }
     }
 
+    /// These and more, from the PEM text of a file that the configuration names.
+    ///
+    /// # Errors
+    /// As of [`Roots::new`].
+    pub fn and(&self, pem: &str) -> Result<Self, Malformed> {
+        let more = Self::new(&[pem])?;
+        let mut store = RootCertStore::clone(&self.store);
+        store.roots.extend(more.store.roots.iter().cloned());
+        Ok(Self { store: Arc::new(store) })
+    }
+
     /// Nothing can be trusted: the system has no root certificates.
     pub fn is_empty(&self) -> bool {
         self.store.is_empty()

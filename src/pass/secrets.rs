@@ -12,6 +12,7 @@ use crate::ssh::{Identity, known_host_keys};
 use crate::store::secret;
 
 use super::failure::failure;
+use super::watched::WatchRoots;
 
 /// Secrets, and the public files that are read in the same breath.
 pub struct Secrets {
@@ -21,6 +22,8 @@ pub struct Secrets {
     known_hosts: BTreeMap<PathBuf, String>,
     /// PEM of the root of the CA's own API, when one is configured.
     pub acme_ca: Option<String>,
+    /// What the chains of watched endpoints are judged by.
+    pub(super) watch_roots: WatchRoots,
 }
 
 impl Secrets {
@@ -40,7 +43,8 @@ impl Secrets {
             identities.insert(file.clone(), Identity { file: file.clone(), pem });
         }
         let acme_ca = config.acme.ca_file.as_deref().map(|path| public("acme.ca_file", path)).transpose()?;
-        Ok(Self { dns_token, eab_hmac, identities, known_hosts: known_hosts(config)?, acme_ca })
+        let (known_hosts, watch_roots) = (known_hosts(config)?, WatchRoots::read(config));
+        Ok(Self { dns_token, eab_hmac, identities, known_hosts, acme_ca, watch_roots })
     }
 
     pub(super) fn identities(&self, node: &Node) -> Vec<Identity> {
@@ -87,8 +91,7 @@ pub fn roots(config: &Config) -> Result<Roots, Failure> {
         };
         return Roots::new(&[text]).map_err(bad);
     }
-    let found = rustls_native_certs::load_native_certs();
-    let roots = Roots::from_ders(found.certs.into_iter().map(|der| der.to_vec()));
+    let roots = system_roots();
     if roots.is_empty() {
         let next = "install the package ca-certificates, or set acme.issuer_root_file";
         return Err(failure("no-roots", "this system", "trusts no root certificate", next, Advice::Person));
@@ -96,7 +99,12 @@ pub fn roots(config: &Config) -> Result<Roots, Failure> {
     Ok(roots)
 }
 
-fn public(key: &str, path: &Path) -> Result<String, Failure> {
+pub(super) fn system_roots() -> Roots {
+    let found = rustls_native_certs::load_native_certs();
+    Roots::from_ders(found.certs.into_iter().map(|der| der.to_vec()))
+}
+
+pub(super) fn public(key: &str, path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| {
         let next = format!("see {key} in the configuration");
         failure("config-file", path.display(), error, next, Advice::Person)
