@@ -101,7 +101,7 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 }
 
 fn of_failure(failure: &Failure) -> Exit {
-    let worked_around = matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "watch-root");
+    let worked_around = matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "watch-root" | "chain-caveat");
     if worked_around { Exit::Warning } else { Exit::Internal }
 }
 
