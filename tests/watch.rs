@@ -3,8 +3,9 @@
 mod lab;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ fn bench(theirs: &[(&str, Old)]) -> Lab {
     let other = |(name, old): &(&str, Old)| NodeOptions { old: old.clone(), ..NodeOptions::new(name) };
     let nodes = [NodeOptions::new("ours")].into_iter().chain(theirs.iter().map(other)).collect();
     let lab = Lab::start(Options { nodes, ..Options::default() });
-    fs::write(lab.folder.join("their-root.pem"), lab.old_authority.pem()).unwrap();
+    fs::write(lab.folder.join("their-root.pem"), lab.old_authority.pem()).expect("the lab's folder is ours");
     lab
 }
 
@@ -104,6 +105,22 @@ fn a_command_that_names_certificates_leaves_watched_endpoints_out_and_check_can_
     exits(&output, 2);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains(&format!("the configuration has {SERVICE}, backend")), "{text}");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
+fn an_endpoint_that_takes_the_connection_and_never_answers_costs_a_look_its_deadline_and_no_more() {
+    let lab = bench(&[]);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    lab.watching(&[watch("silent", silent.local_addr().unwrap(), "")]);
+    exits(&lab.certd(&["renew", SERVICE]), 0);
+    let begun = Instant::now();
+    let output = lab.certd(&["check"]);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    exits(&output, 4);
+    let text = stdout(&output);
+    assert!(text.contains("1 of 1 serve the certificate that is meant for them, 0 of 1 watched are well"), "{text}");
+    assert!(text.contains("unreachable  no answer"), "{text}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ struct Options {
     /// No progress on stderr.
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Every event on a line of its own, on a terminal too, and all that was checked of a new certificate.
+    /// Every event on a line of its own, on a terminal too.
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     verbose: bool,
     /// Colour in text; `auto`: on a terminal, unless NO_COLOR is set.

@@ -20,7 +20,7 @@ use super::failure::of_damage;
 /// TCP and TLS together. A black hole costs the whole pass this long and no longer, since all nodes are asked at once.
 pub(super) const PROBE_DEADLINE: Duration = Duration::from_secs(8);
 /// Handshakes in flight: well below the usual limit of 1,024 open files.
-pub(super) const PROBES: usize = 400;
+const PROBES: usize = 400;
 
 /// # Errors
 /// The state directory cannot be read. What a node does or fails to do is a fact and no error.

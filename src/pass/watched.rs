@@ -13,8 +13,11 @@ use crate::probe;
 
 use super::clock;
 use super::failure::failure;
-use super::observe::{PROBE_DEADLINE, PROBES, resolve};
+use super::observe::{PROBE_DEADLINE, resolve};
 use super::secrets::{public, system_roots};
+
+/// Handshakes in flight, beside those with nodes: both together stay below the usual limit of 1,024 open files.
+const PROBES: usize = 100;
 
 /// What each endpoint's chain is judged by: the system's roots, whatever `acme.issuer_root_file` says, and its own
 /// `ca_file`. A file that cannot be read keeps no certificate from being renewed: the endpoint's chain is not judged

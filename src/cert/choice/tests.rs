@@ -69,7 +69,7 @@ fn a21_the_preferred_root_is_found_by_its_name_and_its_absence_costs_nothing() {
 fn a21_a_trusted_root_is_known_by_name_where_the_chain_goes_on_above_it() {
     let ca = crossed();
     let only_new = ca.new.roots();
-    let choice = choose(&[ca.long.clone()], Some("New Root"), &only_new, NOW).unwrap();
+    let choice = choose(core::slice::from_ref(&ca.long), Some("New Root"), &only_new, NOW).unwrap();
     assert_eq!(choice.why, Why::Preferred { root: "New Root".to_owned() });
 }
 
