@@ -8,13 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cert::{self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots};
+use crate::cert::{
+    self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
+};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Observed {
     pub asked: Asked,
     pub store: BTreeMap<CertName, Stored>,
     pub served: Vec<Served>,
+    #[serde(default)]
+    pub watched: Vec<Watched>,
     pub tried: Tried,
     pub ledger: Vec<LedgerEntry>,
 }
@@ -24,16 +28,30 @@ pub struct Observed {
 pub struct Asked {
     /// Steps that failed at or after this instant are not tried again in this pass.
     pub pass_started: Option<Timestamp>,
-    /// Empty: all.
+    /// Empty: all, unless a watched endpoint is named.
     pub certificates: BTreeSet<CertName>,
     /// Empty: all.
     pub nodes: BTreeSet<NodeName>,
+    /// Empty: all, unless a certificate or a node is named.
+    #[serde(default)]
+    pub watches: BTreeSet<WatchName>,
     /// `deploy` may not issue.
     pub may_issue: bool,
     /// Issue these although not due; each is struck once it was tried.
     pub force: BTreeSet<CertName>,
     /// A person said "deliver": a node's own back-off does not hold it up.
     pub insist: bool,
+}
+
+impl Asked {
+    pub fn wants(&self, certificate: &CertName) -> bool {
+        self.certificates.contains(certificate) || self.certificates.is_empty() && self.watches.is_empty()
+    }
+
+    pub fn wants_watch(&self, watch: &WatchName) -> bool {
+        let everything = self.certificates.is_empty() && self.nodes.is_empty() && self.watches.is_empty();
+        everything || self.watches.contains(watch)
+    }
 }
 
 /// What the store holds of one certificate.
@@ -87,6 +105,15 @@ pub struct Intent {
 pub struct Served {
     pub node: NodeName,
     pub certificate: CertName,
+    pub address: Option<SocketAddr>,
+    pub sni: DnsName,
+    pub seen: Seen,
+}
+
+/// One handshake with one address of an endpoint that others keep.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Watched {
+    pub name: WatchName,
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
     pub seen: Seen,

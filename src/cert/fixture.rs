@@ -56,6 +56,17 @@ impl Authority {
         Self { params, key, der, above }
     }
 
+    /// A certificate (DER) by this authority for another's name and key.
+    pub(crate) fn cross_sign(&self, other: &Self, validity: Validity) -> Vec<u8> {
+        let mut params = other.params.clone();
+        (params.not_before, params.not_after) = {
+            let dates = valid(CertificateParams::default(), validity);
+            (dates.not_before, dates.not_after)
+        };
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        params.signed_by(&other.key, &issuer).unwrap().der().to_vec()
+    }
+
     pub(crate) fn pem(&self) -> String {
         pem::block(&self.der)
     }

@@ -13,6 +13,7 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
+use x509_parser::asn1_rs::{Any, FromDer};
 use x509_parser::certificate::X509Certificate;
 
 use super::{Chain, Malformed, NameSet, Pair, leaf};
@@ -68,6 +69,17 @@ impl Roots {
         Arc::make_mut(&mut self.store).add_parsable_certificates(ders);
     }
 
+    /// These and more, from the PEM text of a file that the configuration names.
+    ///
+    /// # Errors
+    /// As of [`Roots::new`].
+    pub fn and(&self, pem: &str) -> Result<Self, Malformed> {
+        let more = Self::new(&[pem])?;
+        let mut store = RootCertStore::clone(&self.store);
+        store.roots.extend(more.store.roots.iter().cloned());
+        Ok(Self { store: Arc::new(store) })
+    }
+
     /// Nothing can be trusted: the system has no root certificates.
     pub fn is_empty(&self) -> bool {
         self.store.is_empty()
@@ -97,6 +109,8 @@ pub enum Flaw {
     IntermediateMissing { issuer: String },
     #[error("no path leads to a trusted root: {0}")]
     NoPath(String),
+    #[error("its leaf is not that of the CA's default chain")]
+    OtherLeaf,
 }
 
 /// One certificate of a chain.
@@ -126,10 +140,15 @@ impl fmt::Display for Place {
 /// Everything that must be true of an issued pair before it is kept: names equal, leaf first, each link signed, a path
 /// to a trusted root, valid at `now`, lifetime sane. Empty: keep it. That the key matches is true of any [`Pair`].
 pub fn lint(pair: &Pair, names: &NameSet, roots: &Roots, now: Timestamp) -> Vec<Flaw> {
-    let chain = pair.chain();
+    let mut flaws = name_flaws(&pair.chain().certificates(), names);
+    flaws.extend(chain_flaws(pair.chain(), roots, now));
+    flaws
+}
+
+/// The part of [`lint`] that is not about names.
+pub(super) fn chain_flaws(chain: &Chain, roots: &Roots, now: Timestamp) -> Vec<Flaw> {
     let certificates = chain.certificates();
-    let mut flaws = name_flaws(&certificates, names);
-    flaws.extend(order_flaws(&certificates));
+    let mut flaws = order_flaws(&certificates);
     flaws.extend(date_flaws(&certificates, now));
     let lifetime = chain.leaf.not_after.duration_since(chain.leaf.not_before);
     if lifetime < SHORTEST_LIFETIME || lifetime > LONGEST_LIFETIME {
@@ -149,6 +168,33 @@ pub fn caveats(chain: &Chain) -> Vec<Flaw> {
         (not_after < chain.leaf.not_after).then(|| Flaw::IssuerEndsFirst { place: Place::of(at, issuer), not_after })
     });
     early.collect()
+}
+
+/// When the chain begins to be valid, if that it does not yet is all that is wrong with it: then a clock is slow, this
+/// one or the CA's.
+pub fn early(flaws: &[Flaw]) -> Option<Timestamp> {
+    let begins = |flaw: &Flaw| match flaw {
+        Flaw::NotYetValid { not_before, .. } => Some(*not_before),
+        _ => None,
+    };
+    let all: Option<Vec<Timestamp>> = flaws.iter().map(begins).collect();
+    all?.into_iter().max()
+}
+
+/// The common name of the trusted root that the chain leads to, escaped. `None`: to none.
+pub(super) fn root_of(chain: &Chain, roots: &Roots, now: Timestamp) -> Option<String> {
+    for certificate in chain.certificates() {
+        let Ok((_, issuer)) = Any::from_der(certificate.issuer().as_raw()) else { continue };
+        let same = roots.store.roots.iter().filter(|root| root.subject.as_ref() == issuer.data);
+        // Several roots may have one name (a root and its successor), so each is asked alone.
+        for root in same.cloned() {
+            let alone = Roots { store: Arc::new(RootCertStore { roots: vec![root] }) };
+            if trusted(chain, &alone, now).is_ok() {
+                return Some(leaf::shown(certificate.issuer()));
+            }
+        }
+    }
+    None
 }
 
 /// Whether a client that trusts `roots` accepts the chain at `now` (names and the leaf's own dates aside: those have

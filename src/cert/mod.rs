@@ -3,6 +3,8 @@
 //! A [`Pair`] cannot be built mismatched: the key that travels with a chain is the key of its leaf.
 
 mod chain;
+mod choice;
+mod findings;
 mod fingerprint;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -14,9 +16,11 @@ mod names;
 mod pem;
 
 pub use chain::{Chain, Malformed};
+pub use choice::{Choice, Why, choose};
+pub use findings::{Check, Finding, findings};
 pub use fingerprint::Fingerprint;
 pub use generation::Generation;
 pub use key::{KeyType, Pair, PrivateKey, Unpaired};
 pub use leaf::Leaf;
-pub use lint::{Flaw, Place, Roots, caveats, lint, trusted};
-pub use names::{BadName, CertName, DnsName, NameSet, NodeName};
+pub use lint::{Flaw, Place, Roots, caveats, early, lint, trusted};
+pub use names::{BadName, CertName, DnsName, NameSet, NodeName, WatchName};

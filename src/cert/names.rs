@@ -1,4 +1,4 @@
-//! Names: of a certificate, of a node, and DNS names in the form in which certificates hold them.
+//! Names: of a certificate, of a node, of a watched endpoint, and DNS names in the form in which certificates hold them.
 
 use core::fmt;
 use std::collections::BTreeSet;
@@ -163,14 +163,10 @@ pub struct NodeName(String);
 
 impl NodeName {
     pub fn parse(text: &str) -> Result<Self, BadName> {
-        let count = text.chars().count();
-        if count == 0 || count > 64 || text.chars().any(char::is_control) || text.trim() != text {
-            return Err(BadName {
-                text: text.chars().take(80).collect(),
-                why: "a node's name has 1 to 64 characters, no control characters and no space at its ends",
-            });
-        }
-        Ok(Self(text.to_owned()))
+        words(text, 64).map(Self).ok_or_else(|| BadName {
+            text: text.chars().take(80).collect(),
+            why: "a node's name has 1 to 64 characters, no control characters and no space at its ends",
+        })
     }
 
     pub fn as_str(&self) -> &str {
@@ -196,6 +192,51 @@ impl From<NodeName> for String {
     fn from(name: NodeName) -> Self {
         name.0
     }
+}
+
+/// The name of a watched endpoint: as a node's, and long enough for any DNS name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WatchName(String);
+
+impl WatchName {
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        words(text, 253).map(Self).ok_or_else(|| BadName {
+            text: text.chars().take(80).collect(),
+            why: "the name of what is watched has 1 to 253 characters, no control characters and no space at its ends",
+        })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for WatchName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for WatchName {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<Self, BadName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<WatchName> for String {
+    fn from(name: WatchName) -> Self {
+        name.0
+    }
+}
+
+/// Any words in any script.
+fn words(text: &str, most: usize) -> Option<String> {
+    let count = text.chars().count();
+    let well = (1..=most).contains(&count) && !text.chars().any(char::is_control) && text.trim() == text;
+    well.then(|| text.to_owned())
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 use clap::Args;
 
 use crate::observed::{Asked, Failure};
+use crate::pass::watched::{self, WatchRoots};
 use crate::pass::{clock, observe};
 use crate::plan;
 use crate::report::{self, Report};
@@ -10,11 +11,11 @@ use super::{Options, output, setup};
 
 /// The expiry report: each certificate in the store and what each node serves now, worst first
 ///
-/// Shakes hands with every address of every node and changes nothing. It takes no lock and needs no secrets, so it can
+/// Shakes hands with every address of every node and of every watched endpoint, and changes nothing. It takes no lock and needs no secrets, so it can
 /// run beside a renewal. It reads the state directory: run it as root or as that directory's owner.
 #[derive(Args)]
 pub(super) struct Check {
-    /// Certificates to check; all when none is named.
+    /// Certificates and watched endpoints to check; all when none is named.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
@@ -28,12 +29,21 @@ impl Check {
 /// Look and plan, and touch nothing: what `check` and `plan` have in common.
 pub(super) fn report(command: &'static str, names: &[String], options: &Options) -> Result<Report, Fault> {
     let config = setup::configuration(&options.config)?;
-    let certificates = setup::certificates(&config, names)?;
+    let (certificates, watches) = setup::selection(&config, names)?;
+    let watch_roots = WatchRoots::read(&config);
     let (store, roots) = setup::look(&config)?;
-    let asked = Asked { certificates, may_issue: true, ..Asked::default() };
-    let observed = setup::runtime()?.block_on(observe::observe(&config, &store, &roots, asked));
-    let observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
+    let asked = Asked { certificates, watches, may_issue: true, ..Asked::default() };
+    let mut done = observe::damages(&store);
+    done.failures.extend(watch_roots.failures(&asked));
+    let (observed, watched) = setup::runtime()?.block_on(async {
+        tokio::join!(
+            observe::observe(&config, &store, &roots, asked.clone()),
+            watched::look(&config, &asked, &watch_roots)
+        )
+    });
+    let mut observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
+    observed.watched = watched;
     let now = clock::now();
     let plan = plan::plan(&config, &observed, now);
-    Ok(report::build(command, &config, &observed, plan, observe::damages(&store), false, now))
+    Ok(report::build(command, &config, &observed, plan, done, false, now))
 }

@@ -11,7 +11,7 @@ use super::{Options, Output, check, output};
 /// `check`: it tells how things are, not what is planned.
 #[derive(Args)]
 pub(super) struct Plan {
-    /// Certificates to plan for; all when none is named.
+    /// Certificates to plan for, and watched endpoints to look at; all when none is named.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
@@ -20,7 +20,10 @@ impl Plan {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
         let report = check::report("plan", &self.names, options)?;
         match options.output {
-            Output::Text => output::text(&report::plan_text(&report.plan)),
+            Output::Text => {
+                output::text(&report::plan_text(&report.plan));
+                output::text(&report::watched_text(&report.watched));
+            }
             Output::Json => output::json(&report),
         }
         Ok(report.exit)

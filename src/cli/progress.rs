@@ -16,9 +16,11 @@ pub(super) fn progress(options: &Options) -> Progress {
     if options.quiet {
         return Progress::new(|_| {});
     }
-    if options.verbose || !std::io::stderr().is_terminal() {
-        return Progress::new(|event| {
-            if let Some(text) = words(&event) {
+    let verbose = options.verbose;
+    if verbose || !std::io::stderr().is_terminal() {
+        return Progress::new(move |event| {
+            let told = verbose || !matches!(event, Event::Checked { .. });
+            if let Some(text) = words(&event).filter(|_| told) {
                 line(&text);
             }
         });
@@ -30,6 +32,7 @@ pub(super) fn progress(options: &Options) -> Progress {
     Progress::new(move |event| {
         let Some(text) = words(&event) else { return bar.finish_and_clear() };
         let message = match event {
+            Event::Checked { .. } => return,
             Event::Issue { .. } | Event::Over => text,
             Event::Node { node, phase, .. } => {
                 if phase == Phase::Failed {
@@ -54,6 +57,7 @@ pub(super) fn line(text: &str) {
 fn words(event: &Event) -> Option<String> {
     Some(match event {
         Event::Issue { certificate, step } => format!("{certificate}: {step}"),
+        Event::Checked { certificate, found } => format!("{certificate}: checked {found}"),
         Event::Node { node, phase, detail } if detail.is_empty() => format!("{node}: {}", word(*phase)),
         Event::Node { node, phase, detail } => {
             // Some errors name their node themselves.

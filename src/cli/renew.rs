@@ -15,7 +15,7 @@ use super::{Options, output, progress, setup};
 /// A pass: issue what is due, push, test, reload, verify
 ///
 /// Nodes that do not serve the stored certificate get it, whenever it was issued. When nothing is due and every node
-/// serves it, nothing is done.
+/// serves it, nothing is done. -v tells all that is checked of a new certificate before it is kept.
 #[derive(Args)]
 pub(super) struct Renew {
     /// Certificates to renew; all when none is named.

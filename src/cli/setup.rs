@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cert::{CertName, NodeName};
+use crate::cert::{CertName, NodeName, WatchName};
 use crate::config::{self, Config};
 use crate::observed::Failure;
 use crate::pass::{self, Context, Secrets, progress::Progress};
@@ -111,6 +111,19 @@ pub(super) fn certificates(config: &Config, names: &[String]) -> Result<BTreeSet
             found.map(|certificate| certificate.name.clone()).ok_or_else(|| unknown("certificate", name, known()))
         })
         .collect()
+}
+
+/// The certificates and the watched endpoints of these names; none: all. No two have the same name.
+pub(super) fn selection(config: &Config, names: &[String]) -> Result<(BTreeSet<CertName>, BTreeSet<WatchName>), Fault> {
+    let watch = |name: &String| config.watches.iter().find(|watch| watch.name.as_str() == name);
+    let watches = names.iter().filter_map(watch).map(|watch| watch.name.clone()).collect();
+    let others: Vec<String> = names.iter().filter(|name| watch(name).is_none()).cloned().collect();
+    let known = config.certificates.iter().map(|certificate| certificate.name.as_str());
+    let known: Vec<&str> = known.chain(config.watches.iter().map(|watch| watch.name.as_str())).collect();
+    match others.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(unknown("certificate", name, known.into_iter())),
+        None => Ok((certificates(config, &others)?, watches)),
+    }
 }
 
 /// The nodes of these names; none: all.

@@ -28,6 +28,9 @@ pub const KNOWN_HOSTS: &str = "/etc/certd/known_hosts";
 /// Port of HTTPS (RFC 9110 section 4.2.2).
 pub const PROBE_PORT: u16 = 443;
 
+/// The same, of an endpoint that is watched: `[probe]` speaks of nodes, which other people's servers are not.
+pub const WATCH_PORT: u16 = 443;
+
 /// Port of DNS (RFC 1035 section 4.2).
 pub const DNS_PORT: u16 = 53;
 

@@ -15,6 +15,7 @@ mod node;
 mod pairs;
 mod ssh;
 mod value;
+mod watch;
 mod written;
 
 use core::net::{IpAddr, SocketAddr};
@@ -31,12 +32,13 @@ use install::InstallSpec;
 use mistake::Mistakes;
 use node::NodeSpec;
 use ssh::SshSpec;
+use watch::WatchSpec;
 use written::{At, Section};
 
 pub use host_key::{BadHostKey, HostKey};
 pub use mistake::Mistake;
 
-use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
+use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName, WatchName};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -53,6 +55,8 @@ pub struct Config {
     pub nodes: Vec<Node>,
     /// Where and how each certificate is installed on each of its nodes; an entry for every pair.
     pub installs: Installs,
+    /// Endpoints that others keep, and that are looked at all the same.
+    pub watches: Vec<Watch>,
 }
 
 /// By pair: what holds after all layers.
@@ -166,6 +170,18 @@ pub struct Install {
     pub reload: Vec<String>,
 }
 
+/// An endpoint whose certificate is not ours to renew.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// No certificate has the same.
+    pub name: WatchName,
+    /// Each is asked for its name; never empty.
+    pub targets: Vec<(Host, DnsName)>,
+    pub port: u16,
+    /// PEM roots that its chain may lead to, beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
 impl Config {
     /// In order of preference; never empty.
     pub fn cas(&self) -> impl Iterator<Item = &Acme> {
@@ -228,11 +244,14 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     file.needs("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
     let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());
     let certificates = file.sections("certificate");
-    let certificates = certificates.into_iter().map(|section| CertificateSpec::read(section, profile)).collect();
+    let certificates = certificates.into_iter().map(|section| CertificateSpec::read(section, profile));
+    let certificates: Vec<CertificateSpec> = certificates.collect();
     file.needs("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");
     let nodes = file.sections("node").into_iter().map(NodeSpec::read).collect();
+    let watches = file.sections("watch").into_iter().map(WatchSpec::read).collect();
     file.finish();
 
+    let watches = watch::join(watches, &certificates, mistakes);
     let (certificates, nodes, installs) = fleet::join(certificates, nodes, &defaults, mistakes);
     let (acme, fallback) = acme?;
     Some(Config {
@@ -245,6 +264,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
         certificates,
         nodes,
         installs,
+        watches,
     })
 }
 

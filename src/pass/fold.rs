@@ -12,7 +12,7 @@ use crate::report::{Delivery, Done, Issuance};
 use crate::store::{HistoryEvent, StoreError};
 
 use super::deliver::remember;
-use super::failure::INTERRUPTED;
+use super::failure::{INTERRUPTED, failure};
 use super::{Context, Ended, clock};
 
 /// # Errors
@@ -61,6 +61,11 @@ fn issued(
     observed.ledger = context.store.ledger()?;
     match ended {
         Ok(issued) => {
+            for caveat in issued.caveats {
+                let what = format!("the chain that was issued has a caveat: {caveat}");
+                let next = "nothing until that day; see whether the CA offers another chain";
+                done.failures.push(failure("chain-caveat", &certificate, what, next, Advice::Person));
+            }
             // It is issued: what other CAs had against it matters no more.
             observed.tried.issuance.remove(&certificate);
             let generation = issued.generation;
@@ -158,5 +163,5 @@ fn failed(node: &NodeName, outcome: &Outcome) -> Option<Failure> {
     };
     let (what, next) = crate::report::outcome(outcome);
     let advice = Advice::Retry { after_seconds: None };
-    Some(super::failure::failure(code, node, what, next.unwrap_or_default(), advice))
+    Some(failure(code, node, what, next.unwrap_or_default(), advice))
 }

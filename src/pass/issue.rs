@@ -6,6 +6,7 @@
 
 mod account;
 mod ari;
+mod check;
 mod failure;
 mod records;
 mod rehearsal;
@@ -23,8 +24,8 @@ pub use rehearsal::rehearse;
 use crate::cert::{Generation, Leaf, PrivateKey};
 use crate::observed::{Advice, Failure, Intent};
 use crate::pass::{Context, clock};
-use crate::plan::Issue;
 use crate::plan::order::{self, Action, GiveUp};
+use crate::plan::{Issue, RenewalReason};
 use records::Records;
 use steps::Steps;
 
@@ -36,6 +37,8 @@ const DEADLINE: Duration = Duration::from_secs(20 * 60);
 pub struct Issued {
     pub generation: Generation,
     pub leaf: Leaf,
+    /// What a person should know of its chain, which is kept all the same.
+    pub caveats: Vec<String>,
 }
 
 /// Orders, proves, downloads, checks and keeps one certificate, or resumes the order of an earlier run.
@@ -103,6 +106,9 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
 async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Failure> {
     let noted = steps.finalize_is_noted()?;
     let (mut order, actions) = order::begin(&steps.intent, noted, clock::now());
+    if steps.task.reason == RenewalReason::Forced {
+        order = order.insisted();
+    }
     let mut queue = VecDeque::from(actions);
     while let Some(action) = queue.pop_front() {
         match action {

@@ -10,6 +10,7 @@ pub mod observe;
 pub mod progress;
 mod rehearse;
 pub mod secrets;
+pub mod watched;
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -85,6 +86,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
         observed = observe_with_ari(context, asked) => observed?,
         () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
     };
+    done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     for _ in 0..ROUNDS {
@@ -171,9 +173,12 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
         let ca = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca }.clone();
         answers.spawn(async move { (name, issue::ask_ari(&context, &ca, &leaf).await) });
     }
-    let (served, answers) =
-        tokio::join!(observe::probe_all(&context.config, &observed.asked, &context.roots), answers.join_all());
-    observed.served = served;
+    let (served, watched, answers) = tokio::join!(
+        observe::probe_all(&context.config, &observed.asked, &context.roots),
+        watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),
+        answers.join_all()
+    );
+    (observed.served, observed.watched) = (served, watched);
     for (certificate, answer) in answers {
         match answer {
             Ok(ari) => {

@@ -18,7 +18,7 @@ use super::clock;
 use super::failure::of_damage;
 
 /// TCP and TLS together. A black hole costs the whole pass this long and no longer, since all nodes are asked at once.
-const PROBE_DEADLINE: Duration = Duration::from_secs(8);
+pub(super) const PROBE_DEADLINE: Duration = Duration::from_secs(8);
 /// Handshakes in flight: well below the usual limit of 1,024 open files.
 const PROBES: usize = 400;
 
@@ -70,8 +70,7 @@ pub(super) async fn probe_all(config: &Config, asked: &Asked, roots: &Roots) -> 
 }
 
 fn wanted<'a>(config: &'a Config, asked: &'a Asked) -> impl Iterator<Item = &'a Certificate> {
-    let names = &asked.certificates;
-    config.certificates.iter().filter(move |certificate| names.is_empty() || names.contains(&certificate.name))
+    config.certificates.iter().filter(|certificate| asked.wants(&certificate.name))
 }
 
 /// One name at one host of a node.

@@ -18,7 +18,7 @@ use crate::report::{self, Delivery, Done, Issuance, Report};
 use super::deliver::session::endpoint;
 use super::failure::{bug, interrupted, of_node};
 use super::progress::{Event, Phase};
-use super::{Context, clean, clock, issue, observe, stopped};
+use super::{Context, clean, clock, issue, observe, stopped, watched};
 
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 
@@ -40,9 +40,14 @@ pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Fa
 }
 
 async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
-    let observed = observe::observe(&context.config, &context.store, &context.roots, asked).await;
-    let observed = observed.map_err(|error| Failure::from(&error))?;
-    let mut done = Done::default();
+    let watch_roots = &context.secrets.watch_roots;
+    let (observed, watched) = tokio::join!(
+        observe::observe(&context.config, &context.store, &context.roots, asked.clone()),
+        watched::look(&context.config, &asked, watch_roots)
+    );
+    let mut observed = observed.map_err(|error| Failure::from(&error))?;
+    observed.watched = watched;
+    let mut done = Done { failures: watch_roots.failures(&asked), ..Done::default() };
     let mut names = JoinSet::new();
     let mut nodes = JoinSet::new();
     let permits = Arc::new(Semaphore::new(context.config.sessions));

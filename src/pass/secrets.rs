@@ -12,6 +12,7 @@ use crate::ssh::{Identity, known_host_keys};
 use crate::store::secret;
 
 use super::failure::failure;
+use super::watched::WatchRoots;
 
 /// Secrets, and the public files that are read in the same breath.
 pub struct Secrets {
@@ -22,6 +23,8 @@ pub struct Secrets {
     known_hosts: BTreeMap<PathBuf, String>,
     /// PEM of the root of a CA's own API, where one is configured; by the CA's host.
     pub acme_ca: BTreeMap<String, String>,
+    /// What the chains of watched endpoints are judged by.
+    pub(super) watch_roots: WatchRoots,
 }
 
 impl Secrets {
@@ -47,7 +50,8 @@ impl Secrets {
             let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
             identities.insert(file.clone(), Identity { file: file.clone(), pem });
         }
-        Ok(Self { dns_token, eab_hmac, identities, known_hosts: known_hosts(config)?, acme_ca })
+        let (known_hosts, watch_roots) = (known_hosts(config)?, WatchRoots::read(config));
+        Ok(Self { dns_token, eab_hmac, identities, known_hosts, acme_ca, watch_roots })
     }
 
     pub(super) fn identities(&self, node: &Node) -> Vec<Identity> {
@@ -99,8 +103,7 @@ pub fn roots(config: &Config) -> Result<Roots, Failure> {
     }
     let mut roots = Roots::new(&texts).unwrap_or_else(|_| Roots::from_ders(Vec::<Vec<u8>>::new()));
     if config.cas().any(|ca| ca.issuer_root_file.is_none()) {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_ders(found.certs.into_iter().map(|der| der.to_vec()));
+        roots.add_ders(system_certificates());
     }
     if roots.is_empty() {
         let next = "install the package ca-certificates, or set acme.issuer_root_file";
@@ -109,7 +112,15 @@ pub fn roots(config: &Config) -> Result<Roots, Failure> {
     Ok(roots)
 }
 
-fn public(key: &str, path: &Path) -> Result<String, Failure> {
+pub(super) fn system_roots() -> Roots {
+    Roots::from_ders(system_certificates())
+}
+
+fn system_certificates() -> impl Iterator<Item = Vec<u8>> {
+    rustls_native_certs::load_native_certs().certs.into_iter().map(|der| der.to_vec())
+}
+
+pub(super) fn public(key: &str, path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| {
         let next = format!("see {key} in the configuration");
         failure("config-file", path.display(), error, next, Advice::Person)

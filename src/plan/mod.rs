@@ -71,8 +71,7 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
 
 /// The certificates that this pass is about, in the configuration's order.
 fn asked<'a>(config: &'a Config, observed: &'a Observed) -> impl Iterator<Item = &'a Certificate> {
-    let names = &observed.asked.certificates;
-    config.certificates.iter().filter(move |certificate| names.is_empty() || names.contains(&certificate.name))
+    config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name))
 }
 
 impl Wait {

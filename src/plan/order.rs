@@ -28,7 +28,10 @@ pub const ATTEMPTS: u32 = 4;
 pub const VALIDATION_BOUND: SignedDuration = SignedDuration::from_mins(5);
 /// How long the CA may take to sign. After that the order is left to a later run.
 pub const SIGNING_BOUND: SignedDuration = SignedDuration::from_mins(5);
-/// A certificate that fails our checks is fetched again until then; then it is ordered anew.
+/// How far ahead of this clock a certificate's beginning may lie and be waited for within a run. Clocks that NTP keeps
+/// differ by less than a second, those that a person set by a minute or two; more is a fault that somebody must see.
+pub const SKEW_BOUND: SignedDuration = SignedDuration::from_mins(2);
+/// A certificate that fails our checks is fetched again until then, or until a person forces; then it is ordered anew.
 pub const REJECTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The machine's state.
@@ -44,6 +47,8 @@ pub struct Order {
     wanted: Option<GiveUp>,
     /// The order was made by an earlier run.
     resumed: bool,
+    /// A person does not wait a day for a better certificate of the same order.
+    insists: bool,
     /// Finalize was sent.
     signing: bool,
     /// What was asked last.
@@ -69,6 +74,7 @@ pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action
         restarted: false,
         wanted: None,
         resumed: intent.order_url.is_some(),
+        insists: false,
         signing: false,
         doing: first.clone(),
         attempts: 0,
@@ -87,6 +93,11 @@ pub fn on(mut order: Order, event: Event, now: Timestamp) -> (Order, Vec<Action>
 }
 
 impl Order {
+    /// A person forces it.
+    pub fn insisted(self) -> Self {
+        Self { insists: true, ..self }
+    }
+
     fn after(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         match (self.doing.clone(), event) {
             (doing, Event::Failed(trouble)) => self.failed(&doing, trouble),
@@ -192,9 +203,18 @@ impl Order {
         match verdict {
             Verdict::Good => vec![Action::Keep, Action::Unpublish, Action::Done],
             Verdict::ForeignKey => self.anew(GiveUp::ForeignKey),
+            Verdict::Early { until, flaws } => {
+                let wait = until.duration_since(now);
+                self.attempts += 1;
+                if wait > SKEW_BOUND || self.attempts >= ATTEMPTS {
+                    return self.checked(Verdict::Flawed(flaws), now);
+                }
+                let ms = u64::try_from(wait.as_millis()).unwrap_or(0) + FIRST_PAUSE_MS;
+                vec![Action::Pause { ms }, Action::Check]
+            }
             Verdict::Flawed(flaws) => {
-                let old = self.resumed && now.duration_since(self.begun_at) >= REJECTED_FOR;
-                if old && !self.restarted {
+                let old = self.insists || now.duration_since(self.begun_at) >= REJECTED_FOR;
+                if self.resumed && old && !self.restarted {
                     return self.anew(GiveUp::Rejected(flaws));
                 }
                 let mut actions = vec![Action::Reject { flaws: flaws.clone() }];

@@ -188,12 +188,13 @@ fn reason(
     seed: u64,
     now: Timestamp,
 ) -> Result<RenewalReason, RenewalWait> {
+    // An unfinished order is resumed all the same; what was rejected of it is then ordered anew and not fetched for a day.
+    if forced {
+        return Ok(RenewalReason::Forced);
+    }
     if let Some(intent) = stored.pending.as_ref().filter(|intent| still_meant(intent, certificate, config)) {
         let (begun_at, order_url) = (intent.begun_at, intent.order_url.clone());
         return Ok(RenewalReason::Resumed { begun_at, order_url });
-    }
-    if forced {
-        return Ok(RenewalReason::Forced);
     }
     let Some(kept) = &stored.current else {
         return Ok(RenewalReason::Nothing);

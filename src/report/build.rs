@@ -6,10 +6,12 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{Failure, Observed, Seen, Served, Stored};
+use crate::observed::{Failure, Observed, Served, Stored};
 use crate::plan::{Plan, renewal};
 
-use super::{CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict};
+use super::{
+    CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, watched,
+};
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +32,7 @@ pub fn build(
     ran: bool,
     now: Timestamp,
 ) -> Report {
-    let names = &observed.asked.certificates;
-    let asked = |certificate: &&Certificate| names.is_empty() || names.contains(&certificate.name);
+    let asked = |certificate: &&Certificate| observed.asked.wants(&certificate.name);
     let mut report = Report {
         schema: SCHEMA,
         command,
@@ -44,6 +45,7 @@ pub fn build(
             .filter(asked)
             .map(|certificate| of_certificate(config, certificate, observed, &done, now))
             .collect(),
+        watched: watched::reports(&observed.watched, now),
         plan,
         failures: done.failures,
     };
@@ -107,18 +109,8 @@ fn of_node(
         .iter()
         .filter(of_this)
         .map(|served| {
-            let leaf = match &served.seen {
-                Seen::Leaf { leaf, .. } => Some(leaf),
-                Seen::Silence(_) => None,
-            };
-            ServedReport {
-                address: served.address,
-                sni: served.sni.clone(),
-                verdict: Verdict::of(&served.seen, &served.sni, stored, ari, observed.tried.seed, now),
-                fingerprint: leaf.map(|leaf| leaf.fingerprint),
-                not_after: leaf.map(|leaf| leaf.not_after),
-                issuer: leaf.map(|leaf| leaf.issuer.clone()),
-            }
+            let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.tried.seed, now);
+            ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict)
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());

@@ -57,6 +57,8 @@ impl Report {
     /// Sets `exit` and `exits` from everything else. `ran`: a pass was made, and not merely a look.
     pub(super) fn conclude(&mut self, ran: bool) {
         let mut exits: Vec<Exit> = self.certificates.iter().flat_map(of_certificate).collect();
+        let watched = self.watched.iter().flat_map(|watched| &watched.served);
+        exits.extend(watched.map(|served| served.verdict.exit()));
         exits.extend(self.failures.iter().map(of_failure));
         exits.extend(of_waits(&self.plan, ran));
         exits.extend(self.plan.steps.iter().filter(|_| ran).map(of_step));
@@ -99,7 +101,7 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 }
 
 fn of_failure(failure: &Failure) -> Exit {
-    let worked_around = matches!(failure.code.as_str(), "txt-left" | "state-damaged");
+    let worked_around = matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "watch-root" | "chain-caveat");
     if worked_around { Exit::Warning } else { Exit::Internal }
 }
 
@@ -155,6 +157,7 @@ mod tests {
             exit: 0,
             exits: Vec::new(),
             certificates: Vec::new(),
+            watched: Vec::new(),
             plan: Plan { steps: vec![Step::Issue(step)], ..Plan::default() },
             failures: Vec::new(),
         };

@@ -9,6 +9,7 @@ mod table;
 mod tests;
 mod text;
 mod verdict;
+mod watched;
 mod words;
 
 pub use build::{Done, build};
@@ -18,6 +19,7 @@ pub use plan::plan_text;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
+pub use watched::{WatchedReport, watched_text};
 pub use words::outcome;
 
 use core::net::SocketAddr;
@@ -26,7 +28,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
-use crate::observed::Failure;
+use crate::observed::{Failure, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, Plan};
 
@@ -43,6 +45,8 @@ pub struct Report {
     pub exit: u8,
     pub exits: Vec<u8>,
     pub certificates: Vec<CertificateReport>,
+    /// Endpoints that others keep; worst first.
+    pub watched: Vec<WatchedReport>,
     /// What could be done next, what is waited for, and until when.
     pub plan: Plan,
     /// What concerns no single certificate or node.
@@ -116,4 +120,21 @@ pub struct ServedReport {
     pub fingerprint: Option<Fingerprint>,
     pub not_after: Option<Timestamp>,
     pub issuer: Option<String>,
+}
+
+impl ServedReport {
+    fn new(address: Option<SocketAddr>, sni: DnsName, seen: &Seen, verdict: Verdict) -> Self {
+        let leaf = match seen {
+            Seen::Leaf { leaf, .. } => Some(leaf),
+            Seen::Silence(_) => None,
+        };
+        Self {
+            address,
+            sni,
+            verdict,
+            fingerprint: leaf.map(|leaf| leaf.fingerprint),
+            not_after: leaf.map(|leaf| leaf.not_after),
+            issuer: leaf.map(|leaf| leaf.issuer.clone()),
+        }
+    }
 }

@@ -1,9 +1,9 @@
-//! A table of one certificate's nodes, worst first, right with double-width names, coloured by severity when asked.
+//! A table of one certificate's nodes or of the watched endpoints, worst first, right with double-width names, coloured by severity when asked.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 
-use super::{Exit, NodeReport, ServedReport};
+use super::{Exit, NodeReport, ServedReport, WatchedReport};
 
 /// How text is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,19 +17,17 @@ pub struct Style {
 const NARROWEST: u16 = 80;
 
 pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: jiff::Timestamp) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    let wide_enough = table.width().is_some_and(|width| width >= NARROWEST);
-    let arrangement =
-        if style.fold && wide_enough { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
-    table.set_content_arrangement(arrangement);
-    if style.colour {
-        table.enforce_styling();
-    }
-    table.set_header(["NODE", "ADDRESS", "SERVES", "UNTIL", "VERDICT", ""]);
+    let mut table = empty("NODE", style);
     for node in nodes {
         for served in &node.served {
-            table.add_row(row(node, served, style, now));
+            let (word, sentence) = match node.paused_until {
+                Some(until) => (
+                    format!("{}, paused", served.verdict.word()),
+                    format!("does not count until {}", super::words::from(until)),
+                ),
+                None => (served.verdict.word().to_owned(), served.verdict.sentence()),
+            };
+            table.add_row(row(node.node.as_str(), served, (word, sentence), style, now));
         }
         if node.served.is_empty() {
             table.add_row([
@@ -41,23 +39,47 @@ pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: jiff::Timestamp) ->
             ]);
         }
     }
+    indented(&table)
+}
+
+pub(super) fn watched(watched: &[WatchedReport], style: Style, now: jiff::Timestamp) -> String {
+    let mut table = empty("ENDPOINT", style);
+    for endpoint in watched {
+        for served in &endpoint.served {
+            let words = (served.verdict.word().to_owned(), served.verdict.sentence_of_watched());
+            table.add_row(row(endpoint.name.as_str(), served, words, style, now));
+        }
+    }
+    indented(&table)
+}
+
+fn empty(of: &str, style: Style) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    let wide_enough = table.width().is_some_and(|width| width >= NARROWEST);
+    let arrangement =
+        if style.fold && wide_enough { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    table.set_content_arrangement(arrangement);
+    if style.colour {
+        table.enforce_styling();
+    }
+    table.set_header([of, "ADDRESS", "SERVES", "UNTIL", "VERDICT", ""]);
+    table
+}
+
+fn indented(table: &Table) -> String {
     let text = table.to_string();
     text.lines().map(|line| format!("  {}\n", line.trim_end())).collect()
 }
 
-fn row(node: &NodeReport, served: &ServedReport, style: Style, now: jiff::Timestamp) -> [Cell; 6] {
+/// `words`: the verdict's, and what it means here.
+fn row(name: &str, served: &ServedReport, words: (String, String), style: Style, now: jiff::Timestamp) -> [Cell; 6] {
     let address = served.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
-    let (word, sentence) = match node.paused_until {
-        Some(until) => (
-            format!("{}, paused", served.verdict.word()),
-            format!("does not count until {}", super::words::from(until)),
-        ),
-        None => (served.verdict.word().to_owned(), served.verdict.sentence()),
-    };
+    let (word, sentence) = words;
     let verdict = Cell::new(word);
     let verdict = if style.colour { verdict.fg(colour(served.verdict.exit())) } else { verdict };
     [
-        Cell::new(&node.node),
+        Cell::new(name),
         Cell::new(address),
         Cell::new(served.fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.short())),
         Cell::new(served.not_after.map_or_else(|| "-".to_owned(), |at| super::words::until(at, now))),

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::exit::of_delivery;
 use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
-use crate::cert::{DnsName, Leaf};
-use crate::observed::{Advice, Ari, Kept, Meta, Seen, Silence, Stored};
+use crate::cert::{DnsName, Leaf, WatchName};
+use crate::observed::{Advice, Ari, Kept, Meta, Seen, Silence, Stored, Watched};
 use crate::plan::ledger::Full;
 use crate::plan::rollout::Abort;
 use crate::plan::{DeliveryWait, RenewalWait, Wait};
@@ -175,6 +175,50 @@ fn every_verdict_has_a_word_a_code_and_a_sentence() {
         lines.push_str(&format!("{} {}: {}\n", verdict.exit().code(), verdict.word(), verdict.sentence()));
     }
     golden("verdicts", &lines);
+}
+
+#[test]
+fn a_watched_endpoint_is_judged_as_its_visitors_see_it_and_by_its_own_lifetime() {
+    let judge = |seen: &Seen| Verdict::of_watched(seen, &sni(), NOW);
+    assert_eq!(judge(&seen(&leaf("theirs", -30, 60))), Verdict::Ok);
+    assert_eq!(judge(&seen(&leaf("theirs", -65, 25))), Verdict::Ok, "due, and not yet late");
+    assert_eq!(judge(&seen(&leaf("theirs", -70, 20))), Verdict::Overdue { since: days(0, -10).1 });
+    assert_eq!(judge(&seen(&leaf("theirs", -90, 0))), Verdict::Expired);
+    let mut other = leaf("theirs", -30, 60);
+    other.names = [DnsName::parse("www.example.com").unwrap()].into_iter().collect();
+    assert_eq!(judge(&seen(&other)), Verdict::WrongName);
+    let distrusted = Seen::Leaf { leaf: Box::new(leaf("theirs", -30, 60)), distrust: Some("no path".into()) };
+    assert_eq!(judge(&distrusted), Verdict::Untrusted { why: "no path".into() });
+    assert_eq!(judge(&Seen::Silence(Silence::Refused)).exit(), Exit::Hurt);
+    for verdict in [Verdict::Expired, Verdict::Overdue { since: NOW }, Verdict::Untrusted { why: "no path".into() }] {
+        let sentence = verdict.sentence_of_watched();
+        assert!(!sentence.contains("certd"), "certd renews nothing there: {sentence}");
+    }
+}
+
+#[test]
+fn watched_endpoints_stand_below_the_certificates_worst_first_and_count() {
+    let watched = |name: &str, last: u8, seen: Seen| Watched {
+        name: WatchName::parse(name).unwrap(),
+        address: Some(SocketAddr::from(([127, 0, 0, last], 443))),
+        sni: sni(),
+        seen,
+    };
+    let observed = [
+        watched("backend", 1, seen(&leaf("one", -30, 60))),
+        watched("后端", 2, seen(&leaf("two", -70, 20))),
+        watched("pair", 3, seen(&leaf("three", -30, 60))),
+        watched("pair", 4, Seen::Silence(Silence::TimedOut)),
+    ];
+    let certificates = vec![with_node(vec![ok()], None)];
+    let mut report = Report { certificates, watched: watched::reports(&observed, NOW), ..empty() };
+    report.conclude(true);
+    assert_eq!(report.exits, [4, 3]);
+    golden("watched", &format!("{}---\n{}", text(&report, Style::default()), watched_text(&report.watched)));
+    report.certificates.clear();
+    assert!(text(&report, Style::default()).ends_with("\n1 of 3 watched are well: visitors are hurt now (exit 4)\n"));
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["watched"][0]["served"][0]["verdict"], "unreachable");
 }
 
 #[test]

@@ -16,6 +16,11 @@ pub fn text(report: &Report, style: Style) -> String {
         let _ = notes(&mut out, certificate, report);
         out.push('\n');
     }
+    if !report.watched.is_empty() {
+        out.push_str("watched\n");
+        out.push_str(&table::watched(&report.watched, style, report.at));
+        out.push('\n');
+    }
     for failure in &report.failures {
         let _ = writeln!(out, "! {}\n  next: {}", words::named(failure), failure.next);
     }
@@ -80,8 +85,8 @@ fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> 
 
 /// One line, so that the end of a log says it all.
 fn summary(report: &Report) -> String {
-    let nodes = || report.certificates.iter().flat_map(|certificate| &certificate.nodes);
-    let counted = || nodes().filter(|node| node.paused_until.is_none());
+    let all = || report.certificates.iter().flat_map(|certificate| &certificate.nodes);
+    let counted = || all().filter(|node| node.paused_until.is_none());
     let well = counted().filter(|node| node.served.iter().all(|served| served.verdict.exit() == Exit::Ok));
     let meaning = match report.exit {
         0 => "all is well",
@@ -91,10 +96,16 @@ fn summary(report: &Report) -> String {
         6 => "a node lacks the certificate that is meant for it",
         _ => "certd failed",
     };
-    format!(
-        "{} of {} serve the certificate that is meant for them: {meaning} (exit {})\n",
-        well.filter(|node| !node.served.is_empty()).count(),
-        counted().count(),
-        report.exit
-    )
+    let nodes = || {
+        let well = well.filter(|node| !node.served.is_empty()).count();
+        format!("{well} of {} serve the certificate that is meant for them", counted().count())
+    };
+    // Only watched endpoints were asked for.
+    let nodes = (report.watched.is_empty() || !report.certificates.is_empty()).then(nodes);
+    let watched = (!report.watched.is_empty()).then(|| {
+        let well = report.watched.iter().filter(|watched| watched.is_well()).count();
+        format!("{well} of {} watched are well", report.watched.len())
+    });
+    let told: Vec<String> = nodes.into_iter().chain(watched).collect();
+    format!("{}: {meaning} (exit {})\n", told.join(", "), report.exit)
 }

@@ -46,23 +46,10 @@ pub enum Verdict {
 impl Verdict {
     /// `stored`: what is meant to be served, if anything was issued yet.
     pub fn of(seen: &Seen, sni: &DnsName, stored: &Stored, ari: Option<&Ari>, seed: u64, now: Timestamp) -> Self {
-        let (leaf, distrust) = match seen {
-            Seen::Silence(silence) if silence.somebody_there() => return Self::NoTls { why: silence.to_string() },
-            Seen::Silence(silence) => return Self::Unreachable { why: silence.to_string() },
-            Seen::Leaf { leaf, distrust } => (leaf, distrust),
+        let leaf = match accepted(seen, sni, now) {
+            Ok(leaf) => leaf,
+            Err(refused) => return refused,
         };
-        if now >= leaf.not_after {
-            return Self::Expired;
-        }
-        if now < leaf.not_before {
-            return Self::NotYetValid;
-        }
-        if !leaf.names.covers(sni) {
-            return Self::WrongName;
-        }
-        if let Some(why) = distrust {
-            return Self::Untrusted { why: why.clone() };
-        }
         match &stored.current {
             Some(kept) if kept.leaf.fingerprint == leaf.fingerprint => current(leaf, ari, seed, now),
             _ if stored.former.contains(&leaf.fingerprint) => Self::Stale,
@@ -73,6 +60,11 @@ impl Verdict {
                 overdue => overdue,
             },
         }
+    }
+
+    /// Of an endpoint that others keep: what a visitor meets, and whether they are late.
+    pub fn of_watched(seen: &Seen, sni: &DnsName, now: Timestamp) -> Self {
+        accepted(seen, sni, now).map_or_else(|refused| refused, |leaf| current(leaf, None, 0, now))
     }
 
     pub fn exit(&self) -> Exit {
@@ -122,6 +114,41 @@ impl Verdict {
             Self::NoTls { why } => format!("{why}: look at the server's error log"),
             Self::Unreachable { why } => format!("{why}: is the server up, and the port open to us?"),
         }
+    }
+
+    /// As [`Verdict::sentence`], of a certificate that certd neither issues nor delivers.
+    pub fn sentence_of_watched(&self) -> String {
+        match self {
+            Self::Overdue { since } => {
+                format!("its own renewal was due on {}: see to it where it is issued", super::words::day(*since))
+            }
+            Self::Untrusted { why } => format!("clients refuse it: {why}; a private CA's root goes into `ca_file`"),
+            Self::WrongName => "for another name: are `address` and `sni` those of one server?".into(),
+            Self::Expired => "visitors are refused now: renew it where it is issued".into(),
+            other => other.sentence(),
+        }
+    }
+}
+
+/// The leaf that a visitor accepts, or why none does.
+fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
+    let (leaf, distrust) = match seen {
+        Seen::Silence(silence) if silence.somebody_there() => return Err(Verdict::NoTls { why: silence.to_string() }),
+        Seen::Silence(silence) => return Err(Verdict::Unreachable { why: silence.to_string() }),
+        Seen::Leaf { leaf, distrust } => (leaf, distrust),
+    };
+    if now >= leaf.not_after {
+        return Err(Verdict::Expired);
+    }
+    if now < leaf.not_before {
+        return Err(Verdict::NotYetValid);
+    }
+    if !leaf.names.covers(sni) {
+        return Err(Verdict::WrongName);
+    }
+    match distrust {
+        Some(why) => Err(Verdict::Untrusted { why: why.clone() }),
+        None => Ok(leaf),
     }
 }
 

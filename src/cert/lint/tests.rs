@@ -174,6 +174,38 @@ fn a_certificate_for_something_else_than_a_server_is_not_trusted() {
 }
 
 #[test]
+fn a19_what_is_only_early_is_told_with_the_instant_of_its_beginning() {
+    let root = Authority::root("R");
+    let flaws = |names: &[&str]| lint(&root.issue(names, days(1, 90)), &wanted(), &root.roots(), NOW);
+    assert_eq!(early(&flaws(&NAMES)), Some(days(1, 1).0));
+    assert_eq!(early(&flaws(&["a.example.com"])), None, "it is wrong tomorrow too");
+    assert_eq!(early(&[]), None);
+}
+
+#[test]
+fn a16_the_root_of_a_chain_is_told_by_name_however_many_roots_share_it() {
+    let (root, twin) = (Authority::root("R"), Authority::root("R"));
+    let pair = root.intermediate("I").issue(&NAMES, days(0, 90));
+    let both = twin.roots().and(&root.pem()).unwrap();
+    assert_eq!(root_of(pair.chain(), &both, NOW).as_deref(), Some("R"));
+    assert_eq!(root_of(pair.chain(), &twin.roots(), NOW), None, "the name alone is no root");
+    assert!(twin.roots().and("").is_err());
+}
+
+#[test]
+fn a16_a17_a_leaf_behind_its_issuer_is_another_fault_than_a_key_that_is_not_ours() {
+    let root = Authority::root("R");
+    let pair = root.intermediate("I").issue(&NAMES, days(0, 90));
+    let mut ders = pair.chain().ders().to_vec();
+    ders.reverse();
+    let reversed = Pair::new(Chain::from_ders(ders).unwrap(), pair.key().clone()).unwrap_err();
+    assert!(matches!(reversed, crate::cert::Unpaired::Order { position: 2, .. }), "{reversed}");
+    let other = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+    let foreign = Pair::new(pair.chain().clone(), other).unwrap_err();
+    assert!(matches!(foreign, crate::cert::Unpaired::OtherKey { .. }), "{foreign}");
+}
+
+#[test]
 fn a_certificate_that_signed_itself_says_so() {
     let own = Authority::self_signed(request(&NAMES, days(0, 90)));
     let chain = Chain::parse(&own.pem()).unwrap();

@@ -86,7 +86,7 @@ pub(super) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
         }
         GiveUp::Rejected(_) => (
             "acme-rejected-certificate",
-            "see rejected/ in the certificate's folder; certd fetches it again, and orders another after a day",
+            "see rejected/ in the certificate's folder; certd fetches it again, and orders another after a day, or now with --force",
             again,
         ),
         GiveUp::NoRoom { .. } => ("ledger-full", "nothing: certd orders as soon as there is room", again),

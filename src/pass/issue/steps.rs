@@ -5,14 +5,15 @@ use core::time::Duration;
 use tokio::time::sleep;
 
 use super::Issued;
+use super::check::check;
 use super::failure::{is_gone, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
 use super::records::Records;
 use super::rehearsal::say;
 use crate::acme::{Account, AcmeError, Kind, Order};
-use crate::cert::{Chain, Generation, Pair, PrivateKey, lint};
+use crate::cert::{Generation, Pair, PrivateKey};
 use crate::dns::SEEN_BOUND;
 use crate::observed::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
-use crate::pass::{Context, clock};
+use crate::pass::{Context, clock, progress};
 use crate::plan::Issue;
 use crate::plan::ledger::{self, Full, Question};
 use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
@@ -32,6 +33,7 @@ pub(super) struct Steps<'a> {
     /// As downloaded.
     pem: String,
     pair: Option<Pair>,
+    caveats: Vec<String>,
     /// Of the last step that failed.
     failure: Option<Failure>,
     /// The CA said 429, and for how many seconds.
@@ -48,8 +50,8 @@ impl<'a> Steps<'a> {
         account: Account,
         records: Records,
     ) -> Self {
-        let (order, pem, pair, failure, limited, issued) = Default::default();
-        Self { context, task, intent, key, account, records, order, pem, pair, failure, limited, issued }
+        let (order, pem, pair, caveats, failure, limited, issued) = Default::default();
+        Self { context, task, intent, key, account, records, order, pem, pair, caveats, failure, limited, issued }
     }
 
     /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
@@ -194,14 +196,19 @@ impl<'a> Steps<'a> {
     }
 
     fn check(&mut self) -> Verdict {
-        let chain = match Chain::parse(&self.pem) {
-            Ok(chain) => chain,
-            Err(malformed) => return Verdict::Flawed(vec![malformed.to_string()]),
-        };
-        let Ok(pair) = Pair::new(chain, self.key.clone()) else { return Verdict::ForeignKey };
-        let flaws = lint(&pair, &self.task.names, &self.context.roots, clock::now());
-        self.pair = Some(pair);
-        if flaws.is_empty() { Verdict::Good } else { Verdict::Flawed(flaws.iter().map(ToString::to_string).collect()) }
+        let (progress, name) = (&self.context.progress, &self.task.certificate);
+        let checked = check(&[&self.pem], None, &self.key, &self.task.names, &self.context.roots, clock::now());
+        for found in checked.found {
+            progress.say(progress::Event::Checked { certificate: name.clone(), found });
+        }
+        for caveat in &checked.caveats {
+            say(progress, name, format!("the chain is kept, with a caveat: {caveat}"));
+        }
+        if let Verdict::Early { until, .. } = &checked.verdict {
+            say(progress, name, format!("the certificate begins at {until}, which is ahead of this clock"));
+        }
+        (self.pair, self.caveats) = (checked.pair, checked.caveats);
+        checked.verdict
     }
 
     /// What is put on disk, removed, or waited for; it brings no event.
@@ -257,7 +264,7 @@ impl<'a> Steps<'a> {
         };
         let generation = store.keep(name, &generation, &pair, &meta).map_err(|error| of_store(&error))?;
         store.drop_intent(name).map_err(|error| of_store(&error))?;
-        self.issued = Some(Issued { generation, leaf });
+        self.issued = Some(Issued { generation, leaf, caveats: core::mem::take(&mut self.caveats) });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{SIGNING_BOUND, VALIDATION_BOUND};
@@ -85,6 +86,11 @@ pub enum Verdict {
     Good,
     /// Issued for another key than ours.
     ForeignKey,
+    /// Valid from `until` on, and well but for that.
+    Early {
+        until: Timestamp,
+        flaws: Vec<String>,
+    },
     Flawed(Vec<String>),
 }
 

@@ -238,6 +238,41 @@ fn a15_a_certificate_that_fails_our_checks_is_rejected_and_ordered_anew_after_a_
 }
 
 #[test]
+fn a15_a_person_who_forces_gets_another_order_for_what_was_rejected_and_heeds_the_ledger() {
+    let flawed = || Event::Checked(Verdict::Flawed(vec!["the chain ends early".to_owned()]));
+    let forced = |url: Option<&str>| {
+        let mut play = Play::start(url, None);
+        play.order = play.order.insisted();
+        play
+    };
+    let again = |play: Play| play.tell(Event::Fetched { status: Status::Valid }).tell(Event::Downloaded).tell(flawed());
+    insta::assert_snapshot!("ordered_anew_when_forced", again(forced(Some(URL))).tell(Event::Room(None)).script);
+    // What a forced run has itself just ordered is rejected as any other: one order for one word of a person's.
+    let first = forced(None).tell(ordered(Status::Valid)).tell(Event::Downloaded).tell(flawed());
+    assert!(first.script.ends_with("give up: the certificate fails our checks: the chain ends early\n"));
+}
+
+#[test]
+fn a19_a_certificate_that_begins_in_seconds_is_waited_for_and_one_of_tomorrow_is_rejected() {
+    let early = |at: &str| {
+        let flaws = vec!["the leaf is valid only from …".to_owned()];
+        Event::Checked(Verdict::Early { until: at.parse().unwrap(), flaws })
+    };
+    let downloaded =
+        || Play::start(Some(URL), None).tell(Event::Fetched { status: Status::Valid }).tell(Event::Downloaded);
+    let soon = downloaded().tell(early("2026-11-23T06:15:06Z")).tell(Event::Checked(Verdict::Good));
+    insta::assert_snapshot!("waited_for_until_it_begins", soon.script);
+    let tomorrow = downloaded().tell(early("2026-11-24T06:15:00Z"));
+    assert!(tomorrow.script.contains("reject the certificate: the leaf is valid only from"), "{}", tomorrow.script);
+    // A clock that is set back again and again is not followed for ever.
+    let mut stuck = downloaded();
+    for _ in 0..ATTEMPTS {
+        stuck = stuck.tell(early("2026-11-23T06:15:30Z"));
+    }
+    assert!(stuck.script.contains("give up"), "{}", stuck.script);
+}
+
+#[test]
 fn i06_no_second_order_is_made_that_the_ledger_has_no_room_for() {
     let until = "2026-11-30T06:15:00Z".parse().unwrap();
     let full = || Event::Room(Some(Full::Certificates { used: 3, room: 3, until }));

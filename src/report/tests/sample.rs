@@ -84,6 +84,7 @@ pub(super) fn empty() -> Report {
         exit: 0,
         exits: Vec::new(),
         certificates: Vec::new(),
+        watched: Vec::new(),
         plan: Plan::default(),
         failures: Vec::new(),
     }
