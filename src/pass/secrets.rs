@@ -15,7 +15,8 @@ use super::failure::failure;
 
 /// Secrets, and the public files that are read in the same breath.
 pub struct Secrets {
-    pub dns_token: Zeroizing<String>,
+    /// The provider's: an API token, or what a TSIG key's file holds. Empty for a provider that has none.
+    pub dns_secret: Zeroizing<String>,
     /// By the CA's host.
     pub eab_hmac: BTreeMap<String, Zeroizing<String>>,
     identities: BTreeMap<PathBuf, Identity>,
@@ -28,8 +29,12 @@ impl Secrets {
     /// # Errors
     /// The first file that is missing, readable by others or no text.
     pub fn read(config: &Config) -> Result<Self, Failure> {
-        let Provider::Cloudflare { token_file, .. } = &config.dns.provider;
-        let dns_token = secret::read_line(token_file).map_err(|error| Failure::from(&error))?;
+        let dns_secret = match &config.dns.provider {
+            Provider::Cloudflare { token_file, .. } => secret::read_line(token_file),
+            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file),
+            Provider::Exec { .. } => Ok(Zeroizing::default()),
+        };
+        let dns_secret = dns_secret.map_err(|error| Failure::from(&error))?;
         let mut eab_hmac = BTreeMap::new();
         let mut acme_ca = BTreeMap::new();
         for ca in config.cas() {
@@ -47,7 +52,7 @@ impl Secrets {
             let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
             identities.insert(file.clone(), Identity { file: file.clone(), pem });
         }
-        Ok(Self { dns_token, eab_hmac, identities, known_hosts: known_hosts(config)?, acme_ca })
+        Ok(Self { dns_secret, eab_hmac, identities, known_hosts: known_hosts(config)?, acme_ca })
     }
 
     pub(super) fn identities(&self, node: &Node) -> Vec<Identity> {
