@@ -217,6 +217,28 @@ fn primary(server: SocketAddr, key: &str, clock: fn() -> Timestamp) -> Rfc2136 {
     Rfc2136::new(&config, &Zeroizing::new(key.to_owned()), clock).unwrap_or_else(|error| panic!("{error}"))
 }
 
+#[test]
+fn c11_rfc2136_asks_the_server_itself_for_the_zone_when_dns_shows_none() {
+    let bench = Bench::start(&[SERVICE], with_lab_key);
+    let provider = primary(bench.lab.dns.at, &lab_key(&bench.lab), certd::pass::clock::now);
+    let zone = |name: &str| bench.runtime.block_on(provider.zone(name, None));
+    assert_eq!(zone("_acme-challenge.Deep.NEWAPI.example.test").unwrap().id, "example.test");
+    assert_eq!(zone("_acme-challenge.example.org").unwrap_err().code(), "dns-update-no-zone");
+    // A name that DNS cannot hold keeps no other from being made.
+    let named = |name: &str| TxtRecord { name: name.to_owned(), value: "v".to_owned() };
+    let names = [format!("{}.example.test", "a".repeat(64)), CHALLENGE.to_owned()].map(|name| named(&name));
+    let made = bench.runtime.block_on(provider.publish(&self::zone(), &names));
+    assert_eq!(made[0].as_ref().unwrap_err().code(), "dns-name");
+    assert!(made[1].is_ok() && bench.lab.dns.txt(CHALLENGE) == ["v"], "{made:?}");
+    // Twice is as good as once, both ways.
+    bench.runtime.block_on(provider.publish(&self::zone(), &names[1..])).remove(0).unwrap();
+    let handle = made[1].as_ref().unwrap().clone();
+    for _ in 0..2 {
+        bench.runtime.block_on(provider.remove(&[handle.clone()])).remove(0).unwrap();
+    }
+    assert!(bench.lab.dns.txt(CHALLENGE).is_empty());
+}
+
 fn long_ago() -> Timestamp {
     Timestamp::constant(1_000_000_000, 0)
 }

@@ -63,6 +63,8 @@ impl Rfc2136 {
             let answer = self.primary.ask(question).await?;
             match answer.metadata.response_code {
                 ResponseCode::NoError | ResponseCode::NXDomain => {}
+                // Of a question: the server knows nothing of the name.
+                ResponseCode::Refused | ResponseCode::NotAuth => break,
                 code => return Err(self.primary.refusal(code, name).into()),
             }
             let mut records = answer.answers.iter().chain(&answer.authorities);

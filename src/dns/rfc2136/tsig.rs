@@ -6,7 +6,7 @@ use hickory_proto::ProtoError;
 use hickory_proto::op::{Header, Message, Query};
 use hickory_proto::rr::rdata::TSIG;
 use hickory_proto::rr::rdata::tsig::{self, TsigError, make_tsig_record, message_tbs};
-use hickory_proto::rr::{Name, RData, Record};
+use hickory_proto::rr::{DNSClass, Name, RData, Record};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncoder, DecodeError};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -68,6 +68,10 @@ impl Key {
             Some(TsigError::BadTime) => return Err(Fault::Clock { seconds: ahead(tsig) }),
             Some(_) => return Err(Fault::Unproven("it has an unknown error of the signature")),
             None => {}
+        }
+        // Section 4.2: "CLASS: This MUST be ANY. TTL: This MUST be 0." Both are signed so, whatever was sent.
+        if record.dns_class != DNSClass::ANY || record.ttl != 0 {
+            return Err(Fault::Unproven("its signature is malformed"));
         }
         let algorithm = tsig.algorithm.to_name().to_ascii();
         if record.name != self.name || TsigAlgorithm::parse(&algorithm) != Some(self.algorithm) {
