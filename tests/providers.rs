@@ -461,6 +461,8 @@ fn exec_tells_a_program_that_is_missing_or_not_executable() {
     let file = folder.path().join("hook");
     let run = || {
         let exec = Exec::new(&[file.display().to_string()], Duration::from_secs(5));
+        let before = runtime().block_on(exec.zone(CHALLENGE, None)).expect_err("known before any order");
+        assert_eq!(before.code(), "dns-program-start");
         runtime().block_on(exec.publish(&zone(), &records(2))).pop().unwrap().unwrap_err()
     };
     let missing = run();

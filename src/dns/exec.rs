@@ -13,8 +13,10 @@ mod call;
 mod error;
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use nix::unistd::{AccessFlags, access};
 use tokio::sync::Mutex;
 
 pub use error::ProgramError;
@@ -81,8 +83,13 @@ impl Exec {
 
 #[async_trait]
 impl Provider for Exec {
-    /// The program finds its zone itself; here a zone only groups records.
+    /// The program finds its zone itself; here a zone only groups records. That the program can be run is better known
+    /// before an order than after.
     async fn zone(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError> {
+        qualified(name)?;
+        let program = &self.command[0];
+        access(program.as_str(), AccessFlags::X_OK)
+            .map_err(|error| ProgramError::Start { program: program.clone(), source: Arc::new(error.into()) })?;
         Ok(Zone { id: apex.unwrap_or(name).to_owned(), name: apex.map(str::to_owned) })
     }
 
