@@ -73,11 +73,11 @@ fn exec_gives_the_program_a_small_environment_and_no_input() {
 fn exec_ends_a_program_that_hangs_with_all_that_it_started_and_does_not_call_it_again() {
     let folder = tempfile::tempdir().unwrap();
     let text = "trap '' TERM; sleep 600 & echo $! >>\"$1/child\"; echo waiting for the API; wait";
-    let made = published(folder.path(), text, 3, 1);
+    let made = published(folder.path(), text, 3, 3);
     for made in &made {
         let failed = made.as_ref().unwrap_err();
         assert_eq!(failed.code(), "dns-program-timeout");
-        assert!(failed.to_string().contains("not done after 1 s, and ended; it said: waiting for the API"), "{failed}");
+        assert!(failed.to_string().contains("not done after 3 s, and ended; it said: waiting for the API"), "{failed}");
     }
     let children = lines(&folder.path().join("child"));
     assert_eq!(children.len(), 1, "{children:?}");
