@@ -102,7 +102,7 @@ fn the_short_example_says_what_the_three_nodes_need() {
     assert_eq!(config.acme.directory.as_str(), "https://acme-v02.api.letsencrypt.org/directory");
     assert_eq!(config.acme.host, "acme-v02.api.letsencrypt.org");
     assert_eq!(config.acme.contact, ["mailto:ops@example.com"]);
-    let Provider::Cloudflare { api_base, .. } = &config.dns.provider;
+    let Provider::Cloudflare { api_base, .. } = &config.dns.provider else { panic!("another provider") };
     assert_eq!(api_base.as_str(), "https://api.cloudflare.com/client/v4");
     let certificate = &config.certificates[0];
     assert_eq!(certificate.name.as_str(), "newapi.example.com");

@@ -437,7 +437,7 @@ fn d06_a_circle_of_cnames_is_an_error_before_any_order() {
 #[test]
 fn c01_a_token_that_is_refused_is_a_persons_matter_and_no_order_is_made() {
     let mut bench = Bench::start();
-    bench.context.secrets.dns_token = Zeroizing::new("wrong".to_owned());
+    bench.context.secrets.dns_secret = Zeroizing::new("wrong".to_owned());
     let failure = bench.issue().unwrap_err();
     assert_eq!((failure.code.as_str(), failure.advice), ("dns-token", Advice::Person));
     assert!(!format!("{failure:?}").contains("wrong"));

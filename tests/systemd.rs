@@ -70,7 +70,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
 fn the_credentials_have_the_names_that_the_example_uses() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/certd.toml");
     let config = parse(&fs::read_to_string(example).unwrap()).unwrap();
-    let Provider::Cloudflare { token_file, .. } = &config.dns.provider;
+    let Provider::Cloudflare { token_file, .. } = &config.dns.provider else { panic!("the example's provider") };
     let service = unit("certd-renew.service");
     for file in config.nodes.iter().flat_map(|node| &node.ssh.identity_files).chain([token_file]) {
         let name = file.file_name().unwrap().to_string_lossy();

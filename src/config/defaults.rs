@@ -1,5 +1,6 @@
 //! What is assumed where nothing is written. Each has its unit, its reason and its source, here and nowhere else.
 
+use super::TsigAlgorithm;
 use crate::cert::KeyType;
 
 /// The Filesystem Hierarchy Standard's place for a program's state (FHS 3.0 section 5.8); systemd's `StateDirectory=`
@@ -36,6 +37,22 @@ pub const DNS_PORT: u16 = 53;
 
 /// <https://developers.cloudflare.com/api/>, "Making API calls".
 pub const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
+
+/// What signs an UPDATE when neither the configuration nor the key file says: RFC 8945 section 6, "RECOMMENDED", and what
+/// tsig-keygen(8) makes by itself.
+pub const TSIG_ALGORITHM: TsigAlgorithm = TsigAlgorithm::HmacSha256;
+
+/// Seconds that resolvers keep a challenge's record. It is of use for minutes, and Cloudflare's least is the same.
+pub const UPDATE_TTL: u32 = 60;
+
+/// A day: a record that is kept longer than its order lives helps nobody.
+pub const LONGEST_UPDATE_TTL: u32 = 86_400;
+
+/// Seconds for one call of a DNS program: a slow API, asked a few times over.
+pub const PROGRAM_TIMEOUT: u32 = 120;
+
+/// Half of what a whole issuance may take.
+pub const LONGEST_PROGRAM_TIMEOUT: u32 = 600;
 
 /// Small in a handshake, and what every client of the last ten years takes; also the default of certbot (2.0) and acme.sh.
 pub const KEY_TYPE: KeyType = KeyType::EcdsaP256;

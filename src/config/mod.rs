@@ -13,12 +13,14 @@ mod install;
 mod mistake;
 mod node;
 mod pairs;
+mod provider;
 mod ssh;
 mod value;
 mod watch;
 mod written;
 
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -107,7 +109,57 @@ pub struct Dns {
 #[derive(Clone, Debug)]
 pub enum Provider {
     /// Paths are appended to `api_base`; one without a path ends in `/`, every other in none.
-    Cloudflare { token_file: PathBuf, zone_id: Option<String>, api_base: url::Url },
+    Cloudflare {
+        token_file: PathBuf,
+        zone_id: Option<String>,
+        api_base: url::Url,
+    },
+    Rfc2136(Rfc2136),
+    /// A program of the operator's, called once for each record. `command` is never empty; its program is absolute.
+    Exec {
+        command: Vec<String>,
+        timeout: Duration,
+    },
+}
+
+/// A name server that takes UPDATEs signed with TSIG.
+#[derive(Clone, Debug)]
+pub struct Rfc2136 {
+    pub host: Host,
+    pub port: u16,
+    pub key_file: PathBuf,
+    /// Name and algorithm are needed where the key file has the secret alone.
+    pub key_name: Option<String>,
+    pub algorithm: Option<TsigAlgorithm>,
+    /// Lower case, without a dot at its end. `None`: the zone that DNS shows.
+    pub zone: Option<String>,
+    /// Of the records, in seconds.
+    pub ttl: u32,
+}
+
+/// RFC 8945 section 6, without what it calls "NOT RECOMMENDED" and what truncates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TsigAlgorithm {
+    HmacSha256,
+    HmacSha384,
+    HmacSha512,
+}
+
+impl TsigAlgorithm {
+    pub const ALL: [Self; 3] = [Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text.trim_end_matches('.')))
+    }
+
+    /// As on the wire and in BIND's files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha384 => "hmac-sha384",
+            Self::HmacSha512 => "hmac-sha512",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -125,6 +125,11 @@ impl<'t> Section<'t> {
         Some(at.with(vec![one]))
     }
 
+    /// A key that has no place here, whatever its value.
+    pub(super) fn anything(&mut self, key: &'static str) -> Option<At<()>> {
+        self.take(key).map(|value| value.with(()))
+    }
+
     pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
         let At { value, key, place } = self.take(key)?;
         self.as_section(At { value, key, place })

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::{ProgramError, UpdateError};
 use crate::observed::Advice;
 use crate::report::escape;
 
@@ -42,6 +43,12 @@ pub enum DnsError {
     AllSilent { name: String, servers: String },
     #[error("{name}: after {} s not every name server shows the TXT record: {lagging}", .limit.as_secs())]
     NotSeen { name: String, limit: Duration, lagging: String },
+    /// Of the provider `rfc2136`.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    /// Of the provider `exec`.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
 }
 
 impl DnsError {
@@ -62,6 +69,8 @@ impl DnsError {
             Self::NoServers { .. } => "dns-no-servers",
             Self::AllSilent { .. } => "dns-servers-silent",
             Self::NotSeen { .. } => "dns-not-seen",
+            Self::Update(error) => error.code(),
+            Self::Program(error) => error.code(),
         }
     }
 
@@ -76,6 +85,8 @@ impl DnsError {
             | Self::Lookup { .. }
             | Self::AllSilent { .. }
             | Self::NotSeen { .. } => Advice::Retry { after_seconds: None },
+            Self::Update(error) => error.advice(),
+            Self::Program(error) => error.advice(),
             _ => Advice::Person,
         }
     }
@@ -111,6 +122,8 @@ impl DnsError {
             Self::NotSeen { .. } => {
                 "see why that name server is behind (is it still in use?); nothing was asked of the CA, and certd tries again by itself"
             }
+            Self::Update(error) => error.next(),
+            Self::Program(error) => error.next(),
         }
     }
 }

@@ -5,13 +5,17 @@
 
 mod cloudflare;
 mod error;
+mod exec;
 mod propagation;
 mod provider;
 mod resolvers;
+mod rfc2136;
 mod wire;
 
 pub use cloudflare::Cloudflare;
 pub use error::DnsError;
+pub use exec::{Exec, ProgramError};
 pub use propagation::{SEEN_BOUND, Wanted, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Resolvers, Server, challenge_name};
+pub use rfc2136::{Rfc2136, UpdateError};

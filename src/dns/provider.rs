@@ -20,6 +20,7 @@ pub struct Handle {
     pub zone: String,
     pub name: String,
     pub value: String,
+    /// `None`: nobody has answered that it was made. Empty where a record has no id and is removed by its value.
     pub record: Option<String>,
 }
 

@@ -16,7 +16,8 @@ use super::watched::WatchRoots;
 
 /// Secrets, and the public files that are read in the same breath.
 pub struct Secrets {
-    pub dns_token: Zeroizing<String>,
+    /// The provider's: an API token, or what a TSIG key's file holds. Empty for a provider that has none.
+    pub dns_secret: Zeroizing<String>,
     /// By the CA's host.
     pub eab_hmac: BTreeMap<String, Zeroizing<String>>,
     identities: BTreeMap<PathBuf, Identity>,
@@ -31,8 +32,12 @@ impl Secrets {
     /// # Errors
     /// The first file that is missing, readable by others or no text.
     pub fn read(config: &Config) -> Result<Self, Failure> {
-        let Provider::Cloudflare { token_file, .. } = &config.dns.provider;
-        let dns_token = secret::read_line(token_file).map_err(|error| Failure::from(&error))?;
+        let dns_secret = match &config.dns.provider {
+            Provider::Cloudflare { token_file, .. } => secret::read_line(token_file),
+            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file),
+            Provider::Exec { .. } => Ok(Zeroizing::default()),
+        };
+        let dns_secret = dns_secret.map_err(|error| Failure::from(&error))?;
         let mut eab_hmac = BTreeMap::new();
         let mut acme_ca = BTreeMap::new();
         for ca in config.cas() {
@@ -51,7 +56,7 @@ impl Secrets {
             identities.insert(file.clone(), Identity { file: file.clone(), pem });
         }
         let (known_hosts, watch_roots) = (known_hosts(config)?, WatchRoots::read(config));
-        Ok(Self { dns_token, eab_hmac, identities, known_hosts, acme_ca, watch_roots })
+        Ok(Self { dns_secret, eab_hmac, identities, known_hosts, acme_ca, watch_roots })
     }
 
     pub(super) fn identities(&self, node: &Node) -> Vec<Identity> {

@@ -21,6 +21,8 @@ use super::{free_ports, random, run_id};
 
 /// Seconds; short, so that nothing of one step is still cached in the next.
 const TTL: u32 = 1;
+/// A key that named knows and lets change nothing.
+pub const IDLE_KEY: &str = "key \"idle\" { algorithm hmac-sha512; secret \"aWRsZSBhcyBhIHBhaW50ZWQgc2hpcA==\"; };\n";
 
 pub struct Dns {
     /// Port 53 of the lab's own address when that is to be had, so that the path from NS to address to port is the real one.
@@ -177,7 +179,7 @@ fn spawn(reaper: &Reaper, folder: &Path, key: &str, zones: &[String]) -> (Proces
     for _ in 0..5 {
         let at = quiet_port();
         let conf = format!(
-            "{key}options {{ directory \"{dir}\"; listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }};\n  \
+            "{key}{IDLE_KEY}options {{ directory \"{dir}\"; listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }};\n  \
              recursion no; dnssec-validation no; notify no; minimal-responses yes; pid-file none; lock-file none;\n  \
              session-keyfile none; managed-keys-directory \"{dir}\"; max-cache-size 2m; }};\ncontrols {{ }};\n{zones}",
             port = at.port(),

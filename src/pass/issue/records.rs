@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use super::failure::{of_dns, of_store, of_task};
 use crate::config;
 use crate::dns::{
-    Cloudflare, DnsError, Handle, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, await_seen, challenge_name,
+    Cloudflare, DnsError, Exec, Handle, Provider, Resolvers, Rfc2136, Server, TxtRecord, Wanted, Zone, await_seen,
+    challenge_name,
 };
 use crate::observed::Failure;
 use crate::pass::{Context, clock};
@@ -228,8 +229,13 @@ fn provider(context: &Context) -> Result<Arc<dyn Provider>, Failure> {
     let seed = context.store.tried().map_err(|error| of_store(&error))?.seed;
     // Tells an operator with two controllers which of them made a record.
     let mark = format!("certd {:08x}", seed >> 32);
-    let config::Provider::Cloudflare { zone_id, api_base, .. } = &context.config.dns.provider;
-    let (token, proxy) = (&context.secrets.dns_token, context.config.network.proxy.as_ref());
-    let cloudflare = Cloudflare::new(api_base, token, zone_id.as_deref(), proxy, &mark);
-    cloudflare.map(|it| Arc::new(it) as Arc<dyn Provider>).map_err(|error| of_dns("dns", &error))
+    let (secret, proxy) = (&context.secrets.dns_secret, context.config.network.proxy.as_ref());
+    let provider: Result<Arc<dyn Provider>, DnsError> = match &context.config.dns.provider {
+        config::Provider::Cloudflare { zone_id, api_base, .. } => {
+            Cloudflare::new(api_base, secret, zone_id.as_deref(), proxy, &mark).map(|it| Arc::new(it) as _)
+        }
+        config::Provider::Rfc2136(primary) => Rfc2136::new(primary, secret, clock::now).map(|it| Arc::new(it) as _),
+        config::Provider::Exec { command, timeout } => Ok(Arc::new(Exec::new(command, *timeout))),
+    };
+    provider.map_err(|error| of_dns("dns", &error))
 }

@@ -1,0 +1,135 @@
+//! A program of the operator's that makes and removes one TXT record, for a provider that certd does not know. It is called
+//! as lego calls its `exec` provider (<https://go-acme.github.io/lego/dns/exec/>), so its scripts can be used here:
+//!
+//! ```text
+//! PROGRAM [ARGUMENT…] present _acme-challenge.www.example.com. VALUE
+//! PROGRAM [ARGUMENT…] cleanup _acme-challenge.www.example.com. VALUE
+//! ```
+//!
+//! The name is the record's own, after CNAMEs. Success is exit status 0. One call at a time: such programs read, change
+//! and write back, and are seldom made to run side by side.
+
+mod call;
+mod error;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nix::unistd::{AccessFlags, access};
+use tokio::sync::Mutex;
+
+pub use error::ProgramError;
+
+use super::resolvers::parse;
+use super::{DnsError, Handle, Provider, TxtRecord, Zone};
+use call::Call;
+
+pub struct Exec {
+    /// The program and its first arguments.
+    command: Vec<String>,
+    limit: Duration,
+    one_at_a_time: Mutex<()>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Present,
+    Cleanup,
+}
+
+impl Task {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Cleanup => "cleanup",
+        }
+    }
+}
+
+impl Exec {
+    /// `command` is not empty; `limit` is that of each call.
+    pub fn new(command: &[String], limit: Duration) -> Self {
+        Self { command: command.to_vec(), limit, one_at_a_time: Mutex::default() }
+    }
+
+    /// An answer for each record, in their order. A program that cannot be run, or that did not end, is not called again
+    /// for the others: they would fail as it did, each after the whole time limit.
+    async fn each<'r>(
+        &self,
+        task: Task,
+        records: impl Iterator<Item = (&'r str, &'r str)>,
+    ) -> Vec<Result<(), DnsError>> {
+        let _turn = self.one_at_a_time.lock().await;
+        let mut said = Vec::new();
+        let mut lasting: Option<ProgramError> = None;
+        for (name, value) in records {
+            let done = match (&lasting, qualified(name)) {
+                (Some(error), _) => Err(error.clone().into()),
+                (None, Err(error)) => Err(error),
+                (None, Ok(name)) => {
+                    let arguments = [task.as_str(), &name, value];
+                    let call = Call { command: &self.command, arguments, limit: self.limit };
+                    let done = call.run().await;
+                    lasting = done.as_ref().err().filter(|error| error.meets_every_record()).cloned();
+                    done.map_err(DnsError::from)
+                }
+            };
+            said.push(done);
+        }
+        said
+    }
+}
+
+#[async_trait]
+impl Provider for Exec {
+    /// The program finds its zone itself; here a zone only groups records. That the program can be run is better known
+    /// before an order than after.
+    async fn zone(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError> {
+        qualified(name)?;
+        let program = &self.command[0];
+        access(program.as_str(), AccessFlags::X_OK)
+            .map_err(|error| ProgramError::Start { program: program.clone(), source: Arc::new(error.into()) })?;
+        Ok(Zone { id: apex.unwrap_or(name).to_owned(), name: apex.map(str::to_owned) })
+    }
+
+    async fn publish(&self, zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>> {
+        let pairs = records.iter().map(|record| (record.name.as_str(), record.value.as_str()));
+        let said = self.each(Task::Present, pairs).await;
+        let handle = |record: &TxtRecord| Handle {
+            zone: zone.id.clone(),
+            name: record.name.clone(),
+            value: record.value.clone(),
+            // A record is its name and value; this says that the program has ended well.
+            record: Some(String::new()),
+        };
+        records.iter().zip(said).map(|(record, said)| said.map(|()| handle(record))).collect()
+    }
+
+    async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
+        self.each(Task::Cleanup, handles.iter().map(|handle| (handle.name.as_str(), handle.value.as_str()))).await
+    }
+}
+
+/// `name.` in lower case; what DNS cannot hold (a name from a file that somebody wrote into) reaches no program.
+fn qualified(name: &str) -> Result<String, DnsError> {
+    let name = parse(name)?.to_lowercase().to_ascii();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.*".contains(c);
+    if name.starts_with('-') || !name.chars().all(plain) { Err(DnsError::Name { name }) } else { Ok(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::qualified;
+
+    #[test]
+    fn d14_a_program_gets_the_name_in_lower_case_and_with_its_dot() {
+        for name in ["_acme-challenge.WWW.Example.test", "_acme-challenge.www.example.test."] {
+            assert_eq!(qualified(name).unwrap(), "_acme-challenge.www.example.test.");
+        }
+        for name in ["-rf.example.test", "a b.example.test", "$(id).example.test", "a\u{0}b.test", "上海.example.test"]
+        {
+            assert!(qualified(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What can go wrong with a dynamic update, in words that tell key, clock and permission apart.
+
+use core::time::Duration;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::TsigAlgorithm;
+use crate::observed::Advice;
+
+/// Cloned, since one answer is that of every record of an UPDATE.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UpdateError {
+    #[error("{}: {why}", path.display())]
+    KeyFile { path: PathBuf, why: String },
+    #[error("{server}: cannot be reached: {source}")]
+    Unreachable { server: String, source: Arc<io::Error> },
+    #[error("{server}: no answer to an UPDATE within {} s", limit.as_secs())]
+    Silent { server: String, limit: Duration },
+    #[error("{server}: {what}")]
+    Strange { server: String, what: String },
+    /// RFC 8945 section 5.2.1, BADKEY.
+    #[error("{server}: does not know a key named {key:?} for {}", algorithm.as_str())]
+    UnknownKey { server: String, key: String, algorithm: TsigAlgorithm },
+    /// RFC 8945 section 5.2.2, BADSIG.
+    #[error("{server}: has another secret for the key {key:?} ({})", algorithm.as_str())]
+    WrongSecret { server: String, key: String, algorithm: TsigAlgorithm },
+    /// RFC 8945 section 5.2.3, BADTIME. `seconds`: the server's clock less ours.
+    #[error("{server}: this machine's clock and the server's differ by {} s ({})", seconds.unsigned_abs(), ahead(*seconds))]
+    Clock { server: String, seconds: i64 },
+    /// Somebody else may have sent it: it is no success.
+    #[error("{server}: its answer is not signed with the key {key:?}: {why}")]
+    Unproven { server: String, key: String, why: &'static str },
+    #[error("{server}: does not let this key change {zone} (REFUSED)")]
+    Refused { server: String, zone: String },
+    #[error("{server}: is not the primary of a zone named {zone} (NOTAUTH)")]
+    NotPrimary { server: String, zone: String },
+    #[error("{server}: {name} is not in the zone {zone}")]
+    OutOfZone { server: String, name: String, zone: String },
+    #[error("{server}: serves no zone that holds {name}")]
+    NoZone { server: String, name: String },
+    /// `code` as RFC 2136 section 2.2 has it.
+    #[error("{server}: the UPDATE of {zone} failed ({code})")]
+    Failed { server: String, zone: String, code: &'static str },
+}
+
+fn ahead(seconds: i64) -> &'static str {
+    if seconds < 0 { "this one is ahead" } else { "the server's is ahead" }
+}
+
+impl UpdateError {
+    /// Stable and greppable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::KeyFile { .. } => "dns-update-key-file",
+            Self::Unreachable { .. } => "dns-update-unreachable",
+            Self::Silent { .. } => "dns-update-silent",
+            Self::Strange { .. } => "dns-update-strange-answer",
+            Self::UnknownKey { .. } => "dns-update-unknown-key",
+            Self::WrongSecret { .. } => "dns-update-wrong-secret",
+            Self::Clock { .. } => "dns-update-clock",
+            Self::Unproven { .. } => "dns-update-unproven",
+            Self::Refused { .. } => "dns-update-refused",
+            Self::NotPrimary { .. } => "dns-update-not-primary",
+            Self::OutOfZone { .. } => "dns-update-out-of-zone",
+            Self::NoZone { .. } => "dns-update-no-zone",
+            Self::Failed { .. } => "dns-update-failed",
+        }
+    }
+
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Strange { .. }
+            | Self::Unproven { .. }
+            | Self::Failed { code: "SERVFAIL", .. } => Advice::Retry { after_seconds: None },
+            _ => Advice::Person,
+        }
+    }
+
+    /// What the operator does next.
+    pub fn next(&self) -> &'static str {
+        match self {
+            Self::KeyFile { .. } => {
+                "write the output of tsig-keygen(8) into it; or the secret alone, in base64, and `dns.key_name` and `dns.algorithm` into the configuration"
+            }
+            Self::Unreachable { .. } | Self::Silent { .. } => {
+                "see that the server runs and that this machine reaches it over TCP (`dns.server`, firewall); certd tries again by itself"
+            }
+            Self::Strange { .. } => "see that a name server listens at `dns.server`; certd tries again by itself",
+            Self::UnknownKey { .. } => {
+                "see that the server's configuration has a key of this name and this algorithm, as `dns.key_file` has it"
+            }
+            Self::WrongSecret { .. } => "copy the key's secret from the server's configuration into `dns.key_file`",
+            Self::Clock { .. } => "set the clocks of both machines (NTP): signatures hold for five minutes",
+            Self::Unproven { .. } => {
+                "see who answers at `dns.server`, and that its secret is that of `dns.key_file`; certd tries again by itself"
+            }
+            Self::Refused { .. } => {
+                "let the key change TXT records of the zone: BIND's `update-policy { grant KEY zonesub TXT; };` or `allow-update { key KEY; };`"
+            }
+            Self::NotPrimary { .. } => {
+                "see that `dns.server` is the zone's primary, or write `dns.zone`: the zone that it serves"
+            }
+            Self::OutOfZone { .. } | Self::NoZone { .. } => {
+                "write `dns.zone`, or `dns.server` of the zone that holds the name, or lead _acme-challenge by CNAME into a zone of this server"
+            }
+            Self::Failed { code: "SERVFAIL", .. } => {
+                "see the server's log (can it write its journal beside the zone's file?); certd tries again by itself"
+            }
+            Self::Failed { .. } => {
+                "see the server's log: whether it takes dynamic updates, and what it has against this one"
+            }
+        }
+    }
+}

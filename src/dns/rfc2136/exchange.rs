@@ -1,0 +1,156 @@
+//! One signed message to the primary, over TCP, and its answer, proven.
+//!
+//! TCP alone: RFC 2136 section 6.2 has it for whatever does not fit into a datagram, an answer cannot be forged from
+//! aside, and a certificate of many names is one long UPDATE.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Record, RecordType};
+use jiff::Timestamp;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::UpdateError;
+use super::tsig::{Fault, Key};
+use crate::config::Host;
+use crate::dns::DnsError;
+use crate::dns::resolvers::parse;
+use crate::report::escape;
+
+/// For one address: the farthest server is a third of a second away.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// For everything. A primary checks, writes its journal to the disk and answers, within a second unless it is broken.
+const LIMIT: Duration = Duration::from_secs(15);
+
+pub(super) struct Primary {
+    host: Host,
+    port: u16,
+    key: Key,
+    clock: fn() -> Timestamp,
+}
+
+impl Primary {
+    pub(super) fn new(host: Host, port: u16, key: Key, clock: fn() -> Timestamp) -> Self {
+        Self { host, port, key, clock }
+    }
+
+    /// RFC 2136 section 2: the zone in the place of the question, the changes in that of the authorities.
+    pub(super) async fn update(&self, zone: &str, changes: Vec<Record>) -> Result<(), UpdateError> {
+        let strange = |_: DnsError| self.strange(format!("{} cannot be a zone", escape(zone, 260)));
+        let mut message = Message::new(0, MessageType::Query, OpCode::Update);
+        message.metadata.recursion_desired = false;
+        message.add_query(Query::query(parse(zone).map_err(strange)?, RecordType::SOA));
+        message.add_authorities(changes);
+        match self.ask(message).await?.metadata.response_code {
+            ResponseCode::NoError => Ok(()),
+            code => Err(self.refusal(code, zone)),
+        }
+    }
+
+    /// An answer that is signed, whatever it says.
+    pub(super) async fn ask(&self, mut message: Message) -> Result<Message, UpdateError> {
+        let mut id = [0; 2];
+        let randomness = |_| self.unreachable(io::Error::other("no randomness"));
+        aws_lc_rs::rand::fill(&mut id).map_err(randomness)?;
+        message.metadata.id = u16::from_be_bytes(id);
+        let op_code = message.metadata.op_code;
+        let subject = message.queries.first().map(|query| query.name().to_ascii()).unwrap_or_default();
+        let malformed = |_| self.strange("the message to it does not fit".to_owned());
+        let mac = self.key.sign(&mut message, (self.clock)()).map_err(malformed)?;
+        let request = message.to_vec().map_err(malformed)?;
+        let bytes = match timeout(LIMIT, self.send(&request)).await {
+            Ok(bytes) => bytes.map_err(|error| self.unreachable(error))?,
+            Err(_) => return Err(UpdateError::Silent { server: self.name(), limit: LIMIT }),
+        };
+        let unreadable = || self.strange("an answer that cannot be read".to_owned());
+        let answer = Message::from_vec(&bytes).map_err(|_| unreadable())?;
+        let metadata = &answer.metadata;
+        let ours = metadata.id == message.metadata.id && metadata.op_code == op_code;
+        if !ours || metadata.message_type != MessageType::Response || metadata.truncation {
+            return Err(self.strange("an answer to another message".to_owned()));
+        }
+        let (server, key, algorithm) = (self.name(), self.key.name(), self.key.algorithm());
+        match self.key.verify(&bytes, &mac, (self.clock)()) {
+            Ok(()) => Ok(answer),
+            Err(Fault::UnknownKey) => Err(UpdateError::UnknownKey { server, key, algorithm }),
+            Err(Fault::WrongSecret) => Err(UpdateError::WrongSecret { server, key, algorithm }),
+            Err(Fault::Clock { seconds }) => Err(UpdateError::Clock { server, seconds }),
+            // A server that does not sign at all may still say no; from nobody is a no as good as any other.
+            Err(Fault::Unproven(_)) if metadata.response_code != ResponseCode::NoError => {
+                Err(self.refusal(metadata.response_code, subject.trim_end_matches('.')))
+            }
+            Err(Fault::Unproven(why)) => Err(UpdateError::Unproven { server, key, why }),
+        }
+    }
+
+    async fn send(&self, request: &[u8]) -> io::Result<Vec<u8>> {
+        let mut stream = self.connect().await?;
+        // RFC 1035 section 4.2.2: "a two byte length field", and a message is no longer than that can say.
+        let length = u16::try_from(request.len()).map_err(|_| io::Error::other("a message of more than 64 KiB"))?;
+        stream.write_all(&[&length.to_be_bytes()[..], request].concat()).await?;
+        let length = stream.read_u16().await?;
+        let mut answer = vec![0; usize::from(length)];
+        stream.read_exact(&mut answer).await?;
+        Ok(answer)
+    }
+
+    /// To the first of its addresses that takes the connection.
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let addresses: Vec<SocketAddr> = match &self.host {
+            Host::Ip(ip) => vec![SocketAddr::new(*ip, self.port)],
+            Host::Name(name) => lookup_host((name.as_str(), self.port)).await?.collect(),
+        };
+        let mut last = io::Error::other("its name has no address");
+        for address in addresses {
+            match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last)
+    }
+
+    pub(super) fn refusal(&self, code: ResponseCode, zone: &str) -> UpdateError {
+        let (server, zone) = (self.name(), zone.to_owned());
+        let code = match code {
+            ResponseCode::Refused => return UpdateError::Refused { server, zone },
+            ResponseCode::NotAuth => return UpdateError::NotPrimary { server, zone },
+            ResponseCode::NotZone => return self.out_of_zone("a name of this certificate", &zone),
+            ResponseCode::FormErr => "FORMERR",
+            ResponseCode::ServFail => "SERVFAIL",
+            ResponseCode::NXDomain => "NXDOMAIN",
+            ResponseCode::NotImp => "NOTIMP",
+            _ => "another code",
+        };
+        UpdateError::Failed { server, zone, code }
+    }
+
+    pub(super) fn out_of_zone(&self, name: &str, zone: &str) -> UpdateError {
+        UpdateError::OutOfZone { server: self.name(), name: escape(name, 260), zone: zone.to_owned() }
+    }
+
+    pub(super) fn no_zone(&self, name: &str) -> UpdateError {
+        UpdateError::NoZone { server: self.name(), name: escape(name, 260) }
+    }
+
+    fn unreachable(&self, source: io::Error) -> UpdateError {
+        UpdateError::Unreachable { server: self.name(), source: Arc::new(source) }
+    }
+
+    fn strange(&self, what: String) -> UpdateError {
+        UpdateError::Strange { server: self.name(), what }
+    }
+
+    fn name(&self) -> String {
+        match &self.host {
+            Host::Ip(ip) => SocketAddr::new(*ip, self.port).to_string(),
+            Host::Name(name) => format!("{name}:{}", self.port),
+        }
+    }
+}
