@@ -4,13 +4,15 @@
 //! Failure means: no validation was attempted, or a record of ours is left, in the journal, to be removed by a later run.
 
 mod cloudflare;
+mod crowd;
 mod error;
 mod propagation;
 mod provider;
 mod resolvers;
 mod wire;
 
-pub use cloudflare::Cloudflare;
+pub use cloudflare::{Cloudflare, Settings};
+pub use crowd::{ONE_DATAGRAM, answer_size};
 pub use error::DnsError;
 pub use propagation::{SEEN_BOUND, Wanted, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
