@@ -64,18 +64,19 @@ fn c02_an_accounts_token_is_verified_at_its_account() {
     // No zone was seen yet, and so no account: nothing is known, and nothing is said.
     exits(&lab.certd(&["renew"]), 0);
     assert_eq!((lab.cloudflare.script.count("verify"), lab.cloudflare.script.count("account-verify")), (1, 0));
-    std::fs::write(lab.state_dir().join("dns.json"), forget_token(&lab)).unwrap();
+    let_a_day_pass(&lab);
     let text = exits(&lab.certd(&["renew"]), 3);
     assert!(text.contains("the token ends on 20"), "{text}");
     assert_eq!(lab.cloudflare.script.count("account-verify"), 1);
 }
 
-/// As if a day had passed.
-fn forget_token(lab: &Lab) -> String {
-    let kept = std::fs::read_to_string(lab.state_dir().join("dns.json")).unwrap();
-    let mut kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
-    kept["token"] = serde_json::Value::Null;
-    kept.to_string()
+/// As if a day had passed: what was said of the token is old.
+fn let_a_day_pass(lab: &Lab) {
+    let file = lab.state_dir().join("dns.json");
+    let kept = std::fs::read_to_string(&file).expect("certd wrote it");
+    let mut kept: serde_json::Value = serde_json::from_str(&kept).expect("it is JSON");
+    kept["token"]["asked_at"] = (clock::now() - SignedDuration::from_hours(24)).to_string().into();
+    std::fs::write(&file, kept.to_string()).expect("the lab's folder is ours");
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn c02_a_disabled_token_is_a_warning_before_a_renewal_needs_it() {
     let lab = service("");
     exits(&lab.certd(&["renew"]), 0);
     lab.cloudflare.with(|account| account.token_status = "disabled".into());
-    std::fs::write(lab.state_dir().join("dns.json"), forget_token(&lab)).unwrap();
+    let_a_day_pass(&lab);
     let text = exits(&lab.certd(&["renew"]), 3);
     assert!(text.contains("the token is disabled: the next certificate cannot be issued with it"), "{text}");
 }
@@ -91,8 +92,15 @@ fn c02_a_disabled_token_is_a_warning_before_a_renewal_needs_it() {
 #[test]
 fn c02_a_question_about_the_token_that_is_not_answered_is_no_news() {
     let lab = service("");
-    lab.cloudflare.script.fail("verify", 3, &Answer::new(502, "<html>"));
+    let html = Answer::new(502, "<html>");
+    lab.cloudflare.script.fail("verify", 3, &html);
     exits(&lab.certd(&["renew"]), 0);
+    expire(&lab, 5);
+    exits(&lab.certd(&["renew"]), 3);
+    let_a_day_pass(&lab);
+    lab.cloudflare.script.fail("verify", 3, &html);
+    let text = exits(&lab.certd(&["renew"]), 3);
+    assert!(text.contains("the token ends on 20"), "what was said yesterday holds: {text}");
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! The DNS provider of a pass: one client for all certificates, so that they share a connection, the zones that were
 //! found and the limit; and what it learned, kept for the next run.
 
-use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tokio::time::timeout;
 
 use super::failure::{of_dns, of_store};
 use crate::config;
@@ -13,9 +11,6 @@ use crate::dns::{Cloudflare, ONE_DATAGRAM, Provider, Settings};
 use crate::observed::{Advice, Failure, KnownZone, Learned};
 use crate::pass::{Context, clock};
 use crate::store::StoreError;
-
-/// No pass waits longer to learn when its token ends: as long as for a node that does not answer.
-const TOKEN_LIMIT: Duration = Duration::from_secs(8);
 
 /// What a pass has of its provider.
 #[derive(Default)]
@@ -91,11 +86,10 @@ pub(super) fn keep_zones(context: &Context, afresh: bool) {
 pub async fn ask_token(context: &Context, afresh: bool) {
     let asked = async {
         let known = context.store.learned().ok()?.token;
-        let token = provider(context, afresh).ok()?.token(known).await?;
-        keep(context, |learned| learned.token = Some(token.clone()));
-        Some(token)
+        provider(context, afresh).ok()?.token(known).await
     };
-    let Ok(Some(token)) = timeout(TOKEN_LIMIT, asked).await else { return };
+    let Some(token) = asked.await else { return };
+    keep(context, |learned| learned.token = Some(token.clone()));
     if let Some(trouble) = token.trouble(clock::now()) {
         context.dns.warn(Failure {
             code: trouble.code().to_owned(),
