@@ -57,6 +57,20 @@ fn c06_a_batch_that_was_not_answered_is_adopted_with_one_look() {
 }
 
 #[test]
+fn c06_records_of_a_run_that_was_killed_before_the_answer_are_found_with_one_look() {
+    let bench = Bench::start();
+    let client = bench.client();
+    bench.lab.dns.hold();
+    let foreign = bench.lab.cloudflare.add_txt(CHALLENGE, "value-0", Some("made by somebody else"));
+    let handles = well(bench.publish(&client, &many(25)));
+    let unanswered: Vec<Handle> = handles.into_iter().map(|handle| Handle { record: None, ..handle }).collect();
+    assert!(bench.run(client.remove(&unanswered)).iter().all(Result::is_ok));
+    assert_eq!((bench.count("records"), bench.count("batch"), bench.count("delete")), (1, 2, 0));
+    let left: Vec<String> = bench.lab.cloudflare.records().into_iter().map(|record| record.id).collect();
+    assert_eq!(left, [foreign]);
+}
+
+#[test]
 fn c07_a_record_that_is_there_already_is_success_when_its_content_is_equal() {
     for code in [81057, 81058] {
         let bench = Bench::start();

@@ -51,6 +51,7 @@ impl Cloudflare {
     }
 
     pub(super) async fn take_away(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
+        let handles = &self.identified(handles).await;
         let mut removed = Vec::new();
         for part in handles.chunks(BATCH) {
             let ids: Vec<&str> = part.iter().filter_map(|handle| handle.record.as_deref()).collect();
@@ -71,6 +72,22 @@ impl Cloudflare {
             removed.map_err(|error| error.in_zone(&self.zones.shown(&handle.zone)))
         };
         removed.into_iter().zip(handles).map(named).collect()
+    }
+
+    /// Of several whose ids are not known (we were killed before the answer), those with our mark are found by one look.
+    async fn identified(&self, handles: &[Handle]) -> Vec<Handle> {
+        let mut handles = handles.to_vec();
+        let unknown = handles.iter().filter(|handle| handle.record.is_none()).count();
+        let Some(zone) = handles.first().map(|handle| handle.zone.clone()).filter(|_| unknown > 1) else {
+            return handles;
+        };
+        let Ok(id) = segment(&zone) else { return handles };
+        let ours = self.records(id, &[("type", "TXT"), ("comment.exact", &self.mark)]).await.unwrap_or_default();
+        for handle in handles.iter_mut().filter(|handle| handle.zone == zone && handle.record.is_none()) {
+            let wanted = TxtRecord { name: handle.name.clone(), value: handle.value.clone() };
+            handle.record = ours.iter().find(|found| found.is(&wanted)).map(|found| found.id.clone());
+        }
+        handles
     }
 
     /// Known by its id, else looked for by name and value.
