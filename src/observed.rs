@@ -2,11 +2,15 @@
 //! says about renewal, what was tried before, and what the operator asks for now. Serialisable, so that a decision can
 //! be kept as a test or shown to a person together with what led to it.
 
+mod provider;
+
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use provider::{KnownToken, KnownZone, Learned, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,

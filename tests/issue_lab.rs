@@ -523,48 +523,6 @@ fn a08_a_ca_whose_root_is_not_trusted_is_not_talked_to() {
 }
 
 #[test]
-fn c04_c18_a_limit_is_waited_out_and_a_refusal_with_status_200_is_a_refusal() {
-    let bench = Bench::start();
-    let limited = Answer::api_error(429, 971, "slow down").header("retry-after", "1");
-    bench.lab.cloudflare.script.fail("create", 1, &limited);
-    bench.issue().unwrap();
-    bench.lab.cloudflare.script.fail("create", 1, &Answer::api_error(200, 1004, "DNS Validation Error"));
-    let failure = bench.issue().unwrap_err();
-    assert_eq!(failure.code, "dns-api-refused");
-    assert!(failure.what.contains("DNS Validation Error (code 1004, HTTP status 200)"), "{failure:?}");
-}
-
-#[test]
-fn c07_c16_a_record_that_is_there_already_is_adopted_however_it_is_quoted() {
-    for code in [81057, 81058] {
-        let bench = Bench::start();
-        bench.lab.cloudflare.with(|account| (account.duplicate_code, account.quoted) = (code, true));
-        let held = bench.lab.cloudflare.script.hold("create", 1, Point::After);
-        bench.killed_at(held);
-        bench.issue().unwrap();
-        bench.assert_clean();
-    }
-}
-
-#[test]
-fn c12_c13_c14_zones_are_many_nested_and_doubled() {
-    let bench = Bench::start();
-    (0..130).for_each(|n| _ = bench.lab.cloudflare.add_zone(&format!("other-{n}.test")));
-    bench.issue().unwrap();
-    let nested = bench.lab.cloudflare.add_zone("newapi.example.test");
-    let failure = {
-        let held = bench.lab.cloudflare.script.hold("create", 1, Point::Before);
-        bench.killed_at(held);
-        bench.context.store.txt_journal().unwrap().remove(0)
-    };
-    assert_eq!(failure.zone, Some(nested), "the longest suffix");
-    bench.lab.cloudflare.add_zone("newapi.example.test");
-    let failure = bench.run(rehearse(&bench.context, &bench.context.config.certificates[0])).unwrap_err();
-    assert_eq!((failure.code.as_str(), failure.advice), ("dns-several-zones", Advice::Person));
-    assert!(failure.next.contains("zone_id"));
-}
-
-#[test]
 fn d02_a_name_server_that_never_answers_is_passed_over_and_named() {
     let mut bench = Bench::start();
     let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{ProgramError, UpdateError};
+use super::{ProgramError, UpdateError, Zone};
 use crate::observed::Advice;
 use crate::report::escape;
 
@@ -15,7 +15,10 @@ pub enum DnsError {
     Refused { api: String, status: u16, code: u64, message: String },
     #[error("{api}: too many calls (HTTP status {status})")]
     Limited { api: String, status: u16, retry_after: Option<Duration> },
-    /// The token is wrong, expired, or may not do this.
+    /// The token is good, perhaps, and may not do this.
+    #[error("{api}: the token may not do this: {message} (code {code})")]
+    Forbidden { api: String, code: u64, message: String, reading: bool },
+    /// The token is wrong or expired.
     #[error("{api}: the token is not accepted: {message} (code {code})")]
     Token { api: String, code: u64, message: String },
     #[error("{api}: {what}")]
@@ -58,6 +61,7 @@ impl DnsError {
             Self::Unreachable { .. } => "dns-api-unreachable",
             Self::Refused { .. } => "dns-api-refused",
             Self::Limited { .. } => "dns-api-limited",
+            Self::Forbidden { .. } => "dns-token-permission",
             Self::Token { .. } => "dns-token",
             Self::Strange { .. } => "dns-api-strange-answer",
             Self::NoZone { .. } => "dns-no-zone",
@@ -99,8 +103,14 @@ impl DnsError {
             }
             Self::Refused { .. } => "see the API's words; a zone that is paused or locked takes no records",
             Self::Limited { .. } => "wait: certd tries again by itself; see what else uses this token",
+            Self::Forbidden { reading: false, .. } => {
+                "give the token the permission Zone / DNS / Edit for this zone (and see that it is still valid)"
+            }
+            Self::Forbidden { reading: true, .. } => {
+                "give the token the permissions Zone / Zone / Read and Zone / DNS / Edit for this zone, or write `dns.zone_id`: then DNS / Edit is enough (and see that it is still valid)"
+            }
             Self::Token { .. } => {
-                "make a token with the permission Zone / DNS / Edit for this zone and put it into `dns.token_file`"
+                "make a token with the permissions Zone / Zone / Read and Zone / DNS / Edit for this zone, and put it into `dns.token_file`"
             }
             Self::Strange { .. } => "see the provider's status page; certd tries again by itself",
             Self::NoZone { .. } => {
@@ -124,6 +134,56 @@ impl DnsError {
             }
             Self::Update(error) => error.next(),
             Self::Program(error) => error.next(),
+        }
+    }
+}
+
+impl DnsError {
+    /// The API's errors name the zone beside the API.
+    pub(super) fn in_zone(mut self, zone: &Zone) -> Self {
+        if let Self::Unreachable { api, .. }
+        | Self::Refused { api, .. }
+        | Self::Limited { api, .. }
+        | Self::Forbidden { api, .. }
+        | Self::Token { api, .. }
+        | Self::Strange { api, .. } = &mut self
+        {
+            let zone = zone.name.as_ref().unwrap_or(&zone.id);
+            *api = format!("{api}, zone {}", escape(zone, 260));
+        }
+        self
+    }
+
+    /// No other call with this token would fare better.
+    pub(super) fn is_about_the_token(&self) -> bool {
+        matches!(self, Self::Token { .. } | Self::Forbidden { .. } | Self::Limited { .. })
+    }
+
+    /// The API does not know the zone, or not as this token's.
+    pub(super) fn refuses_zone(&self) -> bool {
+        matches!(self, Self::Forbidden { .. } | Self::Refused { status: 404, .. })
+    }
+
+    /// The same for another record of the same call. The source of an [`Self::Unreachable`] becomes words.
+    pub(super) fn copy(&self) -> Self {
+        match self {
+            Self::Refused { api, status, code, message } => {
+                Self::Refused { api: api.clone(), status: *status, code: *code, message: message.clone() }
+            }
+            Self::Limited { api, status, retry_after } => {
+                Self::Limited { api: api.clone(), status: *status, retry_after: *retry_after }
+            }
+            Self::Forbidden { api, code, message, reading } => {
+                Self::Forbidden { api: api.clone(), code: *code, message: message.clone(), reading: *reading }
+            }
+            Self::Token { api, code, message } => {
+                Self::Token { api: api.clone(), code: *code, message: message.clone() }
+            }
+            Self::Strange { api, what } => Self::Strange { api: api.clone(), what: what.clone() },
+            Self::Unreachable { api, source } => {
+                Self::Strange { api: api.clone(), what: format!("no answer: {}", causes(source)) }
+            }
+            other => Self::Strange { api: "DNS provider".to_owned(), what: other.to_string() },
         }
     }
 }

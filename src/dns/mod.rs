@@ -4,6 +4,7 @@
 //! Failure means: no validation was attempted, or a record of ours is left, in the journal, to be removed by a later run.
 
 mod cloudflare;
+mod crowd;
 mod error;
 mod exec;
 mod propagation;
@@ -12,7 +13,8 @@ mod resolvers;
 mod rfc2136;
 mod wire;
 
-pub use cloudflare::Cloudflare;
+pub use cloudflare::{Cloudflare, Settings};
+pub use crowd::{ONE_DATAGRAM, answer_size};
 pub use error::DnsError;
 pub use exec::{Exec, ProgramError};
 pub use propagation::{SEEN_BOUND, Wanted, await_seen};

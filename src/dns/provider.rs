@@ -1,8 +1,11 @@
 //! Where TXT records are made. One trait for several providers; each has exactly the calls that this takes.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::DnsError;
+use crate::observed::{KnownToken, KnownZone};
 
 /// A zone at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,4 +47,17 @@ pub trait Provider: Send + Sync {
 
     /// Removes records of one zone; an answer for each, in their order. That one is gone already is success.
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>>;
+
+    /// Its zones as they were seen, to be known in the next run.
+    fn zones(&self) -> BTreeMap<String, KnownZone> {
+        BTreeMap::new()
+    }
+
+    /// What was made in this zone was not seen in DNS: it is not to be relied on.
+    fn forget(&self, _zone: &Zone) {}
+
+    /// What is known of the token, asked for when `known` is old or of another token. `None`: nothing.
+    async fn token(&self, _known: Option<KnownToken>) -> Option<KnownToken> {
+        None
+    }
 }

@@ -8,6 +8,7 @@ mod account;
 mod ari;
 mod check;
 mod failure;
+mod provider;
 mod records;
 mod rehearsal;
 mod steps;
@@ -18,6 +19,7 @@ use std::collections::{BTreeSet, VecDeque};
 use tokio::time::timeout;
 
 pub use ari::ask_ari;
+pub use provider::{Providing, ask_token};
 pub use records::{LEFT, clean_txt};
 pub use rehearsal::rehearse;
 
@@ -59,7 +61,7 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
     let key = context.store.intent_key(&task.certificate).map_err(|error| failure::of_store(&error))?;
     let ca = account::ca(context, &task.ca)?;
     let http = account::http(context, ca)?;
-    let mut records = Records::new(context)?;
+    let mut records = Records::new(context, false)?;
     let bases: BTreeSet<String> = task.names.iter().map(|name| name.base().to_owned()).collect();
     // A name whose record we could not make is better known before an order than after.
     let (account, located) = tokio::join!(account::account(context, ca, &http), records.locate(bases));

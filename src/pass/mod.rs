@@ -50,6 +50,8 @@ pub struct Context {
     account: Mutex<()>,
     /// One client for each CA, by its host.
     cas: std::sync::Mutex<HashMap<String, Http>>,
+    /// The DNS provider, opened when it is first needed.
+    pub dns: Arc<issue::Providing>,
 }
 
 impl Context {
@@ -70,6 +72,7 @@ impl Context {
             stop,
             account: Mutex::new(()),
             cas: std::sync::Mutex::default(),
+            dns: Arc::default(),
         }
     }
 }
@@ -118,6 +121,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
         }
     }
     done.failures.extend(clean(context).await);
+    done.failures.extend(context.dns.take_warnings());
     done.failures.extend(context.store.damages().iter().map(failure::of_damage));
     let now = clock::now();
     let plan = plan::plan(&context.config, &observed, now);
@@ -173,10 +177,16 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
         let ca = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca }.clone();
         answers.spawn(async move { (name, issue::ask_ari(&context, &ca, &leaf).await) });
     }
-    let (served, watched, answers) = tokio::join!(
+    let token = async {
+        if observed.asked.may_issue {
+            issue::ask_token(context, false).await;
+        }
+    };
+    let (served, watched, answers, ()) = tokio::join!(
         observe::probe_all(&context.config, &observed.asked, &context.roots),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),
-        answers.join_all()
+        answers.join_all(),
+        token,
     );
     (observed.served, observed.watched) = (served, watched);
     for (certificate, answer) in answers {

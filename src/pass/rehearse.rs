@@ -71,9 +71,11 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
         names.spawn(async move { (certificate.name.clone(), issue::rehearse(&context, &certificate).await) });
     }
     let (names, nodes) = tokio::join!(names.join_all(), nodes.join_all());
+    issue::ask_token(context, true).await;
     done.issued = names.into_iter().map(of_name).collect();
     done.delivered = nodes.into_iter().collect();
     done.failures.extend(clean(context).await);
+    done.failures.extend(context.dns.take_warnings());
     let now = clock::now();
     let plan = plan::plan(&context.config, &observed, now);
     Ok(report::build("renew --dry-run", &context.config, &observed, plan, done, false, now))

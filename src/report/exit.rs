@@ -102,7 +102,10 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 
 fn of_failure(failure: &Failure) -> Exit {
     let worked_around = matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "watch-root" | "chain-caveat");
-    if worked_around { Exit::Warning } else { Exit::Internal }
+    // What will be in the way of an issuance, or may be.
+    let ahead =
+        matches!(failure.code.as_str(), "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer");
+    if worked_around || ahead { Exit::Warning } else { Exit::Internal }
 }
 
 /// What a pass has left undone: it was stopped.

@@ -9,6 +9,7 @@
 //! certs/<name>/rejected/<second>/          fullchain.pem why.json
 //! ledger.jsonl  txt.jsonl  history.jsonl   append-only
 //! state.json                               versioned
+//! dns.json                                 what the DNS provider said of its zones and of the token
 //! ```
 //!
 //! Failure means: nothing was changed, or the old value is still whole. What is found broken is worked around where no
@@ -20,6 +21,7 @@ mod error;
 mod generations;
 mod intent;
 mod journal;
+mod learned;
 mod lock;
 mod notes;
 pub mod owner;

@@ -2,26 +2,27 @@
 //!
 //! It has what a DNS-01 client calls: the token's verification, zones, and the records of a zone. It answers as the API
 //! does: the envelope, the error codes, pages, and an answer to a change only when the change is made. Faults come from its
-//! `Script`, whose kinds are `verify`, `zones`, `zone`, `records`, `create` and `delete`.
+//! `Script`, whose kinds are `verify`, `account-verify`, `zones`, `zone`, `records`, `create`, `batch` and `delete`.
 
-use std::collections::BTreeMap;
+mod account;
+mod answer;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{Query, Request};
 use axum::http::Uri;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::dns::Dns;
 use super::http::Engine;
-use super::pki::hex;
-use super::run_id;
-use super::script::{Answer, Script};
-
-type Fields = BTreeMap<String, String>;
+use super::script::Script;
+use account::{Batch, show_zone};
+use answer::{Fields, error, success};
 
 #[derive(Clone, Debug)]
 pub struct Zone {
@@ -52,14 +53,27 @@ pub struct Account {
     pub token: String,
     /// RFC 3339, shown by the token's verification.
     pub token_expiry: Option<String>,
+    /// `active`, `disabled`, `expired`; any but the first is refused everywhere but in the verification.
+    pub token_status: String,
+    /// It belongs to the account, and is verified there.
+    pub account_token: bool,
+    /// False: it may edit records and not read zones.
+    pub zone_read: bool,
+    /// False: a list of zones is of all of them, whatever name was asked for.
+    pub heeds_name: bool,
     pub zones: Vec<Zone>,
     pub records: Vec<Record>,
     /// TXT contents come back with quotes around them.
     pub quoted: bool,
+    /// … and in two strings.
+    pub split: bool,
     /// 81058 (identical record) or 81057 (record exists).
     pub duplicate_code: u64,
     /// After so many calls more, everything is refused with 429 and Retry-After; `None`: no limit.
     pub calls_left: Option<usize>,
+    /// Seconds, as in Retry-After, from then until the limit is lifted.
+    pub reopens_after: u64,
+    reopening: bool,
     next_id: u64,
 }
 
@@ -78,9 +92,16 @@ impl Cloudflare {
             zones: Vec::new(),
             records: Vec::new(),
             quoted: false,
+            split: false,
             duplicate_code: 81058,
             token_expiry: None,
+            token_status: "active".into(),
+            account_token: false,
+            zone_read: true,
+            heeds_name: true,
             calls_left: None,
+            reopens_after: 2,
+            reopening: false,
             next_id: 1,
         };
         let at = SocketAddr::new(ip, 0);
@@ -147,10 +168,12 @@ impl Cloudflare {
         let method = parts.method.to_string();
         let call = match (method.as_str(), segments.as_slice()) {
             ("GET", ["user", "tokens", "verify"]) => "verify",
+            ("GET", ["accounts", _, "tokens", "verify"]) => "account-verify",
             ("GET", ["zones"]) => "zones",
             ("GET", ["zones", _]) => "zone",
             ("GET", ["zones", _, "dns_records"]) => "records",
             ("POST", ["zones", _, "dns_records"]) => "create",
+            ("POST", ["zones", _, "dns_records", "batch"]) => "batch",
             ("DELETE", ["zones", _, "dns_records", _]) => "delete",
             _ => "other",
         };
@@ -158,21 +181,29 @@ impl Cloudflare {
         let script = self.script.clone();
         let act = async move {
             let bytes = to_bytes(body, 1 << 20).await.unwrap_or_default();
-            let task = move || self.call(call, &path, &parts.uri, authorization.as_deref(), &bytes);
+            let task = move || {
+                let mut response = self.call(call, &path, &parts.uri, authorization.as_deref(), &bytes);
+                self.lock().show_quota(&mut response);
+                response
+            };
             tokio::task::spawn_blocking(task).await.expect("the double carries a call out")
         };
         script.run(call, act).await
     }
 
     fn call(&self, call: &str, path: &[String], uri: &Uri, authorization: Option<&str>, body: &[u8]) -> Response {
-        if let Some(refusal) = self.lock().refuse(call, authorization) {
+        let refusal = self.lock().refuse(call, authorization);
+        self.reopen();
+        if let Some(refusal) = refusal {
             return refusal;
         }
         let Ok(Query(query)) = Query::<Fields>::try_from_uri(uri) else {
             return error(400, 6003, "Invalid request headers");
         };
         match call {
-            "verify" => self.lock().verify(),
+            "verify" => self.lock().verify(None),
+            "account-verify" => self.lock().verify(Some(&path[1])),
+            "zones" | "zone" if !self.lock().zone_read => error(403, 9109, "Unauthorized to access requested resource"),
             "zones" => self.lock().list_zones(&query),
             "other" => error(404, 7000, "No route for that URI"),
             _ => self.in_zone(call, path, &query, body),
@@ -203,6 +234,15 @@ impl Cloudflare {
                 }
                 Err((code, text)) => error(400, code, text),
             },
+            ("batch", _) => match state.batch(&zone, body) {
+                Ok(Batch { deleted, made, shown }) => {
+                    drop(state);
+                    deleted.iter().for_each(|record| self.publish(record, false));
+                    made.iter().for_each(|record| self.publish(record, true));
+                    success(shown)
+                }
+                Err((status, code, text)) => error(status, code, text),
+            },
             (_, None) => error(404, 81044, "Record does not exist."),
             (_, Some(record)) => {
                 state.records.retain(|other| other.id != record.id);
@@ -211,6 +251,20 @@ impl Cloudflare {
                 success(json!({"id": record.id}))
             }
         }
+    }
+
+    /// Five minutes in the real API.
+    fn reopen(&self) {
+        let mut state = self.lock();
+        if state.calls_left != Some(0) || state.reopening {
+            return;
+        }
+        state.reopening = true;
+        let (double, wait) = (self.clone(), Duration::from_secs(state.reopens_after));
+        tokio::runtime::Handle::current().spawn(async move {
+            tokio::time::sleep(wait).await;
+            double.with(|account| (account.calls_left, account.reopening) = (None, false));
+        });
     }
 
     fn publish(&self, record: &Record, there: bool) {
@@ -227,145 +281,5 @@ impl Cloudflare {
 
     fn lock(&self) -> MutexGuard<'_, Account> {
         self.state.lock().expect("no holder of this lock panics")
-    }
-}
-
-impl Account {
-    /// 32 hex digits, never twice.
-    fn id(&mut self) -> String {
-        self.next_id += 1;
-        let mut id = hex(format!("{}{:08}", run_id(), self.next_id).as_bytes());
-        id.split_off(id.len() - 32)
-    }
-
-    fn zone_of(&self, name: &str) -> Option<String> {
-        let inside = |zone: &&Zone| name == zone.name || name.ends_with(&format!(".{}", zone.name));
-        self.zones.iter().filter(inside).max_by_key(|zone| zone.name.len()).map(|zone| zone.id.clone())
-    }
-
-    fn refuse(&mut self, call: &str, authorization: Option<&str>) -> Option<Response> {
-        if let Some(remaining) = &mut self.calls_left {
-            if *remaining == 0 {
-                let body = envelope(Err((971, "Please wait and consider throttling your request speed")), json!(null));
-                return Some(reply(429, Some("2"), &body));
-            }
-            *remaining -= 1;
-        }
-        let Some(value) = authorization else {
-            return Some(error(400, 9106, "Missing X-Auth-Key, X-Auth-Email or Authorization headers"));
-        };
-        match value.strip_prefix("Bearer ") {
-            None => Some(error(400, 6003, "Invalid request headers")),
-            Some(token) if token == self.token => None,
-            Some(_) if call == "verify" => Some(error(401, 1000, "Invalid API Token")),
-            Some(_) => Some(error(403, 9109, "Invalid access token")),
-        }
-    }
-
-    fn verify(&self) -> Response {
-        let mut result = json!({"id": "f".repeat(32), "status": "active"});
-        if let Some(date) = &self.token_expiry {
-            result["expires_on"] = json!(date);
-        }
-        success(result)
-    }
-
-    fn list_zones(&self, query: &Fields) -> Response {
-        let fits = |field: &str, value: &str| query.get(field).is_none_or(|wanted| wanted == value);
-        let found = self.zones.iter().filter(|zone| fits("name", &zone.name) && fits("status", &zone.status));
-        let found = found.filter(|zone| fits("account.id", &zone.account)).map(show_zone).collect();
-        page(found, query, 20, 50)
-    }
-
-    fn list_records(&self, zone: &Zone, query: &Fields) -> Response {
-        let fits = |field: &str, value: &str| {
-            let exact = query.get(&format!("{field}.exact")).or_else(|| query.get(field));
-            exact.is_none_or(|wanted| wanted.trim_matches('"') == value)
-        };
-        let found = self.records.iter().filter(|r| r.zone == zone.id && fits("type", &r.kind) && fits("name", &r.name));
-        let found =
-            found.filter(|r| fits("content", &r.content) && fits("comment", r.comment.as_deref().unwrap_or("")));
-        page(found.map(|record| self.show(record)).collect(), query, 100, 5_000_000)
-    }
-
-    fn create(&mut self, zone: &Zone, body: &[u8]) -> Result<Record, (u64, &'static str)> {
-        let body: Value = serde_json::from_slice(body).map_err(|_| (9207, "Request body is invalid."))?;
-        let text = |field: &str| body[field].as_str().map(str::to_string).filter(|value| !value.is_empty());
-        let kind = text("type").ok_or((9000, "DNS name is invalid."))?;
-        let name = text("name").ok_or((9000, "DNS name is invalid."))?;
-        let content = text("content").ok_or((9005, "Content for the record is invalid."))?;
-        let ttl = body["ttl"].as_u64().unwrap_or(1);
-        if ttl != 1 && !(60..=86_400).contains(&ttl) {
-            return Err((9021, "Invalid TTL. Must be between 60 and 86400 seconds, or 1 for Automatic."));
-        }
-        let mut name = name.trim_end_matches('.').to_ascii_lowercase();
-        if name != zone.name && !name.ends_with(&format!(".{}", zone.name)) {
-            name = format!("{name}.{}", zone.name);
-        }
-        let content = content.trim_matches('"').to_string();
-        if self.records.iter().any(|r| r.zone == zone.id && r.kind == kind && r.name == name && r.content == content) {
-            return Err((self.duplicate_code, "An identical record already exists."));
-        }
-        let (id, zone, comment) = (self.id(), zone.id.clone(), text("comment"));
-        let record = Record { id, zone, kind, name, content, ttl, comment };
-        self.records.push(record.clone());
-        Ok(record)
-    }
-
-    fn show(&self, record: &Record) -> Value {
-        let content = if self.quoted { format!("\"{}\"", record.content) } else { record.content.clone() };
-        json!({
-            "id": record.id, "name": record.name, "type": record.kind, "content": content, "ttl": record.ttl,
-            "proxiable": false, "proxied": false, "settings": {}, "meta": {}, "tags": [], "comment": record.comment,
-            "created_on": "2026-01-01T00:00:00.000000Z", "modified_on": "2026-01-01T00:00:00.000000Z",
-        })
-    }
-}
-
-fn show_zone(zone: &Zone) -> Value {
-    json!({
-        "id": zone.id, "name": zone.name, "status": zone.status, "paused": zone.paused, "type": "full",
-        "account": {"id": zone.account, "name": "lab"}, "permissions": ["#dns_records:edit", "#zone:read"],
-    })
-}
-
-fn page(all: Vec<Value>, query: &Fields, usual: usize, most: usize) -> Response {
-    let number = |field: &str, usual: usize| query.get(field).and_then(|n| n.parse().ok()).unwrap_or(usual).max(1);
-    let (page, per_page) = (number("page", 1), number("per_page", usual).min(most));
-    let total = all.len();
-    let part: Vec<Value> = all.into_iter().skip((page - 1) * per_page).take(per_page).collect();
-    let mut body = envelope(Ok(()), json!(part));
-    body["result_info"] = json!({
-        "page": page, "per_page": per_page, "count": part.len(), "total_count": total,
-        "total_pages": total.div_ceil(per_page),
-    });
-    reply(200, None, &body)
-}
-
-fn success(result: Value) -> Response {
-    reply(200, None, &envelope(Ok(()), result))
-}
-
-fn error(status: u16, code: u64, message: &str) -> Response {
-    reply(status, None, &envelope(Err((code, message)), Value::Null))
-}
-
-fn envelope(outcome: Result<(), (u64, &str)>, result: Value) -> Value {
-    let errors: Vec<Value> = outcome.err().iter().map(|(code, text)| json!({"code": code, "message": text})).collect();
-    json!({"success": errors.is_empty(), "errors": errors, "messages": [], "result": result})
-}
-
-fn reply(status: u16, retry_after: Option<&str>, body: &Value) -> Response {
-    let mut response = Response::builder().status(status).header("content-type", "application/json");
-    if let Some(seconds) = retry_after {
-        response = response.header("retry-after", seconds);
-    }
-    response.body(Body::from(body.to_string())).expect("the double's answer is valid HTTP")
-}
-
-impl Answer {
-    /// A refusal as the API words it.
-    pub fn api_error(status: u16, code: u64, message: &str) -> Self {
-        Self::new(status, &envelope(Err((code, message)), Value::Null).to_string())
     }
 }

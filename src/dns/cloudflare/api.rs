@@ -1,14 +1,18 @@
 //! One call of Cloudflare's API v4: the token, the envelope, the codes, the caps.
 
 use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::limit::{self, Budget};
+use crate::cert::Fingerprint;
 use crate::dns::DnsError;
 use crate::report::escape;
 
@@ -17,18 +21,26 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// A page of a hundred records is some fifty kilobytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 /// Attempts at a call that meets a passing fault; the first pause, which doubles.
-const ATTEMPTS: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(300);
-/// "then everything is refused for 5 minutes": longer than we wait within a run, and no Retry-After is longer.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
-/// A Retry-After up to this is waited for within the call.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// "Invalid request headers", "Missing headers", "Invalid access token", "Authentication error".
-const TOKEN_CODES: [u64; 5] = [6003, 9106, 9109, 10000, 1000];
+pub(super) const ATTEMPTS: u32 = 3;
+pub(super) const PAUSE: Duration = Duration::from_millis(300);
+/// How long a call waits for its turn: two windows of the limit.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Hex digits of the token's SHA-256 that tell it from another: too few to try tokens against.
+const DIGEST: usize = 16;
+/// An answer's pages that we read. Zones are asked for by name, records by name and type: one page is usual.
+const MOST_PAGES: u32 = 20;
+/// "Invalid API Token", "Invalid request headers", "Missing headers", "Invalid access token".
+const TOKEN_CODES: [u64; 4] = [1000, 6003, 9106, 9109];
+/// "Authentication error": of a token that may not do this, and of one that is none.
+const FORBIDDEN: u64 = 10000;
 
 pub(super) struct Api {
     client: reqwest::Client,
     base: Url,
+    clock: fn() -> Timestamp,
+    /// The beginning of the token's SHA-256.
+    digest: String,
+    budget: Arc<Mutex<Budget>>,
 }
 
 /// Why a call did not succeed.
@@ -69,7 +81,12 @@ struct Paging {
 }
 
 impl Api {
-    pub(super) fn new(base: &Url, token: &Zeroizing<String>, proxy: Option<&Url>) -> Result<Self, DnsError> {
+    pub(super) fn new(
+        base: &Url,
+        token: &Zeroizing<String>,
+        proxy: Option<&Url>,
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, DnsError> {
         if base.scheme() != "https" && !is_this_machine(base) {
             return Err(DnsError::Insecure);
         }
@@ -93,18 +110,41 @@ impl Api {
             builder = builder.proxy(proxy);
         }
         let client = builder.build().map_err(|source| DnsError::Client { source })?;
-        Ok(Self { client, base: base.clone() })
+        let digest = Fingerprint::of(token.trim().as_bytes()).to_string().chars().take(DIGEST).collect::<String>();
+        let budget = limit::budget(&digest);
+        Ok(Self { client, base: base.clone(), clock, digest, budget })
     }
 
-    /// One page of a list, and how many there are.
-    pub(super) async fn page<T: DeserializeOwned>(
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Its host.
+    pub(super) fn name(&self) -> String {
+        self.base.host_str().unwrap_or("the DNS provider").to_owned()
+    }
+
+    /// A list, from all of its pages.
+    pub(super) async fn pages<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],
-    ) -> Result<(Vec<T>, u32), DnsError> {
-        let envelope: Envelope<Vec<T>> = self.patiently(Method::GET, path, query, None).await?;
-        let pages = envelope.result_info.unwrap_or_default().total_pages;
-        Ok((envelope.result.unwrap_or_default(), pages))
+    ) -> Result<Vec<T>, DnsError> {
+        let mut all = Vec::new();
+        for page in 1..=MOST_PAGES {
+            let number = page.to_string();
+            let query: Vec<(&str, &str)> = query.iter().copied().chain([("page", number.as_str())]).collect();
+            let envelope: Envelope<Vec<T>> = self.patiently(Method::GET, path, &query, None).await?;
+            all.extend(envelope.result.unwrap_or_default());
+            if page >= envelope.result_info.unwrap_or_default().total_pages {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     pub(super) async fn call<T: DeserializeOwned>(
@@ -129,21 +169,36 @@ impl Api {
         let mut pause = PAUSE;
         let mut attempt = 1;
         loop {
+            self.turn().await?;
             let refusal = match self.once(method.clone(), path, query, body).await {
                 Ok(envelope) => return Ok(envelope),
                 Err(refusal) => refusal,
             };
             let wait = match &refusal {
-                Refusal::Error { error: DnsError::Limited { retry_after, .. }, .. } => retry_after.unwrap_or(pause),
+                // The next turn comes when the API opens again.
+                Refusal::Error { error: DnsError::Limited { .. }, .. } => Duration::ZERO,
                 _ if method != Method::POST && refusal.may_have_happened() => pause,
                 _ => return Err(refusal),
             };
-            if attempt == ATTEMPTS || wait > PATIENCE {
+            if attempt == ATTEMPTS {
                 return Err(refusal);
             }
             tokio::time::sleep(wait).await;
             pause *= 2;
             attempt += 1;
+        }
+    }
+
+    /// Waits until the limit leaves room for a call.
+    async fn turn(&self) -> Result<(), Refusal> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let Some(wait) = self.budget().turn(self.now()) else { return Ok(()) };
+            waited += wait;
+            if waited > PATIENCE {
+                return Err(self.limited(Some(wait)));
+            }
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -159,6 +214,7 @@ impl Api {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+        let reading = method == Method::GET;
         let mut request = self.client.request(method, url);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
@@ -168,8 +224,15 @@ impl Api {
         };
         let mut answer = request.send().await.map_err(unreachable)?;
         let status = answer.status().as_u16();
-        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
+        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        if status == 429 {
+            let wait = self.budget().close(self.now(), retry_after);
+            return Err(self.limited(Some(wait)));
+        }
+        if let Some(wait) = header("ratelimit").and_then(limit::used_up) {
+            self.budget().close(self.now(), Some(wait));
+        }
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
             if bytes.len() + chunk.len() > BODY_LIMIT {
@@ -177,28 +240,29 @@ impl Api {
             }
             bytes.extend_from_slice(&chunk);
         }
-        if status == 429 {
-            let error = DnsError::Limited { api: self.name(), status, retry_after };
-            return Err(Refusal::Error { error, codes: Vec::new(), status });
-        }
         match serde_json::from_slice::<Envelope<T>>(&bytes) {
             Ok(envelope) if envelope.success && status < 300 => Ok(envelope),
-            Ok(envelope) => Err(self.refused(status, &envelope.errors)),
+            Ok(envelope) => Err(self.refused(reading, status, &envelope.errors)),
             Err(_) => match serde_json::from_slice::<Envelope<Value>>(&bytes) {
-                Ok(envelope) if !envelope.success => Err(self.refused(status, &envelope.errors)),
+                Ok(envelope) if !envelope.success => Err(self.refused(reading, status, &envelope.errors)),
                 Ok(_) => Err(self.strange(status, "a result that is not the one of this call")),
                 Err(_) => Err(self.strange(status, &format!("no JSON (HTTP status {status})"))),
             },
         }
     }
 
-    fn refused(&self, status: u16, complaints: &[Complaint]) -> Refusal {
+    /// `reading`: the call was to change nothing.
+    fn refused(&self, reading: bool, status: u16, complaints: &[Complaint]) -> Refusal {
         let codes: Vec<u64> = complaints.iter().map(|complaint| complaint.code).collect();
         let messages: Vec<&str> = complaints.iter().map(|complaint| complaint.message.as_str()).collect();
         let (api, message) = (self.name(), escape(&messages.join("; "), 300));
         let code = codes.first().copied().unwrap_or(0);
+        // "Unauthorized to access requested resource" has the code of "Invalid access token".
+        let forbidden = codes.contains(&FORBIDDEN) || status == 403 && message.contains("requested resource");
         let token = status == 401 || codes.iter().any(|code| TOKEN_CODES.contains(code));
-        let error = if token {
+        let error = if forbidden {
+            DnsError::Forbidden { api, code, message, reading }
+        } else if token {
             DnsError::Token { api, code, message }
         } else {
             DnsError::Refused { api, status, code, message }
@@ -211,8 +275,13 @@ impl Api {
         Refusal::Error { error, codes: Vec::new(), status }
     }
 
-    fn name(&self) -> String {
-        self.base.host_str().unwrap_or("the DNS provider").to_owned()
+    fn limited(&self, retry_after: Option<Duration>) -> Refusal {
+        let error = DnsError::Limited { api: self.name(), status: 429, retry_after };
+        Refusal::Error { error, codes: Vec::new(), status: 429 }
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,10 +8,9 @@ use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use super::failure::{of_dns, of_store, of_task};
-use crate::config;
+use super::provider::{Providing, keep_zones, of_crowd, provider};
 use crate::dns::{
-    Cloudflare, DnsError, Exec, Handle, Provider, Resolvers, Rfc2136, Server, TxtRecord, Wanted, Zone, await_seen,
-    challenge_name,
+    DnsError, Handle, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen, challenge_name,
 };
 use crate::observed::Failure;
 use crate::pass::{Context, clock};
@@ -26,6 +25,8 @@ const UNDER_WAY: SignedDuration = SignedDuration::from_mins(5);
 /// The records of one certificate's order, or of a rehearsal.
 pub(super) struct Records {
     provider: Arc<dyn Provider>,
+    providing: Arc<Providing>,
+    afresh: bool,
     resolvers: Resolvers,
     /// By base name.
     places: BTreeMap<String, Place>,
@@ -44,12 +45,13 @@ struct Place {
 }
 
 impl Records {
-    pub(super) fn new(context: &Context) -> Result<Self, Failure> {
+    /// `afresh`: rely on nothing that earlier runs saw.
+    pub(super) fn new(context: &Context, afresh: bool) -> Result<Self, Failure> {
         let dns = &context.config.dns;
         let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers).map_err(|error| of_dns("dns", &error))?;
-        let provider = provider(context)?;
+        let (provider, providing) = (provider(context, afresh)?, Arc::clone(&context.dns));
         let (places, servers, notes) = Default::default();
-        Ok(Self { provider, resolvers, places, servers, notes })
+        Ok(Self { provider, providing, afresh, resolvers, places, servers, notes })
     }
 
     /// Finds, for every name at once, where its record goes and whether the token may write there.
@@ -108,13 +110,14 @@ impl Records {
                 let note = &mut self.notes[at];
                 match made {
                     Ok(handle) => {
-                        note.record = handle.record;
+                        (note.zone, note.record) = (Some(handle.zone), handle.record);
                         context.store.note_txt(note).map_err(|error| of_store(&error))?;
                     }
                     Err(error) => failure = Some(of_dns(&note.name, &error)),
                 }
             }
         }
+        keep_zones(context, self.afresh);
         while let Some(joined) = looking.join_next().await {
             let (servers, owner) = joined.map_err(|error| of_task(&error))?;
             match servers {
@@ -139,6 +142,7 @@ impl Records {
         for (name, values) in values {
             let servers = self.servers.get(&name).cloned().unwrap_or_default();
             let (wanted, say) = (Wanted { name, values }, say.clone());
+            let providing = Arc::clone(&self.providing);
             waiting.spawn(async move {
                 let lagging = |who: &str| say(format!("waiting for {who} to show {}", wanted.name));
                 let seen = await_seen(&servers, &wanted, limit, lagging).await;
@@ -146,11 +150,21 @@ impl Records {
                 if !passed_over.is_empty() {
                     say(format!("passed over, since they never answered: {}", passed_over.join(", ")));
                 }
+                let size = answer_size(&servers, &wanted.name).await;
+                if let Some(failure) = size.and_then(|(records, bytes)| of_crowd(&wanted.name, records, bytes)) {
+                    say(format!("{}: {}", failure.object, failure.what));
+                    providing.warn(failure);
+                }
                 Ok::<(), Failure>(())
             });
         }
         while let Some(joined) = waiting.join_next().await {
-            joined.map_err(|error| of_task(&error))??;
+            let seen = joined.map_err(|error| of_task(&error))?;
+            if seen.is_err() {
+                // The zone that the API has may not be the one that is served (any more).
+                self.places.values().for_each(|place| self.provider.forget(&place.zone));
+            }
+            seen?;
         }
         Ok(())
     }
@@ -158,7 +172,9 @@ impl Records {
     /// Removes what this run made. What cannot be removed stays in the journal, for a later run.
     pub(super) async fn unpublish(&mut self, context: &Context) -> Result<(), Failure> {
         let notes = core::mem::take(&mut self.notes);
-        remove(context, &self.provider, notes).await
+        let removed = remove(context, &self.provider, notes).await;
+        keep_zones(context, self.afresh);
+        removed
     }
 }
 
@@ -168,7 +184,7 @@ pub async fn clean_txt(context: &Context) -> Result<(), Failure> {
     if left.is_empty() {
         return Ok(());
     }
-    remove(context, &provider(context)?, left).await
+    remove(context, &provider(context, false)?, left).await
 }
 
 async fn locate(resolvers: &Resolvers, provider: &dyn Provider, base: &str) -> Result<Place, DnsError> {
@@ -223,19 +239,4 @@ async fn remove_from(provider: &dyn Provider, zone: Option<String>, notes: &[Txt
         });
     }
     removed
-}
-
-fn provider(context: &Context) -> Result<Arc<dyn Provider>, Failure> {
-    let seed = context.store.tried().map_err(|error| of_store(&error))?.seed;
-    // Tells an operator with two controllers which of them made a record.
-    let mark = format!("certd {:08x}", seed >> 32);
-    let (secret, proxy) = (&context.secrets.dns_secret, context.config.network.proxy.as_ref());
-    let provider: Result<Arc<dyn Provider>, DnsError> = match &context.config.dns.provider {
-        config::Provider::Cloudflare { zone_id, api_base, .. } => {
-            Cloudflare::new(api_base, secret, zone_id.as_deref(), proxy, &mark).map(|it| Arc::new(it) as _)
-        }
-        config::Provider::Rfc2136(primary) => Rfc2136::new(primary, secret, clock::now).map(|it| Arc::new(it) as _),
-        config::Provider::Exec { command, timeout } => Ok(Arc::new(Exec::new(command, *timeout))),
-    };
-    provider.map_err(|error| of_dns("dns", &error))
 }

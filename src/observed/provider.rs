@@ -1,0 +1,178 @@
+//! What a DNS provider said about itself and is worth knowing in the next run: the ids of zones, whether they are
+//! served at all, and how long the token is good for.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A token that ends within this is told: long enough for a person who is away for some days.
+const TOKEN_WARNING: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How often the provider is asked about the token.
+const TOKEN_ASKED: SignedDuration = SignedDuration::from_hours(24);
+
+/// `dns.json`: lost without harm, it is asked for anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    /// By the API's host and the zone's name: `api.cloudflare.com/example.com`.
+    #[serde(default)]
+    pub zones: BTreeMap<String, KnownZone>,
+    #[serde(default)]
+    pub token: Option<KnownToken>,
+}
+
+/// A zone as the provider showed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownZone {
+    pub id: String,
+    pub name: String,
+    /// Whose it is, by the provider's id.
+    pub account: Option<String>,
+    /// `active`, `pending`, …, in the provider's word.
+    pub status: String,
+    pub paused: bool,
+    pub seen_at: Timestamp,
+}
+
+/// What is told of a zone before it costs an issuance.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ZoneTrouble {
+    #[error("its setup is not finished, and no DNS query for it is answered")]
+    Initializing,
+    #[error(
+        "it is pending: the registry does not name the provider's name servers yet, so that nobody sees its records"
+    )]
+    Pending,
+    #[error("it has moved: the registry no longer names the provider's name servers, so that nobody sees its records")]
+    Moved,
+    #[error("it is paused: proxying is off, and its records are served all the same")]
+    Paused,
+    #[error("its status is {0}, not active")]
+    Other(String),
+}
+
+impl KnownZone {
+    /// https://developers.cloudflare.com/dns/zone-setups/reference/domain-status/
+    pub fn trouble(&self) -> Option<ZoneTrouble> {
+        match self.status.as_str() {
+            "active" if self.paused => Some(ZoneTrouble::Paused),
+            "active" => None,
+            "initializing" => Some(ZoneTrouble::Initializing),
+            "pending" => Some(ZoneTrouble::Pending),
+            "moved" => Some(ZoneTrouble::Moved),
+            other => Some(ZoneTrouble::Other(other.to_owned())),
+        }
+    }
+}
+
+impl ZoneTrouble {
+    /// What the operator does next.
+    pub fn next(&self) -> &'static str {
+        match self {
+            Self::Initializing => "finish its setup in the provider's dashboard: choose a plan",
+            Self::Pending | Self::Moved => {
+                "name the provider's servers for it at the registrar, or lead _acme-challenge by CNAME into a zone that is served"
+            }
+            Self::Paused => "nothing for certificates; resume it in the dashboard if it is to be proxied again",
+            Self::Other(_) => "see the zone in the provider's dashboard",
+        }
+    }
+}
+
+/// What the provider said about the token, without the token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownToken {
+    /// The beginning of its SHA-256: another token is asked about anew.
+    pub digest: String,
+    pub asked_at: Timestamp,
+    /// `active`, `disabled`, `expired`; `refused` when the API does not accept it at all, `unknown` when it cannot be asked.
+    pub status: String,
+    pub expires_on: Option<Timestamp>,
+}
+
+/// What is told of a token before it costs an issuance.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenTrouble {
+    #[error("the token ends on {at}")]
+    Expires { at: Timestamp },
+    #[error("the token is {0}: the next certificate cannot be issued with it")]
+    Dead(String),
+}
+
+impl KnownToken {
+    pub fn trouble(&self, now: Timestamp) -> Option<TokenTrouble> {
+        if self.status == "unknown" {
+            return None;
+        }
+        if self.status != "active" {
+            return Some(TokenTrouble::Dead(self.status.clone()));
+        }
+        let at = self.expires_on?;
+        if at <= now {
+            return Some(TokenTrouble::Dead("expired".to_owned()));
+        }
+        (at.duration_since(now) <= TOKEN_WARNING).then_some(TokenTrouble::Expires { at })
+    }
+
+    /// Whether to ask again. A time in the future was noted by a clock that was wrong.
+    pub fn is_old(&self, digest: &str, now: Timestamp) -> bool {
+        self.digest != digest || self.asked_at > now || now.duration_since(self.asked_at) >= TOKEN_ASKED
+    }
+}
+
+impl TokenTrouble {
+    /// Stable and greppable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Expires { .. } => "dns-token-expires",
+            Self::Dead(_) => "dns-token",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::fixture::NOW;
+
+    fn token(status: &str, hours: Option<i64>) -> KnownToken {
+        let expires_on = hours.map(|hours| NOW + SignedDuration::from_hours(hours));
+        KnownToken { digest: "d".into(), asked_at: NOW, status: status.into(), expires_on }
+    }
+
+    #[test]
+    fn c02_a_token_is_told_a_week_before_its_end_and_when_it_is_dead() {
+        let code = |status, hours| token(status, hours).trouble(NOW).map(|trouble| trouble.code());
+        assert_eq!(code("active", None), None);
+        assert_eq!(code("active", Some(7 * 24 + 1)), None);
+        assert_eq!(code("active", Some(7 * 24)), Some("dns-token-expires"));
+        assert_eq!(code("active", Some(1)), Some("dns-token-expires"));
+        assert_eq!(code("active", Some(0)), Some("dns-token"));
+        assert_eq!(code("disabled", None), Some("dns-token"));
+        assert_eq!(code("refused", Some(999)), Some("dns-token"));
+        assert_eq!(code("unknown", None), None);
+    }
+
+    #[test]
+    fn c02_a_token_is_asked_about_once_a_day_and_when_it_is_another() {
+        let known = token("active", None);
+        assert!(!known.is_old("d", NOW + SignedDuration::from_hours(23)));
+        assert!(known.is_old("d", NOW + SignedDuration::from_hours(24)));
+        assert!(known.is_old("e", NOW));
+        assert!(known.is_old("d", NOW - SignedDuration::from_secs(1)), "the clock was set back");
+    }
+
+    #[test]
+    fn c19_a_zone_is_told_by_its_status_and_a_paused_one_is_served() {
+        let trouble = |status: &str, paused| {
+            let (id, name, account) = ("1".into(), "example.com".into(), None);
+            KnownZone { id, name, account, status: status.into(), paused, seen_at: NOW }.trouble()
+        };
+        assert_eq!(trouble("active", false), None);
+        assert_eq!(trouble("active", true), Some(ZoneTrouble::Paused));
+        assert_eq!(trouble("pending", true), Some(ZoneTrouble::Pending));
+        assert_eq!(trouble("initializing", false), Some(ZoneTrouble::Initializing));
+        assert_eq!(trouble("moved", false), Some(ZoneTrouble::Moved));
+        assert_eq!(trouble("deactivated", false), Some(ZoneTrouble::Other("deactivated".into())));
+    }
+}
