@@ -31,13 +31,18 @@ impl Tally {
                 *self.kinds.entry(kind).or_default() += 1;
                 self.places.insert(what);
                 self.last = self.last.max(at);
+                if self.kills().is_multiple_of(50) {
+                    println!("{} kills, {} failed", self.kills(), self.failures.len());
+                }
             }
             Cycle::Survived => self.survived += 1,
         }
     }
 
-    pub(crate) fn fail(&mut self, at: usize, words: String) {
-        self.failures.push(format!("KILL_AT={at}: {words}"));
+    pub(crate) fn fail(&mut self, at: usize, words: &str) {
+        let failure = format!("KILL_AT={at}: {words}");
+        println!("{failure}");
+        self.failures.push(failure);
     }
 
     pub(crate) fn kills(&self) -> usize {
