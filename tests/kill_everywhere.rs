@@ -6,6 +6,8 @@
 //!
 //! `cargo test` tries some points of each scenario, `make soak` all of them. `KILL_AT=n` tries one.
 
+#![allow(clippy::print_stdout, reason = "`make soak` shows its figures")]
+
 #[path = "kill_everywhere/bench.rs"]
 mod bench;
 mod lab;
@@ -14,7 +16,8 @@ mod tally;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::time::Instant;
+
+use certd::pass::clock;
 
 use bench::{Bench, Scenario};
 use tally::Tally;
@@ -34,7 +37,7 @@ fn kill_everywhere(scenario: Scenario, first: usize, stride: usize) -> usize {
     let only = std::env::var("KILL_AT").ok().map(|text| text.parse().expect("KILL_AT is a number"));
     let next = Mutex::new(only.unwrap_or(first));
     let tally = Mutex::new(Tally::default());
-    let began = Instant::now();
+    let began = clock::now();
     std::thread::scope(|scope| {
         for _ in 0..LABS {
             scope.spawn(|| {
@@ -64,7 +67,7 @@ fn kill_everywhere(scenario: Scenario, first: usize, stride: usize) -> usize {
         }
     });
     let mut tally = tally.into_inner().expect("no holder panics");
-    tally.took = began.elapsed();
+    tally.took = clock::now().duration_since(began);
     println!("{scenario:?}: {tally}");
     assert!(only.is_none() || tally.survived == 0, "{scenario:?} has not so many points");
     assert!(tally.failures.is_empty(), "{scenario:?}: {:#?}", tally.failures);

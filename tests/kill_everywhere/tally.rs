@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
+
+use jiff::SignedDuration;
 
 /// What came of one point.
 pub(crate) enum Cycle {
@@ -21,7 +22,7 @@ pub(crate) struct Tally {
     pub(crate) survived: usize,
     pub(crate) failures: Vec<String>,
     last: usize,
-    pub(crate) took: Duration,
+    pub(crate) took: SignedDuration,
 }
 
 impl Tally {
