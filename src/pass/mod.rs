@@ -74,6 +74,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
         () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
     };
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
+    done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     for _ in 0..ROUNDS {
         let plan = plan::plan(&context.config, &observed, clock::now());
