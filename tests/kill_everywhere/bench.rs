@@ -24,6 +24,8 @@ use crate::lab::{Lab, Options, SERVICE};
 const CHALLENGE: &str = "_acme-challenge.newapi.example.test";
 /// Between two looks at a node's pair: often, and without a core to itself.
 const LOOK: Duration = Duration::from_millis(3);
+/// How often the lab's patience (30 s) is waited for certd's end: it gives a node 160 s, and disks can be busy.
+const PATIENCES: usize = 6;
 /// SIGKILL, signal(7).
 const KILL: i32 = 9;
 
@@ -240,7 +242,7 @@ impl Bench {
         let log = fs::File::create(&path).expect("the lab's folder is ours");
         let err = log.try_clone().expect("a file can be cloned");
         let mut child = command.stdin(Stdio::null()).stdout(log).stderr(err).spawn().expect("certd starts");
-        let ended = wait_until(|| child.try_wait().expect("it is our child").is_some());
+        let ended = (0..PATIENCES).any(|_| wait_until(|| child.try_wait().expect("it is our child").is_some()));
         if !ended {
             child.kill().expect("it is our child");
         }
