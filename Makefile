@@ -1,7 +1,7 @@
 # `make help` says what there is. Every target does its own set-up first (tests/setup.sh: Debian packages and the test CA).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo measure
+.PHONY: help setup test soak demo measure
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
@@ -13,6 +13,9 @@ test: setup ## formatting, lints, unit tests and tests against real peers
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
+
+soak: setup ## SIGKILL at every step of every scenario, with figures (about a quarter of an hour)
+	cargo test -q --test kill_everywhere -- --ignored --nocapture
 
 demo: setup ## three nodes on this machine, from an old certificate to a renewed one; KEEP=1 leaves them up
 	cargo build -q

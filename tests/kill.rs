@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
-use lab::script::Point;
+use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
 
 /// Where certd is when it is killed.
@@ -23,12 +23,18 @@ enum Step {
 }
 
 fn killed_at(step: &Step) {
+    killed_and(step, |_| ());
+}
+
+/// Killed at a step; `then` happens before it runs again.
+fn killed_and(step: &Step, then: impl FnOnce(&Lab)) {
     let mut lab = Lab::start(Options::nodes(3));
     let certificate = format!(
         "[[certificate]]\nname = {SERVICE:?}\ndomains = [{SERVICE:?}]\nnodes = [\"*\"]\ncanary = \"node-1\"\n\n"
     );
     lab.write_config_with(&ConfigText { certificates: Some(certificate), ..ConfigText::default() });
-    let foreign = lab.cloudflare.add_txt("_acme-challenge.newapi.example.test", "somebody-elses", None);
+    let foreign = [("somebody-elses", None), ("another-controllers", Some("certd 01234567"))]
+        .map(|(value, comment)| lab.cloudflare.add_txt("_acme-challenge.newapi.example.test", value, comment));
     match step {
         Step::Ca(kind, point) => {
             let held = lab.proxy.script.hold(kind, 1, *point);
@@ -46,6 +52,7 @@ fn killed_at(step: &Step) {
             held.into_iter().for_each(lab::nginx::HeldCommand::release);
         }
     }
+    then(&lab);
     let output = lab.certd(&["renew"]);
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{text}");
@@ -56,7 +63,7 @@ fn killed_at(step: &Step) {
     }
     assert_eq!(lab.pebble.issued(), 1, "{text}");
     let left: Vec<String> = lab.cloudflare.records().into_iter().filter(|r| r.kind == "TXT").map(|r| r.id).collect();
-    assert_eq!(left, [foreign]);
+    assert_eq!(left, foreign);
     assert_eq!(lab.certd(&["check"]).status.code(), Some(0));
     lab.nodes.clear();
 }
@@ -108,4 +115,29 @@ killed! {
     p01_killed_before_the_txt_record_is_removed: Step::Api("delete", Point::Before);
     p01_killed_while_the_nodes_prepare: Step::Node(NginxCommand::Test);
     p01_killed_while_the_canary_reloads: Step::Node(NginxCommand::Reload);
+}
+
+/// The CA has forgotten the order of the run that was killed: another is made, with another token.
+fn killed_with_an_order_that_dies(step: &Step) {
+    killed_and(step, |lab| {
+        let records = || lab.cloudflare.records().into_iter().filter(|r| r.kind == "TXT").count();
+        assert_eq!(records(), 3, "its record is there, beside those of others");
+        let gone = Answer::new(404, r#"{"type":"urn:ietf:params:acme:error:malformed","detail":"no such order"}"#);
+        lab.proxy.script.answer("order", 1, Point::Before, gone.header("content-type", "application/problem+json"));
+    });
+}
+
+#[test]
+fn a31_the_record_of_an_order_that_died_after_a_crash_is_removed_and_another_order_made() {
+    killed_with_an_order_that_dies(&Step::Ca("challenge", Point::Before));
+}
+
+#[test]
+fn a31_a_record_of_an_unknown_id_of_an_order_that_died_is_removed_and_another_order_made() {
+    killed_with_an_order_that_dies(&Step::Api("create", Point::After));
+}
+
+#[test]
+fn c08_after_a_crash_the_records_of_others_stay_also_those_with_the_mark_of_another_controller() {
+    killed_at(&Step::Api("delete", Point::After));
 }

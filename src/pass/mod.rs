@@ -91,6 +91,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     };
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
+    done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     for _ in 0..ROUNDS {
         let plan = plan::plan(&context.config, &observed, clock::now());

@@ -69,6 +69,19 @@ impl Store {
         atomic::remove_all(&old)
     }
 
+    /// Removes what a crash left of intents that had ended: a key that nobody needs any more. The next certificate would
+    /// remove it too, but that is months away.
+    pub fn sweep_intents(&self) -> Result<(), StoreError> {
+        let folder = self.writable()?.join("certs");
+        for name in super::entries(&folder)? {
+            let old = folder.join(name).join(".pending.old");
+            if old.symlink_metadata().is_ok() {
+                atomic::remove_all(&old)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps the chain that failed, as `rejected/`, with why.
     pub fn reject(&self, name: &CertName, chain_pem: &str, why: &Rejected) -> Result<(), StoreError> {
         let folder = self.writable()?.join("certs").join(name.as_str()).join("rejected");

@@ -213,6 +213,11 @@ impl Lab {
     pub fn pids(&self) -> Vec<u32> {
         self.reaper.pids()
     }
+
+    /// Returns when no program of certd's runs on a node any more; false when one goes on.
+    pub fn nodes_are_quiet(&self) -> bool {
+        process::wait_until(|| self.reaper.shells().is_empty())
+    }
 }
 
 /// 127.a.b.0/24 for one lab: whoever listens at its last address has it, and the kernel gives it back.

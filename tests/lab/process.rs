@@ -112,6 +112,18 @@ impl Reaper {
         let records = fs::read_dir(self.folder.join("run")).into_iter().flatten().flatten();
         records.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).flat_map(tree).collect()
     }
+
+    /// The shells of this lab: what certd runs on nodes, also where its session is over.
+    pub fn shells(&self) -> Vec<u32> {
+        let mark = format!("{MARK}={}\0", self.mark);
+        let is_ours = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sh")
+                && fs::read(format!("/proc/{pid}/environ"))
+                    .is_ok_and(|all| String::from_utf8_lossy(&all).contains(&mark))
+        };
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).collect()
+    }
 }
 
 impl Drop for Reaper {

@@ -132,3 +132,19 @@ fn p01_a_certificate_that_was_kept_before_the_crash_is_not_kept_twice() {
     f.store.drop_intent(&name()).unwrap();
     assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(first.to_string()));
 }
+
+#[test]
+fn p01_a_crash_while_an_intent_is_dropped_leaves_its_key_no_longer_than_to_the_next_pass() {
+    let f = fixture();
+    let (generation, pair) = kept(&f.store, 0);
+    f.store.intend(&name(), &intent(), pair.key()).unwrap();
+    // As if the crash had come between the folder's rename and its removal.
+    fs::rename(f.of("pending"), f.of(".pending.old")).unwrap();
+    f.store.sweep_intents().unwrap();
+    assert!(f.of(".pending.old").symlink_metadata().is_err());
+    assert_eq!(f.stored().current.unwrap().generation, generation);
+    // An intent that is under way stays.
+    f.store.intend(&name(), &intent(), pair.key()).unwrap();
+    f.store.sweep_intents().unwrap();
+    assert!(f.stored().pending.is_some());
+}
