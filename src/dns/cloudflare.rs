@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::{DnsError, Handle, Provider, TxtRecord, Zone};
+use super::{DnsError, Handle, Provider, TxtRecord, Way, Zone};
 use api::{Api, Refusal};
 
 /// The API's least for a record that is not proxied, in seconds.
@@ -61,10 +61,10 @@ impl Cloudflare {
         base: &Url,
         token: &Zeroizing<String>,
         zone_id: Option<&str>,
-        proxy: Option<&Url>,
+        way: &Way,
         mark: &str,
     ) -> Result<Self, DnsError> {
-        let api = Arc::new(Api::new(base, token, proxy)?);
+        let api = Arc::new(Api::new(base, token, way)?);
         Ok(Self { api, zone_id: zone_id.map(str::to_owned), mark: mark.to_owned(), zones: Arc::default() })
     }
 

@@ -97,7 +97,7 @@ impl DnsError {
             }
             Self::SeveralZones { .. } => "write `dns.zone_id`: the zone whose name servers the registry names",
             Self::Insecure => "write an https URL",
-            Self::Client { .. } => "see `network.proxy`",
+            Self::Client { .. } => "see `network.ca_file` (PEM) and `network.proxy`",
             Self::Name { .. } => "see `domains`",
             Self::NoResolvers { .. } => "write `dns.resolvers`",
             Self::Lookup { .. } => {

@@ -22,6 +22,8 @@ pub struct Secrets {
     known_hosts: BTreeMap<PathBuf, String>,
     /// PEM of the root of a CA's own API, where one is configured; by the CA's host.
     pub acme_ca: BTreeMap<String, String>,
+    /// PEM of the root that is trusted beside the system's.
+    pub network_ca: Option<String>,
 }
 
 impl Secrets {
@@ -41,13 +43,14 @@ impl Secrets {
                 acme_ca.insert(ca.host.clone(), public("acme.ca_file", path)?);
             }
         }
+        let network_ca = config.network.ca_file.as_ref().map(|path| public("network.ca_file", path)).transpose()?;
         let files: BTreeSet<&PathBuf> = config.nodes.iter().flat_map(|node| &node.ssh.identity_files).collect();
         let mut identities = BTreeMap::new();
         for file in files {
             let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
             identities.insert(file.clone(), Identity { file: file.clone(), pem });
         }
-        Ok(Self { dns_token, eab_hmac, identities, known_hosts: known_hosts(config)?, acme_ca })
+        Ok(Self { dns_token, eab_hmac, identities, known_hosts: known_hosts(config)?, acme_ca, network_ca })
     }
 
     pub(super) fn identities(&self, node: &Node) -> Vec<Identity> {

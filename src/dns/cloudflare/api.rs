@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::dns::DnsError;
+use crate::dns::{DnsError, Way};
 use crate::report::escape;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ struct Paging {
 }
 
 impl Api {
-    pub(super) fn new(base: &Url, token: &Zeroizing<String>, proxy: Option<&Url>) -> Result<Self, DnsError> {
+    pub(super) fn new(base: &Url, token: &Zeroizing<String>, way: &Way) -> Result<Self, DnsError> {
         if base.scheme() != "https" && !is_this_machine(base) {
             return Err(DnsError::Insecure);
         }
@@ -81,17 +81,11 @@ impl Api {
             message: "its file holds more than a token".to_owned(),
         })?;
         value.set_sensitive(true);
-        let mut builder = reqwest::Client::builder()
+        let builder = way
+            .client()?
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]))
-            .user_agent(concat!("certd/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_LIMIT)
-            .timeout(CALL_LIMIT)
-            .no_proxy();
-        if let Some(proxy) = proxy {
-            let proxy = reqwest::Proxy::all(proxy.clone()).map_err(|source| DnsError::Client { source })?;
-            builder = builder.proxy(proxy);
-        }
+            .timeout(CALL_LIMIT);
         let client = builder.build().map_err(|source| DnsError::Client { source })?;
         Ok(Self { client, base: base.clone() })
     }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::failure::{of_dns, of_store, of_task};
 use crate::config;
 use crate::dns::{
-    Cloudflare, DnsError, Handle, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, await_seen, challenge_name,
+    Cloudflare, DnsError, Handle, Provider, Resolvers, Server, TxtRecord, Wanted, Way, Zone, await_seen, challenge_name,
 };
 use crate::observed::Failure;
 use crate::pass::{Context, clock};
@@ -224,12 +224,15 @@ async fn remove_from(provider: &dyn Provider, zone: Option<String>, notes: &[Txt
     removed
 }
 
+fn way(context: &Context) -> Way {
+    Way { proxy: context.config.network.proxy.clone(), ca_pem: context.secrets.network_ca.clone() }
+}
+
 fn provider(context: &Context) -> Result<Arc<dyn Provider>, Failure> {
     let seed = context.store.tried().map_err(|error| of_store(&error))?.seed;
     // Tells an operator with two controllers which of them made a record.
     let mark = format!("certd {:08x}", seed >> 32);
     let config::Provider::Cloudflare { zone_id, api_base, .. } = &context.config.dns.provider;
-    let (token, proxy) = (&context.secrets.dns_token, context.config.network.proxy.as_ref());
-    let cloudflare = Cloudflare::new(api_base, token, zone_id.as_deref(), proxy, &mark);
+    let cloudflare = Cloudflare::new(api_base, &context.secrets.dns_token, zone_id.as_deref(), &way(context), &mark);
     cloudflare.map(|it| Arc::new(it) as Arc<dyn Provider>).map_err(|error| of_dns("dns", &error))
 }
