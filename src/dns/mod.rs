@@ -3,7 +3,9 @@
 //!
 //! Failure means: no validation was attempted, or a record of ours is left, in the journal, to be removed by a later run.
 
+mod board;
 mod cloudflare;
+mod doh;
 mod error;
 mod propagation;
 mod provider;
@@ -12,8 +14,9 @@ mod way;
 mod wire;
 
 pub use cloudflare::Cloudflare;
+pub use doh::Doh;
 pub use error::DnsError;
-pub use propagation::{SEEN_BOUND, Wanted, await_seen};
+pub use propagation::{Patience, Wanted, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Resolvers, Server, challenge_name};
 pub use way::Way;
