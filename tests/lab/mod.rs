@@ -10,6 +10,7 @@
 pub mod cloudflare;
 pub mod config;
 pub mod dns;
+pub mod gateway;
 pub mod http;
 pub mod nginx;
 pub mod node;
@@ -19,6 +20,7 @@ pub mod process;
 pub mod proxy;
 pub mod relay;
 pub mod script;
+pub mod second;
 pub mod sshd;
 
 use std::collections::hash_map::RandomState;
@@ -97,6 +99,8 @@ pub struct Lab {
     pub client: Client,
     /// Issued what the nodes serve at first; certd is told to trust it, after Pebble's root.
     pub old_authority: Authority,
+    /// Of the CA's API, and of other servers of the lab.
+    authority: Authority,
     pub folder: PathBuf,
     /// The API token, for searches in logs.
     pub token: String,
@@ -161,6 +165,7 @@ impl Lab {
             dns,
             client,
             old_authority,
+            authority,
             folder,
             token,
             services,

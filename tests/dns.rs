@@ -1,0 +1,377 @@
+//! Is the record seen where the CA looks for it? With servers that lag, die, refuse or were delegated to, without port 53,
+//! and through proxies; by the binary, against Pebble and BIND.
+
+mod lab;
+
+use std::fs;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::Output;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use certd::dns::{Doh, Resolvers};
+
+use lab::config::ConfigText;
+use lab::gateway::Kind;
+use lab::pebble::PebbleOptions;
+use lab::relay::Datagrams;
+use lab::script::Point;
+use lab::second::NameServer;
+use lab::{Lab, Options, SERVICE};
+
+const ZONE: &str = "example.test";
+const CHALLENGE: &str = "_acme-challenge.newapi.example.test";
+
+fn lab() -> Lab {
+    with_zones(&[ZONE])
+}
+
+fn with_zones(zones: &[&str]) -> Lab {
+    let pebble = PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() };
+    let zones = zones.iter().copied().map(String::from).collect();
+    Lab::start(Options { pebble, zones, ..Options::nodes(1) })
+}
+
+fn configure(lab: &Lab, dns: &str, network: &str) {
+    let end = format!("[network]\n{network}\n");
+    lab.write_config_with(&ConfigText { dns: dns.to_owned(), end, ..ConfigText::default() });
+}
+
+/// Another line in the place of one that the lab wrote.
+fn replace(lab: &Lab, key: &str, line: &str) {
+    let text = fs::read_to_string(lab.config_path()).unwrap();
+    let replaced = |old: &str| if old.starts_with(key) { line.to_owned() } else { old.to_owned() };
+    let text: Vec<String> = text.lines().map(replaced).collect();
+    fs::write(lab.config_path(), text.join("\n")).unwrap();
+}
+
+/// Makes it a name server of the lab's zone beside the first: by NS where they have port 53, else by their addresses.
+fn add_server(lab: &Lab, second: &NameServer, dns: &str) {
+    let standard = lab.dns.is_standard_port() && second.at.port() == 53;
+    if standard {
+        for line in [format!("add ns2.{ZONE}. 1 A {}", second.at.ip()), format!("add {ZONE}. 1 NS ns2.{ZONE}.")] {
+            lab.dns.update(&line);
+        }
+        configure(lab, dns, "");
+    } else {
+        configure(lab, dns, "");
+        replace(lab, "nameservers", "");
+        replace(lab, "resolvers", &format!("nameservers = [\"{}\", \"{}\"]", lab.dns.at, second.at));
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn assert_served(lab: &Lab, output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "{}", said(output));
+    assert_eq!(lab.pebble.issued(), 1);
+    assert!(lab.cloudflare.records().is_empty(), "{:?}", lab.cloudflare.records());
+}
+
+/// Nothing was asked of the CA that it could answer with a failure.
+fn assert_unburnt(lab: &Lab, output: &Output, words: &str) {
+    assert_eq!(output.status.code(), Some(5), "{}", said(output));
+    assert!(said(output).contains(words), "{}", said(output));
+    assert_eq!(lab.proxy.script.count("challenge"), 0);
+    assert!(lab.cloudflare.records().is_empty());
+}
+
+/// One of two servers lags: when the CA is asked for its validation, which happens once, both show the value.
+fn a_lag_burns_no_validation(lag: Duration) {
+    let lab = lab();
+    let second = lab.second_name_server(&[ZONE.to_owned()], lag);
+    add_server(&lab, &second, "");
+    let held = lab.proxy.script.hold("challenge", 1, Point::Before);
+    let at = (second.at.ip().to_string(), second.at.port().to_string());
+    let (tell, told) = mpsc::channel();
+    let asked = std::thread::spawn(move || {
+        told.recv().unwrap();
+        held.wait();
+        let mut dig = std::process::Command::new("dig");
+        dig.args(["+short", "-p", &at.1, &format!("@{}", at.0), CHALLENGE, "TXT"]);
+        let shown = dig.output().unwrap().stdout;
+        held.release();
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    tell.send(()).unwrap();
+    let output = lab.certd(&["renew"]);
+    assert_served(&lab, &output);
+    let shown = asked.join().unwrap();
+    assert_eq!(shown.trim().len(), 45, "a value in its quotes: {shown:?}");
+    assert_eq!(lab.proxy.script.count("challenge"), 1);
+    let lagging = format!("({}) to show {CHALLENGE}", second.at);
+    assert!(
+        said(&output).contains(&lagging) || said(&output).contains(&format!("{} to show", second.at)),
+        "{}",
+        said(&output)
+    );
+    if lag > Duration::from_secs(20) {
+        assert!(said(&output).contains(", for 15 s so far"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn d01_with_one_of_two_name_servers_lagging_by_5_s_no_validation_is_burnt() {
+    a_lag_burns_no_validation(Duration::from_secs(5));
+}
+
+#[test]
+#[ignore = "takes half a minute, and shows what the one of five seconds does"]
+fn d01_with_one_of_two_name_servers_lagging_by_30_s_no_validation_is_burnt() {
+    a_lag_burns_no_validation(Duration::from_secs(30));
+}
+
+#[test]
+fn d02_a_name_server_that_refuses_is_passed_over_and_named_or_waited_for_as_the_operator_says() {
+    let lab = lab();
+    let second = lab.second_name_server(&[], Duration::from_secs(0));
+    add_server(&lab, &second, "");
+    let output = lab.certd(&["renew"]);
+    assert_served(&lab, &output);
+    let passed = said(&output);
+    assert!(passed.contains("passed over, since they never answered: ") && passed.contains(&second.at.to_string()));
+    assert!(passed.contains("Query Refused"), "{passed}");
+
+    add_server(&lab, &second, "silent_servers = \"wait\"\ntimeout = \"30s\"");
+    let challenges = lab.proxy.script.count("challenge");
+    let output = lab.certd(&["renew", "--dry-run"]);
+    assert!(said(&output).contains("after 30 s not every name server shows"), "{}", said(&output));
+    assert_eq!(lab.proxy.script.count("challenge"), challenges);
+}
+
+#[test]
+fn d02_a_dead_name_server_is_passed_over() {
+    let lab = lab();
+    let mut second = lab.second_name_server(&[ZONE.to_owned()], Duration::ZERO);
+    add_server(&lab, &second, "");
+    second.die();
+    let output = lab.certd(&["renew"]);
+    assert_served(&lab, &output);
+    assert!(said(&output).contains("passed over"), "{}", said(&output));
+}
+
+#[test]
+fn a_name_server_whose_address_nobody_knows_is_named_and_holds_nothing_up() {
+    let lab = lab();
+    if !lab.dns.is_standard_port() {
+        return;
+    }
+    lab.dns.update(&format!("add {ZONE}. 1 NS nowhere.elsewhere.test."));
+    lab.dns.update(&format!("add ns6.{ZONE}. 1 AAAA ::1"));
+    lab.dns.update(&format!("add {ZONE}. 1 NS ns6.{ZONE}."));
+    let resolvers = Resolvers::new(&[lab.dns.at], &[], Doh::default()).unwrap();
+    let servers = lab.client.wait(async move { resolvers.authorities(CHALLENGE).await });
+    let servers = servers.unwrap();
+    let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+    assert_eq!(names, ["nowhere.elsewhere.test", "ns1.example.test", "ns6.example.test"]);
+    let missing = servers[0].missing.as_deref().unwrap();
+    assert!(missing.contains("nowhere.elsewhere.test: the resolvers do not answer: "), "{missing}");
+    assert!(missing.contains("Query Refused"), "{missing}");
+    // D13: a server with IPv6 alone is asked there.
+    assert_eq!(servers[2].addresses, [SocketAddr::from((Ipv6Addr::LOCALHOST, 53))]);
+}
+
+#[test]
+fn d05_a_chain_of_cnames_that_comes_at_once_is_followed_with_one_question_and_a_dname_too() {
+    let lab = with_zones(&[ZONE, "proofs.test"]);
+    for line in [
+        "add _acme-challenge.newapi.example.test. 1 CNAME one.example.test.",
+        "add one.example.test. 1 CNAME two.tree.example.test.",
+        "add tree.example.test. 1 DNAME proofs.test.",
+    ] {
+        lab.dns.update(line);
+    }
+    let resolvers = Resolvers::new(&[lab.dns.at], &[], Doh::default()).unwrap();
+    let followed = lab.client.wait(async move { (resolvers.follow(CHALLENGE).await, resolvers) });
+    assert_eq!(followed.0.unwrap(), "two.proofs.test");
+    // The zone came with the chain: nobody needs to be asked any more.
+    lab.dns.datagrams.lose(true);
+    let apex = lab.client.wait(async move { followed.1.apex("two.proofs.test").await });
+    assert_eq!(apex.unwrap(), "proofs.test");
+}
+
+#[test]
+fn d08_of_a_delegated_challenge_name_its_own_servers_are_asked() {
+    let lab = with_zones(&[ZONE, CHALLENGE]);
+    if !lab.dns.is_standard_port() {
+        return;
+    }
+    // The resolver knows the child zone by a copy that nobody changes; the API publishes to the child's own server.
+    let child = lab.second_name_server(&[CHALLENGE.to_owned()], Duration::from_secs(1));
+    lab.dns.update(&format!("add child.{ZONE}. 1 A {}", child.at.ip()));
+    // In the parent and in the copy of the child.
+    lab.dns.update(&format!("zone {ZONE}\nadd {CHALLENGE}. 1 NS child.{ZONE}."));
+    lab.dns.update(&format!("zone {CHALLENGE}\nadd {CHALLENGE}. 1 NS child.{ZONE}."));
+    lab.dns.update(&format!("check-names off\nzone {CHALLENGE}\ndelete {CHALLENGE}. NS ns1.{CHALLENGE}."));
+    lab.dns.hold();
+    configure(&lab, "timeout = \"30s\"", "");
+    let output = lab.certd(&["renew", "--dry-run"]);
+    assert!(said(&output).contains("a TXT record was made, seen and removed"), "{}", said(&output));
+    assert!(said(&output).contains(&format!("waiting for child.{ZONE} ({})", child.at)), "{}", said(&output));
+}
+
+#[test]
+fn d09_a_wildcard_that_answers_at_the_name_is_not_taken_for_the_record() {
+    let lab = lab();
+    lab.dns.update(&format!("add *.newapi.{ZONE}. 1 TXT \"of the wildcard\""));
+    lab.dns.delay(Duration::from_secs(2));
+    configure(&lab, "", "");
+    let output = lab.certd(&["renew"]);
+    assert_served(&lab, &output);
+    assert_eq!(lab.proxy.script.count("challenge"), 1);
+}
+
+#[test]
+fn d10_what_the_ca_says_of_a_bogus_zone_is_shown() {
+    let lab = lab();
+    configure(&lab, "", "");
+    let held = lab.proxy.script.hold("challenge", 1, Point::Before);
+    let words =
+        "DNS problem: looking up TXT for _acme-challenge.newapi.example.test: DNSSEC: Bogus: validation failure";
+    let bogus = move |body: String| {
+        let mut told: serde_json::Value = serde_json::from_str(&body).unwrap();
+        for challenge in told["challenges"].as_array_mut().unwrap() {
+            challenge["error"]["type"] = "urn:ietf:params:acme:error:dns".into();
+            challenge["error"]["detail"] = words.into();
+        }
+        told.to_string()
+    };
+    lab.proxy.script.rewrite("authorization", 2, bogus);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            held.wait();
+            // Seen by us, gone when the CA looks.
+            lab.dns.txt(CHALLENGE).iter().for_each(|value| lab.dns.remove_txt(CHALLENGE, value));
+            held.release();
+        });
+        let output = lab.certd(&["renew"]);
+        assert!(said(&output).contains(words), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    });
+}
+
+/// Nothing that is sent to port 53 is answered. The lab's configuration gets a resolver that hears and says nothing.
+fn block_port_53(lab: &Lab) -> UdpSocket {
+    lab.dns.datagrams.lose(true);
+    lab.dns.silence_streams(true);
+    let dead = UdpSocket::bind("127.0.0.1:0").unwrap();
+    replace(lab, "resolvers", &format!("resolvers = [\"{}\"]", dead.local_addr().unwrap()));
+    replace(lab, "nameservers", "");
+    dead
+}
+
+#[test]
+fn d03_d12_where_port_53_is_blocked_doh_finds_the_zone_and_sees_the_record_though_one_server_remembers() {
+    let lab = lab();
+    // Its negative answers are good for a minute and a half, and it is asked for the name before the record is there.
+    let (asked, fresh) = (lab.doh_server(), lab.doh_server());
+    let doh = format!("doh = [\"{}\", \"{}\"]\ntimeout = \"45s\"", asked.url("127.0.0.1"), fresh.url("localhost"));
+    configure(&lab, &doh, &format!("ca_file = {:?}", lab.authority_file().display().to_string()));
+    let _dead = block_port_53(&lab);
+    let output = lab.certd(&["renew", "--dry-run"]);
+    let text = said(&output);
+    assert!(text.contains("a TXT record was made, seen and removed"), "{text}");
+    assert!(text.contains(&format!("no name server of {CHALLENGE} answers (is port 53 blocked?): asking ")), "{text}");
+    let remembers = format!("{}: shows nothing (perhaps from memory)", asked.url("127.0.0.1"));
+    assert!(text.contains(&remembers), "{text}");
+    assert!(text.contains("passed over, since they never answered: ns1.example.test"), "{text}");
+    assert!(lab.cloudflare.records().is_empty());
+}
+
+#[test]
+fn d12_without_doh_a_blocked_port_53_is_told_and_nothing_is_asked_of_the_ca() {
+    let lab = lab();
+    configure(&lab, "doh = []\ntimeout = \"30s\"", "");
+    let dead = block_port_53(&lab);
+    let output = lab.certd(&["renew"]);
+    let words = format!("the resolvers do not answer: {}: ", dead.local_addr().unwrap());
+    assert_unburnt(&lab, &output, &words);
+    assert_eq!(lab.proxy.script.count("new-order"), 0);
+    assert!(
+        said(&output).contains(&format!("the resolvers do not answer: {}: ", dead.local_addr().unwrap())),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn d13_a_server_that_is_reached_by_ipv6_alone_shows_the_record() {
+    let lab = lab();
+    let at = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _relay = Datagrams::open(runtime.handle(), at, lab.dns.at);
+    configure(&lab, "", "");
+    replace(&lab, "nameservers", "");
+    replace(&lab, "resolvers", &format!("resolvers = [\"{}\"]\nnameservers = [\"{at}\"]", lab.dns.at));
+    let output = lab.certd(&["renew"]);
+    assert_served(&lab, &output);
+    runtime.shutdown_background();
+}
+
+/// What a proxy must have been asked for: the CA, the API and DoH; and nothing else.
+fn assert_all_through(lab: &Lab, asked: &[String], doh: &str) {
+    let port = |at: SocketAddr| format!(":{}", at.port());
+    let ca = format!("ca.invalid{}", port(lab.proxy.at));
+    assert!(asked.contains(&ca), "{asked:?}");
+    assert!(asked.contains(&lab.cloudflare.at.to_string()), "{asked:?}");
+    assert!(asked.iter().any(|target| doh.contains(target.as_str())), "{asked:?}");
+    let others =
+        asked.iter().filter(|it| **it != ca && !doh.contains(it.as_str()) && **it != lab.cloudflare.at.to_string());
+    assert_eq!(others.count(), 0, "{asked:?}");
+}
+
+#[test]
+fn the_ca_the_api_and_doh_go_through_the_proxy_which_resolves_their_names_and_probes_and_ssh_do_not() {
+    for kind in [Kind::Http, Kind::Socks] {
+        let lab = lab();
+        let (gateway, doh) = (lab.gateway(kind), lab.doh_server());
+        let doh = doh.url("doh.invalid");
+        let scheme = if kind == Kind::Http { "http" } else { "socks5h" };
+        let ca_file = lab.authority_file().display().to_string();
+        let network = format!("proxy = \"{scheme}://{}\"\nca_file = {ca_file:?}", gateway.at);
+        configure(&lab, &format!("doh = [{doh:?}]"), &network);
+        // The resolver is dead, the name servers are not: DoH is asked for the zone alone.
+        let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        if !lab.dns.is_standard_port() {
+            return;
+        }
+        replace(&lab, "resolvers", &format!("resolvers = [\"{dead}\"]"));
+        replace(&lab, "directory", &format!("directory = \"https://ca.invalid:{}/dir\"", lab.proxy.at.port()));
+        // The root of the CA's own API is that of the network, too.
+        replace(&lab, "ca_file = ", &format!("ca_file = {ca_file:?}"));
+        let output = lab.certd(&["renew"]);
+        assert_served(&lab, &output);
+        assert_all_through(&lab, &gateway.asked(), &doh);
+        assert!(lab.nodes[0].pair(SERVICE).is_ok());
+    }
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_used_but_for_this_machine_and_its_password_is_shown_nowhere() {
+    let lab = lab();
+    configure(&lab, "", "");
+    let gateway = lab.gateway(Kind::Http);
+    let address = format!("http://me:very-secret@{}", gateway.at);
+    let renew = |url: &str| {
+        replace(&lab, "directory", &format!("directory = \"{url}\""));
+        lab.command(&["renew", "-v"]).env("HTTPS_PROXY", &address).output().unwrap()
+    };
+    let output = renew(&format!("https://ca.invalid:{}/dir", lab.proxy.at.port()));
+    assert_served(&lab, &output);
+    let asked = gateway.asked();
+    assert!(!asked.is_empty() && asked.iter().all(|target| target.starts_with("ca.invalid:")), "{asked:?}");
+    assert!(!said(&output).contains("very-secret"), "{}", said(&output));
+
+    // A proxy that is not there, and a variable that is none.
+    let gone = format!("http://me:very-secret@{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let mut command = lab.command(&["renew", "--force", "-v"]);
+    let output = command.env("HTTPS_PROXY", gone).output().unwrap();
+    assert!(said(&output).contains("Connection refused"), "{}", said(&output));
+    assert!(!said(&output).contains("very-secret"), "{}", said(&output));
+    let output = lab.command(&["renew"]).env("ALL_PROXY", "ftp://me:very-secret@proxy").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("ALL_PROXY in the environment"), "{}", said(&output));
+    assert!(!said(&output).contains("very-secret"), "{}", said(&output));
+}
