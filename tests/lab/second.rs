@@ -7,6 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::response::Response;
+
 use super::dns::{copy_named, spawn};
 use super::process::Process;
 use super::relay::{Datagrams, Relay};
@@ -77,6 +82,21 @@ impl Lab {
         );
         let (process, _) = spawn(&self.reaper, &folder, "", &[], &options, &end);
         DohServer { port: https.port(), _process: process }
+    }
+
+    /// A web server that gives this answer to everything. Returns its URL.
+    pub fn strange_doh_server(&self, status: u16, kind: &str, body: Vec<u8>) -> String {
+        let kind = HeaderValue::from_bytes(kind.as_bytes()).expect("a test's header");
+        let router = Router::new().fallback(move || {
+            let (kind, body) = (kind.clone(), body.clone());
+            async move {
+                let response = Response::builder().status(status).header("content-type", kind);
+                response.header("location", "https://elsewhere.invalid/").body(Body::from(body)).expect("it is HTTP")
+            }
+        });
+        let ip = self.dns.at.ip();
+        let at = self.engine.serve_tls(ip, self.authority.server_config(&[ip.to_string()]), router);
+        format!("https://{at}/dns-query")
     }
 
     /// PEM of the authority of the lab's own servers.
