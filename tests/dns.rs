@@ -1,5 +1,5 @@
-//! Is the record seen where the CA looks for it? With servers that lag, die, refuse or were delegated to, without port 53,
-//! and through proxies; by the binary, against Pebble and BIND.
+//! Is the record seen where the CA looks for it? With servers that lag, die, refuse or were delegated to, and without
+//! port 53; by the binary, against Pebble and BIND.
 
 mod lab;
 
@@ -10,13 +10,11 @@ use std::time::Duration;
 
 use certd::dns::{Doh, Resolvers, Way};
 
-use lab::config::ConfigText;
-use lab::gateway::Kind;
 use lab::pebble::PebbleOptions;
 use lab::relay::Datagrams;
 use lab::script::Point;
 use lab::second::NameServer;
-use lab::{Lab, Options, SERVICE};
+use lab::{Lab, Options};
 
 const ZONE: &str = "example.test";
 const CHALLENGE: &str = "_acme-challenge.newapi.example.test";
@@ -31,19 +29,6 @@ fn with_zones(zones: &[&str]) -> Lab {
     Lab::start(Options { pebble, zones, ..Options::nodes(1) })
 }
 
-fn configure(lab: &Lab, dns: &str, network: &str) {
-    let end = format!("[network]\n{network}\n");
-    lab.write_config_with(&ConfigText { dns: dns.to_owned(), end, ..ConfigText::default() });
-}
-
-/// Another line in the place of one that the lab wrote.
-fn replace(lab: &Lab, key: &str, line: &str) {
-    let text = fs::read_to_string(lab.config_path()).expect("the lab wrote it");
-    let replaced = |old: &str| if old.starts_with(key) { line.to_owned() } else { old.to_owned() };
-    let text: Vec<String> = text.lines().map(replaced).collect();
-    fs::write(lab.config_path(), text.join("\n")).expect("the lab's folder is ours");
-}
-
 /// Makes it a name server of the lab's zone beside the first: by NS where they have port 53, else by their addresses.
 fn add_server(lab: &Lab, second: &NameServer, dns: &str) {
     let standard = lab.dns.is_standard_port() && second.at.port() == 53;
@@ -51,11 +36,11 @@ fn add_server(lab: &Lab, second: &NameServer, dns: &str) {
         for line in [format!("add ns2.{ZONE}. 1 A {}", second.at.ip()), format!("add {ZONE}. 1 NS ns2.{ZONE}.")] {
             lab.dns.update(&line);
         }
-        configure(lab, dns, "");
+        lab.configure(dns, "");
     } else {
-        configure(lab, dns, "");
-        replace(lab, "nameservers", "");
-        replace(lab, "resolvers", &format!("nameservers = [\"{}\", \"{}\"]", lab.dns.at, second.at));
+        lab.configure(dns, "");
+        lab.replace_line("nameservers", "");
+        lab.replace_line("resolvers", &format!("nameservers = [\"{}\", \"{}\"]", lab.dns.at, second.at));
     }
 }
 
@@ -202,7 +187,7 @@ fn d08_of_a_delegated_challenge_name_its_own_servers_are_asked() {
     lab.dns.update(&format!("zone {CHALLENGE}\nadd {CHALLENGE}. 1 NS child.{ZONE}."));
     lab.dns.update(&format!("check-names off\nzone {CHALLENGE}\ndelete {CHALLENGE}. NS ns1.{CHALLENGE}."));
     lab.dns.hold();
-    configure(&lab, "timeout = \"30s\"", "");
+    lab.configure("timeout = \"30s\"", "");
     let output = lab.certd(&["renew", "--dry-run"]);
     assert!(said(&output).contains("a TXT record was made, seen and removed"), "{}", said(&output));
     assert!(said(&output).contains(&format!("waiting for child.{ZONE} ({})", child.at)), "{}", said(&output));
@@ -213,7 +198,7 @@ fn d09_a_wildcard_that_answers_at_the_name_is_not_taken_for_the_record() {
     let lab = lab();
     lab.dns.update(&format!("add *.newapi.{ZONE}. 1 TXT \"of the wildcard\""));
     lab.dns.delay(Duration::from_secs(2));
-    configure(&lab, "", "");
+    lab.configure("", "");
     let output = lab.certd(&["renew"]);
     assert_served(&lab, &output);
     assert_eq!(lab.proxy.script.count("challenge"), 1);
@@ -222,7 +207,7 @@ fn d09_a_wildcard_that_answers_at_the_name_is_not_taken_for_the_record() {
 #[test]
 fn d10_what_the_ca_says_of_a_bogus_zone_is_shown() {
     let lab = lab();
-    configure(&lab, "", "");
+    lab.configure("", "");
     let held = lab.proxy.script.hold("challenge", 1, Point::Before);
     let words =
         "DNS problem: looking up TXT for _acme-challenge.newapi.example.test: DNSSEC: Bogus: validation failure";
@@ -255,8 +240,8 @@ fn block_port_53(lab: &Lab) -> UdpSocket {
     lab.dns.silence_streams(true);
     let dead = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
     let at = dead.local_addr().expect("it is bound");
-    replace(lab, "resolvers", &format!("resolvers = [\"{at}\"]"));
-    replace(lab, "nameservers", "");
+    lab.replace_line("resolvers", &format!("resolvers = [\"{at}\"]"));
+    lab.replace_line("nameservers", "");
     dead
 }
 
@@ -266,7 +251,7 @@ fn d03_d12_where_port_53_is_blocked_doh_finds_the_zone_and_sees_the_record_thoug
     // Its negative answers are good for a minute and a half, and it is asked for the name before the record is there.
     let (asked, fresh) = (lab.doh_server(), lab.doh_server());
     let doh = format!("doh = [\"{}\", \"{}\"]\ntimeout = \"45s\"", asked.url("127.0.0.1"), fresh.url("localhost"));
-    configure(&lab, &doh, &format!("ca_file = {:?}", lab.authority_file().display().to_string()));
+    lab.configure(&doh, &format!("ca_file = {:?}", lab.authority_file().display().to_string()));
     let _dead = block_port_53(&lab);
     let output = lab.certd(&["renew", "--dry-run"]);
     let text = said(&output);
@@ -315,7 +300,7 @@ fn d12_a_doh_server_that_answers_otherwise_than_with_a_dns_message_is_told_in_wo
 #[test]
 fn d12_without_doh_a_blocked_port_53_is_told_and_nothing_is_asked_of_the_ca() {
     let lab = lab();
-    configure(&lab, "doh = []\ntimeout = \"30s\"", "");
+    lab.configure("doh = []\ntimeout = \"30s\"", "");
     let dead = block_port_53(&lab);
     let output = lab.certd(&["renew"]);
     let words = format!("the resolvers do not answer: {}: ", dead.local_addr().unwrap());
@@ -329,76 +314,10 @@ fn d13_a_server_that_is_reached_by_ipv6_alone_shows_the_record() {
     let at = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _relay = Datagrams::open(runtime.handle(), at, lab.dns.at);
-    configure(&lab, "", "");
-    replace(&lab, "nameservers", "");
-    replace(&lab, "resolvers", &format!("resolvers = [\"{}\"]\nnameservers = [\"{at}\"]", lab.dns.at));
+    lab.configure("", "");
+    lab.replace_line("nameservers", "");
+    lab.replace_line("resolvers", &format!("resolvers = [\"{}\"]\nnameservers = [\"{at}\"]", lab.dns.at));
     let output = lab.certd(&["renew"]);
     assert_served(&lab, &output);
     runtime.shutdown_background();
-}
-
-/// What a proxy must have been asked for: the CA, the API and DoH; and nothing else.
-fn assert_all_through(lab: &Lab, asked: &[String], doh: &str) {
-    let port = |at: SocketAddr| format!(":{}", at.port());
-    let ca = format!("ca.invalid{}", port(lab.proxy.at));
-    assert!(asked.contains(&ca), "{asked:?}");
-    assert!(asked.contains(&lab.cloudflare.at.to_string()), "{asked:?}");
-    assert!(asked.iter().any(|target| doh.contains(target.as_str())), "{asked:?}");
-    let others =
-        asked.iter().filter(|it| **it != ca && !doh.contains(it.as_str()) && **it != lab.cloudflare.at.to_string());
-    assert_eq!(others.count(), 0, "{asked:?}");
-}
-
-#[test]
-fn the_ca_the_api_and_doh_go_through_the_proxy_which_resolves_their_names_and_probes_and_ssh_do_not() {
-    for kind in [Kind::Http, Kind::Socks] {
-        let lab = lab();
-        let (gateway, doh) = (lab.gateway(kind), lab.doh_server());
-        let doh = doh.url("doh.invalid");
-        let scheme = if kind == Kind::Http { "http" } else { "socks5h" };
-        let ca_file = lab.authority_file().display().to_string();
-        let network = format!("proxy = \"{scheme}://{}\"\nca_file = {ca_file:?}", gateway.at);
-        configure(&lab, &format!("doh = [{doh:?}]"), &network);
-        // The resolver is dead, the name servers are not: DoH is asked for the zone alone.
-        let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        if !lab.dns.is_standard_port() {
-            return;
-        }
-        replace(&lab, "resolvers", &format!("resolvers = [\"{dead}\"]"));
-        replace(&lab, "directory", &format!("directory = \"https://ca.invalid:{}/dir\"", lab.proxy.at.port()));
-        // The root of the CA's own API is that of the network, too.
-        replace(&lab, "ca_file = ", &format!("ca_file = {ca_file:?}"));
-        let output = lab.certd(&["renew"]);
-        assert_served(&lab, &output);
-        assert_all_through(&lab, &gateway.asked(), &doh);
-        assert!(lab.nodes[0].pair(SERVICE).is_ok());
-    }
-}
-
-#[test]
-fn a_proxy_of_the_environment_is_used_but_for_this_machine_and_its_password_is_shown_nowhere() {
-    let lab = lab();
-    configure(&lab, "", "");
-    let gateway = lab.gateway(Kind::Http);
-    let address = format!("http://me:very-secret@{}", gateway.at);
-    let renew = |url: &str| {
-        replace(&lab, "directory", &format!("directory = \"{url}\""));
-        lab.command(&["renew", "-v"]).env("HTTPS_PROXY", &address).output().unwrap()
-    };
-    let output = renew(&format!("https://ca.invalid:{}/dir", lab.proxy.at.port()));
-    assert_served(&lab, &output);
-    let asked = gateway.asked();
-    assert!(!asked.is_empty() && asked.iter().all(|target| target.starts_with("ca.invalid:")), "{asked:?}");
-    assert!(!said(&output).contains("very-secret"), "{}", said(&output));
-
-    // A proxy that is not there, and a variable that is none.
-    let gone = format!("http://me:very-secret@{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let mut command = lab.command(&["renew", "--force", "-v"]);
-    let output = command.env("HTTPS_PROXY", gone).output().unwrap();
-    assert!(said(&output).contains("Connection refused"), "{}", said(&output));
-    assert!(!said(&output).contains("very-secret"), "{}", said(&output));
-    let output = lab.command(&["renew"]).env("ALL_PROXY", "ftp://me:very-secret@proxy").output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("ALL_PROXY in the environment"), "{}", said(&output));
-    assert!(!said(&output).contains("very-secret"), "{}", said(&output));
 }

@@ -136,7 +136,12 @@ pub(super) fn is_silent(seat: &Seat, board: &[Seat]) -> bool {
 }
 
 pub(super) fn waited_for(board: &[Seat]) -> String {
-    let waited = board.iter().filter_map(|seat| match &seat.said {
+    lacking(board).join(", ")
+}
+
+/// Who does not show all values, and what is known of the reason.
+pub(super) fn lacking(board: &[Seat]) -> Vec<String> {
+    let lacking = board.iter().filter_map(|seat| match &seat.said {
         Said::All => None,
         Said::Less => Some(seat.label.clone()),
         Said::Absent { remembers: false } => Some(format!("{}: shows nothing", seat.label)),
@@ -144,7 +149,7 @@ pub(super) fn waited_for(board: &[Seat]) -> String {
         Said::Nothing(why) | Said::NoAddress(why) => Some(format!("{}: {why}", seat.label)),
         Said::NoRoute => is_silent(seat, board).then(|| format!("{}: no route", seat.label)),
     });
-    waited.collect::<Vec<_>>().join(", ")
+    lacking.collect()
 }
 
 /// Who was not waited for any more.

@@ -6,8 +6,8 @@
 //! the configuration says to wait. A server that answers and lacks them is always waited for. An address to which this
 //! machine has no route (IPv6, mostly) says nothing about its server when another one does.
 //!
-//! When all are silent, port 53 is blocked, and the DoH servers are asked, [`PATIENCE`] after the record was made and not
-//! before: a resolver that looks too early remembers for the zone's negative TTL (RFC 2308; half an hour at some) that
+//! When all are silent, port 53 is blocked, whatever the configuration says of a silent server. Then the DoH servers are
+//! asked, [`PATIENCE`] after the record was made and not before: a resolver that looks too early remembers for the zone's negative TTL (RFC 2308; half an hour at some) that
 //! nothing was there. So its "not there" cannot be waited out, and the rule is: one shows all values, and none shows
 //! others (which is an older set, gone after its TTL). One that shows nothing is waited for as long as [`DOH_PATIENCE`];
 //! not at all if it was asked before, in looking up the name. That is less than each server's own word: the CA may
@@ -25,14 +25,15 @@ use tokio::task::JoinSet;
 use tokio::time::{interval_at, sleep, timeout};
 
 use super::board::{
-    Said, Seat, all_silent, doh_seat, heard, judge, judge_doh, passed_over, seats, settled, settled_by_doh, waited_for,
+    Said, Seat, all_silent, doh_seat, heard, judge, judge_doh, lacking, passed_over, seats, settled, settled_by_doh,
+    waited_for,
 };
 use super::resolvers::parse;
 use super::wire::{Question, ask};
 use super::{DnsError, Doh, Server};
 use crate::config::SilentServers;
 
-/// How long a server that never answered is waited for while others show the values. Five datagrams and more.
+/// How long a server that never answered is waited for while others show the values: asked thrice, each time by UDP and TCP.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for a DoH server.
 const DOH_PATIENCE: Duration = Duration::from_secs(20);
@@ -81,7 +82,7 @@ pub async fn await_seen(
     let Watch { board, doh, .. } = watch;
     let (name, limit) = (wanted.name.clone(), patience.limit);
     match ended {
-        Ok(()) => Ok([passed_over(&board), passed_over(&doh)].concat()),
+        Ok(()) => Ok([passed_over(&board), lacking(&doh)].concat()),
         Err(_) if all_silent(&board) && all_silent(&doh) => {
             let servers = [waited_for(&board), waited_for(&doh)].join(", ");
             Err(DnsError::AllSilent { name, servers: servers.trim_end_matches(", ").to_owned() })
