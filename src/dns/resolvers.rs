@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
 use super::wire::{Question, ask};
@@ -41,6 +42,8 @@ struct Found {
     silent: AtomicBool,
     /// The zone that holds a name.
     cuts: Mutex<BTreeMap<Name, Name>>,
+    /// By zone: the names of a certificate mostly share theirs.
+    servers: Mutex<BTreeMap<Name, Arc<OnceCell<Vec<Server>>>>>,
 }
 
 /// One authoritative server by its name, with every address that it has.
@@ -121,9 +124,17 @@ impl Resolvers {
             return Ok(self.nameservers.iter().map(one).collect());
         }
         let zone = self.zone(parse(name)?).await?;
-        let answer = self.lookup(&zone, RecordType::NS).await?;
+        let cell = {
+            let mut servers = self.found.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(servers.entry(zone.clone()).or_default())
+        };
+        cell.get_or_try_init(|| self.servers(name, &zone)).await.cloned()
+    }
+
+    async fn servers(&self, name: &str, zone: &Name) -> Result<Vec<Server>, DnsError> {
+        let answer = self.lookup(zone, RecordType::NS).await?;
         let names = answer.answers.iter().filter_map(|record| match &record.data {
-            RData::NS(server) if record.name == zone => Some(server.0.clone()),
+            RData::NS(server) if record.name == *zone => Some(server.0.clone()),
             _ => None,
         });
         let mut found = JoinSet::new();
@@ -151,7 +162,7 @@ impl Resolvers {
         if servers.iter().all(|server| server.addresses.is_empty()) {
             let why = |server: &Server| Some(format!("{}: {}", server.name, server.missing.as_ref()?));
             let why: Vec<String> = servers.iter().filter_map(why).collect();
-            return Err(DnsError::NoServers { name: name.to_owned(), zone: text(&zone), why: why.join(", ") });
+            return Err(DnsError::NoServers { name: name.to_owned(), zone: text(zone), why: why.join(", ") });
         }
         Ok(servers)
     }
