@@ -142,7 +142,7 @@ impl AcmeError {
             }
             Self::Elsewhere { .. } => "do not follow it; see that `acme.directory` is the CA's own",
             Self::Key { .. } => "put the account's key back from a backup; certd makes no second account by itself",
-            Self::Client { .. } => "see `acme.ca_file` (PEM) and `network.proxy`",
+            Self::Client { .. } => "see `acme.ca_file` and `network.ca_file` (PEM) and `network.proxy`",
             Self::Unsupported { .. } => "nothing: certd works without",
             Self::Problem { problem, link, .. } => return next_of(problem, link.as_deref()),
         };

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use super::error::shown;
 use super::retry_after::retry_after;
 use super::{AcmeError, Kind, Problem};
+use crate::config::Proxy;
 use crate::report::escape;
 
 /// TCP and TLS.
@@ -39,7 +40,9 @@ pub struct Settings {
     pub directory: Url,
     /// PEM of the root of the CA's own API; then only that is trusted, for the API.
     pub ca_pem: Option<String>,
-    pub proxy: Option<Url>,
+    /// PEM of a root that is trusted beside the system's, where there is no `ca_pem`.
+    pub more_pem: Option<String>,
+    pub proxy: Option<Proxy>,
 }
 
 /// One CA's HTTPS client. Cheap to clone; clones share connections and the directory.
@@ -70,20 +73,24 @@ impl Http {
         let mut builder = reqwest::Client::builder()
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
+            .http1_only()
             .http1_max_headers(HEADER_LIMIT)
             .connect_timeout(CONNECT_LIMIT)
             .timeout(REQUEST_LIMIT)
-            // The configuration says what stands between us and the CA; the environment does not.
+            // The settings say what stands between us and the CA; the environment was read by who made them.
             .no_proxy();
-        if let Some(pem) = &settings.ca_pem {
-            let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes());
-            builder = builder.tls_certs_only(roots.map_err(|source| AcmeError::Client { source })?);
+        let client = |source| AcmeError::Client { source };
+        let roots = |pem: &String| reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(client);
+        builder = match (&settings.ca_pem, &settings.more_pem) {
+            (Some(only), _) => builder.tls_certs_only(roots(only)?),
+            (None, Some(more)) => builder.tls_certs_merge(roots(more)?),
+            (None, None) => builder,
+        };
+        if let Some(Proxy { url, except }) = &settings.proxy {
+            let proxy = reqwest::Proxy::all(url.clone()).map_err(client)?;
+            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(except)));
         }
-        if let Some(proxy) = &settings.proxy {
-            let proxy = reqwest::Proxy::all(proxy.clone()).map_err(|source| AcmeError::Client { source })?;
-            builder = builder.proxy(proxy);
-        }
-        let client = builder.build().map_err(|source| AcmeError::Client { source })?;
+        let client = builder.build().map_err(client)?;
         Ok(Self(Arc::new(Inner {
             client,
             directory_url: settings.directory.clone(),

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cert::{CertName, NodeName, WatchName};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Proxy};
 use crate::observed::Failure;
 use crate::pass::{self, Context, Secrets, progress::Progress};
 use crate::report::Exit;
@@ -40,12 +40,21 @@ pub(super) fn look(config: &Config) -> Result<(Store, crate::cert::Roots), Fault
 }
 
 /// For commands that change things. Secrets are read before root is given up, the store is opened after.
-pub(super) fn context(config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
+pub(super) fn context(mut config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
+    if config.network.proxy.is_none() {
+        config.network.proxy = proxy_of_environment()?;
+    }
     let roots = pass::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
     let store = Store::open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
     Ok(Context::new(config, store, roots, secrets, progress, stop))
+}
+
+fn proxy_of_environment() -> Result<Option<Proxy>, Fault> {
+    let next = "next: write http://, https:// or socks5h:// with a host, or set `network.proxy`, which comes first";
+    let wrong = |name: &str| Fault::usage(format!("{name} in the environment: not the URL of a proxy\n  {next}"));
+    Proxy::of_environment(|name| std::env::var(name).ok()).map_err(wrong)
 }
 
 /// Waits for the lock so long and no longer.

@@ -1,5 +1,7 @@
 //! What is assumed where nothing is written. Each has its unit, its reason and its source, here and nowhere else.
 
+use core::time::Duration;
+
 use super::TsigAlgorithm;
 use crate::cert::KeyType;
 
@@ -53,6 +55,19 @@ pub const PROGRAM_TIMEOUT: u32 = 120;
 
 /// Half of what a whole issuance may take.
 pub const LONGEST_PROGRAM_TIMEOUT: u32 = 600;
+/// Who is asked over HTTPS where nothing comes through port 53: two, since each remembers for half an hour that a record
+/// was not there (RFC 2308), and each may be unreachable. Of two operators; both offer it to everybody
+/// (<https://developers.cloudflare.com/1.1.1.1/encryption/dns-over-https/>,
+/// <https://developers.google.com/speed/public-dns/docs/doh>).
+pub const DOH: [&str; 2] = ["https://1.1.1.1/dns-query", "https://dns.google/dns-query"];
+
+/// For a record to be seen on every name server. Cloudflare takes a second or two; slow secondaries refresh within
+/// minutes.
+pub const SEEN_TIMEOUT: Duration = Duration::from_secs(180);
+/// Less leaves no time to find out who is silent (ten seconds), and to ask by other ways.
+pub const SHORTEST_SEEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// An issuance as a whole ends after twenty minutes.
+pub const LONGEST_SEEN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Small in a handshake, and what every client of the last ten years takes; also the default of certbot (2.0) and acme.sh.
 pub const KEY_TYPE: KeyType = KeyType::EcdsaP256;

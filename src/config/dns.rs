@@ -1,8 +1,14 @@
-//! `[dns]` and `[network]`: who publishes TXT records, who is asked whether they are seen, and how to get out.
+//! `[dns]`: who publishes TXT records, and who is asked whether they are seen.
 
-use super::value::{dns_server, url};
-use super::written::Section;
-use super::{Dns, Network, provider};
+use core::time::Duration;
+
+use url::Url;
+
+use super::defaults::{DOH, LONGEST_SEEN_TIMEOUT, SEEN_TIMEOUT, SHORTEST_SEEN_TIMEOUT};
+use super::mistake::Mistakes;
+use super::value::{dns_server, duration, url};
+use super::written::{At, Section};
+use super::{Dns, SilentServers, provider};
 
 pub(super) fn read(mut section: Section<'_>) -> Option<Dns> {
     let mistakes = section.mistakes();
@@ -12,14 +18,42 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Dns> {
         list.iter().filter_map(|server| dns_server(server, mistakes)).collect()
     };
     let (resolvers, nameservers) = (servers("resolvers"), servers("nameservers"));
+    let doh = section.strings("doh").map(|list| list.value.iter().filter_map(|one| doh(one, mistakes)).collect());
+    let silent_servers = section.string("silent_servers").and_then(|written| silent_servers(&written, mistakes));
+    let timeout = section.string("timeout").and_then(|time| seen_timeout(&time, mistakes));
     section.finish();
-    Some(Dns { provider: provider?, resolvers, nameservers })
+    let doh = doh.unwrap_or_else(|| DOH.iter().filter_map(|url| Url::parse(url).ok()).collect());
+    let (silent_servers, timeout) = (silent_servers.unwrap_or_default(), timeout.unwrap_or(SEEN_TIMEOUT));
+    Some(Dns { provider: provider?, resolvers, nameservers, doh, silent_servers, timeout })
 }
 
-pub(super) fn network(mut section: Section<'_>) -> Network {
-    let mistakes = section.mistakes();
-    // socks5:// would look names up here, where a proxy is usually needed because that fails.
-    let proxy = section.string("proxy").and_then(|proxy| url(&proxy, &["http", "https", "socks5h"], mistakes));
-    section.finish();
-    Network { proxy }
+/// RFC 8484 section 4.1: a POST goes to the URI without its template's variable.
+fn doh(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Url> {
+    if let Some((plain, _)) = written.value.split_once('{') {
+        mistakes.at(written, "is a template, and questions are posted to the plain URL", format!("{plain:?}"));
+        return None;
+    }
+    url(written, &["https"], mistakes)
+}
+
+fn silent_servers(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<SilentServers> {
+    match written.value.as_str() {
+        "pass-over" => Some(SilentServers::PassOver),
+        "wait" => Some(SilentServers::Wait),
+        other => {
+            let what = format!("{other:?} is not what can be done with a server that never answers");
+            mistakes.at(written, what, "\"pass-over\" or \"wait\"");
+            None
+        }
+    }
+}
+
+fn seen_timeout(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Duration> {
+    let time = duration(written, mistakes)?;
+    if (SHORTEST_SEEN_TIMEOUT..=LONGEST_SEEN_TIMEOUT).contains(&time) {
+        return Some(time);
+    }
+    let (least, most) = (SHORTEST_SEEN_TIMEOUT.as_secs(), LONGEST_SEEN_TIMEOUT.as_secs() / 60);
+    mistakes.at(written, format!("{:?} is out of bounds", written.value), format!("from \"{least}s\" to \"{most}m\""));
+    None
 }

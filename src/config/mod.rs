@@ -11,6 +11,7 @@ mod fleet;
 mod host_key;
 mod install;
 mod mistake;
+mod network;
 mod node;
 mod pairs;
 mod provider;
@@ -39,6 +40,7 @@ use written::{At, Section};
 
 pub use host_key::{BadHostKey, HostKey};
 pub use mistake::Mistake;
+pub use network::{Network, Proxy};
 
 use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName, WatchName};
 
@@ -104,6 +106,21 @@ pub struct Dns {
     pub resolvers: Vec<SocketAddr>,
     /// Asked instead of the zone's own servers, when not empty.
     pub nameservers: Vec<SocketAddr>,
+    /// Asked over HTTPS where nothing comes through port 53, in this order; empty: nobody is.
+    pub doh: Vec<url::Url>,
+    pub silent_servers: SilentServers,
+    /// For records to be seen on every server.
+    pub timeout: Duration,
+}
+
+/// What becomes of an authoritative server that never answers, once all others show a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SilentServers {
+    /// The CA's resolvers meet it too, and go on to the next.
+    #[default]
+    PassOver,
+    /// Nothing is asked of the CA before each one has shown the record.
+    Wait,
 }
 
 #[derive(Clone, Debug)]
@@ -160,12 +177,6 @@ impl TsigAlgorithm {
             Self::HmacSha512 => "hmac-sha512",
         }
     }
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Network {
-    /// For the CA, the API and DoH; never for probes.
-    pub proxy: Option<url::Url>,
 }
 
 #[derive(Clone, Debug)]
@@ -287,7 +298,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     let acme = file.section("acme").and_then(acme::read);
     file.needs("dns", "[dns]\nprovider   = \"cloudflare\"\ntoken_file = \"/etc/certd/cloudflare.token\"");
     let dns = file.section("dns").and_then(dns::read);
-    let network = dns::network(file.section_or_empty("network"));
+    let network = network::read(file.section_or_empty("network"));
     let defaults = Defaults {
         ssh: SshSpec::read(file.section_or_empty("ssh")),
         install: InstallSpec::read(file.section_or_empty("install")),

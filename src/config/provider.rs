@@ -18,7 +18,7 @@ use crate::cert::DnsName;
 const PROVIDERS: [(&str, &[&str]); 3] = [
     ("cloudflare", &["token_file", "zone_id", "api_base"]),
     ("rfc2136", &["server", "key_file", "key_name", "algorithm", "zone", "ttl"]),
-    ("exec", &["command", "timeout"]),
+    ("exec", &["command", "command_timeout"]),
 ];
 
 /// An unknown provider is read as the first of them, so that the mistakes of its keys are told in the same breath.
@@ -79,7 +79,8 @@ fn exec(section: &mut Section<'_>) -> Option<Provider> {
     let mistakes = section.mistakes();
     section.needs("command", "command = [\"/usr/local/bin/dns-hook\"], called as lego calls its exec provider");
     let command = section.strings("command").and_then(|argv| command(&argv, mistakes));
-    let seconds = section.integer("timeout").and_then(|limit| seconds(&limit, LONGEST_PROGRAM_TIMEOUT, mistakes));
+    let seconds =
+        section.integer("command_timeout").and_then(|limit| seconds(&limit, LONGEST_PROGRAM_TIMEOUT, mistakes));
     let timeout = Duration::from_secs(seconds.unwrap_or(PROGRAM_TIMEOUT).into());
     Some(Provider::Exec { command: command?, timeout })
 }

@@ -2,6 +2,7 @@
 //! place and returns nothing then.
 
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -120,6 +121,15 @@ pub(super) fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
+}
+
+/// A span of time with its unit: `90s`, `3m`, `1h 30m`.
+pub(super) fn duration(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<Duration> {
+    let span = text.value.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+    if span.is_none() {
+        mistakes.at(text, format!("{:?} is not a time with its unit", text.value), "\"90s\" or \"3m\"");
+    }
+    span
 }
 
 /// A date is its first instant in UTC.

@@ -39,8 +39,8 @@ pub enum DnsError {
     Lookup { name: String, why: String },
     #[error("{name}: its CNAMEs lead in a circle: {chain}")]
     Loop { name: String, chain: String },
-    #[error("{name}: its zone has no name server with an address")]
-    NoServers { name: String },
+    #[error("{name}: its zone ({zone}) has no name server with an address: {why}")]
+    NoServers { name: String, zone: String, why: String },
     /// No authoritative server answered at all.
     #[error("{name}: none of its name servers answers: {servers}")]
     AllSilent { name: String, servers: String },
@@ -118,19 +118,19 @@ impl DnsError {
             }
             Self::SeveralZones { .. } => "write `dns.zone_id`: the zone whose name servers the registry names",
             Self::Insecure => "write an https URL",
-            Self::Client { .. } => "see `network.proxy`",
+            Self::Client { .. } => "see `network.ca_file` (PEM) and `network.proxy`",
             Self::Name { .. } => "see `domains`",
             Self::NoResolvers { .. } => "write `dns.resolvers`",
             Self::Lookup { .. } => {
-                "see that this machine's resolvers work (`dns.resolvers`); certd tries again by itself"
+                "see that this machine's resolvers (`dns.resolvers`) or the DoH servers (`dns.doh`) answer; certd tries again by itself"
             }
             Self::Loop { .. } => "correct the CNAME records of _acme-challenge",
             Self::NoServers { .. } => "see the NS records of the zone, or write `dns.nameservers`",
             Self::AllSilent { .. } => {
-                "see that this machine may send to port 53 (UDP and TCP), or write `dns.nameservers`; certd tries again by itself"
+                "see that this machine may send to port 53 (UDP and TCP), or write DoH servers that it reaches into `dns.doh`; certd tries again by itself"
             }
             Self::NotSeen { .. } => {
-                "see why that name server is behind (is it still in use?); nothing was asked of the CA, and certd tries again by itself"
+                "see why that name server is behind (is it still in use?), and `dns.timeout`; nothing was asked of the CA, and certd tries again by itself"
             }
             Self::Update(error) => error.next(),
             Self::Program(error) => error.next(),

@@ -3,21 +3,26 @@
 //!
 //! Failure means: no validation was attempted, or a record of ours is left, in the journal, to be removed by a later run.
 
+mod board;
 mod cloudflare;
 mod crowd;
+mod doh;
 mod error;
 mod exec;
 mod propagation;
 mod provider;
 mod resolvers;
 mod rfc2136;
+mod way;
 mod wire;
 
 pub use cloudflare::{Cloudflare, Settings};
 pub use crowd::{ONE_DATAGRAM, answer_size};
+pub use doh::Doh;
 pub use error::DnsError;
 pub use exec::{Exec, ProgramError};
-pub use propagation::{SEEN_BOUND, Wanted, await_seen};
+pub use propagation::{Patience, Wanted, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};
+pub use way::Way;

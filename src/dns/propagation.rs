@@ -2,33 +2,47 @@
 //! until all show all values with authority.
 //!
 //! A server that never gives an authoritative answer (dead, unreachable from here, refusing) does not hold things up for
-//! ever: after [`PATIENCE`] it is passed over, if every server that does answer shows the values, and it is named. A
-//! server that answers and lacks them is always waited for. An address to which this machine has no route (IPv6, mostly)
-//! says nothing about its server when another one does. When all are silent there is nothing to go by: an error. (A
-//! controller whose port 53 is blocked would ask by DoH at that place.)
+//! ever: after [`PATIENCE`] it is passed over, if every server that does answer shows the values, and it is named; unless
+//! the configuration says to wait. A server that answers and lacks them is always waited for. An address to which this
+//! machine has no route (IPv6, mostly) says nothing about its server when another one does.
+//!
+//! When all are silent, port 53 is blocked, whatever the configuration says of a silent server. Then the DoH servers are
+//! asked, [`PATIENCE`] after the record was made and not before: a resolver that looks too early remembers for the zone's negative TTL (RFC 2308; half an hour at some) that
+//! nothing was there. So its "not there" cannot be waited out, and the rule is: one shows all values, and none shows
+//! others (which is an older set, gone after its TTL). One that shows nothing is waited for as long as [`DOH_PATIENCE`];
+//! not at all if it was asked before, in looking up the name. That is less than each server's own word: the CA may
+//! still meet one that lags. When an authoritative server speaks after all, its word counts again.
 
 use core::net::SocketAddr;
+use core::pin::pin;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::rr::RecordType;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval_at, sleep, timeout};
 
+use super::board::{
+    Said, Seat, all_silent, doh_seat, heard, judge, judge_doh, lacking, passed_over, seats, settled, settled_by_doh,
+    waited_for,
+};
 use super::resolvers::parse;
 use super::wire::{Question, ask};
-use super::{DnsError, Server};
+use super::{DnsError, Doh, Server};
+use crate::config::SilentServers;
 
-/// How long the values may take to be seen everywhere. Cloudflare takes a second or two; slow secondaries refresh within
-/// minutes.
-pub const SEEN_BOUND: Duration = Duration::from_secs(180);
-/// How long a server that never answered is waited for while others show the values. Five datagrams and more.
+/// How long a server that never answered is waited for while others show the values: asked thrice, each time by UDP and TCP.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for a DoH server.
+const DOH_PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Public resolvers are not ours to poll hard, and have many caches behind one address.
+const DOH_PAUSE: Duration = Duration::from_secs(3);
+/// Whoever watches hears so often that nothing has changed.
+const REMINDER: Duration = Duration::from_secs(15);
 
 /// A record name and all values that must be seen there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,91 +51,134 @@ pub struct Wanted {
     pub values: BTreeSet<String>,
 }
 
-/// One address of one server.
-struct Seat {
-    server: usize,
-    label: String,
-    said: Said,
+/// How to wait.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    pub limit: Duration,
+    pub silent_servers: SilentServers,
+    pub doh: Doh,
 }
 
-/// What one address said last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
-    /// This machine cannot even send there.
-    NoRoute,
-    /// Nothing that counts, ever; why.
-    Nothing(String),
-    /// An authoritative answer without all values.
-    Less,
-    All,
-}
+/// Question and values, for askers that run side by side.
+type Task = Arc<(Question, BTreeSet<String>)>;
+/// Which seat, and what was heard.
+type Word = (usize, Said);
 
-/// Waits until every server shows every value. `lagging` hears, whenever that changes, who is still waited for. Returns
-/// the servers that were passed over.
+/// Waits until every server shows every value. `say` hears, whenever that changes and every now and then, who is still
+/// waited for. Returns the servers that were passed over.
 ///
 /// # Errors
-/// [`DnsError::NotSeen`] or [`DnsError::AllSilent`] after `limit`.
+/// [`DnsError::NotSeen`] or [`DnsError::AllSilent`] after the limit.
 pub async fn await_seen(
     servers: &[Server],
     wanted: &Wanted,
-    limit: Duration,
-    mut lagging: impl FnMut(&str),
+    patience: &Patience,
+    say: impl FnMut(String),
 ) -> Result<Vec<String>, DnsError> {
-    let question = Question { name: parse(&wanted.name)?, kind: RecordType::TXT, recursion: false };
-    let question = Arc::new((question, wanted.values.clone()));
-    let (tell, mut hear) = mpsc::channel(64);
-    let mut askers = JoinSet::new();
-    let mut board: Vec<Seat> = Vec::new();
-    for (server, Server { name, addresses }) in servers.iter().enumerate() {
-        for address in addresses {
-            let label = if *name == address.to_string() { name.clone() } else { format!("{name} ({address})") };
-            askers.spawn(poll(*address, Arc::clone(&question), board.len(), tell.clone()));
-            board.push(Seat { server, label, said: Said::Nothing("not asked yet".to_owned()) });
+    let name = parse(&wanted.name)?;
+    let task: Task = Arc::new((Question { name, kind: RecordType::TXT, recursion: false }, wanted.values.clone()));
+    let mut watch = Watch { board: Vec::new(), doh: Vec::new(), shown: String::new(), name: &wanted.name, say };
+    let ended = timeout(patience.limit, watch.until_settled(servers, task, patience)).await;
+    let Watch { board, doh, .. } = watch;
+    let (name, limit) = (wanted.name.clone(), patience.limit);
+    match ended {
+        Ok(()) => Ok([passed_over(&board), lacking(&doh)].concat()),
+        Err(_) if all_silent(&board) && all_silent(&doh) => {
+            let servers = [waited_for(&board), waited_for(&doh)].join(", ");
+            Err(DnsError::AllSilent { name, servers: servers.trim_end_matches(", ").to_owned() })
+        }
+        Err(_) => {
+            let lagging = waited_for(if all_silent(&board) { &doh } else { &board });
+            Err(DnsError::NotSeen { name, limit, lagging })
         }
     }
-    drop(tell);
-    let mut shown = String::new();
-    let watch = async {
-        let mut patience = core::pin::pin!(sleep(PATIENCE));
-        let mut patient = true;
+}
+
+struct Watch<'a, F> {
+    board: Vec<Seat>,
+    /// Empty until they are asked.
+    doh: Vec<Seat>,
+    /// What was said last.
+    shown: String,
+    name: &'a str,
+    say: F,
+}
+
+impl<F: FnMut(String)> Watch<'_, F> {
+    /// The askers end with this future.
+    async fn until_settled(&mut self, servers: &[Server], task: Task, patience: &Patience) {
+        let (tell, mut hear) = mpsc::channel(64);
+        let (tell_doh, mut hear_doh) = mpsc::channel::<Word>(64);
+        let mut askers = JoinSet::new();
+        for (index, (address, seat)) in seats(servers).into_iter().enumerate() {
+            if let Some(address) = address {
+                askers.spawn(poll(address, Arc::clone(&task), index, tell.clone()));
+            }
+            self.board.push(seat);
+        }
+        let mut end = pin!(sleep(PATIENCE));
+        let begun = end.deadline() - PATIENCE;
+        let mut reminder = interval_at(begun + REMINDER, REMINDER);
+        let (mut patient, mut patient_with_doh) = (true, true);
         loop {
             tokio::select! {
-                said = hear.recv() => match said {
-                    Some((index, said)) => board[index].said = heard(&board[index].said, said),
-                    None => return,
-                },
-                () = &mut patience, if patient => patient = false,
+                Some((index, said)) = hear.recv() => self.board[index].said = heard(&self.board[index].said, said),
+                Some((index, said)) = hear_doh.recv() => self.doh[index].said = heard(&self.doh[index].said, said),
+                () = &mut end, if patient || patient_with_doh && !self.doh.is_empty() => {
+                    if !patient {
+                        patient_with_doh = false;
+                    } else if all_silent(&self.board) && patience.doh.count() > 0 {
+                        self.ask_doh(&patience.doh, &task, &tell_doh, &mut askers);
+                        end.as_mut().reset(begun + PATIENCE + DOH_PATIENCE);
+                    }
+                    patient = false;
+                }
+                now = reminder.tick() => self.remind(now.duration_since(begun)),
             }
-            if settled(&board, patient) {
+            let enough = if all_silent(&self.board) {
+                settled_by_doh(&self.doh, patient_with_doh)
+            } else {
+                settled(&self.board, patient, patience.silent_servers)
+            };
+            if enough {
                 return;
             }
-            let waiting = waited_for(&board);
-            if waiting != shown {
-                lagging(&waiting);
-                shown = waiting;
-            }
+            self.tell();
         }
-    };
-    let ended = timeout(limit, watch).await;
-    askers.shutdown().await;
-    let silent = board.iter().filter(|seat| is_silent(seat, &board));
-    match ended {
-        Ok(()) => Ok(silent.map(|seat| seat.label.clone()).collect()),
-        Err(_) if silent.count() == board.len() => {
-            Err(DnsError::AllSilent { name: wanted.name.clone(), servers: waited_for(&board) })
+    }
+
+    fn ask_doh(&mut self, doh: &Doh, task: &Task, tell: &mpsc::Sender<Word>, askers: &mut JoinSet<()>) {
+        for server in 0..doh.count() {
+            self.doh.push(doh_seat(server, doh.name(server)));
+            askers.spawn(poll_doh(doh.clone(), Arc::clone(task), server, tell.clone()));
         }
-        Err(_) => Err(DnsError::NotSeen { name: wanted.name.clone(), limit, lagging: waited_for(&board) }),
+        let asked: Vec<&str> = self.doh.iter().map(|seat| seat.label.as_str()).collect();
+        let (name, asked) = (self.name, asked.join(", "));
+        (self.say)(format!("no name server of {name} answers (is port 53 blocked?): asking {asked} instead"));
+    }
+
+    fn tell(&mut self) {
+        let waiting = self.waiting();
+        if waiting != self.shown {
+            (self.say)(format!("waiting for {waiting} to show {}", self.name));
+            self.shown = waiting;
+        }
+    }
+
+    fn remind(&mut self, since: Duration) {
+        let waiting = self.waiting();
+        (self.say)(format!("waiting for {waiting} to show {}, for {} s so far", self.name, since.as_secs()));
+        self.shown = waiting;
+    }
+
+    fn waiting(&self) -> String {
+        waited_for(if self.doh.is_empty() || !all_silent(&self.board) { &self.board } else { &self.doh })
     }
 }
 
 /// Asks one address until it shows everything.
-async fn poll(
-    address: SocketAddr,
-    question: Arc<(Question, BTreeSet<String>)>,
-    index: usize,
-    tell: mpsc::Sender<(usize, Said)>,
-) {
-    let (question, values) = &*question;
+async fn poll(address: SocketAddr, task: Task, index: usize, tell: mpsc::Sender<Word>) {
+    let (question, values) = &*task;
     let mut pause = FIRST_PAUSE;
     loop {
         let said = match ask(address, question).await {
@@ -138,98 +195,20 @@ async fn poll(
     }
 }
 
-fn judge(answer: &Message, question: &Question, values: &BTreeSet<String>) -> Said {
-    match answer.metadata.response_code {
-        ResponseCode::NoError | ResponseCode::NXDomain if answer.metadata.authoritative => {}
-        ResponseCode::NoError | ResponseCode::NXDomain => {
-            return Said::Nothing("answers without authority".to_owned());
+/// The same of a DoH server.
+async fn poll_doh(doh: Doh, task: Task, server: usize, tell: mpsc::Sender<Word>) {
+    let (question, values) = &*task;
+    let question = Question { recursion: true, ..question.clone() };
+    let remembers = doh.was_asked(server);
+    loop {
+        let said = match doh.ask(server, &question).await {
+            Ok(answer) => judge_doh(&answer, &question, values, remembers),
+            Err(silence) => Said::Nothing(silence.to_string()),
+        };
+        let all = said == Said::All;
+        if tell.send((server, said)).await.is_err() || all {
+            return;
         }
-        code => return Said::Nothing(code.to_string()),
-    }
-    let texts = answer.answers.iter().filter(|record| record.name == question.name).filter_map(|record| {
-        let RData::TXT(txt) = &record.data else { return None };
-        String::from_utf8(txt.txt_data.concat()).ok()
-    });
-    let texts: BTreeSet<String> = texts.collect();
-    if values.is_subset(&texts) { Said::All } else { Said::Less }
-}
-
-/// An address that answered once and falls silent is still one that answers.
-fn heard(before: &Said, now: Said) -> Said {
-    match (before, now) {
-        (Said::Less, Said::Nothing(_) | Said::NoRoute) => Said::Less,
-        (_, now) => now,
-    }
-}
-
-fn settled(board: &[Seat], patient: bool) -> bool {
-    let passed = |seat: &Seat| match &seat.said {
-        Said::All => true,
-        Said::Less => false,
-        Said::Nothing(_) | Said::NoRoute => !patient || !is_silent(seat, board),
-    };
-    board.iter().all(passed) && board.iter().any(|seat| seat.said == Said::All)
-}
-
-/// Nothing that counts came from there, and no other address speaks for the same server.
-fn is_silent(seat: &Seat, board: &[Seat]) -> bool {
-    match seat.said {
-        Said::All | Said::Less => false,
-        Said::Nothing(_) => true,
-        Said::NoRoute => !board.iter().any(|other| other.server == seat.server && other.said != Said::NoRoute),
-    }
-}
-
-fn waited_for(board: &[Seat]) -> String {
-    let waited = board.iter().filter_map(|seat| match &seat.said {
-        Said::All => None,
-        Said::Less => Some(seat.label.clone()),
-        Said::Nothing(why) => Some(format!("{}: {why}", seat.label)),
-        Said::NoRoute => is_silent(seat, board).then(|| format!("{}: no route", seat.label)),
-    });
-    waited.collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Each of a server of its own.
-    fn board(said: &[Said]) -> Vec<Seat> {
-        let seat = |(n, said): (usize, &Said)| Seat { server: n, label: format!("ns{n}"), said: said.clone() };
-        said.iter().enumerate().map(seat).collect()
-    }
-
-    fn nothing() -> Said {
-        Said::Nothing("no answer".to_owned())
-    }
-
-    #[test]
-    fn d01_a_server_that_lags_is_waited_for_however_long() {
-        assert!(!settled(&board(&[Said::All, Said::Less]), true));
-        assert!(!settled(&board(&[Said::All, Said::Less]), false));
-        assert!(settled(&board(&[Said::All, Said::All]), true));
-    }
-
-    #[test]
-    fn d02_a_server_that_never_answers_is_passed_over_once_the_others_agree() {
-        assert!(!settled(&board(&[Said::All, nothing()]), true));
-        assert!(settled(&board(&[Said::All, nothing()]), false));
-        assert!(!settled(&board(&[nothing(), nothing()]), false));
-    }
-
-    #[test]
-    fn d02_a_server_that_fell_silent_after_an_answer_is_still_waited_for() {
-        assert_eq!(heard(&Said::Less, nothing()), Said::Less);
-    }
-
-    #[test]
-    fn d13_an_address_without_a_route_holds_nothing_up_when_its_server_has_another() {
-        let mut seats = board(&[Said::All, Said::NoRoute]);
-        assert!(!settled(&seats, true));
-        assert!(settled(&seats, false));
-        seats[1].server = 0;
-        assert!(settled(&seats, true));
-        assert_eq!(waited_for(&seats), "");
+        sleep(DOH_PAUSE).await;
     }
 }

@@ -1,15 +1,19 @@
 //! Where a challenge's record really is: the CNAMEs of `_acme-challenge`, the zone that holds their end, and the addresses
-//! of that zone's name servers. Asked of recursive resolvers; the TXT record itself never is (a resolver would remember
-//! that it was not there yet).
+//! of that zone's name servers. Asked of recursive resolvers, and by DoH where these say nothing; the TXT record itself
+//! never is (a resolver would remember that it was not there yet).
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-use super::DnsError;
 use super::wire::{Question, ask};
+use super::{DnsError, Doh};
 use crate::report::escape;
 
 /// Boulder's resolver follows a few more; nobody needs as many.
@@ -27,6 +31,19 @@ pub struct Resolvers {
     lookup: Vec<SocketAddr>,
     /// Asked instead of a zone's own, when not empty.
     nameservers: Vec<SocketAddr>,
+    doh: Doh,
+    found: Arc<Found>,
+}
+
+/// What was found out in this run.
+#[derive(Debug, Default)]
+struct Found {
+    /// The resolvers said nothing at all, and DoH did.
+    silent: AtomicBool,
+    /// The zone that holds a name.
+    cuts: Mutex<BTreeMap<Name, Name>>,
+    /// By zone: the names of a certificate mostly share theirs.
+    servers: Mutex<BTreeMap<Name, Arc<OnceCell<Vec<Server>>>>>,
 }
 
 /// One authoritative server by its name, with every address that it has.
@@ -34,6 +51,8 @@ pub struct Resolvers {
 pub struct Server {
     pub name: String,
     pub addresses: Vec<SocketAddr>,
+    /// Why there is no address.
+    pub missing: Option<String>,
 }
 
 /// Where the CA looks for the proof of `base` (RFC 8555 section 8.4).
@@ -43,38 +62,52 @@ pub fn challenge_name(base: &str) -> String {
 
 impl Resolvers {
     /// `resolvers` empty: the system's; `nameservers`: asked instead of a zone's own.
-    pub fn new(resolvers: &[SocketAddr], nameservers: &[SocketAddr]) -> Result<Self, DnsError> {
+    pub fn new(resolvers: &[SocketAddr], nameservers: &[SocketAddr], doh: Doh) -> Result<Self, DnsError> {
         let lookup = match (resolvers, nameservers) {
-            ([], []) => {
-                let text = std::fs::read_to_string(RESOLV_CONF)
-                    .map_err(|error| DnsError::NoResolvers { why: error.to_string() })?;
-                system(&text)
-            }
+            ([], []) => match std::fs::read_to_string(RESOLV_CONF) {
+                Ok(text) => system(&text),
+                Err(_) if doh.count() > 0 => Vec::new(),
+                Err(error) => return Err(DnsError::NoResolvers { why: error.to_string() }),
+            },
             ([], nameservers) => nameservers.to_vec(),
             (resolvers, _) => resolvers.to_vec(),
         };
-        if lookup.is_empty() {
+        if lookup.is_empty() && doh.count() == 0 {
             return Err(DnsError::NoResolvers { why: "names no name server".to_owned() });
         }
-        Ok(Self { lookup, nameservers: nameservers.to_vec() })
+        Ok(Self { lookup, nameservers: nameservers.to_vec(), doh, found: Arc::default() })
     }
 
-    /// The name at the end of the CNAMEs: where the record must be made.
+    /// The name at the end of the CNAMEs: where the record must be made. That it is not there yet is fine.
+    ///
+    /// A question for another type brings the whole chain at once, and the end's zone beside it. Where a link leads
+    /// nowhere, one step at a time tells which one.
     pub async fn follow(&self, name: &str) -> Result<String, DnsError> {
         let mut chain = vec![parse(name)?];
         loop {
-            let last = &chain[chain.len() - 1];
-            let answer = self.lookup(last, RecordType::CNAME).await?;
-            let target = answer.answers.iter().find_map(|record| match &record.data {
-                RData::CNAME(target) if record.name == *last => Some(target.0.clone()),
-                _ => None,
-            });
-            let Some(target) = target else { return Ok(text(last)) };
-            let looped = chain.contains(&target);
-            chain.push(target);
-            if looped || chain.len() > MOST_CNAMES + 1 {
-                let chain: Vec<String> = chain.iter().map(text).collect();
-                return Err(DnsError::Loop { name: name.to_owned(), chain: chain.join(" -> ") });
+            let last = chain[chain.len() - 1].clone();
+            let (answer, trouble) = match self.lookup(&last, RecordType::SOA).await {
+                Ok(answer) => (answer, None),
+                Err(error) => match self.lookup(&last, RecordType::CNAME).await {
+                    Ok(answer) => (answer, Some(error)),
+                    Err(_) => return Err(error),
+                },
+            };
+            while let Some(target) = cname(&answer, &chain[chain.len() - 1]) {
+                let looped = chain.contains(&target);
+                chain.push(target);
+                if looped || chain.len() > MOST_CNAMES + 1 {
+                    let chain: Vec<String> = chain.iter().map(text).collect();
+                    return Err(DnsError::Loop { name: name.to_owned(), chain: chain.join(" -> ") });
+                }
+            }
+            let end = &chain[chain.len() - 1];
+            if let Some(apex) = apex(&answer, end) {
+                self.keep_cut(end, &apex);
+                return Ok(text(end));
+            }
+            if *end == last {
+                return trouble.map_or_else(|| Ok(text(end)), Err);
             }
         }
     }
@@ -87,13 +120,21 @@ impl Resolvers {
     /// The authoritative servers of the zone that holds `name`.
     pub async fn authorities(&self, name: &str) -> Result<Vec<Server>, DnsError> {
         if !self.nameservers.is_empty() {
-            let one = |at: &SocketAddr| Server { name: at.to_string(), addresses: vec![*at] };
+            let one = |at: &SocketAddr| Server { name: at.to_string(), addresses: vec![*at], missing: None };
             return Ok(self.nameservers.iter().map(one).collect());
         }
         let zone = self.zone(parse(name)?).await?;
-        let answer = self.lookup(&zone, RecordType::NS).await?;
+        let cell = {
+            let mut servers = self.found.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(servers.entry(zone.clone()).or_default())
+        };
+        cell.get_or_try_init(|| self.servers(name, &zone)).await.cloned()
+    }
+
+    async fn servers(&self, name: &str, zone: &Name) -> Result<Vec<Server>, DnsError> {
+        let answer = self.lookup(zone, RecordType::NS).await?;
         let names = answer.answers.iter().filter_map(|record| match &record.data {
-            RData::NS(server) if record.name == zone => Some(server.0.clone()),
+            RData::NS(server) if record.name == *zone => Some(server.0.clone()),
             _ => None,
         });
         let mut found = JoinSet::new();
@@ -102,53 +143,107 @@ impl Resolvers {
             found.spawn(async move {
                 let (v4, v6) =
                     tokio::join!(this.lookup(&server, RecordType::A), this.lookup(&server, RecordType::AAAA));
-                let mut addresses = Vec::new();
-                for answer in [v4, v6].into_iter().flatten() {
-                    addresses
-                        .extend(answer.answers.iter().filter_map(|record| address(&record.data)).take(MOST_ADDRESSES));
+                let (mut addresses, mut missing) = (Vec::new(), "it has no address".to_owned());
+                for answer in [v4, v6] {
+                    match answer {
+                        Ok(answer) => {
+                            let found = answer.answers.iter().filter_map(|record| address(&record.data));
+                            addresses.extend(found.take(MOST_ADDRESSES));
+                        }
+                        Err(error) => missing = error.to_string(),
+                    }
                 }
-                Server { name: text(&server), addresses }
+                let missing = addresses.is_empty().then_some(missing);
+                Server { name: text(&server), addresses, missing }
             });
         }
         let mut servers = found.join_all().await;
-        servers.retain(|server| !server.addresses.is_empty());
         servers.sort_by(|a, b| a.name.cmp(&b.name));
-        if servers.is_empty() {
-            return Err(DnsError::NoServers { name: name.to_owned() });
+        if servers.iter().all(|server| server.addresses.is_empty()) {
+            let why = |server: &Server| Some(format!("{}: {}", server.name, server.missing.as_ref()?));
+            let why: Vec<String> = servers.iter().filter_map(why).collect();
+            return Err(DnsError::NoServers { name: name.to_owned(), zone: text(zone), why: why.join(", ") });
         }
         Ok(servers)
+    }
+
+    fn keep_cut(&self, name: &Name, apex: &Name) {
+        self.cuts().insert(name.clone(), apex.clone());
+    }
+
+    fn cuts(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Name>> {
+        self.found.cuts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// RFC 2308: where there is no such record, the answer holds the SOA of the zone that says so. So one question is
     /// enough; a label less is tried where a server leaves the SOA out.
     async fn zone(&self, name: Name) -> Result<Name, DnsError> {
+        if let Some(apex) = self.cuts().get(&name) {
+            return Ok(apex.clone());
+        }
         let mut at = name.clone();
         while !at.is_root() {
             let answer = self.lookup(&at, RecordType::SOA).await?;
-            let records = answer.answers.iter().chain(&answer.authorities);
-            let apex = records.filter(|record| matches!(record.data, RData::SOA(_))).map(|record| &record.name);
-            if let Some(apex) = apex.into_iter().find(|apex| apex.zone_of(&name)) {
-                return Ok(apex.clone());
+            if let Some(apex) = apex(&answer, &name) {
+                self.keep_cut(&name, &apex);
+                return Ok(apex);
             }
             at = at.base_name();
         }
-        Err(DnsError::NoServers { name: text(&name) })
+        let why = "no zone above it has a SOA record".to_owned();
+        Err(DnsError::NoServers { name: text(&name), zone: text(&name), why })
     }
 
+    /// DoH is asked after the first round, and first of all once it has shown that it answers where nobody else does.
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Message, DnsError> {
         let question = Question { name: name.clone(), kind, recursion: true };
-        let mut why = String::new();
-        for server in self.lookup.iter().cycle().take(self.lookup.len() * ROUNDS) {
-            match ask(*server, &question).await {
-                Ok(answer) => match answer.metadata.response_code {
-                    ResponseCode::NoError | ResponseCode::NXDomain => return Ok(answer),
-                    code => why = format!("{server}: {code}"),
-                },
-                Err(silence) => why = format!("{server}: {silence}"),
+        let tells =
+            |answer: &Message| matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
+        let mut whys: Vec<String> = Vec::new();
+        let mut silent = true;
+        for round in 0..ROUNDS {
+            if !self.found.silent.load(Ordering::Relaxed) {
+                for server in &self.lookup {
+                    let why = match ask(*server, &question).await {
+                        Ok(answer) if tells(&answer) => return Ok(answer),
+                        Ok(answer) => {
+                            silent = false;
+                            answer.metadata.response_code.to_string()
+                        }
+                        Err(silence) => silence.to_string(),
+                    };
+                    whys.push(format!("{server}: {why}"));
+                }
+            }
+            if round == 0 && self.doh.count() > 0 {
+                match self.doh.first(&question, tells).await {
+                    Ok(answer) => {
+                        if silent {
+                            self.found.silent.store(true, Ordering::Relaxed);
+                        }
+                        return Ok(answer);
+                    }
+                    Err(why) => whys.push(why),
+                }
             }
         }
-        Err(DnsError::Lookup { name: text(name), why })
+        whys.sort();
+        whys.dedup();
+        Err(DnsError::Lookup { name: text(name), why: whys.join(", ") })
     }
+}
+
+fn cname(answer: &Message, name: &Name) -> Option<Name> {
+    answer.answers.iter().find_map(|record| match &record.data {
+        RData::CNAME(target) if record.name == *name => Some(target.0.clone()),
+        _ => None,
+    })
+}
+
+fn apex(answer: &Message, name: &Name) -> Option<Name> {
+    let records = answer.answers.iter().chain(&answer.authorities);
+    let zones = records.filter(|record| matches!(record.data, RData::SOA(_))).map(|record| &record.name);
+    zones.filter(|apex| apex.zone_of(name)).max_by_key(|apex| apex.num_labels()).cloned()
 }
 
 /// The `nameserver` lines of a resolv.conf (resolv.conf(5)).

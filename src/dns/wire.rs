@@ -1,8 +1,10 @@
-//! One question to one server: UDP, and TCP when the answer is truncated. Own sockets, since what counts as an answer is
-//! the point: from the address that was asked, to a port and an id that nobody else knows, to the question that was put
-//! (RFC 5452). A message that is not that is passed over, and the wait goes on.
+//! One question to one server: UDP; TCP when the answer is truncated, and beside UDP when none comes (some networks drop
+//! the one and pass the other). Own sockets, since what counts as an answer is the point: from the address that was asked,
+//! to a port and an id that nobody else knows, to the question that was put (RFC 5452). A message that is not that is
+//! passed over, and the wait goes on.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::pin::pin;
 use core::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
@@ -13,7 +15,10 @@ use tokio::time::timeout;
 
 /// For one datagram there and back. The farthest name servers are a third of a second away.
 const UDP_LIMIT: Duration = Duration::from_secs(2);
-const TCP_LIMIT: Duration = Duration::from_secs(5);
+/// Connected, asked and answered: two ways there and back, and one lost SYN.
+const TCP_LIMIT: Duration = Duration::from_secs(3);
+/// Thrice the way to the farthest: what has not come by then was probably dropped.
+const TCP_AFTER: Duration = Duration::from_secs(1);
 /// What fits every path unfragmented (DNS flag day 2020).
 const UDP_PAYLOAD: u16 = 1232;
 
@@ -34,6 +39,13 @@ pub(super) enum Silence {
     Io(#[from] std::io::Error),
     #[error("an answer that cannot be read")]
     Malformed,
+    #[error("the answer is truncated")]
+    Truncated,
+    #[error("UDP: {udp}; TCP: {tcp}")]
+    Neither { udp: Box<Self>, tcp: Box<Self> },
+    /// What a DoH server's HTTP says.
+    #[error("{0}")]
+    Http(String),
 }
 
 impl Silence {
@@ -49,12 +61,51 @@ pub(super) async fn ask(server: SocketAddr, question: &Question) -> Result<Messa
     aws_lc_rs::rand::fill(&mut id).map_err(|_| std::io::Error::other("no randomness"))?;
     let id = u16::from_be_bytes(id);
     let request = encode(id, question)?;
-    let answer =
-        timeout(UDP_LIMIT, over_udp(server, &request, id, question)).await.map_err(|_| Silence::TimedOut)??;
-    if !answer.metadata.truncation {
-        return Ok(answer);
+    let mut udp = pin!(async {
+        timeout(UDP_LIMIT, over_udp(server, &request, id, question)).await.map_err(|_| Silence::TimedOut)?
+    });
+    let mut tcp = pin!(async {
+        timeout(TCP_LIMIT, over_tcp(server, &request, id, question)).await.map_err(|_| Silence::TimedOut)?
+    });
+    let (from_udp, from_tcp) = match timeout(TCP_AFTER, &mut udp).await {
+        Ok(from_udp) if is_final(&from_udp) => return from_udp,
+        Ok(from_udp) => (from_udp, tcp.await),
+        Err(_) => tokio::select! {
+            from_udp = &mut udp => {
+                if is_final(&from_udp) {
+                    return from_udp;
+                }
+                (from_udp, tcp.await)
+            }
+            from_tcp = &mut tcp => {
+                if from_tcp.is_ok() {
+                    return from_tcp;
+                }
+                (udp.await, from_tcp)
+            }
+        },
+    };
+    match (from_udp, from_tcp) {
+        (_, Ok(answer)) => Ok(answer),
+        (Ok(answer), Err(_)) if !answer.metadata.truncation => Ok(answer),
+        (Ok(_), Err(tcp)) => Err(neither(Silence::Truncated, tcp)),
+        (Err(udp), Err(tcp)) => Err(neither(udp, tcp)),
     }
-    timeout(TCP_LIMIT, over_tcp(server, &request, id, question)).await.map_err(|_| Silence::TimedOut)?
+}
+
+/// TCP would tell no more.
+fn is_final(from_udp: &Result<Message, Silence>) -> bool {
+    match from_udp {
+        Ok(answer) => !answer.metadata.truncation,
+        Err(silence) => silence.is_no_route(),
+    }
+}
+
+fn neither(udp: Silence, tcp: Silence) -> Silence {
+    if matches!((&udp, &tcp), (Silence::TimedOut, Silence::TimedOut)) {
+        return Silence::TimedOut;
+    }
+    Silence::Neither { udp: Box::new(udp), tcp: Box::new(tcp) }
 }
 
 async fn over_udp(server: SocketAddr, request: &[u8], id: u16, question: &Question) -> Result<Message, Silence> {
@@ -89,7 +140,7 @@ async fn over_tcp(server: SocketAddr, request: &[u8], id: u16, question: &Questi
     if answers(&answer, id, question) { Ok(answer) } else { Err(Silence::Malformed) }
 }
 
-fn encode(id: u16, question: &Question) -> Result<Vec<u8>, Silence> {
+pub(super) fn encode(id: u16, question: &Question) -> Result<Vec<u8>, Silence> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = question.recursion;
     message.add_query(Query::query(question.name.clone(), question.kind));
@@ -99,7 +150,7 @@ fn encode(id: u16, question: &Question) -> Result<Vec<u8>, Silence> {
     message.to_vec().map_err(|_| Silence::Malformed)
 }
 
-fn answers(answer: &Message, id: u16, question: &Question) -> bool {
+pub(super) fn answers(answer: &Message, id: u16, question: &Question) -> bool {
     let asked = |query: &Query| {
         query.name() == &question.name && query.query_type() == question.kind && query.query_class() == DNSClass::IN
     };
@@ -152,6 +203,55 @@ mod tests {
     #[tokio::test]
     async fn d15_a_forgery_alone_is_no_answer() {
         let forged = vec![answer(1, "_acme-challenge.example.com.")];
-        assert!(matches!(ask(server(forged).await, &question()).await, Err(Silence::TimedOut)));
+        let silence = ask(server(forged).await, &question()).await.unwrap_err();
+        assert!(silence.to_string().starts_with("UDP: no answer; TCP: Connection refused"), "{silence}");
+    }
+
+    /// Answers over TCP whatever is asked, with authority.
+    async fn stream_server(at: SocketAddr) {
+        let listener = tokio::net::TcpListener::bind(at).await.unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let length = stream.read_u16().await.unwrap();
+            let mut buffer = vec![0; usize::from(length)];
+            stream.read_exact(&mut buffer).await.unwrap();
+            let mut message = Message::from_vec(&buffer).unwrap();
+            message.metadata.message_type = MessageType::Response;
+            message.metadata.authoritative = true;
+            let bytes = message.to_vec().unwrap();
+            stream.write_u16(u16::try_from(bytes.len()).unwrap()).await.unwrap();
+            stream.write_all(&bytes).await.unwrap();
+        });
+    }
+
+    #[tokio::test]
+    async fn d11_a_truncated_answer_is_asked_for_again_over_tcp() {
+        let mut cut = answer(0, "_acme-challenge.example.com.");
+        cut.metadata.truncation = true;
+        let at = server(vec![cut.clone()]).await;
+        stream_server(at).await;
+        assert!(ask(at, &question()).await.unwrap().metadata.authoritative);
+        let silence = ask(server(vec![cut]).await, &question()).await.unwrap_err();
+        assert!(silence.to_string().starts_with("UDP: the answer is truncated; TCP: "), "{silence}");
+    }
+
+    #[tokio::test]
+    async fn d12_where_udp_is_dropped_or_refused_tcp_answers() {
+        let dropped = server(Vec::new()).await;
+        let refused = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+        for at in [dropped, refused] {
+            stream_server(at).await;
+            assert!(ask(at, &question()).await.unwrap().metadata.authoritative, "{at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn d13_a_server_that_has_ipv6_alone_is_asked() {
+        let at = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+        let listener = tokio::net::TcpListener::bind(at).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        drop(listener);
+        stream_server(at).await;
+        assert!(ask(at, &question()).await.unwrap().metadata.authoritative);
     }
 }

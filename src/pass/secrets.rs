@@ -26,6 +26,8 @@ pub struct Secrets {
     pub acme_ca: BTreeMap<String, String>,
     /// What the chains of watched endpoints are judged by.
     pub(super) watch_roots: WatchRoots,
+    /// PEM of the root that is trusted beside the system's.
+    pub network_ca: Option<String>,
 }
 
 impl Secrets {
@@ -49,6 +51,7 @@ impl Secrets {
                 acme_ca.insert(ca.host.clone(), public("acme.ca_file", path)?);
             }
         }
+        let network_ca = config.network.ca_file.as_ref().map(|path| public("network.ca_file", path)).transpose()?;
         let files: BTreeSet<&PathBuf> = config.nodes.iter().flat_map(|node| &node.ssh.identity_files).collect();
         let mut identities = BTreeMap::new();
         for file in files {
@@ -56,7 +59,7 @@ impl Secrets {
             identities.insert(file.clone(), Identity { file: file.clone(), pem });
         }
         let (known_hosts, watch_roots) = (known_hosts(config)?, WatchRoots::read(config));
-        Ok(Self { dns_secret, eab_hmac, identities, known_hosts, acme_ca, watch_roots })
+        Ok(Self { dns_secret, eab_hmac, identities, known_hosts, acme_ca, network_ca, watch_roots })
     }
 
     pub(super) fn identities(&self, node: &Node) -> Vec<Identity> {

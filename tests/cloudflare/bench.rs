@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Output;
 
-use certd::dns::{Cloudflare, DnsError, Handle, Provider, Settings, TxtRecord, Zone};
+use certd::dns::{Cloudflare, DnsError, Handle, Provider, Settings, TxtRecord, Way, Zone};
 use certd::observed::KnownZone;
 use reqwest::Url;
 use zeroize::Zeroizing;
@@ -42,8 +42,16 @@ impl Bench {
         let base = Url::parse(&self.lab.cloudflare.base()).expect("the double's own");
         let token = Zeroizing::new(token.to_owned());
         let clock = certd::pass::clock::now;
-        let settings =
-            Settings { base: &base, token: &token, zone_id, proxy: None, mark: MARK, clock, zones, afresh: false };
+        let settings = Settings {
+            base: &base,
+            token: &token,
+            zone_id,
+            way: &Way::default(),
+            mark: MARK,
+            clock,
+            zones,
+            afresh: false,
+        };
         Cloudflare::new(settings).expect("http is allowed to this machine")
     }
 

@@ -25,6 +25,20 @@ impl Lab {
         self.write_config_with(&ConfigText { end: extra.into(), ..ConfigText::default() })
     }
 
+    /// With these lines in `[dns]`, and these in `[network]`.
+    pub fn configure(&self, dns: &str, network: &str) {
+        let end = format!("[network]\n{network}\n");
+        self.write_config_with(&ConfigText { dns: dns.to_owned(), end, ..ConfigText::default() });
+    }
+
+    /// Another line (or none) in the place of each that begins so.
+    pub fn replace_line(&self, key: &str, line: &str) {
+        let text = fs::read_to_string(self.config_path()).expect("it was written");
+        let replaced = |old: &str| if old.starts_with(key) { line.to_owned() } else { old.to_owned() };
+        let text: Vec<String> = text.lines().map(replaced).collect();
+        fs::write(self.config_path(), text.join("\n")).expect("the lab's folder is ours");
+    }
+
     pub fn write_config_with(&self, text: &ConfigText) -> PathBuf {
         let file = |name: &str| self.folder.join(name).display().to_string();
         // named on port 53 is found as the zones' own server; on another port it must be named.

@@ -31,9 +31,11 @@ pub struct Dns {
     key_file: PathBuf,
     zones: Vec<String>,
     publishing: Arc<Mutex<Publishing>>,
+    /// Servers that change as this one does, each so much later.
+    mirrors: Mutex<Vec<(SocketAddr, Duration)>>,
     /// What UDP does.
     pub datagrams: Datagrams,
-    _streams: Relay,
+    streams: Mutex<Relay>,
     _process: Process,
 }
 
@@ -65,10 +67,8 @@ impl Dns {
         let key_file = folder.join("update.key");
         let key = format!("key \"lab\" {{ algorithm hmac-sha256; secret \"{}\"; }};\n", secret());
         fs::write(&key_file, &key).expect("the lab's folder is ours");
-        // Debian's AppArmor profile for named is bound to its path and forbids other folders than its own.
-        // Copied by another process: a file that this one had open for writing may be "busy" when it is to be run.
-        output(Command::new("cp").arg("/usr/sbin/named").arg(folder));
-        let (process, inside) = spawn(reaper, folder, &key, zones);
+        copy_named(folder);
+        let (process, inside) = spawn(reaper, folder, &key, zones, "recursion no;", "");
         let standard = SocketAddr::new(ip, 53);
         let at = if TcpListener::bind(standard).is_ok() { standard } else { free_ports::<1>(ip)[0] };
         let datagrams = Datagrams::open(&runtime, at, inside);
@@ -80,10 +80,17 @@ impl Dns {
             key_file,
             zones: zones.to_vec(),
             publishing: Arc::default(),
+            mirrors: Mutex::default(),
             datagrams,
-            _streams: streams,
+            streams: Mutex::new(streams),
             _process: process,
         }
+    }
+
+    /// From now on no connection is taken, or every one.
+    pub fn silence_streams(&self, all: bool) {
+        let mut streams = self.streams.lock().expect("no holder of this lock panics");
+        if all { streams.close() } else { streams.open() }
     }
 
     pub fn is_standard_port(&self) -> bool {
@@ -104,7 +111,24 @@ impl Dns {
 
     /// Any line of nsupdate(1), such as `add www.example.test. 1 CNAME other.test.`; at once.
     pub fn update(&self, line: &str) {
-        apply(self.inside, &self.key_file, line);
+        self.update_at(self.inside, line);
+    }
+
+    pub(super) fn update_at(&self, at: SocketAddr, line: &str) {
+        apply(at, &self.key_file, line);
+    }
+
+    pub(super) fn mirror(&self, at: SocketAddr, lag: Duration) {
+        self.mirrors.lock().expect("no holder of this lock panics").push((at, lag));
+    }
+
+    pub(super) fn key_file(&self) -> &Path {
+        &self.key_file
+    }
+
+    /// Where named itself listens.
+    pub(super) fn inside(&self) -> SocketAddr {
+        self.inside
     }
 
     /// From now on changes of the API's records wait for `release`.
@@ -147,18 +171,28 @@ impl Dns {
     }
 
     fn publish(&self, line: String) {
+        for (at, lag) in self.mirrors.lock().expect("no holder of this lock panics").iter() {
+            self.apply_later(*at, *lag, line.clone());
+        }
         let mut publishing = self.lock();
         if publishing.held {
             publishing.waiting.push(line);
         } else if publishing.delay.is_zero() {
             apply(self.inside, &self.key_file, &line);
         } else {
-            let (at, key_file, delay) = (self.inside, self.key_file.clone(), publishing.delay);
-            thread::spawn(move || {
-                thread::sleep(delay);
-                apply(at, &key_file, &line);
-            });
+            self.apply_later(self.inside, publishing.delay, line);
         }
+    }
+
+    fn apply_later(&self, at: SocketAddr, delay: Duration, line: String) {
+        let key_file = self.key_file.clone();
+        thread::spawn(move || {
+            thread::sleep(delay);
+            // The lab may be over by then.
+            if key_file.exists() {
+                apply(at, &key_file, &line);
+            }
+        });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Publishing> {
@@ -166,9 +200,22 @@ impl Dns {
     }
 }
 
+/// Debian's AppArmor profile for named is bound to its path and forbids other folders than its own. Copied by another
+/// process: a file that this one had open for writing may be "busy" when it is to be run.
+pub(super) fn copy_named(folder: &Path) {
+    output(Command::new("cp").arg("/usr/sbin/named").arg(folder));
+}
+
 /// named, ready, and where it listens: a port of 127.0.0.1, because it knows the addresses of interfaces alone. It goes
 /// on without a port that is taken, so it is asked whether it has it.
-fn spawn(reaper: &Reaper, folder: &Path, key: &str, zones: &[String]) -> (Process, SocketAddr) {
+pub(super) fn spawn(
+    reaper: &Reaper,
+    folder: &Path,
+    key: &str,
+    zones: &[String],
+    options: &str,
+    end: &str,
+) -> (Process, SocketAddr) {
     let dir = folder.display();
     let zones: String = zones
         .iter()
@@ -180,15 +227,16 @@ fn spawn(reaper: &Reaper, folder: &Path, key: &str, zones: &[String]) -> (Proces
         let at = quiet_port();
         let conf = format!(
             "{key}{IDLE_KEY}options {{ directory \"{dir}\"; listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }};\n  \
-             recursion no; dnssec-validation no; notify no; minimal-responses yes; pid-file none; lock-file none;\n  \
-             session-keyfile none; managed-keys-directory \"{dir}\"; max-cache-size 2m; }};\ncontrols {{ }};\n{zones}",
+             {options} dnssec-validation no; check-names primary ignore; notify no; minimal-responses yes; pid-file none; lock-file none;\n  \
+             session-keyfile none; managed-keys-directory \"{dir}\"; max-cache-size 2m; }};\ncontrols {{ }};\n{zones}{end}",
             port = at.port(),
             ip = at.ip(),
         );
         fs::write(folder.join("named.conf"), conf).expect("the lab's folder is ours");
         let mut command = Command::new(folder.join("named"));
         command.args(["-g", "-4", "-n", "1", "-c"]).arg(folder.join("named.conf"));
-        let mut process = reaper.spawn("named", command);
+        let name = folder.file_name().expect("a folder of the lab").to_string_lossy();
+        let mut process = reaper.spawn(&format!("named-{name}"), command);
         process.wait_for_log(" running\n");
         if process.log().contains("listening on IPv4 interface") {
             return (process, at);

@@ -75,6 +75,8 @@ impl Client {
         let inner = reqwest::Client::builder()
             .tls_certs_only([root])
             .no_proxy()
+            // HTTP/2 has no Host header that could be kept on the way to Pebble.
+            .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent("certd-lab")
             .build();

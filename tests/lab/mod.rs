@@ -11,6 +11,7 @@ pub mod caddy;
 pub mod cloudflare;
 pub mod config;
 pub mod dns;
+pub mod gateway;
 pub mod http;
 pub mod nginx;
 pub mod node;
@@ -20,6 +21,7 @@ pub mod process;
 pub mod proxy;
 pub mod relay;
 pub mod script;
+pub mod second;
 pub mod sshd;
 
 use std::collections::hash_map::RandomState;
@@ -98,6 +100,8 @@ pub struct Lab {
     pub client: Client,
     /// Issued what the nodes serve at first; certd is told to trust it, after Pebble's root.
     pub old_authority: Authority,
+    /// Of the CA's API, and of other servers of the lab.
+    authority: Authority,
     pub folder: PathBuf,
     /// The API token, for searches in logs.
     pub token: String,
@@ -162,6 +166,7 @@ impl Lab {
             dns,
             client,
             old_authority,
+            authority,
             folder,
             token,
             services,

@@ -42,7 +42,7 @@ impl Proxy {
             let (rules, client) = (rules.clone(), client.clone());
             async move { rules.run(kind(request.uri().path()), forward(client, pebble, request)).await }
         });
-        let config = authority.server_config(&[ip.to_string()]);
+        let config = authority.server_config(&[ip.to_string(), "ca.invalid".into()]);
         let at = engine.serve_tls(ip, config, router);
         Self { at, script }
     }

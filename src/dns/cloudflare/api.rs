@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::limit::{self, Budget};
 use crate::cert::Fingerprint;
-use crate::dns::DnsError;
+use crate::dns::{DnsError, Way};
 use crate::report::escape;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -84,7 +84,7 @@ impl Api {
     pub(super) fn new(
         base: &Url,
         token: &Zeroizing<String>,
-        proxy: Option<&Url>,
+        way: &Way,
         clock: fn() -> Timestamp,
     ) -> Result<Self, DnsError> {
         if base.scheme() != "https" && !is_this_machine(base) {
@@ -98,17 +98,11 @@ impl Api {
             message: "its file holds more than a token".to_owned(),
         })?;
         value.set_sensitive(true);
-        let mut builder = reqwest::Client::builder()
+        let builder = way
+            .client()?
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]))
-            .user_agent(concat!("certd/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_LIMIT)
-            .timeout(CALL_LIMIT)
-            .no_proxy();
-        if let Some(proxy) = proxy {
-            let proxy = reqwest::Proxy::all(proxy.clone()).map_err(|source| DnsError::Client { source })?;
-            builder = builder.proxy(proxy);
-        }
+            .timeout(CALL_LIMIT);
         let client = builder.build().map_err(|source| DnsError::Client { source })?;
         let digest = Fingerprint::of(token.trim().as_bytes()).to_string().chars().take(DIGEST).collect::<String>();
         let budget = limit::budget(&digest);

@@ -35,6 +35,7 @@ fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
     let settings = Settings {
         directory: ca.directory.clone(),
         ca_pem: context.secrets.acme_ca.get(&ca.host).cloned(),
+        more_pem: context.secrets.network_ca.clone(),
         proxy: context.config.network.proxy.clone(),
     };
     Http::new(&settings).map_err(|error| of_acme(&ca.directory, &error))

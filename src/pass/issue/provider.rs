@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::failure::{of_dns, of_store};
 use crate::config;
-use crate::dns::{Cloudflare, DnsError, Exec, ONE_DATAGRAM, Provider, Rfc2136, Settings};
+use crate::dns::{Cloudflare, DnsError, Exec, ONE_DATAGRAM, Provider, Rfc2136, Settings, Way};
 use crate::observed::{Advice, Failure, KnownZone, Learned};
 use crate::pass::{Context, clock};
 use crate::store::StoreError;
@@ -47,6 +47,11 @@ impl Providing {
     }
 }
 
+/// How the DNS API and DoH are reached.
+pub(super) fn way(context: &Context) -> Way {
+    Way { proxy: context.config.network.proxy.clone(), ca_pem: context.secrets.network_ca.clone() }
+}
+
 pub(super) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provider>, Failure> {
     let mut slot = lock(context.dns.slot(afresh));
     if let Some(opened) = slot.as_ref() {
@@ -62,7 +67,7 @@ pub(super) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provid
                 base: api_base,
                 token: secret,
                 zone_id: zone_id.as_deref(),
-                proxy: context.config.network.proxy.as_ref(),
+                way: &way(context),
                 mark: &mark,
                 clock: clock::now,
                 zones: context.store.learned().map_err(|error| of_store(&error))?.zones,

@@ -1,6 +1,5 @@
 //! TXT records, joined with the journal: noted before made, struck after removed (I10).
 
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,9 +7,10 @@ use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use super::failure::{of_dns, of_store, of_task};
-use super::provider::{Providing, keep_zones, of_crowd, provider};
+use super::provider::{Providing, keep_zones, of_crowd, provider, way};
 use crate::dns::{
-    DnsError, Handle, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen, challenge_name,
+    DnsError, Doh, Handle, Patience, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen,
+    challenge_name,
 };
 use crate::observed::Failure;
 use crate::pass::{Context, clock};
@@ -28,6 +28,7 @@ pub(super) struct Records {
     providing: Arc<Providing>,
     afresh: bool,
     resolvers: Resolvers,
+    patience: Patience,
     /// By base name.
     places: BTreeMap<String, Place>,
     /// By record name.
@@ -48,10 +49,14 @@ impl Records {
     /// `afresh`: rely on nothing that earlier runs saw.
     pub(super) fn new(context: &Context, afresh: bool) -> Result<Self, Failure> {
         let dns = &context.config.dns;
-        let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers).map_err(|error| of_dns("dns", &error))?;
+        // Who names the servers himself has names that the public does not see, or sees otherwise.
+        let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, way(context)) } else { Doh::default() };
+        let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers, doh.clone());
+        let resolvers = resolvers.map_err(|error| of_dns("dns", &error))?;
+        let patience = Patience { limit: dns.timeout, silent_servers: dns.silent_servers, doh };
         let (provider, providing) = (provider(context, afresh)?, Arc::clone(&context.dns));
         let (places, servers, notes) = Default::default();
-        Ok(Self { provider, providing, afresh, resolvers, places, servers, notes })
+        Ok(Self { provider, providing, afresh, resolvers, patience, places, servers, notes })
     }
 
     /// Finds, for every name at once, where its record goes and whether the token may write there.
@@ -129,11 +134,7 @@ impl Records {
     }
 
     /// Waits until every name server shows everything that was published. `say` hears who is waited for.
-    pub(super) async fn await_seen(
-        &self,
-        limit: Duration,
-        say: impl Fn(String) + Clone + Send + Sync + 'static,
-    ) -> Result<(), Failure> {
+    pub(super) async fn await_seen(&self, say: impl Fn(String) + Clone + Send + Sync + 'static) -> Result<(), Failure> {
         let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for note in &self.notes {
             values.entry(note.name.clone()).or_default().insert(note.value.clone());
@@ -141,11 +142,10 @@ impl Records {
         let mut waiting = JoinSet::new();
         for (name, values) in values {
             let servers = self.servers.get(&name).cloned().unwrap_or_default();
-            let (wanted, say) = (Wanted { name, values }, say.clone());
+            let (wanted, patience, say) = (Wanted { name, values }, self.patience.clone(), say.clone());
             let providing = Arc::clone(&self.providing);
             waiting.spawn(async move {
-                let lagging = |who: &str| say(format!("waiting for {who} to show {}", wanted.name));
-                let seen = await_seen(&servers, &wanted, limit, lagging).await;
+                let seen = await_seen(&servers, &wanted, &patience, &say).await;
                 let passed_over = seen.map_err(|error| of_dns(&wanted.name, &error))?;
                 if !passed_over.is_empty() {
                     say(format!("passed over, since they never answered: {}", passed_over.join(", ")));

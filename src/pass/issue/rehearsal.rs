@@ -6,7 +6,6 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use super::records::Records;
 use crate::cert::CertName;
 use crate::config::Certificate;
-use crate::dns::SEEN_BOUND;
 use crate::observed::{Advice, Failure};
 use crate::pass::Context;
 use crate::pass::progress::{Event, Progress};
@@ -26,7 +25,7 @@ pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<()
     let rehearsed = async {
         records.publish(context, &wanted).await?;
         let (progress, name) = (context.progress.clone(), certificate.name.clone());
-        records.await_seen(SEEN_BOUND, move |step| say(&progress, &name, step)).await
+        records.await_seen(move |step| say(&progress, &name, step)).await
     };
     let rehearsed = rehearsed.await;
     let removed = records.unpublish(context).await;

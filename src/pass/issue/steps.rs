@@ -11,7 +11,6 @@ use super::records::Records;
 use super::rehearsal::say;
 use crate::acme::{Account, AcmeError, Kind, Order};
 use crate::cert::{Generation, Pair, PrivateKey};
-use crate::dns::SEEN_BOUND;
 use crate::observed::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
 use crate::pass::{Context, clock, progress};
 use crate::plan::Issue;
@@ -81,7 +80,7 @@ impl<'a> Steps<'a> {
             },
             Action::AwaitSeen => {
                 let (progress, name) = (self.context.progress.clone(), self.task.certificate.clone());
-                match self.records.await_seen(SEEN_BOUND, move |step| say(&progress, &name, step)).await {
+                match self.records.await_seen(move |step| say(&progress, &name, step)).await {
                     Ok(()) => Event::Seen,
                     Err(failure) => self.lasting(failure),
                 }

@@ -1,0 +1,130 @@
+//! DNS over HTTPS (RFC 8484), for where nothing comes through port 53: public resolvers, asked by POST.
+//!
+//! A resolver remembers that a name was not there (RFC 2308), at some zones for half an hour. So each one that was asked
+//! for anything before a record was made is marked, and its "not there" says nothing afterwards.
+
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
+use std::sync::{Arc, OnceLock};
+
+use hickory_proto::op::Message;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use url::Url;
+
+use super::wire::{Question, Silence, answers, encode};
+use super::{DnsError, Way};
+use crate::report::escape;
+
+/// TCP, TLS, and perhaps a proxy.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// RFC 8484 section 6: a DNS message, hence no longer than a DNS message can be.
+const BODY_LIMIT: usize = 65_535;
+/// RFC 8484 section 6: "application/dns-message".
+const MEDIA_TYPE: &str = "application/dns-message";
+
+/// The servers of the configuration. Clones share what they know of them.
+#[derive(Clone, Debug, Default)]
+pub struct Doh(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    servers: Vec<Server>,
+    way: Way,
+    /// Made when it is needed, which is seldom.
+    client: OnceLock<Result<reqwest::Client, String>>,
+    /// The one that answered last.
+    good: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Server {
+    url: Url,
+    asked: AtomicBool,
+}
+
+impl Doh {
+    pub fn new(urls: &[Url], way: Way) -> Self {
+        let server = |url: &Url| Server { url: url.clone(), asked: AtomicBool::new(false) };
+        Self(Arc::new(Inner { servers: urls.iter().map(server).collect(), way, ..Inner::default() }))
+    }
+
+    /// Servers are known by their place in the list.
+    pub(super) fn count(&self) -> usize {
+        self.0.servers.len()
+    }
+
+    pub(super) fn name(&self, server: usize) -> &str {
+        self.0.servers[server].url.as_str()
+    }
+
+    /// Whether it may remember how things were before.
+    pub(super) fn was_asked(&self, server: usize) -> bool {
+        self.0.servers[server].asked.load(Ordering::Relaxed)
+    }
+
+    /// Asks one after another, beginning with the one that answered last, until an answer is `good`. The last one's
+    /// words, when none is.
+    pub(super) async fn first(&self, question: &Question, good: impl Fn(&Message) -> bool) -> Result<Message, String> {
+        let mut why = String::new();
+        let begin = self.0.good.load(Ordering::Relaxed);
+        for server in (0..self.count()).map(|n| (begin + n) % self.count()) {
+            self.0.servers[server].asked.store(true, Ordering::Relaxed);
+            match self.ask(server, question).await {
+                Ok(answer) if good(&answer) => {
+                    self.0.good.store(server, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Ok(answer) => why = format!("{}: {}", self.name(server), answer.metadata.response_code),
+                Err(silence) => why = format!("{}: {silence}", self.name(server)),
+            }
+        }
+        Err(why)
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, Silence> {
+        let make = || {
+            let builder = self.0.way.client()?.https_only(true).connect_timeout(CONNECT_LIMIT).timeout(REQUEST_LIMIT);
+            builder.build().map_err(|source| DnsError::Client { source })
+        };
+        let made = self.0.client.get_or_init(|| make().map_err(|error| error.to_string()));
+        made.as_ref().map_err(|why| Silence::Http(why.clone()))
+    }
+
+    pub(super) async fn ask(&self, server: usize, question: &Question) -> Result<Message, Silence> {
+        // RFC 8484 section 4.1: "DoH clients SHOULD use a DNS ID of 0". Whose answer it is, TLS tells.
+        let request = encode(0, question)?;
+        let request = self.client()?.post(self.0.servers[server].url.clone()).body(request);
+        let sent = request.header(CONTENT_TYPE, MEDIA_TYPE).header(ACCEPT, MEDIA_TYPE).send().await;
+        let mut answer = sent.map_err(words)?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(Silence::Http(format!("HTTP status {}", answer.status().as_u16())));
+        }
+        let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(MEDIA_TYPE) {
+            return Err(Silence::Http(format!("no DNS message but {:?}", escape(kind, 60))));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(words)? {
+            if body.len() + chunk.len() > BODY_LIMIT {
+                return Err(Silence::Malformed);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let answer = Message::from_vec(&body).map_err(|_| Silence::Malformed)?;
+        if answers(&answer, 0, question) { Ok(answer) } else { Err(Silence::Malformed) }
+    }
+}
+
+/// The innermost cause says most, and names no proxy's password.
+fn words(error: reqwest::Error) -> Silence {
+    if error.is_timeout() {
+        return Silence::TimedOut;
+    }
+    let error = error.without_url();
+    let mut cause: &dyn core::error::Error = &error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    Silence::Http(escape(&cause.to_string(), 200))
+}
