@@ -292,7 +292,8 @@ mod tests {
 
     #[test]
     fn every_instant_is_one_that_the_fields_name_and_none_is_left_out() {
-        for text in ["*/7 1-3,22 * * *", "0 0 1-7 * 0", "5,50 */5 */9 jan-MAR,11 *", "59 23 31 12 *", "0 12 * 2 0-2,6"] {
+        for text in ["*/7 1-3,22 * * *", "0 0 1-7 * 0", "5,50 */5 */9 jan-MAR,11 *", "59 23 31 12 *", "0 12 * 2 0-2,6"]
+        {
             let schedule = schedule(text);
             let fields: Vec<&str> = text.split(' ').collect();
             let sets = [MINUTE, HOUR, DAY_OF_MONTH, MONTH, DAY_OF_WEEK];

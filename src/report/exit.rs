@@ -99,7 +99,7 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 }
 
 fn of_failure(failure: &Failure) -> Exit {
-    let worked_around = matches!(failure.code.as_str(), "txt-left" | "state-damaged");
+    let worked_around = matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "clock-skew");
     if worked_around { Exit::Warning } else { Exit::Internal }
 }
 
@@ -118,6 +118,9 @@ fn of_waits(plan: &Plan, ran: bool) -> Vec<Exit> {
             Exit::IssuanceFailed
         }
         Wait::Renewal { reason: RenewalWait::MayNotIssue { stored: false }, .. } => Exit::NotDelivered,
+        // Nothing can be renewed, and whether anything is due nobody knows.
+        Wait::Clock { .. } if ran => Exit::IssuanceFailed,
+        Wait::Clock { .. } => Exit::Warning,
         Wait::Delivery { reason: DeliveryWait::Paused { .. }, .. } => Exit::Warning,
         Wait::Delivery { reason: DeliveryWait::BackOff { .. } | DeliveryWait::TriedNow { .. }, .. } => {
             Exit::NotDelivered

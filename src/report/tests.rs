@@ -84,7 +84,7 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("deploy", renewal(RenewalWait::MayNotIssue { stored: true }), true, &[]),
         ("node went back lately", delivery(went_back()), true, &[6]),
         ("node went back lately, only looked", delivery(went_back()), false, &[6]),
-        ("tried now", delivery(DeliveryWait::TriedNow { failure: Box::new(failure()) }), true, &[6]),
+        ("tried now", delivery(DeliveryWait::TriedNow { failure: Box::new(failure()), until: None }), true, &[6]),
         ("paused", delivery(DeliveryWait::Paused { until: NOW }), true, &[3]),
         ("paused and expired does not count", paused(Verdict::Expired), true, &[3]),
         ("record not removed", failed("txt-left"), true, &[3]),

@@ -16,6 +16,11 @@ pub fn text(report: &Report, style: Style) -> String {
         let _ = notes(&mut out, certificate, report);
         out.push('\n');
     }
+    for wait in &report.plan.waits {
+        if let Wait::Clock { doubt } = wait {
+            let _ = writeln!(out, "! {}\n  next: {}", words::clock(doubt), words::SET_THE_CLOCK);
+        }
+    }
     for failure in &report.failures {
         let _ = writeln!(out, "! {}\n  next: {}", words::named(failure), failure.next);
     }
