@@ -17,11 +17,7 @@ pub(super) fn progress(options: &Options) -> Progress {
         return Progress::new(|_| {});
     }
     if options.verbose || !std::io::stderr().is_terminal() {
-        return Progress::new(|event| {
-            if let Some(text) = words(&event) {
-                line(&text);
-            }
-        });
+        return lines(options);
     }
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template that was tried");
@@ -42,6 +38,16 @@ pub(super) fn progress(options: &Options) -> Progress {
         };
         bar.set_message(message);
         bar.tick();
+    })
+}
+
+/// One line for each event, on a terminal too.
+pub(super) fn lines(options: &Options) -> Progress {
+    let quiet = options.quiet;
+    Progress::new(move |event| {
+        if let Some(text) = words(&event).filter(|_| !quiet) {
+            line(&text);
+        }
     })
 }
 

@@ -118,7 +118,8 @@ fn delivered(
                 Some(failure) => {
                     let (code, what) = (failure.code.clone(), failure.what.clone());
                     // Another node's refusal is no attempt at this one; it is only not to be tried again in this pass.
-                    let spared = matches!(outcome, Outcome::Aborted { .. });
+                    // Nor is what was cut short by a signal.
+                    let spared = matches!(outcome, Outcome::Aborted { .. }) || failure.code == INTERRUPTED;
                     let before = tried.get(name).filter(|attempts| attempts.generation == generation);
                     let attempts = DeliveryAttempts {
                         generation: generation.clone(),

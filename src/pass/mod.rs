@@ -9,20 +9,22 @@ pub mod issue;
 pub mod observe;
 pub mod progress;
 mod rehearse;
+pub mod run;
 pub mod secrets;
 
 use core::time::Duration;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::acme::Http;
 use crate::cert::Roots;
 use crate::config::Config;
-use crate::observed::{Asked, Failure, Observed};
-use crate::plan::{self, Step};
+use crate::observed::{Asked, CaClock, Failure, Observed};
+use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
 use crate::store::Store;
 
@@ -46,18 +48,31 @@ pub struct Context {
     pub stop: watch::Receiver<bool>,
     /// Certificates that are issued side by side share one account: it is made once.
     account: Mutex<()>,
+    ca_clock: std::sync::Mutex<Option<CaClock>>,
 }
 
 impl Context {
     pub fn new(
-        config: Config,
+        config: impl Into<Arc<Config>>,
         store: Store,
         roots: Roots,
         secrets: Secrets,
         progress: progress::Progress,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        Self { config: Arc::new(config), store, roots, secrets, progress, stop, account: Mutex::new(()) }
+        let (account, ca_clock) = Default::default();
+        Self { config: config.into(), store, roots, secrets, progress, stop, account, ca_clock }
+    }
+
+    /// Notes what the CA's last answer says of the time; to be called right after it.
+    fn hear_the_time(&self, http: &Http) {
+        let told = http.date().map(|theirs| CaClock { ours: clock::now(), theirs });
+        let mut held = self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = told.or(*held);
+    }
+
+    fn ca_clock(&self) -> Option<CaClock> {
+        *self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,6 +88,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
         observed = observe_with_ari(context, asked) => observed?,
         () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
     };
+    look_at_the_clock(context, &mut observed).await;
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     for _ in 0..ROUNDS {
@@ -103,11 +119,40 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
             done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
         }
     }
+    done.failures.extend(skew(context));
     done.failures.extend(clean(context).await);
     done.failures.extend(context.store.damages().iter().map(failure::of_damage));
     let now = clock::now();
     let plan = plan::plan(&context.config, &observed, now);
     Ok(report::build(command, &context.config, &observed, plan, done, true, now))
+}
+
+/// Whether it can be right; a doubt is taken to the CA, which alone can dispel it. What is believed is kept, for the next
+/// doubt.
+async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
+    let now = clock::now();
+    observed.ca_clock = context.ca_clock();
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() && observed.ca_clock.is_none() {
+        let mut stop = context.stop.clone();
+        tokio::select! {
+            () = issue::ask_the_time(context) => observed.ca_clock = context.ca_clock(),
+            () = stopped(&mut stop) => {}
+        }
+    }
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_ok() {
+        let seen = observed.tried.last_seen.filter(|_| observed.ca_clock.is_none());
+        observed.tried.last_seen = seen.max(Some(now));
+    }
+    let Asked { certificates, nodes, may_issue, .. } = &observed.asked;
+    if certificates.is_empty() && nodes.is_empty() && *may_issue {
+        observed.tried.last_pass = observed.asked.pass_started;
+    }
+}
+
+fn skew(context: &Context) -> Option<Failure> {
+    let ca = context.ca_clock()?;
+    let ahead = plan::clock::noticeable(ca)?;
+    Some(failure::of_skew(ahead, ca, &context.config.acme.host))
 }
 
 /// Removes the TXT records that are left. What could not be removed is in the journal, for the next run.
@@ -177,7 +222,8 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
 
 fn ask_ari_now(observed: &Observed, name: &crate::cert::CertName, leaf: &crate::cert::Leaf, now: Timestamp) -> bool {
     let known = observed.tried.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint);
-    leaf.ari_id.is_some() && known.is_none_or(|ari| ari.ask_again <= now)
+    // One that was asked by a clock that ran ahead tells nothing about when to ask again.
+    leaf.ari_id.is_some() && known.is_none_or(|ari| ari.ask_again <= now || ari.asked_at > now)
 }
 
 /// Returns when the process was asked to end; never, when nobody can ask any more.

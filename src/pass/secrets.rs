@@ -14,6 +14,7 @@ use crate::store::secret;
 use super::failure::failure;
 
 /// Secrets, and the public files that are read in the same breath.
+#[derive(Clone)]
 pub struct Secrets {
     pub dns_token: Zeroizing<String>,
     pub eab_hmac: Option<Zeroizing<String>>,

@@ -112,6 +112,12 @@ pub fn next(run: &Run, past: &Past, seed: u64, now: Timestamp) -> Wake {
     [waited, scheduled, Some(look)].into_iter().flatten().min_by_key(|wake| wake.at).unwrap_or(pass(now, Why::First))
 }
 
+/// When the next pass comes that is known of. `None`: at once, or nobody knows.
+pub fn next_pass(run: &Run, past: &Past, seed: u64) -> Option<Timestamp> {
+    let slot = run.schedule.after(past.last_pass?).map(|slot| scheduled(run, slot, past.since, seed).at);
+    [slot, past.next].into_iter().flatten().min()
+}
+
 /// How the wall clock moved beyond what has really passed (by a clock that nobody sets and that stops in a suspend);
 /// `None`: as it should.
 pub fn jump(wall: SignedDuration, passed: SignedDuration) -> Option<SignedDuration> {

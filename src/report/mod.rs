@@ -18,7 +18,7 @@ pub use plan::plan_text;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
-pub use words::{SET_THE_CLOCK, clock, outcome};
+pub use words::{SET_THE_CLOCK, clock, minute, outcome};
 
 use core::net::SocketAddr;
 

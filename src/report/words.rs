@@ -20,7 +20,7 @@ pub(super) fn day(at: Timestamp) -> String {
 }
 
 /// `2026-11-23 06:15 UTC`.
-pub(super) fn minute(at: Timestamp) -> String {
+pub fn minute(at: Timestamp) -> String {
     let at = Offset::UTC.to_datetime(at);
     format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
 }

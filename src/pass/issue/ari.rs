@@ -31,7 +31,9 @@ pub async fn ask_ari(context: &Context, leaf: &Leaf) -> Result<Ari, Failure> {
         });
     };
     let now = clock::now();
-    let window = renewal_window(&http(context)?, id, now).await;
+    let http = http(context)?;
+    let window = renewal_window(&http, id, now).await;
+    context.hear_the_time(&http);
     let window = window.map_err(|error| of_acme(&context.config.acme.host, &error))?;
     let wait = window.ask_again.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(USUAL);
     Ok(Ari {
@@ -42,4 +44,12 @@ pub async fn ask_ari(context: &Context, leaf: &Leaf) -> Result<Ari, Failure> {
         asked_at: now,
         ask_again: now + wait.clamp(SHORTEST, LONGEST),
     })
+}
+
+/// Hears what time it is by the CA's clock. That it cannot be reached is told by whoever needs more of it.
+pub async fn ask_the_time(context: &Context) {
+    let Ok(http) = http(context) else { return };
+    if http.greet().await.is_ok() {
+        context.hear_the_time(&http);
+    }
 }
