@@ -19,7 +19,7 @@ use crate::cert::Roots;
 use crate::config::Config;
 use crate::observed::Failure;
 use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, Past, What, Why};
-use crate::plan::{self, ClockDoubt, Wait};
+use crate::plan::{ClockDoubt, Wait};
 use crate::report::{Report, Verdict};
 use crate::store::{Store, StoreError};
 
@@ -166,10 +166,8 @@ impl Service {
         match looked {
             Ok((report, tried)) => {
                 self.seen(&report);
-                self.past.found = !report.plan.steps.is_empty();
-                // Somebody may have made one by hand.
-                let last = tried.last_pass.filter(|last| *last <= report.at);
-                self.past.last_pass = self.past.last_pass.max(last);
+                self.past.looked(report.at, &report.plan);
+                self.past.passed(tried.last_pass, report.at);
                 self.seed = tried.seed;
             }
             Err(failure) => self.could_not(failure),
@@ -191,12 +189,7 @@ impl Service {
         match made {
             Ok((begun, report)) => {
                 self.seen(&report);
-                self.past.found = false;
-                self.past.last_pass = Some(begun);
-                if !report.plan.steps.is_empty() {
-                    // So many rounds were not enough; looking again is soon enough.
-                    self.past.next = Some(plan::backoff::again(report.at, 1));
-                }
+                self.past.ended(begun, report.at, &report.plan);
                 self.worth_telling(&report);
             }
             // It was told to end before it began.
@@ -207,9 +200,6 @@ impl Service {
 
     /// What a look and a pass have in common.
     fn seen(&mut self, report: &Report) {
-        self.past.last_look = Some(report.at);
-        self.past.next = report.plan.next;
-        self.past.failed = None;
         self.failed = None;
         let doubt = report.plan.waits.iter().find_map(|wait| match wait {
             Wait::Clock { doubt } => Some(doubt.clone()),
@@ -240,8 +230,7 @@ impl Service {
     }
 
     fn could_not(&mut self, failure: Failure) {
-        let failures = self.past.failed.map_or(0, |(failures, _)| failures);
-        self.past.failed = Some((failures.saturating_add(1), clock::now()));
+        self.past.could_not(clock::now());
         if self.failed.as_ref() != Some(&failure) {
             self.tell(News::Failed(failure.clone()));
             self.failed = Some(failure);

@@ -8,6 +8,9 @@ use crate::observed::{Attempts, DeliveryAttempts};
 /// 1 minute, 2nd after 10 minutes, 3rd after 100 minutes, 4th and subsequent retries after 1 day".
 const ISSUANCE_MINUTES: [i64; 4] = [1, 10, 100, 24 * 60];
 
+/// A day is too long a wait where the end is near: then no step of the ladder is longer than this.
+const PRESSING_MINUTES: i64 = 6 * 60;
+
 /// Minutes after a node went back to what it had: its cause is seldom gone at once, and each try reloads a live server.
 const ROLLED_BACK_MINUTES: [i64; 3] = [10, 60, 6 * 60];
 
@@ -24,9 +27,11 @@ pub fn counts(last: Timestamp, now: Timestamp) -> bool {
     last.duration_since(now) < AHEAD
 }
 
-/// When issuing may be tried again: by our own ladder, or when the CA said so if that is later.
-pub fn issuance(attempts: &Attempts) -> Timestamp {
-    let own = after(attempts.last, step(&ISSUANCE_MINUTES, attempts.failures));
+/// When issuing may be tried again: by our own ladder, or when the CA said so if that is later. `pressing`: what is stored
+/// ends soon.
+pub fn issuance(attempts: &Attempts, pressing: bool) -> Timestamp {
+    let minutes = step(&ISSUANCE_MINUTES, attempts.failures);
+    let own = after(attempts.last, if pressing { minutes.min(PRESSING_MINUTES) } else { minutes });
     attempts.not_before.map_or(own, |not_before| own.max(not_before))
 }
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Run;
 
-use super::backoff;
+use super::{Plan, backoff};
 
 /// A wall clock is looked at again at least this often: it may be set, and a machine that slept does not count its sleep.
 pub const LOOK_AT_THE_CLOCK: SignedDuration = SignedDuration::from_secs(60);
@@ -78,6 +78,36 @@ impl Past {
         let mut past = Self { last_pass, ..Self::default() };
         past.jumped(now);
         past
+    }
+
+    /// A look, or what a pass saw at its end: what to do next.
+    pub fn looked(&mut self, at: Timestamp, plan: &Plan) {
+        self.last_look = Some(at);
+        self.next = plan.next;
+        self.found = !plan.steps.is_empty();
+        self.failed = None;
+    }
+
+    /// One over everything, which began then; also by hand. What a clock noted that runs ahead is no pass.
+    pub fn passed(&mut self, began: Option<Timestamp>, now: Timestamp) {
+        self.last_pass = self.last_pass.max(began.filter(|began| *began <= now));
+    }
+
+    /// A pass, with what it left.
+    pub fn ended(&mut self, began: Timestamp, at: Timestamp, plan: &Plan) {
+        self.looked(at, plan);
+        self.last_pass = Some(began);
+        if self.found {
+            // So many rounds were not enough: at once would be for ever.
+            self.found = false;
+            self.next = Some(backoff::again(at, 1));
+        }
+    }
+
+    /// A pass or a look that could not be made.
+    pub fn could_not(&mut self, at: Timestamp) {
+        let failures = self.failed.map_or(0, |(failures, _)| failures);
+        self.failed = Some((failures.saturating_add(1), at));
     }
 
     /// The clock was set, or the machine slept: instants of before tell nothing about when to look. A pass that a clock
