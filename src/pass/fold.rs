@@ -141,7 +141,7 @@ fn delivered(
 }
 
 /// Anything but "served" is a failure (I3); in the words of the report.
-fn failed(node: &NodeName, outcome: &Outcome) -> Option<Failure> {
+pub(super) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Failure> {
     if let Outcome::Failed { failure } | Outcome::Unknown { failure } = outcome {
         return Some(failure.clone());
     }

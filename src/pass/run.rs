@@ -25,6 +25,7 @@ use crate::store::{Store, StoreError};
 
 use super::{Secrets, clock, progress, stopped};
 
+use news::Ended;
 pub use news::{News, Place};
 pub use notify::Notify;
 use work::{Pass, look};
@@ -58,8 +59,10 @@ pub struct Service {
     seed: u64,
     clocks: (Timestamp, SignedDuration),
     verdicts: BTreeMap<Place, Verdict>,
-    /// Of the last pass: its exit code and failures.
-    ended: Option<(u8, Vec<Failure>)>,
+    /// What the last pass could not do.
+    ended: Option<Ended>,
+    /// The configuration is another one than that of the work under way.
+    reloaded: bool,
     doubt: Option<ClockDoubt>,
     failed: Option<Failure>,
     secrets_kept: Option<Failure>,
@@ -84,7 +87,7 @@ impl Service {
         let (config, hooks) = (Arc::new(config), Arc::new(hooks));
         let clocks = (clock::now(), clock::monotonic());
         let (past, seed, verdicts) = Default::default();
-        let (ended, doubt, failed, secrets_kept) = Default::default();
+        let (ended, reloaded, doubt, failed, secrets_kept) = Default::default();
         Self {
             config,
             roots,
@@ -100,6 +103,7 @@ impl Service {
             clocks,
             verdicts,
             ended,
+            reloaded,
             doubt,
             failed,
             secrets_kept,
@@ -126,6 +130,9 @@ impl Service {
                 match wake.what {
                     What::Look => self.look().await,
                     What::Pass(why) => self.pass(why).await,
+                }
+                if core::mem::take(&mut self.reloaded) {
+                    self.past.look_anew(clock::now());
                 }
                 continue;
             }
@@ -190,7 +197,7 @@ impl Service {
             Ok((begun, report)) => {
                 self.seen(&report);
                 self.past.ended(begun, report.at, &report.plan);
-                self.worth_telling(&report);
+                self.tell_of(&report);
             }
             // It was told to end before it began.
             Err(None) => {}
@@ -218,13 +225,12 @@ impl Service {
         }
     }
 
-    fn worth_telling(&mut self, report: &Report) {
-        let ended = (report.exit, report.failures.clone());
-        let acted = report.certificates.iter().any(|certificate| {
-            certificate.issuance.is_some() || certificate.nodes.iter().any(|node| node.delivery.is_some())
-        });
+    /// What was done is always told; what could not be done, when it is not what could not be done the last time: a node
+    /// that is down for days is tried every ten minutes.
+    fn tell_of(&mut self, report: &Report) {
+        let ended = Ended::of(report);
         let before = self.ended.replace(ended.clone()).unwrap_or_default();
-        if acted || before != ended {
+        if news::did_something(report) || before != ended {
             (self.hooks.report)(report);
         }
     }
@@ -260,9 +266,9 @@ impl Service {
             Ok((config, roots, secrets)) => {
                 let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
                 (self.config, self.roots, self.secrets) = (Arc::new(config), roots, secrets);
-                // What it asks for is seen to at once.
-                self.past.last_look = None;
-                self.past.since = clock::now();
+                // What it asks for is seen to at once, and again after what is under way.
+                self.past.look_anew(clock::now());
+                self.reloaded = true;
                 self.tell(News::Reloaded { certificates, nodes });
             }
             Err(why) => self.tell(News::NotReloaded { why }),

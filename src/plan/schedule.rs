@@ -110,11 +110,16 @@ impl Past {
         self.failed = Some((failures.saturating_add(1), at));
     }
 
+    /// There is a reason to look that no clock tells of.
+    pub fn look_anew(&mut self, now: Timestamp) {
+        self.since = now;
+        self.last_look = None;
+    }
+
     /// The clock was set, or the machine slept: instants of before tell nothing about when to look. A pass that a clock
     /// noted which ran ahead was made now, at the latest; else no slot would come before that day.
     pub fn jumped(&mut self, now: Timestamp) {
-        self.since = now;
-        self.last_look = None;
+        self.look_anew(now);
         self.last_pass = self.last_pass.map(|last| last.min(now));
         self.failed = self.failed.map(|(times, at)| (times, at.min(now)));
     }

@@ -8,9 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, DnsName, NodeName};
 use crate::observed::Failure;
+use crate::pass::fold::failed;
 use crate::plan::ClockDoubt;
+use crate::plan::rollout::Outcome;
 use crate::plan::schedule::{What, Why};
-use crate::report::{self, Report, Verdict};
+use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, Verdict};
 
 #[derive(Clone, Debug)]
 pub enum News {
@@ -80,6 +82,43 @@ pub(super) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, V
         (!same).then(|| News::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
     };
     now.iter().filter_map(changed).collect()
+}
+
+/// What a pass could not do, without the words that differ each time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ended {
+    exit: u8,
+    failures: Vec<Failure>,
+    /// Of certificates and nodes.
+    codes: Vec<(CertName, Option<NodeName>, String)>,
+}
+
+impl Ended {
+    pub(super) fn of(report: &Report) -> Self {
+        let mut codes = Vec::new();
+        for certificate in &report.certificates {
+            if let Some(Issuance::Failed { failure }) = &certificate.issuance {
+                codes.push((certificate.name.clone(), None, failure.code.clone()));
+            }
+            for node in &certificate.nodes {
+                if let Some(Delivery::Ended(outcome)) = &node.delivery
+                    && let Some(failure) = failed(&node.node, outcome)
+                {
+                    codes.push((certificate.name.clone(), Some(node.node.clone()), failure.code));
+                }
+            }
+        }
+        codes.sort();
+        Self { exit: report.exit, failures: report.failures.clone(), codes }
+    }
+}
+
+pub(super) fn did_something(report: &Report) -> bool {
+    let served = |node: &NodeReport| matches!(node.delivery, Some(Delivery::Ended(Outcome::Served)));
+    let of = |certificate: &CertificateReport| {
+        matches!(certificate.issuance, Some(Issuance::Issued { .. })) || certificate.nodes.iter().any(served)
+    };
+    report.certificates.iter().any(of)
 }
 
 /// One line for the service manager: what comes next, and the worst node.
