@@ -154,7 +154,7 @@ fn p04_a_pass_waits_for_one_by_hand_and_one_by_hand_finds_the_lock_held() {
     held.wait();
     let mut run = Running::start(&lab, &[]);
     run.wait_for_line("another certd holds the lock");
-    assert_eq!(lab.proxy.script.count("new-order"), 1);
+    assert_eq!(lab.proxy.script.count("challenge"), 1, "it has ordered nothing of its own");
     held.release();
     assert_eq!(by_hand.wait_with_output().unwrap().status.code(), Some(0));
     run.wait_for_line("is ok, was unmanaged");
@@ -208,6 +208,29 @@ fn a_node_that_serves_something_else_is_healed_and_one_that_is_silent_is_told_of
 }
 
 #[test]
+fn secrets_are_read_again_in_each_pass_and_those_that_were_read_before_go_on_when_they_cannot_be() {
+    let lab = started(1);
+    let mut run = Running::start(&lab, &[]);
+    run.hear("1 of 1 ok");
+    let identity = lab.folder.join("id_ed25519");
+    let key = fs::read(&identity).unwrap();
+    fs::remove_file(&identity).unwrap();
+    tamper(&lab, 0);
+    run.wait_for_line("id_ed25519");
+    run.wait_for_line("what was read before goes on");
+    run.wait_for_line("is ok, was unmanaged");
+    // A key that no node knows: it is this one that is used.
+    let other = lab.folder.join("other");
+    lab::process::output(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&other));
+    fs::rename(&other, &identity).unwrap();
+    tamper(&lab, 0);
+    run.wait_for_line("is unmanaged, was ok");
+    run.wait_for_line("node-1: failed");
+    fs::write(&identity, key).unwrap();
+    run.ends(0);
+}
+
+#[test]
 fn the_watchdog_hears_the_loop_while_it_rests_and_while_a_pass_is_under_way() {
     let lab = started(1);
     let held = lab.proxy.script.hold("challenge", 1, Point::Before);
@@ -255,6 +278,7 @@ fn k01_what_was_missed_while_the_machine_was_off_is_made_up_for_with_one_pass_an
 fn k03_a_clock_that_contradicts_what_was_seen_is_taken_to_the_ca_and_decides_nothing_until_it_says_so() {
     let lab = started(1);
     assert_eq!(lab.certd(&["renew"]).status.code(), Some(0));
+    let orders = lab.proxy.script.count("new-order");
     let ahead = |state: &mut serde_json::Value| state["tried"]["last_seen"] = "2036-01-01T00:00:00Z".into();
     let text = |arguments: &[&str], code| {
         let output = lab.certd(arguments);
@@ -274,7 +298,7 @@ fn k03_a_clock_that_contradicts_what_was_seen_is_taken_to_the_ca_and_decides_not
     lab.proxy.script.answer("directory", 1, Point::Before, Answer::new(503, "").header("date", &date));
     let said = text(&["renew", "--force"], 5);
     assert!(said.contains("the CA's says"), "{said}");
-    assert_eq!((lab.pebble.issued(), lab.proxy.script.count("new-order")), (1, 1));
+    assert_eq!((lab.pebble.issued(), lab.proxy.script.count("new-order")), (1, orders));
     // It agrees with the clock: what was remembered was wrong.
     text(&["renew"], 0);
     text(&["check"], 0);

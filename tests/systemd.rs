@@ -87,7 +87,7 @@ fn the_credentials_have_the_names_that_the_example_uses() {
 fn has_the_credentials(config: &Config, token_file: &Path, service: &str) {
     for file in config.nodes.iter().flat_map(|node| &node.ssh.identity_files).map(PathBuf::as_path).chain([token_file])
     {
-        let name = file.file_name().unwrap().to_string_lossy();
+        let name = file.file_name().expect("a file of the example has a name").to_string_lossy();
         let line = format!("LoadCredential={name}:{}", file.display());
         assert!(service.lines().any(|own| own == line), "{line}");
     }

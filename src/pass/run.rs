@@ -28,7 +28,7 @@ use super::{Secrets, clock, progress, stopped};
 use news::Ended;
 pub use news::{News, Place};
 pub use notify::Notify;
-use work::{Pass, look};
+use work::{Pass, lock, look};
 
 /// From SIGTERM to the end; a pass ends by itself before it.
 const END_AFTER: Duration = Duration::from_millis(9_500);
@@ -169,7 +169,7 @@ impl Service {
 
     async fn look(&mut self) {
         let looked = look(Arc::clone(&self.config), self.roots.clone());
-        let Some(looked) = self.attend(looked, Duration::ZERO).await else { return };
+        let Some(looked) = self.attend(looked, Duration::ZERO, Some(LONGEST_PASS)).await else { return };
         match looked {
             Ok((report, tried)) => {
                 self.seen(&report);
@@ -183,23 +183,28 @@ impl Service {
 
     async fn pass(&mut self, why: Why) {
         self.tell(News::Pass(why));
+        let lock = lock(self.config.state_dir.clone(), Arc::clone(&self.hooks));
+        let lock = match self.attend(lock, Duration::ZERO, None).await {
+            Some(Ok(lock)) => lock,
+            Some(Err(failure)) => return self.could_not(failure),
+            None => return,
+        };
         self.read_secrets();
         let made = Pass {
             config: Arc::clone(&self.config),
             roots: self.roots.clone(),
             secrets: self.secrets.clone(),
-            hooks: Arc::clone(&self.hooks),
             progress: self.progress.clone(),
             stop: self.stop.clone(),
         };
-        let Some(made) = self.attend(made.make(), END_AFTER).await else { return };
+        let Some(made) = self.attend(made.make(lock), END_AFTER, Some(LONGEST_PASS)).await else { return };
         match made {
             Ok((begun, report)) => {
                 self.seen(&report);
                 self.past.ended(begun, report.at, &report.plan);
                 self.tell_of(&report);
             }
-            // It was told to end before it began.
+            // It was told to end before it did anything.
             Err(None) => {}
             Err(Some(failure)) => self.could_not(failure),
         }
@@ -288,9 +293,14 @@ impl Service {
         Ok((config, roots, secrets))
     }
 
-    /// Sees to the watchdog and to reloads while `work` is under way. `None`: certd ends, and it took longer than
-    /// `patience` to end with it.
-    async fn attend<T>(&mut self, work: impl Future<Output = T>, patience: Duration) -> Option<T> {
+    /// Sees to the watchdog and to reloads while `work` is under way; what takes longer than `longest` hangs. `None`: certd
+    /// ends, and `work` took longer than `patience` to end with it.
+    async fn attend<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        patience: Duration,
+        longest: Option<SignedDuration>,
+    ) -> Option<T> {
         let (mut stop, began) = (self.stop.clone(), clock::monotonic());
         let ending = async {
             stopped(&mut stop).await;
@@ -298,7 +308,7 @@ impl Service {
         };
         tokio::pin!(work, ending);
         loop {
-            let hangs = clock::monotonic() - began > LONGEST_PASS;
+            let hangs = longest.is_some_and(|longest| clock::monotonic() - began > longest);
             tokio::select! {
                 done = &mut work => return Some(done),
                 () = &mut ending => return None,

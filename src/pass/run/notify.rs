@@ -79,3 +79,38 @@ fn connected(to: OsString) -> Option<(UnixDatagram, SocketAddr)> {
     socket.set_nonblocking(true).ok()?;
     Some((socket, to))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_in_the_abstract_namespace_hears_each_status_once_and_one_that_is_gone_stops_nobody() {
+        let name = format!("certd-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        manager.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let to = connected(format!("@{name}").into());
+        let mut notify = Notify { to, watchdog: Some(Duration::from_secs(2)), status: String::new() };
+        assert_eq!(notify.pulse(), Some(Duration::from_secs(1)));
+        notify.status("looking".into());
+        notify.status("looking".into());
+        notify.reloading(SignedDuration::from_millis(1_500));
+        let mut heard = [0; 100];
+        let mut hear = || {
+            let length = manager.recv(&mut heard).unwrap();
+            String::from_utf8_lossy(&heard[..length]).into_owned()
+        };
+        assert_eq!(hear(), "STATUS=looking");
+        assert_eq!(hear(), "RELOADING=1\nMONOTONIC_USEC=1500000");
+        drop(manager);
+        notify.alive();
+    }
+
+    #[test]
+    fn without_a_manager_nobody_is_told_and_no_pulse_is_kept() {
+        let notify = Notify { to: None, watchdog: Some(Duration::from_secs(2)), status: String::new() };
+        assert_eq!(notify.pulse(), None);
+        notify.ready();
+    }
+}

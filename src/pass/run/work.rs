@@ -1,5 +1,6 @@
 //! What the service does when it wakes: a look, or a pass.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use crate::cert::Roots;
 use crate::config::Config;
 use crate::observed::{Asked, Failure, Tried};
-use crate::pass::{Context, Secrets, clock, failure, observe, pass, progress, stopped};
+use crate::pass::{Context, Secrets, clock, failure, observe, pass, progress};
 use crate::plan;
 use crate::report::{self, Report};
 use crate::store::{Lock, Store, StoreError};
@@ -35,23 +36,14 @@ pub(super) struct Pass {
     pub(super) config: Arc<Config>,
     pub(super) roots: Roots,
     pub(super) secrets: Secrets,
-    pub(super) hooks: Arc<Hooks>,
     pub(super) progress: progress::Progress,
     pub(super) stop: watch::Receiver<bool>,
 }
 
 impl Pass {
-    /// When it began, and its report. `Err(None)`: it was told to end before it began.
-    pub(super) async fn make(self) -> Result<(Timestamp, Report), Option<Failure>> {
-        let of_store = |error: StoreError| Some(Failure::from(&error));
-        let store = Store::open(&self.config.state_dir).map_err(of_store)?;
-        let lock = match store.lock().map_err(of_store)? {
-            Some(lock) => lock,
-            None => {
-                (self.hooks.news)(&News::Locked);
-                self.wait_for_the_lock().await?
-            }
-        };
+    /// When it began, and its report. `Err(None)`: it was told to end before it did anything.
+    pub(super) async fn make(self, lock: Lock) -> Result<(Timestamp, Report), Option<Failure>> {
+        let store = Store::open(&self.config.state_dir).map_err(|error| Some(Failure::from(&error)))?;
         let begun = clock::now();
         let context = Context::new(self.config, store, self.roots, self.secrets, self.progress, self.stop);
         let report = pass(&Arc::new(context), "run", everything()).await;
@@ -60,18 +52,18 @@ impl Pass {
             .map(|report| (begun, report))
             .map_err(|failure| Some(failure).filter(|it| it.code != failure::INTERRUPTED))
     }
+}
 
-    /// A blocked flock cannot be called off: its thread gives the lock back when nobody wants it any more.
-    async fn wait_for_the_lock(&self) -> Result<Lock, Option<Failure>> {
-        let (tell, told) = oneshot::channel();
-        let (root, mut stop) = (self.config.state_dir.clone(), self.stop.clone());
-        std::thread::spawn(move || tell.send(Store::open(&root).and_then(|store| store.lock_wait())));
-        tokio::select! {
-            told = told => match told {
-                Ok(lock) => lock.map_err(|error| Some(Failure::from(&error))),
-                Err(_) => Err(Some(failure::bug("the lock", "its thread ended without an answer"))),
-            },
-            () = stopped(&mut stop) => Err(None),
-        }
+/// However long another certd takes.
+pub(super) async fn lock(root: PathBuf, hooks: Arc<Hooks>) -> Result<Lock, Failure> {
+    let of_store = |error: StoreError| Failure::from(&error);
+    if let Some(lock) = Store::open(&root).and_then(|store| store.lock()).map_err(of_store)? {
+        return Ok(lock);
     }
+    (hooks.news)(&News::Locked);
+    // A blocked flock cannot be called off: its thread gives the lock back when nobody wants it any more.
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || tell.send(Store::open(&root).and_then(|store| store.lock_wait())));
+    let ended = |_| failure::bug("the lock", "its thread ended without an answer");
+    told.await.map_err(ended)?.map_err(of_store)
 }
