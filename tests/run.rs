@@ -10,7 +10,9 @@ mod service;
 use std::fs;
 use std::process::Command;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
+
+use certd::pass::clock;
 
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
@@ -263,7 +265,7 @@ fn k01_what_was_missed_while_the_machine_was_off_is_made_up_for_with_one_pass_an
     let lab = Lab::start(Options::nodes(1));
     lab.write_config("[run]\nschedule = \"* * * * *\"\n");
     assert_eq!(lab.certd(&["renew"]).status.code(), Some(0));
-    let long_ago = Timestamp::now() - SignedDuration::from_hours(21 * 24);
+    let long_ago = clock::now() - SignedDuration::from_hours(21 * 24);
     state(&lab, |state| state["tried"]["last_pass"] = long_ago.to_string().into());
     let mut run = Running::start(&lab, &[]);
     run.wait_for_line("pass: makes up for");
@@ -294,7 +296,7 @@ fn k03_a_clock_that_contradicts_what_was_seen_is_taken_to_the_ca_and_decides_not
     let said = text(&["renew", "--force"], 5);
     assert!(said.contains("cannot be right") && said.contains("next: set it (timedatectl)"), "{said}");
     // It says that the clock is two days off.
-    let date = (Timestamp::now() - SignedDuration::from_hours(48)).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let date = (clock::now() - SignedDuration::from_hours(48)).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     lab.proxy.script.answer("directory", 1, Point::Before, Answer::new(503, "").header("date", &date));
     let said = text(&["renew", "--force"], 5);
     assert!(said.contains("the CA's says"), "{said}");
@@ -310,7 +312,7 @@ fn k03_two_hours_beside_the_cas_clock_are_a_warning_that_names_both() {
     let lab = started(1);
     assert_eq!(lab.certd(&["renew"]).status.code(), Some(0));
     state(&lab, |state| state["tried"]["ari"] = serde_json::json!({}));
-    let date = (Timestamp::now() - SignedDuration::from_hours(2)).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let date = (clock::now() - SignedDuration::from_hours(2)).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     lab.proxy.script.answer("renewal-info", 1, Point::Before, Answer::new(503, "").header("date", &date));
     let output = lab.certd(&["renew"]);
     let said = String::from_utf8_lossy(&output.stdout);

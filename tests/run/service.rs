@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// Something that is not said within this time will not be said; a minute's schedule is within it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-pub struct Running {
+pub(super) struct Running {
     child: Child,
     manager: UnixDatagram,
     stdout: PathBuf,
@@ -24,7 +24,7 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(lab: &Lab, environment: &[(&str, &str)]) -> Self {
+    pub(super) fn start(lab: &Lab, environment: &[(&str, &str)]) -> Self {
         let path = |name: &str| {
             let free = (0..).map(|n| lab.folder.join(format!("run-{n}.{name}"))).find(|path| !path.exists());
             free.unwrap()
@@ -38,17 +38,17 @@ impl Running {
         Self { child: lab.spawn(command), manager, stdout, stderr, seen: 0 }
     }
 
-    pub fn stdout(&self) -> String {
+    pub(super) fn stdout(&self) -> String {
         fs::read_to_string(&self.stdout).unwrap()
     }
 
-    pub fn stderr(&self) -> String {
+    pub(super) fn stderr(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap()
     }
 
     /// Returns when the manager is told this, from now on.
     #[track_caller]
-    pub fn hear(&mut self, words: &str) {
+    pub(super) fn hear(&mut self, words: &str) {
         let mut buffer = [0; 4096];
         loop {
             let length = self.manager.recv(&mut buffer).unwrap_or_else(|error| {
@@ -62,7 +62,7 @@ impl Running {
 
     /// Returns when a line of the journal has these words, after the one that was waited for before.
     #[track_caller]
-    pub fn wait_for_line(&mut self, words: &str) {
+    pub(super) fn wait_for_line(&mut self, words: &str) {
         let found = |all: String| Some(self.seen + all.get(self.seen..)?.find(words)? + words.len());
         // A minute's schedule takes more than one patience.
         let there = (0..3).any(|_| wait_until(|| found(self.stderr()).is_some()));
@@ -72,16 +72,16 @@ impl Running {
 
     /// Returns when a report has these words.
     #[track_caller]
-    pub fn wait_for_report(&self, words: &str) {
+    pub(super) fn wait_for_report(&self, words: &str) {
         assert!(wait_until(|| self.stdout().contains(words)), "no {words:?} in\n{}\n{}", self.stderr(), self.stdout());
     }
 
-    pub fn hang_up(&self) {
+    pub(super) fn hang_up(&self) {
         signal("HUP", &[self.child.id()]);
     }
 
     #[track_caller]
-    pub fn ends(&mut self, code: i32) {
+    pub(super) fn ends(&mut self, code: i32) {
         signal("TERM", &[self.child.id()]);
         let soon = (0..SOON.as_millis() / 10).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
