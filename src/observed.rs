@@ -25,6 +25,16 @@ pub struct Observed {
     pub watched: Vec<Watched>,
     pub tried: Tried,
     pub ledger: Vec<LedgerEntry>,
+    /// When the CA was heard in this pass.
+    #[serde(default)]
+    pub ca_clock: Option<CaClock>,
+}
+
+/// Two clocks at one moment: ours, and the Date of the CA's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaClock {
+    pub ours: Timestamp,
+    pub theirs: Timestamp,
 }
 
 /// What the operator (or the timer) asks of this pass.
@@ -45,6 +55,10 @@ pub struct Asked {
     pub force: BTreeSet<CertName>,
     /// A person said "deliver": a node's own back-off does not hold it up.
     pub insist: bool,
+    /// Passes follow each other as closely as a node's back-off lets them (`run`): then a node that merely did not answer
+    /// has one too.
+    #[serde(default)]
+    pub patient: bool,
 }
 
 impl Asked {
@@ -176,6 +190,12 @@ impl Silence {
 pub struct Tried {
     /// Drawn once for this installation: it spreads renewal instants within ARI windows.
     pub seed: u64,
+    /// When this installation last read a clock that it believed.
+    #[serde(default)]
+    pub last_seen: Option<Timestamp>,
+    /// When the last pass over everything was begun.
+    #[serde(default)]
+    pub last_pass: Option<Timestamp>,
     /// Failures in a row at each CA, by its host.
     #[serde(default, rename = "issuing")]
     pub issuance: BTreeMap<CertName, BTreeMap<String, Attempts>>,

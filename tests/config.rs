@@ -93,7 +93,7 @@ fn the_full_example_tells_the_defaults_as_they_are() {
         assert_eq!(format!("{:?}", config(&full.replacen(line, written, 1))), assumed, "{line}");
         compared += 1;
     }
-    assert!(compared >= 15, "{compared}");
+    assert!(compared >= 17, "{compared}");
 }
 
 #[test]

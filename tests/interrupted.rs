@@ -7,6 +7,8 @@ mod lab;
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 
+use lab::config::ConfigText;
+use lab::nginx::NginxCommand;
 use lab::script::Point;
 use lab::{Lab, Options, SERVICE};
 
@@ -78,6 +80,33 @@ fn p03_a_pass_that_is_still_looking_ends_and_has_ordered_nothing() {
     let output = terminated(child);
     assert!(text(&output).contains("interrupted"), "{}", text(&output));
     held.release();
+    assert_eq!(lab.pebble.issued(), 1);
+}
+
+#[test]
+fn p03_a_node_that_is_at_work_is_left_to_finish_by_itself_and_a_prepared_one_is_aborted() {
+    let lab = Lab::start(Options::nodes(2));
+    let certificate = format!(
+        "[[certificate]]\nname = {SERVICE:?}\ndomains = [{SERVICE:?}]\nnodes = [\"*\"]\ncanary = \"node-1\"\n\n"
+    );
+    lab.write_config_with(&ConfigText { certificates: Some(certificate), ..ConfigText::default() });
+    let other = lab.nodes[1].pair(SERVICE).unwrap();
+    let held = lab.nodes[0].hold_command(NginxCommand::Reload);
+    let child = lab.spawn_certd(&["renew"]);
+    held.wait();
+    let output = terminated(child);
+    exits(&output, 6);
+    let said = text(&output);
+    assert!(said.contains("node-1: the connection ended after the commit: certd was told to end"), "{said}");
+    assert!(said.contains("node-2: not touched: interrupted"), "{said}");
+    held.release();
+    // Nobody listens any more, and it goes on to the end.
+    let new = lab.nodes[0].settled(SERVICE).unwrap();
+    assert_eq!(lab.nodes[0].pair(SERVICE).unwrap(), new);
+    assert_ne!(new, other);
+    assert_eq!(lab.nodes[1].pair(SERVICE).unwrap(), other, "not even half of it was changed");
+    exits(&lab.certd(&["renew"]), 0);
+    assert_eq!(lab.nodes[1].settled(SERVICE).unwrap(), new);
     assert_eq!(lab.pebble.issued(), 1);
 }
 

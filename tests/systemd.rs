@@ -1,16 +1,17 @@
 //! The units: systemd itself finds nothing wrong with them, and little that an intruder could use.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use certd::config::{Provider, parse};
+use certd::config::{Config, Provider, parse};
 use tempfile::TempDir;
 
 /// `systemd-analyze security` gives 0 (nothing exposed) to 10; a bare unit has 9.6. In tenths, as `--threshold=` wants.
 const MOST_EXPOSURE: &str = "--threshold=15";
 
-const UNITS: [&str; 3] = ["certd-renew.service", "certd-renew.timer", "certd-alert@.service"];
+const SERVICES: [&str; 2] = ["certd-renew.service", "certd.service"];
+const UNITS: [&str; 4] = ["certd.service", "certd-renew.service", "certd-renew.timer", "certd-alert@.service"];
 
 fn unit(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name);
@@ -22,6 +23,7 @@ fn units(change: impl Fn(String) -> String) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for name in UNITS {
         let text = unit(name).replace("/usr/local/bin/certd renew", "/bin/true");
+        let text = text.replace("/usr/local/bin/certd run", "/bin/true");
         fs::write(folder.path().join(name), change(text)).expect("a writable folder");
     }
     folder
@@ -33,22 +35,26 @@ fn systemd_analyze(folder: &TempDir, arguments: &[&str]) -> Output {
     command.output().expect("systemd-analyze is a part of systemd")
 }
 
-fn exposure(folder: &TempDir) -> Output {
-    systemd_analyze(folder, &["security", "--offline=yes", MOST_EXPOSURE, "./certd-renew.service"])
+fn exposure(folder: &TempDir, service: &str) -> Output {
+    systemd_analyze(folder, &["security", "--offline=yes", MOST_EXPOSURE, &format!("./{service}")])
 }
 
 #[test]
-fn the_renewal_exposes_little() {
-    let output = exposure(&units(|text| text));
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("Overall exposure level for certd-renew.service"), "{said}");
-    assert!(output.status.success(), "{said}");
+fn the_services_expose_little() {
+    for service in SERVICES {
+        let output = exposure(&units(|text| text), service);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(&format!("Overall exposure level for {service}")), "{said}");
+        assert!(output.status.success(), "{said}");
+    }
 }
 
 #[test]
-fn a_renewal_without_its_hardening_would_be_noticed() {
+fn a_service_without_its_hardening_would_be_noticed() {
     let weaker = units(|text| text.replace("ProtectSystem=strict", "").replace("CapabilityBoundingSet=", ""));
-    assert!(!exposure(&weaker).status.success());
+    for service in SERVICES {
+        assert!(!exposure(&weaker, service).status.success(), "{service}");
+    }
 }
 
 #[test]
@@ -57,7 +63,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     let complaints = |folder: &TempDir| {
         let output = systemd_analyze(folder, &verify);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let ours = said.lines().filter(|line| line.contains("certd-")).map(str::to_owned);
+        let ours = said.lines().filter(|line| line.contains("certd")).map(str::to_owned);
         (output.status.success(), ours.collect::<Vec<_>>())
     };
     assert_eq!(complaints(&units(|text| text)), (true, Vec::new()));
@@ -70,15 +76,46 @@ fn systemd_finds_nothing_wrong_with_the_units() {
 fn the_credentials_have_the_names_that_the_example_uses() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/certd.toml");
     let config = parse(&fs::read_to_string(example).unwrap()).unwrap();
-    let Provider::Cloudflare { token_file, .. } = &config.dns.provider else { panic!("the example's provider") };
-    let service = unit("certd-renew.service");
-    for file in config.nodes.iter().flat_map(|node| &node.ssh.identity_files).chain([token_file]) {
-        let name = file.file_name().unwrap().to_string_lossy();
+    let Provider::Cloudflare { token_file, .. } = &config.dns.provider else { panic!("the provider of the example") };
+    for service in SERVICES.map(unit) {
+        has_the_credentials(&config, token_file, &service);
+        assert!(service.contains("User=certd\nStateDirectory=certd\nStateDirectoryMode=0700\n"));
+    }
+    assert_eq!(config.state_dir, Path::new("/var/lib/certd"));
+}
+
+fn has_the_credentials(config: &Config, token_file: &Path, service: &str) {
+    for file in config.nodes.iter().flat_map(|node| &node.ssh.identity_files).map(PathBuf::as_path).chain([token_file])
+    {
+        let name = file.file_name().expect("a file of the example has a name").to_string_lossy();
         let line = format!("LoadCredential={name}:{}", file.display());
         assert!(service.lines().any(|own| own == line), "{line}");
     }
-    assert!(service.contains("User=certd\nStateDirectory=certd\nStateDirectoryMode=0700\n"));
-    assert_eq!(config.state_dir, Path::new("/var/lib/certd"));
+}
+
+/// Two units with one schedule each would be two schedules; and what certd does to end and to show that it lives is in
+/// vain when its unit does not ask for it.
+#[test]
+fn the_service_replaces_the_timer_and_is_watched() {
+    let service = unit("certd.service");
+    for line in [
+        "Conflicts=certd-renew.timer",
+        "Type=notify",
+        "WatchdogSec=2min",
+        "Restart=on-failure",
+        "RestartPreventExitStatus=2",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "OnFailure=certd-alert@%n.service",
+        "WantedBy=multi-user.target",
+    ] {
+        assert!(service.lines().any(|own| own == line), "{line}");
+    }
+    // Everything that hardens the one hardens the other.
+    let hardening = |text: &str| -> Vec<String> {
+        let from = text.find("# It talks to the network").expect("the hardening has its heading");
+        text[from..].lines().take_while(|line| !line.is_empty()).map(str::to_owned).collect()
+    };
+    assert_eq!(hardening(&service), hardening(&unit("certd-renew.service")));
 }
 
 /// Three is a warning; a failed unit, and with it the alert, is for what needs a person.

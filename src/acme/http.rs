@@ -14,11 +14,12 @@ use ::http::{Method, Request, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
+use jiff::Timestamp;
 use reqwest::Url;
 use serde::Deserialize;
 
 use super::error::shown;
-use super::retry_after::retry_after;
+use super::retry_after::{retry_after, sent};
 use super::{AcmeError, Kind, Problem};
 use crate::config::Proxy;
 use crate::report::escape;
@@ -57,6 +58,8 @@ struct Inner {
     places: Mutex<BTreeSet<String>>,
     /// The Retry-After of the last good answer.
     wish: Mutex<Option<Duration>>,
+    /// The Date of the last answer.
+    date: Mutex<Option<Timestamp>>,
 }
 
 /// The directory's entries that we use ourselves (RFC 8555 section 7.1.1); the crate reads its own.
@@ -97,6 +100,7 @@ impl Http {
             directory: Mutex::default(),
             places: Mutex::new(place(&settings.directory).into_iter().collect()),
             wish: Mutex::default(),
+            date: Mutex::default(),
         })))
     }
 
@@ -108,6 +112,20 @@ impl Http {
         let url = self.0.directory_url.as_str();
         let answer = judge(url, self.send(Method::GET, url, Bytes::new()).await?)?;
         serde_json::from_slice(answer.body()).map_err(|error| AcmeError::strange(url, error.to_string()))
+    }
+
+    /// The CA's clock, as its last answer tells it (RFC 9110 section 6.6.1).
+    pub fn date(&self) -> Option<Timestamp> {
+        *held(&self.0.date)
+    }
+
+    /// Asks for nothing but an answer with a Date; what the CA says otherwise does not matter.
+    ///
+    /// # Errors
+    /// The CA cannot be reached.
+    pub async fn greet(&self) -> Result<(), AcmeError> {
+        let url = self.0.directory_url.as_str();
+        self.send(Method::GET, url, Bytes::new()).await.map(|_| ())
     }
 
     /// How long the last good answer asked us to wait.
@@ -142,6 +160,7 @@ impl Http {
         let mut whole = Response::new(Bytes::from(collected));
         *whole.status_mut() = answer.status();
         *whole.headers_mut() = core::mem::take(answer.headers_mut());
+        *held(&self.0.date) = sent(whole.headers());
         if whole.status().is_success() {
             *held(&self.0.wish) = retry_after(whole.headers());
             if is_directory {

@@ -17,9 +17,14 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds).min(LONGEST));
     }
-    let (until, sent) = (date(text)?, date(headers.get(DATE)?.to_str().ok()?)?);
+    let (until, sent) = (date(text)?, sent(headers)?);
     let wait = Duration::try_from(until.duration_since(sent)).unwrap_or(Duration::ZERO);
     Some(wait.min(LONGEST))
+}
+
+/// When the answer was sent, by the CA's clock.
+pub(super) fn sent(headers: &HeaderMap) -> Option<Timestamp> {
+    date(headers.get(DATE)?.to_str().ok()?)
 }
 
 fn date(text: &str) -> Option<Timestamp> {

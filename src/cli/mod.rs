@@ -10,6 +10,7 @@ mod output;
 mod plan;
 mod progress;
 mod renew;
+mod run;
 mod setup;
 mod trust;
 
@@ -33,7 +34,7 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Options {
     /// The configuration.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
@@ -71,6 +72,7 @@ enum Command {
     Plan(plan::Plan),
     Renew(renew::Renew),
     Deploy(deploy::Deploy),
+    Run(run::Run),
     Trust(trust::Trust),
     Config(config::Config),
 }
@@ -113,6 +115,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Plan(command) => command.run(options),
         Command::Renew(command) => command.run(options),
         Command::Deploy(command) => command.run(options),
+        Command::Run(command) => command.run(options),
         Command::Trust(command) => command.run(options),
         Command::Config(command) => command.run(options),
     }

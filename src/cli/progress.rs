@@ -16,14 +16,8 @@ pub(super) fn progress(options: &Options) -> Progress {
     if options.quiet {
         return Progress::new(|_| {});
     }
-    let verbose = options.verbose;
-    if verbose || !std::io::stderr().is_terminal() {
-        return Progress::new(move |event| {
-            let told = verbose || !matches!(event, Event::Checked { .. });
-            if let Some(text) = words(&event).filter(|_| told) {
-                line(&text);
-            }
-        });
+    if options.verbose || !std::io::stderr().is_terminal() {
+        return lines(options);
     }
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template that was tried");
@@ -45,6 +39,17 @@ pub(super) fn progress(options: &Options) -> Progress {
         };
         bar.set_message(message);
         bar.tick();
+    })
+}
+
+/// One line for each event, on a terminal too.
+pub(super) fn lines(options: &Options) -> Progress {
+    let (quiet, verbose) = (options.quiet, options.verbose);
+    Progress::new(move |event| {
+        let told = !quiet && (verbose || !matches!(event, Event::Checked { .. }));
+        if let Some(text) = words(&event).filter(|_| told) {
+            line(&text);
+        }
     })
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
 use crate::cert::{CertName, NodeName, WatchName};
 use crate::config::{self, Config, Proxy};
@@ -87,12 +87,6 @@ pub(super) fn runtime() -> Result<Runtime, Fault> {
 /// SIGINT and SIGTERM ask for an end: nothing new is begun, what is committed is finished.
 pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>, options: &Options) -> Result<(), Fault> {
     let _in_runtime = runtime.enter();
-    let listen = |kind| {
-        signal(kind).map_err(|error| Fault {
-            exit: Exit::Internal,
-            texts: vec![format!("signals cannot be heeded: {error}\n  next: this is a fault of the system")],
-        })
-    };
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let quiet = options.quiet;
     runtime.spawn(async move {
@@ -101,13 +95,28 @@ pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>, options
             _ = terminate.recv() => {}
         }
         if !quiet {
-            super::progress::line("stopping: nothing new is begun, what is committed is finished");
+            super::progress::line("stopping: nothing new is begun, what is committed finishes");
         }
         // Kept to the end of the process: a receiver without a sender would never hear of it.
         stop.send_replace(true);
         core::future::pending::<()>().await;
     });
     Ok(())
+}
+
+/// SIGHUP asks for the configuration to be read again.
+pub(super) fn heed_hangups(runtime: &Runtime, tell: mpsc::UnboundedSender<()>) -> Result<(), Fault> {
+    let _in_runtime = runtime.enter();
+    let mut hangup = listen(SignalKind::hangup())?;
+    runtime.spawn(async move { while hangup.recv().await.is_some() && tell.send(()).is_ok() {} });
+    Ok(())
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Fault> {
+    signal(kind).map_err(|error| Fault {
+        exit: Exit::Internal,
+        texts: vec![format!("signals cannot be heeded: {error}\n  next: this is a fault of the system")],
+    })
 }
 
 /// The certificates of these names; none: all.

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::TsigAlgorithm;
 use crate::cert::KeyType;
 
@@ -12,6 +14,20 @@ pub const STATE_DIR: &str = "/var/lib/certd";
 /// SSH sessions at once. A thread with 256 KiB of stack each; sshd's own `MaxStartups 10:30:100` counts per node, so it
 /// is not what limits a fleet.
 pub const SESSIONS: usize = 64;
+
+/// When `certd run` makes a pass. Four times a day: RFC 9773 section 4.3 asks for at least two questions about renewal a
+/// day, and a node that was down is brought back within hours although nobody looked. Never on the hour: "run at a random
+/// second" is Let's Encrypt's advice, since everybody comes on the hour.
+pub const SCHEDULE: &str = "17 */6 * * *";
+
+/// How often `certd run` looks at what is served. Handshakes alone; visitors are hurt no longer than this before anything
+/// is done about it.
+pub const CHECK_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// A handshake with every node so often is still not worth a line in a server's log …
+pub const CHECK_AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(1);
+/// … and one that comes more seldom than the schedule's passes is none.
+pub const CHECK_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Above this, threads and file descriptors (1,024 by default, `ulimit -n`) are what fails first.
 pub const MOST_SESSIONS: usize = 500;

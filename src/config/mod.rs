@@ -15,6 +15,8 @@ mod network;
 mod node;
 mod pairs;
 mod provider;
+mod run;
+mod schedule;
 mod ssh;
 mod value;
 mod watch;
@@ -41,6 +43,8 @@ use written::{At, Section};
 pub use host_key::{BadHostKey, HostKey};
 pub use mistake::Mistake;
 pub use network::{Network, Proxy};
+pub use run::Run;
+pub use schedule::{BadSchedule, Schedule};
 
 use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName, WatchName};
 
@@ -55,6 +59,8 @@ pub struct Config {
     pub network: Network,
     /// Sessions in flight at once, over the fleet.
     pub sessions: usize,
+    /// Of `certd run` alone.
+    pub run: Run,
     pub certificates: Vec<Certificate>,
     pub nodes: Vec<Node>,
     /// Where and how each certificate is installed on each of its nodes; an entry for every pair.
@@ -299,6 +305,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     file.needs("dns", "[dns]\nprovider   = \"cloudflare\"\ntoken_file = \"/etc/certd/cloudflare.token\"");
     let dns = file.section("dns").and_then(dns::read);
     let network = network::read(file.section_or_empty("network"));
+    let run = run::read(file.section_or_empty("run"));
     let defaults = Defaults {
         ssh: SshSpec::read(file.section_or_empty("ssh")),
         install: InstallSpec::read(file.section_or_empty("install")),
@@ -324,6 +331,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
         dns: dns?,
         network,
         sessions: sessions.unwrap_or(defaults::SESSIONS),
+        run,
         certificates,
         nodes,
         installs,

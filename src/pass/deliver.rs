@@ -2,6 +2,7 @@
 
 pub(super) mod session;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::plan::rollout::{Action, Event, Outcome, Rollout};
 use crate::plan::{Deliver, NodeTask};
 
 use super::Context;
-use super::failure::bug;
+use super::failure::{abandoned, bug};
 use session::Session;
 
 /// How a rollout ended, and what its handshakes showed last.
@@ -25,6 +26,10 @@ pub struct Delivered {
     /// Numbers of newer generations that nodes hold: the next one of that certificate must be above them.
     pub(super) fences: Vec<(CertName, u64)>,
 }
+
+/// How long nodes that are committed, or go back, may be listened to after SIGTERM; what a node has begun it finishes by
+/// itself. Most reloads take a second, and ten is what the whole process has.
+const FINISH_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
 type Told = (Event, Vec<Served>);
 
@@ -61,8 +66,13 @@ pub async fn deliver(
     drop(tell);
 
     let mut served = Vec::new();
-    let mut stop = context.stop.clone();
+    let (mut stop, mut ends) = (context.stop.clone(), context.stop.clone());
     let mut stopped = false;
+    let patience = async {
+        super::stopped(&mut ends).await;
+        tokio::time::sleep(FINISH_WHEN_STOPPED).await;
+    };
+    tokio::pin!(patience);
     loop {
         let event = tokio::select! {
             told = told.recv() => match told {
@@ -80,6 +90,10 @@ pub async fn deliver(
             () = super::stopped(&mut stop), if !stopped => {
                 stopped = true;
                 Event::Stop
+            }
+            () = &mut patience => {
+                machine.on(Event::Abandon(abandoned()));
+                break;
             }
         };
         for action in machine.on(event) {

@@ -1,9 +1,12 @@
 //! The border: an effect's own error becomes the failure that plans, reports and notices share.
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::cert::NodeName;
 use crate::node::NodeError;
-use crate::observed::{Advice, Failure};
-use crate::report::escape;
+use crate::observed::{Advice, CaClock, Failure};
+use crate::plan::ClockDoubt;
+use crate::report::{self, escape};
 use crate::store::owner::OwnerError;
 use crate::store::secret::SecretError;
 use crate::store::{Damage, StoreError};
@@ -59,6 +62,32 @@ pub(super) fn bug(object: impl ToString, what: impl ToString) -> Failure {
 pub(super) fn interrupted(object: impl ToString) -> Failure {
     let next = "run the command again: it goes on where it stopped";
     failure(INTERRUPTED, object, "interrupted before it was done", next, Advice::Retry { after_seconds: None })
+}
+
+/// A node is at work and will not be heard: certd ends.
+pub(super) fn abandoned() -> Failure {
+    let what = "certd was told to end; the node finishes what it has begun, or undoes it";
+    let next = "nothing: the next pass reads the node again";
+    failure(INTERRUPTED, "a node", what, next, Advice::Retry { after_seconds: None })
+}
+
+/// The clock cannot be right, so that nothing is ordered by it.
+pub(super) fn of_clock(doubt: &ClockDoubt) -> Failure {
+    let next = report::SET_THE_CLOCK;
+    failure("clock-implausible", "the clock", report::clock(doubt), next, Advice::Person)
+}
+
+/// Not yet wrong enough to stop anything.
+pub(super) fn of_skew(ahead: SignedDuration, ca: CaClock, host: &str) -> Failure {
+    let side = if ahead.is_positive() { "ahead of" } else { "behind" };
+    let minutes = ahead.as_mins().abs();
+    let what = format!("it is {minutes} minutes {side} {host}: here {}, there {}", second(ca.ours), second(ca.theirs));
+    let next = "set it (timedatectl): more than a day, and nothing is renewed";
+    failure("clock-skew", "this machine's clock", what, next, Advice::Person)
+}
+
+fn second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// Something in the state directory was broken and worked around.

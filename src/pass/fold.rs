@@ -125,7 +125,8 @@ fn delivered(
                 Some(failure) => {
                     let (code, what) = (failure.code.clone(), failure.what.clone());
                     // Another node's refusal is no attempt at this one; it is only not to be tried again in this pass.
-                    let spared = matches!(outcome, Outcome::Aborted { .. });
+                    // Nor is what was cut short by a signal.
+                    let spared = matches!(outcome, Outcome::Aborted { .. }) || failure.code == INTERRUPTED;
                     let before = tried.get(name).filter(|attempts| attempts.generation == generation);
                     let attempts = DeliveryAttempts {
                         generation: generation.clone(),
@@ -147,7 +148,7 @@ fn delivered(
 }
 
 /// Anything but "served" is a failure (I3); in the words of the report.
-fn failed(node: &NodeName, outcome: &Outcome) -> Option<Failure> {
+pub(super) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Failure> {
     if let Outcome::Failed { failure } | Outcome::Unknown { failure } = outcome {
         return Some(failure.clone());
     }

@@ -18,16 +18,17 @@ use std::collections::{BTreeSet, VecDeque};
 
 use tokio::time::timeout;
 
-pub use ari::ask_ari;
+pub use ari::{ask_ari, ask_the_time};
 pub use provider::{Providing, ask_token};
 pub use records::{LEFT, clean_txt};
 pub use rehearsal::rehearse;
 
 use crate::cert::{Generation, Leaf, PrivateKey};
 use crate::observed::{Advice, Failure, Intent};
+use crate::pass::failure::of_clock;
 use crate::pass::{Context, clock};
 use crate::plan::order::{self, Action, GiveUp};
-use crate::plan::{Issue, RenewalReason};
+use crate::plan::{self, Evidence, Issue, RenewalReason};
 use records::Records;
 use steps::Steps;
 
@@ -65,7 +66,10 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
     let bases: BTreeSet<String> = task.names.iter().map(|name| name.base().to_owned()).collect();
     // A name whose record we could not make is better known before an order than after.
     let (account, located) = tokio::join!(account::account(context, ca, &http), records.locate(bases));
+    context.hear_the_time(&http);
     let account = account?;
+    let heard = Evidence { ca: context.ca_clock(), ..Evidence::default() };
+    plan::clock::plausible(clock::now(), &heard).map_err(|doubt| of_clock(&doubt))?;
     if intent.order_url.is_none() {
         located?;
     }

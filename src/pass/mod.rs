@@ -9,12 +9,13 @@ pub mod issue;
 pub mod observe;
 pub mod progress;
 mod rehearse;
+pub mod run;
 pub mod secrets;
 pub mod watched;
 
 use core::time::Duration;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Semaphore, watch};
@@ -23,8 +24,8 @@ use tokio::task::JoinSet;
 use crate::acme::Http;
 use crate::cert::Roots;
 use crate::config::Config;
-use crate::observed::{Asked, Failure, Kept, Observed, UNKNOWN_CA};
-use crate::plan::{self, Step};
+use crate::observed::{Asked, CaClock, Failure, Kept, Observed, UNKNOWN_CA};
+use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
 use crate::store::Store;
 
@@ -52,28 +53,31 @@ pub struct Context {
     cas: std::sync::Mutex<HashMap<String, Http>>,
     /// The DNS provider, opened when it is first needed.
     pub dns: Arc<issue::Providing>,
+    ca_clock: std::sync::Mutex<Option<CaClock>>,
 }
 
 impl Context {
     pub fn new(
-        config: Config,
+        config: impl Into<Arc<Config>>,
         store: Store,
         roots: Roots,
         secrets: Secrets,
         progress: progress::Progress,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        Self {
-            config: Arc::new(config),
-            store,
-            roots,
-            secrets,
-            progress,
-            stop,
-            account: Mutex::new(()),
-            cas: std::sync::Mutex::default(),
-            dns: Arc::default(),
-        }
+        let (account, cas, dns, ca_clock) = Default::default();
+        Self { config: config.into(), store, roots, secrets, progress, stop, account, cas, dns, ca_clock }
+    }
+
+    /// Notes what the CA's last answer says of the time; to be called right after it.
+    fn hear_the_time(&self, http: &Http) {
+        let told = http.date().map(|theirs| CaClock { ours: clock::now(), theirs });
+        let mut held = self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = told.or(*held);
+    }
+
+    fn ca_clock(&self) -> Option<CaClock> {
+        *self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,6 +94,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
         () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
     };
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
+    look_at_the_clock(context, &mut observed).await;
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
     let permits = Arc::new(Semaphore::new(context.config.sessions));
@@ -121,12 +126,41 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
             done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
         }
     }
+    done.failures.extend(skew(context));
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());
     done.failures.extend(context.store.damages().iter().map(failure::of_damage));
     let now = clock::now();
     let plan = plan::plan(&context.config, &observed, now);
     Ok(report::build(command, &context.config, &observed, plan, done, true, now))
+}
+
+/// Whether it can be right; a doubt is taken to the CA, which alone can dispel it. What is believed is kept, for the next
+/// doubt.
+async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
+    let now = clock::now();
+    observed.ca_clock = context.ca_clock();
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() && observed.ca_clock.is_none() {
+        let mut stop = context.stop.clone();
+        tokio::select! {
+            () = issue::ask_the_time(context) => observed.ca_clock = context.ca_clock(),
+            () = stopped(&mut stop) => {}
+        }
+    }
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_ok() {
+        let seen = observed.tried.last_seen.filter(|_| observed.ca_clock.is_none());
+        observed.tried.last_seen = seen.max(Some(now));
+    }
+    let Asked { certificates, nodes, may_issue, .. } = &observed.asked;
+    if certificates.is_empty() && nodes.is_empty() && *may_issue {
+        observed.tried.last_pass = observed.asked.pass_started;
+    }
+}
+
+fn skew(context: &Context) -> Option<Failure> {
+    let ca = context.ca_clock()?;
+    let ahead = plan::clock::noticeable(ca)?;
+    Some(failure::of_skew(ahead, ca, &context.config.acme.host))
 }
 
 /// Removes the TXT records that are left. What could not be removed is in the journal, for the next run.
@@ -207,7 +241,8 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
 
 fn ask_ari_now(observed: &Observed, name: &crate::cert::CertName, leaf: &crate::cert::Leaf, now: Timestamp) -> bool {
     let known = observed.tried.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint);
-    leaf.ari_id.is_some() && known.is_none_or(|ari| ari.ask_again <= now)
+    // One that was asked by a clock that ran ahead tells nothing about when to ask again.
+    leaf.ari_id.is_some() && known.is_none_or(|ari| ari.ask_again <= now || ari.asked_at > now)
 }
 
 /// Returns when the process was asked to end; never, when nobody can ask any more.

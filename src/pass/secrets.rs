@@ -15,6 +15,7 @@ use super::failure::failure;
 use super::watched::WatchRoots;
 
 /// Secrets, and the public files that are read in the same breath.
+#[derive(Clone)]
 pub struct Secrets {
     /// The provider's: an API token, or what a TSIG key's file holds. Empty for a provider that has none.
     pub dns_secret: Zeroizing<String>,

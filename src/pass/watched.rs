@@ -22,7 +22,7 @@ const PROBES: usize = 100;
 /// What each endpoint's chain is judged by: the system's roots, whatever `acme.issuer_root_file` says, and its own
 /// `ca_file`. A file that cannot be read keeps no certificate from being renewed: the endpoint's chain is not judged
 /// then, and the report says so.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct WatchRoots(BTreeMap<WatchName, Result<Roots, Failure>>);
 
 impl WatchRoots {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{DeliveryAttempts, Failure, Observed, Seen, Served, Silence, Stored};
+use crate::observed::{DeliveryAttempts, Failure, Kept, Observed, Seen, Served, Silence, Stored};
 
 use super::{Wait, backoff};
 
@@ -85,9 +85,11 @@ pub enum DeliveryWait {
         failures: u32,
         failure: Box<Failure>,
     },
-    /// It failed in this very pass.
+    /// It failed in this very pass. `until`: its own back-off ends then; else the next pass tries again.
     TriedNow {
         failure: Box<Failure>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
     },
     /// There is nothing to deliver yet.
     NothingStored,
@@ -97,7 +99,8 @@ impl DeliveryWait {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Paused { until } | Self::BackOff { until, .. } => Some(*until),
-            Self::InSync { .. } | Self::TriedNow { .. } | Self::NothingStored => None,
+            Self::TriedNow { until, .. } => *until,
+            Self::InSync { .. } | Self::NothingStored => None,
         }
     }
 }
@@ -174,7 +177,8 @@ fn need(
     let attempts = attempts.filter(|attempts| attempts.generation == kept.generation);
     let in_sync = DeliveryWait::InSync { fingerprint: kept.leaf.fingerprint };
     let reason = lacks(&certificate.name, stored, node, observed).ok_or(in_sync)?;
-    held_up(attempts, observed, now).map_or(Ok(reason), Err)
+    let refused = || refused_until(&certificate.name, kept, observed);
+    held_up(attempts, refused, observed, now).map_or(Ok(reason), Err)
 }
 
 /// How what a node serves differs from what is stored; of several handshakes the first that differs.
@@ -194,13 +198,30 @@ fn lacks(certificate: &CertName, stored: &Stored, node: &NodeName, observed: &Ob
     })
 }
 
-fn held_up(attempts: Option<&DeliveryAttempts>, observed: &Observed, now: Timestamp) -> Option<DeliveryWait> {
+/// When the last of the nodes that went back from this generation may be tried again.
+fn refused_until(name: &CertName, kept: &Kept, observed: &Observed) -> Option<Timestamp> {
+    let of_name = observed.tried.delivery.values().filter_map(|by_name| by_name.get(name));
+    let refused = of_name.filter(|attempts| attempts.rolled_back && attempts.generation == kept.generation);
+    refused.map(|attempts| backoff::delivery(attempts, true)).max()
+}
+
+fn held_up(
+    attempts: Option<&DeliveryAttempts>,
+    refused_until: impl Fn() -> Option<Timestamp>,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<DeliveryWait> {
     let attempts = attempts.filter(|attempts| backoff::counts(attempts.last, now))?;
     let failure = Box::new(attempts.failure.clone());
+    let until = match (observed.asked.patient, attempts.failures) {
+        // It was spared, since another refused this generation: it waits with that one, and is not the next to refuse.
+        (true, 0) => refused_until().unwrap_or(attempts.last),
+        (patient, _) => backoff::delivery(attempts, patient),
+    };
     if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {
-        return Some(DeliveryWait::TriedNow { failure });
+        let until = Some(until).filter(|until| observed.asked.patient && *until > now);
+        return Some(DeliveryWait::TriedNow { failure, until });
     }
-    let until = backoff::delivery(attempts);
     (until > now && !observed.asked.insist).then_some(DeliveryWait::BackOff {
         until,
         failures: attempts.failures,

@@ -4,11 +4,13 @@
 //! again. What must be decided while something runs is decided by two machines, [`rollout`] and [`order`].
 
 pub mod backoff;
+pub mod clock;
 pub mod delivery;
 pub mod ledger;
 pub mod order;
 pub mod renewal;
 pub mod rollout;
+pub mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
 use crate::observed::{Observed, Stored};
 
+pub use clock::{Against, ClockDoubt, Evidence};
 pub use delivery::{Before, Deliver, DeliveryReason, DeliveryWait, NodeTask};
 pub use renewal::{Basis, Issue, RenewalReason, RenewalWait};
 
@@ -41,12 +44,26 @@ pub enum Step {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "wait", rename_all = "snake_case")]
 pub enum Wait {
-    Renewal { certificate: CertName, reason: RenewalWait },
-    Delivery { certificate: CertName, node: NodeName, reason: DeliveryWait },
+    Renewal {
+        certificate: CertName,
+        reason: RenewalWait,
+    },
+    Delivery {
+        certificate: CertName,
+        node: NodeName,
+        reason: DeliveryWait,
+    },
+    /// Nothing is decided by a clock that cannot be right.
+    Clock {
+        doubt: ClockDoubt,
+    },
 }
 
 /// The whole decision. Deterministic: the same arguments give the same plan.
 pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
+    if let Err(doubt) = clock::plausible(now, &Evidence::of(observed)) {
+        return Plan { waits: vec![Wait::Clock { doubt }], ..Plan::default() };
+    }
     let mut plan = Plan::default();
     let none = Stored::default();
     let mut deliverable = Vec::new();
@@ -80,6 +97,7 @@ impl Wait {
         match self {
             Self::Renewal { reason, .. } => reason.until(),
             Self::Delivery { reason, .. } => reason.until(),
+            Self::Clock { .. } => None,
         }
     }
 }

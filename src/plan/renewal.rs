@@ -17,6 +17,8 @@ const LEFT_OF_SHORT: i32 = 2;
 const SHORT: SignedDuration = SignedDuration::from_hours(10 * 24);
 /// A CA's window may be late, but not later than this part of the lifetime before the end.
 const EMERGENCY_FLOOR: i32 = 20;
+/// Under this part of the lifetime a failed attempt is followed by another within hours.
+const PRESSING_BELOW: i32 = 4;
 /// Under this part of the lifetime the ledger's reserve may be used.
 const RESERVE_BELOW: i32 = 6;
 
@@ -145,7 +147,8 @@ pub(super) fn decide(
     let ca = &config.acme.host;
     let attempts = observed.tried.issuance.get(&certificate.name).and_then(|by_ca| by_ca.get(ca));
     if let Some(attempts) = attempts.filter(|attempts| backoff::counts(attempts.last, now)) {
-        let until = if forced { attempts.not_before } else { Some(backoff::issuance(attempts)) };
+        let until =
+            if forced { attempts.not_before } else { Some(backoff::issuance(attempts, pressing(current, now))) };
         if let Some(until) = until.filter(|until| *until > now) {
             let (failures, failure) = (attempts.failures, Box::new(attempts.failure.clone()));
             let by_the_ca = attempts.not_before.is_some_and(|not_before| not_before > now);
@@ -264,6 +267,10 @@ pub fn lifetime(leaf: &Leaf) -> SignedDuration {
 
 fn before(instant: Timestamp, span: SignedDuration) -> Timestamp {
     instant.saturating_sub(span).unwrap_or(Timestamp::MIN)
+}
+
+fn pressing(current: Option<&Kept>, now: Timestamp) -> bool {
+    current.is_some_and(|kept| kept.leaf.not_after.duration_since(now) < lifetime(&kept.leaf) / PRESSING_BELOW)
 }
 
 /// An intent is resumed as long as the configuration still asks for the same.

@@ -37,6 +37,8 @@ pub enum Event {
     Restored(NodeName, Restored),
     /// The process is asked to end.
     Stop,
+    /// It ends now: what is committed finishes on its node, and nobody hears how.
+    Abandon(Failure),
 }
 
 /// What fresh handshakes said after the reload.
@@ -185,6 +187,7 @@ impl Rollout {
         let mut actions = Vec::new();
         match event {
             Event::Stop => self.shut(Abort::Interrupted, &mut actions),
+            Event::Abandon(failure) => self.abandon(&failure, &mut actions),
             Event::Started(node) => self.set(&node, Phase::Preparing),
             // Its disk is right already, and what it serves cannot be seen: a reload in every pass would prove nothing.
             Event::Prepared(node, prepared) if self.before(&node) == Before::Silent && prepared.is_unchanged() => {
@@ -280,6 +283,14 @@ impl Rollout {
                 node.phase = Phase::Ended(Outcome::Aborted { why: why.clone() });
                 actions.push(Action::Abort(node.name.clone()));
             }
+        }
+    }
+
+    fn abandon(&mut self, failure: &Failure, actions: &mut Vec<Action>) {
+        self.shut(Abort::Interrupted, actions);
+        for node in self.nodes.iter_mut().filter(|node| !matches!(node.phase, Phase::Ended(_))) {
+            let failure = Failure { object: node.name.to_string(), ..failure.clone() };
+            node.phase = Phase::Ended(Outcome::Unknown { failure });
         }
     }
 

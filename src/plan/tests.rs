@@ -3,11 +3,24 @@
 mod deliveries;
 mod laws;
 mod scene;
+mod year;
 
 use scene::{SERVICE, Scene, days, hours};
 
 use crate::cert::KeyType;
+use crate::observed::CaClock;
 use crate::report::plan_text;
+
+#[test]
+fn k03_by_a_clock_that_cannot_be_right_nothing_is_issued_delivered_or_awaited() {
+    let mut scene = Scene::new().stored(days(61), days(90)).serves_former("shenzhen", SERVICE).force();
+    scene.observed.tried.last_seen = Some(scene.now + days(3700));
+    golden("clock-behind", &scene);
+    scene.observed.tried.last_seen = Some(scene.now - days(3700));
+    golden("clock-ahead", &scene);
+    scene.observed.ca_clock = Some(CaClock { ours: scene.now, theirs: scene.now });
+    assert!(plan_text(&scene.plan()).starts_with("issue"), "the CA says that it is right");
+}
 
 #[test]
 fn without_a_certificate_one_is_issued() {
@@ -147,6 +160,15 @@ fn when_the_ladder_has_passed_it_is_tried_again() {
     let scene = Scene::new().stored(days(61), days(90)).failed(3, hours(2), None);
     let plan = plan_text(&scene.plan());
     assert!(plan.starts_with("issue"), "{plan}");
+}
+
+#[test]
+fn k07_in_the_last_quarter_of_its_life_it_is_tried_again_within_six_hours() {
+    let next = |age: i64| Scene::new().stored(days(age), days(90)).failed(9, hours(0), None).plan().next;
+    assert_eq!(next(67), Some(scene::now() + hours(24)));
+    assert_eq!(next(68), Some(scene::now() + hours(6)));
+    let told = Scene::new().stored(days(80), days(90)).failed(1, hours(0), Some("2026-11-24T12:00:00Z")).plan().next;
+    assert_eq!(told, Some(scene::now() + hours(24)), "what the CA said is heeded all the same");
 }
 
 #[test]

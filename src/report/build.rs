@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
 use crate::observed::{Failure, Observed, Served, Stored};
-use crate::plan::{Plan, renewal};
+use crate::plan::{Plan, Wait, renewal};
 
 use super::{
     CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, watched,
@@ -32,6 +32,7 @@ pub fn build(
     ran: bool,
     now: Timestamp,
 ) -> Report {
+    let doubted = plan.waits.iter().any(|wait| matches!(wait, Wait::Clock { .. }));
     let asked = |certificate: &&Certificate| observed.asked.wants(&certificate.name);
     let mut report = Report {
         schema: SCHEMA,
@@ -44,6 +45,7 @@ pub fn build(
             .iter()
             .filter(asked)
             .map(|certificate| of_certificate(config, certificate, observed, &done, now))
+            .map(|certificate| if doubted { doubt(certificate) } else { certificate })
             .collect(),
         watched: watched::reports(&observed.watched, now),
         plan,
@@ -51,6 +53,15 @@ pub fn build(
     };
     report.conclude(ran);
     report
+}
+
+/// By a clock that cannot be right nothing is called expired.
+fn doubt(mut certificate: CertificateReport) -> CertificateReport {
+    for served in certificate.nodes.iter_mut().flat_map(|node| &mut node.served) {
+        served.verdict = served.verdict.clone().doubted();
+    }
+    certificate.nodes.sort_by_key(NodeReport::rank);
+    certificate
 }
 
 fn of_certificate(

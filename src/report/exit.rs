@@ -101,7 +101,8 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 }
 
 fn of_failure(failure: &Failure) -> Exit {
-    let worked_around = matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "watch-root" | "chain-caveat");
+    let worked_around =
+        matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "watch-root" | "chain-caveat" | "clock-skew");
     // What will be in the way of an issuance, or may be.
     let ahead =
         matches!(failure.code.as_str(), "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer");
@@ -123,6 +124,9 @@ fn of_waits(plan: &Plan, ran: bool) -> Vec<Exit> {
             Exit::IssuanceFailed
         }
         Wait::Renewal { reason: RenewalWait::MayNotIssue { stored: false }, .. } => Exit::NotDelivered,
+        // Nothing can be renewed, and whether anything is due nobody knows.
+        Wait::Clock { .. } if ran => Exit::IssuanceFailed,
+        Wait::Clock { .. } => Exit::Warning,
         Wait::Delivery { reason: DeliveryWait::Paused { .. }, .. } => Exit::Warning,
         Wait::Delivery { reason: DeliveryWait::BackOff { .. } | DeliveryWait::TriedNow { .. }, .. } => {
             Exit::NotDelivered

@@ -20,7 +20,7 @@ pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
 pub use watched::{WatchedReport, watched_text};
-pub use words::outcome;
+pub use words::{SET_THE_CLOCK, clock, minute, outcome};
 
 use core::net::SocketAddr;
 

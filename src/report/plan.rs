@@ -23,6 +23,7 @@ pub fn plan_text(plan: &Plan) -> String {
             Wait::Renewal { certificate, reason } => {
                 writeln!(out, "wait     {certificate}: {}", words::renewal_wait(reason))
             }
+            Wait::Clock { doubt } => writeln!(out, "wait     everything: {}", words::clock(doubt)),
             Wait::Delivery { certificate, node, reason } => {
                 writeln!(out, "wait     {certificate} on {node}: {}", words::delivery_wait(reason))
             }

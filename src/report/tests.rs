@@ -12,7 +12,7 @@ use crate::cert::{DnsName, Leaf, WatchName};
 use crate::observed::{Advice, Ari, Kept, Meta, Seen, Silence, Stored, Watched};
 use crate::plan::ledger::Full;
 use crate::plan::rollout::Abort;
-use crate::plan::{DeliveryWait, RenewalWait, Wait};
+use crate::plan::{Against, ClockDoubt, DeliveryWait, RenewalWait, Wait};
 
 mod sample;
 
@@ -84,9 +84,12 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("deploy", renewal(RenewalWait::MayNotIssue { stored: true }), true, &[]),
         ("node went back lately", delivery(went_back()), true, &[6]),
         ("node went back lately, only looked", delivery(went_back()), false, &[6]),
-        ("tried now", delivery(DeliveryWait::TriedNow { failure: Box::new(failure()) }), true, &[6]),
+        ("tried now", delivery(DeliveryWait::TriedNow { failure: Box::new(failure()), until: None }), true, &[6]),
         ("paused", delivery(DeliveryWait::Paused { until: NOW }), true, &[3]),
         ("paused and expired does not count", paused(Verdict::Expired), true, &[3]),
+        ("by a clock that cannot be right", wait(Wait::Clock { doubt: doubt() }), true, &[5]),
+        ("by such a clock, only looked", wait(Wait::Clock { doubt: doubt() }), false, &[3]),
+        ("a clock that is off", failed("clock-skew"), true, &[3]),
         ("record not removed", failed("txt-left"), true, &[3]),
         ("state mended", failed("state-damaged"), true, &[3]),
         ("anything else of our own", failed("store-full"), true, &[1]),
@@ -99,6 +102,27 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
     }
     assert_eq!(of_delivery(&Delivery::Rehearsed { test: None }), Exit::Ok);
     assert_eq!(of_delivery(&Delivery::Rehearsed { test: Some("[emerg]".into()) }), Exit::Warning);
+}
+
+fn doubt() -> ClockDoubt {
+    ClockDoubt { now: NOW, against: Against::Seen, instant: NOW + SignedDuration::from_hours(24 * 365) }
+}
+
+#[test]
+fn k03_by_a_clock_that_cannot_be_right_nothing_is_called_expired_and_what_does_not_hang_on_time_is() {
+    let why = || "no".to_owned();
+    for verdict in
+        [Verdict::Expired, Verdict::NotYetValid, Verdict::Overdue { since: NOW }, Verdict::Untrusted { why: why() }]
+    {
+        assert_eq!(verdict.doubted(), Verdict::ClockDoubtful);
+    }
+    for verdict in [Verdict::Ok, Verdict::Stale, Verdict::WrongName, Verdict::Unreachable { why: why() }] {
+        assert_eq!(verdict.clone().doubted(), verdict);
+    }
+    let mut report = sample();
+    report.plan.waits = vec![Wait::Clock { doubt: doubt() }];
+    let said = text(&report, Style::default());
+    assert!(said.contains("which cannot be right: it was later already") && said.contains("timedatectl"), "{said}");
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub enum Verdict {
     Unreachable {
         why: String,
     },
+    /// Its dates, or its chain's, are judged by a clock that cannot be right.
+    ClockDoubtful,
 }
 
 impl Verdict {
@@ -67,10 +69,18 @@ impl Verdict {
         accepted(seen, sni, now).map_or_else(|refused| refused, |leaf| current(leaf, None, 0, now))
     }
 
+    /// The same by a clock that cannot be right: what follows from the time alone is not known.
+    pub(super) fn doubted(self) -> Self {
+        match self {
+            Self::Expired | Self::NotYetValid | Self::Overdue { .. } | Self::Untrusted { .. } => Self::ClockDoubtful,
+            other => other,
+        }
+    }
+
     pub fn exit(&self) -> Exit {
         match self {
             Self::Ok => Exit::Ok,
-            Self::Overdue { .. } | Self::Unmanaged { lacks: false } => Exit::Warning,
+            Self::Overdue { .. } | Self::Unmanaged { lacks: false } | Self::ClockDoubtful => Exit::Warning,
             Self::Stale | Self::Unmanaged { lacks: true } => Exit::NotDelivered,
             Self::Untrusted { .. }
             | Self::WrongName
@@ -94,6 +104,7 @@ impl Verdict {
             Self::NotYetValid => "not-yet-valid",
             Self::NoTls { .. } => "no-tls",
             Self::Unreachable { .. } => "unreachable",
+            Self::ClockDoubtful => "clock-doubtful",
         }
     }
 
@@ -112,6 +123,7 @@ impl Verdict {
             Self::Expired => "visitors are refused now: run `certd renew`".into(),
             Self::NotYetValid => "not valid yet: is a clock wrong?".into(),
             Self::NoTls { why } => format!("{why}: look at the server's error log"),
+            Self::ClockDoubtful => "nobody knows, since this machine's clock cannot be right: set it".into(),
             Self::Unreachable { why } => format!("{why}: is the server up, and the port open to us?"),
         }
     }

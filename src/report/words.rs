@@ -5,7 +5,11 @@ use jiff::{SignedDuration, Timestamp, tz::Offset};
 use crate::observed::Failure;
 use crate::plan::ledger::Full;
 use crate::plan::rollout::{Abort, Outcome};
-use crate::plan::{Basis, DeliveryReason, DeliveryWait, RenewalReason, RenewalWait};
+use crate::plan::{Against, Basis, ClockDoubt, DeliveryReason, DeliveryWait, RenewalReason, RenewalWait};
+
+/// What to do about a clock that is wrong.
+pub const SET_THE_CLOCK: &str =
+    "set it (timedatectl); until then nothing is renewed or delivered, and nothing is called expired";
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -16,7 +20,7 @@ pub(super) fn day(at: Timestamp) -> String {
 }
 
 /// `2026-11-23 06:15 UTC`.
-pub(super) fn minute(at: Timestamp) -> String {
+pub fn minute(at: Timestamp) -> String {
     let at = Offset::UTC.to_datetime(at);
     format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
 }
@@ -134,11 +138,27 @@ pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
         DeliveryWait::Paused { until } => format!("paused until {}", from(*until)),
         DeliveryWait::BackOff { until, failures, failure } => {
             let times = if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };
-            format!("went back {times}; next try {}: {}", from(*until), what(failure))
+            format!("failed {times}; next try {}: {}", from(*until), what(failure))
         }
-        DeliveryWait::TriedNow { failure } => format!("failed in this pass: {}", what(failure)),
+        DeliveryWait::TriedNow { failure, until: None } => format!("failed in this pass: {}", what(failure)),
+        DeliveryWait::TriedNow { failure, until: Some(until) } => {
+            format!("failed in this pass; next try {}: {}", from(*until), what(failure))
+        }
         DeliveryWait::NothingStored => "nothing is stored yet".into(),
     }
+}
+
+/// `this machine's clock says 2036-…, …: …`.
+pub fn clock(doubt: &ClockDoubt) -> String {
+    let instant = minute(doubt.instant);
+    let against = match doubt.against {
+        Against::Program => format!("certd was written after {instant}"),
+        Against::Certificate => format!("a stored certificate begins {instant}"),
+        Against::Seen => format!("it was later already, {instant}"),
+        Against::LongSince => format!("certd last ran {instant}, more than a year before"),
+        Against::Ca => format!("the CA's says {instant}"),
+    };
+    format!("this machine's clock says {}, which cannot be right: {against}", minute(doubt.now))
 }
 
 /// What happened at a node, and what to do about it.

@@ -198,7 +198,13 @@ impl Lab {
     /// Starts certd and lets it run; kill it at will. The lab's end ends it too. Its output is piped.
     pub fn spawn_certd(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.spawn(command)
+    }
+
+    /// The same for a command that a test has changed.
+    pub fn spawn(&self, mut command: Command) -> Child {
+        let child = command.stdin(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| panic!("{} does not start: {error}", self.certd.display()));
         self.reaper.record(child.id());
         child

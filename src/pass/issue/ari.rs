@@ -33,7 +33,9 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
     };
     let ca = account::ca(context, ca)?;
     let now = clock::now();
-    let window = renewal_window(&http(context, ca)?, id, now).await;
+    let http = http(context, ca)?;
+    let window = renewal_window(&http, id, now).await;
+    context.hear_the_time(&http);
     let window = window.map_err(|error| of_acme(&ca.host, &error))?;
     let wait = window.ask_again.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(USUAL);
     Ok(Ari {
@@ -44,4 +46,12 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
         asked_at: now,
         ask_again: now + wait.clamp(SHORTEST, LONGEST),
     })
+}
+
+/// Hears what time it is by the CA's clock. That it cannot be reached is told by whoever needs more of it.
+pub async fn ask_the_time(context: &Context) {
+    let Ok(http) = http(context, &context.config.acme) else { return };
+    if http.greet().await.is_ok() {
+        context.hear_the_time(&http);
+    }
 }

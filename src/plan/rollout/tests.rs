@@ -246,6 +246,25 @@ fn p03_an_interrupted_rollout_commits_nothing_new_and_lets_the_committed_finish(
 }
 
 #[test]
+fn p03_when_time_is_up_whoever_is_at_work_is_left_to_it_and_read_again_later() {
+    golden(
+        "abandoned",
+        rollout(&[("a", Before::Valid), ("b", Before::Valid), ("c", Before::Valid)], None),
+        vec![
+            started("a"),
+            started("b"),
+            ready("a"),
+            ready("b"),
+            committed("a"),
+            verified("a", Verdict::Expected),
+            Event::Stop,
+            Event::Abandon(failure("interrupted")),
+            committed("b"),
+        ],
+    );
+}
+
+#[test]
 fn s10_a_connection_lost_after_the_commit_is_unknown_and_not_success() {
     golden(
         "lost",

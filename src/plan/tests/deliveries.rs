@@ -1,5 +1,7 @@
 //! Which node gets what, and why one gets nothing.
 
+use jiff::SignedDuration;
+
 use super::scene::{SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
 use super::{golden, snapshot};
 use crate::observed::{DeliveryAttempts, Seen, Silence};
@@ -68,7 +70,7 @@ fn a_node_that_went_back_waits_longer_each_time_and_holds_up_nobody() {
     let plan = plan_text(&went_back(1).plan());
     assert!(plan.contains("to guangzhou"), "ten minutes are over: {plan}");
     let plan = plan_text(&went_back(9).plan());
-    assert!(plan.contains("guangzhou: went back 9 times; next try 2026-11-23 17:00 UTC"), "{plan}");
+    assert!(plan.contains("guangzhou: failed 9 times; next try 2026-11-23 17:00 UTC"), "{plan}");
     let plan = plan_text(&went_back(9).deploy().plan());
     assert!(plan.contains("to guangzhou"), "a person insists: {plan}");
 }
@@ -93,6 +95,45 @@ fn a_node_that_did_not_answer_is_tried_in_every_pass_but_once_in_this_one() {
     golden("one-tried-in-this-pass", &scene);
     let plan = plan_text(&scene.deploy().plan());
     assert!(plan.contains("guangzhou: failed in this pass"), "a person's insisting is heard once: {plan}");
+}
+
+#[test]
+fn where_passes_follow_each_other_a_node_that_does_not_answer_is_tried_after_1_2_5_and_then_every_10_minutes() {
+    for (failures, minutes) in [(1, 1), (2, 2), (3, 5), (4, 10), (40, 10)] {
+        let mut scene = fleet().serves_former("guangzhou", SERVICE);
+        scene.observed.asked.patient = true;
+        let now = scene.now;
+        let mut scene = scene.delivery_failed("guangzhou", SERVICE, |attempts| {
+            (attempts.failures, attempts.last) = (failures, now);
+        });
+        let until = now + SignedDuration::from_mins(minutes);
+        scene.observed.asked.pass_started = Some(now);
+        assert_eq!(scene.plan().next, Some(until), "the plan of the pass that it failed in tells when to come again");
+        scene.observed.asked.pass_started = None;
+        assert_eq!((scene.plan().steps.len(), scene.plan().next), (0, Some(until)));
+        scene.now = until;
+        assert_eq!(scene.plan().steps.len(), 1);
+    }
+}
+
+#[test]
+fn a_node_that_was_spared_since_another_refused_is_not_the_next_to_refuse() {
+    let mut scene = fleet().serves_former("guangzhou", SERVICE).serves_former("shenzhen", SERVICE);
+    scene.observed.asked.patient = true;
+    let last = scene.now - SignedDuration::from_mins(2);
+    let refused = |attempts: &mut DeliveryAttempts| {
+        (attempts.failures, attempts.rolled_back, attempts.last) = (1, true, last);
+    };
+    let spared = |attempts: &mut DeliveryAttempts| (attempts.failures, attempts.last) = (0, last);
+    let mut scene = scene.delivery_failed("guangzhou", SERVICE, refused).delivery_failed("shenzhen", SERVICE, spared);
+    assert_eq!((scene.plan().steps.len(), scene.plan().next), (0, Some(last + SignedDuration::from_mins(10))));
+    scene.now += SignedDuration::from_mins(8);
+    let plan = plan_text(&scene.plan());
+    assert!(plan.contains("to guangzhou") && plan.contains("to shenzhen"), "{plan}");
+    // What was cut short by a signal goes on at once.
+    let mut scene = fleet().serves_former("shenzhen", SERVICE).delivery_failed("shenzhen", SERVICE, spared);
+    scene.observed.asked.patient = true;
+    assert_eq!(scene.plan().steps.len(), 1);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn draws() -> impl Iterator<Item = (Draw, Scene)> {
     (0..DRAWS).map(|seed| {
         let mut draw = Draw(seed);
         let life = draw.hours(100, 24 * 200);
-        let age = draw.hours(-48, life.as_hours() + 200);
+        let age = draw.hours(-12, life.as_hours() + 200);
         let mut scene = Scene::new().stored(age, life);
         scene.observed.tried.seed = draw.number(u64::MAX);
         if !draw.chance(3) {

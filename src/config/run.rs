@@ -1,0 +1,44 @@
+//! `[run]`: when `certd run` makes a pass, and how often it looks.
+
+use jiff::SignedDuration;
+
+use super::defaults::{CHECK_AT_LEAST_EVERY, CHECK_AT_MOST_EVERY, CHECK_EVERY, SCHEDULE};
+use super::mistake::Mistakes;
+use super::schedule::Schedule;
+use super::written::{At, Section};
+
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Of passes.
+    pub schedule: Schedule,
+    /// Between two looks at what is served.
+    pub check_every: SignedDuration,
+}
+
+pub(super) fn read(mut section: Section<'_>) -> Run {
+    let mistakes = section.mistakes();
+    let schedule = section.string("schedule").and_then(|text| schedule(&text, mistakes));
+    let check_every = section.string("check_every").and_then(|text| check_every(&text, mistakes));
+    section.finish();
+    Run {
+        schedule: schedule.unwrap_or_else(|| SCHEDULE.parse().expect("the default was tried")),
+        check_every: check_every.unwrap_or(CHECK_EVERY),
+    }
+}
+
+fn schedule(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<Schedule> {
+    text.value.parse().map_err(|bad: super::BadSchedule| mistakes.at(text, bad.what, bad.write)).ok()
+}
+
+fn check_every(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<SignedDuration> {
+    let span = text.value.parse::<SignedDuration>().ok();
+    let within = span.filter(|span| (CHECK_AT_MOST_EVERY..=CHECK_AT_LEAST_EVERY).contains(span));
+    if within.is_none() {
+        let what = match span {
+            None => format!("{:?} is no span of time", text.value),
+            Some(_) => format!("{:?} is too short or too long", text.value),
+        };
+        mistakes.at(text, what, "a span from \"1s\" to \"24h\", such as \"5m\"");
+    }
+    within
+}

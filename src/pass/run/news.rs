@@ -1,0 +1,196 @@
+//! What happens to the service: one typed event each, and one line of its journal.
+
+use core::fmt;
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cert::{CertName, DnsName, NodeName};
+use crate::observed::Failure;
+use crate::pass::fold::failed;
+use crate::plan::ClockDoubt;
+use crate::plan::rollout::Outcome;
+use crate::plan::schedule::{What, Why};
+use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, Verdict};
+
+#[derive(Clone, Debug)]
+pub enum News {
+    Started {
+        certificates: usize,
+        nodes: usize,
+    },
+    Pass(Why),
+    /// Another certd holds the lock; the pass begins when it ends.
+    Locked,
+    /// What a node serves is not what it was at the last look.
+    Changed {
+        place: Place,
+        from: Option<Verdict>,
+        to: Verdict,
+    },
+    Jumped {
+        by: SignedDuration,
+        now: Timestamp,
+    },
+    Doubt(ClockDoubt),
+    DoubtEnded,
+    Reloaded {
+        certificates: usize,
+        nodes: usize,
+    },
+    /// The new configuration, or a file that it names, is bad: what was read before goes on.
+    NotReloaded {
+        why: Vec<String>,
+    },
+    /// The secrets cannot be read again: those that were read before go on.
+    SecretsKept(Failure),
+    /// A look or a pass could not be made.
+    Failed(Failure),
+    Stopping,
+}
+
+/// Where a handshake was made, and which name was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub certificate: CertName,
+    pub node: NodeName,
+    pub address: Option<SocketAddr>,
+    pub sni: DnsName,
+}
+
+/// What each handshake of a report came to; paused nodes do not count.
+pub(super) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
+    let mut verdicts = BTreeMap::new();
+    for certificate in &report.certificates {
+        for node in certificate.nodes.iter().filter(|node| node.paused_until.is_none()) {
+            for served in &node.served {
+                let (address, sni) = (served.address, served.sni.clone());
+                let place = Place { certificate: certificate.name.clone(), node: node.node.clone(), address, sni };
+                verdicts.insert(place, served.verdict.clone());
+            }
+        }
+    }
+    verdicts
+}
+
+/// What differs, where it is not merely the words of a silence. A place that is new is news when it is not well.
+pub(super) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<News> {
+    let changed = |(place, to): (&Place, &Verdict)| {
+        let from = before.get(place);
+        let same = from.map_or(*to == Verdict::Ok, |from| from.word() == to.word());
+        (!same).then(|| News::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
+    };
+    now.iter().filter_map(changed).collect()
+}
+
+/// What a pass could not do, without the words that differ each time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ended {
+    exit: u8,
+    failures: Vec<Failure>,
+    /// Of certificates and nodes.
+    codes: Vec<(CertName, Option<NodeName>, String)>,
+}
+
+impl Ended {
+    pub(super) fn of(report: &Report) -> Self {
+        let mut codes = Vec::new();
+        for certificate in &report.certificates {
+            if let Some(Issuance::Failed { failure }) = &certificate.issuance {
+                codes.push((certificate.name.clone(), None, failure.code.clone()));
+            }
+            for node in &certificate.nodes {
+                if let Some(Delivery::Ended(outcome)) = &node.delivery
+                    && let Some(failure) = failed(&node.node, outcome)
+                {
+                    codes.push((certificate.name.clone(), Some(node.node.clone()), failure.code));
+                }
+            }
+        }
+        codes.sort();
+        Self { exit: report.exit, failures: report.failures.clone(), codes }
+    }
+}
+
+pub(super) fn did_something(report: &Report) -> bool {
+    let served = |node: &NodeReport| matches!(node.delivery, Some(Delivery::Ended(Outcome::Served)));
+    let of = |certificate: &CertificateReport| {
+        matches!(certificate.issuance, Some(Issuance::Issued { .. })) || certificate.nodes.iter().any(served)
+    };
+    report.certificates.iter().any(of)
+}
+
+/// One line for the service manager: what comes next, and the worst node.
+pub(super) fn status(what: &What, at: Timestamp, pass_at: Option<Timestamp>, all: &BTreeMap<Place, Verdict>) -> String {
+    let worst = all.iter().filter(|(_, verdict)| **verdict != Verdict::Ok).min_by_key(|(_, v)| v.exit().rank());
+    let worst = match worst {
+        _ if all.is_empty() => String::new(),
+        None => format!("; {} of {} ok", all.len(), all.len()),
+        Some((place, verdict)) => format!("; {} is {}", place.node, verdict.word()),
+    };
+    match (what, pass_at) {
+        (What::Pass(_), _) => format!("next pass {}{worst}", report::minute(at)),
+        (What::Look, Some(pass)) => format!("next pass {}{worst}", report::minute(pass)),
+        (What::Look, None) => format!("looking{worst}"),
+    }
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { certificates, nodes } => write!(f, "started: {}", fleet(*certificates, *nodes)),
+            Self::Pass(why) => match why {
+                Why::First => f.write_str("pass: the first of this installation"),
+                Why::Scheduled { slot } => write!(f, "pass: scheduled for {}", report::minute(*slot)),
+                Why::Missed { slot } => {
+                    write!(f, "pass: makes up for {}, when nobody was awake", report::minute(*slot))
+                }
+                Why::Waited { until } => write!(f, "pass: a wait ended {}", report::minute(*until)),
+                Why::Found => f.write_str("pass: the last look found something to do"),
+                Why::Again { failures: 1 } => f.write_str("pass: the last one could not be made"),
+                Why::Again { failures } => write!(f, "pass: the last {failures} could not be made"),
+            },
+            Self::Locked => f.write_str("another certd holds the lock; the pass begins when it has ended"),
+            Self::Changed { place, from, to } => {
+                let Place { certificate, node, address, .. } = place;
+                let at = address.map_or_else(String::new, |address| format!(" ({address})"));
+                let was = from.as_ref().map_or_else(String::new, |from| format!(", was {}", from.word()));
+                write!(f, "{node}{at}: {certificate} is {}{was}", to.word())?;
+                match to.sentence() {
+                    sentence if sentence.is_empty() => Ok(()),
+                    sentence => write!(f, ": {sentence}"),
+                }
+            }
+            Self::Jumped { by, now } => {
+                let (seconds, side) = (by.as_secs().abs(), if by.is_negative() { "back" } else { "ahead" });
+                let now = report::minute(*now);
+                write!(f, "the clock went {side} by {seconds} s, or this machine slept: it is {now}; looking anew")
+            }
+            Self::Doubt(doubt) => write!(f, "{}; {}", report::clock(doubt), report::SET_THE_CLOCK),
+            Self::DoubtEnded => f.write_str("the clock is believed again"),
+            Self::Reloaded { certificates, nodes } => write!(f, "reloaded: {}", fleet(*certificates, *nodes)),
+            Self::NotReloaded { why } => {
+                write!(f, "not reloaded, the former configuration goes on:")?;
+                why.iter().try_for_each(|why| write!(f, "\n{why}"))
+            }
+            Self::SecretsKept(failure) => {
+                write!(f, "{}; what was read before goes on\n  next: {}", named(failure), failure.next)
+            }
+            Self::Failed(failure) => write!(f, "{}\n  next: {}", named(failure), failure.next),
+            Self::Stopping => f.write_str("stopped"),
+        }
+    }
+}
+
+fn named(failure: &Failure) -> String {
+    if failure.what.contains(&failure.object) {
+        return failure.what.clone();
+    }
+    format!("{}: {}", failure.object, failure.what)
+}
+
+fn fleet(certificates: usize, nodes: usize) -> String {
+    let s = |count| if count == 1 { "" } else { "s" };
+    format!("{certificates} certificate{}, {nodes} node{}", s(certificates), s(nodes))
+}

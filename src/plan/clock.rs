@@ -1,0 +1,146 @@
+//! Can the clock be right? A machine without a battery for its clock starts in 1970, and one with a bad one in 2036. What
+//! such a clock says decides nothing: no certificate is ordered or delivered, and none is called expired.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::observed::{CaClock, Observed};
+
+/// No copy of this program is older.
+const WRITTEN: Timestamp = Timestamp::constant(1_793_491_200, 0);
+/// What is called wrong. Let's Encrypt dates a certificate an hour back, and time zones set by hand are within a day.
+const FAR: SignedDuration = SignedDuration::from_hours(24);
+/// Worth a warning: nothing breaks yet, and it grows.
+const NOTICEABLE: SignedDuration = SignedDuration::from_hours(1);
+/// A machine may be off for weeks or months. After a year its certificates have ended anyway, and asking the CA for the
+/// time costs nothing.
+const LONG: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+/// What speaks for or against the clock.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// When this installation last saw a clock that it believed.
+    pub last_seen: Option<Timestamp>,
+    /// The latest beginning of a stored certificate, by its CA's clock.
+    pub not_before: Option<Timestamp>,
+    /// The Date of an answer of the CA, in this pass.
+    pub ca: Option<CaClock>,
+}
+
+/// The clock cannot be right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClockDoubt {
+    pub now: Timestamp,
+    pub against: Against,
+    /// What speaks against it.
+    pub instant: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Against {
+    /// It is before this program was written.
+    Program,
+    /// It is before a stored certificate begins.
+    Certificate,
+    /// It is before an instant that has been.
+    Seen,
+    /// It is more than a year after certd last ran.
+    LongSince,
+    /// The CA's clock says otherwise.
+    Ca,
+}
+
+impl Evidence {
+    pub fn of(observed: &Observed) -> Self {
+        let kept = observed.store.values().filter_map(|stored| stored.current.as_ref());
+        Self {
+            last_seen: observed.tried.last_seen,
+            not_before: kept.map(|kept| kept.leaf.not_before).max(),
+            ca: observed.ca_clock,
+        }
+    }
+}
+
+/// The CA's clock, when it was heard, decides alone: what this installation remembers may come from a clock that was
+/// wrong then.
+///
+/// # Errors
+/// What speaks against it.
+pub fn plausible(now: Timestamp, evidence: &Evidence) -> Result<(), ClockDoubt> {
+    let doubt = |against, instant| Err(ClockDoubt { now, against, instant });
+    let before = |instant: Timestamp| instant.duration_since(now) > FAR;
+    if let Some(ca) = evidence.ca {
+        return if ca.ours.duration_since(ca.theirs).abs() > FAR { doubt(Against::Ca, ca.theirs) } else { Ok(()) };
+    }
+    if before(WRITTEN) {
+        return doubt(Against::Program, WRITTEN);
+    }
+    if let Some(instant) = evidence.not_before.filter(|instant| before(*instant)) {
+        return doubt(Against::Certificate, instant);
+    }
+    match evidence.last_seen {
+        Some(instant) if before(instant) => doubt(Against::Seen, instant),
+        Some(instant) if now.duration_since(instant) > LONG => doubt(Against::LongSince, instant),
+        _ => Ok(()),
+    }
+}
+
+/// By how much our clock is ahead of the CA's, when that is worth a warning.
+pub fn noticeable(ca: CaClock) -> Option<SignedDuration> {
+    let ahead = ca.ours.duration_since(ca.theirs);
+    (ahead.abs() > NOTICEABLE).then_some(ahead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn doubt(now: &str, evidence: &Evidence) -> Option<Against> {
+        plausible(at(now), evidence).err().map(|doubt| doubt.against)
+    }
+
+    #[test]
+    fn k03_a_clock_ten_years_behind_or_ahead_is_not_believed() {
+        let seen = Evidence { last_seen: Some(at("2026-11-23T12:00:00Z")), ..Evidence::default() };
+        assert_eq!(doubt("2016-11-23T12:00:00Z", &Evidence::default()), Some(Against::Program));
+        assert_eq!(doubt("1970-01-01T00:00:00Z", &seen), Some(Against::Program));
+        assert_eq!(doubt("2036-11-23T12:00:00Z", &seen), Some(Against::LongSince));
+        assert_eq!(doubt("2026-11-21T12:00:00Z", &seen), Some(Against::Seen));
+        let stored = Evidence { not_before: Some(at("2027-01-01T00:00:00Z")), ..Evidence::default() };
+        assert_eq!(doubt("2026-12-01T00:00:00Z", &stored), Some(Against::Certificate));
+    }
+
+    #[test]
+    fn k01_a_machine_that_was_off_for_weeks_or_months_is_believed() {
+        let seen = Evidence { last_seen: Some(at("2026-11-23T12:00:00Z")), ..Evidence::default() };
+        for now in ["2026-11-23T11:00:00Z", "2026-12-14T12:00:00Z", "2027-10-01T12:00:00Z"] {
+            assert_eq!(doubt(now, &seen), None, "{now}");
+        }
+    }
+
+    #[test]
+    fn k03_the_cas_clock_decides_over_what_was_remembered_from_a_wrong_one() {
+        let remembered = |now: &str, ca: &str| {
+            let ca = Some(CaClock { ours: at(now), theirs: at(ca) });
+            Evidence { last_seen: Some(at("2036-01-01T00:00:00Z")), not_before: None, ca }
+        };
+        let now = "2026-11-23T12:00:00Z";
+        assert_eq!(doubt(now, &remembered(now, "2026-11-23T12:00:30Z")), None);
+        assert_eq!(doubt(now, &remembered(now, "2026-11-25T12:00:30Z")), Some(Against::Ca));
+        assert_eq!(doubt(now, &remembered(now, "2026-11-21T12:00:30Z")), Some(Against::Ca));
+    }
+
+    #[test]
+    fn k03_more_than_an_hour_beside_the_cas_clock_is_worth_a_warning() {
+        let now = at("2026-11-23T12:00:00Z");
+        let beside = |minutes| CaClock { ours: now + SignedDuration::from_mins(minutes), theirs: now };
+        assert_eq!(noticeable(beside(59)), None);
+        assert_eq!(noticeable(beside(61)), Some(SignedDuration::from_mins(61)));
+        assert_eq!(noticeable(beside(-61)), Some(SignedDuration::from_mins(-61)));
+    }
+}

@@ -1,0 +1,94 @@
+//! A running `certd run`, and the service manager that hears it.
+
+use std::fs::{self, File};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::Duration;
+
+use super::lab::Lab;
+use super::lab::process::{signal, wait_until};
+
+/// From the signal to the end of the process.
+const SOON: Duration = Duration::from_secs(10);
+/// Something that is not said within this time will not be said; a minute's schedule is within it.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+pub(super) struct Running {
+    child: Child,
+    manager: UnixDatagram,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    /// Up to here stderr was waited for.
+    seen: usize,
+}
+
+impl Running {
+    pub(super) fn start(lab: &Lab, environment: &[(&str, &str)]) -> Self {
+        let path = |name: &str| {
+            let free = (0..).map(|n| lab.folder.join(format!("run-{n}.{name}"))).find(|path| !path.exists());
+            free.unwrap()
+        };
+        let (stdout, stderr, socket) = (path("stdout"), path("stderr"), path("socket"));
+        let manager = UnixDatagram::bind(&socket).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut command = lab.command(&["run"]);
+        command.env("NOTIFY_SOCKET", &socket).envs(environment.iter().copied());
+        command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+        Self { child: lab.spawn(command), manager, stdout, stderr, seen: 0 }
+    }
+
+    pub(super) fn stdout(&self) -> String {
+        fs::read_to_string(&self.stdout).unwrap()
+    }
+
+    pub(super) fn stderr(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Returns when the manager is told this, from now on.
+    #[track_caller]
+    pub(super) fn hear(&mut self, words: &str) {
+        let mut buffer = [0; 4096];
+        loop {
+            let length = self.manager.recv(&mut buffer).unwrap_or_else(|error| {
+                panic!("the manager does not hear {words:?}: {error}\n{}\n{}", self.stderr(), self.stdout())
+            });
+            if String::from_utf8_lossy(&buffer[..length]).contains(words) {
+                return;
+            }
+        }
+    }
+
+    /// Returns when a line of the journal has these words, after the one that was waited for before.
+    #[track_caller]
+    pub(super) fn wait_for_line(&mut self, words: &str) {
+        let found = |all: String| Some(self.seen + all.get(self.seen..)?.find(words)? + words.len());
+        // A minute's schedule takes more than one patience.
+        let there = (0..3).any(|_| wait_until(|| found(self.stderr()).is_some()));
+        assert!(there, "no {words:?} in\n{}", self.stderr());
+        self.seen = found(self.stderr()).unwrap();
+    }
+
+    /// Returns when a report has these words.
+    #[track_caller]
+    pub(super) fn wait_for_report(&self, words: &str) {
+        assert!(wait_until(|| self.stdout().contains(words)), "no {words:?} in\n{}\n{}", self.stderr(), self.stdout());
+    }
+
+    pub(super) fn hang_up(&self) {
+        signal("HUP", &[self.child.id()]);
+    }
+
+    #[track_caller]
+    pub(super) fn ends(&mut self, code: i32) {
+        signal("TERM", &[self.child.id()]);
+        let soon = (0..SOON.as_millis() / 10).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            self.child.try_wait().unwrap().is_some()
+        });
+        assert!(soon, "it does not end:\n{}", self.stderr());
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(code), "{}\n{}", self.stderr(), self.stdout());
+    }
+}
