@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cert::Leaf;
 use crate::observed::{Attempts, DeliveryAttempts};
 
 /// Minutes after the first, second, third and every further failure to issue. Let's Encrypt's advice: "1st retry after
@@ -10,6 +11,19 @@ const ISSUANCE_MINUTES: [i64; 4] = [1, 10, 100, 24 * 60];
 
 /// Minutes after a node went back to what it had: its cause is seldom gone at once, and each try reloads a live server.
 const ROLLED_BACK_MINUTES: [i64; 3] = [10, 60, 6 * 60];
+
+/// No wait that another side asks for is longer: Let's Encrypt's own limits ask for 34 hours at most (one certificate
+/// back for an exact name set).
+pub const LONGEST_WISH: SignedDuration = SignedDuration::from_hours(48);
+
+/// Inside the last part of the lifetime a day is too long a wait.
+const NEAR_THE_END: i32 = 4;
+/// There a try is made each eighth of what is left, …
+const TRIES_IN_WHAT_IS_LEFT: i32 = 8;
+/// … at least this often, …
+const LONGEST_NEAR_THE_END: SignedDuration = SignedDuration::from_hours(6);
+/// … and no more often: an authorization that fails each hour stays far below the CA's five.
+const SHORTEST_NEAR_THE_END: SignedDuration = SignedDuration::from_hours(1);
 
 /// How far ahead of now an attempt may lie: clocks are set back by seconds, and by years where one ran wrong.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
@@ -20,10 +34,26 @@ pub fn counts(last: Timestamp, now: Timestamp) -> bool {
     last.duration_since(now) < AHEAD
 }
 
-/// When issuing may be tried again: by our own ladder, or when the CA said so if that is later.
-pub fn issuance(attempts: &Attempts) -> Timestamp {
-    let own = after(attempts.last, step(&ISSUANCE_MINUTES, attempts.failures));
-    attempts.not_before.map_or(own, |not_before| own.max(not_before))
+/// The longest pause between two tries while `leaf` is near its end, and for as long after it. `None`: it is not, and
+/// our own ladder is as long as it is.
+pub fn cadence(leaf: &Leaf, now: Timestamp) -> Option<SignedDuration> {
+    let left = leaf.not_after.duration_since(now);
+    let near = leaf.not_after.duration_since(leaf.not_before) / NEAR_THE_END;
+    let pause = left / TRIES_IN_WHAT_IS_LEFT;
+    (left.abs() < near).then(|| pause.clamp(SHORTEST_NEAR_THE_END, LONGEST_NEAR_THE_END))
+}
+
+/// When issuing may be tried again: by our own ladder, of which no step is longer than `cadence`, or when the CA said so
+/// if that is later.
+pub fn issuance(attempts: &Attempts, cadence: Option<SignedDuration>) -> Timestamp {
+    let step = SignedDuration::from_mins(step(&ISSUANCE_MINUTES, attempts.failures));
+    let own = after(attempts.last, cadence.map_or(step, |longest| step.min(longest)));
+    wish(attempts).map_or(own, |not_before| own.max(not_before))
+}
+
+/// What the other side's Retry-After said. Not even `--force` comes earlier.
+pub fn wish(attempts: &Attempts) -> Option<Timestamp> {
+    attempts.not_before.map(|not_before| not_before.min(after(attempts.last, LONGEST_WISH)))
 }
 
 /// When a node may be tried again with the same generation. A node that merely failed to answer is tried in every pass.
@@ -31,7 +61,7 @@ pub fn delivery(attempts: &DeliveryAttempts) -> Timestamp {
     if !attempts.rolled_back {
         return attempts.last;
     }
-    after(attempts.last, step(&ROLLED_BACK_MINUTES, attempts.failures))
+    after(attempts.last, SignedDuration::from_mins(step(&ROLLED_BACK_MINUTES, attempts.failures)))
 }
 
 fn step(ladder: &[i64], failures: u32) -> i64 {
@@ -39,6 +69,6 @@ fn step(ladder: &[i64], failures: u32) -> i64 {
     ladder[index]
 }
 
-fn after(instant: Timestamp, minutes: i64) -> Timestamp {
-    instant.saturating_add(SignedDuration::from_mins(minutes)).unwrap_or(Timestamp::MAX)
+fn after(instant: Timestamp, span: SignedDuration) -> Timestamp {
+    instant.saturating_add(span).unwrap_or(Timestamp::MAX)
 }

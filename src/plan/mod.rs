@@ -3,6 +3,7 @@
 //! A [`Plan`] has steps *and waits*, each with a typed reason that carries its data, and the instant at which to look
 //! again. What must be decided while something runs is decided by two machines, [`rollout`] and [`order`].
 
+pub mod ari;
 pub mod backoff;
 pub mod delivery;
 pub mod ledger;
@@ -12,6 +13,8 @@ pub mod rollout;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -20,7 +23,7 @@ use crate::config::{Certificate, Config};
 use crate::observed::{Observed, Stored};
 
 pub use delivery::{Before, Deliver, DeliveryReason, DeliveryWait, NodeTask};
-pub use renewal::{Basis, Issue, RenewalReason, RenewalWait};
+pub use renewal::{Basis, Issue, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
 /// What to do now, what to wait for, and when to look again.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -50,12 +53,16 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     let none = Stored::default();
     let mut deliverable = Vec::new();
+    let mut planned: BTreeMap<String, usize> = BTreeMap::new();
     for certificate in asked(config, observed) {
         let stored = observed.store.get(&certificate.name).unwrap_or(&none);
-        match renewal::decide(config, certificate, stored, observed, now) {
+        match renewal::decide(config, certificate, stored, observed, &planned, now) {
             // What is about to be replaced is not delivered first: the next round delivers what was issued, or, when
             // issuing failed, what is stored.
-            Ok(issue) => plan.steps.push(Step::Issue(issue)),
+            Ok(issue) => {
+                *planned.entry(issue.ca.clone()).or_default() += usize::from(!issue.exempt);
+                plan.steps.push(Step::Issue(issue));
+            }
             Err(reason) => {
                 plan.waits.push(Wait::Renewal { certificate: certificate.name.clone(), reason });
                 deliverable.push((certificate, stored));

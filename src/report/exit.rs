@@ -142,9 +142,13 @@ mod tests {
             names: [DnsName::parse("a.example.com").unwrap()].into_iter().collect(),
             key_type: KeyType::EcdsaP256,
             profile: None,
+            keep_key: false,
             replaces: None,
             exempt: false,
+            passed_over: Vec::new(),
             emergency: false,
+            outlives: None,
+            youngest: None,
             seen: 0,
             then: Vec::new(),
         };

@@ -55,13 +55,7 @@ impl<'a> Steps<'a> {
     /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
     pub(super) fn finalize_is_noted(&self) -> Result<bool, Failure> {
         let ledger = self.context.store.ledger().map_err(|error| of_store(&error))?;
-        let ours = |entry: &LedgerEntry| {
-            entry.ca == self.intent.ca
-                && entry.names == self.intent.names
-                && entry.at >= self.intent.begun_at
-                && matches!(entry.event, LedgerEvent::Finalize { .. })
-        };
-        Ok(ledger.iter().any(ours))
+        Ok(ledger::holds_finalize(&ledger, &self.intent))
     }
 
     /// Carries one action out. A step that fails at the CA or in DNS is an event; a failure of our own disk ends it all.
@@ -144,7 +138,7 @@ impl<'a> Steps<'a> {
     fn room(&self, replaces: bool) -> Result<Option<Full>, Failure> {
         let entries = self.context.store.ledger().map_err(|error| of_store(&error))?;
         let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
-        let question = Question { ca, names, emergency, exempt: replaces && self.task.exempt };
+        let question = Question { ca, names, emergency, exempt: replaces && self.task.exempt, planned: 0 };
         Ok(ledger::room(&entries, question, clock::now()).err())
     }
 
@@ -201,7 +195,10 @@ impl<'a> Steps<'a> {
         let Ok(pair) = Pair::new(chain, self.key.clone()) else { return Verdict::ForeignKey };
         let flaws = lint(&pair, &self.task.names, &self.context.roots, clock::now());
         self.pair = Some(pair);
-        if flaws.is_empty() { Verdict::Good } else { Verdict::Flawed(flaws.iter().map(ToString::to_string).collect()) }
+        if !flaws.is_empty() {
+            return Verdict::Flawed(flaws.iter().map(ToString::to_string).collect());
+        }
+        self.pair.as_ref().map_or(Verdict::ForeignKey, |pair| Verdict::of(&pair.chain().leaf, self.task, &self.intent))
     }
 
     /// What is put on disk, removed, or waited for; it brings no event.
@@ -218,6 +215,7 @@ impl<'a> Steps<'a> {
                 self.intent.begun_at = clock::now();
                 self.note_intent()
             }
+            Action::Drop => self.context.store.drop_intent(name).map_err(|error| of_store(&error)),
             Action::NoteFinalize => {
                 let exempt = self.task.exempt && self.intent.replaces.is_some();
                 self.note_ledger(LedgerEvent::Finalize { exempt })
@@ -266,8 +264,9 @@ impl<'a> Steps<'a> {
     }
 
     fn note_ledger(&self, event: LedgerEvent) -> Result<(), Failure> {
-        let entry =
-            LedgerEntry { at: clock::now(), ca: self.intent.ca.clone(), names: self.intent.names.clone(), event };
+        let order = self.intent.order_url.clone().filter(|_| matches!(event, LedgerEvent::Finalize { .. }));
+        let (ca, names) = (self.intent.ca.clone(), self.intent.names.clone());
+        let entry = LedgerEntry { at: clock::now(), ca, names, event, order };
         self.context.store.note_ledger(&entry).map_err(|error| of_store(&error))
     }
 

@@ -23,6 +23,7 @@ impl Play {
             replaces: replaces.map(str::to_owned),
             begun_at: now,
             order_url: url.map(str::to_owned),
+            key_of: None,
         };
         let (order, actions) = begin(&intent, false, now);
         let mut play = Self { order, now, script: String::new() };
@@ -129,6 +130,7 @@ fn a_valid_order_is_downloaded_when_it_is_resumed() {
 fn an_order_that_is_dead_when_resumed_is_made_anew_once() {
     let play = Play::start(Some(URL), None)
         .tell(Event::Fetched { status: Status::Invalid })
+        .tell(Event::Blamed { names: vec![name("example.com")] })
         .tell(Event::Room(None))
         .tell(ordered(Status::Pending))
         .tell(both(AuthorizationState::Dead))

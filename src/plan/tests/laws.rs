@@ -41,7 +41,15 @@ fn draws() -> impl Iterator<Item = (Draw, Scene)> {
             let start = scene.kept().leaf.not_before + draw.hours(-500, life.as_hours() + 500);
             let end = start + draw.hours(-50, life.as_hours() + 50);
             let fingerprint = scene.kept().leaf.fingerprint;
-            let ari = Ari { fingerprint, start, end, explanation: None, asked_at: scene.now, ask_again: scene.now };
+            let ari = Ari {
+                fingerprint,
+                start,
+                end,
+                explanation: None,
+                asked_at: scene.now,
+                ask_again: scene.now,
+                doubted: false,
+            };
             scene.observed.tried.ari.insert(cert(SERVICE), ari);
         }
         (draw, scene)
