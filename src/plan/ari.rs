@@ -65,3 +65,90 @@ pub fn failed(tried: &mut Tried, name: CertName, leaf: &Leaf, failure: &Failure,
 fn later(instant: Timestamp, span: SignedDuration) -> Timestamp {
     instant.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::fixture::{Authority, NOW, days};
+    use crate::plan::renewal::{Basis, due};
+
+    fn name() -> CertName {
+        CertName::parse("a.example.com").unwrap()
+    }
+
+    fn leaf() -> Leaf {
+        Authority::root("R").intermediate("I").issue(&["a.example.com"], days(-50, 40)).chain().leaf.clone()
+    }
+
+    fn hours(count: i64) -> SignedDuration {
+        SignedDuration::from_hours(count)
+    }
+
+    /// From so many to so many days from now.
+    fn window(leaf: &Leaf, from: i64, to: i64) -> Ari {
+        let (start, end) = (NOW + hours(24 * from), NOW + hours(24 * to));
+        let (fingerprint, explanation) = (leaf.fingerprint, None);
+        Ari { fingerprint, start, end, explanation, asked_at: NOW, ask_again: NOW + hours(6), doubted: false }
+    }
+
+    fn failure(code: &str, advice: Advice) -> Failure {
+        let text = || "any".to_owned();
+        Failure { code: code.to_owned(), object: text(), what: text(), next: text(), advice }
+    }
+
+    fn passing() -> Failure {
+        failure("acme-status", Advice::Retry { after_seconds: None })
+    }
+
+    #[test]
+    fn the_ca_is_asked_when_it_said_so_and_at_least_twice_a_day() {
+        let (mut tried, leaf) = (Tried::default(), leaf());
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW), "never asked");
+        answered(&mut tried, name(), window(&leaf, 10, 12));
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)));
+        tried.ari.get_mut(&name()).unwrap().ask_again = NOW + hours(1_000);
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(12)));
+        tried.ari.get_mut(&name()).unwrap().asked_at = NOW + hours(10_000);
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW), "a clock that ran ahead puts nothing off");
+        let mut renewed = leaf.clone();
+        renewed.fingerprint = crate::cert::Fingerprint::of(b"renewed");
+        assert_eq!(ask_at(&tried, &name(), &renewed, NOW), Some(NOW), "another certificate, another question");
+        renewed.ari_id = None;
+        assert_eq!(ask_at(&tried, &name(), &renewed, NOW), None);
+    }
+
+    #[test]
+    fn a26_a_ca_that_does_not_answer_is_asked_again_after_5_30_120_minutes_and_then_every_six_hours() {
+        let (mut tried, leaf) = (Tried::default(), leaf());
+        for minutes in [5, 30, 120, 360, 360] {
+            failed(&mut tried, name(), &leaf, &passing(), NOW);
+            assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + SignedDuration::from_mins(minutes)));
+        }
+        answered(&mut tried, name(), window(&leaf, 10, 12));
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)), "an answer ends the ladder");
+        for (said, obeyed) in [(3_600, 3_600), (1, 300), (u64::MAX, 43_200)] {
+            let told = failure("acme-status", Advice::Retry { after_seconds: Some(said) });
+            failed(&mut tried, name(), &leaf, &told, NOW + hours(6));
+            let again = ask_at(&tried, &name(), &leaf, NOW + hours(6)).unwrap();
+            assert_eq!(again.duration_since(NOW + hours(6)).as_secs(), obeyed, "{said} s");
+        }
+    }
+
+    #[test]
+    fn a26_a_window_that_cannot_be_confirmed_puts_nothing_off_and_still_makes_us_earlier() {
+        let leaf = leaf();
+        let basis = |from, to, failures: &[Failure]| {
+            let mut tried = Tried::default();
+            answered(&mut tried, name(), window(&leaf, from, to));
+            failures.iter().for_each(|failure| super::failed(&mut tried, name(), &leaf, failure, NOW));
+            due(&leaf, tried.ari.get(&name()), 7).1
+        };
+        // By its lifetime it is due in ten days.
+        let lifetime = Basis::Lifetime { left: 3 };
+        assert_ne!(basis(20, 22, &[passing(), passing(), passing()]), lifetime, "a fault that may pass");
+        assert_eq!(basis(20, 22, &[passing(), passing(), passing(), passing()]), lifetime);
+        assert_eq!(basis(20, 22, &[failure("acme-strange-answer", passing().advice)]), lifetime);
+        assert_eq!(basis(20, 22, &[failure("acme-unsupported", Advice::Person)]), lifetime);
+        assert!(matches!(basis(-3, -2, &[failure("acme-strange-answer", passing().advice)]), Basis::Ari { .. }));
+    }
+}

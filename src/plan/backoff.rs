@@ -72,3 +72,55 @@ fn step(ladder: &[i64], failures: u32) -> i64 {
 fn after(instant: Timestamp, span: SignedDuration) -> Timestamp {
     instant.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::fixture::{Authority, NOW, days};
+    use crate::observed::{Advice, Failure};
+
+    /// Of 80 days, with so many hours left.
+    fn leaf(hours_left: i64) -> Leaf {
+        let pair = Authority::root("R").intermediate("I").issue(&["a.example.com"], days(-70, 10));
+        let mut leaf = pair.chain().leaf.clone();
+        leaf.not_after = NOW + SignedDuration::from_hours(hours_left);
+        leaf.not_before = leaf.not_after - SignedDuration::from_hours(80 * 24);
+        leaf
+    }
+
+    fn attempts(failures: u32, not_before: Option<Timestamp>) -> Attempts {
+        let text = || "any".to_owned();
+        let failure = Failure { code: text(), object: text(), what: text(), next: text(), advice: Advice::Bug };
+        Attempts { failures, last: NOW, not_before, failure }
+    }
+
+    #[test]
+    fn k07_in_the_last_quarter_a_try_is_made_every_six_hours_and_more_often_near_the_end() {
+        let hours = |left| cadence(&leaf(left), NOW).map(|pause| pause.as_hours());
+        let expected = [
+            (20 * 24, None),
+            (20 * 24 - 1, Some(6)),
+            (48, Some(6)),
+            (24, Some(3)),
+            (8, Some(1)),
+            (0, Some(1)),
+            (-19 * 24, Some(1)),
+            (-21 * 24, None),
+        ];
+        for (left, pause) in expected {
+            assert_eq!(hours(left), pause, "{left} hours before the end");
+        }
+        let again = |failures, left| issuance(&attempts(failures, None), cadence(&leaf(left), NOW)).duration_since(NOW);
+        assert_eq!((again(4, 48).as_hours(), again(9, 8).as_hours(), again(9, 30 * 24).as_hours()), (6, 1, 24));
+        assert_eq!((again(1, 8).as_mins(), again(2, 8).as_mins()), (1, 10), "no step becomes longer");
+    }
+
+    #[test]
+    fn a05_no_wish_is_obeyed_for_longer_than_two_days_and_none_is_cut_short_near_the_end() {
+        let wished = |hours| {
+            let not_before = Some(NOW + SignedDuration::from_hours(hours));
+            issuance(&attempts(1, not_before), cadence(&leaf(8), NOW)).duration_since(NOW).as_hours()
+        };
+        assert_eq!((wished(30), wished(10 * 365 * 24)), (30, 48));
+    }
+}

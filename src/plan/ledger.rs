@@ -206,4 +206,34 @@ mod tests {
         let ledger = vec![entry("2026-11-22T00:00:00Z", LedgerEvent::Limited { until: at("2026-11-24T00:00:00Z") })];
         assert_eq!(ask(&ledger, true, true), Err(Full::ByTheCa { until: at("2026-11-24T00:00:00Z") }));
     }
+
+    #[test]
+    fn a_ca_whose_window_is_always_now_gets_two_orders_a_day() {
+        let exempt = |when| entry(when, LedgerEvent::Finalize { exempt: true });
+        let mut ledger = vec![exempt("2026-11-21T23:00:00Z"), exempt("2026-11-22T12:00:00Z")];
+        assert_eq!(ask(&ledger, true, true), Ok(()), "one of them was yesterday");
+        ledger.push(exempt("2026-11-22T18:00:00Z"));
+        let until = at("2026-11-23T12:00:00Z");
+        assert_eq!(ask(&ledger, true, true), Err(Full::Replacements { used: 2, room: EXEMPT_PER_DAY, until }));
+    }
+
+    #[test]
+    fn a05_no_word_of_a_ca_is_obeyed_for_longer_than_two_days() {
+        let until = at("2036-11-22T00:00:00Z");
+        let ledger = vec![entry("2026-11-22T00:00:00Z", LedgerEvent::Limited { until })];
+        assert_eq!(ask(&ledger, false, false).unwrap_err().until(), at("2026-11-24T00:00:00Z"));
+    }
+
+    #[test]
+    fn k03_what_was_noted_while_the_clock_was_ten_years_ahead_fills_nothing() {
+        let name = DnsName::parse("newapi.example.com").unwrap();
+        let noted = [
+            LedgerEvent::Finalize { exempt: false },
+            LedgerEvent::AuthorizationFailed { name },
+            LedgerEvent::Limited { until: at("2036-11-24T00:00:00Z") },
+        ];
+        let ledger: Vec<_> =
+            noted.iter().flat_map(|event| vec![entry("2036-11-23T00:00:00Z", event.clone()); 9]).collect();
+        assert_eq!(ask(&ledger, false, false), Ok(()));
+    }
 }

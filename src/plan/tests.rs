@@ -1,5 +1,6 @@
 //! Whole plans as text files: from a configuration and what was observed to each step, each wait and each reason.
 
+mod cas;
 mod deliveries;
 mod laws;
 mod scene;

@@ -51,6 +51,12 @@ impl Scene {
         Self::of_nodes(certificates, &NODES.map(|name| (name, "")))
     }
 
+    /// With these `[[acme.fallback]]` sections as well.
+    pub(super) fn with_cas(certificates: &str, fallback: &[&str]) -> Self {
+        let sections: String = fallback.iter().map(|lines| format!("[[acme.fallback]]\n{lines}\n")).collect();
+        Self::of_nodes(&format!("{sections}{certificates}"), &NODES.map(|name| (name, "")))
+    }
+
     /// With these nodes, each with more lines of its own.
     pub(super) fn of_nodes(certificates: &str, nodes: &[(&str, &str)]) -> Self {
         let node = |(n, (name, more)): (usize, &(&str, &str))| {
