@@ -140,7 +140,7 @@ mod tests {
         let basis = |from, to, failures: &[Failure]| {
             let mut tried = Tried::default();
             answered(&mut tried, name(), window(&leaf, from, to));
-            failures.iter().for_each(|failure| super::failed(&mut tried, name(), &leaf, failure, NOW));
+            failures.iter().for_each(|failure| failed(&mut tried, name(), &leaf, failure, NOW));
             due(&leaf, tried.ari.get(&name()), 7).1
         };
         // By its lifetime it is due in ten days.

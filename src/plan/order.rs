@@ -274,19 +274,16 @@ impl Order {
         actions
     }
 
-    /// The order is invalid. What failed is noted before anything else; one that an earlier run made is made anew, if
-    /// there is room after that.
+    /// The order is invalid. What failed is noted, once; an order that an earlier run made is made anew, if there is room
+    /// after that.
     fn blamed(&mut self, names: Vec<DnsName>) -> Vec<Action> {
         let mut actions = Vec::new();
         if !names.is_empty() {
             actions.push(Action::NoteFailed { names });
         }
-        if self.resumed && !self.restarted {
-            actions.extend(self.anew(GiveUp::Invalid));
-            return actions;
-        }
         actions.push(Action::ForgetUrl);
-        actions.extend(self.give_up(GiveUp::Invalid));
+        let again = self.resumed && !self.restarted;
+        actions.extend(if again { self.ask_for_room(GiveUp::Invalid) } else { self.give_up(GiveUp::Invalid) });
         actions
     }
 

@@ -2,6 +2,7 @@
 
 mod cas;
 mod deliveries;
+mod histories;
 mod laws;
 mod scene;
 
