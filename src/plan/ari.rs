@@ -32,6 +32,13 @@ pub fn ask_at(tried: &Tried, name: &CertName, leaf: &Leaf, now: Timestamp) -> Op
     Some(noted.map(|(at, again)| again.min(later(at, LONGEST))).max().unwrap_or(now))
 }
 
+/// When that will be, for a plan that is made at `now`. About a leaf that was issued just now there is nothing to say yet:
+/// whoever comes by asks, and nobody has to come for it before [`USUAL`] has passed.
+pub fn next_ask(tried: &Tried, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
+    let at = ask_at(tried, name, leaf, now)?;
+    Some(if at > now { at } else { later(now, USUAL) })
+}
+
 /// The CA gave a window.
 pub fn answered(tried: &mut Tried, name: CertName, ari: Ari) {
     tried.ari_failed.remove(&name);
@@ -104,6 +111,7 @@ mod tests {
     fn the_ca_is_asked_when_it_said_so_and_at_least_twice_a_day() {
         let (mut tried, leaf) = (Tried::default(), leaf());
         assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW), "never asked");
+        assert_eq!(next_ask(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)), "and no reason to come for it alone");
         answered(&mut tried, name(), window(&leaf, 10, 12));
         assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)));
         tried.ari.get_mut(&name()).unwrap().ask_again = NOW + hours(1_000);

@@ -37,7 +37,7 @@ pub struct Plan {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
-    Issue(Issue),
+    Issue(Box<Issue>),
     Deliver(Deliver),
 }
 
@@ -61,7 +61,7 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
             // issuing failed, what is stored.
             Ok(issue) => {
                 *planned.entry(issue.ca.clone()).or_default() += usize::from(!issue.exempt);
-                plan.steps.push(Step::Issue(issue));
+                plan.steps.push(Step::Issue(Box::new(issue)));
             }
             Err(reason) => {
                 plan.waits.push(Wait::Renewal { certificate: certificate.name.clone(), reason });

@@ -102,7 +102,7 @@ pub enum RenewalWait {
         at: Timestamp,
         not_after: Timestamp,
         basis: Basis,
-        /// When the CA is asked again whether that still holds. `None`: it cannot be asked, or the next pass does.
+        /// When the CA is asked again whether that still holds. `None`: it cannot be asked.
         ask_again: Option<Timestamp>,
     },
     /// Due, and a former attempt failed.
@@ -299,8 +299,8 @@ fn reason(
     let (at, basis) = due(&kept.leaf, ari, observed.tried.seed);
     let not_after = kept.leaf.not_after;
     if now < at {
-        let ask_again = super::ari::ask_at(&observed.tried, &certificate.name, &kept.leaf, now);
-        return Err(RenewalWait::NotDue { at, not_after, basis, ask_again: ask_again.filter(|ask| *ask > now) });
+        let ask_again = super::ari::next_ask(&observed.tried, &certificate.name, &kept.leaf, now);
+        return Err(RenewalWait::NotDue { at, not_after, basis, ask_again });
     }
     Ok(RenewalReason::Due { at, not_after, basis })
 }

@@ -159,7 +159,7 @@ mod tests {
             exit: 0,
             exits: Vec::new(),
             certificates: Vec::new(),
-            plan: Plan { steps: vec![Step::Issue(step)], ..Plan::default() },
+            plan: Plan { steps: vec![Step::Issue(Box::new(step))], ..Plan::default() },
             failures: Vec::new(),
         };
         report.conclude(true);

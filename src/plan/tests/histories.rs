@@ -7,13 +7,24 @@ use super::scene::{SERVICE, Scene, cert, days, failure, hours};
 use crate::observed::{Advice, Ari, Attempts, Intent, LedgerEntry, LedgerEvent, Revoked};
 use crate::plan::{Issue, Plan, RenewalReason, Step, Wait};
 
-const HISTORIES: u64 = 300;
-const PASSES: usize = 120;
-/// Of which the third has no failures of its own to tell of.
+const HISTORIES: u64 = 120;
+const PASSES: usize = 80;
 const CAS: usize = 3;
+
+/// What drives a history.
+#[derive(Clone, Copy, PartialEq)]
+enum Bent {
+    /// Everything now and then.
+    Mixed,
+    /// The CA wants each certificate replaced at once.
+    Greedy,
+    /// A person forces in each run, and gives half of all certificates up.
+    Restless,
+}
 
 /// What is known of a history, beside what the plan knows.
 struct History {
+    bent: Bent,
     draw: Draw,
     scene: Scene,
     /// Every finalize: when, where, exempt, in an emergency.
@@ -32,12 +43,13 @@ fn start(seed: u64) -> History {
         scene = scene.stored(age, life);
     }
     scene.observed.tried.seed = seed;
-    History { draw, scene, finalized: Vec::new(), orders: 0 }
+    let bent = [Bent::Mixed, Bent::Greedy, Bent::Restless][usize::try_from(seed % 3).unwrap()];
+    History { bent, draw, scene, finalized: Vec::new(), orders: 0 }
 }
 
 fn planned(plan: &Plan) -> Option<Issue> {
     let mut issues = plan.steps.iter().filter_map(|step| match step {
-        Step::Issue(issue) => Some(issue.clone()),
+        Step::Issue(issue) => Some((**issue).clone()),
         Step::Deliver(_) => None,
     });
     let issue = issues.next();
@@ -48,13 +60,14 @@ fn planned(plan: &Plan) -> Option<Issue> {
 impl History {
     /// A pass: rounds until nothing is to be issued.
     fn pass(&mut self) -> Plan {
-        if self.draw.chance(6) {
+        if self.bent == Bent::Restless || self.draw.chance(6) {
             self.scene = self.scene.clone().force();
         }
-        if self.draw.chance(8) {
+        if self.bent == Bent::Greedy || self.draw.chance(8) {
             self.say_window();
         }
-        if self.draw.chance(40) && self.scene.observed.store.get(&cert(SERVICE)).is_some_and(|s| s.current.is_some()) {
+        let given_up = self.draw.chance(if self.bent == Bent::Restless { 2 } else { 40 });
+        if given_up && self.scene.observed.store.get(&cert(SERVICE)).is_some_and(|s| s.current.is_some()) {
             let fingerprint = self.scene.kept().leaf.fingerprint;
             self.scene.observed.tried.revoked.insert(fingerprint, Revoked { at: self.scene.now, reason: 4 });
         }
@@ -76,7 +89,8 @@ impl History {
     fn say_window(&mut self) {
         let Some(stored) = self.scene.observed.store.get(&cert(SERVICE)) else { return };
         let Some(kept) = &stored.current else { return };
-        let start = self.scene.now + self.draw.hours(-40, 200);
+        let latest = if self.bent == Bent::Greedy { 0 } else { 200 };
+        let start = self.scene.now + self.draw.hours(-40, latest);
         let (fingerprint, asked_at) = (kept.leaf.fingerprint, self.scene.now);
         let end = start + self.draw.hours(1, 60);
         let ari = Ari { fingerprint, start, end, explanation: None, asked_at, ask_again: asked_at, doubted: false };
@@ -122,7 +136,8 @@ impl History {
             let entry = LedgerEntry { at: now, ca: issue.ca.clone(), names: names.clone(), event, order };
             scene.observed.ledger.push(entry);
         };
-        let kind = self.draw.number(7);
+        let well = self.bent != Bent::Mixed && !self.draw.chance(4);
+        let kind = if well { 0 } else { self.draw.number(7) };
         let counted = crate::plan::ledger::holds_finalize(&self.scene.observed.ledger, &intent);
         if kind < 3 && !counted {
             note(&mut self.scene, LedgerEvent::Finalize { exempt: issue.exempt }, Some(url));
@@ -191,7 +206,7 @@ fn whatever_fails_the_limits_hold_and_there_is_always_an_instant_to_look_again()
             let until = renewal.until().unwrap_or_else(|| panic!("{renewal:?} does not end"));
             assert!(until > now && plan.next.is_some_and(|next| next > now && next <= until), "{renewal:?} at {now}");
             // When it says so, or whenever a timer comes.
-            history.scene.now = if history.draw.chance(2) { until } else { now + history.draw.hours(1, 60) };
+            history.scene.now = if history.draw.chance(2) { until } else { now + history.draw.hours(1, 30) };
         }
         finalized += history.finalized.len();
         let cas: std::collections::BTreeSet<&String> = history.finalized.iter().map(|(_, ca, ..)| ca).collect();
