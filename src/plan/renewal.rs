@@ -9,7 +9,7 @@ pub use due::{Basis, ari_of, due, lifetime};
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
@@ -116,9 +116,11 @@ pub enum RenewalWait {
         by_the_ca: bool,
         /// The other CAs that cannot be asked either, or not sooner.
         passed_over: Vec<PassedOver>,
+        /// When the end is so near that more is allowed. `None`: it is already, or nothing is stored.
+        emergency_from: Option<Timestamp>,
     },
     /// Due, and a limit stands in the way.
-    Ledger { ca: String, full: Full, passed_over: Vec<PassedOver> },
+    Ledger { ca: String, full: Full, passed_over: Vec<PassedOver>, emergency_from: Option<Timestamp> },
     /// This command delivers and does not issue.
     MayNotIssue { stored: bool },
 }
@@ -126,12 +128,16 @@ pub enum RenewalWait {
 impl RenewalWait {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::NotDue { at, ask_again, .. } => Some(ask_again.map_or(*at, |ask_again| ask_again.min(*at))),
-            Self::BackOff { until, .. } => Some(*until),
-            Self::Ledger { full, .. } => Some(full.until()),
+            Self::NotDue { at, ask_again, .. } => Some(earlier(*at, *ask_again)),
+            Self::BackOff { until, emergency_from, .. } => Some(earlier(*until, *emergency_from)),
+            Self::Ledger { full, emergency_from, .. } => Some(earlier(full.until(), *emergency_from)),
             Self::MayNotIssue { .. } => None,
         }
     }
+}
+
+fn earlier(instant: Timestamp, other: Option<Timestamp>) -> Timestamp {
+    other.map_or(instant, |other| other.min(instant))
 }
 
 /// `planned`: orders at each CA, by its host, that this plan makes for other certificates.
@@ -164,6 +170,10 @@ pub(super) fn decide(
     };
 
     let emergency = current.is_some_and(|kept| is_emergency(kept, ari, observed, now));
+    // A second later, less than that part is left.
+    let before = current.map(|kept| (kept, lifetime(&kept.leaf) / RESERVE_BELOW - SignedDuration::from_secs(1)));
+    let emergency_from = before.and_then(|(kept, span)| kept.leaf.not_after.checked_sub(span).ok());
+    let emergency_from = emergency_from.filter(|from| *from > now);
     let forced = observed.asked.force.contains(&certificate.name);
     let cadence = current.and_then(|kept| backoff::cadence(&kept.leaf, now));
     let attempts = observed.tried.issuance.get(&certificate.name);
@@ -173,7 +183,7 @@ pub(super) fn decide(
     let elsewhere = attempts().filter(|(_, attempts)| !is_the_cas(&attempts.failure));
     let elsewhere = elsewhere.filter_map(|(ca, attempts)| held_back(ca, attempts));
     if let Some(held) = elsewhere.max_by_key(|held| held.until) {
-        return Err(held.into_wait(Vec::new()));
+        return Err(held.into_wait(Vec::new(), emergency_from));
     }
 
     let counted = intent.is_some_and(|intent| ledger::holds_finalize(&observed.ledger, intent));
@@ -193,7 +203,8 @@ pub(super) fn decide(
     let begun = intent.filter(|intent| intent.order_url.is_some()).map(|intent| intent.ca.as_str());
     let first = begun.and_then(|host| config.ca(host));
     let others = config.cas().filter(|ca| begun != Some(&ca.host) && (!counted || emergency));
-    let (ca, passed_over) = choice::choose(first.into_iter().chain(others), obstacle, emergency, now)?;
+    let chosen = choice::choose(first.into_iter().chain(others), obstacle, emergency, now);
+    let (ca, passed_over) = chosen.map_err(|(held, others)| held.into_wait(others, emergency_from))?;
 
     if let (RenewalReason::Resumed { order_url, .. }, Some(intent)) = (&mut reason, intent)
         && intent.ca != ca.host

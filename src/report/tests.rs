@@ -55,9 +55,14 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         failure: Box::new(failure()),
         by_the_ca: false,
         passed_over: Vec::new(),
+        emergency_from: None,
     };
-    let ledger =
-        || RenewalWait::Ledger { ca: "ca".into(), full: Full::ByTheCa { until: NOW }, passed_over: Vec::new() };
+    let ledger = || RenewalWait::Ledger {
+        ca: "ca".into(),
+        full: Full::ByTheCa { until: NOW },
+        passed_over: Vec::new(),
+        emergency_from: None,
+    };
     let went_back = || DeliveryWait::BackOff { until: NOW, failures: 1, failure: Box::new(failure()) };
     let issued = |issuance| Report {
         certificates: vec![CertificateReport { issuance: Some(issuance), ..with_node(vec![ok()], None) }],
@@ -211,11 +216,17 @@ fn what_is_due_and_held_up_is_not_called_nothing_to_issue() {
         failure: Box::new(failure("acme-limit")),
         by_the_ca: true,
         passed_over: Vec::new(),
+        emergency_from: None,
     };
     assert!(line(back_off).starts_with("not issued: due, but 2 attempts in a row failed; next try"));
     assert!(
-        line(RenewalWait::Ledger { ca: "ca".into(), full: Full::ByTheCa { until: NOW }, passed_over: Vec::new() })
-            .starts_with("not issued: the CA said 429")
+        line(RenewalWait::Ledger {
+            ca: "ca".into(),
+            full: Full::ByTheCa { until: NOW },
+            passed_over: Vec::new(),
+            emergency_from: None
+        })
+        .starts_with("not issued: the CA said 429")
     );
     let deploy = RenewalWait::MayNotIssue { stored: false };
     assert_eq!(line(deploy), "not issued: nothing is stored yet: `certd renew` issues it");

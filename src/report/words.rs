@@ -90,7 +90,7 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
         RenewalWait::NotDue { at, not_after, basis: why, ask_again: _ } => {
             format!("not due until {} ({}); expires {}", from(*at), basis(why), minute(*not_after))
         }
-        RenewalWait::BackOff { ca, until, failures, failure, by_the_ca, passed_over } => format!(
+        RenewalWait::BackOff { ca, until, failures, failure, by_the_ca, passed_over, .. } => format!(
             "due, but {}{}; next try {}{}: {}{}",
             failed(*failures),
             at_ca(ca, passed_over),
@@ -103,7 +103,7 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
             what(failure),
             all_passed_over(passed_over)
         ),
-        RenewalWait::Ledger { ca, full, passed_over } => {
+        RenewalWait::Ledger { ca, full, passed_over, .. } => {
             let (full, at) = (full_words(full), at_ca(ca, passed_over));
             format!("{full}{at}; --force heeds this too{}{}", instead(reason), all_passed_over(passed_over))
         }

@@ -66,13 +66,13 @@ impl PassedOver {
         !lasting && self.until.duration_since(now) < PATIENCE
     }
 
-    pub(super) fn into_wait(self, passed_over: Vec<Self>) -> RenewalWait {
+    pub(super) fn into_wait(self, passed_over: Vec<Self>, emergency_from: Option<Timestamp>) -> RenewalWait {
         let Self { ca, until, why } = self;
         match why {
             Obstacle::BackOff { failures, failure, by_the_ca } => {
-                RenewalWait::BackOff { ca, until, failures, failure, by_the_ca, passed_over }
+                RenewalWait::BackOff { ca, until, failures, failure, by_the_ca, passed_over, emergency_from }
             }
-            Obstacle::Ledger { full } => RenewalWait::Ledger { ca, full, passed_over },
+            Obstacle::Ledger { full } => RenewalWait::Ledger { ca, full, passed_over, emergency_from },
         }
     }
 }
@@ -80,24 +80,24 @@ impl PassedOver {
 /// The first CA that nothing stands in the way of, and those before it. `hurried`: even what is short is not waited for.
 ///
 /// # Errors
-/// What is waited for: at the first CA that is worth it, else at the one that is free the earliest.
+/// What is waited for, at the first CA that is worth it, else at the one that is free the earliest; and the others.
 pub(super) fn choose<'a>(
     cas: impl Iterator<Item = &'a Acme>,
     obstacle: impl Fn(&Acme) -> Option<PassedOver>,
     hurried: bool,
     now: Timestamp,
-) -> Result<(&'a Acme, Vec<PassedOver>), RenewalWait> {
+) -> Result<(&'a Acme, Vec<PassedOver>), (PassedOver, Vec<PassedOver>)> {
     let mut passed_over = Vec::new();
     for ca in cas {
         let Some(held) = obstacle(ca) else { return Ok((ca, passed_over)) };
         if held.is_short(now) && !hurried {
-            return Err(held.into_wait(passed_over));
+            return Err((held, passed_over));
         }
         passed_over.push(held);
     }
     let earliest = (0..passed_over.len()).min_by_key(|index| passed_over[*index].until).unwrap_or_default();
     let held = passed_over.remove(earliest);
-    Err(held.into_wait(passed_over))
+    Err((held, passed_over))
 }
 
 /// Whether a failure is of that CA's making. Every other (DNS, the API, our own disk) would meet each CA alike.

@@ -133,6 +133,16 @@ fn a_full_ledger_at_one_ca_leaves_room_at_the_next() {
 }
 
 #[test]
+fn a_wait_for_the_ledger_ends_when_the_reserve_may_be_used() {
+    let scene = Scene::new().stored(days(3), days(6)).finalized(&[hours(1), hours(2), hours(3)]);
+    let expected = scene.now + days(2) + SignedDuration::from_secs(1);
+    assert_eq!(scene.plan().next, Some(expected), "with a day of six left, and not in a week");
+    let mut then = scene;
+    then.now = expected;
+    assert!(then.issue().is_some());
+}
+
+#[test]
 fn an_order_at_a_fallback_has_the_profile_of_that_ca_and_tells_it_nothing_of_anothers_certificate() {
     let issue = scene(61).ari("2026-11-22T00:00:00Z", "2026-11-24T00:00:00Z");
     let first = issue.issue().unwrap();
@@ -191,7 +201,7 @@ fn i06_where_a_certificate_may_exist_it_is_waited_for_but_in_an_emergency() {
 }
 
 #[test]
-fn k02_a_clock_that_stepped_back_after_the_finalize_costs_no_second_certificate() {
+fn k04_a_clock_that_stepped_back_after_the_finalize_costs_no_second_certificate() {
     let three = [hours(24), hours(48), hours(100)];
     let mut scene = Scene::new().intent(Some(ORDER), |_| ()).finalized(&three);
     let full = plan_text(&scene.plan());
