@@ -77,6 +77,9 @@ impl PassedOver {
     }
 }
 
+/// A CA, free or held up, and those that are passed over for it.
+type WithOthers<T> = (T, Vec<PassedOver>);
+
 /// The first CA that nothing stands in the way of, and those before it. `hurried`: even what is short is not waited for.
 ///
 /// # Errors
@@ -86,7 +89,7 @@ pub(super) fn choose<'a>(
     obstacle: impl Fn(&Acme) -> Option<PassedOver>,
     hurried: bool,
     now: Timestamp,
-) -> Result<(&'a Acme, Vec<PassedOver>), (PassedOver, Vec<PassedOver>)> {
+) -> Result<WithOthers<&'a Acme>, WithOthers<PassedOver>> {
     let mut passed_over = Vec::new();
     for ca in cas {
         let Some(held) = obstacle(ca) else { return Ok((ca, passed_over)) };
