@@ -116,6 +116,9 @@ pub struct Intent {
     pub begun_at: Timestamp,
     /// Once the CA has told it. A later run resumes this order and makes no other.
     pub order_url: Option<String>,
+    /// The certificate whose key is used again; `None`: a key of its own.
+    #[serde(default)]
+    pub key_of: Option<Fingerprint>,
 }
 
 /// One handshake with one address of a node.
@@ -201,6 +204,13 @@ pub struct Tried {
     pub issuance: BTreeMap<CertName, BTreeMap<String, Attempts>>,
     #[serde(default)]
     pub ari: BTreeMap<CertName, Ari>,
+    /// Questions for a renewal window that came to nothing, since the last one that was answered.
+    #[serde(default)]
+    pub ari_failed: BTreeMap<CertName, AriFailed>,
+    /// Certificates of ours that a person has given up, noted before their replacement is ordered: what is issued later
+    /// than that has nothing to do with them any more.
+    #[serde(default)]
+    pub revoked: BTreeMap<Fingerprint, Revoked>,
     /// The greatest generation number that a node refused ours for.
     #[serde(default)]
     pub fences: BTreeMap<CertName, u64>,
@@ -241,7 +251,31 @@ pub struct Ari {
     pub asked_at: Timestamp,
     /// Not to be asked again before.
     pub ask_again: Timestamp,
+    /// The CA was asked again and gave no window: this one still counts, but cannot put a renewal off.
+    #[serde(default)]
+    pub doubted: bool,
 }
+
+/// Questions in a row about one certificate that were not answered with a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AriFailed {
+    pub fingerprint: Fingerprint,
+    pub failures: u32,
+    pub last: Timestamp,
+    /// Not to be asked again before.
+    pub ask_again: Timestamp,
+}
+
+/// A certificate that a person has given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    pub at: Timestamp,
+    /// RFC 5280 section 5.3.1.
+    pub reason: u8,
+}
+
+/// RFC 5280 section 5.3.1: somebody else may have the key.
+pub const KEY_COMPROMISE: u8 = 1;
 
 /// One line of the ledger: what counts against a CA's limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,6 +284,9 @@ pub struct LedgerEntry {
     pub ca: String,
     pub names: NameSet,
     pub event: LedgerEvent,
+    /// The order's URL, of a finalize: tells which intent it belongs to, whatever the clock says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use crate::store::{HistoryEvent, StoreError};
 
 use super::deliver::remember;
 use super::failure::{INTERRUPTED, failure};
+use super::issue::SUPERSEDED;
 use super::{Context, Ended, clock};
 
 /// # Errors
@@ -72,11 +73,12 @@ fn issued(
             let names = step.names.clone();
             let event =
                 HistoryEvent::Issued { certificate: certificate.clone(), generation: generation.clone(), names };
-            done.issued.insert(certificate, Issuance::Issued { generation });
+            let (ca, passed_over) = (step.ca.clone(), step.passed_over.clone());
+            done.issued.insert(certificate, Issuance::Issued { generation, ca, passed_over });
             context.store.history(now, &event)?;
         }
-        // Nothing failed: the next run goes on at once.
-        Err(failure) if failure.code == INTERRUPTED => {
+        // Nothing failed: the next run, or the next round, goes on at once.
+        Err(failure) if failure.code == INTERRUPTED || failure.code == SUPERSEDED => {
             done.issued.insert(certificate, Issuance::Failed { failure });
         }
         Err(failure) => {

@@ -19,6 +19,7 @@ use std::collections::{BTreeSet, VecDeque};
 use tokio::time::timeout;
 
 pub use ari::{ask_ari, ask_the_time};
+pub use failure::SUPERSEDED;
 pub use provider::{Providing, ask_token};
 pub use records::{LEFT, clean_txt};
 pub use rehearsal::rehearse;
@@ -28,7 +29,7 @@ use crate::observed::{Advice, Failure, Intent};
 use crate::pass::failure::of_clock;
 use crate::pass::{Context, clock};
 use crate::plan::order::{self, Action, GiveUp};
-use crate::plan::{self, Evidence, Issue, RenewalReason};
+use crate::plan::{self, Evidence, Issue};
 use records::Records;
 use steps::Steps;
 
@@ -78,7 +79,8 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
 
 fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
     let of_store = |error| failure::of_store(&error);
-    let pending = context.store.stored(&task.certificate).map_err(of_store)?.pending;
+    let stored = context.store.stored(&task.certificate).map_err(of_store)?;
+    let kept = stored.current.filter(|_| task.keep_key);
     let wanted = Intent {
         names: task.names.clone(),
         key_type: task.key_type,
@@ -87,24 +89,33 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
         replaces: task.replaces.clone(),
         begun_at: clock::now(),
         order_url: None,
+        key_of: kept.as_ref().map(|kept| kept.leaf.fingerprint),
     };
     let same = |held: &Intent| {
         held.names == wanted.names
             && held.key_type == wanted.key_type
             && held.profile == wanted.profile
             && held.ca == wanted.ca
-            && held.order_url.is_some()
+            // Which certificate's it is, the plan has looked at.
+            && held.key_of.is_some() == task.keep_key
     };
-    if let Some(held) = pending.filter(same) {
-        return Ok(held);
+    if let Some(held) = stored.pending.as_ref().filter(|held| same(held) && held.order_url.is_some()) {
+        return Ok(held.clone());
     }
-    let key = PrivateKey::generate(task.key_type).map_err(|error| Failure {
-        code: "key-generation".to_owned(),
-        object: task.certificate.to_string(),
-        what: error.to_string(),
-        next: "report this".to_owned(),
-        advice: Advice::Bug,
-    })?;
+    // The store goes on with the key that it holds for these names, unless it is to be another one.
+    if stored.pending.is_some_and(|held| held.key_of != wanted.key_of) {
+        context.store.drop_intent(&task.certificate).map_err(of_store)?;
+    }
+    let key = match kept {
+        Some(kept) => context.store.pair(&task.certificate, &kept.generation).map_err(of_store)?.key().clone(),
+        None => PrivateKey::generate(task.key_type).map_err(|error| Failure {
+            code: "key-generation".to_owned(),
+            object: task.certificate.to_string(),
+            what: error.to_string(),
+            next: "report this".to_owned(),
+            advice: Advice::Bug,
+        })?,
+    };
     context.store.intend(&task.certificate, &wanted, &key).map_err(of_store)?;
     Ok(wanted)
 }
@@ -112,7 +123,7 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
 async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Failure> {
     let noted = steps.finalize_is_noted()?;
     let (mut order, actions) = order::begin(&steps.intent, noted, clock::now());
-    if steps.task.reason == RenewalReason::Forced {
+    if steps.task.insist {
         order = order.insisted();
     }
     let mut queue = VecDeque::from(actions);

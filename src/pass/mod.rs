@@ -17,12 +17,11 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
-use jiff::Timestamp;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::acme::Http;
-use crate::cert::Roots;
+use crate::cert::{CertName, Roots};
 use crate::config::Config;
 use crate::observed::{Asked, CaClock, Failure, Kept, Observed, UNKNOWN_CA};
 use crate::plan::{self, Evidence, Step};
@@ -32,7 +31,7 @@ use crate::store::Store;
 pub use rehearse::rehearse;
 pub use secrets::{Secrets, roots};
 
-/// Issue, deliver, and one to see that nothing is left.
+/// Issue, deliver, and one to see that nothing is left; one more for each CA that is asked when another fails.
 const ROUNDS: usize = 3;
 
 /// How long the removal of TXT records may go on after SIGTERM: an API that answers does it in a second.
@@ -98,7 +97,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
     let permits = Arc::new(Semaphore::new(context.config.sessions));
-    for _ in 0..ROUNDS {
+    for _ in 0..ROUNDS + context.config.fallback.len() {
         let plan = plan::plan(&context.config, &observed, clock::now());
         if plan.steps.is_empty() || *context.stop.borrow() {
             break;
@@ -203,14 +202,17 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
     let known = observe::known(&context.config, &context.store, asked.clone());
     let mut observed = known.map_err(|error| Failure::from(&error))?;
     let stored = observed.store.iter().filter_map(|(name, stored)| Some((name, stored.current.as_ref()?)));
-    let due = |(name, kept): &(&_, &Kept)| ask_ari_now(&observed, name, &kept.leaf, clock::now());
+    let due = |(name, kept): &(&CertName, &Kept)| {
+        let now = clock::now();
+        plan::ari::ask_at(&observed.tried, name, &kept.leaf, now).is_some_and(|at| at <= now)
+    };
     let questions: Vec<_> = if asked.may_issue { stored.filter(due).collect() } else { Vec::new() };
     let mut answers = JoinSet::new();
     for (name, kept) in questions {
         let (context, name, leaf) = (Arc::clone(context), name.clone(), kept.leaf.clone());
         // Where `meta.json` was lost, the CA of choice is the likeliest.
         let ca = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca }.clone();
-        answers.spawn(async move { (name, issue::ask_ari(&context, &ca, &leaf).await) });
+        answers.spawn(async move { (issue::ask_ari(&context, &ca, &leaf).await, name, leaf) });
     }
     let token = async {
         if observed.asked.may_issue {
@@ -224,25 +226,18 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
         token,
     );
     (observed.served, observed.watched) = (served, watched);
-    for (certificate, answer) in answers {
+    for (answer, certificate, leaf) in answers {
         match answer {
-            Ok(ari) => {
-                observed.tried.ari.insert(certificate, ari);
-            }
+            Ok(ari) => plan::ari::answered(&mut observed.tried, certificate, ari),
             // Any error means "no ARI today", never "no renewal".
             Err(failure) => {
+                plan::ari::failed(&mut observed.tried, certificate.clone(), &leaf, &failure, clock::now());
                 let step = format!("the CA gives no renewal window today: {}", failure.what);
                 context.progress.say(progress::Event::Issue { certificate, step });
             }
         }
     }
     Ok(observed)
-}
-
-fn ask_ari_now(observed: &Observed, name: &crate::cert::CertName, leaf: &crate::cert::Leaf, now: Timestamp) -> bool {
-    let known = observed.tried.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint);
-    // One that was asked by a clock that ran ahead tells nothing about when to ask again.
-    leaf.ari_id.is_some() && known.is_none_or(|ari| ari.ask_again <= now || ari.asked_at > now)
 }
 
 /// Returns when the process was asked to end; never, when nobody can ask any more.

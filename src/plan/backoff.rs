@@ -2,14 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cert::Leaf;
 use crate::observed::{Attempts, DeliveryAttempts};
 
 /// Minutes after the first, second, third and every further failure to issue. Let's Encrypt's advice: "1st retry after
 /// 1 minute, 2nd after 10 minutes, 3rd after 100 minutes, 4th and subsequent retries after 1 day".
 const ISSUANCE_MINUTES: [i64; 4] = [1, 10, 100, 24 * 60];
-
-/// A day is too long a wait where the end is near: then no step of the ladder is longer than this.
-const PRESSING_MINUTES: i64 = 6 * 60;
 
 /// Minutes after a node went back to what it had: its cause is seldom gone at once, and each try reloads a live server.
 const ROLLED_BACK_MINUTES: [i64; 3] = [10, 60, 6 * 60];
@@ -17,6 +15,19 @@ const ROLLED_BACK_MINUTES: [i64; 3] = [10, 60, 6 * 60];
 /// Minutes after a node merely failed to answer, where one pass follows another (`run`): it is back as soon as may be, and
 /// a node that is gone for days costs six logins an hour.
 const NO_ANSWER_MINUTES: [i64; 4] = [1, 2, 5, 10];
+
+/// No wait that another side asks for is longer: Let's Encrypt's own limits ask for 34 hours at most (one certificate
+/// back for an exact name set).
+pub const LONGEST_WISH: SignedDuration = SignedDuration::from_hours(48);
+
+/// Inside the last part of the lifetime a day is too long a wait.
+const NEAR_THE_END: i32 = 4;
+/// There a try is made each eighth of what is left, …
+const TRIES_IN_WHAT_IS_LEFT: i32 = 8;
+/// … at least this often, …
+const LONGEST_NEAR_THE_END: SignedDuration = SignedDuration::from_hours(6);
+/// … and no more often: an authorization that fails each hour stays far below the CA's five.
+const SHORTEST_NEAR_THE_END: SignedDuration = SignedDuration::from_hours(1);
 
 /// How far ahead of now an attempt may lie: clocks are set back by seconds, and by years where one ran wrong.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
@@ -27,12 +38,26 @@ pub fn counts(last: Timestamp, now: Timestamp) -> bool {
     last.duration_since(now) < AHEAD
 }
 
-/// When issuing may be tried again: by our own ladder, or when the CA said so if that is later. `pressing`: what is stored
-/// ends soon.
-pub fn issuance(attempts: &Attempts, pressing: bool) -> Timestamp {
-    let minutes = step(&ISSUANCE_MINUTES, attempts.failures);
-    let own = after(attempts.last, if pressing { minutes.min(PRESSING_MINUTES) } else { minutes });
-    attempts.not_before.map_or(own, |not_before| own.max(not_before))
+/// The longest pause between two tries while `leaf` is near its end, and for as long after it. `None`: it is not, and
+/// our own ladder is as long as it is.
+pub fn cadence(leaf: &Leaf, now: Timestamp) -> Option<SignedDuration> {
+    let left = leaf.not_after.duration_since(now);
+    let near = leaf.not_after.duration_since(leaf.not_before) / NEAR_THE_END;
+    let pause = left / TRIES_IN_WHAT_IS_LEFT;
+    (left.abs() < near).then(|| pause.clamp(SHORTEST_NEAR_THE_END, LONGEST_NEAR_THE_END))
+}
+
+/// When issuing may be tried again: by our own ladder, of which no step is longer than `cadence`, or when the CA said so
+/// if that is later.
+pub fn issuance(attempts: &Attempts, cadence: Option<SignedDuration>) -> Timestamp {
+    let step = SignedDuration::from_mins(step(&ISSUANCE_MINUTES, attempts.failures));
+    let own = after(attempts.last, cadence.map_or(step, |longest| step.min(longest)));
+    wish(attempts).map_or(own, |not_before| own.max(not_before))
+}
+
+/// What the other side's Retry-After said. Not even `--force` comes earlier.
+pub fn wish(attempts: &Attempts) -> Option<Timestamp> {
+    attempts.not_before.map(|not_before| not_before.min(after(attempts.last, LONGEST_WISH)))
 }
 
 /// When a node may be tried again with the same generation. A node that merely failed to answer is tried in every pass,
@@ -43,12 +68,12 @@ pub fn delivery(attempts: &DeliveryAttempts, patient: bool) -> Timestamp {
         (false, true) => step(&NO_ANSWER_MINUTES, attempts.failures),
         (false, false) => 0,
     };
-    after(attempts.last, minutes)
+    after(attempts.last, SignedDuration::from_mins(minutes))
 }
 
 /// When a pass is tried again that could not be made at all (a full disk, a state directory that cannot be read).
 pub fn again(last: Timestamp, failures: u32) -> Timestamp {
-    after(last, step(&NO_ANSWER_MINUTES, failures))
+    after(last, SignedDuration::from_mins(step(&NO_ANSWER_MINUTES, failures)))
 }
 
 fn step(ladder: &[i64], failures: u32) -> i64 {
@@ -56,6 +81,58 @@ fn step(ladder: &[i64], failures: u32) -> i64 {
     ladder[index]
 }
 
-fn after(instant: Timestamp, minutes: i64) -> Timestamp {
-    instant.saturating_add(SignedDuration::from_mins(minutes)).unwrap_or(Timestamp::MAX)
+fn after(instant: Timestamp, span: SignedDuration) -> Timestamp {
+    instant.saturating_add(span).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::fixture::{Authority, NOW, days};
+    use crate::observed::{Advice, Failure};
+
+    /// Of 80 days, with so many hours left.
+    fn leaf(hours_left: i64) -> Leaf {
+        let pair = Authority::root("R").intermediate("I").issue(&["a.example.com"], days(-70, 10));
+        let mut leaf = pair.chain().leaf.clone();
+        leaf.not_after = NOW + SignedDuration::from_hours(hours_left);
+        leaf.not_before = leaf.not_after - SignedDuration::from_hours(80 * 24);
+        leaf
+    }
+
+    fn attempts(failures: u32, not_before: Option<Timestamp>) -> Attempts {
+        let text = || "any".to_owned();
+        let failure = Failure { code: text(), object: text(), what: text(), next: text(), advice: Advice::Bug };
+        Attempts { failures, last: NOW, not_before, failure }
+    }
+
+    #[test]
+    fn k07_in_the_last_quarter_a_try_is_made_every_six_hours_and_more_often_near_the_end() {
+        let hours = |left| cadence(&leaf(left), NOW).map(|pause| pause.as_hours());
+        let expected = [
+            (20 * 24, None),
+            (20 * 24 - 1, Some(6)),
+            (48, Some(6)),
+            (24, Some(3)),
+            (8, Some(1)),
+            (0, Some(1)),
+            (-19 * 24, Some(1)),
+            (-21 * 24, None),
+        ];
+        for (left, pause) in expected {
+            assert_eq!(hours(left), pause, "{left} hours before the end");
+        }
+        let again = |failures, left| issuance(&attempts(failures, None), cadence(&leaf(left), NOW)).duration_since(NOW);
+        assert_eq!((again(4, 48).as_hours(), again(9, 8).as_hours(), again(9, 30 * 24).as_hours()), (6, 1, 24));
+        assert_eq!((again(1, 8).as_mins(), again(2, 8).as_mins()), (1, 10), "no step becomes longer");
+    }
+
+    #[test]
+    fn a05_no_wish_is_obeyed_for_longer_than_two_days_and_none_is_cut_short_near_the_end() {
+        let wished = |hours| {
+            let not_before = Some(NOW + SignedDuration::from_hours(hours));
+            issuance(&attempts(1, not_before), cadence(&leaf(8), NOW)).duration_since(NOW).as_hours()
+        };
+        assert_eq!((wished(30), wished(10 * 365 * 24)), (30, 48));
+    }
 }

@@ -4,8 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::backoff::{LONGEST_WISH, counts};
 use crate::cert::NameSet;
-use crate::observed::{LedgerEntry, LedgerEvent};
+use crate::observed::{Intent, LedgerEntry, LedgerEvent};
 
 /// Certificates per exact name set and week in ordinary use: two fewer than the CA allows, kept for an emergency.
 pub const ORDINARY_PER_WEEK: usize = 3;
@@ -14,7 +15,16 @@ pub const EMERGENCY_PER_WEEK: usize = 5;
 /// One fewer than Let's Encrypt's 5 failed authorizations per identifier, account and hour.
 pub const FAILED_AUTHORIZATIONS_PER_HOUR: usize = 4;
 
+/// Replacements inside their ARI window are exempt from the CA's limits, and not from ours: a CA whose window is always
+/// now would have us order without end. One is a renewal; the second is for a mishap on the same day.
+pub const EXEMPT_PER_DAY: usize = 2;
+/// Let's Encrypt: "Up to 300 new orders can be created by a single account every 3 hours". What is left is for orders
+/// that come to no certificate, of which the ledger does not know.
+pub const PER_ACCOUNT: usize = 250;
+const PER_ACCOUNT_WITHIN: SignedDuration = SignedDuration::from_hours(3);
+
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Why no certificate may be ordered now, and when one may.
@@ -23,6 +33,10 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 pub enum Full {
     /// So many certificates were finalized within seven days.
     Certificates { used: usize, room: usize, until: Timestamp },
+    /// So many replacements inside their ARI windows were finalized within a day.
+    Replacements { used: usize, room: usize, until: Timestamp },
+    /// So many certificates of whatever names were ordered by this account within three hours.
+    Account { used: usize, room: usize, until: Timestamp },
     /// So many authorizations of one name failed within an hour.
     Authorizations { name: String, failed: usize, until: Timestamp },
     /// The CA itself said 429.
@@ -32,7 +46,11 @@ pub enum Full {
 impl Full {
     pub fn until(&self) -> Timestamp {
         match self {
-            Self::Certificates { until, .. } | Self::Authorizations { until, .. } | Self::ByTheCa { until } => *until,
+            Self::Certificates { until, .. }
+            | Self::Replacements { until, .. }
+            | Self::Account { until, .. }
+            | Self::Authorizations { until, .. }
+            | Self::ByTheCa { until } => *until,
         }
     }
 }
@@ -44,16 +62,23 @@ pub struct Question<'a> {
     pub names: &'a NameSet,
     /// The reserve may be used.
     pub emergency: bool,
-    /// Ordered with `replaces` inside its ARI window: exempt from the CA's limits, and so from ours.
+    /// Ordered with `replaces` inside its ARI window: exempt from the CA's limits, and counted apart by us.
     pub exempt: bool,
+    /// Orders of other certificates at this CA that are to be made now and are in no ledger yet.
+    pub planned: usize,
 }
 
 /// # Errors
 /// The limit that stands in the way; of several, the one that lasts longest.
 pub fn room(ledger: &[LedgerEntry], question: Question<'_>, now: Timestamp) -> Result<(), Full> {
-    let ours = || ledger.iter().filter(|entry| entry.ca == question.ca);
-    let limited = ours().filter(|entry| &entry.names == question.names).filter_map(|entry| match entry.event {
-        LedgerEvent::Limited { until } if until > now => Some(Full::ByTheCa { until }),
+    // What a clock noted that ran far ahead would hold everything up until that day comes.
+    let ours = || ledger.iter().filter(|entry| entry.ca == question.ca && counts(entry.at, now));
+    let of_these = || ours().filter(|entry| &entry.names == question.names);
+    let limited = of_these().filter_map(|entry| match entry.event {
+        LedgerEvent::Limited { until } => {
+            let until = until.min(entry.at.saturating_add(LONGEST_WISH).unwrap_or(Timestamp::MAX));
+            (until > now).then_some(Full::ByTheCa { until })
+        }
         _ => None,
     });
     let failed = question.names.iter().filter_map(|name| {
@@ -62,18 +87,42 @@ pub fn room(ledger: &[LedgerEntry], question: Question<'_>, now: Timestamp) -> R
         let (failed, until) = full_until(at.map(|entry| entry.at), HOUR, FAILED_AUTHORIZATIONS_PER_HOUR, now)?;
         Some(Full::Authorizations { name: name.to_string(), failed, until })
     });
-    let certificates = (!question.exempt).then(|| {
+    let finalized = |entry: &&LedgerEntry| entry.event == LedgerEvent::Finalize { exempt: question.exempt };
+    let certificates = || {
+        let at = of_these().filter(finalized).map(|entry| entry.at);
+        if question.exempt {
+            let (used, until) = full_until(at, DAY, EXEMPT_PER_DAY, now)?;
+            return Some(Full::Replacements { used, room: EXEMPT_PER_DAY, until });
+        }
         let room = if question.emergency { EMERGENCY_PER_WEEK } else { ORDINARY_PER_WEEK };
-        let at = ours().filter(|entry| {
-            &entry.names == question.names && matches!(entry.event, LedgerEvent::Finalize { exempt: false })
-        });
-        let (used, until) = full_until(at.map(|entry| entry.at), WEEK, room, now)?;
+        let (used, until) = full_until(at, WEEK, room, now)?;
         Some(Full::Certificates { used, room, until })
-    });
-    match limited.chain(failed).chain(certificates.flatten()).max_by_key(Full::until) {
+    };
+    let account = || {
+        if question.exempt {
+            return None;
+        }
+        let at = ours().filter(finalized).map(|entry| entry.at).chain(core::iter::repeat_n(now, question.planned));
+        let (used, until) = full_until(at, PER_ACCOUNT_WITHIN, PER_ACCOUNT, now)?;
+        Some(Full::Account { used, room: PER_ACCOUNT, until })
+    };
+    match limited.chain(failed).chain(certificates()).chain(account()).max_by_key(Full::until) {
         Some(full) => Err(full),
         None => Ok(()),
     }
+}
+
+/// Whether the finalize of this intent's order is noted: then a certificate may exist, and the order needs no more room.
+pub fn holds_finalize(ledger: &[LedgerEntry], intent: &Intent) -> bool {
+    let Some(url) = &intent.order_url else { return false };
+    let is_ours = |entry: &LedgerEntry| {
+        entry.ca == intent.ca
+            && entry.names == intent.names
+            && matches!(entry.event, LedgerEvent::Finalize { .. })
+            // An entry without its order is one of a version that did not yet write it down.
+            && entry.order.as_ref().map_or(entry.at >= intent.begun_at, |noted| noted == url)
+    };
+    ledger.iter().any(is_ours)
 }
 
 /// When `room` or more events lie within `span` before `now`: how many, and when there are fewer again.
@@ -106,12 +155,12 @@ mod tests {
     }
 
     fn entry(when: &str, event: LedgerEvent) -> LedgerEntry {
-        LedgerEntry { at: at(when), ca: "ca".into(), names: names(), event }
+        LedgerEntry { at: at(when), ca: "ca".into(), names: names(), event, order: None }
     }
 
     fn ask(ledger: &[LedgerEntry], emergency: bool, exempt: bool) -> Result<(), Full> {
         let names = names();
-        room(ledger, Question { ca: "ca", names: &names, emergency, exempt }, at("2026-11-23T00:00:00Z"))
+        room(ledger, Question { ca: "ca", names: &names, emergency, exempt, planned: 0 }, at("2026-11-23T00:00:00Z"))
     }
 
     fn finalized(days: &[&str]) -> Vec<LedgerEntry> {
@@ -156,5 +205,35 @@ mod tests {
     fn a02_what_the_ca_said_with_429_wins_over_every_exemption() {
         let ledger = vec![entry("2026-11-22T00:00:00Z", LedgerEvent::Limited { until: at("2026-11-24T00:00:00Z") })];
         assert_eq!(ask(&ledger, true, true), Err(Full::ByTheCa { until: at("2026-11-24T00:00:00Z") }));
+    }
+
+    #[test]
+    fn a_ca_whose_window_is_always_now_gets_two_orders_a_day() {
+        let exempt = |when| entry(when, LedgerEvent::Finalize { exempt: true });
+        let mut ledger = vec![exempt("2026-11-21T23:00:00Z"), exempt("2026-11-22T12:00:00Z")];
+        assert_eq!(ask(&ledger, true, true), Ok(()), "one of them was yesterday");
+        ledger.push(exempt("2026-11-22T18:00:00Z"));
+        let until = at("2026-11-23T12:00:00Z");
+        assert_eq!(ask(&ledger, true, true), Err(Full::Replacements { used: 2, room: EXEMPT_PER_DAY, until }));
+    }
+
+    #[test]
+    fn a05_no_word_of_a_ca_is_obeyed_for_longer_than_two_days() {
+        let until = at("2036-11-22T00:00:00Z");
+        let ledger = vec![entry("2026-11-22T00:00:00Z", LedgerEvent::Limited { until })];
+        assert_eq!(ask(&ledger, false, false).unwrap_err().until(), at("2026-11-24T00:00:00Z"));
+    }
+
+    #[test]
+    fn k03_what_was_noted_while_the_clock_was_ten_years_ahead_fills_nothing() {
+        let name = DnsName::parse("newapi.example.com").unwrap();
+        let noted = [
+            LedgerEvent::Finalize { exempt: false },
+            LedgerEvent::AuthorizationFailed { name },
+            LedgerEvent::Limited { until: at("2036-11-24T00:00:00Z") },
+        ];
+        let ledger: Vec<_> =
+            noted.iter().flat_map(|event| vec![entry("2036-11-23T00:00:00Z", event.clone()); 9]).collect();
+        assert_eq!(ask(&ledger, false, false), Ok(()));
     }
 }

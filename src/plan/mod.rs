@@ -3,6 +3,7 @@
 //! A [`Plan`] has steps *and waits*, each with a typed reason that carries its data, and the instant at which to look
 //! again. What must be decided while something runs is decided by two machines, [`rollout`] and [`order`].
 
+pub mod ari;
 pub mod backoff;
 pub mod clock;
 pub mod delivery;
@@ -14,6 +15,8 @@ pub mod schedule;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -23,7 +26,7 @@ use crate::observed::{Observed, Stored};
 
 pub use clock::{Against, ClockDoubt, Evidence};
 pub use delivery::{Before, Deliver, DeliveryReason, DeliveryWait, NodeTask};
-pub use renewal::{Basis, Issue, RenewalReason, RenewalWait};
+pub use renewal::{Basis, Issue, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
 /// What to do now, what to wait for, and when to look again.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -37,7 +40,7 @@ pub struct Plan {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
-    Issue(Issue),
+    Issue(Box<Issue>),
     Deliver(Deliver),
 }
 
@@ -67,12 +70,16 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     let none = Stored::default();
     let mut deliverable = Vec::new();
+    let mut planned: BTreeMap<String, usize> = BTreeMap::new();
     for certificate in asked(config, observed) {
         let stored = observed.store.get(&certificate.name).unwrap_or(&none);
-        match renewal::decide(config, certificate, stored, observed, now) {
+        match renewal::decide(config, certificate, stored, observed, &planned, now) {
             // What is about to be replaced is not delivered first: the next round delivers what was issued, or, when
             // issuing failed, what is stored.
-            Ok(issue) => plan.steps.push(Step::Issue(issue)),
+            Ok(issue) => {
+                *planned.entry(issue.ca.clone()).or_default() += usize::from(!issue.exempt);
+                plan.steps.push(Step::Issue(Box::new(issue)));
+            }
             Err(reason) => {
                 plan.waits.push(Wait::Renewal { certificate: certificate.name.clone(), reason });
                 deliverable.push((certificate, stored));

@@ -4,6 +4,7 @@
 //! Giving up is never silent: [`GiveUp`] says why, the TXT records are removed first, and an order that may still come
 //! to its end keeps its URL, so that a later run resumes it and makes no other.
 
+mod judge;
 mod steps;
 
 pub use steps::{Action, Authorization, AuthorizationState, Event, GiveUp, Status, Trouble, Txt, Verdict};
@@ -106,7 +107,6 @@ impl Order {
                 actions.extend(self.continue_at(status, now));
                 actions
             }
-            (Action::Fetch { .. }, Event::Fetched { status: Status::Invalid }) => self.anew(GiveUp::Invalid),
             (Action::Fetch { .. }, Event::Fetched { status }) | (Action::Finalize, Event::Finalized { status }) => {
                 self.continue_at(status, now)
             }
@@ -121,7 +121,7 @@ impl Order {
             (Action::Download, Event::Downloaded) => self.ask(Action::Check),
             (Action::Check, Event::Checked(verdict)) => self.checked(verdict, now),
             (Action::AskLedger { .. }, Event::Room(full)) => self.room(full, now),
-            (Action::Blame, Event::Blamed { names }) => self.invalid(names),
+            (Action::Blame, Event::Blamed { names }) => self.blamed(names),
             _ => self.give_up(GiveUp::OutOfOrder),
         }
     }
@@ -145,7 +145,7 @@ impl Order {
 
     fn authorize(&mut self, authorizations: &[Authorization], now: Timestamp) -> Vec<Action> {
         if authorizations.iter().any(|authorization| authorization.state == AuthorizationState::Dead) {
-            return if self.resumed && !self.restarted { self.anew(GiveUp::Invalid) } else { self.ask(Action::Blame) };
+            return self.ask(Action::Blame);
         }
         let mut records = Vec::new();
         for authorization in authorizations.iter().filter(|a| a.state == AuthorizationState::Pending) {
@@ -212,6 +212,15 @@ impl Order {
                 let ms = u64::try_from(wait.as_millis()).unwrap_or(0) + FIRST_PAUSE_MS;
                 vec![Action::Pause { ms }, Action::Check]
             }
+            // What speaks for a certificate is looked at again, without this order.
+            Verdict::Superseded { since } => {
+                vec![Action::Drop, Action::Unpublish, Action::GiveUp(GiveUp::Superseded { since })]
+            }
+            // Another one would end late enough from then on; until then it would end as early.
+            Verdict::EndsEarlier { than, anew_from } if now < anew_from || !self.resumed => {
+                self.give_up(GiveUp::EndsEarlier { than, anew_from })
+            }
+            Verdict::EndsEarlier { than, anew_from } => self.anew(GiveUp::EndsEarlier { than, anew_from }),
             Verdict::Flawed(flaws) => {
                 let old = self.insists || now.duration_since(self.begun_at) >= REJECTED_FOR;
                 if self.resumed && old && !self.restarted {
@@ -227,7 +236,7 @@ impl Order {
     fn failed(&mut self, doing: &Action, trouble: Trouble) -> Vec<Action> {
         match (doing, trouble) {
             // We know that the order is invalid; not to learn why does not change that.
-            (Action::Blame, _) => self.invalid(Vec::new()),
+            (Action::Blame, _) => self.blamed(Vec::new()),
             (Action::NewOrder { replaces: Some(_) }, Trouble::ReplacesRefused) => {
                 self.replaces = None;
                 self.ask_for_room(GiveUp::ReplacesRefused)
@@ -285,12 +294,16 @@ impl Order {
         actions
     }
 
-    fn invalid(&mut self, names: Vec<DnsName>) -> Vec<Action> {
-        let mut actions = vec![Action::ForgetUrl];
+    /// The order is invalid. What failed is noted, once; an order that an earlier run made is made anew, if there is room
+    /// after that.
+    fn blamed(&mut self, names: Vec<DnsName>) -> Vec<Action> {
+        let mut actions = Vec::new();
         if !names.is_empty() {
-            actions.insert(0, Action::NoteFailed { names });
+            actions.push(Action::NoteFailed { names });
         }
-        actions.extend(self.give_up(GiveUp::Invalid));
+        actions.push(Action::ForgetUrl);
+        let again = self.resumed && !self.restarted;
+        actions.extend(if again { self.ask_for_room(GiveUp::Invalid) } else { self.give_up(GiveUp::Invalid) });
         actions
     }
 

@@ -1,24 +1,26 @@
 //! Is a new certificate due? An ordered chain of named reasons; the first that holds decides.
 
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+mod choice;
+mod due;
+mod meant;
 
-use crate::cert::{CertName, DnsName, KeyType, Leaf, NameSet, NodeName};
-use crate::config::{Certificate, Config};
-use crate::observed::{Ari, Failure, Intent, Kept, Observed, Stored, UNKNOWN_CA};
+pub use choice::{Obstacle, PassedOver};
+pub use due::{Basis, ari_of, due, lifetime};
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
+use crate::config::{Acme, Certificate, Config};
+use crate::observed::{Ari, Failure, Intent, Kept, Observed, Stored};
 
 use super::backoff;
 use super::ledger::{self, Full, Question};
+use choice::is_the_cas;
+use meant::{keeps_key, profile_at, profile_changed, served_since, still_meant};
 
-/// Without a word from the CA, renew when a third of the lifetime is left (Let's Encrypt's integration guide) …
-const LEFT_OF_ORDINARY: i32 = 3;
-/// … and half of it when the lifetime is under ten days, where a third leaves no room for a failed weekend.
-const LEFT_OF_SHORT: i32 = 2;
-const SHORT: SignedDuration = SignedDuration::from_hours(10 * 24);
-/// A CA's window may be late, but not later than this part of the lifetime before the end.
-const EMERGENCY_FLOOR: i32 = 20;
-/// Under this part of the lifetime a failed attempt is followed by another within hours.
-const PRESSING_BELOW: i32 = 4;
 /// Under this part of the lifetime the ledger's reserve may be used.
 const RESERVE_BELOW: i32 = 6;
 
@@ -31,14 +33,28 @@ pub struct Issue {
     pub reason: RenewalReason,
     pub names: NameSet,
     pub key_type: KeyType,
+    /// What is meant for this CA.
     pub profile: Option<String>,
+    /// The key of the stored certificate is used again.
+    pub keep_key: bool,
     /// ARI identifier of the certificate that this order replaces (RFC 9773 section 5).
     pub replaces: Option<String>,
     /// The order is made inside the window of what it replaces.
     pub exempt: bool,
+    /// CAs that come before this one and are not asked now.
+    pub passed_over: Vec<PassedOver>,
+    /// A person forces: what was rejected of an unfinished order is ordered anew, and not fetched again for a day.
+    #[serde(skip)]
+    pub insist: bool,
     /// The ledger's reserve may be used, for an order after this one too.
     #[serde(skip)]
     pub emergency: bool,
+    /// A certificate that ends before this one does is no gain: the stored one is replaced only for its age.
+    #[serde(skip)]
+    pub outlives: Option<Timestamp>,
+    /// Since when the youngest certificate for these names is valid, of those that nodes serve and the store holds.
+    #[serde(skip)]
+    pub youngest: Option<Timestamp>,
     /// The greatest generation number in the store and in any node's answer; the new one is above it.
     pub seen: u64,
     /// Nodes that the next round will deliver to.
@@ -56,6 +72,11 @@ pub enum RenewalReason {
     Forced,
     /// The store has no certificate of this name.
     Nothing,
+    /// A person has given the stored certificate up.
+    Revoked {
+        at: Timestamp,
+        code: u8,
+    },
     NamesChanged {
         missing: Vec<DnsName>,
         extra: Vec<DnsName>,
@@ -76,18 +97,6 @@ pub enum RenewalReason {
     },
 }
 
-/// What the instant of renewal follows from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "basis", rename_all = "snake_case")]
-pub enum Basis {
-    /// RFC 9773: an instant drawn within the CA's window.
-    Ari { start: Timestamp, end: Timestamp, explanation: Option<String> },
-    /// A part of the lifetime is left.
-    Lifetime { left: i32 },
-    /// The CA's window is later than a twentieth of the lifetime before the end.
-    Floor,
-}
-
 /// Why no certificate is ordered now.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
@@ -96,36 +105,46 @@ pub enum RenewalWait {
         at: Timestamp,
         not_after: Timestamp,
         basis: Basis,
+        /// When the CA is asked again whether that still holds. `None`: it cannot be asked.
+        ask_again: Option<Timestamp>,
     },
     /// Due, and a former attempt failed.
     BackOff {
+        /// Host of the CA that is waited for.
+        ca: String,
         until: Timestamp,
         failures: u32,
         failure: Box<Failure>,
         /// The CA itself said when to come again: `--force` does not come sooner.
         by_the_ca: bool,
+        /// The other CAs that cannot be asked either, or not sooner.
+        passed_over: Vec<PassedOver>,
+        /// When the end is so near that more is allowed. `None`: it is already, or nothing is stored.
+        emergency_from: Option<Timestamp>,
     },
     /// Due, and a limit stands in the way.
-    Ledger {
-        full: Full,
-    },
+    Ledger { ca: String, full: Full, passed_over: Vec<PassedOver>, emergency_from: Option<Timestamp> },
     /// This command delivers and does not issue.
-    MayNotIssue {
-        stored: bool,
-    },
+    MayNotIssue { stored: bool },
 }
 
 impl RenewalWait {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::NotDue { at, .. } => Some(*at),
-            Self::BackOff { until, .. } => Some(*until),
-            Self::Ledger { full } => Some(full.until()),
+            Self::NotDue { at, ask_again, .. } => Some(earlier(*at, *ask_again)),
+            Self::BackOff { until, emergency_from, .. } => Some(earlier(*until, *emergency_from)),
+            Self::Ledger { full, emergency_from, .. } => Some(earlier(full.until(), *emergency_from)),
             Self::MayNotIssue { .. } => None,
         }
     }
 }
 
+fn earlier(instant: Timestamp, other: Option<Timestamp>) -> Timestamp {
+    other.map_or(instant, |other| other.min(instant))
+}
+
+/// `planned`: orders at each CA, by its host, that this plan makes for other certificates.
+///
 /// # Errors
 /// Why not.
 pub(super) fn decide(
@@ -133,75 +152,151 @@ pub(super) fn decide(
     certificate: &Certificate,
     stored: &Stored,
     observed: &Observed,
+    planned: &BTreeMap<String, usize>,
     now: Timestamp,
 ) -> Result<Issue, RenewalWait> {
     let current = stored.current.as_ref();
     if !observed.asked.may_issue {
         return Err(RenewalWait::MayNotIssue { stored: current.is_some() });
     }
-    let forced = observed.asked.force.contains(&certificate.name);
     let ari = current.and_then(|kept| ari_of(observed, &certificate.name, &kept.leaf));
-    let reason = reason(config, certificate, stored, ari, forced, observed.tried.seed, now)?;
+    let keep_key = keeps_key(certificate, stored, &observed.tried);
+    let intent = stored.pending.as_ref().filter(|intent| still_meant(intent, certificate, stored, keep_key, config));
+    let by_itself = reason(config, certificate, stored, observed, ari, now);
+    let outlives = match (&by_itself, current) {
+        (Ok(RenewalReason::Due { basis: Basis::Lifetime { .. }, .. }), Some(kept)) => Some(kept.leaf.not_after),
+        _ => None,
+    };
+    let forced = observed.asked.force.contains(&certificate.name);
+    let mut reason = match intent {
+        Some(intent) => RenewalReason::Resumed { begun_at: intent.begun_at, order_url: intent.order_url.clone() },
+        None => by_itself?,
+    };
 
-    // A person who forces does not wait for our own ladder; what the CA said is obeyed all the same.
-    let ca = &config.acme.host;
-    let attempts = observed.tried.issuance.get(&certificate.name).and_then(|by_ca| by_ca.get(ca));
-    if let Some(attempts) = attempts.filter(|attempts| backoff::counts(attempts.last, now)) {
-        let until =
-            if forced { attempts.not_before } else { Some(backoff::issuance(attempts, pressing(current, now))) };
-        if let Some(until) = until.filter(|until| *until > now) {
-            let (failures, failure) = (attempts.failures, Box::new(attempts.failure.clone()));
-            let by_the_ca = attempts.not_before.is_some_and(|not_before| not_before > now);
-            return Err(RenewalWait::BackOff { until, failures, failure, by_the_ca });
-        }
+    let emergency = current.is_some_and(|kept| is_emergency(kept, ari, observed, now));
+    // A second later, less than that part is left.
+    let before = current.map(|kept| (kept, lifetime(&kept.leaf) / RESERVE_BELOW - SignedDuration::from_secs(1)));
+    let emergency_from = before.and_then(|(kept, span)| kept.leaf.not_after.checked_sub(span).ok());
+    let emergency_from = emergency_from.filter(|from| *from > now);
+    let cadence = current.and_then(|kept| backoff::cadence(&kept.leaf, now));
+    let attempts = observed.tried.issuance.get(&certificate.name);
+    let attempts = || attempts.into_iter().flatten();
+    let held_back = |ca: &str, attempts| PassedOver::by_attempts(ca, attempts, cadence, forced, now);
+    // What is no CA's doing would meet each of them alike.
+    let elsewhere = attempts().filter(|(_, attempts)| !is_the_cas(&attempts.failure));
+    let elsewhere = elsewhere.filter_map(|(ca, attempts)| held_back(ca, attempts));
+    if let Some(held) = elsewhere.max_by_key(|held| held.until) {
+        return Err(held.into_wait(Vec::new(), emergency_from));
     }
 
-    let replaced = current.filter(|kept| kept.meta.ca == config.acme.host && shares_a_name(kept, certificate));
-    let replaces = replaced.and_then(|kept| ari.and(kept.leaf.ari_id.clone()));
-    let exempt = replaces.is_some() && ari.is_some_and(|ari| ari.start <= now && now <= ari.end);
-    let emergency = current.is_some_and(|kept| {
-        let left = kept.leaf.not_after.duration_since(now);
-        left < lifetime(&kept.leaf) / RESERVE_BELOW || ari.is_some_and(|ari| ari.end < now)
-    });
-    if !already_counted(stored, observed, &certificate.names, &config.acme.host) {
-        let question = Question { ca: &config.acme.host, names: &certificate.names, emergency, exempt };
-        ledger::room(&observed.ledger, question, now).map_err(|full| RenewalWait::Ledger { full })?;
+    let counted = intent.is_some_and(|intent| ledger::holds_finalize(&observed.ledger, intent));
+    let terms =
+        |ca: &Acme| Terms::of(ca, certificate, stored, intent.map(|intent| (intent, counted)), ari, observed, now);
+    let obstacle = |ca: &Acme| {
+        let tried = attempts().find(|(host, _)| **host == ca.host);
+        let tried = tried.and_then(|(_, attempts)| held_back(&ca.host, attempts));
+        let Terms { exempt, counted, .. } = terms(ca);
+        let planned = planned.get(&ca.host).copied().unwrap_or_default();
+        let question = Question { ca: &ca.host, names: &certificate.names, emergency, exempt, planned };
+        let full = if counted { None } else { ledger::room(&observed.ledger, question, now).err() };
+        let full = full.map(|full| PassedOver::by_ledger(&ca.host, full));
+        full.into_iter().chain(tried).max_by_key(|held| held.until)
+    };
+    // An order that was begun is ended where it was begun; when a certificate may have come of it, nowhere else.
+    let begun = intent.filter(|intent| intent.order_url.is_some()).map(|intent| intent.ca.as_str());
+    let first = begun.and_then(|host| config.ca(host));
+    let others = config.cas().filter(|ca| begun != Some(&ca.host) && (!counted || emergency));
+    let chosen = choice::choose(first.into_iter().chain(others), obstacle, emergency, now);
+    let (ca, passed_over) = chosen.map_err(|(held, others)| held.into_wait(others, emergency_from))?;
+
+    if let (RenewalReason::Resumed { order_url, .. }, Some(intent)) = (&mut reason, intent)
+        && intent.ca != ca.host
+    {
+        *order_url = None;
     }
+    let Terms { replaces, exempt, .. } = terms(ca);
     Ok(Issue {
         certificate: certificate.name.clone(),
-        ca: ca.clone(),
+        ca: ca.host.clone(),
         reason,
         names: certificate.names.clone(),
         key_type: certificate.key_type,
-        profile: certificate.profile.clone(),
+        profile: profile_at(ca, certificate, config),
+        keep_key,
         replaces,
         exempt,
+        passed_over,
+        insist: forced,
         emergency,
+        outlives,
+        youngest: served_since(certificate, stored, observed, now),
         seen: observed.tried.fences.get(&certificate.name).map_or(stored.greatest, |fence| stored.greatest.max(*fence)),
         then: certificate.nodes.clone(),
     })
 }
 
+/// How an order at one CA would stand.
+struct Terms {
+    replaces: Option<String>,
+    exempt: bool,
+    /// Its finalize stands in the ledger already: I6, one renewal is one certificate.
+    counted: bool,
+}
+
+impl Terms {
+    /// `intent`: and whether its finalize is counted.
+    fn of(
+        ca: &Acme,
+        certificate: &Certificate,
+        stored: &Stored,
+        intent: Option<(&Intent, bool)>,
+        ari: Option<&Ari>,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> Self {
+        let current = stored.current.as_ref();
+        let resumed = intent.filter(|(intent, _)| intent.ca == ca.host && intent.order_url.is_some());
+        let replaces = match resumed {
+            Some((intent, _)) => intent.replaces.clone(),
+            None => {
+                let replaced = current.filter(|kept| kept.meta.ca == ca.host && shares_a_name(kept, certificate));
+                replaced.and_then(|kept| ari.and(kept.leaf.ari_id.clone()))
+            }
+        };
+        let given_up = current.is_some_and(|kept| observed.tried.revoked.contains_key(&kept.leaf.fingerprint));
+        let within = ari.is_some_and(|ari| ari.start <= now && now <= ari.end);
+        let exempt = replaces.is_some() && within && !given_up;
+        let counted = intent.is_some_and(|(intent, counted)| counted && intent.ca == ca.host);
+        Self { replaces, exempt, counted }
+    }
+}
+
+/// Close to the end, revoked by the CA (its window lies in the past) or given up by a person.
+fn is_emergency(kept: &Kept, ari: Option<&Ari>, observed: &Observed, now: Timestamp) -> bool {
+    let left = kept.leaf.not_after.duration_since(now);
+    left < lifetime(&kept.leaf) / RESERVE_BELOW
+        || ari.is_some_and(|ari| ari.end < now)
+        || observed.tried.revoked.contains_key(&kept.leaf.fingerprint)
+}
+
+/// What speaks for a new certificate, apart from one that was set out for.
 fn reason(
     config: &Config,
     certificate: &Certificate,
     stored: &Stored,
+    observed: &Observed,
     ari: Option<&Ari>,
-    forced: bool,
-    seed: u64,
     now: Timestamp,
 ) -> Result<RenewalReason, RenewalWait> {
-    // An unfinished order is resumed all the same; what was rejected of it is then ordered anew and not fetched for a day.
-    if forced {
+    if observed.asked.force.contains(&certificate.name) {
         return Ok(RenewalReason::Forced);
-    }
-    if let Some(intent) = stored.pending.as_ref().filter(|intent| still_meant(intent, certificate, config)) {
-        let (begun_at, order_url) = (intent.begun_at, intent.order_url.clone());
-        return Ok(RenewalReason::Resumed { begun_at, order_url });
     }
     let Some(kept) = &stored.current else {
         return Ok(RenewalReason::Nothing);
     };
+    if let Some(revoked) = observed.tried.revoked.get(&kept.leaf.fingerprint) {
+        return Ok(RenewalReason::Revoked { at: revoked.at, code: revoked.reason });
+    }
     if kept.leaf.names != certificate.names {
         let without =
             |a: &NameSet, b: &NameSet| a.iter().filter(|name| !b.iter().any(|n| n == *name)).cloned().collect();
@@ -213,87 +308,20 @@ fn reason(
     if kept.meta.key_type != certificate.key_type {
         return Ok(RenewalReason::KeyTypeChanged { from: kept.meta.key_type, to: certificate.key_type });
     }
-    if kept.meta.profile != certificate.profile && kept.meta.ca != UNKNOWN_CA {
-        return Ok(RenewalReason::ProfileChanged { from: kept.meta.profile.clone(), to: certificate.profile.clone() });
+    if let Some(to) = profile_changed(kept, certificate, config) {
+        return Ok(RenewalReason::ProfileChanged { from: kept.meta.profile.clone(), to });
     }
-    let (at, basis) = due(&kept.leaf, ari, seed);
+    let (at, basis) = due(&kept.leaf, ari, observed.tried.seed);
     let not_after = kept.leaf.not_after;
     if now < at {
-        return Err(RenewalWait::NotDue { at, not_after, basis });
+        let ask_again = super::ari::next_ask(&observed.tried, &certificate.name, &kept.leaf, now);
+        return Err(RenewalWait::NotDue { at, not_after, basis, ask_again });
     }
     Ok(RenewalReason::Due { at, not_after, basis })
 }
 
-/// When a leaf is to be renewed, and what that follows from.
-pub fn due(leaf: &Leaf, ari: Option<&Ari>, seed: u64) -> (Timestamp, Basis) {
-    let lifetime = lifetime(leaf);
-    if let Some(ari) = ari {
-        let floor = before(leaf.not_after, lifetime / EMERGENCY_FLOOR);
-        // A window that begins before the certificate does asks for nothing before that is valid.
-        let at = drawn(ari, leaf, seed).max(leaf.not_before);
-        if at > floor {
-            return (floor, Basis::Floor);
-        }
-        let Ari { start, end, explanation, .. } = ari.clone();
-        return (at, Basis::Ari { start, end, explanation });
-    }
-    let left = if lifetime < SHORT { LEFT_OF_SHORT } else { LEFT_OF_ORDINARY };
-    (before(leaf.not_after, lifetime / left), Basis::Lifetime { left })
-}
-
-/// RFC 9773 section 4.2: "Select a uniform random time within the suggested window." Drawn from the certificate and the
-/// installation's seed, so that it is the same in every run without being stored.
-fn drawn(ari: &Ari, leaf: &Leaf, seed: u64) -> Timestamp {
-    let mut drawn = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    drawn.update(leaf.fingerprint.to_string().as_bytes());
-    drawn.update(&seed.to_be_bytes());
-    let number = drawn.finish().as_ref().iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
-    let width = u64::try_from(ari.end.duration_since(ari.start).as_secs()).unwrap_or(0).max(1);
-    let offset = i64::try_from(number % width).unwrap_or(0);
-    ari.start.saturating_add(SignedDuration::from_secs(offset)).unwrap_or(ari.start)
-}
-
-/// What the CA said of this very leaf, when it makes sense: a window that ends before it begins, or that is wider than
-/// the certificate's life, is no answer.
-pub fn ari_of<'a>(observed: &'a Observed, name: &CertName, leaf: &Leaf) -> Option<&'a Ari> {
-    let ari = observed.tried.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint)?;
-    let width = ari.end.duration_since(ari.start);
-    (width > SignedDuration::ZERO && width <= lifetime(leaf)).then_some(ari)
-}
-
-pub fn lifetime(leaf: &Leaf) -> SignedDuration {
-    leaf.not_after.duration_since(leaf.not_before)
-}
-
-fn before(instant: Timestamp, span: SignedDuration) -> Timestamp {
-    instant.saturating_sub(span).unwrap_or(Timestamp::MIN)
-}
-
-fn pressing(current: Option<&Kept>, now: Timestamp) -> bool {
-    current.is_some_and(|kept| kept.leaf.not_after.duration_since(now) < lifetime(&kept.leaf) / PRESSING_BELOW)
-}
-
-/// An intent is resumed as long as the configuration still asks for the same.
-fn still_meant(intent: &Intent, certificate: &Certificate, config: &Config) -> bool {
-    intent.names == certificate.names
-        && intent.key_type == certificate.key_type
-        && intent.profile == certificate.profile
-        && intent.ca == config.acme.host
-}
-
 fn shares_a_name(kept: &Kept, certificate: &Certificate) -> bool {
     kept.leaf.names.iter().any(|name| certificate.names.iter().any(|n| n == name))
-}
-
-/// The finalize of the order that is resumed stands in the ledger already: I6, one renewal is one certificate.
-fn already_counted(stored: &Stored, observed: &Observed, names: &NameSet, ca: &str) -> bool {
-    let Some(intent) = &stored.pending else { return false };
-    observed.ledger.iter().any(|entry| {
-        entry.at >= intent.begun_at
-            && entry.ca == ca
-            && &entry.names == names
-            && matches!(entry.event, crate::observed::LedgerEvent::Finalize { .. })
-    })
 }
 
 #[cfg(test)]

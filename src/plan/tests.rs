@@ -1,6 +1,8 @@
 //! Whole plans as text files: from a configuration and what was observed to each step, each wait and each reason.
 
+mod cas;
 mod deliveries;
+mod histories;
 mod laws;
 mod scene;
 mod year;

@@ -151,9 +151,14 @@ mod tests {
             names: [DnsName::parse("a.example.com").unwrap()].into_iter().collect(),
             key_type: KeyType::EcdsaP256,
             profile: None,
+            keep_key: false,
             replaces: None,
             exempt: false,
+            passed_over: Vec::new(),
             emergency: false,
+            outlives: None,
+            insist: false,
+            youngest: None,
             seen: 0,
             then: Vec::new(),
         };
@@ -165,7 +170,7 @@ mod tests {
             exits: Vec::new(),
             certificates: Vec::new(),
             watched: Vec::new(),
-            plan: Plan { steps: vec![Step::Issue(step)], ..Plan::default() },
+            plan: Plan { steps: vec![Step::Issue(Box::new(step))], ..Plan::default() },
             failures: Vec::new(),
         };
         report.conclude(true);

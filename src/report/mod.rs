@@ -30,7 +30,7 @@ use serde::Serialize;
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
 use crate::observed::{Failure, Seen};
 use crate::plan::rollout::Outcome;
-use crate::plan::{Basis, Plan};
+use crate::plan::{Basis, PassedOver, Plan};
 
 /// Version of the JSON shape. Under one version no field is renamed or given another meaning; new ones may appear.
 pub const SCHEMA: &str = "certd.report/1";
@@ -83,6 +83,10 @@ pub struct Current {
 pub enum Issuance {
     Issued {
         generation: Generation,
+        /// Host of the CA.
+        ca: String,
+        /// CAs that come before it and were not asked.
+        passed_over: Vec<PassedOver>,
     },
     Failed {
         failure: Failure,

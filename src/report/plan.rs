@@ -38,7 +38,14 @@ pub fn plan_text(plan: &Plan) -> String {
 fn issue(out: &mut String, issue: &Issue) -> core::fmt::Result {
     writeln!(out, "issue    {}: {}", issue.certificate, words::renewal(&issue.reason))?;
     let profile = issue.profile.as_ref().map(|profile| format!(", profile {profile}")).unwrap_or_default();
-    writeln!(out, "         names {}; {}{profile}", issue.names, issue.key_type.as_str())?;
+    let key = if issue.keep_key { ", with the key that it has" } else { "" };
+    writeln!(out, "         names {}; {}{key}{profile}", issue.names, issue.key_type.as_str())?;
+    if !issue.passed_over.is_empty() {
+        writeln!(out, "         at {}", issue.ca)?;
+    }
+    for passed in &issue.passed_over {
+        writeln!(out, "         {}", words::passed_over(passed))?;
+    }
     if issue.replaces.is_some() {
         let exempt = if issue.exempt { ", exempt from the CA's limits" } else { "" };
         writeln!(out, "         replaces the stored certificate{exempt}")?;

@@ -48,8 +48,21 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
     let wait = |wait| Report { plan: Plan { waits: vec![wait], ..Plan::default() }, ..empty() };
     let renewal = |reason| wait(Wait::Renewal { certificate: cert(), reason });
     let delivery = |reason| wait(Wait::Delivery { certificate: cert(), node: name("上海"), reason });
-    let back_off = || RenewalWait::BackOff { until: NOW, failures: 1, failure: Box::new(failure()), by_the_ca: false };
-    let ledger = || RenewalWait::Ledger { full: Full::ByTheCa { until: NOW } };
+    let back_off = || RenewalWait::BackOff {
+        ca: "ca".into(),
+        until: NOW,
+        failures: 1,
+        failure: Box::new(failure()),
+        by_the_ca: false,
+        passed_over: Vec::new(),
+        emergency_from: None,
+    };
+    let ledger = || RenewalWait::Ledger {
+        ca: "ca".into(),
+        full: Full::ByTheCa { until: NOW },
+        passed_over: Vec::new(),
+        emergency_from: None,
+    };
     let went_back = || DeliveryWait::BackOff { until: NOW, failures: 1, failure: Box::new(failure()) };
     let issued = |issuance| Report {
         certificates: vec![CertificateReport { issuance: Some(issuance), ..with_node(vec![ok()], None) }],
@@ -75,7 +88,12 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("aborted", node(Outcome::Aborted { why: Abort::Interrupted }), true, &[6]),
         ("not issued", issued(Issuance::Failed { failure: failure() }), true, &[5]),
         ("rehearsed", issued(Issuance::Rehearsed), false, &[]),
-        ("issued", issued(Issuance::Issued { generation: generation() }), true, &[]),
+        (
+            "issued",
+            issued(Issuance::Issued { generation: generation(), ca: "ca".into(), passed_over: Vec::new() }),
+            true,
+            &[],
+        ),
         ("backing off", renewal(back_off()), true, &[5]),
         ("backing off, only looked", renewal(back_off()), false, &[]),
         ("ledger", renewal(ledger()), true, &[5]),
@@ -257,13 +275,26 @@ fn what_is_due_and_held_up_is_not_called_nothing_to_issue() {
             .map(|line| line.trim().to_owned())
             .unwrap()
     };
-    let not_due = RenewalWait::NotDue { at: NOW, not_after: NOW, basis: Basis::Lifetime { left: 3 } };
+    let not_due = RenewalWait::NotDue { at: NOW, not_after: NOW, basis: Basis::Lifetime { left: 3 }, ask_again: None };
     assert!(line(not_due).starts_with("nothing to issue: not due until"));
-    let back_off =
-        RenewalWait::BackOff { until: NOW, failures: 2, failure: Box::new(failure("acme-limit")), by_the_ca: true };
+    let back_off = RenewalWait::BackOff {
+        ca: "ca".into(),
+        until: NOW,
+        failures: 2,
+        failure: Box::new(failure("acme-limit")),
+        by_the_ca: true,
+        passed_over: Vec::new(),
+        emergency_from: None,
+    };
     assert!(line(back_off).starts_with("not issued: due, but 2 attempts in a row failed; next try"));
     assert!(
-        line(RenewalWait::Ledger { full: Full::ByTheCa { until: NOW } }).starts_with("not issued: the CA said 429")
+        line(RenewalWait::Ledger {
+            ca: "ca".into(),
+            full: Full::ByTheCa { until: NOW },
+            passed_over: Vec::new(),
+            emergency_from: None
+        })
+        .starts_with("not issued: the CA said 429")
     );
     let deploy = RenewalWait::MayNotIssue { stored: false };
     assert_eq!(line(deploy), "not issued: nothing is stored yet: `certd renew` issues it");

@@ -51,7 +51,13 @@ fn head(out: &mut String, certificate: &CertificateReport, report: &Report) -> c
 
 fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> core::fmt::Result {
     match &certificate.issuance {
-        Some(Issuance::Issued { generation }) => writeln!(out, "  issued: generation {generation}")?,
+        Some(Issuance::Issued { generation, ca, passed_over }) => {
+            let by = if passed_over.is_empty() { String::new() } else { format!(" by {ca}") };
+            writeln!(out, "  issued: generation {generation}{by}")?;
+            for passed in passed_over {
+                writeln!(out, "    {}", words::passed_over(passed))?;
+            }
+        }
         Some(Issuance::Failed { failure }) => {
             writeln!(out, "  not issued: {}", words::named(failure))?;
             writeln!(out, "    next: {}", failure.next)?;

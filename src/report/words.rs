@@ -5,7 +5,9 @@ use jiff::{SignedDuration, Timestamp, tz::Offset};
 use crate::observed::Failure;
 use crate::plan::ledger::Full;
 use crate::plan::rollout::{Abort, Outcome};
-use crate::plan::{Against, Basis, ClockDoubt, DeliveryReason, DeliveryWait, RenewalReason, RenewalWait};
+use crate::plan::{
+    Against, Basis, ClockDoubt, DeliveryReason, DeliveryWait, Obstacle, PassedOver, RenewalReason, RenewalWait,
+};
 
 /// What to do about a clock that is wrong.
 pub const SET_THE_CLOCK: &str =
@@ -67,6 +69,9 @@ pub(super) fn renewal(reason: &RenewalReason) -> String {
         }
         RenewalReason::Forced => "--force".into(),
         RenewalReason::Nothing => "the store has no certificate of this name".into(),
+        RenewalReason::Revoked { at, code } => {
+            format!("the stored certificate was given up {} (reason {code} of RFC 5280)", minute(*at))
+        }
         RenewalReason::NamesChanged { missing, extra } => {
             let list = |names: &[crate::cert::DnsName], sign| {
                 names.iter().map(|name| format!(" {sign}{name}")).collect::<String>()
@@ -88,19 +93,52 @@ pub(super) fn renewal(reason: &RenewalReason) -> String {
 
 pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
     match reason {
-        RenewalWait::NotDue { at, not_after, basis: why } => {
+        RenewalWait::NotDue { at, not_after, basis: why, ask_again: _ } => {
             format!("not due until {} ({}); expires {}", from(*at), basis(why), minute(*not_after))
         }
-        RenewalWait::BackOff { until, failures, failure, by_the_ca } => format!(
-            "due, but {failures} {} failed; next try {}{}: {}",
-            if *failures == 1 { "attempt" } else { "attempts in a row" },
+        RenewalWait::BackOff { ca, until, failures, failure, by_the_ca, passed_over, .. } => format!(
+            "due, but {}{}; next try {}{}: {}{}",
+            failed(*failures),
+            at_ca(ca, passed_over),
             from(*until),
-            if *by_the_ca { ", as the CA said" } else { ", or now with --force" },
-            what(failure)
+            match by_the_ca {
+                true if failure.code.starts_with("acme-") => ", as the CA said",
+                true => ", as it was asked to",
+                false => ", or now with --force",
+            },
+            what(failure),
+            all_passed_over(passed_over)
         ),
-        RenewalWait::Ledger { full } => full_words(full),
+        RenewalWait::Ledger { ca, full, passed_over, .. } => {
+            let (full, at) = (full_words(full), at_ca(ca, passed_over));
+            format!("{full}{at}; --force heeds this too{}{}", instead(reason), all_passed_over(passed_over))
+        }
         RenewalWait::MayNotIssue { stored: true } => "this command delivers and does not issue".into(),
         RenewalWait::MayNotIssue { stored: false } => "nothing is stored yet: `certd renew` issues it".into(),
+    }
+}
+
+fn failed(failures: u32) -> String {
+    format!("{failures} {} failed", if failures == 1 { "attempt" } else { "attempts in a row" })
+}
+
+/// Where several CAs are in question, the one that is meant.
+fn at_ca(ca: &str, others: &[PassedOver]) -> String {
+    if others.is_empty() { String::new() } else { format!(" at {ca}") }
+}
+
+fn all_passed_over(others: &[PassedOver]) -> String {
+    others.iter().map(|other| format!("; {}", passed_over(other))).collect()
+}
+
+/// Why a CA is not asked now.
+pub(super) fn passed_over(passed: &PassedOver) -> String {
+    let PassedOver { ca, until, why } = passed;
+    match why {
+        Obstacle::BackOff { failures, failure, .. } => {
+            format!("{ca} is not asked before {}, since {}: {}", from(*until), failed(*failures), what(failure))
+        }
+        Obstacle::Ledger { full } => format!("{ca} is not asked: {}", full_words(full)),
     }
 }
 
@@ -111,10 +149,32 @@ fn full_words(full: &Full) -> String {
              the next one {}",
             from(*until)
         ),
+        Full::Replacements { used, room, until } => format!(
+            "the ledger is full: {used} replacements within a day that the CA asked for, {room} allowed; \
+             the next one {}",
+            from(*until)
+        ),
+        Full::Account { used, room, until } => format!(
+            "the ledger is full: {used} orders of this account within 3 hours, {room} allowed; the next one {}",
+            from(*until)
+        ),
         Full::Authorizations { name, failed, until } => {
             format!("{failed} authorizations of {name} failed within an hour; the next one {}", from(*until))
         }
         Full::ByTheCa { until } => format!("the CA said 429 (too many requests): none before {}", from(*until)),
+    }
+}
+
+/// What helps sooner than waiting. There is no way past a CA's limits but around them.
+fn instead(wait: &RenewalWait) -> &'static str {
+    match wait {
+        RenewalWait::Ledger { full: Full::Certificates { .. }, .. } => {
+            ". Sooner: another CA (`[[acme.fallback]]`) or another set of names, each of which has room of its own"
+        }
+        RenewalWait::Ledger { full: Full::Account { .. } | Full::ByTheCa { .. }, .. } => {
+            ". Sooner: another CA (`[[acme.fallback]]`)"
+        }
+        _ => "",
     }
 }
 

@@ -283,6 +283,7 @@ fn window(leaf: &Leaf, seed: u64) -> (Timestamp, Timestamp) {
             explanation: None,
             asked_at: now,
             ask_again: now,
+            doubted: false,
         };
         renewal::due(leaf, Some(&ari), seed).0
     };

@@ -51,10 +51,15 @@ impl Lab {
             };
             self.services.iter().map(text).collect()
         });
+        let fallback = self.second.iter().map(|(_, proxy)| {
+            let (directory, ca, roots) = (proxy.directory(), file("api-root.pem"), file("issuer-roots.pem"));
+            format!("[[acme.fallback]]\ndirectory = {directory:?}\nca_file = {ca:?}\nissuer_root_file = {roots:?}\n")
+        });
+        let fallback: String = fallback.collect();
         let nodes: String = self.nodes.iter().map(|node| node_text(node, &text.nodes)).collect();
         let config = format!(
             "state_dir = {state:?}\n{top}\n[acme]\ndirectory = {directory:?}\ncontact = [\"ops@example.test\"]\nca_file = {ca:?}\n\
-             issuer_root_file = {roots:?}\n{acme}\n[dns]\nprovider = \"cloudflare\"\ntoken_file = {token:?}\napi_base = {api:?}\n\
+             issuer_root_file = {roots:?}\n{acme}\n{fallback}\n[dns]\nprovider = \"cloudflare\"\ntoken_file = {token:?}\napi_base = {api:?}\n\
              resolvers = [\"{resolver}\"]\n{nameservers}{dns}\n[ssh]\nuser = {user:?}\nidentity_files = [{identity:?}]\n{ssh}\n\
              {certificates}{nodes}{end}\n",
             state = self.state_dir().display().to_string(),

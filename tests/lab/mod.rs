@@ -67,6 +67,8 @@ pub struct Options {
     pub zones: Vec<String>,
     pub nodes: Vec<NodeOptions>,
     pub pebble: PebbleOptions,
+    /// Whether there is a second CA, which `certd.toml` names as the first one's fallback.
+    pub second_ca: bool,
     /// The binary under test.
     pub certd: PathBuf,
 }
@@ -78,6 +80,7 @@ impl Default for Options {
             zones: vec!["example.test".into()],
             nodes: ["cn2-shanghai", "广州", "shenzhen"].map(NodeOptions::new).into(),
             pebble: PebbleOptions::default(),
+            second_ca: false,
             certd: built_binary(),
         }
     }
@@ -95,6 +98,8 @@ pub struct Lab {
     pub nodes: Vec<Node>,
     pub pebble: Pebble,
     pub proxy: Proxy,
+    /// The other CA, and the proxy in front of it.
+    pub second: Option<(Pebble, Proxy)>,
     pub cloudflare: Cloudflare,
     pub dns: Arc<Dns>,
     pub client: Client,
@@ -138,6 +143,10 @@ impl Lab {
         let dns = Dns::start(&reaper, engine.handle(), &folder.join("dns"), ip(2), &options.zones, &hosts);
         let mut pebble =
             Pebble::start(&reaper, &folder.join("ca"), ip(1), dns.at, &authority, client.clone(), &options.pebble);
+        let second = options.second_ca.then(|| {
+            let folder = folder.join("second-ca");
+            Pebble::start(&reaper, &folder, ip(5), dns.at, &authority, client.clone(), &options.pebble)
+        });
         let ground = Ground {
             reaper: Arc::clone(&reaper),
             runtime: engine.handle(),
@@ -155,13 +164,20 @@ impl Lab {
         let dns = Arc::new(dns);
         let cloudflare = Cloudflare::start(&engine, ip(3), Arc::clone(&dns), &token);
         let proxy = Proxy::start(&engine, ip(4), &authority, client.clone(), pebble.at);
-        let roots = pebble.root_pem() + &old_authority.pem();
+        let second = second.map(|mut pebble| {
+            pebble.wait_ready();
+            let proxy = Proxy::start(&engine, ip(6), &authority, client.clone(), pebble.at);
+            (pebble, proxy)
+        });
+        let mut roots = pebble.root_pem() + &old_authority.pem();
+        roots.extend(second.iter().map(|(pebble, _)| pebble.root_pem()));
         fs::write(folder.join("issuer-roots.pem"), roots).expect("the lab's folder is ours");
         let (services, certd) = (options.services, options.certd);
         Self {
             nodes,
             pebble,
             proxy,
+            second,
             cloudflare,
             dns,
             client,

@@ -91,7 +91,9 @@ impl Pebble {
             .env("PEBBLE_WFE_NONCEREJECT", options.nonce_reject.to_string())
             .env("PEBBLE_AUTHZREUSE", options.authz_reuse.to_string())
             .env("PEBBLE_CHAIN_LENGTH", options.chain_length.to_string());
-        let process = reaper.spawn("pebble", command);
+        // Each CA of a lab has a log of its own.
+        let name = folder.file_name().expect("a folder of the lab").to_string_lossy();
+        let process = reaper.spawn(&format!("pebble-{name}"), command);
         Self { at, management, client, process }
     }
 

@@ -69,8 +69,13 @@ fn p07_a_torn_last_line_does_not_count_and_the_next_append_cuts_it_off() {
 #[test]
 fn p07_a_line_of_garbage_in_the_ledger_is_left_out_and_reported() {
     let f = fixture();
-    let entry =
-        LedgerEntry { at: AT, ca: "ca.example".into(), names: names(), event: LedgerEvent::Limited { until: AT } };
+    let entry = LedgerEntry {
+        at: AT,
+        ca: "ca.example".into(),
+        names: names(),
+        event: LedgerEvent::Limited { until: AT },
+        order: None,
+    };
     f.store.note_ledger(&entry).unwrap();
     let path = f.root.join("ledger.jsonl");
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"garbage\n").unwrap();

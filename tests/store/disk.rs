@@ -40,6 +40,7 @@ fn p06_a_full_or_read_only_disk_leaves_what_was_kept_and_says_what_to_do() {
         ca: "ca.example".into(),
         names: names(),
         event: LedgerEvent::Finalize { exempt: false },
+        order: None,
     };
     store.note_ledger(&note(AT)).unwrap();
 

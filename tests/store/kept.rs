@@ -152,8 +152,13 @@ fn the_history_is_one_event_a_line() {
 fn lines_that_several_threads_append_at_once_are_all_kept_in_every_journal() {
     let f = fixture();
     let (threads, lines) = (8, 40);
-    let entry =
-        LedgerEntry { at: AT, ca: "ca.example".into(), names: names(), event: LedgerEvent::Limited { until: AT } };
+    let entry = LedgerEntry {
+        at: AT,
+        ca: "ca.example".into(),
+        names: names(),
+        event: LedgerEvent::Limited { until: AT },
+        order: None,
+    };
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let (store, entry) = (&f.store, &entry);

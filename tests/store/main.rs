@@ -53,6 +53,7 @@ fn intent() -> Intent {
         replaces: None,
         begun_at: AT,
         order_url: None,
+        key_of: None,
     }
 }
 

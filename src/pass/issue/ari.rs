@@ -8,13 +8,7 @@ use crate::acme::renewal_window;
 use crate::cert::Leaf;
 use crate::observed::{Advice, Ari, Failure};
 use crate::pass::{Context, clock};
-
-/// RFC 9773 section 4.3: a client should ask "at least twice per day".
-const LONGEST: SignedDuration = SignedDuration::from_hours(12);
-/// No sooner, whatever the CA says: a pass may come every few minutes.
-const SHORTEST: SignedDuration = SignedDuration::from_mins(5);
-/// What Boulder says, for a CA that says nothing.
-const USUAL: SignedDuration = SignedDuration::from_hours(6);
+use crate::plan::ari::{LONGEST, SHORTEST, USUAL};
 
 /// Asks the CA when it would like this certificate renewed.
 ///
@@ -45,6 +39,7 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
         explanation: window.explanation,
         asked_at: now,
         ask_again: now + wait.clamp(SHORTEST, LONGEST),
+        doubted: false,
     })
 }
 

@@ -7,6 +7,9 @@ use crate::observed::{Advice, Failure};
 use crate::plan::order::{GiveUp, Trouble};
 use crate::store::StoreError;
 
+/// The code of an order that came to nothing and was no attempt: what is planned next follows from what is there.
+pub const SUPERSEDED: &str = "acme-superseded";
+
 pub(super) fn of_store(error: &StoreError) -> Failure {
     Failure {
         code: error.code().to_owned(),
@@ -87,6 +90,14 @@ pub(super) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
         GiveUp::Rejected(_) => (
             "acme-rejected-certificate",
             "see rejected/ in the certificate's folder; certd fetches it again, and orders another after a day, or now with --force",
+            again,
+        ),
+        GiveUp::Superseded { .. } => {
+            (SUPERSEDED, "nothing: certd forgets this order, and looks anew at what is to be done", again)
+        }
+        GiveUp::EndsEarlier { .. } => (
+            "acme-ends-earlier",
+            "nothing: the stored certificate stays until another would outlive it; `certd renew --force` takes the new one",
             again,
         ),
         GiveUp::NoRoom { .. } => ("ledger-full", "nothing: certd orders as soon as there is room", again),

@@ -56,13 +56,7 @@ impl<'a> Steps<'a> {
     /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
     pub(super) fn finalize_is_noted(&self) -> Result<bool, Failure> {
         let ledger = self.context.store.ledger().map_err(|error| of_store(&error))?;
-        let ours = |entry: &LedgerEntry| {
-            entry.ca == self.intent.ca
-                && entry.names == self.intent.names
-                && entry.at >= self.intent.begun_at
-                && matches!(entry.event, LedgerEvent::Finalize { .. })
-        };
-        Ok(ledger.iter().any(ours))
+        Ok(ledger::holds_finalize(&ledger, &self.intent))
     }
 
     /// Carries one action out. A step that fails at the CA or in DNS is an event; a failure of our own disk ends it all.
@@ -145,7 +139,7 @@ impl<'a> Steps<'a> {
     fn room(&self, replaces: bool) -> Result<Option<Full>, Failure> {
         let entries = self.context.store.ledger().map_err(|error| of_store(&error))?;
         let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
-        let question = Question { ca, names, emergency, exempt: replaces && self.task.exempt };
+        let question = Question { ca, names, emergency, exempt: replaces && self.task.exempt, planned: 0 };
         Ok(ledger::room(&entries, question, clock::now()).err())
     }
 
@@ -207,7 +201,10 @@ impl<'a> Steps<'a> {
             say(progress, name, format!("the certificate begins at {until}, which is ahead of this clock"));
         }
         (self.pair, self.caveats) = (checked.pair, checked.caveats);
-        checked.verdict
+        match (checked.verdict, &self.pair) {
+            (Verdict::Good, Some(pair)) => Verdict::of(&pair.chain().leaf, self.task, &self.intent),
+            (verdict, _) => verdict,
+        }
     }
 
     /// What is put on disk, removed, or waited for; it brings no event.
@@ -224,6 +221,7 @@ impl<'a> Steps<'a> {
                 self.intent.begun_at = clock::now();
                 self.note_intent()
             }
+            Action::Drop => self.context.store.drop_intent(name).map_err(|error| of_store(&error)),
             Action::NoteFinalize => {
                 let exempt = self.task.exempt && self.intent.replaces.is_some();
                 self.note_ledger(LedgerEvent::Finalize { exempt })
@@ -272,8 +270,9 @@ impl<'a> Steps<'a> {
     }
 
     fn note_ledger(&self, event: LedgerEvent) -> Result<(), Failure> {
-        let entry =
-            LedgerEntry { at: clock::now(), ca: self.intent.ca.clone(), names: self.intent.names.clone(), event };
+        let order = self.intent.order_url.clone().filter(|_| matches!(event, LedgerEvent::Finalize { .. }));
+        let (ca, names) = (self.intent.ca.clone(), self.intent.names.clone());
+        let entry = LedgerEntry { at: clock::now(), ca, names, event, order };
         self.context.store.note_ledger(&entry).map_err(|error| of_store(&error))
     }
 

@@ -92,6 +92,16 @@ pub enum Verdict {
         flaws: Vec<String>,
     },
     Flawed(Vec<String>),
+    /// A younger one is there, valid since then: this order is one of a state directory of long ago.
+    Superseded {
+        since: Timestamp,
+    },
+    /// The stored certificate ends later, at `than`, and nothing but its age speaks against it. One that is ordered
+    /// from `anew_from` on would outlive it.
+    EndsEarlier {
+        than: Timestamp,
+        anew_from: Timestamp,
+    },
 }
 
 /// What a failed step means to the order.
@@ -128,6 +138,8 @@ pub enum Action {
     },
     /// From disk: the order is dead.
     ForgetUrl,
+    /// From disk, the whole intent: nothing is left to be resumed.
+    Drop,
     Authorize,
     Publish {
         records: Vec<Txt>,
@@ -180,6 +192,12 @@ pub enum GiveUp {
     ForeignKey,
     #[error("the certificate fails our checks: {}", .0.join("; "))]
     Rejected(Vec<String>),
+    #[error("a certificate for these names that is younger is there already, valid since {since}")]
+    Superseded { since: Timestamp },
+    #[error(
+        "the new certificate would end before the stored one does ({than}); another is ordered from {anew_from} on"
+    )]
+    EndsEarlier { than: Timestamp, anew_from: Timestamp },
     #[error("the CA refuses `replaces`")]
     ReplacesRefused,
     /// Only another order would help, and there is no room for one.
@@ -201,6 +219,7 @@ impl fmt::Display for Action {
             Self::Fetch { url } => write!(f, "resume the order {url}"),
             Self::NoteUrl { url } => write!(f, "note the order's URL {url}"),
             Self::ForgetUrl => f.write_str("forget the order"),
+            Self::Drop => f.write_str("forget that a certificate was to be ordered"),
             Self::Authorize => f.write_str("ask what is to be proven"),
             Self::Publish { records } => {
                 f.write_str("publish")?;

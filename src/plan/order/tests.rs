@@ -23,6 +23,7 @@ impl Play {
             replaces: replaces.map(str::to_owned),
             begun_at: now,
             order_url: url.map(str::to_owned),
+            key_of: None,
         };
         let (order, actions) = begin(&intent, false, now);
         let mut play = Self { order, now, script: String::new() };
@@ -129,6 +130,7 @@ fn a_valid_order_is_downloaded_when_it_is_resumed() {
 fn an_order_that_is_dead_when_resumed_is_made_anew_once() {
     let play = Play::start(Some(URL), None)
         .tell(Event::Fetched { status: Status::Invalid })
+        .tell(Event::Blamed { names: vec![name("example.com")] })
         .tell(Event::Room(None))
         .tell(ordered(Status::Pending))
         .tell(both(AuthorizationState::Dead))
@@ -270,6 +272,43 @@ fn a19_a_certificate_that_begins_in_seconds_is_waited_for_and_one_of_tomorrow_is
         stuck = stuck.tell(early("2026-11-23T06:15:30Z"));
     }
     assert!(stuck.script.contains("give up"), "{}", stuck.script);
+}
+
+#[test]
+fn k07_a_failed_authorization_of_a_resumed_order_is_noted_before_the_ledger_is_asked() {
+    let until = "2026-11-23T07:15:00Z".parse().unwrap();
+    let full = Full::Authorizations { name: "example.com".to_owned(), failed: 4, until };
+    let play = Play::start(Some(URL), None)
+        .tell(Event::Fetched { status: Status::Pending })
+        .tell(both(AuthorizationState::Dead))
+        .tell(Event::Blamed { names: vec![name("example.com")] })
+        .tell(Event::Room(Some(full)));
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn p08_an_order_of_an_old_backup_is_forgotten_when_something_younger_is_served() {
+    let since = "2026-11-20T06:15:00Z".parse().unwrap();
+    let play = Play::start(Some(URL), None)
+        .tell(Event::Fetched { status: Status::Valid })
+        .tell(Event::Downloaded)
+        .tell(Event::Checked(Verdict::Superseded { since }));
+    insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn a19_a_certificate_that_ends_too_early_is_left_and_ordered_anew_when_another_would_outlive() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let early = || {
+        let (than, anew_from) = (at("2026-12-23T00:00:00Z"), at("2026-12-18T00:00:00Z"));
+        Event::Checked(Verdict::EndsEarlier { than, anew_from })
+    };
+    let valid = Event::Fetched { status: Status::Valid };
+    let play = Play::start(Some(URL), None).tell(valid.clone()).tell(Event::Downloaded).tell(early());
+    insta::assert_snapshot!("left_until_another_would_outlive", play.script);
+    let later = SignedDuration::from_hours(30 * 24);
+    let play = Play::start(Some(URL), None).tell_after(later, valid).tell(Event::Downloaded).tell(early());
+    insta::assert_snapshot!("ordered_anew_when_another_would_outlive", play.script);
 }
 
 #[test]

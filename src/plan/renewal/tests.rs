@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
 use crate::cert::{Generation, KeyType};
-use crate::observed::{Advice, Asked, Attempts, DeliveryAttempts, Meta, Seen, Served, Silence};
+use crate::observed::{Advice, Asked, Attempts, DeliveryAttempts, Meta, Seen, Served, Silence, UNKNOWN_CA};
 use crate::plan::{DeliveryWait, Plan, Step, Wait, plan};
 
 const CONFIG: &str = include_str!("../../../config/certd.toml");

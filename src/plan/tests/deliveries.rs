@@ -20,8 +20,11 @@ fn fleet() -> Scene {
 fn when_every_node_serves_it_nothing_is_left_to_do_and_the_plan_says_when_to_look_again() {
     let plan = fleet().plan();
     assert!(plan.steps.is_empty());
-    assert_eq!(plan.next, Some(at("2026-12-23T12:00:00Z")));
+    assert_eq!(plan.next, Some(at("2026-11-23T18:00:00Z")), "to ask the CA whether it still holds");
     snapshot("nothing-left", &plan_text(&plan));
+    let mut fleet = fleet();
+    fleet.kept().leaf.ari_id = None;
+    assert_eq!(fleet.plan().next, Some(at("2026-12-23T12:00:00Z")), "it cannot be asked");
 }
 
 #[test]

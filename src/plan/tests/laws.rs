@@ -10,10 +10,10 @@ use crate::plan::{Plan, RenewalReason, RenewalWait, Step, Wait};
 const DRAWS: u64 = 3_000;
 
 /// SplitMix64: small, and good enough to spread situations.
-struct Draw(u64);
+pub(super) struct Draw(pub(super) u64);
 
 impl Draw {
-    fn number(&mut self, below: u64) -> u64 {
+    pub(super) fn number(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,11 +21,11 @@ impl Draw {
         (z ^ (z >> 31)) % below
     }
 
-    fn hours(&mut self, from: i64, to: i64) -> SignedDuration {
+    pub(super) fn hours(&mut self, from: i64, to: i64) -> SignedDuration {
         hours(from + i64::try_from(self.number(u64::try_from(to - from).unwrap())).unwrap())
     }
 
-    fn chance(&mut self, one_in: u64) -> bool {
+    pub(super) fn chance(&mut self, one_in: u64) -> bool {
         self.number(one_in) == 0
     }
 }
@@ -41,7 +41,15 @@ fn draws() -> impl Iterator<Item = (Draw, Scene)> {
             let start = scene.kept().leaf.not_before + draw.hours(-500, life.as_hours() + 500);
             let end = start + draw.hours(-50, life.as_hours() + 50);
             let fingerprint = scene.kept().leaf.fingerprint;
-            let ari = Ari { fingerprint, start, end, explanation: None, asked_at: scene.now, ask_again: scene.now };
+            let ari = Ari {
+                fingerprint,
+                start,
+                end,
+                explanation: None,
+                asked_at: scene.now,
+                ask_again: scene.now,
+                doubted: false,
+            };
             scene.observed.tried.ari.insert(cert(SERVICE), ari);
         }
         (draw, scene)

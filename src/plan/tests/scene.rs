@@ -51,6 +51,12 @@ impl Scene {
         Self::of_nodes(certificates, &NODES.map(|name| (name, "")))
     }
 
+    /// With these `[[acme.fallback]]` sections as well.
+    pub(super) fn with_cas(certificates: &str, fallback: &[&str]) -> Self {
+        let sections: String = fallback.iter().map(|lines| format!("[[acme.fallback]]\n{lines}\n")).collect();
+        Self::of_nodes(&format!("{sections}{certificates}"), &NODES.map(|name| (name, "")))
+    }
+
     /// With these nodes, each with more lines of its own.
     pub(super) fn of_nodes(certificates: &str, nodes: &[(&str, &str)]) -> Self {
         let node = |(n, (name, more)): (usize, &(&str, &str))| {
@@ -108,7 +114,8 @@ impl Scene {
         let fingerprint = self.kept().leaf.fingerprint;
         let (start, end, asked_at) = (at(start), at(end), self.now - hours(2));
         let explanation = None;
-        let ari = Ari { fingerprint, start, end, explanation, asked_at, ask_again: asked_at + hours(6) };
+        let ari =
+            Ari { fingerprint, start, end, explanation, asked_at, ask_again: asked_at + hours(6), doubted: false };
         self.observed.tried.ari.insert(cert(SERVICE), ari);
         self
     }
@@ -144,6 +151,7 @@ impl Scene {
             replaces: None,
             begun_at: self.now - hours(3),
             order_url: order_url.map(Into::into),
+            key_of: None,
         };
         change(&mut intent);
         self.observed.store.entry(certificate.name).or_default().pending = Some(intent);
@@ -156,6 +164,7 @@ impl Scene {
             ca: self.config.acme.host.clone(),
             names: self.config.certificates[0].names.clone(),
             event: LedgerEvent::Finalize { exempt: false },
+            order: None,
         };
         let entries: Vec<LedgerEntry> = ago.iter().map(entry).collect();
         self.observed.ledger.extend(entries);

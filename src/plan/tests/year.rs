@@ -232,11 +232,12 @@ impl World {
         let half = self.lifetime / 100;
         let (start, end, asked_at) = (middle - half, middle + half, self.now);
         let (fingerprint, explanation) = (leaf.fingerprint, None);
-        let ari = Ari { fingerprint, start, end, explanation, asked_at, ask_again: asked_at + hours(6) };
+        let ari =
+            Ari { fingerprint, start, end, explanation, asked_at, ask_again: asked_at + hours(6), doubted: false };
         observed.tried.ari.insert(certificate.name.clone(), ari);
         observed.tried.issuance.clear();
         let (names, event) = (certificate.names, LedgerEvent::Finalize { exempt: false });
-        observed.ledger.push(LedgerEntry { at: self.now, ca, names, event });
+        observed.ledger.push(LedgerEntry { at: self.now, ca, names, event, order: None });
         self.issued.push((self.now, leaf));
     }
 

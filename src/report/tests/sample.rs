@@ -32,7 +32,7 @@ pub(super) fn sample() -> Report {
     };
     let waits = vec![Wait::Renewal {
         certificate: cert(),
-        reason: RenewalWait::NotDue { at: days(59, 89).0, not_after: days(-1, 89).1, basis },
+        reason: RenewalWait::NotDue { at: days(59, 89).0, not_after: days(-1, 89).1, basis, ask_again: None },
     }];
     let names = [sni()].into_iter().collect();
     let certificate = CertificateReport { name: cert(), names, current: Some(current), issuance: None, nodes };

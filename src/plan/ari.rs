@@ -1,0 +1,162 @@
+//! When the CA is asked for its renewal window (RFC 9773), and what is made of an answer or of none.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::backoff::counts;
+use crate::cert::{CertName, Leaf};
+use crate::observed::{Advice, Ari, AriFailed, Failure, Tried};
+
+/// RFC 9773 section 4.3: a client should ask "at least twice per day".
+pub const LONGEST: SignedDuration = SignedDuration::from_hours(12);
+/// No sooner, whatever the CA says: a pass may come every few minutes.
+pub const SHORTEST: SignedDuration = SignedDuration::from_mins(5);
+/// What Boulder says, for a CA that says nothing. RFC 9773 section 4.3.2 has the same six hours after an error that
+/// stays.
+pub const USUAL: SignedDuration = SignedDuration::from_hours(6);
+
+/// Minutes after the first, second and third question that came to nothing; [`USUAL`] after every further one.
+const FAILED_MINUTES: [i64; 3] = [5, 30, 120];
+
+/// The code of an answer that is no renewal window.
+const MAKES_NO_SENSE: &str = "acme-strange-answer";
+
+/// When the CA is to be asked about this leaf: an instant that has passed when it never was. `None`: it cannot be asked.
+pub fn ask_at(tried: &Tried, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
+    leaf.ari_id.as_ref()?;
+    let known = tried.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint);
+    let failed = tried.ari_failed.get(name).filter(|failed| failed.fingerprint == leaf.fingerprint);
+    let known = known.map(|ari| (ari.asked_at, ari.ask_again));
+    let failed = failed.map(|failed| (failed.last, failed.ask_again));
+    // What was noted by a clock that ran ahead puts nothing off, and no answer holds for longer than half a day.
+    let noted = known.into_iter().chain(failed).filter(|(at, _)| counts(*at, now));
+    Some(noted.map(|(at, again)| again.min(later(at, LONGEST))).max().unwrap_or(now))
+}
+
+/// When that will be, for a plan that is made at `now`. About a leaf that was issued just now there is nothing to say yet:
+/// whoever comes by asks, and nobody has to come for it before [`USUAL`] has passed.
+pub fn next_ask(tried: &Tried, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
+    let at = ask_at(tried, name, leaf, now)?;
+    Some(if at > now { at } else { later(now, USUAL) })
+}
+
+/// The CA gave a window.
+pub fn answered(tried: &mut Tried, name: CertName, ari: Ari) {
+    tried.ari_failed.remove(&name);
+    tried.ari.insert(name, ari);
+}
+
+/// It gave none. A window that is known counts on; once more than a passing fault stands behind it, or the answer made no
+/// sense, only as far as that makes us earlier: a renewal is not put off on the strength of an answer that cannot be had
+/// any more.
+pub fn failed(tried: &mut Tried, name: CertName, leaf: &Leaf, failure: &Failure, now: Timestamp) {
+    let before = tried.ari_failed.get(&name).filter(|failed| failed.fingerprint == leaf.fingerprint);
+    let failures = before.map_or(0, |failed| failed.failures).saturating_add(1);
+    let step = usize::try_from(failures - 1).ok().and_then(|index| FAILED_MINUTES.get(index));
+    let step = step.map_or(USUAL, |minutes| SignedDuration::from_mins(*minutes));
+    let wait = match failure.advice {
+        Advice::Retry { after_seconds: Some(seconds) } => {
+            SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)).clamp(SHORTEST, LONGEST)
+        }
+        Advice::Retry { after_seconds: None } => step,
+        Advice::Person | Advice::Bug => USUAL,
+    };
+    let ask_again = later(now, wait);
+    let passing = matches!(failure.advice, Advice::Retry { .. }) && failure.code != MAKES_NO_SENSE;
+    let known = tried.ari.get_mut(&name).filter(|ari| ari.fingerprint == leaf.fingerprint);
+    if let Some(ari) = known {
+        ari.doubted |= !passing || usize::try_from(failures).is_ok_and(|failures| failures > FAILED_MINUTES.len());
+    }
+    tried.ari_failed.insert(name, AriFailed { fingerprint: leaf.fingerprint, failures, last: now, ask_again });
+}
+
+fn later(instant: Timestamp, span: SignedDuration) -> Timestamp {
+    instant.saturating_add(span).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::fixture::{Authority, NOW, days};
+    use crate::plan::renewal::{Basis, due};
+
+    fn name() -> CertName {
+        CertName::parse("a.example.com").unwrap()
+    }
+
+    fn leaf() -> Leaf {
+        Authority::root("R").intermediate("I").issue(&["a.example.com"], days(-50, 40)).chain().leaf.clone()
+    }
+
+    fn hours(count: i64) -> SignedDuration {
+        SignedDuration::from_hours(count)
+    }
+
+    /// From so many to so many days from now.
+    fn window(leaf: &Leaf, from: i64, to: i64) -> Ari {
+        let (start, end) = (NOW + hours(24 * from), NOW + hours(24 * to));
+        let (fingerprint, explanation) = (leaf.fingerprint, None);
+        Ari { fingerprint, start, end, explanation, asked_at: NOW, ask_again: NOW + hours(6), doubted: false }
+    }
+
+    fn failure(code: &str, advice: Advice) -> Failure {
+        let text = || "any".to_owned();
+        Failure { code: code.to_owned(), object: text(), what: text(), next: text(), advice }
+    }
+
+    fn passing() -> Failure {
+        failure("acme-status", Advice::Retry { after_seconds: None })
+    }
+
+    #[test]
+    fn the_ca_is_asked_when_it_said_so_and_at_least_twice_a_day() {
+        let (mut tried, leaf) = (Tried::default(), leaf());
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW), "never asked");
+        assert_eq!(next_ask(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)), "and no reason to come for it alone");
+        answered(&mut tried, name(), window(&leaf, 10, 12));
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)));
+        tried.ari.get_mut(&name()).unwrap().ask_again = NOW + hours(1_000);
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(12)));
+        tried.ari.get_mut(&name()).unwrap().asked_at = NOW + hours(10_000);
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW), "a clock that ran ahead puts nothing off");
+        let mut renewed = leaf.clone();
+        renewed.fingerprint = crate::cert::Fingerprint::of(b"renewed");
+        assert_eq!(ask_at(&tried, &name(), &renewed, NOW), Some(NOW), "another certificate, another question");
+        renewed.ari_id = None;
+        assert_eq!(ask_at(&tried, &name(), &renewed, NOW), None);
+    }
+
+    #[test]
+    fn a26_a_ca_that_does_not_answer_is_asked_again_after_5_30_120_minutes_and_then_every_six_hours() {
+        let (mut tried, leaf) = (Tried::default(), leaf());
+        for minutes in [5, 30, 120, 360, 360] {
+            failed(&mut tried, name(), &leaf, &passing(), NOW);
+            assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + SignedDuration::from_mins(minutes)));
+        }
+        answered(&mut tried, name(), window(&leaf, 10, 12));
+        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)), "an answer ends the ladder");
+        for (said, obeyed) in [(3_600, 3_600), (1, 300), (u64::MAX, 43_200)] {
+            let told = failure("acme-status", Advice::Retry { after_seconds: Some(said) });
+            failed(&mut tried, name(), &leaf, &told, NOW + hours(6));
+            let again = ask_at(&tried, &name(), &leaf, NOW + hours(6)).unwrap();
+            assert_eq!(again.duration_since(NOW + hours(6)).as_secs(), obeyed, "{said} s");
+        }
+    }
+
+    #[test]
+    fn a26_a_window_that_cannot_be_confirmed_puts_nothing_off_and_still_makes_us_earlier() {
+        let leaf = leaf();
+        let basis = |from, to, failures: &[Failure]| {
+            let mut tried = Tried::default();
+            answered(&mut tried, name(), window(&leaf, from, to));
+            failures.iter().for_each(|failure| failed(&mut tried, name(), &leaf, failure, NOW));
+            due(&leaf, tried.ari.get(&name()), 7).1
+        };
+        // By its lifetime it is due in ten days.
+        let lifetime = Basis::Lifetime { left: 3 };
+        assert_ne!(basis(20, 22, &[passing(), passing(), passing()]), lifetime, "a fault that may pass");
+        assert_eq!(basis(20, 22, &[passing(), passing(), passing(), passing()]), lifetime);
+        assert_eq!(basis(20, 22, &[failure("acme-strange-answer", passing().advice)]), lifetime);
+        assert_eq!(basis(20, 22, &[failure("acme-unsupported", Advice::Person)]), lifetime);
+        assert!(matches!(basis(-3, -2, &[failure("acme-strange-answer", passing().advice)]), Basis::Ari { .. }));
+    }
+}

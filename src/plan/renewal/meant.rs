@@ -1,0 +1,75 @@
+//! What the configuration asks for, held against what is stored, served and set out for.
+
+use jiff::Timestamp;
+
+use crate::config::{Acme, Certificate, Config};
+use crate::observed::{Intent, KEY_COMPROMISE, Kept, Observed, Seen, Stored, Tried, UNKNOWN_CA};
+
+/// The profile of a certificate at one CA: names of profiles are a CA's own, and the certificate's is that of the CA of
+/// choice.
+pub(super) fn profile_at(ca: &Acme, certificate: &Certificate, config: &Config) -> Option<String> {
+    if ca.host == config.acme.host { certificate.profile.clone() } else { ca.profile.clone() }
+}
+
+/// The profile that is meant now, when it is another one than the certificate has. Held against what is meant for the CA
+/// that issued it: that it came from a fallback is no reason to renew it.
+pub(super) fn profile_changed(kept: &Kept, certificate: &Certificate, config: &Config) -> Option<Option<String>> {
+    if kept.meta.ca == UNKNOWN_CA {
+        return None;
+    }
+    let issuer = config.ca(&kept.meta.ca).unwrap_or(&config.acme);
+    let meant = profile_at(issuer, certificate, config);
+    (kept.meta.profile != meant).then_some(meant)
+}
+
+/// An intent is resumed as long as the configuration still asks for the same.
+pub(super) fn still_meant(
+    intent: &Intent,
+    certificate: &Certificate,
+    stored: &Stored,
+    keep_key: bool,
+    config: &Config,
+) -> bool {
+    let Some(ca) = config.ca(&intent.ca) else { return false };
+    let ours = |fingerprint| {
+        let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == fingerprint);
+        current || stored.former.contains(&fingerprint)
+    };
+    let key = match intent.key_of {
+        None => !keep_key,
+        Some(fingerprint) => keep_key && ours(fingerprint),
+    };
+    key && intent.names == certificate.names
+        && intent.key_type == certificate.key_type
+        && intent.profile == profile_at(ca, certificate, config)
+}
+
+/// Whether the key of the stored certificate is used again: the configuration wants it, its type is the right one, and
+/// nobody else may have it.
+pub(super) fn keeps_key(certificate: &Certificate, stored: &Stored, tried: &Tried) -> bool {
+    let Some(kept) = &stored.current else { return false };
+    // A key may have served several certificates. What was issued after one of them was given up has another key.
+    let compromised = stored.former.iter().chain([&kept.leaf.fingerprint]).any(|fingerprint| {
+        let revoked = tried.revoked.get(fingerprint).filter(|revoked| revoked.reason == KEY_COMPROMISE);
+        revoked.is_some_and(|revoked| kept.meta.issued_at <= revoked.at)
+    });
+    certificate.reuse_key && kept.meta.key_type == certificate.key_type && !compromised
+}
+
+/// Since when the youngest certificate for these names is valid, of those that nodes serve and the store holds. What
+/// clients would refuse does not count.
+pub(super) fn served_since(
+    certificate: &Certificate,
+    stored: &Stored,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let served = observed.served.iter().filter(|served| served.certificate == certificate.name);
+    let served = served.filter_map(|served| match &served.seen {
+        Seen::Leaf { leaf, distrust: None } => Some(&**leaf),
+        _ => None,
+    });
+    let leaves = served.chain(stored.current.as_ref().map(|kept| &kept.leaf));
+    let valid = leaves.filter(|leaf| leaf.names == certificate.names && now < leaf.not_after);
+    valid.map(|leaf| leaf.not_before).max()
+}
