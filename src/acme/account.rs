@@ -1,19 +1,16 @@
 //! The account at a CA. Its key is made here and handed back to be kept *before* the CA hears of it; an account that the
 //! CA does not know (any more) is an error with words, never made anew in silence.
 
-use ::http::Method;
+use std::sync::Arc;
+
 use ::http::header::LOCATION;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD, Engine};
-use bytes::Bytes;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::http::judge;
-use super::jws::Signer;
+use super::jws::{By, Signer};
+use super::signed::{Requests, post};
 use super::{AcmeError, Http, Kind};
-
-/// Requests with fresh nonces before a CA that rejects each of them is given up.
-const NONCES: usize = 10;
 
 /// A P-256 key, PKCS#8 DER. No `Debug`.
 pub struct AccountKey(Zeroizing<Vec<u8>>);
@@ -28,7 +25,7 @@ pub struct Binding {
 #[derive(Clone)]
 pub struct Account {
     pub(super) inner: instant_acme::Account,
-    pub(super) http: Http,
+    pub(super) requests: Requests,
 }
 
 impl AccountKey {
@@ -96,13 +93,15 @@ pub async fn find(http: &Http, key: &AccountKey) -> Result<Option<String>, AcmeE
 
 /// Costs the directory, when it is not there yet, and nothing else.
 pub async fn open(http: &Http, key: &AccountKey, url: &str) -> Result<Account, AcmeError> {
+    let signer = Arc::new(key.signer()?);
     let directory = http.directory_url().to_owned();
     let der = key.pkcs8().as_slice().into();
     let inner = instant_acme::Account::builder_with_http(Box::new(http.clone()))
         .from_parts(url.to_owned(), der, directory)
         .await
         .map_err(|error| AcmeError::from_crate(http.directory_url(), error))?;
-    Ok(Account { inner, http: http.clone() })
+    let requests = Requests { http: http.clone(), signer, account: url.to_owned() };
+    Ok(Account { inner, requests })
 }
 
 impl Account {
@@ -116,35 +115,10 @@ impl Account {
 }
 
 async fn new_account(http: &Http, signer: &Signer, payload: &Value) -> Result<String, AcmeError> {
-    let directory = http.directory().await?;
-    let url = directory.new_account.as_str();
-    let mut nonce = None;
-    for attempt in 1.. {
-        let fresh = match nonce.take() {
-            Some(nonce) => nonce,
-            None => fetch_nonce(http, &directory.new_nonce).await?,
-        };
-        let body = signer.sign(url, &fresh, payload).ok_or(AcmeError::Key { why: "cannot sign".to_owned() })?;
-        let answer = http.send(Method::POST, url, Bytes::from(body)).await?;
-        nonce = replay_nonce(answer.headers());
-        match judge(url, answer) {
-            Err(error) if error.kind() == Some(Kind::BadNonce) && attempt < NONCES => {}
-            judged => {
-                let location = judged?.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-                return location.ok_or_else(|| AcmeError::strange(url, "an account without a URL"));
-            }
-        }
-    }
-    unreachable!("the loop ends by its count")
-}
-
-async fn fetch_nonce(http: &Http, url: &str) -> Result<String, AcmeError> {
-    let answer = judge(url, http.send(Method::HEAD, url, Bytes::new()).await?)?;
-    replay_nonce(answer.headers()).ok_or_else(|| AcmeError::strange(url, "an answer without a nonce"))
-}
-
-fn replay_nonce(headers: &::http::HeaderMap) -> Option<String> {
-    Some(headers.get("replay-nonce")?.to_str().ok()?.to_owned())
+    let url = http.directory().await?.new_account;
+    let answer = post(http, signer, By::Key, &url, Some(payload)).await?;
+    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    location.ok_or_else(|| AcmeError::strange(&url, "an account without a URL"))
 }
 
 fn mailto(contact: &str) -> String {

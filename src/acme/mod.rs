@@ -6,16 +6,19 @@
 
 mod account;
 mod ari;
+mod authorization;
 mod error;
 mod http;
 mod jws;
+mod link;
 mod order;
 mod problem;
 mod retry_after;
+mod signed;
 
 pub use account::{Account, AccountKey, Binding, find, open, register};
 pub use ari::{RenewalWindow, renewal_window};
 pub use error::AcmeError;
 pub use http::{Http, Settings};
-pub use order::{Order, Polled};
+pub use order::{Download, Order, Polled};
 pub use problem::{Kind, Problem, Subproblem};

@@ -6,7 +6,9 @@
 
 mod steps;
 
-pub use steps::{Action, Authorization, AuthorizationState, Event, GiveUp, Status, Trouble, Txt, Verdict};
+pub use steps::{
+    Action, Authorization, AuthorizationState, Event, GiveUp, Proof, Standing, Status, Trouble, Txt, Verdict,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -101,7 +103,7 @@ impl Order {
             }
             (Action::Authorize, Event::Authorizations(authorizations)) => self.authorize(&authorizations, now),
             (Action::Publish { .. }, Event::Published) => self.ask(Action::AwaitSeen),
-            (Action::AwaitSeen, Event::Seen) => {
+            (Action::AwaitSeen | Action::LookFor { .. }, Event::Seen) => {
                 let indexes = core::mem::take(&mut self.pending);
                 self.ask(Action::Challenge { indexes })
             }
@@ -136,13 +138,20 @@ impl Order {
         if authorizations.iter().any(|authorization| authorization.state == AuthorizationState::Dead) {
             return if self.resumed && !self.restarted { self.anew(GiveUp::Invalid) } else { self.ask(Action::Blame) };
         }
-        let mut records = Vec::new();
+        let (mut records, mut standing) = (Vec::new(), Vec::new());
         for authorization in authorizations.iter().filter(|a| a.state == AuthorizationState::Pending) {
-            let Some(value) = &authorization.value else {
-                return self.give_up(GiveUp::NoChallenge(authorization.name.clone()));
-            };
-            records.push(Txt { base: authorization.name.base().to_owned(), value: value.clone() });
+            let name = authorization.name.clone();
+            match &authorization.proof {
+                Some(Proof::Value(value)) => {
+                    records.push(Txt { base: name.base().to_owned(), value: value.clone() });
+                }
+                Some(Proof::Standing { issuers }) => standing.push(Standing { name, issuers: issuers.clone() }),
+                None => return self.give_up(GiveUp::NoChallenge(name)),
+            }
             self.pending.push(authorization.index);
+        }
+        if !standing.is_empty() {
+            return self.ask(Action::LookFor { standing });
         }
         if records.is_empty() {
             return self.wait_anew(now);

@@ -55,7 +55,12 @@ fn name(text: &str) -> DnsName {
 }
 
 fn both(state: AuthorizationState) -> Event {
-    let one = |index, text| Authorization { index, name: name(text), state, value: Some(format!("value-{index}")) };
+    let one = |index, text| Authorization {
+        index,
+        name: name(text),
+        state,
+        proof: Some(Proof::Value(format!("value-{index}"))),
+    };
     Event::Authorizations(vec![one(0, "example.com"), one(1, "*.example.com")])
 }
 
