@@ -6,6 +6,7 @@
 
 mod account;
 mod ari;
+mod chains;
 mod failure;
 mod records;
 mod rehearsal;
@@ -64,7 +65,7 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
     if intent.order_url.is_none() {
         located?;
     }
-    Ok(Steps::new(context, task, intent, key, account, records))
+    Ok(Steps::new(context, task, ca, intent, key, account, records))
 }
 
 fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {

@@ -5,11 +5,13 @@ use core::time::Duration;
 use tokio::time::sleep;
 
 use super::Issued;
+use super::chains::{self, Wish};
 use super::failure::{is_gone, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
 use super::records::Records;
 use super::rehearsal::say;
 use crate::acme::{Account, AcmeError, Kind, Order};
 use crate::cert::{Chain, Generation, Pair, PrivateKey, lint};
+use crate::config::Acme;
 use crate::dns::SEEN_BOUND;
 use crate::observed::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
 use crate::pass::{Context, clock};
@@ -24,6 +26,7 @@ const LIMITED_FOR: u64 = 3600;
 pub(super) struct Steps<'a> {
     context: &'a Context,
     pub(super) task: &'a Issue,
+    ca: &'a Acme,
     pub(super) intent: Intent,
     key: PrivateKey,
     account: Account,
@@ -43,13 +46,14 @@ impl<'a> Steps<'a> {
     pub(super) fn new(
         context: &'a Context,
         task: &'a Issue,
+        ca: &'a Acme,
         intent: Intent,
         key: PrivateKey,
         account: Account,
         records: Records,
     ) -> Self {
         let (order, pem, pair, failure, limited, issued) = Default::default();
-        Self { context, task, intent, key, account, records, order, pem, pair, failure, limited, issued }
+        Self { context, task, ca, intent, key, account, records, order, pem, pair, failure, limited, issued }
     }
 
     /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
@@ -167,8 +171,8 @@ impl<'a> Steps<'a> {
     async fn ask(&mut self, action: Action) -> Result<Event, Failure> {
         let Some(order) = &mut self.order else { return Ok(Event::Failed(Trouble::Lasting)) };
         let asked = match action {
-            Action::Authorize => order.authorizations().await.map(Event::Authorizations),
-            Action::Challenge { indexes } => challenge(order, &indexes).await,
+            Action::Authorize => order.authorizations(self.ca.challenge).await.map(Event::Authorizations),
+            Action::Challenge { indexes } => order.set_ready(&indexes).await.map(|()| Event::Challenged),
             Action::Poll { after_ms } => {
                 // RFC 8555 section 7.4: an order is polled; there is nothing else to wait for.
                 sleep(Duration::from_millis(after_ms)).await;
@@ -181,10 +185,21 @@ impl<'a> Steps<'a> {
                 let csr = self.key.request(&self.task.names).map_err(|error| bug(self.task, &error))?;
                 order.finalize(&csr).await.map(|status| Event::Finalized { status })
             }
-            Action::Download => order.certificate().await.map(|pem| {
-                self.pem = pem;
-                Event::Downloaded
-            }),
+            Action::Download => match order.certificate().await {
+                Ok(download) => {
+                    let wish = Wish {
+                        preferred: self.ca.preferred_chain.as_deref(),
+                        key: &self.key,
+                        names: &self.task.names,
+                        roots: &self.context.roots,
+                        now: clock::now(),
+                    };
+                    let say = |step| say(&self.context.progress, &self.task.certificate, step);
+                    self.pem = chains::pick(order, download, &wish, say).await;
+                    Ok(Event::Downloaded)
+                }
+                Err(error) => Err(error),
+            },
             _ => order.blame().await.map(|(named, own)| {
                 self.failure = Some(of_blame(&self.task.certificate, &named, own.as_ref()));
                 Event::Blamed { names: named.into_iter().map(|(name, _)| name).collect() }
@@ -293,13 +308,6 @@ fn bug(task: &Issue, error: &dyn core::error::Error) -> Failure {
         next: "report this".to_owned(),
         advice: Advice::Bug,
     }
-}
-
-async fn challenge(order: &mut Order, indexes: &[usize]) -> Result<Event, AcmeError> {
-    for index in indexes {
-        order.set_ready(*index).await?;
-    }
-    Ok(Event::Challenged)
 }
 
 /// Worth a line to whoever watches.
