@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(unreachable_pub, reason = "it is a module of tests and of an example alike")]
 
+pub mod bench;
 pub mod cloudflare;
 pub mod config;
 pub mod dns;
@@ -150,7 +151,7 @@ impl Lab {
         let dns = Arc::new(dns);
         let cloudflare = Cloudflare::start(&engine, ip(3), Arc::clone(&dns), &token);
         let proxy = Proxy::start(&engine, ip(4), &authority, client.clone(), pebble.at);
-        let roots = pebble.root_pem() + &old_authority.pem();
+        let roots = pebble.roots_pem() + &old_authority.pem();
         fs::write(folder.join("issuer-roots.pem"), roots).expect("the lab's folder is ours");
         let (services, certd) = (options.services, options.certd);
         Self {
