@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ::http::header::LOCATION;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD, Engine};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -28,6 +29,14 @@ pub struct Account {
     pub(super) requests: Requests,
 }
 
+/// An account as the CA has it (RFC 8555 section 7.1.2). Texts of the CA: escape them where they are shown.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Known {
+    pub status: String,
+    #[serde(default)]
+    pub contact: Vec<String>,
+}
+
 impl AccountKey {
     pub fn generate() -> Result<Self, AcmeError> {
         let key = Signer::generate().ok_or(AcmeError::Key { why: "cannot be made (no randomness)".to_owned() })?;
@@ -40,6 +49,11 @@ impl AccountKey {
 
     pub fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
         &self.0
+    }
+
+    /// RFC 7638.
+    pub fn thumbprint(&self) -> Result<String, AcmeError> {
+        Ok(self.signer()?.thumbprint())
     }
 
     fn signer(&self) -> Result<Signer, AcmeError> {
@@ -104,13 +118,38 @@ pub async fn open(http: &Http, key: &AccountKey, url: &str) -> Result<Account, A
     Ok(Account { inner, requests })
 }
 
+/// Changes the account's key (RFC 8555 section 7.3.5). `next` is on disk before: an answer that is lost leaves open which
+/// of the two the CA knows, and [`find`] tells.
+pub async fn roll_over(http: &Http, account: &str, key: &AccountKey, next: &AccountKey) -> Result<(), AcmeError> {
+    let Some(url) = http.directory().await?.key_change else {
+        return Err(AcmeError::Unsupported { url: http.directory_url().to_owned(), feature: "change of keys" });
+    };
+    let (old, new) = (key.signer()?, next.signer()?);
+    let change = json!({ "account": account, "oldKey": old.jwk() });
+    let inner = new.sign(By::Key, &url, None, Some(&change));
+    let inner = inner.ok_or(AcmeError::Key { why: "cannot sign".to_owned() })?;
+    post(http, &old, By::Account(account), &url, Some(&inner)).await.map(drop)
+}
+
 impl Account {
+    pub fn url(&self) -> &str {
+        &self.requests.account
+    }
+
+    /// What the CA has noted of it.
+    pub async fn known(&self) -> Result<Known, AcmeError> {
+        self.requests.read(self.url()).await
+    }
+
     /// Replaces the contacts that the CA knows (RFC 8555 section 7.3.2).
     pub async fn update_contact(&self, contact: &[String]) -> Result<(), AcmeError> {
         let contact: Vec<String> = contact.iter().map(|address| mailto(address)).collect();
-        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-        let updated = self.inner.update_contacts(&contact).await;
-        updated.map_err(|error| AcmeError::from_crate(self.inner.id(), error))
+        self.requests.post(self.url(), &json!({ "contact": contact })).await.map(drop)
+    }
+
+    /// For good (RFC 8555 section 7.3.6): "there is no way to reactivate".
+    pub async fn deactivate(&self) -> Result<(), AcmeError> {
+        self.requests.post(self.url(), &json!({ "status": "deactivated" })).await.map(drop)
     }
 }
 

@@ -4,6 +4,7 @@
 //! Failure means: the CA was not reached, or it answered in words of its own ([`Problem`]), or in a way that no CA
 //! should. Nothing of it reaches a node.
 
+mod about;
 mod account;
 mod ari;
 mod authorization;
@@ -16,7 +17,8 @@ mod problem;
 mod retry_after;
 mod signed;
 
-pub use account::{Account, AccountKey, Binding, find, open, register};
+pub use about::{About, about};
+pub use account::{Account, AccountKey, Binding, Known, find, open, register, roll_over};
 pub use ari::{RenewalWindow, renewal_window};
 pub use error::AcmeError;
 pub use http::{Http, Settings};

@@ -2,6 +2,7 @@
 //!
 //! stdout carries the report and nothing else; progress and errors go to stderr.
 
+mod account;
 mod check;
 mod config;
 mod deploy;
@@ -72,6 +73,7 @@ enum Command {
     Renew(renew::Renew),
     Deploy(deploy::Deploy),
     Trust(trust::Trust),
+    Account(account::Account),
     Config(config::Config),
 }
 
@@ -114,6 +116,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Renew(command) => command.run(options),
         Command::Deploy(command) => command.run(options),
         Command::Trust(command) => command.run(options),
+        Command::Account(command) => command.run(options),
         Command::Config(command) => command.run(options),
     }
 }

@@ -4,10 +4,10 @@
 //! Failure means: nothing was kept. TXT records that could not be removed are in the journal, an order that may still end
 //! well keeps its URL, and neither costs a second certificate.
 
-mod account;
+pub(super) mod account;
 mod ari;
 mod chains;
-mod failure;
+pub(super) mod failure;
 mod records;
 mod rehearsal;
 mod steps;

@@ -22,6 +22,8 @@ impl Progress {
 pub enum Event {
     /// Issuance of a certificate has come to this step, in plain words ("order made", "waiting for ns1.example: …").
     Issue { certificate: CertName, step: String },
+    /// Something about the account at a CA, in plain words.
+    Account { ca: String, step: String },
     /// A node has come to this phase.
     Node { node: NodeName, phase: Phase, detail: String },
     /// The report follows: nothing more happens.

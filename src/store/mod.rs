@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock                                     flock for the length of a pass
-//! accounts/<ca-host>/                      key.p8 account.json
+//! accounts/<ca-host>/                      key.p8 account.json key.next.p8
 //! certs/<name>/<generation>/               fullchain.pem privkey.pem cert.pem chain.pem meta.json
 //! certs/<name>/current -> <generation>     for people and their tools
 //! certs/<name>/pending/                    intent.json privkey.pem

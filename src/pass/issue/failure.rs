@@ -7,7 +7,7 @@ use crate::observed::{Advice, Failure};
 use crate::plan::order::{GiveUp, Trouble};
 use crate::store::StoreError;
 
-pub(super) fn of_store(error: &StoreError) -> Failure {
+pub(in crate::pass) fn of_store(error: &StoreError) -> Failure {
     Failure {
         code: error.code().to_owned(),
         object: error.path().display().to_string(),
@@ -17,7 +17,7 @@ pub(super) fn of_store(error: &StoreError) -> Failure {
     }
 }
 
-pub(super) fn of_acme(object: impl ToString, error: &AcmeError) -> Failure {
+pub(in crate::pass) fn of_acme(object: impl ToString, error: &AcmeError) -> Failure {
     Failure {
         code: error.code().to_owned(),
         object: object.to_string(),
