@@ -155,6 +155,16 @@ pub struct Tried {
     pub fences: BTreeMap<CertName, u64>,
     #[serde(default)]
     pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
+    #[serde(default)]
+    pub revoked: BTreeMap<Fingerprint, Revoked>,
+}
+
+/// A certificate that was revoked by our own word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    pub at: Timestamp,
+    /// CRLReason (RFC 5280 section 5.3.1).
+    pub reason: u8,
 }
 
 /// Failures in a row of issuing one certificate at one CA.

@@ -106,7 +106,11 @@ impl AcmeError {
                 Kind::RejectedIdentifier => "acme-rejected-name",
                 Kind::InvalidProfile => "acme-profile",
                 Kind::NotFound | Kind::Unauthorized => "acme-validation",
-                Kind::AlreadyReplaced | Kind::OrderNotReady | Kind::ServerInternal | Kind::Other => "acme-problem",
+                Kind::AlreadyReplaced
+                | Kind::AlreadyRevoked
+                | Kind::OrderNotReady
+                | Kind::ServerInternal
+                | Kind::Other => "acme-problem",
             },
         }
     }

@@ -15,6 +15,7 @@ mod link;
 mod order;
 mod problem;
 mod retry_after;
+mod revocation;
 mod signed;
 
 pub use about::{About, about};
@@ -24,3 +25,4 @@ pub use error::AcmeError;
 pub use http::{Http, Settings};
 pub use order::{Download, Order, Polled};
 pub use problem::{Kind, Problem, Subproblem};
+pub use revocation::{Revoked, revoke_by_key};

@@ -41,6 +41,7 @@ pub enum Kind {
     /// `unauthorized` about the account itself: deactivated or revoked.
     AccountDead,
     AlreadyReplaced,
+    AlreadyRevoked,
     Unauthorized,
     OrderNotReady,
     Caa,
@@ -166,6 +167,7 @@ impl Kind {
             }
             "unauthorized" => Self::Unauthorized,
             "alreadyReplaced" => Self::AlreadyReplaced,
+            "alreadyRevoked" => Self::AlreadyRevoked,
             "orderNotReady" => Self::OrderNotReady,
             "caa" => Self::Caa,
             "rejectedIdentifier" | "unsupportedIdentifier" => Self::RejectedIdentifier,

@@ -12,6 +12,7 @@ mod leaf;
 mod lint;
 mod names;
 mod pem;
+mod reason;
 
 pub use chain::{Chain, Malformed};
 pub use fingerprint::Fingerprint;
@@ -20,3 +21,4 @@ pub use key::{KeyType, Pair, PrivateKey, Unpaired};
 pub use leaf::Leaf;
 pub use lint::{Flaw, Place, Roots, caveats, lint, trusted};
 pub use names::{BadName, CertName, DnsName, NameSet, NodeName};
+pub use reason::RevocationReason;

@@ -11,6 +11,7 @@ mod output;
 mod plan;
 mod progress;
 mod renew;
+mod revoke;
 mod setup;
 mod trust;
 
@@ -72,6 +73,7 @@ enum Command {
     Plan(plan::Plan),
     Renew(renew::Renew),
     Deploy(deploy::Deploy),
+    Revoke(revoke::Revoke),
     Trust(trust::Trust),
     Account(account::Account),
     Config(config::Config),
@@ -115,6 +117,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Plan(command) => command.run(options),
         Command::Renew(command) => command.run(options),
         Command::Deploy(command) => command.run(options),
+        Command::Revoke(command) => command.run(options),
         Command::Trust(command) => command.run(options),
         Command::Account(command) => command.run(options),
         Command::Config(command) => command.run(options),

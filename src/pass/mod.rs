@@ -10,6 +10,7 @@ pub mod issue;
 pub mod observe;
 pub mod progress;
 mod rehearse;
+pub mod revoke;
 pub mod secrets;
 
 use core::time::Duration;

@@ -6,6 +6,7 @@
 //! certs/<name>/<generation>/               fullchain.pem privkey.pem cert.pem chain.pem meta.json
 //! certs/<name>/current -> <generation>     for people and their tools
 //! certs/<name>/pending/                    intent.json privkey.pem
+//! certs/<name>/revoke.json                 a revocation that was begun
 //! certs/<name>/rejected/<second>/          fullchain.pem why.json
 //! ledger.jsonl  txt.jsonl  history.jsonl   append-only
 //! state.json                               versioned
@@ -23,6 +24,7 @@ mod journal;
 mod lock;
 mod notes;
 pub mod owner;
+mod revocation;
 pub mod secret;
 mod state;
 
@@ -40,6 +42,7 @@ pub use error::{Damage, StoreError};
 pub use intent::Rejected;
 pub use lock::Lock;
 pub use notes::{HistoryEvent, TxtNote};
+pub use revocation::Revocation;
 
 #[derive(Debug)]
 pub struct Store {
