@@ -87,17 +87,6 @@ fn an_external_account_is_bound_before_the_first_order() {
 }
 
 #[test]
-fn a_profile_is_ordered_and_an_unknown_one_is_refused_in_words() {
-    let mut bench = Bench::start();
-    bench.task.profile = Some("shortlived".to_owned());
-    let leaf = bench.issue().unwrap().leaf;
-    assert!(leaf.not_after.duration_since(leaf.not_before).as_hours() < 24 * 7);
-    bench.task.profile = Some("eternal".to_owned());
-    let failure = bench.issue().unwrap_err();
-    assert_eq!((failure.code.as_str(), failure.advice), ("acme-profile", Advice::Person), "{failure:?}");
-}
-
-#[test]
 fn a_window_of_renewal_is_told_and_replaces_is_accepted_once() {
     let mut bench = Bench::start();
     let issued = bench.issue().unwrap();

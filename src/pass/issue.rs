@@ -8,6 +8,7 @@ pub(super) mod account;
 mod ari;
 mod chains;
 pub(super) mod failure;
+mod profile;
 mod records;
 mod rehearsal;
 mod steps;
@@ -27,7 +28,7 @@ use crate::pass::{Context, clock};
 use crate::plan::Issue;
 use crate::plan::order::{self, Action, GiveUp};
 use records::Records;
-use steps::Steps;
+use steps::{Ca, Steps};
 
 /// For everything. What is not done by then is resumed by a later run. A CA's validation and signing are bounded by
 /// themselves; this bounds their sum.
@@ -62,10 +63,16 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
     // A name whose record we could not make is better known before an order than after.
     let (account, located) = tokio::join!(account::account(context, ca, &http), records.locate(bases));
     let account = account?;
-    if intent.order_url.is_none() {
+    let offered = profile::offered(context, task, ca, &http).await;
+    // An order that was made is resumed, whatever is offered or found since.
+    let profile = if intent.order_url.is_none() {
         located?;
-    }
-    Ok(Steps::new(context, task, ca, intent, key, account, records))
+        offered?
+    } else {
+        offered.unwrap_or(task.profile.as_deref())
+    };
+    let ca = Ca { config: ca, account, profile };
+    Ok(Steps::new(context, task, ca, intent, key, records))
 }
 
 fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {

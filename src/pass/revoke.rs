@@ -134,10 +134,7 @@ async fn ask(context: &Context, host: &str, pair: &Pair, reason: RevocationReaso
     let ca = ca(context, host)?;
     let http = http(context, ca)?;
     let der = &pair.chain().ders()[0];
-    let refused = match by_account(context, host, &http, der, reason).await? {
-        Ok(_) => return Ok(()),
-        Err(refused) => refused,
-    };
+    let Err(refused) = by_account(context, host, &http, der, reason).await? else { return Ok(()) };
     let own_key = reason == RevocationReason::KeyCompromise && is_about_the_account(refused.as_ref());
     if own_key {
         let revoked = acme::revoke_by_key(&http, pair.key(), der, reason).await;

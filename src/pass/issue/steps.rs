@@ -23,13 +23,20 @@ use crate::store::Rejected;
 /// After a 429 without a Retry-After: the shortest window of Let's Encrypt's limits.
 const LIMITED_FOR: u64 = 3600;
 
+/// Where the order is made, as whom, and for what.
+pub(super) struct Ca<'a> {
+    pub(super) config: &'a Acme,
+    pub(super) account: Account,
+    /// Of a new order: what the task asks for, where the CA offers profiles.
+    pub(super) profile: Option<&'a str>,
+}
+
 pub(super) struct Steps<'a> {
     context: &'a Context,
     pub(super) task: &'a Issue,
-    ca: &'a Acme,
+    ca: Ca<'a>,
     pub(super) intent: Intent,
     key: PrivateKey,
-    account: Account,
     records: Records,
     order: Option<Order>,
     /// As downloaded.
@@ -46,14 +53,13 @@ impl<'a> Steps<'a> {
     pub(super) fn new(
         context: &'a Context,
         task: &'a Issue,
-        ca: &'a Acme,
+        ca: Ca<'a>,
         intent: Intent,
         key: PrivateKey,
-        account: Account,
         records: Records,
     ) -> Self {
         let (order, pem, pair, failure, limited, issued) = Default::default();
-        Self { context, task, ca, intent, key, account, records, order, pem, pair, failure, limited, issued }
+        Self { context, task, ca, intent, key, records, order, pem, pair, failure, limited, issued }
     }
 
     /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
@@ -130,7 +136,7 @@ impl<'a> Steps<'a> {
             self.intent.replaces.clone_from(&replaces);
             self.note_intent()?;
         }
-        let made = self.account.new_order(&self.task.names, self.task.profile.as_deref(), replaces.as_deref()).await;
+        let made = self.ca.account.new_order(&self.task.names, self.ca.profile, replaces.as_deref()).await;
         Ok(match made {
             Ok(mut order) => {
                 let (url, status) = (order.url().to_owned(), order.status());
@@ -153,7 +159,7 @@ impl<'a> Steps<'a> {
     }
 
     async fn fetch(&mut self, url: &str) -> Event {
-        match self.account.order(url, &self.task.names).await {
+        match self.ca.account.order(url, &self.task.names).await {
             Ok(mut order) => {
                 let status = order.status();
                 self.order = Some(order);
@@ -171,7 +177,7 @@ impl<'a> Steps<'a> {
     async fn ask(&mut self, action: Action) -> Result<Event, Failure> {
         let Some(order) = &mut self.order else { return Ok(Event::Failed(Trouble::Lasting)) };
         let asked = match action {
-            Action::Authorize => order.authorizations(self.ca.challenge).await.map(Event::Authorizations),
+            Action::Authorize => order.authorizations(self.ca.config.challenge).await.map(Event::Authorizations),
             Action::Challenge { indexes } => order.set_ready(&indexes).await.map(|()| Event::Challenged),
             Action::Poll { after_ms } => {
                 // RFC 8555 section 7.4: an order is polled; there is nothing else to wait for.
@@ -188,7 +194,7 @@ impl<'a> Steps<'a> {
             Action::Download => match order.certificate().await {
                 Ok(download) => {
                     let wish = Wish {
-                        preferred: self.ca.preferred_chain.as_deref(),
+                        preferred: self.ca.config.preferred_chain.as_deref(),
                         key: &self.key,
                         names: &self.task.names,
                         roots: &self.context.roots,
