@@ -171,6 +171,9 @@ fn one(out: &mut String, view: &AccountView) -> core::fmt::Result {
     if let Some(offer) = &view.about {
         offer_lines(out, offer)?;
     }
+    for record in &view.records {
+        writeln!(out, "  record:    {}. TXT \"{}\"", record.name, record.value)?;
+    }
     for (name, week) in &view.week {
         let (used, room, most) = (week.used, week.room, week.emergency_room);
         writeln!(out, "  ledger:    {name}: {used} of {room} this week ({most} in an emergency)")?;

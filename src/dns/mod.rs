@@ -8,6 +8,7 @@ mod error;
 mod propagation;
 mod provider;
 mod resolvers;
+mod standing;
 mod wire;
 
 pub use cloudflare::Cloudflare;
@@ -15,3 +16,4 @@ pub use error::DnsError;
 pub use propagation::{SEEN_BOUND, Wanted, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Resolvers, Server, challenge_name};
+pub use standing::texts;

@@ -12,10 +12,11 @@ use super::issue::account::{account, http, settle};
 use super::issue::failure::{of_acme, of_store};
 use super::{Context, clock};
 use crate::acme::{self, About, AccountKey, Http, Known};
-use crate::cert::CertName;
-use crate::config::Acme;
+use crate::cert::{CertName, DnsName};
+use crate::config::{Acme, Challenge};
 use crate::observed::{Advice, Failure, LedgerEntry, LedgerEvent};
 use crate::plan::ledger::{EMERGENCY_PER_WEEK, ORDINARY_PER_WEEK};
+use crate::plan::order::Standing;
 use crate::report::escape;
 
 /// Characters of what the CA says that are shown.
@@ -43,6 +44,8 @@ pub struct AccountView {
     pub account: Option<Ours>,
     /// What the CA says of itself; `null`: it was not reached.
     pub about: Option<Offer>,
+    /// TXT records to be made once, where `challenge` is dns-persist-01 and there is an account.
+    pub records: Vec<Record>,
     /// By certificate.
     pub week: BTreeMap<CertName, Week>,
     /// Why something above is missing.
@@ -71,6 +74,13 @@ pub struct Offer {
     pub external_account_required: bool,
     pub renewal_information: bool,
     pub profiles: BTreeMap<String, String>,
+}
+
+/// A TXT record that stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Record {
+    pub name: String,
+    pub value: String,
 }
 
 /// Certificates of this name set in the last seven days that count against the CA's limit.
@@ -158,7 +168,27 @@ async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Failure> {
         (certificate.name.clone(), Week { used, room: ORDINARY_PER_WEEK, emergency_room: EMERGENCY_PER_WEEK })
     });
     let directory = ca.directory.to_string();
-    Ok(AccountView { ca: ca.host.clone(), directory, account, about, week: week.collect(), failure })
+    let records = records(context, ca, account.as_ref(), about.as_ref());
+    Ok(AccountView { ca: ca.host.clone(), directory, account, about, records, week: week.collect(), failure })
+}
+
+fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&Offer>) -> Vec<Record> {
+    let Some(url) = ours.and_then(|ours| ours.url.as_deref()) else { return Vec::new() };
+    if ca.challenge != Challenge::DnsPersist01 {
+        return Vec::new();
+    }
+    let named = about.map(|about| about.caa_identities.as_slice()).unwrap_or_default();
+    let issuers: Vec<DnsName> = named.iter().filter_map(|name| DnsName::parse(name).ok()).collect();
+    let mut records: BTreeMap<String, String> = BTreeMap::new();
+    let names = context.config.certificates.iter().flat_map(|certificate| certificate.names.iter());
+    for name in names {
+        let standing = Standing { name: name.clone(), issuers: issuers.clone() };
+        // A wildcard's record is good for the name itself.
+        if name.is_wildcard() || !records.contains_key(&standing.record()) {
+            records.insert(standing.record(), standing.value(url));
+        }
+    }
+    records.into_iter().map(|(name, value)| Record { name, value }).collect()
 }
 
 /// Our account, and why the CA did not say more of it. While a key change is open the CA may know either key.

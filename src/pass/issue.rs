@@ -11,6 +11,7 @@ pub(super) mod failure;
 mod profile;
 mod records;
 mod rehearsal;
+mod standing;
 mod steps;
 
 use core::time::Duration;
@@ -23,6 +24,7 @@ pub use records::{LEFT, clean_txt};
 pub use rehearsal::rehearse;
 
 use crate::cert::{Generation, Leaf, PrivateKey};
+use crate::config::Challenge;
 use crate::observed::{Advice, Failure, Intent};
 use crate::pass::{Context, clock};
 use crate::plan::Issue;
@@ -61,7 +63,13 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
     let mut records = Records::new(context)?;
     let bases: BTreeSet<String> = task.names.iter().map(|name| name.base().to_owned()).collect();
     // A name whose record we could not make is better known before an order than after.
-    let (account, located) = tokio::join!(account::account(context, ca, &http), records.locate(bases));
+    let locate = async {
+        match ca.challenge {
+            Challenge::Dns01 => records.locate(bases).await,
+            Challenge::DnsPersist01 => Ok(()),
+        }
+    };
+    let (account, located) = tokio::join!(account::account(context, ca, &http), locate);
     let account = account?;
     let offered = profile::offered(context, task, ca, &http).await;
     // An order that was made is resumed, whatever is offered or found since.

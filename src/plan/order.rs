@@ -4,6 +4,7 @@
 //! Giving up is never silent: [`GiveUp`] says why, the TXT records are removed first, and an order that may still come
 //! to its end keeps its URL, so that a later run resumes it and makes no other.
 
+mod standing;
 mod steps;
 
 pub use steps::{

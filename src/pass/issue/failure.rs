@@ -77,7 +77,9 @@ pub(super) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own:
 pub(super) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
     let again = Advice::Retry { after_seconds: None };
     let (code, next, advice) = match why {
-        GiveUp::NoChallenge(_) => ("acme-no-dns-01", "use a CA that offers dns-01 for this name", Advice::Person),
+        GiveUp::NoChallenge(_) => {
+            ("acme-no-challenge", "use a CA that offers it, or write another `acme.challenge`", Advice::Person)
+        }
         GiveUp::NotValidated | GiveUp::StillProcessing => {
             ("acme-slow", "nothing: the next run resumes this order and makes no other", again)
         }

@@ -9,6 +9,7 @@ use super::chains::{self, Wish};
 use super::failure::{is_gone, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
 use super::records::Records;
 use super::rehearsal::say;
+use super::standing::look_for;
 use crate::acme::{Account, AcmeError, Kind, Order};
 use crate::cert::{Chain, Generation, Pair, PrivateKey, lint};
 use crate::config::Acme;
@@ -94,6 +95,10 @@ impl<'a> Steps<'a> {
                     Err(failure) => self.lasting(failure),
                 }
             }
+            Action::LookFor { standing } => match look_for(self.context, self.ca.account.url(), &standing).await {
+                Ok(()) => Event::Seen,
+                Err(failure) => self.lasting(failure),
+            },
             Action::Check => Event::Checked(self.check()),
             Action::Authorize
             | Action::Challenge { .. }
@@ -324,6 +329,7 @@ fn is_news(action: &Action) -> bool {
             | Action::Fetch { .. }
             | Action::Publish { .. }
             | Action::AwaitSeen
+            | Action::LookFor { .. }
             | Action::Challenge { .. }
             | Action::Finalize
             | Action::Download

@@ -225,7 +225,7 @@ impl fmt::Display for Action {
             Self::AwaitSeen => f.write_str("wait until every name server shows the TXT records"),
             Self::LookFor { standing } => {
                 f.write_str("look for")?;
-                standing.iter().try_for_each(|record| write!(f, " _validation-persist.{}", record.name.base()))
+                standing.iter().try_for_each(|wanted| write!(f, " {}", wanted.record()))
             }
             Self::Challenge { indexes } => write!(f, "ask the CA to look ({})", indexes.len()),
             Self::Poll { after_ms } => write!(f, "look at the order after {after_ms} ms"),
