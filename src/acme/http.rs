@@ -25,7 +25,7 @@ use crate::report::escape;
 /// TCP and TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// One request, from name lookup to the last byte. Boulder's own limit for a request is below it.
-const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 /// A chain is some ten kilobytes, a directory one.
 const BODY_LIMIT: usize = 1024 * 1024;
 /// Header lines of one answer; Boulder sends a dozen. (hyper caps their size at some 400 kB.)
@@ -47,6 +47,8 @@ pub struct Settings {
     /// PEM of the root of the CA's own API; then only that is trusted, for the API.
     pub ca_pem: Option<String>,
     pub proxy: Option<Url>,
+    /// For one request, from name lookup to the last byte: [`REQUEST_LIMIT`].
+    pub limit: Duration,
 }
 
 /// One CA's HTTPS client. Cheap to clone; clones share connections and the directory.
@@ -94,6 +96,10 @@ pub(super) struct Meta {
     pub(super) profiles: BTreeMap<String, String>,
 }
 
+/// Marks an answer that brought a nonce, as every one of a CA's to a POST does.
+#[derive(Clone, Copy)]
+pub(super) struct BroughtNonce;
+
 impl Http {
     pub fn new(settings: &Settings) -> Result<Self, AcmeError> {
         let mut builder = reqwest::Client::builder()
@@ -101,7 +107,7 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .http1_max_headers(HEADER_LIMIT)
             .connect_timeout(CONNECT_LIMIT)
-            .timeout(REQUEST_LIMIT)
+            .timeout(settings.limit)
             // The configuration says what stands between us and the CA; the environment does not.
             .no_proxy();
         if let Some(pem) = &settings.ca_pem {
@@ -189,8 +195,10 @@ impl Http {
     /// Into the pool, and out of the answer: the crate would use it a second time.
     fn keep_nonce(&self, answer: &mut Response<Bytes>) {
         let nonce = answer.headers_mut().remove(REPLAY_NONCE).and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE) else { return };
+        answer.extensions_mut().insert(BroughtNonce);
         let mut nonces = held(&self.0.nonces);
-        nonces.extend(nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE));
+        nonces.push(nonce);
         if nonces.len() > MOST_NONCES {
             nonces.remove(0);
         }

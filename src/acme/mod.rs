@@ -22,7 +22,7 @@ pub use about::{About, about};
 pub use account::{Account, AccountKey, Binding, Known, find, open, register, roll_over};
 pub use ari::{RenewalWindow, renewal_window};
 pub use error::AcmeError;
-pub use http::{Http, Settings};
+pub use http::{Http, REQUEST_LIMIT, Settings};
 pub use order::{Download, Order, Polled};
 pub use problem::{Kind, Problem, Subproblem};
 pub use revocation::{Revoked, revoke_by_key};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::http::judge;
+use super::http::{BroughtNonce, judge};
 use super::jws::{By, Signer};
 use super::{AcmeError, Http, Kind};
 
@@ -58,6 +58,11 @@ pub(super) async fn post(
         let body = signed.ok_or(AcmeError::Key { why: "cannot sign".to_owned() })?.to_string();
         match judge(url, http.send(Method::POST, url, Bytes::from(body)).await?) {
             Err(error) if error.kind() == Some(Kind::BadNonce) && attempt < NONCES => attempt += 1,
+            // RFC 8555 section 6.5: "The server MUST include a Replay-Nonce header field in every successful response to
+            // a POST request". What has none is somebody else's page, and nothing was done.
+            Ok(answer) if answer.extensions().get::<BroughtNonce>().is_none() => {
+                return Err(AcmeError::strange(url, "an answer without a nonce, which is none of a CA's"));
+            }
             judged => return judged,
         }
     }

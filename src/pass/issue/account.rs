@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use super::failure::{of_acme, of_store};
-use crate::acme::{self, Account, AccountKey, Binding, Http, Settings};
+use crate::acme::{self, Account, AccountKey, Binding, Http, REQUEST_LIMIT, Settings};
 use crate::config::Acme;
 use crate::observed::{Advice, Failure};
 use crate::pass::Context;
@@ -37,6 +37,7 @@ fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
         directory: ca.directory.clone(),
         ca_pem: context.secrets.acme_ca.get(&ca.host).cloned(),
         proxy: context.config.network.proxy.clone(),
+        limit: REQUEST_LIMIT,
     };
     Http::new(&settings).map_err(|error| of_acme(&ca.directory, &error))
 }

@@ -262,7 +262,7 @@ impl<'a> Steps<'a> {
                 Ok(())
             }
             Action::Pause { ms } => {
-                sleep(Duration::from_millis(ms)).await;
+                sleep(jittered(ms)).await;
                 Ok(())
             }
             _ => Ok(()),
@@ -319,6 +319,14 @@ fn bug(task: &Issue, error: &dyn core::error::Error) -> Failure {
         next: "report this".to_owned(),
         advice: Advice::Bug,
     }
+}
+
+/// Up to a quarter more, so that those who failed together do not come back together.
+fn jittered(ms: u64) -> Duration {
+    let mut byte = [0];
+    // Without randomness the pause is as it was decided.
+    let share = aws_lc_rs::rand::fill(&mut byte).map_or(0, |()| u64::from(byte[0]));
+    Duration::from_millis(ms + ms * share / (4 * 256))
 }
 
 /// Worth a line to whoever watches.
