@@ -1,5 +1,7 @@
 //! The account at a CA: shown, made, given another key, ended. The binary against Pebble.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+
 mod lab;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Which chain is kept when the CA offers several, against Pebble.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+
 mod lab;
 
 use lab::SERVICE;

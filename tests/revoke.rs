@@ -1,5 +1,7 @@
 //! Revocation: replaced first, proven on every node, and never the wrong certificate. The binary against Pebble and nodes.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+
 mod lab;
 
 use std::fs;
