@@ -215,3 +215,12 @@ fn an_external_account_is_bound_by_register() {
     let text = exits(&lab.certd(&["account", "show"]), 0);
     assert!(text.contains("external account required: yes"), "{text}");
 }
+
+#[test]
+fn a_ca_that_changes_no_keys_is_told_before_a_change_is_begun() {
+    let lab = start();
+    exits(&lab.certd(&["account", "register"]), 0);
+    lab.proxy.script.rewrite("directory", 1, |body| body.replace("keyChange", "noKeyChange"));
+    assert!(exits(&lab.certd(&["account", "rollover"]), 5).contains("offers no change of keys"));
+    assert!(!folder(&lab).join("key.next.p8").exists());
+}

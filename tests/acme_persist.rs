@@ -88,3 +88,30 @@ fn a_ca_that_does_not_offer_the_challenge_is_told_and_no_record_is_asked_for() {
     assert_eq!(failure.code, "acme-no-challenge", "{failure:?}");
     assert!(failure.what.contains("`acme.challenge`"), "{failure:?}");
 }
+
+#[test]
+fn the_account_shows_and_makes_the_records_that_it_needs_and_nothing_removes_them() {
+    let lab = lab::Lab::start(lab::Options::nodes(1));
+    let acme = "challenge = \"dns-persist-01\"".to_owned();
+    lab.write_config_with(&ConfigText { acme, ..ConfigText::default() });
+    let certd = |arguments: &[&str], code: i32| {
+        let output = lab.certd(arguments);
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        text
+    };
+    assert!(certd(&["account", "persist"], 5).contains("there is no account"));
+    certd(&["account", "register"], 0);
+    let line = format!("{RECORD}. TXT \"pebble.letsencrypt.org; accounturi=https://");
+    assert!(certd(&["account", "show"], 0).contains(&format!("record:    {line}")));
+    let told = certd(&["renew"], 5);
+    assert!(told.contains(&format!("make once, and leave there: {line}")), "{told}");
+    assert!(lab.cloudflare.records().is_empty());
+
+    assert!(certd(&["account", "persist"], 0).contains(&format!("made: {line}")));
+    certd(&["account", "persist"], 0);
+    certd(&["renew", "--force"], 0);
+    certd(&["renew", "--force"], 0);
+    assert_eq!(lab.cloudflare.records().len(), 1, "once, and it stays: {:?}", lab.cloudflare.records());
+    assert_eq!(lab.cloudflare.script.count("delete"), 0);
+}

@@ -20,6 +20,8 @@ pub struct About {
     pub external_account_required: bool,
     /// Whether it tells when it would like certificates renewed (RFC 9773).
     pub renewal_information: bool,
+    /// Whether an account may get another key (RFC 8555 section 7.3.5).
+    pub key_change: bool,
     /// Name and description (draft-ietf-acme-profiles).
     pub profiles: BTreeMap<String, String>,
 }
@@ -35,6 +37,7 @@ pub async fn about(http: &Http) -> Result<About, AcmeError> {
         caa_identities: meta.caa_identities.into_iter().take(MOST).map(text).collect(),
         external_account_required: meta.external_account_required,
         renewal_information: directory.renewal_info.is_some(),
+        key_change: directory.key_change.is_some(),
         profiles: meta.profiles.into_iter().take(MOST).map(|(name, what)| (text(name), text(what))).collect(),
     })
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::config::{self, Acme};
 use crate::observed::Failure;
-use crate::pass::account::{self, AccountView, Accounts, Offer, Ours};
+use crate::pass::account::{self, AccountView, Accounts, Offer, Ours, Record};
 use crate::pass::{Context, progress::Event};
 use crate::report::Exit;
 
@@ -43,6 +43,10 @@ enum Command {
     /// The new key is on disk before the CA hears of it. Killed in between, the next run that opens the account asks the
     /// CA which key it knows, and goes on from there.
     Rollover,
+    /// Make the TXT records of dns-persist-01 through the DNS provider, once and to stay
+    ///
+    /// For CAs with `challenge = "dns-persist-01"`. `account show` prints the records, for whoever makes them by hand.
+    Persist,
     /// End the account, for good
     ///
     /// Certificates stay valid. No order is possible with it any more, and nobody can bring it back.
@@ -98,6 +102,16 @@ impl Account {
                 told(text, json!({ "rolled_over": true, "thumbprint": thumbprint }))
             }
             Command::Show => (String::new(), serde_json::Value::Null),
+            Command::Persist => {
+                let records = account::persist(context, ca).await?;
+                let line = |record: &Record| format!("{host}: made: {}. TXT \"{}\"\n", record.name, record.value);
+                let text = if records.is_empty() {
+                    format!("{host}: no record is needed: `challenge` is not dns-persist-01\n")
+                } else {
+                    records.iter().map(line).collect()
+                };
+                told(text, json!({ "records": records }))
+            }
             Command::Deactivate { .. } => {
                 let url = account::deactivate(context, ca).await?;
                 let next = format!("move {} away before a new account is made", folder(context, host));

@@ -10,10 +10,12 @@ use serde::Serialize;
 
 use super::issue::account::{account, http, settle};
 use super::issue::failure::{of_acme, of_store};
+use super::issue::records::publish_for_good;
 use super::{Context, clock};
-use crate::acme::{self, About, AccountKey, Http, Known};
+use crate::acme::{self, About, AccountKey, AcmeError, Http, Known};
 use crate::cert::{CertName, DnsName};
 use crate::config::{Acme, Challenge};
+use crate::dns::TxtRecord;
 use crate::observed::{Advice, Failure, LedgerEntry, LedgerEvent};
 use crate::plan::ledger::{EMERGENCY_PER_WEEK, ORDINARY_PER_WEEK};
 use crate::plan::order::Standing;
@@ -121,25 +123,57 @@ pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Failure> 
     if kept.is_none_or(|kept| kept.url.is_none()) {
         return Err(no_account(ca));
     }
+    let http = http(context, ca)?;
     if store.next_account_key(&ca.host).map_err(|error| of_store(&error))?.is_none() {
+        // What cannot be ended is not begun.
+        let about = acme::about(&http).await.map_err(|error| of_acme(&ca.host, &error))?;
+        if !about.key_change {
+            let (url, feature) = (ca.directory.to_string(), "change of keys");
+            return Err(of_acme(&ca.host, &AcmeError::Unsupported { url, feature }));
+        }
         let next = AccountKey::generate().map_err(|error| of_acme(&ca.host, &error))?;
         store.write_next_account_key(&ca.host, next.pkcs8()).map_err(|error| of_store(&error))?;
     }
-    settle(context, &ca.host, &http(context, ca)?).await?;
+    settle(context, &ca.host, &http).await?;
     let kept = store.account(&ca.host).map_err(|error| of_store(&error))?.ok_or_else(|| no_account(ca))?;
     AccountKey::from_pkcs8(kept.key_pkcs8).thumbprint().map_err(|error| of_acme(&ca.host, &error))
+}
+
+/// Makes the TXT records of dns-persist-01 through the DNS provider, once and to stay. The caller holds the lock.
+pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Failure> {
+    let http = http(context, ca)?;
+    let about = acme::about(&http).await.map_err(|error| of_acme(&ca.host, &error))?;
+    let (ours, failure) = ours(context, ca, &http, true).await?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let ours = ours.filter(|ours| ours.url.is_some()).ok_or_else(|| no_account(ca))?;
+    if about.caa_identities.is_empty() {
+        return Err(Failure {
+            code: "acme-no-issuer-name".to_owned(),
+            object: ca.host.clone(),
+            what: "the CA's directory does not tell the name that the records must hold".to_owned(),
+            next: "run `certd renew` once: it tells each record as it is to be written".to_owned(),
+            advice: Advice::Person,
+        });
+    }
+    let records = records(context, ca, Some(&ours), Some(&about.into()));
+    let txt = |record: &Record| TxtRecord { name: record.name.clone(), value: record.value.clone() };
+    publish_for_good(context, records.iter().map(txt).collect()).await?;
+    Ok(records)
 }
 
 /// Ends the account for good; its URL. That it has ended already is as good. The caller holds the lock.
 pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Failure> {
     let store = &context.store;
     let http = http(context, ca)?;
-    settle(context, &ca.host, &http).await?;
+    // Whatever comes of a change of keys: an account that is to end needs no new one.
+    let _ = settle(context, &ca.host, &http).await;
     let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
     let Some((key, url)) = kept.and_then(|kept| Some((kept.key_pkcs8, kept.url?))) else {
         return Err(no_account(ca));
     };
-    let failed = |error: acme::AcmeError| of_acme(&ca.host, &error);
+    let failed = |error: AcmeError| of_acme(&ca.host, &error);
     let account = acme::open(&http, &AccountKey::from_pkcs8(key), &url).await.map_err(failed)?;
     match account.deactivate().await {
         Err(error) if error.kind() != Some(acme::Kind::AccountDead) => Err(failed(error)),
@@ -203,7 +237,7 @@ async fn ours(
     let Some(kept) = store.account(&ca.host).map_err(of_store)? else { return Ok((None, None)) };
     let next = store.next_account_key(&ca.host).map_err(of_store)?.map(AccountKey::from_pkcs8);
     let key = AccountKey::from_pkcs8(kept.key_pkcs8);
-    let failed = |error: acme::AcmeError| of_acme(&ca.host, &error);
+    let failed = |error: AcmeError| of_acme(&ca.host, &error);
     let mut ours = Ours {
         url: kept.url.as_deref().map(|url| escape(url, SHOWN)),
         status: None,
@@ -231,7 +265,7 @@ async fn ours(
     }
 }
 
-async fn known(http: &Http, key: &AccountKey, url: &str) -> Result<Known, acme::AcmeError> {
+async fn known(http: &Http, key: &AccountKey, url: &str) -> Result<Known, AcmeError> {
     acme::open(http, key, url).await?.known().await
 }
 
@@ -247,7 +281,8 @@ fn no_account(ca: &Acme) -> Failure {
 
 impl From<About> for Offer {
     fn from(about: About) -> Self {
-        let About { terms, website, caa_identities, external_account_required, renewal_information, profiles } = about;
+        let About { terms, website, caa_identities, external_account_required, renewal_information, profiles, .. } =
+            about;
         Self { terms, website, caa_identities, external_account_required, renewal_information, profiles }
     }
 }

@@ -9,7 +9,7 @@ mod ari;
 mod chains;
 pub(super) mod failure;
 mod profile;
-mod records;
+pub(super) mod records;
 mod rehearsal;
 mod standing;
 mod steps;

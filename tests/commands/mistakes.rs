@@ -37,7 +37,11 @@ fn the_help_of_every_command() {
         ("plan", &["plan", "--help"]),
         ("renew", &["renew", "--help"]),
         ("deploy", &["deploy", "--help"]),
+        ("revoke", &["revoke", "--help"]),
         ("trust", &["trust", "--help"]),
+        ("account", &["account", "--help"]),
+        ("account-rollover", &["account", "rollover", "--help"]),
+        ("account-deactivate", &["account", "deactivate", "--help"]),
         ("config", &["config", "--help"]),
         ("config-check", &["config", "check", "--help"]),
     ] {

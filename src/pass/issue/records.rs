@@ -170,8 +170,25 @@ pub async fn clean_txt(context: &Context) -> Result<(), Failure> {
     remove(context, &provider(context)?, left).await
 }
 
+/// Makes records that stay. They are in no journal, so that nothing ever removes them; one that is there already is as good.
+pub(in crate::pass) async fn publish_for_good(context: &Context, records: Vec<TxtRecord>) -> Result<(), Failure> {
+    let dns = &context.config.dns;
+    let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers).map_err(|error| of_dns("dns", &error))?;
+    let provider = provider(context)?;
+    for TxtRecord { name, value } in records {
+        let place = place(&resolvers, provider.as_ref(), &name).await.map_err(|error| of_dns(&name, &error))?;
+        let made = provider.publish(&place.zone, &[TxtRecord { name: place.owner, value }]).await;
+        made.into_iter().try_for_each(|made| made.map(drop)).map_err(|error| of_dns(&name, &error))?;
+    }
+    Ok(())
+}
+
 async fn locate(resolvers: &Resolvers, provider: &dyn Provider, base: &str) -> Result<Place, DnsError> {
-    let owner = resolvers.follow(&challenge_name(base)).await?;
+    place(resolvers, provider, &challenge_name(base)).await
+}
+
+async fn place(resolvers: &Resolvers, provider: &dyn Provider, name: &str) -> Result<Place, DnsError> {
+    let owner = resolvers.follow(name).await?;
     let apex = resolvers.apex(&owner).await.ok();
     let zone = provider.zone(&owner, apex.as_deref()).await?;
     Ok(Place { owner, zone })

@@ -261,3 +261,22 @@ fn an_answer_to_another_question_ends_the_order_and_removes_the_records() {
     let play = Play::start(None, None).tell(Event::Downloaded);
     insta::assert_snapshot!(play.script);
 }
+
+#[test]
+fn a_record_that_stays_is_looked_for_and_neither_made_nor_waited_for() {
+    let issuers = vec![name("ca.example")];
+    let one = |index, text| Authorization {
+        index,
+        name: name(text),
+        state: AuthorizationState::Pending,
+        proof: Some(Proof::Standing { issuers: issuers.clone() }),
+    };
+    let play = Play::start(None, None)
+        .tell(Event::Ordered { url: URL.to_owned(), status: Status::Pending })
+        .tell(Event::Authorizations(vec![one(0, "example.com"), one(1, "*.example.com")]));
+    let asked = "look for _validation-persist.example.com _validation-persist.example.com\n";
+    assert!(play.script.ends_with(asked), "{}", play.script);
+    let there = play.tell(Event::Seen);
+    assert!(there.script.ends_with("ask the CA to look (2)\n"), "{}", there.script);
+    assert!(!there.script.contains("publish"), "{}", there.script);
+}
