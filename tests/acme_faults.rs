@@ -68,7 +68,7 @@ fn a07_before_there_is_an_account_a_bad_answer_makes_none_or_one() {
 
 #[test]
 fn a07_a_ca_that_stays_sick_is_asked_a_bounded_number_of_times() {
-    for kind in ["new-order", "authorization", "challenge", "order", "certificate"] {
+    for kind in ["new-order", "authorization", "challenge", "order", "finalize", "certificate"] {
         let bench = Bench::start();
         bench.lab.proxy.script.fail(kind, 1000, &Answer::new(503, "<html>busy</html>"));
         let failure = issue_in_time(&bench).unwrap_err();

@@ -49,6 +49,8 @@ pub struct Order {
     resumed: bool,
     /// Finalize was sent.
     signing: bool,
+    /// So often, for this order.
+    finalizes: u32,
     /// What was asked last.
     doing: Action,
     attempts: u32,
@@ -73,6 +75,7 @@ pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action
         wanted: None,
         resumed: intent.order_url.is_some(),
         signing: false,
+        finalizes: 0,
         doing: first.clone(),
         attempts: 0,
         pause_ms: FIRST_PAUSE_MS,
@@ -165,6 +168,7 @@ impl Order {
 
     fn finalize(&mut self, now: Timestamp) -> Vec<Action> {
         self.signing = true;
+        self.finalizes = 1;
         self.since = now;
         self.pause_ms = FIRST_PAUSE_MS;
         let mut actions = Vec::new();
@@ -184,8 +188,11 @@ impl Order {
             Status::Invalid => self.ask(Action::Blame),
             _ if self.signing && waited > SIGNING_BOUND => self.give_up(GiveUp::StillProcessing),
             _ if !self.signing && waited > VALIDATION_BOUND => self.give_up(GiveUp::NotValidated),
+            // A CA that takes none of them is left to a later run, which resumes the order.
+            Status::Ready if self.finalizes >= ATTEMPTS => self.give_up(GiveUp::Failed),
             // The finalize did not arrive, or came too early: once more, for the same order.
             Status::Ready => {
+                self.finalizes += 1;
                 let ms = self.next_pause(retry_after_ms);
                 let mut actions = vec![Action::Pause { ms }];
                 actions.extend(self.ask(Action::Finalize));
