@@ -5,155 +5,19 @@
 mod lab;
 
 use std::fs;
-use std::future::Future;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use certd::cert::{CertName, NameSet, Roots};
-use certd::config::{self, Config};
-use certd::observed::{Advice, Failure, LedgerEvent};
-use certd::pass::issue::{Issued, ask_ari, clean_txt, issue, rehearse};
-use certd::pass::progress::{Event, Progress};
-use certd::pass::{Context, Secrets};
-use certd::plan::{Issue, RenewalReason};
-use certd::store::Store;
+use certd::cert::NameSet;
+use certd::observed::{Advice, LedgerEvent};
+use certd::pass::issue::{ask_ari, clean_txt, rehearse};
 use zeroize::Zeroizing;
 
-use lab::cloudflare::Record;
+use lab::bench::{Bench, CHALLENGE};
 use lab::config::ConfigText;
 use lab::pebble::PebbleOptions;
-use lab::script::{Answer, Held, Point};
-use lab::{Lab, Options, SERVICE, Service};
-
-const CHALLENGE: &str = "_acme-challenge.newapi.example.test";
-
-struct Bench {
-    lab: Lab,
-    context: Context,
-    task: Issue,
-    steps: Arc<Mutex<Vec<String>>>,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Bench {
-    fn start() -> Self {
-        Self::with(PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() }, &[SERVICE], &ConfigText::default())
-    }
-
-    fn with(pebble: PebbleOptions, domains: &[&str], text: &ConfigText) -> Self {
-        Self::of(Lab::start(Options { pebble, services: vec![Service::new(domains)], ..Options::nodes(1) }), text)
-    }
-
-    fn of(lab: Lab, text: &ConfigText) -> Self {
-        let path = lab.write_config_with(text);
-        let config = config::parse(&fs::read_to_string(path).expect("the lab wrote it"))
-            .expect("the lab's configuration is right");
-        let steps = Arc::new(Mutex::new(Vec::new()));
-        let context = context(config, Arc::clone(&steps));
-        let certificate = &context.config.certificates[0];
-        let task = Issue {
-            certificate: certificate.name.clone(),
-            ca: context.config.acme.host.clone(),
-            names: certificate.names.clone(),
-            key_type: certificate.key_type,
-            profile: certificate.profile.clone(),
-            keep_key: false,
-            replaces: None,
-            exempt: false,
-            passed_over: Vec::new(),
-            emergency: false,
-            outlives: None,
-            insist: false,
-            youngest: None,
-            seen: 0,
-            reason: RenewalReason::Nothing,
-            then: Vec::new(),
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime starts");
-        Self { lab, context, task, steps, runtime }
-    }
-
-    fn issue(&self) -> Result<Issued, Failure> {
-        self.run(issue(&self.context, &self.task))
-    }
-
-    fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
-
-    /// What is left when this process is killed while the request that is held is under way.
-    fn killed_at(&self, held: Held) {
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            held.wait();
-            // Held on until nobody waits for the answer any more.
-            _ = tell.send(held);
-        });
-        let until = async {
-            loop {
-                if let Ok(held) = told.try_recv() {
-                    return held;
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        let held = self.run(async {
-            tokio::select! {
-                ended = issue(&self.context, &self.task) => panic!("it was to be interrupted: {ended:?}"),
-                held = until => held,
-            }
-        });
-        held.release();
-    }
-
-    fn name(&self) -> &CertName {
-        &self.task.certificate
-    }
-
-    fn steps(&self) -> String {
-        self.steps.lock().expect("no holder panics").join("\n")
-    }
-
-    fn count(&self, kind: &str) -> usize {
-        self.lab.proxy.script.count(kind)
-    }
-
-    fn records(&self) -> Vec<Record> {
-        self.lab.cloudflare.records()
-    }
-
-    fn finalizes(&self) -> usize {
-        let ledger = self.context.store.ledger().expect("the ledger can be read");
-        ledger.iter().filter(|entry| matches!(entry.event, LedgerEvent::Finalize { .. })).count()
-    }
-
-    /// Nothing is left behind anywhere.
-    fn assert_clean(&self) {
-        assert!(self.records().is_empty(), "{:?}", self.records());
-        assert!(self.lab.dns.txt(CHALLENGE).is_empty());
-        assert!(self.context.store.txt_journal().expect("the journal can be read").is_empty());
-    }
-}
-
-fn context(config: Config, steps: Arc<Mutex<Vec<String>>>) -> Context {
-    let read = |path: &Path| fs::read_to_string(path).expect("the lab wrote it");
-    let store = Store::open(&config.state_dir).expect("the lab's folder is ours");
-    let roots = Roots::new(&[read(config.acme.issuer_root_file.as_deref().expect("the lab names one"))])
-        .expect("it holds roots");
-    let secrets = Secrets::read(&config).expect("the lab wrote them");
-    let progress = Progress::new(move |event| {
-        if let Event::Issue { step, .. } = event {
-            steps.lock().expect("no holder panics").push(step);
-        }
-    });
-    let (_stop, stopped) = tokio::sync::watch::channel(false);
-    Context::new(config, store, roots, secrets, progress, stopped)
-}
+use lab::script::{Answer, Point};
+use lab::{Lab, Options, SERVICE};
 
 #[test]
 fn a_certificate_is_issued_with_nine_requests_and_leaves_no_record() {
@@ -220,17 +84,6 @@ fn an_external_account_is_bound_before_the_first_order() {
     let eab = format!("eab = {{ kid = \"kid-1\", hmac_file = {:?} }}", file.path().display().to_string());
     let bench = Bench::with(pebble, &[SERVICE], &ConfigText { acme: eab, ..ConfigText::default() });
     bench.issue().unwrap();
-}
-
-#[test]
-fn a_profile_is_ordered_and_an_unknown_one_is_refused_in_words() {
-    let mut bench = Bench::start();
-    bench.task.profile = Some("shortlived".to_owned());
-    let leaf = bench.issue().unwrap().leaf;
-    assert!(leaf.not_after.duration_since(leaf.not_before).as_hours() < 24 * 7);
-    bench.task.profile = Some("eternal".to_owned());
-    let failure = bench.issue().unwrap_err();
-    assert_eq!((failure.code.as_str(), failure.advice), ("acme-profile", Advice::Person), "{failure:?}");
 }
 
 #[test]

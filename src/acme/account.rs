@@ -1,19 +1,17 @@
 //! The account at a CA. Its key is made here and handed back to be kept *before* the CA hears of it; an account that the
 //! CA does not know (any more) is an error with words, never made anew in silence.
 
-use ::http::Method;
+use std::sync::Arc;
+
 use ::http::header::LOCATION;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD, Engine};
-use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::http::judge;
-use super::jws::Signer;
+use super::jws::{By, Signer};
+use super::signed::{Requests, post};
 use super::{AcmeError, Http, Kind};
-
-/// Requests with fresh nonces before a CA that rejects each of them is given up.
-const NONCES: usize = 10;
 
 /// A P-256 key, PKCS#8 DER. No `Debug`.
 pub struct AccountKey(Zeroizing<Vec<u8>>);
@@ -28,7 +26,15 @@ pub struct Binding {
 #[derive(Clone)]
 pub struct Account {
     pub(super) inner: instant_acme::Account,
-    pub(super) http: Http,
+    pub(super) requests: Requests,
+}
+
+/// An account as the CA has it (RFC 8555 section 7.1.2). Texts of the CA: escape them where they are shown.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Known {
+    pub status: String,
+    #[serde(default)]
+    pub contact: Vec<String>,
 }
 
 impl AccountKey {
@@ -43,6 +49,11 @@ impl AccountKey {
 
     pub fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
         &self.0
+    }
+
+    /// RFC 7638.
+    pub fn thumbprint(&self) -> Result<String, AcmeError> {
+        Ok(self.signer()?.thumbprint())
     }
 
     fn signer(&self) -> Result<Signer, AcmeError> {
@@ -96,55 +107,57 @@ pub async fn find(http: &Http, key: &AccountKey) -> Result<Option<String>, AcmeE
 
 /// Costs the directory, when it is not there yet, and nothing else.
 pub async fn open(http: &Http, key: &AccountKey, url: &str) -> Result<Account, AcmeError> {
+    let signer = Arc::new(key.signer()?);
     let directory = http.directory_url().to_owned();
     let der = key.pkcs8().as_slice().into();
     let inner = instant_acme::Account::builder_with_http(Box::new(http.clone()))
         .from_parts(url.to_owned(), der, directory)
         .await
         .map_err(|error| AcmeError::from_crate(http.directory_url(), error))?;
-    Ok(Account { inner, http: http.clone() })
+    let requests = Requests { http: http.clone(), signer, account: url.to_owned() };
+    Ok(Account { inner, requests })
+}
+
+/// Changes the account's key (RFC 8555 section 7.3.5). `next` is on disk before: an answer that is lost leaves open which
+/// of the two the CA knows, and [`find`] tells.
+pub async fn roll_over(http: &Http, account: &str, key: &AccountKey, next: &AccountKey) -> Result<(), AcmeError> {
+    let Some(url) = http.directory().await?.key_change else {
+        return Err(AcmeError::Unsupported { url: http.directory_url().to_owned(), feature: "change of keys" });
+    };
+    let (old, new) = (key.signer()?, next.signer()?);
+    let change = json!({ "account": account, "oldKey": old.jwk() });
+    let inner = new.sign(By::Key, &url, None, Some(&change));
+    let inner = inner.ok_or(AcmeError::Key { why: "cannot sign".to_owned() })?;
+    post(http, &old, By::Account(account), &url, Some(&inner)).await.map(drop)
 }
 
 impl Account {
+    pub fn url(&self) -> &str {
+        &self.requests.account
+    }
+
+    /// What the CA has noted of it.
+    pub async fn known(&self) -> Result<Known, AcmeError> {
+        self.requests.read(self.url()).await
+    }
+
     /// Replaces the contacts that the CA knows (RFC 8555 section 7.3.2).
     pub async fn update_contact(&self, contact: &[String]) -> Result<(), AcmeError> {
         let contact: Vec<String> = contact.iter().map(|address| mailto(address)).collect();
-        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-        let updated = self.inner.update_contacts(&contact).await;
-        updated.map_err(|error| AcmeError::from_crate(self.inner.id(), error))
+        self.requests.post(self.url(), &json!({ "contact": contact })).await.map(drop)
+    }
+
+    /// For good (RFC 8555 section 7.3.6): "there is no way to reactivate".
+    pub async fn deactivate(&self) -> Result<(), AcmeError> {
+        self.requests.post(self.url(), &json!({ "status": "deactivated" })).await.map(drop)
     }
 }
 
 async fn new_account(http: &Http, signer: &Signer, payload: &Value) -> Result<String, AcmeError> {
-    let directory = http.directory().await?;
-    let url = directory.new_account.as_str();
-    let mut nonce = None;
-    for attempt in 1.. {
-        let fresh = match nonce.take() {
-            Some(nonce) => nonce,
-            None => fetch_nonce(http, &directory.new_nonce).await?,
-        };
-        let body = signer.sign(url, &fresh, payload).ok_or(AcmeError::Key { why: "cannot sign".to_owned() })?;
-        let answer = http.send(Method::POST, url, Bytes::from(body)).await?;
-        nonce = replay_nonce(answer.headers());
-        match judge(url, answer) {
-            Err(error) if error.kind() == Some(Kind::BadNonce) && attempt < NONCES => {}
-            judged => {
-                let location = judged?.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-                return location.ok_or_else(|| AcmeError::strange(url, "an account without a URL"));
-            }
-        }
-    }
-    unreachable!("the loop ends by its count")
-}
-
-async fn fetch_nonce(http: &Http, url: &str) -> Result<String, AcmeError> {
-    let answer = judge(url, http.send(Method::HEAD, url, Bytes::new()).await?)?;
-    replay_nonce(answer.headers()).ok_or_else(|| AcmeError::strange(url, "an answer without a nonce"))
-}
-
-fn replay_nonce(headers: &::http::HeaderMap) -> Option<String> {
-    Some(headers.get("replay-nonce")?.to_str().ok()?.to_owned())
+    let url = http.directory().await?.new_account;
+    let answer = post(http, signer, By::Key, &url, Some(payload)).await?;
+    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    location.ok_or_else(|| AcmeError::strange(&url, "an account without a URL"))
 }
 
 fn mailto(contact: &str) -> String {

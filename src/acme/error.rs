@@ -106,7 +106,11 @@ impl AcmeError {
                 Kind::RejectedIdentifier => "acme-rejected-name",
                 Kind::InvalidProfile => "acme-profile",
                 Kind::NotFound | Kind::Unauthorized => "acme-validation",
-                Kind::AlreadyReplaced | Kind::OrderNotReady | Kind::ServerInternal | Kind::Other => "acme-problem",
+                Kind::AlreadyReplaced
+                | Kind::AlreadyRevoked
+                | Kind::OrderNotReady
+                | Kind::ServerInternal
+                | Kind::Other => "acme-problem",
             },
         }
     }
@@ -155,8 +159,11 @@ fn next_of(problem: &Problem, link: Option<&str>) -> String {
         Kind::RateLimited => "wait: certd asks no earlier than the CA allows; see the CA's page on rate limits",
         Kind::Paused => "open the link in the CA's words and lift the pause; until then every order fails",
         Kind::UserActionRequired => "read and accept the CA's new terms at the link, then run `certd renew`",
-        Kind::AccountDoesNotExist | Kind::AccountDead => {
-            "the CA does not accept this account (any more). certd makes no new one by itself, since that voids `replaces` and CAA accounturi: put the account back, or move its folder under accounts/ away to begin with a new one"
+        Kind::AccountDoesNotExist => {
+            "the CA does not know this account (any more). certd makes no new one by itself, since that voids `replaces` and CAA accounturi: put the account back, or move its folder under accounts/ away to begin with a new one"
+        }
+        Kind::AccountDead => {
+            "the account is deactivated, and nobody can bring it back. To begin with a new one, move its folder under accounts/ away and run `certd account register`; records that name the account (CAA accounturi, _validation-persist) need its new URL"
         }
         Kind::BindingRequired => "this CA wants an external account: write `eab` under [acme]",
         Kind::Caa => "allow this CA in the CAA records of the name, or use the CA that they allow",

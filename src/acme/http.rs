@@ -5,10 +5,10 @@
 
 use core::pin::Pin;
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::http::header::{ACCEPT, CONTENT_TYPE, LINK, USER_AGENT};
+use ::http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use ::http::response::Parts;
 use ::http::{Method, Request, Response};
 use bytes::Bytes;
@@ -20,20 +20,27 @@ use serde::Deserialize;
 
 use super::error::shown;
 use super::retry_after::{retry_after, sent};
-use super::{AcmeError, Kind, Problem};
+use super::{AcmeError, Kind, Problem, link};
 use crate::config::Proxy;
 use crate::report::escape;
 
 /// TCP and TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// One request, from name lookup to the last byte. Boulder's own limit for a request is below it.
-const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 /// A chain is some ten kilobytes, a directory one.
 const BODY_LIMIT: usize = 1024 * 1024;
 /// Header lines of one answer; Boulder sends a dozen. (hyper caps their size at some 400 kB.)
 const HEADER_LIMIT: usize = 64;
+/// Nonces that are kept: one for each request that may be in flight, and some.
+const MOST_NONCES: usize = 32;
+/// RFC 8555 section 6.5: base64url. Boulder's have 43 characters.
+const LONGEST_NONCE: usize = 200;
 /// "certd/VERSION": RFC 8555 section 6.1 wants a client to name itself.
 pub(super) const AGENT: &str = concat!("certd/", env!("CARGO_PKG_VERSION"));
+
+/// RFC 8555 section 6.5.1.
+const REPLAY_NONCE: &str = "replay-nonce";
 
 /// What reaching a CA takes. Secrets are none of it.
 #[derive(Clone, Debug)]
@@ -44,6 +51,8 @@ pub struct Settings {
     /// PEM of a root that is trusted beside the system's, where there is no `ca_pem`.
     pub more_pem: Option<String>,
     pub proxy: Option<Proxy>,
+    /// For one request, from name lookup to the last byte: [`REQUEST_LIMIT`].
+    pub limit: Duration,
 }
 
 /// One CA's HTTPS client. Cheap to clone; clones share connections and the directory.
@@ -60,6 +69,9 @@ struct Inner {
     wish: Mutex<Option<Duration>>,
     /// The Date of the last answer.
     date: Mutex<Option<Timestamp>>,
+    /// From every answer, for every request, of the crate's and of our own. The freshest is used first: a CA forgets old
+    /// ones.
+    nonces: Mutex<Vec<String>>,
 }
 
 /// The directory's entries that we use ourselves (RFC 8555 section 7.1.1); the crate reads its own.
@@ -68,8 +80,31 @@ struct Inner {
 pub(super) struct Directory {
     pub(super) new_nonce: String,
     pub(super) new_account: String,
+    pub(super) key_change: Option<String>,
+    pub(super) revoke_cert: Option<String>,
     pub(super) renewal_info: Option<String>,
+    #[serde(default)]
+    pub(super) meta: Meta,
 }
+
+/// What the CA says of itself (RFC 8555 section 7.1.1; profiles: draft-ietf-acme-profiles).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Meta {
+    pub(super) terms_of_service: Option<String>,
+    pub(super) website: Option<String>,
+    #[serde(default)]
+    pub(super) caa_identities: Vec<String>,
+    #[serde(default)]
+    pub(super) external_account_required: bool,
+    /// Name and description.
+    #[serde(default)]
+    pub(super) profiles: BTreeMap<String, String>,
+}
+
+/// Marks an answer that brought a nonce, as every one of a CA's to a POST does.
+#[derive(Clone, Copy)]
+pub(super) struct BroughtNonce;
 
 impl Http {
     pub fn new(settings: &Settings) -> Result<Self, AcmeError> {
@@ -79,7 +114,7 @@ impl Http {
             .http1_only()
             .http1_max_headers(HEADER_LIMIT)
             .connect_timeout(CONNECT_LIMIT)
-            .timeout(REQUEST_LIMIT)
+            .timeout(settings.limit)
             // The settings say what stands between us and the CA; the environment was read by who made them.
             .no_proxy();
         let client = |source| AcmeError::Client { source };
@@ -101,6 +136,7 @@ impl Http {
             places: Mutex::new(place(&settings.directory).into_iter().collect()),
             wish: Mutex::default(),
             date: Mutex::default(),
+            nonces: Mutex::default(),
         })))
     }
 
@@ -133,6 +169,17 @@ impl Http {
         *held(&self.0.wish)
     }
 
+    /// One that the CA has given out and that was not used.
+    pub(super) async fn nonce(&self) -> Result<String, AcmeError> {
+        if let Some(nonce) = held(&self.0.nonces).pop() {
+            return Ok(nonce);
+        }
+        let url = self.directory().await?.new_nonce;
+        judge(&url, self.send(Method::HEAD, &url, Bytes::new()).await?)?;
+        let fresh = held(&self.0.nonces).pop();
+        fresh.ok_or_else(|| AcmeError::strange(&url, "an answer without a nonce"))
+    }
+
     /// One request, any status. The directory is fetched once.
     pub(super) async fn send(&self, method: Method, url: &str, body: Bytes) -> Result<Response<Bytes>, AcmeError> {
         let target = self.place(url)?;
@@ -161,6 +208,7 @@ impl Http {
         *whole.status_mut() = answer.status();
         *whole.headers_mut() = core::mem::take(answer.headers_mut());
         *held(&self.0.date) = sent(whole.headers());
+        self.keep_nonce(&mut whole);
         if whole.status().is_success() {
             *held(&self.0.wish) = retry_after(whole.headers());
             if is_directory {
@@ -168,6 +216,18 @@ impl Http {
             }
         }
         Ok(whole)
+    }
+
+    /// Into the pool, and out of the answer: the crate would use it a second time.
+    fn keep_nonce(&self, answer: &mut Response<Bytes>) {
+        let nonce = answer.headers_mut().remove(REPLAY_NONCE).and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE) else { return };
+        answer.extensions_mut().insert(BroughtNonce);
+        let mut nonces = held(&self.0.nonces);
+        nonces.push(nonce);
+        if nonces.len() > MOST_NONCES {
+            nonces.remove(0);
+        }
     }
 
     /// The directory's entries are the places to which this CA may send us.
@@ -205,6 +265,13 @@ impl HttpClient for Http {
             let (parts, body) = request.into_parts();
             let Ok(body) = body.collect().await;
             let url = parts.uri.to_string();
+            if parts.method == Method::HEAD {
+                // The one thing that the crate asks so is newNonce.
+                let nonce = this.nonce().await.map_err(other)?;
+                let answer = Response::builder().header(REPLAY_NONCE, nonce).body(Bytes::new())?;
+                let (parts, body) = answer.into_parts();
+                return Ok(BytesResponse { parts, body: Box::new(body) });
+            }
             let answer = this.send(parts.method, &url, body.to_bytes()).await.map_err(other)?;
             let answer = match judge(&url, answer.clone()) {
                 Err(error) if error.kind() == Some(Kind::BadNonce) => answer,
@@ -234,11 +301,8 @@ pub(super) fn judge(url: &str, answer: Response<Bytes>) -> Result<Response<Bytes
 
 /// Where a person reads on (RFC 8555 section 6.7: a "help" link may say how to resolve it; 7.3.3: the new terms).
 fn link(answer: &Response<Bytes>) -> Option<String> {
-    answer.headers().get_all(LINK).iter().find_map(|value| {
-        let (target, relation) = value.to_str().ok()?.split_once(';')?;
-        let wanted = relation.contains("help") || relation.contains("terms-of-service");
-        wanted.then(|| escape(target.trim().trim_start_matches('<').trim_end_matches('>'), 300))
-    })
+    let of = |relation| link::targets(answer.headers(), relation).into_iter().next();
+    of("help").or_else(|| of("terms-of-service")).map(|target| escape(&target, 300))
 }
 
 fn place(url: &Url) -> Option<String> {

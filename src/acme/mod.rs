@@ -4,18 +4,25 @@
 //! Failure means: the CA was not reached, or it answered in words of its own ([`Problem`]), or in a way that no CA
 //! should. Nothing of it reaches a node.
 
+mod about;
 mod account;
 mod ari;
+mod authorization;
 mod error;
 mod http;
 mod jws;
+mod link;
 mod order;
 mod problem;
 mod retry_after;
+mod revocation;
+mod signed;
 
-pub use account::{Account, AccountKey, Binding, find, open, register};
+pub use about::{About, about};
+pub use account::{Account, AccountKey, Binding, Known, find, open, register, roll_over};
 pub use ari::{RenewalWindow, renewal_window};
 pub use error::AcmeError;
-pub use http::{Http, Settings};
-pub use order::{Order, Polled};
+pub use http::{Http, REQUEST_LIMIT, Settings};
+pub use order::{Download, Order, Polled};
 pub use problem::{Kind, Problem, Subproblem};
+pub use revocation::{Revoked, revoke_by_key};

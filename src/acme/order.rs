@@ -3,12 +3,17 @@
 
 use core::time::Duration;
 
-use instant_acme::{AuthorizationStatus, CertificateIdentifier, ChallengeType, Identifier, NewOrder, OrderStatus};
+use ::http::Response;
+use bytes::Bytes;
+use instant_acme::{CertificateIdentifier, Identifier, NewOrder, OrderStatus};
 
 use super::account::Account;
-use super::{AcmeError, Http, Problem};
+use super::error::shown;
+use super::signed::Requests;
+use super::{AcmeError, Problem, authorization, link};
 use crate::cert::{DnsName, NameSet};
-use crate::plan::order::{Authorization, AuthorizationState, Status};
+use crate::config::Challenge;
+use crate::plan::order::{Authorization, Status};
 
 /// Rounds of the crate's own three tries.
 const NONCE_ROUNDS: usize = 5;
@@ -17,8 +22,8 @@ const CHAIN_LIMIT: usize = 100_000;
 /// Authorizations for each name that was ordered. RFC 8555 section 7.1.3: "there may not be a 1:1 relationship between
 /// the order identifiers and the authorizations required"; each costs requests and a TXT record, and CAs ask for one.
 const MOST_FOR_A_NAME: usize = 3;
-/// RFC 8555 section 8.1: base64url, at least 128 bits. Boulder sends 43 characters.
-const LONGEST_TOKEN: usize = 200;
+/// Other chains of one certificate. Let's Encrypt has offered two at most.
+const MOST_ALTERNATES: usize = 8;
 
 /// Runs a call of the crate again while the CA rejects its nonces.
 macro_rules! with_nonces {
@@ -39,8 +44,19 @@ macro_rules! with_nonces {
 
 pub struct Order {
     inner: instant_acme::Order,
-    http: Http,
+    requests: Requests,
     names: NameSet,
+    /// URLs, by the authorizations' places.
+    challenges: Vec<Option<String>>,
+}
+
+/// A certificate as the CA sends it first (RFC 8555 section 7.4.2).
+#[derive(Clone, Debug)]
+pub struct Download {
+    /// The chain, leaf first.
+    pub pem: String,
+    /// URLs of other chains: "the server MAY provide one or more link relation header fields with relation "alternate"".
+    pub alternates: Vec<String>,
 }
 
 /// An order's state, and how long the CA asks us to wait before the next look.
@@ -68,15 +84,19 @@ impl Account {
             wanted = wanted.replaces(id);
         }
         let made = with_nonces!(NONCE_ROUNDS, self.inner.new_order(&wanted));
-        let inner = made.map_err(|error| AcmeError::from_crate(self.http.directory_url(), error))?;
-        Ok(Order { inner, http: self.http.clone(), names: names.clone() })
+        let inner = made.map_err(|error| AcmeError::from_crate(self.requests.http.directory_url(), error))?;
+        Ok(self.joined(inner, names))
     }
 
     /// Gets an order back that an earlier run made.
     pub async fn order(&self, url: &str, names: &NameSet) -> Result<Order, AcmeError> {
         let fetched = with_nonces!(NONCE_ROUNDS, self.inner.order(url.to_owned()));
         let inner = fetched.map_err(|error| AcmeError::from_crate(url, error))?;
-        Ok(Order { inner, http: self.http.clone(), names: names.clone() })
+        Ok(self.joined(inner, names))
+    }
+
+    fn joined(&self, inner: instant_acme::Order, names: &NameSet) -> Order {
+        Order { inner, requests: self.requests.clone(), names: names.clone(), challenges: Vec::new() }
     }
 }
 
@@ -90,45 +110,34 @@ impl Order {
         status(self.inner.state().status)
     }
 
-    /// What is to be proven, and with which TXT value.
-    pub async fn authorizations(&mut self) -> Result<Vec<Authorization>, AcmeError> {
-        let url = self.inner.url().to_owned();
-        // Those that were fetched are not fetched again when one of them needs another nonce.
-        let rounds = NONCE_ROUNDS + self.names.len();
-        let listed = with_nonces!(rounds, list(&mut self.inner, self.names.len(), false));
-        let listed = listed.map_err(|error| AcmeError::from_crate(&url, error))?;
-        let mut authorizations = Vec::new();
-        for (index, raw) in listed.into_iter().enumerate() {
-            let name = DnsName::parse(&raw.name).ok().filter(|name| self.names.iter().any(|ours| ours == name));
-            let Some(name) = name else {
-                return Err(AcmeError::strange(
-                    &url,
-                    format!("an authorization for {}, which we did not order", raw.name),
-                ));
-            };
-            if raw.token.as_deref().is_some_and(|token| !is_token(token)) {
-                return Err(AcmeError::strange(
-                    &url,
-                    "a challenge whose token is not base64url (RFC 8555 section 8.1)",
-                ));
-            }
-            authorizations.push(Authorization { index, name, state: raw.state, value: raw.value });
+    /// What is to be proven, and by what.
+    pub async fn authorizations(&mut self, challenge: Challenge) -> Result<Vec<Authorization>, AcmeError> {
+        let fetched = self.fetch().await?;
+        let (mut authorizations, mut challenges) = (Vec::new(), Vec::new());
+        for (index, document) in fetched.into_iter().enumerate() {
+            let (authorization, challenge) =
+                document.read(index, &self.names, challenge, &self.requests, self.inner.url())?;
+            authorizations.push(authorization);
+            challenges.push(challenge);
         }
+        self.challenges = challenges;
         Ok(authorizations)
     }
 
-    /// Asks the CA to look at the TXT record of the authorization at `index`.
-    pub async fn set_ready(&mut self, index: usize) -> Result<(), AcmeError> {
-        let url = self.inner.url().to_owned();
-        let told = tell_ready(&mut self.inner, index).await;
-        told.map_err(|error| AcmeError::from_crate(&url, error))
+    /// Asks the CA to look at the TXT records of the authorizations at `indexes`.
+    pub async fn set_ready(&mut self, indexes: &[usize]) -> Result<(), AcmeError> {
+        let urls = indexes.iter().map(|index| self.challenges.get(*index).cloned().flatten());
+        let Some(urls) = urls.collect::<Option<Vec<String>>>() else {
+            return Err(AcmeError::strange(self.inner.url(), "an authorization without the challenge that it had"));
+        };
+        authorization::answer(&self.requests, urls).await
     }
 
     pub async fn refresh(&mut self) -> Result<Polled, AcmeError> {
         let url = self.inner.url().to_owned();
         let polled = with_nonces!(NONCE_ROUNDS, self.inner.refresh());
         let status = status(polled.map_err(|error| AcmeError::from_crate(&url, error))?.status);
-        Ok(Polled { status, retry_after: self.http.wish() })
+        Ok(Polled { status, retry_after: self.requests.http.wish() })
     }
 
     /// `csr`: PKCS#10, DER.
@@ -139,78 +148,46 @@ impl Order {
         Ok(self.status())
     }
 
-    /// The chain as PEM, of an order that is valid.
-    pub async fn certificate(&mut self) -> Result<String, AcmeError> {
-        let url = self.inner.url().to_owned();
-        let got = with_nonces!(NONCE_ROUNDS, self.inner.certificate());
-        let pem = got.map_err(|error| AcmeError::from_crate(&url, error))?;
-        let pem = pem.ok_or_else(|| AcmeError::strange(&url, "a valid order without a certificate"))?;
-        if pem.len() > CHAIN_LIMIT {
-            return Err(AcmeError::TooLong { url: super::error::shown(&url), limit: CHAIN_LIMIT });
-        }
-        Ok(pem)
+    /// The chain of an order that is valid, and where others of the same certificate are.
+    pub async fn certificate(&mut self) -> Result<Download, AcmeError> {
+        let Some(url) = self.inner.state().certificate.clone() else {
+            return Err(AcmeError::strange(self.inner.url(), "a valid order without a certificate"));
+        };
+        let answer = self.requests.get(&url).await?;
+        let mut alternates = link::targets(answer.headers(), "alternate");
+        alternates.truncate(MOST_ALTERNATES);
+        Ok(Download { pem: chain(&url, &answer)?, alternates })
+    }
+
+    /// One of [`Download::alternates`].
+    pub async fn alternate(&self, url: &str) -> Result<String, AcmeError> {
+        chain(url, &self.requests.get(url).await?)
     }
 
     /// Why the order is invalid: the problems of its authorizations by name, and its own.
     pub async fn blame(&mut self) -> Result<(Vec<(DnsName, Problem)>, Option<Problem>), AcmeError> {
-        let url = self.inner.url().to_owned();
         let own = self.inner.state().error.as_ref().map(Problem::inner);
-        let rounds = NONCE_ROUNDS + self.names.len();
-        let listed = with_nonces!(rounds, list(&mut self.inner, self.names.len(), true));
-        let listed = listed.map_err(|error| AcmeError::from_crate(&url, error))?;
-        let blamed = listed.into_iter().filter(|raw| raw.state == AuthorizationState::Dead);
-        let named = blamed.filter_map(|raw| Some((DnsName::parse(&raw.name).ok()?, raw.problem?)));
-        Ok((named.filter(|(name, _)| self.names.iter().any(|ours| ours == name)).collect(), own))
+        let fetched = self.fetch().await?;
+        Ok((fetched.into_iter().filter_map(|document| document.blame(&self.names)).collect(), own))
     }
-}
 
-/// An authorization as the CA tells it.
-struct Raw {
-    name: String,
-    state: AuthorizationState,
-    token: Option<String>,
-    value: Option<String>,
-    problem: Option<Problem>,
-}
-
-async fn list(order: &mut instant_acme::Order, names: usize, afresh: bool) -> Result<Vec<Raw>, instant_acme::Error> {
-    if order.state().authorizations.len() > names * MOST_FOR_A_NAME {
-        return Err(instant_acme::Error::Str("an order with more authorizations than its names can need"));
-    }
-    let mut listed = Vec::new();
-    let mut authorizations = order.authorizations();
-    while let Some(next) = authorizations.next().await {
-        let mut handle = next?;
-        if afresh {
-            handle.refresh().await?;
+    async fn fetch(&mut self) -> Result<Vec<authorization::Document>, AcmeError> {
+        let urls: Vec<String> = self.inner.state().authorizations.iter().map(|one| one.url.clone()).collect();
+        if urls.len() > self.names.len() * MOST_FOR_A_NAME {
+            let what = "an order with more authorizations than its names can need";
+            return Err(AcmeError::strange(self.inner.url(), what));
         }
-        let state = match handle.status {
-            AuthorizationStatus::Pending => AuthorizationState::Pending,
-            AuthorizationStatus::Valid => AuthorizationState::Valid,
-            _ => AuthorizationState::Dead,
-        };
-        let name = handle.identifier().to_string();
-        let problem = handle.challenges.iter().find_map(|challenge| challenge.error.as_ref().map(Problem::inner));
-        let challenge = handle.challenge(ChallengeType::Dns01);
-        let token = challenge.as_ref().map(|challenge| challenge.token.clone());
-        let value = challenge.map(|challenge| challenge.key_authorization().dns_value());
-        listed.push(Raw { name, state, token, value, problem });
+        authorization::fetch(&self.requests, urls).await
     }
-    Ok(listed)
 }
 
-async fn tell_ready(order: &mut instant_acme::Order, index: usize) -> Result<(), instant_acme::Error> {
-    let mut authorizations = order.authorizations();
-    let mut at = 0;
-    while let Some(next) = authorizations.next().await {
-        let mut handle = next?;
-        if at == index {
-            let Some(mut challenge) = handle.challenge(ChallengeType::Dns01) else { break };
-            return with_nonces!(NONCE_ROUNDS, challenge.set_ready());
-        }
-        at += 1;
+/// PEM, as text. What it holds is for `cert` to judge.
+fn chain(url: &str, answer: &Response<Bytes>) -> Result<String, AcmeError> {
+    if answer.body().len() > CHAIN_LIMIT {
+        return Err(AcmeError::TooLong { url: shown(url), limit: CHAIN_LIMIT });
     }
-    Err(instant_acme::Error::Str("dns-01 challenge"))
+    let text = core::str::from_utf8(answer.body());
+    text.map(str::to_owned).map_err(|_| AcmeError::strange(url, "a certificate that is not text"))
 }
 
 fn status(status: OrderStatus) -> Status {
@@ -220,23 +197,5 @@ fn status(status: OrderStatus) -> Status {
         OrderStatus::Processing => Status::Processing,
         OrderStatus::Valid => Status::Valid,
         OrderStatus::Invalid => Status::Invalid,
-    }
-}
-
-fn is_token(token: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    !token.is_empty() && token.len() <= LONGEST_TOKEN && token.chars().all(allowed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_token;
-
-    #[test]
-    fn a34_a_token_is_base64url_and_nothing_else() {
-        assert!(is_token("evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"));
-        for token in ["", "../../x", "a b", "a;b", "a=", &"a".repeat(201)] {
-            assert!(!is_token(token), "{token}");
-        }
     }
 }

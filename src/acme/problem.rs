@@ -41,6 +41,7 @@ pub enum Kind {
     /// `unauthorized` about the account itself: deactivated or revoked.
     AccountDead,
     AlreadyReplaced,
+    AlreadyRevoked,
     Unauthorized,
     OrderNotReady,
     Caa,
@@ -53,8 +54,9 @@ pub enum Kind {
     Other,
 }
 
+/// As it came; shown only once it is a [`Problem`].
 #[derive(Deserialize)]
-struct Document {
+pub(super) struct Document {
     #[serde(rename = "type")]
     type_uri: Option<String>,
     detail: Option<String>,
@@ -79,15 +81,10 @@ impl Problem {
     pub(super) fn parse(body: &[u8], status: u16) -> Option<Self> {
         let document: Document = serde_json::from_slice(body).ok()?;
         document.type_uri.as_ref().or(document.detail.as_ref())?;
-        let subproblems = document
-            .subproblems
-            .into_iter()
-            .map(|sub| (sub.identifier.and_then(|identifier| identifier.value), sub.detail))
-            .collect();
-        Some(Self::new(document.type_uri, document.detail, Some(status).or(document.status), subproblems))
+        Some(Document { status: Some(status), ..document }.into())
     }
 
-    /// One that came inside an order or a challenge.
+    /// One that came inside an order.
     pub(super) fn inner(problem: &instant_acme::Problem) -> Self {
         let subproblems = problem
             .subproblems
@@ -120,6 +117,18 @@ impl Problem {
     /// The type without its namespace.
     pub fn short_type(&self) -> &str {
         self.type_uri.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(&self.type_uri)
+    }
+}
+
+/// One that came inside a challenge.
+impl From<Document> for Problem {
+    fn from(document: Document) -> Self {
+        let subproblems = document
+            .subproblems
+            .into_iter()
+            .map(|sub| (sub.identifier.and_then(|identifier| identifier.value), sub.detail))
+            .collect();
+        Self::new(document.type_uri, document.detail, document.status, subproblems)
     }
 }
 
@@ -158,6 +167,7 @@ impl Kind {
             }
             "unauthorized" => Self::Unauthorized,
             "alreadyReplaced" => Self::AlreadyReplaced,
+            "alreadyRevoked" => Self::AlreadyRevoked,
             "orderNotReady" => Self::OrderNotReady,
             "caa" => Self::Caa,
             "rejectedIdentifier" | "unsupportedIdentifier" => Self::RejectedIdentifier,

@@ -15,6 +15,8 @@ pub struct Choice {
     /// Among the candidates.
     pub index: usize,
     pub why: Why,
+    /// The roots that the candidates lead to, by name.
+    pub offered: Vec<String>,
     /// Candidates that no client should get, with what is wrong with each.
     pub unsound: Vec<(usize, Vec<Flaw>)>,
 }
@@ -40,6 +42,7 @@ pub enum Why {
 /// `candidates`: of one certificate, the CA's default first. `None`: there are none.
 pub fn choose(candidates: &[Chain], preferred_root: Option<&str>, roots: &Roots, now: Timestamp) -> Option<Choice> {
     let default = candidates.first()?;
+    let offered = candidates.iter().filter_map(topmost).collect();
     let flaws = |chain: &Chain| {
         let other = (chain.leaf.fingerprint != default.leaf.fingerprint).then_some(Flaw::OtherLeaf);
         other.into_iter().chain(chain_flaws(chain, roots, now)).collect::<Vec<_>>()
@@ -51,12 +54,12 @@ pub fn choose(candidates: &[Chain], preferred_root: Option<&str>, roots: &Roots,
     let first =
         |indexes: &mut dyn Iterator<Item = usize>| indexes.min_by_key(|index| !caveats(&candidates[*index]).is_empty());
     let Some(best) = first(&mut sound.iter().copied()) else {
-        return Some(Choice { index: 0, why: Why::NoneSound, unsound });
+        return Some(Choice { index: 0, why: Why::NoneSound, offered, unsound });
     };
     if let Some(root) = preferred_root {
         let leads = |index: &usize| leads_to(&candidates[*index], root, roots, now);
         if let Some(index) = first(&mut sound.iter().copied().filter(leads)) {
-            return Some(Choice { index, why: Why::Preferred { root: root.to_owned() }, unsound });
+            return Some(Choice { index, why: Why::Preferred { root: root.to_owned() }, offered, unsound });
         }
     }
     let absent = preferred_root.map(str::to_owned);
@@ -65,7 +68,7 @@ pub fn choose(candidates: &[Chain], preferred_root: Option<&str>, roots: &Roots,
     } else {
         Why::Better { than: than(best, candidates, &unsound), absent }
     };
-    Some(Choice { index: best, why, unsound })
+    Some(Choice { index: best, why, offered, unsound })
 }
 
 /// What is wrong with those that stood before the chosen one.
@@ -76,8 +79,19 @@ fn than(best: usize, candidates: &[Chain], unsound: &[(usize, Vec<Flaw>)]) -> Ve
 }
 
 fn leads_to(chain: &Chain, root: &str, roots: &Roots, now: Timestamp) -> bool {
-    let topmost = chain.certificates().last().map(|last| leaf::shown(last.issuer()));
-    topmost.into_iter().chain(root_of(chain, roots, now)).any(|name| name.eq_ignore_ascii_case(root))
+    topmost(chain).into_iter().chain(root_of(chain, roots, now)).any(|name| name.eq_ignore_ascii_case(root))
+}
+
+/// Whoever issued the last certificate.
+fn topmost(chain: &Chain) -> Option<String> {
+    chain.certificates().last().map(|last| leaf::shown(last.issuer()))
+}
+
+impl Choice {
+    /// The root that was asked for is not the one that it leads to.
+    pub fn is_second_best(&self) -> bool {
+        matches!(&self.why, Why::Default { absent: Some(_) } | Why::Better { absent: Some(_), .. })
+    }
 }
 
 /// In words for whoever watches.
@@ -97,7 +111,8 @@ impl fmt::Display for Choice {
                 absent
             }
         };
-        absent.iter().try_for_each(|root| write!(f, " (none leads to {root})"))
+        let offered = self.offered.join(", ");
+        absent.iter().try_for_each(|root| write!(f, " (no sound one leads to {root}; on offer: {offered})"))
     }
 }
 

@@ -14,6 +14,7 @@ mod leaf;
 mod lint;
 mod names;
 mod pem;
+mod reason;
 
 pub use chain::{Chain, Malformed};
 pub use choice::{Choice, Why, choose};
@@ -24,3 +25,4 @@ pub use key::{KeyType, Pair, PrivateKey, Unpaired};
 pub use leaf::Leaf;
 pub use lint::{Flaw, Place, Roots, caveats, early, lint, trusted};
 pub use names::{BadName, CertName, DnsName, NameSet, NodeName, WatchName};
+pub use reason::RevocationReason;

@@ -2,6 +2,7 @@
 //!
 //! stdout carries the report and nothing else; progress and errors go to stderr.
 
+mod account;
 mod check;
 mod config;
 mod deploy;
@@ -10,6 +11,7 @@ mod output;
 mod plan;
 mod progress;
 mod renew;
+mod revoke;
 mod run;
 mod setup;
 mod trust;
@@ -72,8 +74,10 @@ enum Command {
     Plan(plan::Plan),
     Renew(renew::Renew),
     Deploy(deploy::Deploy),
+    Revoke(revoke::Revoke),
     Run(run::Run),
     Trust(trust::Trust),
+    Account(account::Account),
     Config(config::Config),
 }
 
@@ -115,8 +119,10 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Plan(command) => command.run(options),
         Command::Renew(command) => command.run(options),
         Command::Deploy(command) => command.run(options),
+        Command::Revoke(command) => command.run(options),
         Command::Run(command) => command.run(options),
         Command::Trust(command) => command.run(options),
+        Command::Account(command) => command.run(options),
         Command::Config(command) => command.run(options),
     }
 }

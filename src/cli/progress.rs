@@ -27,7 +27,7 @@ pub(super) fn progress(options: &Options) -> Progress {
         let Some(text) = words(&event) else { return bar.finish_and_clear() };
         let message = match event {
             Event::Checked { .. } => return,
-            Event::Issue { .. } | Event::Over => text,
+            Event::Issue { .. } | Event::Account { .. } | Event::Over => text,
             Event::Node { node, phase, .. } => {
                 if phase == Phase::Failed {
                     bar.println(text);
@@ -63,6 +63,7 @@ fn words(event: &Event) -> Option<String> {
     Some(match event {
         Event::Issue { certificate, step } => format!("{certificate}: {step}"),
         Event::Checked { certificate, found } => format!("{certificate}: checked {found}"),
+        Event::Account { ca, step } => format!("{ca}: {step}"),
         Event::Node { node, phase, detail } if detail.is_empty() => format!("{node}: {}", word(*phase)),
         Event::Node { node, phase, detail } => {
             // Some errors name their node themselves.

@@ -13,7 +13,7 @@ use crate::config::{self, Config, Proxy};
 use crate::observed::Failure;
 use crate::pass::{self, Context, Secrets, progress::Progress};
 use crate::report::Exit;
-use crate::store::{Lock, Store, owner};
+use crate::store::{Lock, Store, StoreError, owner};
 
 use super::Options;
 use super::fault::Fault;
@@ -40,14 +40,28 @@ pub(super) fn look(config: &Config) -> Result<(Store, crate::cert::Roots), Fault
 }
 
 /// For commands that change things. Secrets are read before root is given up, the store is opened after.
-pub(super) fn context(mut config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
+pub(super) fn context(config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
+    context_on(Store::open, config, progress, stop)
+}
+
+/// For commands that only look and need an account for it: makes nothing.
+pub(super) fn looking(config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
+    context_on(Store::look, config, progress, stop)
+}
+
+fn context_on(
+    open: impl Fn(&Path) -> Result<Store, StoreError>,
+    mut config: Config,
+    progress: Progress,
+    stop: watch::Receiver<bool>,
+) -> Result<Context, Fault> {
     if config.network.proxy.is_none() {
         config.network.proxy = proxy_of_environment()?;
     }
     let roots = pass::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-    let store = Store::open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
+    let store = open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
     Ok(Context::new(config, store, roots, secrets, progress, stop))
 }
 
@@ -59,7 +73,7 @@ fn proxy_of_environment() -> Result<Option<Proxy>, Fault> {
 
 /// Waits for the lock so long and no longer.
 pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<Lock, Fault> {
-    let failed = |error: &crate::store::StoreError| Fault::from(&Failure::from(error));
+    let failed = |error: &StoreError| Fault::from(&Failure::from(error));
     if let Some(lock) = store.lock().map_err(|error| failed(&error))? {
         return Ok(lock);
     }

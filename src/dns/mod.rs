@@ -13,6 +13,7 @@ mod propagation;
 mod provider;
 mod resolvers;
 mod rfc2136;
+mod standing;
 mod way;
 mod wire;
 
@@ -25,4 +26,5 @@ pub use propagation::{Patience, Wanted, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};
+pub use standing::texts;
 pub use way::Way;

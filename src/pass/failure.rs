@@ -59,7 +59,7 @@ pub(super) fn bug(object: impl ToString, what: impl ToString) -> Failure {
     failure("bug", object, what, "this is a fault in certd: please report it with the output of -v", Advice::Bug)
 }
 
-pub(super) fn interrupted(object: impl ToString) -> Failure {
+pub fn interrupted(object: impl ToString) -> Failure {
     let next = "run the command again: it goes on where it stopped";
     failure(INTERRUPTED, object, "interrupted before it was done", next, Advice::Retry { after_seconds: None })
 }

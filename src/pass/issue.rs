@@ -4,13 +4,16 @@
 //! Failure means: nothing was kept. TXT records that could not be removed are in the journal, an order that may still end
 //! well keeps its URL, and neither costs a second certificate.
 
-mod account;
+pub(super) mod account;
 mod ari;
+mod chains;
 mod check;
-mod failure;
+pub(super) mod failure;
+mod profile;
 mod provider;
-mod records;
+pub(super) mod records;
 mod rehearsal;
+mod standing;
 mod steps;
 
 use core::time::Duration;
@@ -25,13 +28,14 @@ pub use records::{LEFT, clean_txt};
 pub use rehearsal::rehearse;
 
 use crate::cert::{Generation, Leaf, PrivateKey};
+use crate::config::Challenge;
 use crate::observed::{Advice, Failure, Intent};
 use crate::pass::failure::of_clock;
 use crate::pass::{Context, clock};
 use crate::plan::order::{self, Action, GiveUp};
 use crate::plan::{self, Evidence, Issue};
 use records::Records;
-use steps::Steps;
+use steps::{Ca, Steps};
 
 /// For everything. What is not done by then is resumed by a later run. A CA's validation and signing are bounded by
 /// themselves; this bounds their sum.
@@ -66,15 +70,27 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
     let mut records = Records::new(context, false)?;
     let bases: BTreeSet<String> = task.names.iter().map(|name| name.base().to_owned()).collect();
     // A name whose record we could not make is better known before an order than after.
-    let (account, located) = tokio::join!(account::account(context, ca, &http), records.locate(bases));
+    let locate = async {
+        match ca.challenge {
+            Challenge::Dns01 => records.locate(bases).await,
+            Challenge::DnsPersist01 => Ok(()),
+        }
+    };
+    let (account, located) = tokio::join!(account::account(context, ca, &http), locate);
     context.hear_the_time(&http);
     let account = account?;
     let heard = Evidence { ca: context.ca_clock(), ..Evidence::default() };
     plan::clock::plausible(clock::now(), &heard).map_err(|doubt| of_clock(&doubt))?;
-    if intent.order_url.is_none() {
+    let offered = profile::offered(context, task, ca, &http).await;
+    // An order that was made is resumed, whatever is offered or found since.
+    let profile = if intent.order_url.is_none() {
         located?;
-    }
-    Ok(Steps::new(context, task, intent, key, account, records))
+        offered?
+    } else {
+        offered.unwrap_or(task.profile.as_deref())
+    };
+    let ca = Ca { config: ca, account, profile };
+    Ok(Steps::new(context, task, ca, intent, key, records))
 }
 
 fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {

@@ -1,6 +1,7 @@
 //! The loop: observe, plan, execute, fold, in rounds until only waits remain. The only place that joins several effects,
 //! and the only one that reads the clock.
 
+pub mod account;
 pub mod clock;
 pub mod deliver;
 pub mod failure;
@@ -9,6 +10,7 @@ pub mod issue;
 pub mod observe;
 pub mod progress;
 mod rehearse;
+pub mod revoke;
 pub mod run;
 pub mod secrets;
 pub mod watched;

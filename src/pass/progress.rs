@@ -24,6 +24,8 @@ pub enum Event {
     Issue { certificate: CertName, step: String },
     /// What our own checks found of a new chain, one line each: for those who want to know all.
     Checked { certificate: CertName, found: String },
+    /// Something about the account at a CA, in plain words.
+    Account { ca: String, step: String },
     /// A node has come to this phase.
     Node { node: NodeName, phase: Phase, detail: String },
     /// The report follows: nothing more happens.

@@ -5,9 +5,12 @@
 //! to its end keeps its URL, so that a later run resumes it and makes no other.
 
 mod judge;
+mod standing;
 mod steps;
 
-pub use steps::{Action, Authorization, AuthorizationState, Event, GiveUp, Status, Trouble, Txt, Verdict};
+pub use steps::{
+    Action, Authorization, AuthorizationState, Event, GiveUp, Proof, Standing, Status, Trouble, Txt, Verdict,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -52,6 +55,8 @@ pub struct Order {
     insists: bool,
     /// Finalize was sent.
     signing: bool,
+    /// So often, for this order.
+    finalizes: u32,
     /// What was asked last.
     doing: Action,
     attempts: u32,
@@ -77,6 +82,7 @@ pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action
         resumed: intent.order_url.is_some(),
         insists: false,
         signing: false,
+        finalizes: 0,
         doing: first.clone(),
         attempts: 0,
         pause_ms: FIRST_PAUSE_MS,
@@ -112,7 +118,7 @@ impl Order {
             }
             (Action::Authorize, Event::Authorizations(authorizations)) => self.authorize(&authorizations, now),
             (Action::Publish { .. }, Event::Published) => self.ask(Action::AwaitSeen),
-            (Action::AwaitSeen, Event::Seen) => {
+            (Action::AwaitSeen | Action::LookFor { .. }, Event::Seen) => {
                 let indexes = core::mem::take(&mut self.pending);
                 self.ask(Action::Challenge { indexes })
             }
@@ -147,13 +153,20 @@ impl Order {
         if authorizations.iter().any(|authorization| authorization.state == AuthorizationState::Dead) {
             return self.ask(Action::Blame);
         }
-        let mut records = Vec::new();
+        let (mut records, mut standing) = (Vec::new(), Vec::new());
         for authorization in authorizations.iter().filter(|a| a.state == AuthorizationState::Pending) {
-            let Some(value) = &authorization.value else {
-                return self.give_up(GiveUp::NoChallenge(authorization.name.clone()));
-            };
-            records.push(Txt { base: authorization.name.base().to_owned(), value: value.clone() });
+            let name = authorization.name.clone();
+            match &authorization.proof {
+                Some(Proof::Value(value)) => {
+                    records.push(Txt { base: name.base().to_owned(), value: value.clone() });
+                }
+                Some(Proof::Standing { issuers }) => standing.push(Standing { name, issuers: issuers.clone() }),
+                None => return self.give_up(GiveUp::NoChallenge(name)),
+            }
             self.pending.push(authorization.index);
+        }
+        if !standing.is_empty() {
+            return self.ask(Action::LookFor { standing });
         }
         if records.is_empty() {
             return self.wait_anew(now);
@@ -166,6 +179,7 @@ impl Order {
 
     fn finalize(&mut self, now: Timestamp) -> Vec<Action> {
         self.signing = true;
+        self.finalizes = 1;
         self.since = now;
         self.pause_ms = FIRST_PAUSE_MS;
         let mut actions = Vec::new();
@@ -185,8 +199,11 @@ impl Order {
             Status::Invalid => self.ask(Action::Blame),
             _ if self.signing && waited > SIGNING_BOUND => self.give_up(GiveUp::StillProcessing),
             _ if !self.signing && waited > VALIDATION_BOUND => self.give_up(GiveUp::NotValidated),
+            // A CA that takes none of them is left to a later run, which resumes the order.
+            Status::Ready if self.finalizes >= ATTEMPTS => self.give_up(GiveUp::Failed),
             // The finalize did not arrive, or came too early: once more, for the same order.
             Status::Ready => {
+                self.finalizes += 1;
                 let ms = self.next_pause(retry_after_ms);
                 let mut actions = vec![Action::Pause { ms }];
                 actions.extend(self.ask(Action::Finalize));

@@ -1,9 +1,13 @@
-//! Accounts at CAs, one folder a host: `key.p8` (PKCS#8, DER) and `account.json`.
+//! Accounts at CAs, one folder a host: `key.p8` (PKCS#8, DER) and `account.json`; while a key is changed, `key.next.p8`.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Damage, Store, StoreError, atomic};
+
+const NEXT_KEY: &str = "key.next.p8";
 
 /// An account at one CA. The key is on disk before the CA hears of it, the URL as soon as the CA has told it.
 pub struct AccountRecord {
@@ -61,7 +65,37 @@ impl Store {
         atomic::write(&told, &super::json(&told, &value)?)
     }
 
-    fn account_folder(&self, ca: &str) -> Result<std::path::PathBuf, StoreError> {
+    /// Where the account's key lies.
+    pub fn account_key_file(&self, ca: &str) -> Result<PathBuf, StoreError> {
+        Ok(self.account_folder(ca)?.join("key.p8"))
+    }
+
+    /// The key to which a change was begun and whose end was not heard: the CA knows this one or the old one.
+    pub fn next_account_key(&self, ca: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let path = self.account_folder(ca)?.join(NEXT_KEY);
+        let key = atomic::read(&path)?;
+        match key {
+            Some(key) if key.is_empty() => {
+                Err(StoreError::Damaged { path, why: "the account's next key is empty".to_owned() })
+            }
+            key => Ok(key),
+        }
+    }
+
+    /// On disk before the CA hears of it.
+    pub fn write_next_account_key(&self, ca: &str, key_pkcs8: &[u8]) -> Result<(), StoreError> {
+        self.writable()?;
+        atomic::write(&self.account_folder(ca)?.join(NEXT_KEY), key_pkcs8)
+    }
+
+    /// The CA has taken the next key: by one rename it is the account's.
+    pub fn adopt_next_account_key(&self, ca: &str) -> Result<(), StoreError> {
+        self.writable()?;
+        let folder = self.account_folder(ca)?;
+        atomic::rename(&folder.join(NEXT_KEY), &folder.join("key.p8"))
+    }
+
+    fn account_folder(&self, ca: &str) -> Result<PathBuf, StoreError> {
         let path = self.root.join("accounts");
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._:-[]".contains(c);
         if ca.is_empty() || ca.len() > 253 || ca.starts_with('.') || !ca.chars().all(plain) {

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! lock                                     flock for the length of a pass
-//! accounts/<ca-host>/                      key.p8 account.json
+//! accounts/<ca-host>/                      key.p8 account.json key.next.p8
 //! certs/<name>/<generation>/               fullchain.pem privkey.pem cert.pem chain.pem meta.json
 //! certs/<name>/current -> <generation>     for people and their tools
 //! certs/<name>/pending/                    intent.json privkey.pem
+//! certs/<name>/revoke.json                 a revocation that was begun
 //! certs/<name>/rejected/<second>/          fullchain.pem why.json
 //! ledger.jsonl  txt.jsonl  history.jsonl   append-only
 //! state.json                               versioned
@@ -25,6 +26,7 @@ mod learned;
 mod lock;
 mod notes;
 pub mod owner;
+mod revocation;
 pub mod secret;
 mod state;
 
@@ -42,6 +44,7 @@ pub use error::{Damage, StoreError};
 pub use intent::Rejected;
 pub use lock::Lock;
 pub use notes::{HistoryEvent, TxtNote};
+pub use revocation::Revocation;
 
 #[derive(Debug)]
 pub struct Store {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, journal};
-use crate::cert::{CertName, Generation, NameSet, NodeName};
+use crate::cert::{CertName, Generation, NameSet, NodeName, RevocationReason};
 use crate::observed::LedgerEntry;
 
 /// A TXT record of ours: noted before it is made, struck after it was removed.
@@ -36,6 +36,7 @@ pub enum HistoryEvent {
     IssuanceFailed { certificate: CertName, code: String, what: String },
     Delivered { certificate: CertName, generation: Generation, node: NodeName },
     DeliveryFailed { certificate: CertName, generation: Generation, node: NodeName, code: String, what: String },
+    Revoked { certificate: CertName, generation: Generation, reason: RevocationReason },
 }
 
 #[derive(Serialize)]

@@ -37,8 +37,12 @@ fn the_help_of_every_command() {
         ("plan", &["plan", "--help"]),
         ("renew", &["renew", "--help"]),
         ("deploy", &["deploy", "--help"]),
+        ("revoke", &["revoke", "--help"]),
         ("run", &["run", "--help"]),
         ("trust", &["trust", "--help"]),
+        ("account", &["account", "--help"]),
+        ("account-rollover", &["account", "rollover", "--help"]),
+        ("account-deactivate", &["account", "deactivate", "--help"]),
         ("config", &["config", "--help"]),
         ("config-check", &["config", "check", "--help"]),
     ] {

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(unreachable_pub, reason = "it is a module of tests and of an example alike")]
 
+pub mod bench;
 pub mod caddy;
 pub mod cloudflare;
 pub mod config;
@@ -169,8 +170,8 @@ impl Lab {
             let proxy = Proxy::start(&engine, ip(6), &authority, client.clone(), pebble.at);
             (pebble, proxy)
         });
-        let mut roots = pebble.root_pem() + &old_authority.pem();
-        roots.extend(second.iter().map(|(pebble, _)| pebble.root_pem()));
+        let mut roots = pebble.roots_pem() + &old_authority.pem();
+        roots.extend(second.iter().map(|(pebble, _)| pebble.roots_pem()));
         fs::write(folder.join("issuer-roots.pem"), roots).expect("the lab's folder is ours");
         let (services, certd) = (options.services, options.certd);
         Self {

@@ -25,13 +25,23 @@ pub struct PebbleOptions {
     pub retry_after: (u32, u32),
     /// Certificates between the leaf and the root.
     pub chain_length: u8,
+    /// Roots beside the first; each makes another chain of every certificate.
+    pub alternate_roots: u8,
     pub eab: Option<(String, String)>,
 }
 
 impl Default for PebbleOptions {
     fn default() -> Self {
         let profiles = vec![("default".into(), 90 * 86_400), ("shortlived".into(), 6 * 86_400)];
-        Self { nonce_reject: 5, authz_reuse: 0, profiles, retry_after: (1, 1), chain_length: 1, eab: None }
+        Self {
+            nonce_reject: 5,
+            authz_reuse: 0,
+            profiles,
+            retry_after: (1, 1),
+            chain_length: 1,
+            alternate_roots: 0,
+            eab: None,
+        }
     }
 }
 
@@ -41,6 +51,7 @@ pub struct Pebble {
     management: SocketAddr,
     client: Client,
     process: Process,
+    roots: u8,
 }
 
 impl Pebble {
@@ -90,11 +101,12 @@ impl Pebble {
             .env("PEBBLE_VA_NOSLEEP", "1")
             .env("PEBBLE_WFE_NONCEREJECT", options.nonce_reject.to_string())
             .env("PEBBLE_AUTHZREUSE", options.authz_reuse.to_string())
+            .env("PEBBLE_ALTERNATE_ROOTS", options.alternate_roots.to_string())
             .env("PEBBLE_CHAIN_LENGTH", options.chain_length.to_string());
         // Each CA of a lab has a log of its own.
         let name = folder.file_name().expect("a folder of the lab").to_string_lossy();
         let process = reaper.spawn(&format!("pebble-{name}"), command);
-        Self { at, management, client, process }
+        Self { at, management, client, process, roots: 1 + options.alternate_roots }
     }
 
     pub fn wait_ready(&mut self) {
@@ -111,7 +123,16 @@ impl Pebble {
 
     /// The root of what it issues; another in each run.
     pub fn root_pem(&self) -> String {
-        self.ask("GET", "/roots/0", None).body
+        self.root(0)
+    }
+
+    /// That and the roots of its alternate chains.
+    pub fn roots_pem(&self) -> String {
+        (0..self.roots).map(|number| self.root(number)).collect()
+    }
+
+    pub fn root(&self, number: u8) -> String {
+        self.ask("GET", &format!("/roots/{number}"), None).body
     }
 
     /// How many certificates it has issued since it was started.

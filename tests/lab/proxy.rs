@@ -15,7 +15,7 @@ use super::pki::Authority;
 use super::script::Script;
 
 /// Pebble's paths and the kinds that a `Script` knows them by.
-const KINDS: [(&str, &str); 11] = [
+const KINDS: [(&str, &str); 12] = [
     ("/dir", "directory"),
     ("/nonce-plz", "nonce"),
     ("/sign-me-up", "new-account"),
@@ -27,6 +27,7 @@ const KINDS: [(&str, &str); 11] = [
     ("/finalize-order/", "finalize"),
     ("/certZ/", "certificate"),
     ("/revoke-cert", "revoke"),
+    ("/rollover-account-key", "key-change"),
 ];
 
 pub struct Proxy {

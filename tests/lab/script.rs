@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::HeaderName;
 use axum::response::Response;
+use futures_util::{StreamExt, stream};
 use tokio::sync::oneshot;
 
 /// A request that does not come within this time will not come.
@@ -33,6 +34,8 @@ enum Action {
     Hold(mpsc::Sender<()>, oneshot::Receiver<()>),
     Answer(Answer),
     Cut,
+    /// The answer's body, a byte at a time with this pause between.
+    Drip(Duration),
     Rewrite(Box<dyn FnOnce(String) -> String + Send>),
 }
 
@@ -73,6 +76,11 @@ impl Script {
     /// The connection ends without a byte of an answer.
     pub fn cut(&self, kind: &str, nth: usize, point: Point) {
         self.add(kind, nth, point, Action::Cut);
+    }
+
+    /// The true answer, so slow that nobody should wait for its end.
+    pub fn drip(&self, kind: &str, nth: usize, pause: Duration) {
+        self.add(kind, nth, Point::After, Action::Drip(pause));
     }
 
     /// The true answer with another body.
@@ -141,6 +149,16 @@ async fn strike(action: Action, response: Option<Response>) -> Option<Response> 
         Action::Answer(answer) => Some(answer.into_response()),
         // Ends the connection's task, and with it the connection, without a message on stderr.
         Action::Cut => panic::resume_unwind(Box::new("cut")),
+        Action::Drip(pause) => {
+            let (mut parts, body) = response?.into_parts();
+            let bytes = to_bytes(body, usize::MAX).await.expect("the double's own body");
+            parts.headers.remove("content-length");
+            let bytes = stream::iter(bytes).then(move |byte| async move {
+                tokio::time::sleep(pause).await;
+                Ok::<_, std::convert::Infallible>(vec![byte])
+            });
+            Some(Response::from_parts(parts, Body::from_stream(bytes)))
+        }
         Action::Rewrite(rewrite) => {
             let (mut parts, body) = response?.into_parts();
             let bytes = to_bytes(body, usize::MAX).await.expect("the double's own body");

@@ -3,14 +3,15 @@
 use std::sync::PoisonError;
 
 use super::failure::{of_acme, of_store};
-use crate::acme::{self, Account, AccountKey, Binding, Http, Settings};
+use crate::acme::{self, Account, AccountKey, Binding, Http, REQUEST_LIMIT, Settings};
 use crate::config::Acme;
 use crate::observed::{Advice, Failure};
 use crate::pass::Context;
+use crate::pass::progress::Event;
 use crate::store::AccountRecord;
 
 /// The CA of this host, as the configuration has it.
-pub(super) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failure> {
+pub(in crate::pass) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failure> {
     context.config.ca(host).ok_or_else(|| Failure {
         code: "acme-unknown-ca".to_owned(),
         object: host.to_owned(),
@@ -21,7 +22,7 @@ pub(super) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failu
 }
 
 /// One client for each CA: its directory is fetched once a pass.
-pub(super) fn http(context: &Context, ca: &Acme) -> Result<Http, Failure> {
+pub(in crate::pass) fn http(context: &Context, ca: &Acme) -> Result<Http, Failure> {
     let mut clients = context.cas.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(http) = clients.get(&ca.host) {
         return Ok(http.clone());
@@ -37,14 +38,20 @@ fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
         ca_pem: context.secrets.acme_ca.get(&ca.host).cloned(),
         more_pem: context.secrets.network_ca.clone(),
         proxy: context.config.network.proxy.clone(),
+        limit: REQUEST_LIMIT,
     };
     Http::new(&settings).map_err(|error| of_acme(&ca.directory, &error))
 }
 
-pub(super) async fn account(context: &Context, config: &Acme, http: &Http) -> Result<Account, Failure> {
+/// Opens the account, makes it when there is none, and brings a change of its key to an end.
+pub(in crate::pass) async fn account(context: &Context, config: &Acme, http: &Http) -> Result<Account, Failure> {
     let _one_at_a_time = context.account.lock().await;
     let ca = &config.host;
     let failed = |error: acme::AcmeError| of_acme(ca, &error);
+    if let Err(failure) = settle(context, ca, http).await {
+        // The old key is still the account's, as far as anybody knows: an order does not fail for the new one.
+        say(context, ca, format!("the change of the account's key is not done: {}", failure.what));
+    }
     let kept = context.store.account(ca).map_err(|error| of_store(&error))?;
     let contact = &config.contact;
     let (old, known) = (kept.is_some(), kept.as_ref().is_some_and(|record| record.url.is_some()));
@@ -66,11 +73,45 @@ pub(super) async fn account(context: &Context, config: &Acme, http: &Http) -> Re
     let url = record.url.as_deref().unwrap_or_default();
     let account = acme::open(http, &key, url).await.map_err(failed)?;
     // The CA's mails are a help, not a condition: an order does not fail for them.
-    if record.contact != *contact && account.update_contact(contact).await.is_ok() {
-        record.contact.clone_from(contact);
-        context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+    if record.contact != *contact {
+        match account.update_contact(contact).await {
+            Ok(()) => {
+                record.contact.clone_from(contact);
+                context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+            }
+            Err(error) => say(context, ca, format!("the CA does not take the new contacts: {error}")),
+        }
     }
     Ok(account)
+}
+
+/// Brings a change of the account's key to an end that an earlier run began: the new key is the account's as soon as the CA
+/// knows it. Never given up: a request of that run may still be under way. `false`: none was begun.
+pub(in crate::pass) async fn settle(context: &Context, ca: &str, http: &Http) -> Result<bool, Failure> {
+    let store = &context.store;
+    let Some(next) = store.next_account_key(ca).map_err(|error| of_store(&error))? else { return Ok(false) };
+    let next = AccountKey::from_pkcs8(next);
+    let failed = |error: acme::AcmeError| of_acme(ca, &error);
+    if acme::find(http, &next).await.map_err(failed)?.is_none() {
+        let kept = store.account(ca).map_err(|error| of_store(&error))?;
+        let Some((url, key)) = kept.and_then(|kept| Some((kept.url?, AccountKey::from_pkcs8(kept.key_pkcs8)))) else {
+            return Ok(false);
+        };
+        let changed = acme::roll_over(http, &url, &key, &next).await;
+        // The answer may be lost and the key changed all the same.
+        if let Err(error) = changed
+            && acme::find(http, &next).await.map_err(failed)?.is_none()
+        {
+            return Err(failed(error));
+        }
+    }
+    store.adopt_next_account_key(ca).map_err(|error| of_store(&error))?;
+    say(context, ca, "the account has its new key".to_owned());
+    Ok(true)
+}
+
+fn say(context: &Context, ca: &str, step: String) {
+    context.progress.say(Event::Account { ca: ca.to_owned(), step });
 }
 
 /// `old`: an earlier run may have been killed before it heard the URL. Then the account may be there, and its external

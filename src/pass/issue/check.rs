@@ -3,12 +3,24 @@
 use jiff::Timestamp;
 
 use crate::cert::{
-    Chain, Malformed, NameSet, Pair, PrivateKey, Roots, Unpaired, caveats, choose, early, findings, lint,
+    Chain, Choice, Malformed, NameSet, Pair, PrivateKey, Roots, Unpaired, caveats, choose, early, findings, lint,
 };
 use crate::plan::order::Verdict;
 
+/// What a chain is judged by.
+pub(super) struct Wish<'a> {
+    /// Name of the root that the operator would rather have.
+    pub(super) preferred_root: Option<&'a str>,
+    pub(super) key: &'a PrivateKey,
+    pub(super) names: &'a NameSet,
+    pub(super) roots: &'a Roots,
+    pub(super) now: Timestamp,
+}
+
 pub(super) struct Checked {
     pub(super) verdict: Verdict,
+    /// Which chain it is, and why.
+    pub(super) choice: Option<Choice>,
     /// The chain that was chosen, with its key.
     pub(super) pair: Option<Pair>,
     pub(super) caveats: Vec<String>,
@@ -16,48 +28,48 @@ pub(super) struct Checked {
     pub(super) found: Vec<String>,
 }
 
-/// `pems`: the chains that the CA offers for one certificate, its default first; never empty. `preferred_root`: the
-/// name of the root that the operator would rather have.
-pub(super) fn check(
-    pems: &[&str],
-    preferred_root: Option<&str>,
-    key: &PrivateKey,
-    names: &NameSet,
-    roots: &Roots,
-    now: Timestamp,
-) -> Checked {
-    let rejected = |flaw: String| Checked {
-        found: vec![format!("chain: wrong: {flaw}")],
-        verdict: Verdict::Flawed(vec![flaw]),
-        pair: None,
-        caveats: Vec::new(),
-    };
-    let (chains, broken): (Vec<_>, Vec<_>) = pems.iter().map(|pem| Chain::parse(pem)).partition(Result::is_ok);
-    let mut chains: Vec<Chain> = chains.into_iter().flatten().collect();
-    let Some(choice) = choose(&chains, preferred_root, roots, now) else {
-        let why = broken.into_iter().find_map(|parsed: Result<Chain, Malformed>| parsed.err());
-        return rejected(why.map_or_else(|| "the CA sent no chain".to_owned(), |malformed| malformed.to_string()));
-    };
-    let mut found = Vec::new();
-    if pems.len() > 1 {
-        found.push(format!("choice: {choice}"));
+impl Wish<'_> {
+    /// Nothing better could come of the CA's other chains.
+    pub(super) fn is_met_by(&self, pem: &String) -> bool {
+        let Checked { verdict, choice, caveats, .. } = self.check(core::slice::from_ref(pem));
+        let sound = matches!(verdict, Verdict::Good | Verdict::Early { .. });
+        sound && caveats.is_empty() && choice.is_some_and(|choice| !choice.is_second_best())
     }
-    let pair = match Pair::new(chains.swap_remove(choice.index), key.clone()) {
-        Ok(pair) => pair,
-        // Our certificate is there, and not where it belongs: another order would bring no better.
-        Err(error @ Unpaired::Order { .. }) => return rejected(error.to_string()),
-        Err(error @ Unpaired::OtherKey { .. }) => {
-            return Checked { verdict: Verdict::ForeignKey, ..rejected(error.to_string()) };
-        }
-    };
-    found.extend(findings(&pair, names, roots, now).iter().map(ToString::to_string));
-    let flaws = lint(&pair, names, roots, now);
-    let texts = || flaws.iter().map(ToString::to_string).collect();
-    let verdict = match early(&flaws) {
-        _ if flaws.is_empty() => Verdict::Good,
-        Some(until) => Verdict::Early { until, flaws: texts() },
-        None => Verdict::Flawed(texts()),
-    };
-    let caveats = if verdict == Verdict::Good { caveats(pair.chain()) } else { Vec::new() };
-    Checked { verdict, caveats: caveats.iter().map(ToString::to_string).collect(), pair: Some(pair), found }
+
+    /// `pems`: the chains that the CA offers for one certificate, its default first; never empty.
+    pub(super) fn check(&self, pems: &[String]) -> Checked {
+        let rejected = |flaw: String| Checked {
+            found: vec![format!("chain: wrong: {flaw}")],
+            verdict: Verdict::Flawed(vec![flaw]),
+            choice: None,
+            pair: None,
+            caveats: Vec::new(),
+        };
+        let Self { preferred_root, key, names, roots, now } = *self;
+        let (chains, broken): (Vec<_>, Vec<_>) = pems.iter().map(|pem| Chain::parse(pem)).partition(Result::is_ok);
+        let mut chains: Vec<Chain> = chains.into_iter().flatten().collect();
+        let Some(choice) = choose(&chains, preferred_root, roots, now) else {
+            let why = broken.into_iter().find_map(|parsed: Result<Chain, Malformed>| parsed.err());
+            return rejected(why.map_or_else(|| "the CA sent no chain".to_owned(), |malformed| malformed.to_string()));
+        };
+        let pair = match Pair::new(chains.swap_remove(choice.index), key.clone()) {
+            Ok(pair) => pair,
+            // Our certificate is there, and not where it belongs: another order would bring no better.
+            Err(error @ Unpaired::Order { .. }) => return rejected(error.to_string()),
+            Err(error @ Unpaired::OtherKey { .. }) => {
+                return Checked { verdict: Verdict::ForeignKey, ..rejected(error.to_string()) };
+            }
+        };
+        let found = findings(&pair, names, roots, now).iter().map(ToString::to_string).collect();
+        let flaws = lint(&pair, names, roots, now);
+        let texts = || flaws.iter().map(ToString::to_string).collect();
+        let verdict = match early(&flaws) {
+            _ if flaws.is_empty() => Verdict::Good,
+            Some(until) => Verdict::Early { until, flaws: texts() },
+            None => Verdict::Flawed(texts()),
+        };
+        let caveats = if verdict == Verdict::Good { caveats(pair.chain()) } else { Vec::new() };
+        let caveats = caveats.iter().map(ToString::to_string).collect();
+        Checked { verdict, choice: Some(choice), caveats, pair: Some(pair), found }
+    }
 }

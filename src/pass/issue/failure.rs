@@ -10,7 +10,7 @@ use crate::store::StoreError;
 /// The code of an order that came to nothing and was no attempt: what is planned next follows from what is there.
 pub const SUPERSEDED: &str = "acme-superseded";
 
-pub(super) fn of_store(error: &StoreError) -> Failure {
+pub(in crate::pass) fn of_store(error: &StoreError) -> Failure {
     Failure {
         code: error.code().to_owned(),
         object: error.path().display().to_string(),
@@ -20,7 +20,7 @@ pub(super) fn of_store(error: &StoreError) -> Failure {
     }
 }
 
-pub(super) fn of_acme(object: impl ToString, error: &AcmeError) -> Failure {
+pub(in crate::pass) fn of_acme(object: impl ToString, error: &AcmeError) -> Failure {
     Failure {
         code: error.code().to_owned(),
         object: object.to_string(),
@@ -80,7 +80,9 @@ pub(super) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own:
 pub(super) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
     let again = Advice::Retry { after_seconds: None };
     let (code, next, advice) = match why {
-        GiveUp::NoChallenge(_) => ("acme-no-dns-01", "use a CA that offers dns-01 for this name", Advice::Person),
+        GiveUp::NoChallenge(_) => {
+            ("acme-no-challenge", "use a CA that offers it, or write another `acme.challenge`", Advice::Person)
+        }
         GiveUp::NotValidated | GiveUp::StillProcessing => {
             ("acme-slow", "nothing: the next run resumes this order and makes no other", again)
         }

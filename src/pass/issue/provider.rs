@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::failure::{of_dns, of_store};
 use crate::config;
-use crate::dns::{Cloudflare, DnsError, Exec, ONE_DATAGRAM, Provider, Rfc2136, Settings, Way};
+use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings, Way};
 use crate::observed::{Advice, Failure, KnownZone, Learned};
 use crate::pass::{Context, clock};
 use crate::store::StoreError;
@@ -45,6 +45,15 @@ impl Providing {
     pub fn take_warnings(&self) -> Vec<Failure> {
         core::mem::take(&mut *lock(&self.warnings))
     }
+}
+
+/// Who is asked about names, and the DoH servers among them.
+pub(super) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Failure> {
+    let dns = &context.config.dns;
+    // Who names the servers himself has names that the public does not see, or sees otherwise.
+    let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, way(context)) } else { Doh::default() };
+    let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers, doh.clone());
+    Ok((resolvers.map_err(|error| of_dns("dns", &error))?, doh))
 }
 
 /// How the DNS API and DoH are reached.

@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use super::failure::{of_dns, of_store, of_task};
-use super::provider::{Providing, keep_zones, of_crowd, provider, way};
+use super::provider::{Providing, keep_zones, of_crowd, provider, resolvers};
 use crate::dns::{
-    DnsError, Doh, Handle, Patience, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen,
+    DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen,
     challenge_name,
 };
 use crate::observed::Failure;
@@ -49,10 +49,7 @@ impl Records {
     /// `afresh`: rely on nothing that earlier runs saw.
     pub(super) fn new(context: &Context, afresh: bool) -> Result<Self, Failure> {
         let dns = &context.config.dns;
-        // Who names the servers himself has names that the public does not see, or sees otherwise.
-        let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, way(context)) } else { Doh::default() };
-        let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers, doh.clone());
-        let resolvers = resolvers.map_err(|error| of_dns("dns", &error))?;
+        let (resolvers, doh) = resolvers(context)?;
         let patience = Patience { limit: dns.timeout, silent_servers: dns.silent_servers, doh };
         let (provider, providing) = (provider(context, afresh)?, Arc::clone(&context.dns));
         let (places, servers, notes) = Default::default();
@@ -187,8 +184,23 @@ pub async fn clean_txt(context: &Context) -> Result<(), Failure> {
     remove(context, &provider(context, false)?, left).await
 }
 
+/// Makes records that stay. They are in no journal, so that nothing ever removes them; one that is there already is as good.
+pub(in crate::pass) async fn publish_for_good(context: &Context, records: Vec<TxtRecord>) -> Result<(), Failure> {
+    let ((resolvers, _), provider) = (resolvers(context)?, provider(context, false)?);
+    for TxtRecord { name, value } in records {
+        let place = place(&resolvers, provider.as_ref(), &name).await.map_err(|error| of_dns(&name, &error))?;
+        let made = provider.publish(&place.zone, &[TxtRecord { name: place.owner, value }]).await;
+        made.into_iter().try_for_each(|made| made.map(drop)).map_err(|error| of_dns(&name, &error))?;
+    }
+    Ok(())
+}
+
 async fn locate(resolvers: &Resolvers, provider: &dyn Provider, base: &str) -> Result<Place, DnsError> {
-    let owner = resolvers.follow(&challenge_name(base)).await?;
+    place(resolvers, provider, &challenge_name(base)).await
+}
+
+async fn place(resolvers: &Resolvers, provider: &dyn Provider, name: &str) -> Result<Place, DnsError> {
+    let owner = resolvers.follow(name).await?;
     let apex = resolvers.apex(&owner).await.ok();
     let zone = provider.zone(&owner, apex.as_deref()).await?;
     Ok(Place { owner, zone })

@@ -3,17 +3,22 @@
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
+use super::failure::of_store;
 use super::records::Records;
+use super::standing::look_for;
 use crate::cert::CertName;
-use crate::config::Certificate;
+use crate::config::{Certificate, Challenge};
 use crate::observed::{Advice, Failure};
 use crate::pass::Context;
 use crate::pass::progress::{Event, Progress};
-use crate::plan::order::Txt;
+use crate::plan::order::{Standing, Txt};
 
 /// # Errors
 /// The first thing that would have kept a real issuance from its validation.
 pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
+    if context.config.acme.challenge == Challenge::DnsPersist01 {
+        return rehearse_standing(context, certificate).await;
+    }
     let mut records = Records::new(context, true)?;
     let mut wanted: Vec<Txt> = Vec::new();
     for name in certificate.names.iter() {
@@ -30,6 +35,20 @@ pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<()
     let rehearsed = rehearsed.await;
     let removed = records.unpublish(context).await;
     rehearsed.and(removed)
+}
+
+/// Nothing is made: the records that stay are looked for. Which issuer they must name, the CA alone could tell.
+async fn rehearse_standing(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
+    let kept = context.store.account(&context.config.acme.host).map_err(|error| of_store(&error))?;
+    let Some(account) = kept.and_then(|kept| kept.url) else {
+        let step = "rehearse: without an account nobody knows what the TXT records must hold".to_owned();
+        say(&context.progress, &certificate.name, step);
+        return Ok(());
+    };
+    say(&context.progress, &certificate.name, "rehearse: look for the TXT records that stay".to_owned());
+    let names = certificate.names.iter().cloned();
+    let standing: Vec<Standing> = names.map(|name| Standing { name, issuers: Vec::new() }).collect();
+    look_for(context, &account, &standing).await
 }
 
 /// As long as the CA's own, and meaning nothing.

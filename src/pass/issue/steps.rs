@@ -5,12 +5,15 @@ use core::time::Duration;
 use tokio::time::sleep;
 
 use super::Issued;
-use super::check::check;
+use super::chains;
+use super::check::Wish;
 use super::failure::{is_gone, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
 use super::records::Records;
 use super::rehearsal::say;
+use super::standing::look_for;
 use crate::acme::{Account, AcmeError, Kind, Order};
 use crate::cert::{Generation, Pair, PrivateKey};
+use crate::config::Acme;
 use crate::observed::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
 use crate::pass::{Context, clock, progress};
 use crate::plan::Issue;
@@ -21,16 +24,24 @@ use crate::store::Rejected;
 /// After a 429 without a Retry-After: the shortest window of Let's Encrypt's limits.
 const LIMITED_FOR: u64 = 3600;
 
+/// Where the order is made, as whom, and for what.
+pub(super) struct Ca<'a> {
+    pub(super) config: &'a Acme,
+    pub(super) account: Account,
+    /// Of a new order: what the task asks for, where the CA offers profiles.
+    pub(super) profile: Option<&'a str>,
+}
+
 pub(super) struct Steps<'a> {
     context: &'a Context,
     pub(super) task: &'a Issue,
+    ca: Ca<'a>,
     pub(super) intent: Intent,
     key: PrivateKey,
-    account: Account,
     records: Records,
     order: Option<Order>,
-    /// As downloaded.
-    pem: String,
+    /// As downloaded: the CA's own choice, and others.
+    pems: Vec<String>,
     pair: Option<Pair>,
     caveats: Vec<String>,
     /// Of the last step that failed.
@@ -44,13 +55,13 @@ impl<'a> Steps<'a> {
     pub(super) fn new(
         context: &'a Context,
         task: &'a Issue,
+        ca: Ca<'a>,
         intent: Intent,
         key: PrivateKey,
-        account: Account,
         records: Records,
     ) -> Self {
-        let (order, pem, pair, caveats, failure, limited, issued) = Default::default();
-        Self { context, task, intent, key, account, records, order, pem, pair, caveats, failure, limited, issued }
+        let (order, pems, pair, caveats, failure, limited, issued) = Default::default();
+        Self { context, task, ca, intent, key, records, order, pems, pair, caveats, failure, limited, issued }
     }
 
     /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
@@ -79,6 +90,10 @@ impl<'a> Steps<'a> {
                     Err(failure) => self.lasting(failure),
                 }
             }
+            Action::LookFor { standing } => match look_for(self.context, self.ca.account.url(), &standing).await {
+                Ok(()) => Event::Seen,
+                Err(failure) => self.lasting(failure),
+            },
             Action::Check => Event::Checked(self.check()),
             Action::Authorize
             | Action::Challenge { .. }
@@ -121,7 +136,7 @@ impl<'a> Steps<'a> {
             self.intent.replaces.clone_from(&replaces);
             self.note_intent()?;
         }
-        let made = self.account.new_order(&self.task.names, self.task.profile.as_deref(), replaces.as_deref()).await;
+        let made = self.ca.account.new_order(&self.task.names, self.ca.profile, replaces.as_deref()).await;
         Ok(match made {
             Ok(mut order) => {
                 let (url, status) = (order.url().to_owned(), order.status());
@@ -144,7 +159,7 @@ impl<'a> Steps<'a> {
     }
 
     async fn fetch(&mut self, url: &str) -> Event {
-        match self.account.order(url, &self.task.names).await {
+        match self.ca.account.order(url, &self.task.names).await {
             Ok(mut order) => {
                 let status = order.status();
                 self.order = Some(order);
@@ -162,8 +177,8 @@ impl<'a> Steps<'a> {
     async fn ask(&mut self, action: Action) -> Result<Event, Failure> {
         let Some(order) = &mut self.order else { return Ok(Event::Failed(Trouble::Lasting)) };
         let asked = match action {
-            Action::Authorize => order.authorizations().await.map(Event::Authorizations),
-            Action::Challenge { indexes } => challenge(order, &indexes).await,
+            Action::Authorize => order.authorizations(self.ca.config.challenge).await.map(Event::Authorizations),
+            Action::Challenge { indexes } => order.set_ready(&indexes).await.map(|()| Event::Challenged),
             Action::Poll { after_ms } => {
                 // RFC 8555 section 7.4: an order is polled; there is nothing else to wait for.
                 sleep(Duration::from_millis(after_ms)).await;
@@ -176,10 +191,21 @@ impl<'a> Steps<'a> {
                 let csr = self.key.request(&self.task.names).map_err(|error| bug(self.task, &error))?;
                 order.finalize(&csr).await.map(|status| Event::Finalized { status })
             }
-            Action::Download => order.certificate().await.map(|pem| {
-                self.pem = pem;
-                Event::Downloaded
-            }),
+            Action::Download => match order.certificate().await {
+                Ok(download) => {
+                    let wish = Wish {
+                        preferred_root: self.ca.config.preferred_chain.as_deref(),
+                        key: &self.key,
+                        names: &self.task.names,
+                        roots: &self.context.roots,
+                        now: clock::now(),
+                    };
+                    let say = |step| say(&self.context.progress, &self.task.certificate, step);
+                    self.pems = chains::fetch(order, download, &wish, say).await;
+                    Ok(Event::Downloaded)
+                }
+                Err(error) => Err(error),
+            },
             _ => order.blame().await.map(|(named, own)| {
                 self.failure = Some(of_blame(&self.task.certificate, &named, own.as_ref()));
                 Event::Blamed { names: named.into_iter().map(|(name, _)| name).collect() }
@@ -190,7 +216,17 @@ impl<'a> Steps<'a> {
 
     fn check(&mut self) -> Verdict {
         let (progress, name) = (&self.context.progress, &self.task.certificate);
-        let checked = check(&[&self.pem], None, &self.key, &self.task.names, &self.context.roots, clock::now());
+        let wish = Wish {
+            preferred_root: self.ca.config.preferred_chain.as_deref(),
+            key: &self.key,
+            names: &self.task.names,
+            roots: &self.context.roots,
+            now: clock::now(),
+        };
+        let checked = wish.check(&self.pems);
+        if let Some(choice) = checked.choice.filter(|choice| self.pems.len() > 1 || choice.is_second_best()) {
+            say(progress, name, format!("of the CA's chains: {choice}"));
+        }
         for found in checked.found {
             progress.say(progress::Event::Checked { certificate: name.clone(), found });
         }
@@ -232,7 +268,10 @@ impl<'a> Steps<'a> {
             Action::Reject { flaws } => {
                 let order_url = self.intent.order_url.clone().unwrap_or_default();
                 let rejected = Rejected { at: clock::now(), order_url, flaws };
-                self.context.store.reject(name, &self.pem, &rejected).map_err(|error| of_store(&error))
+                self.context
+                    .store
+                    .reject(name, self.pems.first().map_or("", String::as_str), &rejected)
+                    .map_err(|error| of_store(&error))
             }
             Action::Keep => self.keep(),
             Action::Unpublish => {
@@ -240,7 +279,7 @@ impl<'a> Steps<'a> {
                 Ok(())
             }
             Action::Pause { ms } => {
-                sleep(Duration::from_millis(ms)).await;
+                sleep(jittered(ms)).await;
                 Ok(())
             }
             _ => Ok(()),
@@ -300,11 +339,12 @@ fn bug(task: &Issue, error: &dyn core::error::Error) -> Failure {
     }
 }
 
-async fn challenge(order: &mut Order, indexes: &[usize]) -> Result<Event, AcmeError> {
-    for index in indexes {
-        order.set_ready(*index).await?;
-    }
-    Ok(Event::Challenged)
+/// Up to a quarter more, so that those who failed together do not come back together.
+fn jittered(ms: u64) -> Duration {
+    let mut byte = [0];
+    // Without randomness the pause is as it was decided.
+    let share = aws_lc_rs::rand::fill(&mut byte).map_or(0, |()| u64::from(byte[0]));
+    Duration::from_millis(ms + ms * share / (4 * 256))
 }
 
 /// Worth a line to whoever watches.
@@ -315,6 +355,7 @@ fn is_news(action: &Action) -> bool {
             | Action::Fetch { .. }
             | Action::Publish { .. }
             | Action::AwaitSeen
+            | Action::LookFor { .. }
             | Action::Challenge { .. }
             | Action::Finalize
             | Action::Download

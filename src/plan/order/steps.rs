@@ -28,8 +28,26 @@ pub struct Authorization {
     /// With `*.` when it is for a wildcard.
     pub name: DnsName,
     pub state: AuthorizationState,
-    /// What the TXT record at `_acme-challenge.` must hold; `None`: the CA offers no dns-01 here.
-    pub value: Option<String>,
+    /// `None`: the CA does not offer the challenge that the configuration asks for.
+    pub proof: Option<Proof>,
+}
+
+/// What proves control of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// dns-01: what a TXT record at `_acme-challenge.` must hold.
+    Value(String),
+    /// dns-persist-01: a TXT record at `_validation-persist.` that stays and names one of these, and the account.
+    Standing { issuers: Vec<DnsName> },
+}
+
+/// A record that must stand before the CA is asked to look. It is not ours to make or to remove.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// With `*.` for a wildcard.
+    pub name: DnsName,
+    pub issuers: Vec<DnsName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +163,10 @@ pub enum Action {
         records: Vec<Txt>,
     },
     AwaitSeen,
+    /// Whether the records that stay are there.
+    LookFor {
+        standing: Vec<Standing>,
+    },
     Challenge {
         indexes: Vec<usize>,
     },
@@ -182,7 +204,7 @@ pub enum GiveUp {
     Failed,
     #[error("the CA refused the order")]
     Invalid,
-    #[error("the CA offers no dns-01 challenge for {0}")]
+    #[error("the CA does not offer the challenge that `acme.challenge` asks for, for {0}")]
     NoChallenge(DnsName),
     #[error("the CA had not looked at the TXT records after {} minutes", VALIDATION_BOUND.as_mins())]
     NotValidated,
@@ -226,6 +248,10 @@ impl fmt::Display for Action {
                 records.iter().try_for_each(|record| write!(f, " _acme-challenge.{}", record.base))
             }
             Self::AwaitSeen => f.write_str("wait until every name server shows the TXT records"),
+            Self::LookFor { standing } => {
+                f.write_str("look for")?;
+                standing.iter().try_for_each(|wanted| write!(f, " {}", wanted.record()))
+            }
             Self::Challenge { indexes } => write!(f, "ask the CA to look ({})", indexes.len()),
             Self::Poll { after_ms } => write!(f, "look at the order after {after_ms} ms"),
             Self::NoteFinalize => f.write_str("note the certificate in the ledger"),

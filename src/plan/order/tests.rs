@@ -56,7 +56,12 @@ fn name(text: &str) -> DnsName {
 }
 
 fn both(state: AuthorizationState) -> Event {
-    let one = |index, text| Authorization { index, name: name(text), state, value: Some(format!("value-{index}")) };
+    let one = |index, text| Authorization {
+        index,
+        name: name(text),
+        state,
+        proof: Some(Proof::Value(format!("value-{index}"))),
+    };
     Event::Authorizations(vec![one(0, "example.com"), one(1, "*.example.com")])
 }
 
@@ -329,4 +334,23 @@ fn i06_no_second_order_is_made_that_the_ledger_has_no_room_for() {
 fn an_answer_to_another_question_ends_the_order_and_removes_the_records() {
     let play = Play::start(None, None).tell(Event::Downloaded);
     insta::assert_snapshot!(play.script);
+}
+
+#[test]
+fn a_record_that_stays_is_looked_for_and_neither_made_nor_waited_for() {
+    let issuers = vec![name("ca.example")];
+    let one = |index, text| Authorization {
+        index,
+        name: name(text),
+        state: AuthorizationState::Pending,
+        proof: Some(Proof::Standing { issuers: issuers.clone() }),
+    };
+    let play = Play::start(None, None)
+        .tell(Event::Ordered { url: URL.to_owned(), status: Status::Pending })
+        .tell(Event::Authorizations(vec![one(0, "example.com"), one(1, "*.example.com")]));
+    let asked = "look for _validation-persist.example.com _validation-persist.example.com\n";
+    assert!(play.script.ends_with(asked), "{}", play.script);
+    let there = play.tell(Event::Seen);
+    assert!(there.script.ends_with("ask the CA to look (2)\n"), "{}", there.script);
+    assert!(!there.script.contains("publish"), "{}", there.script);
 }

@@ -1,0 +1,43 @@
+//! What a CA says of itself in its directory (RFC 8555 section 7.1.1): what an operator may want to know before anything is
+//! ordered, and which profiles there are.
+
+use std::collections::BTreeMap;
+
+use super::{AcmeError, Http};
+use crate::report::escape;
+
+/// Profiles, identities: more than any CA has.
+const MOST: usize = 50;
+const LONGEST: usize = 300;
+
+/// Escaped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    pub terms: Option<String>,
+    pub website: Option<String>,
+    /// What CAA records name this CA by (RFC 8659).
+    pub caa_identities: Vec<String>,
+    pub external_account_required: bool,
+    /// Whether it tells when it would like certificates renewed (RFC 9773).
+    pub renewal_information: bool,
+    /// Whether an account may get another key (RFC 8555 section 7.3.5).
+    pub key_change: bool,
+    /// Name and description (draft-ietf-acme-profiles).
+    pub profiles: BTreeMap<String, String>,
+}
+
+/// Costs the directory, when it is not there yet.
+pub async fn about(http: &Http) -> Result<About, AcmeError> {
+    let directory = http.directory().await?;
+    let meta = directory.meta;
+    let text = |text: String| escape(&text, LONGEST);
+    Ok(About {
+        terms: meta.terms_of_service.map(text),
+        website: meta.website.map(text),
+        caa_identities: meta.caa_identities.into_iter().take(MOST).map(text).collect(),
+        external_account_required: meta.external_account_required,
+        renewal_information: directory.renewal_info.is_some(),
+        key_change: directory.key_change.is_some(),
+        profiles: meta.profiles.into_iter().take(MOST).map(|(name, what)| (text(name), text(what))).collect(),
+    })
+}

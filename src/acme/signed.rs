@@ -1,0 +1,69 @@
+//! Signed requests of our own, for what the ACME crate has no call for or not one that survives a crash: accounts, keys,
+//! revocation, authorizations side by side, the chains that an answer's `Link` names.
+
+use std::sync::Arc;
+
+use ::http::Method;
+use ::http::Response;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::http::{BroughtNonce, judge};
+use super::jws::{By, Signer};
+use super::{AcmeError, Http, Kind};
+
+/// Requests with fresh nonces before a CA that rejects each of them is given up.
+const NONCES: usize = 10;
+
+/// Whoever may ask things of the CA by an account's name. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Requests {
+    pub(super) http: Http,
+    pub(super) signer: Arc<Signer>,
+    /// The account's URL.
+    pub(super) account: String,
+}
+
+impl Requests {
+    pub(super) async fn post(&self, url: &str, payload: &Value) -> Result<Response<Bytes>, AcmeError> {
+        post(&self.http, &self.signer, By::Account(&self.account), url, Some(payload)).await
+    }
+
+    /// POST-as-GET (RFC 8555 section 6.3).
+    pub(super) async fn get(&self, url: &str) -> Result<Response<Bytes>, AcmeError> {
+        post(&self.http, &self.signer, By::Account(&self.account), url, None).await
+    }
+
+    /// As [`Self::get`], and the answer is JSON of this shape.
+    pub(super) async fn read<T: DeserializeOwned>(&self, url: &str) -> Result<T, AcmeError> {
+        let answer = self.get(url).await?;
+        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::strange(url, error.to_string()))
+    }
+}
+
+/// One request, again with another nonce as long as the CA rejects those. A rejected request was not carried out (RFC 8555
+/// section 6.5: "the client SHOULD retry the request").
+pub(super) async fn post(
+    http: &Http,
+    signer: &Signer,
+    by: By<'_>,
+    url: &str,
+    payload: Option<&Value>,
+) -> Result<Response<Bytes>, AcmeError> {
+    let mut attempt = 1;
+    loop {
+        let nonce = http.nonce().await?;
+        let signed = signer.sign(by, url, Some(&nonce), payload);
+        let body = signed.ok_or(AcmeError::Key { why: "cannot sign".to_owned() })?.to_string();
+        match judge(url, http.send(Method::POST, url, Bytes::from(body)).await?) {
+            Err(error) if error.kind() == Some(Kind::BadNonce) && attempt < NONCES => attempt += 1,
+            // RFC 8555 section 6.5: "The server MUST include a Replay-Nonce header field in every successful response to
+            // a POST request". What has none is somebody else's page, and nothing was done.
+            Ok(answer) if answer.extensions().get::<BroughtNonce>().is_none() => {
+                return Err(AcmeError::strange(url, "an answer without a nonce, which is none of a CA's"));
+            }
+            judged => return judged,
+        }
+    }
+}

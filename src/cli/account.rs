@@ -1,0 +1,226 @@
+use core::fmt::Write as _;
+use std::io::{BufRead as _, IsTerminal as _};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::config::{self, Acme};
+use crate::observed::Failure;
+use crate::pass::account::{self, AccountView, Accounts, Offer, Ours, Record};
+use crate::pass::{Context, progress::Event};
+use crate::report::Exit;
+
+use super::fault::Fault;
+use super::{Options, Output, output, progress, renew, setup};
+
+/// The account at a CA: look at it, make it, change its key, end it
+#[derive(Args)]
+pub(super) struct Account {
+    #[command(subcommand)]
+    command: Command,
+    /// Host of the CA, as `account show` names it; the first one of the configuration when left out (show: all).
+    #[arg(long, global = true, value_name = "HOST")]
+    ca: Option<String>,
+    /// How long to wait for another certd to finish.
+    #[arg(long, global = true, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
+    wait: Duration,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What we have there and what the CA offers: status, contacts, terms, profiles, room in the ledger
+    ///
+    /// Changes nothing and takes no lock.
+    Show,
+    /// Make the account, when there is none
+    ///
+    /// The key is on disk before the CA hears of it. `certd renew` does the same before its first order.
+    Register,
+    /// Give the account another key
+    ///
+    /// The new key is on disk before the CA hears of it. Killed in between, the next run that opens the account asks the
+    /// CA which key it knows, and goes on from there.
+    Rollover,
+    /// Make the TXT records of dns-persist-01 through the DNS provider, once and to stay
+    ///
+    /// For CAs with `challenge = "dns-persist-01"`. `account show` prints the records, for whoever makes them by hand.
+    Persist,
+    /// End the account, for good
+    ///
+    /// Certificates stay valid. No order is possible with it any more, and nobody can bring it back.
+    Deactivate {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl Account {
+    pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
+        let config = setup::configuration(&options.config)?;
+        let ca = self.chosen(&config)?;
+        match self.command {
+            Command::Show => return self.show(config, options),
+            Command::Deactivate { yes: false } => confirm(&ca.host)?,
+            _ => {}
+        }
+        let (stop, stopped) = watch::channel(false);
+        let context = setup::context(config, progress::progress(options), stopped)?;
+        let _lock = setup::lock(&context.store, self.wait, options)?;
+        let runtime = setup::runtime()?;
+        setup::heed_signals(&runtime, stop, options)?;
+        let done = runtime.block_on(async {
+            let mut stop = context.stop.clone();
+            tokio::select! {
+                done = self.act(&context, &ca) => done,
+                () = crate::pass::stopped(&mut stop) => Err(crate::pass::failure::interrupted(&ca.host)),
+            }
+        });
+        context.progress.say(Event::Over);
+        let (text, value) = done.map_err(|failure| fault(&failure))?;
+        match options.output {
+            Output::Text => output::text(&text),
+            Output::Json => output::json(&value),
+        }
+        Ok(Exit::Ok.code())
+    }
+
+    async fn act(&self, context: &Context, ca: &Acme) -> Result<(String, serde_json::Value), Failure> {
+        let host = &ca.host;
+        let told = |text: String, value| (text, json!({ "schema": "certd.account/1", "ca": host, "done": value }));
+        Ok(match self.command {
+            Command::Register => {
+                let (made, url) = account::register(context, ca).await?;
+                let text = if made { "account made" } else { "the account is there already" };
+                told(format!("{host}: {text}: {url}\n"), json!({ "registered": made, "url": url }))
+            }
+            Command::Rollover => {
+                let thumbprint = account::roll_over(context, ca).await?;
+                let text = format!("{host}: the account has a new key (thumbprint {thumbprint})\n");
+                told(text, json!({ "rolled_over": true, "thumbprint": thumbprint }))
+            }
+            Command::Show => (String::new(), serde_json::Value::Null),
+            Command::Persist => {
+                let records = account::persist(context, ca).await?;
+                let line = |record: &Record| format!("{host}: made: {}. TXT \"{}\"\n", record.name, record.value);
+                let text = if records.is_empty() {
+                    format!("{host}: no record is needed: `challenge` is not dns-persist-01\n")
+                } else {
+                    records.iter().map(line).collect()
+                };
+                told(text, json!({ "records": records }))
+            }
+            Command::Deactivate { .. } => {
+                let url = account::deactivate(context, ca).await?;
+                let next = format!("move {} away before a new account is made", folder(context, host));
+                let text = format!("{host}: the account is deactivated: {url}\n  next: {next}\n");
+                told(text, json!({ "deactivated": true, "url": url }))
+            }
+        })
+    }
+
+    fn show(&self, config: config::Config, options: &Options) -> Result<u8, Fault> {
+        let (_stop, stopped) = watch::channel(false);
+        let context = setup::looking(config, progress::progress(options), stopped)?;
+        let cas: Vec<&Acme> =
+            context.config.cas().filter(|ca| self.ca.as_ref().is_none_or(|it| *it == ca.host)).collect();
+        let shown = setup::runtime()?.block_on(account::show(&context, &cas)).map_err(|failure| fault(&failure))?;
+        match options.output {
+            Output::Text => output::text(&text(&shown)),
+            Output::Json => output::json(&shown),
+        }
+        let failed = shown.accounts.iter().any(|view| view.failure.is_some());
+        Ok(if failed { Exit::IssuanceFailed } else { Exit::Ok }.code())
+    }
+
+    fn chosen(&self, config: &config::Config) -> Result<Acme, Fault> {
+        let Some(host) = &self.ca else { return Ok(config.acme.clone()) };
+        config.ca(host).cloned().ok_or_else(|| {
+            let known: Vec<&str> = config.cas().map(|ca| ca.host.as_str()).collect();
+            Fault::usage(format!("no CA has the host {host:?}\n  next: the configuration has {}", known.join(", ")))
+        })
+    }
+}
+
+/// What the CA or its DNS had against it is not certd's own failure.
+pub(super) fn fault(failure: &Failure) -> Fault {
+    let ours = failure.code.starts_with("store-") || failure.code == "bug";
+    if ours { Fault::from(failure) } else { Fault { exit: Exit::IssuanceFailed, ..Fault::from(failure) } }
+}
+
+fn folder(context: &Context, host: &str) -> String {
+    context.store.root().join("accounts").join(host).display().to_string()
+}
+
+/// On a terminal the host is asked for; elsewhere `--yes` must say it.
+fn confirm(host: &str) -> Result<(), Fault> {
+    let refused =
+        || Fault::usage("nothing was done: this ends the account for good\n  next: give --yes, if you mean it");
+    if !std::io::stdin().is_terminal() {
+        return Err(refused());
+    }
+    progress::line(&format!("This ends the account at {host} for good. Type the CA's host to go on:"));
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    if read.is_ok() && line.trim() == host { Ok(()) } else { Err(refused()) }
+}
+
+fn text(shown: &Accounts) -> String {
+    let mut out = String::new();
+    for view in &shown.accounts {
+        // Writing to a String cannot fail.
+        let _ = one(&mut out, view);
+    }
+    out
+}
+
+fn one(out: &mut String, view: &AccountView) -> core::fmt::Result {
+    writeln!(out, "{}  ({})", view.ca, view.directory)?;
+    match &view.account {
+        Some(ours) => account_lines(out, ours)?,
+        None => writeln!(out, "  account:   none yet; `certd account register` or the first renewal makes it")?,
+    }
+    if let Some(offer) = &view.about {
+        offer_lines(out, offer)?;
+    }
+    for record in &view.records {
+        writeln!(out, "  record:    {}. TXT \"{}\"", record.name, record.value)?;
+    }
+    for (name, week) in &view.week {
+        let (used, room, most) = (week.used, week.room, week.emergency_room);
+        writeln!(out, "  ledger:    {name}: {used} of {room} this week ({most} in an emergency)")?;
+    }
+    if let Some(failure) = &view.failure {
+        writeln!(out, "! {}: {}\n  next: {}", view.ca, failure.what, failure.next)?;
+    }
+    Ok(())
+}
+
+fn account_lines(out: &mut String, ours: &Ours) -> core::fmt::Result {
+    writeln!(out, "  account:   {}", ours.url.as_deref().unwrap_or("its URL is not known yet"))?;
+    writeln!(out, "  status:    {}", ours.status.as_deref().unwrap_or("not heard"))?;
+    let contact = if ours.contact.is_empty() { "none".to_owned() } else { ours.contact.join(", ") };
+    writeln!(out, "  contact:   {contact}")?;
+    writeln!(out, "  key:       {} (thumbprint {})", ours.key_file.display(), ours.thumbprint)?;
+    if ours.key_change_begun {
+        writeln!(out, "  key change: begun and not ended; the next renewal or `certd account rollover` ends it")?;
+    }
+    Ok(())
+}
+
+fn offer_lines(out: &mut String, offer: &Offer) -> core::fmt::Result {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none named".to_owned());
+    writeln!(out, "  terms:     {}", or_none(&offer.terms))?;
+    writeln!(out, "  website:   {}", or_none(&offer.website))?;
+    let caa = if offer.caa_identities.is_empty() { "none named".to_owned() } else { offer.caa_identities.join(", ") };
+    writeln!(out, "  CAA:       {caa}")?;
+    let yes = |is: bool| if is { "yes" } else { "no" };
+    writeln!(out, "  external account required: {}", yes(offer.external_account_required))?;
+    writeln!(out, "  renewal information (ARI): {}", yes(offer.renewal_information))?;
+    if offer.profiles.is_empty() {
+        writeln!(out, "  profiles:  none")?;
+    }
+    offer.profiles.iter().try_for_each(|(name, what)| writeln!(out, "  profile:   {name}: {what}"))
+}

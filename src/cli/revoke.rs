@@ -1,0 +1,92 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::watch;
+
+use crate::cert::{Generation, RevocationReason};
+use crate::pass::progress::Event;
+use crate::pass::revoke::{self, Outcome, Wish};
+
+use super::fault::Fault;
+use super::{Options, Output, account, output, progress, renew, setup};
+
+/// Replace a certificate, prove that every node serves the new one, then revoke the old one
+///
+/// Issues a new certificate with a new key (the ledger is heeded), delivers it, and asks the CA to revoke the old one as
+/// soon as no node serves it. A node that does not serve the new one holds that up, and is named; run the command again
+/// when it is mended: it goes on with the same certificate.
+#[derive(Args)]
+pub(super) struct Revoke {
+    /// The certificate, as the configuration names it.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// An older certificate, by its folder's name in the state directory; else the current one.
+    #[arg(long, value_name = "GENERATION")]
+    generation: Option<String>,
+    /// unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation.
+    #[arg(long, value_name = "WORD", value_parser = reason)]
+    reason: Option<RevocationReason>,
+    /// Revoke first, then replace: visitors are hurt until every node serves the new certificate.
+    #[arg(long)]
+    now: bool,
+    /// How long to wait for another certd to finish.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
+    wait: Duration,
+}
+
+impl Revoke {
+    pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
+        let config = setup::configuration(&options.config)?;
+        let names = setup::certificates(&config, core::slice::from_ref(&self.name))?;
+        let generation = self.generation.as_deref().map(|text| {
+            let next = "next: write its folder's name, such as 20261123061500-04c3";
+            text.parse::<Generation>().map_err(|error| Fault::usage(format!("{error}\n  {next}")))
+        });
+        let (stop, stopped) = watch::channel(false);
+        let generation = generation.transpose()?;
+        let context = Arc::new(setup::context(config, progress::progress(options), stopped)?);
+        let _lock = setup::lock(&context.store, self.wait, options)?;
+        let runtime = setup::runtime()?;
+        setup::heed_signals(&runtime, stop, options)?;
+        let certificate = names.into_iter().next().ok_or_else(|| Fault::usage("no certificate is named"))?;
+        let wish = Wish { certificate, generation, reason: self.reason, now: self.now };
+        let outcome = runtime.block_on(revoke::revoke(&context, &wish));
+        runtime.shutdown_background();
+        context.progress.say(Event::Over);
+        let outcome = outcome.map_err(|failure| account::fault(&failure))?;
+        match options.output {
+            Output::Text => {
+                output::report(&outcome.report, options);
+                output::text(&text(&outcome));
+            }
+            Output::Json => output::json(&outcome),
+        }
+        Ok(outcome.exit)
+    }
+}
+
+fn text(outcome: &Outcome) -> String {
+    let Outcome { certificate, generation, .. } = outcome;
+    if outcome.revoked {
+        return format!("revoked: {certificate} generation {generation} ({})\n", outcome.reason.as_str());
+    }
+    let not = format!("! not revoked: {certificate} generation {generation}");
+    if let Some(failure) = &outcome.failure {
+        return format!("{not}: {}\n  next: {}\n", failure.what, failure.next);
+    }
+    let again = format!("run `certd revoke {certificate}` again");
+    if outcome.held_up_by.is_empty() {
+        return format!("{not}: nothing has taken its place\n  next: mend what is told above and {again}\n");
+    }
+    let nodes: Vec<&str> = outcome.held_up_by.iter().map(crate::cert::NodeName::as_str).collect();
+    format!(
+        "{not}: not proven to serve the new one: {}\n  next: mend them and {again}, or insist with --now\n",
+        nodes.join(", ")
+    )
+}
+
+fn reason(word: &str) -> Result<RevocationReason, String> {
+    let words = RevocationReason::ALL.map(RevocationReason::as_str).join(", ");
+    RevocationReason::parse(word).ok_or_else(|| format!("write one of {words}"))
+}

@@ -1,0 +1,98 @@
+//! The record of dns-persist-01 (draft-ietf-acme-dns-persist): it stays, and says which CA may issue for which account.
+//!
+//! Written and read as CAA's `issue` is (RFC 8659 section 4.2): `ca.example; accounturi=https://…; policy=wildcard`.
+
+use jiff::Timestamp;
+
+use super::Standing;
+use crate::cert::DnsName;
+
+impl Standing {
+    /// Where it stands.
+    pub fn record(&self) -> String {
+        format!("_validation-persist.{}", self.name.base())
+    }
+
+    /// What a person is to write there. The first issuer is as good as any.
+    pub fn value(&self, account: &str) -> String {
+        let issuer = self.issuers.first().map_or("ISSUER-OF-THE-CA", DnsName::as_str);
+        let policy = if self.name.is_wildcard() { "; policy=wildcard" } else { "" };
+        format!("{issuer}; accounturi={account}{policy}")
+    }
+
+    /// Whether this TXT record proves it. Without `issuers` (nobody has asked the CA yet) any issuer will do. What a CA
+    /// would not read, with a parameter twice or none after a semicolon, proves nothing.
+    pub fn is_proven_by(&self, text: &str, account: &str, now: Timestamp) -> bool {
+        let mut parts = text.split(';').map(str::trim);
+        let issuer = parts.next().and_then(|issuer| DnsName::parse(issuer).ok());
+        let Some(issuer) = issuer else { return false };
+        let mut parameters: Vec<(String, &str)> = Vec::new();
+        for part in parts {
+            let Some((tag, value)) = part.split_once('=') else { return false };
+            let (tag, value) = (tag.trim().to_ascii_lowercase(), value.trim());
+            if value.contains(char::is_whitespace) || parameters.iter().any(|(other, _)| *other == tag) {
+                return false;
+            }
+            parameters.push((tag, value));
+        }
+        let value = |wanted: &str| parameters.iter().find(|(tag, _)| tag == wanted).map(|(_, value)| *value);
+        let in_time =
+            value("persistuntil").is_none_or(|until| until.parse().is_ok_and(|until| now.as_second() <= until));
+        let wide = value("policy").is_some_and(|policy| policy.eq_ignore_ascii_case("wildcard"));
+        (self.issuers.is_empty() || self.issuers.contains(&issuer))
+            && value("accounturi") == Some(account)
+            && in_time
+            && (wide || !self.name.is_wildcard())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: &str = "https://ca.example/acct/1";
+
+    fn standing(name: &str) -> Standing {
+        let issuers = ["ca.example", "other.example"].map(|name| DnsName::parse(name).unwrap());
+        Standing { name: DnsName::parse(name).unwrap(), issuers: issuers.into() }
+    }
+
+    fn proven(name: &str, text: &str) -> bool {
+        standing(name).is_proven_by(text, ACCOUNT, "2026-11-23T06:15:00Z".parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_told_to_be_written_proves_the_name() {
+        for name in ["example.com", "*.example.com"] {
+            assert_eq!(standing(name).record(), "_validation-persist.example.com");
+            assert!(proven(name, &standing(name).value(ACCOUNT)));
+        }
+        assert_eq!(standing("*.example.com").value("u"), "ca.example; accounturi=u; policy=wildcard");
+    }
+
+    #[test]
+    fn a_record_for_a_wildcard_is_good_for_the_name_itself_and_not_the_other_way_round() {
+        let narrow = format!("ca.example;accounturi={ACCOUNT}");
+        assert!(proven("example.com", &narrow) && !proven("*.example.com", &narrow));
+        let wide = format!("Other.Example ; AccountURI={ACCOUNT} ; Policy=Wildcard;x=y");
+        assert!(proven("example.com", &wide) && proven("*.example.com", &wide));
+    }
+
+    #[test]
+    fn another_ca_another_account_a_day_gone_by_and_what_no_ca_would_read_prove_nothing() {
+        for text in [
+            "",
+            "ca.example",
+            "ca.example; accounturi=https://ca.example/acct/2",
+            "evil.example; accounturi=https://ca.example/acct/1",
+            "ca.example; accounturi=https://ca.example/acct/1; persistUntil=1700000000",
+            "ca.example; accounturi=https://ca.example/acct/1; persistUntil=soon",
+            "ca.example; accounturi=https://ca.example/acct/1;",
+            "ca.example; accounturi=https://ca.example/acct/1; accounturi=https://ca.example/acct/1",
+            "ca.example; accounturi=https://ca.example/acct/1 x",
+        ] {
+            assert!(!proven("example.com", text), "{text}");
+        }
+        assert!(proven("example.com", "ca.example; accounturi=https://ca.example/acct/1; persistUntil=2000000000"));
+    }
+}

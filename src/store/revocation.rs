@@ -1,0 +1,43 @@
+//! A revocation that was begun: which certificate, and why, on disk before it is replaced. Whoever is killed in between
+//! goes on with that certificate, and not with the one that has taken its place.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Damage, Store, StoreError, atomic};
+use crate::cert::{CertName, Generation, RevocationReason};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    pub generation: Generation,
+    pub reason: RevocationReason,
+    pub begun_at: jiff::Timestamp,
+}
+
+impl Store {
+    /// `None` as well when it cannot be read: then nothing more is revoked than a person says.
+    pub fn revocation(&self, name: &CertName) -> Result<Option<Revocation>, StoreError> {
+        let path = self.revocation_file(name);
+        let Some(bytes) = atomic::read(&path)? else { return Ok(None) };
+        let read = serde_json::from_slice(&bytes).ok();
+        if read.is_none() {
+            let what = "the revocation that was begun cannot be read; say again what is to be revoked".to_owned();
+            self.noted([Damage { path, what }]);
+        }
+        Ok(read)
+    }
+
+    pub fn note_revocation(&self, name: &CertName, revocation: &Revocation) -> Result<(), StoreError> {
+        self.writable()?;
+        let path = self.revocation_file(name);
+        atomic::write(&path, &super::json(&path, revocation)?)
+    }
+
+    pub fn drop_revocation(&self, name: &CertName) -> Result<(), StoreError> {
+        self.writable()?;
+        atomic::remove_all(&self.revocation_file(name))
+    }
+
+    fn revocation_file(&self, name: &CertName) -> std::path::PathBuf {
+        self.root.join("certs").join(name.as_str()).join("revoke.json")
+    }
+}
