@@ -1,6 +1,8 @@
 //! `docs/faults.md` tells which test makes which fault. Here it is held against the source: each test that is named there
 //! exists, each test that begins with a row's mark is named there, and the rows that must be proven are.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
