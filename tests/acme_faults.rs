@@ -6,7 +6,7 @@ mod lab;
 use std::time::Duration;
 
 use certd::acme::{Http, Settings, about};
-use certd::observed::{Advice, Failure};
+use certd::observed::{Advice, Failure, LedgerEvent};
 use lab::bench::Bench;
 use lab::relay::Relay;
 use lab::script::Answer;
@@ -91,6 +91,20 @@ fn a06_a_load_balancers_wait_is_obeyed_within_a_run_when_short_and_by_the_next_r
     let failure = issue_in_time(&bench).unwrap_err();
     assert_eq!(failure.advice, Advice::Retry { after_seconds: Some(3600) }, "{failure:?}");
     assert_eq!(bench.count("new-order"), 3);
+}
+
+#[test]
+fn a04_a_limit_that_names_no_time_is_kept_for_an_hour_and_not_asked_again_in_this_run() {
+    let bench = Bench::start();
+    bench.lab.proxy.script.fail("new-order", 1, &Answer::new(429, &problem("rateLimited", "too many orders")));
+    let failure = issue_in_time(&bench).unwrap_err();
+    assert_eq!((failure.code.as_str(), bench.count("new-order")), ("acme-rate-limited", 1), "{failure:?}");
+    let ledger = bench.context.store.ledger().unwrap();
+    let wait = ledger.iter().find_map(|entry| match entry.event {
+        LedgerEvent::Limited { until } => Some(until.duration_since(entry.at)),
+        _ => None,
+    });
+    assert!(wait.is_some_and(|wait| (3599..=3601).contains(&wait.as_secs())), "{ledger:?}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a26_a_window_of_another_certificate_is_none() {
 }
 
 #[test]
-fn a26_a_window_that_is_too_late_cannot_pass_the_emergency_floor() {
+fn a27_of_a_late_window_and_the_emergency_floor_the_earlier_one_counts() {
     let scene = Scene::new().stored(days(30), days(90)).ari("2027-01-20T00:00:00Z", "2027-01-21T00:00:00Z");
     golden("ari-later-than-the-floor", &scene);
 }
