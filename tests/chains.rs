@@ -22,7 +22,7 @@ use certd::observed::Failure;
 use certd::pass::issue::{Issued, issue};
 use certd::pass::progress::{Event, Progress};
 use certd::pass::{Context, Secrets};
-use certd::plan::{Issue, RenewalReason};
+use certd::plan::Issue;
 use certd::store::Store;
 
 use lab::pebble::PebbleOptions;
@@ -104,25 +104,7 @@ impl Bench {
         let roots = read(config.acme.issuer_root_file.as_deref().expect("the lab names one"));
         let store = Store::open(&config.state_dir).expect("the lab's folder is ours");
         let secrets = Secrets::read(&config).expect("the lab wrote them");
-        let certificate = &config.certificates[0];
-        let task = Issue {
-            certificate: certificate.name.clone(),
-            ca: config.acme.host.clone(),
-            names: certificate.names.clone(),
-            key_type: certificate.key_type,
-            profile: None,
-            replaces: None,
-            exempt: false,
-            keep_key: false,
-            passed_over: Vec::new(),
-            outlives: None,
-            insist: false,
-            youngest: None,
-            emergency: false,
-            seen: 0,
-            reason: RenewalReason::Nothing,
-            then: Vec::new(),
-        };
+        let task = lab::bench::task(&config);
         let steps = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&steps);
         let progress = Progress::new(move |event| match event {

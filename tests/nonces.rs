@@ -9,6 +9,7 @@ use lab::bench::Bench;
 use lab::config::ConfigText;
 use lab::pebble::PebbleOptions;
 
+#[allow(clippy::print_stdout, reason = "the figures of `make soak`")]
 fn in_a_row(count: usize) {
     let pebble = PebbleOptions { nonce_reject: 30, ..PebbleOptions::default() };
     let bench = Bench::with(pebble, &[SERVICE], &ConfigText::default());

@@ -18,7 +18,7 @@ use certd::observed::{Advice, Failure};
 use certd::pass::issue::{Issued, clean_txt, issue};
 use certd::pass::progress::Progress;
 use certd::pass::{Context, Secrets};
-use certd::plan::{Issue, RenewalReason};
+use certd::plan::Issue;
 use certd::store::{Store, TxtNote};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -59,25 +59,7 @@ impl Bench {
         let secrets = Secrets::read(&config).expect("they are there and nobody else's");
         let (_stop, stopped) = tokio::sync::watch::channel(false);
         let context = Context::new(config, store, roots, secrets, Progress::new(|_| {}), stopped);
-        let certificate = &context.config.certificates[0];
-        let task = Issue {
-            certificate: certificate.name.clone(),
-            ca: context.config.acme.host.clone(),
-            names: certificate.names.clone(),
-            key_type: certificate.key_type,
-            profile: certificate.profile.clone(),
-            replaces: None,
-            exempt: false,
-            keep_key: false,
-            passed_over: Vec::new(),
-            outlives: None,
-            insist: false,
-            youngest: None,
-            emergency: false,
-            seen: 0,
-            reason: RenewalReason::Nothing,
-            then: Vec::new(),
-        };
+        let task = lab::bench::task(&context.config);
         Self { lab, context, task, runtime: runtime() }
     }
 

@@ -46,25 +46,7 @@ impl Bench {
             .expect("the lab's configuration is right");
         let steps = Arc::new(Mutex::new(Vec::new()));
         let context = context(config, Arc::clone(&steps));
-        let certificate = &context.config.certificates[0];
-        let task = Issue {
-            certificate: certificate.name.clone(),
-            ca: context.config.acme.host.clone(),
-            names: certificate.names.clone(),
-            key_type: certificate.key_type,
-            profile: certificate.profile.clone(),
-            replaces: None,
-            exempt: false,
-            keep_key: false,
-            passed_over: Vec::new(),
-            outlives: None,
-            insist: false,
-            youngest: None,
-            emergency: false,
-            seen: 0,
-            reason: RenewalReason::Nothing,
-            then: Vec::new(),
-        };
+        let task = task(&context.config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -137,6 +119,29 @@ impl Bench {
         assert!(self.records().is_empty(), "{:?}", self.records());
         assert!(self.lab.dns.txt(CHALLENGE).is_empty());
         assert!(self.context.store.txt_journal().expect("the journal can be read").is_empty());
+    }
+}
+
+/// What a plan would say of the configuration's first certificate when nothing is stored.
+pub fn task(config: &Config) -> Issue {
+    let certificate = &config.certificates[0];
+    Issue {
+        certificate: certificate.name.clone(),
+        ca: config.acme.host.clone(),
+        reason: RenewalReason::Nothing,
+        names: certificate.names.clone(),
+        key_type: certificate.key_type,
+        profile: certificate.profile.clone(),
+        keep_key: false,
+        replaces: None,
+        exempt: false,
+        passed_over: Vec::new(),
+        insist: false,
+        emergency: false,
+        outlives: None,
+        youngest: None,
+        seen: 0,
+        then: Vec::new(),
     }
 }
 

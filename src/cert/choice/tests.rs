@@ -59,7 +59,10 @@ fn a21_the_preferred_root_is_found_by_its_name_and_its_absence_costs_nothing() {
         assert_eq!((choice.index, &choice.why), (index, &Why::Preferred { root: root.to_owned() }));
     }
     let choice = ca.choose(&[&ca.long, &ca.short], Some("DST Root CA X3"));
-    assert_eq!(choice.to_string(), "chain 1, the CA's default (no sound one leads to DST Root CA X3; on offer: Old Root, New Root)");
+    assert_eq!(
+        choice.to_string(),
+        "chain 1, the CA's default (no sound one leads to DST Root CA X3; on offer: Old Root, New Root)"
+    );
     assert_eq!(choice.index, 0);
     let choice = ca.choose(&[&ca.long, &ca.short], Some("E7"));
     assert_eq!(choice.why, Why::Default { absent: Some("E7".to_owned()) }, "an intermediate is no root");

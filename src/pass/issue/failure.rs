@@ -11,13 +11,7 @@ use crate::store::StoreError;
 pub const SUPERSEDED: &str = "acme-superseded";
 
 pub(in crate::pass) fn of_store(error: &StoreError) -> Failure {
-    Failure {
-        code: error.code().to_owned(),
-        object: error.path().display().to_string(),
-        what: error.to_string(),
-        next: error.next(),
-        advice: error.advice(),
-    }
+    Failure::from(error)
 }
 
 pub(in crate::pass) fn of_acme(object: impl ToString, error: &AcmeError) -> Failure {

@@ -193,14 +193,8 @@ impl<'a> Steps<'a> {
             }
             Action::Download => match order.certificate().await {
                 Ok(download) => {
-                    let wish = Wish {
-                        preferred_root: self.ca.config.preferred_chain.as_deref(),
-                        key: &self.key,
-                        names: &self.task.names,
-                        roots: &self.context.roots,
-                        now: clock::now(),
-                    };
                     let say = |step| say(&self.context.progress, &self.task.certificate, step);
+                    let wish = wish(self.context, self.task, self.ca.config, &self.key);
                     self.pems = chains::fetch(order, download, &wish, say).await;
                     Ok(Event::Downloaded)
                 }
@@ -216,14 +210,7 @@ impl<'a> Steps<'a> {
 
     fn check(&mut self) -> Verdict {
         let (progress, name) = (&self.context.progress, &self.task.certificate);
-        let wish = Wish {
-            preferred_root: self.ca.config.preferred_chain.as_deref(),
-            key: &self.key,
-            names: &self.task.names,
-            roots: &self.context.roots,
-            now: clock::now(),
-        };
-        let checked = wish.check(&self.pems);
+        let checked = wish(self.context, self.task, self.ca.config, &self.key).check(&self.pems);
         if let Some(choice) = checked.choice.filter(|choice| self.pems.len() > 1 || choice.is_second_best()) {
             say(progress, name, format!("of the CA's chains: {choice}"));
         }
@@ -327,6 +314,11 @@ impl<'a> Steps<'a> {
         self.failure = Some(failure);
         Event::Failed(Trouble::Lasting)
     }
+}
+
+fn wish<'w>(context: &'w Context, task: &'w Issue, ca: &'w Acme, key: &'w PrivateKey) -> Wish<'w> {
+    let (names, roots, now) = (&task.names, &context.roots, clock::now());
+    Wish { preferred_root: ca.preferred_chain.as_deref(), key, names, roots, now }
 }
 
 fn bug(task: &Issue, error: &dyn core::error::Error) -> Failure {
