@@ -158,14 +158,14 @@ age() {
 
 # --- what is there ---
 
+# What fails is told by the caller, from $w and $e.
 folder() {
-  if [ ! -d "$1" ]; then
-    if e=$(mkdir "$1" 2>&1 && chmod 755 "$1" 2>&1); then made=$1$nl$made
-    # Another dialogue may have been first.
-    elif [ ! -d "$1" ]; then path "$1" "$e"; fi
-  fi
-  # shellcheck disable=SC2046 # fields: mode, links, user, group
-  set -- "$1" $(ls -ldn "$1/.")
+  w=$1
+  # Another dialogue may be first.
+  [ -d "$w" ] || { e=$(mkdir -m755 "$w" 2>&1) && made=$w$nl$made; } || [ -d "$w" ] || return
+  e=$(ls -ldn "$w/." 2>&1) || return
+  # shellcheck disable=SC2086 # fields: mode, links, user, group
+  set -- "$1" $e
   [ "$4" = 0 ] || [ "$4" = "$(id -u)" ] || path "$1" "belongs to user $4, who could swap what is in it"
   case $2 in
   ????????w*) ;;
@@ -212,8 +212,11 @@ newer() {
 places() {
   case $F$nl$K in /*"$nl"/*) ;; *) refuse "unfit paths must be absolute" ;; esac
   [ "$F" != "$K" ] || refuse "unfit chain and key have one path"
-  folder "${D:-/}"; folder "${E:-/}"
-  folder "$D/.certd"; folder "$G"
+  # A dialogue that ends in vain takes the folders along that it made, until something is in them.
+  j=0
+  until folder "${D:-/}" && folder "${E:-/}" && folder "$D/.certd" && folder "$G" && e=$(mkdir "$S" 2>&1); do
+    [ $((j += 1)) -lt 9 ] || path "$w" "$e"
+  done
   locks=$locks$D/.certd/.lock$nl
   # Two dialogues for one server with folders of their own must not test each other's halves.
   if [ -w /run ] && mkdir -p /run/certd; then b=$(printf %s "$t$r" | sum) locks=$locks/run/certd/${b%% *}.lock$nl; fi
@@ -273,10 +276,13 @@ write() {
     printf %s "$4" >"$3" && chmod "$2" "$3"
   fi
 }
+# Nothing of ours is in the folder of a key elsewhere before the commit, and another dialogue may have taken it along.
+# shellcheck disable=SC2174 # its parent is there
+home() { mkdir -pm755 "${1%/*}/"; }
 stage() {
-  try "$S" mkdir "$S"
   [ "$base" != unchanged ] || return 0
   for v in "$F" "$K"; do
+    home "$v"
     [ -L "$v" ] || [ -w "${v%/*}/" ] || path "$v" "its folder cannot be written (permission, or mounted read-only)"
   done
   e=$( { ln -s a "$S/a" && ln -s b "$S/b" && mv -fT "$S/b" "$S/a" && [ "$(readlink "$S/a")" = b ]; } 2>&1) ||
@@ -330,6 +336,7 @@ copy() { [ ! -f "$1" ] || { cp -pL "$1" "$S.f/$2" && flush "$S.f/$2"; }; }
 copied() { digest "$1"; k=$d; digest "$S.f/$2"; [ "$k" = "$d" ]; }
 relink() {
   [ ! -L "$1" ] || return 0
+  home "$1"
   rm -f "$1.certd-new" && ln -s "$2" "$1.certd-new" && mv -fT "$1.certd-new" "$1" && flush "${1%/*}/"
 }
 intent() {

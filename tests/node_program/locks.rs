@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::bench::{Fake, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, told, wait_for};
+use crate::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, told, wait_for};
 
 #[test]
 fn a_lock_is_waited_for_and_a_dead_owners_lock_is_not() {
@@ -59,6 +59,51 @@ fn two_certificates_are_delivered_to_one_server_at_one_time_and_one_that_is_refu
                 assert!(place.holds(if refused { OLD } else { NEW }));
                 assert_eq!(fs::read_to_string(&chain).unwrap(), NEXT.chain());
             }
+        }
+    }
+}
+
+#[test]
+fn p04_a_first_dialogue_that_is_aborted_takes_no_folder_away_from_one_that_found_it() {
+    // Each stops where the folders are to be made; then it is there, or another dialogue has taken it along.
+    let stops = [
+        ("mkdir \"$S\"", "before ours is in it"),
+        ("home \"$v\"", "before the key's folder is looked at"),
+        ("home \"$1\"", "before the links are made"),
+    ];
+    for shell in SHELLS {
+        for (point, when) in stops {
+            // Its commands look at files of their own.
+            let place = Place::new().with(OLD);
+            let (chain, key) = (place.path("new/chain.pem"), place.path("keys/key.pem"));
+            let bundle = |fake| place.bundle_of(NAME, fake, &chain, &key);
+            let at = place.dir.path().display();
+            // Once: it says that it has come so far, and waits.
+            let stop = format!(
+                "{{ [ -e {at}/came ] || {{ : >{at}/came; until [ -e {at}/go ]; do sleep 0.02; done; }}; }} && {point}"
+            );
+            let stopping = SOURCE.replacen(point, &stop, 1);
+            assert_ne!(stopping, SOURCE);
+            let mut first = Program::start(shell, &[bundle(NEW)]);
+            first.prepared();
+            let mut second = Program::start_source(shell, &stopping, &[bundle(NEXT)], &[]);
+            if point.ends_with("$1\"") {
+                second.prepared();
+                second.say("commit\n");
+            }
+            wait_for(|| place.path("came").exists());
+            // The end of its stdin means "abort".
+            assert_eq!(first.end(), Some(0));
+            assert!(!place.path("keys").exists(), "{shell:?}, {when}");
+            place.tell("go");
+            if !point.ends_with("$1\"") {
+                second.prepared();
+                second.say("commit\n");
+            }
+            assert_eq!(second.answer().unwrap().0, "committed", "{shell:?}, {when}");
+            assert_eq!(fs::read_to_string(&key).unwrap(), NEXT.key(), "{shell:?}, {when}");
+            second.say("done\n");
+            assert_eq!(second.end(), Some(0));
         }
     }
 }
