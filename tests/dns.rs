@@ -8,7 +8,7 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Output;
 use std::time::Duration;
 
-use certd::dns::{Doh, Resolvers, Way};
+use certd::dns::{Doh, Resolvers, Way, texts};
 
 use lab::pebble::PebbleOptions;
 use lab::relay::Datagrams;
@@ -262,6 +262,27 @@ fn d03_d12_where_port_53_is_blocked_doh_finds_the_zone_and_sees_the_record_thoug
     assert!(text.contains(&remembers), "{text}");
     assert!(text.contains("passed over, since they never answered: ns1.example.test"), "{text}");
     assert!(lab.cloudflare.records().is_empty());
+}
+
+#[test]
+fn d12_where_port_53_is_blocked_a_record_that_stays_is_seen_by_doh() {
+    let lab = lab();
+    lab.configure("", "");
+    let record = "_validation-persist.newapi.example.test";
+    lab.dns.add_txt(record, "pebble.letsencrypt.org; accounturi=https://ca.example/acct/1");
+    let dead = block_port_53(&lab).local_addr().unwrap();
+    let server = lab.doh_server();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let urls = [format!("https://{gone}/dns-query"), server.url("127.0.0.1")];
+    let way = Way { proxy: None, ca_pem: Some(fs::read_to_string(lab.authority_file()).unwrap()) };
+    let look = |urls: &[String]| {
+        let urls: Vec<_> = urls.iter().map(|url| url.parse().unwrap()).collect();
+        let resolvers = Resolvers::new(&[dead], &[], Doh::new(&urls, way.clone())).unwrap();
+        lab.client.wait(async move { texts(&resolvers, record).await })
+    };
+    let shown = look(&urls).unwrap();
+    let value = "pebble.letsencrypt.org; accounturi=https://ca.example/acct/1".to_owned();
+    assert_eq!(shown, [(urls[1].clone(), vec![value])]);
 }
 
 #[test]

@@ -78,6 +78,10 @@ impl Resolvers {
         Ok(Self { lookup, nameservers: nameservers.to_vec(), doh, found: Arc::default() })
     }
 
+    pub(super) fn doh(&self) -> &Doh {
+        &self.doh
+    }
+
     /// The name at the end of the CNAMEs: where the record must be made. That it is not there yet is fine.
     ///
     /// A question for another type brings the whole chain at once, and the end's zone beside it. Where a link leads

@@ -1,6 +1,7 @@
-//! What authoritative servers show at a name now: for a TXT record that stays, which nobody has to wait for.
+//! What authoritative servers show at a name now: for a TXT record that stays, which nobody has to wait for. Where all are
+//! silent (port 53 is blocked, mostly) the DoH servers are asked: for what stays, a resolver's word is as good.
 
-use hickory_proto::op::ResponseCode;
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
 use tokio::task::JoinSet;
 
@@ -8,10 +9,11 @@ use super::resolvers::parse;
 use super::wire::{Question, ask};
 use super::{DnsError, Resolvers};
 
-/// Asks every authoritative server once, behind CNAMEs; the TXT records of each one that answers with authority.
+/// Asks every authoritative server once, behind CNAMEs; the TXT records of each one that answers with authority. The DoH
+/// servers, if it comes to them, speak as one: each may remember that the record was not there yet.
 ///
 /// # Errors
-/// The name's servers cannot be found, or none of them answers.
+/// The name's servers cannot be found, or none of them answers, nor any DoH server.
 pub async fn texts(resolvers: &Resolvers, name: &str) -> Result<Vec<(String, Vec<String>)>, DnsError> {
     let owner = resolvers.follow(name).await?;
     let question = Question { name: parse(&owner)?, kind: RecordType::TXT, recursion: false };
@@ -30,16 +32,42 @@ pub async fn texts(resolvers: &Resolvers, name: &str) -> Result<Vec<(String, Vec
         }
     }
     if shown.is_empty() {
-        return Err(DnsError::AllSilent { name: owner, servers: silent.join(", ") });
+        match from_doh(resolvers, question, &mut silent).await {
+            Some(by_doh) => shown.push(by_doh),
+            None => return Err(DnsError::AllSilent { name: owner, servers: silent.join(", ") }),
+        }
     }
     shown.sort();
     Ok(shown)
 }
 
+/// Those that answer and all that they show; `silent` gets the others.
+async fn from_doh(
+    resolvers: &Resolvers,
+    question: Question,
+    silent: &mut Vec<String>,
+) -> Option<(String, Vec<String>)> {
+    let (doh, question) = (resolvers.doh(), Question { recursion: true, ..question });
+    let (mut asked, mut shown) = (Vec::new(), Vec::new());
+    for server in 0..doh.count() {
+        match doh.ask(server, &question).await.ok().and_then(|answer| found(&answer, &question)) {
+            Some(texts) => {
+                asked.push(doh.name(server));
+                shown.extend(texts);
+            }
+            None => silent.push(doh.name(server).to_owned()),
+        }
+    }
+    (!asked.is_empty()).then(|| (asked.join(", "), shown))
+}
+
 async fn one(address: core::net::SocketAddr, question: &Question) -> Option<Vec<String>> {
-    let answer = ask(address, question).await.ok()?;
-    let counts = matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
-    if !counts || !answer.metadata.authoritative {
+    let answer = ask(address, question).await.ok().filter(|answer| answer.metadata.authoritative)?;
+    found(&answer, question)
+}
+
+fn found(answer: &Message, question: &Question) -> Option<Vec<String>> {
+    if !matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
         return None;
     }
     let texts = answer.answers.iter().filter(|record| record.name == question.name).filter_map(|record| {
