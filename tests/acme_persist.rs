@@ -4,7 +4,7 @@
 
 mod lab;
 
-use certd::config::Challenge;
+use certd::config::{Acme, Challenge};
 use certd::observed::Advice;
 use certd::pass::issue::rehearse;
 use lab::SERVICE;
@@ -55,6 +55,23 @@ fn a_missing_record_is_told_as_it_is_to_be_written_and_then_issues_without_any_w
     assert_eq!(failure.code, "acme-no-standing-record");
     bench.configure(|config| config.acme.challenge = Challenge::Dns01);
     bench.issue().unwrap();
+}
+
+#[test]
+fn a_rehearsal_tries_the_challenge_of_every_ca_that_may_be_asked() {
+    let mut bench = bench(&[SERVICE]);
+    let failure = bench.issue().unwrap_err();
+    make(&bench, &failure.next);
+    bench.configure(|config| {
+        let host = "other.invalid".to_owned();
+        config.fallback = vec![Acme { host, challenge: Challenge::Dns01, ..config.acme.clone() }];
+    });
+    bench.run(rehearse(&bench.context, &bench.context.config.certificates[0])).unwrap();
+    assert!(bench.lab.cloudflare.script.count("create") > 0, "the second CA's record was made");
+    bench.configure(|config| core::mem::swap(&mut config.acme, &mut config.fallback[0]));
+    bench.lab.dns.update(&format!("delete {RECORD}. TXT"));
+    let failure = bench.run(rehearse(&bench.context, &bench.context.config.certificates[0])).unwrap_err();
+    assert_eq!(failure.code, "acme-no-standing-record");
 }
 
 #[test]

@@ -7,18 +7,32 @@ use super::failure::of_store;
 use super::records::Records;
 use super::standing::look_for;
 use crate::cert::CertName;
-use crate::config::{Certificate, Challenge};
+use crate::config::{Acme, Certificate, Challenge};
 use crate::observed::{Advice, Failure};
 use crate::pass::Context;
 use crate::pass::progress::{Event, Progress};
 use crate::plan::order::{Standing, Txt};
 
+/// For every CA that may be asked, whatever its challenge is.
+///
 /// # Errors
 /// The first thing that would have kept a real issuance from its validation.
 pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
-    if context.config.acme.challenge == Challenge::DnsPersist01 {
-        return rehearse_standing(context, certificate).await;
+    let mut made = false;
+    for ca in context.config.cas() {
+        match ca.challenge {
+            Challenge::DnsPersist01 => rehearse_standing(context, certificate, ca).await?,
+            Challenge::Dns01 if made => {}
+            Challenge::Dns01 => {
+                rehearse_record(context, certificate).await?;
+                made = true;
+            }
+        }
     }
+    Ok(())
+}
+
+async fn rehearse_record(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
     let mut records = Records::new(context, true)?;
     let mut wanted: Vec<Txt> = Vec::new();
     for name in certificate.names.iter() {
@@ -38,8 +52,8 @@ pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<()
 }
 
 /// Nothing is made: the records that stay are looked for. Which issuer they must name, the CA alone could tell.
-async fn rehearse_standing(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
-    let kept = context.store.account(&context.config.acme.host).map_err(|error| of_store(&error))?;
+async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Failure> {
+    let kept = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
     let Some(account) = kept.and_then(|kept| kept.url) else {
         let step = "rehearse: without an account nobody knows what the TXT records must hold".to_owned();
         say(&context.progress, &certificate.name, step);
