@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::{DnsError, Handle, Provider, TxtRecord, Way, Zone};
 use crate::observed::{KnownToken, KnownZone};
-use api::Api;
+use api::{Api, segment};
 use zones::Zones;
 
 pub struct Settings<'a> {
@@ -83,6 +83,14 @@ impl Provider for Cloudflare {
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
         let mut removed = self.take_away(handles).await;
         for (handle, removed) in handles.iter().zip(&mut removed) {
+            // Another provider has made it, which the configuration named before: here it is known by its value alone.
+            if segment(&handle.zone).is_err() {
+                *removed = match self.zone(&handle.name, None).await {
+                    Ok(zone) => self.remove_one(&Handle { zone: zone.id, record: None, ..handle.clone() }).await,
+                    Err(error) => Err(error),
+                };
+                continue;
+            }
             if self.zone_id.is_some() || !removed.as_ref().is_err_and(DnsError::refuses_zone) {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! How many requests it takes.
 
-use certd::dns::Provider;
+use certd::dns::{Handle, Provider};
 
 use super::bench::{Bench, CHALLENGE, asked, exits, lab, many, service, txt, well};
 use crate::lab::SERVICE;
@@ -91,6 +91,25 @@ fn a_record_whose_zone_was_replaced_is_removed_from_the_new_one() {
     let client = bench.client_with(&bench.lab.token, None, first.zones());
     assert!(bench.run(client.remove(&[handle])).iter().all(Result::is_ok));
     assert!(bench.lab.cloudflare.records().is_empty());
+}
+
+#[test]
+fn c08_records_that_another_provider_made_before_are_known_by_their_values() {
+    let bench = Bench::start();
+    let client = bench.client();
+    let foreign = bench.lab.cloudflare.add_txt(CHALLENGE, "foreign", None);
+    bench.lab.cloudflare.add_txt(CHALLENGE, "ours", None);
+    // As the journal has them from `rfc2136` or `exec`: the zone is a name, and no record has an id.
+    let handle = |value: &str| Handle {
+        zone: "example.test".to_owned(),
+        name: CHALLENGE.to_owned(),
+        value: value.to_owned(),
+        record: Some(String::new()),
+    };
+    let removed = bench.run(client.remove(&[handle("ours"), handle("gone")]));
+    assert!(removed.iter().all(Result::is_ok), "{removed:?}");
+    let left: Vec<String> = bench.lab.cloudflare.records().into_iter().map(|record| record.id).collect();
+    assert_eq!(left, [foreign]);
 }
 
 #[test]
