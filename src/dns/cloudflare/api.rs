@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::limit::{self, Budget};
 use crate::cert::Fingerprint;
+use crate::config::Proxy;
 use crate::dns::{DnsError, Way};
 use crate::report::escape;
 
@@ -98,7 +99,7 @@ impl Api {
             message: "its file holds more than a token".to_owned(),
         })?;
         value.set_sensitive(true);
-        let builder = way
+        let builder = unread(base, way)
             .client()?
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]))
             .connect_timeout(CONNECT_LIMIT)
@@ -313,10 +314,38 @@ pub(super) fn segment(id: &str) -> Result<&str, DnsError> {
     Ok(id)
 }
 
+/// http:// is for this machine alone, since everybody on its way reads the token: a proxy elsewhere is not to be on it.
+fn unread(base: &Url, way: &Way) -> Way {
+    let reads = |proxy: &Proxy| base.scheme() == "http" && !is_this_machine(&proxy.url);
+    Way { proxy: way.proxy.clone().filter(|proxy| !reads(proxy)), ca_pem: way.ca_pem.clone() }
+}
+
 fn is_this_machine(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
         Some(host) => host.trim_matches(['[', ']']).parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_travels_unencrypted_goes_through_no_proxy_elsewhere() {
+        let proxied = |base: &str, proxy: &str| {
+            let way = Way {
+                proxy: Some(Proxy { url: proxy.parse().unwrap(), except: String::new() }),
+                ca_pem: Some("root".to_owned()),
+            };
+            let unread = unread(&base.parse().unwrap(), &way);
+            assert_eq!(unread.ca_pem, way.ca_pem);
+            unread.proxy.is_some()
+        };
+        assert!(!proxied("http://127.0.0.1:8080/client/v4", "http://proxy.example.com:3128"));
+        assert!(!proxied("http://localhost/client/v4", "socks5h://192.0.2.1:1080"));
+        assert!(proxied("http://127.0.0.1:8080/client/v4", "http://[::1]:3128"));
+        assert!(proxied("https://api.cloudflare.com/client/v4", "http://proxy.example.com:3128"));
     }
 }
