@@ -53,7 +53,8 @@ pub struct Issued {
 pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Failure> {
     let mut steps = prepare(context, task).await?;
     let issued = timeout(DEADLINE, drive(&mut steps)).await;
-    let issued = issued.unwrap_or_else(|_| Err(too_late(task)));
+    // Kept already, with its records still to be removed: it is not to wait for that, nor to be told as a failure.
+    let issued = issued.unwrap_or_else(|_| steps.issued.take().ok_or_else(|| too_late(task)));
     if issued.is_err() {
         // Also where the machine had no say: a full disk, the deadline.
         steps.unpublish().await;
