@@ -114,9 +114,11 @@ impl KnownToken {
         (at.duration_since(now) <= TOKEN_WARNING).then_some(TokenTrouble::Expires { at })
     }
 
-    /// Whether to ask again. A time in the future was noted by a clock that was wrong.
+    /// Whether to ask again: of a dead token each time, since it may have been put right at the provider. A time in the
+    /// future was noted by a clock that was wrong.
     pub fn is_old(&self, digest: &str, now: Timestamp) -> bool {
-        self.digest != digest || self.asked_at > now || now.duration_since(self.asked_at) >= TOKEN_ASKED
+        let dead = matches!(self.trouble(now), Some(TokenTrouble::Dead(_)));
+        dead || self.digest != digest || self.asked_at > now || now.duration_since(self.asked_at) >= TOKEN_ASKED
     }
 }
 
@@ -159,6 +161,7 @@ mod tests {
         assert!(!known.is_old("d", NOW + SignedDuration::from_hours(23)));
         assert!(known.is_old("d", NOW + SignedDuration::from_hours(24)));
         assert!(known.is_old("e", NOW));
+        assert!(token("disabled", None).is_old("d", NOW));
         assert!(known.is_old("d", NOW - SignedDuration::from_secs(1)), "the clock was set back");
     }
 

@@ -90,6 +90,23 @@ fn c02_a_disabled_token_is_a_warning_before_a_renewal_needs_it() {
 }
 
 #[test]
+fn c02_a_token_that_was_put_right_is_told_so_by_the_next_run_or_rehearsal() {
+    let lab = service("");
+    exits(&lab.certd(&["renew"]), 0);
+    lab.cloudflare.with(|account| account.token_status = "disabled".into());
+    let_a_day_pass(&lab);
+    exits(&lab.certd(&["renew"]), 3);
+    lab.cloudflare.with(|account| account.token_status = "active".into());
+    exits(&lab.certd(&["renew"]), 0);
+    expire(&lab, 5);
+    let_a_day_pass(&lab);
+    exits(&lab.certd(&["renew"]), 3);
+    expire(&lab, 90);
+    exits(&lab.certd(&["renew", "--dry-run"]), 0);
+    exits(&lab.certd(&["renew"]), 0);
+}
+
+#[test]
 fn c02_a_question_about_the_token_that_is_not_answered_is_no_news() {
     let lab = service("");
     let html = Answer::new(502, "<html>");

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::failure::{of_dns, of_store};
 use crate::config;
 use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings, Way};
-use crate::observed::{Advice, Failure, KnownZone, Learned};
+use crate::observed::{Advice, Failure, KnownToken, KnownZone, Learned};
 use crate::pass::{Context, clock};
 use crate::store::StoreError;
 
@@ -103,10 +103,13 @@ pub(super) fn keep_zones(context: &Context, afresh: bool) {
     keep(context, |learned| learned.zones = zones);
 }
 
-/// Asks, at most once a day, how long the token is good for; and tells it when that is not long any more.
+/// Asks, at most once a day or `afresh`, how long the token is good for; and tells it when that is not long any more.
 pub async fn ask_token(context: &Context, afresh: bool) {
     let asked = async {
         let known = context.store.learned().ok()?.token;
+        // Old, and still what holds when nobody answers.
+        let old = |known| KnownToken { asked_at: Timestamp::UNIX_EPOCH, ..known };
+        let known = if afresh { known.map(old) } else { known };
         provider(context, afresh).ok()?.token(known).await
     };
     let Some(token) = asked.await else { return };
