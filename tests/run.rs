@@ -15,6 +15,7 @@ use jiff::SignedDuration;
 use certd::pass::clock;
 
 use lab::config::ConfigText;
+use lab::gateway::Kind;
 use lab::nginx::NginxCommand;
 use lab::node::Old;
 use lab::process::wait_until;
@@ -318,4 +319,20 @@ fn k03_two_hours_beside_the_cas_clock_are_a_warning_that_names_both() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("minutes ahead of 127.") && said.contains(": here 2"), "{said}");
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used_from_the_start_and_after_a_reload() {
+    let lab = started(1);
+    let gateway = lab.gateway(Kind::Http);
+    // Nobody here can look that name up.
+    lab.replace_line("directory", &format!("directory = \"https://ca.invalid:{}/dir\"", lab.proxy.at.port()));
+    let mut run = Running::start(&lab, &[("HTTPS_PROXY", &format!("http://{}", gateway.at))]);
+    run.hear("1 of 1 ok");
+    assert!(!gateway.asked().is_empty(), "{}", run.stderr());
+    lab.replace_line("domains", &format!("domains = [\"{SERVICE}\", \"www.{SERVICE}\"]"));
+    run.hang_up();
+    run.wait_for_line("reloaded: 1 certificate, 1 node");
+    assert!(wait_until(|| lab.pebble.issued() == 2), "{}", run.stderr());
+    run.ends(0);
 }
