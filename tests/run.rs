@@ -17,7 +17,7 @@ use certd::pass::clock;
 use lab::config::ConfigText;
 use lab::gateway::Kind;
 use lab::nginx::NginxCommand;
-use lab::node::Old;
+use lab::node::{NodeOptions, Old};
 use lab::process::wait_until;
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
@@ -208,6 +208,31 @@ fn a_node_that_serves_something_else_is_healed_and_one_that_is_silent_is_told_of
     run.hear("2 of 2 ok");
     run.ends(0);
     assert_eq!(lab.pebble.issued(), 1);
+}
+
+#[test]
+fn a_watched_endpoint_that_falls_silent_is_told_of_and_so_is_its_return() {
+    let theirs = NodeOptions::new("theirs");
+    let mut lab = Lab::start(Options { nodes: vec![NodeOptions::new("ours"), theirs], ..Options::default() });
+    let certificates = format!("[[certificate]]\ndomains = [{SERVICE:?}]\nnodes = [\"ours\"]\n\n");
+    let (at, root) = (lab.nodes[1].tls, lab.folder.join("their-root.pem"));
+    fs::write(&root, lab.old_authority.pem()).unwrap();
+    let watch = format!(
+        "[[watch]]\nname = \"backend\"\naddress = \"{}\"\nport = {}\nsni = {SERVICE:?}\nca_file = {root:?}\n",
+        at.ip(),
+        at.port()
+    );
+    let end = format!("{EAGER}{watch}");
+    lab.write_config_with(&ConfigText { certificates: Some(certificates), end, ..ConfigText::default() });
+    let mut run = Running::start(&lab, &[]);
+    run.wait_for_report("1 of 1 serve the certificate that is meant for them");
+    lab.nodes[1].stop_nginx();
+    run.wait_for_line("watched backend (");
+    run.wait_for_line("is unreachable, was ");
+    run.hear("backend is unreachable");
+    lab.nodes[1].start_nginx();
+    run.wait_for_line("was unreachable");
+    run.ends(0);
 }
 
 #[test]

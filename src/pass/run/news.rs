@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cert::{CertName, DnsName, NodeName};
+use crate::cert::{CertName, DnsName, NodeName, WatchName};
 use crate::observed::Failure;
 use crate::pass::fold::failed;
 use crate::plan::ClockDoubt;
 use crate::plan::rollout::Outcome;
 use crate::plan::schedule::{What, Why};
-use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, Verdict};
+use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, ServedReport, Verdict};
 
 #[derive(Clone, Debug)]
 pub enum News {
@@ -23,7 +23,7 @@ pub enum News {
     Pass(Why),
     /// Another certd holds the lock; the pass begins when it ends.
     Locked,
-    /// What a node serves is not what it was at the last look.
+    /// What a node or a watched endpoint serves is not what it was at the last look.
     Changed {
         place: Place,
         from: Option<Verdict>,
@@ -53,23 +53,38 @@ pub enum News {
 /// Where a handshake was made, and which name was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    pub certificate: CertName,
-    pub node: NodeName,
+    pub whose: Whose,
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    Node {
+        node: NodeName,
+        certificate: CertName,
+    },
+    /// An endpoint that others keep.
+    Watched(WatchName),
 }
 
 /// What each handshake of a report came to; paused nodes do not count.
 pub(super) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
     let mut verdicts = BTreeMap::new();
+    let mut add = |whose: &Whose, served: &[ServedReport]| {
+        for served in served {
+            let place = Place { whose: whose.clone(), address: served.address, sni: served.sni.clone() };
+            verdicts.insert(place, served.verdict.clone());
+        }
+    };
     for certificate in &report.certificates {
         for node in certificate.nodes.iter().filter(|node| node.paused_until.is_none()) {
-            for served in &node.served {
-                let (address, sni) = (served.address, served.sni.clone());
-                let place = Place { certificate: certificate.name.clone(), node: node.node.clone(), address, sni };
-                verdicts.insert(place, served.verdict.clone());
-            }
+            let whose = Whose::Node { node: node.node.clone(), certificate: certificate.name.clone() };
+            add(&whose, &node.served);
         }
+    }
+    for watched in &report.watched {
+        add(&Whose::Watched(watched.name.clone()), &watched.served);
     }
     verdicts
 }
@@ -127,12 +142,21 @@ pub(super) fn status(what: &What, at: Timestamp, pass_at: Option<Timestamp>, all
     let worst = match worst {
         _ if all.is_empty() => String::new(),
         None => format!("; {} of {} ok", all.len(), all.len()),
-        Some((place, verdict)) => format!("; {} is {}", place.node, verdict.word()),
+        Some((place, verdict)) => format!("; {} is {}", place.whose.name(), verdict.word()),
     };
     match (what, pass_at) {
         (What::Pass(_), _) => format!("next pass {}{worst}", report::minute(at)),
         (What::Look, Some(pass)) => format!("next pass {}{worst}", report::minute(pass)),
         (What::Look, None) => format!("looking{worst}"),
+    }
+}
+
+impl Whose {
+    fn name(&self) -> &dyn fmt::Display {
+        match self {
+            Self::Node { node, .. } => node,
+            Self::Watched(name) => name,
+        }
     }
 }
 
@@ -153,11 +177,19 @@ impl fmt::Display for News {
             },
             Self::Locked => f.write_str("another certd holds the lock; the pass begins when it has ended"),
             Self::Changed { place, from, to } => {
-                let Place { certificate, node, address, .. } = place;
-                let at = address.map_or_else(String::new, |address| format!(" ({address})"));
+                let at = place.address.map_or_else(String::new, |address| format!(" ({address})"));
                 let was = from.as_ref().map_or_else(String::new, |from| format!(", was {}", from.word()));
-                write!(f, "{node}{at}: {certificate} is {}{was}", to.word())?;
-                match to.sentence() {
+                let sentence = match &place.whose {
+                    Whose::Node { node, certificate } => {
+                        write!(f, "{node}{at}: {certificate} is {}{was}", to.word())?;
+                        to.sentence()
+                    }
+                    Whose::Watched(name) => {
+                        write!(f, "watched {name}{at} is {}{was}", to.word())?;
+                        to.sentence_of_watched()
+                    }
+                };
+                match sentence {
                     sentence if sentence.is_empty() => Ok(()),
                     sentence => write!(f, ": {sentence}"),
                 }
