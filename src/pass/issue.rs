@@ -77,9 +77,9 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
         }
     };
     let (account, located) = tokio::join!(account::account(context, ca, &http), locate);
-    context.hear_the_time(&http);
+    context.hear_the_time(&ca.host, &http);
     let account = account?;
-    let heard = Evidence { ca: context.ca_clock(), ..Evidence::default() };
+    let heard = Evidence { ca: context.ca_clock().map(|(_, told)| told), ..Evidence::default() };
     plan::clock::plausible(clock::now(), &heard).map_err(|doubt| of_clock(&doubt))?;
     let offered = profile::offered(context, task, ca, &http).await;
     // An order that was made is resumed, whatever is offered or found since.
