@@ -178,6 +178,26 @@ fn p04_a_pass_waits_for_one_by_hand_and_one_by_hand_finds_the_lock_held() {
     run.ends(0);
 }
 
+#[test]
+fn p04_while_another_certd_holds_the_lock_what_is_served_is_looked_at_and_the_manager_knows_what_is_waited_for() {
+    let mut lab = started(1);
+    let held = lab.proxy.script.hold("challenge", 1, Point::Before);
+    let by_hand = lab.spawn_certd(&["renew"]);
+    held.wait();
+    let mut run = Running::start(&lab, &[]);
+    run.wait_for_line("another certd holds the lock");
+    run.hear("waiting for another certd");
+    lab.nodes[0].stop_nginx();
+    run.wait_for_line("is unreachable, was unmanaged");
+    run.hear("waiting for another certd, which holds the lock; node-1 is unreachable");
+    lab.nodes[0].start_nginx();
+    held.release();
+    assert!(by_hand.wait_with_output().unwrap().status.success());
+    run.wait_for_line("is ok");
+    run.ends(0);
+    assert_eq!(lab.pebble.issued(), 1);
+}
+
 /// Somebody puts an older tool's certificate there and reloads.
 fn tamper(lab: &Lab, node: usize) {
     let node = &lab.nodes[node];

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::cert::Roots;
 use crate::config::Config;
@@ -21,7 +21,7 @@ use crate::observed::Failure;
 use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, Past, What, Why};
 use crate::plan::{ClockDoubt, Wait};
 use crate::report::{Report, Verdict};
-use crate::store::{Store, StoreError};
+use crate::store::{Lock, Store, StoreError};
 
 use super::{Secrets, clock, progress, stopped};
 
@@ -183,8 +183,7 @@ impl Service {
 
     async fn pass(&mut self, why: Why) {
         self.tell(News::Pass(why));
-        let lock = lock(self.config.state_dir.clone(), Arc::clone(&self.hooks));
-        let lock = match self.attend(lock, Duration::ZERO, None).await {
+        let lock = match self.lock().await {
             Some(Ok(lock)) => lock,
             Some(Err(failure)) => return self.could_not(failure),
             None => return,
@@ -207,6 +206,23 @@ impl Service {
             // It was told to end before it did anything.
             Err(None) => {}
             Err(Some(failure)) => self.could_not(failure),
+        }
+    }
+
+    /// However long another certd holds it: what is served is looked at all the while. `None`: certd ends.
+    async fn lock(&mut self) -> Option<Result<Lock, Failure>> {
+        let lock = lock(self.config.state_dir.clone(), Arc::clone(&self.hooks));
+        tokio::pin!(lock);
+        loop {
+            let every = Duration::try_from(self.config.run.check_every).unwrap_or_default();
+            match self.attend(timeout(every, &mut lock), Duration::ZERO, None).await? {
+                Ok(locked) => return Some(locked),
+                Err(_) => {
+                    self.look_at_the_clock();
+                    self.look().await;
+                    self.notify.status(news::waiting(&self.verdicts));
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,8 +22,8 @@ pub enum News {
         nodes: usize,
     },
     Pass(Why),
-    /// Another certd holds the lock; the pass begins when it ends.
-    Locked,
+    /// Another certd holds the lock, which is this file; the pass begins when it ends.
+    Locked(PathBuf),
     /// What a node or a watched endpoint serves is not what it was at the last look.
     Changed {
         place: Place,
@@ -138,16 +139,25 @@ pub(super) fn did_something(report: &Report) -> bool {
 
 /// One line for the service manager: what comes next, and the worst node.
 pub(super) fn status(what: &What, at: Timestamp, pass_at: Option<Timestamp>, all: &BTreeMap<Place, Verdict>) -> String {
-    let worst = all.iter().filter(|(_, verdict)| **verdict != Verdict::Ok).min_by_key(|(_, v)| v.exit().rank());
-    let worst = match worst {
-        _ if all.is_empty() => String::new(),
-        None => format!("; {} of {} ok", all.len(), all.len()),
-        Some((place, verdict)) => format!("; {} is {}", place.whose.name(), verdict.word()),
-    };
+    let worst = worst(all);
     match (what, pass_at) {
         (What::Pass(_), _) => format!("next pass {}{worst}", report::minute(at)),
         (What::Look, Some(pass)) => format!("next pass {}{worst}", report::minute(pass)),
         (What::Look, None) => format!("looking{worst}"),
+    }
+}
+
+/// As [`status`], while another certd holds the lock.
+pub(super) fn waiting(all: &BTreeMap<Place, Verdict>) -> String {
+    format!("waiting for another certd, which holds the lock{}", worst(all))
+}
+
+fn worst(all: &BTreeMap<Place, Verdict>) -> String {
+    let worst = all.iter().filter(|(_, verdict)| **verdict != Verdict::Ok).min_by_key(|(_, v)| v.exit().rank());
+    match worst {
+        _ if all.is_empty() => String::new(),
+        None => format!("; {} of {} ok", all.len(), all.len()),
+        Some((place, verdict)) => format!("; {} is {}", place.whose.name(), verdict.word()),
     }
 }
 
@@ -175,7 +185,13 @@ impl fmt::Display for News {
                 Why::Again { failures: 1 } => f.write_str("pass: the last one could not be made"),
                 Why::Again { failures } => write!(f, "pass: the last {failures} could not be made"),
             },
-            Self::Locked => f.write_str("another certd holds the lock; the pass begins when it has ended"),
+            Self::Locked(lock) => {
+                let lock = lock.display();
+                write!(
+                    f,
+                    "another certd holds the lock; the pass begins when it has ended (`fuser -v {lock}` names it)"
+                )
+            }
             Self::Changed { place, from, to } => {
                 let at = place.address.map_or_else(String::new, |address| format!(" ({address})"));
                 let was = from.as_ref().map_or_else(String::new, |from| format!(", was {}", from.word()));
