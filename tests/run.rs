@@ -279,6 +279,21 @@ fn secrets_are_read_again_in_each_pass_and_those_that_were_read_before_go_on_whe
 }
 
 #[test]
+fn roots_are_read_again_in_each_pass() {
+    let lab = started(1);
+    let mut run = Running::start(&lab, &[]);
+    run.hear("1 of 1 ok");
+    // Ours is issued by another one.
+    let text = fs::read_to_string(lab.config_path()).unwrap();
+    let line = text.lines().find(|line| line.starts_with("issuer_root_file")).unwrap();
+    fs::write(line.split('"').nth(1).unwrap(), lab.old_authority.pem()).unwrap();
+    tamper(&lab, 0);
+    run.wait_for_line("is unmanaged, was ok");
+    run.wait_for_line("clients refuse");
+    run.ends(0);
+}
+
+#[test]
 fn the_watchdog_hears_the_loop_while_it_rests_and_while_a_pass_is_under_way() {
     let lab = started(1);
     let held = lab.proxy.script.hold("challenge", 1, Point::Before);

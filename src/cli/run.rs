@@ -70,5 +70,5 @@ fn hooks(options: &Options) -> Hooks {
 
 /// What is said with -q too: it is no progress.
 fn matters(news: &News) -> bool {
-    matches!(news, News::NotReloaded { .. } | News::Failed(_) | News::Doubt(_) | News::SecretsKept(_))
+    matches!(news, News::NotReloaded { .. } | News::Failed(_) | News::Doubt(_) | News::FilesKept(_))
 }

@@ -65,7 +65,7 @@ pub struct Service {
     reloaded: bool,
     doubt: Option<ClockDoubt>,
     failed: Option<Failure>,
-    secrets_kept: Option<Failure>,
+    files_kept: Option<Failure>,
 }
 
 impl Service {
@@ -87,7 +87,7 @@ impl Service {
         let (config, hooks) = (Arc::new(config), Arc::new(hooks));
         let clocks = (clock::now(), clock::monotonic());
         let (past, seed, verdicts) = Default::default();
-        let (ended, reloaded, doubt, failed, secrets_kept) = Default::default();
+        let (ended, reloaded, doubt, failed, files_kept) = Default::default();
         Self {
             config,
             roots,
@@ -106,7 +106,7 @@ impl Service {
             reloaded,
             doubt,
             failed,
-            secrets_kept,
+            files_kept,
         }
     }
 
@@ -188,7 +188,7 @@ impl Service {
             Some(Err(failure)) => return self.could_not(failure),
             None => return,
         };
-        self.read_secrets();
+        self.read_files();
         let made = Pass {
             config: Arc::clone(&self.config),
             roots: self.roots.clone(),
@@ -264,20 +264,16 @@ impl Service {
         }
     }
 
-    /// Secrets are read in every pass: rotation is replacing a file. A process that began as root can read those of root
-    /// no more, and goes on with what it has.
-    fn read_secrets(&mut self) {
-        let kept = match Secrets::read(&self.config) {
-            Ok(secrets) => {
-                self.secrets = secrets;
-                None
-            }
-            Err(failure) => Some(failure),
-        };
-        if let Some(failure) = kept.clone().filter(|_| kept != self.secrets_kept) {
-            self.tell(News::SecretsKept(failure));
+    /// Secrets and roots are read in every pass: rotation is replacing a file, and a system gets new roots while certd
+    /// runs for months. A process that began as root can read secrets of root no more, and goes on with what it has.
+    fn read_files(&mut self) {
+        let roots = super::roots(&self.config).map(|roots| self.roots = roots);
+        let secrets = Secrets::read(&self.config).map(|secrets| self.secrets = secrets);
+        let kept = secrets.and(roots).err();
+        if let Some(failure) = kept.clone().filter(|_| kept != self.files_kept) {
+            self.tell(News::FilesKept(failure));
         }
-        self.secrets_kept = kept;
+        self.files_kept = kept;
     }
 
     /// P10: whatever is wrong with the new configuration, the old one goes on.

@@ -44,8 +44,8 @@ pub enum News {
     NotReloaded {
         why: Vec<String>,
     },
-    /// The secrets cannot be read again: those that were read before go on.
-    SecretsKept(Failure),
+    /// A secret or a root cannot be read again: what was read before goes on.
+    FilesKept(Failure),
     /// A look or a pass could not be made.
     Failed(Failure),
     Stopping,
@@ -222,7 +222,7 @@ impl fmt::Display for News {
                 write!(f, "not reloaded, the former configuration goes on:")?;
                 why.iter().try_for_each(|why| write!(f, "\n{why}"))
             }
-            Self::SecretsKept(failure) => {
+            Self::FilesKept(failure) => {
                 write!(f, "{}; what was read before goes on\n  next: {}", named(failure), failure.next)
             }
             Self::Failed(failure) => write!(f, "{}\n  next: {}", named(failure), failure.next),
