@@ -104,7 +104,8 @@ pub(super) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, V
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ended {
     exit: u8,
-    failures: Vec<Failure>,
+    /// Code and object of what concerns no single certificate or node.
+    failures: Vec<(String, String)>,
     /// Of certificates and nodes.
     codes: Vec<(CertName, Option<NodeName>, String)>,
 }
@@ -125,7 +126,9 @@ impl Ended {
             }
         }
         codes.sort();
-        Self { exit: report.exit, failures: report.failures.clone(), codes }
+        let mut failures: Vec<_> = report.failures.iter().map(|it| (it.code.clone(), it.object.clone())).collect();
+        failures.sort();
+        Self { exit: report.exit, failures, codes }
     }
 }
 
