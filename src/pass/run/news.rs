@@ -93,7 +93,8 @@ pub(super) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
 /// What differs, where it is not merely the words of a silence. A place that is new is news when it is not well.
 pub(super) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<News> {
     let changed = |(place, to): (&Place, &Verdict)| {
-        let from = before.get(place);
+        // A name that could not be looked up had no address then.
+        let from = before.get(place).or_else(|| before.get(&Place { address: None, ..place.clone() }));
         let same = from.map_or(*to == Verdict::Ok, |from| from.word() == to.word());
         (!same).then(|| News::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
     };
@@ -244,4 +245,24 @@ fn named(failure: &Failure) -> String {
 fn fleet(certificates: usize, nodes: usize) -> String {
     let s = |count| if count == 1 { "" } else { "s" };
     format!("{certificates} certificate{}, {nodes} node{}", s(certificates), s(nodes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_return_of_a_name_that_could_not_be_looked_up_is_told() {
+        let place = |address: Option<&str>| Place {
+            whose: Whose::Watched(WatchName::parse("backend").unwrap()),
+            address: address.map(|address| address.parse().unwrap()),
+            sni: DnsName::parse("api.example.com").unwrap(),
+        };
+        let lost = BTreeMap::from([(place(None), Verdict::Unreachable { why: "no answer from DNS".into() })]);
+        let there = BTreeMap::from([(place(Some("192.0.2.1:443")), Verdict::Ok)]);
+        let told = |before, now| -> Vec<String> { changes(before, now).iter().map(ToString::to_string).collect() };
+        assert_eq!(told(&lost, &there), ["watched backend (192.0.2.1:443) is ok, was unreachable"]);
+        assert!(told(&there, &lost)[0].starts_with("watched backend is unreachable: no answer from DNS"));
+        assert!(told(&there, &there).is_empty());
+    }
 }
