@@ -58,6 +58,19 @@ fn a_missing_record_is_told_as_it_is_to_be_written_and_then_issues_without_any_w
 }
 
 #[test]
+fn a_rehearsal_tries_what_the_challenge_of_a_fallback_needs_too() {
+    let mut bench = bench(&[SERVICE]);
+    bench.configure(|config| {
+        let mut fallback = config.acme.clone();
+        fallback.challenge = Challenge::Dns01;
+        config.fallback.push(fallback);
+    });
+    bench.run(rehearse(&bench.context, &bench.context.config.certificates[0])).unwrap();
+    assert!(bench.lab.cloudflare.script.count("*") > 0, "a record was made for it");
+    assert!(bench.records().is_empty(), "and removed");
+}
+
+#[test]
 fn one_record_proves_a_name_and_its_wildcard() {
     let bench = bench(&["deep.example.test", "*.deep.example.test"]);
     let failure = bench.issue().unwrap_err();

@@ -25,7 +25,7 @@ pub use ari::{ask_ari, ask_the_time};
 pub use failure::SUPERSEDED;
 pub use provider::{Providing, ask_token};
 pub use records::{LEFT, clean_txt};
-pub use rehearsal::rehearse;
+pub use rehearsal::{makes_records, rehearse};
 
 use crate::cert::{Generation, Leaf, PrivateKey};
 use crate::config::Challenge;
