@@ -6,6 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use jiff::SignedDuration;
+
+use certd::pass::clock;
+
 use lab::config::ConfigText;
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
@@ -59,6 +63,28 @@ fn i08_an_order_that_was_finalized_at_the_fallback_is_ended_there_though_the_fir
     assert_eq!((lab.pebble.issued(), issued_by_second(&lab)), (0, 1));
     assert_eq!(lab.proxy.script.count("new-order"), 1, "only the one that failed");
     lab.nodes[0].settled(SERVICE).unwrap();
+}
+
+#[test]
+fn k03_a_ca_whose_clock_is_wrong_or_that_is_silent_holds_nothing_up_where_another_agrees_with_ours() {
+    let lab = two_cas(1);
+    exits(&lab.certd(&["renew"]), 0);
+    let path = lab.state_dir().join("state.json");
+    let state = |key: &str, value: serde_json::Value| {
+        let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        state["tried"][key] = value;
+        fs::write(&path, state.to_string()).unwrap();
+    };
+    state("ari", serde_json::json!({}));
+    let date = (clock::now() - SignedDuration::from_hours(48)).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    lab.proxy.script.answer("renewal-info", 1, Point::Before, Answer::new(503, "").header("date", &date));
+    exits(&lab.certd(&["renew"]), 0);
+    // A doubt of our own is dispelled by the one that answers.
+    state("last_seen", "2036-01-01T00:00:00Z".into());
+    (0..2).for_each(|_| lab.proxy.script.cut("directory", 1, Point::Before));
+    exits(&lab.certd(&["check"]), 3);
+    exits(&lab.certd(&["renew"]), 0);
+    exits(&lab.certd(&["check"]), 0);
 }
 
 #[test]

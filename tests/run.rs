@@ -15,8 +15,9 @@ use jiff::SignedDuration;
 use certd::pass::clock;
 
 use lab::config::ConfigText;
+use lab::gateway::Kind;
 use lab::nginx::NginxCommand;
-use lab::node::Old;
+use lab::node::{NodeOptions, Old};
 use lab::process::wait_until;
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
@@ -177,6 +178,26 @@ fn p04_a_pass_waits_for_one_by_hand_and_one_by_hand_finds_the_lock_held() {
     run.ends(0);
 }
 
+#[test]
+fn p04_while_another_certd_holds_the_lock_what_is_served_is_looked_at_and_the_manager_knows_what_is_waited_for() {
+    let mut lab = started(1);
+    let held = lab.proxy.script.hold("challenge", 1, Point::Before);
+    let by_hand = lab.spawn_certd(&["renew"]);
+    held.wait();
+    let mut run = Running::start(&lab, &[]);
+    run.wait_for_line("another certd holds the lock");
+    run.hear("waiting for another certd");
+    lab.nodes[0].stop_nginx();
+    run.wait_for_line("is unreachable, was unmanaged");
+    run.hear("waiting for another certd, which holds the lock; node-1 is unreachable");
+    lab.nodes[0].start_nginx();
+    held.release();
+    assert!(by_hand.wait_with_output().unwrap().status.success());
+    run.wait_for_line("is ok");
+    run.ends(0);
+    assert_eq!(lab.pebble.issued(), 1);
+}
+
 /// Somebody puts an older tool's certificate there and reloads.
 fn tamper(lab: &Lab, node: usize) {
     let node = &lab.nodes[node];
@@ -210,6 +231,31 @@ fn a_node_that_serves_something_else_is_healed_and_one_that_is_silent_is_told_of
 }
 
 #[test]
+fn a_watched_endpoint_that_falls_silent_is_told_of_and_so_is_its_return() {
+    let theirs = NodeOptions::new("theirs");
+    let mut lab = Lab::start(Options { nodes: vec![NodeOptions::new("ours"), theirs], ..Options::default() });
+    let certificates = format!("[[certificate]]\ndomains = [{SERVICE:?}]\nnodes = [\"ours\"]\n\n");
+    let (at, root) = (lab.nodes[1].tls, lab.folder.join("their-root.pem"));
+    fs::write(&root, lab.old_authority.pem()).unwrap();
+    let watch = format!(
+        "[[watch]]\nname = \"backend\"\naddress = \"{}\"\nport = {}\nsni = {SERVICE:?}\nca_file = {root:?}\n",
+        at.ip(),
+        at.port()
+    );
+    let end = format!("{EAGER}{watch}");
+    lab.write_config_with(&ConfigText { certificates: Some(certificates), end, ..ConfigText::default() });
+    let mut run = Running::start(&lab, &[]);
+    run.wait_for_report("1 of 1 serve the certificate that is meant for them");
+    lab.nodes[1].stop_nginx();
+    run.wait_for_line("watched backend (");
+    run.wait_for_line("is unreachable, was ");
+    run.hear("backend is unreachable");
+    lab.nodes[1].start_nginx();
+    run.wait_for_line("was unreachable");
+    run.ends(0);
+}
+
+#[test]
 fn secrets_are_read_again_in_each_pass_and_those_that_were_read_before_go_on_when_they_cannot_be() {
     let lab = started(1);
     let mut run = Running::start(&lab, &[]);
@@ -229,6 +275,21 @@ fn secrets_are_read_again_in_each_pass_and_those_that_were_read_before_go_on_whe
     run.wait_for_line("is unmanaged, was ok");
     run.wait_for_line("node-1: failed");
     fs::write(&identity, key).unwrap();
+    run.ends(0);
+}
+
+#[test]
+fn roots_are_read_again_in_each_pass() {
+    let lab = started(1);
+    let mut run = Running::start(&lab, &[]);
+    run.hear("1 of 1 ok");
+    // Ours is issued by another one.
+    let text = fs::read_to_string(lab.config_path()).unwrap();
+    let line = text.lines().find(|line| line.starts_with("issuer_root_file")).unwrap();
+    fs::write(line.split('"').nth(1).unwrap(), lab.old_authority.pem()).unwrap();
+    tamper(&lab, 0);
+    run.wait_for_line("is unmanaged, was ok");
+    run.wait_for_line("clients refuse");
     run.ends(0);
 }
 
@@ -318,4 +379,20 @@ fn k03_two_hours_beside_the_cas_clock_are_a_warning_that_names_both() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("minutes ahead of 127.") && said.contains(": here 2"), "{said}");
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used_from_the_start_and_after_a_reload() {
+    let lab = started(1);
+    let gateway = lab.gateway(Kind::Http);
+    // Nobody here can look that name up.
+    lab.replace_line("directory", &format!("directory = \"https://ca.invalid:{}/dir\"", lab.proxy.at.port()));
+    let mut run = Running::start(&lab, &[("HTTPS_PROXY", &format!("http://{}", gateway.at))]);
+    run.hear("1 of 1 ok");
+    assert!(!gateway.asked().is_empty(), "{}", run.stderr());
+    lab.replace_line("domains", &format!("domains = [\"{SERVICE}\", \"www.{SERVICE}\"]"));
+    run.hang_up();
+    run.wait_for_line("reloaded: 1 certificate, 1 node");
+    assert!(wait_until(|| lab.pebble.issued() == 2), "{}", run.stderr());
+    run.ends(0);
 }

@@ -135,6 +135,20 @@ fn a_root_file_that_is_missing_is_a_warning_and_keeps_nothing_from_being_renewed
     exits(&lab.certd(&["check"]), 3);
 }
 
+#[test]
+fn k03_by_a_clock_that_cannot_be_right_no_watched_endpoint_is_called_expired() {
+    let lab = bench(&[("ended", Old::Days(-3))]);
+    lab.watching(&[watch("backend", lab.tls("ended"), &lab.trusting())]);
+    exits(&lab.certd(&["renew", SERVICE]), 0);
+    let path = lab.state_dir().join("state.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    state["tried"]["last_seen"] = "2036-01-01T00:00:00Z".into();
+    fs::write(path, state.to_string()).unwrap();
+    let output = lab.certd(&["check", "--output", "json"]);
+    exits(&output, 3);
+    assert_eq!(json(&output)["watched"][0]["served"][0]["verdict"], "clock-doubtful");
+}
+
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(output)))
 }

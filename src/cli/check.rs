@@ -35,12 +35,15 @@ pub(super) fn report(command: &'static str, names: &[String], options: &Options)
     let asked = Asked { certificates, watches, may_issue: true, ..Asked::default() };
     let mut done = observe::damages(&store);
     done.failures.extend(watch_roots.failures(&asked));
-    let (observed, watched) = setup::runtime()?.block_on(async {
+    let runtime = setup::runtime()?;
+    let (observed, watched) = runtime.block_on(async {
         tokio::join!(
             observe::observe(&config, &store, &roots, asked.clone()),
             watched::look(&config, &asked, &watch_roots)
         )
     });
+    // A resolver that does not answer is not waited for.
+    runtime.shutdown_background();
     let mut observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
     observed.watched = watched;
     let now = clock::now();

@@ -1,6 +1,9 @@
+use std::path::Path;
+
 use clap::Args;
 use tokio::sync::{mpsc, watch};
 
+use crate::config::Config;
 use crate::observed::Failure;
 use crate::pass::run::{Hooks, News, Service};
 use crate::pass::{self, Secrets};
@@ -26,7 +29,7 @@ pub(super) struct Run {}
 
 impl Run {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
-        let config = setup::configuration(&options.config)?;
+        let config = configuration(&options.config)?;
         let roots = pass::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
         let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
@@ -47,10 +50,15 @@ impl Run {
     }
 }
 
+/// The same at the start and for each SIGHUP.
+fn configuration(path: &Path) -> Result<Config, Fault> {
+    setup::with_environment(setup::configuration(path)?)
+}
+
 fn hooks(options: &Options) -> Hooks {
     let (path, of_reports, quiet) = (options.config.clone(), options.clone(), options.quiet);
     Hooks {
-        reload: Box::new(move || setup::configuration(&path).map_err(|fault| fault.texts)),
+        reload: Box::new(move || configuration(&path).map_err(|fault| fault.texts)),
         news: Box::new(move |news| {
             if !quiet || matters(news) {
                 progress::line(&news.to_string());
@@ -62,5 +70,5 @@ fn hooks(options: &Options) -> Hooks {
 
 /// What is said with -q too: it is no progress.
 fn matters(news: &News) -> bool {
-    matches!(news, News::NotReloaded { .. } | News::Failed(_) | News::Doubt(_) | News::SecretsKept(_))
+    matches!(news, News::NotReloaded { .. } | News::Failed(_) | News::Doubt(_) | News::FilesKept(_))
 }

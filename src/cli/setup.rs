@@ -51,18 +51,24 @@ pub(super) fn looking(config: Config, progress: Progress, stop: watch::Receiver<
 
 fn context_on(
     open: impl Fn(&Path) -> Result<Store, StoreError>,
-    mut config: Config,
+    config: Config,
     progress: Progress,
     stop: watch::Receiver<bool>,
 ) -> Result<Context, Fault> {
-    if config.network.proxy.is_none() {
-        config.network.proxy = proxy_of_environment()?;
-    }
+    let config = with_environment(config)?;
     let roots = pass::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
     let store = open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
     Ok(Context::new(config, store, roots, secrets, progress, stop))
+}
+
+/// For whoever sends requests: the proxy of the environment, where the configuration names none.
+pub(super) fn with_environment(mut config: Config) -> Result<Config, Fault> {
+    if config.network.proxy.is_none() {
+        config.network.proxy = proxy_of_environment()?;
+    }
+    Ok(config)
 }
 
 fn proxy_of_environment() -> Result<Option<Proxy>, Fault> {

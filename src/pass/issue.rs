@@ -25,7 +25,7 @@ pub use ari::{ask_ari, ask_the_time};
 pub use failure::SUPERSEDED;
 pub use provider::{Providing, ask_token};
 pub use records::{LEFT, clean_txt};
-pub use rehearsal::rehearse;
+pub use rehearsal::{makes_records, rehearse};
 
 use crate::cert::{Generation, Leaf, PrivateKey};
 use crate::config::Challenge;
@@ -78,9 +78,9 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
         }
     };
     let (account, located) = tokio::join!(account::account(context, ca, &http), locate);
-    context.hear_the_time(&http);
+    context.hear_the_time(&ca.host, &http);
     let account = account?;
-    let heard = Evidence { ca: context.ca_clock(), ..Evidence::default() };
+    let heard = Evidence { ca: context.ca_clock().map(|(_, told)| told), ..Evidence::default() };
     plan::clock::plausible(clock::now(), &heard).map_err(|doubt| of_clock(&doubt))?;
     let offered = profile::offered(context, task, ca, &http).await;
     // An order that was made is resumed, whatever is offered or found since.

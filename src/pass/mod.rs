@@ -16,7 +16,7 @@ pub mod secrets;
 pub mod watched;
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, Semaphore, watch};
@@ -54,7 +54,8 @@ pub struct Context {
     cas: std::sync::Mutex<HashMap<String, Http>>,
     /// The DNS provider, opened when it is first needed.
     pub dns: Arc<issue::Providing>,
-    ca_clock: std::sync::Mutex<Option<CaClock>>,
+    /// What each CA said of the time, by its host.
+    ca_clocks: std::sync::Mutex<BTreeMap<String, CaClock>>,
 }
 
 impl Context {
@@ -66,19 +67,27 @@ impl Context {
         progress: progress::Progress,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let (account, cas, dns, ca_clock) = Default::default();
-        Self { config: config.into(), store, roots, secrets, progress, stop, account, cas, dns, ca_clock }
+        let (account, cas, dns, ca_clocks) = Default::default();
+        Self { config: config.into(), store, roots, secrets, progress, stop, account, cas, dns, ca_clocks }
     }
 
-    /// Notes what the CA's last answer says of the time; to be called right after it.
-    fn hear_the_time(&self, http: &Http) {
-        let told = http.date().map(|theirs| CaClock { ours: clock::now(), theirs });
-        let mut held = self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = told.or(*held);
+    /// Notes what this CA's last answer says of the time; to be called right after it.
+    fn hear_the_time(&self, ca: &str, http: &Http) {
+        let Some(theirs) = http.date() else { return };
+        let mut held = self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(ca.to_owned(), CaClock { ours: clock::now(), theirs });
     }
 
-    fn ca_clock(&self) -> Option<CaClock> {
-        *self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner)
+    fn was_heard(&self, ca: &str) -> bool {
+        self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(ca)
+    }
+
+    /// The host and the clock of the CA that agrees with ours the best: where two CAs tell different times, the one that
+    /// is wrong is not the one that says what a third clock says too.
+    fn ca_clock(&self) -> Option<(String, CaClock)> {
+        let held = self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let best = held.iter().min_by_key(|(_, told)| told.ours.duration_since(told.theirs).abs());
+        best.map(|(ca, told)| (ca.clone(), *told))
     }
 }
 
@@ -136,15 +145,16 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     Ok(report::build(command, &context.config, &observed, plan, done, true, now))
 }
 
-/// Whether it can be right; a doubt is taken to the CA, which alone can dispel it. What is believed is kept, for the next
+/// Whether it can be right; a doubt is taken to the CAs, which alone can dispel it. What is believed is kept, for the next
 /// doubt.
 async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
     let now = clock::now();
-    observed.ca_clock = context.ca_clock();
-    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() && observed.ca_clock.is_none() {
+    let heard = || context.ca_clock().map(|(_, told)| told);
+    observed.ca_clock = heard();
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         let mut stop = context.stop.clone();
         tokio::select! {
-            () = issue::ask_the_time(context) => observed.ca_clock = context.ca_clock(),
+            () = issue::ask_the_time(context) => observed.ca_clock = heard(),
             () = stopped(&mut stop) => {}
         }
     }
@@ -159,9 +169,9 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
 }
 
 fn skew(context: &Context) -> Option<Failure> {
-    let ca = context.ca_clock()?;
-    let ahead = plan::clock::noticeable(ca)?;
-    Some(failure::of_skew(ahead, ca, &context.config.acme.host))
+    let (ca, told) = context.ca_clock()?;
+    let ahead = plan::clock::noticeable(told)?;
+    Some(failure::of_skew(ahead, told, &ca))
 }
 
 /// Removes the TXT records that are left. What could not be removed is in the journal, for the next run.

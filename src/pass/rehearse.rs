@@ -72,6 +72,12 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     }
     let (names, nodes) = tokio::join!(names.join_all(), nodes.join_all());
     issue::ask_token(context, true).await;
+    let made = issue::makes_records(&context.config);
+    let well = || if made { Issuance::Rehearsed } else { Issuance::RehearsedStanding };
+    let of_name = |(name, rehearsed): (CertName, Result<(), Failure>)| match rehearsed {
+        Ok(()) => (name, well()),
+        Err(failure) => (name, Issuance::Failed { failure }),
+    };
     done.issued = names.into_iter().map(of_name).collect();
     done.delivered = nodes.into_iter().collect();
     done.failures.extend(clean(context).await);
@@ -79,13 +85,6 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     let now = clock::now();
     let plan = plan::plan(&context.config, &observed, now);
     Ok(report::build("renew --dry-run", &context.config, &observed, plan, done, false, now))
-}
-
-fn of_name((name, rehearsed): (CertName, Result<(), Failure>)) -> (CertName, Issuance) {
-    match rehearsed {
-        Ok(()) => (name, Issuance::Rehearsed),
-        Err(failure) => (name, Issuance::Failed { failure }),
-    }
 }
 
 async fn prepare(context: &Context, node: &NodeName, bundle: Bundle) -> Delivery {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::cert::Roots;
 use crate::config::Config;
@@ -21,7 +21,7 @@ use crate::observed::Failure;
 use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, Past, What, Why};
 use crate::plan::{ClockDoubt, Wait};
 use crate::report::{Report, Verdict};
-use crate::store::{Store, StoreError};
+use crate::store::{Lock, Store, StoreError};
 
 use super::{Secrets, clock, progress, stopped};
 
@@ -65,7 +65,7 @@ pub struct Service {
     reloaded: bool,
     doubt: Option<ClockDoubt>,
     failed: Option<Failure>,
-    secrets_kept: Option<Failure>,
+    files_kept: Option<Failure>,
 }
 
 impl Service {
@@ -87,7 +87,7 @@ impl Service {
         let (config, hooks) = (Arc::new(config), Arc::new(hooks));
         let clocks = (clock::now(), clock::monotonic());
         let (past, seed, verdicts) = Default::default();
-        let (ended, reloaded, doubt, failed, secrets_kept) = Default::default();
+        let (ended, reloaded, doubt, failed, files_kept) = Default::default();
         Self {
             config,
             roots,
@@ -106,7 +106,7 @@ impl Service {
             reloaded,
             doubt,
             failed,
-            secrets_kept,
+            files_kept,
         }
     }
 
@@ -183,13 +183,12 @@ impl Service {
 
     async fn pass(&mut self, why: Why) {
         self.tell(News::Pass(why));
-        let lock = lock(self.config.state_dir.clone(), Arc::clone(&self.hooks));
-        let lock = match self.attend(lock, Duration::ZERO, None).await {
+        let lock = match self.lock().await {
             Some(Ok(lock)) => lock,
             Some(Err(failure)) => return self.could_not(failure),
             None => return,
         };
-        self.read_secrets();
+        self.read_files();
         let made = Pass {
             config: Arc::clone(&self.config),
             roots: self.roots.clone(),
@@ -207,6 +206,23 @@ impl Service {
             // It was told to end before it did anything.
             Err(None) => {}
             Err(Some(failure)) => self.could_not(failure),
+        }
+    }
+
+    /// However long another certd holds it: what is served is looked at all the while. `None`: certd ends.
+    async fn lock(&mut self) -> Option<Result<Lock, Failure>> {
+        let lock = lock(self.config.state_dir.clone(), Arc::clone(&self.hooks));
+        tokio::pin!(lock);
+        loop {
+            let every = Duration::try_from(self.config.run.check_every).unwrap_or_default();
+            match self.attend(timeout(every, &mut lock), Duration::ZERO, None).await? {
+                Ok(locked) => return Some(locked),
+                Err(_) => {
+                    self.look_at_the_clock();
+                    self.look().await;
+                    self.notify.status(news::waiting(&self.verdicts));
+                }
+            }
         }
     }
 
@@ -248,20 +264,16 @@ impl Service {
         }
     }
 
-    /// Secrets are read in every pass: rotation is replacing a file. A process that began as root can read those of root
-    /// no more, and goes on with what it has.
-    fn read_secrets(&mut self) {
-        let kept = match Secrets::read(&self.config) {
-            Ok(secrets) => {
-                self.secrets = secrets;
-                None
-            }
-            Err(failure) => Some(failure),
-        };
-        if let Some(failure) = kept.clone().filter(|_| kept != self.secrets_kept) {
-            self.tell(News::SecretsKept(failure));
+    /// Secrets and roots are read in every pass: rotation is replacing a file, and a system gets new roots while certd
+    /// runs for months. A process that began as root can read secrets of root no more, and goes on with what it has.
+    fn read_files(&mut self) {
+        let roots = super::roots(&self.config).map(|roots| self.roots = roots);
+        let secrets = Secrets::read(&self.config).map(|secrets| self.secrets = secrets);
+        let kept = secrets.and(roots).err();
+        if let Some(failure) = kept.clone().filter(|_| kept != self.files_kept) {
+            self.tell(News::FilesKept(failure));
         }
-        self.secrets_kept = kept;
+        self.files_kept = kept;
     }
 
     /// P10: whatever is wrong with the new configuration, the old one goes on.

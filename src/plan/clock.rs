@@ -23,7 +23,7 @@ pub struct Evidence {
     pub last_seen: Option<Timestamp>,
     /// The latest beginning of a stored certificate, by its CA's clock.
     pub not_before: Option<Timestamp>,
-    /// The Date of an answer of the CA, in this pass.
+    /// The Date of a CA's answer, in this pass; of several CAs the one that agrees with ours the best.
     pub ca: Option<CaClock>,
 }
 

@@ -47,7 +47,7 @@ pub fn build(
             .map(|certificate| of_certificate(config, certificate, observed, &done, now))
             .map(|certificate| if doubted { doubt(certificate) } else { certificate })
             .collect(),
-        watched: watched::reports(&observed.watched, now),
+        watched: watched::reports(&observed.watched, doubted, now),
         plan,
         failures: done.failures,
     };

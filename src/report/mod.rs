@@ -93,6 +93,8 @@ pub enum Issuance {
     },
     /// `--dry-run`: everything but the order was tried.
     Rehearsed,
+    /// `--dry-run`, where every CA takes dns-persist-01: no record was made.
+    RehearsedStanding,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -253,7 +253,7 @@ fn watched_endpoints_stand_below_the_certificates_worst_first_and_count() {
         watched("pair", 4, Seen::Silence(Silence::TimedOut)),
     ];
     let certificates = vec![with_node(vec![ok()], None)];
-    let mut report = Report { certificates, watched: watched::reports(&observed, NOW), ..empty() };
+    let mut report = Report { certificates, watched: watched::reports(&observed, false, NOW), ..empty() };
     report.conclude(true);
     assert_eq!(report.exits, [4, 3]);
     golden("watched", &format!("{}---\n{}", text(&report, Style::default()), watched_text(&report.watched)));

@@ -63,6 +63,12 @@ fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> 
             writeln!(out, "    next: {}", failure.next)?;
         }
         Some(Issuance::Rehearsed) => writeln!(out, "  rehearsed: a TXT record was made, seen and removed; no order")?,
+        Some(Issuance::RehearsedStanding) => {
+            writeln!(
+                out,
+                "  rehearsed: TXT records that stay were looked for, as far as an account tells them; no order"
+            )?;
+        }
         None => {
             for wait in &report.plan.waits {
                 if let Wait::Renewal { certificate: name, reason } = wait

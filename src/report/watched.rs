@@ -23,11 +23,12 @@ impl WatchedReport {
     }
 }
 
-/// By endpoint, worst first.
-pub(super) fn reports(watched: &[Watched], now: Timestamp) -> Vec<WatchedReport> {
+/// By endpoint, worst first. `doubted`: by a clock that cannot be right nothing is called expired.
+pub(super) fn reports(watched: &[Watched], doubted: bool, now: Timestamp) -> Vec<WatchedReport> {
     let mut reports: Vec<WatchedReport> = Vec::new();
     for Watched { name, address, sni, seen } in watched {
         let verdict = Verdict::of_watched(seen, sni, now);
+        let verdict = if doubted { verdict.doubted() } else { verdict };
         let served = ServedReport::new(*address, sni.clone(), seen, verdict);
         match reports.iter_mut().find(|report| &report.name == name) {
             Some(report) => report.served.push(served),

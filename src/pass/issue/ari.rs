@@ -8,7 +8,9 @@ use crate::acme::renewal_window;
 use crate::cert::Leaf;
 use crate::observed::{Advice, Ari, Failure};
 use crate::pass::{Context, clock};
+use crate::plan::Evidence;
 use crate::plan::ari::{LONGEST, SHORTEST, USUAL};
+use crate::plan::clock::plausible;
 
 /// Asks the CA when it would like this certificate renewed.
 ///
@@ -29,7 +31,7 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
     let now = clock::now();
     let http = http(context, ca)?;
     let window = renewal_window(&http, id, now).await;
-    context.hear_the_time(&http);
+    context.hear_the_time(&ca.host, &http);
     let window = window.map_err(|error| of_acme(&ca.host, &error))?;
     let wait = window.ask_again.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(USUAL);
     Ok(Ari {
@@ -43,10 +45,17 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
     })
 }
 
-/// Hears what time it is by the CA's clock. That it cannot be reached is told by whoever needs more of it.
+/// Hears what time it is by the clocks of the CAs that were not heard yet, until one agrees with ours. That one cannot be
+/// reached is told by whoever needs more of it.
 pub async fn ask_the_time(context: &Context) {
-    let Ok(http) = http(context, &context.config.acme) else { return };
-    if http.greet().await.is_ok() {
-        context.hear_the_time(&http);
+    for ca in context.config.cas().filter(|ca| !context.was_heard(&ca.host)) {
+        let Ok(http) = http(context, ca) else { continue };
+        if http.greet().await.is_ok() {
+            context.hear_the_time(&ca.host, &http);
+        }
+        let heard = Evidence { ca: context.ca_clock().map(|(_, told)| told), ..Evidence::default() };
+        if heard.ca.is_some() && plausible(clock::now(), &heard).is_ok() {
+            return;
+        }
     }
 }

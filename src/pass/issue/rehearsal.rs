@@ -1,5 +1,6 @@
-//! The rehearsal of issuing: a harmless TXT record is made where the challenge's would be, seen on every name server, and
-//! removed. No order is made, and no CA is asked.
+//! The rehearsal of issuing, at the first CA and at those that come after it: a harmless TXT record is made where the
+//! challenge's would be, seen on every name server, and removed; records that stay are looked for. No order is made, and
+//! no CA is asked.
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
@@ -7,7 +8,7 @@ use super::failure::of_store;
 use super::records::Records;
 use super::standing::look_for;
 use crate::cert::CertName;
-use crate::config::{Acme, Certificate, Challenge};
+use crate::config::{Acme, Certificate, Challenge, Config};
 use crate::observed::{Advice, Failure};
 use crate::pass::Context;
 use crate::pass::progress::{Event, Progress};
@@ -18,21 +19,18 @@ use crate::plan::order::{Standing, Txt};
 /// # Errors
 /// The first thing that would have kept a real issuance from its validation.
 pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
-    let mut made = false;
-    for ca in context.config.cas() {
-        match ca.challenge {
-            Challenge::DnsPersist01 => rehearse_standing(context, certificate, ca).await?,
-            Challenge::Dns01 if made => {}
-            Challenge::Dns01 => {
-                rehearse_record(context, certificate).await?;
-                made = true;
-            }
-        }
+    for ca in context.config.cas().filter(|ca| ca.challenge == Challenge::DnsPersist01) {
+        rehearse_standing(context, certificate, ca).await?;
     }
-    Ok(())
+    if makes_records(&context.config) { rehearse_made(context, certificate).await } else { Ok(()) }
 }
 
-async fn rehearse_record(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
+/// Whether a CA wants a record of its own for each order.
+pub fn makes_records(config: &Config) -> bool {
+    config.cas().any(|ca| ca.challenge == Challenge::Dns01)
+}
+
+async fn rehearse_made(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
     let mut records = Records::new(context, true)?;
     let mut wanted: Vec<Txt> = Vec::new();
     for name in certificate.names.iter() {
@@ -55,7 +53,8 @@ async fn rehearse_record(context: &Context, certificate: &Certificate) -> Result
 async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Failure> {
     let kept = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
     let Some(account) = kept.and_then(|kept| kept.url) else {
-        let step = "rehearse: without an account nobody knows what the TXT records must hold".to_owned();
+        let host = &ca.host;
+        let step = format!("rehearse: without an account at {host} nobody knows what the TXT records must hold");
         say(&context.progress, &certificate.name, step);
         return Ok(());
     };

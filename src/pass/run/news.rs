@@ -3,16 +3,17 @@
 use core::fmt;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cert::{CertName, DnsName, NodeName};
+use crate::cert::{CertName, DnsName, NodeName, WatchName};
 use crate::observed::Failure;
 use crate::pass::fold::failed;
 use crate::plan::ClockDoubt;
 use crate::plan::rollout::Outcome;
 use crate::plan::schedule::{What, Why};
-use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, Verdict};
+use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, ServedReport, Verdict};
 
 #[derive(Clone, Debug)]
 pub enum News {
@@ -21,9 +22,9 @@ pub enum News {
         nodes: usize,
     },
     Pass(Why),
-    /// Another certd holds the lock; the pass begins when it ends.
-    Locked,
-    /// What a node serves is not what it was at the last look.
+    /// Another certd holds the lock, which is this file; the pass begins when it ends.
+    Locked(PathBuf),
+    /// What a node or a watched endpoint serves is not what it was at the last look.
     Changed {
         place: Place,
         from: Option<Verdict>,
@@ -43,8 +44,8 @@ pub enum News {
     NotReloaded {
         why: Vec<String>,
     },
-    /// The secrets cannot be read again: those that were read before go on.
-    SecretsKept(Failure),
+    /// A secret or a root cannot be read again: what was read before goes on.
+    FilesKept(Failure),
     /// A look or a pass could not be made.
     Failed(Failure),
     Stopping,
@@ -53,23 +54,38 @@ pub enum News {
 /// Where a handshake was made, and which name was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    pub certificate: CertName,
-    pub node: NodeName,
+    pub whose: Whose,
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    Node {
+        node: NodeName,
+        certificate: CertName,
+    },
+    /// An endpoint that others keep.
+    Watched(WatchName),
 }
 
 /// What each handshake of a report came to; paused nodes do not count.
 pub(super) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
     let mut verdicts = BTreeMap::new();
+    let mut add = |whose: &Whose, served: &[ServedReport]| {
+        for served in served {
+            let place = Place { whose: whose.clone(), address: served.address, sni: served.sni.clone() };
+            verdicts.insert(place, served.verdict.clone());
+        }
+    };
     for certificate in &report.certificates {
         for node in certificate.nodes.iter().filter(|node| node.paused_until.is_none()) {
-            for served in &node.served {
-                let (address, sni) = (served.address, served.sni.clone());
-                let place = Place { certificate: certificate.name.clone(), node: node.node.clone(), address, sni };
-                verdicts.insert(place, served.verdict.clone());
-            }
+            let whose = Whose::Node { node: node.node.clone(), certificate: certificate.name.clone() };
+            add(&whose, &node.served);
         }
+    }
+    for watched in &report.watched {
+        add(&Whose::Watched(watched.name.clone()), &watched.served);
     }
     verdicts
 }
@@ -77,7 +93,8 @@ pub(super) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
 /// What differs, where it is not merely the words of a silence. A place that is new is news when it is not well.
 pub(super) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<News> {
     let changed = |(place, to): (&Place, &Verdict)| {
-        let from = before.get(place);
+        // A name that could not be looked up had no address then.
+        let from = before.get(place).or_else(|| before.get(&Place { address: None, ..place.clone() }));
         let same = from.map_or(*to == Verdict::Ok, |from| from.word() == to.word());
         (!same).then(|| News::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
     };
@@ -88,7 +105,8 @@ pub(super) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, V
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ended {
     exit: u8,
-    failures: Vec<Failure>,
+    /// Code and object of what concerns no single certificate or node.
+    failures: Vec<(String, String)>,
     /// Of certificates and nodes.
     codes: Vec<(CertName, Option<NodeName>, String)>,
 }
@@ -109,7 +127,9 @@ impl Ended {
             }
         }
         codes.sort();
-        Self { exit: report.exit, failures: report.failures.clone(), codes }
+        let mut failures: Vec<_> = report.failures.iter().map(|it| (it.code.clone(), it.object.clone())).collect();
+        failures.sort();
+        Self { exit: report.exit, failures, codes }
     }
 }
 
@@ -123,16 +143,34 @@ pub(super) fn did_something(report: &Report) -> bool {
 
 /// One line for the service manager: what comes next, and the worst node.
 pub(super) fn status(what: &What, at: Timestamp, pass_at: Option<Timestamp>, all: &BTreeMap<Place, Verdict>) -> String {
-    let worst = all.iter().filter(|(_, verdict)| **verdict != Verdict::Ok).min_by_key(|(_, v)| v.exit().rank());
-    let worst = match worst {
-        _ if all.is_empty() => String::new(),
-        None => format!("; {} of {} ok", all.len(), all.len()),
-        Some((place, verdict)) => format!("; {} is {}", place.node, verdict.word()),
-    };
+    let worst = worst(all);
     match (what, pass_at) {
         (What::Pass(_), _) => format!("next pass {}{worst}", report::minute(at)),
         (What::Look, Some(pass)) => format!("next pass {}{worst}", report::minute(pass)),
         (What::Look, None) => format!("looking{worst}"),
+    }
+}
+
+/// As [`status`], while another certd holds the lock.
+pub(super) fn waiting(all: &BTreeMap<Place, Verdict>) -> String {
+    format!("waiting for another certd, which holds the lock{}", worst(all))
+}
+
+fn worst(all: &BTreeMap<Place, Verdict>) -> String {
+    let worst = all.iter().filter(|(_, verdict)| **verdict != Verdict::Ok).min_by_key(|(_, v)| v.exit().rank());
+    match worst {
+        _ if all.is_empty() => String::new(),
+        None => format!("; {} of {} ok", all.len(), all.len()),
+        Some((place, verdict)) => format!("; {} is {}", place.whose.name(), verdict.word()),
+    }
+}
+
+impl Whose {
+    fn name(&self) -> &dyn fmt::Display {
+        match self {
+            Self::Node { node, .. } => node,
+            Self::Watched(name) => name,
+        }
     }
 }
 
@@ -151,13 +189,27 @@ impl fmt::Display for News {
                 Why::Again { failures: 1 } => f.write_str("pass: the last one could not be made"),
                 Why::Again { failures } => write!(f, "pass: the last {failures} could not be made"),
             },
-            Self::Locked => f.write_str("another certd holds the lock; the pass begins when it has ended"),
+            Self::Locked(lock) => {
+                let lock = lock.display();
+                write!(
+                    f,
+                    "another certd holds the lock; the pass begins when it has ended (`fuser -v {lock}` names it)"
+                )
+            }
             Self::Changed { place, from, to } => {
-                let Place { certificate, node, address, .. } = place;
-                let at = address.map_or_else(String::new, |address| format!(" ({address})"));
+                let at = place.address.map_or_else(String::new, |address| format!(" ({address})"));
                 let was = from.as_ref().map_or_else(String::new, |from| format!(", was {}", from.word()));
-                write!(f, "{node}{at}: {certificate} is {}{was}", to.word())?;
-                match to.sentence() {
+                let sentence = match &place.whose {
+                    Whose::Node { node, certificate } => {
+                        write!(f, "{node}{at}: {certificate} is {}{was}", to.word())?;
+                        to.sentence()
+                    }
+                    Whose::Watched(name) => {
+                        write!(f, "watched {name}{at} is {}{was}", to.word())?;
+                        to.sentence_of_watched()
+                    }
+                };
+                match sentence {
                     sentence if sentence.is_empty() => Ok(()),
                     sentence => write!(f, ": {sentence}"),
                 }
@@ -174,7 +226,7 @@ impl fmt::Display for News {
                 write!(f, "not reloaded, the former configuration goes on:")?;
                 why.iter().try_for_each(|why| write!(f, "\n{why}"))
             }
-            Self::SecretsKept(failure) => {
+            Self::FilesKept(failure) => {
                 write!(f, "{}; what was read before goes on\n  next: {}", named(failure), failure.next)
             }
             Self::Failed(failure) => write!(f, "{}\n  next: {}", named(failure), failure.next),
@@ -193,4 +245,24 @@ fn named(failure: &Failure) -> String {
 fn fleet(certificates: usize, nodes: usize) -> String {
     let s = |count| if count == 1 { "" } else { "s" };
     format!("{certificates} certificate{}, {nodes} node{}", s(certificates), s(nodes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_return_of_a_name_that_could_not_be_looked_up_is_told() {
+        let place = |address: Option<&str>| Place {
+            whose: Whose::Watched(WatchName::parse("backend").unwrap()),
+            address: address.map(|address| address.parse().unwrap()),
+            sni: DnsName::parse("api.example.com").unwrap(),
+        };
+        let lost = BTreeMap::from([(place(None), Verdict::Unreachable { why: "no answer from DNS".into() })]);
+        let there = BTreeMap::from([(place(Some("192.0.2.1:443")), Verdict::Ok)]);
+        let told = |before, now| -> Vec<String> { changes(before, now).iter().map(ToString::to_string).collect() };
+        assert_eq!(told(&lost, &there), ["watched backend (192.0.2.1:443) is ok, was unreachable"]);
+        assert!(told(&there, &lost)[0].starts_with("watched backend is unreachable: no answer from DNS"));
+        assert!(told(&there, &there).is_empty());
+    }
 }

@@ -65,7 +65,7 @@ pub(super) async fn lock(root: PathBuf, hooks: Arc<Hooks>) -> Result<Lock, Failu
     if let Some(lock) = Store::open(&root).and_then(|store| store.lock()).map_err(of_store)? {
         return Ok(lock);
     }
-    (hooks.news)(&News::Locked);
+    (hooks.news)(&News::Locked(root.join("lock")));
     // A blocked flock cannot be called off: its thread gives the lock back when nobody wants it any more.
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || tell.send(Store::open(&root).and_then(|store| store.lock_wait())));
