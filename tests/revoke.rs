@@ -7,6 +7,7 @@ mod lab;
 use std::fs;
 use std::process::Output;
 
+use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
 use lab::pebble::PebbleOptions;
 use lab::script::{Answer, Point};
@@ -138,6 +139,29 @@ fn an_older_certificate_is_revoked_without_another_being_issued() {
     // Once more: it is revoked already.
     exits(&lab.certd(&["revoke", SERVICE, "--generation", &old]), 0);
     assert_eq!(lab.pebble.issued(), 2);
+}
+
+#[test]
+fn a_compromised_key_that_a_younger_certificate_has_too_is_replaced_there() {
+    let lab = renewed(1);
+    let certificate =
+        format!("[[certificate]]\nname = {SERVICE:?}\ndomains = [{SERVICE:?}]\nnodes = [\"*\"]\nreuse_key = true\n\n");
+    lab.write_config_with(&ConfigText { certificates: Some(certificate), ..ConfigText::default() });
+    let key = |generation: &str| {
+        let folder = lab.state_dir().join("certs").join(SERVICE).join(generation);
+        fs::read_to_string(folder.join("privkey.pem")).unwrap()
+    };
+    exits(&lab.certd(&["revoke", SERVICE, "--reason", "superseded"]), 0);
+    let [old, second] = generations(&lab).try_into().unwrap();
+    assert!(key(&old) == key(&second), "the key is used again");
+
+    exits(&lab.certd(&["revoke", SERVICE, "--generation", &old, "--reason", "key-compromise"]), 0);
+    let [_, _, third] = generations(&lab).try_into().unwrap();
+    assert!(key(&third) != key(&old), "nobody knows this one");
+    let leaf = lab.nodes[0].settled(SERVICE).unwrap();
+    exits(&lab.certd(&["renew"]), 0);
+    assert_eq!(lab.nodes[0].settled(SERVICE).unwrap(), leaf);
+    assert_eq!(lab.pebble.issued(), 3);
 }
 
 #[test]

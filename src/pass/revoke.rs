@@ -16,7 +16,7 @@ use crate::acme::{self, AccountKey, AcmeError, Kind, Revoked};
 use crate::cert::{CertName, Fingerprint, Generation, NodeName, Pair, RevocationReason};
 use crate::observed::{self, Advice, Asked, Failure, Kept, UNKNOWN_CA};
 use crate::report::{CertificateReport, Exit, Report};
-use crate::store::{HistoryEvent, Revocation};
+use crate::store::{HistoryEvent, Revocation, StoreError};
 
 /// Version of the JSON shape, as [`crate::report::SCHEMA`].
 const SCHEMA: &str = "certd.revoke/1";
@@ -59,7 +59,7 @@ pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Fail
     let (kept, reason) = target(context, wish)?;
     let noted = Revocation { generation: kept.generation.clone(), reason, begun_at: clock::now() };
     store.note_revocation(name, &noted).map_err(|error| of_store(&error))?;
-    give_up(context, &kept, reason)?;
+    let given_up = give_up(context, name, &kept, reason)?;
     if wish.now {
         at_the_ca(context, name, &kept, reason).await?;
     }
@@ -67,7 +67,7 @@ pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Fail
         let stored = store.stored(name).map_err(|error| of_store(&error))?;
         stored.current.ok_or_else(|| nothing(name, at))
     };
-    let replace = current("now")?.leaf.fingerprint == kept.leaf.fingerprint;
+    let replace = given_up.contains(&current("now")?.leaf.fingerprint);
     let force = replace.then(|| name.clone()).into_iter().collect();
     let asked = Asked {
         certificates: BTreeSet::from([name.clone()]),
@@ -77,7 +77,7 @@ pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Fail
         ..Asked::default()
     };
     let report = pass(context, "revoke", asked).await?;
-    let replaced = current("any more")?.leaf.fingerprint != kept.leaf.fingerprint;
+    let replaced = !given_up.contains(&current("any more")?.leaf.fingerprint);
     let held_up_by = report.certificates.iter().flat_map(|it| held_up_by(it, kept.leaf.fingerprint)).collect();
     let mut outcome = Outcome {
         schema: SCHEMA,
@@ -114,12 +114,31 @@ fn target(context: &Context, wish: &Wish) -> Result<(Kept, RevocationReason), Fa
 }
 
 /// Noted before the replacement is ordered: it is due from now on, with room from the ledger's reserve, and never takes over
-/// a key that may be in other hands.
-fn give_up(context: &Context, kept: &Kept, reason: RevocationReason) -> Result<(), Failure> {
-    let mut tried = context.store.tried().map_err(|error| of_store(&error))?;
-    let revoked = observed::Revoked { at: clock::now(), reason: reason.code() };
-    tried.revoked.entry(kept.leaf.fingerprint).and_modify(|it| it.reason = reason.code()).or_insert(revoked);
-    context.store.write_tried(&tried).map_err(|error| of_store(&error))
+/// a key that may be in other hands. What was given up: the current certificate too, when it has that key.
+fn give_up(
+    context: &Context,
+    name: &CertName,
+    kept: &Kept,
+    reason: RevocationReason,
+) -> Result<BTreeSet<Fingerprint>, Failure> {
+    let store = &context.store;
+    let given_up = || {
+        let mut given_up = BTreeSet::from([kept.leaf.fingerprint]);
+        let current = store.stored(name)?.current.filter(|_| reason == RevocationReason::KeyCompromise);
+        if let Some(current) = current {
+            let key = |generation| store.pair(name, generation).map(|pair| pair.key().clone());
+            if key(&current.generation)?.pem() == key(&kept.generation)?.pem() {
+                given_up.insert(current.leaf.fingerprint);
+            }
+        }
+        let mut tried = store.tried()?;
+        for fingerprint in &given_up {
+            let revoked = observed::Revoked { at: clock::now(), reason: reason.code() };
+            tried.revoked.entry(*fingerprint).and_modify(|it| it.reason = reason.code()).or_insert(revoked);
+        }
+        store.write_tried(&tried).map(|()| given_up)
+    };
+    given_up().map_err(|error: StoreError| of_store(&error))
 }
 
 /// Revokes, and notes that it is.
