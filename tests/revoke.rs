@@ -192,5 +192,12 @@ fn what_cannot_be_revoked_is_told_before_anything_is_done() {
     exits(&lab.certd(&["revoke", SERVICE, "--reason", "hold"]), 2);
     exits(&lab.certd(&["revoke", SERVICE, "--generation", "latest"]), 2);
     exits(&lab.certd(&["revoke", SERVICE, "--generation", "20200101000000-ab"]), 1);
+    let meta = lab.state_dir().join("certs").join(SERVICE).join("current/meta.json");
+    let mut json: Value = serde_json::from_str(&fs::read_to_string(&meta).unwrap()).unwrap();
+    json["ca"] = "gone.example".into();
+    fs::write(&meta, json.to_string()).unwrap();
+    let text = exits(&lab.certd(&["revoke", SERVICE]), 5);
+    assert!(text.contains("gone.example") && text.contains("put the CA back into the configuration"), "{text}");
+    assert_nothing_begun(&lab);
     assert_eq!((generations(&lab).len(), lab.proxy.script.count("revoke")), (1, 0));
 }

@@ -14,6 +14,7 @@ use super::issue::failure::{of_acme, of_store};
 use super::{Context, clock, pass};
 use crate::acme::{self, AccountKey, AcmeError, Kind, Revoked};
 use crate::cert::{CertName, Fingerprint, Generation, NodeName, Pair, RevocationReason};
+use crate::config::Acme;
 use crate::observed::{self, Advice, Asked, Failure, Kept, UNKNOWN_CA};
 use crate::report::{CertificateReport, Exit, Report};
 use crate::store::{HistoryEvent, Revocation, StoreError};
@@ -57,6 +58,7 @@ pub struct Outcome {
 pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Failure> {
     let (name, store) = (&wish.certificate, &context.store);
     let (kept, reason) = target(context, wish)?;
+    issuer(context, &kept)?;
     let noted = Revocation { generation: kept.generation.clone(), reason, begun_at: clock::now() };
     store.note_revocation(name, &noted).map_err(|error| of_store(&error))?;
     let given_up = give_up(context, name, &kept, reason)?;
@@ -113,6 +115,17 @@ fn target(context: &Context, wish: &Wish) -> Result<(Kept, RevocationReason), Fa
     Ok((kept, reason))
 }
 
+/// The CA that is asked. Where `meta.json` was lost, that of choice is the likeliest.
+fn issuer<'a>(context: &'a Context, kept: &Kept) -> Result<&'a Acme, Failure> {
+    let host = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca };
+    ca(context, host).map_err(|failure| Failure {
+        what: format!("it issued this certificate, and {}", failure.what),
+        next: "put the CA back into the configuration, under [acme] or [[acme.fallback]]: no other can revoke it"
+            .to_owned(),
+        ..failure
+    })
+}
+
 /// Noted before the replacement is ordered: it is due from now on, with room from the ledger's reserve, and never takes over
 /// a key that may be in other hands. What was given up: the current certificate too, when it has that key.
 fn give_up(
@@ -145,8 +158,7 @@ fn give_up(
 async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: RevocationReason) -> Result<(), Failure> {
     let store = &context.store;
     let pair = store.pair(name, &kept.generation).map_err(|error| of_store(&error))?;
-    let host = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca };
-    ask(context, host, &pair, reason).await?;
+    ask(context, issuer(context, kept)?, &pair, reason).await?;
     let now = clock::now();
     let event = HistoryEvent::Revoked { certificate: name.clone(), generation: kept.generation.clone(), reason };
     store.history(now, &event).map_err(|error| of_store(&error))?;
@@ -155,9 +167,8 @@ async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: Revo
 
 /// By the account; when that is lost and the key may be in other hands, by the certificate's own key. (For other reasons
 /// that key says too much: CAs take a request that it signs for a proof that it is compromised.)
-async fn ask(context: &Context, host: &str, pair: &Pair, reason: RevocationReason) -> Result<(), Failure> {
-    let ca = ca(context, host)?;
-    let http = http(context, ca)?;
+async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason) -> Result<(), Failure> {
+    let (host, http) = (&ca.host, http(context, ca)?);
     let der = &pair.chain().ders()[0];
     let Err(refused) = by_account(context, host, &http, der, reason).await? else { return Ok(()) };
     let own_key = reason == RevocationReason::KeyCompromise && is_about_the_account(refused.as_ref());
