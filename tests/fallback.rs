@@ -115,6 +115,19 @@ fn p08_an_order_of_an_old_backup_brings_no_older_certificate_back() {
     assert!(!state.join("certs").join(SERVICE).join("pending").exists(), "nothing is left to be resumed");
 }
 
+#[test]
+fn k03_a_doubt_about_the_clock_is_taken_to_the_second_ca_when_the_first_is_away() {
+    let lab = two_cas(1);
+    exits(&lab.certd(&["renew"]), 0);
+    let state = lab.state_dir().join("state.json");
+    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&state).unwrap()).unwrap();
+    json["tried"]["last_seen"] = "2099-01-01T00:00:00Z".into();
+    fs::write(&state, json.to_string()).unwrap();
+    (0..9).for_each(|_| lab.proxy.script.cut("directory", 1, Point::Before));
+    exits(&lab.certd(&["renew"]), 0);
+    assert_eq!(second(&lab).script.count("directory"), 1);
+}
+
 fn two_cas(nodes: usize) -> Lab {
     let lab = Lab::start(Options { second_ca: true, ..Options::nodes(nodes) });
     lab.write_config("");

@@ -77,7 +77,7 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
         }
     };
     let (account, located) = tokio::join!(account::account(context, ca, &http), locate);
-    context.hear_the_time(&http);
+    context.hear_the_time(ca, &http);
     let account = account?;
     let heard = Evidence { ca: context.ca_clock(), ..Evidence::default() };
     plan::clock::plausible(clock::now(), &heard).map_err(|doubt| of_clock(&doubt))?;

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::acme::Http;
 use crate::cert::{CertName, Roots};
-use crate::config::Config;
+use crate::config::{Acme, Config};
 use crate::observed::{Asked, CaClock, Failure, Kept, Observed, UNKNOWN_CA};
 use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
@@ -54,7 +54,8 @@ pub struct Context {
     cas: std::sync::Mutex<HashMap<String, Http>>,
     /// The DNS provider, opened when it is first needed.
     pub dns: Arc<issue::Providing>,
-    ca_clock: std::sync::Mutex<Option<CaClock>>,
+    /// Of the CA that was heard last, and its host.
+    ca_clock: std::sync::Mutex<Option<(String, CaClock)>>,
 }
 
 impl Context {
@@ -71,14 +72,18 @@ impl Context {
     }
 
     /// Notes what the CA's last answer says of the time; to be called right after it.
-    fn hear_the_time(&self, http: &Http) {
-        let told = http.date().map(|theirs| CaClock { ours: clock::now(), theirs });
-        let mut held = self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = told.or(*held);
+    fn hear_the_time(&self, ca: &Acme, http: &Http) {
+        let Some(theirs) = http.date() else { return };
+        let told = (ca.host.clone(), CaClock { ours: clock::now(), theirs });
+        *self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    fn heard(&self) -> Option<(String, CaClock)> {
+        self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn ca_clock(&self) -> Option<CaClock> {
-        *self.ca_clock.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard().map(|(_, clock)| clock)
     }
 }
 
@@ -159,9 +164,9 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
 }
 
 fn skew(context: &Context) -> Option<Failure> {
-    let ca = context.ca_clock()?;
+    let (host, ca) = context.heard()?;
     let ahead = plan::clock::noticeable(ca)?;
-    Some(failure::of_skew(ahead, ca, &context.config.acme.host))
+    Some(failure::of_skew(ahead, ca, &host))
 }
 
 /// Removes the TXT records that are left. What could not be removed is in the journal, for the next run.

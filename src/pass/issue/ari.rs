@@ -29,7 +29,7 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
     let now = clock::now();
     let http = http(context, ca)?;
     let window = renewal_window(&http, id, now).await;
-    context.hear_the_time(&http);
+    context.hear_the_time(ca, &http);
     let window = window.map_err(|error| of_acme(&ca.host, &error))?;
     let wait = window.ask_again.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(USUAL);
     Ok(Ari {
@@ -43,10 +43,16 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
     })
 }
 
-/// Hears what time it is by the CA's clock. That it cannot be reached is told by whoever needs more of it.
+/// Hears what time it is by the clock of the first CA that tells it. That none can be reached is told by whoever needs
+/// more of them.
 pub async fn ask_the_time(context: &Context) {
-    let Ok(http) = http(context, &context.config.acme) else { return };
-    if http.greet().await.is_ok() {
-        context.hear_the_time(&http);
+    for ca in context.config.cas() {
+        let Ok(http) = http(context, ca) else { continue };
+        if http.greet().await.is_ok() {
+            context.hear_the_time(ca, &http);
+        }
+        if context.ca_clock().is_some() {
+            return;
+        }
     }
 }
