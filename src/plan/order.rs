@@ -259,14 +259,16 @@ impl Order {
                 self.ask_for_room(GiveUp::ReplacesRefused)
             }
             (Action::Fetch { .. }, Trouble::Gone) => self.anew(GiveUp::Failed),
+            (_, Trouble::Passing { after_ms: Some(ms) }) if ms > LONGEST_PATIENCE_MS => self.give_up(GiveUp::Failed),
             // Another finalize of the same order is under way, or ours arrived and its answer was lost: look.
             (Action::Finalize, Trouble::NotReady | Trouble::Passing { .. }) => {
-                let after_ms = self.next_pause(None);
+                let wish_ms = if let Trouble::Passing { after_ms } = trouble { after_ms } else { None };
+                let after_ms = self.next_pause(wish_ms);
                 self.ask(Action::Poll { after_ms })
             }
             (_, Trouble::Passing { after_ms }) => {
                 self.attempts += 1;
-                if self.attempts >= ATTEMPTS || after_ms.is_some_and(|ms| ms > LONGEST_PATIENCE_MS) {
+                if self.attempts >= ATTEMPTS {
                     return self.give_up(GiveUp::Failed);
                 }
                 let ms = self.next_pause(after_ms);

@@ -228,6 +228,16 @@ fn a02_a_long_retry_after_ends_the_run() {
 }
 
 #[test]
+fn a02_a_retry_after_of_a_finalize_is_heeded_too() {
+    let finalize = |seconds: u64| {
+        let play = Play::start(None, None).tell(ordered(Status::Ready));
+        play.tell(Event::Failed(Trouble::Passing { after_ms: Some(seconds * 1000) })).script
+    };
+    assert!(finalize(30).ends_with("look at the order after 30000 ms\n"), "{}", finalize(30));
+    assert!(finalize(3600).ends_with("remove the TXT records\ngive up: a step failed\n"), "{}", finalize(3600));
+}
+
+#[test]
 fn a15_a_certificate_that_fails_our_checks_is_rejected_and_ordered_anew_after_a_day() {
     let flawed = || Event::Checked(Verdict::Flawed(vec!["the chain ends early".to_owned()]));
     let play = Play::start(Some(URL), None)
