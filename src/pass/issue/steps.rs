@@ -7,11 +7,11 @@ use tokio::time::sleep;
 use super::Issued;
 use super::chains;
 use super::check::Wish;
-use super::failure::{is_gone, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
+use super::failure::{is_gone, is_limit, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
 use super::records::Records;
 use super::rehearsal::say;
 use super::standing::look_for;
-use crate::acme::{Account, AcmeError, Kind, Order};
+use crate::acme::{Account, AcmeError, Order};
 use crate::cert::{Generation, Pair, PrivateKey};
 use crate::config::Acme;
 use crate::observed::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
@@ -316,7 +316,7 @@ impl<'a> Steps<'a> {
     }
 
     fn failed(&mut self, error: &AcmeError) -> Event {
-        if error.kind() == Some(Kind::RateLimited) {
+        if is_limit(error) {
             self.limited = Some(error.retry_after().map_or(LIMITED_FOR, |wait| wait.as_secs()));
         }
         self.failure = Some(of_acme(&self.task.certificate, error));
