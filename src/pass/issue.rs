@@ -164,7 +164,7 @@ fn too_late(task: &Issue) -> Failure {
         code: "acme-deadline".to_owned(),
         object: task.certificate.to_string(),
         what: format!("not done after {} s", DEADLINE.as_secs()),
-        next: "nothing: the next run resumes the order and makes no other".to_owned(),
+        next: "nothing: the next run resumes the order".to_owned(),
         advice: Advice::Retry { after_seconds: None },
     }
 }

@@ -83,9 +83,11 @@ pub(super) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
         GiveUp::NoChallenge(_) => {
             ("acme-no-challenge", "use a CA that offers it, or write another `acme.challenge`", Advice::Person)
         }
-        GiveUp::NotValidated | GiveUp::StillProcessing => {
-            ("acme-slow", "nothing: the next run resumes this order and makes no other", again)
-        }
+        GiveUp::NotValidated | GiveUp::StillProcessing => (
+            "acme-slow",
+            "nothing: the next run resumes this order; another is made after a day, or now with --force",
+            again,
+        ),
         GiveUp::ForeignKey => {
             ("acme-foreign-key", "see whether another certd uses this account for the same names", Advice::Person)
         }
@@ -118,6 +120,7 @@ pub(super) fn trouble(error: &AcmeError) -> Trouble {
         Some(Kind::OrderNotReady) => Trouble::NotReady,
         // Without a Retry-After, asking again at once is what a limit is there against.
         _ if is_limit(error) && after_ms.is_none() => Trouble::Lasting,
+        _ if matches!(error.status(), Some(404 | 410)) => Trouble::Missing,
         Some(Kind::RateLimited | Kind::ServerInternal) => Trouble::Passing { after_ms },
         Some(_) => Trouble::Lasting,
         None if matches!(error.advice(), Advice::Retry { .. }) => Trouble::Passing { after_ms },
@@ -172,6 +175,7 @@ mod tests {
         };
         assert_eq!(answer(429, None), Trouble::Lasting);
         assert_eq!(answer(429, Some(7)), Trouble::Passing { after_ms: Some(7_000) });
+        assert_eq!(answer(404, None), Trouble::Missing);
         assert_eq!(answer(502, None), Trouble::Passing { after_ms: None });
     }
 }

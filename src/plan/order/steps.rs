@@ -129,6 +129,8 @@ pub enum Trouble {
     ReplacesRefused,
     /// The CA does not know the order (any more).
     Gone,
+    /// What we look for is not there, and it is not sure that the CA itself says so: it may come back.
+    Missing,
     /// `orderNotReady` in answer to a finalize.
     NotReady,
     /// Likely to pass by itself.
@@ -208,7 +210,7 @@ pub enum GiveUp {
     NoChallenge(DnsName),
     #[error("the CA had not looked at the TXT records after {} minutes", VALIDATION_BOUND.as_mins())]
     NotValidated,
-    #[error("the CA had not signed after {} minutes; the next run resumes the order", SIGNING_BOUND.as_mins())]
+    #[error("the CA had not signed after {} minutes", SIGNING_BOUND.as_mins())]
     StillProcessing,
     #[error("the CA issued twice for a key that is not ours")]
     ForeignKey,
