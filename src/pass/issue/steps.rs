@@ -124,11 +124,19 @@ impl<'a> Steps<'a> {
             let until = clock::now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
             self.note_ledger(LedgerEvent::Limited { until })?;
         }
-        let told = match give_up {
+        let why = if let GiveUp::NoRoom { why, .. } = give_up { why } else { give_up };
+        let told = match why {
             GiveUp::Failed | GiveUp::Invalid => self.failure.take(),
             _ => None,
         };
-        Ok(told.unwrap_or_else(|| of_give_up(&self.task.certificate, give_up)))
+        let failure = of_give_up(&self.task.certificate, give_up);
+        Ok(match (told, give_up) {
+            (None, _) => failure,
+            (Some(told), GiveUp::NoRoom { full, .. }) => {
+                Failure { what: GiveUp::wait_for(&told.what, full), ..failure }
+            }
+            (Some(told), _) => told,
+        })
     }
 
     async fn new_order(&mut self, replaces: Option<String>) -> Result<Event, Failure> {

@@ -225,11 +225,18 @@ pub enum GiveUp {
     #[error("the CA refuses `replaces`")]
     ReplacesRefused,
     /// Only another order would help, and there is no room for one.
-    #[error("{why}; another order has to wait until {}", .full.until())]
+    #[error("{}", Self::wait_for(.why, .full))]
     NoRoom { why: Box<Self>, full: Full },
     /// An event that does not answer what was asked.
     #[error("the order's steps came out of order")]
     OutOfOrder,
+}
+
+impl GiveUp {
+    /// Why the order is dead, and until when another has to wait.
+    pub fn wait_for(why: impl fmt::Display, full: &Full) -> String {
+        format!("{why}; another order has to wait until {}", full.until())
+    }
 }
 
 /// In words for whoever watches.
