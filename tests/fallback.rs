@@ -139,6 +139,12 @@ fn p08_an_order_of_an_old_backup_brings_no_older_certificate_back() {
     assert_eq!(lab.nodes[0].pair(SERVICE).unwrap(), young);
     assert_eq!(lab.pebble.issued(), 3);
     assert!(!state.join("certs").join(SERVICE).join("pending").exists(), "nothing is left to be resumed");
+
+    fs::remove_dir_all(&state).unwrap();
+    copy(&backup, &state);
+    exits(&lab.certd(&["renew", "--force"]), 0);
+    assert_eq!(lab.pebble.issued(), 4, "a person forces all the same");
+    assert_ne!(lab.nodes[0].settled(SERVICE).unwrap(), young);
 }
 
 fn two_cas(nodes: usize) -> Lab {

@@ -435,3 +435,22 @@ fn i06_an_order_whose_replaces_is_refused_needs_room_in_the_ledger() {
     assert!(failure.what.starts_with("the CA refuses `replaces`; another order has to wait until"), "{failure:?}");
     assert_eq!(bench.lab.pebble.issued(), 2);
 }
+
+#[test]
+fn i06_an_order_that_the_ca_refused_is_told_in_its_words_when_there_is_no_room_for_another() {
+    let bench = Bench::start();
+    bench.issue().unwrap();
+    let one = bench.context.store.ledger().unwrap().remove(0);
+    bench.killed_at(bench.lab.proxy.script.hold("finalize", 1, Point::Before));
+    (0..2).for_each(|_| bench.context.store.note_ledger(&one).unwrap());
+    bench.lab.proxy.script.rewrite("order", 1, |body| {
+        let mut order: serde_json::Value = serde_json::from_str(&body).unwrap();
+        order["status"] = "invalid".into();
+        order["error"] = serde_json::json!({"type": "urn:ietf:params:acme:error:caa", "detail": "CAA says no"});
+        order.to_string()
+    });
+    let failure = bench.issue().unwrap_err();
+    assert_eq!(failure.code, "ledger-full", "{failure:?}");
+    let told = failure.what.contains("CAA says no (caa); another order has to wait until");
+    assert!(told, "{failure:?}");
+}

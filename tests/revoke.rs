@@ -7,6 +7,7 @@ mod lab;
 use std::fs;
 use std::process::Output;
 
+use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
 use lab::pebble::PebbleOptions;
 use lab::script::{Answer, Point};
@@ -141,6 +142,29 @@ fn an_older_certificate_is_revoked_without_another_being_issued() {
 }
 
 #[test]
+fn a_compromised_key_that_a_younger_certificate_has_too_is_replaced_there() {
+    let lab = renewed(1);
+    let certificate =
+        format!("[[certificate]]\nname = {SERVICE:?}\ndomains = [{SERVICE:?}]\nnodes = [\"*\"]\nreuse_key = true\n\n");
+    lab.write_config_with(&ConfigText { certificates: Some(certificate), ..ConfigText::default() });
+    let key = |generation: &str| {
+        let folder = lab.state_dir().join("certs").join(SERVICE).join(generation);
+        fs::read_to_string(folder.join("privkey.pem")).unwrap()
+    };
+    exits(&lab.certd(&["revoke", SERVICE, "--reason", "superseded"]), 0);
+    let [old, second] = generations(&lab).try_into().unwrap();
+    assert!(key(&old) == key(&second), "the key is used again");
+
+    exits(&lab.certd(&["revoke", SERVICE, "--generation", &old, "--reason", "key-compromise"]), 0);
+    let [_, _, third] = generations(&lab).try_into().unwrap();
+    assert!(key(&third) != key(&old), "nobody knows this one");
+    let leaf = lab.nodes[0].settled(SERVICE).unwrap();
+    exits(&lab.certd(&["renew"]), 0);
+    assert_eq!(lab.nodes[0].settled(SERVICE).unwrap(), leaf);
+    assert_eq!(lab.pebble.issued(), 3);
+}
+
+#[test]
 fn a23_without_the_account_a_compromised_key_revokes_its_own_certificate() {
     let lab = renewed(1);
     exits(&lab.certd(&["renew", "--force"]), 0);
@@ -168,5 +192,12 @@ fn what_cannot_be_revoked_is_told_before_anything_is_done() {
     exits(&lab.certd(&["revoke", SERVICE, "--reason", "hold"]), 2);
     exits(&lab.certd(&["revoke", SERVICE, "--generation", "latest"]), 2);
     exits(&lab.certd(&["revoke", SERVICE, "--generation", "20200101000000-ab"]), 1);
+    let meta = lab.state_dir().join("certs").join(SERVICE).join("current/meta.json");
+    let mut json: Value = serde_json::from_str(&fs::read_to_string(&meta).unwrap()).unwrap();
+    json["ca"] = "gone.example".into();
+    fs::write(&meta, json.to_string()).unwrap();
+    let text = exits(&lab.certd(&["revoke", SERVICE]), 5);
+    assert!(text.contains("gone.example") && text.contains("put the CA back into the configuration"), "{text}");
+    assert_nothing_begun(&lab);
     assert_eq!((generations(&lab).len(), lab.proxy.script.count("revoke")), (1, 0));
 }

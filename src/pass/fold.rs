@@ -57,7 +57,10 @@ fn issued(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let certificate = step.certificate.clone();
-    observed.asked.force.remove(&certificate);
+    // What was found superseded was no attempt at what a person forces.
+    if !ended.as_ref().is_err_and(|failure| failure.code == SUPERSEDED) {
+        observed.asked.force.remove(&certificate);
+    }
     observed.store.insert(certificate.clone(), context.store.stored(&certificate)?);
     observed.ledger = context.store.ledger()?;
     match ended {

@@ -38,8 +38,8 @@ use records::Records;
 use steps::{Ca, Steps};
 
 /// For everything. What is not done by then is resumed by a later run. A CA's validation and signing are bounded by
-/// themselves; this bounds their sum.
-const DEADLINE: Duration = Duration::from_secs(20 * 60);
+/// themselves; this bounds their sum, with what the configuration gives to the name servers added.
+const DEADLINE: Duration = Duration::from_secs(17 * 60);
 
 #[derive(Clone, Debug)]
 pub struct Issued {
@@ -52,9 +52,10 @@ pub struct Issued {
 /// Orders, proves, downloads, checks and keeps one certificate, or resumes the order of an earlier run.
 pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Failure> {
     let mut steps = prepare(context, task).await?;
-    let issued = timeout(DEADLINE, drive(&mut steps)).await;
+    let deadline = DEADLINE + context.config.dns.timeout;
+    let issued = timeout(deadline, drive(&mut steps)).await;
     // Kept already, with its records still to be removed: it is not to wait for that, nor to be told as a failure.
-    let issued = issued.unwrap_or_else(|_| steps.issued.take().ok_or_else(|| too_late(task)));
+    let issued = issued.unwrap_or_else(|_| steps.issued.take().ok_or_else(|| too_late(task, deadline)));
     if issued.is_err() {
         // Also where the machine had no say: a full disk, the deadline.
         steps.unpublish().await;
@@ -160,12 +161,13 @@ async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Failure> {
     steps.issued.take().ok_or_else(|| failure::of_give_up(&steps.task.certificate, &GiveUp::OutOfOrder))
 }
 
-fn too_late(task: &Issue) -> Failure {
+/// No CA is slow for so long without being given up for it: this is DNS, or the program that changes it.
+fn too_late(task: &Issue, deadline: Duration) -> Failure {
     Failure {
-        code: "acme-deadline".to_owned(),
+        code: "issuance-deadline".to_owned(),
         object: task.certificate.to_string(),
-        what: format!("not done after {} s", DEADLINE.as_secs()),
-        next: "nothing: the next run resumes the order and makes no other".to_owned(),
+        what: format!("not done after {} s", deadline.as_secs()),
+        next: "nothing: the next run resumes the order".to_owned(),
         advice: Advice::Retry { after_seconds: None },
     }
 }

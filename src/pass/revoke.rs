@@ -14,9 +14,10 @@ use super::issue::failure::{of_acme, of_store};
 use super::{Context, clock, pass};
 use crate::acme::{self, AccountKey, AcmeError, Kind, Revoked};
 use crate::cert::{CertName, Fingerprint, Generation, NodeName, Pair, RevocationReason};
+use crate::config::Acme;
 use crate::observed::{self, Advice, Asked, Failure, Kept, UNKNOWN_CA};
 use crate::report::{CertificateReport, Exit, Report};
-use crate::store::{HistoryEvent, Revocation};
+use crate::store::{HistoryEvent, Revocation, StoreError};
 
 /// Version of the JSON shape, as [`crate::report::SCHEMA`].
 const SCHEMA: &str = "certd.revoke/1";
@@ -57,9 +58,10 @@ pub struct Outcome {
 pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Failure> {
     let (name, store) = (&wish.certificate, &context.store);
     let (kept, reason) = target(context, wish)?;
+    issuer(context, &kept)?;
     let noted = Revocation { generation: kept.generation.clone(), reason, begun_at: clock::now() };
     store.note_revocation(name, &noted).map_err(|error| of_store(&error))?;
-    give_up(context, &kept, reason)?;
+    let given_up = give_up(context, name, &kept, reason)?;
     if wish.now {
         at_the_ca(context, name, &kept, reason).await?;
     }
@@ -67,7 +69,7 @@ pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Fail
         let stored = store.stored(name).map_err(|error| of_store(&error))?;
         stored.current.ok_or_else(|| nothing(name, at))
     };
-    let replace = current("now")?.leaf.fingerprint == kept.leaf.fingerprint;
+    let replace = given_up.contains(&current("now")?.leaf.fingerprint);
     let force = replace.then(|| name.clone()).into_iter().collect();
     let asked = Asked {
         certificates: BTreeSet::from([name.clone()]),
@@ -77,7 +79,7 @@ pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Fail
         ..Asked::default()
     };
     let report = pass(context, "revoke", asked).await?;
-    let replaced = current("any more")?.leaf.fingerprint != kept.leaf.fingerprint;
+    let replaced = !given_up.contains(&current("any more")?.leaf.fingerprint);
     let held_up_by = report.certificates.iter().flat_map(|it| held_up_by(it, kept.leaf.fingerprint)).collect();
     let mut outcome = Outcome {
         schema: SCHEMA,
@@ -113,21 +115,50 @@ fn target(context: &Context, wish: &Wish) -> Result<(Kept, RevocationReason), Fa
     Ok((kept, reason))
 }
 
+/// The CA that is asked. Where `meta.json` was lost, that of choice is the likeliest.
+fn issuer<'a>(context: &'a Context, kept: &Kept) -> Result<&'a Acme, Failure> {
+    let host = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca };
+    ca(context, host).map_err(|failure| Failure {
+        what: format!("it issued this certificate, and {}", failure.what),
+        next: "put the CA back into the configuration, under [acme] or [[acme.fallback]]: no other can revoke it"
+            .to_owned(),
+        ..failure
+    })
+}
+
 /// Noted before the replacement is ordered: it is due from now on, with room from the ledger's reserve, and never takes over
-/// a key that may be in other hands.
-fn give_up(context: &Context, kept: &Kept, reason: RevocationReason) -> Result<(), Failure> {
-    let mut tried = context.store.tried().map_err(|error| of_store(&error))?;
-    let revoked = observed::Revoked { at: clock::now(), reason: reason.code() };
-    tried.revoked.entry(kept.leaf.fingerprint).and_modify(|it| it.reason = reason.code()).or_insert(revoked);
-    context.store.write_tried(&tried).map_err(|error| of_store(&error))
+/// a key that may be in other hands. What was given up: the current certificate too, when it has that key.
+fn give_up(
+    context: &Context,
+    name: &CertName,
+    kept: &Kept,
+    reason: RevocationReason,
+) -> Result<BTreeSet<Fingerprint>, Failure> {
+    let store = &context.store;
+    let given_up = || {
+        let mut given_up = BTreeSet::from([kept.leaf.fingerprint]);
+        let current = store.stored(name)?.current.filter(|_| reason == RevocationReason::KeyCompromise);
+        if let Some(current) = current {
+            let key = |generation| store.pair(name, generation).map(|pair| pair.key().clone());
+            if key(&current.generation)?.pem() == key(&kept.generation)?.pem() {
+                given_up.insert(current.leaf.fingerprint);
+            }
+        }
+        let mut tried = store.tried()?;
+        for fingerprint in &given_up {
+            let revoked = observed::Revoked { at: clock::now(), reason: reason.code() };
+            tried.revoked.entry(*fingerprint).and_modify(|it| it.reason = reason.code()).or_insert(revoked);
+        }
+        store.write_tried(&tried).map(|()| given_up)
+    };
+    given_up().map_err(|error: StoreError| of_store(&error))
 }
 
 /// Revokes, and notes that it is.
 async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: RevocationReason) -> Result<(), Failure> {
     let store = &context.store;
     let pair = store.pair(name, &kept.generation).map_err(|error| of_store(&error))?;
-    let host = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca };
-    ask(context, host, &pair, reason).await?;
+    ask(context, issuer(context, kept)?, &pair, reason).await?;
     let now = clock::now();
     let event = HistoryEvent::Revoked { certificate: name.clone(), generation: kept.generation.clone(), reason };
     store.history(now, &event).map_err(|error| of_store(&error))?;
@@ -136,9 +167,8 @@ async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: Revo
 
 /// By the account; when that is lost and the key may be in other hands, by the certificate's own key. (For other reasons
 /// that key says too much: CAs take a request that it signs for a proof that it is compromised.)
-async fn ask(context: &Context, host: &str, pair: &Pair, reason: RevocationReason) -> Result<(), Failure> {
-    let ca = ca(context, host)?;
-    let http = http(context, ca)?;
+async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason) -> Result<(), Failure> {
+    let (host, http) = (&ca.host, http(context, ca)?);
     let der = &pair.chain().ders()[0];
     let Err(refused) = by_account(context, host, &http, der, reason).await? else { return Ok(()) };
     let own_key = reason == RevocationReason::KeyCompromise && is_about_the_account(refused.as_ref());

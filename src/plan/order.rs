@@ -2,7 +2,7 @@
 //! bring their own instant, the effects make one attempt each.
 //!
 //! Giving up is never silent: [`GiveUp`] says why, the TXT records are removed first, and an order that may still come
-//! to its end keeps its URL, so that a later run resumes it and makes no other.
+//! to its end keeps its URL, so that a later run resumes it and, for a day at least, makes no other.
 
 mod judge;
 mod standing;
@@ -35,8 +35,9 @@ pub const SIGNING_BOUND: SignedDuration = SignedDuration::from_mins(5);
 /// How far ahead of this clock a certificate's beginning may lie and be waited for within a run. Clocks that NTP keeps
 /// differ by less than a second, those that a person set by a minute or two; more is a fault that somebody must see.
 pub const SKEW_BOUND: SignedDuration = SignedDuration::from_mins(2);
-/// A certificate that fails our checks is fetched again until then, or until a person forces; then it is ordered anew.
-pub const REJECTED_FOR: SignedDuration = SignedDuration::from_hours(24);
+/// An order that leads nowhere (its certificate fails our checks, the CA neither signs nor looks, or shows it no more) is
+/// resumed until then, or until a person forces; then another is made.
+pub const RESUMED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The machine's state.
 #[derive(Clone, Debug)]
@@ -107,7 +108,7 @@ impl Order {
 
     fn after(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         match (self.doing.clone(), event) {
-            (doing, Event::Failed(trouble)) => self.failed(&doing, trouble),
+            (doing, Event::Failed(trouble)) => self.failed(&doing, trouble, now),
             (Action::NewOrder { .. }, Event::Ordered { url, status }) => {
                 let mut actions = vec![Action::NoteUrl { url }];
                 actions.extend(self.continue_at(status, now));
@@ -197,8 +198,8 @@ impl Order {
             Status::Ready if !self.signing => self.finalize(now),
             Status::Valid => self.ask(Action::Download),
             Status::Invalid => self.ask(Action::Blame),
-            _ if self.signing && waited > SIGNING_BOUND => self.give_up(GiveUp::StillProcessing),
-            _ if !self.signing && waited > VALIDATION_BOUND => self.give_up(GiveUp::NotValidated),
+            _ if self.signing && waited > SIGNING_BOUND => self.leave(GiveUp::StillProcessing, now),
+            _ if !self.signing && waited > VALIDATION_BOUND => self.leave(GiveUp::NotValidated, now),
             // A CA that takes none of them is left to a later run, which resumes the order.
             Status::Ready if self.finalizes >= ATTEMPTS => self.give_up(GiveUp::Failed),
             // The finalize did not arrive, or came too early: once more, for the same order.
@@ -239,8 +240,7 @@ impl Order {
             }
             Verdict::EndsEarlier { than, anew_from } => self.anew(GiveUp::EndsEarlier { than, anew_from }),
             Verdict::Flawed(flaws) => {
-                let old = self.insists || now.duration_since(self.begun_at) >= REJECTED_FOR;
-                if self.resumed && old && !self.restarted {
+                if self.leads_nowhere(now) {
                     return self.anew(GiveUp::Rejected(flaws));
                 }
                 let mut actions = vec![Action::Reject { flaws: flaws.clone() }];
@@ -250,7 +250,17 @@ impl Order {
         }
     }
 
-    fn failed(&mut self, doing: &Action, trouble: Trouble) -> Vec<Action> {
+    /// Resumed for long enough, or a person does not wait.
+    fn leads_nowhere(&self, now: Timestamp) -> bool {
+        let old = self.insists || now.duration_since(self.begun_at) >= RESUMED_FOR;
+        self.resumed && old && !self.restarted
+    }
+
+    fn leave(&mut self, why: GiveUp, now: Timestamp) -> Vec<Action> {
+        if self.leads_nowhere(now) { self.anew(why) } else { self.give_up(why) }
+    }
+
+    fn failed(&mut self, doing: &Action, trouble: Trouble, now: Timestamp) -> Vec<Action> {
         match (doing, trouble) {
             // We know that the order is invalid; not to learn why does not change that.
             (Action::Blame, _) => self.blamed(Vec::new()),
@@ -259,14 +269,17 @@ impl Order {
                 self.ask_for_room(GiveUp::ReplacesRefused)
             }
             (Action::Fetch { .. }, Trouble::Gone) => self.anew(GiveUp::Failed),
+            (Action::Fetch { .. } | Action::Download, Trouble::Missing) => self.leave(GiveUp::Failed, now),
+            (_, Trouble::Passing { after_ms: Some(ms) }) if ms > LONGEST_PATIENCE_MS => self.give_up(GiveUp::Failed),
             // Another finalize of the same order is under way, or ours arrived and its answer was lost: look.
             (Action::Finalize, Trouble::NotReady | Trouble::Passing { .. }) => {
-                let after_ms = self.next_pause(None);
+                let wish_ms = if let Trouble::Passing { after_ms } = trouble { after_ms } else { None };
+                let after_ms = self.next_pause(wish_ms);
                 self.ask(Action::Poll { after_ms })
             }
             (_, Trouble::Passing { after_ms }) => {
                 self.attempts += 1;
-                if self.attempts >= ATTEMPTS || after_ms.is_some_and(|ms| ms > LONGEST_PATIENCE_MS) {
+                if self.attempts >= ATTEMPTS {
                     return self.give_up(GiveUp::Failed);
                 }
                 let ms = self.next_pause(after_ms);

@@ -5,9 +5,12 @@ use std::sync::PoisonError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, journal};
+use super::{Store, StoreError, atomic, journal};
 use crate::cert::{CertName, Generation, NameSet, NodeName, RevocationReason};
 use crate::observed::LedgerEntry;
+
+/// Bytes. A record takes some 700 of them, in three lines.
+const LONG_TXT_JOURNAL: usize = 1024 * 1024;
 
 /// A TXT record of ours: noted before it is made, struck after it was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +75,19 @@ impl Store {
             }
         }
         Ok(open)
+    }
+
+    /// Begins the journal of TXT records anew, once it is long and nothing in it is open: it is read whole, and one that
+    /// is too long to be read would leave records for ever. Not while an order is under way.
+    pub fn shorten_txt_journal(&self) -> Result<(), StoreError> {
+        let path = self.writable()?.join("txt.jsonl");
+        let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let long = atomic::read(&path)?.is_some_and(|bytes| bytes.len() > LONG_TXT_JOURNAL);
+        // What cannot be read is kept for a person.
+        if !long || !journal::read::<TxtLine>(&path)?.1.is_empty() || !self.txt_journal()?.is_empty() {
+            return Ok(());
+        }
+        atomic::write(&path, b"")
     }
 
     /// Before the record is made, and again when its zone and id are known.

@@ -136,6 +136,27 @@ fn a_txt_record_is_noted_before_it_is_made_and_struck_after_it_was_removed() {
 }
 
 #[test]
+fn a_long_journal_of_txt_records_is_begun_anew_when_nothing_in_it_is_open() {
+    let f = fixture();
+    let (path, name) = (f.root.join("txt.jsonl"), "_acme-challenge.example.com");
+    let note = TxtNote { at: AT, name: name.into(), value: "a".into(), zone: None, record: None };
+    f.store.note_txt(&note).unwrap();
+    f.store.strike_txt(name, "a").unwrap();
+    let one = fs::read_to_string(&path).unwrap();
+    f.store.shorten_txt_journal().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), one, "a short one stays");
+    fs::write(&path, one.repeat(10_000)).unwrap();
+    f.store.note_txt(&note).unwrap();
+    f.store.shorten_txt_journal().unwrap();
+    assert_eq!(f.store.txt_journal().unwrap().len(), 1, "what is open stays");
+    f.store.strike_txt(name, "a").unwrap();
+    f.store.shorten_txt_journal().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"");
+    f.store.note_txt(&note).unwrap();
+    assert_eq!(f.store.txt_journal().unwrap().len(), 1);
+}
+
+#[test]
 fn the_history_is_one_event_a_line() {
     let f = fixture();
     let (generation, _) = kept(&f.store, 0);

@@ -77,9 +77,11 @@ pub(super) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
         GiveUp::NoChallenge(_) => {
             ("acme-no-challenge", "use a CA that offers it, or write another `acme.challenge`", Advice::Person)
         }
-        GiveUp::NotValidated | GiveUp::StillProcessing => {
-            ("acme-slow", "nothing: the next run resumes this order and makes no other", again)
-        }
+        GiveUp::NotValidated | GiveUp::StillProcessing => (
+            "acme-slow",
+            "nothing: the next run resumes this order; another is made after a day, or now with --force",
+            again,
+        ),
         GiveUp::ForeignKey => {
             ("acme-foreign-key", "see whether another certd uses this account for the same names", Advice::Person)
         }
@@ -111,12 +113,18 @@ pub(super) fn trouble(error: &AcmeError) -> Trouble {
     match error.kind() {
         Some(Kind::OrderNotReady) => Trouble::NotReady,
         // Without a Retry-After, asking again at once is what a limit is there against.
-        Some(Kind::RateLimited) if after_ms.is_none() => Trouble::Lasting,
+        _ if is_limit(error) && after_ms.is_none() => Trouble::Lasting,
+        _ if matches!(error.status(), Some(404 | 410)) => Trouble::Missing,
         Some(Kind::RateLimited | Kind::ServerInternal) => Trouble::Passing { after_ms },
         Some(_) => Trouble::Lasting,
         None if matches!(error.advice(), Advice::Retry { .. }) => Trouble::Passing { after_ms },
         None => Trouble::Lasting,
     }
+}
+
+/// The CA's own, or that of what stands before it and knows no problem documents.
+pub(super) fn is_limit(error: &AcmeError) -> bool {
+    error.kind() == Some(Kind::RateLimited) || matches!(error, AcmeError::Status { status: 429, .. })
 }
 
 /// Of an order with `replaces`: whatever the CA has against it, but for what would meet the next order just as well.
@@ -145,4 +153,23 @@ pub(super) fn is_gone(error: &AcmeError) -> bool {
     let elsewhere = matches!(error, AcmeError::Elsewhere { .. });
     let said = error.kind().and_then(|_| error.status());
     elsewhere || !account && said.is_some_and(|status| matches!(status, 403 | 404 | 410))
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a04_a_429_that_is_no_problem_document_is_not_asked_again_at_once() {
+        let answer = |status, seconds: Option<u64>| {
+            let retry_after = seconds.map(Duration::from_secs);
+            trouble(&AcmeError::Status { url: "https://ca.example/new-order".to_owned(), status, retry_after })
+        };
+        assert_eq!(answer(429, None), Trouble::Lasting);
+        assert_eq!(answer(429, Some(7)), Trouble::Passing { after_ms: Some(7_000) });
+        assert_eq!(answer(404, None), Trouble::Missing);
+        assert_eq!(answer(502, None), Trouble::Passing { after_ms: None });
+    }
 }

@@ -179,7 +179,7 @@ impl Records {
 pub async fn clean_txt(context: &Context) -> Result<(), Failure> {
     let left = context.store.txt_journal().map_err(|error| of_store(&error))?;
     if left.is_empty() {
-        return Ok(());
+        return context.store.shorten_txt_journal().map_err(|error| of_store(&error));
     }
     remove(context, &provider(context, false)?, left).await
 }

@@ -2,16 +2,16 @@
 
 use core::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Issued;
 use super::chains;
 use super::check::Wish;
-use super::failure::{is_gone, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
+use super::failure::{is_gone, is_limit, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble};
 use super::records::Records;
 use super::rehearsal::say;
 use super::standing::look_for;
-use crate::acme::{Account, AcmeError, Kind, Order};
+use crate::acme::{Account, AcmeError, Order};
 use crate::cert::{Generation, Pair, PrivateKey};
 use crate::config::Acme;
 use crate::observed::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
@@ -21,6 +21,9 @@ use crate::plan::ledger::{self, Full, Question};
 use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
 use crate::store::Rejected;
 
+/// Nodes do not wait any longer for their certificate while its records are removed: the end of the pass removes what is
+/// left.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// After a 429 without a Retry-After: the shortest window of Let's Encrypt's limits.
 const LIMITED_FOR: u64 = 3600;
 
@@ -111,7 +114,12 @@ impl<'a> Steps<'a> {
 
     /// Removes the records of this run. That some stay is told, and no reason to fail: the journal has them.
     pub(super) async fn unpublish(&mut self) {
-        if let Err(failure) = self.records.unpublish(self.context).await {
+        let removal = self.records.unpublish(self.context);
+        let removed = match self.issued {
+            Some(_) => timeout(PATIENCE, removal).await.unwrap_or(Ok(())),
+            None => removal.await,
+        };
+        if let Err(failure) = removed {
             let step = format!("a TXT record is left for a later run to remove: {}", failure.what);
             say(&self.context.progress, &self.task.certificate, step);
         }
@@ -124,11 +132,19 @@ impl<'a> Steps<'a> {
             let until = clock::now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
             self.note_ledger(LedgerEvent::Limited { until })?;
         }
-        let told = match give_up {
+        let why = if let GiveUp::NoRoom { why, .. } = give_up { why } else { give_up };
+        let told = match why {
             GiveUp::Failed | GiveUp::Invalid => self.failure.take(),
             _ => None,
         };
-        Ok(told.unwrap_or_else(|| of_give_up(&self.task.certificate, give_up)))
+        let failure = of_give_up(&self.task.certificate, give_up);
+        Ok(match (told, give_up) {
+            (None, _) => failure,
+            (Some(told), GiveUp::NoRoom { full, .. }) => {
+                Failure { what: GiveUp::wait_for(&told.what, full), ..failure }
+            }
+            (Some(told), _) => told,
+        })
     }
 
     async fn new_order(&mut self, replaces: Option<String>) -> Result<Event, Failure> {
@@ -303,7 +319,7 @@ impl<'a> Steps<'a> {
     }
 
     fn failed(&mut self, error: &AcmeError) -> Event {
-        if error.kind() == Some(Kind::RateLimited) {
+        if is_limit(error) {
             self.limited = Some(error.retry_after().map_or(LIMITED_FOR, |wait| wait.as_secs()));
         }
         self.failure = Some(of_acme(&self.task.certificate, error));

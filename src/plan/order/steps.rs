@@ -129,6 +129,8 @@ pub enum Trouble {
     ReplacesRefused,
     /// The CA does not know the order (any more).
     Gone,
+    /// What we look for is not there, and it is not sure that the CA itself says so: it may come back.
+    Missing,
     /// `orderNotReady` in answer to a finalize.
     NotReady,
     /// Likely to pass by itself.
@@ -208,7 +210,7 @@ pub enum GiveUp {
     NoChallenge(DnsName),
     #[error("the CA had not looked at the TXT records after {} minutes", VALIDATION_BOUND.as_mins())]
     NotValidated,
-    #[error("the CA had not signed after {} minutes; the next run resumes the order", SIGNING_BOUND.as_mins())]
+    #[error("the CA had not signed after {} minutes", SIGNING_BOUND.as_mins())]
     StillProcessing,
     #[error("the CA issued twice for a key that is not ours")]
     ForeignKey,
@@ -223,11 +225,18 @@ pub enum GiveUp {
     #[error("the CA refuses `replaces`")]
     ReplacesRefused,
     /// Only another order would help, and there is no room for one.
-    #[error("{why}; another order has to wait until {}", .full.until())]
+    #[error("{}", Self::wait_for(.why, .full))]
     NoRoom { why: Box<Self>, full: Full },
     /// An event that does not answer what was asked.
     #[error("the order's steps came out of order")]
     OutOfOrder,
+}
+
+impl GiveUp {
+    /// Why the order is dead, and until when another has to wait.
+    pub fn wait_for(why: impl fmt::Display, full: &Full) -> String {
+        format!("{why}; another order has to wait until {}", full.until())
+    }
 }
 
 /// In words for whoever watches.

@@ -228,6 +228,16 @@ fn a02_a_long_retry_after_ends_the_run() {
 }
 
 #[test]
+fn a02_a_retry_after_of_a_finalize_is_heeded_too() {
+    let finalize = |seconds: u64| {
+        let play = Play::start(None, None).tell(ordered(Status::Ready));
+        play.tell(Event::Failed(Trouble::Passing { after_ms: Some(seconds * 1000) })).script
+    };
+    assert!(finalize(30).ends_with("look at the order after 30000 ms\n"), "{}", finalize(30));
+    assert!(finalize(3600).ends_with("remove the TXT records\ngive up: a step failed\n"), "{}", finalize(3600));
+}
+
+#[test]
 fn a15_a_certificate_that_fails_our_checks_is_rejected_and_ordered_anew_after_a_day() {
     let flawed = || Event::Checked(Verdict::Flawed(vec!["the chain ends early".to_owned()]));
     let play = Play::start(Some(URL), None)
@@ -242,6 +252,33 @@ fn a15_a_certificate_that_fails_our_checks_is_rejected_and_ordered_anew_after_a_
         .tell(flawed())
         .tell(Event::Room(None));
     insta::assert_snapshot!("ordered_anew_after_a_day", play.script);
+}
+
+#[test]
+fn k07_an_order_that_leads_nowhere_is_made_anew_after_a_day_or_when_a_person_forces() {
+    let tries: [fn(Play) -> Play; 3] = [
+        // Never signed.
+        |play| {
+            play.tell(Event::Fetched { status: Status::Processing })
+                .tell_after(SignedDuration::from_mins(6), polled(Status::Processing))
+        },
+        // A 404 that is not in the CA's own words: of the order, and of the certificate.
+        |play| play.tell(Event::Failed(Trouble::Missing)),
+        |play| play.tell(Event::Fetched { status: Status::Valid }).tell(Event::Failed(Trouble::Missing)),
+    ];
+    for play in tries {
+        let start = || Play::start(Some(URL), None);
+        let young = play(start()).script;
+        assert!(young.contains("remove the TXT records\ngive up: "), "{young}");
+        let (mut old, mut forced) = (start(), start());
+        old.now += RESUMED_FOR;
+        forced.order = forced.order.insisted();
+        for play in [play(old), play(forced)] {
+            assert!(play.script.ends_with("ask the ledger for room\n"), "{}", play.script);
+            let script = play.tell(Event::Room(None)).script;
+            assert!(script.ends_with("forget the order\nremove the TXT records\nmake an order\n"), "{script}");
+        }
+    }
 }
 
 #[test]
