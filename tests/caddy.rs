@@ -25,7 +25,7 @@ fn a29_another_ca_without_renewal_information_and_profiles_issues_and_renews() {
     let IpAddr::V4(at) = lab.dns.at.ip() else { panic!("the lab is in 127.0.0.0/8") };
     let [_, a, b, _] = at.octets();
     let Some(caddy) = Caddy::start(&lab, Ipv4Addr::new(127, a, b, 5).into()) else {
-        println!("not run: port 53 takes root");
+        println!("not run: port 53 and a mount namespace are not to be had");
         return;
     };
     with_caddy(&lab, &caddy);

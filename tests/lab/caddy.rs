@@ -18,9 +18,12 @@ pub struct Caddy {
 }
 
 impl Caddy {
-    /// `None`: port 53 of the lab's address is not to be had (it takes root), and Caddy asks no other.
+    /// `None`: port 53 of the lab's address, which alone Caddy asks, or mounts of its own are not to be had (both take root,
+    /// and the latter a root that is a mount, as it is not in a chroot).
     pub fn start(lab: &Lab, ip: IpAddr) -> Option<Self> {
-        if !lab.dns.is_standard_port() {
+        const OWN_MOUNTS: [&str; 3] = ["--mount", "--propagation", "private"];
+        let mounts = Command::new("unshare").args(OWN_MOUNTS).arg("true").output();
+        if !lab.dns.is_standard_port() || !mounts.is_ok_and(|output| output.status.success()) {
             return None;
         }
         let folder = lab.folder.join("caddy");
@@ -38,7 +41,7 @@ impl Caddy {
         // A mount of its own, seen by it alone: there is no setting for its resolver.
         let script = "mount --bind resolv.conf /etc/resolv.conf && exec caddy run --config Caddyfile";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script]).current_dir(&folder);
+        command.args(OWN_MOUNTS).args(["sh", "-c", script]).current_dir(&folder);
         command.env("HOME", &folder).env("XDG_DATA_HOME", &data).env("XDG_CONFIG_HOME", &folder);
         let process = lab.reaper.spawn("caddy", command);
         let root = data.join("pki/authorities/local/root.crt");
