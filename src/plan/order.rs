@@ -21,7 +21,7 @@ use super::ledger::Full;
 
 /// The first pause between two looks at an order, in milliseconds. A test CA is done by then; Let's Encrypt takes a few
 /// seconds.
-pub const FIRST_PAUSE_MS: u64 = 100;
+pub const FIRST_PAUSE_MS: u64 = 50;
 /// Pauses double up to this.
 pub const LONGEST_PAUSE_MS: u64 = 5_000;
 /// A Retry-After longer than this is not waited for within a run: the next run resumes the order.
