@@ -6,10 +6,10 @@ mod lab;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Output;
 
 use lab::config::ConfigText;
 use lab::pebble::PebbleOptions;
+use lab::said::exits;
 use lab::script::{Answer, Point};
 use lab::{Lab, Options};
 use serde_json::Value;
@@ -33,13 +33,6 @@ fn key(lab: &Lab) -> Vec<u8> {
 fn shown(lab: &Lab) -> Value {
     let output = lab.certd(&["account", "show", "--output", "json"]);
     serde_json::from_slice::<Value>(&output.stdout).unwrap()["accounts"][0].take()
-}
-
-#[track_caller]
-fn exits(output: &Output, code: i32) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "\n{text}");
-    text
 }
 
 #[test]

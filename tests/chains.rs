@@ -6,7 +6,6 @@ mod lab;
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +25,7 @@ use certd::plan::Issue;
 use certd::store::Store;
 
 use lab::pebble::PebbleOptions;
+use lab::said::{exits, stderr, stdout};
 use lab::{Lab, Options, SERVICE};
 
 const DAY: i64 = 24 * 3600;
@@ -307,17 +307,4 @@ fn first(pem: &str) -> String {
 
 fn rest(pem: &str) -> String {
     pem[first(pem).len()..].trim_start().to_owned()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-#[track_caller]
-fn exits(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "\n{}\n{}", stdout(output), stderr(output));
 }

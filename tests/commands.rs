@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use lab::nginx::NginxCommand;
 use lab::node::{NodeOptions, Old};
+use lab::said::{exits, stderr, stdout};
 use lab::{Lab, Options, SERVICE};
 
 #[test]
@@ -166,23 +167,10 @@ fn renewed(options: Options) -> Lab {
     lab
 }
 
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 /// stdout is one JSON value and nothing else, and its code is the process's.
 fn json(output: &Output) -> Value {
     let value: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(output)));
     assert_eq!(value["exit"].as_i64(), output.status.code().map(i64::from));
     value
-}
-
-#[track_caller]
-fn exits(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "\n{}\n{}", stdout(output), stderr(output));
 }

@@ -4,13 +4,14 @@ mod lab;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use jiff::SignedDuration;
 
 use certd::pass::clock;
 
 use lab::config::ConfigText;
+use lab::said::{exits, stdout};
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
 
@@ -169,14 +170,4 @@ fn host(directory: &str) -> String {
 
 fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().is_ok_and(|status| status.success()));
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[track_caller]
-fn exits(output: &Output, code: i32) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "\n{}\n{stderr}", stdout(output));
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
+use lab::said::exits;
 use lab::script::Point;
 use lab::{Lab, Options, SERVICE};
 
@@ -37,11 +38,6 @@ fn terminated(mut child: Child) -> Output {
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-#[track_caller]
-fn exits(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", text(output));
 }
 
 fn records(lab: &Lab) -> usize {

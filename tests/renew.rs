@@ -4,11 +4,12 @@
 
 mod lab;
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
 use lab::node::{NodeOptions, Old};
+use lab::said::{exits, stdout};
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE, Service};
 
@@ -415,14 +416,4 @@ fn renewed_with(nodes: usize) -> Lab {
     let lab = started(Options::nodes(nodes));
     exits(&lab.certd(&["renew"]), 0);
     lab
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[track_caller]
-fn exits(output: &Output, code: i32) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "\n{}\n{stderr}", stdout(output));
 }

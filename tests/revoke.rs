@@ -5,11 +5,11 @@
 mod lab;
 
 use std::fs;
-use std::process::Output;
 
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
 use lab::pebble::PebbleOptions;
+use lab::said::exits;
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
 use serde_json::Value;
@@ -21,13 +21,6 @@ fn renewed(nodes: usize) -> Lab {
     lab.write_config("");
     exits(&lab.certd(&["renew"]), 0);
     lab
-}
-
-#[track_caller]
-fn exits(output: &Output, code: i32) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "\n{text}");
-    text
 }
 
 /// Lowest first.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use lab::config::ConfigText;
 use lab::node::{NodeOptions, Old};
+use lab::said::{exits, stdout};
 use lab::{Lab, Options, SERVICE};
 
 /// One node of ours, and servers of other people, which certd is told to watch only.
@@ -151,14 +152,4 @@ fn k03_by_a_clock_that_cannot_be_right_no_watched_endpoint_is_called_expired() {
 
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(output)))
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[track_caller]
-fn exits(output: &Output, code: i32) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "\n{}\n{stderr}", stdout(output));
 }

@@ -21,6 +21,7 @@ pub mod pki;
 pub mod process;
 pub mod proxy;
 pub mod relay;
+pub mod said;
 pub mod script;
 pub mod second;
 pub mod sshd;
