@@ -23,8 +23,9 @@ pub enum DnsError {
     Token { api: String, code: u64, message: String },
     #[error("{api}: {what}")]
     Strange { api: String, what: String },
-    #[error("{name}: none of this token's zones holds it")]
-    NoZone { name: String },
+    /// `apex`: the zone that holds it, as DNS shows it.
+    #[error("{name}: none of this token's zones holds it{}", apex.iter().map(|it| format!("; in DNS its zone is {it}")).collect::<String>())]
+    NoZone { name: String, apex: Option<String> },
     #[error("{name}: this token sees {count} zones of the name {zone}")]
     SeveralZones { name: String, zone: String, count: usize },
     #[error("dns.api_base: a token travels over https, or over http to this machine alone")]

@@ -59,6 +59,14 @@ fn c13_of_two_zones_the_one_that_dns_shows_is_taken_else_the_longest() {
 }
 
 #[test]
+fn d07_a_zone_above_the_one_that_dns_shows_is_no_place_for_a_record() {
+    let bench = Bench::start();
+    let error = bench.run(bench.client().zone(CHALLENGE, Some("newapi.example.test"))).unwrap_err();
+    assert_eq!((error.code(), error.advice()), ("dns-no-zone", Advice::Person));
+    assert!(error.to_string().ends_with("in DNS its zone is newapi.example.test"), "{error}");
+}
+
+#[test]
 fn c14_two_zones_of_one_name_need_the_zones_id() {
     let bench = Bench::start();
     bench.lab.cloudflare.add_zone("example.test");

@@ -52,7 +52,8 @@ impl Zones {
         lock(&self.known).clone()
     }
 
-    /// The zone that DNS shows, else the longest suffix of `name` that the token sees.
+    /// The zone that DNS shows, else the longest suffix of `name` that the token sees; no shorter one than DNS shows, since
+    /// what is made in the zone above a delegation is seen by nobody.
     pub(super) async fn find(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError> {
         let apex = apex.filter(|apex| suffixes(name).any(|suffix| suffix.eq_ignore_ascii_case(apex)));
         if let Some(apex) = apex {
@@ -63,13 +64,13 @@ impl Zones {
                 return Ok(zone);
             }
         }
-        let others = suffixes(name).filter(|suffix| apex.is_none_or(|apex| !suffix.eq_ignore_ascii_case(apex)));
+        let others = suffixes(name).filter(|suffix| apex.is_none_or(|apex| suffix.len() > apex.len()));
         for found in join_all(others.map(|suffix| self.named(suffix))).await {
             if let Some(zone) = one(name, &found?)? {
                 return Ok(zone);
             }
         }
-        Err(DnsError::NoZone { name: name.to_owned() })
+        Err(DnsError::NoZone { name: name.to_owned(), apex: apex.map(str::to_owned) })
     }
 
     /// After the API refused a zone that an earlier run saw: what is in its place, asked for once.
