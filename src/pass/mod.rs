@@ -21,6 +21,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::acme::Http;
 use crate::cert::{CertName, Roots};
@@ -35,6 +36,9 @@ pub use secrets::{Secrets, roots};
 
 /// Issue, deliver, and one to see that nothing is left; one more for each CA that is asked when another fails.
 const ROUNDS: usize = 3;
+
+/// For a question that is put beside the handshakes, and that nothing in this pass depends on.
+const ASIDE: Duration = Duration::from_secs(15);
 
 /// How long the removal of TXT records may go on after SIGTERM: an API that answers does it in a second.
 const CLEAN_WHEN_STOPPED: Duration = Duration::from_secs(4);
@@ -226,9 +230,10 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
         let ca = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca }.clone();
         answers.spawn(async move { (issue::ask_ari(&context, &ca, &leaf).await, name, leaf) });
     }
+    // Nodes do not wait for the DNS API: what it does not say in time is asked by the next pass.
     let token = async {
         if observed.asked.may_issue {
-            issue::ask_token(context, false).await;
+            let _ = timeout(ASIDE, issue::ask_token(context, false)).await;
         }
     };
     let (served, watched, answers, ()) = tokio::join!(

@@ -1,22 +1,22 @@
 //! Renewal information, as an observation that can be kept.
 
 use jiff::SignedDuration;
+use tokio::time::timeout;
 
 use super::account::{self, http};
 use super::failure::of_acme;
 use crate::acme::renewal_window;
 use crate::cert::Leaf;
 use crate::observed::{Advice, Ari, Failure};
-use crate::pass::{Context, clock};
+use crate::pass::{ASIDE, Context, clock};
 use crate::plan::Evidence;
 use crate::plan::ari::{LONGEST, SHORTEST, USUAL};
 use crate::plan::clock::plausible;
 
-/// Asks the CA when it would like this certificate renewed.
+/// Asks the CA (`ca`: the host of the one that issued it) when it would like this certificate renewed.
 ///
 /// # Errors
 /// Any: there is no renewal information today, and the rule of the lifetime holds.
-/// `ca`: the host of the CA that issued it.
 pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Failure> {
     let Some(id) = &leaf.ari_id else {
         return Err(Failure {
@@ -30,8 +30,15 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
     let ca = account::ca(context, ca)?;
     let now = clock::now();
     let http = http(context, ca)?;
-    let window = renewal_window(&http, id, now).await;
+    let asked = timeout(ASIDE, renewal_window(&http, id, now)).await;
     context.hear_the_time(&ca.host, &http);
+    let window = asked.map_err(|_| Failure {
+        code: "acme-slow".to_owned(),
+        object: ca.host.clone(),
+        what: format!("it did not say within {} s when it would like the certificate renewed", ASIDE.as_secs()),
+        next: "nothing: certd asks again by itself, and the rule of the lifetime holds".to_owned(),
+        advice: Advice::Retry { after_seconds: None },
+    })?;
     let window = window.map_err(|error| of_acme(&ca.host, &error))?;
     let wait = window.ask_again.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(USUAL);
     Ok(Ari {
