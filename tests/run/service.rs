@@ -1,6 +1,7 @@
 //! A running `certd run`, and the service manager that hears it.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Child;
@@ -51,9 +52,14 @@ impl Running {
     pub(super) fn hear(&mut self, words: &str) {
         let mut buffer = [0; 4096];
         loop {
-            let length = self.manager.recv(&mut buffer).unwrap_or_else(|error| {
-                panic!("the manager does not hear {words:?}: {error}\n{}\n{}", self.stderr(), self.stdout())
-            });
+            let length = match self.manager.recv(&mut buffer) {
+                Ok(length) => length,
+                // signal(7): a receive with a time limit is not begun again after a signal, such as the end of a child.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    panic!("the manager does not hear {words:?}: {error}\n{}\n{}", self.stderr(), self.stdout())
+                }
+            };
             if String::from_utf8_lossy(&buffer[..length]).contains(words) {
                 return;
             }
