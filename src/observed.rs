@@ -2,6 +2,7 @@
 //! says about renewal, what was tried before, and what the operator asks for now. Serialisable, so that a decision can
 //! be kept as a test or shown to a person together with what led to it.
 
+mod disk;
 mod provider;
 
 use core::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use disk::{AtPath, Disk, Found, Looked};
 pub use provider::{KnownToken, KnownZone, Learned, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{

@@ -111,7 +111,7 @@ fn the_short_example_says_what_the_three_nodes_need() {
     assert_eq!(certificate.nodes.len(), 3);
     assert_eq!(config.installs.len(), 3);
     for node in &config.nodes {
-        assert_eq!((node.ssh.user.as_str(), node.ssh.port, node.probe_port), ("root", 22, 443));
+        assert_eq!((node.ssh.user.as_str(), node.ssh.port, node.probe.port), ("root", 22, 443));
         assert_eq!(node.ssh.host_keys[0].algorithm, "ssh-ed25519");
         let install = config.install(&node.name, &certificate.name).unwrap();
         assert_eq!(install.key, "/usr/local/nginx/conf/ssl/newapi.example.com/privkey.pem");

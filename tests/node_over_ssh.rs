@@ -52,6 +52,9 @@ impl Place {
         let install = Install {
             fullchain: text_of("chain.pem"),
             key: text_of("key.pem"),
+            chain: None,
+            combined: None,
+            in_place: false,
             test: vec![text_of("test")],
             reload: vec![text_of("reload")],
         };
@@ -60,6 +63,7 @@ impl Place {
             generation: generation.parse::<Generation>().unwrap(),
             pair: Arc::new(pair),
             install: Arc::new(install),
+            older: false,
         };
         (bundle, text)
     }

@@ -6,6 +6,7 @@ use super::certificate::CertificateSpec;
 use super::install::InstallSpec;
 use super::mistake::Mistakes;
 use super::node::NodeSpec;
+use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
 use super::written::{At, nearest};
 use super::{Certificate, Host, Installs, Node, pairs};
@@ -15,7 +16,7 @@ use crate::cert::{CertName, NodeName};
 pub(super) struct Defaults {
     pub(super) ssh: SshSpec,
     pub(super) install: InstallSpec,
-    pub(super) probe_port: u16,
+    pub(super) probe: ProbeSpec,
 }
 
 /// Whatever is incomplete is left out; then a mistake has been noted already.
@@ -58,7 +59,7 @@ fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, At<Host>)> {
         name: spec.name?.value,
         addresses: spec.addresses.into_iter().map(|address| address.value).collect(),
         ssh: spec.ssh.over(&defaults.ssh, spec.host_keys),
-        probe_port: spec.probe_port.unwrap_or(defaults.probe_port),
+        probe: spec.probe.over(&defaults.probe),
         tags: spec.tags,
         paused_until: spec.paused_until,
     };
@@ -153,7 +154,7 @@ fn endpoints(nodes: &[(Node, At<Host>)], mistakes: &Mistakes<'_>) {
             continue;
         }
         for address in &node.addresses {
-            let Some(other) = probed.insert((address, node.probe_port), &node.name) else { continue };
+            let Some(other) = probed.insert((address, node.probe.port), &node.name) else { continue };
             if other != &node.name {
                 let what = format!(
                     "a handshake cannot tell the nodes {:?} and {:?} apart: one address, one port",

@@ -16,6 +16,9 @@ const PLACEHOLDER: &str = "{name}";
 pub(super) struct InstallSpec {
     fullchain: Option<At<String>>,
     key: Option<At<String>>,
+    chain: Option<At<String>>,
+    combined: Option<At<String>>,
+    in_place: Option<bool>,
     test: Option<At<Vec<At<String>>>>,
     reload: Option<At<Vec<At<String>>>>,
     /// Something is wrong in this layer, so that what seems to be missing may be there.
@@ -28,6 +31,8 @@ pub(super) struct Resolved<'a> {
     /// Where its paths are written.
     pub(super) fullchain: &'a At<String>,
     pub(super) key: &'a At<String>,
+    pub(super) chain: Option<&'a At<String>>,
+    pub(super) combined: Option<&'a At<String>>,
 }
 
 impl InstallSpec {
@@ -37,10 +42,13 @@ impl InstallSpec {
         let path = |path: &At<String>| absolute(path, mistakes) && placeholders(path, mistakes);
         let fullchain = section.string("fullchain").inspect(|written| _ = path(written));
         let key = section.string("key").inspect(|written| _ = path(written));
+        let chain = section.string("chain").inspect(|written| _ = path(written));
+        let combined = section.string("combined").inspect(|written| _ = path(written));
+        let in_place = section.boolean("unsafe_in_place");
         let test = section.strings("test").inspect(|argv| command(argv, mistakes));
         let reload = section.strings("reload").inspect(|argv| command(argv, mistakes));
         section.finish();
-        Self { fullchain, key, test, reload, flawed: mistakes.count() > before }
+        Self { fullchain, key, chain, combined, in_place, test, reload, flawed: mistakes.count() > before }
     }
 
     /// # Errors
@@ -51,6 +59,9 @@ impl InstallSpec {
     ) -> Result<Resolved<'a>, Vec<(&'static str, &'static str)>> {
         let fullchain = layers.iter().find_map(|layer| layer.fullchain.as_ref());
         let key = layers.iter().find_map(|layer| layer.key.as_ref());
+        let chain = layers.iter().find_map(|layer| layer.chain.as_ref());
+        let combined = layers.iter().find_map(|layer| layer.combined.as_ref());
+        let in_place = layers.iter().find_map(|layer| layer.in_place).unwrap_or_default();
         let test = layers.iter().find_map(|layer| layer.test.as_ref());
         let reload = layers.iter().find_map(|layer| layer.reload.as_ref());
         let (Some(fullchain), Some(key), Some(test), Some(reload)) = (fullchain, key, test, reload) else {
@@ -68,8 +79,16 @@ impl InstallSpec {
         };
         let fill = |text: &At<String>| text.value.replace(PLACEHOLDER, name.as_str());
         let argv = |words: &At<Vec<At<String>>>| words.value.iter().map(fill).collect();
-        let install = Install { fullchain: fill(fullchain), key: fill(key), test: argv(test), reload: argv(reload) };
-        Ok(Resolved { install, fullchain, key })
+        let install = Install {
+            fullchain: fill(fullchain),
+            key: fill(key),
+            chain: chain.map(fill),
+            combined: combined.map(fill),
+            in_place,
+            test: argv(test),
+            reload: argv(reload),
+        };
+        Ok(Resolved { install, fullchain, key, chain, combined })
     }
 }
 

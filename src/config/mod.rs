@@ -14,6 +14,7 @@ mod mistake;
 mod network;
 mod node;
 mod pairs;
+mod probe;
 mod provider;
 mod run;
 mod schedule;
@@ -36,6 +37,7 @@ use fleet::Defaults;
 use install::InstallSpec;
 use mistake::Mistakes;
 use node::NodeSpec;
+use probe::ProbeSpec;
 use ssh::SshSpec;
 use watch::WatchSpec;
 use written::{At, Section};
@@ -207,10 +209,36 @@ pub struct Node {
     /// SSH goes to the first; all are probed. Hosts are IP addresses or names (resolved when used).
     pub addresses: Vec<Host>,
     pub ssh: Ssh,
-    pub probe_port: u16,
+    pub probe: Probe,
     pub tags: Vec<String>,
     /// Until then (a date means its first instant in UTC) the node is shown and probed, and does not count.
     pub paused_until: Option<Timestamp>,
+}
+
+/// How handshakes with a node are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub port: u16,
+    pub via: Via,
+    /// The header that the server wants before TLS.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Over QUIC too, at the same port of UDP.
+    pub quic: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    #[default]
+    Direct,
+    /// Through the node's SSH connection, with its own loopback address.
+    Ssh,
+}
+
+/// <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    V1,
+    V2,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -234,6 +262,13 @@ pub struct Ssh {
 pub struct Install {
     pub fullchain: String,
     pub key: String,
+    /// The chain without the leaf, for servers that want it so.
+    pub chain: Option<String>,
+    /// Key and full chain in one file, for servers that want it so.
+    pub combined: Option<String>,
+    /// Files are written over instead of being switched by a rename: for a mounted file, which keeps its old inode
+    /// otherwise. Unsafe: a crash in the middle leaves a torn pair.
+    pub in_place: bool,
     /// Argument vectors, never a shell's line; never empty.
     pub test: Vec<String>,
     pub reload: Vec<String>,
@@ -309,7 +344,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     let defaults = Defaults {
         ssh: SshSpec::read(file.section_or_empty("ssh")),
         install: InstallSpec::read(file.section_or_empty("install")),
-        probe_port: node::read_probe_port(file.section_or_empty("probe")).unwrap_or(defaults::PROBE_PORT),
+        probe: ProbeSpec::read(file.section_or_empty("probe")),
     };
     file.needs("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
     let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::install::InstallSpec;
 use super::mistake::Mistakes;
+use super::probe::ProbeSpec;
 use super::ssh::{SshSpec, host_keys};
-use super::value::{instant, port, word};
+use super::value::{instant, word};
 use super::written::{At, Section};
 use super::{Host, HostKey};
 use crate::cert::{DnsName, NodeName};
@@ -18,7 +19,7 @@ pub(super) struct NodeSpec {
     pub(super) addresses: Vec<At<Host>>,
     pub(super) host_keys: Vec<HostKey>,
     pub(super) ssh: SshSpec,
-    pub(super) probe_port: Option<u16>,
+    pub(super) probe: ProbeSpec,
     pub(super) install: InstallSpec,
     pub(super) tags: Vec<String>,
     pub(super) paused_until: Option<Timestamp>,
@@ -35,7 +36,7 @@ impl NodeSpec {
         let addresses = section.one_or_more("address").map(|list| addresses(&list, mistakes)).unwrap_or_default();
         let host_keys = host_keys(section.one_or_more("host_key"), mistakes);
         let ssh = SshSpec::read(section.section_or_empty("ssh"));
-        let probe_port = read_probe_port(section.section_or_empty("probe"));
+        let probe = ProbeSpec::read(section.section_or_empty("probe"));
         let install = InstallSpec::read(section.section_or_empty("install"));
         let tags = section.strings("tags").map(|list| list.value).unwrap_or_default();
         let tags = tags.iter().filter_map(|tag| word(tag, mistakes)).collect();
@@ -46,16 +47,8 @@ impl NodeSpec {
             own.finish();
         }
         section.finish();
-        Self { name, addresses, host_keys, ssh, probe_port, install, tags, paused_until, certificates }
+        Self { name, addresses, host_keys, ssh, probe, install, tags, paused_until, certificates }
     }
-}
-
-/// `[probe]`, and a node's own: which port is asked.
-pub(super) fn read_probe_port(mut section: Section<'_>) -> Option<u16> {
-    let mistakes = section.mistakes();
-    let port = section.integer("port").and_then(|number| port(&number, mistakes));
-    section.finish();
-    port
 }
 
 fn node_name(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<At<NodeName>> {

@@ -88,15 +88,21 @@ struct Files {
 
 impl Files {
     fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, name: &CertName, mistakes: &Mistakes<'_>) {
-        let files = [("chain", &pair.install.fullchain, pair.fullchain), ("key", &pair.install.key, pair.key)];
-        for (file, path, written) in files {
+        let Resolved { install, fullchain, key, chain, combined } = pair;
+        let files = [
+            Some(("chain", &install.fullchain, *fullchain)),
+            Some(("key", &install.key, *key)),
+            install.chain.as_ref().zip(*chain).map(|(path, written)| ("bare chain", path, written)),
+            install.combined.as_ref().zip(*combined).map(|(path, written)| ("combined file", path, written)),
+        ];
+        for (file, path, written) in files.into_iter().flatten() {
             let ours = (name.clone(), file);
             let earlier = self.taken.insert((node.clone(), path.clone()), ours.clone());
             let Some(other) = earlier.filter(|earlier| self.told.insert((earlier.clone(), ours.clone()))) else {
                 continue;
             };
             if other.0 == *name {
-                let what = format!("{path:?} would hold both the chain and the key");
+                let what = format!("{path:?} would hold both the {} and the {file}", other.1);
                 mistakes.at(written, what, "a path of its own for each");
                 continue;
             }

@@ -17,6 +17,8 @@ pub struct Bundle {
     pub generation: Generation,
     pub pair: Arc<Pair>,
     pub install: Arc<Install>,
+    /// A person goes back to this generation: the node takes it although it holds a newer one (I9).
+    pub older: bool,
 }
 
 /// Everything up to the node's first answer, to be sent in one go. It holds private keys.
@@ -24,12 +26,16 @@ pub(super) fn opening(nonce: &str, bundles: &[Bundle]) -> Zeroizing<Vec<u8>> {
     // Room for all of it, so that no half-filled copy with a key is left behind by growing.
     let mut text = Zeroizing::new(String::with_capacity(32 * 1024 + bundles.len() * 64 * 1024));
     text.push_str(&program());
-    line(&mut text, "certd", VERSION);
+    // First of all, so that a refusal of the version is an answer that can be recognised.
     line(&mut text, "nonce", nonce);
+    line(&mut text, "certd", VERSION);
     for bundle in bundles {
-        let Install { fullchain, key, test, reload } = &*bundle.install;
+        let Install { fullchain, key, chain: _, combined: _, in_place: _, test, reload } = &*bundle.install;
         line(&mut text, "name", bundle.certificate.as_str());
         line(&mut text, "generation", &bundle.generation.to_string());
+        if bundle.older {
+            line(&mut text, "older", "yes");
+        }
         line(&mut text, "fullchain", fullchain);
         line(&mut text, "key", key);
         test.iter().for_each(|word| line(&mut text, "test", word));

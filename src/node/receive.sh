@@ -1,4 +1,4 @@
-certd=1
+certd=2
 # The node program. It reads certificates from stdin, stages them beside what is there, and on "commit" switches, tests
 # and reloads, or leaves everything as it was. Any POSIX sh runs it (dash, busybox ash, bash); comments and indentation
 # are stripped before it travels. The first line is the protocol's version. One file, since it travels as one.
@@ -39,7 +39,7 @@ try() { w=$1; shift; e=$("$@" 2>&1) || path "$w" "$e"; }
 # --- certificates, numbered from 1: each has its variables with its number ---
 
 load() {
-  for v in name gen F K t r fsum ksum base state from to kf kk; do eval "$v=\${$v$i-}"; done
+  for v in name gen older F K t r fsum ksum base state from to kf kk; do eval "$v=\${$v$i-}"; done
   D=${F%/*} E=${K%/*}
   G=$D/.certd/$name S=$D/.certd/$name/.new-$$-$nonce
   # Relative, so that a moved or copied tree holds together; a key elsewhere needs the whole path.
@@ -59,14 +59,17 @@ receive() {
     case $l in
     'certd '*) [ "$v" = "$certd" ] || refuse "unfit the node speaks version $certd of the protocol, not $v" ;;
     'nonce '*) nonce=$v ;;
-    'name '*) n=$((n + 1)) i=$n; unset "chain$i" "key$i"; t='' r='' name=$v; save name t r ;;
+    'name '*) n=$((n + 1)) i=$n; unset "chain$i" "key$i"; t='' r='' older='' name=$v; save name t r older ;;
     'generation '*) gen=$v; save gen ;;
+    'older '*) older=$v; save older ;;
     'fullchain '*) F=$v; save F ;;
     'key '*) K=$v; save K ;;
     'test '*) t=$t=$v$nl; save t ;;
     'reload '*) r=$r=$v$nl; save r ;;
     'chain-pem '*) fsum=$v; save fsum; pem; eval "chain$i=\$b" ;;
     'key-pem '*) ksum=$v; save ksum; pem; eval "key$i=\$b" ;;
+    # An installed receiver has its own parameters checked here: see src/node/receiver.
+    #@permit
     end) b=; return ;;
     *) refuse "unfit a line of the dialogue is not understood" ;;
     esac
@@ -264,7 +267,7 @@ decide() {
   save state base from to kf kk
   # No number is compared as one: they have more digits than some shells' arithmetic.
   case $cur in
-  [1-9]*) [ "$base" = unchanged ] || ! newer "${cur%%-*}" "${gen%%-*}" || refuse "newer $name ${cur%%-*}" ;;
+  [1-9]*) [ "$base" = unchanged ] || [ "$older" ] || ! newer "${cur%%-*}" "${gen%%-*}" || refuse "newer $name ${cur%%-*}" ;;
   esac
 }
 # as which file, mode else, where, text

@@ -89,7 +89,7 @@ impl Target {
             node: node.name.clone(),
             certificate: certificate.name.clone(),
             host: host.clone(),
-            port: node.probe_port,
+            port: node.probe.port,
             sni: sni.clone(),
         }
     }

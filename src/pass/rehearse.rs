@@ -58,7 +58,7 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
         for node in certificate.nodes.iter().cloned() {
             let Some(install) = context.config.install(&node, name).cloned() else { continue };
             let (certificate, generation) = (name.clone(), generation.clone());
-            let bundle = Bundle { certificate, generation, pair: Arc::clone(&pair), install };
+            let bundle = Bundle { certificate, generation, pair: Arc::clone(&pair), install, older: false };
             let (context, permits) = (Arc::clone(context), Arc::clone(&permits));
             nodes.spawn(async move {
                 let _permit = permits.acquire_owned().await;

@@ -1,0 +1,49 @@
+//! `[probe]`, and a node's own: how handshakes are made. Taken key by key.
+
+use super::defaults::PROBE_PORT;
+use super::mistake::Mistakes;
+use super::value::port;
+use super::written::{At, Section};
+use super::{Probe, ProxyProtocol, Via};
+
+/// One layer as written.
+#[derive(Default)]
+pub(super) struct ProbeSpec {
+    port: Option<u16>,
+    via: Option<Via>,
+    proxy_protocol: Option<Option<ProxyProtocol>>,
+    quic: Option<bool>,
+}
+
+impl ProbeSpec {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let mistakes = section.mistakes();
+        let port = section.integer("port").and_then(|number| port(&number, mistakes));
+        let ways = [("direct", Via::Direct), ("ssh", Via::Ssh)];
+        let via = section.string("via").and_then(|written| one_of(&written, &ways, mistakes));
+        let versions = [("none", None), ("v1", Some(ProxyProtocol::V1)), ("v2", Some(ProxyProtocol::V2))];
+        let proxy_protocol = section.string("proxy_protocol").and_then(|written| one_of(&written, &versions, mistakes));
+        let quic = section.boolean("quic");
+        section.finish();
+        Self { port, via, proxy_protocol, quic }
+    }
+
+    /// This layer over the one below it, over the defaults.
+    pub(super) fn over(&self, below: &Self) -> Probe {
+        Probe {
+            port: self.port.or(below.port).unwrap_or(PROBE_PORT),
+            via: self.via.or(below.via).unwrap_or_default(),
+            proxy_protocol: self.proxy_protocol.or(below.proxy_protocol).flatten(),
+            quic: self.quic.or(below.quic).unwrap_or_default(),
+        }
+    }
+}
+
+fn one_of<T: Copy>(written: &At<String>, known: &[(&str, T)], mistakes: &Mistakes<'_>) -> Option<T> {
+    let found = known.iter().find(|(word, _)| *word == written.value).map(|(_, value)| *value);
+    if found.is_none() {
+        let words: Vec<String> = known.iter().map(|(word, _)| format!("{word:?}")).collect();
+        mistakes.at(written, format!("{:?} is not known here", written.value), format!("one of {}", words.join(", ")));
+    }
+    found
+}

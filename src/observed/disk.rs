@@ -1,0 +1,59 @@
+//! What is on a node, as the node program told it without changing anything.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cert::{CertName, NodeName};
+use crate::plan::rollout::ConfigTest;
+
+use super::Failure;
+
+/// One look at one node's disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Disk {
+    pub node: NodeName,
+    pub at: Timestamp,
+    pub looked: Result<Looked, Failure>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// What the configuration test says of what is there.
+    pub test: ConfigTest,
+    /// The node's clock, when it answered.
+    pub clock: Option<Timestamp>,
+    /// Room in the folder of the chain that has the least, KiB.
+    pub room: Option<u64>,
+    /// Other programs that renew certificates there: the file or unit that says so, escaped.
+    pub renewers: Vec<String>,
+    pub certificates: BTreeMap<CertName, Found>,
+}
+
+/// What is at a certificate's paths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    pub fullchain: AtPath,
+    pub key: AtPath,
+    /// Where `current` leads, escaped: the name of a generation, or of what was found first.
+    pub current: Option<String>,
+    /// Both files, and the others that the configuration names, have the content that was asked for.
+    pub same: bool,
+    /// SHA-256 of what is at the chain's path, hex.
+    pub digest: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtPath {
+    /// Our link.
+    Link,
+    /// A plain file: never delivered to, written in place by choice, or flattened by a backup or another client.
+    Plain,
+    Nothing,
+    /// Somebody else's link, a folder, a device, or a folder that cannot be trusted: in the node's words, escaped.
+    Foreign {
+        why: String,
+    },
+}
