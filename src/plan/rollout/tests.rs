@@ -312,9 +312,10 @@ fn rollout(nodes: &[(&str, Before)], canary: Option<&str>) -> Rollout {
         certificates: BTreeMap::new(),
         nodes: nodes
             .iter()
-            .map(|(node, before)| NodeTask { node: name(node), certificates: BTreeMap::new(), before: *before })
+            .map(|(node, before)| NodeTask::new(name(node), *before))
             .collect(),
         canary: canary.map(name),
+        stop_after: 1,
     })
 }
 
