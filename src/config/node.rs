@@ -59,7 +59,19 @@ impl NodeSpec {
             own.finish();
         }
         section.finish();
-        Self { name, addresses, host_keys, ssh, probe, install, tags, paused_until, paused_reason, windows, certificates }
+        Self {
+            name,
+            addresses,
+            host_keys,
+            ssh,
+            probe,
+            install,
+            tags,
+            paused_until,
+            paused_reason,
+            windows,
+            certificates,
+        }
     }
 }
 

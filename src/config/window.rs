@@ -115,8 +115,9 @@ fn minute(text: &str) -> Result<u32, BadSchedule> {
     let number = |part: &str| part.parse::<u32>().ok().filter(|_| part.len() == 2 && !part.starts_with('+'));
     let parts = text.split_once(':').and_then(|(hour, minute)| Some((number(hour)?, number(minute)?)));
     let time = parts.filter(|(hour, minute)| *minute < 60 && (*hour < 24 || (*hour, *minute) == (24, 0)));
-    time.map(|(hour, minute)| hour * 60 + minute)
-        .ok_or_else(|| bad(format!("{text:?} is no time of the day"), "hours and minutes, in UTC: \"02:00\" to \"24:00\""))
+    time.map(|(hour, minute)| hour * 60 + minute).ok_or_else(|| {
+        bad(format!("{text:?} is no time of the day"), "hours and minutes, in UTC: \"02:00\" to \"24:00\"")
+    })
 }
 
 fn bad(what: impl Into<String>, write: impl Into<String>) -> BadSchedule {

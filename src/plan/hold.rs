@@ -57,6 +57,28 @@ pub fn ended(observed: &Observed, now: Timestamp) -> Vec<(CertName, Held, HoldEn
     observed.tried.held.iter().filter_map(of).collect()
 }
 
+/// The generation that a person means: by its folder's name, its number, its serial, or the beginning of one of them.
+///
+/// # Errors
+/// Those that may be meant, newest first; none, or several.
+pub fn choose<'a>(generations: &'a [Generation], written: &str) -> Result<&'a Generation, Vec<&'a Generation>> {
+    let written = written.to_ascii_lowercase();
+    let begins = |generation: &&Generation| {
+        generation.to_string().starts_with(&written) || generation.serial().starts_with(&written)
+    };
+    let exact = |generation: &Generation| {
+        generation.to_string() == written
+            || generation.serial() == written
+            || generation.number().to_string() == written
+    };
+    let meant: Vec<&Generation> = generations.iter().rev().filter(begins).collect();
+    let exactly: Vec<&Generation> = meant.iter().copied().filter(|generation| exact(generation)).collect();
+    match (&exactly[..], &meant[..]) {
+        ([one], _) | (_, [one]) if !written.is_empty() => Ok(one),
+        _ => Err(meant),
+    }
+}
+
 /// When the hold ends by itself, if nothing else happens.
 pub fn ends(held: &Held) -> Timestamp {
     let lifetime = held.not_after.duration_since(held.not_before);
@@ -70,4 +92,27 @@ fn end(held: &Held, stored: &Stored, tried: &Tried, now: Timestamp) -> Option<Ho
     // Nothing is gained by letting go when what is stored ends no later.
     let better = stored.current.as_ref().is_some_and(|kept| kept.leaf.not_after > held.not_after);
     (better && now >= ends(held)).then_some(HoldEnd::NearItsEnd { not_after: held.not_after })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_meant_by_the_beginning_of_its_name_or_serial_when_no_other_begins_so() {
+        let generations = ["20261123061500-04c3", "20261123061501-04d4", "20261224061500-20261123061500"];
+        let generations: Vec<Generation> = generations.iter().map(|text| text.parse().unwrap()).collect();
+        let chosen = |text: &str| choose(&generations, text).map(ToString::to_string).map_err(|many| many.len());
+        let first = Ok("20261123061500-04c3".to_owned());
+        assert_eq!(chosen("20261123061500-04c3"), first);
+        assert_eq!(chosen("04C3"), first);
+        assert_eq!(chosen("04c"), first);
+        assert_eq!(chosen("20261123061500-"), first);
+        assert_eq!(chosen("202612"), Ok("20261224061500-20261123061500".to_owned()));
+        assert_eq!(chosen("04"), Err(2));
+        assert_eq!(chosen("20261123061500"), Err(2), "the number of one and the serial of another");
+        assert_eq!(chosen("ff"), Err(0));
+        assert_eq!(chosen(""), Err(3), "nothing is no choice, however few there are");
+        assert_eq!(choose(&generations[..1], ""), Err(vec![&generations[0]]));
+    }
 }

@@ -16,8 +16,8 @@ use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
 use crate::config::{Acme, Certificate, Config};
 use crate::observed::{Ari, Failure, Intent, Kept, Observed, Stored};
 
-use super::{backoff, hold};
 use super::ledger::{self, Full, Question};
+use super::{backoff, hold};
 use choice::is_the_cas;
 use meant::{keeps_key, profile_at, profile_changed, served_since, still_meant};
 

@@ -7,6 +7,7 @@ mod laws;
 mod scene;
 mod year;
 
+pub(super) use laws::Draw;
 use scene::{SERVICE, Scene, days, hours};
 
 use crate::cert::KeyType;

@@ -10,7 +10,8 @@ use crate::observed::{Failure, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, hold, renewal};
 
 use super::{
-    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, watched,
+    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict,
+    watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.

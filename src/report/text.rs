@@ -53,7 +53,13 @@ fn head(out: &mut String, certificate: &CertificateReport, report: &Report) -> c
     )?;
     let Some(HeldReport { held, ends }) = &certificate.held else { return Ok(()) };
     let by = held.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-    writeln!(out, "  held: generation {} ({}) since {}{by};", held.generation, held.fingerprint.short(), words::minute(held.since))?;
+    writeln!(
+        out,
+        "  held: generation {} ({}) since {}{by};",
+        held.generation,
+        held.fingerprint.short(),
+        words::minute(held.since)
+    )?;
     writeln!(
         out,
         "    what is stored since waits for `certd deploy {} --latest`, or for {} at the latest",

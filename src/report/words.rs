@@ -221,10 +221,14 @@ pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
             let words = words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
             format!("paused until {}{words}", from(*until))
         }
-        DeliveryWait::Window { opens } => format!("its window opens {}; what it serves is good until then", from(*opens)),
+        DeliveryWait::Window { opens } => {
+            format!("its window opens {}; what it serves is good until then", from(*opens))
+        }
         DeliveryWait::Held { generation, ends } => {
             let ends = from(*ends);
-            format!("serves generation {generation}, which is held until `certd deploy --latest`, or {ends} at the latest")
+            format!(
+                "serves generation {generation}, which is held until `certd deploy --latest`, or {ends} at the latest"
+            )
         }
         DeliveryWait::BackOff { until, failures, failure } => {
             let times = if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };

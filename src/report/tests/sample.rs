@@ -37,7 +37,8 @@ pub(super) fn sample() -> Report {
         reason: RenewalWait::NotDue { at: days(59, 89).0, not_after: days(-1, 89).1, basis, ask_again: None },
     }];
     let names = [sni()].into_iter().collect();
-    let certificate = CertificateReport { name: cert(), names, current: Some(current), held: None, issuance: None, nodes };
+    let certificate =
+        CertificateReport { name: cert(), names, current: Some(current), held: None, issuance: None, nodes };
     let unissued = CertificateReport {
         name: CertName::parse("other").unwrap(),
         names: [DnsName::parse("*.example.org").unwrap()].into_iter().collect(),
