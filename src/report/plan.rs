@@ -64,8 +64,8 @@ fn deliver(out: &mut String, deliver: &Deliver) -> core::fmt::Result {
         writeln!(out, "{verb} {certificate}: generation {generation}")?;
         for task in &deliver.nodes {
             if let Some(reason) = task.certificates.get(certificate) {
-                let back = if task.older.contains(certificate) { ", and goes back" } else { "" };
-                writeln!(out, "         to {}: {}{back}", task.node, words::delivery(reason))?;
+                let back = task.older.contains(certificate);
+                writeln!(out, "         to {}: {}", task.node, words::delivery(reason, back))?;
             }
             if let Some(early) = task.early.as_ref().filter(|_| number == 0) {
                 writeln!(out, "            {}", words::early(early))?;

@@ -179,11 +179,16 @@ fn instead(wait: &RenewalWait) -> &'static str {
     }
 }
 
-pub(super) fn delivery(reason: &DeliveryReason) -> String {
+/// `back`: a person goes back, so that one of ours need not be an earlier one.
+pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
     match reason {
         DeliveryReason::Serves { fingerprint, not_after, ours } => format!(
             "serves {} {} (until {})",
-            if *ours { "our earlier" } else { "another certificate," },
+            match ours {
+                true if back => "another of ours,",
+                true => "our earlier",
+                false => "another certificate,",
+            },
             fingerprint.short(),
             day(*not_after)
         ),
