@@ -51,6 +51,9 @@ pub struct Asked {
     /// Empty: all, unless a certificate or a node is named.
     #[serde(default)]
     pub watches: BTreeSet<WatchName>,
+    /// A person named them one by one: their windows do not hold them.
+    #[serde(default)]
+    pub regardless: BTreeSet<NodeName>,
     /// `deploy` may not issue.
     pub may_issue: bool,
     /// Issue these although not due; each is struck once it was tried.
@@ -66,6 +69,10 @@ pub struct Asked {
 impl Asked {
     pub fn wants(&self, certificate: &CertName) -> bool {
         self.certificates.contains(certificate) || self.certificates.is_empty() && self.watches.is_empty()
+    }
+
+    pub fn wants_node(&self, node: &NodeName) -> bool {
+        self.nodes.is_empty() || self.nodes.contains(node)
     }
 
     pub fn wants_watch(&self, watch: &WatchName) -> bool {
@@ -218,6 +225,21 @@ pub struct Tried {
     pub fences: BTreeMap<CertName, u64>,
     #[serde(default)]
     pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
+    /// Generations that a person went back to: each is meant for the nodes until a person says otherwise.
+    #[serde(default)]
+    pub held: BTreeMap<CertName, Held>,
+}
+
+/// `deploy --generation`. It carries what is to be known of the certificate: a store that lost it holds it all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub generation: Generation,
+    pub fingerprint: Fingerprint,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    pub since: Timestamp,
+    /// The login of whoever said so, when it is known; escaped.
+    pub by: Option<String>,
 }
 
 /// Failures in a row of issuing one certificate at one CA.

@@ -3,22 +3,31 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::observed::Asked;
+use crate::report::escape;
 
 use super::fault::Fault;
-use super::renew::{self, Kind};
+use super::renew::{self, Before, Kind, Nodes};
 use super::{Options, setup};
 
 /// Push the stored certificate to nodes that do not serve it
 ///
-/// A pass that may not issue. A node that refused the certificate lately is tried again at once.
+/// A pass that may not issue. A node that refused the certificate lately is tried again at once, and one that is named
+/// with --node gets it outside of its maintenance window too. A paused node gets nothing.
 #[derive(Args)]
 pub(super) struct Deploy {
     /// Certificates to deliver; all when none is named.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Only to this node; may be given more than once.
-    #[arg(long = "node", value_name = "NODE")]
-    nodes: Vec<String>,
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Go back to this generation of the one certificate that is named: its folder's name in the state directory, its
+    /// number or its serial, or the beginning of one of them. It is checked first, and held on all its nodes, renewals
+    /// notwithstanding, until --latest; or until it is revoked or near its end.
+    #[arg(long, value_name = "GENERATION", conflicts_with = "latest")]
+    generation: Option<String>,
+    /// Let go of what is held, and deliver what is stored.
+    #[arg(long)]
+    latest: bool,
     /// How long to wait for another certd to finish.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
     wait: Duration,
@@ -28,8 +37,29 @@ impl Deploy {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
         let config = setup::configuration(&options.config)?;
         let certificates = setup::certificates(&config, &self.names)?;
-        let nodes = setup::nodes(&config, &self.nodes)?;
-        let asked = Asked { certificates, nodes, insist: true, ..Asked::default() };
-        renew::run(config, asked, Kind::Pass("deploy"), self.wait, options)
+        let before = match (&self.generation, certificates.first(), certificates.len()) {
+            (Some(written), Some(name), 1) => {
+                Before::Hold { name: name.clone(), generation: written.clone(), by: login() }
+            }
+            (Some(_), ..) => {
+                let next = "next: `certd deploy NAME --generation GENERATION`";
+                return Err(Fault::usage(format!(
+                    "--generation is of one certificate, which is to be named\n  {next}"
+                )));
+            }
+            (None, ..) if self.latest => Before::Release,
+            (None, ..) => Before::Nothing,
+        };
+        let (nodes, regardless) = self.nodes.select(&config, &certificates)?;
+        let asked = Asked { certificates, nodes, regardless, insist: true, ..Asked::default() };
+        renew::run(config, asked, Kind::Pass("deploy", before), self.wait, options)
     }
+}
+
+/// Who says so, for whoever wonders later.
+fn login() -> Option<String> {
+    /// Linux takes names of 32 characters.
+    const LONGEST: usize = 32;
+    let told = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+    told.filter(|name| !name.is_empty()).map(|name| escape(&name, LONGEST))
 }

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::cert::{CertName, NodeName, WatchName};
-use crate::config::{self, Config, Proxy};
+use crate::config::{self, Config, Node, Proxy};
 use crate::observed::Failure;
 use crate::pass::{self, Context, Secrets, progress::Progress};
 use crate::report::Exit;
@@ -164,19 +164,32 @@ pub(super) fn selection(config: &Config, names: &[String]) -> Result<(BTreeSet<C
     }
 }
 
-/// The nodes of these names; none: all.
+/// The nodes of these names, and with `tag:…` those of a tag.
 pub(super) fn nodes(config: &Config, names: &[String]) -> Result<BTreeSet<NodeName>, Fault> {
-    let known = || config.nodes.iter().map(|node| node.name.as_str());
-    names
-        .iter()
-        .map(|name| {
-            let found = config.nodes.iter().find(|node| node.name.as_str() == name);
-            found.map(|node| node.name.clone()).ok_or_else(|| unknown("node", name, known()))
-        })
-        .collect()
+    let mut found = BTreeSet::new();
+    for name in names {
+        let tag = name.strip_prefix("tag:");
+        let meant = |node: &&Node| match tag {
+            Some(tag) => node.tags.iter().any(|own| own == tag),
+            None => node.name.as_str() == name,
+        };
+        let nodes = config.nodes.iter().filter(meant).map(|node| node.name.clone());
+        let meant: Vec<NodeName> = nodes.collect();
+        if let (true, Some(tag)) = (meant.is_empty(), tag) {
+            let known: BTreeSet<&str> = config.nodes.iter().flat_map(|node| &node.tags).map(String::as_str).collect();
+            return Err(unknown("tag", tag, known.into_iter()));
+        }
+        if meant.is_empty() {
+            return Err(unknown("node", name, config.nodes.iter().map(|node| node.name.as_str())));
+        }
+        found.extend(meant);
+    }
+    Ok(found)
 }
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
     let known: Vec<&str> = known.collect();
-    Fault::usage(format!("no {what} is called {name:?}\n  next: the configuration has {}", known.join(", ")))
+    let near = config::nearest(name, &known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+    let next = if known.is_empty() { "none at all".to_owned() } else { known.join(", ") };
+    Fault::usage(format!("no {what} is called {name:?}{near}\n  next: the configuration has {next}"))
 }

@@ -17,7 +17,8 @@ pub(super) struct CertificateSpec {
     pub(super) sni: Vec<DnsName>,
     /// Names, `*`, `tag:x`.
     pub(super) selectors: Vec<At<String>>,
-    pub(super) canary: Option<At<String>>,
+    /// Names, `tag:x`.
+    pub(super) canary: Vec<At<String>>,
     pub(super) install: InstallSpec,
 }
 
@@ -37,7 +38,7 @@ impl CertificateSpec {
         let reuse_key = section.boolean("reuse_key").unwrap_or_default();
         section.needs("nodes", "nodes = [\"*\"], or names of nodes, or \"tag:…\"");
         let selectors = section.strings("nodes");
-        let canary = section.string("canary");
+        let canary = section.one_or_more("canary").map(|list| list.value).unwrap_or_default();
         let install = InstallSpec::read(section.section_or_empty("install"));
         let written_sni = probe(section.section_or_empty("probe"));
         section.finish();

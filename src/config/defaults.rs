@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::TsigAlgorithm;
+use super::{StopAfter, TsigAlgorithm};
 use crate::cert::KeyType;
 
 /// The Filesystem Hierarchy Standard's place for a program's state (FHS 3.0 section 5.8); systemd's `StateDirectory=`
@@ -14,6 +14,10 @@ pub const STATE_DIR: &str = "/var/lib/certd";
 /// SSH sessions at once. A thread with 256 KiB of stack each; sshd's own `MaxStartups 10:30:100` counts per node, so it
 /// is not what limits a fleet.
 pub const SESSIONS: usize = 64;
+
+/// Nodes that may refuse a certificate before a rollout ends. One in ten is a fault of these nodes, more is one of the
+/// certificate; in a small fleet one refusal is not yet a rule.
+pub const STOP_AFTER: StopAfter = StopAfter::Percent(10);
 
 /// When `certd run` makes a pass. Four times a day: RFC 9773 section 4.3 asks for at least two questions about renewal a
 /// day, and a node that was down is brought back within hours although nobody looked. Never on the hour: "run at a random

@@ -8,15 +8,17 @@ use super::mistake::Mistakes;
 use super::node::NodeSpec;
 use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
+use super::window::Windows;
 use super::written::{At, nearest};
 use super::{Certificate, Host, Installs, Node, pairs};
 use crate::cert::{CertName, NodeName};
 
-/// The lowest written layer: `[ssh]`, `[install]`, `[probe]`.
+/// The lowest written layer: `[ssh]`, `[install]`, `[probe]`, and the windows of `[rollout]`.
 pub(super) struct Defaults {
     pub(super) ssh: SshSpec,
     pub(super) install: InstallSpec,
     pub(super) probe: ProbeSpec,
+    pub(super) windows: Windows,
 }
 
 /// Whatever is incomplete is left out; then a mistake has been noted already.
@@ -35,7 +37,7 @@ pub(super) fn join(
 
     let runtime_certificates = certificates.iter().zip(&meant).filter_map(|(spec, meant)| {
         let names = || meant.iter().filter_map(|node| node.name.as_ref());
-        let canary = spec.canary.as_ref().and_then(|canary| canary_of(canary, names(), mistakes));
+        let canary = canaries(&spec.canary, meant, mistakes);
         Some(Certificate {
             name: spec.name.as_ref()?.value.clone(),
             names: spec.domains.iter().map(|domain| domain.value.clone()).collect(),
@@ -62,6 +64,8 @@ fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, At<Host>)> {
         probe: spec.probe.over(&defaults.probe),
         tags: spec.tags,
         paused_until: spec.paused_until,
+        paused_reason: spec.paused_reason,
+        windows: spec.windows.unwrap_or_else(|| defaults.windows.clone()),
     };
     Some((node, first))
 }
@@ -97,12 +101,6 @@ fn own_domain(certificates: &[CertificateSpec], nodes: &[NodeSpec], mistakes: &M
 
 /// In the configuration's order of nodes, each once.
 fn select<'a>(certificate: &CertificateSpec, nodes: &'a [NodeSpec], mistakes: &Mistakes<'_>) -> Vec<&'a NodeSpec> {
-    let named =
-        |node: &NodeSpec, selector: &str| node.name.as_ref().is_some_and(|name| name.value.as_str() == selector);
-    let matches = |node: &NodeSpec, selector: &str| match selector.strip_prefix("tag:") {
-        Some(tag) => node.tags.iter().any(|own| own == tag),
-        None => selector == "*" || named(node, selector),
-    };
     // A node whose own name is wrong may be the one that is meant; a list without nodes is a mistake of its own.
     let all_named = !nodes.is_empty() && nodes.iter().all(|node| node.name.is_some());
     for selector in &certificate.selectors {
@@ -126,17 +124,31 @@ fn near(selector: &str, nodes: &[NodeSpec]) -> Option<String> {
     nearest(selector, &names.collect::<Vec<_>>()).map(str::to_owned)
 }
 
-fn canary_of<'a>(
-    written: &At<String>,
-    mut nodes: impl Iterator<Item = &'a At<NodeName>>,
-    mistakes: &Mistakes<'_>,
-) -> Option<NodeName> {
-    let found = nodes.find(|name| name.value.as_str() == written.value);
-    if found.is_none() {
-        let what = format!("{:?} is not one of this certificate's nodes", written.value);
-        mistakes.at(written, what, "the name of one of its nodes, or leave the key out");
+/// In the order of preference, each once.
+fn canaries(written: &[At<String>], meant: &[&NodeSpec], mistakes: &Mistakes<'_>) -> Vec<NodeName> {
+    let mut canaries: Vec<NodeName> = Vec::new();
+    for selector in written {
+        let found = meant.iter().filter(|node| matches(node, &selector.value));
+        let found: Vec<&NodeName> = found.filter_map(|node| node.name.as_ref()).map(|name| &name.value).collect();
+        if found.is_empty() || selector.value == "*" {
+            let what = format!("{:?} is not one of this certificate's nodes", selector.value);
+            mistakes.at(selector, what, "the name of one of its nodes, \"tag:…\", or leave the key out");
+            continue;
+        }
+        for name in found {
+            if !canaries.contains(name) {
+                canaries.push(name.clone());
+            }
+        }
     }
-    found.map(|name| name.value.clone())
+    canaries
+}
+
+fn matches(node: &NodeSpec, selector: &str) -> bool {
+    match selector.strip_prefix("tag:") {
+        Some(tag) => node.tags.iter().any(|own| own == tag),
+        None => selector == "*" || node.name.as_ref().is_some_and(|name| name.value.as_str() == selector),
+    }
 }
 
 /// Two nodes at one endpoint are one node: what is done to the one would be seen at the other.

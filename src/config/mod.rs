@@ -16,11 +16,13 @@ mod node;
 mod pairs;
 mod probe;
 mod provider;
+mod rollout;
 mod run;
 mod schedule;
 mod ssh;
 mod value;
 mod watch;
+mod window;
 mod written;
 
 use core::net::{IpAddr, SocketAddr};
@@ -45,8 +47,11 @@ use written::{At, Section};
 pub use host_key::{BadHostKey, HostKey};
 pub use mistake::Mistake;
 pub use network::{Network, Proxy};
+pub use rollout::{Rollout, StopAfter};
 pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
+pub use window::{Window, Windows};
+pub use written::nearest;
 
 use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName, WatchName};
 
@@ -61,6 +66,7 @@ pub struct Config {
     pub network: Network,
     /// Sessions in flight at once, over the fleet.
     pub sessions: usize,
+    pub rollout: Rollout,
     /// Of `certd run` alone.
     pub run: Run,
     pub certificates: Vec<Certificate>,
@@ -199,8 +205,8 @@ pub struct Certificate {
     pub sni: Vec<DnsName>,
     /// In the configuration's order.
     pub nodes: Vec<NodeName>,
-    /// The node that gets a change first, when the operator says which.
-    pub canary: Option<NodeName>,
+    /// The nodes of which one gets a change first, in the operator's order. Empty: the first that is fit.
+    pub canary: Vec<NodeName>,
 }
 
 #[derive(Clone, Debug)]
@@ -213,6 +219,10 @@ pub struct Node {
     pub tags: Vec<String>,
     /// Until then (a date means its first instant in UTC) the node is shown and probed, and does not count.
     pub paused_until: Option<Timestamp>,
+    /// Why, in the operator's words.
+    pub paused_reason: Option<String>,
+    /// When it may be changed.
+    pub windows: Windows,
 }
 
 /// How handshakes with a node are made.
@@ -341,10 +351,12 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     let dns = file.section("dns").and_then(dns::read);
     let network = network::read(file.section_or_empty("network"));
     let run = run::read(file.section_or_empty("run"));
+    let (rollout, windows) = rollout::read(file.section_or_empty("rollout"));
     let defaults = Defaults {
         ssh: SshSpec::read(file.section_or_empty("ssh")),
         install: InstallSpec::read(file.section_or_empty("install")),
         probe: ProbeSpec::read(file.section_or_empty("probe")),
+        windows: windows.unwrap_or_default(),
     };
     file.needs("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
     let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());
@@ -366,6 +378,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
         dns: dns?,
         network,
         sessions: sessions.unwrap_or(defaults::SESSIONS),
+        rollout,
         run,
         certificates,
         nodes,

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use super::install::InstallSpec;
 use super::mistake::Mistakes;
 use super::probe::ProbeSpec;
+use super::rollout::windows;
 use super::ssh::{SshSpec, host_keys};
-use super::value::{instant, word};
+use super::value::{instant, printable, word};
+use super::window::Windows;
 use super::written::{At, Section};
 use super::{Host, HostKey};
 use crate::cert::{DnsName, NodeName};
@@ -23,6 +25,9 @@ pub(super) struct NodeSpec {
     pub(super) install: InstallSpec,
     pub(super) tags: Vec<String>,
     pub(super) paused_until: Option<Timestamp>,
+    pub(super) paused_reason: Option<String>,
+    /// `None`: those of `[rollout]`.
+    pub(super) windows: Option<Windows>,
     /// What holds for one certificate on this node alone, by the certificate's name.
     pub(super) certificates: Vec<(At<String>, InstallSpec)>,
 }
@@ -40,14 +45,33 @@ impl NodeSpec {
         let install = InstallSpec::read(section.section_or_empty("install"));
         let tags = section.strings("tags").map(|list| list.value).unwrap_or_default();
         let tags = tags.iter().filter_map(|tag| word(tag, mistakes)).collect();
-        let paused_until = section.moment("paused_until").and_then(|text| instant(&text, mistakes));
+        let until = section.moment("paused_until");
+        let reason = section.string("paused_reason");
+        if let (None, Some(reason)) = (&until, &reason) {
+            mistakes.at(reason, "stands alone: the node is not paused", "paused_until = \"2026-12-01\" beside it");
+        }
+        let paused_until = until.and_then(|text| instant(&text, mistakes));
+        let paused_reason = reason.filter(|text| printable(text, mistakes)).map(|text| text.value);
+        let windows = section.one_or_more("window").and_then(|list| windows(&list, mistakes));
         let mut certificates = Vec::new();
         for (certificate, mut own) in section.named("certificate") {
             certificates.push((certificate, InstallSpec::read(own.section_or_empty("install"))));
             own.finish();
         }
         section.finish();
-        Self { name, addresses, host_keys, ssh, probe, install, tags, paused_until, certificates }
+        Self {
+            name,
+            addresses,
+            host_keys,
+            ssh,
+            probe,
+            install,
+            tags,
+            paused_until,
+            paused_reason,
+            windows,
+            certificates,
+        }
     }
 }
 

@@ -105,6 +105,15 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// A text, or a whole number as its digits.
+    pub(super) fn text_or_number(&mut self, key: &'static str) -> Option<At<String>> {
+        let value = self.take(key)?;
+        match &value.value {
+            DeValue::Integer(digits) => Some(value.with(digits.as_str().to_owned())),
+            _ => self.as_string(value),
+        }
+    }
+
     pub(super) fn strings(&mut self, key: &'static str) -> Option<At<Vec<At<String>>>> {
         let At { value, key, place } = self.take(key)?;
         let at = At { value: (), key, place };
@@ -230,7 +239,7 @@ impl<'t> Section<'t> {
 }
 
 /// The candidate that `text` was probably meant to be.
-pub(super) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
     /// From 0 (nothing in common) to 1 (equal). `identity_file` for `identity_files` is 0.93, `cert` for `contact` 0.43.
     const ALIKE: f64 = 0.6;
     let scored =

@@ -129,7 +129,7 @@ fn bundles(context: &Context, task: &NodeTask, pairs: &BTreeMap<CertName, (Gener
             generation: generation.clone(),
             pair: Arc::clone(pair),
             install: Arc::clone(install),
-            older: false,
+            older: task.older.contains(name),
         })
     };
     task.certificates.keys().filter_map(bundle).collect()

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod deliver;
 pub mod failure;
 mod fold;
+pub mod hold;
 pub mod issue;
 pub mod observe;
 pub mod progress;
@@ -109,6 +110,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     };
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
     look_at_the_clock(context, &mut observed).await;
+    done.failures.extend(hold::let_go(context, &mut observed, clock::now()));
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
     let permits = Arc::new(Semaphore::new(context.config.sessions));
@@ -140,6 +142,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
             done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
         }
     }
+    done.failures.extend(prune(context, &observed));
     done.failures.extend(skew(context));
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());
@@ -170,6 +173,16 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
     if certificates.is_empty() && nodes.is_empty() && *may_issue {
         observed.tried.last_pass = observed.asked.pass_started;
     }
+}
+
+/// Of generations that nobody can need any more. Not by a clock that cannot be right.
+fn prune(context: &Context, observed: &Observed) -> Vec<Failure> {
+    let now = clock::now();
+    if *context.stop.borrow() || plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
+        return Vec::new();
+    }
+    let pruned = observed.store.keys().map(|name| context.store.prune(name, &observed.tried, now));
+    pruned.filter_map(Result::err).map(|error| Failure::from(&error)).collect()
 }
 
 fn skew(context: &Context) -> Option<Failure> {

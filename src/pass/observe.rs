@@ -49,7 +49,7 @@ pub(super) async fn probe_all(config: &Config, asked: &Asked, roots: &Roots) -> 
     let permits = Arc::new(Semaphore::new(PROBES));
     let mut probes = JoinSet::new();
     for certificate in wanted(config, asked) {
-        for node in certificate.nodes.iter().filter(|node| asked.nodes.is_empty() || asked.nodes.contains(*node)) {
+        for node in certificate.nodes.iter().filter(|node| asked.wants_node(node)) {
             let Some(node) = config.node(node) else { continue };
             for host in &node.addresses {
                 for sni in &certificate.sni {

@@ -55,7 +55,7 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
         let Some(certificate) = context.config.certificate(name).cloned() else { continue };
         let (generation, pair) = stand_in(context, &certificate, &observed)?;
         let pair = Arc::new(pair);
-        for node in certificate.nodes.iter().cloned() {
+        for node in certificate.nodes.iter().filter(|node| observed.asked.wants_node(node)).cloned() {
             let Some(install) = context.config.install(&node, name).cloned() else { continue };
             let (certificate, generation) = (name.clone(), generation.clone());
             let bundle = Bundle { certificate, generation, pair: Arc::clone(&pair), install, older: false };

@@ -16,7 +16,7 @@ use crate::acme::{self, AccountKey, AcmeError, Kind, Revoked};
 use crate::cert::{CertName, Fingerprint, Generation, NodeName, Pair, RevocationReason};
 use crate::config::Acme;
 use crate::observed::{self, Advice, Asked, Failure, Kept, UNKNOWN_CA};
-use crate::report::{CertificateReport, Exit, Report};
+use crate::report::{CertificateReport, Exit, Report, ServedReport, Verdict};
 use crate::store::{HistoryEvent, Revocation, StoreError};
 
 /// Version of the JSON shape, as [`crate::report::SCHEMA`].
@@ -219,7 +219,8 @@ fn is_about_the_account(refused: Option<&AcmeError>) -> bool {
 fn held_up_by(certificate: &CertificateReport, old: Fingerprint) -> Vec<NodeName> {
     let holds = certificate.nodes.iter().filter(|node| {
         let serves_old = node.served.iter().any(|served| served.fingerprint == Some(old));
-        let well = !node.served.is_empty() && node.served.iter().all(|served| served.verdict.exit() == Exit::Ok);
+        let fit = |served: &ServedReport| served.verdict.exit() == Exit::Ok || served.verdict == Verdict::Held;
+        let well = !node.served.is_empty() && node.served.iter().all(fit);
         serves_old || node.paused_until.is_none() && !well
     });
     holds.map(|node| node.node.clone()).collect()

@@ -1,23 +1,31 @@
 //! Which node lacks the certificate that is meant for it? Follows from what is observed, never from what was issued.
 
-use std::collections::BTreeMap;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{DeliveryAttempts, Failure, Kept, Observed, Seen, Served, Silence, Stored};
+use crate::observed::{DeliveryAttempts, Failure, Observed, Seen, Served, Silence, Stored};
 
+use super::hold::{self, Meant};
 use super::{Wait, backoff};
 
+pub use window::{Because, Early};
+
 /// One rollout: certificates that share a set of nodes, to those of the nodes that lack one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Deliver {
     pub certificates: BTreeMap<CertName, Generation>,
     pub nodes: Vec<NodeTask>,
-    /// The operator's choice, the first that one of the certificates names; else the first fit node.
+    /// The operator's choice: of those that the certificates name, the first that gets something now; else the first fit
+    /// node.
     pub canary: Option<NodeName>,
+    /// More nodes than so many that refuse a certificate end the rollout.
+    pub stop_after: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +34,12 @@ pub struct NodeTask {
     /// What travels to it, and why.
     pub certificates: BTreeMap<CertName, DeliveryReason>,
     pub before: Before,
+    /// Of them those that the node takes although it has a newer one: a person went back.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub older: BTreeSet<CertName>,
+    /// The node's window is closed, and does not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early: Option<Early>,
 }
 
 /// What the node served before this change: whether it may be a canary, and whether going back can help anyone.
@@ -79,6 +93,19 @@ pub enum DeliveryWait {
     },
     Paused {
         until: Timestamp,
+        /// In the operator's words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        words: Option<String>,
+    },
+    /// Its window is closed, and what it serves is good until then.
+    Window {
+        opens: Timestamp,
+    },
+    /// It serves what is held for it, which is not the newest.
+    Held {
+        generation: Generation,
+        /// When the hold ends by itself, at the latest.
+        ends: Timestamp,
     },
     BackOff {
         until: Timestamp,
@@ -95,10 +122,17 @@ pub enum DeliveryWait {
     NothingStored,
 }
 
+impl NodeTask {
+    pub(super) fn new(node: NodeName, before: Before) -> Self {
+        Self { node, certificates: BTreeMap::new(), before, older: BTreeSet::new(), early: None }
+    }
+}
+
 impl DeliveryWait {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Paused { until } | Self::BackOff { until, .. } => Some(*until),
+            Self::Paused { until, .. } | Self::BackOff { until, .. } => Some(*until),
+            Self::Window { opens: until } | Self::Held { ends: until, .. } => Some(*until),
             Self::TriedNow { until, .. } => *until,
             Self::InSync { .. } | Self::NothingStored => None,
         }
@@ -115,93 +149,137 @@ pub(super) fn decide(
     let mut waits = Vec::new();
     for (certificate, stored) in deliverable {
         let name = &certificate.name;
-        let generation = stored.current.as_ref().map(|kept| kept.generation.clone());
-        let alone = generation.as_ref().is_some_and(|generation| must_travel_alone(observed, name, generation));
+        let meant = hold::meant(name, stored, &observed.tried, now);
+        let alone = meant.is_some_and(|meant| must_travel_alone(observed, name, meant.generation));
         for node in asked(certificate, observed) {
-            let reason = match need(config, certificate, stored, node, observed, now) {
-                Ok(reason) => reason,
-                Err(reason) => {
-                    waits.push(Wait::Delivery { certificate: name.clone(), node: node.clone(), reason });
-                    continue;
-                }
+            let wait = |reason| Wait::Delivery { certificate: name.clone(), node: node.clone(), reason };
+            let needed = need(config, certificate, stored, meant, node, observed, now);
+            let (Some(meant), Ok((reason, early))) = (meant, &needed) else {
+                waits.extend(needed.err().map(wait));
+                continue;
             };
-            let Some(generation) = &generation else { continue };
             let group = rollouts.iter().position(|(nodes, single, rollout)| {
                 rollout.certificates.contains_key(name) || (!alone && !single && nodes == &certificate.nodes)
             });
             let group = group.unwrap_or_else(|| {
-                let deliver = Deliver { certificates: BTreeMap::new(), nodes: Vec::new(), canary: None };
-                rollouts.push((certificate.nodes.clone(), alone, deliver));
+                rollouts.push((certificate.nodes.clone(), alone, Deliver::default()));
                 rollouts.len() - 1
             });
             let deliver = &mut rollouts[group].2;
-            deliver.certificates.insert(name.clone(), generation.clone());
-            deliver.canary = deliver.canary.take().or_else(|| certificate.canary.clone());
+            deliver.certificates.insert(name.clone(), meant.generation.clone());
             let before = before(certificate, node, observed, now);
-            match deliver.nodes.iter_mut().find(|task| &task.node == node) {
-                Some(task) => {
-                    task.certificates.insert(name.clone(), reason);
-                    task.before = task.before.and(before);
+            let task = match deliver.nodes.iter_mut().position(|task| &task.node == node) {
+                Some(place) => &mut deliver.nodes[place],
+                None => {
+                    deliver.nodes.push(NodeTask::new(node.clone(), before));
+                    let last = deliver.nodes.len() - 1;
+                    &mut deliver.nodes[last]
                 }
-                None => deliver.nodes.push(NodeTask {
-                    node: node.clone(),
-                    certificates: BTreeMap::from([(name.clone(), reason)]),
-                    before,
-                }),
+            };
+            task.before = task.before.and(before);
+            task.early = task.early.take().or_else(|| early.clone());
+            if meant.held.is_some() && may_go_back(reason, observed) {
+                task.older.insert(name.clone());
             }
+            task.certificates.insert(name.clone(), reason.clone());
         }
     }
-    (rollouts.into_iter().map(|(_, _, deliver)| deliver).collect(), waits)
+    let rollouts = rollouts.into_iter().map(|(_, _, mut deliver)| {
+        deliver.canary = canary(config, &deliver);
+        deliver.stop_after = config.rollout.stop_after.of(deliver.nodes.len());
+        deliver
+    });
+    (rollouts.collect(), waits)
+}
+
+/// Of the canaries that the certificates name, the first that gets something now.
+fn canary(config: &Config, deliver: &Deliver) -> Option<NodeName> {
+    let certificates = config.certificates.iter().filter(|it| deliver.certificates.contains_key(&it.name));
+    let mut wanted = certificates.flat_map(|certificate| &certificate.canary);
+    wanted.find(|wanted| deliver.nodes.iter().any(|task| &task.node == *wanted)).cloned()
+}
+
+/// A hold takes a node back from what this store knows, or by a person's word given now. A newer certificate that it does
+/// not know is another controller's, and this hold may be one of a restored backup (I9).
+fn may_go_back(reason: &DeliveryReason, observed: &Observed) -> bool {
+    observed.asked.insist || matches!(reason, DeliveryReason::Serves { ours: true, .. })
 }
 
 fn asked<'a>(certificate: &'a Certificate, observed: &'a Observed) -> impl Iterator<Item = &'a NodeName> {
-    let nodes = &observed.asked.nodes;
-    certificate.nodes.iter().filter(move |node| nodes.is_empty() || nodes.contains(*node))
+    certificate.nodes.iter().filter(move |node| observed.asked.wants_node(node))
 }
 
 fn need(
     config: &Config,
     certificate: &Certificate,
     stored: &Stored,
+    meant: Option<Meant<'_>>,
     node: &NodeName,
     observed: &Observed,
     now: Timestamp,
-) -> Result<DeliveryReason, DeliveryWait> {
-    if let Some(until) = config.node(node).and_then(|node| node.paused_until).filter(|until| *until > now) {
-        return Err(DeliveryWait::Paused { until });
+) -> Result<(DeliveryReason, Option<Early>), DeliveryWait> {
+    if let Some(found) = config.node(node)
+        && let Some(until) = found.paused_until.filter(|until| *until > now)
+    {
+        return Err(DeliveryWait::Paused { until, words: found.paused_reason.clone() });
     }
-    let Some(kept) = &stored.current else {
-        return Err(DeliveryWait::NothingStored);
-    };
+    let meant = meant.ok_or(DeliveryWait::NothingStored)?;
     let attempts = observed.tried.delivery.get(node).and_then(|by_name| by_name.get(&certificate.name));
-    let attempts = attempts.filter(|attempts| attempts.generation == kept.generation);
-    let in_sync = DeliveryWait::InSync { fingerprint: kept.leaf.fingerprint };
-    let reason = lacks(&certificate.name, stored, node, observed).ok_or(in_sync)?;
-    let refused = || refused_until(&certificate.name, kept, observed);
-    held_up(attempts, refused, observed, now).map_or(Ok(reason), Err)
+    let attempts = attempts.filter(|attempts| &attempts.generation == meant.generation);
+    let reason = lacks(&certificate.name, meant, stored, node, observed).ok_or_else(|| in_sync(meant))?;
+    let refused = || refused_until(&certificate.name, meant.generation, observed);
+    let window = window::allows(config, certificate, node, observed, now);
+    match (held_up(attempts, refused, observed, now), window) {
+        (None, Ok(early)) => Ok((reason, early)),
+        // A node that failed has failed until it is tried again, which is not before its window.
+        (Some(DeliveryWait::BackOff { until, failures, failure }), Err(opens)) => {
+            Err(DeliveryWait::BackOff { until: until.max(opens), failures, failure })
+        }
+        (Some(wait), _) => Err(wait),
+        (None, Err(opens)) => match attempts.filter(|attempts| attempts.failures > 0) {
+            Some(DeliveryAttempts { failures, failure, .. }) => {
+                Err(DeliveryWait::BackOff { until: opens, failures: *failures, failure: Box::new(failure.clone()) })
+            }
+            None => Err(DeliveryWait::Window { opens }),
+        },
+    }
+}
+
+fn in_sync(meant: Meant<'_>) -> DeliveryWait {
+    match meant.held {
+        Some(held) => DeliveryWait::Held { generation: held.generation.clone(), ends: hold::ends(held) },
+        None => DeliveryWait::InSync { fingerprint: meant.fingerprint },
+    }
 }
 
 /// How what a node serves differs from what is stored; of several handshakes the first that differs.
-fn lacks(certificate: &CertName, stored: &Stored, node: &NodeName, observed: &Observed) -> Option<DeliveryReason> {
-    let kept = stored.current.as_ref()?;
+fn lacks(
+    certificate: &CertName,
+    meant: Meant<'_>,
+    stored: &Stored,
+    node: &NodeName,
+    observed: &Observed,
+) -> Option<DeliveryReason> {
+    let newest = stored.current.as_ref().map(|kept| kept.leaf.fingerprint);
+    let ours = |fingerprint: &Fingerprint| stored.former.contains(fingerprint) || newest == Some(*fingerprint);
     if of(observed, node, certificate).next().is_none() {
         return Some(DeliveryReason::Unseen);
     }
     of(observed, node, certificate).find_map(|served| match &served.seen {
         Seen::Silence(silence) => Some(DeliveryReason::Silent { silence: silence.clone() }),
-        Seen::Leaf { leaf, .. } if leaf.fingerprint != kept.leaf.fingerprint => Some(DeliveryReason::Serves {
+        Seen::Leaf { leaf, .. } if leaf.fingerprint != meant.fingerprint => Some(DeliveryReason::Serves {
             fingerprint: leaf.fingerprint,
             not_after: leaf.not_after,
-            ours: stored.former.contains(&leaf.fingerprint),
+            ours: ours(&leaf.fingerprint),
         }),
         Seen::Leaf { distrust, .. } => distrust.clone().map(|why| DeliveryReason::Distrusted { why }),
     })
 }
 
 /// When the last of the nodes that went back from this generation may be tried again.
-fn refused_until(name: &CertName, kept: &Kept, observed: &Observed) -> Option<Timestamp> {
+fn refused_until(name: &CertName, generation: &Generation, observed: &Observed) -> Option<Timestamp> {
     let of_name = observed.tried.delivery.values().filter_map(|by_name| by_name.get(name));
-    let refused = of_name.filter(|attempts| attempts.rolled_back && attempts.generation == kept.generation);
+    let refused = of_name.filter(|attempts| attempts.rolled_back && &attempts.generation == generation);
     refused.map(|attempts| backoff::delivery(attempts, true)).max()
 }
 

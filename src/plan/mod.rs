@@ -7,6 +7,7 @@ pub mod ari;
 pub mod backoff;
 pub mod clock;
 pub mod delivery;
+pub mod hold;
 pub mod ledger;
 pub mod order;
 pub mod renewal;
@@ -25,7 +26,8 @@ use crate::config::{Certificate, Config};
 use crate::observed::{Observed, Stored};
 
 pub use clock::{Against, ClockDoubt, Evidence};
-pub use delivery::{Before, Deliver, DeliveryReason, DeliveryWait, NodeTask};
+pub use delivery::{Because, Before, Deliver, DeliveryReason, DeliveryWait, Early, NodeTask};
+pub use hold::HoldEnd;
 pub use renewal::{Basis, Issue, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
 /// What to do now, what to wait for, and when to look again.

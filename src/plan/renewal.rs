@@ -16,8 +16,8 @@ use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
 use crate::config::{Acme, Certificate, Config};
 use crate::observed::{Ari, Failure, Intent, Kept, Observed, Stored};
 
-use super::backoff;
 use super::ledger::{self, Full, Question};
+use super::{backoff, hold};
 use choice::is_the_cas;
 use meant::{keeps_key, profile_at, profile_changed, served_since, still_meant};
 
@@ -231,7 +231,7 @@ pub(super) fn decide(
         outlives,
         youngest: served_since(certificate, stored, observed, now),
         seen: observed.tried.fences.get(&certificate.name).map_or(stored.greatest, |fence| stored.greatest.max(*fence)),
-        then: certificate.nodes.clone(),
+        then: then(certificate, stored, observed, now),
     })
 }
 
@@ -322,6 +322,14 @@ fn reason(
 
 fn shares_a_name(kept: &Kept, certificate: &Certificate) -> bool {
     kept.leaf.names.iter().any(|name| certificate.names.iter().any(|n| n == name))
+}
+
+/// Nobody, while a person holds another generation.
+fn then(certificate: &Certificate, stored: &Stored, observed: &Observed, now: Timestamp) -> Vec<NodeName> {
+    if hold::held(&certificate.name, stored, &observed.tried, now).is_some() {
+        return Vec::new();
+    }
+    certificate.nodes.iter().filter(|node| observed.asked.wants_node(node)).cloned().collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 mod dialogue;
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
@@ -15,9 +17,6 @@ use crate::cert::NodeName;
 use crate::observed::{Failure, Silence};
 
 use super::{Before, Deliver};
-
-/// More rollbacks than this part of the nodes (and more than one) whose cause is our certificate close the gate again.
-const STOP_AT_ONE_IN: usize = 10;
 
 /// Of a node that is not touched, since there is nothing to switch and nothing to see.
 const UNSEEN: &str = "its files are the right ones already, and its TLS port does not answer";
@@ -160,8 +159,9 @@ pub struct Rollout {
     nodes: Vec<Node>,
     wanted_canary: Option<NodeName>,
     gate: Gate,
-    /// Rollbacks whose cause is our certificate.
+    /// Rollbacks whose cause is our certificate; more than `stop_after` close the gate again.
     ours: usize,
+    stop_after: usize,
 }
 
 impl Rollout {
@@ -172,6 +172,7 @@ impl Rollout {
             wanted_canary: deliver.canary.clone(),
             gate: Gate::Closed { canary: None },
             ours: 0,
+            stop_after: deliver.stop_after,
         }
     }
 
@@ -267,11 +268,10 @@ impl Rollout {
         }
     }
 
-    /// A canary that refuses our certificate ends the rollout; after it, more than one in ten do.
+    /// A canary that refuses our certificate ends the rollout; after it, more than the configuration allows do.
     fn count_ours(&mut self, node: &NodeName, actions: &mut Vec<Action>) {
         self.ours += 1;
-        let limit = (self.nodes.len() / STOP_AT_ONE_IN).max(1);
-        if self.is_canary(node) || self.ours > limit {
+        if self.is_canary(node) || self.ours > self.stop_after {
             self.shut(Abort::OursAt(node.clone()), actions);
         }
     }

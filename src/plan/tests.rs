@@ -4,9 +4,11 @@ mod cas;
 mod deliveries;
 mod histories;
 mod laws;
+mod policy;
 mod scene;
 mod year;
 
+pub(super) use laws::Draw;
 use scene::{SERVICE, Scene, days, hours};
 
 use crate::cert::KeyType;

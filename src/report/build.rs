@@ -1,16 +1,17 @@
 //! From what was observed and done to the one report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{Failure, Observed, Served, Stored};
-use crate::plan::{Plan, Wait, renewal};
+use crate::observed::{Failure, Observed, Seen, Served, Stored};
+use crate::plan::{DeliveryWait, Plan, Wait, hold, renewal};
 
 use super::{
-    CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, watched,
+    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict,
+    watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
@@ -44,9 +45,10 @@ pub fn build(
             .certificates
             .iter()
             .filter(asked)
-            .map(|certificate| of_certificate(config, certificate, observed, &done, now))
+            .map(|certificate| of_certificate(config, certificate, observed, &plan, &done, now))
             .map(|certificate| if doubted { doubt(certificate) } else { certificate })
             .collect(),
+        left_out: left_out(config, observed),
         watched: watched::reports(&observed.watched, doubted, now),
         plan,
         failures: done.failures,
@@ -68,6 +70,7 @@ fn of_certificate(
     config: &Config,
     certificate: &Certificate,
     observed: &Observed,
+    plan: &Plan,
     done: &Done,
     now: Timestamp,
 ) -> CertificateReport {
@@ -87,21 +90,41 @@ fn of_certificate(
             basis,
         }
     });
-    let wanted = &observed.asked.nodes;
+    let held = hold::held(&certificate.name, stored, &observed.tried, now);
     let mut nodes: Vec<NodeReport> = certificate
         .nodes
         .iter()
-        .filter(|node| wanted.is_empty() || wanted.contains(*node))
+        .filter(|node| observed.asked.wants_node(node))
         .map(|node| of_node(config, certificate, node, stored, observed, done, now))
+        .map(|node| NodeReport { window_opens: window_opens(plan, &certificate.name, &node.node), ..node })
         .collect();
     nodes.sort_by_key(NodeReport::rank);
     CertificateReport {
         name: certificate.name.clone(),
         names: certificate.names.clone(),
         current,
+        held: held.map(|held| HeldReport { held: held.clone(), ends: hold::ends(held) }),
         issuance: done.issued.get(&certificate.name).cloned(),
         nodes,
     }
+}
+
+fn left_out(config: &Config, observed: &Observed) -> Vec<NodeName> {
+    let certificates = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
+    let meant: BTreeSet<&NodeName> = certificates.flat_map(|certificate| &certificate.nodes).collect();
+    let nodes = config.nodes.iter().map(|node| &node.name);
+    nodes.filter(|node| meant.contains(node) && !observed.asked.wants_node(node)).cloned().collect()
+}
+
+fn window_opens(plan: &Plan, certificate: &CertName, node: &NodeName) -> Option<Timestamp> {
+    plan.waits.iter().find_map(|wait| match wait {
+        Wait::Delivery { certificate: name, node: on, reason: DeliveryWait::Window { opens } }
+            if name == certificate && on == node =>
+        {
+            Some(*opens)
+        }
+        _ => None,
+    })
 }
 
 fn of_node(
@@ -114,6 +137,7 @@ fn of_node(
     now: Timestamp,
 ) -> NodeReport {
     let ari = stored.current.as_ref().and_then(|kept| renewal::ari_of(observed, &certificate.name, &kept.leaf));
+    let held = hold::held(&certificate.name, stored, &observed.tried, now);
     let of_this = |served: &&Served| &served.node == node && served.certificate == certificate.name;
     let mut served: Vec<ServedReport> = observed
         .served
@@ -121,13 +145,20 @@ fn of_node(
         .filter(of_this)
         .map(|served| {
             let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.tried.seed, now);
+            let verdict = match (held, &served.seen) {
+                (Some(held), Seen::Leaf { leaf, .. }) => verdict.under_hold(held, leaf, now),
+                _ => verdict,
+            };
             ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict)
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());
+    let paused = config.node(node).filter(|node| node.paused_until.is_some_and(|until| until > now));
     NodeReport {
         node: node.clone(),
-        paused_until: config.node(node).and_then(|node| node.paused_until).filter(|until| *until > now),
+        paused_until: paused.and_then(|node| node.paused_until),
+        paused_reason: paused.and_then(|node| node.paused_reason.clone()),
+        window_opens: None,
         served,
         delivery: done.delivered.get(&(node.clone(), certificate.name.clone())).cloned(),
     }

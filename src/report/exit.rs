@@ -72,6 +72,7 @@ impl Report {
 
 fn of_certificate(certificate: &CertificateReport) -> Vec<Exit> {
     let mut exits: Vec<Exit> = certificate.nodes.iter().flat_map(of_node).collect();
+    exits.extend(certificate.held.iter().map(|_| Exit::Warning));
     if let Some(Issuance::Failed { .. }) = certificate.issuance {
         exits.push(Exit::IssuanceFailed);
     }
@@ -83,12 +84,21 @@ fn of_node(node: &NodeReport) -> Vec<Exit> {
     if node.paused_until.is_some() {
         return vec![Exit::Warning];
     }
-    let mut exits: Vec<Exit> = node.served.iter().map(|served| served.verdict.exit()).collect();
+    let mut exits: Vec<Exit> = node.seen().collect();
     if node.served.is_empty() {
         exits.push(Exit::NotDelivered);
     }
     exits.push(node.delivery.as_ref().map_or(Exit::Ok, of_delivery));
     exits
+}
+
+impl NodeReport {
+    /// What its visitors meet. What they are well served with until the node's window opens is held, and not missed.
+    pub(super) fn seen(&self) -> impl Iterator<Item = Exit> {
+        let held = self.window_opens.is_some();
+        let exits = self.served.iter().map(|served| served.verdict.exit());
+        exits.map(move |exit| if held && exit == Exit::NotDelivered { Exit::Warning } else { exit })
+    }
 }
 
 pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
@@ -101,8 +111,10 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 }
 
 fn of_failure(failure: &Failure) -> Exit {
-    let worked_around =
-        matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "watch-root" | "chain-caveat" | "clock-skew");
+    let worked_around = matches!(
+        failure.code.as_str(),
+        "txt-left" | "state-damaged" | "watch-root" | "chain-caveat" | "clock-skew" | "hold-ended"
+    );
     // What will be in the way of an issuance, or may be.
     let ahead =
         matches!(failure.code.as_str(), "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer");
@@ -127,7 +139,10 @@ fn of_waits(plan: &Plan, ran: bool) -> Vec<Exit> {
         // Nothing can be renewed, and whether anything is due nobody knows.
         Wait::Clock { .. } if ran => Exit::IssuanceFailed,
         Wait::Clock { .. } => Exit::Warning,
-        Wait::Delivery { reason: DeliveryWait::Paused { .. }, .. } => Exit::Warning,
+        Wait::Delivery {
+            reason: DeliveryWait::Paused { .. } | DeliveryWait::Window { .. } | DeliveryWait::Held { .. },
+            ..
+        } => Exit::Warning,
         Wait::Delivery { reason: DeliveryWait::BackOff { .. } | DeliveryWait::TriedNow { .. }, .. } => {
             Exit::NotDelivered
         }
@@ -169,6 +184,7 @@ mod tests {
             exit: 0,
             exits: Vec::new(),
             certificates: Vec::new(),
+            left_out: Vec::new(),
             watched: Vec::new(),
             plan: Plan { steps: vec![Step::Issue(Box::new(step))], ..Plan::default() },
             failures: Vec::new(),

@@ -20,7 +20,7 @@ pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
 pub use watched::{WatchedReport, watched_text};
-pub use words::{SET_THE_CLOCK, clock, minute, outcome};
+pub use words::{SET_THE_CLOCK, clock, hold_end, minute, outcome};
 
 use core::net::SocketAddr;
 
@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
-use crate::observed::{Failure, Seen};
+use crate::observed::{Failure, Held, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
 
@@ -45,6 +45,8 @@ pub struct Report {
     pub exit: u8,
     pub exits: Vec<u8>,
     pub certificates: Vec<CertificateReport>,
+    /// Nodes of these certificates that `--node` or `--exclude` left out: not looked at, and not counted.
+    pub left_out: Vec<NodeName>,
     /// Endpoints that others keep; worst first.
     pub watched: Vec<WatchedReport>,
     /// What could be done next, what is waited for, and until when.
@@ -59,10 +61,20 @@ pub struct CertificateReport {
     pub names: NameSet,
     /// What the store holds; `null`: nothing was issued yet.
     pub current: Option<Current>,
+    /// A person went back to this generation, and nodes are meant to serve it; `null`: the stored one.
+    pub held: Option<HeldReport>,
     /// What this command did about issuing; `null`: nothing.
     pub issuance: Option<Issuance>,
     /// Worst first.
     pub nodes: Vec<NodeReport>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct HeldReport {
+    #[serde(flatten)]
+    pub held: Held,
+    /// When the hold ends by itself, at the latest, if a later certificate is stored by then.
+    pub ends: Timestamp,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -101,6 +113,10 @@ pub enum Issuance {
 pub struct NodeReport {
     pub node: NodeName,
     pub paused_until: Option<Timestamp>,
+    /// Why, in the operator's words.
+    pub paused_reason: Option<String>,
+    /// It lacks what is meant for it, and what it serves is good until its window opens.
+    pub window_opens: Option<Timestamp>,
     /// One for each address and name asked for.
     pub served: Vec<ServedReport>,
     /// What this command did about delivering; `null`: nothing.

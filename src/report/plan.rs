@@ -50,6 +50,9 @@ fn issue(out: &mut String, issue: &Issue) -> core::fmt::Result {
         let exempt = if issue.exempt { ", exempt from the CA's limits" } else { "" };
         writeln!(out, "         replaces the stored certificate{exempt}")?;
     }
+    if issue.then.is_empty() {
+        return writeln!(out, "         then deliver to nobody now");
+    }
     let then: Vec<&str> = issue.then.iter().map(|node| node.as_str()).collect();
     writeln!(out, "         then deliver to {}", then.join(", "))
 }
@@ -61,7 +64,11 @@ fn deliver(out: &mut String, deliver: &Deliver) -> core::fmt::Result {
         writeln!(out, "{verb} {certificate}: generation {generation}")?;
         for task in &deliver.nodes {
             if let Some(reason) = task.certificates.get(certificate) {
-                writeln!(out, "         to {}: {}", task.node, words::delivery(reason))?;
+                let back = task.older.contains(certificate);
+                writeln!(out, "         to {}: {}", task.node, words::delivery(reason, back))?;
+            }
+            if let Some(early) = task.early.as_ref().filter(|_| number == 0) {
+                writeln!(out, "            {}", words::early(early))?;
             }
         }
     }

@@ -23,7 +23,13 @@ pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: jiff::Timestamp) ->
             let (word, sentence) = match node.paused_until {
                 Some(until) => (
                     format!("{}, paused", served.verdict.word()),
-                    format!("does not count until {}", super::words::from(until)),
+                    format!("does not count until {}{}", super::words::from(until), reason(node)),
+                ),
+                None if node.window_opens.is_some() && served.verdict.exit() == Exit::NotDelivered => (
+                    format!("{}, held", served.verdict.word()),
+                    node.window_opens
+                        .map(|opens| format!("its window opens {}", super::words::from(opens)))
+                        .unwrap_or_default(),
                 ),
                 None => (served.verdict.word().to_owned(), served.verdict.sentence()),
             };
@@ -40,6 +46,10 @@ pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: jiff::Timestamp) ->
         }
     }
     indented(&table)
+}
+
+fn reason(node: &NodeReport) -> String {
+    node.paused_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 pub(super) fn watched(watched: &[WatchedReport], style: Style, now: jiff::Timestamp) -> String {
@@ -99,7 +109,7 @@ fn colour(exit: Exit) -> Color {
 impl NodeReport {
     /// The worst first: by what its visitors see, then by what was done about it.
     pub(super) fn rank(&self) -> (bool, usize) {
-        let seen = self.served.iter().map(|served| served.verdict.exit().rank());
+        let seen = self.seen().map(Exit::rank);
         let done = self.delivery.iter().map(|delivery| super::exit::of_delivery(delivery).rank());
         (self.paused_until.is_some(), seen.chain(done).min().unwrap_or(0))
     }

@@ -14,6 +14,7 @@ use crate::plan::ledger::Full;
 use crate::plan::rollout::Abort;
 use crate::plan::{Against, ClockDoubt, DeliveryWait, RenewalWait, Wait};
 
+mod policy;
 mod sample;
 
 use sample::{cert, empty, failure, generation, leaf, name, ok, sample, seen, sni, with_node};
@@ -103,7 +104,7 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("node went back lately", delivery(went_back()), true, &[6]),
         ("node went back lately, only looked", delivery(went_back()), false, &[6]),
         ("tried now", delivery(DeliveryWait::TriedNow { failure: Box::new(failure()), until: None }), true, &[6]),
-        ("paused", delivery(DeliveryWait::Paused { until: NOW }), true, &[3]),
+        ("paused", delivery(DeliveryWait::Paused { until: NOW, words: None }), true, &[3]),
         ("paused and expired does not count", paused(Verdict::Expired), true, &[3]),
         ("by a clock that cannot be right", wait(Wait::Clock { doubt: doubt() }), true, &[5]),
         ("by such a clock, only looked", wait(Wait::Clock { doubt: doubt() }), false, &[3]),

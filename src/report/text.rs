@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 use crate::plan::{RenewalWait, Wait};
 
 use super::words;
-use super::{CertificateReport, Delivery, Exit, Issuance, Report, Style, table};
+use super::{CertificateReport, Delivery, Exit, HeldReport, Issuance, Report, Style, table};
 
 /// Ends with a newline. Everything that a peer said is escaped already where it was read.
 pub fn text(report: &Report, style: Style) -> String {
@@ -25,6 +25,10 @@ pub fn text(report: &Report, style: Style) -> String {
         if let Wait::Clock { doubt } = wait {
             let _ = writeln!(out, "! {}\n  next: {}", words::clock(doubt), words::SET_THE_CLOCK);
         }
+    }
+    if !report.left_out.is_empty() {
+        let nodes: Vec<&str> = report.left_out.iter().map(|node| node.as_str()).collect();
+        let _ = writeln!(out, "left out, and not looked at: {}", nodes.join(", "));
     }
     for failure in &report.failures {
         let _ = writeln!(out, "! {}\n  next: {}", words::named(failure), failure.next);
@@ -46,6 +50,21 @@ fn head(out: &mut String, certificate: &CertificateReport, report: &Report) -> c
         current.key_type.as_str(),
         words::until(current.not_after, report.at),
         words::from(current.renew_at),
+    )?;
+    let Some(HeldReport { held, ends }) = &certificate.held else { return Ok(()) };
+    let by = held.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    writeln!(
+        out,
+        "  held: generation {} ({}) since {}{by};",
+        held.generation,
+        held.fingerprint.short(),
+        words::minute(held.since)
+    )?;
+    writeln!(
+        out,
+        "    what is stored since waits for `certd deploy {} --latest`, or for {} at the latest",
+        certificate.name,
+        words::from(*ends)
     )
 }
 

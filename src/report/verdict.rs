@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::cert::{DnsName, Leaf};
-use crate::observed::{Ari, Seen, Stored};
+use crate::observed::{Ari, Held, Seen, Stored};
 use crate::plan::renewal;
 
 use super::Exit;
@@ -23,6 +23,10 @@ pub enum Verdict {
     },
     /// One of ours, and not the stored one.
     Stale,
+    /// The one that a person went back to, and holds.
+    Held,
+    /// The stored one, where a person went back to another.
+    NotHeld,
     /// Valid, and not of our making. `lacks`: a stored certificate is meant to be served instead.
     Unmanaged {
         lacks: bool,
@@ -69,6 +73,23 @@ impl Verdict {
         accepted(seen, sni, now).map_or_else(|refused| refused, |leaf| current(leaf, None, 0, now))
     }
 
+    /// The same where a person went back to `held`, which is then what is meant to be served. That its renewal is overdue
+    /// counts all the same: it comes to its end.
+    pub(super) fn under_hold(self, held: &Held, leaf: &Leaf, now: Timestamp) -> Self {
+        match self {
+            Self::Ok | Self::Overdue { .. } | Self::Stale | Self::Unmanaged { .. }
+                if leaf.fingerprint == held.fingerprint =>
+            {
+                match current(leaf, None, 0, now) {
+                    Self::Ok => Self::Held,
+                    overdue => overdue,
+                }
+            }
+            Self::Ok | Self::Overdue { .. } => Self::NotHeld,
+            other => other,
+        }
+    }
+
     /// The same by a clock that cannot be right: what follows from the time alone is not known.
     pub(super) fn doubted(self) -> Self {
         match self {
@@ -80,8 +101,8 @@ impl Verdict {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Ok => Exit::Ok,
-            Self::Overdue { .. } | Self::Unmanaged { lacks: false } | Self::ClockDoubtful => Exit::Warning,
-            Self::Stale | Self::Unmanaged { lacks: true } => Exit::NotDelivered,
+            Self::Overdue { .. } | Self::Held | Self::Unmanaged { lacks: false } | Self::ClockDoubtful => Exit::Warning,
+            Self::Stale | Self::NotHeld | Self::Unmanaged { lacks: true } => Exit::NotDelivered,
             Self::Untrusted { .. }
             | Self::WrongName
             | Self::Expired
@@ -97,6 +118,8 @@ impl Verdict {
             Self::Ok => "ok",
             Self::Overdue { .. } => "overdue",
             Self::Stale => "stale",
+            Self::Held => "held",
+            Self::NotHeld => "not-held",
             Self::Unmanaged { .. } => "unmanaged",
             Self::Untrusted { .. } => "untrusted",
             Self::WrongName => "wrong-name",
@@ -116,6 +139,8 @@ impl Verdict {
                 format!("renewal was due on {}: see `certd plan` for what holds it up", super::words::day(*since))
             }
             Self::Stale => "an earlier certificate of ours: `certd deploy` brings the stored one".into(),
+            Self::Held => "a person went back to it: `certd deploy --latest` brings the stored one".into(),
+            Self::NotHeld => "the stored one, and another is held: `certd deploy` goes back to that".into(),
             Self::Unmanaged { lacks: false } => "valid, and not issued by certd: `certd renew` replaces it".into(),
             Self::Unmanaged { lacks: true } => "valid, and not the stored one: `certd deploy` replaces it".into(),
             Self::Untrusted { why } => format!("clients refuse it: {why}; `certd renew` replaces it"),

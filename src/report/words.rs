@@ -6,7 +6,8 @@ use crate::observed::Failure;
 use crate::plan::ledger::Full;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
-    Against, Basis, ClockDoubt, DeliveryReason, DeliveryWait, Obstacle, PassedOver, RenewalReason, RenewalWait,
+    Against, Basis, Because, ClockDoubt, DeliveryReason, DeliveryWait, Early, HoldEnd, Obstacle, PassedOver,
+    RenewalReason, RenewalWait,
 };
 
 /// What to do about a clock that is wrong.
@@ -178,11 +179,16 @@ fn instead(wait: &RenewalWait) -> &'static str {
     }
 }
 
-pub(super) fn delivery(reason: &DeliveryReason) -> String {
+/// `back`: a person goes back, so that one of ours need not be an earlier one.
+pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
     match reason {
         DeliveryReason::Serves { fingerprint, not_after, ours } => format!(
             "serves {} {} (until {})",
-            if *ours { "our earlier" } else { "another certificate," },
+            match ours {
+                true if back => "another of ours,",
+                true => "our earlier",
+                false => "another certificate,",
+            },
             fingerprint.short(),
             day(*not_after)
         ),
@@ -192,10 +198,43 @@ pub(super) fn delivery(reason: &DeliveryReason) -> String {
     }
 }
 
+/// Why a closed window does not hold a node.
+pub(super) fn early(early: &Early) -> String {
+    let opens = from(early.opens);
+    match early.because {
+        Because::Asked => format!("outside of its window, which opens {opens}: it was named"),
+        Because::Hurt => format!("outside of its window, which opens {opens}: visitors are hurt now"),
+        Because::Ends { not_after } => format!(
+            "outside of its window, which opens {opens}: what it serves ends {}, before or soon after",
+            minute(not_after)
+        ),
+    }
+}
+
+/// Why a hold is over although nobody said so.
+pub fn hold_end(end: &HoldEnd) -> String {
+    match end {
+        HoldEnd::Revoked { at } => format!("it was given up {}", minute(*at)),
+        HoldEnd::NearItsEnd { not_after } => format!("it expires {}, and a later one is stored", minute(*not_after)),
+    }
+}
+
 pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
     match reason {
         DeliveryWait::InSync { fingerprint } => format!("serves {} already", fingerprint.short()),
-        DeliveryWait::Paused { until } => format!("paused until {}", from(*until)),
+        DeliveryWait::Paused { until, words } => {
+            let words = words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+            format!("paused until {}{words}", from(*until))
+        }
+        DeliveryWait::Window { opens } => {
+            format!("its window opens {}; what it serves is good until then", from(*opens))
+        }
+        DeliveryWait::Held { generation, ends } => {
+            let ends = from(*ends);
+            format!(
+                "serves generation {generation}, which is held until `certd deploy --latest`, or {ends} at the latest"
+            )
+        }
         DeliveryWait::BackOff { until, failures, failure } => {
             let times = if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };
             format!("failed {times}; next try {}: {}", from(*until), what(failure))

@@ -81,6 +81,14 @@ pub(super) fn remove_all(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Removes a folder, all or nothing: what a crash leaves of it has a name that [`sweep`] knows.
+pub(super) fn remove_folder(path: &Path) -> Result<(), StoreError> {
+    let aside = beside(path, "new");
+    remove_all(&aside)?;
+    rename(path, &aside)?;
+    remove_all(&aside)
+}
+
 /// Removes what writes that were cut short have left in a folder.
 pub(super) fn sweep(folder: &Path) -> Result<(), StoreError> {
     let names = super::entries(folder)?;

@@ -6,9 +6,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::{Damage, Store, StoreError, atomic};
 use crate::cert::{CertName, Chain, Generation, Pair};
-use crate::observed::{Kept, Meta, Stored, UNKNOWN_CA};
+use crate::observed::{Kept, Meta, Stored, Tried, UNKNOWN_CA};
+
+/// Generations that are kept although their certificates have ended: a person may want to know what was served, and ten
+/// are more than a year of ninety-day certificates.
+const KEPT: usize = 10;
 
 impl Store {
     /// What is held of one certificate. A generation that is not whole is left out and reported.
@@ -104,6 +110,37 @@ impl Store {
         atomic::write_folder(&path, &files)?;
         self.make_current(n, g)?;
         Ok(g.clone())
+    }
+
+    /// Removes what nobody can need any more, and says how many that were: certificates that have ended, but for the last
+    /// of them. A certificate that is still valid may be served somewhere, and is told from a stranger's by its
+    /// generation; one that was given up tells which keys are not to be used again.
+    pub fn prune(&self, name: &CertName, tried: &Tried, now: Timestamp) -> Result<usize, StoreError> {
+        self.writable()?;
+        let generations = self.generations(name)?;
+        let Some(old) = generations.len().checked_sub(KEPT).filter(|old| *old > 0) else { return Ok(0) };
+        let stored = self.stored(name)?;
+        let needed: Vec<Generation> = [
+            stored.current.map(|kept| kept.generation),
+            tried.held.get(name).map(|held| held.generation.clone()),
+            self.revocation(name)?.map(|revocation| revocation.generation),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let key_of = stored.pending.and_then(|intent| intent.key_of);
+        let mut removed = 0;
+        for generation in generations.iter().take(old).filter(|generation| !needed.contains(generation)) {
+            // What cannot be read is kept for a person.
+            let Ok(leaf) = self.chain(name, generation).map(|chain| chain.leaf) else { continue };
+            let known = tried.revoked.contains_key(&leaf.fingerprint) || key_of == Some(leaf.fingerprint);
+            if now <= leaf.not_after || known {
+                continue;
+            }
+            atomic::remove_folder(&self.folder(name).join(generation.to_string()))?;
+            removed += 1;
+        }
+        Ok(removed)
     }
 
     pub(super) fn make_current(&self, name: &CertName, generation: &Generation) -> Result<(), StoreError> {

@@ -35,11 +35,44 @@ enum TxtLine {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum HistoryEvent {
-    Issued { certificate: CertName, generation: Generation, names: NameSet },
-    IssuanceFailed { certificate: CertName, code: String, what: String },
-    Delivered { certificate: CertName, generation: Generation, node: NodeName },
-    DeliveryFailed { certificate: CertName, generation: Generation, node: NodeName, code: String, what: String },
-    Revoked { certificate: CertName, generation: Generation, reason: RevocationReason },
+    Issued {
+        certificate: CertName,
+        generation: Generation,
+        names: NameSet,
+    },
+    IssuanceFailed {
+        certificate: CertName,
+        code: String,
+        what: String,
+    },
+    Delivered {
+        certificate: CertName,
+        generation: Generation,
+        node: NodeName,
+    },
+    DeliveryFailed {
+        certificate: CertName,
+        generation: Generation,
+        node: NodeName,
+        code: String,
+        what: String,
+    },
+    Held {
+        certificate: CertName,
+        generation: Generation,
+        by: Option<String>,
+    },
+    /// `why`: it ended by itself; none: a person said so.
+    Released {
+        certificate: CertName,
+        generation: Generation,
+        why: Option<String>,
+    },
+    Revoked {
+        certificate: CertName,
+        generation: Generation,
+        reason: RevocationReason,
+    },
 }
 
 #[derive(Serialize)]

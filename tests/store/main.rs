@@ -6,6 +6,7 @@ mod crashes;
 mod damage;
 mod disk;
 mod kept;
+mod pruned;
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};

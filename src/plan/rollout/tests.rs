@@ -310,11 +310,9 @@ fn line(event: &Event) -> String {
 fn rollout(nodes: &[(&str, Before)], canary: Option<&str>) -> Rollout {
     Rollout::new(&Deliver {
         certificates: BTreeMap::new(),
-        nodes: nodes
-            .iter()
-            .map(|(node, before)| NodeTask { node: name(node), certificates: BTreeMap::new(), before: *before })
-            .collect(),
+        nodes: nodes.iter().map(|(node, before)| NodeTask::new(name(node), *before)).collect(),
         canary: canary.map(name),
+        stop_after: 1,
     })
 }
 

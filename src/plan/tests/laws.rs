@@ -10,10 +10,10 @@ use crate::plan::{Plan, RenewalReason, RenewalWait, Step, Wait};
 const DRAWS: u64 = 3_000;
 
 /// SplitMix64: small, and good enough to spread situations.
-pub(super) struct Draw(pub(super) u64);
+pub(in crate::plan) struct Draw(pub(in crate::plan) u64);
 
 impl Draw {
-    pub(super) fn number(&mut self, below: u64) -> u64 {
+    pub(in crate::plan) fn number(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,7 +25,7 @@ impl Draw {
         hours(from + i64::try_from(self.number(u64::try_from(to - from).unwrap())).unwrap())
     }
 
-    pub(super) fn chance(&mut self, one_in: u64) -> bool {
+    pub(in crate::plan) fn chance(&mut self, one_in: u64) -> bool {
         self.number(one_in) == 0
     }
 }

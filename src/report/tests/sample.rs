@@ -6,6 +6,8 @@ pub(super) fn sample() -> Report {
     let node = |name: &str, last: u8, verdict: Verdict, delivery: Option<Outcome>| NodeReport {
         node: self::name(name),
         paused_until: None,
+        paused_reason: None,
+        window_opens: None,
         served: vec![served(last, verdict)],
         delivery: delivery.map(Delivery::Ended),
     };
@@ -35,11 +37,13 @@ pub(super) fn sample() -> Report {
         reason: RenewalWait::NotDue { at: days(59, 89).0, not_after: days(-1, 89).1, basis, ask_again: None },
     }];
     let names = [sni()].into_iter().collect();
-    let certificate = CertificateReport { name: cert(), names, current: Some(current), issuance: None, nodes };
+    let certificate =
+        CertificateReport { name: cert(), names, current: Some(current), held: None, issuance: None, nodes };
     let unissued = CertificateReport {
         name: CertName::parse("other").unwrap(),
         names: [DnsName::parse("*.example.org").unwrap()].into_iter().collect(),
         current: None,
+        held: None,
         issuance: Some(Issuance::Failed { failure: failure("acme-limit") }),
         nodes: vec![node("上海", 1, Verdict::Unreachable { why: "no answer".into() }, None)],
     };
@@ -66,11 +70,19 @@ pub(super) fn served(last: u8, verdict: Verdict) -> ServedReport {
 pub(super) fn with_node(verdicts: Vec<Verdict>, delivery: Option<Outcome>) -> CertificateReport {
     let served = verdicts.into_iter().map(|verdict| served(1, verdict)).collect();
     let delivery = delivery.map(Delivery::Ended);
-    let node = NodeReport { node: name("上海"), paused_until: None, served, delivery };
+    let node = NodeReport {
+        node: name("上海"),
+        paused_until: None,
+        paused_reason: None,
+        window_opens: None,
+        served,
+        delivery,
+    };
     CertificateReport {
         name: cert(),
         names: [sni()].into_iter().collect(),
         current: None,
+        held: None,
         issuance: None,
         nodes: vec![node],
     }
@@ -84,6 +96,7 @@ pub(super) fn empty() -> Report {
         exit: 0,
         exits: Vec::new(),
         certificates: Vec::new(),
+        left_out: Vec::new(),
         watched: Vec::new(),
         plan: Plan::default(),
         failures: Vec::new(),

@@ -1,0 +1,77 @@
+//! `[rollout]`: how carefully a change goes through the fleet.
+
+use super::defaults::STOP_AFTER;
+use super::mistake::Mistakes;
+use super::window::{Window, Windows};
+use super::written::{At, Section};
+
+#[derive(Clone, Debug)]
+pub struct Rollout {
+    pub stop_after: StopAfter,
+}
+
+/// More nodes than so many that refuse the certificate end a rollout: no other node gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopAfter {
+    Nodes(usize),
+    /// Of the nodes of the rollout, and at least one.
+    Percent(usize),
+}
+
+impl StopAfter {
+    /// Of so many nodes.
+    pub fn of(self, nodes: usize) -> usize {
+        match self {
+            Self::Nodes(count) => count,
+            Self::Percent(percent) => (nodes.saturating_mul(percent) / 100).max(1),
+        }
+    }
+}
+
+/// And the windows of nodes that have none of their own.
+pub(super) fn read(mut section: Section<'_>) -> (Rollout, Option<Windows>) {
+    let mistakes = section.mistakes();
+    let stop_after = section.text_or_number("stop_after").and_then(|written| stop_after(&written, mistakes));
+    let windows = section.one_or_more("window").and_then(|list| windows(&list, mistakes));
+    section.finish();
+    (Rollout { stop_after: stop_after.unwrap_or(STOP_AFTER) }, windows)
+}
+
+fn stop_after(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<StopAfter> {
+    let number = |text: &str| text.parse::<usize>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let found = match written.value.strip_suffix('%') {
+        Some(percent) => number(percent).filter(|percent| *percent <= 100).map(StopAfter::Percent),
+        None => number(&written.value).map(StopAfter::Nodes),
+    };
+    if found.is_none() {
+        let what = format!("{:?} is neither a number of nodes nor a part of them", written.value);
+        mistakes.at(written, what, "\"10%\" (and at least one), or a number such as 3");
+    }
+    found
+}
+
+/// `"always"` stands alone, for a node that the default's hours do not bind.
+pub(super) fn windows(list: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Option<Windows> {
+    if list.value.is_empty() {
+        mistakes.at(list, "is empty: nothing would ever be delivered", "\"Sat 02:00-06:00\", or \"always\"");
+        return None;
+    }
+    if let [only] = &list.value[..]
+        && only.value == "always"
+    {
+        return Some(Windows::default());
+    }
+    let window = |written: &At<String>| match written.value.parse::<Window>() {
+        Ok(window) => Some(window),
+        Err(_) if written.value == "always" => {
+            mistakes.at(written, "\"always\" is beside other windows", "\"always\" alone, or leave it out");
+            None
+        }
+        Err(bad) => {
+            mistakes.at(written, bad.what, bad.write);
+            None
+        }
+    };
+    let windows: Vec<Option<Window>> = list.value.iter().map(window).collect();
+    windows.into_iter().collect::<Option<Vec<Window>>>().map(Windows::new)
+}

@@ -1,0 +1,66 @@
+//! A node's maintenance window, and what it does not hold.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cert::NodeName;
+use crate::config::{Certificate, Config};
+use crate::observed::{Observed, Seen};
+
+use super::super::hold::NEAR_THE_END;
+use super::of;
+
+/// A node gets something outside of its window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Early {
+    /// When its window opens.
+    pub opens: Timestamp,
+    pub because: Because,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// A person named the node.
+    Asked,
+    /// Visitors are hurt now: what could a window spare them?
+    Hurt,
+    /// What is served would be over, or nearly, when the window opens.
+    Ends { not_after: Timestamp },
+}
+
+/// Whether the node may be changed now; the inner value: although its window is closed.
+///
+/// # Errors
+/// When its window opens.
+pub(super) fn allows(
+    config: &Config,
+    certificate: &Certificate,
+    node: &NodeName,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<Option<Early>, Timestamp> {
+    let Some(opens) = config.node(node).and_then(|node| node.windows.opens(now)) else { return Ok(None) };
+    let early = |because| Ok(Some(Early { opens, because }));
+    if observed.asked.regardless.contains(node) {
+        return early(Because::Asked);
+    }
+    let mut ends = None;
+    let mut seen = false;
+    for served in of(observed, node, &certificate.name) {
+        seen = true;
+        let Seen::Leaf { leaf, distrust: None } = &served.seen else { return early(Because::Hurt) };
+        if now < leaf.not_before || leaf.not_after <= now || !leaf.names.covers(&served.sni) {
+            return early(Because::Hurt);
+        }
+        let margin = leaf.not_after.duration_since(leaf.not_before) / NEAR_THE_END;
+        if leaf.not_after.duration_since(opens) < margin {
+            ends = ends.min(Some(leaf.not_after)).or(Some(leaf.not_after));
+        }
+    }
+    match ends {
+        Some(not_after) => early(Because::Ends { not_after }),
+        None if seen => Err(opens),
+        None => early(Because::Hurt),
+    }
+}

@@ -1,0 +1,118 @@
+//! Which generation is meant for the nodes: the newest, or the one that a person went back to.
+//!
+//! A hold is a person's word and outlasts every renewal; but it never outlasts its certificate. It ends by itself when
+//! that one is revoked, or when so little of its life is left that waiting any longer would let visitors meet its end.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cert::{CertName, Fingerprint, Generation};
+use crate::observed::{Held, Observed, Stored, Tried};
+
+/// This part of its lifetime before its end a certificate is too near to it for any caution: a hold ends, and a window does
+/// not hold. The same as the emergency floor of renewal: with four passes a day there are several tries left.
+pub const NEAR_THE_END: i32 = 20;
+
+/// What nodes are meant to serve.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant<'a> {
+    pub generation: &'a Generation,
+    pub fingerprint: Fingerprint,
+    /// It is held, and may not be the newest.
+    pub held: Option<&'a Held>,
+}
+
+/// Why a hold is over although nobody said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "ended", rename_all = "snake_case")]
+pub enum HoldEnd {
+    /// A person gave the held certificate up.
+    Revoked { at: Timestamp },
+    /// The held certificate ends so soon, and a later one is stored.
+    NearItsEnd { not_after: Timestamp },
+}
+
+/// `None`: there is nothing to deliver yet.
+pub fn meant<'a>(name: &CertName, stored: &'a Stored, tried: &'a Tried, now: Timestamp) -> Option<Meant<'a>> {
+    let kept = stored.current.as_ref()?;
+    let newest = Meant { generation: &kept.generation, fingerprint: kept.leaf.fingerprint, held: None };
+    Some(held(name, stored, tried, now).map_or(newest, |held| Meant {
+        generation: &held.generation,
+        fingerprint: held.fingerprint,
+        held: Some(held),
+    }))
+}
+
+/// The hold of a certificate, while it lasts.
+pub fn held<'a>(name: &CertName, stored: &Stored, tried: &'a Tried, now: Timestamp) -> Option<&'a Held> {
+    tried.held.get(name).filter(|held| end(held, stored, tried, now).is_none())
+}
+
+/// Holds that are over.
+pub fn ended(observed: &Observed, now: Timestamp) -> Vec<(CertName, Held, HoldEnd)> {
+    let of = |(name, held): (&CertName, &Held)| {
+        let end = end(held, observed.store.get(name)?, &observed.tried, now)?;
+        Some((name.clone(), held.clone(), end))
+    };
+    observed.tried.held.iter().filter_map(of).collect()
+}
+
+/// The generation that a person means: by its folder's name, its number, its serial, or the beginning of one of them.
+///
+/// # Errors
+/// Those that may be meant, newest first; none, or several.
+pub fn choose<'a>(generations: &'a [Generation], written: &str) -> Result<&'a Generation, Vec<&'a Generation>> {
+    let written = written.to_ascii_lowercase();
+    let begins = |generation: &&Generation| {
+        generation.to_string().starts_with(&written) || generation.serial().starts_with(&written)
+    };
+    let exact = |generation: &Generation| {
+        generation.to_string() == written
+            || generation.serial() == written
+            || generation.number().to_string() == written
+    };
+    let meant: Vec<&Generation> = generations.iter().rev().filter(begins).collect();
+    let exactly: Vec<&Generation> = meant.iter().copied().filter(|generation| exact(generation)).collect();
+    match (&exactly[..], &meant[..]) {
+        ([one], _) | (_, [one]) if !written.is_empty() => Ok(one),
+        _ => Err(meant),
+    }
+}
+
+/// When the hold ends by itself, if nothing else happens.
+pub fn ends(held: &Held) -> Timestamp {
+    let lifetime = held.not_after.duration_since(held.not_before);
+    held.not_after.saturating_sub(lifetime / NEAR_THE_END).unwrap_or(Timestamp::MIN)
+}
+
+fn end(held: &Held, stored: &Stored, tried: &Tried, now: Timestamp) -> Option<HoldEnd> {
+    if let Some(revoked) = tried.revoked.get(&held.fingerprint) {
+        return Some(HoldEnd::Revoked { at: revoked.at });
+    }
+    // Nothing is gained by letting go when what is stored ends no later.
+    let better = stored.current.as_ref().is_some_and(|kept| kept.leaf.not_after > held.not_after);
+    (better && now >= ends(held)).then_some(HoldEnd::NearItsEnd { not_after: held.not_after })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_meant_by_the_beginning_of_its_name_or_serial_when_no_other_begins_so() {
+        let generations = ["20261123061500-04c3", "20261123061501-04d4", "20261224061500-20261123061500"];
+        let generations: Vec<Generation> = generations.iter().map(|text| text.parse().unwrap()).collect();
+        let chosen = |text: &str| choose(&generations, text).map(ToString::to_string).map_err(|many| many.len());
+        let first = Ok("20261123061500-04c3".to_owned());
+        assert_eq!(chosen("20261123061500-04c3"), first);
+        assert_eq!(chosen("04C3"), first);
+        assert_eq!(chosen("04c"), first);
+        assert_eq!(chosen("20261123061500-"), first);
+        assert_eq!(chosen("202612"), Ok("20261224061500-20261123061500".to_owned()));
+        assert_eq!(chosen("04"), Err(2));
+        assert_eq!(chosen("20261123061500"), Err(2), "the number of one and the serial of another");
+        assert_eq!(chosen("ff"), Err(0));
+        assert_eq!(chosen(""), Err(3), "nothing is no choice, however few there are");
+        assert_eq!(choose(&generations[..1], ""), Err(vec![&generations[0]]));
+    }
+}

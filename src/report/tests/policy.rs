@@ -1,0 +1,78 @@
+//! What a window holds, and what a person holds, in verdicts, codes and words.
+
+use super::*;
+use crate::observed::Held;
+use crate::report::HeldReport;
+
+fn held_by_window(verdict: Verdict) -> Report {
+    let mut certificate = with_node(vec![verdict], None);
+    certificate.nodes[0].window_opens = Some(NOW + SignedDuration::from_hours(30));
+    Report { certificates: vec![certificate], ..empty() }
+}
+
+fn held() -> Held {
+    let (not_before, not_after) = days(-30, 60);
+    Held {
+        generation: generation(),
+        fingerprint: Fingerprint::of(b"held"),
+        not_before,
+        not_after,
+        since: NOW,
+        by: Some("alice".into()),
+    }
+}
+
+#[test]
+fn what_waits_for_a_window_is_a_warning_until_visitors_are_hurt() {
+    let codes = |mut report: Report| {
+        report.conclude(true);
+        report.exits
+    };
+    assert_eq!(codes(held_by_window(Verdict::Stale)), [3]);
+    assert_eq!(codes(held_by_window(Verdict::Unmanaged { lacks: true })), [3]);
+    assert_eq!(codes(held_by_window(Verdict::Expired)), [4], "as always");
+    let shown = text(&held_by_window(Verdict::Stale), Style::default());
+    assert!(shown.contains("stale, held  its window opens 20"), "{shown}");
+    let opens = DeliveryWait::Window { opens: NOW };
+    let wait = Wait::Delivery { certificate: cert(), node: name("上海"), reason: opens };
+    assert_eq!(codes(Report { plan: Plan { waits: vec![wait], ..Plan::default() }, ..empty() }), [3]);
+}
+
+#[test]
+fn of_a_held_certificate_it_is_the_stored_one_that_is_wrong_to_serve() {
+    let held = held();
+    let leaf = |label: &str| {
+        let mut leaf = Authority::root("R").issue(&["newapi.example.com"], days(-30, 60)).chain().leaf.clone();
+        leaf.fingerprint = Fingerprint::of(label.as_bytes());
+        leaf
+    };
+    let judge = |verdict: Verdict, label: &str| verdict.under_hold(&held, &leaf(label), NOW);
+    assert_eq!(judge(Verdict::Stale, "held"), Verdict::Held);
+    assert_eq!(judge(Verdict::Ok, "held"), Verdict::Held, "the newest may be held too");
+    assert_eq!(judge(Verdict::Unmanaged { lacks: true }, "held"), Verdict::Held, "the store may have lost it");
+    assert_eq!(judge(Verdict::Ok, "stored"), Verdict::NotHeld);
+    assert_eq!(judge(Verdict::Overdue { since: NOW }, "stored"), Verdict::NotHeld);
+    for other in [Verdict::Stale, Verdict::Expired, Verdict::WrongName, Verdict::Unmanaged { lacks: true }] {
+        assert_eq!(judge(other.clone(), "else"), other);
+    }
+    assert_eq!(Verdict::Expired.under_hold(&held, &leaf("held"), NOW), Verdict::Expired, "held or not");
+    let late = NOW + SignedDuration::from_hours(45 * 24);
+    let verdict = Verdict::Stale.under_hold(&held, &leaf("held"), late);
+    assert!(matches!(verdict, Verdict::Overdue { .. }), "its end comes near: {verdict:?}");
+}
+
+#[test]
+fn a_hold_is_told_with_who_said_so_and_how_it_ends() {
+    let mut report = sample();
+    let ends = held().not_after;
+    report.certificates[0].held = Some(HeldReport { held: held(), ends });
+    report.left_out = vec![name("香港-備援")];
+    report.conclude(false);
+    assert!(report.exits.contains(&3));
+    let shown = text(&report, Style::default());
+    assert!(
+        shown.contains(" by alice;\n    what is stored since waits for `certd deploy newapi.example.com --latest`"),
+        "{shown}"
+    );
+    assert!(shown.contains("left out, and not looked at: 香港-備援\n"), "{shown}");
+}
