@@ -216,8 +216,21 @@ pub struct Tried {
     /// The greatest generation number that a node refused ours for.
     #[serde(default)]
     pub fences: BTreeMap<CertName, u64>,
+    /// How the last rehearsal of each certificate's renewal went.
+    #[serde(default)]
+    pub rehearsals: BTreeMap<CertName, Rehearsal>,
     #[serde(default)]
     pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
+}
+
+/// Everything that a renewal needs was tried, but for the order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// Of the certificate that is to be replaced.
+    pub fingerprint: Fingerprint,
+    pub at: Timestamp,
+    /// What would have kept the renewal from its end.
+    pub failures: Vec<Failure>,
 }
 
 /// Failures in a row of issuing one certificate at one CA.

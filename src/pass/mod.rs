@@ -134,6 +134,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
             let ended = ended.unwrap_or_else(|failure| match step {
                 Step::Issue(_) => Ended::Issued(Err(failure)),
                 Step::Deliver(_) => Ended::Delivered(Err(failure)),
+                Step::Rehearse(_) => Ended::Rehearsed(Err(failure)),
             });
             // A full disk keeps no node from its certificate (I4), and nobody from the report.
             let folded = fold::fold(context, &mut observed, &mut done, &step, ended);
@@ -197,6 +198,7 @@ async fn clean(context: &Context) -> Option<Failure> {
 enum Ended {
     Issued(Result<issue::Issued, Failure>),
     Delivered(Result<deliver::Delivered, Failure>),
+    Rehearsed(Result<rehearse::Rehearsed, Failure>),
 }
 
 async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) -> Ended {
@@ -210,6 +212,7 @@ async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) 
             Ended::Issued(issued)
         }
         Step::Deliver(step) => Ended::Delivered(deliver::deliver(context, step, permits).await),
+        Step::Rehearse(step) => Ended::Rehearsed(rehearse::as_planned(context, step, permits).await),
     }
 }
 
