@@ -43,8 +43,15 @@ pub(super) fn fold(
             let outcomes = step.nodes.iter().map(failed).collect();
             delivered(context, observed, done, step, &outcomes, now)
         }
-        (Step::Rehearse(step), Ended::Rehearsed(ended)) => {
-            rehearsed(observed, &step.certificate, ended, now);
+        (Step::Rehearse(step), Ended::Rehearsed(Ok(ended))) => {
+            rehearsed(observed, &step.certificate, &ended, now);
+            Ok(())
+        }
+        (Step::Rehearse(step), Ended::Rehearsed(Err(failure))) => {
+            if failure.code != INTERRUPTED {
+                let ended = Rehearsed { issuing: Issuance::Failed { failure }, nodes: Vec::new() };
+                rehearsed(observed, &step.certificate, &ended, now);
+            }
             Ok(())
         }
         // Each step ends as what it is.
@@ -159,19 +166,14 @@ fn delivered(
 }
 
 /// What would have kept the renewal from its end is kept until it is tried again, and told by every report until then.
-fn rehearsed(observed: &mut Observed, name: &CertName, ended: Result<Rehearsed, Failure>, now: Timestamp) {
+pub(super) fn rehearsed(observed: &mut Observed, name: &CertName, ended: &Rehearsed, now: Timestamp) {
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return };
-    let failures = match ended {
-        Ok(Rehearsed { issuing, nodes }) => {
-            let of_issuing = match issuing {
-                Issuance::Failed { failure } => Some(failure),
-                _ => None,
-            };
-            of_issuing.into_iter().chain(nodes.iter().filter_map(|(node, ended)| unready(node, ended))).collect()
-        }
-        Err(failure) if failure.code == INTERRUPTED => return,
-        Err(failure) => vec![failure],
+    let of_issuing = match &ended.issuing {
+        Issuance::Failed { failure } => Some(failure.clone()),
+        _ => None,
     };
+    let of_nodes = ended.nodes.iter().filter_map(|(node, ended)| unready(node, ended));
+    let failures = of_issuing.into_iter().chain(of_nodes).collect();
     let rehearsal = Rehearsal { fingerprint: kept.leaf.fingerprint, at: now, failures };
     observed.tried.rehearsals.insert(name.clone(), rehearsal);
 }

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod clock;
 pub mod deliver;
+mod doctor;
 pub mod failure;
 mod fold;
 pub mod issue;
@@ -31,6 +32,7 @@ use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
 use crate::store::Store;
 
+pub use doctor::doctor;
 pub use rehearse::rehearse;
 pub use secrets::{Secrets, roots};
 

@@ -18,7 +18,7 @@ use crate::report::{self, Delivery, Done, Issuance, Report};
 use super::deliver::session::endpoint;
 use super::failure::{bug, interrupted, of_node};
 use super::progress::{Event, Phase};
-use super::{Context, clean, clock, issue, observe, stopped, watched};
+use super::{Context, clean, clock, fold, issue, observe, stopped, watched};
 
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 
@@ -60,10 +60,13 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     }
     for (name, rehearsed) in rehearsals.join_all().await {
         let rehearsed = rehearsed?;
+        fold::rehearsed(&mut observed, &name, &rehearsed, clock::now());
         done.issued.insert(name.clone(), rehearsed.issuing);
         done.delivered.extend(rehearsed.nodes.into_iter().map(|(node, ended)| ((node, name.clone()), ended)));
     }
     issue::ask_token(context, true).await;
+    let written = context.store.write_tried(&observed.tried);
+    done.failures.extend(written.err().map(|error| Failure::from(&error)));
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());
     let now = clock::now();
@@ -107,13 +110,10 @@ pub(super) async fn try_one(
     nodes: &[NodeName],
     permits: &Arc<Semaphore>,
 ) -> Result<Rehearsed, Failure> {
-    let (generation, pair) = stand_in(context, certificate, kept)?;
-    let pair = Arc::new(pair);
+    let sent = stand_in(context, certificate, kept)?;
     let mut prepared = JoinSet::new();
     for node in nodes.iter().cloned() {
-        let Some(install) = context.config.install(&node, &certificate.name).cloned() else { continue };
-        let (certificate, generation) = (certificate.name.clone(), generation.clone());
-        let bundle = Bundle { certificate, generation, pair: Arc::clone(&pair), install, older: false };
+        let bundle = bundle(context, certificate, &sent, &node)?;
         let (context, permits) = (Arc::clone(context), Arc::clone(permits));
         prepared.spawn(async move {
             let _permit = permits.acquire_owned().await;
@@ -128,6 +128,32 @@ pub(super) async fn try_one(
         Err(failure) => Issuance::Failed { failure },
     };
     Ok(Rehearsed { issuing, nodes })
+}
+
+/// One certificate at one node, prepared and told to abort.
+///
+/// # Errors
+/// The stored pair cannot be read.
+pub(super) async fn prepare_one(
+    context: &Context,
+    certificate: &Certificate,
+    kept: Option<&Kept>,
+    node: &NodeName,
+) -> Result<Delivery, Failure> {
+    let bundle = bundle(context, certificate, &stand_in(context, certificate, kept)?, node)?;
+    Ok(prepare(context, node, bundle).await)
+}
+
+fn bundle(
+    context: &Context,
+    certificate: &Certificate,
+    (generation, pair): &(Generation, Arc<Pair>),
+    node: &NodeName,
+) -> Result<Bundle, Failure> {
+    let gone = || bug(node, "a node that this certificate is not meant for");
+    let certificate = certificate.name.clone();
+    let install = context.config.install(node, &certificate).cloned().ok_or_else(gone)?;
+    Ok(Bundle { certificate, generation: generation.clone(), pair: Arc::clone(pair), install, older: false })
 }
 
 async fn prepare(context: &Context, node: &NodeName, bundle: Bundle) -> Delivery {
@@ -162,10 +188,10 @@ fn stand_in(
     context: &Context,
     certificate: &Certificate,
     kept: Option<&Kept>,
-) -> Result<(Generation, Pair), Failure> {
+) -> Result<(Generation, Arc<Pair>), Failure> {
     if let Some(kept) = kept {
         let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Failure::from(&error))?;
-        return Ok((kept.generation.clone(), pair));
+        return Ok((kept.generation.clone(), Arc::new(pair)));
     }
     let key = PrivateKey::generate(certificate.key_type).map_err(|error| bug("stand-in key", error))?;
     let signer = rcgen::KeyPair::from_pem(key.pem()).map_err(|error| bug("stand-in key", error))?;
@@ -176,5 +202,5 @@ fn stand_in(
     let generation = Generation::issued(clock::now(), 0, &chain.leaf.serial);
     let generation = generation.map_err(|error| bug("stand-in certificate", error))?;
     let pair = Pair::new(chain, key).map_err(|error| bug("stand-in certificate", error))?;
-    Ok((generation, pair))
+    Ok((generation, Arc::new(pair)))
 }

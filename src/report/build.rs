@@ -74,6 +74,7 @@ fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Failur
                 named(failure),
                 minute(rehearsal.at)
             ),
+            next: format!("{}; then `certd renew --dry-run` tries again", failure.next),
             ..failure.clone()
         };
         (now < renew_at).then(|| rehearsal.failures.iter().map(tell).collect::<Vec<_>>())
