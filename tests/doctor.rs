@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use lab::nginx::NginxCommand;
 use lab::said::{exits, stderr, stdout};
+use lab::script::Answer;
 use lab::{Lab, Options, SERVICE};
 
 fn states(report: &Value, area: &str) -> Vec<(String, String)> {
@@ -52,7 +53,7 @@ fn what_is_ill_is_told_line_by_line_with_the_code_of_the_day_on_which_it_would_m
     assert_eq!(nodes, expected.map(|(node, state)| (node.to_owned(), state.to_owned())));
     assert!(states(&report, "dns").contains(&("dns.token_file".to_owned(), "warning".to_owned())), "{report:#}");
 
-    lab.pebble.stop();
+    lab.proxy.script.fail("directory", 9, &Answer::new(503, "busy"));
     let output = lab.certd(&["doctor", "--output", "json"]);
     exits(&output, 6);
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();

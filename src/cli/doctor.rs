@@ -16,7 +16,7 @@ use super::{Options, Output, output, progress, setup};
 /// TXT record that is made, seen and removed, the ledger's room, and every node: reached, logged in, its configuration
 /// test, room, clock, other programs that renew there, and a delivery that is prepared and aborted. Nothing is ordered and
 /// nothing is changed. Each line is ok, a warning (exit 3) or a FAILURE (exit 1, 5 or 6, as on the day it would matter)
-/// with what to do. While another certd is at work no TXT record is tried.
+/// with what to do. While another certd is at work no TXT record is made and no delivery prepared.
 #[derive(Args)]
 pub(super) struct Doctor {
     /// Certificates to try; all when none is named.

@@ -44,7 +44,7 @@ async fn act(context: &Arc<Context>, asked: &Asked, may_write: bool) -> Result<V
     let (authority, names, nodes) = tokio::join!(
         authority::look(context),
         names::look(context, &observed, may_write),
-        nodes::look(context, &observed),
+        nodes::look(context, &observed, may_write),
     );
     let mut findings = vec![of_configuration(&context.config)];
     findings.extend(state(context)?);

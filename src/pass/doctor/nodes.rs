@@ -20,8 +20,8 @@ use crate::report::doctor::{Area, Finding, State, of_looked};
 /// Connecting, logging in, and the node's configuration test (30 s there).
 const LOOK_DEADLINE: Duration = Duration::from_secs(60);
 
-/// In the configuration's order.
-pub(super) async fn look(context: &Arc<Context>, observed: &Observed) -> Vec<Finding> {
+/// In the configuration's order. `alone`: no other certd delivers, which a preparation would meet.
+pub(super) async fn look(context: &Arc<Context>, observed: &Observed, alone: bool) -> Vec<Finding> {
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     let asked = &observed.asked.nodes;
     let mut looks = JoinSet::new();
@@ -36,7 +36,7 @@ pub(super) async fn look(context: &Arc<Context>, observed: &Observed) -> Vec<Fin
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
             let paused = node.paused_until.is_some_and(|until| until > clock::now());
-            let findings = findings_of(&context, &node.name, &meant).await;
+            let findings = findings_of(&context, &node.name, &meant, alone).await;
             (number, if paused { findings.into_iter().map(spared).collect() } else { findings })
         });
     }
@@ -51,7 +51,12 @@ fn spared(finding: Finding) -> Finding {
     Finding { state, what: format!("{} (paused)", finding.what), ..finding }
 }
 
-async fn findings_of(context: &Arc<Context>, node: &NodeName, meant: &[(CertName, Option<Kept>)]) -> Vec<Finding> {
+async fn findings_of(
+    context: &Arc<Context>,
+    node: &NodeName,
+    meant: &[(CertName, Option<Kept>)],
+    alone: bool,
+) -> Vec<Finding> {
     let bad = |failure: &Failure| Finding::bad(Area::Nodes, State::Failure, failure);
     let looked = match look_at(context, node, meant).await {
         Ok(looked) => looked,
@@ -59,7 +64,7 @@ async fn findings_of(context: &Arc<Context>, node: &NodeName, meant: &[(CertName
         Err(failure) => return vec![bad(&failure)],
     };
     let mut findings = of_looked(node, &looked, clock::now());
-    for (name, kept) in meant {
+    for (name, kept) in meant.iter().filter(|_| alone) {
         let Some(certificate) = context.config.certificate(name) else { continue };
         let prepared = rehearse::prepare_one(context, certificate, kept.as_ref(), node).await;
         if let Err(failure) | Ok(Delivery::Ended(Outcome::Failed { failure })) = prepared {
