@@ -4,6 +4,7 @@ mod cas;
 mod deliveries;
 mod histories;
 mod laws;
+mod rehearsals;
 mod scene;
 mod year;
 
