@@ -223,6 +223,9 @@ pub struct Tried {
     /// The greatest generation number that a node refused ours for.
     #[serde(default)]
     pub fences: BTreeMap<CertName, u64>,
+    /// How the last rehearsal of each certificate's renewal went.
+    #[serde(default)]
+    pub rehearsals: BTreeMap<CertName, Rehearsal>,
     #[serde(default)]
     pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
     /// Generations that a person went back to: each is meant for the nodes until a person says otherwise.
@@ -240,6 +243,16 @@ pub struct Held {
     pub since: Timestamp,
     /// The login of whoever said so, when it is known; escaped.
     pub by: Option<String>,
+}
+
+/// Everything that a renewal needs was tried, but for the order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// Of the certificate that is to be replaced.
+    pub fingerprint: Fingerprint,
+    pub at: Timestamp,
+    /// What would have kept the renewal from its end.
+    pub failures: Vec<Failure>,
 }
 
 /// Failures in a row of issuing one certificate at one CA.

@@ -6,6 +6,7 @@ mod account;
 mod check;
 mod config;
 mod deploy;
+mod doctor;
 mod fault;
 mod output;
 mod plan;
@@ -74,6 +75,7 @@ enum Command {
     Plan(plan::Plan),
     Renew(renew::Renew),
     Deploy(deploy::Deploy),
+    Doctor(doctor::Doctor),
     Revoke(revoke::Revoke),
     Run(run::Run),
     Trust(trust::Trust),
@@ -119,6 +121,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Plan(command) => command.run(options),
         Command::Renew(command) => command.run(options),
         Command::Deploy(command) => command.run(options),
+        Command::Doctor(command) => command.run(options),
         Command::Revoke(command) => command.run(options),
         Command::Run(command) => command.run(options),
         Command::Trust(command) => command.run(options),

@@ -26,7 +26,7 @@ pub(super) fn json(value: &impl Serialize) {
     self::text(&format!("{text}\n"));
 }
 
-fn style(options: &Options) -> Style {
+pub(super) fn style(options: &Options) -> Style {
     let terminal = std::io::stdout().is_terminal();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = match options.color {

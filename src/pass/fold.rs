@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
-use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed};
+use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed, Rehearsal};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Deliver, Issue, Step};
 use crate::report::{Delivery, Done, Issuance};
@@ -14,6 +14,7 @@ use crate::store::{HistoryEvent, StoreError};
 use super::deliver::remember;
 use super::failure::{INTERRUPTED, failure};
 use super::issue::SUPERSEDED;
+use super::rehearse::Rehearsed;
 use super::{Context, Ended, clock};
 
 /// # Errors
@@ -42,7 +43,19 @@ pub(super) fn fold(
             let outcomes = step.nodes.iter().map(failed).collect();
             delivered(context, observed, done, step, &outcomes, now)
         }
-        (Step::Issue(_), Ended::Delivered(_)) | (Step::Deliver(_), Ended::Issued(_)) => Ok(()),
+        (Step::Rehearse(step), Ended::Rehearsed(Ok(ended))) => {
+            rehearsed(observed, &step.certificate, &ended, now);
+            Ok(())
+        }
+        (Step::Rehearse(step), Ended::Rehearsed(Err(failure))) => {
+            if failure.code != INTERRUPTED {
+                let ended = Rehearsed { issuing: Issuance::Failed { failure }, nodes: Vec::new() };
+                rehearsed(observed, &step.certificate, &ended, now);
+            }
+            Ok(())
+        }
+        // Each step ends as what it is.
+        _ => Ok(()),
     };
     let written = context.store.write_tried(&observed.tried);
     folded.and(written).map_err(|error| Failure::from(&error))
@@ -150,6 +163,31 @@ fn delivered(
     }
     observed.tried.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
     noted
+}
+
+/// What would have kept the renewal from its end is kept until it is tried again, and told by every report until then.
+pub(super) fn rehearsed(observed: &mut Observed, name: &CertName, ended: &Rehearsed, now: Timestamp) {
+    let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return };
+    let of_issuing = match &ended.issuing {
+        Issuance::Failed { failure } => Some(failure.clone()),
+        _ => None,
+    };
+    let of_nodes = ended.nodes.iter().filter_map(|(node, ended)| unready(node, ended));
+    let failures = of_issuing.into_iter().chain(of_nodes).collect();
+    let rehearsal = Rehearsal { fingerprint: kept.leaf.fingerprint, at: now, failures };
+    observed.tried.rehearsals.insert(name.clone(), rehearsal);
+}
+
+fn unready(node: &NodeName, ended: &Delivery) -> Option<Failure> {
+    match ended {
+        Delivery::Rehearsed { test: None } => None,
+        Delivery::Rehearsed { test: Some(words) } => {
+            let next = "mend the server's configuration on the node";
+            let what = format!("its configuration test fails: {words}");
+            Some(failure("node-test-fails", node, what, next, Advice::Person))
+        }
+        Delivery::Ended(outcome) => failed(node, outcome),
+    }
 }
 
 /// Anything but "served" is a failure (I3); in the words of the report.

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod clock;
 pub mod deliver;
+mod doctor;
 pub mod failure;
 mod fold;
 pub mod hold;
@@ -32,6 +33,7 @@ use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
 use crate::store::Store;
 
+pub use doctor::doctor;
 pub use rehearse::rehearse;
 pub use secrets::{Secrets, roots};
 
@@ -136,6 +138,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
             let ended = ended.unwrap_or_else(|failure| match step {
                 Step::Issue(_) => Ended::Issued(Err(failure)),
                 Step::Deliver(_) => Ended::Delivered(Err(failure)),
+                Step::Rehearse(_) => Ended::Rehearsed(Err(failure)),
             });
             // A full disk keeps no node from its certificate (I4), and nobody from the report.
             let folded = fold::fold(context, &mut observed, &mut done, &step, ended);
@@ -210,6 +213,7 @@ async fn clean(context: &Context) -> Option<Failure> {
 enum Ended {
     Issued(Result<issue::Issued, Failure>),
     Delivered(Result<deliver::Delivered, Failure>),
+    Rehearsed(Result<rehearse::Rehearsed, Failure>),
 }
 
 async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) -> Ended {
@@ -223,6 +227,7 @@ async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) 
             Ended::Issued(issued)
         }
         Step::Deliver(step) => Ended::Delivered(deliver::deliver(context, step, permits).await),
+        Step::Rehearse(step) => Ended::Rehearsed(rehearse::as_planned(context, step, permits).await),
     }
 }
 

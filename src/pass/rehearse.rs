@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::cert::{CertName, Chain, Generation, NodeName, Pair, PrivateKey};
+use crate::cert::{Chain, Generation, NodeName, Pair, PrivateKey};
 use crate::config::Certificate;
 use crate::node::{Bundle, Dialogue};
-use crate::observed::{Asked, Failure, Observed};
+use crate::observed::{Asked, Failure, Kept};
 use crate::plan;
 use crate::plan::rollout::{ConfigTest, Outcome};
 use crate::report::{self, Delivery, Done, Issuance, Report};
@@ -18,7 +18,7 @@ use crate::report::{self, Delivery, Done, Issuance, Report};
 use super::deliver::session::endpoint;
 use super::failure::{bug, interrupted, of_node};
 use super::progress::{Event, Phase};
-use super::{Context, clean, clock, issue, observe, stopped, watched};
+use super::{Context, clean, clock, fold, issue, observe, stopped, watched};
 
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 
@@ -48,43 +48,116 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     let mut observed = observed.map_err(|error| Failure::from(&error))?;
     observed.watched = watched;
     let mut done = Done { failures: watch_roots.failures(&asked), ..Done::default() };
-    let mut names = JoinSet::new();
-    let mut nodes = JoinSet::new();
     let permits = Arc::new(Semaphore::new(context.config.sessions));
-    for name in observed.store.keys() {
+    let mut rehearsals = JoinSet::new();
+    for (name, stored) in &observed.store {
         let Some(certificate) = context.config.certificate(name).cloned() else { continue };
-        let (generation, pair) = stand_in(context, &certificate, &observed)?;
-        let pair = Arc::new(pair);
-        for node in certificate.nodes.iter().filter(|node| observed.asked.wants_node(node)).cloned() {
-            let Some(install) = context.config.install(&node, name).cloned() else { continue };
-            let (certificate, generation) = (name.clone(), generation.clone());
-            let bundle = Bundle { certificate, generation, pair: Arc::clone(&pair), install, older: false };
-            let (context, permits) = (Arc::clone(context), Arc::clone(&permits));
-            nodes.spawn(async move {
-                let _permit = permits.acquire_owned().await;
-                let name = bundle.certificate.clone();
-                let ended = prepare(&context, &node, bundle).await;
-                ((node, name), ended)
-            });
-        }
-        let context = Arc::clone(context);
-        names.spawn(async move { (certificate.name.clone(), issue::rehearse(&context, &certificate).await) });
+        let (context, permits, kept) = (Arc::clone(context), Arc::clone(&permits), stored.current.clone());
+        let nodes = certificate.nodes.iter().filter(|node| observed.asked.wants_node(node));
+        let nodes: Vec<NodeName> = nodes.cloned().collect();
+        rehearsals.spawn(async move {
+            (certificate.name.clone(), try_one(&context, &certificate, kept.as_ref(), &nodes, &permits).await)
+        });
     }
-    let (names, nodes) = tokio::join!(names.join_all(), nodes.join_all());
+    for (name, rehearsed) in rehearsals.join_all().await {
+        let rehearsed = rehearsed?;
+        // Of some nodes alone nothing is known for the day of the renewal.
+        if observed.asked.nodes.is_empty() {
+            fold::rehearsed(&mut observed, &name, &rehearsed, clock::now());
+        }
+        done.issued.insert(name.clone(), rehearsed.issuing);
+        done.delivered.extend(rehearsed.nodes.into_iter().map(|(node, ended)| ((node, name.clone()), ended)));
+    }
     issue::ask_token(context, true).await;
-    let made = issue::makes_records(&context.config);
-    let well = || if made { Issuance::Rehearsed } else { Issuance::RehearsedStanding };
-    let of_name = |(name, rehearsed): (CertName, Result<(), Failure>)| match rehearsed {
-        Ok(()) => (name, well()),
-        Err(failure) => (name, Issuance::Failed { failure }),
-    };
-    done.issued = names.into_iter().map(of_name).collect();
-    done.delivered = nodes.into_iter().collect();
+    let written = context.store.write_tried(&observed.tried);
+    done.failures.extend(written.err().map(|error| Failure::from(&error)));
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());
     let now = clock::now();
     let plan = plan::plan(&context.config, &observed, now);
     Ok(report::build("renew --dry-run", &context.config, &observed, plan, done, false, now))
+}
+
+/// What the plan wants tried ahead of a renewal.
+///
+/// # Errors
+/// The stored pair cannot be read, or the process is asked to end.
+pub(super) async fn as_planned(
+    context: &Arc<Context>,
+    step: &plan::Rehearse,
+    permits: &Arc<Semaphore>,
+) -> Result<Rehearsed, Failure> {
+    let gone = || bug(&step.certificate, "a certificate that the configuration does not have");
+    let certificate = context.config.certificate(&step.certificate).ok_or_else(gone)?;
+    let stored = context.store.stored(&step.certificate).map_err(|error| Failure::from(&error))?;
+    let mut stop = context.stop.clone();
+    tokio::select! {
+        rehearsed = try_one(context, certificate, stored.current.as_ref(), &step.nodes, permits) => rehearsed,
+        () = stopped(&mut stop) => Err(interrupted(&step.certificate)),
+    }
+}
+
+/// What the rehearsal of one certificate's renewal came to.
+pub(super) struct Rehearsed {
+    pub(super) issuing: Issuance,
+    pub(super) nodes: Vec<(NodeName, Delivery)>,
+}
+
+/// The names and these nodes, all at once.
+///
+/// # Errors
+/// The stored pair cannot be read.
+pub(super) async fn try_one(
+    context: &Arc<Context>,
+    certificate: &Certificate,
+    kept: Option<&Kept>,
+    nodes: &[NodeName],
+    permits: &Arc<Semaphore>,
+) -> Result<Rehearsed, Failure> {
+    let sent = stand_in(context, certificate, kept)?;
+    let mut prepared = JoinSet::new();
+    for node in nodes.iter().cloned() {
+        let bundle = bundle(context, certificate, &sent, &node)?;
+        let (context, permits) = (Arc::clone(context), Arc::clone(permits));
+        prepared.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let ended = prepare(&context, &node, bundle).await;
+            (node, ended)
+        });
+    }
+    let (issuing, nodes) = tokio::join!(issue::rehearse(context, certificate), prepared.join_all());
+    let issuing = match issuing {
+        Ok(()) if issue::makes_records(&context.config) => Issuance::Rehearsed,
+        Ok(()) => Issuance::RehearsedStanding,
+        Err(failure) => Issuance::Failed { failure },
+    };
+    Ok(Rehearsed { issuing, nodes })
+}
+
+/// One certificate at one node, prepared and told to abort.
+///
+/// # Errors
+/// The stored pair cannot be read.
+pub(super) async fn prepare_one(
+    context: &Context,
+    certificate: &Certificate,
+    kept: Option<&Kept>,
+    node: &NodeName,
+) -> Result<Delivery, Failure> {
+    let bundle = bundle(context, certificate, &stand_in(context, certificate, kept)?, node)?;
+    Ok(prepare(context, node, bundle).await)
+}
+
+fn bundle(
+    context: &Context,
+    certificate: &Certificate,
+    (generation, pair): &(Generation, Arc<Pair>),
+    node: &NodeName,
+) -> Result<Bundle, Failure> {
+    let gone = || bug(node, "a node that this certificate is not meant for");
+    let certificate = certificate.name.clone();
+    let install = context.config.install(node, &certificate).cloned().ok_or_else(gone)?;
+    Ok(Bundle { certificate, generation: generation.clone(), pair: Arc::clone(pair), install, older: false })
 }
 
 async fn prepare(context: &Context, node: &NodeName, bundle: Bundle) -> Delivery {
@@ -115,11 +188,14 @@ async fn prepare(context: &Context, node: &NodeName, bundle: Bundle) -> Delivery
 }
 
 /// The stored pair; before the first issuance one that we sign ourselves, which no node ever commits.
-fn stand_in(context: &Context, certificate: &Certificate, observed: &Observed) -> Result<(Generation, Pair), Failure> {
-    let stored = observed.store.get(&certificate.name).and_then(|stored| stored.current.as_ref());
-    if let Some(kept) = stored {
+fn stand_in(
+    context: &Context,
+    certificate: &Certificate,
+    kept: Option<&Kept>,
+) -> Result<(Generation, Arc<Pair>), Failure> {
+    if let Some(kept) = kept {
         let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Failure::from(&error))?;
-        return Ok((kept.generation.clone(), pair));
+        return Ok((kept.generation.clone(), Arc::new(pair)));
     }
     let key = PrivateKey::generate(certificate.key_type).map_err(|error| bug("stand-in key", error))?;
     let signer = rcgen::KeyPair::from_pem(key.pem()).map_err(|error| bug("stand-in key", error))?;
@@ -130,5 +206,5 @@ fn stand_in(context: &Context, certificate: &Certificate, observed: &Observed) -
     let generation = Generation::issued(clock::now(), 0, &chain.leaf.serial);
     let generation = generation.map_err(|error| bug("stand-in certificate", error))?;
     let pair = Pair::new(chain, key).map_err(|error| bug("stand-in certificate", error))?;
-    Ok((generation, pair))
+    Ok((generation, Arc::new(pair)))
 }

@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod hold;
 pub mod ledger;
 pub mod order;
+pub mod rehearsal;
 pub mod renewal;
 pub mod rollout;
 pub mod schedule;
@@ -28,6 +29,7 @@ use crate::observed::{Observed, Stored};
 pub use clock::{Against, ClockDoubt, Evidence};
 pub use delivery::{Because, Before, Deliver, DeliveryReason, DeliveryWait, Early, NodeTask};
 pub use hold::HoldEnd;
+pub use rehearsal::Rehearse;
 pub use renewal::{Basis, Issue, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
 /// What to do now, what to wait for, and when to look again.
@@ -44,6 +46,7 @@ pub struct Plan {
 pub enum Step {
     Issue(Box<Issue>),
     Deliver(Deliver),
+    Rehearse(Rehearse),
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -91,6 +94,13 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     let (rollouts, waits) = delivery::decide(config, &deliverable, observed, now);
     plan.steps.extend(rollouts.into_iter().map(Step::Deliver));
     plan.waits.extend(waits);
+    // What is about to be done shows more than a rehearsal could.
+    if plan.steps.is_empty() {
+        let rehearsals = deliverable.iter().filter_map(|(certificate, stored)| {
+            rehearsal::decide(config, certificate, stored, observed, now).map(Step::Rehearse)
+        });
+        plan.steps.extend(rehearsals);
+    }
     plan.next = plan.waits.iter().filter_map(|wait| wait.until()).min();
     plan
 }

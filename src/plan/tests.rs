@@ -5,6 +5,7 @@ mod deliveries;
 mod histories;
 mod laws;
 mod policy;
+mod rehearsals;
 mod scene;
 mod year;
 

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
 use crate::observed::{Failure, Observed, Seen, Served, Stored};
-use crate::plan::{DeliveryWait, Plan, Wait, hold, renewal};
+use crate::plan::{DeliveryWait, Plan, Wait, hold, rehearsal, renewal};
 
+use super::exit::REHEARSAL;
+use super::words::{day, minute, named};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict,
     watched,
@@ -53,8 +55,33 @@ pub fn build(
         plan,
         failures: done.failures,
     };
+    report.failures.extend(rehearsed(config, observed, now));
     report.conclude(ran);
     report
+}
+
+/// What the rehearsal of a renewal found in its way, until that day.
+fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Failure> {
+    let asked = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
+    let of = |certificate: &Certificate| {
+        let name = &certificate.name;
+        let kept = observed.store.get(name)?.current.as_ref()?;
+        let rehearsal = rehearsal::last(observed, name, kept)?;
+        let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.tried.seed);
+        let tell = |failure: &Failure| Failure {
+            code: REHEARSAL.to_owned(),
+            what: format!(
+                "the renewal of {name} on {} would fail: {} (tried {})",
+                day(renew_at),
+                named(failure),
+                minute(rehearsal.at)
+            ),
+            next: format!("{}; then `certd renew --dry-run` tries again", failure.next),
+            ..failure.clone()
+        };
+        (now < renew_at).then(|| rehearsal.failures.iter().map(tell).collect::<Vec<_>>())
+    };
+    asked.filter_map(of).flatten().collect()
 }
 
 /// By a clock that cannot be right nothing is called expired.

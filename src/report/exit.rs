@@ -110,6 +110,9 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
     }
 }
 
+/// The code of what a rehearsal found in a renewal's way.
+pub(super) const REHEARSAL: &str = "rehearsal";
+
 fn of_failure(failure: &Failure) -> Exit {
     let worked_around = matches!(
         failure.code.as_str(),
@@ -117,7 +120,7 @@ fn of_failure(failure: &Failure) -> Exit {
     );
     // What will be in the way of an issuance, or may be.
     let ahead =
-        matches!(failure.code.as_str(), "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer");
+        matches!(failure.code.as_str(), "rehearsal" | "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer");
     if worked_around || ahead { Exit::Warning } else { Exit::Internal }
 }
 
@@ -126,6 +129,7 @@ fn of_step(step: &Step) -> Exit {
     match step {
         Step::Issue(_) => Exit::IssuanceFailed,
         Step::Deliver(_) => Exit::NotDelivered,
+        Step::Rehearse(_) => Exit::Warning,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One value says what was seen and done; everything that a person or a program reads is a rendering of it.
 
 mod build;
+pub mod doctor;
 mod escape;
 mod exit;
 mod plan;

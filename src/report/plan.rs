@@ -13,6 +13,11 @@ pub fn plan_text(plan: &Plan) -> String {
         let _ = match step {
             Step::Issue(step) => issue(&mut out, step),
             Step::Deliver(step) => deliver(&mut out, step),
+            Step::Rehearse(step) => {
+                let again = if step.again { " again, since it failed" } else { "" };
+                let at = words::from(step.renew_at);
+                writeln!(out, "rehearse {}: the renewal of {at} is tried{again}, without an order", step.certificate)
+            }
         };
     }
     if plan.steps.is_empty() {

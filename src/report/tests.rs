@@ -367,7 +367,7 @@ fn width(text: &str) -> usize {
     text.chars().map(|c| if c >= '\u{2e80}' { 2 } else { 1 }).sum()
 }
 
-fn golden(case: &str, text: &str) {
+pub(super) fn golden(case: &str, text: &str) {
     insta::with_settings!({ snapshot_path => "testdata", prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!(case, text);
     });

@@ -27,6 +27,7 @@ mod lock;
 mod notes;
 pub mod owner;
 mod revocation;
+mod room;
 pub mod secret;
 mod state;
 

@@ -37,6 +37,7 @@ fn the_help_of_every_command() {
         ("plan", &["plan", "--help"]),
         ("renew", &["renew", "--help"]),
         ("deploy", &["deploy", "--help"]),
+        ("doctor", &["doctor", "--help"]),
         ("revoke", &["revoke", "--help"]),
         ("run", &["run", "--help"]),
         ("trust", &["trust", "--help"]),

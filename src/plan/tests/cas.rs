@@ -42,7 +42,7 @@ impl Scene {
     fn issue(&self) -> Option<Issue> {
         self.plan().steps.into_iter().find_map(|step| match step {
             Step::Issue(issue) => Some(*issue),
-            Step::Deliver(_) => None,
+            Step::Deliver(_) | Step::Rehearse(_) => None,
         })
     }
 

@@ -230,7 +230,7 @@ fn of_several_addresses_the_worst_counts() {
     golden("one-address-silent", &scene);
     let before = |scene: &Scene| match &scene.plan().steps[0] {
         Step::Deliver(deliver) => deliver.nodes[0].before,
-        Step::Issue(_) => panic!("nothing is due"),
+        Step::Issue(_) | Step::Rehearse(_) => panic!("nothing is due"),
     };
     assert_eq!(before(&scene), Before::Nothing, "no canary, but what it serves can be seen, and so reloaded");
     scene.observed.served[0].seen = Seen::Silence(Silence::Refused);

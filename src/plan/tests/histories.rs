@@ -50,7 +50,7 @@ fn start(seed: u64) -> History {
 fn planned(plan: &Plan) -> Option<Issue> {
     let mut issues = plan.steps.iter().filter_map(|step| match step {
         Step::Issue(issue) => Some((**issue).clone()),
-        Step::Deliver(_) => None,
+        Step::Deliver(_) | Step::Rehearse(_) => None,
     });
     let issue = issues.next();
     assert!(issues.next().is_none(), "one certificate is ordered at one CA at a time");

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::scene::{NODES, SERVICE, Scene, cert, days, failure, hours, name};
-use crate::observed::{Ari, Attempts, Seen, Silence};
+use crate::observed::{Ari, Attempts, Rehearsal, Seen, Silence};
 use crate::plan::renewal::{Basis, due, lifetime};
 use crate::plan::{Plan, RenewalReason, RenewalWait, Step, Wait};
 
@@ -60,7 +60,7 @@ fn draws() -> impl Iterator<Item = (Draw, Scene)> {
 fn told(plan: &Plan) -> (Timestamp, Basis) {
     let step = plan.steps.iter().find_map(|step| match step {
         Step::Issue(issue) => Some(&issue.reason),
-        Step::Deliver(_) => None,
+        Step::Deliver(_) | Step::Rehearse(_) => None,
     });
     match (step, plan.waits.first()) {
         (Some(RenewalReason::Due { at, basis, .. }), _) => (*at, basis.clone()),
@@ -149,6 +149,11 @@ fn the_same_arguments_give_the_same_plan_and_what_it_did_is_not_done_again() {
                     scene.observed.tried.issuance.clear();
                     scene.observed.tried.ari.clear();
                 }
+                Step::Rehearse(step) => {
+                    let (fingerprint, at) = (scene.kept().leaf.fingerprint, scene.now);
+                    let rehearsal = Rehearsal { fingerprint, at, failures: Vec::new() };
+                    scene.observed.tried.rehearsals.insert(step.certificate.clone(), rehearsal);
+                }
                 Step::Deliver(deliver) => {
                     let served = super::scene::show(&scene.kept().leaf.clone());
                     let nodes: Vec<_> = deliver.nodes.iter().map(|task| task.node.clone()).collect();
@@ -156,7 +161,7 @@ fn the_same_arguments_give_the_same_plan_and_what_it_did_is_not_done_again() {
                 }
             }
             rounds += 1;
-            assert!(rounds <= 2, "issue, deliver, and nothing is left: {plan:?}");
+            assert!(rounds <= 3, "issue, deliver, rehearse, and nothing is left: {plan:?}");
         }
     }
 }

@@ -1,0 +1,94 @@
+//! Every node: reached, logged in, looked at, and prepared for what it would get.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::super::deliver::session::endpoint;
+use super::super::failure::of_node;
+use super::super::{clock, rehearse};
+use super::Context;
+use crate::cert::{CertName, NodeName};
+use crate::node::{self, Expected, Wanted};
+use crate::observed::{Failure, Kept, Looked, Observed};
+use crate::plan::rollout::Outcome;
+use crate::report::Delivery;
+use crate::report::doctor::{Area, Finding, State, of_looked};
+
+/// Connecting, logging in, and the node's configuration test (30 s there).
+const LOOK_DEADLINE: Duration = Duration::from_secs(60);
+
+/// In the configuration's order. `alone`: no other certd delivers, which a preparation would meet.
+pub(super) async fn look(context: &Arc<Context>, observed: &Observed, alone: bool) -> Vec<Finding> {
+    let permits = Arc::new(Semaphore::new(context.config.sessions));
+    let asked = &observed.asked.nodes;
+    let mut looks = JoinSet::new();
+    let nodes = context.config.nodes.iter().filter(|node| asked.is_empty() || asked.contains(&node.name));
+    for (number, node) in nodes.enumerate() {
+        let meant = observed.store.iter().filter_map(|(name, stored)| {
+            let certificate = context.config.certificate(name)?;
+            certificate.nodes.contains(&node.name).then(|| (name.clone(), stored.current.clone()))
+        });
+        let meant: Vec<(CertName, Option<Kept>)> = meant.collect();
+        let (context, permits, node) = (Arc::clone(context), Arc::clone(&permits), node.clone());
+        looks.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let paused = node.paused_until.is_some_and(|until| until > clock::now());
+            let findings = findings_of(&context, &node.name, &meant, alone).await;
+            (number, if paused { findings.into_iter().map(spared).collect() } else { findings })
+        });
+    }
+    let mut found: Vec<(usize, Vec<Finding>)> = looks.join_all().await;
+    found.sort_by_key(|(number, _)| *number);
+    found.into_iter().flat_map(|(_, findings)| findings).collect()
+}
+
+/// A node that is paused is tried and does not count.
+fn spared(finding: Finding) -> Finding {
+    let state = if finding.state == State::Failure { State::Warning } else { finding.state };
+    Finding { state, what: format!("{} (paused)", finding.what), ..finding }
+}
+
+async fn findings_of(
+    context: &Arc<Context>,
+    node: &NodeName,
+    meant: &[(CertName, Option<Kept>)],
+    alone: bool,
+) -> Vec<Finding> {
+    let bad = |failure: &Failure| Finding::bad(Area::Nodes, State::Failure, failure);
+    let looked = match look_at(context, node, meant).await {
+        Ok(looked) => looked,
+        // What keeps us from looking keeps us from everything.
+        Err(failure) => return vec![bad(&failure)],
+    };
+    let mut findings = of_looked(node, &looked, clock::now());
+    for (name, kept) in meant.iter().filter(|_| alone) {
+        let Some(certificate) = context.config.certificate(name) else { continue };
+        let prepared = rehearse::prepare_one(context, certificate, kept.as_ref(), node).await;
+        if let Err(failure) | Ok(Delivery::Ended(Outcome::Failed { failure })) = prepared {
+            findings.retain(|finding| finding.state != State::Ok);
+            findings.push(bad(&failure));
+            break;
+        }
+    }
+    findings
+}
+
+async fn look_at(context: &Context, node: &NodeName, meant: &[(CertName, Option<Kept>)]) -> Result<Looked, Failure> {
+    let mut wanted = Vec::new();
+    for (certificate, kept) in meant {
+        let Some(install) = context.config.install(node, certificate).cloned() else { continue };
+        let expected = match kept {
+            Some(kept) => {
+                let pair = context.store.pair(certificate, &kept.generation).map_err(|error| Failure::from(&error))?;
+                Some(Expected::of(&pair, &install))
+            }
+            None => None,
+        };
+        wanted.push(Wanted { certificate: certificate.clone(), install, expected });
+    }
+    let endpoint = endpoint(context, node).await?;
+    node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))
+}

@@ -1,0 +1,75 @@
+//! A tenth of the lifetime before a renewal everything that it needs is tried, but for the order: what would fail then is
+//! said while there is time.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::cert::{CertName, NodeName};
+use crate::config::{Certificate, Config};
+use crate::observed::{Kept, Observed, Rehearsal, Stored};
+
+use super::backoff;
+use super::renewal::{ari_of, due, lifetime};
+
+/// This part of the lifetime before the renewal.
+const AHEAD: i32 = 10;
+/// A rehearsal that failed is tried again after this, or after …
+const AGAIN: SignedDuration = SignedDuration::from_hours(24);
+/// … this part of the lifetime, whichever is shorter: a six-day certificate has no days to wait.
+const AGAIN_PART: i32 = 40;
+
+/// `renew --dry-run`'s work, for one certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rehearse {
+    pub certificate: CertName,
+    /// When it is to be renewed.
+    pub renew_at: Timestamp,
+    /// It failed before.
+    pub again: bool,
+    /// Those that count.
+    pub nodes: Vec<NodeName>,
+}
+
+/// From when on a renewal at `renew_at` is rehearsed.
+pub fn rehearse_at(kept: &Kept, renew_at: Timestamp) -> Timestamp {
+    let ahead = lifetime(&kept.leaf) / AHEAD;
+    renew_at.saturating_sub(ahead).unwrap_or(Timestamp::MIN).max(kept.leaf.not_before)
+}
+
+/// Of a pass over everything alone: what a person asks for is not to wait for it.
+pub(super) fn decide(
+    config: &Config,
+    certificate: &Certificate,
+    stored: &Stored,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Rehearse> {
+    let asked = &observed.asked;
+    if !asked.may_issue || !asked.nodes.is_empty() || !asked.certificates.is_empty() {
+        return None;
+    }
+    let kept = stored.current.as_ref()?;
+    let (renew_at, _) = due(&kept.leaf, ari_of(observed, &certificate.name, &kept.leaf), observed.tried.seed);
+    if now < rehearse_at(kept, renew_at) || now >= renew_at {
+        return None;
+    }
+    let before = last(observed, &certificate.name, kept);
+    match before {
+        Some(rehearsal) if rehearsal.failures.is_empty() => return None,
+        Some(rehearsal) if backoff::counts(rehearsal.at, now) => {
+            let again = AGAIN.min(lifetime(&kept.leaf) / AGAIN_PART);
+            if now.duration_since(rehearsal.at) < again {
+                return None;
+            }
+        }
+        _ => {}
+    }
+    let paused = |node: &&NodeName| config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
+    let nodes = certificate.nodes.iter().filter(|node| !paused(node)).cloned().collect();
+    Some(Rehearse { certificate: certificate.name.clone(), renew_at, again: before.is_some(), nodes })
+}
+
+/// The last rehearsal of the renewal of this very certificate.
+pub fn last<'a>(observed: &'a Observed, name: &CertName, kept: &Kept) -> Option<&'a Rehearsal> {
+    observed.tried.rehearsals.get(name).filter(|rehearsal| rehearsal.fingerprint == kept.leaf.fingerprint)
+}

@@ -1,0 +1,176 @@
+//! What renewal day needs, tried today: one line each, with what to do about it.
+
+mod issuing;
+mod node;
+#[cfg(test)]
+mod tests;
+
+use core::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::observed::Failure;
+
+use super::words::named;
+use super::{Exit, Style, worst};
+
+pub use issuing::{of_plan, of_room, of_skew};
+pub use node::of_looked;
+
+/// Version of the JSON shape, as [`super::SCHEMA`].
+pub const SCHEMA: &str = "certd.doctor/1";
+
+/// Everything that was tried.
+#[derive(Clone, Debug, Serialize)]
+pub struct Checkup {
+    pub schema: &'static str,
+    pub at: Timestamp,
+    /// The exit code, and every code that applies.
+    pub exit: u8,
+    pub exits: Vec<u8>,
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub area: Area,
+    pub state: State,
+    /// Stable and greppable; `null`: it is well.
+    pub code: Option<String>,
+    /// The file, CA, zone, certificate or node.
+    pub object: String,
+    pub what: String,
+    /// What to do; `null`: nothing.
+    pub next: Option<String>,
+}
+
+/// In the order of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Area {
+    Configuration,
+    State,
+    Ca,
+    Dns,
+    Issuing,
+    Nodes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Renewal day would fail by it.
+    Failure,
+    Warning,
+    Ok,
+}
+
+impl Area {
+    const ALL: [Self; 6] = [Self::Configuration, Self::State, Self::Ca, Self::Dns, Self::Issuing, Self::Nodes];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::State => "state directory",
+            Self::Ca => "certificate authority",
+            Self::Dns => "DNS",
+            Self::Issuing => "issuing",
+            Self::Nodes => "nodes",
+        }
+    }
+
+    /// Of a failure there; the same codes as those of the day on which it would matter.
+    fn exit(self) -> Exit {
+        match self {
+            Self::Configuration => Exit::Usage,
+            Self::State => Exit::Internal,
+            Self::Ca | Self::Dns | Self::Issuing => Exit::IssuanceFailed,
+            Self::Nodes => Exit::NotDelivered,
+        }
+    }
+}
+
+impl Finding {
+    pub fn ok(area: Area, object: impl ToString, what: impl ToString) -> Self {
+        let (object, what) = (object.to_string(), what.to_string());
+        Self { area, state: State::Ok, code: None, object, what, next: None }
+    }
+
+    pub fn bad(area: Area, state: State, failure: &Failure) -> Self {
+        let Failure { code, object, next, .. } = failure.clone();
+        let what = named(failure);
+        let what = what.strip_prefix(&format!("{object}: ")).map(str::to_owned).unwrap_or(what);
+        Self { area, state, code: Some(code), object, what, next: Some(next) }
+    }
+
+    fn exit(&self) -> Exit {
+        match self.state {
+            State::Ok => Exit::Ok,
+            State::Warning => Exit::Warning,
+            State::Failure => self.area.exit(),
+        }
+    }
+}
+
+impl Checkup {
+    /// Worst first within each area; else in the order in which they were given.
+    pub fn new(mut findings: Vec<Finding>, now: Timestamp) -> Self {
+        findings.sort_by_key(|finding| (finding.area, finding.state));
+        let mut exits: Vec<Exit> = findings.iter().map(Finding::exit).filter(|exit| *exit != Exit::Ok).collect();
+        exits.sort_unstable_by_key(|exit| exit.rank());
+        exits.dedup();
+        let exit = worst(&exits).code();
+        Self { schema: SCHEMA, at: now, exit, exits: exits.into_iter().map(Exit::code).collect(), findings }
+    }
+
+    /// Ends with a newline.
+    pub fn text(&self, style: Style) -> String {
+        let mut out = String::new();
+        for area in Area::ALL {
+            let mut of_area = self.findings.iter().filter(|finding| finding.area == area).peekable();
+            if of_area.peek().is_some() {
+                let _ = writeln!(out, "{}", area.title());
+            }
+            for finding in of_area {
+                let _ = line(&mut out, finding, style);
+            }
+        }
+        let count = |state| self.findings.iter().filter(|finding| finding.state == state).count();
+        let (ok, warnings, failures) = (count(State::Ok), count(State::Warning), count(State::Failure));
+        let plural = |number: usize| if number == 1 { "" } else { "s" };
+        let _ = writeln!(
+            out,
+            "{ok} ok, {warnings} warning{}, {failures} failure{} (exit {})",
+            plural(warnings),
+            plural(failures),
+            self.exit
+        );
+        out
+    }
+}
+
+fn line(out: &mut String, finding: &Finding, style: Style) -> core::fmt::Result {
+    let (word, exit) = match finding.state {
+        State::Ok => ("ok     ", Exit::Ok),
+        State::Warning => ("warning", Exit::Warning),
+        State::Failure => ("FAILURE", Exit::Hurt),
+    };
+    writeln!(out, "  {}  {}: {}", coloured(word, exit, style), finding.object, finding.what)?;
+    match &finding.next {
+        Some(next) => writeln!(out, "           next: {next}"),
+        None => Ok(()),
+    }
+}
+
+/// The usual colours of a terminal (ECMA-48 section 8.3.117).
+fn coloured(word: &str, exit: Exit, style: Style) -> String {
+    let colour = match exit {
+        _ if !style.colour => return word.to_owned(),
+        Exit::Ok => 32,
+        Exit::Warning => 33,
+        _ => 31,
+    };
+    format!("\u{1b}[{colour}m{word}\u{1b}[0m")
+}

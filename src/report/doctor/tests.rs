@@ -1,0 +1,98 @@
+//! The checkup as a person reads it, and the codes that it ends with.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::cert::{CertName, NodeName};
+use crate::observed::{Advice, AtPath, CaClock, Found, Looked};
+use crate::plan::rollout::ConfigTest;
+
+const NOW: Timestamp = Timestamp::constant(1_795_413_600, 0);
+
+fn failure(code: &str, object: &str, what: &str) -> Failure {
+    Failure {
+        code: code.into(),
+        object: object.into(),
+        what: what.into(),
+        next: "do what is to be done".into(),
+        advice: Advice::Person,
+    }
+}
+
+fn found() -> Found {
+    Found { fullchain: AtPath::Link, key: AtPath::Link, current: Some("20261123061500-04".into()), same: true, digest: None }
+}
+
+fn looked() -> Looked {
+    let name = CertName::parse("newapi.example.com").unwrap();
+    Looked {
+        test: ConfigTest::Ok,
+        clock: Some(NOW + SignedDuration::from_secs(2)),
+        room: Some(1024 * 1024),
+        renewers: Vec::new(),
+        certificates: [(name, found())].into(),
+    }
+}
+
+fn of(looked: &Looked) -> Vec<Finding> {
+    of_looked(&NodeName::parse("上海").unwrap(), looked, NOW)
+}
+
+#[test]
+fn a_checkup_stands_by_area_and_the_worst_first() {
+    let findings = vec![
+        Finding::ok(Area::Nodes, "shenzhen", "reached"),
+        Finding::bad(Area::Nodes, State::Warning, &failure("node-clock", "广州", "its clock is 121 minutes ahead")),
+        Finding::bad(Area::Nodes, State::Failure, &failure("ssh-refused", "上海", "上海: 192.0.2.1:22 refuses the connection")),
+        Finding::ok(Area::Configuration, "the configuration", "1 certificate"),
+        of_room("/var/lib/certd", 12 * 1024 * 1024),
+        of_skew("ca.example", CaClock { ours: NOW, theirs: NOW + SignedDuration::from_secs(3) }),
+    ];
+    let checkup = Checkup::new(findings, NOW);
+    assert_eq!((checkup.exit, checkup.exits.as_slice()), (6, &[6, 3][..]));
+    crate::report::tests::golden("doctor", &checkup.text(Style::default()));
+}
+
+#[test]
+fn all_is_well_or_the_area_says_which_code_it_is() {
+    let code = |area, state| Checkup::new(vec![Finding::bad(area, state, &failure("x", "y", "z"))], NOW).exit;
+    assert_eq!(Checkup::new(vec![Finding::ok(Area::Ca, "ca", "reached")], NOW).exit, 0);
+    let of_area = Area::ALL.map(|area| code(area, State::Failure));
+    assert_eq!(of_area, [2, 1, 5, 5, 5, 6]);
+    assert!(Area::ALL.iter().all(|area| code(*area, State::Warning) == 3));
+}
+
+#[test]
+fn room_and_clock_have_a_warning_before_the_failure() {
+    let mib = |count: u64| of_room("/x", count * 1024 * 1024).state;
+    assert_eq!((mib(0), mib(1), mib(49), mib(50)), (State::Failure, State::Warning, State::Warning, State::Ok));
+    let off = |hours| of_skew("ca", CaClock { ours: NOW, theirs: NOW + SignedDuration::from_hours(hours) }).state;
+    assert_eq!((off(1), off(2), off(-2), off(25)), (State::Ok, State::Warning, State::Warning, State::Failure));
+}
+
+#[test]
+fn s21_a_nodes_clock_room_test_and_other_renewers_are_told_each_by_itself() {
+    assert!(of(&looked()).iter().all(|finding| finding.state == State::Ok));
+    let mut ill = looked();
+    ill.clock = Some(NOW - SignedDuration::from_hours(2));
+    ill.room = Some(100);
+    ill.test = ConfigTest::Failed("[emerg] unknown directive".into());
+    ill.renewers = vec!["/etc/cron.d/acme".into(); 12];
+    let foreign = AtPath::Foreign { why: "is a link to /etc/passwd".into() };
+    ill.certificates.values_mut().for_each(|found| found.key = foreign.clone());
+    let told = of(&ill);
+    let codes: Vec<&str> = told.iter().filter_map(|finding| finding.code.as_deref()).collect();
+    assert_eq!(codes, ["node-test-fails", "node-room", "node-clock", "node-renewers", "node-path"]);
+    assert!(told[2].what.contains("120 minutes behind"), "{}", told[2].what);
+    assert!(told[3].what.ends_with("and 2 more"), "{}", told[3].what);
+}
+
+#[test]
+fn a_test_that_fails_before_the_first_delivery_is_no_failure_yet() {
+    let mut fresh = looked();
+    fresh.test = ConfigTest::Failed("cannot load certificate".into());
+    for found in fresh.certificates.values_mut() {
+        *found = Found { fullchain: AtPath::Nothing, key: AtPath::Nothing, current: None, same: false, digest: None };
+    }
+    assert_eq!(of(&fresh)[0].state, State::Warning);
+}
