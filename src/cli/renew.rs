@@ -59,10 +59,12 @@ pub(super) fn run(
     options: &Options,
 ) -> Result<u8, Fault> {
     let (stop, stopped) = watch::channel(false);
-    let context = Arc::new(setup::context(config, progress::progress(options), stopped)?);
+    let context = setup::context(config, progress::progress(options), stopped)?;
     let _lock = setup::lock(&context.store, wait, options)?;
     let runtime = setup::runtime()?;
     setup::heed_signals(&runtime, stop, options)?;
+    let context = Arc::new(runtime.block_on(context.discovered()));
+    setup::known(&context.config, &asked.nodes)?;
     let report = runtime.block_on(async {
         match kind {
             Kind::Pass(command) => pass::pass(&context, command, asked).await,

@@ -164,16 +164,25 @@ pub(super) fn selection(config: &Config, names: &[String]) -> Result<(BTreeSet<C
     }
 }
 
-/// The nodes of these names; none: all.
+/// The nodes of these names; none: all. Where DNS names nodes, an address may be one.
 pub(super) fn nodes(config: &Config, names: &[String]) -> Result<BTreeSet<NodeName>, Fault> {
     let known = || config.nodes.iter().map(|node| node.name.as_str());
     names
         .iter()
         .map(|name| {
-            let found = config.nodes.iter().find(|node| node.name.as_str() == name);
-            found.map(|node| node.name.clone()).ok_or_else(|| unknown("node", name, known()))
+            let found = config.nodes.iter().find(|node| node.name.as_str() == name).map(|node| node.name.clone());
+            let found = found.or_else(|| Some(config.node_at(name.parse().ok()?)?.name));
+            found.ok_or_else(|| unknown("node", name, known()))
         })
         .collect()
+}
+
+/// Whether all of these are nodes, now that DNS has named its own.
+pub(super) fn known(config: &Config, nodes: &BTreeSet<NodeName>) -> Result<(), Fault> {
+    match nodes.iter().find(|name| config.node(name).is_none()) {
+        Some(name) => Err(unknown("node", name.as_str(), config.nodes.iter().map(|node| node.name.as_str()))),
+        None => Ok(()),
+    }
 }
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {

@@ -81,7 +81,19 @@ impl CertificateSpec {
             mistakes.at(empty, "is empty: the certificate would be delivered nowhere", "[\"*\"], or names of nodes");
         }
         let selectors = selectors.map(|list| list.value).unwrap_or_default();
-        Self { name, domains: parsed, key_type, profile, reuse_key, sni, selectors, canary, discover, inventory, install }
+        Self {
+            name,
+            domains: parsed,
+            key_type,
+            profile,
+            reuse_key,
+            sni,
+            selectors,
+            canary,
+            discover,
+            inventory,
+            install,
+        }
     }
 }
 

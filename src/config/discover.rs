@@ -72,7 +72,7 @@ impl Config {
         for certificate in &mut config.certificates {
             let Some(discover) = certificate.discover.clone() else { continue };
             certificate.nodes.clear();
-            for address in found.get(&discover.name).into_iter().flatten() {
+            for address in found.get(&discover.name).into_iter().flatten().filter(|ip| discover.families.take(**ip)) {
                 let own = self.nodes.iter().find(|node| is_at(node, *address, named));
                 let (name, install) = match own {
                     Some(node) => (node.name.clone(), discover.own.get(&node.name).unwrap_or(&discover.install)),
@@ -88,7 +88,8 @@ impl Config {
                 if certificate.nodes.contains(&name) {
                     continue;
                 }
-                let shared = |((node, _), other): (&(NodeName, _), &Arc<Install>)| *node == name && share(other, install);
+                let shared =
+                    |((node, _), other): (&(NodeName, _), &Arc<Install>)| *node == name && share(other, install);
                 if config.installs.iter().any(shared) {
                     conflicts.push((name, certificate.clone()));
                     continue;
@@ -103,7 +104,8 @@ impl Config {
 
     /// Named by its address. Keys that any certificate pins for it count: it is one machine.
     fn discovered(&self, like: &Discover, address: IpAddr) -> Option<Node> {
-        let pinned = self.certificates.iter().filter_map(|certificate| certificate.discover.as_ref()?.host_keys.get(&address));
+        let pinned =
+            self.certificates.iter().filter_map(|certificate| certificate.discover.as_ref()?.host_keys.get(&address));
         Some(Node {
             name: NodeName::parse(&address.to_string()).ok()?,
             addresses: vec![Host::Ip(address)],

@@ -109,7 +109,9 @@ fn named_by_an_address(certificates: &[CertificateSpec], nodes: &[NodeSpec], mis
         return;
     }
     for node in nodes {
-        let Some((name, ip)) = node.name.as_ref().and_then(|name| Some((name, name.value.as_str().parse::<IpAddr>().ok()?))) else {
+        let Some((name, ip)) =
+            node.name.as_ref().and_then(|name| Some((name, name.value.as_str().parse::<IpAddr>().ok()?)))
+        else {
             continue;
         };
         if !node.addresses.iter().any(|address| address.value == Host::Ip(ip)) {

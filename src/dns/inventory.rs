@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::resolvers::parse;
 use super::wire::{Question, ask};
-use super::{DnsError, Resolvers, Server};
+use super::{DnsError, Doh, Resolvers, Server};
 use crate::cert::DnsName;
 use crate::observed::{Addresses, Caa, CaaRecord, CaaSet, InDns, Told};
 use crate::report::escape;
@@ -43,8 +43,11 @@ pub async fn in_dns(resolvers: &Resolvers, public: &[SocketAddr], name: &DnsName
     if name.is_wildcard() {
         return InDns { caa: caa(resolvers, name.base()).await, ..none };
     }
-    let (shown, public, caa) =
-        tokio::join!(addresses(resolvers, name.as_str()), at_resolvers(public, name.as_str()), caa(resolvers, name.base()));
+    let (shown, public, caa) = tokio::join!(
+        addresses(resolvers, name.as_str()),
+        at_resolvers(public, name.as_str()),
+        caa(resolvers, name.base())
+    );
     match shown {
         Ok((alias, authoritative)) => InDns { alias, authoritative, public, caa, ..none },
         Err(error) => InDns { trouble: Some(error.to_string()), public, caa, ..none },
@@ -60,32 +63,21 @@ pub async fn addresses(resolvers: &Resolvers, name: &str) -> Result<(Option<Stri
     let end = resolvers.follow(name).await?;
     let owner = parse(&end)?;
     let servers = resolvers.authorities(&end).await?;
-    let asked = servers.iter().map(async |server| {
-        let says = both(&owner, async |question| {
-            let answer = first(server, &question).await?;
-            Ok(records(&answer, &owner))
-        });
-        Told { server: server.name.clone(), says: says.await }
-    });
+    let mut asked = Vec::new();
+    for server in &servers {
+        asked.push(Asked::Server(server).told(&owner));
+    }
     let mut told = join_all(asked).await;
     if told.iter().all(|told| told.says.is_err()) {
-        let doh = resolvers.doh();
-        let by_doh = both(&owner, async |question| {
-            let question = Question { recursion: true, ..question };
-            let answer = doh.first(&question, tells).await?;
-            Ok(records(&answer, &owner))
-        });
-        match by_doh.await {
-            Ok(shown) if doh.count() > 0 => told = vec![Told { server: "DoH".to_owned(), says: Ok(shown) }],
-            _ => {
-                let silent = told.iter().map(|told| {
-                    let why = told.says.as_ref().err().map_or("", String::as_str);
-                    format!("{}: {why}", told.server)
-                });
-                let servers = silent.collect::<Vec<_>>().join(", ");
-                return Err(DnsError::AllSilent { name: end, servers });
-            }
+        let by_doh = Asked::Doh(resolvers.doh()).told(&owner).await;
+        if by_doh.says.is_err() {
+            let silent = told.iter().map(|told| {
+                let why = told.says.as_ref().err().map_or("", String::as_str);
+                format!("{}: {why}", told.server)
+            });
+            return Err(DnsError::AllSilent { name: end, servers: silent.collect::<Vec<_>>().join(", ") });
         }
+        told = vec![by_doh];
     }
     told.sort_by(|a, b| a.server.cmp(&b.server));
     let alias = (!end.eq_ignore_ascii_case(name)).then_some(end);
@@ -94,30 +86,54 @@ pub async fn addresses(resolvers: &Resolvers, name: &str) -> Result<(Option<Stri
 
 async fn at_resolvers(public: &[SocketAddr], name: &str) -> Vec<Told> {
     let Ok(owner) = parse(name) else { return Vec::new() };
-    let asked = public.iter().map(async |server| {
-        let says = both(&owner, async |question| {
-            let answer = ask(*server, &Question { recursion: true, ..question }).await.map_err(|silence| silence.to_string())?;
-            if !tells(&answer) {
-                return Err(answer.metadata.response_code.to_string());
-            }
-            Ok(records(&answer, &owner))
-        });
-        Told { server: server.to_string(), says: says.await }
-    });
+    let mut asked = Vec::new();
+    for server in public {
+        asked.push(Asked::Resolver(*server).told(&owner));
+    }
     join_all(asked).await
 }
 
-/// A and AAAA side by side; both must be answered.
-async fn both(
-    owner: &Name,
-    answered: impl AsyncFn(Question) -> Result<Addresses, String>,
-) -> Result<Addresses, String> {
-    let question = |kind| Question { name: owner.clone(), kind, recursion: false };
-    let (v4, v6) = tokio::join!(answered(question(RecordType::A)), answered(question(RecordType::AAAA)));
-    let (mut all, v6) = (v4?, v6?);
-    all.all.extend(v6.all);
-    all.ttl = all.ttl.max(v6.ttl);
-    Ok(all)
+enum Asked<'a> {
+    /// For what it knows itself.
+    Server(&'a Server),
+    Resolver(SocketAddr),
+    Doh(&'a Doh),
+}
+
+impl Asked<'_> {
+    async fn told(self, owner: &Name) -> Told {
+        let server = match &self {
+            Self::Server(server) => server.name.clone(),
+            Self::Resolver(at) => at.to_string(),
+            Self::Doh(_) => "DoH".to_owned(),
+        };
+        Told { server, says: self.addresses(owner).await }
+    }
+
+    /// A and AAAA side by side; both must be answered.
+    async fn addresses(&self, owner: &Name) -> Result<Addresses, String> {
+        let recursion = !matches!(self, Self::Server(_));
+        let question = |kind| Question { name: owner.clone(), kind, recursion };
+        let (v4, v6) = (question(RecordType::A), question(RecordType::AAAA));
+        let (v4, v6) = tokio::join!(self.answer(&v4), self.answer(&v6));
+        let (mut shown, v6) = (records(&v4?, owner), records(&v6?, owner));
+        shown.all.extend(v6.all);
+        shown.ttl = shown.ttl.max(v6.ttl);
+        Ok(shown)
+    }
+
+    async fn answer(&self, question: &Question) -> Result<Message, String> {
+        match self {
+            Self::Server(server) => first(server, question).await,
+            Self::Doh(doh) if doh.count() == 0 => Err("nobody is asked over HTTPS".to_owned()),
+            Self::Doh(doh) => doh.first(question, tells).await,
+            Self::Resolver(at) => match ask(*at, question).await {
+                Ok(answer) if tells(&answer) => Ok(answer),
+                Ok(answer) => Err(answer.metadata.response_code.to_string()),
+                Err(silence) => Err(silence.to_string()),
+            },
+        }
+    }
 }
 
 /// The first address of the server that answers with authority; in words, why none does.
@@ -197,13 +213,10 @@ async fn caa_of(resolvers: &Resolvers, name: &str) -> Result<Caa, DnsError> {
     {
         levels.push(above);
     }
-    let asked = levels.iter().map(async |level| {
-        if apex.zone_of(level) {
-            return in_zone(resolvers, &servers, level).await;
-        }
-        let above = timeout(ABOVE, resolvers.lookup(level, RecordType::CAA)).await;
-        Ok(above.ok().and_then(Result::ok).map(|answer| caa_records(&answer)).unwrap_or_default())
-    });
+    let mut asked = Vec::new();
+    for level in &levels {
+        asked.push(at_level(resolvers, &servers, level, apex.zone_of(level)));
+    }
     for (level, found) in levels.iter().zip(join_all(asked).await) {
         let records = match found {
             Ok(records) => records,
@@ -218,7 +231,16 @@ async fn caa_of(resolvers: &Resolvers, name: &str) -> Result<Caa, DnsError> {
 }
 
 /// Of the server that answers first; a resolver follows a CNAME.
-async fn in_zone(resolvers: &Resolvers, servers: &[Server], level: &Name) -> Result<Vec<CaaRecord>, String> {
+async fn at_level(
+    resolvers: &Resolvers,
+    servers: &[Server],
+    level: &Name,
+    in_zone: bool,
+) -> Result<Vec<CaaRecord>, String> {
+    if !in_zone {
+        let above = timeout(ABOVE, resolvers.lookup(level, RecordType::CAA)).await;
+        return Ok(above.ok().and_then(Result::ok).map(|answer| caa_records(&answer)).unwrap_or_default());
+    }
     let question = Question { name: level.clone(), kind: RecordType::CAA, recursion: false };
     let every = Server {
         name: String::new(),

@@ -4,8 +4,10 @@
 pub mod account;
 pub mod clock;
 pub mod deliver;
+pub mod discover;
 pub mod failure;
 mod fold;
+pub mod inventory;
 pub mod issue;
 pub mod observe;
 pub mod progress;
@@ -108,6 +110,10 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
         () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
     };
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
+    // Nothing waits for it but the report.
+    let mut inventory = JoinSet::new();
+    let (asking, about) = (Arc::clone(context), observed.asked.clone());
+    inventory.spawn(async move { inventory::in_a_pass(&asking, &about).await });
     look_at_the_clock(context, &mut observed).await;
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
@@ -142,6 +148,11 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     }
     done.failures.extend(skew(context));
     done.failures.extend(clean(context).await);
+    tokio::select! {
+        Some(Ok(found)) = inventory.join_next() => observed.inventory = found,
+        () = stopped(&mut stop) => {}
+        else => {}
+    }
     done.failures.extend(context.dns.take_warnings());
     done.failures.extend(context.store.damages().iter().map(failure::of_damage));
     let now = clock::now();

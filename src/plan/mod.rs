@@ -5,8 +5,11 @@
 
 pub mod ari;
 pub mod backoff;
+pub mod caa;
 pub mod clock;
 pub mod delivery;
+pub mod discovery;
+pub mod inventory;
 pub mod ledger;
 pub mod order;
 pub mod renewal;

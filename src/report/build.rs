@@ -10,7 +10,8 @@ use crate::observed::{Failure, Observed, Served, Stored};
 use crate::plan::{Plan, Wait, renewal};
 
 use super::{
-    CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, watched,
+    CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, inventory,
+    watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
@@ -48,6 +49,7 @@ pub fn build(
             .map(|certificate| if doubted { doubt(certificate) } else { certificate })
             .collect(),
         watched: watched::reports(&observed.watched, doubted, now),
+        inventory: inventory::reports(config, observed, now),
         plan,
         failures: done.failures,
     };

@@ -3,6 +3,7 @@
 mod build;
 mod escape;
 mod exit;
+mod inventory;
 mod plan;
 mod table;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod words;
 pub use build::{Done, build};
 pub use escape::escape;
 pub use exit::{Exit, worst};
+pub use inventory::InventoryReport;
 pub use plan::plan_text;
 pub use table::Style;
 pub use text::text;
@@ -47,6 +49,8 @@ pub struct Report {
     pub certificates: Vec<CertificateReport>,
     /// Endpoints that others keep; worst first.
     pub watched: Vec<WatchedReport>,
+    /// DNS against the nodes; empty when nobody asked.
+    pub inventory: Vec<InventoryReport>,
     /// What could be done next, what is waited for, and until when.
     pub plan: Plan,
     /// What concerns no single certificate or node.

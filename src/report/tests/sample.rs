@@ -85,6 +85,7 @@ pub(super) fn empty() -> Report {
         exits: Vec::new(),
         certificates: Vec::new(),
         watched: Vec::new(),
+        inventory: Vec::new(),
         plan: Plan::default(),
         failures: Vec::new(),
     }
