@@ -48,6 +48,8 @@ pub(super) fn join(
         let names = || meant.iter().filter_map(|node| node.name.as_ref()).filter(|_| spec.discover.is_none());
         let canary = spec.canary.as_ref().and_then(|canary| match spec.discover {
             Some(_) => pairs::found_canary(canary, &nodes, mistakes),
+            // Its nodes are another mistake.
+            None if spec.selectors.is_empty() => None,
             None => canary_of(canary, names(), mistakes),
         });
         let discover = stand_in_name

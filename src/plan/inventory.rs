@@ -292,3 +292,109 @@ fn listed<'a, T: Display + 'a>(all: impl IntoIterator<Item = &'a T>) -> String {
         _ => all.join(", "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::fixture::NOW;
+    use crate::config::parse;
+    use crate::observed::{Addresses, AtProvider, Told};
+
+    const CONFIG: &str = r#"
+[acme]
+directory = "letsencrypt"
+[dns]
+provider = "exec"
+command = ["/bin/true"]
+[install]
+fullchain = "/{name}.pem"
+key = "/{name}.key"
+test = ["true"]
+reload = ["true"]
+[[certificate]]
+domains = ["a.example.com"]
+nodes = ["one", "two"]
+[[node]]
+name = "one"
+address = "192.0.2.1"
+[[node]]
+name = "two"
+address = "two.example.net"
+[[node]]
+name = "three"
+address = "192.0.2.3"
+"#;
+
+    fn set(addresses: &[&str]) -> BTreeSet<IpAddr> {
+        addresses.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
+    fn shown(addresses: &[&str]) -> InDns {
+        let says = Ok(Addresses { all: set(addresses), ttl: Some(300) });
+        InDns {
+            name: crate::cert::DnsName::parse("a.example.com").unwrap(),
+            alias: None,
+            authoritative: vec![Told { server: "ns1.example.com".to_owned(), says }],
+            public: Vec::new(),
+            caa: Caa::Free,
+            provider: Vec::new(),
+            trouble: None,
+        }
+    }
+
+    /// `two`: what its name was looked up to.
+    fn found(config: &str, name: &InDns, two: Result<&[&str], &str>) -> Vec<(Severity, &'static str, String)> {
+        let config = parse(config).unwrap();
+        let node = |name: &str, at: Result<&[&str], &str>| {
+            (NodeName::parse(name).unwrap(), at.map(set).map_err(str::to_owned))
+        };
+        let nodes = [node("one", Ok(&["192.0.2.1"])), node("two", two), node("three", Ok(&["192.0.2.3"]))];
+        let inventory = Inventory { nodes: nodes.into(), ..Inventory::default() };
+        let found = findings(&config, &config.certificates[0], &inventory, name, NOW);
+        found.into_iter().map(|finding| (finding.severity, finding.code, finding.what)).collect()
+    }
+
+    #[test]
+    fn records_that_are_the_nodes_say_nothing() {
+        assert_eq!(found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2"]), Ok(&["192.0.2.2", "2001:db8::2"])), []);
+    }
+
+    #[test]
+    fn whose_an_address_is_remains_open_while_a_node_cannot_be_looked_up() {
+        let told = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2"]), Err("no answer"));
+        let [(Severity::Note, "inventory-stranger", what)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(what, "shows 192.0.2.2, and whose they are is not known while two cannot be looked up");
+    }
+
+    #[test]
+    fn a_node_of_other_certificates_is_named() {
+        let told = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), Ok(&["192.0.2.2"]));
+        let [(Severity::Warning, "inventory-stranger", what)] = &told[..] else { panic!("{told:?}") };
+        assert!(what.ends_with("192.0.2.3; three is there, and this certificate is not for it"), "{what}");
+    }
+
+    #[test]
+    fn a_paused_node_may_be_out_of_dns() {
+        let told = found(CONFIG, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"]));
+        assert!(matches!(&told[..], [(Severity::Warning, "inventory-node-unlisted", _)]), "{told:?}");
+        let paused = CONFIG.replace("\"192.0.2.1\"\n", "\"192.0.2.1\"\npaused_until = 2126-01-01\n");
+        assert_eq!(found(&paused, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"])), []);
+    }
+
+    #[test]
+    fn a_proxied_name_is_told_once_and_not_by_each_address() {
+        let provider = vec![AtProvider { content: "192.0.2.1".to_owned(), proxied: true }];
+        let proxied = InDns { provider, ..shown(&["104.16.0.1", "104.16.0.2"]) };
+        let told = found(CONFIG, &proxied, Ok(&["192.0.2.2"]));
+        assert!(matches!(&told[..], [(Severity::Warning, "inventory-proxied", _)]), "{told:?}");
+    }
+
+    #[test]
+    fn a_thousand_addresses_are_one_sentence() {
+        let all: Vec<String> = (0..1000).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let told = found(CONFIG, &shown(&all), Ok(&["192.0.2.2"]));
+        assert_eq!(told.len(), 1);
+        assert!(told[0].2.contains("and 995 more") && told[0].2.len() < 200, "{}", told[0].2);
+    }
+}
