@@ -39,8 +39,11 @@ pub(super) struct Section<'t> {
     mistakes: &'t Mistakes<'t>,
 }
 
+/// A list of texts, each with its place.
+type Texts = At<Vec<At<String>>>;
+
 pub(super) enum StringsOrSection<'t> {
-    Strings(At<Vec<At<String>>>),
+    Strings(Texts),
     Section(Section<'t>),
 }
 
@@ -134,7 +137,7 @@ impl<'t> Section<'t> {
     }
 
     /// `{ "any name" = "…", … }`: one text or a list of them for each name.
-    pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(At<String>, At<Vec<At<String>>>)> {
+    pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(At<String>, Texts)> {
         let Some(mut section) = self.section(key) else { return Vec::new() };
         let mut texts = Vec::new();
         for (name, value) in std::mem::take(&mut section.table) {

@@ -41,14 +41,15 @@ pub async fn in_a_look(config: &Config, store: &Store, asked: &Asked) -> Option<
 }
 
 async fn ask(config: &Config, store: &Store, asked: &Asked, resolvers: Result<Resolvers, String>) -> Option<Inventory> {
-    let names: BTreeSet<&DnsName> = wanted(config, asked).flat_map(|certificate| certificate.names.iter()).collect();
+    let names: BTreeSet<DnsName> =
+        wanted(config, asked).flat_map(|certificate| certificate.names.iter().cloned()).collect();
     if names.is_empty() {
         return None;
     }
     let deadline = Instant::now() + DEADLINE;
     let permits = Arc::new(Semaphore::new(NAMES));
     let mut looks = JoinSet::new();
-    for name in names.into_iter().cloned() {
+    for name in names {
         let (resolvers, permits) = (resolvers.clone(), Arc::clone(&permits));
         let public = config.dns.inventory_resolvers.clone();
         looks.spawn(async move {
