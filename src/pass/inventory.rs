@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use crate::acme;
 use crate::cert::{DnsName, NodeName};
@@ -19,7 +19,7 @@ use crate::store::Store;
 
 use super::{Context, discover, issue};
 
-/// For all names together.
+/// For all names together: they are begun at one instant.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// For what the provider's API and the CA's directory are asked besides.
 const BESIDES: Duration = Duration::from_secs(5);
@@ -46,7 +46,6 @@ async fn ask(config: &Config, store: &Store, asked: &Asked, resolvers: Result<Re
     if names.is_empty() {
         return None;
     }
-    let deadline = Instant::now() + DEADLINE;
     let permits = Arc::new(Semaphore::new(NAMES));
     let mut looks = JoinSet::new();
     for name in names {
@@ -61,7 +60,7 @@ async fn ask(config: &Config, store: &Store, asked: &Asked, resolvers: Result<Re
                 }
             };
             let late = |_| unasked(&name, format!("no answer within {} s", DEADLINE.as_secs()));
-            timeout_at(deadline, look).await.unwrap_or_else(late)
+            timeout(DEADLINE, look).await.unwrap_or_else(late)
         });
     }
     let (mut names, named) = tokio::join!(looks.join_all(), discover::named(config));
