@@ -3,6 +3,7 @@
 //! be kept as a test or shown to a person together with what led to it.
 
 mod disk;
+mod inventory;
 mod provider;
 
 use core::net::SocketAddr;
@@ -12,7 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use disk::{AtPath, Disk, Found, Looked};
-pub use provider::{KnownToken, KnownZone, Learned, TokenTrouble, ZoneTrouble};
+pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
+pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
@@ -27,6 +29,9 @@ pub struct Observed {
     pub watched: Vec<Watched>,
     pub tried: Tried,
     pub ledger: Vec<LedgerEntry>,
+    /// What DNS says of the names; `None`: nobody asked.
+    #[serde(default)]
+    pub inventory: Option<Inventory>,
     /// When the CA was heard in this pass.
     #[serde(default)]
     pub ca_clock: Option<CaClock>,
@@ -48,6 +53,9 @@ pub struct Asked {
     pub certificates: BTreeSet<CertName>,
     /// Empty: all.
     pub nodes: BTreeSet<NodeName>,
+    /// All but these.
+    #[serde(default)]
+    pub excluded: BTreeSet<NodeName>,
     /// Empty: all, unless a certificate or a node is named.
     #[serde(default)]
     pub watches: BTreeSet<WatchName>,
@@ -72,7 +80,11 @@ impl Asked {
     }
 
     pub fn wants_node(&self, node: &NodeName) -> bool {
-        self.nodes.is_empty() || self.nodes.contains(node)
+        (self.nodes.is_empty() || self.nodes.contains(node)) && !self.excluded.contains(node)
+    }
+
+    pub fn wants_every_node(&self) -> bool {
+        self.nodes.is_empty() && self.excluded.is_empty()
     }
 
     pub fn wants_watch(&self, watch: &WatchName) -> bool {

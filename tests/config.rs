@@ -78,8 +78,17 @@ fn the_full_example_shows_every_key() {
 /// A commented line of `config/full.toml` that claims to be the default is the default.
 #[test]
 fn the_full_example_tells_the_defaults_as_they_are() {
-    const OF_NO_DEFAULT: [&str; 8] =
-        ["ca_file", "issuer_root_file", "preferred_chain", "zone_id", "resolvers", "nameservers", "proxy", "canary"];
+    const OF_NO_DEFAULT: [&str; 9] = [
+        "ca_file",
+        "issuer_root_file",
+        "preferred_chain",
+        "zone_id",
+        "resolvers",
+        "nameservers",
+        "inventory_resolvers",
+        "proxy",
+        "canary",
+    ];
     let full = fs::read_to_string("config/full.toml").unwrap();
     let assumed = format!("{:?}", config(&full));
     let mut compared = 0;

@@ -234,7 +234,7 @@ fn a_node_that_serves_something_else_is_healed_and_one_that_is_silent_is_told_of
 fn a_watched_endpoint_that_falls_silent_is_told_of_and_so_is_its_return() {
     let theirs = NodeOptions::new("theirs");
     let mut lab = Lab::start(Options { nodes: vec![NodeOptions::new("ours"), theirs], ..Options::default() });
-    let certificates = format!("[[certificate]]\ndomains = [{SERVICE:?}]\nnodes = [\"ours\"]\n\n");
+    let certificates = format!("[[certificate]]\ndomains = [{SERVICE:?}]\nnodes = [\"ours\"]\ninventory = false\n\n");
     let (at, root) = (lab.nodes[1].tls, lab.folder.join("their-root.pem"));
     fs::write(&root, lab.old_authority.pem()).unwrap();
     let watch = format!(

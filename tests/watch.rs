@@ -25,7 +25,8 @@ fn bench(theirs: &[(&str, Old)]) -> Lab {
 
 impl Lab {
     fn watching(&self, watches: &[String]) {
-        let certificates = format!("[[certificate]]\ndomains = [\"{SERVICE}\"]\nnodes = [\"ours\"]\n\n");
+        let certificates =
+            format!("[[certificate]]\ndomains = [\"{SERVICE}\"]\nnodes = [\"ours\"]\ninventory = false\n\n");
         let text = ConfigText { certificates: Some(certificates), end: watches.concat(), ..ConfigText::default() };
         self.write_config_with(&text);
     }

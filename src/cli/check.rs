@@ -2,7 +2,7 @@ use clap::Args;
 
 use crate::observed::{Asked, Failure};
 use crate::pass::watched::{self, WatchRoots};
-use crate::pass::{clock, observe};
+use crate::pass::{clock, discover, inventory, observe};
 use crate::plan;
 use crate::report::{self, Report};
 
@@ -11,8 +11,9 @@ use super::{Options, output, setup};
 
 /// The expiry report: each certificate in the store and what each node serves now, worst first
 ///
-/// Shakes hands with every address of every node and of every watched endpoint, and changes nothing. It takes no lock and needs no secrets, so it can
-/// run beside a renewal. It reads the state directory: run it as root or as that directory's owner.
+/// Shakes hands with every address of every node and of every watched endpoint, asks DNS whether the names lead to their
+/// nodes and whether the CA may issue for them, and changes nothing. It takes no lock and needs no secrets, so it can run
+/// beside a renewal. It reads the state directory: run it as root or as that directory's owner.
 #[derive(Args)]
 pub(super) struct Check {
     /// Certificates and watched endpoints to check; all when none is named.
@@ -36,16 +37,22 @@ pub(super) fn report(command: &'static str, names: &[String], options: &Options)
     let mut done = observe::damages(&store);
     done.failures.extend(watch_roots.failures(&asked));
     let runtime = setup::runtime()?;
-    let (observed, watched) = runtime.block_on(async {
+    let (config, told) = match runtime.block_on(discover::for_a_look(&config, &store)) {
+        Some(found) => (found.config, found.failures),
+        None => (config, Vec::new()),
+    };
+    done.failures.extend(told);
+    let (observed, watched, inventory) = runtime.block_on(async {
         tokio::join!(
             observe::observe(&config, &store, &roots, asked.clone()),
-            watched::look(&config, &asked, &watch_roots)
+            watched::look(&config, &asked, &watch_roots),
+            inventory::in_a_look(&config, &store, &asked),
         )
     });
     // A resolver that does not answer is not waited for.
     runtime.shutdown_background();
     let mut observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
-    observed.watched = watched;
+    (observed.watched, observed.inventory) = (watched, inventory);
     let now = clock::now();
     let plan = plan::plan(&config, &observed, now);
     Ok(report::build(command, &config, &observed, plan, done, false, now))

@@ -50,8 +50,8 @@ impl Deploy {
             (None, ..) if self.latest => Before::Release,
             (None, ..) => Before::Nothing,
         };
-        let (nodes, regardless) = self.nodes.select(&config, &certificates)?;
-        let asked = Asked { certificates, nodes, regardless, insist: true, ..Asked::default() };
+        let mut asked = Asked { certificates, insist: true, ..Asked::default() };
+        self.nodes.select(&config, &mut asked)?;
         renew::run(config, asked, Kind::Pass("deploy", before), self.wait, options)
     }
 }

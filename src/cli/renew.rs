@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use jiff::SignedDuration;
 use tokio::sync::watch;
 
 use crate::cert::{CertName, NodeName};
-use crate::config::Config;
+use crate::config::{Certificate, Config};
 use crate::observed::Asked;
 use crate::pass::progress::Event;
 use crate::pass::{self, Context, hold};
@@ -46,8 +45,10 @@ impl Renew {
         let all = config.certificates.iter().map(|certificate| &certificate.name);
         let force = all.filter(|name| self.force && (certificates.is_empty() || certificates.contains(*name)));
         let force = force.cloned().collect();
-        let (nodes, _) = self.nodes.select(&config, &certificates)?;
-        let asked = Asked { certificates, nodes, force, may_issue: true, ..Asked::default() };
+        let mut asked = Asked { certificates, force, may_issue: true, ..Asked::default() };
+        self.nodes.select(&config, &mut asked)?;
+        // A window holds for what a renewal brings, whatever was named.
+        asked.regardless.clear();
         let kind = if self.dry_run { Kind::Rehearsal } else { Kind::Pass("renew", Before::Nothing) };
         run(config, asked, kind, self.wait, options)
     }
@@ -66,33 +67,26 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Those that are meant (none: all), and those that were named one by one.
-    pub(super) fn select(
-        &self,
-        config: &Config,
-        certificates: &BTreeSet<CertName>,
-    ) -> Result<(BTreeSet<NodeName>, BTreeSet<NodeName>), Fault> {
-        let only = setup::nodes(config, &self.only)?;
-        let exclude = setup::nodes(config, &self.exclude)?;
-        if only.is_empty() && exclude.is_empty() {
-            return Ok(Default::default());
+    /// Notes them in what is asked.
+    pub(super) fn select(&self, config: &Config, asked: &mut Asked) -> Result<(), Fault> {
+        asked.nodes = setup::nodes(config, &self.only)?;
+        asked.excluded = setup::nodes(config, &self.exclude)?;
+        asked.regardless = asked.nodes.iter().filter(|node| self.only.iter().any(|text| text == node.as_str())).cloned().collect();
+        if asked.wants_every_node() {
+            return Ok(());
         }
-        let all = config.nodes.iter().map(|node| node.name.clone());
-        let meant: BTreeSet<NodeName> =
-            all.filter(|node| (only.is_empty() || only.contains(node)) && !exclude.contains(node)).collect();
-        let asked = |name: &CertName| certificates.is_empty() || certificates.contains(name);
-        let asked = || config.certificates.iter().filter(|certificate| asked(&certificate.name));
-        let idle = asked().find(|certificate| !certificate.nodes.iter().any(|node| meant.contains(node)));
-        let idle = idle.filter(|_| !certificates.is_empty() || meant.is_empty());
-        if let Some(certificate) = idle {
-            let nodes: Vec<&str> = certificate.nodes.iter().map(NodeName::as_str).collect();
-            let (name, nodes) = (&certificate.name, nodes.join(", "));
-            let what = format!("--node and --exclude leave no node of {name}\n  next: its nodes are {nodes}");
-            return Err(Fault::usage(what));
-        }
-        let named = meant.iter().filter(|node| self.only.iter().any(|text| text == node.as_str()));
-        let named = named.cloned().collect();
-        Ok((meant, named))
+        // Which nodes DNS names is not known yet.
+        let known = || config.certificates.iter().filter(|it| asked.wants(&it.name) && it.discover.is_none());
+        let has_none = |certificate: &&Certificate| !certificate.nodes.iter().any(|node| asked.wants_node(node));
+        let idle = match asked.certificates.is_empty() {
+            true => known().next().filter(|_| known().count() == config.certificates.len() && known().all(|it| has_none(&it))),
+            false => known().find(has_none),
+        };
+        let Some(certificate) = idle else { return Ok(()) };
+        let nodes: Vec<&str> = certificate.nodes.iter().map(NodeName::as_str).collect();
+        let (name, nodes) = (&certificate.name, nodes.join(", "));
+        let what = format!("--node and --exclude leave no node of {name}\n  next: its nodes are {nodes}");
+        Err(Fault::usage(what))
     }
 }
 
@@ -116,13 +110,15 @@ pub(super) enum Before {
 /// Under the lock, with signals heeded.
 pub(super) fn run(config: Config, asked: Asked, kind: Kind, wait: Duration, options: &Options) -> Result<u8, Fault> {
     let (stop, stopped) = watch::channel(false);
-    let context = Arc::new(setup::context(config, progress::progress(options), stopped)?);
+    let context = setup::context(config, progress::progress(options), stopped)?;
     let _lock = setup::lock(&context.store, wait, options)?;
     if let Kind::Pass(_, before) = &kind {
         note(&context, &asked, before)?;
     }
     let runtime = setup::runtime()?;
     setup::heed_signals(&runtime, stop, options)?;
+    let context = Arc::new(runtime.block_on(context.discovered()));
+    setup::known(&context.config, &asked.nodes)?;
     let report = runtime.block_on(async {
         match kind {
             Kind::Pass(command, _) => pass::pass(&context, command, asked).await,

@@ -45,10 +45,11 @@ impl Revoke {
         });
         let (stop, stopped) = watch::channel(false);
         let generation = generation.transpose()?;
-        let context = Arc::new(setup::context(config, progress::progress(options), stopped)?);
+        let context = setup::context(config, progress::progress(options), stopped)?;
         let _lock = setup::lock(&context.store, self.wait, options)?;
         let runtime = setup::runtime()?;
         setup::heed_signals(&runtime, stop, options)?;
+        let context = Arc::new(runtime.block_on(context.discovered()));
         let certificate = names.into_iter().next().ok_or_else(|| Fault::usage("no certificate is named"))?;
         let wish = Wish { certificate, generation, reason: self.reason, now: self.now };
         let outcome = runtime.block_on(revoke::revoke(&context, &wish));

@@ -179,12 +179,26 @@ pub(super) fn nodes(config: &Config, names: &[String]) -> Result<BTreeSet<NodeNa
             let known: BTreeSet<&str> = config.nodes.iter().flat_map(|node| &node.tags).map(String::as_str).collect();
             return Err(unknown("tag", tag, known.into_iter()));
         }
+        // Where DNS names nodes, an address may be one.
+        let discovered = || Some(config.node_at(name.parse().ok()?)?.name);
+        if let (true, Some(node)) = (meant.is_empty(), discovered()) {
+            found.insert(node);
+            continue;
+        }
         if meant.is_empty() {
             return Err(unknown("node", name, config.nodes.iter().map(|node| node.name.as_str())));
         }
         found.extend(meant);
     }
     Ok(found)
+}
+
+/// Whether all of these are nodes, now that DNS has named its own.
+pub(super) fn known(config: &Config, nodes: &BTreeSet<NodeName>) -> Result<(), Fault> {
+    match nodes.iter().find(|name| config.node(name).is_none()) {
+        Some(name) => Err(unknown("node", name.as_str(), config.nodes.iter().map(|node| node.name.as_str()))),
+        None => Ok(()),
+    }
 }
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {

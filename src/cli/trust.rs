@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 
+use crate::cert::NodeName;
 use crate::config::{Host, HostKey, Node};
 use crate::pass::observe;
 use crate::report::Exit;
@@ -38,12 +39,14 @@ impl Trust {
         let names = setup::nodes(&config, &self.nodes)?;
         let runtime = setup::runtime()?;
         let mut exit = Exit::Ok;
-        for node in config.nodes.iter().filter(|node| names.contains(&node.name)) {
-            match runtime.block_on(fetch(node)) {
+        let found =
+            |name: &NodeName| config.node(name).cloned().or_else(|| config.node_at(name.as_str().parse().ok()?));
+        for node in names.iter().filter_map(found) {
+            match runtime.block_on(fetch(&node)) {
                 Ok(keys) => {
-                    output::text(&show(node, &keys));
+                    output::text(&show(&node, &keys));
                     if self.write {
-                        append(node, &keys)?;
+                        append(&node, &keys)?;
                     }
                 }
                 Err(text) => {

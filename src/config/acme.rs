@@ -8,6 +8,13 @@ use super::value::{local_path, printable, url, word};
 use super::written::{At, Section, nearest};
 use super::{Acme, Challenge, Eab};
 
+impl Acme {
+    /// What CAA records call it, where that is known by its directory; else empty.
+    pub fn caa_identities(&self) -> &'static [&'static str] {
+        KNOWN_CAS.iter().find(|ca| ca.directory == self.directory.as_str()).map_or(&[], |ca| ca.caa)
+    }
+}
+
 /// The CA of choice, and those that are asked, in this order, when it cannot be used.
 pub(super) fn read(mut section: Section<'_>) -> Option<(Acme, Vec<Acme>)> {
     let sections = section.sections("fallback");

@@ -1,10 +1,11 @@
 //! `[[certificate]]`: which names, which key, for which nodes.
 
 use super::defaults::{FEW_NAMES, KEY_TYPE, LONGEST_NAME, MOST_NAMES, PROFILES_WITH_25_NAMES};
+use super::discover::DiscoverSpec;
 use super::install::InstallSpec;
 use super::mistake::Mistakes;
 use super::value::word;
-use super::written::{At, Section};
+use super::written::{At, Section, StringsOrSection};
 use crate::cert::{CertName, DnsName, KeyType};
 
 /// One certificate as written, its values parsed; which nodes it means is found when all are known.
@@ -19,6 +20,9 @@ pub(super) struct CertificateSpec {
     pub(super) selectors: Vec<At<String>>,
     /// Names, `tag:x`.
     pub(super) canary: Vec<At<String>>,
+    /// Instead of selectors.
+    pub(super) discover: Option<DiscoverSpec>,
+    pub(super) inventory: bool,
     pub(super) install: InstallSpec,
 }
 
@@ -37,8 +41,13 @@ impl CertificateSpec {
         let own_profile = section.string("profile").and_then(|profile| word(&profile, mistakes));
         let reuse_key = section.boolean("reuse_key").unwrap_or_default();
         section.needs("nodes", "nodes = [\"*\"], or names of nodes, or \"tag:…\"");
-        let selectors = section.strings("nodes");
+        let (selectors, discover) = match section.strings_or_section("nodes") {
+            Some(StringsOrSection::Strings(list)) => (Some(list), None),
+            Some(StringsOrSection::Section(section)) => (None, DiscoverSpec::read(section)),
+            None => (None, None),
+        };
         let canary = section.one_or_more("canary").map(|list| list.value).unwrap_or_default();
+        let inventory = section.boolean("inventory").unwrap_or(true);
         let install = InstallSpec::read(section.section_or_empty("install"));
         let written_sni = probe(section.section_or_empty("probe"));
         section.finish();
@@ -73,7 +82,19 @@ impl CertificateSpec {
             mistakes.at(empty, "is empty: the certificate would be delivered nowhere", "[\"*\"], or names of nodes");
         }
         let selectors = selectors.map(|list| list.value).unwrap_or_default();
-        Self { name, domains: parsed, key_type, profile, reuse_key, sni, selectors, canary, install }
+        Self {
+            name,
+            domains: parsed,
+            key_type,
+            profile,
+            reuse_key,
+            sni,
+            selectors,
+            canary,
+            discover,
+            inventory,
+            install,
+        }
     }
 }
 

@@ -92,6 +92,13 @@ pub const LONGEST_SEEN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Small in a handshake, and what every client of the last ten years takes; also the default of certbot (2.0) and acme.sh.
 pub const KEY_TYPE: KeyType = KeyType::EcdsaP256;
 
+/// Nodes that one name may show: a mistake in DNS, or somebody else's answer, must not become a thousand handshakes.
+pub const MOST_DISCOVERED: usize = 100;
+
+/// Seconds. With more, a node that was taken out of DNS is asked for half an hour longer; Cloudflare's "auto" is this
+/// (<https://developers.cloudflare.com/dns/manage-dns-records/reference/ttl/>).
+pub const LONGEST_TTL: u32 = 300;
+
 /// Names in one certificate: Let's Encrypt's limit for its classic profile (<https://letsencrypt.org/docs/rate-limits/>).
 pub const MOST_NAMES: usize = 100;
 
@@ -114,17 +121,40 @@ pub struct KnownCa {
     pub directory: &'static str,
     /// New accounts need an external account binding (RFC 8555 section 7.3.4).
     pub needs_eab: bool,
+    /// What CAA records call it (RFC 8659).
+    pub caa: &'static [&'static str],
 }
 
-/// From each CA's own documentation of its ACME service.
+/// From each CA's own documentation of its ACME service and of CAA.
 pub const KNOWN_CAS: [KnownCa; 5] = [
-    KnownCa { name: "letsencrypt", directory: "https://acme-v02.api.letsencrypt.org/directory", needs_eab: false },
+    KnownCa {
+        name: "letsencrypt",
+        directory: "https://acme-v02.api.letsencrypt.org/directory",
+        needs_eab: false,
+        caa: &["letsencrypt.org"],
+    },
     KnownCa {
         name: "letsencrypt-staging",
         directory: "https://acme-staging-v02.api.letsencrypt.org/directory",
         needs_eab: false,
+        caa: &["letsencrypt.org"],
     },
-    KnownCa { name: "zerossl", directory: "https://acme.zerossl.com/v2/DV90", needs_eab: true },
-    KnownCa { name: "google", directory: "https://dv.acme-v02.api.pki.goog/directory", needs_eab: true },
-    KnownCa { name: "google-staging", directory: "https://dv.acme-v02.test-api.pki.goog/directory", needs_eab: true },
+    KnownCa {
+        name: "zerossl",
+        directory: "https://acme.zerossl.com/v2/DV90",
+        needs_eab: true,
+        caa: &["sectigo.com", "trust-provider.com", "usertrust.com", "comodoca.com", "comodo.com"],
+    },
+    KnownCa {
+        name: "google",
+        directory: "https://dv.acme-v02.api.pki.goog/directory",
+        needs_eab: true,
+        caa: &["pki.goog"],
+    },
+    KnownCa {
+        name: "google-staging",
+        directory: "https://dv.acme-v02.test-api.pki.goog/directory",
+        needs_eab: true,
+        caa: &["pki.goog"],
+    },
 ];

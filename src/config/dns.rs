@@ -18,13 +18,14 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Dns> {
         list.iter().filter_map(|server| dns_server(server, mistakes)).collect()
     };
     let (resolvers, nameservers) = (servers("resolvers"), servers("nameservers"));
+    let inventory_resolvers = servers("inventory_resolvers");
     let doh = section.strings("doh").map(|list| list.value.iter().filter_map(|one| doh(one, mistakes)).collect());
     let silent_servers = section.string("silent_servers").and_then(|written| silent_servers(&written, mistakes));
     let timeout = section.string("timeout").and_then(|time| seen_timeout(&time, mistakes));
     section.finish();
     let doh = doh.unwrap_or_else(|| DOH.iter().filter_map(|url| Url::parse(url).ok()).collect());
     let (silent_servers, timeout) = (silent_servers.unwrap_or_default(), timeout.unwrap_or(SEEN_TIMEOUT));
-    Some(Dns { provider: provider?, resolvers, nameservers, doh, silent_servers, timeout })
+    Some(Dns { provider: provider?, resolvers, nameservers, inventory_resolvers, doh, silent_servers, timeout })
 }
 
 /// RFC 8484 section 4.1: a POST goes to the URI without its template's variable.

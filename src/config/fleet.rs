@@ -1,6 +1,8 @@
 //! Certificates and nodes together: who is meant by a selector, what holds for each pair, and what contradicts what.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::certificate::CertificateSpec;
 use super::install::InstallSpec;
@@ -31,13 +33,32 @@ pub(super) fn join(
     unique(certificates.iter().filter_map(|spec| spec.name.as_ref()), CertName::as_str, "certificates", mistakes);
     unique(nodes.iter().filter_map(|spec| spec.name.as_ref()), NodeName::as_str, "nodes", mistakes);
     own_domain(&certificates, &nodes, mistakes);
-    let meant: Vec<Vec<&NodeSpec>> = certificates.iter().map(|spec| select(spec, &nodes, mistakes)).collect();
-    let installs = pairs::installs(&certificates, &meant, defaults, mistakes);
+    named_by_an_address(&certificates, &nodes, mistakes);
+    let stand_in = certificates.iter().find_map(|spec| spec.discover.as_ref()?.stand_in());
+    let meant: Vec<Vec<&NodeSpec>> = certificates
+        .iter()
+        .map(|spec| match &spec.discover {
+            Some(_) => stand_in.iter().collect(),
+            None => select(spec, &nodes, mistakes),
+        })
+        .collect();
+    let mut installs = pairs::installs(&certificates, &meant, defaults, mistakes);
     pairs::own_installs(&certificates, &meant, &nodes, mistakes);
 
+    let stand_in_name = stand_in.as_ref().and_then(|spec| spec.name.as_ref()).map(|name| &name.value);
     let runtime_certificates = certificates.iter().zip(&meant).filter_map(|(spec, meant)| {
-        let names = || meant.iter().filter_map(|node| node.name.as_ref());
-        let canary = canaries(&spec.canary, meant, mistakes);
+        let names = || meant.iter().filter_map(|node| node.name.as_ref()).filter(|_| spec.discover.is_none());
+        let canary = match spec.discover {
+            Some(_) => spec.canary.iter().filter_map(|one| pairs::found_canary(one, &nodes, mistakes)).collect(),
+            // Its nodes are another mistake.
+            None if spec.selectors.is_empty() => Vec::new(),
+            None => canaries(&spec.canary, meant, mistakes),
+        };
+        let discover = stand_in_name
+            .zip(spec.name.as_ref())
+            .and_then(|(stand_in, name)| installs.remove(&(stand_in.clone(), name.value.clone())))
+            .zip(spec.discover.as_ref())
+            .map(|(install, discover)| pairs::discover(spec, discover, install, &nodes, defaults));
         Some(Certificate {
             name: spec.name.as_ref()?.value.clone(),
             names: spec.domains.iter().map(|domain| domain.value.clone()).collect(),
@@ -47,6 +68,8 @@ pub(super) fn join(
             sni: spec.sni.clone(),
             nodes: names().map(|name| name.value.clone()).collect(),
             canary,
+            discover: discover.map(Arc::new),
+            inventory: spec.inventory,
         })
     });
     let runtime_certificates = runtime_certificates.collect();
@@ -83,6 +106,24 @@ fn unique<'a, T: Eq + 'a>(
             mistakes.at(name, why, "name = \"…\", another one");
         }
         seen.push(name);
+    }
+}
+
+/// Nodes that are found in DNS are called by their addresses.
+fn named_by_an_address(certificates: &[CertificateSpec], nodes: &[NodeSpec], mistakes: &Mistakes<'_>) {
+    if certificates.iter().all(|spec| spec.discover.is_none()) {
+        return;
+    }
+    for node in nodes {
+        let Some((name, ip)) =
+            node.name.as_ref().and_then(|name| Some((name, name.value.as_str().parse::<IpAddr>().ok()?)))
+        else {
+            continue;
+        };
+        if !node.addresses.iter().any(|address| address.value == Host::Ip(ip)) {
+            let what = format!("{ip} is what a node found in DNS would be called, and not this node's address");
+            mistakes.at(name, what, "name = \"…\", another one");
+        }
     }
 }
 

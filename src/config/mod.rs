@@ -6,6 +6,7 @@
 mod acme;
 mod certificate;
 pub mod defaults;
+mod discover;
 mod dns;
 mod fleet;
 mod host_key;
@@ -44,6 +45,7 @@ use ssh::SshSpec;
 use watch::WatchSpec;
 use written::{At, Section};
 
+pub use discover::{Discover, Families};
 pub use host_key::{BadHostKey, HostKey};
 pub use mistake::Mistake;
 pub use network::{Network, Proxy};
@@ -120,6 +122,8 @@ pub struct Dns {
     pub resolvers: Vec<SocketAddr>,
     /// Asked instead of the zone's own servers, when not empty.
     pub nameservers: Vec<SocketAddr>,
+    /// Public ones, whose answers are compared with those of a name's own servers; empty: nobody is asked.
+    pub inventory_resolvers: Vec<SocketAddr>,
     /// Asked over HTTPS where nothing comes through port 53, in this order; empty: nobody is.
     pub doh: Vec<url::Url>,
     pub silent_servers: SilentServers,
@@ -207,6 +211,10 @@ pub struct Certificate {
     pub nodes: Vec<NodeName>,
     /// The nodes of which one gets a change first, in the operator's order. Empty: the first that is fit.
     pub canary: Vec<NodeName>,
+    /// Its nodes are those that DNS names.
+    pub discover: Option<Arc<Discover>>,
+    /// Whether the addresses of its names are compared with its nodes.
+    pub inventory: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -363,7 +371,9 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     let certificates = file.sections("certificate");
     let certificates = certificates.into_iter().map(|section| CertificateSpec::read(section, profile));
     let certificates: Vec<CertificateSpec> = certificates.collect();
-    file.needs("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");
+    if certificates.iter().all(|certificate| certificate.discover.is_none()) {
+        file.needs("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");
+    }
     let nodes = file.sections("node").into_iter().map(NodeSpec::read).collect();
     let watches = file.sections("watch").into_iter().map(WatchSpec::read).collect();
     file.finish();

@@ -1,14 +1,19 @@
 //! What holds for each pair of certificate and node, and that no two of them want one file.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Installs;
 use super::certificate::CertificateSpec;
+use super::discover::DiscoverSpec;
 use super::fleet::Defaults;
 use super::install::{InstallSpec, Resolved};
 use super::mistake::Mistakes;
 use super::node::NodeSpec;
+use super::probe::ProbeSpec;
+use super::ssh::SshSpec;
+use super::written::At;
+use super::{Discover, Install, Installs};
 use crate::cert::{CertName, NodeName};
 
 /// What is written for one certificate on one node must be about a pair that exists.
@@ -25,7 +30,7 @@ pub(super) fn own_installs(
         for (written, _) in &node.certificates {
             let here = |(spec, meant): (&CertificateSpec, &Vec<&NodeSpec>)| {
                 let named = spec.name.as_ref().is_some_and(|name| name.value.as_str() == written.value);
-                named && meant.iter().any(|other| core::ptr::eq(*other, node))
+                named && (spec.discover.is_some() || meant.iter().any(|other| core::ptr::eq(*other, node)))
             };
             if !certificates.iter().zip(meant).any(here) {
                 let what = format!("no certificate {:?} is meant for this node", written.value);
@@ -74,6 +79,45 @@ pub(super) fn installs(
         }
     }
     installs
+}
+
+/// What holds for nodes that are found in DNS; and where a `[[node]]` wants the certificate, should it be one of them.
+pub(super) fn discover(
+    spec: &CertificateSpec,
+    written: &DiscoverSpec,
+    install: Arc<Install>,
+    nodes: &[NodeSpec],
+    defaults: &Defaults,
+) -> Discover {
+    let own = |node: &NodeSpec| {
+        let name = &spec.name.as_ref()?.value;
+        let own = node.certificates.iter().find(|(written, _)| written.value == name.as_str());
+        let layers = own.map(|(_, own)| own).into_iter().chain([&node.install, &spec.install, &defaults.install]);
+        let resolved = InstallSpec::resolve(&layers.collect::<Vec<_>>(), name).ok()?;
+        Some((node.name.as_ref()?.value.clone(), Arc::new(resolved.install)))
+    };
+    Discover {
+        name: written.name.value.clone(),
+        families: written.families,
+        host_keys: written.host_keys.clone(),
+        ssh: SshSpec::default().over(&defaults.ssh, Vec::new()),
+        probe: ProbeSpec::default().over(&defaults.probe),
+        windows: defaults.windows.clone(),
+        install,
+        own: nodes.iter().filter_map(own).collect(),
+    }
+}
+
+/// An address, or the name of a node that may turn out to be at one.
+pub(super) fn found_canary(written: &At<String>, nodes: &[NodeSpec], mistakes: &Mistakes<'_>) -> Option<NodeName> {
+    let known = nodes.iter().any(|node| node.name.as_ref().is_some_and(|name| name.value.as_str() == written.value));
+    let address = written.value.parse::<IpAddr>();
+    if !known && address.is_err() {
+        let what = format!("{:?} is neither an IP address nor the name of a node", written.value);
+        mistakes.at(written, what, "the address of one of the nodes, or leave the key out");
+        return None;
+    }
+    NodeName::parse(&address.map_or_else(|_| written.value.clone(), |address| address.to_string())).ok()
 }
 
 /// A file of one certificate: of which, and whether it is the chain or the key.

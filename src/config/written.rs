@@ -39,6 +39,14 @@ pub(super) struct Section<'t> {
     mistakes: &'t Mistakes<'t>,
 }
 
+/// A list of texts, each with its place.
+type Texts = At<Vec<At<String>>>;
+
+pub(super) enum StringsOrSection<'t> {
+    Strings(Texts),
+    Section(Section<'t>),
+}
+
 impl<'t> Section<'t> {
     pub(super) fn new(key: String, place: Option<usize>, table: DeTable<'t>, mistakes: &'t Mistakes<'t>) -> Self {
         Self { key, place, table, known: Vec::new(), missing: Vec::new(), mistakes }
@@ -121,6 +129,38 @@ impl<'t> Section<'t> {
             DeValue::Array(values) => Some(at.with(self.elements(&at, values))),
             other => self.wrong(&at, format!("is {}, should be a list of texts", kind(&other)), "[\"…\", \"…\"]"),
         }
+    }
+
+    /// A list of texts, or a section.
+    pub(super) fn strings_or_section(&mut self, key: &'static str) -> Option<StringsOrSection<'t>> {
+        let value = self.take(key)?;
+        let at = value.with(());
+        match value.value {
+            DeValue::Array(values) => Some(StringsOrSection::Strings(at.with(self.elements(&at, values)))),
+            DeValue::Table(_) => self.as_section(value).map(StringsOrSection::Section),
+            other => {
+                let what = format!("is {}, should be a list of texts or a section", kind(&other));
+                self.wrong(&at, what, "[\"…\", \"…\"], or { key = … }")
+            }
+        }
+    }
+
+    /// `{ "any name" = "…", … }`: one text or a list of them for each name.
+    pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(At<String>, Texts)> {
+        let Some(mut section) = self.section(key) else { return Vec::new() };
+        let mut texts = Vec::new();
+        for (name, value) in std::mem::take(&mut section.table) {
+            let path = format!("{}.{:?}", section.key, name.get_ref());
+            let name = At { value: name.get_ref().to_string(), key: path.clone(), place: name.span().start };
+            let value = place_of(value, path);
+            let at = value.with(());
+            let list = match value.value {
+                DeValue::Array(values) => self.elements(&at, values),
+                _ => self.as_string(value).into_iter().collect(),
+            };
+            texts.push((name, at.with(list)));
+        }
+        texts
     }
 
     /// One text, or a list of them.

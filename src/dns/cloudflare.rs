@@ -19,7 +19,7 @@ use reqwest::Url;
 use zeroize::Zeroizing;
 
 use super::{DnsError, Handle, Provider, TxtRecord, Way, Zone};
-use crate::observed::{KnownToken, KnownZone};
+use crate::observed::{AtProvider, KnownToken, KnownZone};
 use api::{Api, segment};
 use zones::Zones;
 
@@ -104,6 +104,11 @@ impl Provider for Cloudflare {
 
     fn zones(&self) -> BTreeMap<String, KnownZone> {
         self.zones.known()
+    }
+
+    async fn addresses(&self, name: &str) -> Result<Vec<AtProvider>, DnsError> {
+        let zone = self.zone(name, None).await?;
+        self.address_records(&zone, name).await
     }
 
     fn forget(&self, zone: &Zone) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::DnsError;
-use crate::observed::{KnownToken, KnownZone};
+use crate::observed::{AtProvider, KnownToken, KnownZone};
 
 /// A zone at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,11 @@ pub trait Provider: Send + Sync {
 
     /// What was made in this zone was not seen in DNS: it is not to be relied on.
     fn forget(&self, _zone: &Zone) {}
+
+    /// The address records (and CNAMEs) of a name, as the provider has them; for one that may show others.
+    async fn addresses(&self, _name: &str) -> Result<Vec<AtProvider>, DnsError> {
+        Ok(Vec::new())
+    }
 
     /// What is known of the token, asked for when `known` is old or of another token. `None`: nothing.
     async fn token(&self, _known: Option<KnownToken>) -> Option<KnownToken> {

@@ -199,7 +199,7 @@ impl Resolvers {
     }
 
     /// DoH is asked after the first round, and first of all once it has shown that it answers where nobody else does.
-    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Message, DnsError> {
+    pub(super) async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Message, DnsError> {
         let question = Question { name: name.clone(), kind, recursion: true };
         let tells =
             |answer: &Message| matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);

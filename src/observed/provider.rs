@@ -1,17 +1,20 @@
 //! What a DNS provider said about itself and is worth knowing in the next run: the ids of zones, whether they are
 //! served at all, and how long the token is good for.
 
-use std::collections::BTreeMap;
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::cert::DnsName;
 
 /// A token that ends within this is told: long enough for a person who is away for some days.
 const TOKEN_WARNING: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How often the provider is asked about the token.
 const TOKEN_ASKED: SignedDuration = SignedDuration::from_hours(24);
 
-/// `dns.json`: lost without harm, it is asked for anew.
+/// `dns.json`: lost without harm, it is asked for anew; only in a time without DNS its lost addresses are missed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learned {
     /// By the API's host and the zone's name: `api.cloudflare.com/example.com`.
@@ -19,6 +22,16 @@ pub struct Learned {
     pub zones: BTreeMap<String, KnownZone>,
     #[serde(default)]
     pub token: Option<KnownToken>,
+    /// The addresses of names whose addresses are nodes, for when DNS does not answer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub discovered: BTreeMap<DnsName, LastSeen>,
+}
+
+/// Which addresses a name had, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSeen {
+    pub at: Timestamp,
+    pub addresses: BTreeSet<IpAddr>,
 }
 
 /// A zone as the provider showed it.

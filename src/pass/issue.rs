@@ -24,6 +24,7 @@ use tokio::time::timeout;
 pub use ari::{ask_ari, ask_the_time};
 pub use failure::SUPERSEDED;
 pub use provider::{Providing, ask_token};
+pub(in crate::pass) use provider::{at_provider, keep_discovered, resolvers};
 pub use records::{LEFT, clean_txt};
 pub use rehearsal::{makes_records, rehearse};
 

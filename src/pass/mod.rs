@@ -4,10 +4,12 @@
 pub mod account;
 pub mod clock;
 pub mod deliver;
+pub mod discover;
 mod doctor;
 pub mod failure;
 mod fold;
 pub mod hold;
+pub mod inventory;
 pub mod issue;
 pub mod observe;
 pub mod progress;
@@ -111,6 +113,10 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
         () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
     };
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
+    // Nothing waits for it but the report.
+    let mut inventory = JoinSet::new();
+    let (asking, about) = (Arc::clone(context), observed.asked.clone());
+    inventory.spawn(async move { inventory::in_a_pass(&asking, &about).await });
     look_at_the_clock(context, &mut observed).await;
     done.failures.extend(hold::let_go(context, &mut observed, clock::now()));
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
@@ -148,6 +154,11 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     done.failures.extend(prune(context, &observed));
     done.failures.extend(skew(context));
     done.failures.extend(clean(context).await);
+    tokio::select! {
+        Some(Ok(found)) = inventory.join_next() => observed.inventory = found,
+        () = stopped(&mut stop) => {}
+        else => {}
+    }
     done.failures.extend(context.dns.take_warnings());
     done.failures.extend(context.store.damages().iter().map(failure::of_damage));
     let now = clock::now();
@@ -172,8 +183,8 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
         let seen = observed.tried.last_seen.filter(|_| observed.ca_clock.is_none());
         observed.tried.last_seen = seen.max(Some(now));
     }
-    let Asked { certificates, nodes, may_issue, .. } = &observed.asked;
-    if certificates.is_empty() && nodes.is_empty() && *may_issue {
+    let asked = &observed.asked;
+    if asked.certificates.is_empty() && asked.wants_every_node() && asked.may_issue {
         observed.tried.last_pass = observed.asked.pass_started;
     }
 }

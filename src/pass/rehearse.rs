@@ -18,7 +18,7 @@ use crate::report::{self, Delivery, Done, Issuance, Report};
 use super::deliver::session::endpoint;
 use super::failure::{bug, interrupted, of_node};
 use super::progress::{Event, Phase};
-use super::{Context, clean, clock, fold, issue, observe, stopped, watched};
+use super::{Context, clean, clock, fold, inventory, issue, observe, stopped, watched};
 
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 
@@ -41,12 +41,13 @@ pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Fa
 
 async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     let watch_roots = &context.secrets.watch_roots;
-    let (observed, watched) = tokio::join!(
+    let (observed, watched, inventory) = tokio::join!(
         observe::observe(&context.config, &context.store, &context.roots, asked.clone()),
-        watched::look(&context.config, &asked, watch_roots)
+        watched::look(&context.config, &asked, watch_roots),
+        inventory::in_a_pass(context, &asked),
     );
     let mut observed = observed.map_err(|error| Failure::from(&error))?;
-    observed.watched = watched;
+    (observed.watched, observed.inventory) = (watched, inventory);
     let mut done = Done { failures: watch_roots.failures(&asked), ..Done::default() };
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     let mut rehearsals = JoinSet::new();
@@ -62,7 +63,7 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     for (name, rehearsed) in rehearsals.join_all().await {
         let rehearsed = rehearsed?;
         // Of some nodes alone nothing is known for the day of the renewal.
-        if observed.asked.nodes.is_empty() {
+        if observed.asked.wants_every_node() {
             fold::rehearsed(&mut observed, &name, &rehearsed, clock::now());
         }
         done.issued.insert(name.clone(), rehearsed.issuing);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::cert::{Malformed, Roots};
-use crate::config::{Config, Host, HostKey, Node, Provider};
+use crate::config::{Config, Host, HostKey, Node, Provider, Ssh};
 use crate::observed::{Advice, Failure};
 use crate::ssh::{Identity, known_host_keys};
 use crate::store::secret;
@@ -53,7 +53,7 @@ impl Secrets {
             }
         }
         let network_ca = config.network.ca_file.as_ref().map(|path| public("network.ca_file", path)).transpose()?;
-        let files: BTreeSet<&PathBuf> = config.nodes.iter().flat_map(|node| &node.ssh.identity_files).collect();
+        let files: BTreeSet<&PathBuf> = logins(config).flat_map(|ssh| &ssh.identity_files).collect();
         let mut identities = BTreeMap::new();
         for file in files {
             let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
@@ -82,11 +82,17 @@ impl Secrets {
     }
 }
 
+/// Of every node, of those too that DNS is going to name.
+fn logins(config: &Config) -> impl Iterator<Item = &Ssh> {
+    let found = config.certificates.iter().filter_map(|certificate| Some(&certificate.discover.as_ref()?.ssh));
+    config.nodes.iter().map(|node| &node.ssh).chain(found)
+}
+
 /// A file that is not there holds no keys; `certd trust --write` makes it.
 fn known_hosts(config: &Config) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut texts = BTreeMap::new();
-    for node in config.nodes.iter().filter(|node| node.ssh.host_keys.is_empty()) {
-        let path = &node.ssh.known_hosts;
+    for ssh in logins(config).filter(|ssh| ssh.host_keys.is_empty()) {
+        let path = &ssh.known_hosts;
         if path.exists() && !texts.contains_key(path) {
             texts.insert(path.clone(), public("ssh.known_hosts", path)?);
         }

@@ -5,9 +5,12 @@
 
 pub mod ari;
 pub mod backoff;
+pub mod caa;
 pub mod clock;
 pub mod delivery;
 pub mod hold;
+pub mod discovery;
+pub mod inventory;
 pub mod ledger;
 pub mod order;
 pub mod rehearsal;

@@ -45,7 +45,7 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> Option<Rehearse> {
     let asked = &observed.asked;
-    if !asked.may_issue || !asked.nodes.is_empty() || !asked.certificates.is_empty() {
+    if !asked.may_issue || !asked.wants_every_node() || !asked.certificates.is_empty() {
         return None;
     }
     let kept = stored.current.as_ref()?;

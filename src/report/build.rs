@@ -12,7 +12,7 @@ use crate::plan::{DeliveryWait, Plan, Wait, hold, rehearsal, renewal};
 use super::exit::REHEARSAL;
 use super::words::{day, minute, named};
 use super::{
-    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict,
+    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, inventory,
     watched,
 };
 
@@ -52,6 +52,7 @@ pub fn build(
             .collect(),
         left_out: left_out(config, observed),
         watched: watched::reports(&observed.watched, doubted, now),
+        inventory: inventory::reports(config, observed, now),
         plan,
         failures: done.failures,
     };

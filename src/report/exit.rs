@@ -59,6 +59,7 @@ impl Report {
         let mut exits: Vec<Exit> = self.certificates.iter().flat_map(of_certificate).collect();
         let watched = self.watched.iter().flat_map(|watched| &watched.served);
         exits.extend(watched.map(|served| served.verdict.exit()));
+        exits.extend(self.inventory.iter().filter(|name| name.warns()).map(|_| Exit::Warning));
         exits.extend(self.failures.iter().map(of_failure));
         exits.extend(of_waits(&self.plan, ran));
         exits.extend(self.plan.steps.iter().filter(|_| ran).map(of_step));
@@ -121,7 +122,14 @@ fn of_failure(failure: &Failure) -> Exit {
     // What will be in the way of an issuance, or may be.
     let ahead =
         matches!(failure.code.as_str(), "rehearsal" | "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer");
-    if worked_around || ahead { Exit::Warning } else { Exit::Internal }
+    match failure.code.as_str() {
+        // DNS may be down for a while: the nodes are those that it named last.
+        "discover-kept" => Exit::Ok,
+        "discover-empty" | "discover-refused" | "discover-too-many" => Exit::Warning,
+        "discover-nothing" | "discover-conflict" => Exit::NotDelivered,
+        _ if worked_around || ahead => Exit::Warning,
+        _ => Exit::Internal,
+    }
 }
 
 /// What a pass has left undone: it was stopped.
@@ -190,6 +198,7 @@ mod tests {
             certificates: Vec::new(),
             left_out: Vec::new(),
             watched: Vec::new(),
+            inventory: Vec::new(),
             plan: Plan { steps: vec![Step::Issue(Box::new(step))], ..Plan::default() },
             failures: Vec::new(),
         };

@@ -4,6 +4,7 @@ mod build;
 pub mod doctor;
 mod escape;
 mod exit;
+mod inventory;
 mod plan;
 mod table;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod words;
 pub use build::{Done, build};
 pub use escape::escape;
 pub use exit::{Exit, worst};
+pub use inventory::InventoryReport;
 pub use plan::plan_text;
 pub use table::Style;
 pub use text::text;
@@ -50,6 +52,8 @@ pub struct Report {
     pub left_out: Vec<NodeName>,
     /// Endpoints that others keep; worst first.
     pub watched: Vec<WatchedReport>,
+    /// DNS against the nodes; empty when nobody asked.
+    pub inventory: Vec<InventoryReport>,
     /// What could be done next, what is waited for, and until when.
     pub plan: Plan,
     /// What concerns no single certificate or node.

@@ -21,6 +21,7 @@ pub fn text(report: &Report, style: Style) -> String {
         out.push_str(&table::watched(&report.watched, style, report.at));
         out.push('\n');
     }
+    out.push_str(&super::inventory::text(&report.inventory));
     for wait in &report.plan.waits {
         if let Wait::Clock { doubt } = wait {
             let _ = writeln!(out, "! {}\n  next: {}", words::clock(doubt), words::SET_THE_CLOCK);

@@ -45,6 +45,8 @@ pub struct Record {
     pub content: String,
     pub ttl: u64,
     pub comment: Option<String>,
+    /// Of address records and CNAMEs alone.
+    pub proxied: bool,
 }
 
 /// What is behind the token.
@@ -154,11 +156,21 @@ impl Cloudflare {
             content: content.into(),
             ttl: 60,
             comment: comment.map(Into::into),
+            proxied: false,
         };
         state.records.push(record.clone());
         drop(state);
         self.publish(&record, true);
         record.id
+    }
+
+    /// A record of an address that someone else made. It is not published: what named shows is the test's to say.
+    pub fn add_address(&self, name: &str, address: IpAddr, proxied: bool) {
+        let mut state = self.lock();
+        let zone = state.zone_of(name).expect("a name in one of the zones");
+        let kind = if address.is_ipv4() { "A" } else { "AAAA" };
+        let (id, kind, name, content) = (state.id(), kind.into(), name.into(), address.to_string());
+        state.records.push(Record { id, zone, kind, name, content, ttl: 1, comment: None, proxied });
     }
 
     async fn serve(self, request: Request) -> Response {

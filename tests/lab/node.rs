@@ -36,11 +36,13 @@ pub struct NodeOptions {
     pub sshd: String,
     /// Further lines of its nginx server block.
     pub nginx: String,
+    /// Of SSH and of TLS, the same as other nodes' at their own addresses; any, when left out.
+    pub ports: Option<[u16; 2]>,
 }
 
 impl NodeOptions {
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), old: Old::Days(20), sshd: String::new(), nginx: String::new() }
+        Self { name: name.into(), old: Old::Days(20), sshd: String::new(), nginx: String::new(), ports: None }
     }
 }
 
@@ -73,7 +75,11 @@ pub struct Node {
 
 impl Node {
     pub fn start(ground: &Ground, folder: &Path, ip: IpAddr, options: &NodeOptions) -> Self {
-        let [ssh, tls, inside] = free_ports(ip);
+        let [mut ssh, mut tls, inside] = free_ports(ip);
+        if let Some([of_ssh, of_tls]) = options.ports {
+            ssh.set_port(of_ssh);
+            tls.set_port(of_tls);
+        }
         nginx::configure(folder, inside, ground.services, &options.nginx);
         sshd::configure(folder, ssh, ground.client_key, &ground.reaper, &options.sshd);
         let mut node = Self {

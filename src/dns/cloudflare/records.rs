@@ -13,6 +13,8 @@ use tokio::time::sleep;
 use super::Cloudflare;
 use super::api::{ATTEMPTS, PAUSE, Refusal, segment};
 use crate::dns::{DnsError, Handle, TxtRecord, Zone};
+use crate::observed::AtProvider;
+use crate::report::escape;
 
 /// The API's least for a record that is not proxied, in seconds.
 const TTL: u32 = 60;
@@ -31,6 +33,9 @@ struct Found {
     kind: String,
     name: String,
     content: String,
+    /// Of address records and CNAMEs.
+    #[serde(default)]
+    proxied: bool,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +189,15 @@ impl Cloudflare {
         let wanted = TxtRecord { name: name.to_owned(), value: value.to_owned() };
         records.retain(|record| record.is(&wanted));
         Ok(records)
+    }
+
+    pub(super) async fn address_records(&self, zone: &Zone, name: &str) -> Result<Vec<AtProvider>, DnsError> {
+        let found = self.records(segment(&zone.id)?, &[("name", name)]).await?;
+        let leads = |found: &Found| {
+            matches!(found.kind.as_str(), "A" | "AAAA" | "CNAME") && found.name.eq_ignore_ascii_case(name)
+        };
+        let shown = |found: Found| AtProvider { content: escape(&found.content, 260), proxied: found.proxied };
+        Ok(found.into_iter().filter(leads).map(shown).collect())
     }
 
     /// https://developers.cloudflare.com/api/resources/dns/subresources/records/methods/list/

@@ -23,9 +23,8 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(60);
 /// In the configuration's order. `alone`: no other certd delivers, which a preparation would meet.
 pub(super) async fn look(context: &Arc<Context>, observed: &Observed, alone: bool) -> Vec<Finding> {
     let permits = Arc::new(Semaphore::new(context.config.sessions));
-    let asked = &observed.asked.nodes;
     let mut looks = JoinSet::new();
-    let nodes = context.config.nodes.iter().filter(|node| asked.is_empty() || asked.contains(&node.name));
+    let nodes = context.config.nodes.iter().filter(|node| observed.asked.wants_node(&node.name));
     for (number, node) in nodes.enumerate() {
         let meant = observed.store.iter().filter_map(|(name, stored)| {
             let certificate = context.config.certificate(name)?;

@@ -1,14 +1,16 @@
 //! The DNS provider of a pass: one client for all certificates, so that they share a connection, the zones that were
 //! found and the limit; and what it learned, kept for the next run.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
 use super::failure::{of_dns, of_store};
+use crate::cert::DnsName;
 use crate::config;
 use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings, Way};
-use crate::observed::{Advice, Failure, KnownToken, KnownZone, Learned};
+use crate::observed::{Advice, AtProvider, Failure, KnownToken, KnownZone, LastSeen, Learned};
 use crate::pass::{Context, clock};
 use crate::store::StoreError;
 
@@ -34,7 +36,7 @@ impl Providing {
         if afresh { &self.afresh } else { &self.usual }
     }
 
-    pub(super) fn warn(&self, failure: Failure) {
+    pub(in crate::pass) fn warn(&self, failure: Failure) {
         let mut warnings = lock(&self.warnings);
         if !warnings.contains(&failure) {
             warnings.push(failure);
@@ -48,7 +50,7 @@ impl Providing {
 }
 
 /// Who is asked about names, and the DoH servers among them.
-pub(super) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Failure> {
+pub(in crate::pass) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Failure> {
     let dns = &context.config.dns;
     // Who names the servers himself has names that the public does not see, or sees otherwise.
     let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, way(context)) } else { Doh::default() };
@@ -101,6 +103,17 @@ pub(super) fn keep_zones(context: &Context, afresh: bool) {
     let seen_now = zones.values().filter(|zone| zone.seen_at >= since);
     seen_now.filter_map(of_zone).for_each(|failure| context.dns.warn(failure));
     keep(context, |learned| learned.zones = zones);
+}
+
+/// The address records of a name, as the provider has them.
+pub(in crate::pass) async fn at_provider(context: &Context, name: &str) -> Result<Vec<AtProvider>, Failure> {
+    let shown = provider(context, false)?.addresses(name).await;
+    shown.map_err(|error| of_dns(name, &error))
+}
+
+/// Keeps which nodes DNS named.
+pub(in crate::pass) fn keep_discovered(context: &Context, seen: BTreeMap<DnsName, LastSeen>) {
+    keep(context, |learned| learned.discovered = seen);
 }
 
 /// Asks, at most once a day or `afresh`, how long the token is good for; and tells it when that is not long any more.

@@ -128,6 +128,8 @@ impl Ended {
         }
         codes.sort();
         let mut failures: Vec<_> = report.failures.iter().map(|it| (it.code.clone(), it.object.clone())).collect();
+        let findings = report.inventory.iter().flat_map(|name| &name.findings);
+        failures.extend(findings.map(|finding| (finding.code.to_owned(), finding.object.clone())));
         failures.sort();
         Self { exit: report.exit, failures, codes }
     }

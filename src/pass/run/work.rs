@@ -10,7 +10,7 @@ use crate::cert::Roots;
 use crate::config::Config;
 use crate::observed::{Asked, Failure, Tried};
 use crate::pass::watched::{self, WatchRoots};
-use crate::pass::{Context, Secrets, clock, failure, observe, pass, progress};
+use crate::pass::{Context, Secrets, clock, discover, failure, observe, pass, progress};
 use crate::plan;
 use crate::report::{self, Report};
 use crate::store::{Lock, Store, StoreError};
@@ -26,13 +26,19 @@ pub(super) async fn look(config: Arc<Config>, roots: Roots, watch: WatchRoots) -
     let of_store = |error: StoreError| Failure::from(&error);
     let store = Store::look(&config.state_dir).map_err(of_store)?;
     let asked = everything();
+    let (config, told) = match discover::for_a_look(&config, &store).await {
+        Some(found) => (Arc::new(found.config), found.failures),
+        None => (config, Vec::new()),
+    };
     let (observed, watched) =
         tokio::join!(observe::observe(&config, &store, &roots, asked.clone()), watched::look(&config, &asked, &watch));
     let mut observed = observed.map_err(of_store)?;
     observed.watched = watched;
     let now = clock::now();
     let plan = plan::plan(&config, &observed, now);
-    let report = report::build("run", &config, &observed, plan, observe::damages(&store), false, now);
+    let mut done = observe::damages(&store);
+    done.failures.extend(told);
+    let report = report::build("run", &config, &observed, plan, done, false, now);
     Ok((report, observed.tried))
 }
 
@@ -51,6 +57,7 @@ impl Pass {
         let store = Store::open(&self.config.state_dir).map_err(|error| Some(Failure::from(&error)))?;
         let begun = clock::now();
         let context = Context::new(self.config, store, self.roots, self.secrets, self.progress, self.stop);
+        let context = context.discovered().await;
         let report = pass(&Arc::new(context), "run", everything()).await;
         drop(lock);
         report

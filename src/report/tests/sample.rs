@@ -98,6 +98,7 @@ pub(super) fn empty() -> Report {
         certificates: Vec::new(),
         left_out: Vec::new(),
         watched: Vec::new(),
+        inventory: Vec::new(),
         plan: Plan::default(),
         failures: Vec::new(),
     }

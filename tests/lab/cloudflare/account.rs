@@ -11,6 +11,9 @@ use crate::lab::run_id;
 /// Operations in one batch, of a zone on the free plan.
 const BATCH: usize = 200;
 
+/// https://developers.cloudflare.com/dns/proxy-status/#record-types
+const PROXIABLE: [&str; 3] = ["A", "AAAA", "CNAME"];
+
 /// Status, code, message.
 type Refused = (u16, u64, &'static str);
 
@@ -155,7 +158,8 @@ impl Account {
             return Err((self.duplicate_code, "An identical record already exists."));
         }
         let (id, zone, comment) = (self.id(), zone.id.clone(), text("comment"));
-        let record = Record { id, zone, kind, name, content, ttl, comment };
+        let proxied = PROXIABLE.contains(&kind.as_str()) && body["proxied"].as_bool().unwrap_or_default();
+        let record = Record { id, zone, kind, name, content, ttl, comment, proxied };
         self.records.push(record.clone());
         Ok(record)
     }
@@ -171,7 +175,7 @@ impl Account {
         };
         json!({
             "id": record.id, "name": record.name, "type": record.kind, "content": content, "ttl": record.ttl,
-            "proxiable": false, "proxied": false, "settings": {}, "meta": {}, "tags": [], "comment": record.comment,
+            "proxiable": PROXIABLE.contains(&record.kind.as_str()), "proxied": record.proxied, "settings": {}, "meta": {}, "tags": [], "comment": record.comment,
             "created_on": "2026-01-01T00:00:00.000000Z", "modified_on": "2026-01-01T00:00:00.000000Z",
         })
     }

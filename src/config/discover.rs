@@ -1,0 +1,202 @@
+//! `nodes = { discover = "…" }`: nodes that DNS names. A certificate says whose addresses they are and what each of them
+//! is like; the addresses themselves are asked for at the beginning of every pass, and [`Config::with_discovered`] puts
+//! them in. So whoever plans, delivers and reports knows nodes alone.
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::install::InstallSpec;
+use super::mistake::Mistakes;
+use super::node::NodeSpec;
+use super::ssh::host_keys;
+use super::written::{At, Section};
+use super::{Certificate, Config, Host, HostKey, Install, Node, Probe, Ssh, Windows};
+use crate::cert::{DnsName, NodeName};
+
+/// Who the nodes of a certificate are, and what they are like.
+#[derive(Clone, Debug)]
+pub struct Discover {
+    /// Its addresses, as its authoritative servers show them, are the nodes.
+    pub name: DnsName,
+    pub families: Families,
+    /// Keys that are pinned for one address; else `known_hosts` is asked.
+    pub host_keys: BTreeMap<IpAddr, Vec<HostKey>>,
+    pub ssh: Ssh,
+    pub probe: Probe,
+    pub windows: Windows,
+    pub install: Arc<Install>,
+    /// Where a `[[node]]` that has one of the addresses wants it.
+    pub own: BTreeMap<NodeName, Arc<Install>>,
+}
+
+/// A machine with an address of each family would be two nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Families {
+    #[default]
+    Both,
+    Ipv4,
+    Ipv6,
+}
+
+impl Families {
+    pub fn take(self, address: IpAddr) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Ipv4 => address.is_ipv4(),
+            Self::Ipv6 => address.is_ipv6(),
+        }
+    }
+}
+
+impl Config {
+    /// Names whose addresses are to be asked for, each once.
+    pub fn discovers(&self) -> BTreeSet<&DnsName> {
+        self.certificates.iter().filter_map(|certificate| Some(&certificate.discover.as_ref()?.name)).collect()
+    }
+
+    /// The node at this address, if DNS named it now.
+    pub fn node_at(&self, address: IpAddr) -> Option<Node> {
+        let like = self.certificates.iter().find_map(|certificate| certificate.discover.as_ref())?;
+        self.discovered(like, address)
+    }
+
+    /// With the nodes of these addresses, in the addresses' order. `named`: the addresses of nodes that are configured by
+    /// a name; an address that is one of a `[[node]]` means that node. Also the nodes that were left out, since two
+    /// certificates would share a file there.
+    pub fn with_discovered(
+        &self,
+        found: &BTreeMap<DnsName, BTreeSet<IpAddr>>,
+        named: &BTreeMap<NodeName, BTreeSet<IpAddr>>,
+    ) -> (Self, Vec<(NodeName, Certificate)>) {
+        let (mut config, mut conflicts) = (self.clone(), Vec::new());
+        for certificate in &mut config.certificates {
+            let Some(discover) = certificate.discover.clone() else { continue };
+            certificate.nodes.clear();
+            for address in found.get(&discover.name).into_iter().flatten().filter(|ip| discover.families.take(**ip)) {
+                let own = self.nodes.iter().find(|node| is_at(node, *address, named));
+                let (name, install) = match own {
+                    Some(node) => (node.name.clone(), discover.own.get(&node.name).unwrap_or(&discover.install)),
+                    None => {
+                        let Some(node) = self.discovered(&discover, *address) else { continue };
+                        let name = node.name.clone();
+                        if !config.nodes.iter().any(|other| other.name == name) {
+                            config.nodes.push(node);
+                        }
+                        (name, &discover.install)
+                    }
+                };
+                if certificate.nodes.contains(&name) {
+                    continue;
+                }
+                let shared =
+                    |((node, _), other): (&(NodeName, _), &Arc<Install>)| *node == name && share(other, install);
+                if config.installs.iter().any(shared) {
+                    conflicts.push((name, certificate.clone()));
+                    continue;
+                }
+                config.installs.insert((name.clone(), certificate.name.clone()), Arc::clone(install));
+                certificate.nodes.push(name);
+            }
+            certificate.canary.retain(|canary| certificate.nodes.contains(canary));
+        }
+        (config, conflicts)
+    }
+
+    /// Named by its address. Keys that any certificate pins for it count: it is one machine.
+    fn discovered(&self, like: &Discover, address: IpAddr) -> Option<Node> {
+        let pinned =
+            self.certificates.iter().filter_map(|certificate| certificate.discover.as_ref()?.host_keys.get(&address));
+        Some(Node {
+            name: NodeName::parse(&address.to_string()).ok()?,
+            addresses: vec![Host::Ip(address)],
+            ssh: Ssh { host_keys: pinned.flatten().cloned().collect(), ..like.ssh.clone() },
+            probe: like.probe.clone(),
+            tags: Vec::new(),
+            paused_until: None,
+            paused_reason: None,
+            windows: like.windows.clone(),
+        })
+    }
+}
+
+fn is_at(node: &Node, address: IpAddr, named: &BTreeMap<NodeName, BTreeSet<IpAddr>>) -> bool {
+    node.addresses.contains(&Host::Ip(address)) || named.get(&node.name).is_some_and(|at| at.contains(&address))
+}
+
+fn share(a: &Install, b: &Install) -> bool {
+    let files = |it: &Install| {
+        let more = it.chain.iter().chain(&it.combined).cloned();
+        more.chain([it.fullchain.clone(), it.key.clone()]).collect::<BTreeSet<String>>()
+    };
+    !files(a).is_disjoint(&files(b))
+}
+
+/// As written.
+pub(super) struct DiscoverSpec {
+    pub(super) name: At<DnsName>,
+    pub(super) families: Families,
+    pub(super) host_keys: BTreeMap<IpAddr, Vec<HostKey>>,
+}
+
+impl DiscoverSpec {
+    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
+        let mistakes = section.mistakes();
+        section.needs("discover", "discover = \"www.example.com\", whose addresses are the nodes");
+        let name = section.string("discover").and_then(|written| discovered_name(&written, mistakes));
+        let families = section.string("families").map(|written| families(&written, mistakes));
+        let mut keys = BTreeMap::new();
+        for (address, written) in section.texts_by_name("host_keys") {
+            match address.value.parse::<IpAddr>() {
+                Ok(ip) => _ = keys.insert(ip, host_keys(Some(written), mistakes)),
+                Err(_) => mistakes.at(&address, "is not an IP address", "\"192.0.2.1\" = \"ssh-ed25519 AAAA…\""),
+            }
+        }
+        section.finish();
+        Some(Self { name: name?, families: families.unwrap_or_default(), host_keys: keys })
+    }
+
+    /// A stand-in for all nodes that DNS may name, so that they are checked as others are.
+    pub(super) fn stand_in(&self) -> Option<NodeSpec> {
+        let name = NodeName::parse("found in DNS").ok()?;
+        Some(NodeSpec {
+            name: Some(self.name.with(name)),
+            addresses: Vec::new(),
+            host_keys: Vec::new(),
+            ssh: super::ssh::SshSpec::default(),
+            probe: super::probe::ProbeSpec::default(),
+            install: InstallSpec::default(),
+            tags: Vec::new(),
+            paused_until: None,
+            paused_reason: None,
+            windows: None,
+            certificates: Vec::new(),
+        })
+    }
+}
+
+fn discovered_name(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<At<DnsName>> {
+    match DnsName::parse(&written.value) {
+        Ok(name) if name.is_wildcard() => {
+            mistakes.at(written, "is a wildcard, which has no addresses", "a name that has A or AAAA records");
+            None
+        }
+        Ok(name) => Some(written.with(name)),
+        Err(bad) => {
+            mistakes.at(written, bad.to_string(), "a DNS name: \"www.example.com\"");
+            None
+        }
+    }
+}
+
+fn families(written: &At<String>, mistakes: &Mistakes<'_>) -> Families {
+    match written.value.as_str() {
+        "both" => Families::Both,
+        "ipv4" => Families::Ipv4,
+        "ipv6" => Families::Ipv6,
+        other => {
+            mistakes.at(written, format!("{other:?} is no family of addresses"), "\"both\", \"ipv4\" or \"ipv6\"");
+            Families::default()
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What DNS shows of a name of ours: its addresses, asked of every authoritative server of its zone and of public
+//! resolvers, and its CAA records. Nothing here waits for anything to change, and each server is asked once.
+//!
+//! Failure means: nobody knows, which is told and is no alarm.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::resolvers::parse;
+use super::wire::{Question, ask};
+use super::{DnsError, Doh, Resolvers, Server};
+use crate::cert::DnsName;
+use crate::observed::{Addresses, Caa, CaaRecord, CaaSet, InDns, Told};
+use crate::report::escape;
+
+/// In one answer.
+const MOST_CNAMES: usize = 8;
+const MOST_CAA: usize = 50;
+const LONGEST_VALUE: usize = 300;
+/// Names between a name and the root.
+const MOST_LEVELS: usize = 12;
+/// For what is above our zone, which hardly ever has such a record.
+const ABOVE: Duration = Duration::from_secs(2);
+
+/// Everything at once. A wildcard has CAA records and no addresses.
+pub async fn in_dns(resolvers: &Resolvers, public: &[SocketAddr], name: &DnsName) -> InDns {
+    let none = InDns {
+        name: name.clone(),
+        alias: None,
+        authoritative: Vec::new(),
+        public: Vec::new(),
+        caa: Caa::default(),
+        provider: Vec::new(),
+        trouble: None,
+    };
+    if name.is_wildcard() {
+        return InDns { caa: caa(resolvers, name.base()).await, ..none };
+    }
+    let (shown, public, caa) = tokio::join!(
+        addresses(resolvers, name.as_str()),
+        at_resolvers(public, name.as_str()),
+        caa(resolvers, name.base())
+    );
+    match shown {
+        Ok((alias, authoritative)) => InDns { alias, authoritative, public, caa, ..none },
+        Err(error) => InDns { trouble: Some(error.to_string()), public, caa, ..none },
+    }
+}
+
+/// The end of its CNAMEs, if it has any, and what each authoritative server shows there. Where all are silent (port 53 is
+/// blocked, mostly) a DoH server is asked: for what stays, a resolver's word is as good.
+///
+/// # Errors
+/// The name's servers cannot be found, or none of them answers, nor any DoH server.
+pub async fn addresses(resolvers: &Resolvers, name: &str) -> Result<(Option<String>, Vec<Told>), DnsError> {
+    let end = resolvers.follow(name).await?;
+    let owner = parse(&end)?;
+    let servers = resolvers.authorities(&end).await?;
+    let mut asked = Vec::new();
+    for server in &servers {
+        asked.push(Asked::Server(server).told(&owner));
+    }
+    let mut told = join_all(asked).await;
+    if told.iter().all(|told| told.says.is_err()) {
+        let by_doh = Asked::Doh(resolvers.doh()).told(&owner).await;
+        if by_doh.says.is_err() {
+            let silent = told.iter().map(|told| {
+                let why = told.says.as_ref().err().map_or("", String::as_str);
+                format!("{}: {why}", told.server)
+            });
+            return Err(DnsError::AllSilent { name: end, servers: silent.collect::<Vec<_>>().join(", ") });
+        }
+        told = vec![by_doh];
+    }
+    told.sort_by(|a, b| a.server.cmp(&b.server));
+    let alias = (!end.eq_ignore_ascii_case(name)).then_some(end);
+    Ok((alias, told))
+}
+
+async fn at_resolvers(public: &[SocketAddr], name: &str) -> Vec<Told> {
+    let Ok(owner) = parse(name) else { return Vec::new() };
+    let mut asked = Vec::new();
+    for server in public {
+        asked.push(Asked::Resolver(*server).told(&owner));
+    }
+    join_all(asked).await
+}
+
+enum Asked<'a> {
+    /// For what it knows itself.
+    Server(&'a Server),
+    Resolver(SocketAddr),
+    Doh(&'a Doh),
+}
+
+impl Asked<'_> {
+    async fn told(self, owner: &Name) -> Told {
+        let server = match &self {
+            Self::Server(server) => server.name.clone(),
+            Self::Resolver(at) => at.to_string(),
+            Self::Doh(_) => "DoH".to_owned(),
+        };
+        Told { server, says: self.addresses(owner).await }
+    }
+
+    /// A and AAAA side by side; both must be answered.
+    async fn addresses(&self, owner: &Name) -> Result<Addresses, String> {
+        let recursion = !matches!(self, Self::Server(_));
+        let question = |kind| Question { name: owner.clone(), kind, recursion };
+        let (v4, v6) = (question(RecordType::A), question(RecordType::AAAA));
+        let (v4, v6) = tokio::join!(self.answer(&v4), self.answer(&v6));
+        let (mut shown, v6) = (records(&v4?, owner), records(&v6?, owner));
+        shown.all.extend(v6.all);
+        shown.ttl = shown.ttl.max(v6.ttl);
+        Ok(shown)
+    }
+
+    async fn answer(&self, question: &Question) -> Result<Message, String> {
+        match self {
+            Self::Server(server) => first(server, question).await,
+            Self::Doh(doh) if doh.count() == 0 => Err("nobody is asked over HTTPS".to_owned()),
+            Self::Doh(doh) => doh.first(question, tells).await,
+            Self::Resolver(at) => match ask(*at, question).await {
+                Ok(answer) if tells(&answer) => Ok(answer),
+                Ok(answer) => Err(answer.metadata.response_code.to_string()),
+                Err(silence) => Err(silence.to_string()),
+            },
+        }
+    }
+}
+
+/// The first address of the server that answers with authority; in words, why none does.
+async fn first(server: &Server, question: &Question) -> Result<Message, String> {
+    let mut asked = JoinSet::new();
+    for address in server.addresses.iter().copied() {
+        let question = question.clone();
+        asked.spawn(async move {
+            match ask(address, &question).await {
+                Ok(answer) if tells(&answer) && answer.metadata.authoritative => Ok(answer),
+                Ok(answer) if tells(&answer) => Err("answers without authority".to_owned()),
+                Ok(answer) => Err(answer.metadata.response_code.to_string()),
+                Err(silence) => Err(silence.to_string()),
+            }
+        });
+    }
+    let mut why = server.missing.clone();
+    while let Some(answered) = asked.join_next().await {
+        match answered {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(words)) => why = Some(words),
+            Err(_) => {}
+        }
+    }
+    Err(why.unwrap_or_else(|| "no answer".to_owned()))
+}
+
+fn tells(answer: &Message) -> bool {
+    matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+}
+
+/// The addresses of the name, behind the CNAMEs of this answer. Others stand in it for nothing.
+fn records(answer: &Message, owner: &Name) -> Addresses {
+    let mut names = vec![owner.clone()];
+    while let Some(next) = names.last().and_then(|last| {
+        answer.answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(target) if record.name == *last => Some(target.0.clone()),
+            _ => None,
+        })
+    }) {
+        if names.contains(&next) || names.len() > MOST_CNAMES {
+            break;
+        }
+        names.push(next);
+    }
+    let mut shown = Addresses::default();
+    for record in answer.answers.iter().filter(|record| names.contains(&record.name)) {
+        let address: IpAddr = match &record.data {
+            RData::A(ip) => ip.0.into(),
+            RData::AAAA(ip) => ip.0.into(),
+            _ => continue,
+        };
+        shown.all.insert(address);
+        shown.ttl = shown.ttl.max(Some(record.ttl));
+    }
+    shown
+}
+
+/// RFC 8659 section 3: "The search for a CAA RRset climbs the DNS name tree from the specified label up to, but not
+/// including, the DNS root '.' until a CAA RRset is found." All levels are asked at once. Those of our own zone are asked
+/// of its servers, since the CA may have no older answer in a cache.
+async fn caa(resolvers: &Resolvers, name: &str) -> Caa {
+    match caa_of(resolvers, name).await {
+        Ok(found) => found,
+        Err(error) => Caa::Unknown(error.to_string()),
+    }
+}
+
+async fn caa_of(resolvers: &Resolvers, name: &str) -> Result<Caa, DnsError> {
+    let owner = parse(name)?;
+    let apex = parse(&resolvers.apex(name).await?)?;
+    let servers = resolvers.authorities(name).await?;
+    let mut levels = vec![owner];
+    while let Some(above) = levels.last().map(Name::base_name)
+        && !above.is_root()
+        && levels.len() < MOST_LEVELS
+    {
+        levels.push(above);
+    }
+    let mut asked = Vec::new();
+    for level in &levels {
+        asked.push(at_level(resolvers, &servers, level, apex.zone_of(level)));
+    }
+    for (level, found) in levels.iter().zip(join_all(asked).await) {
+        let records = match found {
+            Ok(records) => records,
+            Err(why) => return Ok(Caa::Unknown(why)),
+        };
+        if !records.is_empty() {
+            let at = escape(level.to_lowercase().to_ascii().trim_end_matches('.'), 260);
+            return Ok(Caa::Restricted(CaaSet { at, records }));
+        }
+    }
+    Ok(Caa::Free)
+}
+
+/// Of the server that answers first; a resolver follows a CNAME.
+async fn at_level(
+    resolvers: &Resolvers,
+    servers: &[Server],
+    level: &Name,
+    in_zone: bool,
+) -> Result<Vec<CaaRecord>, String> {
+    if !in_zone {
+        let above = timeout(ABOVE, resolvers.lookup(level, RecordType::CAA)).await;
+        return Ok(above.ok().and_then(Result::ok).map(|answer| caa_records(&answer)).unwrap_or_default());
+    }
+    let question = Question { name: level.clone(), kind: RecordType::CAA, recursion: false };
+    let every = Server {
+        name: String::new(),
+        addresses: servers.iter().flat_map(|server| server.addresses.iter().copied()).collect(),
+        missing: None,
+    };
+    let answer = match first(&every, &question).await {
+        Ok(answer) => answer,
+        // Port 53 may be blocked.
+        Err(why) => resolvers.lookup(level, RecordType::CAA).await.map_err(|_| why)?,
+    };
+    let aliased = answer.answers.iter().any(|record| matches!(record.data, RData::CNAME(_)));
+    let answer = match caa_records(&answer) {
+        found if !found.is_empty() => return Ok(found),
+        _ if aliased => resolvers.lookup(level, RecordType::CAA).await.map_err(|error| error.to_string())?,
+        _ => return Ok(Vec::new()),
+    };
+    Ok(caa_records(&answer))
+}
+
+fn caa_records(answer: &Message) -> Vec<CaaRecord> {
+    let records = answer.answers.iter().filter_map(|record| match &record.data {
+        RData::CAA(caa) => Some(CaaRecord {
+            critical: caa.issuer_critical,
+            tag: escape(&caa.tag.to_ascii_lowercase(), 50),
+            value: escape(&String::from_utf8_lossy(&caa.value), LONGEST_VALUE),
+        }),
+        _ => None,
+    });
+    records.take(MOST_CAA).collect()
+}
+
+/// What all that answered show together.
+pub fn union(told: &[Told]) -> BTreeSet<IpAddr> {
+    told.iter().filter_map(|told| told.says.as_ref().ok()).flat_map(|shown| shown.all.iter().copied()).collect()
+}

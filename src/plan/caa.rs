@@ -1,0 +1,183 @@
+//! Whether CAA records let a CA issue (RFC 8659), to our account and by our method (RFC 8657).
+
+use crate::config::Challenge;
+use crate::observed::{CaaRecord, CaaSet, Named};
+
+/// What CAs know beside `issue` and `issuewild`: RFC 8659 section 4.4, RFC 9495, CA/B Forum baseline requirements
+/// appendix A. A critical record of another tag forbids everything.
+const OTHER_TAGS: [&str; 5] = ["iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forbids {
+    /// No record names this CA. `allowed`: those that are named.
+    Ca { allowed: Vec<String> },
+    /// It is named for other accounts alone.
+    Account { accounts: Vec<String> },
+    /// It is named for other methods of validation alone.
+    Method { methods: Vec<String> },
+    /// "A CA MUST NOT issue certificates … if the Relevant RRset … contains an unrecognized tag … with the critical flag".
+    Critical { tag: String },
+}
+
+/// `None`: it may, or nobody can tell, since the CA's identity or our account there is not known yet.
+pub fn forbids(set: &CaaSet, wildcard: bool, ca: &Named, challenge: Challenge) -> Option<Forbids> {
+    let unknown =
+        |record: &&CaaRecord| record.critical && !is_issue(record) && !OTHER_TAGS.contains(&record.tag.as_str());
+    if let Some(record) = set.records.iter().find(unknown) {
+        return Some(Forbids::Critical { tag: record.tag.clone() });
+    }
+    let of = |tag: &str| -> Vec<Issuer<'_>> {
+        set.records.iter().filter(|record| record.tag == tag).map(|record| Issuer::read(&record.value)).collect()
+    };
+    // RFC 8659 section 4.3: issuewild "properties take precedence over each issue property" for a wildcard.
+    let issuers = match of("issuewild") {
+        wild if wildcard && !wild.is_empty() => wild,
+        _ => of("issue"),
+    };
+    if issuers.is_empty() {
+        return None;
+    }
+    let named: Vec<&Issuer<'_>> = issuers.iter().filter(|issuer| !issuer.domain.is_empty()).collect();
+    if !named.is_empty() && ca.identities.is_empty() {
+        return None;
+    }
+    let ours = named.iter().filter(|issuer| ca.identities.iter().any(|it| it.eq_ignore_ascii_case(issuer.domain)));
+    let ours: Vec<&&Issuer<'_>> = ours.collect();
+    if ours.is_empty() {
+        let mut allowed: Vec<String> = named.iter().map(|issuer| issuer.domain.to_ascii_lowercase()).collect();
+        allowed.sort();
+        allowed.dedup();
+        return Some(Forbids::Ca { allowed });
+    }
+    let method = match challenge {
+        Challenge::Dns01 => "dns-01",
+        Challenge::DnsPersist01 => "dns-persist-01",
+    };
+    let by_method: Vec<_> = ours.iter().filter(|issuer| issuer.takes_method(method)).collect();
+    if by_method.is_empty() {
+        let methods = ours.iter().filter_map(|issuer| issuer.parameter("validationmethods"));
+        return Some(Forbids::Method { methods: methods.map(str::to_owned).collect() });
+    }
+    if by_method.iter().any(|issuer| issuer.takes_account(ca.account.as_deref())) {
+        return None;
+    }
+    let accounts = by_method.iter().filter_map(|issuer| issuer.parameter("accounturi"));
+    Some(Forbids::Account { accounts: accounts.map(str::to_owned).collect() })
+}
+
+fn is_issue(record: &CaaRecord) -> bool {
+    matches!(record.tag.as_str(), "issue" | "issuewild")
+}
+
+/// RFC 8659 section 4.2: `letsencrypt.org; validationmethods=dns-01; accounturi=https://…`.
+struct Issuer<'a> {
+    /// Empty: nobody.
+    domain: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Issuer<'a> {
+    fn read(value: &'a str) -> Self {
+        let mut parts = value.split(';').map(str::trim);
+        let domain = parts.next().unwrap_or_default().trim_end_matches('.');
+        let parameters = parts.filter_map(|part| part.split_once('=')).map(|(key, value)| (key.trim(), value.trim()));
+        Self { domain, parameters: parameters.collect() }
+    }
+
+    fn parameter(&self, key: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(own, _)| own.eq_ignore_ascii_case(key)).map(|(_, value)| *value)
+    }
+
+    fn takes_method(&self, method: &str) -> bool {
+        let listed = |methods: &str| methods.split(',').any(|own| own.trim() == method);
+        self.parameter("validationmethods").is_none_or(listed)
+    }
+
+    /// Before there is an account nobody knows what it will be called.
+    fn takes_account(&self, account: Option<&str>) -> bool {
+        match (self.parameter("accounturi"), account) {
+            (Some(uri), Some(account)) => uri == account,
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(records: &[(&str, &str)]) -> CaaSet {
+        let record = |(tag, value): &(&str, &str)| {
+            let critical = tag.starts_with('!');
+            CaaRecord { critical, tag: tag.trim_start_matches('!').to_owned(), value: (*value).to_owned() }
+        };
+        CaaSet { at: "example.com".to_owned(), records: records.iter().map(record).collect() }
+    }
+
+    fn letsencrypt() -> Named {
+        let identities = [String::from("letsencrypt.org")].into();
+        Named { identities, account: Some("https://ca.test/acct/1".to_owned()) }
+    }
+
+    fn asked(records: &[(&str, &str)], wildcard: bool) -> Option<Forbids> {
+        forbids(&set(records), wildcard, &letsencrypt(), Challenge::Dns01)
+    }
+
+    #[test]
+    fn a_ca_may_issue_where_it_is_named_and_where_nobody_is() {
+        for records in [
+            &[("issue", "letsencrypt.org")][..],
+            &[("issue", "sectigo.com"), ("issue", "LetsEncrypt.org.")],
+            &[("iodef", "mailto:a@example.com")],
+            &[("!iodef", "mailto:a@example.com")],
+            &[("issuewild", ";")],
+            &[("!issue", " letsencrypt.org ; ")],
+            &[("issue", "letsencrypt.org; validationmethods=http-01,dns-01")],
+            &[("issue", "letsencrypt.org; accounturi=https://ca.test/acct/1")],
+        ] {
+            assert_eq!(asked(records, false), None, "{records:?}");
+        }
+    }
+
+    #[test]
+    fn a_ca_that_is_not_named_may_not_issue_and_one_that_nobody_knows_is_not_judged() {
+        let other = &[("issue", "sectigo.com")];
+        assert_eq!(asked(other, false), Some(Forbids::Ca { allowed: vec!["sectigo.com".to_owned()] }));
+        assert_eq!(asked(&[("issue", ";")], false), Some(Forbids::Ca { allowed: Vec::new() }));
+        assert_eq!(asked(&[("issue", "")], false), Some(Forbids::Ca { allowed: Vec::new() }));
+        let nobody = Named::default();
+        assert_eq!(forbids(&set(other), false, &nobody, Challenge::Dns01), None);
+        let all = forbids(&set(&[("issue", ";")]), false, &nobody, Challenge::Dns01);
+        assert_eq!(all, Some(Forbids::Ca { allowed: Vec::new() }), "whoever it is");
+    }
+
+    #[test]
+    fn for_a_wildcard_issuewild_comes_first_and_issue_holds_without_it() {
+        let both = &[("issue", "letsencrypt.org"), ("issuewild", ";")];
+        assert_eq!(asked(both, false), None);
+        assert_eq!(asked(both, true), Some(Forbids::Ca { allowed: Vec::new() }));
+        assert_eq!(asked(&[("issue", ";"), ("issuewild", "letsencrypt.org")], true), None);
+        assert!(asked(&[("issue", "sectigo.com")], true).is_some());
+    }
+
+    #[test]
+    fn an_account_or_a_method_that_is_not_ours_forbids_and_an_unknown_account_is_not_judged() {
+        let account = &[("issue", "letsencrypt.org; accounturi=https://ca.test/acct/2")];
+        let accounts = vec!["https://ca.test/acct/2".to_owned()];
+        assert_eq!(asked(account, false), Some(Forbids::Account { accounts }));
+        let none_yet = Named { account: None, ..letsencrypt() };
+        assert_eq!(forbids(&set(account), false, &none_yet, Challenge::Dns01), None);
+        let method = &[("issue", "letsencrypt.org; validationmethods=http-01")];
+        assert_eq!(asked(method, false), Some(Forbids::Method { methods: vec!["http-01".to_owned()] }));
+        // Of two records one may name the account and the other the method: neither is enough.
+        let split = &[account[0], method[0]];
+        assert!(matches!(asked(split, false), Some(Forbids::Account { .. })));
+    }
+
+    #[test]
+    fn a_critical_record_that_nobody_understands_forbids_everything() {
+        let unknown = &[("issue", "letsencrypt.org"), ("!tbs", "x")];
+        assert_eq!(asked(unknown, false), Some(Forbids::Critical { tag: "tbs".to_owned() }));
+        assert_eq!(asked(&[("issue", "letsencrypt.org"), ("tbs", "x")], false), None);
+    }
+}

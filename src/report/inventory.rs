@@ -1,0 +1,67 @@
+//! DNS against the nodes, by certificate and name.
+
+use core::fmt::Write as _;
+use core::net::IpAddr;
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cert::{CertName, DnsName};
+use crate::config::Config;
+use crate::observed::Observed;
+use crate::plan::inventory::{Finding, Severity, findings};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct InventoryReport {
+    pub certificate: CertName,
+    pub name: DnsName,
+    /// Where its CNAMEs end; `null`: it has none.
+    pub alias: Option<String>,
+    /// As its own servers show them.
+    pub addresses: BTreeSet<IpAddr>,
+    pub ttl: Option<u32>,
+    /// Warnings first.
+    pub findings: Vec<Finding>,
+}
+
+impl InventoryReport {
+    pub(super) fn warns(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Warning)
+    }
+}
+
+/// Those that were asked for, in the order of certificates and names.
+pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> Vec<InventoryReport> {
+    let Some(inventory) = &observed.inventory else { return Vec::new() };
+    let mut reports = Vec::new();
+    let wanted = |name: &CertName| observed.asked.wants(name);
+    for certificate in config.certificates.iter().filter(|it| it.inventory && wanted(&it.name)) {
+        let looks = certificate.names.iter().filter_map(|name| inventory.names.iter().find(|look| look.name == *name));
+        reports.extend(looks.map(|look| InventoryReport {
+            certificate: certificate.name.clone(),
+            name: look.name.clone(),
+            alias: look.alias.clone(),
+            addresses: look.addresses(),
+            ttl: look.ttl(),
+            findings: findings(config, certificate, inventory, look, now),
+        }));
+    }
+    reports
+}
+
+/// What was found, and no line for a name that is as it should be. Ends with a newline, or is empty.
+pub(super) fn text(inventory: &[InventoryReport]) -> String {
+    let mut out = String::new();
+    // A name that several certificates have is told once for what concerns it alone.
+    let mut told: Vec<&Finding> = Vec::new();
+    for finding in inventory.iter().flat_map(|report| &report.findings) {
+        if told.contains(&finding) {
+            continue;
+        }
+        told.push(finding);
+        let mark = if finding.severity == Severity::Warning { '!' } else { '-' };
+        let _ = writeln!(out, "{mark} {}: {}\n  next: {}", finding.object, finding.what, finding.next);
+    }
+    out
+}
