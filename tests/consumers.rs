@@ -182,7 +182,7 @@ async fn caddy_reads_the_pair_and_is_told_over_its_admin_interface() {
         "[ ! -e pid ] || HOME=$PWD caddy reload --force --config Caddyfile",
     );
     let config = format!(
-        "{{\n  admin {admin}\n  auto_https off\n  persist_config off\n  storage file_system {}\n}}\n\
+        "{{\n  admin {admin}\n  auto_https off\n  storage file_system {}\n}}\n\
          https://{SERVICE}:{} {{\n  bind {}\n  tls {} {}\n  respond ok\n}}\n",
         caddy.file("data").display(),
         caddy.at.port(),

@@ -131,9 +131,10 @@ fn p01_killed_before_any_command_the_pair_is_whole_and_the_next_delivery_ends_we
         let begins = [Begin::Plain, Begin::Managed, Begin::Nothing, Begin::Refusing, Begin::InPlace];
         if variant.commit {
             let Variant { source, line, .. } = &variant;
-            runs.extend(
-                begins.map(|begin| (Variant { source: source.clone(), line: line.clone(), commit: true }, begin)),
-            );
+            // All but one, which takes turns: they are many.
+            let begins = begins.into_iter().enumerate().filter(|(at, _)| number % 5 != *at).map(|(_, begin)| begin);
+            let variant = || Variant { source: source.clone(), line: line.clone(), commit: true };
+            runs.extend(begins.map(|begin| (variant(), begin)));
         } else {
             runs.push((variant, begins[number % begins.len()]));
         }
