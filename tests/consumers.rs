@@ -2,6 +2,7 @@
 //! a real sshd, told in its own way, and asked by a handshake.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+#![allow(clippy::print_stdout, reason = "what is not run here is said")]
 
 #[path = "node_program/sshd.rs"]
 mod sshd;

@@ -1,6 +1,8 @@
 //! The dialogue with a node through a real sshd.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+#![allow(clippy::print_stdout, reason = "what is not run here is said")]
+#![allow(clippy::disallowed_methods, reason = "a node's clock is compared with the real one")]
 
 #[path = "node_program/sshd.rs"]
 mod sshd;

@@ -137,7 +137,7 @@ impl Dialogue {
             SshError::Ended { node, status, words } if words.is_empty() => {
                 let said = self.frames.unread();
                 let words = if said.len() <= SENTENCES {
-                    escape(&String::from_utf8_lossy(said).trim_end(), SENTENCES)
+                    escape(String::from_utf8_lossy(said).trim_end(), SENTENCES)
                 } else {
                     words
                 };
