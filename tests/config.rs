@@ -223,3 +223,55 @@ fn a_watched_name_is_asked_for_itself_unless_another_is_written() {
     assert_eq!(asked(0), ["api.example.com"]);
     assert_eq!(asked(1), ["a.example.com", "a.example.com"]);
 }
+
+/// What one node's consumers want beyond the pair is nobody else's business.
+#[test]
+fn further_files_and_writing_in_place_come_from_the_nearest_layer_that_says_so() {
+    let text = r#"
+[acme]
+directory = "letsencrypt"
+[dns]
+provider = "cloudflare"
+token_file = "/etc/certd/token"
+[install]
+fullchain = "/ssl/{name}/fullchain.pem"
+key = "/ssl/{name}/privkey.pem"
+test = ["true"]
+reload = ["true"]
+[[certificate]]
+domains = ["a.example"]
+nodes = ["tag:edge"]
+install = { chain = "/ssl/{name}/chain.pem" }
+[[certificate]]
+domains = ["b.example"]
+nodes = ["*"]
+[[node]]
+name = "one"
+address = "192.0.2.1"
+tags = ["edge"]
+install = { combined = "/haproxy/{name}.pem" }
+[node.certificate."a.example"]
+install = { combined = "/haproxy/first/{name}.pem", chain = "/haproxy/chain.pem", unsafe_in_place = false }
+[[node]]
+name = "two"
+address = "192.0.2.2"
+tags = ["edge"]
+install = { unsafe_in_place = true }
+[[node]]
+name = "three"
+address = "192.0.2.3"
+"#;
+    let config = config(text);
+    let told = |node: &str, name: &str| {
+        let install = config.install(&NodeName::parse(node).unwrap(), &CertName::parse(name).unwrap())?;
+        Some((install.chain.as_deref(), install.combined.as_deref(), install.in_place))
+    };
+    assert_eq!(
+        told("one", "a.example"),
+        Some((Some("/haproxy/chain.pem"), Some("/haproxy/first/a.example.pem"), false))
+    );
+    assert_eq!(told("one", "b.example"), Some((None, Some("/haproxy/b.example.pem"), false)));
+    assert_eq!(told("two", "a.example"), Some((Some("/ssl/a.example/chain.pem"), None, true)));
+    assert_eq!(told("three", "a.example"), None, "it has no such tag");
+    assert_eq!(told("three", "b.example"), Some((None, None, false)));
+}

@@ -19,6 +19,9 @@ dig bind9-dnsutils
 nsupdate bind9-dnsutils
 openssl openssl
 caddy caddy
+haproxy haproxy
+useradd passwd
+nsenter util-linux
 setpriv util-linux
 unshare util-linux
 mount mount
@@ -30,6 +33,7 @@ dash dash
 bash bash
 fish fish
 csh csh
+tcsh tcsh
 shellcheck shellcheck
 systemd-analyze systemd
 perl perl
@@ -84,6 +88,7 @@ install_packages() {
         openssh-server) unit=ssh.service ;;
         bind9) unit=named.service ;;
         caddy) unit=caddy.service ;;
+        haproxy) unit=haproxy.service ;;
         *) continue ;;
         esac
         if command -v systemctl >/dev/null; then as_root systemctl disable "$unit" >/dev/null 2>&1 || true; fi

@@ -27,9 +27,11 @@ pub struct Expected(Vec<String>);
 
 impl Expected {
     pub fn of(pair: &Pair, install: &Install) -> Self {
-        let [chain, key] = texts(pair);
-        let Install { fullchain: _, key: _, chain: _, combined: _, in_place: _, test: _, reload: _ } = install;
-        Self([chain, key].iter().map(|text| sum(text)).collect())
+        let Texts { fullchain, key } = Texts::of(pair);
+        let mut sums = vec![sum(&fullchain), sum(&key)];
+        sums.extend(install.chain.as_ref().map(|_| sum(above_the_leaf(&fullchain))));
+        sums.extend(install.combined.as_ref().map(|_| sum(&Zeroizing::new([&**key, &**fullchain].concat()))));
+        Self(sums)
     }
 
     /// SHA-256 of the chain's file, hex, to be compared with [`Found::digest`](crate::observed::Found).
@@ -54,9 +56,16 @@ pub(super) fn opening(nonce: &str, bundles: &[Bundle]) -> Zeroizing<Vec<u8>> {
         }
         places(&mut text, &bundle.install);
         bundle.install.reload.iter().for_each(|word| line(&mut text, "reload", word));
-        let [chain, key] = texts(&bundle.pair);
-        pem(&mut text, "chain-pem", &chain);
-        pem(&mut text, "key-pem", &key);
+        let Texts { fullchain, key } = Texts::of(&bundle.pair);
+        let expected = Expected::of(&bundle.pair, &bundle.install);
+        for (number, sum) in expected.sums().enumerate() {
+            match number {
+                0 => pem(&mut text, "chain-pem", sum, &fullchain),
+                1 => pem(&mut text, "key-pem", sum, &key),
+                // The node makes these out of the two, so that nothing travels twice.
+                _ => line(&mut text, "sum", sum),
+            }
+        }
     }
     text.push_str("end\n");
     Zeroizing::new(text.as_bytes().to_vec())
@@ -75,9 +84,15 @@ pub(super) fn beginning(nonce: &str) -> Zeroizing<String> {
 
 /// Where the files are, and how they are tested.
 pub(super) fn places(text: &mut String, install: &Install) {
-    line(text, "fullchain", &install.fullchain);
-    line(text, "key", &install.key);
-    install.test.iter().for_each(|word| line(text, "test", word));
+    let Install { fullchain, key, chain, combined, in_place, test, reload: _ } = install;
+    line(text, "fullchain", fullchain);
+    line(text, "key", key);
+    chain.iter().for_each(|path| line(text, "chain", path));
+    combined.iter().for_each(|path| line(text, "combined", path));
+    if *in_place {
+        line(text, "in-place", "yes");
+    }
+    test.iter().for_each(|word| line(text, "test", word));
 }
 
 /// The configuration has no line breaks in paths and words: it cannot say two lines here.
@@ -85,15 +100,27 @@ pub(super) fn line(text: &mut String, key: &str, value: &str) {
     text.extend([key, " ", value, "\n"]);
 }
 
-/// Chain and key as they are written: ended by one line break.
-fn texts(pair: &Pair) -> [Zeroizing<String>; 2] {
-    let text = |pem: &str| Zeroizing::new(format!("{}\n", pem.trim_end()));
-    [text(&pair.chain().pem()), text(pair.key().pem())]
+/// The two files that travel, as they are written: ended by one line break.
+struct Texts {
+    fullchain: Zeroizing<String>,
+    key: Zeroizing<String>,
+}
+
+impl Texts {
+    fn of(pair: &Pair) -> Self {
+        let text = |pem: &str| Zeroizing::new(format!("{}\n", pem.trim_end()));
+        Self { fullchain: text(&pair.chain().pem()), key: text(pair.key().pem()) }
+    }
+}
+
+/// Empty, when the leaf stands alone.
+fn above_the_leaf(fullchain: &str) -> &str {
+    fullchain.split_once("-----END CERTIFICATE-----\n").map_or(fullchain, |(_, rest)| rest)
 }
 
 /// The digest of the file as it is to be, its lines, and a line of one dot, which PEM has none of (RFC 7468).
-fn pem(text: &mut String, key: &str, pem: &str) {
-    text.extend([key, " ", &sum(pem), "\n", pem, ".\n"]);
+fn pem(text: &mut String, key: &str, sum: &str, pem: &str) {
+    text.extend([key, " ", sum, "\n", pem, ".\n"]);
 }
 
 fn sum(text: &str) -> String {

@@ -45,6 +45,11 @@ impl Frames {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// What came and is no answer.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// The next answer, when all of it has come. Bytes that are no UTF-8 are replaced.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Garbage> {
         let Some(start) = find(&self.buffer, &self.magic) else {

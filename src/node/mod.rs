@@ -19,7 +19,8 @@ use self::answer::Told;
 use self::frames::{Frame, Frames};
 use crate::cert::{CertName, NodeName};
 use crate::plan::rollout::{Committed, Prepared};
-use crate::ssh::{Endpoint, Session};
+use crate::report::escape;
+use crate::ssh::{Endpoint, Session, SshError};
 
 pub use bundle::{Bundle, Expected};
 pub use error::NodeError;
@@ -28,6 +29,8 @@ pub use program::BOOTSTRAP;
 
 /// The node's own deadlines (lock 30 s, test 30 s, reload 30 s, undo 60 s) and ten more for the way.
 const COMMIT: Duration = Duration::from_secs(160);
+/// What a node says before it ends, bytes, when it is shown.
+const SENTENCES: usize = 300;
 /// For a word that nobody answers.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -120,8 +123,27 @@ impl Dialogue {
                 Ok(None) => {}
                 Err(why) => return Err(NodeError::Garbled { node: self.node.clone(), why: why.to_string() }),
             }
-            let bytes = self.session.read().await?;
-            self.frames.push(&bytes);
+            match self.session.read().await {
+                Ok(bytes) => self.frames.push(&bytes),
+                Err(error) => return Err(self.in_words(error).into()),
+            }
+        }
+    }
+
+    /// nologin says on stdout that nobody may log in. What is longer than a sentence or two is not shown: a login shell
+    /// that gives back what it is told would show a key.
+    fn in_words(&self, error: SshError) -> SshError {
+        match error {
+            SshError::Ended { node, status, words } if words.is_empty() => {
+                let said = self.frames.unread();
+                let words = if said.len() <= SENTENCES {
+                    escape(String::from_utf8_lossy(said).trim_end(), SENTENCES)
+                } else {
+                    words
+                };
+                SshError::Ended { node, status, words }
+            }
+            error => error,
         }
     }
 

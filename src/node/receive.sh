@@ -5,13 +5,14 @@ certd=2
 # one.
 #
 # Invariants, after every line and through kill -9:
-#   - Resolved at one instant, the two paths are a matching pair: content changes by one rename(2) of G/current.
+#   - Resolved at one instant, the paths are of one pair: content changes by one rename(2) of G/current. (Not so in place:
+#     files that cannot be replaced, such as one that is mounted into a container, are written over, one after the other.)
 #   - A key is in no argv, no environment, no here-document, and in no file that was ever wider than it should be.
 #   - Before "commit" nothing that a server reads has changed; the end of stdin means "abort".
 #   - A look makes nothing beside the certificates, changes nothing, and waits for no lock.
 #
 # G = folder of the chain + /.certd/NAME:
-#   current    -> the folder that is read; F and K are links through it
+#   current    -> the folder that is read; all files are links through it (in place: that was written over them)
 #   previous   -> the folder that was read before
 #   intent        "from", "to": there only while a switch is not yet proven
 #   0-found       what was there before certd came
@@ -40,7 +41,7 @@ try() { w=$1; shift; e=$("$@" 2>&1) || path "$w" "$e"; }
 
 # --- certificates, numbered from 1: each has its variables with its number ---
 
-all='name gen older F K t r sums base state from to kinds'
+all='name gen older place F K C B t r sums base state from to kinds'
 load() {
   for v in $all; do eval "$v=\${$v$i-}"; done
   D=${F%/*}
@@ -51,8 +52,9 @@ each() { i=0; while [ "$i" -lt "$n" ]; do i=$((i + 1)); load; "$@" || return; do
 # Each file of a certificate: its path is $p, its folder $h, its name in a generation $q, and the link to that $g, which is
 # relative, so that a moved or copied tree holds together; a file elsewhere needs the whole path.
 files() {
-  for q in fullchain privkey; do
-    case $q in fullchain) p=$F ;; *) p=$K ;; esac
+  for q in fullchain privkey chain combined; do
+    case $q in fullchain) p=$F ;; privkey) p=$K ;; chain) p=$C ;; *) p=$B ;; esac
+    [ "$p" ] || continue
     h=${p%/*}/ g=.certd/$name/current/$q.pem
     [ "$h" = "$D/" ] || g=$G/current/$q.pem
     "$@" || return
@@ -75,6 +77,9 @@ receive() {
     'older '*) older=$v; save older ;;
     'fullchain '*) F=$v; save F ;;
     'key '*) K=$v; save K ;;
+    'chain '*) C=$v; save C ;;
+    'combined '*) B=$v; save B ;;
+    'in-place '*) place=$v; save place ;;
     'test '*) t=$t=$v$nl; save t ;;
     'reload '*) r=$r=$v$nl; save r ;;
     # What the files are to be, one after the other: without their text, when it is only asked whether they are that.
@@ -181,18 +186,27 @@ folder() {
   [ -d "$w" ] || { e=$(mkdir -m755 "$w" 2>&1) && made=$w$nl$made; } || [ -d "$w" ] || return
   safe "$w"
 }
-# Nobody but root and us can swap what is in it.
+# Nobody but root and us can swap what is in it. Further above (second word) a sticky bit is enough, since nothing is made
+# there, and so is the group staff (50), to which Debian's older releases give /usr/local.
 safe() {
   e=$(ls -ldn "$1/." 2>&1) || return
   # shellcheck disable=SC2086 # fields: mode, links, user, group
-  set -- "$1" $e
-  [ "$4" = 0 ] || [ "$4" = "$(id -u)" ] || path "$1" "belongs to user $4, who could swap what is in it"
-  case $2 in
-  ????????w*) ;;
-  ?????w*) [ "$5" != 0 ] || return 0 ;;
+  set -- "$1" "${2-}" $e
+  [ "$5" = 0 ] || [ "$5" = "$(id -u)" ] || path "$1" "belongs to user $5, who could swap what is in it"
+  case $2$3 in
+  above?????????[tT]*) return 0 ;;
+  above????????w* | ????????w*) ;;
+  above?????w* | ?????w*) case $2$6 in 0 | above0 | above50) return 0 ;; esac ;;
   *) return 0 ;;
   esac
-  path "$1" "others may write there ($2)"
+  path "$1" "others may write there ($3)"
+}
+# As written, and where that leads.
+above() {
+  [ "$q" = fullchain ] || [ "$h" != "$D/" ] || return 0
+  for w in "${h%/}" "$(cd -P "$h" 2>/dev/null && pwd -P)"; do
+    while [ "$w" ]; do w=${w%/*}; safe "${w:-/}" above; done
+  done
 }
 # path, our link -> $k: link, plain or none
 kind() {
@@ -238,11 +252,11 @@ fit() {
   case $name in */* | .* | '') refuse "unfit a name that is no name" ;; esac
   case $nonce$gen in *[!0-9a-f-]*) refuse "unfit a generation that is none" ;; esac
   files absolute
-  [ "$F" != "$K" ] || refuse "unfit chain and key have one path"
+  case $F/ in / | "$K/") refuse "unfit chain and key need a path each" ;; esac
 }
 absolute() { case $p in /*) ;; *) refuse "unfit paths must be absolute" ;; esac; }
-
 places() {
+  files above
   # A dialogue that ends in vain takes the folders along that it made, until something is in them.
   j=0
   until files home && folder "$D/.certd" && folder "$G" && e=$(mkdir "$S" 2>&1); do
@@ -258,6 +272,8 @@ settled() { [ ! -e "$G/intent" ]; }
 recover() {
   ! settled || return 0
   { get && from=$l && get; } <"$G/intent" || from=-
+  # What was being written over the files is written to its end.
+  [ -z "$place" ] || [ ! -L "$G/current" ] || try "$G/current" files pour
   if [ "$from" != - ] && [ "$(readlink "$G/current")" = "$l" ] && ! check t "$test_time"; then
     try "$G/current" point "$from"
   fi
@@ -287,12 +303,15 @@ decide() {
   scan
   free "$gen"
   state=$seen base=found from=$cur to=$k
+  # Written over in place, and by nobody since.
+  [ -z "$place" ] || ! files copied "$G/$cur" || kinds='link link'
   case $kinds in
   *plain*) free 0-found; from=$k ;;
-  *none*) ;;
-  *) case $cur in [1-9]*-*) base="managed ${cur%%.*}" ;; esac ;;
+  link\ link*) case $cur in [1-9]*-*) base="managed ${cur%%.*}" ;; esac ;;
   esac
-  case $have in -* | *\ -\ *) base=nothing ;; esac
+  # shellcheck disable=SC2086 # the first two are the pair
+  set -- $have
+  [ "$1" != - ] && [ "$2" != - ] || base=nothing
   [ "$have" != "$sums" ] || base=unchanged
   save state base from to kinds
   # No number is compared as one: they have more digits than some shells' arithmetic.
@@ -302,7 +321,8 @@ decide() {
 }
 # as which file, mode else, where, text
 write() {
-  if [ -f "$1" ]; then
+  # Where there was none yet, a file with the key in it takes no mode over that others can read.
+  if [ -f "$1" ] && { [ "$q" != combined ] || grep -q PRIVATE "$1"; }; then
     cp -pL "$1" "$3" && { [ -w "$3" ] || chmod u+w "$3"; } && printf %s "$4" >"$3" || return
     ! command -v chcon >/dev/null || chcon --reference="$1" "$3" 2>/dev/null || :
   else
@@ -330,9 +350,12 @@ stage() {
 }
 put() {
   m=600
+  eval "b=\$chain$i"
   case $q in
-  fullchain) eval "m=644 b=\$chain$i" ;;
-  *) eval "b=\$key$i" ;;
+  fullchain) m=644 ;;
+  chain) m=644 b=${b#*-----END CERTIFICATE-----"$nl"} ;;
+  privkey) eval "b=\$key$i" ;;
+  *) eval "b=\$key$i\$chain$i" ;;
   esac
   v=$S/$q.pem
   try "$v" write "$p" $m "$v" "$b"
@@ -345,33 +368,45 @@ bases() { body="${body}base $name $base$nl"; }
 # --- commit: under the locks ---
 
 # To what `current` leads from now on: the one rename.
-point() { lead "$1" current; }
+point() { lead "$1" current && if [ "$place" ]; then files pour; fi; }
+# Over the file, whose inode, owner and mode stay; what was not there goes.
+pour() {
+  v=$G/current/$q.pem
+  if [ ! -f "$v" ]; then rm -f "$p"
+  elif cmp -s "$v" "$p"; then return
+  elif [ -f "$p" ]; then cat "$v" >"$p" && flush "$p"
+  else cp -p "$v" "$p" && flush "$p"; fi
+}
 lead() { rm -f "$G/next" && ln -s "$1" "$G/next" && mv -fT "$G/next" "$G/$2" && flush "$G"; }
 same() { scan; [ "$seen" = "$state" ] || refuse "changed $name"; }
 # What cannot be undone keeps its intent, for the next dialogue.
 undo() { try "$G/current" each back; }
 # What the two paths hold moves behind `current`, and no reader sees a difference.
 contact() {
-  case $base in unchanged) return ;; esac
+  [ "$base" != unchanged ] || return 0
   case $kinds in
   *plain*)
     tries=0
     while :; do
       try "$G/$from" found
-      ! files copied || break
+      ! files copied "$S.f" || break
       [ $((tries += 1)) -lt 3 ] || path "$F" "another program keeps writing it or its key"
     done
     # Under its name it is whole; should we die here, it is the first of two.
     try "$G/$from" mv -T "$S.f" "$G/$from"
-    try "$G/current" point "$from"
+    try "$G/current" lead "$from" current
     ;;
   esac
   files lay
 }
 found() { rm -rf "$S.f" && mkdir "$S.f" && files copy && chmod 755 "$S.f" && flush "$S.f"; }
 copy() { v=$S.f/$q.pem; [ ! -f "$p" ] || { cp -pL "$p" "$v" && flush "$v"; }; }
-copied() { digest "$p"; k=$d; digest "$S.f/$q.pem"; [ "$k" = "$d" ]; }
-lay() { [ -L "$p" ] || try "$p" relink; }
+copied() { digest "$p"; k=$d; digest "$1/$q.pem"; [ "$k" = "$d" ]; }
+lay() {
+  if [ -z "$place" ]; then [ -L "$p" ] || try "$p" relink
+  elif [ -L "$p" ]; then try "$p" flatten; fi
+}
+flatten() { v=$p.certd-new; if [ -f "$p" ]; then cp -pL "$p" "$v" && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
 # shellcheck disable=SC2174 # its parent is there
 relink() {
   v=$p.certd-new
@@ -391,7 +426,7 @@ intend() {
 forth() { [ "$base" = unchanged ] || point "$to"; }
 back() {
   [ "$base" != unchanged ] || return 0
-  if [ "$from" = - ]; then rm -f "$G/current"; else point "$from"; fi
+  if [ "$from" != - ]; then point "$from"; else rm -f "$G/current" && if [ "$place" ]; then files pour; fi; fi
 }
 # Where there was no pair, ours is better than none, whatever else is broken.
 rather() { [ "$base" != nothing ] || point "$to"; }
@@ -444,6 +479,7 @@ rollback() {
 
 at() {
   [ "$k" ] || [ ! -d "$h" ] || safe "${h%/}"
+  [ "$k" ] || above
   [ "$k" ] || kind "$p" "$g"
   body="${body}at $name $q $k$nl" k=
 }
@@ -563,7 +599,7 @@ body='test ok'$nl
 check t "$test_time" || body="test failed$nl"
 each bases
 watch
-answer prepared "${body}output$nl$out"
+answer prepared "${body}clock $(date -u +%s)${nl}output$nl$out"
 hear
 [ "$l" = commit ] || exit 0
 # From here on it is finished, whoever listens.

@@ -70,6 +70,7 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
         done.delivered.extend(rehearsed.nodes.into_iter().map(|(node, ended)| ((node, name.clone()), ended)));
     }
     issue::ask_token(context, true).await;
+    done.failures.extend(context.node_skews());
     let written = context.store.write_tried(&observed.tried);
     done.failures.extend(written.err().map(|error| Failure::from(&error)));
     done.failures.extend(clean(context).await);
@@ -173,6 +174,7 @@ async fn prepare(context: &Context, node: &NodeName, bundle: Bundle) -> Delivery
     };
     match opened.await {
         Ok((dialogue, prepared)) => {
+            context.hear_the_nodes_time(node, prepared.clock);
             dialogue.abort().await;
             show(Phase::Prepared, "");
             let test = match prepared.test {

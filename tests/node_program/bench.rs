@@ -26,7 +26,16 @@ pub(crate) const NEXT: Fake = Fake('x', "20261123061501-0c");
 
 impl Fake {
     pub(crate) fn chain(self) -> String {
-        format!("chain {0}\n{0} line 2\n", self.0)
+        format!("chain {0}\n-----END CERTIFICATE-----\n{1}", self.0, self.issuers())
+    }
+
+    /// What stands above the leaf.
+    pub(crate) fn issuers(self) -> String {
+        format!("issuer {0}\n{0} line 2\n", self.0)
+    }
+
+    pub(crate) fn combined(self) -> String {
+        self.key() + &self.chain()
     }
 
     pub(crate) fn key(self) -> String {
@@ -40,12 +49,17 @@ pub(crate) struct Place {
     pub(crate) dir: TempDir,
     pub(crate) chain: PathBuf,
     pub(crate) key: PathBuf,
+    /// Whether deliveries bring `chain-alone.pem` and `combined.pem` too.
+    pub(crate) more: bool,
+    /// Whether files are written over.
+    pub(crate) in_place: bool,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let place = Self { chain: dir.path().join("ssl/chain.pem"), key: dir.path().join("ssl/key.pem"), dir };
+        let (chain, key) = (dir.path().join("ssl/chain.pem"), dir.path().join("ssl/key.pem"));
+        let place = Self { dir, chain, key, more: false, in_place: false };
         fs::create_dir(place.path("ssl")).unwrap();
         let at = place.dir.path().display().to_string();
         place.script(
@@ -54,6 +68,8 @@ impl Place {
                 "echo test >>{at}/log; cat {at}/ssl/chain.pem {at}/ssl/key.pem >/dev/null || exit 1\n\
                  read -r a x <{at}/ssl/chain.pem; read -r b y <{at}/ssl/key.pem\n\
                  [ \"$x\" = \"$y\" ] || {{ echo key values mismatch; exit 1; }}\n\
+                 if [ -e {at}/ssl/combined.pem ]; then read -r b y <{at}/ssl/combined.pem; fi\n\
+                 [ \"$x\" = \"$y\" ] || {{ echo combined is $y; exit 1; }}\n\
                  [ ! -e {at}/broken ] && [ ! -e {at}/broken-$x ] || {{ echo \"[emerg] broken with $x\"; exit 1; }}"
             ),
         );
@@ -81,6 +97,16 @@ impl Place {
         fs::write(&self.chain, fake.chain()).unwrap();
         fs::write(&self.key, fake.key()).unwrap();
         fs::set_permissions(&self.key, fs::Permissions::from_mode(0o640)).unwrap();
+        self
+    }
+
+    /// For consumers that want more files; the plain ones of `fake`, if there are to be any.
+    pub(crate) fn with_more(mut self, fake: Option<Fake>) -> Self {
+        self.more = true;
+        if let Some(fake) = fake {
+            fs::write(self.path("ssl/combined.pem"), fake.combined() + "PRIVATE\n").unwrap();
+            fs::set_permissions(self.path("ssl/combined.pem"), fs::Permissions::from_mode(0o640)).unwrap();
+        }
         self
     }
 
@@ -119,7 +145,10 @@ impl Place {
 
     pub(crate) fn holds(&self, fake: Fake) -> bool {
         let letter = Some(fake.0.to_string());
+        let more = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
         self.pair() == (letter.clone(), letter)
+            && (!self.more
+                || (more("ssl/chain-alone.pem"), more("ssl/combined.pem")) == (fake.issuers(), fake.combined()))
             && fs::read_to_string(&self.chain).unwrap() == fake.chain()
             && fs::read_to_string(&self.key).unwrap() == fake.key()
     }
@@ -139,8 +168,9 @@ impl Place {
 
     /// What a look asks about.
     pub(crate) fn wanted(&self, fake: Fake) -> String {
+        let (more, sums) = self.more(fake);
         format!(
-            "name {NAME}\nfullchain {}\nkey {}\ntest {}\nsum {}\nsum {}\n",
+            "name {NAME}\nfullchain {}\nkey {}\n{more}test {}\nsum {}\nsum {}\n{sums}",
             self.chain.display(),
             self.key.display(),
             self.path("test").display(),
@@ -149,14 +179,26 @@ impl Place {
         )
     }
 
+    /// Parameters of what else is wanted, and its digests.
+    fn more(&self, fake: Fake) -> (String, String) {
+        let at = self.path("ssl").display().to_string();
+        let mut lines = if self.in_place { "in-place yes\n".to_owned() } else { String::new() };
+        if !self.more {
+            return (lines, String::new());
+        }
+        lines.push_str(&format!("chain {at}/chain-alone.pem\ncombined {at}/combined.pem\n"));
+        (lines, format!("sum {}\nsum {}\n", hex(&fake.issuers()), hex(&fake.combined())))
+    }
+
     /// Of the chain's file.
     pub(crate) fn sum(&self, fake: Fake) -> String {
         hex(&fake.chain())
     }
 
     pub(crate) fn bundle_of(&self, name: &str, fake: Fake, chain: &Path, key: &Path) -> String {
+        let (more, sums) = self.more(fake);
         format!(
-            "name {name}\ngeneration {}\nfullchain {}\nkey {}\ntest {}\nreload {}\nchain-pem {}\n{}.\nkey-pem {}\n{}.\n",
+            "name {name}\ngeneration {}\nfullchain {}\nkey {}\n{more}test {}\nreload {}\nchain-pem {}\n{}.\nkey-pem {}\n{}.\n{sums}",
             fake.1,
             chain.display(),
             key.display(),
@@ -260,7 +302,10 @@ impl Program {
     pub(crate) fn prepared(&mut self) -> String {
         let (verb, body) = self.answer().expect("an answer");
         assert_eq!(verb, "prepared", "{body}");
-        body
+        let (facts, output) = body.split_once("\noutput\n").expect("the test's words come last");
+        let (facts, clock) = facts.rsplit_once('\n').expect("more than the test");
+        assert!(clock.strip_prefix("clock ").is_some_and(|seconds| seconds.parse::<u64>().is_ok()), "{body}");
+        format!("{facts}\noutput\n{output}")
     }
 
     pub(crate) fn commit(&mut self) -> (String, String) {
