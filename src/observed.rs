@@ -2,7 +2,9 @@
 //! says about renewal, what was tried before, and what the operator asks for now. Serialisable, so that a decision can
 //! be kept as a test or shown to a person together with what led to it.
 
+mod crl;
 mod disk;
+mod drift;
 mod provider;
 
 use core::net::SocketAddr;
@@ -11,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crl::{Crl, RevokedByCa};
 pub use disk::{AtPath, Disk, Found, Looked};
+pub use drift::{Compared, Drift};
 pub use provider::{KnownToken, KnownZone, Learned, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{
@@ -25,6 +29,9 @@ pub struct Observed {
     pub served: Vec<Served>,
     #[serde(default)]
     pub watched: Vec<Watched>,
+    /// Nodes whose disks were looked at now.
+    #[serde(default)]
+    pub disks: Vec<Disk>,
     pub tried: Tried,
     pub ledger: Vec<LedgerEntry>,
     /// When the CA was heard in this pass.
@@ -209,7 +216,7 @@ pub struct Tried {
     /// Questions for a renewal window that came to nothing, since the last one that was answered.
     #[serde(default)]
     pub ari_failed: BTreeMap<CertName, AriFailed>,
-    /// Certificates of ours that a person has given up, noted before their replacement is ordered: what is issued later
+    /// Certificates of ours that their CA has revoked, or that a person has given up, noted before their replacement is ordered: what is issued later
     /// than that has nothing to do with them any more.
     #[serde(default)]
     pub revoked: BTreeMap<Fingerprint, Revoked>,
@@ -218,6 +225,12 @@ pub struct Tried {
     pub fences: BTreeMap<CertName, u64>,
     #[serde(default)]
     pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
+    /// The last comparison of each node's disk with the store.
+    #[serde(default)]
+    pub disks: BTreeMap<NodeName, BTreeMap<CertName, Compared>>,
+    /// What revocation lists said of certificates of ours.
+    #[serde(default)]
+    pub crls: BTreeMap<Fingerprint, Crl>,
 }
 
 /// Failures in a row of issuing one certificate at one CA.
@@ -268,7 +281,7 @@ pub struct AriFailed {
     pub ask_again: Timestamp,
 }
 
-/// A certificate that a person has given up.
+/// A certificate that a person has given up, or that its CA has revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     pub at: Timestamp,

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod clock;
 pub mod deliver;
+pub mod disks;
 pub mod failure;
 mod fold;
 pub mod issue;
@@ -11,6 +12,7 @@ pub mod observe;
 pub mod progress;
 mod rehearse;
 pub mod revoke;
+pub mod revocations;
 pub mod run;
 pub mod secrets;
 pub mod watched;
@@ -111,9 +113,26 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     look_at_the_clock(context, &mut observed).await;
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
+    rounds(context, &mut observed, &mut done).await;
+    // Who lacks a certificate does not wait for the comparison, and who was just delivered to needs none.
+    if disks::compare(context, &mut observed).await {
+        rounds(context, &mut observed, &mut done).await;
+    }
+    done.failures.extend(skew(context));
+    done.failures.extend(clean(context).await);
+    done.failures.extend(context.dns.take_warnings());
+    done.failures.extend(context.store.damages().iter().map(failure::of_damage));
+    done.revocations = observe::revocations(&context.store, &observed);
+    let now = clock::now();
+    let plan = plan::plan(&context.config, &observed, now);
+    Ok(report::build(command, &context.config, &observed, plan, done, true, now))
+}
+
+/// Plan, execute, fold, until only waits remain.
+async fn rounds(context: &Arc<Context>, observed: &mut Observed, done: &mut Done) {
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     for _ in 0..ROUNDS + context.config.fallback.len() {
-        let plan = plan::plan(&context.config, &observed, clock::now());
+        let plan = plan::plan(&context.config, observed, clock::now());
         if plan.steps.is_empty() || *context.stop.borrow() {
             break;
         }
@@ -136,17 +155,10 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
                 Step::Deliver(_) => Ended::Delivered(Err(failure)),
             });
             // A full disk keeps no node from its certificate (I4), and nobody from the report.
-            let folded = fold::fold(context, &mut observed, &mut done, &step, ended);
+            let folded = fold::fold(context, observed, done, &step, ended);
             done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
         }
     }
-    done.failures.extend(skew(context));
-    done.failures.extend(clean(context).await);
-    done.failures.extend(context.dns.take_warnings());
-    done.failures.extend(context.store.damages().iter().map(failure::of_damage));
-    let now = clock::now();
-    let plan = plan::plan(&context.config, &observed, now);
-    Ok(report::build(command, &context.config, &observed, plan, done, true, now))
 }
 
 /// Whether it can be right; a doubt is taken to the CAs, which alone can dispel it. What is believed is kept, for the next
@@ -236,12 +248,16 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
             let _ = timeout(ASIDE, issue::ask_token(context, false)).await;
         }
     };
-    let (served, watched, answers, ()) = tokio::join!(
+    let lists = plan::crls::due(&observed, clock::now());
+    let lists = revocations::ask(&context.config, &context.store, &observed, lists, context.secrets.network_ca.as_deref());
+    let (served, watched, answers, (), lists) = tokio::join!(
         observe::probe_all(&context.config, &observed.asked, &context.roots),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),
         answers.join_all(),
         token,
+        lists,
     );
+    revocations::keep(&mut observed, lists);
     (observed.served, observed.watched) = (served, watched);
     for (answer, certificate, leaf) in answers {
         match answer {

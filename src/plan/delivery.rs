@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{DeliveryAttempts, Failure, Kept, Observed, Seen, Served, Silence, Stored};
+use crate::observed::{DeliveryAttempts, Drift, Failure, Kept, Observed, Seen, Served, Silence, Stored};
 
-use super::{Wait, backoff};
+use super::{Wait, backoff, disks};
 
 /// One rollout: certificates that share a set of nodes, to those of the nodes that lack one.
 #[derive(Clone, Debug, Serialize)]
@@ -67,6 +67,11 @@ pub enum DeliveryReason {
     },
     /// No handshake was made with it, so nobody knows.
     Unseen,
+    /// It serves the right certificate, and its disk holds something else, which the next reload would serve.
+    Drifted {
+        #[serde(flatten)]
+        what: Drift,
+    },
 }
 
 /// Why a node gets nothing now.
@@ -176,7 +181,11 @@ fn need(
     let attempts = observed.tried.delivery.get(node).and_then(|by_name| by_name.get(&certificate.name));
     let attempts = attempts.filter(|attempts| attempts.generation == kept.generation);
     let in_sync = DeliveryWait::InSync { fingerprint: kept.leaf.fingerprint };
-    let reason = lacks(&certificate.name, stored, node, observed).ok_or(in_sync)?;
+    let drifted = || {
+        let (_, drift) = disks::drifted(&observed.tried, node, &certificate.name, &kept.generation)?;
+        drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
+    };
+    let reason = lacks(&certificate.name, stored, node, observed).or_else(drifted).ok_or(in_sync)?;
     let refused = || refused_until(&certificate.name, kept, observed);
     held_up(attempts, refused, observed, now).map_or(Ok(reason), Err)
 }

@@ -6,7 +6,9 @@
 pub mod ari;
 pub mod backoff;
 pub mod clock;
+pub mod crls;
 pub mod delivery;
+pub mod disks;
 pub mod ledger;
 pub mod order;
 pub mod renewal;

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{Failure, Observed, Served, Stored};
-use crate::plan::{Plan, Wait, renewal};
+use crate::observed::{Drift, Failure, Observed, Seen, Served, Stored};
+use crate::plan::{Plan, Wait, crls, renewal};
 
 use super::{
-    CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, watched,
+    CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, Whose, disks, watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
@@ -18,6 +18,10 @@ use super::{
 pub struct Done {
     pub issued: BTreeMap<CertName, Issuance>,
     pub delivered: BTreeMap<(NodeName, CertName), Delivery>,
+    /// Disks that differed although the node served the right certificate, and were delivered to.
+    pub mended: BTreeMap<(NodeName, CertName), Drift>,
+    /// Revocations that a person began and nobody ended.
+    pub revocations: BTreeMap<CertName, Timestamp>,
     /// What concerns no single certificate or node.
     pub failures: Vec<Failure>,
 }
@@ -48,6 +52,7 @@ pub fn build(
             .map(|certificate| if doubted { doubt(certificate) } else { certificate })
             .collect(),
         watched: watched::reports(&observed.watched, doubted, now),
+        disks: disks::reports(config, observed, &done, !ran, now),
         plan,
         failures: done.failures,
     };
@@ -85,6 +90,8 @@ fn of_certificate(
             not_after: kept.leaf.not_after,
             renew_at,
             basis,
+            crl: observed.tried.crls.get(&kept.leaf.fingerprint).cloned(),
+            revocation_begun: done.revocations.get(&certificate.name).copied(),
         }
     });
     let wanted = &observed.asked.nodes;
@@ -121,7 +128,14 @@ fn of_node(
         .filter(of_this)
         .map(|served| {
             let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.tried.seed, now);
-            ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict)
+            let Seen::Leaf { leaf, .. } = &served.seen else {
+                return ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict);
+            };
+            let verdict = verdict.revoked(crls::revoked(&observed.tried, &leaf.fingerprint));
+            let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
+            let ours = current || stored.former.contains(&leaf.fingerprint);
+            let whose = (!ours).then(|| Whose::of(leaf));
+            ServedReport { whose, ..ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict) }
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());

@@ -59,6 +59,7 @@ impl Report {
         let mut exits: Vec<Exit> = self.certificates.iter().flat_map(of_certificate).collect();
         let watched = self.watched.iter().flat_map(|watched| &watched.served);
         exits.extend(watched.map(|served| served.verdict.exit()));
+        exits.extend(self.disks.iter().map(|disk| disk.verdict.exit()));
         exits.extend(self.failures.iter().map(of_failure));
         exits.extend(of_waits(&self.plan, ran));
         exits.extend(self.plan.steps.iter().filter(|_| ran).map(of_step));
@@ -100,7 +101,7 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
     }
 }
 
-fn of_failure(failure: &Failure) -> Exit {
+pub(super) fn of_failure(failure: &Failure) -> Exit {
     let worked_around =
         matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "watch-root" | "chain-caveat" | "clock-skew");
     // What will be in the way of an issuance, or may be.
@@ -170,6 +171,7 @@ mod tests {
             exits: Vec::new(),
             certificates: Vec::new(),
             watched: Vec::new(),
+            disks: Vec::new(),
             plan: Plan { steps: vec![Step::Issue(Box::new(step))], ..Plan::default() },
             failures: Vec::new(),
         };
