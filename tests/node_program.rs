@@ -14,6 +14,8 @@ mod ended;
 mod killed;
 #[path = "node_program/locks.rs"]
 mod locks;
+#[path = "node_program/looks.rs"]
+mod looks;
 #[path = "node_program/refusals.rs"]
 mod refusals;
 

@@ -137,10 +137,24 @@ impl Place {
         self.bundle_of(NAME, fake, &self.chain, &self.key)
     }
 
+    /// What a look asks about.
+    pub(crate) fn wanted(&self, fake: Fake) -> String {
+        format!(
+            "name {NAME}\nfullchain {}\nkey {}\ntest {}\nsum {}\nsum {}\n",
+            self.chain.display(),
+            self.key.display(),
+            self.path("test").display(),
+            hex(&fake.chain()),
+            hex(&fake.key()),
+        )
+    }
+
+    /// Of the chain's file.
+    pub(crate) fn sum(&self, fake: Fake) -> String {
+        hex(&fake.chain())
+    }
+
     pub(crate) fn bundle_of(&self, name: &str, fake: Fake, chain: &Path, key: &Path) -> String {
-        let hex = |text: &str| {
-            digest(&SHA256, text.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect::<String>()
-        };
         format!(
             "name {name}\ngeneration {}\nfullchain {}\nkey {}\ntest {}\nreload {}\nchain-pem {}\n{}.\nkey-pem {}\n{}.\n",
             fake.1,
@@ -154,6 +168,10 @@ impl Place {
             fake.key(),
         )
     }
+}
+
+fn hex(text: &str) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// A running program.
@@ -173,6 +191,16 @@ impl Drop for Program {
 impl Program {
     pub(crate) fn start(shell: &[&str], bundles: &[String]) -> Self {
         Self::start_source(shell, SOURCE, bundles, &[])
+    }
+
+    /// A whole look: its verb and body.
+    pub(crate) fn look(shell: &[&str], source: &str, wanted: &[String], env: &[(&str, &str)]) -> (String, String) {
+        let mut program = Self::start_source(shell, source, &[&["look yes\n".to_owned()], wanted].concat(), env);
+        let told = program.answer().expect("an answer");
+        let words = std::env::temp_dir().join(format!("certd-{}-0123", program.id()));
+        assert!(program.end().is_some());
+        assert!(!words.exists(), "its place for words is left behind");
+        told
     }
 
     /// In a process group of its own, so that `kill -9 0` in it reaches it and its subshells only.
