@@ -54,7 +54,8 @@ fn uris<'a>(point: Option<&'a DistributionPointName<'a>>) -> impl Iterator<Item 
 /// # Errors
 /// It is no list, of another issuer, not signed by it, too old, or not for this leaf.
 pub fn read_crl(der: &[u8], url: &str, chain: &Chain, now: Timestamp) -> Result<Said, Malformed> {
-    let bad = |why: &str| Malformed { what: format!("the revocation list at {}", escape(url, 200)), why: why.to_owned() };
+    let bad =
+        |why: &str| Malformed { what: format!("the revocation list at {}", escape(url, 200)), why: why.to_owned() };
     let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
         return Err(bad("it is no list of RFC 5280"));
     };

@@ -236,11 +236,13 @@ fn no_path(chain: &Chain, error: &rustls::Error, at: Timestamp) -> Flaw {
             Flaw::NoPath(Flaw::NotLeafFirst { subject: leaf::shown(first.subject()) }.to_string())
         }
         [_] if unknown => Flaw::IntermediateMissing { issuer: chain.leaf.issuer.clone() },
-        [first, _, ..] if unknown && !issuers.iter().any(|issuer| issuer.subject() == first.issuer()) => Flaw::NoPath(format!(
-            "the intermediate by {} is missing, and what is sent in its place is {}",
-            leaf::shown(first.issuer()),
-            issuers.iter().map(|issuer| leaf::shown(issuer.subject())).collect::<Vec<_>>().join(", ")
-        )),
+        [first, _, ..] if unknown && !issuers.iter().any(|issuer| issuer.subject() == first.issuer()) => {
+            Flaw::NoPath(format!(
+                "the intermediate by {} is missing, and what is sent in its place is {}",
+                leaf::shown(first.issuer()),
+                issuers.iter().map(|issuer| leaf::shown(issuer.subject())).collect::<Vec<_>>().join(", ")
+            ))
+        }
         _ => ended().map(|flaw| Flaw::NoPath(flaw.to_string())).unwrap_or_else(|| match certificates.last() {
             Some(last) if unknown && by_itself(last) => {
                 Flaw::NoPath(format!("its root {} is not one that visitors trust", leaf::shown(last.subject())))

@@ -293,7 +293,8 @@ decide() {
   *) case $cur in [1-9]*-*) base="managed ${cur%%.*}" ;; esac ;;
   esac
   case $have in -* | *\ -\ *) base=nothing ;; esac
-  [ "$have" != "$sums" ] || base=unchanged
+  # Where somebody made files of our links, links are made again, whatever is in the files.
+  case $kinds:$cur in *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
   save state base from to kinds
   # No number is compared as one: they have more digits than some shells' arithmetic.
   case $cur in

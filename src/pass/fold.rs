@@ -37,8 +37,7 @@ pub(super) fn fold(
             delivered(context, observed, done, step, &ended.outcomes, now)
         }
         (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
-            let failed =
-                |task: &plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
+            let failed = |task: &plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
             let outcomes = step.nodes.iter().map(failed).collect();
             delivered(context, observed, done, step, &outcomes, now)
         }

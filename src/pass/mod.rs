@@ -11,8 +11,8 @@ pub mod issue;
 pub mod observe;
 pub mod progress;
 mod rehearse;
-pub mod revoke;
 pub mod revocations;
+pub mod revoke;
 pub mod run;
 pub mod secrets;
 pub mod watched;
@@ -249,7 +249,8 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
         }
     };
     let lists = plan::crls::due(&observed, clock::now());
-    let lists = revocations::ask(&context.config, &context.store, &observed, lists, context.secrets.network_ca.as_deref());
+    let lists =
+        revocations::ask(&context.config, &context.store, &observed, lists, context.secrets.network_ca.as_deref());
     let (served, watched, answers, (), lists) = tokio::join!(
         observe::probe_all(&context.config, &observed.asked, &context.roots),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),

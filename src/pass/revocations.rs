@@ -17,8 +17,8 @@ use crate::store::Store;
 use super::clock;
 use super::failure::failure;
 
-/// For all lists together: no delivery waits longer.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// For one certificate, all places of its list together: no delivery waits longer.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An answer about one stored certificate.
 pub struct Asked {
@@ -42,7 +42,12 @@ pub async fn ask(
         let (config, network_ca) = (Arc::clone(config), network_ca.map(str::to_owned));
         let chain = pair.chain().clone();
         questions.spawn(async move {
-            let crl = about(&config, &name, &chain, network_ca.as_deref()).await;
+            let mut crl = unasked(&chain);
+            let asked = timeout(PATIENCE, about(&config, &name, &chain, network_ca.as_deref(), &mut crl)).await;
+            if asked.is_err() {
+                crl.failure =
+                    Some(unknown(&name, format!("{}: no answer in time", crl.url.as_deref().unwrap_or("its list"))));
+            }
             Asked { kept, crl }
         });
     }
@@ -56,30 +61,37 @@ pub fn keep(observed: &mut Observed, asked: Vec<Asked>) {
     }
 }
 
-/// The first of its places that answers with a list of the issuer's.
-async fn about(config: &Config, name: &CertName, chain: &Chain, network_ca: Option<&str>) -> Crl {
+fn unasked(chain: &Chain) -> Crl {
+    let url = cert::crl_urls(chain).into_iter().next();
     let not_after = chain.leaf.not_after;
-    let urls = cert::crl_urls(chain);
-    let mut crl =
-        Crl { asked_at: clock::now(), url: urls.first().cloned(), next_update: None, revoked: None, failure: None, not_after };
-    for url in urls {
-        let fetched = timeout(PATIENCE, acme::fetch_crl(&url, config.network.proxy.as_ref(), network_ca)).await;
-        let read = match fetched {
-            Ok(Ok(der)) => cert::read_crl(&der, &url, chain, clock::now()).map_err(|error| error.to_string()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("{url}: no answer in time")),
+    Crl { asked_at: clock::now(), url, next_update: None, revoked: None, failure: None, not_after }
+}
+
+/// The first of its places that answers with a list of the issuer's.
+async fn about(config: &Config, name: &CertName, chain: &Chain, network_ca: Option<&str>, crl: &mut Crl) {
+    for url in cert::crl_urls(chain) {
+        let read = match acme::fetch_crl(&url, config.network.proxy.as_ref(), network_ca).await {
+            Ok(der) => cert::read_crl(&der, &url, chain, clock::now()).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
         };
         match read {
             Ok(said) => {
-                return Crl { url: Some(url), next_update: said.next_update, revoked: said.revoked, failure: None, ..crl };
+                (crl.next_update, crl.revoked, crl.failure) = (said.next_update, said.revoked, None);
+                crl.url = Some(url);
+                return;
             }
             Err(why) => crl.failure = Some(unknown(name, why)),
         }
     }
-    crl
 }
 
 fn unknown(name: &CertName, why: String) -> Failure {
     let next = "nothing: it is asked again tomorrow";
-    failure("crl", name, format!("whether it is revoked is not known: {why}"), next, Advice::Retry { after_seconds: None })
+    failure(
+        "crl",
+        name,
+        format!("whether it is revoked is not known: {why}"),
+        next,
+        Advice::Retry { after_seconds: None },
+    )
 }

@@ -27,7 +27,8 @@ pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<Nod
         return BTreeSet::new();
     }
     let stored = |name: &CertName| observed.store.get(name).is_some_and(|stored| stored.current.is_some());
-    let due = awake(config, observed, now).filter(|(node, name)| stored(name) && is_due(&observed.tried, node, name, now));
+    let due =
+        awake(config, observed, now).filter(|(node, name)| stored(name) && is_due(&observed.tried, node, name, now));
     due.map(|(node, _)| node).collect()
 }
 
@@ -94,7 +95,9 @@ pub fn judge(found: &Found, renewers: &[String], install: &Install, meant: &Gene
         () if found.same => None,
         () => {
             let current = found.current.clone().unwrap_or_default();
-            Some(match current.parse::<Generation>() {
+            // One that was there already, changed by somebody, has its successor beside it under a name with a number.
+            let (name, _) = current.split_once('.').unwrap_or((&current, ""));
+            Some(match name.parse::<Generation>() {
                 Ok(there) if there.number() > meant.number() => Drift::Newer { current },
                 Ok(there) if there.number() < meant.number() => Drift::Older { current },
                 _ => Drift::Changed { renewers },

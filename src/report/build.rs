@@ -10,7 +10,8 @@ use crate::observed::{Drift, Failure, Observed, Seen, Served, Stored};
 use crate::plan::{Plan, Wait, crls, renewal};
 
 use super::{
-    CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, Whose, disks, watched,
+    CertificateReport, Current, Delivery, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, Whose, disks,
+    watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.

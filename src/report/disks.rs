@@ -1,5 +1,7 @@
 //! What is on the nodes' disks, where it was looked at: each difference with a word, a severity and what to do.
 
+use core::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -29,16 +31,28 @@ pub enum DiskVerdict {
     /// What is stored.
     Same,
     /// It differed, and this pass has delivered.
-    Mended { was: Drift },
+    Mended {
+        was: Drift,
+    },
     /// Nobody could look.
-    NotLooked { failure: Failure },
+    NotLooked {
+        failure: Failure,
+    },
     /// The node's own configuration test fails, so that no reload takes anything new.
-    TestFails { output: String },
+    TestFails {
+        output: String,
+    },
     /// The node's clock; negative: it is behind.
-    ClockOff { ahead_seconds: i64 },
-    LittleRoom { kib: u64 },
+    ClockOff {
+        ahead_seconds: i64,
+    },
+    LittleRoom {
+        kib: u64,
+    },
     /// Programs that may write over what certd delivers: files or units that say so.
-    Renewers { found: Vec<String> },
+    Renewers {
+        found: Vec<String>,
+    },
     #[serde(untagged)]
     Drifted(Drift),
 }
@@ -76,7 +90,9 @@ impl DiskVerdict {
                 if failure.next.is_empty() { sentence } else { format!("{sentence}; next: {}", failure.next) }
             }
             Self::TestFails { output } => {
-                format!("its configuration test fails, so that no reload takes anything new: {output}; mend the configuration there")
+                format!(
+                    "its configuration test fails, so that no reload takes anything new: {output}; mend the configuration there"
+                )
             }
             Self::ClockOff { ahead_seconds } => {
                 let side = if *ahead_seconds > 0 { "ahead of" } else { "behind" };
@@ -85,11 +101,16 @@ impl DiskVerdict {
             }
             Self::LittleRoom { kib } => format!("{kib} KiB are left there: make room before the next renewal"),
             Self::Renewers { found } => {
-                format!("another program may write over it: {}; end it there (for acme.sh: acme.sh --uninstall-cronjob)", found.join(", "))
+                format!(
+                    "another program may write over it: {}; end it there (for acme.sh: acme.sh --uninstall-cronjob)",
+                    found.join(", ")
+                )
             }
             Self::Drifted(drift) => {
                 let next = match drift {
-                    Drift::Newer { .. } => "another controller? certd does not go back; `certd renew --force` issues a newer one",
+                    Drift::Newer { .. } => {
+                        "another controller? certd does not go back; `certd renew --force` issues a newer one"
+                    }
                     Drift::Foreign { .. } => "certd does not write there: remove it, or name another path",
                     Drift::Overwritten { .. } | Drift::Changed { .. } => {
                         "the next reload would serve it; the next pass delivers"
@@ -132,7 +153,13 @@ pub(super) fn what(drift: &Drift) -> String {
 }
 
 /// The worst first. `looked`: the command was to look, and says too what is well.
-pub(super) fn reports(config: &Config, observed: &Observed, done: &Done, looked: bool, now: Timestamp) -> Vec<DiskReport> {
+pub(super) fn reports(
+    config: &Config,
+    observed: &Observed,
+    done: &Done,
+    looked: bool,
+    now: Timestamp,
+) -> Vec<DiskReport> {
     let mut reports = Vec::new();
     for ((node, certificate), was) in &done.mended {
         let verdict = DiskVerdict::Mended { was: was.clone() };
@@ -161,7 +188,12 @@ pub(super) fn reports(config: &Config, observed: &Observed, done: &Done, looked:
                 (None, None) if now_looked && looked => DiskVerdict::Same,
                 (None, _) => continue,
             };
-            let about = DiskReport { node: node.clone(), certificate: Some(certificate.name.clone()), at: compared.at, verdict };
+            let about = DiskReport {
+                node: node.clone(),
+                certificate: Some(certificate.name.clone()),
+                at: compared.at,
+                verdict,
+            };
             reports.push(about);
         }
     }
@@ -182,4 +214,15 @@ fn of_looked(disk: &Disk, looked: &Looked) -> Vec<DiskVerdict> {
         found.push(DiskVerdict::Renewers { found: looked.renewers.clone() });
     }
     found
+}
+
+/// A line for each one that is not well, as they stand below a plan. Ends with a newline, or is empty.
+pub fn disks_text(disks: &[DiskReport]) -> String {
+    let mut out = String::new();
+    for disk in disks.iter().filter(|disk| disk.verdict.exit() != Exit::Ok) {
+        let about = disk.certificate.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
+        let (word, sentence) = (disk.verdict.word(), disk.verdict.sentence());
+        let _ = writeln!(out, "disk     {about}on {}: {word}: {sentence}", disk.node);
+    }
+    out
 }

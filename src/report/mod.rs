@@ -16,7 +16,7 @@ mod whose;
 mod words;
 
 pub use build::{Done, build};
-pub use disks::{DiskReport, DiskVerdict};
+pub use disks::{DiskReport, DiskVerdict, disks_text};
 pub use escape::escape;
 pub use exit::{Exit, worst};
 pub use nagios::{State, nagios, nagios_unknown};

@@ -64,9 +64,13 @@ fn n03_a_certificate_that_is_not_ours_is_told_with_its_origin() {
     let made = [
         told(&|leaf| leaf.organisation = Some("Let's Encrypt".into())),
         told(&|leaf| (leaf.issuer, leaf.organisation) = ("WE1".into(), Some("Google Trust Services".into()))),
-        told(&|leaf| (leaf.issuer, leaf.organisation) = ("Cloudflare TLS Issuing ECC CA 3".into(), Some("SSL Corporation".into()))),
         told(&|leaf| {
-            (leaf.subject, leaf.organisation) = ("CloudFlare Origin Certificate".into(), Some("CloudFlare, Inc.".into()));
+            (leaf.issuer, leaf.organisation) =
+                ("Cloudflare TLS Issuing ECC CA 3".into(), Some("SSL Corporation".into()))
+        }),
+        told(&|leaf| {
+            (leaf.subject, leaf.organisation) =
+                ("CloudFlare Origin Certificate".into(), Some("CloudFlare, Inc.".into()));
         }),
         told(&|leaf| {
             leaf.names = NameSet::default();
