@@ -19,8 +19,9 @@ mod rounds;
 
 /// The expiry report: each certificate in the store and what each node serves now, worst first
 ///
-/// Shakes hands with every address of every node and of every watched endpoint, and changes nothing. It takes no lock and needs no secrets, so it can
-/// run beside a renewal. It reads the state directory: run it as root or as that directory's owner.
+/// Shakes hands with every address of every node and of every watched endpoint, and changes nothing. It takes no lock and
+/// (without --deep) needs no secrets, so it can run beside a renewal. It reads the state directory: run it as root or as
+/// that directory's owner.
 #[derive(Args)]
 pub(super) struct Check {
     /// Certificates and watched endpoints to check; all when none is named.
