@@ -1,6 +1,8 @@
 //! What is on the nodes' disks, seen by `check --deep` and by the daily comparison, and mended by the ordinary rollout;
 //! `check` for a monitoring system, and again and again.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+
 mod lab;
 
 #[path = "check/lists.rs"]
