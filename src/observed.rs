@@ -2,8 +2,10 @@
 //! says about renewal, what was tried before, and what the operator asks for now. Serialisable, so that a decision can
 //! be kept as a test or shown to a person together with what led to it.
 
+mod crl;
 mod disk;
 mod inventory;
+mod drift;
 mod provider;
 
 use core::net::SocketAddr;
@@ -12,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crl::{Crl, RevokedByCa};
 pub use disk::{AtPath, Disk, Found, Looked};
+pub use drift::{Compared, Drift};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
 pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
 
@@ -27,6 +31,9 @@ pub struct Observed {
     pub served: Vec<Served>,
     #[serde(default)]
     pub watched: Vec<Watched>,
+    /// Nodes whose disks were looked at now.
+    #[serde(default)]
+    pub disks: Vec<Disk>,
     pub tried: Tried,
     pub ledger: Vec<LedgerEntry>,
     /// What DNS says of the names; `None`: nobody asked.
@@ -228,7 +235,7 @@ pub struct Tried {
     /// Questions for a renewal window that came to nothing, since the last one that was answered.
     #[serde(default)]
     pub ari_failed: BTreeMap<CertName, AriFailed>,
-    /// Certificates of ours that a person has given up, noted before their replacement is ordered: what is issued later
+    /// Certificates of ours that their CA has revoked, or that a person has given up, noted before their replacement is ordered: what is issued later
     /// than that has nothing to do with them any more.
     #[serde(default)]
     pub revoked: BTreeMap<Fingerprint, Revoked>,
@@ -243,6 +250,12 @@ pub struct Tried {
     /// Generations that a person went back to: each is meant for the nodes until a person says otherwise.
     #[serde(default)]
     pub held: BTreeMap<CertName, Held>,
+    /// The last comparison of each node's disk with the store.
+    #[serde(default)]
+    pub disks: BTreeMap<NodeName, BTreeMap<CertName, Compared>>,
+    /// What revocation lists said of certificates of ours.
+    #[serde(default)]
+    pub crls: BTreeMap<Fingerprint, Crl>,
 }
 
 /// `deploy --generation`. It carries what is to be known of the certificate: a store that lost it holds it all the same.
@@ -315,7 +328,7 @@ pub struct AriFailed {
     pub ask_again: Timestamp,
 }
 
-/// A certificate that a person has given up.
+/// A certificate that a person has given up, or that its CA has revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     pub at: Timestamp,

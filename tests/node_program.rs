@@ -329,3 +329,24 @@ fn folders_are_0755_whatever_the_login_says() {
     deliver(SHELLS[0], &place, NEW);
     assert_eq!(fs::metadata(place.own().join(NEW.1)).unwrap().mode() & 0o7777, 0o755);
 }
+
+#[test]
+fn p09_links_that_somebody_made_files_of_are_made_again_though_the_content_is_right() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        deliver(shell, &place, NEW);
+        for path in [&place.chain, &place.key] {
+            let content = fs::read(path).unwrap();
+            fs::remove_file(path).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert!(place.holds(NEW));
+        assert!(place.chain.is_symlink() && place.key.is_symlink());
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        assert_eq!(program.prepared(), format!("test ok\nbase {NAME} unchanged\noutput\n"));
+        program.commit();
+        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert!(place.holds(NEXT));
+    }
+}

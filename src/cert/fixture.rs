@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, CrlScope, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
 };
 
 use super::{Chain, KeyType, Pair, PrivateKey, Roots, pem};
@@ -71,6 +72,10 @@ impl Authority {
         pem::block(&self.der)
     }
 
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     pub(crate) fn roots(&self) -> Roots {
         Roots::new(&[self.pem()]).unwrap()
     }
@@ -86,6 +91,38 @@ impl Authority {
         let mut params = leaf(names, validity);
         params.serial_number = Some(SerialNumber::from_slice(serial));
         self.issue_for(&key, params)
+    }
+
+    /// A leaf that names the list which says whether it is revoked.
+    pub(crate) fn issue_with_crl(&self, names: &[&str], validity: Validity, url: &str) -> Pair {
+        let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+        let mut params = leaf(names, validity);
+        params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![url.to_owned()] }];
+        self.issue_for(&key, params)
+    }
+
+    /// A list (DER) with these serials, each revoked at its beginning for key compromise. `part`: the URL that it says it
+    /// is found at.
+    pub(crate) fn crl(&self, serials: &[&[u8]], (from, to): Validity, part: Option<&str>) -> Vec<u8> {
+        let dates = valid(CertificateParams::default(), (from, to));
+        let revoked = |serial: &&[u8]| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: dates.not_before,
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: dates.not_before,
+            next_update: dates.not_after,
+            crl_number: SerialNumber::from(7u64),
+            issuing_distribution_point: part.map(|url| CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint { uris: vec![url.to_owned()] },
+                scope: Some(CrlScope::UserCertsOnly),
+            }),
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&Issuer::from_params(&self.params, &self.key)).unwrap().der().to_vec()
     }
 
     pub(crate) fn issue_for(&self, key: &PrivateKey, params: CertificateParams) -> Pair {

@@ -37,6 +37,15 @@ pub struct Leaf {
     pub key_type: Option<KeyType>,
     /// RFC 9773 section 4.1: base64url(authority key identifier) "." base64url(serial).
     pub ari_id: Option<String>,
+    /// The subject's common name, else its whole name; escaped.
+    #[serde(default)]
+    pub subject: String,
+    /// The issuer's organisation; escaped.
+    #[serde(default)]
+    pub organisation: Option<String>,
+    /// Its issuer is itself.
+    #[serde(default)]
+    pub self_signed: bool,
 }
 
 impl Leaf {
@@ -50,6 +59,9 @@ impl Leaf {
             issuer: shown(certificate.issuer()),
             key_type: key_type(certificate),
             ari_id: ari_id(certificate),
+            subject: shown(certificate.subject()),
+            organisation: organisation(certificate.issuer()),
+            self_signed: certificate.issuer() == certificate.subject(),
         }
     }
 }
@@ -81,6 +93,11 @@ fn address(bytes: &[u8]) -> String {
 pub(super) fn shown(name: &X509Name<'_>) -> String {
     let common = name.iter_common_name().next().and_then(|attribute| attribute.as_str().ok());
     common.map_or_else(|| escape(&name.to_string(), SHOWN), |text| escape(text, SHOWN))
+}
+
+fn organisation(name: &X509Name<'_>) -> Option<String> {
+    let text = name.iter_organization().next().and_then(|attribute| attribute.as_str().ok());
+    text.map(|text| escape(text, SHOWN))
 }
 
 pub(super) fn timestamp(time: ASN1Time) -> Timestamp {

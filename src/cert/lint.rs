@@ -113,6 +113,12 @@ pub enum Flaw {
     OtherLeaf,
 }
 
+impl Flaw {
+    fn is_about_the_leaf(&self) -> bool {
+        matches!(self, Self::Expired { place, .. } | Self::NotYetValid { place, .. } if place.position == 1)
+    }
+}
+
 /// One certificate of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -213,17 +219,37 @@ pub fn trusted(chain: &Chain, roots: &Roots, now: Timestamp) -> Result<(), Flaw>
         UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
         aws_lc_rs::default_provider().signature_verification_algorithms.all,
     )
-    .map_err(|error| no_path(chain, &error))
+    .map_err(|error| no_path(chain, &error, at))
 }
 
-fn no_path(chain: &Chain, error: &rustls::Error) -> Flaw {
+/// The library says that there is none; this, why: what a person can put right is named first.
+fn no_path(chain: &Chain, error: &rustls::Error, at: Timestamp) -> Flaw {
     let unknown = matches!(error, rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer));
     let certificates = chain.certificates();
+    let issuers = certificates.get(1..).unwrap_or_default();
+    // The leaf's own dates have a verdict of their own.
+    let ended = || date_flaws(&certificates, at).into_iter().find(|flaw| !flaw.is_about_the_leaf());
+    let by_itself = |it: &X509Certificate<'_>| it.issuer() == it.subject();
     match certificates.as_slice() {
-        [only] if only.issuer() == only.subject() => Flaw::NoPath("the certificate is signed by itself".to_owned()),
+        [only] if by_itself(only) => Flaw::NoPath("the certificate is signed by itself".to_owned()),
+        [first, ..] if first.is_ca() => {
+            Flaw::NoPath(Flaw::NotLeafFirst { subject: leaf::shown(first.subject()) }.to_string())
+        }
         [_] if unknown => Flaw::IntermediateMissing { issuer: chain.leaf.issuer.clone() },
-        [.., last] if unknown => Flaw::NoPath(format!("the issuer {} is not known", leaf::shown(last.issuer()))),
-        _ => Flaw::NoPath(escape(&error.to_string(), SHOWN)),
+        [first, _, ..] if unknown && !issuers.iter().any(|issuer| issuer.subject() == first.issuer()) => {
+            Flaw::NoPath(format!(
+                "the intermediate by {} is missing, and what is sent in its place is {}",
+                leaf::shown(first.issuer()),
+                issuers.iter().map(|issuer| leaf::shown(issuer.subject())).collect::<Vec<_>>().join(", ")
+            ))
+        }
+        _ => ended().map(|flaw| Flaw::NoPath(flaw.to_string())).unwrap_or_else(|| match certificates.last() {
+            Some(last) if unknown && by_itself(last) => {
+                Flaw::NoPath(format!("its root {} is not one that visitors trust", leaf::shown(last.subject())))
+            }
+            Some(last) if unknown => Flaw::NoPath(format!("the issuer {} is not known", leaf::shown(last.issuer()))),
+            _ => Flaw::NoPath(escape(&error.to_string(), SHOWN)),
+        }),
     }
 }
 

@@ -26,6 +26,12 @@ pub(super) fn json(value: &impl Serialize) {
     self::text(&format!("{text}\n"));
 }
 
+/// One line, for a reader that takes one report after the other.
+pub(super) fn json_line(value: &impl Serialize) {
+    let text = serde_json::to_string(value).expect("plain data with string keys");
+    self::text(&format!("{text}\n"));
+}
+
 pub(super) fn style(options: &Options) -> Style {
     let terminal = std::io::stdout().is_terminal();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

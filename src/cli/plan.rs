@@ -23,6 +23,7 @@ impl Plan {
             Output::Text => {
                 output::text(&report::plan_text(&report.plan));
                 output::text(&report::watched_text(&report.watched));
+                output::text(&report::disks_text(&report.disks));
             }
             Output::Json => output::json(&report),
         }

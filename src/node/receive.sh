@@ -312,7 +312,8 @@ decide() {
   # shellcheck disable=SC2086 # the first two are the pair
   set -- $have
   [ "$1" != - ] && [ "$2" != - ] || base=nothing
-  [ "$have" != "$sums" ] || base=unchanged
+  # Where somebody made files of our links, links are made again, whatever is in the files.
+  case $kinds:$cur in *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
   save state base from to kinds
   # No number is compared as one: they have more digits than some shells' arithmetic.
   case $cur in

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::cert::{CertName, NodeName};
 use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed, Rehearsal};
 use crate::plan::rollout::Outcome;
-use crate::plan::{Deliver, Issue, Step};
+use crate::plan::{self, Deliver, DeliveryReason, Issue, Step};
 use crate::report::{Delivery, Done, Issuance};
 use crate::store::{HistoryEvent, StoreError};
 
@@ -38,8 +38,7 @@ pub(super) fn fold(
             delivered(context, observed, done, step, &ended.outcomes, now)
         }
         (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
-            let failed =
-                |task: &crate::plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
+            let failed = |task: &plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
             let outcomes = step.nodes.iter().map(failed).collect();
             delivered(context, observed, done, step, &outcomes, now)
         }
@@ -138,6 +137,10 @@ fn delivered(
             let event = match failed(&node, outcome) {
                 None => {
                     tried.remove(name);
+                    plan::disks::mended(&mut observed.tried, &node, name, &generation, now);
+                    if let Some(DeliveryReason::Drifted { what }) = task.certificates.get(name) {
+                        done.mended.insert((node.clone(), certificate.clone()), what.clone());
+                    }
                     HistoryEvent::Delivered { certificate, generation, node }
                 }
                 Some(failure) => {

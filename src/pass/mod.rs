@@ -5,6 +5,7 @@ pub mod account;
 pub mod clock;
 pub mod deliver;
 pub mod discover;
+pub mod disks;
 mod doctor;
 pub mod failure;
 mod fold;
@@ -14,6 +15,7 @@ pub mod issue;
 pub mod observe;
 pub mod progress;
 mod rehearse;
+pub mod revocations;
 pub mod revoke;
 pub mod run;
 pub mod secrets;
@@ -34,7 +36,7 @@ use crate::config::Config;
 use crate::observed::{Asked, CaClock, Failure, Kept, Observed, UNKNOWN_CA};
 use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 pub use doctor::doctor;
 pub use rehearse::rehearse;
@@ -82,6 +84,15 @@ impl Context {
         let (account, cas, dns, ca_clocks, node_clocks) = Default::default();
         let config = config.into();
         Self { config, store, roots, secrets, progress, stop, account, cas, dns, ca_clocks, node_clocks }
+    }
+
+    /// The same for a look at the nodes of this configuration, as DNS has named them since.
+    ///
+    /// # Errors
+    /// The state directory cannot be read.
+    pub fn of_a_look(&self, config: &Arc<Config>) -> Result<Self, StoreError> {
+        let (store, roots, secrets) = (Store::look(self.store.root())?, self.roots.clone(), self.secrets.clone());
+        Ok(Self::new(Arc::clone(config), store, roots, secrets, self.progress.clone(), self.stop.clone()))
     }
 
     /// Notes what this CA's last answer says of the time; to be called right after it.
@@ -142,9 +153,33 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     done.failures.extend(hold::let_go(context, &mut observed, clock::now()));
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
+    rounds(context, &mut observed, &mut done).await;
+    // Who lacks a certificate does not wait for the comparison, and who was just delivered to needs none.
+    if disks::compare(context, &mut observed).await {
+        rounds(context, &mut observed, &mut done).await;
+    }
+    done.failures.extend(prune(context, &observed));
+    done.failures.extend(skew(context));
+    done.failures.extend(context.node_skews());
+    done.failures.extend(clean(context).await);
+    tokio::select! {
+        Some(Ok(found)) = inventory.join_next() => observed.inventory = found,
+        () = stopped(&mut stop) => {}
+        else => {}
+    }
+    done.failures.extend(context.dns.take_warnings());
+    done.failures.extend(context.store.damages().iter().map(failure::of_damage));
+    done.revocations = observe::revocations(&context.store, &observed);
+    let now = clock::now();
+    let plan = plan::plan(&context.config, &observed, now);
+    Ok(report::build(command, &context.config, &observed, plan, done, true, now))
+}
+
+/// Plan, execute, fold, until only waits remain.
+async fn rounds(context: &Arc<Context>, observed: &mut Observed, done: &mut Done) {
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     for _ in 0..ROUNDS + context.config.fallback.len() {
-        let plan = plan::plan(&context.config, &observed, clock::now());
+        let plan = plan::plan(&context.config, observed, clock::now());
         if plan.steps.is_empty() || *context.stop.borrow() {
             break;
         }
@@ -168,24 +203,10 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
                 Step::Rehearse(_) => Ended::Rehearsed(Err(failure)),
             });
             // A full disk keeps no node from its certificate (I4), and nobody from the report.
-            let folded = fold::fold(context, &mut observed, &mut done, &step, ended);
+            let folded = fold::fold(context, observed, done, &step, ended);
             done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
         }
     }
-    done.failures.extend(prune(context, &observed));
-    done.failures.extend(skew(context));
-    done.failures.extend(context.node_skews());
-    done.failures.extend(clean(context).await);
-    tokio::select! {
-        Some(Ok(found)) = inventory.join_next() => observed.inventory = found,
-        () = stopped(&mut stop) => {}
-        else => {}
-    }
-    done.failures.extend(context.dns.take_warnings());
-    done.failures.extend(context.store.damages().iter().map(failure::of_damage));
-    let now = clock::now();
-    let plan = plan::plan(&context.config, &observed, now);
-    Ok(report::build(command, &context.config, &observed, plan, done, true, now))
 }
 
 /// Whether it can be right; a doubt is taken to the CAs, which alone can dispel it. What is believed is kept, for the next
@@ -287,12 +308,17 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
             let _ = timeout(ASIDE, issue::ask_token(context, false)).await;
         }
     };
-    let (served, watched, answers, ()) = tokio::join!(
+    let lists = plan::crls::due(&observed, clock::now());
+    let lists =
+        revocations::ask(&context.config, &context.store, &observed, lists, context.secrets.network_ca.as_deref());
+    let (served, watched, answers, (), lists) = tokio::join!(
         observe::probe_all(&context.config, &observed.asked, &context.roots),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),
         answers.join_all(),
         token,
+        lists,
     );
+    revocations::keep(&mut observed, lists);
     (observed.served, observed.watched) = (served, watched);
     for (answer, certificate, leaf) in answers {
         match answer {

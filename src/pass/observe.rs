@@ -2,12 +2,15 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::cert::{DnsName, NodeName, Roots};
+use crate::cert::{CertName, DnsName, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node};
 use crate::observed::{Asked, Observed, Seen, Served, Silence};
 use crate::probe;
@@ -33,6 +36,12 @@ pub async fn observe(config: &Config, store: &Store, roots: &Roots, asked: Asked
 /// What was found broken in the store while it was read.
 pub fn damages(store: &Store) -> Done {
     Done { failures: store.damages().iter().map(of_damage).collect(), ..Done::default() }
+}
+
+/// Revocations that were begun and not ended, and when. One that cannot be read is a damage that the store tells.
+pub fn revocations(store: &Store, observed: &Observed) -> BTreeMap<CertName, Timestamp> {
+    let begun = |name: &CertName| Some((name.clone(), store.revocation(name).ok()??.begun_at));
+    observed.store.keys().filter_map(begun).collect()
 }
 
 /// What the store holds.
@@ -77,7 +86,7 @@ fn wanted<'a>(config: &'a Config, asked: &'a Asked) -> impl Iterator<Item = &'a 
 #[derive(Clone)]
 pub(super) struct Target {
     node: NodeName,
-    certificate: crate::cert::CertName,
+    certificate: CertName,
     host: Host,
     port: u16,
     sni: DnsName,

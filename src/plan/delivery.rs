@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{DeliveryAttempts, Failure, Observed, Seen, Served, Silence, Stored};
+use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored};
 
 use super::hold::{self, Meant};
-use super::{Wait, backoff};
+use super::{Wait, backoff, disks};
 
 pub use window::{Because, Early};
 
@@ -81,6 +81,11 @@ pub enum DeliveryReason {
     },
     /// No handshake was made with it, so nobody knows.
     Unseen,
+    /// It serves the right certificate, and its disk holds something else, which the next reload would serve.
+    Drifted {
+        #[serde(flatten)]
+        what: Drift,
+    },
 }
 
 /// Why a node gets nothing now.
@@ -226,7 +231,12 @@ fn need(
     let meant = meant.ok_or(DeliveryWait::NothingStored)?;
     let attempts = observed.tried.delivery.get(node).and_then(|by_name| by_name.get(&certificate.name));
     let attempts = attempts.filter(|attempts| &attempts.generation == meant.generation);
-    let reason = lacks(&certificate.name, meant, stored, node, observed).ok_or_else(|| in_sync(meant))?;
+    let drifted = || {
+        let (_, drift) = disks::drifted(&observed.tried, node, &certificate.name, meant.generation)?;
+        drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
+    };
+    let reason = lacks(&certificate.name, meant, stored, node, observed).or_else(drifted);
+    let reason = reason.ok_or_else(|| in_sync(meant))?;
     let refused = || refused_until(&certificate.name, meant.generation, observed);
     let window = window::allows(config, certificate, node, observed, now);
     match (held_up(attempts, refused, observed, now), window) {

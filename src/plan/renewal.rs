@@ -72,7 +72,7 @@ pub enum RenewalReason {
     Forced,
     /// The store has no certificate of this name.
     Nothing,
-    /// A person has given the stored certificate up.
+    /// A person has given the stored certificate up, or its CA has revoked it.
     Revoked {
         at: Timestamp,
         code: u8,

@@ -2,6 +2,7 @@
 
 mod cas;
 mod deliveries;
+mod disks;
 mod histories;
 mod laws;
 mod policy;

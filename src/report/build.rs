@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{Failure, Observed, Seen, Served, Stored};
-use crate::plan::{DeliveryWait, Plan, Wait, hold, rehearsal, renewal};
+use crate::observed::{Drift, Failure, Observed, Seen, Served, Stored};
+use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
 use super::exit::REHEARSAL;
 use super::words::{day, minute, named};
 use super::{
-    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, inventory,
-    watched,
+    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, Whose,
+    disks, inventory, watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
@@ -21,6 +21,10 @@ use super::{
 pub struct Done {
     pub issued: BTreeMap<CertName, Issuance>,
     pub delivered: BTreeMap<(NodeName, CertName), Delivery>,
+    /// Disks that differed although the node served the right certificate, and were delivered to.
+    pub mended: BTreeMap<(NodeName, CertName), Drift>,
+    /// Revocations that a person began and nobody ended.
+    pub revocations: BTreeMap<CertName, Timestamp>,
     /// What concerns no single certificate or node.
     pub failures: Vec<Failure>,
 }
@@ -52,6 +56,7 @@ pub fn build(
             .collect(),
         left_out: left_out(config, observed),
         watched: watched::reports(&observed.watched, doubted, now),
+        disks: disks::reports(config, observed, &done, !ran, now),
         inventory: inventory::reports(config, observed, now),
         plan,
         failures: done.failures,
@@ -116,6 +121,8 @@ fn of_certificate(
             not_after: kept.leaf.not_after,
             renew_at,
             basis,
+            crl: observed.tried.crls.get(&kept.leaf.fingerprint).cloned(),
+            revocation_begun: done.revocations.get(&certificate.name).copied(),
         }
     });
     let held = hold::held(&certificate.name, stored, &observed.tried, now);
@@ -173,11 +180,18 @@ fn of_node(
         .filter(of_this)
         .map(|served| {
             let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.tried.seed, now);
-            let verdict = match (held, &served.seen) {
-                (Some(held), Seen::Leaf { leaf, .. }) => verdict.under_hold(held, leaf, now),
-                _ => verdict,
+            let Seen::Leaf { leaf, .. } = &served.seen else {
+                return ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict);
             };
-            ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict)
+            let verdict = match held {
+                Some(held) => verdict.under_hold(held, leaf, now),
+                None => verdict,
+            };
+            let verdict = verdict.revoked(crls::revoked(&observed.tried, &leaf.fingerprint));
+            let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
+            let ours = current || stored.former.contains(&leaf.fingerprint);
+            let whose = (!ours).then(|| Whose::of(leaf));
+            ServedReport { whose, ..ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict) }
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());

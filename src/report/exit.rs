@@ -60,6 +60,7 @@ impl Report {
         let watched = self.watched.iter().flat_map(|watched| &watched.served);
         exits.extend(watched.map(|served| served.verdict.exit()));
         exits.extend(self.inventory.iter().filter(|name| name.warns()).map(|_| Exit::Warning));
+        exits.extend(self.disks.iter().map(|disk| disk.verdict.exit()));
         exits.extend(self.failures.iter().map(of_failure));
         exits.extend(of_waits(&self.plan, ran));
         exits.extend(self.plan.steps.iter().filter(|_| ran).map(of_step));
@@ -114,7 +115,7 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 /// The code of what a rehearsal found in a renewal's way.
 pub(super) const REHEARSAL: &str = "rehearsal";
 
-fn of_failure(failure: &Failure) -> Exit {
+pub(super) fn of_failure(failure: &Failure) -> Exit {
     let worked_around = matches!(
         failure.code.as_str(),
         "txt-left" | "state-damaged" | "watch-root" | "chain-caveat" | "clock-skew" | "node-clock" | "hold-ended"
@@ -199,6 +200,7 @@ mod tests {
             left_out: Vec::new(),
             watched: Vec::new(),
             inventory: Vec::new(),
+            disks: Vec::new(),
             plan: Plan { steps: vec![Step::Issue(Box::new(step))], ..Plan::default() },
             failures: Vec::new(),
         };

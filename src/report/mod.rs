@@ -1,10 +1,12 @@
 //! One value says what was seen and done; everything that a person or a program reads is a rendering of it.
 
 mod build;
+mod disks;
 pub mod doctor;
 mod escape;
 mod exit;
 mod inventory;
+mod nagios;
 mod plan;
 mod table;
 #[cfg(test)]
@@ -12,17 +14,21 @@ mod tests;
 mod text;
 mod verdict;
 mod watched;
+mod whose;
 mod words;
 
 pub use build::{Done, build};
+pub use disks::{DiskReport, DiskVerdict, disks_text};
 pub use escape::escape;
 pub use exit::{Exit, worst};
 pub use inventory::InventoryReport;
+pub use nagios::{State, nagios, nagios_unknown};
 pub use plan::plan_text;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
 pub use watched::{WatchedReport, watched_text};
+pub use whose::{Maker, Whose};
 pub use words::{SET_THE_CLOCK, clock, hold_end, minute, outcome};
 
 use core::net::SocketAddr;
@@ -31,7 +37,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
-use crate::observed::{Failure, Held, Seen};
+use crate::observed::{Crl, Failure, Held, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
 
@@ -54,6 +60,8 @@ pub struct Report {
     pub watched: Vec<WatchedReport>,
     /// DNS against the nodes; empty when nobody asked.
     pub inventory: Vec<InventoryReport>,
+    /// What is on the nodes' disks, as far as it was looked at and is worth telling; worst first.
+    pub disks: Vec<DiskReport>,
     /// What could be done next, what is waited for, and until when.
     pub plan: Plan,
     /// What concerns no single certificate or node.
@@ -93,6 +101,10 @@ pub struct Current {
     /// When it is to be renewed, and why then.
     pub renew_at: Timestamp,
     pub basis: Basis,
+    /// What its CA's revocation list says; `null`: nobody has asked yet.
+    pub crl: Option<Crl>,
+    /// A revocation that a person began and nobody ended: since when.
+    pub revocation_begun: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -147,6 +159,8 @@ pub struct ServedReport {
     pub fingerprint: Option<Fingerprint>,
     pub not_after: Option<Timestamp>,
     pub issuer: Option<String>,
+    /// What it says of its origin, where it is not ours.
+    pub whose: Option<Whose>,
 }
 
 impl ServedReport {
@@ -162,6 +176,7 @@ impl ServedReport {
             fingerprint: leaf.map(|leaf| leaf.fingerprint),
             not_after: leaf.map(|leaf| leaf.not_after),
             issuer: leaf.map(|leaf| leaf.issuer.clone()),
+            whose: None,
         }
     }
 }

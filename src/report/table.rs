@@ -3,7 +3,7 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, ContentArrangement, Table};
 
-use super::{Exit, NodeReport, ServedReport, WatchedReport};
+use super::{DiskReport, Exit, NodeReport, ServedReport, WatchedReport};
 
 /// How text is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,6 +12,9 @@ pub struct Style {
     /// Fold long cells to the width of the terminal.
     pub fold: bool,
 }
+
+/// A look takes no longer than this: what is older was seen by another command.
+const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_mins(3);
 
 /// Columns below which folded cells are harder to read than long lines (a terminal that does not tell says 0).
 const NARROWEST: u16 = 80;
@@ -63,7 +66,25 @@ pub(super) fn watched(watched: &[WatchedReport], style: Style, now: jiff::Timest
     indented(&table)
 }
 
+pub(super) fn disks(disks: &[DiskReport], style: Style, now: jiff::Timestamp) -> String {
+    let mut table = with(&["NODE", "CERTIFICATE", "DISK", ""], style);
+    for disk in disks {
+        let verdict = Cell::new(disk.verdict.word());
+        let verdict = if style.colour { verdict.fg(colour(disk.verdict.exit())) } else { verdict };
+        let about = disk.certificate.as_ref().map_or("-", |name| name.as_str());
+        // What is told from memory says so.
+        let old = now.duration_since(disk.at) > FRESH;
+        let seen = if old { format!(" (seen {})", super::words::minute(disk.at)) } else { String::new() };
+        table.add_row([Cell::new(&disk.node), Cell::new(about), verdict, Cell::new(disk.verdict.sentence() + &seen)]);
+    }
+    indented(&table)
+}
+
 fn empty(of: &str, style: Style) -> Table {
+    with(&[of, "ADDRESS", "SERVES", "UNTIL", "VERDICT", ""], style)
+}
+
+fn with(header: &[&str], style: Style) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     let wide_enough = table.width().is_some_and(|width| width >= NARROWEST);
@@ -73,7 +94,7 @@ fn empty(of: &str, style: Style) -> Table {
     if style.colour {
         table.enforce_styling();
     }
-    table.set_header([of, "ADDRESS", "SERVES", "UNTIL", "VERDICT", ""]);
+    table.set_header(header);
     table
 }
 

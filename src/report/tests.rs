@@ -8,13 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::exit::of_delivery;
 use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
-use crate::cert::{DnsName, Leaf, WatchName};
+use crate::cert::{DnsName, Leaf, NameSet, WatchName};
 use crate::observed::{Advice, Ari, Kept, Meta, Seen, Silence, Stored, Watched};
 use crate::plan::ledger::Full;
 use crate::plan::rollout::Abort;
 use crate::plan::{Against, ClockDoubt, DeliveryWait, RenewalWait, Wait};
 
 mod policy;
+mod checked;
 mod sample;
 
 use sample::{cert, empty, failure, generation, leaf, name, ok, sample, seen, sni, with_node};

@@ -1,11 +1,13 @@
 //! The report for a person: what is wrong first, and what to do about it.
 
 use core::fmt::Write as _;
+use std::collections::BTreeMap;
 
+use crate::cert::Fingerprint;
 use crate::plan::{RenewalWait, Wait};
 
 use super::words;
-use super::{CertificateReport, Delivery, Exit, HeldReport, Issuance, Report, Style, table};
+use super::{CertificateReport, Current, Delivery, Exit, HeldReport, Issuance, Report, ServedReport, Style, table};
 
 /// Ends with a newline. Everything that a peer said is escaped already where it was read.
 pub fn text(report: &Report, style: Style) -> String {
@@ -22,6 +24,11 @@ pub fn text(report: &Report, style: Style) -> String {
         out.push('\n');
     }
     out.push_str(&super::inventory::text(&report.inventory));
+    if !report.disks.is_empty() {
+        out.push_str("on the nodes' disks\n");
+        out.push_str(&table::disks(&report.disks, style, report.at));
+        out.push('\n');
+    }
     for wait in &report.plan.waits {
         if let Wait::Clock { doubt } = wait {
             let _ = writeln!(out, "! {}\n  next: {}", words::clock(doubt), words::SET_THE_CLOCK);
@@ -102,6 +109,17 @@ fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> 
             }
         }
     }
+    if let Some(current) = &certificate.current {
+        of_revocation(out, certificate, current)?;
+    }
+    for node in &certificate.nodes {
+        let whose = |served: &'_ ServedReport| Some((served.fingerprint?, served.whose.as_ref()?.sentence()));
+        // Several addresses serve one.
+        let each: BTreeMap<Fingerprint, String> = node.served.iter().filter_map(whose).collect();
+        for (fingerprint, whose) in each {
+            writeln!(out, "  {} serves {}, not ours: {whose}", node.node, fingerprint.short())?;
+        }
+    }
     for node in &certificate.nodes {
         let (what, next) = match &node.delivery {
             None => continue,
@@ -116,6 +134,20 @@ fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> 
         if let Some(next) = next {
             writeln!(out, "    next: {next}")?;
         }
+    }
+    Ok(())
+}
+
+fn of_revocation(out: &mut String, certificate: &CertificateReport, current: &Current) -> core::fmt::Result {
+    let crl = current.crl.as_ref();
+    if let Some(revoked) = crl.and_then(|crl| crl.revoked) {
+        writeln!(out, "  revoked by its CA on {} (reason {} of RFC 5280)", words::day(revoked.at), revoked.reason)?;
+    } else if let Some(failure) = crl.and_then(|crl| crl.failure.as_ref()) {
+        writeln!(out, "  note: {}", words::named(failure))?;
+    }
+    if let Some(begun) = current.revocation_begun {
+        let (name, begun) = (&certificate.name, words::minute(begun));
+        writeln!(out, "  a revocation was begun {begun} and not ended: `certd revoke {name}` goes on with it")?;
     }
     Ok(())
 }

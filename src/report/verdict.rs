@@ -4,14 +4,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::cert::{DnsName, Leaf};
-use crate::observed::{Ari, Held, Seen, Stored};
+use crate::observed::{Ari, Held, RevokedByCa, Seen, Stored};
 use crate::plan::renewal;
 
 use super::Exit;
 
 /// A renewal is overdue when it should have happened this part of the lifetime ago. No fixed number of days: six-day
 /// certificates exist.
-const OVERDUE_PART: i32 = 10;
+pub(super) const OVERDUE_PART: i32 = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
@@ -37,6 +37,11 @@ pub enum Verdict {
     },
     WrongName,
     Expired,
+    /// Its CA has revoked it: browsers that heed their lists refuse it.
+    Revoked {
+        #[serde(flatten)]
+        by_ca: RevokedByCa,
+    },
     NotYetValid,
     /// Somebody answers, TLS does not.
     NoTls {
@@ -90,6 +95,24 @@ impl Verdict {
         }
     }
 
+    /// The same of a certificate of which its CA's list says so.
+    pub(super) fn revoked(self, by_ca: Option<RevokedByCa>) -> Self {
+        match (self, by_ca) {
+            (
+                Self::Ok
+                | Self::Overdue { .. }
+                | Self::Held
+                | Self::NotHeld
+                | Self::Stale
+                | Self::Unmanaged { .. },
+                Some(by_ca),
+            ) => {
+                Self::Revoked { by_ca }
+            }
+            (other, _) => other,
+        }
+    }
+
     /// The same by a clock that cannot be right: what follows from the time alone is not known.
     pub(super) fn doubted(self) -> Self {
         match self {
@@ -106,6 +129,7 @@ impl Verdict {
             Self::Untrusted { .. }
             | Self::WrongName
             | Self::Expired
+            | Self::Revoked { .. }
             | Self::NotYetValid
             | Self::NoTls { .. }
             | Self::Unreachable { .. } => Exit::Hurt,
@@ -124,6 +148,7 @@ impl Verdict {
             Self::Untrusted { .. } => "untrusted",
             Self::WrongName => "wrong-name",
             Self::Expired => "expired",
+            Self::Revoked { .. } => "revoked",
             Self::NotYetValid => "not-yet-valid",
             Self::NoTls { .. } => "no-tls",
             Self::Unreachable { .. } => "unreachable",
@@ -146,6 +171,10 @@ impl Verdict {
             Self::Untrusted { why } => format!("clients refuse it: {why}; `certd renew` replaces it"),
             Self::WrongName => "for another name: does the server read the configured paths?".into(),
             Self::Expired => "visitors are refused now: run `certd renew`".into(),
+            Self::Revoked { by_ca: RevokedByCa { at, reason } } => format!(
+                "its CA has revoked it on {} (reason {reason} of RFC 5280), and browsers refuse it: `certd renew` replaces it",
+                super::words::day(*at)
+            ),
             Self::NotYetValid => "not valid yet: is a clock wrong?".into(),
             Self::NoTls { why } => format!("{why}: look at the server's error log"),
             Self::ClockDoubtful => "nobody knows, since this machine's clock cannot be right: set it".into(),

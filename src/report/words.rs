@@ -71,7 +71,7 @@ pub(super) fn renewal(reason: &RenewalReason) -> String {
         RenewalReason::Forced => "--force".into(),
         RenewalReason::Nothing => "the store has no certificate of this name".into(),
         RenewalReason::Revoked { at, code } => {
-            format!("the stored certificate was given up {} (reason {code} of RFC 5280)", minute(*at))
+            format!("the stored certificate is revoked, or was given up, {} (reason {code} of RFC 5280)", minute(*at))
         }
         RenewalReason::NamesChanged { missing, extra } => {
             let list = |names: &[crate::cert::DnsName], sign| {
@@ -195,6 +195,9 @@ pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
         DeliveryReason::Distrusted { why } => format!("serves a chain that clients refuse: {why}"),
         DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
         DeliveryReason::Unseen => "no handshake was made with it".into(),
+        DeliveryReason::Drifted { what } => {
+            format!("serves the right certificate, but its disk does not hold it: {}", super::disks::what(what))
+        }
     }
 }
 

@@ -56,7 +56,7 @@ fn a16_a_chain_with_a_foreign_intermediate_is_refused() {
         texts(&lint(&with_chain(&pair, mixed), &wanted(), &root.roots(), NOW)),
         [
             "the leaf is not signed by the next one, certificate 2 of the chain (F)",
-            "no path leads to a trusted root: the issuer R is not known",
+            "no path leads to a trusted root: the intermediate by I is missing, and what is sent in its place is F",
         ]
     );
 }
@@ -217,4 +217,36 @@ fn a_certificate_that_signed_itself_says_so() {
 fn a_file_of_roots_that_holds_none_is_refused() {
     assert_eq!(Roots::new(&[""]).unwrap_err().to_string(), "the trusted root: no certificate");
     assert!(Roots::new(&["-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"]).is_err());
+}
+
+#[test]
+fn why_no_client_would_accept_a_chain_is_told_by_what_a_person_can_put_right() {
+    let root = Authority::root("R");
+    let told = |pair: &Pair, ders: Vec<Vec<u8>>, roots: &Roots| {
+        trusted(with_chain(pair, ders).chain(), roots, NOW).unwrap_err().to_string()
+    };
+    let issuer = root.intermediate("I");
+    let pair = issuer.issue(&["a.example.com"], days(0, 90));
+    let [leaf, above] = pair.chain().ders() else { panic!("two") };
+    let other = root.intermediate("Other").issue(&["a.example.com"], days(0, 90)).chain().ders()[1].clone();
+    assert_eq!(
+        told(&pair, vec![leaf.clone(), other], &root.roots()),
+        "no path leads to a trusted root: the intermediate by I is missing, and what is sent in its place is Other"
+    );
+    let stranger = Authority::root("Stranger");
+    let with_root = Chain::from_ders(vec![leaf.clone(), above.clone(), root.der().to_vec()]).unwrap();
+    assert_eq!(
+        trusted(&with_root, &stranger.roots(), NOW).unwrap_err().to_string(),
+        "no path leads to a trusted root: its root R is not one that visitors trust"
+    );
+    let first = Chain::from_ders(vec![above.clone(), leaf.clone()]).unwrap();
+    assert_eq!(
+        trusted(&first, &stranger.roots(), NOW).unwrap_err().to_string(),
+        "no path leads to a trusted root: its first certificate is a CA's (I): the leaf must come first"
+    );
+    let ended = root.intermediate_valid("I", days(-90, -1)).issue(&["a.example.com"], days(-10, 80));
+    assert_eq!(
+        trusted(ended.chain(), &root.roots(), NOW).unwrap_err().to_string(),
+        "no path leads to a trusted root: certificate 2 of the chain (I) ended at 2026-11-22T00:00:00Z"
+    );
 }

@@ -237,6 +237,9 @@ pub(super) fn leaf(label: &str, names: &NameSet, from: SignedDuration, to: Signe
         issuer: "E7".into(),
         key_type: Some(KeyType::EcdsaP256),
         ari_id: Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.BMM".into()),
+        subject: String::new(),
+        organisation: None,
+        self_signed: false,
     }
 }
 

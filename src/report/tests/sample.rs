@@ -31,6 +31,8 @@ pub(super) fn sample() -> Report {
         not_after: days(-1, 89).1,
         renew_at: days(59, 89).0,
         basis: basis.clone(),
+        crl: None,
+        revocation_begun: None,
     };
     let waits = vec![Wait::Renewal {
         certificate: cert(),
@@ -64,6 +66,7 @@ pub(super) fn served(last: u8, verdict: Verdict) -> ServedReport {
         fingerprint: (!silent).then(|| Fingerprint::of(&[last])),
         not_after: (!silent).then(|| days(0, if expired { -1 } else { 40 + i64::from(last) }).1),
         issuer: (!silent).then(|| "E7".into()),
+        whose: None,
     }
 }
 
@@ -99,6 +102,7 @@ pub(super) fn empty() -> Report {
         left_out: Vec::new(),
         watched: Vec::new(),
         inventory: Vec::new(),
+        disks: Vec::new(),
         plan: Plan::default(),
         failures: Vec::new(),
     }
@@ -115,6 +119,9 @@ pub(super) fn leaf(label: &str, from: i64, to: i64) -> Leaf {
         issuer: "E7".into(),
         key_type: Some(KeyType::EcdsaP256),
         ari_id: None,
+        subject: String::new(),
+        organisation: None,
+        self_signed: false,
     }
 }
 

@@ -1,0 +1,154 @@
+//! Once a day the nodes' disks are held against the store: which nodes are due, and what a look means. A node that serves
+//! the right leaf from memory serves its disk after the next reload, whoever makes it.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cert::{CertName, Generation, NodeName};
+use crate::config::{Config, Install};
+use crate::observed::{AtPath, Compared, Disk, Drift, Found, Observed, Tried};
+
+use super::backoff;
+
+/// Files change by hands, backups and other clients: by the day, not by the minute, and each look is a login.
+const EVERY: SignedDuration = SignedDuration::from_hours(24);
+/// A node that could not be looked at is tried again sooner: nobody knows what is there.
+const AGAIN: SignedDuration = SignedDuration::from_hours(1);
+/// A node's clock that is further off is told: log lines and cron there mislead by as much, and TLS of its own breaks.
+const CLOCK_OFF: SignedDuration = SignedDuration::from_mins(5);
+/// KiB. Two generations of a certificate take some thirty; below this a node's disk is as good as full.
+const LITTLE_ROOM: u64 = 1024;
+
+/// The nodes whose disks this pass compares. A pass that was narrowed does what it was asked for, and no more.
+pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<NodeName> {
+    let asked = &observed.asked;
+    if !asked.certificates.is_empty() || !asked.wants_every_node() || !asked.may_issue {
+        return BTreeSet::new();
+    }
+    let stored = |name: &CertName| observed.store.get(name).is_some_and(|stored| stored.current.is_some());
+    let due =
+        awake(config, observed, now).filter(|(node, name)| stored(name) && is_due(&observed.tried, node, name, now));
+    due.map(|(node, _)| node).collect()
+}
+
+/// Every node that is asked for, due or not, with something stored for it or not: a person wants to know.
+pub fn all(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<NodeName> {
+    awake(config, observed, now).map(|(node, _)| node).collect()
+}
+
+/// What is meant for a node that is not paused.
+fn awake<'a>(
+    config: &'a Config,
+    observed: &'a Observed,
+    now: Timestamp,
+) -> impl Iterator<Item = (NodeName, CertName)> + 'a {
+    let awake = move |node: &&NodeName| {
+        let until = config.node(node).and_then(|node| node.paused_until);
+        until.is_none_or(|until| until <= now)
+    };
+    let asked = |node: &&NodeName| observed.asked.wants_node(node);
+    let certificates = config.certificates.iter().filter(|it| observed.asked.wants(&it.name));
+    certificates.flat_map(move |certificate| {
+        let nodes = certificate.nodes.iter().filter(awake).filter(asked);
+        nodes.map(|node| (node.clone(), certificate.name.clone()))
+    })
+}
+
+fn is_due(tried: &Tried, node: &NodeName, certificate: &CertName, now: Timestamp) -> bool {
+    let Some(compared) = compared(tried, node, certificate) else { return true };
+    let wait = if compared.failure.is_some() { AGAIN } else { EVERY };
+    !backoff::counts(compared.at, now) || now.duration_since(compared.at) >= wait
+}
+
+fn compared<'a>(tried: &'a Tried, node: &NodeName, certificate: &CertName) -> Option<&'a Compared> {
+    tried.disks.get(node)?.get(certificate)
+}
+
+/// What differed at the last comparison with this very generation.
+pub fn drifted<'a>(
+    tried: &'a Tried,
+    node: &NodeName,
+    certificate: &CertName,
+    generation: &Generation,
+) -> Option<(&'a Compared, &'a Drift)> {
+    let compared = compared(tried, node, certificate).filter(|compared| &compared.generation == generation)?;
+    Some((compared, compared.drift.as_ref()?))
+}
+
+/// What a look found at the paths of a certificate; `None`: what is stored.
+pub fn judge(found: &Found, renewers: &[String], install: &Install, meant: &Generation) -> Option<Drift> {
+    let paths = [&found.fullchain, &found.key];
+    let foreign = paths.iter().find_map(|path| match path {
+        AtPath::Foreign { why } => Some(Drift::Foreign { why: why.clone() }),
+        _ => None,
+    });
+    let plain = paths.contains(&&AtPath::Plain);
+    let renewers = renewers.to_vec();
+    match () {
+        () if foreign.is_some() => foreign,
+        () if paths.contains(&&AtPath::Nothing) => Some(Drift::Missing),
+        () if install.in_place && found.same => None,
+        () if install.in_place => Some(Drift::Overwritten { renewers }),
+        () if plain && found.same => Some(Drift::Flattened),
+        () if plain => Some(Drift::Overwritten { renewers }),
+        () if found.same => None,
+        () => {
+            let current = found.current.clone().unwrap_or_default();
+            // One that was there already, changed by somebody, has its successor beside it under a name with a number.
+            let (name, _) = current.split_once('.').unwrap_or((&current, ""));
+            Some(match name.parse::<Generation>() {
+                Ok(there) if there.number() > meant.number() => Drift::Newer { current },
+                Ok(there) if there.number() < meant.number() => Drift::Older { current },
+                _ => Drift::Changed { renewers },
+            })
+        }
+    }
+}
+
+/// Keeps what a look found. A node that could not be seen keeps what was known of it.
+pub fn learned(tried: &mut Tried, config: &Config, meant: &[(CertName, Option<Generation>)], disk: &Disk) {
+    for (certificate, generation) in meant {
+        let (Some(install), Some(generation)) = (config.install(&disk.node, certificate), generation) else { continue };
+        let at = disk.at;
+        let of_node = tried.disks.entry(disk.node.clone()).or_default();
+        let before = of_node.get(certificate).filter(|before| &before.generation == generation);
+        let compared = match &disk.looked {
+            Ok(looked) => {
+                let Some(found) = looked.certificates.get(certificate) else { continue };
+                let drift = judge(found, &looked.renewers, install, generation);
+                Compared { at, generation: generation.clone(), drift, failure: None }
+            }
+            Err(failure) => {
+                let drift = before.and_then(|before| before.drift.clone());
+                Compared { at, generation: generation.clone(), drift, failure: Some(failure.clone()) }
+            }
+        };
+        of_node.insert(certificate.clone(), compared);
+    }
+}
+
+/// A delivery was proven: what is on the disk is what was sent.
+pub fn mended(tried: &mut Tried, node: &NodeName, certificate: &CertName, generation: &Generation, at: Timestamp) {
+    let compared = Compared { at, generation: generation.clone(), drift: None, failure: None };
+    tried.disks.entry(node.clone()).or_default().insert(certificate.clone(), compared);
+}
+
+/// Forgets what is no longer a node's.
+pub fn prune(tried: &mut Tried, config: &Config) {
+    tried.disks.retain(|node, by_name| {
+        by_name.retain(|name, _| config.install(node, name).is_some());
+        !by_name.is_empty()
+    });
+}
+
+/// By how much a node's clock is ahead of ours, when that is worth telling.
+pub fn clock_off(theirs: Timestamp, ours: Timestamp) -> Option<SignedDuration> {
+    let ahead = theirs.duration_since(ours);
+    (ahead.abs() > CLOCK_OFF).then_some(ahead)
+}
+
+/// Whether so many KiB are too few for a delivery.
+pub fn little_room(kib: u64) -> bool {
+    kib < LITTLE_ROOM
+}

@@ -1,0 +1,147 @@
+//! What is on the nodes' disks: when it is looked at, what a look means, and what follows.
+
+use super::golden;
+use super::scene::{SERVICE, Scene, cert, days, failure, hours, name, now};
+use crate::cert::{CertName, Generation};
+use crate::observed::{AtPath, Crl, Disk, Drift, Found, Looked, RevokedByCa};
+use crate::plan::rollout::ConfigTest;
+use crate::plan::{RenewalReason, Step, crls, disks};
+use crate::report::plan_text;
+
+fn fleet() -> Scene {
+    Scene::new().stored(days(30), days(90))
+}
+
+impl Scene {
+    fn meant(&self) -> Vec<(CertName, Option<Generation>)> {
+        let kept = self.observed.store[&cert(SERVICE)].current.as_ref();
+        vec![(cert(SERVICE), kept.map(|kept| kept.generation.clone()))]
+    }
+
+    /// A look at a node now: so it was found.
+    fn found(&mut self, node: &str, found: Found, renewers: &[&str]) {
+        let certificates = [(cert(SERVICE), found)].into_iter().collect();
+        let renewers = renewers.iter().map(ToString::to_string).collect();
+        let looked = Looked { test: ConfigTest::Ok, clock: None, room: None, renewers, certificates };
+        self.looked(node, Ok(looked));
+    }
+
+    fn looked(&mut self, node: &str, looked: Result<Looked, crate::observed::Failure>) {
+        let disk = Disk { node: name(node), at: self.now, looked };
+        let meant = self.meant();
+        disks::learned(&mut self.observed.tried, &self.config, &meant, &disk);
+    }
+
+    fn due(&self) -> Vec<String> {
+        disks::due(&self.config, &self.observed, self.now).iter().map(ToString::to_string).collect()
+    }
+}
+
+fn links(current: &str, same: bool) -> Found {
+    let current = Some(current.to_owned());
+    Found { fullchain: AtPath::Link, key: AtPath::Link, current, same, digest: None }
+}
+
+fn plain(same: bool) -> Found {
+    Found { fullchain: AtPath::Plain, key: AtPath::Plain, ..links("", same) }
+}
+
+#[test]
+fn disks_are_compared_once_a_day_by_a_pass_over_everything_and_by_no_other() {
+    let mut scene = fleet();
+    assert_eq!(scene.due(), ["guangzhou", "shenzhen", "上海"]);
+    let meant = scene.meant()[0].1.clone().unwrap();
+    scene.found("guangzhou", links(&meant.to_string(), true), &[]);
+    scene.looked("shenzhen", Err(failure("ssh-refused", "refused")));
+    assert_eq!(scene.due(), ["上海"]);
+    scene.now = now() + hours(1);
+    assert_eq!(scene.due(), ["shenzhen", "上海"], "what could not be seen is tried again sooner");
+    scene.now = now() + hours(24);
+    assert_eq!(scene.due().len(), 3);
+    scene.now = now() - hours(48);
+    assert_eq!(scene.due().len(), 3, "a clock that ran ahead holds nothing up");
+    scene.now = now() + hours(24);
+    scene.observed.asked.nodes = [name("shenzhen")].into();
+    assert!(scene.due().is_empty(), "it was asked for one node");
+    scene.observed.asked.nodes.clear();
+    scene.observed.asked.may_issue = false;
+    assert!(scene.due().is_empty(), "deploy delivers what was asked for");
+    assert!(Scene::new().due().is_empty(), "nothing is stored that could be there");
+}
+
+#[test]
+fn p09_what_a_look_finds_has_a_name_of_its_own() {
+    let scene = fleet();
+    let meant = scene.meant()[0].1.clone().unwrap();
+    let install = scene.config.install(&name("上海"), &cert(SERVICE)).unwrap();
+    let acme_sh = ["/etc/cron.d/acme".to_owned()];
+    let judged = |found: Found| disks::judge(&found, &acme_sh, install, &meant);
+    assert_eq!(judged(links(&meant.to_string(), true)), None);
+    assert_eq!(judged(plain(true)), Some(Drift::Flattened));
+    assert_eq!(judged(plain(false)), Some(Drift::Overwritten { renewers: acme_sh.to_vec() }));
+    let one = Found { key: AtPath::Link, ..plain(false) };
+    assert_eq!(judged(one), Some(Drift::Overwritten { renewers: acme_sh.to_vec() }));
+    let behind = judged(links(&meant.to_string(), false));
+    assert_eq!(behind, Some(Drift::Changed { renewers: acme_sh.to_vec() }));
+    let older = "20250101000000-04c3".to_owned();
+    assert_eq!(judged(links(&older, false)), Some(Drift::Older { current: older }));
+    let newer = "29990101000000-04c3".to_owned();
+    assert_eq!(judged(links(&newer, false)), Some(Drift::Newer { current: newer }));
+    assert!(matches!(judged(links("0-found", false)), Some(Drift::Changed { .. })));
+    assert_eq!(judged(Found { key: AtPath::Nothing, ..plain(false) }), Some(Drift::Missing));
+    let why = "a link to /etc/passwd".to_owned();
+    let foreign = Found { fullchain: AtPath::Foreign { why: why.clone() }, ..plain(false) };
+    assert_eq!(judged(foreign), Some(Drift::Foreign { why }));
+    let mut in_place = install.as_ref().clone();
+    in_place.in_place = true;
+    assert_eq!(disks::judge(&plain(true), &[], &in_place, &meant), None, "no links are wanted there");
+    assert!(disks::judge(&plain(false), &[], &in_place, &meant).is_some());
+}
+
+#[test]
+fn p09_a_disk_that_drifted_is_delivered_to_although_the_node_serves_the_right_certificate() {
+    let mut scene = fleet();
+    scene.found("guangzhou", plain(true), &[]);
+    scene.found("上海", plain(false), &["/etc/cron.d/acme"]);
+    golden("two-drifted", &scene);
+    let generation = scene.meant()[0].1.clone().unwrap();
+    disks::mended(&mut scene.observed.tried, &name("上海"), &cert(SERVICE), &generation, scene.now);
+    scene.looked("guangzhou", Err(failure("ssh-refused", "refused")));
+    let plan = plan_text(&scene.plan());
+    assert!(plan.contains("to guangzhou: serves the right") && !plan.contains("to 上海"), "known still: {plan}");
+    let mut failed = scene.delivery_failed("guangzhou", SERVICE, |attempts| attempts.rolled_back = true);
+    failed.now = now() - hours(1);
+    assert!(failed.plan().steps.is_empty(), "it backs off as any delivery does");
+}
+
+#[test]
+fn i09_what_a_node_refuses_by_itself_is_told_and_not_delivered() {
+    let mut scene = fleet();
+    scene.found("guangzhou", links("29990101000000-04c3", false), &[]);
+    scene.found("上海", Found { key: AtPath::Foreign { why: "a folder".into() }, ..plain(false) }, &[]);
+    assert!(scene.plan().steps.is_empty(), "{}", plan_text(&scene.plan()));
+}
+
+#[test]
+fn what_its_ca_has_revoked_is_renewed_and_stays_revoked_whatever_is_heard_later() {
+    let mut scene = fleet();
+    let fingerprint = scene.kept().leaf.fingerprint;
+    let not_after = scene.kept().leaf.not_after;
+    let url = Some("http://crl.example.com/5.crl".to_owned());
+    let at = scene.now - hours(2);
+    let crl = Crl { asked_at: scene.now, url, next_update: None, revoked: None, failure: None, not_after };
+    assert_eq!(crls::due(&scene.observed, scene.now), [cert(SERVICE)]);
+    crls::learned(&mut scene.observed.tried, fingerprint, crl.clone(), scene.now);
+    assert!(scene.plan().steps.is_empty());
+    assert!(crls::due(&scene.observed, scene.now).is_empty());
+    assert_eq!(crls::due(&scene.observed, scene.now + hours(24)), [cert(SERVICE)]);
+    let revoked = Crl { revoked: Some(RevokedByCa { at, reason: 1 }), ..crl.clone() };
+    crls::learned(&mut scene.observed.tried, fingerprint, revoked, scene.now);
+    let failed = Crl { failure: Some(failure("crl", "no answer")), ..crl };
+    crls::learned(&mut scene.observed.tried, fingerprint, failed, scene.now);
+    let plan = scene.plan();
+    let [Step::Issue(issue)] = plan.steps.as_slice() else { panic!("{}", plan_text(&plan)) };
+    assert_eq!(issue.reason, RenewalReason::Revoked { at, code: 1 });
+    assert!(!issue.keep_key && issue.emergency);
+    assert!(crls::due(&scene.observed, scene.now + days(2)).is_empty(), "once is for ever");
+}

@@ -1,0 +1,228 @@
+//! What is on the nodes' disks, where it was looked at: each difference with a word, a severity and what to do.
+
+use core::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cert::{CertName, NodeName};
+use crate::config::Config;
+use crate::observed::{Disk, Drift, Failure, Looked, Observed};
+use crate::plan::disks;
+use crate::plan::rollout::ConfigTest;
+
+use super::{Done, Exit, words};
+
+/// One thing that was found on a node.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DiskReport {
+    pub node: NodeName,
+    /// `null`: about the node itself.
+    pub certificate: Option<CertName>,
+    /// When it was looked at.
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub verdict: DiskVerdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "disk", rename_all = "kebab-case")]
+pub enum DiskVerdict {
+    /// What is stored.
+    Same,
+    /// It differed, and this pass has delivered.
+    Mended {
+        was: Drift,
+    },
+    /// Nobody could look.
+    NotLooked {
+        failure: Failure,
+    },
+    /// The node's own configuration test fails, so that no reload takes anything new.
+    TestFails {
+        output: String,
+    },
+    /// The node's clock; negative: it is behind.
+    ClockOff {
+        ahead_seconds: i64,
+    },
+    LittleRoom {
+        kib: u64,
+    },
+    /// Programs that may write over what certd delivers: files or units that say so.
+    Renewers {
+        found: Vec<String>,
+    },
+    #[serde(untagged)]
+    Drifted(Drift),
+}
+
+impl DiskVerdict {
+    /// As the JSON's `disk` spells it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Mended { .. } => "mended",
+            Self::NotLooked { .. } => "not-looked",
+            Self::TestFails { .. } => "test-fails",
+            Self::ClockOff { .. } => "clock-off",
+            Self::LittleRoom { .. } => "little-room",
+            Self::Renewers { .. } => "renewers",
+            Self::Drifted(drift) => word(drift),
+        }
+    }
+
+    /// Nobody is hurt yet: what is served is told by the handshakes.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Same | Self::Mended { .. } | Self::Renewers { .. } => Exit::Ok,
+            _ => Exit::Warning,
+        }
+    }
+
+    /// What it means and what to do, for a person.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Same => String::new(),
+            Self::Mended { was } => format!("was {}: {}; delivered anew", word(was), what(was)),
+            Self::NotLooked { failure } => {
+                let sentence = format!("nobody knows: {}", failure.what);
+                if failure.next.is_empty() { sentence } else { format!("{sentence}; next: {}", failure.next) }
+            }
+            Self::TestFails { output } => {
+                format!(
+                    "its configuration test fails, so that no reload takes anything new: {output}; mend the configuration there"
+                )
+            }
+            Self::ClockOff { ahead_seconds } => {
+                let side = if *ahead_seconds > 0 { "ahead of" } else { "behind" };
+                let off = words::span(jiff::SignedDuration::from_secs(ahead_seconds.saturating_abs()));
+                format!("the node's clock is {off} {side} this one: set it (timedatectl)")
+            }
+            Self::LittleRoom { kib } => format!("{kib} KiB are left there: make room before the next renewal"),
+            Self::Renewers { found } => {
+                format!(
+                    "another program may write over it: {}; end it there (for acme.sh: acme.sh --uninstall-cronjob)",
+                    found.join(", ")
+                )
+            }
+            Self::Drifted(drift) => {
+                let next = match drift {
+                    Drift::Newer { .. } => {
+                        "another controller? certd does not go back; `certd renew --force` issues a newer one"
+                    }
+                    Drift::Foreign { .. } => "certd does not write there: remove it, or name another path",
+                    Drift::Overwritten { .. } | Drift::Changed { .. } => {
+                        "the next reload would serve it; the next pass delivers"
+                    }
+                    _ => "the next pass delivers",
+                };
+                format!("{}: {next}", what(drift))
+            }
+        }
+    }
+}
+
+fn word(drift: &Drift) -> &'static str {
+    match drift {
+        Drift::Flattened => "flattened",
+        Drift::Overwritten { .. } => "overwritten",
+        Drift::Changed { .. } => "changed",
+        Drift::Older { .. } => "older",
+        Drift::Newer { .. } => "newer",
+        Drift::Missing => "missing",
+        Drift::Foreign { .. } => "foreign",
+    }
+}
+
+/// Without what to do.
+pub(super) fn what(drift: &Drift) -> String {
+    let by = |renewers: &[String]| match renewers {
+        [] => String::new(),
+        found => format!(" (what renews there: {})", found.join(", ")),
+    };
+    match drift {
+        Drift::Flattened => "plain files with the right content, and no links of ours (a backup?)".into(),
+        Drift::Overwritten { renewers } => format!("plain files that certd did not write{}", by(renewers)),
+        Drift::Changed { renewers } => format!("other content behind our links{}", by(renewers)),
+        Drift::Older { current } => format!("our links lead to the older generation {current}"),
+        Drift::Newer { current } => format!("our links lead to {current}, newer than what is stored here"),
+        Drift::Missing => "a file is gone, and the server would not start again".into(),
+        Drift::Foreign { why } => why.clone(),
+    }
+}
+
+/// The worst first. `looked`: the command was to look, and says too what is well.
+pub(super) fn reports(
+    config: &Config,
+    observed: &Observed,
+    done: &Done,
+    looked: bool,
+    now: Timestamp,
+) -> Vec<DiskReport> {
+    let mut reports = Vec::new();
+    for ((node, certificate), was) in &done.mended {
+        let verdict = DiskVerdict::Mended { was: was.clone() };
+        reports.push(DiskReport { node: node.clone(), certificate: Some(certificate.clone()), at: now, verdict });
+    }
+    for disk in &observed.disks {
+        let of_node = |verdict| DiskReport { node: disk.node.clone(), certificate: None, at: disk.at, verdict };
+        match &disk.looked {
+            Ok(found) => reports.extend(of_looked(disk, found).into_iter().map(of_node)),
+            Err(failure) => reports.push(of_node(DiskVerdict::NotLooked { failure: failure.clone() })),
+        }
+    }
+    for certificate in config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name)) {
+        let stored = observed.store.get(&certificate.name).and_then(|stored| stored.current.as_ref());
+        let Some(kept) = stored else { continue };
+        for node in &certificate.nodes {
+            let wanted = observed.asked.nodes.is_empty() || observed.asked.nodes.contains(node);
+            let paused = config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
+            let compared = observed.tried.disks.get(node).and_then(|by_name| by_name.get(&certificate.name));
+            let compared = compared.filter(|compared| wanted && !paused && compared.generation == kept.generation);
+            let Some(compared) = compared else { continue };
+            let now_looked = observed.disks.iter().any(|disk| &disk.node == node);
+            let verdict = match (&compared.drift, &compared.failure) {
+                (Some(drift), _) => DiskVerdict::Drifted(drift.clone()),
+                (None, Some(failure)) if !now_looked => DiskVerdict::NotLooked { failure: failure.clone() },
+                (None, None) if now_looked && looked => DiskVerdict::Same,
+                (None, _) => continue,
+            };
+            let about = DiskReport {
+                node: node.clone(),
+                certificate: Some(certificate.name.clone()),
+                at: compared.at,
+                verdict,
+            };
+            reports.push(about);
+        }
+    }
+    reports.sort_by_key(|report| report.verdict.exit().rank());
+    reports
+}
+
+/// What concerns the node and no single certificate.
+fn of_looked(disk: &Disk, looked: &Looked) -> Vec<DiskVerdict> {
+    let mut found = Vec::new();
+    if let ConfigTest::Failed(output) = &looked.test {
+        found.push(DiskVerdict::TestFails { output: output.clone() });
+    }
+    let ahead = looked.clock.and_then(|theirs| disks::clock_off(theirs, disk.at));
+    found.extend(ahead.map(|ahead| DiskVerdict::ClockOff { ahead_seconds: ahead.as_secs() }));
+    found.extend(looked.room.filter(|kib| disks::little_room(*kib)).map(|kib| DiskVerdict::LittleRoom { kib }));
+    if !looked.renewers.is_empty() {
+        found.push(DiskVerdict::Renewers { found: looked.renewers.clone() });
+    }
+    found
+}
+
+/// A line for each one that is not well, as they stand below a plan. Ends with a newline, or is empty.
+pub fn disks_text(disks: &[DiskReport]) -> String {
+    let mut out = String::new();
+    for disk in disks.iter().filter(|disk| disk.verdict.exit() != Exit::Ok) {
+        let about = disk.certificate.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
+        let (word, sentence) = (disk.verdict.word(), disk.verdict.sentence());
+        let _ = writeln!(out, "disk     {about}on {}: {word}: {sentence}", disk.node);
+    }
+    out
+}

@@ -1,0 +1,171 @@
+//! The report for a monitoring system: the convention of the Monitoring Plugins (Nagios, Icinga, Naemon, Checkmk).
+//!
+//! ```text
+//! CERTD CRITICAL - 广州 newapi.example.com: expired | 'days newapi.example.com'=60;30;9;; …
+//! further lines, the worst first
+//! ```
+
+use core::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::{CertificateReport, Exit, Report, escape, words};
+
+/// The state that a monitoring system knows, by its exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    Ok = 0,
+    Warning = 1,
+    Critical = 2,
+    Unknown = 3,
+}
+
+impl State {
+    /// From certd's own exit code.
+    pub fn of(exit: u8) -> Self {
+        const CRITICAL: [Exit; 3] = [Exit::Hurt, Exit::IssuanceFailed, Exit::NotDelivered];
+        match exit {
+            code if code == Exit::Ok.code() => Self::Ok,
+            code if code == Exit::Warning.code() => Self::Warning,
+            code if CRITICAL.iter().any(|exit| exit.code() == code) => Self::Critical,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// Ends with a newline. `|` begins the numbers, so that no text may hold one.
+pub fn nagios(report: &Report) -> String {
+    let state = State::of(report.exit);
+    let findings = findings(report);
+    let first = match findings.as_slice() {
+        [] => summary(report),
+        [only] => only.clone(),
+        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+    };
+    let mut out = format!("CERTD {} - {}", state.word(), plain(&first));
+    let numbers = numbers(report);
+    if !numbers.is_empty() {
+        let _ = write!(out, " | {}", numbers.join(" "));
+    }
+    out.push('\n');
+    for finding in findings.iter().skip(usize::from(findings.len() == 1)) {
+        let _ = writeln!(out, "{}", plain(finding));
+    }
+    out
+}
+
+/// When there is no report at all.
+pub fn nagios_unknown(why: &str) -> String {
+    format!("CERTD UNKNOWN - {}\n", plain(why.lines().next().unwrap_or("no report")))
+}
+
+fn summary(report: &Report) -> String {
+    let nodes = report.certificates.iter().flat_map(|certificate| &certificate.nodes);
+    let (certificates, nodes, watched) = (report.certificates.len(), nodes.count(), report.watched.len());
+    let soonest = report.certificates.iter().filter_map(|it| Some((it.current.as_ref()?.not_after, &it.name))).min();
+    let soonest = soonest.map(|(at, name)| format!("; the first to end is {name}, {}", words::until(at, report.at)));
+    let watched = if watched == 0 { String::new() } else { format!(", {watched} watched") };
+    format!("certificates: {certificates}, served by nodes: {nodes}{watched}{}", soonest.unwrap_or_default())
+}
+
+/// A sentence for each thing that is not well, the worst first.
+fn findings(report: &Report) -> Vec<String> {
+    let mut found: Vec<(Exit, String)> = Vec::new();
+    for certificate in &report.certificates {
+        let name = &certificate.name;
+        for node in &certificate.nodes {
+            if let Some(until) = node.paused_until {
+                found.push((Exit::Warning, format!("{} {name}: paused until {}", node.node, words::from(until))));
+                continue;
+            }
+            for served in &node.served {
+                let at = served.address.map(|address| format!(" {address}")).unwrap_or_default();
+                let (word, sentence) = (served.verdict.word(), served.verdict.sentence());
+                found.push((served.verdict.exit(), format!("{}{at} {name}: {word}: {sentence}", node.node)));
+            }
+            if node.served.is_empty() {
+                found.push((Exit::NotDelivered, format!("{} {name}: not probed", node.node)));
+            }
+        }
+    }
+    for watched in &report.watched {
+        for served in &watched.served {
+            let at = served.address.map(|address| format!(" {address}")).unwrap_or_default();
+            let (word, sentence) = (served.verdict.word(), served.verdict.sentence_of_watched());
+            found.push((served.verdict.exit(), format!("{}{at}: {word}: {sentence}", watched.name)));
+        }
+    }
+    for disk in &report.disks {
+        let certificate = disk.certificate.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        let (word, sentence) = (disk.verdict.word(), disk.verdict.sentence());
+        found.push((disk.verdict.exit(), format!("{}{certificate} on disk: {word}: {sentence}", disk.node)));
+    }
+    for failure in &report.failures {
+        found.push((super::exit::of_failure(failure), words::named(failure)));
+    }
+    found.retain(|(exit, _)| *exit != Exit::Ok);
+    found.sort_by_key(|(exit, _)| exit.rank());
+    let mut found: Vec<String> = found.into_iter().map(|(_, text)| text).collect();
+    if found.is_empty() && report.exit != Exit::Ok.code() {
+        // What a plan waits for has no row of its own.
+        found.push(format!("exit code {}: see `certd check`", report.exit));
+    }
+    found
+}
+
+/// Days left, by certificate and node, with the days at which renewal is late and at which it is an emergency: nothing in
+/// the state hangs on them, which is judged by each certificate's own lifetime.
+fn numbers(report: &Report) -> Vec<String> {
+    let mut numbers = Vec::new();
+    for certificate in &report.certificates {
+        let thresholds = thresholds(certificate);
+        for node in &certificate.nodes {
+            let first = node.served.iter().filter_map(|served| served.not_after).min();
+            let Some(not_after) = first else { continue };
+            let label = format!("{} {}", node.node, certificate.name);
+            numbers.push(format!("{}={};{thresholds};;", quoted(&label), days(not_after, report.at)));
+        }
+    }
+    for watched in &report.watched {
+        let first = watched.served.iter().filter_map(|served| served.not_after).min();
+        let Some(not_after) = first else { continue };
+        numbers.push(format!("{}={};;;;", quoted(watched.name.as_str()), days(not_after, report.at)));
+    }
+    numbers
+}
+
+/// `WARN;CRIT` as ranges: alarm below so many days.
+fn thresholds(certificate: &CertificateReport) -> String {
+    let Some(current) = &certificate.current else { return ";".into() };
+    let lifetime = current.not_after.duration_since(current.not_before);
+    let late = current.not_after.duration_since(current.renew_at) - lifetime / super::verdict::OVERDUE_PART;
+    let days = |span: jiff::SignedDuration| format!("{:.2}:", span.as_secs_f64().max(0.0) / 86_400.0);
+    format!("{};{}", days(late), days(jiff::SignedDuration::ZERO))
+}
+
+fn days(not_after: Timestamp, now: Timestamp) -> String {
+    format!("{:.2}", not_after.duration_since(now).as_secs_f64() / 86_400.0)
+}
+
+/// A label in single quotes, which are doubled inside; `=` may not be in one.
+fn quoted(label: &str) -> String {
+    format!("'{}'", plain(label).replace('\'', "''").replace('=', "_"))
+}
+
+fn plain(text: &str) -> String {
+    escape(text, 1_000).replace('|', "¦")
+}

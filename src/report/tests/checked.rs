@@ -1,0 +1,122 @@
+//! What `check` tells beyond the table: disks, whose a certificate is, and the line for a monitoring system.
+
+use super::*;
+use crate::observed::Drift;
+
+fn disk(node: &str, about: bool, verdict: DiskVerdict) -> DiskReport {
+    DiskReport { node: name(node), certificate: about.then(cert), at: NOW, verdict }
+}
+
+fn every_disk() -> Vec<DiskReport> {
+    let cron = || vec!["/etc/cron.d/acme".to_owned()];
+    let drift = |drift| disk("广州", true, DiskVerdict::Drifted(drift));
+    let mut all = vec![
+        drift(Drift::Flattened),
+        drift(Drift::Overwritten { renewers: cron() }),
+        drift(Drift::Changed { renewers: Vec::new() }),
+        drift(Drift::Older { current: "20250101000000-04c3".into() }),
+        drift(Drift::Newer { current: "29990101000000-04c3".into() }),
+        drift(Drift::Missing),
+        drift(Drift::Foreign { why: "privkey.pem is a link that certd did not make".into() }),
+        disk("上海", true, DiskVerdict::Same),
+        disk("上海", true, DiskVerdict::Mended { was: Drift::Flattened }),
+        disk("上海", false, DiskVerdict::NotLooked { failure: failure("ssh-refused") }),
+        disk("上海", false, DiskVerdict::TestFails { output: "nginx: [emerg] unknown directive".into() }),
+        disk("上海", false, DiskVerdict::ClockOff { ahead_seconds: -7_260 }),
+        disk("上海", false, DiskVerdict::LittleRoom { kib: 12 }),
+        disk("上海", false, DiskVerdict::Renewers { found: cron() }),
+    ];
+    all[0].at = NOW - SignedDuration::from_hours(7);
+    all
+}
+
+#[test]
+fn every_finding_on_a_disk_has_a_word_a_code_and_a_sentence() {
+    let report = Report { disks: every_disk(), ..empty() };
+    let mut lines = text(&report, Style::default());
+    for disk in &report.disks {
+        let json = serde_json::to_value(disk).unwrap();
+        assert_eq!(json["disk"], disk.verdict.word(), "the JSON spells it the same");
+        lines.push_str(&format!("{} {json}\n", disk.verdict.exit().code()));
+    }
+    golden("disks", &lines);
+}
+
+#[test]
+fn s21_a_disk_that_differs_is_a_warning_and_one_that_was_mended_is_none() {
+    for disk in every_disk() {
+        let mut report = Report { disks: vec![disk.clone()], ..empty() };
+        report.conclude(false);
+        let well = matches!(disk.verdict.word(), "same" | "mended" | "renewers");
+        assert_eq!(report.exit, if well { 0 } else { 3 }, "{disk:?}");
+    }
+}
+
+#[test]
+fn n03_a_certificate_that_is_not_ours_is_told_with_its_origin() {
+    let mut lines = String::new();
+    let mut other = leaf("other", -30, 60);
+    let mut told = |change: &dyn Fn(&mut Leaf)| {
+        change(&mut other);
+        lines.push_str(&format!("{}\n", Whose::of(&other).sentence()));
+        Whose::of(&other).maker
+    };
+    let made = [
+        told(&|leaf| leaf.organisation = Some("Let's Encrypt".into())),
+        told(&|leaf| (leaf.issuer, leaf.organisation) = ("WE1".into(), Some("Google Trust Services".into()))),
+        told(&|leaf| {
+            (leaf.issuer, leaf.organisation) =
+                ("Cloudflare TLS Issuing ECC CA 3".into(), Some("SSL Corporation".into()))
+        }),
+        told(&|leaf| {
+            (leaf.subject, leaf.organisation) =
+                ("CloudFlare Origin Certificate".into(), Some("CloudFlare, Inc.".into()));
+        }),
+        told(&|leaf| {
+            leaf.names = NameSet::default();
+            (leaf.issuer, leaf.subject, leaf.organisation) = ("debian".into(), "debian".into(), None);
+            leaf.self_signed = true;
+        }),
+        told(&|leaf| leaf.subject = "TRAEFIK DEFAULT CERT".into()),
+        told(&|leaf| {
+            leaf.names = (1..9).map(|n| DnsName::parse(&format!("a{n}.example.com")).unwrap()).collect();
+            (leaf.issuer, leaf.self_signed, leaf.subject) = ("Our Own CA".into(), false, "a1.example.com".into());
+        }),
+    ];
+    golden("whose", &lines);
+    let expected = [
+        Maker::AcmeCa,
+        Maker::AcmeCa,
+        Maker::CloudflareEdge,
+        Maker::CloudflareOrigin,
+        Maker::SelfSigned,
+        Maker::ServerDefault,
+        Maker::Unknown,
+    ];
+    assert_eq!(made, expected);
+}
+
+#[test]
+fn a_monitoring_system_gets_one_line_with_numbers_and_a_line_for_each_finding() {
+    let mut report = sample();
+    report.disks = vec![disk("香港-備援", true, DiskVerdict::Drifted(Drift::Flattened))];
+    golden("nagios", &nagios(&report));
+    let mut well = Report { certificates: vec![with_node(vec![ok()], None)], ..empty() };
+    well.conclude(false);
+    assert!(nagios(&well).starts_with("CERTD OK - certificates: 1, served by nodes: 1 | '上海 newapi.example.com'="));
+    for (exit, state) in [(0, 0), (1, 3), (2, 3), (3, 1), (4, 2), (5, 2), (6, 2), (7, 3)] {
+        assert_eq!(State::of(exit).code(), state, "{exit}");
+    }
+    assert_eq!(nagios_unknown("a|b\n  next: c"), "CERTD UNKNOWN - a¦b\n");
+}
+
+#[test]
+fn i11_no_text_of_a_peer_can_make_numbers_or_lines_for_a_monitoring_system() {
+    let mut certificate = with_node(vec![Verdict::NoTls { why: "x | 'days'=99;;;;\nCERTD OK - fine".into() }], None);
+    certificate.nodes[0].node = name("it's=a|node");
+    let mut report = Report { certificates: vec![certificate], ..empty() };
+    report.conclude(false);
+    let shown = nagios(&report);
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+    assert!(shown.starts_with("CERTD CRITICAL - ") && shown.matches('|').count() < 2, "{shown}");
+}
