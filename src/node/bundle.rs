@@ -30,21 +30,26 @@ pub(super) fn opening(nonce: &str, bundles: &[Bundle]) -> Zeroizing<Vec<u8>> {
     line(&mut text, "nonce", nonce);
     line(&mut text, "certd", VERSION);
     for bundle in bundles {
-        let Install { fullchain, key, chain: _, combined: _, in_place: _, test, reload } = &*bundle.install;
         line(&mut text, "name", bundle.certificate.as_str());
         line(&mut text, "generation", &bundle.generation.to_string());
         if bundle.older {
             line(&mut text, "older", "yes");
         }
-        line(&mut text, "fullchain", fullchain);
-        line(&mut text, "key", key);
-        test.iter().for_each(|word| line(&mut text, "test", word));
-        reload.iter().for_each(|word| line(&mut text, "reload", word));
+        parameters(&mut text, &bundle.install);
         pem(&mut text, "chain-pem", &bundle.pair.chain().pem());
         pem(&mut text, "key-pem", bundle.pair.key().pem());
     }
     text.push_str("end\n");
     Zeroizing::new(text.as_bytes().to_vec())
+}
+
+/// Where it goes and what is run: the same lines, to the letter, are what an installed receiver permits.
+pub(super) fn parameters(text: &mut String, install: &Install) {
+    let Install { fullchain, key, chain: _, combined: _, in_place: _, test, reload } = install;
+    line(text, "fullchain", fullchain);
+    line(text, "key", key);
+    test.iter().for_each(|word| line(text, "test", word));
+    reload.iter().for_each(|word| line(text, "reload", word));
 }
 
 /// The configuration has no line breaks in paths and words: it cannot say two lines here.

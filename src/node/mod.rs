@@ -7,6 +7,7 @@ mod bundle;
 mod error;
 mod frames;
 mod program;
+pub mod receiver;
 
 use core::fmt::Write as _;
 use core::time::Duration;

@@ -52,10 +52,18 @@ each() { i=0; while [ "$i" -lt "$n" ]; do i=$((i + 1)); load; "$@" || return; do
 # --- reading: builtins only, for they take no byte beyond the line ---
 
 get() { IFS= read -r l; }
-pem() { b=; while get || exit 10; [ "$l" != . ]; do b=$b$l$nl; done; }
+pem() {
+  b=
+  while get || exit 10; [ "$l" != . ]; do
+    b=$b$l$nl
+    [ ${#b} -lt 100000 ] || refuse "unfit a chain or a key of more than 100 kB"
+  done
+}
 receive() {
   while get || exit 10; do
     v=${l#* }
+    # An installed receiver checks each line here, against its own parameters: see src/node/receiver.
+    #@permit
     case $l in
     'certd '*) [ "$v" = "$certd" ] || refuse "unfit the node speaks version $certd of the protocol, not $v" ;;
     'nonce '*) nonce=$v ;;
@@ -68,8 +76,6 @@ receive() {
     'reload '*) r=$r=$v$nl; save r ;;
     'chain-pem '*) fsum=$v; save fsum; pem; eval "chain$i=\$b" ;;
     'key-pem '*) ksum=$v; save ksum; pem; eval "key$i=\$b" ;;
-    # An installed receiver has its own parameters checked here: see src/node/receiver.
-    #@permit
     end) b=; return ;;
     *) refuse "unfit a line of the dialogue is not understood" ;;
     esac
