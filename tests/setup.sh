@@ -29,6 +29,7 @@ busybox busybox
 dash dash
 bash bash
 fish fish
+sudo sudo
 csh csh
 shellcheck shellcheck
 systemd-analyze systemd

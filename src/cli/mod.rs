@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod deploy;
 mod fault;
+mod node;
 mod output;
 mod plan;
 mod progress;
@@ -41,7 +42,7 @@ struct Options {
     /// The configuration.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
     config: PathBuf,
-    /// The report as text for people, or as JSON (schema in docs/json.md); trust and config print text alone.
+    /// The report as text for people, or as JSON (schema in docs/json.md); trust, node and config print text alone.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
     /// No progress on stderr.
@@ -77,6 +78,7 @@ enum Command {
     Revoke(revoke::Revoke),
     Run(run::Run),
     Trust(trust::Trust),
+    Node(node::Node),
     Account(account::Account),
     Config(config::Config),
 }
@@ -122,6 +124,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Revoke(command) => command.run(options),
         Command::Run(command) => command.run(options),
         Command::Trust(command) => command.run(options),
+        Command::Node(command) => command.run(options),
         Command::Account(command) => command.run(options),
         Command::Config(command) => command.run(options),
     }

@@ -9,6 +9,7 @@ mod fold;
 pub mod issue;
 pub mod observe;
 pub mod progress;
+pub mod receiver;
 mod rehearse;
 pub mod revoke;
 pub mod run;

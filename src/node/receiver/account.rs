@@ -9,7 +9,9 @@ pub struct Account(String);
 
 #[derive(Debug, thiserror::Error)]
 pub enum BadAccount {
-    #[error("{0:?} is no name for an account: a letter or `_`, then letters, digits, `_` or `-`, 32 in all, lower case")]
+    #[error(
+        "{0:?} is no name for an account: a letter or `_`, then letters, digits, `_` or `-`, 32 in all, lower case"
+    )]
     Name(String),
     #[error("{0:?} is neither an address nor a network such as 192.0.2.0/24")]
     From(String),

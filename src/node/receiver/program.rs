@@ -42,7 +42,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("receive");
         std::fs::write(&file, program()).unwrap();
-        let lint = std::process::Command::new("shellcheck").args(["-s", "sh", "-e", "SC2015,SC1007"]).arg(&file).output();
+        let lint =
+            std::process::Command::new("shellcheck").args(["-s", "sh", "-e", "SC2015,SC1007"]).arg(&file).output();
         let lint = lint.expect("shellcheck is there");
         assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
     }

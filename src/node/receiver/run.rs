@@ -136,6 +136,10 @@ mod tests {
         let words = "sudo: a password is required".to_owned();
         let error = told(&node, "", Some(SshError::Ended { node: node.clone(), status: Some(1), words })).unwrap_err();
         assert!(error.to_string().ends_with("exit status 1): sudo: a password is required"), "{error}");
-        assert!(error.next().starts_with("log in as root, or let that login use sudo without a password"), "{}", error.next());
+        assert!(
+            error.next().starts_with("log in as root, or let that login use sudo without a password"),
+            "{}",
+            error.next()
+        );
     }
 }

@@ -65,7 +65,10 @@ fn parameters(receiver: &Receiver) -> String {
     let mut text = "parameters() {\n  :\n".to_owned();
     for (name, install) in &receiver.installs {
         let _ = writeln!(text, "  put \"$params/{name}.conf\" 644 <<'{PARAMETERS_END}'");
-        let _ = writeln!(text, "# What may be delivered here as {name}. The other side must send these lines to the letter.");
+        let _ = writeln!(
+            text,
+            "# What may be delivered here as {name}. The other side must send these lines to the letter."
+        );
         if receiver.older {
             text.push_str("allow older\n");
         }
@@ -119,7 +122,10 @@ fn places(receiver: &Receiver) -> String {
             }
         }
     }
-    format!("# folders of certificates\nplaces() {{\n  # shellcheck disable=SC2016 # they are meant as they are\n  printf '%s\\n' {}\n}}\n", folders.join(" "))
+    format!(
+        "# folders of certificates\nplaces() {{\n  # shellcheck disable=SC2016 # they are meant as they are\n  printf '%s\\n' {}\n}}\n",
+        folders.join(" ")
+    )
 }
 
 /// As one word of a shell's.
@@ -197,7 +203,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join("script"), &script).unwrap();
             let mut lint = Command::new("shellcheck");
-            let lint = lint.args(["-s", "sh", "-e", "SC2015,SC1007,SC2154,SC2329,SC2317"]).arg(dir.path().join("script"));
+            let lint =
+                lint.args(["-s", "sh", "-e", "SC2015,SC1007,SC2154,SC2329,SC2317"]).arg(dir.path().join("script"));
             let output = lint.output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         }
