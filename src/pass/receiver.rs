@@ -173,7 +173,9 @@ fn attempts(receiver: &Receiver) -> Vec<Liberty> {
         Liberty::Variable(text("LD_PRELOAD"), text("certd-proof")),
         Liberty::Variable(text("BASH_ENV"), text("certd-proof")),
         Liberty::AgentForwarding,
-        Liberty::ForwardToSocket(text("/run/certd-proof")),
+        // Where systemd and D-Bus are, everybody may connect to these.
+        Liberty::ForwardToSocket(text("/run/systemd/journal/stdout")),
+        Liberty::ForwardToSocket(text("/run/dbus/system_bus_socket")),
         Liberty::Listen(text("127.0.0.1")),
         Liberty::Listen(text("0.0.0.0")),
         Liberty::Forward(text("192.0.2.1"), 443),
@@ -193,7 +195,7 @@ fn judged(liberty: &Liberty, answer: &Answer) -> Proof {
         Liberty::Variable(name, _) => format!("the variable {name} is refused"),
         Liberty::AgentForwarding => "forwarding an agent is refused".to_owned(),
         Liberty::Forward(host, port) => format!("a connection to {host} port {port} through the node is refused"),
-        Liberty::ForwardToSocket(_) => "a connection to a socket on the node is refused".to_owned(),
+        Liberty::ForwardToSocket(path) => format!("a connection to {path} on the node is refused"),
         Liberty::Listen(host) => format!("listening on the node, at {host}, is refused"),
     };
     let why = match liberty {

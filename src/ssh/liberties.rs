@@ -24,7 +24,7 @@ pub enum Liberty {
     AgentForwarding,
     /// A connection from the node to there.
     Forward(String, u16),
-    /// The same to a socket's path.
+    /// The same to the path of a socket that somebody listens at.
     ForwardToSocket(String),
     /// The node listens for us, at a port of its choice on this address.
     Listen(String),
@@ -82,7 +82,8 @@ pub async fn liberties(
 fn answer(session: &Session, attempt: &Liberty) -> Result<Answer, std::io::Error> {
     match attempt {
         Liberty::Forward(host, port) => opened(session.channel_direct_tcpip(host, *port, None)),
-        Liberty::ForwardToSocket(path) => opened(session.channel_direct_streamlocal(path, None)),
+        // OpenSSH says "connect failed" to this, whatever its reason was: only a socket that somebody listens at tells.
+        Liberty::ForwardToSocket(path) => granted(session.channel_direct_streamlocal(path, None)),
         Liberty::Listen(host) => granted(session.channel_forward_listen(0, Some(host), None)),
         Liberty::Shell => {
             let mut channel = session.channel_session()?;

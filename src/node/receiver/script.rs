@@ -29,7 +29,8 @@ pub fn setup(receiver: &Receiver) -> String {
         ),
     );
     let sudo = if receiver.sudo { "yes" } else { "no" };
-    script.extend(["sudo=", sudo, "\n", COMMON, "\n# --- what is installed ---\n\n"]);
+    let ports = if receiver.ports.is_empty() { "no" } else { "yes" };
+    script.extend(["sudo=", sudo, " ports=", ports, "\n", COMMON, "\n# --- what is installed ---\n\n"]);
     script.extend(["program() {\n  cat <<'", PROGRAM_END, "'\n", &installed(account), PROGRAM_END, "\n}\n"]);
     script.push_str(&parameters(receiver));
     script.push_str(&sudo_rule(account));

@@ -102,6 +102,11 @@ sshd_lets_in() {
   esac
   case $(sshd_word forcecommand) in '' | none) ;; *) fail "sshd forces another command on $account (ForceCommand)" "$next: take $account out of that Match" ;; esac
   case $(sshd_word chrootdirectory) in '' | none) ;; *) fail "sshd locks $account into a folder (ChrootDirectory)" "$next: take $account out of that Match" ;; esac
+  # A permitted port brings these along, and no line of authorized_keys can say no to them.
+  case $(sshd_word allowstreamlocalforwarding) in
+  no | remote) ;;
+  *) [ "$ports" = no ] || say "note: with the port the key may connect to sockets of this node, too; $next: Match User $account, AllowStreamLocalForwarding no" ;;
+  esac
   for p in $(sshd_word acceptenv); do
     case $p in
     LANG | LC_* | COLORTERM | NO_COLOR | TERM | TZ) ;;
