@@ -141,10 +141,7 @@ fn what_sshd_would_say_to_the_account_is_named_before_it_does() {
         ("AllowUsers root admin@192.0.2.*", "AllowUsers"),
         ("DenyUsers certdt*", "DenyUsers"),
         ("AllowGroups root", "AllowGroups"),
-        (
-            "Match User certdt*\nAuthenticationMethods publickey,keyboard-interactive",
-            "AuthenticationMethods",
-        ),
+        ("Match User certdt*\nAuthenticationMethods publickey,keyboard-interactive", "AuthenticationMethods"),
         ("Match User certdt*\nForceCommand /bin/true", "ForceCommand"),
     ] {
         let account = Account::new();
