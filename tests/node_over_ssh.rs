@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use certd::cert::{CertName, Chain, Generation, Pair, PrivateKey};
 use certd::config::Install;
-use certd::node::{Bundle, Dialogue, NodeError};
+use certd::node::{Bundle, Dialogue, Expected, NodeError, Wanted, look};
+use certd::observed::AtPath;
 use certd::plan::rollout::{Base, Committed, ConfigTest};
 use certd::ssh::{Endpoint, SshError, fingerprint, host_keys};
 use sshd::{Sshd, free_address, identity};
@@ -68,6 +69,12 @@ impl Place {
         (bundle, text)
     }
 
+    fn wanted(&self, bundle: &Bundle) -> Wanted {
+        let Bundle { certificate, install, pair, .. } = bundle.clone();
+        let expected = Some(Expected::of(&pair, &install));
+        Wanted { certificate, install, expected }
+    }
+
     fn served(&self) -> String {
         fs::read_to_string(self.path("served")).unwrap_or_default()
     }
@@ -109,6 +116,32 @@ async fn a_certificate_is_prepared_committed_and_read_by_the_server() {
     assert_eq!(place.served(), text_of_next);
     assert_eq!(dialogue.rollback().await.unwrap(), Ok(()), "still ours: it goes back");
     assert_eq!(place.served(), text);
+}
+
+#[tokio::test]
+async fn a_look_tells_what_is_on_the_nodes_disk_and_whether_it_is_what_is_stored() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let (bundle, _) = place.bundle("20261123061500-04c3");
+    let wanted = place.wanted(&bundle);
+    let looked = look(sshd.endpoint(), vec![wanted.clone()], LIMIT).await.unwrap();
+    let found = &looked.certificates[&bundle.certificate];
+    assert_eq!((&found.fullchain, &found.key, found.same), (&AtPath::Nothing, &AtPath::Nothing, false));
+    assert!(looked.test == ConfigTest::Ok && looked.room.is_some());
+    let clock = looked.clock.expect("Debian has `date +%s`");
+    assert!(clock.duration_since(jiff::Timestamp::now()).abs() < jiff::SignedDuration::from_mins(1));
+    let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle.clone()], LIMIT).await.unwrap();
+    dialogue.commit().await.unwrap();
+    dialogue.done().await;
+    let (other, _) = place.bundle("20261123061501-04c4");
+    place.script("test", "echo no; exit 1");
+    for (wanted, same) in [(wanted.clone(), true), (place.wanted(&other), false)] {
+        let looked = look(sshd.endpoint(), vec![wanted.clone()], LIMIT).await.unwrap();
+        let found = &looked.certificates[&bundle.certificate];
+        assert_eq!((&found.fullchain, &found.key, found.same), (&AtPath::Link, &AtPath::Link, same));
+        assert_eq!(found.current.as_deref(), Some("20261123061500-04c3"));
+        assert_eq!(found.digest.as_deref() == wanted.expected.as_ref().map(Expected::fullchain), same);
+        assert_eq!(looked.test, ConfigTest::Failed("no".to_owned()));
+    }
 }
 
 #[tokio::test]

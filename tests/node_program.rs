@@ -10,10 +10,14 @@ mod bench;
 mod children;
 #[path = "node_program/ended.rs"]
 mod ended;
+#[path = "node_program/files.rs"]
+mod files;
 #[path = "node_program/killed.rs"]
 mod killed;
 #[path = "node_program/locks.rs"]
 mod locks;
+#[path = "node_program/looks.rs"]
+mod looks;
 #[path = "node_program/refusals.rs"]
 mod refusals;
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::frames::Frame;
 use crate::cert::CertName;
 use crate::plan::rollout::{Base, Committed, ConfigTest, Prepared, Refusal};
@@ -15,25 +17,24 @@ const WORDS: usize = 4000;
 #[error("{0:?} is no answer to that")]
 pub(super) struct Senseless(pub(super) String);
 
-fn senseless(text: &str) -> Senseless {
-    Senseless(escape(text, 100))
+impl Senseless {
+    pub(super) fn of(text: &str) -> Self {
+        Self(escape(text, 100))
+    }
 }
 
 /// `Err(Ok(refusal))`: it would not.
 pub(super) type Told<T> = Result<T, Result<Refusal, Senseless>>;
 
 pub(super) fn prepared(frame: &Frame, sent: &[CertName]) -> Told<Prepared> {
-    expect(frame, &["prepared"])?;
-    let bad = || Err(senseless(&frame.body));
-    let (facts, output) = frame.body.split_once("output\n").ok_or_else(bad)?;
-    let mut lines = facts.lines();
-    let test = match lines.next() {
-        Some("test ok") => ConfigTest::Ok,
-        Some("test failed") => ConfigTest::Failed(escape(output, WORDS)),
-        _ => return Err(bad()),
-    };
-    let mut bases = BTreeMap::new();
-    for line in lines {
+    let bad = || Err(Senseless::of(&frame.body));
+    let (facts, test) = facts(frame, "prepared")?;
+    let (mut bases, mut clock) = (BTreeMap::new(), None);
+    for line in facts {
+        if let Some(seconds) = line.strip_prefix("clock ") {
+            clock = self::clock(seconds);
+            continue;
+        }
         let (name, base) = line.strip_prefix("base ").and_then(|line| line.split_once(' ')).ok_or_else(bad)?;
         let name = sent.iter().find(|sent| sent.as_str() == name).ok_or_else(bad)?;
         let base = match base.split_once(' ').unwrap_or((base, "")) {
@@ -45,7 +46,26 @@ pub(super) fn prepared(frame: &Frame, sent: &[CertName]) -> Told<Prepared> {
         };
         bases.insert(name.clone(), base);
     }
-    if bases.len() == sent.len() { Ok(Prepared { test, bases }) } else { Err(bad()) }
+    if bases.len() == sent.len() { Ok(Prepared { test, bases, clock }) } else { Err(bad()) }
+}
+
+/// The lines between what the configuration test came to, which is also returned, and its words.
+pub(super) fn facts<'a>(frame: &'a Frame, verb: &str) -> Told<(core::str::Lines<'a>, ConfigTest)> {
+    expect(frame, &[verb])?;
+    let bad = || Err(Senseless::of(&frame.body));
+    let (facts, output) = frame.body.split_once("\noutput\n").ok_or_else(bad)?;
+    let mut lines = facts.lines();
+    let test = match lines.next() {
+        Some("test ok") => ConfigTest::Ok,
+        Some("test failed") => ConfigTest::Failed(escape(output, WORDS)),
+        _ => return Err(bad()),
+    };
+    Ok((lines, test))
+}
+
+/// What `date +%s` says; a node without it tells nothing of its clock.
+pub(super) fn clock(seconds: &str) -> Option<Timestamp> {
+    Timestamp::from_second(seconds.parse().ok()?).ok()
 }
 
 pub(super) fn committed(frame: &Frame) -> Told<Committed> {
@@ -69,12 +89,12 @@ fn expect<'a>(frame: &'a Frame, verbs: &[&str]) -> Told<&'a str> {
     match frame.verb.as_str() {
         "refused" => Err(refusal(&frame.body)),
         verb if verbs.contains(&verb) => Ok(verb),
-        verb => Err(Err(senseless(verb))),
+        verb => Err(Err(Senseless::of(verb))),
     }
 }
 
 fn refusal(body: &str) -> Result<Refusal, Senseless> {
-    let bad = || senseless(body);
+    let bad = || Senseless::of(body);
     let (word, rest) = body.split_once(' ').unwrap_or((body, ""));
     Ok(match word {
         "newer" => {
@@ -98,7 +118,7 @@ fn refusal(body: &str) -> Result<Refusal, Senseless> {
 }
 
 fn name_of(text: &str) -> Result<CertName, Senseless> {
-    CertName::parse(text).map_err(|_| senseless(text))
+    CertName::parse(text).map_err(|_| Senseless::of(text))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod answer;
 mod bundle;
 mod error;
 mod frames;
+mod look;
 mod program;
 pub mod receiver;
 
@@ -21,8 +22,9 @@ use crate::cert::{CertName, NodeName};
 use crate::plan::rollout::{Committed, Prepared};
 use crate::ssh::{Endpoint, Session};
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, Expected};
 pub use error::NodeError;
+pub use look::{Wanted, look};
 pub use program::BOOTSTRAP;
 
 /// The node's own deadlines (lock 30 s, test 30 s, reload 30 s, undo 60 s) and ten more for the way.
@@ -49,22 +51,30 @@ impl Dialogue {
         bundles: Vec<Bundle>,
         deadline: Duration,
     ) -> Result<(Self, Prepared), NodeError> {
-        let node = endpoint.node.clone();
-        let nonce = nonce(&node)?;
-        let mut dialogue =
-            Self { session: Session::start(endpoint, BOOTSTRAP)?, frames: Frames::new(&nonce), node: node.clone() };
-        let prepare = async {
-            dialogue.session.ready().await?;
-            dialogue.session.write(bundle::opening(&nonce, &bundles)).await?;
-            dialogue.hear().await
-        };
-        let frame = match timeout(deadline, prepare).await {
-            Ok(frame) => frame?,
-            Err(_) => return Err(dialogue.session.overdue(deadline).into()),
-        };
+        let (dialogue, frame) = Self::begin(endpoint, |nonce| bundle::opening(nonce, &bundles), deadline).await?;
         let sent: Vec<CertName> = bundles.into_iter().map(|bundle| bundle.certificate).collect();
         let prepared = dialogue.told(answer::prepared(&frame, &sent))?;
         Ok((dialogue, prepared))
+    }
+
+    /// Up to the first answer; `opening`, of the nonce that it has to bear, is sent in one go.
+    async fn begin(
+        endpoint: Endpoint,
+        opening: impl FnOnce(&str) -> Zeroizing<Vec<u8>>,
+        deadline: Duration,
+    ) -> Result<(Self, Frame), NodeError> {
+        let node = endpoint.node.clone();
+        let nonce = nonce(&node)?;
+        let mut dialogue = Self { session: Session::start(endpoint, BOOTSTRAP)?, frames: Frames::new(&nonce), node };
+        let prepare = async {
+            dialogue.session.ready().await?;
+            dialogue.session.write(opening(&nonce)).await?;
+            dialogue.hear().await
+        };
+        match timeout(deadline, prepare).await {
+            Ok(frame) => frame.map(|frame| (dialogue, frame)),
+            Err(_) => Err(dialogue.session.overdue(deadline).into()),
+        }
     }
 
     /// Switch, test, reload; the node undoes its change by itself when that fails.

@@ -245,7 +245,7 @@ impl Node {
         if !fs::read_to_string("/proc/mounts").unwrap_or_default().contains(&*ssl.to_string_lossy()) {
             let aside = self.folder.join("temp/ssl");
             output(Command::new("cp").arg("-a").arg(&ssl).arg(&aside));
-            output(as_root("mount").args(["-t", "tmpfs", "-o", "size=256k,mode=0777", "tmpfs"]).arg(&ssl));
+            output(as_root("mount").args(["-t", "tmpfs", "-o", "size=256k,mode=0755", "tmpfs"]).arg(&ssl));
             output(Command::new("cp").arg("-a").arg(aside.join(".")).arg(&ssl));
         }
         let filler = fs::write(ssl.join("filler"), vec![0; 1 << 20]);

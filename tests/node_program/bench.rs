@@ -26,7 +26,16 @@ pub(crate) const NEXT: Fake = Fake('x', "20261123061501-0c");
 
 impl Fake {
     pub(crate) fn chain(self) -> String {
-        format!("chain {0}\n{0} line 2\n", self.0)
+        format!("chain {0}\n-----END CERTIFICATE-----\n{1}", self.0, self.issuers())
+    }
+
+    /// What stands above the leaf.
+    pub(crate) fn issuers(self) -> String {
+        format!("issuer {0}\n{0} line 2\n", self.0)
+    }
+
+    pub(crate) fn combined(self) -> String {
+        self.key() + &self.chain()
     }
 
     pub(crate) fn key(self) -> String {
@@ -40,12 +49,17 @@ pub(crate) struct Place {
     pub(crate) dir: TempDir,
     pub(crate) chain: PathBuf,
     pub(crate) key: PathBuf,
+    /// Whether deliveries bring `chain-alone.pem` and `combined.pem` too.
+    pub(crate) more: bool,
+    /// Whether files are written over.
+    pub(crate) in_place: bool,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let place = Self { chain: dir.path().join("ssl/chain.pem"), key: dir.path().join("ssl/key.pem"), dir };
+        let (chain, key) = (dir.path().join("ssl/chain.pem"), dir.path().join("ssl/key.pem"));
+        let place = Self { dir, chain, key, more: false, in_place: false };
         fs::create_dir(place.path("ssl")).unwrap();
         let at = place.dir.path().display().to_string();
         place.script(
@@ -54,6 +68,8 @@ impl Place {
                 "echo test >>{at}/log; cat {at}/ssl/chain.pem {at}/ssl/key.pem >/dev/null || exit 1\n\
                  read -r a x <{at}/ssl/chain.pem; read -r b y <{at}/ssl/key.pem\n\
                  [ \"$x\" = \"$y\" ] || {{ echo key values mismatch; exit 1; }}\n\
+                 if [ -e {at}/ssl/combined.pem ]; then read -r b y <{at}/ssl/combined.pem; fi\n\
+                 [ \"$x\" = \"$y\" ] || {{ echo combined is $y; exit 1; }}\n\
                  [ ! -e {at}/broken ] && [ ! -e {at}/broken-$x ] || {{ echo \"[emerg] broken with $x\"; exit 1; }}"
             ),
         );
@@ -81,6 +97,16 @@ impl Place {
         fs::write(&self.chain, fake.chain()).unwrap();
         fs::write(&self.key, fake.key()).unwrap();
         fs::set_permissions(&self.key, fs::Permissions::from_mode(0o640)).unwrap();
+        self
+    }
+
+    /// For consumers that want more files; the plain ones of `fake`, if there are to be any.
+    pub(crate) fn with_more(mut self, fake: Option<Fake>) -> Self {
+        self.more = true;
+        if let Some(fake) = fake {
+            fs::write(self.path("ssl/combined.pem"), fake.combined() + "PRIVATE\n").unwrap();
+            fs::set_permissions(self.path("ssl/combined.pem"), fs::Permissions::from_mode(0o640)).unwrap();
+        }
         self
     }
 
@@ -119,7 +145,10 @@ impl Place {
 
     pub(crate) fn holds(&self, fake: Fake) -> bool {
         let letter = Some(fake.0.to_string());
+        let more = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
         self.pair() == (letter.clone(), letter)
+            && (!self.more
+                || (more("ssl/chain-alone.pem"), more("ssl/combined.pem")) == (fake.issuers(), fake.combined()))
             && fs::read_to_string(&self.chain).unwrap() == fake.chain()
             && fs::read_to_string(&self.key).unwrap() == fake.key()
     }
@@ -137,12 +166,39 @@ impl Place {
         self.bundle_of(NAME, fake, &self.chain, &self.key)
     }
 
-    pub(crate) fn bundle_of(&self, name: &str, fake: Fake, chain: &Path, key: &Path) -> String {
-        let hex = |text: &str| {
-            digest(&SHA256, text.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect::<String>()
-        };
+    /// What a look asks about.
+    pub(crate) fn wanted(&self, fake: Fake) -> String {
+        let (more, sums) = self.more(fake);
         format!(
-            "name {name}\ngeneration {}\nfullchain {}\nkey {}\ntest {}\nreload {}\nchain-pem {}\n{}.\nkey-pem {}\n{}.\n",
+            "name {NAME}\nfullchain {}\nkey {}\n{more}test {}\nsum {}\nsum {}\n{sums}",
+            self.chain.display(),
+            self.key.display(),
+            self.path("test").display(),
+            hex(&fake.chain()),
+            hex(&fake.key()),
+        )
+    }
+
+    /// Parameters of what else is wanted, and its digests.
+    fn more(&self, fake: Fake) -> (String, String) {
+        let at = self.path("ssl").display().to_string();
+        let mut lines = if self.in_place { "in-place yes\n".to_owned() } else { String::new() };
+        if !self.more {
+            return (lines, String::new());
+        }
+        lines.push_str(&format!("chain {at}/chain-alone.pem\ncombined {at}/combined.pem\n"));
+        (lines, format!("sum {}\nsum {}\n", hex(&fake.issuers()), hex(&fake.combined())))
+    }
+
+    /// Of the chain's file.
+    pub(crate) fn sum(&self, fake: Fake) -> String {
+        hex(&fake.chain())
+    }
+
+    pub(crate) fn bundle_of(&self, name: &str, fake: Fake, chain: &Path, key: &Path) -> String {
+        let (more, sums) = self.more(fake);
+        format!(
+            "name {name}\ngeneration {}\nfullchain {}\nkey {}\n{more}test {}\nreload {}\nchain-pem {}\n{}.\nkey-pem {}\n{}.\n{sums}",
             fake.1,
             chain.display(),
             key.display(),
@@ -154,6 +210,10 @@ impl Place {
             fake.key(),
         )
     }
+}
+
+fn hex(text: &str) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// A running program.
@@ -173,6 +233,16 @@ impl Drop for Program {
 impl Program {
     pub(crate) fn start(shell: &[&str], bundles: &[String]) -> Self {
         Self::start_source(shell, SOURCE, bundles, &[])
+    }
+
+    /// A whole look: its verb and body.
+    pub(crate) fn look(shell: &[&str], source: &str, wanted: &[String], env: &[(&str, &str)]) -> (String, String) {
+        let mut program = Self::start_source(shell, source, &[&["look yes\n".to_owned()], wanted].concat(), env);
+        let told = program.answer().expect("an answer");
+        let words = std::env::temp_dir().join(format!("certd-{}-0123", program.id()));
+        assert!(program.end().is_some());
+        assert!(!words.exists(), "its place for words is left behind");
+        told
     }
 
     /// In a process group of its own, so that `kill -9 0` in it reaches it and its subshells only.
@@ -232,7 +302,10 @@ impl Program {
     pub(crate) fn prepared(&mut self) -> String {
         let (verb, body) = self.answer().expect("an answer");
         assert_eq!(verb, "prepared", "{body}");
-        body
+        let (facts, output) = body.split_once("\noutput\n").expect("the test's words come last");
+        let (facts, clock) = facts.rsplit_once('\n').expect("more than the test");
+        assert!(clock.strip_prefix("clock ").is_some_and(|seconds| seconds.parse::<u64>().is_ok()), "{body}");
+        format!("{facts}\noutput\n{output}")
     }
 
     pub(crate) fn commit(&mut self) -> (String, String) {

@@ -68,8 +68,8 @@ fn p04_a_first_dialogue_that_is_aborted_takes_no_folder_away_from_one_that_found
     // Each stops where the folders are to be made; then it is there, or another dialogue has taken it along.
     let stops = [
         ("mkdir \"$S\"", "before ours is in it"),
-        ("home \"$v\"", "before the key's folder is looked at"),
-        ("home \"$1\"", "before the links are made"),
+        ("mkdir -pm755 \"$h\"", "before the key's folder is looked at"),
+        ("mkdir -pm755 \"$h\" &&", "before the links are made"),
     ];
     for shell in SHELLS {
         for (point, when) in stops {
@@ -87,7 +87,7 @@ fn p04_a_first_dialogue_that_is_aborted_takes_no_folder_away_from_one_that_found
             let mut first = Program::start(shell, &[bundle(NEW)]);
             first.prepared();
             let mut second = Program::start_source(shell, &stopping, &[bundle(NEXT)], &[]);
-            if point.ends_with("$1\"") {
+            if point.ends_with("&&") {
                 second.prepared();
                 second.say("commit\n");
             }
@@ -96,7 +96,7 @@ fn p04_a_first_dialogue_that_is_aborted_takes_no_folder_away_from_one_that_found
             assert_eq!(first.end(), Some(0));
             assert!(!place.path("keys").exists(), "{shell:?}, {when}");
             place.tell("go");
-            if !point.ends_with("$1\"") {
+            if !point.ends_with("&&") {
                 second.prepared();
                 second.say("commit\n");
             }

@@ -108,6 +108,38 @@ fn a_folder_in_which_others_may_write_is_refused() {
     }
 }
 
+#[test]
+fn a_folder_further_up_that_others_could_swap_is_refused_and_a_sticky_one_is_not() {
+    for shell in SHELLS {
+        let place = Place::new();
+        let deep = place.path("a/b");
+        fs::create_dir_all(&deep).unwrap();
+        // By way of a link, whose end is looked at as well.
+        symlink("a", place.path("way")).unwrap();
+        let bundle = place.bundle_of(NAME, NEW, &place.path("way/b/c.pem"), &deep.join("k.pem"));
+        let told = || {
+            let mut program = Program::start(shell, std::slice::from_ref(&bundle));
+            let (verb, body) = program.answer().unwrap();
+            program.end();
+            (verb, body.replace(&place.dir.path().display().to_string(), ""))
+        };
+        let above = |mode| fs::set_permissions(place.path("a"), fs::Permissions::from_mode(mode)).unwrap();
+        above(0o777);
+        assert_eq!(told(), ("refused".to_owned(), "path /way\nothers may write there (drwxrwxrwx)".to_owned()));
+        above(0o755);
+        chown(place.path("a"), Some(33), Some(0)).unwrap();
+        assert_eq!(told().1, "path /way\nbelongs to user 33, who could swap what is in it");
+        chown(place.path("a"), Some(0), Some(33)).unwrap();
+        above(0o775);
+        assert_eq!(told().1, "path /way\nothers may write there (drwxrwxr-x)");
+        for (mode, group) in [(0o1777, 33), (0o2775, 50), (0o775, 0)] {
+            chown(place.path("a"), Some(0), Some(group)).unwrap();
+            above(mode);
+            assert_eq!(told().0, "prepared", "{mode:o} {group}");
+        }
+    }
+}
+
 fn mode_of(place: &Place, mode: u32) {
     fs::set_permissions(place.path("ssl"), fs::Permissions::from_mode(mode)).unwrap();
 }

@@ -44,7 +44,7 @@ done
 # --- what is permitted ---
 
 permit_folder=@PARAMETERS@
-permit_asked='' permit_names=' ' permit_said='' permit_wanted='' permit_had='' permit_older=''
+permit_asked='' permit_names=' ' permit_said='' permit_wanted='' permit_had='' permit_older='' permit_look='' permit_sums=0
 
 forbid() { refuse "permit $1"; }
 # text, most digits
@@ -52,6 +52,8 @@ is_hex() {
   case $1 in '' | *[!0-9a-f]*) return 1 ;; esac
   [ ${#1} -le "$2" ]
 }
+# SHA-256, hex
+is_digest() { [ ${#1} = 64 ] && is_hex "$1" 64; }
 # Each kind of line once for a certificate, in the order in which they come.
 permit_once() {
   [ "$permit_asked" ] || forbid "a line of a certificate came before its name"
@@ -60,12 +62,14 @@ permit_once() {
 }
 # What this node's own file says of the certificate that was asked for.
 permit_read() {
-  permit_said='' permit_had='' permit_wanted='' permit_older=''
+  permit_said='' permit_had='' permit_wanted='' permit_older='' permit_sums=0
   [ -f "$permit_folder/$permit_asked.conf" ] || forbid "this node has no parameters for the certificate $permit_asked"
   while IFS= read -r permit_line; do
     case $permit_line in
     '' | '#'*) ;;
     'allow older') permit_older=1 ;;
+    # Who only looks has nothing to reload.
+    'reload '*) [ "$permit_look" ] || permit_wanted=$permit_wanted$permit_line$nl ;;
     *) permit_wanted=$permit_wanted$permit_line$nl ;;
     esac
   done <"$permit_folder/$permit_asked.conf"
@@ -73,8 +77,8 @@ permit_read() {
 permit_finish() {
   [ "$permit_asked" ] || return 0
   [ "$permit_said" = "$permit_wanted" ] || forbid "$permit_asked: not all of the node's parameters for it were sent"
-  case $permit_had in
-  'generation chain-pem key-pem ' | 'generation older chain-pem key-pem ') ;;
+  case $permit_look$permit_had in
+  1 | 'generation chain-pem key-pem ' | 'generation older chain-pem key-pem ') ;;
   *) forbid "$permit_asked: generation, chain and key are to be sent, in this order" ;;
   esac
 }
@@ -86,6 +90,7 @@ permit() {
     case $v in '' | *[!0-9]* | ?????*) v=0 ;; esac
     [ "$v" = "$certd" ] || refuse "version $certd $v"
     ;;
+  'look yes') [ -z "$permit_asked$permit_look" ] && permit_look=1 || forbid "look comes before all names, once" ;;
   'name '*)
     permit_finish
     case $v in '' | [.-]* | *[!a-z0-9._-]*) forbid "this is the name of no certificate" ;; esac
@@ -105,8 +110,13 @@ permit() {
     permit_once older
     [ "$permit_older" ] || forbid "$permit_asked: this node takes no older generation than it has"
     ;;
-  'chain-pem '*) permit_once chain-pem; [ ${#v} = 64 ] && is_hex "$v" 64 || forbid "$permit_asked: a digest is none" ;;
-  'key-pem '*) permit_once key-pem; [ ${#v} = 64 ] && is_hex "$v" 64 || forbid "$permit_asked: a digest is none" ;;
+  'chain-pem '* | 'key-pem '*)
+    permit_once "${l%% *}"
+    is_digest "$v" || forbid "$permit_asked: a digest is none"
+    ;;
+  'sum '*)
+    [ "$permit_asked" ] && is_digest "$v" && [ $((permit_sums += 1)) -le 4 ] || forbid "$permit_asked: a digest is none"
+    ;;
   end)
     permit_finish
     [ "$permit_asked" ] || forbid "no certificate was named"

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::{CertName, Generation};
@@ -13,6 +14,8 @@ pub struct Prepared {
     pub test: ConfigTest,
     /// Per certificate.
     pub bases: BTreeMap<CertName, Base>,
+    /// The node's clock, when it answered.
+    pub clock: Option<Timestamp>,
 }
 
 impl Prepared {

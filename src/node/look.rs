@@ -1,0 +1,169 @@
+//! The other dialogue with a node: what is there? No PEM and no key travels, and the node changes nothing.
+
+use core::fmt::Write as _;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::answer::{self, Senseless, Told};
+use super::bundle::{self, Expected};
+use super::frames::Frame;
+use super::{Dialogue, NodeError};
+use crate::cert::CertName;
+use crate::config::Install;
+use crate::observed::{AtPath, Found, Looked};
+use crate::plan::rollout::ConfigTest;
+use crate::report::escape;
+use crate::ssh::Endpoint;
+
+/// Names of files that are shown, characters; the node sends at most twenty.
+const NAME: usize = 200;
+
+/// A certificate that a node is asked about.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub certificate: CertName,
+    pub install: Arc<Install>,
+    /// What its files should hold. `None`: nothing is stored that could be there, and so nothing is the same.
+    pub expected: Option<Expected>,
+}
+
+/// Connects, checks the host key, logs in, runs the configuration test, and tells what is there. It takes no lock on the
+/// node, and beside a delivery it sees one state or the other.
+///
+/// # Errors
+/// As a delivery before its commit.
+pub async fn look(endpoint: Endpoint, wanted: Vec<Wanted>, deadline: Duration) -> Result<Looked, NodeError> {
+    let (dialogue, frame) = Dialogue::begin(endpoint, |nonce| opening(nonce, &wanted), deadline).await?;
+    let asked: Vec<CertName> = wanted.into_iter().map(|wanted| wanted.certificate).collect();
+    let looked = dialogue.told(seen(&frame, &asked));
+    dialogue.abort().await;
+    looked
+}
+
+fn opening(nonce: &str, wanted: &[Wanted]) -> Zeroizing<Vec<u8>> {
+    let mut text = bundle::beginning(nonce);
+    bundle::line(&mut text, "look", "yes");
+    for Wanted { certificate, install, expected } in wanted {
+        bundle::line(&mut text, "name", certificate.as_str());
+        bundle::places(&mut text, install);
+        expected.iter().flat_map(Expected::sums).for_each(|sum| bundle::line(&mut text, "sum", sum));
+    }
+    text.push_str("end\n");
+    Zeroizing::new(text.as_bytes().to_vec())
+}
+
+/// What was told of one certificate so far.
+#[derive(Default)]
+struct Half {
+    fullchain: Option<AtPath>,
+    key: Option<AtPath>,
+    current: Option<String>,
+    same: Option<bool>,
+    digest: Option<String>,
+}
+
+fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
+    let (facts, test) = answer::facts(frame, "seen")?;
+    let (mut clock, mut room, mut renewers) = (None, None, Vec::new());
+    let mut halves: BTreeMap<&CertName, Half> = BTreeMap::new();
+    for line in facts {
+        let bad = || Err(Senseless::of(line));
+        let (word, rest) = line.split_once(' ').ok_or_else(bad)?;
+        match word {
+            "clock" => clock = answer::clock(rest),
+            "room" => room = rest.parse().ok(),
+            "renewer" => renewers.push(escape(rest, NAME)),
+            "at" | "current" | "digest" | "same" => {
+                let (name, rest) = rest.split_once(' ').ok_or_else(bad)?;
+                let name = asked.iter().find(|asked| asked.as_str() == name).ok_or_else(bad)?;
+                halves.entry(name).or_default().fill(word, rest).ok_or_else(bad)?;
+            }
+            _ => return Err(bad()),
+        }
+    }
+    let whole = |name: &CertName| Some((name.clone(), halves.remove(name)?.whole()?));
+    let certificates: Option<BTreeMap<CertName, Found>> = asked.iter().map(whole).collect();
+    let certificates = certificates.ok_or_else(|| Err(Senseless::of(&frame.body)))?;
+    Ok(Looked { test, clock, room, renewers, certificates })
+}
+
+impl Half {
+    fn fill(&mut self, word: &str, rest: &str) -> Option<()> {
+        match word {
+            "at" => {
+                let (file, at) = rest.split_once(' ')?;
+                let at = at_path(at)?;
+                match file {
+                    "fullchain" => self.fullchain = Some(at),
+                    "privkey" => self.key = Some(at),
+                    // Whether they are right is in "same".
+                    "chain" | "combined" => {}
+                    _ => return None,
+                }
+            }
+            "current" => self.current = (rest != "-").then(|| escape(rest, NAME)),
+            "digest" => {
+                let hex = rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit());
+                self.digest = hex.then(|| rest.to_owned());
+            }
+            _ => self.same = Some(rest == "yes"),
+        }
+        Some(())
+    }
+
+    fn whole(self) -> Option<Found> {
+        let Self { fullchain, key, current, same, digest } = self;
+        Some(Found { fullchain: fullchain?, key: key?, current, same: same?, digest })
+    }
+}
+
+fn at_path(at: &str) -> Option<AtPath> {
+    Some(match at.split_once(' ').unwrap_or((at, "")) {
+        ("link", "") => AtPath::Link,
+        ("plain", "") => AtPath::Plain,
+        ("none", "") => AtPath::Nothing,
+        ("foreign", why) => AtPath::Foreign { why: escape(why, 300) },
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(body: &str) -> Option<Looked> {
+        let asked = [CertName::parse("a").unwrap()];
+        seen(&Frame { verb: "seen".to_owned(), body: body.to_owned() }, &asked).ok()
+    }
+
+    const WHOLE: &str = "test ok\nat a fullchain link\nat a privkey foreign is a link to x\x1b\nat a combined plain\ncurrent a -\n\
+                         digest a -\nsame a no\nrenewer /etc/cron.d/a\x07b\nroom 12\nclock 1795449600\noutput\n";
+
+    #[test]
+    fn what_a_node_tells_of_its_disk_is_escaped_and_what_is_unknown_is_nothing() {
+        let looked = told(WHOLE).expect("it is whole");
+        assert_eq!((looked.room, looked.clock), (Some(12), Timestamp::from_second(1_795_449_600).ok()));
+        assert_eq!(looked.renewers, ["/etc/cron.d/a\\u{7}b"]);
+        let found = looked.certificates.values().next().unwrap();
+        assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
+        assert_eq!((&found.current, &found.digest, found.same), (&None, &None, false));
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_told_of_whole_or_was_not_asked_for_is_an_error() {
+        for (line, other) in [
+            ("at a privkey foreign is a link to x\x1b\n", ""),
+            ("same a no\n", ""),
+            ("same a no\n", "same b no\n"),
+            ("at a fullchain link\n", "at a fullchain maybe\n"),
+            ("room 12\n", "rooms 12\n"),
+        ] {
+            assert!(WHOLE.contains(line));
+            assert!(told(&WHOLE.replace(line, other)).is_none(), "{line}");
+        }
+    }
+}
