@@ -235,6 +235,35 @@ impl Drop for Cleanup {
 }
 
 #[test]
+fn handshakes_through_the_connection_get_their_port_and_no_other() {
+    if !is_root() {
+        return;
+    }
+    let account = Account::new();
+    let lab = start(&account, "AllowStreamLocalForwarding no");
+    let port = lab.nodes[0].tls.port();
+    lab.replace_line("probe = ", &format!("probe = {{ port = {port}, via = \"ssh\" }}"));
+    let text = exits(&set_up(&lab, &account, &[]), 0);
+    assert!(text.contains("listening on the node, at 127.0.0.1, is refused"), "{text}");
+    let line = fs::read_to_string(account.home().join(".ssh/authorized_keys")).unwrap();
+    let wanted = "restrict,port-forwarding,permitlisten=\"127.0.0.1:1\",permitopen=\"127.0.0.1:";
+    assert!(line.starts_with(&format!("{wanted}{port}\",command=")), "{line}");
+    let through = |to: &str| bench::said(bench::ssh(&lab, &account, &["-W", to], &[]), b"");
+    // Nobody listens at the loopback of a node of the lab, which is another answer than that it is not permitted.
+    assert!(through(&format!("127.0.0.1:{port}")).contains("connect failed"));
+    for to in [format!("127.0.0.1:{}", port - 1), format!("{}:{port}", lab.nodes[0].tls.ip()), format!("[::1]:{port}")]
+    {
+        let said = through(&to);
+        assert!(said.contains("administratively prohibited"), "{to}: {said}");
+    }
+    let said = bench::said(
+        bench::ssh(&lab, &account, &["-N", "-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:22"], &[]),
+        b"",
+    );
+    assert!(said.contains("remote port forwarding failed"), "{said}");
+}
+
+#[test]
 fn without_sudo_the_account_delivers_where_it_owns_the_folders() {
     if !is_root() {
         return;

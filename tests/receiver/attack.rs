@@ -55,6 +55,17 @@ impl Opening {
         self.with(key, "\0").replace("\0\n", "")
     }
 
+    /// The other dialogue, with these lines after the parameters.
+    fn look(&self, more: &str) -> String {
+        let keep = |line: &&String| {
+            !["generation ", "reload ", "chain-pem", "key-pem", "-----", "end"].iter().any(|key| line.starts_with(key))
+        };
+        let mut lines: Vec<String> = self.lines.iter().filter(keep).cloned().collect();
+        lines.insert(2, "look yes".into());
+        lines.extend([format!("{more}end")]);
+        Self { program: self.program.clone(), lines }.text()
+    }
+
     /// With lines before the first that begins so.
     fn before(&self, key: &str, more: &str) -> String {
         let line = self.lines.iter().find(|line| line.starts_with(key)).unwrap();
@@ -202,6 +213,11 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
         refused("a second nonce", good.before("certd ", "nonce 00")),
         refused("another version", good.with("certd ", "certd 3")),
         refused("a version that is a command", good.with("certd ", &format!("certd {run}"))),
+        refused("a look with something to reload", good.look("reload /bin/true\n")),
+        refused("a look for another file", good.look("").replace(&chain_line, &format!("fullchain {secret_file}"))),
+        refused("a look at another certificate", good.look("").replace(&name, "name other.example")),
+        refused("a look in the middle", good.before("generation ", "look yes")),
+        refused("a look with many digests", good.look(&format!("sum {}\n", "0".repeat(64)).repeat(9))),
         refused("no certificate", format!("END\nnonce {NONCE}\ncertd 2\nend\ncommit\n")),
         refused("a commit before anything", format!("END\nnonce {NONCE}\ncertd 2\ncommit\n")),
     ];
@@ -233,6 +249,14 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
     for words in [&["/bin/sh"][..], &["-u", "#-1", "id"], &[&program, "x"], &["-e", "/etc/shadow"]] {
         assert!(!as_account(&[&["sudo", "-n"], words].concat()), "{words:?}");
     }
+
+    // --- who may deliver may look ---
+    let seen = said(
+        ssh(&lab, &account, &["-T"], &["certd"]),
+        good.look(&format!("sum {0}\nsum {0}\n", "0".repeat(64))).as_bytes(),
+    );
+    assert!(seen.contains(&format!("certd-node {NONCE} seen ")) && !seen.contains("certd-lab-secret"), "{seen}");
+    unchanged(&before, &ssl, "a look");
 
     // --- nobody is kept out ---
     let mut held: Vec<Talk> =

@@ -116,7 +116,8 @@ fn authorized(receiver: &Receiver) -> String {
 fn places(receiver: &Receiver) -> String {
     let mut folders: Vec<String> = Vec::new();
     for (_, install) in &receiver.installs {
-        for path in [&install.fullchain, &install.key] {
+        let paths = [Some(&install.fullchain), Some(&install.key), install.chain.as_ref(), install.combined.as_ref()];
+        for path in paths.into_iter().flatten() {
             let folder = quoted(path.rsplit_once('/').map_or("/", |(folder, _)| folder));
             if !folders.contains(&folder) {
                 folders.push(folder);
@@ -150,9 +151,9 @@ mod tests {
         let install = Install {
             fullchain: "/etc/it's/fullchain.pem".to_owned(),
             key: "/etc/$(id)/privkey.pem".to_owned(),
-            chain: None,
-            combined: None,
-            in_place: false,
+            chain: Some("/etc/it's/chain.pem".to_owned()),
+            combined: Some("/etc/it's/combined.pem".to_owned()),
+            in_place: true,
             test: vec!["nginx".to_owned(), "-t".to_owned()],
             reload: vec!["nginx".to_owned(), "-s".to_owned(), "reload; `id`".to_owned()],
         };
@@ -184,7 +185,8 @@ mod tests {
         let lines: Vec<&str> = parameters.lines().skip(1).collect();
         assert_eq!(
             lines.join("\n"),
-            "fullchain /etc/it's/fullchain.pem\nkey /etc/$(id)/privkey.pem\ntest nginx\ntest -t\nreload nginx\nreload -s\n\
+            "fullchain /etc/it's/fullchain.pem\nkey /etc/$(id)/privkey.pem\nchain /etc/it's/chain.pem\n\
+             combined /etc/it's/combined.pem\nin-place yes\ntest nginx\ntest -t\nreload nginx\nreload -s\n\
              reload reload; `id`"
         );
         assert_eq!(runs(&script, "places"), "/etc/it's\n/etc/$(id)\n");
