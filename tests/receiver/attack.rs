@@ -116,12 +116,13 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
     try_it("a command in a substitution", client(&[], &[&run], ""), "");
     try_it("a command on a second line", client(&[], &[&format!("x\n{touch}\n")], ""), "");
     try_it("sftp", client(&["-s"], &["sftp"], "\0\0\0\x05\x01\0\0\0\x03"), "");
-    let copy = |flag: &str| {
+    try_it("scp", client(&[], &["scp", "-t", &marker], "C0644 6 pwned\npwned\n\0"), "");
+    let copied = {
         let mut command = Command::new("timeout");
         command.args([
             "30",
             "scp",
-            flag,
+            "-s",
             "-F",
             "/dev/null",
             "-o",
@@ -134,8 +135,7 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
         command.arg(format!("{}@{}:{marker}", account.0, node.ssh.ip()));
         said(command, b"")
     };
-    try_it("scp", copy("-O"), "");
-    try_it("scp over sftp", copy("-s"), "");
+    try_it("scp over sftp", copied, "");
     for to in [node.tls.to_string(), node.ssh.to_string(), "127.0.0.1:22".into(), "192.0.2.1:443".into()] {
         try_it(&format!("a connection to {to}"), client(&["-W", &to], &[], ""), "administratively prohibited");
     }
