@@ -19,6 +19,9 @@ dig bind9-dnsutils
 nsupdate bind9-dnsutils
 openssl openssl
 caddy caddy
+haproxy haproxy
+useradd passwd
+nsenter util-linux
 setpriv util-linux
 unshare util-linux
 mount mount
@@ -31,6 +34,7 @@ bash bash
 fish fish
 sudo sudo
 csh csh
+tcsh tcsh
 shellcheck shellcheck
 systemd-analyze systemd
 perl perl
@@ -85,6 +89,7 @@ install_packages() {
         openssh-server) unit=ssh.service ;;
         bind9) unit=named.service ;;
         caddy) unit=caddy.service ;;
+        haproxy) unit=haproxy.service ;;
         *) continue ;;
         esac
         if command -v systemctl >/dev/null; then as_root systemctl disable "$unit" >/dev/null 2>&1 || true; fi

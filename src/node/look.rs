@@ -1,11 +1,9 @@
 //! The other dialogue with a node: what is there? No PEM and no key travels, and the node changes nothing.
 
-use core::fmt::Write as _;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::answer::{self, Senseless, Told};
@@ -15,7 +13,6 @@ use super::{Dialogue, NodeError};
 use crate::cert::CertName;
 use crate::config::Install;
 use crate::observed::{AtPath, Found, Looked};
-use crate::plan::rollout::ConfigTest;
 use crate::report::escape;
 use crate::ssh::Endpoint;
 
@@ -133,6 +130,8 @@ fn at_path(at: &str) -> Option<AtPath> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn told(body: &str) -> Option<Looked> {

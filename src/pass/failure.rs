@@ -86,6 +86,16 @@ pub(super) fn of_skew(ahead: SignedDuration, ca: CaClock, host: &str) -> Failure
     failure("clock-skew", "this machine's clock", what, next, Advice::Person)
 }
 
+pub(super) fn of_node_skew(node: &NodeName, ahead: SignedDuration, told: CaClock) -> Failure {
+    // Ours is ahead when the node's is behind.
+    let side = if ahead.is_positive() { "behind" } else { "ahead of" };
+    let minutes = ahead.as_mins().abs();
+    let (here, there) = (second(told.ours), second(told.theirs));
+    let what = format!("its clock is {minutes} minutes {side} this machine's: here {here}, there {there}");
+    let next = format!("set it on {node} (timedatectl); certificates are delivered and served all the same");
+    failure("node-clock", node, what, next, Advice::Person)
+}
+
 fn second(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
@@ -93,4 +103,23 @@ fn second(at: Timestamp) -> String {
 /// Something in the state directory was broken and worked around.
 pub(super) fn of_damage(damage: &Damage) -> Failure {
     failure("state-damaged", damage.path.display(), damage, "look at it when there is time", Advice::Person)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s21_a_nodes_clock_that_is_two_hours_off_is_told_with_its_side() {
+        let node = NodeName::parse("上海").unwrap();
+        let at = |text: &str| text.parse().unwrap();
+        let told = CaClock { ours: at("2026-11-23T06:00:00Z"), theirs: at("2026-11-23T08:00:00Z") };
+        let ahead = crate::plan::clock::noticeable(told).expect("two hours are noticed");
+        let failure = of_node_skew(&node, ahead, told);
+        assert_eq!((&*failure.code, &*failure.object), ("node-clock", "上海"));
+        assert_eq!(
+            failure.what,
+            "its clock is 120 minutes ahead of this machine's: here 2026-11-23 06:00:00 UTC, there 2026-11-23 08:00:00 UTC"
+        );
+    }
 }

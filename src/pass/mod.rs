@@ -20,12 +20,13 @@ use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::acme::Http;
-use crate::cert::{CertName, Roots};
+use crate::cert::{CertName, NodeName, Roots};
 use crate::config::Config;
 use crate::observed::{Asked, CaClock, Failure, Kept, Observed, UNKNOWN_CA};
 use crate::plan::{self, Evidence, Step};
@@ -61,6 +62,8 @@ pub struct Context {
     pub dns: Arc<issue::Providing>,
     /// What each CA said of the time, by its host.
     ca_clocks: std::sync::Mutex<BTreeMap<String, CaClock>>,
+    /// And what each node said of it.
+    node_clocks: std::sync::Mutex<BTreeMap<NodeName, CaClock>>,
 }
 
 impl Context {
@@ -72,8 +75,9 @@ impl Context {
         progress: progress::Progress,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let (account, cas, dns, ca_clocks) = Default::default();
-        Self { config: config.into(), store, roots, secrets, progress, stop, account, cas, dns, ca_clocks }
+        let (account, cas, dns, ca_clocks, node_clocks) = Default::default();
+        let config = config.into();
+        Self { config, store, roots, secrets, progress, stop, account, cas, dns, ca_clocks, node_clocks }
     }
 
     /// Notes what this CA's last answer says of the time; to be called right after it.
@@ -81,6 +85,23 @@ impl Context {
         let Some(theirs) = http.date() else { return };
         let mut held = self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(ca.to_owned(), CaClock { ours: clock::now(), theirs });
+    }
+
+    /// Notes what a node says of the time; to be called right after it.
+    fn hear_the_nodes_time(&self, node: &NodeName, theirs: Option<Timestamp>) {
+        let Some(theirs) = theirs else { return };
+        let mut held = self.node_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(node.clone(), CaClock { ours: clock::now(), theirs });
+    }
+
+    /// Nodes whose clocks are so far beside ours that their logs and timers mislead. They serve all the same: a server
+    /// sends its certificate whatever its clock says.
+    fn node_skews(&self) -> Vec<Failure> {
+        let held = self.node_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let skew = |(node, told): (&NodeName, &CaClock)| {
+            Some(failure::of_node_skew(node, plan::clock::noticeable(*told)?, *told))
+        };
+        held.iter().filter_map(skew).collect()
     }
 
     fn was_heard(&self, ca: &str) -> bool {
@@ -142,6 +163,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
         }
     }
     done.failures.extend(skew(context));
+    done.failures.extend(context.node_skews());
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());
     done.failures.extend(context.store.damages().iter().map(failure::of_damage));

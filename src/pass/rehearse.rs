@@ -80,6 +80,7 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     };
     done.issued = names.into_iter().map(of_name).collect();
     done.delivered = nodes.into_iter().collect();
+    done.failures.extend(context.node_skews());
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());
     let now = clock::now();
@@ -99,6 +100,7 @@ async fn prepare(context: &Context, node: &NodeName, bundle: Bundle) -> Delivery
     };
     match opened.await {
         Ok((dialogue, prepared)) => {
+            context.hear_the_nodes_time(node, prepared.clock);
             dialogue.abort().await;
             show(Phase::Prepared, "");
             let test = match prepared.test {

@@ -101,8 +101,10 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
 }
 
 fn of_failure(failure: &Failure) -> Exit {
-    let worked_around =
-        matches!(failure.code.as_str(), "txt-left" | "state-damaged" | "watch-root" | "chain-caveat" | "clock-skew");
+    let worked_around = matches!(
+        failure.code.as_str(),
+        "txt-left" | "state-damaged" | "watch-root" | "chain-caveat" | "clock-skew" | "node-clock"
+    );
     // What will be in the way of an issuance, or may be.
     let ahead =
         matches!(failure.code.as_str(), "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer");

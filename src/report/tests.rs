@@ -108,6 +108,7 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("by a clock that cannot be right", wait(Wait::Clock { doubt: doubt() }), true, &[5]),
         ("by such a clock, only looked", wait(Wait::Clock { doubt: doubt() }), false, &[3]),
         ("a clock that is off", failed("clock-skew"), true, &[3]),
+        ("a node's clock that is off", failed("node-clock"), true, &[3]),
         ("record not removed", failed("txt-left"), true, &[3]),
         ("state mended", failed("state-damaged"), true, &[3]),
         ("anything else of our own", failed("store-full"), true, &[1]),

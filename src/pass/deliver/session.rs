@@ -68,6 +68,7 @@ impl Session {
         };
         match opened {
             Ok((dialogue, prepared)) => {
+                self.context.hear_the_nodes_time(&self.node, prepared.clock);
                 self.show(Phase::Prepared, "");
                 self.say(Event::Prepared(self.node.clone(), prepared), Vec::new());
                 self.obey(dialogue).await;
