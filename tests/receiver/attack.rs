@@ -191,7 +191,11 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
         refused("another test", good.with("test ", "test /bin/true")),
         refused("a test of the attacker's", good.with("test ", &format!("test /bin/sh\ntest -c\ntest {touch}"))),
         refused("a second reload", good.before("chain-pem ", &format!("reload ;\nreload {touch}"))),
-        refused("no reload", good.without("reload ")),
+        refused("half of the reload", good.without("reload ")),
+        refused(
+            "no reload",
+            good.text().lines().filter(|line| !line.starts_with("reload ")).map(|line| format!("{line}\n")).collect(),
+        ),
         refused("a digest that is a command", good.with("chain-pem ", &format!("chain-pem {run}"))),
         refused("a digest that is too short", good.with("key-pem ", "key-pem 00")),
         refused("a digest of something else", good.with("key-pem ", &format!("key-pem {}", "0".repeat(64)))),

@@ -52,6 +52,7 @@ impl Drop for Account {
 }
 
 /// The tests make accounts and rules of sudo's, which takes root.
+#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
 pub(crate) fn is_root() -> bool {
     let root = super::lab::process::is_root();
     if !root {
