@@ -32,6 +32,7 @@ busybox busybox
 dash dash
 bash bash
 fish fish
+sudo sudo
 csh csh
 tcsh tcsh
 shellcheck shellcheck

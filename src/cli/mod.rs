@@ -8,6 +8,7 @@ mod config;
 mod deploy;
 mod doctor;
 mod fault;
+mod node;
 mod output;
 mod plan;
 mod progress;
@@ -42,7 +43,7 @@ struct Options {
     /// The configuration.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
     config: PathBuf,
-    /// The report as text for people, or as JSON (schema in docs/json.md); trust and config print text alone.
+    /// The report as text for people, or as JSON (schema in docs/json.md); trust, node and config print text alone.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
     /// No progress on stderr.
@@ -79,6 +80,7 @@ enum Command {
     Revoke(revoke::Revoke),
     Run(run::Run),
     Trust(trust::Trust),
+    Node(node::Node),
     Account(account::Account),
     Config(config::Config),
 }
@@ -125,6 +127,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Revoke(command) => command.run(options),
         Command::Run(command) => command.run(options),
         Command::Trust(command) => command.run(options),
+        Command::Node(command) => command.run(options),
         Command::Account(command) => command.run(options),
         Command::Config(command) => command.run(options),
     }

@@ -107,6 +107,11 @@ fn refusal(body: &str) -> Result<Refusal, Senseless> {
             Refusal::Path { path: escape(path, 300), why: escape(why.trim_end(), 300) }
         }
         "locked" => Refusal::Locked,
+        "permit" => Refusal::NotPermitted { why: escape(rest.trim_end(), 500) },
+        "version" => {
+            let (theirs, ours) = rest.split_once(' ').ok_or_else(bad)?;
+            Refusal::Version { theirs: theirs.parse().map_err(|_| bad())?, ours: ours.parse().map_err(|_| bad())? }
+        }
         "unfit" => Refusal::Unfit { why: escape(rest.trim_end(), 300) },
         _ => return Err(bad()),
     })
@@ -153,6 +158,10 @@ mod tests {
         let told = committed(&frame("refused", "path /etc/x y\nNo space left on device\n"));
         let Err(Ok(refusal)) = told else { panic!("{told:?}") };
         assert_eq!(refusal.to_string(), "/etc/x y: No space left on device");
+        let told = committed(&frame("refused", "version 2 3"));
+        assert!(matches!(told, Err(Ok(Refusal::Version { theirs: 2, ours: 3 }))));
+        let told = committed(&frame("refused", "permit a: no\x1b"));
+        assert!(matches!(told, Err(Ok(Refusal::NotPermitted { why })) if why == "a: no\\u{1b}"));
         let told = committed(&frame("refused", "newer a 20261123061500"));
         assert!(matches!(told, Err(Ok(Refusal::Newer { number: 20_261_123_061_500, .. }))));
     }

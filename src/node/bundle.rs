@@ -54,8 +54,7 @@ pub(super) fn opening(nonce: &str, bundles: &[Bundle]) -> Zeroizing<Vec<u8>> {
         if bundle.older {
             line(&mut text, "older", "yes");
         }
-        places(&mut text, &bundle.install);
-        bundle.install.reload.iter().for_each(|word| line(&mut text, "reload", word));
+        parameters(&mut text, &bundle.install);
         let Texts { fullchain, key } = Texts::of(&bundle.pair);
         let expected = Expected::of(&bundle.pair, &bundle.install);
         for (number, sum) in expected.sums().enumerate() {
@@ -69,6 +68,12 @@ pub(super) fn opening(nonce: &str, bundles: &[Bundle]) -> Zeroizing<Vec<u8>> {
     }
     text.push_str("end\n");
     Zeroizing::new(text.as_bytes().to_vec())
+}
+
+/// Where it goes and what is run: the same lines, to the letter, are what an installed receiver permits.
+pub(super) fn parameters(text: &mut String, install: &Install) {
+    places(text, install);
+    install.reload.iter().for_each(|word| line(text, "reload", word));
 }
 
 /// The program, and what its parameters begin with.

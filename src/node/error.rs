@@ -42,6 +42,8 @@ impl NodeError {
                 Refusal::Path { .. } => "node-path",
                 Refusal::Locked => "node-locked",
                 Refusal::Unfit { .. } => "node-unfit",
+                Refusal::NotPermitted { .. } => "node-not-permitted",
+                Refusal::Version { .. } => "node-version",
             },
             Self::Garbled { .. } => "node-garbled",
             Self::Nonce { .. } => "node-nonce",
@@ -63,6 +65,15 @@ impl NodeError {
                 }
                 Refusal::Path { path, why } => of_path(node, path, why),
                 Refusal::Locked => "it is tried again".to_owned(),
+                Refusal::NotPermitted { .. } => format!(
+                    "if the configuration was changed, tell the node so, with an administrator's login: certd node setup {node}"
+                ),
+                Refusal::Version { theirs, ours } if theirs < ours => {
+                    format!("update the receiver, with an administrator's login: certd node setup {node}")
+                }
+                Refusal::Version { .. } => format!(
+                    "a newer certd set {node} up: use that one, or go back with this one: certd node setup {node}"
+                ),
                 Refusal::Unfit { .. } => format!("see what {node} lacks; it needs a POSIX sh and the usual commands"),
             },
             Self::Garbled { node, .. } => {

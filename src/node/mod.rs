@@ -8,6 +8,7 @@ mod error;
 mod frames;
 mod look;
 mod program;
+pub mod receiver;
 
 use core::fmt::Write as _;
 use core::time::Duration;

@@ -4,7 +4,7 @@
 /// the `read` builtin, which leaves the rest of stdin alone. Nothing that is a secret may stand here: it is in argv.
 pub const BOOTSTRAP: &str = r#"exec sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
 
-const SOURCE: &str = include_str!("receive.sh");
+pub(super) const SOURCE: &str = include_str!("receive.sh");
 
 /// The version that the first line of the program sets, and that the parameters begin with.
 pub(super) const VERSION: &str = "2";

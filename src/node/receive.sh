@@ -64,10 +64,18 @@ files() {
 # --- reading: builtins only, for they take no byte beyond the line ---
 
 get() { IFS= read -r l; }
-pem() { b=; while get || exit 10; [ "$l" != . ]; do b=$b$l$nl; done; }
+pem() {
+  b=
+  while get || exit 10; [ "$l" != . ]; do
+    b=$b$l$nl
+    [ ${#b} -lt 100000 ] || refuse "unfit a chain or a key of more than 100 kB"
+  done
+}
 receive() {
   while get || exit 10; do
     v=${l#* }
+    # An installed receiver checks each line here, against its own parameters: see src/node/receiver.
+    #@permit
     case $l in
     'certd '*) [ "$v" = "$certd" ] || refuse "unfit the node speaks version $certd of the protocol, not $v" ;;
     'nonce '*) nonce=$v ;;
@@ -86,8 +94,6 @@ receive() {
     'sum '*) sums="$sums$v "; save sums ;;
     'chain-pem '*) sums="$sums$v "; save sums; pem; eval "chain$i=\$b" ;;
     'key-pem '*) sums="$sums$v "; save sums; pem; eval "key$i=\$b" ;;
-    # An installed receiver has its own parameters checked here: see src/node/receiver.
-    #@permit
     end) b=; return ;;
     *) refuse "unfit a line of the dialogue is not understood" ;;
     esac

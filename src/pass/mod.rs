@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod issue;
 pub mod observe;
 pub mod progress;
+pub mod receiver;
 mod rehearse;
 pub mod revocations;
 pub mod revoke;

@@ -200,6 +200,11 @@ fn stand_in(
         let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Failure::from(&error))?;
         return Ok((kept.generation.clone(), Arc::new(pair)));
     }
+    unsigned(certificate)
+}
+
+/// A pair of today's that we sign ourselves.
+pub(super) fn unsigned(certificate: &Certificate) -> Result<(Generation, Pair), Failure> {
     let key = PrivateKey::generate(certificate.key_type).map_err(|error| bug("stand-in key", error))?;
     let signer = rcgen::KeyPair::from_pem(key.pem()).map_err(|error| bug("stand-in key", error))?;
     let names: Vec<String> = certificate.names.iter().map(ToString::to_string).collect();

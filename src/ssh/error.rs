@@ -106,11 +106,17 @@ impl SshError {
                  if not, somebody else answers at its address"
             ),
             Self::Login { user, .. } => {
-                format!("put the public key of an identity file into ~{user}/.ssh/authorized_keys on the node")
+                format!(
+                    "put the public key of an identity file into ~{user}/.ssh/authorized_keys on the node, and see that the \
+                     account is not locked or expired (passwd -S {user}) and that sshd_config lets it in (AllowUsers)"
+                )
             }
             Self::Exec { .. } => "see MaxSessions and ForceCommand in the node's sshd_config".to_owned(),
             Self::Closed { node, .. } => format!("look at the log of sshd on {node}; it is tried again"),
             Self::Deadline { node, .. } => format!("see whether {node} is slow or the way to it is; it is tried again"),
+            Self::Ended { node, words, .. } if words.contains("sudo: ") => {
+                format!("set the account up again, with an administrator's login: certd node setup {node}")
+            }
             Self::Ended { status: Some(127 | 126), .. } => {
                 "see that /bin/sh works for this user on the node".to_owned()
             }

@@ -6,6 +6,7 @@
 mod error;
 mod host_key;
 mod known_hosts;
+mod liberties;
 mod session;
 mod wire;
 
@@ -20,6 +21,7 @@ use crate::config::HostKey;
 pub use error::SshError;
 pub use host_key::{fingerprint, host_keys};
 pub use known_hosts::known_host_keys;
+pub use liberties::{Answer, Liberty, liberties};
 pub use session::Session;
 
 /// Where a node is and how to log in. Everything is in memory: nothing is read from disk later.

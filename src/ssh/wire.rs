@@ -64,7 +64,7 @@ impl Line {
         self.state().phase = phase;
     }
 
-    fn closed(&self, node: &NodeName, why: &dyn core::fmt::Display) -> SshError {
+    pub(super) fn closed(&self, node: &NodeName, why: &dyn core::fmt::Display) -> SshError {
         SshError::Closed { node: node.clone(), phase: self.state().phase, why: escape(&why.to_string(), 200) }
     }
 
@@ -134,6 +134,16 @@ pub(super) fn host_key(session: &Session) -> Option<HostKey> {
     let length = usize::try_from(u32::from_be_bytes(blob.get(..4)?.try_into().ok()?)).ok()?;
     let algorithm = core::str::from_utf8(blob.get(4..4 + length.min(64))?).ok()?;
     Some(HostKey { algorithm: escape(algorithm, 64), blob: blob.to_vec() })
+}
+
+/// A session with a host that shows a pinned key and lets us in. Whoever drops it hangs the line up first.
+pub(super) fn logged_in(endpoint: &Endpoint, line: &Line) -> Result<Session, SshError> {
+    let session = pinned(endpoint, line)?;
+    let cut = Cut(line);
+    line.phase("logging in");
+    log_in(endpoint, &session, line)?;
+    core::mem::forget(cut);
+    Ok(session)
 }
 
 /// A program that was started on a node.

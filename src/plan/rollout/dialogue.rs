@@ -79,4 +79,10 @@ pub enum Refusal {
     Locked,
     #[error("{why}")]
     Unfit { why: String },
+    /// The node has a receiver of its own, and its parameters do not have what was sent.
+    #[error("the receiver on the node does not permit this: {why}")]
+    NotPermitted { why: String },
+    /// The receiver that is installed on the node speaks another version of the dialogue.
+    #[error("the receiver on the node speaks version {theirs} of the dialogue, and this certd version {ours}")]
+    Version { theirs: u32, ours: u32 },
 }

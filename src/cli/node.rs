@@ -1,0 +1,287 @@
+use core::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::config::{self, Config, Host};
+use crate::node::receiver::{self, Account, BadAccount, From, PublicKey, Receiver};
+use crate::observed::Failure;
+use crate::pass::Secrets;
+use crate::pass::receiver::{self as pass, Proof};
+use crate::report::Exit;
+use crate::ssh::{Endpoint, Identity};
+use crate::store::{owner, secret};
+
+use super::fault::Fault;
+use super::{Options, output, setup};
+
+/// The account on a node that can take certificates and do nothing else: set it up, remove it
+#[derive(Args)]
+pub(super) struct Node {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the account on a node or bring it up to date, and prove that its key does that and nothing else
+    ///
+    /// Takes an administrator's login, once. Run it again after a change of the certificates, paths or commands of this
+    /// node, and after an update of certd.
+    Setup(Setup),
+    /// Remove the account with its program, its parameters and its rule of sudo's; certificates stay and are served
+    Remove(Remove),
+}
+
+#[derive(Args)]
+struct Setup {
+    #[command(flatten)]
+    whose: Whose,
+    /// Where the key may come from: this controller's addresses or networks. Anywhere when left out.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    from: Vec<String>,
+    /// Without sudo: the account itself owns the folders of the certificates, and may reload.
+    #[arg(long)]
+    no_sudo: bool,
+    /// Let `certd deploy --generation` go back to an older certificate on this node.
+    #[arg(long)]
+    allow_older: bool,
+    /// Public keys to let in; those of the configured identities when left out.
+    #[arg(long, value_name = "FILE.pub")]
+    key: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+struct Remove {
+    #[command(flatten)]
+    whose: Whose,
+}
+
+#[derive(Args)]
+struct Whose {
+    /// The node, as the configuration has it.
+    #[arg(value_name = "NODE")]
+    node: String,
+    /// The administrator's login there: root, or one that may use sudo without a password. The node's own
+    /// (`ssh.user`) when left out.
+    #[arg(long, value_name = "USER[@HOST]")]
+    login: Option<String>,
+    /// Private keys for that login; the configured identities when left out.
+    #[arg(long, value_name = "FILE")]
+    identity: Vec<PathBuf>,
+    /// Name of the account.
+    #[arg(long, default_value = "certd", value_name = "NAME")]
+    account: String,
+    /// Print the script, to be read and run on the node by root, and do nothing.
+    #[arg(long)]
+    print: bool,
+}
+
+impl Node {
+    pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
+        let config = setup::configuration(&options.config)?;
+        match &self.command {
+            Command::Setup(command) => command.run(&config),
+            Command::Remove(command) => command.run(&config),
+        }
+    }
+}
+
+impl Setup {
+    fn run(&self, config: &Config) -> Result<u8, Fault> {
+        let node = self.whose.node(config)?;
+        let receiver = self.receiver(config, node)?;
+        let script = receiver::setup(&receiver);
+        if self.whose.print {
+            output::text(&script);
+            return Ok(Exit::Ok.code());
+        }
+        let secrets = Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))?;
+        let (user, host) = self.whose.login(node, &receiver.account)?;
+        let identities = self.whose.identities()?;
+        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+        let proofs = setup::runtime()?.block_on(async {
+            let administrator = pass::endpoint(&secrets, node, host.as_ref(), &user).await?;
+            let administrator = with(administrator, identities);
+            let said = pass::run(administrator, &script).await?;
+            output::text(&heading(&format!("{}: set up by {user}", node.name), &said));
+            if self.from.is_empty() {
+                output::text(
+                    "  note: the key may come from anywhere; --from ADDRESS of this controller narrows that\n",
+                );
+            }
+            let account = pass::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
+            pass::prove(config, &account, &receiver).await
+        });
+        let proofs = proofs.map_err(|failure| not_done(&failure))?;
+        Ok(self.told(node, &receiver, &proofs))
+    }
+
+    fn told(&self, node: &config::Node, receiver: &Receiver, proofs: &[Proof]) -> u8 {
+        let mut text = format!("{}: tried with this controller's key, as {}\n", node.name, receiver.account);
+        for proof in proofs {
+            let _ = match &proof.result {
+                Ok(()) => writeln!(text, "  ok      {}", proof.what),
+                Err(why) => writeln!(text, "  FAILED  {}: {why}", proof.what),
+            };
+        }
+        let failed = proofs.iter().filter(|proof| proof.result.is_err()).count();
+        if failed == 0 {
+            let _ = writeln!(text, "write into the configuration, at the node {}:", node.name);
+            let _ = writeln!(text, "  ssh = {{ user = \"{}\" }}", receiver.account);
+        } else {
+            let _ = writeln!(
+                text,
+                "{failed} of {} are not as they should be; see to them, and run this again",
+                proofs.len()
+            );
+        }
+        output::text(&text);
+        if failed == 0 { Exit::Ok.code() } else { Exit::NotDelivered.code() }
+    }
+
+    fn receiver(&self, config: &Config, node: &config::Node) -> Result<Receiver, Fault> {
+        let installs = pass::installs(config, node);
+        if installs.is_empty() {
+            let next = "next: name it in the `nodes` of a [[certificate]]";
+            return Err(Fault::usage(format!(
+                "no certificate is for {}: there is nothing to permit\n  {next}",
+                node.name
+            )));
+        }
+        Ok(Receiver {
+            node: node.name.clone(),
+            account: self.whose.account()?,
+            keys: self.keys(node)?,
+            from: self.from.iter().map(|text| From::parse(text)).collect::<Result<_, _>>().map_err(bad_word)?,
+            sudo: !self.no_sudo,
+            older: self.allow_older,
+            ports: pass::ports(node),
+            installs,
+        })
+    }
+
+    fn keys(&self, node: &config::Node) -> Result<Vec<PublicKey>, Fault> {
+        if self.key.is_empty() {
+            return node.ssh.identity_files.iter().map(|file| public_half(file)).collect();
+        }
+        self.key.iter().map(|file| public_key(file)).collect()
+    }
+}
+
+impl Remove {
+    fn run(&self, config: &Config) -> Result<u8, Fault> {
+        let (node, account) = (self.whose.node(config)?, self.whose.account()?);
+        let script = receiver::remove(&node.name, &account);
+        if self.whose.print {
+            output::text(&script);
+            return Ok(Exit::Ok.code());
+        }
+        let secrets = Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))?;
+        let (user, host) = self.whose.login(node, &account)?;
+        let identities = self.whose.identities()?;
+        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+        let said = setup::runtime()?.block_on(async {
+            let administrator = pass::endpoint(&secrets, node, host.as_ref(), &user).await?;
+            pass::run(with(administrator, identities), &script).await
+        });
+        let said = said.map_err(|failure| not_done(&failure))?;
+        output::text(&heading(&format!("{}: removed by {user}", node.name), &said));
+        Ok(Exit::Ok.code())
+    }
+}
+
+impl Whose {
+    fn node<'a>(&self, config: &'a Config) -> Result<&'a config::Node, Fault> {
+        let names = setup::nodes(config, core::slice::from_ref(&self.node))?;
+        let found = config.nodes.iter().find(|node| names.contains(&node.name));
+        found.ok_or_else(|| Fault::usage("no node was named\n  next: give its name"))
+    }
+
+    fn account(&self) -> Result<Account, Fault> {
+        Account::parse(&self.account).map_err(bad_word)
+    }
+
+    /// The user, and the host where it is another than the configuration's.
+    fn login(&self, node: &config::Node, account: &Account) -> Result<(String, Option<Host>), Fault> {
+        let (user, host) = match &self.login {
+            None => (node.ssh.user.as_str(), None),
+            Some(login) => match login.rsplit_once('@') {
+                Some((user, host)) => (user, Some(host)),
+                None => (login.as_str(), None),
+            },
+        };
+        let next = "next: give an administrator's: --login root, or --login USER@HOST";
+        if user == account.as_str() {
+            return Err(Fault::usage(format!(
+                "{user} is the account itself, which can only take certificates\n  {next}"
+            )));
+        }
+        if user.is_empty() || user.starts_with('-') || user.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(Fault::usage(format!("{user:?} is no login name\n  {next}")));
+        }
+        let host = host.map(|text| {
+            let host = text.trim_matches(['[', ']']);
+            let address = host.parse().map(Host::Ip).ok();
+            address.or_else(|| crate::cert::DnsName::parse(host).map(Host::Name).ok())
+        });
+        match host {
+            Some(None) => Err(Fault::usage(format!("the login has no address and no DNS name after its @\n  {next}"))),
+            Some(host) => Ok((user.to_owned(), host)),
+            None => Ok((user.to_owned(), None)),
+        }
+    }
+
+    /// None: those of the configuration.
+    fn identities(&self) -> Result<Vec<Identity>, Fault> {
+        let read = |file: &PathBuf| {
+            let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
+            Ok(Identity { file: file.clone(), pem })
+        };
+        self.identity.iter().map(read).collect()
+    }
+}
+
+fn with(endpoint: Endpoint, identities: Vec<Identity>) -> Endpoint {
+    if identities.is_empty() { endpoint } else { Endpoint { identities, ..endpoint } }
+}
+
+fn heading(title: &str, lines: &[String]) -> String {
+    let mut text = format!("{title}\n");
+    lines.iter().for_each(|line| _ = writeln!(text, "  {line}"));
+    text
+}
+
+fn bad_word(bad: BadAccount) -> Fault {
+    let next = match bad {
+        BadAccount::Name(_) => "--account certd, or another name",
+        BadAccount::From(_) => "--from with this controller's address, as the node sees it",
+    };
+    Fault::usage(format!("{bad}\n  next: {next}"))
+}
+
+fn not_done(failure: &Failure) -> Fault {
+    Fault { exit: Exit::NotDelivered, ..Fault::from(failure) }
+}
+
+/// The `.pub` file beside it, else what the private key's own file says.
+fn public_half(file: &Path) -> Result<PublicKey, Fault> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".pub");
+    let beside = PathBuf::from(beside);
+    if beside.exists() {
+        return public_key(&beside);
+    }
+    let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
+    PublicKey::of_private(&pem).map_err(|_| {
+        let next = format!("next: ssh-keygen -y -f {0} > {0}.pub", file.display());
+        Fault::usage(format!("{}: its public half stands beside it in no .pub file\n  {next}", file.display()))
+    })
+}
+
+fn public_key(file: &Path) -> Result<PublicKey, Fault> {
+    let next = "next: give the .pub file that ssh-keygen wrote";
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Fault::usage(format!("{}: {error}\n  {next}", file.display())))?;
+    PublicKey::parse(&text).map_err(|bad| Fault::usage(format!("{}: {bad}\n  {next}", file.display())))
+}

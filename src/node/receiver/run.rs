@@ -1,0 +1,145 @@
+//! Running a script on a node as an administrator, and hearing what it says.
+
+use core::time::Duration;
+
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::super::BOOTSTRAP;
+use crate::cert::NodeName;
+use crate::report::escape;
+use crate::ssh::{Endpoint, Session, SshError};
+
+/// As [`BOOTSTRAP`], for somebody who becomes root by sudo; `-n`: where it would ask, it fails at once.
+const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
+
+/// Everything that a script says begins so; what does not comes from start files of the login.
+const MARK: &str = "certd-setup: ";
+/// Bytes; the scripts say a dozen lines.
+const LONGEST: usize = 64 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiverError {
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// In the script's words.
+    #[error("{node}: {what}")]
+    Failed { node: NodeName, what: String, next: String },
+    /// It did not come to its end.
+    #[error("{node}: the script ended in the middle{}", words(.said))]
+    Cut { node: NodeName, said: String },
+}
+
+fn words(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
+}
+
+impl ReceiverError {
+    /// Stable and greppable.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ssh(error) => error.code(),
+            Self::Failed { .. } => "receiver-setup",
+            Self::Cut { .. } => "receiver-cut",
+        }
+    }
+
+    /// What a person does next.
+    pub fn next(&self) -> String {
+        match self {
+            Self::Ssh(error @ SshError::Ended { words, .. }) if !words.contains("sudo:") => error.next(),
+            Self::Ssh(SshError::Ended { node, .. }) => {
+                format!(
+                    "log in as root, or let that login use sudo without a password on {node}; or print the script with \
+                     --print and run it there"
+                )
+            }
+            Self::Ssh(SshError::Login { .. }) => {
+                "this takes an administrator's login: --login USER, with --identity FILE; or print the script with --print \
+                 and run it there as root"
+                    .to_owned()
+            }
+            Self::Ssh(error) => error.next(),
+            Self::Failed { next, .. } => next.clone(),
+            Self::Cut { node, .. } => format!("see what is wrong on {node}, and run it again: it can be run at any time"),
+        }
+    }
+}
+
+/// Runs the script as root and gives the lines that it said, escaped.
+///
+/// # Errors
+/// Whatever kept it from its end; it can be run again.
+pub async fn run(endpoint: Endpoint, script: &str, deadline: Duration) -> Result<Vec<String>, ReceiverError> {
+    let node = endpoint.node.clone();
+    let command = if endpoint.user == "root" { BOOTSTRAP } else { BY_SUDO };
+    let mut session = Session::start(endpoint, command)?;
+    let mut said = Vec::new();
+    let whole = async {
+        session.ready().await?;
+        session.write(Zeroizing::new(format!("{script}END\n").into_bytes())).await?;
+        loop {
+            match session.read().await {
+                Ok(bytes) if said.len() + bytes.len() <= LONGEST => said.extend_from_slice(&bytes),
+                Ok(_) => return Ok(None),
+                Err(error) => return Ok::<_, SshError>(Some(error)),
+            }
+        }
+    };
+    let end = match timeout(deadline, whole).await {
+        Ok(end) => end?,
+        Err(_) => return Err(session.overdue(deadline).into()),
+    };
+    told(&node, &String::from_utf8_lossy(&said), end)
+}
+
+/// A script that came to its end says so; the exit status says nothing that it does not.
+fn told(node: &NodeName, said: &str, end: Option<SshError>) -> Result<Vec<String>, ReceiverError> {
+    let mut lines: Vec<String> =
+        said.lines().filter_map(|line| line.strip_prefix(MARK)).map(|line| escape(line, 300)).collect();
+    if lines.last().is_some_and(|line| line == "done") {
+        lines.pop();
+        return Ok(lines);
+    }
+    let after = |mark: &str| lines.iter().find_map(|line| line.strip_prefix(mark)).map(str::to_owned);
+    if let Some((what, next)) = after("failed: ").zip(after("next: ")) {
+        return Err(ReceiverError::Failed { node: node.clone(), what, next });
+    }
+    match end {
+        Some(error @ SshError::Ended { .. }) if lines.is_empty() => Err(error.into()),
+        Some(SshError::Ended { words, .. }) => Err(ReceiverError::Cut { node: node.clone(), said: words }),
+        Some(error) => Err(error.into()),
+        None => Err(ReceiverError::Cut { node: node.clone(), said: format!("it said more than {LONGEST} bytes") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_skipped_and_a_script_without_its_last_word_is_no_success() {
+        let node = NodeName::parse("shanghai").unwrap();
+        let well = told(&node, "motd\ncertd-setup: key: there\ncertd-setup: done\n", None).unwrap();
+        assert_eq!(well, ["key: there"]);
+        let ended = || Some(SshError::Ended { node: node.clone(), status: None, words: String::new() });
+        assert!(told(&node, "certd-setup: key: there\n", ended()).is_err());
+        assert!(told(&node, "certd-setup: done\ncertd-setup: more\n", ended()).is_err());
+        let failed = told(&node, "certd-setup: failed: no\x1b room\ncertd-setup: next: make some\n", ended());
+        let failed = failed.unwrap_err();
+        assert_eq!((failed.to_string().as_str(), failed.next().as_str()), ("shanghai: no\\u{1b} room", "make some"));
+    }
+
+    #[test]
+    fn s17_a_sudo_that_would_ask_is_named_with_the_way_out() {
+        let node = NodeName::parse("shanghai").unwrap();
+        let words = "sudo: a password is required".to_owned();
+        let error = told(&node, "", Some(SshError::Ended { node: node.clone(), status: Some(1), words })).unwrap_err();
+        assert!(error.to_string().ends_with("exit status 1): sudo: a password is required"), "{error}");
+        assert!(
+            error.next().starts_with("log in as root, or let that login use sudo without a password"),
+            "{}",
+            error.next()
+        );
+    }
+}

@@ -1,0 +1,175 @@
+# --- nobody but root writes these ---
+
+# folder: made where it is missing; root's alone, as everything that is above it
+folder() {
+  [ -d "$1" ] || { folder "$(dirname "$1")"; try mkdir -m 755 "$1"; }
+  d=$1
+  while :; do
+    # shellcheck disable=SC2046 # fields: mode, links, owner, group
+    set -- $(ls -ldn "$d/.")
+    [ "$3" = 0 ] || fail "$d belongs to user $3, who could swap what is in it" "chown root: $d"
+    case $1 in
+    ????????w*) fail "everybody may write in $d" "chmod o-w $d" ;;
+    ?????w*) [ "$4" = 0 ] || say "note: group $4 may write in $d, and so become what runs there as root: chmod g-w $d" ;;
+    esac
+    [ "$d" != / ] || break
+    d=$(dirname "$d")
+  done
+}
+# file, mode: what comes on stdin, in one move
+put() {
+  folder "$(dirname "$1")"
+  [ ! -d "$1" ] || fail "$1 is a folder" "see what it is for, and move it away"
+  { rm -f "$1.certd-new" && cat >"$1.certd-new" && chown 0:0 "$1.certd-new" && chmod "$2" "$1.certd-new" &&
+    mv -f "$1.certd-new" "$1"; } 2>/dev/null || fail "$1 cannot be written" "see its folder: room, mount, attributes (lsattr)"
+  ! command -v restorecon >/dev/null || restorecon "$1" 2>/dev/null
+}
+
+# --- the account ---
+
+# Some systems have the big tools, others busybox's.
+make_account() {
+  if command -v useradd >/dev/null; then
+    try useradd --system --user-group --no-create-home --home-dir "$home" --shell /bin/sh --password '*' "$account"
+  elif command -v adduser >/dev/null; then
+    try addgroup -S "$account"
+    try adduser -S -D -H -h "$home" -s /bin/sh -G "$account" "$account"
+  else
+    fail "there is neither useradd nor adduser" "make a system account $account by hand"
+  fi
+}
+account_ready() {
+  if ! entry passwd "$account" >/dev/null; then
+    # Noted first: what is made and not noted would be in nobody's care.
+    printf 'made by certd node setup\n' | put "$params/made" 644
+    make_account
+    say "account $account: made"
+  elif [ -f "$params/made" ]; then
+    say "account $account: there already"
+  else
+    fail "an account $account exists already, and certd node setup has not made it" \
+      "give another name: --account NAME; or, if nobody needs it, remove it: userdel $account"
+  fi
+  [ "$(field passwd 3)" != 0 ] || fail "account $account is root's (user 0)" "remove that line from /etc/passwd"
+  # A login shell that runs nothing breaks forced commands too.
+  if [ "$(field passwd 7)" != /bin/sh ] || [ "$(field passwd 6)" != "$home" ]; then
+    if command -v usermod >/dev/null; then try usermod --shell /bin/sh --home "$home" "$account"
+    else try sed -i "s|^\($account:[^:]*:[^:]*:[^:]*:[^:]*:\).*|\1$home:/bin/sh|" /etc/passwd; fi
+    say "account $account: its home and its shell are put right ($home, /bin/sh)"
+  fi
+  # "!" locks the account for keys too, where sshd does without PAM; "*" is the password that nobody has.
+  if [ "$(field shadow 2)" != '*' ]; then
+    if command -v usermod >/dev/null; then try usermod --password '*' "$account"
+    else printf '%s:*\n' "$account" | chpasswd -e 2>/dev/null || fail "account $account is locked" "put * as its password into /etc/shadow"; fi
+    say "account $account: it was locked or had a password, and has none now"
+  fi
+  if [ -n "$(field shadow 8)" ]; then
+    ! command -v usermod >/dev/null || try usermod --expiredate '' "$account"
+  fi
+}
+# text, patterns as sshd has them (USER or USER@HOST) -> whether one is of the text
+among() {
+  m=$1; shift
+  for p; do
+    # shellcheck disable=SC2254 # a pattern
+    case $m in ${p%%@*}) return ;; esac
+  done
+  return 1
+}
+sshd_lets_in() {
+  next="in ${sshd_config:-/etc/ssh/sshd_config}"
+  groups=$(id -Gn "$account")
+  # shellcheck disable=SC2046 # words
+  set -- $(sshd_word allowusers)
+  [ $# = 0 ] || among "$account" "$@" || fail "sshd lets in none but its AllowUsers, and $account is not among them" "$next: add $account to AllowUsers"
+  # shellcheck disable=SC2046 # words
+  ! among "$account" $(sshd_word denyusers) || fail "sshd keeps $account out by DenyUsers" "$next: see DenyUsers"
+  # shellcheck disable=SC2046 # words
+  set -- $(sshd_word allowgroups)
+  if [ $# != 0 ]; then
+    in=
+    for g in $groups; do ! among "$g" "$@" || in=1; done
+    [ "$in" ] || fail "sshd lets in none but its AllowGroups, and no group of $account is among them" "$next: add $account to AllowGroups"
+  fi
+  for g in $groups; do
+    # shellcheck disable=SC2046 # words
+    ! among "$g" $(sshd_word denygroups) || fail "sshd keeps the group $g out by DenyGroups" "$next: see DenyGroups"
+  done
+  case $(sshd_word pubkeyauthentication) in no) fail "sshd takes no public keys from $account" "$next: PubkeyAuthentication yes" ;; esac
+  case $(sshd_word authenticationmethods) in
+  '' | any | publickey) ;;
+  *) fail "sshd wants more than a key: AuthenticationMethods $(sshd_word authenticationmethods)" "$next: Match User $account, AuthenticationMethods publickey" ;;
+  esac
+  case $(sshd_word forcecommand) in '' | none) ;; *) fail "sshd forces another command on $account (ForceCommand)" "$next: take $account out of that Match" ;; esac
+  case $(sshd_word chrootdirectory) in '' | none) ;; *) fail "sshd locks $account into a folder (ChrootDirectory)" "$next: take $account out of that Match" ;; esac
+  # A permitted port brings these along, and no line of authorized_keys can say no to them.
+  case $(sshd_word allowstreamlocalforwarding) in
+  no | remote) ;;
+  *) [ "$ports" = no ] || say "note: with the port the key may connect to sockets of this node, too; $next: Match User $account, AllowStreamLocalForwarding no" ;;
+  esac
+  for p in $(sshd_word acceptenv); do
+    case $p in
+    LANG | LC_* | COLORTERM | NO_COLOR | TERM | TZ) ;;
+    *) say "note: sshd lets a caller set the variable $p (AcceptEnv); the shell that starts the receiver sees it" ;;
+    esac
+  done
+}
+
+# --- the whole ---
+
+main() {
+  [ "$(id -u)" = 0 ] || fail "this is to be run by root" "log in as root, or as somebody who may use sudo without a password: --login USER@HOST"
+  find_sshd
+  if [ "$sudo" = yes ]; then
+    command -v sudo >/dev/null && command -v visudo >/dev/null ||
+      fail "there is no sudo, and only root may write there and reload" "install the package sudo; or, where $account may do it itself, give --no-sudo"
+  fi
+  account_ready
+  sshd_all=$(sshd_says)
+  if [ -z "$sshd_all" ]; then say "note: sshd could not be asked what it says to $account"; else sshd_lets_in; fi
+
+  program | put "$program" 755
+  # A certificate that the configuration has no more is none that may be delivered.
+  set +f
+  for p in "$params"/*.conf; do set -f; [ ! -f "$p" ] || try rm -f "$p"; done
+  set -f
+  parameters
+  say "program and parameters: $program, $params/"
+
+  if [ "$sudo" = yes ]; then
+    s=$(command -v sudo)
+    # Checked before it is in the place where a mistake would break sudo for everybody.
+    t=$params/.rule
+    sudo_rule | put "$t" 440
+    e=$(visudo -c -f "$t" 2>&1) || { rm -f "$t"; fail "sudo does not take the rule: $e" "see the version of sudo on this node"; }
+    sudo_rule | put "$rule" 440
+    rm -f "$t"
+    sudo -n -l -U "$account" 2>/dev/null | grep -qF "$program" ||
+      fail "sudo does not read $rule" "write @includedir /etc/sudoers.d into /etc/sudoers (with visudo)"
+    start="$s -n $program"
+    say "sudo: one rule, $rule"
+  else
+    rm -f "$rule"
+    start=$program
+    say "sudo: none"
+  fi
+
+  # Root's, so that what comes in by the key cannot write itself another line. sshd takes files of root's (StrictModes).
+  k=$(keys_file)
+  case $k in */none | none) fail "sshd reads no file of keys (AuthorizedKeysFile none)" "in sshd_config: Match User $account, AuthorizedKeysFile .ssh/authorized_keys" ;; esac
+  env=$(command -v env)
+  authorized "exec $env -i $start" | put "$k" 644
+  printf '%s\n' "$k" | put "$params/keys" 644
+  say "key: $k"
+
+  if [ "$sudo" = no ]; then
+    places | while read -r d; do
+      while [ ! -d "$d" ]; do d=$(dirname "$d"); done
+      # shellcheck disable=SC2016 # for the shell that is started
+      su -s /bin/sh "$account" -c 'test -w "$1"' sh "$d" 2>/dev/null ||
+        say "note: $account may not write in $d; without sudo it has to: chown $account: $d"
+    done
+  fi
+  say "done"
+}
+main </dev/null

@@ -1,0 +1,211 @@
+//! A node's receiver, as seen from here: it is set up or removed by an administrator's login, and then the controller's
+//! own key proves what it may do, and what not.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::cert::CertName;
+use crate::config::{Certificate, Config, Host, Install, Node, Via};
+use crate::node::receiver::{self, Receiver, ReceiverError};
+use crate::node::{Bundle, Dialogue, NodeError};
+use crate::observed::{Advice, Failure};
+use crate::plan::rollout::{ConfigTest, Refusal};
+use crate::ssh::{Answer, Endpoint, Liberty, liberties};
+
+use super::Secrets;
+use super::failure::{bug, failure, of_node};
+use super::observe::resolve;
+use super::rehearse::unsigned;
+
+/// A package manager may be at work on the same node, and holds the database of accounts.
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
+const PROOF_DEADLINE: Duration = Duration::from_secs(60);
+
+/// One thing that was tried with the controller's key.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    pub what: String,
+    /// `Err`: it is not as it should be, and why.
+    pub result: Result<(), String>,
+}
+
+/// Everything that the configuration delivers to this node.
+pub fn installs(config: &Config, node: &Node) -> Vec<(CertName, Arc<Install>)> {
+    let of_node = config.certificates.iter().filter(|certificate| certificate.nodes.contains(&node.name));
+    let install = |certificate: &Certificate| config.install(&node.name, &certificate.name).cloned();
+    of_node.filter_map(|certificate| Some((certificate.name.clone(), install(certificate)?))).collect()
+}
+
+/// The node's own ports that handshakes go to through the connection.
+pub fn ports(node: &Node) -> Vec<u16> {
+    if node.probe.via == Via::Ssh { vec![node.probe.port] } else { Vec::new() }
+}
+
+/// How to log in to a node as `user`; `other`: not at the address that the configuration has.
+///
+/// # Errors
+/// Its name has no address.
+pub async fn endpoint(secrets: &Secrets, node: &Node, other: Option<&Host>, user: &str) -> Result<Endpoint, Failure> {
+    let unknown = || bug(&node.name, "a node without an address");
+    let host = other.or(node.addresses.first()).ok_or_else(unknown)?;
+    let addresses = resolve(host, node.ssh.port).await.map_err(|silence| {
+        let next = "see the node's address in the configuration";
+        failure("node-unresolved", &node.name, silence, next, Advice::Retry { after_seconds: None })
+    })?;
+    Ok(Endpoint {
+        node: node.name.clone(),
+        address: *addresses.first().ok_or_else(unknown)?,
+        user: user.to_owned(),
+        identities: secrets.identities(node),
+        host_keys: secrets.host_keys(node),
+    })
+}
+
+/// # Errors
+/// Whatever kept the script from its end; it can be run again.
+pub async fn run(administrator: Endpoint, script: &str) -> Result<Vec<String>, Failure> {
+    let node = administrator.node.clone();
+    let ran = receiver::run(administrator, script, SCRIPT_DEADLINE).await;
+    ran.map_err(|error: ReceiverError| failure(error.code(), &node, &error, error.next(), Advice::Person))
+}
+
+/// With the controller's key: a delivery that is aborted works, and nothing else does.
+///
+/// # Errors
+/// It cannot even be tried.
+pub async fn prove(config: &Config, account: &Endpoint, receiver: &Receiver) -> Result<Vec<Proof>, Failure> {
+    let mut bundles = Vec::new();
+    for (name, install) in &receiver.installs {
+        let certificate = config.certificate(name).ok_or_else(|| bug(name, "a certificate that is not configured"))?;
+        let (generation, pair) = unsigned(certificate)?;
+        let (certificate, pair, install) = (name.clone(), Arc::new(pair), Arc::clone(install));
+        bundles.push(Bundle { certificate, generation, pair, install, older: false });
+    }
+    // The first says what is wrong with the login; nothing else is worth trying without it.
+    let mut proofs = vec![prepares(account, bundles.clone()).await?];
+    let mut dialogues = JoinSet::new();
+    if let Some(bundle) = bundles.first() {
+        for (index, (what, other)) in others(bundle, receiver).into_iter().enumerate() {
+            let account = account.clone();
+            dialogues.spawn(async move { (index, is_forbidden(account, what, other).await) });
+        }
+    }
+    let attempts = liberties(account.clone(), attempts(receiver), PROOF_DEADLINE).await;
+    let attempts = attempts.map_err(|error| of_node(&receiver.node, &NodeError::from(error)))?;
+    proofs.extend(attempts.into_iter().map(|(liberty, answer)| judged(&liberty, &answer)));
+    let mut told = dialogues.join_all().await;
+    told.sort_by_key(|(index, _)| *index);
+    proofs.extend(told.into_iter().map(|(_, proof)| proof));
+    Ok(proofs)
+}
+
+async fn prepares(account: &Endpoint, bundles: Vec<Bundle>) -> Result<Proof, Failure> {
+    let names: Vec<String> = bundles.iter().map(|bundle| bundle.certificate.to_string()).collect();
+    let what = format!("a delivery of {} is prepared, and aborted", names.join(", "));
+    match Dialogue::open(account.clone(), bundles, PROOF_DEADLINE).await {
+        Ok((dialogue, prepared)) => {
+            dialogue.abort().await;
+            let what = match prepared.test {
+                ConfigTest::Ok => what,
+                ConfigTest::Failed(words) => {
+                    format!(
+                        "{what} (the node's configuration test fails already, which setup does not change: {words})"
+                    )
+                }
+            };
+            Ok(Proof { what, result: Ok(()) })
+        }
+        // A newer one is there: the receiver has read all parameters, and says so.
+        Err(NodeError::Refused { refusal: Refusal::Newer { .. }, .. }) => Ok(Proof { what, result: Ok(()) }),
+        Err(error) => Err(of_node(&account.node, &error)),
+    }
+}
+
+/// What the receiver must refuse, each by itself.
+fn others(bundle: &Bundle, receiver: &Receiver) -> Vec<(&'static str, Bundle)> {
+    let with = |change: &dyn Fn(&mut Install)| {
+        let mut install = (*bundle.install).clone();
+        change(&mut install);
+        Bundle { install: Arc::new(install), ..bundle.clone() }
+    };
+    let mut others = vec![
+        ("another path for the chain", with(&|install| install.fullchain = "/etc/certd-proof/chain.pem".to_owned())),
+        ("another path for the key", with(&|install| install.key.push_str("/../certd-proof.pem"))),
+        ("another command for the test", with(&|install| install.test = vec!["/bin/true".to_owned()])),
+        ("another command for the reload", with(&|install| install.reload = vec!["/bin/true".to_owned()])),
+        ("one more word for the reload", with(&|install| install.reload.push("certd-proof".to_owned()))),
+    ];
+    let known: BTreeSet<&CertName> = receiver.installs.iter().map(|(name, _)| name).collect();
+    if let Ok(other) = CertName::parse("certd-proof.invalid")
+        && !known.contains(&other)
+    {
+        others.push(("another certificate", Bundle { certificate: other, ..bundle.clone() }));
+    }
+    if !receiver.older {
+        others.push(("an older generation over a newer one", Bundle { older: true, ..bundle.clone() }));
+    }
+    others
+}
+
+async fn is_forbidden(account: Endpoint, what: &str, other: Bundle) -> Proof {
+    let result = match Dialogue::open(account, vec![other], PROOF_DEADLINE).await {
+        Err(NodeError::Refused { refusal: Refusal::NotPermitted { .. }, .. }) => Ok(()),
+        Err(error) => Err(format!("it was not refused by the receiver: {error}")),
+        Ok((dialogue, _)) => {
+            dialogue.abort().await;
+            Err("the node took it".to_owned())
+        }
+    };
+    Proof { what: format!("{what} is refused"), result }
+}
+
+fn attempts(receiver: &Receiver) -> Vec<Liberty> {
+    let text = str::to_owned;
+    let mut attempts = vec![
+        Liberty::Shell,
+        Liberty::Command(String::new()),
+        Liberty::Command(text("scp -t /tmp; echo certd-$((6*7))-proof")),
+        Liberty::Subsystem(text("sftp")),
+        Liberty::Terminal,
+        Liberty::Variable(text("LD_PRELOAD"), text("certd-proof")),
+        Liberty::Variable(text("BASH_ENV"), text("certd-proof")),
+        Liberty::AgentForwarding,
+        // Where systemd and D-Bus are, everybody may connect to these.
+        Liberty::ForwardToSocket(text("/run/systemd/journal/stdout")),
+        Liberty::ForwardToSocket(text("/run/dbus/system_bus_socket")),
+        Liberty::Listen(text("127.0.0.1")),
+        Liberty::Listen(text("0.0.0.0")),
+        Liberty::Forward(text("192.0.2.1"), 443),
+    ];
+    let local = [22, 443, 25].into_iter().filter(|port| !receiver.ports.contains(port));
+    attempts.extend(local.map(|port| Liberty::Forward(text("127.0.0.1"), port)));
+    attempts
+}
+
+fn judged(liberty: &Liberty, answer: &Answer) -> Proof {
+    let what = match liberty {
+        Liberty::Shell => "a shell is not to be had".to_owned(),
+        Liberty::Command(command) if command.is_empty() => "another command is not run".to_owned(),
+        Liberty::Command(command) => format!("{} is not run", command.split(' ').next().unwrap_or_default()),
+        Liberty::Subsystem(name) => format!("{name} is not to be had"),
+        Liberty::Terminal => "a terminal is refused".to_owned(),
+        Liberty::Variable(name, _) => format!("the variable {name} is refused"),
+        Liberty::AgentForwarding => "forwarding an agent is refused".to_owned(),
+        Liberty::Forward(host, port) => format!("a connection to {host} port {port} through the node is refused"),
+        Liberty::ForwardToSocket(path) => format!("a connection to {path} on the node is refused"),
+        Liberty::Listen(host) => format!("listening on the node, at {host}, is refused"),
+    };
+    let why = match liberty {
+        Liberty::Variable(..) => "sshd takes it: see AcceptEnv in the node's sshd_config",
+        Liberty::ForwardToSocket(_) => {
+            "sshd permits it, since a port is: write into the node's sshd_config `Match User ACCOUNT` and \
+             `AllowStreamLocalForwarding no`"
+        }
+        _ => "it works: see what the node's sshd_config says beside the line of authorized_keys",
+    };
+    let result = if *answer == Answer::Granted { Err(why.to_owned()) } else { Ok(()) };
+    Proof { what, result }
+}
