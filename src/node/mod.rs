@@ -24,6 +24,9 @@ pub use bundle::Bundle;
 pub use error::NodeError;
 pub use program::BOOTSTRAP;
 
+/// Connecting and logging in, jump hosts included: a dozen round trips each, and a node that sends 1 kB a second needs
+/// seven seconds. Who takes longer says nothing at all.
+const LOGIN: Duration = Duration::from_secs(30);
 /// The node's own deadlines (lock 30 s, test 30 s, reload 30 s, undo 60 s) and ten more for the way.
 const COMMIT: Duration = Duration::from_secs(160);
 /// For a word that nobody answers.
@@ -52,8 +55,12 @@ impl Dialogue {
         let nonce = nonce(&node)?;
         let mut dialogue =
             Self { session: Session::start(endpoint, BOOTSTRAP)?, frames: Frames::new(&nonce), node: node.clone() };
+        let login = LOGIN.min(deadline);
         let prepare = async {
-            dialogue.session.ready().await?;
+            match timeout(login, dialogue.session.ready()).await {
+                Ok(ready) => ready?,
+                Err(_) => return Err(dialogue.session.overdue(login).into()),
+            }
             dialogue.session.write(bundle::opening(&nonce, &bundles)).await?;
             dialogue.hear().await
         };

@@ -131,14 +131,17 @@ fn pinned(endpoint: &Endpoint, line: &Line) -> Result<Open, SshError> {
         open => open?,
     };
     let key = host_key(&open.session);
-    if key.as_ref().is_some_and(|key| pinned.iter().any(|pin| pin.blob == key.blob)) {
+    let revoked = key.as_ref().is_some_and(|key| endpoint.revoked.iter().any(|gone| gone.blob == key.blob));
+    if !revoked && key.as_ref().is_some_and(|key| pinned.iter().any(|pin| pin.blob == key.blob)) {
         return Ok(open);
     }
     // Before the session is dropped, as in `Cut`.
     line.hang_up();
     let offered = key.as_ref().map_or("none".to_owned(), fingerprint);
-    Err(if pinned.is_empty() {
-        SshError::HostKeyUnknown { node, address, offered }
+    Err(if revoked {
+        SshError::HostKeyRevoked { node, address, offered }
+    } else if pinned.is_empty() {
+        SshError::HostKeyUnknown { node, address, offered, authority: endpoint.authority }
     } else {
         SshError::HostKeyChanged { node, address, offered, pinned: pinned.iter().map(fingerprint).collect() }
     })

@@ -19,8 +19,11 @@ pub enum SshError {
     #[error("{node}: no SSH session with {address}: {why}")]
     Handshake { node: NodeName, address: SocketAddr, why: String },
     /// `offered` as `ssh-keygen -l` shows it.
-    #[error("{node}: the host key of {address} is not known here; it shows {offered}")]
-    HostKeyUnknown { node: NodeName, address: SocketAddr, offered: String },
+    /// `authority`: a known_hosts file trusts a certificate authority for it.
+    #[error("{node}: the host key of {address} is not known here; it shows {offered}{}", authority_text(*.authority))]
+    HostKeyUnknown { node: NodeName, address: SocketAddr, offered: String, authority: bool },
+    #[error("{node}: {address} shows the host key {offered}, which known_hosts marks as revoked")]
+    HostKeyRevoked { node: NodeName, address: SocketAddr, offered: String },
     #[error("{node}: {address} shows the host key {offered}, and pinned is {}", .pinned.join(", "))]
     HostKeyChanged { node: NodeName, address: SocketAddr, offered: String, pinned: Vec<String> },
     /// `tried`: a file each, and what became of it.
@@ -51,6 +54,10 @@ pub enum SshError {
     Thread { node: NodeName, source: io::Error },
 }
 
+fn authority_text(authority: bool) -> &'static str {
+    if authority { " (known_hosts has an @cert-authority for it, which certd does not support)" } else { "" }
+}
+
 fn status_text(status: &Option<i32>) -> String {
     status.map_or("exit status unknown".to_owned(), |status| format!("exit status {status}"))
 }
@@ -64,6 +71,7 @@ impl SshError {
         match self {
             Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
+            | Self::HostKeyRevoked { .. }
             | Self::Login { .. }
             | Self::Forwarding { .. } => Advice::Person,
             Self::Jump { source, .. } => source.advice(),
@@ -89,6 +97,7 @@ impl SshError {
             Self::Handshake { .. } => "ssh-handshake",
             Self::HostKeyUnknown { .. } => "ssh-host-key-unknown",
             Self::HostKeyChanged { .. } => "ssh-host-key-changed",
+            Self::HostKeyRevoked { .. } => "ssh-host-key-revoked",
             Self::Login { .. } => "ssh-login",
             Self::Exec { .. } => "ssh-exec",
             Self::Closed { .. } => "ssh-closed",
@@ -122,6 +131,11 @@ impl SshError {
                 "if the node was reinstalled, compare the new key on its console, remove the old one and pin it: certd trust {node}; \
                  if not, somebody else answers at its address"
             ),
+            Self::HostKeyRevoked { node, .. } => {
+                format!(
+                    "give {node} a new host key, compare it on its console and pin it; the old one counts as stolen"
+                )
+            }
             Self::Login { user, .. } => {
                 format!("put the public key of an identity file into ~{user}/.ssh/authorized_keys on the node")
             }

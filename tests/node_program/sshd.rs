@@ -89,19 +89,19 @@ impl Sshd {
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint {
-            node: NodeName::parse("上海").expect("a name"),
-            address: self.address,
-            user: "root".to_owned(),
-            identities: vec![identity(&self.dir.path().join("login"))],
-            host_keys: vec![self.host_key("host")],
-            jump: None,
-        }
+        Endpoint::new(
+            NodeName::parse("上海").expect("a name"),
+            self.address,
+            "root".to_owned(),
+            vec![identity(&self.dir.path().join("login"))],
+            vec![self.host_key("host")],
+        )
     }
 }
 
 pub(crate) fn identity(file: &Path) -> Identity {
-    Identity { file: file.to_owned(), pem: Zeroizing::new(fs::read_to_string(file).expect("a private key")) }
+    let pem = Zeroizing::new(fs::read_to_string(file).expect("a private key"));
+    Identity { file: file.to_owned(), pem, passphrase: None }
 }
 
 fn run(command: &mut Command) {

@@ -273,12 +273,11 @@ pub(in crate::pass) async fn endpoint(context: &Context, node: &NodeName) -> Res
         )
     };
     let addresses = resolve(host, node.ssh.port).await.map_err(unresolved)?;
-    Ok(Endpoint {
-        node: node.name.clone(),
-        address: *addresses.first().ok_or_else(unknown)?,
-        user: node.ssh.user.clone(),
-        identities: context.secrets.identities(node),
-        host_keys: context.secrets.host_keys(node),
-        jump: None,
-    })
+    let address = *addresses.first().ok_or_else(unknown)?;
+    let mut jumps = Vec::new();
+    for jump in &node.ssh.jumps {
+        let addresses = resolve(&jump.host, jump.port).await.map_err(unresolved)?;
+        jumps.push(*addresses.first().ok_or_else(unknown)?);
+    }
+    Ok(context.secrets.endpoint(node, address, &jumps))
 }
