@@ -89,8 +89,8 @@ fn by_jump(jump: &Endpoint, to: &Endpoint, line: &Line) -> Result<Socket, SshErr
     line.phase("connecting further");
     let channel = forwarded(&below.session, &jump.node, &to.address.ip().to_string(), to.address.port())?;
     core::mem::forget(cut);
-    let host = jump.node.clone();
-    spawn(&jump.node, move || carry(below, channel, &theirs, &host, &line))?;
+    let (host, way) = (jump.node.clone(), line.way());
+    spawn(&jump.node, move || carry(below, channel, &theirs, &host, &line, way))?;
     Ok(Socket::Pipe(Arc::new(ours)))
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    fn shut(&self) {
+    pub(super) fn shut(&self) {
         // It may be gone already, which is as good.
         let _ = match self {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Both),
@@ -56,6 +56,8 @@ struct State {
     /// Of the session and of the jump hosts before it.
     sockets: Vec<Socket>,
     shut: bool,
+    /// How many connections were hung up before this one: a thread that served one of those has no say any more.
+    way: u32,
     phase: String,
     /// Why a thread of ours ended it.
     cause: Option<String>,
@@ -78,13 +80,24 @@ impl Line {
 
     /// Ends this connection and those below it: every waiting call fails.
     pub(super) fn hang_up(&self) {
-        self.state().sockets.drain(..).for_each(|socket| socket.shut());
+        let mut state = self.state();
+        state.way += 1;
+        state.sockets.drain(..).for_each(|socket| socket.shut());
     }
 
-    /// The same, by a thread that knows why; the first reason stays.
-    pub(super) fn end(&self, why: String) {
-        self.state().cause.get_or_insert(why);
-        self.hang_up();
+    /// The connection that there is now, for [`Self::end`].
+    pub(super) fn way(&self) -> u32 {
+        self.state().way
+    }
+
+    /// The same as [`Self::hang_up`], by a thread of that way, which may know why; the first reason stays.
+    pub(super) fn end(&self, way: u32, why: Option<String>) {
+        let mut state = self.state();
+        if state.way == way {
+            state.cause = state.cause.take().or(why);
+            drop(state);
+            self.hang_up();
+        }
     }
 
     pub(super) fn overdue(&self, node: &NodeName, after: Duration) -> SshError {

@@ -94,7 +94,7 @@ impl Attempts<'_> {
                 return Err(self.ended(&error));
             }
             // Whatever was wrong inside: it could not be opened.
-            ErrorCode::Session(FILE) if opened => "the passphrase does not open it",
+            ErrorCode::Session(FILE | KEYFILE_AUTH_FAILED) if opened => "the passphrase does not open it",
             _ => error.message(),
         };
         self.tried.push(format!("{name} ({})", escape(why, 100)));
@@ -124,3 +124,4 @@ const AUTHENTICATION_FAILED: i32 = -18;
 const PUBLICKEY_UNVERIFIED: i32 = -19;
 const SOCKET_RECV: i32 = -43;
 const BAD_SOCKET: i32 = -45;
+const KEYFILE_AUTH_FAILED: i32 = -48;

@@ -48,8 +48,8 @@ pub async fn tunnel(endpoint: Endpoint, host: &str, port: u16) -> Result<Tunnel,
         let (ours, theirs) = pair(&endpoint.node)?;
         let channel = forwarded(&below.session, &endpoint.node, &host, port)?;
         core::mem::forget(cut);
-        let node = endpoint.node;
-        spawn(&node.clone(), move || carry(below, channel, &theirs, &node, &line))?;
+        let (node, way) = (endpoint.node, line.way());
+        spawn(&node.clone(), move || carry(below, channel, &theirs, &node, &line, way))?;
         Ok(ours)
     };
     let ours = on_thread(&node, work).await?;
@@ -93,18 +93,16 @@ impl AsyncWrite for Tunnel {
     }
 }
 
-/// A session that does nothing else: it ends with its channel.
-pub(super) fn carry(below: Open, channel: Channel, local: &UnixStream, node: &NodeName, line: &Line) {
+/// A session that does nothing else: it ends with its channel, and then everything of its way (see [`Line::way`]).
+pub(super) fn carry(below: Open, channel: Channel, local: &UnixStream, node: &NodeName, line: &Line, way: u32) {
     let Open { session, socket } = below;
     session.set_blocking(false);
-    let mut ear = Ear::new(&session, socket);
+    let mut ear = Ear::new(&session, socket.clone());
     let mut pump = Pump::new(channel);
     let end = pump.run(&session, &mut ear, local);
+    line.end(way, end.err().map(|why| format!("{node}: {why}")));
     // Before channel and session are dropped, as in `Cut`.
-    match end {
-        Ok(()) => line.hang_up(),
-        Err(why) => line.end(format!("{node}: {why}")),
-    }
+    socket.shut();
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -100,7 +100,7 @@ impl Wire {
     pub(super) fn idle(&mut self) {
         if let Err(gone) = self.ear.parked(&self.session) {
             // The next read or write fails by it, and says why.
-            return self.line.end(gone.to_string());
+            return self.line.end(self.line.way(), Some(gone.to_string()));
         }
         let mut buffer = [0; 4096];
         if self.early.len() < EARLY
@@ -125,7 +125,7 @@ impl Wire {
         drop(local);
         let closed = carried.and_then(|()| pump.close(&self.session, &mut self.ear));
         if let Err(why) = closed {
-            self.line.end(why.to_string());
+            self.line.end(self.line.way(), Some(why.to_string()));
         }
     }
 

@@ -81,6 +81,16 @@ impl Sshd {
         panic!("sshd: {}", fs::read_to_string(sshd.dir.path().join("log")).unwrap_or_default());
     }
 
+    /// Ends what serves those who are logged in; sshd itself goes on.
+    #[allow(dead_code, reason = "not every test that starts an sshd needs it")]
+    pub(crate) fn end_sessions(&self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let children = fs::read_to_string(children).expect("sshd runs");
+        for child in children.split_whitespace() {
+            run(Command::new("kill").args(["-KILL", child]));
+        }
+    }
+
     pub(crate) fn host_key(&self, name: &str) -> HostKey {
         let text = fs::read_to_string(self.dir.path().join(format!("{name}.pub"))).expect("a public key");
         let mut fields = text.split(' ');
