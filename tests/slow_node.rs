@@ -27,7 +27,16 @@ fn s09_a_node_at_a_kilobyte_a_second_delays_no_other_node_and_gets_its_certifica
     let mut pass = lab.spawn_certd(&["renew"]);
     let old = before.clone();
     let others = ["node-1", "node-2", "node-4"];
-    let done = wait_until(|| others.iter().all(|name| lab.nodes.iter().any(|n| n.name == *name && n.served(SERVICE).is_ok() && n.served(SERVICE) != old && n.pair(SERVICE) == n.served(SERVICE))));
+    let done = wait_until(|| {
+        others.iter().all(|name| {
+            lab.nodes.iter().any(|n| {
+                n.name == *name
+                    && n.served(SERVICE).is_ok()
+                    && n.served(SERVICE) != old
+                    && n.pair(SERVICE) == n.served(SERVICE)
+            })
+        })
+    });
     assert!(done, "the others wait");
     assert!(relay.heard() > 0, "the slow one is being talked to");
     assert_eq!(lab.node("node-3").pair(SERVICE), before, "the slow one is not there yet");

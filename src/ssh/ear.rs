@@ -47,12 +47,12 @@ impl Ear {
         Self { socket, silent: 0 }
     }
 
-    /// Until the socket is ready for what libssh2 waits for, or for a slice.
+    /// Until the socket is ready for what libssh2 waits for.
     pub(super) fn wait(&mut self, session: &Session) -> Result<(), Deaf> {
         self.wait_with(session, true, None).map(drop)
     }
 
-    /// The same, or until `local` is ready. `listen`: whether the other side's words can be taken in.
+    /// The same, or until `local` is ready, and for what. `listen`: whether the other side's words can be taken in.
     pub(super) fn wait_with(
         &mut self,
         session: &Session,
@@ -63,31 +63,41 @@ impl Ear {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::POLLIN, listen);
         wanted.set(PollFlags::POLLOUT, outbound);
-        let mut fds = vec![PollFd::new(self.socket.as_fd(), wanted)];
-        fds.extend(local.map(|local| PollFd::new(local.fd, local.wanted)));
         let slice = PollTimeout::try_from(SLICE).unwrap_or(PollTimeout::NONE);
-        let ready = match poll(&mut fds, slice) {
-            Err(Errno::EINTR) => return Ok(PollFlags::empty()),
-            ready => ready? > 0,
-        };
-        let happened = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-        let (heard, local) = (!happened(0).is_empty(), happened(1));
-        drop(fds);
-        if heard {
-            self.silent = 0;
-        } else if !ready {
+        loop {
+            let mut fds = vec![PollFd::new(self.socket.as_fd(), wanted)];
+            fds.extend(local.as_ref().map(|local| PollFd::new(local.fd, local.wanted)));
+            let ready = match poll(&mut fds, slice) {
+                Err(Errno::EINTR) => return Ok(PollFlags::empty()),
+                ready => ready? > 0,
+            };
+            let happened = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+            let (heard, local) = (!happened(0).is_empty(), happened(1));
+            drop(fds);
+            if heard {
+                self.silent = 0;
+            }
+            if ready {
+                return Ok(local);
+            }
+            // What waits to be taken in is an answer, too.
+            if !listen && self.is(PollFlags::POLLIN) {
+                self.silent = 0;
+                continue;
+            }
+            // Back to `poll`, and not to libssh2: that would take an answer which is quick before it was noticed here.
             self.one_slice(session)?;
         }
-        Ok(local)
     }
 
-    /// A parked session's turn, once a slice.
-    pub(super) fn parked(&mut self, session: &Session) -> Result<(), Deaf> {
+    /// A parked session's turn, once a slice. True: there is something to take in; otherwise libssh2 is left alone, for
+    /// the same reason.
+    pub(super) fn parked(&mut self, session: &Session) -> Result<bool, Deaf> {
         if self.is(PollFlags::POLLIN) {
             self.silent = 0;
-            return Ok(());
+            return Ok(true);
         }
-        self.one_slice(session)
+        self.one_slice(session).map(|()| false)
     }
 
     fn one_slice(&mut self, session: &Session) -> Result<(), Deaf> {
@@ -96,7 +106,7 @@ impl Ear {
             return Err(Deaf::Gone);
         }
         // Only where it is taken whole: half of one would block whatever is sent after it.
-        if self.silent % KEEP_ALIVE == 0 && self.is(PollFlags::POLLOUT) {
+        if self.silent.is_multiple_of(KEEP_ALIVE) && self.is(PollFlags::POLLOUT) {
             // A socket that is broken shows at the next read or write.
             let _ = session.keepalive_send();
         }

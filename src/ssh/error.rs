@@ -44,7 +44,7 @@ pub enum SshError {
     FarSide { node: NodeName, to: String, why: String },
     /// What went wrong on the way, between here and the node.
     #[error("{node}: {source}")]
-    Jump { node: NodeName, source: Box<SshError> },
+    Jump { node: NodeName, source: Box<Self> },
     /// The program on the node ended where it should have answered. `status`: `None` when the node told none, which
     /// is not success. `words`: its stderr, escaped.
     #[error("{node}: the program ended without an answer ({}){}", status_text(.status), words_text(.words))]

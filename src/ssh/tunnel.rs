@@ -159,10 +159,10 @@ impl Pump {
     pub(super) fn run(&mut self, session: &Session, ear: &mut Ear, local: &UnixStream) -> Result<(), Broken> {
         let mut buffer = vec![0; BUFFER];
         loop {
-            let sent = self.to_node(local, &mut buffer)?;
+            let sent = self.send(local, &mut buffer)?;
             // libssh2 finishes a packet that it began before it can do anything else.
             let stuck = !self.to_node.is_empty() && is_outbound(session);
-            let received = !stuck && self.to_local(local, &mut buffer)?;
+            let received = !stuck && self.receive(local, &mut buffer)?;
             if self.to_local.told || (self.to_local.ended && self.to_local.is_empty() && self.to_node.told) {
                 return Ok(());
             }
@@ -181,7 +181,7 @@ impl Pump {
         }
     }
 
-    fn to_node(&mut self, mut local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
+    fn send(&mut self, mut local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
         let half = &mut self.to_node;
         let mut moved = false;
         if half.is_empty() && !half.ended {
@@ -215,7 +215,7 @@ impl Pump {
         Ok(moved)
     }
 
-    fn to_local(&mut self, mut local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
+    fn receive(&mut self, mut local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
         let half = &mut self.to_local;
         let mut moved = false;
         if half.is_empty() && !half.ended {

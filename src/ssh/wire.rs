@@ -98,9 +98,11 @@ impl Wire {
 
     /// While the session is parked, once a slice: keep-alives are answered and sent, and early words are kept.
     pub(super) fn idle(&mut self) {
-        if let Err(gone) = self.ear.parked(&self.session) {
+        match self.ear.parked(&self.session) {
+            Ok(true) => {}
+            Ok(false) => return,
             // The next read or write fails by it, and says why.
-            return self.line.end(self.line.way(), Some(gone.to_string()));
+            Err(gone) => return self.line.end(self.line.way(), Some(gone.to_string())),
         }
         let mut buffer = [0; 4096];
         if self.early.len() < EARLY

@@ -16,12 +16,14 @@ pub(crate) enum Then {
 }
 
 pub(crate) struct Throttle {
+    #[allow(dead_code, reason = "the same")]
     pub(crate) at: SocketAddr,
     heard: Arc<AtomicUsize>,
     lifted: Arc<AtomicBool>,
     silenced: Arc<AtomicBool>,
 }
 
+#[allow(dead_code, reason = "each test that has a relay uses a part of it")]
 impl Throttle {
     /// `free`: bytes of what the server says that pass unhindered.
     pub(crate) fn start(at: SocketAddr, server: SocketAddr, free: usize, then: Then) -> Self {
@@ -83,7 +85,8 @@ impl Gate<'_> {
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             let mut rest = &buffer[..count];
             while !rest.is_empty() && !self.mute.load(Ordering::SeqCst) {
-                let free = if self.lifted.load(Ordering::SeqCst) { rest.len() } else { self.free.saturating_sub(passed) };
+                let free =
+                    if self.lifted.load(Ordering::SeqCst) { rest.len() } else { self.free.saturating_sub(passed) };
                 let next = match (free, self.then) {
                     (0, Then::Silence) => {
                         self.mute.store(true, Ordering::SeqCst);
