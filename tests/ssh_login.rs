@@ -108,13 +108,15 @@ impl Agent {
     fn start(folder: &Path) -> Self {
         let socket = folder.join("agent.sock");
         let child = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let agent = Self { child, socket };
         for _ in 0..500 {
-            if socket.exists() {
-                return Self { child, socket };
+            if agent.socket.exists() {
+                break;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("no agent");
+        assert!(agent.socket.exists(), "no agent");
+        agent
     }
 
     fn add(&self, file: &Path) {
