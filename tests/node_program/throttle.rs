@@ -98,12 +98,12 @@ impl Gate<'_> {
                     }
                     (free, _) => free.min(rest.len()),
                 };
+                self.heard.fetch_add(next, Ordering::SeqCst);
                 if to.write_all(&rest[..next]).is_err() {
                     return;
                 }
                 rest = &rest[next..];
                 passed += next;
-                self.heard.fetch_add(next, Ordering::SeqCst);
             }
         }
         let _ = to.shutdown(std::net::Shutdown::Write);
