@@ -25,7 +25,7 @@ pub(super) struct Trust {
     /// Names of nodes, as the configuration has them.
     #[arg(value_name = "NODE", required = true)]
     nodes: Vec<String>,
-    /// Append the keys to the known_hosts file (`ssh.known_hosts`, the first of several), which counts for nodes without `host_key`.
+    /// Append the keys to the known_hosts file (`ssh.known_hosts`), which counts for nodes without `host_key`.
     #[arg(long)]
     write: bool,
 }
