@@ -15,7 +15,7 @@ test: setup ## formatting, lints, unit tests and tests against real peers
 	cargo test
 
 soak: setup ## SIGKILL at every step of every scenario, a hundred issuances in a row, a name server that lags by 30 s (half an hour)
-	cargo test -q --test kill_everywhere --test nonces --test dns -- --ignored --nocapture
+	cargo test -q --test kill_everywhere --test nonces --test dns --test ssh_silent --test ssh_many -- --ignored --nocapture
 
 demo: setup ## three nodes on this machine, from an old certificate to a renewed one; KEEP=1 leaves them up
 	cargo build -q

@@ -274,4 +274,16 @@ address = "192.0.2.3"
     assert_eq!(told("two", "a.example"), Some((Some("/ssl/a.example/chain.pem"), None, true)));
     assert_eq!(told("three", "a.example"), None, "it has no such tag");
     assert_eq!(told("three", "b.example"), Some((None, None, false)));
+#[test]
+fn jump_hosts_are_written_as_ssh_has_them_or_as_sections() {
+    let config = config(&fs::read_to_string("tests/config/jumps-well.toml").unwrap());
+    let ways: Vec<Vec<String>> = config
+        .nodes
+        .iter()
+        .map(|node| node.ssh.jumps.iter().map(|jump| format!("{:?} {} {}", jump.user, jump.host, jump.port)).collect())
+        .collect();
+    assert_eq!(ways, [vec!["Some(\"ops\") 2001:db8::1 2222".to_owned(), "None 192.0.2.9 23".to_owned()], vec![]]);
+    assert_eq!(config.nodes[0].ssh.jumps[1].name.as_str(), "jump host 192.0.2.9 port 23");
+    assert!(config.nodes[0].ssh.agent.is_none() && config.nodes[1].ssh.agent.is_some());
+    assert!(config.nodes[1].ssh.identity_files.is_empty(), "an agent is enough");
 }

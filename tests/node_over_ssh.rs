@@ -22,6 +22,7 @@ use certd::observed::AtPath;
 use certd::plan::rollout::{Base, Committed, ConfigTest};
 use certd::ssh::{Endpoint, SshError, fingerprint, host_keys};
 use sshd::{Sshd, free_address, identity};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -216,7 +217,7 @@ async fn s04_an_unknown_host_is_refused_and_its_fingerprint_shown_as_ssh_keygen_
     let keygen = String::from_utf8(keygen.stdout).unwrap();
     let hash = keygen.split(' ').nth(1).unwrap();
     assert!(error.to_string().contains(&format!("ED25519 {hash}")), "{error} / {keygen}");
-    let keys = host_keys(sshd.endpoint().node, sshd.address, LIMIT).await.unwrap();
+    let keys = host_keys(sshd.endpoint(), LIMIT).await.unwrap();
     assert_eq!(keys, [sshd.host_key("host")]);
 }
 
@@ -537,6 +538,32 @@ async fn s21_a_node_whose_clock_is_two_hours_ahead_tells_it_and_takes_its_certif
     let (mut dialogue, prepared) = Dialogue::open(sshd.endpoint(), vec![bundle], LIMIT).await.unwrap();
     let ahead = prepared.clock.expect("Debian has `date +%s`").duration_since(jiff::Timestamp::now());
     assert!((ahead - jiff::SignedDuration::from_hours(2)).abs() < jiff::SignedDuration::from_mins(1), "{ahead}");
+    assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
+    assert_eq!(place.served(), text);
+}
+
+#[tokio::test]
+async fn a_dialogue_goes_on_after_a_tunnel_through_its_own_connection() {
+    let place = Place::new();
+    // As narrow as a careful administrator has it: one session a connection, and one port.
+    let far = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = far.local_addr().unwrap().port();
+    let sshd = Sshd::with(free_address(), &format!("MaxSessions 1\nPermitOpen 127.0.0.1:{port}\n"));
+    let (bundle, text) = place.bundle("20261123061500-04c3");
+    let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle], LIMIT).await.unwrap();
+    let error = dialogue.tunnel("127.0.0.1", free_address().port()).await.unwrap_err();
+    assert!(matches!(error, SshError::Forwarding { .. }), "{error}");
+
+    let mut tunnel = dialogue.tunnel("127.0.0.1", port).await.unwrap();
+    let (mut socket, _) = far.accept().await.unwrap();
+    socket.write_all(b"certd").await.unwrap();
+    let mut heard = [0; 5];
+    tunnel.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"certd");
+    drop(tunnel);
+    let rest = tokio::time::timeout(LIMIT, socket.read(&mut heard)).await.expect("the far side hears of the end");
+    assert_eq!(rest.unwrap(), 0);
+
     assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
     assert_eq!(place.served(), text);
 }

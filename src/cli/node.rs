@@ -236,7 +236,7 @@ impl Whose {
     fn identities(&self) -> Result<Vec<Identity>, Fault> {
         let read = |file: &PathBuf| {
             let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
-            Ok(Identity { file: file.clone(), pem })
+            Ok(Identity { file: file.clone(), pem, passphrase: None })
         };
         self.identity.iter().map(read).collect()
     }

@@ -11,6 +11,7 @@ mod dns;
 mod fleet;
 mod host_key;
 mod install;
+mod jump;
 mod mistake;
 mod network;
 mod node;
@@ -47,6 +48,7 @@ use written::{At, Section};
 
 pub use discover::{Discover, Families};
 pub use host_key::{BadHostKey, HostKey};
+pub use jump::Jump;
 pub use mistake::Mistake;
 pub use network::{Network, Proxy};
 pub use rollout::{Rollout, StopAfter};
@@ -54,6 +56,7 @@ pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
 pub use window::{Window, Windows};
 pub use written::nearest;
+pub use ssh::{Agent, Ssh};
 
 use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName, WatchName};
 
@@ -265,14 +268,13 @@ pub enum Host {
     Name(DnsName),
 }
 
-#[derive(Clone, Debug)]
-pub struct Ssh {
-    pub user: String,
-    pub port: u16,
-    pub identity_files: Vec<PathBuf>,
-    /// Keys pinned in the configuration; else `known_hosts` is asked.
-    pub host_keys: Vec<HostKey>,
-    pub known_hosts: PathBuf,
+impl core::fmt::Display for Host {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 /// Absolute paths and commands on a node; `{name}` is already filled in.

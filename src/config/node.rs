@@ -105,7 +105,7 @@ fn addresses(list: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<At<Host
     hosts
 }
 
-fn host(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Host> {
+pub(super) fn host(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Host> {
     let text = &written.value;
     if let Ok(address) = text.parse::<IpAddr>() {
         if address.is_unspecified() || address.is_multicast() {

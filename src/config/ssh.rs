@@ -3,11 +3,37 @@
 
 use std::path::PathBuf;
 
+use super::HostKey;
 use super::defaults::{IDENTITY_FILE, KNOWN_HOSTS, SSH_PORT, SSH_USER};
+use super::jump::{self, Jump};
 use super::mistake::Mistakes;
 use super::value::{local_path, port, word};
 use super::written::{At, Section};
-use super::{HostKey, Ssh};
+
+#[derive(Clone, Debug)]
+pub struct Ssh {
+    pub user: String,
+    pub port: u16,
+    pub identity_files: Vec<PathBuf>,
+    /// Tried after the files.
+    pub agent: Option<Agent>,
+    /// Of those identity files that are encrypted.
+    pub passphrase_file: Option<PathBuf>,
+    /// Keys pinned in the configuration; else `known_hosts` is asked.
+    pub host_keys: Vec<HostKey>,
+    /// Never empty; `certd trust --write` appends to the first.
+    pub known_hosts: Vec<PathBuf>,
+    /// Hosts on the way, the first one nearest to here.
+    pub jumps: Vec<Jump>,
+}
+
+/// Where an SSH agent listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Agent {
+    /// `SSH_AUTH_SOCK`.
+    Environment,
+    Socket(PathBuf),
+}
 
 /// One layer as written.
 #[derive(Default)]
@@ -15,7 +41,11 @@ pub(super) struct SshSpec {
     user: Option<String>,
     port: Option<u16>,
     identity_files: Option<Vec<PathBuf>>,
-    known_hosts: Option<PathBuf>,
+    /// The inner `None`: written as false.
+    agent: Option<Option<Agent>>,
+    passphrase_file: Option<PathBuf>,
+    known_hosts: Option<Vec<PathBuf>>,
+    jumps: Option<Vec<Jump>>,
 }
 
 impl SshSpec {
@@ -23,10 +53,18 @@ impl SshSpec {
         let mistakes = section.mistakes();
         let user = section.string("user").and_then(|user| login(&user, mistakes));
         let port = section.integer("port").and_then(|number| port(&number, mistakes));
-        let identity_files = section.strings("identity_files").map(|files| identities(&files, mistakes));
-        let known_hosts = section.string("known_hosts").and_then(|path| local_path(&path, mistakes));
+        let agent = section.flag_or_string("agent").and_then(|agent| match agent {
+            Ok(true) => Some(Some(Agent::Environment)),
+            Ok(false) => Some(None),
+            Err(path) => local_path(&path, mistakes).map(|path| Some(Agent::Socket(path))),
+        });
+        let has_agent = matches!(agent, Some(Some(_)));
+        let identity_files = section.strings("identity_files").map(|files| identities(&files, has_agent, mistakes));
+        let passphrase_file = section.string("passphrase_file").and_then(|path| local_path(&path, mistakes));
+        let known_hosts = section.one_or_more("known_hosts").map(|files| known_hosts(&files, mistakes));
+        let jumps = section.texts_or_sections("jump").map(|written| jump::read(written, mistakes));
         section.finish();
-        Self { user, port, identity_files, known_hosts }
+        Self { user, port, identity_files, agent, passphrase_file, known_hosts, jumps }
     }
 
     /// This layer over the one below it, over the defaults. Whole keys: a node's `identity_files` replace the others.
@@ -34,14 +72,21 @@ impl SshSpec {
         fn first<T: Clone>(layer: Option<&T>, below: Option<&T>, default: impl FnOnce() -> T) -> T {
             layer.or(below).cloned().unwrap_or_else(default)
         }
+        let agent = first(self.agent.as_ref(), below.agent.as_ref(), || None);
         Ssh {
             user: first(self.user.as_ref(), below.user.as_ref(), || SSH_USER.to_owned()),
             port: first(self.port.as_ref(), below.port.as_ref(), || SSH_PORT),
+            // Whoever has an agent need not have a file.
             identity_files: first(self.identity_files.as_ref(), below.identity_files.as_ref(), || {
-                vec![PathBuf::from(IDENTITY_FILE)]
+                if agent.is_some() { Vec::new() } else { vec![PathBuf::from(IDENTITY_FILE)] }
             }),
+            agent,
+            passphrase_file: self.passphrase_file.clone().or_else(|| below.passphrase_file.clone()),
             host_keys,
-            known_hosts: first(self.known_hosts.as_ref(), below.known_hosts.as_ref(), || PathBuf::from(KNOWN_HOSTS)),
+            known_hosts: first(self.known_hosts.as_ref(), below.known_hosts.as_ref(), || {
+                vec![PathBuf::from(KNOWN_HOSTS)]
+            }),
+            jumps: first(self.jumps.as_ref(), below.jumps.as_ref(), Vec::new),
         }
     }
 }
@@ -59,14 +104,21 @@ pub(super) fn host_keys(written: Option<At<Vec<At<String>>>>, mistakes: &Mistake
     parsed.collect()
 }
 
-fn identities(files: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<PathBuf> {
-    if files.value.is_empty() {
+pub(super) fn identities(files: &At<Vec<At<String>>>, has_agent: bool, mistakes: &Mistakes<'_>) -> Vec<PathBuf> {
+    if files.value.is_empty() && !has_agent {
         mistakes.at(files, "is empty, and there is no other way to log in", format!("[\"{IDENTITY_FILE}\"]"));
     }
     files.value.iter().filter_map(|path| local_path(path, mistakes)).collect()
 }
 
-fn login(user: &At<String>, mistakes: &Mistakes<'_>) -> Option<String> {
+fn known_hosts(files: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<PathBuf> {
+    if files.value.is_empty() {
+        mistakes.at(files, "is empty", format!("{KNOWN_HOSTS:?}"));
+    }
+    files.value.iter().filter_map(|path| local_path(path, mistakes)).collect()
+}
+
+pub(super) fn login(user: &At<String>, mistakes: &Mistakes<'_>) -> Option<String> {
     let name = word(user, mistakes)?;
     if name.contains(['@', ':', '/']) || name.starts_with('-') {
         mistakes.at(

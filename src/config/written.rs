@@ -47,6 +47,11 @@ pub(super) enum StringsOrSection<'t> {
     Section(Section<'t>),
 }
 
+pub(super) enum TextOrSection<'t> {
+    Text(At<String>),
+    Section(Section<'t>),
+}
+
 impl<'t> Section<'t> {
     pub(super) fn new(key: String, place: Option<usize>, table: DeTable<'t>, mistakes: &'t Mistakes<'t>) -> Self {
         Self { key, place, table, known: Vec::new(), missing: Vec::new(), mistakes }
@@ -201,6 +206,32 @@ impl<'t> Section<'t> {
         let numbered = values.into_iter().enumerate();
         let placed = numbered.map(|(index, value)| place_of(value, format!("{path}[{}]", index + 1)));
         placed.filter_map(|value| self.as_section(value)).collect()
+    }
+
+    /// A text or a section, or a list of both.
+    pub(super) fn texts_or_sections(&mut self, key: &'static str) -> Option<Vec<TextOrSection<'t>>> {
+        let At { value, key, place } = self.take(key)?;
+        let values = match value {
+            DeValue::Array(values) => {
+                let numbered = values.into_iter().enumerate();
+                numbered.map(|(index, value)| place_of(value, format!("{key}[{}]", index + 1))).collect()
+            }
+            value => vec![At { value, key, place }],
+        };
+        let each = values.into_iter().filter_map(|value| match &value.value {
+            DeValue::Table(_) => self.as_section(value).map(TextOrSection::Section),
+            _ => self.as_string(value).map(TextOrSection::Text),
+        });
+        Some(each.collect())
+    }
+
+    /// True, or a text.
+    pub(super) fn flag_or_string(&mut self, key: &'static str) -> Option<Result<bool, At<String>>> {
+        let value = self.take(key)?;
+        match &value.value {
+            DeValue::Boolean(flag) => Some(Ok(*flag)),
+            _ => self.as_string(value).map(Err),
+        }
     }
 
     /// `[key."any name"]`: the sections under a key by their names, which are values of their own.

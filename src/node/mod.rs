@@ -21,13 +21,16 @@ use self::frames::{Frame, Frames};
 use crate::cert::{CertName, NodeName};
 use crate::plan::rollout::{Committed, Prepared};
 use crate::report::escape;
-use crate::ssh::{Endpoint, Session, SshError};
+use crate::ssh::{Endpoint, Session, SshError, Tunnel};
 
 pub use bundle::{Bundle, Expected};
 pub use error::NodeError;
 pub use look::{Wanted, look};
 pub use program::BOOTSTRAP;
 
+/// Connecting and logging in, jump hosts included: a dozen round trips each, and a node that sends 1 kB a second needs
+/// seven seconds. Who takes longer says nothing at all.
+const LOGIN: Duration = Duration::from_secs(30);
 /// The node's own deadlines (lock 30 s, test 30 s, reload 30 s, undo 60 s) and ten more for the way.
 const COMMIT: Duration = Duration::from_secs(160);
 /// What a node says before it ends, bytes, when it is shown.
@@ -69,8 +72,12 @@ impl Dialogue {
         let node = endpoint.node.clone();
         let nonce = nonce(&node)?;
         let mut dialogue = Self { session: Session::start(endpoint, BOOTSTRAP)?, frames: Frames::new(&nonce), node };
+        let login = LOGIN.min(deadline);
         let prepare = async {
-            dialogue.session.ready().await?;
+            match timeout(login, dialogue.session.ready()).await {
+                Ok(ready) => ready?,
+                Err(_) => return Err(dialogue.session.overdue(login).into()),
+            }
             dialogue.session.write(opening(&nonce)).await?;
             dialogue.hear().await
         };
@@ -104,6 +111,12 @@ impl Dialogue {
     /// The node removes what it staged.
     pub async fn abort(self) {
         let _ = timeout(FAREWELL, self.session.write(words("abort\n"))).await;
+    }
+
+    /// A connection to a port of `host`, as the node sees it, through the dialogue's own session. The dialogue goes on
+    /// when it is dropped.
+    pub async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, SshError> {
+        self.session.tunnel(host, port).await
     }
 
     async fn ask(&mut self, word: &str) -> Result<Frame, NodeError> {

@@ -4,7 +4,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -15,7 +15,7 @@ use crate::dns::{self, Doh, Resolvers, Way};
 use crate::observed::{Advice, Failure, LastSeen, Learned};
 use crate::plan::discovery::{self, Settled, Told};
 use crate::report;
-use crate::ssh::known_host_keys;
+use crate::ssh::known_hosts;
 use crate::store::Store;
 
 use super::failure::failure;
@@ -145,7 +145,7 @@ struct Trusted<'a> {
 impl<'a> Trusted<'a> {
     fn new(config: &'a Config, named: &'a BTreeMap<NodeName, BTreeSet<IpAddr>>) -> Self {
         let discover = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
-        let paths: BTreeSet<&Path> = discover.map(|discover| discover.ssh.known_hosts.as_path()).collect();
+        let paths: BTreeSet<&Path> = discover.flat_map(|discover| &discover.ssh.known_hosts).map(PathBuf::as_path).collect();
         // One that cannot be read pins nothing here, and is told where it is needed.
         let read = |path: &'a Path| (path, std::fs::read_to_string(path).unwrap_or_default());
         Self { config, named, known_hosts: paths.into_iter().map(read).collect() }
@@ -155,9 +155,9 @@ impl<'a> Trusted<'a> {
         let configured = self.config.nodes.iter().any(|node| node.addresses.contains(&Host::Ip(address)));
         let discover = self.config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
         let pinned = |discover: &std::sync::Arc<crate::config::Discover>| {
-            let known = self.known_hosts.get(discover.ssh.known_hosts.as_path()).map_or("", String::as_str);
-            let keys = || known_host_keys(known, &address.to_string(), discover.ssh.port);
-            discover.host_keys.get(&address).is_some_and(|keys| !keys.is_empty()) || !keys().is_empty()
+            let texts = discover.ssh.known_hosts.iter().filter_map(|path| self.known_hosts.get(path.as_path()));
+            let known = || known_hosts(texts.map(String::as_str), &address.to_string(), discover.ssh.port);
+            discover.host_keys.get(&address).is_some_and(|keys| !keys.is_empty()) || !known().keys.is_empty()
         };
         configured || self.named.values().any(|at| at.contains(&address)) || discover.clone().any(pinned)
     }

@@ -17,7 +17,7 @@ use crate::ssh::{Answer, Endpoint, Liberty, liberties};
 
 use super::Secrets;
 use super::failure::{bug, failure, of_node};
-use super::observe::resolve;
+use super::deliver::session::way_to;
 use super::rehearse::unsigned;
 
 /// A package manager may be at work on the same node, and holds the database of accounts.
@@ -51,17 +51,7 @@ pub fn ports(node: &Node) -> Vec<u16> {
 pub async fn endpoint(secrets: &Secrets, node: &Node, other: Option<&Host>, user: &str) -> Result<Endpoint, Failure> {
     let unknown = || bug(&node.name, "a node without an address");
     let host = other.or(node.addresses.first()).ok_or_else(unknown)?;
-    let addresses = resolve(host, node.ssh.port).await.map_err(|silence| {
-        let next = "see the node's address in the configuration";
-        failure("node-unresolved", &node.name, silence, next, Advice::Retry { after_seconds: None })
-    })?;
-    Ok(Endpoint {
-        node: node.name.clone(),
-        address: *addresses.first().ok_or_else(unknown)?,
-        user: user.to_owned(),
-        identities: secrets.identities(node),
-        host_keys: secrets.host_keys(node),
-    })
+    Ok(Endpoint { user: user.to_owned(), ..way_to(secrets, node, host).await? })
 }
 
 /// # Errors

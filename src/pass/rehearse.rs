@@ -200,7 +200,8 @@ fn stand_in(
         let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Failure::from(&error))?;
         return Ok((kept.generation.clone(), Arc::new(pair)));
     }
-    unsigned(certificate)
+    let (generation, pair) = unsigned(certificate)?;
+    Ok((generation, Arc::new(pair)))
 }
 
 /// A pair of today's that we sign ourselves.
@@ -214,5 +215,5 @@ pub(super) fn unsigned(certificate: &Certificate) -> Result<(Generation, Pair), 
     let generation = Generation::issued(clock::now(), 0, &chain.leaf.serial);
     let generation = generation.map_err(|error| bug("stand-in certificate", error))?;
     let pair = Pair::new(chain, key).map_err(|error| bug("stand-in certificate", error))?;
-    Ok((generation, Arc::new(pair)))
+    Ok((generation, pair))
 }

@@ -1,14 +1,15 @@
 //! What is read before privileges are given up, anew for every pass: rotation is replacing a file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::cert::{Malformed, Roots};
-use crate::config::{Config, Host, HostKey, Node, Provider, Ssh};
+use crate::config::{Agent, Config, Host, HostKey, Node, Provider, Ssh};
 use crate::observed::{Advice, Failure};
-use crate::ssh::{Identity, known_host_keys};
+use crate::ssh::{self, Endpoint, Identity, Known};
 use crate::store::secret;
 
 use super::failure::failure;
@@ -22,6 +23,7 @@ pub struct Secrets {
     /// By the CA's host.
     pub eab_hmac: BTreeMap<String, Zeroizing<String>>,
     identities: BTreeMap<PathBuf, Identity>,
+    passphrases: BTreeMap<PathBuf, Zeroizing<String>>,
     known_hosts: BTreeMap<PathBuf, String>,
     /// PEM of the root of a CA's own API, where one is configured; by the CA's host.
     pub acme_ca: BTreeMap<String, String>,
@@ -53,32 +55,60 @@ impl Secrets {
             }
         }
         let network_ca = config.network.ca_file.as_ref().map(|path| public("network.ca_file", path)).transpose()?;
-        let files: BTreeSet<&PathBuf> = logins(config).flat_map(|ssh| &ssh.identity_files).collect();
-        let mut identities = BTreeMap::new();
-        for file in files {
-            let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
-            identities.insert(file.clone(), Identity { file: file.clone(), pem });
-        }
-        let (known_hosts, watch_roots) = (known_hosts(config)?, WatchRoots::read(config));
-        Ok(Self { dns_secret, eab_hmac, identities, known_hosts, acme_ca, network_ca, watch_roots })
+        let logins: Vec<&Ssh> = logins(config).collect();
+        let (identities, passphrases) = (identities(&logins)?, passphrases(&logins)?);
+        let (known_hosts, watch_roots) = (known_hosts(&logins)?, WatchRoots::read(config));
+        Ok(Self { dns_secret, eab_hmac, identities, passphrases, known_hosts, acme_ca, network_ca, watch_roots })
     }
 
-    pub(super) fn identities(&self, node: &Node) -> Vec<Identity> {
-        node.ssh.identity_files.iter().filter_map(|file| self.identities.get(file).cloned()).collect()
+    /// How to log in to a node at `address`, by jump hosts at `jumps` (in the configuration's order).
+    pub fn endpoint(&self, node: &Node, address: SocketAddr, jumps: &[SocketAddr]) -> Endpoint {
+        let ssh = &node.ssh;
+        let agent = ssh.agent.as_ref().map(|agent| match agent {
+            Agent::Socket(path) => path.clone(),
+            Agent::Environment => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).unwrap_or_default(),
+        });
+        let mut way = None;
+        for (jump, address) in ssh.jumps.iter().zip(jumps) {
+            let known = self.known(ssh, Some(&jump.host), jump.port, &jump.host_keys);
+            way = Some(Box::new(Endpoint {
+                node: jump.name.clone(),
+                address: *address,
+                user: jump.user.clone().unwrap_or_else(|| ssh.user.clone()),
+                identities: self.identities(jump.identity_files.as_ref().unwrap_or(&ssh.identity_files), ssh),
+                host_keys: known.keys,
+                revoked: known.revoked,
+                authority: known.authority,
+                agent: agent.clone(),
+                jump: way,
+            }));
+        }
+        let known = self.known(ssh, node.addresses.first(), ssh.port, &ssh.host_keys);
+        Endpoint {
+            node: node.name.clone(),
+            address,
+            user: ssh.user.clone(),
+            identities: self.identities(&ssh.identity_files, ssh),
+            host_keys: known.keys,
+            revoked: known.revoked,
+            authority: known.authority,
+            agent,
+            jump: way,
+        }
     }
 
-    /// Pinned in the configuration, else in the known_hosts file.
-    pub(super) fn host_keys(&self, node: &Node) -> Vec<HostKey> {
-        if !node.ssh.host_keys.is_empty() {
-            return node.ssh.host_keys.clone();
-        }
-        let Some(text) = self.known_hosts.get(&node.ssh.known_hosts) else { return Vec::new() };
-        let host = match node.addresses.first() {
-            Some(Host::Ip(ip)) => ip.to_string(),
-            Some(Host::Name(name)) => name.to_string(),
-            None => return Vec::new(),
-        };
-        known_host_keys(text, &host, node.ssh.port)
+    fn identities(&self, files: &[PathBuf], ssh: &Ssh) -> Vec<Identity> {
+        let passphrase = ssh.passphrase_file.as_ref().and_then(|file| self.passphrases.get(file));
+        let with_passphrase = |identity: &Identity| Identity { passphrase: passphrase.cloned(), ..identity.clone() };
+        files.iter().filter_map(|file| self.identities.get(file).map(with_passphrase)).collect()
+    }
+
+    /// Pinned in the configuration, else in the known_hosts files; what these revoke is revoked either way.
+    fn known(&self, ssh: &Ssh, host: Option<&Host>, port: u16, pinned: &[HostKey]) -> Known {
+        let Some(host) = host.map(ToString::to_string) else { return Known::default() };
+        let texts = ssh.known_hosts.iter().filter_map(|path| self.known_hosts.get(path)).map(String::as_str);
+        let known = ssh::known_hosts(texts, &host, port);
+        if pinned.is_empty() { known } else { Known { keys: pinned.to_vec(), ..known } }
     }
 }
 
@@ -88,11 +118,35 @@ fn logins(config: &Config) -> impl Iterator<Item = &Ssh> {
     config.nodes.iter().map(|node| &node.ssh).chain(found)
 }
 
-/// A file that is not there holds no keys; `certd trust --write` makes it.
-fn known_hosts(config: &Config) -> Result<BTreeMap<PathBuf, String>, Failure> {
+fn identities(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Identity>, Failure> {
+    let of_jumps = logins.iter().flat_map(|ssh| &ssh.jumps).filter_map(|jump| jump.identity_files.as_ref()).flatten();
+    let files: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| &ssh.identity_files).chain(of_jumps).collect();
+    let mut identities = BTreeMap::new();
+    for file in files {
+        let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
+        identities.insert(file.clone(), Identity { file: file.clone(), pem, passphrase: None });
+    }
+    Ok(identities)
+}
+
+/// Words may stand in a passphrase; a line break at its end is the editor's.
+fn passphrases(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Zeroizing<String>>, Failure> {
+    let mut passphrases = BTreeMap::new();
+    for path in logins.iter().filter_map(|ssh| ssh.passphrase_file.as_ref()) {
+        if !passphrases.contains_key(path) {
+            let text = secret::read_text(path).map_err(|error| Failure::from(&error))?;
+            let passphrase = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
+            passphrases.insert(path.clone(), passphrase);
+        }
+    }
+    Ok(passphrases)
+}
+
+/// A file that is not there holds no keys; `certd trust --write` makes it. They are read for nodes with a key of their
+/// own, too, since that key may be revoked there.
+fn known_hosts(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut texts = BTreeMap::new();
-    for ssh in logins(config).filter(|ssh| ssh.host_keys.is_empty()) {
-        let path = &ssh.known_hosts;
+    for path in logins.iter().flat_map(|ssh| &ssh.known_hosts) {
         if path.exists() && !texts.contains_key(path) {
             texts.insert(path.clone(), public("ssh.known_hosts", path)?);
         }

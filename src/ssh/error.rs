@@ -19,8 +19,11 @@ pub enum SshError {
     #[error("{node}: no SSH session with {address}: {why}")]
     Handshake { node: NodeName, address: SocketAddr, why: String },
     /// `offered` as `ssh-keygen -l` shows it.
-    #[error("{node}: the host key of {address} is not known here; it shows {offered}")]
-    HostKeyUnknown { node: NodeName, address: SocketAddr, offered: String },
+    /// `authority`: a known_hosts file trusts a certificate authority for it.
+    #[error("{node}: the host key of {address} is not known here; it shows {offered}{}", authority_text(*.authority))]
+    HostKeyUnknown { node: NodeName, address: SocketAddr, offered: String, authority: bool },
+    #[error("{node}: {address} shows the host key {offered}, which known_hosts marks as revoked")]
+    HostKeyRevoked { node: NodeName, address: SocketAddr, offered: String },
     #[error("{node}: {address} shows the host key {offered}, and pinned is {}", .pinned.join(", "))]
     HostKeyChanged { node: NodeName, address: SocketAddr, offered: String, pinned: Vec<String> },
     /// `tried`: a file each, and what became of it.
@@ -30,9 +33,18 @@ pub enum SshError {
     Exec { node: NodeName, why: String },
     /// `phase`: what was going on, as in "while logging in".
     #[error("{node}: the connection ended while {phase}: {why}")]
-    Closed { node: NodeName, phase: &'static str, why: String },
+    Closed { node: NodeName, phase: String, why: String },
     #[error("{node}: not done after {} s, while {phase}", .after.as_secs())]
-    Deadline { node: NodeName, phase: &'static str, after: Duration },
+    Deadline { node: NodeName, phase: String, after: Duration },
+    /// sshd does not forward, or not there (AllowTcpForwarding, PermitOpen, the key's line in authorized_keys).
+    #[error("{node}: sshd there does not forward to {to}: {why}")]
+    Forwarding { node: NodeName, to: String, why: String },
+    /// Behind the session, nobody takes the connection.
+    #[error("{node}: no connection from there to {to}: {why}")]
+    FarSide { node: NodeName, to: String, why: String },
+    /// What went wrong on the way, between here and the node.
+    #[error("{node}: {source}")]
+    Jump { node: NodeName, source: Box<Self> },
     /// The program on the node ended where it should have answered. `status`: `None` when the node told none, which
     /// is not success. `words`: its stderr, escaped.
     #[error("{node}: the program ended without an answer ({}){}", status_text(.status), words_text(.words))]
@@ -40,6 +52,10 @@ pub enum SshError {
     /// This machine would not start another thread.
     #[error("{node}: no session could be started: {source}")]
     Thread { node: NodeName, source: io::Error },
+}
+
+fn authority_text(authority: bool) -> &'static str {
+    if authority { " (known_hosts has an @cert-authority for it, which certd does not support)" } else { "" }
 }
 
 fn status_text(status: &Option<i32>) -> String {
@@ -53,7 +69,12 @@ fn words_text(words: &str) -> String {
 impl SshError {
     pub fn advice(&self) -> Advice {
         match self {
-            Self::HostKeyUnknown { .. } | Self::HostKeyChanged { .. } | Self::Login { .. } => Advice::Person,
+            Self::HostKeyUnknown { .. }
+            | Self::HostKeyChanged { .. }
+            | Self::HostKeyRevoked { .. }
+            | Self::Login { .. }
+            | Self::Forwarding { .. } => Advice::Person,
+            Self::Jump { source, .. } => source.advice(),
             Self::Refused { .. }
             | Self::NoAnswer { .. }
             | Self::Unreachable { .. }
@@ -62,6 +83,7 @@ impl SshError {
             | Self::Closed { .. }
             | Self::Deadline { .. }
             | Self::Ended { .. }
+            | Self::FarSide { .. }
             | Self::Thread { .. } => Advice::Retry { after_seconds: None },
         }
     }
@@ -75,10 +97,14 @@ impl SshError {
             Self::Handshake { .. } => "ssh-handshake",
             Self::HostKeyUnknown { .. } => "ssh-host-key-unknown",
             Self::HostKeyChanged { .. } => "ssh-host-key-changed",
+            Self::HostKeyRevoked { .. } => "ssh-host-key-revoked",
             Self::Login { .. } => "ssh-login",
             Self::Exec { .. } => "ssh-exec",
             Self::Closed { .. } => "ssh-closed",
             Self::Deadline { .. } => "ssh-deadline",
+            Self::Forwarding { .. } => "ssh-forwarding",
+            Self::FarSide { .. } => "ssh-far-side",
+            Self::Jump { .. } => "ssh-jump",
             Self::Ended { .. } => "ssh-ended",
             Self::Thread { .. } => "ssh-thread",
         }
@@ -105,6 +131,11 @@ impl SshError {
                 "if the node was reinstalled, compare the new key on its console, remove the old one and pin it: certd trust {node}; \
                  if not, somebody else answers at its address"
             ),
+            Self::HostKeyRevoked { node, .. } => {
+                format!(
+                    "give {node} a new host key, compare it on its console and pin it; the old one counts as stolen"
+                )
+            }
             Self::Login { user, .. } => {
                 format!(
                     "put the public key of an identity file into ~{user}/.ssh/authorized_keys on the node, and see that the \
@@ -117,6 +148,19 @@ impl SshError {
             Self::Ended { node, words, .. } if words.contains("sudo: ") => {
                 format!("set the account up again, with an administrator's login: certd node setup {node}")
             }
+            Self::Forwarding { node, to, .. } => format!(
+                "permit it on {node}: AllowTcpForwarding and PermitOpen in sshd_config, or \
+                 port-forwarding,permitopen=\"{to}\" before the key in authorized_keys"
+            ),
+            Self::FarSide { node, to, .. } => {
+                format!("see that something listens at {to} and that {node} may connect to it")
+            }
+            Self::Jump { source, .. } => match source.as_ref() {
+                Self::HostKeyUnknown { node, .. } | Self::HostKeyChanged { node, .. } => format!(
+                    "compare with the console of {node}, then pin its key: host_key of its entry in ssh.jump, or the known_hosts file"
+                ),
+                other => other.next(),
+            },
             Self::Ended { status: Some(127 | 126), .. } => {
                 "see that /bin/sh works for this user on the node".to_owned()
             }

@@ -1,16 +1,15 @@
 //! Host keys: which one a node may show, what it looks like to a person, and fetching it before anyone trusts it.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use super::connect::{handshake, host_key};
+use super::line::Line;
 use super::session::on_thread;
-use super::wire::{Line, handshake, host_key};
 use super::{Endpoint, SshError};
-use crate::cert::NodeName;
 use crate::config::HostKey;
 
 /// "ED25519 SHA256:…", the fingerprint as `ssh-keygen -l` shows it.
@@ -25,21 +24,21 @@ pub fn fingerprint(key: &HostKey) -> String {
     format!("{kind} SHA256:{hash}")
 }
 
-/// The keys that a host shows, one for each kind that it has (ed25519, ecdsa, rsa), without logging in. They are what
-/// somebody at that address says: compare before pinning.
+/// The keys that a host shows, one for each kind that it has (ed25519, ecdsa, rsa), without logging in there (jump hosts
+/// on the way are logged in to, and must be known). They are what somebody at that address says: compare before pinning.
 ///
 /// # Errors
 /// What stopped the connection. No key of any kind that we speak is [`SshError::Handshake`].
-pub async fn host_keys(node: NodeName, address: SocketAddr, deadline: Duration) -> Result<Vec<HostKey>, SshError> {
+pub async fn host_keys(endpoint: Endpoint, deadline: Duration) -> Result<Vec<HostKey>, SshError> {
     let line = Line::default();
-    let endpoint = Endpoint { node, address, user: String::new(), identities: Vec::new(), host_keys: Vec::new() };
+    let node = endpoint.node.clone();
     let fetch = {
-        let (line, endpoint) = (line.clone(), endpoint.clone());
+        let line = line.clone();
         move || fetch(&endpoint, &line)
     };
-    match tokio::time::timeout(deadline, on_thread(&endpoint.node, fetch)).await {
+    match tokio::time::timeout(deadline, on_thread(&node, fetch)).await {
         Ok(keys) => keys,
-        Err(_) => Err(line.overdue(&endpoint.node, deadline)),
+        Err(_) => Err(line.overdue(&node, deadline)),
     }
 }
 
@@ -48,8 +47,8 @@ fn fetch(endpoint: &Endpoint, line: &Line) -> Result<Vec<HostKey>, SshError> {
     let mut refused = None;
     for algorithms in ["ssh-ed25519", "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521", RSA] {
         match handshake(endpoint, Some(algorithms), line) {
-            Ok(session) => {
-                keys.extend(host_key(&session));
+            Ok(open) => {
+                keys.extend(host_key(&open.session));
                 // libssh2's farewell is not waited for.
                 line.hang_up();
             }

@@ -6,14 +6,23 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::config::HostKey;
 
-/// The keys that the file's text pins for a host, an IP address or a name. "@revoked" keys are taken away again,
-/// certificate authorities are not supported and pin nothing; lines that cannot be read pin nothing.
-pub fn known_host_keys(text: &str, host: &str, port: u16) -> Vec<HostKey> {
+/// What known_hosts files say of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    pub keys: Vec<HostKey>,
+    /// Never to be accepted, in whichever file the key itself stands.
+    pub revoked: Vec<HostKey>,
+    /// A certificate authority is trusted for it, which certd does not support: such a line pins nothing.
+    pub authority: bool,
+}
+
+/// What the texts of files say of a host, an IP address or a name. Lines that cannot be read say nothing.
+pub fn known_hosts<'a>(texts: impl IntoIterator<Item = &'a str>, host: &str, port: u16) -> Known {
     // "It is possible to specify a port: [host]:port"; the standard port is written without.
     let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }.to_ascii_lowercase();
-    let mut keys = Vec::new();
-    let mut revoked = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    let mut known = Known::default();
+    let lines = texts.into_iter().flat_map(str::lines).map(str::trim);
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let mut fields = line.split_ascii_whitespace();
         let first = fields.next().unwrap_or_default();
         let (marker, hosts) = match first.strip_prefix('@') {
@@ -27,13 +36,14 @@ pub fn known_host_keys(text: &str, host: &str, port: u16) -> Vec<HostKey> {
         }
         let key = HostKey { algorithm: algorithm.to_owned(), blob };
         match marker {
-            "" => keys.push(key),
-            "revoked" => revoked.push(key),
+            "" => known.keys.push(key),
+            "revoked" => known.revoked.push(key),
+            "cert-authority" => known.authority = true,
             _ => {}
         }
     }
-    keys.retain(|key| !revoked.contains(key));
-    keys
+    known.keys.retain(|key| !known.revoked.contains(key));
+    known
 }
 
 /// "Hostnames is a comma-separated list of patterns"; a negated one that matches excludes the line.
@@ -91,7 +101,7 @@ mod tests {
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJhc2U2NA==";
 
     fn pinned(line: &str, host: &str, port: u16) -> bool {
-        !known_host_keys(line, host, port).is_empty()
+        !known_hosts([line], host, port).keys.is_empty()
     }
 
     #[test]
@@ -114,15 +124,36 @@ mod tests {
     fn a_hashed_name_is_found_as_ssh_keygen_hashes_it() {
         // Made with: ssh-keygen -H, of 192.0.2.1 and of [192.0.2.1]:2222.
         let file = include_str!("known_hosts.txt");
-        assert_eq!(known_host_keys(file, "192.0.2.1", 22).len(), 1);
-        assert_eq!(known_host_keys(file, "192.0.2.1", 2222).len(), 1);
-        assert_eq!(known_host_keys(file, "192.0.2.2", 22).len(), 0);
+        assert_eq!(known_hosts([file], "192.0.2.1", 22).keys.len(), 1);
+        assert_eq!(known_hosts([file], "192.0.2.1", 2222).keys.len(), 1);
+        assert_eq!(known_hosts([file], "192.0.2.2", 22).keys.len(), 0);
     }
 
     #[test]
     fn a_revoked_key_is_no_pin_and_a_certificate_authority_neither() {
         assert!(!pinned(&format!("node1 {KEY}\n@revoked * {KEY}"), "node1", 22));
         assert!(!pinned(&format!("@cert-authority node1 {KEY}"), "node1", 22));
+        assert!(known_hosts([format!("@cert-authority *.example.com {KEY}").as_str()], "a.example.com", 22).authority);
+    }
+
+    #[test]
+    fn a_key_that_one_file_revokes_is_no_pin_of_another_file() {
+        let (pins, revokes) = (format!("node1 {KEY}"), format!("@revoked * {KEY}"));
+        let known = known_hosts([pins.as_str(), revokes.as_str()], "node1", 22);
+        assert_eq!((known.keys.len(), known.revoked.len()), (0, 1));
+    }
+
+    #[test]
+    fn an_ipv6_address_is_found_with_and_without_a_port() {
+        assert!(pinned(&format!("2001:db8::1 {KEY}"), "2001:db8::1", 22));
+        assert!(pinned(&format!("[2001:db8::1]:2222 {KEY}"), "2001:db8::1", 2222));
+        assert!(!pinned(&format!("[2001:db8::1]:2222 {KEY}"), "2001:db8::1", 22));
+    }
+
+    #[test]
+    fn several_keys_of_one_host_are_all_pinned() {
+        let other = KEY.replace("U2NA==", "U2NB==");
+        assert_eq!(known_hosts([format!("node1 {KEY}\nnode1 {other}").as_str()], "node1", 22).keys.len(), 2);
     }
 
     #[test]

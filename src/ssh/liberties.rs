@@ -7,7 +7,8 @@ use std::io::{Read as _, Write as _};
 use ssh2::{ErrorCode, Session};
 
 use super::session::on_thread;
-use super::wire::{Line, logged_in};
+use super::connect::open;
+use super::line::Line;
 use super::{Endpoint, SshError};
 
 /// One thing to try.
@@ -61,7 +62,8 @@ pub async fn liberties(
     let work = {
         let line = line.clone();
         move || {
-            let session = logged_in(&endpoint, &line)?;
+            let session = open(&endpoint, &line)?.session;
+            session.set_blocking(true);
             line.phase("trying what the key may do");
             let tried = attempts.into_iter().map(|attempt| {
                 let answer = answer(&session, &attempt).map_err(|error| line.closed(&endpoint.node, &error))?;

@@ -262,7 +262,7 @@ fn claim_network() -> (TcpListener, [u8; 2]) {
 }
 
 /// Ports that nobody listens at, all different; on an address of the lab nobody else will take them either.
-fn free_ports<const N: usize>(ip: IpAddr) -> [SocketAddr; N] {
+pub fn free_ports<const N: usize>(ip: IpAddr) -> [SocketAddr; N] {
     let bind =
         |_| TcpListener::bind((ip, 0)).unwrap_or_else(|error| panic!("{ip} is no address of this machine: {error}"));
     let listeners = [(); N].map(bind);

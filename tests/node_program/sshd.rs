@@ -42,6 +42,12 @@ pub(crate) fn free_address() -> SocketAddr {
 impl Sshd {
     /// `shell`: what runs a command for whoever logs in (`ForceCommand`); `$SSH_ORIGINAL_COMMAND` is what was asked for.
     pub(crate) fn start(force: Option<&str>) -> Self {
+        let force = force.map(|command| format!("ForceCommand {command}\n")).unwrap_or_default();
+        Self::with(free_address(), &force)
+    }
+
+    /// `extra`: further lines of its configuration, which come first and so count.
+    pub(crate) fn with(address: SocketAddr, extra: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         for key in ["host", "other", "login", "wrong"] {
             let kind = if key == "other" { "ecdsa" } else { "ed25519" };
@@ -50,13 +56,11 @@ impl Sshd {
         fs::copy(dir.path().join("login.pub"), dir.path().join("authorized")).expect("a copy");
         // sshd wants its folder for privilege separation, and makes it only as a service.
         fs::create_dir_all("/run/sshd").expect("tests run as root");
-        let address = free_address();
         let at = dir.path().display();
-        let force = force.map(|command| format!("ForceCommand {command}\n")).unwrap_or_default();
         let config = format!(
-            "ListenAddress {address}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized\nPidFile none\nStrictModes no\n\
+            "{extra}ListenAddress {address}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized\nPidFile none\nStrictModes no\n\
              UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nUseDNS no\nLogLevel ERROR\n\
-             ClientAliveInterval 3\nClientAliveCountMax 2\n{force}"
+             ClientAliveInterval 3\nClientAliveCountMax 2\n"
         );
         fs::write(dir.path().join("config"), config).expect("a file");
         let child = Command::new("/usr/sbin/sshd")
@@ -77,6 +81,16 @@ impl Sshd {
         panic!("sshd: {}", fs::read_to_string(sshd.dir.path().join("log")).unwrap_or_default());
     }
 
+    /// Ends what serves those who are logged in; sshd itself goes on.
+    #[allow(dead_code, reason = "not every test that starts an sshd needs it")]
+    pub(crate) fn end_sessions(&self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let children = fs::read_to_string(children).expect("sshd runs");
+        for child in children.split_whitespace() {
+            run(Command::new("kill").args(["-KILL", child]));
+        }
+    }
+
     pub(crate) fn host_key(&self, name: &str) -> HostKey {
         let text = fs::read_to_string(self.dir.path().join(format!("{name}.pub"))).expect("a public key");
         let mut fields = text.split(' ');
@@ -85,18 +99,19 @@ impl Sshd {
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint {
-            node: NodeName::parse("上海").expect("a name"),
-            address: self.address,
-            user: "root".to_owned(),
-            identities: vec![identity(&self.dir.path().join("login"))],
-            host_keys: vec![self.host_key("host")],
-        }
+        Endpoint::new(
+            NodeName::parse("上海").expect("a name"),
+            self.address,
+            "root".to_owned(),
+            vec![identity(&self.dir.path().join("login"))],
+            vec![self.host_key("host")],
+        )
     }
 }
 
 pub(crate) fn identity(file: &Path) -> Identity {
-    Identity { file: file.to_owned(), pem: Zeroizing::new(fs::read_to_string(file).expect("a private key")) }
+    let pem = Zeroizing::new(fs::read_to_string(file).expect("a private key"));
+    Identity { file: file.to_owned(), pem, passphrase: None }
 }
 
 fn run(command: &mut Command) {

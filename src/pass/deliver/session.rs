@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Leaf, NodeName};
+use crate::config::{Host, Node};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::observed::{Failure, Seen, Served, Silence};
 use crate::plan::rollout::{Action, Committed, Event, Refusal, Restored, Verdict};
@@ -17,7 +18,7 @@ use crate::ssh::Endpoint;
 use super::super::failure::{bug, of_node};
 use super::super::observe::{Target, resolve};
 use super::super::progress::{Event as Progress, Phase};
-use super::super::{Context, clock};
+use super::super::{Context, Secrets, clock};
 use super::Told;
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
@@ -264,6 +265,11 @@ pub(in crate::pass) async fn endpoint(context: &Context, node: &NodeName) -> Res
     let unknown = || bug(node, "a node that the configuration does not have");
     let node = context.config.node(node).ok_or_else(unknown)?;
     let host = node.addresses.first().ok_or_else(unknown)?;
+    way_to(&context.secrets, node, host).await
+}
+
+/// The same for a node that is reached at `host`.
+pub(in crate::pass) async fn way_to(secrets: &Secrets, node: &Node, host: &Host) -> Result<Endpoint, Failure> {
     let unresolved = |silence: Silence| {
         super::super::failure::failure(
             "node-unresolved",
@@ -273,12 +279,15 @@ pub(in crate::pass) async fn endpoint(context: &Context, node: &NodeName) -> Res
             crate::observed::Advice::Retry { after_seconds: None },
         )
     };
-    let addresses = resolve(host, node.ssh.port).await.map_err(unresolved)?;
-    Ok(Endpoint {
-        node: node.name.clone(),
-        address: *addresses.first().ok_or_else(unknown)?,
-        user: node.ssh.user.clone(),
-        identities: context.secrets.identities(node),
-        host_keys: context.secrets.host_keys(node),
-    })
+    let nowhere = || bug(&node.name, "a host without an address");
+    let first = async |host: &Host, port: u16| {
+        let addresses = resolve(host, port).await.map_err(unresolved)?;
+        addresses.first().copied().ok_or_else(nowhere)
+    };
+    let address = first(host, node.ssh.port).await?;
+    let mut jumps = Vec::new();
+    for jump in &node.ssh.jumps {
+        jumps.push(first(&jump.host, jump.port).await?);
+    }
+    Ok(secrets.endpoint(node, address, &jumps))
 }

@@ -1,0 +1,107 @@
+//! A private key for logging in, and what can be seen of it without opening it.
+//!
+//! libssh2 takes a key that it cannot use for one that the node refuses; what is wrong with it is found here.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+/// A private key, and the file that it was read from (for error texts).
+#[derive(Clone)]
+pub struct Identity {
+    pub file: PathBuf,
+    pub pem: Zeroizing<String>,
+    /// Used where the key is encrypted.
+    pub passphrase: Option<Zeroizing<String>>,
+}
+
+/// The file, never the key.
+impl core::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Identity").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    pub fn is_encrypted(&self) -> bool {
+        match Container::read(&self.pem) {
+            Some(container) => container.cipher != b"none",
+            // RFC 1421 section 4.6.1.1 and RFC 5958 (PKCS #8).
+            None => ["Proc-Type: 4,ENCRYPTED", "-----BEGIN ENCRYPTED PRIVATE KEY-----"]
+                .iter()
+                .any(|mark| self.pem.contains(mark)),
+        }
+    }
+
+    /// Its private half is in a device that must be touched: `sk-ssh-ed25519@openssh.com` and the like.
+    pub(super) fn is_of_a_security_key(&self) -> bool {
+        Container::read(&self.pem).is_some_and(|container| container.algorithm.starts_with(b"sk-"))
+    }
+}
+
+/// The open part of OpenSSH's own format (PROTOCOL.key of its sources).
+struct Container {
+    cipher: Vec<u8>,
+    algorithm: Vec<u8>,
+}
+
+impl Container {
+    fn read(pem: &str) -> Option<Self> {
+        let (_, rest) = pem.split_once("-----BEGIN OPENSSH PRIVATE KEY-----")?;
+        let (body, _) = rest.split_once("-----END")?;
+        let body: Zeroizing<String> = Zeroizing::new(body.split_ascii_whitespace().collect());
+        let bytes = Zeroizing::new(STANDARD.decode(body.as_str()).ok()?);
+        let rest = bytes.strip_prefix(b"openssh-key-v1\0")?;
+        let (cipher, rest) = string(rest)?;
+        let (_, rest) = string(rest)?;
+        let (_, rest) = string(rest)?;
+        // The number of keys, always one.
+        let (public, _) = string(rest.get(4..)?)?;
+        let (algorithm, _) = string(public)?;
+        Some(Self { cipher: cipher.to_vec(), algorithm: algorithm.to_vec() })
+    }
+}
+
+/// RFC 4251 section 5.
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(pem: &str) -> Identity {
+        Identity { file: PathBuf::new(), pem: Zeroizing::new(pem.to_owned()), passphrase: None }
+    }
+
+    fn openssh(cipher: &str, algorithm: &str) -> Identity {
+        let string = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
+        let public = string(algorithm.as_bytes());
+        let parts = [string(cipher.as_bytes()), string(b"bcrypt"), string(b""), vec![0, 0, 0, 1], string(&public)];
+        let body = STANDARD.encode([b"openssh-key-v1\0".to_vec(), parts.concat()].concat());
+        let (first, second) = body.split_at(20);
+        identity(&format!(
+            "-----BEGIN OPENSSH PRIVATE KEY-----\n{first}\n{second}\n-----END OPENSSH PRIVATE KEY-----\n"
+        ))
+    }
+
+    #[test]
+    fn what_is_encrypted_is_seen_in_each_format() {
+        assert!(openssh("aes256-ctr", "ssh-ed25519").is_encrypted());
+        assert!(!openssh("none", "ssh-ed25519").is_encrypted());
+        assert!(identity("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n").is_encrypted());
+        assert!(identity("-----BEGIN ENCRYPTED PRIVATE KEY-----\n").is_encrypted());
+        assert!(!identity("-----BEGIN PRIVATE KEY-----\n").is_encrypted());
+        assert!(!identity("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END").is_encrypted());
+    }
+
+    #[test]
+    fn a_security_key_is_seen() {
+        assert!(openssh("none", "sk-ssh-ed25519@openssh.com").is_of_a_security_key());
+        assert!(!openssh("none", "ssh-ed25519").is_of_a_security_key());
+    }
+}

@@ -1,0 +1,127 @@
+//! Public-key login: with each identity file in turn, then with each key of the agent.
+
+use std::path::Path;
+
+use ssh2::{ErrorCode, Session};
+
+use super::identity::Identity;
+use super::line::Line;
+use super::{Endpoint, SshError};
+use crate::report::escape;
+
+/// The server is not asked which methods it has: that costs a round trip.
+pub(super) fn log_in(endpoint: &Endpoint, session: &Session, line: &Line) -> Result<(), SshError> {
+    let mut attempts = Attempts { endpoint, line, tried: Vec::new() };
+    for identity in &endpoint.identities {
+        let name = identity.file.display().to_string();
+        let passphrase = match passphrase(identity) {
+            Ok(passphrase) => passphrase,
+            Err(why) => {
+                attempts.tried.push(format!("{name} ({why})"));
+                continue;
+            }
+        };
+        let result = session.userauth_pubkey_memory(&endpoint.user, None, &identity.pem, passphrase);
+        if attempts.taken(&name, result, passphrase.is_some())? {
+            return Ok(());
+        }
+    }
+    if let Some(socket) = &endpoint.agent
+        && with_agent(session, socket, &mut attempts)?
+    {
+        return Ok(());
+    }
+    Err(attempts.refused())
+}
+
+/// What to open the key with, or why it cannot be used at all.
+fn passphrase(identity: &Identity) -> Result<Option<&str>, &'static str> {
+    if identity.is_of_a_security_key() {
+        return Err("a key of a security device, which somebody must touch");
+    }
+    match (identity.is_encrypted(), &identity.passphrase) {
+        (false, _) => Ok(None),
+        (true, Some(passphrase)) => Ok(Some(passphrase)),
+        (true, None) => Err("encrypted, and ssh.passphrase_file is not set"),
+    }
+}
+
+fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> Result<bool, SshError> {
+    if socket.as_os_str().is_empty() {
+        attempts.tried.push("the agent (SSH_AUTH_SOCK is not set)".to_owned());
+        return Ok(false);
+    }
+    let connected = session.agent().and_then(|mut agent| {
+        agent.set_identity_path(socket)?;
+        agent.connect()?;
+        agent.list_identities()?;
+        let keys = agent.identities()?;
+        Ok((agent, keys))
+    });
+    let (agent, keys) = match connected {
+        Ok(connected) => connected,
+        Err(error) => {
+            attempts.tried.push(format!("the agent at {} ({})", socket.display(), escape(error.message(), 100)));
+            return Ok(false);
+        }
+    };
+    if keys.is_empty() {
+        attempts.tried.push(format!("the agent at {} (has no keys)", socket.display()));
+    }
+    for key in keys {
+        let name = format!("{} of the agent", escape(key.comment(), 60));
+        if attempts.taken(&name, agent.userauth(&attempts.endpoint.user, &key), false)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+struct Attempts<'a> {
+    endpoint: &'a Endpoint,
+    line: &'a Line,
+    /// A key each, and what became of it.
+    tried: Vec<String>,
+}
+
+impl Attempts<'_> {
+    /// False: the next one may be.
+    fn taken(&mut self, name: &str, result: Result<(), ssh2::Error>, opened: bool) -> Result<bool, SshError> {
+        let Err(error) = result else { return Ok(true) };
+        let why = match error.code() {
+            ErrorCode::Session(AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED) => "refused by the node",
+            ErrorCode::Session(SOCKET_SEND | SOCKET_DISCONNECT | SOCKET_RECV | BAD_SOCKET) => {
+                return Err(self.ended(&error));
+            }
+            // Whatever was wrong inside: it could not be opened.
+            ErrorCode::Session(FILE | KEYFILE_AUTH_FAILED) if opened => "the passphrase does not open it",
+            _ => error.message(),
+        };
+        self.tried.push(format!("{name} ({})", escape(why, 100)));
+        Ok(false)
+    }
+
+    /// sshd ends a session after MaxAuthTries keys, six by default, and counts each that it was offered.
+    fn ended(&mut self, error: &ssh2::Error) -> SshError {
+        if self.tried.iter().filter(|tried| tried.ends_with("(refused by the node)")).count() < 2 {
+            return self.line.closed(&self.endpoint.node, &error.message());
+        }
+        self.tried.push("then the node ended the session (MaxAuthTries in its sshd_config)".to_owned());
+        self.refused()
+    }
+
+    fn refused(&mut self) -> SshError {
+        let tried = core::mem::take(&mut self.tried);
+        SshError::Login { node: self.endpoint.node.clone(), user: self.endpoint.user.clone(), tried }
+    }
+}
+
+// libssh2.h
+const SOCKET_SEND: i32 = -7;
+const SOCKET_DISCONNECT: i32 = -13;
+const FILE: i32 = -16;
+const AUTHENTICATION_FAILED: i32 = -18;
+const PUBLICKEY_UNVERIFIED: i32 = -19;
+const SOCKET_RECV: i32 = -43;
+const BAD_SOCKET: i32 = -45;
+const KEYFILE_AUTH_FAILED: i32 = -48;

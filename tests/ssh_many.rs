@@ -1,0 +1,57 @@
+//! A thousand sessions at once, parked, in the memory that they may cost.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+#![allow(dead_code, reason = "the helpers are shared with other tests")]
+
+#[path = "node_program/sshd.rs"]
+mod sshd;
+
+use std::fs;
+use std::time::Duration;
+
+use certd::ssh::Session;
+use futures_util::{StreamExt as _, stream};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sshd::{Sshd, free_address};
+use zeroize::Zeroizing;
+
+const SESSIONS: usize = 1000;
+/// As many as `sessions` of the configuration lets log in at once.
+const AT_ONCE: usize = 64;
+const MEBIBYTES: usize = 200;
+
+fn status(key: &str) -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+}
+
+#[tokio::test]
+#[ignore = "a thousand sshds take some minutes and 5 GB; make soak"]
+async fn a_thousand_parked_sessions_cost_less_than_200_mib_and_each_still_answers() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let extra = "MaxStartups 2000\nMaxSessions 1\nClientAliveInterval 0\n";
+    let nodes: Vec<Sshd> = (0..4).map(|_| Sshd::with(free_address(), extra)).collect();
+    let before = status("VmRSS");
+    let open = |number: usize| {
+        let endpoint = nodes[number % nodes.len()].endpoint();
+        async move {
+            let mut session = Session::start(endpoint, "exec cat").unwrap();
+            session.ready().await.unwrap();
+            session
+        }
+    };
+    let sessions: Vec<Session> = stream::iter(0..SESSIONS).map(open).buffer_unordered(AT_ONCE).collect().await;
+    let parked = status("VmRSS");
+    // Everyone is asked at once, as a gate that opens does.
+    let asked = sessions.iter().map(async |session| {
+        session.write(Zeroizing::new(b"commit\n".to_vec())).await?;
+        session.read().await
+    });
+    let answers = tokio::time::timeout(Duration::from_secs(120), futures_util::future::join_all(asked)).await.unwrap();
+    assert!(answers.into_iter().all(|answer| answer.unwrap() == b"commit\n"));
+    let most = status("VmHWM");
+    println!("{SESSIONS} sessions: {before} MiB before, {parked} MiB parked, {most} MiB at most");
+    assert!(most < MEBIBYTES, "{most} MiB");
+}
