@@ -19,6 +19,7 @@ dig bind9-dnsutils
 nsupdate bind9-dnsutils
 openssl openssl
 caddy caddy
+haproxy haproxy
 setpriv util-linux
 unshare util-linux
 mount mount
@@ -84,6 +85,7 @@ install_packages() {
         openssh-server) unit=ssh.service ;;
         bind9) unit=named.service ;;
         caddy) unit=caddy.service ;;
+        haproxy) unit=haproxy.service ;;
         *) continue ;;
         esac
         if command -v systemctl >/dev/null; then as_root systemctl disable "$unit" >/dev/null 2>&1 || true; fi

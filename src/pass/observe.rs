@@ -1,5 +1,7 @@
 //! Gather facts and change nothing: what the store holds, what each node serves.
 
+mod target;
+
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::Arc;
@@ -7,15 +9,15 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::cert::{DnsName, NodeName, Roots};
-use crate::config::{Certificate, Config, Host, Node};
-use crate::observed::{Asked, Observed, Seen, Served, Silence};
-use crate::probe;
+use crate::cert::Roots;
+use crate::config::{Certificate, Config, Host};
+use crate::observed::{Asked, Observed, Served, Silence};
 use crate::report::Done;
 use crate::store::{Store, StoreError};
 
-use super::clock;
 use super::failure::of_damage;
+
+pub(super) use target::Target;
 
 /// TCP and TLS together. A black hole costs the whole pass this long and no longer, since all nodes are asked at once.
 pub(super) const PROBE_DEADLINE: Duration = Duration::from_secs(8);
@@ -71,67 +73,6 @@ pub(super) async fn probe_all(config: &Config, asked: &Asked, roots: &Roots) -> 
 
 fn wanted<'a>(config: &'a Config, asked: &'a Asked) -> impl Iterator<Item = &'a Certificate> {
     config.certificates.iter().filter(|certificate| asked.wants(&certificate.name))
-}
-
-/// One name at one host of a node.
-#[derive(Clone)]
-pub(super) struct Target {
-    node: NodeName,
-    certificate: crate::cert::CertName,
-    host: Host,
-    port: u16,
-    sni: DnsName,
-}
-
-impl Target {
-    pub(super) fn new(certificate: &Certificate, node: &Node, host: &Host, sni: &DnsName) -> Self {
-        Self {
-            node: node.name.clone(),
-            certificate: certificate.name.clone(),
-            host: host.clone(),
-            port: node.probe.port,
-            sni: sni.clone(),
-        }
-    }
-
-    /// One handshake with every address of the host.
-    pub(super) async fn look(&self, roots: &Roots) -> Vec<Served> {
-        let addresses = match resolve(&self.host, self.port).await {
-            Ok(addresses) => addresses,
-            Err(silence) => return vec![self.served(None, Seen::Silence(silence))],
-        };
-        let mut looks = JoinSet::new();
-        for address in addresses {
-            let (target, roots) = (self.clone(), roots.clone());
-            looks.spawn(async move {
-                let seen = target.shake_hands(address, &roots).await;
-                target.served(Some(address), seen)
-            });
-        }
-        let mut served = looks.join_all().await;
-        served.sort_by_key(|served| served.address);
-        served
-    }
-
-    async fn shake_hands(&self, address: SocketAddr, roots: &Roots) -> Seen {
-        match probe::handshake(address, &self.sni, PROBE_DEADLINE).await {
-            Ok(ders) => Seen::of(ders, roots, clock::now()),
-            Err(silence) => Seen::Silence(silence),
-        }
-    }
-
-    pub(super) fn served(&self, address: Option<SocketAddr>, seen: Seen) -> Served {
-        let (node, certificate, sni) = (self.node.clone(), self.certificate.clone(), self.sni.clone());
-        Served { node, certificate, address, sni, seen }
-    }
-
-    pub(super) fn sni(&self) -> &DnsName {
-        &self.sni
-    }
-
-    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Silence> {
-        resolve(&self.host, self.port).await
-    }
 }
 
 /// All addresses of a host, in a stable order.

@@ -121,7 +121,7 @@ fn of_node(
         .filter(of_this)
         .map(|served| {
             let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.tried.seed, now);
-            ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict)
+            ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());

@@ -3,12 +3,13 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::cert::{CertName, Leaf, NodeName};
+use crate::cert::{CertName, Fingerprint, Leaf, NodeName, Roots};
 use crate::node::{Bundle, Dialogue, NodeError};
-use crate::observed::{Failure, Seen, Served, Silence};
+use crate::observed::{Failure, Over, Seen, Served, Silence};
 use crate::plan::rollout::{Action, Committed, Event, Refusal, Restored, Verdict};
 use crate::probe::{self, Verified};
 use crate::report::escape;
@@ -134,57 +135,48 @@ impl Session {
         let mut handshakes = JoinSet::new();
         for (target, leaf) in self.targets() {
             let roots = self.context.roots.clone();
-            handshakes.spawn(async move {
-                let addresses = match target.addresses().await {
-                    Ok(addresses) => addresses,
-                    Err(silence) => return vec![target.served(None, Seen::Silence(silence))],
-                };
-                let mut served = Vec::new();
-                for address in addresses {
-                    let verified = probe::verify(address, target.sni(), leaf.fingerprint, VERIFY_DEADLINE).await;
-                    let seen = match verified {
-                        Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
-                        Verified::Silent(silence) => Seen::Silence(silence),
-                    };
-                    served.push(target.served(Some(address), seen));
-                }
-                served
-            });
+            handshakes.spawn(async move { prove(target, leaf.fingerprint, roots).await });
         }
         let seen: Vec<Served> = handshakes.join_all().await.into_iter().flatten().collect();
         let verdict = self.verdict(&seen);
         match &verdict {
             Verdict::Expected => self.show(Phase::Served, ""),
-            Verdict::Other { what } => self.show(Phase::Failed, what),
+            Verdict::Other { what } | Verdict::Lingers { what } => self.show(Phase::Failed, what),
             Verdict::Silent(silence) => self.show(Phase::Failed, &silence.to_string()),
         }
         self.say(Event::Verified(self.node.clone(), verdict), seen);
     }
 
-    /// The worst of all handshakes: a server that is silent at one address is silent.
+    /// The worst of all handshakes: a server that is silent at one address is silent. What is seen over QUIC alone comes
+    /// last: TCP has proven that the server has the certificate and takes it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
-        let mut worst = Verdict::Expected;
+        let (mut other, mut over_quic) = (None, None);
         for served in seen {
-            match &served.seen {
+            let what = match &served.seen {
+                Seen::Silence(silence @ Silence::NoQuic) => {
+                    over_quic.get_or_insert(Verdict::Silent(silence.clone()));
+                    continue;
+                }
                 Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
-                Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => {
-                    let what = format!(
-                        "{} still serves {} for {} (until {})",
-                        served.address.map_or_else(String::new, |address| address.to_string()),
-                        leaf.fingerprint.short(),
-                        served.sni,
-                        leaf.not_after
-                    );
-                    worst = Verdict::Other { what };
-                }
+                Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => format!(
+                    "{} still serves {} for {} (until {})",
+                    served.address.map_or_else(String::new, |address| served.over.at(address)),
+                    leaf.fingerprint.short(),
+                    served.sni,
+                    leaf.not_after
+                ),
+                // The server reads another file for the chain than ours.
                 Seen::Leaf { distrust: Some(why), .. } => {
-                    // The server reads another file for the chain than ours.
-                    worst = Verdict::Other { what: format!("serves the leaf in a chain that clients refuse: {why}") };
+                    format!("serves the leaf in a chain that clients refuse: {why}")
                 }
-                Seen::Leaf { distrust: None, .. } => {}
+                Seen::Leaf { distrust: None, .. } => continue,
+            };
+            match served.over {
+                Over::Quic => over_quic = Some(Verdict::Lingers { what }),
+                Over::Tcp | Over::Ssh => other = Some(Verdict::Other { what }),
             }
         }
-        worst
+        other.or(over_quic).unwrap_or(Verdict::Expected)
     }
 
     fn expects(&self, served: &Served, leaf: &Leaf) -> bool {
@@ -248,6 +240,22 @@ impl Session {
         let detail = escape(detail, 300);
         self.context.progress.say(Progress::Node { node: self.node.clone(), phase, detail });
     }
+}
+
+/// Handshakes with one name at every address of a host, in every way, until each shows what is expected or is overdue.
+async fn prove(target: Target, expected: Fingerprint, roots: Roots) -> Vec<Served> {
+    let doors = match target.doors().await {
+        Ok(doors) => doors,
+        Err(silence) => return vec![target.unresolved(silence)],
+    };
+    let proofs = doors.iter().map(async |door| {
+        let seen = match probe::verify(door.way.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
+            Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
+            Verified::Silent(silence) => Seen::Silence(silence),
+        };
+        target.served(door, seen)
+    });
+    join_all(proofs).await
 }
 
 /// What a node's fence says counts for the next generation's number, although this one is refused.
