@@ -19,6 +19,7 @@ use certd::node::{Bundle, Dialogue, NodeError};
 use certd::plan::rollout::{Base, Committed, ConfigTest};
 use certd::ssh::{Endpoint, SshError, fingerprint, host_keys};
 use sshd::{Sshd, free_address, identity};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -360,6 +361,32 @@ async fn a_parked_session_answers_the_nodes_keep_alives_and_can_be_committed_lat
     let (bundle, text) = place.bundle("20261123061500-04c3");
     let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle], LIMIT).await.unwrap();
     tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
+    assert_eq!(place.served(), text);
+}
+
+#[tokio::test]
+async fn a_dialogue_goes_on_after_a_tunnel_through_its_own_connection() {
+    let place = Place::new();
+    // As narrow as a careful administrator has it: one session a connection, and one port.
+    let far = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = far.local_addr().unwrap().port();
+    let sshd = Sshd::with(free_address(), &format!("MaxSessions 1\nPermitOpen 127.0.0.1:{port}\n"));
+    let (bundle, text) = place.bundle("20261123061500-04c3");
+    let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle], LIMIT).await.unwrap();
+    let error = dialogue.tunnel("127.0.0.1", free_address().port()).await.unwrap_err();
+    assert!(matches!(error, SshError::Forwarding { .. }), "{error}");
+
+    let mut tunnel = dialogue.tunnel("127.0.0.1", port).await.unwrap();
+    let (mut socket, _) = far.accept().await.unwrap();
+    socket.write_all(b"certd").await.unwrap();
+    let mut heard = [0; 5];
+    tunnel.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"certd");
+    drop(tunnel);
+    let rest = tokio::time::timeout(LIMIT, socket.read(&mut heard)).await.expect("the far side hears of the end");
+    assert_eq!(rest.unwrap(), 0);
+
     assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
     assert_eq!(place.served(), text);
 }

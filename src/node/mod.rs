@@ -18,7 +18,7 @@ use self::answer::Told;
 use self::frames::{Frame, Frames};
 use crate::cert::{CertName, NodeName};
 use crate::plan::rollout::{Committed, Prepared};
-use crate::ssh::{Endpoint, Session};
+use crate::ssh::{Endpoint, Session, SshError, Tunnel};
 
 pub use bundle::Bundle;
 pub use error::NodeError;
@@ -90,6 +90,12 @@ impl Dialogue {
     /// The node removes what it staged.
     pub async fn abort(self) {
         let _ = timeout(FAREWELL, self.session.write(words("abort\n"))).await;
+    }
+
+    /// A connection to a port of `host`, as the node sees it, through the dialogue's own session. The dialogue goes on
+    /// when it is dropped.
+    pub async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, SshError> {
+        self.session.tunnel(host, port).await
     }
 
     async fn ask(&mut self, word: &str) -> Result<Frame, NodeError> {

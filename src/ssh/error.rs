@@ -30,9 +30,18 @@ pub enum SshError {
     Exec { node: NodeName, why: String },
     /// `phase`: what was going on, as in "while logging in".
     #[error("{node}: the connection ended while {phase}: {why}")]
-    Closed { node: NodeName, phase: &'static str, why: String },
+    Closed { node: NodeName, phase: String, why: String },
     #[error("{node}: not done after {} s, while {phase}", .after.as_secs())]
-    Deadline { node: NodeName, phase: &'static str, after: Duration },
+    Deadline { node: NodeName, phase: String, after: Duration },
+    /// sshd does not forward, or not there (AllowTcpForwarding, PermitOpen, the key's line in authorized_keys).
+    #[error("{node}: sshd there does not forward to {to}: {why}")]
+    Forwarding { node: NodeName, to: String, why: String },
+    /// Behind the session, nobody takes the connection.
+    #[error("{node}: no connection from there to {to}: {why}")]
+    FarSide { node: NodeName, to: String, why: String },
+    /// What went wrong on the way, between here and the node.
+    #[error("{node}: {source}")]
+    Jump { node: NodeName, source: Box<SshError> },
     /// The program on the node ended where it should have answered. `status`: `None` when the node told none, which
     /// is not success. `words`: its stderr, escaped.
     #[error("{node}: the program ended without an answer ({}){}", status_text(.status), words_text(.words))]
@@ -53,7 +62,11 @@ fn words_text(words: &str) -> String {
 impl SshError {
     pub fn advice(&self) -> Advice {
         match self {
-            Self::HostKeyUnknown { .. } | Self::HostKeyChanged { .. } | Self::Login { .. } => Advice::Person,
+            Self::HostKeyUnknown { .. }
+            | Self::HostKeyChanged { .. }
+            | Self::Login { .. }
+            | Self::Forwarding { .. } => Advice::Person,
+            Self::Jump { source, .. } => source.advice(),
             Self::Refused { .. }
             | Self::NoAnswer { .. }
             | Self::Unreachable { .. }
@@ -62,6 +75,7 @@ impl SshError {
             | Self::Closed { .. }
             | Self::Deadline { .. }
             | Self::Ended { .. }
+            | Self::FarSide { .. }
             | Self::Thread { .. } => Advice::Retry { after_seconds: None },
         }
     }
@@ -79,6 +93,9 @@ impl SshError {
             Self::Exec { .. } => "ssh-exec",
             Self::Closed { .. } => "ssh-closed",
             Self::Deadline { .. } => "ssh-deadline",
+            Self::Forwarding { .. } => "ssh-forwarding",
+            Self::FarSide { .. } => "ssh-far-side",
+            Self::Jump { .. } => "ssh-jump",
             Self::Ended { .. } => "ssh-ended",
             Self::Thread { .. } => "ssh-thread",
         }
@@ -111,6 +128,18 @@ impl SshError {
             Self::Exec { .. } => "see MaxSessions and ForceCommand in the node's sshd_config".to_owned(),
             Self::Closed { node, .. } => format!("look at the log of sshd on {node}; it is tried again"),
             Self::Deadline { node, .. } => format!("see whether {node} is slow or the way to it is; it is tried again"),
+            Self::Forwarding { node, to, .. } => format!(
+                "permit it on {node}: AllowTcpForwarding and PermitOpen in sshd_config, or                  port-forwarding,permitopen=\"{to}\" before the key in authorized_keys"
+            ),
+            Self::FarSide { node, to, .. } => {
+                format!("see that something listens at {to} and that {node} may connect to it")
+            }
+            Self::Jump { source, .. } => match source.as_ref() {
+                Self::HostKeyUnknown { node, .. } | Self::HostKeyChanged { node, .. } => format!(
+                    "compare with the console of {node}, then pin its key: host_key of its entry in ssh.jump, or the known_hosts file"
+                ),
+                other => other.next(),
+            },
             Self::Ended { status: Some(127 | 126), .. } => {
                 "see that /bin/sh works for this user on the node".to_owned()
             }

@@ -7,8 +7,9 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use super::connect::{handshake, host_key};
+use super::line::Line;
 use super::session::on_thread;
-use super::wire::{Line, handshake, host_key};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::config::HostKey;
@@ -32,7 +33,8 @@ pub fn fingerprint(key: &HostKey) -> String {
 /// What stopped the connection. No key of any kind that we speak is [`SshError::Handshake`].
 pub async fn host_keys(node: NodeName, address: SocketAddr, deadline: Duration) -> Result<Vec<HostKey>, SshError> {
     let line = Line::default();
-    let endpoint = Endpoint { node, address, user: String::new(), identities: Vec::new(), host_keys: Vec::new() };
+    let endpoint =
+        Endpoint { node, address, user: String::new(), identities: Vec::new(), host_keys: Vec::new(), jump: None };
     let fetch = {
         let (line, endpoint) = (line.clone(), endpoint.clone());
         move || fetch(&endpoint, &line)
@@ -48,8 +50,8 @@ fn fetch(endpoint: &Endpoint, line: &Line) -> Result<Vec<HostKey>, SshError> {
     let mut refused = None;
     for algorithms in ["ssh-ed25519", "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521", RSA] {
         match handshake(endpoint, Some(algorithms), line) {
-            Ok(session) => {
-                keys.extend(host_key(&session));
+            Ok(open) => {
+                keys.extend(host_key(&open.session));
                 // libssh2's farewell is not waited for.
                 line.hang_up();
             }

@@ -3,10 +3,15 @@
 //!
 //! Failure means that it is not known what the node did with what was already sent; nothing here tries again.
 
+mod connect;
+mod ear;
 mod error;
 mod host_key;
 mod known_hosts;
+mod line;
+mod login;
 mod session;
+mod tunnel;
 mod wire;
 
 use core::net::SocketAddr;
@@ -21,6 +26,7 @@ pub use error::SshError;
 pub use host_key::{fingerprint, host_keys};
 pub use known_hosts::known_host_keys;
 pub use session::Session;
+pub use tunnel::{Tunnel, tunnel};
 
 /// Where a node is and how to log in. Everything is in memory: nothing is read from disk later.
 #[derive(Clone)]
@@ -31,6 +37,8 @@ pub struct Endpoint {
     pub identities: Vec<Identity>,
     /// Empty: unknown host, refused.
     pub host_keys: Vec<HostKey>,
+    /// The host that leads there, itself perhaps behind another; its `node` is what error texts call it.
+    pub jump: Option<Box<Self>>,
 }
 
 impl core::fmt::Debug for Endpoint {

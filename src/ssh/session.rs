@@ -2,20 +2,22 @@
 
 use core::time::Duration;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::wire::{Line, Wire};
+use super::ear::SLICE;
+use super::line::{Leash, Line};
+use super::tunnel::{self, Tunnel};
+use super::wire::Wire;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 
 /// Measured: libssh2 with OpenSSL needs less; a thousand parked sessions then cost 165 MiB in all.
 const STACK: usize = 256 * 1024;
-/// A parked session looks after its connection this often: answers what the node asks, sends a keep-alive when due.
-const PARKED: Duration = Duration::from_secs(5);
 
 /// A program on a node, with its stdin and stdout. A caller bounds each wait with `tokio::time::timeout` and then asks
 /// [`Session::overdue`] for the error.
@@ -30,21 +32,7 @@ pub struct Session {
 enum Ask {
     Write(Zeroizing<Vec<u8>>, oneshot::Sender<Result<(), SshError>>),
     Read(oneshot::Sender<Result<Vec<u8>, SshError>>),
-}
-
-/// Whoever drops it, by a deadline or by an error, cuts the line: no thread waits on.
-struct Leash(Line);
-
-impl Drop for Leash {
-    fn drop(&mut self) {
-        self.0.shut();
-    }
-}
-
-impl core::fmt::Debug for Leash {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Leash")
-    }
+    Tunnel(String, u16, oneshot::Sender<Result<UnixStream, SshError>>),
 }
 
 impl Session {
@@ -62,7 +50,7 @@ impl Session {
             Ok(wire) => {
                 // Nobody waits any more: the wire is dropped with its connection.
                 if ready.send(Ok(())).is_ok() {
-                    serve(wire, &asked);
+                    serve(wire, &asked, &endpoint.node);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
@@ -99,6 +87,18 @@ impl Session {
         answer.await.unwrap_or_else(|_| Err(gone(&self.node)))
     }
 
+    /// A connection to a port of `host`, as the node sees it, beside the program; until it is dropped the session does
+    /// nothing else.
+    ///
+    /// # Errors
+    /// [`SshError::Forwarding`] and [`SshError::FarSide`] leave the session as it is.
+    pub async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, SshError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.asks.send(Ask::Tunnel(host.to_owned(), port, reply));
+        let ours = answer.await.unwrap_or_else(|_| Err(gone(&self.node)))?;
+        Tunnel::new(&self.node, ours, None)
+    }
+
     /// The error of a caller's deadline, with what was going on. It ends the session.
     pub fn overdue(&self, after: Duration) -> SshError {
         self.leash.0.overdue(&self.node, after)
@@ -115,7 +115,7 @@ pub(super) async fn on_thread<T: Send + 'static>(
     answer.await.unwrap_or_else(|_| Err(gone(node)))
 }
 
-fn spawn(node: &NodeName, work: impl FnOnce() + Send + 'static) -> Result<(), SshError> {
+pub(super) fn spawn(node: &NodeName, work: impl FnOnce() + Send + 'static) -> Result<(), SshError> {
     match thread::Builder::new().name("ssh".to_owned()).stack_size(STACK).spawn(work) {
         Ok(_) => Ok(()),
         Err(source) => Err(SshError::Thread { node: node.clone(), source }),
@@ -126,11 +126,22 @@ fn gone(node: &NodeName) -> SshError {
     SshError::Thread { node: node.clone(), source: io::Error::other("the session's thread ended") }
 }
 
-fn serve(mut wire: Wire, asked: &Receiver<Ask>) {
+fn serve(mut wire: Wire, asked: &Receiver<Ask>, node: &NodeName) {
     loop {
-        match asked.recv_timeout(PARKED) {
+        match asked.recv_timeout(SLICE) {
             Ok(Ask::Write(bytes, reply)) => drop(reply.send(wire.write(&bytes))),
             Ok(Ask::Read(reply)) => drop(reply.send(wire.read())),
+            Ok(Ask::Tunnel(host, port, reply)) => {
+                let opened = tunnel::pair(node).and_then(|pair| Ok((wire.tunnel(&host, port)?, pair)));
+                match opened {
+                    Ok((pump, (ours, theirs))) => {
+                        // Nobody waits any more: it is closed again at once.
+                        drop(reply.send(Ok(ours)));
+                        wire.carry(pump, theirs);
+                    }
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
             Err(RecvTimeoutError::Timeout) => wire.idle(),
             Err(RecvTimeoutError::Disconnected) => return,
         }

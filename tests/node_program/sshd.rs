@@ -42,6 +42,12 @@ pub(crate) fn free_address() -> SocketAddr {
 impl Sshd {
     /// `shell`: what runs a command for whoever logs in (`ForceCommand`); `$SSH_ORIGINAL_COMMAND` is what was asked for.
     pub(crate) fn start(force: Option<&str>) -> Self {
+        let force = force.map(|command| format!("ForceCommand {command}\n")).unwrap_or_default();
+        Self::with(free_address(), &force)
+    }
+
+    /// `extra`: further lines of its configuration, which come first and so count.
+    pub(crate) fn with(address: SocketAddr, extra: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         for key in ["host", "other", "login", "wrong"] {
             let kind = if key == "other" { "ecdsa" } else { "ed25519" };
@@ -50,13 +56,11 @@ impl Sshd {
         fs::copy(dir.path().join("login.pub"), dir.path().join("authorized")).expect("a copy");
         // sshd wants its folder for privilege separation, and makes it only as a service.
         fs::create_dir_all("/run/sshd").expect("tests run as root");
-        let address = free_address();
         let at = dir.path().display();
-        let force = force.map(|command| format!("ForceCommand {command}\n")).unwrap_or_default();
         let config = format!(
-            "ListenAddress {address}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized\nPidFile none\nStrictModes no\n\
+            "{extra}ListenAddress {address}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized\nPidFile none\nStrictModes no\n\
              UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nUseDNS no\nLogLevel ERROR\n\
-             ClientAliveInterval 3\nClientAliveCountMax 2\n{force}"
+             ClientAliveInterval 3\nClientAliveCountMax 2\n"
         );
         fs::write(dir.path().join("config"), config).expect("a file");
         let child = Command::new("/usr/sbin/sshd")
@@ -91,6 +95,7 @@ impl Sshd {
             user: "root".to_owned(),
             identities: vec![identity(&self.dir.path().join("login"))],
             host_keys: vec![self.host_key("host")],
+            jump: None,
         }
     }
 }

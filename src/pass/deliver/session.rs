@@ -287,5 +287,6 @@ pub(in crate::pass) async fn endpoint(context: &Context, node: &NodeName) -> Res
         user: node.ssh.user.clone(),
         identities: context.secrets.identities(node),
         host_keys: context.secrets.host_keys(node),
+        jump: None,
     })
 }

@@ -1,0 +1,157 @@
+//! From nothing to a session with a host that is proven to be the one that was meant: TCP or a jump host's channel, key
+//! exchange, host key, login.
+//!
+//! No call of libssh2 is bounded in time here. A deadline, or nobody wanting the answer any more, shuts the socket down
+//! from outside, and whatever call is waiting fails at once; so does the farewell that libssh2 says when it is dropped.
+
+use core::time::Duration;
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use ssh2::{MethodType, Session};
+
+use super::host_key::{algorithms, fingerprint};
+use super::line::{Cut, Line, Socket};
+use super::login::log_in;
+use super::session::spawn;
+use super::tunnel::{carry, pair};
+use super::{Endpoint, SshError};
+use crate::cert::NodeName;
+use crate::config::HostKey;
+use crate::report::escape;
+
+/// A SYN that nobody answers is given up then: three retransmissions of Linux (1, 3 and 7 s). A jump host is given as
+/// long.
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
+
+/// A session that is logged in, and what it runs over.
+pub(super) struct Open {
+    pub(super) session: Session,
+    pub(super) socket: Socket,
+}
+
+/// Whoever drops the session without more ado hangs up first, as in [`Cut`].
+pub(super) fn open(endpoint: &Endpoint, line: &Line) -> Result<Open, SshError> {
+    let open = pinned(endpoint, line)?;
+    let cut = Cut(line);
+    line.phase("logging in");
+    log_in(endpoint, &open.session, line)?;
+    core::mem::forget(cut);
+    Ok(open)
+}
+
+/// TCP and key exchange; `host_key_algorithms`: all that libssh2 has.
+pub(super) fn handshake(endpoint: &Endpoint, host_key_algorithms: Option<&str>, line: &Line) -> Result<Open, SshError> {
+    let (node, address) = (endpoint.node.clone(), endpoint.address);
+    let socket = match &endpoint.jump {
+        Some(jump) => by_jump(jump, endpoint, line)
+            .map_err(|source| SshError::Jump { node: node.clone(), source: Box::new(source) })?,
+        None => Socket::Tcp(Arc::new(by_tcp(endpoint, line)?)),
+    };
+    if let Err(gone) = line.hold(&socket) {
+        return Err(line.closed(&node, &gone));
+    }
+    line.phase("exchanging keys");
+    let failed =
+        |error: ssh2::Error| SshError::Handshake { node: node.clone(), address, why: escape(error.message(), 200) };
+    let mut session = Session::new().map_err(failed)?;
+    let cut = Cut(line);
+    if let Some(algorithms) = host_key_algorithms {
+        session.method_pref(MethodType::HostKey, algorithms).map_err(failed)?;
+    }
+    session.set_tcp_stream(socket.clone());
+    session.handshake().map_err(failed)?;
+    core::mem::forget(cut);
+    Ok(Open { session, socket })
+}
+
+fn by_tcp(endpoint: &Endpoint, line: &Line) -> Result<TcpStream, SshError> {
+    let (node, address) = (endpoint.node.clone(), endpoint.address);
+    line.phase("connecting");
+    let socket = TcpStream::connect_timeout(&address, CONNECT).map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => SshError::Refused { node: node.clone(), address },
+        ErrorKind::TimedOut => SshError::NoAnswer { node: node.clone(), address, after: CONNECT },
+        _ => SshError::Unreachable { node: node.clone(), address, source: error },
+    })?;
+    // Nagle's algorithm holds back the second small packet of each step: a tenth of a session at 150 ms.
+    socket.set_nodelay(true).map_err(|source| SshError::Unreachable { node, address, source })?;
+    Ok(socket)
+}
+
+/// One more session, with the jump host, on a thread of its own that passes the bytes on.
+fn by_jump(jump: &Endpoint, to: &Endpoint, line: &Line) -> Result<Socket, SshError> {
+    // Whether our end blocks is for libssh2 to say.
+    let (ours, theirs) = pair(&jump.node)?;
+    let line = line.of_jump(&jump.node);
+    let below = open(jump, &line)?;
+    let cut = Cut(&line);
+    line.phase("connecting further");
+    let channel = forwarded(&below.session, &jump.node, &to.address.ip().to_string(), to.address.port())?;
+    core::mem::forget(cut);
+    let host = jump.node.clone();
+    spawn(&jump.node, move || carry(below, channel, &theirs, &host, &line))?;
+    Ok(Socket::Pipe(Arc::new(ours)))
+}
+
+/// A channel to what `by` sees as `host` and `port` (RFC 4254 section 7.2, "direct-tcpip").
+pub(super) fn forwarded(session: &Session, by: &NodeName, host: &str, port: u16) -> Result<ssh2::Channel, SshError> {
+    session.set_blocking(true);
+    session.set_timeout(u32::try_from(CONNECT.as_millis()).unwrap_or(u32::MAX));
+    let channel = session.channel_direct_tcpip(host, port, None);
+    session.set_timeout(0);
+    channel.map_err(|error| {
+        let (node, to) = (by.clone(), authority(host, port));
+        let why = escape(error.message().trim_start_matches("Channel open failure").trim_matches(['(', ')', ' ']), 200);
+        match error.code() {
+            ssh2::ErrorCode::Session(TIMEOUT) => {
+                SshError::FarSide { node, to, why: format!("no answer within {} s", CONNECT.as_secs()) }
+            }
+            ssh2::ErrorCode::Session(CHANNEL_FAILURE) if why == "connect failed" => SshError::FarSide { node, to, why },
+            ssh2::ErrorCode::Session(CHANNEL_FAILURE) => SshError::Forwarding { node, to, why },
+            _ => SshError::Closed { node, phase: format!("connecting to {to}"), why },
+        }
+    })
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// A session with a host that shows a pinned key, or the reason why it is not one.
+fn pinned(endpoint: &Endpoint, line: &Line) -> Result<Open, SshError> {
+    let (node, address) = (endpoint.node.clone(), endpoint.address);
+    let pinned = &endpoint.host_keys;
+    let wanted = (!pinned.is_empty()).then(|| algorithms(pinned));
+    let open = match handshake(endpoint, wanted.as_deref(), line) {
+        // No key of a pinned kind? Then it is another key, and the operator wants to see which.
+        Err(error @ SshError::Handshake { .. }) if wanted.is_some() => {
+            handshake(endpoint, None, line).map_err(|_| error)?
+        }
+        open => open?,
+    };
+    let key = host_key(&open.session);
+    if key.as_ref().is_some_and(|key| pinned.iter().any(|pin| pin.blob == key.blob)) {
+        return Ok(open);
+    }
+    // Before the session is dropped, as in `Cut`.
+    line.hang_up();
+    let offered = key.as_ref().map_or("none".to_owned(), fingerprint);
+    Err(if pinned.is_empty() {
+        SshError::HostKeyUnknown { node, address, offered }
+    } else {
+        SshError::HostKeyChanged { node, address, offered, pinned: pinned.iter().map(fingerprint).collect() }
+    })
+}
+
+pub(super) fn host_key(session: &Session) -> Option<HostKey> {
+    let (blob, _) = session.host_key()?;
+    // RFC 4253 section 6.6: a key's blob begins with its kind, as a string with its length.
+    let length = usize::try_from(u32::from_be_bytes(blob.get(..4)?.try_into().ok()?)).ok()?;
+    let algorithm = core::str::from_utf8(blob.get(4..4 + length.min(64))?).ok()?;
+    Some(HostKey { algorithm: escape(algorithm, 64), blob: blob.to_vec() })
+}
+
+// libssh2.h
+const TIMEOUT: i32 = -9;
+const CHANNEL_FAILURE: i32 = -21;

@@ -1,0 +1,270 @@
+//! A connection through a session, to a port that the node (or the jump host) sees.
+//!
+//! libssh2 knows no way but its own calls on the session's thread, and a TLS handshake or a further session wants a
+//! socket: the two ends of a pair, with a thread between one of them and the channel. Each direction holds one buffer;
+//! who writes faster than the other side reads waits.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+
+use nix::poll::PollFlags;
+use ssh2::{BlockDirections, Channel, Session};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connect::{Open, forwarded, open};
+use super::ear::{Deaf, Ear, Local};
+use super::line::{Cut, Leash, Line};
+use super::session::{on_thread, spawn};
+use super::{Endpoint, SshError};
+use crate::cert::NodeName;
+
+/// A packet of SSH, and half of what a pair of sockets holds.
+const BUFFER: usize = 32 * 1024;
+
+/// Our end. Dropping it closes the channel, and ends the session if that was made for it.
+#[derive(Debug)]
+pub struct Tunnel {
+    stream: tokio::net::UnixStream,
+    /// Of a session of its own.
+    _leash: Option<Leash>,
+}
+
+/// Logs in to a node and connects to a port of `host`, as the node sees it, over a session of its own. Dropping the
+/// future ends the session, too.
+///
+/// # Errors
+/// Those of a session; [`SshError::Forwarding`] where sshd does not forward at all or not there, and
+/// [`SshError::FarSide`] where nobody answers at that port.
+pub async fn tunnel(endpoint: Endpoint, host: &str, port: u16) -> Result<Tunnel, SshError> {
+    let leash = Leash(Line::default());
+    let (line, node, host) = (leash.0.clone(), endpoint.node.clone(), host.to_owned());
+    let work = move || {
+        let below = open(&endpoint, &line)?;
+        let cut = Cut(&line);
+        line.phase("connecting through the session");
+        let (ours, theirs) = pair(&endpoint.node)?;
+        let channel = forwarded(&below.session, &endpoint.node, &host, port)?;
+        core::mem::forget(cut);
+        let node = endpoint.node;
+        spawn(&node.clone(), move || carry(below, channel, &theirs, &node, &line))?;
+        Ok(ours)
+    };
+    let ours = on_thread(&node, work).await?;
+    Tunnel::new(&node, ours, Some(leash))
+}
+
+pub(super) fn pair(node: &NodeName) -> Result<(UnixStream, UnixStream), SshError> {
+    let pair = UnixStream::pair().and_then(|pair| {
+        pair.0.set_nonblocking(true)?;
+        pair.1.set_nonblocking(true)?;
+        Ok(pair)
+    });
+    pair.map_err(|source| SshError::Thread { node: node.clone(), source })
+}
+
+impl Tunnel {
+    pub(super) fn new(node: &NodeName, ours: UnixStream, leash: Option<Leash>) -> Result<Self, SshError> {
+        let stream = tokio::net::UnixStream::from_std(ours);
+        let stream = stream.map_err(|source| SshError::Thread { node: node.clone(), source })?;
+        Ok(Self { stream, _leash: leash })
+    }
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A session that does nothing else: it ends with its channel.
+pub(super) fn carry(below: Open, channel: Channel, local: &UnixStream, node: &NodeName, line: &Line) {
+    let Open { session, socket } = below;
+    session.set_blocking(false);
+    let mut ear = Ear::new(&session, socket);
+    let mut pump = Pump::new(channel);
+    let end = pump.run(&session, &mut ear, local);
+    // Before channel and session are dropped, as in `Cut`.
+    match end {
+        Ok(()) => line.hang_up(),
+        Err(why) => line.end(format!("{node}: {why}")),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("{0}")]
+    Deaf(#[from] Deaf),
+    #[error("{0}")]
+    Session(io::Error),
+}
+
+pub(super) struct Pump {
+    channel: Channel,
+    to_local: Half,
+    to_node: Half,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Half {
+    held: Vec<u8>,
+    sent: usize,
+    /// Nothing more will come.
+    ended: bool,
+    /// The other side was told so.
+    told: bool,
+}
+
+impl Half {
+    fn rest(&self) -> &[u8] {
+        &self.held[self.sent..]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sent == self.held.len()
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        self.held.clear();
+        self.held.extend_from_slice(bytes);
+        self.sent = 0;
+    }
+
+    fn must_tell(&self) -> bool {
+        self.ended && !self.told && self.is_empty()
+    }
+}
+
+impl Pump {
+    pub(super) fn new(channel: Channel) -> Self {
+        Self { channel, to_local: Half::default(), to_node: Half::default() }
+    }
+
+    /// Until one side is gone, or both have said all. The session does not block.
+    pub(super) fn run(&mut self, session: &Session, ear: &mut Ear, local: &UnixStream) -> Result<(), Broken> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let sent = self.to_node(local, &mut buffer)?;
+            // libssh2 finishes a packet that it began before it can do anything else.
+            let stuck = !self.to_node.is_empty() && is_outbound(session);
+            let received = !stuck && self.to_local(local, &mut buffer)?;
+            if self.to_local.told || (self.to_local.ended && self.to_local.is_empty() && self.to_node.told) {
+                return Ok(());
+            }
+            if sent || received {
+                continue;
+            }
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::POLLIN, self.to_node.is_empty() && !self.to_node.ended);
+            wanted.set(PollFlags::POLLOUT, !self.to_local.is_empty());
+            // With both directions full, what comes is a window that lets us send on.
+            let listen = self.to_local.is_empty() || !self.to_node.is_empty();
+            let woken = ear.wait_with(session, listen, Some(Local { fd: local.as_fd(), wanted }))?;
+            if woken.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn to_node(&mut self, mut local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
+        let half = &mut self.to_node;
+        let mut moved = false;
+        if half.is_empty() && !half.ended {
+            match local.read(buffer) {
+                Ok(0) => half.ended = true,
+                Ok(count) => half.hold(&buffer[..count]),
+                Err(error) if is_later(&error) => {}
+                Err(_) => half.ended = true,
+            }
+            moved = half.ended || !half.is_empty();
+        }
+        if !half.is_empty() {
+            match self.channel.write(half.rest()) {
+                Ok(count) => {
+                    half.sent += count;
+                    moved |= count > 0;
+                }
+                Err(error) if is_later(&error) => return Ok(false),
+                Err(error) => return Err(Broken::Session(error)),
+            }
+        }
+        if half.must_tell() {
+            match self.channel.send_eof() {
+                Ok(()) => half.told = true,
+                Err(error) => match io::Error::from(error) {
+                    error if is_later(&error) => {}
+                    error => return Err(Broken::Session(error)),
+                },
+            }
+        }
+        Ok(moved)
+    }
+
+    fn to_local(&mut self, mut local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
+        let half = &mut self.to_local;
+        let mut moved = false;
+        if half.is_empty() && !half.ended {
+            match self.channel.read(buffer) {
+                Ok(0) => half.ended = self.channel.eof(),
+                Ok(count) => half.hold(&buffer[..count]),
+                Err(error) if is_later(&error) => {}
+                Err(error) => return Err(Broken::Session(error)),
+            }
+            moved = half.ended || !half.is_empty();
+        }
+        if !half.is_empty() {
+            match local.write(half.rest()) {
+                Ok(count) => {
+                    half.sent += count;
+                    moved |= count > 0;
+                }
+                Err(error) if is_later(&error) => return Ok(false),
+                // Nobody reads on this side any more.
+                Err(_) => {
+                    half.sent = half.held.len();
+                    half.ended = true;
+                }
+            }
+        }
+        half.told = half.must_tell();
+        Ok(moved)
+    }
+
+    /// Takes leave of the channel, while its session goes on. At once where the other side answers.
+    pub(super) fn close(mut self, session: &Session, ear: &mut Ear) -> Result<(), Broken> {
+        loop {
+            match self.channel.close() {
+                Ok(()) => return Ok(()),
+                Err(error) => match io::Error::from(error) {
+                    error if is_later(&error) => ear.wait(session)?,
+                    error => return Err(Broken::Session(error)),
+                },
+            }
+        }
+    }
+}
+
+fn is_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+fn is_outbound(session: &Session) -> bool {
+    matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
+}
