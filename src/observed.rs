@@ -151,8 +151,8 @@ impl Over {
     pub fn at(self, address: SocketAddr) -> String {
         match self {
             Self::Tcp => address.to_string(),
-            Self::Quic => format!("{address} (QUIC)"),
-            Self::Ssh => format!("{address} (SSH)"),
+            Self::Quic => format!("{address} over QUIC"),
+            Self::Ssh => format!("{address} through SSH"),
         }
     }
 }

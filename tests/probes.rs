@@ -6,6 +6,8 @@
 mod lab;
 #[path = "probes/quic.rs"]
 mod quic;
+#[path = "probes/ssh.rs"]
+mod ssh;
 
 use std::fs;
 use std::net::TcpListener;

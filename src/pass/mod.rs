@@ -13,6 +13,7 @@ mod rehearse;
 pub mod revoke;
 pub mod run;
 pub mod secrets;
+mod through;
 pub mod watched;
 
 use core::time::Duration;
@@ -48,7 +49,7 @@ pub struct Context {
     pub config: Arc<Config>,
     pub store: Store,
     pub roots: Roots,
-    pub secrets: Secrets,
+    pub secrets: Arc<Secrets>,
     pub progress: progress::Progress,
     /// Becomes true when the process is asked to end.
     pub stop: watch::Receiver<bool>,
@@ -67,12 +68,13 @@ impl Context {
         config: impl Into<Arc<Config>>,
         store: Store,
         roots: Roots,
-        secrets: Secrets,
+        secrets: impl Into<Arc<Secrets>>,
         progress: progress::Progress,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (account, cas, dns, ca_clocks) = Default::default();
-        Self { config: config.into(), store, roots, secrets, progress, stop, account, cas, dns, ca_clocks }
+        let (config, secrets) = (config.into(), secrets.into());
+        Self { config, store, roots, secrets, progress, stop, account, cas, dns, ca_clocks }
     }
 
     /// Notes what this CA's last answer says of the time; to be called right after it.
@@ -237,7 +239,7 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
         }
     };
     let (served, watched, answers, ()) = tokio::join!(
-        observe::probe_all(&context.config, &observed.asked, &context.roots),
+        observe::probe_all(&context.config, &context.secrets, &observed.asked, &context.roots),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),
         answers.join_all(),
         token,

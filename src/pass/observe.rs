@@ -10,14 +10,16 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::Roots;
-use crate::config::{Certificate, Config, Host};
+use crate::config::{Certificate, Config, Host, Via};
 use crate::observed::{Asked, Observed, Served, Silence};
 use crate::report::Done;
 use crate::store::{Store, StoreError};
 
 use super::failure::of_damage;
+use super::secrets::Secrets;
+use super::through;
 
-pub(super) use target::Target;
+pub(super) use target::{LOOPBACK, Target};
 
 /// TCP and TLS together. A black hole costs the whole pass this long and no longer, since all nodes are asked at once.
 pub(super) const PROBE_DEADLINE: Duration = Duration::from_secs(8);
@@ -26,9 +28,15 @@ const PROBES: usize = 400;
 
 /// # Errors
 /// The state directory cannot be read. What a node does or fails to do is a fact and no error.
-pub async fn observe(config: &Config, store: &Store, roots: &Roots, asked: Asked) -> Result<Observed, StoreError> {
+pub async fn observe(
+    config: &Arc<Config>,
+    secrets: &Arc<Secrets>,
+    store: &Store,
+    roots: &Roots,
+    asked: Asked,
+) -> Result<Observed, StoreError> {
     let mut observed = known(config, store, asked)?;
-    observed.served = probe_all(config, &observed.asked, roots).await;
+    observed.served = probe_all(config, secrets, &observed.asked, roots).await;
     Ok(observed)
 }
 
@@ -47,22 +55,26 @@ pub(super) fn known(config: &Config, store: &Store, asked: Asked) -> Result<Obse
 }
 
 /// What each node serves, in the configuration's order.
-pub(super) async fn probe_all(config: &Config, asked: &Asked, roots: &Roots) -> Vec<Served> {
-    let permits = Arc::new(Semaphore::new(PROBES));
+pub(super) async fn probe_all(
+    config: &Arc<Config>,
+    secrets: &Arc<Secrets>,
+    asked: &Asked,
+    roots: &Roots,
+) -> Vec<Served> {
+    let (direct, sessions) = (Arc::new(Semaphore::new(PROBES)), Arc::new(Semaphore::new(config.sessions)));
     let mut probes = JoinSet::new();
     for certificate in wanted(config, asked) {
         for node in certificate.nodes.iter().filter(|node| asked.nodes.is_empty() || asked.nodes.contains(*node)) {
             let Some(node) = config.node(node) else { continue };
-            for host in &node.addresses {
-                for sni in &certificate.sni {
-                    let number = probes.len();
-                    let target = Target::new(certificate, node, host, sni);
-                    let (roots, permits) = (roots.clone(), Arc::clone(&permits));
-                    probes.spawn(async move {
-                        let _permit = permits.acquire_owned().await;
-                        (number, target.look(&roots).await)
-                    });
-                }
+            let through = || through::session_each(config, secrets, node);
+            for target in Target::all(certificate, node, through) {
+                let number = probes.len();
+                let permits = if node.probe.via == Via::Ssh { &sessions } else { &direct };
+                let (roots, permits) = (roots.clone(), Arc::clone(permits));
+                probes.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    (number, target.look(&roots).await)
+                });
             }
         }
     }

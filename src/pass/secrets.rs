@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::cert::{Malformed, Roots};
-use crate::config::{Config, Host, HostKey, Node, Provider};
+use crate::config::{Config, Host, HostKey, Node, Provider, Via};
 use crate::observed::{Advice, Failure};
 use crate::ssh::{Identity, known_host_keys};
 use crate::store::secret;
@@ -26,7 +26,7 @@ pub struct Secrets {
     /// PEM of the root of a CA's own API, where one is configured; by the CA's host.
     pub acme_ca: BTreeMap<String, String>,
     /// What the chains of watched endpoints are judged by.
-    pub(super) watch_roots: WatchRoots,
+    pub watch_roots: WatchRoots,
     /// PEM of the root that is trusted beside the system's.
     pub network_ca: Option<String>,
 }
@@ -53,13 +53,21 @@ impl Secrets {
             }
         }
         let network_ca = config.network.ca_file.as_ref().map(|path| public("network.ca_file", path)).transpose()?;
-        let files: BTreeSet<&PathBuf> = config.nodes.iter().flat_map(|node| &node.ssh.identity_files).collect();
-        let mut identities = BTreeMap::new();
-        for file in files {
-            let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
-            identities.insert(file.clone(), Identity { file: file.clone(), pem });
-        }
-        let (known_hosts, watch_roots) = (known_hosts(config)?, WatchRoots::read(config));
+        let nodes: Vec<&Node> = config.nodes.iter().collect();
+        let (identities, known_hosts, watch_roots) =
+            (identities(&nodes)?, known_hosts(&nodes)?, WatchRoots::read(config));
+        Ok(Self { dns_secret, eab_hmac, identities, known_hosts, acme_ca, network_ca, watch_roots })
+    }
+
+    /// What a look takes: the SSH identities of the nodes that are probed through SSH, and no other secret.
+    ///
+    /// # Errors
+    /// As [`Secrets::read`].
+    pub fn for_probes(config: &Config) -> Result<Self, Failure> {
+        let nodes: Vec<&Node> = config.nodes.iter().filter(|node| node.probe.via == Via::Ssh).collect();
+        let (identities, known_hosts) = (identities(&nodes)?, known_hosts(&nodes)?);
+        let (dns_secret, eab_hmac, acme_ca, network_ca) = Default::default();
+        let watch_roots = WatchRoots::read(config);
         Ok(Self { dns_secret, eab_hmac, identities, known_hosts, acme_ca, network_ca, watch_roots })
     }
 
@@ -82,10 +90,20 @@ impl Secrets {
     }
 }
 
+fn identities(nodes: &[&Node]) -> Result<BTreeMap<PathBuf, Identity>, Failure> {
+    let files: BTreeSet<&PathBuf> = nodes.iter().flat_map(|node| &node.ssh.identity_files).collect();
+    let mut identities = BTreeMap::new();
+    for file in files {
+        let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
+        identities.insert(file.clone(), Identity { file: file.clone(), pem });
+    }
+    Ok(identities)
+}
+
 /// A file that is not there holds no keys; `certd trust --write` makes it.
-fn known_hosts(config: &Config) -> Result<BTreeMap<PathBuf, String>, Failure> {
+fn known_hosts(nodes: &[&Node]) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut texts = BTreeMap::new();
-    for node in config.nodes.iter().filter(|node| node.ssh.host_keys.is_empty()) {
+    for node in nodes.iter().filter(|node| node.ssh.host_keys.is_empty()) {
         let path = &node.ssh.known_hosts;
         if path.exists() && !texts.contains_key(path) {
             texts.insert(path.clone(), public("ssh.known_hosts", path)?);

@@ -29,8 +29,8 @@ use tls::OverStream;
 /// server's workers by their addresses, and an old worker can go on answering for hours: one handshake sees one of them.
 const OVER_QUIC: usize = 4;
 
-/// The chain (DER, leaf first) that is presented for `sni`. One attempt; `deadline` holds for all of it, but for the
-/// opening of another's stream, which has as much time again. That the server has the leaf's key was proven by its
+/// The chain (DER, leaf first) that is presented for `sni`. One attempt; `deadline` holds for all of it but the
+/// opening of another's stream. That the server has the leaf's key was proven by its
 /// signature. TLS 1.2 and 1.3 (over QUIC 1.3), nothing resumed, no ALPN but QUIC's `h3`.
 ///
 /// # Errors
@@ -91,9 +91,7 @@ async fn connect(way: &Way, sni: &DnsName, deadline: Duration) -> Result<Shaken,
             (chain, Open::Stream(stream))
         }
         Way::Through { open, proxy_protocol } => {
-            let late = || Err(Silence::NoWay("it took too long to be opened".to_owned()));
-            let stream = timeout(deadline, open()).await.unwrap_or_else(|_| late())?;
-            let attempt = tls::over(stream, name, *proxy_protocol);
+            let attempt = tls::over(open().await?, name, *proxy_protocol);
             let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
             (chain, Open::Stream(stream))
         }

@@ -19,7 +19,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, Silence>> + Send>>;
 
-/// Opens one stream to the server at each call.
+/// Opens one stream to the server at each call, or says why not in a time of its own.
 pub type Opener = Arc<dyn Fn() -> Opening + Send + Sync>;
 
 #[derive(Clone)]

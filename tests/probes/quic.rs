@@ -57,7 +57,7 @@ fn a_node_that_serves_http_3_is_proven_over_tcp_and_quic() {
     let script = node.folder.join("caddy/start").display().to_string();
     node.replace_command(NginxCommand::Reload, Some(&format!("sh '{script}'\n")));
     let text = exits(&lab.certd(&["renew"]), 0);
-    assert!(text.contains("(QUIC)"), "{text}");
+    assert!(text.contains("over QUIC"), "{text}");
     let served = served(&lab);
     let over: Vec<&str> = served.iter().map(|served| served["over"].as_str().unwrap()).collect();
     assert_eq!(over, ["tcp", "quic"], "{served:?}");
@@ -108,7 +108,7 @@ fn n09_a_certificate_that_is_old_over_quic_alone_is_told_and_what_tcp_serves_is_
     lab.replace_line("probe = ", &format!("probe = {{ port = {}, quic = true }}", node.tls.port()));
     let before = node.pair(SERVICE);
     let text = exits(&lab.certd(&["renew"]), 6);
-    assert!(text.contains(&format!("{} (QUIC) still serves", node.tls)), "{text}");
+    assert!(text.contains(&format!("{} over QUIC still serves", node.tls)), "{text}");
     assert_ne!(node.pair(SERVICE), before, "the node did not go back");
     assert_eq!(node.settled(SERVICE), node.pair(SERVICE), "over TCP it is served");
     let served = served(&lab);

@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Fingerprint, Leaf, NodeName, Roots};
+use crate::config::{Config, Node};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::observed::{Failure, Over, Seen, Served, Silence};
 use crate::plan::rollout::{Action, Committed, Event, Refusal, Restored, Verdict};
-use crate::probe::{self, Verified};
+use crate::probe::{self, Opener, Verified};
 use crate::report::escape;
 use crate::ssh::Endpoint;
 
 use super::super::failure::{bug, of_node};
 use super::super::observe::{Target, resolve};
 use super::super::progress::{Event as Progress, Phase};
-use super::super::{Context, clock};
+use super::super::secrets::Secrets;
+use super::super::{Context, clock, through};
 use super::Told;
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
@@ -56,7 +57,7 @@ impl Session {
         self.show(Phase::Preparing, "");
         let fences = self.fences.clone();
         let prepared = async {
-            let endpoint = endpoint(&self.context, &self.node).await?;
+            let endpoint = endpoint(&self.context.config, &self.context.secrets, &self.node).await?;
             let opened = Dialogue::open(endpoint, self.bundles.clone(), PREPARE_DEADLINE).await;
             opened.map_err(|error| {
                 note_fence(&fences, &error);
@@ -90,7 +91,7 @@ impl Session {
                     }
                     settled = Some(tokio::time::sleep(OLD_WORKERS));
                 }
-                Action::Verify(_) => self.verify().await,
+                Action::Verify(_) => self.verify(&dialogue).await,
                 Action::Done(_) => {
                     dialogue.done().await;
                     if let Some(settled) = settled {
@@ -112,7 +113,7 @@ impl Session {
             Ok(Committed::Committed) => self.say(Event::Committed(node, Committed::Committed), Vec::new()),
             Ok(undone) => {
                 self.show(Phase::Failed, "not proven: see the report");
-                let seen = self.look().await;
+                let seen = self.through(dialogue, async |targets| self.look_at(targets).await).await;
                 self.say(Event::Committed(node, undone), seen);
             }
             Err(error) => {
@@ -130,14 +131,12 @@ impl Session {
         true
     }
 
-    async fn verify(&self) {
+    async fn verify(&self, dialogue: &Dialogue) {
         self.show(Phase::Verifying, "");
-        let mut handshakes = JoinSet::new();
-        for (target, leaf) in self.targets() {
-            let roots = self.context.roots.clone();
-            handshakes.spawn(async move { prove(target, leaf.fingerprint, roots).await });
-        }
-        let seen: Vec<Served> = handshakes.join_all().await.into_iter().flatten().collect();
+        let roots = &self.context.roots;
+        let prove = |(target, leaf): (Target, Leaf)| prove(target, leaf.fingerprint, roots.clone());
+        let seen = self.through(dialogue, async |targets| join_all(targets.into_iter().map(prove)).await).await;
+        let seen: Vec<Served> = seen.into_iter().flatten().collect();
         let verdict = self.verdict(&seen);
         match &verdict {
             Verdict::Expected => self.show(Phase::Served, ""),
@@ -206,27 +205,39 @@ impl Session {
 
     /// One more look, so that the report tells what visitors get now.
     async fn look(&self) -> Vec<Served> {
-        let mut looks = JoinSet::new();
-        for (target, _) in self.targets() {
-            let roots = self.context.roots.clone();
-            looks.spawn(async move { target.look(&roots).await });
+        let (config, secrets) = (&self.context.config, &self.context.secrets);
+        self.look_at(self.targets(|node| through::session_each(config, secrets, node))).await
+    }
+
+    async fn look_at(&self, targets: Vec<(Target, Leaf)>) -> Vec<Served> {
+        let roots = &self.context.roots;
+        let looks = join_all(targets.iter().map(|(target, _)| target.look(roots))).await;
+        looks.into_iter().flatten().collect()
+    }
+
+    /// Handshakes with all targets; where they go through SSH, through this dialogue's own connection.
+    async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(Target, Leaf)>) -> T) -> T {
+        let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
+        let (open, desk) = through::of_dialogue(node);
+        let work = work(self.targets(|_| Arc::clone(&open)));
+        drop(open);
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done,
+            () = desk.serve(dialogue) => work.await,
         }
-        looks.join_all().await.into_iter().flatten().collect()
     }
 
     /// Every name at every host, with the leaf that is expected there.
-    fn targets(&self) -> Vec<(Target, Leaf)> {
+    fn targets(&self, through: impl Fn(&Node) -> Opener) -> Vec<(Target, Leaf)> {
         let config = &self.context.config;
         let mut targets = Vec::new();
         let Some(node) = config.node(&self.node) else { return targets };
         for bundle in &self.bundles {
             let Some(certificate) = config.certificate(&bundle.certificate) else { continue };
-            for host in &node.addresses {
-                for sni in &certificate.sni {
-                    let leaf = bundle.pair.chain().leaf.clone();
-                    targets.push((Target::new(certificate, node, host, sni), leaf));
-                }
-            }
+            let leaf = &bundle.pair.chain().leaf;
+            let all = Target::all(certificate, node, || through(node));
+            targets.extend(all.into_iter().map(|target| (target, leaf.clone())));
         }
         targets
     }
@@ -267,9 +278,13 @@ fn note_fence(fences: &mpsc::UnboundedSender<(CertName, u64)>, error: &NodeError
 }
 
 /// Where the node is, and everything that logging in needs, in memory.
-pub(in crate::pass) async fn endpoint(context: &Context, node: &NodeName) -> Result<Endpoint, Failure> {
+pub(in crate::pass) async fn endpoint(
+    config: &Config,
+    secrets: &Secrets,
+    node: &NodeName,
+) -> Result<Endpoint, Failure> {
     let unknown = || bug(node, "a node that the configuration does not have");
-    let node = context.config.node(node).ok_or_else(unknown)?;
+    let node = config.node(node).ok_or_else(unknown)?;
     let host = node.addresses.first().ok_or_else(unknown)?;
     let unresolved = |silence: Silence| {
         super::super::failure::failure(
@@ -285,8 +300,8 @@ pub(in crate::pass) async fn endpoint(context: &Context, node: &NodeName) -> Res
         node: node.name.clone(),
         address: *addresses.first().ok_or_else(unknown)?,
         user: node.ssh.user.clone(),
-        identities: context.secrets.identities(node),
-        host_keys: context.secrets.host_keys(node),
+        identities: secrets.identities(node),
+        host_keys: secrets.host_keys(node),
         jump: None,
     })
 }

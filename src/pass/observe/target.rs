@@ -1,24 +1,35 @@
 //! One name at one host of a node, and every way that leads to it.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use crate::cert::{CertName, DnsName, NodeName, Roots};
-use crate::config::{Certificate, Host, Node, Probe};
+use crate::config::{Certificate, Host, Node, Probe, Via};
 use crate::observed::{Over, Seen, Served, Silence};
-use crate::probe::{self, Way};
+use crate::probe::{self, Opener, Way};
 
 use super::super::clock;
 use super::{PROBE_DEADLINE, resolve};
+
+/// Where a node is asked through its own SSH connection.
+pub(in crate::pass) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[derive(Clone)]
 pub(in crate::pass) struct Target {
     node: NodeName,
     certificate: CertName,
-    host: Host,
+    at: At,
     probe: Probe,
     sni: DnsName,
+}
+
+#[derive(Clone)]
+enum At {
+    Host(Host),
+    /// The node as it sees itself.
+    Loopback(Opener),
 }
 
 /// One address, and how a handshake gets there.
@@ -30,14 +41,20 @@ pub(in crate::pass) struct Door {
 }
 
 impl Target {
-    pub(in crate::pass) fn new(certificate: &Certificate, node: &Node, host: &Host, sni: &DnsName) -> Self {
-        Self {
+    /// Every name at every host; through SSH, where the node has one address for all, every name once.
+    pub(in crate::pass) fn all(certificate: &Certificate, node: &Node, through: impl Fn() -> Opener) -> Vec<Self> {
+        let places: Vec<At> = match node.probe.via {
+            Via::Direct => node.addresses.iter().cloned().map(At::Host).collect(),
+            Via::Ssh => vec![At::Loopback(through())],
+        };
+        let target = |at: &At, sni: &DnsName| Self {
             node: node.name.clone(),
             certificate: certificate.name.clone(),
-            host: host.clone(),
+            at: at.clone(),
             probe: node.probe.clone(),
             sni: sni.clone(),
-        }
+        };
+        places.iter().flat_map(|at| certificate.sni.iter().map(move |sni| target(at, sni))).collect()
     }
 
     /// Fresh handshakes with every address of the host, in every way.
@@ -85,8 +102,15 @@ impl Target {
     /// The doors of all addresses.
     pub(in crate::pass) async fn doors(&self) -> Result<Vec<Door>, Silence> {
         let Probe { port, proxy_protocol, quic, .. } = self.probe;
+        let host = match &self.at {
+            At::Host(host) => host,
+            At::Loopback(open) => {
+                let way = Way::Through { open: Arc::clone(open), proxy_protocol };
+                return Ok(vec![Door { address: SocketAddr::new(LOOPBACK, port), over: Over::Ssh, way }]);
+            }
+        };
         let mut doors = Vec::new();
-        for address in resolve(&self.host, port).await? {
+        for address in resolve(host, port).await? {
             doors.push(Door { address, over: Over::Tcp, way: Way::Tcp { address, proxy_protocol } });
             if quic {
                 doors.push(Door { address, over: Over::Quic, way: Way::Quic { address } });

@@ -145,7 +145,7 @@ fn n09_an_old_certificate_over_quic_alone_is_kept_unverified_since_going_back_wo
             ready("a"),
             ready("b"),
             committed("a"),
-            verified("a", Verdict::Lingers { what: "192.0.2.1:443 (QUIC) still serves 0badcafe".into() }),
+            verified("a", Verdict::Lingers { what: "192.0.2.1:443 over QUIC still serves 0badcafe".into() }),
             committed("b"),
             verified("b", Verdict::Expected),
         ],
