@@ -11,11 +11,14 @@ mod ssh;
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
 use lab::config::ConfigText;
 use lab::node::{Node, NodeOptions};
+use lab::process::{is_alive, signal, wait_until};
 use lab::said::exits;
 use lab::{Lab, Options, SERVICE};
 
@@ -105,4 +108,50 @@ fn n11_of_two_server_blocks_the_one_that_does_not_use_our_path_is_found_by_its_n
     let served = served(&lab);
     assert_eq!(served.len(), 2, "{served:?}");
     assert!(served.iter().all(|served| served["verdict"] == "ok" && served["over"] == "tcp"), "{served:?}");
+}
+
+#[test]
+fn n10_a_renewal_in_the_middle_of_an_upgrade_of_nginx_is_served_whichever_program_stays() {
+    let port = port("0.0.0.0");
+    let mut lab = lab(&format!("listen 0.0.0.0:{port} ssl http2;"), "");
+    lab.write_config("");
+    lab.replace_line("probe = ", &format!("probe = {{ port = {port} }}"));
+    lab.nodes[0].stop_nginx();
+    let folder = lab.nodes[0].folder.clone();
+    let (pid, old_pid) = (folder.join("logs/nginx.pid"), folder.join("logs/nginx.pid.oldbin"));
+    // It takes an upgrade as a daemon alone.
+    let configuration = folder.join("conf/nginx.conf");
+    let text = fs::read_to_string(&configuration).unwrap();
+    fs::write(&configuration, text.replace("daemon off;", "")).unwrap();
+    let script = "/usr/sbin/nginx -p . -e logs/error.log -c conf/nginx.conf 2>>logs/stderr.log; \
+                  while [ ! -s logs/nginx.pid ]; do sleep 0.02; done";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).current_dir(&folder);
+    assert!(lab.spawn(command).wait().unwrap().success());
+    let node = &lab.nodes[0];
+    let read = |path: &Path| fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let old = read(&pid).unwrap();
+    // nginx's own procedure: the new program beside the old one, then the old one's workers end and its master stays.
+    signal("USR2", &[old]);
+    assert!(wait_until(|| read(&old_pid) == Some(old) && read(&pid).is_some_and(|new| new != old)), "no upgrade");
+    let new = read(&pid).unwrap();
+    signal("WINCH", &[old]);
+    let workers = |master: u32| {
+        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
+        children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()).filter(|pid| *pid != new).count()
+    };
+    assert!(wait_until(|| workers(old) == 0 && workers(new) > 0), "the old workers stay");
+
+    let before = node.pair(SERVICE);
+    exits(&lab.certd(&["renew"]), 0);
+    assert_ne!(node.pair(SERVICE), before);
+    assert_eq!(node.served(SERVICE), node.pair(SERVICE));
+
+    // The upgrade is given up: the old master starts workers again, with what the files hold now.
+    signal("HUP", &[old]);
+    assert!(wait_until(|| workers(old) > 0), "the old program does not come back");
+    signal("QUIT", &[new]);
+    assert!(wait_until(|| !is_alive(new)), "the new program stays");
+    assert_eq!(node.served(SERVICE), node.pair(SERVICE));
+    exits(&lab.certd(&["check"]), 0);
 }
