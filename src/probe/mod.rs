@@ -65,7 +65,7 @@ struct Shaken {
 }
 
 enum Open {
-    Stream(OverStream),
+    Stream(Box<OverStream>),
     Quic(OverQuic),
 }
 
@@ -88,12 +88,12 @@ async fn connect(way: &Way, sni: &DnsName, deadline: Duration) -> Result<Shaken,
         Way::Tcp { address, proxy_protocol } => {
             let attempt = async { tls::over(way::tcp(*address).await?, name, *proxy_protocol).await };
             let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
-            (chain, Open::Stream(stream))
+            (chain, Open::Stream(Box::new(stream)))
         }
         Way::Through { open, proxy_protocol } => {
             let attempt = tls::over(open().await?, name, *proxy_protocol);
             let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
-            (chain, Open::Stream(stream))
+            (chain, Open::Stream(Box::new(stream)))
         }
         Way::Quic { address } => {
             let attempt = quic::over(*address, sni);
