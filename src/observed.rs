@@ -156,7 +156,31 @@ pub struct Served {
     pub certificate: CertName,
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
+    #[serde(default)]
+    pub over: Over,
     pub seen: Seen,
+}
+
+/// What carries a handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    #[default]
+    Tcp,
+    Quic,
+    /// The node's own SSH connection; the address is one of the node itself.
+    Ssh,
+}
+
+impl Over {
+    /// The address with what is unusual about the way to it.
+    pub fn at(self, address: SocketAddr) -> String {
+        match self {
+            Self::Tcp => address.to_string(),
+            Self::Quic => format!("{address} over QUIC"),
+            Self::Ssh => format!("{address} through SSH"),
+        }
+    }
 }
 
 /// One handshake with one address of an endpoint that others keep.
@@ -207,6 +231,12 @@ pub enum Silence {
     /// TCP answers, TLS does not.
     #[error("TLS failed: {0}")]
     Tls(String),
+    /// Of UDP nobody knows whether it is refused, lost or not listened to.
+    #[error("no answer over UDP")]
+    NoQuic,
+    /// What leads to the server is broken, and says nothing of the server: visitors go another way.
+    #[error("no way through SSH: {0}")]
+    NoWay(String),
 }
 
 impl Silence {

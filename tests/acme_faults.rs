@@ -3,6 +3,7 @@
 
 mod lab;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use certd::acme::{Http, Settings, about};
@@ -146,7 +147,7 @@ fn a08_a_ca_that_cannot_be_reached_or_believed_leaves_what_is_kept() {
         });
         let pem = std::fs::read_to_string(bench.lab.folder.join("api-root.pem")).unwrap();
         let host = bench.context.config.acme.host.clone();
-        bench.context.secrets.acme_ca.insert(host.clone(), pem);
+        Arc::make_mut(&mut bench.context.secrets).acme_ca.insert(host.clone(), pem);
         bench.task.ca = host;
         let failure = issue_in_time(&bench).unwrap_err();
         assert_eq!(failure.code, "acme-unreachable", "{failure:?}");

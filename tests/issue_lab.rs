@@ -295,7 +295,7 @@ fn d06_a_circle_of_cnames_is_an_error_before_any_order() {
 #[test]
 fn c01_a_token_that_is_refused_is_a_persons_matter_and_no_order_is_made() {
     let mut bench = Bench::start();
-    bench.context.secrets.dns_secret = Zeroizing::new("wrong".to_owned());
+    Arc::make_mut(&mut bench.context.secrets).dns_secret = Zeroizing::new("wrong".to_owned());
     let failure = bench.issue().unwrap_err();
     assert_eq!((failure.code.as_str(), failure.advice), ("dns-token", Advice::Person));
     assert!(!format!("{failure:?}").contains("wrong"));
@@ -374,7 +374,7 @@ fn a07_a09_an_answer_that_is_no_json_or_never_ends_is_an_error_in_words() {
 fn a08_a_ca_whose_root_is_not_trusted_is_not_talked_to() {
     let mut bench = Bench::start();
     let ca = bench.task.ca.clone();
-    bench.context.secrets.acme_ca.insert(ca, bench.lab.old_authority.pem());
+    Arc::make_mut(&mut bench.context.secrets).acme_ca.insert(ca, bench.lab.old_authority.pem());
     let failure = bench.issue().unwrap_err();
     assert_eq!(failure.code, "acme-unreachable", "{failure:?}");
     assert!(failure.what.contains("certificate"), "{failure:?}");

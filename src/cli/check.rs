@@ -6,8 +6,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::observed::{Asked, Failure, Observed};
-use crate::pass::watched::{self, WatchRoots};
-use crate::pass::{Context, clock, discover, disks, inventory, observe, revocations};
+use crate::pass::{Context, Secrets, clock, discover, disks, inventory, observe, revocations, watched};
 use crate::plan;
 use crate::report::{self, Report};
 use crate::store::Store;
@@ -21,7 +20,7 @@ mod rounds;
 ///
 /// Shakes hands with every address of every node and of every watched endpoint, asks DNS whether the names lead to their
 /// nodes and whether the CA may issue for them, and changes nothing. It takes no lock and (without --deep) needs no
-/// secrets, so it can run beside a renewal. It reads the state directory: run it as root or as that directory's owner.
+/// secrets but the SSH identities of nodes that are probed through SSH, so it can run beside a renewal. It reads the state directory: run it as root or as that directory's owner.
 #[derive(Args)]
 pub(super) struct Check {
     /// Certificates and watched endpoints to check; all when none is named.
@@ -104,7 +103,6 @@ pub(super) fn report(command: &'static str, names: &[String], options: &Options)
 struct Look {
     command: &'static str,
     asked: Asked,
-    watch_roots: WatchRoots,
     with: With,
     /// Told when a person asks for the end.
     stop: watch::Sender<bool>,
@@ -112,7 +110,7 @@ struct Look {
 
 enum With {
     /// Handshakes alone.
-    Roots(Arc<Config>, Store, crate::cert::Roots),
+    Handshakes(Arc<Config>, Store, crate::cert::Roots, Arc<Secrets>),
     /// And what logging in takes.
     Secrets(Arc<Context>),
 }
@@ -121,22 +119,21 @@ impl Look {
     fn open(command: &'static str, names: &[String], deep: bool, options: &Options) -> Result<Self, Fault> {
         let config = setup::configuration(&options.config)?;
         let (certificates, watches) = setup::selection(&config, names)?;
-        let watch_roots = WatchRoots::read(&config);
         let (stop, stopped) = watch::channel(false);
         let with = if deep {
             With::Secrets(Arc::new(setup::looking(config, progress::progress(options), stopped)?))
         } else {
-            let (store, roots) = setup::look(&config)?;
-            With::Roots(Arc::new(config), store, roots)
+            let (store, roots, secrets) = setup::look(&config)?;
+            With::Handshakes(Arc::new(config), store, roots, secrets)
         };
         let asked = Asked { certificates, watches, may_issue: true, ..Asked::default() };
-        Ok(Self { command, asked, watch_roots, with, stop })
+        Ok(Self { command, asked, with, stop })
     }
 
     async fn report(&self) -> Result<Report, Fault> {
-        let (config, store, roots) = match &self.with {
-            With::Roots(config, store, roots) => (config, store, roots),
-            With::Secrets(context) => (&context.config, &context.store, &context.roots),
+        let (config, store, roots, secrets) = match &self.with {
+            With::Handshakes(config, store, roots, secrets) => (config, store, roots, secrets),
+            With::Secrets(context) => (&context.config, &context.store, &context.roots, &context.secrets),
         };
         let asked = &self.asked;
         let mut done = observe::damages(store);
@@ -146,8 +143,8 @@ impl Look {
         };
         done.failures.extend(told);
         let (observed, watched, inventory) = tokio::join!(
-            observe::observe(config, store, roots, asked.clone()),
-            watched::look(config, asked, &self.watch_roots),
+            observe::observe(config, secrets, store, roots, asked.clone()),
+            watched::look(config, asked, &secrets.watch_roots),
             inventory::in_a_look(config, store, asked),
         );
         let mut observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
@@ -156,7 +153,7 @@ impl Look {
             let context = context.of_a_look(config).map_err(|error| Fault::from(&Failure::from(&error)))?;
             deep(&Arc::new(context), &mut observed).await;
         }
-        done.failures.extend(self.watch_roots.failures(asked));
+        done.failures.extend(secrets.watch_roots.failures(asked));
         done.revocations = observe::revocations(store, &observed);
         let now = clock::now();
         let plan = plan::plan(config, &observed, now);

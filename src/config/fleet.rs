@@ -12,7 +12,7 @@ use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
 use super::window::Windows;
 use super::written::{At, nearest};
-use super::{Certificate, Host, Installs, Node, pairs};
+use super::{Certificate, Host, Installs, Node, Via, pairs};
 use crate::cert::{CertName, NodeName};
 
 /// The lowest written layer: `[ssh]`, `[install]`, `[probe]`, and the windows of `[rollout]`.
@@ -197,6 +197,10 @@ fn endpoints(nodes: &[(Node, At<Host>)], mistakes: &Mistakes<'_>) {
     let mut logins: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     let mut probed: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     for (node, first) in nodes {
+        if node.probe.via == Via::Ssh && node.probe.quic {
+            let what = format!("{:?} is probed through SSH, which carries TCP alone and no QUIC", node.name.as_str());
+            mistakes.at(first, what, "probe = { quic = false }, or via = \"direct\"");
+        }
         if let Some(other) = logins.insert((&first.value, node.ssh.port), &node.name) {
             let what = format!(
                 "the nodes {:?} and {:?} have one address and one SSH port",
@@ -206,7 +210,8 @@ fn endpoints(nodes: &[(Node, At<Host>)], mistakes: &Mistakes<'_>) {
             mistakes.at(first, what, "another address, or ssh = { port = … }, or one node instead of two");
             continue;
         }
-        for address in &node.addresses {
+        // Through SSH a handshake is made with the node's own loopback address, which no other node has.
+        for address in node.addresses.iter().filter(|_| node.probe.via == Via::Direct) {
             let Some(other) = probed.insert((address, node.probe.port), &node.name) else { continue };
             if other != &node.name {
                 let what = format!(

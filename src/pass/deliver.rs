@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Generation, NodeName, Pair};
 use crate::node::Bundle;
-use crate::observed::{Failure, Served};
+use crate::observed::{Failure, Over, Served};
 use crate::plan::rollout::{Action, Event, Outcome, Rollout};
 use crate::plan::{Deliver, NodeTask};
 
@@ -135,13 +135,15 @@ fn bundles(context: &Context, task: &NodeTask, pairs: &BTreeMap<CertName, (Gener
     task.certificates.keys().filter_map(bundle).collect()
 }
 
-/// The later handshake replaces the earlier one with the same address and name.
+/// The later handshakes replace the earlier ones with the same address and name, made the same way.
 pub(super) fn remember(served: &mut Vec<Served>, seen: Vec<Served>) {
     let places: BTreeSet<_> = seen.iter().map(place).collect();
     served.retain(|old| !places.contains(&place(old)));
     served.extend(seen);
 }
 
-fn place(served: &Served) -> (NodeName, CertName, Option<core::net::SocketAddr>, crate::cert::DnsName) {
-    (served.node.clone(), served.certificate.clone(), served.address, served.sni.clone())
+type Place = (NodeName, CertName, Option<core::net::SocketAddr>, crate::cert::DnsName, Over);
+
+fn place(served: &Served) -> Place {
+    (served.node.clone(), served.certificate.clone(), served.address, served.sni.clone(), served.over)
 }

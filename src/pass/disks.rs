@@ -66,7 +66,7 @@ pub async fn look(context: &Arc<Context>, observed: &mut Observed, nodes: BTreeS
     observed.disks.sort_by(|a, b| a.node.cmp(&b.node));
 }
 
-type Meant = Vec<(CertName, Option<Generation>)>;
+pub(super) type Meant = Vec<(CertName, Option<Generation>)>;
 
 /// What is meant for this node, and stored of it.
 fn meant(context: &Context, observed: &Observed, node: &NodeName) -> Meant {
@@ -79,7 +79,8 @@ fn meant(context: &Context, observed: &Observed, node: &NodeName) -> Meant {
     meant.collect()
 }
 
-async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Result<Looked, Failure> {
+/// One node.
+pub(super) async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Result<Looked, Failure> {
     let mut wanted = Vec::new();
     for (certificate, generation) in meant {
         let Some(install) = context.config.install(node, certificate) else { continue };
@@ -92,6 +93,6 @@ async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Result<Looked,
         };
         wanted.push(Wanted { certificate: certificate.clone(), install: Arc::clone(install), expected });
     }
-    let endpoint = endpoint(context, node).await?;
+    let endpoint = endpoint(&context.config, &context.secrets, node).await?;
     node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))
 }

@@ -20,6 +20,7 @@ pub mod revocations;
 pub mod revoke;
 pub mod run;
 pub mod secrets;
+mod through;
 pub mod watched;
 
 use core::time::Duration;
@@ -57,7 +58,7 @@ pub struct Context {
     pub config: Arc<Config>,
     pub store: Store,
     pub roots: Roots,
-    pub secrets: Secrets,
+    pub secrets: Arc<Secrets>,
     pub progress: progress::Progress,
     /// Becomes true when the process is asked to end.
     pub stop: watch::Receiver<bool>,
@@ -78,12 +79,12 @@ impl Context {
         config: impl Into<Arc<Config>>,
         store: Store,
         roots: Roots,
-        secrets: Secrets,
+        secrets: impl Into<Arc<Secrets>>,
         progress: progress::Progress,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (account, cas, dns, ca_clocks, node_clocks) = Default::default();
-        let config = config.into();
+        let (config, secrets) = (config.into(), secrets.into());
         Self { config, store, roots, secrets, progress, stop, account, cas, dns, ca_clocks, node_clocks }
     }
 
@@ -92,7 +93,7 @@ impl Context {
     /// # Errors
     /// The state directory cannot be read.
     pub fn of_a_look(&self, config: &Arc<Config>) -> Result<Self, StoreError> {
-        let (store, roots, secrets) = (Store::look(self.store.root())?, self.roots.clone(), self.secrets.clone());
+        let (store, roots, secrets) = (Store::look(self.store.root())?, self.roots.clone(), Arc::clone(&self.secrets));
         Ok(Self::new(Arc::clone(config), store, roots, secrets, self.progress.clone(), self.stop.clone()))
     }
 
@@ -313,7 +314,7 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
     let lists =
         revocations::ask(&context.config, &context.store, &observed, lists, context.secrets.network_ca.as_deref());
     let (served, watched, answers, (), lists) = tokio::join!(
-        observe::probe_all(&context.config, &observed.asked, &context.roots),
+        observe::probe_all(&context.config, &context.secrets, &observed.asked, &context.roots),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),
         answers.join_all(),
         token,

@@ -1,5 +1,7 @@
 //! Gather facts and change nothing: what the store holds, what each node serves.
 
+mod target;
+
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -10,15 +12,17 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::cert::{CertName, DnsName, NodeName, Roots};
-use crate::config::{Certificate, Config, Host, Node};
-use crate::observed::{Asked, Observed, Seen, Served, Silence};
-use crate::probe;
+use crate::cert::{CertName, Roots};
+use crate::config::{Certificate, Config, Host, Via};
+use crate::observed::{Asked, Observed, Served, Silence};
 use crate::report::Done;
 use crate::store::{Store, StoreError};
 
-use super::clock;
 use super::failure::of_damage;
+use super::secrets::Secrets;
+use super::through;
+
+pub(super) use target::{LOOPBACK, Target};
 
 /// TCP and TLS together. A black hole costs the whole pass this long and no longer, since all nodes are asked at once.
 pub(super) const PROBE_DEADLINE: Duration = Duration::from_secs(8);
@@ -27,9 +31,15 @@ const PROBES: usize = 400;
 
 /// # Errors
 /// The state directory cannot be read. What a node does or fails to do is a fact and no error.
-pub async fn observe(config: &Config, store: &Store, roots: &Roots, asked: Asked) -> Result<Observed, StoreError> {
+pub async fn observe(
+    config: &Arc<Config>,
+    secrets: &Arc<Secrets>,
+    store: &Store,
+    roots: &Roots,
+    asked: Asked,
+) -> Result<Observed, StoreError> {
     let mut observed = known(config, store, asked)?;
-    observed.served = probe_all(config, &observed.asked, roots).await;
+    observed.served = probe_all(config, secrets, &observed.asked, roots).await;
     Ok(observed)
 }
 
@@ -54,93 +64,40 @@ pub(super) fn known(config: &Config, store: &Store, asked: Asked) -> Result<Obse
 }
 
 /// What each node serves, in the configuration's order.
-pub(super) async fn probe_all(config: &Config, asked: &Asked, roots: &Roots) -> Vec<Served> {
-    let permits = Arc::new(Semaphore::new(PROBES));
+pub(super) async fn probe_all(
+    config: &Arc<Config>,
+    secrets: &Arc<Secrets>,
+    asked: &Asked,
+    roots: &Roots,
+) -> Vec<Served> {
+    let (direct, sessions) = (Arc::new(Semaphore::new(PROBES)), Arc::new(Semaphore::new(config.sessions)));
     let mut probes = JoinSet::new();
     for certificate in wanted(config, asked) {
         for node in certificate.nodes.iter().filter(|node| asked.wants_node(node)) {
             let Some(node) = config.node(node) else { continue };
-            for host in &node.addresses {
-                for sni in &certificate.sni {
-                    let number = probes.len();
-                    let target = Target::new(certificate, node, host, sni);
-                    let (roots, permits) = (roots.clone(), Arc::clone(&permits));
-                    probes.spawn(async move {
-                        let _permit = permits.acquire_owned().await;
-                        (number, target.look(&roots).await)
-                    });
-                }
+            let through = || through::session_each(config, secrets, node);
+            for target in Target::all(certificate, node, through) {
+                let number = probes.len();
+                let permits = if node.probe.via == Via::Ssh { &sessions } else { &direct };
+                let (roots, permits) = (roots.clone(), Arc::clone(permits));
+                probes.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    (number, target.look(&roots).await)
+                });
             }
         }
     }
-    let mut served: Vec<(usize, Vec<Served>)> = probes.join_all().await;
+    // A panic in one handshake leaves that one unseen.
+    let mut served: Vec<(usize, Vec<Served>)> = Vec::new();
+    while let Some(joined) = probes.join_next().await {
+        served.extend(joined.ok());
+    }
     served.sort_by_key(|(number, _)| *number);
     served.into_iter().flat_map(|(_, served)| served).collect()
 }
 
 fn wanted<'a>(config: &'a Config, asked: &'a Asked) -> impl Iterator<Item = &'a Certificate> {
     config.certificates.iter().filter(|certificate| asked.wants(&certificate.name))
-}
-
-/// One name at one host of a node.
-#[derive(Clone)]
-pub(super) struct Target {
-    node: NodeName,
-    certificate: CertName,
-    host: Host,
-    port: u16,
-    sni: DnsName,
-}
-
-impl Target {
-    pub(super) fn new(certificate: &Certificate, node: &Node, host: &Host, sni: &DnsName) -> Self {
-        Self {
-            node: node.name.clone(),
-            certificate: certificate.name.clone(),
-            host: host.clone(),
-            port: node.probe.port,
-            sni: sni.clone(),
-        }
-    }
-
-    /// One handshake with every address of the host.
-    pub(super) async fn look(&self, roots: &Roots) -> Vec<Served> {
-        let addresses = match resolve(&self.host, self.port).await {
-            Ok(addresses) => addresses,
-            Err(silence) => return vec![self.served(None, Seen::Silence(silence))],
-        };
-        let mut looks = JoinSet::new();
-        for address in addresses {
-            let (target, roots) = (self.clone(), roots.clone());
-            looks.spawn(async move {
-                let seen = target.shake_hands(address, &roots).await;
-                target.served(Some(address), seen)
-            });
-        }
-        let mut served = looks.join_all().await;
-        served.sort_by_key(|served| served.address);
-        served
-    }
-
-    async fn shake_hands(&self, address: SocketAddr, roots: &Roots) -> Seen {
-        match probe::handshake(address, &self.sni, PROBE_DEADLINE).await {
-            Ok(ders) => Seen::of(ders, roots, clock::now()),
-            Err(silence) => Seen::Silence(silence),
-        }
-    }
-
-    pub(super) fn served(&self, address: Option<SocketAddr>, seen: Seen) -> Served {
-        let (node, certificate, sni) = (self.node.clone(), self.certificate.clone(), self.sni.clone());
-        Served { node, certificate, address, sni, seen }
-    }
-
-    pub(super) fn sni(&self) -> &DnsName {
-        &self.sni
-    }
-
-    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Silence> {
-        resolve(&self.host, self.port).await
-    }
 }
 
 /// All addresses of a host, in a stable order.

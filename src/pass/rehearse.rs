@@ -42,7 +42,7 @@ pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Fa
 async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     let watch_roots = &context.secrets.watch_roots;
     let (observed, watched, inventory) = tokio::join!(
-        observe::observe(&context.config, &context.store, &context.roots, asked.clone()),
+        observe::observe(&context.config, &context.secrets, &context.store, &context.roots, asked.clone()),
         watched::look(&context.config, &asked, watch_roots),
         inventory::in_a_pass(context, &asked),
     );
@@ -168,7 +168,7 @@ async fn prepare(context: &Context, node: &NodeName, bundle: Bundle) -> Delivery
     };
     show(Phase::Preparing, "");
     let opened = async {
-        let endpoint = endpoint(context, node).await?;
+        let endpoint = endpoint(&context.config, &context.secrets, node).await?;
         let opened = Dialogue::open(endpoint, vec![bundle], PREPARE_DEADLINE).await;
         opened.map_err(|error| of_node(node, &error))
     };

@@ -48,7 +48,7 @@ pub struct Hooks {
 pub struct Service {
     config: Arc<Config>,
     roots: Roots,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
     hooks: Arc<Hooks>,
     progress: progress::Progress,
     stop: watch::Receiver<bool>,
@@ -84,7 +84,7 @@ impl Service {
             pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
             pulse
         });
-        let (config, hooks) = (Arc::new(config), Arc::new(hooks));
+        let (config, secrets, hooks) = (Arc::new(config), Arc::new(secrets), Arc::new(hooks));
         let clocks = (clock::now(), clock::monotonic());
         let (past, seed, verdicts) = Default::default();
         let (ended, reloaded, doubt, failed, files_kept) = Default::default();
@@ -168,7 +168,7 @@ impl Service {
     }
 
     async fn look(&mut self) {
-        let looked = look(Arc::clone(&self.config), self.roots.clone(), self.secrets.watch_roots.clone());
+        let looked = look(Arc::clone(&self.config), Arc::clone(&self.secrets), self.roots.clone());
         let Some(looked) = self.attend(looked, Duration::ZERO, Some(LONGEST_PASS)).await else { return };
         match looked {
             Ok((report, tried)) => {
@@ -192,7 +192,7 @@ impl Service {
         let made = Pass {
             config: Arc::clone(&self.config),
             roots: self.roots.clone(),
-            secrets: self.secrets.clone(),
+            secrets: Arc::clone(&self.secrets),
             progress: self.progress.clone(),
             stop: self.stop.clone(),
         };
@@ -268,7 +268,7 @@ impl Service {
     /// runs for months. A process that began as root can read secrets of root no more, and goes on with what it has.
     fn read_files(&mut self) {
         let roots = super::roots(&self.config).map(|roots| self.roots = roots);
-        let secrets = Secrets::read(&self.config).map(|secrets| self.secrets = secrets);
+        let secrets = Secrets::read(&self.config).map(|secrets| self.secrets = Arc::new(secrets));
         let kept = secrets.and(roots).err();
         if let Some(failure) = kept.clone().filter(|_| kept != self.files_kept) {
             self.tell(News::FilesKept(failure));
@@ -282,7 +282,7 @@ impl Service {
         match self.anew() {
             Ok((config, roots, secrets)) => {
                 let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
-                (self.config, self.roots, self.secrets) = (Arc::new(config), roots, secrets);
+                (self.config, self.roots, self.secrets) = (Arc::new(config), roots, Arc::new(secrets));
                 // What it asks for is seen to at once, and again after what is under way.
                 self.past.look_anew(clock::now());
                 self.reloaded = true;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::cert::{Malformed, Roots};
-use crate::config::{Agent, Config, Host, HostKey, Node, Provider, Ssh};
+use crate::config::{Agent, Config, Host, HostKey, Node, Probe, Provider, Ssh, Via};
 use crate::observed::{Advice, Failure};
 use crate::ssh::{self, Endpoint, Identity, Known};
 use crate::store::secret;
@@ -28,7 +28,7 @@ pub struct Secrets {
     /// PEM of the root of a CA's own API, where one is configured; by the CA's host.
     pub acme_ca: BTreeMap<String, String>,
     /// What the chains of watched endpoints are judged by.
-    pub(super) watch_roots: WatchRoots,
+    pub watch_roots: WatchRoots,
     /// PEM of the root that is trusted beside the system's.
     pub network_ca: Option<String>,
 }
@@ -55,9 +55,27 @@ impl Secrets {
             }
         }
         let network_ca = config.network.ca_file.as_ref().map(|path| public("network.ca_file", path)).transpose()?;
-        let logins: Vec<&Ssh> = logins(config).collect();
+        let of_logins = Self::of_logins(config, |_| true)?;
+        Ok(Self { dns_secret, eab_hmac, acme_ca, network_ca, ..of_logins })
+    }
+
+    /// What a look takes: what logging in takes at the nodes that are probed through SSH, and no other secret.
+    ///
+    /// # Errors
+    /// As [`Secrets::read`].
+    pub fn for_probes(config: &Config) -> Result<Self, Failure> {
+        Self::of_logins(config, |probe| probe.via == Via::Ssh)
+    }
+
+    fn of_logins(config: &Config, wanted: impl Fn(&Probe) -> bool) -> Result<Self, Failure> {
+        // Of the nodes, and of those too that DNS is going to name.
+        let found = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
+        let found = found.map(|discover| (&discover.ssh, &discover.probe));
+        let logins = config.nodes.iter().map(|node| (&node.ssh, &node.probe)).chain(found);
+        let logins: Vec<&Ssh> = logins.filter(|(_, probe)| wanted(probe)).map(|(ssh, _)| ssh).collect();
         let (identities, passphrases) = (identities(&logins)?, passphrases(&logins)?);
         let (known_hosts, watch_roots) = (known_hosts(&logins)?, WatchRoots::read(config));
+        let (dns_secret, eab_hmac, acme_ca, network_ca) = Default::default();
         Ok(Self { dns_secret, eab_hmac, identities, passphrases, known_hosts, acme_ca, network_ca, watch_roots })
     }
 
@@ -110,12 +128,6 @@ impl Secrets {
         let known = ssh::known_hosts(texts, &host, port);
         if pinned.is_empty() { known } else { Known { keys: pinned.to_vec(), ..known } }
     }
-}
-
-/// Of every node, of those too that DNS is going to name.
-fn logins(config: &Config) -> impl Iterator<Item = &Ssh> {
-    let found = config.certificates.iter().filter_map(|certificate| Some(&certificate.discover.as_ref()?.ssh));
-    config.nodes.iter().map(|node| &node.ssh).chain(found)
 }
 
 fn identities(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Identity>, Failure> {

@@ -19,7 +19,7 @@ use crate::observed::{Failure, Silence};
 use super::{Before, Deliver};
 
 /// Of a node that is not touched, since there is nothing to switch and nothing to see.
-const UNSEEN: &str = "its files are the right ones already, and its TLS port does not answer";
+const UNSEEN: &str = "its files are the right ones already, and no handshake with it can be made";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Event {
@@ -46,6 +46,11 @@ pub enum Verdict {
     Expected,
     /// Another certificate is still served.
     Other {
+        what: String,
+    },
+    /// TCP has the new certificate everywhere, and QUIC another: an old worker, or another server. Going back would
+    /// change what TCP serves, and nothing else.
+    Lingers {
         what: String,
     },
     Silent(Silence),
@@ -246,7 +251,7 @@ impl Rollout {
             Verdict::Other { what } if worth_it => (what, false),
             // TLS answered before and does not now, although the test passed: our certificate.
             Verdict::Silent(silence) if worth_it && gone(&silence) => (silence.to_string(), true),
-            Verdict::Other { what } => {
+            Verdict::Other { what } | Verdict::Lingers { what } => {
                 actions.push(Action::Done(node.clone()));
                 return self.end(&node, Outcome::Unverified { why: what });
             }

@@ -1,80 +1,108 @@
-//! What is served: one TCP connection and one TLS handshake to one address, with the service name as SNI.
+//! What is served: one connection and one TLS handshake, over TCP, over QUIC or through a stream that somebody else
+//! opens, with the service name as SNI.
 //!
 //! The chain is taken as it comes; whether it is the right one is decided elsewhere, from the bytes returned here.
 //! Failure is an observation like any other: a [`Silence`] that says how far the handshake came.
 
+mod proxy;
+mod quic;
+mod tls;
 mod verify;
+mod way;
 mod witness;
 
-use core::net::SocketAddr;
 use core::time::Duration;
-use std::io;
 
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::cert::DnsName;
 use crate::observed::Silence;
-use crate::report::escape;
 
 pub use verify::{Verified, verify};
+pub use way::{Opener, Stream, Way};
 
-/// Characters of an error that are shown.
-const SHOWN: usize = 200;
+use quic::OverQuic;
+use tls::OverStream;
 
-/// The chain (DER, leaf first) that `address` presents for `sni`. One attempt; `deadline` holds for all of it. That the
-/// server has the leaf's key was proven by its signature. TLS 1.2 and 1.3, nothing resumed, no ALPN.
+/// Handshakes that are made at once over QUIC, each from a port of its own. The kernel deals datagrams out among a
+/// server's workers by their addresses, and an old worker can go on answering for hours: one handshake sees one of them.
+const OVER_QUIC: usize = 4;
+
+/// The chain (DER, leaf first) that is presented for `sni`. One attempt; `deadline` holds for all of it but the
+/// opening of another's stream. That the server has the leaf's key was proven by its
+/// signature. TLS 1.2 and 1.3 (over QUIC 1.3), nothing resumed, no ALPN but QUIC's `h3`.
 ///
 /// # Errors
 /// How far it came.
-pub async fn handshake(address: SocketAddr, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, Silence> {
-    Ok(connect(address, sni, deadline).await?.chain)
+pub async fn handshake(way: impl Into<Way>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, Silence> {
+    Ok(connect(&way.into(), sni, deadline).await?.chain)
+}
+
+/// Every different answer that fresh handshakes get: one, unless several workers answer differently.
+pub async fn look(way: &Way, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, Silence>> {
+    let mut answers = Vec::new();
+    for shaken in ask(way, sni, deadline).await {
+        let answer = shaken.map(|shaken| shaken.chain);
+        if !answers.contains(&answer) {
+            answers.push(answer);
+        }
+    }
+    answers
+}
+
+/// As many handshakes at once as it takes to see all that answer there.
+async fn ask(way: &Way, sni: &DnsName, deadline: Duration) -> Vec<Result<Shaken, Silence>> {
+    let count = if matches!(way, Way::Quic { .. }) { OVER_QUIC } else { 1 };
+    futures_util::future::join_all((0..count).map(|_| connect(way, sni, deadline))).await
 }
 
 /// A completed handshake whose connection is still open.
 struct Shaken {
     /// Never empty; rustls reads at most 64 kB of it.
     chain: Vec<Vec<u8>>,
-    stream: TlsStream<TcpStream>,
+    open: Open,
 }
 
-async fn connect(address: SocketAddr, sni: &DnsName, deadline: Duration) -> Result<Shaken, Silence> {
+enum Open {
+    Stream(Box<OverStream>),
+    Quic(OverQuic),
+}
+
+impl Open {
+    /// Returns when the server ends the connection.
+    async fn until_end(self) {
+        match self {
+            Self::Stream(stream) => stream.until_end().await,
+            Self::Quic(connection) => connection.until_end().await,
+        }
+    }
+}
+
+async fn connect(way: &Way, sni: &DnsName, deadline: Duration) -> Result<Shaken, Silence> {
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(Silence::Tls(format!("no server can be asked for {sni}")));
     };
-    let attempt = async {
-        let tcp = TcpStream::connect(address).await.map_err(no_tcp)?;
-        // Small writes follow each other; none may wait for the acknowledgement of the one before.
-        tcp.set_nodelay(true).map_err(no_tcp)?;
-        TlsConnector::from(witness::config()).connect(name, tcp).await.map_err(|error| no_tls(&error))
-    };
     // A slow answer must not be taken for a broken TLS, so a timeout is one whatever it interrupts.
-    let stream = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
-    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let chain: Vec<Vec<u8>> = shown.iter().map(|certificate| certificate.to_vec()).collect();
+    let (chain, open) = match way {
+        Way::Tcp { address, proxy_protocol } => {
+            let attempt = async { tls::over(way::tcp(*address).await?, name, *proxy_protocol).await };
+            let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
+            (chain, Open::Stream(Box::new(stream)))
+        }
+        Way::Through { open, proxy_protocol } => {
+            let attempt = tls::over(open().await?, name, *proxy_protocol);
+            let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
+            (chain, Open::Stream(Box::new(stream)))
+        }
+        Way::Quic { address } => {
+            let attempt = quic::over(*address, sni);
+            let (chain, connection) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::NoQuic))?;
+            (chain, Open::Quic(connection))
+        }
+    };
     if chain.is_empty() {
         return Err(Silence::Tls("the server showed no certificate".to_owned()));
     }
-    Ok(Shaken { chain, stream })
-}
-
-fn no_tcp(error: io::Error) -> Silence {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Silence::Refused,
-        io::ErrorKind::TimedOut => Silence::TimedOut,
-        _ => Silence::Network(error.to_string()),
-    }
-}
-
-/// TCP was there. What rustls says of the peer can hold the peer's own words.
-fn no_tls(error: &io::Error) -> Silence {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            Silence::Tls("the server closed the connection during the handshake".to_owned())
-        }
-        _ => Silence::Tls(escape(&error.to_string(), SHOWN)),
-    }
+    Ok(Shaken { chain, open })
 }

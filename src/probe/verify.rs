@@ -1,15 +1,11 @@
 //! After a reload: is the new leaf what a fresh handshake shows? A reload takes its time, and until it is over an old
 //! process may answer, or nobody. So it is asked again, first soon and then more seldom, until the deadline.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::client::TlsStream;
 
-use super::connect;
+use super::{Shaken, Way, ask};
 use crate::cert::{DnsName, Fingerprint};
 use crate::observed::Silence;
 
@@ -42,29 +38,35 @@ pub enum Verified {
 
 /// Asks until `expected` is served or `deadline` has passed; what was seen last counts. An old worker that still
 /// answers is waited for by its end of the connection, or for a growing pause, whichever comes first. When the first
-/// answer is the expected one, it is the only connection.
-pub async fn verify(address: SocketAddr, sni: &DnsName, expected: Fingerprint, deadline: Duration) -> Verified {
-    let mut last = Verified::Silent(Silence::TimedOut);
+/// answer is the expected one, it is the only connection over TCP; over QUIC all of several have to be.
+pub async fn verify(way: impl Into<Way>, sni: &DnsName, expected: Fingerprint, deadline: Duration) -> Verified {
+    let way = way.into();
+    let is_expected = |shaken: &Shaken| shaken.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected);
+    let over_quic = matches!(way, Way::Quic { .. });
+    let mut last = Verified::Silent(if over_quic { Silence::NoQuic } else { Silence::TimedOut });
     let asking = async {
         let mut pause = PAUSE;
         loop {
-            let open = match connect(address, sni, ATTEMPT).await {
-                Ok(shaken) if shaken.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected) => {
+            let mut answers = ask(&way, sni, ATTEMPT).await;
+            let unexpected = answers.iter().position(|answer| !answer.as_ref().is_ok_and(is_expected));
+            let open = match answers.swap_remove(unexpected.unwrap_or(0)) {
+                Ok(shaken) if unexpected.is_none() => {
                     last = Verified::Expected(shaken.chain);
                     return;
                 }
                 Ok(shaken) => {
                     last = Verified::Other(shaken.chain);
-                    Some(shaken.stream)
+                    Some(shaken.open)
                 }
                 Err(silence) => {
                     last = Verified::Silent(silence);
                     None
                 }
             };
+            drop(answers);
             match open {
-                Some(stream) => {
-                    let ended = timeout(pause, until_end(stream));
+                Some(open) => {
+                    let ended = timeout(pause, open.until_end());
                     let (_, ()) = tokio::join!(ended, sleep(pause / LEAST_PART));
                 }
                 None => sleep(pause).await,
@@ -75,10 +77,4 @@ pub async fn verify(address: SocketAddr, sni: &DnsName, expected: Fingerprint, d
     // When it runs out, what was seen last is already there.
     let _ = timeout(deadline, asking).await;
     last
-}
-
-/// nginx's old workers close idle connections when they end; whatever a server sends before is of no interest.
-async fn until_end(mut stream: TlsStream<TcpStream>) {
-    let mut ignored = [0; 1024];
-    while stream.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
 }

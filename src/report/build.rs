@@ -181,7 +181,7 @@ fn of_node(
         .map(|served| {
             let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.tried.seed, now);
             let Seen::Leaf { leaf, .. } = &served.seen else {
-                return ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict);
+                return ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict);
             };
             let verdict = match held {
                 Some(held) => verdict.under_hold(held, leaf, now),
@@ -191,7 +191,7 @@ fn of_node(
             let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
             let ours = current || stored.former.contains(&leaf.fingerprint);
             let whose = (!ours).then(|| Whose::of(leaf));
-            ServedReport { whose, ..ServedReport::new(served.address, served.sni.clone(), &served.seen, verdict) }
+            ServedReport { whose, ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict) }
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());

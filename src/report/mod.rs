@@ -37,7 +37,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
-use crate::observed::{Crl, Failure, Held, Seen};
+use crate::observed::{Crl, Failure, Held, Over, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
 
@@ -154,6 +154,7 @@ pub enum Delivery {
 pub struct ServedReport {
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
+    pub over: Over,
     #[serde(flatten)]
     pub verdict: Verdict,
     pub fingerprint: Option<Fingerprint>,
@@ -164,7 +165,7 @@ pub struct ServedReport {
 }
 
 impl ServedReport {
-    fn new(address: Option<SocketAddr>, sni: DnsName, seen: &Seen, verdict: Verdict) -> Self {
+    fn new(address: Option<SocketAddr>, sni: DnsName, over: Over, seen: &Seen, verdict: Verdict) -> Self {
         let leaf = match seen {
             Seen::Leaf { leaf, .. } => Some(leaf),
             Seen::Silence(_) => None,
@@ -172,6 +173,7 @@ impl ServedReport {
         Self {
             address,
             sni,
+            over,
             verdict,
             fingerprint: leaf.map(|leaf| leaf.fingerprint),
             not_after: leaf.map(|leaf| leaf.not_after),

@@ -105,7 +105,7 @@ fn indented(table: &Table) -> String {
 
 /// `words`: the verdict's, and what it means here.
 fn row(name: &str, served: &ServedReport, words: (String, String), style: Style, now: jiff::Timestamp) -> [Cell; 6] {
-    let address = served.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let address = served.address.map_or_else(|| "-".to_owned(), |address| served.over.at(address));
     let (word, sentence) = words;
     let verdict = Cell::new(word);
     let verdict = if style.colour { verdict.fg(colour(served.verdict.exit())) } else { verdict };

@@ -181,6 +181,8 @@ fn a_handshake_is_judged_by_what_hurts_a_visitor_first() {
     assert_eq!(silent(Silence::Refused), "unreachable");
     assert_eq!(silent(Silence::TimedOut), "unreachable");
     assert_eq!(silent(Silence::Tls("alert".into())), "no-tls");
+    assert_eq!(silent(Silence::NoQuic), "unreachable");
+    assert_eq!(silent(Silence::NoWay("ssh".into())), "unknown", "what visitors get does not go through SSH");
 }
 
 #[test]
@@ -212,6 +214,8 @@ fn every_verdict_has_a_word_a_code_and_a_sentence() {
         Verdict::NotYetValid,
         Verdict::NoTls { why: "TLS failed: handshake failure".into() },
         Verdict::Unreachable { why: why() },
+        Verdict::Unreachable { why: Silence::NoQuic.to_string() },
+        Verdict::Unknown { why: Silence::NoWay("connection refused".into()).to_string() },
     ];
     let mut lines = String::new();
     for verdict in all {

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::cert::{DnsName, Leaf};
-use crate::observed::{Ari, Held, RevokedByCa, Seen, Stored};
+use crate::observed::{Ari, Held, RevokedByCa, Seen, Silence, Stored};
 use crate::plan::renewal;
 
 use super::Exit;
@@ -48,6 +48,10 @@ pub enum Verdict {
         why: String,
     },
     Unreachable {
+        why: String,
+    },
+    /// Nobody can tell from here what visitors get.
+    Unknown {
         why: String,
     },
     /// Its dates, or its chain's, are judged by a clock that cannot be right.
@@ -124,7 +128,11 @@ impl Verdict {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Ok => Exit::Ok,
-            Self::Overdue { .. } | Self::Held | Self::Unmanaged { lacks: false } | Self::ClockDoubtful => Exit::Warning,
+            Self::Overdue { .. }
+            | Self::Held
+            | Self::Unmanaged { lacks: false }
+            | Self::Unknown { .. }
+            | Self::ClockDoubtful => Exit::Warning,
             Self::Stale | Self::NotHeld | Self::Unmanaged { lacks: true } => Exit::NotDelivered,
             Self::Untrusted { .. }
             | Self::WrongName
@@ -152,6 +160,7 @@ impl Verdict {
             Self::NotYetValid => "not-yet-valid",
             Self::NoTls { .. } => "no-tls",
             Self::Unreachable { .. } => "unreachable",
+            Self::Unknown { .. } => "unknown",
             Self::ClockDoubtful => "clock-doubtful",
         }
     }
@@ -179,6 +188,7 @@ impl Verdict {
             Self::NoTls { why } => format!("{why}: look at the server's error log"),
             Self::ClockDoubtful => "nobody knows, since this machine's clock cannot be right: set it".into(),
             Self::Unreachable { why } => format!("{why}: is the server up, and the port open to us?"),
+            Self::Unknown { why } => format!("{why}; what visitors get is not known"),
         }
     }
 
@@ -199,6 +209,7 @@ impl Verdict {
 /// The leaf that a visitor accepts, or why none does.
 fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
     let (leaf, distrust) = match seen {
+        Seen::Silence(silence @ Silence::NoWay(_)) => return Err(Verdict::Unknown { why: silence.to_string() }),
         Seen::Silence(silence) if silence.somebody_there() => return Err(Verdict::NoTls { why: silence.to_string() }),
         Seen::Silence(silence) => return Err(Verdict::Unreachable { why: silence.to_string() }),
         Seen::Leaf { leaf, distrust } => (leaf, distrust),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::WatchName;
-use crate::observed::Watched;
+use crate::observed::{Over, Watched};
 
 use super::{Exit, ServedReport, Verdict};
 
@@ -29,7 +29,7 @@ pub(super) fn reports(watched: &[Watched], doubted: bool, now: Timestamp) -> Vec
     for Watched { name, address, sni, seen } in watched {
         let verdict = Verdict::of_watched(seen, sni, now);
         let verdict = if doubted { verdict.doubted() } else { verdict };
-        let served = ServedReport::new(*address, sni.clone(), seen, verdict);
+        let served = ServedReport::new(*address, sni.clone(), Over::Tcp, seen, verdict);
         match reports.iter_mut().find(|report| &report.name == name) {
             Some(report) => report.served.push(served),
             None => reports.push(WatchedReport { name: name.clone(), served: vec![served] }),

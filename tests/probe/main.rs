@@ -1,8 +1,10 @@
-//! Handshakes with real servers: rustls servers that behave as told, and nginx.
+//! Handshakes with real servers: rustls servers that behave as told, nginx, HAProxy and Caddy.
 
 #![allow(clippy::unwrap_used, reason = "a test ends with its first surprise")]
 
 mod nginx;
+mod proxy;
+mod quic;
 mod server;
 
 use std::net::SocketAddr;

@@ -11,15 +11,15 @@ use certd::probe::{Verified, handshake, verify};
 
 use super::{LONG, SOON, leaf, pair, sni};
 
-struct Nginx {
+pub(crate) struct Nginx {
     folder: tempfile::TempDir,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     master: Child,
 }
 
 impl Nginx {
     /// `servers`: the blocks of its configuration, where `LISTEN` and `PAIR` stand for what each of them needs.
-    async fn start(pair: &Pair, servers: &str) -> Self {
+    pub(crate) async fn start(pair: &Pair, servers: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_pair(folder.path(), pair);
         // Free a moment ago; nginx is asked for nothing that another test could mind.

@@ -3,22 +3,22 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
 
-use crate::cert::{CertName, Leaf, NodeName};
-use crate::config::{Host, Node};
+use crate::cert::{CertName, Fingerprint, Leaf, NodeName, Roots};
+use crate::config::{Config, Host, Node};
 use crate::node::{Bundle, Dialogue, NodeError};
-use crate::observed::{Failure, Seen, Served, Silence};
+use crate::observed::{Failure, Over, Seen, Served, Silence};
 use crate::plan::rollout::{Action, Committed, Event, Refusal, Restored, Verdict};
-use crate::probe::{self, Verified};
+use crate::probe::{self, Opener, Verified};
 use crate::report::escape;
 use crate::ssh::Endpoint;
 
 use super::super::failure::{bug, of_node};
 use super::super::observe::{Target, resolve};
 use super::super::progress::{Event as Progress, Phase};
-use super::super::{Context, Secrets, clock};
+use super::super::{Context, Secrets, clock, through};
 use super::Told;
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
@@ -56,7 +56,7 @@ impl Session {
         self.show(Phase::Preparing, "");
         let fences = self.fences.clone();
         let prepared = async {
-            let endpoint = endpoint(&self.context, &self.node).await?;
+            let endpoint = endpoint(&self.context.config, &self.context.secrets, &self.node).await?;
             let opened = Dialogue::open(endpoint, self.bundles.clone(), PREPARE_DEADLINE).await;
             opened.map_err(|error| {
                 note_fence(&fences, &error);
@@ -91,7 +91,7 @@ impl Session {
                     }
                     settled = Some(tokio::time::sleep(OLD_WORKERS));
                 }
-                Action::Verify(_) => self.verify().await,
+                Action::Verify(_) => self.verify(&dialogue).await,
                 Action::Done(_) => {
                     dialogue.done().await;
                     if let Some(settled) = settled {
@@ -113,7 +113,7 @@ impl Session {
             Ok(Committed::Committed) => self.say(Event::Committed(node, Committed::Committed), Vec::new()),
             Ok(undone) => {
                 self.show(Phase::Failed, "not proven: see the report");
-                let seen = self.look().await;
+                let seen = self.through(dialogue, async |targets| self.look_at(targets).await).await;
                 self.say(Event::Committed(node, undone), seen);
             }
             Err(error) => {
@@ -131,62 +131,51 @@ impl Session {
         true
     }
 
-    async fn verify(&self) {
+    async fn verify(&self, dialogue: &Dialogue) {
         self.show(Phase::Verifying, "");
-        let mut handshakes = JoinSet::new();
-        for (target, leaf) in self.targets() {
-            let roots = self.context.roots.clone();
-            handshakes.spawn(async move {
-                let addresses = match target.addresses().await {
-                    Ok(addresses) => addresses,
-                    Err(silence) => return vec![target.served(None, Seen::Silence(silence))],
-                };
-                let mut served = Vec::new();
-                for address in addresses {
-                    let verified = probe::verify(address, target.sni(), leaf.fingerprint, VERIFY_DEADLINE).await;
-                    let seen = match verified {
-                        Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
-                        Verified::Silent(silence) => Seen::Silence(silence),
-                    };
-                    served.push(target.served(Some(address), seen));
-                }
-                served
-            });
-        }
-        let seen: Vec<Served> = handshakes.join_all().await.into_iter().flatten().collect();
+        let roots = &self.context.roots;
+        let prove = |(target, leaf): (Target, Leaf)| prove(target, leaf.fingerprint, roots.clone());
+        let seen = self.through(dialogue, async |targets| join_all(targets.into_iter().map(prove)).await).await;
+        let seen: Vec<Served> = seen.into_iter().flatten().collect();
         let verdict = self.verdict(&seen);
         match &verdict {
             Verdict::Expected => self.show(Phase::Served, ""),
-            Verdict::Other { what } => self.show(Phase::Failed, what),
+            Verdict::Other { what } | Verdict::Lingers { what } => self.show(Phase::Failed, what),
             Verdict::Silent(silence) => self.show(Phase::Failed, &silence.to_string()),
         }
         self.say(Event::Verified(self.node.clone(), verdict), seen);
     }
 
-    /// The worst of all handshakes: a server that is silent at one address is silent.
+    /// The worst of all handshakes: a server that is silent at one address is silent. What is seen over QUIC alone comes
+    /// last: TCP has proven that the server has the certificate and takes it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
-        let mut worst = Verdict::Expected;
+        let (mut other, mut over_quic) = (None, None);
         for served in seen {
-            match &served.seen {
+            let what = match &served.seen {
+                Seen::Silence(silence @ Silence::NoQuic) => {
+                    over_quic.get_or_insert(Verdict::Silent(silence.clone()));
+                    continue;
+                }
                 Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
-                Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => {
-                    let what = format!(
-                        "{} still serves {} for {} (until {})",
-                        served.address.map_or_else(String::new, |address| address.to_string()),
-                        leaf.fingerprint.short(),
-                        served.sni,
-                        leaf.not_after
-                    );
-                    worst = Verdict::Other { what };
-                }
+                Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => format!(
+                    "{} still serves {} for {} (until {})",
+                    served.address.map_or_else(String::new, |address| served.over.at(address)),
+                    leaf.fingerprint.short(),
+                    served.sni,
+                    leaf.not_after
+                ),
+                // The server reads another file for the chain than ours.
                 Seen::Leaf { distrust: Some(why), .. } => {
-                    // The server reads another file for the chain than ours.
-                    worst = Verdict::Other { what: format!("serves the leaf in a chain that clients refuse: {why}") };
+                    format!("serves the leaf in a chain that clients refuse: {why}")
                 }
-                Seen::Leaf { distrust: None, .. } => {}
+                Seen::Leaf { distrust: None, .. } => continue,
+            };
+            match served.over {
+                Over::Quic => over_quic = Some(Verdict::Lingers { what }),
+                Over::Tcp | Over::Ssh => other = Some(Verdict::Other { what }),
             }
         }
-        worst
+        other.or(over_quic).unwrap_or(Verdict::Expected)
     }
 
     fn expects(&self, served: &Served, leaf: &Leaf) -> bool {
@@ -216,27 +205,39 @@ impl Session {
 
     /// One more look, so that the report tells what visitors get now.
     async fn look(&self) -> Vec<Served> {
-        let mut looks = JoinSet::new();
-        for (target, _) in self.targets() {
-            let roots = self.context.roots.clone();
-            looks.spawn(async move { target.look(&roots).await });
+        let (config, secrets) = (&self.context.config, &self.context.secrets);
+        self.look_at(self.targets(|node| through::session_each(config, secrets, node))).await
+    }
+
+    async fn look_at(&self, targets: Vec<(Target, Leaf)>) -> Vec<Served> {
+        let roots = &self.context.roots;
+        let looks = join_all(targets.iter().map(|(target, _)| target.look(roots))).await;
+        looks.into_iter().flatten().collect()
+    }
+
+    /// Handshakes with all targets; where they go through SSH, through this dialogue's own connection.
+    async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(Target, Leaf)>) -> T) -> T {
+        let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
+        let (open, desk) = through::of_dialogue(node);
+        let work = work(self.targets(|_| Arc::clone(&open)));
+        drop(open);
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done,
+            () = desk.serve(dialogue) => work.await,
         }
-        looks.join_all().await.into_iter().flatten().collect()
     }
 
     /// Every name at every host, with the leaf that is expected there.
-    fn targets(&self) -> Vec<(Target, Leaf)> {
+    fn targets(&self, through: impl Fn(&Node) -> Opener) -> Vec<(Target, Leaf)> {
         let config = &self.context.config;
         let mut targets = Vec::new();
         let Some(node) = config.node(&self.node) else { return targets };
         for bundle in &self.bundles {
             let Some(certificate) = config.certificate(&bundle.certificate) else { continue };
-            for host in &node.addresses {
-                for sni in &certificate.sni {
-                    let leaf = bundle.pair.chain().leaf.clone();
-                    targets.push((Target::new(certificate, node, host, sni), leaf));
-                }
-            }
+            let leaf = &bundle.pair.chain().leaf;
+            let all = Target::all(certificate, node, || through(node));
+            targets.extend(all.into_iter().map(|target| (target, leaf.clone())));
         }
         targets
     }
@@ -252,6 +253,22 @@ impl Session {
     }
 }
 
+/// Handshakes with one name at every address of a host, in every way, until each shows what is expected or is overdue.
+async fn prove(target: Target, expected: Fingerprint, roots: Roots) -> Vec<Served> {
+    let doors = match target.doors().await {
+        Ok(doors) => doors,
+        Err(silence) => return vec![target.unresolved(silence)],
+    };
+    let proofs = doors.iter().map(async |door| {
+        let seen = match probe::verify(door.way.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
+            Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
+            Verified::Silent(silence) => Seen::Silence(silence),
+        };
+        target.served(door, seen)
+    });
+    join_all(proofs).await
+}
+
 /// What a node's fence says counts for the next generation's number, although this one is refused.
 fn note_fence(fences: &mpsc::UnboundedSender<(CertName, u64)>, error: &NodeError) {
     if let NodeError::Refused { refusal: Refusal::Newer { certificate, number }, .. } = error {
@@ -261,11 +278,15 @@ fn note_fence(fences: &mpsc::UnboundedSender<(CertName, u64)>, error: &NodeError
 }
 
 /// Where the node is, and everything that logging in needs, in memory.
-pub(in crate::pass) async fn endpoint(context: &Context, node: &NodeName) -> Result<Endpoint, Failure> {
+pub(in crate::pass) async fn endpoint(
+    config: &Config,
+    secrets: &Secrets,
+    node: &NodeName,
+) -> Result<Endpoint, Failure> {
     let unknown = || bug(node, "a node that the configuration does not have");
-    let node = context.config.node(node).ok_or_else(unknown)?;
+    let node = config.node(node).ok_or_else(unknown)?;
     let host = node.addresses.first().ok_or_else(unknown)?;
-    way_to(&context.secrets, node, host).await
+    way_to(secrets, node, host).await
 }
 
 /// The same for a node that is reached at `host`.

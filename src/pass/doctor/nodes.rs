@@ -1,24 +1,17 @@
 //! Every node: reached, logged in, looked at, and prepared for what it would get.
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::super::deliver::session::endpoint;
-use super::super::failure::of_node;
-use super::super::{clock, rehearse};
+use super::super::{clock, disks, rehearse};
 use super::Context;
 use crate::cert::{CertName, NodeName};
-use crate::node::{self, Expected, Wanted};
-use crate::observed::{Failure, Kept, Looked, Observed};
+use crate::observed::{Failure, Kept, Observed};
 use crate::plan::rollout::Outcome;
 use crate::report::Delivery;
 use crate::report::doctor::{Area, Finding, State, of_looked};
-
-/// Connecting, logging in, and the node's configuration test (30 s there).
-const LOOK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// In the configuration's order. `alone`: no other certd delivers, which a preparation would meet.
 pub(super) async fn look(context: &Arc<Context>, observed: &Observed, alone: bool) -> Vec<Finding> {
@@ -57,7 +50,8 @@ async fn findings_of(
     alone: bool,
 ) -> Vec<Finding> {
     let bad = |failure: &Failure| Finding::bad(Area::Nodes, State::Failure, failure);
-    let looked = match look_at(context, node, meant).await {
+    let generations = meant.iter().map(|(name, kept)| (name.clone(), kept.as_ref().map(|kept| kept.generation.clone())));
+    let looked = match disks::at(context, node, &generations.collect()).await {
         Ok(looked) => looked,
         // What keeps us from looking keeps us from everything.
         Err(failure) => return vec![bad(&failure)],
@@ -73,21 +67,4 @@ async fn findings_of(
         }
     }
     findings
-}
-
-async fn look_at(context: &Context, node: &NodeName, meant: &[(CertName, Option<Kept>)]) -> Result<Looked, Failure> {
-    let mut wanted = Vec::new();
-    for (certificate, kept) in meant {
-        let Some(install) = context.config.install(node, certificate).cloned() else { continue };
-        let expected = match kept {
-            Some(kept) => {
-                let pair = context.store.pair(certificate, &kept.generation).map_err(|error| Failure::from(&error))?;
-                Some(Expected::of(&pair, &install))
-            }
-            None => None,
-        };
-        wanted.push(Wanted { certificate: certificate.clone(), install, expected });
-    }
-    let endpoint = endpoint(context, node).await?;
-    node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))
 }

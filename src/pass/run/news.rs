@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, DnsName, NodeName, WatchName};
-use crate::observed::Failure;
+use crate::observed::{Failure, Over};
 use crate::pass::fold::failed;
 use crate::plan::ClockDoubt;
 use crate::plan::rollout::Outcome;
@@ -57,6 +57,7 @@ pub struct Place {
     pub whose: Whose,
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
+    pub over: Over,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,8 +75,10 @@ pub(super) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
     let mut verdicts = BTreeMap::new();
     let mut add = |whose: &Whose, served: &[ServedReport]| {
         for served in served {
-            let place = Place { whose: whose.clone(), address: served.address, sni: served.sni.clone() };
-            verdicts.insert(place, served.verdict.clone());
+            let (address, sni, over) = (served.address, served.sni.clone(), served.over);
+            let place = Place { whose: whose.clone(), address, sni, over };
+            // Of two workers that answer differently the worse, which comes first.
+            verdicts.entry(place).or_insert_with(|| served.verdict.clone());
         }
     };
     for certificate in &report.certificates {
@@ -94,7 +97,7 @@ pub(super) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
 pub(super) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<News> {
     let changed = |(place, to): (&Place, &Verdict)| {
         // A name that could not be looked up had no address then.
-        let from = before.get(place).or_else(|| before.get(&Place { address: None, ..place.clone() }));
+        let from = before.get(place).or_else(|| before.get(&Place { address: None, over: Over::Tcp, ..place.clone() }));
         let same = from.map_or(*to == Verdict::Ok, |from| from.word() == to.word());
         (!same).then(|| News::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
     };
@@ -199,7 +202,7 @@ impl fmt::Display for News {
                 )
             }
             Self::Changed { place, from, to } => {
-                let at = place.address.map_or_else(String::new, |address| format!(" ({address})"));
+                let at = place.address.map_or_else(String::new, |address| format!(" ({})", place.over.at(address)));
                 let was = from.as_ref().map_or_else(String::new, |from| format!(", was {}", from.word()));
                 let sentence = match &place.whose {
                     Whose::Node { node, certificate } => {
@@ -259,6 +262,7 @@ mod tests {
             whose: Whose::Watched(WatchName::parse("backend").unwrap()),
             address: address.map(|address| address.parse().unwrap()),
             sni: DnsName::parse("api.example.com").unwrap(),
+            over: Over::Tcp,
         };
         let lost = BTreeMap::from([(place(None), Verdict::Unreachable { why: "no answer from DNS".into() })]);
         let there = BTreeMap::from([(place(Some("192.0.2.1:443")), Verdict::Ok)]);

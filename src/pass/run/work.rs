@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use crate::cert::Roots;
 use crate::config::Config;
 use crate::observed::{Asked, Failure, Tried};
-use crate::pass::watched::{self, WatchRoots};
+use crate::pass::watched;
 use crate::pass::{Context, Secrets, clock, discover, failure, observe, pass, progress};
 use crate::plan;
 use crate::report::{self, Report};
@@ -22,7 +22,7 @@ fn everything() -> Asked {
 }
 
 /// Handshakes alone: takes no lock, asks no CA, writes nothing.
-pub(super) async fn look(config: Arc<Config>, roots: Roots, watch: WatchRoots) -> Result<(Report, Tried), Failure> {
+pub(super) async fn look(config: Arc<Config>, secrets: Arc<Secrets>, roots: Roots) -> Result<(Report, Tried), Failure> {
     let of_store = |error: StoreError| Failure::from(&error);
     let store = Store::look(&config.state_dir).map_err(of_store)?;
     let asked = everything();
@@ -30,8 +30,10 @@ pub(super) async fn look(config: Arc<Config>, roots: Roots, watch: WatchRoots) -
         Some(found) => (Arc::new(found.config), found.failures),
         None => (config, Vec::new()),
     };
-    let (observed, watched) =
-        tokio::join!(observe::observe(&config, &store, &roots, asked.clone()), watched::look(&config, &asked, &watch));
+    let (observed, watched) = tokio::join!(
+        observe::observe(&config, &secrets, &store, &roots, asked.clone()),
+        watched::look(&config, &asked, &secrets.watch_roots)
+    );
     let mut observed = observed.map_err(of_store)?;
     observed.watched = watched;
     let now = clock::now();
@@ -46,7 +48,7 @@ pub(super) async fn look(config: Arc<Config>, roots: Roots, watch: WatchRoots) -
 pub(super) struct Pass {
     pub(super) config: Arc<Config>,
     pub(super) roots: Roots,
-    pub(super) secrets: Secrets,
+    pub(super) secrets: Arc<Secrets>,
     pub(super) progress: progress::Progress,
     pub(super) stop: watch::Receiver<bool>,
 }

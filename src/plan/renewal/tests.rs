@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
 use crate::cert::{Generation, KeyType};
-use crate::observed::{Advice, Asked, Attempts, DeliveryAttempts, Meta, Seen, Served, Silence, UNKNOWN_CA};
+use crate::observed::{Advice, Asked, Attempts, DeliveryAttempts, Meta, Over, Seen, Served, Silence, UNKNOWN_CA};
 use crate::plan::{DeliveryWait, Plan, Step, Wait, plan};
 
 const CONFIG: &str = include_str!("../../../config/certd.toml");
@@ -33,6 +33,7 @@ fn case(text: &str, age: i64) -> Case {
         certificate: certificate.name.clone(),
         address: None,
         sni: certificate.sni[0].clone(),
+        over: Over::Tcp,
         seen: Seen::Silence(Silence::Refused),
     };
     let observed = Observed {

@@ -135,6 +135,24 @@ fn a_node_that_times_out_is_kept_unverified_and_the_next_node_becomes_canary() {
 }
 
 #[test]
+fn n09_an_old_certificate_over_quic_alone_is_kept_unverified_since_going_back_would_help_nobody() {
+    golden(
+        "lingers",
+        rollout(&[("a", Before::Valid), ("b", Before::Valid)], None),
+        vec![
+            started("a"),
+            started("b"),
+            ready("a"),
+            ready("b"),
+            committed("a"),
+            verified("a", Verdict::Lingers { what: "192.0.2.1:443 over QUIC still serves 0badcafe".into() }),
+            committed("b"),
+            verified("b", Verdict::Expected),
+        ],
+    );
+}
+
+#[test]
 fn nobody_goes_back_to_an_expired_certificate() {
     golden(
         "expired-before",

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName};
 use crate::config::{self, Config, Host};
 use crate::observed::{
-    Advice, Ari, Attempts, DeliveryAttempts, Failure, Intent, Kept, LedgerEntry, LedgerEvent, Meta, Observed, Seen,
-    Served, Silence,
+    Advice, Ari, Attempts, DeliveryAttempts, Failure, Intent, Kept, LedgerEntry, LedgerEvent, Meta, Observed, Over,
+    Seen, Served, Silence,
 };
 use crate::plan::{Plan, plan};
 
@@ -218,7 +218,7 @@ impl Scene {
         let sni = self.config.certificate(certificate).unwrap().sni[0].clone();
         self.observed.served.retain(|served| &served.node != node || &served.certificate != certificate);
         let (node, certificate, address) = (node.clone(), certificate.clone(), Some(address));
-        self.observed.served.push(Served { node, certificate, address, sni, seen });
+        self.observed.served.push(Served { node, certificate, address, sni, over: Over::Tcp, seen });
     }
 }
 

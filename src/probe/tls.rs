@@ -1,0 +1,54 @@
+//! TLS over a stream.
+
+use std::io;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::way::Stream;
+use super::{proxy, witness};
+use crate::config::ProxyProtocol;
+use crate::observed::Silence;
+use crate::report::escape;
+
+/// Characters of an error that are shown.
+const SHOWN: usize = 200;
+
+/// An open connection.
+pub(super) struct OverStream(TlsStream<Box<dyn Stream>>);
+
+impl OverStream {
+    /// nginx's old workers close idle connections when they end; whatever a server sends before is of no interest.
+    pub(super) async fn until_end(mut self) {
+        let mut ignored = [0; 1024];
+        while self.0.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
+    }
+}
+
+pub(super) async fn over(
+    mut stream: Box<dyn Stream>,
+    name: ServerName<'static>,
+    proxy_protocol: Option<ProxyProtocol>,
+) -> Result<(Vec<Vec<u8>>, OverStream), Silence> {
+    let failed = |error: io::Error| no_tls(&error, proxy_protocol);
+    if let Some(version) = proxy_protocol {
+        stream.write_all(proxy::header(version)).await.map_err(failed)?;
+    }
+    let stream = TlsConnector::from(witness::config()).connect(name, stream).await.map_err(failed)?;
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let chain = shown.iter().map(|certificate| certificate.to_vec()).collect();
+    Ok((chain, OverStream(stream)))
+}
+
+/// The server was there. What rustls says of it can hold the server's own words.
+fn no_tls(error: &io::Error, proxy_protocol: Option<ProxyProtocol>) -> Silence {
+    let ended = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+    let closed = ended.contains(&error.kind());
+    let what = match closed {
+        true => "the server closed the connection during the handshake".to_owned(),
+        false => escape(&error.to_string(), SHOWN),
+    };
+    Silence::Tls(what + proxy::hint(proxy_protocol, closed))
+}

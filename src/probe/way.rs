@@ -1,0 +1,71 @@
+//! How a server is reached for a handshake.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::pin::Pin;
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::config::ProxyProtocol;
+use crate::observed::Silence;
+
+/// What TLS needs below it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, Silence>> + Send>>;
+
+/// Opens one stream to the server at each call, or says why not in a time of its own.
+pub type Opener = Arc<dyn Fn() -> Opening + Send + Sync>;
+
+#[derive(Clone)]
+pub enum Way {
+    /// `proxy_protocol`: the header that is sent before TLS.
+    Tcp {
+        address: SocketAddr,
+        proxy_protocol: Option<ProxyProtocol>,
+    },
+    Quic {
+        address: SocketAddr,
+    },
+    /// A stream that somebody else opens.
+    Through {
+        open: Opener,
+        proxy_protocol: Option<ProxyProtocol>,
+    },
+}
+
+impl From<SocketAddr> for Way {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp { address, proxy_protocol: None }
+    }
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { address, .. } => write!(f, "{address}/tcp"),
+            Self::Quic { address } => write!(f, "{address}/udp"),
+            Self::Through { .. } => f.write_str("through another's stream"),
+        }
+    }
+}
+
+pub(super) async fn tcp(address: SocketAddr) -> Result<Box<dyn Stream>, Silence> {
+    let stream = TcpStream::connect(address).await.map_err(no_tcp)?;
+    // Small writes follow each other; none may wait for the acknowledgement of the one before.
+    stream.set_nodelay(true).map_err(no_tcp)?;
+    Ok(Box::new(stream))
+}
+
+fn no_tcp(error: io::Error) -> Silence {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Silence::Refused,
+        io::ErrorKind::TimedOut => Silence::TimedOut,
+        _ => Silence::Network(error.to_string()),
+    }
+}
