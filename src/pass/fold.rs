@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed};
+use crate::plan::delivery::outgrown;
 use crate::plan::rollout::Outcome;
 use crate::plan::{Deliver, Issue, Step};
 use crate::report::{Delivery, Done, Issuance};
@@ -14,6 +15,7 @@ use crate::store::{HistoryEvent, StoreError};
 use super::deliver::remember;
 use super::failure::{INTERRUPTED, failure};
 use super::issue::SUPERSEDED;
+use super::progress::Event;
 use super::{Context, Ended, clock};
 
 /// # Errors
@@ -34,7 +36,8 @@ pub(super) fn fold(
                 let fence = observed.tried.fences.entry(certificate).or_default();
                 *fence = number.max(*fence);
             }
-            delivered(context, observed, done, step, &ended.outcomes, now)
+            let noted = delivered(context, observed, done, step, &ended.outcomes, now);
+            noted.and(step.certificates.keys().try_for_each(|name| outgrow(context, observed, done, name)))
         }
         (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
             let failed =
@@ -150,6 +153,21 @@ fn delivered(
     }
     observed.tried.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
     noted
+}
+
+/// Numbers a certificate anew that only its number kept from a node; the next round delivers it. No second one is issued.
+fn outgrow(context: &Context, observed: &mut Observed, done: &mut Done, name: &CertName) -> Result<(), StoreError> {
+    let Some(fence) = outgrown(name, observed) else { return Ok(()) };
+    let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return Ok(()) };
+    let (from, to) = (kept.generation.clone(), kept.generation.above(fence));
+    context.store.renumber(name, &from, &to)?;
+    if let Some(Issuance::Issued { generation, .. }) = done.issued.get_mut(name) {
+        generation.clone_from(&to);
+    }
+    let step = format!("nodes hold number {fence}, of an older certificate: this one is numbered anew, {to}");
+    context.progress.say(Event::Issue { certificate: name.clone(), step });
+    observed.store.insert(name.clone(), context.store.stored(name)?);
+    Ok(())
 }
 
 /// Anything but "served" is a failure (I3); in the words of the report.
