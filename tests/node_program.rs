@@ -16,6 +16,8 @@ mod killed;
 mod locks;
 #[path = "node_program/refusals.rs"]
 mod refusals;
+#[path = "node_program/statements.rs"]
+mod statements;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
