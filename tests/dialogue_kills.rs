@@ -18,7 +18,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use bench::{Bench, ended};
 use lab::Lab;
@@ -64,8 +63,8 @@ fn built_shim(lab: &Lab) -> PathBuf {
 /// Cuts the connection, or kills the session's sshd, behind each of some bytes of both ways.
 fn connection(most: usize) -> usize {
     let mut bench = Bench::start(1);
-    let pids = Arc::new(pids_file(&bench.lab));
-    let relay = Relay::open(bench.lab.nodes[0].ssh, move || kill_sessions(&pids()));
+    let run = bench.lab.folder.join("run");
+    let relay = Relay::open(bench.lab.nodes[0].ssh, move || kill_sessions(&run));
     bench.lab.replace_line("ssh = { port", &format!("ssh = {{ port = {} }}", relay.at.port()));
     relay.strike(Strike::Cut, None);
     let deploy = |lab: &Lab| ended(lab, lab.command(&["deploy"]));
@@ -95,32 +94,31 @@ fn connection(most: usize) -> usize {
     strikes
 }
 
-/// The processes of this lab, asked from another thread.
-fn pids_file(lab: &Lab) -> impl Fn() -> Vec<u32> + Send + Sync + 'static {
-    let run = lab.folder.join("run");
-    move || {
-        let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let records = fs::read_dir(&run).into_iter().flatten().flatten();
-        let mut all: Vec<u32> = records.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        let mut next = 0;
-        while let Some(pid) = all.get(next).copied() {
-            all.extend(children(pid).split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
-            next += 1;
-        }
-        all
+/// Those of sshd that serve a connection: what the listening one has started. A number that a process had may be
+/// somebody else's by now, so the listener must be as old as its record says.
+fn kill_sessions(run: &Path) {
+    let fields = |pid: u32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let start =
+        |pid: u32| fields(pid).rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(19).map(str::to_owned));
+    let title = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let records = fs::read_dir(run).into_iter().flatten().flatten();
+    let alive = records.filter_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        (start(pid) == fs::read_to_string(entry.path()).ok()).then_some(pid)
+    });
+    let mut sessions: Vec<u32> = alive.filter(|pid| title(*pid).contains("[listener]")).flat_map(children).collect();
+    let mut next = 0;
+    while let Some(pid) = sessions.get(next).copied() {
+        sessions.extend(children(pid).filter(|child| title(*child).starts_with("sshd: ")));
+        next += 1;
     }
-}
-
-/// Those of sshd that serve a connection: all but the one that listens.
-fn kill_sessions(pids: &[u32]) {
-    let title = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let is_session = |pid: &&u32| {
-        let title = title(pid);
-        title.starts_with("sshd: ") && !title.contains("[listener]")
-    };
-    let sessions: Vec<u32> = pids.iter().filter(is_session).copied().collect();
     signal("KILL", &sessions);
     wait_until(|| !sessions.iter().any(|pid| is_alive(*pid)));
+}
+
+fn children(pid: u32) -> impl Iterator<Item = u32> {
+    let all = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    all.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<_>>().into_iter()
 }
 
 /// Kills the node program before each of some lines, by a login that puts the kill into what it runs.
