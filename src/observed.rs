@@ -218,6 +218,9 @@ pub struct Tried {
     pub fences: BTreeMap<CertName, u64>,
     #[serde(default)]
     pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
+    /// Committed, and the answer was lost: what the node serves may be right, and its intent may still lie there.
+    #[serde(default)]
+    pub unsettled: BTreeMap<NodeName, BTreeSet<CertName>>,
 }
 
 /// Failures in a row of issuing one certificate at one CA.

@@ -140,9 +140,14 @@ fn program(stride: usize) -> usize {
     let begin = lines.iter().position(|line| line.starts_with("answer()")).expect("the program has it");
     let points = (begin..lines.len()).filter(|at| statements::stands_alone(lines[*at], lines[at - 1].trim_end()));
     let mut kills = 0;
-    for (number, at) in points.enumerate().skip(stride / 2).step_by(stride) {
+    for (number, at) in points.enumerate() {
+        // Switched, tested, reloaded, and the intent is still there.
+        let last = lines[at] == "each forget";
+        if !last && number % stride != stride / 2 {
+            continue;
+        }
         // The shell with all below it, or the shell alone.
-        let whom = if (number / stride).is_multiple_of(2) { "0" } else { "$$" };
+        let whom = if last || (number / stride).is_multiple_of(2) { "0" } else { "$$" };
         let words = format!("kill -9 {whom} before {}", lines[at]);
         let (status, text) = bench.cycle(&words, |lab| {
             fs::write(folder.join("at"), format!("{} {whom}\n", at + 1)).expect("the lab's folder is ours");

@@ -124,6 +124,7 @@ fn delivered(
             let Some(generation) = step.certificates.get(name).cloned() else { continue };
             let (certificate, node) = (name.clone(), task.node.clone());
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
+            settle(observed, &node, &certificate, outcome);
             let tried = observed.tried.delivery.entry(node.clone()).or_default();
             let event = match failed(&node, outcome) {
                 None => {
@@ -153,6 +154,20 @@ fn delivered(
     }
     observed.tried.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
     noted
+}
+
+/// Whether the node was heard to the end.
+fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outcome: &Outcome) {
+    let unsettled = &mut observed.tried.unsettled;
+    match outcome {
+        Outcome::Unknown { .. } => _ = unsettled.entry(node.clone()).or_default().insert(certificate.clone()),
+        // It was not reached, or not asked.
+        Outcome::Failed { .. } | Outcome::Aborted { .. } => {}
+        _ => {
+            unsettled.get_mut(node).map(|names| names.remove(certificate));
+            unsettled.retain(|_, names| !names.is_empty());
+        }
+    }
 }
 
 /// Numbers a certificate anew that only its number kept from a node; the next round delivers it. No second one is issued.

@@ -68,6 +68,8 @@ pub enum DeliveryReason {
     },
     /// No handshake was made with it, so nobody knows.
     Unseen,
+    /// It serves what it should, but the answer to the commit was lost: a dialogue ends what may be half done there.
+    Unsettled,
 }
 
 /// Why a node gets nothing now.
@@ -177,7 +179,9 @@ fn need(
     let attempts = observed.tried.delivery.get(node).and_then(|by_name| by_name.get(&certificate.name));
     let attempts = attempts.filter(|attempts| attempts.generation == kept.generation);
     let in_sync = DeliveryWait::InSync { fingerprint: kept.leaf.fingerprint };
-    let reason = lacks(&certificate.name, stored, node, observed).ok_or(in_sync)?;
+    let unsettled = observed.tried.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
+    let reason = lacks(&certificate.name, stored, node, observed);
+    let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled)).ok_or(in_sync)?;
     let refused = || refused_until(&certificate.name, kept, observed);
     held_up(attempts, refused, observed, now).map_or(Ok(reason), Err)
 }

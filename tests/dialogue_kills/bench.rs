@@ -22,6 +22,8 @@ pub(crate) struct Bench {
     pub(crate) lab: Lab,
     /// What every node serves.
     served: Leaf,
+    /// Staged files of programs that were killed: no server reads them, and the next dialogue removes them.
+    rubbish: Vec<PathBuf>,
 }
 
 impl Bench {
@@ -29,7 +31,7 @@ impl Bench {
         let lab = Lab::start(Options::nodes(nodes));
         lab.write_config("");
         let served = lab.keep_new();
-        let mut bench = Self { lab, served };
+        let mut bench = Self { lab, served, rubbish: Vec::new() };
         bench.deliver("the first delivery");
         bench
     }
@@ -77,15 +79,23 @@ impl Bench {
     }
 
     /// All is as it ought to be, and nothing is left over.
-    fn look(&self, at: &str) {
+    fn look(&mut self, at: &str) {
         assert!(self.lab.nodes_are_quiet(), "{at}: a program goes on on a node");
+        let mut rubbish = Vec::new();
         for node in &self.lab.nodes {
             assert_eq!(node.settled(SERVICE).as_ref(), Ok(&self.served), "{at}: {}", node.name);
             assert_eq!(node.pair(SERVICE).as_ref(), Ok(&self.served), "{at}: {}", node.name);
-            let left = left_over(node);
+            let (staged, left): (Vec<_>, Vec<_>) = left_over(node).into_iter().partition(|path| is_staged(path));
             assert!(left.is_empty(), "{at}: {}: {left:?}", node.name);
+            rubbish.extend(staged);
         }
+        assert!(!rubbish.iter().any(|path| self.rubbish.contains(path)), "{at}: {rubbish:?} is left for good");
+        self.rubbish = rubbish;
     }
+}
+
+fn is_staged(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".new-"))
 }
 
 /// What a delivery that was not finished has left: an intent, staged files, a lock that is a link, links half made.
