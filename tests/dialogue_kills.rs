@@ -35,8 +35,7 @@ const MOST: usize = 3_000;
 fn controller(first: usize, stride: usize) -> usize {
     let mut bench = Bench::start(2);
     let shim = built_shim(&bench.lab);
-    let mut kills = 0;
-    for at in (first..MOST).step_by(stride) {
+    for (kills, at) in (first..MOST).step_by(stride).enumerate() {
         let (status, text) = bench.cycle(&format!("step {at}"), |lab| {
             let mut command = lab.command(&["deploy"]);
             command.env("LD_PRELOAD", &shim).env("KILL_AT", at.to_string());
@@ -47,7 +46,6 @@ fn controller(first: usize, stride: usize) -> usize {
             return kills;
         }
         assert_eq!(status.signal(), Some(KILL), "step {at}: {text}");
-        kills += 1;
     }
     panic!("no end of steps");
 }
