@@ -4,8 +4,8 @@
 
 mod crl;
 mod disk;
-mod inventory;
 mod drift;
+mod inventory;
 mod provider;
 
 use core::net::SocketAddr;
@@ -286,6 +286,9 @@ pub struct Tried {
     /// What revocation lists said of certificates of ours.
     #[serde(default)]
     pub crls: BTreeMap<Fingerprint, Crl>,
+    /// Committed, and the answer was lost: what the node serves may be right, and its intent may still lie there.
+    #[serde(default)]
+    pub unsettled: BTreeMap<NodeName, BTreeSet<CertName>>,
 }
 
 /// `deploy --generation`. It carries what is to be known of the certificate: a store that lost it holds it all the same.

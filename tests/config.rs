@@ -274,6 +274,8 @@ address = "192.0.2.3"
     assert_eq!(told("two", "a.example"), Some((Some("/ssl/a.example/chain.pem"), None, true)));
     assert_eq!(told("three", "a.example"), None, "it has no such tag");
     assert_eq!(told("three", "b.example"), Some((None, None, false)));
+}
+
 #[test]
 fn jump_hosts_are_written_as_ssh_has_them_or_as_sections() {
     let config = config(&fs::read_to_string("tests/config/jumps-well.toml").unwrap());

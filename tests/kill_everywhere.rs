@@ -19,7 +19,7 @@ use std::sync::Mutex;
 
 use certd::pass::clock;
 
-use bench::{Bench, Scenario};
+use bench::{Bench, Disk, Scenario};
 use tally::Tally;
 
 /// Labs side by side, for each scenario: most of a run is waiting.
@@ -33,7 +33,7 @@ const PATIENCE: usize = 5;
 const MOST: usize = 5_000;
 
 /// Kills at each `stride`-th point, the first being `first`, and tells how often.
-fn kill_everywhere(scenario: Scenario, first: usize, stride: usize) -> usize {
+fn kill_everywhere(scenario: Scenario, disk: Disk, first: usize, stride: usize) -> usize {
     let only = std::env::var("KILL_AT").ok().map(|text| text.parse().expect("KILL_AT is a number"));
     let next = Mutex::new(only.unwrap_or(first));
     let tally = Mutex::new(Tally::default());
@@ -41,7 +41,7 @@ fn kill_everywhere(scenario: Scenario, first: usize, stride: usize) -> usize {
     std::thread::scope(|scope| {
         for _ in 0..LABS {
             scope.spawn(|| {
-                let mut bench = Bench::start(scenario);
+                let mut bench = Bench::start(scenario, disk);
                 loop {
                     let at = {
                         let tally = tally.lock().expect("no holder panics");
@@ -59,7 +59,7 @@ fn kill_everywhere(scenario: Scenario, first: usize, stride: usize) -> usize {
                         Err(panic) => {
                             let words = panic.downcast::<String>().map_or_else(|_| "no words".into(), |words| *words);
                             tally.lock().expect("no holder panics").fail(at, &words);
-                            bench = Bench::start(scenario);
+                            bench = Bench::start(scenario, disk);
                         }
                     }
                 }
@@ -68,7 +68,7 @@ fn kill_everywhere(scenario: Scenario, first: usize, stride: usize) -> usize {
     });
     let mut tally = tally.into_inner().expect("no holder panics");
     tally.took = clock::now().duration_since(began);
-    println!("{scenario:?}: {tally}");
+    println!("{scenario:?}, the disk {disk:?}: {tally}");
     assert!(only.is_none() || tally.survived == 0, "{scenario:?} has not so many points");
     assert!(tally.failures.is_empty(), "{scenario:?}: {:#?}", tally.failures);
     // One that was asked for is enough.
@@ -76,26 +76,31 @@ fn kill_everywhere(scenario: Scenario, first: usize, stride: usize) -> usize {
 }
 
 macro_rules! killed {
-    ($($name:ident, $every:ident: $scenario:expr;)*) => {
+    ($($name:ident, $every:ident: $scenario:expr, $disk:expr;)*) => {
         $(#[test]
         fn $name() {
-            assert!(kill_everywhere($scenario, 7, 31) > 4);
+            assert!(kill_everywhere($scenario, $disk, 7, 31) > 4);
         }
 
         #[test]
         #[ignore = "many minutes: make soak"]
         fn $every() {
-            assert!(kill_everywhere($scenario, 1, 1) > 100);
+            assert!(kill_everywhere($scenario, $disk, 1, 1) > 100);
         })*
     };
 }
 
 killed! {
     p01_killed_at_some_steps_of_a_first_issuance_the_next_run_ends_it,
-    p01_killed_at_every_step_of_a_first_issuance_the_next_run_ends_it: Scenario::First;
+    p01_killed_at_every_step_of_a_first_issuance_the_next_run_ends_it: Scenario::First, Disk::Lasts;
     p01_killed_at_some_steps_of_a_replacement_the_next_run_ends_it,
-    p01_killed_at_every_step_of_a_replacement_the_next_run_ends_it: Scenario::Replaces;
+    p01_killed_at_every_step_of_a_replacement_the_next_run_ends_it: Scenario::Replaces, Disk::Lasts;
     p01_killed_at_some_steps_of_a_renewal_from_a_backup_the_next_run_ends_it,
     p01_killed_at_every_step_of_a_renewal_from_a_backup_the_next_run_ends_it:
-        Scenario::ReplacedBefore;
+        Scenario::ReplacedBefore, Disk::Lasts;
+    p02_without_power_at_some_steps_no_file_is_empty_and_the_next_run_ends_it,
+    p02_without_power_at_every_step_no_file_is_empty_and_the_next_run_ends_it: Scenario::First, Disk::LosesData;
+    p02_without_power_at_some_steps_names_that_were_not_synced_are_gone_and_the_next_run_ends_it,
+    p02_without_power_at_every_step_names_that_were_not_synced_are_gone_and_the_next_run_ends_it:
+        Scenario::First, Disk::LosesNames;
 }

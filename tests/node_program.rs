@@ -20,6 +20,8 @@ mod locks;
 mod looks;
 #[path = "node_program/refusals.rs"]
 mod refusals;
+#[path = "node_program/statements.rs"]
+mod statements;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

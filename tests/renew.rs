@@ -377,29 +377,6 @@ fn i04_a_history_that_cannot_be_written_keeps_no_node_from_its_certificate_and_n
     assert_ne!(lab.nodes[0].settled(SERVICE).unwrap(), before);
 }
 
-#[test]
-fn p08_a_node_with_a_newer_generation_is_not_overwritten_and_the_next_one_is_newer_still() {
-    let lab = renewed_with(1);
-    let node = &lab.nodes[0];
-    let folder = node.fullchain(SERVICE).parent().unwrap().join(".certd").join(SERVICE);
-    let current = std::fs::read_link(folder.join("current")).unwrap();
-    let serial = current.to_str().unwrap().split_once('-').unwrap().1.to_owned();
-    // Another controller, whose clock runs ahead, delivered here.
-    let ahead = format!("29991231235959-{serial}");
-    std::fs::rename(folder.join(&current), folder.join(&ahead)).unwrap();
-    let next = folder.join("next-by-test");
-    std::os::unix::fs::symlink(&ahead, &next).unwrap();
-    std::fs::rename(&next, folder.join("current")).unwrap();
-
-    let output = lab.certd(&["renew", "--force"]);
-    exits(&output, 6);
-    assert!(stdout(&output).contains("newer generation"), "{}", stdout(&output));
-    assert_eq!(std::fs::read_link(folder.join("current")).unwrap().to_str(), Some(ahead.as_str()));
-    exits(&lab.certd(&["renew", "--force"]), 0);
-    let current = std::fs::read_link(folder.join("current")).unwrap();
-    assert!(current.to_str().unwrap().starts_with("29991231235960-"), "{}", current.display());
-}
-
 fn started(options: Options) -> Lab {
     let lab = Lab::start(options);
     lab.write_config("");

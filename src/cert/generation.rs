@@ -42,6 +42,11 @@ impl Generation {
         Ok(Self { number, serial: serial.to_owned() })
     }
 
+    /// The same certificate with a number above every one `seen`.
+    pub fn above(&self, seen: u64) -> Self {
+        Self { number: self.number.max(seen.saturating_add(1)), serial: self.serial.clone() }
+    }
+
     pub fn number(&self) -> u64 {
         self.number
     }

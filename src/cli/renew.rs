@@ -71,7 +71,8 @@ impl Nodes {
     pub(super) fn select(&self, config: &Config, asked: &mut Asked) -> Result<(), Fault> {
         asked.nodes = setup::nodes(config, &self.only)?;
         asked.excluded = setup::nodes(config, &self.exclude)?;
-        asked.regardless = asked.nodes.iter().filter(|node| self.only.iter().any(|text| text == node.as_str())).cloned().collect();
+        asked.regardless =
+            asked.nodes.iter().filter(|node| self.only.iter().any(|text| text == node.as_str())).cloned().collect();
         if asked.wants_every_node() {
             return Ok(());
         }
@@ -79,7 +80,9 @@ impl Nodes {
         let known = || config.certificates.iter().filter(|it| asked.wants(&it.name) && it.discover.is_none());
         let has_none = |certificate: &&Certificate| !certificate.nodes.iter().any(|node| asked.wants_node(node));
         let idle = match asked.certificates.is_empty() {
-            true => known().next().filter(|_| known().count() == config.certificates.len() && known().all(|it| has_none(&it))),
+            true => known()
+                .next()
+                .filter(|_| known().count() == config.certificates.len() && known().all(|it| has_none(&it))),
             false => known().find(has_none),
         };
         let Some(certificate) = idle else { return Ok(()) };

@@ -1,8 +1,10 @@
 //! What commands have in common before they begin: the configuration, the secrets, giving up root, the store, the lock.
 
+use core::num::NonZero;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::RwLock;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -100,9 +102,34 @@ pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<L
 }
 
 pub(super) fn runtime() -> Result<Runtime, Fault> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Fault {
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = have_files()
+        .and_then(|()| have_threads(workers))
+        .and_then(|()| builder.worker_threads(workers).enable_all().build());
+    built.map_err(|error| Fault {
         exit: Exit::Internal,
         texts: vec![format!("the runtime did not start: {error}\n  next: are there threads and files left (ulimit)?")],
+    })
+}
+
+/// Whether there are descriptors for the runtime's own pipes and for one connection: it does without neither, and says
+/// so by a panic.
+fn have_files() -> std::io::Result<()> {
+    const FEW: usize = 12;
+    let files: std::io::Result<Vec<_>> = (0..FEW).map(|_| std::fs::File::open("/dev/null")).collect();
+    files.map(drop)
+}
+
+/// Whether so many threads can be had at one time. A runtime that gets only some of its own waits for ever for those
+/// that it has, with the lock in its hands.
+fn have_threads(count: usize) -> std::io::Result<()> {
+    let gate = RwLock::new(());
+    std::thread::scope(|scope| {
+        // Nobody passes before the last one was started, or could not be.
+        let _shut = gate.write();
+        let wait = || drop(gate.read());
+        (0..count).try_for_each(|_| std::thread::Builder::new().spawn_scoped(scope, wait).map(drop))
     })
 }
 

@@ -39,7 +39,8 @@ impl Trust {
         let names = setup::nodes(&config, &self.nodes)?;
         let runtime = setup::runtime()?;
         let mut exit = Exit::Ok;
-        let found = |name: &NodeName| config.node(name).cloned().or_else(|| config.node_at(name.as_str().parse().ok()?));
+        let found =
+            |name: &NodeName| config.node(name).cloned().or_else(|| config.node_at(name.as_str().parse().ok()?));
         for node in &names.iter().filter_map(found).collect::<Vec<Node>>() {
             // Only who must log in to a host on the way needs the secrets.
             let secrets = if node.ssh.jumps.is_empty() { None } else { Some(read_secrets(&config)?) };

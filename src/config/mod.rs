@@ -54,9 +54,9 @@ pub use network::{Network, Proxy};
 pub use rollout::{Rollout, StopAfter};
 pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
+pub use ssh::{Agent, Ssh};
 pub use window::{Window, Windows};
 pub use written::nearest;
-pub use ssh::{Agent, Ssh};
 
 use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName, WatchName};
 

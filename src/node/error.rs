@@ -2,7 +2,7 @@
 
 use crate::cert::NodeName;
 use crate::observed::Advice;
-use crate::plan::rollout::Refusal;
+use crate::plan::rollout::{FOREIGN_NEWER, Refusal};
 use crate::ssh::SshError;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ impl NodeError {
         match self {
             Self::Ssh(error) => error.code(),
             Self::Refused { refusal, .. } => match refusal {
-                Refusal::Newer { .. } => "node-foreign-newer",
+                Refusal::Newer { .. } => FOREIGN_NEWER,
                 Refusal::Changed { .. } => "node-changed",
                 Refusal::Path { .. } => "node-path",
                 Refusal::Locked => "node-locked",

@@ -145,7 +145,8 @@ struct Trusted<'a> {
 impl<'a> Trusted<'a> {
     fn new(config: &'a Config, named: &'a BTreeMap<NodeName, BTreeSet<IpAddr>>) -> Self {
         let discover = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
-        let paths: BTreeSet<&Path> = discover.flat_map(|discover| &discover.ssh.known_hosts).map(PathBuf::as_path).collect();
+        let paths: BTreeSet<&Path> =
+            discover.flat_map(|discover| &discover.ssh.known_hosts).map(PathBuf::as_path).collect();
         // One that cannot be read pins nothing here, and is told where it is needed.
         let read = |path: &'a Path| (path, std::fs::read_to_string(path).unwrap_or_default());
         Self { config, named, known_hosts: paths.into_iter().map(read).collect() }

@@ -77,7 +77,9 @@ fn state(context: &Context) -> Result<Vec<Finding>, Failure> {
             findings.push(Finding::ok(Area::State, &folder, what));
             findings.push(of_room(&folder, room));
         }
-        Ok(None) => findings.push(Finding::ok(Area::State, &folder, "is not there yet: the first `certd renew` makes it")),
+        Ok(None) => {
+            findings.push(Finding::ok(Area::State, &folder, "is not there yet: the first `certd renew` makes it"))
+        }
         Err(error) => findings.push(Finding::bad(Area::State, State::Failure, &Failure::from(&error))),
     }
     let damages = store.damages();

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed, Rehearsal};
+use crate::plan::delivery::outgrown;
 use crate::plan::rollout::Outcome;
 use crate::plan::{self, Deliver, DeliveryReason, Issue, Step};
 use crate::report::{Delivery, Done, Issuance};
@@ -14,6 +15,7 @@ use crate::store::{HistoryEvent, StoreError};
 use super::deliver::remember;
 use super::failure::{INTERRUPTED, failure};
 use super::issue::SUPERSEDED;
+use super::progress::Event;
 use super::rehearse::Rehearsed;
 use super::{Context, Ended, clock};
 
@@ -35,7 +37,8 @@ pub(super) fn fold(
                 let fence = observed.tried.fences.entry(certificate).or_default();
                 *fence = number.max(*fence);
             }
-            delivered(context, observed, done, step, &ended.outcomes, now)
+            let noted = delivered(context, observed, done, step, &ended.outcomes, now);
+            noted.and(step.certificates.keys().try_for_each(|name| outgrow(context, observed, done, name)))
         }
         (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
             let failed = |task: &plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
@@ -133,6 +136,7 @@ fn delivered(
             let Some(generation) = step.certificates.get(name).cloned() else { continue };
             let (certificate, node) = (name.clone(), task.node.clone());
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
+            settle(observed, &node, &certificate, outcome);
             let tried = observed.tried.delivery.entry(node.clone()).or_default();
             let event = match failed(&node, outcome) {
                 None => {
@@ -191,6 +195,35 @@ fn unready(node: &NodeName, ended: &Delivery) -> Option<Failure> {
         }
         Delivery::Ended(outcome) => failed(node, outcome),
     }
+}
+
+/// Whether the node was heard to the end.
+fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outcome: &Outcome) {
+    let unsettled = &mut observed.tried.unsettled;
+    match outcome {
+        Outcome::Unknown { .. } => _ = unsettled.entry(node.clone()).or_default().insert(certificate.clone()),
+        // It was not reached, or not asked.
+        Outcome::Failed { .. } | Outcome::Aborted { .. } => {}
+        _ => {
+            unsettled.get_mut(node).map(|names| names.remove(certificate));
+            unsettled.retain(|_, names| !names.is_empty());
+        }
+    }
+}
+
+/// Numbers a certificate anew that only its number kept from a node; the next round delivers it. No second one is issued.
+fn outgrow(context: &Context, observed: &mut Observed, done: &mut Done, name: &CertName) -> Result<(), StoreError> {
+    let Some(fence) = outgrown(name, observed) else { return Ok(()) };
+    let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return Ok(()) };
+    let (from, to) = (kept.generation.clone(), kept.generation.above(fence));
+    context.store.renumber(name, &from, &to)?;
+    if let Some(Issuance::Issued { generation, .. }) = done.issued.get_mut(name) {
+        generation.clone_from(&to);
+    }
+    let step = format!("nodes hold number {fence}, of an older certificate: this one is numbered anew, {to}");
+    context.progress.say(Event::Issue { certificate: name.clone(), step });
+    observed.store.insert(name.clone(), context.store.stored(name)?);
+    Ok(())
 }
 
 /// Anything but "served" is a failure (I3); in the words of the report.

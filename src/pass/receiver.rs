@@ -16,8 +16,8 @@ use crate::plan::rollout::{ConfigTest, Refusal};
 use crate::ssh::{Answer, Endpoint, Liberty, liberties};
 
 use super::Secrets;
-use super::failure::{bug, failure, of_node};
 use super::deliver::session::way_to;
+use super::failure::{bug, failure, of_node};
 use super::rehearse::unsigned;
 
 /// A package manager may be at work on the same node, and holds the database of accounts.

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cert::{CertName, Fingerprint, Generation, NodeName};
+use crate::cert::{CertName, Fingerprint, Generation, Leaf, NodeName};
 use crate::config::{Certificate, Config};
 use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored};
 
 use super::hold::{self, Meant};
+use super::rollout::FOREIGN_NEWER;
 use super::{Wait, backoff, disks};
 
 pub use window::{Because, Early};
@@ -86,6 +87,8 @@ pub enum DeliveryReason {
         #[serde(flatten)]
         what: Drift,
     },
+    /// It serves what it should, but the answer to the commit was lost: a dialogue ends what may be half done there.
+    Unsettled,
 }
 
 /// Why a node gets nothing now.
@@ -235,7 +238,9 @@ fn need(
         let (_, drift) = disks::drifted(&observed.tried, node, &certificate.name, meant.generation)?;
         drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
     };
+    let unsettled = observed.tried.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
     let reason = lacks(&certificate.name, meant, stored, node, observed).or_else(drifted);
+    let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled));
     let reason = reason.ok_or_else(|| in_sync(meant))?;
     let refused = || refused_until(&certificate.name, meant.generation, observed);
     let window = window::allows(config, certificate, node, observed, now);
@@ -284,6 +289,27 @@ fn lacks(
         }),
         Seen::Leaf { distrust, .. } => distrust.clone().map(|why| DeliveryReason::Distrusted { why }),
     })
+}
+
+/// The number above which a stored certificate must be numbered anew: nodes refused it for the number of what they hold,
+/// and what they serve was issued before it, by the CA's own clock. So it is when the state was lost or the clock is behind
+/// while nodes carry numbers of a time to come. A certificate that is the older one keeps its number and stays refused (I9);
+/// and so it is where a node that refused serves nothing to compare with.
+pub fn outgrown(name: &CertName, observed: &Observed) -> Option<u64> {
+    let kept = observed.store.get(name)?.current.as_ref()?;
+    let fence = *observed.tried.fences.get(name)?;
+    let by_node = observed.tried.delivery.iter().filter_map(|(node, by_name)| Some((node, by_name.get(name)?)));
+    let refused =
+        |attempts: &DeliveryAttempts| attempts.generation == kept.generation && attempts.failure.code == FOREIGN_NEWER;
+    let mut seen = by_node.filter(|(_, attempts)| refused(attempts)).map(|(node, _)| {
+        let mut all = of(observed, node, name).peekable();
+        // Two of one second are told apart by what everybody sees alike, so that two controllers never take turns.
+        let age = |leaf: &Leaf| (leaf.not_before, leaf.fingerprint);
+        let older = |served: &Served| matches!(&served.seen, Seen::Leaf { leaf, .. } if age(leaf) < age(&kept.leaf));
+        all.peek().is_some() && all.all(older)
+    });
+    let first = seen.next()?;
+    (first && seen.all(|older| older) && fence >= kept.generation.number()).then_some(fence)
 }
 
 /// When the last of the nodes that went back from this generation may be tried again.

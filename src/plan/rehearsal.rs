@@ -64,7 +64,8 @@ pub(super) fn decide(
         }
         _ => {}
     }
-    let paused = |node: &&NodeName| config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
+    let paused =
+        |node: &&NodeName| config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
     let nodes = certificate.nodes.iter().filter(|node| !paused(node)).cloned().collect();
     Some(Rehearse { certificate: certificate.name.clone(), renew_at, again: before.is_some(), nodes })
 }

@@ -12,8 +12,8 @@ use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 use super::exit::REHEARSAL;
 use super::words::{day, minute, named};
 use super::{
-    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict, Whose,
-    disks, inventory, watched,
+    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict,
+    Whose, disks, inventory, watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
@@ -191,7 +191,10 @@ fn of_node(
             let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
             let ours = current || stored.former.contains(&leaf.fingerprint);
             let whose = (!ours).then(|| Whose::of(leaf));
-            ServedReport { whose, ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict) }
+            ServedReport {
+                whose,
+                ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
+            }
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());

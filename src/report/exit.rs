@@ -121,8 +121,10 @@ pub(super) fn of_failure(failure: &Failure) -> Exit {
         "txt-left" | "state-damaged" | "watch-root" | "chain-caveat" | "clock-skew" | "node-clock" | "hold-ended"
     );
     // What will be in the way of an issuance, or may be.
-    let ahead =
-        matches!(failure.code.as_str(), "rehearsal" | "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer");
+    let ahead = matches!(
+        failure.code.as_str(),
+        "rehearsal" | "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer"
+    );
     match failure.code.as_str() {
         // DNS may be down for a while: the nodes are those that it named last.
         "discover-kept" => Exit::Ok,

@@ -14,8 +14,8 @@ use crate::plan::ledger::Full;
 use crate::plan::rollout::Abort;
 use crate::plan::{Against, ClockDoubt, DeliveryWait, RenewalWait, Wait};
 
-mod policy;
 mod checked;
+mod policy;
 mod sample;
 
 use sample::{cert, empty, failure, generation, leaf, name, ok, sample, seen, sni, with_node};

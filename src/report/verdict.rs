@@ -103,16 +103,9 @@ impl Verdict {
     pub(super) fn revoked(self, by_ca: Option<RevokedByCa>) -> Self {
         match (self, by_ca) {
             (
-                Self::Ok
-                | Self::Overdue { .. }
-                | Self::Held
-                | Self::NotHeld
-                | Self::Stale
-                | Self::Unmanaged { .. },
+                Self::Ok | Self::Overdue { .. } | Self::Held | Self::NotHeld | Self::Stale | Self::Unmanaged { .. },
                 Some(by_ca),
-            ) => {
-                Self::Revoked { by_ca }
-            }
+            ) => Self::Revoked { by_ca },
             (other, _) => other,
         }
     }

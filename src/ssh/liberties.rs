@@ -6,9 +6,9 @@ use std::io::{Read as _, Write as _};
 
 use ssh2::{ErrorCode, Session};
 
-use super::session::on_thread;
 use super::connect::open;
 use super::line::Line;
+use super::session::on_thread;
 use super::{Endpoint, SshError};
 
 /// One thing to try.

@@ -24,9 +24,9 @@ use crate::config::HostKey;
 
 pub use error::SshError;
 pub use host_key::{fingerprint, host_keys};
-pub use liberties::{Answer, Liberty, liberties};
 pub use identity::Identity;
 pub use known_hosts::{Known, known_hosts};
+pub use liberties::{Answer, Liberty, liberties};
 pub use session::Session;
 pub use tunnel::{Tunnel, tunnel};
 

@@ -82,7 +82,9 @@ impl StoreError {
                 "store-read-only" => {
                     format!("mount the file system of {shown} writable: `findmnt -T {shown}` shows it")
                 }
-                "store-permission" => format!("run certd as root or as the owner of the state directory ({shown})"),
+                "store-permission" => format!(
+                    "run certd as root or as the owner of the state directory; one that was restored must be one owner's, with all that is in it (`chown -R`); this is not: {shown}"
+                ),
                 _ => format!("look at the disk of {shown} (`dmesg`); what was kept before is whole"),
             },
             Self::NotPrivate { .. } => {

@@ -143,6 +143,14 @@ impl Store {
         Ok(removed)
     }
 
+    /// Gives a generation another number: the same files under another name, by one rename.
+    pub fn renumber(&self, name: &CertName, from: &Generation, to: &Generation) -> Result<(), StoreError> {
+        self.writable()?;
+        let folder = self.folder(name);
+        atomic::rename(&folder.join(from.to_string()), &folder.join(to.to_string()))?;
+        self.make_current(name, to)
+    }
+
     pub(super) fn make_current(&self, name: &CertName, generation: &Generation) -> Result<(), StoreError> {
         let link = self.folder(name).join("current");
         let target = PathBuf::from(generation.to_string());

@@ -47,8 +47,20 @@ impl Scenario {
     }
 }
 
+/// What is left on the controller's disk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Disk {
+    /// All that was written: the process alone ends.
+    Lasts,
+    /// The power goes: files hold what was synced.
+    LosesData,
+    /// The same, and names are those that were synced with their folder.
+    LosesNames,
+}
+
 pub(crate) struct Bench {
     scenario: Scenario,
+    disk: Disk,
     lab: Lab,
     shim: PathBuf,
     /// Ids of the TXT records of others at our name.
@@ -58,7 +70,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn start(scenario: Scenario) -> Self {
+    pub(crate) fn start(scenario: Scenario, disk: Disk) -> Self {
         let pebble = PebbleOptions { nonce_reject: 0, retry_after: (0, 0), ..PebbleOptions::default() };
         let lab = Lab::start(Options { pebble, ..Options::nodes(2) });
         lab.write_config("");
@@ -75,7 +87,7 @@ impl Bench {
             lab.cloudflare.add_txt(CHALLENGE, "somebody-elses", None),
             lab.cloudflare.add_txt(CHALLENGE, "another-controllers", Some("certd 01234567")),
         ];
-        let bench = Self { scenario, lab, shim, foreign, words: String::new() };
+        let bench = Self { scenario, disk, lab, shim, foreign, words: String::new() };
         if scenario != Scenario::First {
             bench.run_to_its_end();
         }
@@ -168,6 +180,12 @@ impl Bench {
         let _ = fs::remove_file(&log);
         let mut command = self.lab.command(&["renew"]);
         command.env("LD_PRELOAD", &self.shim).env("KILL_AT", at.to_string()).env("KILL_AT_LOG", &log);
+        if self.disk != Disk::Lasts {
+            command.env("KILL_AT_CUTS", self.lab.state_dir());
+        }
+        if self.disk == Disk::LosesNames {
+            command.env("KILL_AT_NAMES", "1");
+        }
         let (status, text) = self.ended(command);
         let points = fs::read_to_string(&log).unwrap_or_default();
         let point = points.lines().find_map(|line| line.strip_prefix(&format!("{at} ")));

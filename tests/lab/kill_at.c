@@ -6,24 +6,31 @@
  *
  *   KILL_AT       the point to end at; 0: none
  *   KILL_AT_LOG   where each point is noted before it is come to: "<number> before|half|after <call> <file or peer>"
+ *   KILL_AT_CUTS  a folder: the power is cut too, and what was not synced there is lost (see power_cut.h)
+ *   KILL_AT_NAMES also names that no fsync of their folder has made sure of
  *
  * It calls the kernel itself wherever the function of that name is one of those below. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "power_cut.h"
 
 static atomic_int points;
 static int kill_at;
@@ -32,10 +39,13 @@ static int log_fd = -1;
 __attribute__((constructor)) static void begin(void) {
     const char *at = getenv("KILL_AT"), *log = getenv("KILL_AT_LOG");
     kill_at = at ? atoi(at) : 0;
+    cut_below = getenv("KILL_AT_CUTS");
+    cut_names = getenv("KILL_AT_NAMES") != NULL;
     log_fd = log ? (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
 }
 
 static void end(void) {
+    if (cut_below) cut_the_power();
     kill(getpid(), SIGKILL);
     for (;;) pause();
 }
@@ -53,6 +63,7 @@ static int reached(const char *when, const char *call, const char *object) {
 }
 
 static void point(const char *when, const char *call, const char *object) {
+    wait_in_the_dark();
     if (reached(when, call, object)) end();
 }
 
@@ -85,27 +96,34 @@ static enum kind look(int fd, char *object, size_t size) {
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-/* On a path. */
-#define ON_PATH(call, object, parameters, arguments) \
-    int call parameters {                            \
-        point("before", #call, object);              \
-        return NEXT(call) arguments;                 \
+/* On a path: what it does to which name. */
+#define ON_PATH(call, object, change, at, from, parameters, arguments) \
+    int call parameters {                                              \
+        point("before", #call, object);                                \
+        change_begins(change, at, object, from);                       \
+        int done = NEXT(call) arguments;                               \
+        change_ends(done == 0);                                        \
+        return done;                                                   \
     }
-ON_PATH(rename, to, (const char *from, const char *to), (from, to))
-ON_PATH(mkdir, path, (const char *path, mode_t mode), (path, mode))
-ON_PATH(rmdir, path, (const char *path), (path))
-ON_PATH(unlink, path, (const char *path), (path))
-ON_PATH(unlinkat, path, (int at, const char *path, int flags), (at, path, flags))
-ON_PATH(symlink, path, (const char *target, const char *path), (target, path))
-ON_PATH(chmod, path, (const char *path, mode_t mode), (path, mode))
-ON_PATH(link, to, (const char *from, const char *to), (from, to))
+ON_PATH(rename, to, RENAMED, AT_FDCWD, from, (const char *from, const char *to), (from, to))
+ON_PATH(mkdir, path, MADE, AT_FDCWD, NULL, (const char *path, mode_t mode), (path, mode))
+ON_PATH(rmdir, path, FOLDER_REMOVED, AT_FDCWD, NULL, (const char *path), (path))
+ON_PATH(unlink, path, REMOVED, AT_FDCWD, NULL, (const char *path), (path))
+ON_PATH(unlinkat, path, flags & AT_REMOVEDIR ? FOLDER_REMOVED : REMOVED, at, NULL, (int at, const char *path, int flags),
+        (at, path, flags))
+ON_PATH(symlink, path, MADE, AT_FDCWD, NULL, (const char *target, const char *path), (target, path))
+ON_PATH(chmod, path, NONE, AT_FDCWD, NULL, (const char *path, mode_t mode), (path, mode))
+ON_PATH(link, to, MADE, AT_FDCWD, NULL, (const char *from, const char *to), (from, to))
 
 /* On a descriptor. */
 #define ON_FILE(call, fd, parameters, arguments)                                          \
     int call parameters {                                                                 \
         char object[512];                                                                 \
-        if (look(fd, object, sizeof object) == FILE_OF_OURS) point("before", #call, object); \
-        return NEXT(call) arguments;                                                      \
+        enum kind kind = look(fd, object, sizeof object);                                 \
+        if (kind == FILE_OF_OURS) point("before", #call, object);                         \
+        int done = NEXT(call) arguments;                                                  \
+        if (kind == FILE_OF_OURS && done == 0 && strstr(#call, "sync")) synced(object);   \
+        return done;                                                                      \
     }
 ON_FILE(fsync, fd, (int fd), (fd))
 ON_FILE(fdatasync, fd, (int fd), (fd))
@@ -122,7 +140,12 @@ ON_FILE(ftruncate64, fd, (int fd, off64_t length), (fd, length))
         mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0; \
         va_end(more);                                         \
         if (flags & O_CREAT) point("before", #call, path);    \
-        return (int)syscall(SYS_openat, at, path, flags, mode); \
+        struct stat found;                                    \
+        int makes = flags & O_CREAT && syscall(SYS_newfstatat, at, path, &found, AT_SYMLINK_NOFOLLOW) != 0; \
+        change_begins(makes ? MADE : NONE, at, path, NULL);   \
+        int fd = (int)syscall(SYS_openat, at, path, flags, mode); \
+        change_ends(fd >= 0);                                 \
+        return fd;                                            \
     }
 OPEN(open, AT_FDCWD, (const char *path, int flags, ...), path)
 OPEN(open64, AT_FDCWD, (const char *path, int flags, ...), path)
@@ -133,6 +156,7 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     char object[512];
     enum kind kind = look(fd, object, sizeof object);
     if (kind != OTHER) point("before", "write", object);
+    if (kind == FILE_OF_OURS) written(fd, object);
     if (kind == FILE_OF_OURS && reached("half", "write", object)) {
         syscall(SYS_write, fd, bytes, length / 2);
         end();

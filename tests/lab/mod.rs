@@ -13,6 +13,7 @@ pub mod cloudflare;
 pub mod config;
 pub mod dns;
 pub mod gateway;
+pub mod generations;
 pub mod http;
 pub mod nginx;
 pub mod node;

@@ -6,6 +6,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::bench::{NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE};
+use crate::statements::stands_alone;
 
 /// A program that kills its whole process group at one point, and the line of that point.
 struct Variant {
@@ -41,15 +42,6 @@ fn variants() -> Vec<Variant> {
         }
     }
     variants
-}
-
-/// Not the rest of another line, nor a pattern of a `case`.
-fn stands_alone(line: &str, before: &str) -> bool {
-    let continues = ["&&", "||", "\\", "|", "in"].iter().any(|end| before.ends_with(end));
-    let joins =
-        ["then", "else", "elif", "fi", "do", "done", "esac", "}", ")", ";;"].iter().any(|word| line.starts_with(word));
-    let pattern = line.contains(") ") && !line.contains("$(") && !line.starts_with('(');
-    !line.is_empty() && !continues && !joins && !pattern && !line.ends_with(";;") && !line.ends_with(')')
 }
 
 /// From where a delivery began.

@@ -50,7 +50,8 @@ async fn findings_of(
     alone: bool,
 ) -> Vec<Finding> {
     let bad = |failure: &Failure| Finding::bad(Area::Nodes, State::Failure, failure);
-    let generations = meant.iter().map(|(name, kept)| (name.clone(), kept.as_ref().map(|kept| kept.generation.clone())));
+    let generations =
+        meant.iter().map(|(name, kept)| (name.clone(), kept.as_ref().map(|kept| kept.generation.clone())));
     let looked = match disks::at(context, node, &generations.collect()).await {
         Ok(looked) => looked,
         // What keeps us from looking keeps us from everything.

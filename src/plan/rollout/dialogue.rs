@@ -62,6 +62,9 @@ pub enum Committed {
     Placed { output: String },
 }
 
+/// The code of [`Refusal::Newer`].
+pub const FOREIGN_NEWER: &str = "node-foreign-newer";
+
 /// Why a node will not take the bundle. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]

@@ -120,7 +120,10 @@ impl History {
             Doing::Prepares => {
                 let test = if self.draw.chance(5) { ConfigTest::Failed("no".into()) } else { ConfigTest::Ok };
                 let unchanged = self.draw.chance(6).then(|| (CertName::parse("x").unwrap(), Base::Unchanged));
-                (Doing::Ready, Event::Prepared(name, Prepared { test, bases: unchanged.into_iter().collect(), clock: None }))
+                (
+                    Doing::Ready,
+                    Event::Prepared(name, Prepared { test, bases: unchanged.into_iter().collect(), clock: None }),
+                )
             }
             Doing::Commits if lost => (Doing::Over, Event::Lost(name, failure())),
             Doing::Commits => match self.draw.number(8) {

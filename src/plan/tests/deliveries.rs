@@ -2,9 +2,11 @@
 
 use jiff::SignedDuration;
 
-use super::scene::{SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
+use super::scene::{SERVICE, Scene, at, cert, days, failure, hours, leaf, name, names, show};
 use super::{golden, snapshot};
 use crate::observed::{DeliveryAttempts, Seen, Silence};
+use crate::plan::delivery::outgrown;
+use crate::plan::rollout::FOREIGN_NEWER;
 use crate::plan::{Before, Step};
 use crate::report::plan_text;
 
@@ -58,6 +60,27 @@ fn a_paused_node_gets_nothing_until_its_pause_is_over() {
     scene.now = at("2026-12-01T00:00:00Z");
     let plan = plan_text(&scene.plan());
     assert!(plan.contains("to shenzhen: serves our earlier"), "{plan}");
+}
+
+#[test]
+fn a_number_of_a_time_to_come_gives_way_to_a_later_certificate_and_to_no_other() {
+    let refused = |scene: Scene, node| {
+        scene.delivery_failed(node, SERVICE, |attempts| attempts.failure = failure(FOREIGN_NEWER, "newer"))
+    };
+    let fenced = |mut scene: Scene, number| {
+        scene.observed.tried.fences.insert(cert(SERVICE), number);
+        outgrown(&cert(SERVICE), &scene.observed)
+    };
+    let number = 20_991_231_235_959;
+    let former = || refused(fleet().serves_former("guangzhou", SERVICE), "guangzhou");
+    assert_eq!(fenced(former(), number), Some(number), "what is served there is ours of earlier");
+    assert_eq!(fenced(former(), 20_250_101_000_000), None, "the number is no reason any more");
+    assert_eq!(fenced(fleet().serves_former("guangzhou", SERVICE), number), None, "nobody refused");
+    let later = || refused(fleet().serves_foreign("shenzhen"), "shenzhen");
+    assert_eq!(fenced(later(), number), None, "another controller issued it after ours");
+    assert_eq!(fenced(refused(former().serves_foreign("shenzhen"), "shenzhen"), number), None, "one of them did");
+    let silent = refused(fleet().silent("guangzhou", Silence::Refused), "guangzhou");
+    assert_eq!(fenced(silent, number), None, "nothing to compare with");
 }
 
 #[test]

@@ -10,7 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::scene::{NODES, SEED, SERVICE, Scene, at, cert, days, failure, hours, leaf, name, show};
 use super::snapshot;
 use crate::cert::{Generation, Leaf, NodeName};
-use crate::observed::{Ari, Attempts, CaClock, DeliveryAttempts, Kept, LedgerEntry, LedgerEvent, Meta, Rehearsal, Seen, Silence};
+use crate::observed::{
+    Ari, Attempts, CaClock, DeliveryAttempts, Kept, LedgerEntry, LedgerEvent, Meta, Rehearsal, Seen, Silence,
+};
 use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, Past, What, Why};
 use crate::plan::{self, Against, Deliver, Evidence, Plan, Step, Wait, plan};
 use crate::report::plan_text;
@@ -213,8 +215,7 @@ impl World {
             Step::Rehearse(step) => {
                 self.say(text.lines().next().unwrap_or_default());
                 let kept = self.scene.observed.store[&step.certificate].current.clone().expect("there is one");
-                let rehearsal =
-                    Rehearsal { fingerprint: kept.leaf.fingerprint, at: self.wall(), failures: Vec::new() };
+                let rehearsal = Rehearsal { fingerprint: kept.leaf.fingerprint, at: self.wall(), failures: Vec::new() };
                 self.scene.observed.tried.rehearsals.insert(step.certificate, rehearsal);
             }
         }

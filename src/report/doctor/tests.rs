@@ -20,7 +20,13 @@ fn failure(code: &str, object: &str, what: &str) -> Failure {
 }
 
 fn found() -> Found {
-    Found { fullchain: AtPath::Link, key: AtPath::Link, current: Some("20261123061500-04".into()), same: true, digest: None }
+    Found {
+        fullchain: AtPath::Link,
+        key: AtPath::Link,
+        current: Some("20261123061500-04".into()),
+        same: true,
+        digest: None,
+    }
 }
 
 fn looked() -> Looked {
@@ -43,7 +49,11 @@ fn a_checkup_stands_by_area_and_the_worst_first() {
     let findings = vec![
         Finding::ok(Area::Nodes, "shenzhen", "reached"),
         Finding::bad(Area::Nodes, State::Warning, &failure("node-clock", "广州", "its clock is 121 minutes ahead")),
-        Finding::bad(Area::Nodes, State::Failure, &failure("ssh-refused", "上海", "上海: 192.0.2.1:22 refuses the connection")),
+        Finding::bad(
+            Area::Nodes,
+            State::Failure,
+            &failure("ssh-refused", "上海", "上海: 192.0.2.1:22 refuses the connection"),
+        ),
         Finding::ok(Area::Configuration, "the configuration", "1 certificate"),
         of_room("/var/lib/certd", 12 * 1024 * 1024),
         of_skew("ca.example", CaClock { ours: NOW, theirs: NOW + SignedDuration::from_secs(3) }),
