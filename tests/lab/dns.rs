@@ -228,7 +228,7 @@ pub(super) fn spawn(
         let conf = format!(
             "{key}{IDLE_KEY}options {{ directory \"{dir}\"; listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }};\n  \
              {options} dnssec-validation no; check-names primary ignore; notify no; minimal-responses yes; pid-file none; lock-file none;\n  \
-             session-keyfile none; managed-keys-directory \"{dir}\"; max-cache-size 2m; }};\ncontrols {{ }};\n{zones}{end}",
+             session-keyfile none; managed-keys-directory \"{dir}\"; max-cache-size 2m; reuseport no; }};\ncontrols {{ }};\n{zones}{end}",
             port = at.port(),
             ip = at.ip(),
         );
@@ -238,7 +238,9 @@ pub(super) fn spawn(
         let name = folder.file_name().expect("a folder of the lab").to_string_lossy();
         let mut process = reaper.spawn(&format!("named-{name}"), command);
         process.wait_for_log(" running\n");
-        if process.log().contains("listening on IPv4 interface") {
+        // Another lab may have taken the port since.
+        let log = process.log();
+        if log.contains("listening on IPv4 interface") && !log.contains("interface ignored") {
             return (process, at);
         }
     }
