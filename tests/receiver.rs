@@ -15,7 +15,7 @@ use std::process::Command;
 
 use bench::{Account, is_root, lab as start, ready, set_up, use_account};
 use lab::SERVICE;
-use lab::process::output;
+use lab::process::{output, wait_until};
 use lab::said::exits;
 
 #[test]
@@ -123,7 +123,8 @@ fn s06_locked_accounts_nologin_shells_and_expired_ones_are_put_right_and_an_acco
     exits(&set_up(&lab, &account, &[]), 0);
     let change =
         ["--shell", "/usr/sbin/nologin", "--password", "!", "--expiredate", "2020-01-01", "--home", "/nowhere"];
-    output(Command::new("usermod").args(change).arg(&account.0));
+    // Not before its last session has ended.
+    assert!(wait_until(|| Command::new("usermod").args(change).arg(&account.0).output().unwrap().status.success()));
     use_account(&lab, &account);
     let text = exits(&lab.certd(&["renew"]), 6);
     assert!(text.contains(&format!("no login as {}", account.0)) && text.contains("locked"), "{text}");
@@ -150,6 +151,25 @@ fn what_sshd_would_say_to_the_account_is_named_before_it_does() {
         assert!(text.contains(words) && text.contains("next: in ") && text.contains("sshd_config"), "{words}: {text}");
         assert!(!account.rule().exists(), "{words}: nothing is half there");
     }
+}
+
+#[test]
+fn a_file_of_keys_that_lets_others_in_is_left_alone() {
+    if !is_root() {
+        return;
+    }
+    let account = Account::new();
+    let shared = format!("/var/lib/{}.keys", account.0);
+    let cleanup = Cleanup(shared.clone());
+    fs::write(&shared, "ssh-ed25519 AAAA the administrator\n").unwrap();
+    let lab = start(&account, &format!("Match User certdt*\nAuthorizedKeysFile {shared}"));
+    let text = exits(&set_up(&lab, &account, &[]), 6);
+    assert!(text.contains("exists already") && text.contains("next: in ") && text.contains(&shared), "{text}");
+    assert_eq!(fs::read_to_string(&shared).unwrap(), "ssh-ed25519 AAAA the administrator\n");
+    assert!(!account.rule().exists(), "nothing is half there");
+    exits(&lab.certd(&["node", "remove", "上海", "--login", "root", "--account", &account.0]), 0);
+    assert!(fs::exists(&shared).unwrap() && !account.exists());
+    drop(cleanup);
 }
 
 #[test]
