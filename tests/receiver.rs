@@ -108,6 +108,22 @@ fn a_printed_script_can_be_read_holds_no_secret_and_does_the_same() {
 }
 
 #[test]
+fn keys_of_an_agent_are_let_in_by_their_public_half_and_a_script_without_a_key_is_none() {
+    if !is_root() {
+        return;
+    }
+    let account = Account::new();
+    let lab = start(&account, "");
+    lab.replace_line("identity_files = ", "agent = \"/nowhere/agent\"");
+    let text = exits(&set_up(&lab, &account, &["--print"]), 2);
+    assert!(text.contains("an agent's") && text.contains("next: --key FILE.pub"), "{text}");
+    let public = lab.folder.join("id_ed25519.pub");
+    let script = exits(&set_up(&lab, &account, &["--print", "--key", &public.display().to_string()]), 0);
+    let public = fs::read_to_string(&public).unwrap();
+    assert!(script.contains(public.split(' ').nth(1).unwrap()), "{script}");
+}
+
+#[test]
 fn s06_locked_accounts_nologin_shells_and_expired_ones_are_put_right_and_an_account_of_others_is_named() {
     if !is_root() {
         return;
