@@ -86,7 +86,10 @@ fn a_daemon_that_keeps_its_parents_output_holds_nobody_up_and_is_not_killed_by_w
     for shell in SHELLS {
         let place = Place::new().with(OLD);
         let at = place.dir.path().display();
-        place.script("reload", &format!("(until [ -e {at}/go ]; do sleep 0.05; done; echo words; echo alive >{at}/daemon) & exit 0"));
+        place.script(
+            "reload",
+            &format!("(until [ -e {at}/go ]; do sleep 0.05; done; echo words; echo alive >{at}/daemon) & exit 0"),
+        );
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         program.prepared();
         assert_eq!(program.commit(), told("committed"));
