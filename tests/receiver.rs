@@ -15,7 +15,7 @@ use std::process::Command;
 
 use bench::{Account, is_root, lab as start, ready, set_up, use_account};
 use lab::SERVICE;
-use lab::process::output;
+use lab::process::{output, wait_until};
 use lab::said::exits;
 
 #[test]
@@ -108,6 +108,22 @@ fn a_printed_script_can_be_read_holds_no_secret_and_does_the_same() {
 }
 
 #[test]
+fn keys_of_an_agent_are_let_in_by_their_public_half_and_a_script_without_a_key_is_none() {
+    if !is_root() {
+        return;
+    }
+    let account = Account::new();
+    let lab = start(&account, "");
+    lab.replace_line("identity_files = ", "agent = \"/nowhere/agent\"");
+    let text = exits(&set_up(&lab, &account, &["--print"]), 2);
+    assert!(text.contains("an agent's") && text.contains("next: --key FILE.pub"), "{text}");
+    let public = lab.folder.join("id_ed25519.pub");
+    let script = exits(&set_up(&lab, &account, &["--print", "--key", &public.display().to_string()]), 0);
+    let public = fs::read_to_string(&public).unwrap();
+    assert!(script.contains(public.split(' ').nth(1).unwrap()), "{script}");
+}
+
+#[test]
 fn s06_locked_accounts_nologin_shells_and_expired_ones_are_put_right_and_an_account_of_others_is_named() {
     if !is_root() {
         return;
@@ -123,7 +139,8 @@ fn s06_locked_accounts_nologin_shells_and_expired_ones_are_put_right_and_an_acco
     exits(&set_up(&lab, &account, &[]), 0);
     let change =
         ["--shell", "/usr/sbin/nologin", "--password", "!", "--expiredate", "2020-01-01", "--home", "/nowhere"];
-    output(Command::new("usermod").args(change).arg(&account.0));
+    // Not before its last session has ended.
+    assert!(wait_until(|| Command::new("usermod").args(change).arg(&account.0).output().unwrap().status.success()));
     use_account(&lab, &account);
     let text = exits(&lab.certd(&["renew"]), 6);
     assert!(text.contains(&format!("no login as {}", account.0)) && text.contains("locked"), "{text}");
@@ -150,6 +167,25 @@ fn what_sshd_would_say_to_the_account_is_named_before_it_does() {
         assert!(text.contains(words) && text.contains("next: in ") && text.contains("sshd_config"), "{words}: {text}");
         assert!(!account.rule().exists(), "{words}: nothing is half there");
     }
+}
+
+#[test]
+fn a_file_of_keys_that_lets_others_in_is_left_alone() {
+    if !is_root() {
+        return;
+    }
+    let account = Account::new();
+    let shared = format!("/var/lib/{}.keys", account.0);
+    let cleanup = Cleanup(shared.clone());
+    fs::write(&shared, "ssh-ed25519 AAAA the administrator\n").unwrap();
+    let lab = start(&account, &format!("Match User certdt*\nAuthorizedKeysFile {shared}"));
+    let text = exits(&set_up(&lab, &account, &[]), 6);
+    assert!(text.contains("exists already") && text.contains("next: in ") && text.contains(&shared), "{text}");
+    assert_eq!(fs::read_to_string(&shared).unwrap(), "ssh-ed25519 AAAA the administrator\n");
+    assert!(!account.rule().exists(), "nothing is half there");
+    exits(&lab.certd(&["node", "remove", "上海", "--login", "root", "--account", &account.0]), 0);
+    assert!(fs::exists(&shared).unwrap() && !account.exists());
+    drop(cleanup);
 }
 
 #[test]

@@ -163,6 +163,13 @@ impl Setup {
 
     fn keys(&self, node: &config::Node) -> Result<Vec<PublicKey>, Fault> {
         if self.key.is_empty() {
+            if node.ssh.identity_files.is_empty() {
+                let next = "next: --key FILE.pub with the public half of the agent's key (ssh-add -L shows them)";
+                return Err(Fault::usage(format!(
+                    "{}: its keys are an agent's, and none says which is to be let in\n  {next}",
+                    node.name
+                )));
+            }
             return node.ssh.identity_files.iter().map(|file| public_half(file)).collect();
         }
         self.key.iter().map(|file| public_key(file)).collect()

@@ -1,6 +1,7 @@
 //! What is sent to a node: parameters a line each, never evaluated there, and the certificates with their digests.
 
 use core::fmt::Write as _;
+use core::mem;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -47,6 +48,7 @@ impl Expected {
 
 /// Everything up to the node's first answer, to be sent in one go. It holds private keys.
 pub(super) fn opening(nonce: &str, bundles: &[Bundle]) -> Zeroizing<Vec<u8>> {
+    let mut pieces = Vec::new();
     let mut text = beginning(nonce);
     for bundle in bundles {
         line(&mut text, "name", bundle.certificate.as_str());
@@ -56,18 +58,24 @@ pub(super) fn opening(nonce: &str, bundles: &[Bundle]) -> Zeroizing<Vec<u8>> {
         }
         parameters(&mut text, &bundle.install);
         let Texts { fullchain, key } = Texts::of(&bundle.pair);
-        let expected = Expected::of(&bundle.pair, &bundle.install);
-        for (number, sum) in expected.sums().enumerate() {
-            match number {
-                0 => pem(&mut text, "chain-pem", sum, &fullchain),
-                1 => pem(&mut text, "key-pem", sum, &key),
-                // The node makes these out of the two, so that nothing travels twice.
-                _ => line(&mut text, "sum", sum),
-            }
+        let mut pems = [("chain-pem", fullchain), ("key-pem", key)].into_iter();
+        for sum in Expected::of(&bundle.pair, &bundle.install).sums() {
+            // The node makes the further files out of the two, so that nothing travels twice.
+            let Some((word, pem)) = pems.next() else {
+                line(&mut text, "sum", sum);
+                continue;
+            };
+            // The digest of the file as it is to be, its lines, and a line of one dot, which PEM has none of (RFC 7468).
+            line(&mut text, word, sum);
+            pieces.extend([Zeroizing::new(mem::take(&mut text)), pem]);
+            text.push_str(".\n");
         }
     }
     text.push_str("end\n");
-    Zeroizing::new(text.as_bytes().to_vec())
+    pieces.push(Zeroizing::new(text));
+    // Joined in one step and as long as it is: no half-filled copy with a key is left behind by growing.
+    let pieces: Vec<&str> = pieces.iter().map(|piece| piece.as_str()).collect();
+    Zeroizing::new(pieces.concat().into_bytes())
 }
 
 /// Where it goes and what is run: the same lines, to the letter, are what an installed receiver permits.
@@ -77,10 +85,8 @@ pub(super) fn parameters(text: &mut String, install: &Install) {
 }
 
 /// The program, and what its parameters begin with.
-pub(super) fn beginning(nonce: &str) -> Zeroizing<String> {
-    // Room for all of it, so that no half-filled copy with a key is left behind by growing.
-    let mut text = Zeroizing::new(String::with_capacity(1024 * 1024));
-    text.push_str(&program());
+pub(super) fn beginning(nonce: &str) -> String {
+    let mut text = program();
     // First of all, so that a refusal of the version is an answer that can be recognised.
     line(&mut text, "nonce", nonce);
     line(&mut text, "certd", VERSION);
@@ -123,15 +129,47 @@ fn above_the_leaf(fullchain: &str) -> &str {
     fullchain.split_once("-----END CERTIFICATE-----\n").map_or(fullchain, |(_, rest)| rest)
 }
 
-/// The digest of the file as it is to be, its lines, and a line of one dot, which PEM has none of (RFC 7468).
-fn pem(text: &mut String, key: &str, sum: &str, pem: &str) {
-    text.extend([key, " ", sum, "\n", pem, ".\n"]);
-}
-
 fn sum(text: &str) -> String {
     let mut hex = String::new();
     for byte in digest(&SHA256, text.as_bytes()).as_ref() {
         let _ = write!(hex, "{byte:02x}");
     }
     hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::{Chain, KeyType, PrivateKey};
+
+    #[test]
+    fn what_is_sent_takes_no_more_room_than_it_is_long_and_has_the_lines_of_the_dialogue() {
+        let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+        let signer = rcgen::KeyPair::from_pem(key.pem()).unwrap();
+        let signed = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&signer).unwrap();
+        let chain = Chain::parse(&signed.pem()).unwrap();
+        let generation: Generation = "20261123061500-0a".parse().unwrap();
+        let pair = Arc::new(Pair::new(chain, key).unwrap());
+        let install = Install {
+            fullchain: "/f".to_owned(),
+            key: "/k".to_owned(),
+            chain: Some("/c".to_owned()),
+            combined: None,
+            in_place: true,
+            test: vec!["t".to_owned()],
+            reload: vec!["r".to_owned(), "s".to_owned()],
+        };
+        let certificate = CertName::parse("a").unwrap();
+        let bundle = Bundle { certificate, generation, pair, install: Arc::new(install), older: true };
+        let sent = opening("0a", &[bundle.clone(), bundle]);
+        // A thousand nodes are spoken to at one time.
+        assert_eq!(sent.capacity(), sent.len());
+        let sent = core::str::from_utf8(&sent).unwrap();
+        let (_, lines) = sent.split_once("\nEND\n").unwrap();
+        let of_pem = |line: &str| line.starts_with("-----") || !(line.contains(' ') || [".", "end"].contains(&line));
+        let words: Vec<&str> =
+            lines.lines().filter(|line| !of_pem(line)).filter_map(|line| line.split(' ').next()).collect();
+        let one = "name generation older fullchain key chain in-place test reload reload chain-pem . key-pem . sum";
+        assert_eq!(words.join(" "), format!("nonce certd {one} {one} end"));
+    }
 }

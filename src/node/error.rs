@@ -65,6 +65,10 @@ impl NodeError {
                 }
                 Refusal::Path { path, why } => of_path(node, path, why),
                 Refusal::Locked => "it is tried again".to_owned(),
+                Refusal::NotPermitted { why } if why.contains("no older generation") => format!(
+                    "let it, for as long as it is needed, with an administrator's login and the options of its last setup: \
+                     certd node setup {node} --allow-older"
+                ),
                 Refusal::NotPermitted { .. } => format!(
                     "if the configuration was changed, tell the node so, with an administrator's login: certd node setup {node}"
                 ),
@@ -120,6 +124,18 @@ mod tests {
             assert!(text.contains("name = \"old.example\""), "{text}");
         }
         assert!(next("is a link to /etc/hostname, not made by certd").starts_with("put /ssl/fullchain.pem right"));
+    }
+
+    #[test]
+    fn a_receiver_that_does_not_go_back_is_told_how_it_would() {
+        let node = || NodeName::parse("shenzhen").unwrap();
+        let why = "a: this node takes no older generation than it has".to_owned();
+        let text = NodeError::Refused { node: node(), refusal: Refusal::NotPermitted { why } }.next();
+        assert!(text.ends_with("certd node setup shenzhen --allow-older"), "{text}");
+        assert!(include_str!("receiver/head.sh").contains("this node takes no older generation"));
+        let why = "a: this node's parameters do not have the line".to_owned();
+        let text = NodeError::Refused { node: node(), refusal: Refusal::NotPermitted { why } }.next();
+        assert!(text.ends_with("certd node setup shenzhen"), "{text}");
     }
 
     #[test]

@@ -8,8 +8,8 @@
 
 /// Noise of `.bashrc`, banners and the like, bytes, that is skipped in the whole dialogue.
 const NOISE: usize = 64 * 1024;
-/// The node caps a command's words at 4 kB; the rest is names.
-const BODY: usize = 64 * 1024;
+/// The node caps a command's words at 4 kB; the rest is names: of a look, 400 bytes a certificate.
+const BODY: usize = 256 * 1024;
 const HEADER: usize = 128;
 
 /// Takes answers out of a stream of bytes.

@@ -50,7 +50,7 @@ fn opening(nonce: &str, wanted: &[Wanted]) -> Zeroizing<Vec<u8>> {
         expected.iter().flat_map(Expected::sums).for_each(|sum| bundle::line(&mut text, "sum", sum));
     }
     text.push_str("end\n");
-    Zeroizing::new(text.as_bytes().to_vec())
+    Zeroizing::new(text.into_bytes())
 }
 
 /// What was told of one certificate so far.

@@ -308,7 +308,9 @@ free() { k=$1 v=0; while [ -e "$G/$k" ]; do k=$1.$((v += 1)); done; }
 decide() {
   scan
   free "$gen"
-  state=$seen base=found from=$cur to=$k
+  state=$seen base=found from=$cur to=$k turned=
+  # Links that are to be files from now on are no longer right, whatever they lead to.
+  case ${place:+1}$kinds in 1*link*) turned=1 ;; esac
   # Written over in place, and by nobody since.
   [ -z "$place" ] || ! files copied "$G/$cur" || kinds='link link'
   case $kinds in
@@ -319,7 +321,7 @@ decide() {
   set -- $have
   [ "$1" != - ] && [ "$2" != - ] || base=nothing
   # Where somebody made files of our links, links are made again, whatever is in the files.
-  case $kinds:$cur in *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
+  case $turned$kinds:$cur in 1* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
   save state base from to kinds
   # No number is compared as one: they have more digits than some shells' arithmetic.
   case $cur in
@@ -420,9 +422,9 @@ relink() {
   mkdir -pm755 "$h" && rm -f "$v" && ln -s "$g" "$v" && mv -fT "$v" "$p" && flush "$h"
 }
 intent() {
-  mv -fT "$S" "$G/$to" && printf '%s\n%s\n' "$from" "$to" >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent" &&
-    if [ "$from" = - ]; then flush "$G"; else lead "$from" previous; fi
+  mv -fT "$S" "$G/$to" && note && if [ "$from" = - ]; then flush "$G"; else lead "$from" previous; fi
 }
+note() { printf '%s\n%s\n' "$from" "$to" >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent"; }
 intend() {
   [ "$base" != unchanged ] || return 0
   # A backup may have made a folder of it.
@@ -467,17 +469,22 @@ commit() {
 
 # --- rollback: under the locks, after the commit ---
 
+# Files that are written over are to be whole, however this ends.
+noted() { [ "$base" = unchanged ] || [ -z "$place" ] || try "$G/intent" note; }
 ours() { [ "$base" = unchanged ] || { [ "$from" != - ] && [ "$(readlink "$G/current")" = "$to" ]; }; }
 rollback() {
   each ours || { answer kept "changed since, or nothing was there before"; return; }
+  each noted
   undo
   if check t "$test_time"; then
     check r "$reload_time"
+    each forget
     answer back "$out"
   else
     say=$out
     each forth
     check t "$test_time" && check r "$reload_time"
+    each forget
     answer kept "$say"
   fi
 }

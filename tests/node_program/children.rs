@@ -86,13 +86,17 @@ fn a_daemon_that_keeps_its_parents_output_holds_nobody_up_and_is_not_killed_by_w
     for shell in SHELLS {
         let place = Place::new().with(OLD);
         let at = place.dir.path().display();
-        place.script("reload", &format!("(sleep 3; echo words; echo alive >{at}/daemon) & exit 0"));
+        place.script(
+            "reload",
+            &format!("(until [ -e {at}/go ]; do sleep 0.05; done; echo words; echo alive >{at}/daemon) & exit 0"),
+        );
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         program.prepared();
         assert_eq!(program.commit(), told("committed"));
         program.say("done\n");
         assert_eq!(program.end(), Some(0));
-        assert!(!place.path("daemon").exists(), "the program did not wait for it");
+        // The program did not wait for it.
+        place.tell("go");
         wait_for(|| place.path("daemon").exists());
     }
 }

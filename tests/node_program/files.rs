@@ -141,6 +141,47 @@ fn links_and_writing_in_place_follow_each_other_as_the_configuration_says() {
 }
 
 #[test]
+fn links_become_files_that_are_written_over_although_their_content_is_there_already() {
+    for shell in SHELLS {
+        let mut place = Place::new().with(OLD);
+        deliver(shell, &place, NEW);
+        // A container that has the folder of the files alone sees links that lead nowhere.
+        place.in_place = true;
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        assert_eq!(program.prepared(), format!("test ok\nbase {NAME} managed {}\noutput\n", NEW.1));
+        assert_eq!(program.commit(), told("committed"));
+        program.end();
+        assert!(place.holds(NEW) && !place.key.is_symlink() && !place.chain.is_symlink(), "{shell:?}");
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        assert_eq!(program.prepared(), format!("test ok\nbase {NAME} unchanged\noutput\n"));
+    }
+}
+
+#[test]
+fn a_rollback_in_place_that_is_killed_between_two_files_is_finished_by_the_next_dialogue() {
+    for shell in SHELLS {
+        let mut place = Place::new().with(OLD);
+        place.in_place = true;
+        let pour = "elif [ -f \"$p\" ]; then cat";
+        let kill = format!("[ ! -e {}/kill ] || [ $q = fullchain ] || kill -9 0", place.dir.path().display());
+        let source = SOURCE.replace(pour, &pour.replace("cat", &format!("{kill}; cat")));
+        assert_ne!(source, SOURCE);
+        let mut program = Program::start_source(shell, &source, &[place.bundle(NEW)], &[]);
+        program.prepared();
+        assert_eq!(program.commit(), told("committed"));
+        place.tell("kill");
+        program.say("rollback\n");
+        assert_eq!(program.answer(), None);
+        let both = |chain: &str, key: &str| (Some(chain.to_owned()), Some(key.to_owned()));
+        assert_eq!(place.pair(), both("o", "n"), "{shell:?}");
+        let mut program = Program::start(shell, &[place.bundle(NEXT)]);
+        assert_eq!(program.prepared(), format!("test ok\nbase {NAME} found\noutput\n"));
+        assert_eq!(place.pair(), both("o", "o"), "{shell:?}");
+        program.end();
+    }
+}
+
+#[test]
 fn an_older_generation_is_taken_when_it_is_said_and_only_then() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);

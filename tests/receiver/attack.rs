@@ -83,6 +83,10 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
     exits(&lab.certd(&["renew"]), 0);
     let node = &lab.nodes[0];
     let ssl = node.folder.join("conf/ssl");
+    // The program outlives the word that it has done well by as long as it takes to clean up.
+    let own = node.fullchain(SERVICE).with_file_name(".certd").join(SERVICE);
+    let names = || fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(wait_until(|| !names().any(|name| name.starts_with(".new-"))));
     let (before, served) = (tree(&ssl), node.settled(SERVICE));
     let mine = [account.parameters(), account.home(), account.program().parent().unwrap().to_owned()];
     let mine_before: Vec<_> = mine.iter().map(|folder| tree(folder)).collect();

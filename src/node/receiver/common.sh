@@ -37,7 +37,7 @@ sshd_word() { printf '%s\n' "$sshd_all" | sed -n "s/^$1 //p"; }
 # Where sshd looks for the account's keys: the first place of AuthorizedKeysFile, sshd_config(5).
 keys_file() {
   k=$(sshd_word authorizedkeysfile) k=${k%% *}
-  k=$(printf %s "${k:-.ssh/authorized_keys}" | sed "s|%h|$home|g; s|%u|$account|g; s|%%|%|g")
+  k=$(printf %s "${k:-.ssh/authorized_keys}" | sed "s|%h|$home|g; s|%u|$account|g; s|%U|$(field passwd 3)|g; s|%%|%|g")
   case $k in /*) ;; *) k=$home/$k ;; esac
   printf %s "$k"
 }

@@ -127,6 +127,12 @@ main() {
   account_ready
   sshd_all=$(sshd_says)
   if [ -z "$sshd_all" ]; then say "note: sshd could not be asked what it says to $account"; else sshd_lets_in; fi
+  keys=$(keys_file)
+  case $keys in */none | none) fail "sshd reads no file of keys (AuthorizedKeysFile none)" "in sshd_config: Match User $account, AuthorizedKeysFile .ssh/authorized_keys" ;; esac
+  # One file of several accounts' keys lets the administrator in, too.
+  [ ! -e "$keys" ] || [ "$(cat "$params/keys" 2>/dev/null)" = "$keys" ] ||
+    fail "sshd looks for the keys of $account in $keys, which exists already, and certd node setup has not made it" \
+      "in ${sshd_config:-/etc/ssh/sshd_config}: Match User $account, AuthorizedKeysFile .ssh/authorized_keys; or, if nobody needs it, move it away"
 
   program | put "$program" 755
   # A certificate that the configuration has no more is none that may be delivered.
@@ -155,12 +161,11 @@ main() {
   fi
 
   # Root's, so that what comes in by the key cannot write itself another line. sshd takes files of root's (StrictModes).
-  k=$(keys_file)
-  case $k in */none | none) fail "sshd reads no file of keys (AuthorizedKeysFile none)" "in sshd_config: Match User $account, AuthorizedKeysFile .ssh/authorized_keys" ;; esac
   env=$(command -v env)
-  authorized "exec $env -i $start" | put "$k" 644
-  printf '%s\n' "$k" | put "$params/keys" 644
-  say "key: $k"
+  # Noted first, as the account is.
+  printf '%s\n' "$keys" | put "$params/keys" 644
+  authorized "exec $env -i $start" | put "$keys" 644
+  say "key: $keys"
 
   if [ "$sudo" = no ]; then
     places | while read -r d; do
