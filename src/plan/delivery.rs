@@ -356,8 +356,11 @@ fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: 
     seen.reduce(Before::and).unwrap_or(Before::Silent)
 }
 
+/// What decides about a node. That UDP is not answered does not: it says nothing of what the node has, a delivery mends
+/// nothing of it, and browsers go on over TCP.
 fn of<'a>(observed: &'a Observed, node: &'a NodeName, name: &'a CertName) -> impl Iterator<Item = &'a Served> {
-    observed.served.iter().filter(move |served| &served.node == node && &served.certificate == name)
+    let tells = |served: &&Served| !matches!(served.seen, Seen::Silence(Silence::NoQuic));
+    observed.served.iter().filter(move |served| &served.node == node && &served.certificate == name).filter(tells)
 }
 
 fn must_travel_alone(observed: &Observed, name: &CertName, generation: &Generation) -> bool {

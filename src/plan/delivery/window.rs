@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cert::NodeName;
 use crate::config::{Certificate, Config};
-use crate::observed::{Observed, Seen};
+use crate::observed::{Observed, Seen, Silence};
 
 use super::super::hold::NEAR_THE_END;
 use super::of;
@@ -49,6 +49,10 @@ pub(super) fn allows(
     let mut seen = false;
     for served in of(observed, node, &certificate.name) {
         seen = true;
+        if matches!(served.seen, Seen::Silence(Silence::NoWay(_))) {
+            // Nobody knows what visitors get, which is no reason to come early.
+            continue;
+        }
         let Seen::Leaf { leaf, distrust: None } = &served.seen else { return early(Because::Hurt) };
         if now < leaf.not_before || leaf.not_after <= now || !leaf.names.covers(&served.sni) {
             return early(Because::Hurt);

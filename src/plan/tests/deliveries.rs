@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::scene::{SERVICE, Scene, at, cert, days, failure, hours, leaf, name, names, show};
 use super::{golden, snapshot};
-use crate::observed::{DeliveryAttempts, Seen, Silence};
+use crate::observed::{DeliveryAttempts, Over, Seen, Served, Silence};
 use crate::plan::delivery::outgrown;
 use crate::plan::rollout::FOREIGN_NEWER;
 use crate::plan::{Before, Step};
@@ -40,6 +40,22 @@ fn each_node_that_serves_something_else_gets_it_with_its_own_reason() {
         Seen::Leaf { leaf: Box::new(ours), distrust: Some("the intermediate by ISRG Root X1 is missing".into()) };
     untrusted.set(&name("上海"), &cert(SERVICE), seen);
     golden("one-with-an-incomplete-chain", &untrusted);
+}
+
+#[test]
+fn a_node_that_does_not_answer_over_udp_lacks_nothing_and_is_judged_by_what_tcp_shows() {
+    let without_quic = |mut scene: Scene| {
+        let tcp = scene.observed.served.iter().find(|served| served.node == name("guangzhou")).unwrap().clone();
+        let seen = Seen::Silence(Silence::NoQuic);
+        scene.observed.served.push(Served { over: Over::Quic, seen, ..tcp });
+        scene
+    };
+    let plan = without_quic(fleet()).plan();
+    assert!(plan.steps.is_empty(), "no pass would end it: {plan:?}");
+    match &without_quic(fleet().serves_former("guangzhou", SERVICE)).plan().steps[..] {
+        [Step::Deliver(deliver)] => assert_eq!(deliver.nodes[0].before, Before::Valid, "going back helps visitors"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::golden;
 use super::scene::{NODES, SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
-use crate::observed::{Held, Revoked, Seen, Silence};
+use crate::observed::{Held, Over, Revoked, Seen, Served, Silence};
 use crate::plan::{HoldEnd, Step, hold};
 use crate::report::plan_text;
 
@@ -49,6 +49,18 @@ fn what_is_expired_distrusted_or_for_another_name_is_replaced_outside_of_the_win
         let plan = plan_text(&scene.plan());
         assert!(plan.contains("to guangzhou") && plan.contains("visitors are hurt now"), "{plan}");
     }
+}
+
+#[test]
+fn a_probe_that_found_no_way_through_ssh_or_no_answer_over_udp_opens_no_window() {
+    let held = windowed().serves_former("guangzhou", SERVICE);
+    let mut no_way = held.clone();
+    no_way.set(&name("guangzhou"), &cert(SERVICE), Seen::Silence(Silence::NoWay("connection refused".into())));
+    assert!(waits_for_window(&no_way, "guangzhou"), "{}", plan_text(&no_way.plan()));
+    let mut no_quic = held;
+    let tcp = no_quic.observed.served.iter().find(|served| served.node == name("guangzhou")).unwrap().clone();
+    no_quic.observed.served.push(Served { over: Over::Quic, seen: Seen::Silence(Silence::NoQuic), ..tcp });
+    assert!(waits_for_window(&no_quic, "guangzhou"), "{}", plan_text(&no_quic.plan()));
 }
 
 #[test]
