@@ -25,6 +25,8 @@ pub enum Because {
     Asked,
     /// Visitors are hurt now: what could a window spare them?
     Hurt,
+    /// Its CA has revoked what is served, or a person has given it up: browsers refuse it, or somebody else has its key.
+    Revoked,
     /// What is served would be over, or nearly, when the window opens.
     Ends { not_after: Timestamp },
 }
@@ -56,6 +58,9 @@ pub(super) fn allows(
         let Seen::Leaf { leaf, distrust: None } = &served.seen else { return early(Because::Hurt) };
         if now < leaf.not_before || leaf.not_after <= now || !leaf.names.covers(&served.sni) {
             return early(Because::Hurt);
+        }
+        if observed.tried.revoked.contains_key(&leaf.fingerprint) {
+            return early(Because::Revoked);
         }
         let margin = leaf.not_after.duration_since(leaf.not_before) / NEAR_THE_END;
         if leaf.not_after.duration_since(opens) < margin {

@@ -52,6 +52,15 @@ fn what_is_expired_distrusted_or_for_another_name_is_replaced_outside_of_the_win
 }
 
 #[test]
+fn what_is_revoked_or_given_up_is_replaced_outside_of_the_window() {
+    let mut scene = windowed().serves_former("guangzhou", SERVICE);
+    let former = leaf("former", &names(&[SERVICE]), days(-80), days(10)).fingerprint;
+    scene.observed.tried.revoked.insert(former, Revoked { at: scene.now - hours(1), reason: 1 });
+    let plan = plan_text(&scene.plan());
+    assert!(plan.contains("to guangzhou") && plan.contains("revoked, or given up"), "{plan}");
+}
+
+#[test]
 fn a_probe_that_found_no_way_through_ssh_or_no_answer_over_udp_opens_no_window() {
     let held = windowed().serves_former("guangzhou", SERVICE);
     let mut no_way = held.clone();
@@ -154,6 +163,21 @@ fn what_a_person_went_back_to_is_what_every_node_is_meant_to_serve() {
     };
     assert_eq!(older(&foreign), [true, false], "not back from what this store does not know");
     assert_eq!(older(&foreign.deploy()), [true, true], "but by a person's word given now");
+}
+
+#[test]
+fn the_newest_that_is_held_is_meant_under_the_number_that_it_has_now() {
+    let mut scene = held();
+    let newest = scene.kept().clone();
+    let held = scene.observed.tried.held.get_mut(&cert(SERVICE)).unwrap();
+    (held.fingerprint, held.not_before) = (newest.leaf.fingerprint, newest.leaf.not_before);
+    held.not_after = newest.leaf.not_after;
+    // Of before it was numbered anew; a crash came before that was noted.
+    assert_ne!(held.generation, newest.generation);
+    let stored = &scene.observed.store[&cert(SERVICE)];
+    let meant = hold::meant(&cert(SERVICE), stored, &scene.observed.tried, scene.now).unwrap();
+    assert_eq!(meant.generation, &newest.generation, "the store has no other folder of it");
+    assert!(meant.held.is_some());
 }
 
 #[test]
