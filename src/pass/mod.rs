@@ -312,8 +312,7 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
         }
     };
     let lists = plan::crls::due(&observed, clock::now());
-    let lists =
-        revocations::ask(&context.config, &context.store, &observed, lists, context.secrets.network_ca.as_deref());
+    let lists = revocations::ask(&context.config, &context.store, lists, context.secrets.network_ca.as_deref());
     let (served, watched, answers, (), lists) = tokio::join!(
         observe::probe_all(&context.config, &context.secrets, &observed.asked, &context.roots),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),

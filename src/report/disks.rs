@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::cert::{CertName, NodeName};
 use crate::config::Config;
 use crate::observed::{Disk, Drift, Failure, Looked, Observed};
-use crate::plan::{disks, hold};
 use crate::plan::rollout::ConfigTest;
+use crate::plan::{disks, hold};
 
 use super::{Done, Exit, words};
 

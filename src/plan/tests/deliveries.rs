@@ -107,8 +107,9 @@ fn a_node_that_is_none_any_more_keeps_no_certificate_from_the_others() {
             (attempts.rolled_back, attempts.failures) = (back, 3);
         })
     };
-    let mut scene = gone(fleet().serves_former("guangzhou", SERVICE), false)
-        .delivery_failed("guangzhou", SERVICE, |attempts| attempts.failure = failure(FOREIGN_NEWER, "newer"));
+    let mut scene =
+        gone(fleet().serves_former("guangzhou", SERVICE), false)
+            .delivery_failed("guangzhou", SERVICE, |attempts| attempts.failure = failure(FOREIGN_NEWER, "newer"));
     let number = 20_991_231_235_959;
     scene.observed.tried.fences.insert(cert(SERVICE), number);
     assert_eq!(outgrown(&cert(SERVICE), &scene.observed), None, "nothing to compare with");

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::golden;
 use super::scene::{NODES, SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
 use crate::observed::{Held, Over, Revoked, Seen, Served, Silence};
-use crate::plan::{HoldEnd, Step, hold};
+use crate::plan::{HoldEnd, Step, crls, hold};
 use crate::report::plan_text;
 
 const WINDOWED: &str = "window = [\"Sat 02:00-06:00\", \"Wed 22:00-02:00\"]";
@@ -163,6 +163,19 @@ fn what_a_person_went_back_to_is_what_every_node_is_meant_to_serve() {
     };
     assert_eq!(older(&foreign), [true, false], "not back from what this store does not know");
     assert_eq!(older(&foreign.deploy()), [true, true], "but by a person's word given now");
+}
+
+#[test]
+fn the_list_of_what_is_held_is_asked_for_too_since_visitors_get_that_one() {
+    let asked = |scene: &Scene| {
+        let due = crls::due(&scene.observed, scene.now);
+        due.into_iter().map(|(_, generation)| generation.to_string()).collect::<Vec<_>>()
+    };
+    let mut scene = held();
+    let newest = scene.kept().clone();
+    assert_eq!(asked(&scene), [newest.generation.to_string(), "20260904120000-0f".to_owned()]);
+    scene.observed.tried.held.get_mut(&cert(SERVICE)).unwrap().fingerprint = newest.leaf.fingerprint;
+    assert_eq!(asked(&scene), [newest.generation.to_string()], "one certificate has one list");
 }
 
 #[test]
