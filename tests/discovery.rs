@@ -112,6 +112,25 @@ fn adding_a_node_is_adding_a_record_and_costs_no_certificate() {
 }
 
 #[test]
+fn doctor_tries_the_nodes_that_dns_names_and_a_command_with_a_node_that_is_none_changes_nothing() {
+    let lab = fleet(2);
+    lab.trust(0);
+    let output = lab.certd(&["doctor"]);
+    let text = exits(&output, 3);
+    assert!(text.contains(&format!("{}: reached, logged in", lab.ip(0))), "{text}");
+    assert!(text.contains(&format!("can be no node's: {}", lab.ip(1))), "this machine's, and not trusted: {text}");
+
+    lab.trust(1);
+    exits(&lab.certd(&["renew"]), 0);
+    let held = lab.state_dir().join("certs").join(SERVICE).join("current").read_link().unwrap();
+    let held = held.to_str().unwrap();
+    for options in [["--exclude", "192.0.2.77"], ["--node", "192.0.2.77"]] {
+        exits(&lab.certd(&[&["deploy", SERVICE, "--generation", held][..], &options].concat()), 2);
+        exits(&lab.certd(&["check"]), 0);
+    }
+}
+
+#[test]
 fn dns_that_is_down_or_empty_never_empties_the_fleet() {
     let lab = fleet(2);
     (0..2).for_each(|node| lab.trust(node));

@@ -1,5 +1,6 @@
 //! `certd doctor`, and the rehearsal that a pass makes by itself before a renewal.
 
+#![allow(clippy::disallowed_methods, reason = "a test lives by the real clock")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
 
 mod lab;

@@ -163,10 +163,10 @@ impl Look {
 
 /// Nothing of it is written: the next pass looks for itself.
 async fn deep(context: &Arc<Context>, observed: &mut Observed) {
-    let names = observed.store.keys().cloned().collect();
+    let names = plan::crls::all(observed, clock::now());
     let nodes = plan::disks::all(&context.config, observed, clock::now());
     let network_ca = context.secrets.network_ca.as_deref();
-    let lists = revocations::ask(&context.config, &context.store, observed, names, network_ca).await;
+    let lists = revocations::ask(&context.config, &context.store, names, network_ca).await;
     disks::look(context, observed, nodes).await;
     revocations::keep(observed, lists);
 }

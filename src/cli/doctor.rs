@@ -34,10 +34,12 @@ impl Doctor {
         let nodes = setup::nodes(&config, &self.nodes)?;
         let asked = Asked { certificates, nodes, may_issue: true, ..Asked::default() };
         let (stop, stopped) = watch::channel(false);
-        let context = Arc::new(setup::context(config, progress::progress(options), stopped)?);
+        let context = setup::context(config, progress::progress(options), stopped)?;
         let lock = context.store.lock().map_err(|error| Fault::from(&Failure::from(&error)))?;
         let runtime = setup::runtime()?;
         setup::heed_signals(&runtime, stop, options)?;
+        let context = Arc::new(runtime.block_on(context.discovered()));
+        setup::known(&context.config, &asked.nodes)?;
         let checkup = runtime.block_on(pass::doctor(&context, asked, lock.is_some()));
         runtime.shutdown_background();
         context.progress.say(Event::Over);

@@ -115,13 +115,15 @@ pub(super) fn run(config: Config, asked: Asked, kind: Kind, wait: Duration, opti
     let (stop, stopped) = watch::channel(false);
     let context = setup::context(config, progress::progress(options), stopped)?;
     let _lock = setup::lock(&context.store, wait, options)?;
-    if let Kind::Pass(_, before) = &kind {
-        note(&context, &asked, before)?;
-    }
     let runtime = setup::runtime()?;
     setup::heed_signals(&runtime, stop, options)?;
     let context = Arc::new(runtime.block_on(context.discovered()));
+    // One that is left out under a name that no node has would be delivered to.
     setup::known(&context.config, &asked.nodes)?;
+    setup::known(&context.config, &asked.excluded)?;
+    if let Kind::Pass(_, before) = &kind {
+        note(&context, &asked, before)?;
+    }
     let report = runtime.block_on(async {
         match kind {
             Kind::Pass(command, _) => pass::pass(&context, command, asked).await,

@@ -217,6 +217,9 @@ fn outgrow(context: &Context, observed: &mut Observed, done: &mut Done, name: &C
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return Ok(()) };
     let (from, to) = (kept.generation.clone(), kept.generation.above(fence));
     context.store.renumber(name, &from, &to)?;
+    if let Some(held) = observed.tried.held.get_mut(name).filter(|held| held.generation == from) {
+        held.generation.clone_from(&to);
+    }
     if let Some(Issuance::Issued { generation, .. }) = done.issued.get_mut(name) {
         generation.clone_from(&to);
     }

@@ -152,6 +152,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     let (asking, about) = (Arc::clone(context), observed.asked.clone());
     inventory.spawn(async move { inventory::in_a_pass(&asking, &about).await });
     look_at_the_clock(context, &mut observed).await;
+    plan::delivery::prune(&mut observed.tried, &context.config, clock::now());
     done.failures.extend(hold::let_go(context, &mut observed, clock::now()));
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
@@ -311,8 +312,7 @@ async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Observ
         }
     };
     let lists = plan::crls::due(&observed, clock::now());
-    let lists =
-        revocations::ask(&context.config, &context.store, &observed, lists, context.secrets.network_ca.as_deref());
+    let lists = revocations::ask(&context.config, &context.store, lists, context.secrets.network_ca.as_deref());
     let (served, watched, answers, (), lists) = tokio::join!(
         observe::probe_all(&context.config, &context.secrets, &observed.asked, &context.roots),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),

@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::acme;
-use crate::cert::{self, CertName, Chain};
+use crate::cert::{self, CertName, Chain, Fingerprint, Generation};
 use crate::config::Config;
-use crate::observed::{Advice, Crl, Failure, Kept, Observed};
+use crate::observed::{Advice, Crl, Failure, Observed};
 use crate::plan;
 use crate::store::Store;
 
@@ -22,23 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// An answer about one stored certificate.
 pub struct Asked {
-    kept: Kept,
+    fingerprint: Fingerprint,
     crl: Crl,
 }
 
-/// Asks for the lists of these certificates' stored generations.
+/// Asks for the lists of these generations.
 pub async fn ask(
     config: &Arc<Config>,
     store: &Store,
-    observed: &Observed,
-    names: Vec<CertName>,
+    generations: Vec<(CertName, Generation)>,
     network_ca: Option<&str>,
 ) -> Vec<Asked> {
     let mut questions = JoinSet::new();
-    for name in names {
-        let Some(kept) = observed.store.get(&name).and_then(|stored| stored.current.clone()) else { continue };
+    for (name, generation) in generations {
         // A pair that cannot be read is told where it is needed.
-        let Ok(pair) = store.pair(&name, &kept.generation) else { continue };
+        let Ok(pair) = store.pair(&name, &generation) else { continue };
         let (config, network_ca) = (Arc::clone(config), network_ca.map(str::to_owned));
         let chain = pair.chain().clone();
         questions.spawn(async move {
@@ -48,7 +46,7 @@ pub async fn ask(
                 crl.failure =
                     Some(unknown(&name, format!("{}: no answer in time", crl.url.as_deref().unwrap_or("its list"))));
             }
-            Asked { kept, crl }
+            Asked { fingerprint: chain.leaf.fingerprint, crl }
         });
     }
     questions.join_all().await
@@ -56,8 +54,8 @@ pub async fn ask(
 
 /// What is learned goes with what was tried.
 pub fn keep(observed: &mut Observed, asked: Vec<Asked>) {
-    for Asked { kept, crl } in asked {
-        plan::crls::learned(&mut observed.tried, kept.leaf.fingerprint, crl, clock::now());
+    for Asked { fingerprint, crl } in asked {
+        plan::crls::learned(&mut observed.tried, fingerprint, crl, clock::now());
     }
 }
 

@@ -3,35 +3,49 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cert::{CertName, Fingerprint};
-use crate::observed::{Crl, Observed, Revoked, RevokedByCa, Stored, Tried};
+use crate::cert::{CertName, Fingerprint, Generation};
+use crate::observed::{Crl, Observed, Revoked, RevokedByCa, Tried};
 
-use super::backoff;
+use super::{backoff, hold};
 
 /// Lists are made anew every few hours or days, and browsers take their own extracts of them at such a pace too.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// After a failure: a list that cannot be had decides nothing.
 const AGAIN: SignedDuration = SignedDuration::from_hours(6);
 
-/// The certificates whose lists this pass asks for.
-pub fn due(observed: &Observed, now: Timestamp) -> Vec<CertName> {
+/// The generations whose lists this pass asks for.
+pub fn due(observed: &Observed, now: Timestamp) -> Vec<(CertName, Generation)> {
     let asked = &observed.asked;
     if !asked.may_issue || !asked.nodes.is_empty() {
         return Vec::new();
     }
-    let is_due = |stored: &Stored| {
-        let Some(kept) = &stored.current else { return false };
-        match observed.tried.crls.get(&kept.leaf.fingerprint) {
-            None => true,
-            // It names none, or what is revoked stays so.
-            Some(crl) if crl.url.is_none() || crl.revoked.is_some() => false,
-            Some(crl) => {
-                let wait = if crl.failure.is_some() { AGAIN } else { EVERY };
-                !backoff::counts(crl.asked_at, now) || now.duration_since(crl.asked_at) >= wait
-            }
+    let is_due = |fingerprint: &Fingerprint| match observed.tried.crls.get(fingerprint) {
+        None => true,
+        // It names none, or what is revoked stays so.
+        Some(crl) if crl.url.is_none() || crl.revoked.is_some() => false,
+        Some(crl) => {
+            let wait = if crl.failure.is_some() { AGAIN } else { EVERY };
+            !backoff::counts(crl.asked_at, now) || now.duration_since(crl.asked_at) >= wait
         }
     };
-    observed.store.iter().filter(|(_, stored)| is_due(stored)).map(|(name, _)| name.clone()).collect()
+    let due = meant(observed, now).filter(|(_, _, fingerprint)| is_due(fingerprint));
+    due.map(|(name, generation, _)| (name, generation)).collect()
+}
+
+/// Those of all, due or not.
+pub fn all(observed: &Observed, now: Timestamp) -> Vec<(CertName, Generation)> {
+    meant(observed, now).map(|(name, generation, _)| (name, generation)).collect()
+}
+
+/// What is stored, and what is held instead: visitors get that one.
+fn meant(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertName, Generation, Fingerprint)> {
+    observed.store.iter().flat_map(move |(name, stored)| {
+        let newest = stored.current.as_ref().map(|kept| (kept.generation.clone(), kept.leaf.fingerprint));
+        let held = hold::held(name, stored, &observed.tried, now);
+        let held = held.map(|held| (held.generation.clone(), held.fingerprint));
+        let other = held.filter(|(_, held)| newest.as_ref().is_none_or(|(_, newest)| newest != held));
+        newest.into_iter().chain(other).map(|(generation, fingerprint)| (name.clone(), generation, fingerprint))
+    })
 }
 
 /// Keeps an answer. What the CA has revoked counts as given up, from the day that it says.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, Leaf, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored};
+use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored, Tried};
 
 use super::hold::{self, Meant};
 use super::rollout::FOREIGN_NEWER;
@@ -356,8 +356,24 @@ fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: 
     seen.reduce(Before::and).unwrap_or(Before::Silent)
 }
 
+/// Forgets failures of what is no longer a node's: they would hold up those that are, and a name in DNS that shows other
+/// addresses every time would fill the disk. One that went back lately may be named again by then, and is not to be tried
+/// at once; only a trusted machine comes so far.
+pub fn prune(tried: &mut Tried, config: &Config, now: Timestamp) {
+    tried.delivery.retain(|node, by_name| {
+        by_name.retain(|name, attempts| {
+            let lately = attempts.rolled_back && backoff::delivery(attempts, true) > now;
+            config.install(node, name).is_some() || lately && backoff::counts(attempts.last, now)
+        });
+        !by_name.is_empty()
+    });
+}
+
+/// What decides about a node. That UDP is not answered does not: it says nothing of what the node has, a delivery mends
+/// nothing of it, and browsers go on over TCP.
 fn of<'a>(observed: &'a Observed, node: &'a NodeName, name: &'a CertName) -> impl Iterator<Item = &'a Served> {
-    observed.served.iter().filter(move |served| &served.node == node && &served.certificate == name)
+    let tells = |served: &&Served| !matches!(served.seen, Seen::Silence(Silence::NoQuic));
+    observed.served.iter().filter(move |served| &served.node == node && &served.certificate == name).filter(tells)
 }
 
 fn must_travel_alone(observed: &Observed, name: &CertName, generation: &Generation) -> bool {

@@ -36,10 +36,10 @@ pub enum HoldEnd {
 pub fn meant<'a>(name: &CertName, stored: &'a Stored, tried: &'a Tried, now: Timestamp) -> Option<Meant<'a>> {
     let kept = stored.current.as_ref()?;
     let newest = Meant { generation: &kept.generation, fingerprint: kept.leaf.fingerprint, held: None };
-    Some(held(name, stored, tried, now).map_or(newest, |held| Meant {
-        generation: &held.generation,
-        fingerprint: held.fingerprint,
-        held: Some(held),
+    Some(held(name, stored, tried, now).map_or(newest, |held| {
+        // The newest itself may be held, and may have been numbered anew since.
+        let generation = if held.fingerprint == newest.fingerprint { newest.generation } else { &held.generation };
+        Meant { generation, fingerprint: held.fingerprint, held: Some(held) }
     }))
 }
 

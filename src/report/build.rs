@@ -9,6 +9,7 @@ use crate::config::{Certificate, Config};
 use crate::observed::{Drift, Failure, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
+use super::disks::{DiskReport, DiskVerdict};
 use super::exit::REHEARSAL;
 use super::words::{day, minute, named};
 use super::{
@@ -62,8 +63,20 @@ pub fn build(
         failures: done.failures,
     };
     report.failures.extend(rehearsed(config, observed, now));
+    report.tell_clocks_once();
     report.conclude(ran);
     report
+}
+
+impl Report {
+    /// A delivery hears a node's clock, and so does a look at its disk: one of them is enough.
+    pub(super) fn tell_clocks_once(&mut self) {
+        let told = |failure: &Failure| {
+            let of_node = |disk: &&DiskReport| disk.node.as_str() == failure.object;
+            self.disks.iter().filter(of_node).any(|disk| matches!(disk.verdict, DiskVerdict::ClockOff { .. }))
+        };
+        self.failures.retain(|failure| failure.code != "node-clock" || !told(failure));
+    }
 }
 
 /// What the rehearsal of a renewal found in its way, until that day.

@@ -10,6 +10,7 @@ use core::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{CertificateReport, Exit, Report, escape, words};
+use crate::plan::inventory::Severity;
 
 /// The state that a monitoring system knows, by its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,15 @@ fn findings(report: &Report) -> Vec<String> {
             }
         }
     }
+    let mut in_dns: Vec<String> = Vec::new();
+    for finding in report.inventory.iter().flat_map(|name| &name.findings) {
+        let text = format!("{}: {}", finding.object, finding.what);
+        // Several certificates may have the name.
+        if finding.severity == Severity::Warning && !in_dns.contains(&text) {
+            in_dns.push(text);
+        }
+    }
+    found.extend(in_dns.into_iter().map(|text| (Exit::Warning, text)));
     for watched in &report.watched {
         for served in &watched.served {
             let at = served.address.map(|address| format!(" {address}")).unwrap_or_default();

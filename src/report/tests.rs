@@ -181,7 +181,7 @@ fn a_handshake_is_judged_by_what_hurts_a_visitor_first() {
     assert_eq!(silent(Silence::Refused), "unreachable");
     assert_eq!(silent(Silence::TimedOut), "unreachable");
     assert_eq!(silent(Silence::Tls("alert".into())), "no-tls");
-    assert_eq!(silent(Silence::NoQuic), "unreachable");
+    assert_eq!(silent(Silence::NoQuic), "no-quic", "browsers go on over TCP");
     assert_eq!(silent(Silence::NoWay("ssh".into())), "unknown", "what visitors get does not go through SSH");
 }
 
@@ -214,7 +214,7 @@ fn every_verdict_has_a_word_a_code_and_a_sentence() {
         Verdict::NotYetValid,
         Verdict::NoTls { why: "TLS failed: handshake failure".into() },
         Verdict::Unreachable { why: why() },
-        Verdict::Unreachable { why: Silence::NoQuic.to_string() },
+        Verdict::NoQuic,
         Verdict::Unknown { why: Silence::NoWay("connection refused".into()).to_string() },
     ];
     let mut lines = String::new();

@@ -50,6 +50,8 @@ pub enum Verdict {
     Unreachable {
         why: String,
     },
+    /// Nothing answers over UDP: browsers go on over TCP, more slowly.
+    NoQuic,
     /// Nobody can tell from here what visitors get.
     Unknown {
         why: String,
@@ -124,6 +126,7 @@ impl Verdict {
             Self::Overdue { .. }
             | Self::Held
             | Self::Unmanaged { lacks: false }
+            | Self::NoQuic
             | Self::Unknown { .. }
             | Self::ClockDoubtful => Exit::Warning,
             Self::Stale | Self::NotHeld | Self::Unmanaged { lacks: true } => Exit::NotDelivered,
@@ -153,6 +156,7 @@ impl Verdict {
             Self::NotYetValid => "not-yet-valid",
             Self::NoTls { .. } => "no-tls",
             Self::Unreachable { .. } => "unreachable",
+            Self::NoQuic => "no-quic",
             Self::Unknown { .. } => "unknown",
             Self::ClockDoubtful => "clock-doubtful",
         }
@@ -181,6 +185,9 @@ impl Verdict {
             Self::NoTls { why } => format!("{why}: look at the server's error log"),
             Self::ClockDoubtful => "nobody knows, since this machine's clock cannot be right: set it".into(),
             Self::Unreachable { why } => format!("{why}: is the server up, and the port open to us?"),
+            Self::NoQuic => {
+                "no answer over UDP, so that browsers stay with TCP: is UDP open to us, and does the server listen (`listen … quic`)?".into()
+            }
             Self::Unknown { why } => format!("{why}; what visitors get is not known"),
         }
     }
@@ -203,6 +210,7 @@ impl Verdict {
 fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
     let (leaf, distrust) = match seen {
         Seen::Silence(silence @ Silence::NoWay(_)) => return Err(Verdict::Unknown { why: silence.to_string() }),
+        Seen::Silence(Silence::NoQuic) => return Err(Verdict::NoQuic),
         Seen::Silence(silence) if silence.somebody_there() => return Err(Verdict::NoTls { why: silence.to_string() }),
         Seen::Silence(silence) => return Err(Verdict::Unreachable { why: silence.to_string() }),
         Seen::Leaf { leaf, distrust } => (leaf, distrust),

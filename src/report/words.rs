@@ -208,6 +208,9 @@ pub(super) fn early(early: &Early) -> String {
     match early.because {
         Because::Asked => format!("outside of its window, which opens {opens}: it was named"),
         Because::Hurt => format!("outside of its window, which opens {opens}: visitors are hurt now"),
+        Because::Revoked => {
+            format!("outside of its window, which opens {opens}: what it serves is revoked, or given up")
+        }
         Because::Ends { not_after } => format!(
             "outside of its window, which opens {opens}: what it serves ends {}, before or soon after",
             minute(not_after)

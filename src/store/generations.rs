@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Damage, Store, StoreError, atomic};
+use super::{Damage, Revocation, Store, StoreError, atomic};
 use crate::cert::{CertName, Chain, Generation, Pair};
 use crate::observed::{Kept, Meta, Stored, Tried, UNKNOWN_CA};
 
@@ -143,9 +143,13 @@ impl Store {
         Ok(removed)
     }
 
-    /// Gives a generation another number: the same files under another name, by one rename.
+    /// Gives a generation another number: the same files under another name, by one rename. A revocation of it that was
+    /// begun follows first: without its folder it could not be ended any more.
     pub fn renumber(&self, name: &CertName, from: &Generation, to: &Generation) -> Result<(), StoreError> {
         self.writable()?;
+        if let Some(begun) = self.revocation(name)?.filter(|begun| begun.generation == *from) {
+            self.note_revocation(name, &Revocation { generation: to.clone(), ..begun })?;
+        }
         let folder = self.folder(name);
         atomic::rename(&folder.join(from.to_string()), &folder.join(to.to_string()))?;
         self.make_current(name, to)

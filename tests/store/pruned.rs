@@ -30,6 +30,20 @@ fn left(store: &Store, all: &[(Generation, Pair)]) -> Vec<usize> {
 }
 
 #[test]
+fn a_revocation_that_was_begun_follows_the_generation_to_its_new_number() {
+    let f = fixture();
+    let pair = of_dates(true);
+    let from = f.store.keep(&name(), &generation(1, &pair), &pair, &meta()).unwrap();
+    let begun = Revocation { generation: from.clone(), reason: RevocationReason::Superseded, begun_at: AT };
+    f.store.note_revocation(&name(), &begun).unwrap();
+    let to = from.above(20_991_231_235_959);
+    f.store.renumber(&name(), &from, &to).unwrap();
+    assert_eq!(f.store.stored(&name()).unwrap().current.unwrap().generation, to);
+    let begun = f.store.revocation(&name()).unwrap().unwrap().generation;
+    assert!(f.store.pair(&name(), &begun).is_ok(), "else it could not be ended: {begun}");
+}
+
+#[test]
 fn what_has_ended_is_removed_but_for_the_last_ten_generations() {
     let f = fixture();
     let all = sixteen(&f.store);

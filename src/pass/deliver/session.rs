@@ -147,15 +147,13 @@ impl Session {
     }
 
     /// The worst of all handshakes: a server that is silent at one address is silent. What is seen over QUIC alone comes
-    /// last: TCP has proven that the server has the certificate and takes it.
+    /// last: TCP has proven that the server has the certificate and takes it. Where UDP is not answered, that is proof
+    /// enough: the report tells it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
-        let (mut other, mut over_quic) = (None, None);
+        let (mut other, mut over_quic, mut proven) = (None, None, false);
         for served in seen {
             let what = match &served.seen {
-                Seen::Silence(silence @ Silence::NoQuic) => {
-                    over_quic.get_or_insert(Verdict::Silent(silence.clone()));
-                    continue;
-                }
+                Seen::Silence(Silence::NoQuic) => continue,
                 Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
                 Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => format!(
                     "{} still serves {} for {} (until {})",
@@ -168,14 +166,18 @@ impl Session {
                 Seen::Leaf { distrust: Some(why), .. } => {
                     format!("serves the leaf in a chain that clients refuse: {why}")
                 }
-                Seen::Leaf { distrust: None, .. } => continue,
+                Seen::Leaf { distrust: None, .. } => {
+                    proven = true;
+                    continue;
+                }
             };
             match served.over {
                 Over::Quic => over_quic = Some(Verdict::Lingers { what }),
                 Over::Tcp | Over::Ssh => other = Some(Verdict::Other { what }),
             }
         }
-        other.or(over_quic).unwrap_or(Verdict::Expected)
+        let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(Silence::TimedOut) };
+        other.or(over_quic).unwrap_or_else(unseen)
     }
 
     fn expects(&self, served: &Served, leaf: &Leaf) -> bool {

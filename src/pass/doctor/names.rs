@@ -35,7 +35,8 @@ pub(super) async fn look(context: &Arc<Context>, observed: &Observed, may_write:
         findings.push(Finding::ok(Area::Dns, "the DNS provider", what));
     }
     let warnings = context.dns.take_warnings();
-    let dead = |code: &str| if code == "dns-token" { State::Failure } else { State::Warning };
+    let dead =
+        |code: &str| if matches!(code, "dns-token" | "discover-nothing") { State::Failure } else { State::Warning };
     findings.extend(warnings.iter().map(|failure| Finding::bad(Area::Dns, dead(&failure.code), failure)));
     let token = |failure: &&crate::observed::Failure| failure.code.starts_with("dns-token");
     if matches!(context.config.dns.provider, Provider::Cloudflare { .. }) && !warnings.iter().any(|it| token(&it)) {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cert::NodeName;
 use crate::config::{Certificate, Config};
-use crate::observed::{Observed, Seen};
+use crate::observed::{Observed, Seen, Silence};
 
 use super::super::hold::NEAR_THE_END;
 use super::of;
@@ -25,6 +25,8 @@ pub enum Because {
     Asked,
     /// Visitors are hurt now: what could a window spare them?
     Hurt,
+    /// Its CA has revoked what is served, or a person has given it up: browsers refuse it, or somebody else has its key.
+    Revoked,
     /// What is served would be over, or nearly, when the window opens.
     Ends { not_after: Timestamp },
 }
@@ -49,9 +51,16 @@ pub(super) fn allows(
     let mut seen = false;
     for served in of(observed, node, &certificate.name) {
         seen = true;
+        if matches!(served.seen, Seen::Silence(Silence::NoWay(_))) {
+            // Nobody knows what visitors get, which is no reason to come early.
+            continue;
+        }
         let Seen::Leaf { leaf, distrust: None } = &served.seen else { return early(Because::Hurt) };
         if now < leaf.not_before || leaf.not_after <= now || !leaf.names.covers(&served.sni) {
             return early(Because::Hurt);
+        }
+        if observed.tried.revoked.contains_key(&leaf.fingerprint) {
+            return early(Because::Revoked);
         }
         let margin = leaf.not_after.duration_since(leaf.not_before) / NEAR_THE_END;
         if leaf.not_after.duration_since(opens) < margin {

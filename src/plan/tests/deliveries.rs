@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 
 use super::scene::{SERVICE, Scene, at, cert, days, failure, hours, leaf, name, names, show};
 use super::{golden, snapshot};
-use crate::observed::{DeliveryAttempts, Seen, Silence};
-use crate::plan::delivery::outgrown;
+use crate::observed::{DeliveryAttempts, Over, Seen, Served, Silence};
+use crate::plan::delivery::{outgrown, prune};
 use crate::plan::rollout::FOREIGN_NEWER;
 use crate::plan::{Before, Step};
 use crate::report::plan_text;
@@ -40,6 +40,22 @@ fn each_node_that_serves_something_else_gets_it_with_its_own_reason() {
         Seen::Leaf { leaf: Box::new(ours), distrust: Some("the intermediate by ISRG Root X1 is missing".into()) };
     untrusted.set(&name("上海"), &cert(SERVICE), seen);
     golden("one-with-an-incomplete-chain", &untrusted);
+}
+
+#[test]
+fn a_node_that_does_not_answer_over_udp_lacks_nothing_and_is_judged_by_what_tcp_shows() {
+    let without_quic = |mut scene: Scene| {
+        let tcp = scene.observed.served.iter().find(|served| served.node == name("guangzhou")).unwrap().clone();
+        let seen = Seen::Silence(Silence::NoQuic);
+        scene.observed.served.push(Served { over: Over::Quic, seen, ..tcp });
+        scene
+    };
+    let plan = without_quic(fleet()).plan();
+    assert!(plan.steps.is_empty(), "no pass would end it: {plan:?}");
+    match &without_quic(fleet().serves_former("guangzhou", SERVICE)).plan().steps[..] {
+        [Step::Deliver(deliver)] => assert_eq!(deliver.nodes[0].before, Before::Valid, "going back helps visitors"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -81,6 +97,31 @@ fn a_number_of_a_time_to_come_gives_way_to_a_later_certificate_and_to_no_other()
     assert_eq!(fenced(refused(former().serves_foreign("shenzhen"), "shenzhen"), number), None, "one of them did");
     let silent = refused(fleet().silent("guangzhou", Silence::Refused), "guangzhou");
     assert_eq!(fenced(silent, number), None, "nothing to compare with");
+}
+
+#[test]
+fn a_node_that_is_none_any_more_keeps_no_certificate_from_the_others() {
+    let gone = |scene: Scene, back: bool| {
+        scene.delivery_failed("192.0.2.99", SERVICE, move |attempts| {
+            attempts.failure = failure(FOREIGN_NEWER, "newer");
+            (attempts.rolled_back, attempts.failures) = (back, 3);
+        })
+    };
+    let mut scene =
+        gone(fleet().serves_former("guangzhou", SERVICE), false)
+            .delivery_failed("guangzhou", SERVICE, |attempts| attempts.failure = failure(FOREIGN_NEWER, "newer"));
+    let number = 20_991_231_235_959;
+    scene.observed.tried.fences.insert(cert(SERVICE), number);
+    assert_eq!(outgrown(&cert(SERVICE), &scene.observed), None, "nothing to compare with");
+    prune(&mut scene.observed.tried, &scene.config, scene.now);
+    assert_eq!(outgrown(&cert(SERVICE), &scene.observed), Some(number));
+    assert!(scene.observed.tried.delivery.contains_key(&name("guangzhou")), "it still is one");
+    let mut back = gone(fleet(), true);
+    prune(&mut back.observed.tried, &back.config, back.now);
+    assert!(back.observed.tried.delivery.contains_key(&name("192.0.2.99")), "DNS may name it again in a minute");
+    back.now += hours(6);
+    prune(&mut back.observed.tried, &back.config, back.now);
+    assert!(back.observed.tried.delivery.is_empty());
 }
 
 #[test]

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 
 use super::golden;
 use super::scene::{NODES, SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
-use crate::observed::{Held, Revoked, Seen, Silence};
-use crate::plan::{HoldEnd, Step, hold};
+use crate::observed::{Held, Over, Revoked, Seen, Served, Silence};
+use crate::plan::{HoldEnd, Step, crls, hold};
 use crate::report::plan_text;
 
 const WINDOWED: &str = "window = [\"Sat 02:00-06:00\", \"Wed 22:00-02:00\"]";
@@ -49,6 +49,27 @@ fn what_is_expired_distrusted_or_for_another_name_is_replaced_outside_of_the_win
         let plan = plan_text(&scene.plan());
         assert!(plan.contains("to guangzhou") && plan.contains("visitors are hurt now"), "{plan}");
     }
+}
+
+#[test]
+fn what_is_revoked_or_given_up_is_replaced_outside_of_the_window() {
+    let mut scene = windowed().serves_former("guangzhou", SERVICE);
+    let former = leaf("former", &names(&[SERVICE]), days(-80), days(10)).fingerprint;
+    scene.observed.tried.revoked.insert(former, Revoked { at: scene.now - hours(1), reason: 1 });
+    let plan = plan_text(&scene.plan());
+    assert!(plan.contains("to guangzhou") && plan.contains("revoked, or given up"), "{plan}");
+}
+
+#[test]
+fn a_probe_that_found_no_way_through_ssh_or_no_answer_over_udp_opens_no_window() {
+    let held = windowed().serves_former("guangzhou", SERVICE);
+    let mut no_way = held.clone();
+    no_way.set(&name("guangzhou"), &cert(SERVICE), Seen::Silence(Silence::NoWay("connection refused".into())));
+    assert!(waits_for_window(&no_way, "guangzhou"), "{}", plan_text(&no_way.plan()));
+    let mut no_quic = held;
+    let tcp = no_quic.observed.served.iter().find(|served| served.node == name("guangzhou")).unwrap().clone();
+    no_quic.observed.served.push(Served { over: Over::Quic, seen: Seen::Silence(Silence::NoQuic), ..tcp });
+    assert!(waits_for_window(&no_quic, "guangzhou"), "{}", plan_text(&no_quic.plan()));
 }
 
 #[test]
@@ -142,6 +163,34 @@ fn what_a_person_went_back_to_is_what_every_node_is_meant_to_serve() {
     };
     assert_eq!(older(&foreign), [true, false], "not back from what this store does not know");
     assert_eq!(older(&foreign.deploy()), [true, true], "but by a person's word given now");
+}
+
+#[test]
+fn the_list_of_what_is_held_is_asked_for_too_since_visitors_get_that_one() {
+    let asked = |scene: &Scene| {
+        let due = crls::due(&scene.observed, scene.now);
+        due.into_iter().map(|(_, generation)| generation.to_string()).collect::<Vec<_>>()
+    };
+    let mut scene = held();
+    let newest = scene.kept().clone();
+    assert_eq!(asked(&scene), [newest.generation.to_string(), "20260904120000-0f".to_owned()]);
+    scene.observed.tried.held.get_mut(&cert(SERVICE)).unwrap().fingerprint = newest.leaf.fingerprint;
+    assert_eq!(asked(&scene), [newest.generation.to_string()], "one certificate has one list");
+}
+
+#[test]
+fn the_newest_that_is_held_is_meant_under_the_number_that_it_has_now() {
+    let mut scene = held();
+    let newest = scene.kept().clone();
+    let held = scene.observed.tried.held.get_mut(&cert(SERVICE)).unwrap();
+    (held.fingerprint, held.not_before) = (newest.leaf.fingerprint, newest.leaf.not_before);
+    held.not_after = newest.leaf.not_after;
+    // Of before it was numbered anew; a crash came before that was noted.
+    assert_ne!(held.generation, newest.generation);
+    let stored = &scene.observed.store[&cert(SERVICE)];
+    let meant = hold::meant(&cert(SERVICE), stored, &scene.observed.tried, scene.now).unwrap();
+    assert_eq!(meant.generation, &newest.generation, "the store has no other folder of it");
+    assert!(meant.held.is_some());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::observed::Drift;
+use crate::plan::inventory::{Finding, Severity};
+use crate::report::inventory::InventoryReport;
 
 fn disk(node: &str, about: bool, verdict: DiskVerdict) -> DiskReport {
     DiskReport { node: name(node), certificate: about.then(cert), at: NOW, verdict }
@@ -50,6 +52,39 @@ fn s21_a_disk_that_differs_is_a_warning_and_one_that_was_mended_is_none() {
         let well = matches!(disk.verdict.word(), "same" | "mended" | "renewers");
         assert_eq!(report.exit, if well { 0 } else { 3 }, "{disk:?}");
     }
+}
+
+#[test]
+fn a_node_whose_clock_is_off_is_told_once() {
+    let of = |node: &str| Failure { object: node.to_owned(), ..failure("node-clock") };
+    let mut report =
+        Report { disks: every_disk(), failures: vec![of("上海"), of("广州"), failure("clock-skew")], ..empty() };
+    report.tell_clocks_once();
+    let left: Vec<&str> = report.failures.iter().map(|failure| failure.object.as_str()).collect();
+    assert_eq!(left, ["广州", "the object"], "the disk of the first has told it");
+}
+
+#[test]
+fn what_dns_shows_is_told_to_a_monitoring_system_once() {
+    let finding = |severity| Finding {
+        code: "inventory-caa",
+        severity,
+        object: "a.example.com".into(),
+        what: "its CAA records let nobody issue".into(),
+        next: "add the record".into(),
+    };
+    let of = |severity| InventoryReport {
+        certificate: cert(),
+        name: sni(),
+        alias: None,
+        addresses: Default::default(),
+        ttl: None,
+        findings: vec![finding(severity)],
+    };
+    let inventory = vec![of(Severity::Warning), of(Severity::Warning), of(Severity::Note)];
+    let mut report = Report { inventory, ..empty() };
+    report.conclude(false);
+    assert_eq!(nagios(&report), "CERTD WARNING - a.example.com: its CAA records let nobody issue\n");
 }
 
 #[test]
