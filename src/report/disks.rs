@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::cert::{CertName, NodeName};
 use crate::config::Config;
 use crate::observed::{Disk, Drift, Failure, Looked, Observed};
-use crate::plan::disks;
 use crate::plan::rollout::ConfigTest;
+use crate::plan::{disks, hold};
 
 use super::{Done, Exit, words};
 
@@ -173,13 +173,14 @@ pub(super) fn reports(
         }
     }
     for certificate in config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name)) {
-        let stored = observed.store.get(&certificate.name).and_then(|stored| stored.current.as_ref());
-        let Some(kept) = stored else { continue };
+        let stored = observed.store.get(&certificate.name);
+        let meant = stored.and_then(|stored| hold::meant(&certificate.name, stored, &observed.tried, now));
+        let Some(meant) = meant else { continue };
         for node in &certificate.nodes {
             let wanted = observed.asked.nodes.is_empty() || observed.asked.nodes.contains(node);
             let paused = config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
             let compared = observed.tried.disks.get(node).and_then(|by_name| by_name.get(&certificate.name));
-            let compared = compared.filter(|compared| wanted && !paused && compared.generation == kept.generation);
+            let compared = compared.filter(|compared| wanted && !paused && &compared.generation == meant.generation);
             let Some(compared) = compared else { continue };
             let now_looked = observed.disks.iter().any(|disk| &disk.node == node);
             let verdict = match (&compared.drift, &compared.failure) {

@@ -156,7 +156,7 @@ fn of_revocation(out: &mut String, certificate: &CertificateReport, current: &Cu
 fn summary(report: &Report) -> String {
     let all = || report.certificates.iter().flat_map(|certificate| &certificate.nodes);
     let counted = || all().filter(|node| node.paused_until.is_none());
-    let well = counted().filter(|node| node.served.iter().all(|served| served.verdict.exit() == Exit::Ok));
+    let well = counted().filter(|node| node.served.iter().all(|served| served.verdict.is_meant()));
     let meaning = match report.exit {
         0 => "all is well",
         3 => "a warning",
