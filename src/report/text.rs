@@ -7,7 +7,7 @@ use crate::cert::Fingerprint;
 use crate::plan::{RenewalWait, Wait};
 
 use super::words;
-use super::{CertificateReport, Current, Delivery, Exit, HeldReport, Issuance, Report, ServedReport, Style, table};
+use super::{CertificateReport, Current, Delivery, HeldReport, Issuance, Report, ServedReport, Style, table};
 
 /// Ends with a newline. Everything that a peer said is escaped already where it was read.
 pub fn text(report: &Report, style: Style) -> String {
