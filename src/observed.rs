@@ -7,6 +7,7 @@ mod disk;
 mod drift;
 mod inventory;
 mod provider;
+mod tried;
 
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ pub use disk::{AtPath, Disk, Found, Looked};
 pub use drift::{Compared, Drift};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
 pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
+pub use tried::{Ari, AriFailed, Attempts, DeliveryAttempts, Held, KEY_COMPROMISE, Rehearsal, Revoked, Tried};
 
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
@@ -245,132 +247,6 @@ impl Silence {
         matches!(self, Self::Tls(_))
     }
 }
-
-/// What was tried before, kept across runs in `state.json`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Tried {
-    /// Drawn once for this installation: it spreads renewal instants within ARI windows.
-    pub seed: u64,
-    /// When this installation last read a clock that it believed.
-    #[serde(default)]
-    pub last_seen: Option<Timestamp>,
-    /// When the last pass over everything was begun.
-    #[serde(default)]
-    pub last_pass: Option<Timestamp>,
-    /// Failures in a row at each CA, by its host.
-    #[serde(default, rename = "issuing")]
-    pub issuance: BTreeMap<CertName, BTreeMap<String, Attempts>>,
-    #[serde(default)]
-    pub ari: BTreeMap<CertName, Ari>,
-    /// Questions for a renewal window that came to nothing, since the last one that was answered.
-    #[serde(default)]
-    pub ari_failed: BTreeMap<CertName, AriFailed>,
-    /// Certificates of ours that their CA has revoked, or that a person has given up, noted before their replacement is ordered: what is issued later
-    /// than that has nothing to do with them any more.
-    #[serde(default)]
-    pub revoked: BTreeMap<Fingerprint, Revoked>,
-    /// The greatest generation number that a node refused ours for.
-    #[serde(default)]
-    pub fences: BTreeMap<CertName, u64>,
-    /// How the last rehearsal of each certificate's renewal went.
-    #[serde(default)]
-    pub rehearsals: BTreeMap<CertName, Rehearsal>,
-    #[serde(default)]
-    pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
-    /// Generations that a person went back to: each is meant for the nodes until a person says otherwise.
-    #[serde(default)]
-    pub held: BTreeMap<CertName, Held>,
-    /// The last comparison of each node's disk with the store.
-    #[serde(default)]
-    pub disks: BTreeMap<NodeName, BTreeMap<CertName, Compared>>,
-    /// What revocation lists said of certificates of ours.
-    #[serde(default)]
-    pub crls: BTreeMap<Fingerprint, Crl>,
-    /// Committed, and the answer was lost: what the node serves may be right, and its intent may still lie there.
-    #[serde(default)]
-    pub unsettled: BTreeMap<NodeName, BTreeSet<CertName>>,
-}
-
-/// `deploy --generation`. It carries what is to be known of the certificate: a store that lost it holds it all the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    pub generation: Generation,
-    pub fingerprint: Fingerprint,
-    pub not_before: Timestamp,
-    pub not_after: Timestamp,
-    pub since: Timestamp,
-    /// The login of whoever said so, when it is known; escaped.
-    pub by: Option<String>,
-}
-
-/// Everything that a renewal needs was tried, but for the order.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Rehearsal {
-    /// Of the certificate that is to be replaced.
-    pub fingerprint: Fingerprint,
-    pub at: Timestamp,
-    /// What would have kept the renewal from its end.
-    pub failures: Vec<Failure>,
-}
-
-/// Failures in a row of issuing one certificate at one CA.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Attempts {
-    pub failures: u32,
-    pub last: Timestamp,
-    /// What a CA's Retry-After said, clamped.
-    pub not_before: Option<Timestamp>,
-    pub failure: Failure,
-}
-
-/// Failures in a row of delivering one generation to one node.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DeliveryAttempts {
-    pub generation: Generation,
-    pub failures: u32,
-    pub last: Timestamp,
-    /// The node went back to what it had: it did not merely fail to answer.
-    pub rolled_back: bool,
-    /// It failed in one dialogue with other certificates: next time it travels alone.
-    pub together: bool,
-    pub failure: Failure,
-}
-
-/// RFC 9773: what the CA suggests for one certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ari {
-    pub fingerprint: Fingerprint,
-    pub start: Timestamp,
-    pub end: Timestamp,
-    pub explanation: Option<String>,
-    pub asked_at: Timestamp,
-    /// Not to be asked again before.
-    pub ask_again: Timestamp,
-    /// The CA was asked again and gave no window: this one still counts, but cannot put a renewal off.
-    #[serde(default)]
-    pub doubted: bool,
-}
-
-/// Questions in a row about one certificate that were not answered with a window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AriFailed {
-    pub fingerprint: Fingerprint,
-    pub failures: u32,
-    pub last: Timestamp,
-    /// Not to be asked again before.
-    pub ask_again: Timestamp,
-}
-
-/// A certificate that a person has given up, or that its CA has revoked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revoked {
-    pub at: Timestamp,
-    /// RFC 5280 section 5.3.1.
-    pub reason: u8,
-}
-
-/// RFC 5280 section 5.3.1: somebody else may have the key.
-pub const KEY_COMPROMISE: u8 = 1;
 
 /// One line of the ledger: what counts against a CA's limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

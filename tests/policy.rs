@@ -95,7 +95,7 @@ fn outside_of_its_window_a_node_is_left_as_it_is_and_the_others_are_not() {
     let waits = waits.iter().any(|wait| wait["reason"]["opens"] == held["window_opens"]);
     assert!(waits, "the service wakes then, at the latest: {report}");
     let text = exits(&lab.certd(&["check"]), 3);
-    assert!(text.contains("unmanaged, held  its window opens"), "{text}");
+    assert!(text.contains("unmanaged, waits  its window opens"), "{text}");
     assert!(exits(&lab.certd(&["plan"]), 3).contains("on closed: its window opens"));
     exits(&lab.certd(&["deploy"]), 3);
     assert_eq!(lab.serve()[1], before[1], "a person who names no node is held by it too");
@@ -202,6 +202,12 @@ fn a_person_goes_back_to_a_generation_which_is_held_through_renewals_until_lates
     assert_eq!(lab.generations().len(), 3, "it is issued all the same");
     let text = exits(&lab.certd(&["check"]), 3);
     assert!(text.contains(&format!("held: generation {one}")) && text.contains("--latest"), "{text}");
+    assert!(text.contains("2 of 2 serve the certificate that is meant for them"), "{text}");
+    // Disks are held against what is held.
+    let text = exits(&lab.certd(&["check", "--deep"]), 3);
+    assert_eq!(text.matches(&format!("{SERVICE}  same")).count(), 2, "{text}");
+    let text = exits(&lab.certd(&["doctor"]), 0);
+    assert_eq!(text.matches("has what is meant for it").count(), 2, "{text}");
     assert!(exits(&lab.certd(&["plan"]), 3).contains(&format!("serves generation {one}, which is held")));
     exits(&lab.certd(&["renew"]), 3);
 

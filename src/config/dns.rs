@@ -1,14 +1,41 @@
 //! `[dns]`: who publishes TXT records, and who is asked whether they are seen.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use url::Url;
 
 use super::defaults::{DOH, LONGEST_SEEN_TIMEOUT, SEEN_TIMEOUT, SHORTEST_SEEN_TIMEOUT};
 use super::mistake::Mistakes;
+use super::provider::{self, Provider};
 use super::value::{dns_server, duration, url};
 use super::written::{At, Section};
-use super::{Dns, SilentServers, provider};
+
+#[derive(Clone, Debug)]
+pub struct Dns {
+    pub provider: Provider,
+    /// Recursive resolvers for zone cuts and for the addresses of name servers; empty: the system's.
+    pub resolvers: Vec<SocketAddr>,
+    /// Asked instead of the zone's own servers, when not empty.
+    pub nameservers: Vec<SocketAddr>,
+    /// Public ones, whose answers are compared with those of a name's own servers; empty: nobody is asked.
+    pub inventory_resolvers: Vec<SocketAddr>,
+    /// Asked over HTTPS where nothing comes through port 53, in this order; empty: nobody is.
+    pub doh: Vec<Url>,
+    pub silent_servers: SilentServers,
+    /// For records to be seen on every server.
+    pub timeout: Duration,
+}
+
+/// What becomes of an authoritative server that never answers, once all others show a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SilentServers {
+    /// The CA's resolvers meet it too, and go on to the next.
+    #[default]
+    PassOver,
+    /// Nothing is asked of the CA before each one has shown the record.
+    Wait,
+}
 
 pub(super) fn read(mut section: Section<'_>) -> Option<Dns> {
     let mistakes = section.mistakes();

@@ -27,8 +27,7 @@ mod watch;
 mod window;
 mod written;
 
-use core::net::{IpAddr, SocketAddr};
-use core::time::Duration;
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,10 +46,13 @@ use watch::WatchSpec;
 use written::{At, Section};
 
 pub use discover::{Discover, Families};
+pub use dns::{Dns, SilentServers};
 pub use host_key::{BadHostKey, HostKey};
 pub use jump::Jump;
 pub use mistake::Mistake;
 pub use network::{Network, Proxy};
+pub use probe::{Probe, ProxyProtocol, Via};
+pub use provider::{Provider, Rfc2136, TsigAlgorithm};
 pub use rollout::{Rollout, StopAfter};
 pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
@@ -119,88 +121,6 @@ pub struct Eab {
 }
 
 #[derive(Clone, Debug)]
-pub struct Dns {
-    pub provider: Provider,
-    /// Recursive resolvers for zone cuts and for the addresses of name servers; empty: the system's.
-    pub resolvers: Vec<SocketAddr>,
-    /// Asked instead of the zone's own servers, when not empty.
-    pub nameservers: Vec<SocketAddr>,
-    /// Public ones, whose answers are compared with those of a name's own servers; empty: nobody is asked.
-    pub inventory_resolvers: Vec<SocketAddr>,
-    /// Asked over HTTPS where nothing comes through port 53, in this order; empty: nobody is.
-    pub doh: Vec<url::Url>,
-    pub silent_servers: SilentServers,
-    /// For records to be seen on every server.
-    pub timeout: Duration,
-}
-
-/// What becomes of an authoritative server that never answers, once all others show a record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SilentServers {
-    /// The CA's resolvers meet it too, and go on to the next.
-    #[default]
-    PassOver,
-    /// Nothing is asked of the CA before each one has shown the record.
-    Wait,
-}
-
-#[derive(Clone, Debug)]
-pub enum Provider {
-    /// Paths are appended to `api_base`; one without a path ends in `/`, every other in none.
-    Cloudflare {
-        token_file: PathBuf,
-        zone_id: Option<String>,
-        api_base: url::Url,
-    },
-    Rfc2136(Rfc2136),
-    /// A program of the operator's, called once for each record. `command` is never empty; its program is absolute.
-    Exec {
-        command: Vec<String>,
-        timeout: Duration,
-    },
-}
-
-/// A name server that takes UPDATEs signed with TSIG.
-#[derive(Clone, Debug)]
-pub struct Rfc2136 {
-    pub host: Host,
-    pub port: u16,
-    pub key_file: PathBuf,
-    /// Name and algorithm are needed where the key file has the secret alone.
-    pub key_name: Option<String>,
-    pub algorithm: Option<TsigAlgorithm>,
-    /// Lower case, without a dot at its end. `None`: the zone that DNS shows.
-    pub zone: Option<String>,
-    /// Of the records, in seconds.
-    pub ttl: u32,
-}
-
-/// RFC 8945 section 6, without what it calls "NOT RECOMMENDED" and what truncates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TsigAlgorithm {
-    HmacSha256,
-    HmacSha384,
-    HmacSha512,
-}
-
-impl TsigAlgorithm {
-    pub const ALL: [Self; 3] = [Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text.trim_end_matches('.')))
-    }
-
-    /// As on the wire and in BIND's files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::HmacSha256 => "hmac-sha256",
-            Self::HmacSha384 => "hmac-sha384",
-            Self::HmacSha512 => "hmac-sha512",
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
 pub struct Certificate {
     pub name: CertName,
     pub names: NameSet,
@@ -234,32 +154,6 @@ pub struct Node {
     pub paused_reason: Option<String>,
     /// When it may be changed.
     pub windows: Windows,
-}
-
-/// How handshakes with a node are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    pub port: u16,
-    pub via: Via,
-    /// The header that the server wants before TLS.
-    pub proxy_protocol: Option<ProxyProtocol>,
-    /// Over QUIC too, at the same port of UDP.
-    pub quic: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Via {
-    #[default]
-    Direct,
-    /// Through the node's SSH connection, with its own loopback address.
-    Ssh,
-}
-
-/// <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    V1,
-    V2,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,32 @@ use super::defaults::PROBE_PORT;
 use super::mistake::Mistakes;
 use super::value::port;
 use super::written::{At, Section};
-use super::{Probe, ProxyProtocol, Via};
+
+/// How handshakes with a node are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub port: u16,
+    pub via: Via,
+    /// The header that the server wants before TLS.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Over QUIC too, at the same port of UDP.
+    pub quic: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    #[default]
+    Direct,
+    /// Through the node's SSH connection, with its own loopback address.
+    Ssh,
+}
+
+/// <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    V1,
+    V2,
+}
 
 /// One layer as written.
 #[derive(Default)]

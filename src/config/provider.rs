@@ -1,9 +1,11 @@
 //! The keys of `[dns]` that are one provider's own. Each provider has some; those of another are mistakes.
 
 use core::time::Duration;
+use std::path::PathBuf;
 
 use url::Url;
 
+use super::Host;
 use super::defaults::{
     CLOUDFLARE_API, DNS_PORT, LONGEST_ARGUMENT, LONGEST_PROGRAM_TIMEOUT, LONGEST_UPDATE_TTL, PROGRAM_TIMEOUT,
     UPDATE_TTL,
@@ -11,8 +13,63 @@ use super::defaults::{
 use super::mistake::Mistakes;
 use super::value::{absolute, is_loopback, local_path, printable, url};
 use super::written::{At, Section};
-use super::{Host, Provider, Rfc2136, TsigAlgorithm};
 use crate::cert::DnsName;
+
+#[derive(Clone, Debug)]
+pub enum Provider {
+    /// Paths are appended to `api_base`; one without a path ends in `/`, every other in none.
+    Cloudflare {
+        token_file: PathBuf,
+        zone_id: Option<String>,
+        api_base: Url,
+    },
+    Rfc2136(Rfc2136),
+    /// A program of the operator's, called once for each record. `command` is never empty; its program is absolute.
+    Exec {
+        command: Vec<String>,
+        timeout: Duration,
+    },
+}
+
+/// A name server that takes UPDATEs signed with TSIG.
+#[derive(Clone, Debug)]
+pub struct Rfc2136 {
+    pub host: Host,
+    pub port: u16,
+    pub key_file: PathBuf,
+    /// Name and algorithm are needed where the key file has the secret alone.
+    pub key_name: Option<String>,
+    pub algorithm: Option<TsigAlgorithm>,
+    /// Lower case, without a dot at its end. `None`: the zone that DNS shows.
+    pub zone: Option<String>,
+    /// Of the records, in seconds.
+    pub ttl: u32,
+}
+
+/// RFC 8945 section 6, without what it calls "NOT RECOMMENDED" and what truncates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TsigAlgorithm {
+    HmacSha256,
+    HmacSha384,
+    HmacSha512,
+}
+
+impl TsigAlgorithm {
+    pub const ALL: [Self; 3] = [Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text.trim_end_matches('.')))
+    }
+
+    /// As on the wire and in BIND's files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha384 => "hmac-sha384",
+            Self::HmacSha512 => "hmac-sha512",
+        }
+    }
+}
 
 /// A provider's name, as `provider` has it, and the keys that are its own.
 const PROVIDERS: [(&str, &[&str]); 3] = [

@@ -29,7 +29,7 @@ pub async fn doctor(context: &Arc<Context>, asked: Asked, may_write: bool) -> Re
         if may_write {
             clean(context).await;
         }
-        return Err(interrupted("this checkup"));
+        return Err(Failure { next: "run the command again".to_owned(), ..interrupted("this checkup") });
     };
     let mut findings = done?;
     if may_write {

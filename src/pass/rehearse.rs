@@ -34,7 +34,7 @@ pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Fa
         Some(rehearsed) => rehearsed,
         None => {
             clean(context).await;
-            Err(interrupted("this rehearsal"))
+            Err(Failure { next: "run the command again".to_owned(), ..interrupted("this rehearsal") })
         }
     }
 }

@@ -143,7 +143,7 @@ impl Scene<'_> {
             next = format!("if it is proxied (the orange cloud), set it to \"DNS only\"; else {next}");
         }
         if !others.is_empty() {
-            what.push_str(&format!("; {} is there, and this certificate is not for it", listed(&others)));
+            what.push_str(&format!("; nodes that this certificate is not for: {}", listed(&others)));
             next = "let `nodes` of this certificate mean it, or remove the record".to_owned();
         }
         self.warn("inventory-stranger", what, &next);
@@ -370,7 +370,7 @@ address = "192.0.2.3"
     fn a_node_of_other_certificates_is_named() {
         let told = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), Ok(&["192.0.2.2"]));
         let [(Severity::Warning, "inventory-stranger", what)] = &told[..] else { panic!("{told:?}") };
-        assert!(what.ends_with("192.0.2.3; three is there, and this certificate is not for it"), "{what}");
+        assert!(what.ends_with("192.0.2.3; nodes that this certificate is not for: three"), "{what}");
     }
 
     #[test]

@@ -181,4 +181,17 @@ impl ServedReport {
             whose: None,
         }
     }
+
+    /// What the verdict means and what to do, by the way that the handshake took.
+    fn sentence(&self) -> String {
+        match (&self.verdict, self.over) {
+            (Verdict::Unreachable { why }, Over::Ssh) => {
+                format!("{why}, asked from the node itself: is the server up, and does it listen at this address too?")
+            }
+            (Verdict::Unreachable { why }, Over::Quic) => {
+                format!("{why}: does the server speak HTTP/3, and is the port open for UDP too?")
+            }
+            (verdict, _) => verdict.sentence(),
+        }
+    }
 }

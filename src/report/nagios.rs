@@ -90,13 +90,21 @@ fn findings(report: &Report) -> Vec<String> {
         let name = &certificate.name;
         for node in &certificate.nodes {
             if let Some(until) = node.paused_until {
-                found.push((Exit::Warning, format!("{} {name}: paused until {}", node.node, words::from(until))));
+                let why = node.paused_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                let until = words::from(until);
+                found.push((Exit::Warning, format!("{} {name}: paused until {until}{why}", node.node)));
                 continue;
             }
             for served in &node.served {
                 let at = served.address.map(|address| format!(" {address}")).unwrap_or_default();
-                let (word, sentence) = (served.verdict.word(), served.verdict.sentence());
-                found.push((served.verdict.exit(), format!("{}{at} {name}: {word}: {sentence}", node.node)));
+                let (word, sentence) = (served.verdict.word(), served.sentence());
+                let (exit, sentence) = match (served.verdict.exit(), node.window_opens) {
+                    (Exit::NotDelivered, Some(opens)) => {
+                        (Exit::Warning, format!("its window opens {}", words::from(opens)))
+                    }
+                    (exit, _) => (exit, sentence),
+                };
+                found.push((exit, format!("{}{at} {name}: {word}: {sentence}", node.node)));
             }
             if node.served.is_empty() {
                 found.push((Exit::NotDelivered, format!("{} {name}: not probed", node.node)));

@@ -29,12 +29,12 @@ pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: jiff::Timestamp) ->
                     format!("does not count until {}{}", super::words::from(until), reason(node)),
                 ),
                 None if node.window_opens.is_some() && served.verdict.exit() == Exit::NotDelivered => (
-                    format!("{}, held", served.verdict.word()),
+                    format!("{}, waits", served.verdict.word()),
                     node.window_opens
                         .map(|opens| format!("its window opens {}", super::words::from(opens)))
                         .unwrap_or_default(),
                 ),
-                None => (served.verdict.word().to_owned(), served.verdict.sentence()),
+                None => (served.verdict.word().to_owned(), served.sentence()),
             };
             table.add_row(row(node.node.as_str(), served, (word, sentence), style, now));
         }

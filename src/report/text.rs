@@ -7,7 +7,7 @@ use crate::cert::Fingerprint;
 use crate::plan::{RenewalWait, Wait};
 
 use super::words;
-use super::{CertificateReport, Current, Delivery, Exit, HeldReport, Issuance, Report, ServedReport, Style, table};
+use super::{CertificateReport, Current, Delivery, HeldReport, Issuance, Report, ServedReport, Style, table};
 
 /// Ends with a newline. Everything that a peer said is escaped already where it was read.
 pub fn text(report: &Report, style: Style) -> String {
@@ -156,7 +156,7 @@ fn of_revocation(out: &mut String, certificate: &CertificateReport, current: &Cu
 fn summary(report: &Report) -> String {
     let all = || report.certificates.iter().flat_map(|certificate| &certificate.nodes);
     let counted = || all().filter(|node| node.paused_until.is_none());
-    let well = counted().filter(|node| node.served.iter().all(|served| served.verdict.exit() == Exit::Ok));
+    let well = counted().filter(|node| node.served.iter().all(|served| served.verdict.is_meant()));
     let meaning = match report.exit {
         0 => "all is well",
         3 => "a warning",

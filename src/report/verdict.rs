@@ -192,6 +192,11 @@ impl Verdict {
         }
     }
 
+    /// It is the certificate that the node is meant to serve, and a visitor accepts it.
+    pub(super) fn is_meant(&self) -> bool {
+        self.exit() == Exit::Ok || matches!(self, Self::Held | Self::Overdue { .. })
+    }
+
     /// As [`Verdict::sentence`], of a certificate that certd neither issues nor delivers.
     pub fn sentence_of_watched(&self) -> String {
         match self {

@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 
 use super::super::{clock, disks, rehearse};
 use super::Context;
-use crate::cert::{CertName, NodeName};
+use crate::cert::{CertName, Generation, NodeName};
 use crate::observed::{Failure, Kept, Observed};
-use crate::plan::rollout::Outcome;
+use crate::plan::{self, rollout::Outcome};
 use crate::report::Delivery;
 use crate::report::doctor::{Area, Finding, State, of_looked};
 
@@ -21,9 +21,11 @@ pub(super) async fn look(context: &Arc<Context>, observed: &Observed, alone: boo
     for (number, node) in nodes.enumerate() {
         let meant = observed.store.iter().filter_map(|(name, stored)| {
             let certificate = context.config.certificate(name)?;
-            certificate.nodes.contains(&node.name).then(|| (name.clone(), stored.current.clone()))
+            let meant = plan::hold::meant(name, stored, &observed.tried, clock::now());
+            let generation = meant.map(|meant| meant.generation.clone());
+            certificate.nodes.contains(&node.name).then(|| (name.clone(), generation, stored.current.clone()))
         });
-        let meant: Vec<(CertName, Option<Kept>)> = meant.collect();
+        let meant: Vec<Meant> = meant.collect();
         let (context, permits, node) = (Arc::clone(context), Arc::clone(&permits), node.clone());
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
@@ -37,28 +39,25 @@ pub(super) async fn look(context: &Arc<Context>, observed: &Observed, alone: boo
     found.into_iter().flat_map(|(_, findings)| findings).collect()
 }
 
+/// A certificate, the generation of it that the node is to have, and the newest, which is what a renewal would replace.
+type Meant = (CertName, Option<Generation>, Option<Kept>);
+
 /// A node that is paused is tried and does not count.
 fn spared(finding: Finding) -> Finding {
     let state = if finding.state == State::Failure { State::Warning } else { finding.state };
     Finding { state, what: format!("{} (paused)", finding.what), ..finding }
 }
 
-async fn findings_of(
-    context: &Arc<Context>,
-    node: &NodeName,
-    meant: &[(CertName, Option<Kept>)],
-    alone: bool,
-) -> Vec<Finding> {
+async fn findings_of(context: &Arc<Context>, node: &NodeName, meant: &[Meant], alone: bool) -> Vec<Finding> {
     let bad = |failure: &Failure| Finding::bad(Area::Nodes, State::Failure, failure);
-    let generations =
-        meant.iter().map(|(name, kept)| (name.clone(), kept.as_ref().map(|kept| kept.generation.clone())));
+    let generations = meant.iter().map(|(name, generation, _)| (name.clone(), generation.clone()));
     let looked = match disks::at(context, node, &generations.collect()).await {
         Ok(looked) => looked,
         // What keeps us from looking keeps us from everything.
         Err(failure) => return vec![bad(&failure)],
     };
     let mut findings = of_looked(node, &looked, clock::now());
-    for (name, kept) in meant.iter().filter(|_| alone) {
+    for (name, _, kept) in meant.iter().filter(|_| alone) {
         let Some(certificate) = context.config.certificate(name) else { continue };
         let prepared = rehearse::prepare_one(context, certificate, kept.as_ref(), node).await;
         if let Err(failure) | Ok(Delivery::Ended(Outcome::Failed { failure })) = prepared {

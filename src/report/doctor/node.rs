@@ -73,9 +73,9 @@ pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Findin
 
 fn holds(name: &CertName, found: &Found) -> String {
     match (&found.fullchain, &found.current, found.same) {
-        (_, _, true) => format!("{name}: has what is stored"),
+        (_, _, true) => format!("{name}: has what is meant for it"),
         (AtPath::Nothing, ..) => format!("{name}: has no files yet"),
-        (AtPath::Link, Some(current), false) => format!("{name}: has {current}, another than what is stored"),
+        (AtPath::Link, Some(current), false) => format!("{name}: has {current}, another than what is meant for it"),
         _ => format!("{name}: has files that certd did not put there"),
     }
 }

@@ -32,10 +32,45 @@ fn what_waits_for_a_window_is_a_warning_until_visitors_are_hurt() {
     assert_eq!(codes(held_by_window(Verdict::Unmanaged { lacks: true })), [3]);
     assert_eq!(codes(held_by_window(Verdict::Expired)), [4], "as always");
     let shown = text(&held_by_window(Verdict::Stale), Style::default());
-    assert!(shown.contains("stale, held  its window opens 20"), "{shown}");
+    assert!(shown.contains("stale, waits  its window opens 20"), "{shown}");
     let opens = DeliveryWait::Window { opens: NOW };
     let wait = Wait::Delivery { certificate: cert(), node: name("上海"), reason: opens };
     assert_eq!(codes(Report { plan: Plan { waits: vec![wait], ..Plan::default() }, ..empty() }), [3]);
+}
+
+#[test]
+fn a_monitoring_system_is_told_why_a_node_waits() {
+    let mut report = held_by_window(Verdict::Stale);
+    report.conclude(false);
+    let shown = nagios(&report);
+    assert!(shown.starts_with("CERTD WARNING - ") && shown.contains("stale: its window opens 20"), "{shown}");
+    let mut report = Report { certificates: vec![with_node(vec![Verdict::Stale], None)], ..empty() };
+    let node = &mut report.certificates[0].nodes[0];
+    (node.paused_until, node.paused_reason) = (Some(NOW + SignedDuration::from_hours(48)), Some("new disk".into()));
+    report.conclude(false);
+    let shown = nagios(&report);
+    assert!(shown.contains(": new disk"), "{shown}");
+}
+
+#[test]
+fn who_serves_what_a_person_went_back_to_serves_what_is_meant() {
+    let last = |verdicts| text(&Report { certificates: vec![with_node(verdicts, None)], ..empty() }, Style::default());
+    assert!(last(vec![Verdict::Held]).contains("1 of 1 serve the certificate that is meant"));
+    assert!(last(vec![Verdict::Overdue { since: NOW }]).contains("1 of 1 serve the certificate that is meant"));
+    assert!(last(vec![Verdict::Held, Verdict::NotHeld]).contains("0 of 1 serve the certificate that is meant"));
+}
+
+#[test]
+fn what_to_do_about_silence_depends_on_the_way_that_was_taken() {
+    let mut certificate = with_node(vec![Verdict::Unreachable { why: "connection refused".into() }], None);
+    let shown = |certificate: &CertificateReport| {
+        text(&Report { certificates: vec![certificate.clone()], ..empty() }, Style::default())
+    };
+    assert!(shown(&certificate).contains("connection refused: is the server up, and the port open to us?"));
+    certificate.nodes[0].served[0].over = Over::Ssh;
+    assert!(shown(&certificate).contains("does it listen at this address too?"));
+    certificate.nodes[0].served[0].over = Over::Quic;
+    assert!(shown(&certificate).contains("does the server speak HTTP/3, and is the port open for UDP too?"));
 }
 
 #[test]
