@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn several_keys_of_one_host_are_all_pinned() {
-        let other = KEY.replace("U2NA==", "U2NB==");
+        let other = KEY.replace("U2NA==", "U2NQ==");
         assert_eq!(known_hosts([format!("node1 {KEY}\nnode1 {other}").as_str()], "node1", 22).keys.len(), 2);
     }
 
