@@ -5,6 +5,8 @@
 
 #[path = "node_program/sshd.rs"]
 mod sshd;
+#[path = "node_program/throttle.rs"]
+mod throttle;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use certd::ssh::{Endpoint, Identity, Session, SshError};
 use sshd::{Sshd, free_address, identity};
+use throttle::{Then, Throttle};
 use zeroize::Zeroizing;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -156,6 +159,38 @@ async fn an_agents_keys_are_tried_after_the_files() {
     let nobody = Some(sshd.dir.path().join("nobody.sock"));
     let error = said(Endpoint { agent: nobody, ..endpoint(vec![]) }).await;
     assert!(error.starts_with("上海: no login as root: the agent at /nobody.sock ("), "{error}");
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_costs_seconds_and_keeps_no_thread() {
+    let sshd = Sshd::start(None);
+    let socket = sshd.dir.path().join("hung.sock");
+    let _hung = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let error = login(Endpoint { identities: vec![], agent: Some(socket), ..sshd.endpoint() }).await.unwrap_err();
+    assert!(error.to_string().ends_with("hung.sock (did not answer within 5 s)"), "{error}");
+}
+
+/// Bytes of the server that pass until a login is done.
+async fn bytes_of_a_login(sshd: &Sshd) -> usize {
+    let whole = Throttle::start(free_address(), sshd.address, usize::MAX, Then::Silence);
+    login(Endpoint { address: whole.at, ..sshd.endpoint() }).await.unwrap();
+    whole.heard()
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_during_the_login_is_no_refusal_of_a_key() {
+    let sshd = Sshd::with(free_address(), "MaxStartups 200\n");
+    let bytes = bytes_of_a_login(&sshd).await;
+    let mut phases = std::collections::BTreeSet::new();
+    for back in (0..600).step_by(12) {
+        let cut = Throttle::start(free_address(), sshd.address, bytes - back, Then::End);
+        match login(Endpoint { address: cut.at, ..sshd.endpoint() }).await {
+            Ok(()) | Err(SshError::Handshake { .. } | SshError::Exec { .. }) => {}
+            Err(SshError::Closed { phase, .. }) => drop(phases.insert(phase)),
+            Err(other) => panic!("{back} bytes before the end: {other}"),
+        }
+    }
+    assert!(phases.contains("logging in"), "{phases:?}");
 }
 
 #[tokio::test]

@@ -72,11 +72,13 @@ pub(super) async fn probe_all(
 ) -> Vec<Served> {
     let (direct, sessions) = (Arc::new(Semaphore::new(PROBES)), Arc::new(Semaphore::new(config.sessions)));
     let mut probes = JoinSet::new();
+    // One for all certificates of a node: it counts the logins there.
+    let mut openers = BTreeMap::new();
     for certificate in wanted(config, asked) {
         for node in certificate.nodes.iter().filter(|node| asked.wants_node(node)) {
             let Some(node) = config.node(node) else { continue };
-            let through = || through::session_each(config, secrets, node);
-            for target in Target::all(certificate, node, through) {
+            let open = openers.entry(&node.name).or_insert_with(|| through::session_each(config, secrets, node));
+            for target in Target::all(certificate, node, open) {
                 let number = probes.len();
                 let permits = if node.probe.via == Via::Ssh { &sessions } else { &direct };
                 let (roots, permits) = (roots.clone(), Arc::clone(permits));

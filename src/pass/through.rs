@@ -4,9 +4,9 @@
 //! Failure of SSH says nothing about what visitors get, which come another way.
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::deliver::session::endpoint;
@@ -26,19 +26,34 @@ const CHANNEL: Duration = Duration::from_secs(5);
 /// Characters of an error that are shown.
 const SHOWN: usize = 600;
 
-/// Each stream has an SSH session of its own, and ends it.
+/// Logins at one node at a time. sshd turns connections away at random while ten are not logged in (MaxStartups
+/// 10:30:100), and a certificate may have a hundred names.
+const LOGINS: usize = 4;
+
+/// Each stream has an SSH session of its own, and ends it. Where one gets no session, those that wait behind it get its
+/// answer: a node that is gone costs its deadline once, and not for every name.
 pub(super) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &Node) -> Opener {
     let (config, secrets) = (Arc::clone(config), Arc::clone(secrets));
     let (name, port) = (node.name.clone(), node.probe.port);
+    let (logins, failed) = (Arc::new(Semaphore::new(LOGINS)), Arc::new(OnceLock::<Silence>::new()));
     Arc::new(move || {
         let (config, secrets, name) = (Arc::clone(&config), Arc::clone(&secrets), name.clone());
+        let (logins, failed) = (Arc::clone(&logins), Arc::clone(&failed));
         Box::pin(async move {
+            let _login = logins.acquire_owned().await;
+            if let Some(silence) = failed.get() {
+                return Err(silence.clone());
+            }
             let opened = async {
                 let endpoint = endpoint(&config, &secrets, &name).await.map_err(|failure| no_login(&failure))?;
                 let tunnel = ssh::tunnel(endpoint, &LOOPBACK.to_string(), port).await;
                 tunnel.map_err(|error| silence(&error))
             };
-            boxed(within(SESSION, opened).await)
+            let opened = within(SESSION, opened).await;
+            if let Err(silence @ Silence::NoWay(_)) = &opened {
+                failed.get_or_init(|| silence.clone());
+            }
+            boxed(opened)
         })
     })
 }
@@ -76,6 +91,9 @@ impl Desk {
     /// Until nobody is left who could ask.
     pub(super) async fn serve(mut self, dialogue: &Dialogue) {
         while let Some(reply) = self.asked.recv().await {
+            if reply.is_closed() {
+                continue;
+            }
             // Whoever has stopped waiting needs no answer; the tunnel closes when it is dropped.
             let _ = reply.send(dialogue.tunnel(&LOOPBACK.to_string(), self.port).await);
         }

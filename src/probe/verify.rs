@@ -37,7 +37,8 @@ pub enum Verified {
 }
 
 /// Asks until `expected` is served or `deadline` has passed; what was seen last counts. An old worker that still
-/// answers is waited for by its end of the connection, or for a growing pause, whichever comes first. When the first
+/// answers is waited for by its end of the connection, or for a growing pause, whichever comes first; through another's stream,
+/// for the pause. When the first
 /// answer is the expected one, it is the only connection over TCP; over QUIC all of several have to be.
 pub async fn verify(way: impl Into<Way>, sni: &DnsName, expected: Fingerprint, deadline: Duration) -> Verified {
     let way = way.into();
@@ -56,7 +57,8 @@ pub async fn verify(way: impl Into<Way>, sni: &DnsName, expected: Fingerprint, d
                 }
                 Ok(shaken) => {
                     last = Verified::Other(shaken.chain);
-                    Some(shaken.open)
+                    // A stream of another's session is not kept: other names wait for it.
+                    (!matches!(way, Way::Through { .. })).then_some(shaken.open)
                 }
                 Err(silence) => {
                     last = Verified::Silent(silence);

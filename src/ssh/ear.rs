@@ -65,20 +65,23 @@ impl Ear {
         wanted.set(PollFlags::POLLOUT, outbound);
         let slice = PollTimeout::try_from(SLICE).unwrap_or(PollTimeout::NONE);
         loop {
-            let mut fds = vec![PollFd::new(self.socket.as_fd(), wanted)];
-            fds.extend(local.as_ref().map(|local| PollFd::new(local.fd, local.wanted)));
+            let mut fds: Vec<PollFd<'_>> = local.iter().map(|local| PollFd::new(local.fd, local.wanted)).collect();
+            let here = fds.len();
+            // A connection that was reset is told of whether it is asked for or not, and would wake us without end.
+            fds.extend((!wanted.is_empty()).then(|| PollFd::new(self.socket.as_fd(), wanted)));
             let ready = match poll(&mut fds, slice) {
                 Err(Errno::EINTR) => return Ok(PollFlags::empty()),
                 ready => ready? > 0,
             };
             let happened = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-            let (heard, local) = (!happened(0).is_empty(), happened(1));
+            let heard = !happened(here).is_empty();
+            let woken = if here == 0 { PollFlags::empty() } else { happened(0) };
             drop(fds);
             if heard {
                 self.silent = 0;
             }
             if ready {
-                return Ok(local);
+                return Ok(woken);
             }
             // What waits to be taken in is an answer, too.
             if !listen && self.is(PollFlags::POLLIN) {
@@ -116,5 +119,32 @@ impl Ear {
     fn is(&self, ready: PollFlags) -> bool {
         let mut fds = [PollFd::new(self.socket.as_fd(), ready)];
         matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_reset_wakes_nobody_who_cannot_take_in_what_it_said() {
+        let (socket, gone) = UnixStream::pair().unwrap();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        drop(gone);
+        let session = Session::new().unwrap();
+        let mut ear = Ear::new(&session, Socket::Pipe(Arc::new(socket)));
+        let later = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(200));
+            far.write_all(b"x").unwrap();
+            far
+        });
+        let local = Local { fd: near.as_fd(), wanted: PollFlags::POLLIN };
+        assert_eq!(ear.wait_with(&session, false, Some(local)).unwrap(), PollFlags::POLLIN);
+        later.join().unwrap();
     }
 }

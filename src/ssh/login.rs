@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ssh2::{ErrorCode, Session};
 
+use super::agent;
 use super::identity::Identity;
 use super::line::Line;
 use super::{Endpoint, SshError};
@@ -51,6 +52,10 @@ fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> 
         attempts.tried.push("the agent (SSH_AUTH_SOCK is not set)".to_owned());
         return Ok(false);
     }
+    if let Err(error) = agent::answers(socket) {
+        attempts.tried.push(format!("the agent at {} ({})", socket.display(), agent::why(&error)));
+        return Ok(false);
+    }
     let connected = session.agent().and_then(|mut agent| {
         agent.set_identity_path(socket)?;
         agent.connect()?;
@@ -89,6 +94,10 @@ impl Attempts<'_> {
     fn taken(&mut self, name: &str, result: Result<(), ssh2::Error>, opened: bool) -> Result<bool, SshError> {
         let Err(error) = result else { return Ok(true) };
         let why = match error.code() {
+            // libssh2 has one code for a refusal and for a connection that ended before the answer.
+            ErrorCode::Session(PUBLICKEY_UNVERIFIED) if error.message().starts_with("Waiting for") => {
+                return Err(self.ended(&error));
+            }
             ErrorCode::Session(AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED) => "refused by the node",
             ErrorCode::Session(SOCKET_SEND | SOCKET_DISCONNECT | SOCKET_RECV | BAD_SOCKET) => {
                 return Err(self.ended(&error));
@@ -104,7 +113,8 @@ impl Attempts<'_> {
     /// sshd ends a session after MaxAuthTries keys, six by default, and counts each that it was offered.
     fn ended(&mut self, error: &ssh2::Error) -> SshError {
         if self.tried.iter().filter(|tried| tried.ends_with("(refused by the node)")).count() < 2 {
-            return self.line.closed(&self.endpoint.node, &error.message());
+            let before = self.tried.iter().map(|tried| format!("; before it: {tried}")).collect::<String>();
+            return self.line.closed(&self.endpoint.node, &format!("{}{before}", error.message()));
         }
         self.tried.push("then the node ended the session (MaxAuthTries in its sshd_config)".to_owned());
         self.refused()

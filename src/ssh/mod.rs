@@ -3,6 +3,7 @@
 //!
 //! Failure means that it is not known what the node did with what was already sent; nothing here tries again.
 
+mod agent;
 mod connect;
 mod ear;
 mod error;

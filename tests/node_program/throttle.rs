@@ -11,6 +11,9 @@ use std::time::Duration;
 pub(crate) enum Then {
     /// Whatever is said is swallowed, both ways.
     Silence,
+    /// The connection ends.
+    #[allow(dead_code, reason = "each test that has a relay uses a part of it")]
+    End,
     /// A byte at a time.
     Drip(Duration),
 }
@@ -44,7 +47,7 @@ impl Throttle {
                 });
                 std::thread::spawn(move || {
                     // The client's side is as slow where it drips; where it is silent, the server's bytes count alone.
-                    let free = if then == Then::Silence { usize::MAX } else { free };
+                    let free = if matches!(then, Then::Drip(_)) { free } else { usize::MAX };
                     let heard = AtomicUsize::new(0);
                     Gate { free, then, heard: &heard, lifted: &lifted_too, mute: &mute_too }.pass(&client, &server);
                 });
@@ -91,6 +94,10 @@ impl Gate<'_> {
                     (0, Then::Silence) => {
                         self.mute.store(true, Ordering::SeqCst);
                         break;
+                    }
+                    (0, Then::End) => {
+                        let _ = (from.shutdown(std::net::Shutdown::Both), to.shutdown(std::net::Shutdown::Both));
+                        return;
                     }
                     (0, Then::Drip(pause)) => {
                         std::thread::sleep(pause);

@@ -56,6 +56,35 @@ fn a_rollout_through_ssh_proves_every_name_over_the_dialogues_own_connection() {
     assert_eq!(lab.nodes[0].ssh_connections(), 3, "one for each name that is looked at first, and one for the rollout");
 }
 
+/// `count` names of one certificate, all asked for.
+fn names(lab: &Lab, port: u16, count: usize) {
+    let names: Vec<String> = (0..count).map(|number| format!("n{number}.example.test")).collect();
+    let certificates = format!(
+        "[[certificate]]\nname = \"{SERVICE}\"\ndomains = {names:?}\nnodes = [\"*\"]\nprobe = {{ sni = {names:?} }}\n\n"
+    );
+    lab.write_config_with(&ConfigText { certificates: Some(certificates), ..ConfigText::default() });
+    lab.replace_line("probe = { port", &format!("probe = {{ port = {port}, via = \"ssh\" }}"));
+}
+
+#[test]
+fn more_names_than_sshd_lets_log_in_at_once_are_all_seen() {
+    let (lab, port) = inside("MaxStartups 5:100:5", "");
+    names(&lab, port, 12);
+    exits(&lab.certd(&["renew"]), 0);
+    exits(&lab.certd(&["check"]), 0);
+}
+
+#[test]
+fn an_old_certificate_at_many_names_is_told_as_what_it_is_and_not_as_a_broken_way() {
+    let (lab, port) = inside("", "");
+    names(&lab, port, 6);
+    exits(&lab.certd(&["renew"]), 0);
+    lab.replace_line("reload = ", "reload = [\"/bin/true\"]");
+    let output = lab.certd(&["renew", "--force"]);
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("still serves") && !text.contains("no way through SSH"), "{text}");
+}
+
 #[test]
 fn n12_a_server_behind_the_proxy_protocol_is_reached_through_ssh_too() {
     let (lab, port) = inside("", " proxy_protocol");

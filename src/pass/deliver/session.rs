@@ -208,7 +208,8 @@ impl Session {
     /// One more look, so that the report tells what visitors get now.
     async fn look(&self) -> Vec<Served> {
         let (config, secrets) = (&self.context.config, &self.context.secrets);
-        self.look_at(self.targets(|node| through::session_each(config, secrets, node))).await
+        let Some(node) = config.node(&self.node) else { return Vec::new() };
+        self.look_at(self.targets(&through::session_each(config, secrets, node))).await
     }
 
     async fn look_at(&self, targets: Vec<(Target, Leaf)>) -> Vec<Served> {
@@ -221,7 +222,7 @@ impl Session {
     async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(Target, Leaf)>) -> T) -> T {
         let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
         let (open, desk) = through::of_dialogue(node);
-        let work = work(self.targets(|_| Arc::clone(&open)));
+        let work = work(self.targets(&open));
         drop(open);
         tokio::pin!(work);
         tokio::select! {
@@ -231,14 +232,14 @@ impl Session {
     }
 
     /// Every name at every host, with the leaf that is expected there.
-    fn targets(&self, through: impl Fn(&Node) -> Opener) -> Vec<(Target, Leaf)> {
+    fn targets(&self, through: &Opener) -> Vec<(Target, Leaf)> {
         let config = &self.context.config;
         let mut targets = Vec::new();
         let Some(node) = config.node(&self.node) else { return targets };
         for bundle in &self.bundles {
             let Some(certificate) = config.certificate(&bundle.certificate) else { continue };
             let leaf = &bundle.pair.chain().leaf;
-            let all = Target::all(certificate, node, || through(node));
+            let all = Target::all(certificate, node, through);
             targets.extend(all.into_iter().map(|target| (target, leaf.clone())));
         }
         targets

@@ -42,10 +42,10 @@ pub(in crate::pass) struct Door {
 
 impl Target {
     /// Every name at every host; through SSH, where the node has one address for all, every name once.
-    pub(in crate::pass) fn all(certificate: &Certificate, node: &Node, through: impl Fn() -> Opener) -> Vec<Self> {
+    pub(in crate::pass) fn all(certificate: &Certificate, node: &Node, through: &Opener) -> Vec<Self> {
         let places: Vec<At> = match node.probe.via {
             Via::Direct => node.addresses.iter().cloned().map(At::Host).collect(),
-            Via::Ssh => vec![At::Loopback(through())],
+            Via::Ssh => vec![At::Loopback(Arc::clone(through))],
         };
         let target = |at: &At, sni: &DnsName| Self {
             node: node.name.clone(),
