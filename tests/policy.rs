@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use lab::config::ConfigText;
+use lab::nginx::NginxCommand;
 use lab::node::{NodeOptions, Old};
 use lab::pebble::PebbleOptions;
 use lab::pki::Leaf;

@@ -13,7 +13,7 @@ pub fn configure(folder: &Path, at: SocketAddr, client_key: &Path, reaper: &Reap
     let config = format!(
         "Port {port}\nListenAddress {ip}\nHostKey {folder}/host_key\nAuthorizedKeysFile {keys}\nPidFile none\n\
          StrictModes no\nUsePAM {pam}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n\
-         PermitRootLogin prohibit-password\nLogLevel VERBOSE\nPrintMotd no\nSetEnv {key}={mark}\n{extra}\n",
+         PermitRootLogin prohibit-password\nLogLevel VERBOSE\nPrintMotd no\nSetEnv {key}={mark} SHLVL=2\n{extra}\n",
         port = at.port(),
         ip = at.ip(),
         folder = folder.display(),
