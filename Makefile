@@ -15,7 +15,7 @@ test: setup ## formatting, lints, unit tests and tests against real peers
 	cargo test
 
 soak: setup ## SIGKILL and loss of power at every step, a thousand rotations under load, a hundred nodes, a hundred issuances, a name server that lags (two hours)
-	cargo test -q --test kill_everywhere --test dialogue_kills --test rotations --test hundred --test nonces --test dns --test ssh_silent --test ssh_many -- --ignored --nocapture
+	cargo test -q --test kill_everywhere --test node_program --test dialogue_kills --test rotations --test hundred --test nonces --test dns --test ssh_silent --test ssh_many -- --ignored --nocapture
 
 demo: setup ## three nodes on this machine, from an old certificate to a renewed one; KEEP=1 leaves them up
 	cargo build -q

@@ -9,6 +9,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
 use lab::said::{exits, stderr, stdout};
 use lab::script::Answer;
@@ -84,7 +85,9 @@ fn while_another_certd_is_at_work_no_record_is_tried() {
 #[test]
 fn what_would_fail_on_the_day_of_the_renewal_is_said_before_it_until_it_is_mended() {
     let mut lab = Lab::start(Options::nodes(2));
-    lab.write_config("");
+    // Of a profile that lasts for ninety days.
+    let acme = "profile = \"default\"".into();
+    lab.write_config_with(&ConfigText { acme, ..ConfigText::default() });
     exits(&lab.certd(&["renew"]), 0);
     let stored = fs::read_to_string(lab.state_dir().join("certs").join(SERVICE).join("current/cert.pem")).unwrap();
     let day = |days: i64| (certd::pass::clock::now() + jiff::SignedDuration::from_hours(24 * days)).to_string();

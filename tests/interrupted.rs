@@ -87,6 +87,7 @@ fn p03_a_node_that_is_at_work_is_left_to_finish_by_itself_and_a_prepared_one_is_
     );
     lab.write_config_with(&ConfigText { certificates: Some(certificate), ..ConfigText::default() });
     let other = lab.nodes[1].pair(SERVICE).unwrap();
+    let before = lab.nodes[0].settled(SERVICE).unwrap();
     let held = lab.nodes[0].hold_command(NginxCommand::Reload);
     let child = lab.spawn_certd(&["renew"]);
     held.wait();
@@ -97,6 +98,8 @@ fn p03_a_node_that_is_at_work_is_left_to_finish_by_itself_and_a_prepared_one_is_
     assert!(said.contains("node-2: not touched: interrupted"), "{said}");
     held.release();
     // Nobody listens any more, and it goes on to the end.
+    let old = |leaf: &lab::pki::Leaf| leaf.serial == before.serial;
+    assert!(lab::process::wait_until(|| lab.nodes[0].served(SERVICE).is_ok_and(|leaf| !old(&leaf))));
     let new = lab.nodes[0].settled(SERVICE).unwrap();
     assert_eq!(lab.nodes[0].pair(SERVICE).unwrap(), new);
     assert_ne!(new, other);

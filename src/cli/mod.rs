@@ -90,7 +90,7 @@ Exit codes, the same for every command (when several apply: 2, 1, 7 first, then 
   0  all is well
   1  certd itself failed (state directory, bug)
   2  usage or configuration error
-  3  warning: renewal overdue, a valid certificate that is not ours, a node paused or held, a clock or a token to see to
+  3  warning: renewal overdue, a valid certificate that is not ours, a node paused or held, its disk or DNS differs, a rehearsal failed, a clock or a token to see to
   4  visitors are hurt now: a node or a watched endpoint serves an expired, wrong or no certificate, or its TLS port does not answer
   5  issuance failed
   6  a node lacks the certificate that is meant for it; what it serves is still valid
