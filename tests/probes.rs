@@ -134,6 +134,9 @@ fn n10_a_renewal_in_the_middle_of_an_upgrade_of_nginx_is_served_and_served_again
     let read = |path: &Path| fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
     let old = read(&pid).unwrap();
     // nginx's own procedure: the new program beside the old one, then the old one's workers end and its master stays.
+    // Before it has workers it may sleep through a signal.
+    let running = || fs::read_to_string(format!("/proc/{old}/task/{old}/children")).is_ok_and(|pids| !pids.is_empty());
+    assert!(wait_until(running), "it does not run");
     signal("USR2", &[old]);
     assert!(wait_until(|| read(&old_pid) == Some(old) && read(&pid).is_some_and(|new| new != old)), "no upgrade");
     let new = read(&pid).unwrap();
