@@ -12,7 +12,7 @@ setup: ## bring the programs that tests and demo need
 test: setup ## formatting, lints, unit tests and tests against real peers
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	cargo test
+	RUST_TEST_THREADS=3 cargo test
 
 soak: setup ## SIGKILL and loss of power at every step, a thousand rotations under load, a hundred nodes, a hundred issuances, a name server that lags (two hours)
 	cargo test -q --test kill_everywhere --test node_program --test dialogue_kills --test rotations --test hundred --test nonces --test dns --test ssh_silent --test ssh_many -- --ignored --nocapture
