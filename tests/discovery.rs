@@ -1,6 +1,10 @@
 //! Nodes that DNS names: adding a node is adding a record.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test ends at the first thing that is not as it should be, and says what it left out"
+)]
 
 mod lab;
 
