@@ -211,12 +211,12 @@ fn s24_a_receiver_of_another_version_refuses_in_words_that_name_both() {
     let lab = ready(&account);
     let program = fs::read_to_string(account.program()).unwrap();
     for (version, words) in [("1", "update the receiver"), ("99", "a newer certd set ")] {
-        let other = program.replace("\ncertd=2\n", &format!("\ncertd={version}\n"));
+        let other = program.replace("\ncertd=3\n", &format!("\ncertd={version}\n"));
         assert_ne!(other, program);
         fs::write(account.program(), other).unwrap();
         let text = exits(&lab.certd(&["renew"]), 6);
         assert!(
-            text.contains(&format!("speaks version {version} of the dialogue, and this certd version 2")),
+            text.contains(&format!("speaks version {version} of the dialogue, and this certd version 3")),
             "{text}"
         );
         assert!(text.contains(words) && text.contains("certd node setup"), "{text}");

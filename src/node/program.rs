@@ -7,7 +7,7 @@ pub const BOOTSTRAP: &str = r#"exec sh -c 'p=; n=$(printf "\n."); n=${n%.}; whil
 pub(super) const SOURCE: &str = include_str!("receive.sh");
 
 /// The version that the first line of the program sets, and that the parameters begin with.
-pub(super) const VERSION: &str = "2";
+pub(super) const VERSION: &str = "3";
 
 /// The program, ended by the line at which the bootstrap stops reading.
 pub(super) fn program() -> String {

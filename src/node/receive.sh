@@ -1,4 +1,4 @@
-certd=2
+certd=3
 # The node program. It reads certificates from stdin, stages them beside what is there, and on "commit" switches, tests
 # and reloads, or leaves everything as it was. Or it only looks. Any POSIX sh runs it (dash, busybox ash, bash); comments
 # and indentation are stripped before it travels. The first line is the protocol's version. One file, since it travels as

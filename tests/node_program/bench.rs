@@ -266,7 +266,7 @@ impl Program {
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .flat_map(|line| [line, "\n"])
             .collect();
-        program.say(&format!("{lines}END\nnonce 0123\ncertd 2\n{}end\n", bundles.concat()));
+        program.say(&format!("{lines}END\nnonce 0123\ncertd 3\n{}end\n", bundles.concat()));
         program
     }
 

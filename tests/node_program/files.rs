@@ -207,10 +207,10 @@ fn an_older_generation_is_taken_when_it_is_said_and_only_then() {
 fn s24_a_program_of_another_version_refuses_in_words_that_name_both() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);
-        let other = SOURCE.replacen("certd=2\n", "certd=1\n", 1);
+        let other = SOURCE.replacen("certd=3\n", "certd=1\n", 1);
         let mut program = Program::start_source(shell, &other, &[place.bundle(NEW)], &[]);
         let (verb, body) = program.answer().expect("it bears the nonce of this dialogue");
-        assert_eq!((verb.as_str(), &*body), ("refused", "unfit the node speaks version 1 of the protocol, not 2"));
+        assert_eq!((verb.as_str(), &*body), ("refused", "unfit the node speaks version 1 of the protocol, not 3"));
         assert_eq!(program.end(), Some(20));
         assert!(place.holds(OLD));
     }

@@ -31,12 +31,12 @@ impl Opening {
         let generation = fs::read_link(current).unwrap().display().to_string();
         let (chain, key) =
             (fs::read_to_string(node.fullchain(SERVICE)).unwrap(), fs::read_to_string(node.key(SERVICE)).unwrap());
-        let mut lines = vec![format!("nonce {NONCE}"), "certd 2".into(), format!("name {SERVICE}")];
+        let mut lines = vec![format!("nonce {NONCE}"), "certd 3".into(), format!("name {SERVICE}")];
         lines.push(format!("generation {generation}"));
         lines.extend(parameters.lines().filter(|line| !line.starts_with('#')).map(str::to_owned));
         lines.extend([format!("chain-pem {}", hex(&chain)), format!("{chain}."), format!("key-pem {}", hex(&key))]);
         lines.extend([format!("{key}."), "end".into()]);
-        Self { program: "certd=2\nEND\n".into(), lines }
+        Self { program: "certd=3\nEND\n".into(), lines }
     }
 
     fn text(&self) -> String {
@@ -219,15 +219,15 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
         refused("a nonce that is a path", good.with("nonce ", "nonce ../../x")),
         refused("a nonce that is a command", good.with("nonce ", &format!("nonce {run}"))),
         refused("a second nonce", good.before("certd ", "nonce 00")),
-        refused("another version", good.with("certd ", "certd 3")),
+        refused("another version", good.with("certd ", "certd 4")),
         refused("a version that is a command", good.with("certd ", &format!("certd {run}"))),
         refused("a look with something to reload", good.look("reload /bin/true\n")),
         refused("a look for another file", good.look("").replace(&chain_line, &format!("fullchain {secret_file}"))),
         refused("a look at another certificate", good.look("").replace(&name, "name other.example")),
         refused("a look in the middle", good.before("generation ", "look yes")),
         refused("a look with many digests", good.look(&format!("sum {}\n", "0".repeat(64)).repeat(9))),
-        refused("no certificate", format!("END\nnonce {NONCE}\ncertd 2\nend\ncommit\n")),
-        refused("a commit before anything", format!("END\nnonce {NONCE}\ncertd 2\ncommit\n")),
+        refused("no certificate", format!("END\nnonce {NONCE}\ncertd 3\nend\ncommit\n")),
+        refused("a commit before anything", format!("END\nnonce {NONCE}\ncertd 3\ncommit\n")),
     ];
     for (what, text) in attempts {
         let text = talk(&text);
