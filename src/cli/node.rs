@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::config::{self, Config, Host};
-use crate::node::receiver::{self, Account, BadAccount, From, PublicKey, Receiver};
+use crate::node::receiver::{self, Account, BadAccount, From, Login, PublicKey, Receiver, remove_from};
 use crate::observed::Failure;
 use crate::pass::Secrets;
-use crate::pass::receiver::{self as pass, Proof};
+use crate::pass::receiver::{self as pass, Chosen, Elsewhere, Proof};
 use crate::report::Exit;
 use crate::ssh::{Endpoint, Identity};
 use crate::store::{owner, secret};
@@ -26,8 +26,15 @@ pub(super) struct Node {
 enum Command {
     /// Make the account on a node or bring it up to date, and prove that its key does that and nothing else
     ///
-    /// Takes an administrator's login, once. Run it again after a change of the certificates, paths or commands of this
-    /// node, and after an update of certd.
+    /// Takes an administrator's login, once. Run it again after a change of the certificates, names, paths or commands of
+    /// this node, and after an update of certd: what is not said again is as it was the last time.
+    ///
+    /// Where the node has openssl the receiver judges by itself what comes: the chain must lead to the node's own roots
+    /// (or to `issuer_root_file`, which is left there), be for the certificate's names and no others, and hold today.
+    ///
+    /// At the end the controller's key is tried, as that account, as root and as the administrator's login: one login
+    /// each, since sshd 9.8 shuts out for a while whoever fails too often. Where it is still more than a receiver's, the
+    /// line to remove is named (exit 3).
     Setup(Setup),
     /// Remove the account with its program, its parameters and its rule of sudo's; certificates stay and are served
     Remove(Remove),
@@ -37,15 +44,30 @@ enum Command {
 struct Setup {
     #[command(flatten)]
     whose: Whose,
-    /// Where the key may come from: this controller's addresses or networks. Anywhere when left out.
+    /// Where the key may come from: this controller's addresses or networks. Anywhere when never given.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     from: Vec<String>,
+    /// The key may come from anywhere again.
+    #[arg(long, conflicts_with = "from")]
+    no_from: bool,
     /// Without sudo: the account itself owns the folders of the certificates, and may reload.
     #[arg(long)]
     no_sudo: bool,
+    /// By sudo again.
+    #[arg(long, conflicts_with = "no_sudo")]
+    sudo: bool,
     /// Let `certd deploy --generation` go back to an older certificate on this node.
     #[arg(long)]
     allow_older: bool,
+    /// No more.
+    #[arg(long, conflicts_with = "allow_older")]
+    no_allow_older: bool,
+    /// Take certificates that the node does not judge by itself, although it has openssl.
+    #[arg(long)]
+    no_openssl: bool,
+    /// Judge them again, where it has.
+    #[arg(long, conflicts_with = "no_openssl")]
+    openssl: bool,
     /// Public keys to let in; those of the configured identities when left out.
     #[arg(long, value_name = "FILE.pub")]
     key: Vec<PathBuf>,
@@ -100,49 +122,33 @@ impl Setup {
         let (user, host) = self.whose.login(node, &receiver.account)?;
         let identities = self.whose.identities()?;
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let proofs = setup::runtime()?.block_on(async {
-            let administrator = pass::endpoint(&secrets, node, host.as_ref(), &user).await?;
-            let administrator = with(administrator, identities);
-            let said = pass::run(administrator, &script).await?;
-            output::text(&heading(&format!("{}: set up by {user}", node.name), &said));
-            if self.from.is_empty() {
-                output::text(
-                    "  note: the key may come from anywhere; --from ADDRESS of this controller narrows that\n",
-                );
-            }
-            let account = pass::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
-            pass::prove(config, &account, &receiver).await
-        });
-        let proofs = proofs.map_err(|failure| not_done(&failure))?;
-        Ok(self.told(node, &receiver, &proofs))
-    }
-
-    fn told(&self, node: &config::Node, receiver: &Receiver, proofs: &[Proof]) -> u8 {
-        let mut text = format!("{}: tried with this controller's key, as {}\n", node.name, receiver.account);
-        for proof in proofs {
-            let _ = match &proof.result {
-                Ok(()) => writeln!(text, "  ok      {}", proof.what),
-                Err(why) => writeln!(text, "  FAILED  {}: {why}", proof.what),
-            };
-        }
-        let failed = proofs.iter().filter(|proof| proof.result.is_err()).count();
-        if failed == 0 {
-            let _ = writeln!(text, "write into the configuration, at the node {}:", node.name);
-            let _ = writeln!(text, "  ssh = {{ user = \"{}\" }}", receiver.account);
-        } else {
-            let _ = writeln!(
-                text,
-                "{failed} of {} are not as they should be; see to them, and run this again",
-                proofs.len()
-            );
-        }
-        output::text(&text);
-        if failed == 0 { Exit::Ok.code() } else { Exit::NotDelivered.code() }
+        let (proofs, elsewhere) = setup::runtime()?
+            .block_on(async {
+                let administrator = pass::endpoint(&secrets, node, host.as_ref(), &user).await?;
+                let administrator = with(administrator, identities);
+                let said = pass::run(administrator, &script).await?;
+                output::text(&heading(&format!("{}: set up by {user}", node.name), &said));
+                if !said.iter().any(|line| line.starts_with(receiver::OPTIONS) && line.contains(" --from ")) {
+                    output::text(
+                        "  note: the key may come from anywhere; --from ADDRESS of this controller narrows that\n",
+                    );
+                }
+                let account = pass::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
+                let proofs = pass::prove(config, &account, &receiver, Chosen::of(&said)).await?;
+                let mut elsewhere = Vec::new();
+                for other in logins_beside(&user) {
+                    let login = Endpoint { user: other.to_owned(), ..account.clone() };
+                    elsewhere.push(pass::elsewhere(login, &receiver.keys).await);
+                }
+                Ok((proofs, elsewhere))
+            })
+            .map_err(|failure: Failure| not_done(&failure))?;
+        Ok(told(node, &receiver, &proofs, &elsewhere))
     }
 
     fn receiver(&self, config: &Config, node: &config::Node) -> Result<Receiver, Fault> {
-        let installs = pass::installs(config, node);
-        if installs.is_empty() {
+        let permits = pass::permits(config, node).map_err(|failure| Fault::of_configuration(&failure))?;
+        if permits.certificates.is_empty() {
             let next = "next: name it in the `nodes` of a [[certificate]]";
             return Err(Fault::usage(format!(
                 "no certificate is for {}: there is nothing to permit\n  {next}",
@@ -153,11 +159,21 @@ impl Setup {
             node: node.name.clone(),
             account: self.whose.account()?,
             keys: self.keys(node)?,
-            from: self.from.iter().map(|text| From::parse(text)).collect::<Result<_, _>>().map_err(bad_word)?,
-            sudo: !self.no_sudo,
-            older: self.allow_older,
+            options: self.options()?,
             ports: pass::ports(node),
-            installs,
+            permits,
+        })
+    }
+
+    fn options(&self) -> Result<receiver::Options, Fault> {
+        let said = |yes: bool, no: bool| (yes || no).then_some(yes);
+        let from = (self.no_from || !self.from.is_empty()).then_some(&self.from);
+        let parsed = |from: &Vec<String>| from.iter().map(|text| From::parse(text)).collect::<Result<_, _>>();
+        Ok(receiver::Options {
+            from: from.map(parsed).transpose().map_err(bad_word)?,
+            sudo: said(self.sudo, self.no_sudo),
+            older: said(self.allow_older, self.no_allow_older),
+            openssl: said(self.openssl, self.no_openssl),
         })
     }
 
@@ -246,6 +262,50 @@ impl Whose {
             Ok(Identity { file: file.clone(), pem, passphrase: None })
         };
         self.identity.iter().map(read).collect()
+    }
+}
+
+/// Where the same key could be more than a receiver's: root's, by the README's simpler line, and the login's that was just
+/// used.
+fn logins_beside(user: &str) -> impl Iterator<Item = &str> {
+    ["root"].into_iter().chain((user != "root").then_some(user))
+}
+
+fn told(node: &config::Node, receiver: &Receiver, proofs: &[Proof], elsewhere: &[Elsewhere]) -> u8 {
+    let mut text = format!("{}: tried with this controller's key, as {}\n", node.name, receiver.account);
+    for proof in proofs {
+        let _ = match &proof.result {
+            Ok(()) => writeln!(text, "  ok      {}", proof.what),
+            Err(why) => writeln!(text, "  FAILED  {}: {why}", proof.what),
+        };
+    }
+    for other in elsewhere {
+        match &other.login {
+            Ok(Login::Shut) => text.push_str(&format!("  ok      it is not let in as {}\n", other.user)),
+            Ok(Login::Shell(lines)) => {
+                let _ = writeln!(text, "  WARNING the same key is a shell of {}'s", other.user);
+                let _ = writeln!(text, "          next: {}", remove_from(&other.user, lines));
+            }
+            Err(why) => {
+                let _ =
+                    writeln!(text, "  WARNING whether the same key is let in as {} is not known: {why}", other.user);
+            }
+        }
+    }
+    let failed = proofs.iter().filter(|proof| proof.result.is_err()).count();
+    if failed == 0 {
+        let _ = writeln!(text, "write into the configuration, at the node {}:", node.name);
+        let _ = writeln!(text, "  ssh = {{ user = \"{}\" }}", receiver.account);
+    } else {
+        let _ =
+            writeln!(text, "{failed} of {} are not as they should be; see to them, and run this again", proofs.len());
+    }
+    output::text(&text);
+    let shut = elsewhere.iter().all(|other| matches!(other.login, Ok(Login::Shut)));
+    match (failed, shut) {
+        (0, true) => Exit::Ok.code(),
+        (0, false) => Exit::Warning.code(),
+        _ => Exit::NotDelivered.code(),
     }
 }
 

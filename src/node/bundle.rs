@@ -47,9 +47,13 @@ impl Expected {
 }
 
 /// Everything up to the node's first answer, to be sent in one go. It holds private keys.
-pub(super) fn opening(nonce: &str, bundles: &[Bundle]) -> Zeroizing<Vec<u8>> {
+/// `rehearsal`: the node is to end it before anything is changed, and takes a certificate that no CA has signed.
+pub(super) fn opening(nonce: &str, bundles: &[Bundle], rehearsal: bool) -> Zeroizing<Vec<u8>> {
     let mut pieces = Vec::new();
     let mut text = beginning(nonce);
+    if rehearsal {
+        line(&mut text, "rehearsal", "yes");
+    }
     for bundle in bundles {
         line(&mut text, "name", bundle.certificate.as_str());
         line(&mut text, "generation", &bundle.generation.to_string());
@@ -161,7 +165,7 @@ mod tests {
         };
         let certificate = CertName::parse("a").unwrap();
         let bundle = Bundle { certificate, generation, pair, install: Arc::new(install), older: true };
-        let sent = opening("0a", &[bundle.clone(), bundle]);
+        let sent = opening("0a", &[bundle.clone(), bundle], true);
         // A thousand nodes are spoken to at one time.
         assert_eq!(sent.capacity(), sent.len());
         let sent = core::str::from_utf8(&sent).unwrap();
@@ -170,6 +174,6 @@ mod tests {
         let words: Vec<&str> =
             lines.lines().filter(|line| !of_pem(line)).filter_map(|line| line.split(' ').next()).collect();
         let one = "name generation older fullchain key chain in-place test reload reload chain-pem . key-pem . sum";
-        assert_eq!(words.join(" "), format!("nonce certd {one} {one} end"));
+        assert_eq!(words.join(" "), format!("nonce certd rehearsal {one} {one} end"));
     }
 }

@@ -65,13 +65,7 @@ impl NodeError {
                 }
                 Refusal::Path { path, why } => of_path(node, path, why),
                 Refusal::Locked => "it is tried again".to_owned(),
-                Refusal::NotPermitted { why } if why.contains("no older generation") => format!(
-                    "let it, for as long as it is needed, with an administrator's login and the options of its last setup: \
-                     certd node setup {node} --allow-older"
-                ),
-                Refusal::NotPermitted { .. } => format!(
-                    "if the configuration was changed, tell the node so, with an administrator's login: certd node setup {node}"
-                ),
+                Refusal::NotPermitted { why } => of_receiver(node, why),
                 Refusal::Version { theirs, ours } if theirs < ours => {
                     format!("update the receiver, with an administrator's login: certd node setup {node}")
                 }
@@ -86,6 +80,30 @@ impl NodeError {
             Self::Nonce { .. } => "it is tried again".to_owned(),
         }
     }
+}
+
+/// What an installed receiver's refusal asks for, by its words.
+fn of_receiver(node: &NodeName, why: &str) -> String {
+    let setup = format!("with an administrator's login: certd node setup {node}");
+    let has = |words: &str| why.contains(words);
+    if has("no older generation") {
+        return format!("let it, for as long as it is needed, {setup} --allow-older");
+    }
+    if has("this node's clock") {
+        return format!("compare the clock of {node} with this machine's (timedatectl), and set the one that is wrong");
+    }
+    if has("no root that this node trusts") {
+        return format!(
+            "update ca-certificates on {node}; if the CA is your own, write acme.issuer_root_file, and tell the node so, {setup}"
+        );
+    }
+    if has("openssl is gone") {
+        return format!("install openssl on {node}; or let it take certificates unjudged, {setup} --no-openssl");
+    }
+    if has("the key is not that") || has("not made of certificates alone") {
+        return format!("find out who delivers to {node} with this key: what certd sends always fits together");
+    }
+    format!("if the configuration was changed, tell the node so, {setup}")
 }
 
 fn of_path(node: &NodeName, path: &str, why: &str) -> String {
@@ -132,7 +150,25 @@ mod tests {
         let why = "a: this node takes no older generation than it has".to_owned();
         let text = NodeError::Refused { node: node(), refusal: Refusal::NotPermitted { why } }.next();
         assert!(text.ends_with("certd node setup shenzhen --allow-older"), "{text}");
-        assert!(include_str!("receiver/head.sh").contains("this node takes no older generation"));
+        // What is looked for is what is said there.
+        let head = include_str!("receiver/head.sh");
+        for (words, next) in [
+            ("this node takes no older generation", "--allow-older"),
+            ("ahead of this node's clock", "(timedatectl)"),
+            ("has expired by this node's clock", "(timedatectl)"),
+            ("this node's clock says", "(timedatectl)"),
+            ("the chain leads to no root that this node trusts", "update ca-certificates on shenzhen"),
+            ("openssl is gone from this node", "certd node setup shenzhen --no-openssl"),
+            ("the key is not that of the certificate", "find out who delivers"),
+            ("the chain is not made of certificates alone", "find out who delivers"),
+            ("which this node's parameters do not name", "certd node setup shenzhen"),
+            ("is missing: this node is to be set up again", "certd node setup shenzhen"),
+        ] {
+            assert!(head.contains(words), "{words}");
+            let refusal = Refusal::NotPermitted { why: format!("a: {words}") };
+            let text = NodeError::Refused { node: node(), refusal }.next();
+            assert!(text.contains(next), "{words}: {text}");
+        }
         let why = "a: this node's parameters do not have the line".to_owned();
         let text = NodeError::Refused { node: node(), refusal: Refusal::NotPermitted { why } }.next();
         assert!(text.ends_with("certd node setup shenzhen"), "{text}");

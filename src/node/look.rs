@@ -12,7 +12,7 @@ use super::frames::Frame;
 use super::{Dialogue, NodeError};
 use crate::cert::CertName;
 use crate::config::Install;
-use crate::observed::{AtPath, Found, Looked};
+use crate::observed::{AtPath, Found, Installed, Looked};
 use crate::report::escape;
 use crate::ssh::Endpoint;
 
@@ -65,7 +65,7 @@ struct Half {
 
 fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
     let (facts, test) = answer::facts(frame, "seen")?;
-    let (mut clock, mut room, mut renewers) = (None, None, Vec::new());
+    let (mut clock, mut room, mut renewers, mut receiver) = (None, None, Vec::new(), None);
     let mut halves: BTreeMap<&CertName, Half> = BTreeMap::new();
     for line in facts {
         let bad = || Err(Senseless::of(line));
@@ -74,6 +74,7 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
             "clock" => clock = answer::clock(rest),
             "room" => room = rest.parse().ok(),
             "renewer" => renewers.push(escape(rest, NAME)),
+            "receiver" => receiver = Some(installed(rest).ok_or_else(bad)?),
             "at" | "current" | "digest" | "same" => {
                 let (name, rest) = rest.split_once(' ').ok_or_else(bad)?;
                 let name = asked.iter().find(|asked| asked.as_str() == name).ok_or_else(bad)?;
@@ -85,7 +86,7 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
     let whole = |name: &CertName| Some((name.clone(), halves.remove(name)?.whole()?));
     let certificates: Option<BTreeMap<CertName, Found>> = asked.iter().map(whole).collect();
     let certificates = certificates.ok_or_else(|| Err(Senseless::of(&frame.body)))?;
-    Ok(Looked { test, clock, room, renewers, certificates })
+    Ok(Looked { test, clock, room, renewers, certificates, receiver })
 }
 
 impl Half {
@@ -103,10 +104,7 @@ impl Half {
                 }
             }
             "current" => self.current = (rest != "-").then(|| escape(rest, NAME)),
-            "digest" => {
-                let hex = rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit());
-                self.digest = hex.then(|| rest.to_owned());
-            }
+            "digest" => self.digest = is_digest(rest).then(|| rest.to_owned()),
             _ => self.same = Some(rest == "yes"),
         }
         Some(())
@@ -116,6 +114,18 @@ impl Half {
         let Self { fullchain, key, current, same, digest } = self;
         Some(Found { fullchain: fullchain?, key: key?, current, same: same?, digest })
     }
+}
+
+fn installed(told: &str) -> Option<Installed> {
+    let (program, rest) = told.split_once(' ')?;
+    let (parameters, judges) = rest.split_once(' ')?;
+    let known = is_digest(program) && is_digest(parameters) && matches!(judges, "yes" | "no");
+    known.then(|| Installed { program: program.to_owned(), parameters: parameters.to_owned(), judges: judges == "yes" })
+}
+
+/// SHA-256, hex.
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn at_path(at: &str) -> Option<AtPath> {
@@ -150,6 +160,23 @@ mod tests {
         let found = looked.certificates.values().next().unwrap();
         assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
         assert_eq!((&found.current, &found.digest, found.same), (&None, &None, false));
+    }
+
+    #[test]
+    fn an_installed_receiver_tells_what_it_is_in_digests_and_one_word() {
+        let digest = "0a".repeat(32);
+        let with = |line: &str| told(&WHOLE.replace("room 12\n", &format!("{line}\nroom 12\n")));
+        assert_eq!(told(WHOLE).unwrap().receiver, None);
+        let looked = with(&format!("receiver {digest} {digest} no")).unwrap();
+        let receiver = Installed { program: digest.clone(), parameters: digest.clone(), judges: false };
+        assert_eq!(looked.receiver, Some(receiver));
+        for bad in [
+            format!("receiver {digest} yes"),
+            format!("receiver {digest} x yes"),
+            format!("receiver {digest} {digest} y\x1b"),
+        ] {
+            assert!(with(&bad).is_none(), "{bad}");
+        }
     }
 
     #[test]

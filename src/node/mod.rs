@@ -57,7 +57,28 @@ impl Dialogue {
         bundles: Vec<Bundle>,
         deadline: Duration,
     ) -> Result<(Self, Prepared), NodeError> {
-        let (dialogue, frame) = Self::begin(endpoint, |nonce| bundle::opening(nonce, &bundles), deadline).await?;
+        Self::prepare(endpoint, bundles, false, deadline).await
+    }
+
+    /// As [`Dialogue::open`], and aborted. Nothing of it can be committed, and so the certificate may be one that we signed
+    /// ourselves: the node judges all of it but who signed it.
+    ///
+    /// # Errors
+    /// As [`Dialogue::open`].
+    pub async fn rehearse(endpoint: Endpoint, bundles: Vec<Bundle>, deadline: Duration) -> Result<Prepared, NodeError> {
+        let (dialogue, prepared) = Self::prepare(endpoint, bundles, true, deadline).await?;
+        dialogue.abort().await;
+        Ok(prepared)
+    }
+
+    async fn prepare(
+        endpoint: Endpoint,
+        bundles: Vec<Bundle>,
+        rehearsal: bool,
+        deadline: Duration,
+    ) -> Result<(Self, Prepared), NodeError> {
+        let opening = |nonce: &str| bundle::opening(nonce, &bundles, rehearsal);
+        let (dialogue, frame) = Self::begin(endpoint, opening, deadline).await?;
         let sent: Vec<CertName> = bundles.into_iter().map(|bundle| bundle.certificate).collect();
         let prepared = dialogue.told(answer::prepared(&frame, &sent))?;
         Ok((dialogue, prepared))

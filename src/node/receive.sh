@@ -26,7 +26,7 @@ export LC_ALL PATH
 # An exported variable of the login that bears one of our names would carry what we put into it to every child.
 unset ENV BASH_ENV CDPATH IFS l b v n i c s w e out nonce made limit
 nl=$(printf '\n.') nl=${nl%.}
-n=0 i=0 nonce=0 made='' locks='' watchdog='' timeout='' W='' look='' os=''
+n=0 i=0 nonce=0 made='' locks='' watchdog='' timeout='' W='' look='' os='' rehearsal=''
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
 # --- answers ---
@@ -80,6 +80,7 @@ receive() {
     'certd '*) [ "$v" = "$certd" ] || refuse "unfit the node speaks version $certd of the protocol, not $v" ;;
     'nonce '*) nonce=$v ;;
     'look '*) look=$v ;;
+    'rehearsal '*) rehearsal=$v ;;
     'name '*) n=$((n + 1)) i=$n; unset "chain$i" "key$i"; for b in $all; do eval "$b= $b$i="; done; name=$v; save name ;;
     'generation '*) gen=$v; save gen ;;
     'older '*) older=$v; save older ;;
@@ -534,6 +535,7 @@ glance() {
   each inspect
   v=$(renewers | head -n 20 | cut -c 1-200 | sed 's/^/renewer /')
   body=$body${v:+$v$nl}
+  #@tell
   answer seen "${body}room ${room:--}${nl}clock $(date -u +%s)${nl}output$nl$out"
 }
 
@@ -615,7 +617,8 @@ each bases
 watch
 answer prepared "${body}clock $(date -u +%s)${nl}output$nl$out"
 hear
-[ "$l" = commit ] || exit 0
+# What is only rehearsed is never committed.
+[ "$l$rehearsal" = commit ] || exit 0
 # From here on it is finished, whoever listens.
 trap '' HUP INT PIPE TERM
 under $lock_wait commit

@@ -29,6 +29,19 @@ pub struct Looked {
     /// Other programs that renew certificates there: the file or unit that says so, escaped.
     pub renewers: Vec<String>,
     pub certificates: BTreeMap<CertName, Found>,
+    /// What `certd node setup` installed there. `None`: the program came along with the question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<Installed>,
+}
+
+/// An installed receiver's word on itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// SHA-256, hex, of the program and of everything that it permits.
+    pub program: String,
+    pub parameters: String,
+    /// It judges certificates by itself, which takes openssl there.
+    pub judges: bool,
 }
 
 /// What is at a certificate's paths.

@@ -5,24 +5,30 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
-use crate::cert::CertName;
+use crate::cert::{CertName, Generation};
 use crate::config::{Certificate, Config, Host, Install, Node, Via};
-use crate::node::receiver::{self, Receiver, ReceiverError};
+use crate::node::receiver::{self, Account, Login, Permit, Permits, PublicKey, Receiver, ReceiverError};
 use crate::node::{Bundle, Dialogue, NodeError};
-use crate::observed::{Advice, Failure};
+use crate::observed::{Advice, Failure, Installed};
 use crate::plan::rollout::{ConfigTest, Refusal};
+use crate::report::doctor::{Area, Finding, State};
 use crate::ssh::{Answer, Endpoint, Liberty, liberties};
 
 use super::Secrets;
+use super::clock;
 use super::deliver::session::way_to;
 use super::failure::{bug, failure, of_node};
 use super::rehearse::unsigned;
+use super::secrets::public;
 
 /// A package manager may be at work on the same node, and holds the database of accounts.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
 const PROOF_DEADLINE: Duration = Duration::from_secs(60);
+/// For a number that no clock has any use for.
+const LONG_AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// One thing that was tried with the controller's key.
 #[derive(Clone, Debug)]
@@ -32,11 +38,22 @@ pub struct Proof {
     pub result: Result<(), String>,
 }
 
-/// Everything that the configuration delivers to this node.
-pub fn installs(config: &Config, node: &Node) -> Vec<(CertName, Arc<Install>)> {
+/// Everything that the configuration delivers to this node, and the roots that it names.
+///
+/// # Errors
+/// A file of roots cannot be read.
+pub fn permits(config: &Config, node: &Node) -> Result<Permits, Failure> {
     let of_node = config.certificates.iter().filter(|certificate| certificate.nodes.contains(&node.name));
-    let install = |certificate: &Certificate| config.install(&node.name, &certificate.name).cloned();
-    of_node.filter_map(|certificate| Some((certificate.name.clone(), install(certificate)?))).collect()
+    let permit = |certificate: &Certificate| {
+        let install = Arc::clone(config.install(&node.name, &certificate.name)?);
+        Some(Permit { certificate: certificate.name.clone(), names: certificate.names.clone(), install })
+    };
+    let mut own_roots = String::new();
+    for path in config.cas().filter_map(|ca| ca.issuer_root_file.as_ref()) {
+        own_roots.extend([&*public("acme.issuer_root_file", path)?, "\n"]);
+    }
+    let system_roots = config.cas().any(|ca| ca.issuer_root_file.is_none());
+    Ok(Permits { certificates: of_node.filter_map(permit).collect(), own_roots, system_roots })
 }
 
 /// The node's own ports that handshakes go to through the connection.
@@ -62,13 +79,37 @@ pub async fn run(administrator: Endpoint, script: &str) -> Result<Vec<String>, F
     ran.map_err(|error: ReceiverError| failure(error.code(), &node, &error, error.next(), Advice::Person))
 }
 
-/// With the controller's key: a delivery that is aborted works, and nothing else does.
+/// What the script said of the node's choices.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen {
+    /// An older generation may replace a newer one.
+    pub older: bool,
+    /// The node judges certificates by itself.
+    pub judges: bool,
+}
+
+impl Chosen {
+    pub fn of(said: &[String]) -> Self {
+        let options = said.iter().find_map(|line| line.strip_prefix(receiver::OPTIONS));
+        Self {
+            older: options.is_some_and(|options| options.contains(" --allow-older")),
+            judges: said.iter().any(|line| line.starts_with(receiver::JUDGES)),
+        }
+    }
+}
+
+/// With the controller's key: a delivery that is rehearsed works, and nothing else does.
 ///
 /// # Errors
 /// It cannot even be tried.
-pub async fn prove(config: &Config, account: &Endpoint, receiver: &Receiver) -> Result<Vec<Proof>, Failure> {
+pub async fn prove(
+    config: &Config,
+    account: &Endpoint,
+    receiver: &Receiver,
+    chosen: Chosen,
+) -> Result<Vec<Proof>, Failure> {
     let mut bundles = Vec::new();
-    for (name, install) in &receiver.installs {
+    for Permit { certificate: name, install, .. } in &receiver.permits.certificates {
         let certificate = config.certificate(name).ok_or_else(|| bug(name, "a certificate that is not configured"))?;
         let (generation, pair) = unsigned(certificate)?;
         let (certificate, pair, install) = (name.clone(), Arc::new(pair), Arc::clone(install));
@@ -78,9 +119,9 @@ pub async fn prove(config: &Config, account: &Endpoint, receiver: &Receiver) -> 
     let mut proofs = vec![prepares(account, bundles.clone()).await?];
     let mut dialogues = JoinSet::new();
     if let Some(bundle) = bundles.first() {
-        for (index, (what, other)) in others(bundle, receiver).into_iter().enumerate() {
+        for (index, attempt) in others(bundle, receiver, chosen).into_iter().enumerate() {
             let account = account.clone();
-            dialogues.spawn(async move { (index, is_forbidden(account, what, other).await) });
+            dialogues.spawn(async move { (index, is_forbidden(account, attempt).await) });
         }
     }
     let attempts = liberties(account.clone(), attempts(receiver), PROOF_DEADLINE).await;
@@ -95,9 +136,8 @@ pub async fn prove(config: &Config, account: &Endpoint, receiver: &Receiver) -> 
 async fn prepares(account: &Endpoint, bundles: Vec<Bundle>) -> Result<Proof, Failure> {
     let names: Vec<String> = bundles.iter().map(|bundle| bundle.certificate.to_string()).collect();
     let what = format!("a delivery of {} is prepared, and aborted", names.join(", "));
-    match Dialogue::open(account.clone(), bundles, PROOF_DEADLINE).await {
-        Ok((dialogue, prepared)) => {
-            dialogue.abort().await;
+    match Dialogue::rehearse(account.clone(), bundles, PROOF_DEADLINE).await {
+        Ok(prepared) => {
             let what = match prepared.test {
                 ConfigTest::Ok => what,
                 ConfigTest::Failed(words) => {
@@ -115,7 +155,14 @@ async fn prepares(account: &Endpoint, bundles: Vec<Bundle>) -> Result<Proof, Fai
 }
 
 /// What the receiver must refuse, each by itself.
-fn others(bundle: &Bundle, receiver: &Receiver) -> Vec<(&'static str, Bundle)> {
+struct Attempt {
+    what: &'static str,
+    bundle: Bundle,
+    /// With the word of a delivery that could be committed, which it never is.
+    in_earnest: bool,
+}
+
+fn others(bundle: &Bundle, receiver: &Receiver, chosen: Chosen) -> Vec<Attempt> {
     let with = |change: &dyn Fn(&mut Install)| {
         let mut install = (*bundle.install).clone();
         change(&mut install);
@@ -128,28 +175,61 @@ fn others(bundle: &Bundle, receiver: &Receiver) -> Vec<(&'static str, Bundle)> {
         ("another command for the reload", with(&|install| install.reload = vec!["/bin/true".to_owned()])),
         ("one more word for the reload", with(&|install| install.reload.push("certd-proof".to_owned()))),
     ];
-    let known: BTreeSet<&CertName> = receiver.installs.iter().map(|(name, _)| name).collect();
+    let known: BTreeSet<&CertName> = receiver.permits.certificates.iter().map(|permit| &permit.certificate).collect();
     if let Ok(other) = CertName::parse("certd-proof.invalid")
         && !known.contains(&other)
     {
         others.push(("another certificate", Bundle { certificate: other, ..bundle.clone() }));
     }
-    if !receiver.older {
+    if !chosen.older {
         others.push(("an older generation over a newer one", Bundle { older: true, ..bundle.clone() }));
+    }
+    let ahead = clock::now() + LONG_AHEAD;
+    if let Ok(generation) = Generation::issued(ahead, 0, &bundle.pair.chain().leaf.serial) {
+        others.push(("a generation of next month", Bundle { generation, ..bundle.clone() }));
+    }
+    let mut others: Vec<Attempt> =
+        others.into_iter().map(|(what, bundle)| Attempt { what, bundle, in_earnest: false }).collect();
+    if chosen.judges {
+        let what = "a certificate that no CA has signed";
+        others.push(Attempt { what, bundle: bundle.clone(), in_earnest: true });
     }
     others
 }
 
-async fn is_forbidden(account: Endpoint, what: &str, other: Bundle) -> Proof {
-    let result = match Dialogue::open(account, vec![other], PROOF_DEADLINE).await {
+async fn is_forbidden(account: Endpoint, attempt: Attempt) -> Proof {
+    let Attempt { what, bundle, in_earnest } = attempt;
+    let answer = if in_earnest {
+        match Dialogue::open(account, vec![bundle], PROOF_DEADLINE).await {
+            Ok((dialogue, _)) => {
+                dialogue.abort().await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    } else {
+        Dialogue::rehearse(account, vec![bundle], PROOF_DEADLINE).await.map(|_| ())
+    };
+    let result = match answer {
         Err(NodeError::Refused { refusal: Refusal::NotPermitted { .. }, .. }) => Ok(()),
         Err(error) => Err(format!("it was not refused by the receiver: {error}")),
-        Ok((dialogue, _)) => {
-            dialogue.abort().await;
-            Err("the node took it".to_owned())
-        }
+        Ok(()) => Err("the node took it".to_owned()),
     };
     Proof { what: format!("{what} is refused"), result }
+}
+
+/// Another login that was tried with the controller's key: what it is to that, or why nobody can say.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    pub user: String,
+    pub login: Result<Login, String>,
+}
+
+/// One login with the controller's key as somebody else than the receiver's account.
+pub async fn elsewhere(login: Endpoint, keys: &[PublicKey]) -> Elsewhere {
+    let user = login.user.clone();
+    let tried = receiver::try_login(login, keys, PROOF_DEADLINE).await;
+    Elsewhere { user, login: tried.map_err(|error| error.to_string()) }
 }
 
 fn attempts(receiver: &Receiver) -> Vec<Liberty> {
@@ -198,4 +278,57 @@ fn judged(liberty: &Liberty, answer: &Answer) -> Proof {
     };
     let result = if *answer == Answer::Granted { Err(why.to_owned()) } else { Ok(()) };
     Proof { what, result }
+}
+
+/// What an installed receiver is, beside what this configuration would install, and whether its key is root's as well.
+pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed: &Installed) -> Vec<Finding> {
+    let (mut findings, mut well) = (Vec::new(), Vec::new());
+    let warning = |code: &str, what: String, next: String| {
+        let failure = failure(code, &node.name, what, next, Advice::Person);
+        Finding::bad(Area::Nodes, State::Warning, &failure)
+    };
+    let setup = format!("bring it up to date, with an administrator's login: certd node setup {}", node.name);
+    match (Account::parse(&node.ssh.user), permits(config, node)) {
+        (Ok(account), Ok(permits)) => {
+            let (program, parameters) = receiver::digests(&account, &permits);
+            if installed.program != program {
+                let what = "the receiver there is not the one that this certd would install".to_owned();
+                findings.push(warning("node-receiver", what, setup));
+            } else if installed.parameters != parameters {
+                let what = "the receiver there permits something else than this configuration would deliver".to_owned();
+                findings.push(warning("node-receiver", what, setup));
+            } else {
+                well.push("its receiver permits what this configuration delivers");
+            }
+        }
+        (Err(_), _) => {}
+        (_, Err(failure)) => findings.push(Finding::bad(Area::Nodes, State::Warning, &failure)),
+    }
+    well.push(if installed.judges {
+        "judges certificates by itself"
+    } else {
+        "does not judge certificates by itself (no openssl there, or not wanted): who has the key may deliver any pair"
+    });
+    if node.ssh.user != "root" {
+        // The only login that is tried beside the node's own.
+        match endpoint(secrets, node, None, "root").await {
+            Ok(root) => {
+                let keys = receiver::public_halves(&root);
+                match elsewhere(root, &keys).await.login {
+                    Ok(Login::Shut) => well.push("its key is not root's"),
+                    Ok(Login::Shell(lines)) => {
+                        let what = "the key of the receiver is root's, too".to_owned();
+                        findings.push(warning("node-root-key", what, receiver::remove_from("root", &lines)));
+                    }
+                    Err(why) => {
+                        let what = format!("whether its key is root's, too, is not known: {why}");
+                        findings.push(warning("node-root-key", what, "run certd doctor again".to_owned()));
+                    }
+                }
+            }
+            Err(failure) => findings.push(Finding::bad(Area::Nodes, State::Warning, &failure)),
+        }
+    }
+    findings.push(Finding::ok(Area::Nodes, &node.name, well.join("; ")));
+    findings
 }

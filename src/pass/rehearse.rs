@@ -121,9 +121,10 @@ pub(super) async fn try_one(
     for node in nodes.iter().cloned() {
         let bundle = bundle(context, certificate, &sent, &node)?;
         let (context, permits) = (Arc::clone(context), Arc::clone(permits));
+        let unsigned = sent.unsigned;
         prepared.spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let ended = prepare(&context, &node, bundle).await;
+            let ended = prepare(&context, &node, bundle, unsigned).await;
             (node, ended)
         });
     }
@@ -146,36 +147,42 @@ pub(super) async fn prepare_one(
     kept: Option<&Kept>,
     node: &NodeName,
 ) -> Result<Delivery, Failure> {
-    let bundle = bundle(context, certificate, &stand_in(context, certificate, kept)?, node)?;
-    Ok(prepare(context, node, bundle).await)
+    let sent = stand_in(context, certificate, kept)?;
+    let bundle = bundle(context, certificate, &sent, node)?;
+    Ok(prepare(context, node, bundle, sent.unsigned).await)
 }
 
-fn bundle(
-    context: &Context,
-    certificate: &Certificate,
-    (generation, pair): &(Generation, Arc<Pair>),
-    node: &NodeName,
-) -> Result<Bundle, Failure> {
+fn bundle(context: &Context, certificate: &Certificate, sent: &StandIn, node: &NodeName) -> Result<Bundle, Failure> {
     let gone = || bug(node, "a node that this certificate is not meant for");
     let certificate = certificate.name.clone();
     let install = context.config.install(node, &certificate).cloned().ok_or_else(gone)?;
-    Ok(Bundle { certificate, generation: generation.clone(), pair: Arc::clone(pair), install, older: false })
+    let (generation, pair) = (sent.generation.clone(), Arc::clone(&sent.pair));
+    Ok(Bundle { certificate, generation, pair, install, older: false })
 }
 
-async fn prepare(context: &Context, node: &NodeName, bundle: Bundle) -> Delivery {
+async fn prepare(context: &Context, node: &NodeName, bundle: Bundle, unsigned: bool) -> Delivery {
     let show = |phase, detail: &str| {
         context.progress.say(Event::Node { node: node.clone(), phase, detail: detail.to_owned() });
     };
     show(Phase::Preparing, "");
     let opened = async {
         let endpoint = endpoint(&context.config, &context.secrets, node).await?;
-        let opened = Dialogue::open(endpoint, vec![bundle], PREPARE_DEADLINE).await;
-        opened.map_err(|error| of_node(node, &error))
+        let prepared = if unsigned {
+            Dialogue::rehearse(endpoint, vec![bundle], PREPARE_DEADLINE).await
+        } else {
+            match Dialogue::open(endpoint, vec![bundle], PREPARE_DEADLINE).await {
+                Ok((dialogue, prepared)) => {
+                    dialogue.abort().await;
+                    Ok(prepared)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        prepared.map_err(|error| of_node(node, &error))
     };
     match opened.await {
-        Ok((dialogue, prepared)) => {
+        Ok(prepared) => {
             context.hear_the_nodes_time(node, prepared.clock);
-            dialogue.abort().await;
             show(Phase::Prepared, "");
             let test = match prepared.test {
                 ConfigTest::Ok => None,
@@ -190,18 +197,24 @@ async fn prepare(context: &Context, node: &NodeName, bundle: Bundle) -> Delivery
     }
 }
 
-/// The stored pair; before the first issuance one that we sign ourselves, which no node ever commits.
-fn stand_in(
-    context: &Context,
-    certificate: &Certificate,
-    kept: Option<&Kept>,
-) -> Result<(Generation, Arc<Pair>), Failure> {
-    if let Some(kept) = kept {
+/// What is prepared at the nodes in place of the certificate that is still to be issued.
+struct StandIn {
+    generation: Generation,
+    pair: Arc<Pair>,
+    /// No CA has signed it, and so no node may ever commit it.
+    unsigned: bool,
+}
+
+/// The stored pair, where it is what a node would take today: with the names of the configuration, and valid. Else one
+/// that we sign ourselves.
+fn stand_in(context: &Context, certificate: &Certificate, kept: Option<&Kept>) -> Result<StandIn, Failure> {
+    let fit = |kept: &&Kept| kept.leaf.names == certificate.names && kept.leaf.not_after > clock::now();
+    if let Some(kept) = kept.filter(fit) {
         let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Failure::from(&error))?;
-        return Ok((kept.generation.clone(), Arc::new(pair)));
+        return Ok(StandIn { generation: kept.generation.clone(), pair: Arc::new(pair), unsigned: false });
     }
     let (generation, pair) = unsigned(certificate)?;
-    Ok((generation, Arc::new(pair)))
+    Ok(StandIn { generation, pair: Arc::new(pair), unsigned: true })
 }
 
 /// A pair of today's that we sign ourselves.

@@ -33,12 +33,17 @@ sshd_says() {
   [ -z "$sshd_config" ] || set -- "$@" -f "$sshd_config"
   sshd "$@" 2>/dev/null
 }
-sshd_word() { printf '%s\n' "$sshd_all" | sed -n "s/^$1 //p"; }
-# Where sshd looks for the account's keys: the first place of AuthorizedKeysFile, sshd_config(5).
-keys_file() {
-  k=$(sshd_word authorizedkeysfile) k=${k%% *}
-  k=$(printf %s "${k:-.ssh/authorized_keys}" | sed "s|%h|$home|g; s|%u|$account|g; s|%U|$(field passwd 3)|g; s|%%|%|g")
+# OpenSSH 10.4 and later write their words in mixed case.
+sshd_word() { printf '%s\n' "$sshd_all" | grep -i "^$1 " | sed 's/^[^ ]* //'; }
+# A place of AuthorizedKeysFile, sshd_config(5), as the account's
+keys_at() {
+  k=$(printf %s "$1" | sed "s|%h|$home|g; s|%u|$account|g; s|%U|$(field passwd 3)|g; s|%%|%|g")
   case $k in /*) ;; *) k=$home/$k ;; esac
   printf %s "$k"
+}
+# Where sshd looks for the account's keys first.
+keys_file() {
+  k=$(sshd_word authorizedkeysfile) k=${k%% *}
+  keys_at "${k:-.ssh/authorized_keys}"
 }
 sshd_config='' sshd_all=''

@@ -9,7 +9,7 @@ set +a +e +x +v -f
 umask 077
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
 export LC_ALL PATH
-unset ENV BASH_ENV CDPATH IFS
+unset ENV BASH_ENV CDPATH IFS OPENSSL_CONF OPENSSL_MODULES OPENSSL_ENGINES SSL_CERT_FILE SSL_CERT_DIR permit_key
 # A line without an end, or any number of lines, must not cost more memory than this (KiB) …
 # shellcheck disable=SC3045 # every sh that there is has it; one that has not loses the bound
 permit_room=$(ulimit -S -v)
@@ -44,7 +44,15 @@ done
 # --- what is permitted ---
 
 permit_folder=@PARAMETERS@
-permit_asked='' permit_names=' ' permit_said='' permit_wanted='' permit_had='' permit_older='' permit_look='' permit_sums=0
+permit_asked='' permit_names=' ' permit_said='' permit_wanted='' permit_had='' permit_look='' permit_sums=0
+permit_older='' permit_judges='' permit_rehearsal='' permit_now='' permit_dns='' permit_trust=''
+# What the administrator chose when this was set up.
+while IFS= read -r permit_line; do
+  case $permit_line in
+  'older yes') permit_older=1 ;;
+  'judges '*) permit_judges=${permit_line#judges } ;;
+  esac
+done 2>/dev/null <"$permit_folder/options"
 
 forbid() { refuse "permit $1"; }
 # text, most digits
@@ -62,12 +70,14 @@ permit_once() {
 }
 # What this node's own file says of the certificate that was asked for.
 permit_read() {
-  permit_said='' permit_had='' permit_wanted='' permit_older='' permit_sums=0
+  [ "$permit_judges" ] || forbid "$permit_folder/options is missing: this node is to be set up again"
+  permit_said='' permit_had='' permit_wanted='' permit_sums=0 permit_dns='' permit_trust=''
   [ -f "$permit_folder/$permit_asked.conf" ] || forbid "this node has no parameters for the certificate $permit_asked"
   while IFS= read -r permit_line; do
     case $permit_line in
     '' | '#'*) ;;
-    'allow older') permit_older=1 ;;
+    'names '*) permit_dns=${permit_line#names } ;;
+    'trust '*) permit_trust="$permit_trust${permit_line#trust } " ;;
     # Who only looks has nothing to reload.
     'reload '*) [ "$permit_look" ] || permit_wanted=$permit_wanted$permit_line$nl ;;
     *) permit_wanted=$permit_wanted$permit_line$nl ;;
@@ -78,10 +88,126 @@ permit_finish() {
   [ "$permit_asked" ] || return 0
   [ "$permit_said" = "$permit_wanted" ] || forbid "$permit_asked: not all of the node's parameters for it were sent"
   case $permit_look$permit_had in
-  1 | 'generation chain-pem key-pem ' | 'generation older chain-pem key-pem ') ;;
+  1) ;;
+  'generation chain-pem key-pem ' | 'generation older chain-pem key-pem ') [ "$permit_judges" = no ] || permit_pair ;;
   *) forbid "$permit_asked: generation, chain and key are to be sent, in this order" ;;
   esac
 }
+
+# --- what only this node can judge: its clock, its roots, the names that it was told ---
+
+# The number of a generation is the UTC second in which it was issued. One that lies ahead would keep all later ones out.
+permit_clock() {
+  [ "$permit_now" ] || permit_now=$(date -u +%Y%m%d%H%M%S)
+  # Such a clock has lost its time, and would let nothing in, or anything.
+  [ ${#permit_now} = 14 ] && [ "${permit_now%??????????}" -ge 2026 ] 2>/dev/null ||
+    forbid "$permit_asked: this node's clock says $permit_now (UTC), which cannot be; by it nothing can be judged"
+  [ ${#1} = 14 ] || return 0
+  permit_days "$permit_now"
+  permit_today=$permit_days
+  permit_days "$1"
+  # A digit before the time of day, whose zeros would make it octal.
+  [ $((permit_days - permit_today)) -le 1 ] &&
+    { [ $((permit_days - permit_today)) -le 0 ] || [ "1${1#????????}" -le "1${permit_now#????????}" ]; } ||
+    forbid "$permit_asked: the generation $1 lies more than a day ahead of this node's clock ($permit_now, UTC)"
+}
+# YYYYMMDD… -> days since a day long ago, in $permit_days; the year begins in March, so that leap days are its last
+permit_days() {
+  permit_y=${1%??????????} permit_m=${1#????} permit_d=${1#??????}
+  permit_m=$((1${permit_m%????????} - 100)) permit_d=$((1${permit_d%??????} - 100))
+  [ "$permit_m" -gt 2 ] || permit_y=$((permit_y - 1)) permit_m=$((permit_m + 12))
+  permit_days=$((365 * permit_y + permit_y / 4 - permit_y / 100 + permit_y / 400 + (153 * permit_m - 457) / 5 + permit_d))
+}
+# Chain and key of the certificate that has been read, before anything is written. Both go through pipes: the key is in no
+# argument, no environment and no file.
+permit_pair() {
+  command -v openssl >/dev/null || forbid "$permit_asked: openssl is gone from this node, and without it no certificate can be judged"
+  permit_chain='' permit_key=''
+  eval "permit_chain=\$chain$i permit_key=\$key$i"
+  permit_blocks
+  # A rehearsal comes with a certificate that the controller signed for itself, and ends before anything is changed.
+  [ "$permit_rehearsal" ] || permit_trusted
+  permit_out=$(printf %s "$permit_chain" | openssl x509 -noout -pubkey -ext subjectAltName 2>/dev/null)
+  permit_line=${permit_out#*-----END PUBLIC KEY-----"$nl"}
+  permit_out=${permit_out%%-----END PUBLIC KEY-----*}
+  permit_named
+  [ "$permit_out-----END PUBLIC KEY-----" = "$(printf %s "$permit_key" | openssl pkey -passin pass: -pubout 2>/dev/null)" ] ||
+    forbid "$permit_asked: the key is not that of the certificate"
+  unset permit_chain permit_key
+}
+# Every server is to see the same certificates in it as openssl does here.
+permit_blocks() {
+  permit_in=0 IFS=$nl
+  # shellcheck disable=SC2086 # lines
+  set -- $permit_chain
+  unset IFS
+  for permit_line; do
+    case $permit_in$permit_line in
+    [02]'-----BEGIN CERTIFICATE-----') permit_in=1 ;;
+    '1-----END CERTIFICATE-----') permit_in=2 ;;
+    1*[!0-9A-Za-z+/=]* | [02]*) permit_in=3; break ;;
+    esac
+  done
+  [ "$permit_in" = 2 ] || forbid "$permit_asked: the chain is not made of certificates alone"
+}
+permit_trusted() {
+  permit_out='nothing is trusted here'
+  for permit_line in $permit_trust; do
+    case $permit_line in
+    system) permit_verify && return ;;
+    # What the configuration names is trusted as it is, and then nothing else.
+    own) permit_verify -partial_chain -CAfile "$permit_folder/roots" && return ;;
+    esac
+  done
+  case $permit_out in
+  *'error 9 at '*) forbid "$permit_asked: the certificate is not valid yet by this node's clock ($permit_now, UTC)" ;;
+  *'error 10 at '*) forbid "$permit_asked: the certificate has expired by this node's clock ($permit_now, UTC)" ;;
+  esac
+  permit_out=${permit_out#*lookup:}
+  permit_out=${permit_out%%"$nl"*}
+  forbid "$permit_asked: the chain leads to no root that this node trusts (${permit_out# })"
+}
+# roots, else the system's -> whether the chain holds now, from the leaf to a root; else openssl's words are in $permit_out
+permit_verify() {
+  permit_out=$(printf %s "$permit_chain" | {
+    [ $# = 0 ] || { SSL_CERT_DIR=/nonexistent; export SSL_CERT_DIR; }
+    printf %s "$permit_chain" | openssl verify -purpose sslserver "$@" -untrusted /proc/self/fd/8
+  } 8<&0 2>&1) && [ "${permit_out##*"$nl"}" = 'stdin: OK' ]
+}
+# The leaf is for all of the names, and for no other.
+permit_named() {
+  case $permit_line in
+  'X509v3 Subject Alternative Name:'*"$nl"*) permit_line=${permit_line#*"$nl"} ;;
+  *) forbid "$permit_asked: the certificate cannot be read, or has no names" ;;
+  esac
+  permit_of=' ' IFS=", $nl"
+  # shellcheck disable=SC2086 # words
+  set -- $permit_line
+  unset IFS
+  for permit_word; do
+    case $permit_word in
+    DNS:*[A-Z]*) permit_word=$(printf %s "${permit_word#DNS:}" | tr '[:upper:]' '[:lower:]') ;;
+    DNS:*) permit_word=${permit_word#DNS:} ;;
+    *) forbid "$permit_asked: the certificate is for something else than DNS names ($permit_word)" ;;
+    esac
+    case " $permit_dns " in *" $permit_word "*) ;; *) forbid "$permit_asked: the certificate is for $permit_word, which this node's parameters do not name" ;; esac
+    permit_of="$permit_of$permit_word "
+  done
+  for permit_word in $permit_dns; do
+    case $permit_of in *" $permit_word "*) ;; *) forbid "$permit_asked: the certificate is not for $permit_word" ;; esac
+  done
+}
+# What a look tells of all this: digests of program and parameters, and whether certificates are judged.
+permit_tell() {
+  set +f
+  permit_out=$(sum <@PROGRAM@)
+  permit_line=$(cat "$permit_folder"/*.conf "$permit_folder/roots" 2>/dev/null | sum)
+  set -f
+  body="${body}receiver ${permit_out%% *} ${permit_line%% *} $permit_judges$nl"
+}
+
+# --- the lines ---
+
 # Every line, before it is understood: $l, and $v without its first word.
 permit() {
   case $l in
@@ -90,7 +216,10 @@ permit() {
     case $v in '' | *[!0-9]* | ?????*) v=0 ;; esac
     [ "$v" = "$certd" ] || refuse "version $certd $v"
     ;;
-  'look yes') [ -z "$permit_asked$permit_look" ] && permit_look=1 || forbid "look comes before all names, once" ;;
+  'look yes' | 'rehearsal yes')
+    [ -z "$permit_asked$permit_look$permit_rehearsal" ] || forbid "${l% yes} comes before all names, once"
+    case $l in look*) permit_look=1 ;; *) permit_rehearsal=1 ;; esac
+    ;;
   'name '*)
     permit_finish
     case $v in '' | [.-]* | *[!a-z0-9._-]*) forbid "this is the name of no certificate" ;; esac
@@ -105,6 +234,7 @@ permit() {
     case $v in *[!0-9a-f-]* | *-*-* | *-) forbid "$permit_asked: the generation is none" ;; *-*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
     case ${v%%-*} in *[!0-9]* | ???????????????*) forbid "$permit_asked: the number of the generation is none" ;; esac
     is_hex "${v#*-}" 40 || forbid "$permit_asked: the generation is none"
+    permit_clock "${v%%-*}"
     ;;
   'older yes')
     permit_once older

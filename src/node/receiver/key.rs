@@ -12,6 +12,9 @@ pub struct PublicKey {
     blob: Vec<u8>,
 }
 
+/// Characters of base64; the whole key of Ed25519.
+const TAIL: usize = 43;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a public key as OpenSSH writes it: a kind such as ssh-ed25519, and its base64")]
 pub struct BadKey;
@@ -50,6 +53,12 @@ impl PublicKey {
         }
         let rest = rest.strip_prefix(&1u32.to_be_bytes()).ok_or(BadKey)?;
         Self::of_blob(string(rest).ok_or(BadKey)?.0.to_vec())
+    }
+
+    /// The end of its base64, which no other key has, in characters that neither a shell nor sed sees.
+    pub(super) fn tail(&self) -> String {
+        let base64 = STANDARD.encode(&self.blob);
+        base64.get(base64.len().saturating_sub(TAIL)..).unwrap_or(&base64).to_owned()
     }
 
     /// RFC 4253 section 6.6: a key's blob begins with its kind.

@@ -6,11 +6,13 @@ use super::Account;
 
 /// Bounds, and what is permitted.
 const HEAD: &str = include_str!("head.sh");
-/// Where the node program looks at a line before it is understood.
-const MARKER: &str = "#@permit";
+/// Where the node program looks at a line before it is understood, and where a look tells what is installed.
+const MARKERS: [(&str, &str); 2] = [("#@permit", "permit"), ("#@tell", "permit_tell")];
 
 pub(super) fn installed(account: &Account) -> String {
-    HEAD.replace("@PARAMETERS@", &account.parameters()) + "\n" + &SOURCE.replace(MARKER, "permit")
+    let head = HEAD.replace("@PARAMETERS@", &account.parameters()).replace("@PROGRAM@", &account.program());
+    let program = MARKERS.iter().fold(SOURCE.to_owned(), |program, (marker, call)| program.replace(marker, call));
+    head + "\n" + &program
 }
 
 #[cfg(test)]
@@ -29,7 +31,8 @@ mod tests {
         assert!(before.ends_with("here, against its own parameters: see src/node/receiver."), "{before}");
         assert!(before.contains("receive() {\n  while get || exit 10; do\n    v=${l#* }\n"));
         assert!(after.starts_with("    case $l in\n"), "nothing comes between");
-        assert!(!program.contains(MARKER) && !program.contains("@PARAMETERS@"));
+        assert_eq!(program.matches("\n  permit_tell\n").count(), 1);
+        assert!(["#@", "@PARAMETERS@", "@PROGRAM@"].iter().all(|mark| !program.contains(mark)));
     }
 
     #[test]

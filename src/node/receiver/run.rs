@@ -71,8 +71,18 @@ impl ReceiverError {
 /// # Errors
 /// Whatever kept it from its end; it can be run again.
 pub async fn run(endpoint: Endpoint, script: &str, deadline: Duration) -> Result<Vec<String>, ReceiverError> {
-    let node = endpoint.node.clone();
     let command = if endpoint.user == "root" { BOOTSTRAP } else { BY_SUDO };
+    as_login(endpoint, command, script, deadline).await
+}
+
+/// With this command in the place of a login shell's.
+pub(super) async fn as_login(
+    endpoint: Endpoint,
+    command: &'static str,
+    script: &str,
+    deadline: Duration,
+) -> Result<Vec<String>, ReceiverError> {
+    let node = endpoint.node.clone();
     let mut session = Session::start(endpoint, command)?;
     let mut said = Vec::new();
     let whole = async {

@@ -2,19 +2,22 @@
 
 use core::fmt::Write as _;
 
-use super::super::bundle;
 use super::program::installed;
-use super::{Account, Receiver};
+use super::{Account, Options, Permits, Receiver};
 use crate::cert::NodeName;
 use crate::report::escape;
 
-const COMMON: &str = include_str!("common.sh");
+pub(super) const COMMON: &str = include_str!("common.sh");
 const SETUP: &str = include_str!("setup.sh");
 const REMOVE: &str = include_str!("remove.sh");
 
-/// Ends the program in the script, and the parameters of one certificate.
+/// What the script says of the options that hold now, and where certificates are judged.
+pub const OPTIONS: &str = "options:";
+pub const JUDGES: &str = "certificates are judged here, by openssl";
+
+/// Ends the program in the script, and each file of parameters.
 pub(super) const PROGRAM_END: &str = "END_OF_PROGRAM";
-const PARAMETERS_END: &str = "END_OF_PARAMETERS";
+const FILE_END: &str = "END_OF_FILE";
 
 /// Makes the account or brings it up to date.
 pub fn setup(receiver: &Receiver) -> String {
@@ -28,11 +31,15 @@ pub fn setup(receiver: &Receiver) -> String {
             escape(node.as_str(), 100)
         ),
     );
-    let sudo = if receiver.sudo { "yes" } else { "no" };
-    let ports = if receiver.ports.is_empty() { "no" } else { "yes" };
-    script.extend(["sudo=", sudo, " ports=", ports, "\n", COMMON, "\n# --- what is installed ---\n\n"]);
+    script.push_str(&given(&receiver.options));
+    let ports: Vec<String> = receiver.ports.iter().map(u16::to_string).collect();
+    let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(",") };
+    let trust = if receiver.permits.system_roots { "yes" } else { "no" };
+    let files: Vec<String> = receiver.permits.files().into_iter().map(|(name, _)| name).collect();
+    let _ = writeln!(script, "ports={ports} trust_system={trust} installed='{}'", files.join(" "));
+    script.extend([COMMON, "\n# --- what is installed ---\n\n"]);
     script.extend(["program() {\n  cat <<'", PROGRAM_END, "'\n", &installed(account), PROGRAM_END, "\n}\n"]);
-    script.push_str(&parameters(receiver));
+    script.push_str(&parameters(&receiver.permits));
     script.push_str(&sudo_rule(account));
     script.push_str(&authorized(receiver));
     script.push_str(&places(receiver));
@@ -61,20 +68,20 @@ fn head(account: &Account, what: &str) -> String {
     )
 }
 
-/// A file for each certificate, in the words of the dialogue, so that what comes can be compared to the letter.
-fn parameters(receiver: &Receiver) -> String {
+/// What was said this time; empty: what the node remembers.
+fn given(options: &Options) -> String {
+    let word = |said: Option<bool>| said.map_or("", |yes| if yes { "yes" } else { "no" });
+    let from = options.from.as_ref().map(|from| from.iter().map(super::From::as_str).collect::<Vec<_>>().join(","));
+    let from = from.map(|from| if from.is_empty() { "any".to_owned() } else { from }).unwrap_or_default();
+    let openssl = options.openssl.map_or("", |yes| if yes { "auto" } else { "no" });
+    let (sudo, older) = (word(options.sudo), word(options.older));
+    format!("given_from={from} given_sudo={sudo} given_older={older} given_openssl={openssl}\n")
+}
+
+fn parameters(permits: &Permits) -> String {
     let mut text = "parameters() {\n  :\n".to_owned();
-    for (name, install) in &receiver.installs {
-        let _ = writeln!(text, "  put \"$params/{name}.conf\" 644 <<'{PARAMETERS_END}'");
-        let _ = writeln!(
-            text,
-            "# What may be delivered here as {name}. The other side must send these lines to the letter."
-        );
-        if receiver.older {
-            text.push_str("allow older\n");
-        }
-        bundle::parameters(&mut text, install);
-        let _ = writeln!(text, "{PARAMETERS_END}");
+    for (name, file) in permits.files() {
+        let _ = write!(text, "  put \"$params/{name}\" 644 cat <<'{FILE_END}'\n{file}{FILE_END}\n");
     }
     text.push_str("}\n");
     text
@@ -100,22 +107,21 @@ fn authorized(receiver: &Receiver) -> String {
         options.push_str(",port-forwarding,permitlisten=\"127.0.0.1:1\"");
         receiver.ports.iter().for_each(|port| _ = write!(options, ",permitopen=\"127.0.0.1:{port}\""));
     }
-    if !receiver.from.is_empty() {
-        let from: Vec<&str> = receiver.from.iter().map(super::From::as_str).collect();
-        let _ = write!(options, ",from=\"{}\"", from.join(","));
-    }
-    let mut text = "# command: what the key starts, whatever it asks for\nauthorized() {\n".to_owned();
-    for key in &receiver.keys {
-        let _ = writeln!(text, "  printf '{options},command=\"%s\" {key} certd\\n' \"$1\"");
-    }
-    text.push_str("}\n");
+    let mut text = format!(
+        "# command: what the key starts, whatever it asks for\nauthorized() {{\n  o='{options}'\n  \
+         [ \"$from\" = any ] || o=\"$o,from=\\\"$from\\\"\"\n"
+    );
+    let lines =
+        receiver.keys.iter().map(|key| format!("  printf '%s,command=\"%s\" %s certd\\n' \"$o\" \"$1\" '{key}'"));
+    text.push_str(&lines.collect::<Vec<_>>().join(" &&\n"));
+    text.push_str("\n}\n");
     text
 }
 
 /// The folders that an account without sudo must be able to write in.
 fn places(receiver: &Receiver) -> String {
     let mut folders: Vec<String> = Vec::new();
-    for (_, install) in &receiver.installs {
+    for install in receiver.permits.certificates.iter().map(|permit| &permit.install) {
         let paths = [Some(&install.fullchain), Some(&install.key), install.chain.as_ref(), install.combined.as_ref()];
         for path in paths.into_iter().flatten() {
             let folder = quoted(path.rsplit_once('/').map_or("/", |(folder, _)| folder));
@@ -140,9 +146,9 @@ mod tests {
     use std::process::Command;
     use std::sync::Arc;
 
-    use super::super::{From, PublicKey};
+    use super::super::{From, Permit, PublicKey};
     use super::*;
-    use crate::cert::CertName;
+    use crate::cert::{CertName, DnsName};
     use crate::config::Install;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5xIlLNWAZ9kPGdaHKLZ8sSXwoAtfTi7QNwPXTKQQHV";
@@ -161,17 +167,29 @@ mod tests {
             node: NodeName::parse("上海").unwrap(),
             account: Account::parse("certd").unwrap(),
             keys: vec![PublicKey::parse(KEY).unwrap()],
-            from: vec![From::parse("192.0.2.7").unwrap(), From::parse("2001:db8::/48").unwrap()],
-            sudo: true,
-            older: false,
+            options: Options {
+                from: Some(vec![From::parse("192.0.2.7").unwrap(), From::parse("2001:db8::/48").unwrap()]),
+                ..Options::default()
+            },
             ports: vec![443],
-            installs: vec![(CertName::parse("newapi.example.com").unwrap(), Arc::new(install))],
+            permits: Permits {
+                certificates: vec![Permit {
+                    certificate: CertName::parse("newapi.example.com").unwrap(),
+                    names: ["newapi.example.com", "*.example.com"]
+                        .map(|name| DnsName::parse(name).unwrap())
+                        .into_iter()
+                        .collect(),
+                    install: Arc::new(install),
+                }],
+                own_roots: String::new(),
+                system_roots: true,
+            },
         }
     }
 
     fn runs(script: &str, function: &str) -> String {
         let (definitions, _) = script.split_once("\n# --- nobody but root").unwrap();
-        let script = format!("{definitions}\nput() {{ cat; }}\n{function}\n");
+        let script = format!("{definitions}\nput() {{ shift 2; \"$@\"; }}\n{function}\n");
         let output = Command::new("dash").args(["-c", &script]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -182,16 +200,16 @@ mod tests {
         let script = setup(&receiver());
         assert_eq!(runs(&script, "program"), installed(&receiver().account));
         let parameters = runs(&script, "parameters");
-        let lines: Vec<&str> = parameters.lines().skip(1).collect();
+        let lines: Vec<&str> = parameters.lines().skip(2).collect();
         assert_eq!(
             lines.join("\n"),
-            "fullchain /etc/it's/fullchain.pem\nkey /etc/$(id)/privkey.pem\nchain /etc/it's/chain.pem\n\
+            "names *.example.com newapi.example.com\ntrust system\nfullchain /etc/it's/fullchain.pem\nkey /etc/$(id)/privkey.pem\nchain /etc/it's/chain.pem\n\
              combined /etc/it's/combined.pem\nin-place yes\ntest nginx\ntest -t\nreload nginx\nreload -s\n\
              reload reload; `id`"
         );
         assert_eq!(runs(&script, "places"), "/etc/it's\n/etc/$(id)\n");
         assert_eq!(
-            runs(&script, "authorized 'exec it'"),
+            runs(&script, "from=$given_from; authorized 'exec it'"),
             format!(
                 "restrict,port-forwarding,permitlisten=\"127.0.0.1:1\",permitopen=\"127.0.0.1:443\",\
                  from=\"192.0.2.7,2001:db8::/48\",command=\"exec it\" {KEY} certd\n"

@@ -16,13 +16,97 @@ folder() {
     d=$(dirname "$d")
   done
 }
-# file, mode: what comes on stdin, in one move
+# file, mode, command: what that says, in one move. Never at the end of a pipe, where `fail` would end nothing but that.
 put() {
-  folder "$(dirname "$1")"
-  [ ! -d "$1" ] || fail "$1 is a folder" "see what it is for, and move it away"
-  { rm -f "$1.certd-new" && cat >"$1.certd-new" && chown 0:0 "$1.certd-new" && chmod "$2" "$1.certd-new" &&
-    mv -f "$1.certd-new" "$1"; } 2>/dev/null || fail "$1 cannot be written" "see its folder: room, mount, attributes (lsattr)"
-  ! command -v restorecon >/dev/null || restorecon "$1" 2>/dev/null
+  f=$1 m=$2
+  shift 2
+  folder "$(dirname "$f")"
+  [ ! -d "$f" ] || fail "$f is a folder" "see what it is for, and move it away"
+  { rm -f "$f.certd-new" && "$@" >"$f.certd-new" && chown 0:0 "$f.certd-new" && chmod "$m" "$f.certd-new" &&
+    mv -f "$f.certd-new" "$f"; } 2>/dev/null || fail "$f cannot be written" "see its folder: room, mount, attributes (lsattr)"
+  ! command -v restorecon >/dev/null || restorecon "$f" 2>/dev/null
+}
+
+# --- the options: what is said now, else what was said last time, else what is usual ---
+
+remember() {
+  had_from=any had_sudo=yes had_older=no had_openssl=auto had_judges='' had_ports='' known=''
+  if [ -f "$params/options" ]; then
+    known=1
+    while read -r o v; do
+      case $o in from | sudo | older | openssl | judges | ports) eval "had_$o=\$v" ;; esac
+    done <"$params/options"
+  elif [ -f "$params/keys" ] && IFS= read -r k <"$params/keys" && [ -f "$k" ]; then
+    # An earlier version noted none: they are what it installed.
+    known=1
+    v=$(sed -n 's/^restrict.*,from="\([0-9A-Fa-f.:,/]*\)",command=.*/\1/p' "$k" | head -n 1)
+    had_from=${v:-any}
+    grep -q 'sudo -n' "$k" || had_sudo=no
+    set +f
+    ! grep -qs '^allow older$' "$params"/*.conf || had_older=yes
+    set -f
+  fi
+}
+# name of an option -> its value, as what is given on the command line
+spelled() {
+  case $1-$2 in
+  from-any | sudo-yes | older-no | openssl-auto) ;;
+  from-*) printf ' --from %s' "$2" ;;
+  sudo-no) printf ' --no-sudo' ;;
+  older-yes) printf ' --allow-older' ;;
+  openssl-no) printf ' --no-openssl' ;;
+  esac
+}
+# name, what was, what is
+changed() { [ -z "$known" ] || [ "$2" = "$3" ] || say "changed: $1: $3; it was: $2"; }
+choose() {
+  remember
+  options='' said=''
+  for o in from sudo older openssl; do
+    eval "now=\${given_$o:-\$had_$o} was=\$had_$o said=\$said\$given_$o"
+    eval "$o=\$now"
+    changed "$o" "$was" "$now"
+    options=$options$(spelled "$o" "$now")
+  done
+  case $from in any) ;; *[!0-9A-Fa-f.:,/]* | '') fail "$params/options has no addresses in its line \"from\"" "give them: --from ADDRESS, or --no-from" ;; esac
+  case $known-$said in
+  1-) say "options:${options:- none}, as last time" ;;
+  *) say "options:${options:- none}" ;;
+  esac
+  [ -z "$had_ports" ] || changed ports "$had_ports" "$ports"
+}
+options_file() {
+  printf '# What certd node setup was told, and what it found out.\nfrom %s\nsudo %s\nolder %s\nopenssl %s\njudges %s\nports %s\n' \
+    "$from" "$sudo" "$older" "$openssl" "$judges" "$ports"
+}
+# Whether the receiver can see for itself what a certificate is worth.
+can_judge() {
+  judges=no
+  if [ "$openssl" = no ]; then
+    why='--no-openssl was given'
+  elif ! command -v openssl >/dev/null; then
+    why='there is no openssl here: install it, and run this again'
+  elif ! openssl x509 -help 2>&1 | grep -q '[-]ext '; then
+    why='the openssl here is older than 1.1.1, or another program of that name'
+  else
+    judges=yes
+  fi
+  if [ "$judges" = no ]; then
+    say "note: certificates are not judged here ($why): whoever has the key may deliver any pair"
+  else
+    [ "$trust_system" = no ] || has_roots ||
+      fail "openssl knows no root certificates here, and would refuse every chain" "install the package ca-certificates; or give --no-openssl, and the receiver judges nothing"
+    say "certificates are judged here, by openssl: roots, names, dates and key"
+  fi
+  [ -z "$had_judges" ] || changed 'certificates are judged' "$had_judges" "$judges"
+}
+has_roots() {
+  d=$(openssl version -d 2>/dev/null) d=${d#*\"} d=${d%\"*}
+  [ ! -s "$d/cert.pem" ] || return 0
+  set +f
+  set -- "$d"/certs/*.0
+  set -f
+  [ -e "$1" ]
 }
 
 # --- the account ---
@@ -41,7 +125,7 @@ make_account() {
 account_ready() {
   if ! entry passwd "$account" >/dev/null; then
     # Noted first: what is made and not noted would be in nobody's care.
-    printf 'made by certd node setup\n' | put "$params/made" 644
+    put "$params/made" 644 printf 'made by certd node setup\n'
     make_account
     say "account $account: made"
   elif [ -f "$params/made" ]; then
@@ -105,7 +189,7 @@ sshd_lets_in() {
   # A permitted port brings these along, and no line of authorized_keys can say no to them.
   case $(sshd_word allowstreamlocalforwarding) in
   no | remote) ;;
-  *) [ "$ports" = no ] || say "note: with the port the key may connect to sockets of this node, too; $next: Match User $account, AllowStreamLocalForwarding no" ;;
+  *) [ "$ports" = none ] || say "note: with the port the key may connect to sockets of this node, too; $next: Match User $account, AllowStreamLocalForwarding no" ;;
   esac
   for p in $(sshd_word acceptenv); do
     case $p in
@@ -120,6 +204,7 @@ sshd_lets_in() {
 main() {
   [ "$(id -u)" = 0 ] || fail "this is to be run by root" "log in as root, or as somebody who may use sudo without a password: --login USER@HOST"
   find_sshd
+  choose
   if [ "$sudo" = yes ]; then
     command -v sudo >/dev/null && command -v visudo >/dev/null ||
       fail "there is no sudo, and only root may write there and reload" "install the package sudo; or, where $account may do it itself, give --no-sudo"
@@ -134,21 +219,29 @@ main() {
     fail "sshd looks for the keys of $account in $keys, which exists already, and certd node setup has not made it" \
       "in ${sshd_config:-/etc/ssh/sshd_config}: Match User $account, AuthorizedKeysFile .ssh/authorized_keys; or, if nobody needs it, move it away"
 
-  program | put "$program" 755
+  can_judge
+  put "$params/options" 644 options_file
+  parameters
+  put "$program" 755 program
   # A certificate that the configuration has no more is none that may be delivered.
   set +f
-  for p in "$params"/*.conf; do set -f; [ ! -f "$p" ] || try rm -f "$p"; done
+  for p in "$params"/*.conf "$params/roots"; do
+    set -f
+    case " $installed " in
+    *" ${p##*/} "*) ;;
+    *) [ ! -f "$p" ] || try rm -f "$p" ;;
+    esac
+  done
   set -f
-  parameters
   say "program and parameters: $program, $params/"
 
   if [ "$sudo" = yes ]; then
     s=$(command -v sudo)
     # Checked before it is in the place where a mistake would break sudo for everybody.
     t=$params/.rule
-    sudo_rule | put "$t" 440
+    put "$t" 440 sudo_rule
     e=$(visudo -c -f "$t" 2>&1) || { rm -f "$t"; fail "sudo does not take the rule: $e" "see the version of sudo on this node"; }
-    sudo_rule | put "$rule" 440
+    put "$rule" 440 sudo_rule
     rm -f "$t"
     sudo -n -l -U "$account" 2>/dev/null | grep -qF "$program" ||
       fail "sudo does not read $rule" "write @includedir /etc/sudoers.d into /etc/sudoers (with visudo)"
@@ -161,14 +254,17 @@ main() {
   fi
 
   # Root's, so that what comes in by the key cannot write itself another line. sshd takes files of root's (StrictModes).
-  env=$(command -v env)
+  # Nothing of the caller's; but sudo 1.9.16 and 1.9.17 do not live without a PATH.
+  start="exec $(command -v env) -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin $start"
   # Noted first, as the account is.
-  printf '%s\n' "$keys" | put "$params/keys" 644
-  authorized "exec $env -i $start" | put "$keys" 644
+  put "$params/keys" 644 printf '%s\n' "$keys"
+  put "$keys" 644 authorized "$start"
   say "key: $keys"
 
   if [ "$sudo" = no ]; then
-    places | while read -r d; do
+    p=$(places) IFS=$nl
+    for d in $p; do
+      unset IFS
       while [ ! -d "$d" ]; do d=$(dirname "$d"); done
       # shellcheck disable=SC2016 # for the shell that is started
       su -s /bin/sh "$account" -c 'test -w "$1"' sh "$d" 2>/dev/null ||

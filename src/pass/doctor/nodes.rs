@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::super::{clock, disks, rehearse};
+use super::super::{clock, disks, receiver, rehearse};
 use super::Context;
-use crate::cert::{CertName, Generation, NodeName};
+use crate::cert::{CertName, Generation};
+use crate::config::Node;
 use crate::observed::{Failure, Kept, Observed};
 use crate::plan::{self, rollout::Outcome};
 use crate::report::Delivery;
@@ -30,7 +31,7 @@ pub(super) async fn look(context: &Arc<Context>, observed: &Observed, alone: boo
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
             let paused = node.paused_until.is_some_and(|until| until > clock::now());
-            let findings = findings_of(&context, &node.name, &meant, alone).await;
+            let findings = findings_of(&context, &node, &meant, alone).await;
             (number, if paused { findings.into_iter().map(spared).collect() } else { findings })
         });
     }
@@ -48,7 +49,8 @@ fn spared(finding: Finding) -> Finding {
     Finding { state, what: format!("{} (paused)", finding.what), ..finding }
 }
 
-async fn findings_of(context: &Arc<Context>, node: &NodeName, meant: &[Meant], alone: bool) -> Vec<Finding> {
+async fn findings_of(context: &Arc<Context>, of: &Node, meant: &[Meant], alone: bool) -> Vec<Finding> {
+    let node = &of.name;
     let bad = |failure: &Failure| Finding::bad(Area::Nodes, State::Failure, failure);
     let generations = meant.iter().map(|(name, generation, _)| (name.clone(), generation.clone()));
     let looked = match disks::at(context, node, &generations.collect()).await {
@@ -57,6 +59,9 @@ async fn findings_of(context: &Arc<Context>, node: &NodeName, meant: &[Meant], a
         Err(failure) => return vec![bad(&failure)],
     };
     let mut findings = of_looked(node, &looked, clock::now());
+    if let Some(installed) = &looked.receiver {
+        findings.extend(receiver::checked(&context.config, &context.secrets, of, installed).await);
+    }
     for (name, _, kept) in meant.iter().filter(|_| alone) {
         let Some(certificate) = context.config.certificate(name) else { continue };
         let prepared = rehearse::prepare_one(context, certificate, kept.as_ref(), node).await;

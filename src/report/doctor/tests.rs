@@ -37,6 +37,7 @@ fn looked() -> Looked {
         room: Some(1024 * 1024),
         renewers: Vec::new(),
         certificates: [(name, found())].into(),
+        receiver: None,
     }
 }
 
