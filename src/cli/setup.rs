@@ -16,14 +16,17 @@ use crate::config::{self, Config, Node, Proxy};
 use crate::observed::Failure;
 use crate::pass::{self, Context, Secrets, progress::Progress};
 use crate::report::Exit;
+use crate::store::guard::Writers;
 use crate::store::{Lock, Store, StoreError, owner};
 
 use super::Options;
 use super::fault::Fault;
 
 /// # Errors
-/// The file cannot be read, or every mistake in it.
+/// Others can write the file, it cannot be read, or every mistake in it.
 pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
+    let guarded = Writers::of_configuration().check(path);
+    guarded.map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
     let text = std::fs::read_to_string(path).map_err(|error| {
         let next = "next: give --config FILE, or write it (an annotated example is config/certd.toml)";
         Fault::usage(format!("{}: {error}\n  {next}", path.display()))

@@ -1,8 +1,7 @@
 use core::fmt::Write as _;
-use std::fs::{OpenOptions, Permissions};
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use core::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,12 +10,19 @@ use clap::Args;
 
 use crate::cert::NodeName;
 use crate::config::{Config, Host, HostKey, Node};
+use crate::observed::Failure;
 use crate::pass::{Secrets, observe};
 use crate::report::Exit;
 use crate::ssh::{self, Endpoint};
+use crate::store::guard::Writers;
+use crate::store::owner;
 
 use super::fault::Fault;
 use super::{Options, output, setup};
+
+mod known_hosts;
+
+use known_hosts::KnownHosts;
 
 /// Fetch and show a node's host keys, and the command that shows them on the node itself
 ///
@@ -37,13 +43,18 @@ impl Trust {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
         let config = setup::configuration(&options.config)?;
         let names = setup::nodes(&config, &self.nodes)?;
-        let runtime = setup::runtime()?;
-        let mut exit = Exit::Ok;
         let found =
             |name: &NodeName| config.node(name).cloned().or_else(|| config.node_at(name.as_str().parse().ok()?));
-        for node in &names.iter().filter_map(found).collect::<Vec<Node>>() {
-            // Only who must log in to a host on the way needs the secrets.
-            let secrets = if node.ssh.jumps.is_empty() { None } else { Some(read_secrets(&config)?) };
+        let nodes: Vec<Node> = names.iter().filter_map(found).collect();
+        // Only who must log in to a host on the way needs the secrets.
+        let jumps = nodes.iter().any(|node| !node.ssh.jumps.is_empty());
+        let secrets = if jumps { Some(read_secrets(&config)?) } else { None };
+        let mut files = self.known_hosts(&config, &nodes)?;
+        // Nobody has vouched for whom we are going to speak with.
+        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+        let runtime = setup::runtime()?;
+        let mut exit = Exit::Ok;
+        for node in &nodes {
             let hosts = match runtime.block_on(hosts(node, secrets.as_ref())) {
                 Ok(hosts) => hosts,
                 Err(text) => {
@@ -56,8 +67,9 @@ impl Trust {
                 match runtime.block_on(ssh::host_keys(host.endpoint.clone(), DEADLINE)) {
                     Ok(keys) => {
                         output::text(&show(&host, &keys));
-                        if self.write {
-                            append(node, &host, &keys)?;
+                        // The configuration has at least one.
+                        if let Some(file) = node.ssh.known_hosts.first().and_then(|path| files.get_mut(path)) {
+                            output::text(&append(file, &host, &keys)?);
                         }
                     }
                     Err(error) => {
@@ -69,6 +81,24 @@ impl Trust {
             }
         }
         Ok(exit.code())
+    }
+
+    /// The files that keys are written to. What root alone can write is opened while we are root; what another user can
+    /// change, after that, with no more rights than his.
+    fn known_hosts(&self, config: &Config, nodes: &[Node]) -> Result<BTreeMap<PathBuf, KnownHosts>, Fault> {
+        let paths = nodes.iter().filter_map(|node| node.ssh.known_hosts.first()).filter(|_| self.write);
+        let paths: BTreeSet<&PathBuf> = paths.collect();
+        let mut files = BTreeMap::new();
+        for path in paths {
+            let guarded = Writers::of_state(&config.state_dir).check(path);
+            guarded.map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
+            let mut file = KnownHosts::new(path);
+            if Writers::root().check(path).is_ok() {
+                file.open()?;
+            }
+            files.insert(path.clone(), file);
+        }
+        Ok(files)
     }
 }
 
@@ -86,19 +116,24 @@ struct Shown<'a> {
 
 /// The hosts on the way, the nearest first, and the node.
 async fn hosts<'a>(node: &'a Node, secrets: Option<&Secrets>) -> Result<Vec<Shown<'a>>, String> {
-    let mut addresses = Vec::new();
+    let mut addresses: Vec<Vec<SocketAddr>> = Vec::new();
     let Some(first) = node.addresses.first() else { return Err(format!("{}: has no address", node.name)) };
     let ways = node.ssh.jumps.iter().map(|jump| (&jump.host, jump.port, jump.host_keys.as_slice()));
     let ways: Vec<_> = ways.chain([(first, node.ssh.port, node.ssh.host_keys.as_slice())]).collect();
     for (host, port, _) in &ways {
         let found = observe::resolve(host, *port).await.map_err(|silence| format!("{}: {silence}", node.name))?;
-        addresses.extend(found.first());
+        addresses.push(found);
     }
-    let Some((address, jumps)) = addresses.split_last() else { return Err(format!("{}: has no address", node.name)) };
-    let mut endpoint = match secrets {
-        Some(secrets) => secrets.endpoint(node, *address, jumps),
-        None => Endpoint::new(node.name.clone(), *address, String::new(), Vec::new(), Vec::new()),
+    let nowhere = || format!("{}: has no address", node.name);
+    let (of_node, jumps) = addresses.split_last().ok_or_else(nowhere)?;
+    let endpoint = match secrets {
+        Some(secrets) => secrets.endpoint(node, of_node, jumps),
+        None => of_node.split_first().map(|(address, others)| Endpoint {
+            others: others.to_vec(),
+            ..Endpoint::new(node.name.clone(), *address, String::new(), Vec::new(), Vec::new())
+        }),
     };
+    let mut endpoint = endpoint.ok_or_else(nowhere)?;
     let mut shown = Vec::new();
     for (host, port, pinned) in ways.into_iter().rev() {
         let before = endpoint.jump.clone();
@@ -121,32 +156,12 @@ fn show(shown: &Shown<'_>, keys: &[HostKey]) -> String {
     text
 }
 
-/// A key that stands there already is not written again.
-fn append(node: &Node, shown: &Shown<'_>, keys: &[HostKey]) -> Result<(), Fault> {
-    // The configuration has at least one.
-    let Some(path) = node.ssh.known_hosts.first() else { return Ok(()) };
-    let failed = |error: std::io::Error| {
-        Fault::usage(format!("{}: {error}\n  next: see ssh.known_hosts in the configuration", path.display()))
-    };
-    let text = if path.exists() { std::fs::read_to_string(path).map_err(failed)? } else { String::new() };
-    let known = ssh::known_hosts([text.as_str()], &shown.host.to_string(), shown.port);
-    let new: Vec<&HostKey> = keys.iter().filter(|key| !known.keys.contains(key)).collect();
-    let lines: String = new.iter().map(|key| format!("{} {}\n", known_as(shown), line(key))).collect();
-    write_lines(path, &lines).map_err(failed)?;
-    let count = new.len();
-    output::text(&format!("  written: {count} {} to {}\n", if count == 1 { "key" } else { "keys" }, path.display()));
-    Ok(())
-}
-
-fn write_lines(path: &Path, lines: &str) -> std::io::Result<()> {
-    let new = !path.exists();
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    if new {
-        // Whatever the umask: the account that certd runs as by timer reads it too, and host keys are no secret.
-        file.set_permissions(Permissions::from_mode(0o644))?;
-    }
-    file.write_all(lines.as_bytes())?;
-    file.sync_all()
+/// What is said of it. A key that stands there already is not written again.
+fn append(file: &mut KnownHosts, shown: &Shown<'_>, keys: &[HostKey]) -> Result<String, Fault> {
+    let count =
+        file.add(&shown.host.to_string(), shown.port, |key| format!("{} {}", known_as(shown), line(key)), keys)?;
+    let keys = if count == 1 { "key" } else { "keys" };
+    Ok(format!("  written: {count} {keys} to {}\n", file.path().display()))
 }
 
 fn line(key: &HostKey) -> String {

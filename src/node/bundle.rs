@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use super::program::{VERSION, program};
-use crate::cert::{CertName, Generation, Pair};
+use crate::cert::{CertName, Generation, Pair, PrivateKey};
 use crate::config::Install;
 
 /// One certificate for one node.
@@ -23,8 +23,12 @@ pub struct Bundle {
 }
 
 /// What a certificate's files hold on a node's disk, as digests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected(Vec<String>);
+#[derive(Clone, Debug)]
+pub struct Expected {
+    sums: Vec<String>,
+    /// Not sent: a node that says it is not quoted.
+    key: PrivateKey,
+}
 
 impl Expected {
     pub fn of(pair: &Pair, install: &Install) -> Self {
@@ -32,17 +36,21 @@ impl Expected {
         let mut sums = vec![sum(&fullchain), sum(&key)];
         sums.extend(install.chain.as_ref().map(|_| sum(above_the_leaf(&fullchain))));
         sums.extend(install.combined.as_ref().map(|_| sum(&Zeroizing::new([&**key, &**fullchain].concat()))));
-        Self(sums)
+        Self { sums, key: pair.key().clone() }
+    }
+
+    pub(super) fn key(&self) -> &PrivateKey {
+        &self.key
     }
 
     /// SHA-256 of the chain's file, hex, to be compared with [`Found::digest`](crate::observed::Found).
     pub fn fullchain(&self) -> &str {
-        self.0.first().map_or("", String::as_str)
+        self.sums.first().map_or("", String::as_str)
     }
 
     /// In the order in which the node program goes through a certificate's files.
     pub(super) fn sums(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.sums.iter().map(String::as_str)
     }
 }
 

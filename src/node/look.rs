@@ -16,8 +16,13 @@ use crate::observed::{AtPath, Found, Installed, Looked};
 use crate::report::escape;
 use crate::ssh::Endpoint;
 
-/// Names of files that are shown, characters; the node sends at most twenty.
+/// Names of files that are shown, characters.
 const NAME: usize = 200;
+/// Files of other programs that renew; the node program sends no more.
+const RENEWERS: usize = 20;
+/// Lines of facts in an answer: the node program has some ten for each certificate, and a few for all.
+const FACTS: usize = 64;
+const FACTS_OF_ONE: usize = 64;
 
 /// A certificate that a node is asked about.
 #[derive(Clone, Debug)]
@@ -34,7 +39,9 @@ pub struct Wanted {
 /// # Errors
 /// As a delivery before its commit.
 pub async fn look(endpoint: Endpoint, wanted: Vec<Wanted>, deadline: Duration) -> Result<Looked, NodeError> {
-    let (dialogue, frame) = Dialogue::begin(endpoint, |nonce| opening(nonce, &wanted), deadline).await?;
+    let keys = wanted.iter().filter_map(|wanted| wanted.expected.as_ref()).map(|expected| expected.key().clone());
+    let keys = keys.collect();
+    let (dialogue, frame) = Dialogue::begin(endpoint, |nonce| opening(nonce, &wanted), keys, deadline).await?;
     let asked: Vec<CertName> = wanted.into_iter().map(|wanted| wanted.certificate).collect();
     let looked = dialogue.told(seen(&frame, &asked));
     dialogue.abort().await;
@@ -67,13 +74,17 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
     let (facts, test) = answer::facts(frame, "seen")?;
     let (mut clock, mut room, mut renewers, mut receiver) = (None, None, Vec::new(), None);
     let mut halves: BTreeMap<&CertName, Half> = BTreeMap::new();
-    for line in facts {
+    for (count, line) in facts.enumerate() {
         let bad = || Err(Senseless::of(line));
+        if count >= FACTS + FACTS_OF_ONE * asked.len() {
+            return Err(Err(Senseless(format!("more than {count} lines"))));
+        }
         let (word, rest) = line.split_once(' ').ok_or_else(bad)?;
         match word {
             "clock" => clock = answer::clock(rest),
             "room" => room = rest.parse().ok(),
-            "renewer" => renewers.push(escape(rest, NAME)),
+            "renewer" if renewers.len() < RENEWERS => renewers.push(escape(rest, NAME)),
+            "renewer" => {}
             "receiver" => receiver = Some(installed(rest).ok_or_else(bad)?),
             "at" | "current" | "digest" | "same" => {
                 let (name, rest) = rest.split_once(' ').ok_or_else(bad)?;
@@ -177,6 +188,17 @@ mod tests {
         ] {
             assert!(with(&bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_answer_without_end_fills_neither_a_report_nor_the_state() {
+        let many = |count: usize| "renewer /etc/cron.d/\u{10fffe}\n".repeat(count) + "room 12\n";
+        let looked = told(&WHOLE.replace("room 12\n", &many(60))).expect("some more than there should be");
+        assert_eq!(looked.renewers.len(), RENEWERS);
+        assert!(told(&WHOLE.replace("room 12\n", &many(20_000))).is_none());
+        let long = format!("renewer {}\nroom 12\n", "\u{e0001}".repeat(60_000));
+        let looked = told(&WHOLE.replace("room 12\n", &long)).expect("one long line");
+        assert!(looked.renewers.iter().all(|name| name.chars().count() <= NAME + 1), "{:?}", looked.renewers);
     }
 
     #[test]

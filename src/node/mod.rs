@@ -18,9 +18,9 @@ use zeroize::Zeroizing;
 
 use self::answer::Told;
 use self::frames::{Frame, Frames};
-use crate::cert::{CertName, NodeName};
+use crate::cert::{CertName, NodeName, PrivateKey};
 use crate::plan::rollout::{Committed, Prepared};
-use crate::report::escape;
+use crate::report::{escape, redact};
 use crate::ssh::{Endpoint, Session, SshError, Tunnel};
 
 pub use bundle::{Bundle, Expected};
@@ -45,6 +45,8 @@ pub struct Dialogue {
     session: Session,
     frames: Frames,
     node: NodeName,
+    /// What the node must not be quoted with: its commands' words, its login shell's, whatever it answers.
+    keys: Vec<PrivateKey>,
 }
 
 impl Dialogue {
@@ -77,8 +79,9 @@ impl Dialogue {
         rehearsal: bool,
         deadline: Duration,
     ) -> Result<(Self, Prepared), NodeError> {
+        let keys = bundles.iter().map(|bundle| bundle.pair.key().clone()).collect();
         let opening = |nonce: &str| bundle::opening(nonce, &bundles, rehearsal);
-        let (dialogue, frame) = Self::begin(endpoint, opening, deadline).await?;
+        let (dialogue, frame) = Self::begin(endpoint, opening, keys, deadline).await?;
         let sent: Vec<CertName> = bundles.into_iter().map(|bundle| bundle.certificate).collect();
         let prepared = dialogue.told(answer::prepared(&frame, &sent))?;
         Ok((dialogue, prepared))
@@ -88,11 +91,13 @@ impl Dialogue {
     async fn begin(
         endpoint: Endpoint,
         opening: impl FnOnce(&str) -> Zeroizing<Vec<u8>>,
+        keys: Vec<PrivateKey>,
         deadline: Duration,
     ) -> Result<(Self, Frame), NodeError> {
         let node = endpoint.node.clone();
         let nonce = nonce(&node)?;
-        let mut dialogue = Self { session: Session::start(endpoint, BOOTSTRAP)?, frames: Frames::new(&nonce), node };
+        let (session, frames) = (Session::start(endpoint, BOOTSTRAP)?, Frames::new(&nonce));
+        let mut dialogue = Self { session, frames, node, keys };
         let login = LOGIN.min(deadline);
         let prepare = async {
             match timeout(login, dialogue.session.ready()).await {
@@ -151,10 +156,13 @@ impl Dialogue {
         }
     }
 
+    /// The one place where a node's words come in: they are without our keys from here on.
     async fn hear(&mut self) -> Result<Frame, NodeError> {
         loop {
             match self.frames.next() {
-                Ok(Some(frame)) => return Ok(frame),
+                Ok(Some(Frame { verb, body })) => {
+                    return Ok(Frame { verb: self.redacted(&verb), body: self.redacted(&body) });
+                }
                 Ok(None) => {}
                 Err(why) => return Err(NodeError::Garbled { node: self.node.clone(), why: why.to_string() }),
             }
@@ -165,21 +173,25 @@ impl Dialogue {
         }
     }
 
-    /// nologin says on stdout that nobody may log in. What is longer than a sentence or two is not shown: a login shell
-    /// that gives back what it is told would show a key.
+    /// nologin says on stdout that nobody may log in. What is longer than a sentence or two is not shown: it would be a
+    /// login shell that gives back what it is told.
     fn in_words(&self, error: SshError) -> SshError {
         match error {
-            SshError::Ended { node, status, words } if words.is_empty() => {
+            SshError::Ended { node, status, words } => {
                 let said = self.frames.unread();
-                let words = if said.len() <= SENTENCES {
-                    escape(String::from_utf8_lossy(said).trim_end(), SENTENCES)
+                let words = if words.is_empty() && said.len() <= SENTENCES {
+                    escape(self.redacted(&String::from_utf8_lossy(said)).trim_end(), SENTENCES)
                 } else {
-                    words
+                    self.redacted(&words)
                 };
                 SshError::Ended { node, status, words }
             }
             error => error,
         }
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        redact(text, self.keys.iter().map(PrivateKey::pem))
     }
 
     fn told<T>(&self, told: Told<T>) -> Result<T, NodeError> {

@@ -7,6 +7,7 @@ use crate::node::NodeError;
 use crate::observed::{Advice, CaClock, Failure};
 use crate::plan::ClockDoubt;
 use crate::report::{self, escape};
+use crate::store::guard::GuardError;
 use crate::store::owner::OwnerError;
 use crate::store::secret::SecretError;
 use crate::store::{Damage, StoreError};
@@ -40,6 +41,12 @@ impl From<&StoreError> for Failure {
 
 impl From<&SecretError> for Failure {
     fn from(error: &SecretError) -> Self {
+        failure(error.code(), error.path().display(), error, error.next(), error.advice())
+    }
+}
+
+impl From<&GuardError> for Failure {
+    fn from(error: &GuardError) -> Self {
         failure(error.code(), error.path().display(), error, error.next(), error.advice())
     }
 }

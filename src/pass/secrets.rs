@@ -10,6 +10,7 @@ use crate::cert::{Malformed, Roots};
 use crate::config::{Agent, Config, Host, HostKey, Node, Probe, Provider, Ssh, Via};
 use crate::observed::{Advice, Failure};
 use crate::ssh::{self, Endpoint, Identity, Known};
+use crate::store::guard::Writers;
 use crate::store::secret;
 
 use super::failure::failure;
@@ -40,7 +41,10 @@ impl Secrets {
         let dns_secret = match &config.dns.provider {
             Provider::Cloudflare { token_file, .. } => secret::read_line(token_file),
             Provider::Rfc2136(primary) => secret::read_text(&primary.key_file),
-            Provider::Exec { .. } => Ok(Zeroizing::default()),
+            Provider::Exec { command, .. } => {
+                guard_program(config, command)?;
+                Ok(Zeroizing::default())
+            }
         };
         let dns_secret = dns_secret.map_err(|error| Failure::from(&error))?;
         let mut eab_hmac = BTreeMap::new();
@@ -51,10 +55,11 @@ impl Secrets {
                 eab_hmac.insert(ca.host.clone(), hmac);
             }
             if let Some(path) = &ca.ca_file {
-                acme_ca.insert(ca.host.clone(), public("acme.ca_file", path)?);
+                acme_ca.insert(ca.host.clone(), public(config, "acme.ca_file", path)?);
             }
         }
-        let network_ca = config.network.ca_file.as_ref().map(|path| public("network.ca_file", path)).transpose()?;
+        let network_ca = config.network.ca_file.as_ref();
+        let network_ca = network_ca.map(|path| public(config, "network.ca_file", path)).transpose()?;
         let of_logins = Self::of_logins(config, |_| true)?;
         Ok(Self { dns_secret, eab_hmac, acme_ca, network_ca, ..of_logins })
     }
@@ -74,24 +79,27 @@ impl Secrets {
         let logins = config.nodes.iter().map(|node| (&node.ssh, &node.probe)).chain(found);
         let logins: Vec<&Ssh> = logins.filter(|(_, probe)| wanted(probe)).map(|(ssh, _)| ssh).collect();
         let (identities, passphrases) = (identities(&logins)?, passphrases(&logins)?);
-        let (known_hosts, watch_roots) = (known_hosts(&logins)?, WatchRoots::read(config));
+        let (known_hosts, watch_roots) = (known_hosts(config, &logins)?, WatchRoots::read(config));
         let (dns_secret, eab_hmac, acme_ca, network_ca) = Default::default();
         Ok(Self { dns_secret, eab_hmac, identities, passphrases, known_hosts, acme_ca, network_ca, watch_roots })
     }
 
-    /// How to log in to a node at `address`, by jump hosts at `jumps` (in the configuration's order).
-    pub fn endpoint(&self, node: &Node, address: SocketAddr, jumps: &[SocketAddr]) -> Endpoint {
+    /// How to log in to a node at one of `addresses`, by jump hosts at one each of `jumps` (in the configuration's order).
+    /// `None`: there is none.
+    pub fn endpoint(&self, node: &Node, addresses: &[SocketAddr], jumps: &[Vec<SocketAddr>]) -> Option<Endpoint> {
         let ssh = &node.ssh;
         let agent = ssh.agent.as_ref().map(|agent| match agent {
             Agent::Socket(path) => path.clone(),
             Agent::Environment => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).unwrap_or_default(),
         });
         let mut way = None;
-        for (jump, address) in ssh.jumps.iter().zip(jumps) {
+        for (jump, addresses) in ssh.jumps.iter().zip(jumps) {
+            let (address, others) = addresses.split_first()?;
             let known = self.known(ssh, Some(&jump.host), jump.port, &jump.host_keys);
             way = Some(Box::new(Endpoint {
                 node: jump.name.clone(),
                 address: *address,
+                others: others.to_vec(),
                 user: jump.user.clone().unwrap_or_else(|| ssh.user.clone()),
                 identities: self.identities(jump.identity_files.as_ref().unwrap_or(&ssh.identity_files), ssh),
                 host_keys: known.keys,
@@ -102,9 +110,11 @@ impl Secrets {
             }));
         }
         let known = self.known(ssh, node.addresses.first(), ssh.port, &ssh.host_keys);
-        Endpoint {
+        let (address, others) = addresses.split_first()?;
+        Some(Endpoint {
             node: node.name.clone(),
-            address,
+            address: *address,
+            others: others.to_vec(),
             user: ssh.user.clone(),
             identities: self.identities(&ssh.identity_files, ssh),
             host_keys: known.keys,
@@ -112,7 +122,7 @@ impl Secrets {
             authority: known.authority,
             agent,
             jump: way,
-        }
+        })
     }
 
     fn identities(&self, files: &[PathBuf], ssh: &Ssh) -> Vec<Identity> {
@@ -156,11 +166,14 @@ fn passphrases(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Zeroizing<String>>, 
 
 /// A file that is not there holds no keys; `certd trust --write` makes it. They are read for nodes with a key of their
 /// own, too, since that key may be revoked there.
-fn known_hosts(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, String>, Failure> {
+fn known_hosts(config: &Config, logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, String>, Failure> {
+    let paths: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| &ssh.known_hosts).collect();
     let mut texts = BTreeMap::new();
-    for path in logins.iter().flat_map(|ssh| &ssh.known_hosts) {
-        if path.exists() && !texts.contains_key(path) {
-            texts.insert(path.clone(), public("ssh.known_hosts", path)?);
+    for path in paths {
+        // Where there is none, somebody else could put one.
+        guard(config, path)?;
+        if path.exists() {
+            texts.insert(path.clone(), public(config, "ssh.known_hosts", path)?);
         }
     }
     Ok(texts)
@@ -174,7 +187,7 @@ fn known_hosts(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, String>, Failure> {
 pub fn roots(config: &Config) -> Result<Roots, Failure> {
     let mut texts = Vec::new();
     for path in config.cas().filter_map(|ca| ca.issuer_root_file.as_ref()) {
-        let text = public("acme.issuer_root_file", path)?;
+        let text = public(config, "acme.issuer_root_file", path)?;
         let bad = |error: Malformed| {
             let next = "write the PEM of the root certificate into it";
             failure("config-root", path.display(), error, next, Advice::Person)
@@ -201,9 +214,24 @@ fn system_certificates() -> impl Iterator<Item = Vec<u8>> {
     rustls_native_certs::load_native_certs().certs.into_iter().map(|der| der.to_vec())
 }
 
-pub(super) fn public(key: &str, path: &Path) -> Result<String, Failure> {
+/// The text of a file that is no secret, and that certd obeys.
+///
+/// # Errors
+/// It cannot be read, or others can write it.
+pub(super) fn public(config: &Config, key: &str, path: &Path) -> Result<String, Failure> {
+    guard(config, path)?;
     std::fs::read_to_string(path).map_err(|error| {
         let next = format!("see {key} in the configuration");
         failure("config-file", path.display(), error, next, Advice::Person)
     })
+}
+
+fn guard(config: &Config, path: &Path) -> Result<(), Failure> {
+    Writers::of_state(&config.state_dir).check(path).map_err(|error| Failure::from(&error))
+}
+
+/// The program, and a script that it is to run.
+fn guard_program(config: &Config, command: &[String]) -> Result<(), Failure> {
+    let files = command.iter().map(Path::new).filter(|path| path.is_absolute() && path.is_file());
+    files.into_iter().try_for_each(|path| guard(config, path))
 }

@@ -32,7 +32,7 @@ impl WatchRoots {
             return Self::default();
         }
         let system = system_roots();
-        Self(config.watches.iter().map(|watch| (watch.name.clone(), roots(watch, &system))).collect())
+        Self(config.watches.iter().map(|watch| (watch.name.clone(), roots(config, watch, &system))).collect())
     }
 
     /// Of the endpoints that are asked for.
@@ -45,7 +45,7 @@ impl WatchRoots {
     }
 }
 
-fn roots(watch: &Watch, system: &Roots) -> Result<Roots, Failure> {
+fn roots(config: &Config, watch: &Watch, system: &Roots) -> Result<Roots, Failure> {
     // One code for all: in the report it is a warning, since nothing but this judgement is lost.
     let bad = |object: &dyn core::fmt::Display, what: &dyn core::fmt::Display, next: &str| {
         failure(
@@ -61,7 +61,8 @@ fn roots(watch: &Watch, system: &Roots) -> Result<Roots, Failure> {
         let none = || bad(&"this system", &"trusts no root certificate", next);
         return if system.is_empty() { Err(none()) } else { Ok(system.clone()) };
     };
-    let text = public("watch.ca_file", path).map_err(|failure| bad(&path.display(), &failure.what, &failure.next))?;
+    let text = public(config, "watch.ca_file", path);
+    let text = text.map_err(|failure| bad(&path.display(), &failure.what, &failure.next))?;
     let next = "write the PEM of the root certificate into it";
     system.and(&text).map_err(|malformed| bad(&path.display(), &malformed, next))
 }

@@ -8,6 +8,7 @@ mod exit;
 mod inventory;
 mod nagios;
 mod plan;
+mod redact;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use exit::{Exit, worst};
 pub use inventory::InventoryReport;
 pub use nagios::{State, nagios, nagios_unknown};
 pub use plan::plan_text;
+pub use redact::redact;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;

@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use ssh2::{MethodType, Session};
@@ -25,6 +25,55 @@ use crate::report::escape;
 /// long.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
+/// Addresses of one name that are tried. One machine has two; who has more than this has a mistake in his zone, or is
+/// nobody that we know.
+const MOST_ADDRESSES: usize = 8;
+/// For the addresses of one name, but for the last: connecting and key exchange together. What a login has beside it
+/// (30 s) is the last one's.
+const OTHERS: Duration = Duration::from_secs(20);
+
+/// One address, and how long connecting may take there and how long the key exchange, where another is to be tried after
+/// it; `None`: as long as anybody waits.
+#[derive(Clone, Copy)]
+pub(super) struct Try {
+    address: SocketAddr,
+    limit: Option<Duration>,
+}
+
+/// What `attempt` comes to at the first of the addresses that leads there. An address where somebody else answers does not
+/// lead there: pinned keys tell.
+pub(super) fn at_one_address<T>(
+    endpoint: &Endpoint,
+    line: &Line,
+    mut attempt: impl FnMut(Try) -> Result<T, SshError>,
+) -> Result<T, SshError> {
+    let count = (1 + endpoint.others.len()).min(MOST_ADDRESSES);
+    let share = OTHERS / 2 / u32::try_from(count).unwrap_or(u32::MAX);
+    let mut tried = Vec::new();
+    for address in core::iter::once(&endpoint.address).chain(&endpoint.others).take(count) {
+        let limit = (tried.len() + 1 < count).then_some(share);
+        match attempt(Try { address: *address, limit }) {
+            Err(error) if count > 1 && is_of_the_address(&error) && line.is_wanted() => tried.push(error),
+            end => return end,
+        }
+    }
+    Err(SshError::Addresses { node: endpoint.node.clone(), tried })
+}
+
+/// Another address may do better.
+fn is_of_the_address(error: &SshError) -> bool {
+    match error {
+        SshError::Refused { .. }
+        | SshError::NoAnswer { .. }
+        | SshError::Unreachable { .. }
+        | SshError::Handshake { .. }
+        | SshError::HostKeyChanged { .. }
+        | SshError::HostKeyRevoked { .. } => true,
+        SshError::Jump { source, .. } => matches!(**source, SshError::FarSide { .. }),
+        _ => false,
+    }
+}
+
 /// A session that is logged in, and what it runs over.
 pub(super) struct Open {
     pub(super) session: Session,
@@ -42,12 +91,17 @@ pub(super) fn open(endpoint: &Endpoint, line: &Line) -> Result<Open, SshError> {
 }
 
 /// TCP and key exchange; `host_key_algorithms`: all that libssh2 has.
-pub(super) fn handshake(endpoint: &Endpoint, host_key_algorithms: Option<&str>, line: &Line) -> Result<Open, SshError> {
-    let (node, address) = (endpoint.node.clone(), endpoint.address);
+pub(super) fn handshake(
+    endpoint: &Endpoint,
+    way: Try,
+    host_key_algorithms: Option<&str>,
+    line: &Line,
+) -> Result<Open, SshError> {
+    let (node, address) = (endpoint.node.clone(), way.address);
     let socket = match &endpoint.jump {
-        Some(jump) => by_jump(jump, endpoint, line)
+        Some(jump) => by_jump(jump, address, line)
             .map_err(|source| SshError::Jump { node: node.clone(), source: Box::new(source) })?,
-        None => Socket::Tcp(Arc::new(by_tcp(endpoint, line)?)),
+        None => Socket::Tcp(Arc::new(by_tcp(&node, way, line)?)),
     };
     if let Err(gone) = line.hold(&socket) {
         return Err(line.closed(&node, &gone));
@@ -61,17 +115,21 @@ pub(super) fn handshake(endpoint: &Endpoint, host_key_algorithms: Option<&str>, 
         session.method_pref(MethodType::HostKey, algorithms).map_err(failed)?;
     }
     session.set_tcp_stream(socket.clone());
+    // Zero: for ever.
+    session.set_timeout(way.limit.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)));
     session.handshake().map_err(failed)?;
+    session.set_timeout(0);
     core::mem::forget(cut);
     Ok(Open { session, socket })
 }
 
-fn by_tcp(endpoint: &Endpoint, line: &Line) -> Result<TcpStream, SshError> {
-    let (node, address) = (endpoint.node.clone(), endpoint.address);
+fn by_tcp(node: &NodeName, Try { address, limit }: Try, line: &Line) -> Result<TcpStream, SshError> {
+    let node = node.clone();
     line.phase("connecting");
-    let socket = TcpStream::connect_timeout(&address, CONNECT).map_err(|error| match error.kind() {
+    let after = limit.unwrap_or(CONNECT).min(CONNECT);
+    let socket = TcpStream::connect_timeout(&address, after).map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => SshError::Refused { node: node.clone(), address },
-        ErrorKind::TimedOut => SshError::NoAnswer { node: node.clone(), address, after: CONNECT },
+        ErrorKind::TimedOut => SshError::NoAnswer { node: node.clone(), address, after },
         _ => SshError::Unreachable { node: node.clone(), address, source: error },
     })?;
     // Nagle's algorithm holds back the second small packet of each step: a tenth of a session at 150 ms.
@@ -80,14 +138,14 @@ fn by_tcp(endpoint: &Endpoint, line: &Line) -> Result<TcpStream, SshError> {
 }
 
 /// One more session, with the jump host, on a thread of its own that passes the bytes on.
-fn by_jump(jump: &Endpoint, to: &Endpoint, line: &Line) -> Result<Socket, SshError> {
+fn by_jump(jump: &Endpoint, to: SocketAddr, line: &Line) -> Result<Socket, SshError> {
     // Whether our end blocks is for libssh2 to say.
     let (ours, theirs) = pair(&jump.node)?;
     let line = line.of_jump(&jump.node);
     let below = open(jump, &line)?;
     let cut = Cut(&line);
     line.phase("connecting further");
-    let channel = forwarded(&below.session, &jump.node, &to.address.ip().to_string(), to.address.port())?;
+    let channel = forwarded(&below.session, &jump.node, &to.ip().to_string(), to.port())?;
     core::mem::forget(cut);
     let (host, way) = (jump.node.clone(), line.way());
     spawn(&jump.node, move || carry(below, channel, &theirs, &host, &line, way))?;
@@ -120,13 +178,17 @@ fn authority(host: &str, port: u16) -> String {
 
 /// A session with a host that shows a pinned key, or the reason why it is not one.
 fn pinned(endpoint: &Endpoint, line: &Line) -> Result<Open, SshError> {
-    let (node, address) = (endpoint.node.clone(), endpoint.address);
+    at_one_address(endpoint, line, |way| pinned_at(endpoint, way, line))
+}
+
+fn pinned_at(endpoint: &Endpoint, way: Try, line: &Line) -> Result<Open, SshError> {
+    let (node, address) = (endpoint.node.clone(), way.address);
     let pinned = &endpoint.host_keys;
     let wanted = (!pinned.is_empty()).then(|| algorithms(pinned));
-    let open = match handshake(endpoint, wanted.as_deref(), line) {
+    let open = match handshake(endpoint, way, wanted.as_deref(), line) {
         // No key of a pinned kind? Then it is another key, and the operator wants to see which.
         Err(error @ SshError::Handshake { .. }) if wanted.is_some() => {
-            handshake(endpoint, None, line).map_err(|_| error)?
+            handshake(endpoint, way, None, line).map_err(|_| error)?
         }
         open => open?,
     };

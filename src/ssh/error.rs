@@ -49,6 +49,12 @@ pub enum SshError {
     /// is not success. `words`: its stderr, escaped.
     #[error("{node}: the program ended without an answer ({}){}", status_text(.status), words_text(.words))]
     Ended { node: NodeName, status: Option<i32>, words: String },
+    /// A login, or what it starts, talks without end; the session was ended.
+    #[error("{node}: more than {} kB came on stderr", .most / 1024)]
+    Noise { node: NodeName, most: usize },
+    /// Each address that its name has, and what became of it. Never empty.
+    #[error("{node}: {}", tried_text(.node, .tried))]
+    Addresses { node: NodeName, tried: Vec<Self> },
     /// This machine would not start another thread.
     #[error("{node}: no session could be started: {source}")]
     Thread { node: NodeName, source: io::Error },
@@ -66,9 +72,25 @@ fn words_text(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
+/// Each names its address; the node was named before.
+fn tried_text(node: &NodeName, tried: &[SshError]) -> String {
+    let texts = tried.iter().map(ToString::to_string);
+    let texts = texts.map(|text| text.strip_prefix(&format!("{node}: ")).map(str::to_owned).unwrap_or(text));
+    texts.collect::<Vec<_>>().join("; ")
+}
+
 impl SshError {
+    /// Of several addresses the one that a person must know of: somebody else answers there; else the first.
+    fn worst(&self) -> &Self {
+        let Self::Addresses { tried, .. } = self else { return self };
+        tried.iter().find(|error| error.advice() == Advice::Person).or(tried.first()).unwrap_or(self)
+    }
+
     pub fn advice(&self) -> Advice {
         match self {
+            Self::Addresses { tried, .. } if tried.iter().any(|error| error.advice() == Advice::Person) => {
+                Advice::Person
+            }
             Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
             | Self::HostKeyRevoked { .. }
@@ -84,6 +106,8 @@ impl SshError {
             | Self::Deadline { .. }
             | Self::Ended { .. }
             | Self::FarSide { .. }
+            | Self::Noise { .. }
+            | Self::Addresses { .. }
             | Self::Thread { .. } => Advice::Retry { after_seconds: None },
         }
     }
@@ -106,6 +130,11 @@ impl SshError {
             Self::FarSide { .. } => "ssh-far-side",
             Self::Jump { .. } => "ssh-jump",
             Self::Ended { .. } => "ssh-ended",
+            Self::Noise { .. } => "ssh-noise",
+            Self::Addresses { .. } => match self.worst() {
+                Self::Addresses { .. } => "ssh-unreachable",
+                worst => worst.code(),
+            },
             Self::Thread { .. } => "ssh-thread",
         }
     }
@@ -167,6 +196,13 @@ impl SshError {
             Self::Ended { node, .. } => {
                 format!("see that the login shell on {node} runs commands (not nologin), then log in by hand with ssh")
             }
+            Self::Noise { node, .. } => {
+                format!("see what the login shell's start files, or a forced command, print on {node}")
+            }
+            Self::Addresses { node, .. } => match self.worst() {
+                Self::Addresses { .. } => format!("see that {node} is up and that its name has the right addresses"),
+                worst => worst.next(),
+            },
             Self::Thread { .. } => {
                 "raise the limit of threads of this machine, or lower the number of sessions".to_owned()
             }

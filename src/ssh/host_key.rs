@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::connect::{handshake, host_key};
+use super::connect::{Try, at_one_address, handshake, host_key};
 use super::line::Line;
 use super::session::on_thread;
 use super::{Endpoint, SshError};
@@ -42,11 +42,16 @@ pub async fn host_keys(endpoint: Endpoint, deadline: Duration) -> Result<Vec<Hos
     }
 }
 
+/// Those of the first address that shows any: of a name that leads to several machines, each would show its own.
 fn fetch(endpoint: &Endpoint, line: &Line) -> Result<Vec<HostKey>, SshError> {
+    at_one_address(endpoint, line, |way| fetch_at(endpoint, way, line))
+}
+
+fn fetch_at(endpoint: &Endpoint, way: Try, line: &Line) -> Result<Vec<HostKey>, SshError> {
     let mut keys = Vec::new();
     let mut refused = None;
     for algorithms in ["ssh-ed25519", "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521", RSA] {
-        match handshake(endpoint, Some(algorithms), line) {
+        match handshake(endpoint, way, Some(algorithms), line) {
             Ok(open) => {
                 keys.extend(host_key(&open.session));
                 // libssh2's farewell is not waited for.

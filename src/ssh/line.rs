@@ -78,6 +78,11 @@ impl Line {
         self.hang_up();
     }
 
+    /// Whether anybody waits for what is being done.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.state().shut
+    }
+
     /// Ends this connection and those below it: every waiting call fails.
     pub(super) fn hang_up(&self) {
         let mut state = self.state();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ssh2::{ErrorCode, Session};
 
-use super::agent;
+use super::agent::{self, Agent};
 use super::identity::Identity;
 use super::line::Line;
 use super::{Endpoint, SshError};
@@ -52,21 +52,18 @@ fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> 
         attempts.tried.push("the agent (SSH_AUTH_SOCK is not set)".to_owned());
         return Ok(false);
     }
-    if let Err(error) = agent::answers(socket) {
-        attempts.tried.push(format!("the agent at {} ({})", socket.display(), agent::why(&error)));
-        return Ok(false);
-    }
-    let connected = session.agent().and_then(|mut agent| {
-        agent.set_identity_path(socket)?;
-        agent.connect()?;
+    let Attempts { endpoint, line, .. } = *attempts;
+    let lent = Agent::ask(socket, line).and_then(|agent| agent.lend(session, &endpoint.node, line));
+    let listed = lent.and_then(|mut agent| {
         agent.list_identities()?;
         let keys = agent.identities()?;
         Ok((agent, keys))
     });
-    let (agent, keys) = match connected {
-        Ok(connected) => connected,
+    let (agent, keys) = match listed {
+        Ok(listed) => listed,
         Err(error) => {
-            attempts.tried.push(format!("the agent at {} ({})", socket.display(), escape(error.message(), 100)));
+            let why = escape(&agent::why(&error), 100);
+            attempts.tried.push(format!("the agent at {} ({why})", socket.display()));
             return Ok(false);
         }
     };
@@ -75,7 +72,7 @@ fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> 
     }
     for key in keys {
         let name = format!("{} of the agent", escape(key.comment(), 60));
-        if attempts.taken(&name, agent.userauth(&attempts.endpoint.user, &key), false)? {
+        if attempts.taken(&name, agent.userauth(&endpoint.user, &key), false)? {
             return Ok(true);
         }
     }

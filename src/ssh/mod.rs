@@ -36,6 +36,8 @@ pub use tunnel::{Tunnel, tunnel};
 pub struct Endpoint {
     pub node: NodeName,
     pub address: SocketAddr,
+    /// Tried in their order where the first does not lead there; the pinned keys are those of each.
+    pub others: Vec<SocketAddr>,
     pub user: String,
     pub identities: Vec<Identity>,
     /// Empty: unknown host, refused.
@@ -60,7 +62,8 @@ impl Endpoint {
         host_keys: Vec<HostKey>,
     ) -> Self {
         let (revoked, authority, agent, jump) = (Vec::new(), false, None, None);
-        Self { node, address, user, identities, host_keys, revoked, authority, agent, jump }
+        let others = Vec::new();
+        Self { node, address, others, user, identities, host_keys, revoked, authority, agent, jump }
     }
 }
 

@@ -17,6 +17,14 @@ use crate::report::escape;
 
 /// How much of stderr is kept for an error text, bytes.
 const WORDS: usize = 1024;
+/// How much of stderr is taken in, bytes. Start files of a login say a page or two; who says more without end would keep
+/// this machine deciphering for as long as a session may last.
+const NOISE: usize = 1024 * 1024;
+/// How far ahead of us the node may be, bytes, where libssh2 would have 2 MiB. Each packet costs memory and is walked past
+/// in every read of the other stream, and a packet may have one byte.
+const WINDOW: u32 = 256 * 1024;
+/// RFC 4253 section 6.1: what every implementation can handle.
+const PACKET: u32 = 32 * 1024;
 /// How much of stdout is kept while nobody reads, bytes; the rest waits in the channel's window.
 const EARLY: usize = 64 * 1024;
 
@@ -30,6 +38,8 @@ pub(super) struct Wire {
     /// What came while nobody was reading.
     early: Vec<u8>,
     words: Vec<u8>,
+    /// Bytes of stderr, with those that were not kept.
+    noise: usize,
 }
 
 impl Drop for Wire {
@@ -46,7 +56,7 @@ impl Wire {
         line.phase("starting the program");
         let exec =
             |error: ssh2::Error| SshError::Exec { node: endpoint.node.clone(), why: escape(error.message(), 200) };
-        let mut channel = session.channel_session().map_err(exec)?;
+        let mut channel = session.channel_open("session", WINDOW, PACKET, None).map_err(exec)?;
         if let Err(error) = channel.exec(command) {
             // The socket goes before the channel, for the same reason as in `Cut`.
             line.hang_up();
@@ -56,7 +66,7 @@ impl Wire {
         session.set_blocking(false);
         let ear = Ear::new(&session, socket);
         let (node, line) = (endpoint.node.clone(), line.clone());
-        Ok(Self { channel, session, ear, node, line, early: Vec::new(), words: Vec::new() })
+        Ok(Self { channel, session, ear, node, line, early: Vec::new(), words: Vec::new(), noise: 0 })
     }
 
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), SshError> {
@@ -79,6 +89,7 @@ impl Wire {
             return Ok(core::mem::take(&mut self.early));
         }
         let mut buffer = vec![0; 16 * 1024];
+        self.drain()?;
         loop {
             match self.channel.read(&mut buffer) {
                 Ok(0) if self.channel.eof() => return Err(self.ended()),
@@ -91,7 +102,7 @@ impl Wire {
                 Err(error) => return Err(self.line.closed(&self.node, &error)),
             }
             // A full window of stderr would stop stdout, too.
-            self.drain();
+            self.drain()?;
             self.wait()?;
         }
     }
@@ -110,7 +121,8 @@ impl Wire {
         {
             self.early.extend_from_slice(&buffer[..count]);
         }
-        self.drain();
+        // The next read fails by it, too.
+        let _ = self.drain();
     }
 
     /// A channel to a port that the node sees, beside the program's. [`Self::carry`] serves it.
@@ -135,17 +147,28 @@ impl Wire {
         self.ear.wait(&self.session).map_err(|gone| self.line.closed(&self.node, &gone))
     }
 
-    fn drain(&mut self) {
+    /// Takes in what stderr has, up to its bound.
+    fn drain(&mut self) -> Result<(), SshError> {
         let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = self.channel.stderr().read(&mut buffer) {
+        while self.noise <= NOISE
+            && let Ok(count @ 1..) = self.channel.stderr().read(&mut buffer)
+        {
             let room = WORDS.saturating_sub(self.words.len());
             self.words.extend_from_slice(&buffer[..count.min(room)]);
+            self.noise += count;
         }
+        if self.noise <= NOISE {
+            return Ok(());
+        }
+        self.line.hang_up();
+        Err(SshError::Noise { node: self.node.clone(), most: NOISE })
     }
 
     /// The channel ended. A status is told after that, if at all, and libssh2 says 0 when none was.
     fn ended(&mut self) -> SshError {
-        self.drain();
+        if let Err(noise) = self.drain() {
+            return noise;
+        }
         self.session.set_blocking(true);
         self.session.set_timeout(STATUS_MS);
         let status = match self.channel.wait_close().and_then(|()| self.channel.exit_status()) {

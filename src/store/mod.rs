@@ -20,6 +20,7 @@ mod accounts;
 mod atomic;
 mod error;
 mod generations;
+pub mod guard;
 mod intent;
 mod journal;
 mod learned;

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::ProgramError;
-use crate::report::escape;
+use crate::report::{escape, redact};
 
 /// From SIGTERM to SIGKILL: a program that tidies up does it in less.
 const GRACE: Duration = Duration::from_secs(5);
@@ -140,7 +140,8 @@ impl Running {
                 }
             }
         }
-        let text = String::from_utf8_lossy(self.kept.make_contiguous()).into_owned();
+        // Before it is cut, which could take the mark of a private key away.
+        let text = redact(&String::from_utf8_lossy(self.kept.make_contiguous()), []);
         let text = text.trim();
         let before = text.chars().count().saturating_sub(SHOWN);
         let end: String = text.chars().skip(before).collect();

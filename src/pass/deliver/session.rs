@@ -304,14 +304,11 @@ pub(in crate::pass) async fn way_to(secrets: &Secrets, node: &Node, host: &Host)
         )
     };
     let nowhere = || bug(&node.name, "a host without an address");
-    let first = async |host: &Host, port: u16| {
-        let addresses = resolve(host, port).await.map_err(unresolved)?;
-        addresses.first().copied().ok_or_else(nowhere)
-    };
-    let address = first(host, node.ssh.port).await?;
+    let all = async |host: &Host, port: u16| resolve(host, port).await.map_err(unresolved);
+    let addresses = all(host, node.ssh.port).await?;
     let mut jumps = Vec::new();
     for jump in &node.ssh.jumps {
-        jumps.push(first(&jump.host, jump.port).await?);
+        jumps.push(all(&jump.host, jump.port).await?);
     }
-    Ok(secrets.endpoint(node, address, &jumps))
+    secrets.endpoint(node, &addresses, &jumps).ok_or_else(nowhere)
 }
