@@ -16,9 +16,9 @@ use core::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use self::answer::Told;
+use self::answer::{Sent, Told};
 use self::frames::{Frame, Frames};
-use crate::cert::{CertName, NodeName};
+use crate::cert::NodeName;
 use crate::plan::rollout::{Committed, Prepared};
 use crate::report::escape;
 use crate::ssh::{Endpoint, Session, SshError, Tunnel};
@@ -45,6 +45,7 @@ pub struct Dialogue {
     session: Session,
     frames: Frames,
     node: NodeName,
+    sent: Vec<Sent>,
 }
 
 impl Dialogue {
@@ -57,9 +58,10 @@ impl Dialogue {
         bundles: Vec<Bundle>,
         deadline: Duration,
     ) -> Result<(Self, Prepared), NodeError> {
-        let (dialogue, frame) = Self::begin(endpoint, |nonce| bundle::opening(nonce, &bundles), deadline).await?;
-        let sent: Vec<CertName> = bundles.into_iter().map(|bundle| bundle.certificate).collect();
-        let prepared = dialogue.told(answer::prepared(&frame, &sent))?;
+        let (mut dialogue, frame) = Self::begin(endpoint, |nonce| bundle::opening(nonce, &bundles), deadline).await?;
+        let sent = |Bundle { certificate, generation, older, .. }| Sent { certificate, generation, older };
+        dialogue.sent = bundles.into_iter().map(sent).collect();
+        let prepared = dialogue.told(answer::prepared(&frame, &dialogue.sent))?;
         Ok((dialogue, prepared))
     }
 
@@ -71,7 +73,8 @@ impl Dialogue {
     ) -> Result<(Self, Frame), NodeError> {
         let node = endpoint.node.clone();
         let nonce = nonce(&node)?;
-        let mut dialogue = Self { session: Session::start(endpoint, BOOTSTRAP)?, frames: Frames::new(&nonce), node };
+        let session = Session::start(endpoint, BOOTSTRAP)?;
+        let mut dialogue = Self { session, frames: Frames::new(&nonce), node, sent: Vec::new() };
         let login = LOGIN.min(deadline);
         let prepare = async {
             match timeout(login, dialogue.session.ready()).await {
@@ -93,7 +96,7 @@ impl Dialogue {
     /// A refusal means that nothing was changed; anything else, that the node must be looked at again.
     pub async fn commit(&mut self) -> Result<Committed, NodeError> {
         let frame = self.ask("commit\n").await?;
-        self.told(answer::committed(&frame))
+        self.told(answer::committed(&frame, &self.sent))
     }
 
     /// Served and proven: the node may forget the way back. Not waited for.
@@ -105,7 +108,7 @@ impl Dialogue {
     /// Back to what was there before, test, reload. The inner error: why the node kept what it has.
     pub async fn rollback(mut self) -> Result<Result<(), String>, NodeError> {
         let frame = self.ask("rollback\n").await?;
-        self.told(answer::rolled_back(&frame))
+        self.told(answer::rolled_back(&frame, &self.sent))
     }
 
     /// The node removes what it staged.
