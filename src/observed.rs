@@ -20,7 +20,9 @@ pub use disk::{AtPath, Disk, Found, Installed, Looked};
 pub use drift::{Compared, Drift};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
 pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
-pub use tried::{Ari, AriFailed, Attempts, DeliveryAttempts, Held, KEY_COMPROMISE, Rehearsal, Revoked, Tried};
+pub use tried::{
+    Ari, AriFailed, Attempts, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, Rehearsal, Renumbered, Revoked, Tried,
+};
 
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
@@ -44,6 +46,9 @@ pub struct Observed {
     /// When the CA was heard in this pass.
     #[serde(default)]
     pub ca_clock: Option<CaClock>,
+    /// What this pass has issued.
+    #[serde(default)]
+    pub issued: BTreeSet<CertName>,
 }
 
 /// Two clocks at one moment: ours, and the Date of the CA's answer.

@@ -9,7 +9,7 @@ mod findings;
 mod fingerprint;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod generation;
+pub mod generation;
 mod key;
 mod leaf;
 mod lint;

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::frames::Frame;
-use crate::cert::CertName;
+use crate::cert::{CertName, Generation, generation};
 use crate::plan::rollout::{Base, Committed, ConfigTest, Prepared, Refusal};
 use crate::report::escape;
 
 /// How much of a command's words is shown, characters; the node caps at 4,000 bytes.
 const WORDS: usize = 4000;
+
+/// Of what stands for a number and is none.
+const NUMBER: usize = 40;
 
 /// An answer that makes no sense here, escaped.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +26,21 @@ impl Senseless {
     }
 }
 
+/// What the dialogue is about: a node's word about anything else counts for nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) certificate: CertName,
+    pub(super) generation: Generation,
+    /// It may go beneath what the node holds.
+    pub(super) older: bool,
+}
+
 /// `Err(Ok(refusal))`: it would not.
 pub(super) type Told<T> = Result<T, Result<Refusal, Senseless>>;
 
-pub(super) fn prepared(frame: &Frame, sent: &[CertName]) -> Told<Prepared> {
+pub(super) fn prepared(frame: &Frame, sent: &[Sent]) -> Told<Prepared> {
     let bad = || Err(Senseless::of(&frame.body));
-    let (facts, test) = facts(frame, "prepared")?;
+    let (facts, test) = facts_of(frame, "prepared", sent)?;
     let (mut bases, mut clock) = (BTreeMap::new(), None);
     for line in facts {
         if let Some(seconds) = line.strip_prefix("clock ") {
@@ -36,22 +48,36 @@ pub(super) fn prepared(frame: &Frame, sent: &[CertName]) -> Told<Prepared> {
             continue;
         }
         let (name, base) = line.strip_prefix("base ").and_then(|line| line.split_once(' ')).ok_or_else(bad)?;
-        let name = sent.iter().find(|sent| sent.as_str() == name).ok_or_else(bad)?;
+        let sent = sent.iter().find(|sent| sent.certificate.as_str() == name).ok_or_else(bad)?;
         let base = match base.split_once(' ').unwrap_or((base, "")) {
             ("unchanged", "") => Base::Unchanged,
             ("found", "") => Base::Found,
             ("nothing", "") => Base::Nothing,
-            ("managed", generation) => Base::Managed(generation.parse().map_err(|_| bad())?),
+            ("managed", held) => managed(held, sent).ok_or_else(bad)?,
             _ => return Err(bad()),
         };
-        bases.insert(name.clone(), base);
+        bases.insert(sent.certificate.clone(), base);
     }
     if bases.len() == sent.len() { Ok(Prepared { test, bases, clock }) } else { Err(bad()) }
 }
 
+/// Another generation of ours. One that is newer than what was sent would have been refused; where it may go beneath, the
+/// number may be anything, even none.
+fn managed(held: &str, sent: &Sent) -> Option<Base> {
+    match held.parse::<Generation>() {
+        Ok(held) if sent.older || held.number() <= sent.generation.number() => Some(Base::Managed(held)),
+        Err(_) if sent.older => Some(Base::Found),
+        _ => None,
+    }
+}
+
 /// The lines between what the configuration test came to, which is also returned, and its words.
 pub(super) fn facts<'a>(frame: &'a Frame, verb: &str) -> Told<(core::str::Lines<'a>, ConfigTest)> {
-    expect(frame, &[verb])?;
+    facts_of(frame, verb, &[])
+}
+
+fn facts_of<'a>(frame: &'a Frame, verb: &str, sent: &[Sent]) -> Told<(core::str::Lines<'a>, ConfigTest)> {
+    expect(frame, &[verb], sent)?;
     let bad = || Err(Senseless::of(&frame.body));
     let (facts, output) = frame.body.split_once("\noutput\n").ok_or_else(bad)?;
     let mut lines = facts.lines();
@@ -68,8 +94,8 @@ pub(super) fn clock(seconds: &str) -> Option<Timestamp> {
     Timestamp::from_second(seconds.parse().ok()?).ok()
 }
 
-pub(super) fn committed(frame: &Frame) -> Told<Committed> {
-    let verb = expect(frame, &["committed", "rolled-back", "broken-before", "placed"])?;
+pub(super) fn committed(frame: &Frame, sent: &[Sent]) -> Told<Committed> {
+    let verb = expect(frame, &["committed", "rolled-back", "broken-before", "placed"], sent)?;
     let output = escape(&frame.body, WORDS);
     Ok(match verb {
         "committed" => Committed::Committed,
@@ -80,28 +106,36 @@ pub(super) fn committed(frame: &Frame) -> Told<Committed> {
 }
 
 /// The inner error: why it was kept, in the node's words.
-pub(super) fn rolled_back(frame: &Frame) -> Told<Result<(), String>> {
+pub(super) fn rolled_back(frame: &Frame, sent: &[Sent]) -> Told<Result<(), String>> {
     let kept = || escape(&frame.body, WORDS);
-    Ok(if expect(frame, &["back", "kept"])? == "back" { Ok(()) } else { Err(kept()) })
+    Ok(if expect(frame, &["back", "kept"], sent)? == "back" { Ok(()) } else { Err(kept()) })
 }
 
-fn expect<'a>(frame: &'a Frame, verbs: &[&str]) -> Told<&'a str> {
+fn expect<'a>(frame: &'a Frame, verbs: &[&str], sent: &[Sent]) -> Told<&'a str> {
     match frame.verb.as_str() {
-        "refused" => Err(refusal(&frame.body)),
+        "refused" => Err(refusal(&frame.body, sent)),
         verb if verbs.contains(&verb) => Ok(verb),
         verb => Err(Err(Senseless::of(verb))),
     }
 }
 
-fn refusal(body: &str) -> Result<Refusal, Senseless> {
+fn refusal(body: &str, sent: &[Sent]) -> Result<Refusal, Senseless> {
     let bad = || Senseless::of(body);
+    let of = |name: &str| sent.iter().find(|sent| sent.certificate.as_str() == name).ok_or_else(bad);
     let (word, rest) = body.split_once(' ').unwrap_or((body, ""));
     Ok(match word {
         "newer" => {
             let (name, number) = rest.split_once(' ').ok_or_else(bad)?;
-            Refusal::Newer { certificate: name_of(name)?, number: number.parse().map_err(|_| bad())? }
+            let Sent { certificate, generation, older } = of(name)?;
+            let certificate = certificate.clone();
+            match generation::told(number) {
+                // What is no greater, or may be gone beneath, is no reason to refuse.
+                Some(number) if *older || number <= generation.number() => return Err(bad()),
+                Some(number) => Refusal::Newer { certificate, number },
+                None => Refusal::Implausible { certificate, number: escape(number, NUMBER) },
+            }
         }
-        "changed" => Refusal::Changed { certificate: name_of(rest)? },
+        "changed" => Refusal::Changed { certificate: of(rest)?.certificate.clone() },
         "path" => {
             let (path, why) = rest.split_once('\n').ok_or_else(bad)?;
             Refusal::Path { path: escape(path, 300), why: escape(why.trim_end(), 300) }
@@ -117,13 +151,15 @@ fn refusal(body: &str) -> Result<Refusal, Senseless> {
     })
 }
 
-fn name_of(text: &str) -> Result<CertName, Senseless> {
-    CertName::parse(text).map_err(|_| Senseless::of(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const OURS: &str = "20261123061500-04";
+
+    fn sent(name: &str) -> Sent {
+        Sent { certificate: CertName::parse(name).unwrap(), generation: OURS.parse().unwrap(), older: false }
+    }
 
     fn frame(verb: &str, body: &str) -> Frame {
         Frame { verb: verb.to_owned(), body: body.to_owned() }
@@ -131,14 +167,15 @@ mod tests {
 
     #[test]
     fn a_preparation_must_name_every_certificate_that_was_sent_and_no_other() {
-        let sent = [CertName::parse("a").unwrap(), CertName::parse("b").unwrap()];
+        let sent = [sent("a"), sent("b")];
+        let name = |number: usize| &sent[number].certificate;
         let told = prepared(
             &frame("prepared", "test failed\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b"),
             &sent,
         );
         let told = told.expect("both are named");
         assert_eq!(told.test, ConfigTest::Failed("no\\u{1b}".to_owned()));
-        assert_eq!(told.bases[&sent[0]], Base::Nothing);
+        assert_eq!(told.bases[name(0)], Base::Nothing);
         for body in
             ["test ok\nbase a found\noutput\n", "test ok\nbase a found\nbase c found\noutput\n", "", "test ok\n"]
         {
@@ -148,21 +185,56 @@ mod tests {
 
     #[test]
     fn an_answer_to_another_question_is_an_error() {
-        assert!(matches!(committed(&frame("back", "")), Err(Err(_))));
-        assert!(matches!(rolled_back(&frame("committed", "")), Err(Err(_))));
-        assert!(matches!(committed(&frame("refused", "because")), Err(Err(_))));
+        assert!(matches!(committed(&frame("back", ""), &[]), Err(Err(_))));
+        assert!(matches!(rolled_back(&frame("committed", ""), &[]), Err(Err(_))));
+        assert!(matches!(committed(&frame("refused", "because"), &[]), Err(Err(_))));
     }
 
     #[test]
     fn a_refusal_keeps_its_object() {
-        let told = committed(&frame("refused", "path /etc/x y\nNo space left on device\n"));
+        let committed = |body: &str| committed(&frame("refused", body), &[sent("a")]);
+        let told = committed("path /etc/x y\nNo space left on device\n");
         let Err(Ok(refusal)) = told else { panic!("{told:?}") };
         assert_eq!(refusal.to_string(), "/etc/x y: No space left on device");
-        let told = committed(&frame("refused", "version 2 3"));
+        let told = committed("version 2 3");
         assert!(matches!(told, Err(Ok(Refusal::Version { theirs: 2, ours: 3 }))));
-        let told = committed(&frame("refused", "permit a: no\x1b"));
+        let told = committed("permit a: no\x1b");
         assert!(matches!(told, Err(Ok(Refusal::NotPermitted { why })) if why == "a: no\\u{1b}"));
-        let told = committed(&frame("refused", "newer a 20261123061500"));
-        assert!(matches!(told, Err(Ok(Refusal::Newer { number: 20_261_123_061_500, .. }))));
+        let told = committed("newer a 20261123061501");
+        assert!(matches!(told, Err(Ok(Refusal::Newer { number: 20_261_123_061_501, .. }))));
+    }
+
+    #[test]
+    fn a_newer_generation_counts_for_what_was_sent_alone_and_only_if_its_number_is_a_second() {
+        let said = |body: &str| prepared(&frame("refused", body), &[sent("a"), Sent { older: true, ..sent("b") }]);
+        for other in ["c 20261123061501", "A 20261123061501", "../a 20261123061501", " 20261123061501", "a", "a\n1"] {
+            let told = said(&format!("newer {other}"));
+            assert!(matches!(told, Err(Err(_))), "{other}: {told:?}");
+        }
+        assert!(matches!(said("changed c"), Err(Err(_))), "nor does what else was changed");
+        for number in ["20261123061500", "20261123061459", "20200101000000"] {
+            assert!(matches!(said(&format!("newer a {number}")), Err(Err(_))), "{number} is not newer");
+        }
+        assert!(matches!(said("newer b 20261123061501"), Err(Err(_))), "it may go beneath");
+        for number in ["9999999999999999999", "99999999999999999999", "99999999999999", "20261399000000", "-1", "\x1b"]
+        {
+            let told = said(&format!("newer a {number}"));
+            assert!(matches!(told, Err(Ok(Refusal::Implausible { .. }))), "{number}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_takes_what_is_older_than_its_own_unasked_makes_no_sense() {
+        let holds = |number: &str, older| {
+            let body = format!("test ok\nbase a managed {number}-0b\noutput\n");
+            prepared(&frame("prepared", &body), &[Sent { older, ..sent("a") }])
+                .map(|told| told.bases.into_values().next())
+        };
+        assert!(matches!(holds("20261123061459", false), Ok(Some(Base::Managed(_)))));
+        assert!(matches!(holds("20261123061501", true), Ok(Some(Base::Managed(_)))));
+        assert!(matches!(holds("99999999999999999999", true), Ok(Some(Base::Found))));
+        for number in ["20261123061501", "99999999999999", "99999999999999999999"] {
+            assert!(matches!(holds(number, false), Err(Err(_))), "{number}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cert::NodeName;
 use crate::observed::Advice;
-use crate::plan::rollout::{FOREIGN_NEWER, Refusal};
+use crate::plan::rollout::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER, Refusal};
 use crate::ssh::SshError;
 
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,7 @@ impl NodeError {
             Self::Ssh(error) => error.code(),
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::Newer { .. } => FOREIGN_NEWER,
+                Refusal::Implausible { .. } => FENCE_IMPLAUSIBLE,
                 Refusal::Changed { .. } => "node-changed",
                 Refusal::Path { .. } => "node-path",
                 Refusal::Locked => "node-locked",
@@ -55,11 +56,16 @@ impl NodeError {
         match self {
             Self::Ssh(error) => error.next(),
             Self::Refused { node, refusal } => match refusal {
-                Refusal::Newer { .. } => {
-                    format!(
-                        "find out who delivers to {node} besides this certd; `certd renew --force` issues one that is newer still"
-                    )
-                }
+                Refusal::Newer { certificate, .. } => format!(
+                    "find out who delivers to {node} besides this certd. The next certificate is numbered above what it \
+                     holds; `certd renew --force {certificate}` issues that one now. Once: a node that refuses that one \
+                     too is not to be believed, and no further one helps"
+                ),
+                Refusal::Implausible { certificate, .. } => format!(
+                    "look at what .certd/{certificate}/current leads to on {node}, and at who was there: only a clock that \
+                     was wrong explains it. No other node is concerned, and no new certificate helps; \
+                     `certd deploy --node {node}` puts this one in its place"
+                ),
                 Refusal::Changed { .. } => {
                     format!("switch off whatever else writes certificates on {node} (acme.sh's cron line?)")
                 }

@@ -16,9 +16,9 @@ use core::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use self::answer::Told;
+use self::answer::{Sent, Told};
 use self::frames::{Frame, Frames};
-use crate::cert::{CertName, NodeName, PrivateKey};
+use crate::cert::{NodeName, PrivateKey};
 use crate::plan::rollout::{Committed, Prepared};
 use crate::report::{escape, redact};
 use crate::ssh::{Endpoint, Session, SshError, Tunnel};
@@ -47,6 +47,7 @@ pub struct Dialogue {
     node: NodeName,
     /// What the node must not be quoted with: its commands' words, its login shell's, whatever it answers.
     keys: Vec<PrivateKey>,
+    sent: Vec<Sent>,
 }
 
 impl Dialogue {
@@ -81,9 +82,10 @@ impl Dialogue {
     ) -> Result<(Self, Prepared), NodeError> {
         let keys = bundles.iter().map(|bundle| bundle.pair.key().clone()).collect();
         let opening = |nonce: &str| bundle::opening(nonce, &bundles, rehearsal);
-        let (dialogue, frame) = Self::begin(endpoint, opening, keys, deadline).await?;
-        let sent: Vec<CertName> = bundles.into_iter().map(|bundle| bundle.certificate).collect();
-        let prepared = dialogue.told(answer::prepared(&frame, &sent))?;
+        let (mut dialogue, frame) = Self::begin(endpoint, opening, keys, deadline).await?;
+        let sent = |Bundle { certificate, generation, older, .. }| Sent { certificate, generation, older };
+        dialogue.sent = bundles.into_iter().map(sent).collect();
+        let prepared = dialogue.told(answer::prepared(&frame, &dialogue.sent))?;
         Ok((dialogue, prepared))
     }
 
@@ -97,7 +99,7 @@ impl Dialogue {
         let node = endpoint.node.clone();
         let nonce = nonce(&node)?;
         let (session, frames) = (Session::start(endpoint, BOOTSTRAP)?, Frames::new(&nonce));
-        let mut dialogue = Self { session, frames, node, keys };
+        let mut dialogue = Self { session, frames, node, keys, sent: Vec::new() };
         let login = LOGIN.min(deadline);
         let prepare = async {
             match timeout(login, dialogue.session.ready()).await {
@@ -119,7 +121,7 @@ impl Dialogue {
     /// A refusal means that nothing was changed; anything else, that the node must be looked at again.
     pub async fn commit(&mut self) -> Result<Committed, NodeError> {
         let frame = self.ask("commit\n").await?;
-        self.told(answer::committed(&frame))
+        self.told(answer::committed(&frame, &self.sent))
     }
 
     /// Served and proven: the node may forget the way back. Not waited for.
@@ -131,7 +133,7 @@ impl Dialogue {
     /// Back to what was there before, test, reload. The inner error: why the node kept what it has.
     pub async fn rollback(mut self) -> Result<Result<(), String>, NodeError> {
         let frame = self.ask("rollback\n").await?;
-        self.told(answer::rolled_back(&frame))
+        self.told(answer::rolled_back(&frame, &self.sent))
     }
 
     /// The node removes what it staged.

@@ -257,7 +257,9 @@ newer() {
 # A path is made of each of these.
 fit() {
   case $name in */* | .* | '') refuse "unfit a name that is no name" ;; esac
-  case $nonce$gen in *[!0-9a-f-]*) refuse "unfit a generation that is none" ;; esac
+  case $nonce${gen#*-}/${gen%%-*} in *[!0-9a-f]*/* | */*[!0-9]*) refuse "unfit a generation that is none" ;; esac
+  # The number is a UTC second, YYYYMMDDhhmmss, for all who read or write one. A look has none.
+  case $look$gen in yes | [1-9]?????????????-?*) ;; *) refuse "unfit a generation that is none" ;; esac
   files absolute
   case $F/ in / | "$K/") refuse "unfit chain and key need a path each" ;; esac
 }
@@ -324,7 +326,7 @@ decide() {
   # Where somebody made files of our links, links are made again, whatever is in the files.
   case $turned$kinds:$cur in 1* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
   save state base from to kinds
-  # No number is compared as one: they have more digits than some shells' arithmetic.
+  # No number is compared as one: they have more digits than some shells' arithmetic, and what is there may have any.
   case $cur in
   [1-9]*) [ "$base" = unchanged ] || [ "$older" ] || ! newer "${cur%%-*}" "${gen%%-*}" || refuse "newer $name ${cur%%-*}" ;;
   esac

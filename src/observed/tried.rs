@@ -31,9 +31,13 @@ pub struct Tried {
     /// ordered: what is issued later than that has nothing to do with them any more.
     #[serde(default)]
     pub revoked: BTreeMap<Fingerprint, Revoked>,
-    /// The greatest generation number that a node refused ours for.
+    /// The generation number for which each node refused ours, by its last word. An earlier certd kept one number for all
+    /// nodes, under another key: it is forgotten, and who holds it says it again.
+    #[serde(default, rename = "fences_of_nodes")]
+    pub fences: BTreeMap<CertName, BTreeMap<NodeName, Fence>>,
+    /// On whose word a certificate was numbered anew.
     #[serde(default)]
-    pub fences: BTreeMap<CertName, u64>,
+    pub renumbered: BTreeMap<CertName, Renumbered>,
     /// How the last rehearsal of each certificate's renewal went.
     #[serde(default)]
     pub rehearsals: BTreeMap<CertName, Rehearsal>,
@@ -51,6 +55,20 @@ pub struct Tried {
     /// Committed, and the answer was lost: what the node serves may be right, and its intent may still lie there.
     #[serde(default)]
     pub unsettled: BTreeMap<NodeName, BTreeSet<CertName>>,
+}
+
+/// A node said that it holds a newer generation than the one that it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    pub number: u64,
+    /// When it said so last.
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renumbered {
+    pub fingerprint: Fingerprint,
+    pub nodes: BTreeSet<NodeName>,
 }
 
 /// `deploy --generation`. It carries what is to be known of the certificate: a store that lost it holds it all the same.

@@ -23,8 +23,8 @@ use session::Session;
 pub struct Delivered {
     pub(super) outcomes: BTreeMap<NodeName, Outcome>,
     pub(super) served: Vec<Served>,
-    /// Numbers of newer generations that nodes hold: the next one of that certificate must be above them.
-    pub(super) fences: Vec<(CertName, u64)>,
+    /// What nodes said of the generations that they hold: the number of a newer one, or that it is none.
+    pub(super) fences: Vec<Held>,
 }
 
 /// How long nodes that are committed, or go back, may be listened to after SIGTERM; what a node has begun it finishes by
@@ -32,6 +32,7 @@ pub struct Delivered {
 const FINISH_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
 type Told = (Event, Vec<Served>);
+type Held = (NodeName, CertName, Option<u64>);
 
 /// # Errors
 /// A stored pair cannot be read: nothing was sent to anybody.

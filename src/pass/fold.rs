@@ -6,9 +6,8 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed, Rehearsal};
-use crate::plan::delivery::outgrown;
 use crate::plan::rollout::Outcome;
-use crate::plan::{self, Deliver, DeliveryReason, Issue, Step};
+use crate::plan::{self, Deliver, DeliveryReason, Issue, Step, fence};
 use crate::report::{Delivery, Done, Issuance};
 use crate::store::{HistoryEvent, StoreError};
 
@@ -33,12 +32,11 @@ pub(super) fn fold(
         (Step::Issue(step), Ended::Issued(ended)) => issued(context, observed, done, step, ended, now),
         (Step::Deliver(step), Ended::Delivered(Ok(ended))) => {
             remember(&mut observed.served, ended.served);
-            for (certificate, number) in ended.fences {
-                let fence = observed.tried.fences.entry(certificate).or_default();
-                *fence = number.max(*fence);
+            for (node, certificate, number) in ended.fences {
+                fence::told(&mut observed.tried, &certificate, &node, number, now);
             }
             let noted = delivered(context, observed, done, step, &ended.outcomes, now);
-            noted.and(step.certificates.keys().try_for_each(|name| outgrow(context, observed, done, name)))
+            noted.and(step.certificates.keys().try_for_each(|name| outgrow(context, observed, done, name, now)))
         }
         (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
             let failed = |task: &plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
@@ -76,8 +74,8 @@ fn issued(
     if !ended.as_ref().is_err_and(|failure| failure.code == SUPERSEDED) {
         observed.asked.force.remove(&certificate);
     }
-    observed.store.insert(certificate.clone(), context.store.stored(&certificate)?);
-    observed.ledger = context.store.ledger()?;
+    let read = context.store.stored(&certificate).map(|stored| observed.store.insert(certificate.clone(), stored));
+    let read = read.and(context.store.ledger().map(|ledger| observed.ledger = ledger));
     match ended {
         Ok(issued) => {
             for caveat in issued.caveats {
@@ -85,6 +83,8 @@ fn issued(
                 let next = "nothing until that day; see whether the CA offers another chain";
                 done.failures.push(failure("chain-caveat", &certificate, what, next, Advice::Person));
             }
+            // Whatever is read of the store from now on, this pass orders no second one.
+            observed.issued.insert(certificate.clone());
             // It is issued: what other CAs had against it matters no more.
             observed.tried.issuance.remove(&certificate);
             let generation = issued.generation;
@@ -118,7 +118,7 @@ fn issued(
             context.store.history(now, &event)?;
         }
     }
-    Ok(())
+    read
 }
 
 fn delivered(
@@ -212,14 +212,18 @@ fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outc
 }
 
 /// Numbers a certificate anew that only its number kept from a node; the next round delivers it. No second one is issued.
-fn outgrow(context: &Context, observed: &mut Observed, done: &mut Done, name: &CertName) -> Result<(), StoreError> {
-    let Some(fence) = outgrown(name, observed) else { return Ok(()) };
+fn outgrow(
+    context: &Context,
+    observed: &mut Observed,
+    done: &mut Done,
+    name: &CertName,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(fence) = fence::outgrown(name, observed, now) else { return Ok(()) };
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return Ok(()) };
     let (from, to) = (kept.generation.clone(), kept.generation.above(fence));
     context.store.renumber(name, &from, &to)?;
-    if let Some(held) = observed.tried.held.get_mut(name).filter(|held| held.generation == from) {
-        held.generation.clone_from(&to);
-    }
+    fence::renumbered(observed, name, &to);
     if let Some(Issuance::Issued { generation, .. }) = done.issued.get_mut(name) {
         generation.clone_from(&to);
     }

@@ -153,6 +153,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     inventory.spawn(async move { inventory::in_a_pass(&asking, &about).await });
     look_at_the_clock(context, &mut observed).await;
     plan::delivery::prune(&mut observed.tried, &context.config, clock::now());
+    plan::fence::prune(&mut observed.tried, &context.config);
     done.failures.extend(hold::let_go(context, &mut observed, clock::now()));
     done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));

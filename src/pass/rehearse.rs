@@ -15,7 +15,7 @@ use crate::plan;
 use crate::plan::rollout::{ConfigTest, Outcome};
 use crate::report::{self, Delivery, Done, Issuance, Report};
 
-use super::deliver::session::endpoint;
+use super::deliver::session::{endpoint, judged};
 use super::failure::{bug, interrupted, of_node};
 use super::progress::{Event, Phase};
 use super::{Context, clean, clock, fold, inventory, issue, observe, stopped, watched};
@@ -178,7 +178,7 @@ async fn prepare(context: &Context, node: &NodeName, bundle: Bundle, unsigned: b
                 Err(error) => Err(error),
             }
         };
-        prepared.map_err(|error| of_node(node, &error))
+        prepared.map_err(|error| of_node(node, &judged(error, clock::now())))
     };
     match opened.await {
         Ok(prepared) => {

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cert::{CertName, Fingerprint, Generation, Leaf, NodeName};
+use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
 use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored, Tried};
 
 use super::hold::{self, Meant};
-use super::rollout::FOREIGN_NEWER;
+use super::rollout::FENCE_IMPLAUSIBLE;
 use super::{Wait, backoff, disks};
 
 pub use window::{Because, Early};
@@ -186,7 +186,8 @@ pub(super) fn decide(
             };
             task.before = task.before.and(before);
             task.early = task.early.take().or_else(|| early.clone());
-            if meant.held.is_some() && may_go_back(reason, observed) {
+            let back = meant.held.is_some() && may_go_back(reason, observed);
+            if back || beneath(meant.generation, name, node, observed) {
                 task.older.insert(name.clone());
             }
             task.certificates.insert(name.clone(), reason.clone());
@@ -211,6 +212,16 @@ fn canary(config: &Config, deliver: &Deliver) -> Option<NodeName> {
 /// not know is another controller's, and this hold may be one of a restored backup (I9).
 fn may_go_back(reason: &DeliveryReason, observed: &Observed) -> bool {
     observed.asked.insist || matches!(reason, DeliveryReason::Serves { ours: true, .. })
+}
+
+/// A person names a node that refused this generation for a number that nobody can have given (I9 is for numbers that
+/// somebody has).
+fn beneath(generation: &Generation, name: &CertName, node: &NodeName, observed: &Observed) -> bool {
+    let attempts = observed.tried.delivery.get(node).and_then(|by_name| by_name.get(name));
+    let refused = attempts.filter(|attempts| &attempts.generation == generation);
+    observed.asked.insist
+        && observed.asked.regardless.contains(node)
+        && refused.is_some_and(|attempts| attempts.failure.code == FENCE_IMPLAUSIBLE)
 }
 
 fn asked<'a>(certificate: &'a Certificate, observed: &'a Observed) -> impl Iterator<Item = &'a NodeName> {
@@ -291,27 +302,6 @@ fn lacks(
     })
 }
 
-/// The number above which a stored certificate must be numbered anew: nodes refused it for the number of what they hold,
-/// and what they serve was issued before it, by the CA's own clock. So it is when the state was lost or the clock is behind
-/// while nodes carry numbers of a time to come. A certificate that is the older one keeps its number and stays refused (I9);
-/// and so it is where a node that refused serves nothing to compare with.
-pub fn outgrown(name: &CertName, observed: &Observed) -> Option<u64> {
-    let kept = observed.store.get(name)?.current.as_ref()?;
-    let fence = *observed.tried.fences.get(name)?;
-    let by_node = observed.tried.delivery.iter().filter_map(|(node, by_name)| Some((node, by_name.get(name)?)));
-    let refused =
-        |attempts: &DeliveryAttempts| attempts.generation == kept.generation && attempts.failure.code == FOREIGN_NEWER;
-    let mut seen = by_node.filter(|(_, attempts)| refused(attempts)).map(|(node, _)| {
-        let mut all = of(observed, node, name).peekable();
-        // Two of one second are told apart by what everybody sees alike, so that two controllers never take turns.
-        let age = |leaf: &Leaf| (leaf.not_before, leaf.fingerprint);
-        let older = |served: &Served| matches!(&served.seen, Seen::Leaf { leaf, .. } if age(leaf) < age(&kept.leaf));
-        all.peek().is_some() && all.all(older)
-    });
-    let first = seen.next()?;
-    (first && seen.all(|older| older) && fence >= kept.generation.number()).then_some(fence)
-}
-
 /// When the last of the nodes that went back from this generation may be tried again.
 fn refused_until(name: &CertName, generation: &Generation, observed: &Observed) -> Option<Timestamp> {
     let of_name = observed.tried.delivery.values().filter_map(|by_name| by_name.get(name));
@@ -371,7 +361,11 @@ pub fn prune(tried: &mut Tried, config: &Config, now: Timestamp) {
 
 /// What decides about a node. That UDP is not answered does not: it says nothing of what the node has, a delivery mends
 /// nothing of it, and browsers go on over TCP.
-fn of<'a>(observed: &'a Observed, node: &'a NodeName, name: &'a CertName) -> impl Iterator<Item = &'a Served> {
+pub(super) fn of<'a>(
+    observed: &'a Observed,
+    node: &'a NodeName,
+    name: &'a CertName,
+) -> impl Iterator<Item = &'a Served> {
     let tells = |served: &&Served| !matches!(served.seen, Seen::Silence(Silence::NoQuic));
     observed.served.iter().filter(move |served| &served.node == node && &served.certificate == name).filter(tells)
 }

@@ -11,6 +11,7 @@ pub mod crls;
 pub mod delivery;
 pub mod discovery;
 pub mod disks;
+pub mod fence;
 pub mod hold;
 pub mod inventory;
 pub mod ledger;
@@ -33,6 +34,7 @@ use crate::observed::{Observed, Stored};
 
 pub use clock::{Against, ClockDoubt, Evidence};
 pub use delivery::{Because, Before, Deliver, DeliveryReason, DeliveryWait, Early, NodeTask};
+pub use fence::Above;
 pub use hold::HoldEnd;
 pub use rehearsal::Rehearse;
 pub use renewal::{Basis, Issue, Obstacle, PassedOver, RenewalReason, RenewalWait};

@@ -16,6 +16,7 @@ use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
 use crate::config::{Acme, Certificate, Config};
 use crate::observed::{Ari, Failure, Intent, Kept, Observed, Stored};
 
+use super::fence::{self, Above};
 use super::ledger::{self, Full, Question};
 use super::{backoff, hold};
 use choice::is_the_cas;
@@ -57,6 +58,9 @@ pub struct Issue {
     pub youngest: Option<Timestamp>,
     /// The greatest generation number in the store and in any node's answer; the new one is above it.
     pub seen: u64,
+    /// The node that holds it, where it is none of the store's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub above: Option<Above>,
     /// Nodes that the next round will deliver to.
     pub then: Vec<NodeName>,
 }
@@ -126,6 +130,8 @@ pub enum RenewalWait {
     Ledger { ca: String, full: Full, passed_over: Vec<PassedOver>, emergency_from: Option<Timestamp> },
     /// This command delivers and does not issue.
     MayNotIssue { stored: bool },
+    /// This very pass has issued one, and whatever became of it, no pass issues two.
+    IssuedNow,
 }
 
 impl RenewalWait {
@@ -134,7 +140,7 @@ impl RenewalWait {
             Self::NotDue { at, ask_again, .. } => Some(earlier(*at, *ask_again)),
             Self::BackOff { until, emergency_from, .. } => Some(earlier(*until, *emergency_from)),
             Self::Ledger { full, emergency_from, .. } => Some(earlier(full.until(), *emergency_from)),
-            Self::MayNotIssue { .. } => None,
+            Self::MayNotIssue { .. } | Self::IssuedNow => None,
         }
     }
 }
@@ -172,6 +178,9 @@ pub(super) fn decide(
         Some(intent) => RenewalReason::Resumed { begun_at: intent.begun_at, order_url: intent.order_url.clone() },
         None => by_itself?,
     };
+    if observed.issued.contains(&certificate.name) {
+        return Err(RenewalWait::IssuedNow);
+    }
 
     let emergency = current.is_some_and(|kept| is_emergency(kept, ari, observed, now));
     // A second later, less than that part is left.
@@ -215,6 +224,8 @@ pub(super) fn decide(
         *order_url = None;
     }
     let Terms { replaces, exempt, .. } = terms(ca);
+    let above = fence::greatest(&certificate.name, &observed.tried, now);
+    let above = above.filter(|above| above.number > stored.greatest);
     Ok(Issue {
         certificate: certificate.name.clone(),
         ca: ca.host.clone(),
@@ -230,7 +241,8 @@ pub(super) fn decide(
         emergency,
         outlives,
         youngest: served_since(certificate, stored, observed, now),
-        seen: observed.tried.fences.get(&certificate.name).map_or(stored.greatest, |fence| stored.greatest.max(*fence)),
+        seen: above.as_ref().map_or(stored.greatest, |above| above.number),
+        above,
         then: then(certificate, stored, observed, now),
     })
 }

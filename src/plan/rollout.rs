@@ -9,7 +9,7 @@ mod laws;
 #[cfg(test)]
 mod tests;
 
-pub use dialogue::{Base, Committed, ConfigTest, FOREIGN_NEWER, Prepared, Refusal};
+pub use dialogue::{Base, Committed, ConfigTest, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, Prepared, Refusal};
 
 use serde::{Deserialize, Serialize};
 

@@ -190,6 +190,7 @@ mod tests {
             insist: false,
             youngest: None,
             seen: 0,
+            above: None,
             then: Vec::new(),
         };
         let mut report = Report {

@@ -55,6 +55,9 @@ fn issue(out: &mut String, issue: &Issue) -> core::fmt::Result {
         let exempt = if issue.exempt { ", exempt from the CA's limits" } else { "" };
         writeln!(out, "         replaces the stored certificate{exempt}")?;
     }
+    if let Some(above) = &issue.above {
+        writeln!(out, "         numbered above {}, which {} holds", above.number, above.node)?;
+    }
     if issue.then.is_empty() {
         return writeln!(out, "         then deliver to nobody now");
     }

@@ -114,6 +114,7 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
             let (full, at) = (full_words(full), at_ca(ca, passed_over));
             format!("{full}{at}; --force heeds this too{}{}", instead(reason), all_passed_over(passed_over))
         }
+        RenewalWait::IssuedNow => "this pass has issued one already; the next pass looks again".into(),
         RenewalWait::MayNotIssue { stored: true } => "this command delivers and does not issue".into(),
         RenewalWait::MayNotIssue { stored: false } => "nothing is stored yet: `certd renew` issues it".into(),
     }

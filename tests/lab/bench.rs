@@ -141,6 +141,7 @@ pub fn task(config: &Config) -> Issue {
         outlives: None,
         youngest: None,
         seen: 0,
+        above: None,
         then: Vec::new(),
     }
 }

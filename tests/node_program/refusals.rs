@@ -23,11 +23,45 @@ fn i9_an_older_generation_is_refused() {
         deliver(shell, &place, NEXT);
         assert_eq!(refused(shell, &place), format!("newer {NAME} 20261123061501"));
         assert!(place.holds(NEXT));
-        // A number of more digits is greater, whatever it begins with.
-        let far = Fake('f', "100000000000000000-0f");
-        assert_eq!(deliver(shell, &place, far).0, "committed");
+        // A number of more digits is greater, whatever it begins with. An older certd may have left one.
+        let own = place.own();
+        fs::rename(own.join(NEXT.1), own.join("100000000000000000-0f")).unwrap();
+        fs::remove_file(own.join("current")).unwrap();
+        symlink("100000000000000000-0f", own.join("current")).unwrap();
         assert_eq!(refused(shell, &place), format!("newer {NAME} 100000000000000000"));
-        assert!(place.holds(far));
+        assert!(place.holds(NEXT));
+    }
+}
+
+#[test]
+fn a_generation_whose_number_has_not_the_digits_of_a_second_is_refused() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        for generation in [
+            "1-0f",
+            "2026112306150-0f",
+            "202611230615000-0f",
+            "99999999999999999999-0f",
+            "0026112306150a-0f",
+            "00261123061500-0f",
+            "-0f",
+            "2026112306150a-0f",
+            "20261123061500-0f-0f",
+            "20261123061500-0F",
+            "20261123061500-",
+            "20261123061500",
+            "",
+        ] {
+            let mut program = Program::start(shell, &[place.bundle(Fake('f', generation))]);
+            let answer = program.answer();
+            assert_eq!(
+                answer,
+                Some(("refused".to_owned(), "unfit a generation that is none".to_owned())),
+                "{generation:?}"
+            );
+            program.end();
+            assert!(place.holds(OLD));
+        }
     }
 }
 

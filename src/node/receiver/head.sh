@@ -232,7 +232,9 @@ permit() {
     permit_once generation
     case ${v%%-*} in [1-9]*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
     case $v in *[!0-9a-f-]* | *-*-* | *-) forbid "$permit_asked: the generation is none" ;; *-*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
-    case ${v%%-*} in *[!0-9]* | ???????????????*) forbid "$permit_asked: the number of the generation is none" ;; esac
+    # A UTC second: YYYYMMDDhhmmss.
+    case ${v%%-*} in *[!0-9]* | ???????????????*) v=none ;; ??????????????) ;; *) v=none ;; esac
+    [ "$v" != none ] || forbid "$permit_asked: the number of the generation is none"
     is_hex "${v#*-}" 40 || forbid "$permit_asked: the generation is none"
     permit_clock "${v%%-*}"
     ;;

@@ -4,12 +4,14 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::cert::{CertName, Fingerprint, Leaf, NodeName, Roots};
 use crate::config::{Config, Host, Node};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::observed::{Failure, Over, Seen, Served, Silence};
+use crate::plan::fence;
 use crate::plan::rollout::{Action, Committed, Event, Refusal, Restored, Verdict};
 use crate::probe::{self, Opener, Verified};
 use crate::report::escape;
@@ -19,7 +21,7 @@ use super::super::failure::{bug, of_node};
 use super::super::observe::{Target, resolve};
 use super::super::progress::{Event as Progress, Phase};
 use super::super::{Context, Secrets, clock, through};
-use super::Told;
+use super::{Held, Told};
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
@@ -35,7 +37,7 @@ pub(super) struct Session {
     pub(super) node: NodeName,
     pub(super) bundles: Vec<Bundle>,
     pub(super) tell: mpsc::UnboundedSender<Told>,
-    pub(super) fences: mpsc::UnboundedSender<(CertName, u64)>,
+    pub(super) fences: mpsc::UnboundedSender<Held>,
     pub(super) ordered: mpsc::UnboundedReceiver<Action>,
 }
 
@@ -54,14 +56,9 @@ impl Session {
         };
         self.say(Event::Started(self.node.clone()), Vec::new());
         self.show(Phase::Preparing, "");
-        let fences = self.fences.clone();
         let prepared = async {
-            let endpoint = endpoint(&self.context.config, &self.context.secrets, &self.node).await?;
-            let opened = Dialogue::open(endpoint, self.bundles.clone(), PREPARE_DEADLINE).await;
-            opened.map_err(|error| {
-                note_fence(&fences, &error);
-                of_node(&self.node, &error)
-            })
+            let endpoint = endpoint(&self.context.config, &self.context.secrets, &self.node).await.map_err(Ok)?;
+            Dialogue::open(endpoint, self.bundles.clone(), PREPARE_DEADLINE).await.map_err(Err)
         };
         let opened = tokio::select! {
             opened = prepared => opened,
@@ -69,12 +66,14 @@ impl Session {
         };
         match opened {
             Ok((dialogue, prepared)) => {
+                self.bundles.iter().for_each(|bundle| self.note_held(&bundle.certificate, None));
                 self.context.hear_the_nodes_time(&self.node, prepared.clock);
                 self.show(Phase::Prepared, "");
                 self.say(Event::Prepared(self.node.clone(), prepared), Vec::new());
                 self.obey(dialogue).await;
             }
-            Err(failure) => {
+            Err(error) => {
+                let failure = error.unwrap_or_else(|error| self.refused(error).1);
                 self.show(Phase::Failed, &failure.what);
                 self.say(Event::Failed(self.node.clone(), failure), Vec::new());
             }
@@ -117,8 +116,7 @@ impl Session {
                 self.say(Event::Committed(node, undone), seen);
             }
             Err(error) => {
-                note_fence(&self.fences, &error);
-                let failure = of_node(&node, &error);
+                let (error, failure) = self.refused(error);
                 self.show(Phase::Failed, &failure.what);
                 let event = match error {
                     NodeError::Refused { .. } => Event::Failed(node, failure),
@@ -245,6 +243,21 @@ impl Session {
         targets
     }
 
+    /// A newer generation counts for the next one's number, although this one is refused; if it can be one.
+    fn refused(&self, error: NodeError) -> (NodeError, Failure) {
+        let error = judged(error, clock::now());
+        if let NodeError::Refused { refusal: Refusal::Newer { certificate, number }, .. } = &error {
+            self.note_held(certificate, Some(*number));
+        }
+        let failure = of_node(&self.node, &error);
+        (error, failure)
+    }
+
+    fn note_held(&self, certificate: &CertName, number: Option<u64>) {
+        // Nobody hears it when the rollout has ended; the next dialogue says it again.
+        let _ = self.fences.send((self.node.clone(), certificate.clone(), number));
+    }
+
     fn say(&self, event: Event, seen: Vec<Served>) {
         // The rollout may have ended; then nobody needs to know.
         let _ = self.tell.send((event, seen));
@@ -272,11 +285,15 @@ async fn prove(target: Target, expected: Fingerprint, roots: Roots) -> Vec<Serve
     join_all(proofs).await
 }
 
-/// What a node's fence says counts for the next generation's number, although this one is refused.
-fn note_fence(fences: &mpsc::UnboundedSender<(CertName, u64)>, error: &NodeError) {
-    if let NodeError::Refused { refusal: Refusal::Newer { certificate, number }, .. } = error {
-        // Nobody hears it when the rollout has ended; the next refusal says it again.
-        let _ = fences.send((certificate.clone(), *number));
+/// A refusal for a number that nobody can have given is that node's own fault, and no newer generation.
+pub(in crate::pass) fn judged(error: NodeError, now: Timestamp) -> NodeError {
+    match error {
+        NodeError::Refused { node, refusal: Refusal::Newer { certificate, number } }
+            if !fence::plausible(number, now) =>
+        {
+            NodeError::Refused { node, refusal: Refusal::Implausible { certificate, number: number.to_string() } }
+        }
+        error => error,
     }
 }
 

@@ -61,6 +61,7 @@ mod tests {
             outlives: outlives.map(day),
             youngest: youngest.map(day),
             seen: 0,
+            above: None,
             then: Vec::new(),
         };
         let (names, key_type, begun_at) = (leaf.names.clone(), KeyType::EcdsaP256, day(begun));

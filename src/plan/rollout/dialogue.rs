@@ -65,6 +65,9 @@ pub enum Committed {
 /// The code of [`Refusal::Newer`].
 pub const FOREIGN_NEWER: &str = "node-foreign-newer";
 
+/// The code of [`Refusal::Implausible`].
+pub const FENCE_IMPLAUSIBLE: &str = "node-fence-implausible";
+
 /// Why a node will not take the bundle. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
@@ -72,6 +75,13 @@ pub enum Refusal {
     /// I9: the node holds a newer generation of which we may know nothing.
     #[error("{certificate}: the node holds a newer generation, number {number}")]
     Newer { certificate: CertName, number: u64 },
+    /// It says that it holds a number that nobody can have given: no second of the calendar, or one that lies more than a
+    /// day ahead. Nothing is decided by it.
+    #[error(
+        "{certificate}: the node says that it holds generation number {number}, which no right clock has given: it is no \
+         second, or more than a day ahead"
+    )]
+    Implausible { certificate: CertName, number: String },
     /// Between prepare and commit somebody else changed what is there.
     #[error("{certificate}: somebody changed the files while the change was prepared")]
     Changed { certificate: CertName },

@@ -41,7 +41,9 @@ fn of_certificate(plan: &Plan, name: &CertName) -> Option<Finding> {
     Some(match wait {
         RenewalWait::BackOff { failure, .. } => bad(State::Failure, &failure.code, &failure.next),
         RenewalWait::Ledger { .. } => bad(State::Failure, "ledger-full", "find out what issues so often: certd plan"),
-        RenewalWait::NotDue { .. } | RenewalWait::MayNotIssue { .. } => Finding::ok(Area::Issuing, name, what),
+        RenewalWait::NotDue { .. } | RenewalWait::MayNotIssue { .. } | RenewalWait::IssuedNow => {
+            Finding::ok(Area::Issuing, name, what)
+        }
     })
 }
 
