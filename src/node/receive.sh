@@ -26,7 +26,7 @@ export LC_ALL PATH
 # An exported variable of the login that bears one of our names would carry what we put into it to every child.
 unset ENV BASH_ENV CDPATH IFS l b v n i c s w e out nonce made limit
 nl=$(printf '\n.') nl=${nl%.}
-n=0 i=0 nonce=0 made='' locks='' watchdog='' timeout='' W='' look='' os='' rehearsal=''
+n=0 i=0 nonce=0 made='' locks='' narrowed='' watchdog='' timeout='' W='' look='' os='' rehearsal=''
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
 # --- answers ---
@@ -41,7 +41,7 @@ try() { w=$1; shift; e=$("$@" 2>&1) || path "$w" "$e"; }
 
 # --- certificates, numbered from 1: each has its variables with its number ---
 
-all='name gen older place F K C B t r sums base state from to kinds'
+all='name gen older place F K C B own grp mod kmod t r sums base state from to kinds rights'
 load() {
   for v in $all; do eval "$v=\${$v$i-}"; done
   D=${F%/*}
@@ -89,6 +89,10 @@ receive() {
     'chain '*) C=$v; save C ;;
     'combined '*) B=$v; save B ;;
     'in-place '*) place=$v; save place ;;
+    'owner '*) own=$v; save own ;;
+    'group '*) grp=$v; save grp ;;
+    'mode '*) mod=$v; save mod ;;
+    'key-mode '*) kmod=$v; save kmod ;;
     'test '*) t=$t=$v$nl; save t ;;
     'reload '*) r=$r=$v$nl; save r ;;
     # What the files are to be, one after the other: without their text, when it is only asked whether they are that.
@@ -199,14 +203,14 @@ safe() {
   e=$(ls -ldn "$1/." 2>&1) || return
   # shellcheck disable=SC2086 # fields: mode, links, user, group
   set -- "$1" "${2-}" $e
-  [ "$5" = 0 ] || [ "$5" = "$(id -u)" ] || path "$1" "belongs to user $5, who could swap what is in it"
-  case $2$3 in
+  [ "$5" = 0 ] || [ "$5" = "$me" ] || path "$1" "belongs to user $5, who could swap what is in it"
+  # An ACL that lets anybody write shows in the bits of the group, and not everywhere as a "+".
+  case $2$3:$6 in
   above?????????[tT]*) return 0 ;;
-  above????????w* | ????????w*) ;;
-  above?????w* | ?????w*) case $2$6 in 0 | above0 | above50) return 0 ;; esac ;;
-  *) return 0 ;;
+  above????????w* | ????????w* | *+:*) ;;
+  above?????w*:0 | above?????w*:50) [ "$(getfacl -cps "$1" 2>/dev/null)" ] || return 0 ;;
   esac
-  path "$1" "others may write there ($3)"
+  case $3 in ?????w* | ????????w*) path "$1" "others may write there ($3)" ;; esac
 }
 # As written, and where that leads.
 above() {
@@ -252,6 +256,129 @@ newer() {
   [ ${#1} -gt ${#2} ]
 }
 
+# --- who may read: nobody who could not before, and what holds a key is never for everybody ---
+
+# From what is at $p: $m and, where they are not ours, $user and $group; $acl, when named users of an ACL go on reading it.
+# $lost: who could read a key there and will not any more. Said without what the configuration says.
+rule() {
+  of
+  user='' group='' acl='' lost='' m=600
+  case $q in privkey | combined) ;; *) m=644 ;; esac
+  # shellcheck disable=SC2086 # fields: mode, links, user, group
+  set -- $d
+  case ${1-} in '') return ;; -r-*) k=4 ;; *) k=6 ;; esac
+  case $m in
+  644)
+    case $1 in ????r??r*) m=${k}44 ;; ????r*) m=${k}40 ;; ???????r*) m=${k}04 ;; *) m=${k}00 ;; esac
+    user=${3#0} group=${4#0}
+    ;;
+  *)
+    # What holds no key says nothing of who may read one, but for an empty file that was made for some and not for all.
+    if [ -s "$p" ]; then grep -q 'PRIVATE KEY-----' "$p"; else case $1 in ???????---*) ;; *) false ;; esac; fi || return 0
+    m=${k}00
+    case $1 in ???????r*) ! lets_in - - || lost='everybody' ;; esac
+    [ "$3" = 0 ] || { [ "$h" != "$D/" ] && ! lets_in "$3" -; } || user=$3
+    case $1 in ????r*) ;; *) return 0 ;; esac
+    # With an ACL these bits are its mask, and say nothing of the group.
+    case $1:$(getfacl -cps "$p" 2>/dev/null) in
+    *+:* | *:?*) [ "$h" = "$D/" ] && command -v setfacl >/dev/null && m=${k}40 acl=1 group=$4 || lost='users of its ACL' ;;
+    *) [ "$h" != "$D/" ] && ! lets_in - "$4" || m=${k}40 group=$4 ;;
+    esac
+    ;;
+  esac
+}
+# $d: the fields of the file at $p, out of $is
+of() { d=${is%" $p$nl"*}; if [ "$d" = "$is" ]; then d=; else d=${d##*"$nl"}; fi; }
+# user or "-", group or "-": whether every folder that leads to $p, as written and as it is, lets them in.
+lets_in() {
+  v=$1 a=" $2 "
+  # shellcheck disable=SC2046 # fields: the name is the third
+  [ "$v" = - ] || { set -- $(ls -lL "$p"); a=" $(id -G "$3" 2>/dev/null) "; }
+  set --
+  for w in "${h%/}" "$(cd -P "$h" 2>/dev/null && pwd -P)"; do
+    set -- "$@" "$w/."
+    while [ "$w" ]; do w=${w%/*}; set -- "$@" "$w/."; done
+  done
+  e=$(ls -ldn "$@" 2>/dev/null) || return
+  IFS=$nl
+  for e in $e; do
+    unset IFS
+    # shellcheck disable=SC2086 # fields: mode, links, user, group
+    set -- $e
+    # What an ACL says is not seen here.
+    case $1:$3:$a in
+    *+:*) return 1 ;;
+    *:"$v":*) e=${1#???} ;;
+    *:*" $4 "*) e=${1#??????} ;;
+    *) e=${1#?????????} ;;
+    esac
+    case $e in [xst]*) ;; *) return 1 ;; esac
+  done
+}
+# Of each file, as it is now: a line in $rights. $askew: it is not as it is to be.
+judge() {
+  rule
+  rights="$rights$q $m ${user:--} ${group:--} ${acl:--} $lost$nl"
+  wish
+  # shellcheck disable=SC2086 # fields
+  set -- $d
+  [ "${1-}" ] || return 0
+  k=$m v=-
+  while [ "$k" ]; do case $k in 6*) v=${v}rw- ;; 4*) v=${v}r-- ;; *) v=$v--- ;; esac; k=${k#?}; done
+  case $1 in "$v"*) ;; *) askew=1 ;; esac
+  v=" $3 " a=" $4 "
+  # shellcheck disable=SC2046 # fields, with names
+  case $own$grp in *[!0-9]*) set -- $(ls -lL "$p"); v="$v$3 " a="$a$4 " ;; esac
+  case $v in *" ${user:-$me} "*) ;; *) askew=1 ;; esac
+  case $a in *" ${group:-$4} "*) ;; *) askew=1 ;; esac
+}
+# What was judged of $q, and over that what the configuration says.
+right() {
+  e=${rights#*"$nl$q "}
+  # shellcheck disable=SC2086 # words
+  set -- ${e%%"$nl"*}
+  m=$1 user=${2#-} group=${3#-} acl=${4#-}
+  shift 4
+  lost=$*
+}
+wish() {
+  user=${own:-$user} group=${grp:-$group}
+  case $q in
+  privkey | combined)
+    [ -z "$own$grp$kmod" ] || lost=''
+    [ -z "$kmod" ] || m=${kmod#0} acl=''
+    case $m in ?4?) group=${group:-$(id -g)} ;; esac
+    ;;
+  *) m=${mod:-$m} m=${m#0} ;;
+  esac
+}
+# file [found]: it holds what is at $p or will be, in a folder that nobody else enters: owner and mode as they are to be, or
+# as it was found. The words of a failure go where those of a command go.
+guard() {
+  right
+  # By mistake a key may lie where a chain is to be.
+  if [ -z "${2-}" ]; then wish; else case $q in fullchain | chain) ! grep -q 'PRIVATE KEY-----' "$1" || m=600 ;; esac; fi
+  if [ "$user$group" ] && ! chown "$user${group:+:$group}" "$1" 2>/dev/null; then
+    [ "${2-}" ] || [ -z "$own$grp" ] ||
+      { echo "cannot be given to $user:$group, as [install] says: the node does not know them, or only root may" >&2; return 1; }
+    case $q in privkey | combined) m=600 acl='' ;; esac
+  fi
+  chmod "$m" "$1" || return
+  [ -z "$acl" ] || { getfacl -cnp "$p" | setfacl --set-file=- "$1" && setfacl -n -m m::r,o::- "$1"; } 2>/dev/null || chmod 600 "$1"
+  [ ! -d /sys/fs/selinux ] || chcon --reference="$p" "$1" 2>/dev/null || :
+}
+# What is kept below $G and holds a key is for nobody whom the one that is read now is not for, now that it is proven.
+tighten() {
+  q=privkey
+  right; wish
+  k=$(set +f; grep -ls -- 'PRIVATE KEY-----' "$G"/[0-9]*/*.pem)
+  case $m in ?4?) e='g-wx,o=' ;; *) e='go=' ;; esac
+  IFS=$nl
+  # shellcheck disable=SC2086 # a line each
+  [ -z "$k" ] || chmod "$e" $k
+  unset IFS
+} 2>/dev/null
+
 # --- prepare ---
 
 # A path is made of each of these.
@@ -262,20 +389,37 @@ fit() {
   case $look$gen in yes | [1-9]?????????????-?*) ;; *) refuse "unfit a generation that is none" ;; esac
   files absolute
   case $F/ in / | "$K/") refuse "unfit chain and key need a path each" ;; esac
+  case $own$grp in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
+  case $mod in '' | 0[46][04][04]) ;; *) refuse "unfit the mode is none" ;; esac
+  case $kmod in '' | 0[46][04]0) ;; *) refuse "unfit others could read the key with mode $kmod" ;; esac
 }
 absolute() { case $p in /*) ;; *) refuse "unfit paths must be absolute" ;; esac; }
 places() {
   files above
   # A dialogue that ends in vain takes the folders along that it made, until something is in them.
   j=0
-  until files home && folder "$D/.certd" && folder "$G" && e=$(mkdir "$S" 2>&1); do
+  until files home && folder "$D/.certd" && folder "$G" && closed; do
     [ $((j += 1)) -lt 9 ] || path "$w" "$e"
   done
   locks=$locks$D/.certd/.lock$nl
   # Two dialogues for one server with folders of their own must not test each other's halves.
   if [ -w /run ] && mkdir -p /run/certd; then b=$(printf %s "$t$r" | sum) locks=$locks/run/certd/${b%% *}.lock$nl; fi
 }
-home() { h=${h%/}; folder "${h:-/}"; }
+home() { [ "$q" != fullchain ] && [ "$h" = "$D/" ] || { h=${h%/}; folder "${h:-/}"; }; }
+# Nobody else enters the folder of what is staged, and files in it are as private as they are made: a default ACL above it
+# would make the umask of no effect, and some file systems know no modes. The two files are written to later.
+closed() {
+  for k in '' 1; do
+    e=$(mkdir -m700 "$S" 2>&1) || return
+    (set -C; umask 0; : >"$S/fullchain.pem"; umask 77; : >"$S/privkey.pem") 2>/dev/null
+    e=$(ls -la "$S")
+    case ${e#*"$nl"} in drwx------[!+]*"$nl-rw-rw-rw-"[!+]*"$nl-rw-------"[!+]*) return ;; esac
+    rm -rf "$S"
+    w=$G e="files there are not as private as they are made (a default ACL?); this may help -> setfacl -bk $D/.certd $G"
+    [ "$k" ] || setfacl -bk "$D/.certd" "$G" 2>/dev/null || return
+  done
+  return 1
+}
 # A crash after a switch: what was switched to passes the test and stays, or what was there comes back.
 settled() { [ ! -e "$G/intent" ]; }
 recover() {
@@ -314,6 +458,8 @@ decide() {
   state=$seen base=found from=$cur to=$k turned=
   # Links that are to be files from now on are no longer right, whatever they lead to.
   case ${place:+1}$kinds in 1*link*) turned=1 ;; esac
+  is=$nl$(ls -lnL "$F" "$K" ${C:+"$C"} ${B:+"$B"} 2>/dev/null)$nl rights=$nl askew=
+  files judge
   # Written over in place, and by nobody since.
   [ -z "$place" ] || ! files copied "$G/$cur" || kinds='link link'
   case $kinds in
@@ -324,23 +470,15 @@ decide() {
   set -- $have
   [ "$1" != - ] && [ "$2" != - ] || base=nothing
   # Where somebody made files of our links, links are made again, whatever is in the files.
-  case $turned$kinds:$cur in 1* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
-  save state base from to kinds
+  case $turned$askew$kinds:$cur in 1* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
+  save state base from to kinds rights
   # No number is compared as one: they have more digits than some shells' arithmetic, and what is there may have any.
   case $cur in
   [1-9]*) [ "$base" = unchanged ] || [ "$older" ] || ! newer "${cur%%-*}" "${gen%%-*}" || refuse "newer $name ${cur%%-*}" ;;
   esac
 }
-# as which file, mode else, where, text
-write() {
-  # Where there was none yet, a file with the key in it takes no mode over that others can read.
-  if [ -f "$1" ] && { [ "$q" != combined ] || grep -q PRIVATE "$1"; }; then
-    cp -pL "$1" "$3" && { [ -w "$3" ] || chmod u+w "$3"; } && printf %s "$4" >"$3" || return
-    ! command -v chcon >/dev/null || chcon --reference="$1" "$3" 2>/dev/null || :
-  else
-    printf %s "$4" >"$3" && chmod "$2" "$3"
-  fi
-}
+# file, text. A key is in no argument: the shell's own printf writes it. Not every shell knows why that failed.
+write() { printf %s "$2" >"$1" 2>/dev/null || printf %s "$2" | cat >"$1"; }
 writable() {
   # Nothing of ours is in the folder of a file elsewhere before the commit, and another dialogue may have taken it along.
   # shellcheck disable=SC2174 # its parent is there
@@ -358,20 +496,23 @@ stage() {
   b=; unset "chain$i" "key$i"
   [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"
   chmod 755 "$S"
-  try "$S" flush "$S" "$G" "$D/.certd"
+  set +f
+  try "$S" flush "$S"/*.pem "$S" "$G" "$D/.certd"
+  set -f
 }
 put() {
-  m=600
   eval "b=\$chain$i"
   case $q in
-  fullchain) m=644 ;;
-  chain) m=644 b=${b#*-----END CERTIFICATE-----"$nl"} ;;
+  fullchain) ;;
+  chain) b=${b#*-----END CERTIFICATE-----"$nl"} ;;
   privkey) eval "b=\$key$i" ;;
   *) eval "b=\$key$i\$chain$i" ;;
   esac
   v=$S/$q.pem
-  try "$v" write "$p" $m "$v" "$b"
-  try "$v" flush "$v"
+  try "$v" write "$v" "$b"
+  try "$p" guard "$v"
+  right; wish
+  [ -z "$lost" ] || narrowed="${narrowed}narrowed $name $q $lost$nl"
   digest "$v"; have="$have$d "
 }
 flush() { sync "$@" 2>/dev/null || sync; }
@@ -386,7 +527,7 @@ pour() {
   v=$G/current/$q.pem
   if [ ! -f "$v" ]; then rm -f "$p"
   elif cmp -s "$v" "$p"; then return
-  elif [ -f "$p" ]; then cat "$v" >"$p" && flush "$p"
+  elif [ -f "$p" ]; then guard "$p" && cat "$v" >"$p" && flush "$p"
   else cp -p "$v" "$p" && flush "$p"; fi
 }
 lead() { rm -f "$G/next" && ln -s "$1" "$G/next" && mv -fT "$G/next" "$G/$2" && flush "$G"; }
@@ -411,14 +552,14 @@ contact() {
   esac
   files lay
 }
-found() { rm -rf "$S.f" && mkdir "$S.f" && files copy && chmod 755 "$S.f" && flush "$S.f"; }
-copy() { v=$S.f/$q.pem; [ ! -f "$p" ] || { cp -pL "$p" "$v" && flush "$v"; }; }
+found() { rm -rf "$S.f" && mkdir -m700 "$S.f" && files copy && chmod 755 "$S.f" && flush "$S.f"; }
+copy() { v=$S.f/$q.pem; [ ! -f "$p" ] || { cp -pL "$p" "$v" && guard "$v" found && flush "$v"; }; }
 copied() { digest "$p"; k=$d; digest "$1/$q.pem"; [ "$k" = "$d" ]; }
 lay() {
   if [ -z "$place" ]; then [ -L "$p" ] || try "$p" relink
   elif [ -L "$p" ]; then try "$p" flatten; fi
 }
-flatten() { v=$p.certd-new; if [ -f "$p" ]; then cp -pL "$p" "$v" && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
+flatten() { v=$p.certd-new; if [ -f "$p" ]; then cp -pL "$p" "$v" && guard "$v" found && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
 # shellcheck disable=SC2174 # its parent is there
 relink() {
   v=$p.certd-new
@@ -500,12 +641,43 @@ at() {
   [ "$k" ] || kind "$p" "$g"
   body="${body}at $name $q $k$nl" k=
 }
+# Files with a key in them that more people can read than are to, ours and those that are to be replaced: at most nine.
+bare() {
+  q=privkey
+  right; wish
+  k=$(
+    set +f
+    set -- "$G"/[0-9]*/*.pem
+    for p in "$F" "$K" ${C:+"$C"} ${B:+"$B"}; do [ -L "$p" ] || set -- "$@" "$p"; done
+    grep -ls -- 'PRIVATE KEY-----' "$@"
+  )
+  IFS=$nl
+  # shellcheck disable=SC2086 # a line each
+  [ -z "$k" ] || k=$(ls -ln $k 2>/dev/null)
+  # shellcheck disable=SC2086 # a line each
+  set -- $k
+  unset IFS
+  k=0
+  for x; do
+    p=/${x#* /} y=
+    case $p in "$G"/*) h=$D/ ;; *) h=${p%/*}/ ;; esac
+    # shellcheck disable=SC2086 # fields: mode, links, user, group
+    set -- $x
+    case $1 in ???????--*) ;; *) ! lets_in - - || y=1 ;; esac
+    # Who may read what is not ours yet is somebody else's word.
+    case $p:$m:$1 in "$G"/*:?4?:* | *:????--*) ;; "$G"/*) ! lets_in - "$4" || y=1 ;; esac
+    [ -z "$y" ] || [ $((k += 1)) -gt 9 ] || body="${body}exposed $name $1 $p$nl"
+  done
+}
 inspect() {
   have='' k=''
   # What keeps a delivery from all files is told of the first.
   leads
   [ -z "$k" ] || cur=-
   files at
+  is=$nl$(ls -lnL "$F" "$K" ${C:+"$C"} ${B:+"$B"} 2>/dev/null)$nl rights=$nl
+  files judge
+  bare
   files digests
   [ "$have" = "$sums" ] && k=yes || k=no
   body="${body}current $name $cur${nl}digest $name ${have%% *}${nl}same $name $k$nl"
@@ -575,7 +747,7 @@ hear() { get || l=; unwatch; }
 if command -v sha256sum >/dev/null; then sum() { sha256sum; }
 elif busybox sha256sum </dev/null >/dev/null 2>&1; then sum() { busybox sha256sum; }
 else sum() { openssl dgst -sha256 -r; }; fi
-born=$(age $$)
+born=$(age $$) me=$(id -u)
 for v in 'timeout -k 5' timeout; do $v 5 true 2>/dev/null && timeout=$v && break; done
 # Where printf is a program, a key would be in its arguments.
 [ "$(command -v printf)" = printf ] || refuse "unfit this shell has no printf of its own"
@@ -617,7 +789,7 @@ body='test ok'$nl
 check t "$test_time" || body="test failed$nl"
 each bases
 watch
-answer prepared "${body}clock $(date -u +%s)${nl}output$nl$out"
+answer prepared "$body${narrowed}clock $(date -u +%s)${nl}output$nl$out"
 hear
 # What is only rehearsed is never committed.
 [ "$l$rehearsal" = commit ] || exit 0
@@ -626,4 +798,4 @@ trap '' HUP INT PIPE TERM
 under $lock_wait commit
 watch
 hear
-[ "$l" != rollback ] || under $lock_wait rollback
+if [ "$l" = rollback ]; then under $lock_wait rollback; else each tighten; fi

@@ -39,7 +39,7 @@ impl Fake {
     }
 
     pub(crate) fn key(self) -> String {
-        format!("key {}\n", self.0)
+        format!("key {}\n-----BEGIN PRIVATE KEY-----\n", self.0)
     }
 }
 
