@@ -50,7 +50,7 @@ pub fn permits(config: &Config, node: &Node) -> Result<Permits, Failure> {
     };
     let mut own_roots = String::new();
     for path in config.cas().filter_map(|ca| ca.issuer_root_file.as_ref()) {
-        own_roots.extend([&*public("acme.issuer_root_file", path)?, "\n"]);
+        own_roots.extend([&*public(config, "acme.issuer_root_file", path)?, "\n"]);
     }
     let system_roots = config.cas().any(|ca| ca.issuer_root_file.is_none());
     Ok(Permits { certificates: of_node.filter_map(permit).collect(), own_roots, system_roots })
