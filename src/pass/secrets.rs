@@ -31,6 +31,8 @@ pub struct Secrets {
     pub watch_roots: WatchRoots,
     /// PEM of the root that is trusted beside the system's.
     pub network_ca: Option<String>,
+    /// PEM of the roots that issued chains must lead to, where the configuration names them.
+    pub issuer_roots: String,
 }
 
 impl Secrets {
@@ -56,7 +58,8 @@ impl Secrets {
         }
         let network_ca = config.network.ca_file.as_ref().map(|path| public("network.ca_file", path)).transpose()?;
         let of_logins = Self::of_logins(config, |_| true)?;
-        Ok(Self { dns_secret, eab_hmac, acme_ca, network_ca, ..of_logins })
+        let issuer_roots = issuer_roots(config)?;
+        Ok(Self { dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots, ..of_logins })
     }
 
     /// What a look takes: what logging in takes at the nodes that are probed through SSH, and no other secret.
@@ -75,8 +78,18 @@ impl Secrets {
         let logins: Vec<&Ssh> = logins.filter(|(_, probe)| wanted(probe)).map(|(ssh, _)| ssh).collect();
         let (identities, passphrases) = (identities(&logins)?, passphrases(&logins)?);
         let (known_hosts, watch_roots) = (known_hosts(&logins)?, WatchRoots::read(config));
-        let (dns_secret, eab_hmac, acme_ca, network_ca) = Default::default();
-        Ok(Self { dns_secret, eab_hmac, identities, passphrases, known_hosts, acme_ca, network_ca, watch_roots })
+        let (dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots) = Default::default();
+        Ok(Self {
+            dns_secret,
+            eab_hmac,
+            identities,
+            passphrases,
+            known_hosts,
+            acme_ca,
+            network_ca,
+            issuer_roots,
+            watch_roots,
+        })
     }
 
     /// How to log in to a node at `address`, by jump hosts at `jumps` (in the configuration's order).
@@ -164,6 +177,16 @@ fn known_hosts(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, String>, Failure> {
         }
     }
     Ok(texts)
+}
+
+/// The text of every `issuer_root_file`.
+///
+/// # Errors
+/// One of them cannot be read.
+pub fn issuer_roots(config: &Config) -> Result<String, Failure> {
+    let files = config.cas().filter_map(|ca| ca.issuer_root_file.as_ref());
+    let texts: Vec<String> = files.map(|path| public("acme.issuer_root_file", path)).collect::<Result<_, _>>()?;
+    Ok(texts.join("\n"))
 }
 
 /// The roots that issued and served chains must lead to: those that the configuration names, and this system's when a CA
