@@ -8,12 +8,20 @@ mod lab;
 mod attack;
 #[path = "receiver/bench.rs"]
 mod bench;
+#[path = "receiver/judge.rs"]
+mod judge;
+#[path = "receiver/options.rs"]
+mod options;
+#[path = "receiver/root_key.rs"]
+mod root_key;
+#[path = "receiver/setup_fails.rs"]
+mod setup_fails;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
-use bench::{Account, is_root, lab as start, ready, set_up, use_account};
+use bench::{Account, is_root, is_set_up, lab as start, ready, set_up, use_account};
 use lab::SERVICE;
 use lab::process::{output, wait_until};
 use lab::said::exits;
@@ -25,7 +33,7 @@ fn an_account_is_set_up_proven_delivered_to_updated_and_removed() {
     }
     let account = Account::new();
     let lab = start(&account, "");
-    let text = exits(&set_up(&lab, &account, &["--from", "127.0.0.0/8"]), 0);
+    let text = is_set_up(&set_up(&lab, &account, &["--from", "127.0.0.0/8"]));
     assert!(text.contains(&format!("account {}: made", account.0)), "{text}");
     assert!(text.contains(&format!("  ok      a delivery of {SERVICE} is prepared, and aborted")), "{text}");
     for refused in
@@ -48,7 +56,7 @@ fn an_account_is_set_up_proven_delivered_to_updated_and_removed() {
     }
     let line = fs::read_to_string(&keys).unwrap();
     assert!(
-        line.starts_with("restrict,from=\"127.0.0.0/8\",command=\"exec /usr/bin/env -i /usr/bin/sudo -n "),
+        line.starts_with("restrict,from=\"127.0.0.0/8\",command=\"exec /usr/bin/env -i LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/bin/sudo -n "),
         "{line}"
     );
 
@@ -66,9 +74,9 @@ fn an_account_is_set_up_proven_delivered_to_updated_and_removed() {
     let text = exits(&again, 2);
     assert!(text.contains("is the account itself") && text.contains("--login root"), "{text}");
     lab.replace_line("reload = ", &reload);
-    let text = exits(&set_up(&lab, &account, &["--login", "root"]), 0);
-    assert!(text.contains("there already") && text.contains("--from ADDRESS"), "{text}");
-    assert!(!fs::read_to_string(&keys).unwrap().contains("from="), "what is not said any more is not meant any more");
+    let text = is_set_up(&set_up(&lab, &account, &["--login", "root"]));
+    assert!(text.contains("there already") && text.contains("options: --from 127.0.0.0/8, as last time"), "{text}");
+    assert_eq!(fs::read_to_string(&keys).unwrap(), line, "what is not said again is as it was");
 
     let served = lab.nodes[0].served(SERVICE).unwrap();
     let removed = lab.certd(&["node", "remove", "上海", "--login", "root", "--account", &account.0]);
@@ -136,7 +144,7 @@ fn s06_locked_accounts_nologin_shells_and_expired_ones_are_put_right_and_an_acco
     assert!(!account.rule().exists() && !account.program().exists());
     output(Command::new("userdel").arg(&account.0));
 
-    exits(&set_up(&lab, &account, &[]), 0);
+    is_set_up(&set_up(&lab, &account, &[]));
     let change =
         ["--shell", "/usr/sbin/nologin", "--password", "!", "--expiredate", "2020-01-01", "--home", "/nowhere"];
     // Not before its last session has ended.
@@ -144,7 +152,7 @@ fn s06_locked_accounts_nologin_shells_and_expired_ones_are_put_right_and_an_acco
     use_account(&lab, &account);
     let text = exits(&lab.certd(&["renew"]), 6);
     assert!(text.contains(&format!("no login as {}", account.0)) && text.contains("locked"), "{text}");
-    let text = exits(&set_up(&lab, &account, &["--login", "root"]), 0);
+    let text = is_set_up(&set_up(&lab, &account, &["--login", "root"]));
     assert!(text.contains("put right") && text.contains("it was locked"), "{text}");
     exits(&lab.certd(&["deploy"]), 0);
 }
@@ -221,7 +229,7 @@ fn s24_a_receiver_of_another_version_refuses_in_words_that_name_both() {
         );
         assert!(text.contains(words) && text.contains("certd node setup"), "{text}");
     }
-    exits(&set_up(&lab, &account, &["--login", "root"]), 0);
+    is_set_up(&set_up(&lab, &account, &["--login", "root"]));
     exits(&lab.certd(&["deploy"]), 0);
     assert_eq!(lab.pebble.issued(), 1);
 }
@@ -244,7 +252,7 @@ fn a_sudo_that_wants_a_terminal_and_logs_its_input_sees_no_key() {
     );
     fs::write(&global, rule).unwrap();
     fs::set_permissions(&global, fs::Permissions::from_mode(0o440)).unwrap();
-    exits(&set_up(&lab, &account, &[]), 0);
+    is_set_up(&set_up(&lab, &account, &[]));
     use_account(&lab, &account);
     exits(&lab.certd(&["renew"]), 0);
     let key = fs::read_to_string(lab.nodes[0].key(SERVICE)).unwrap();
@@ -279,7 +287,7 @@ fn handshakes_through_the_connection_get_their_port_and_no_other() {
     let lab = start(&account, "AllowStreamLocalForwarding no");
     let port = lab.nodes[0].tls.port();
     lab.replace_line("probe = ", &format!("probe = {{ port = {port}, via = \"ssh\" }}"));
-    let text = exits(&set_up(&lab, &account, &[]), 0);
+    let text = is_set_up(&set_up(&lab, &account, &[]));
     assert!(text.contains("listening on the node, at 127.0.0.1, is refused"), "{text}");
     let line = fs::read_to_string(account.home().join(".ssh/authorized_keys")).unwrap();
     let wanted = "restrict,port-forwarding,permitlisten=\"127.0.0.1:1\",permitopen=\"127.0.0.1:";
@@ -307,7 +315,7 @@ fn without_sudo_the_account_delivers_where_it_owns_the_folders() {
     let account = Account::new();
     let lab = start(&account, "");
     let script = exits(&set_up(&lab, &account, &["--no-sudo", "--print"]), 0);
-    assert!(script.contains("\nsudo=no ports=no\n"));
+    assert!(script.contains(" given_sudo=no ") && script.contains("\nports=none "));
     // The first time it says what the account lacks.
     let text = exits(&set_up(&lab, &account, &["--no-sudo"]), 6);
     assert!(
@@ -323,7 +331,7 @@ fn without_sudo_the_account_delivers_where_it_owns_the_folders() {
     lab.nodes[0].replace_command(lab::nginx::NginxCommand::Test, Some("exit 0"));
     lab.nodes[0]
         .replace_command(lab::nginx::NginxCommand::Reload, Some(&format!("touch {}/logs/reloaded", folder.display())));
-    exits(&set_up(&lab, &account, &["--no-sudo"]), 0);
+    is_set_up(&set_up(&lab, &account, &["--no-sudo"]));
     use_account(&lab, &account);
     // What is served stays the old one: only the placing is of interest here.
     let _ = lab.certd(&["renew"]);

@@ -8,6 +8,7 @@ use crate::node::receiver::{self, Account, BadAccount, From, Login, PublicKey, R
 use crate::observed::Failure;
 use crate::pass::Secrets;
 use crate::pass::receiver::{self as pass, Chosen, Elsewhere, Proof};
+use crate::pass::secrets::issuer_roots;
 use crate::report::Exit;
 use crate::ssh::{Endpoint, Identity};
 use crate::store::{owner, secret};
@@ -147,7 +148,8 @@ impl Setup {
     }
 
     fn receiver(&self, config: &Config, node: &config::Node) -> Result<Receiver, Fault> {
-        let permits = pass::permits(config, node).map_err(|failure| Fault::of_configuration(&failure))?;
+        let own_roots = issuer_roots(config).map_err(|failure| Fault::of_configuration(&failure))?;
+        let permits = pass::permits(config, node, own_roots);
         if permits.certificates.is_empty() {
             let next = "next: name it in the `nodes` of a [[certificate]]";
             return Err(Fault::usage(format!(

@@ -93,7 +93,7 @@ fn of_receiver(node: &NodeName, why: &str) -> String {
     let setup = format!("with an administrator's login: certd node setup {node}");
     let has = |words: &str| why.contains(words);
     if has("no older generation") {
-        return format!("let it, for as long as it is needed, {setup} --allow-older");
+        return format!("let it, {setup} --allow-older (and --no-allow-older when it is done)");
     }
     if has("this node's clock") {
         return format!("compare the clock of {node} with this machine's (timedatectl), and set the one that is wrong");
@@ -155,7 +155,7 @@ mod tests {
         let node = || NodeName::parse("shenzhen").unwrap();
         let why = "a: this node takes no older generation than it has".to_owned();
         let text = NodeError::Refused { node: node(), refusal: Refusal::NotPermitted { why } }.next();
-        assert!(text.ends_with("certd node setup shenzhen --allow-older"), "{text}");
+        assert!(text.contains("certd node setup shenzhen --allow-older "), "{text}");
         // What is looked for is what is said there.
         let head = include_str!("receiver/head.sh");
         for (words, next) in [

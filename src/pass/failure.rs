@@ -99,7 +99,9 @@ pub(super) fn of_node_skew(node: &NodeName, ahead: SignedDuration, told: CaClock
     let minutes = ahead.as_mins().abs();
     let (here, there) = (second(told.ours), second(told.theirs));
     let what = format!("its clock is {minutes} minutes {side} this machine's: here {here}, there {there}");
-    let next = format!("set it on {node} (timedatectl); certificates are delivered and served all the same");
+    let next = format!(
+        "set it on {node} (timedatectl); certificates are served all the same, but a receiver judges them by it"
+    );
     failure("node-clock", node, what, next, Advice::Person)
 }
 

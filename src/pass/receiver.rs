@@ -22,7 +22,6 @@ use super::clock;
 use super::deliver::session::way_to;
 use super::failure::{bug, failure, of_node};
 use super::rehearse::unsigned;
-use super::secrets::public;
 
 /// A package manager may be at work on the same node, and holds the database of accounts.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
@@ -38,22 +37,15 @@ pub struct Proof {
     pub result: Result<(), String>,
 }
 
-/// Everything that the configuration delivers to this node, and the roots that it names.
-///
-/// # Errors
-/// A file of roots cannot be read.
-pub fn permits(config: &Config, node: &Node) -> Result<Permits, Failure> {
+/// Everything that the configuration delivers to this node. `own_roots`: PEM, those that it names.
+pub fn permits(config: &Config, node: &Node, own_roots: String) -> Permits {
     let of_node = config.certificates.iter().filter(|certificate| certificate.nodes.contains(&node.name));
     let permit = |certificate: &Certificate| {
         let install = Arc::clone(config.install(&node.name, &certificate.name)?);
         Some(Permit { certificate: certificate.name.clone(), names: certificate.names.clone(), install })
     };
-    let mut own_roots = String::new();
-    for path in config.cas().filter_map(|ca| ca.issuer_root_file.as_ref()) {
-        own_roots.extend([&*public(config, "acme.issuer_root_file", path)?, "\n"]);
-    }
     let system_roots = config.cas().any(|ca| ca.issuer_root_file.is_none());
-    Ok(Permits { certificates: of_node.filter_map(permit).collect(), own_roots, system_roots })
+    Permits { certificates: of_node.filter_map(permit).collect(), own_roots, system_roots }
 }
 
 /// The node's own ports that handshakes go to through the connection.
@@ -288,21 +280,18 @@ pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed:
         Finding::bad(Area::Nodes, State::Warning, &failure)
     };
     let setup = format!("bring it up to date, with an administrator's login: certd node setup {}", node.name);
-    match (Account::parse(&node.ssh.user), permits(config, node)) {
-        (Ok(account), Ok(permits)) => {
-            let (program, parameters) = receiver::digests(&account, &permits);
-            if installed.program != program {
-                let what = "the receiver there is not the one that this certd would install".to_owned();
-                findings.push(warning("node-receiver", what, setup));
-            } else if installed.parameters != parameters {
-                let what = "the receiver there permits something else than this configuration would deliver".to_owned();
-                findings.push(warning("node-receiver", what, setup));
-            } else {
-                well.push("its receiver permits what this configuration delivers");
-            }
+    if let Ok(account) = Account::parse(&node.ssh.user) {
+        let permits = permits(config, node, secrets.issuer_roots.clone());
+        let (program, parameters) = receiver::digests(&account, &permits);
+        if installed.program != program {
+            let what = "the receiver there is not the one that this certd would install".to_owned();
+            findings.push(warning("node-receiver", what, setup));
+        } else if installed.parameters != parameters {
+            let what = "the receiver there permits something else than this configuration would deliver".to_owned();
+            findings.push(warning("node-receiver", what, setup));
+        } else {
+            well.push("its receiver permits what this configuration delivers");
         }
-        (Err(_), _) => {}
-        (_, Err(failure)) => findings.push(Finding::bad(Area::Nodes, State::Warning, &failure)),
     }
     well.push(if installed.judges {
         "judges certificates by itself"

@@ -32,6 +32,8 @@ pub struct Secrets {
     pub watch_roots: WatchRoots,
     /// PEM of the root that is trusted beside the system's.
     pub network_ca: Option<String>,
+    /// PEM of the roots that issued chains must lead to, where the configuration names them.
+    pub issuer_roots: String,
 }
 
 impl Secrets {
@@ -61,7 +63,8 @@ impl Secrets {
         let network_ca = config.network.ca_file.as_ref();
         let network_ca = network_ca.map(|path| public(config, "network.ca_file", path)).transpose()?;
         let of_logins = Self::of_logins(config, |_| true)?;
-        Ok(Self { dns_secret, eab_hmac, acme_ca, network_ca, ..of_logins })
+        let issuer_roots = issuer_roots(config)?;
+        Ok(Self { dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots, ..of_logins })
     }
 
     /// What a look takes: what logging in takes at the nodes that are probed through SSH, and no other secret.
@@ -80,8 +83,18 @@ impl Secrets {
         let logins: Vec<&Ssh> = logins.filter(|(_, probe)| wanted(probe)).map(|(ssh, _)| ssh).collect();
         let (identities, passphrases) = (identities(&logins)?, passphrases(&logins)?);
         let (known_hosts, watch_roots) = (known_hosts(config, &logins)?, WatchRoots::read(config));
-        let (dns_secret, eab_hmac, acme_ca, network_ca) = Default::default();
-        Ok(Self { dns_secret, eab_hmac, identities, passphrases, known_hosts, acme_ca, network_ca, watch_roots })
+        let (dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots) = Default::default();
+        Ok(Self {
+            dns_secret,
+            eab_hmac,
+            identities,
+            passphrases,
+            known_hosts,
+            acme_ca,
+            network_ca,
+            issuer_roots,
+            watch_roots,
+        })
     }
 
     /// How to log in to a node at one of `addresses`, by jump hosts at one each of `jumps` (in the configuration's order).
@@ -177,6 +190,16 @@ fn known_hosts(config: &Config, logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Str
         }
     }
     Ok(texts)
+}
+
+/// The text of every `issuer_root_file`.
+///
+/// # Errors
+/// One of them cannot be read.
+pub fn issuer_roots(config: &Config) -> Result<String, Failure> {
+    let files = config.cas().filter_map(|ca| ca.issuer_root_file.as_ref());
+    let texts: Vec<String> = files.map(|path| public("acme.issuer_root_file", path)).collect::<Result<_, _>>()?;
+    Ok(texts.join("\n"))
 }
 
 /// The roots that issued and served chains must lead to: those that the configuration names, and this system's when a CA

@@ -10,10 +10,10 @@ use super::lab::process::{output, wait_until};
 use super::lab::said::exits;
 use super::lab::{Lab, SERVICE};
 
-const NONCE: &str = "0123456789abcdef";
+pub(crate) const NONCE: &str = "0123456789abcdef";
 
 /// What is sent for one certificate, to be changed line by line.
-struct Opening {
+pub(crate) struct Opening {
     program: String,
     lines: Vec<String>,
 }
@@ -26,25 +26,32 @@ impl Opening {
     /// What is on the node already, so that even a commit of it changes nothing.
     fn of(lab: &Lab, account: &Account) -> Self {
         let node = &lab.nodes[0];
-        let parameters = fs::read_to_string(account.parameters().join(format!("{SERVICE}.conf"))).unwrap();
         let current = node.fullchain(SERVICE).with_file_name(".certd").join(SERVICE).join("current");
         let generation = fs::read_link(current).unwrap().display().to_string();
         let (chain, key) =
             (fs::read_to_string(node.fullchain(SERVICE)).unwrap(), fs::read_to_string(node.key(SERVICE)).unwrap());
+        Self::with_pair(account, &generation, &chain, &key)
+    }
+
+    /// Any pair, in the words that the node's parameters want.
+    pub(crate) fn with_pair(account: &Account, generation: &str, chain: &str, key: &str) -> Self {
+        let parameters = fs::read_to_string(account.parameters().join(format!("{SERVICE}.conf"))).unwrap();
         let mut lines = vec![format!("nonce {NONCE}"), "certd 3".into(), format!("name {SERVICE}")];
         lines.push(format!("generation {generation}"));
-        lines.extend(parameters.lines().filter(|line| !line.starts_with('#')).map(str::to_owned));
-        lines.extend([format!("chain-pem {}", hex(&chain)), format!("{chain}."), format!("key-pem {}", hex(&key))]);
+        // Who it is for, and whose roots count, is the node's alone.
+        let sent = |line: &&str| !["#", "names ", "trust "].iter().any(|word| line.starts_with(word));
+        lines.extend(parameters.lines().filter(sent).map(str::to_owned));
+        lines.extend([format!("chain-pem {}", hex(chain)), format!("{chain}."), format!("key-pem {}", hex(key))]);
         lines.extend([format!("{key}."), "end".into()]);
         Self { program: "certd=3\nEND\n".into(), lines }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("{}{}\n", self.program, self.lines.join("\n"))
     }
 
     /// With another line in the place of the first that begins so.
-    fn with(&self, key: &str, line: &str) -> String {
+    pub(crate) fn with(&self, key: &str, line: &str) -> String {
         let mut lines = self.lines.clone();
         let at = lines.iter().position(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no line {key}"));
         lines[at] = line.to_owned();

@@ -74,6 +74,14 @@ pub(crate) fn set_up(lab: &Lab, account: &Account, more: &[&str]) -> Output {
     lab.certd(&[&["node", "setup", "上海", "--account", &account.0], more].concat())
 }
 
+/// All is as it should be, but that the key which the lab logs in with as root is root's.
+#[track_caller]
+pub(crate) fn is_set_up(output: &Output) -> String {
+    let text = exits(output, 3);
+    assert!(text.contains("the same key is a shell of root's") && !text.contains("FAILED"), "{text}");
+    text
+}
+
 /// From now on certd logs in as the account.
 pub(crate) fn use_account(lab: &Lab, account: &Account) {
     lab.replace_line("user = ", &format!("user = {:?}", account.0));
@@ -82,7 +90,7 @@ pub(crate) fn use_account(lab: &Lab, account: &Account) {
 /// Set up, proven, and in use.
 pub(crate) fn ready(account: &Account) -> Lab {
     let lab = lab(account, "");
-    exits(&set_up(&lab, account, &[]), 0);
+    is_set_up(&set_up(&lab, account, &[]));
     use_account(&lab, account);
     lab
 }

@@ -35,8 +35,7 @@ pub struct Line {
 /// Nobody can say: the connection failed for another reason than the key.
 pub async fn try_login(endpoint: Endpoint, keys: &[PublicKey], deadline: Duration) -> Result<Login, ReceiverError> {
     let tails: Vec<String> = keys.iter().map(PublicKey::tail).collect();
-    let script = format!("params='' wanted='{}'\n{COMMON}\n{LEFTOVER}", tails.join(" "));
-    match as_login(endpoint, BOOTSTRAP, &script, deadline).await {
+    match as_login(endpoint, BOOTSTRAP, &script(&tails), deadline).await {
         Ok(said) => Ok(Login::Shell(said.iter().filter_map(|line| of_line(line, &tails)).collect())),
         // It was let in, and something else was started than what was asked for.
         Err(ReceiverError::Ssh(SshError::Login { .. } | SshError::Ended { .. }) | ReceiverError::Cut { .. }) => {
@@ -44,6 +43,10 @@ pub async fn try_login(endpoint: Endpoint, keys: &[PublicKey], deadline: Duratio
         }
         Err(error) => Err(error),
     }
+}
+
+fn script(tails: &[String]) -> String {
+    format!("params='' wanted='{}'\n{COMMON}\n{LEFTOVER}", tails.join(" "))
 }
 
 fn of_line(said: &str, tails: &[String]) -> Option<Line> {
@@ -77,7 +80,36 @@ pub fn public_halves(endpoint: &Endpoint) -> Vec<PublicKey> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Output};
+
     use super::*;
+
+    fn dash(script: &str) -> Output {
+        Command::new("dash").args(["-c", script]).output().unwrap()
+    }
+
+    #[test]
+    fn it_passes_shellcheck_and_ends_the_way_there_nowhere() {
+        let script = script(&["AAAA".to_owned()]);
+        assert!(script.lines().all(|line| line != "END"));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("script");
+        std::fs::write(&file, script).unwrap();
+        let mut lint = Command::new("shellcheck");
+        let lint =
+            lint.args(["-s", "sh", "-e", "SC2015,SC1007,SC2034,SC2154,SC2329,SC2317"]).arg(&file).output().unwrap();
+        assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
+    }
+
+    #[test]
+    fn the_words_of_an_sshd_are_found_in_any_case() {
+        for word in ["allowusers", "AllowUsers"] {
+            let output = dash(&format!(
+                "{COMMON}\nsshd_all='port 22\n{word} root admin@192.0.2.*\n{word} other'; sshd_word allowusers"
+            ));
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "root admin@192.0.2.*\nother\n");
+        }
+    }
 
     #[test]
     fn a_line_of_the_key_is_told_with_what_removes_it_and_a_node_dictates_no_command() {

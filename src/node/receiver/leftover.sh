@@ -2,6 +2,7 @@
 account=$(id -un) home=$HOME
 find_sshd
 sshd_all=$(sshd_says)
+# shellcheck disable=SC2046 # words
 set -- $(sshd_word authorizedkeysfile)
 # sshd_config(5): what is usual, and what a login without root's rights cannot ask for.
 [ $# -gt 0 ] || set -- .ssh/authorized_keys .ssh/authorized_keys2

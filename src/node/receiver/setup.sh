@@ -23,7 +23,10 @@ put() {
   folder "$(dirname "$f")"
   [ ! -d "$f" ] || fail "$f is a folder" "see what it is for, and move it away"
   { rm -f "$f.certd-new" && "$@" >"$f.certd-new" && chown 0:0 "$f.certd-new" && chmod "$m" "$f.certd-new" &&
-    mv -f "$f.certd-new" "$f"; } 2>/dev/null || fail "$f cannot be written" "see its folder: room, mount, attributes (lsattr)"
+    mv -f "$f.certd-new" "$f"; } 2>/dev/null || {
+    rm -f "$f.certd-new" 2>/dev/null
+    fail "$f cannot be written" "see its folder: room, mount, attributes (lsattr)"
+  }
   ! command -v restorecon >/dev/null || restorecon "$f" 2>/dev/null
 }
 
