@@ -289,6 +289,20 @@ pub struct Failure {
     pub advice: Advice,
 }
 
+impl Failure {
+    fn cut(&mut self, most: usize) {
+        [&mut self.object, &mut self.what, &mut self.next].into_iter().for_each(|text| cut(text, most));
+    }
+}
+
+/// To so many characters, and it shows.
+fn cut(text: &mut String, most: usize) {
+    if let Some((at, _)) = text.char_indices().nth(most) {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
 /// An effect's own judgement of its error, for the planner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -247,7 +247,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
 /// `None`, or something with a gap filled: then there are mistakes.
 fn read(mut file: Section<'_>) -> Option<Config> {
     let mistakes = file.mistakes();
-    let state_dir = file.string("state_dir").and_then(|path| value::local_path(&path, mistakes));
+    let state_dir = file.string("state_dir").and_then(|path| value::own_folder(&path, mistakes));
     let sessions = file.integer("sessions").map(|number| sessions(&number, mistakes));
     file.needs("acme", "[acme]\ndirectory = \"letsencrypt\"");
     let acme = file.section("acme").and_then(acme::read);

@@ -3,14 +3,14 @@
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use url::{Host, Url};
 
-use super::defaults::{DNS_PORT, LONGEST_PATH};
+use super::defaults::{DNS_PORT, LONGEST_PATH, STATE_DIR};
 use super::mistake::Mistakes;
 use super::written::At;
 
@@ -18,6 +18,68 @@ use super::written::At;
 pub(super) fn local_path(path: &At<String>, mistakes: &Mistakes<'_>) -> Option<PathBuf> {
     absolute(path, mistakes).then(|| PathBuf::from(&path.value))
 }
+
+/// A folder of the controller that certd has to itself: it makes it private, and others lose what they had there.
+pub(super) fn own_folder(path: &At<String>, mistakes: &Mistakes<'_>) -> Option<PathBuf> {
+    let folder = local_path(path, mistakes)?;
+    if SYSTEM_FOLDERS.iter().any(|known| Path::new(known) == folder) {
+        mistakes.at(path, "is a folder of the system's", format!("{STATE_DIR:?}, a folder of its own"));
+        return None;
+    }
+    Some(folder)
+}
+
+/// Those of the Filesystem Hierarchy Standard 3.0, and some that distributions add.
+const SYSTEM_FOLDERS: [&str; 48] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/etc/ssh",
+    "/etc/ssl",
+    "/home",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/run/lock",
+    "/run/user",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/bin",
+    "/usr/include",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local",
+    "/usr/local/bin",
+    "/usr/local/etc",
+    "/usr/local/lib",
+    "/usr/local/sbin",
+    "/usr/local/share",
+    "/usr/sbin",
+    "/usr/share",
+    "/usr/src",
+    "/var",
+    "/var/cache",
+    "/var/lib",
+    "/var/local",
+    "/var/lock",
+    "/var/log",
+    "/var/mail",
+    "/var/opt",
+    "/var/run",
+    "/var/spool",
+    "/var/tmp",
+];
 
 /// Absolute, without `.`, `..` or empty parts: one file has one spelling, so that two spellings are two files.
 pub(super) fn absolute(path: &At<String>, mistakes: &Mistakes<'_>) -> bool {

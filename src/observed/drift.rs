@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cert::Generation;
 
-use super::Failure;
+use super::{Failure, cut};
 
 /// The last comparison of what is at a certificate's paths on one node, kept across runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,19 @@ pub struct Compared {
     /// The node could not be looked at; `drift` is that of the comparison before.
     #[serde(default)]
     pub failure: Option<Failure>,
+}
+
+impl Compared {
+    pub(super) fn cut(&mut self, most: usize) {
+        self.failure.iter_mut().for_each(|failure| failure.cut(most));
+        match &mut self.drift {
+            Some(Drift::Overwritten { renewers } | Drift::Changed { renewers }) => {
+                renewers.iter_mut().for_each(|name| cut(name, most));
+            }
+            Some(Drift::Foreign { why }) => cut(why, most),
+            _ => {}
+        }
+    }
 }
 
 /// What a comparison finds. Texts come from the node, escaped.

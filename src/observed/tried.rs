@@ -71,6 +71,26 @@ pub struct Renumbered {
     pub nodes: BTreeSet<NodeName>,
 }
 
+impl Tried {
+    /// The same, with texts of at most so many characters: they are for people, and nothing is decided by them.
+    pub fn with_texts_of(&self, most: usize) -> Self {
+        let mut brief = self.clone();
+        let of_delivery =
+            brief.delivery.values_mut().flat_map(BTreeMap::values_mut).map(|attempts| &mut attempts.failure);
+        let of_issuance =
+            brief.issuance.values_mut().flat_map(BTreeMap::values_mut).map(|attempts| &mut attempts.failure);
+        let of_rehearsals = brief.rehearsals.values_mut().flat_map(|rehearsal| &mut rehearsal.failures);
+        let of_crls = brief.crls.values_mut().filter_map(|crl| crl.failure.as_mut());
+        for failure in of_delivery.chain(of_issuance).chain(of_rehearsals).chain(of_crls) {
+            failure.cut(most);
+        }
+        for compared in brief.disks.values_mut().flat_map(BTreeMap::values_mut) {
+            compared.cut(most);
+        }
+        brief
+    }
+}
+
 /// `deploy --generation`. It carries what is to be known of the certificate: a store that lost it holds it all the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {

@@ -4,7 +4,7 @@
 //! One process writes at a time (it holds the lock), so a temporary name that is already there was left by a crash.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,13 @@ use super::StoreError;
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Replaces a file, or makes it.
+///
+/// # Errors
+/// Also when it could not be read again.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(StoreError::TooLong { path: path.to_owned(), size: bytes.len() as u64, most: MOST_BYTES });
+    }
     let fresh = beside(path, "new");
     let done = write_new(&fresh, bytes).and_then(|()| rename(&fresh, path));
     if done.is_err() {
@@ -121,7 +127,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError
     };
     let size = file.metadata().map_err(failed)?.len();
     if size > MOST_BYTES {
-        return Err(failed(io::Error::other(format!("{size} bytes, and at most {MOST_BYTES} are read"))));
+        return Err(StoreError::TooLong { path: path.to_owned(), size, most: MOST_BYTES });
     }
     // Room for all of it at once: growing would leave copies of a key behind that nobody wipes.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1));

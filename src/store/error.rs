@@ -20,6 +20,10 @@ pub enum StoreError {
     NotPrivate { path: PathBuf, mode: u32 },
     #[error("{} is not a folder", path.display())]
     NotAFolder { path: PathBuf },
+    #[error("{} holds other things, and is no state directory of certd's", path.display())]
+    NotOurs { path: PathBuf },
+    #[error("{}: {size} bytes, and at most {most} are read", path.display())]
+    TooLong { path: PathBuf, size: u64, most: u64 },
     #[error("{} was written by a newer certd (schema {found}; this one knows {known})", path.display())]
     NewerSchema { path: PathBuf, found: u64, known: u64 },
     #[error("{} does not exist", path.display())]
@@ -50,6 +54,8 @@ impl StoreError {
             },
             Self::NotPrivate { .. } => "store-not-private",
             Self::NotAFolder { .. } => "store-not-a-folder",
+            Self::NotOurs { .. } => "store-not-ours",
+            Self::TooLong { .. } => "store-too-long",
             Self::NewerSchema { .. } => "store-newer-schema",
             Self::Missing { .. } => "store-missing",
             Self::Malformed { .. } | Self::Damaged { .. } => "store-damaged",
@@ -64,6 +70,8 @@ impl StoreError {
             Self::Io { path, .. }
             | Self::NotPrivate { path, .. }
             | Self::NotAFolder { path }
+            | Self::NotOurs { path }
+            | Self::TooLong { path, .. }
             | Self::NewerSchema { path, .. }
             | Self::Missing { path }
             | Self::Malformed { path, .. }
@@ -91,6 +99,11 @@ impl StoreError {
                 format!("chmod 700 {shown}; if others could read it, replace the certificates and revoke the old ones")
             }
             Self::NotAFolder { .. } => format!("move {shown} away, or name another state directory"),
+            // Whoever its things belong to: neither its mode nor its owner is for us to change.
+            Self::NotOurs { .. } => {
+                "name a folder of certd's own as state_dir, such as /var/lib/certd; certd makes it".to_owned()
+            }
+            Self::TooLong { .. } => format!("look at what fills {shown}; moved away, it is made anew"),
             Self::NewerSchema { .. } => {
                 "install that newer certd again, or restore the state directory as it was".to_owned()
             }

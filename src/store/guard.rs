@@ -147,7 +147,7 @@ impl GuardError {
                 quoted(at)
             ),
             Self::Owner { file, at, .. } if file == at => {
-                format!("chown root {}, after a look at what it says now", quoted(at))
+                format!("chown -h root {}, after a look at what it says now", quoted(at))
             }
             Self::Owner { file, .. } => {
                 format!("move {} into a folder of root's, such as /etc/certd", file.display())
@@ -234,7 +234,7 @@ mod tests {
         fs::create_dir(&state).unwrap();
         chown(&file, Some(54321), None).unwrap();
         let text = refused(&file);
-        assert!(text.contains("user 54321") && text.contains(&format!("chown root '{}'", file.display())), "{text}");
+        assert!(text.contains("user 54321") && text.contains(&format!("chown -h root '{}'", file.display())), "{text}");
         assert!(Writers::of_state(&state).check(&file).is_err());
         chown(&state, Some(54321), None).unwrap();
         Writers::of_state(&state).check(&file).unwrap();
@@ -245,7 +245,7 @@ mod tests {
         let link = shared.join("link");
         symlink("/etc/passwd", &link).unwrap();
         std::os::unix::fs::lchown(&link, Some(54321), None).unwrap();
-        assert!(refused(&link).contains("as owner of"));
+        assert!(refused(&link).contains("user 54321"));
         chown(folder.path(), Some(54321), None).unwrap();
         assert!(refused(&state).contains("as owner of"));
     }

@@ -7,7 +7,13 @@ use crate::observed::Learned;
 impl Store {
     pub fn learned(&self) -> Result<Learned, StoreError> {
         let path = self.root.join("dns.json");
-        let Some(bytes) = atomic::read(&path)? else { return Ok(Learned::default()) };
+        let bytes = match atomic::read(&path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Learned::default()),
+            // It cannot be read either.
+            Err(StoreError::TooLong { .. }) => Default::default(),
+            Err(error) => return Err(error),
+        };
         Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| {
             let what = "it cannot be read; the DNS provider is asked anew".to_owned();
             self.noted([Damage { path, what }]);

@@ -8,7 +8,7 @@
 //! certs/<name>/pending/                    intent.json privkey.pem
 //! certs/<name>/revoke.json                 a revocation that was begun
 //! certs/<name>/rejected/<second>/          fullchain.pem why.json
-//! ledger.jsonl  txt.jsonl  history.jsonl   append-only
+//! ledger.jsonl  txt.jsonl  history.jsonl   appended to, and cut when they are long
 //! state.json                               versioned
 //! dns.json                                 what the DNS provider said of its zones and of the token
 //! ```
@@ -86,6 +86,8 @@ impl Store {
     fn opened(root: &Path, looking: bool) -> Result<Self, StoreError> {
         match fs::metadata(root) {
             Ok(found) if !found.is_dir() => return Err(StoreError::NotAFolder { path: root.to_owned() }),
+            // Before its mode: whoever writes `state_dir = "/etc"` must not be told to close /etc.
+            Ok(_) if is_of_others(root) => return Err(StoreError::NotOurs { path: root.to_owned() }),
             Ok(found) if found.permissions().mode() & 0o077 != 0 => {
                 return Err(StoreError::NotPrivate {
                     path: root.to_owned(),
@@ -110,6 +112,17 @@ impl Store {
     fn noted(&self, damages: impl IntoIterator<Item = Damage>) {
         self.damages.lock().unwrap_or_else(PoisonError::into_inner).extend(damages);
     }
+}
+
+/// A folder that somebody else uses: it has something in it, and nothing by which certd would know it.
+fn is_of_others(root: &Path) -> bool {
+    const MARKS: [&str; 5] = ["state.json", "ledger.jsonl", "txt.jsonl", "history.jsonl", "dns.json"];
+    /// What a first run that was cut short leaves, and what the root of a file system and of a snapshot has.
+    const BESIDE: [&str; 5] = ["lock", "accounts", "certs", "lost+found", ".snapshot"];
+    // One that cannot be looked into says so when it is read.
+    let Ok(names) = entries(root) else { return false };
+    let is_ours = |name: &String| BESIDE.contains(&name.as_str()) || (name.starts_with('.') && name.ends_with(".new"));
+    !names.iter().any(|name| MARKS.contains(&name.as_str())) && !names.iter().all(is_ours)
 }
 
 /// The names in a folder; one that is not there has none.

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, atomic, journal};
@@ -11,6 +11,15 @@ use crate::observed::LedgerEntry;
 
 /// Bytes. A record takes some 700 of them, in three lines.
 const LONG_TXT_JOURNAL: usize = 1024 * 1024;
+
+/// Bytes. Some 200 for each certificate that was delivered to a node: years of a large fleet.
+const LONG_HISTORY: u64 = 16 * 1024 * 1024;
+
+/// Bytes, and what is kept of a ledger that has more: the last entries, and all those of two months. The longest limit
+/// looks back for a week, and a CA's Retry-After is clamped to less.
+const LONG_LEDGER: u64 = 4 * 1024 * 1024;
+const LAST_ENTRIES: usize = 1000;
+const KEPT_ENTRIES: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 /// A TXT record of ours: noted before it is made, struck after it was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +101,14 @@ impl Store {
 
     /// Appended and fsynced before it returns.
     pub fn note_ledger(&self, entry: &LedgerEntry) -> Result<(), StoreError> {
-        self.append("ledger.jsonl", entry)
+        self.append("ledger.jsonl", entry)?;
+        let path = self.root.join("ledger.jsonl");
+        let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        if path.metadata().is_ok_and(|found| found.len() <= LONG_LEDGER) {
+            return Ok(());
+        }
+        let is_young = |older: &LedgerEntry| entry.at.duration_since(older.at) < KEPT_ENTRIES;
+        journal::shorten(&path, |from_the_end, older: &LedgerEntry| from_the_end <= LAST_ENTRIES || is_young(older))
     }
 
     /// Records that were noted and not struck, each as it was noted last.
@@ -110,17 +126,20 @@ impl Store {
         Ok(open)
     }
 
-    /// Begins the journal of TXT records anew, once it is long and nothing in it is open: it is read whole, and one that
-    /// is too long to be read would leave records for ever. Not while an order is under way.
+    /// Writes the journal of TXT records anew with those that are open, once it is long: it is read whole, and one that is
+    /// too long to be read would leave records for ever. Not while an order is under way.
     pub fn shorten_txt_journal(&self) -> Result<(), StoreError> {
         let path = self.writable()?.join("txt.jsonl");
         let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
-        let long = atomic::read(&path)?.is_some_and(|bytes| bytes.len() > LONG_TXT_JOURNAL);
         // What cannot be read is kept for a person.
-        if !long || !journal::read::<TxtLine>(&path)?.1.is_empty() || !self.txt_journal()?.is_empty() {
+        if !atomic::read(&path)?.is_some_and(|bytes| bytes.len() > LONG_TXT_JOURNAL)
+            || !journal::read::<TxtLine>(&path)?.1.is_empty()
+        {
             return Ok(());
         }
-        atomic::write(&path, b"")
+        let open = self.txt_journal()?;
+        let is_open = |line: &TxtLine| matches!(line, TxtLine::Noted(note) if open.contains(note));
+        journal::shorten(&path, |_, line: &TxtLine| is_open(line))
     }
 
     /// Before the record is made, and again when its zone and id are known.
@@ -133,9 +152,11 @@ impl Store {
         self.append("txt.jsonl", &line)
     }
 
-    /// One event a line: what happened, to what, when.
+    /// One event a line: what happened, to what, when. The oldest are left out when it is long.
     pub fn history(&self, at: Timestamp, event: &HistoryEvent) -> Result<(), StoreError> {
-        self.append("history.jsonl", &HistoryLine { at, event })
+        let path = self.writable()?.join("history.jsonl");
+        let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        journal::append_within(&path, &HistoryLine { at, event }, LONG_HISTORY)
     }
 
     fn append<T: Serialize>(&self, journal: &str, entry: &T) -> Result<(), StoreError> {

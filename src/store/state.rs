@@ -11,6 +11,9 @@ use crate::observed::Tried;
 /// The schema that this version writes. A change that an older certd would misread raises it.
 const SCHEMA: u64 = 1;
 
+/// Characters of a text, where all of them would not fit.
+const BRIEF: usize = 100;
+
 #[derive(Serialize, Deserialize)]
 struct State<T> {
     version: u64,
@@ -27,17 +30,20 @@ impl Store {
     /// anew: it holds back-off and cached answers, never a certificate.
     pub fn tried(&self) -> Result<Tried, StoreError> {
         let path = self.root.join("state.json");
-        let bytes = atomic::read(&path)?;
-        let read = bytes.as_ref().and_then(|bytes| serde_json::from_slice::<State<Tried>>(bytes).ok());
+        let (is_there, read) = match atomic::read(&path) {
+            Ok(bytes) => (bytes.is_some(), bytes.and_then(|bytes| serde_json::from_slice::<State<Tried>>(&bytes).ok())),
+            Err(StoreError::TooLong { .. }) => (true, None),
+            Err(error) => return Err(error),
+        };
         if let Some(state) = read {
             return Ok(state.tried);
         }
         let mut what = "it cannot be read; certd goes on as if nothing had been tried".to_owned();
         if self.looking {
-            self.noted(bytes.iter().map(|_| Damage { path: path.clone(), what: what.clone() }));
+            self.noted(is_there.then(|| Damage { path, what }));
             return Ok(Tried::default());
         }
-        if bytes.is_some() {
+        if is_there {
             let aside = atomic::set_aside(&path)?;
             what = format!("it could not be read and was set aside as {}", aside.display());
             self.noted([Damage { path, what }]);
@@ -49,7 +55,12 @@ impl Store {
 
     pub fn write_tried(&self, tried: &Tried) -> Result<(), StoreError> {
         let path = self.writable()?.join("state.json");
-        atomic::write(&path, &super::json(&path, &State { version: SCHEMA, tried })?)
+        let write = |tried: &Tried| atomic::write(&path, &super::json(&path, &State { version: SCHEMA, tried })?);
+        match write(tried) {
+            // What is decided by stays; the words of nodes and CAs are what can fill it.
+            Err(StoreError::TooLong { .. }) => write(&tried.with_texts_of(BRIEF)),
+            written => written,
+        }
     }
 }
 
@@ -57,8 +68,11 @@ impl Store {
 /// The directory belongs to a newer certd.
 pub(super) fn check_schema(root: &Path) -> Result<(), StoreError> {
     let path = root.join("state.json");
-    let Some(bytes) = atomic::read(&path)? else {
-        return Ok(());
+    let bytes = match atomic::read(&path) {
+        Ok(Some(bytes)) => bytes,
+        // One that is too long is begun anew by whoever needs it.
+        Ok(None) | Err(StoreError::TooLong { .. }) => return Ok(()),
+        Err(error) => return Err(error),
     };
     match serde_json::from_slice::<Version>(&bytes) {
         Ok(Version { version }) if version > SCHEMA => {

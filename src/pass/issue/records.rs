@@ -177,9 +177,10 @@ impl Records {
 
 /// Removes what earlier runs left: call it when no order is under way.
 pub async fn clean_txt(context: &Context) -> Result<(), Failure> {
+    context.store.shorten_txt_journal().map_err(|error| of_store(&error))?;
     let left = context.store.txt_journal().map_err(|error| of_store(&error))?;
     if left.is_empty() {
-        return context.store.shorten_txt_journal().map_err(|error| of_store(&error));
+        return Ok(());
     }
     remove(context, &provider(context, false)?, left).await
 }
