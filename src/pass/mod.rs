@@ -152,6 +152,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     let (asking, about) = (Arc::clone(context), observed.asked.clone());
     inventory.spawn(async move { inventory::in_a_pass(&asking, &about).await });
     look_at_the_clock(context, &mut observed).await;
+    done.failures.extend(mend_numbers(context, &mut observed));
     plan::delivery::prune(&mut observed.tried, &context.config, clock::now());
     plan::fence::prune(&mut observed.tried, &context.config);
     done.failures.extend(hold::let_go(context, &mut observed, clock::now()));
@@ -234,6 +235,27 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
     if asked.certificates.is_empty() && asked.wants_every_node() && asked.may_issue {
         observed.tried.last_pass = observed.asked.pass_started;
     }
+}
+
+/// Of generations whose numbers nobody can have given. Not by a clock that cannot be right.
+fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Failure> {
+    let now = clock::now();
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
+        return Vec::new();
+    }
+    let (store, names): (_, Vec<CertName>) = (&context.store, observed.store.keys().cloned().collect());
+    let mended = names.into_iter().map(|name| {
+        let mended = store.mend_numbers(&name, now)?;
+        if let Some(held) = observed.tried.held.get_mut(&name) {
+            let same = mended.iter().find(|mended| mended.serial() == held.generation.serial());
+            held.generation = same.unwrap_or(&held.generation).clone();
+        }
+        if !mended.is_empty() {
+            observed.store.insert(name.clone(), store.stored(&name)?);
+        }
+        Ok(())
+    });
+    mended.filter_map(|mended: Result<(), StoreError>| mended.err()).map(|error| Failure::from(&error)).collect()
 }
 
 /// Of generations that nobody can need any more. Not by a clock that cannot be right.

@@ -1,5 +1,6 @@
 //! Which node lacks the certificate that is meant for it? Follows from what is observed, never from what was issued.
 
+mod refusals;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,9 +13,9 @@ use crate::config::{Certificate, Config};
 use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored, Tried};
 
 use super::hold::{self, Meant};
-use super::rollout::FENCE_IMPLAUSIBLE;
 use super::{Wait, backoff, disks};
 
+use refusals::{attempts, beneath, hurry, refused_until, refusing};
 pub use window::{Because, Early};
 
 /// One rollout: certificates that share a set of nodes, to those of the nodes that lack one.
@@ -27,6 +28,9 @@ pub struct Deliver {
     pub canary: Option<NodeName>,
     /// More nodes than so many that refuse a certificate end the rollout.
     pub stop_after: usize,
+    /// Nodes that went back from what is delivered, in an earlier rollout.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub refused: BTreeSet<NodeName>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +45,12 @@ pub struct NodeTask {
     /// The node's window is closed, and does not hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early: Option<Early>,
+    /// It failed with this generation before: it is canary last.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub failed_before: bool,
+    /// What it serves ends so soon that others' refusals do not hold it.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub hurry: bool,
 }
 
 /// What the node served before this change: whether it may be a canary, and whether going back can help anyone.
@@ -132,7 +142,15 @@ pub enum DeliveryWait {
 
 impl NodeTask {
     pub(super) fn new(node: NodeName, before: Before) -> Self {
-        Self { node, certificates: BTreeMap::new(), before, older: BTreeSet::new(), early: None }
+        Self {
+            node,
+            certificates: BTreeMap::new(),
+            before,
+            older: BTreeSet::new(),
+            early: None,
+            failed_before: false,
+            hurry: false,
+        }
     }
 }
 
@@ -190,7 +208,10 @@ pub(super) fn decide(
             if back || beneath(meant.generation, name, node, observed) {
                 task.older.insert(name.clone());
             }
+            task.failed_before |= attempts(name, meant.generation, node, observed).is_some_and(|it| it.failures > 0);
+            task.hurry |= hurry(name, node, observed, now);
             task.certificates.insert(name.clone(), reason.clone());
+            deliver.refused.extend(refusing(certificate, meant.generation, observed).map(|(node, _)| node.clone()));
         }
     }
     let rollouts = rollouts.into_iter().map(|(_, _, mut deliver)| {
@@ -214,16 +235,6 @@ fn may_go_back(reason: &DeliveryReason, observed: &Observed) -> bool {
     observed.asked.insist || matches!(reason, DeliveryReason::Serves { ours: true, .. })
 }
 
-/// A person names a node that refused this generation for a number that nobody can have given (I9 is for numbers that
-/// somebody has).
-fn beneath(generation: &Generation, name: &CertName, node: &NodeName, observed: &Observed) -> bool {
-    let attempts = observed.tried.delivery.get(node).and_then(|by_name| by_name.get(name));
-    let refused = attempts.filter(|attempts| &attempts.generation == generation);
-    observed.asked.insist
-        && observed.asked.regardless.contains(node)
-        && refused.is_some_and(|attempts| attempts.failure.code == FENCE_IMPLAUSIBLE)
-}
-
 fn asked<'a>(certificate: &'a Certificate, observed: &'a Observed) -> impl Iterator<Item = &'a NodeName> {
     certificate.nodes.iter().filter(move |node| observed.asked.wants_node(node))
 }
@@ -243,8 +254,7 @@ fn need(
         return Err(DeliveryWait::Paused { until, words: found.paused_reason.clone() });
     }
     let meant = meant.ok_or(DeliveryWait::NothingStored)?;
-    let attempts = observed.tried.delivery.get(node).and_then(|by_name| by_name.get(&certificate.name));
-    let attempts = attempts.filter(|attempts| &attempts.generation == meant.generation);
+    let attempts = attempts(&certificate.name, meant.generation, node, observed);
     let drifted = || {
         let (_, drift) = disks::drifted(&observed.tried, node, &certificate.name, meant.generation)?;
         drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
@@ -253,7 +263,7 @@ fn need(
     let reason = lacks(&certificate.name, meant, stored, node, observed).or_else(drifted);
     let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled));
     let reason = reason.ok_or_else(|| in_sync(meant))?;
-    let refused = || refused_until(&certificate.name, meant.generation, observed);
+    let refused = || refused_until(certificate, meant.generation, node, observed, now);
     let window = window::allows(config, certificate, node, observed, now);
     match (held_up(attempts, refused, observed, now), window) {
         (None, Ok(early)) => Ok((reason, early)),
@@ -302,13 +312,6 @@ fn lacks(
     })
 }
 
-/// When the last of the nodes that went back from this generation may be tried again.
-fn refused_until(name: &CertName, generation: &Generation, observed: &Observed) -> Option<Timestamp> {
-    let of_name = observed.tried.delivery.values().filter_map(|by_name| by_name.get(name));
-    let refused = of_name.filter(|attempts| attempts.rolled_back && &attempts.generation == generation);
-    refused.map(|attempts| backoff::delivery(attempts, true)).max()
-}
-
 fn held_up(
     attempts: Option<&DeliveryAttempts>,
     refused_until: impl Fn() -> Option<Timestamp>,
@@ -318,7 +321,7 @@ fn held_up(
     let attempts = attempts.filter(|attempts| backoff::counts(attempts.last, now))?;
     let failure = Box::new(attempts.failure.clone());
     let until = match (observed.asked.patient, attempts.failures) {
-        // It was spared, since another refused this generation: it waits with that one, and is not the next to refuse.
+        // It was spared, since others refused this generation: it waits with them, and is not the next to refuse.
         (true, 0) => refused_until().unwrap_or(attempts.last),
         (patient, _) => backoff::delivery(attempts, patient),
     };

@@ -3,13 +3,17 @@
 //! The promise: *nothing but the canary changes before the canary is verified.* There is no barrier: all nodes prepare
 //! at once, and each commits as soon as it is prepared and the gate is open.
 
+mod canary;
 mod dialogue;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod tests;
 
+pub(super) use canary::INDEPENDENT;
 pub use dialogue::{Base, Committed, ConfigTest, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, Prepared, Refusal};
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +150,10 @@ enum Phase {
 struct Node {
     name: NodeName,
     before: Before,
+    /// It failed with this generation before, and is canary last.
+    last: bool,
+    /// What it serves ends soon: others' refusals do not hold it.
+    hurry: bool,
     phase: Phase,
 }
 
@@ -167,17 +175,26 @@ pub struct Rollout {
     /// Rollbacks whose cause is our certificate; more than `stop_after` close the gate again.
     ours: usize,
     stop_after: usize,
+    /// Who refused it, now or in an earlier rollout.
+    refused: BTreeSet<NodeName>,
 }
 
 impl Rollout {
     pub fn new(deliver: &Deliver) -> Self {
-        let node = |task: &super::NodeTask| Node { name: task.node.clone(), before: task.before, phase: Phase::Queued };
+        let node = |task: &super::NodeTask| Node {
+            name: task.node.clone(),
+            before: task.before,
+            last: task.failed_before,
+            hurry: task.hurry,
+            phase: Phase::Queued,
+        };
         Self {
             nodes: deliver.nodes.iter().map(node).collect(),
             wanted_canary: deliver.canary.clone(),
             gate: Gate::Closed { canary: None },
             ours: 0,
             stop_after: deliver.stop_after,
+            refused: deliver.refused.clone(),
         }
     }
 
@@ -273,21 +290,15 @@ impl Rollout {
         }
     }
 
-    /// A canary that refuses our certificate ends the rollout; after it, more than the configuration allows do.
-    fn count_ours(&mut self, node: &NodeName, actions: &mut Vec<Action>) {
-        self.ours += 1;
-        if self.is_canary(node) || self.ours > self.stop_after {
-            self.shut(Abort::OursAt(node.clone()), actions);
-        }
+    fn shut(&mut self, why: Abort, actions: &mut Vec<Action>) {
+        self.abort(&why, actions, |_| true);
+        self.gate = Gate::Shut(why);
     }
 
-    fn shut(&mut self, why: Abort, actions: &mut Vec<Action>) {
-        self.gate = Gate::Shut(why.clone());
-        for node in &mut self.nodes {
-            if matches!(node.phase, Phase::Queued | Phase::Preparing | Phase::Ready { .. }) {
-                node.phase = Phase::Ended(Outcome::Aborted { why: why.clone() });
-                actions.push(Action::Abort(node.name.clone()));
-            }
+    fn abort(&mut self, why: &Abort, actions: &mut Vec<Action>, whom: impl Fn(&Node) -> bool) {
+        for node in self.nodes.iter_mut().filter(|node| node.waits() && whom(node)) {
+            node.phase = Phase::Ended(Outcome::Aborted { why: why.clone() });
+            actions.push(Action::Abort(node.name.clone()));
         }
     }
 
@@ -322,38 +333,6 @@ impl Rollout {
         }
     }
 
-    /// The operator's canary when it is fit; else the first that is prepared, passes its test and serves a valid
-    /// certificate. When nobody is fit and everybody has answered (a fleet's first install): the least unfit.
-    fn choose(&self) -> Option<NodeName> {
-        let preparing = self.nodes.iter().any(|node| node.phase == Phase::Preparing);
-        if let Some(wanted) = &self.wanted_canary {
-            match self.phase(wanted) {
-                Some(Phase::Ready { test_ok: true }) => return Some(wanted.clone()),
-                // When nobody prepares and it still waits for a session, those who would wait for it hold them all.
-                Some(Phase::Queued | Phase::Preparing) if preparing => return None,
-                _ => {}
-            }
-        }
-        let fit = |node: &&Node| node.phase == Phase::Ready { test_ok: true } && node.before == Before::Valid;
-        if let Some(node) = self.nodes.iter().find(fit) {
-            return Some(node.name.clone());
-        }
-        if preparing {
-            return None;
-        }
-        let rank = |node: &Node| match node.phase {
-            Phase::Ready { test_ok } => Some((test_ok, node.before)),
-            _ => None,
-        };
-        // `max_by_key` gives the last of equals; the first is the configuration's order.
-        let best = self.nodes.iter().rev().filter_map(|node| Some((rank(node)?, node))).max_by_key(|(rank, _)| *rank);
-        best.map(|(_, node)| node.name.clone())
-    }
-
-    fn is_canary(&self, node: &NodeName) -> bool {
-        matches!(&self.gate, Gate::Closed { canary: Some(canary) } if canary == node)
-    }
-
     fn before(&self, name: &NodeName) -> Before {
         self.nodes.iter().find(|node| &node.name == name).map_or(Before::Silent, |node| node.before)
     }
@@ -373,6 +352,13 @@ impl Rollout {
 
     fn end(&mut self, name: &NodeName, outcome: Outcome) {
         self.set(name, Phase::Ended(outcome));
+    }
+}
+
+impl Node {
+    /// Nothing is changed there yet.
+    fn waits(&self) -> bool {
+        matches!(self.phase, Phase::Queued | Phase::Preparing | Phase::Ready { .. })
     }
 }
 

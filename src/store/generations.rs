@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Damage, Revocation, Store, StoreError, atomic};
+use super::{Damage, Store, StoreError, atomic};
 use crate::cert::{CertName, Chain, Generation, Pair};
 use crate::observed::{Kept, Meta, Stored, Tried, UNKNOWN_CA};
 
@@ -17,9 +17,11 @@ use crate::observed::{Kept, Meta, Stored, Tried, UNKNOWN_CA};
 const KEPT: usize = 10;
 
 impl Store {
-    /// What is held of one certificate. A generation that is not whole is left out and reported.
+    /// What is held of one certificate. A generation that is not whole is left out and reported, and so is a folder that
+    /// is none.
     pub fn stored(&self, name: &CertName) -> Result<Stored, StoreError> {
         let mut generations = self.generations(name)?;
+        self.noted(self.strange(name)?.into_iter().map(|folder| folder.damage()));
         let mut stored = Stored { pending: self.pending(name)?, ..Stored::default() };
         stored.greatest = generations.iter().map(Generation::number).max().unwrap_or(0);
         generations.reverse();
@@ -109,6 +111,8 @@ impl Store {
         ];
         atomic::write_folder(&path, &files)?;
         self.make_current(n, g)?;
+        // Whatever cannot be read back would be ordered again, and its key lost.
+        self.read_back(n, g, pair.chain().leaf.fingerprint)?;
         Ok(g.clone())
     }
 
@@ -143,18 +147,6 @@ impl Store {
         Ok(removed)
     }
 
-    /// Gives a generation another number: the same files under another name, by one rename. A revocation of it that was
-    /// begun follows first: without its folder it could not be ended any more.
-    pub fn renumber(&self, name: &CertName, from: &Generation, to: &Generation) -> Result<(), StoreError> {
-        self.writable()?;
-        if let Some(begun) = self.revocation(name)?.filter(|begun| begun.generation == *from) {
-            self.note_revocation(name, &Revocation { generation: to.clone(), ..begun })?;
-        }
-        let folder = self.folder(name);
-        atomic::rename(&folder.join(from.to_string()), &folder.join(to.to_string()))?;
-        self.make_current(name, to)
-    }
-
     pub(super) fn make_current(&self, name: &CertName, generation: &Generation) -> Result<(), StoreError> {
         let link = self.folder(name).join("current");
         let target = PathBuf::from(generation.to_string());
@@ -171,14 +163,18 @@ impl Store {
     }
 
     fn chain(&self, name: &CertName, generation: &Generation) -> Result<Chain, StoreError> {
-        let path = self.folder(name).join(generation.to_string()).join("fullchain.pem");
-        let bytes = atomic::read(&path)?.ok_or_else(|| StoreError::Missing { path: path.clone() })?;
-        let text = str::from_utf8(&bytes);
-        let text = text.map_err(|_| StoreError::Damaged { path: path.clone(), why: "it is not text".to_owned() })?;
-        Chain::parse(text).map_err(|source| StoreError::Malformed { path, source })
+        chain_in(&self.folder(name).join(generation.to_string()))
     }
 
-    fn folder(&self, name: &CertName) -> PathBuf {
+    pub(super) fn folder(&self, name: &CertName) -> PathBuf {
         Path::join(&self.root, "certs").join(name.as_str())
     }
+}
+
+pub(super) fn chain_in(folder: &Path) -> Result<Chain, StoreError> {
+    let path = folder.join("fullchain.pem");
+    let bytes = atomic::read(&path)?.ok_or_else(|| StoreError::Missing { path: path.clone() })?;
+    let text = str::from_utf8(&bytes);
+    let text = text.map_err(|_| StoreError::Damaged { path: path.clone(), why: "it is not text".to_owned() })?;
+    Chain::parse(text).map_err(|source| StoreError::Malformed { path, source })
 }

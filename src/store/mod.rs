@@ -26,6 +26,7 @@ mod journal;
 mod learned;
 mod lock;
 mod notes;
+mod numbers;
 pub mod owner;
 mod revocation;
 mod room;

@@ -18,12 +18,19 @@ impl Store {
     pub fn revocation(&self, name: &CertName) -> Result<Option<Revocation>, StoreError> {
         let path = self.revocation_file(name);
         let Some(bytes) = atomic::read(&path)? else { return Ok(None) };
-        let read = serde_json::from_slice(&bytes).ok();
-        if read.is_none() {
+        let read = serde_json::from_slice::<Revocation>(&bytes).ok();
+        let Some(mut begun) = read else {
             let what = "the revocation that was begun cannot be read; say again what is to be revoked".to_owned();
             self.noted([Damage { path, what }]);
+            return Ok(None);
+        };
+        // Killed while it was numbered anew: the same certificate has the number before, or the one after.
+        let generations = self.generations(name)?;
+        let same = generations.iter().find(|held| held.serial() == begun.generation.serial());
+        if let Some(same) = same.filter(|_| !generations.contains(&begun.generation)) {
+            begun.generation.clone_from(same);
         }
-        Ok(read)
+        Ok(Some(begun))
     }
 
     pub fn note_revocation(&self, name: &CertName, revocation: &Revocation) -> Result<(), StoreError> {

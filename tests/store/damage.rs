@@ -142,3 +142,44 @@ fn a23_an_account_whose_key_is_lost_is_an_error_and_no_reason_for_a_new_account(
     fs::remove_dir_all(f.root.join("accounts/ca.example")).unwrap();
     assert!(f.store.account("ca.example").unwrap().is_none());
 }
+
+#[test]
+fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() {
+    let f = fixture();
+    let (first, _) = kept(&f.store, 0);
+    let (second, pair) = kept(&f.store, 1);
+    let serial = second.serial().to_owned();
+    // As an earlier certd numbered, above what a node had told: too many digits, and a time to come.
+    for number in ["10000000000000000000", "9999999999999999999", "100000000000000", "99999999999999", "20991231235960"]
+    {
+        let wrong = format!("{number}-{serial}");
+        let before = f.store.generations(&name()).unwrap();
+        let held = before.iter().find(|held| held.serial() == serial).unwrap();
+        fs::rename(f.of(held.to_string()), f.of(&wrong)).unwrap();
+        let other = Store::look(&f.root).unwrap();
+        if wrong.parse::<Generation>().is_err() {
+            assert_eq!(other.stored(&name()).unwrap().current.unwrap().generation, first);
+            let told = other.damages().iter().map(ToString::to_string).collect::<String>();
+            assert!(told.contains(&wrong) && told.contains("is no generation"), "{told}");
+        }
+        let mended = f.store.mend_numbers(&name(), AT).unwrap();
+        assert_eq!(mended.len(), 1, "{number}");
+        let current = f.stored().current.unwrap();
+        assert_eq!(current.generation, mended[0]);
+        assert_eq!(current.leaf.fingerprint, pair.chain().leaf.fingerprint, "its key is found again");
+        assert!(current.generation.number() <= certd::cert::generation::latest(AT), "{current:?}");
+        assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
+        assert!(f.store.mend_numbers(&name(), AT).unwrap().is_empty(), "once");
+    }
+    // What a person or another program made is told and left alone; what is ours is not told.
+    let quiet = Store::look(&f.root).unwrap();
+    fs::create_dir(f.of("rejected")).unwrap();
+    fs::write(f.of("note.txt"), "a file").unwrap();
+    quiet.stored(&name()).unwrap();
+    assert!(quiet.damages().is_empty(), "{:?}", quiet.damages());
+    fs::create_dir(f.of("old")).unwrap();
+    quiet.stored(&name()).unwrap();
+    assert!(quiet.damages()[0].to_string().contains("no certificate in it can be read"), "{:?}", quiet.damages());
+    assert!(f.store.mend_numbers(&name(), AT).unwrap().is_empty());
+    assert!(f.of("old").is_dir());
+}

@@ -41,6 +41,12 @@ fn a_revocation_that_was_begun_follows_the_generation_to_its_new_number() {
     assert_eq!(f.store.stored(&name()).unwrap().current.unwrap().generation, to);
     let begun = f.store.revocation(&name()).unwrap().unwrap().generation;
     assert!(f.store.pair(&name(), &begun).is_ok(), "else it could not be ended: {begun}");
+    // Killed between the two steps, in either order.
+    for noted in [&from, &to.above(to.number())] {
+        let begun = Revocation { generation: noted.clone(), reason: RevocationReason::Superseded, begun_at: AT };
+        f.store.note_revocation(&name(), &begun).unwrap();
+        assert_eq!(f.store.revocation(&name()).unwrap().unwrap().generation, to);
+    }
 }
 
 #[test]

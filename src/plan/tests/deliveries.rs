@@ -290,21 +290,57 @@ fn where_passes_follow_each_other_a_node_that_does_not_answer_is_tried_after_1_2
     }
 }
 
-#[test]
-fn a_node_that_was_spared_since_another_refused_is_not_the_next_to_refuse() {
-    let mut scene = fleet().serves_former("guangzhou", SERVICE).serves_former("shenzhen", SERVICE);
+/// Four nodes that serve what ends in so many hours of 90 days; those named went back two minutes ago, the others were
+/// spared.
+fn refused_by(refusing: &[&str], left: i64) -> Scene {
+    let certificates = format!("[[certificate]]\ndomains = [\"{SERVICE}\"]\nnodes = [\"*\"]\n");
+    let all = ["a", "b", "c", "d"];
+    let mut scene = Scene::of_nodes(&certificates, &all.map(|node| (node, ""))).stored(hours(1), days(90));
     scene.observed.asked.patient = true;
     let last = scene.now - SignedDuration::from_mins(2);
-    let refused = |attempts: &mut DeliveryAttempts| {
-        (attempts.failures, attempts.rolled_back, attempts.last) = (1, true, last);
-    };
-    let spared = |attempts: &mut DeliveryAttempts| (attempts.failures, attempts.last) = (0, last);
-    let mut scene = scene.delivery_failed("guangzhou", SERVICE, refused).delivery_failed("shenzhen", SERVICE, spared);
-    assert_eq!((scene.plan().steps.len(), scene.plan().next), (0, Some(last + SignedDuration::from_mins(10))));
+    let served = leaf("former", &names(&[SERVICE]), hours(left) - days(90), hours(left));
+    for node in all {
+        scene.set(&name(node), &cert(SERVICE), show(&served));
+        let back = refusing.contains(&node);
+        scene = scene.delivery_failed(node, SERVICE, |attempts| {
+            (attempts.failures, attempts.rolled_back, attempts.last) = (u32::from(back), back, last);
+        });
+    }
+    scene
+}
+
+#[test]
+fn who_was_spared_since_one_node_refused_goes_on_at_once_and_the_other_waits_alone() {
+    let scene = refused_by(&["b"], 24 * 30);
+    let plan = scene.plan();
+    let [Step::Deliver(deliver)] = &plan.steps[..] else { panic!("{plan:?}") };
+    let nodes: Vec<&str> = deliver.nodes.iter().map(|task| task.node.as_str()).collect();
+    assert_eq!(nodes, ["a", "c", "d"]);
+    assert_eq!(deliver.refused, [name("b")].into(), "a second one says that it is the certificate");
+    assert_eq!(plan.next, Some(scene.now + SignedDuration::from_mins(8)), "its own pause");
+    let mut later = scene.clone();
+    later.now += SignedDuration::from_mins(8);
+    let plan = later.plan();
+    let [Step::Deliver(deliver)] = &plan.steps[..] else { panic!("{plan:?}") };
+    let last: Vec<bool> = deliver.nodes.iter().map(|task| task.failed_before).collect();
+    assert_eq!(last, [false, true, false, false], "it is canary last");
+}
+
+#[test]
+fn who_was_spared_since_two_nodes_refused_waits_with_them_unless_what_it_serves_ends_soon() {
+    let mut scene = refused_by(&["b", "c"], 24 * 30);
+    assert_eq!((scene.plan().steps.len(), scene.plan().next), (0, Some(scene.now + SignedDuration::from_mins(8))));
+    let hurried = refused_by(&["b", "c"], 24 * 20);
+    let plan = hurried.plan();
+    let [Step::Deliver(deliver)] = &plan.steps[..] else { panic!("{plan:?}") };
+    let nodes: Vec<(&str, bool)> = deliver.nodes.iter().map(|task| (task.node.as_str(), task.hurry)).collect();
+    assert_eq!(nodes, [("a", true), ("d", true)]);
     scene.now += SignedDuration::from_mins(8);
     let plan = plan_text(&scene.plan());
-    assert!(plan.contains("to guangzhou") && plan.contains("to shenzhen"), "{plan}");
+    assert!(["a", "b", "c", "d"].iter().all(|node| plan.contains(&format!("to {node}:"))), "{plan}");
     // What was cut short by a signal goes on at once.
+    let last = scene.now;
+    let spared = |attempts: &mut DeliveryAttempts| (attempts.failures, attempts.last) = (0, last);
     let mut scene = fleet().serves_former("shenzhen", SERVICE).delivery_failed("shenzhen", SERVICE, spared);
     scene.observed.asked.patient = true;
     assert_eq!(scene.plan().steps.len(), 1);

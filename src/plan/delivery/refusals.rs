@@ -1,0 +1,63 @@
+//! Nodes that refused what is delivered, and what that means for themselves and for the others.
+
+use jiff::Timestamp;
+
+use crate::cert::{CertName, Generation, NodeName};
+use crate::config::Certificate;
+use crate::observed::{DeliveryAttempts, Observed, Seen};
+
+use super::super::backoff;
+use super::super::rollout::{FENCE_IMPLAUSIBLE, INDEPENDENT};
+use super::of;
+
+/// When the last of the nodes that went back from this generation may be tried again, as far as another waits for that:
+/// for one that refused nobody does, and who serves what ends soon waits for none.
+pub(super) fn refused_until(
+    certificate: &Certificate,
+    generation: &Generation,
+    node: &NodeName,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let others = || refusing(certificate, generation, observed).filter(|(other, _)| *other != node);
+    let wait = others().count() >= INDEPENDENT && !hurry(&certificate.name, node, observed, now);
+    others().map(|(_, attempts)| backoff::delivery(attempts, true)).max().filter(|_| wait)
+}
+
+/// Nodes of this certificate that went back from this generation.
+pub(super) fn refusing<'a>(
+    certificate: &'a Certificate,
+    generation: &'a Generation,
+    observed: &'a Observed,
+) -> impl Iterator<Item = (&'a NodeName, &'a DeliveryAttempts)> {
+    let of_node = |node| Some((node, attempts(&certificate.name, generation, node, observed)?));
+    certificate.nodes.iter().filter_map(of_node).filter(|(_, attempts)| attempts.rolled_back)
+}
+
+/// What the node serves is in the last part of its lifetime, by the same measure as issuing is in a hurry.
+pub(super) fn hurry(name: &CertName, node: &NodeName, observed: &Observed, now: Timestamp) -> bool {
+    of(observed, node, name).any(|served| match &served.seen {
+        Seen::Leaf { leaf, .. } => backoff::cadence(leaf, now).is_some(),
+        Seen::Silence(_) => false,
+    })
+}
+
+/// A person names a node that refused this generation for a number that nobody can have given (I9 is for numbers that
+/// somebody has).
+pub(super) fn beneath(generation: &Generation, name: &CertName, node: &NodeName, observed: &Observed) -> bool {
+    let refused = attempts(name, generation, node, observed);
+    observed.asked.insist
+        && observed.asked.regardless.contains(node)
+        && refused.is_some_and(|attempts| attempts.failure.code == FENCE_IMPLAUSIBLE)
+}
+
+/// What became of this generation there.
+pub(super) fn attempts<'a>(
+    name: &CertName,
+    generation: &Generation,
+    node: &NodeName,
+    observed: &'a Observed,
+) -> Option<&'a DeliveryAttempts> {
+    let attempts = observed.tried.delivery.get(node)?.get(name)?;
+    (&attempts.generation == generation).then_some(attempts)
+}
