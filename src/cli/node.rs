@@ -34,7 +34,7 @@ enum Command {
     /// (or to `issuer_root_file`, which is left there), be for the certificate's names and no others, and hold today.
     ///
     /// At the end the controller's key is tried, as that account, as root and as the administrator's login: one login
-    /// each, since sshd 9.8 shuts out for a while whoever fails too often. Where it is still more than a receiver's, the
+    /// each, since sshd 9.8 shuts an address out for a while that fails too often. Where it is still more than a receiver's, the
     /// line to remove is named (exit 3).
     Setup(Setup),
     /// Remove the account with its program, its parameters and its rule of sudo's; certificates stay and are served
