@@ -34,7 +34,7 @@ enum Command {
     /// (or to `issuer_root_file`, which is left there), be for the certificate's names and no others, and hold today.
     ///
     /// At the end the controller's key is tried, as that account, as root and as the administrator's login: one login
-    /// each, since sshd 9.8 shuts out for a while whoever fails too often. Where it is still more than a receiver's, the
+    /// each, since sshd 9.8 shuts an address out for a while that fails too often. Where it is still more than a receiver's, the
     /// line to remove is named (exit 3).
     Setup(Setup),
     /// Remove the account with its program, its parameters and its rule of sudo's; certificates stay and are served
@@ -48,25 +48,25 @@ struct Setup {
     /// Where the key may come from: this controller's addresses or networks. Anywhere when never given.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     from: Vec<String>,
-    /// The key may come from anywhere again.
+    /// From anywhere: takes an earlier `--from` back.
     #[arg(long, conflicts_with = "from")]
     no_from: bool,
     /// Without sudo: the account itself owns the folders of the certificates, and may reload.
     #[arg(long)]
     no_sudo: bool,
-    /// By sudo again.
+    /// By sudo, as is usual: takes an earlier `--no-sudo` back.
     #[arg(long, conflicts_with = "no_sudo")]
     sudo: bool,
     /// Let `certd deploy --generation` go back to an older certificate on this node.
     #[arg(long)]
     allow_older: bool,
-    /// No more.
+    /// Never back, as is usual: takes an earlier `--allow-older` back.
     #[arg(long, conflicts_with = "allow_older")]
     no_allow_older: bool,
-    /// Take certificates that the node does not judge by itself, although it has openssl.
+    /// Let the node take certificates without judging them by itself, although it has openssl.
     #[arg(long)]
     no_openssl: bool,
-    /// Judge them again, where it has.
+    /// Let it judge them where it has openssl, as is usual: takes an earlier `--no-openssl` back.
     #[arg(long, conflicts_with = "no_openssl")]
     openssl: bool,
     /// Public keys to let in; those of the configured identities when left out.
@@ -285,7 +285,7 @@ fn told(node: &config::Node, receiver: &Receiver, proofs: &[Proof], elsewhere: &
         match &other.login {
             Ok(Login::Shut) => text.push_str(&format!("  ok      it is not let in as {}\n", other.user)),
             Ok(Login::Shell(lines)) => {
-                let _ = writeln!(text, "  WARNING the same key is a shell of {}'s", other.user);
+                let _ = writeln!(text, "  WARNING the same key gets a shell as {}", other.user);
                 let _ = writeln!(text, "          next: {}", remove_from(&other.user, lines));
             }
             Err(why) => {

@@ -296,7 +296,7 @@ pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed:
     well.push(if installed.judges {
         "judges certificates by itself"
     } else {
-        "does not judge certificates by itself (no openssl there, or not wanted): who has the key may deliver any pair"
+        "does not judge certificates by itself (no openssl there, or not wanted): a thief of the key can deliver any pair"
     });
     if node.ssh.user != "root" {
         // The only login that is tried beside the node's own.
@@ -304,13 +304,13 @@ pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed:
             Ok(root) => {
                 let keys = receiver::public_halves(&root);
                 match elsewhere(root, &keys).await.login {
-                    Ok(Login::Shut) => well.push("its key is not root's"),
+                    Ok(Login::Shut) => well.push("its key gets no shell as root"),
                     Ok(Login::Shell(lines)) => {
-                        let what = "the key of the receiver is root's, too".to_owned();
+                        let what = "the receiver's key gets a shell as root, too".to_owned();
                         findings.push(warning("node-root-key", what, receiver::remove_from("root", &lines)));
                     }
                     Err(why) => {
-                        let what = format!("whether its key is root's, too, is not known: {why}");
+                        let what = format!("whether its key gets a shell as root, too, is not known: {why}");
                         findings.push(warning("node-root-key", what, "run certd doctor again".to_owned()));
                     }
                 }

@@ -36,9 +36,19 @@ impl Authority {
 
     /// Certificate and key as PEM; `days` from now, negative for one that ended that long ago. Addresses are names too.
     pub fn issue(&self, names: &[String], days: i64) -> (String, String) {
-        let mut params = CertificateParams::new(names).expect("the lab's names are valid");
         let end = now() + days * DAY;
-        params.not_before = date_time_ymd(1970, 1, 1) + Duration::from_secs((end.min(now()) - 60 * DAY) as u64);
+        self.issue_between(names, end.min(now()) - 60 * DAY, end)
+    }
+
+    /// One that begins in `days` and lasts for a month.
+    pub fn issue_ahead(&self, names: &[String], days: i64) -> (String, String) {
+        let begin = now() + days * DAY;
+        self.issue_between(names, begin, begin + 30 * DAY)
+    }
+
+    fn issue_between(&self, names: &[String], begin: i64, end: i64) -> (String, String) {
+        let mut params = CertificateParams::new(names).expect("the lab's names are valid");
+        params.not_before = date_time_ymd(1970, 1, 1) + Duration::from_secs(begin as u64);
         params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(end as u64);
         params.distinguished_name.push(DnType::CommonName, &names[0]);
         params.use_authority_key_identifier_extension = true;

@@ -78,7 +78,7 @@ pub(crate) fn set_up(lab: &Lab, account: &Account, more: &[&str]) -> Output {
 #[track_caller]
 pub(crate) fn is_set_up(output: &Output) -> String {
     let text = exits(output, 3);
-    assert!(text.contains("the same key is a shell of root's") && !text.contains("FAILED"), "{text}");
+    assert!(text.contains("the same key gets a shell as root") && !text.contains("FAILED"), "{text}");
     text
 }
 

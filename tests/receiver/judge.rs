@@ -52,6 +52,7 @@ fn a_thief_of_the_key_delivers_no_pair_that_the_node_itself_would_not_believe() 
         issued(&["*.example.test"], 30),
         issued(&[SERVICE], -1),
     );
+    let early = authority.issue_ahead(&names(&[SERVICE]), 2);
     let address = issued(&[SERVICE, "192.0.2.1"], 30);
     for (what, generation, chain, key, words) in [
         ("a chain of his own", &now, &of_stranger, &strangers, "the chain leads to no root that this node trusts"),
@@ -62,6 +63,7 @@ fn a_thief_of_the_key_delivers_no_pair_that_the_node_itself_would_not_believe() 
         ("a wildcard instead", &now, &wild.0, &wild.1, "the certificate is for *.example.test"),
         ("an address as well", &now, &address.0, &address.1, "something else than DNS names"),
         ("an expired one", &now, &old.0, &old.1, "has expired by this node's clock"),
+        ("one of the day after tomorrow", &now, &early.0, &early.1, "is not valid yet by this node's clock"),
         ("another key", &now, &chain, &another, "the key is not that of the certificate"),
         ("no key", &now, &chain, &"nothing\n".to_owned(), "the key is not that of the certificate"),
         ("text before it", &now, &format!("{SERVICE}\n{chain}"), &key, "not made of certificates alone"),

@@ -94,7 +94,7 @@ permit_finish() {
   esac
 }
 
-# --- what only this node can judge: its clock, its roots, the names that it was told ---
+# --- what this node judges by itself: by its clock, its roots, and the names in its parameters ---
 
 # The number of a generation is the UTC second in which it was issued. One that lies ahead would keep all later ones out.
 permit_clock() {

@@ -79,7 +79,7 @@ choose() {
   [ -z "$had_ports" ] || changed ports "$had_ports" "$ports"
 }
 options_file() {
-  printf '# What certd node setup was told, and what it found out.\nfrom %s\nsudo %s\nolder %s\nopenssl %s\njudges %s\nports %s\n' \
+  printf '# What was chosen at the last certd node setup, and what it found out.\nfrom %s\nsudo %s\nolder %s\nopenssl %s\njudges %s\nports %s\n' \
     "$from" "$sudo" "$older" "$openssl" "$judges" "$ports"
 }
 # Whether the receiver can see for itself what a certificate is worth.
@@ -95,7 +95,7 @@ can_judge() {
     judges=yes
   fi
   if [ "$judges" = no ]; then
-    say "note: certificates are not judged here ($why): whoever has the key may deliver any pair"
+    say "note: certificates are not judged here ($why): a thief of the key can deliver any pair"
   else
     [ "$trust_system" = no ] || has_roots ||
       fail "openssl knows no root certificates here, and would refuse every chain" "install the package ca-certificates; or give --no-openssl, and the receiver judges nothing"
