@@ -132,7 +132,7 @@ impl Store {
         let path = self.writable()?.join("txt.jsonl");
         let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
         // What cannot be read is kept for a person.
-        if !atomic::read(&path)?.is_some_and(|bytes| bytes.len() > LONG_TXT_JOURNAL)
+        if atomic::read(&path)?.is_none_or(|bytes| bytes.len() <= LONG_TXT_JOURNAL)
             || !journal::read::<TxtLine>(&path)?.1.is_empty()
         {
             return Ok(());

@@ -40,7 +40,7 @@ impl Store {
         }
         let mut what = "it cannot be read; certd goes on as if nothing had been tried".to_owned();
         if self.looking {
-            self.noted(is_there.then(|| Damage { path, what }));
+            self.noted(is_there.then_some(Damage { path, what }));
             return Ok(Tried::default());
         }
         if is_there {

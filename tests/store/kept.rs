@@ -136,7 +136,7 @@ fn a_txt_record_is_noted_before_it_is_made_and_struck_after_it_was_removed() {
 }
 
 #[test]
-fn a_long_journal_of_txt_records_is_begun_anew_when_nothing_in_it_is_open() {
+fn a_long_journal_of_txt_records_is_begun_anew() {
     let f = fixture();
     let (path, name) = (f.root.join("txt.jsonl"), "_acme-challenge.example.com");
     let note = TxtNote { at: AT, name: name.into(), value: "a".into(), zone: None, record: None };

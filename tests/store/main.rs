@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends with its first surprise")]
 
+mod bounded;
 mod crashes;
 mod damage;
 mod disk;
