@@ -2,7 +2,8 @@
 # Brings what the tests and the demo need: Debian packages, and Pebble (the test CA) in lab/pebble/.
 #
 # Can be run any number of times; when all is there it takes a moment and no network. Packages are installed as root or
-# through sudo; no service is started, now or at the next boot. Pebble is unpacked below this repository, not installed.
+# through sudo, which may ask for a password where there is a terminal; no service is started, now or at the next boot.
+# Pebble is unpacked below this repository, not installed.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -56,8 +57,27 @@ missing_packages() {
     done | sort -u | tr '\n' ' '
 }
 
+# sudo asks on the terminal, whatever standard input and output are. Without one it must not ask: nobody would answer.
+terminal() { (: </dev/tty) 2>/dev/null; }
 as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+    if [ "$(id -u)" = 0 ]; then "$@"; elif terminal; then sudo "$@"; else sudo -n "$@"; fi
+}
+
+# By Debian 12's own cargo (1.65 and older) the first that is told is a syntax error in Cargo.toml or in some crate.
+check_toolchain() {
+    needed=$(sed -n 's/^rust-version = "\([0-9]*\.[0-9]*\).*/\1/p' "$root/Cargo.toml")
+    advice="install it by https://rustup.rs, or update it: rustup update stable"
+    [ ! -x "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/rustup" ] || advice="rustup update stable; and in a shell that does not find it: . ~/.cargo/env"
+    for program in cargo rustc; do
+        command -v $program >/dev/null || fail "needs Rust $needed or newer, and there is no $program: $advice"
+        found=$($program --version 2>&1) || fail "$(command -v $program) does not run: $found"
+        version=$(printf '%s\n' "$found" | sed -n "s/^$program \([0-9]*\.[0-9]*\).*/\1/p")
+        [ -n "$version" ] || fail "$(command -v $program) is of a version that is not understood: $found"
+        if [ "${version%.*}" -lt "${needed%.*}" ] ||
+            { [ "${version%.*}" -eq "${needed%.*}" ] && [ "${version#*.}" -lt "${needed#*.}" ]; }; then
+            fail "needs Rust $needed or newer, and $(command -v $program) is $version: $advice"
+        fi
+    done
 }
 
 # Packages of servers start them when they are installed, unless this file says no (Debian policy 9.3.3).
@@ -74,10 +94,18 @@ install_packages() {
     missing=$(missing_packages)
     [ -z "$missing" ] && return
     command -v apt-get >/dev/null || fail "needs the programs of these Debian packages, and this is not Debian: $missing"
-    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
-        fail "needs root or sudo once; or install these yourself: apt-get install --no-install-recommends $missing"
+    by_hand="install these yourself: apt-get install --no-install-recommends $missing"
+    if [ "$(id -u)" = 0 ]; then
+        say "installing $missing"
+    else
+        command -v sudo >/dev/null || fail "needs root once, and there is no sudo; $by_hand"
+        if terminal; then
+            say "installing through sudo, which may ask for your password: $missing"
+        else
+            say "installing through sudo: $missing"
+        fi
+        as_root true || fail "needs root once, and sudo refuses; $by_hand"
     fi
-    say "installing $missing"
     forbid_services
     as_root apt-get -q update >&2
     # shellcheck disable=SC2086 # a list of words
@@ -108,6 +136,8 @@ mirrors() {
 }
 
 # Pebble 2.10 is in Debian's forky; Debian 12's 2.4 knows neither ARI nor profiles. It is linked to run on Debian 12.
+# forky's index says until when it holds, and a mirror that lags, or a clock that is moved, is past that: the signature is
+# checked all the same.
 fetch_pebble() {
     if [ -x "$pebble/usr/bin/pebble" ]; then return; fi
     say "fetching Pebble"
@@ -123,7 +153,7 @@ fetch_pebble() {
         apt() {
             apt-get -q -c "$pebble/apt.conf" -o Dir::State::Lists="$pebble/lists" -o Dir::Cache="$pebble/cache" \
                 -o Dir::Etc::SourceList="$pebble/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-                -o Acquire::Languages=none -o APT::Sandbox::User=root "$@" >&2
+                -o Acquire::Languages=none -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root "$@" >&2
         }
         apt update || say "not every mirror answered for forky"
         apt download pebble || fail "no mirror of apt's sources gave Debian forky's package pebble (2.10 or newer)"
@@ -136,6 +166,6 @@ fetch_pebble() {
     [ -x "$pebble/usr/bin/pebble" ] || fail "Debian's package pebble holds no usr/bin/pebble any more"
 }
 
-command -v cargo >/dev/null || fail "needs a Rust toolchain (cargo, rustc 1.95 or newer), see https://rustup.rs"
+check_toolchain
 install_packages
 fetch_pebble

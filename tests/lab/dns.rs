@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -223,11 +223,12 @@ pub(super) fn spawn(
             format!("zone \"{zone}\" {{ type primary; file \"{zone}.db\"; allow-update {{ key \"lab\"; }}; }};\n")
         })
         .collect();
+    let no_lock = no_lock_file();
     for _ in 0..5 {
         let at = quiet_port();
         let conf = format!(
             "{key}{IDLE_KEY}options {{ directory \"{dir}\"; listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }};\n  \
-             {options} dnssec-validation no; check-names primary ignore; notify no; minimal-responses yes; pid-file none; lock-file none;\n  \
+             {options} dnssec-validation no; check-names primary ignore; notify no; minimal-responses yes; pid-file none; {no_lock}\n  \
              session-keyfile none; managed-keys-directory \"{dir}\"; max-cache-size 2m; reuseport no; }};\ncontrols {{ }};\n{zones}{end}",
             port = at.port(),
             ip = at.ip(),
@@ -245,6 +246,17 @@ pub(super) fn spawn(
         }
     }
     panic!("named gets no port of 127.0.0.1");
+}
+
+/// Up to BIND 9.18 one lock file keeps a second named from starting; 9.20 has neither the file nor the option, and does not
+/// start when it is given.
+fn no_lock_file() -> &'static str {
+    static OPTION: LazyLock<&str> = LazyLock::new(|| {
+        let version = output(Command::new("/usr/sbin/named").arg("-v"));
+        let minor = version.strip_prefix("BIND 9.").and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+        if minor.unwrap_or_else(|| panic!("`named -v` says {version:?}")) < 20 { "lock-file none;" } else { "" }
+    });
+    *OPTION
 }
 
 /// A port of 127.0.0.1 for UDP and TCP, below those that the kernel gives to outgoing connections.
