@@ -12,6 +12,9 @@ use crate::report::escape;
 /// How much of a command's words is shown, characters; the node caps at 4,000 bytes.
 const WORDS: usize = 4000;
 
+/// Characters that say who could read a key.
+const WHO: usize = 100;
+
 /// An answer that makes no sense here, escaped.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no answer to that")]
@@ -29,10 +32,20 @@ pub(super) type Told<T> = Result<T, Result<Refusal, Senseless>>;
 pub(super) fn prepared(frame: &Frame, sent: &[CertName]) -> Told<Prepared> {
     let bad = || Err(Senseless::of(&frame.body));
     let (facts, test) = facts(frame, "prepared")?;
-    let (mut bases, mut clock) = (BTreeMap::new(), None);
+    let (mut bases, mut clock, mut narrowed) = (BTreeMap::new(), None, Vec::new());
     for line in facts {
         if let Some(seconds) = line.strip_prefix("clock ") {
             clock = self::clock(seconds);
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("narrowed ") {
+            let (name, who) = rest.split_once(' ').ok_or_else(bad)?;
+            let name = sent.iter().find(|sent| sent.as_str() == name).ok_or_else(bad)?;
+            // The key, and the combined file.
+            if narrowed.len() == 2 * sent.len() {
+                return Err(bad());
+            }
+            narrowed.push((name.clone(), escape(who, WHO)));
             continue;
         }
         let (name, base) = line.strip_prefix("base ").and_then(|line| line.split_once(' ')).ok_or_else(bad)?;
@@ -46,7 +59,7 @@ pub(super) fn prepared(frame: &Frame, sent: &[CertName]) -> Told<Prepared> {
         };
         bases.insert(name.clone(), base);
     }
-    if bases.len() == sent.len() { Ok(Prepared { test, bases, clock }) } else { Err(bad()) }
+    if bases.len() == sent.len() { Ok(Prepared { test, bases, clock, narrowed }) } else { Err(bad()) }
 }
 
 /// The lines between what the configuration test came to, which is also returned, and its words.
@@ -133,12 +146,13 @@ mod tests {
     fn a_preparation_must_name_every_certificate_that_was_sent_and_no_other() {
         let sent = [CertName::parse("a").unwrap(), CertName::parse("b").unwrap()];
         let told = prepared(
-            &frame("prepared", "test failed\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b"),
+            &frame("prepared", "test failed\nnarrowed a privkey everybody\x07\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b"),
             &sent,
         );
         let told = told.expect("both are named");
         assert_eq!(told.test, ConfigTest::Failed("no\\u{1b}".to_owned()));
         assert_eq!(told.bases[&sent[0]], Base::Nothing);
+        assert_eq!(told.narrowed, [(sent[0].clone(), "privkey everybody\\u{7}".to_owned())]);
         for body in
             ["test ok\nbase a found\noutput\n", "test ok\nbase a found\nbase c found\noutput\n", "", "test ok\n"]
         {

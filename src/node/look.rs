@@ -12,12 +12,15 @@ use super::frames::Frame;
 use super::{Dialogue, NodeError};
 use crate::cert::CertName;
 use crate::config::Install;
-use crate::observed::{AtPath, Found, Looked};
+use crate::observed::{AtPath, Exposed, Found, Looked};
 use crate::report::escape;
 use crate::ssh::Endpoint;
 
 /// Names of files that are shown, characters; the node sends at most twenty.
 const NAME: usize = 200;
+
+/// Exposed keys of one certificate that are shown; the node sends no more than nine.
+const EXPOSED: usize = 9;
 
 /// A certificate that a node is asked about.
 #[derive(Clone, Debug)]
@@ -61,6 +64,7 @@ struct Half {
     current: Option<String>,
     same: Option<bool>,
     digest: Option<String>,
+    exposed: Vec<Exposed>,
 }
 
 fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
@@ -74,7 +78,7 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
             "clock" => clock = answer::clock(rest),
             "room" => room = rest.parse().ok(),
             "renewer" => renewers.push(escape(rest, NAME)),
-            "at" | "current" | "digest" | "same" => {
+            "at" | "current" | "digest" | "same" | "exposed" => {
                 let (name, rest) = rest.split_once(' ').ok_or_else(bad)?;
                 let name = asked.iter().find(|asked| asked.as_str() == name).ok_or_else(bad)?;
                 halves.entry(name).or_default().fill(word, rest).ok_or_else(bad)?;
@@ -107,14 +111,21 @@ impl Half {
                 let hex = rest.len() == 64 && rest.bytes().all(|byte| byte.is_ascii_hexdigit());
                 self.digest = hex.then(|| rest.to_owned());
             }
+            "exposed" => {
+                let (mode, path) = rest.split_once(' ')?;
+                if self.exposed.len() == EXPOSED {
+                    return None;
+                }
+                self.exposed.push(Exposed { path: escape(path, 300), mode: escape(mode, 12) });
+            }
             _ => self.same = Some(rest == "yes"),
         }
         Some(())
     }
 
     fn whole(self) -> Option<Found> {
-        let Self { fullchain, key, current, same, digest } = self;
-        Some(Found { fullchain: fullchain?, key: key?, current, same: same?, digest })
+        let Self { fullchain, key, current, same, digest, exposed } = self;
+        Some(Found { fullchain: fullchain?, key: key?, current, same: same?, digest, exposed })
     }
 }
 
@@ -139,7 +150,7 @@ mod tests {
         seen(&Frame { verb: "seen".to_owned(), body: body.to_owned() }, &asked).ok()
     }
 
-    const WHOLE: &str = "test ok\nat a fullchain link\nat a privkey foreign is a link to x\x1b\nat a combined plain\ncurrent a -\n\
+    const WHOLE: &str = "test ok\nat a fullchain link\nat a privkey foreign is a link to x\x1b\nat a combined plain\nexposed a -rw-r--r--. /ssl/k\x1b.pem\ncurrent a -\n\
                          digest a -\nsame a no\nrenewer /etc/cron.d/a\x07b\nroom 12\nclock 1795449600\noutput\n";
 
     #[test]
@@ -149,6 +160,10 @@ mod tests {
         assert_eq!(looked.renewers, ["/etc/cron.d/a\\u{7}b"]);
         let found = looked.certificates.values().next().unwrap();
         assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
+        assert_eq!(
+            found.exposed,
+            [Exposed { path: "/ssl/k\\u{1b}.pem".to_owned(), mode: "-rw-r--r--.".to_owned() }]
+        );
         assert_eq!((&found.current, &found.digest, found.same), (&None, &None, false));
     }
 
@@ -160,6 +175,7 @@ mod tests {
             ("same a no\n", "same b no\n"),
             ("at a fullchain link\n", "at a fullchain maybe\n"),
             ("room 12\n", "rooms 12\n"),
+            ("same a no\n", &format!("same a no\n{}", "exposed a -rw-r--r-- /k\n".repeat(9))),
         ] {
             assert!(WHOLE.contains(line));
             assert!(told(&WHOLE.replace(line, other)).is_none(), "{line}");

@@ -143,7 +143,7 @@ mod tests {
     use super::super::{From, PublicKey};
     use super::*;
     use crate::cert::CertName;
-    use crate::config::Install;
+    use crate::config::{Install, Rights};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5xIlLNWAZ9kPGdaHKLZ8sSXwoAtfTi7QNwPXTKQQHV";
 
@@ -154,6 +154,7 @@ mod tests {
             chain: Some("/etc/it's/chain.pem".to_owned()),
             combined: Some("/etc/it's/combined.pem".to_owned()),
             in_place: true,
+            rights: Rights { group: Some("ssl-cert".to_owned()), ..Rights::default() },
             test: vec!["nginx".to_owned(), "-t".to_owned()],
             reload: vec!["nginx".to_owned(), "-s".to_owned(), "reload; `id`".to_owned()],
         };
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(
             lines.join("\n"),
             "fullchain /etc/it's/fullchain.pem\nkey /etc/$(id)/privkey.pem\nchain /etc/it's/chain.pem\n\
-             combined /etc/it's/combined.pem\nin-place yes\ntest nginx\ntest -t\nreload nginx\nreload -s\n\
+             combined /etc/it's/combined.pem\nin-place yes\ngroup ssl-cert\ntest nginx\ntest -t\nreload nginx\nreload -s\n\
              reload reload; `id`"
         );
         assert_eq!(runs(&script, "places"), "/etc/it's\n/etc/$(id)\n");

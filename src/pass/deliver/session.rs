@@ -70,6 +70,7 @@ impl Session {
         match opened {
             Ok((dialogue, prepared)) => {
                 self.context.hear_the_nodes_time(&self.node, prepared.clock);
+                self.context.hear_of_keys(&self.node, &prepared.narrowed);
                 self.show(Phase::Prepared, "");
                 self.say(Event::Prepared(self.node.clone(), prepared), Vec::new());
                 self.obey(dialogue).await;
