@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crl::{Crl, RevokedByCa};
-pub use disk::{AtPath, Disk, Found, Installed, Looked};
+pub use disk::{AtPath, Disk, Exposed, Found, Installed, Looked};
 pub use drift::{Compared, Drift};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
 pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};

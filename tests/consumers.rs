@@ -61,6 +61,7 @@ impl Consumer {
             chain: None,
             combined: None,
             in_place: false,
+            rights: Default::default(),
             test: words(test),
             reload: words(reload),
         };

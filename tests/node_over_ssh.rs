@@ -63,6 +63,7 @@ impl Place {
             chain: None,
             combined: None,
             in_place: false,
+            rights: Default::default(),
             test: vec![text_of("test")],
             reload: vec![text_of("reload")],
         };

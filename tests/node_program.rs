@@ -10,6 +10,8 @@ mod bench;
 mod children;
 #[path = "node_program/ended.rs"]
 mod ended;
+#[path = "node_program/exposure.rs"]
+mod exposure;
 #[path = "node_program/files.rs"]
 mod files;
 #[path = "node_program/killed.rs"]

@@ -25,6 +25,7 @@ useradd passwd
 nsenter util-linux
 setpriv util-linux
 unshare util-linux
+setfacl acl
 mount mount
 ip iproute2
 ps procps

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{StopAfter, TsigAlgorithm};
+use super::{Mode, StopAfter, TsigAlgorithm};
 use crate::cert::KeyType;
 
 /// The Filesystem Hierarchy Standard's place for a program's state (FHS 3.0 section 5.8); systemd's `StateDirectory=`
@@ -114,6 +114,10 @@ pub const LONGEST_PATH: usize = 1024;
 
 /// Bytes of one argument of a command; many of them still fit into one message to a node.
 pub const LONGEST_ARGUMENT: usize = 4096;
+
+/// Of a key for which `group` is written and `key_mode` is not: who names a group wants it to read. Debian's own `ssl-cert`
+/// (ssl-cert(8), `/etc/ssl/private`) has its keys so.
+pub const KEY_MODE_OF_A_GROUP: Mode = Mode(0o640);
 
 /// A CA that has a short name in `directory`.
 pub struct KnownCa {

@@ -4,6 +4,7 @@
 use super::Install;
 use super::defaults::LONGEST_ARGUMENT;
 use super::mistake::Mistakes;
+use super::rights::RightsSpec;
 use super::value::{absolute, printable};
 use super::written::{At, Section};
 use crate::cert::CertName;
@@ -19,6 +20,7 @@ pub(super) struct InstallSpec {
     chain: Option<At<String>>,
     combined: Option<At<String>>,
     in_place: Option<bool>,
+    rights: RightsSpec,
     test: Option<At<Vec<At<String>>>>,
     reload: Option<At<Vec<At<String>>>>,
     /// Something is wrong in this layer, so that what seems to be missing may be there.
@@ -45,10 +47,11 @@ impl InstallSpec {
         let chain = section.string("chain").inspect(|written| _ = path(written));
         let combined = section.string("combined").inspect(|written| _ = path(written));
         let in_place = section.boolean("unsafe_in_place");
+        let rights = RightsSpec::read(&mut section);
         let test = section.strings("test").inspect(|argv| command(argv, mistakes));
         let reload = section.strings("reload").inspect(|argv| command(argv, mistakes));
         section.finish();
-        Self { fullchain, key, chain, combined, in_place, test, reload, flawed: mistakes.count() > before }
+        Self { fullchain, key, chain, combined, in_place, rights, test, reload, flawed: mistakes.count() > before }
     }
 
     /// # Errors
@@ -85,6 +88,7 @@ impl InstallSpec {
             chain: chain.map(fill),
             combined: combined.map(fill),
             in_place,
+            rights: RightsSpec::resolve(layers.iter().map(|layer| &layer.rights)),
             test: argv(test),
             reload: argv(reload),
         };

@@ -18,6 +18,7 @@ mod node;
 mod pairs;
 mod probe;
 mod provider;
+mod rights;
 mod rollout;
 mod run;
 mod schedule;
@@ -53,6 +54,7 @@ pub use mistake::Mistake;
 pub use network::{Network, Proxy};
 pub use probe::{Probe, ProxyProtocol, Via};
 pub use provider::{Provider, Rfc2136, TsigAlgorithm};
+pub use rights::{Mode, Rights};
 pub use rollout::{Rollout, StopAfter};
 pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
@@ -183,6 +185,7 @@ pub struct Install {
     /// Files are written over instead of being switched by a rename: for a mounted file, which keeps its old inode
     /// otherwise. Unsafe: a crash in the middle leaves a torn pair.
     pub in_place: bool,
+    pub rights: Rights,
     /// Argument vectors, never a shell's line; never empty.
     pub test: Vec<String>,
     pub reload: Vec<String>,

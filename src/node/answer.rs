@@ -14,6 +14,8 @@ const WORDS: usize = 4000;
 
 /// Of what stands for a number and is none.
 const NUMBER: usize = 40;
+/// Characters that say who could read a key.
+const WHO: usize = 100;
 
 /// An answer that makes no sense here, escaped.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +43,20 @@ pub(super) type Told<T> = Result<T, Result<Refusal, Senseless>>;
 pub(super) fn prepared(frame: &Frame, sent: &[Sent]) -> Told<Prepared> {
     let bad = || Err(Senseless::of(&frame.body));
     let (facts, test) = facts_of(frame, "prepared", sent)?;
-    let (mut bases, mut clock) = (BTreeMap::new(), None);
+    let (mut bases, mut clock, mut narrowed) = (BTreeMap::new(), None, Vec::new());
     for line in facts {
         if let Some(seconds) = line.strip_prefix("clock ") {
             clock = self::clock(seconds);
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("narrowed ") {
+            let (name, who) = rest.split_once(' ').ok_or_else(bad)?;
+            let known = sent.iter().find(|sent| sent.certificate.as_str() == name).ok_or_else(bad)?;
+            // The key, and the combined file.
+            if narrowed.len() == 2 * sent.len() {
+                return Err(bad());
+            }
+            narrowed.push((known.certificate.clone(), escape(who, WHO)));
             continue;
         }
         let (name, base) = line.strip_prefix("base ").and_then(|line| line.split_once(' ')).ok_or_else(bad)?;
@@ -58,7 +70,7 @@ pub(super) fn prepared(frame: &Frame, sent: &[Sent]) -> Told<Prepared> {
         };
         bases.insert(sent.certificate.clone(), base);
     }
-    if bases.len() == sent.len() { Ok(Prepared { test, bases, clock }) } else { Err(bad()) }
+    if bases.len() == sent.len() { Ok(Prepared { test, bases, clock, narrowed }) } else { Err(bad()) }
 }
 
 /// Another generation of ours. One that is newer than what was sent would have been refused; where it may go beneath, the
@@ -170,12 +182,13 @@ mod tests {
         let sent = [sent("a"), sent("b")];
         let name = |number: usize| &sent[number].certificate;
         let told = prepared(
-            &frame("prepared", "test failed\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b"),
+            &frame("prepared", "test failed\nnarrowed a privkey everybody\x07\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b"),
             &sent,
         );
         let told = told.expect("both are named");
         assert_eq!(told.test, ConfigTest::Failed("no\\u{1b}".to_owned()));
         assert_eq!(told.bases[name(0)], Base::Nothing);
+        assert_eq!(told.narrowed, [(name(0).clone(), "privkey everybody\\u{7}".to_owned())]);
         for body in
             ["test ok\nbase a found\noutput\n", "test ok\nbase a found\nbase c found\noutput\n", "", "test ok\n"]
         {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::program::{VERSION, program};
 use crate::cert::{CertName, Generation, Pair, PrivateKey};
-use crate::config::Install;
+use crate::config::{Install, Rights};
 
 /// One certificate for one node.
 #[derive(Clone, Debug)]
@@ -107,7 +107,7 @@ pub(super) fn beginning(nonce: &str) -> String {
 
 /// Where the files are, and how they are tested.
 pub(super) fn places(text: &mut String, install: &Install) {
-    let Install { fullchain, key, chain, combined, in_place, test, reload: _ } = install;
+    let Install { fullchain, key, chain, combined, in_place, rights, test, reload: _ } = install;
     line(text, "fullchain", fullchain);
     line(text, "key", key);
     chain.iter().for_each(|path| line(text, "chain", path));
@@ -115,6 +115,11 @@ pub(super) fn places(text: &mut String, install: &Install) {
     if *in_place {
         line(text, "in-place", "yes");
     }
+    let Rights { owner, group, mode, key_mode } = rights;
+    owner.iter().for_each(|owner| line(text, "owner", owner));
+    group.iter().for_each(|group| line(text, "group", group));
+    mode.iter().for_each(|mode| line(text, "mode", &mode.to_string()));
+    key_mode.iter().for_each(|mode| line(text, "key-mode", &mode.to_string()));
     test.iter().for_each(|word| line(text, "test", word));
 }
 
@@ -168,6 +173,7 @@ mod tests {
             chain: Some("/c".to_owned()),
             combined: None,
             in_place: true,
+            rights: Rights { owner: Some("o".to_owned()), ..Rights::default() },
             test: vec!["t".to_owned()],
             reload: vec!["r".to_owned(), "s".to_owned()],
         };
@@ -181,7 +187,7 @@ mod tests {
         let of_pem = |line: &str| line.starts_with("-----") || !(line.contains(' ') || [".", "end"].contains(&line));
         let words: Vec<&str> =
             lines.lines().filter(|line| !of_pem(line)).filter_map(|line| line.split(' ').next()).collect();
-        let one = "name generation older fullchain key chain in-place test reload reload chain-pem . key-pem . sum";
+        let one = "name generation older fullchain key chain in-place owner test reload reload chain-pem . key-pem . sum";
         assert_eq!(words.join(" "), format!("nonce certd rehearsal {one} {one} end"));
     }
 }

@@ -12,7 +12,7 @@ use super::frames::Frame;
 use super::{Dialogue, NodeError};
 use crate::cert::CertName;
 use crate::config::Install;
-use crate::observed::{AtPath, Found, Installed, Looked};
+use crate::observed::{AtPath, Exposed, Found, Installed, Looked};
 use crate::report::escape;
 use crate::ssh::Endpoint;
 
@@ -23,6 +23,9 @@ const RENEWERS: usize = 20;
 /// Lines of facts in an answer: the node program has some ten for each certificate, and a few for all.
 const FACTS: usize = 64;
 const FACTS_OF_ONE: usize = 64;
+
+/// Exposed keys of one certificate that are shown; the node sends no more than nine.
+const EXPOSED: usize = 9;
 
 /// A certificate that a node is asked about.
 #[derive(Clone, Debug)]
@@ -68,6 +71,7 @@ struct Half {
     current: Option<String>,
     same: Option<bool>,
     digest: Option<String>,
+    exposed: Vec<Exposed>,
 }
 
 fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
@@ -86,7 +90,7 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
             "renewer" if renewers.len() < RENEWERS => renewers.push(escape(rest, NAME)),
             "renewer" => {}
             "receiver" => receiver = Some(installed(rest).ok_or_else(bad)?),
-            "at" | "current" | "digest" | "same" => {
+            "at" | "current" | "digest" | "same" | "exposed" => {
                 let (name, rest) = rest.split_once(' ').ok_or_else(bad)?;
                 let name = asked.iter().find(|asked| asked.as_str() == name).ok_or_else(bad)?;
                 halves.entry(name).or_default().fill(word, rest).ok_or_else(bad)?;
@@ -116,14 +120,21 @@ impl Half {
             }
             "current" => self.current = (rest != "-").then(|| escape(rest, NAME)),
             "digest" => self.digest = is_digest(rest).then(|| rest.to_owned()),
+            "exposed" => {
+                let (mode, path) = rest.split_once(' ')?;
+                if self.exposed.len() == EXPOSED {
+                    return None;
+                }
+                self.exposed.push(Exposed { path: escape(path, 300), mode: escape(mode, 12) });
+            }
             _ => self.same = Some(rest == "yes"),
         }
         Some(())
     }
 
     fn whole(self) -> Option<Found> {
-        let Self { fullchain, key, current, same, digest } = self;
-        Some(Found { fullchain: fullchain?, key: key?, current, same: same?, digest })
+        let Self { fullchain, key, current, same, digest, exposed } = self;
+        Some(Found { fullchain: fullchain?, key: key?, current, same: same?, digest, exposed })
     }
 }
 
@@ -160,7 +171,7 @@ mod tests {
         seen(&Frame { verb: "seen".to_owned(), body: body.to_owned() }, &asked).ok()
     }
 
-    const WHOLE: &str = "test ok\nat a fullchain link\nat a privkey foreign is a link to x\x1b\nat a combined plain\ncurrent a -\n\
+    const WHOLE: &str = "test ok\nat a fullchain link\nat a privkey foreign is a link to x\x1b\nat a combined plain\nexposed a -rw-r--r--. /ssl/k\x1b.pem\ncurrent a -\n\
                          digest a -\nsame a no\nrenewer /etc/cron.d/a\x07b\nroom 12\nclock 1795449600\noutput\n";
 
     #[test]
@@ -170,6 +181,10 @@ mod tests {
         assert_eq!(looked.renewers, ["/etc/cron.d/a\\u{7}b"]);
         let found = looked.certificates.values().next().unwrap();
         assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
+        assert_eq!(
+            found.exposed,
+            [Exposed { path: "/ssl/k\\u{1b}.pem".to_owned(), mode: "-rw-r--r--.".to_owned() }]
+        );
         assert_eq!((&found.current, &found.digest, found.same), (&None, &None, false));
     }
 
@@ -209,6 +224,7 @@ mod tests {
             ("same a no\n", "same b no\n"),
             ("at a fullchain link\n", "at a fullchain maybe\n"),
             ("room 12\n", "rooms 12\n"),
+            ("same a no\n", &format!("same a no\n{}", "exposed a -rw-r--r-- /k\n".repeat(9))),
         ] {
             assert!(WHOLE.contains(line));
             assert!(told(&WHOLE.replace(line, other)).is_none(), "{line}");

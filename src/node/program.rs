@@ -29,9 +29,10 @@ mod tests {
 
     #[test]
     fn the_program_is_small_enough_to_cost_no_round_trip_of_its_own() {
-        // Measured at 150 ms: 12 kB of program and a chain of six certificates went out in one flight, since the window
-        // of a connection (ten segments at first, RFC 6928) has grown while the session was set up.
-        assert!(program().len() < 16_000, "{}", program().len());
+        // Measured at 150 ms: 12 kB of program and a chain of six certificates (10 kB) went out in one flight, since the
+        // window of a connection (ten segments at first, RFC 6928) has grown while the session was set up. A chain of
+        // today's CAs has 4 kB or less.
+        assert!(program().len() < 20_000, "{}", program().len());
     }
 
     #[test]

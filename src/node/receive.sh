@@ -525,9 +525,10 @@ point() { lead "$1" current && if [ "$place" ]; then files pour; fi; }
 # Over the file, whose inode, owner and mode stay; what was not there goes.
 pour() {
   v=$G/current/$q.pem
+  [ ! -f "$p" ] || guard "$p" || return
   if [ ! -f "$v" ]; then rm -f "$p"
   elif cmp -s "$v" "$p"; then return
-  elif [ -f "$p" ]; then guard "$p" && cat "$v" >"$p" && flush "$p"
+  elif [ -f "$p" ]; then cat "$v" >"$p" && flush "$p"
   else cp -p "$v" "$p" && flush "$p"; fi
 }
 lead() { rm -f "$G/next" && ln -s "$1" "$G/next" && mv -fT "$G/next" "$G/$2" && flush "$G"; }

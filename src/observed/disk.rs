@@ -55,6 +55,17 @@ pub struct Found {
     pub same: bool,
     /// SHA-256 of what is at the chain's path, hex.
     pub digest: Option<String>,
+    /// Files with a key in them that more people can read than are to.
+    #[serde(default)]
+    pub exposed: Vec<Exposed>,
+}
+
+/// In the node's words, escaped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposed {
+    pub path: String,
+    /// As `ls -l` shows it.
+    pub mode: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -49,6 +49,9 @@ pub struct Tried {
     /// The last comparison of each node's disk with the store.
     #[serde(default)]
     pub disks: BTreeMap<NodeName, BTreeMap<CertName, Compared>>,
+    /// How each certificate was last put on each node, as a digest: where, and for whom.
+    #[serde(default)]
+    pub installed: BTreeMap<NodeName, BTreeMap<CertName, String>>,
     /// What revocation lists said of certificates of ours.
     #[serde(default)]
     pub crls: BTreeMap<Fingerprint, Crl>,

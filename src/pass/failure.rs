@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cert::NodeName;
+use crate::cert::{CertName, NodeName};
 use crate::node::NodeError;
 use crate::observed::{Advice, CaClock, Failure};
 use crate::plan::ClockDoubt;
@@ -103,6 +103,13 @@ pub(super) fn of_node_skew(node: &NodeName, ahead: SignedDuration, told: CaClock
         "set it on {node} (timedatectl); certificates are served all the same, but a receiver judges them by it"
     );
     failure("node-clock", node, what, next, Advice::Person)
+}
+
+pub(super) fn of_narrowed(node: &NodeName, certificate: &CertName, who: &str) -> Failure {
+    let (file, who) = who.split_once(' ').unwrap_or(("key", who));
+    let what = format!("{certificate}: the {file} there can be read by {who} until a delivery, and by nobody of them after it");
+    let next = "if the server's own user reads it so, write [install] owner, group or key_mode; else nothing";
+    failure("key-narrowed", node, what, next, Advice::Person)
 }
 
 fn second(at: Timestamp) -> String {

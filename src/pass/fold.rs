@@ -142,6 +142,7 @@ fn delivered(
                 None => {
                     tried.remove(name);
                     plan::disks::mended(&mut observed.tried, &node, name, &generation, now);
+                    plan::installs::delivered(&mut observed.tried, &context.config, &node, name);
                     if let Some(DeliveryReason::Drifted { what }) = task.certificates.get(name) {
                         done.mended.insert((node.clone(), certificate.clone()), what.clone());
                     }

@@ -24,7 +24,7 @@ mod through;
 pub mod watched;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
@@ -72,6 +72,8 @@ pub struct Context {
     ca_clocks: std::sync::Mutex<BTreeMap<String, CaClock>>,
     /// And what each node said of it.
     node_clocks: std::sync::Mutex<BTreeMap<NodeName, CaClock>>,
+    /// Keys that fewer people can read after a delivery.
+    narrowed: std::sync::Mutex<BTreeSet<(NodeName, CertName, String)>>,
 }
 
 impl Context {
@@ -83,9 +85,9 @@ impl Context {
         progress: progress::Progress,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let (account, cas, dns, ca_clocks, node_clocks) = Default::default();
+        let (account, cas, dns, ca_clocks, node_clocks, narrowed) = Default::default();
         let (config, secrets) = (config.into(), secrets.into());
-        Self { config, store, roots, secrets, progress, stop, account, cas, dns, ca_clocks, node_clocks }
+        Self { config, store, roots, secrets, progress, stop, account, cas, dns, ca_clocks, node_clocks, narrowed }
     }
 
     /// The same for a look at the nodes of this configuration, as DNS has named them since.
@@ -119,6 +121,17 @@ impl Context {
             Some(failure::of_node_skew(node, plan::clock::noticeable(*told)?, *told))
         };
         held.iter().filter_map(skew).collect()
+    }
+
+    /// Notes what a node says of keys that are no longer handed on to everybody whom they were open to.
+    fn hear_of_keys(&self, node: &NodeName, narrowed: &[(CertName, String)]) {
+        let mut held = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(narrowed.iter().map(|(name, who)| (node.clone(), name.clone(), who.clone())));
+    }
+
+    fn narrowed_keys(&self) -> Vec<Failure> {
+        let held = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().map(|(node, name, who)| failure::of_narrowed(node, name, who)).collect()
     }
 
     fn was_heard(&self, ca: &str) -> bool {
@@ -166,6 +179,7 @@ pub async fn pass(context: &Arc<Context>, command: &'static str, mut asked: Aske
     done.failures.extend(prune(context, &observed));
     done.failures.extend(skew(context));
     done.failures.extend(context.node_skews());
+    done.failures.extend(context.narrowed_keys());
     done.failures.extend(clean(context).await);
     tokio::select! {
         Some(Ok(found)) = inventory.join_next() => observed.inventory = found,

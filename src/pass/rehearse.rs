@@ -71,6 +71,7 @@ async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
     }
     issue::ask_token(context, true).await;
     done.failures.extend(context.node_skews());
+    done.failures.extend(context.narrowed_keys());
     let written = context.store.write_tried(&observed.tried);
     done.failures.extend(written.err().map(|error| Failure::from(&error)));
     done.failures.extend(clean(context).await);
@@ -183,6 +184,7 @@ async fn prepare(context: &Context, node: &NodeName, bundle: Bundle, unsigned: b
     match opened.await {
         Ok(prepared) => {
             context.hear_the_nodes_time(node, prepared.clock);
+            context.hear_of_keys(node, &prepared.narrowed);
             show(Phase::Prepared, "");
             let test = match prepared.test {
                 ConfigTest::Ok => None,

@@ -13,7 +13,7 @@ use crate::config::{Certificate, Config};
 use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored, Tried};
 
 use super::hold::{self, Meant};
-use super::{Wait, backoff, disks};
+use super::{Wait, backoff, disks, installs};
 
 use refusals::{attempts, beneath, hurry, refused_until, refusing};
 pub use window::{Because, Early};
@@ -99,6 +99,8 @@ pub enum DeliveryReason {
     },
     /// It serves what it should, but the answer to the commit was lost: a dialogue ends what may be half done there.
     Unsettled,
+    /// It serves what it should, put there otherwise than the configuration says now.
+    InstallChanged,
 }
 
 /// Why a node gets nothing now.
@@ -262,6 +264,8 @@ fn need(
     let unsettled = observed.tried.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
     let reason = lacks(&certificate.name, meant, stored, node, observed).or_else(drifted);
     let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled));
+    let changed = || installs::changed(&observed.tried, config, node, &certificate.name);
+    let reason = reason.or_else(|| changed().then_some(DeliveryReason::InstallChanged));
     let reason = reason.ok_or_else(|| in_sync(meant))?;
     let refused = || refused_until(certificate, meant.generation, node, observed, now);
     let window = window::allows(config, certificate, node, observed, now);

@@ -9,7 +9,7 @@ use crate::cert::{CertName, Generation, NodeName};
 use crate::config::{Config, Install};
 use crate::observed::{AtPath, Compared, Disk, Drift, Found, Observed, Tried};
 
-use super::backoff;
+use super::{backoff, installs};
 
 /// Files change by hands, backups and other clients: by the day, not by the minute, and each look is a login.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
@@ -111,20 +111,23 @@ pub fn learned(tried: &mut Tried, config: &Config, meant: &[(CertName, Option<Ge
     for (certificate, generation) in meant {
         let (Some(install), Some(generation)) = (config.install(&disk.node, certificate), generation) else { continue };
         let at = disk.at;
-        let of_node = tried.disks.entry(disk.node.clone()).or_default();
-        let before = of_node.get(certificate).filter(|before| &before.generation == generation);
+        let before = tried.disks.get(&disk.node).and_then(|by_name| by_name.get(certificate));
+        let before = before.filter(|before| &before.generation == generation).cloned();
         let compared = match &disk.looked {
             Ok(looked) => {
                 let Some(found) = looked.certificates.get(certificate) else { continue };
                 let drift = judge(found, &looked.renewers, install, generation);
+                if drift.is_none() {
+                    installs::found(tried, &disk.node, certificate, install);
+                }
                 Compared { at, generation: generation.clone(), drift, failure: None }
             }
             Err(failure) => {
-                let drift = before.and_then(|before| before.drift.clone());
+                let drift = before.and_then(|before| before.drift);
                 Compared { at, generation: generation.clone(), drift, failure: Some(failure.clone()) }
             }
         };
-        of_node.insert(certificate.clone(), compared);
+        tried.disks.entry(disk.node.clone()).or_default().insert(certificate.clone(), compared);
     }
 }
 
@@ -136,6 +139,7 @@ pub fn mended(tried: &mut Tried, node: &NodeName, certificate: &CertName, genera
 
 /// Forgets what is no longer a node's.
 pub fn prune(tried: &mut Tried, config: &Config) {
+    installs::prune(tried, config);
     tried.disks.retain(|node, by_name| {
         by_name.retain(|name, _| config.install(node, name).is_some());
         !by_name.is_empty()

@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod disks;
 pub mod fence;
 pub mod hold;
+pub mod installs;
 pub mod inventory;
 pub mod ledger;
 pub mod order;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::Config;
-use crate::observed::{Disk, Drift, Failure, Looked, Observed};
+use crate::observed::{Disk, Drift, Exposed, Failure, Looked, Observed};
 use crate::plan::rollout::ConfigTest;
 use crate::plan::{disks, hold};
 
@@ -53,6 +53,10 @@ pub enum DiskVerdict {
     Renewers {
         found: Vec<String>,
     },
+    /// More people can read a key there than are to.
+    Exposed {
+        files: Vec<Exposed>,
+    },
     #[serde(untagged)]
     Drifted(Drift),
 }
@@ -68,6 +72,7 @@ impl DiskVerdict {
             Self::ClockOff { .. } => "clock-off",
             Self::LittleRoom { .. } => "little-room",
             Self::Renewers { .. } => "renewers",
+            Self::Exposed { .. } => "exposed",
             Self::Drifted(drift) => word(drift),
         }
     }
@@ -105,6 +110,10 @@ impl DiskVerdict {
                     "another program may write over it: {}; end it there (for acme.sh: acme.sh --uninstall-cronjob)",
                     found.join(", ")
                 )
+            }
+            Self::Exposed { files } => {
+                let files: Vec<String> = files.iter().map(|file| format!("{} ({})", file.path, file.mode)).collect();
+                format!("more people can read a key than are to: {}; {}", files.join(", "), super::doctor::EXPOSED)
             }
             Self::Drifted(drift) => {
                 let next = match drift {
@@ -168,7 +177,10 @@ pub(super) fn reports(
     for disk in &observed.disks {
         let of_node = |verdict| DiskReport { node: disk.node.clone(), certificate: None, at: disk.at, verdict };
         match &disk.looked {
-            Ok(found) => reports.extend(of_looked(disk, found).into_iter().map(of_node)),
+            Ok(found) => {
+                reports.extend(of_looked(disk, found).into_iter().map(of_node));
+                reports.extend(exposed(disk, found));
+            }
             Err(failure) => reports.push(of_node(DiskVerdict::NotLooked { failure: failure.clone() })),
         }
     }
@@ -200,6 +212,15 @@ pub(super) fn reports(
     }
     reports.sort_by_key(|report| report.verdict.exit().rank());
     reports
+}
+
+/// Of each certificate, whatever else is to be said of it.
+fn exposed<'a>(disk: &'a Disk, looked: &'a Looked) -> impl Iterator<Item = DiskReport> + 'a {
+    let of_name = looked.certificates.iter().filter(|(_, found)| !found.exposed.is_empty());
+    of_name.map(|(name, found)| {
+        let verdict = DiskVerdict::Exposed { files: found.exposed.clone() };
+        DiskReport { node: disk.node.clone(), certificate: Some(name.clone()), at: disk.at, verdict }
+    })
 }
 
 /// What concerns the node and no single certificate.

@@ -16,6 +16,7 @@ use super::words::named;
 use super::{Exit, Style, worst};
 
 pub use issuing::{of_plan, of_room, of_skew};
+pub(super) use node::EXPOSED;
 pub use node::of_looked;
 
 /// Version of the JSON shape, as [`super::SCHEMA`].

@@ -196,6 +196,7 @@ pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
         DeliveryReason::Distrusted { why } => format!("serves a chain that clients refuse: {why}"),
         DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
         DeliveryReason::Unseen => "no handshake was made with it".into(),
+        DeliveryReason::InstallChanged => "what [install] says of it was changed since it was delivered".into(),
         DeliveryReason::Unsettled => "the end of its last delivery was not heard".into(),
         DeliveryReason::Drifted { what } => {
             format!("serves the right certificate, but its disk does not hold it: {}", super::disks::what(what))

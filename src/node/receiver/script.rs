@@ -149,7 +149,7 @@ mod tests {
     use super::super::{From, Permit, PublicKey};
     use super::*;
     use crate::cert::{CertName, DnsName};
-    use crate::config::Install;
+    use crate::config::{Install, Rights};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5xIlLNWAZ9kPGdaHKLZ8sSXwoAtfTi7QNwPXTKQQHV";
 
@@ -160,6 +160,7 @@ mod tests {
             chain: Some("/etc/it's/chain.pem".to_owned()),
             combined: Some("/etc/it's/combined.pem".to_owned()),
             in_place: true,
+            rights: Rights { group: Some("ssl-cert".to_owned()), ..Rights::default() },
             test: vec!["nginx".to_owned(), "-t".to_owned()],
             reload: vec!["nginx".to_owned(), "-s".to_owned(), "reload; `id`".to_owned()],
         };
@@ -204,7 +205,7 @@ mod tests {
         assert_eq!(
             lines.join("\n"),
             "names *.example.com newapi.example.com\ntrust system\nfullchain /etc/it's/fullchain.pem\nkey /etc/$(id)/privkey.pem\nchain /etc/it's/chain.pem\n\
-             combined /etc/it's/combined.pem\nin-place yes\ntest nginx\ntest -t\nreload nginx\nreload -s\n\
+             combined /etc/it's/combined.pem\nin-place yes\ngroup ssl-cert\ntest nginx\ntest -t\nreload nginx\nreload -s\n\
              reload reload; `id`"
         );
         assert_eq!(runs(&script, "places"), "/etc/it's\n/etc/$(id)\n");

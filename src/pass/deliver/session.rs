@@ -68,6 +68,7 @@ impl Session {
             Ok((dialogue, prepared)) => {
                 self.bundles.iter().for_each(|bundle| self.note_held(&bundle.certificate, None));
                 self.context.hear_the_nodes_time(&self.node, prepared.clock);
+                self.context.hear_of_keys(&self.node, &prepared.narrowed);
                 self.show(Phase::Prepared, "");
                 self.say(Event::Prepared(self.node.clone(), prepared), Vec::new());
                 self.obey(dialogue).await;

@@ -16,6 +16,10 @@ pub struct Prepared {
     pub bases: BTreeMap<CertName, Base>,
     /// The node's clock, when it answered.
     pub clock: Option<Timestamp>,
+    /// Of which certificates a key could be read until now by people who will not be able to: who, in the node's words,
+    /// escaped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub narrowed: Vec<(CertName, String)>,
 }
 
 impl Prepared {

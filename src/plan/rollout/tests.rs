@@ -285,7 +285,7 @@ fn a_node_that_has_the_files_and_cannot_be_seen_is_not_reloaded() {
         vec![
             started("a"),
             started("b"),
-            Event::Prepared(name("a"), Prepared { test: ConfigTest::Ok, bases, clock: None }),
+            Event::Prepared(name("a"), Prepared { test: ConfigTest::Ok, bases, clock: None, narrowed: Vec::new() }),
             ready("b"),
             committed("b"),
             verified("b", Verdict::Expected),
@@ -390,12 +390,12 @@ fn started(node: &str) -> Event {
 }
 
 fn ready(node: &str) -> Event {
-    Event::Prepared(name(node), Prepared { test: ConfigTest::Ok, bases: BTreeMap::new(), clock: None })
+    Event::Prepared(name(node), Prepared { test: ConfigTest::Ok, bases: BTreeMap::new(), clock: None, narrowed: Vec::new() })
 }
 
 fn unready(node: &str) -> Event {
     let test = ConfigTest::Failed("[emerg] unknown directive".into());
-    Event::Prepared(name(node), Prepared { test, bases: BTreeMap::new(), clock: None })
+    Event::Prepared(name(node), Prepared { test, bases: BTreeMap::new(), clock: None, narrowed: Vec::new() })
 }
 
 fn committed(node: &str) -> Event {

@@ -39,7 +39,7 @@ impl Scene {
 
 fn links(current: &str, same: bool) -> Found {
     let current = Some(current.to_owned());
-    Found { fullchain: AtPath::Link, key: AtPath::Link, current, same, digest: None }
+    Found { fullchain: AtPath::Link, key: AtPath::Link, current, same, digest: None, exposed: Vec::new() }
 }
 
 fn plain(same: bool) -> Found {

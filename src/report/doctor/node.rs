@@ -13,6 +13,9 @@ const NO_ROOM: u64 = 1024;
 const LITTLE_ROOM: u64 = 10 * 1024;
 /// Logs that cannot be compared, and soon certificates that are not valid yet.
 const WRONG_CLOCK: SignedDuration = SignedDuration::from_mins(5);
+/// What was open may have been read.
+pub(in crate::report) const EXPOSED: &str = "take the rights from it there (chmod go-rwx), or leave that to the next delivery; where the server's own user \
+     reads it, write [install] owner, group or key_mode first; where others log in, think of a new key: certd revoke";
 /// Names of files that are shown.
 const SHOWN: usize = 10;
 
@@ -61,6 +64,12 @@ pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Findin
                 let next = "put a plain file there, or nothing; or another path into the configuration";
                 bad(State::Failure, "node-path", format!("{name}: its {path} cannot be replaced: {why}"), next);
             }
+        }
+    }
+    for (name, found) in &looked.certificates {
+        for exposed in &found.exposed {
+            let what = format!("{name}: more people can read a key than are to: {} ({})", exposed.path, exposed.mode);
+            bad(State::Warning, "node-key-exposed", what, EXPOSED);
         }
     }
     if findings.is_empty() {

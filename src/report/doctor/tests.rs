@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::cert::{CertName, NodeName};
-use crate::observed::{Advice, AtPath, CaClock, Found, Looked};
+use crate::observed::{Advice, AtPath, CaClock, Exposed, Found, Looked};
 use crate::plan::rollout::ConfigTest;
 
 const NOW: Timestamp = Timestamp::constant(1_795_413_600, 0);
@@ -26,6 +26,7 @@ fn found() -> Found {
         current: Some("20261123061500-04".into()),
         same: true,
         digest: None,
+        exposed: Vec::new(),
     }
 }
 
@@ -99,11 +100,23 @@ fn s21_a_nodes_clock_room_test_and_other_renewers_are_told_each_by_itself() {
 }
 
 #[test]
+fn a_key_that_others_can_read_is_a_warning_with_its_path_and_its_mode() {
+    let mut bare = looked();
+    let exposed = Exposed { path: "/ssl/.certd/a/0-found/privkey.pem".into(), mode: "-rw-r--r--".into() };
+    bare.certificates.values_mut().for_each(|found| found.exposed = vec![exposed.clone()]);
+    let told = of(&bare);
+    let [finding] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((finding.state, finding.code.as_deref()), (State::Warning, Some("node-key-exposed")));
+    assert!(finding.what.ends_with("/ssl/.certd/a/0-found/privkey.pem (-rw-r--r--)"), "{}", finding.what);
+}
+
+#[test]
 fn a_test_that_fails_before_the_first_delivery_is_no_failure_yet() {
     let mut fresh = looked();
     fresh.test = ConfigTest::Failed("cannot load certificate".into());
     for found in fresh.certificates.values_mut() {
-        *found = Found { fullchain: AtPath::Nothing, key: AtPath::Nothing, current: None, same: false, digest: None };
+        let nothing = || AtPath::Nothing;
+        *found = Found { fullchain: nothing(), key: nothing(), current: None, same: false, ..found.clone() };
     }
     assert_eq!(of(&fresh)[0].state, State::Warning);
 }

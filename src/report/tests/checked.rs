@@ -1,7 +1,7 @@
 //! What `check` tells beyond the table: disks, whose a certificate is, and the line for a monitoring system.
 
 use super::*;
-use crate::observed::Drift;
+use crate::observed::{Drift, Exposed};
 use crate::plan::inventory::{Finding, Severity};
 use crate::report::inventory::InventoryReport;
 
@@ -11,6 +11,7 @@ fn disk(node: &str, about: bool, verdict: DiskVerdict) -> DiskReport {
 
 fn every_disk() -> Vec<DiskReport> {
     let cron = || vec!["/etc/cron.d/acme".to_owned()];
+    let exposed = Exposed { path: "/ssl/privkey.pem".into(), mode: "-rw-r--r--".into() };
     let drift = |drift| disk("广州", true, DiskVerdict::Drifted(drift));
     let mut all = vec![
         drift(Drift::Flattened),
@@ -27,6 +28,7 @@ fn every_disk() -> Vec<DiskReport> {
         disk("上海", false, DiskVerdict::ClockOff { ahead_seconds: -7_260 }),
         disk("上海", false, DiskVerdict::LittleRoom { kib: 12 }),
         disk("上海", false, DiskVerdict::Renewers { found: cron() }),
+        disk("上海", true, DiskVerdict::Exposed { files: vec![exposed] }),
     ];
     all[0].at = NOW - SignedDuration::from_hours(7);
     all

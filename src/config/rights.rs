@@ -1,0 +1,90 @@
+//! Who may read what is installed on a node: for a server whose own user reads the key, and whose node does not say so by
+//! the files that are there. Never everybody, where a key is.
+
+use core::fmt;
+
+use super::defaults::KEY_MODE_OF_A_GROUP;
+use super::mistake::Mistakes;
+use super::written::{At, Section};
+
+/// Longest name of a user that Linux takes, useradd(8), with room for a domain's (`user@realm`).
+const LONGEST_LOGIN: usize = 100;
+
+/// `None`: as what is there on the node; else the login's own, 0644, and 0600 where a key is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Names or numbers, as the node knows them.
+    pub owner: Option<String>,
+    pub group: Option<String>,
+    /// Of files without a key.
+    pub mode: Option<Mode>,
+    /// Of the key and of the combined file: nothing in it is for others.
+    pub key_mode: Option<Mode>,
+}
+
+/// Permissions to read, and of the owner to write; chmod(1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub(super) u16);
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// One layer as written; each key is taken by itself.
+#[derive(Default)]
+pub(super) struct RightsSpec(Rights);
+
+impl RightsSpec {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let mistakes = section.mistakes();
+        let owner = section.string("owner").filter(|written| login(written, mistakes));
+        let group = section.string("group").filter(|written| login(written, mistakes));
+        let mode = section.string("mode").and_then(|written| mode(&written, 0o644, mistakes));
+        let key_mode = section.string("key_mode").and_then(|written| self::mode(&written, 0o640, mistakes));
+        Self(Rights { owner: owner.map(|it| it.value), group: group.map(|it| it.value), mode, key_mode })
+    }
+
+    /// The first that says it, for each key.
+    pub(super) fn resolve<'a>(layers: impl Iterator<Item = &'a Self> + Clone) -> Rights {
+        let owner = layers.clone().find_map(|layer| layer.0.owner.clone());
+        let group = layers.clone().find_map(|layer| layer.0.group.clone());
+        let mode = layers.clone().find_map(|layer| layer.0.mode);
+        let key_mode = { layers }.find_map(|layer| layer.0.key_mode);
+        let key_mode = key_mode.or(group.as_ref().map(|_| KEY_MODE_OF_A_GROUP));
+        Rights { owner, group, mode, key_mode }
+    }
+}
+
+fn login(written: &At<String>, mistakes: &Mistakes<'_>) -> bool {
+    let fit = |c: char| c.is_ascii_alphanumeric() || "_.@-".contains(c);
+    let text = &written.value;
+    let well = !text.is_empty() && text.len() <= LONGEST_LOGIN && !text.starts_with('-') && text.chars().all(fit);
+    if !well {
+        let what = format!("{text:?} is the name of no user and no group");
+        mistakes.at(written, what, "a name as the node has it, or a number: \"postgres\"");
+    }
+    well
+}
+
+/// `most`: every permission that may be given.
+fn mode(written: &At<String>, most: u16, mistakes: &Mistakes<'_>) -> Option<Mode> {
+    let text = &written.value;
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let bits = u16::from_str_radix(text, 8).ok().filter(|_| octal);
+    let write = if most & 0o7 == 0 {
+        "\"0600\" for its owner alone, or \"0640\" for a group too"
+    } else {
+        "\"0644\" for everybody, or \"0640\" for a group"
+    };
+    let what = match bits {
+        None => "is no mode in octal digits",
+        Some(bits) if bits & 0o7 & !most != 0 && most & 0o7 == 0 => "would let every user of the node read the key",
+        Some(bits) if bits & !most != 0 => "allows more than to read it, and its owner to write it",
+        Some(bits) if bits & 0o400 == 0 => "does not let its owner read it",
+        Some(bits) => return Some(Mode(bits)),
+    };
+    mistakes.at(written, format!("{text:?} {what}"), write);
+    None
+}
