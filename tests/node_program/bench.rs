@@ -26,12 +26,12 @@ pub(crate) const NEXT: Fake = Fake('x', "20261123061501-0c");
 
 impl Fake {
     pub(crate) fn chain(self) -> String {
-        format!("chain {0}\n-----END CERTIFICATE-----\n{1}", self.0, self.issuers())
+        format!("chain {0}\n-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n{1}", self.0, self.issuers())
     }
 
     /// What stands above the leaf.
     pub(crate) fn issuers(self) -> String {
-        format!("issuer {0}\n{0} line 2\n", self.0)
+        format!("issuer {0}\n-----BEGIN CERTIFICATE-----\n{0} line 2\n", self.0)
     }
 
     pub(crate) fn combined(self) -> String {
@@ -39,7 +39,7 @@ impl Fake {
     }
 
     pub(crate) fn key(self) -> String {
-        format!("key {}\n", self.0)
+        format!("key {}\n-----BEGIN PRIVATE KEY-----\n", self.0)
     }
 }
 
