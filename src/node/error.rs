@@ -95,7 +95,9 @@ impl NodeError {
 
 fn of_path(node: &NodeName, path: &str, why: &str) -> String {
     if why.contains("paths swapped") {
-        return format!("write `fullchain` and `key` the right way round in [install] of {node}, then: certd deploy --node {node}");
+        return format!(
+            "write `fullchain` and `key` the right way round in [install] of {node}, then: certd deploy --node {node}"
+        );
     }
     if why.contains("in the configuration") {
         return format!("see what {path} is on {node}: certd takes over certificates and keys in PEM, and empty files");
@@ -121,7 +123,10 @@ mod tests {
         let program = include_str!("receive.sh");
         for (why, begins) in [
             ("are the paths swapped in the configuration?", "write `fullchain` and `key` the right way round"),
-            ("correct the path in the configuration, or move the file away", "see what /ssl/fullchain.pem is on shenzhen"),
+            (
+                "correct the path in the configuration, or move the file away",
+                "see what /ssl/fullchain.pem is on shenzhen",
+            ),
         ] {
             assert!(program.contains(why) && next(why).starts_with(begins), "{}", next(why));
         }

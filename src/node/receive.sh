@@ -555,7 +555,7 @@ note() {
 noting() {
   if [ -L "$p" ]; then printf 'link %s %s\n%s\n' "$q" "$p" "$(readlink "$p")"
   elif [ ! -f "$p" ]; then printf 'none %s %s\n' "$q" "$p"
-  elif [ "$place" ]; then printf 'over %s %s\n' "$q" "$p"
+  elif [ "$place" ]; then printf 'over %s %s\n%s\n' "$q" "$p" "$(stat -c '%u:%g %a' "$p")"
   else printf 'plain %s %s\n' "$q" "$p"; fi
 }
 forth() {
@@ -599,6 +599,8 @@ unlaid() {
     fi
     ;;
   'over '*)
+    get
+    chown "${l% *}" "$p" && chmod "${l#* }" "$p" || return
     v=$G/$from/${b%% *}.pem
     cmp -s "$v" "$p" && [ "$(stat -c %Y "$v")" = "$(stat -c %Y "$p")" ] || { cat "$v" >"$p" && touch -r "$v" "$p" && flush "$p"; }
     ;;
