@@ -11,22 +11,11 @@ use crate::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, d
 /// Files with all that can be special about one: odd times, a second name, another owner and group, an ACL.
 fn special(place: Place) -> Place {
     let place = place.with(OLD);
-    let run = |command: &str| {
-        let key = place.key.display();
-        let script =
-            format!("{command} {} {key}", if command.starts_with("ln") { key.to_string() } else { String::new() });
-        let script = if command.starts_with("ln") {
-            format!("ln {key} {}", place.path("second-name").display())
-        } else {
-            script
-        };
-        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success(), "{script}");
-    };
-    run("chown 0:33");
-    run("chmod 640");
-    run("setfacl -m u:65534:r");
-    run("ln");
-    run("touch -d '2020-02-03 04:05:06.123456789'");
+    let script = "chown 0:33 \"$1\" && chmod 640 \"$1\" && setfacl -m u:65534:r \"$1\" && ln \"$1\" \"$2\" && \
+                  touch -d '2020-02-03 04:05:06.123456789' \"$1\"";
+    let second = place.path("second-name");
+    let status = Command::new("sh").args(["-c", script, "sh"]).args([&place.key, &second]).status();
+    assert!(status.unwrap().success());
     place
 }
 
