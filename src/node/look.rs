@@ -1,7 +1,7 @@
 //! The other dialogue with a node: what is there? No PEM and no key travels, and the node changes nothing.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -20,6 +20,8 @@ use crate::ssh::Endpoint;
 const NAME: usize = 200;
 /// Files of other programs that renew; the node program sends no more.
 const RENEWERS: usize = 20;
+/// Folders with keys of names that are gone.
+const LEFT: usize = 20;
 /// Lines of facts in an answer: the node program has some ten for each certificate, and a few for all.
 const FACTS: usize = 64;
 const FACTS_OF_ONE: usize = 64;
@@ -77,6 +79,7 @@ struct Half {
 fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
     let (facts, test) = answer::facts(frame, "seen")?;
     let (mut clock, mut room, mut renewers, mut receiver) = (None, None, Vec::new(), None);
+    let mut left = BTreeSet::new();
     let mut halves: BTreeMap<&CertName, Half> = BTreeMap::new();
     for (count, line) in facts.enumerate() {
         let bad = || Err(Senseless::of(line));
@@ -88,7 +91,9 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
             "clock" => clock = answer::clock(rest),
             "room" => room = rest.parse().ok(),
             "renewer" if renewers.len() < RENEWERS => renewers.push(escape(rest, NAME)),
-            "renewer" => {}
+            // Named for each certificate to whose files they are near.
+            "left" if left.len() < LEFT => drop(left.insert(escape(rest, NAME))),
+            "renewer" | "left" => {}
             "receiver" => receiver = Some(installed(rest).ok_or_else(bad)?),
             "at" | "current" | "digest" | "same" | "exposed" => {
                 let (name, rest) = rest.split_once(' ').ok_or_else(bad)?;
@@ -101,7 +106,7 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
     let whole = |name: &CertName| Some((name.clone(), halves.remove(name)?.whole()?));
     let certificates: Option<BTreeMap<CertName, Found>> = asked.iter().map(whole).collect();
     let certificates = certificates.ok_or_else(|| Err(Senseless::of(&frame.body)))?;
-    Ok(Looked { test, clock, room, renewers, certificates, receiver })
+    Ok(Looked { test, clock, room, renewers, left: left.into_iter().collect(), certificates, receiver })
 }
 
 impl Half {
@@ -172,13 +177,14 @@ mod tests {
     }
 
     const WHOLE: &str = "test ok\nat a fullchain link\nat a privkey foreign is a link to x\x1b\nat a combined plain\nexposed a -rw-r--r--. /ssl/k\x1b.pem\ncurrent a -\n\
-                         digest a -\nsame a no\nrenewer /etc/cron.d/a\x07b\nroom 12\nclock 1795449600\noutput\n";
+                         digest a -\nsame a no\nrenewer /etc/cron.d/a\x07b\nleft /ssl/.certd/b\nleft /ssl/.certd/b\nroom 12\nclock 1795449600\noutput\n";
 
     #[test]
     fn what_a_node_tells_of_its_disk_is_escaped_and_what_is_unknown_is_nothing() {
         let looked = told(WHOLE).expect("it is whole");
         assert_eq!((looked.room, looked.clock), (Some(12), Timestamp::from_second(1_795_449_600).ok()));
         assert_eq!(looked.renewers, ["/etc/cron.d/a\\u{7}b"]);
+        assert_eq!(looked.left, ["/ssl/.certd/b"], "told twice");
         let found = looked.certificates.values().next().unwrap();
         assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
         assert_eq!(

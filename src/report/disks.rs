@@ -57,6 +57,10 @@ pub enum DiskVerdict {
     Exposed {
         files: Vec<Exposed>,
     },
+    /// Folders with keys that no certificate of the configuration uses any more.
+    Left {
+        folders: Vec<String>,
+    },
     #[serde(untagged)]
     Drifted(Drift),
 }
@@ -73,6 +77,7 @@ impl DiskVerdict {
             Self::LittleRoom { .. } => "little-room",
             Self::Renewers { .. } => "renewers",
             Self::Exposed { .. } => "exposed",
+            Self::Left { .. } => "left",
             Self::Drifted(drift) => word(drift),
         }
     }
@@ -80,7 +85,7 @@ impl DiskVerdict {
     /// Nobody is hurt yet: what is served is told by the handshakes.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Same | Self::Mended { .. } | Self::Renewers { .. } => Exit::Ok,
+            Self::Same | Self::Mended { .. } | Self::Renewers { .. } | Self::Left { .. } => Exit::Ok,
             _ => Exit::Warning,
         }
     }
@@ -115,6 +120,11 @@ impl DiskVerdict {
                 let files: Vec<String> = files.iter().map(|file| format!("{} ({})", file.path, file.mode)).collect();
                 format!("more people can read a key than are to: {}; {}", files.join(", "), super::doctor::EXPOSED)
             }
+            Self::Left { folders } => format!(
+                "keys of certificates that the configuration does not have there: {}; if no server reads them any more: \
+                 rm -r, on the node",
+                folders.join(", ")
+            ),
             Self::Drifted(drift) => {
                 let next = match drift {
                     Drift::Newer { .. } => {
@@ -234,6 +244,9 @@ fn of_looked(disk: &Disk, looked: &Looked) -> Vec<DiskVerdict> {
     found.extend(looked.room.filter(|kib| disks::little_room(*kib)).map(|kib| DiskVerdict::LittleRoom { kib }));
     if !looked.renewers.is_empty() {
         found.push(DiskVerdict::Renewers { found: looked.renewers.clone() });
+    }
+    if !looked.left.is_empty() {
+        found.push(DiskVerdict::Left { folders: looked.left.clone() });
     }
     found
 }

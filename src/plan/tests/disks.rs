@@ -22,7 +22,8 @@ impl Scene {
     fn found(&mut self, node: &str, found: Found, renewers: &[&str]) {
         let certificates = [(cert(SERVICE), found)].into_iter().collect();
         let renewers = renewers.iter().map(ToString::to_string).collect();
-        let looked = Looked { test: ConfigTest::Ok, clock: None, room: None, renewers, certificates, receiver: None };
+        let (test, left) = (ConfigTest::Ok, Vec::new());
+        let looked = Looked { test, clock: None, room: None, renewers, left, certificates, receiver: None };
         self.looked(node, Ok(looked));
     }
 
