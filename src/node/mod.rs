@@ -176,7 +176,7 @@ impl Dialogue {
     }
 
     /// nologin says on stdout that nobody may log in. What is longer than a sentence or two is not shown: it would be a
-    /// login shell that gives back what it is told.
+    /// login shell that echoes its input.
     fn in_words(&self, error: SshError) -> SshError {
         match error {
             SshError::Ended { node, status, words } => {

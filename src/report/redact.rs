@@ -1,4 +1,4 @@
-//! A node whose test or reload script prints the private key, or whose login shell gives back what it is told, must not
+//! A node whose test or reload script prints the private key, or whose login shell echoes its input, must not
 //! get it into an error, a report or the state. What certd sent is known and is found in any wrapping; of other keys the
 //! marks of PEM are.
 //!

@@ -45,7 +45,7 @@ pub(super) struct Agent {
 
 impl Agent {
     /// # Errors
-    /// Nobody is there, or the keys are not told in time.
+    /// Nobody is there, or the keys are not listed in time.
     pub(super) fn ask(path: &Path, line: &Line) -> io::Result<Self> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // Holds for connecting, too, which waits where an agent that hangs has too many to accept.
@@ -68,7 +68,7 @@ impl Agent {
         let mut agent = session.agent()?;
         agent.set_identity_path(&place.socket)?;
         agent.connect()?;
-        // It is in the queue, whoever else is: who was not accepted is turned away when the listener is dropped.
+        // Ours is in the queue. Others in it, whom nobody accepts, are turned away when the listener is dropped.
         let (near, _) = listener.accept()?;
         near.set_nonblocking(false)?;
         let line = line.clone();

@@ -99,7 +99,7 @@ impl StoreError {
                 format!("chmod 700 {shown}; if others could read it, replace the certificates and revoke the old ones")
             }
             Self::NotAFolder { .. } => format!("move {shown} away, or name another state directory"),
-            // Whoever its things belong to: neither its mode nor its owner is for us to change.
+            // Neither its mode nor its owner is for us to change.
             Self::NotOurs { .. } => {
                 "name a folder of certd's own as state_dir, such as /var/lib/certd; certd makes it".to_owned()
             }

@@ -1,4 +1,4 @@
-//! Who could have written a file that certd obeys. Whoever writes the configuration, the known host keys, a trusted root or
+//! Who could have written a file that certd obeys. Somebody who writes the configuration, the known host keys, a trusted root or
 //! the program that sets DNS records has a say over every node: such a file, and every folder above it, is for root and for
 //! certd's own user alone to write.
 //!
@@ -44,7 +44,7 @@ impl Writers {
     }
 
     /// The file, every folder that its path leads through, and the links on the way. What is not there, or cannot be looked
-    /// at, is for whoever reads it to say.
+    /// at, is for its reader to say.
     ///
     /// # Errors
     /// Somebody else could have written it, or could put another in its place.
@@ -111,7 +111,7 @@ fn is_read_only(path: &Path) -> bool {
 
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
-    #[error("{}: others than its owner can write it (mode {mode:04o}), and whoever does decides over every node", at.display())]
+    #[error("{}: others than its owner can write it (mode {mode:04o}), and that decides over every node", at.display())]
     File { at: PathBuf, mode: u32 },
     #[error("{}: others can put another file in its place: they can write {} (mode {mode:04o})", file.display(), at.display())]
     Folder { file: PathBuf, at: PathBuf, mode: u32 },

@@ -87,7 +87,7 @@ impl Store {
     fn opened(root: &Path, looking: bool) -> Result<Self, StoreError> {
         match fs::metadata(root) {
             Ok(found) if !found.is_dir() => return Err(StoreError::NotAFolder { path: root.to_owned() }),
-            // Before its mode: whoever writes `state_dir = "/etc"` must not be told to close /etc.
+            // Before its mode: `state_dir = "/etc"` must not be answered with the advice to close /etc.
             Ok(_) if is_of_others(root) => return Err(StoreError::NotOurs { path: root.to_owned() }),
             Ok(found) if found.permissions().mode() & 0o077 != 0 => {
                 return Err(StoreError::NotPrivate {

@@ -70,7 +70,7 @@ pub(super) fn check_schema(root: &Path) -> Result<(), StoreError> {
     let path = root.join("state.json");
     let bytes = match atomic::read(&path) {
         Ok(Some(bytes)) => bytes,
-        // One that is too long is begun anew by whoever needs it.
+        // One that is too long is begun anew where it is needed.
         Ok(None) | Err(StoreError::TooLong { .. }) => return Ok(()),
         Err(error) => return Err(error),
     };

@@ -63,7 +63,7 @@ impl KnownHosts {
         }
         let Some(file) = &self.file else { return Ok(0) };
         let failed = |error: io::Error| self.failed(&error);
-        // Whoever else adds keys with this command waits; the lock ends with the file.
+        // Another who adds keys with this command waits; the lock ends with the file.
         file.lock().map_err(failed)?;
         let before = text(file).map_err(failed)?;
         let known = ssh::known_hosts([before.as_str()], host, port);
