@@ -522,8 +522,10 @@ async fn s21_a_node_whose_clock_is_two_hours_ahead_tells_it_and_takes_its_certif
     let place = Place::new();
     fs::write(
         place.path("skew.c"),
-        "#define _GNU_SOURCE\n#include <time.h>\n#include <unistd.h>\n#include <sys/syscall.h>\n\
-         int clock_gettime(clockid_t id, struct timespec *t) { int r = syscall(SYS_clock_gettime, id, t);\n\
+        "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <time.h>\n\
+         int clock_gettime(clockid_t id, struct timespec *t) {\n\
+         int (*next)(clockid_t, struct timespec *) = (__typeof__(next))dlsym(RTLD_NEXT, \"clock_gettime\");\n\
+         int r = next(id, t);\n\
          if (id == CLOCK_REALTIME) t->tv_sec += 7200; return r; }\n",
     )
     .unwrap();

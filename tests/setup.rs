@@ -194,6 +194,7 @@ fn a_moved_clock_is_moved_for_every_kind_of_program() {
         return; // It is moved already, and this test is one of those that see it.
     }
     if !lab::process::as_root("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success()) {
+        println!("not run: no mount namespace can be had here");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
