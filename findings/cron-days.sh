@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Guess:   the days of a schedule mean what they mean in a crontab: 1 is Monday, 7 (and 0) Sunday, and with a day of the month and a
-#          day of the week it runs on either.
-# Truth:   in the crate `cron` 1 is Sunday and 7 is Saturday, 0 is refused, and of two kinds of days both have to be true. Names (Mon)
-#          are what one expects. The first field is the second; five fields are refused, which is what warns.
+# Guess:   the days of a schedule mean what they mean in a crontab: 1 is Monday, 7 (and 0) Sunday, and with a day of the
+#          month and a day of the week it runs on either.
+# Truth:   in the crate `cron` 1 is Sunday and 7 is Saturday, 0 is refused, and of two kinds of days both have to be true.
+#          Names (Mon) are what one expects. The first field is the second; five fields are refused, which is what warns.
 # Version: cron 0.17.0 (crates.io); croniter 6.0.0 (PyPI) counts as a crontab does. Seen 2026-11-27.
-# Why:     a window for renewals or reloads on working days, 1-5, moves to Sunday till Thursday without an error, and the one that
-#          was meant for Sunday nights (7) comes on Saturdays; one on the first of the month or a Monday comes about twice a year. Take names.
+# Why:     a window for renewals or reloads on working days, 1-5, moves to Sunday till Thursday without an error, and the
+#          one that was meant for Sunday nights (7) comes on Saturdays; one on the first of the month or a Monday comes
+#          about twice a year. Take names.
 # Needs:   cargo, python3 with venv.
 set -eu
 

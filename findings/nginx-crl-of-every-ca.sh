@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Guess:   for client certificates from an intermediate CA, `ssl_crl` needs that CA's revocation list: the one that can name them.
-# Truth:   nginx wants a list of every CA up to the root. Without the root's every client is refused, revoked or not. `nginx -t`
-#          and the start are content, and the TLS handshake succeeds on the client's side; the refusal is an HTTP status, 400.
+# Guess:   for client certificates from an intermediate CA, `ssl_crl` needs that CA's revocation list: the one that can
+#          name them.
+# Truth:   nginx wants a list of every CA up to the root. Without the root's every client is refused, revoked or not.
+#          `nginx -t` and the start are content, and the TLS handshake succeeds on the client's side; the refusal is an
+#          HTTP status, 400.
 # Version: nginx 1.31.3; seen 2026-11-27. `openssl verify -crl_check` is content with the one list, -crl_check_all is not.
-# Why:     the day on which a CA puts a new intermediate under the same root, or the root's rarely made list is forgotten when files
-#          are delivered, all clients fail at once, after a test and a reload without an error. A probe that ends with the
-#          handshake does not see it: make a request.
+# Why:     the day on which a CA puts a new intermediate under the same root, or the root's rarely made list is forgotten
+#          when files are delivered, all clients fail at once, after a test and a reload without an error. A probe that
+#          ends with the handshake does not see it: make a request.
 # Needs:   Linux on amd64, python3 with venv, openssl, curl.
 set -eu
 
@@ -23,8 +25,8 @@ expect() { # what, seen, expected
     printf '%-58s %s\n' "$1:" "$2"
     [ "$2" = "$3" ] || { printf 'CHANGED, it was: %s\n' "$3"; changed=1; }
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Guess:   SIGHUP makes slapd read its certificate again, or nothing but a restart does; to replace an attribute by the value that it
-#          has already changes nothing.
-# Truth:   SIGHUP ends slapd. The same path written over itself, `replace: olcTLSCertificateFile` in cn=config, makes the running
-#          process read certificate and key anew; a change of another attribute does not.
+# Guess:   SIGHUP makes slapd read its certificate again, or nothing but a restart does; to replace an attribute by the
+#          value that it has already changes nothing.
+# Truth:   SIGHUP ends slapd. The same path written over itself, `replace: olcTLSCertificateFile` in cn=config, makes the
+#          running process read certificate and key anew; a change of another attribute does not.
 # Version: OpenLDAP slapd 2.5.13 with GnuTLS (Debian 12); seen 2026-11-27.
-# Why:     there is no reload in the unit, so that hooks restart the directory that every login asks, or send the signal that reloads
-#          other servers and end it. A tool that compares first and writes only differences (most configuration
-#          management) never gets the new certificate served.
+# Why:     its init script has no reload that is not a restart, so that hooks restart the directory that every login asks,
+#          or send the signal that reloads other servers and end it. A tool that compares first and writes only
+#          differences (most configuration management) never gets the new certificate served.
 # Needs:   Debian 12 on amd64, openssl, python3.
 set -eu
 
@@ -41,8 +41,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

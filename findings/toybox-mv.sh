@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Guess:   where `mv` knows -T ("DEST always treated as file", says its help), `mv -T next current` puts the link `next` into the place
-#          of the link `current` by one rename(), as with GNU and BusyBox.
-# Truth:   toybox refuses if the old link leads to a folder: "'current' is a directory", status 1, with -f too. To a link that leads to
-#          a file, or nowhere, it does what one expects.
+# Guess:   where `mv` knows -T ("DEST always treated as file", says its help), `mv -T next current` puts the link `next`
+#          into the place of the link `current` by one rename(), as with GNU and BusyBox.
+# Truth:   toybox refuses if the old link leads to a folder: "'current' is a directory", status 1, with -f too. To a link
+#          that leads to a file, or nowhere, it does what one expects.
 # Version: toybox 0.8.9 (Debian 12), BusyBox 1.35.0 for comparison; seen 2026-11-27.
-# Why:     it is the usual way to switch a folder with certificate and key in one step. On small systems and Android the first
-#          delivery, when there is no link yet, works, and the first renewal does not. Nothing is lost: the old link stays.
+# Why:     it is the usual way to switch a folder with certificate and key in one step. Where the tools are those of
+#          toybox the first delivery, when there is no link yet, works, and the first renewal does not. Nothing is lost:
+#          the old link stays.
 # Needs:   Debian on amd64.
 set -eu
 
