@@ -3,9 +3,9 @@
 # Truth:   over TCP it does. Over QUIC (HTTP/3) every new handshake goes on getting the old certificate, after any number
 #          of reloads, until the process is started anew. Each reload ends with status 0.
 # Version: Caddy 2.6.2 (2.6.2-5 of Debian 12); 2.11.7 is right. Seen 2026-11-27.
-# Why:     whoever checks a deployment by a TLS handshake over TCP sees the new certificate and is content. Browsers that have
-#          been told of HTTP/3 by Alt-Svc get the old one until it expires, and then fail. After a renewal such a Caddy needs
-#          a restart, or HTTP/3 switched off.
+# Why:     whoever checks a deployment by a TLS handshake over TCP sees the new certificate and is content. Browsers that
+#          have been told of HTTP/3 by Alt-Svc get the old one until it expires, and then fail. After a renewal such a
+#          Caddy needs a restart, or HTTP/3 switched off.
 # Needs:   Debian on amd64, python3 with venv, openssl.
 set -eu
 
@@ -40,8 +40,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Guess:   when the deploy hook fails, so does `certbot renew`: a status other than 0 to alert on, and another try at the next run.
-# Truth:   one line on standard error, "all renewals succeeded", status 0. The next run finds a certificate that is not due and does
-#          not run the hook again. A renewal that fails at the CA does end with 1.
+# Guess:   when the deploy hook fails, so does `certbot renew`: a status other than 0 to alert on, and another try at the
+#          next run.
+# Truth:   one line on standard error, "all renewals succeeded", status 0. The next run finds a certificate that is not
+#          due and does not run the hook again. A renewal that fails at the CA does end with 1.
 # Version: Certbot 5.8.0 (with Pebble 2.4.0 as the CA); seen 2026-11-27.
-# Why:     the hook is what copies the certificate to its nodes and reloads their servers. If one is unreachable at that moment the
-#          timer's unit stays green, the new certificate lies where it was issued, and the old one is served until it expires.
-#          Whoever deploys from a hook has to look at what is served, or to keep a mark of their own for "not yet deployed".
+# Why:     the hook is what copies the certificate to its nodes and reloads their servers. If one is unreachable at that
+#          moment the timer's unit stays green, the new certificate lies where it was issued, and the old one is served
+#          until it expires. Whoever deploys from a hook has to look at what is served, or to keep a mark of their own for
+#          "not yet deployed".
 # Needs:   Debian on amd64, python3 with venv, openssl.
 set -eu
 
@@ -40,8 +42,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Guess:   `check_http -S -H NAME -C DAYS` looks at the certificate that visitors of NAME get: the name is given, and every TLS client
-#          has sent it (SNI) for many years.
-# Truth:   the name goes into the HTTP request only. Without `--sni` the server answers with the certificate of its default site, and
-#          that one's days are counted: OK. The name in it is not compared with NAME either.
+# Guess:   `check_http -S -H NAME -C DAYS` looks at the certificate that visitors of NAME get: the name is given, and
+#          every TLS client has sent it (SNI) for many years.
+# Truth:   the name goes into the HTTP request only. Without `--sni` the server answers with the certificate of its
+#          default site, and that one's days are counted: OK. The name in it is not compared with NAME either.
 # Version: monitoring-plugins 2.3.3 (Debian 12); seen 2026-11-27.
-# Why:     on a host with several certificates the monitoring watches one of them many times and the others never. It is green while
-#          a certificate runs out, and it proves nothing about a deployment. Its text names the certificate: compare.
+# Why:     on a host with several certificates the monitoring watches one of them many times and the others never. It is
+#          green while a certificate runs out, and it proves nothing about a deployment. Its text names the certificate:
+#          compare.
 # Needs:   Debian 12 on amd64, python3, openssl.
 set -eu
 
@@ -40,8 +41,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

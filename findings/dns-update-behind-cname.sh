@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Guess:   a dynamic update (RFC 2136) that is signed rightly and answered NOERROR has made the record.
-# Truth:   a TXT record for a name that has a CNAME is left out in silence, and the answer is NOERROR all the same: RFC 2136,
-#          3.4.2.2, asks for it. The zone's serial number stays as it was. A prerequisite "this name has no CNAME" in the same
-#          update is the way to hear of it: then the answer is YXRRSET.
+# Truth:   a TXT record for a name that has a CNAME is left out in silence, and the answer is NOERROR all the same: RFC
+#          2136, 3.4.2.2, asks for it. The zone's serial number stays as it was. A prerequisite "this name has no CNAME"
+#          in the same update is the way to hear of it: then the answer is YXRRSET.
 # Version: BIND 9.18.49, Knot DNS 3.2.6; seen 2026-11-27.
-# Why:     where _acme-challenge leads by CNAME into another zone (an old delegation, a provider's wildcard), an ACME client that
-#          updates the name itself is told of success, and the CA then finds no token. Follow the CNAME first, and
-#          look for the record at the authoritative servers before asking the CA to.
+# Why:     where _acme-challenge leads by CNAME into another zone (an old delegation, a provider's wildcard), an ACME
+#          client that updates the name itself is told of success, and the CA then finds no token. Follow the CNAME first,
+#          and look for the record at the authoritative servers before asking the CA to.
 # Needs:   Debian 12 on amd64, python3 with venv.
 set -eu
 
@@ -41,8 +41,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Guess:   Exim watches its certificate files (by inotify) and serves new ones without a reload; so it does when `current`, a link in
-#          their path, is led to the folder with the renewed pair.
-# Truth:   what it watches is the folder in which the files lay when it read them, links followed. There a rename is noticed within
-#          a moment. A link above is not watched: the switch changes nothing, and the old pair is served on. Curiously, a
-#          change in the folder that nothing leads to any more makes Exim read the new pair.
+# Guess:   Exim watches its certificate files (by inotify) and serves new ones without a reload; so it does when
+#          `current`, a link in their path, is led to the folder with the renewed pair.
+# Truth:   what it watches is the folder in which the files lay when it read them, links followed. There a rename is
+#          noticed within a moment. A link above is not watched: the switch changes nothing, and the old pair is served
+#          on. Curiously, a change in the folder that nothing leads to any more makes Exim read the new pair.
 # Version: Exim 4.96 (Debian 12); seen 2026-11-27.
-# Why:     "Exim needs no reload" holds for files that are written over, not for folders that are switched, the usual way to change
-#          certificate and key in one step. Send SIGHUP or restart after the switch.
+# Why:     "Exim needs no reload" holds for files that are written over, not for folders that are switched, the usual way
+#          to change certificate and key in one step. Send SIGHUP or restart after the switch.
 # Needs:   Debian 12 on amd64, root, openssl, python3.
 set -eu
 
@@ -41,8 +41,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done
@@ -74,8 +74,8 @@ lead() { # the folder that `current` is to lead to
 }
 served() { openssl s_client -connect "127.0.0.1:$port" </dev/null 2>/dev/null | sed -n 's/^subject=CN = //p'; }
 serves() { [ "$(served)" = "$1" ]; }
-later() { # what is served when another certificate comes, or after five seconds
-    for _ in $(seq 50); do
+later() { # what is served when another certificate comes, or after ten seconds
+    for _ in $(seq 100); do
         if ! serves "$1"; then break; fi
         sleep 0.1
     done

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Guess:   an application server reads certificate and key at its start and at a reload (SIGHUP), and serves from memory between.
-# Truth:   Gunicorn reads both files anew for every connection, in the worker process. What lies on the disk is served the moment it
-#          lies there, without a reload, by the worker that was there before: the new pair, but no less a certificate whose key
-#          has not been written yet, and then every handshake fails.
+# Guess:   an application server reads certificate and key at its start and at a reload (SIGHUP), and serves from memory
+#          between.
+# Truth:   Gunicorn reads both files anew for every connection, in the worker process. What lies on the disk is served the
+#          moment it lies there, without a reload, by the worker that was there before: the new pair, but no less a
+#          certificate whose key has not been written yet, and then every handshake fails.
 # Version: Gunicorn 27.0.1; seen 2026-11-27.
-# Why:     "put the files there, test them, then reload" gives no protection: to put them there is to deploy them. Both must
-#          change in one step (a folder behind one link), and the key must stay readable for the workers' user, not just for the
-#          user that starts the server.
+# Why:     "put the files there, test them, then reload" gives no protection: to put them there is to deploy them. Both
+#          must change in one step (a folder behind one link), and the key must stay readable for the workers' user, not
+#          just for the user that starts the server.
 # Needs:   python3 with venv, openssl.
 set -eu
 
@@ -24,8 +25,8 @@ expect() { # what, seen, expected
     printf '%-58s %s\n' "$1:" "$2"
     [ "$2" = "$3" ] || { printf 'CHANGED, it was: %s\n' "$3"; changed=1; }
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

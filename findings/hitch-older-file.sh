@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Guess:   a reload serves the files that are there, be they newer or older than the former ones.
-# Truth:   Hitch loads a certificate file on SIGHUP only if its modification time is later than that of the one it has. A link that
-#          is led back to the former file, whose time is earlier, changes nothing: no error, the log says "Config
-#          reloaded", and the workers are new. After `touch` the next reload takes it.
+# Truth:   Hitch loads a certificate file on SIGHUP only if its modification time is later than that of the one it has. A
+#          link that is led back to the former file, whose time is earlier, changes nothing: no error, the log says
+#          "Config reloaded", and the workers are new. After `touch` the next reload takes it.
 # Version: Hitch 1.7.2 (Debian 12); seen 2026-11-27.
 # Why:     renewals always work, since the new file is the newer one. The one time that one must go back (a chain that old
-#          clients refuse, a certificate from the wrong CA) the reload does nothing. The same holds for files that are put in place
-#          with the times of their origin (cp -p, rsync -t, tar).
+#          clients refuse, a certificate from the wrong CA) the reload does nothing. The same holds for files that are put
+#          in place with the times of their origin (cp -p, rsync -t, tar).
 # Needs:   Debian 12 on amd64, python3, openssl; root (then it runs as nobody) or not.
 set -eu
 
@@ -41,8 +41,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

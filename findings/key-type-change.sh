@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Guess:   a server that loads the renewed pair into the TLS context it already has serves the renewed certificate from then on.
-# Truth:   OpenSSL keeps one pair for each type of key. If the renewed key is of the same type it takes the old one's place; if the
-#          type has changed, both are there, and for a client that takes either ECDSA comes first: going from ECDSA to RSA
-#          the old certificate is served until it expires and after, going from RSA to ECDSA it is served to clients that take RSA
-#          only. No call fails, and the check of the private key is content.
-# Version: OpenSSL 3.4.1 by pyOpenSSL 25.0.0 and cryptography 44.0.3; Python's own ssl module alike. pyOpenSSL 26.4.0 refuses to
-#          change a context that has been used. Seen 2026-11-27.
-# Why:     the hot reload of many Python servers is one more load_cert_chain() on the living context. It works at every renewal
-#          until the key's type is changed. Make a new context instead, or restart when the type changes.
+# Guess:   a server that loads the renewed pair into the TLS context it already has serves the renewed certificate from
+#          then on.
+# Truth:   OpenSSL keeps one pair for each type of key. If the renewed key is of the same type it takes the old one's
+#          place; if the type has changed, both are there, and for a client that takes either ECDSA comes first: going
+#          from ECDSA to RSA the old certificate is served until it expires and after, going from RSA to ECDSA it is
+#          served to clients that take RSA only. No call fails, and the check of the private key is content.
+# Version: OpenSSL 3.4.1 by pyOpenSSL 25.0.0 and cryptography 44.0.3; Python's own ssl module alike. pyOpenSSL 26.4.0
+#          refuses to change a context that has been used. Seen 2026-11-27.
+# Why:     the hot reload of many Python servers is one more load_cert_chain() on the living context. It works at every
+#          renewal until the key's type is changed. Make a new context instead, or restart when the type changes.
 # Needs:   python3 with venv, openssl.
 set -eu
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Guess:   the TSIG error BADKEY says that the server does not know the key, or knows it under another algorithm (RFC 8945, 5.2.1).
-# Truth:   Knot DNS answers BADKEY to a known key with the right secret whenever no ACL rule permits the update, for example at a
-#          name outside `update-owner-name`. There a wrong secret gets BADKEY too, and BADSIG only where the update is permitted.
+# Guess:   the TSIG error BADKEY says that the server does not know the key, or knows it under another algorithm (RFC
+#          8945, 5.2.1).
+# Truth:   Knot DNS answers BADKEY to a known key with the right secret whenever no ACL rule permits the update, for
+#          example at a name outside `update-owner-name`. There a wrong secret gets BADKEY too, and BADSIG only where the
+#          update is permitted.
 # Version: Knot DNS 3.2.6 (Debian 12), BIND 9.18.49 for comparison; seen 2026-11-27.
-# Why:     an ACL that lets the key write _acme-challenge.www only is good practice. For a certificate with one more name the
-#          client then reports an unknown key, and keys are compared and made anew, while the ACL lacks a line.
+# Why:     an ACL that lets the key write _acme-challenge.www only is good practice. For a certificate with one more name
+#          the client then reports an unknown key, and keys are compared and made anew, while the ACL lacks a line.
 # Needs:   Debian 12 on amd64, python3 with venv.
 set -eu
 
@@ -39,8 +41,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

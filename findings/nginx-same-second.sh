@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Guess:   `nginx -s reload` reads the certificate files again, as it always has.
-# Truth:   it keeps what it has parsed when inode and modification time in whole seconds are the same as before; neither size nor
-#          content is looked at. `nginx -t`, another process, reads the new files and says that they are good; the reload
-#          ends with 0; another reload changes nothing. Written over in place within one second, as a rollback may do, or with
-#          the time kept (cp -p, rsync -t), the new certificate is not served until the files are touched.
-# Version: nginx 1.31.3, where `ssl_object_cache_inheritable` is on by default; switched off, the reload is right. Seen 2026-11-27.
-# Why:     a deployment that writes, tests, reloads and sees status 0 three times may have changed nothing. Files that are put in
-#          their place by rename have another inode and are read.
+# Truth:   it keeps what it has parsed when inode and modification time in whole seconds are the same as before; neither
+#          size nor content is looked at. `nginx -t`, another process, reads the new files and says that they are good;
+#          the reload ends with 0; another reload changes nothing. Written over in place within one second, as a rollback
+#          may do, or with the time kept (cp -p, rsync -t), the new certificate is not served until the files are touched.
+# Version: nginx 1.31.3, where `ssl_object_cache_inheritable` is on by default; switched off, the reload is right. Seen
+#          2026-11-27.
+# Why:     a deployment that writes, tests, reloads and sees status 0 three times may have changed nothing. Files that are
+#          put in their place by rename have another inode and are read.
 # Needs:   Linux on amd64, python3 with venv, openssl.
 set -eu
 
@@ -43,7 +44,7 @@ served() { # what a new connection gets
     echo | openssl s_client -connect "127.0.0.1:$port" 2>/dev/null | sed -n 's/^subject=CN = //p'
 }
 generation() { # the new workers answer with this number
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         got=$(printf 'GET / HTTP/1.0\r\n\r\n' | openssl s_client -quiet -connect "127.0.0.1:$port" 2>/dev/null | tail -n 1)
         [ "$got" = "generation $1" ] && return
         sleep 0.1

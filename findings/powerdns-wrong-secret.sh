@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Guess:   a dynamic update that is signed with a wrong secret is answered NOTAUTH with the TSIG error BADSIG, one with an unknown
-#          key with BADKEY (RFC 8945, 5.2), and REFUSED means that the key is good but not permitted.
-# Truth:   PowerDNS answers each of the three with REFUSED. Only the signature tells them apart: the answer to a good key that
-#          lacks the permission is signed, the other two are not.
+# Guess:   a dynamic update that is signed with a wrong secret is answered NOTAUTH with the TSIG error BADSIG, one with an
+#          unknown key with BADKEY (RFC 8945, 5.2), and REFUSED means that the key is good but not permitted.
+# Truth:   PowerDNS answers each of the three with REFUSED. Only the signature tells them apart: the answer to a good key
+#          that lacks the permission is signed, the other two are not.
 # Version: PowerDNS Authoritative Server 4.7.3 (Debian 12), BIND 9.18.49 for comparison; seen 2026-11-27.
-# Why:     a client that reports "REFUSED: allow this key to update the zone" sends its user to the server's permissions, while
-#          the secret was mistyped; and a library that insists on signed answers reports a malformed message instead.
+# Why:     a client that reports "REFUSED: allow this key to update the zone" sends its user to the server's permissions,
+#          while the secret was mistyped; and a library that insists on signed answers reports a malformed message
+#          instead.
 # Needs:   Debian 12 on amd64, python3 with venv.
 set -eu
 
@@ -40,8 +41,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

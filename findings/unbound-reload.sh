@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Guess:   `unbound-control reload` brings everything that the configuration names into service, the certificate for DNS over TLS
-#          too; it says "ok".
-# Truth:   it reads the configuration again, serves what is new in it, and keeps the TLS context of the start. The old certificate
-#          is served until the process is started anew; SIGHUP, which Debian's unit sends for ExecReload, does no more than that.
+# Guess:   `unbound-control reload` brings everything that the configuration names into service, the certificate for DNS
+#          over TLS too; it says "ok".
+# Truth:   it reads the configuration again, serves what is new in it, and keeps the TLS context of the start. The old
+#          certificate is served until the process is started anew; SIGHUP, which Debian's unit sends for ExecReload, does
+#          no more than that.
 # Version: Unbound 1.17.1 (Debian 12); seen 2026-11-27.
-# Why:     a renewal hook with `systemctl reload unbound` reports success for ninety days. Then strict DNS-over-TLS clients lose
-#          their resolver all at once. A look at port 853 after the reload tells; the hook has to restart.
+# Why:     a renewal hook with `systemctl reload unbound` reports success for ninety days. Then strict DNS-over-TLS
+#          clients lose their resolver all at once. A look at port 853 after the reload tells; the hook has to restart.
 # Needs:   Debian 12 on amd64, python3 with venv, openssl.
 set -eu
 
@@ -40,8 +41,8 @@ debs() { # suite, then package=version each: unpacked into $dir/root, from the m
     apt-get "${options[@]}" update
     (cd "$dir/apt" && apt-get "${options[@]}" download "$@" && for deb in *.deb; do dpkg -x "$deb" "$dir/root"; done)
 }
-until_ready() { # a command, tried for ten seconds at most
-    for _ in $(seq 100); do
+until_ready() { # a command, tried for a minute at most
+    for _ in $(seq 600); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done
@@ -108,7 +109,7 @@ until_ready ask
 expect "  after the reload: certificate, answer" "$(served) $(ask)" "old 192.0.2.2"
 configure 192.0.2.3
 kill -HUP "$pids"
-for _ in $(seq 100); do # until the new answer is there
+for _ in $(seq 600); do # until the new answer is there
     [ "$(ask 2>/dev/null || :)" != 192.0.2.3 ] || break
     sleep 0.1
 done
