@@ -1,6 +1,8 @@
 //! Which node lacks the certificate that is meant for it? Follows from what is observed, never from what was issued.
 
 mod refusals;
+pub mod revert;
+pub mod unproven;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,9 @@ pub struct Deliver {
     pub canary: Option<NodeName>,
     /// More nodes than so many that refuse a certificate end the rollout.
     pub stop_after: usize,
+    /// It takes a node back to the generation before.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub reverts: bool,
     /// Nodes that went back from what is delivered, in an earlier rollout.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub refused: BTreeSet<NodeName>,
@@ -97,6 +102,11 @@ pub enum DeliveryReason {
         #[serde(flatten)]
         what: Drift,
     },
+    /// It served the generation before when a delivery of this one was begun; certd was killed, and it serves nothing since.
+    Reverts {
+        from: Generation,
+        silence: Silence,
+    },
     /// It serves what it should, but the answer to the commit was lost: a dialogue ends what may be half done there.
     Unsettled,
 }
@@ -130,6 +140,11 @@ pub enum DeliveryWait {
         failures: u32,
         failure: Box<Failure>,
     },
+    /// Its files are in place, and no handshake proves it; it was reloaded once, and is looked at until something changes.
+    Unproven {
+        since: Timestamp,
+        failure: Box<Failure>,
+    },
     /// It failed in this very pass. `until`: its own back-off ends then; else the next pass tries again.
     TriedNow {
         failure: Box<Failure>,
@@ -160,7 +175,7 @@ impl DeliveryWait {
             Self::Paused { until, .. } | Self::BackOff { until, .. } => Some(*until),
             Self::Window { opens: until } | Self::Held { ends: until, .. } => Some(*until),
             Self::TriedNow { until, .. } => *until,
-            Self::InSync { .. } | Self::NothingStored => None,
+            Self::InSync { .. } | Self::Unproven { .. } | Self::NothingStored => None,
         }
     }
 }
@@ -172,7 +187,7 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> (Vec<Deliver>, Vec<Wait>) {
     let mut rollouts: Vec<(Vec<NodeName>, bool, Deliver)> = Vec::new();
-    let mut waits = Vec::new();
+    let (mut waits, mut reverts) = (Vec::new(), Vec::new());
     for (certificate, stored) in deliverable {
         let name = &certificate.name;
         let meant = hold::meant(name, stored, &observed.tried, now);
@@ -184,6 +199,10 @@ pub(super) fn decide(
                 waits.extend(needed.err().map(wait));
                 continue;
             };
+            if let (DeliveryReason::Reverts { .. }, Some(former)) = (reason, &stored.previous) {
+                revert::plan(&mut reverts, certificate, former, node, reason.clone(), observed, now);
+                continue;
+            }
             let group = rollouts.iter().position(|(nodes, single, rollout)| {
                 rollout.certificates.contains_key(name) || (!alone && !single && nodes == &certificate.nodes)
             });
@@ -219,7 +238,7 @@ pub(super) fn decide(
         deliver.stop_after = config.rollout.stop_after.of(deliver.nodes.len());
         deliver
     });
-    (rollouts.collect(), waits)
+    (reverts.into_iter().chain(rollouts).collect(), waits)
 }
 
 /// Of the canaries that the certificates name, the first that gets something now.
@@ -260,12 +279,22 @@ fn need(
         drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
     };
     let unsettled = observed.tried.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
-    let reason = lacks(&certificate.name, meant, stored, node, observed).or_else(drifted);
+    let reverts = || revert::due(certificate, stored, meant, node, observed, now);
+    let lacks = || lacks(&certificate.name, meant, stored, node, observed);
+    let reason = reverts().or_else(lacks).or_else(drifted);
     let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled));
     let reason = reason.ok_or_else(|| in_sync(meant))?;
     let refused = || refused_until(certificate, meant.generation, node, observed, now);
     let window = window::allows(config, certificate, node, observed, now);
-    match (held_up(attempts, refused, observed, now), window) {
+    let held_up = held_up(attempts, refused, observed, now);
+    let looks = !matches!(reason, DeliveryReason::Reverts { .. }) && !unsettled && drifted().is_none();
+    if let Some(wait) = unproven::wait(observed, node, &certificate.name, meant.generation)
+        && looks
+        && held_up.is_none()
+    {
+        return Err(wait);
+    }
+    match (held_up, window) {
         (None, Ok(early)) => Ok((reason, early)),
         // A node that failed has failed until it is tried again, which is not before its window.
         (Some(DeliveryWait::BackOff { until, failures, failure }), Err(opens)) => {
@@ -353,11 +382,25 @@ fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: 
 /// addresses every time would fill the disk. One that went back lately may be named again by then, and is not to be tried
 /// at once; only a trusted machine comes so far.
 pub fn prune(tried: &mut Tried, config: &Config, now: Timestamp) {
+    prune_ends(tried, config);
     tried.delivery.retain(|node, by_name| {
         by_name.retain(|name, attempts| {
             let lately = attempts.rolled_back && backoff::delivery(attempts, true) > now;
             config.install(node, name).is_some() || lately && backoff::counts(attempts.last, now)
         });
+        !by_name.is_empty()
+    });
+}
+
+/// Forgets what was begun or not proven at what is no longer a node's.
+fn prune_ends(tried: &mut Tried, config: &Config) {
+    let Tried { begun, unproven, .. } = tried;
+    begun.retain(|node, by_name| {
+        by_name.retain(|name, _| config.install(node, name).is_some());
+        !by_name.is_empty()
+    });
+    unproven.retain(|node, by_name| {
+        by_name.retain(|name, _| config.install(node, name).is_some());
         !by_name.is_empty()
     });
 }

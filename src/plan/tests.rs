@@ -3,7 +3,9 @@
 mod cas;
 mod deliveries;
 mod disks;
+mod ends;
 mod histories;
+mod hostile;
 mod laws;
 mod policy;
 mod rehearsals;

@@ -339,7 +339,7 @@ fn who_was_spared_since_two_nodes_refused_waits_with_them_unless_what_it_serves_
     let plan = plan_text(&scene.plan());
     assert!(["a", "b", "c", "d"].iter().all(|node| plan.contains(&format!("to {node}:"))), "{plan}");
     // What was cut short by a signal goes on at once.
-    let last = scene.now;
+    let last = fleet().now - SignedDuration::from_mins(2);
     let spared = |attempts: &mut DeliveryAttempts| (attempts.failures, attempts.last) = (0, last);
     let mut scene = fleet().serves_former("shenzhen", SERVICE).delivery_failed("shenzhen", SERVICE, spared);
     scene.observed.asked.patient = true;
