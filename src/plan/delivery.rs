@@ -1,5 +1,6 @@
 //! Which node lacks the certificate that is meant for it? Follows from what is observed, never from what was issued.
 
+mod prune;
 mod refusals;
 pub mod revert;
 pub mod unproven;
@@ -12,11 +13,12 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored, Tried};
+use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored};
 
 use super::hold::{self, Meant};
 use super::{Wait, backoff, disks};
 
+pub use prune::prune;
 use refusals::{attempts, beneath, hurry, refused_until, refusing};
 pub use window::{Because, Early};
 
@@ -376,33 +378,6 @@ fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: 
         }
     });
     seen.reduce(Before::and).unwrap_or(Before::Silent)
-}
-
-/// Forgets failures of what is no longer a node's: they would hold up those that are, and a name in DNS that shows other
-/// addresses every time would fill the disk. One that went back lately may be named again by then, and is not to be tried
-/// at once; only a trusted machine comes so far.
-pub fn prune(tried: &mut Tried, config: &Config, now: Timestamp) {
-    prune_ends(tried, config);
-    tried.delivery.retain(|node, by_name| {
-        by_name.retain(|name, attempts| {
-            let lately = attempts.rolled_back && backoff::delivery(attempts, true) > now;
-            config.install(node, name).is_some() || lately && backoff::counts(attempts.last, now)
-        });
-        !by_name.is_empty()
-    });
-}
-
-/// Forgets what was begun or not proven at what is no longer a node's.
-fn prune_ends(tried: &mut Tried, config: &Config) {
-    let Tried { begun, unproven, .. } = tried;
-    begun.retain(|node, by_name| {
-        by_name.retain(|name, _| config.install(node, name).is_some());
-        !by_name.is_empty()
-    });
-    unproven.retain(|node, by_name| {
-        by_name.retain(|name, _| config.install(node, name).is_some());
-        !by_name.is_empty()
-    });
 }
 
 /// What decides about a node. That UDP is not answered does not: it says nothing of what the node has, a delivery mends

@@ -4,6 +4,7 @@ mod cas;
 mod deliveries;
 mod disks;
 mod ends;
+mod fences;
 mod histories;
 mod hostile;
 mod laws;
