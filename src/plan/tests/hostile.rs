@@ -19,7 +19,7 @@ use crate::plan::{Deliver, DeliveryReason, Issue, Step, fence, plan};
 const START: &str = "2026-11-24T09:00:00Z";
 const EVIL: &str = "evil";
 const HONEST: [&str; 3] = ["a", "b", "c"];
-const YEARS: u64 = 4;
+const YEARS: u64 = 12;
 
 struct World {
     draw: Draw,
