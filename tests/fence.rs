@@ -23,7 +23,7 @@ while IFS= read -r line; do
   end) break ;;
   esac
 done
-body=$(cat BODY)
+body=$(cat BODY; printf .) body=${body%.}
 printf 'certd-node %s %s %s\n%s' "$nonce" "$(cat VERB)" "${#body}" "$body"
 while IFS= read -r line; do [ "$line" != commit ] || printf 'certd-node %s rolled-back 2\nno' "$nonce"; done
 "#;
