@@ -21,7 +21,8 @@ pub use drift::{Compared, Drift};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
 pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
 pub use tried::{
-    Ari, AriFailed, Attempts, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, Rehearsal, Renumbered, Revoked, Tried,
+    Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, Rehearsal, Renumbered, Revoked,
+    Tried, Unproven,
 };
 
 use crate::cert::{
@@ -112,10 +113,20 @@ impl Asked {
 pub struct Stored {
     pub current: Option<Kept>,
     pub pending: Option<Intent>,
+    /// The greatest generation below the current one whose pair is whole: what nodes go back to.
+    #[serde(default)]
+    pub previous: Option<Former>,
     /// Fingerprints of what we issued earlier: a node that serves one of them is stale, not foreign.
     pub former: BTreeSet<Fingerprint>,
     /// The greatest generation number in the store.
     pub greatest: u64,
+}
+
+/// A generation before the current one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Former {
+    pub generation: Generation,
+    pub leaf: Leaf,
 }
 
 /// A generation that passed our own checks.

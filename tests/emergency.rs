@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use certd::cert::generation;
 use certd::pass::clock;
 use jiff::SignedDuration;
 
@@ -16,9 +17,8 @@ use lab::process::{is_root, output, wait_until};
 use lab::said::exits;
 use lab::{Lab, Options, SERVICE};
 
-/// A year in which no lab runs, and the number after it.
-const AHEAD: &str = "29991231235959";
-const ABOVE: &str = "29991231235960-";
+/// A number that no right clock has given.
+const FAR_AHEAD: &str = "29991231235959";
 
 fn renewed(nodes: usize) -> Lab {
     let lab = Lab::start(Options::nodes(nodes));
@@ -44,9 +44,9 @@ fn own(node: &Node) -> PathBuf {
 }
 
 /// As if a controller whose clock was ahead had delivered what is there.
-fn number_ahead(node: &Node) {
+fn number_ahead(node: &Node, number: &str) {
     let held = current(node);
-    let ahead = held.replace(held.split('-').next().expect("a number"), AHEAD);
+    let ahead = held.replace(held.split('-').next().expect("a number"), number);
     let own = own(node);
     fs::rename(own.join(&held), own.join(&ahead)).expect("the lab's folder is ours");
     symlink(&ahead, own.join("by-test")).expect("the lab's folder is ours");
@@ -80,13 +80,15 @@ fn without_its_state_one_command_issues_one_certificate_and_every_node_serves_it
 fn p08_numbers_of_a_time_to_come_cost_an_empty_state_no_second_certificate_and_lock_no_node_out() {
     let lab = renewed(3);
     // One has them from a clock that was ahead; the others are as they should be.
-    number_ahead(&lab.nodes[1]);
+    let ahead = clock::now() + SignedDuration::from_hours(20);
+    let above = generation::number(ahead + SignedDuration::from_secs(1));
+    number_ahead(&lab.nodes[1], &generation::number(ahead).to_string());
     lose(&lab.state_dir());
     let said = exits(&lab.certd(&["renew"]), 0);
     assert!(said.contains("numbered anew"), "{said}");
     assert_eq!(lab.pebble.issued(), 2);
     let leaf = lab.nodes[1].settled(SERVICE).expect("it is served");
-    assert!(current(&lab.nodes[1]).starts_with(ABOVE), "{}", current(&lab.nodes[1]));
+    assert!(current(&lab.nodes[1]).starts_with(&format!("{above}-")), "{}", current(&lab.nodes[1]));
     for node in &lab.nodes {
         assert_eq!(node.settled(SERVICE).as_ref(), Ok(&leaf), "{}", node.name);
     }
@@ -95,6 +97,30 @@ fn p08_numbers_of_a_time_to_come_cost_an_empty_state_no_second_certificate_and_l
     exits(&lab.certd(&["check"]), 0);
     let now: Vec<usize> = lab.nodes.iter().map(|node| node.calls(lab::nginx::NginxCommand::Reload)).collect();
     assert_eq!((now, lab.pebble.issued()), (reloads, 2), "and nothing is left to do");
+}
+
+#[test]
+fn p08_a_number_that_no_right_clock_has_given_is_that_nodes_fault_and_a_person_goes_beneath_it_by_naming_the_node() {
+    let lab = renewed(3);
+    number_ahead(&lab.nodes[1], FAR_AHEAD);
+    lose(&lab.state_dir());
+    for issued in [2, 2] {
+        let said = exits(&lab.certd(&["renew"]), 6);
+        assert!(said.contains(FAR_AHEAD) && said.contains("certd deploy --node node-2"), "{said}");
+        assert!(!said.contains("renew --force"), "no further certificate helps: {said}");
+        assert_eq!(lab.pebble.issued(), issued);
+    }
+    let leaf = lab.nodes[0].settled(SERVICE).expect("it is served");
+    assert_eq!(lab.nodes[2].settled(SERVICE).as_ref(), Ok(&leaf));
+    let said = exits(&lab.certd(&["node", "fence"]), 0);
+    assert!(said.contains("node-2") && said.contains("not believed"), "{said}");
+    exits(&lab.certd(&["deploy"]), 6);
+    exits(&lab.certd(&["deploy", "--node", "node-2"]), 0);
+    assert_eq!(lab.nodes[1].settled(SERVICE).as_ref(), Ok(&leaf));
+    exits(&lab.certd(&["renew"]), 0);
+    let said = exits(&lab.certd(&["node", "fence"]), 0);
+    assert!(said.contains("no node says that it holds a newer generation"), "{said}");
+    assert_eq!(lab.pebble.issued(), 2);
 }
 
 #[test]

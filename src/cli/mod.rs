@@ -8,6 +8,7 @@ mod config;
 mod deploy;
 mod doctor;
 mod fault;
+mod fence;
 mod node;
 mod output;
 mod plan;

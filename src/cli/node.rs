@@ -39,6 +39,12 @@ enum Command {
     Setup(Setup),
     /// Remove the account with its program, its parameters and its rule of sudo's; certificates stay and are served
     Remove(Remove),
+    /// Show the generation numbers for which nodes refused a certificate, and forget them with --reset
+    ///
+    /// A node refuses a generation that is older than the one that it holds. Such a number is kept until the node takes
+    /// what it is sent or no longer gets that certificate, and the next certificate is numbered above it. One that nobody
+    /// can have given (no second of the calendar, or more than a day ahead) is not kept, and concerns that node alone.
+    Fence(super::fence::Fence),
 }
 
 #[derive(Args)]
@@ -106,6 +112,7 @@ impl Node {
         match &self.command {
             Command::Setup(command) => command.run(&config),
             Command::Remove(command) => command.run(&config),
+            Command::Fence(command) => command.run(&config, options),
         }
     }
 }

@@ -58,6 +58,30 @@ pub struct Tried {
     /// Committed, and the answer was lost: what the node serves may be right, and its intent may still lie there.
     #[serde(default)]
     pub unsettled: BTreeMap<NodeName, BTreeSet<CertName>>,
+    /// Switched and kept, and no handshake proves it: reloading again proves no more.
+    #[serde(default)]
+    pub unproven: BTreeMap<NodeName, BTreeMap<CertName, Unproven>>,
+    /// Deliveries that were begun, noted before the first node changes, until their end is noted: what was killed in
+    /// between knows from it what a node served before.
+    #[serde(default)]
+    pub begun: BTreeMap<NodeName, BTreeMap<CertName, Begun>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unproven {
+    pub generation: Generation,
+    pub since: Timestamp,
+    /// What handshakes showed then, in words that are the same for the same.
+    pub seen: BTreeSet<String>,
+    pub failure: Failure,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    pub generation: Generation,
+    /// The leaf that all handshakes showed, when it was a valid one.
+    pub served: Option<Fingerprint>,
+    pub at: Timestamp,
 }
 
 /// A node said that it holds a newer generation than the one that it was sent.

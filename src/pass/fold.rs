@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed, Rehearsal};
+use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::Outcome;
 use crate::plan::{self, Deliver, DeliveryReason, Issue, Step, fence};
 use crate::report::{Delivery, Done, Issuance};
@@ -135,6 +136,18 @@ fn delivered(
         for name in task.certificates.keys() {
             let Some(generation) = step.certificates.get(name).cloned() else { continue };
             let (certificate, node) = (name.clone(), task.node.clone());
+            let reason = &task.certificates[name];
+            // What a node goes back from, it has refused.
+            let outcome = &revert::outcome(reason, outcome);
+            let generation = match reason {
+                DeliveryReason::Reverts { from, .. } => from.clone(),
+                _ => generation,
+            };
+            revert::ended(observed, &node, name, outcome);
+            if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
+                let why = failed(&node, outcome).filter(|_| matches!(outcome, Outcome::Unverified { .. }));
+                unproven::ended(observed, &node, name, &generation, why, now);
+            }
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
             settle(observed, &node, &certificate, outcome);
             let tried = observed.tried.delivery.entry(node.clone()).or_default();

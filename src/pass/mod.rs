@@ -202,6 +202,7 @@ async fn rounds(context: &Arc<Context>, observed: &mut Observed, done: &mut Done
         if plan.steps.is_empty() || *context.stop.borrow() {
             break;
         }
+        done.failures.extend(begin(context, observed, &plan.steps).filter(|failure| !done.failures.contains(failure)));
         let mut running = JoinSet::new();
         let mut steps = HashMap::new();
         for step in plan.steps {
@@ -226,6 +227,16 @@ async fn rounds(context: &Arc<Context>, observed: &mut Observed, done: &mut Done
             done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
         }
     }
+}
+
+/// Notes rollouts before anything is changed, so that whoever goes on after a kill knows what nodes served. A full disk
+/// keeps no node from its certificate (I4).
+fn begin(context: &Context, observed: &mut Observed, steps: &[Step]) -> Option<Failure> {
+    let mut delivers = steps.iter().filter_map(|step| if let Step::Deliver(step) = step { Some(step) } else { None });
+    let first = delivers.next()?;
+    let now = clock::now();
+    core::iter::once(first).chain(delivers).for_each(|step| plan::delivery::revert::begin(observed, step, now));
+    context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error))
 }
 
 /// Whether it can be right; a doubt is taken to the CAs, which alone can dispel it. What is believed is kept, for the next

@@ -1,6 +1,9 @@
 //! Which node lacks the certificate that is meant for it? Follows from what is observed, never from what was issued.
 
+mod prune;
 mod refusals;
+pub mod revert;
+pub mod unproven;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +13,12 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored, Tried};
+use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored};
 
 use super::hold::{self, Meant};
 use super::{Wait, backoff, disks, installs};
 
+pub use prune::prune;
 use refusals::{attempts, beneath, hurry, refused_until, refusing};
 pub use window::{Because, Early};
 
@@ -28,6 +32,9 @@ pub struct Deliver {
     pub canary: Option<NodeName>,
     /// More nodes than so many that refuse a certificate end the rollout.
     pub stop_after: usize,
+    /// It takes a node back to the generation before.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub reverts: bool,
     /// Nodes that went back from what is delivered, in an earlier rollout.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub refused: BTreeSet<NodeName>,
@@ -97,6 +104,11 @@ pub enum DeliveryReason {
         #[serde(flatten)]
         what: Drift,
     },
+    /// It served the generation before when a delivery of this one was begun; certd was killed, and it serves nothing since.
+    Reverts {
+        from: Generation,
+        silence: Silence,
+    },
     /// It serves what it should, but the answer to the commit was lost: a dialogue ends what may be half done there.
     Unsettled,
     /// It serves what it should, put there otherwise than the configuration says now.
@@ -132,6 +144,11 @@ pub enum DeliveryWait {
         failures: u32,
         failure: Box<Failure>,
     },
+    /// Its files are in place, and no handshake proves it; it was reloaded once, and is looked at until something changes.
+    Unproven {
+        since: Timestamp,
+        failure: Box<Failure>,
+    },
     /// It failed in this very pass. `until`: its own back-off ends then; else the next pass tries again.
     TriedNow {
         failure: Box<Failure>,
@@ -162,7 +179,7 @@ impl DeliveryWait {
             Self::Paused { until, .. } | Self::BackOff { until, .. } => Some(*until),
             Self::Window { opens: until } | Self::Held { ends: until, .. } => Some(*until),
             Self::TriedNow { until, .. } => *until,
-            Self::InSync { .. } | Self::NothingStored => None,
+            Self::InSync { .. } | Self::Unproven { .. } | Self::NothingStored => None,
         }
     }
 }
@@ -174,7 +191,7 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> (Vec<Deliver>, Vec<Wait>) {
     let mut rollouts: Vec<(Vec<NodeName>, bool, Deliver)> = Vec::new();
-    let mut waits = Vec::new();
+    let (mut waits, mut reverts) = (Vec::new(), Vec::new());
     for (certificate, stored) in deliverable {
         let name = &certificate.name;
         let meant = hold::meant(name, stored, &observed.tried, now);
@@ -186,6 +203,10 @@ pub(super) fn decide(
                 waits.extend(needed.err().map(wait));
                 continue;
             };
+            if let (DeliveryReason::Reverts { .. }, Some(former)) = (reason, &stored.previous) {
+                revert::plan(&mut reverts, certificate, former, node, reason.clone(), observed, now);
+                continue;
+            }
             let group = rollouts.iter().position(|(nodes, single, rollout)| {
                 rollout.certificates.contains_key(name) || (!alone && !single && nodes == &certificate.nodes)
             });
@@ -221,7 +242,7 @@ pub(super) fn decide(
         deliver.stop_after = config.rollout.stop_after.of(deliver.nodes.len());
         deliver
     });
-    (rollouts.collect(), waits)
+    (reverts.into_iter().chain(rollouts).collect(), waits)
 }
 
 /// Of the canaries that the certificates name, the first that gets something now.
@@ -262,14 +283,24 @@ fn need(
         drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
     };
     let unsettled = observed.tried.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
-    let reason = lacks(&certificate.name, meant, stored, node, observed).or_else(drifted);
+    let reverts = || revert::due(certificate, stored, meant, node, observed, now);
+    let lacks = || lacks(&certificate.name, meant, stored, node, observed);
+    let reason = reverts().or_else(lacks).or_else(drifted);
     let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled));
     let changed = || installs::changed(&observed.tried, config, node, &certificate.name);
     let reason = reason.or_else(|| changed().then_some(DeliveryReason::InstallChanged));
     let reason = reason.ok_or_else(|| in_sync(meant))?;
     let refused = || refused_until(certificate, meant.generation, node, observed, now);
     let window = window::allows(config, certificate, node, observed, now);
-    match (held_up(attempts, refused, observed, now), window) {
+    let held_up = held_up(attempts, refused, observed, now);
+    let looks = !matches!(reason, DeliveryReason::Reverts { .. }) && !unsettled && drifted().is_none();
+    if let Some(wait) = unproven::wait(observed, node, &certificate.name, meant.generation)
+        && looks
+        && held_up.is_none()
+    {
+        return Err(wait);
+    }
+    match (held_up, window) {
         (None, Ok(early)) => Ok((reason, early)),
         // A node that failed has failed until it is tried again, which is not before its window.
         (Some(DeliveryWait::BackOff { until, failures, failure }), Err(opens)) => {
@@ -351,19 +382,6 @@ fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: 
         }
     });
     seen.reduce(Before::and).unwrap_or(Before::Silent)
-}
-
-/// Forgets failures of what is no longer a node's: they would hold up those that are, and a name in DNS that shows other
-/// addresses every time would fill the disk. One that went back lately may be named again by then, and is not to be tried
-/// at once; only a trusted machine comes so far.
-pub fn prune(tried: &mut Tried, config: &Config, now: Timestamp) {
-    tried.delivery.retain(|node, by_name| {
-        by_name.retain(|name, attempts| {
-            let lately = attempts.rolled_back && backoff::delivery(attempts, true) > now;
-            config.install(node, name).is_some() || lately && backoff::counts(attempts.last, now)
-        });
-        !by_name.is_empty()
-    });
 }
 
 /// What decides about a node. That UDP is not answered does not: it says nothing of what the node has, a delivery mends

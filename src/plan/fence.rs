@@ -106,6 +106,10 @@ pub fn renumbered(observed: &mut Observed, name: &CertName, to: &Generation) {
     tried.delivery.retain(|_, by_name| !by_name.is_empty());
     let compared = tried.disks.values_mut().filter_map(|by_name| by_name.get_mut(name));
     compared.filter(|it| &it.generation == from).for_each(|it| it.generation.clone_from(to));
+    let begun = tried.begun.values_mut().filter_map(|by_name| by_name.get_mut(name));
+    begun.filter(|it| &it.generation == from).for_each(|it| it.generation.clone_from(to));
+    let unproven = tried.unproven.values_mut().filter_map(|by_name| by_name.get_mut(name));
+    unproven.filter(|it| &it.generation == from).for_each(|it| it.generation.clone_from(to));
     let held = tried.held.get_mut(name).filter(|held| &held.generation == from);
     held.into_iter().for_each(|held| held.generation.clone_from(to));
     let fingerprint = kept.leaf.fingerprint;
@@ -115,6 +119,20 @@ pub fn renumbered(observed: &mut Observed, name: &CertName, to: &Generation) {
         *done = Renumbered { fingerprint, nodes: BTreeSet::new() };
     }
     done.nodes.extend(nodes);
+}
+
+/// Forgets what a node said, or all of them; returns how many numbers that were.
+pub fn reset(tried: &mut Tried, whose: Option<&NodeName>) -> usize {
+    let mut forgotten = 0;
+    let meant = |node: &NodeName| whose.is_none_or(|whose| whose == node);
+    tried.fences.retain(|_, of_name| {
+        let before = of_name.len();
+        of_name.retain(|node, _| !meant(node));
+        forgotten += before - of_name.len();
+        !of_name.is_empty()
+    });
+    tried.renumbered.values_mut().for_each(|done| done.nodes.retain(|node| !meant(node)));
+    forgotten
 }
 
 /// Forgets what was told by whoever is no node of that certificate any more.

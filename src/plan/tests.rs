@@ -3,7 +3,10 @@
 mod cas;
 mod deliveries;
 mod disks;
+mod ends;
+mod fences;
 mod histories;
+mod hostile;
 mod laws;
 mod policy;
 mod rehearsals;

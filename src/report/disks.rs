@@ -128,7 +128,7 @@ impl DiskVerdict {
             Self::Drifted(drift) => {
                 let next = match drift {
                     Drift::Newer { .. } => {
-                        "another controller? certd does not go back; `certd renew --force` issues a newer one"
+                        "another controller? certd does not go back; the next delivery says whether it is believed, and what helps"
                     }
                     Drift::Foreign { .. } => "certd does not write there: remove it, or name another path",
                     Drift::Overwritten { .. } | Drift::Changed { .. } => {

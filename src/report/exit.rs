@@ -158,9 +158,10 @@ fn of_waits(plan: &Plan, ran: bool) -> Vec<Exit> {
             reason: DeliveryWait::Paused { .. } | DeliveryWait::Window { .. } | DeliveryWait::Held { .. },
             ..
         } => Exit::Warning,
-        Wait::Delivery { reason: DeliveryWait::BackOff { .. } | DeliveryWait::TriedNow { .. }, .. } => {
-            Exit::NotDelivered
-        }
+        Wait::Delivery {
+            reason: DeliveryWait::BackOff { .. } | DeliveryWait::TriedNow { .. } | DeliveryWait::Unproven { .. },
+            ..
+        } => Exit::NotDelivered,
         _ => Exit::Ok,
     };
     plan.waits.iter().map(of).collect()

@@ -197,6 +197,9 @@ pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
         DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
         DeliveryReason::Unseen => "no handshake was made with it".into(),
         DeliveryReason::InstallChanged => "what [install] says of it was changed since it was delivered".into(),
+        DeliveryReason::Reverts { from, silence } => {
+            format!("back from {from}, whose delivery was cut short: it serves nothing since ({silence})")
+        }
         DeliveryReason::Unsettled => "the end of its last delivery was not heard".into(),
         DeliveryReason::Drifted { what } => {
             format!("serves the right certificate, but its disk does not hold it: {}", super::disks::what(what))
@@ -248,6 +251,11 @@ pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
             let times = if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };
             format!("failed {times}; next try {}: {}", from(*until), what(failure))
         }
+        DeliveryWait::Unproven { since, failure } => format!(
+            "looked at until something changes, and not reloaded again since {}: {}",
+            minute(*since),
+            what(failure)
+        ),
         DeliveryWait::TriedNow { failure, until: None } => format!("failed in this pass: {}", what(failure)),
         DeliveryWait::TriedNow { failure, until: Some(until) } => {
             format!("failed in this pass; next try {}: {}", from(*until), what(failure))

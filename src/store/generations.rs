@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{Damage, Store, StoreError, atomic};
 use crate::cert::{CertName, Chain, Generation, Pair};
-use crate::observed::{Kept, Meta, Stored, Tried, UNKNOWN_CA};
+use crate::observed::{Former, Kept, Meta, Stored, Tried, UNKNOWN_CA};
 
 /// Generations that are kept although their certificates have ended: a person may want to know what was served, and ten
 /// are more than a year of ninety-day certificates.
@@ -39,6 +39,12 @@ impl Store {
                 if stored.current.is_some() {
                     continue;
                 }
+            }
+            if stored.previous.is_none() && stored.current.is_some() {
+                let pair = self.pair(name, &generation).ok();
+                let former =
+                    pair.map(|pair| Former { generation: generation.clone(), leaf: pair.chain().leaf.clone() });
+                stored.previous = former;
             }
             // A broken one may have been delivered before it broke.
             stored.former.extend(self.chain(name, &generation).ok().map(|chain| chain.leaf.fingerprint));

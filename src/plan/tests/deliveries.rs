@@ -2,12 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::scene::{SERVICE, Scene, at, cert, days, failure, hours, leaf, name, names, show};
+use super::scene::{SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
 use super::{golden, snapshot};
 use crate::observed::{DeliveryAttempts, Over, Seen, Served, Silence};
-use crate::plan::delivery::prune;
-use crate::plan::fence::{self, outgrown};
-use crate::plan::rollout::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER};
 use crate::plan::{Before, Step};
 use crate::report::plan_text;
 
@@ -77,158 +74,6 @@ fn a_paused_node_gets_nothing_until_its_pause_is_over() {
     scene.now = at("2026-12-01T00:00:00Z");
     let plan = plan_text(&scene.plan());
     assert!(plan.contains("to shenzhen: serves our earlier"), "{plan}");
-}
-
-#[test]
-fn a_number_of_a_time_to_come_gives_way_to_a_later_certificate_and_to_no_other() {
-    let refused = |scene: Scene, node| {
-        scene.delivery_failed(node, SERVICE, |attempts| attempts.failure = failure(FOREIGN_NEWER, "newer"))
-    };
-    let fenced = |mut scene: Scene, number| {
-        for node in ["guangzhou", "shenzhen"] {
-            fence::told(&mut scene.observed.tried, &cert(SERVICE), &name(node), Some(number), scene.now);
-        }
-        outgrown(&cert(SERVICE), &scene.observed, scene.now)
-    };
-    // Noon of 2026-11-23 it is, and certificates of a scene were issued before.
-    let number = 20_261_123_235_959;
-    let former = || refused(fleet().serves_former("guangzhou", SERVICE), "guangzhou");
-    assert_eq!(fenced(former(), number), Some(number), "what is served there is ours of earlier");
-    assert_eq!(fenced(former(), 20_250_101_000_000), None, "the number is no reason any more");
-    assert_eq!(fenced(fleet().serves_former("guangzhou", SERVICE), number), None, "nobody refused");
-    let later = || refused(fleet().serves_foreign("shenzhen"), "shenzhen");
-    assert_eq!(fenced(later(), number), None, "another controller issued it after ours");
-    assert_eq!(fenced(refused(former().serves_foreign("shenzhen"), "shenzhen"), number), None, "one of them did");
-    let silent = refused(fleet().silent("guangzhou", Silence::Refused), "guangzhou");
-    assert_eq!(fenced(silent, number), None, "nothing to compare with");
-    for number in [20_261_124_110_001, 20_261_124_120_001, 29_991_231_235_959, 9_999_999_999_999_999_999, u64::MAX] {
-        assert_eq!(fenced(former(), number), None, "{number}: nobody can have given it, or a receiver may refuse it");
-    }
-}
-
-#[test]
-fn on_one_nodes_word_a_certificate_is_numbered_anew_once_and_nobody_elses_back_off_is_lost() {
-    let mut scene = fleet().serves_former("guangzhou", SERVICE).serves_former("shenzhen", SERVICE);
-    let refuses = |scene: Scene, number: u64| {
-        let mut scene = scene.delivery_failed("guangzhou", SERVICE, |attempts| {
-            attempts.failure = failure(FOREIGN_NEWER, "newer");
-        });
-        fence::told(&mut scene.observed.tried, &cert(SERVICE), &name("guangzhou"), Some(number), scene.now);
-        scene
-    };
-    scene = scene.delivery_failed("shenzhen", SERVICE, |attempts| attempts.rolled_back = true);
-    scene = refuses(scene, 20_261_123_150_000);
-    let above = outgrown(&cert(SERVICE), &scene.observed, scene.now).expect("it may be honest");
-    let to = scene.kept().generation.above(above);
-    assert_eq!(to.number(), 20_261_123_150_001);
-    fence::renumbered(&mut scene.observed, &cert(SERVICE), &to);
-    scene.kept().generation = to.clone();
-    let tried = |scene: &Scene, node: &str| scene.observed.tried.delivery.get(&name(node)).cloned();
-    assert!(tried(&scene, "guangzhou").is_none(), "it is tried again");
-    let other = tried(&scene, "shenzhen").expect("it refused for another reason")[&cert(SERVICE)].clone();
-    assert!(other.rolled_back && other.generation == to, "{other:?}");
-    // It took it, and then tells another number; or has another one at once.
-    for took in [true, false] {
-        if took {
-            fence::told(&mut scene.observed.tried, &cert(SERVICE), &name("guangzhou"), None, scene.now);
-        }
-        let scene = refuses(scene.clone(), 20_261_123_180_000);
-        assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), None, "once was enough");
-    }
-    // Of another node the word counts still, …
-    let mut scene = scene.delivery_failed("shenzhen", SERVICE, |attempts| {
-        attempts.failure = failure(FOREIGN_NEWER, "newer");
-    });
-    fence::told(&mut scene.observed.tried, &cert(SERVICE), &name("shenzhen"), Some(20_261_123_170_000), scene.now);
-    assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), Some(20_261_123_170_000));
-    // … and of the first with the next certificate.
-    scene.kept().leaf.fingerprint = crate::cert::Fingerprint::of(b"the next");
-    let scene = refuses(scene, 20_261_123_180_000);
-    assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), Some(20_261_123_180_000));
-}
-
-#[test]
-fn a_node_that_is_none_any_more_keeps_no_certificate_from_the_others() {
-    let gone = |scene: Scene, back: bool| {
-        scene.delivery_failed("192.0.2.99", SERVICE, move |attempts| {
-            attempts.failure = failure(FOREIGN_NEWER, "newer");
-            (attempts.rolled_back, attempts.failures) = (back, 3);
-        })
-    };
-    let mut scene =
-        gone(fleet().serves_former("guangzhou", SERVICE), false)
-            .delivery_failed("guangzhou", SERVICE, |attempts| attempts.failure = failure(FOREIGN_NEWER, "newer"));
-    let number = 20_261_123_235_959;
-    for (node, number) in [("guangzhou", number), ("192.0.2.99", number + 1)] {
-        fence::told(&mut scene.observed.tried, &cert(SERVICE), &name(node), Some(number), scene.now);
-    }
-    assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), None, "nothing to compare with");
-    prune(&mut scene.observed.tried, &scene.config, scene.now);
-    fence::prune(&mut scene.observed.tried, &scene.config);
-    assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), Some(number));
-    assert!(scene.observed.tried.delivery.contains_key(&name("guangzhou")), "it still is one");
-    let mut back = gone(fleet(), true);
-    prune(&mut back.observed.tried, &back.config, back.now);
-    assert!(back.observed.tried.delivery.contains_key(&name("192.0.2.99")), "DNS may name it again in a minute");
-    back.now += hours(6);
-    prune(&mut back.observed.tried, &back.config, back.now);
-    assert!(back.observed.tried.delivery.is_empty());
-}
-
-#[test]
-fn what_a_node_says_that_it_holds_is_named_in_the_plan_of_the_next_certificate_and_forgotten_when_it_took_one() {
-    let mut scene = fleet().force();
-    let seen = |scene: &Scene| match &scene.plan().steps[..] {
-        [Step::Issue(issue)] => (issue.seen, issue.above.clone().map(|above| above.node)),
-        other => panic!("{other:?}"),
-    };
-    let stored = scene.kept().generation.number();
-    let say = |scene: &mut Scene, number| {
-        fence::told(&mut scene.observed.tried, &cert(SERVICE), &name("guangzhou"), number, scene.now);
-    };
-    say(&mut scene, Some(20_261_124_100_000));
-    assert_eq!(seen(&scene), (20_261_124_100_000, Some(name("guangzhou"))));
-    let plan = plan_text(&scene.plan());
-    assert!(plan.contains("numbered above 20261124100000, which guangzhou holds"), "{plan}");
-    // What nobody can have given, though it stands in the state of an earlier certd.
-    for number in [20_261_125_000_000, 99_999_999_999_999, u64::MAX] {
-        say(&mut scene, Some(number));
-        assert_eq!(seen(&scene), (stored, None), "{number}");
-    }
-    say(&mut scene, Some(20_261_124_100_000));
-    say(&mut scene, None);
-    assert_eq!(seen(&scene), (stored, None));
-}
-
-#[test]
-fn a_pass_that_has_issued_a_certificate_issues_no_second_one_of_that_name_whatever_the_store_shows() {
-    for scene in [Scene::new(), fleet().force(), Scene::new().intent(Some("https://ca.example/order/1"), |_| ())] {
-        assert!(matches!(&scene.plan().steps[..], [Step::Issue(_)]));
-        let mut scene = scene;
-        scene.observed.issued.insert(cert(SERVICE));
-        let plan = scene.plan();
-        assert!(!plan.steps.iter().any(|step| matches!(step, Step::Issue(_))), "{plan:?}");
-        let told = plan_text(&plan);
-        assert!(told.contains("this pass has issued one already"), "{told}");
-    }
-}
-
-#[test]
-fn a_person_who_names_a_node_whose_number_nobody_can_have_given_goes_beneath_it() {
-    let older = |code: &str, change: &dyn Fn(&mut Scene)| {
-        let mut scene = fleet().serves_former("guangzhou", SERVICE);
-        scene = scene.delivery_failed("guangzhou", SERVICE, |attempts| attempts.failure = failure(code, "no"));
-        scene = scene.deploy();
-        change(&mut scene);
-        match &scene.plan().steps[..] {
-            [Step::Deliver(deliver)] => deliver.nodes[0].older.contains(&cert(SERVICE)),
-            other => panic!("{other:?}"),
-        }
-    };
-    let named = |scene: &mut Scene| _ = scene.observed.asked.regardless.insert(name("guangzhou"));
-    assert!(older(FENCE_IMPLAUSIBLE, &named));
-    assert!(!older(FENCE_IMPLAUSIBLE, &|_| ()), "nobody named it");
-    assert!(!older(FOREIGN_NEWER, &named), "that may be another controller's");
 }
 
 #[test]
@@ -339,7 +184,7 @@ fn who_was_spared_since_two_nodes_refused_waits_with_them_unless_what_it_serves_
     let plan = plan_text(&scene.plan());
     assert!(["a", "b", "c", "d"].iter().all(|node| plan.contains(&format!("to {node}:"))), "{plan}");
     // What was cut short by a signal goes on at once.
-    let last = scene.now;
+    let last = fleet().now - SignedDuration::from_mins(2);
     let spared = |attempts: &mut DeliveryAttempts| (attempts.failures, attempts.last) = (0, last);
     let mut scene = fleet().serves_former("shenzhen", SERVICE).delivery_failed("shenzhen", SERVICE, spared);
     scene.observed.asked.patient = true;

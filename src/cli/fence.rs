@@ -1,0 +1,81 @@
+use core::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cert::NodeName;
+use crate::config::Config;
+use crate::observed::{Failure, Tried};
+use crate::pass::clock;
+use crate::plan::fence;
+use crate::plan::rollout::FENCE_IMPLAUSIBLE;
+use crate::report::{Exit, minute};
+use crate::store::{Store, StoreError, owner};
+
+use super::fault::Fault;
+use super::{Options, output, renew, setup};
+
+#[derive(Args)]
+pub(super) struct Fence {
+    /// The node; all that said anything when left out.
+    #[arg(value_name = "NODE")]
+    node: Option<String>,
+    /// Forget it: the next certificate is not numbered above it, and the node is asked again.
+    #[arg(long)]
+    reset: bool,
+    /// How long to wait for another certd to finish.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
+    wait: Duration,
+}
+
+impl Fence {
+    pub(super) fn run(&self, config: &Config, options: &Options) -> Result<u8, Fault> {
+        let named = self.node.as_ref().map(|node| setup::nodes(config, core::slice::from_ref(node))).transpose()?;
+        let named: Vec<NodeName> = named.into_iter().flatten().collect();
+        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+        let failed = |error: StoreError| Fault::from(&Failure::from(&error));
+        if !self.reset {
+            let tried = Store::look(&config.state_dir).and_then(|store| store.tried()).map_err(failed)?;
+            output::text(&told(&tried, &named));
+            return Ok(Exit::Ok.code());
+        }
+        let store = Store::open(&config.state_dir).map_err(failed)?;
+        let _lock = setup::lock(&store, self.wait, options)?;
+        let mut tried = store.tried().map_err(failed)?;
+        let mut forgotten = 0;
+        if self.node.is_none() {
+            forgotten = fence::reset(&mut tried, None);
+        }
+        for node in &named {
+            forgotten += fence::reset(&mut tried, Some(node));
+        }
+        store.write_tried(&tried).map_err(failed)?;
+        output::text(&format!("forgotten: {forgotten}\n"));
+        Ok(Exit::Ok.code())
+    }
+}
+
+/// A line for each number, and for each that is not believed.
+fn told(tried: &Tried, named: &[NodeName]) -> String {
+    let meant = |node: &NodeName| named.is_empty() || named.contains(node);
+    let mut text = String::new();
+    for (certificate, of_name) in &tried.fences {
+        for (node, held) in of_name.iter().filter(|(node, _)| meant(node)) {
+            let believed = if fence::plausible(held.number, clock::now()) { "" } else { "; not believed" };
+            let _ = writeln!(
+                text,
+                "{node}: holds number {} of {certificate}, it said {}{believed}",
+                held.number,
+                minute(held.at)
+            );
+        }
+    }
+    for (node, by_name) in tried.delivery.iter().filter(|(node, _)| meant(node)) {
+        for attempts in by_name.values().filter(|attempts| attempts.failure.code == FENCE_IMPLAUSIBLE) {
+            let _ = writeln!(text, "{}, it said {}; not believed", attempts.failure.what, minute(attempts.last));
+            let _ = writeln!(text, "  next: {}", attempts.failure.next);
+            debug_assert!(attempts.failure.what.contains(node.as_str()));
+        }
+    }
+    if text.is_empty() { "no node says that it holds a newer generation\n".to_owned() } else { text }
+}

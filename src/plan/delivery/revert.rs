@@ -1,0 +1,116 @@
+//! Back to the generation before, on a node that certd left in the middle: it was killed after the commit, so that nobody
+//! looked, and the node serves nothing since. An ordinary delivery of the generation before, which the node takes although
+//! it has a newer one. What was gone back from, the node has refused.
+
+use jiff::Timestamp;
+
+use crate::cert::{CertName, Fingerprint, NodeName};
+use crate::config::Certificate;
+use crate::observed::{Begun, Former, Observed, Seen, Silence, Stored};
+
+use super::super::hold::Meant;
+use super::super::rollout::Outcome;
+use super::{Before, Deliver, DeliveryReason, before, of};
+
+/// Notes a rollout before anything is changed. What an earlier one noted of the same generation was seen before that.
+pub fn begin(observed: &mut Observed, deliver: &Deliver, now: Timestamp) {
+    for task in deliver.nodes.iter().filter(|_| !deliver.reverts) {
+        for name in task.certificates.keys() {
+            let Some(generation) = deliver.certificates.get(name).cloned() else { continue };
+            let served = served(observed, &task.node, name).filter(|_| task.before == Before::Valid);
+            let of_node = observed.tried.begun.entry(task.node.clone()).or_default();
+            let fresh = Begun { generation: generation.clone(), served, at: now };
+            let begun = of_node.entry(name.clone()).or_insert_with(|| fresh.clone());
+            if begun.generation != generation {
+                *begun = fresh;
+            }
+        }
+    }
+}
+
+/// The leaf that all handshakes show.
+fn served(observed: &Observed, node: &NodeName, name: &CertName) -> Option<Fingerprint> {
+    let mut leaves = of(observed, node, name).map(|served| match &served.seen {
+        Seen::Leaf { leaf, .. } => Some(leaf.fingerprint),
+        Seen::Silence(_) => None,
+    });
+    let first = leaves.next()?;
+    first.filter(|_| leaves.all(|leaf| leaf == first))
+}
+
+/// What a node did is known, unless nobody heard it. Where nothing was done in this pass, what was begun before it stands.
+pub fn ended(observed: &mut Observed, node: &NodeName, name: &CertName, outcome: &Outcome) {
+    let begun = observed.tried.begun.get(node).and_then(|of_node| of_node.get(name));
+    let earlier = begun.is_some_and(|begun| observed.asked.pass_started.is_some_and(|started| begun.at < started));
+    match outcome {
+        Outcome::Unknown { .. } => return,
+        Outcome::Failed { .. } | Outcome::Aborted { .. } if earlier => return,
+        _ => {}
+    }
+    observed.tried.begun.get_mut(node).map(|of_node| of_node.remove(name));
+    observed.tried.begun.retain(|_, of_node| !of_node.is_empty());
+}
+
+/// What going back came to, told of the generation that was gone back from.
+pub fn outcome(reason: &DeliveryReason, outcome: &Outcome) -> Outcome {
+    let DeliveryReason::Reverts { silence, .. } = reason else { return outcome.clone() };
+    let why = format!("{silence}, since certd was ended in the middle of a delivery");
+    match outcome {
+        Outcome::Served => Outcome::Undone { why, not_back: None, serves: true },
+        Outcome::Unverified { .. } | Outcome::Placed { .. } => Outcome::Undone { why, not_back: None, serves: false },
+        other => other.clone(),
+    }
+}
+
+/// TLS answered with the generation before when a delivery was begun, and does not now; that one is still valid.
+pub(super) fn due(
+    certificate: &Certificate,
+    stored: &Stored,
+    meant: Meant<'_>,
+    node: &NodeName,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<DeliveryReason> {
+    let name = &certificate.name;
+    let begun = observed.tried.begun.get(node)?.get(name).filter(|begun| &begun.generation == meant.generation)?;
+    let Former { leaf, .. } =
+        stored.previous.as_ref().filter(|former| begun.served == Some(former.leaf.fingerprint))?;
+    let revoked = observed.tried.revoked.contains_key(&leaf.fingerprint);
+    let valid = leaf.not_before <= now && now < leaf.not_after && !revoked && meant.held.is_none();
+    let mut silence = None;
+    for served in of(observed, node, name) {
+        match &served.seen {
+            Seen::Silence(seen @ (Silence::Refused | Silence::Tls(_))) => silence = Some(seen.clone()),
+            _ => return None,
+        }
+    }
+    let silence = silence.filter(|_| valid)?;
+    Some(DeliveryReason::Reverts { from: meant.generation.clone(), silence })
+}
+
+/// Adds it to what goes back on that node.
+pub(super) fn plan(
+    reverts: &mut Vec<Deliver>,
+    certificate: &Certificate,
+    former: &Former,
+    node: &NodeName,
+    reason: DeliveryReason,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let name = &certificate.name;
+    let before = before(certificate, node, observed, now);
+    let place = reverts.iter().position(|deliver| deliver.nodes.iter().any(|task| &task.node == node));
+    let place = place.unwrap_or_else(|| {
+        let nodes = vec![super::NodeTask::new(node.clone(), before)];
+        reverts.push(Deliver { nodes, reverts: true, stop_after: 1, ..Deliver::default() });
+        reverts.len() - 1
+    });
+    let deliver = &mut reverts[place];
+    deliver.certificates.insert(name.clone(), former.generation.clone());
+    for task in &mut deliver.nodes {
+        task.before = task.before.and(before);
+        task.older.insert(name.clone());
+        task.certificates.insert(name.clone(), reason.clone());
+    }
+}

@@ -1,0 +1,57 @@
+//! A node that was switched, kept its new files, and shows nothing that proves it: it is reloaded once for a generation.
+//! From then on it is only looked at, until what is seen changes, its disk does, or a person says "deliver".
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::cert::{CertName, Generation, NodeName};
+use crate::observed::{Failure, Observed, Seen, Silence, Unproven};
+
+use super::{DeliveryWait, of};
+
+/// `failure`: why it is not proven; `None`: it is, or it went back.
+pub fn ended(
+    observed: &mut Observed,
+    node: &NodeName,
+    name: &CertName,
+    generation: &Generation,
+    failure: Option<Failure>,
+    now: Timestamp,
+) {
+    let seen = seen(observed, node, name);
+    let unproven = &mut observed.tried.unproven;
+    match failure {
+        Some(failure) => {
+            let of_node = unproven.entry(node.clone()).or_default();
+            of_node.insert(name.clone(), Unproven { generation: generation.clone(), since: now, seen, failure });
+        }
+        None => _ = unproven.get_mut(node).map(|of_node| of_node.remove(name)),
+    }
+    unproven.retain(|_, of_node| !of_node.is_empty());
+}
+
+pub(super) fn wait(
+    observed: &Observed,
+    node: &NodeName,
+    name: &CertName,
+    generation: &Generation,
+) -> Option<DeliveryWait> {
+    let unproven = observed.tried.unproven.get(node)?.get(name)?;
+    let same = &unproven.generation == generation && unproven.seen == seen(observed, node, name);
+    let Unproven { since, failure, .. } = unproven.clone();
+    (same && !observed.asked.insist).then(|| DeliveryWait::Unproven { since, failure: Box::new(failure) })
+}
+
+/// Not in the words of errors, which differ from one time to the next.
+fn seen(observed: &Observed, node: &NodeName, name: &CertName) -> BTreeSet<String> {
+    let word = |seen: &Seen| match seen {
+        Seen::Leaf { leaf, distrust } => {
+            format!("{}{}", leaf.fingerprint, if distrust.is_some() { " distrusted" } else { "" })
+        }
+        Seen::Silence(Silence::Refused) => "refused".to_owned(),
+        Seen::Silence(Silence::Tls(_)) => "no TLS".to_owned(),
+        Seen::Silence(_) => "no answer".to_owned(),
+    };
+    of(observed, node, name).map(|served| word(&served.seen)).collect()
+}

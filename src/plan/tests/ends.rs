@@ -1,0 +1,167 @@
+//! Deliveries whose end nobody proved, or nobody saw.
+
+use jiff::SignedDuration;
+
+use super::scene::{SERVICE, Scene, cert, days, failure, hours, leaf, name, names};
+use crate::observed::{DeliveryAttempts, Former, Seen, Silence};
+use crate::plan::delivery::{revert, unproven};
+use crate::plan::rollout::Outcome;
+use crate::plan::{Before, Deliver, DeliveryReason, DeliveryWait, Plan, Step, Wait};
+
+const NODE: &str = "guangzhou";
+
+/// Stored for an hour, with one before it that is still valid; every node but one serves the new one.
+fn renewed() -> Scene {
+    let mut scene = Scene::new().stored(hours(1), days(90)).serves_former(NODE, SERVICE);
+    let former = leaf("former", &names(&[SERVICE]), days(-80), days(10));
+    let generation = "20260905120000-04c2".parse().unwrap();
+    scene.observed.store.get_mut(&cert(SERVICE)).unwrap().previous = Some(Former { generation, leaf: former });
+    scene.observed.asked.pass_started = Some(scene.now);
+    scene
+}
+
+fn deliver(plan: &Plan) -> Option<&Deliver> {
+    plan.steps.iter().find_map(|step| if let Step::Deliver(deliver) = step { Some(deliver) } else { None })
+}
+
+fn begun(mut scene: Scene) -> Scene {
+    let plan = scene.plan();
+    let step = deliver(&plan).expect("it is stale").clone();
+    let now = scene.now;
+    revert::begin(&mut scene.observed, &step, now);
+    // Killed, and looked at again a minute later.
+    scene.now += SignedDuration::from_mins(1);
+    scene.observed.asked.pass_started = Some(scene.now);
+    scene
+}
+
+fn silent(mut scene: Scene, silence: Silence) -> Scene {
+    scene.set(&name(NODE), &cert(SERVICE), Seen::Silence(silence));
+    scene
+}
+
+fn reverts(scene: &Scene) -> bool {
+    deliver(&scene.plan()).is_some_and(|deliver| deliver.reverts)
+}
+
+#[test]
+fn a_node_that_serves_nothing_since_certd_was_killed_in_the_middle_goes_back_to_the_generation_before() {
+    for silence in [Silence::Refused, Silence::Tls("handshake failure".into())] {
+        let scene = silent(begun(renewed()), silence);
+        let plan = scene.plan();
+        let step = deliver(&plan).expect("something is to be done");
+        assert!(step.reverts, "{plan:?}");
+        assert_eq!(step.certificates[&cert(SERVICE)].to_string(), "20260905120000-04c2");
+        let [task] = &step.nodes[..] else { panic!("one node: {step:?}") };
+        assert!(task.older.contains(&cert(SERVICE)), "the node has a newer one");
+        let DeliveryReason::Reverts { from, .. } = &task.certificates[&cert(SERVICE)] else { panic!("{task:?}") };
+        assert_eq!(from, &scene.observed.store[&cert(SERVICE)].current.as_ref().unwrap().generation);
+        let text = crate::report::plan_text(&plan);
+        assert!(text.contains("whose delivery was cut short"), "{text}");
+    }
+}
+
+#[test]
+fn nobody_goes_back_who_answers_who_served_something_else_or_to_what_nobody_accepts() {
+    let gone = || silent(begun(renewed()), Silence::Refused);
+    assert!(reverts(&gone()));
+    assert!(!reverts(&silent(renewed(), Silence::Refused)), "nothing was begun");
+    assert!(!reverts(&silent(begun(renewed()), Silence::TimedOut)), "it may serve, who knows");
+    assert!(!reverts(&begun(renewed())), "it serves");
+    assert!(!reverts(&silent(begun(renewed().serves_foreign(NODE)), Silence::Refused)), "not ours to bring back");
+    assert!(
+        !reverts(&silent(begun(silent(renewed(), Silence::Refused)), Silence::Refused)),
+        "it served nothing before"
+    );
+    let mut over = gone();
+    over.now += days(11);
+    assert!(!reverts(&over), "it has ended");
+    let mut revoked = gone();
+    let fingerprint = leaf("former", &names(&[SERVICE]), days(-80), days(10)).fingerprint;
+    let at = revoked.now;
+    revoked.observed.tried.revoked.insert(fingerprint, crate::observed::Revoked { at, reason: 4 });
+    assert!(!reverts(&revoked));
+    let mut other = gone();
+    other.kept().generation = "20261124120000-04c4".parse().unwrap();
+    assert!(!reverts(&other), "of another generation");
+}
+
+#[test]
+fn what_is_known_of_a_delivery_ends_it_and_what_is_not_does_not() {
+    let lost = || Outcome::Unknown { failure: failure("ssh-closed", "no") };
+    let failed = || Outcome::Failed { failure: failure("ssh-timeout", "no") };
+    let rest = |outcome: &Outcome, before: bool| {
+        let mut scene = begun(renewed());
+        if !before {
+            scene.observed.asked.pass_started = Some(scene.now - hours(1));
+        }
+        revert::ended(&mut scene.observed, &name(NODE), &cert(SERVICE), outcome);
+        reverts(&silent(scene, Silence::Refused))
+    };
+    assert!(rest(&lost(), true) && rest(&lost(), false));
+    assert!(rest(&failed(), true), "what an earlier run began stands");
+    assert!(!rest(&failed(), false), "this one has changed nothing");
+    assert!(!rest(&Outcome::Served, true));
+    // Having gone back is that node's refusal of what it goes back from.
+    let scene = silent(begun(renewed()), Silence::Refused);
+    let plan = scene.plan();
+    let reason = &deliver(&plan).unwrap().nodes[0].certificates[&cert(SERVICE)];
+    assert!(matches!(revert::outcome(reason, &Outcome::Served), Outcome::Undone { serves: true, .. }));
+    let still = Outcome::Unverified { why: "no".into() };
+    assert!(matches!(revert::outcome(reason, &still), Outcome::Undone { serves: false, .. }));
+    assert!(matches!(revert::outcome(reason, &failed()), Outcome::Failed { .. }));
+}
+
+/// Reloaded, kept, and not proven, an hour ago.
+fn unverified(mut scene: Scene) -> Scene {
+    let generation = scene.kept().generation.clone();
+    let last = scene.now - hours(1);
+    let why = failure("node-unverified", "no handshake proves it");
+    unproven::ended(&mut scene.observed, &name(NODE), &cert(SERVICE), &generation, Some(why.clone()), last);
+    scene.delivery_failed(NODE, SERVICE, |attempts: &mut DeliveryAttempts| attempts.failure = why.clone())
+}
+
+fn waits(scene: &Scene) -> bool {
+    scene.plan().waits.iter().any(|wait| {
+        matches!(wait, Wait::Delivery { node, reason: DeliveryWait::Unproven { .. }, .. } if node == &name(NODE))
+    })
+}
+
+#[test]
+fn a_node_whose_new_files_nothing_proves_is_reloaded_once_and_then_only_looked_at() {
+    for silence in [Silence::TimedOut, Silence::Refused, Silence::Tls("a".into())] {
+        let mut scene = unverified(silent(renewed(), silence));
+        scene.observed.asked.pass_started = Some(scene.now);
+        assert!(waits(&scene) && deliver(&scene.plan()).is_none(), "{:?}", scene.plan());
+    }
+    // Another error's words are not another sight.
+    let scene = unverified(silent(renewed(), Silence::Tls("a".into())));
+    assert!(waits(&silent(scene, Silence::Tls("b".into()))));
+    let scene = || unverified(renewed());
+    assert!(waits(&scene()));
+    let text = crate::report::plan_text(&scene().plan());
+    assert!(text.contains("looked at until something changes"), "{text}");
+}
+
+#[test]
+fn it_is_delivered_to_again_when_what_is_seen_changes_by_a_persons_word_and_with_the_next_certificate() {
+    let scene = || unverified(silent(renewed(), Silence::TimedOut));
+    let again = |scene: &Scene| {
+        deliver(&scene.plan()).is_some_and(|deliver| deliver.nodes.iter().any(|task| task.node == name(NODE)))
+    };
+    assert!(!again(&scene()));
+    assert!(again(&silent(scene(), Silence::Refused)), "its port is open now");
+    assert!(again(&scene().serves_foreign(NODE)));
+    assert!(again(&scene().deploy()));
+    let mut next = scene();
+    next.kept().generation = "20261124120000-04c4".parse().unwrap();
+    assert!(again(&next));
+    let mut proven = scene();
+    let now = proven.now;
+    let generation = proven.kept().generation.clone();
+    unproven::ended(&mut proven.observed, &name(NODE), &cert(SERVICE), &generation, None, now);
+    assert!(again(&proven));
+    // What it serves says whether it may be canary, as ever.
+    let plan = scene().serves_former(NODE, SERVICE).plan();
+    assert_eq!(deliver(&plan).unwrap().nodes[0].before, Before::Valid);
+}
