@@ -146,7 +146,10 @@ mod tests {
     fn a_preparation_must_name_every_certificate_that_was_sent_and_no_other() {
         let sent = [CertName::parse("a").unwrap(), CertName::parse("b").unwrap()];
         let told = prepared(
-            &frame("prepared", "test failed\nnarrowed a privkey everybody\x07\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b"),
+            &frame(
+                "prepared",
+                "test failed\nnarrowed a privkey everybody\x07\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b",
+            ),
             &sent,
         );
         let told = told.expect("both are named");
