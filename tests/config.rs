@@ -78,7 +78,7 @@ fn the_full_example_shows_every_key() {
 /// A commented line of `config/full.toml` that claims to be the default is the default.
 #[test]
 fn the_full_example_tells_the_defaults_as_they_are() {
-    const OF_NO_DEFAULT: [&str; 9] = [
+    const OF_NO_DEFAULT: [&str; 13] = [
         "ca_file",
         "issuer_root_file",
         "preferred_chain",
@@ -88,6 +88,11 @@ fn the_full_example_tells_the_defaults_as_they_are() {
         "inventory_resolvers",
         "proxy",
         "canary",
+        // As with the files that are there.
+        "owner",
+        "group",
+        "mode",
+        "key_mode",
     ];
     let full = fs::read_to_string("config/full.toml").unwrap();
     let assumed = format!("{:?}", config(&full));

@@ -186,7 +186,10 @@ mod tests {
         let sent = [sent("a"), sent("b")];
         let name = |number: usize| &sent[number].certificate;
         let told = prepared(
-            &frame("prepared", "test failed\nnarrowed a privkey everybody\x07\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b"),
+            &frame(
+                "prepared",
+                "test failed\nnarrowed a privkey everybody\x07\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b",
+            ),
             &sent,
         );
         let told = told.expect("both are named");

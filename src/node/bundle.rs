@@ -187,7 +187,8 @@ mod tests {
         let of_pem = |line: &str| line.starts_with("-----") || !(line.contains(' ') || [".", "end"].contains(&line));
         let words: Vec<&str> =
             lines.lines().filter(|line| !of_pem(line)).filter_map(|line| line.split(' ').next()).collect();
-        let one = "name generation older fullchain key chain in-place owner test reload reload chain-pem . key-pem . sum";
+        let one =
+            "name generation older fullchain key chain in-place owner test reload reload chain-pem . key-pem . sum";
         assert_eq!(words.join(" "), format!("nonce certd rehearsal {one} {one} end"));
     }
 }

@@ -187,10 +187,7 @@ mod tests {
         assert_eq!(looked.left, ["/ssl/.certd/b"], "told twice");
         let found = looked.certificates.values().next().unwrap();
         assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
-        assert_eq!(
-            found.exposed,
-            [Exposed { path: "/ssl/k\\u{1b}.pem".to_owned(), mode: "-rw-r--r--.".to_owned() }]
-        );
+        assert_eq!(found.exposed, [Exposed { path: "/ssl/k\\u{1b}.pem".to_owned(), mode: "-rw-r--r--.".to_owned() }]);
         assert_eq!((&found.current, &found.digest, found.same), (&None, &None, false));
     }
 

@@ -349,12 +349,12 @@ rule() {
     if [ -s "$p" ]; then grep -q 'PRIVATE KEY-----' "$p"; else case $1 in ???????---*) ;; *) false ;; esac; fi || return 0
     m=${k}00
     case $1 in ???????r*) ! lets_in - - || lost='everybody' ;; esac
-    [ "$3" = 0 ] || { [ "$h" != "$D/" ] && ! lets_in "$3" -; } || user=$3
+    [ "$3" = 0 ] || ! lets_in "$3" - || user=$3
     case $1 in ????r*) ;; *) return 0 ;; esac
     # With an ACL these bits are its mask, and say nothing of the group.
     case $1:$(getfacl -cps "$p" 2>/dev/null) in
     *+:* | *:?*) [ "$h" = "$D/" ] && command -v setfacl >/dev/null && m=${k}40 acl=1 group=$4 || lost='users of its ACL' ;;
-    *) [ "$h" != "$D/" ] && ! lets_in - "$4" || m=${k}40 group=$4 ;;
+    *) ! lets_in - "$4" || m=${k}40 group=$4 ;;
     esac
     ;;
   esac
@@ -382,11 +382,13 @@ lets_in() {
     unset IFS
     # shellcheck disable=SC2086 # fields: mode, links, user, group
     set -- $e
-    # What an ACL says is not seen here.
+    # What an ACL says is not seen here. The folder of the chain says it for what is delivered too.
     case $1:$3:$a in
-    *+:*) return 1 ;;
+    *+:*) [ "$h" = "$D/" ] || return 1 ;;
+    esac
+    case :$3:$a in
     *:"$v":*) e=${1#???} ;;
-    *:*" $4 "*) e=${1#??????} ;;
+    *" $4 "*) e=${1#??????} ;;
     *) e=${1#?????????} ;;
     esac
     case $e in [xst]*) ;; *) return 1 ;; esac
@@ -437,7 +439,7 @@ guard() {
   if [ -z "${2-}" ]; then wish; else case $q in fullchain | chain) ! grep -q 'PRIVATE KEY-----' "$1" || m=600 ;; esac; fi
   if [ "$user$group" ] && ! chown "$user${group:+:$group}" "$1" 2>/dev/null; then
     [ "${2-}" ] || [ -z "$own$grp" ] ||
-      { echo "cannot be given to $user:$group, as [install] says: the node does not know them, or only root may" >&2; return 1; }
+      { echo "cannot be given to $user:$group, as [install] says (the node does not know them, or only root may)" >&2; return 1; }
     case $q in privkey | combined) m=600 acl='' ;; esac
   fi
   chmod "$m" "$1" || return

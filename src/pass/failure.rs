@@ -107,7 +107,9 @@ pub(super) fn of_node_skew(node: &NodeName, ahead: SignedDuration, told: CaClock
 
 pub(super) fn of_narrowed(node: &NodeName, certificate: &CertName, who: &str) -> Failure {
     let (file, who) = who.split_once(' ').unwrap_or(("key", who));
-    let what = format!("{certificate}: the {file} there can be read by {who} until a delivery, and by nobody of them after it");
+    let what = format!(
+        "{certificate}: the {file} there can be read by {who} until a delivery, and by nobody of them after it"
+    );
     let next = "if the server's own user reads it so, write [install] owner, group or key_mode; else nothing";
     failure("key-narrowed", node, what, next, Advice::Person)
 }

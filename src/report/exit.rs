@@ -118,7 +118,14 @@ pub(super) const REHEARSAL: &str = "rehearsal";
 pub(super) fn of_failure(failure: &Failure) -> Exit {
     let worked_around = matches!(
         failure.code.as_str(),
-        "txt-left" | "state-damaged" | "watch-root" | "chain-caveat" | "clock-skew" | "node-clock" | "key-narrowed" | "hold-ended"
+        "txt-left"
+            | "state-damaged"
+            | "watch-root"
+            | "chain-caveat"
+            | "clock-skew"
+            | "node-clock"
+            | "key-narrowed"
+            | "hold-ended"
     );
     // What will be in the way of an issuance, or may be.
     let ahead = matches!(

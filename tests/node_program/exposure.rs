@@ -59,7 +59,7 @@ fn beside() -> Place {
 
 /// What the spy can read that holds a key, and what he can write.
 fn loot(at: &Path) -> String {
-    let find = "grep -rls -- 'PRIVATE KEY' \"$0\"; find \"$0\" ! -type l -writable 2>/dev/null";
+    let find = "grep -rls --exclude=spy -- 'PRIVATE KEY' \"$0\"; find \"$0\" ! -type l -writable 2>/dev/null";
     let args = ["--reuid", SPY, "--regid", SPY, "--groups", "33,50,100,64001", "sh", "-c", find];
     let output = Command::new("setpriv").args(args).arg(at).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
@@ -72,7 +72,7 @@ fn watched(place: &Place) -> String {
         "spy",
         &format!(
             "{{ setpriv --reuid {SPY} --regid {SPY} --groups 33,50,100,64001 sh -c '\
-             grep -rls -- \"PRIVATE KEY\" {at}; find {at} ! -type l -writable' 2>/dev/null; echo; }} |\n\
+             grep -rls -- \"PRIVATE KEY\" {at}/ssl {at}/keys; find {at} ! -type l -writable' 2>/dev/null; echo; }} |\n\
              grep . >>{at}/spied && echo \"before $1\" >>{at}/spied"
         ),
     );
@@ -146,13 +146,26 @@ fn beginnings() -> Vec<(&'static str, Place)> {
 
 #[test]
 fn a_spy_reads_no_key_and_replaces_nothing_at_any_statement_of_a_dialogue() {
-    let ends = ["done\n", "rollback\n", "a dry run", "refused by the server"];
+    spy_on(|end, turn| end == turn % ENDS.len());
+}
+
+#[test]
+#[ignore = "some minutes: make soak"]
+fn a_spy_reads_no_key_and_replaces_nothing_however_a_dialogue_begins_and_ends() {
+    spy_on(|_, _| true);
+}
+
+const ENDS: [&str; 4] = ["done\n", "rollback\n", "a dry run", "refused by the server"];
+
+/// `which`: of each number of an end, and of a beginning.
+fn spy_on(which: fn(usize, usize) -> bool) {
     std::thread::scope(|scope| {
-        for (number, end) in ends.iter().enumerate() {
+        for (number, end) in ENDS.iter().enumerate() {
             scope.spawn(move || {
-                for (turn, (what, place)) in beginnings().into_iter().enumerate() {
-                    // Each end meets each beginning, and shells take turns.
-                    let shell = SHELLS[(number + turn) % SHELLS.len()];
+                let all = beginnings().into_iter().enumerate();
+                for (turn, (what, place)) in all.filter(|(turn, _)| which(number, *turn)) {
+                    // Shells take turns.
+                    let shell = SHELLS[(number + turn / ENDS.len()) % SHELLS.len()];
                     let at = format!("{what}, {end}, {shell:?}");
                     assert_eq!(loot(place.dir.path()), "", "{at}: he has it before we come");
                     if *end == "refused by the server" {
@@ -197,8 +210,9 @@ fn the_spy_of_these_tests_finds_what_is_open() {
 #[test]
 fn a_new_key_is_for_those_who_could_read_the_one_that_was_there_and_never_for_others() {
     type Case = (&'static str, fn() -> Place, (u32, u32, u32), &'static str);
-    let cases: [Case; 12] = [
-        ("for everybody", || with(beside(), 0o644, 0, 0), (0o600, 0, 0), "everybody"),
+    let cases: [Case; 13] = [
+        ("for everybody", || with(beside(), 0o644, 0, GROUP), (0o640, 0, GROUP), "everybody"),
+        ("for everybody, in the chain's closed folder", || closed(0o644), (0o600, 0, 0), ""),
         ("for everybody, in a closed folder", || with(apart(0o700, 0), 0o644, 0, 0), (0o600, 0, 0), ""),
         ("for a group", || with(beside(), 0o640, 0, GROUP), (0o640, 0, GROUP), ""),
         ("to be read only", || with(beside(), 0o440, 0, GROUP), (0o440, 0, GROUP), ""),
@@ -232,6 +246,13 @@ fn a_new_key_is_for_those_who_could_read_the_one_that_was_there_and_never_for_ot
             assert_eq!(rights(&place.key), *expected, "{shell:?}: {what}, again");
         }
     }
+}
+
+/// Chain and key in a folder that nobody else enters.
+fn closed(mode: u32) -> Place {
+    let place = with(beside(), mode, 0, GROUP);
+    set(&place.path("ssl"), 0o700, 0);
+    place
 }
 
 fn with(place: Place, mode: u32, owner: u32, group: u32) -> Place {
@@ -271,7 +292,11 @@ fn a_user_whom_an_acl_lets_read_the_key_goes_on_reading_it_where_its_folder_stay
         assert!(place.holds(NEW));
         let loot = loot(place.dir.path());
         let read: Vec<&str> = loot.lines().filter(|line| line.contains(NEW.1)).collect();
-        assert_eq!(read, [place.own().join(NEW.1).join("privkey.pem").display().to_string()], "{shell:?}: read, not written");
+        assert_eq!(
+            read,
+            [place.own().join(NEW.1).join("privkey.pem").display().to_string()],
+            "{shell:?}: read, not written"
+        );
         assert_eq!(rights(&place.key).0 & 0o7, 0, "{shell:?}");
         let text = Command::new("getfacl").args(["-cp"]).arg(&place.key).output().unwrap();
         let text = String::from_utf8(text.stdout).unwrap();
@@ -294,11 +319,10 @@ fn given(shell: &[&str], place: &Place, lines: &str) -> (String, String) {
     let bundle = place.bundle(NEW).replacen("\ntest ", &format!("\n{lines}test "), 1);
     let mut program = Program::start(shell, &[bundle]);
     let (verb, body) = program.answer().expect("an answer");
-    if verb != "prepared" {
-        return (verb, body);
+    if verb == "prepared" {
+        assert_eq!(program.commit(), told("committed"));
+        program.say("done\n");
     }
-    assert_eq!(program.commit(), told("committed"));
-    program.say("done\n");
     program.end();
     (verb, body)
 }
@@ -345,7 +369,7 @@ fn an_owner_whom_the_node_does_not_know_or_a_mode_for_others_is_refused_before_a
             chown(path, Some(65534), Some(65534)).unwrap();
         }
         let (verb, body) = given(&[&nobody[..], shell].concat(), &place, "owner root\n");
-        assert!(verb == "refused" && body.ends_with("or only root may"), "{shell:?}: {verb} {body}");
+        assert!(verb == "refused" && body.ends_with("or only root may)"), "{shell:?}: {verb} {body}");
         assert!(place.holds(OLD) && !place.path("ssl/.certd").exists());
     }
 }
@@ -399,7 +423,11 @@ fn a_key_for_a_group_that_its_folder_kept_out_is_told_once_it_lies_beside_the_ch
         deliver(shell, &place, NEW);
         assert!(exposed(shell, &place).is_empty());
         set(&place.own().join(NEW.1).join("privkey.pem"), 0o640, GROUP);
-        assert_eq!(exposed(shell, &place), [format!("-rw-r----- /ssl/.certd/{NAME}/{}/privkey.pem", NEW.1)], "{shell:?}");
+        assert_eq!(
+            exposed(shell, &place),
+            [format!("-rw-r----- /ssl/.certd/{NAME}/{}/privkey.pem", NEW.1)],
+            "{shell:?}"
+        );
         assert_eq!(deliver(shell, &place, NEXT), told("committed"));
         assert!(exposed(shell, &place).is_empty() && rights(&place.key) == (0o600, 0, 0), "{shell:?}");
     }

@@ -1,17 +1,23 @@
 # --- nobody but root writes these ---
 
-# folder: made where it is missing; root's alone, as everything that is above it
+# folder: made where it is missing; root's alone, as everything that is above it. Further above the group root is enough,
+# and so is staff, to which Debian's older releases give /usr/local; but not by an ACL, which shows in the group's bits.
 folder() {
   [ -d "$1" ] || { folder "$(dirname "$1")"; try mkdir -m 755 "$1"; }
-  d=$1
+  d=$1 b=''
   while :; do
     # shellcheck disable=SC2046 # fields: mode, links, owner, group
     set -- $(ls -ldn "$d/.")
     [ "$3" = 0 ] || fail "$d belongs to user $3, who could swap what is in it" "chown root: $d"
     case $1 in
     ????????w*) fail "everybody may write in $d" "chmod o-w $d" ;;
-    ?????w*) [ "$4" = 0 ] || say "note: group $4 may write in $d, and so become what runs there as root: chmod g-w $d" ;;
+    ?????w*)
+      [ "$b" ] && case $1 in *+) false ;; esac && [ -z "$(getfacl -cps "$d" 2>/dev/null)" ] && case $4 in 0 | 50) ;; *) false ;; esac ||
+        fail "group $4, or somebody by an ACL, may write in $d, and so become what runs there as root" "chmod g-w $d; or: setfacl -b $d"
+      [ "$4" = 0 ] || say "note: group $4 may write in $d, and so become what runs there as root: chmod g-w $d"
+      ;;
     esac
+    b=1
     [ "$d" != / ] || break
     d=$(dirname "$d")
   done

@@ -133,7 +133,10 @@ impl History {
                 let unchanged = self.draw.chance(6).then(|| (CertName::parse("x").unwrap(), Base::Unchanged));
                 (
                     Doing::Ready,
-                    Event::Prepared(name, Prepared { test, bases: unchanged.into_iter().collect(), clock: None, narrowed: Vec::new() }),
+                    Event::Prepared(
+                        name,
+                        Prepared { test, bases: unchanged.into_iter().collect(), clock: None, narrowed: Vec::new() },
+                    ),
                 )
             }
             Doing::Commits if lost => (Doing::Over, Event::Lost(name, failure())),

@@ -328,7 +328,10 @@ fn started(node: &str) -> Event {
 }
 
 fn ready(node: &str) -> Event {
-    Event::Prepared(name(node), Prepared { test: ConfigTest::Ok, bases: BTreeMap::new(), clock: None, narrowed: Vec::new() })
+    Event::Prepared(
+        name(node),
+        Prepared { test: ConfigTest::Ok, bases: BTreeMap::new(), clock: None, narrowed: Vec::new() },
+    )
 }
 
 fn unready(node: &str) -> Event {

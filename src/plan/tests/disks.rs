@@ -1,11 +1,14 @@
 //! What is on the nodes' disks: when it is looked at, what a look means, and what follows.
 
+use std::sync::Arc;
+
 use super::golden;
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, name, now};
 use crate::cert::{CertName, Generation};
+use crate::config::Install;
 use crate::observed::{AtPath, Crl, Disk, Drift, Found, Looked, RevokedByCa};
 use crate::plan::rollout::ConfigTest;
-use crate::plan::{RenewalReason, Step, crls, disks};
+use crate::plan::{DeliveryReason, RenewalReason, Step, crls, disks, installs};
 use crate::report::plan_text;
 
 fn fleet() -> Scene {
@@ -121,6 +124,44 @@ fn i09_what_a_node_refuses_by_itself_is_told_and_not_delivered() {
     scene.found("guangzhou", links("29990101000000-04c3", false), &[]);
     scene.found("上海", Found { key: AtPath::Foreign { why: "a folder".into() }, ..plain(false) }, &[]);
     assert!(scene.plan().steps.is_empty(), "{}", plan_text(&scene.plan()));
+}
+
+#[test]
+fn what_is_to_be_put_there_otherwise_is_delivered_now_and_where_nobody_knows_how_it_was_it_is_not() {
+    let (node, service) = (name("上海"), cert(SERVICE));
+    let mut scene = fleet();
+    let before = scene.config.install(&node, &service).unwrap().as_ref().clone();
+    let changed = |scene: &mut Scene, change: &dyn Fn(&mut Install)| {
+        let mut install = before.clone();
+        change(&mut install);
+        scene.config.installs.insert((node.clone(), service.clone()), Arc::new(install));
+    };
+    changed(&mut scene, &|install| install.combined = Some("/ssl/all.pem".into()));
+    assert!(scene.plan().steps.is_empty(), "nothing is known of before");
+    changed(&mut scene, &|_| {});
+    let generation = scene.meant()[0].1.clone().unwrap();
+    scene.found("上海", links(&generation.to_string(), true), &[]);
+    assert!(scene.plan().steps.is_empty(), "as it was found");
+    changed(&mut scene, &|install| install.reload = vec!["true".into()]);
+    assert!(scene.plan().steps.is_empty(), "a command puts nothing there");
+    let changes: [&dyn Fn(&mut Install); 6] = [
+        &|install| install.combined = Some("/ssl/all.pem".into()),
+        &|install| install.chain = Some("/ssl/chain.pem".into()),
+        &|install| install.key.push('2'),
+        &|install| install.in_place = true,
+        &|install| install.rights.owner = Some("postgres".into()),
+        &|install| install.rights.group = Some("ssl-cert".into()),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        changed(&mut scene, change);
+        let plan = scene.plan();
+        let [Step::Deliver(deliver)] = plan.steps.as_slice() else { panic!("{number}: {}", plan_text(&plan)) };
+        let [task] = deliver.nodes.as_slice() else { panic!("{number}: {}", plan_text(&plan)) };
+        assert_eq!((&task.node, &task.certificates[&service]), (&node, &DeliveryReason::InstallChanged), "{number}");
+        let mut delivered = scene.observed.tried.clone();
+        installs::delivered(&mut delivered, &scene.config, &node, &service);
+        assert!(!installs::changed(&delivered, &scene.config, &node, &service), "{number}");
+    }
 }
 
 #[test]
