@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(refusal.to_string(), "/etc/x y: No space left on device");
         let told = committed("links /etc/x y\nnginx: \x1b\nno such file");
         let Err(Ok(Refusal::Links { path, output })) = told else { panic!("{told:?}") };
-        assert_eq!((path.as_str(), output.as_str()), ("/etc/x y", "nginx: \\u{1b}\nno such file"));
+        assert_eq!((path.as_str(), output.as_str()), ("/etc/x y", "nginx: \\u{1b}\\nno such file"));
         let told = committed("version 2 3");
         assert!(matches!(told, Err(Ok(Refusal::Version { theirs: 2, ours: 3 }))));
         let told = committed("permit a: no\x1b");

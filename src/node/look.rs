@@ -92,7 +92,9 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
             "room" => room = rest.parse().ok(),
             "renewer" if renewers.len() < RENEWERS => renewers.push(escape(rest, NAME)),
             // Named for each certificate to whose files they are near.
-            "left" if left.len() < LEFT => drop(left.insert(escape(rest, NAME))),
+            "left" if left.len() < LEFT => {
+                left.insert(escape(rest, NAME));
+            }
             "renewer" | "left" => {}
             "receiver" => receiver = Some(installed(rest).ok_or_else(bad)?),
             "at" | "current" | "digest" | "same" | "exposed" => {

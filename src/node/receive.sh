@@ -753,9 +753,11 @@ unlaid() {
   'over '*)
     get
     v=$G/$from/${b%% *}.pem
-    cmp -s "$v" "$p" && [ "$(stat -c %Y "$v")" = "$(stat -c %Y "$p")" ] || { cat "$v" >"$p" && touch -r "$v" "$p" && flush "$p"; }
-    # Last: what is ours in it was for fewer.
-    chown "${l% *}" "$p" && chmod "${l#* }" "$p" || return
+    # Where it is gone, everything was back already. The mode comes last: it may be wider than that of what is written over.
+    [ ! -f "$v" ] || {
+      { cmp -s "$v" "$p" && [ "$(stat -c %Y "$v")" = "$(stat -c %Y "$p")" ]; } ||
+        { cat "$v" >"$p" && touch -r "$v" "$p" && flush "$p"; }
+    } && chown "${l% *}" "$p" && chmod "${l#* }" "$p"
     ;;
   'none '*) beside new; rm -f "$v"; if [ -L "$p" ] || cmp -s "$G/$to/${b%% *}.pem" "$p"; then rm -f "$p"; fi ;;
   'link '*)
@@ -853,10 +855,10 @@ commit() {
     undo
     if [ "$changed" ] && check t "$test_time" && check r "$reload_time"; then verdict=rolled-back
     else
-      w=$say
+      words=$say
       each contact
       onward
-      say=$w
+      say=$words
     fi
   fi
   each forget
@@ -882,10 +884,10 @@ rollback() {
     each forget
     answer back "$out"
   else
-    w=$out
+    words=$out
     each contact
     onward
-    say=$w
+    say=$words
     check t "$test_time" && check r "$reload_time"
     each forget
     answer kept "$say"

@@ -132,8 +132,10 @@ fn what_is_neither_empty_nor_of_the_kind_of_its_path_is_not_taken_over_and_a_loo
             let path = if key { &place.key } else { &place.chain };
             fs::write(path, &content).unwrap();
             let before = place.all();
-            let (verb, body) = deliver(shell, &place, NEW);
+            let mut program = Program::start(shell, &[place.bundle(NEW)]);
+            let (verb, body) = program.answer().unwrap();
             assert_eq!(verb, "refused", "{body}");
+            program.end();
             assert!(body.starts_with(&format!("path {}\n{why}", path.display())), "{body}");
             assert_eq!(place.all(), before);
             let (_, body) = Program::look(shell, SOURCE, &[place.wanted(NEW)], &[]);
@@ -164,6 +166,7 @@ fn a_renamed_certificate_takes_its_files_over_with_its_fence_and_leaves_no_key_b
             let mut program = Program::start(shell, &[bundle]);
             let (verb, body) = program.answer().unwrap();
             if verb != "prepared" {
+                program.end();
                 return (verb, body);
             }
             let told = program.commit();
@@ -171,13 +174,23 @@ fn a_renamed_certificate_takes_its_files_over_with_its_fence_and_leaves_no_key_b
             program.end();
             told
         };
-        let before = place.all();
+        let all = || {
+            let links = [&place.chain, &place.key].map(|path| fs::read_link(path).unwrap());
+            (links, place.kept(), fs::read_dir(place.path("ssl/.certd")).unwrap().count(), place.pair())
+        };
+        let run = |bundle: String| {
+            let told = run(bundle);
+            let _ = fs::remove_file(place.path("ssl/.certd/.lock"));
+            told
+        };
+        let _ = fs::remove_file(place.path("ssl/.certd/.lock"));
+        let before = all();
         assert_eq!(run(named("new.example", NEW)), ("refused".into(), "newer new.example 20261123061501".into()));
         // One that the server does not take: the old links and the old folder are back.
         let bad = Fake('b', "20261123061502-0d");
         place.tell("broken-b");
         assert_eq!(run(named("new.example", bad)).0, "rolled-back");
-        assert_eq!(place.all(), before);
+        assert_eq!(all(), before);
         let good = Fake('g', "20261123061503-0e");
         let mut program = Program::start(shell, &[named("new.example", good)]);
         assert!(program.prepared().contains(&format!("base new.example managed {}\n", NEXT.1)));
