@@ -1,7 +1,7 @@
 //! The other dialogue with a node: what is there? No PEM and no key travels, and the node changes nothing.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -65,7 +65,7 @@ struct Half {
 
 fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
     let (facts, test) = answer::facts(frame, "seen")?;
-    let (mut clock, mut room, mut renewers) = (None, None, Vec::new());
+    let (mut clock, mut room, mut renewers, mut left) = (None, None, Vec::new(), BTreeSet::new());
     let mut halves: BTreeMap<&CertName, Half> = BTreeMap::new();
     for line in facts {
         let bad = || Err(Senseless::of(line));
@@ -74,6 +74,8 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
             "clock" => clock = answer::clock(rest),
             "room" => room = rest.parse().ok(),
             "renewer" => renewers.push(escape(rest, NAME)),
+            // Told of each certificate to whose files they are near.
+            "left" => drop(left.insert(escape(rest, NAME))),
             "at" | "current" | "digest" | "same" => {
                 let (name, rest) = rest.split_once(' ').ok_or_else(bad)?;
                 let name = asked.iter().find(|asked| asked.as_str() == name).ok_or_else(bad)?;
@@ -85,7 +87,7 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
     let whole = |name: &CertName| Some((name.clone(), halves.remove(name)?.whole()?));
     let certificates: Option<BTreeMap<CertName, Found>> = asked.iter().map(whole).collect();
     let certificates = certificates.ok_or_else(|| Err(Senseless::of(&frame.body)))?;
-    Ok(Looked { test, clock, room, renewers, certificates })
+    Ok(Looked { test, clock, room, renewers, left: left.into_iter().collect(), certificates })
 }
 
 impl Half {
@@ -140,13 +142,14 @@ mod tests {
     }
 
     const WHOLE: &str = "test ok\nat a fullchain link\nat a privkey foreign is a link to x\x1b\nat a combined plain\ncurrent a -\n\
-                         digest a -\nsame a no\nrenewer /etc/cron.d/a\x07b\nroom 12\nclock 1795449600\noutput\n";
+                         digest a -\nsame a no\nrenewer /etc/cron.d/a\x07b\nleft /ssl/.certd/b\nleft /ssl/.certd/b\nroom 12\nclock 1795449600\noutput\n";
 
     #[test]
     fn what_a_node_tells_of_its_disk_is_escaped_and_what_is_unknown_is_nothing() {
         let looked = told(WHOLE).expect("it is whole");
         assert_eq!((looked.room, looked.clock), (Some(12), Timestamp::from_second(1_795_449_600).ok()));
         assert_eq!(looked.renewers, ["/etc/cron.d/a\\u{7}b"]);
+        assert_eq!(looked.left, ["/ssl/.certd/b"], "told twice");
         let found = looked.certificates.values().next().unwrap();
         assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
         assert_eq!((&found.current, &found.digest, found.same), (&None, &None, false));

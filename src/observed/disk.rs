@@ -28,6 +28,9 @@ pub struct Looked {
     pub room: Option<u64>,
     /// Other programs that renew certificates there: the file or unit that says so, escaped.
     pub renewers: Vec<String>,
+    /// Folders of certd's with keys in them that no certificate of the configuration uses any more, escaped.
+    #[serde(default)]
+    pub left: Vec<String>,
     pub certificates: BTreeMap<CertName, Found>,
 }
 

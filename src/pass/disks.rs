@@ -94,5 +94,12 @@ pub(super) async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Res
         wanted.push(Wanted { certificate: certificate.clone(), install: Arc::clone(install), expected });
     }
     let endpoint = endpoint(&context.config, &context.secrets, node).await?;
-    node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))
+    let mut looked = node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))?;
+    // The node knows what it was asked about, and not what else the configuration has for it.
+    let known = |folder: &str| {
+        let name = folder.rsplit('/').next().and_then(|name| CertName::parse(name).ok());
+        name.is_some_and(|name| context.config.install(node, &name).is_some())
+    };
+    looked.left.retain(|folder| !known(folder));
+    Ok(looked)
 }

@@ -53,6 +53,10 @@ pub enum DiskVerdict {
     Renewers {
         found: Vec<String>,
     },
+    /// Folders with keys that no certificate of the configuration uses any more.
+    Left {
+        folders: Vec<String>,
+    },
     #[serde(untagged)]
     Drifted(Drift),
 }
@@ -68,6 +72,7 @@ impl DiskVerdict {
             Self::ClockOff { .. } => "clock-off",
             Self::LittleRoom { .. } => "little-room",
             Self::Renewers { .. } => "renewers",
+            Self::Left { .. } => "left",
             Self::Drifted(drift) => word(drift),
         }
     }
@@ -75,7 +80,7 @@ impl DiskVerdict {
     /// Nobody is hurt yet: what is served is told by the handshakes.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Same | Self::Mended { .. } | Self::Renewers { .. } => Exit::Ok,
+            Self::Same | Self::Mended { .. } | Self::Renewers { .. } | Self::Left { .. } => Exit::Ok,
             _ => Exit::Warning,
         }
     }
@@ -106,6 +111,11 @@ impl DiskVerdict {
                     found.join(", ")
                 )
             }
+            Self::Left { folders } => format!(
+                "keys of certificates that the configuration does not have there: {}; if no server reads them any more: \
+                 rm -r, on the node",
+                folders.join(", ")
+            ),
             Self::Drifted(drift) => {
                 let next = match drift {
                     Drift::Newer { .. } => {
@@ -213,6 +223,9 @@ fn of_looked(disk: &Disk, looked: &Looked) -> Vec<DiskVerdict> {
     found.extend(looked.room.filter(|kib| disks::little_room(*kib)).map(|kib| DiskVerdict::LittleRoom { kib }));
     if !looked.renewers.is_empty() {
         found.push(DiskVerdict::Renewers { found: looked.renewers.clone() });
+    }
+    if !looked.left.is_empty() {
+        found.push(DiskVerdict::Left { folders: looked.left.clone() });
     }
     found
 }

@@ -22,7 +22,7 @@ impl Scene {
     fn found(&mut self, node: &str, found: Found, renewers: &[&str]) {
         let certificates = [(cert(SERVICE), found)].into_iter().collect();
         let renewers = renewers.iter().map(ToString::to_string).collect();
-        let looked = Looked { test: ConfigTest::Ok, clock: None, room: None, renewers, certificates };
+        let looked = Looked { test: ConfigTest::Ok, clock: None, room: None, renewers, left: Vec::new(), certificates };
         self.looked(node, Ok(looked));
     }
 

@@ -55,6 +55,16 @@ pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Findin
         let what = format!("something else renews certificates there: {}{more}", shown.join(", "));
         bad(State::Warning, "node-renewers", what, "switch it off for the names that certd has, or both will write");
     }
+    if !looked.left.is_empty() {
+        let what =
+            format!("keys of certificates that the configuration does not have there: {}", looked.left.join(", "));
+        bad(
+            State::Warning,
+            "node-left",
+            what,
+            "if no server reads them any more, remove these folders on the node (rm -r)",
+        );
+    }
     for (name, found) in &looked.certificates {
         for (path, at) in [("fullchain", &found.fullchain), ("key", &found.key)] {
             if let AtPath::Foreign { why } = at {

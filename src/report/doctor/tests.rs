@@ -36,6 +36,7 @@ fn looked() -> Looked {
         clock: Some(NOW + SignedDuration::from_secs(2)),
         room: Some(1024 * 1024),
         renewers: Vec::new(),
+        left: Vec::new(),
         certificates: [(name, found())].into(),
     }
 }
@@ -88,11 +89,12 @@ fn s21_a_nodes_clock_room_test_and_other_renewers_are_told_each_by_itself() {
     ill.room = Some(100);
     ill.test = ConfigTest::Failed("[emerg] unknown directive".into());
     ill.renewers = vec!["/etc/cron.d/acme".into(); 12];
+    ill.left = vec!["/ssl/.certd/old.example".into()];
     let foreign = AtPath::Foreign { why: "is a link to /etc/passwd".into() };
     ill.certificates.values_mut().for_each(|found| found.key = foreign.clone());
     let told = of(&ill);
     let codes: Vec<&str> = told.iter().filter_map(|finding| finding.code.as_deref()).collect();
-    assert_eq!(codes, ["node-test-fails", "node-room", "node-clock", "node-renewers", "node-path"]);
+    assert_eq!(codes, ["node-test-fails", "node-room", "node-clock", "node-renewers", "node-left", "node-path"]);
     assert!(told[2].what.contains("120 minutes behind"), "{}", told[2].what);
     assert!(told[3].what.ends_with("and 2 more"), "{}", told[3].what);
 }
