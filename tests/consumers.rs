@@ -12,17 +12,21 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use certd::cert::{CertName, Chain, Pair, PrivateKey};
 use certd::config::Install;
 use certd::node::{Bundle, Dialogue};
-use certd::plan::rollout::{Committed, Prepared};
+use certd::plan::rollout::{Committed, ConfigTest, Prepared};
 use sshd::{Sshd, free_address};
 use zeroize::Zeroizing;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SERVICE: &str = "newapi.example.com";
+
+/// Of `unshare`.
+const OWN_MOUNTS: [&str; 3] = ["--mount", "--propagation", "private"];
 
 /// A folder, an address to serve at, and the server once it runs.
 struct Consumer {
@@ -202,7 +206,6 @@ async fn caddy_reads_the_pair_and_is_told_over_its_admin_interface() {
 
 /// An nginx that sees `ssl` (the folder, or each file in it) mounted into its own namespace. `None`: not to be had here.
 async fn contained(sshd: &Sshd, in_place: bool) -> Option<Consumer> {
-    const OWN_MOUNTS: [&str; 3] = ["--mount", "--propagation", "private"];
     let mounts = Command::new("unshare").args(OWN_MOUNTS).args(["sh", "-c", "mount -t tmpfs x /mnt"]).status();
     if !mounts.is_ok_and(|status| status.success()) {
         println!("not run: a mount namespace is not to be had");
@@ -255,6 +258,82 @@ async fn a_container_with_the_files_mounted_sees_what_is_written_in_place() {
     bundle.install = Arc::new(Install { in_place: false, ..nginx.install.clone() });
     nginx.deliver(&sshd, &bundle).await;
     assert!(!nginx.serves(&bundle));
+}
+
+/// Chain and key in two folders of one volume, which a container sees at another path, and does not see at the host's. What
+/// the container calls the key's folder decides whether it can follow a relative link.
+async fn volume(sshd: &Sshd, keys: &str) -> Option<(Consumer, Result<Committed, String>)> {
+    let script = "mkdir -p vol/certs vol/private inside/certs inside/$0 && mount --bind vol/certs inside/certs && \
+                  mount --bind vol/private inside/$0 && mount -t tmpfs x vol && exec nginx -p $PWD -c $PWD/conf -e stderr";
+    let mounts = Command::new("unshare").args(OWN_MOUNTS).args(["sh", "-c", "mount -t tmpfs x /mnt"]).status();
+    if !mounts.is_ok_and(|status| status.success()) {
+        println!("not run: a mount namespace is not to be had");
+        return None;
+    }
+    let test = "nsenter -t $(cat pid) -m nginx -p $PWD -c $PWD/conf -e stderr -t";
+    let mut nginx = Consumer::new(test, "kill -HUP $(cat pid)");
+    for folder in ["certs", "private"] {
+        fs::create_dir_all(nginx.file("vol").join(folder)).unwrap();
+    }
+    nginx.install.fullchain = nginx.file("vol/certs/site.pem").display().to_string();
+    nginx.install.key = nginx.file("vol/private/site.key").display().to_string();
+    let found = nginx.bundle(0);
+    fs::write(&nginx.install.fullchain, found.pair.chain().pem()).unwrap();
+    fs::write(&nginx.install.key, found.pair.key().pem()).unwrap();
+    let dir = nginx.dir.path().display();
+    let config = format!(
+        "daemon off; worker_processes 1; user root; pid {dir}/nginx.pid; error_log stderr; events {{}}\n\
+         http {{ access_log off; client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3;\n\
+         uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;\n\
+         server {{ listen {} ssl; ssl_certificate {dir}/inside/certs/site.pem; ssl_certificate_key {dir}/inside/{keys}/site.key;\n\
+         return 200; }} }}\n",
+        nginx.at
+    );
+    fs::write(nginx.file("conf"), config).unwrap();
+    nginx.start(Command::new("unshare").args(OWN_MOUNTS).args(["sh", "-c", script, keys]));
+    assert!(nginx.serves(&found));
+    let (mut dialogue, prepared) =
+        Dialogue::open(sshd.endpoint(), vec![nginx.bundle(1)], LIMIT).await.map_err(|error| error.to_string()).unwrap();
+    assert_eq!(prepared.test, ConfigTest::Ok);
+    let committed = dialogue.commit().await.map_err(|error| error.to_string());
+    dialogue.done().await;
+    Some((nginx, committed))
+}
+
+#[tokio::test]
+async fn a_container_that_sees_two_folders_of_a_volume_under_another_path_follows_the_links() {
+    let sshd = Sshd::start(None);
+    let Some((nginx, committed)) = volume(&sshd, "private").await else { return };
+    assert_eq!(committed, Ok(Committed::Committed));
+    nginx.renew(&sshd).await;
+    // As often as anybody looks while deliveries go on: its own test passes.
+    let watched = Arc::new(AtomicBool::new(true));
+    let (test, watching) = (nginx.install.test.clone(), Arc::clone(&watched));
+    let watcher = std::thread::spawn(move || {
+        let mut looks = 0;
+        while watching.load(Ordering::Relaxed) {
+            let output = Command::new(&test[0]).args(&test[1..]).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            looks += 1;
+        }
+        looks
+    });
+    for second in 3..6 {
+        nginx.deliver(&sshd, &nginx.bundle(second)).await;
+    }
+    watched.store(false, Ordering::Relaxed);
+    assert!(watcher.join().unwrap() > 3);
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_follow_the_links_keeps_its_plain_files_and_the_report_says_what_to_mount() {
+    let sshd = Sshd::start(None);
+    let Some((nginx, refused)) = volume(&sshd, "own/keys").await else { return };
+    let refused = refused.unwrap_err();
+    assert!(refused.contains("does not follow a link at") && refused.contains("site.key"), "{refused}");
+    assert!(!PathBuf::from(&nginx.install.key).is_symlink() && !nginx.file("vol/certs/.certd").exists());
+    let test = Command::new(&nginx.install.test[0]).args(&nginx.install.test[1..]).status();
+    assert!(test.unwrap().success(), "it can be started again");
 }
 
 /// An nginx whose master is not root.

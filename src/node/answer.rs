@@ -106,6 +106,10 @@ fn refusal(body: &str) -> Result<Refusal, Senseless> {
             let (path, why) = rest.split_once('\n').ok_or_else(bad)?;
             Refusal::Path { path: escape(path, 300), why: escape(why.trim_end(), 300) }
         }
+        "links" => {
+            let (path, output) = rest.split_once('\n').ok_or_else(bad)?;
+            Refusal::Links { path: escape(path, 300), output: escape(output.trim_end(), WORDS) }
+        }
         "locked" => Refusal::Locked,
         "permit" => Refusal::NotPermitted { why: escape(rest.trim_end(), 500) },
         "version" => {
@@ -158,6 +162,9 @@ mod tests {
         let told = committed(&frame("refused", "path /etc/x y\nNo space left on device\n"));
         let Err(Ok(refusal)) = told else { panic!("{told:?}") };
         assert_eq!(refusal.to_string(), "/etc/x y: No space left on device");
+        let told = committed(&frame("refused", "links /etc/x y\nnginx: \x1b\nno such file"));
+        let Err(Ok(Refusal::Links { path, output })) = told else { panic!("{told:?}") };
+        assert_eq!((path.as_str(), output.as_str()), ("/etc/x y", "nginx: \\u{1b}\\nno such file"));
         let told = committed(&frame("refused", "version 2 3"));
         assert!(matches!(told, Err(Ok(Refusal::Version { theirs: 2, ours: 3 }))));
         let told = committed(&frame("refused", "permit a: no\x1b"));

@@ -40,6 +40,7 @@ impl NodeError {
                 Refusal::Newer { .. } => FOREIGN_NEWER,
                 Refusal::Changed { .. } => "node-changed",
                 Refusal::Path { .. } => "node-path",
+                Refusal::Links { .. } => "node-links",
                 Refusal::Locked => "node-locked",
                 Refusal::Unfit { .. } => "node-unfit",
                 Refusal::NotPermitted { .. } => "node-not-permitted",
@@ -64,6 +65,10 @@ impl NodeError {
                     format!("switch off whatever else writes certificates on {node} (acme.sh's cron line?)")
                 }
                 Refusal::Path { path, why } => of_path(node, path, why),
+                Refusal::Links { .. } => format!(
+                    "mount into the container on {node} the folder that holds key and chain, or put both into one folder; or write \
+                     over the files: unsafe_in_place = true"
+                ),
                 Refusal::Locked => "it is tried again".to_owned(),
                 Refusal::NotPermitted { why } if why.contains("no older generation") => format!(
                     "let it, for as long as it is needed, with an administrator's login and the options of its last setup: \
@@ -89,22 +94,18 @@ impl NodeError {
 }
 
 fn of_path(node: &NodeName, path: &str, why: &str) -> String {
-    if let Some(name) = of_another(why) {
+    if why.contains("paths swapped") {
         return format!(
-            "certd made this link for the certificate {name:?}: if it was renamed, write `name = {name:?}` at its [[certificate]]"
+            "write `fullchain` and `key` the right way round in [install] of {node}, then: certd deploy --node {node}"
         );
+    }
+    if why.contains("in the configuration") {
+        return format!("see what {path} is on {node}: certd takes over certificates and keys in PEM, and empty files");
     }
     if why.contains("No space left") {
         return format!("free some space on {node}, then: certd deploy --node {node}");
     }
     format!("put {path} right on {node}, then: certd deploy --node {node}")
-}
-
-/// The certificate whose link of certd's own stands in the way.
-fn of_another(why: &str) -> Option<&str> {
-    let (_, below) = why.strip_prefix("is a link to ")?.split_once(".certd/")?;
-    let (name, rest) = below.split_once('/')?;
-    rest.starts_with("current/").then_some(name)
 }
 
 #[cfg(test)]
@@ -118,10 +119,16 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_a_renamed_certificate_is_told_with_its_name() {
-        for link in [".certd/old.example/current/fullchain.pem", "/ssl/.certd/old.example/current/privkey.pem"] {
-            let text = next(&format!("is a link to {link}, not made by certd; put a plain file there, or nothing"));
-            assert!(text.contains("name = \"old.example\""), "{text}");
+    fn what_is_no_file_of_a_certificate_is_told_with_the_way_out() {
+        let program = include_str!("receive.sh");
+        for (why, begins) in [
+            ("are the paths swapped in the configuration?", "write `fullchain` and `key` the right way round"),
+            (
+                "correct the path in the configuration, or move the file away",
+                "see what /ssl/fullchain.pem is on shenzhen",
+            ),
+        ] {
+            assert!(program.contains(why) && next(why).starts_with(begins), "{}", next(why));
         }
         assert!(next("is a link to /etc/hostname, not made by certd").starts_with("put /ssl/fullchain.pem right"));
     }

@@ -9,13 +9,18 @@ certd=2
 #     files that cannot be replaced, such as one that is mounted into a container, are written over, one after the other.)
 #   - A key is in no argv, no environment, no here-document, and in no file that was ever wider than it should be.
 #   - Before "commit" nothing that a server reads has changed; the end of stdin means "abort".
+#   - What was found comes back as it was, with its inode, if the first contact fails or dies anywhere: links are laid only
+#     after it is noted what they replace.
 #   - A look makes nothing beside the certificates, changes nothing, and waits for no lock.
 #
 # G = folder of the chain + /.certd/NAME:
 #   current    -> the folder that is read; all files are links through it (in place: that was written over them)
 #   previous   -> the folder that was read before
-#   intent        "from", "to": there only while a switch is not yet proven
-#   0-found       what was there before certd came
+#   intent        "from", "to", and what each path held where links are laid: there only while a switch is not yet proven
+#   found         the same, proven here and not yet by the controller; until then the files that were found are beside
+#                 their paths, as .NAME.certd-found
+#   left          other folders of ours to which the paths led, and that somebody may still read
+#   0-found       copies of what was there before certd came
 #   .new-PID-*    staged by a running program, rubbish when PID is gone
 set +a +e +x +v -f
 umask 077
@@ -26,7 +31,7 @@ export LC_ALL PATH
 # An exported variable of the login that bears one of our names would carry what we put into it to every child.
 unset ENV BASH_ENV CDPATH IFS l b v n i c s w e out nonce made limit
 nl=$(printf '\n.') nl=${nl%.}
-n=0 i=0 nonce=0 made='' locks='' watchdog='' timeout='' W='' look='' os=''
+n=0 i=0 nonce=0 made='' locks='' watchdog='' timeout='' W='' look='' os='' careful='' tested=''
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
 # --- answers ---
@@ -35,13 +40,17 @@ lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 answer() { printf 'certd-node %s %s %s\n%s' "$nonce" "$1" "$(($(printf %s "$2" | wc -c)))" "$2"; }
 # 20: told why, nothing is to be done any more
 refuse() { answer refused "$1"; exit 20; }
-path() { refuse "path $1$nl${2##*: }"; }
+path() {
+  # In the middle of a change: first everything back, and what cannot go back is the greater trouble.
+  [ -z "$careful" ] || { careful=; undo; each forget; }
+  refuse "path $1$nl${2##*: }"
+}
 # path, command: what fails is told with its path and the system's own words
 try() { w=$1; shift; e=$("$@" 2>&1) || path "$w" "$e"; }
 
 # --- certificates, numbered from 1: each has its variables with its number ---
 
-all='name gen older place F K C B t r sums base state from to kinds'
+all='name gen older place F K C B t r sums base state from to was kinds lays'
 load() {
   for v in $all; do eval "$v=\${$v$i-}"; done
   D=${F%/*}
@@ -49,16 +58,30 @@ load() {
 }
 save() { for v; do eval "$v$i=\$$v"; done; }
 each() { i=0; while [ "$i" -lt "$n" ]; do i=$((i + 1)); load; "$@" || return; done; }
-# Each file of a certificate: its path is $p, its folder $h, its name in a generation $q, and the link to that $g, which is
-# relative, so that a moved or copied tree holds together; a file elsewhere needs the whole path.
+# Each file of a certificate: its path is $p, its folder $h, its name in a generation $q, and the link to that $g.
 files() {
   for q in fullchain privkey chain combined; do
     case $q in fullchain) p=$F ;; privkey) p=$K ;; chain) p=$C ;; *) p=$B ;; esac
     [ "$p" ] || continue
     h=${p%/*}/ g=.certd/$name/current/$q.pem
-    [ "$h" = "$D/" ] || g=$G/current/$q.pem
+    [ "$h" = "$D/" ] || way
     "$@" || return
   done
+}
+# Links are relative, from where a folder really is to where the chain's is: a tree that was moved, copied, or mounted into
+# a container under another path holds together.
+way() {
+  real "${h%/}"; u=$a v=
+  real "$D"
+  until case $a/ in "$u"/*) ;; *) false ;; esac; do u=${u%/*} v=../$v; done
+  a=${a#"$u"} a=${a#/}
+  g=$v${a:+$a/}$g
+}
+# folder -> $a; of one that is yet to be made, the part that is there counts
+real() {
+  set -- "$1" ''
+  until a=$(cd -P "${1:-/}" 2>/dev/null && pwd -P); do set -- "${1%/*}" "/${1##*/}$2"; done
+  a=${a%/}$2
 }
 
 # --- reading: builtins only, for they take no byte beyond the line ---
@@ -157,9 +180,13 @@ locked() {
 again() { [ $((patience -= 1)) -ge 0 ] && sleep 1; }
 take() {
   if command -v flock >/dev/null; then
-    exec 9>>"$lock"
-    until flock -n 9; do again || return; done
-    return
+    while :; do
+      exec 9>>"$lock"
+      until flock -n 9; do again || return 1; done
+      # Who had it before may have taken the file away with it.
+      # shellcheck disable=SC3013 # dash, ash and bash have it
+      [ -e /proc/self/fd/9 ] && ! [ "$lock" -ef /proc/self/fd/9 ] || return 0
+    done
   fi
   # A symlink is made and filled in one call; a folder would have a moment without its owner's number.
   mine=$lock.held
@@ -169,7 +196,7 @@ take() {
       # Taken away by rename and looked at again: a second breaker gives the lock of the first back.
       mv -fT "$mine" "$mine.$$" && [ "$(readlink "$mine.$$")" != "$held" ] && mv -fT "$mine.$$" "$mine"
       rm -f "$mine.$$"
-    else again || return; fi
+    else again || return 1; fi
   done 2>/dev/null
   trap 'rm -f "$mine"' EXIT
 }
@@ -214,20 +241,65 @@ above() {
     while [ "$w" ]; do w=${w%/*}; safe "${w:-/}" above; done
   done
 }
-# path, our link -> $k: link, plain or none
+# path, our link -> $k: link, far (the same, written otherwise than today), stray (into another folder of ours: the path or
+# the certificate's name was changed), plain or none
 kind() {
   k=none
   if [ -L "$1" ]; then
     k=$(readlink "$1")
-    case $k in
-    "$2" | "$G/current/${2##*/}") k='link' ;;
-    *) path "$1" "is a link to $k, not made by certd; put a plain file there, or nothing" ;;
-    esac
+    if [ "$k" = "$2" ]; then k='link'
+    elif ! within "$k"; then path "$1" "is a link to $k, not made by certd; put a plain file there, or nothing"
+    elif [ "${k##*/}" = "$q.pem" ] && own; then k=far
+    else
+      k=
+      trusted "$o"
+      [ "$k" ] || k=stray
+    fi
   elif [ -d "$1" ]; then path "$1" "Is a directory"
-  elif [ -f "$1" ]; then k=plain
+  elif [ -f "$1" ]; then
+    k=
+    shape "$1"
+    [ "$k" ] || k=plain
   elif [ -e "$1" ]; then path "$1" "is no regular file"
   fi
 }
+# a link's text, read in $h -> whether it leads into a certificate's folder of ours: $o, as it really is
+within() {
+  case $1 in
+  */current/fullchain.pem | */current/privkey.pem | */current/chain.pem | */current/combined.pem) o=${1%/current/*} ;;
+  *) return 1 ;;
+  esac
+  case $o in /*) ;; *) o=$h$o ;; esac
+  real "$o"; o=$a
+  case ${o%/*} in */.certd) ;; *) return 1 ;; esac
+}
+own() { real "$D"; [ "$o" = "$a/.certd/$name" ]; }
+# What it has counts as ours, and as a fence ($top), where nobody else can have put it there. Where it is gone, the link is
+# all that there is.
+trusted() {
+  [ -d "$1" ] || return 0
+  safe "$1"
+  safe "${1%/*}"
+  w=${1%/*}
+  while [ "$w" ]; do w=${w%/*}; safe "${w:-/}" above; done
+  v=$(readlink "$1/current")
+  case $v in
+  *[!0-9a-f.-]*) ;;
+  [1-9]*-*) [ "$top" ] && ! newer "${v%%-*}" "${top%%-*}" || top=$v ;;
+  esac
+}
+# A file that is taken over is empty, or PEM of the kind that its path is for.
+shape() {
+  [ -s "$1" ] || return 0
+  u=CERTIFICATE v='PRIVATE KEY'
+  case $q in privkey) v=$u u='PRIVATE KEY' ;; combined) u= ;; esac
+  if holds "$u" "$1"; then return
+  elif holds "$v" "$1"; then path "$1" "holds no $u, but a $v; are the paths swapped in the configuration?"
+  elif holds '' "$1"; then path "$1" "holds no $u; correct the path in the configuration, or move the file away"
+  else path "$1" "is neither empty nor PEM; correct the path in the configuration, or move the file away"; fi
+}
+# kind of block, file
+holds() { grep -qE -- "^-----BEGIN [A-Z0-9 ]*$1-----" "$2"; }
 digest() { d=-; [ ! -f "$1" ] || { d=$(sum <"$1"); d=${d%% *}; }; }
 digests() { digest "$p"; have="$have$d "; }
 leads() {
@@ -240,7 +312,7 @@ leads() {
 }
 kinds() { kind "$p" "$g"; kinds="$kinds$k "; }
 scan() {
-  kinds='' have=''
+  kinds='' have='' top=''
   files kinds
   leads
   files digests
@@ -277,13 +349,21 @@ home() { h=${h%/}; folder "${h:-/}"; }
 settled() { [ ! -e "$G/intent" ]; }
 recover() {
   ! settled || return 0
-  { get && from=$l && get; } <"$G/intent" || from=-
-  # What was being written over the files is written to its end.
-  [ -z "$place" ] || [ ! -L "$G/current" ] || try "$G/current" files pour
-  if [ "$from" != - ] && [ "$(readlink "$G/current")" = "$l" ] && ! check t "$test_time"; then
-    try "$G/current" point "$from"
-  fi
-  rm -f "$G/intent"
+  { get && from=$l && get && to=$l; } <"$G/intent" || from=- to=
+  if [ "$to" ] && [ "$(readlink "$G/current")" = "$to" ]; then
+    # What was being written over the files is written to its end.
+    [ -z "$place" ] || try "$G/current" files pour
+    check t "$test_time" || { [ "$from" = - ] && ! proven; } || try "$G/current" back
+  elif noted; then try "$G/current" unlay
+  elif [ "$place" ] && [ -L "$G/current" ]; then try "$G/current" files pour; fi
+  forget
+  spend
+}
+# Whether the test passed before.
+proven() { while get; do [ "$l" != tested ] || return 0; done <"$G/intent"; false; }
+# The folders that a dead program made.
+inherit() {
+  settled || while get; do case $l in 'made '*) made=$made${l#* }$nl ;; esac; done <"$G/intent"
 }
 recovery() { each recover; }
 # Every folder of no more use, one a line: what is read now and was read before stays, and what was found first.
@@ -308,25 +388,36 @@ free() { k=$1 v=0; while [ -e "$G/$k" ]; do k=$1.$((v += 1)); done; }
 decide() {
   scan
   free "$gen"
-  state=$seen base=found from=$cur to=$k turned=
+  state=$seen base=found from=$cur to=$k was=$cur turned=
   # Links that are to be files from now on are no longer right, whatever they lead to.
-  case ${place:+1}$kinds in 1*link*) turned=1 ;; esac
+  case ${place:+1}$kinds in 1*link* | 1*far* | 1*stray*) turned=1 ;; esac
   # Written over in place, and by nobody since.
   [ -z "$place" ] || ! files copied "$G/$cur" || kinds='link link'
   case $kinds in
   *plain*) free 0-found; from=$k ;;
-  link\ link*) case $cur in [1-9]*-*) base="managed ${cur%%.*}" ;; esac ;;
+  # Under its own number, which goes on fencing.
+  *stray*) free "${top:-0-found}"; from=$k ;;
   esac
+  lays=$turned
+  case $kinds in *plain* | *stray* | *far* | *none*) lays=1 ;; esac
   # shellcheck disable=SC2086 # the first two are the pair
+  set -- $kinds
+  case "$1 $2" in
+  *plain* | *none*) ;;
+  *) case $cur in [1-9]*-*) v=$cur ;; *) v=$top ;; esac; [ -z "$v" ] || base="managed ${v%%.*}" ;;
+  esac
+  # shellcheck disable=SC2086 # the same two
   set -- $have
   [ "$1" != - ] && [ "$2" != - ] || base=nothing
   # Where somebody made files of our links, links are made again, whatever is in the files.
-  case $turned$kinds:$cur in 1* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
-  save state base from to kinds
+  case $turned$kinds:$cur in 1* | *stray* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
+  save state base from to was kinds lays
   # No number is compared as one: they have more digits than some shells' arithmetic.
-  case $cur in
-  [1-9]*) [ "$base" = unchanged ] || [ "$older" ] || ! newer "${cur%%-*}" "${gen%%-*}" || refuse "newer $name ${cur%%-*}" ;;
-  esac
+  for v in "$cur" "$top"; do
+    case $v in
+    [1-9]*) [ "$base" = unchanged ] || [ "$older" ] || ! newer "${v%%-*}" "${gen%%-*}" || refuse "newer $name ${v%%-*}" ;;
+    esac
+  done
 }
 # as which file, mode else, where, text
 write() {
@@ -355,8 +446,25 @@ stage() {
   b=; unset "chain$i" "key$i"
   [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"
   chmod 755 "$S"
+  try "$S" stamp "$S"
   try "$S" flush "$S" "$G" "$D/.certd"
 }
+# folder, always (its files are old) -> they are later, by whole seconds, than all that is at the paths: a server may look at
+# no more (nginx from 1.27.4 on, where the inode is the same), or take nothing that is not later (hitch, ocserv).
+stamp() {
+  u='' a=''
+  files list "$1"
+  IFS=$nl b=$(date +%s) v=0
+  # shellcheck disable=SC2086 # a line each
+  for e in $(stat -Lc %Y $a 2>/dev/null); do [ "$e" -le "$v" ] || v=$e; done
+  [ "$v" -ge "$((b - 1))" ] || v=${2:+$((b - 1))}
+  # shellcheck disable=SC2086 # a line each
+  [ -z "$v" ] || touch -cd "@$((v + 1))" $u
+  v=$?
+  unset IFS
+  return $v
+}
+list() { u=$u$1/$q.pem$nl a=$a$p$nl; }
 put() {
   m=600
   eval "b=\$chain$i"
@@ -378,80 +486,213 @@ bases() { body="${body}base $name $base$nl"; }
 
 # To what `current` leads from now on: the one rename.
 point() { lead "$1" current && if [ "$place" ]; then files pour; fi; }
-# Over the file, whose inode, owner and mode stay; what was not there goes.
+# Over the file, whose inode, owner and mode stay, with a time that is no server's yet; what was not there goes. Whoever dies
+# before the time is set has it set by the next.
 pour() {
   v=$G/current/$q.pem
-  if [ ! -f "$v" ]; then rm -f "$p"
-  elif cmp -s "$v" "$p"; then return
-  elif [ -f "$p" ]; then cat "$v" >"$p" && flush "$p"
-  else cp -p "$v" "$p" && flush "$p"; fi
+  if [ ! -f "$v" ]; then rm -f "$p"; return; fi
+  if [ ! -f "$p" ]; then cp -p "$v" "$p"; else cmp -s "$v" "$p" || cat "$v" >"$p"; fi && touch -r "$v" "$p" && flush "$p"
 }
 lead() { rm -f "$G/next" && ln -s "$1" "$G/next" && mv -fT "$G/next" "$G/$2" && flush "$G"; }
-same() { scan; [ "$seen" = "$state" ] || refuse "changed $name"; }
+same() { scan; settled && [ "$seen" = "$state" ] || refuse "changed $name"; }
 # What cannot be undone keeps its intent, for the next dialogue.
 undo() { try "$G/current" each back; }
-# What the two paths hold moves behind `current`, and no reader sees a difference.
+# What the paths hold moves behind `current`, and no reader sees a difference. What is not there yet gets its link later.
 contact() {
-  [ "$base" != unchanged ] || return 0
+  [ "$base" != unchanged ] && [ "$lays" ] && [ ! -e "$G/intent" ] || return 0
   case $kinds in
-  *plain*)
+  *plain* | *stray*)
     tries=0
     while :; do
       try "$G/$from" found
       ! files copied "$S.f" || break
       [ $((tries += 1)) -lt 3 ] || path "$F" "another program keeps writing it or its key"
     done
-    # Under its name it is whole; should we die here, it is the first of two.
+    try "$G/intent" note
     try "$G/$from" mv -T "$S.f" "$G/$from"
     try "$G/current" lead "$from" current
     ;;
+  *) try "$G/intent" note ;;
   esac
   files lay
 }
 found() { rm -rf "$S.f" && mkdir "$S.f" && files copy && chmod 755 "$S.f" && flush "$S.f"; }
-copy() { v=$S.f/$q.pem; [ ! -f "$p" ] || { cp -pL "$p" "$v" && flush "$v"; }; }
+copy() { v=$S.f/$q.pem; [ ! -f "$p" ] || { cp -pL "$p" "$v" && touch -r "$p" "$v" && flush "$v"; }; }
 copied() { digest "$p"; k=$d; digest "$1/$q.pem"; [ "$k" = "$d" ]; }
 lay() {
-  if [ -z "$place" ]; then [ -L "$p" ] || try "$p" relink
-  elif [ -L "$p" ]; then try "$p" flatten; fi
+  if [ "$place" ]; then
+    [ ! -L "$p" ] || try "$p" flatten
+  elif [ -L "$p" ]; then
+    [ "$(readlink "$p")" = "$g" ] || { try "$p" relink; linked; }
+  elif [ -f "$p" ]; then
+    try "$p" keep
+    try "$p" relink
+    linked
+  fi
 }
-flatten() { v=$p.certd-new; if [ -f "$p" ]; then cp -pL "$p" "$v" && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
+# What the server is to follow, and rather that of a folder of its own.
+linked() { if [ -z "$links" ] || [ "$h" != "$D/" ]; then links=$p; fi; }
+beside() { v=$h.${p##*/}.certd-$1; }
+# The file itself, so that whatever is special about it comes back with it; a copy where there can be no second name.
+keep() { beside found; rm -f "$v" && { ln "$p" "$v" || { cp -p "$p" "$v" && touch -r "$p" "$v"; }; }; }
+flatten() { beside new; if [ -f "$p" ]; then cp -pL "$p" "$v" && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
 # shellcheck disable=SC2174 # its parent is there
-relink() {
-  v=$p.certd-new
-  mkdir -pm755 "$h" && rm -f "$v" && ln -s "$g" "$v" && mv -fT "$v" "$p" && flush "$h"
+relink() { beside new; mkdir -pm755 "$h" && rm -f "$v" && ln -s "$g" "$v" && mv -fT "$v" "$p" && flush "$h"; }
+fill() { [ "$place" ] || [ -L "$p" ] || relink; }
+note() {
+  {
+    printf '%s\n%s\n' "$from" "$to"
+    if [ "$lays" ]; then
+      printf 'was %s\n' "$was"
+      [ -z "$tested" ] || echo tested
+      files noting
+      IFS=$nl
+      for v in $made; do printf 'made %s\n' "$v"; done
+      unset IFS
+    fi
+  } >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent" && flush "$G"
 }
-intent() {
-  mv -fT "$S" "$G/$to" && note && if [ "$from" = - ]; then flush "$G"; else lead "$from" previous; fi
+noting() {
+  if [ -L "$p" ]; then printf 'link %s %s\n%s\n' "$q" "$p" "$(readlink "$p")"
+  elif [ ! -f "$p" ]; then printf 'none %s %s\n' "$q" "$p"
+  elif [ "$place" ]; then printf 'over %s %s\n%s\n' "$q" "$p" "$(stat -c '%u:%g %a' "$p")"
+  else printf 'plain %s %s\n' "$q" "$p"; fi
 }
-note() { printf '%s\n%s\n' "$from" "$to" >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent"; }
-intend() {
+forth() {
   [ "$base" != unchanged ] || return 0
-  # A backup may have made a folder of it.
-  [ -L "$G/previous" ] || rm -rf "$G/previous"
-  try "$G/$to" intent
-  changed=1
+  if [ -d "$S" ]; then mv -fT "$S" "$G/$to" || return; fi
+  [ -e "$G/intent" ] || note || return
+  files fill && point "$to"
 }
-forth() { [ "$base" = unchanged ] || point "$to"; }
+onward() { say=$(each forth 2>&1) || path "$G/current" "$say"; }
 back() {
   [ "$base" != unchanged ] || return 0
-  if [ "$from" != - ]; then point "$from"; else rm -f "$G/current" && if [ "$place" ]; then files pour; fi; fi
+  if noted; then unlay
+  elif [ "$(readlink "$G/current")" != "$to" ]; then return
+  elif [ "$from" = - ]; then rm -f "$G/current" && if [ "$place" ]; then files pour; fi
+  else stamp "$G/$from" always && point "$from"; fi
 }
-# Where there was no pair, ours is better than none, whatever else is broken.
-rather() { [ "$base" != nothing ] || point "$to"; }
-forget() { rm -f "$G/intent"; }
+# Whether there is an intent that tells what was at the paths.
+noted() { { get && get && get; } 2>/dev/null <"$G/intent"; }
+# Everything as the intent has it, in any state that a dead program left: first the content, by one rename, then the files,
+# then `current`. The times are those that were found, not later ones: a server that has looked at ours in between, and takes
+# nothing but what is later, is told by its reload or not at all.
+unlay() {
+  if [ "$from" = - ]; then rm -f "$G/current"
+  elif [ -d "$G/$from" ] && [ "$(readlink "$G/current")" != "$from" ]; then lead "$from" current; fi || return
+  { get && get && while get; do unlaid || return; done; } <"$G/intent"
+  if [ "$was" = - ]; then rm -f "$G/current"
+  elif [ "$(readlink "$G/current")" != "$was" ]; then lead "$was" current; fi || return
+  [ "$from" = "$was" ] || rm -rf "${G:?}/$from" || return
+  rm -f "$G/intent" && flush "$G"
+}
+# A line of it. What somebody else has put there since stays.
+unlaid() {
+  b=${l#* } p=${l#* * } h=${p%/*}/
+  case $l in
+  'was '*) was=$b ;;
+  'plain '*)
+    beside new; rm -f "$v"
+    beside found
+    if [ -e "$v" ]; then
+      if [ -L "$p" ] || [ ! -e "$p" ]; then mv -fT "$v" "$p" && flush "$h"; else rm -f "$v"; fi
+    fi
+    ;;
+  'over '*)
+    get
+    v=$G/$from/${b%% *}.pem
+    # Where it is gone, everything was back already. The mode comes last: it may be wider than that of what is written over.
+    [ ! -f "$v" ] || {
+      { cmp -s "$v" "$p" && [ "$(stat -c %Y "$v")" = "$(stat -c %Y "$p")" ]; } ||
+        { cat "$v" >"$p" && touch -r "$v" "$p" && flush "$p"; }
+    } && chown "${l% *}" "$p" && chmod "${l#* }" "$p"
+    ;;
+  'none '*) beside new; rm -f "$v"; if [ -L "$p" ] || cmp -s "$G/$to/${b%% *}.pem" "$p"; then rm -f "$p"; fi ;;
+  'link '*)
+    get
+    beside new; rm -f "$v"
+    [ "$(readlink "$p")" = "$l" ] || { ln -s "$l" "$v" && mv -fT "$v" "$p" && flush "$h"; }
+    ;;
+  esac
+}
+# Where there was no pair, ours is better than none, if the configuration is broken anyway.
+rather() { [ "$base" != nothing ] || { contact; forth || path "$G/current" "cannot be switched"; }; }
+# The next folder to go back to is known, and so is what is of no more use.
+forget() {
+  [ "$base" != unchanged ] || return 0
+  if [ "$(readlink "$G/current")" != "$to" ]; then
+    rm -f "$G/intent"
+    rm -rf "${G:?}/$to"
+    [ -e "$G/previous" ] || rm -f "$G/previous"
+    return
+  fi
+  # A backup may have made a folder of it.
+  [ -L "$G/previous" ] || rm -rf "$G/previous"
+  [ "$from" = - ] || lead "$from" previous
+  if noted; then mv -fT "$G/intent" "$G/found"; else rm -f "$G/intent"; fi
+}
+# The way back to what was found is not needed any more.
+spend() {
+  [ "$base" != unchanged ] && [ -e "$G/found" ] || return 0
+  { get; get; while get; do spent; done; } <"$G/found"
+  rm -f "$G/found"
+}
+spent() {
+  p=${l#* * } h=${p%/*}/
+  case $l in
+  'plain '*) beside found; rm -f "$v" ;;
+  'link '*) get; ! within "$l" || own || [ ! -d "$o" ] || leave ;;
+  esac
+}
+# Another folder of ours, to which the paths led: of a certificate that was renamed it goes. Where anybody may still read it,
+# it stays, and a look names it.
+leave() {
+  real "$D"
+  if [ "${o%/*}" = "$a/.certd" ] && [ ! -e "$o/intent" ] && [ ! -e "$o/found" ] && ! asked "${o##*/}" && ! followed; then rm -rf "$o"
+  else printf '%s\n' "$o" >>"$G/left"; fi
+}
+asked() {
+  j=0
+  while [ $j -lt "$n" ]; do
+    j=$((j + 1))
+    eval "v=\$name$j"
+    [ "$v" != "$1" ] || return 0
+  done
+  return 1
+}
+followed() {
+  set +f
+  for v in "$D"/* "$D"/.[!.]*; do
+    set -f
+    [ ! -L "$v" ] || case $(readlink "$v") in *".certd/${o##*/}/current/"*) return ;; esac
+  done
+  return 1
+}
+changes() { [ "$base" = unchanged ] || changed=1; }
 commit() {
-  changed=
   each same
+  each spend
+  careful=1 links='' changed=''
   each contact
-  each intend
-  say=$(each forth 2>&1) || { undo; each forget; path "$G/current" "$say"; }
+  if [ "$links" ] && [ "$tested" ] && ! check t "$test_time"; then
+    # Nothing but links has changed.
+    say=$out careful=
+    undo
+    check t "$test_time" && refuse "links $links$nl$say"
+    answer rolled-back "$say"
+    exit 20
+  fi
+  each changes
+  onward
+  careful=
   if ! check t "$test_time"; then
     say=$out verdict=broken-before
     undo
     if [ "$changed" ] && check t "$test_time"; then
       verdict=rolled-back
       check r "$reload_time"
+    # What passed before and fails since is our doing.
+    elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
     else each rather; fi
   elif check r "$reload_time"; then
     say='' verdict=committed
@@ -460,7 +701,13 @@ commit() {
     # says that there is nothing to reload: the server is down, and the pair, which passed the test, waits for its start.
     say=$out verdict=placed
     undo
-    if [ "$changed" ] && check t "$test_time" && check r "$reload_time"; then verdict=rolled-back; else each forth; fi
+    if [ "$changed" ] && check t "$test_time" && check r "$reload_time"; then verdict=rolled-back
+    else
+      words=$say
+      each contact
+      onward
+      say=$words
+    fi
   fi
   each forget
   answer "$verdict" "$say"
@@ -469,25 +716,38 @@ commit() {
 
 # --- rollback: under the locks, after the commit ---
 
-# Files that are written over are to be whole, however this ends.
-noted() { [ "$base" = unchanged ] || [ -z "$place" ] || try "$G/intent" note; }
+# However this ends, the next dialogue can end it.
+reopen() {
+  [ "$base" != unchanged ] || return 0
+  lays=
+  if [ -e "$G/found" ]; then mv -fT "$G/found" "$G/intent"; elif [ "$place" ]; then note; fi
+}
 ours() { [ "$base" = unchanged ] || { [ "$from" != - ] && [ "$(readlink "$G/current")" = "$to" ]; }; }
 rollback() {
   each ours || { answer kept "changed since, or nothing was there before"; return; }
-  each noted
+  try "$G/intent" each reopen
   undo
   if check t "$test_time"; then
     check r "$reload_time"
     each forget
     answer back "$out"
   else
-    say=$out
-    each forth
+    words=$out
+    each contact
+    onward
+    say=$words
     check t "$test_time" && check r "$reload_time"
     each forget
     answer kept "$say"
   fi
 }
+
+# --- the end of a commit that stays ---
+
+unfound() { [ ! -e "$G/found" ]; }
+# Another dialogue may have been here since.
+serve() { [ "$(readlink "$G/current")" != "$to" ] || spend; }
+served() { each serve; }
 
 # --- look: what would be decided, without a word that ends it ---
 
@@ -495,6 +755,8 @@ at() {
   [ "$k" ] || [ ! -d "$h" ] || safe "${h%/}"
   [ "$k" ] || above
   [ "$k" ] || kind "$p" "$g"
+  # The next delivery lays them anew.
+  case $k in far | stray) k='link' ;; esac
   body="${body}at $name $q $k$nl" k=
 }
 inspect() {
@@ -505,12 +767,23 @@ inspect() {
   files at
   files digests
   [ "$have" = "$sums" ] && k=yes || k=no
+  lefts
   body="${body}current $name $cur${nl}digest $name ${have%% *}${nl}same $name $k$nl"
   h=$D/
   until [ -d "$h" ]; do h=${h%/*/}/; done
   # shellcheck disable=SC2046 # fields; the fourth of the last line is what is left
   set -- $(df -Pk "$h" 2>/dev/null | tail -n 1)
   case ${4:-x} in *[!0-9]*) ;; *) [ "$room" ] && [ "$4" -ge "$room" ] || room=$4 ;; esac
+}
+# Folders with keys of names that nobody asks about, and such as the paths led to before.
+lefts() {
+  set +f
+  for d in "$D"/.certd/*; do
+    set -f
+    if [ -L "$d/current" ] && ! asked "${d##*/}"; then body="${body}left $d$nl"; fi
+  done
+  set -f
+  [ ! -f "$G/left" ] || while get; do [ ! -d "$l" ] || body="${body}left $l$nl"; done <"$G/left"
 }
 # Files that name another ACME client: lines of cron, units of timers that are enabled, and acme.sh's own folder.
 renewers() {
@@ -546,10 +819,18 @@ cleanup() {
   unwatch
   each rubble
   rm -rf "$W"
+  empty=
+  each emptied
+  [ -z "$empty" ] || (under 0 vacate) >/dev/null
   IFS=$nl
   # shellcheck disable=SC2086 # a line each, innermost first
   [ -z "$made" ] || rmdir $made 2>/dev/null
 }
+# A first contact that came to nothing leaves no folder, and no lock in it, which goes under that very lock.
+# (In a trap of bash's, `return` alone gives back what was before the trap.)
+emptied() { [ -L "$G/current" ] || ! rmdir "$G" 2>/dev/null || [ ! -e "$D/.certd/.lock" ] || empty=1; }
+vacate() { each leave_lock; }
+leave_lock() { [ -d "$G" ] || { rm -f "$D/.certd/.lock"; rmdir "$D/.certd" 2>/dev/null; }; }
 # A watchdog, since not every `read` has a time limit, and nobody else cleans up behind a `kill -9`. It sleeps in naps: it
 # is ended by a KILL, which cannot be missed and runs no trap, and the nap that it leaves behind holds nothing open.
 watch() {
@@ -604,13 +885,13 @@ under() {
   *) refuse "unfit the lock could not be taken" ;;
   esac
 }
-each settled || under $lock_wait recovery
+each settled || { each inherit; under $lock_wait recovery; }
 # Not now? Then another time, and no word about it.
 each untidy || (under 0 tidy) >/dev/null
 each decide
 each stage
-body='test ok'$nl
-check t "$test_time" || body="test failed$nl"
+body='test ok'$nl tested=1
+check t "$test_time" || body="test failed$nl" tested=
 each bases
 watch
 answer prepared "${body}clock $(date -u +%s)${nl}output$nl$out"
@@ -621,4 +902,5 @@ trap '' HUP INT PIPE TERM
 under $lock_wait commit
 watch
 hear
-[ "$l" != rollback ] || under $lock_wait rollback
+if [ "$l" = rollback ]; then under $lock_wait rollback
+elif ! each unfound; then (under 0 served) >/dev/null; fi

@@ -26,12 +26,12 @@ pub(crate) const NEXT: Fake = Fake('x', "20261123061501-0c");
 
 impl Fake {
     pub(crate) fn chain(self) -> String {
-        format!("chain {0}\n-----END CERTIFICATE-----\n{1}", self.0, self.issuers())
+        format!("chain {0}\n-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n{1}", self.0, self.issuers())
     }
 
     /// What stands above the leaf.
     pub(crate) fn issuers(self) -> String {
-        format!("issuer {0}\n{0} line 2\n", self.0)
+        format!("issuer {0}\n-----BEGIN CERTIFICATE-----\n{0} line 2\n", self.0)
     }
 
     pub(crate) fn combined(self) -> String {
@@ -39,12 +39,13 @@ impl Fake {
     }
 
     pub(crate) fn key(self) -> String {
-        format!("key {}\n", self.0)
+        format!("key {}\n-----BEGIN PRIVATE KEY-----\n", self.0)
     }
 }
 
 /// Where a server reads its pair. `test` fails without a whole pair, with a mismatched one, when the file `broken`
-/// exists, or `broken-X` for the chain of the letter X. `reload` likewise with `stopped` and `stopped-X`.
+/// exists, or `broken-X` for the chain of the letter X, or when there is `no-links` and the key's path is one, as in a
+/// container that does not see where it leads. `reload` likewise with `stopped` and `stopped-X`.
 pub(crate) struct Place {
     pub(crate) dir: TempDir,
     pub(crate) chain: PathBuf,
@@ -57,16 +58,27 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
+        Self::of("ssl/key.pem")
+    }
+
+    /// With the key in a folder of its own.
+    pub(crate) fn apart() -> Self {
+        Self::of("private/key.pem")
+    }
+
+    fn of(key: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (chain, key) = (dir.path().join("ssl/chain.pem"), dir.path().join("ssl/key.pem"));
+        let (chain, key) = (dir.path().join("ssl/chain.pem"), dir.path().join(key));
         let place = Self { dir, chain, key, more: false, in_place: false };
         fs::create_dir(place.path("ssl")).unwrap();
-        let at = place.dir.path().display().to_string();
+        fs::create_dir_all(place.key.parent().unwrap()).unwrap();
+        let (at, key) = (place.dir.path().display().to_string(), place.key.display().to_string());
         place.script(
             "test",
             &format!(
-                "echo test >>{at}/log; cat {at}/ssl/chain.pem {at}/ssl/key.pem >/dev/null || exit 1\n\
-                 read -r a x <{at}/ssl/chain.pem; read -r b y <{at}/ssl/key.pem\n\
+                "echo test >>{at}/log; [ ! -e {at}/no-links ] || [ ! -L {key} ] || {{ echo no such file; exit 1; }}\n\
+                 cat {at}/ssl/chain.pem {key} >/dev/null || exit 1\n\
+                 read -r a x <{at}/ssl/chain.pem; read -r b y <{key}\n\
                  [ \"$x\" = \"$y\" ] || {{ echo key values mismatch; exit 1; }}\n\
                  if [ -e {at}/ssl/combined.pem ]; then read -r b y <{at}/ssl/combined.pem; fi\n\
                  [ \"$x\" = \"$y\" ] || {{ echo combined is $y; exit 1; }}\n\
@@ -151,6 +163,17 @@ impl Place {
                 || (more("ssl/chain-alone.pem"), more("ssl/combined.pem")) == (fake.issuers(), fake.combined()))
             && fs::read_to_string(&self.chain).unwrap() == fake.chain()
             && fs::read_to_string(&self.key).unwrap() == fake.key()
+    }
+
+    /// Everything that is there, but for the commands and what they are told by: names, modes, owners, links, times to the
+    /// nanosecond, how many names a file has, which file it is, ACLs, and content.
+    pub(crate) fn all(&self) -> String {
+        let script = "find . ! -path ./test ! -path ./reload ! -path ./log ! -path './broken*' ! -path './stopped*' \
+                      ! -path './no-links' ! -type d -printf '%p %M %U %G %n %i %T@ %l\\n' | sort; \
+                      find . -mindepth 1 -type d -printf '%p %M %U %G\\n' | sort; getfacl -RPcn ssl private 2>/dev/null; \
+                      grep -r . ssl private 2>/dev/null | sort";
+        let output = Command::new("sh").args(["-c", script]).current_dir(self.dir.path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Names in our own folder, sorted.

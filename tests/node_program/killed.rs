@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::bench::{NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE};
@@ -54,12 +55,29 @@ enum Begin {
     Refusing,
     /// Plain files that are written over: torn when killed, and whole after the next preparation.
     InPlace,
+    /// A key in a folder of its own, and a server that does not take what is delivered.
+    Apart,
+    /// The same, and a server that does not follow links.
+    Container,
+    /// A chain without a key, and a reload that fails with what is delivered.
+    Half,
 }
+
+const BEGINNINGS: [Begin; 8] = [
+    Begin::Plain,
+    Begin::Managed,
+    Begin::Nothing,
+    Begin::Refusing,
+    Begin::InPlace,
+    Begin::Apart,
+    Begin::Container,
+    Begin::Half,
+];
 
 impl Begin {
     /// With `more`, the delivery that is killed brings more files than the pair; some are there, but where they are new.
     fn place(self, shell: &[&str], more: bool) -> Place {
-        let mut place = Place::new();
+        let mut place = if matches!(self, Self::Apart | Self::Container) { Place::apart() } else { Place::new() };
         if more && !matches!(self, Self::Managed) {
             place = place.with_more((!matches!(self, Self::Nothing)).then_some(OLD));
         }
@@ -74,9 +92,19 @@ impl Begin {
                 program.end();
                 if more { place.with_more(None) } else { place }
             }
-            Self::Refusing => {
+            Self::Refusing | Self::Apart => {
                 place.tell("broken-n");
                 place.with(OLD)
+            }
+            Self::Container => {
+                place.tell("no-links");
+                place.with(OLD)
+            }
+            Self::Half => {
+                place.tell("stopped-n");
+                let place = place.with(OLD);
+                fs::remove_file(&place.key).unwrap();
+                place
             }
         }
     }
@@ -85,6 +113,7 @@ impl Begin {
 /// A delivery of NEW, killed somewhere, and one of NEXT. Whether it was killed.
 fn survive(shell: &[&str], variant: &Variant, begin: Begin, more: bool) -> bool {
     let place = begin.place(shell, more);
+    let found = place.all();
     let at = format!("{begin:?}, {shell:?}, {}before {}", if more { "more files, " } else { "" }, variant.line);
     let mut program = Program::start_source(shell, &variant.source, &[place.bundle(NEW)], &[]);
     let mut killed = program.answer().is_none();
@@ -95,23 +124,34 @@ fn survive(shell: &[&str], variant: &Variant, begin: Begin, more: bool) -> bool 
     drop(program);
     let letters = |letter: &str| (Some(letter.to_owned()), Some(letter.to_owned()));
     let pair = place.pair();
-    let there = if matches!(begin, Begin::Nothing) { (None, None) } else { letters("o") };
+    let there = match begin {
+        Begin::Nothing => (None, None),
+        Begin::Half => (Some("o".to_owned()), None),
+        _ => letters("o"),
+    };
     let torn = pair != there && pair != letters("n");
     assert!(!torn || matches!(begin, Begin::InPlace), "torn: {at}: {pair:?}");
 
+    if matches!(begin, Begin::Refusing | Begin::Apart | Begin::Container) {
+        // A dialogue that comes to nothing ends what was begun.
+        let mut program = Program::start(shell, &[place.bundle(NEXT)]);
+        program.prepared();
+        program.end();
+        assert_eq!(place.all(), found, "{at}");
+        let _ = fs::remove_file(place.path("no-links"));
+    }
     let mut program = Program::start(shell, &[place.bundle(NEXT)]);
     let prepared = program.prepared();
-    let test = if matches!(begin, Begin::Nothing) { "test " } else { "test ok\n" };
+    let test = if matches!(begin, Begin::Nothing | Begin::Half) { "test " } else { "test ok\n" };
     assert!(prepared.starts_with(test), "{at}: {prepared}");
-    if matches!(begin, Begin::Refusing) {
-        assert_eq!(place.pair(), letters("o"), "what the server does not take was kept: {at}");
-    }
     assert!(!place.own().join("intent").exists(), "{at}");
     assert_eq!(program.commit().0, "committed", "{at}");
     program.say("done\n");
     program.end();
     assert!(place.holds(NEXT), "{at}");
-    let beside = fs::read_dir(place.path("ssl")).unwrap().count();
+    let count = |folder: &Path| fs::read_dir(folder).unwrap().count();
+    let beside = count(&place.path("ssl"))
+        + if place.key.starts_with(place.path("ssl")) { 0 } else { count(place.key.parent().unwrap()) };
     assert_eq!(beside, if more { 5 } else { 3 }, "rubbish beside the files: {at}");
     killed
 }
@@ -124,18 +164,18 @@ fn p01_killed_before_any_command_the_pair_is_whole_and_the_next_delivery_ends_we
 #[test]
 #[ignore = "some minutes: make soak"]
 fn p01_killed_before_any_command_from_every_beginning_the_pair_is_whole() {
-    kill_everywhere(5);
+    kill_everywhere(BEGINNINGS.len());
 }
 
-/// `beginnings`: from how many of five each line of the commit is killed.
+/// `beginnings`: from how many of them each line of the commit is killed.
 fn kill_everywhere(beginnings: usize) {
     let mut runs: Vec<(Variant, Begin)> = Vec::new();
     for (number, variant) in variants().into_iter().enumerate() {
-        let begins = [Begin::Plain, Begin::Managed, Begin::Nothing, Begin::Refusing, Begin::InPlace];
+        let begins = BEGINNINGS;
         if variant.commit {
             let Variant { source, line, .. } = &variant;
             // They take turns.
-            let begins = begins.into_iter().cycle().skip(number * beginnings % 5).take(beginnings);
+            let begins = begins.into_iter().cycle().skip(number * beginnings % BEGINNINGS.len()).take(beginnings);
             let variant = || Variant { source: source.clone(), line: line.clone(), commit: true };
             runs.extend(begins.map(|begin| (variant(), begin)));
         } else {
@@ -150,7 +190,7 @@ fn kill_everywhere(beginnings: usize) {
                     Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|number| Some((number, runs.get(number)?)))
                 {
                     // Shells, beginnings and this take turns, in rhythms that share no measure.
-                    if survive(SHELLS[number % SHELLS.len()], variant, *begin, number / 5 % 2 == 0) {
+                    if survive(SHELLS[number % SHELLS.len()], variant, *begin, number / BEGINNINGS.len() % 2 == 0) {
                         points.lock().unwrap().insert(&variant.line);
                     }
                 }

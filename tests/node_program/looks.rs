@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::bench::{Fake, NAME, NEW, OLD, Place, Program, SHELLS, SOURCE, deliver};
+use crate::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver};
 
 /// The lines of a look that asks for `fake`, but for those of the machine (room, clock, renewers), and the test's words.
 fn look(shell: &[&str], place: &Place, fake: Fake) -> String {
@@ -133,7 +133,8 @@ fn a_look_tells_the_nodes_clock_its_room_and_who_else_renews_there() {
 fn a_look_waits_for_no_lock() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);
-        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        deliver(shell, &place, NEW);
+        let mut program = Program::start(shell, &[place.bundle(NEXT)]);
         program.prepared();
         // It holds its locks while it tests.
         place.script("test", &format!("while [ -e {0}/hold ]; do sleep 0.02; done", place.dir.path().display()));
@@ -141,10 +142,10 @@ fn a_look_waits_for_no_lock() {
         program.say("commit\n");
         crate::bench::wait_for(|| place.own().join("intent").exists());
         let quick = SOURCE.replace("test_time=30", "test_time=1");
-        let (verb, body) = Program::look(shell, &quick, &[place.wanted(NEW)], &[]);
+        let (verb, body) = Program::look(shell, &quick, &[place.wanted(NEXT)], &[]);
         assert_eq!(verb, "seen");
         assert!(
-            body.contains(&format!("current {NAME} {}", NEW.1)) && body.contains("(ended after 1 seconds)"),
+            body.contains(&format!("current {NAME} {}", NEXT.1)) && body.contains("(ended after 1 seconds)"),
             "{body}"
         );
         place.untell("hold");

@@ -78,6 +78,12 @@ pub enum Refusal {
     /// Room, modes, owner, a folder where a file should be, a foreign link, another writer.
     #[error("{path}: {why}")]
     Path { path: String, why: String },
+    /// The configuration test passes with plain files and fails as soon as they are links: a container or a chroot that does
+    /// not see where they lead. All that was found is back.
+    #[error(
+        "the server does not follow a link at {path}: its configuration test passes with the plain files and fails with links to the same content: {output}"
+    )]
+    Links { path: String, output: String },
     #[error("another delivery holds the node's lock")]
     Locked,
     #[error("{why}")]
