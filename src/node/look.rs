@@ -75,7 +75,9 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
             "room" => room = rest.parse().ok(),
             "renewer" => renewers.push(escape(rest, NAME)),
             // Told of each certificate to whose files they are near.
-            "left" => drop(left.insert(escape(rest, NAME))),
+            "left" => {
+                left.insert(escape(rest, NAME));
+            }
             "at" | "current" | "digest" | "same" => {
                 let (name, rest) = rest.split_once(' ').ok_or_else(bad)?;
                 let name = asked.iter().find(|asked| asked.as_str() == name).ok_or_else(bad)?;
