@@ -179,7 +179,7 @@ impl World {
         let base =
             if self.hostile && node.as_str() == EVIL && self.draw.chance(4) { Base::Unchanged } else { Base::Nothing };
         let bases = [(cert(SERVICE), base)].into();
-        let prepared = Prepared { test: ConfigTest::Ok, bases, clock: None };
+        let prepared = Prepared { test: ConfigTest::Ok, bases, clock: None, narrowed: Vec::new() };
         if self.hostile && node.as_str() == EVIL && self.draw.chance(2) {
             return self.refuse(node, now);
         }
