@@ -333,6 +333,10 @@ judge() {
   case $v in *" ${user:-$me} "*) ;; *) askew=1 ;; esac
   case $a in *" ${group:-$4} "*) ;; *) askew=1 ;; esac
 }
+assess() {
+  is=$nl$(ls -lnL "$F" "$K" ${C:+"$C"} ${B:+"$B"} 2>/dev/null)$nl rights=$nl askew=
+  files judge
+}
 # What was judged of $q, and over that what the configuration says.
 right() {
   e=${rights#*"$nl$q "}
@@ -425,6 +429,7 @@ recover() {
   ! settled || return 0
   { get && from=$l && get; } <"$G/intent" || from=-
   # What was being written over the files is written to its end.
+  [ -z "$place" ] || assess
   [ -z "$place" ] || [ ! -L "$G/current" ] || try "$G/current" files pour
   if [ "$from" != - ] && [ "$(readlink "$G/current")" = "$l" ] && ! check t "$test_time"; then
     try "$G/current" point "$from"
@@ -457,8 +462,7 @@ decide() {
   state=$seen base=found from=$cur to=$k turned=
   # Links that are to be files from now on are no longer right, whatever they lead to.
   case ${place:+1}$kinds in 1*link*) turned=1 ;; esac
-  is=$nl$(ls -lnL "$F" "$K" ${C:+"$C"} ${B:+"$B"} 2>/dev/null)$nl rights=$nl askew=
-  files judge
+  assess
   # Written over in place, and by nobody since.
   [ -z "$place" ] || ! files copied "$G/$cur" || kinds='link link'
   case $kinds in
@@ -675,8 +679,7 @@ inspect() {
   leads
   [ -z "$k" ] || cur=-
   files at
-  is=$nl$(ls -lnL "$F" "$K" ${C:+"$C"} ${B:+"$B"} 2>/dev/null)$nl rights=$nl
-  files judge
+  assess
   bare
   files digests
   [ "$have" = "$sums" ] && k=yes || k=no
