@@ -359,11 +359,6 @@ rule() {
     ;;
   esac
 }
-# All files of a certificate, by one look.
-rate() {
-  is=$nl$(ls -lnL "$F" "$K" ${C:+"$C"} ${B:+"$B"} 2>/dev/null)$nl rights=$nl askew=
-  files judge
-}
 # $d: the fields of the file at $p, out of $is
 of() { d=${is%" $p$nl"*}; if [ "$d" = "$is" ]; then d=; else d=${d##*"$nl"}; fi; }
 # user or "-", group or "-": whether every folder that leads to $p, as written and as it is, lets them in.
@@ -410,6 +405,10 @@ judge() {
   case $own$grp in *[!0-9]*) set -- $(ls -lL "$p"); v="$v$3 " a="$a$4 " ;; esac
   case $v in *" ${user:-$me} "*) ;; *) askew=1 ;; esac
   case $a in *" ${group:-$4} "*) ;; *) askew=1 ;; esac
+}
+assess() {
+  is=$nl$(ls -lnL "$F" "$K" ${C:+"$C"} ${B:+"$B"} 2>/dev/null)$nl rights=$nl askew=
+  files judge
 }
 # What was judged of $q, and over that what the configuration says.
 right() {
@@ -505,7 +504,7 @@ recover() {
   ! settled || return 0
   { get && from=$l && get && to=$l; } <"$G/intent" || from=- to=
   # Who may read what is written over in place.
-  [ -z "$place" ] || rate
+  [ -z "$place" ] || assess
   if [ "$to" ] && [ "$(readlink "$G/current")" = "$to" ]; then
     # What was being written over the files is written to its end.
     [ -z "$place" ] || try "$G/current" files pour
@@ -547,7 +546,7 @@ decide() {
   state=$seen base=found from=$cur to=$k was=$cur turned=
   # Links that are to be files from now on are no longer right, whatever they lead to.
   case ${place:+1}$kinds in 1*link* | 1*far* | 1*stray*) turned=1 ;; esac
-  rate
+  assess
   # Written over in place, and by nobody since.
   [ -z "$place" ] || ! files copied "$G/$cur" || kinds='link link'
   case $kinds in
@@ -945,7 +944,7 @@ inspect() {
   leads
   [ -z "$k" ] || cur=-
   files at
-  rate
+  assess
   bare
   files digests
   [ "$have" = "$sums" ] && k=yes || k=no

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use certd::cert::{CertName, Chain, Pair, PrivateKey};
-use certd::config::Install;
+use certd::config::{Install, Rights};
 use certd::node::{Bundle, Dialogue, Expected, Wanted, look};
 use nix::sys::resource::{UsageWho, getrusage};
 use zeroize::Zeroizing;
@@ -45,6 +45,7 @@ impl Place {
             chain: None,
             combined: None,
             in_place: false,
+            rights: Rights::default(),
             test: vec![self.path("test")],
             reload: vec![self.path("reload")],
         };
