@@ -1,6 +1,8 @@
 //! What a newcomer runs first: tests/setup.sh, `make`, .ci/run. Failure means that somebody's first quarter of an hour with
 //! certd ends in a riddle.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+
 mod lab;
 
 use std::fs;

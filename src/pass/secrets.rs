@@ -198,7 +198,8 @@ fn known_hosts(config: &Config, logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Str
 /// One of them cannot be read.
 pub fn issuer_roots(config: &Config) -> Result<String, Failure> {
     let files = config.cas().filter_map(|ca| ca.issuer_root_file.as_ref());
-    let texts: Vec<String> = files.map(|path| public(config, "acme.issuer_root_file", path)).collect::<Result<_, _>>()?;
+    let texts: Vec<String> =
+        files.map(|path| public(config, "acme.issuer_root_file", path)).collect::<Result<_, _>>()?;
     Ok(texts.join("\n"))
 }
 

@@ -190,7 +190,12 @@ fn kill_everywhere(beginnings: usize) {
                     Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|number| Some((number, runs.get(number)?)))
                 {
                     // Shells, beginnings and this take turns, in rhythms that share no measure.
-                    if survive(SHELLS[number % SHELLS.len()], variant, *begin, number / BEGINNINGS.len() % 2 == 0) {
+                    if survive(
+                        SHELLS[number % SHELLS.len()],
+                        variant,
+                        *begin,
+                        (number / BEGINNINGS.len()).is_multiple_of(2),
+                    ) {
                         points.lock().unwrap().insert(&variant.line);
                     }
                 }
