@@ -168,8 +168,11 @@ pub(crate) fn tree(folder: &Path) -> Vec<String> {
         } else if path.is_dir() {
             found.extend(tree(&path));
             String::new()
-        } else {
+        } else if path.is_file() {
             format!("{:?}", fs::read(&path).unwrap_or_default())
+        } else {
+            // A program that is still there has a pipe, which nobody can read to its end.
+            "no file".to_owned()
         };
         found.push(format!("{} {what}", path.display()));
     }

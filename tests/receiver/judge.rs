@@ -6,6 +6,7 @@ use std::process::Command;
 use super::attack::{NONCE, Opening};
 use super::bench::{Account, Talk, is_root, is_set_up, lab as start, said, set_up, ssh, tree, unchanged, use_account};
 use super::lab::pki::Authority;
+use super::lab::process::wait_until;
 use super::lab::said::exits;
 use super::lab::{Lab, SERVICE};
 
@@ -39,6 +40,8 @@ fn a_thief_of_the_key_delivers_no_pair_that_the_node_itself_would_not_believe() 
     let (lab, authority) = trusting(&account, &[]);
     exits(&lab.certd(&["renew"]), 0);
     let ssl = lab.nodes[0].folder.join("conf/ssl");
+    // The program outlives the word that it has done well by as long as it takes to clean up.
+    assert!(wait_until(|| !tree(&ssl).iter().any(|line| line.contains("/.new-"))));
     let before = tree(&ssl);
     let stranger = Authority::new("stdin: OK");
     let (chain, key) = authority.issue(&names(&[SERVICE]), 30);
