@@ -19,7 +19,7 @@ use super::hold::{self, Meant};
 use super::{Wait, backoff, disks, installs};
 
 pub use prune::prune;
-use refusals::{attempts, beneath, hurry, refused_until, refusing};
+use refusals::{attempts, beneath, hurry, must_travel_alone, refused_until, refusing};
 pub use window::{Because, Early};
 
 /// One rollout: certificates that share a set of nodes, to those of the nodes that lack one.
@@ -393,9 +393,4 @@ pub(super) fn of<'a>(
 ) -> impl Iterator<Item = &'a Served> {
     let tells = |served: &&Served| !matches!(served.seen, Seen::Silence(Silence::NoQuic));
     observed.served.iter().filter(move |served| &served.node == node && &served.certificate == name).filter(tells)
-}
-
-fn must_travel_alone(observed: &Observed, name: &CertName, generation: &Generation) -> bool {
-    let of_name = observed.tried.delivery.values().filter_map(|by_name| by_name.get(name));
-    of_name.into_iter().any(|attempts| attempts.together && &attempts.generation == generation)
 }

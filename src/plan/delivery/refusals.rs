@@ -61,3 +61,9 @@ pub(super) fn attempts<'a>(
     let attempts = observed.tried.delivery.get(node)?.get(name)?;
     (&attempts.generation == generation).then_some(attempts)
 }
+
+/// It failed in one dialogue with other certificates.
+pub(super) fn must_travel_alone(observed: &Observed, name: &CertName, generation: &Generation) -> bool {
+    let of_name = observed.tried.delivery.values().filter_map(|by_name| by_name.get(name));
+    of_name.into_iter().any(|attempts| attempts.together && &attempts.generation == generation)
+}
