@@ -96,6 +96,8 @@ fn a_thief_of_the_key_delivers_no_pair_that_the_node_itself_would_not_believe() 
         ),
         ("a number of the day after tomorrow", &generation(2), &chain, &key, "lies more than a day ahead of this node"),
         ("the last number of all", &"99991231235959-0a".to_owned(), &chain, &key, "lies more than a day ahead"),
+        ("a month before the first", &"20260010000000-0a".to_owned(), &chain, &key, "is no day of the calendar"),
+        ("a day before the first", &"20260900000000-0a".to_owned(), &chain, &key, "is no day of the calendar"),
         ("no number of a day", &"20269999999999-0a".to_owned(), &chain, &key, "lies more than a day ahead"),
     ] {
         let opening = Opening::with_pair(&account, generation, chain, key);

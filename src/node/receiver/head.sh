@@ -110,6 +110,8 @@ permit_clock() {
   [ $((permit_days - permit_today)) -le 1 ] &&
     { [ $((permit_days - permit_today)) -le 0 ] || [ "1${1#????????}" -le "1${permit_now#????????}" ]; } ||
     forbid "$permit_asked: the generation $1 lies more than a day ahead of this node's clock ($permit_now, UTC)"
+  # Months and days that are none are others' (00 of January is December's), and greater than all that these have.
+  case ${1#????} in 00* | ??00*) forbid "$permit_asked: the generation $1 is no day of the calendar" ;; esac
 }
 # YYYYMMDD… -> days since a day long ago, in $permit_days; the year begins in March, so that leap days are its last
 permit_days() {
