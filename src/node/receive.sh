@@ -239,12 +239,31 @@ safe() {
   esac
   case $3 in ?????w* | ????????w*) path "$1" "others may write there ($3)" ;; esac
 }
-# As written, and where that leads.
+# Every folder in which a name of the path is looked up, by way of links too: who can put another link there, or another
+# folder, leads us elsewhere between two calls.
 above() {
   [ "$q" = fullchain ] || [ "$h" != "$D/" ] || return 0
-  for w in "${h%/}" "$(cd -P "$h" 2>/dev/null && pwd -P)"; do
-    while [ "$w" ]; do w=${w%/*}; safe "${w:-/}" above; done
+  walk "${h%/}"
+  for v in "$D/.certd" "$G"; do [ ! -L "$v" ] || walk "$v"; done
+}
+walk() {
+  u=$1 a='' c=0
+  while [ "$u" ] && [ $c -le 40 ]; do
+    w=${u%%/*} u=${u#"$w"} u=${u#/}
+    case $w in '' | .) continue ;; ..) a=${a%/*}; continue ;; esac
+    # What is yet to be made is made by us.
+    safe "${a:-/}" above || return 0
+    w=$a/$w
+    [ -L "$w" ] || { a=$w; continue; }
+    # Below a sticky bit a link can be anybody's.
+    # shellcheck disable=SC2046 # fields: mode, links, user
+    set -- "$1" $(ls -ldn "$w")
+    [ "$4" = 0 ] || [ "$4" = "$me" ] || path "$w" "is a link of user $4, who could let it lead elsewhere"
+    e=$(readlink "$w")
+    case $e in /*) a= ;; esac
+    u=$e/$u c=$((c + 1))
   done
+  [ $c -le 40 ] || path "$1" "too many links lead there"
 }
 # path, our link -> $k: link, far (the same, written otherwise than today), stray (into another folder of ours: the path or
 # the certificate's name was changed), plain or none
@@ -268,25 +287,25 @@ kind() {
   elif [ -e "$1" ]; then path "$1" "is no regular file"
   fi
 }
-# a link's text, read in $h -> whether it leads into a certificate's folder of ours: $o, as it really is
+# a link's text, read in $h -> whether it leads into a certificate's folder of ours: $o, as it really is, by way of $via
 within() {
   case $1 in
   */current/fullchain.pem | */current/privkey.pem | */current/chain.pem | */current/combined.pem) o=${1%/current/*} ;;
   *) return 1 ;;
   esac
   case $o in /*) ;; *) o=$h$o ;; esac
+  via=$o
   real "$o"; o=$a
   case ${o%/*} in */.certd) ;; *) return 1 ;; esac
 }
 own() { real "$D"; [ "$o" = "$a/.certd/$name" ]; }
 # What it has counts as ours, and as a fence ($top), where nobody else can have put it there. Where it is gone, the link is
-# all that there is.
+# all that there is, and nothing is read through it: somebody might make it anew.
 trusted() {
-  [ -d "$1" ] || return 0
+  [ -d "$1" ] || { k=far; return; }
   safe "$1"
   safe "${1%/*}"
-  w=${1%/*}
-  while [ "$w" ]; do w=${w%/*}; safe "${w:-/}" above; done
+  walk "$via"
   v=$(readlink "$1/current")
   case $v in
   *[!0-9a-f.-]*) ;;
@@ -686,7 +705,7 @@ linked() { if [ -z "$links" ] || [ "$h" != "$D/" ]; then links=$p; fi; }
 beside() { v=$h.${p##*/}.certd-$1; }
 # The file itself, so that whatever is special about it comes back with it; a copy where there can be no second name.
 keep() { beside found; rm -f "$v" && { ln "$p" "$v" || { cp -p "$p" "$v" && touch -r "$p" "$v"; }; }; }
-flatten() { beside new; if [ -f "$p" ]; then cp -pL "$p" "$v" && guard "$v" found && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
+flatten() { beside new; k=$G/$from/$q.pem; rm -f "$v"; if [ -f "$k" ]; then cp -p "$k" "$v" && guard "$v" found && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
 # shellcheck disable=SC2174 # its parent is there
 relink() { beside new; mkdir -pm755 "$h" && rm -f "$v" && ln -s "$g" "$v" && mv -fT "$v" "$p" && flush "$h"; }
 fill() { [ "$place" ] || [ -L "$p" ] || relink; }
