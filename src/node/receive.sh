@@ -936,7 +936,7 @@ bare() {
   k=$(
     set +f
     set -- "$G"/[0-9]*/*.pem
-    for p in "$F" "$K" ${C:+"$C"} ${B:+"$B"}; do [ -L "$p" ] || set -- "$@" "$p"; done
+    for p in "$F" "$K" ${C:+"$C"} ${B:+"$B"}; do [ -L "$p" ] || [ ! -f "$p" ] || set -- "$@" "$p"; done
     grep -ls -- 'PRIVATE KEY-----' "$@"
   )
   IFS=$nl
