@@ -366,23 +366,25 @@ rule() {
   *)
     # What holds no key says nothing of who may read one, but for an empty file that was made for some and not for all.
     if [ -s "$p" ]; then grep -q 'PRIVATE KEY-----' "$p"; else case $1 in ???????---*) ;; *) false ;; esac; fi || return 0
-    m=${k}00
-    case $1 in ???????r*) ! lets_in - - || lost='everybody' ;; esac
+    m=${k}00 by=
+    # Where it is open and a folder is not, that folder's group is who reads it.
+    case $1 in ???????r*) if lets_in - -; then lost='everybody'; else by=$shut; fi ;; esac
     [ "$3" = 0 ] || ! lets_in "$3" - || user=$3
     case $1 in ????r*) ;; *) return 0 ;; esac
     # With an ACL these bits are its mask, and say nothing of the group.
     case $1:$(getfacl -cps "$p" 2>/dev/null) in
     *+:* | *:?*) [ "$h" = "$D/" ] && command -v setfacl >/dev/null && m=${k}40 acl=1 group=$4 || lost='users of its ACL' ;;
-    *) ! lets_in - "$4" || m=${k}40 group=$4 ;;
+    *) if lets_in - "$4"; then m=${k}40 group=$4; elif [ "$by" ] && lets_in - "$by"; then m=${k}40 group=$by; fi ;;
     esac
     ;;
   esac
 }
 # $d: the fields of the file at $p, out of $is
 of() { d=${is%" $p$nl"*}; if [ "$d" = "$is" ]; then d=; else d=${d##*"$nl"}; fi; }
-# user or "-", group or "-": whether every folder that leads to $p, as written and as it is, lets them in.
+# user or "-", group or "-": whether every folder that leads to $p, as written and as it is, lets them in. Else $shut: the
+# group of one that does not.
 lets_in() {
-  v=$1 a=" $2 "
+  v=$1 a=" $2 " shut=
   # shellcheck disable=SC2046 # fields: the name is the third
   [ "$v" = - ] || { set -- $(ls -lL "$p"); a=" $(id -G "$3" 2>/dev/null) "; }
   set --
@@ -405,7 +407,7 @@ lets_in() {
     *" $4 "*) e=${1#??????} ;;
     *) e=${1#?????????} ;;
     esac
-    case $e in [xst]*) ;; *) return 1 ;; esac
+    case $e in [xst]*) ;; *) shut=$4; return 1 ;; esac
   done
 }
 # Of each file, as it is now: a line in $rights. $askew: it is not as it is to be.

@@ -210,10 +210,12 @@ fn the_spy_of_these_tests_finds_what_is_open() {
 #[test]
 fn a_new_key_is_for_those_who_could_read_the_one_that_was_there_and_never_for_others() {
     type Case = (&'static str, fn() -> Place, (u32, u32, u32), &'static str);
-    let cases: [Case; 13] = [
+    let cases: [Case; 15] = [
         ("for everybody", || with(beside(), 0o644, 0, GROUP), (0o640, 0, GROUP), "everybody"),
         ("for everybody, in the chain's closed folder", || closed(0o644), (0o600, 0, 0), ""),
         ("for everybody, in a closed folder", || with(apart(0o700, 0), 0o644, 0, 0), (0o600, 0, 0), ""),
+        ("for everybody, in a group's folder", || with(apart(0o710, GROUP), 0o644, 0, 0), (0o640, 0, GROUP), ""),
+        ("for others, in a group's folder", || with(apart(0o710, GROUP), 0o604, 0, 0), (0o600, 0, 0), ""),
         ("for a group", || with(beside(), 0o640, 0, GROUP), (0o640, 0, GROUP), ""),
         ("to be read only", || with(beside(), 0o440, 0, GROUP), (0o440, 0, GROUP), ""),
         ("for a group to write", || with(beside(), 0o770, 0, GROUP), (0o640, 0, GROUP), ""),
