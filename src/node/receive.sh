@@ -603,6 +603,10 @@ writable() {
   # shellcheck disable=SC2174 # its parent is there
   mkdir -pm755 "$h"
   [ -L "$p" ] || [ -w "$h" ] || path "$p" "its folder cannot be written (permission, or mounted read-only)"
+  # What is written over keeps its ACL, and a mode for the group would be a mask for all whom that names.
+  case $place$q$kmod in
+  yesprivkey*40 | yescombined*40) [ -L "$p" ] || [ -z "$(getfacl -cps "$p" 2>/dev/null)" ] || path "$p" "has an ACL; this helps -> setfacl -b $p" ;;
+  esac
 }
 stage() {
   [ "$base" != unchanged ] || return 0

@@ -435,6 +435,24 @@ fn a_key_for_a_group_that_its_folder_kept_out_is_told_once_it_lies_beside_the_ch
     }
 }
 
+/// A mode for the group would be the mask of an ACL, and open it to all whom that names.
+#[test]
+fn a_key_with_an_acl_is_not_written_over_with_a_mode_for_its_group() {
+    for shell in SHELLS {
+        let mut place = beside().with(OLD);
+        place.in_place = true;
+        set(&place.key, 0o600, 0);
+        acl(&place.key, &["-m", "u:65534:r,m::-"]);
+        let before = place.all();
+        let (verb, body) = given(shell, &place, "group root\nkey-mode 0640\n");
+        let at = place.key.display();
+        assert_eq!((verb.as_str(), body), ("refused", format!("path {at}\nhas an ACL; this helps -> setfacl -b {at}")));
+        assert_eq!(place.all(), before);
+        assert_eq!(deliver(shell, &place, NEW), told("committed"), "closed, as it was");
+        assert_eq!(rights(&place.key).0, 0o600);
+    }
+}
+
 #[test]
 fn a_folder_that_an_acl_lets_somebody_write_in_is_refused_there_and_above() {
     for shell in SHELLS {
