@@ -239,12 +239,31 @@ safe() {
   esac
   case $3 in ?????w* | ????????w*) path "$1" "others may write there ($3)" ;; esac
 }
-# As written, and where that leads.
+# Every folder in which a name of the path is looked up, by way of links too: who can put another link there, or another
+# folder, leads us elsewhere between two calls.
 above() {
   [ "$q" = fullchain ] || [ "$h" != "$D/" ] || return 0
-  for w in "${h%/}" "$(cd -P "$h" 2>/dev/null && pwd -P)"; do
-    while [ "$w" ]; do w=${w%/*}; safe "${w:-/}" above; done
+  walk "${h%/}"
+  for v in "$D/.certd" "$G"; do [ ! -L "$v" ] || walk "$v"; done
+}
+walk() {
+  u=$1 a='' c=0
+  while [ "$u" ] && [ $c -le 40 ]; do
+    w=${u%%/*} u=${u#"$w"} u=${u#/}
+    case $w in '' | .) continue ;; ..) a=${a%/*}; continue ;; esac
+    # What is yet to be made is made by us.
+    safe "${a:-/}" above || return 0
+    w=$a/$w
+    [ -L "$w" ] || { a=$w; continue; }
+    # Below a sticky bit a link can be anybody's.
+    # shellcheck disable=SC2046 # fields: mode, links, user
+    set -- "$1" $(ls -ldn "$w")
+    [ "$4" = 0 ] || [ "$4" = "$me" ] || path "$w" "is a link of user $4, who could let it lead elsewhere"
+    e=$(readlink "$w")
+    case $e in /*) a= ;; esac
+    u=$e/$u c=$((c + 1))
   done
+  [ $c -le 40 ] || path "$1" "too many links lead there"
 }
 # path, our link -> $k: link, far (the same, written otherwise than today), stray (into another folder of ours: the path or
 # the certificate's name was changed), plain or none
@@ -268,25 +287,25 @@ kind() {
   elif [ -e "$1" ]; then path "$1" "is no regular file"
   fi
 }
-# a link's text, read in $h -> whether it leads into a certificate's folder of ours: $o, as it really is
+# a link's text, read in $h -> whether it leads into a certificate's folder of ours: $o, as it really is, by way of $via
 within() {
   case $1 in
   */current/fullchain.pem | */current/privkey.pem | */current/chain.pem | */current/combined.pem) o=${1%/current/*} ;;
   *) return 1 ;;
   esac
   case $o in /*) ;; *) o=$h$o ;; esac
+  via=$o
   real "$o"; o=$a
   case ${o%/*} in */.certd) ;; *) return 1 ;; esac
 }
 own() { real "$D"; [ "$o" = "$a/.certd/$name" ]; }
 # What it has counts as ours, and as a fence ($top), where nobody else can have put it there. Where it is gone, the link is
-# all that there is.
+# all that there is, and nothing is read through it: somebody might make it anew.
 trusted() {
-  [ -d "$1" ] || return 0
+  [ -d "$1" ] || { k=far; return; }
   safe "$1"
   safe "${1%/*}"
-  w=${1%/*}
-  while [ "$w" ]; do w=${w%/*}; safe "${w:-/}" above; done
+  walk "$via"
   v=$(readlink "$1/current")
   case $v in
   *[!0-9a-f.-]*) ;;
@@ -347,23 +366,25 @@ rule() {
   *)
     # What holds no key says nothing of who may read one, but for an empty file that was made for some and not for all.
     if [ -s "$p" ]; then grep -q 'PRIVATE KEY-----' "$p"; else case $1 in ???????---*) ;; *) false ;; esac; fi || return 0
-    m=${k}00
-    case $1 in ???????r*) ! lets_in - - || lost='everybody' ;; esac
+    m=${k}00 by=
+    # Where it is open and a folder is not, that folder's group is who reads it.
+    case $1 in ???????r*) if lets_in - -; then lost='everybody'; else by=$shut; fi ;; esac
     [ "$3" = 0 ] || ! lets_in "$3" - || user=$3
     case $1 in ????r*) ;; *) return 0 ;; esac
     # With an ACL these bits are its mask, and say nothing of the group.
     case $1:$(getfacl -cps "$p" 2>/dev/null) in
     *+:* | *:?*) [ "$h" = "$D/" ] && command -v setfacl >/dev/null && m=${k}40 acl=1 group=$4 || lost='users of its ACL' ;;
-    *) ! lets_in - "$4" || m=${k}40 group=$4 ;;
+    *) if lets_in - "$4"; then m=${k}40 group=$4; elif [ "$by" ] && lets_in - "$by"; then m=${k}40 group=$by; fi ;;
     esac
     ;;
   esac
 }
 # $d: the fields of the file at $p, out of $is
 of() { d=${is%" $p$nl"*}; if [ "$d" = "$is" ]; then d=; else d=${d##*"$nl"}; fi; }
-# user or "-", group or "-": whether every folder that leads to $p, as written and as it is, lets them in.
+# user or "-", group or "-": whether every folder that leads to $p, as written and as it is, lets them in. Else $shut: the
+# group of one that does not.
 lets_in() {
-  v=$1 a=" $2 "
+  v=$1 a=" $2 " shut=
   # shellcheck disable=SC2046 # fields: the name is the third
   [ "$v" = - ] || { set -- $(ls -lL "$p"); a=" $(id -G "$3" 2>/dev/null) "; }
   set --
@@ -386,7 +407,7 @@ lets_in() {
     *" $4 "*) e=${1#??????} ;;
     *) e=${1#?????????} ;;
     esac
-    case $e in [xst]*) ;; *) return 1 ;; esac
+    case $e in [xst]*) ;; *) shut=$4; return 1 ;; esac
   done
 }
 # Of each file, as it is now: a line in $rights. $askew: it is not as it is to be.
@@ -582,6 +603,10 @@ writable() {
   # shellcheck disable=SC2174 # its parent is there
   mkdir -pm755 "$h"
   [ -L "$p" ] || [ -w "$h" ] || path "$p" "its folder cannot be written (permission, or mounted read-only)"
+  # What is written over keeps its ACL, and a mode for the group would be a mask for all whom that names.
+  case $place$q$kmod in
+  yesprivkey*40 | yescombined*40) [ -L "$p" ] || [ -z "$(getfacl -cps "$p" 2>/dev/null)" ] || path "$p" "has an ACL; this helps -> setfacl -b $p" ;;
+  esac
 }
 stage() {
   [ "$base" != unchanged ] || return 0
@@ -686,7 +711,7 @@ linked() { if [ -z "$links" ] || [ "$h" != "$D/" ]; then links=$p; fi; }
 beside() { v=$h.${p##*/}.certd-$1; }
 # The file itself, so that whatever is special about it comes back with it; a copy where there can be no second name.
 keep() { beside found; rm -f "$v" && { ln "$p" "$v" || { cp -p "$p" "$v" && touch -r "$p" "$v"; }; }; }
-flatten() { beside new; if [ -f "$p" ]; then cp -pL "$p" "$v" && guard "$v" found && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
+flatten() { beside new; k=$G/$from/$q.pem; rm -f "$v"; if [ -f "$k" ]; then cp -p "$k" "$v" && guard "$v" found && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
 # shellcheck disable=SC2174 # its parent is there
 relink() { beside new; mkdir -pm755 "$h" && rm -f "$v" && ln -s "$g" "$v" && mv -fT "$v" "$p" && flush "$h"; }
 fill() { [ "$place" ] || [ -L "$p" ] || relink; }
@@ -917,7 +942,7 @@ bare() {
   k=$(
     set +f
     set -- "$G"/[0-9]*/*.pem
-    for p in "$F" "$K" ${C:+"$C"} ${B:+"$B"}; do [ -L "$p" ] || set -- "$@" "$p"; done
+    for p in "$F" "$K" ${C:+"$C"} ${B:+"$B"}; do [ -L "$p" ] || [ ! -f "$p" ] || set -- "$@" "$p"; done
     grep -ls -- 'PRIVATE KEY-----' "$@"
   )
   IFS=$nl

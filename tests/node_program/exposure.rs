@@ -214,10 +214,12 @@ fn the_spy_of_these_tests_finds_what_is_open() {
 #[test]
 fn a_new_key_is_for_those_who_could_read_the_one_that_was_there_and_never_for_others() {
     type Case = (&'static str, fn() -> Place, (u32, u32, u32), &'static str);
-    let cases: [Case; 13] = [
+    let cases: [Case; 15] = [
         ("for everybody", || with(beside(), 0o644, 0, GROUP), (0o640, 0, GROUP), "everybody"),
         ("for everybody, in the chain's closed folder", || closed(0o644), (0o600, 0, 0), ""),
         ("for everybody, in a closed folder", || with(apart(0o700, 0), 0o644, 0, 0), (0o600, 0, 0), ""),
+        ("for everybody, in a group's folder", || with(apart(0o710, GROUP), 0o644, 0, 0), (0o640, 0, GROUP), ""),
+        ("for others, in a group's folder", || with(apart(0o710, GROUP), 0o604, 0, 0), (0o600, 0, 0), ""),
         ("for a group", || with(beside(), 0o640, 0, GROUP), (0o640, 0, GROUP), ""),
         ("to be read only", || with(beside(), 0o440, 0, GROUP), (0o440, 0, GROUP), ""),
         ("for a group to write", || with(beside(), 0o770, 0, GROUP), (0o640, 0, GROUP), ""),
@@ -438,6 +440,24 @@ fn a_key_for_a_group_that_its_folder_kept_out_is_told_once_it_lies_beside_the_ch
         );
         assert_eq!(deliver(shell, &place, NEXT), told("committed"));
         assert!(exposed(shell, &place).is_empty() && rights(&place.key) == (0o600, 0, 0), "{shell:?}");
+    }
+}
+
+/// A mode for the group would be the mask of an ACL, and open it to all whom that names.
+#[test]
+fn a_key_with_an_acl_is_not_written_over_with_a_mode_for_its_group() {
+    for shell in SHELLS {
+        let mut place = beside().with(OLD);
+        place.in_place = true;
+        set(&place.key, 0o600, 0);
+        acl(&place.key, &["-m", "u:65534:r,m::-"]);
+        let before = place.all();
+        let (verb, body) = given(shell, &place, "group root\nkey-mode 0640\n");
+        let at = place.key.display();
+        assert_eq!((verb.as_str(), body), ("refused", format!("path {at}\nhas an ACL; this helps -> setfacl -b {at}")));
+        assert_eq!(place.all(), before);
+        assert_eq!(deliver(shell, &place, NEW), told("committed"), "closed, as it was");
+        assert_eq!(rights(&place.key).0, 0o600);
     }
 }
 

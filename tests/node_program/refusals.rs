@@ -1,7 +1,7 @@
 //! What the program will not do, and that it says which path and why. What was there is still there, and nothing else.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -159,18 +159,60 @@ fn a_folder_further_up_that_others_could_swap_is_refused_and_a_sticky_one_is_not
         };
         let above = |mode| fs::set_permissions(place.path("a"), fs::Permissions::from_mode(mode)).unwrap();
         above(0o777);
-        assert_eq!(told(), ("refused".to_owned(), "path /way\nothers may write there (drwxrwxrwx)".to_owned()));
+        assert_eq!(told(), ("refused".to_owned(), "path /a\nothers may write there (drwxrwxrwx)".to_owned()));
         above(0o755);
         chown(place.path("a"), Some(33), Some(0)).unwrap();
-        assert_eq!(told().1, "path /way\nbelongs to user 33, who could swap what is in it");
+        assert_eq!(told().1, "path /a\nbelongs to user 33, who could swap what is in it");
         chown(place.path("a"), Some(0), Some(33)).unwrap();
         above(0o775);
-        assert_eq!(told().1, "path /way\nothers may write there (drwxrwxr-x)");
+        assert_eq!(told().1, "path /a\nothers may write there (drwxrwxr-x)");
         for (mode, group) in [(0o1777, 33), (0o2775, 50), (0o775, 0)] {
             chown(place.path("a"), Some(0), Some(group)).unwrap();
             above(mode);
             assert_eq!(told().0, "prepared", "{mode:o} {group}");
         }
+    }
+}
+
+/// Where it leads in the end is root's alone: what lies in between decides just as much.
+#[test]
+fn a_way_through_somebody_elses_folder_or_link_is_refused_before_anything_is_made_there() {
+    const THEIRS: &str = "path /theirs\nbelongs to user 33, who could swap what is in it";
+    for shell in SHELLS {
+        let place = Place::new();
+        let at = |name: &str| place.path(name);
+        for folder in ["theirs", "theirs/of-root", "real", "sticky"] {
+            fs::create_dir(at(folder)).unwrap();
+        }
+        fs::set_permissions(at("sticky"), fs::Permissions::from_mode(0o1777)).unwrap();
+        symlink("../real", at("theirs/hop")).unwrap();
+        symlink("theirs/hop", at("way")).unwrap();
+        symlink("theirs/of-root", at("other")).unwrap();
+        symlink("../real", at("sticky/hop")).unwrap();
+        lchown(at("sticky/hop"), Some(33), Some(33)).unwrap();
+        symlink("turn", at("turn")).unwrap();
+        chown(at("theirs"), Some(33), Some(33)).unwrap();
+        let told = |chain: &str| {
+            let bundle = place.bundle_of(NAME, NEW, &at(chain), &at("ssl/key.pem"));
+            let mut program = Program::start(shell, &[bundle]);
+            let (verb, body) = program.answer().unwrap();
+            program.end();
+            (verb, body.replace(&place.dir.path().display().to_string(), ""))
+        };
+        for (chain, words) in [
+            ("way/c.pem", THEIRS),
+            ("other/new/c.pem", THEIRS),
+            ("sticky/hop/c.pem", "path /sticky/hop\nis a link of user 33, who could let it lead elsewhere"),
+            ("turn/c.pem", "path /turn\ntoo many links lead there"),
+        ] {
+            assert_eq!(told(chain), ("refused".to_owned(), words.to_owned()), "{chain}");
+        }
+        assert!(fs::read_dir(at("real")).unwrap().next().is_none() && !at("theirs/of-root/new").exists());
+        lchown(at("sticky/hop"), Some(0), Some(0)).unwrap();
+        assert_eq!(told("sticky/hop/c.pem").0, "prepared", "and by a link of root's");
+        // Our own folder, that somebody moved and left a link for.
+        symlink("../theirs/of-root", at("real/.certd")).unwrap();
+        assert_eq!(told("real/c.pem").1, THEIRS);
     }
 }
 

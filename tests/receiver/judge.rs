@@ -3,6 +3,9 @@
 use std::fs;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::attack::{NONCE, Opening};
 use super::bench::{Account, Talk, is_root, is_set_up, lab as start, said, set_up, ssh, tree, unchanged, use_account};
 use super::lab::pki::Authority;
@@ -31,6 +34,15 @@ fn trusting(account: &Account, more: &[&str]) -> (Lab, Authority) {
     (lab, authority)
 }
 
+fn der(key: &str) -> Vec<u8> {
+    let text: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
+    STANDARD.decode(text).unwrap()
+}
+
+fn pem(key: &[u8]) -> String {
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(key))
+}
+
 #[test]
 fn a_thief_of_the_key_delivers_no_pair_that_the_node_itself_would_not_believe() {
     if !is_root() {
@@ -47,6 +59,9 @@ fn a_thief_of_the_key_delivers_no_pair_that_the_node_itself_would_not_believe() 
     let (chain, key) = authority.issue(&names(&[SERVICE]), 30);
     let (_, another) = authority.issue(&names(&[SERVICE]), 30);
     let (of_stranger, strangers) = stranger.issue(&names(&[SERVICE]), 30);
+    // The public half at the end of a key of P-256 (SEC 1): everybody has it from the certificate.
+    let (private, public) = (der(&another), der(&key));
+    let forged = pem(&[private.split_at(private.len() - 65).0, public.split_at(public.len() - 65).1].concat());
     let now = generation(0);
     let issued = |of: &[&str], days| authority.issue(&names(of), days);
     let (other, wider, wild, old) = (
@@ -69,6 +84,8 @@ fn a_thief_of_the_key_delivers_no_pair_that_the_node_itself_would_not_believe() 
         ("one of the day after tomorrow", &now, &early.0, &early.1, "is not valid yet by this node's clock"),
         ("another key", &now, &chain, &another, "the key is not that of the certificate"),
         ("no key", &now, &chain, &"nothing\n".to_owned(), "the key is not that of the certificate"),
+        ("a key that only says whose it is", &now, &chain, &forged, "the key is not that of the certificate"),
+        ("a certificate with the key", &now, &chain, &(of_stranger.clone() + &key), "more than a key came as the key"),
         ("text before it", &now, &format!("{SERVICE}\n{chain}"), &key, "not made of certificates alone"),
         (
             "one that servers read and openssl does not",
@@ -79,6 +96,8 @@ fn a_thief_of_the_key_delivers_no_pair_that_the_node_itself_would_not_believe() 
         ),
         ("a number of the day after tomorrow", &generation(2), &chain, &key, "lies more than a day ahead of this node"),
         ("the last number of all", &"99991231235959-0a".to_owned(), &chain, &key, "lies more than a day ahead"),
+        ("a month before the first", &"20260010000000-0a".to_owned(), &chain, &key, "is no day of the calendar"),
+        ("a day before the first", &"20260900000000-0a".to_owned(), &chain, &key, "is no day of the calendar"),
         ("no number of a day", &"20269999999999-0a".to_owned(), &chain, &key, "lies more than a day ahead"),
     ] {
         let opening = Opening::with_pair(&account, generation, chain, key);

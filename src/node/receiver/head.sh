@@ -110,6 +110,8 @@ permit_clock() {
   [ $((permit_days - permit_today)) -le 1 ] &&
     { [ $((permit_days - permit_today)) -le 0 ] || [ "1${1#????????}" -le "1${permit_now#????????}" ]; } ||
     forbid "$permit_asked: the generation $1 lies more than a day ahead of this node's clock ($permit_now, UTC)"
+  # Months and days that are none are others' (00 of January is December's), and greater than all that these have.
+  case ${1#????} in 00* | ??00*) forbid "$permit_asked: the generation $1 is no day of the calendar" ;; esac
 }
 # YYYYMMDD… -> days since a day long ago, in $permit_days; the year begins in March, so that leap days are its last
 permit_days() {
@@ -125,14 +127,20 @@ permit_pair() {
   permit_chain='' permit_key=''
   eval "permit_chain=\$chain$i permit_key=\$key$i"
   permit_blocks
+  case $permit_key in *-----BEGIN*-----BEGIN*) forbid "$permit_asked: more than a key came as the key" ;; esac
   # A rehearsal comes with a certificate that the controller signed for itself, and ends before anything is changed.
   [ "$permit_rehearsal" ] || permit_trusted
   permit_out=$(printf %s "$permit_chain" | openssl x509 -noout -pubkey -ext subjectAltName 2>/dev/null)
   permit_line=${permit_out#*-----END PUBLIC KEY-----"$nl"}
   permit_out=${permit_out%%-----END PUBLIC KEY-----*}
   permit_named
-  [ "$permit_out-----END PUBLIC KEY-----" = "$(printf %s "$permit_key" | openssl pkey -passin pass: -pubout 2>/dev/null)" ] ||
-    forbid "$permit_asked: the key is not that of the certificate"
+  # The public half that stands in a key may be anybody's: only the check of it proves that the private half is there. Numbers
+  # made to be slow end after seconds.
+  # shellcheck disable=SC3045
+  [ "Key is valid$nl$permit_out-----END PUBLIC KEY-----" = "$(
+    ulimit -t 10 2>/dev/null
+    printf %s "$permit_key" | openssl pkey -passin pass: -check -pubout 2>/dev/null
+  )" ] || forbid "$permit_asked: the key is not that of the certificate"
   unset permit_chain permit_key
 }
 # Every server is to see the same certificates in it as openssl does here.

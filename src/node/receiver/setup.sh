@@ -1,26 +1,36 @@
 # --- nobody but root writes these ---
 
-# folder: made where it is missing; root's alone, as everything that is above it. Further above the group root is enough,
-# and so is staff, to which Debian's older releases give /usr/local; but not by an ACL, which shows in the group's bits.
+# folder: made where it is missing; root's alone, as everything is in which a name of its path is looked up, by way of links
+# too.
 folder() {
   [ -d "$1" ] || { folder "$(dirname "$1")"; try mkdir -m 755 "$1"; }
-  d=$1 b=''
-  while :; do
-    # shellcheck disable=SC2046 # fields: mode, links, owner, group
-    set -- $(ls -ldn "$d/.")
-    [ "$3" = 0 ] || fail "$d belongs to user $3, who could swap what is in it" "chown root: $d"
-    case $1 in
-    ????????w*) fail "everybody may write in $d" "chmod o-w $d" ;;
-    ?????w*)
-      [ "$b" ] && case $1 in *+) false ;; esac && [ -z "$(getfacl -cps "$d" 2>/dev/null)" ] && case $4 in 0 | 50) ;; *) false ;; esac ||
-        fail "group $4, or somebody by an ACL, may write in $d, and so become what runs there as root" "chmod g-w $d; or: setfacl -b $d"
-      [ "$4" = 0 ] || say "note: group $4 may write in $d, and so become what runs there as root: chmod g-w $d"
-      ;;
-    esac
-    b=1
-    [ "$d" != / ] || break
-    d=$(dirname "$d")
+  u=$1 d=''
+  while [ "$u" ]; do
+    w=${u%%/*} u=${u#"$w"} u=${u#/}
+    case $w in '' | .) continue ;; ..) d=${d%/*}; continue ;; esac
+    alone "${d:-/}" above
+    w=$d/$w
+    [ -L "$w" ] || { d=$w; continue; }
+    w=$(readlink "$w") u=$w/$u
+    case $w in /*) d= ;; esac
   done
+  alone "${d:-/}" ''
+}
+# Further above the group root is enough, and so is staff, to which Debian's older releases give /usr/local; but not by an
+# ACL, which shows in the group's bits.
+alone() {
+  b=$2
+  # shellcheck disable=SC2046 # fields: mode, links, owner, group
+  set -- "$1" $(ls -ldn "$1/.")
+  [ "$4" = 0 ] || fail "$1 belongs to user $4, who could swap what is in it" "chown root: $1"
+  case $2 in
+  ????????w*) fail "everybody may write in $1" "chmod o-w $1" ;;
+  ?????w*)
+    [ "$b" ] && case $2 in *+) false ;; esac && [ -z "$(getfacl -cps "$1" 2>/dev/null)" ] && case $5 in 0 | 50) ;; *) false ;; esac ||
+      fail "group $5, or somebody by an ACL, may write in $1, and so become what runs there as root" "chmod g-w $1; or: setfacl -b $1"
+    [ "$5" = 0 ] || say "note: group $5 may write in $1, and so become what runs there as root: chmod g-w $1"
+    ;;
+  esac
 }
 # file, mode, command: what that says, in one move. Never at the end of a pipe, where `fail` would end nothing but that.
 put() {
