@@ -294,7 +294,7 @@ fn need(
     let window = window::allows(config, certificate, node, observed, now);
     let held_up = held_up(attempts, refused, observed, now);
     let looks = !matches!(reason, DeliveryReason::Reverts { .. }) && !unsettled && drifted().is_none();
-    if let Some(wait) = unproven::wait(observed, node, &certificate.name, meant.generation)
+    if let Some(wait) = unproven::wait(config, observed, node, &certificate.name, meant.generation)
         && looks
         && held_up.is_none()
     {
