@@ -2,7 +2,7 @@
 
 use crate::cert::NodeName;
 use crate::observed::Advice;
-use crate::plan::rollout::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER, Refusal};
+use crate::plan::rollout::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER, NOT_PERMITTED, Refusal};
 use crate::ssh::SshError;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ impl NodeError {
                 Refusal::Links { .. } => "node-links",
                 Refusal::Locked => "node-locked",
                 Refusal::Unfit { .. } => "node-unfit",
-                Refusal::NotPermitted { .. } => "node-not-permitted",
+                Refusal::NotPermitted { .. } => NOT_PERMITTED,
                 Refusal::Version { .. } => "node-version",
             },
             Self::Garbled { .. } => "node-garbled",

@@ -90,6 +90,20 @@ fn nobody_goes_back_who_answers_who_served_something_else_or_to_what_nobody_acce
 }
 
 #[test]
+fn a_node_whose_receiver_does_not_go_back_gets_the_new_one_again() {
+    let scene = silent(begun(renewed()), Silence::Tls("handshake failure".into()));
+    let refused = |code: &'static str| {
+        scene.clone().delivery_failed(NODE, SERVICE, |attempts: &mut DeliveryAttempts| {
+            attempts.failure = failure(code, "no");
+        })
+    };
+    assert!(reverts(&refused("ssh-timeout")), "nobody has refused anything");
+    let plan = refused("node-not-permitted").plan();
+    let step = deliver(&plan).expect("it serves nothing");
+    assert!(!step.reverts && step.nodes[0].before == Before::Nothing, "{step:?}");
+}
+
+#[test]
 fn what_is_known_of_a_delivery_ends_it_and_what_is_not_does_not() {
     let lost = || Outcome::Unknown { failure: failure("ssh-closed", "no") };
     let failed = || Outcome::Failed { failure: failure("ssh-timeout", "no") };
@@ -120,7 +134,15 @@ fn unverified(mut scene: Scene) -> Scene {
     let generation = scene.kept().generation.clone();
     let last = scene.now - hours(1);
     let why = failure("node-unverified", "no handshake proves it");
-    unproven::ended(&scene.config, &mut scene.observed, &name(NODE), &cert(SERVICE), &generation, Some(why.clone()), last);
+    unproven::ended(
+        &scene.config,
+        &mut scene.observed,
+        &name(NODE),
+        &cert(SERVICE),
+        &generation,
+        Some(why.clone()),
+        last,
+    );
     scene.delivery_failed(NODE, SERVICE, |attempts: &mut DeliveryAttempts| attempts.failure = why.clone())
 }
 
