@@ -82,7 +82,10 @@ impl Store {
             below = to.number();
             mended.push(to);
         }
-        let greatest = self.stored(name)?.current.filter(|_| !mended.is_empty());
+        // Killed behind a rename, an earlier run has left the link for people and their tools leading nowhere.
+        let link = self.folder(name).join("current");
+        let astray = !mended.is_empty() || (link.is_symlink() && !link.exists());
+        let greatest = if astray { self.stored(name)?.current } else { None };
         greatest.map_or(Ok(()), |kept| self.make_current(name, &kept.generation))?;
         Ok(mended)
     }

@@ -169,7 +169,11 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
         assert_eq!(current.leaf.fingerprint, pair.chain().leaf.fingerprint, "its key is found again");
         assert!(current.generation.number() <= certd::cert::generation::latest(AT), "{current:?}");
         assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
+        // Killed before the link was set.
+        fs::remove_file(f.of("current")).unwrap();
+        std::os::unix::fs::symlink(&wrong, f.of("current")).unwrap();
         assert!(f.store.mend_numbers(&name(), AT).unwrap().is_empty(), "once");
+        assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
     }
     // What a person or another program made is told and left alone; what is ours is not told.
     let quiet = Store::look(&f.root).unwrap();
