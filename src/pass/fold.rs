@@ -146,7 +146,7 @@ fn delivered(
             revert::ended(observed, &node, name, outcome);
             if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
                 let why = failed(&node, outcome).filter(|_| matches!(outcome, Outcome::Unverified { .. }));
-                unproven::ended(observed, &node, name, &generation, why, now);
+                unproven::ended(&context.config, observed, &node, name, &generation, why, now);
             }
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
             settle(observed, &node, &certificate, outcome);

@@ -71,6 +71,12 @@ pub fn delivery(attempts: &DeliveryAttempts, patient: bool) -> Timestamp {
     after(attempts.last, SignedDuration::from_mins(minutes))
 }
 
+/// When a node at the latest is tried that was spared, since others refused: as long as the longest step of theirs. Nodes
+/// that refuse in turns would else keep it waiting for ever.
+pub fn spared(attempts: &DeliveryAttempts) -> Timestamp {
+    after(attempts.last, SignedDuration::from_mins(step(&ROLLED_BACK_MINUTES, u32::MAX)))
+}
+
 /// When a pass is tried again that could not be made at all (a full disk, a state directory that cannot be read).
 pub fn again(last: Timestamp, failures: u32) -> Timestamp {
     after(last, SignedDuration::from_mins(step(&NO_ANSWER_MINUTES, failures)))

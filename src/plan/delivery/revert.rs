@@ -9,8 +9,8 @@ use crate::config::Certificate;
 use crate::observed::{Begun, Former, Observed, Seen, Silence, Stored};
 
 use super::super::hold::Meant;
-use super::super::rollout::Outcome;
-use super::{Before, Deliver, DeliveryReason, before, of};
+use super::super::rollout::{NOT_PERMITTED, Outcome};
+use super::{Before, Deliver, DeliveryReason, attempts, before, of};
 
 /// Notes a rollout before anything is changed. What an earlier one noted of the same generation was seen before that.
 pub fn begin(observed: &mut Observed, deliver: &Deliver, now: Timestamp) {
@@ -62,7 +62,8 @@ pub fn outcome(reason: &DeliveryReason, outcome: &Outcome) -> Outcome {
     }
 }
 
-/// TLS answered with the generation before when a delivery was begun, and does not now; that one is still valid.
+/// TLS answered with the generation before when a delivery was begun, and does not now; that one is still valid. Where the
+/// node's receiver has refused to go back, the new one again is better than nothing for ever.
 pub(super) fn due(
     certificate: &Certificate,
     stored: &Stored,
@@ -75,6 +76,10 @@ pub(super) fn due(
     let begun = observed.tried.begun.get(node)?.get(name).filter(|begun| &begun.generation == meant.generation)?;
     let Former { leaf, .. } =
         stored.previous.as_ref().filter(|former| begun.served == Some(former.leaf.fingerprint))?;
+    let refused = attempts(name, meant.generation, node, observed);
+    if refused.is_some_and(|attempts| attempts.failure.code == NOT_PERMITTED) {
+        return None;
+    }
     let revoked = observed.tried.revoked.contains_key(&leaf.fingerprint);
     let valid = leaf.not_before <= now && now < leaf.not_after && !revoked && meant.held.is_none();
     let mut silence = None;

@@ -1,17 +1,21 @@
 //! A node that was switched, kept its new files, and shows nothing that proves it: it is reloaded once for a generation.
-//! From then on it is only looked at, until what is seen changes, its disk does, or a person says "deliver".
+//! From then on it is only looked at, until what is seen changes, its disk does, the configuration says how to put it there
+//! otherwise, or a person says "deliver".
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use crate::cert::{CertName, Generation, NodeName};
+use crate::config::Config;
 use crate::observed::{Failure, Observed, Seen, Silence, Unproven};
 
+use super::super::installs;
 use super::{DeliveryWait, of};
 
 /// `failure`: why it is not proven; `None`: it is, or it went back.
 pub fn ended(
+    config: &Config,
     observed: &mut Observed,
     node: &NodeName,
     name: &CertName,
@@ -23,8 +27,9 @@ pub fn ended(
     let unproven = &mut observed.tried.unproven;
     match failure {
         Some(failure) => {
-            let of_node = unproven.entry(node.clone()).or_default();
-            of_node.insert(name.clone(), Unproven { generation: generation.clone(), since: now, seen, failure });
+            let install = installs::whole(config, node, name);
+            let fresh = Unproven { generation: generation.clone(), since: now, seen, install, failure };
+            unproven.entry(node.clone()).or_default().insert(name.clone(), fresh);
         }
         None => _ = unproven.get_mut(node).map(|of_node| of_node.remove(name)),
     }
@@ -32,13 +37,16 @@ pub fn ended(
 }
 
 pub(super) fn wait(
+    config: &Config,
     observed: &Observed,
     node: &NodeName,
     name: &CertName,
     generation: &Generation,
 ) -> Option<DeliveryWait> {
     let unproven = observed.tried.unproven.get(node)?.get(name)?;
-    let same = &unproven.generation == generation && unproven.seen == seen(observed, node, name);
+    let same = &unproven.generation == generation
+        && unproven.seen == seen(observed, node, name)
+        && unproven.install == installs::whole(config, node, name);
     let Unproven { since, failure, .. } = unproven.clone();
     (same && !observed.asked.insist).then(|| DeliveryWait::Unproven { since, failure: Box::new(failure) })
 }

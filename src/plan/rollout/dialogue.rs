@@ -69,6 +69,9 @@ pub enum Committed {
 /// The code of [`Refusal::Newer`].
 pub const FOREIGN_NEWER: &str = "node-foreign-newer";
 
+/// The code of [`Refusal::NotPermitted`].
+pub const NOT_PERMITTED: &str = "node-not-permitted";
+
 /// The code of [`Refusal::Implausible`].
 pub const FENCE_IMPLAUSIBLE: &str = "node-fence-implausible";
 

@@ -192,6 +192,24 @@ fn who_was_spared_since_two_nodes_refused_waits_with_them_unless_what_it_serves_
 }
 
 #[test]
+fn two_nodes_that_refuse_in_turns_keep_the_others_waiting_no_longer_than_one_of_them_waits() {
+    let mut scene = refused_by(&["b", "c"], 24 * 30);
+    let now = scene.now;
+    // Each has refused for the fifth time, one in the middle of the other's pause.
+    let spared = now - hours(5);
+    for (node, last) in [("a", spared), ("b", now - hours(1)), ("c", now - hours(4)), ("d", spared)] {
+        let attempts = scene.observed.tried.delivery.get_mut(&name(node)).unwrap().get_mut(&cert(SERVICE)).unwrap();
+        (attempts.failures, attempts.last) = (attempts.failures * 5, last);
+    }
+    assert_eq!((scene.plan().steps.len(), scene.plan().next), (0, Some(now + hours(1))));
+    scene.now += hours(1);
+    let plan = scene.plan();
+    let [Step::Deliver(deliver)] = &plan.steps[..] else { panic!("{plan:?}") };
+    let nodes: Vec<&str> = deliver.nodes.iter().map(|task| task.node.as_str()).collect();
+    assert_eq!(nodes, ["a", "d"]);
+}
+
+#[test]
 fn deploy_issues_nothing_whatever_is_due() {
     golden("deploy-with-nothing-stored", &Scene::new().deploy());
     let due = Scene::new().stored(days(61), days(90)).serves_former("guangzhou", SERVICE);

@@ -1,8 +1,11 @@
 //! Deliveries whose end nobody proved, or nobody saw.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, leaf, name, names};
+use crate::config::Install;
 use crate::observed::{DeliveryAttempts, Former, Seen, Silence};
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::Outcome;
@@ -87,6 +90,20 @@ fn nobody_goes_back_who_answers_who_served_something_else_or_to_what_nobody_acce
 }
 
 #[test]
+fn a_node_whose_receiver_does_not_go_back_gets_the_new_one_again() {
+    let scene = silent(begun(renewed()), Silence::Tls("handshake failure".into()));
+    let refused = |code: &'static str| {
+        scene.clone().delivery_failed(NODE, SERVICE, |attempts: &mut DeliveryAttempts| {
+            attempts.failure = failure(code, "no");
+        })
+    };
+    assert!(reverts(&refused("ssh-timeout")), "nobody has refused anything");
+    let plan = refused("node-not-permitted").plan();
+    let step = deliver(&plan).expect("it serves nothing");
+    assert!(!step.reverts && step.nodes[0].before == Before::Nothing, "{step:?}");
+}
+
+#[test]
 fn what_is_known_of_a_delivery_ends_it_and_what_is_not_does_not() {
     let lost = || Outcome::Unknown { failure: failure("ssh-closed", "no") };
     let failed = || Outcome::Failed { failure: failure("ssh-timeout", "no") };
@@ -117,7 +134,15 @@ fn unverified(mut scene: Scene) -> Scene {
     let generation = scene.kept().generation.clone();
     let last = scene.now - hours(1);
     let why = failure("node-unverified", "no handshake proves it");
-    unproven::ended(&mut scene.observed, &name(NODE), &cert(SERVICE), &generation, Some(why.clone()), last);
+    unproven::ended(
+        &scene.config,
+        &mut scene.observed,
+        &name(NODE),
+        &cert(SERVICE),
+        &generation,
+        Some(why.clone()),
+        last,
+    );
     scene.delivery_failed(NODE, SERVICE, |attempts: &mut DeliveryAttempts| attempts.failure = why.clone())
 }
 
@@ -153,13 +178,23 @@ fn it_is_delivered_to_again_when_what_is_seen_changes_by_a_persons_word_and_with
     assert!(again(&silent(scene(), Silence::Refused)), "its port is open now");
     assert!(again(&scene().serves_foreign(NODE)));
     assert!(again(&scene().deploy()));
+    let changes: [fn(&mut Install); 2] =
+        [|install| install.fullchain.push('2'), |install| install.reload = vec!["true".to_owned()]];
+    for change in changes {
+        let mut mended = scene();
+        let place = (name(NODE), cert(SERVICE));
+        let mut install = mended.config.install(&place.0, &place.1).unwrap().as_ref().clone();
+        change(&mut install);
+        mended.config.installs.insert(place, Arc::new(install));
+        assert!(again(&mended), "the configuration was mended");
+    }
     let mut next = scene();
     next.kept().generation = "20261124120000-04c4".parse().unwrap();
     assert!(again(&next));
     let mut proven = scene();
     let now = proven.now;
     let generation = proven.kept().generation.clone();
-    unproven::ended(&mut proven.observed, &name(NODE), &cert(SERVICE), &generation, None, now);
+    unproven::ended(&proven.config, &mut proven.observed, &name(NODE), &cert(SERVICE), &generation, None, now);
     assert!(again(&proven));
     // What it serves says whether it may be canary, as ever.
     let plan = scene().serves_former(NODE, SERVICE).plan();

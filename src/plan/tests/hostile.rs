@@ -255,7 +255,7 @@ impl World {
         };
         let of_unproven = failure.clone().filter(|_| matches!(outcome, Outcome::Unverified { .. }));
         if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
-            unproven::ended(observed, node, &cert(SERVICE), &generation, of_unproven, now);
+            unproven::ended(&self.scene.config, observed, node, &cert(SERVICE), &generation, of_unproven, now);
         }
         let tried = observed.tried.delivery.entry(node.clone()).or_default();
         let Some(failure) = failure else {

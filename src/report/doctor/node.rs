@@ -6,6 +6,7 @@ use crate::cert::{CertName, NodeName};
 use crate::observed::{Advice, AtPath, Failure, Found, Looked};
 use crate::plan::rollout::ConfigTest;
 
+use super::super::as_word;
 use super::{Area, Finding, State};
 
 /// A chain and a key take 20 kB, and two generations are kept.
@@ -59,8 +60,8 @@ pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Findin
         bad(State::Warning, "node-renewers", what, "switch it off for the names that certd has, or both will write");
     }
     if !looked.left.is_empty() {
-        let what =
-            format!("keys of certificates that the configuration does not have there: {}", looked.left.join(", "));
+        let folders: Vec<String> = looked.left.iter().map(|folder| as_word(folder)).collect();
+        let what = format!("keys of certificates that the configuration does not have there: {}", folders.join(", "));
         bad(
             State::Warning,
             "node-left",
@@ -78,7 +79,11 @@ pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Findin
     }
     for (name, found) in &looked.certificates {
         for exposed in &found.exposed {
-            let what = format!("{name}: more people can read a key than are to: {} ({})", exposed.path, exposed.mode);
+            let what = format!(
+                "{name}: more people can read a key than are to: {} ({})",
+                as_word(&exposed.path),
+                exposed.mode
+            );
             bad(State::Warning, "node-key-exposed", what, EXPOSED);
         }
     }
