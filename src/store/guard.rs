@@ -6,7 +6,6 @@
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -14,6 +13,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::geteuid;
 
 use crate::observed::Advice;
+use crate::report::as_word;
 
 /// As the kernel: more links in one path are a loop (ELOOP, path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -123,6 +123,10 @@ fn by(file: &Path, at: &Path) -> String {
     if file == at { String::new() } else { format!(" as owner of {}", at.display()) }
 }
 
+fn shell_word(path: &Path) -> String {
+    as_word(&path.display().to_string())
+}
+
 impl GuardError {
     pub fn path(&self) -> &Path {
         match self {
@@ -138,16 +142,16 @@ impl GuardError {
     /// What to do next.
     pub fn next(&self) -> String {
         match self {
-            Self::File { at, .. } => format!("chmod go-w {}, after a look at what it says now", quoted(at)),
+            Self::File { at, .. } => format!("chmod go-w {}, after a look at what it says now", shell_word(at)),
             // Whose the folder is, and what else is in it, is not ours to say.
             Self::Folder { file, at, .. } => format!(
                 "move {} into a folder that root alone can write, such as /etc/certd; or, if {} is certd's alone: chmod go-w {}",
                 file.display(),
                 at.display(),
-                quoted(at)
+                shell_word(at)
             ),
             Self::Owner { file, at, .. } if file == at => {
-                format!("chown -h root {}, after a look at what it says now", quoted(at))
+                format!("chown -h root {}, after a look at what it says now", shell_word(at))
             }
             Self::Owner { file, .. } => {
                 format!("move {} into a folder of root's, such as /etc/certd", file.display())
@@ -158,13 +162,6 @@ impl GuardError {
     pub fn advice(&self) -> Advice {
         Advice::Person
     }
-}
-
-/// One word for a shell.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:@".contains(byte);
-    if path.as_os_str().as_bytes().iter().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]
