@@ -171,7 +171,7 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
         assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
         // Killed before the link was set.
         fs::remove_file(f.of("current")).unwrap();
-        std::os::unix::fs::symlink(&wrong, f.of("current")).unwrap();
+        symlink(&wrong, f.of("current")).unwrap();
         assert!(f.store.mend_numbers(&name(), AT).unwrap().is_empty(), "once");
         assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
     }
