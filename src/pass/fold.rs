@@ -9,7 +9,7 @@ use crate::observed::{Advice, Attempts, DeliveryAttempts, Failure, Observed, Reh
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::Outcome;
 use crate::plan::{self, Deliver, DeliveryReason, Issue, Step, fence};
-use crate::report::{Delivery, Done, Issuance};
+use crate::report::{Delivery, Done, Issuance, escape};
 use crate::store::{HistoryEvent, StoreError};
 
 use super::deliver::remember;
@@ -18,6 +18,10 @@ use super::issue::SUPERSEDED;
 use super::progress::Event;
 use super::rehearse::Rehearsed;
 use super::{Context, Ended, clock};
+
+/// Characters of a failure that the history keeps. A node that fails in each pass, with as many words as it may have, would
+/// have pushed out of it within a week what was issued, delivered and revoked.
+const OF_HISTORY: usize = 300;
 
 /// # Errors
 /// The state directory cannot be written.
@@ -113,7 +117,7 @@ fn issued(
             let attempts =
                 Attempts { failures: failures.saturating_add(1), last: now, not_before, failure: failure.clone() };
             by_ca.insert(step.ca.clone(), attempts);
-            let (code, what) = (failure.code.clone(), failure.what.clone());
+            let (code, what) = (failure.code.clone(), escape(&failure.what, OF_HISTORY));
             let event = HistoryEvent::IssuanceFailed { certificate: certificate.clone(), code, what };
             done.issued.insert(certificate, Issuance::Failed { failure });
             context.store.history(now, &event)?;
@@ -162,7 +166,7 @@ fn delivered(
                     HistoryEvent::Delivered { certificate, generation, node }
                 }
                 Some(failure) => {
-                    let (code, what) = (failure.code.clone(), failure.what.clone());
+                    let (code, what) = (failure.code.clone(), escape(&failure.what, OF_HISTORY));
                     // Another node's refusal is no attempt at this one; it is only not to be tried again in this pass.
                     // Nor is what was cut short by a signal.
                     let spared = matches!(outcome, Outcome::Aborted { .. }) || failure.code == INTERRUPTED;

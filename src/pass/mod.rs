@@ -271,8 +271,11 @@ fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Failure> {
     let (store, names): (_, Vec<CertName>) = (&context.store, observed.store.keys().cloned().collect());
     let mended = names.into_iter().map(|name| {
         let mended = store.mend_numbers(&name, now)?;
+        // Also where an earlier run was killed behind the rename: the same certificate has another number since.
         if let Some(held) = observed.tried.held.get_mut(&name) {
-            let same = mended.iter().find(|mended| mended.serial() == held.generation.serial());
+            let generations = store.generations(&name)?;
+            let same = generations.iter().find(|other| other.serial() == held.generation.serial());
+            let same = same.filter(|_| !generations.contains(&held.generation));
             held.generation = same.unwrap_or(&held.generation).clone();
         }
         if !mended.is_empty() {
