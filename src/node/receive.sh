@@ -586,7 +586,7 @@ writable() {
 stage() {
   [ "$base" != unchanged ] || return 0
   files writable
-  e=$( { ln -s a "$S/a" && ln -s b "$S/b" && mv -fT "$S/b" "$S/a" && [ "$(readlink "$S/a")" = b ]; } 2>&1) ||
+  e=$( { ln -s . "$S/a" && ln -s ./ "$S/b" && mv -fT "$S/b" "$S/a" && [ "$(readlink "$S/a")" = ./ ]; } 2>&1) ||
     refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${e##*: }"
   rm -f "$S/a"
   have=
