@@ -811,11 +811,13 @@ asked() {
   done
   return 1
 }
+# By a link beside ours, or by one that was elsewhere: not each of its files had its path among ours.
 followed() {
   set +f
+  for v in "$o"/current/*.pem; do grep -qF "/${o##*/}/current/${v##*/}" "$G/found" || { set -f; return 0; }; done
   for v in "$D"/* "$D"/.[!.]*; do
     set -f
-    [ ! -L "$v" ] || case $(readlink "$v") in *".certd/${o##*/}/current/"*) return ;; esac
+    [ ! -L "$v" ] || case $(readlink "$v") in *".certd/${o##*/}/current/"*) return 0 ;; esac
   done
   return 1
 }
