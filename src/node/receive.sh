@@ -287,6 +287,8 @@ trusted() {
   safe "${1%/*}"
   w=${1%/*}
   while [ "$w" ]; do w=${w%/*}; safe "${w:-/}" above; done
+  # That of another one which is asked for as well says nothing of ours.
+  ! asked "$1" || return 0
   v=$(readlink "$1/current")
   case $v in
   *[!0-9a-f.-]*) ;;
@@ -798,16 +800,19 @@ spent() {
 # Another folder of ours, to which the paths led: of a certificate that was renamed it goes. Where anybody may still read it,
 # it stays, and a look names it.
 leave() {
+  ! asked "$o" || return 0
   real "$D"
-  if [ "${o%/*}" = "$a/.certd" ] && [ ! -e "$o/intent" ] && [ ! -e "$o/found" ] && ! asked "${o##*/}" && ! followed; then rm -rf "$o"
+  if [ "${o%/*}" = "$a/.certd" ] && [ ! -e "$o/intent" ] && [ ! -e "$o/found" ] && ! followed; then rm -rf "$o"
   else printf '%s\n' "$o" >>"$G/left"; fi
 }
+# Whether a folder is that of a certificate of this dialogue.
 asked() {
   j=0
   while [ $j -lt "$n" ]; do
     j=$((j + 1))
-    eval "v=\$name$j"
-    [ "$v" != "$1" ] || return 0
+    eval "v=\${F$j%/*}/.certd/\$name$j"
+    # shellcheck disable=SC3013 # dash, ash and bash have it
+    [ ! "$v" -ef "$1" ] || return 0
   done
   return 1
 }
@@ -963,10 +968,10 @@ lefts() {
   set +f
   for d in "$D"/.certd/*; do
     set -f
-    if [ -L "$d/current" ] && ! asked "${d##*/}"; then body="${body}left $d$nl"; fi
+    if [ -L "$d/current" ] && ! asked "$d"; then body="${body}left $d$nl"; fi
   done
   set -f
-  [ ! -f "$G/left" ] || while get; do [ ! -d "$l" ] || body="${body}left $l$nl"; done <"$G/left"
+  [ ! -f "$G/left" ] || while get; do [ ! -d "$l" ] || asked "$l" || body="${body}left $l$nl"; done <"$G/left"
 }
 # Files that name another ACME client: lines of cron, units of timers that are enabled, and acme.sh's own folder.
 renewers() {
