@@ -553,8 +553,8 @@ decide() {
   [ -z "$place" ] || ! files copied "$G/$cur" || kinds='link link'
   case $kinds in
   *plain*) free 0-found; from=$k ;;
-  # Under its own number, which goes on fencing.
-  *stray*) free "${top:-0-found}"; from=$k ;;
+  # Under its own number, which goes on fencing, and which may be that of what comes.
+  *stray*) free "${top:-0-found}.0"; from=$k ;;
   esac
   lays=$turned
   case $kinds in *plain* | *stray* | *far* | *none*) lays=1 ;; esac
