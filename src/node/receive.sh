@@ -748,7 +748,7 @@ unlaid() {
     beside new; rm -f "$v"
     beside found
     if [ -e "$v" ]; then
-      if [ -L "$p" ] || [ ! -e "$p" ]; then mv -fT "$v" "$p" && flush "$h"; else rm -f "$v"; fi
+      if ! other && { [ -L "$p" ] || [ ! -e "$p" ]; }; then mv -fT "$v" "$p" && flush "$h"; else rm -f "$v"; fi
     fi
     ;;
   'over '*)
@@ -760,14 +760,16 @@ unlaid() {
         { cat "$v" >"$p" && touch -r "$v" "$p" && flush "$p"; }
     } && chown "${l% *}" "$p" && chmod "${l#* }" "$p"
     ;;
-  'none '*) beside new; rm -f "$v"; if [ -L "$p" ] || cmp -s "$G/$to/${b%% *}.pem" "$p"; then rm -f "$p"; fi ;;
+  'none '*) beside new; rm -f "$v"; other || if [ -L "$p" ] || cmp -s "$G/$to/${b%% *}.pem" "$p"; then rm -f "$p"; fi ;;
   'link '*)
     get
     beside new; rm -f "$v"
-    [ "$(readlink "$p")" = "$l" ] || { ln -s "$l" "$v" && mv -fT "$v" "$p" && flush "$h"; }
+    [ "$(readlink "$p")" = "$l" ] || other || { ln -s "$l" "$v" && mv -fT "$v" "$p" && flush "$h"; }
     ;;
   esac
 }
+# A link that leads elsewhere than to ours, by now.
+other() { [ -L "$p" ] && ! { within "$(readlink "$p")" && own; }; }
 # Where there was no pair, ours is better than none, if the configuration is broken anyway.
 rather() { [ "$base" != nothing ] || { contact; forth || path "$G/current" "cannot be switched"; }; }
 # The next folder to go back to is known, and so is what is of no more use.
