@@ -694,11 +694,10 @@ relink() { beside new; mkdir -pm755 "$h" && rm -f "$v" && ln -s "$g" "$v" && mv 
 fill() { [ "$place" ] || [ -L "$p" ] || relink; }
 note() {
   {
-    printf '%s\n%s\n' "$from" "$to"
+    # Not written whole (no room, no stat), it is none.
+    printf '%s\n%s\n' "$from" "$to" || return
     if [ "$lays" ]; then
-      printf 'was %s\n' "$was"
-      [ -z "$tested" ] || echo tested
-      files noting
+      printf 'was %s\n' "$was" && { [ -z "$tested" ] || echo tested; } && files noting || return
       IFS=$nl
       for v in $made; do printf 'made %s\n' "$v"; done
       unset IFS
@@ -706,9 +705,9 @@ note() {
   } >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent" && flush "$G"
 }
 noting() {
-  if [ -L "$p" ]; then printf 'link %s %s\n%s\n' "$q" "$p" "$(readlink "$p")"
+  if [ -L "$p" ]; then v=$(readlink "$p") && printf 'link %s %s\n%s\n' "$q" "$p" "$v"
   elif [ ! -f "$p" ]; then printf 'none %s %s\n' "$q" "$p"
-  elif [ "$place" ]; then printf 'over %s %s\n%s\n' "$q" "$p" "$(stat -c '%u:%g %a' "$p")"
+  elif [ "$place" ]; then v=$(stat -c '%u:%g %a' "$p") && printf 'over %s %s\n%s\n' "$q" "$p" "$v"
   else printf 'plain %s %s\n' "$q" "$p"; fi
 }
 forth() {
