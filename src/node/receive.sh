@@ -738,7 +738,8 @@ unlay() {
   if [ "$was" = - ]; then rm -f "$G/current"
   elif [ "$(readlink "$G/current")" != "$was" ]; then lead "$was" current; fi || return
   [ "$from" = "$was" ] || rm -rf "${G:?}/$from" || return
-  rm -f "$G/intent" && flush "$G"
+  [ -e "$G/previous" ] || rm -f "$G/previous"
+  rm -f "$G/next" "$G/intent" && flush "$G"
 }
 # A line of it. What somebody else has put there since stays.
 unlaid() {
@@ -780,7 +781,6 @@ forget() {
   if ! [ "$G/current" -ef "$G/$to" ]; then
     rm -f "$G/intent"
     rm -rf "${G:?}/$to"
-    [ -e "$G/previous" ] || rm -f "$G/previous"
     return
   fi
   # A backup may have made a folder of it.
@@ -1021,7 +1021,7 @@ cleanup() {
 }
 # A first contact that came to nothing leaves no folder, and no lock in it, which goes under that very lock.
 # (In a trap of bash's, `return` alone gives back what was before the trap.)
-emptied() { [ -L "$G/current" ] || ! rmdir "$G" 2>/dev/null || [ ! -e "$D/.certd/.lock" ] || empty=1; }
+emptied() { [ -L "$G/current" ] || ! rmdir "$G" 2>/dev/null || rmdir "$D/.certd" 2>/dev/null || empty=1; }
 vacate() { each leave_lock; }
 leave_lock() { [ -d "$G" ] || { rm -f "$D/.certd/.lock"; rmdir "$D/.certd" 2>/dev/null; }; }
 # A watchdog, since not every `read` has a time limit, and nobody else cleans up behind a `kill -9`. It sleeps in naps: it
