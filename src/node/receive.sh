@@ -467,7 +467,8 @@ fit() {
   case $nonce${gen#*-}/${gen%%-*} in *[!0-9a-f]*/* | */*[!0-9]*) refuse "unfit a generation that is none" ;; esac
   # The number is a UTC second, YYYYMMDDhhmmss, for all who read or write one. A look has none.
   case $look$gen in yes | [1-9]?????????????-?*) ;; *) refuse "unfit a generation that is none" ;; esac
-  files absolute
+  # First of all: the way to what begins nowhere has no end.
+  for p in "$F" "$K" ${C:+"$C"} ${B:+"$B"}; do absolute; done
   case $F/ in / | "$K/") refuse "unfit chain and key need a path each" ;; esac
   case $own$grp in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
   case $mod in '' | 0[46][04][04]) ;; *) refuse "unfit the mode is none" ;; esac
