@@ -22,6 +22,8 @@ mod killed;
 mod locks;
 #[path = "node_program/looks.rs"]
 mod looks;
+#[path = "node_program/odd.rs"]
+mod odd;
 #[path = "node_program/refusals.rs"]
 mod refusals;
 #[path = "node_program/statements.rs"]

@@ -306,6 +306,8 @@ trusted() {
   safe "$1"
   safe "${1%/*}"
   walk "$via"
+  # That of another one which is asked for as well says nothing of ours.
+  ! asked "$1" || return 0
   v=$(readlink "$1/current")
   case $v in
   *[!0-9a-f.-]*) ;;
@@ -486,7 +488,8 @@ fit() {
   case $nonce${gen#*-}/${gen%%-*} in *[!0-9a-f]*/* | */*[!0-9]*) refuse "unfit a generation that is none" ;; esac
   # The number is a UTC second, YYYYMMDDhhmmss, for all who read or write one. A look has none.
   case $look$gen in yes | [1-9]?????????????-?*) ;; *) refuse "unfit a generation that is none" ;; esac
-  files absolute
+  # First of all: the way to what begins nowhere has no end.
+  for p in "$F" "$K" ${C:+"$C"} ${B:+"$B"}; do absolute; done
   case $F/ in / | "$K/") refuse "unfit chain and key need a path each" ;; esac
   case $own$grp in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
   case $mod in '' | 0[46][04][04]) ;; *) refuse "unfit the mode is none" ;; esac
@@ -547,10 +550,12 @@ rubbish() {
   set +f
   for d in "$G"/[0-9]* "$G"/.new-*; do
     set -f
-    [ -e "$d" ] || continue
+    # Not by a program, whose failure would make rubbish of what is served.
+    # shellcheck disable=SC3013 # dash, ash and bash have it
+    [ -e "$d" ] && ! [ "$d" -ef "$G/current" ] && ! [ "$d" -ef "$G/previous" ] || continue
     v=${d##*/}
     case $v in
-    0-found | "$(readlink "$G/current")" | "$(readlink "$G/previous")") continue ;;
+    0-found) continue ;;
     .new-*) v=${v#.new-}; ! kill -0 "${v%%-*}" 2>/dev/null || continue ;;
     esac
     "$@" "$d"
@@ -572,8 +577,8 @@ decide() {
   [ -z "$place" ] || ! files copied "$G/$cur" || kinds='link link'
   case $kinds in
   *plain*) free 0-found; from=$k ;;
-  # Under its own number, which goes on fencing.
-  *stray*) free "${top:-0-found}"; from=$k ;;
+  # Under its own number, which goes on fencing, and which may be that of what comes.
+  *stray*) free "${top:-0-found}.0"; from=$k ;;
   esac
   lays=$turned
   case $kinds in *plain* | *stray* | *far* | *none*) lays=1 ;; esac
@@ -611,14 +616,14 @@ writable() {
 stage() {
   [ "$base" != unchanged ] || return 0
   files writable
-  e=$( { ln -s a "$S/a" && ln -s b "$S/b" && mv -fT "$S/b" "$S/a" && [ "$(readlink "$S/a")" = b ]; } 2>&1) ||
+  e=$( { ln -s . "$S/a" && ln -s ./ "$S/b" && mv -fT "$S/b" "$S/a" && [ "$(readlink "$S/a")" = ./ ]; } 2>&1) ||
     refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${e##*: }"
   rm -f "$S/a"
   have=
   files put
   b=; unset "chain$i" "key$i"
   [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"
-  chmod 755 "$S"
+  try "$S" chmod 755 "$S"
   try "$S" stamp "$S"
   set +f
   try "$S" flush "$S"/*.pem "$S" "$G" "$D/.certd"
@@ -717,11 +722,10 @@ relink() { beside new; mkdir -pm755 "$h" && rm -f "$v" && ln -s "$g" "$v" && mv 
 fill() { [ "$place" ] || [ -L "$p" ] || relink; }
 note() {
   {
-    printf '%s\n%s\n' "$from" "$to"
+    # Not written whole (no room, no stat), it is none.
+    printf '%s\n%s\n' "$from" "$to" || return
     if [ "$lays" ]; then
-      printf 'was %s\n' "$was"
-      [ -z "$tested" ] || echo tested
-      files noting
+      printf 'was %s\n' "$was" && { [ -z "$tested" ] || echo tested; } && files noting || return
       IFS=$nl
       for v in $made; do printf 'made %s\n' "$v"; done
       unset IFS
@@ -729,9 +733,9 @@ note() {
   } >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent" && flush "$G"
 }
 noting() {
-  if [ -L "$p" ]; then printf 'link %s %s\n%s\n' "$q" "$p" "$(readlink "$p")"
+  if [ -L "$p" ]; then v=$(readlink "$p") && printf 'link %s %s\n%s\n' "$q" "$p" "$v"
   elif [ ! -f "$p" ]; then printf 'none %s %s\n' "$q" "$p"
-  elif [ "$place" ]; then printf 'over %s %s\n%s\n' "$q" "$p" "$(stat -c '%u:%g %a' "$p")"
+  elif [ "$place" ]; then v=$(stat -c '%u:%g %a' "$p") && printf 'over %s %s\n%s\n' "$q" "$p" "$v"
   else printf 'plain %s %s\n' "$q" "$p"; fi
 }
 forth() {
@@ -746,7 +750,7 @@ back() {
   if noted; then unlay
   elif [ "$(readlink "$G/current")" != "$to" ]; then return
   elif [ "$from" = - ]; then rm -f "$G/current" && if [ "$place" ]; then files pour; fi
-  else stamp "$G/$from" always && point "$from"; fi
+  else stamp "$G/$from" always; point "$from"; fi
 }
 # Whether there is an intent that tells what was at the paths.
 noted() { { get && get && get; } 2>/dev/null <"$G/intent"; }
@@ -760,7 +764,8 @@ unlay() {
   if [ "$was" = - ]; then rm -f "$G/current"
   elif [ "$(readlink "$G/current")" != "$was" ]; then lead "$was" current; fi || return
   [ "$from" = "$was" ] || rm -rf "${G:?}/$from" || return
-  rm -f "$G/intent" && flush "$G"
+  [ -e "$G/previous" ] || rm -f "$G/previous"
+  rm -f "$G/next" "$G/intent" && flush "$G"
 }
 # A line of it. What somebody else has put there since stays.
 unlaid() {
@@ -771,7 +776,7 @@ unlaid() {
     beside new; rm -f "$v"
     beside found
     if [ -e "$v" ]; then
-      if [ -L "$p" ] || [ ! -e "$p" ]; then mv -fT "$v" "$p" && flush "$h"; else rm -f "$v"; fi
+      if ! other && { [ -L "$p" ] || [ ! -e "$p" ]; }; then mv -fT "$v" "$p" && flush "$h"; else rm -f "$v"; fi
     fi
     ;;
   'over '*)
@@ -783,23 +788,25 @@ unlaid() {
         { cat "$v" >"$p" && touch -r "$v" "$p" && flush "$p"; }
     } && chown "${l% *}" "$p" && chmod "${l#* }" "$p"
     ;;
-  'none '*) beside new; rm -f "$v"; if [ -L "$p" ] || cmp -s "$G/$to/${b%% *}.pem" "$p"; then rm -f "$p"; fi ;;
+  'none '*) beside new; rm -f "$v"; other || if [ -L "$p" ] || cmp -s "$G/$to/${b%% *}.pem" "$p"; then rm -f "$p"; fi ;;
   'link '*)
     get
     beside new; rm -f "$v"
-    [ "$(readlink "$p")" = "$l" ] || { ln -s "$l" "$v" && mv -fT "$v" "$p" && flush "$h"; }
+    [ "$(readlink "$p")" = "$l" ] || other || { ln -s "$l" "$v" && mv -fT "$v" "$p" && flush "$h"; }
     ;;
   esac
 }
+# A link that leads elsewhere than to ours, by now.
+other() { [ -L "$p" ] && ! { within "$(readlink "$p")" && own; }; }
 # Where there was no pair, ours is better than none, if the configuration is broken anyway.
 rather() { [ "$base" != nothing ] || { contact; forth || path "$G/current" "cannot be switched"; }; }
 # The next folder to go back to is known, and so is what is of no more use.
 forget() {
   [ "$base" != unchanged ] || return 0
-  if [ "$(readlink "$G/current")" != "$to" ]; then
+  # shellcheck disable=SC3013 # dash, ash and bash have it
+  if ! [ "$G/current" -ef "$G/$to" ]; then
     rm -f "$G/intent"
     rm -rf "${G:?}/$to"
-    [ -e "$G/previous" ] || rm -f "$G/previous"
     return
   fi
   # A backup may have made a folder of it.
@@ -823,24 +830,29 @@ spent() {
 # Another folder of ours, to which the paths led: of a certificate that was renamed it goes. Where anybody may still read it,
 # it stays, and a look names it.
 leave() {
+  ! asked "$o" || return 0
   real "$D"
-  if [ "${o%/*}" = "$a/.certd" ] && [ ! -e "$o/intent" ] && [ ! -e "$o/found" ] && ! asked "${o##*/}" && ! followed; then rm -rf "$o"
+  if [ "${o%/*}" = "$a/.certd" ] && [ ! -e "$o/intent" ] && [ ! -e "$o/found" ] && ! followed; then rm -rf "$o"
   else printf '%s\n' "$o" >>"$G/left"; fi
 }
+# Whether a folder is that of a certificate of this dialogue.
 asked() {
   j=0
   while [ $j -lt "$n" ]; do
     j=$((j + 1))
-    eval "v=\$name$j"
-    [ "$v" != "$1" ] || return 0
+    eval "v=\${F$j%/*}/.certd/\$name$j"
+    # shellcheck disable=SC3013 # dash, ash and bash have it
+    [ ! "$v" -ef "$1" ] || return 0
   done
   return 1
 }
+# By a link beside ours, or by one that was elsewhere: not each of its files had its path among ours.
 followed() {
   set +f
+  for v in "$o"/current/*.pem; do grep -qF "/${o##*/}/current/${v##*/}" "$G/found" || { set -f; return 0; }; done
   for v in "$D"/* "$D"/.[!.]*; do
     set -f
-    [ ! -L "$v" ] || case $(readlink "$v") in *".certd/${o##*/}/current/"*) return ;; esac
+    [ ! -L "$v" ] || case $(readlink "$v") in *".certd/${o##*/}/current/"*) return 0 ;; esac
   done
   return 1
 }
@@ -986,10 +998,10 @@ lefts() {
   set +f
   for d in "$D"/.certd/*; do
     set -f
-    if [ -L "$d/current" ] && ! asked "${d##*/}"; then body="${body}left $d$nl"; fi
+    if [ -L "$d/current" ] && ! asked "$d"; then body="${body}left $d$nl"; fi
   done
   set -f
-  [ ! -f "$G/left" ] || while get; do [ ! -d "$l" ] || body="${body}left $l$nl"; done <"$G/left"
+  [ ! -f "$G/left" ] || while get; do [ ! -d "$l" ] || asked "$l" || body="${body}left $l$nl"; done <"$G/left"
 }
 # Files that name another ACME client: lines of cron, units of timers that are enabled, and acme.sh's own folder.
 renewers() {
@@ -1035,12 +1047,7 @@ cleanup() {
 }
 # A first contact that came to nothing leaves no folder, and no lock in it, which goes under that very lock.
 # (In a trap of bash's, `return` alone gives back what was before the trap.)
-emptied() {
-  if [ -L "$G/current" ] || ! rmdir "$G" 2>/dev/null; then :
-  elif [ -e "$D/.certd/.lock" ]; then empty=1
-  # What a dialogue that was killed before it took a lock has made.
-  else rmdir "$D/.certd" 2>/dev/null || :; fi
-}
+emptied() { [ -L "$G/current" ] || ! rmdir "$G" 2>/dev/null || rmdir "$D/.certd" 2>/dev/null || empty=1; }
 vacate() { each leave_lock; }
 leave_lock() { [ -d "$G" ] || { rm -f "$D/.certd/.lock"; rmdir "$D/.certd" 2>/dev/null; }; }
 # A watchdog, since not every `read` has a time limit, and nobody else cleans up behind a `kill -9`. It sleeps in naps: it
