@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::generations::chain_in;
 use super::{Damage, Revocation, Store, StoreError, atomic};
 use crate::cert::{CertName, Fingerprint, Generation, Leaf, generation};
+use crate::observed::Meta;
 
 /// A folder of a certificate that is no generation.
 pub(super) struct Strange {
@@ -34,6 +35,15 @@ impl Strange {
 fn was_a_generation(path: &Path, leaf: &Leaf) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.split_once('-'));
     name.is_some_and(|(number, serial)| number.bytes().all(|byte| byte.is_ascii_digit()) && serial == leaf.serial)
+}
+
+/// The second by which it would have been numbered: when it was kept, since CAs date certificates back by an hour, and
+/// another one may have been issued within it. Without that, when it began.
+fn issued_at(path: &Path, leaf: &Leaf, now: Timestamp) -> Timestamp {
+    let meta = atomic::read(&path.join("meta.json")).ok().flatten();
+    let meta = meta.and_then(|bytes| serde_json::from_slice::<Meta>(&bytes).ok());
+    let kept = meta.map(|meta| meta.issued_at).filter(|at| leaf.not_before <= *at && *at <= now);
+    kept.unwrap_or(leaf.not_before.min(now))
 }
 
 impl Store {
@@ -66,11 +76,12 @@ impl Store {
         let whole = whole.filter_map(|path| Some((chain_in(&path).ok()?.leaf, path)));
         let strange = self.strange(name)?.into_iter().filter_map(|Strange { path, leaf }| Some((leaf?, path)));
         let strange = strange.filter(|(leaf, path)| was_a_generation(path, leaf));
-        let mut wrong: Vec<(Leaf, PathBuf)> = whole.chain(strange).collect();
-        wrong.sort_by_key(|(leaf, _)| (leaf.not_before, leaf.fingerprint));
+        let issued = |(leaf, path): (Leaf, PathBuf)| (issued_at(&path, &leaf, now), leaf, path);
+        let mut wrong: Vec<(Timestamp, Leaf, PathBuf)> = whole.chain(strange).map(issued).collect();
+        wrong.sort_by_key(|(at, leaf, _)| (*at, leaf.fingerprint));
         let (mut below, mut mended) = (0, Vec::new());
-        for (leaf, path) in wrong {
-            let Ok(mut to) = Generation::issued(leaf.not_before.min(now), below, &leaf.serial) else { continue };
+        for (at, leaf, path) in wrong {
+            let Ok(mut to) = Generation::issued(at, below, &leaf.serial) else { continue };
             while self.folder(name).join(to.to_string()).symlink_metadata().is_ok() {
                 to = to.above(to.number());
             }

@@ -148,6 +148,7 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
     let f = fixture();
     let (first, _) = kept(&f.store, 0);
     let (second, pair) = kept(&f.store, 1);
+    let now = AT + SignedDuration::from_secs(60);
     let serial = second.serial().to_owned();
     // As an earlier certd numbered, above what a node had told: too many digits, and a time to come.
     for number in ["10000000000000000000", "9999999999999999999", "100000000000000", "99999999999999", "20991231235960"]
@@ -162,17 +163,18 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
             let told = other.damages().iter().map(ToString::to_string).collect::<String>();
             assert!(told.contains(&wrong) && told.contains("is no generation"), "{told}");
         }
-        let mended = f.store.mend_numbers(&name(), AT).unwrap();
+        let mended = f.store.mend_numbers(&name(), now).unwrap();
         assert_eq!(mended.len(), 1, "{number}");
         let current = f.stored().current.unwrap();
         assert_eq!(current.generation, mended[0]);
+        assert_eq!(current.generation.number(), second.number(), "that of the second in which it was issued");
         assert_eq!(current.leaf.fingerprint, pair.chain().leaf.fingerprint, "its key is found again");
-        assert!(current.generation.number() <= certd::cert::generation::latest(AT), "{current:?}");
+        assert!(current.generation.number() <= certd::cert::generation::latest(now), "{current:?}");
         assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
         // Killed before the link was set.
         fs::remove_file(f.of("current")).unwrap();
         symlink(&wrong, f.of("current")).unwrap();
-        assert!(f.store.mend_numbers(&name(), AT).unwrap().is_empty(), "once");
+        assert!(f.store.mend_numbers(&name(), now).unwrap().is_empty(), "once");
         assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
     }
     // What a person or another program made is told and left alone; what is ours is not told.
@@ -192,7 +194,7 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
         }
     }
     let before = f.store.generations(&name()).unwrap();
-    assert!(f.store.mend_numbers(&name(), AT).unwrap().is_empty(), "not a generation that anybody numbered");
+    assert!(f.store.mend_numbers(&name(), now).unwrap().is_empty(), "not a generation that anybody numbered");
     assert!(f.of("old").is_dir() && copied.iter().all(|copy| f.of(copy).is_dir()));
     assert_eq!(f.store.generations(&name()).unwrap(), before);
 }

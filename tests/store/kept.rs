@@ -15,7 +15,10 @@ fn a_generation_is_ordinary_pem_files_and_current_leads_to_it() {
 
     let stored = Store::look(&f.root).unwrap().stored(&name()).unwrap();
     let current = stored.current.unwrap();
-    assert_eq!((&current.generation, &current.leaf, &current.meta), (&second, &pair.chain().leaf, &meta()));
+    assert_eq!(
+        (&current.generation, &current.leaf, &current.meta),
+        (&second, &pair.chain().leaf, &Meta { issued_at: AT + SignedDuration::from_secs(1), ..meta() })
+    );
     assert_eq!((stored.former.len(), stored.greatest), (1, second.number()));
     assert_eq!(f.store.pair(&name(), &second).unwrap().chain().pem(), pair.chain().pem());
     assert_eq!(f.store.generations(&name()).unwrap(), [first, second]);

@@ -66,7 +66,8 @@ fn generation(seconds: i64, pair: &Pair) -> Generation {
 
 fn kept(store: &Store, seconds: i64) -> (Generation, Pair) {
     let pair = pair();
-    let generation = store.keep(&name(), &generation(seconds, &pair), &pair, &meta()).unwrap();
+    let meta = Meta { issued_at: AT + SignedDuration::from_secs(seconds), ..meta() };
+    let generation = store.keep(&name(), &generation(seconds, &pair), &pair, &meta).unwrap();
     (generation, pair)
 }
 
