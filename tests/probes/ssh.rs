@@ -121,7 +121,8 @@ fn an_sshd_that_forwards_nothing_gets_the_certificate_and_is_told_what_to_permit
     let text = exits(&lab.certd(&["renew"]), 6);
     assert!(text.contains("no way through SSH") && text.contains("AllowTcpForwarding"), "{text}");
     assert_ne!(lab.nodes[0].pair(SERVICE), before, "the node did not go back");
-    let text = exits(&lab.certd(&["check"]), 3);
+    // It has the certificate, and nothing proves it: no run calls that well.
+    let text = exits(&lab.certd(&["check"]), 6);
     assert!(text.contains(&format!("does not forward to 127.0.0.1:{port}")), "{text}");
 }
 
