@@ -1,4 +1,6 @@
 //! Nobody reads a key who could not before, at any statement of the program; and others never do.
+//!
+//! Over 400 lines: one spy, and all that he is set on.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
