@@ -198,13 +198,16 @@ fn s01_a_node_that_cannot_be_looked_at_is_a_warning_in_words_and_is_not_asked_in
 fn a_deep_check_tells_of_each_node_what_is_wrong_there_and_changes_nothing() {
     let services = vec![Service::new(&["one.example.test"]), Service::new(&["two.example.test"])];
     let mut lab = renewed(Options { services, ..Options::nodes(3) });
-    lab.nodes[0].break_nginx_config();
-    lab.node("node-2").stop_sshd();
-    fs::remove_file(lab.nodes[2].key("two.example.test")).unwrap();
     let listing = |node: &Node| {
         let found = Command::new("find").arg(node.folder.join("conf/ssl")).args(["-printf", "%p %y %i %T@\n"]).output();
         String::from_utf8(found.unwrap().stdout).unwrap()
     };
+    // The nodes' programs tidy up when the controller has gone.
+    let busy = |node: &Node| ["/found f ", "/.new-"].iter().any(|name| listing(node).contains(name));
+    assert!(lab::process::wait_until(|| !lab.nodes.iter().any(busy)));
+    lab.nodes[0].break_nginx_config();
+    lab.node("node-2").stop_sshd();
+    fs::remove_file(lab.nodes[2].key("two.example.test")).unwrap();
     let before: Vec<String> = lab.nodes.iter().map(listing).collect();
     let state = fs::read(lab.state_dir().join("state.json")).unwrap();
     let found = lab.on_disk(&["check", "--deep"], 3);
