@@ -143,7 +143,8 @@ impl Node {
     /// What is served once old workers have ended: nginx leaves them listening for 100 ms after a reload.
     pub fn settled(&self, service: &str) -> Result<Leaf, String> {
         let pair = self.pair(service);
-        wait_until(|| self.listening_workers() < 2 && self.served(service) == pair);
+        // In this order: who counts first may count before a reload has begun, and be answered by its first new worker.
+        wait_until(|| self.served(service) == pair && self.listening_workers() < 2);
         self.served(service)
     }
 
