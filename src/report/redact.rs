@@ -258,7 +258,8 @@ mod tests {
                 assert!(shown.contains("nginx: said") && shown.contains("and failed"), "{shown}");
             }
             for line in pem.lines().filter(|line| !line.starts_with('-')) {
-                assert_eq!(redact(&format!("key={line};"), [pem.as_str()]), format!("key={GONE};"));
+                // No letter before it: the key's line above may end in that very one, and it would go along.
+                assert_eq!(redact(&format!("=> \"{line}\";"), [pem.as_str()]), format!("=> \"{GONE}\";"));
             }
         }
     }
