@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certd::acme::{Http, Settings, about};
-use certd::observed::{Advice, Failure, LedgerEvent};
-use certd::pass::clock;
+use certd::context::clock;
+use certd::model::{Advice, Failure, LedgerEvent};
 use jiff::SignedDuration;
 use lab::bench::Bench;
 use lab::relay::Relay;
@@ -17,8 +17,8 @@ use lab::script::Answer;
 /// Far above what any fault here takes, far below what would be no bound at all.
 const SOON: Duration = Duration::from_secs(20);
 
-fn issue_in_time(bench: &Bench) -> Result<certd::pass::issue::Issued, Failure> {
-    let issued = certd::pass::issue::issue(&bench.context, &bench.task);
+fn issue_in_time(bench: &Bench) -> Result<certd::execute::issue::Issued, Failure> {
+    let issued = certd::execute::issue::issue(&bench.context, &bench.task);
     bench.run(async { tokio::time::timeout(SOON, issued).await }).expect("every wait is bounded")
 }
 

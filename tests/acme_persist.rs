@@ -5,8 +5,8 @@
 mod lab;
 
 use certd::config::{Acme, Challenge};
-use certd::observed::Advice;
-use certd::pass::issue::rehearse;
+use certd::execute::issue::rehearse;
+use certd::model::Advice;
 use lab::SERVICE;
 use lab::bench::Bench;
 use lab::config::ConfigText;

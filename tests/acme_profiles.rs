@@ -2,7 +2,7 @@
 
 mod lab;
 
-use certd::observed::Advice;
+use certd::model::Advice;
 use lab::bench::Bench;
 use lab::script::Answer;
 
@@ -39,7 +39,7 @@ fn a29_a_ca_without_profiles_and_renewal_information_issues_all_the_same() {
         Some("tlsserver"),
         "as it was asked for: else it would be renewed for ever"
     );
-    let asked = bench.run(certd::pass::issue::ask_ari(&bench.context, &bench.task.ca, &issued.leaf));
+    let asked = bench.run(certd::observe::ari::ask_ari(&bench.context, &bench.task.ca, &issued.leaf));
     assert_eq!(asked.unwrap_err().code, "acme-unsupported");
 }
 

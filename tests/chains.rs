@@ -17,10 +17,11 @@ use x509_parser::pem::Pem;
 
 use certd::cert::Roots;
 use certd::config;
-use certd::observed::Failure;
-use certd::pass::issue::{Issued, issue};
-use certd::pass::progress::{Event, Progress};
-use certd::pass::{Context, Secrets};
+use certd::context::Context;
+use certd::context::progress::{Event, Progress};
+use certd::context::secrets::Secrets;
+use certd::execute::issue::{Issued, issue};
+use certd::model::Failure;
 use certd::plan::Issue;
 use certd::store::Store;
 

@@ -49,7 +49,7 @@ fn what_is_ill_is_told_line_by_line_with_the_code_of_the_day_on_which_it_would_m
     lab.nodes[0].stop_sshd();
     lab.nodes[1].change_host_key();
     lab.nodes[2].break_nginx_config();
-    let soon = certd::pass::clock::now() + jiff::SignedDuration::from_hours(30);
+    let soon = certd::context::clock::now() + jiff::SignedDuration::from_hours(30);
     lab.cloudflare.with(|account| account.token_expiry = Some(soon.to_string()));
     let output = lab.certd(&["doctor", "--output", "json"]);
     exits(&output, 6);
@@ -90,7 +90,7 @@ fn what_would_fail_on_the_day_of_the_renewal_is_said_before_it_until_it_is_mende
     lab.write_config_with(&ConfigText { acme, ..ConfigText::default() });
     exits(&lab.certd(&["renew"]), 0);
     let stored = fs::read_to_string(lab.state_dir().join("certs").join(SERVICE).join("current/cert.pem")).unwrap();
-    let day = |days: i64| (certd::pass::clock::now() + jiff::SignedDuration::from_hours(24 * days)).to_string();
+    let day = |days: i64| (certd::context::clock::now() + jiff::SignedDuration::from_hours(24 * days)).to_string();
     // Within a tenth of ninety days, and not yet due.
     let window = format!(r#"{{"suggestedWindow":{{"start":"{}","end":"{}"}}}}"#, day(2), day(3));
     lab.pebble.set_renewal_info(&stored, &window);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use certd::cert::generation;
-use certd::pass::clock;
+use certd::context::clock;
 use jiff::SignedDuration;
 
 use lab::config::ConfigText;

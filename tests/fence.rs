@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use certd::cert::{Generation, generation};
-use certd::pass::clock;
+use certd::context::clock;
 use jiff::SignedDuration;
 
 use lab::node::NodeOptions;

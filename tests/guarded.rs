@@ -119,7 +119,11 @@ fn whose() -> (SocketAddr, Arc<Mutex<BTreeSet<u32>>>) {
             let hex = format!("{:08X}:{:04X}", u32::from_le_bytes(from.ip().octets()), from.port());
             let table = fs::read_to_string("/proc/net/tcp").unwrap();
             let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(&hex)).unwrap();
-            noted.lock().unwrap().insert(line.split_whitespace().nth(7).unwrap().parse().unwrap());
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            // One that was closed meanwhile has no inode, and its user is shown as 0.
+            if columns[9] != "0" {
+                noted.lock().unwrap().insert(columns[7].parse().unwrap());
+            }
             drop(client);
         }
     });

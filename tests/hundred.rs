@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read as _};
 use std::process::Output;
 
-use certd::pass::clock;
+use certd::context::clock;
 use jiff::{SignedDuration, Timestamp};
 
 use dead::{Dead, WAYS};

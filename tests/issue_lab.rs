@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certd::cert::NameSet;
-use certd::observed::{Advice, LedgerEvent};
-use certd::pass::issue::{ask_ari, clean_txt, rehearse};
+use certd::execute::issue::{clean_txt, rehearse};
+use certd::model::{Advice, LedgerEvent};
+use certd::observe::ari::ask_ari;
 use zeroize::Zeroizing;
 
 use lab::bench::{Bench, CHALLENGE};

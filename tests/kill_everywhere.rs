@@ -17,7 +17,7 @@ mod tally;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-use certd::pass::clock;
+use certd::context::clock;
 
 use bench::{Bench, Disk, Scenario};
 use tally::Tally;

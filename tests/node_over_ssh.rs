@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use certd::cert::{CertName, Chain, Generation, Pair, PrivateKey};
 use certd::config::Install;
+use certd::model::AtPath;
+use certd::model::{Base, Committed, ConfigTest};
 use certd::node::{Bundle, Dialogue, Expected, NodeError, Wanted, look};
-use certd::observed::AtPath;
-use certd::plan::rollout::{Base, Committed, ConfigTest};
 use certd::ssh::{Endpoint, SshError, fingerprint, host_keys};
 use sshd::{Sshd, free_address, identity};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

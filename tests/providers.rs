@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 
 use certd::cert::Roots;
 use certd::config;
+use certd::context::Context;
+use certd::context::progress::Progress;
+use certd::context::secrets::Secrets;
 use certd::dns::{Provider, Rfc2136, TxtRecord, Zone};
-use certd::observed::{Advice, Failure};
-use certd::pass::issue::{Issued, clean_txt, issue};
-use certd::pass::progress::Progress;
-use certd::pass::{Context, Secrets};
+use certd::execute::issue::{Issued, clean_txt, issue};
+use certd::model::{Advice, Failure};
 use certd::plan::Issue;
 use certd::store::{Store, TxtNote};
 use jiff::Timestamp;
@@ -207,7 +208,7 @@ fn primary(server: SocketAddr, key: &str, clock: fn() -> Timestamp) -> Rfc2136 {
 #[test]
 fn c11_rfc2136_asks_the_server_itself_for_the_zone_when_dns_shows_none() {
     let bench = Bench::start(&[SERVICE], with_lab_key);
-    let provider = primary(bench.lab.dns.at, &lab_key(&bench.lab), certd::pass::clock::now);
+    let provider = primary(bench.lab.dns.at, &lab_key(&bench.lab), certd::context::clock::now);
     let zone = |name: &str| bench.runtime.block_on(provider.zone(name, None));
     assert_eq!(zone("_acme-challenge.Deep.NEWAPI.example.test").unwrap().id, "example.test");
     assert_eq!(zone("_acme-challenge.example.org").unwrap_err().code(), "dns-update-no-zone");

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use jiff::SignedDuration;
 
-use certd::pass::clock;
+use certd::context::clock;
 
 use lab::config::ConfigText;
 use lab::gateway::Kind;

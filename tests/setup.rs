@@ -221,7 +221,7 @@ fn a_moved_clock_is_moved_for_every_kind_of_program() {
             .unwrap();
         let said = text(&output);
         assert!(output.status.success(), "{said}");
-        let then = certd::pass::clock::now() + jiff::SignedDuration::from_hours(days * 24);
+        let then = certd::context::clock::now() + jiff::SignedDuration::from_hours(days * 24);
         let (day, pebble) =
             (then.strftime("%Y/%m/%d").to_string(), String::from_utf8_lossy(&output.stdout).into_owned());
         let lines: Vec<&str> = pebble.lines().collect();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use certd::pass::clock;
+use certd::context::clock;
 
 use lab::config::ConfigText;
 use lab::node::{NodeOptions, Old};

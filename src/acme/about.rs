@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{AcmeError, Http};
-use crate::report::escape;
+use crate::text::escape;
 
 /// Profiles, identities: more than any CA has.
 const MOST: usize = 50;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::http::judge;
 use super::{AcmeError, Http};
-use crate::report::escape;
+use crate::text::escape;
 
 /// Windows beyond this are no advice: no certificate lives that long (CA/Browser Forum: 200 days).
 const FURTHEST: jiff::SignedDuration = jiff::SignedDuration::from_hours(400 * 24);

@@ -10,7 +10,7 @@ use super::signed::Requests;
 use super::{AcmeError, Problem, problem};
 use crate::cert::{DnsName, NameSet};
 use crate::config::Challenge;
-use crate::plan::order::{Authorization, AuthorizationState, Proof};
+use crate::model::{Authorization, AuthorizationState, Proof};
 
 /// Requests in flight at once. CAs count them by the second; HTTP/1.1 takes a connection for each.
 const SIDE_BY_SIDE: usize = 8;

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::{Kind, Problem};
-use crate::observed::Advice;
-use crate::report::escape;
+use crate::model::Advice;
+use crate::text::escape;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AcmeError {

@@ -22,7 +22,7 @@ use super::error::shown;
 use super::retry_after::{retry_after, sent};
 use super::{AcmeError, Kind, Problem, link};
 use crate::config::Proxy;
-use crate::report::escape;
+use crate::text::escape;
 
 /// TCP and TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);

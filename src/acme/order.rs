@@ -13,7 +13,7 @@ use super::signed::Requests;
 use super::{AcmeError, Problem, authorization, link};
 use crate::cert::{DnsName, NameSet};
 use crate::config::Challenge;
-use crate::plan::order::{Authorization, Status};
+use crate::model::{Authorization, Status};
 
 /// Rounds of the crate's own three tries.
 const NONCE_ROUNDS: usize = 5;

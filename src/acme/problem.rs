@@ -5,7 +5,7 @@ use core::fmt;
 
 use serde::Deserialize;
 
-use crate::report::escape;
+use crate::text::escape;
 
 /// Boulder's pauses carry a link of some six hundred characters that must survive whole.
 const LONGEST_DETAIL: usize = 2_000;

@@ -2,14 +2,14 @@
 //! through anybody's cache: its issuer's signature, its dates and its scope are checked here.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::leaf::timestamp;
 use super::{Chain, Malformed};
-use crate::observed::RevokedByCa;
-use crate::report::escape;
+use crate::text::escape;
 
 /// Bytes of one list. Public CAs cut theirs into parts of at most a few megabytes.
 pub const LONGEST_CRL: usize = 8 * 1024 * 1024;
@@ -17,6 +17,14 @@ pub const LONGEST_CRL: usize = 8 * 1024 * 1024;
 const SKEW: SignedDuration = SignedDuration::from_hours(24);
 /// Places that are read of one certificate.
 const PLACES: usize = 4;
+
+/// That a list names one certificate of ours (RFC 5280 section 5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedByCa {
+    pub at: Timestamp,
+    /// RFC 5280 section 5.3.1.
+    pub reason: u8,
+}
 
 /// What a list says of one certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 use super::{DnsName, Fingerprint, KeyType, NameSet};
-use crate::report::escape;
+use crate::text::escape;
 
 /// Characters of an issuer, subject or name that are shown.
 const SHOWN: usize = 100;

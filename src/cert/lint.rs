@@ -17,7 +17,7 @@ use x509_parser::asn1_rs::{Any, FromDer};
 use x509_parser::certificate::X509Certificate;
 
 use super::{Chain, Malformed, NameSet, Pair, leaf};
-use crate::report::escape;
+use crate::text::escape;
 
 /// Test CAs issue for minutes; what ends sooner could not even be delivered.
 const SHORTEST_LIFETIME: SignedDuration = SignedDuration::from_mins(1);

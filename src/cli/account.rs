@@ -7,9 +7,11 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::config::{self, Acme};
-use crate::observed::Failure;
-use crate::pass::account::{self, AccountView, Accounts, Offer, Ours, Record};
-use crate::pass::{Context, progress::Event};
+use crate::context::Context;
+use crate::context::progress::Event;
+use crate::model::Failure;
+use crate::ops::account;
+use crate::ops::account::{AccountView, Accounts, Offer, Ours, Record};
 use crate::report::Exit;
 
 use super::fault::Fault;
@@ -75,7 +77,7 @@ impl Account {
             let mut stop = context.stop.clone();
             tokio::select! {
                 done = self.act(&context, &ca) => done,
-                () = crate::pass::stopped(&mut stop) => Err(crate::pass::failure::interrupted(&ca.host)),
+                () = crate::context::stopped(&mut stop) => Err(crate::context::failure::interrupted(&ca.host)),
             }
         });
         context.progress.say(Event::Over);

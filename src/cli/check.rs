@@ -5,8 +5,11 @@ use clap::Args;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::observed::{Asked, Failure, Observed};
-use crate::pass::{Context, Secrets, clock, discover, disks, inventory, observe, revocations, watched};
+use crate::context::secrets::Secrets;
+use crate::context::{Context, clock};
+use crate::model::{Asked, Failure, Observed};
+use crate::observe;
+use crate::observe::{discover, disks, dns, revocations, watched};
 use crate::plan;
 use crate::report::{self, Report};
 use crate::store::Store;
@@ -145,7 +148,7 @@ impl Look {
         let (observed, watched, inventory) = tokio::join!(
             observe::observe(config, secrets, store, roots, asked.clone()),
             watched::look(config, asked, &secrets.watch_roots),
-            inventory::in_a_look(config, store, asked),
+            dns::in_a_look(config, store, asked),
         );
         let mut observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
         (observed.watched, observed.inventory) = (watched, inventory);
@@ -154,7 +157,7 @@ impl Look {
             deep(&Arc::new(context), &mut observed).await;
         }
         done.failures.extend(secrets.watch_roots.failures(asked));
-        done.revocations = observe::revocations(store, &observed);
+        done.revocations = revocations(store, &observed);
         let now = clock::now();
         let plan = plan::plan(config, &observed, now);
         Ok(report::build(self.command, config, &observed, plan, done, false, now))

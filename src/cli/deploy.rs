@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::observed::Asked;
-use crate::report::escape;
+use crate::model::Asked;
+use crate::text::escape;
 
 use super::fault::Fault;
 use super::renew::{self, Before, Kind, Nodes};

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::sync::watch;
 
-use crate::observed::{Asked, Failure};
-use crate::pass;
-use crate::pass::progress::Event;
+use crate::context::progress::Event;
+use crate::model::{Asked, Failure};
+use crate::ops;
 
 use super::fault::Fault;
 use super::{Options, Output, output, progress, setup};
@@ -40,7 +40,7 @@ impl Doctor {
         setup::heed_signals(&runtime, stop, options)?;
         let context = Arc::new(runtime.block_on(context.discovered()));
         setup::known(&context.config, &asked.nodes)?;
-        let checkup = runtime.block_on(pass::doctor(&context, asked, lock.is_some()));
+        let checkup = runtime.block_on(ops::doctor::doctor(&context, asked, lock.is_some()));
         runtime.shutdown_background();
         context.progress.say(Event::Over);
         let checkup = checkup.map_err(|failure| Fault::from(&failure))?;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::observed::{Advice, Failure};
+use crate::model::{Advice, Failure};
 use crate::report::Exit;
 use crate::store::owner::OwnerError;
 

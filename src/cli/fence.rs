@@ -5,10 +5,10 @@ use clap::Args;
 
 use crate::cert::NodeName;
 use crate::config::Config;
-use crate::observed::{Failure, Tried};
-use crate::pass::clock;
+use crate::context::clock;
+use crate::model::FENCE_IMPLAUSIBLE;
+use crate::model::{Failure, Tried};
 use crate::plan::fence;
-use crate::plan::rollout::FENCE_IMPLAUSIBLE;
 use crate::report::{Exit, minute};
 use crate::store::{Store, StoreError, owner};
 

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::config::{self, Config, Host};
+use crate::context::secrets::Secrets;
+use crate::context::secrets::issuer_roots;
+use crate::model::Failure;
 use crate::node::receiver::{self, Account, BadAccount, From, Login, PublicKey, Receiver, remove_from};
-use crate::observed::Failure;
-use crate::pass::Secrets;
-use crate::pass::receiver::{self as pass, Chosen, Elsewhere, Proof};
-use crate::pass::secrets::issuer_roots;
+use crate::ops::receiver as pass;
+use crate::ops::receiver::{Chosen, Elsewhere, Proof};
 use crate::report::Exit;
 use crate::ssh::{Endpoint, Identity};
 use crate::store::{owner, secret};

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cert::NodeName;
-use crate::pass::progress::{Event, Phase, Progress};
+use crate::context::progress::{Event, Phase, Progress};
 
 use super::Options;
 

@@ -7,9 +7,11 @@ use tokio::sync::watch;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::Asked;
-use crate::pass::progress::Event;
-use crate::pass::{self, Context, hold};
+use crate::context::Context;
+use crate::context::progress::Event;
+use crate::model::Asked;
+use crate::reconcile;
+use crate::reconcile::pin;
 use crate::report::Exit;
 
 use super::fault::Fault;
@@ -126,8 +128,8 @@ pub(super) fn run(config: Config, asked: Asked, kind: Kind, wait: Duration, opti
     }
     let report = runtime.block_on(async {
         match kind {
-            Kind::Pass(command, _) => pass::pass(&context, command, asked).await,
-            Kind::Rehearsal => pass::rehearse(&context, asked).await,
+            Kind::Pass(command, _) => reconcile::reconcile(&context, command, asked).await,
+            Kind::Rehearsal => reconcile::rehearse(&context, asked).await,
         }
     });
     // Sessions that are ending by themselves are not waited for.
@@ -139,11 +141,11 @@ pub(super) fn run(config: Config, asked: Asked, kind: Kind, wait: Duration, opti
 fn note(context: &Context, asked: &Asked, before: &Before) -> Result<(), Fault> {
     let noted = match before {
         Before::Nothing => return Ok(()),
-        Before::Release => hold::release(context, |name| asked.wants(name)),
-        Before::Hold { name, generation, by } => hold::hold(context, name, generation, by.clone()).map(drop),
+        Before::Release => pin::release(context, |name| asked.wants(name)),
+        Before::Hold { name, generation, by } => pin::hold(context, name, generation, by.clone()).map(drop),
     };
     noted.map_err(|failure| match failure.code.as_str() {
-        hold::CANNOT => Fault { exit: Exit::Usage, ..Fault::from(&failure) },
+        pin::CANNOT => Fault { exit: Exit::Usage, ..Fault::from(&failure) },
         _ => Fault::from(&failure),
     })
 }

@@ -5,8 +5,9 @@ use clap::Args;
 use tokio::sync::watch;
 
 use crate::cert::{Generation, RevocationReason};
-use crate::pass::progress::Event;
-use crate::pass::revoke::{self, Outcome, Wish};
+use crate::context::progress::Event;
+use crate::ops::revoke;
+use crate::ops::revoke::{Outcome, Wish};
 
 use super::fault::Fault;
 use super::{Options, Output, account, output, progress, renew, setup};

@@ -4,9 +4,11 @@ use clap::Args;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
-use crate::observed::Failure;
-use crate::pass::run::{Hooks, News, Service};
-use crate::pass::{self, Secrets};
+use crate::context;
+use crate::context::secrets::Secrets;
+use crate::model::Failure;
+use crate::service::News;
+use crate::service::{Hooks, Service};
 use crate::store::{Store, owner};
 
 use super::fault::Fault;
@@ -30,7 +32,7 @@ pub(super) struct Run {}
 impl Run {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
         let config = configuration(&options.config)?;
-        let roots = pass::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
+        let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
         let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
         Store::open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;

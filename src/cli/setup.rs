@@ -13,8 +13,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cert::{CertName, NodeName, WatchName};
 use crate::config::{self, Config, Node, Proxy};
-use crate::observed::Failure;
-use crate::pass::{self, Context, Secrets, progress::Progress};
+use crate::context;
+use crate::context::Context;
+use crate::context::progress::Progress;
+use crate::context::secrets::Secrets;
+use crate::model::Failure;
 use crate::report::Exit;
 use crate::store::guard::Writers;
 use crate::store::{Lock, Store, StoreError, owner};
@@ -39,7 +42,7 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
 
 /// For commands that only look: no secrets but those that a look takes, no lock, nothing made.
 pub(super) fn look(config: &Config) -> Result<(Store, crate::cert::Roots, Arc<Secrets>), Fault> {
-    let roots = pass::roots(config).map_err(|failure| Fault::of_configuration(&failure))?;
+    let roots = context::roots(config).map_err(|failure| Fault::of_configuration(&failure))?;
     let secrets = Secrets::for_probes(config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
     let store = Store::look(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
@@ -63,7 +66,7 @@ fn context_on(
     stop: watch::Receiver<bool>,
 ) -> Result<Context, Fault> {
     let config = with_environment(config)?;
-    let roots = pass::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
+    let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
     let store = open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;

@@ -10,8 +10,9 @@ use clap::Args;
 
 use crate::cert::NodeName;
 use crate::config::{Config, Host, HostKey, Node};
-use crate::observed::Failure;
-use crate::pass::{Secrets, observe};
+use crate::context::secrets::Secrets;
+use crate::model::Failure;
+use crate::observe;
 use crate::report::Exit;
 use crate::ssh::{self, Endpoint};
 use crate::store::guard::Writers;
@@ -121,7 +122,8 @@ async fn hosts<'a>(node: &'a Node, secrets: Option<&Secrets>) -> Result<Vec<Show
     let ways = node.ssh.jumps.iter().map(|jump| (&jump.host, jump.port, jump.host_keys.as_slice()));
     let ways: Vec<_> = ways.chain([(first, node.ssh.port, node.ssh.host_keys.as_slice())]).collect();
     for (host, port, _) in &ways {
-        let found = observe::resolve(host, *port).await.map_err(|silence| format!("{}: {silence}", node.name))?;
+        let found =
+            observe::route::resolve(host, *port).await.map_err(|silence| format!("{}: {silence}", node.name))?;
         addresses.push(found);
     }
     let nowhere = || format!("{}: has no address", node.name);

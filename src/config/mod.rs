@@ -209,7 +209,7 @@ impl Config {
         core::iter::once(&self.acme).chain(&self.fallback)
     }
 
-    /// The CA of this host, as `accounts/<ca-host>` and [`crate::observed::Meta::ca`] have it.
+    /// The CA of this host, as `accounts/<ca-host>` and [`crate::model::Meta::ca`] have it.
     pub fn ca(&self, host: &str) -> Option<&Acme> {
         self.cas().find(|ca| ca.host == host)
     }

@@ -19,7 +19,7 @@ use reqwest::Url;
 use zeroize::Zeroizing;
 
 use super::{DnsError, Handle, Provider, TxtRecord, Way, Zone};
-use crate::observed::{AtProvider, KnownToken, KnownZone};
+use crate::model::{AtProvider, KnownToken, KnownZone};
 use api::{Api, segment};
 use zones::Zones;
 

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::wire::{Question, Silence, answers, encode};
 use super::{DnsError, Way};
-use crate::report::escape;
+use crate::text::escape;
 
 /// TCP, TLS, and perhaps a proxy.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::{ProgramError, UpdateError, Zone};
-use crate::observed::Advice;
-use crate::report::escape;
+use crate::model::Advice;
+use crate::text::escape;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {

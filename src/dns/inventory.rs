@@ -17,8 +17,8 @@ use super::resolvers::parse;
 use super::wire::{Question, ask};
 use super::{DnsError, Doh, Resolvers, Server};
 use crate::cert::DnsName;
-use crate::observed::{Addresses, Caa, CaaRecord, CaaSet, InDns, Told};
-use crate::report::escape;
+use crate::model::{Addresses, Caa, CaaRecord, CaaSet, InDns, Told};
+use crate::text::escape;
 
 /// In one answer.
 const MOST_CNAMES: usize = 8;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::DnsError;
-use crate::observed::{AtProvider, KnownToken, KnownZone};
+use crate::model::{AtProvider, KnownToken, KnownZone};
 
 /// A zone at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]

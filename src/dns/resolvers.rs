@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::wire::{Question, ask};
 use super::{DnsError, Doh};
-use crate::report::escape;
+use crate::text::escape;
 
 /// Boulder's resolver follows a few more; nobody needs as many.
 const MOST_CNAMES: usize = 8;

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::frames::Frame;
 use crate::cert::{CertName, Generation, generation};
-use crate::plan::rollout::{Base, Committed, ConfigTest, Prepared, Refusal};
-use crate::report::escape;
+use crate::model::{Base, Committed, ConfigTest, Prepared, Refusal};
+use crate::text::escape;
 
 /// How much of a command's words is shown, characters; the node caps at 4,000 bytes.
 const WORDS: usize = 4000;

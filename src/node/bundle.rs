@@ -43,7 +43,7 @@ impl Expected {
         &self.key
     }
 
-    /// SHA-256 of the chain's file, hex, to be compared with [`Found::digest`](crate::observed::Found).
+    /// SHA-256 of the chain's file, hex, to be compared with [`Found::digest`](crate::model::Found).
     pub fn fullchain(&self) -> &str {
         self.sums.first().map_or("", String::as_str)
     }

@@ -1,10 +1,10 @@
 //! Why a node did not take a certificate.
 
 use crate::cert::NodeName;
-use crate::observed::Advice;
-use crate::plan::rollout::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER, NOT_PERMITTED, Refusal};
-use crate::report::as_word;
+use crate::model::Advice;
+use crate::model::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER, NOT_PERMITTED, Refusal};
 use crate::ssh::SshError;
+use crate::text::as_word;
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {

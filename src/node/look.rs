@@ -12,9 +12,9 @@ use super::frames::Frame;
 use super::{Dialogue, NodeError};
 use crate::cert::CertName;
 use crate::config::Install;
-use crate::observed::{AtPath, Exposed, Found, Installed, Looked};
-use crate::report::escape;
+use crate::model::{AtPath, Exposed, Found, Installed, Looked};
 use crate::ssh::Endpoint;
+use crate::text::escape;
 
 /// Names of files that are shown, characters.
 const NAME: usize = 200;

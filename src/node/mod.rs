@@ -19,9 +19,9 @@ use zeroize::Zeroizing;
 use self::answer::{Sent, Told};
 use self::frames::{Frame, Frames};
 use crate::cert::{NodeName, PrivateKey};
-use crate::plan::rollout::{Committed, Prepared};
-use crate::report::{escape, redact};
+use crate::model::{Committed, Prepared};
 use crate::ssh::{Endpoint, Session, SshError, Tunnel};
+use crate::text::{escape, redact};
 
 pub use bundle::{Bundle, Expected};
 pub use error::NodeError;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::counts;
 use crate::cert::{CertName, Leaf};
-use crate::observed::{Advice, Ari, AriFailed, Failure, Tried};
+use crate::model::{Advice, Ari, AriFailed, Failure, Tried};
 
 /// RFC 9773 section 4.3: a client should ask "at least twice per day".
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(12);

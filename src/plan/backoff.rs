@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::Leaf;
-use crate::observed::{Attempts, DeliveryAttempts};
+use crate::model::{Attempts, DeliveryAttempts};
 
 /// Minutes after the first, second, third and every further failure to issue. Let's Encrypt's advice: "1st retry after
 /// 1 minute, 2nd after 10 minutes, 3rd after 100 minutes, 4th and subsequent retries after 1 day".
@@ -95,7 +95,7 @@ fn after(instant: Timestamp, span: SignedDuration) -> Timestamp {
 mod tests {
     use super::*;
     use crate::cert::fixture::{Authority, NOW, days};
-    use crate::observed::{Advice, Failure};
+    use crate::model::{Advice, Failure};
 
     /// Of 80 days, with so many hours left.
     fn leaf(hours_left: i64) -> Leaf {

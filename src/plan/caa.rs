@@ -1,7 +1,7 @@
 //! Whether CAA records let a CA issue (RFC 8659), to our account and by our method (RFC 8657).
 
 use crate::config::Challenge;
-use crate::observed::{CaaRecord, CaaSet, Named};
+use crate::model::{CaaRecord, CaaSet, Named};
 
 /// What CAs know beside `issue` and `issuewild`: RFC 8659 section 4.4, RFC 9495, CA/B Forum baseline requirements
 /// appendix A. A critical record of another tag forbids everything.

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::observed::{CaClock, Observed};
+use crate::model::{CaClock, Observed};
 
 /// No copy of this program is older.
 const WRITTEN: Timestamp = Timestamp::constant(1_793_491_200, 0);

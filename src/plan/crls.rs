@@ -3,8 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cert::RevokedByCa;
 use crate::cert::{CertName, Fingerprint, Generation};
-use crate::observed::{Crl, Observed, Revoked, RevokedByCa, Tried};
+use crate::model::{Crl, Observed, Revoked, Tried};
 
 use super::{backoff, hold};
 

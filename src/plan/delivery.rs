@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored};
+use crate::model::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored};
 
 use super::hold::{self, Meant};
 use super::{Wait, backoff, disks, installs};

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::config::Families;
 use crate::config::defaults::MOST_DISCOVERED;
-use crate::observed::LastSeen;
+use crate::model::LastSeen;
 
 /// What the nodes of a name are, in this pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, Generation, NodeName};
 use crate::config::{Config, Install};
-use crate::observed::{AtPath, Compared, Disk, Drift, Found, Observed, Tried};
+use crate::model::{AtPath, Compared, Disk, Drift, Found, Observed, Tried};
 
 use super::{backoff, installs};
 

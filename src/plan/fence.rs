@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Generation, Leaf, NodeName, generation};
 use crate::config::Config;
-use crate::observed::{DeliveryAttempts, Fence, Kept, Observed, Renumbered, Seen, Served, Tried};
+use crate::model::{DeliveryAttempts, Fence, Kept, Observed, Renumbered, Seen, Served, Tried};
 
 use super::delivery::of;
-use super::rollout::FOREIGN_NEWER;
+use crate::model::FOREIGN_NEWER;
 
 /// Nothing is numbered above what lies further ahead: a receiver refuses a number beyond its own clock plus a day, and a
 /// node's clock may be an hour behind ours before anybody is told (`plan::clock`). What is refused until then is numbered

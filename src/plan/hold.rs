@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation};
-use crate::observed::{Held, Observed, Stored, Tried};
+use crate::model::{Held, Observed, Stored, Tried};
 
 /// This part of its lifetime before its end a certificate is too near to it for any caution: a hold ends, and a window does
 /// not hold. The same as the emergency floor of renewal: with four passes a day there are several tries left.

@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Config, Install, Rights};
-use crate::observed::Tried;
+use crate::model::Tried;
 
 /// Bytes of the digest that are kept: enough to see a change, for a state file that a thousand nodes do not swell.
 const KEPT: usize = 8;

@@ -12,7 +12,7 @@ use super::caa::{self, Forbids};
 use crate::cert::NodeName;
 use crate::config::defaults::LONGEST_TTL;
 use crate::config::{Certificate, Config, Provider};
-use crate::observed::{Caa, InDns, Inventory};
+use crate::model::{Caa, InDns, Inventory};
 
 /// In a sentence; the rest is counted.
 const MOST_LISTED: usize = 5;
@@ -171,7 +171,7 @@ impl Scene<'_> {
 
     fn servers(&mut self) {
         let name = self.name;
-        let told = |told: &[crate::observed::Told]| -> Vec<(String, BTreeSet<IpAddr>, Option<u32>)> {
+        let told = |told: &[crate::model::Told]| -> Vec<(String, BTreeSet<IpAddr>, Option<u32>)> {
             let heard = told.iter().filter_map(|told| Some((told.server.clone(), told.says.as_ref().ok()?)));
             heard.map(|(server, says)| (server, says.all.clone(), says.ttl)).collect()
         };
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
     use crate::cert::fixture::NOW;
     use crate::config::parse;
-    use crate::observed::{Addresses, AtProvider, Told};
+    use crate::model::{Addresses, AtProvider, Told};
 
     const CONFIG: &str = r#"
 [acme]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backoff::{LONGEST_WISH, counts};
 use crate::cert::NameSet;
-use crate::observed::{Intent, LedgerEntry, LedgerEvent};
+use crate::model::{Intent, LedgerEntry, LedgerEvent};
 
 /// Certificates per exact name set and week in ordinary use: two fewer than the CA allows, kept for an emergency.
 pub const ORDINARY_PER_WEEK: usize = 3;

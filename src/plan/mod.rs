@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{Observed, Stored};
+use crate::model::{Observed, Stored};
 
 pub use clock::{Against, ClockDoubt, Evidence};
 pub use delivery::{Because, Before, Deliver, DeliveryReason, DeliveryWait, Early, NodeTask};

@@ -8,14 +8,12 @@ mod judge;
 mod standing;
 mod steps;
 
-pub use steps::{
-    Action, Authorization, AuthorizationState, Event, GiveUp, Proof, Standing, Status, Trouble, Txt, Verdict,
-};
+pub use steps::{Action, Event, GiveUp, Standing, Trouble, Txt, Verdict};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::DnsName;
-use crate::observed::Intent;
+use crate::model::{Authorization, AuthorizationState, Intent, Proof, Status};
 
 use super::ledger::Full;
 

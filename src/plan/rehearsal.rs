@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{Kept, Observed, Rehearsal, Stored};
+use crate::model::{Kept, Observed, Rehearsal, Stored};
 
 use super::backoff;
 use super::renewal::{ari_of, due, lifetime};

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
 use crate::config::{Acme, Certificate, Config};
-use crate::observed::{Ari, Failure, Intent, Kept, Observed, Stored};
+use crate::model::{Ari, Failure, Intent, Kept, Observed, Stored};
 
 use super::fence::{self, Above};
 use super::ledger::{self, Full, Question};

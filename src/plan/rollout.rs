@@ -4,21 +4,19 @@
 //! at once, and each commits as soon as it is prepared and the gate is open.
 
 mod canary;
-mod dialogue;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod tests;
 
 pub(super) use canary::INDEPENDENT;
-pub use dialogue::{Base, Committed, ConfigTest, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, NOT_PERMITTED, Prepared, Refusal};
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cert::NodeName;
-use crate::observed::{Failure, Silence};
+use crate::model::{Committed, ConfigTest, Failure, Prepared, Silence};
 
 use super::{Before, Deliver};
 

@@ -17,7 +17,7 @@ pub(super) use laws::Draw;
 use scene::{SERVICE, Scene, days, hours};
 
 use crate::cert::KeyType;
-use crate::observed::CaClock;
+use crate::model::CaClock;
 use crate::report::plan_text;
 
 #[test]
@@ -141,7 +141,7 @@ fn a_resumed_order_whose_finalize_is_counted_already_needs_no_room() {
 
 #[test]
 fn an_intent_that_is_no_longer_meant_is_not_resumed() {
-    let scene = |change: fn(&mut crate::observed::Intent)| {
+    let scene = |change: fn(&mut crate::model::Intent)| {
         Scene::new().stored(days(61), days(90)).intent(Some("https://ca/order/1"), change)
     };
     golden("intent-of-other-names", &scene(|intent| intent.names = scene::names(&["other.example.com"])));

@@ -17,7 +17,7 @@ use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 
 use crate::cert::DnsName;
-use crate::observed::Silence;
+use crate::model::Silence;
 
 pub use verify::{Verified, verify};
 pub use way::{Opener, Stream, Way};

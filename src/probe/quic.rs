@@ -10,8 +10,8 @@ use rustls::pki_types::CertificateDer;
 
 use super::witness;
 use crate::cert::DnsName;
-use crate::observed::Silence;
-use crate::report::escape;
+use crate::model::Silence;
+use crate::text::escape;
 
 /// Characters of an error that are shown.
 const SHOWN: usize = 200;

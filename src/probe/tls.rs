@@ -10,8 +10,8 @@ use tokio_rustls::client::TlsStream;
 use super::way::Stream;
 use super::{proxy, witness};
 use crate::config::ProxyProtocol;
-use crate::observed::Silence;
-use crate::report::escape;
+use crate::model::Silence;
+use crate::text::escape;
 
 /// Characters of an error that are shown.
 const SHOWN: usize = 200;

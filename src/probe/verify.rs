@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Shaken, Way, ask};
 use crate::cert::{DnsName, Fingerprint};
-use crate::observed::Silence;
+use crate::model::Silence;
 
 /// One handshake; a server that hangs must not use up the time in which a new one comes up. At 150 ms to the node a
 /// handshake takes half a second.

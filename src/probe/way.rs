@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::config::ProxyProtocol;
-use crate::observed::Silence;
+use crate::model::Silence;
 
 /// What TLS needs below it.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

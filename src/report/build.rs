@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::observed::{Drift, Failure, Observed, Seen, Served, Stored};
+use crate::model::{Drift, Failure, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
 use super::disks::{DiskReport, DiskVerdict};

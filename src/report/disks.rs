@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::Config;
-use crate::observed::{Disk, Drift, Exposed, Failure, Looked, Observed};
-use crate::plan::rollout::ConfigTest;
+use crate::model::ConfigTest;
+use crate::model::{Disk, Drift, Exposed, Failure, Looked, Observed};
 use crate::plan::{disks, hold};
 
 use super::{Done, Exit, words};
@@ -118,13 +118,13 @@ impl DiskVerdict {
             }
             Self::Exposed { files } => {
                 let files: Vec<String> =
-                    files.iter().map(|file| format!("{} ({})", super::as_word(&file.path), file.mode)).collect();
+                    files.iter().map(|file| format!("{} ({})", crate::text::as_word(&file.path), file.mode)).collect();
                 format!("more people can read a key than are to: {}; {}", files.join(", "), super::doctor::EXPOSED)
             }
             Self::Left { folders } => format!(
                 "keys of certificates that the configuration does not have there: {}; if no server reads them any more: \
                  rm -r, on the node",
-                folders.iter().map(|folder| super::as_word(folder)).collect::<Vec<_>>().join(", ")
+                folders.iter().map(|folder| crate::text::as_word(folder)).collect::<Vec<_>>().join(", ")
             ),
             Self::Drifted(drift) => {
                 let next = match drift {

@@ -10,7 +10,7 @@ use core::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::observed::Failure;
+use crate::model::Failure;
 
 use super::words::named;
 use super::{Exit, Style, worst};

@@ -1,7 +1,7 @@
 //! One function turns what was seen and done into the exit code. The codes mean the same for every command.
 
 use super::{CertificateReport, Delivery, Issuance, NodeReport, Report};
-use crate::observed::Failure;
+use crate::model::Failure;
 use crate::plan::rollout::Outcome;
 use crate::plan::{DeliveryWait, Plan, RenewalWait, Step, Wait};
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, DnsName};
 use crate::config::Config;
-use crate::observed::Observed;
+use crate::model::Observed;
 use crate::plan::inventory::{Finding, Severity, findings};
 
 #[derive(Clone, Debug, Serialize)]

@@ -3,12 +3,10 @@
 mod build;
 mod disks;
 pub mod doctor;
-mod escape;
 mod exit;
 mod inventory;
 mod nagios;
 mod plan;
-mod redact;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,12 +18,10 @@ mod words;
 
 pub use build::{Done, build};
 pub use disks::{DiskReport, DiskVerdict, disks_text};
-pub use escape::{as_word, escape};
 pub use exit::{Exit, worst};
 pub use inventory::InventoryReport;
 pub use nagios::{State, nagios, nagios_unknown};
 pub use plan::plan_text;
-pub use redact::redact;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
@@ -39,7 +35,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
-use crate::observed::{Crl, Failure, Held, Over, Seen};
+use crate::model::{Crl, Failure, Held, Over, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
 

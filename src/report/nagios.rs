@@ -9,8 +9,9 @@ use core::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::{CertificateReport, Exit, Report, escape, words};
 use crate::plan::inventory::Severity;
+use crate::report::{CertificateReport, Exit, Report, words};
+use crate::text::escape;
 
 /// The state that a monitoring system knows, by its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,11 @@ use super::exit::of_delivery;
 use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
 use crate::cert::{DnsName, Leaf, NameSet, WatchName};
-use crate::observed::{Advice, Ari, Kept, Meta, Seen, Silence, Stored, Watched};
+use crate::model::{Advice, Ari, Kept, Meta, Seen, Silence, Stored, Watched};
 use crate::plan::ledger::Full;
 use crate::plan::rollout::Abort;
 use crate::plan::{Against, ClockDoubt, DeliveryWait, RenewalWait, Wait};
+use crate::text::escape;
 
 mod checked;
 mod policy;

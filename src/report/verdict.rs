@@ -3,8 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::cert::RevokedByCa;
 use crate::cert::{DnsName, Leaf};
-use crate::observed::{Ari, Held, RevokedByCa, Seen, Silence, Stored};
+use crate::model::{Ari, Held, Seen, Silence, Stored};
 use crate::plan::renewal;
 
 use super::Exit;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::WatchName;
-use crate::observed::{Over, Watched};
+use crate::model::{Over, Watched};
 
 use super::{Exit, ServedReport, Verdict};
 

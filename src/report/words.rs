@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 
-use crate::observed::Failure;
+use crate::model::Failure;
 use crate::plan::ledger::Full;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
@@ -52,7 +52,8 @@ pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
 pub(super) fn basis(basis: &Basis) -> String {
     match basis {
         Basis::Ari { start, end, explanation } => {
-            let why = explanation.as_ref().map(|url| format!(", see {}", super::escape(url, 200))).unwrap_or_default();
+            let why =
+                explanation.as_ref().map(|url| format!(", see {}", crate::text::escape(url, 200))).unwrap_or_default();
             format!("drawn within the CA's window {} to {}{why}", minute(*start), minute(*end))
         }
         Basis::Lifetime { left } => format!("1/{left} of the lifetime is left then"),
@@ -63,7 +64,7 @@ pub(super) fn basis(basis: &Basis) -> String {
 pub(super) fn renewal(reason: &RenewalReason) -> String {
     match reason {
         RenewalReason::Resumed { begun_at, order_url: Some(url) } => {
-            format!("an order begun {} is unfinished: {}", minute(*begun_at), super::escape(url, 200))
+            format!("an order begun {} is unfinished: {}", minute(*begun_at), crate::text::escape(url, 200))
         }
         RenewalReason::Resumed { begun_at, order_url: None } => {
             format!("an issuance begun {} did not come to its order", minute(*begun_at))

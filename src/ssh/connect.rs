@@ -19,7 +19,7 @@ use super::tunnel::{carry, pair};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::config::HostKey;
-use crate::report::escape;
+use crate::text::escape;
 
 /// A SYN that nobody answers is given up then: three retransmissions of Linux (1, 3 and 7 s). A jump host is given as
 /// long.

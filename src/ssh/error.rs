@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::io;
 
 use crate::cert::NodeName;
-use crate::observed::Advice;
+use crate::model::Advice;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {

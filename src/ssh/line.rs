@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use super::SshError;
 use crate::cert::NodeName;
-use crate::report::escape;
+use crate::text::escape;
 
 /// What carries a session: a connection of its own, or the channel of a jump host, whose thread holds the other end.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use super::agent::{self, Agent};
 use super::identity::Identity;
 use super::line::Line;
 use super::{Endpoint, SshError};
-use crate::report::escape;
+use crate::text::escape;
 
 /// The server is not asked which methods it has: that costs a round trip.
 pub(super) fn log_in(endpoint: &Endpoint, session: &Session, line: &Line) -> Result<(), SshError> {

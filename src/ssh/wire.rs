@@ -13,7 +13,7 @@ use super::line::{Cut, Line};
 use super::tunnel::Pump;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
-use crate::report::escape;
+use crate::text::escape;
 
 /// How much of stderr is kept for an error text, bytes.
 const WORDS: usize = 1024;

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::cert::Malformed;
-use crate::observed::Advice;
+use crate::model::Advice;
 
 /// Every error names its path. A write that failed left the old value whole.
 #[derive(Debug, thiserror::Error)]

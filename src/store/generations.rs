@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{Damage, Store, StoreError, atomic};
 use crate::cert::{CertName, Chain, Generation, Pair};
-use crate::observed::{Former, Kept, Meta, Stored, Tried, UNKNOWN_CA};
+use crate::model::{Former, Kept, Meta, Stored, Tried, UNKNOWN_CA};
 
 /// Generations that are kept although their certificates have ended: a person may want to know what was served, and ten
 /// are more than a year of ninety-day certificates.

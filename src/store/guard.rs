@@ -12,8 +12,8 @@ use std::path::{Component, Path, PathBuf};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::geteuid;
 
-use crate::observed::Advice;
-use crate::report::as_word;
+use crate::model::Advice;
+use crate::text::as_word;
 
 /// As the kernel: more links in one path are a loop (ELOOP, path_resolution(7)).
 const MOST_LINKS: usize = 40;

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Damage, Store, StoreError, atomic};
 use crate::cert::{CertName, PrivateKey};
-use crate::observed::Intent;
+use crate::model::Intent;
 
 /// A certificate that failed our checks: kept for a person, never delivered.
 #[derive(Clone, Debug, Serialize, Deserialize)]

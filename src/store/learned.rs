@@ -2,7 +2,7 @@
 //! that cannot be read is begun anew.
 
 use super::{Damage, Store, StoreError, atomic};
-use crate::observed::Learned;
+use crate::model::Learned;
 
 impl Store {
     pub fn learned(&self) -> Result<Learned, StoreError> {

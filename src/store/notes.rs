@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, atomic, journal};
 use crate::cert::{CertName, Generation, NameSet, NodeName, RevocationReason};
-use crate::observed::LedgerEntry;
+use crate::model::LedgerEntry;
 
 /// Bytes. A record takes some 700 of them, in three lines.
 const LONG_TXT_JOURNAL: usize = 1024 * 1024;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::generations::chain_in;
 use super::{Damage, Revocation, Store, StoreError, atomic};
 use crate::cert::{CertName, Fingerprint, Generation, Leaf, generation};
-use crate::observed::Meta;
+use crate::model::Meta;
 
 /// A folder of a certificate that is no generation.
 pub(super) struct Strange {

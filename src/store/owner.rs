@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, User, geteuid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid, setuid};
 
-use crate::observed::Advice;
+use crate::model::Advice;
 
 /// No core dumps, and no other process of the same user may look into this one's memory (prctl(2), PR_SET_DUMPABLE).
 /// The first thing that `main` does.

@@ -12,7 +12,7 @@ use std::{env, io};
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
-use crate::observed::Advice;
+use crate::model::Advice;
 
 /// Bytes: an RSA key of 16,384 bits is 13 kB of PEM, so this is a mistaken path and no secret.
 const LARGEST: u64 = 64 * 1024;

@@ -6,7 +6,7 @@ use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 
 use super::{Damage, Store, StoreError, atomic};
-use crate::observed::Tried;
+use crate::model::Tried;
 
 /// The schema that this version writes. A change that an older certd would misread raises it.
 const SCHEMA: u64 = 1;

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use certd::cert::{CertName, Chain, Generation, KeyType, Pair, PrivateKey};
-use certd::observed::Meta;
+use certd::model::Meta;
 use certd::store::Store;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, DistinguishedName,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Output;
 
 use certd::dns::{Cloudflare, DnsError, Handle, Provider, Settings, TxtRecord, Way, Zone};
-use certd::observed::KnownZone;
+use certd::model::KnownZone;
 use reqwest::Url;
 use zeroize::Zeroizing;
 
@@ -41,7 +41,7 @@ impl Bench {
     ) -> Cloudflare {
         let base = Url::parse(&self.lab.cloudflare.base()).expect("the double's own");
         let token = Zeroizing::new(token.to_owned());
-        let clock = certd::pass::clock::now;
+        let clock = certd::context::clock::now;
         let settings = Settings {
             base: &base,
             token: &token,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use certd::context::clock;
 use certd::dns::Provider;
-use certd::observed::Advice;
-use certd::pass::clock;
+use certd::model::Advice;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 

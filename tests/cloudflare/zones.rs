@@ -1,7 +1,7 @@
 //! Which zone, and whether it is served.
 
 use certd::dns::{DnsError, Provider};
-use certd::observed::Advice;
+use certd::model::Advice;
 
 use super::bench::{Bench, CHALLENGE, exits, service, txt, well};
 

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use certd::cert::{CertName, Leaf};
-use certd::observed::Ari;
-use certd::pass::clock;
+use certd::context::clock;
+use certd::model::Ari;
 use certd::plan::renewal;
 use certd::store::Store;
 use jiff::{SignedDuration, Timestamp};

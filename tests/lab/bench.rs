@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use certd::cert::{CertName, Roots};
 use certd::config::{self, Config};
-use certd::observed::{Failure, LedgerEvent};
-use certd::pass::issue::{Issued, issue};
-use certd::pass::progress::{Event, Progress};
-use certd::pass::{Context, Secrets};
+use certd::context::Context;
+use certd::context::progress::{Event, Progress};
+use certd::context::secrets::Secrets;
+use certd::execute::issue::{Issued, issue};
+use certd::model::{Failure, LedgerEvent};
 use certd::plan::{Issue, RenewalReason};
 use certd::store::Store;
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use certd::cert::{CertName, Chain, Generation, KeyType, Pair, PrivateKey};
-use certd::observed::Meta;
-use certd::pass::clock;
+use certd::context::clock;
+use certd::model::Meta;
 use certd::store::Store;
 use zeroize::Zeroizing;
 

@@ -123,7 +123,7 @@ fn a_look_tells_the_nodes_clock_its_room_and_who_else_renews_there() {
         );
         assert!(told("room ")[0].parse::<u64>().unwrap() > 0);
         let clock: i64 = told("clock ")[0].parse().unwrap();
-        assert!(clock.abs_diff(certd::pass::clock::now().as_second()) < 60);
+        assert!(clock.abs_diff(certd::context::clock::now().as_second()) < 60);
     }
 }
 

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use certd::cert::{Chain, DnsName, Fingerprint, KeyType, Pair, PrivateKey};
-use certd::observed::Silence;
+use certd::model::Silence;
 use certd::probe::{Verified, handshake, verify};
 use tokio::net::TcpListener;
 

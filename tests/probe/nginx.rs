@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use certd::cert::{Fingerprint, KeyType, Pair};
-use certd::observed::Silence;
+use certd::model::Silence;
 use certd::probe::{Verified, handshake, verify};
 
 use super::{LONG, SOON, leaf, pair, sni};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use certd::cert::{KeyType, Pair};
 use certd::config::ProxyProtocol;
-use certd::observed::Silence;
+use certd::model::Silence;
 use certd::probe::{Verified, Way, handshake, verify};
 
 use super::nginx::Nginx;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use certd::cert::{KeyType, Pair};
-use certd::observed::Silence;
+use certd::model::Silence;
 use certd::probe::{Verified, Way, handshake, look, verify};
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::pki_types::pem::PemObject;

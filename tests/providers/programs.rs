@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use certd::dns::{DnsError, Exec, Provider, TxtRecord};
-use certd::observed::Advice;
+use certd::model::Advice;
 
 use super::lab::process::{is_alive, signal, wait_until};
 use super::{CHALLENGE, runtime, zone};

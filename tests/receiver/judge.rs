@@ -19,7 +19,7 @@ fn names(names: &[&str]) -> Vec<String> {
 
 /// A number, `days` from now.
 fn generation(days: i64) -> String {
-    let at = certd::pass::clock::now() + jiff::SignedDuration::from_hours(24 * days);
+    let at = certd::context::clock::now() + jiff::SignedDuration::from_hours(24 * days);
     at.strftime("%Y%m%d%H%M%S-0a").to_string()
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use certd::cert::RevocationReason;
-use certd::observed::{Held, Revoked};
+use certd::model::{Held, Revoked};
 use certd::store::Revocation;
 
 /// Ended long ago, or valid.

@@ -25,7 +25,7 @@ pub(super) fn run(look: &Look, pause: Duration, options: &Options) -> Result<u8,
         loop {
             let report = tokio::select! {
                 report = look.report() => report?,
-                () = crate::pass::stopped(&mut stop) => return Ok(exit),
+                () = crate::context::stopped(&mut stop) => return Ok(exit),
             };
             exit = report.exit;
             let states = states(&report);
@@ -33,7 +33,7 @@ pub(super) fn run(look: &Look, pause: Duration, options: &Options) -> Result<u8,
             before = Some(states);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = crate::pass::stopped(&mut stop) => return Ok(exit),
+                () = crate::context::stopped(&mut stop) => return Ok(exit),
             }
         }
     });

@@ -15,7 +15,7 @@ use super::limit::{self, Budget};
 use crate::cert::Fingerprint;
 use crate::config::Proxy;
 use crate::dns::{DnsError, Way};
-use crate::report::escape;
+use crate::text::escape;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const CALL_LIMIT: Duration = Duration::from_secs(30);

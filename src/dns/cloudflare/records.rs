@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use super::Cloudflare;
 use super::api::{ATTEMPTS, PAUSE, Refusal, segment};
 use crate::dns::{DnsError, Handle, TxtRecord, Zone};
-use crate::observed::AtProvider;
-use crate::report::escape;
+use crate::model::AtProvider;
+use crate::text::escape;
 
 /// The API's least for a record that is not proxied, in seconds.
 const TTL: u32 = 60;

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use super::api::{Api, segment};
 use super::zones::Zones;
 use crate::dns::DnsError;
-use crate::observed::KnownToken;
-use crate::report::escape;
+use crate::model::KnownToken;
+use crate::text::escape;
 
 /// No pass waits longer to learn it: as long as for a node that does not answer.
 const LIMIT: Duration = Duration::from_secs(8);

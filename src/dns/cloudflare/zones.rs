@@ -10,8 +10,8 @@ use tokio::sync::OnceCell;
 
 use super::api::{Api, segment};
 use crate::dns::{DnsError, Zone};
-use crate::observed::KnownZone;
-use crate::report::escape;
+use crate::model::KnownZone;
+use crate::text::escape;
 
 const ZONES_A_PAGE: u32 = 50;
 

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::ProgramError;
-use crate::report::{escape, redact};
+use crate::text::{escape, redact};
 
 /// From SIGTERM to SIGKILL: a program that tidies up does it in less.
 const GRACE: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use crate::observed::Advice;
+use crate::model::Advice;
 
 /// Cloned, since a program that cannot be run fails for every record.
 #[derive(Clone, Debug, thiserror::Error)]

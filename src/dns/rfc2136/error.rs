@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::TsigAlgorithm;
-use crate::observed::Advice;
+use crate::model::Advice;
 
 /// Cloned, since one answer is that of every record of an UPDATE.
 #[derive(Clone, Debug, thiserror::Error)]

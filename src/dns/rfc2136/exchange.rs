@@ -20,7 +20,7 @@ use super::tsig::{Fault, Key};
 use crate::config::Host;
 use crate::dns::DnsError;
 use crate::dns::resolvers::parse;
-use crate::report::escape;
+use crate::text::escape;
 
 /// For one address: the farthest server is a third of a second away.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

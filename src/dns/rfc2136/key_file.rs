@@ -8,7 +8,7 @@ use super::UpdateError;
 use super::tsig::Key;
 use crate::config::defaults::TSIG_ALGORITHM;
 use crate::config::{Rfc2136, TsigAlgorithm};
-use crate::report::escape;
+use crate::text::escape;
 
 /// What a file says of its key; borrowed, so that the secret is in no second place.
 #[derive(Default)]

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use super::super::BOOTSTRAP;
 use crate::cert::NodeName;
-use crate::report::escape;
 use crate::ssh::{Endpoint, Session, SshError};
+use crate::text::escape;
 
 /// As [`BOOTSTRAP`], for somebody who becomes root by sudo; `-n`: where it would ask, it fails at once.
 const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;

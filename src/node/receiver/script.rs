@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 use super::program::installed;
 use super::{Account, Options, Permits, Receiver};
 use crate::cert::NodeName;
-use crate::report::escape;
+use crate::text::escape;
 
 pub(super) const COMMON: &str = include_str!("common.sh");
 const SETUP: &str = include_str!("setup.sh");

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::observed::Tried;
+use crate::model::Tried;
 
 use super::super::backoff;
 

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, Generation, NodeName};
 use crate::config::Certificate;
-use crate::observed::{DeliveryAttempts, Observed, Seen};
+use crate::model::{DeliveryAttempts, Observed, Seen};
 
 use super::super::backoff;
-use super::super::rollout::{FENCE_IMPLAUSIBLE, INDEPENDENT};
 use super::of;
+use crate::model::FENCE_IMPLAUSIBLE;
+use crate::plan::rollout::INDEPENDENT;
 
 /// When the last of the nodes that went back from this generation may be tried again, as far as another waits for that:
 /// for one that refused nobody does, and who serves what ends soon waits for none.

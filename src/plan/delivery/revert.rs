@@ -6,11 +6,12 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, Fingerprint, NodeName};
 use crate::config::Certificate;
-use crate::observed::{Begun, Former, Observed, Seen, Silence, Stored};
+use crate::model::{Begun, Former, Observed, Seen, Silence, Stored};
 
 use super::super::hold::Meant;
-use super::super::rollout::{NOT_PERMITTED, Outcome};
 use super::{Before, Deliver, DeliveryReason, attempts, before, of};
+use crate::model::NOT_PERMITTED;
+use crate::plan::rollout::Outcome;
 
 /// Notes a rollout before anything is changed. What an earlier one noted of the same generation was seen before that.
 pub fn begin(observed: &mut Observed, deliver: &Deliver, now: Timestamp) {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, Generation, NodeName};
 use crate::config::Config;
-use crate::observed::{Failure, Observed, Seen, Silence, Unproven};
+use crate::model::{Failure, Observed, Seen, Silence, Unproven};
 
 use super::super::installs;
 use super::{DeliveryWait, of};

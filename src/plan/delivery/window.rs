@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cert::NodeName;
 use crate::config::{Certificate, Config};
-use crate::observed::{Observed, Seen, Silence};
+use crate::model::{Observed, Seen, Silence};
 
 use super::super::hold::NEAR_THE_END;
 use super::of;

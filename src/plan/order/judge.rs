@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Verdict;
 use crate::cert::Leaf;
-use crate::observed::Intent;
+use crate::model::Intent;
 use crate::plan::Issue;
 use crate::plan::renewal::lifetime;
 

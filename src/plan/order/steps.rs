@@ -7,40 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{SIGNING_BOUND, VALIDATION_BOUND};
 use crate::cert::DnsName;
+use crate::model::{Authorization, Status};
 use crate::plan::ledger::Full;
-
-/// RFC 8555 section 7.1.6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    Pending,
-    Ready,
-    Processing,
-    Valid,
-    Invalid,
-}
-
-/// What an authorization of the order asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Authorization {
-    /// Its place in the order's list.
-    pub index: usize,
-    /// With `*.` when it is for a wildcard.
-    pub name: DnsName,
-    pub state: AuthorizationState,
-    /// `None`: the CA does not offer the challenge that the configuration asks for.
-    pub proof: Option<Proof>,
-}
-
-/// What proves control of a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Proof {
-    /// dns-01: what a TXT record at `_acme-challenge.` must hold.
-    Value(String),
-    /// dns-persist-01: a TXT record at `_validation-persist.` that stays and names one of these, and the account.
-    Standing { issuers: Vec<DnsName> },
-}
 
 /// A record that must stand before the CA is asked to look. It is not ours to make or to remove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,15 +16,6 @@ pub struct Standing {
     /// With `*.` for a wildcard.
     pub name: DnsName,
     pub issuers: Vec<DnsName>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthorizationState {
-    Pending,
-    Valid,
-    /// Invalid, expired, revoked or deactivated: this order cannot succeed.
-    Dead,
 }
 
 /// A TXT record that must be seen while the CA looks.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::RenewalWait;
 use crate::config::Acme;
-use crate::observed::{Advice, Attempts, Failure};
+use crate::model::{Advice, Attempts, Failure};
 use crate::plan::backoff;
 use crate::plan::ledger::Full;
 

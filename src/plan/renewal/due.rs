@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::cert::{CertName, Leaf};
-use crate::observed::{Ari, Observed};
+use crate::model::{Ari, Observed};
 
 /// Without a word from the CA, renew when a third of the lifetime is left (Let's Encrypt's integration guide) …
 const LEFT_OF_ORDINARY: i32 = 3;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::config::{Acme, Certificate, Config};
-use crate::observed::{Intent, KEY_COMPROMISE, Kept, Observed, Seen, Stored, Tried, UNKNOWN_CA};
+use crate::model::{Intent, KEY_COMPROMISE, Kept, Observed, Seen, Stored, Tried, UNKNOWN_CA};
 
 /// The profile of a certificate at one CA: names of profiles are a CA's own, and the certificate's is that of the CA of
 /// choice.

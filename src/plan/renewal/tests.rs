@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
 use crate::cert::{Generation, KeyType};
-use crate::observed::{Advice, Asked, Attempts, DeliveryAttempts, Meta, Over, Seen, Served, Silence, UNKNOWN_CA};
+use crate::model::{Advice, Asked, Attempts, DeliveryAttempts, Meta, Over, Seen, Served, Silence, UNKNOWN_CA};
 use crate::plan::{DeliveryWait, Plan, Step, Wait, plan};
 
 const CONFIG: &str = include_str!("../../../config/certd.toml");

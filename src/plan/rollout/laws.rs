@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::cert::CertName;
-use crate::observed::Advice;
+use crate::model::{Advice, Base};
 use crate::plan::NodeTask;
 use crate::plan::tests::Draw;
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::cert::CertName;
-use crate::observed::Advice;
+use crate::model::{Advice, Base};
 use crate::plan::NodeTask;
 
 #[test]

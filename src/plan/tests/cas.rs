@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::scene::{SERVICE, Scene, at, cert, days, failure, hours};
 use super::{golden, snapshot};
 use crate::cert::Fingerprint;
-use crate::observed::{Advice, Attempts, LedgerEntry, LedgerEvent};
+use crate::model::{Advice, Attempts, LedgerEntry, LedgerEvent};
 use crate::plan::{Issue, RenewalReason, RenewalWait, Step, Wait};
 use crate::report::plan_text;
 
@@ -230,7 +230,7 @@ fn a_fleet_larger_than_the_cas_limit_of_orders_is_ordered_in_parts() {
 fn a_certificate_that_was_given_up_is_replaced_at_once_from_the_reserve_and_not_exempt() {
     let mut scene = scene(2).ari("2026-11-22T00:00:00Z", "2026-11-24T00:00:00Z");
     let fingerprint = scene.kept().leaf.fingerprint;
-    let revoked = crate::observed::Revoked { at: at("2026-11-23T11:00:00Z"), reason: 1 };
+    let revoked = crate::model::Revoked { at: at("2026-11-23T11:00:00Z"), reason: 1 };
     scene.observed.tried.revoked.insert(fingerprint, revoked);
     golden("given-up", &scene.finalized(&[hours(24), hours(48), hours(100)]));
 }
@@ -249,7 +249,7 @@ fn a_key_is_used_again_when_that_is_wanted_and_never_when_it_may_be_somebody_els
     let given_up = |of: fn(&mut Scene) -> Fingerprint, reason, when: &str| {
         let mut scene = reuse(61);
         let fingerprint = of(&mut scene);
-        let revoked = crate::observed::Revoked { at: at(when), reason };
+        let revoked = crate::model::Revoked { at: at(when), reason };
         scene.observed.tried.revoked.insert(fingerprint, revoked);
         keeps(&scene)
     };

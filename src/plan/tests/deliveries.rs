@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::scene::{SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
 use super::{golden, snapshot};
-use crate::observed::{DeliveryAttempts, Over, Seen, Served, Silence};
+use crate::model::{DeliveryAttempts, Over, Seen, Served, Silence};
 use crate::plan::{Before, Step};
 use crate::report::plan_text;
 

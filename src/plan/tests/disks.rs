@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::golden;
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, name, now};
+use crate::cert::RevokedByCa;
 use crate::cert::{CertName, Generation};
 use crate::config::Install;
-use crate::observed::{AtPath, Crl, Disk, Drift, Found, Looked, RevokedByCa};
-use crate::plan::rollout::ConfigTest;
+use crate::model::ConfigTest;
+use crate::model::{AtPath, Crl, Disk, Drift, Found, Looked};
 use crate::plan::{DeliveryReason, RenewalReason, Step, crls, disks, installs};
 use crate::report::plan_text;
 
@@ -30,7 +31,7 @@ impl Scene {
         self.looked(node, Ok(looked));
     }
 
-    fn looked(&mut self, node: &str, looked: Result<Looked, crate::observed::Failure>) {
+    fn looked(&mut self, node: &str, looked: Result<Looked, crate::model::Failure>) {
         let disk = Disk { node: name(node), at: self.now, looked };
         let meant = self.meant();
         disks::learned(&mut self.observed.tried, &self.config, &meant, &disk);

@@ -1,11 +1,11 @@
 //! What a node says that it holds, and what that is good for.
 
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, name};
-use crate::observed::Silence;
+use crate::model::Silence;
+use crate::model::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER};
 use crate::plan::Step;
 use crate::plan::delivery::prune;
 use crate::plan::fence::{self, outgrown};
-use crate::plan::rollout::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER};
 use crate::report::plan_text;
 
 /// Stored, not due, and served by every node.

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::laws::Draw;
 use super::scene::{SERVICE, Scene, cert, days, failure, hours};
-use crate::observed::{Advice, Ari, Attempts, Intent, LedgerEntry, LedgerEvent, Revoked};
+use crate::model::{Advice, Ari, Attempts, Intent, LedgerEntry, LedgerEvent, Revoked};
 use crate::plan::{Issue, Plan, RenewalReason, Step, Wait};
 
 const HISTORIES: u64 = 120;

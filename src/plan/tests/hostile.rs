@@ -8,12 +8,10 @@ use jiff::Timestamp;
 use super::laws::Draw;
 use super::scene::{SERVICE, Scene, at, cert, days, failure, hours, leaf, name, show};
 use crate::cert::{Generation, Leaf, NodeName, generation};
-use crate::observed::{DeliveryAttempts, Former, Kept, LedgerEntry, LedgerEvent, Meta, Seen, Silence};
+use crate::model::{Base, Committed, ConfigTest, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, Prepared};
+use crate::model::{DeliveryAttempts, Former, Kept, LedgerEntry, LedgerEvent, Meta, Seen, Silence};
 use crate::plan::delivery::{revert, unproven};
-use crate::plan::rollout::{
-    Action, Base, Committed, ConfigTest, Event, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, Outcome, Prepared, Restored, Rollout,
-    Verdict,
-};
+use crate::plan::rollout::{Action, Event, Outcome, Restored, Rollout, Verdict};
 use crate::plan::{Deliver, DeliveryReason, Issue, Step, fence, plan};
 
 const START: &str = "2026-11-24T09:00:00Z";

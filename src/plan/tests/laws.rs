@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::scene::{NODES, SERVICE, Scene, cert, days, failure, hours, name};
-use crate::observed::{Ari, Attempts, Rehearsal, Seen, Silence};
+use crate::model::{Ari, Attempts, Rehearsal, Seen, Silence};
 use crate::plan::renewal::{Basis, due, lifetime};
 use crate::plan::{Plan, RenewalReason, RenewalWait, Step, Wait};
 

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::golden;
 use super::scene::{NODES, SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
-use crate::observed::{Held, Over, Revoked, Seen, Served, Silence};
+use crate::model::{Held, Over, Revoked, Seen, Served, Silence};
 use crate::plan::{HoldEnd, Step, crls, hold};
 use crate::report::plan_text;
 

@@ -1,7 +1,7 @@
 //! When a renewal is rehearsed: once, ahead of it, and again after a day when that failed.
 
 use super::scene::{SERVICE, Scene, cert, days, failure, hours};
-use crate::observed::Rehearsal;
+use crate::model::Rehearsal;
 use crate::plan::Step;
 
 /// Renewal falls due when a third of ninety days is left; nine days before that it is rehearsed.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName};
 use crate::config::{self, Config, Host};
-use crate::observed::{
+use crate::model::{
     Advice, Ari, Attempts, DeliveryAttempts, Failure, Intent, Kept, LedgerEntry, LedgerEvent, Meta, Observed, Over,
     Seen, Served, Silence,
 };

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::scene::{NODES, SEED, SERVICE, Scene, at, cert, days, failure, hours, leaf, name, show};
 use super::snapshot;
 use crate::cert::{Generation, Leaf, NodeName};
-use crate::observed::{
+use crate::model::{
     Ari, Attempts, CaClock, DeliveryAttempts, Kept, LedgerEntry, LedgerEvent, Meta, Rehearsal, Seen, Silence,
 };
 use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, Past, What, Why};

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::cert::CertName;
-use crate::observed::{Advice, CaClock, Failure};
+use crate::model::{Advice, CaClock, Failure};
 use crate::plan::clock::noticeable;
 use crate::plan::{Plan, RenewalWait, Step, Wait};
 use crate::report::words;

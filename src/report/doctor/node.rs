@@ -3,11 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, NodeName};
-use crate::observed::{Advice, AtPath, Failure, Found, Looked};
-use crate::plan::rollout::ConfigTest;
+use crate::model::ConfigTest;
+use crate::model::{Advice, AtPath, Failure, Found, Looked};
 
-use super::super::as_word;
 use super::{Area, Finding, State};
+use crate::text::as_word;
 
 /// A chain and a key take 20 kB, and two generations are kept.
 const NO_ROOM: u64 = 1024;

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::cert::{CertName, NodeName};
-use crate::observed::{Advice, AtPath, CaClock, Exposed, Found, Looked};
-use crate::plan::rollout::ConfigTest;
+use crate::model::ConfigTest;
+use crate::model::{Advice, AtPath, CaClock, Exposed, Found, Looked};
 
 const NOW: Timestamp = Timestamp::constant(1_795_413_600, 0);
 

@@ -1,7 +1,7 @@
 //! What `check` tells beyond the table: disks, whose a certificate is, and the line for a monitoring system.
 
 use super::*;
-use crate::observed::{Drift, Exposed};
+use crate::model::{Drift, Exposed};
 use crate::plan::inventory::{Finding, Severity};
 use crate::report::inventory::InventoryReport;
 

@@ -1,7 +1,7 @@
 //! What a window holds, and what a person holds, in verdicts, codes and words.
 
 use super::*;
-use crate::observed::Held;
+use crate::model::Held;
 use crate::report::HeldReport;
 
 fn held_by_window(verdict: Verdict) -> Report {

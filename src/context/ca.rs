@@ -1,0 +1,134 @@
+//! The account, joined with the store: key on disk, then the CA; URL on disk, then the first order.
+
+use std::sync::PoisonError;
+
+use crate::acme::{self, Account, AccountKey, Binding, Http, REQUEST_LIMIT, Settings};
+use crate::config::Acme;
+use crate::context::Context;
+use crate::context::effect_failure::{of_acme, of_store};
+use crate::context::progress::Event;
+use crate::model::{Advice, Failure};
+use crate::store::AccountRecord;
+
+/// The CA of this host, as the configuration has it.
+pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failure> {
+    context.config.ca(host).ok_or_else(|| Failure {
+        code: "acme-unknown-ca".to_owned(),
+        object: host.to_owned(),
+        what: "the configuration names no such CA (any more)".to_owned(),
+        next: "nothing: certd goes on with the CAs that it names".to_owned(),
+        advice: Advice::Person,
+    })
+}
+
+/// One client for each CA: its directory is fetched once a pass.
+pub(crate) fn http(context: &Context, ca: &Acme) -> Result<Http, Failure> {
+    let mut clients = context.cas.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(http) = clients.get(&ca.host) {
+        return Ok(http.clone());
+    }
+    let http = client(context, ca)?;
+    clients.insert(ca.host.clone(), http.clone());
+    Ok(http)
+}
+
+fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
+    let settings = Settings {
+        directory: ca.directory.clone(),
+        ca_pem: context.secrets.acme_ca.get(&ca.host).cloned(),
+        more_pem: context.secrets.network_ca.clone(),
+        proxy: context.config.network.proxy.clone(),
+        limit: REQUEST_LIMIT,
+    };
+    Http::new(&settings).map_err(|error| of_acme(&ca.directory, &error))
+}
+
+/// Opens the account, makes it when there is none, and brings a change of its key to an end.
+pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Result<Account, Failure> {
+    let _one_at_a_time = context.account.lock().await;
+    let ca = &config.host;
+    let failed = |error: acme::AcmeError| of_acme(ca, &error);
+    if let Err(failure) = settle(context, ca, http).await {
+        // The old key is still the account's, as far as anybody knows: an order does not fail for the new one.
+        say(context, ca, format!("the change of the account's key is not done: {}", failure.what));
+    }
+    let kept = context.store.account(ca).map_err(|error| of_store(&error))?;
+    let contact = &config.contact;
+    let (old, known) = (kept.is_some(), kept.as_ref().is_some_and(|record| record.url.is_some()));
+    let mut record = match kept {
+        Some(record) => record,
+        None => {
+            let key = AccountKey::generate().map_err(failed)?;
+            let record = AccountRecord { key_pkcs8: key.pkcs8().clone(), url: None, contact: contact.clone() };
+            context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+            record
+        }
+    };
+    let key = AccountKey::from_pkcs8(record.key_pkcs8.clone());
+    if !known {
+        record.url = Some(url(context, config, http, &key, old).await.map_err(failed)?);
+        record.contact.clone_from(contact);
+        context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+    }
+    let url = record.url.as_deref().unwrap_or_default();
+    let account = acme::open(http, &key, url).await.map_err(failed)?;
+    // The CA's mails are a help, not a condition: an order does not fail for them.
+    if record.contact != *contact {
+        match account.update_contact(contact).await {
+            Ok(()) => {
+                record.contact.clone_from(contact);
+                context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+            }
+            Err(error) => say(context, ca, format!("the CA does not take the new contacts: {error}")),
+        }
+    }
+    Ok(account)
+}
+
+/// Brings a change of the account's key to an end that an earlier run began: the new key is the account's as soon as the CA
+/// knows it. Never given up: a request of that run may still be under way. `false`: none was begun.
+pub(crate) async fn settle(context: &Context, ca: &str, http: &Http) -> Result<bool, Failure> {
+    let store = &context.store;
+    let Some(next) = store.next_account_key(ca).map_err(|error| of_store(&error))? else { return Ok(false) };
+    let next = AccountKey::from_pkcs8(next);
+    let failed = |error: acme::AcmeError| of_acme(ca, &error);
+    if acme::find(http, &next).await.map_err(failed)?.is_none() {
+        let kept = store.account(ca).map_err(|error| of_store(&error))?;
+        let Some((url, key)) = kept.and_then(|kept| Some((kept.url?, AccountKey::from_pkcs8(kept.key_pkcs8)))) else {
+            return Ok(false);
+        };
+        let changed = acme::roll_over(http, &url, &key, &next).await;
+        // The answer may be lost and the key changed all the same.
+        if let Err(error) = changed
+            && acme::find(http, &next).await.map_err(failed)?.is_none()
+        {
+            return Err(failed(error));
+        }
+    }
+    store.adopt_next_account_key(ca).map_err(|error| of_store(&error))?;
+    say(context, ca, "the account has its new key".to_owned());
+    Ok(true)
+}
+
+fn say(context: &Context, ca: &str, step: String) {
+    context.progress.say(Event::Account { ca: ca.to_owned(), step });
+}
+
+/// `old`: an earlier run may have been killed before it heard the URL. Then the account may be there, and its external
+/// binding be spent.
+async fn url(
+    context: &Context,
+    ca: &Acme,
+    http: &Http,
+    key: &AccountKey,
+    old: bool,
+) -> Result<String, acme::AcmeError> {
+    if old && let Some(url) = acme::find(http, key).await? {
+        return Ok(url);
+    }
+    let binding = match (&ca.eab, context.secrets.eab_hmac.get(&ca.host)) {
+        (Some(eab), Some(hmac)) => Some(Binding::new(eab.kid.clone(), hmac)?),
+        _ => None,
+    };
+    acme::register(http, key, &ca.contact, binding.as_ref()).await
+}

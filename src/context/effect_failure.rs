@@ -1,0 +1,175 @@
+//! Errors of the effects, at the border: what failed, in the words that every renderer uses.
+
+use crate::acme::{AcmeError, Kind, Problem};
+use crate::cert::DnsName;
+use crate::dns::DnsError;
+use crate::model::{Advice, Failure};
+use crate::plan::order::{GiveUp, Trouble};
+use crate::store::StoreError;
+
+/// The code of an order that came to nothing and was no attempt: what is planned next follows from what is there.
+pub const SUPERSEDED: &str = "acme-superseded";
+
+pub(crate) fn of_store(error: &StoreError) -> Failure {
+    Failure::from(error)
+}
+
+pub(crate) fn of_acme(object: impl ToString, error: &AcmeError) -> Failure {
+    Failure {
+        code: error.code().to_owned(),
+        object: object.to_string(),
+        what: error.to_string(),
+        next: error.next(),
+        advice: error.advice(),
+    }
+}
+
+pub(crate) fn of_dns(object: impl ToString, error: &DnsError) -> Failure {
+    Failure {
+        code: error.code().to_owned(),
+        object: object.to_string(),
+        what: error.to_string(),
+        next: error.next().to_owned(),
+        advice: error.advice(),
+    }
+}
+
+/// A task of ours came to no end of its own.
+pub(crate) fn of_task(error: &tokio::task::JoinError) -> Failure {
+    Failure {
+        code: "bug".to_owned(),
+        object: "certd".to_owned(),
+        what: error.to_string(),
+        next: "report this".to_owned(),
+        advice: Advice::Bug,
+    }
+}
+
+/// The order is invalid: the CA looked, and these are its words.
+pub(crate) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own: Option<&Problem>) -> Failure {
+    let mut words: Vec<String> = named.iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
+    if words.is_empty() {
+        words.extend(own.map(Problem::to_string));
+    }
+    if words.is_empty() {
+        words.push("it does not say why".to_owned());
+    }
+    let problem = named.first().map(|(_, problem)| problem).or(own);
+    let error = problem.map(|problem| AcmeError::Problem {
+        url: String::new(),
+        problem: Box::new(problem.clone()),
+        retry_after: None,
+        link: None,
+    });
+    Failure {
+        code: error.as_ref().map_or("acme-order-invalid", AcmeError::code).to_owned(),
+        object: named.first().map_or_else(|| object.to_string(), |(name, _)| name.to_string()),
+        what: format!("{}: {}", GiveUp::Invalid, words.join("; ")),
+        next: error.as_ref().map_or_else(|| "certd tries again by itself".to_owned(), AcmeError::next),
+        advice: error.as_ref().map_or(Advice::Retry { after_seconds: None }, AcmeError::advice),
+    }
+}
+
+/// What the machine gave up for, when no step's own failure says it.
+pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
+    let again = Advice::Retry { after_seconds: None };
+    let (code, next, advice) = match why {
+        GiveUp::NoChallenge(_) => {
+            ("acme-no-challenge", "use a CA that offers it, or write another `acme.challenge`", Advice::Person)
+        }
+        GiveUp::NotValidated | GiveUp::StillProcessing => (
+            "acme-slow",
+            "nothing: the next run resumes this order; another is made after a day, or now with --force",
+            again,
+        ),
+        GiveUp::ForeignKey => {
+            ("acme-foreign-key", "see whether another certd uses this account for the same names", Advice::Person)
+        }
+        GiveUp::Rejected(_) => (
+            "acme-rejected-certificate",
+            "see rejected/ in the certificate's folder; certd fetches it again, and orders another after a day, or now with --force",
+            again,
+        ),
+        GiveUp::Superseded { .. } => {
+            (SUPERSEDED, "nothing: certd forgets this order, and looks anew at what is to be done", again)
+        }
+        GiveUp::EndsEarlier { .. } => (
+            "acme-ends-earlier",
+            "nothing: the stored certificate stays until another would outlive it; `certd renew --force` takes the new one",
+            again,
+        ),
+        GiveUp::NoRoom { .. } => ("ledger-full", "nothing: certd orders as soon as there is room", again),
+        GiveUp::Failed | GiveUp::Invalid | GiveUp::ReplacesRefused => {
+            ("acme-order-invalid", "certd tries again by itself", again)
+        }
+        GiveUp::OutOfOrder => ("bug", "report this", Advice::Bug),
+    };
+    Failure { code: code.to_owned(), object: object.to_string(), what: why.to_string(), next: next.to_owned(), advice }
+}
+
+/// What an error of the CA means to an order whose step failed with it.
+pub(crate) fn trouble(error: &AcmeError) -> Trouble {
+    let after_ms = error.retry_after().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    match error.kind() {
+        Some(Kind::OrderNotReady) => Trouble::NotReady,
+        // Without a Retry-After, asking again at once is what a limit is there against.
+        _ if is_limit(error) && after_ms.is_none() => Trouble::Lasting,
+        _ if matches!(error.status(), Some(404 | 410)) => Trouble::Missing,
+        Some(Kind::RateLimited | Kind::ServerInternal) => Trouble::Passing { after_ms },
+        Some(_) => Trouble::Lasting,
+        None if matches!(error.advice(), Advice::Retry { .. }) => Trouble::Passing { after_ms },
+        None => Trouble::Lasting,
+    }
+}
+
+/// The CA's own, or that of what stands before it and knows no problem documents.
+pub(crate) fn is_limit(error: &AcmeError) -> bool {
+    error.kind() == Some(Kind::RateLimited) || matches!(error, AcmeError::Status { status: 429, .. })
+}
+
+/// Of an order with `replaces`: whatever the CA has against it, but for what would meet the next order just as well.
+pub(crate) fn refuses_replaces(error: &AcmeError) -> bool {
+    match error {
+        AcmeError::Unsupported { .. } => true,
+        AcmeError::Problem { problem, .. } => match problem.kind {
+            // Pebble 2.10 answers serverInternal to half of all identifiers: those whose serial's DER begins with 00.
+            // Of a CA that is really broken the next order, without `replaces`, tells the same.
+            Kind::AlreadyReplaced | Kind::Unauthorized | Kind::ServerInternal => true,
+            Kind::Other => problem.status.is_some_and(|status| (400..500).contains(&status) && status != 429),
+            _ => false,
+        },
+        // RFC 9773 section 5: the server "MUST reflect that field in the response"; one that does not is refused by
+        // the ACME crate.
+        AcmeError::Strange { what, .. } => what.contains("replaces"),
+        _ => false,
+    }
+}
+
+/// The CA does not know the order, or not as this account's. In its own words: a page of a proxy says nothing about an
+/// order, whose certificate may be ready.
+pub(crate) fn is_gone(error: &AcmeError) -> bool {
+    let account =
+        matches!(error.kind(), Some(Kind::AccountDead | Kind::AccountDoesNotExist | Kind::UserActionRequired));
+    let elsewhere = matches!(error, AcmeError::Elsewhere { .. });
+    let said = error.kind().and_then(|_| error.status());
+    elsewhere || !account && said.is_some_and(|status| matches!(status, 403 | 404 | 410))
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a04_a_429_that_is_no_problem_document_is_not_asked_again_at_once() {
+        let answer = |status, seconds: Option<u64>| {
+            let retry_after = seconds.map(Duration::from_secs);
+            trouble(&AcmeError::Status { url: "https://ca.example/new-order".to_owned(), status, retry_after })
+        };
+        assert_eq!(answer(429, None), Trouble::Lasting);
+        assert_eq!(answer(429, Some(7)), Trouble::Passing { after_ms: Some(7_000) });
+        assert_eq!(answer(404, None), Trouble::Missing);
+        assert_eq!(answer(502, None), Trouble::Passing { after_ms: None });
+    }
+}

@@ -1,0 +1,132 @@
+//! What every step borrows: the configuration, the store, secrets, the CAs' clients and accounts, the DNS provider, the
+//! clock and the stop signal.
+
+pub mod ca;
+pub mod clock;
+pub mod effect_failure;
+pub mod failure;
+pub mod progress;
+pub mod provider;
+pub mod secrets;
+pub mod watch_roots;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{Mutex, watch};
+
+use crate::acme::Http;
+use crate::cert::{CertName, NodeName, Roots};
+use crate::config::Config;
+use crate::model::{CaClock, Failure};
+use crate::plan;
+use crate::store::{Store, StoreError};
+
+pub use secrets::{Secrets, roots};
+
+/// What every step of a pass works with.
+pub struct Context {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub roots: Roots,
+    pub secrets: Arc<Secrets>,
+    pub progress: progress::Progress,
+    /// Becomes true when the process is asked to end.
+    pub stop: watch::Receiver<bool>,
+    /// Certificates that are issued side by side share one account: it is made once.
+    account: Mutex<()>,
+    /// One client for each CA, by its host.
+    cas: std::sync::Mutex<HashMap<String, Http>>,
+    /// The DNS provider, opened when it is first needed.
+    pub dns: Arc<provider::Providing>,
+    /// What each CA said of the time, by its host.
+    ca_clocks: std::sync::Mutex<BTreeMap<String, CaClock>>,
+    /// And what each node said of it.
+    node_clocks: std::sync::Mutex<BTreeMap<NodeName, CaClock>>,
+    /// Keys that fewer people can read after a delivery.
+    narrowed: std::sync::Mutex<BTreeSet<(NodeName, CertName, String)>>,
+}
+
+impl Context {
+    pub fn new(
+        config: impl Into<Arc<Config>>,
+        store: Store,
+        roots: Roots,
+        secrets: impl Into<Arc<Secrets>>,
+        progress: progress::Progress,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let (account, cas, dns, ca_clocks, node_clocks, narrowed) = Default::default();
+        let (config, secrets) = (config.into(), secrets.into());
+        Self { config, store, roots, secrets, progress, stop, account, cas, dns, ca_clocks, node_clocks, narrowed }
+    }
+
+    /// The same with the nodes that DNS has named.
+    pub(crate) fn with_config(self, config: Config) -> Self {
+        Self { config: config.into(), ..self }
+    }
+
+    /// The same for a look at the nodes of this configuration, as DNS has named them since.
+    ///
+    /// # Errors
+    /// The state directory cannot be read.
+    pub fn of_a_look(&self, config: &Arc<Config>) -> Result<Self, StoreError> {
+        let (store, roots, secrets) = (Store::look(self.store.root())?, self.roots.clone(), Arc::clone(&self.secrets));
+        Ok(Self::new(Arc::clone(config), store, roots, secrets, self.progress.clone(), self.stop.clone()))
+    }
+
+    /// Notes what this CA's last answer says of the time; to be called right after it.
+    pub(crate) fn hear_the_time(&self, ca: &str, http: &Http) {
+        let Some(theirs) = http.date() else { return };
+        let mut held = self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(ca.to_owned(), CaClock { ours: clock::now(), theirs });
+    }
+
+    /// Notes what a node says of the time; to be called right after it.
+    pub(crate) fn hear_the_nodes_time(&self, node: &NodeName, theirs: Option<Timestamp>) {
+        let Some(theirs) = theirs else { return };
+        let mut held = self.node_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(node.clone(), CaClock { ours: clock::now(), theirs });
+    }
+
+    /// Nodes whose clocks are so far beside ours that their logs and timers mislead. They serve all the same: a server
+    /// sends its certificate whatever its clock says.
+    pub(crate) fn node_skews(&self) -> Vec<Failure> {
+        let held = self.node_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let skew = |(node, told): (&NodeName, &CaClock)| {
+            Some(failure::of_node_skew(node, plan::clock::noticeable(*told)?, *told))
+        };
+        held.iter().filter_map(skew).collect()
+    }
+
+    /// Notes what a node says of keys that are no longer handed on to everybody whom they were open to.
+    pub(crate) fn hear_of_keys(&self, node: &NodeName, narrowed: &[(CertName, String)]) {
+        let mut held = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(narrowed.iter().map(|(name, who)| (node.clone(), name.clone(), who.clone())));
+    }
+
+    pub(crate) fn narrowed_keys(&self) -> Vec<Failure> {
+        let held = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().map(|(node, name, who)| failure::of_narrowed(node, name, who)).collect()
+    }
+
+    pub(crate) fn was_heard(&self, ca: &str) -> bool {
+        self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(ca)
+    }
+
+    /// The host and the clock of the CA that agrees with ours the best: where two CAs tell different times, the one that
+    /// is wrong is not the one that says what a third clock says too.
+    pub(crate) fn ca_clock(&self) -> Option<(String, CaClock)> {
+        let held = self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let best = held.iter().min_by_key(|(_, told)| told.ours.duration_since(told.theirs).abs());
+        best.map(|(ca, told)| (ca.clone(), *told))
+    }
+}
+
+/// Returns when the process was asked to end; never, when nobody can ask any more.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stopped| *stopped).await.is_err() {
+        core::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,177 @@
+//! The DNS provider of a pass: one client for all certificates, so that they share a connection, the zones that were
+//! found and the limit; and what it learned, kept for the next run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::cert::DnsName;
+use crate::config;
+use crate::context::effect_failure::{of_dns, of_store};
+use crate::context::{Context, clock};
+use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings, Way};
+use crate::model::{Advice, AtProvider, Failure, KnownToken, KnownZone, LastSeen, Learned};
+use crate::store::StoreError;
+
+/// What a pass has of its provider.
+#[derive(Default)]
+pub struct Providing {
+    usual: Mutex<Option<Opened>>,
+    /// For a rehearsal, which relies on nothing that earlier runs saw.
+    afresh: Mutex<Option<Opened>>,
+    /// One writer of `dns.json` at a time.
+    writing: Mutex<()>,
+    warnings: Mutex<Vec<Failure>>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    provider: Arc<dyn Provider>,
+    since: Timestamp,
+}
+
+impl Providing {
+    fn slot(&self, afresh: bool) -> &Mutex<Option<Opened>> {
+        if afresh { &self.afresh } else { &self.usual }
+    }
+
+    pub(crate) fn warn(&self, failure: Failure) {
+        let mut warnings = lock(&self.warnings);
+        if !warnings.contains(&failure) {
+            warnings.push(failure);
+        }
+    }
+
+    /// What was found that does not keep a certificate from being issued; each is told once.
+    pub fn take_warnings(&self) -> Vec<Failure> {
+        core::mem::take(&mut *lock(&self.warnings))
+    }
+}
+
+/// Who is asked about names, and the DoH servers among them.
+pub(crate) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Failure> {
+    let dns = &context.config.dns;
+    // Who names the servers himself has names that the public does not see, or sees otherwise.
+    let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, way(context)) } else { Doh::default() };
+    let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers, doh.clone());
+    Ok((resolvers.map_err(|error| of_dns("dns", &error))?, doh))
+}
+
+/// How the DNS API and DoH are reached.
+pub(crate) fn way(context: &Context) -> Way {
+    Way { proxy: context.config.network.proxy.clone(), ca_pem: context.secrets.network_ca.clone() }
+}
+
+pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provider>, Failure> {
+    let mut slot = lock(context.dns.slot(afresh));
+    if let Some(opened) = slot.as_ref() {
+        return Ok(Arc::clone(&opened.provider));
+    }
+    let seed = context.store.tried().map_err(|error| of_store(&error))?.seed;
+    // Tells an operator with two controllers which of them made a record.
+    let mark = format!("certd {:08x}", seed >> 32);
+    let secret = &context.secrets.dns_secret;
+    let provider: Result<Arc<dyn Provider>, DnsError> = match &context.config.dns.provider {
+        config::Provider::Cloudflare { zone_id, api_base, .. } => {
+            let settings = Settings {
+                base: api_base,
+                token: secret,
+                zone_id: zone_id.as_deref(),
+                way: &way(context),
+                mark: &mark,
+                clock: clock::now,
+                zones: context.store.learned().map_err(|error| of_store(&error))?.zones,
+                afresh,
+            };
+            Cloudflare::new(settings).map(|it| Arc::new(it) as _)
+        }
+        config::Provider::Rfc2136(primary) => Rfc2136::new(primary, secret, clock::now).map(|it| Arc::new(it) as _),
+        config::Provider::Exec { command, timeout } => Ok(Arc::new(Exec::new(command, *timeout))),
+    };
+    let provider = provider.map_err(|error| of_dns("dns", &error))?;
+    *slot = Some(Opened { provider: Arc::clone(&provider), since: clock::now() });
+    Ok(provider)
+}
+
+/// Keeps what was learned of zones, and warns of those that were seen by this pass and are not in order. That nothing can
+/// be kept costs requests and no certificate.
+pub(crate) fn keep_zones(context: &Context, afresh: bool) {
+    let opened = lock(context.dns.slot(afresh)).clone();
+    let Some(Opened { provider, since }) = opened else { return };
+    let zones = provider.zones();
+    let seen_now = zones.values().filter(|zone| zone.seen_at >= since);
+    seen_now.filter_map(of_zone).for_each(|failure| context.dns.warn(failure));
+    keep(context, |learned| learned.zones = zones);
+}
+
+/// The address records of a name, as the provider has them.
+pub(crate) async fn at_provider(context: &Context, name: &str) -> Result<Vec<AtProvider>, Failure> {
+    let shown = provider(context, false)?.addresses(name).await;
+    shown.map_err(|error| of_dns(name, &error))
+}
+
+/// Keeps which nodes DNS named.
+pub(crate) fn keep_discovered(context: &Context, seen: BTreeMap<DnsName, LastSeen>) {
+    keep(context, |learned| learned.discovered = seen);
+}
+
+/// Asks, at most once a day or `afresh`, how long the token is good for; and tells it when that is not long any more.
+pub async fn ask_token(context: &Context, afresh: bool) {
+    let asked = async {
+        let known = context.store.learned().ok()?.token;
+        // Old, and still what holds when nobody answers.
+        let old = |known| KnownToken { asked_at: Timestamp::UNIX_EPOCH, ..known };
+        let known = if afresh { known.map(old) } else { known };
+        provider(context, afresh).ok()?.token(known).await
+    };
+    let Some(token) = asked.await else { return };
+    keep(context, |learned| learned.token = Some(token.clone()));
+    if let Some(trouble) = token.trouble(clock::now()) {
+        context.dns.warn(Failure {
+            code: trouble.code().to_owned(),
+            object: "dns.token_file".to_owned(),
+            what: trouble.to_string(),
+            next:
+                "make a new token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file"
+                    .to_owned(),
+            advice: Advice::Person,
+        });
+    }
+}
+
+fn of_zone(zone: &KnownZone) -> Option<Failure> {
+    let trouble = zone.trouble()?;
+    let (what, next) = (trouble.to_string(), trouble.next().to_owned());
+    let (code, object) = ("dns-zone-status".to_owned(), zone.name.clone());
+    Some(Failure { code, object, what, next, advice: Advice::Person })
+}
+
+/// So many records of others stand at the name that the CA's question is not answered in one datagram.
+pub(crate) fn of_crowd(name: &str, records: usize, bytes: usize) -> Option<Failure> {
+    (bytes > ONE_DATAGRAM).then(|| Failure {
+        code: "dns-long-answer".to_owned(),
+        object: name.to_owned(),
+        what: format!("{records} TXT records stand there, {bytes} bytes: more than one datagram of DNS takes"),
+        next: "remove those that nobody needs; certd removes none but its own".to_owned(),
+        advice: Advice::Person,
+    })
+}
+
+fn keep(context: &Context, change: impl FnOnce(&mut Learned)) {
+    let _one_at_a_time = lock(&context.dns.writing);
+    let changed = || {
+        let before = context.store.learned()?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after == before { Ok(()) } else { context.store.write_learned(&after) }
+    };
+    let kept: Result<(), StoreError> = changed();
+    if let Err(error) = kept {
+        context.dns.warn(of_store(&error));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

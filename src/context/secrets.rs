@@ -1,0 +1,261 @@
+//! What is read before privileges are given up, anew for every pass: rotation is replacing a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::cert::{Malformed, Roots};
+use crate::config::{Agent, Config, Host, HostKey, Node, Probe, Provider, Ssh, Via};
+use crate::model::{Advice, Failure};
+use crate::ssh::{self, Endpoint, Identity, Known};
+use crate::store::guard::Writers;
+use crate::store::secret;
+
+use crate::context::failure::failure;
+use crate::context::watch_roots::WatchRoots;
+
+/// Secrets, and the public files that are read in the same breath.
+#[derive(Clone)]
+pub struct Secrets {
+    /// The provider's: an API token, or what a TSIG key's file holds. Empty for a provider that has none.
+    pub dns_secret: Zeroizing<String>,
+    /// By the CA's host.
+    pub eab_hmac: BTreeMap<String, Zeroizing<String>>,
+    identities: BTreeMap<PathBuf, Identity>,
+    passphrases: BTreeMap<PathBuf, Zeroizing<String>>,
+    known_hosts: BTreeMap<PathBuf, String>,
+    /// PEM of the root of a CA's own API, where one is configured; by the CA's host.
+    pub acme_ca: BTreeMap<String, String>,
+    /// What the chains of watched endpoints are judged by.
+    pub watch_roots: WatchRoots,
+    /// PEM of the root that is trusted beside the system's.
+    pub network_ca: Option<String>,
+    /// PEM of the roots that issued chains must lead to, where the configuration names them.
+    pub issuer_roots: String,
+}
+
+impl Secrets {
+    /// # Errors
+    /// The first file that is missing, readable by others or no text.
+    pub fn read(config: &Config) -> Result<Self, Failure> {
+        let dns_secret = match &config.dns.provider {
+            Provider::Cloudflare { token_file, .. } => secret::read_line(token_file),
+            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file),
+            Provider::Exec { command, .. } => {
+                guard_program(config, command)?;
+                Ok(Zeroizing::default())
+            }
+        };
+        let dns_secret = dns_secret.map_err(|error| Failure::from(&error))?;
+        let mut eab_hmac = BTreeMap::new();
+        let mut acme_ca = BTreeMap::new();
+        for ca in config.cas() {
+            if let Some(eab) = &ca.eab {
+                let hmac = secret::read_line(&eab.hmac_file).map_err(|error| Failure::from(&error))?;
+                eab_hmac.insert(ca.host.clone(), hmac);
+            }
+            if let Some(path) = &ca.ca_file {
+                acme_ca.insert(ca.host.clone(), public(config, "acme.ca_file", path)?);
+            }
+        }
+        let network_ca = config.network.ca_file.as_ref();
+        let network_ca = network_ca.map(|path| public(config, "network.ca_file", path)).transpose()?;
+        let of_logins = Self::of_logins(config, |_| true)?;
+        let issuer_roots = issuer_roots(config)?;
+        Ok(Self { dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots, ..of_logins })
+    }
+
+    /// What a look takes: what logging in takes at the nodes that are probed through SSH, and no other secret.
+    ///
+    /// # Errors
+    /// As [`Secrets::read`].
+    pub fn for_probes(config: &Config) -> Result<Self, Failure> {
+        Self::of_logins(config, |probe| probe.via == Via::Ssh)
+    }
+
+    fn of_logins(config: &Config, wanted: impl Fn(&Probe) -> bool) -> Result<Self, Failure> {
+        // Of the nodes, and of those too that DNS is going to name.
+        let found = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
+        let found = found.map(|discover| (&discover.ssh, &discover.probe));
+        let logins = config.nodes.iter().map(|node| (&node.ssh, &node.probe)).chain(found);
+        let logins: Vec<&Ssh> = logins.filter(|(_, probe)| wanted(probe)).map(|(ssh, _)| ssh).collect();
+        let (identities, passphrases) = (identities(&logins)?, passphrases(&logins)?);
+        let (known_hosts, watch_roots) = (known_hosts(config, &logins)?, WatchRoots::read(config));
+        let (dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots) = Default::default();
+        Ok(Self {
+            dns_secret,
+            eab_hmac,
+            identities,
+            passphrases,
+            known_hosts,
+            acme_ca,
+            network_ca,
+            issuer_roots,
+            watch_roots,
+        })
+    }
+
+    /// How to log in to a node at one of `addresses`, by jump hosts at one each of `jumps` (in the configuration's order).
+    /// `None`: there is none.
+    pub fn endpoint(&self, node: &Node, addresses: &[SocketAddr], jumps: &[Vec<SocketAddr>]) -> Option<Endpoint> {
+        let ssh = &node.ssh;
+        let agent = ssh.agent.as_ref().map(|agent| match agent {
+            Agent::Socket(path) => path.clone(),
+            Agent::Environment => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).unwrap_or_default(),
+        });
+        let mut way = None;
+        for (jump, addresses) in ssh.jumps.iter().zip(jumps) {
+            let (address, others) = addresses.split_first()?;
+            let known = self.known(ssh, Some(&jump.host), jump.port, &jump.host_keys);
+            way = Some(Box::new(Endpoint {
+                node: jump.name.clone(),
+                address: *address,
+                others: others.to_vec(),
+                user: jump.user.clone().unwrap_or_else(|| ssh.user.clone()),
+                identities: self.identities(jump.identity_files.as_ref().unwrap_or(&ssh.identity_files), ssh),
+                host_keys: known.keys,
+                revoked: known.revoked,
+                authority: known.authority,
+                agent: agent.clone(),
+                jump: way,
+            }));
+        }
+        let known = self.known(ssh, node.addresses.first(), ssh.port, &ssh.host_keys);
+        let (address, others) = addresses.split_first()?;
+        Some(Endpoint {
+            node: node.name.clone(),
+            address: *address,
+            others: others.to_vec(),
+            user: ssh.user.clone(),
+            identities: self.identities(&ssh.identity_files, ssh),
+            host_keys: known.keys,
+            revoked: known.revoked,
+            authority: known.authority,
+            agent,
+            jump: way,
+        })
+    }
+
+    fn identities(&self, files: &[PathBuf], ssh: &Ssh) -> Vec<Identity> {
+        let passphrase = ssh.passphrase_file.as_ref().and_then(|file| self.passphrases.get(file));
+        let with_passphrase = |identity: &Identity| Identity { passphrase: passphrase.cloned(), ..identity.clone() };
+        files.iter().filter_map(|file| self.identities.get(file).map(with_passphrase)).collect()
+    }
+
+    /// Pinned in the configuration, else in the known_hosts files; what these revoke is revoked either way.
+    fn known(&self, ssh: &Ssh, host: Option<&Host>, port: u16, pinned: &[HostKey]) -> Known {
+        let Some(host) = host.map(ToString::to_string) else { return Known::default() };
+        let texts = ssh.known_hosts.iter().filter_map(|path| self.known_hosts.get(path)).map(String::as_str);
+        let known = ssh::known_hosts(texts, &host, port);
+        if pinned.is_empty() { known } else { Known { keys: pinned.to_vec(), ..known } }
+    }
+}
+
+fn identities(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Identity>, Failure> {
+    let of_jumps = logins.iter().flat_map(|ssh| &ssh.jumps).filter_map(|jump| jump.identity_files.as_ref()).flatten();
+    let files: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| &ssh.identity_files).chain(of_jumps).collect();
+    let mut identities = BTreeMap::new();
+    for file in files {
+        let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
+        identities.insert(file.clone(), Identity { file: file.clone(), pem, passphrase: None });
+    }
+    Ok(identities)
+}
+
+/// Words may stand in a passphrase; a line break at its end is the editor's.
+fn passphrases(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Zeroizing<String>>, Failure> {
+    let mut passphrases = BTreeMap::new();
+    for path in logins.iter().filter_map(|ssh| ssh.passphrase_file.as_ref()) {
+        if !passphrases.contains_key(path) {
+            let text = secret::read_text(path).map_err(|error| Failure::from(&error))?;
+            let passphrase = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
+            passphrases.insert(path.clone(), passphrase);
+        }
+    }
+    Ok(passphrases)
+}
+
+/// A file that is not there holds no keys; `certd trust --write` makes it. They are read for nodes with a key of their
+/// own, too, since that key may be revoked there.
+fn known_hosts(config: &Config, logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, String>, Failure> {
+    let paths: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| &ssh.known_hosts).collect();
+    let mut texts = BTreeMap::new();
+    for path in paths {
+        // Where there is none, somebody else could put one.
+        guard(config, path)?;
+        if path.exists() {
+            texts.insert(path.clone(), public(config, "ssh.known_hosts", path)?);
+        }
+    }
+    Ok(texts)
+}
+
+/// The text of every `issuer_root_file`.
+///
+/// # Errors
+/// One of them cannot be read.
+pub fn issuer_roots(config: &Config) -> Result<String, Failure> {
+    let files = config.cas().filter_map(|ca| ca.issuer_root_file.as_ref());
+    let texts: Vec<String> =
+        files.map(|path| public(config, "acme.issuer_root_file", path)).collect::<Result<_, _>>()?;
+    Ok(texts.join("\n"))
+}
+
+/// The roots that issued and served chains must lead to: those that the configuration names, and this system's when a CA
+/// has none of its own.
+///
+/// # Errors
+/// A configured file holds no certificate, or this system trusts no root at all.
+pub fn roots(config: &Config) -> Result<Roots, Failure> {
+    let mut texts = Vec::new();
+    for path in config.cas().filter_map(|ca| ca.issuer_root_file.as_ref()) {
+        let text = public(config, "acme.issuer_root_file", path)?;
+        let bad = |error: Malformed| {
+            let next = "write the PEM of the root certificate into it";
+            failure("config-root", path.display(), error, next, Advice::Person)
+        };
+        Roots::new(&[&text]).map_err(bad)?;
+        texts.push(text);
+    }
+    let mut roots = Roots::new(&texts).unwrap_or_else(|_| Roots::from_ders(Vec::<Vec<u8>>::new()));
+    if config.cas().any(|ca| ca.issuer_root_file.is_none()) {
+        roots.add_ders(system_certificates());
+    }
+    if roots.is_empty() {
+        let next = "install the package ca-certificates, or set acme.issuer_root_file";
+        return Err(failure("no-roots", "this system", "trusts no root certificate", next, Advice::Person));
+    }
+    Ok(roots)
+}
+
+pub(crate) fn system_roots() -> Roots {
+    Roots::from_ders(system_certificates())
+}
+
+fn system_certificates() -> impl Iterator<Item = Vec<u8>> {
+    rustls_native_certs::load_native_certs().certs.into_iter().map(|der| der.to_vec())
+}
+
+/// The text of a file that is no secret, and that certd obeys.
+///
+/// # Errors
+/// It cannot be read, or others can write it.
+pub(crate) fn public(config: &Config, key: &str, path: &Path) -> Result<String, Failure> {
+    guard(config, path)?;
+    std::fs::read_to_string(path).map_err(|error| {
+        let next = format!("see {key} in the configuration");
+        failure("config-file", path.display(), error, next, Advice::Person)
+    })
+}
+
+fn guard(config: &Config, path: &Path) -> Result<(), Failure> {
+    Writers::of_state(&config.state_dir).check(path).map_err(|error| Failure::from(&error))
+}
+
+/// The program, and a script that it is to run.
+fn guard_program(config: &Config, command: &[String]) -> Result<(), Failure> {
+    let files = command.iter().map(Path::new).filter(|path| path.is_absolute() && path.is_file());
+    files.into_iter().try_for_each(|path| guard(config, path))
+}

@@ -1,0 +1,63 @@
+//! What the chains of endpoints that others keep are judged by.
+
+use std::collections::BTreeMap;
+
+use crate::cert::{Roots, WatchName};
+use crate::config::{Config, Watch};
+use crate::model::{Advice, Asked, Failure};
+
+use super::failure::failure;
+use super::secrets::{public, system_roots};
+
+/// What each endpoint's chain is judged by: the system's roots, whatever `acme.issuer_root_file` says, and its own
+/// `ca_file`. A file that cannot be read keeps no certificate from being renewed: the endpoint's chain is not judged
+/// then, and the report says so.
+#[derive(Clone, Default)]
+pub struct WatchRoots(BTreeMap<WatchName, Result<Roots, Failure>>);
+
+impl WatchRoots {
+    /// Before privileges are given up.
+    pub fn read(config: &Config) -> Self {
+        if config.watches.is_empty() {
+            return Self::default();
+        }
+        let system = system_roots();
+        Self(config.watches.iter().map(|watch| (watch.name.clone(), roots(config, watch, &system))).collect())
+    }
+
+    /// `None`: the chain of this endpoint is not judged.
+    pub(crate) fn of(&self, watch: &WatchName) -> Option<&Roots> {
+        self.0.get(watch)?.as_ref().ok()
+    }
+
+    /// Of the endpoints that are asked for.
+    pub fn failures(&self, asked: &Asked) -> Vec<Failure> {
+        let failed = |(_, roots): (_, &Result<Roots, Failure>)| roots.as_ref().err().cloned();
+        let mut failures: Vec<Failure> =
+            self.0.iter().filter(|(name, _)| asked.wants_watch(name)).filter_map(failed).collect();
+        failures.dedup();
+        failures
+    }
+}
+
+fn roots(config: &Config, watch: &Watch, system: &Roots) -> Result<Roots, Failure> {
+    // One code for all: in the report it is a warning, since nothing but this judgement is lost.
+    let bad = |object: &dyn core::fmt::Display, what: &dyn core::fmt::Display, next: &str| {
+        failure(
+            "watch-root",
+            object,
+            format!("{what}; the chain of {} is not judged", watch.name),
+            next,
+            Advice::Person,
+        )
+    };
+    let Some(path) = &watch.ca_file else {
+        let next = "install the package ca-certificates, or set ca_file below [[watch]]";
+        let none = || bad(&"this system", &"trusts no root certificate", next);
+        return if system.is_empty() { Err(none()) } else { Ok(system.clone()) };
+    };
+    let text = public(config, "watch.ca_file", path);
+    let text = text.map_err(|failure| bad(&path.display(), &failure.what, &failure.next))?;
+    let next = "write the PEM of the root certificate into it";
+    system.and(&text).map_err(|malformed| bad(&path.display(), &malformed, next))
+}

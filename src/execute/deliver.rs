@@ -1,0 +1,150 @@
+//! One rollout: the machine says what to do, a session for each node does it and tells what happened.
+
+pub(crate) mod session;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::cert::{CertName, Generation, NodeName, Pair};
+use crate::model::{Failure, Over, Served};
+use crate::node::Bundle;
+use crate::plan::rollout::{Action, Event, Outcome, Rollout};
+use crate::plan::{Deliver, NodeTask};
+
+use crate::context::Context;
+use crate::context::failure::{abandoned, bug};
+use session::Session;
+
+/// How a rollout ended, and what its handshakes showed last.
+pub struct Delivered {
+    pub(crate) outcomes: BTreeMap<NodeName, Outcome>,
+    pub(crate) served: Vec<Served>,
+    /// What nodes said of the generations that they hold: the number of a newer one, or that it is none.
+    pub(crate) fences: Vec<Held>,
+}
+
+/// How long nodes that are committed, or go back, may be listened to after SIGTERM; what a node has begun it finishes by
+/// itself. Most reloads take a second, and ten is what the whole process has.
+const FINISH_WHEN_STOPPED: Duration = Duration::from_secs(4);
+
+type Told = (Event, Vec<Served>);
+type Held = (NodeName, CertName, Option<u64>);
+
+/// # Errors
+/// A stored pair cannot be read: nothing was sent to anybody.
+pub async fn deliver(
+    context: &Arc<Context>,
+    deliver: &Deliver,
+    permits: &Arc<Semaphore>,
+) -> Result<Delivered, Failure> {
+    let pairs = pairs(context, deliver)?;
+    let mut machine = Rollout::new(deliver);
+    let (tell, mut told) = mpsc::unbounded_channel::<Told>();
+    let (fence, mut fences) = mpsc::unbounded_channel();
+    let mut orders: BTreeMap<NodeName, mpsc::UnboundedSender<Action>> = BTreeMap::new();
+    let mut sessions = JoinSet::new();
+    let mut names = BTreeMap::new();
+    for task in &deliver.nodes {
+        let (order, ordered) = mpsc::unbounded_channel();
+        let session = Session {
+            context: Arc::clone(context),
+            node: task.node.clone(),
+            bundles: bundles(context, task, &pairs),
+            tell: tell.clone(),
+            fences: fence.clone(),
+            ordered,
+        };
+        // The others keep their sessions until the canary is verified: it must not wait for one of theirs.
+        let is_canary = deliver.canary.as_ref() == Some(&task.node);
+        let handle = sessions.spawn(session.run((!is_canary).then(|| Arc::clone(permits))));
+        names.insert(handle.id(), task.node.clone());
+        orders.insert(task.node.clone(), order);
+    }
+    drop(tell);
+
+    let mut served = Vec::new();
+    let (mut stop, mut ends) = (context.stop.clone(), context.stop.clone());
+    let mut stopped = false;
+    let patience = async {
+        crate::context::stopped(&mut ends).await;
+        tokio::time::sleep(FINISH_WHEN_STOPPED).await;
+    };
+    tokio::pin!(patience);
+    loop {
+        let event = tokio::select! {
+            told = told.recv() => match told {
+                Some((event, seen)) => {
+                    remember(&mut served, seen);
+                    event
+                }
+                None => break,
+            },
+            // A panic in one session ends that session alone.
+            Some(Err(error)) = sessions.join_next() => {
+                let Some(node) = names.get(&error.id()) else { continue };
+                Event::Lost(node.clone(), bug(node, &error))
+            }
+            () = crate::context::stopped(&mut stop), if !stopped => {
+                stopped = true;
+                Event::Stop
+            }
+            () = &mut patience => {
+                machine.on(Event::Abandon(abandoned()));
+                break;
+            }
+        };
+        for action in machine.on(event) {
+            // A session that has ended needs no orders.
+            let _ = orders.get(action.node()).map(|order| order.send(action.clone()));
+        }
+    }
+    let mut outcomes: BTreeMap<NodeName, Outcome> =
+        machine.outcomes().map(|(node, outcome)| (node.clone(), outcome.clone())).collect();
+    for task in &deliver.nodes {
+        let lost = || Outcome::Unknown { failure: bug(&task.node, "its session ended without an answer") };
+        outcomes.entry(task.node.clone()).or_insert_with(lost);
+    }
+    fences.close();
+    let fences = core::iter::from_fn(|| fences.try_recv().ok()).collect();
+    Ok(Delivered { outcomes, served, fences })
+}
+
+fn pairs(context: &Context, deliver: &Deliver) -> Result<BTreeMap<CertName, (Generation, Arc<Pair>)>, Failure> {
+    let load = |(name, generation): (&CertName, &Generation)| {
+        let pair = context.store.pair(name, generation).map_err(|error| Failure::from(&error))?;
+        Ok((name.clone(), (generation.clone(), Arc::new(pair))))
+    };
+    deliver.certificates.iter().map(load).collect()
+}
+
+fn bundles(context: &Context, task: &NodeTask, pairs: &BTreeMap<CertName, (Generation, Arc<Pair>)>) -> Vec<Bundle> {
+    let bundle = |name: &CertName| {
+        let (generation, pair) = pairs.get(name)?;
+        let install = context.config.install(&task.node, name)?;
+        Some(Bundle {
+            certificate: name.clone(),
+            generation: generation.clone(),
+            pair: Arc::clone(pair),
+            install: Arc::clone(install),
+            older: task.older.contains(name),
+        })
+    };
+    task.certificates.keys().filter_map(bundle).collect()
+}
+
+/// The later handshakes replace the earlier ones with the same address and name, made the same way.
+pub(crate) fn remember(served: &mut Vec<Served>, seen: Vec<Served>) {
+    let places: BTreeSet<_> = seen.iter().map(place).collect();
+    served.retain(|old| !places.contains(&place(old)));
+    served.extend(seen);
+}
+
+type Place = (NodeName, CertName, Option<core::net::SocketAddr>, crate::cert::DnsName, Over);
+
+fn place(served: &Served) -> Place {
+    (served.node.clone(), served.certificate.clone(), served.address, served.sni.clone(), served.over)
+}

@@ -1,0 +1,299 @@
+//! One node's part in a rollout: it prepares by itself, and then does what it is told, one attempt each.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::cert::{CertName, Fingerprint, Leaf, NodeName, Roots};
+use crate::model::{Committed, Refusal};
+use crate::model::{Failure, Over, Seen, Served, Silence};
+use crate::node::{Bundle, Dialogue, NodeError};
+use crate::plan::fence;
+use crate::plan::rollout::{Action, Event, Restored, Verdict};
+use crate::probe::{self, Opener, Verified};
+use crate::text::escape;
+
+use crate::context::failure::of_node;
+use crate::context::progress::{Event as Progress, Phase};
+use crate::context::{Context, clock};
+use crate::execute::deliver::{Held, Told};
+use crate::observe::route::{Target, endpoint};
+use crate::observe::ssh_tunnel;
+
+/// Connecting, logging in, sending, and the node's configuration test (30 s there).
+const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
+/// A reload leaves old workers listening for a moment: nginx starts the new ones 100 ms before it tells the old ones to
+/// end, and no event tells a client. A rollout ends after it, so that whoever looks next does not call a node stale. Over
+/// a long wire it has passed by then.
+const OLD_WORKERS: Duration = Duration::from_millis(250);
+/// After a reload the new certificate must be served within this.
+const VERIFY_DEADLINE: Duration = Duration::from_secs(15);
+
+pub(crate) struct Session {
+    pub(crate) context: Arc<Context>,
+    pub(crate) node: NodeName,
+    pub(crate) bundles: Vec<Bundle>,
+    pub(crate) tell: mpsc::UnboundedSender<Told>,
+    pub(crate) fences: mpsc::UnboundedSender<Held>,
+    pub(crate) ordered: mpsc::UnboundedReceiver<Action>,
+}
+
+impl Session {
+    /// `permits` bounds the sessions at one time; `None`: this one waits for no other.
+    pub(crate) async fn run(mut self, permits: Option<Arc<Semaphore>>) {
+        let permit = async {
+            match permits {
+                Some(permits) => permits.acquire_owned().await.ok(),
+                None => None,
+            }
+        };
+        let _permit = tokio::select! {
+            permit = permit => permit,
+            _ = self.ordered.recv() => return,
+        };
+        self.say(Event::Started(self.node.clone()), Vec::new());
+        self.show(Phase::Preparing, "");
+        let prepared = async {
+            let endpoint = endpoint(&self.context.config, &self.context.secrets, &self.node).await.map_err(Ok)?;
+            Dialogue::open(endpoint, self.bundles.clone(), PREPARE_DEADLINE).await.map_err(Err)
+        };
+        let opened = tokio::select! {
+            opened = prepared => opened,
+            _ = self.ordered.recv() => return,
+        };
+        match opened {
+            Ok((dialogue, prepared)) => {
+                self.bundles.iter().for_each(|bundle| self.note_held(&bundle.certificate, None));
+                self.context.hear_the_nodes_time(&self.node, prepared.clock);
+                self.context.hear_of_keys(&self.node, &prepared.narrowed);
+                self.show(Phase::Prepared, "");
+                self.say(Event::Prepared(self.node.clone(), prepared), Vec::new());
+                self.obey(dialogue).await;
+            }
+            Err(error) => {
+                let failure = error.unwrap_or_else(|error| self.refused(error).1);
+                self.show(Phase::Failed, &failure.what);
+                self.say(Event::Failed(self.node.clone(), failure), Vec::new());
+            }
+        }
+    }
+
+    async fn obey(mut self, mut dialogue: Dialogue) {
+        let mut settled = None;
+        while let Some(action) = self.ordered.recv().await {
+            match action {
+                Action::Commit(_) => {
+                    if !self.commit(&mut dialogue).await {
+                        return;
+                    }
+                    settled = Some(tokio::time::sleep(OLD_WORKERS));
+                }
+                Action::Verify(_) => self.verify(&dialogue).await,
+                Action::Done(_) => {
+                    dialogue.done().await;
+                    if let Some(settled) = settled {
+                        settled.await;
+                    }
+                    return;
+                }
+                Action::Abort(_) => return dialogue.abort().await,
+                Action::Rollback(_) => return self.rollback(dialogue).await,
+            }
+        }
+    }
+
+    /// Whether the dialogue goes on.
+    async fn commit(&self, dialogue: &mut Dialogue) -> bool {
+        self.show(Phase::Committing, "");
+        let node = self.node.clone();
+        match dialogue.commit().await {
+            Ok(Committed::Committed) => self.say(Event::Committed(node, Committed::Committed), Vec::new()),
+            Ok(undone) => {
+                self.show(Phase::Failed, "not proven: see the report");
+                let seen = self.through(dialogue, async |targets| self.look_at(targets).await).await;
+                self.say(Event::Committed(node, undone), seen);
+            }
+            Err(error) => {
+                let (error, failure) = self.refused(error);
+                self.show(Phase::Failed, &failure.what);
+                let event = match error {
+                    NodeError::Refused { .. } => Event::Failed(node, failure),
+                    _ => Event::Lost(node, failure),
+                };
+                self.say(event, self.look().await);
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn verify(&self, dialogue: &Dialogue) {
+        self.show(Phase::Verifying, "");
+        let roots = &self.context.roots;
+        let prove = |(target, leaf): (Target, Leaf)| prove(target, leaf.fingerprint, roots.clone());
+        let seen = self.through(dialogue, async |targets| join_all(targets.into_iter().map(prove)).await).await;
+        let seen: Vec<Served> = seen.into_iter().flatten().collect();
+        let verdict = self.verdict(&seen);
+        match &verdict {
+            Verdict::Expected => self.show(Phase::Served, ""),
+            Verdict::Other { what } | Verdict::Lingers { what } => self.show(Phase::Failed, what),
+            Verdict::Silent(silence) => self.show(Phase::Failed, &silence.to_string()),
+        }
+        self.say(Event::Verified(self.node.clone(), verdict), seen);
+    }
+
+    /// The worst of all handshakes: a server that is silent at one address is silent. What is seen over QUIC alone comes
+    /// last: TCP has proven that the server has the certificate and takes it. Where UDP is not answered, that is proof
+    /// enough: the report tells it.
+    fn verdict(&self, seen: &[Served]) -> Verdict {
+        let (mut other, mut over_quic, mut proven) = (None, None, false);
+        for served in seen {
+            let what = match &served.seen {
+                Seen::Silence(Silence::NoQuic) => continue,
+                Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
+                Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => format!(
+                    "{} still serves {} for {} (until {})",
+                    served.address.map_or_else(String::new, |address| served.over.at(address)),
+                    leaf.fingerprint.short(),
+                    served.sni,
+                    leaf.not_after
+                ),
+                // The server reads another file for the chain than ours.
+                Seen::Leaf { distrust: Some(why), .. } => {
+                    format!("serves the leaf in a chain that clients refuse: {why}")
+                }
+                Seen::Leaf { distrust: None, .. } => {
+                    proven = true;
+                    continue;
+                }
+            };
+            match served.over {
+                Over::Quic => over_quic = Some(Verdict::Lingers { what }),
+                Over::Tcp | Over::Ssh => other = Some(Verdict::Other { what }),
+            }
+        }
+        let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(Silence::TimedOut) };
+        other.or(over_quic).unwrap_or_else(unseen)
+    }
+
+    fn expects(&self, served: &Served, leaf: &Leaf) -> bool {
+        self.bundles.iter().any(|bundle| {
+            bundle.certificate == served.certificate && bundle.pair.chain().leaf.fingerprint == leaf.fingerprint
+        })
+    }
+
+    async fn rollback(&self, dialogue: Dialogue) {
+        let went_back = match dialogue.rollback().await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err(crate::context::failure::failure(
+                "node-kept",
+                &self.node,
+                format!("it kept what it has: {why}"),
+                "put right what is said there, or find out what else writes there",
+                crate::model::Advice::Person,
+            )),
+            Err(error) => Err(of_node(&self.node, &error)),
+        };
+        // Two reloads in a row: what served before the first of them may listen until both are done.
+        tokio::time::sleep(2 * OLD_WORKERS).await;
+        let seen = self.look().await;
+        let serves = !seen.is_empty() && seen.iter().all(|served| matches!(served.seen, Seen::Leaf { .. }));
+        self.say(Event::Restored(self.node.clone(), Restored { went_back, serves }), seen);
+    }
+
+    /// One more look, so that the report tells what visitors get now.
+    async fn look(&self) -> Vec<Served> {
+        let (config, secrets) = (&self.context.config, &self.context.secrets);
+        let Some(node) = config.node(&self.node) else { return Vec::new() };
+        self.look_at(self.targets(&ssh_tunnel::session_each(config, secrets, node))).await
+    }
+
+    async fn look_at(&self, targets: Vec<(Target, Leaf)>) -> Vec<Served> {
+        let roots = &self.context.roots;
+        let looks = join_all(targets.iter().map(|(target, _)| target.look(roots))).await;
+        looks.into_iter().flatten().collect()
+    }
+
+    /// Handshakes with all targets; where they go through SSH, through this dialogue's own connection.
+    async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(Target, Leaf)>) -> T) -> T {
+        let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
+        let (open, desk) = ssh_tunnel::of_dialogue(node);
+        let work = work(self.targets(&open));
+        drop(open);
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done,
+            () = desk.serve(dialogue) => work.await,
+        }
+    }
+
+    /// Every name at every host, with the leaf that is expected there.
+    fn targets(&self, through: &Opener) -> Vec<(Target, Leaf)> {
+        let config = &self.context.config;
+        let mut targets = Vec::new();
+        let Some(node) = config.node(&self.node) else { return targets };
+        for bundle in &self.bundles {
+            let Some(certificate) = config.certificate(&bundle.certificate) else { continue };
+            let leaf = &bundle.pair.chain().leaf;
+            let all = Target::all(certificate, node, through);
+            targets.extend(all.into_iter().map(|target| (target, leaf.clone())));
+        }
+        targets
+    }
+
+    /// A newer generation counts for the next one's number, although this one is refused; if it can be one.
+    fn refused(&self, error: NodeError) -> (NodeError, Failure) {
+        let error = judged(error, clock::now());
+        if let NodeError::Refused { refusal: Refusal::Newer { certificate, number }, .. } = &error {
+            self.note_held(certificate, Some(*number));
+        }
+        let failure = of_node(&self.node, &error);
+        (error, failure)
+    }
+
+    fn note_held(&self, certificate: &CertName, number: Option<u64>) {
+        // Nobody hears it when the rollout has ended; the next dialogue says it again.
+        let _ = self.fences.send((self.node.clone(), certificate.clone(), number));
+    }
+
+    fn say(&self, event: Event, seen: Vec<Served>) {
+        // The rollout may have ended; then nobody needs to know.
+        let _ = self.tell.send((event, seen));
+    }
+
+    fn show(&self, phase: Phase, detail: &str) {
+        let detail = escape(detail, 300);
+        self.context.progress.say(Progress::Node { node: self.node.clone(), phase, detail });
+    }
+}
+
+/// Handshakes with one name at every address of a host, in every way, until each shows what is expected or is overdue.
+async fn prove(target: Target, expected: Fingerprint, roots: Roots) -> Vec<Served> {
+    let doors = match target.doors().await {
+        Ok(doors) => doors,
+        Err(silence) => return vec![target.unresolved(silence)],
+    };
+    let proofs = doors.iter().map(async |door| {
+        let seen = match probe::verify(door.way.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
+            Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
+            Verified::Silent(silence) => Seen::Silence(silence),
+        };
+        target.served(door, seen)
+    });
+    join_all(proofs).await
+}
+
+/// A refusal for a number that nobody can have given is that node's own fault, and no newer generation.
+pub(crate) fn judged(error: NodeError, now: Timestamp) -> NodeError {
+    match error {
+        NodeError::Refused { node, refusal: Refusal::Newer { certificate, number } }
+            if !fence::plausible(number, now) =>
+        {
+            NodeError::Refused { node, refusal: Refusal::Implausible { certificate, number: number.to_string() } }
+        }
+        error => error,
+    }
+}

@@ -1,0 +1,166 @@
+//! Issuing one certificate: the order machine decides, and here its actions are carried out, with everything on disk that
+//! a later run needs, before the step that would need it. So this future may be dropped at any await.
+//!
+//! Failure means: nothing was kept. TXT records that could not be removed are in the journal, an order that may still end
+//! well keeps its URL, and neither costs a second certificate.
+
+mod chains;
+mod check;
+mod profile;
+pub(crate) mod records;
+mod rehearsal;
+mod standing;
+mod steps;
+
+use core::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
+
+use tokio::time::timeout;
+
+pub use records::{LEFT, clean_txt};
+pub use rehearsal::{makes_records, rehearse};
+
+use crate::cert::{Generation, Leaf, PrivateKey};
+use crate::config::Challenge;
+use crate::context::failure::of_clock;
+use crate::context::{Context, ca, clock, effect_failure};
+use crate::model::{Advice, Failure, Intent};
+use crate::plan::order::{self, Action, GiveUp};
+use crate::plan::{self, Evidence, Issue};
+use records::Records;
+use steps::{Ca, Steps};
+
+/// For everything. What is not done by then is resumed by a later run. A CA's validation and signing are bounded by
+/// themselves; this bounds their sum, with what the configuration gives to the name servers added.
+const DEADLINE: Duration = Duration::from_secs(17 * 60);
+
+#[derive(Clone, Debug)]
+pub struct Issued {
+    pub generation: Generation,
+    pub leaf: Leaf,
+    /// What a person should know of its chain, which is kept all the same.
+    pub caveats: Vec<String>,
+}
+
+/// Orders, proves, downloads, checks and keeps one certificate, or resumes the order of an earlier run.
+pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Failure> {
+    let mut steps = prepare(context, task).await?;
+    let deadline = DEADLINE + context.config.dns.timeout;
+    let issued = timeout(deadline, drive(&mut steps)).await;
+    // Kept already, with its records still to be removed: it is not to wait for that, nor to be told as a failure.
+    let issued = issued.unwrap_or_else(|_| steps.issued.take().ok_or_else(|| too_late(task, deadline)));
+    if issued.is_err() {
+        // Also where the machine had no say: a full disk, the deadline.
+        steps.unpublish().await;
+    }
+    issued
+}
+
+/// The intent and its key, on disk, and what it takes to carry the order out.
+async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>, Failure> {
+    let intent = intend(context, task)?;
+    let key = context.store.intent_key(&task.certificate).map_err(|error| effect_failure::of_store(&error))?;
+    let ca = ca::ca(context, &task.ca)?;
+    let http = ca::http(context, ca)?;
+    let mut records = Records::new(context, false)?;
+    let bases: BTreeSet<String> = task.names.iter().map(|name| name.base().to_owned()).collect();
+    // A name whose record we could not make is better known before an order than after.
+    let locate = async {
+        match ca.challenge {
+            Challenge::Dns01 => records.locate(bases).await,
+            Challenge::DnsPersist01 => Ok(()),
+        }
+    };
+    let (account, located) = tokio::join!(ca::account(context, ca, &http), locate);
+    context.hear_the_time(&ca.host, &http);
+    let account = account?;
+    let heard = Evidence { ca: context.ca_clock().map(|(_, told)| told), ..Evidence::default() };
+    plan::clock::plausible(clock::now(), &heard).map_err(|doubt| of_clock(&doubt))?;
+    let offered = profile::offered(context, task, ca, &http).await;
+    // An order that was made is resumed, whatever is offered or found since.
+    let profile = if intent.order_url.is_none() {
+        located?;
+        offered?
+    } else {
+        offered.unwrap_or(task.profile.as_deref())
+    };
+    let ca = Ca { config: ca, account, profile };
+    Ok(Steps::new(context, task, ca, intent, key, records))
+}
+
+fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
+    let of_store = |error| effect_failure::of_store(&error);
+    let stored = context.store.stored(&task.certificate).map_err(of_store)?;
+    let kept = stored.current.filter(|_| task.keep_key);
+    let wanted = Intent {
+        names: task.names.clone(),
+        key_type: task.key_type,
+        profile: task.profile.clone(),
+        ca: task.ca.clone(),
+        replaces: task.replaces.clone(),
+        begun_at: clock::now(),
+        order_url: None,
+        key_of: kept.as_ref().map(|kept| kept.leaf.fingerprint),
+    };
+    let same = |held: &Intent| {
+        held.names == wanted.names
+            && held.key_type == wanted.key_type
+            && held.profile == wanted.profile
+            && held.ca == wanted.ca
+            // Which certificate's it is, the plan has looked at.
+            && held.key_of.is_some() == task.keep_key
+    };
+    if let Some(held) = stored.pending.as_ref().filter(|held| same(held) && held.order_url.is_some()) {
+        return Ok(held.clone());
+    }
+    // The store goes on with the key that it holds for these names, unless it is to be another one.
+    if stored.pending.is_some_and(|held| held.key_of != wanted.key_of) {
+        context.store.drop_intent(&task.certificate).map_err(of_store)?;
+    }
+    let key = match kept {
+        Some(kept) => context.store.pair(&task.certificate, &kept.generation).map_err(of_store)?.key().clone(),
+        None => PrivateKey::generate(task.key_type).map_err(|error| Failure {
+            code: "key-generation".to_owned(),
+            object: task.certificate.to_string(),
+            what: error.to_string(),
+            next: "report this".to_owned(),
+            advice: Advice::Bug,
+        })?,
+    };
+    context.store.intend(&task.certificate, &wanted, &key).map_err(of_store)?;
+    Ok(wanted)
+}
+
+async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Failure> {
+    let noted = steps.finalize_is_noted()?;
+    let (mut order, actions) = order::begin(&steps.intent, noted, clock::now());
+    if steps.task.insist {
+        order = order.insisted();
+    }
+    let mut queue = VecDeque::from(actions);
+    while let Some(action) = queue.pop_front() {
+        match action {
+            Action::Done => break,
+            Action::GiveUp(why) => return Err(steps.why(&why)?),
+            action => {
+                if let Some(event) = steps.perform(action).await? {
+                    let (next, actions) = order::on(order, event, clock::now());
+                    order = next;
+                    queue = VecDeque::from(actions);
+                }
+            }
+        }
+    }
+    steps.issued.take().ok_or_else(|| effect_failure::of_give_up(&steps.task.certificate, &GiveUp::OutOfOrder))
+}
+
+/// No CA is slow for so long without being given up for it: this is DNS, or the program that changes it.
+fn too_late(task: &Issue, deadline: Duration) -> Failure {
+    Failure {
+        code: "issuance-deadline".to_owned(),
+        object: task.certificate.to_string(),
+        what: format!("not done after {} s", deadline.as_secs()),
+        next: "nothing: the next run resumes the order".to_owned(),
+        advice: Advice::Retry { after_seconds: None },
+    }
+}

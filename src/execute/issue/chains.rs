@@ -1,0 +1,23 @@
+//! The chains that the CA offers for one certificate (RFC 8555 section 7.4.2). Which of them is kept is decided by
+//! `cert::choose`.
+//!
+//! Failure means: the CA's first choice, as if there were no other. An order never fails for a chain that it could do
+//! without.
+
+use crate::acme::{Download, Order};
+use crate::execute::issue::check::Wish;
+
+/// The PEMs, the CA's own choice first. Others are fetched only when that one leaves something to wish for.
+pub(crate) async fn fetch(order: &Order, download: Download, wish: &Wish<'_>, say: impl Fn(String)) -> Vec<String> {
+    let mut pems = vec![download.pem];
+    if wish.is_met_by(&pems[0]) {
+        return pems;
+    }
+    for url in &download.alternates {
+        match order.alternate(url).await {
+            Ok(pem) => pems.push(pem),
+            Err(error) => say(format!("another chain of the CA's is left out: {error}")),
+        }
+    }
+    pems
+}

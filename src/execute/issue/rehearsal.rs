@@ -1,0 +1,82 @@
+//! The rehearsal of issuing, at the first CA and at those that come after it: a harmless TXT record is made where the
+//! challenge's would be, seen on every name server, and removed; records that stay are looked for. No order is made, and
+//! no CA is asked.
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+
+use crate::cert::CertName;
+use crate::config::{Acme, Certificate, Challenge, Config};
+use crate::context::Context;
+use crate::context::effect_failure::of_store;
+use crate::context::progress::{Event, Progress};
+use crate::execute::issue::records::Records;
+use crate::execute::issue::standing::look_for;
+use crate::model::{Advice, Failure};
+use crate::plan::order::{Standing, Txt};
+
+/// For every CA that may be asked, whatever its challenge is.
+///
+/// # Errors
+/// The first thing that would have kept a real issuance from its validation.
+pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
+    for ca in context.config.cas().filter(|ca| ca.challenge == Challenge::DnsPersist01) {
+        rehearse_standing(context, certificate, ca).await?;
+    }
+    if makes_records(&context.config) { rehearse_made(context, certificate).await } else { Ok(()) }
+}
+
+/// Whether a CA wants a record of its own for each order.
+pub fn makes_records(config: &Config) -> bool {
+    config.cas().any(|ca| ca.challenge == Challenge::Dns01)
+}
+
+async fn rehearse_made(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
+    let mut records = Records::new(context, true)?;
+    let mut wanted: Vec<Txt> = Vec::new();
+    for name in certificate.names.iter() {
+        if wanted.iter().all(|txt| txt.base != name.base()) {
+            wanted.push(Txt { base: name.base().to_owned(), value: random()? });
+        }
+    }
+    say(&context.progress, &certificate.name, "rehearse: publish and see a TXT record".to_owned());
+    let rehearsed = async {
+        records.publish(context, &wanted).await?;
+        let (progress, name) = (context.progress.clone(), certificate.name.clone());
+        records.await_seen(move |step| say(&progress, &name, step)).await
+    };
+    let rehearsed = rehearsed.await;
+    let removed = records.unpublish(context).await;
+    rehearsed.and(removed)
+}
+
+/// Nothing is made: the records that stay are looked for. Which issuer they must name, the CA alone could tell.
+async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Failure> {
+    let kept = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let Some(account) = kept.and_then(|kept| kept.url) else {
+        let host = &ca.host;
+        let step = format!("rehearse: without an account at {host} nobody knows what the TXT records must hold");
+        say(&context.progress, &certificate.name, step);
+        return Ok(());
+    };
+    say(&context.progress, &certificate.name, "rehearse: look for the TXT records that stay".to_owned());
+    let names = certificate.names.iter().cloned();
+    let standing: Vec<Standing> = names.map(|name| Standing { name, issuers: Vec::new() }).collect();
+    look_for(context, &account, &standing).await
+}
+
+/// As long as the CA's own, and meaning nothing.
+fn random() -> Result<String, Failure> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure {
+        code: "no-randomness".to_owned(),
+        object: "this machine".to_owned(),
+        what: "the system gives no random bytes".to_owned(),
+        next: "see the kernel's log".to_owned(),
+        advice: Advice::Person,
+    })?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
+pub(crate) fn say(progress: &Progress, certificate: &CertName, step: String) {
+    progress.say(Event::Issue { certificate: certificate.clone(), step });
+}

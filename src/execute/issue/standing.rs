@@ -1,0 +1,36 @@
+//! dns-persist-01: the record is a person's, made once. Here it is looked for before the CA is, so that what is missing is
+//! told in words and costs no failed validation.
+
+use crate::context::effect_failure::of_dns;
+use crate::context::provider::resolvers;
+use crate::context::{Context, clock};
+use crate::dns::texts;
+use crate::model::{Advice, Failure};
+use crate::plan::order::Standing;
+
+/// # Errors
+/// A record that a name server does not show; with every record that is missing, and what to write.
+pub(crate) async fn look_for(context: &Context, account: &str, standing: &[Standing]) -> Result<(), Failure> {
+    let (resolvers, _) = resolvers(context)?;
+    let mut missing: Vec<(&Standing, String)> = Vec::new();
+    for wanted in standing {
+        let record = wanted.record();
+        let shown = texts(&resolvers, &record).await.map_err(|error| of_dns(&record, &error))?;
+        let now = clock::now();
+        let lacks = shown.iter().find(|(_, texts)| !texts.iter().any(|text| wanted.is_proven_by(text, account, now)));
+        missing.extend(lacks.map(|(server, _)| (wanted, server.clone())));
+    }
+    let Some((first, server)) = missing.first() else { return Ok(()) };
+    // A wildcard's record is good for the name itself.
+    let wide =
+        |it: &Standing| missing.iter().any(|(other, _)| other.name.is_wildcard() && other.record() == it.record());
+    let told = missing.iter().filter(|(it, _)| it.name.is_wildcard() || !wide(it));
+    let lines: Vec<String> = told.map(|(it, _)| format!("{}. TXT \"{}\"", it.record(), it.value(account))).collect();
+    Err(Failure {
+        code: "acme-no-standing-record".to_owned(),
+        object: first.name.to_string(),
+        what: format!("{}: {server} shows no TXT record that lets this account issue for it", first.record()),
+        next: format!("make once, and leave there: {}", lines.join(" and ")),
+        advice: Advice::Person,
+    })
+}

@@ -1,0 +1,375 @@
+//! The order machine's actions, one attempt each, and the events that they bring.
+
+use core::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::acme::{Account, AcmeError, Order};
+use crate::cert::{Generation, Pair, PrivateKey};
+use crate::config::Acme;
+use crate::context::effect_failure::{
+    is_gone, is_limit, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble,
+};
+use crate::context::{Context, clock, progress};
+use crate::execute::issue::Issued;
+use crate::execute::issue::chains;
+use crate::execute::issue::check::Wish;
+use crate::execute::issue::records::Records;
+use crate::execute::issue::rehearsal::say;
+use crate::execute::issue::standing::look_for;
+use crate::model::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
+use crate::plan::Issue;
+use crate::plan::ledger::{self, Full, Question};
+use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
+use crate::store::Rejected;
+
+/// Nodes do not wait any longer for their certificate while its records are removed: the end of the pass removes what is
+/// left.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After a 429 without a Retry-After: the shortest window of Let's Encrypt's limits.
+const LIMITED_FOR: u64 = 3600;
+
+/// Where the order is made, as whom, and for what.
+pub(crate) struct Ca<'a> {
+    pub(crate) config: &'a Acme,
+    pub(crate) account: Account,
+    /// Of a new order: what the task asks for, where the CA offers profiles.
+    pub(crate) profile: Option<&'a str>,
+}
+
+pub(crate) struct Steps<'a> {
+    context: &'a Context,
+    pub(crate) task: &'a Issue,
+    ca: Ca<'a>,
+    pub(crate) intent: Intent,
+    key: PrivateKey,
+    records: Records,
+    order: Option<Order>,
+    /// As downloaded: the CA's own choice, and others.
+    pems: Vec<String>,
+    pair: Option<Pair>,
+    caveats: Vec<String>,
+    /// Of the last step that failed.
+    failure: Option<Failure>,
+    /// The CA said 429, and for how many seconds.
+    limited: Option<u64>,
+    pub(crate) issued: Option<Issued>,
+}
+
+impl<'a> Steps<'a> {
+    pub(crate) fn new(
+        context: &'a Context,
+        task: &'a Issue,
+        ca: Ca<'a>,
+        intent: Intent,
+        key: PrivateKey,
+        records: Records,
+    ) -> Self {
+        let (order, pems, pair, caveats, failure, limited, issued) = Default::default();
+        Self { context, task, ca, intent, key, records, order, pems, pair, caveats, failure, limited, issued }
+    }
+
+    /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
+    pub(crate) fn finalize_is_noted(&self) -> Result<bool, Failure> {
+        let ledger = self.context.store.ledger().map_err(|error| of_store(&error))?;
+        Ok(ledger::holds_finalize(&ledger, &self.intent))
+    }
+
+    /// Carries one action out. A step that fails at the CA or in DNS is an event; a failure of our own disk ends it all.
+    pub(crate) async fn perform(&mut self, action: Action) -> Result<Option<Event>, Failure> {
+        if is_news(&action) {
+            say(&self.context.progress, &self.task.certificate, action.to_string());
+        }
+        let event = match action {
+            Action::NewOrder { replaces } => self.new_order(replaces).await?,
+            Action::AskLedger { replaces } => Event::Room(self.room(replaces.is_some())?),
+            Action::Fetch { url } => self.fetch(&url).await,
+            Action::Publish { records } => match self.records.publish(self.context, &records).await {
+                Ok(()) => Event::Published,
+                Err(failure) => self.lasting(failure),
+            },
+            Action::AwaitSeen => {
+                let (progress, name) = (self.context.progress.clone(), self.task.certificate.clone());
+                match self.records.await_seen(move |step| say(&progress, &name, step)).await {
+                    Ok(()) => Event::Seen,
+                    Err(failure) => self.lasting(failure),
+                }
+            }
+            Action::LookFor { standing } => match look_for(self.context, self.ca.account.url(), &standing).await {
+                Ok(()) => Event::Seen,
+                Err(failure) => self.lasting(failure),
+            },
+            Action::Check => Event::Checked(self.check()),
+            Action::Authorize
+            | Action::Challenge { .. }
+            | Action::Poll { .. }
+            | Action::Finalize
+            | Action::Download
+            | Action::Blame => self.ask(action).await?,
+            kept => {
+                self.note(kept).await?;
+                return Ok(None);
+            }
+        };
+        Ok(Some(event))
+    }
+
+    /// Removes the records of this run. That some stay is told, and no reason to fail: the journal has them.
+    pub(crate) async fn unpublish(&mut self) {
+        let removal = self.records.unpublish(self.context);
+        let removed = match self.issued {
+            Some(_) => timeout(PATIENCE, removal).await.unwrap_or(Ok(())),
+            None => removal.await,
+        };
+        if let Err(failure) = removed {
+            let step = format!("a TXT record is left for a later run to remove: {}", failure.what);
+            say(&self.context.progress, &self.task.certificate, step);
+        }
+    }
+
+    /// The failure to report when the machine gives up; a limit of the CA's is noted first.
+    pub(crate) fn why(&mut self, give_up: &GiveUp) -> Result<Failure, Failure> {
+        if let Some(seconds) = self.limited {
+            let wait = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+            let until = clock::now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
+            self.note_ledger(LedgerEvent::Limited { until })?;
+        }
+        let why = if let GiveUp::NoRoom { why, .. } = give_up { why } else { give_up };
+        let told = match why {
+            GiveUp::Failed | GiveUp::Invalid => self.failure.take(),
+            _ => None,
+        };
+        let failure = of_give_up(&self.task.certificate, give_up);
+        Ok(match (told, give_up) {
+            (None, _) => failure,
+            (Some(told), GiveUp::NoRoom { full, .. }) => {
+                Failure { what: GiveUp::wait_for(&told.what, full), ..failure }
+            }
+            (Some(told), _) => told,
+        })
+    }
+
+    async fn new_order(&mut self, replaces: Option<String>) -> Result<Event, Failure> {
+        if self.intent.replaces != replaces {
+            self.intent.replaces.clone_from(&replaces);
+            self.note_intent()?;
+        }
+        let made = self.ca.account.new_order(&self.task.names, self.ca.profile, replaces.as_deref()).await;
+        Ok(match made {
+            Ok(mut order) => {
+                let (url, status) = (order.url().to_owned(), order.status());
+                self.order = Some(order);
+                Event::Ordered { url, status }
+            }
+            Err(error) if replaces.is_some() && refuses_replaces(&error) => {
+                say(&self.context.progress, &self.task.certificate, format!("the CA refuses `replaces`: {error}"));
+                Event::Failed(Trouble::ReplacesRefused)
+            }
+            Err(error) => self.failed(&error),
+        })
+    }
+
+    fn room(&self, replaces: bool) -> Result<Option<Full>, Failure> {
+        let entries = self.context.store.ledger().map_err(|error| of_store(&error))?;
+        let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
+        let question = Question { ca, names, emergency, exempt: replaces && self.task.exempt, planned: 0 };
+        Ok(ledger::room(&entries, question, clock::now()).err())
+    }
+
+    async fn fetch(&mut self, url: &str) -> Event {
+        match self.ca.account.order(url, &self.task.names).await {
+            Ok(mut order) => {
+                let status = order.status();
+                self.order = Some(order);
+                Event::Fetched { status }
+            }
+            Err(error) if is_gone(&error) => {
+                self.failed(&error);
+                Event::Failed(Trouble::Gone)
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// What is asked of an order that we have.
+    async fn ask(&mut self, action: Action) -> Result<Event, Failure> {
+        let Some(order) = &mut self.order else { return Ok(Event::Failed(Trouble::Lasting)) };
+        let asked = match action {
+            Action::Authorize => order.authorizations(self.ca.config.challenge).await.map(Event::Authorizations),
+            Action::Challenge { indexes } => order.set_ready(&indexes).await.map(|()| Event::Challenged),
+            Action::Poll { after_ms } => {
+                // RFC 8555 section 7.4: an order is polled; there is nothing else to wait for.
+                sleep(Duration::from_millis(after_ms)).await;
+                order.refresh().await.map(|polled| Event::Polled {
+                    status: polled.status,
+                    retry_after_ms: polled.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+                })
+            }
+            Action::Finalize => {
+                let csr = self.key.request(&self.task.names).map_err(|error| bug(self.task, &error))?;
+                order.finalize(&csr).await.map(|status| Event::Finalized { status })
+            }
+            Action::Download => match order.certificate().await {
+                Ok(download) => {
+                    let say = |step| say(&self.context.progress, &self.task.certificate, step);
+                    let wish = wish(self.context, self.task, self.ca.config, &self.key);
+                    self.pems = chains::fetch(order, download, &wish, say).await;
+                    Ok(Event::Downloaded)
+                }
+                Err(error) => Err(error),
+            },
+            _ => order.blame().await.map(|(named, own)| {
+                self.failure = Some(of_blame(&self.task.certificate, &named, own.as_ref()));
+                Event::Blamed { names: named.into_iter().map(|(name, _)| name).collect() }
+            }),
+        };
+        Ok(asked.unwrap_or_else(|error| self.failed(&error)))
+    }
+
+    fn check(&mut self) -> Verdict {
+        let (progress, name) = (&self.context.progress, &self.task.certificate);
+        let checked = wish(self.context, self.task, self.ca.config, &self.key).check(&self.pems);
+        if let Some(choice) = checked.choice.filter(|choice| self.pems.len() > 1 || choice.is_second_best()) {
+            say(progress, name, format!("of the CA's chains: {choice}"));
+        }
+        for found in checked.found {
+            progress.say(progress::Event::Checked { certificate: name.clone(), found });
+        }
+        for caveat in &checked.caveats {
+            say(progress, name, format!("the chain is kept, with a caveat: {caveat}"));
+        }
+        if let Verdict::Early { until, .. } = &checked.verdict {
+            say(progress, name, format!("the certificate begins at {until}, which is ahead of this clock"));
+        }
+        (self.pair, self.caveats) = (checked.pair, checked.caveats);
+        match (checked.verdict, &self.pair) {
+            (Verdict::Good, Some(pair)) => Verdict::of(&pair.chain().leaf, self.task, &self.intent),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// What is put on disk, removed, or waited for; it brings no event.
+    async fn note(&mut self, action: Action) -> Result<(), Failure> {
+        let name = &self.task.certificate;
+        match action {
+            Action::NoteUrl { url } => {
+                self.intent.order_url = Some(url);
+                self.note_intent()
+            }
+            Action::ForgetUrl => {
+                self.order = None;
+                self.intent.order_url = None;
+                self.intent.begun_at = clock::now();
+                self.note_intent()
+            }
+            Action::Drop => self.context.store.drop_intent(name).map_err(|error| of_store(&error)),
+            Action::NoteFinalize => {
+                let exempt = self.task.exempt && self.intent.replaces.is_some();
+                self.note_ledger(LedgerEvent::Finalize { exempt })
+            }
+            Action::NoteFailed { names } => {
+                names.into_iter().try_for_each(|name| self.note_ledger(LedgerEvent::AuthorizationFailed { name }))
+            }
+            Action::Reject { flaws } => {
+                let order_url = self.intent.order_url.clone().unwrap_or_default();
+                let rejected = Rejected { at: clock::now(), order_url, flaws };
+                self.context
+                    .store
+                    .reject(name, self.pems.first().map_or("", String::as_str), &rejected)
+                    .map_err(|error| of_store(&error))
+            }
+            Action::Keep => self.keep(),
+            Action::Unpublish => {
+                self.unpublish().await;
+                Ok(())
+            }
+            Action::Pause { ms } => {
+                sleep(jittered(ms)).await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn keep(&mut self) -> Result<(), Failure> {
+        let Some(pair) = self.pair.take() else { return Ok(()) };
+        let (store, name, now) = (&self.context.store, &self.task.certificate, clock::now());
+        let seen = store.stored(name).map_err(|error| of_store(&error))?.greatest.max(self.task.seen);
+        let leaf = pair.chain().leaf.clone();
+        let generation = Generation::issued(now, seen, &leaf.serial).map_err(|error| bug(self.task, &error))?;
+        let meta = Meta {
+            key_type: self.task.key_type,
+            profile: self.task.profile.clone(),
+            ca: self.intent.ca.clone(),
+            issued_at: now,
+        };
+        let generation = store.keep(name, &generation, &pair, &meta).map_err(|error| of_store(&error))?;
+        store.drop_intent(name).map_err(|error| of_store(&error))?;
+        self.issued = Some(Issued { generation, leaf, caveats: core::mem::take(&mut self.caveats) });
+        Ok(())
+    }
+
+    fn note_intent(&self) -> Result<(), Failure> {
+        self.context.store.note_intent(&self.task.certificate, &self.intent).map_err(|error| of_store(&error))
+    }
+
+    fn note_ledger(&self, event: LedgerEvent) -> Result<(), Failure> {
+        let order = self.intent.order_url.clone().filter(|_| matches!(event, LedgerEvent::Finalize { .. }));
+        let (ca, names) = (self.intent.ca.clone(), self.intent.names.clone());
+        let entry = LedgerEntry { at: clock::now(), ca, names, event, order };
+        self.context.store.note_ledger(&entry).map_err(|error| of_store(&error))
+    }
+
+    fn failed(&mut self, error: &AcmeError) -> Event {
+        if is_limit(error) {
+            self.limited = Some(error.retry_after().map_or(LIMITED_FOR, |wait| wait.as_secs()));
+        }
+        self.failure = Some(of_acme(&self.task.certificate, error));
+        Event::Failed(trouble(error))
+    }
+
+    fn lasting(&mut self, failure: Failure) -> Event {
+        self.failure = Some(failure);
+        Event::Failed(Trouble::Lasting)
+    }
+}
+
+fn wish<'w>(context: &'w Context, task: &'w Issue, ca: &'w Acme, key: &'w PrivateKey) -> Wish<'w> {
+    let (names, roots, now) = (&task.names, &context.roots, clock::now());
+    Wish { preferred_root: ca.preferred_chain.as_deref(), key, names, roots, now }
+}
+
+fn bug(task: &Issue, error: &dyn core::error::Error) -> Failure {
+    Failure {
+        code: "bug".to_owned(),
+        object: task.certificate.to_string(),
+        what: error.to_string(),
+        next: "report this".to_owned(),
+        advice: Advice::Bug,
+    }
+}
+
+/// Up to a quarter more, so that those who failed together do not come back together.
+fn jittered(ms: u64) -> Duration {
+    let mut byte = [0];
+    // Without randomness the pause is as it was decided.
+    let share = aws_lc_rs::rand::fill(&mut byte).map_or(0, |()| u64::from(byte[0]));
+    Duration::from_millis(ms + ms * share / (4 * 256))
+}
+
+/// Worth a line to whoever watches.
+fn is_news(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::NewOrder { .. }
+            | Action::Fetch { .. }
+            | Action::Publish { .. }
+            | Action::AwaitSeen
+            | Action::LookFor { .. }
+            | Action::Challenge { .. }
+            | Action::Finalize
+            | Action::Download
+            | Action::Keep
+            | Action::Reject { .. }
+    )
+}

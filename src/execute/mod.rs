@@ -1,0 +1,54 @@
+//! Carry out one step of the plan.
+
+pub mod deliver;
+pub mod issue;
+pub mod rehearse;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::context::{Context, failure, stopped};
+use crate::model::Failure;
+use crate::plan::Step;
+
+/// How long the removal of TXT records may go on after SIGTERM: an API that answers does it in a second.
+const CLEAN_WHEN_STOPPED: Duration = Duration::from_secs(4);
+
+/// What a step came to.
+pub enum Ended {
+    Issued(Result<issue::Issued, Failure>),
+    Delivered(Result<deliver::Delivered, Failure>),
+    Rehearsed(Result<rehearse::Rehearsed, Failure>),
+}
+
+pub async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) -> Ended {
+    match step {
+        Step::Issue(step) => {
+            let mut stop = context.stop.clone();
+            let issued = tokio::select! {
+                issued = issue::issue(context, step) => issued,
+                () = stopped(&mut stop) => Err(failure::interrupted(&step.certificate)),
+            };
+            Ended::Issued(issued)
+        }
+        Step::Deliver(step) => Ended::Delivered(deliver::deliver(context, step, permits).await),
+        Step::Rehearse(step) => Ended::Rehearsed(rehearse::as_planned(context, step, permits).await),
+    }
+}
+
+/// Removes the TXT records that are left. What could not be removed is in the journal, for the next run.
+pub async fn clean(context: &Context) -> Option<Failure> {
+    let mut stop = context.stop.clone();
+    let patience = async {
+        stopped(&mut stop).await;
+        tokio::time::sleep(CLEAN_WHEN_STOPPED).await;
+    };
+    tokio::select! {
+        cleaned = issue::clean_txt(context) => cleaned.err(),
+        () = patience => {
+            Some(Failure { code: issue::LEFT.to_owned(), ..failure::interrupted("the removal of TXT records") })
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `renew --dry-run`: everything that renewal day needs, tried today. A TXT record is made, seen and removed; every node
+//! is prepared and told to abort; nothing is ordered and nothing is changed.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::cert::{Chain, Generation, NodeName, Pair, PrivateKey};
+use crate::config::Certificate;
+use crate::model::ConfigTest;
+use crate::model::{Failure, Kept};
+use crate::node::{Bundle, Dialogue};
+use crate::plan;
+use crate::plan::rollout::Outcome;
+use crate::report::{Delivery, Issuance};
+
+use super::deliver::session::judged;
+use super::issue;
+use crate::context::failure::{bug, interrupted, of_node};
+use crate::context::progress::{Event, Phase};
+use crate::context::{Context, clock, stopped};
+use crate::observe::route::endpoint;
+
+const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
+
+/// What the plan wants tried ahead of a renewal.
+///
+/// # Errors
+/// The stored pair cannot be read, or the process is asked to end.
+pub(crate) async fn as_planned(
+    context: &Arc<Context>,
+    step: &plan::Rehearse,
+    permits: &Arc<Semaphore>,
+) -> Result<Rehearsed, Failure> {
+    let gone = || bug(&step.certificate, "a certificate that the configuration does not have");
+    let certificate = context.config.certificate(&step.certificate).ok_or_else(gone)?;
+    let stored = context.store.stored(&step.certificate).map_err(|error| Failure::from(&error))?;
+    let mut stop = context.stop.clone();
+    tokio::select! {
+        rehearsed = try_one(context, certificate, stored.current.as_ref(), &step.nodes, permits) => rehearsed,
+        () = stopped(&mut stop) => Err(interrupted(&step.certificate)),
+    }
+}
+
+/// What the rehearsal of one certificate's renewal came to.
+pub struct Rehearsed {
+    pub issuing: Issuance,
+    pub nodes: Vec<(NodeName, Delivery)>,
+}
+
+/// The names and these nodes, all at once.
+///
+/// # Errors
+/// The stored pair cannot be read.
+pub(crate) async fn try_one(
+    context: &Arc<Context>,
+    certificate: &Certificate,
+    kept: Option<&Kept>,
+    nodes: &[NodeName],
+    permits: &Arc<Semaphore>,
+) -> Result<Rehearsed, Failure> {
+    let sent = stand_in(context, certificate, kept)?;
+    let mut prepared = JoinSet::new();
+    for node in nodes.iter().cloned() {
+        let bundle = bundle(context, certificate, &sent, &node)?;
+        let (context, permits) = (Arc::clone(context), Arc::clone(permits));
+        let unsigned = sent.unsigned;
+        prepared.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let ended = prepare(&context, &node, bundle, unsigned).await;
+            (node, ended)
+        });
+    }
+    let (issuing, nodes) = tokio::join!(issue::rehearse(context, certificate), prepared.join_all());
+    let issuing = match issuing {
+        Ok(()) if issue::makes_records(&context.config) => Issuance::Rehearsed,
+        Ok(()) => Issuance::RehearsedStanding,
+        Err(failure) => Issuance::Failed { failure },
+    };
+    Ok(Rehearsed { issuing, nodes })
+}
+
+/// One certificate at one node, prepared and told to abort.
+///
+/// # Errors
+/// The stored pair cannot be read.
+pub(crate) async fn prepare_one(
+    context: &Context,
+    certificate: &Certificate,
+    kept: Option<&Kept>,
+    node: &NodeName,
+) -> Result<Delivery, Failure> {
+    let sent = stand_in(context, certificate, kept)?;
+    let bundle = bundle(context, certificate, &sent, node)?;
+    Ok(prepare(context, node, bundle, sent.unsigned).await)
+}
+
+fn bundle(context: &Context, certificate: &Certificate, sent: &StandIn, node: &NodeName) -> Result<Bundle, Failure> {
+    let gone = || bug(node, "a node that this certificate is not meant for");
+    let certificate = certificate.name.clone();
+    let install = context.config.install(node, &certificate).cloned().ok_or_else(gone)?;
+    let (generation, pair) = (sent.generation.clone(), Arc::clone(&sent.pair));
+    Ok(Bundle { certificate, generation, pair, install, older: false })
+}
+
+async fn prepare(context: &Context, node: &NodeName, bundle: Bundle, unsigned: bool) -> Delivery {
+    let show = |phase, detail: &str| {
+        context.progress.say(Event::Node { node: node.clone(), phase, detail: detail.to_owned() });
+    };
+    show(Phase::Preparing, "");
+    let opened = async {
+        let endpoint = endpoint(&context.config, &context.secrets, node).await?;
+        let prepared = if unsigned {
+            Dialogue::rehearse(endpoint, vec![bundle], PREPARE_DEADLINE).await
+        } else {
+            match Dialogue::open(endpoint, vec![bundle], PREPARE_DEADLINE).await {
+                Ok((dialogue, prepared)) => {
+                    dialogue.abort().await;
+                    Ok(prepared)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        prepared.map_err(|error| of_node(node, &judged(error, clock::now())))
+    };
+    match opened.await {
+        Ok(prepared) => {
+            context.hear_the_nodes_time(node, prepared.clock);
+            context.hear_of_keys(node, &prepared.narrowed);
+            show(Phase::Prepared, "");
+            let test = match prepared.test {
+                ConfigTest::Ok => None,
+                ConfigTest::Failed(words) => Some(words),
+            };
+            Delivery::Rehearsed { test }
+        }
+        Err(failure) => {
+            show(Phase::Failed, &failure.what);
+            Delivery::Ended(Outcome::Failed { failure })
+        }
+    }
+}
+
+/// What is prepared at the nodes in place of the certificate that is still to be issued.
+struct StandIn {
+    generation: Generation,
+    pair: Arc<Pair>,
+    /// No CA has signed it, and so no node may ever commit it.
+    unsigned: bool,
+}
+
+/// The stored pair, where it is what a node would take today: with the names of the configuration, and valid. Else one
+/// that we sign ourselves.
+fn stand_in(context: &Context, certificate: &Certificate, kept: Option<&Kept>) -> Result<StandIn, Failure> {
+    let fit = |kept: &&Kept| kept.leaf.names == certificate.names && kept.leaf.not_after > clock::now();
+    if let Some(kept) = kept.filter(fit) {
+        let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Failure::from(&error))?;
+        return Ok(StandIn { generation: kept.generation.clone(), pair: Arc::new(pair), unsigned: false });
+    }
+    let (generation, pair) = unsigned(certificate)?;
+    Ok(StandIn { generation, pair: Arc::new(pair), unsigned: true })
+}
+
+/// A pair of today's that we sign ourselves.
+pub(crate) fn unsigned(certificate: &Certificate) -> Result<(Generation, Pair), Failure> {
+    let key = PrivateKey::generate(certificate.key_type).map_err(|error| bug("stand-in key", error))?;
+    let signer = rcgen::KeyPair::from_pem(key.pem()).map_err(|error| bug("stand-in key", error))?;
+    let names: Vec<String> = certificate.names.iter().map(ToString::to_string).collect();
+    let signed = rcgen::CertificateParams::new(names).and_then(|params| params.self_signed(&signer));
+    let signed = signed.map_err(|error| bug("stand-in certificate", error))?;
+    let chain = Chain::parse(&signed.pem()).map_err(|error| bug("stand-in certificate", error))?;
+    let generation = Generation::issued(clock::now(), 0, &chain.leaf.serial);
+    let generation = generation.map_err(|error| bug("stand-in certificate", error))?;
+    let pair = Pair::new(chain, key).map_err(|error| bug("stand-in certificate", error))?;
+    Ok((generation, pair))
+}

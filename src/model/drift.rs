@@ -1,0 +1,66 @@
+//! How what is on a node's disk differs from what is stored, although the node may serve the right certificate: the next
+//! reload, whoever makes it, serves the disk.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cert::Generation;
+
+use crate::model::{Failure, cut};
+
+/// The last comparison of what is at a certificate's paths on one node, kept across runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// When it was made, or tried.
+    pub at: Timestamp,
+    /// What it was held against.
+    pub generation: Generation,
+    /// `None`: the same.
+    pub drift: Option<Drift>,
+    /// The node could not be looked at; `drift` is that of the comparison before.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+}
+
+impl Compared {
+    pub(crate) fn cut(&mut self, most: usize) {
+        self.failure.iter_mut().for_each(|failure| failure.cut(most));
+        match &mut self.drift {
+            Some(Drift::Overwritten { renewers } | Drift::Changed { renewers }) => {
+                renewers.iter_mut().for_each(|name| cut(name, most));
+            }
+            Some(Drift::Foreign { why }) => cut(why, most),
+            _ => {}
+        }
+    }
+}
+
+/// What a comparison finds. Texts come from the node, escaped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "disk", rename_all = "kebab-case")]
+pub enum Drift {
+    /// The right content in plain files, where links of ours were: a backup was restored, or a tool that copies ran.
+    Flattened,
+    /// Plain files with other content where links of ours were.
+    Overwritten {
+        /// Other programs that renew certificates there: files or units that say so.
+        renewers: Vec<String>,
+    },
+    /// Our links, and other content behind them: somebody wrote through them, or into the generation's folder.
+    Changed { renewers: Vec<String> },
+    /// Our links lead to an older generation.
+    Older { current: String },
+    /// Our links lead to a newer generation, which this certd does not have.
+    Newer { current: String },
+    /// A file is gone.
+    Missing,
+    /// Somebody else's link, a folder, or a place that others may write to.
+    Foreign { why: String },
+}
+
+impl Drift {
+    /// A delivery mends it. What a node refuses by itself (I9, and links of others) is a person's.
+    pub fn can_be_mended(&self) -> bool {
+        !matches!(self, Self::Newer { .. } | Self::Foreign { .. })
+    }
+}

@@ -1,0 +1,351 @@
+//! Everything that a decision may depend on, as plain data: what the store holds, what each node serves, what the CA
+//! says about renewal, what was tried before, and what the operator asks for now. Serialisable, so that a decision can
+//! be kept as a test or shown to a person together with what led to it.
+
+mod authorization;
+mod crl;
+mod dialogue;
+mod disk;
+mod drift;
+mod inventory;
+mod provider;
+mod tried;
+
+use core::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use authorization::{Authorization, AuthorizationState, Proof, Status};
+pub use crl::Crl;
+pub use dialogue::{Base, Committed, ConfigTest, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, NOT_PERMITTED, Prepared, Refusal};
+pub use disk::{AtPath, Disk, Exposed, Found, Installed, Looked};
+pub use drift::{Compared, Drift};
+pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
+pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
+pub use tried::{
+    Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, Rehearsal, Renumbered, Revoked,
+    Tried, Unproven,
+};
+
+use crate::cert::{
+    self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
+};
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Observed {
+    pub asked: Asked,
+    pub store: BTreeMap<CertName, Stored>,
+    pub served: Vec<Served>,
+    #[serde(default)]
+    pub watched: Vec<Watched>,
+    /// Nodes whose disks were looked at now.
+    #[serde(default)]
+    pub disks: Vec<Disk>,
+    pub tried: Tried,
+    pub ledger: Vec<LedgerEntry>,
+    /// What DNS says of the names; `None`: nobody asked.
+    #[serde(default)]
+    pub inventory: Option<Inventory>,
+    /// When the CA was heard in this pass.
+    #[serde(default)]
+    pub ca_clock: Option<CaClock>,
+    /// What this pass has issued.
+    #[serde(default)]
+    pub issued: BTreeSet<CertName>,
+}
+
+/// Two clocks at one moment: ours, and the Date of the CA's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaClock {
+    pub ours: Timestamp,
+    pub theirs: Timestamp,
+}
+
+/// What the operator (or the timer) asks of this pass.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// Steps that failed at or after this instant are not tried again in this pass.
+    pub pass_started: Option<Timestamp>,
+    /// Empty: all, unless a watched endpoint is named.
+    pub certificates: BTreeSet<CertName>,
+    /// Empty: all.
+    pub nodes: BTreeSet<NodeName>,
+    /// All but these.
+    #[serde(default)]
+    pub excluded: BTreeSet<NodeName>,
+    /// Empty: all, unless a certificate or a node is named.
+    #[serde(default)]
+    pub watches: BTreeSet<WatchName>,
+    /// A person named them one by one: their windows do not hold them.
+    #[serde(default)]
+    pub regardless: BTreeSet<NodeName>,
+    /// `deploy` may not issue.
+    pub may_issue: bool,
+    /// Issue these although not due; each is struck once it was tried.
+    pub force: BTreeSet<CertName>,
+    /// A person said "deliver": a node's own back-off does not hold it up.
+    pub insist: bool,
+    /// Passes follow each other as closely as a node's back-off lets them (`run`): then a node that merely did not answer
+    /// has one too.
+    #[serde(default)]
+    pub patient: bool,
+}
+
+impl Asked {
+    pub fn wants(&self, certificate: &CertName) -> bool {
+        self.certificates.contains(certificate) || self.certificates.is_empty() && self.watches.is_empty()
+    }
+
+    pub fn wants_node(&self, node: &NodeName) -> bool {
+        (self.nodes.is_empty() || self.nodes.contains(node)) && !self.excluded.contains(node)
+    }
+
+    pub fn wants_every_node(&self) -> bool {
+        self.nodes.is_empty() && self.excluded.is_empty()
+    }
+
+    pub fn wants_watch(&self, watch: &WatchName) -> bool {
+        let everything = self.certificates.is_empty() && self.nodes.is_empty() && self.watches.is_empty();
+        everything || self.watches.contains(watch)
+    }
+}
+
+/// What the store holds of one certificate.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Stored {
+    pub current: Option<Kept>,
+    pub pending: Option<Intent>,
+    /// The greatest generation below the current one whose pair is whole: what nodes go back to.
+    #[serde(default)]
+    pub previous: Option<Former>,
+    /// Fingerprints of what we issued earlier: a node that serves one of them is stale, not foreign.
+    pub former: BTreeSet<Fingerprint>,
+    /// The greatest generation number in the store.
+    pub greatest: u64,
+}
+
+/// A generation before the current one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Former {
+    pub generation: Generation,
+    pub leaf: Leaf,
+}
+
+/// A generation that passed our own checks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    pub generation: Generation,
+    pub leaf: Leaf,
+    pub meta: Meta,
+}
+
+/// [`Meta::ca`] where `meta.json` was lost: then nobody knows the profile either.
+pub const UNKNOWN_CA: &str = "unknown";
+
+/// `meta.json` of a generation: what the certificate itself does not say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    pub key_type: KeyType,
+    pub profile: Option<String>,
+    /// Host of the CA's directory, as in `accounts/<ca-host>`.
+    pub ca: String,
+    pub issued_at: Timestamp,
+}
+
+/// What we set out to order, on disk before the CA hears of it. Its key lies beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    pub names: NameSet,
+    pub key_type: KeyType,
+    pub profile: Option<String>,
+    pub ca: String,
+    /// ARI identifier of the certificate that this one replaces.
+    pub replaces: Option<String>,
+    pub begun_at: Timestamp,
+    /// Once the CA has told it. A later run resumes this order and makes no other.
+    pub order_url: Option<String>,
+    /// The certificate whose key is used again; `None`: a key of its own.
+    #[serde(default)]
+    pub key_of: Option<Fingerprint>,
+}
+
+/// One handshake with one address of a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Served {
+    pub node: NodeName,
+    pub certificate: CertName,
+    pub address: Option<SocketAddr>,
+    pub sni: DnsName,
+    #[serde(default)]
+    pub over: Over,
+    pub seen: Seen,
+}
+
+/// What carries a handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    #[default]
+    Tcp,
+    Quic,
+    /// The node's own SSH connection; the address is one of the node itself.
+    Ssh,
+}
+
+impl Over {
+    /// The address with what is unusual about the way to it.
+    pub fn at(self, address: SocketAddr) -> String {
+        match self {
+            Self::Tcp => address.to_string(),
+            Self::Quic => format!("{address} over QUIC"),
+            Self::Ssh => format!("{address} through SSH"),
+        }
+    }
+}
+
+/// One handshake with one address of an endpoint that others keep.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Watched {
+    pub name: WatchName,
+    pub address: Option<SocketAddr>,
+    pub sni: DnsName,
+    pub seen: Seen,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// A handshake was completed with this leaf; `distrust` says why a client would refuse its chain.
+    Leaf {
+        leaf: Box<Leaf>,
+        distrust: Option<String>,
+    },
+    Silence(Silence),
+}
+
+impl Seen {
+    /// What the DERs of a handshake say, leaf first. Bytes that are no chain are no TLS that a visitor could use.
+    pub fn of(ders: Vec<Vec<u8>>, roots: &Roots, now: Timestamp) -> Self {
+        match Chain::from_ders(ders) {
+            Ok(chain) => {
+                let distrust = cert::trusted(&chain, roots, now).err().map(|flaw| flaw.to_string());
+                Self::Leaf { leaf: Box::new(chain.leaf), distrust }
+            }
+            Err(malformed) => Self::Silence(Silence::Tls(malformed.to_string())),
+        }
+    }
+}
+
+/// Why there was no certificate to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Silence {
+    #[error("the address could not be resolved: {0}")]
+    Unresolved(String),
+    #[error("connection refused")]
+    Refused,
+    #[error("no answer")]
+    TimedOut,
+    #[error("network error: {0}")]
+    Network(String),
+    /// TCP answers, TLS does not.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// Of UDP nobody knows whether it is refused, lost or not listened to.
+    #[error("no answer over UDP")]
+    NoQuic,
+    /// What leads to the server is broken, and says nothing of the server: visitors go another way.
+    #[error("no way through SSH: {0}")]
+    NoWay(String),
+}
+
+impl Silence {
+    /// TCP was accepted, so somebody is there to be hurt or spared.
+    pub fn somebody_there(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}
+
+/// One line of the ledger: what counts against a CA's limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    pub at: Timestamp,
+    pub ca: String,
+    pub names: NameSet,
+    pub event: LedgerEvent,
+    /// The order's URL, of a finalize: tells which intent it belongs to, whatever the clock says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerEvent {
+    /// Noted before the finalize is sent. `exempt`: ordered with `replaces` inside its ARI window.
+    Finalize { exempt: bool },
+    /// An authorization became invalid.
+    AuthorizationFailed { name: DnsName },
+    /// The CA said 429: none before `until`.
+    Limited { until: Timestamp },
+}
+
+/// What failed, in the words that every renderer uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable and greppable: `ssh-host-key`, `acme-rate-limited`.
+    pub code: String,
+    /// The node, name, file or URL.
+    pub object: String,
+    pub what: String,
+    /// What to do next.
+    pub next: String,
+    pub advice: Advice,
+}
+
+impl Failure {
+    fn cut(&mut self, most: usize) {
+        [&mut self.object, &mut self.what, &mut self.next].into_iter().for_each(|text| cut(text, most));
+    }
+}
+
+/// To so many characters, and it shows.
+fn cut(text: &mut String, most: usize) {
+    if let Some((at, _)) = text.char_indices().nth(most) {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
+/// An effect's own judgement of its error, for the planner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    /// Try again, and not before so many seconds when the other side said so.
+    Retry { after_seconds: Option<u64> },
+    /// Nothing changes until a person acts.
+    Person,
+    /// We did what must not happen.
+    Bug,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::fixture::{Authority, NOW, days};
+
+    #[test]
+    fn what_a_handshake_showed_is_a_leaf_with_or_without_distrust_or_no_tls_at_all() {
+        let root = Authority::root("R");
+        let pair = root.intermediate("I").issue(&["a.example.com"], days(0, 90));
+        let seen = |ders: &[Vec<u8>]| match Seen::of(ders.to_vec(), &root.roots(), NOW) {
+            Seen::Leaf { distrust, .. } => distrust,
+            Seen::Silence(silence) => Some(silence.to_string()),
+        };
+        assert_eq!(seen(pair.chain().ders()), None);
+        let alone = seen(&pair.chain().ders()[..1]).expect("a client would refuse it");
+        assert!(alone.ends_with("the intermediate by I is missing"), "{alone}");
+        assert_eq!(seen(&[]).as_deref(), Some("TLS failed: the chain: no certificate"));
+    }
+}

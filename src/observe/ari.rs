@@ -1,0 +1,70 @@
+//! Renewal information, as an observation that can be kept.
+
+use jiff::SignedDuration;
+use tokio::time::timeout;
+
+use crate::acme::renewal_window;
+use crate::cert::Leaf;
+use crate::context::ca;
+use crate::context::ca::http;
+use crate::context::effect_failure::of_acme;
+use crate::context::{Context, clock};
+use crate::model::{Advice, Ari, Failure};
+use crate::observe::ASIDE;
+use crate::plan::Evidence;
+use crate::plan::ari::{LONGEST, SHORTEST, USUAL};
+use crate::plan::clock::plausible;
+
+/// Asks the CA (`ca`: the host of the one that issued it) when it would like this certificate renewed.
+///
+/// # Errors
+/// Any: there is no renewal information today, and the rule of the lifetime holds.
+pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Failure> {
+    let Some(id) = &leaf.ari_id else {
+        return Err(Failure {
+            code: "acme-no-ari-id".to_owned(),
+            object: leaf.serial.clone(),
+            what: "the certificate names no issuer's key, so that the CA cannot be asked about it".to_owned(),
+            next: "nothing: it is renewed by its lifetime".to_owned(),
+            advice: Advice::Person,
+        });
+    };
+    let ca = ca::ca(context, ca)?;
+    let now = clock::now();
+    let http = http(context, ca)?;
+    let asked = timeout(ASIDE, renewal_window(&http, id, now)).await;
+    context.hear_the_time(&ca.host, &http);
+    let window = asked.map_err(|_| Failure {
+        code: "acme-slow".to_owned(),
+        object: ca.host.clone(),
+        what: format!("it did not say within {} s when it would like the certificate renewed", ASIDE.as_secs()),
+        next: "nothing: certd asks again by itself, and the rule of the lifetime holds".to_owned(),
+        advice: Advice::Retry { after_seconds: None },
+    })?;
+    let window = window.map_err(|error| of_acme(&ca.host, &error))?;
+    let wait = window.ask_again.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(USUAL);
+    Ok(Ari {
+        fingerprint: leaf.fingerprint,
+        start: window.start,
+        end: window.end,
+        explanation: window.explanation,
+        asked_at: now,
+        ask_again: now + wait.clamp(SHORTEST, LONGEST),
+        doubted: false,
+    })
+}
+
+/// Hears what time it is by the clocks of the CAs that were not heard yet, until one agrees with ours. That one cannot be
+/// reached is told by whoever needs more of it.
+pub async fn ask_the_time(context: &Context) {
+    for ca in context.config.cas().filter(|ca| !context.was_heard(&ca.host)) {
+        let Ok(http) = http(context, ca) else { continue };
+        if http.greet().await.is_ok() {
+            context.hear_the_time(&ca.host, &http);
+        }
+        let heard = Evidence { ca: context.ca_clock().map(|(_, told)| told), ..Evidence::default() };
+        if heard.ca.is_some() && plausible(clock::now(), &heard).is_ok() {
+            return;
+        }
+    }
+}

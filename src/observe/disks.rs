@@ -1,0 +1,105 @@
+//! What is on the nodes' disks, over SSH, changing nothing: for `check --deep`, and once a day in a pass.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::cert::{CertName, Generation, NodeName};
+use crate::model::{Disk, Failure, Looked, Observed};
+use crate::node::{self, Expected, Wanted};
+use crate::plan;
+
+use crate::context::failure::of_node;
+use crate::context::{Context, clock, stopped};
+use crate::observe::route::endpoint;
+
+/// Connecting, logging in, and the node's configuration test (30 s there).
+const LOOK_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Looks at the disks that are due, and keeps what was found. Whether one differs that a delivery mends.
+pub(crate) async fn compare(context: &Arc<Context>, observed: &mut Observed) -> bool {
+    let now = clock::now();
+    plan::disks::prune(&mut observed.tried, &context.config);
+    let nodes = plan::disks::due(&context.config, observed, now);
+    if nodes.is_empty() || plan::clock::plausible(now, &plan::Evidence::of(observed)).is_err() {
+        return false;
+    }
+    let before = observed.tried.disks.clone();
+    look(context, observed, nodes).await;
+    // What could not be written costs a login more tomorrow.
+    let _ = context.store.write_tried(&observed.tried);
+    before != observed.tried.disks
+}
+
+/// Looks at these nodes at once, as many as there may be sessions.
+pub async fn look(context: &Arc<Context>, observed: &mut Observed, nodes: BTreeSet<NodeName>) {
+    let permits = Arc::new(Semaphore::new(context.config.sessions));
+    let mut looks = JoinSet::new();
+    for node in nodes {
+        let meant = meant(context, observed, &node);
+        let (context, permits) = (Arc::clone(context), Arc::clone(&permits));
+        looks.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let looked = at(&context, &node, &meant).await;
+            (Disk { node, at: clock::now(), looked }, meant)
+        });
+    }
+    let mut stop = context.stop.clone();
+    loop {
+        let looked = tokio::select! {
+            looked = looks.join_next() => looked,
+            () = stopped(&mut stop) => break,
+        };
+        match looked {
+            Some(Ok((disk, meant))) => {
+                plan::disks::learned(&mut observed.tried, &context.config, &meant, &disk);
+                observed.disks.push(disk);
+            }
+            // A panic in one look ends that look alone.
+            Some(Err(_)) => {}
+            None => break,
+        }
+    }
+    observed.disks.sort_by(|a, b| a.node.cmp(&b.node));
+}
+
+pub(crate) type Meant = Vec<(CertName, Option<Generation>)>;
+
+/// What is meant for this node, and stored of it.
+fn meant(context: &Context, observed: &Observed, node: &NodeName) -> Meant {
+    let of_node = observed.store.iter().filter(|(name, _)| context.config.install(node, name).is_some());
+    let meant = of_node.map(|(name, stored)| {
+        let meant = plan::hold::meant(name, stored, &observed.tried, clock::now());
+        let generation = meant.map(|meant| meant.generation.clone());
+        (name.clone(), generation)
+    });
+    meant.collect()
+}
+
+/// One node.
+pub(crate) async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Result<Looked, Failure> {
+    let mut wanted = Vec::new();
+    for (certificate, generation) in meant {
+        let Some(install) = context.config.install(node, certificate) else { continue };
+        let expected = match generation {
+            Some(generation) => {
+                let pair = context.store.pair(certificate, generation).map_err(|error| Failure::from(&error))?;
+                Some(Expected::of(&pair, install))
+            }
+            None => None,
+        };
+        wanted.push(Wanted { certificate: certificate.clone(), install: Arc::clone(install), expected });
+    }
+    let endpoint = endpoint(&context.config, &context.secrets, node).await?;
+    let mut looked = node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))?;
+    // The node knows what it was asked about, and not what else the configuration has for it.
+    let known = |folder: &str| {
+        let name = folder.rsplit('/').next().and_then(|name| CertName::parse(name).ok());
+        name.is_some_and(|name| context.config.install(node, &name).is_some())
+    };
+    looked.left.retain(|folder| !known(folder));
+    Ok(looked)
+}

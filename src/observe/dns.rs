@@ -1,0 +1,139 @@
+//! DNS against the nodes: one question for each name and server, however many nodes there are, beside the handshakes and
+//! bounded in time. What DNS does not say is told, and keeps nothing from being renewed or delivered.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::acme;
+use crate::cert::{DnsName, NodeName};
+use crate::config::{Acme, Certificate, Config, Host};
+use crate::dns::{self, Resolvers};
+use crate::model::{Asked, Caa, InDns, Inventory, Named};
+use crate::plan::inventory::strangers;
+use crate::store::Store;
+
+use crate::context::{Context, ca, provider};
+use crate::observe::discover;
+
+/// For all names together: they are begun at one instant.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// For what the provider's API and the CA's directory are asked besides.
+const BESIDES: Duration = Duration::from_secs(5);
+/// Names at once. Each takes a few sockets for each of its servers.
+const NAMES: usize = 24;
+
+/// In a pass: the provider's API is asked too, and the CA's directory, where something hangs on it. `None`: nothing was to
+/// be asked.
+pub async fn in_a_pass(context: &Context, asked: &Asked) -> Option<Inventory> {
+    let resolvers = provider::resolvers(context).map(|(resolvers, _)| resolvers).map_err(|failure| failure.what);
+    let mut inventory = ask(&context.config, &context.store, asked, resolvers).await?;
+    let _ = timeout(BESIDES, more(context, asked, &mut inventory)).await;
+    Some(inventory)
+}
+
+/// For a command that only looks, and has no secrets.
+pub async fn in_a_look(config: &Config, store: &Store, asked: &Asked) -> Option<Inventory> {
+    ask(config, store, asked, discover::resolvers(config)).await
+}
+
+async fn ask(config: &Config, store: &Store, asked: &Asked, resolvers: Result<Resolvers, String>) -> Option<Inventory> {
+    let names: BTreeSet<DnsName> =
+        wanted(config, asked).flat_map(|certificate| certificate.names.iter().cloned()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let permits = Arc::new(Semaphore::new(NAMES));
+    let mut looks = JoinSet::new();
+    for name in names {
+        let (resolvers, permits) = (resolvers.clone(), Arc::clone(&permits));
+        let public = config.dns.inventory_resolvers.clone();
+        looks.spawn(async move {
+            let look = async {
+                let _permit = permits.acquire_owned().await;
+                match &resolvers {
+                    Ok(resolvers) => dns::in_dns(resolvers, &public, &name).await,
+                    Err(why) => unasked(&name, why.clone()),
+                }
+            };
+            let late = |_| unasked(&name, format!("no answer within {} s", DEADLINE.as_secs()));
+            timeout(DEADLINE, look).await.unwrap_or_else(late)
+        });
+    }
+    let (mut names, named) = tokio::join!(looks.join_all(), discover::named(config));
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    let cas = config.cas().map(|ca| (ca.host.clone(), known(store, ca))).collect();
+    Some(Inventory { names, nodes: nodes(config, &named), cas })
+}
+
+fn wanted<'a>(config: &'a Config, asked: &'a Asked) -> impl Iterator<Item = &'a Certificate> {
+    let whole = asked.wants_every_node();
+    config.certificates.iter().filter(move |it| whole && it.inventory && asked.wants(&it.name))
+}
+
+fn unasked(name: &DnsName, why: String) -> InDns {
+    InDns {
+        name: name.clone(),
+        alias: None,
+        authoritative: Vec::new(),
+        public: Vec::new(),
+        caa: Caa::Unknown(why.clone()),
+        provider: Vec::new(),
+        trouble: Some(why),
+    }
+}
+
+fn nodes(
+    config: &Config,
+    named: &BTreeMap<NodeName, BTreeSet<core::net::IpAddr>>,
+) -> BTreeMap<NodeName, Result<BTreeSet<core::net::IpAddr>, String>> {
+    let of = |node: &crate::config::Node| {
+        let own = node.addresses.iter().filter_map(|host| match host {
+            Host::Ip(ip) => Some(*ip),
+            Host::Name(_) => None,
+        });
+        let all: BTreeSet<_> = own.chain(named.get(&node.name).into_iter().flatten().copied()).collect();
+        let by_name = node.addresses.iter().any(|host| matches!(host, Host::Name(_)));
+        let lost = by_name && named.get(&node.name).is_none_or(BTreeSet::is_empty);
+        let at = if lost { Err("its name cannot be looked up".to_owned()) } else { Ok(all) };
+        (node.name.clone(), at)
+    };
+    config.nodes.iter().map(of).collect()
+}
+
+fn known(store: &Store, ca: &Acme) -> Named {
+    let account = store.account(&ca.host).ok().flatten().and_then(|account| account.url);
+    Named { identities: ca.caa_identities().iter().map(|identity| (*identity).to_owned()).collect(), account }
+}
+
+/// What is asked only where something hangs on it: whether a name is proxied, where DNS shows an address that is no node's;
+/// and what a CA calls itself, where CAA records restrict who may issue.
+async fn more(context: &Context, asked: &Asked, inventory: &mut Inventory) {
+    let config = &context.config;
+    let strange = |name: &InDns| {
+        let mut of_name =
+            wanted(config, asked).filter(|certificate| certificate.names.iter().any(|own| *own == name.name));
+        of_name.any(|certificate| !strangers(certificate, inventory, name).is_empty())
+    };
+    let strange: Vec<DnsName> = inventory.names.iter().filter(|name| strange(name)).map(|it| it.name.clone()).collect();
+    let restricted = inventory.names.iter().any(|name| matches!(name.caa, Caa::Restricted(_)));
+    for ca in config.cas() {
+        let Some(named) = inventory.cas.get_mut(&ca.host).filter(|it| restricted && it.identities.is_empty()) else {
+            continue;
+        };
+        let Ok(http) = ca::http(context, ca) else { continue };
+        if let Ok(about) = acme::about(&http).await {
+            named.identities = about.caa_identities.into_iter().collect();
+        }
+    }
+    for name in strange {
+        let Ok(records) = provider::at_provider(context, name.as_str()).await else { continue };
+        if let Some(found) = inventory.names.iter_mut().find(|it| it.name == name) {
+            found.provider = records;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Has the CA revoked what is stored? Asked once a day, beside the handshakes; that it cannot be asked is a note and never
+//! an alarm.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::acme;
+use crate::cert::{self, CertName, Chain, Fingerprint, Generation};
+use crate::config::Config;
+use crate::model::{Advice, Crl, Failure, Observed};
+use crate::plan;
+use crate::store::Store;
+
+use crate::context::clock;
+use crate::context::failure::failure;
+
+/// For one certificate, all places of its list together: no delivery waits longer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// An answer about one stored certificate.
+pub struct Asked {
+    fingerprint: Fingerprint,
+    crl: Crl,
+}
+
+/// Asks for the lists of these generations.
+pub async fn ask(
+    config: &Arc<Config>,
+    store: &Store,
+    generations: Vec<(CertName, Generation)>,
+    network_ca: Option<&str>,
+) -> Vec<Asked> {
+    let mut questions = JoinSet::new();
+    for (name, generation) in generations {
+        // A pair that cannot be read is told where it is needed.
+        let Ok(pair) = store.pair(&name, &generation) else { continue };
+        let (config, network_ca) = (Arc::clone(config), network_ca.map(str::to_owned));
+        let chain = pair.chain().clone();
+        questions.spawn(async move {
+            let mut crl = unasked(&chain);
+            let asked = timeout(PATIENCE, about(&config, &name, &chain, network_ca.as_deref(), &mut crl)).await;
+            if asked.is_err() {
+                crl.failure =
+                    Some(unknown(&name, format!("{}: no answer in time", crl.url.as_deref().unwrap_or("its list"))));
+            }
+            Asked { fingerprint: chain.leaf.fingerprint, crl }
+        });
+    }
+    questions.join_all().await
+}
+
+/// What is learned goes with what was tried.
+pub fn keep(observed: &mut Observed, asked: Vec<Asked>) {
+    for Asked { fingerprint, crl } in asked {
+        plan::crls::learned(&mut observed.tried, fingerprint, crl, clock::now());
+    }
+}
+
+fn unasked(chain: &Chain) -> Crl {
+    let url = cert::crl_urls(chain).into_iter().next();
+    let not_after = chain.leaf.not_after;
+    Crl { asked_at: clock::now(), url, next_update: None, revoked: None, failure: None, not_after }
+}
+
+/// The first of its places that answers with a list of the issuer's.
+async fn about(config: &Config, name: &CertName, chain: &Chain, network_ca: Option<&str>, crl: &mut Crl) {
+    for url in cert::crl_urls(chain) {
+        let read = match acme::fetch_crl(&url, config.network.proxy.as_ref(), network_ca).await {
+            Ok(der) => cert::read_crl(&der, &url, chain, clock::now()).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
+            Ok(said) => {
+                (crl.next_update, crl.revoked, crl.failure) = (said.next_update, said.revoked, None);
+                crl.url = Some(url);
+                return;
+            }
+            Err(why) => crl.failure = Some(unknown(name, why)),
+        }
+    }
+}
+
+fn unknown(name: &CertName, why: String) -> Failure {
+    let next = "nothing: it is asked again tomorrow";
+    failure(
+        "crl",
+        name,
+        format!("whether it is revoked is not known: {why}"),
+        next,
+        Advice::Retry { after_seconds: None },
+    )
+}

@@ -1,0 +1,122 @@
+//! Handshakes with nodes whose TLS port cannot be reached from here (`probe.via = "ssh"`): through sshd, with the node's
+//! own loopback address.
+//!
+//! Failure of SSH says nothing about what visitors get, which come another way.
+
+use core::time::Duration;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::config::{Config, Node};
+use crate::context::secrets::Secrets;
+use crate::model::{Failure, Silence};
+use crate::node::Dialogue;
+use crate::observe::route::LOOPBACK;
+use crate::observe::route::endpoint;
+use crate::probe::{Opener, Stream};
+use crate::ssh::{self, SshError, Tunnel};
+use crate::text::escape;
+
+/// Connecting, logging in, and one channel: twelve round trips and the node's own work.
+const SESSION: Duration = Duration::from_secs(15);
+/// One channel of a session that is open: a round trip, after the handshake before it.
+const CHANNEL: Duration = Duration::from_secs(5);
+/// Characters of an error that are shown.
+const SHOWN: usize = 600;
+
+/// Logins at one node at a time. sshd turns connections away at random while ten are not logged in (MaxStartups
+/// 10:30:100), and a certificate may have a hundred names.
+const LOGINS: usize = 4;
+
+/// Each stream has an SSH session of its own, and ends it. Where one gets no session, those that wait behind it get its
+/// answer: a node that is gone costs its deadline once, and not for every name.
+pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &Node) -> Opener {
+    let (config, secrets) = (Arc::clone(config), Arc::clone(secrets));
+    let (name, port) = (node.name.clone(), node.probe.port);
+    let (logins, failed) = (Arc::new(Semaphore::new(LOGINS)), Arc::new(OnceLock::<Silence>::new()));
+    Arc::new(move || {
+        let (config, secrets, name) = (Arc::clone(&config), Arc::clone(&secrets), name.clone());
+        let (logins, failed) = (Arc::clone(&logins), Arc::clone(&failed));
+        Box::pin(async move {
+            let _login = logins.acquire_owned().await;
+            if let Some(silence) = failed.get() {
+                return Err(silence.clone());
+            }
+            let opened = async {
+                let endpoint = endpoint(&config, &secrets, &name).await.map_err(|failure| no_login(&failure))?;
+                let tunnel = ssh::tunnel(endpoint, &LOOPBACK.to_string(), port).await;
+                tunnel.map_err(|error| silence(&error))
+            };
+            let opened = within(SESSION, opened).await;
+            if let Err(silence @ Silence::NoWay(_)) = &opened {
+                failed.get_or_init(|| silence.clone());
+            }
+            boxed(opened)
+        })
+    })
+}
+
+type Asked = oneshot::Sender<Result<Tunnel, SshError>>;
+
+/// Streams through the session of a dialogue, which serves them one after another.
+pub(crate) struct Desk {
+    asked: mpsc::Receiver<Asked>,
+    port: u16,
+}
+
+/// The opener is for those who shake hands while the desk serves.
+pub(crate) fn of_dialogue(node: &Node) -> (Opener, Desk) {
+    let (ask, asked) = mpsc::channel::<Asked>(1);
+    let open: Opener = Arc::new(move || {
+        let ask = ask.clone();
+        Box::pin(async move {
+            let opened = async {
+                let (reply, answer) = oneshot::channel();
+                // Nobody at the desk has dropped the reply too, which the answer tells.
+                let _ = ask.send(reply).await;
+                match answer.await {
+                    Ok(tunnel) => tunnel.map_err(|error| silence(&error)),
+                    Err(_) => Err(Silence::NoWay("the session has ended".to_owned())),
+                }
+            };
+            boxed(within(CHANNEL, opened).await)
+        })
+    });
+    (open, Desk { asked, port: node.probe.port })
+}
+
+impl Desk {
+    /// Until nobody is left who could ask.
+    pub(crate) async fn serve(mut self, dialogue: &Dialogue) {
+        while let Some(reply) = self.asked.recv().await {
+            if reply.is_closed() {
+                continue;
+            }
+            // Whoever has stopped waiting needs no answer; the tunnel closes when it is dropped.
+            let _ = reply.send(dialogue.tunnel(&LOOPBACK.to_string(), self.port).await);
+        }
+    }
+}
+
+async fn within(limit: Duration, opened: impl Future<Output = Result<Tunnel, Silence>>) -> Result<Tunnel, Silence> {
+    let late = || Err(Silence::NoWay(format!("not open after {} s", limit.as_secs())));
+    timeout(limit, opened).await.unwrap_or_else(|_| late())
+}
+
+fn boxed(opened: Result<Tunnel, Silence>) -> Result<Box<dyn Stream>, Silence> {
+    opened.map(|tunnel| Box::new(tunnel) as Box<dyn Stream>)
+}
+
+fn no_login(failure: &Failure) -> Silence {
+    Silence::NoWay(escape(&failure.what, SHOWN))
+}
+
+/// sshd was asked to connect to the node's own port, and nobody took the connection: that is the server's silence.
+fn silence(error: &SshError) -> Silence {
+    match error {
+        SshError::FarSide { .. } => Silence::Refused,
+        other => Silence::NoWay(escape(&format!("{other}; {}", other.next()), SHOWN)),
+    }
+}

@@ -1,0 +1,288 @@
+//! The account at a CA, looked at and changed by a person's word.
+//!
+//! Failure means: the account is as it was, or the change was begun and the next run brings it to its end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::acme::{self, About, AccountKey, AcmeError, Http, Known};
+use crate::cert::{CertName, DnsName};
+use crate::config::{Acme, Challenge};
+use crate::context::ca::{account, http, settle};
+use crate::context::effect_failure::{of_acme, of_store};
+use crate::context::{Context, clock};
+use crate::dns::TxtRecord;
+use crate::execute::issue::records::publish_for_good;
+use crate::model::{Advice, Failure, LedgerEntry, LedgerEvent};
+use crate::plan::ledger::{EMERGENCY_PER_WEEK, ORDINARY_PER_WEEK};
+use crate::plan::order::Standing;
+use crate::text::escape;
+
+/// Characters of what the CA says that are shown.
+const SHOWN: usize = 300;
+const MOST_CONTACTS: usize = 20;
+const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Version of the JSON shape, as [`crate::report::SCHEMA`].
+const SCHEMA: &str = "certd.account/1";
+
+/// What `certd account` shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Accounts {
+    pub schema: &'static str,
+    pub at: Timestamp,
+    pub accounts: Vec<AccountView>,
+}
+
+/// One CA, and our account there.
+#[derive(Clone, Debug, Serialize)]
+pub struct AccountView {
+    pub ca: String,
+    pub directory: String,
+    /// `null`: there is no account yet.
+    pub account: Option<Ours>,
+    /// What the CA says of itself; `null`: it was not reached.
+    pub about: Option<Offer>,
+    /// TXT records to be made once, where `challenge` is dns-persist-01 and there is an account.
+    pub records: Vec<Record>,
+    /// By certificate.
+    pub week: BTreeMap<CertName, Week>,
+    /// Why something above is missing.
+    pub failure: Option<Failure>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Ours {
+    /// `null`: the CA was not heard yet.
+    pub url: Option<String>,
+    /// `valid`, `deactivated`, `revoked`, as the CA says; `null`: it did not say.
+    pub status: Option<String>,
+    pub contact: Vec<String>,
+    pub key_file: PathBuf,
+    /// RFC 7638.
+    pub thumbprint: String,
+    /// A change of the key was begun; the next command that opens the account brings it to its end.
+    pub key_change_begun: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Offer {
+    pub terms: Option<String>,
+    pub website: Option<String>,
+    pub caa_identities: Vec<String>,
+    pub external_account_required: bool,
+    pub renewal_information: bool,
+    pub profiles: BTreeMap<String, String>,
+}
+
+/// A TXT record that stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Record {
+    pub name: String,
+    pub value: String,
+}
+
+/// Certificates of this name set in the last seven days that count against the CA's limit.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Week {
+    pub used: usize,
+    /// In ordinary use, and when a certificate is about to end.
+    pub room: usize,
+    pub emergency_room: usize,
+}
+
+/// Looks, and changes nothing.
+///
+/// # Errors
+/// The state directory cannot be read.
+pub async fn show(context: &Context, cas: &[&Acme]) -> Result<Accounts, Failure> {
+    let mut accounts = Vec::new();
+    for ca in cas {
+        accounts.push(view(context, ca).await?);
+    }
+    Ok(Accounts { schema: SCHEMA, at: clock::now(), accounts })
+}
+
+/// Makes the account when there is none; `true`: it was made now. The caller holds the lock.
+pub async fn register(context: &Context, ca: &Acme) -> Result<(bool, String), Failure> {
+    let known = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let known = known.is_some_and(|kept| kept.url.is_some());
+    let account = account(context, ca, &http(context, ca)?).await?;
+    // An account that the CA does not know any more is no account.
+    account.known().await.map_err(|error| of_acme(&ca.host, &error))?;
+    Ok((!known, escape(account.url(), SHOWN)))
+}
+
+/// Gives the account another key; its new thumbprint. The caller holds the lock.
+pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Failure> {
+    let store = &context.store;
+    let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
+    if kept.is_none_or(|kept| kept.url.is_none()) {
+        return Err(no_account(ca));
+    }
+    let http = http(context, ca)?;
+    if store.next_account_key(&ca.host).map_err(|error| of_store(&error))?.is_none() {
+        // What cannot be ended is not begun.
+        let about = acme::about(&http).await.map_err(|error| of_acme(&ca.host, &error))?;
+        if !about.key_change {
+            let (url, feature) = (ca.directory.to_string(), "change of keys");
+            return Err(of_acme(&ca.host, &AcmeError::Unsupported { url, feature }));
+        }
+        let next = AccountKey::generate().map_err(|error| of_acme(&ca.host, &error))?;
+        store.write_next_account_key(&ca.host, next.pkcs8()).map_err(|error| of_store(&error))?;
+    }
+    settle(context, &ca.host, &http).await?;
+    let kept = store.account(&ca.host).map_err(|error| of_store(&error))?.ok_or_else(|| no_account(ca))?;
+    AccountKey::from_pkcs8(kept.key_pkcs8).thumbprint().map_err(|error| of_acme(&ca.host, &error))
+}
+
+/// Makes the TXT records of dns-persist-01 through the DNS provider, once and to stay. The caller holds the lock.
+pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Failure> {
+    let http = http(context, ca)?;
+    let about = acme::about(&http).await.map_err(|error| of_acme(&ca.host, &error))?;
+    let (ours, failure) = ours(context, ca, &http, true).await?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let ours = ours.filter(|ours| ours.url.is_some()).ok_or_else(|| no_account(ca))?;
+    if about.caa_identities.is_empty() {
+        return Err(Failure {
+            code: "acme-no-issuer-name".to_owned(),
+            object: ca.host.clone(),
+            what: "the CA's directory does not tell the name that the records must hold".to_owned(),
+            next: "run `certd renew` once: it tells each record as it is to be written".to_owned(),
+            advice: Advice::Person,
+        });
+    }
+    let records = records(context, ca, Some(&ours), Some(&about.into()));
+    let txt = |record: &Record| TxtRecord { name: record.name.clone(), value: record.value.clone() };
+    publish_for_good(context, records.iter().map(txt).collect()).await?;
+    Ok(records)
+}
+
+/// Ends the account for good; its URL. That it has ended already is as good. The caller holds the lock.
+pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Failure> {
+    let store = &context.store;
+    let http = http(context, ca)?;
+    // Whatever comes of a change of keys: an account that is to end needs no new one.
+    let _ = settle(context, &ca.host, &http).await;
+    let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let Some((key, url)) = kept.and_then(|kept| Some((kept.key_pkcs8, kept.url?))) else {
+        return Err(no_account(ca));
+    };
+    let failed = |error: AcmeError| of_acme(&ca.host, &error);
+    let account = acme::open(&http, &AccountKey::from_pkcs8(key), &url).await.map_err(failed)?;
+    match account.deactivate().await {
+        Err(error) if error.kind() != Some(acme::Kind::AccountDead) => Err(failed(error)),
+        _ => Ok(escape(&url, SHOWN)),
+    }
+}
+
+async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Failure> {
+    let http = http(context, ca)?;
+    let (about, mut failure) = match acme::about(&http).await {
+        Ok(about) => (Some(about.into()), None),
+        Err(error) => (None, Some(of_acme(&ca.host, &error))),
+    };
+    let (account, heard) = ours(context, ca, &http, about.is_some()).await?;
+    failure = failure.or(heard);
+    let ledger = context.store.ledger().map_err(|error| of_store(&error))?;
+    let now = clock::now();
+    let week = context.config.certificates.iter().map(|certificate| {
+        let counts = |entry: &&LedgerEntry| {
+            entry.ca == ca.host
+                && entry.names == certificate.names
+                && now.duration_since(entry.at) < WEEK
+                && matches!(entry.event, LedgerEvent::Finalize { exempt: false })
+        };
+        let used = ledger.iter().filter(counts).count();
+        (certificate.name.clone(), Week { used, room: ORDINARY_PER_WEEK, emergency_room: EMERGENCY_PER_WEEK })
+    });
+    let directory = ca.directory.to_string();
+    let records = records(context, ca, account.as_ref(), about.as_ref());
+    Ok(AccountView { ca: ca.host.clone(), directory, account, about, records, week: week.collect(), failure })
+}
+
+fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&Offer>) -> Vec<Record> {
+    let Some(url) = ours.and_then(|ours| ours.url.as_deref()) else { return Vec::new() };
+    if ca.challenge != Challenge::DnsPersist01 {
+        return Vec::new();
+    }
+    let named = about.map(|about| about.caa_identities.as_slice()).unwrap_or_default();
+    let issuers: Vec<DnsName> = named.iter().filter_map(|name| DnsName::parse(name).ok()).collect();
+    let mut records: BTreeMap<String, String> = BTreeMap::new();
+    let names = context.config.certificates.iter().flat_map(|certificate| certificate.names.iter());
+    for name in names {
+        let standing = Standing { name: name.clone(), issuers: issuers.clone() };
+        // A wildcard's record is good for the name itself.
+        if name.is_wildcard() || !records.contains_key(&standing.record()) {
+            records.insert(standing.record(), standing.value(url));
+        }
+    }
+    records.into_iter().map(|(name, value)| Record { name, value }).collect()
+}
+
+/// Our account, and why the CA did not say more of it. While a key change is open the CA may know either key.
+async fn ours(
+    context: &Context,
+    ca: &Acme,
+    http: &Http,
+    reached: bool,
+) -> Result<(Option<Ours>, Option<Failure>), Failure> {
+    let store = &context.store;
+    let of_store = |error| of_store(&error);
+    let Some(kept) = store.account(&ca.host).map_err(of_store)? else { return Ok((None, None)) };
+    let next = store.next_account_key(&ca.host).map_err(of_store)?.map(AccountKey::from_pkcs8);
+    let key = AccountKey::from_pkcs8(kept.key_pkcs8);
+    let failed = |error: AcmeError| of_acme(&ca.host, &error);
+    let mut ours = Ours {
+        url: kept.url.as_deref().map(|url| escape(url, SHOWN)),
+        status: None,
+        contact: kept.contact,
+        key_file: store.account_key_file(&ca.host).map_err(of_store)?,
+        thumbprint: key.thumbprint().map_err(failed)?,
+        key_change_begun: next.is_some(),
+    };
+    let Some(url) = kept.url.filter(|_| reached) else { return Ok((Some(ours), None)) };
+    let mut heard = known(http, &key, &url).await;
+    if let (Err(_), Some(next)) = (&heard, &next) {
+        heard = known(http, next, &url).await;
+    }
+    match heard {
+        Ok(known) => {
+            ours.status = Some(escape(&known.status, SHOWN));
+            ours.contact = known.contact.iter().take(MOST_CONTACTS).map(|contact| escape(contact, SHOWN)).collect();
+            Ok((Some(ours), None))
+        }
+        Err(error) if error.kind() == Some(acme::Kind::AccountDead) => {
+            ours.status = Some("deactivated".to_owned());
+            Ok((Some(ours), Some(failed(error))))
+        }
+        Err(error) => Ok((Some(ours), Some(failed(error)))),
+    }
+}
+
+async fn known(http: &Http, key: &AccountKey, url: &str) -> Result<Known, AcmeError> {
+    acme::open(http, key, url).await?.known().await
+}
+
+fn no_account(ca: &Acme) -> Failure {
+    Failure {
+        code: "acme-no-account".to_owned(),
+        object: ca.host.clone(),
+        what: "there is no account at this CA yet".to_owned(),
+        next: "make one with `certd account register`, or let the first `certd renew` make it".to_owned(),
+        advice: Advice::Person,
+    }
+}
+
+impl From<About> for Offer {
+    fn from(about: About) -> Self {
+        let About { terms, website, caa_identities, external_account_required, renewal_information, profiles, .. } =
+            about;
+        Self { terms, website, caa_identities, external_account_required, renewal_information, profiles }
+    }
+}

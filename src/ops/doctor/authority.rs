@@ -1,0 +1,64 @@
+//! The CAs: is each reached, what time does it say it is, and is our account good there?
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+use crate::context::ca::http;
+use crate::model::{Advice, Failure};
+use crate::ops::account;
+use crate::ops::account::AccountView;
+use crate::report::doctor::{Area, Finding, State, of_skew};
+
+/// # Errors
+/// The state directory cannot be read.
+pub(crate) async fn look(context: &Arc<Context>) -> Result<Vec<Finding>, Failure> {
+    let mut views = JoinSet::new();
+    for (number, ca) in context.config.cas().cloned().enumerate() {
+        let context = Arc::clone(context);
+        views.spawn(async move {
+            let shown = account::show(&context, &[&ca]).await;
+            if let Ok(http) = http(&context, &ca) {
+                context.hear_the_time(&ca.host, &http);
+            }
+            (number, shown)
+        });
+    }
+    let mut views = views.join_all().await;
+    views.sort_by_key(|(number, _)| *number);
+    let mut findings = Vec::new();
+    for (_, shown) in views {
+        findings.extend(shown?.accounts.iter().map(of_view));
+    }
+    findings.extend(context.ca_clock().map(|(ca, told)| of_skew(&ca, told)));
+    Ok(findings)
+}
+
+fn of_view(view: &AccountView) -> Finding {
+    if let Some(failure) = &view.failure {
+        return Finding::bad(Area::Ca, State::Failure, failure);
+    }
+    let Some(ours) = &view.account else {
+        return Finding::ok(Area::Ca, &view.ca, "reached; no account yet: the first `certd renew` makes it");
+    };
+    match ours.status.as_deref() {
+        None => Finding::ok(Area::Ca, &view.ca, "reached; its account is begun: the next `certd renew` makes it"),
+        Some("valid") if ours.key_change_begun => {
+            let what = "the account is valid, and a change of its key was begun and not ended";
+            let next = "end it: certd account rollover";
+            Finding::bad(Area::Ca, State::Warning, &failure(view, "acme-key-change", what, next))
+        }
+        Some("valid") => Finding::ok(Area::Ca, &view.ca, "reached; the account is valid"),
+        Some(status) => {
+            let what = format!("the account is {status:?}");
+            let next = "move its folder below accounts/ away; the next `certd renew` makes another";
+            Finding::bad(Area::Ca, State::Failure, &failure(view, "acme-account", &what, next))
+        }
+    }
+}
+
+fn failure(view: &AccountView, code: &str, what: &str, next: &str) -> Failure {
+    let (code, object) = (code.to_owned(), view.ca.clone());
+    Failure { code, object, what: what.to_owned(), next: next.to_owned(), advice: Advice::Person }
+}

@@ -1,0 +1,53 @@
+//! The DNS provider: is the token good, and can a record be made, seen and removed for every name?
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::config::Provider;
+use crate::context::{Context, provider};
+use crate::execute::issue;
+use crate::model::Observed;
+use crate::report::doctor::{Area, Finding, State};
+
+pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, may_write: bool) -> Vec<Finding> {
+    let mut tried = JoinSet::new();
+    for name in observed.store.keys().filter(|_| may_write) {
+        let Some(certificate) = context.config.certificate(name).cloned() else { continue };
+        let context = Arc::clone(context);
+        tried.spawn(async move { (certificate.name.clone(), issue::rehearse(&context, &certificate).await) });
+    }
+    let (tried, ()) = tokio::join!(tried.join_all(), provider::ask_token(context, true));
+    let well = if issue::makes_records(&context.config) {
+        "a TXT record was made where the challenge's would be, seen on every name server, and removed"
+    } else {
+        "the TXT records that stay were looked for, as far as an account tells them"
+    };
+    let mut findings: Vec<Finding> = tried
+        .into_iter()
+        .map(|(name, ended)| match ended {
+            Ok(()) => Finding::ok(Area::Dns, name, well),
+            Err(failure) => Finding::bad(Area::Dns, State::Failure, &failure),
+        })
+        .collect();
+    if !may_write {
+        let what = "no TXT record was tried: another certd is at work, and its journal is not ours to write";
+        findings.push(Finding::ok(Area::Dns, "the DNS provider", what));
+    }
+    let warnings = context.dns.take_warnings();
+    let dead =
+        |code: &str| if matches!(code, "dns-token" | "discover-nothing") { State::Failure } else { State::Warning };
+    findings.extend(warnings.iter().map(|failure| Finding::bad(Area::Dns, dead(&failure.code), failure)));
+    let token = |failure: &&crate::model::Failure| failure.code.starts_with("dns-token");
+    if matches!(context.config.dns.provider, Provider::Cloudflare { .. }) && !warnings.iter().any(|it| token(&it)) {
+        let known = context.store.learned().ok().and_then(|learned| learned.token);
+        let until = known.as_ref().and_then(|token| token.expires_on);
+        let what = match (known, until) {
+            (Some(_), Some(until)) => format!("the token is good until {}", crate::report::minute(until)),
+            (Some(token), None) => format!("the provider calls the token {:?}, and tells no end", token.status),
+            (None, _) => "nothing is known of the token".to_owned(),
+        };
+        findings.push(Finding::ok(Area::Dns, "dns.token_file", what));
+    }
+    findings
+}

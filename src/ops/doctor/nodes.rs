@@ -1,0 +1,78 @@
+//! Every node: reached, logged in, looked at, and prepared for what it would get.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::cert::{CertName, Generation};
+use crate::config::Node;
+use crate::context::Context;
+use crate::context::clock;
+use crate::execute::rehearse;
+use crate::model::{Failure, Kept, Observed};
+use crate::observe::disks;
+use crate::ops::receiver;
+use crate::plan::{self, rollout::Outcome};
+use crate::report::Delivery;
+use crate::report::doctor::{Area, Finding, State, of_looked};
+
+/// In the configuration's order. `alone`: no other certd delivers, which a preparation would meet.
+pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, alone: bool) -> Vec<Finding> {
+    let permits = Arc::new(Semaphore::new(context.config.sessions));
+    let mut looks = JoinSet::new();
+    let nodes = context.config.nodes.iter().filter(|node| observed.asked.wants_node(&node.name));
+    for (number, node) in nodes.enumerate() {
+        let meant = observed.store.iter().filter_map(|(name, stored)| {
+            let certificate = context.config.certificate(name)?;
+            let meant = plan::hold::meant(name, stored, &observed.tried, clock::now());
+            let generation = meant.map(|meant| meant.generation.clone());
+            certificate.nodes.contains(&node.name).then(|| (name.clone(), generation, stored.current.clone()))
+        });
+        let meant: Vec<Meant> = meant.collect();
+        let (context, permits, node) = (Arc::clone(context), Arc::clone(&permits), node.clone());
+        looks.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let paused = node.paused_until.is_some_and(|until| until > clock::now());
+            let findings = findings_of(&context, &node, &meant, alone).await;
+            (number, if paused { findings.into_iter().map(spared).collect() } else { findings })
+        });
+    }
+    let mut found: Vec<(usize, Vec<Finding>)> = looks.join_all().await;
+    found.sort_by_key(|(number, _)| *number);
+    found.into_iter().flat_map(|(_, findings)| findings).collect()
+}
+
+/// A certificate, the generation of it that the node is to have, and the newest, which is what a renewal would replace.
+type Meant = (CertName, Option<Generation>, Option<Kept>);
+
+/// A node that is paused is tried and does not count.
+fn spared(finding: Finding) -> Finding {
+    let state = if finding.state == State::Failure { State::Warning } else { finding.state };
+    Finding { state, what: format!("{} (paused)", finding.what), ..finding }
+}
+
+async fn findings_of(context: &Arc<Context>, of: &Node, meant: &[Meant], alone: bool) -> Vec<Finding> {
+    let node = &of.name;
+    let bad = |failure: &Failure| Finding::bad(Area::Nodes, State::Failure, failure);
+    let generations = meant.iter().map(|(name, generation, _)| (name.clone(), generation.clone()));
+    let looked = match disks::at(context, node, &generations.collect()).await {
+        Ok(looked) => looked,
+        // What keeps us from looking keeps us from everything.
+        Err(failure) => return vec![bad(&failure)],
+    };
+    let mut findings = of_looked(node, &looked, clock::now());
+    if let Some(installed) = &looked.receiver {
+        findings.extend(receiver::checked(&context.config, &context.secrets, of, installed).await);
+    }
+    for (name, _, kept) in meant.iter().filter(|_| alone) {
+        let Some(certificate) = context.config.certificate(name) else { continue };
+        let prepared = rehearse::prepare_one(context, certificate, kept.as_ref(), node).await;
+        if let Err(failure) | Ok(Delivery::Ended(Outcome::Failed { failure })) = prepared {
+            findings.retain(|finding| finding.state != State::Ok);
+            findings.push(bad(&failure));
+            break;
+        }
+    }
+    findings
+}

@@ -1,0 +1,6 @@
+//! Commands that are no reconciliation.
+
+pub mod account;
+pub mod doctor;
+pub mod receiver;
+pub mod revoke;

@@ -1,0 +1,251 @@
+//! Revocation: replace, prove that every node serves the new certificate, and only then revoke the old one; or, when a
+//! person insists, revoke first.
+//!
+//! Failure means: nothing was revoked that a node still serves, unless a person insisted. What was begun is on disk, and
+//! the same command goes on with it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::acme::{self, AccountKey, AcmeError, Kind, Revoked};
+use crate::cert::{CertName, Fingerprint, Generation, NodeName, Pair, RevocationReason};
+use crate::config::Acme;
+use crate::context::ca::{ca, http, settle};
+use crate::context::effect_failure::{of_acme, of_store};
+use crate::context::{Context, clock};
+use crate::model::{Advice, Asked, Failure, Kept, Revoked as RevokedByUs, UNKNOWN_CA};
+use crate::reconcile::reconcile;
+use crate::report::{CertificateReport, Exit, Report, ServedReport, Verdict};
+use crate::store::{HistoryEvent, Revocation, StoreError};
+
+/// Version of the JSON shape, as [`crate::report::SCHEMA`].
+const SCHEMA: &str = "certd.revoke/1";
+
+/// What a person asks for.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub certificate: CertName,
+    /// `None`: the one whose revocation was begun, else the current one.
+    pub generation: Option<Generation>,
+    pub reason: Option<RevocationReason>,
+    /// Revoke first, whatever the nodes serve.
+    pub now: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    pub schema: &'static str,
+    pub certificate: CertName,
+    pub generation: Generation,
+    pub fingerprint: Fingerprint,
+    pub reason: RevocationReason,
+    pub revoked: bool,
+    /// Nodes that do not (provably) serve the certificate that takes its place.
+    pub held_up_by: Vec<NodeName>,
+    /// Of the CA, or why there is no certificate to take its place.
+    pub failure: Option<Failure>,
+    pub exit: u8,
+    /// Of the pass that replaces it.
+    pub report: Report,
+}
+
+/// The caller holds the lock.
+///
+/// # Errors
+/// There is no such certificate, or the state directory cannot be read or written; with `now`, also the CA's refusal.
+pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Failure> {
+    let (name, store) = (&wish.certificate, &context.store);
+    let (kept, reason) = target(context, wish)?;
+    issuer(context, &kept)?;
+    let noted = Revocation { generation: kept.generation.clone(), reason, begun_at: clock::now() };
+    store.note_revocation(name, &noted).map_err(|error| of_store(&error))?;
+    let given_up = give_up(context, name, &kept, reason)?;
+    if wish.now {
+        at_the_ca(context, name, &kept, reason).await?;
+    }
+    let current = |at: &str| {
+        let stored = store.stored(name).map_err(|error| of_store(&error))?;
+        stored.current.ok_or_else(|| nothing(name, at))
+    };
+    let replace = given_up.contains(&current("now")?.leaf.fingerprint);
+    let force = replace.then(|| name.clone()).into_iter().collect();
+    let asked = Asked {
+        certificates: BTreeSet::from([name.clone()]),
+        force,
+        may_issue: true,
+        insist: true,
+        ..Asked::default()
+    };
+    let report = reconcile(context, "revoke", asked).await?;
+    let replaced = !given_up.contains(&current("any more")?.leaf.fingerprint);
+    let held_up_by = report.certificates.iter().flat_map(|it| held_up_by(it, kept.leaf.fingerprint)).collect();
+    let mut outcome = Outcome {
+        schema: SCHEMA,
+        certificate: name.clone(),
+        generation: kept.generation.clone(),
+        fingerprint: kept.leaf.fingerprint,
+        reason,
+        revoked: wish.now,
+        held_up_by,
+        failure: None,
+        exit: report.exit,
+        report,
+    };
+    if !wish.now && replaced && outcome.held_up_by.is_empty() && !*context.stop.borrow() {
+        match at_the_ca(context, name, &kept, reason).await {
+            Ok(()) => outcome.revoked = true,
+            Err(failure) => outcome.failure = Some(failure),
+        }
+    }
+    outcome.exit = exit(&outcome, replaced).code();
+    Ok(outcome)
+}
+
+fn target(context: &Context, wish: &Wish) -> Result<(Kept, RevocationReason), Failure> {
+    let (name, store) = (&wish.certificate, &context.store);
+    let begun = store.revocation(name).map_err(|error| of_store(&error))?;
+    let begun = begun.filter(|begun| wish.generation.as_ref().is_none_or(|wanted| *wanted == begun.generation));
+    let reason = wish.reason.or(begun.as_ref().map(|begun| begun.reason)).unwrap_or_default();
+    let current = store.stored(name).map_err(|error| of_store(&error))?.current;
+    let generation = wish.generation.clone().or(begun.map(|begun| begun.generation));
+    let generation = generation.or(current.map(|kept| kept.generation)).ok_or_else(|| nothing(name, "yet"))?;
+    let kept = store.kept(name, &generation).map_err(|error| of_store(&error))?;
+    Ok((kept, reason))
+}
+
+/// The CA that is asked. Where `meta.json` was lost, that of choice is the likeliest.
+fn issuer<'a>(context: &'a Context, kept: &Kept) -> Result<&'a Acme, Failure> {
+    let host = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca };
+    ca(context, host).map_err(|failure| Failure {
+        what: format!("it issued this certificate, and {}", failure.what),
+        next: "put the CA back into the configuration, under [acme] or [[acme.fallback]]: no other can revoke it"
+            .to_owned(),
+        ..failure
+    })
+}
+
+/// Noted before the replacement is ordered: it is due from now on, with room from the ledger's reserve, and never takes over
+/// a key that may be in other hands. What was given up: the current certificate too, when it has that key.
+fn give_up(
+    context: &Context,
+    name: &CertName,
+    kept: &Kept,
+    reason: RevocationReason,
+) -> Result<BTreeSet<Fingerprint>, Failure> {
+    let store = &context.store;
+    let given_up = || {
+        let mut given_up = BTreeSet::from([kept.leaf.fingerprint]);
+        let current = store.stored(name)?.current.filter(|_| reason == RevocationReason::KeyCompromise);
+        if let Some(current) = current {
+            let key = |generation| store.pair(name, generation).map(|pair| pair.key().clone());
+            if key(&current.generation)?.pem() == key(&kept.generation)?.pem() {
+                given_up.insert(current.leaf.fingerprint);
+            }
+        }
+        let mut tried = store.tried()?;
+        for fingerprint in &given_up {
+            let revoked = RevokedByUs { at: clock::now(), reason: reason.code() };
+            tried.revoked.entry(*fingerprint).and_modify(|it| it.reason = reason.code()).or_insert(revoked);
+        }
+        store.write_tried(&tried).map(|()| given_up)
+    };
+    given_up().map_err(|error: StoreError| of_store(&error))
+}
+
+/// Revokes, and notes that it is.
+async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: RevocationReason) -> Result<(), Failure> {
+    let store = &context.store;
+    let pair = store.pair(name, &kept.generation).map_err(|error| of_store(&error))?;
+    ask(context, issuer(context, kept)?, &pair, reason).await?;
+    let now = clock::now();
+    let event = HistoryEvent::Revoked { certificate: name.clone(), generation: kept.generation.clone(), reason };
+    store.history(now, &event).map_err(|error| of_store(&error))?;
+    store.drop_revocation(name).map_err(|error| of_store(&error))
+}
+
+/// By the account; when that is lost and the key may be in other hands, by the certificate's own key. (For other reasons
+/// that key says too much: CAs take a request that it signs for a proof that it is compromised.)
+async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason) -> Result<(), Failure> {
+    let (host, http) = (&ca.host, http(context, ca)?);
+    let der = &pair.chain().ders()[0];
+    let Err(refused) = by_account(context, host, &http, der, reason).await? else { return Ok(()) };
+    let own_key = reason == RevocationReason::KeyCompromise && is_about_the_account(refused.as_ref());
+    if own_key {
+        let revoked = acme::revoke_by_key(&http, pair.key(), der, reason).await;
+        return revoked.map(drop).map_err(|error| of_acme(host, &error));
+    }
+    Err(match refused {
+        Some(error) => of_acme(host, &error),
+        None => Failure {
+            code: "acme-no-account".to_owned(),
+            object: host.to_owned(),
+            what: "the account that ordered the certificate is not in the state directory".to_owned(),
+            next: "put the account back; with --reason key-compromise certd signs with the certificate's own key"
+                .to_owned(),
+            advice: Advice::Person,
+        },
+    })
+}
+
+/// The inner error: the CA's refusal; `None`: there is no account. Never makes one.
+async fn by_account(
+    context: &Context,
+    host: &str,
+    http: &acme::Http,
+    der: &[u8],
+    reason: RevocationReason,
+) -> Result<Result<Revoked, Option<AcmeError>>, Failure> {
+    // Whatever comes of a change of keys: the CA's answer to what follows says more.
+    let _ = settle(context, host, http).await;
+    let kept = context.store.account(host).map_err(|error| of_store(&error))?;
+    let Some((key, url)) = kept.and_then(|kept| Some((kept.key_pkcs8, kept.url?))) else { return Ok(Err(None)) };
+    let account = match acme::open(http, &AccountKey::from_pkcs8(key), &url).await {
+        Ok(account) => account,
+        Err(error) => return Ok(Err(Some(error))),
+    };
+    Ok(account.revoke(der, reason).await.map_err(Some))
+}
+
+fn is_about_the_account(refused: Option<&AcmeError>) -> bool {
+    refused.is_none_or(|error| {
+        matches!(error.kind(), Some(Kind::AccountDead | Kind::AccountDoesNotExist | Kind::Unauthorized))
+            || matches!(error, AcmeError::Key { .. })
+    })
+}
+
+/// A paused node does not count, unless it serves the very certificate.
+fn held_up_by(certificate: &CertificateReport, old: Fingerprint) -> Vec<NodeName> {
+    let holds = certificate.nodes.iter().filter(|node| {
+        let serves_old = node.served.iter().any(|served| served.fingerprint == Some(old));
+        let fit = |served: &ServedReport| served.verdict.exit() == Exit::Ok || served.verdict == Verdict::Held;
+        let well = !node.served.is_empty() && node.served.iter().all(fit);
+        serves_old || node.paused_until.is_none() && !well
+    });
+    holds.map(|node| node.node.clone()).collect()
+}
+
+fn exit(outcome: &Outcome, replaced: bool) -> Exit {
+    let own = if !outcome.revoked && replaced && !outcome.held_up_by.is_empty() {
+        Exit::NotDelivered
+    } else if outcome.failure.is_some() || !outcome.revoked {
+        Exit::IssuanceFailed
+    } else {
+        Exit::Ok
+    };
+    let all = [Exit::Internal, Exit::Warning, Exit::Hurt, Exit::IssuanceFailed, Exit::NotDelivered];
+    let of_pass = all.into_iter().find(|exit| exit.code() == outcome.report.exit).unwrap_or(Exit::Ok);
+    crate::report::worst(&[own, of_pass])
+}
+
+fn nothing(name: &CertName, at: &str) -> Failure {
+    Failure {
+        code: "nothing-to-revoke".to_owned(),
+        object: name.to_string(),
+        what: format!("the store has no certificate of this name {at}"),
+        next: "name a generation that is kept: `ls` shows them in certs/ of the state directory".to_owned(),
+        advice: Advice::Person,
+    }
+}

@@ -1,0 +1,181 @@
+//! The loop: observe, plan, execute, fold, in rounds until only waits remain. The only place that joins several effects,
+//! and the only one that reads the clock.
+
+pub mod pin;
+pub mod record_outcome;
+mod rehearsal;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::cert::CertName;
+use crate::context::{Context, clock, failure, stopped};
+use crate::execute::{Ended, clean, execute};
+use crate::model::{Asked, Failure, Observed};
+use crate::observe::{self, disks, dns, observe_with_ari};
+use crate::plan::{self, Evidence, Step};
+use crate::report::{self, Done, Report};
+use crate::store::StoreError;
+
+pub use rehearsal::rehearse;
+
+/// Issue, deliver, and one to see that nothing is left; one more for each CA that is asked when another fails.
+const ROUNDS: usize = 3;
+
+/// One pass. The caller holds the lock.
+///
+/// # Errors
+/// The state directory cannot be read or written. Everything else is in the report.
+pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut asked: Asked) -> Result<Report, Failure> {
+    asked.pass_started = Some(clock::now());
+    let mut stop = context.stop.clone();
+    let mut done = Done::default();
+    let mut observed = tokio::select! {
+        observed = observe_with_ari(context, asked) => observed?,
+        () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
+    };
+    done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
+    // Nothing waits for it but the report.
+    let mut inventory = JoinSet::new();
+    let (asking, about) = (Arc::clone(context), observed.asked.clone());
+    inventory.spawn(async move { dns::in_a_pass(&asking, &about).await });
+    look_at_the_clock(context, &mut observed).await;
+    done.failures.extend(mend_numbers(context, &mut observed));
+    plan::delivery::prune(&mut observed.tried, &context.config, clock::now());
+    plan::fence::prune(&mut observed.tried, &context.config);
+    done.failures.extend(pin::let_go(context, &mut observed, clock::now()));
+    done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
+    done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
+    rounds(context, &mut observed, &mut done).await;
+    // Who lacks a certificate does not wait for the comparison, and who was just delivered to needs none.
+    if disks::compare(context, &mut observed).await {
+        rounds(context, &mut observed, &mut done).await;
+    }
+    done.failures.extend(prune(context, &observed));
+    done.failures.extend(skew(context));
+    done.failures.extend(context.node_skews());
+    done.failures.extend(context.narrowed_keys());
+    done.failures.extend(clean(context).await);
+    tokio::select! {
+        Some(Ok(found)) = inventory.join_next() => observed.inventory = found,
+        () = stopped(&mut stop) => {}
+        else => {}
+    }
+    done.failures.extend(context.dns.take_warnings());
+    done.failures.extend(context.store.damages().iter().map(failure::of_damage));
+    done.revocations = observe::revocations(&context.store, &observed);
+    let now = clock::now();
+    let plan = plan::plan(&context.config, &observed, now);
+    Ok(report::build(command, &context.config, &observed, plan, done, true, now))
+}
+
+/// Plan, execute, fold, until only waits remain.
+async fn rounds(context: &Arc<Context>, observed: &mut Observed, done: &mut Done) {
+    let permits = Arc::new(Semaphore::new(context.config.sessions));
+    for _ in 0..ROUNDS + context.config.fallback.len() {
+        let plan = plan::plan(&context.config, observed, clock::now());
+        if plan.steps.is_empty() || *context.stop.borrow() {
+            break;
+        }
+        done.failures.extend(begin(context, observed, &plan.steps).filter(|failure| !done.failures.contains(failure)));
+        let mut running = JoinSet::new();
+        let mut steps = HashMap::new();
+        for step in plan.steps {
+            let (context, permits, executed) = (Arc::clone(context), Arc::clone(&permits), step.clone());
+            let handle = running.spawn(async move { execute(&context, &executed, &permits).await });
+            steps.insert(handle.id(), step);
+        }
+        while let Some(joined) = running.join_next_with_id().await {
+            // A panic in one step ends that step alone.
+            let (id, ended) = match joined {
+                Ok((id, ended)) => (id, Ok(ended)),
+                Err(error) => (error.id(), Err(failure::bug("a step of this pass", error))),
+            };
+            let Some(step) = steps.remove(&id) else { continue };
+            let ended = ended.unwrap_or_else(|failure| match step {
+                Step::Issue(_) => Ended::Issued(Err(failure)),
+                Step::Deliver(_) => Ended::Delivered(Err(failure)),
+                Step::Rehearse(_) => Ended::Rehearsed(Err(failure)),
+            });
+            // A full disk keeps no node from its certificate (I4), and nobody from the report.
+            let folded = record_outcome::fold(context, observed, done, &step, ended);
+            done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
+        }
+    }
+}
+
+/// Notes rollouts before anything is changed, so that whoever goes on after a kill knows what nodes served. A full disk
+/// keeps no node from its certificate (I4).
+fn begin(context: &Context, observed: &mut Observed, steps: &[Step]) -> Option<Failure> {
+    let mut delivers = steps.iter().filter_map(|step| if let Step::Deliver(step) = step { Some(step) } else { None });
+    let first = delivers.next()?;
+    let now = clock::now();
+    core::iter::once(first).chain(delivers).for_each(|step| plan::delivery::revert::begin(observed, step, now));
+    context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error))
+}
+
+/// Whether it can be right; a doubt is taken to the CAs, which alone can dispel it. What is believed is kept, for the next
+/// doubt.
+async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
+    let now = clock::now();
+    let heard = || context.ca_clock().map(|(_, told)| told);
+    observed.ca_clock = heard();
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
+        let mut stop = context.stop.clone();
+        tokio::select! {
+            () = observe::ari::ask_the_time(context) => observed.ca_clock = heard(),
+            () = stopped(&mut stop) => {}
+        }
+    }
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_ok() {
+        let seen = observed.tried.last_seen.filter(|_| observed.ca_clock.is_none());
+        observed.tried.last_seen = seen.max(Some(now));
+    }
+    let asked = &observed.asked;
+    if asked.certificates.is_empty() && asked.wants_every_node() && asked.may_issue {
+        observed.tried.last_pass = observed.asked.pass_started;
+    }
+}
+
+/// Of generations whose numbers nobody can have given. Not by a clock that cannot be right.
+fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Failure> {
+    let now = clock::now();
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
+        return Vec::new();
+    }
+    let (store, names): (_, Vec<CertName>) = (&context.store, observed.store.keys().cloned().collect());
+    let mended = names.into_iter().map(|name| {
+        let mended = store.mend_numbers(&name, now)?;
+        // Also where an earlier run was killed behind the rename: the same certificate has another number since.
+        if let Some(held) = observed.tried.held.get_mut(&name) {
+            let generations = store.generations(&name)?;
+            let same = generations.iter().find(|other| other.serial() == held.generation.serial());
+            let same = same.filter(|_| !generations.contains(&held.generation));
+            held.generation = same.unwrap_or(&held.generation).clone();
+        }
+        if !mended.is_empty() {
+            observed.store.insert(name.clone(), store.stored(&name)?);
+        }
+        Ok(())
+    });
+    mended.filter_map(|mended: Result<(), StoreError>| mended.err()).map(|error| Failure::from(&error)).collect()
+}
+
+/// Of generations that nobody can need any more. Not by a clock that cannot be right.
+fn prune(context: &Context, observed: &Observed) -> Vec<Failure> {
+    let now = clock::now();
+    if *context.stop.borrow() || plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
+        return Vec::new();
+    }
+    let pruned = observed.store.keys().map(|name| context.store.prune(name, &observed.tried, now));
+    pruned.filter_map(Result::err).map(|error| Failure::from(&error)).collect()
+}
+
+fn skew(context: &Context) -> Option<Failure> {
+    let (ca, told) = context.ca_clock()?;
+    let ahead = plan::clock::noticeable(told)?;
+    Some(failure::of_skew(ahead, told, &ca))
+}

@@ -1,0 +1,133 @@
+//! Going back: a person holds a generation that the store has, and lets go of it. What is held is checked first, as what is
+//! issued is: a certificate that visitors would refuse is never gone back to.
+
+use jiff::Timestamp;
+
+use crate::cert::{CertName, Generation, lint};
+use crate::context::failure::failure;
+use crate::context::{Context, clock};
+use crate::model::{Advice, Failure, Held, Observed};
+use crate::plan::{self, Evidence, hold};
+use crate::report;
+use crate::store::HistoryEvent;
+
+/// Of [`Failure::code`]: what was asked for cannot be, and nothing was changed.
+pub const CANNOT: &str = "hold-refused";
+
+/// Notes that `written` is meant for the nodes from now on, and says which generation that is. The caller holds the lock,
+/// and makes a pass next.
+///
+/// # Errors
+/// [`CANNOT`]: no such generation, or one that visitors would refuse; else the state directory.
+pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String>) -> Result<Generation, Failure> {
+    let store = &context.store;
+    let now = clock::now();
+    let generations = store.generations(name).map_err(|error| Failure::from(&error))?;
+    let generation =
+        hold::choose(&generations, written).map_err(|meant| not_one(name, written, &meant, &generations))?;
+    let refused = |what: String, next: &str| {
+        let what = format!("generation {generation} {what}");
+        Err(failure(CANNOT, name, what, next, Advice::Person))
+    };
+    let pair = match store.pair(name, generation) {
+        Ok(pair) => pair,
+        Err(error) => return refused(format!("is not whole: {error}"), "name another: nothing was changed"),
+    };
+    let leaf = &pair.chain().leaf;
+    let mut tried = store.tried().map_err(|error| Failure::from(&error))?;
+    let stored = store.stored(name).map_err(|error| Failure::from(&error))?;
+    let evidence = Evidence {
+        last_seen: tried.last_seen,
+        not_before: stored.current.as_ref().map(|kept| kept.leaf.not_before),
+        ca: None,
+    };
+    // Whether it is valid now only a clock can tell.
+    if let Err(doubt) = plan::clock::plausible(now, &evidence) {
+        return Err(crate::context::failure::of_clock(&doubt));
+    }
+    if let Some(flaw) = context.config.certificate(name).and_then(|it| flaw(&pair, &it.names, context, now)) {
+        return refused(format!("would be refused by visitors: {flaw}"), "name another: nothing was changed");
+    }
+    let held = Held {
+        generation: generation.clone(),
+        fingerprint: leaf.fingerprint,
+        not_before: leaf.not_before,
+        not_after: leaf.not_after,
+        since: now,
+        by: by.clone(),
+    };
+    tried.held.insert(name.clone(), held.clone());
+    if hold::held(name, &stored, &tried, now).is_none() {
+        let what = match tried.revoked.get(&held.fingerprint) {
+            Some(revoked) => format!("was given up {}", report::minute(revoked.at)),
+            None => format!("expires {}, which is too soon to hold it", report::minute(held.not_after)),
+        };
+        return refused(what, "name another: nothing was changed");
+    }
+    store.write_tried(&tried).map_err(|error| Failure::from(&error))?;
+    let event = HistoryEvent::Held { certificate: name.clone(), generation: generation.clone(), by };
+    store.history(now, &event).map_err(|error| Failure::from(&error))?;
+    Ok(generation.clone())
+}
+
+/// Lets go of what is held of these certificates; of all of them when none is named.
+///
+/// # Errors
+/// The state directory cannot be read or written.
+pub fn release(context: &Context, wanted: impl Fn(&CertName) -> bool) -> Result<(), Failure> {
+    let of_store = |error| Failure::from(&error);
+    let mut tried = context.store.tried().map_err(of_store)?;
+    let names: Vec<CertName> = tried.held.keys().filter(|name| wanted(name)).cloned().collect();
+    let released: Vec<(CertName, Held)> = names.iter().filter_map(|name| tried.held.remove_entry(name)).collect();
+    if released.is_empty() {
+        return Ok(());
+    }
+    context.store.write_tried(&tried).map_err(of_store)?;
+    for (certificate, held) in released {
+        let event = HistoryEvent::Released { certificate, generation: held.generation, why: None };
+        context.store.history(clock::now(), &event).map_err(of_store)?;
+    }
+    Ok(())
+}
+
+/// Strikes the holds that are over by themselves, and says so. By a clock that cannot be right none is.
+pub(crate) fn let_go(context: &Context, observed: &mut Observed, now: Timestamp) -> Vec<Failure> {
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
+        return Vec::new();
+    }
+    let mut told = Vec::new();
+    for (certificate, held, end) in hold::ended(observed, now) {
+        observed.tried.held.remove(&certificate);
+        let why = report::hold_end(&end);
+        let what = format!("generation {} is no longer held: {why}", held.generation);
+        let next = "nothing: nodes get the stored certificate. If that one is unfit, `certd renew --force` replaces it";
+        told.push(failure("hold-ended", &certificate, what, next, Advice::Person));
+        let event = HistoryEvent::Released { certificate, generation: held.generation, why: Some(why) };
+        told.extend(context.store.history(now, &event).err().map(|error| Failure::from(&error)));
+    }
+    told
+}
+
+/// The first thing that visitors would refuse. Names that are not asked for any more hurt nobody.
+fn flaw(pair: &crate::cert::Pair, names: &crate::cert::NameSet, context: &Context, now: Timestamp) -> Option<String> {
+    let flaws = lint(pair, names, &context.roots, now);
+    flaws.into_iter().find(|flaw| !matches!(flaw, crate::cert::Flaw::NamesExtra(_))).map(|flaw| flaw.to_string())
+}
+
+fn not_one(name: &CertName, written: &str, meant: &[&Generation], all: &[Generation]) -> Failure {
+    /// Of a long list, the newest.
+    const SHOWN: usize = 5;
+    let list = |some: &mut dyn Iterator<Item = &Generation>| {
+        some.take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let (what, next) = if all.is_empty() {
+        ("the store has no certificate of this name".to_owned(), "`certd renew` issues one".to_owned())
+    } else if meant.is_empty() {
+        let next = format!("one of the newest: {}", list(&mut all.iter().rev()));
+        (format!("the store has no generation {written:?}"), next)
+    } else {
+        let next = format!("write more of it: {}", list(&mut meant.iter().copied()));
+        (format!("{written:?} may be any of {} generations", meant.len()), next)
+    };
+    failure(CANNOT, name, what, next, Advice::Person)
+}

@@ -1,0 +1,274 @@
+//! What a step came to becomes an observation: the next round of planning follows from it, and so does the next run.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::cert::{CertName, NodeName};
+use crate::model::{Advice, Attempts, DeliveryAttempts, Failure, Observed, Rehearsal};
+use crate::plan::delivery::{revert, unproven};
+use crate::plan::rollout::Outcome;
+use crate::plan::{self, Deliver, DeliveryReason, Issue, Step, fence};
+use crate::report::{Delivery, Done, Issuance};
+use crate::store::{HistoryEvent, StoreError};
+use crate::text::escape;
+
+use crate::context::effect_failure::SUPERSEDED;
+use crate::context::failure::{INTERRUPTED, failure};
+use crate::context::progress::Event;
+use crate::context::{Context, clock};
+use crate::execute::Ended;
+use crate::execute::deliver::remember;
+use crate::execute::rehearse::Rehearsed;
+
+/// Characters of a failure that the history keeps. A node that fails in each pass, with as many words as it may have, would
+/// have pushed out of it within a week what was issued, delivered and revoked.
+const OF_HISTORY: usize = 300;
+
+/// # Errors
+/// The state directory cannot be written.
+pub(crate) fn fold(
+    context: &Context,
+    observed: &mut Observed,
+    done: &mut Done,
+    step: &Step,
+    ended: Ended,
+) -> Result<(), Failure> {
+    let now = clock::now();
+    let folded = match (step, ended) {
+        (Step::Issue(step), Ended::Issued(ended)) => issued(context, observed, done, step, ended, now),
+        (Step::Deliver(step), Ended::Delivered(Ok(ended))) => {
+            remember(&mut observed.served, ended.served);
+            for (node, certificate, number) in ended.fences {
+                fence::told(&mut observed.tried, &certificate, &node, number, now);
+            }
+            let noted = delivered(context, observed, done, step, &ended.outcomes, now);
+            noted.and(step.certificates.keys().try_for_each(|name| outgrow(context, observed, done, name, now)))
+        }
+        (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
+            let failed = |task: &plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
+            let outcomes = step.nodes.iter().map(failed).collect();
+            delivered(context, observed, done, step, &outcomes, now)
+        }
+        (Step::Rehearse(step), Ended::Rehearsed(Ok(ended))) => {
+            rehearsed(observed, &step.certificate, &ended, now);
+            Ok(())
+        }
+        (Step::Rehearse(step), Ended::Rehearsed(Err(failure))) => {
+            if failure.code != INTERRUPTED {
+                let ended = Rehearsed { issuing: Issuance::Failed { failure }, nodes: Vec::new() };
+                rehearsed(observed, &step.certificate, &ended, now);
+            }
+            Ok(())
+        }
+        // Each step ends as what it is.
+        _ => Ok(()),
+    };
+    let written = context.store.write_tried(&observed.tried);
+    folded.and(written).map_err(|error| Failure::from(&error))
+}
+
+fn issued(
+    context: &Context,
+    observed: &mut Observed,
+    done: &mut Done,
+    step: &Issue,
+    ended: Result<crate::execute::issue::Issued, Failure>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let certificate = step.certificate.clone();
+    // What was found superseded was no attempt at what a person forces.
+    if !ended.as_ref().is_err_and(|failure| failure.code == SUPERSEDED) {
+        observed.asked.force.remove(&certificate);
+    }
+    let read = context.store.stored(&certificate).map(|stored| observed.store.insert(certificate.clone(), stored));
+    let read = read.and(context.store.ledger().map(|ledger| observed.ledger = ledger));
+    match ended {
+        Ok(issued) => {
+            for caveat in issued.caveats {
+                let what = format!("the chain that was issued has a caveat: {caveat}");
+                let next = "nothing until that day; see whether the CA offers another chain";
+                done.failures.push(failure("chain-caveat", &certificate, what, next, Advice::Person));
+            }
+            // Whatever is read of the store from now on, this pass orders no second one.
+            observed.issued.insert(certificate.clone());
+            // It is issued: what other CAs had against it matters no more.
+            observed.tried.issuance.remove(&certificate);
+            let generation = issued.generation;
+            let names = step.names.clone();
+            let event =
+                HistoryEvent::Issued { certificate: certificate.clone(), generation: generation.clone(), names };
+            let (ca, passed_over) = (step.ca.clone(), step.passed_over.clone());
+            done.issued.insert(certificate, Issuance::Issued { generation, ca, passed_over });
+            context.store.history(now, &event)?;
+        }
+        // Nothing failed: the next run, or the next round, goes on at once.
+        Err(failure) if failure.code == INTERRUPTED || failure.code == SUPERSEDED => {
+            done.issued.insert(certificate, Issuance::Failed { failure });
+        }
+        Err(failure) => {
+            let by_ca = observed.tried.issuance.entry(certificate.clone()).or_default();
+            let failures = by_ca.get(&step.ca).map_or(0, |attempts| attempts.failures);
+            let not_before = match failure.advice {
+                Advice::Retry { after_seconds: Some(seconds) } => {
+                    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+                    now.checked_add(jiff::SignedDuration::from_secs(seconds)).ok()
+                }
+                _ => None,
+            };
+            let attempts =
+                Attempts { failures: failures.saturating_add(1), last: now, not_before, failure: failure.clone() };
+            by_ca.insert(step.ca.clone(), attempts);
+            let (code, what) = (failure.code.clone(), escape(&failure.what, OF_HISTORY));
+            let event = HistoryEvent::IssuanceFailed { certificate: certificate.clone(), code, what };
+            done.issued.insert(certificate, Issuance::Failed { failure });
+            context.store.history(now, &event)?;
+        }
+    }
+    read
+}
+
+fn delivered(
+    context: &Context,
+    observed: &mut Observed,
+    done: &mut Done,
+    step: &Deliver,
+    outcomes: &BTreeMap<NodeName, Outcome>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut noted = Ok(());
+    for task in &step.nodes {
+        let Some(outcome) = outcomes.get(&task.node) else { continue };
+        for name in task.certificates.keys() {
+            let Some(generation) = step.certificates.get(name).cloned() else { continue };
+            let (certificate, node) = (name.clone(), task.node.clone());
+            let reason = &task.certificates[name];
+            // What a node goes back from, it has refused.
+            let outcome = &revert::outcome(reason, outcome);
+            let generation = match reason {
+                DeliveryReason::Reverts { from, .. } => from.clone(),
+                _ => generation,
+            };
+            revert::ended(observed, &node, name, outcome);
+            if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
+                let why = failed(&node, outcome).filter(|_| matches!(outcome, Outcome::Unverified { .. }));
+                unproven::ended(&context.config, observed, &node, name, &generation, why, now);
+            }
+            done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
+            settle(observed, &node, &certificate, outcome);
+            let tried = observed.tried.delivery.entry(node.clone()).or_default();
+            let event = match failed(&node, outcome) {
+                None => {
+                    tried.remove(name);
+                    plan::disks::mended(&mut observed.tried, &node, name, &generation, now);
+                    plan::installs::delivered(&mut observed.tried, &context.config, &node, name);
+                    if let Some(DeliveryReason::Drifted { what }) = task.certificates.get(name) {
+                        done.mended.insert((node.clone(), certificate.clone()), what.clone());
+                    }
+                    HistoryEvent::Delivered { certificate, generation, node }
+                }
+                Some(failure) => {
+                    let (code, what) = (failure.code.clone(), escape(&failure.what, OF_HISTORY));
+                    // Another node's refusal is no attempt at this one; it is only not to be tried again in this pass.
+                    // Nor is what was cut short by a signal.
+                    let spared = matches!(outcome, Outcome::Aborted { .. }) || failure.code == INTERRUPTED;
+                    let before = tried.get(name).filter(|attempts| attempts.generation == generation);
+                    let attempts = DeliveryAttempts {
+                        generation: generation.clone(),
+                        failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!spared),
+                        last: now,
+                        rolled_back: matches!(outcome, Outcome::RolledBack { .. } | Outcome::Undone { .. }),
+                        together: task.certificates.len() > 1,
+                        failure,
+                    };
+                    tried.insert(name.clone(), attempts);
+                    HistoryEvent::DeliveryFailed { certificate, generation, node, code, what }
+                }
+            };
+            noted = noted.and(context.store.history(now, &event));
+        }
+    }
+    observed.tried.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
+    noted
+}
+
+/// What would have kept the renewal from its end is kept until it is tried again, and told by every report until then.
+pub(crate) fn rehearsed(observed: &mut Observed, name: &CertName, ended: &Rehearsed, now: Timestamp) {
+    let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return };
+    let of_issuing = match &ended.issuing {
+        Issuance::Failed { failure } => Some(failure.clone()),
+        _ => None,
+    };
+    let of_nodes = ended.nodes.iter().filter_map(|(node, ended)| unready(node, ended));
+    let failures = of_issuing.into_iter().chain(of_nodes).collect();
+    let rehearsal = Rehearsal { fingerprint: kept.leaf.fingerprint, at: now, failures };
+    observed.tried.rehearsals.insert(name.clone(), rehearsal);
+}
+
+fn unready(node: &NodeName, ended: &Delivery) -> Option<Failure> {
+    match ended {
+        Delivery::Rehearsed { test: None } => None,
+        Delivery::Rehearsed { test: Some(words) } => {
+            let next = "mend the server's configuration on the node";
+            let what = format!("its configuration test fails: {words}");
+            Some(failure("node-test-fails", node, what, next, Advice::Person))
+        }
+        Delivery::Ended(outcome) => failed(node, outcome),
+    }
+}
+
+/// Whether the node was heard to the end.
+fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outcome: &Outcome) {
+    let unsettled = &mut observed.tried.unsettled;
+    match outcome {
+        Outcome::Unknown { .. } => _ = unsettled.entry(node.clone()).or_default().insert(certificate.clone()),
+        // It was not reached, or not asked.
+        Outcome::Failed { .. } | Outcome::Aborted { .. } => {}
+        _ => {
+            unsettled.get_mut(node).map(|names| names.remove(certificate));
+            unsettled.retain(|_, names| !names.is_empty());
+        }
+    }
+}
+
+/// Numbers a certificate anew that only its number kept from a node; the next round delivers it. No second one is issued.
+fn outgrow(
+    context: &Context,
+    observed: &mut Observed,
+    done: &mut Done,
+    name: &CertName,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(fence) = fence::outgrown(name, observed, now) else { return Ok(()) };
+    let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return Ok(()) };
+    let (from, to) = (kept.generation.clone(), kept.generation.above(fence));
+    context.store.renumber(name, &from, &to)?;
+    fence::renumbered(observed, name, &to);
+    if let Some(Issuance::Issued { generation, .. }) = done.issued.get_mut(name) {
+        generation.clone_from(&to);
+    }
+    let step = format!("nodes hold number {fence}, of an older certificate: this one is numbered anew, {to}");
+    context.progress.say(Event::Issue { certificate: name.clone(), step });
+    observed.store.insert(name.clone(), context.store.stored(name)?);
+    Ok(())
+}
+
+/// Anything but "served" is a failure (I3); in the words of the report.
+pub(crate) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Failure> {
+    if let Outcome::Failed { failure } | Outcome::Unknown { failure } = outcome {
+        return Some(failure.clone());
+    }
+    let code = match outcome {
+        Outcome::Served => return None,
+        Outcome::RolledBack { .. } => "node-rolled-back",
+        Outcome::BrokenBefore { .. } => "node-broken-before",
+        Outcome::Placed { .. } => "node-server-not-running",
+        Outcome::Unverified { .. } => "node-unverified",
+        Outcome::Undone { .. } => "node-undone",
+        Outcome::Aborted { .. } => "node-not-touched",
+        Outcome::Failed { .. } | Outcome::Unknown { .. } => "node-failed",
+    };
+    let (what, next) = crate::report::outcome(outcome);
+    let advice = Advice::Retry { after_seconds: None };
+    Some(failure(code, node, what, next.unwrap_or_default(), advice))
+}

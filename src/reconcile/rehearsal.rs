@@ -1,0 +1,76 @@
+//! `renew --dry-run`: everything that renewal day needs, tried today. A TXT record is made, seen and removed; every node
+//! is prepared and told to abort; nothing is ordered and nothing is changed.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::cert::NodeName;
+use crate::context::{Context, clock, failure, provider, stopped};
+use crate::execute::{clean, rehearse::try_one};
+use crate::model::{Asked, Failure};
+use crate::observe::{self, dns, watched};
+use crate::plan;
+use crate::report::{self, Done, Report};
+
+use super::record_outcome;
+
+/// # Errors
+/// The state directory cannot be read or written. Everything else is in the report.
+pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
+    let mut stop = context.stop.clone();
+    let rehearsed = tokio::select! {
+        rehearsed = act(context, asked) => Some(rehearsed),
+        () = stopped(&mut stop) => None,
+    };
+    match rehearsed {
+        Some(rehearsed) => rehearsed,
+        None => {
+            clean(context).await;
+            Err(Failure { next: "run the command again".to_owned(), ..failure::interrupted("this rehearsal") })
+        }
+    }
+}
+
+async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
+    let watch_roots = &context.secrets.watch_roots;
+    let (observed, watched, inventory) = tokio::join!(
+        observe::observe(&context.config, &context.secrets, &context.store, &context.roots, asked.clone()),
+        watched::look(&context.config, &asked, watch_roots),
+        dns::in_a_pass(context, &asked),
+    );
+    let mut observed = observed.map_err(|error| Failure::from(&error))?;
+    (observed.watched, observed.inventory) = (watched, inventory);
+    let mut done = Done { failures: watch_roots.failures(&asked), ..Done::default() };
+    let permits = Arc::new(Semaphore::new(context.config.sessions));
+    let mut rehearsals = JoinSet::new();
+    for (name, stored) in &observed.store {
+        let Some(certificate) = context.config.certificate(name).cloned() else { continue };
+        let (context, permits, kept) = (Arc::clone(context), Arc::clone(&permits), stored.current.clone());
+        let nodes = certificate.nodes.iter().filter(|node| observed.asked.wants_node(node));
+        let nodes: Vec<NodeName> = nodes.cloned().collect();
+        rehearsals.spawn(async move {
+            (certificate.name.clone(), try_one(&context, &certificate, kept.as_ref(), &nodes, &permits).await)
+        });
+    }
+    for (name, rehearsed) in rehearsals.join_all().await {
+        let rehearsed = rehearsed?;
+        // Of some nodes alone nothing is known for the day of the renewal.
+        if observed.asked.wants_every_node() {
+            record_outcome::rehearsed(&mut observed, &name, &rehearsed, clock::now());
+        }
+        done.issued.insert(name.clone(), rehearsed.issuing);
+        done.delivered.extend(rehearsed.nodes.into_iter().map(|(node, ended)| ((node, name.clone()), ended)));
+    }
+    provider::ask_token(context, true).await;
+    done.failures.extend(context.node_skews());
+    done.failures.extend(context.narrowed_keys());
+    let written = context.store.write_tried(&observed.tried);
+    done.failures.extend(written.err().map(|error| Failure::from(&error)));
+    done.failures.extend(clean(context).await);
+    done.failures.extend(context.dns.take_warnings());
+    let now = clock::now();
+    let plan = plan::plan(&context.config, &observed, now);
+    Ok(report::build("renew --dry-run", &context.config, &observed, plan, done, false, now))
+}

@@ -1,0 +1,274 @@
+//! What happens to the service: one typed event each, and one line of its journal.
+
+use core::fmt;
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cert::{CertName, DnsName, NodeName, WatchName};
+use crate::model::{Failure, Over};
+use crate::plan::ClockDoubt;
+use crate::plan::rollout::Outcome;
+use crate::plan::schedule::{What, Why};
+use crate::reconcile::record_outcome::failed;
+use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, ServedReport, Verdict};
+
+#[derive(Clone, Debug)]
+pub enum News {
+    Started {
+        certificates: usize,
+        nodes: usize,
+    },
+    Pass(Why),
+    /// Another certd holds the lock, which is this file; the pass begins when it ends.
+    Locked(PathBuf),
+    /// What a node or a watched endpoint serves is not what it was at the last look.
+    Changed {
+        place: Place,
+        from: Option<Verdict>,
+        to: Verdict,
+    },
+    Jumped {
+        by: SignedDuration,
+        now: Timestamp,
+    },
+    Doubt(ClockDoubt),
+    DoubtEnded,
+    Reloaded {
+        certificates: usize,
+        nodes: usize,
+    },
+    /// The new configuration, or a file that it names, is bad: what was read before goes on.
+    NotReloaded {
+        why: Vec<String>,
+    },
+    /// A secret or a root cannot be read again: what was read before goes on.
+    FilesKept(Failure),
+    /// A look or a pass could not be made.
+    Failed(Failure),
+    Stopping,
+}
+
+/// Where a handshake was made, and which name was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub whose: Whose,
+    pub address: Option<SocketAddr>,
+    pub sni: DnsName,
+    pub over: Over,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    Node {
+        node: NodeName,
+        certificate: CertName,
+    },
+    /// An endpoint that others keep.
+    Watched(WatchName),
+}
+
+/// What each handshake of a report came to; paused nodes do not count.
+pub(crate) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
+    let mut verdicts = BTreeMap::new();
+    let mut add = |whose: &Whose, served: &[ServedReport]| {
+        for served in served {
+            let (address, sni, over) = (served.address, served.sni.clone(), served.over);
+            let place = Place { whose: whose.clone(), address, sni, over };
+            // Of two workers that answer differently the worse, which comes first.
+            verdicts.entry(place).or_insert_with(|| served.verdict.clone());
+        }
+    };
+    for certificate in &report.certificates {
+        for node in certificate.nodes.iter().filter(|node| node.paused_until.is_none()) {
+            let whose = Whose::Node { node: node.node.clone(), certificate: certificate.name.clone() };
+            add(&whose, &node.served);
+        }
+    }
+    for watched in &report.watched {
+        add(&Whose::Watched(watched.name.clone()), &watched.served);
+    }
+    verdicts
+}
+
+/// What differs, where it is not merely the words of a silence. A place that is new is news when it is not well.
+pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<News> {
+    let changed = |(place, to): (&Place, &Verdict)| {
+        // A name that could not be looked up had no address then.
+        let from = before.get(place).or_else(|| before.get(&Place { address: None, over: Over::Tcp, ..place.clone() }));
+        let same = from.map_or(*to == Verdict::Ok, |from| from.word() == to.word());
+        (!same).then(|| News::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
+    };
+    now.iter().filter_map(changed).collect()
+}
+
+/// What a pass could not do, without the words that differ each time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ended {
+    exit: u8,
+    /// Code and object of what concerns no single certificate or node.
+    failures: Vec<(String, String)>,
+    /// Of certificates and nodes.
+    codes: Vec<(CertName, Option<NodeName>, String)>,
+}
+
+impl Ended {
+    pub(crate) fn of(report: &Report) -> Self {
+        let mut codes = Vec::new();
+        for certificate in &report.certificates {
+            if let Some(Issuance::Failed { failure }) = &certificate.issuance {
+                codes.push((certificate.name.clone(), None, failure.code.clone()));
+            }
+            for node in &certificate.nodes {
+                if let Some(Delivery::Ended(outcome)) = &node.delivery
+                    && let Some(failure) = failed(&node.node, outcome)
+                {
+                    codes.push((certificate.name.clone(), Some(node.node.clone()), failure.code));
+                }
+            }
+        }
+        codes.sort();
+        let mut failures: Vec<_> = report.failures.iter().map(|it| (it.code.clone(), it.object.clone())).collect();
+        let findings = report.inventory.iter().flat_map(|name| &name.findings);
+        failures.extend(findings.map(|finding| (finding.code.to_owned(), finding.object.clone())));
+        failures.sort();
+        Self { exit: report.exit, failures, codes }
+    }
+}
+
+pub(crate) fn did_something(report: &Report) -> bool {
+    let served = |node: &NodeReport| matches!(node.delivery, Some(Delivery::Ended(Outcome::Served)));
+    let of = |certificate: &CertificateReport| {
+        matches!(certificate.issuance, Some(Issuance::Issued { .. })) || certificate.nodes.iter().any(served)
+    };
+    report.certificates.iter().any(of)
+}
+
+/// One line for the service manager: what comes next, and the worst node.
+pub(crate) fn status(what: &What, at: Timestamp, pass_at: Option<Timestamp>, all: &BTreeMap<Place, Verdict>) -> String {
+    let worst = worst(all);
+    match (what, pass_at) {
+        (What::Pass(_), _) => format!("next pass {}{worst}", report::minute(at)),
+        (What::Look, Some(pass)) => format!("next pass {}{worst}", report::minute(pass)),
+        (What::Look, None) => format!("looking{worst}"),
+    }
+}
+
+/// As [`status`], while another certd holds the lock.
+pub(crate) fn waiting(all: &BTreeMap<Place, Verdict>) -> String {
+    format!("waiting for another certd, which holds the lock{}", worst(all))
+}
+
+fn worst(all: &BTreeMap<Place, Verdict>) -> String {
+    let worst = all.iter().filter(|(_, verdict)| **verdict != Verdict::Ok).min_by_key(|(_, v)| v.exit().rank());
+    match worst {
+        _ if all.is_empty() => String::new(),
+        None => format!("; {} of {} ok", all.len(), all.len()),
+        Some((place, verdict)) => format!("; {} is {}", place.whose.name(), verdict.word()),
+    }
+}
+
+impl Whose {
+    fn name(&self) -> &dyn fmt::Display {
+        match self {
+            Self::Node { node, .. } => node,
+            Self::Watched(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { certificates, nodes } => write!(f, "started: {}", fleet(*certificates, *nodes)),
+            Self::Pass(why) => match why {
+                Why::First => f.write_str("pass: the first of this installation"),
+                Why::Scheduled { slot } => write!(f, "pass: scheduled for {}", report::minute(*slot)),
+                Why::Missed { slot } => {
+                    write!(f, "pass: makes up for {}, when nobody was awake", report::minute(*slot))
+                }
+                Why::Waited { until } => write!(f, "pass: a wait ended {}", report::minute(*until)),
+                Why::Found => f.write_str("pass: the last look found something to do"),
+                Why::Again { failures: 1 } => f.write_str("pass: the last one could not be made"),
+                Why::Again { failures } => write!(f, "pass: the last {failures} could not be made"),
+            },
+            Self::Locked(lock) => {
+                let lock = lock.display();
+                write!(
+                    f,
+                    "another certd holds the lock; the pass begins when it has ended (`fuser -v {lock}` names it)"
+                )
+            }
+            Self::Changed { place, from, to } => {
+                let at = place.address.map_or_else(String::new, |address| format!(" ({})", place.over.at(address)));
+                let was = from.as_ref().map_or_else(String::new, |from| format!(", was {}", from.word()));
+                let sentence = match &place.whose {
+                    Whose::Node { node, certificate } => {
+                        write!(f, "{node}{at}: {certificate} is {}{was}", to.word())?;
+                        to.sentence()
+                    }
+                    Whose::Watched(name) => {
+                        write!(f, "watched {name}{at} is {}{was}", to.word())?;
+                        to.sentence_of_watched()
+                    }
+                };
+                match sentence {
+                    sentence if sentence.is_empty() => Ok(()),
+                    sentence => write!(f, ": {sentence}"),
+                }
+            }
+            Self::Jumped { by, now } => {
+                let (seconds, side) = (by.as_secs().abs(), if by.is_negative() { "back" } else { "ahead" });
+                let now = report::minute(*now);
+                write!(f, "the clock went {side} by {seconds} s, or this machine slept: it is {now}; looking anew")
+            }
+            Self::Doubt(doubt) => write!(f, "{}; {}", report::clock(doubt), report::SET_THE_CLOCK),
+            Self::DoubtEnded => f.write_str("the clock is believed again"),
+            Self::Reloaded { certificates, nodes } => write!(f, "reloaded: {}", fleet(*certificates, *nodes)),
+            Self::NotReloaded { why } => {
+                write!(f, "not reloaded, the former configuration goes on:")?;
+                why.iter().try_for_each(|why| write!(f, "\n{why}"))
+            }
+            Self::FilesKept(failure) => {
+                write!(f, "{}; what was read before goes on\n  next: {}", named(failure), failure.next)
+            }
+            Self::Failed(failure) => write!(f, "{}\n  next: {}", named(failure), failure.next),
+            Self::Stopping => f.write_str("stopped"),
+        }
+    }
+}
+
+fn named(failure: &Failure) -> String {
+    if failure.what.contains(&failure.object) {
+        return failure.what.clone();
+    }
+    format!("{}: {}", failure.object, failure.what)
+}
+
+fn fleet(certificates: usize, nodes: usize) -> String {
+    let s = |count| if count == 1 { "" } else { "s" };
+    format!("{certificates} certificate{}, {nodes} node{}", s(certificates), s(nodes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_return_of_a_name_that_could_not_be_looked_up_is_told() {
+        let place = |address: Option<&str>| Place {
+            whose: Whose::Watched(WatchName::parse("backend").unwrap()),
+            address: address.map(|address| address.parse().unwrap()),
+            sni: DnsName::parse("api.example.com").unwrap(),
+            over: Over::Tcp,
+        };
+        let lost = BTreeMap::from([(place(None), Verdict::Unreachable { why: "no answer from DNS".into() })]);
+        let there = BTreeMap::from([(place(Some("192.0.2.1:443")), Verdict::Ok)]);
+        let told = |before, now| -> Vec<String> { changes(before, now).iter().map(ToString::to_string).collect() };
+        assert_eq!(told(&lost, &there), ["watched backend (192.0.2.1:443) is ok, was unreachable"]);
+        assert!(told(&there, &lost)[0].starts_with("watched backend is unreachable: no answer from DNS"));
+        assert!(told(&there, &there).is_empty());
+    }
+}

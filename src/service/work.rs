@@ -1,0 +1,88 @@
+//! What the service does when it wakes: a look, or a pass.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
+
+use crate::cert::Roots;
+use crate::config::Config;
+use crate::context::secrets::Secrets;
+use crate::context::{Context, clock, failure, progress};
+use crate::model::{Asked, Failure, Tried};
+use crate::observe;
+use crate::observe::discover;
+use crate::observe::watched;
+use crate::plan;
+use crate::reconcile::reconcile;
+use crate::report::{self, Report};
+use crate::store::{Lock, Store, StoreError};
+
+use crate::service::Hooks;
+use crate::service::events::News;
+
+fn everything() -> Asked {
+    Asked { may_issue: true, patient: true, ..Asked::default() }
+}
+
+/// Handshakes alone: takes no lock, asks no CA, writes nothing.
+pub(crate) async fn look(config: Arc<Config>, secrets: Arc<Secrets>, roots: Roots) -> Result<(Report, Tried), Failure> {
+    let of_store = |error: StoreError| Failure::from(&error);
+    let store = Store::look(&config.state_dir).map_err(of_store)?;
+    let asked = everything();
+    let (config, told) = match discover::for_a_look(&config, &store).await {
+        Some(found) => (Arc::new(found.config), found.failures),
+        None => (config, Vec::new()),
+    };
+    let (observed, watched) = tokio::join!(
+        observe::observe(&config, &secrets, &store, &roots, asked.clone()),
+        watched::look(&config, &asked, &secrets.watch_roots)
+    );
+    let mut observed = observed.map_err(of_store)?;
+    observed.watched = watched;
+    let now = clock::now();
+    let plan = plan::plan(&config, &observed, now);
+    let mut done = observe::damages(&store);
+    done.failures.extend(told);
+    let report = report::build("run", &config, &observed, plan, done, false, now);
+    Ok((report, observed.tried))
+}
+
+/// One pass, with everything that it needs.
+pub(crate) struct Pass {
+    pub(crate) config: Arc<Config>,
+    pub(crate) roots: Roots,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) progress: progress::Progress,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Pass {
+    /// When it began, and its report. `Err(None)`: it was told to end before it did anything.
+    pub(crate) async fn make(self, lock: Lock) -> Result<(Timestamp, Report), Option<Failure>> {
+        let store = Store::open(&self.config.state_dir).map_err(|error| Some(Failure::from(&error)))?;
+        let begun = clock::now();
+        let context = Context::new(self.config, store, self.roots, self.secrets, self.progress, self.stop);
+        let context = context.discovered().await;
+        let report = reconcile(&Arc::new(context), "run", everything()).await;
+        drop(lock);
+        report
+            .map(|report| (begun, report))
+            .map_err(|failure| Some(failure).filter(|it| it.code != failure::INTERRUPTED))
+    }
+}
+
+/// However long another certd takes.
+pub(crate) async fn lock(root: PathBuf, hooks: Arc<Hooks>) -> Result<Lock, Failure> {
+    let of_store = |error: StoreError| Failure::from(&error);
+    if let Some(lock) = Store::open(&root).and_then(|store| store.lock()).map_err(of_store)? {
+        return Ok(lock);
+    }
+    (hooks.news)(&News::Locked(root.join("lock")));
+    // A blocked flock cannot be called off: its thread gives the lock back when nobody wants it any more.
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || tell.send(Store::open(&root).and_then(|store| store.lock_wait())));
+    let ended = |_| failure::bug("the lock", "its thread ended without an answer");
+    told.await.map_err(ended)?.map_err(of_store)
+}
