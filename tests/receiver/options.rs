@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use super::bench::{Account, is_root, is_set_up, lab as start, ready, set_up};
 use super::lab::SERVICE;
@@ -72,7 +73,10 @@ fn s24_a_receiver_of_version_2_refuses_in_words_and_is_brought_up_to_date_by_one
     fs::remove_file(account.parameters().join("options")).unwrap();
     fs::remove_file(account.parameters().join("roots")).unwrap();
     let line = fs::read_to_string(&keys).unwrap().replace("restrict,", "restrict,from=\"127.0.0.0/8\",");
-    fs::write(&keys, line.replace(" LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin", "")).unwrap();
+    // It started sudo without any environment, at which that of Debian 13 crashes: there it never answered.
+    let bare = Command::new("env").args(["-i", "/usr/bin/sudo", "-n", "true"]).status().unwrap();
+    let variables = if bare.success() { " LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin" } else { "" };
+    fs::write(&keys, line.replace(variables, "")).unwrap();
     fs::write(account.program(), VERSION_2).unwrap();
     fs::set_permissions(account.program(), fs::Permissions::from_mode(0o755)).unwrap();
 
