@@ -8,6 +8,9 @@ use crate::report::{self, Report, Style};
 
 use super::{Options, Output, When};
 
+/// Columns below which folded sentences are harder to read than long lines.
+const NARROWEST: usize = 60;
+
 pub(super) fn report(report: &Report, options: &Options) -> u8 {
     match options.output {
         Output::Text => text(&report::text(report, style(options))),
@@ -40,5 +43,5 @@ pub(super) fn style(options: &Options) -> Style {
         When::Never => false,
         When::Auto => terminal && !no_color,
     };
-    Style { colour, fold: terminal }
+    Style { colour, width: terminal.then(|| textwrap::termwidth().max(NARROWEST)), all: options.verbose }
 }

@@ -149,6 +149,9 @@ pub struct Rehearsal {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Attempts {
     pub failures: u32,
+    /// When the first of them failed; `None`: noted by an earlier version.
+    #[serde(default)]
+    pub first: Option<Timestamp>,
     pub last: Timestamp,
     /// What a CA's Retry-After said, clamped.
     pub not_before: Option<Timestamp>,
@@ -160,6 +163,9 @@ pub struct Attempts {
 pub struct DeliveryAttempts {
     pub generation: Generation,
     pub failures: u32,
+    /// When the first of them failed; `None`: noted by an earlier version.
+    #[serde(default)]
+    pub first: Option<Timestamp>,
     pub last: Timestamp,
     /// The node went back to what it had: it did not merely fail to answer.
     pub rolled_back: bool,

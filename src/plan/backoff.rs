@@ -109,7 +109,7 @@ mod tests {
     fn attempts(failures: u32, not_before: Option<Timestamp>) -> Attempts {
         let text = || "any".to_owned();
         let failure = Failure { code: text(), object: text(), what: text(), next: text(), advice: Advice::Bug };
-        Attempts { failures, last: NOW, not_before, failure }
+        Attempts { failures, first: None, last: NOW, not_before, failure }
     }
 
     #[test]

@@ -108,7 +108,9 @@ fn issued(
         }
         Err(failure) => {
             let by_ca = observed.tried.issuance.entry(certificate.clone()).or_default();
-            let failures = by_ca.get(&step.ca).map_or(0, |attempts| attempts.failures);
+            let before = by_ca.get(&step.ca);
+            let failures = before.map_or(0, |attempts| attempts.failures).saturating_add(1);
+            let first = before.map_or(Some(now), |attempts| attempts.first);
             let not_before = match failure.advice {
                 Advice::Retry { after_seconds: Some(seconds) } => {
                     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
@@ -116,8 +118,7 @@ fn issued(
                 }
                 _ => None,
             };
-            let attempts =
-                Attempts { failures: failures.saturating_add(1), last: now, not_before, failure: failure.clone() };
+            let attempts = Attempts { failures, first, last: now, not_before, failure: failure.clone() };
             by_ca.insert(step.ca.clone(), attempts);
             let (code, what) = (failure.code.clone(), escape(&failure.what, OF_HISTORY));
             let event = HistoryEvent::IssuanceFailed { certificate: certificate.clone(), code, what };
@@ -176,6 +177,7 @@ fn delivered(
                     let attempts = DeliveryAttempts {
                         generation: generation.clone(),
                         failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!spared),
+                        first: before.map_or(Some(now), |attempts| attempts.first),
                         last: now,
                         rolled_back: matches!(outcome, Outcome::RolledBack { .. } | Outcome::Undone { .. }),
                         together: task.certificates.len() > 1,

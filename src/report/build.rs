@@ -6,15 +6,15 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{Drift, Failure, Observed, Seen, Served, Stored};
+use crate::model::{Attempts, Drift, Failure, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
 use super::disks::{DiskReport, DiskVerdict};
 use super::exit::REHEARSAL;
 use super::words::{day, minute, named};
 use super::{
-    CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict,
-    Whose, disks, inventory, watched,
+    CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Report, SCHEMA, ServedReport,
+    Verdict, Whose, disks, inventory, watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
@@ -144,7 +144,11 @@ fn of_certificate(
         .iter()
         .filter(|node| observed.asked.wants_node(node))
         .map(|node| of_node(config, certificate, node, stored, observed, done, now))
-        .map(|node| NodeReport { window_opens: window_opens(plan, &certificate.name, &node.node), ..node })
+        .map(|node| NodeReport {
+            window_opens: window_opens(plan, &certificate.name, &node.node),
+            last_failure: last_failure(plan, observed, &certificate.name, &node.node),
+            ..node
+        })
         .collect();
     nodes.sort_by_key(NodeReport::rank);
     CertificateReport {
@@ -153,6 +157,7 @@ fn of_certificate(
         current,
         held: held.map(|held| HeldReport { held: held.clone(), ends: hold::ends(held) }),
         issuance: done.issued.get(&certificate.name).cloned(),
+        failing_since: observed.tried.issuance.get(&certificate.name).and_then(failing_since),
         nodes,
     }
 }
@@ -162,6 +167,34 @@ fn left_out(config: &Config, observed: &Observed) -> Vec<NodeName> {
     let meant: BTreeSet<&NodeName> = certificates.flat_map(|certificate| &certificate.nodes).collect();
     let nodes = config.nodes.iter().map(|node| &node.name);
     nodes.filter(|node| meant.contains(node) && !observed.asked.wants_node(node)).cloned().collect()
+}
+
+/// Of the CA that fails for the longest time.
+fn failing_since(by_ca: &BTreeMap<String, Attempts>) -> Option<Timestamp> {
+    by_ca.values().filter_map(|attempts| attempts.first).min()
+}
+
+/// What keeps a node waiting, in the plan's judgement; since when, in the state's.
+fn last_failure(plan: &Plan, observed: &Observed, certificate: &CertName, node: &NodeName) -> Option<LastFailure> {
+    let reason = plan.waits.iter().find_map(|wait| match wait {
+        Wait::Delivery { certificate: name, node: on, reason } if name == certificate && on == node => Some(reason),
+        _ => None,
+    });
+    let attempts = observed.tried.delivery.get(node).and_then(|of_node| of_node.get(certificate));
+    let since = attempts.and_then(|attempts| attempts.first);
+    match (reason, attempts) {
+        (Some(DeliveryWait::BackOff { until, failures, failure }), _) => {
+            Some(LastFailure { attempts: *failures, since, next_try: Some(*until), failure: failure.as_ref().clone() })
+        }
+        (Some(DeliveryWait::Unproven { since, failure }), _) => {
+            Some(LastFailure { attempts: 1, since: Some(*since), next_try: None, failure: failure.as_ref().clone() })
+        }
+        // Its time has come: the next run tries again.
+        (None, Some(attempts)) if attempts.failures > 0 => {
+            Some(LastFailure { attempts: attempts.failures, since, next_try: None, failure: attempts.failure.clone() })
+        }
+        _ => None,
+    }
 }
 
 fn window_opens(plan: &Plan, certificate: &CertName, node: &NodeName) -> Option<Timestamp> {
@@ -217,6 +250,7 @@ fn of_node(
         paused_until: paused.and_then(|node| node.paused_until),
         paused_reason: paused.and_then(|node| node.paused_reason.clone()),
         window_opens: None,
+        last_failure: None,
         served,
         delivery: done.delivered.get(&(node.clone(), certificate.name.clone())).cloned(),
     }

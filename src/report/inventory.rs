@@ -1,6 +1,5 @@
 //! DNS against the nodes, by certificate and name.
 
-use core::fmt::Write as _;
 use core::net::IpAddr;
 use std::collections::BTreeSet;
 
@@ -11,6 +10,9 @@ use crate::cert::{CertName, DnsName};
 use crate::config::Config;
 use crate::model::Observed;
 use crate::plan::inventory::{Finding, Severity, findings};
+
+use super::Style;
+use super::notes::item;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct InventoryReport {
@@ -51,17 +53,17 @@ pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> V
 }
 
 /// What was found, and no line for a name that is as it should be. Ends with a newline, or is empty.
-pub(super) fn text(inventory: &[InventoryReport]) -> String {
-    let mut out = String::new();
-    // A name that several certificates have is told once for what concerns it alone.
-    let mut told: Vec<&Finding> = Vec::new();
+pub(super) fn text(inventory: &[InventoryReport], style: Style) -> String {
+    let mut shown: Vec<&Finding> = Vec::new();
+    // A name that several certificates have is shown once for what concerns it alone.
     for finding in inventory.iter().flat_map(|report| &report.findings) {
-        if told.contains(&finding) {
-            continue;
+        if !shown.contains(&finding) {
+            shown.push(finding);
         }
-        told.push(finding);
-        let mark = if finding.severity == Severity::Warning { '!' } else { '-' };
-        let _ = writeln!(out, "{mark} {}: {}\n  next: {}", finding.object, finding.what, finding.next);
     }
-    out
+    let of = |finding: &&Finding| {
+        let mark = if finding.severity == Severity::Warning { "! " } else { "- " };
+        item(mark, &format!("{}: {}", finding.object, finding.what), Some(&finding.next), style)
+    };
+    shown.iter().map(of).collect()
 }

@@ -6,6 +6,7 @@ pub mod doctor;
 mod exit;
 mod inventory;
 mod nagios;
+mod notes;
 mod plan;
 mod table;
 #[cfg(test)]
@@ -76,6 +77,8 @@ pub struct CertificateReport {
     pub held: Option<HeldReport>,
     /// What this command did about issuing; `null`: nothing.
     pub issuance: Option<Issuance>,
+    /// Since when attempts to issue it fail; `null`: the last one did not, or none was made.
+    pub failing_since: Option<Timestamp>,
     /// Worst first.
     pub nodes: Vec<NodeReport>,
 }
@@ -136,6 +139,19 @@ pub struct NodeReport {
     pub served: Vec<ServedReport>,
     /// What this command did about delivering; `null`: nothing.
     pub delivery: Option<Delivery>,
+    /// Why the generation that it is to serve has not come there by an earlier run; `null`: nothing failed.
+    pub last_failure: Option<LastFailure>,
+}
+
+/// Failures in a row of delivering one generation to one node.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastFailure {
+    pub attempts: u32,
+    /// Of the first of them; `null`: noted by an earlier version.
+    pub since: Option<Timestamp>,
+    /// `null`: not before something changes there.
+    pub next_try: Option<Timestamp>,
+    pub failure: Failure,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -180,16 +196,17 @@ impl ServedReport {
         }
     }
 
-    /// What the verdict means and what to do, by the way that the handshake took.
-    fn sentence(&self) -> String {
+    /// What the verdict means and what to do, by the route of the handshake.
+    fn words(&self) -> (String, &'static str) {
         match (&self.verdict, self.over) {
-            (Verdict::Unreachable { why }, Over::Ssh) => {
-                format!("{why}, asked from the node itself: is the server up, and does it listen at this address too?")
+            (Verdict::Unreachable { why }, Over::Ssh) => (
+                format!("{why}, asked from the node itself"),
+                "is the server up, and does it listen at this address too?",
+            ),
+            (Verdict::Unreachable { .. }, Over::Quic) => {
+                (self.verdict.meaning(), "does the server speak HTTP/3, and is the port open for UDP too?")
             }
-            (Verdict::Unreachable { why }, Over::Quic) => {
-                format!("{why}: does the server speak HTTP/3, and is the port open for UDP too?")
-            }
-            (verdict, _) => verdict.sentence(),
+            (verdict, _) => (verdict.meaning(), verdict.next()),
         }
     }
 }

@@ -98,13 +98,9 @@ fn findings(report: &Report) -> Vec<String> {
             }
             for served in &node.served {
                 let at = served.address.map(|address| format!(" {address}")).unwrap_or_default();
-                let (word, sentence) = (served.verdict.word(), served.sentence());
-                let (exit, sentence) = match (served.verdict.exit(), node.window_opens) {
-                    (Exit::NotDelivered, Some(opens)) => {
-                        (Exit::Warning, format!("its window opens {}", words::from(opens)))
-                    }
-                    (exit, _) => (exit, sentence),
-                };
+                let (word, exit) = node.state(served);
+                let Some((what, next)) = node.sentence(served, node.last_failure.as_ref()) else { continue };
+                let sentence = super::verdict::joined(&what, &next);
                 found.push((exit, format!("{}{at} {name}: {word}: {sentence}", node.node)));
             }
             if node.served.is_empty() {

@@ -1,130 +1,125 @@
-//! A table of one certificate's nodes or of the watched endpoints, worst first, right with double-width names, coloured by severity when asked.
+//! Tables of short cells, worst first, aligned by display width (names may be Chinese) and coloured by severity when asked.
+//! No cell is ever folded or cut: what takes a sentence stands below the table.
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use anstyle::AnsiColor;
+use jiff::{SignedDuration, Timestamp};
+use textwrap::core::display_width;
 
-use super::{DiskReport, Exit, NodeReport, ServedReport, WatchedReport};
+use super::{DiskReport, Exit, NodeReport, ServedReport, WatchedReport, words};
 
 /// How text is shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
     pub colour: bool,
-    /// Fold long cells to the width of the terminal.
-    pub fold: bool,
+    /// Columns of the terminal, at which sentences are folded; `None`: they are not.
+    pub width: Option<usize>,
+    /// Show every node, and not only those that are not well.
+    pub all: bool,
 }
+
+impl Style {
+    pub(super) fn paint(self, text: &str, exit: Exit) -> String {
+        let colour = match exit {
+            Exit::Ok => AnsiColor::Green,
+            Exit::Warning => AnsiColor::Yellow,
+            _ => AnsiColor::Red,
+        };
+        let colour = colour.on_default();
+        if self.colour { format!("{colour}{text}{colour:#}") } else { text.to_owned() }
+    }
+}
+
+/// Nodes that are well and shown all the same: with more of them the others scroll away.
+const WELL: usize = 5;
 
 /// A look takes no longer than this: what is older was seen by another command.
-const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_mins(3);
+const FRESH: SignedDuration = SignedDuration::from_mins(3);
 
-/// Columns below which folded cells are harder to read than long lines (a terminal that does not tell says 0).
-const NARROWEST: u16 = 80;
+struct Row<const N: usize> {
+    cells: [String; N],
+    /// Of its last cell.
+    exit: Exit,
+}
 
-pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: jiff::Timestamp) -> String {
-    let mut table = empty("NODE", style);
-    for node in nodes {
+pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: Timestamp) -> String {
+    let well: Vec<&NodeReport> = nodes.iter().filter(|node| node.is_well()).collect();
+    let folded = !style.all && well.len() > WELL;
+    let mut rows = Vec::new();
+    for node in nodes.iter().filter(|node| !(folded && node.is_well())) {
         for served in &node.served {
-            let (word, sentence) = match node.paused_until {
-                Some(until) => (
-                    format!("{}, paused", served.verdict.word()),
-                    format!("does not count until {}{}", super::words::from(until), reason(node)),
-                ),
-                None if node.window_opens.is_some() && served.verdict.exit() == Exit::NotDelivered => (
-                    format!("{}, waits", served.verdict.word()),
-                    node.window_opens
-                        .map(|opens| format!("its window opens {}", super::words::from(opens)))
-                        .unwrap_or_default(),
-                ),
-                None => (served.verdict.word().to_owned(), served.sentence()),
-            };
-            table.add_row(row(node.node.as_str(), served, (word, sentence), style, now));
+            rows.push(row(node.node.as_str(), served, node.state(served), now));
         }
         if node.served.is_empty() {
-            table.add_row([
-                Cell::new(&node.node),
-                Cell::new("-"),
-                Cell::new("-"),
-                Cell::new("-"),
-                Cell::new("not probed"),
-            ]);
+            let [name, address, serves, ends] = [node.node.as_str(), "-", "-", "-"].map(str::to_owned);
+            rows.push(Row { cells: [name, address, serves, ends, "not probed".to_owned()], exit: Exit::NotDelivered });
         }
     }
-    indented(&table)
+    let mut out = if rows.is_empty() { String::new() } else { aligned(HEADER, &rows, style) };
+    if folded {
+        let more = if rows.is_empty() { "" } else { " more" };
+        out.push_str(&format!("  {}{more} are {} (-v shows them)\n", well.len(), style.paint("ok", Exit::Ok)));
+    }
+    out
 }
 
-fn reason(node: &NodeReport) -> String {
-    node.paused_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default()
-}
-
-pub(super) fn watched(watched: &[WatchedReport], style: Style, now: jiff::Timestamp) -> String {
-    let mut table = empty("ENDPOINT", style);
+pub(super) fn watched(watched: &[WatchedReport], style: Style, now: Timestamp) -> String {
+    let mut rows = Vec::new();
     for endpoint in watched {
-        for served in &endpoint.served {
-            let words = (served.verdict.word().to_owned(), served.verdict.sentence_of_watched());
-            table.add_row(row(endpoint.name.as_str(), served, words, style, now));
-        }
+        let state = |served: &ServedReport| (served.verdict.word().to_owned(), served.verdict.exit());
+        rows.extend(endpoint.served.iter().map(|served| row(endpoint.name.as_str(), served, state(served), now)));
     }
-    indented(&table)
+    aligned(["ENDPOINT", "ADDRESS", "SERVES", "EXPIRES", "VERDICT"], &rows, style)
 }
 
-pub(super) fn disks(disks: &[DiskReport], style: Style, now: jiff::Timestamp) -> String {
-    let mut table = with(&["NODE", "CERTIFICATE", "DISK", ""], style);
-    for disk in disks {
-        let verdict = Cell::new(disk.verdict.word());
-        let verdict = if style.colour { verdict.fg(colour(disk.verdict.exit())) } else { verdict };
-        let about = disk.certificate.as_ref().map_or("-", |name| name.as_str());
-        // What is told from memory says so.
-        let old = now.duration_since(disk.at) > FRESH;
-        let seen = if old { format!(" (seen {})", super::words::minute(disk.at)) } else { String::new() };
-        table.add_row([Cell::new(&disk.node), Cell::new(about), verdict, Cell::new(disk.verdict.sentence() + &seen)]);
+pub(super) fn disks(disks: &[DiskReport], style: Style, now: Timestamp) -> String {
+    let rows: Vec<Row<3>> = disks
+        .iter()
+        .map(|disk| {
+            let about = disk.certificate.as_ref().map_or("-", |name| name.as_str());
+            let cells = [disk.node.to_string(), about.to_owned(), disk.verdict.word().to_owned()];
+            Row { cells, exit: disk.verdict.exit() }
+        })
+        .collect();
+    let mut out = aligned(["NODE", "CERTIFICATE", "DISK"], &rows, style);
+    // What is shown from memory says so.
+    let old = disks.iter().filter(|disk| now.duration_since(disk.at) > FRESH).map(|disk| disk.at).min();
+    if let Some(at) = old {
+        out.push_str(&format!("  (seen {} or later)\n", words::minute(at)));
     }
-    indented(&table)
+    out
 }
 
-fn empty(of: &str, style: Style) -> Table {
-    with(&[of, "ADDRESS", "SERVES", "UNTIL", "VERDICT", ""], style)
-}
+const HEADER: [&str; 5] = ["NODE", "ADDRESS", "SERVES", "EXPIRES", "VERDICT"];
 
-fn with(header: &[&str], style: Style) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    let wide_enough = table.width().is_some_and(|width| width >= NARROWEST);
-    let arrangement =
-        if style.fold && wide_enough { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
-    table.set_content_arrangement(arrangement);
-    if style.colour {
-        table.enforce_styling();
-    }
-    table.set_header(header);
-    table
-}
-
-fn indented(table: &Table) -> String {
-    let text = table.to_string();
-    text.lines().map(|line| format!("  {}\n", line.trim_end())).collect()
-}
-
-/// `words`: the verdict's, and what it means here.
-fn row(name: &str, served: &ServedReport, words: (String, String), style: Style, now: jiff::Timestamp) -> [Cell; 6] {
+fn row(name: &str, served: &ServedReport, (word, exit): (String, Exit), now: Timestamp) -> Row<5> {
     let address = served.address.map_or_else(|| "-".to_owned(), |address| served.over.at(address));
-    let (word, sentence) = words;
-    let verdict = Cell::new(word);
-    let verdict = if style.colour { verdict.fg(colour(served.verdict.exit())) } else { verdict };
-    [
-        Cell::new(name),
-        Cell::new(address),
-        Cell::new(served.fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.short())),
-        Cell::new(served.not_after.map_or_else(|| "-".to_owned(), |at| super::words::until(at, now))),
-        verdict,
-        Cell::new(sentence),
-    ]
+    let serves = served.fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.short());
+    let ends = served.not_after.map_or_else(|| "-".to_owned(), |at| words::ends(at, now));
+    Row { cells: [name.to_owned(), address, serves, ends, word], exit }
 }
 
-fn colour(exit: Exit) -> Color {
-    match exit {
-        Exit::Ok => Color::Green,
-        Exit::Warning => Color::Yellow,
-        _ => Color::Red,
-    }
+fn aligned<const N: usize>(header: [&str; N], rows: &[Row<N>], style: Style) -> String {
+    let widths: [usize; N] = core::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| display_width(&row.cells[column]));
+        cells.chain([display_width(header[column])]).max().unwrap_or(0)
+    });
+    let line = |cells: [&str; N], exit: Option<Exit>| {
+        let mut line = String::new();
+        for (column, cell) in cells.into_iter().enumerate() {
+            line.push_str("  ");
+            let last = column == N - 1;
+            match exit.filter(|_| last) {
+                Some(exit) => line.push_str(&style.paint(cell, exit)),
+                None => line.push_str(cell),
+            }
+            if !last {
+                line.push_str(&" ".repeat(widths[column] - display_width(cell)));
+            }
+        }
+        line + "\n"
+    };
+    let rows = rows.iter().map(|row| line(row.cells.each_ref().map(String::as_str), Some(row.exit)));
+    core::iter::once(line(header, None)).chain(rows).collect()
 }
 
 impl NodeReport {
@@ -133,5 +128,24 @@ impl NodeReport {
         let seen = self.seen().map(Exit::rank);
         let done = self.delivery.iter().map(|delivery| super::exit::of_delivery(delivery).rank());
         (self.paused_until.is_some(), seen.chain(done).min().unwrap_or(0))
+    }
+
+    /// Nothing is to be said of it.
+    fn is_well(&self) -> bool {
+        let well = self.served.iter().all(|served| served.verdict.exit() == Exit::Ok);
+        let delivered = self.delivery.iter().all(|delivery| super::exit::of_delivery(delivery) == Exit::Ok);
+        well && delivered && !self.served.is_empty() && self.paused_until.is_none()
+    }
+
+    /// The word for one of its handshakes, and how bad it is.
+    pub(super) fn state(&self, served: &ServedReport) -> (String, Exit) {
+        let (word, exit) = (served.verdict.word(), served.verdict.exit());
+        if self.paused_until.is_some() {
+            (format!("{word}, paused"), Exit::Warning)
+        } else if self.window_opens.is_some() && exit == Exit::NotDelivered {
+            (format!("{word}, waits"), Exit::Warning)
+        } else {
+            (word.to_owned(), exit)
+        }
     }
 }

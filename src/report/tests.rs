@@ -155,7 +155,7 @@ fn a_report_lists_every_code_worst_first_and_each_once() {
     let mut report = Report { certificates: vec![warned, hurt], ..empty() };
     report.conclude(true);
     assert_eq!((report.exit, &report.exits[..]), (4, &[4, 6, 5, 3][..]));
-    assert!(text(&report, Style::default()).ends_with("visitors are hurt now (exit 4)\n"));
+    assert!(text(&report, Style::default()).ends_with("visitors are hurt now: 上海 expired (exit 4)\n"));
 }
 
 #[test]
@@ -266,7 +266,10 @@ fn watched_endpoints_stand_below_the_certificates_worst_first_and_count() {
     assert_eq!(report.exits, [4, 3]);
     golden("watched", &format!("{}---\n{}", text(&report, Style::default()), watched_text(&report.watched)));
     report.certificates.clear();
-    assert!(text(&report, Style::default()).ends_with("\n1 of 3 watched are well: visitors are hurt now (exit 4)\n"));
+    assert!(
+        text(&report, Style::default())
+            .ends_with("\n1 of 3 watched are well: visitors are hurt now: pair unreachable (exit 4)\n")
+    );
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["watched"][0]["served"][0]["verdict"], "unreachable");
 }
@@ -334,11 +337,11 @@ fn the_text_is_aligned_with_names_in_any_script_and_has_the_worst_first() {
 #[test]
 fn colour_is_there_only_when_it_is_asked_for_and_changes_no_word() {
     let report = sample();
-    let plain = text(&report, Style { colour: false, fold: false });
-    let coloured = text(&report, Style { colour: true, fold: false });
+    let plain = text(&report, Style::default());
+    let coloured = text(&report, Style { colour: true, ..Style::default() });
     assert!(!plain.contains('\x1b'));
-    for (colour, word) in [("\x1b[38;5;9m", "expired"), ("\x1b[38;5;10m", "ok"), ("\x1b[38;5;11m", "unmanaged")] {
-        assert!(coloured.contains(&format!("{colour} {word}")), "{coloured:?}");
+    for (colour, word) in [("\x1b[31m", "expired"), ("\x1b[32m", "ok"), ("\x1b[33m", "unmanaged")] {
+        assert!(coloured.contains(&format!("{colour}{word}\x1b[0m")), "{coloured:?}");
     }
     let mut stripped = String::new();
     let mut rest = coloured.as_str();

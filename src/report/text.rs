@@ -1,126 +1,178 @@
 //! The report for a person: what is wrong first, and what to do about it.
 
-use core::fmt::Write as _;
 use std::collections::BTreeMap;
 
 use crate::cert::Fingerprint;
 use crate::plan::{RenewalWait, Wait};
 
-use super::words;
-use super::{CertificateReport, Current, Delivery, HeldReport, Issuance, Report, ServedReport, Style, table};
+use super::notes::{Notes, fold, item};
+use super::{
+    CertificateReport, Delivery, Exit, HeldReport, Issuance, LastFailure, NodeReport, Report, ServedReport, Style,
+    table, words,
+};
 
 /// Ends with a newline. Everything that a peer said is escaped already where it was read.
 pub fn text(report: &Report, style: Style) -> String {
     let mut out = String::new();
+    let mut causes = Notes::default();
     for certificate in &report.certificates {
-        let _ = head(&mut out, certificate, report);
+        out.push_str(&head(certificate, report, style));
         out.push_str(&table::nodes(&certificate.nodes, style, report.at));
-        let _ = notes(&mut out, certificate, report);
+        out.push_str(&of_issuance(certificate, report, style));
+        let notes = of_nodes(certificate);
+        out.push_str(&notes.text(style));
+        causes.extend(notes);
         out.push('\n');
     }
     if !report.watched.is_empty() {
         out.push_str("watched\n");
         out.push_str(&table::watched(&report.watched, style, report.at));
+        let mut notes = Notes::default();
+        for endpoint in &report.watched {
+            for served in endpoint.served.iter().filter(|served| served.verdict.exit() != Exit::Ok) {
+                let (meaning, next) = served.verdict.of_watched_words();
+                let address = served.address.map(|address| format!(" {address}")).unwrap_or_default();
+                notes.add(format!("{}{address}", endpoint.name), meaning, advice(next));
+            }
+        }
+        out.push_str(&notes.text(style));
         out.push('\n');
     }
-    out.push_str(&super::inventory::text(&report.inventory));
+    out.push_str(&super::inventory::text(&report.inventory, style));
     if !report.disks.is_empty() {
         out.push_str("on the nodes' disks\n");
         out.push_str(&table::disks(&report.disks, style, report.at));
+        let mut notes = Notes::default();
+        for disk in &report.disks {
+            let sentence = disk.verdict.sentence();
+            if !sentence.is_empty() {
+                let about = disk.certificate.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+                notes.add(format!("{}{about}", disk.node), sentence, None);
+            }
+        }
+        out.push_str(&notes.text(style));
         out.push('\n');
     }
     for wait in &report.plan.waits {
         if let Wait::Clock { doubt } = wait {
-            let _ = writeln!(out, "! {}\n  next: {}", words::clock(doubt), words::SET_THE_CLOCK);
+            out.push_str(&item("! ", &words::clock(doubt), Some(words::SET_THE_CLOCK), style));
         }
     }
     if !report.left_out.is_empty() {
         let nodes: Vec<&str> = report.left_out.iter().map(|node| node.as_str()).collect();
-        let _ = writeln!(out, "left out, and not looked at: {}", nodes.join(", "));
+        out.push_str(&fold("", "  ", &format!("left out, and not looked at: {}", nodes.join(", ")), style));
     }
-    for failure in &report.failures {
-        let _ = writeln!(out, "! {}\n  next: {}", words::named(failure), failure.next);
+    for failure in report.failures.iter().filter(|failure| !causes.tell(failure)) {
+        out.push_str(&item("! ", &words::named(failure), Some(&failure.next), style));
     }
-    out.push_str(&summary(report));
+    out.push_str(&summary(report, style));
     out
 }
 
-fn head(out: &mut String, certificate: &CertificateReport, report: &Report) -> core::fmt::Result {
-    writeln!(out, "{}  ({})", certificate.name, certificate.names)?;
+fn advice(next: &str) -> Option<String> {
+    (!next.is_empty()).then(|| next.to_owned())
+}
+
+fn head(certificate: &CertificateReport, report: &Report, style: Style) -> String {
+    let mut out = fold("", "    ", &format!("{}  ({})", certificate.name, certificate.names), style);
     let Some(current) = &certificate.current else {
-        return writeln!(out, "  stored: nothing was issued yet");
+        out.push_str("  stored: nothing was issued yet\n");
+        return out;
     };
-    writeln!(
-        out,
-        "  stored: {} by {}, {}, until {}; renewal {}",
+    let stored = format!(
+        "stored: {} by {}, {}, until {}; renewal {}",
         current.fingerprint.short(),
         current.issuer,
         current.key_type.as_str(),
         words::until(current.not_after, report.at),
         words::from(current.renew_at),
-    )?;
-    let Some(HeldReport { held, ends }) = &certificate.held else { return Ok(()) };
-    let by = held.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-    writeln!(
-        out,
-        "  held: generation {} ({}) since {}{by};",
-        held.generation,
-        held.fingerprint.short(),
-        words::minute(held.since)
-    )?;
-    writeln!(
-        out,
-        "    what is stored since waits for `certd deploy {} --latest`, or for {} at the latest",
-        certificate.name,
-        words::from(*ends)
-    )
+    );
+    out.push_str(&fold("  ", "    ", &stored, style));
+    if let Some(HeldReport { held, ends }) = &certificate.held {
+        let by = held.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let held = format!(
+            "held: generation {} ({}) since {}{by}; what is stored since waits for `certd deploy {} --latest`, or for \
+             {} at the latest",
+            held.generation,
+            held.fingerprint.short(),
+            words::minute(held.since),
+            certificate.name,
+            words::from(*ends)
+        );
+        out.push_str(&fold("  ", "    ", &held, style));
+    }
+    out
 }
 
-fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> core::fmt::Result {
+fn of_issuance(certificate: &CertificateReport, report: &Report, style: Style) -> String {
+    let mut out = String::new();
+    let mut line = |text: &str| out.push_str(&fold("  ", "    ", text, style));
     match &certificate.issuance {
         Some(Issuance::Issued { generation, ca, passed_over }) => {
             let by = if passed_over.is_empty() { String::new() } else { format!(" by {ca}") };
-            writeln!(out, "  issued: generation {generation}{by}")?;
-            for passed in passed_over {
-                writeln!(out, "    {}", words::passed_over(passed))?;
-            }
+            line(&format!("issued: generation {generation}{by}"));
+            passed_over.iter().for_each(|passed| line(&words::passed_over(passed)));
         }
         Some(Issuance::Failed { failure }) => {
-            writeln!(out, "  not issued: {}", words::named(failure))?;
-            writeln!(out, "    next: {}", failure.next)?;
+            let what = format!("not issued: {}", words::named(failure));
+            out.push_str(&item("  ", &what, Some(&failure.next), style));
         }
-        Some(Issuance::Rehearsed) => writeln!(out, "  rehearsed: a TXT record was made, seen and removed; no order")?,
+        Some(Issuance::Rehearsed) => line("rehearsed: a TXT record was made, seen and removed; no order"),
         Some(Issuance::RehearsedStanding) => {
-            writeln!(
-                out,
-                "  rehearsed: TXT records that stay were looked for, as far as an account tells them; no order"
-            )?;
+            line("rehearsed: TXT records that stay were looked for, as far as an account tells them; no order");
         }
         None => {
             for wait in &report.plan.waits {
                 if let Wait::Renewal { certificate: name, reason } = wait
                     && name == &certificate.name
                 {
-                    // What is due and held up is something to issue.
-                    let prefix =
-                        if matches!(reason, RenewalWait::NotDue { .. }) { "nothing to issue" } else { "not issued" };
-                    writeln!(out, "  {prefix}: {}", words::renewal_wait(reason))?;
+                    let (what, next) = renewal_wait(reason, certificate);
+                    out.push_str(&item("  ", &what, next, style));
                 }
             }
         }
     }
-    if let Some(current) = &certificate.current {
-        of_revocation(out, certificate, current)?;
+    out.push_str(&of_revocation(certificate, style));
+    out
+}
+
+/// What is due and held up is something to issue.
+fn renewal_wait<'a>(reason: &'a RenewalWait, certificate: &CertificateReport) -> (String, Option<&'a str>) {
+    let wait = words::renewal_wait(reason);
+    match reason {
+        RenewalWait::NotDue { .. } => (format!("nothing to issue: {wait}"), None),
+        RenewalWait::MayNotIssue { stored: true } => (wait, None),
+        RenewalWait::BackOff { failure, .. } => {
+            let since = certificate.failing_since.map(|since| format!("failing since {}; ", words::minute(since)));
+            (format!("not issued: {}{wait}", since.unwrap_or_default()), Some(failure.next.as_str()))
+        }
+        _ => (format!("not issued: {wait}"), None),
     }
+}
+
+/// What is wrong with what each node serves, why, and what came of this command's delivery.
+fn of_nodes(certificate: &CertificateReport) -> Notes {
+    let mut notes = Notes::default();
     for node in &certificate.nodes {
+        let name = node.node.as_str();
+        if let Some(until) = node.paused_until {
+            let reason = node.paused_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            notes.add(name, format!("paused, and does not count until {}{reason}", words::from(until)), None);
+        }
+        // What this command did says why better than what an earlier one did.
+        let last = node.last_failure.as_ref().filter(|_| node.delivery.is_none());
+        let done = node.delivery.as_ref().map_or(Exit::Ok, super::exit::of_delivery);
+        for served in &node.served {
+            if let Some((what, next)) = node.sentence(served, last) {
+                notes.add(name, what, advice(&next).filter(|_| done == Exit::Ok));
+            }
+        }
         let whose = |served: &'_ ServedReport| Some((served.fingerprint?, served.whose.as_ref()?.sentence()));
         // Several addresses serve one.
         let each: BTreeMap<Fingerprint, String> = node.served.iter().filter_map(whose).collect();
         for (fingerprint, whose) in each {
-            writeln!(out, "  {} serves {}, not ours: {whose}", node.node, fingerprint.short())?;
+            notes.add(name, format!("serves {}, not ours: {whose}", fingerprint.short()), None);
         }
-    }
-    for node in &certificate.nodes {
         let (what, next) = match &node.delivery {
             None => continue,
             Some(Delivery::Ended(outcome)) => words::outcome(outcome),
@@ -130,44 +182,63 @@ fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> 
                 Some("mend the server's configuration on the node; before a first install it fails for want of the files".into()),
             ),
         };
-        writeln!(out, "  {}: {what}", node.node)?;
-        if let Some(next) = next {
-            writeln!(out, "    next: {next}")?;
-        }
+        notes.add(name, what, next);
     }
-    Ok(())
+    notes
 }
 
-fn of_revocation(out: &mut String, certificate: &CertificateReport, current: &Current) -> core::fmt::Result {
+impl NodeReport {
+    /// What is wrong with one handshake, and what to do; `None`: nothing. Where a delivery failed before, doing that again
+    /// is no advice: its cause is.
+    pub(super) fn sentence(&self, served: &ServedReport, last: Option<&LastFailure>) -> Option<(String, String)> {
+        let exit = served.verdict.exit();
+        if exit == Exit::Ok || self.paused_until.is_some() {
+            return None;
+        }
+        let (meaning, next) = served.words();
+        Some(match (self.window_opens, last) {
+            (Some(opens), _) if exit == Exit::NotDelivered => {
+                (format!("{meaning}; its window opens {}", words::from(opens)), String::new())
+            }
+            (_, Some(last)) => (format!("{meaning}; {}", words::last_failure(last)), last.failure.next.clone()),
+            (_, None) => (meaning, next.to_owned()),
+        })
+    }
+}
+
+fn of_revocation(certificate: &CertificateReport, style: Style) -> String {
+    let mut out = String::new();
+    let Some(current) = &certificate.current else { return out };
     let crl = current.crl.as_ref();
     if let Some(revoked) = crl.and_then(|crl| crl.revoked) {
-        writeln!(out, "  revoked by its CA on {} (reason {} of RFC 5280)", words::day(revoked.at), revoked.reason)?;
+        let what = format!("revoked by its CA on {} (reason {} of RFC 5280)", words::day(revoked.at), revoked.reason);
+        out.push_str(&fold("  ", "    ", &what, style));
     } else if let Some(failure) = crl.and_then(|crl| crl.failure.as_ref()) {
-        writeln!(out, "  note: {}", words::named(failure))?;
+        out.push_str(&fold("  ", "    ", &format!("note: {}", words::named(failure)), style));
     }
     if let Some(begun) = current.revocation_begun {
-        let (name, begun) = (&certificate.name, words::minute(begun));
-        writeln!(out, "  a revocation was begun {begun} and not ended: `certd revoke {name}` goes on with it")?;
+        let what = format!("a revocation was begun {} and not ended", words::minute(begun));
+        out.push_str(&item("  ", &what, Some(&format!("go on with it: `certd revoke {}`", certificate.name)), style));
     }
-    Ok(())
+    out
 }
 
-/// One line, so that the end of a log says it all.
-fn summary(report: &Report) -> String {
+/// One line, so that the end of a log says it all, the worst by name.
+fn summary(report: &Report, style: Style) -> String {
     let all = || report.certificates.iter().flat_map(|certificate| &certificate.nodes);
     let counted = || all().filter(|node| node.paused_until.is_none());
-    let well = counted().filter(|node| node.served.iter().all(|served| served.verdict.is_meant()));
-    let meaning = match report.exit {
-        0 => "all is well",
-        3 => "a warning",
-        4 => "visitors are hurt now",
-        5 => "issuance failed",
-        6 => "a node lacks the certificate that is meant for it",
-        _ => "certd failed",
+    let well = counted().filter(|node| node.served.iter().all(|served| served.verdict.is_desired()));
+    let (exit, meaning) = match report.exit {
+        0 => (Exit::Ok, "all is well"),
+        3 => (Exit::Warning, "a warning"),
+        4 => (Exit::Hurt, "visitors are hurt now"),
+        5 => (Exit::IssuanceFailed, "issuance failed"),
+        6 => (Exit::NotDelivered, "a node lacks its certificate"),
+        _ => (Exit::Internal, "certd failed"),
     };
     let nodes = || {
         let well = well.filter(|node| !node.served.is_empty()).count();
-        format!("{well} of {} serve the certificate that is meant for them", counted().count())
+        format!("{well} of {} serve the right certificate", counted().count())
     };
     // Only watched endpoints were asked for.
     let nodes = (report.watched.is_empty() || !report.certificates.is_empty()).then(nodes);
@@ -175,6 +246,40 @@ fn summary(report: &Report) -> String {
         let well = report.watched.iter().filter(|watched| watched.is_well()).count();
         format!("{well} of {} watched are well", report.watched.len())
     });
-    let told: Vec<String> = nodes.into_iter().chain(watched).collect();
-    format!("{}: {meaning} (exit {})\n", told.join(", "), report.exit)
+    let counts: Vec<String> = nodes.into_iter().chain(watched).collect();
+    let meaning = match worst(report, exit) {
+        Some(worst) => format!("{meaning}: {worst}"),
+        None => meaning.to_owned(),
+    };
+    let line = format!("{}: {} (exit {})", counts.join(", "), style.paint(&meaning, exit), report.exit);
+    fold("", "  ", &line, style)
+}
+
+/// The first thing that the exit code stands for, in a few words.
+fn worst(report: &Report, exit: Exit) -> Option<String> {
+    if exit == Exit::Ok {
+        return None;
+    }
+    let of_certificate = |certificate: &'_ CertificateReport| {
+        let node = certificate.nodes.iter().find_map(|node| {
+            let mut served = node.served.iter().map(|served| node.state(served));
+            let seen = served.find(|(_, of)| *of == exit).map(|(word, _)| format!("{} {word}", node.node));
+            let missed = || {
+                let delivery = node.delivery.as_ref().filter(|it| super::exit::of_delivery(it) == exit)?;
+                Some(format!("{} {}", node.node, words::outcome_word(delivery)))
+            };
+            seen.or_else(missed)
+        });
+        let failed = exit == Exit::IssuanceFailed && matches!(certificate.issuance, Some(Issuance::Failed { .. }));
+        node.or_else(|| failed.then(|| format!("{} not issued", certificate.name)))
+    };
+    let watched = || {
+        report.watched.iter().find_map(|endpoint| {
+            let served = endpoint.served.iter().find(|served| served.verdict.exit() == exit)?;
+            Some(format!("{} {}", endpoint.name, served.verdict.word()))
+        })
+    };
+    let failure = || report.failures.iter().find(|failure| super::exit::of_failure(failure) == exit);
+    let of_failure = || failure().map(|failure| format!("{} ({})", failure.object, failure.code));
+    report.certificates.iter().find_map(of_certificate).or_else(watched).or_else(of_failure)
 }

@@ -163,53 +163,82 @@ impl Verdict {
         }
     }
 
-    /// What it means and what to do, for a person.
-    pub fn sentence(&self) -> String {
+    /// What it means, for a person.
+    pub(super) fn meaning(&self) -> String {
         match self {
             Self::Ok => String::new(),
-            Self::Overdue { since } => {
-                format!("renewal was due on {}: see `certd plan` for what holds it up", super::words::day(*since))
-            }
-            Self::Stale => "an earlier certificate of ours: `certd deploy` brings the stored one".into(),
-            Self::Held => "a person went back to it: `certd deploy --latest` brings the stored one".into(),
-            Self::NotHeld => "the stored one, and another is held: `certd deploy` goes back to that".into(),
-            Self::Unmanaged { lacks: false } => "valid, and not issued by certd: `certd renew` replaces it".into(),
-            Self::Unmanaged { lacks: true } => "valid, and not the stored one: `certd deploy` replaces it".into(),
-            Self::Untrusted { why } => format!("clients refuse it: {why}; `certd renew` replaces it"),
-            Self::WrongName => "for another name: does the server read the configured paths?".into(),
-            Self::Expired => "visitors are refused now: run `certd renew`".into(),
+            Self::Overdue { since } => format!("renewal was due on {}", super::words::day(*since)),
+            Self::Stale => "an earlier certificate of ours".into(),
+            Self::Held => "the certificate that a person went back to".into(),
+            Self::NotHeld => "the stored certificate, while another is held".into(),
+            Self::Unmanaged { lacks: false } => "valid, and not issued by certd".into(),
+            Self::Unmanaged { lacks: true } => "valid, and not the stored certificate".into(),
+            Self::Untrusted { why } => format!("clients refuse it: {why}"),
+            Self::WrongName => "a certificate for another name".into(),
+            Self::Expired => "visitors are refused now".into(),
             Self::Revoked { by_ca: RevokedByCa { at, reason } } => format!(
-                "its CA has revoked it on {} (reason {reason} of RFC 5280), and browsers refuse it: `certd renew` replaces it",
+                "its CA has revoked it on {} (reason {reason} of RFC 5280), and browsers refuse it",
                 super::words::day(*at)
             ),
-            Self::NotYetValid => "not valid yet: is a clock wrong?".into(),
-            Self::NoTls { why } => format!("{why}: look at the server's error log"),
-            Self::ClockDoubtful => "nobody knows, since this machine's clock cannot be right: set it".into(),
-            Self::Unreachable { why } => format!("{why}: is the server up, and the port open to us?"),
-            Self::NoQuic => {
-                "no answer over UDP, so that browsers stay with TCP: is UDP open to us, and does the server listen (`listen … quic`)?".into()
-            }
+            Self::NotYetValid => "its validity has not begun".into(),
+            Self::NoTls { why } | Self::Unreachable { why } => why.clone(),
+            Self::NoQuic => "no answer over UDP, so that browsers stay with TCP".into(),
             Self::Unknown { why } => format!("{why}; what visitors get is not known"),
+            Self::ClockDoubtful => "unknown: this machine's clock is wrong".into(),
         }
+    }
+
+    /// What to do about it; empty: nothing.
+    pub(super) fn next(&self) -> &'static str {
+        match self {
+            Self::Ok => "",
+            Self::Overdue { .. } => "see what holds it up with `certd plan`",
+            Self::Stale | Self::Unmanaged { lacks: true } => "run `certd deploy`",
+            Self::Held => "run `certd deploy --latest` when the newest is good again",
+            Self::NotHeld => "run `certd deploy` to go back to the held one",
+            Self::Unmanaged { lacks: false } | Self::Untrusted { .. } | Self::Revoked { .. } | Self::Expired => {
+                "run `certd renew`"
+            }
+            Self::WrongName => "does the server read the configured paths?",
+            Self::NotYetValid => "is a clock wrong?",
+            Self::NoTls { .. } => "look at the server's error log",
+            Self::Unreachable { .. } => "is the server up, and the port open to this machine?",
+            Self::NoQuic => "is UDP open to this machine, and does the server listen (nginx: `listen … quic`)?",
+            Self::Unknown { .. } => "",
+            Self::ClockDoubtful => "set it: timedatectl",
+        }
+    }
+
+    /// Both in one line.
+    pub fn sentence(&self) -> String {
+        joined(&self.meaning(), self.next())
     }
 
     /// It is the certificate that the node is meant to serve, and a visitor accepts it.
-    pub(super) fn is_meant(&self) -> bool {
+    pub(super) fn is_desired(&self) -> bool {
         self.exit() == Exit::Ok || matches!(self, Self::Held | Self::Overdue { .. })
     }
 
-    /// As [`Verdict::sentence`], of a certificate that certd neither issues nor delivers.
-    pub fn sentence_of_watched(&self) -> String {
-        match self {
-            Self::Overdue { since } => {
-                format!("its own renewal was due on {}: see to it where it is issued", super::words::day(*since))
-            }
-            Self::Untrusted { why } => format!("clients refuse it: {why}; a private CA's root goes into `ca_file`"),
-            Self::WrongName => "for another name: are `address` and `sni` those of one server?".into(),
-            Self::Expired => "visitors are refused now: renew it where it is issued".into(),
-            other => other.sentence(),
-        }
+    /// Meaning and advice of a certificate that certd neither issues nor delivers.
+    pub(super) fn of_watched_words(&self) -> (String, &'static str) {
+        let next = match self {
+            Self::Overdue { .. } | Self::Expired | Self::Revoked { .. } => "renew it where it is issued",
+            Self::Untrusted { .. } => "put a private CA's root into `ca_file`",
+            Self::WrongName => "are `address` and `sni` those of one server?",
+            other => other.next(),
+        };
+        (self.meaning(), next)
     }
+
+    /// Both in one line.
+    pub fn sentence_of_watched(&self) -> String {
+        let (meaning, next) = self.of_watched_words();
+        joined(&meaning, next)
+    }
+}
+
+pub(super) fn joined(meaning: &str, next: &str) -> String {
+    if meaning.is_empty() || next.is_empty() { format!("{meaning}{next}") } else { format!("{meaning}: {next}") }
 }
 
 /// The leaf that a visitor accepts, or why none does.

@@ -10,6 +10,8 @@ use crate::plan::{
     RenewalReason, RenewalWait,
 };
 
+use super::{Delivery, LastFailure};
+
 /// What to do about a clock that is wrong.
 pub const SET_THE_CLOCK: &str =
     "set it (timedatectl); until then nothing is renewed or delivered, and nothing is called expired";
@@ -42,6 +44,31 @@ pub(super) fn span(span: SignedDuration) -> String {
         s if s >= 60 => format!("{} min", seconds / 60),
         _ => format!("{seconds} s"),
     }
+}
+
+/// In a word or two, behind a node's name.
+pub(super) fn outcome_word(delivery: &Delivery) -> &'static str {
+    match delivery {
+        Delivery::Rehearsed { test: None } => "rehearsed",
+        Delivery::Rehearsed { test: Some(_) } => "configuration test fails",
+        Delivery::Ended(outcome) => match outcome {
+            Outcome::Served => "served",
+            Outcome::Failed { .. } => "not delivered",
+            Outcome::Unknown { .. } => "lost after the commit",
+            Outcome::RolledBack { .. } => "went back",
+            Outcome::BrokenBefore { .. } => "broken before",
+            Outcome::Placed { .. } => "server not running",
+            Outcome::Unverified { .. } => "not proven",
+            Outcome::Undone { .. } => "went back after the reload",
+            Outcome::Aborted { .. } => "not touched",
+        },
+    }
+}
+
+/// `in 89 d`, `24 h ago`.
+pub(super) fn ends(at: Timestamp, now: Timestamp) -> String {
+    let left = at.duration_since(now);
+    if left.is_negative() { format!("{} ago", span(-left)) } else { format!("in {}", span(left)) }
 }
 
 /// `2027-02-21 (89 d)`.
@@ -318,8 +345,19 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
     }
 }
 
+/// `3 deliveries failed since 2026-11-23 06:15 UTC, next try 2026-11-23 12:15 UTC: the cause`.
+pub(super) fn last_failure(last: &LastFailure) -> String {
+    let since = last.since.map(|since| format!(" since {}", minute(since))).unwrap_or_default();
+    let next_try = last.next_try.map(|at| format!(", next try {}", from(at))).unwrap_or_default();
+    let failed = match last.attempts {
+        1 => format!("its last delivery failed{since}"),
+        attempts => format!("{attempts} deliveries failed{since}"),
+    };
+    format!("{failed}{next_try}: {}", what(&last.failure))
+}
+
 /// Its object is named where this is shown.
-fn what(failure: &Failure) -> &str {
+pub(super) fn what(failure: &Failure) -> &str {
     let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
     named.unwrap_or(&failure.what)
 }

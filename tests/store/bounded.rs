@@ -93,6 +93,7 @@ fn a_state_that_would_be_too_long_to_be_read_is_written_with_shorter_texts() {
         let attempts = DeliveryAttempts {
             generation: generation.clone(),
             failures: number,
+            first: None,
             last: AT,
             rolled_back: false,
             together: false,

@@ -68,7 +68,7 @@ fn ten_years() -> SignedDuration {
 fn k03_a_failure_noted_while_the_clock_was_ten_years_ahead_holds_nothing_up() {
     let mut case = case(CONFIG, 80);
     let name = case.config.certificates[0].name.clone();
-    let mut attempts = Attempts { failures: 3, last: NOW, not_before: None, failure: failure() };
+    let mut attempts = Attempts { failures: 3, first: None, last: NOW, not_before: None, failure: failure() };
     case.observed.tried.issuance.insert(name.clone(), [(case.config.acme.host.clone(), attempts.clone())].into());
     assert!(!case.issues(), "it failed just now");
     attempts.last = NOW + ten_years();
@@ -84,8 +84,15 @@ fn k03_a_node_that_failed_while_the_clock_was_ten_years_ahead_is_tried() {
         let certificate = &case.config.certificates[0];
         let (name, node) = (certificate.name.clone(), certificate.nodes[0].clone());
         let generation = case.observed.store[&name].current.as_ref().unwrap().generation.clone();
-        let mut attempts =
-            DeliveryAttempts { generation, failures: 1, last: NOW, rolled_back, together: false, failure: failure() };
+        let mut attempts = DeliveryAttempts {
+            generation,
+            failures: 1,
+            first: None,
+            last: NOW,
+            rolled_back,
+            together: false,
+            failure: failure(),
+        };
         let mut told = |attempts: &DeliveryAttempts| {
             let by_name = BTreeMap::from([(name.clone(), attempts.clone())]);
             case.observed.tried.delivery.insert(node.clone(), by_name);

@@ -33,7 +33,7 @@ impl Scene {
     /// So many failures at one CA, the last `ago`.
     fn failed_at(mut self, ca: &str, failures: u32, ago: SignedDuration, change: impl FnOnce(&mut Attempts)) -> Self {
         let failure = failure("acme-status", "HTTP status 503");
-        let mut attempts = Attempts { failures, last: self.now - ago, not_before: None, failure };
+        let mut attempts = Attempts { failures, first: None, last: self.now - ago, not_before: None, failure };
         change(&mut attempts);
         self.observed.tried.issuance.entry(cert(SERVICE)).or_default().insert(ca.into(), attempts);
         self

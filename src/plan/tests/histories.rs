@@ -145,8 +145,13 @@ impl History {
         }
         let stored = self.scene.observed.store.entry(cert(SERVICE)).or_default();
         stored.pending = Some(intent);
-        let mut attempts =
-            Attempts { failures: 1, last: now, not_before: None, failure: failure("acme-status", "HTTP status 500") };
+        let mut attempts = Attempts {
+            failures: 1,
+            first: None,
+            last: now,
+            not_before: None,
+            failure: failure("acme-status", "HTTP status 500"),
+        };
         match kind {
             0 | 1 => {
                 let life = self.draw.hours(100, 24 * 100);

@@ -265,6 +265,7 @@ impl World {
         let attempts = DeliveryAttempts {
             failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!spared),
             generation,
+            first: None,
             last: now,
             rolled_back: matches!(outcome, Outcome::RolledBack { .. } | Outcome::Undone { .. }),
             together: false,

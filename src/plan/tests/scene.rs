@@ -135,7 +135,7 @@ impl Scene {
     pub(super) fn failed(mut self, failures: u32, ago: SignedDuration, not_before: Option<&str>) -> Self {
         let (last, not_before) = (self.now - ago, not_before.map(at));
         let failure = failure("acme-server", "the CA answered 500");
-        let attempts = Attempts { failures, last, not_before, failure };
+        let attempts = Attempts { failures, first: None, last, not_before, failure };
         self.observed.tried.issuance.insert(cert(SERVICE), [(self.config.acme.host.clone(), attempts)].into());
         self
     }
@@ -199,8 +199,15 @@ impl Scene {
         let generation = self.observed.store[&cert(certificate)].current.as_ref().unwrap().generation.clone();
         let failure = failure("node-rolled-back", "the node refused the new certificate and went back: [emerg] no");
         let last = self.now - hours(1);
-        let mut attempts =
-            DeliveryAttempts { generation, failures: 1, last, rolled_back: false, together: false, failure };
+        let mut attempts = DeliveryAttempts {
+            generation,
+            failures: 1,
+            first: None,
+            last,
+            rolled_back: false,
+            together: false,
+            failure,
+        };
         change(&mut attempts);
         self.observed.tried.delivery.entry(name(node)).or_default().insert(cert(certificate), attempts);
         self

@@ -255,7 +255,7 @@ impl World {
         let tried = self.scene.observed.tried.issuance.entry(cert(SERVICE)).or_default();
         let failures = tried.get(&ca).map_or(0, |attempts| attempts.failures) + 1;
         let failure = failure("acme-unreachable", "no answer");
-        tried.insert(ca, Attempts { failures, last, not_before: None, failure });
+        tried.insert(ca, Attempts { failures, first: None, last, not_before: None, failure });
     }
 
     fn deliver(&mut self, deliver: &Deliver) {
@@ -269,8 +269,15 @@ impl World {
                 let failures = tried.get(&cert(SERVICE)).map_or(0, |attempts| attempts.failures) + 1;
                 let failure = failure("ssh-unreachable", "no answer");
                 let (generation, last) = (generation.clone(), self.now);
-                let attempts =
-                    DeliveryAttempts { generation, failures, last, rolled_back: false, together: false, failure };
+                let attempts = DeliveryAttempts {
+                    generation,
+                    failures,
+                    first: None,
+                    last,
+                    rolled_back: false,
+                    together: false,
+                    failure,
+                };
                 tried.insert(cert(SERVICE), attempts);
                 // The first tries show the back-off; hundreds more show nothing.
                 if failures <= 5 {

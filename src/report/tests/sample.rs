@@ -8,6 +8,7 @@ pub(super) fn sample() -> Report {
         paused_until: None,
         paused_reason: None,
         window_opens: None,
+        last_failure: None,
         served: vec![served(last, verdict)],
         delivery: delivery.map(Delivery::Ended),
     };
@@ -39,14 +40,22 @@ pub(super) fn sample() -> Report {
         reason: RenewalWait::NotDue { at: days(59, 89).0, not_after: days(-1, 89).1, basis, ask_again: None },
     }];
     let names = [sni()].into_iter().collect();
-    let certificate =
-        CertificateReport { name: cert(), names, current: Some(current), held: None, issuance: None, nodes };
+    let certificate = CertificateReport {
+        name: cert(),
+        names,
+        current: Some(current),
+        held: None,
+        issuance: None,
+        failing_since: None,
+        nodes,
+    };
     let unissued = CertificateReport {
         name: CertName::parse("other").unwrap(),
         names: [DnsName::parse("*.example.org").unwrap()].into_iter().collect(),
         current: None,
         held: None,
         issuance: Some(Issuance::Failed { failure: failure("acme-limit") }),
+        failing_since: None,
         nodes: vec![node("上海", 1, Verdict::Unreachable { why: "no answer".into() }, None)],
     };
     let plan = Plan { waits, ..Plan::default() };
@@ -79,6 +88,7 @@ pub(super) fn with_node(verdicts: Vec<Verdict>, delivery: Option<Outcome>) -> Ce
         paused_until: None,
         paused_reason: None,
         window_opens: None,
+        last_failure: None,
         served,
         delivery,
     };
@@ -88,6 +98,7 @@ pub(super) fn with_node(verdicts: Vec<Verdict>, delivery: Option<Outcome>) -> Ce
         current: None,
         held: None,
         issuance: None,
+        failing_since: None,
         nodes: vec![node],
     }
 }
