@@ -14,15 +14,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, PoisonError};
 
+use lab::config::ConfigText;
+use lab::nginx::NginxCommand;
 use lab::node::{NodeOptions, Old};
+use lab::pebble::PebbleOptions;
 use lab::said::{exits, stderr, stdout};
 use lab::script::Answer;
-use lab::{Lab, Options};
+use lab::{Lab, Options, SERVICE};
 
 const LONGEST_README: usize = 220;
 
 /// Each stands in one document, as a block that begins with "```console NAME".
-const SCENES: [&str; 20] = [
+const SCENES: [&str; 22] = [
     "help",
     "config-check",
     "mistakes",
@@ -41,6 +44,8 @@ const SCENES: [&str; 20] = [
     "trouble-config",
     "trouble-stopped",
     "trouble-host-key",
+    "trouble-refused",
+    "trouble-reload",
     "trouble-ledger",
     "trouble-lock",
 ];
@@ -267,7 +272,9 @@ fn what_needs_no_peer_is_as_shown() {
 fn three_nodes() -> Lab {
     let node = |name: &str, days| NodeOptions { old: Old::Days(days), ..NodeOptions::new(name) };
     let nodes = vec![node("cn2-shanghai", 19), node("cn2-guangzhou", -3), node("cn2-shenzhen", 19)];
-    let lab = Lab::start(Options { nodes, ..Options::default() });
+    // Pebble draws one of several profiles.
+    let pebble = PebbleOptions { profiles: vec![("default".into(), 90 * 86_400)], ..PebbleOptions::default() };
+    let lab = Lab::start(Options { nodes, pebble, ..Options::default() });
     lab.write_config("");
     lab
 }
@@ -385,4 +392,34 @@ fn what_fails_is_reported_as_shown() {
     let lock = fs::File::options().write(true).open(lab.state_dir().join("lock")).unwrap();
     lock.lock().unwrap();
     plays("trouble-lock", "sudo certd renew --wait 0s", &report(&lab, &["renew", "--wait", "0s"], 7));
+}
+
+#[test]
+fn what_a_node_undoes_is_reported_as_shown() {
+    let mut lab = three_nodes();
+    let certificate = format!(
+        "[[certificate]]\nname = {SERVICE:?}\ndomains = [{SERVICE:?}]\nnodes = [\"*\"]\n\
+         canary = [\"cn2-shanghai\", \"cn2-guangzhou\"]\n\n"
+    );
+    lab.write_config_with(&ConfigText { certificates: Some(certificate), ..ConfigText::default() });
+    report(&lab, &["renew"], 0);
+    for node in &lab.nodes {
+        // Passes with the certificate that is there now, fails with every other.
+        let (path, serial) = (node.fullchain(SERVICE), node.settled(SERVICE).unwrap().serial);
+        let script = format!(
+            "openssl x509 -noout -serial -in '{}' | grep -qi '{serial}' || \
+             {{ echo 'nginx: [emerg] SSL_CTX_use_certificate() failed' >&2; exit 1; }}\nexec \"$@\"\n",
+            path.display()
+        );
+        node.replace_command(NginxCommand::Test, Some(&script));
+    }
+    let text = report(&lab, &["renew", "--force"], 6);
+    let refused = ["  cn2-shanghai: ", "  cn2-guangzhou: ", "  cn2-shenzhen: "].map(|node| about(&text, node)).concat();
+    plays("trouble-refused", "", &refused);
+
+    lab.nodes.iter().for_each(|node| node.replace_command(NginxCommand::Test, None));
+    report(&lab, &["deploy"], 0);
+    lab.node("cn2-shenzhen").replace_command(NginxCommand::Reload, Some("exit 0\n"));
+    let text = report(&lab, &["renew", "--force"], 6);
+    plays("trouble-reload", "", &about(&text, "  cn2-shenzhen: "));
 }
