@@ -8,12 +8,16 @@
 
 mod lab;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::Value;
+
+use certd::plan::ledger;
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
 use lab::node::{NodeOptions, Old};
@@ -236,6 +240,25 @@ fn every_file_that_is_named_exists() {
     assert!(checked > 20, "{checked}");
 }
 
+#[test]
+fn the_module_map_has_every_folder_and_the_ledger_its_limits() {
+    let design = read("docs/design.md");
+    for entry in fs::read_dir(repository().join("src")).expect("a folder of the repository") {
+        let name = entry.unwrap().file_name().to_string_lossy().trim_end_matches(".rs").to_owned();
+        let known = name == "lib" || name == "main" || design.contains(&format!("\n| {name} | "));
+        assert!(known, "docs/design.md does not say what src/{name} is");
+    }
+    let limits = read("docs/ca.md");
+    for row in [
+        format!("in 7 days | {}; {} in an emergency", ledger::ORDINARY_PER_WEEK, ledger::EMERGENCY_PER_WEEK),
+        format!("in a day | {} |", ledger::EXEMPT_PER_DAY),
+        format!("in 3 hours | {} |", ledger::PER_ACCOUNT),
+        format!("in an hour | {} |", ledger::FAILED_AUTHORIZATIONS_PER_HOUR),
+    ] {
+        assert!(limits.contains(&row), "docs/ca.md has no {row:?}");
+    }
+}
+
 /// Runs certd on a configuration in a folder of its own.
 fn offline(config: &str, arguments: &[&str]) -> (Output, String) {
     let folder = tempfile::tempdir().unwrap();
@@ -266,6 +289,17 @@ fn what_needs_no_peer_is_as_shown() {
     assert_eq!(output.status.code(), Some(0));
     let commands = text.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     plays("help", "certd --help", &format!("Commands:\n{commands}"));
+}
+
+/// The places in it, with all elements of a list as one.
+fn fields(value: &Value, at: &str) -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = match value {
+        Value::Object(of) => of.iter().flat_map(|(key, value)| fields(value, &format!("{at}.{key}"))).collect(),
+        Value::Array(of) => of.iter().flat_map(|value| fields(value, &format!("{at}[]"))).collect(),
+        _ => BTreeSet::new(),
+    };
+    all.insert(at.to_owned());
+    all
 }
 
 /// Three nodes as in `config/certd.toml`, with what three machines have that nobody looked after.
@@ -351,6 +385,16 @@ fn the_first_run_is_as_shown() {
     plays("nagios", "sudo certd check --nagios", &report(&lab, &["check", "--nagios"], 0));
     lab.node("cn2-shenzhen").stop_sshd();
     plays("doctor", "sudo certd doctor", &report(&lab, &["doctor"], 6));
+    lab.node("cn2-shenzhen").stop_nginx();
+    let output = lab.certd(&["renew", "--force", "--quiet", "--output", "json"]);
+    exits(&output, 4);
+    let example = read("docs/json.md");
+    let example = example.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let fields = |text: &str| fields(&serde_json::from_str(text).unwrap(), "");
+    let (shown, printed) = (fields(example), fields(&stdout(&output)));
+    let gone: Vec<&String> = shown.difference(&printed).collect();
+    assert!(gone.is_empty(), "docs/json.md shows fields that are not printed: {gone:?}");
+
     lab.replace_line("host_key", "");
     plays("trust", "sudo certd trust cn2-shanghai", &report(&lab, &["trust", "cn2-shanghai"], 0));
 }
