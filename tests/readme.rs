@@ -1,7 +1,7 @@
 //! The documents say what the program does. Each block of output in them is a scene that is played here, every link leads
 //! somewhere, and every source file that they name exists.
 //!
-//! After a change of words: `CERTD_EXPECT=write cargo test --test readme` puts what is printed now into the documents; read
+//! After a change of words: `INSTA_UPDATE=always cargo test --test readme` puts what is printed now into the documents; read
 //! the difference before you commit it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
@@ -75,7 +75,7 @@ fn documents() -> Vec<String> {
 }
 
 fn writes() -> bool {
-    std::env::var_os("CERTD_EXPECT").is_some()
+    std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always")
 }
 
 /// The document that shows this scene, and the block's text.
