@@ -394,11 +394,12 @@ async fn no_key_is_in_the_arguments_of_any_process_while_a_dialogue_runs() {
 
 #[tokio::test]
 async fn a_parked_session_answers_the_nodes_keep_alives_and_can_be_committed_later() {
-    // This sshd gives a silent client up after six seconds; time is what is tested.
-    let (sshd, place) = (Sshd::start(None), Place::new());
+    // This sshd gives a silent client up after three seconds; time is what is tested.
+    let impatient = "ClientAliveInterval 1\nClientAliveCountMax 2\n";
+    let (sshd, place) = (Sshd::with(free_address(), impatient), Place::new());
     let (bundle, text) = place.bundle("20261123061500-04c3");
     let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle], LIMIT).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
     assert_eq!(place.served(), text);
 }
