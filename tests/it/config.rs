@@ -26,27 +26,20 @@ fn config(text: &str) -> Config {
     parse(text).unwrap_or_else(|_| panic!("{}", rendered(text)))
 }
 
-/// To take over what is said now: `CERTD_EXPECT=write cargo test --test config`, and read the difference.
+/// To take over what is said now: `INSTA_UPDATE=always cargo test --test it config`, and read the difference.
 #[test]
 fn each_mistake_is_told_as_its_file_says() {
-    let mut wrong = Vec::new();
     for case in files("tests/it/config", "toml") {
-        let said = rendered(&fs::read_to_string(&case).unwrap());
-        let expected = case.with_extension("expected");
-        if std::env::var_os("CERTD_EXPECT").is_some() {
-            fs::write(&expected, &said).unwrap();
-        }
-        let expected = fs::read_to_string(&expected).unwrap_or_else(|_| panic!("{} is missing", expected.display()));
-        if said != expected {
-            wrong.push(format!("{}\n--- said\n{said}--- expected\n{expected}", case.display()));
-        }
+        let name = case.file_stem().and_then(|name| name.to_str()).expect("a name in UTF-8");
+        insta::with_settings!({ snapshot_path => "config", prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(name, rendered(&fs::read_to_string(&case).unwrap()));
+        });
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn each_expected_text_has_its_case() {
-    for expected in files("tests/it/config", "expected") {
+    for expected in files("tests/it/config", "snap") {
         assert!(expected.with_extension("toml").exists(), "{}", expected.display());
     }
 }
@@ -62,7 +55,7 @@ fn each_example_parses() {
 #[test]
 fn the_full_example_shows_every_key() {
     let full = fs::read_to_string("config/full.toml").unwrap();
-    let sections = fs::read_to_string("tests/it/config/unknown-keys.expected").unwrap();
+    let sections = fs::read_to_string("tests/it/config/unknown-keys.snap").unwrap();
     let known = sections.lines().filter_map(|line| line.trim().strip_prefix("write: one of "));
     let keys: Vec<&str> = known.flat_map(|list| list.split(", ")).collect();
     assert!(keys.len() > 40, "the case names too few sections: {keys:?}");
