@@ -10,49 +10,10 @@ use std::time::Duration;
 
 use certd::dns::{Doh, Resolvers, Way, texts};
 
-use lab::pebble::PebbleOptions;
+use lab::Lab;
+use lab::name_servers::{CHALLENGE, ZONE, a_lag_burns_no_validation, add_server, assert_served, lab, said, with_zones};
 use lab::relay::Datagrams;
 use lab::script::Point;
-use lab::second::NameServer;
-use lab::{Lab, Options};
-
-const ZONE: &str = "example.test";
-const CHALLENGE: &str = "_acme-challenge.newapi.example.test";
-
-fn lab() -> Lab {
-    with_zones(&[ZONE])
-}
-
-fn with_zones(zones: &[&str]) -> Lab {
-    let pebble = PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() };
-    let zones = zones.iter().copied().map(String::from).collect();
-    Lab::start(Options { pebble, zones, ..Options::nodes(1) })
-}
-
-/// Makes it a name server of the lab's zone beside the first: by NS where they have port 53, else by their addresses.
-fn add_server(lab: &Lab, second: &NameServer, dns: &str) {
-    let standard = lab.dns.is_standard_port() && second.at.port() == 53;
-    if standard {
-        for line in [format!("add ns2.{ZONE}. 1 A {}", second.at.ip()), format!("add {ZONE}. 1 NS ns2.{ZONE}.")] {
-            lab.dns.update(&line);
-        }
-        lab.configure(dns, "");
-    } else {
-        lab.configure(dns, "");
-        lab.replace_line("nameservers", "");
-        lab.replace_line("resolvers", &format!("nameservers = [\"{}\", \"{}\"]", lab.dns.at, second.at));
-    }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-fn assert_served(lab: &Lab, output: &Output) {
-    assert_eq!(output.status.code(), Some(0), "{}", said(output));
-    assert_eq!(lab.pebble.issued(), 1);
-    assert!(lab.cloudflare.records().is_empty(), "{:?}", lab.cloudflare.records());
-}
 
 /// Nothing was asked of the CA that it could answer with a failure.
 fn assert_unburnt(lab: &Lab, output: &Output, words: &str) {
@@ -62,46 +23,9 @@ fn assert_unburnt(lab: &Lab, output: &Output, words: &str) {
     assert!(lab.cloudflare.records().is_empty());
 }
 
-/// One of two servers lags: when the CA is asked for its validation, which happens once, both show the value.
-fn a_lag_burns_no_validation(lag: Duration) {
-    let lab = lab();
-    let second = lab.second_name_server(&[ZONE.to_owned()], lag);
-    add_server(&lab, &second, "");
-    let held = lab.proxy.script.hold("challenge", 1, Point::Before);
-    let at = (second.at.ip().to_string(), second.at.port().to_string());
-    let asked = std::thread::spawn(move || {
-        held.wait();
-        let mut dig = std::process::Command::new("dig");
-        dig.args(["+short", "-p", &at.1, &format!("@{}", at.0), CHALLENGE, "TXT"]);
-        let shown = dig.output().expect("tests/setup.sh brings dig").stdout;
-        held.release();
-        String::from_utf8_lossy(&shown).into_owned()
-    });
-    let output = lab.certd(&["renew"]);
-    assert_served(&lab, &output);
-    let shown = asked.join().expect("the challenge is asked for");
-    assert_eq!(shown.trim().len(), 45, "a value in its quotes: {shown:?}");
-    assert_eq!(lab.proxy.script.count("challenge"), 1);
-    let lagging = format!("({}) to show {CHALLENGE}", second.at);
-    assert!(
-        said(&output).contains(&lagging) || said(&output).contains(&format!("{} to show", second.at)),
-        "{}",
-        said(&output)
-    );
-    if lag > Duration::from_secs(20) {
-        assert!(said(&output).contains(", for 15 s so far"), "{}", said(&output));
-    }
-}
-
 #[test]
 fn d01_with_one_of_two_name_servers_lagging_by_5_s_no_validation_is_burnt() {
     a_lag_burns_no_validation(Duration::from_secs(5));
-}
-
-#[test]
-#[ignore = "takes half a minute, and shows what the one of five seconds does"]
-fn d01_with_one_of_two_name_servers_lagging_by_30_s_no_validation_is_burnt() {
-    a_lag_burns_no_validation(Duration::from_secs(30));
 }
 
 #[test]

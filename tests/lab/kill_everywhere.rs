@@ -1,103 +1,29 @@
-//! P01: SIGKILL at *every* step of `renew`, then run it again. A step is a call by which certd changes anything outside
-//! itself; `lab/kill_at.c` counts them and ends the process at the n-th, so that n goes from the first to the last.
-//!
-//! After each: every node serves the new certificate, one certificate was issued, no file of the state is half or left
-//! over, no node ever had a torn pair, of the TXT records only those of others are left, and `check` is content.
-//!
-//! `cargo test` tries some points of each scenario, `make soak` all of them. `KILL_AT=n` tries one.
+//! P01 and P02: SIGKILL, or the loss of power, at some points of each scenario. What holds after each stands in `support/kill_everywhere.rs`.
 
-#![allow(clippy::print_stdout, reason = "`make soak` shows its figures")]
+use crate::lab::kill_everywhere::bench::{Disk, Scenario};
+use crate::lab::kill_everywhere::kill_everywhere;
 
-mod bench;
-mod tally;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-
-use certd::context::clock;
-
-use bench::{Bench, Disk, Scenario};
-use tally::Tally;
-
-/// Labs side by side, for each scenario: most of a run is waiting.
-const LABS: usize = 2;
-/// Runs do not all have the same number of steps (an answer may come in two parts). So many that are over before their
-/// point is come to, and the points are at their end.
-const ENOUGH: usize = 3;
-/// After so many failures the rest would say the same.
-const PATIENCE: usize = 5;
-/// No run has so many points. Without a bound a test that never kills would never end.
-const MOST: usize = 5_000;
-
-/// Kills at each `stride`-th point, the first being `first`, and tells how often.
-fn kill_everywhere(scenario: Scenario, disk: Disk, first: usize, stride: usize) -> usize {
-    let only = std::env::var("KILL_AT").ok().map(|text| text.parse().expect("KILL_AT is a number"));
-    let next = Mutex::new(only.unwrap_or(first));
-    let tally = Mutex::new(Tally::default());
-    let began = clock::now();
-    std::thread::scope(|scope| {
-        for _ in 0..LABS {
-            scope.spawn(|| {
-                let mut bench = Bench::start(scenario, disk);
-                loop {
-                    let at = {
-                        let tally = tally.lock().expect("no holder panics");
-                        let mut next = next.lock().expect("no holder panics");
-                        let enough = if stride == 1 { ENOUGH } else { 1 };
-                        let over = tally.survived >= enough || tally.failures.len() >= PATIENCE;
-                        if over || *next > only.unwrap_or(MOST) {
-                            break;
-                        }
-                        *next += stride;
-                        *next - stride
-                    };
-                    match catch_unwind(AssertUnwindSafe(|| bench.cycle(at))) {
-                        Ok(cycle) => tally.lock().expect("no holder panics").add(at, cycle),
-                        Err(panic) => {
-                            let words = panic.downcast::<String>().map_or_else(|_| "no words".into(), |words| *words);
-                            tally.lock().expect("no holder panics").fail(at, &words);
-                            bench = Bench::start(scenario, disk);
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let mut tally = tally.into_inner().expect("no holder panics");
-    tally.took = clock::now().duration_since(began);
-    println!("{scenario:?}, the disk {disk:?}: {tally}");
-    assert!(only.is_none() || tally.survived == 0, "{scenario:?} has not so many points");
-    assert!(tally.failures.is_empty(), "{scenario:?}: {:#?}", tally.failures);
-    // One that was asked for is enough.
-    if only.is_some() { usize::MAX } else { tally.kills() }
+#[test]
+fn p01_killed_at_some_steps_of_a_first_issuance_the_next_run_ends_it() {
+    assert!(kill_everywhere(Scenario::First, Disk::Lasts, 7, 31) > 4);
 }
 
-macro_rules! killed {
-    ($($name:ident, $every:ident: $scenario:expr, $disk:expr;)*) => {
-        $(#[test]
-        fn $name() {
-            assert!(kill_everywhere($scenario, $disk, 7, 31) > 4);
-        }
-
-        #[test]
-        #[ignore = "many minutes: make soak"]
-        fn $every() {
-            assert!(kill_everywhere($scenario, $disk, 1, 1) > 100);
-        })*
-    };
+#[test]
+fn p01_killed_at_some_steps_of_a_replacement_the_next_run_ends_it() {
+    assert!(kill_everywhere(Scenario::Replaces, Disk::Lasts, 7, 31) > 4);
 }
 
-killed! {
-    p01_killed_at_some_steps_of_a_first_issuance_the_next_run_ends_it,
-    p01_killed_at_every_step_of_a_first_issuance_the_next_run_ends_it: Scenario::First, Disk::Lasts;
-    p01_killed_at_some_steps_of_a_replacement_the_next_run_ends_it,
-    p01_killed_at_every_step_of_a_replacement_the_next_run_ends_it: Scenario::Replaces, Disk::Lasts;
-    p01_killed_at_some_steps_of_a_renewal_from_a_backup_the_next_run_ends_it,
-    p01_killed_at_every_step_of_a_renewal_from_a_backup_the_next_run_ends_it:
-        Scenario::ReplacedBefore, Disk::Lasts;
-    p02_without_power_at_some_steps_no_file_is_empty_and_the_next_run_ends_it,
-    p02_without_power_at_every_step_no_file_is_empty_and_the_next_run_ends_it: Scenario::First, Disk::LosesData;
-    p02_without_power_at_some_steps_names_that_were_not_synced_are_gone_and_the_next_run_ends_it,
-    p02_without_power_at_every_step_names_that_were_not_synced_are_gone_and_the_next_run_ends_it:
-        Scenario::First, Disk::LosesNames;
+#[test]
+fn p01_killed_at_some_steps_of_a_renewal_from_a_backup_the_next_run_ends_it() {
+    assert!(kill_everywhere(Scenario::ReplacedBefore, Disk::Lasts, 7, 31) > 4);
+}
+
+#[test]
+fn p02_without_power_at_some_steps_no_file_is_empty_and_the_next_run_ends_it() {
+    assert!(kill_everywhere(Scenario::First, Disk::LosesData, 7, 31) > 4);
+}
+
+#[test]
+fn p02_without_power_at_some_steps_names_that_were_not_synced_are_gone_and_the_next_run_ends_it() {
+    assert!(kill_everywhere(Scenario::First, Disk::LosesNames, 7, 31) > 4);
 }

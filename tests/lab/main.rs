@@ -56,7 +56,6 @@ mod slow_node;
 mod ssh_hostile;
 mod ssh_jump;
 mod ssh_login;
-mod ssh_many;
 mod ssh_silent;
 mod ssh_tunnel;
 mod watch;

@@ -1,7 +1,6 @@
 //! The node program by itself, under dash, busybox ash and bash.
 
 mod backups;
-mod bench;
 mod children;
 mod contact;
 mod ended;
@@ -12,6 +11,8 @@ mod locks;
 mod looks;
 mod odd;
 mod refusals;
+
+use crate::lab::node_program::bench;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

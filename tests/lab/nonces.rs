@@ -1,34 +1,8 @@
-//! A01, over and over: three nonces in ten are refused, and each issuance is one order and one certificate all the same.
+//! A01: five issuances by a CA that refuses three nonces in ten.
 
-use crate::lab;
-
-use lab::SERVICE;
-use lab::bench::Bench;
-use lab::config::ConfigText;
-use lab::pebble::PebbleOptions;
-
-#[allow(clippy::print_stdout, reason = "the figures of `make soak`")]
-fn in_a_row(count: usize) {
-    let pebble = PebbleOptions { nonce_reject: 30, ..PebbleOptions::default() };
-    let bench = Bench::with(pebble, &[SERVICE], &ConfigText::default());
-    for number in 1..=count {
-        bench.issue().unwrap_or_else(|failure| panic!("issuance {number}: {failure:?}"));
-    }
-    let log = bench.lab.pebble.log();
-    let refused = log.matches("badNonce").count().max(log.matches("JWS has an invalid anti-replay nonce").count());
-    let orders = log.matches("Added order ").count();
-    println!("{count} issuances: {orders} orders, {} certificates", bench.lab.pebble.issued());
-    assert_eq!((orders, bench.lab.pebble.issued(), bench.finalizes()), (count, count, count), "{refused} refused");
-    bench.assert_clean();
-}
+use crate::lab::nonces::in_a_row;
 
 #[test]
 fn a01_five_certificates_in_a_row_come_of_five_orders() {
     in_a_row(5);
-}
-
-#[test]
-#[ignore = "a minute: make soak"]
-fn a01_a_hundred_certificates_in_a_row_come_of_a_hundred_orders() {
-    in_a_row(100);
 }
