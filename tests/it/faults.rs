@@ -33,7 +33,9 @@ fn each_fault_has_a_test_that_makes_it_and_each_mark_a_row() {
         let (row, next) = row.split_once("\n\n").unwrap_or((row, ""));
         println!("- **{}", row.trim_end());
         tests.iter().for_each(|test| println!("  - `{test}`"));
-        println!("{next}");
+        if !next.is_empty() {
+            println!("\n{next}\n");
+        }
     }
     assert!(bare.is_empty(), "no test makes {}", bare.join(", "));
     assert!(found.is_empty(), "{CATALOGUE} has no row for {found:?}");
