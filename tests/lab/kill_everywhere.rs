@@ -1,4 +1,5 @@
-//! P01 and P02: SIGKILL, or the loss of power, at some points of each scenario. What holds after each stands in `support/kill_everywhere.rs`.
+//! P01 and P02: SIGKILL, or the loss of power, at some points of each scenario.
+//! What holds after each stands in `support/kill_everywhere.rs`.
 
 use crate::lab::kill_everywhere::bench::{Disk, Scenario};
 use crate::lab::kill_everywhere::kill_everywhere;

@@ -5,6 +5,7 @@
 //! binary against it. Failure means that a program of the lab does not work here: the panic tells which, and its last words.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
 #![allow(unreachable_pub, reason = "it is a module of tests and of an example alike")]
 
 pub mod alone;
