@@ -1,7 +1,7 @@
 # `make help` says what there is. Every target does its own set-up first (tests/setup.sh: Debian packages and the test CA).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup first-build test soak demo measure
+.PHONY: help setup first-build test soak faults demo measure
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
@@ -15,12 +15,18 @@ first-build:
 test: setup first-build ## formatting, lints, unit tests and tests against real peers
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --test soak -- -D warnings
 	RUST_TEST_THREADS=3 cargo test
 
+# The kills beside one another, since most of each is waiting; what measures time, load or memory alone.
 soak: setup ## SIGKILL and loss of power at every step, a thousand rotations under load, a hundred nodes, a hundred issuances, a name server that lags, and all tests in thirteen months (three hours)
-	cargo test -q --test kill_everywhere --test node_program --test dialogue_kills --test rotations --test hundred --test nonces --test dns --test ssh_silent --test ssh_many -- --ignored --nocapture
+	cargo test -q --test soak kill -- --nocapture
+	cargo test -q --test soak -- --nocapture --skip kill --test-threads 1
 	cargo test -q --no-run
 	tests/moved_clock.sh 400 env RUST_TEST_THREADS=3 cargo test -q --no-fail-fast
+
+faults: ## what goes wrong outside of certd, what certd does about it, and the tests that make it go wrong
+	@cargo test -q --test it faults:: -- --nocapture
 
 demo: setup first-build ## three nodes on this machine, from an old certificate to a renewed one; KEEP=1 leaves them up
 	cargo build --bin certd --example demo

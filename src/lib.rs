@@ -1,7 +1,7 @@
 //! `certd` issues a certificate that several nodes share and sees to it that every node *serves* it.
 //!
 //! One idea: reconcile. The modules stand here in the order of the story, each above all that it may import;
-//! `tests/layers.rs` holds them to it.
+//! `tests/it/layers.rs` holds them to it.
 //!
 //! ```text
 //! observe  ->  plan  ->  execute  ->  report

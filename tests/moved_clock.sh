@@ -23,7 +23,7 @@ work=$(mktemp -d)
 trap 'as_root rm -rf "$work"' EXIT # holds a copy of what in /etc is root's alone
 trap 'exit 130' INT TERM HUP
 chmod 755 "$work" # every user's programs load it
-gcc -Wall -Wextra -Werror -O1 -shared -fPIC "-DMOVED_BY=($days * 86400L)" -o "$work/moved_clock.so" "$here/lab/moved_clock.c"
+gcc -Wall -Wextra -Werror -O1 -shared -fPIC "-DMOVED_BY=($days * 86400L)" -o "$work/moved_clock.so" "$here/support/moved_clock.c"
 # Something may vanish from it meanwhile: accounts of tests that run beside this, a package's update.
 copied=
 for _ in 1 2 3 4 5; do

@@ -1,65 +1,39 @@
-//! A second CA of another make: Caddy's `acme_server`, which is smallstep's code. It knows no renewal information, no
-//! profiles and no `replaces`, and asks the system's resolver for TXT records.
-//!
-//! Failure means: it did not start, or did not make its own root certificate.
+//! A CA of another make than the one of the other tests: what certd relies on is ACME, and not Pebble.
+
+use crate::lab;
 
 use std::fs;
-use std::net::{IpAddr, TcpStream};
-use std::path::PathBuf;
-use std::process::Command;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::process::{Process, wait_until};
-use super::{Lab, free_ports};
+use lab::caddy::Caddy;
+use lab::{Lab, Options, SERVICE};
 
-pub struct Caddy {
-    directory: String,
-    root: PathBuf,
-    process: Process,
+/// The lab's configuration, with Caddy for a CA.
+fn with_caddy(lab: &Lab, caddy: &Caddy) {
+    let path = lab.write_config("");
+    let text = fs::read_to_string(&path).unwrap().replace(&lab.proxy.directory(), caddy.directory());
+    fs::write(&path, text).unwrap();
+    fs::write(lab.folder.join("api-root.pem"), caddy.root_pem()).unwrap();
+    fs::write(lab.folder.join("issuer-roots.pem"), caddy.root_pem() + &lab.old_authority.pem()).unwrap();
 }
 
-impl Caddy {
-    /// `None`: port 53 of the lab's address, which alone Caddy asks, or mounts of its own are not to be had (both take root,
-    /// and the latter a root that is a mount, as it is not in a chroot).
-    pub fn start(lab: &Lab, ip: IpAddr) -> Option<Self> {
-        const OWN_MOUNTS: [&str; 3] = ["--mount", "--propagation", "private"];
-        let mounts = Command::new("unshare").args(OWN_MOUNTS).arg("true").output();
-        if !lab.dns.is_standard_port() || !mounts.is_ok_and(|output| output.status.success()) {
-            return None;
-        }
-        let folder = lab.folder.join("caddy");
-        fs::create_dir_all(&folder).expect("the lab's folder is ours");
-        let [at] = free_ports::<1>(ip);
-        let data = folder.join("data");
-        let text = format!(
-            "{{\n  admin off\n  auto_https disable_redirects\n  storage file_system {}\n  skip_install_trust\n}}\n\
-             https://{at} {{\n  bind {ip}\n  tls internal\n  acme_server\n}}\n",
-            data.display()
-        );
-        fs::write(folder.join("Caddyfile"), text).expect("the lab's folder is ours");
-        fs::write(folder.join("resolv.conf"), format!("nameserver {}\n", lab.dns.at.ip()))
-            .expect("the lab's folder is ours");
-        // A mount of its own, seen by it alone: there is no setting for its resolver.
-        let script = "mount --bind resolv.conf /etc/resolv.conf && exec caddy run --config Caddyfile";
-        let mut command = Command::new("unshare");
-        command.args(OWN_MOUNTS).args(["sh", "-c", script]).current_dir(&folder);
-        command.env("HOME", &folder).env("XDG_DATA_HOME", &data).env("XDG_CONFIG_HOME", &folder);
-        let process = lab.reaper.spawn("caddy", command);
-        let root = data.join("pki/authorities/local/root.crt");
-        let ready = || root.exists() && TcpStream::connect(at).is_ok();
-        assert!(wait_until(ready), "Caddy does not start:\n{}", process.log());
-        Some(Self { directory: format!("https://{at}/acme/local/directory"), root, process })
+#[test]
+fn a29_another_ca_without_renewal_information_and_profiles_issues_and_renews() {
+    let lab = Lab::start(Options::nodes(1));
+    let IpAddr::V4(at) = lab.dns.at.ip() else { panic!("the lab is in 127.0.0.0/8") };
+    let [_, a, b, _] = at.octets();
+    let Some(caddy) = Caddy::start(&lab, Ipv4Addr::new(127, a, b, 5).into()) else {
+        println!("not run: port 53 and a mount namespace are not to be had");
+        return;
+    };
+    with_caddy(&lab, &caddy);
+    for arguments in [&["renew"][..], &["renew", "--force"]] {
+        let before = lab.nodes[0].pair(SERVICE).unwrap();
+        let output = lab.certd(arguments);
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{text}\n{}", caddy.log());
+        assert!(text.contains("Caddy Local Authority"), "{text}");
+        assert_ne!(lab.nodes[0].pair(SERVICE).unwrap(), before);
     }
-
-    pub fn directory(&self) -> &str {
-        &self.directory
-    }
-
-    /// PEM: its API and what it issues lead there.
-    pub fn root_pem(&self) -> String {
-        fs::read_to_string(&self.root).expect("Caddy has made it")
-    }
-
-    pub fn log(&self) -> String {
-        self.process.log()
-    }
+    assert!(lab.cloudflare.records().iter().all(|record| record.kind != "TXT"));
 }

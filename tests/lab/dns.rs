@@ -1,292 +1,269 @@
-//! BIND, authoritative for the lab's zones and changed with nsupdate under a TSIG key.
-//!
-//! It is the zones' only name server, the resolver that certd asks for zone cuts, and what the CA asks. Publishing can be
-//! held back, as a provider's real servers lag behind its API. Failure means: named did not start, or refused a change.
+//! Is the record seen where the CA looks for it? With servers that lag, die, refuse or were delegated to, and without
+//! port 53; by the binary, against Pebble and BIND.
 
-use std::fmt::Write as _;
+use crate::lab;
+
 use std::fs;
-use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, LazyLock, Mutex};
-use std::thread;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::Output;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use certd::dns::{Doh, Resolvers, Way, texts};
 
-use super::process::{Process, Reaper, output};
-use super::relay::{Datagrams, Relay};
-use super::{free_ports, random, run_id};
+use lab::Lab;
+use lab::name_servers::{CHALLENGE, ZONE, a_lag_burns_no_validation, add_server, assert_served, lab, said, with_zones};
+use lab::relay::Datagrams;
+use lab::script::Point;
 
-/// Seconds; short, so that nothing of one step is still cached in the next.
-const TTL: u32 = 1;
-/// A key that named knows and lets change nothing.
-pub const IDLE_KEY: &str = "key \"idle\" { algorithm hmac-sha512; secret \"aWRsZSBhcyBhIHBhaW50ZWQgc2hpcA==\"; };\n";
-
-pub struct Dns {
-    /// Port 53 of the lab's own address when that is to be had, so that the path from NS to address to port is the real one.
-    pub at: SocketAddr,
-    inside: SocketAddr,
-    key_file: PathBuf,
-    zones: Vec<String>,
-    publishing: Arc<Mutex<Publishing>>,
-    /// Servers that change as this one does, each so much later.
-    mirrors: Mutex<Vec<(SocketAddr, Duration)>>,
-    /// What UDP does.
-    pub datagrams: Datagrams,
-    streams: Mutex<Relay>,
-    _process: Process,
+/// Nothing was asked of the CA that it could answer with a failure.
+fn assert_unburnt(lab: &Lab, output: &Output, words: &str) {
+    assert_eq!(output.status.code(), Some(5), "{}", said(output));
+    assert!(said(output).contains(words), "{}", said(output));
+    assert_eq!(lab.proxy.script.count("challenge"), 0);
+    assert!(lab.cloudflare.records().is_empty());
 }
 
-#[derive(Default)]
-struct Publishing {
-    held: bool,
-    delay: Duration,
-    waiting: Vec<String>,
+#[test]
+fn d01_with_one_of_two_name_servers_lagging_by_5_s_no_validation_is_burnt() {
+    a_lag_burns_no_validation(Duration::from_secs(5));
 }
 
-impl Dns {
-    /// `hosts` are names inside the zones, each with its A records.
-    pub fn start(
-        reaper: &Reaper,
-        runtime: Handle,
-        folder: &Path,
-        ip: IpAddr,
-        zones: &[String],
-        hosts: &[(String, Vec<IpAddr>)],
-    ) -> Self {
-        fs::create_dir_all(folder).expect("the lab's folder is ours");
-        for zone in zones {
-            let mut text = format!("$TTL {TTL}\n@ SOA ns1 admin 1 60 60 600 {TTL}\n@ NS ns1\nns1 A {ip}\n");
-            for (host, addresses) in hosts.iter().filter(|(host, _)| host.ends_with(zone.as_str())) {
-                addresses.iter().for_each(|a| writeln!(text, "{host}. A {a}").expect("a String takes all"));
+#[test]
+fn d02_a_name_server_that_refuses_is_passed_over_and_named_or_waited_for_as_the_operator_says() {
+    let lab = lab();
+    let second = lab.second_name_server(&[], Duration::from_secs(0));
+    add_server(&lab, &second, "");
+    let output = lab.certd(&["renew"]);
+    assert_served(&lab, &output);
+    let passed = said(&output);
+    assert!(passed.contains("passed over, since they never answered: ") && passed.contains(&second.at.to_string()));
+    assert!(passed.contains("Query Refused"), "{passed}");
+
+    add_server(&lab, &second, "silent_servers = \"wait\"\ntimeout = \"30s\"");
+    let challenges = lab.proxy.script.count("challenge");
+    let output = lab.certd(&["renew", "--dry-run"]);
+    assert!(said(&output).contains("after 30 s not every name server shows"), "{}", said(&output));
+    assert_eq!(lab.proxy.script.count("challenge"), challenges);
+}
+
+#[test]
+fn d02_a_dead_name_server_is_passed_over() {
+    let lab = lab();
+    let mut second = lab.second_name_server(&[ZONE.to_owned()], Duration::ZERO);
+    add_server(&lab, &second, "");
+    second.die();
+    let output = lab.certd(&["renew"]);
+    assert_served(&lab, &output);
+    assert!(said(&output).contains("passed over"), "{}", said(&output));
+}
+
+#[test]
+fn a_name_server_whose_address_nobody_knows_is_named_and_holds_nothing_up() {
+    let lab = lab();
+    if !lab.dns.is_standard_port() {
+        return;
+    }
+    lab.dns.update(&format!("add {ZONE}. 1 NS nowhere.elsewhere.test."));
+    lab.dns.update(&format!("add ns6.{ZONE}. 1 AAAA ::1"));
+    lab.dns.update(&format!("add {ZONE}. 1 NS ns6.{ZONE}."));
+    let resolvers = Resolvers::new(&[lab.dns.at], &[], Doh::default()).unwrap();
+    let servers = lab.client.wait(async move { resolvers.authorities(CHALLENGE).await });
+    let servers = servers.unwrap();
+    let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
+    assert_eq!(names, ["nowhere.elsewhere.test", "ns1.example.test", "ns6.example.test"]);
+    let missing = servers[0].missing.as_deref().unwrap();
+    assert!(missing.contains("nowhere.elsewhere.test: the resolvers do not answer: "), "{missing}");
+    assert!(missing.contains("Query Refused"), "{missing}");
+    // D13: a server with IPv6 alone is asked there.
+    assert_eq!(servers[2].addresses, [SocketAddr::from((Ipv6Addr::LOCALHOST, 53))]);
+}
+
+#[test]
+fn d05_a_chain_of_cnames_that_comes_at_once_is_followed_with_one_question_and_a_dname_too() {
+    let lab = with_zones(&[ZONE, "proofs.test"]);
+    for line in [
+        "add _acme-challenge.newapi.example.test. 1 CNAME one.example.test.",
+        "add one.example.test. 1 CNAME two.tree.example.test.",
+        "add tree.example.test. 1 DNAME proofs.test.",
+    ] {
+        lab.dns.update(line);
+    }
+    let resolvers = Resolvers::new(&[lab.dns.at], &[], Doh::default()).unwrap();
+    let followed = lab.client.wait(async move { (resolvers.follow(CHALLENGE).await, resolvers) });
+    assert_eq!(followed.0.unwrap(), "two.proofs.test");
+    // The zone came with the chain: nobody needs to be asked any more.
+    lab.dns.datagrams.lose(true);
+    lab.dns.silence_streams(true);
+    let apex = lab.client.wait(async move { followed.1.apex("two.proofs.test").await });
+    assert_eq!(apex.unwrap(), "proofs.test");
+}
+
+#[test]
+fn d08_of_a_delegated_challenge_name_its_own_servers_are_asked() {
+    let lab = with_zones(&[ZONE, CHALLENGE]);
+    if !lab.dns.is_standard_port() {
+        return;
+    }
+    // The resolver knows the child zone by a copy that nobody changes; the API publishes to the child's own server.
+    let child = lab.second_name_server(&[CHALLENGE.to_owned()], Duration::from_secs(1));
+    lab.dns.update(&format!("add child.{ZONE}. 1 A {}", child.at.ip()));
+    // In the parent and in the copy of the child.
+    lab.dns.update(&format!("zone {ZONE}\nadd {CHALLENGE}. 1 NS child.{ZONE}."));
+    lab.dns.update(&format!("zone {CHALLENGE}\nadd {CHALLENGE}. 1 NS child.{ZONE}."));
+    lab.dns.update(&format!("check-names off\nzone {CHALLENGE}\ndelete {CHALLENGE}. NS ns1.{CHALLENGE}."));
+    lab.dns.hold();
+    lab.configure("timeout = \"30s\"", "");
+    let output = lab.certd(&["renew", "--dry-run"]);
+    assert!(said(&output).contains("a TXT record was made, seen and removed"), "{}", said(&output));
+    assert!(said(&output).contains(&format!("waiting for child.{ZONE} ({})", child.at)), "{}", said(&output));
+}
+
+#[test]
+fn d09_a_wildcard_that_answers_at_the_name_is_not_taken_for_the_record() {
+    let lab = lab();
+    lab.dns.update(&format!("add *.newapi.{ZONE}. 1 TXT \"of the wildcard\""));
+    lab.dns.delay(Duration::from_secs(2));
+    lab.configure("", "");
+    let output = lab.certd(&["renew"]);
+    assert_served(&lab, &output);
+    assert_eq!(lab.proxy.script.count("challenge"), 1);
+}
+
+#[test]
+fn d10_what_the_ca_says_of_a_bogus_zone_is_shown() {
+    let lab = lab();
+    lab.configure("", "");
+    let held = lab.proxy.script.hold("challenge", 1, Point::Before);
+    let words =
+        "DNS problem: looking up TXT for _acme-challenge.newapi.example.test: DNSSEC: Bogus: validation failure";
+    let bogus = move |body: String| {
+        let mut told: serde_json::Value = serde_json::from_str(&body).unwrap();
+        for challenge in told["challenges"].as_array_mut().unwrap() {
+            if challenge["status"] == "invalid" {
+                challenge["error"] = serde_json::json!({"type": "urn:ietf:params:acme:error:dns", "detail": words});
             }
-            fs::write(folder.join(format!("{zone}.db")), text).expect("the lab's folder is ours");
         }
-        let key_file = folder.join("update.key");
-        let key = format!("key \"lab\" {{ algorithm hmac-sha256; secret \"{}\"; }};\n", secret());
-        fs::write(&key_file, &key).expect("the lab's folder is ours");
-        copy_named(folder);
-        let (process, inside) = spawn(reaper, folder, &key, zones, "recursion no;", "");
-        let standard = SocketAddr::new(ip, 53);
-        let at = if TcpListener::bind(standard).is_ok() { standard } else { free_ports::<1>(ip)[0] };
-        let datagrams = Datagrams::open(&runtime, at, inside);
-        let mut streams = Relay::new(runtime, at, inside);
-        streams.open();
-        Self {
-            at,
-            inside,
-            key_file,
-            zones: zones.to_vec(),
-            publishing: Arc::default(),
-            mirrors: Mutex::default(),
-            datagrams,
-            streams: Mutex::new(streams),
-            _process: process,
-        }
-    }
-
-    /// From now on no connection is taken, or every one.
-    pub fn silence_streams(&self, all: bool) {
-        let mut streams = self.streams.lock().expect("no holder of this lock panics");
-        if all { streams.close() } else { streams.open() }
-    }
-
-    pub fn is_standard_port(&self) -> bool {
-        self.at.port() == 53
-    }
-
-    pub fn zones(&self) -> &[String] {
-        &self.zones
-    }
-
-    pub fn add_txt(&self, name: &str, value: &str) {
-        self.publish(format!("add {name}. {TTL} TXT \"{value}\""));
-    }
-
-    pub fn remove_txt(&self, name: &str, value: &str) {
-        self.publish(format!("delete {name}. TXT \"{value}\""));
-    }
-
-    /// Any line of nsupdate(1), such as `add www.example.test. 1 CNAME other.test.`; at once.
-    pub fn update(&self, line: &str) {
-        self.update_at(self.inside, line);
-    }
-
-    pub(super) fn update_at(&self, at: SocketAddr, line: &str) {
-        apply(at, &self.key_file, line);
-    }
-
-    pub(super) fn mirror(&self, at: SocketAddr, lag: Duration) {
-        self.mirrors.lock().expect("no holder of this lock panics").push((at, lag));
-    }
-
-    pub(super) fn key_file(&self) -> &Path {
-        &self.key_file
-    }
-
-    /// Where named itself listens.
-    pub(super) fn inside(&self) -> SocketAddr {
-        self.inside
-    }
-
-    /// From now on changes of the API's records wait for `release`.
-    pub fn hold(&self) {
-        self.lock().held = true;
-    }
-
-    pub fn release(&self) {
-        let mut publishing = self.lock();
-        publishing.held = false;
-        publishing.waiting.drain(..).for_each(|line| apply(self.inside, &self.key_file, &line));
-    }
-
-    /// From now on changes of the API's records show this much later.
-    pub fn delay(&self, delay: Duration) {
-        self.lock().delay = delay;
-    }
-
-    /// A program of lego's convention for `exec` (`present|cleanup FQDN VALUE`) that changes these zones.
-    pub fn exec_script(&self) -> String {
-        let (at, key) = (self.inside, self.key_file.display());
-        format!(
-            "#!/bin/sh\nset -eu\ncase $1 in present) do=add ;; *) do=delete ;; esac\n\
-             printf 'server {} {}\\nupdate %s %s {TTL} TXT \"%s\"\\nsend\\n' \"$do\" \"$2\" \"$3\" | nsupdate -k '{key}'\n",
-            at.ip(),
-            at.port()
-        )
-    }
-
-    /// The TXT values that are published at a name.
-    pub fn txt(&self, name: &str) -> Vec<String> {
-        let answer = self.dig(&[name, "TXT", "+short"]);
-        answer.lines().map(|line| line.replace("\" \"", "").trim_matches('"').to_string()).collect()
-    }
-
-    /// dig's answer from named, over UDP unless `+tcp` is asked for.
-    pub fn dig(&self, arguments: &[&str]) -> String {
-        let at = [format!("@{}", self.at.ip()), "-p".into(), self.at.port().to_string(), "+norecurse".into()];
-        output(Command::new("dig").args(at).args(arguments))
-    }
-
-    fn publish(&self, line: String) {
-        for (at, lag) in self.mirrors.lock().expect("no holder of this lock panics").iter() {
-            self.apply_later(*at, *lag, line.clone());
-        }
-        let mut publishing = self.lock();
-        if publishing.held {
-            publishing.waiting.push(line);
-        } else if publishing.delay.is_zero() {
-            apply(self.inside, &self.key_file, &line);
-        } else {
-            self.apply_later(self.inside, publishing.delay, line);
-        }
-    }
-
-    fn apply_later(&self, at: SocketAddr, delay: Duration, line: String) {
-        let key_file = self.key_file.clone();
-        thread::spawn(move || {
-            thread::sleep(delay);
-            // The lab may be over by then.
-            if key_file.exists() {
-                apply(at, &key_file, &line);
-            }
+        told.to_string()
+    };
+    (1..=6).for_each(|nth| lab.proxy.script.rewrite("authorization", nth, bogus));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            held.wait();
+            // Seen by us, gone when the CA looks.
+            lab.dns.txt(CHALLENGE).iter().for_each(|value| lab.dns.remove_txt(CHALLENGE, value));
+            held.release();
         });
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Publishing> {
-        self.publishing.lock().expect("no holder of this lock panics")
-    }
-}
-
-/// Debian's AppArmor profile for named is bound to its path and forbids other folders than its own. Copied by another
-/// process: a file that this one had open for writing may be "busy" when it is to be run.
-pub(super) fn copy_named(folder: &Path) {
-    output(Command::new("cp").arg("/usr/sbin/named").arg(folder));
-}
-
-/// named, ready, and where it listens: a port of 127.0.0.1, because it knows the addresses of interfaces alone. It goes
-/// on without a port that is taken, so it is asked whether it has it.
-pub(super) fn spawn(
-    reaper: &Reaper,
-    folder: &Path,
-    key: &str,
-    zones: &[String],
-    options: &str,
-    end: &str,
-) -> (Process, SocketAddr) {
-    let dir = folder.display();
-    let zones: String = zones
-        .iter()
-        .map(|zone| {
-            format!("zone \"{zone}\" {{ type primary; file \"{zone}.db\"; allow-update {{ key \"lab\"; }}; }};\n")
-        })
-        .collect();
-    let no_lock = no_lock_file();
-    for _ in 0..5 {
-        let at = quiet_port();
-        let conf = format!(
-            "{key}{IDLE_KEY}options {{ directory \"{dir}\"; listen-on port {port} {{ {ip}; }}; listen-on-v6 {{ none; }};\n  \
-             {options} dnssec-validation no; check-names primary ignore; notify no; minimal-responses yes; pid-file none; {no_lock}\n  \
-             session-keyfile none; managed-keys-directory \"{dir}\"; max-cache-size 2m; reuseport no; }};\ncontrols {{ }};\n{zones}{end}",
-            port = at.port(),
-            ip = at.ip(),
-        );
-        fs::write(folder.join("named.conf"), conf).expect("the lab's folder is ours");
-        let mut command = Command::new(folder.join("named"));
-        command.args(["-g", "-4", "-n", "1", "-c"]).arg(folder.join("named.conf"));
-        let name = folder.file_name().expect("a folder of the lab").to_string_lossy();
-        let mut process = reaper.spawn(&format!("named-{name}"), command);
-        process.wait_for_log(" running\n");
-        // Another lab may have taken the port since.
-        let log = process.log();
-        if log.contains("listening on IPv4 interface") && !log.contains("interface ignored") {
-            return (process, at);
-        }
-    }
-    panic!("named gets no port of 127.0.0.1");
-}
-
-/// Up to BIND 9.18 one lock file keeps a second named from starting; 9.20 has neither the file nor the option, and does not
-/// start when it is given.
-fn no_lock_file() -> &'static str {
-    static OPTION: LazyLock<&str> = LazyLock::new(|| {
-        let version = output(Command::new("/usr/sbin/named").arg("-v"));
-        let minor = version.strip_prefix("BIND 9.").and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
-        if minor.unwrap_or_else(|| panic!("`named -v` says {version:?}")) < 20 { "lock-file none;" } else { "" }
+        let output = lab.certd(&["renew"]);
+        assert!(said(&output).contains(words), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     });
-    *OPTION
 }
 
-/// A port of 127.0.0.1 for UDP and TCP, below those that the kernel gives to outgoing connections.
-fn quiet_port() -> SocketAddr {
-    loop {
-        let port = 10_000 + u16::try_from(random() % 20_000).expect("below 20,000");
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
-            return at;
-        }
+/// Nothing that is sent to port 53 is answered. The lab's configuration gets a resolver that hears and says nothing.
+fn block_port_53(lab: &Lab) -> UdpSocket {
+    lab.dns.datagrams.lose(true);
+    lab.dns.silence_streams(true);
+    let dead = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let at = dead.local_addr().expect("it is bound");
+    lab.replace_line("resolvers", &format!("resolvers = [\"{at}\"]"));
+    lab.replace_line("nameservers", "");
+    dead
+}
+
+#[test]
+fn d03_d12_where_port_53_is_blocked_doh_finds_the_zone_and_sees_the_record_though_one_server_remembers() {
+    let lab = lab();
+    // Its negative answers are good for a minute and a half, and it is asked for the name before the record is there.
+    let (asked, fresh) = (lab.doh_server(), lab.doh_server());
+    let doh = format!("doh = [\"{}\", \"{}\"]\ntimeout = \"45s\"", asked.url("127.0.0.1"), fresh.url("localhost"));
+    lab.configure(&doh, &format!("ca_file = {:?}", lab.authority_file().display().to_string()));
+    let _dead = block_port_53(&lab);
+    let output = lab.certd(&["renew", "--dry-run"]);
+    let text = said(&output);
+    assert!(text.contains("a TXT record was made, seen and removed"), "{text}");
+    assert!(text.contains(&format!("no name server of {CHALLENGE} answers (is port 53 blocked?): asking ")), "{text}");
+    let remembers = format!("{}: shows nothing (perhaps from memory)", asked.url("127.0.0.1"));
+    assert!(text.contains(&remembers), "{text}");
+    assert!(text.contains("passed over, since they never answered: ns1.example.test"), "{text}");
+    assert!(lab.cloudflare.records().is_empty());
+}
+
+#[test]
+fn d12_where_port_53_is_blocked_a_record_that_stays_is_seen_by_doh() {
+    let lab = lab();
+    lab.configure("", "");
+    let record = "_validation-persist.newapi.example.test";
+    lab.dns.add_txt(record, "pebble.letsencrypt.org; accounturi=https://ca.example/acct/1");
+    let dead = block_port_53(&lab).local_addr().unwrap();
+    let server = lab.doh_server();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let urls = [format!("https://{gone}/dns-query"), server.url("127.0.0.1")];
+    let way = Way { proxy: None, ca_pem: Some(fs::read_to_string(lab.authority_file()).unwrap()) };
+    let look = |urls: &[String]| {
+        let urls: Vec<_> = urls.iter().map(|url| url.parse().unwrap()).collect();
+        let resolvers = Resolvers::new(&[dead], &[], Doh::new(&urls, way.clone())).unwrap();
+        lab.client.wait(async move { texts(&resolvers, record).await })
+    };
+    let shown = look(&urls).unwrap();
+    let value = "pebble.letsencrypt.org; accounturi=https://ca.example/acct/1".to_owned();
+    assert_eq!(shown, [(urls[1].clone(), vec![value])]);
+}
+
+#[test]
+fn d12_a_doh_server_that_answers_otherwise_than_with_a_dns_message_is_told_in_words() {
+    let lab = lab();
+    // Somebody else's answer: an id that is not 0, and no question.
+    let foreign = [&[0x12, 0x34, 0x81, 0x80], &[0; 8][..]].concat();
+    let message = "application/dns-message";
+    for (status, kind, body, words) in [
+        (200, "text/html; \u{e9}", b"<html>blocked</html>".to_vec(), "no DNS message but \"\""),
+        (200, "text/html", b"<html>blocked</html>".to_vec(), "no DNS message but \"text/html\""),
+        (200, message, vec![0; 70_000], "an answer that cannot be read"),
+        (200, message, b"x".to_vec(), "an answer that cannot be read"),
+        (200, message, foreign, "an answer that cannot be read"),
+        (302, message, Vec::new(), "HTTP status 302"),
+        (502, "text/html", Vec::new(), "HTTP status 502"),
+    ] {
+        let url = lab.strange_doh_server(status, kind, body);
+        let way = Way { proxy: None, ca_pem: Some(fs::read_to_string(lab.authority_file()).unwrap()) };
+        let doh = Doh::new(&[url.parse().unwrap()], way);
+        let dead = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let resolvers = Resolvers::new(&[dead], &[], doh).unwrap();
+        let error = lab.client.wait(async move { resolvers.follow(CHALLENGE).await }).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.code(), "dns-lookup");
+        assert!(text.contains(&format!("{url}: {words}")) && text.contains(&dead.to_string()), "{text}");
     }
+    // A server whose certificate nobody vouches for is not heard.
+    let server = lab.doh_server();
+    let doh = Doh::new(&[server.url("127.0.0.1").parse().unwrap()], Way::default());
+    let dead = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let resolvers = Resolvers::new(&[dead], &[], doh).unwrap();
+    let error = lab.client.wait(async move { resolvers.follow(CHALLENGE).await }).unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
 }
 
-fn apply(at: SocketAddr, key_file: &Path, line: &str) {
-    let mut nsupdate = Command::new("nsupdate")
-        .args(["-t", "10", "-k"])
-        .arg(key_file)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("tests/setup.sh brings nsupdate");
-    let text = format!("server {} {}\n{line}\nsend\n", at.ip(), at.port());
-    nsupdate.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("nsupdate reads");
-    let output = nsupdate.wait_with_output().expect("nsupdate ends");
-    assert!(output.status.success(), "nsupdate {line:?}: {}", String::from_utf8_lossy(&output.stderr));
+#[test]
+fn d12_without_doh_a_blocked_port_53_is_told_and_nothing_is_asked_of_the_ca() {
+    let lab = lab();
+    lab.configure("doh = []\ntimeout = \"30s\"", "");
+    let dead = block_port_53(&lab);
+    let output = lab.certd(&["renew"]);
+    let words = format!("the resolvers do not answer: {}: ", dead.local_addr().unwrap());
+    assert_unburnt(&lab, &output, &words);
+    assert_eq!(lab.proxy.script.count("new-order"), 0);
 }
 
-/// A TSIG secret: any 16 bytes in base64.
-fn secret() -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(&run_id().as_bytes()[..16])
+#[test]
+fn d13_a_server_that_is_reached_by_ipv6_alone_shows_the_record() {
+    let lab = lab();
+    let at = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _relay = Datagrams::open(runtime.handle(), at, lab.dns.at);
+    lab.configure("", "");
+    lab.replace_line("nameservers", "");
+    lab.replace_line("resolvers", &format!("resolvers = [\"{}\"]\nnameservers = [\"{at}\"]", lab.dns.at));
+    let output = lab.certd(&["renew"]);
+    assert_served(&lab, &output);
+    runtime.shutdown_background();
 }

@@ -1,0 +1,90 @@
+//! However a prepared program ends, it takes what it staged with it.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::bench::{NEW, OLD, Place, Program, SHELLS, SOURCE, wait_for};
+
+#[test]
+fn the_end_of_the_connection_before_the_commit_removes_what_was_staged_and_after_it_changes_nothing() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        assert_eq!(program.end(), Some(0));
+        assert!(place.holds(OLD) && !place.path("ssl/.certd").exists(), "{:?}", place.kept());
+        // Cut off in the middle of the bundles.
+        let mut program = Program::start(shell, &[place.bundle(NEW), "name x\nkey-pem 00\nkey".to_owned()]);
+        program.hang_up();
+        assert_eq!(program.answer(), None);
+        assert!(place.holds(OLD) && !place.path("ssl/.certd").exists());
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        program.say("commit\n");
+        assert_eq!(program.end(), Some(0));
+        assert!(place.holds(NEW));
+    }
+}
+
+#[test]
+fn a_prepared_program_that_hears_nothing_ends_itself_and_takes_the_key_with_it() {
+    let impatient = SOURCE.replace("idle=600 nap=10", "idle=1 nap=1");
+    assert_ne!(impatient, SOURCE);
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start_source(shell, &impatient, &[place.bundle(NEW)], &[]);
+        program.prepared();
+        assert_eq!(program.answer(), None, "it ends although stdin is open");
+        wait_for(|| !place.path("ssl/.certd").exists());
+    }
+}
+
+#[test]
+fn p03_a_prepared_program_that_is_told_to_end_removes_what_it_staged_and_a_killed_one_is_cleaned_up_behind() {
+    let nervous = SOURCE.replace("nap=10", "nap=1");
+    assert_ne!(nervous, SOURCE);
+    for shell in SHELLS {
+        for signal in ["-TERM", "-HUP", "-KILL"] {
+            let place = Place::new().with(OLD);
+            let mut program = Program::start_source(shell, &nervous, &[place.bundle(NEW)], &[]);
+            program.prepared();
+            let (id, ended) = (program.id().to_string(), AtomicBool::new(false));
+            std::thread::scope(|scope| {
+                // busybox looks for signals before it blocks in read(2): one in between waits for the next to wake it.
+                scope.spawn(|| {
+                    while !ended.load(Ordering::Relaxed) {
+                        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                });
+                let answer = program.answer();
+                ended.store(true, Ordering::Relaxed);
+                assert_eq!(answer, None, "{shell:?} {signal}");
+            });
+            wait_for(|| !place.path("ssl/.certd").exists());
+            assert!(place.holds(OLD));
+        }
+    }
+}
+
+#[test]
+fn two_signals_in_a_row_leave_no_key_behind() {
+    // systemd ends a session with TERM and HUP, its watchdog with it.
+    let slow = SOURCE.replace("rubble() { rm", "rubble() { : >\"$S.x\"; sleep 1; rm -f \"$S.x\"; rm");
+    assert_ne!(slow, SOURCE);
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start_source(shell, &slow, &[place.bundle(NEW)], &[]);
+        program.prepared();
+        let kill = |signal: &str, id: u32| {
+            let id = id.to_string();
+            Command::new("kill").args([signal, &id]).status().unwrap().success()
+        };
+        assert!(kill("-TERM", program.id()));
+        wait_for(|| place.kept().iter().any(|name| name.ends_with(".x")));
+        assert!(kill("-HUP", program.id()));
+        assert_eq!(program.end(), Some(10), "{shell:?}");
+        assert!(!place.path("ssl/.certd").exists(), "{shell:?} {:?}", place.kept());
+    }
+}

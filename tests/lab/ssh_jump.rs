@@ -1,0 +1,132 @@
+//! A node behind one jump host or two, each with its own sshd, host key and login.
+
+use crate::lab::plain_sshd as sshd;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use certd::cert::NodeName;
+use certd::ssh::{Endpoint, Session, SshError, fingerprint, host_keys};
+use sshd::{Sshd, free_address, identity};
+use zeroize::Zeroizing;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn by(jump: Endpoint, to: Endpoint) -> Endpoint {
+    Endpoint { jump: Some(Box::new(jump)), ..to }
+}
+
+fn jump_host(sshd: &Sshd, name: &str) -> Endpoint {
+    Endpoint { node: NodeName::parse(name).unwrap(), ..sshd.endpoint() }
+}
+
+/// Logs in, has a program say back what it is told, and ends.
+async fn said_back(endpoint: Endpoint, text: &str) -> Result<String, SshError> {
+    let mut session = Session::start(endpoint, "cat").unwrap();
+    let talk = async {
+        session.ready().await?;
+        session.write(Zeroizing::new(text.as_bytes().to_vec())).await?;
+        let mut heard = Vec::new();
+        while heard.len() < text.len() {
+            heard.extend(session.read().await?);
+        }
+        Ok(String::from_utf8(heard).unwrap())
+    };
+    match tokio::time::timeout(LIMIT, talk).await {
+        Ok(said) => said,
+        Err(_) => Err(session.overdue(LIMIT)),
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_reached_by_one_jump_host_and_by_two() {
+    let (first, second, node) = (Sshd::start(None), Sshd::start(None), Sshd::start(None));
+    // Far more than the buffers of the way hold.
+    let text = "0123456789".repeat(60_000);
+    let by_one = by(jump_host(&first, "jump host one"), node.endpoint());
+    assert!(said_back(by_one, &text).await.unwrap() == text);
+    let by_two = by(by(jump_host(&first, "jump host one"), jump_host(&second, "jump host two")), node.endpoint());
+    assert!(said_back(by_two.clone(), &text).await.unwrap() == text);
+    assert_eq!(host_keys(by_two, LIMIT).await.unwrap(), [node.host_key("host")]);
+}
+
+#[tokio::test]
+async fn what_fails_at_a_jump_host_is_told_with_its_name_and_the_node_it_leads_to() {
+    let (first, second, node) = (Sshd::start(None), Sshd::start(None), Sshd::start(None));
+    let one = || jump_host(&first, "jump host one");
+    let two = || jump_host(&second, "jump host two");
+    let said = async |endpoint| said_back(endpoint, "x").await.unwrap_err().to_string();
+
+    let gone = free_address();
+    let error = said(by(Endpoint { address: gone, ..one() }, node.endpoint())).await;
+    assert_eq!(error, format!("上海: jump host one: {gone} refuses the connection"));
+
+    let error = said(by(one(), Endpoint { address: gone, ..node.endpoint() })).await;
+    assert_eq!(error, format!("上海: jump host one: no connection from there to {gone}: connect failed"));
+
+    let wrong = Endpoint { host_keys: vec![first.host_key("wrong")], ..one() };
+    let error = said_back(by(by(wrong, two()), node.endpoint()), "x").await.unwrap_err();
+    let (shown, pinned) = (fingerprint(&first.host_key("host")), fingerprint(&first.host_key("wrong")));
+    let text = format!("jump host one: {} shows the host key {shown}, and pinned is {pinned}", first.address);
+    assert_eq!(error.to_string(), format!("上海: jump host two: {text}"));
+    assert!(error.next().contains("ssh.jump"), "{}", error.next());
+
+    let unknown = Endpoint { host_keys: vec![], ..two() };
+    let error = said(by(by(one(), unknown), node.endpoint())).await;
+    assert!(
+        error.starts_with(&format!("上海: jump host two: the host key of {} is not known", second.address)),
+        "{error}"
+    );
+
+    let stranger = Endpoint { identities: vec![identity(&second.dir.path().join("wrong"))], ..two() };
+    let error = said(by(by(one(), stranger), node.endpoint())).await;
+    assert!(error.starts_with("上海: jump host two: no login as root: "), "{error}");
+
+    // The node's own fault stays the node's.
+    let error = said(by(one(), Endpoint { host_keys: vec![], ..node.endpoint() })).await;
+    assert!(error.starts_with(&format!("上海: the host key of {} is not known", node.address)), "{error}");
+
+    let narrow = Sshd::with(free_address(), "AllowTcpForwarding no\n");
+    let error = said_back(by(jump_host(&narrow, "jump host one"), node.endpoint()), "x").await.unwrap_err();
+    assert!(
+        matches!(&error, SshError::Jump { source, .. } if matches!(**source, SshError::Forwarding { .. })),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_deadline_holds_over_a_jump_host_and_names_what_was_waited_for() {
+    let (first, node) = (Sshd::start(None), Sshd::start(None));
+    let silent = TcpListener::bind(free_address()).unwrap();
+    let silent_at = silent.local_addr().unwrap();
+    let limit = Duration::from_millis(1500);
+    let overdue = async |endpoint| {
+        let mut session = Session::start(endpoint, "cat").unwrap();
+        assert!(tokio::time::timeout(limit, session.ready()).await.is_err(), "it says nothing");
+        session.overdue(limit).to_string()
+    };
+    let mute = Endpoint { address: silent_at, ..jump_host(&first, "jump host one") };
+    assert_eq!(
+        overdue(by(mute, node.endpoint())).await,
+        "上海: not done after 1 s, while exchanging keys (jump host one)"
+    );
+    let mute = Endpoint { address: silent_at, ..node.endpoint() };
+    let text = "上海: not done after 1 s, while exchanging keys";
+    assert_eq!(overdue(by(jump_host(&first, "jump host one"), mute)).await, text);
+    // Both connections were let go.
+    for _ in 0..2 {
+        let (mut socket, _) = silent.accept().unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        std::io::Read::read_to_end(&mut socket, &mut Vec::new()).expect("the end, not a timeout");
+    }
+}
+
+#[tokio::test]
+async fn a_jump_host_that_dies_ends_the_session_behind_it_at_once() {
+    let (first, node) = (Sshd::start(None), Sshd::start(None));
+    let mut session = Session::start(by(jump_host(&first, "jump host one"), node.endpoint()), "cat").unwrap();
+    session.ready().await.unwrap();
+    first.end_sessions();
+    let error = tokio::time::timeout(LIMIT, session.read()).await.expect("in time").unwrap_err();
+    assert!(matches!(error, SshError::Closed { .. }), "{error}");
+}

@@ -1,0 +1,17 @@
+//! `make soak`: what takes minutes or hours. The short forms of these tests are in `tests/lab/`.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+#![allow(clippy::print_stdout, reason = "`make soak` shows its figures")]
+
+#[path = "../support/mod.rs"]
+mod lab;
+
+mod dialogue_kills;
+mod dns;
+mod hundred;
+mod kill_everywhere;
+mod node_program;
+mod nonces;
+mod rotations;
+mod ssh_many;
+mod ssh_silent;
