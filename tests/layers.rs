@@ -21,10 +21,10 @@ const ORDER: [&str; 20] = [
     "ssh",
     "probe",
     "store",
+    "http",
     "model",
     "config",
     "cert",
-    "http",
     "text",
 ];
 

@@ -8,20 +8,19 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ::http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use ::http::header::{ACCEPT, CONTENT_TYPE};
 use ::http::response::Parts;
 use ::http::{Method, Request, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 use jiff::Timestamp;
-use reqwest::Url;
+use reqwest::{ClientBuilder, Url};
 use serde::Deserialize;
 
 use super::error::shown;
-use super::retry_after::{retry_after, sent};
 use super::{AcmeError, Kind, Problem, link};
-use crate::config::Proxy;
+use crate::http::{self, HttpOptions, TimeLimits, retry_after};
 use crate::text::escape;
 
 /// TCP and TLS.
@@ -36,8 +35,8 @@ const HEADER_LIMIT: usize = 64;
 const MOST_NONCES: usize = 32;
 /// RFC 8555 section 6.5: base64url. Boulder's have 43 characters.
 const LONGEST_NONCE: usize = 200;
-/// "certd/VERSION": RFC 8555 section 6.1 wants a client to name itself.
-pub(super) const AGENT: &str = concat!("certd/", env!("CARGO_PKG_VERSION"));
+/// The longest wait that Let's Encrypt's own limits ask for is 34 hours (one certificate back per exact name set).
+pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(48);
 
 /// RFC 8555 section 6.5.1.
 const REPLAY_NONCE: &str = "replay-nonce";
@@ -46,11 +45,7 @@ const REPLAY_NONCE: &str = "replay-nonce";
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub directory: Url,
-    /// PEM of the root of the CA's own API; then only that is trusted, for the API.
-    pub ca_pem: Option<String>,
-    /// PEM of a root that is trusted beside the system's, where there is no `ca_pem`.
-    pub more_pem: Option<String>,
-    pub proxy: Option<Proxy>,
+    pub options: HttpOptions,
     /// For one request, from name lookup to the last byte: [`REQUEST_LIMIT`].
     pub limit: Duration,
 }
@@ -108,27 +103,10 @@ pub(super) struct BroughtNonce;
 
 impl Http {
     pub fn new(settings: &Settings) -> Result<Self, AcmeError> {
-        let mut builder = reqwest::Client::builder()
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .http1_only()
-            .http1_max_headers(HEADER_LIMIT)
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(settings.limit)
-            // The settings say what stands between us and the CA; the environment was read by who made them.
-            .no_proxy();
-        let client = |source| AcmeError::Client { source };
-        let roots = |pem: &String| reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(client);
-        builder = match (&settings.ca_pem, &settings.more_pem) {
-            (Some(only), _) => builder.tls_certs_only(roots(only)?),
-            (None, Some(more)) => builder.tls_certs_merge(roots(more)?),
-            (None, None) => builder,
-        };
-        if let Some(Proxy { url, except }) = &settings.proxy {
-            let proxy = reqwest::Proxy::all(url.clone()).map_err(client)?;
-            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(except)));
-        }
-        let client = builder.build().map_err(client)?;
+        let limits = TimeLimits { connect: CONNECT_LIMIT, request: settings.limit };
+        let builder = settings.options.client(limits).map(ClientBuilder::http1_only);
+        let client = builder.and_then(|it| it.https_only(true).http1_max_headers(HEADER_LIMIT).build());
+        let client = client.map_err(|source| AcmeError::Client { source })?;
         Ok(Self(Arc::new(Inner {
             client,
             directory_url: settings.directory.clone(),
@@ -189,7 +167,7 @@ impl Http {
         }
         let unreachable =
             |source: reqwest::Error| AcmeError::Unreachable { url: shown(url), source: source.without_url() };
-        let mut request = self.0.client.request(method.clone(), target).header(USER_AGENT, AGENT);
+        let mut request = self.0.client.request(method.clone(), target);
         if method == Method::POST {
             // RFC 8555 section 6.2: "the Content-Type header field set to application/jose+json".
             request = request.header(CONTENT_TYPE, "application/jose+json").body(body);
@@ -197,20 +175,15 @@ impl Http {
             request = request.header(ACCEPT, "application/json");
         }
         let mut answer = request.send().await.map_err(unreachable)?;
-        let mut collected = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            if collected.len() + chunk.len() > BODY_LIMIT {
-                return Err(AcmeError::TooLong { url: shown(url), limit: BODY_LIMIT });
-            }
-            collected.extend_from_slice(&chunk);
-        }
+        let collected = http::body(&mut answer, BODY_LIMIT).await.map_err(unreachable)?;
+        let collected = collected.ok_or_else(|| AcmeError::TooLong { url: shown(url), limit: BODY_LIMIT })?;
         let mut whole = Response::new(Bytes::from(collected));
         *whole.status_mut() = answer.status();
         *whole.headers_mut() = core::mem::take(answer.headers_mut());
-        *held(&self.0.date) = sent(whole.headers());
+        *held(&self.0.date) = http::date(whole.headers());
         self.keep_nonce(&mut whole);
         if whole.status().is_success() {
-            *held(&self.0.wish) = retry_after(whole.headers());
+            *held(&self.0.wish) = retry_after(whole.headers(), LONGEST_WAIT);
             if is_directory {
                 self.learn(&whole);
             }
@@ -289,7 +262,7 @@ pub(super) fn judge(url: &str, answer: Response<Bytes>) -> Result<Response<Bytes
     if status.is_success() {
         return Ok(answer);
     }
-    let retry_after = retry_after(answer.headers());
+    let retry_after = retry_after(answer.headers(), LONGEST_WAIT);
     match Problem::parse(answer.body(), status.as_u16()) {
         Some(problem) => {
             let link = link(&answer);

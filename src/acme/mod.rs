@@ -15,7 +15,6 @@ mod jws;
 mod link;
 mod order;
 mod problem;
-mod retry_after;
 mod revocation;
 mod signed;
 

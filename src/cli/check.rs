@@ -168,8 +168,7 @@ impl Look {
 async fn deep(context: &Arc<Context>, observed: &mut Observed) {
     let names = plan::crls::all(observed, clock::now());
     let nodes = plan::disks::all(&context.config, observed, clock::now());
-    let network_ca = context.secrets.network_ca.as_deref();
-    let lists = revocations::ask(&context.config, &context.store, names, network_ca).await;
+    let lists = revocations::ask(&context.store, names, &context.http_options()).await;
     disks::look(context, observed, nodes).await;
     revocations::keep(observed, lists);
 }

@@ -7,6 +7,7 @@ use crate::config::Acme;
 use crate::context::Context;
 use crate::context::effect_failure::{of_acme, of_store};
 use crate::context::progress::Event;
+use crate::http::Trust;
 use crate::model::{Advice, Failure};
 use crate::store::AccountRecord;
 
@@ -33,13 +34,11 @@ pub(crate) fn http(context: &Context, ca: &Acme) -> Result<Http, Failure> {
 }
 
 fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
-    let settings = Settings {
-        directory: ca.directory.clone(),
-        ca_pem: context.secrets.acme_ca.get(&ca.host).cloned(),
-        more_pem: context.secrets.network_ca.clone(),
-        proxy: context.config.network.proxy.clone(),
-        limit: REQUEST_LIMIT,
-    };
+    let mut options = context.http_options();
+    if let Some(pem) = context.secrets.acme_ca.get(&ca.host) {
+        options.trust = Trust::Only(pem.clone());
+    }
+    let settings = Settings { directory: ca.directory.clone(), options, limit: REQUEST_LIMIT };
     Http::new(&settings).map_err(|error| of_acme(&ca.directory, &error))
 }
 

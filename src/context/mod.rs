@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, watch};
 use crate::acme::Http;
 use crate::cert::{CertName, NodeName, Roots};
 use crate::config::Config;
+use crate::http::{HttpOptions, Trust};
 use crate::model::{CaClock, Failure};
 use crate::plan;
 use crate::store::{Store, StoreError};
@@ -74,6 +75,12 @@ impl Context {
     pub fn of_a_look(&self, config: &Arc<Config>) -> Result<Self, StoreError> {
         let (store, roots, secrets) = (Store::look(self.store.root())?, self.roots.clone(), Arc::clone(&self.secrets));
         Ok(Self::new(Arc::clone(config), store, roots, secrets, self.progress.clone(), self.stop.clone()))
+    }
+
+    /// For requests that leave this machine.
+    pub fn http_options(&self) -> HttpOptions {
+        let trust = self.secrets.network_ca.clone().map_or(Trust::System, Trust::Also);
+        HttpOptions { proxy: self.config.network.proxy.clone(), trust }
     }
 
     /// Notes what this CA's last answer says of the time; to be called right after it.

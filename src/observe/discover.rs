@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use crate::cert::{DnsName, NodeName};
 use crate::config::{Config, Families, Host};
-use crate::dns::{self, Doh, Resolvers, Way};
+use crate::dns::{self, Doh, Resolvers};
+use crate::http::{HttpOptions, Trust};
 use crate::model::{Advice, Failure, LastSeen, Learned};
 use crate::plan::discovery::{self, Settled, Told};
 use crate::report;
@@ -62,8 +63,8 @@ pub async fn for_a_look(config: &Config, store: &Store) -> Option<Discovered> {
 /// Without the secrets that a pass has.
 pub(crate) fn resolvers(config: &Config) -> Result<Resolvers, String> {
     let dns = &config.dns;
-    let way = Way { proxy: config.network.proxy.clone(), ca_pem: None };
-    let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, way) } else { Doh::default() };
+    let options = HttpOptions { proxy: config.network.proxy.clone(), trust: Trust::System };
+    let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, options) } else { Doh::default() };
     Resolvers::new(&dns.resolvers, &dns.nameservers, doh).map_err(|error| error.to_string())
 }
 

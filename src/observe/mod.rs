@@ -131,7 +131,8 @@ pub async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Ob
         }
     };
     let lists = plan::crls::due(&observed, clock::now());
-    let lists = revocations::ask(&context.config, &context.store, lists, context.secrets.network_ca.as_deref());
+    let options = context.http_options();
+    let lists = revocations::ask(&context.store, lists, &options);
     let (served, watched, answers, (), lists) = tokio::join!(
         probe_all(&context.config, &context.secrets, &observed.asked, &context.roots),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),
