@@ -42,4 +42,7 @@ pub mod http;
 pub mod cert;
 pub mod config;
 pub mod model;
+
+// Of everybody.
+pub mod mutex;
 pub mod text;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each may name those that stand behind it, and itself; a pure one the pure ones among them.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "cli",
     "service",
     "ops",
@@ -26,6 +26,7 @@ const ORDER: [&str; 20] = [
     "config",
     "cert",
     "text",
+    "mutex",
 ];
 
 /// Without I/O, clock or randomness.

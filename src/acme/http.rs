@@ -6,7 +6,7 @@
 use core::pin::Pin;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ::http::header::{ACCEPT, CONTENT_TYPE};
 use ::http::response::Parts;
@@ -21,6 +21,7 @@ use serde::Deserialize;
 use super::error::shown;
 use super::{AcmeError, Kind, Problem, link};
 use crate::http::{self, HttpOptions, TimeLimits, retry_after};
+use crate::mutex::lock;
 use crate::text::escape;
 
 /// TCP and TLS.
@@ -130,7 +131,7 @@ impl Http {
 
     /// The CA's clock, as its last answer tells it (RFC 9110 section 6.6.1).
     pub fn date(&self) -> Option<Timestamp> {
-        *held(&self.0.date)
+        *lock(&self.0.date)
     }
 
     /// Asks for nothing but an answer with a Date; what the CA says otherwise does not matter.
@@ -144,17 +145,17 @@ impl Http {
 
     /// How long the last good answer asked us to wait.
     pub(super) fn wish(&self) -> Option<Duration> {
-        *held(&self.0.wish)
+        *lock(&self.0.wish)
     }
 
     /// One that the CA has given out and that was not used.
     pub(super) async fn nonce(&self) -> Result<String, AcmeError> {
-        if let Some(nonce) = held(&self.0.nonces).pop() {
+        if let Some(nonce) = lock(&self.0.nonces).pop() {
             return Ok(nonce);
         }
         let url = self.directory().await?.new_nonce;
         judge(&url, self.send(Method::HEAD, &url, Bytes::new()).await?)?;
-        let fresh = held(&self.0.nonces).pop();
+        let fresh = lock(&self.0.nonces).pop();
         fresh.ok_or_else(|| AcmeError::strange(&url, "an answer without a nonce"))
     }
 
@@ -162,7 +163,7 @@ impl Http {
     pub(super) async fn send(&self, method: Method, url: &str, body: Bytes) -> Result<Response<Bytes>, AcmeError> {
         let target = self.place(url)?;
         let is_directory = method == Method::GET && target == self.0.directory_url;
-        if is_directory && let Some((parts, body)) = held(&self.0.directory).clone() {
+        if is_directory && let Some((parts, body)) = lock(&self.0.directory).clone() {
             return Ok(Response::from_parts(parts, body));
         }
         let unreachable =
@@ -180,10 +181,10 @@ impl Http {
         let mut whole = Response::new(Bytes::from(collected));
         *whole.status_mut() = answer.status();
         *whole.headers_mut() = core::mem::take(answer.headers_mut());
-        *held(&self.0.date) = http::date(whole.headers());
+        *lock(&self.0.date) = http::date(whole.headers());
         self.keep_nonce(&mut whole);
         if whole.status().is_success() {
-            *held(&self.0.wish) = retry_after(whole.headers(), LONGEST_WAIT);
+            *lock(&self.0.wish) = retry_after(whole.headers(), LONGEST_WAIT);
             if is_directory {
                 self.learn(&whole);
             }
@@ -196,7 +197,7 @@ impl Http {
         let nonce = answer.headers_mut().remove(REPLAY_NONCE).and_then(|value| Some(value.to_str().ok()?.to_owned()));
         let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE) else { return };
         answer.extensions_mut().insert(BroughtNonce);
-        let mut nonces = held(&self.0.nonces);
+        let mut nonces = lock(&self.0.nonces);
         nonces.push(nonce);
         if nonces.len() > MOST_NONCES {
             nonces.remove(0);
@@ -208,20 +209,20 @@ impl Http {
         let entries: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(answer.body()).unwrap_or_default();
         let urls = entries.values().filter_map(|entry| Url::parse(entry.as_str()?).ok());
-        held(&self.0.places).extend(urls.filter_map(|url| place(&url)));
+        lock(&self.0.places).extend(urls.filter_map(|url| place(&url)));
         if serde_json::from_slice::<Directory>(answer.body()).is_err() {
             return;
         }
         let mut kept = Response::new(());
         *kept.headers_mut() = answer.headers().clone();
-        *held(&self.0.directory) = Some((kept.into_parts().0, answer.body().clone()));
+        *lock(&self.0.directory) = Some((kept.into_parts().0, answer.body().clone()));
     }
 
     fn place(&self, url: &str) -> Result<Url, AcmeError> {
         Url::parse(url)
             .ok()
             .filter(|parsed| {
-                parsed.scheme() == "https" && place(parsed).is_some_and(|it| held(&self.0.places).contains(&it))
+                parsed.scheme() == "https" && place(parsed).is_some_and(|it| lock(&self.0.places).contains(&it))
             })
             .ok_or_else(|| AcmeError::Elsewhere { url: shown(url) })
     }
@@ -280,9 +281,4 @@ fn link(answer: &Response<Bytes>) -> Option<String> {
 
 fn place(url: &Url) -> Option<String> {
     Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
-}
-
-/// What the mutex guards is replaced whole, never half changed.
-fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 //! found and the limit; and what it learned, kept for the next run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
@@ -12,6 +12,7 @@ use crate::context::effect_failure::{of_dns, of_store};
 use crate::context::{Context, clock};
 use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
 use crate::model::{Advice, AtProvider, Failure, KnownToken, KnownZone, LastSeen, Learned};
+use crate::mutex::lock;
 use crate::store::StoreError;
 
 /// What a pass has of its provider.
@@ -165,8 +166,4 @@ fn keep(context: &Context, change: impl FnOnce(&mut Learned)) {
     if let Err(error) = kept {
         context.dns.warn(of_store(&error));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

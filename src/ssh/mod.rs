@@ -25,7 +25,7 @@ use crate::config::HostKey;
 
 pub use error::SshError;
 pub use host_key::{fingerprint, host_keys};
-pub use identity::Identity;
+pub use identity::{Identity, public_blob};
 pub use known_hosts::{Known, known_hosts};
 pub use liberties::{Answer, Liberty, liberties};
 pub use session::Session;

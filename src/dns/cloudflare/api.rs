@@ -1,7 +1,7 @@
 //! One call of Cloudflare's API v4: the token, the envelope, the codes, the caps.
 
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -16,6 +16,7 @@ use crate::cert::Fingerprint;
 use crate::config::Proxy;
 use crate::dns::DnsError;
 use crate::http::{self, HttpOptions, TimeLimits};
+use crate::mutex::lock;
 use crate::text::escape;
 
 const LIMITS: TimeLimits = TimeLimits { connect: Duration::from_secs(10), request: Duration::from_secs(30) };
@@ -268,7 +269,7 @@ impl Api {
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.budget)
     }
 }
 
