@@ -69,6 +69,15 @@ impl Context {
         Self { config: config.into(), ..self }
     }
 
+    /// Of a command that only looks, with the secrets of a look.
+    ///
+    /// # Errors
+    /// The state directory cannot be read.
+    pub fn look(config: Arc<Config>, roots: Roots, secrets: Arc<Secrets>) -> Result<Self, StoreError> {
+        let store = Store::look(&config.state_dir)?;
+        Ok(Self::new(config, store, roots, secrets, progress::Progress::new(|_| {}), watch::channel(false).1))
+    }
+
     /// The same for a look at the nodes of this configuration, as DNS has named them since.
     ///
     /// # Errors
