@@ -8,6 +8,7 @@ mod about;
 mod account;
 mod ari;
 mod authorization;
+mod binding;
 mod crl;
 mod error;
 mod http;
@@ -19,8 +20,9 @@ mod revocation;
 mod signed;
 
 pub use about::{About, about};
-pub use account::{Account, AccountKey, Binding, Known, find, open, register, roll_over};
+pub use account::{Account, AccountKey, Known, find, open, register, roll_over};
 pub use ari::{RenewalWindow, renewal_window};
+pub use binding::Binding;
 pub use crl::fetch_crl;
 pub use error::AcmeError;
 pub use http::{Http, REQUEST_LIMIT, Settings};

@@ -14,7 +14,7 @@ use ssh2::{MethodType, Session};
 use super::host_key::{algorithms, fingerprint};
 use super::line::{Cut, Line, Socket};
 use super::login::log_in;
-use super::session::spawn;
+use super::thread::spawn;
 use super::tunnel::{carry, pair};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
