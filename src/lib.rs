@@ -35,8 +35,14 @@ pub mod probe;
 pub mod ssh;
 pub mod store;
 
+// How the protocols over HTTP speak it.
+pub mod http;
+
 // What several of them speak of.
 pub mod cert;
 pub mod config;
 pub mod model;
+
+// Of everybody.
+pub mod mutex;
 pub mod text;

@@ -4,23 +4,16 @@
 use std::sync::Arc;
 
 use ::http::header::LOCATION;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD, Engine};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::jws::{By, Signer};
 use super::signed::{Requests, post};
-use super::{AcmeError, Http, Kind};
+use super::{AcmeError, Binding, Http, Kind};
 
 /// A P-256 key, PKCS#8 DER. No `Debug`.
 pub struct AccountKey(Zeroizing<Vec<u8>>);
-
-/// An external account (RFC 8555 section 7.3.4). No `Debug`.
-pub struct Binding {
-    pub kid: String,
-    pub(super) hmac: Zeroizing<Vec<u8>>,
-}
 
 /// An account that is ready for orders. Cheap to clone.
 #[derive(Clone)]
@@ -58,19 +51,6 @@ impl AccountKey {
 
     fn signer(&self) -> Result<Signer, AcmeError> {
         Signer::new(&self.0).ok_or(AcmeError::Key { why: "not a P-256 key in PKCS#8".to_owned() })
-    }
-}
-
-impl Binding {
-    /// The HMAC key as CAs show it: base64url, with or without padding, or plain base64.
-    pub fn new(kid: String, hmac: &str) -> Result<Self, AcmeError> {
-        let text = hmac.trim();
-        let hmac = BASE64_URL_SAFE_NO_PAD
-            .decode(text)
-            .or_else(|_| BASE64_URL_SAFE.decode(text))
-            .or_else(|_| BASE64_STANDARD.decode(text))
-            .map_err(|_| AcmeError::Key { why: "the file of `acme.eab` holds no base64".to_owned() })?;
-        Ok(Self { kid, hmac: Zeroizing::new(hmac) })
     }
 }
 
@@ -162,17 +142,4 @@ async fn new_account(http: &Http, signer: &Signer, payload: &Value) -> Result<St
 
 fn mailto(contact: &str) -> String {
     if contact.contains(':') { contact.to_owned() } else { format!("mailto:{contact}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_external_key_is_read_in_every_form_that_cas_show() {
-        for text in ["_-8", "_-8=", "/+8=", " _-8\n"] {
-            assert_eq!(*Binding::new("kid".to_owned(), text).ok().unwrap().hmac, [0xff, 0xef], "{text}");
-        }
-        assert!(Binding::new("kid".to_owned(), "not base64!").is_err());
-    }
 }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::http::judge;
+use super::http::{LONGEST_WAIT, judge};
 use super::{AcmeError, Http};
+use crate::http::retry_after;
 use crate::text::escape;
 
 /// Windows beyond this are no advice: no certificate lives that long (CA/Browser Forum: 200 days).
@@ -50,7 +51,7 @@ pub async fn renewal_window(http: &Http, ari_id: &str, now: Timestamp) -> Result
     // RFC 9773 section 4.1: "url = renewalInfo || '/' || id".
     let url = format!("{}/{ari_id}", base.trim_end_matches('/'));
     let answer = judge(&url, http.send(Method::GET, &url, Bytes::new()).await?)?;
-    let ask_again = super::retry_after::retry_after(answer.headers());
+    let ask_again = retry_after(answer.headers(), LONGEST_WAIT);
     let window = read(answer.body(), now).map_err(|what| AcmeError::strange(&url, what))?;
     Ok(RenewalWindow { ask_again, ..window })
 }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::{Kind, Problem};
+use crate::http::causes;
 use crate::model::Advice;
 use crate::text::escape;
 
@@ -183,18 +184,4 @@ fn next_of(problem: &Problem, link: Option<&str>) -> String {
 /// A URL that came from outside, fit to be shown.
 pub(super) fn shown(url: &str) -> String {
     escape(url, 200)
-}
-
-/// An error and its causes. (reqwest's own text repeats the URL, which stands before it already.)
-fn causes(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    if causes.is_empty() {
-        causes.push(if error.is_timeout() { "timed out".to_owned() } else { error.to_string() });
-    }
-    escape(&causes.join(": "), 400)
 }

@@ -6,22 +6,22 @@
 use core::pin::Pin;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use ::http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use ::http::header::{ACCEPT, CONTENT_TYPE};
 use ::http::response::Parts;
 use ::http::{Method, Request, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 use jiff::Timestamp;
-use reqwest::Url;
+use reqwest::{ClientBuilder, Url};
 use serde::Deserialize;
 
 use super::error::shown;
-use super::retry_after::{retry_after, sent};
 use super::{AcmeError, Kind, Problem, link};
-use crate::config::Proxy;
+use crate::http::{self, HttpOptions, TimeLimits, retry_after};
+use crate::mutex::lock;
 use crate::text::escape;
 
 /// TCP and TLS.
@@ -36,8 +36,8 @@ const HEADER_LIMIT: usize = 64;
 const MOST_NONCES: usize = 32;
 /// RFC 8555 section 6.5: base64url. Boulder's have 43 characters.
 const LONGEST_NONCE: usize = 200;
-/// "certd/VERSION": RFC 8555 section 6.1 wants a client to name itself.
-pub(super) const AGENT: &str = concat!("certd/", env!("CARGO_PKG_VERSION"));
+/// The longest wait that Let's Encrypt's own limits ask for is 34 hours (one certificate back per exact name set).
+pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(48);
 
 /// RFC 8555 section 6.5.1.
 const REPLAY_NONCE: &str = "replay-nonce";
@@ -46,11 +46,7 @@ const REPLAY_NONCE: &str = "replay-nonce";
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub directory: Url,
-    /// PEM of the root of the CA's own API; then only that is trusted, for the API.
-    pub ca_pem: Option<String>,
-    /// PEM of a root that is trusted beside the system's, where there is no `ca_pem`.
-    pub more_pem: Option<String>,
-    pub proxy: Option<Proxy>,
+    pub options: HttpOptions,
     /// For one request, from name lookup to the last byte: [`REQUEST_LIMIT`].
     pub limit: Duration,
 }
@@ -108,27 +104,10 @@ pub(super) struct BroughtNonce;
 
 impl Http {
     pub fn new(settings: &Settings) -> Result<Self, AcmeError> {
-        let mut builder = reqwest::Client::builder()
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .http1_only()
-            .http1_max_headers(HEADER_LIMIT)
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(settings.limit)
-            // The settings say what stands between us and the CA; the environment was read by who made them.
-            .no_proxy();
-        let client = |source| AcmeError::Client { source };
-        let roots = |pem: &String| reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(client);
-        builder = match (&settings.ca_pem, &settings.more_pem) {
-            (Some(only), _) => builder.tls_certs_only(roots(only)?),
-            (None, Some(more)) => builder.tls_certs_merge(roots(more)?),
-            (None, None) => builder,
-        };
-        if let Some(Proxy { url, except }) = &settings.proxy {
-            let proxy = reqwest::Proxy::all(url.clone()).map_err(client)?;
-            builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(except)));
-        }
-        let client = builder.build().map_err(client)?;
+        let limits = TimeLimits { connect: CONNECT_LIMIT, request: settings.limit };
+        let builder = settings.options.client(limits).map(ClientBuilder::http1_only);
+        let client = builder.and_then(|it| it.https_only(true).http1_max_headers(HEADER_LIMIT).build());
+        let client = client.map_err(|source| AcmeError::Client { source })?;
         Ok(Self(Arc::new(Inner {
             client,
             directory_url: settings.directory.clone(),
@@ -152,7 +131,7 @@ impl Http {
 
     /// The CA's clock, as its last answer tells it (RFC 9110 section 6.6.1).
     pub fn date(&self) -> Option<Timestamp> {
-        *held(&self.0.date)
+        *lock(&self.0.date)
     }
 
     /// Asks for nothing but an answer with a Date; what the CA says otherwise does not matter.
@@ -166,17 +145,17 @@ impl Http {
 
     /// How long the last good answer asked us to wait.
     pub(super) fn wish(&self) -> Option<Duration> {
-        *held(&self.0.wish)
+        *lock(&self.0.wish)
     }
 
     /// One that the CA has given out and that was not used.
     pub(super) async fn nonce(&self) -> Result<String, AcmeError> {
-        if let Some(nonce) = held(&self.0.nonces).pop() {
+        if let Some(nonce) = lock(&self.0.nonces).pop() {
             return Ok(nonce);
         }
         let url = self.directory().await?.new_nonce;
         judge(&url, self.send(Method::HEAD, &url, Bytes::new()).await?)?;
-        let fresh = held(&self.0.nonces).pop();
+        let fresh = lock(&self.0.nonces).pop();
         fresh.ok_or_else(|| AcmeError::strange(&url, "an answer without a nonce"))
     }
 
@@ -184,12 +163,12 @@ impl Http {
     pub(super) async fn send(&self, method: Method, url: &str, body: Bytes) -> Result<Response<Bytes>, AcmeError> {
         let target = self.place(url)?;
         let is_directory = method == Method::GET && target == self.0.directory_url;
-        if is_directory && let Some((parts, body)) = held(&self.0.directory).clone() {
+        if is_directory && let Some((parts, body)) = lock(&self.0.directory).clone() {
             return Ok(Response::from_parts(parts, body));
         }
         let unreachable =
             |source: reqwest::Error| AcmeError::Unreachable { url: shown(url), source: source.without_url() };
-        let mut request = self.0.client.request(method.clone(), target).header(USER_AGENT, AGENT);
+        let mut request = self.0.client.request(method.clone(), target);
         if method == Method::POST {
             // RFC 8555 section 6.2: "the Content-Type header field set to application/jose+json".
             request = request.header(CONTENT_TYPE, "application/jose+json").body(body);
@@ -197,20 +176,15 @@ impl Http {
             request = request.header(ACCEPT, "application/json");
         }
         let mut answer = request.send().await.map_err(unreachable)?;
-        let mut collected = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            if collected.len() + chunk.len() > BODY_LIMIT {
-                return Err(AcmeError::TooLong { url: shown(url), limit: BODY_LIMIT });
-            }
-            collected.extend_from_slice(&chunk);
-        }
+        let collected = http::body(&mut answer, BODY_LIMIT).await.map_err(unreachable)?;
+        let collected = collected.ok_or_else(|| AcmeError::TooLong { url: shown(url), limit: BODY_LIMIT })?;
         let mut whole = Response::new(Bytes::from(collected));
         *whole.status_mut() = answer.status();
         *whole.headers_mut() = core::mem::take(answer.headers_mut());
-        *held(&self.0.date) = sent(whole.headers());
+        *lock(&self.0.date) = http::date(whole.headers());
         self.keep_nonce(&mut whole);
         if whole.status().is_success() {
-            *held(&self.0.wish) = retry_after(whole.headers());
+            *lock(&self.0.wish) = retry_after(whole.headers(), LONGEST_WAIT);
             if is_directory {
                 self.learn(&whole);
             }
@@ -223,7 +197,7 @@ impl Http {
         let nonce = answer.headers_mut().remove(REPLAY_NONCE).and_then(|value| Some(value.to_str().ok()?.to_owned()));
         let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE) else { return };
         answer.extensions_mut().insert(BroughtNonce);
-        let mut nonces = held(&self.0.nonces);
+        let mut nonces = lock(&self.0.nonces);
         nonces.push(nonce);
         if nonces.len() > MOST_NONCES {
             nonces.remove(0);
@@ -235,20 +209,20 @@ impl Http {
         let entries: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(answer.body()).unwrap_or_default();
         let urls = entries.values().filter_map(|entry| Url::parse(entry.as_str()?).ok());
-        held(&self.0.places).extend(urls.filter_map(|url| place(&url)));
+        lock(&self.0.places).extend(urls.filter_map(|url| place(&url)));
         if serde_json::from_slice::<Directory>(answer.body()).is_err() {
             return;
         }
         let mut kept = Response::new(());
         *kept.headers_mut() = answer.headers().clone();
-        *held(&self.0.directory) = Some((kept.into_parts().0, answer.body().clone()));
+        *lock(&self.0.directory) = Some((kept.into_parts().0, answer.body().clone()));
     }
 
     fn place(&self, url: &str) -> Result<Url, AcmeError> {
         Url::parse(url)
             .ok()
             .filter(|parsed| {
-                parsed.scheme() == "https" && place(parsed).is_some_and(|it| held(&self.0.places).contains(&it))
+                parsed.scheme() == "https" && place(parsed).is_some_and(|it| lock(&self.0.places).contains(&it))
             })
             .ok_or_else(|| AcmeError::Elsewhere { url: shown(url) })
     }
@@ -289,7 +263,7 @@ pub(super) fn judge(url: &str, answer: Response<Bytes>) -> Result<Response<Bytes
     if status.is_success() {
         return Ok(answer);
     }
-    let retry_after = retry_after(answer.headers());
+    let retry_after = retry_after(answer.headers(), LONGEST_WAIT);
     match Problem::parse(answer.body(), status.as_u16()) {
         Some(problem) => {
             let link = link(&answer);
@@ -307,9 +281,4 @@ fn link(answer: &Response<Bytes>) -> Option<String> {
 
 fn place(url: &Url) -> Option<String> {
     Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
-}
-
-/// What the mutex guards is replaced whole, never half changed.
-fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,7 +13,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-use super::account::Binding;
+use super::Binding;
 
 /// A private key that signs requests. No `Debug`.
 pub(super) enum Signer {

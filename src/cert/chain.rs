@@ -3,7 +3,7 @@
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::{Leaf, pem};
+use super::{Leaf, Malformed, pem};
 
 /// Certificates in one chain. Public chains have two to four; OpenSSL's default depth is a hundred, browsers stop near
 /// ten.
@@ -100,21 +100,6 @@ fn read(der: &[u8]) -> Option<X509Certificate<'_>> {
 
 fn self_signed(der: &[u8]) -> bool {
     read(der).is_some_and(|root| root.issuer() == root.subject() && root.verify_signature(None).is_ok())
-}
-
-/// Bytes that are not the certificate or key that they should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {why}")]
-pub struct Malformed {
-    /// What it should have been: "certificate 2 of the chain".
-    pub what: String,
-    pub why: String,
-}
-
-impl Malformed {
-    fn chain(why: String) -> Self {
-        Self { what: "the chain".to_owned(), why }
-    }
 }
 
 #[cfg(test)]

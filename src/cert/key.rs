@@ -8,40 +8,12 @@ use rcgen::{
 };
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Chain, Malformed};
+use super::{Chain, KeyType, Malformed};
 
 /// Bytes of a private key's PEM. RSA 4096 has 3,272.
 const MOST_BYTES: usize = 16 * 1024;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyType {
-    #[default]
-    EcdsaP256,
-    EcdsaP384,
-    #[serde(rename = "rsa2048")]
-    Rsa2048,
-    #[serde(rename = "rsa3072")]
-    Rsa3072,
-    #[serde(rename = "rsa4096")]
-    Rsa4096,
-}
-
-impl KeyType {
-    /// As the configuration writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EcdsaP256 => "ecdsa-p256",
-            Self::EcdsaP384 => "ecdsa-p384",
-            Self::Rsa2048 => "rsa2048",
-            Self::Rsa3072 => "rsa3072",
-            Self::Rsa4096 => "rsa4096",
-        }
-    }
-}
 
 /// A private key as PKCS#8 PEM. It has no `Display`, its `Debug` shows nothing, and its memory is wiped (best effort).
 #[derive(Clone)]

@@ -1,18 +1,13 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::sync::watch;
 
-use crate::config::Config;
-use crate::context::secrets::Secrets;
 use crate::context::{Context, clock};
-use crate::model::{Asked, Failure, Observed};
-use crate::observe;
-use crate::observe::{discover, disks, dns, revocations, watched};
+use crate::model::{Depth, Failure, Scope};
+use crate::observe::{self, discover, gather, revocations};
 use crate::plan;
 use crate::report::{self, Report};
-use crate::store::Store;
 
 use super::fault::Fault;
 use super::{Options, output, progress, setup};
@@ -105,17 +100,10 @@ pub(super) fn report(command: &'static str, names: &[String], options: &Options)
 /// Everything that looking takes, read before root is given up.
 struct Look {
     command: &'static str,
-    asked: Asked,
-    with: With,
+    scope: Scope,
+    context: Context,
     /// Told when a person asks for the end.
     stop: watch::Sender<bool>,
-}
-
-enum With {
-    /// Handshakes alone.
-    Handshakes(Arc<Config>, Store, crate::cert::Roots, Arc<Secrets>),
-    /// And what logging in takes.
-    Secrets(Arc<Context>),
 }
 
 impl Look {
@@ -123,53 +111,25 @@ impl Look {
         let config = setup::configuration(&options.config)?;
         let (certificates, watches) = setup::selection(&config, names)?;
         let (stop, stopped) = watch::channel(false);
-        let with = if deep {
-            With::Secrets(Arc::new(setup::looking(config, progress::progress(options), stopped)?))
+        let (depth, context) = if deep {
+            (Depth::Disk, setup::looking(config, progress::progress(options), stopped)?)
         } else {
-            let (store, roots, secrets) = setup::look(&config)?;
-            With::Handshakes(Arc::new(config), store, roots, secrets)
+            (Depth::Dns, setup::look(config)?)
         };
-        let asked = Asked { certificates, watches, may_issue: true, ..Asked::default() };
-        Ok(Self { command, asked, with, stop })
+        let scope = Scope { depth, certificates, watches, may_issue: true, ..Scope::default() };
+        Ok(Self { command, scope, context, stop })
     }
 
     async fn report(&self) -> Result<Report, Fault> {
-        let (config, store, roots, secrets) = match &self.with {
-            With::Handshakes(config, store, roots, secrets) => (config, store, roots, secrets),
-            With::Secrets(context) => (&context.config, &context.store, &context.roots, &context.secrets),
-        };
-        let asked = &self.asked;
-        let mut done = observe::damages(store);
-        let (config, told) = match discover::for_a_look(config, store).await {
-            Some(found) => (&Arc::new(found.config), found.failures),
-            None => (config, Vec::new()),
-        };
+        let looked = discover::for_a_look(&self.context).await;
+        let (context, told) = looked.map_err(|error| Fault::from(&Failure::from(&error)))?;
+        let mut done = observe::damages(&context.store);
         done.failures.extend(told);
-        let (observed, watched, inventory) = tokio::join!(
-            observe::observe(config, secrets, store, roots, asked.clone()),
-            watched::look(config, asked, &secrets.watch_roots),
-            dns::in_a_look(config, store, asked),
-        );
-        let mut observed = observed.map_err(|error| Fault::from(&Failure::from(&error)))?;
-        (observed.watched, observed.inventory) = (watched, inventory);
-        if let With::Secrets(context) = &self.with {
-            let context = context.of_a_look(config).map_err(|error| Fault::from(&Failure::from(&error)))?;
-            deep(&Arc::new(context), &mut observed).await;
-        }
-        done.failures.extend(secrets.watch_roots.failures(asked));
-        done.revocations = revocations(store, &observed);
+        let observed = gather(&context, self.scope.clone()).await.map_err(|failure| Fault::from(&failure))?;
+        done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
+        done.revocations = revocations(&context.store, &observed);
         let now = clock::now();
-        let plan = plan::plan(config, &observed, now);
-        Ok(report::build(self.command, config, &observed, plan, done, false, now))
+        let plan = plan::plan(&context.config, &observed, now);
+        Ok(report::build(self.command, &context.config, &observed, plan, done, false, now))
     }
-}
-
-/// Nothing of it is written: the next pass looks for itself.
-async fn deep(context: &Arc<Context>, observed: &mut Observed) {
-    let names = plan::crls::all(observed, clock::now());
-    let nodes = plan::disks::all(&context.config, observed, clock::now());
-    let network_ca = context.secrets.network_ca.as_deref();
-    let lists = revocations::ask(&context.config, &context.store, names, network_ca).await;
-    disks::look(context, observed, nodes).await;
-    revocations::keep(observed, lists);
 }

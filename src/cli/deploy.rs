@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::model::Asked;
+use crate::model::Scope;
 use crate::text::escape;
 
 use super::fault::Fault;
@@ -50,9 +50,9 @@ impl Deploy {
             (None, ..) if self.latest => Before::Release,
             (None, ..) => Before::Nothing,
         };
-        let mut asked = Asked { certificates, insist: true, ..Asked::default() };
-        self.nodes.select(&config, &mut asked)?;
-        renew::run(config, asked, Kind::Pass("deploy", before), self.wait, options)
+        let mut scope = Scope { certificates, ignore_backoff: true, ..Scope::default() };
+        self.nodes.select(&config, &mut scope)?;
+        renew::run(config, scope, Kind::Pass("deploy", before), self.wait, options)
     }
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use tokio::sync::watch;
 
 use crate::context::progress::Event;
-use crate::model::{Asked, Failure};
+use crate::model::{Failure, Scope};
 use crate::ops;
 
 use super::fault::Fault;
@@ -32,15 +32,15 @@ impl Doctor {
         let config = setup::configuration(&options.config)?;
         let certificates = setup::certificates(&config, &self.names)?;
         let nodes = setup::nodes(&config, &self.nodes)?;
-        let asked = Asked { certificates, nodes, may_issue: true, ..Asked::default() };
+        let scope = Scope { certificates, nodes, may_issue: true, ..Scope::default() };
         let (stop, stopped) = watch::channel(false);
         let context = setup::context(config, progress::progress(options), stopped)?;
         let lock = context.store.lock().map_err(|error| Fault::from(&Failure::from(&error)))?;
         let runtime = setup::runtime()?;
         setup::heed_signals(&runtime, stop, options)?;
         let context = Arc::new(runtime.block_on(context.discovered()));
-        setup::known(&context.config, &asked.nodes)?;
-        let checkup = runtime.block_on(ops::doctor::doctor(&context, asked, lock.is_some()));
+        setup::known(&context.config, &scope.nodes)?;
+        let checkup = runtime.block_on(ops::doctor::doctor(&context, scope, lock.is_some()));
         runtime.shutdown_background();
         context.progress.say(Event::Over);
         let checkup = checkup.map_err(|failure| Fault::from(&failure))?;

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cert::NodeName;
 use crate::context::progress::{Event, Phase, Progress};
+use crate::mutex::lock;
 
 use super::Options;
 
@@ -32,7 +33,7 @@ pub(super) fn progress(options: &Options) -> Progress {
                 if phase == Phase::Failed {
                     bar.println(text);
                 }
-                let mut phases = phases.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut phases = lock(&phases);
                 phases.insert(node, phase);
                 count(&phases)
             }

@@ -9,7 +9,7 @@ use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
 use crate::context::Context;
 use crate::context::progress::Event;
-use crate::model::Asked;
+use crate::model::Scope;
 use crate::reconcile;
 use crate::reconcile::pin;
 use crate::report::Exit;
@@ -47,12 +47,12 @@ impl Renew {
         let all = config.certificates.iter().map(|certificate| &certificate.name);
         let force = all.filter(|name| self.force && (certificates.is_empty() || certificates.contains(*name)));
         let force = force.cloned().collect();
-        let mut asked = Asked { certificates, force, may_issue: true, ..Asked::default() };
-        self.nodes.select(&config, &mut asked)?;
+        let mut scope = Scope { certificates, force, may_issue: true, ..Scope::default() };
+        self.nodes.select(&config, &mut scope)?;
         // A window holds for what a renewal brings, whatever was named.
-        asked.regardless.clear();
+        scope.ignore_window.clear();
         let kind = if self.dry_run { Kind::Rehearsal } else { Kind::Pass("renew", Before::Nothing) };
-        run(config, asked, kind, self.wait, options)
+        run(config, scope, kind, self.wait, options)
     }
 }
 
@@ -69,19 +69,19 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Notes them in what is asked.
-    pub(super) fn select(&self, config: &Config, asked: &mut Asked) -> Result<(), Fault> {
-        asked.nodes = setup::nodes(config, &self.only)?;
-        asked.excluded = setup::nodes(config, &self.exclude)?;
-        asked.regardless =
-            asked.nodes.iter().filter(|node| self.only.iter().any(|text| text == node.as_str())).cloned().collect();
-        if asked.wants_every_node() {
+    /// Notes them in the scope.
+    pub(super) fn select(&self, config: &Config, scope: &mut Scope) -> Result<(), Fault> {
+        scope.nodes = setup::nodes(config, &self.only)?;
+        scope.excluded = setup::nodes(config, &self.exclude)?;
+        scope.ignore_window =
+            scope.nodes.iter().filter(|node| self.only.iter().any(|text| text == node.as_str())).cloned().collect();
+        if scope.wants_every_node() {
             return Ok(());
         }
         // Which nodes DNS names is not known yet.
-        let known = || config.certificates.iter().filter(|it| asked.wants(&it.name) && it.discover.is_none());
-        let has_none = |certificate: &&Certificate| !certificate.nodes.iter().any(|node| asked.wants_node(node));
-        let idle = match asked.certificates.is_empty() {
+        let known = || config.certificates.iter().filter(|it| scope.wants(&it.name) && it.discover.is_none());
+        let has_none = |certificate: &&Certificate| !certificate.nodes.iter().any(|node| scope.wants_node(node));
+        let idle = match scope.certificates.is_empty() {
             true => known()
                 .next()
                 .filter(|_| known().count() == config.certificates.len() && known().all(|it| has_none(&it))),
@@ -113,7 +113,7 @@ pub(super) enum Before {
 }
 
 /// Under the lock, with signals heeded.
-pub(super) fn run(config: Config, asked: Asked, kind: Kind, wait: Duration, options: &Options) -> Result<u8, Fault> {
+pub(super) fn run(config: Config, scope: Scope, kind: Kind, wait: Duration, options: &Options) -> Result<u8, Fault> {
     let (stop, stopped) = watch::channel(false);
     let context = setup::context(config, progress::progress(options), stopped)?;
     let _lock = setup::lock(&context.store, wait, options)?;
@@ -121,15 +121,15 @@ pub(super) fn run(config: Config, asked: Asked, kind: Kind, wait: Duration, opti
     setup::heed_signals(&runtime, stop, options)?;
     let context = Arc::new(runtime.block_on(context.discovered()));
     // One that is left out under a name that no node has would be delivered to.
-    setup::known(&context.config, &asked.nodes)?;
-    setup::known(&context.config, &asked.excluded)?;
+    setup::known(&context.config, &scope.nodes)?;
+    setup::known(&context.config, &scope.excluded)?;
     if let Kind::Pass(_, before) = &kind {
-        note(&context, &asked, before)?;
+        note(&context, &scope, before)?;
     }
     let report = runtime.block_on(async {
         match kind {
-            Kind::Pass(command, _) => reconcile::reconcile(&context, command, asked).await,
-            Kind::Rehearsal => reconcile::rehearse(&context, asked).await,
+            Kind::Pass(command, _) => reconcile::reconcile(&context, command, scope).await,
+            Kind::Rehearsal => reconcile::rehearse(&context, scope).await,
         }
     });
     // Sessions that are ending by themselves are not waited for.
@@ -138,10 +138,10 @@ pub(super) fn run(config: Config, asked: Asked, kind: Kind, wait: Duration, opti
     Ok(output::report(&report.map_err(|failure| Fault::from(&failure))?, options))
 }
 
-fn note(context: &Context, asked: &Asked, before: &Before) -> Result<(), Fault> {
+fn note(context: &Context, scope: &Scope, before: &Before) -> Result<(), Fault> {
     let noted = match before {
         Before::Nothing => return Ok(()),
-        Before::Release => pin::release(context, |name| asked.wants(name)),
+        Before::Release => pin::release(context, |name| scope.wants(name)),
         Before::Hold { name, generation, by } => pin::hold(context, name, generation, by.clone()).map(drop),
     };
     noted.map_err(|failure| match failure.code.as_str() {

@@ -3,7 +3,6 @@
 use core::num::NonZero;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::RwLock;
 use std::time::Duration;
 
@@ -41,12 +40,12 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
 }
 
 /// For commands that only look: no secrets but those that a look takes, no lock, nothing made.
-pub(super) fn look(config: &Config) -> Result<(Store, crate::cert::Roots, Arc<Secrets>), Fault> {
-    let roots = context::roots(config).map_err(|failure| Fault::of_configuration(&failure))?;
-    let secrets = Secrets::for_probes(config).map_err(|failure| Fault::of_configuration(&failure))?;
+pub(super) fn look(config: Config) -> Result<Context, Fault> {
+    let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
+    let secrets = Secrets::for_probes(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-    let store = Store::look(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
-    Ok((store, roots, Arc::new(secrets)))
+    let context = Context::look(config.into(), roots, secrets.into());
+    context.map_err(|error| Fault::from(&Failure::from(&error)))
 }
 
 /// For commands that change things. Secrets are read before root is given up, the store is opened after.

@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Mode, StopAfter, TsigAlgorithm};
 use crate::cert::KeyType;
 
 /// The Filesystem Hierarchy Standard's place for a program's state (FHS 3.0 section 5.8); systemd's `StateDirectory=`
@@ -17,7 +16,7 @@ pub const SESSIONS: usize = 64;
 
 /// Nodes that may refuse a certificate before a rollout ends. One in ten is a fault of these nodes, more is one of the
 /// certificate; in a small fleet one refusal is not yet a rule.
-pub const STOP_AFTER: StopAfter = StopAfter::Percent(10);
+pub const STOP_AFTER_PERCENT: usize = 10;
 
 /// When `certd run` makes a pass. Four times a day: RFC 9773 section 4.3 asks for at least two questions about renewal a
 /// day, and a node that was down is brought back within hours although nobody looked. Never on the hour: "run at a random
@@ -59,10 +58,6 @@ pub const DNS_PORT: u16 = 53;
 
 /// <https://developers.cloudflare.com/api/>, "Making API calls".
 pub const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
-
-/// What signs an UPDATE when neither the configuration nor the key file says: RFC 8945 section 6, "RECOMMENDED", and what
-/// tsig-keygen(8) makes by itself.
-pub const TSIG_ALGORITHM: TsigAlgorithm = TsigAlgorithm::HmacSha256;
 
 /// Seconds that resolvers keep a challenge's record. It is of use for minutes, and Cloudflare's least is the same.
 pub const UPDATE_TTL: u32 = 60;
@@ -117,7 +112,7 @@ pub const LONGEST_ARGUMENT: usize = 4096;
 
 /// Of a key for which `group` is written and `key_mode` is not: who names a group wants it to read. Debian's own `ssl-cert`
 /// (ssl-cert(8), `/etc/ssl/private`) has its keys so.
-pub const KEY_MODE_OF_A_GROUP: Mode = Mode(0o640);
+pub const KEY_MODE_OF_A_GROUP: u16 = 0o640;
 
 /// A CA that has a short name in `directory`.
 pub struct KnownCa {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::install::InstallSpec;
 use super::mistake::Mistakes;
 use super::node::NodeSpec;
-use super::ssh::host_keys;
+use super::value::host_keys;
 use super::written::{At, Section};
 use super::{Certificate, Config, Host, HostKey, Install, Node, Probe, Ssh, Windows};
 use crate::cert::{DnsName, NodeName};

@@ -60,13 +60,18 @@ impl fmt::Display for HostKey {
     }
 }
 
-/// RFC 4251 section 5: a string is its length in four bytes, most significant first, and then that many bytes.
+/// RFC 4251 section 5: a string is its length in four bytes, most significant first, and then that many bytes. What
+/// follows it comes second.
+pub fn ssh_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}
+
 /// `None`: the blob does not end where its last string does.
 fn strings_of(mut blob: &[u8]) -> Option<Vec<&[u8]>> {
     let mut strings = Vec::new();
     while !blob.is_empty() {
-        let (length, rest) = blob.split_first_chunk()?;
-        let (string, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        let (string, rest) = ssh_string(blob)?;
         strings.push(string);
         blob = rest;
     }

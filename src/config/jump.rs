@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use super::defaults::SSH_PORT;
 use super::mistake::Mistakes;
-use super::node::host;
-use super::ssh::{host_keys, identities, login};
-use super::value::port;
+use super::ssh::identities;
+use super::value::{host, host_keys, login, port};
 use super::written::{At, Section, TextOrSection};
 use super::{Host, HostKey};
 use crate::cert::NodeName;

@@ -48,7 +48,7 @@ use written::{At, Section};
 
 pub use discover::{Discover, Families};
 pub use dns::{Dns, SilentServers};
-pub use host_key::{BadHostKey, HostKey};
+pub use host_key::{BadHostKey, HostKey, ssh_string};
 pub use jump::Jump;
 pub use mistake::Mistake;
 pub use network::{Network, Proxy};

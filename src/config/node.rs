@@ -1,19 +1,17 @@
 //! `[[node]]`: a server, where it is and what is special about it.
 
-use core::net::IpAddr;
-
 use jiff::Timestamp;
 
 use super::install::InstallSpec;
 use super::mistake::Mistakes;
 use super::probe::ProbeSpec;
 use super::rollout::windows;
-use super::ssh::{SshSpec, host_keys};
-use super::value::{instant, printable, word};
+use super::ssh::SshSpec;
+use super::value::{host, host_keys, instant, printable, word};
 use super::window::Windows;
 use super::written::{At, Section};
 use super::{Host, HostKey};
-use crate::cert::{DnsName, NodeName};
+use crate::cert::NodeName;
 
 /// One node as written, its values parsed.
 pub(super) struct NodeSpec {
@@ -103,37 +101,4 @@ fn addresses(list: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<At<Host
         hosts.push(written.with(host));
     }
     hosts
-}
-
-pub(super) fn host(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Host> {
-    let text = &written.value;
-    if let Ok(address) = text.parse::<IpAddr>() {
-        if address.is_unspecified() || address.is_multicast() {
-            mistakes.at(written, format!("{text:?} is no address of one machine"), "the node's own address");
-            return None;
-        }
-        return Some(Host::Ip(address));
-    }
-    let with_port = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
-    if let Some((bare, port)) = with_port {
-        let bare = bare.trim_matches(['[', ']']);
-        let what = "has a port in it, and SSH and the probe have one each";
-        mistakes.at(
-            written,
-            what,
-            format!("\"{bare}\", and beside it ssh = {{ port = {port} }} or probe = {{ port = {port} }}"),
-        );
-        return None;
-    }
-    match DnsName::parse(text) {
-        Ok(name) if name.is_wildcard() => {
-            mistakes.at(written, "is a wildcard, and a node is one machine", "the node's own address");
-            None
-        }
-        Ok(name) => Some(Host::Name(name)),
-        Err(bad) => {
-            mistakes.at(written, bad.to_string(), "an IP address, or a DNS name of that node alone");
-            None
-        }
-    }
 }

@@ -47,8 +47,10 @@ pub struct Rfc2136 {
 }
 
 /// RFC 8945 section 6, without what it calls "NOT RECOMMENDED" and what truncates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TsigAlgorithm {
+    /// Where neither the configuration nor the key file says: "RECOMMENDED", and what tsig-keygen(8) makes by itself.
+    #[default]
     HmacSha256,
     HmacSha384,
     HmacSha512,

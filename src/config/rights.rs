@@ -52,7 +52,7 @@ impl RightsSpec {
         let group = layers.clone().find_map(|layer| layer.0.group.clone());
         let mode = layers.clone().find_map(|layer| layer.0.mode);
         let key_mode = { layers }.find_map(|layer| layer.0.key_mode);
-        let key_mode = key_mode.or(group.as_ref().map(|_| KEY_MODE_OF_A_GROUP));
+        let key_mode = key_mode.or(group.as_ref().map(|_| Mode(KEY_MODE_OF_A_GROUP)));
         Rights { owner, group, mode, key_mode }
     }
 }

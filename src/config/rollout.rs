@@ -1,6 +1,6 @@
 //! `[rollout]`: how carefully a change goes through the fleet.
 
-use super::defaults::STOP_AFTER;
+use super::defaults::STOP_AFTER_PERCENT;
 use super::mistake::Mistakes;
 use super::window::{Window, Windows};
 use super::written::{At, Section};
@@ -34,7 +34,7 @@ pub(super) fn read(mut section: Section<'_>) -> (Rollout, Option<Windows>) {
     let stop_after = section.text_or_number("stop_after").and_then(|written| stop_after(&written, mistakes));
     let windows = section.one_or_more("window").and_then(|list| windows(&list, mistakes));
     section.finish();
-    (Rollout { stop_after: stop_after.unwrap_or(STOP_AFTER) }, windows)
+    (Rollout { stop_after: stop_after.unwrap_or(StopAfter::Percent(STOP_AFTER_PERCENT)) }, windows)
 }
 
 fn stop_after(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<StopAfter> {

@@ -7,7 +7,7 @@ use super::HostKey;
 use super::defaults::{IDENTITY_FILE, KNOWN_HOSTS, SSH_PORT, SSH_USER};
 use super::jump::{self, Jump};
 use super::mistake::Mistakes;
-use super::value::{local_path, port, word};
+use super::value::{local_path, login, port};
 use super::written::{At, Section};
 
 #[derive(Clone, Debug)]
@@ -91,19 +91,6 @@ impl SshSpec {
     }
 }
 
-pub(super) fn host_keys(written: Option<At<Vec<At<String>>>>, mistakes: &Mistakes<'_>) -> Vec<HostKey> {
-    let texts = written.map(|list| list.value).unwrap_or_default();
-    let parsed = texts.iter().filter_map(|text| match HostKey::parse(&text.value) {
-        Ok(key) => Some(key),
-        Err(why) => {
-            let write = "\"ssh-ed25519 AAAA…\", the line of /etc/ssh/ssh_host_ed25519_key.pub on the node";
-            mistakes.at(text, why.to_string(), write);
-            None
-        }
-    });
-    parsed.collect()
-}
-
 pub(super) fn identities(files: &At<Vec<At<String>>>, has_agent: bool, mistakes: &Mistakes<'_>) -> Vec<PathBuf> {
     if files.value.is_empty() && !has_agent {
         mistakes.at(files, "is empty, and there is no other way to log in", format!("[\"{IDENTITY_FILE}\"]"));
@@ -116,17 +103,4 @@ fn known_hosts(files: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<Path
         mistakes.at(files, "is empty", format!("{KNOWN_HOSTS:?}"));
     }
     files.value.iter().filter_map(|path| local_path(path, mistakes)).collect()
-}
-
-pub(super) fn login(user: &At<String>, mistakes: &Mistakes<'_>) -> Option<String> {
-    let name = word(user, mistakes)?;
-    if name.contains(['@', ':', '/']) || name.starts_with('-') {
-        mistakes.at(
-            user,
-            format!("{name:?} is not a login name"),
-            "\"root\"; the host belongs into the node's address",
-        );
-        return None;
-    }
-    Some(name)
 }

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use url::{Host, Url};
+use url::Url;
 
 use super::defaults::{DNS_PORT, LONGEST_PATH, STATE_DIR};
 use super::mistake::Mistakes;
 use super::written::At;
+use super::{Host, HostKey};
+use crate::cert::DnsName;
 
 /// A file or folder of the controller.
 pub(super) fn local_path(path: &At<String>, mistakes: &Mistakes<'_>) -> Option<PathBuf> {
@@ -139,6 +141,65 @@ pub(super) fn port(number: &At<i64>, mistakes: &Mistakes<'_>) -> Option<u16> {
     port
 }
 
+pub(super) fn host(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Host> {
+    let text = &written.value;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        if address.is_unspecified() || address.is_multicast() {
+            mistakes.at(written, format!("{text:?} is no address of one machine"), "the node's own address");
+            return None;
+        }
+        return Some(Host::Ip(address));
+    }
+    let with_port = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    if let Some((bare, port)) = with_port {
+        let bare = bare.trim_matches(['[', ']']);
+        let what = "has a port in it, and SSH and the probe have one each";
+        mistakes.at(
+            written,
+            what,
+            format!("\"{bare}\", and beside it ssh = {{ port = {port} }} or probe = {{ port = {port} }}"),
+        );
+        return None;
+    }
+    match DnsName::parse(text) {
+        Ok(name) if name.is_wildcard() => {
+            mistakes.at(written, "is a wildcard, and a node is one machine", "the node's own address");
+            None
+        }
+        Ok(name) => Some(Host::Name(name)),
+        Err(bad) => {
+            mistakes.at(written, bad.to_string(), "an IP address, or a DNS name of that node alone");
+            None
+        }
+    }
+}
+
+pub(super) fn host_keys(written: Option<At<Vec<At<String>>>>, mistakes: &Mistakes<'_>) -> Vec<HostKey> {
+    let texts = written.map(|list| list.value).unwrap_or_default();
+    let parsed = texts.iter().filter_map(|text| match HostKey::parse(&text.value) {
+        Ok(key) => Some(key),
+        Err(why) => {
+            let write = "\"ssh-ed25519 AAAA…\", the line of /etc/ssh/ssh_host_ed25519_key.pub on the node";
+            mistakes.at(text, why.to_string(), write);
+            None
+        }
+    });
+    parsed.collect()
+}
+
+pub(super) fn login(user: &At<String>, mistakes: &Mistakes<'_>) -> Option<String> {
+    let name = word(user, mistakes)?;
+    if name.contains(['@', ':', '/']) || name.starts_with('-') {
+        mistakes.at(
+            user,
+            format!("{name:?} is not a login name"),
+            "\"root\"; the host belongs into the node's address",
+        );
+        return None;
+    }
+    Some(name)
+}
+
 /// An address with or without a port: `1.1.1.1`, `1.1.1.1:53`, `[2001:db8::1]:53`.
 pub(super) fn dns_server(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<SocketAddr> {
     let server = match text.value.parse::<IpAddr>() {
@@ -178,9 +239,9 @@ pub(super) fn url(text: &At<String>, schemes: &[&str], mistakes: &Mistakes<'_>) 
 /// Whether what is sent there stays on this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
 }

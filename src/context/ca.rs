@@ -1,13 +1,13 @@
 //! The account, joined with the store: key on disk, then the CA; URL on disk, then the first order.
 
-use std::sync::PoisonError;
-
 use crate::acme::{self, Account, AccountKey, Binding, Http, REQUEST_LIMIT, Settings};
 use crate::config::Acme;
 use crate::context::Context;
 use crate::context::effect_failure::{of_acme, of_store};
 use crate::context::progress::Event;
+use crate::http::Trust;
 use crate::model::{Advice, Failure};
+use crate::mutex::lock;
 use crate::store::AccountRecord;
 
 /// The CA of this host, as the configuration has it.
@@ -23,7 +23,7 @@ pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failu
 
 /// One client for each CA: its directory is fetched once a pass.
 pub(crate) fn http(context: &Context, ca: &Acme) -> Result<Http, Failure> {
-    let mut clients = context.cas.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut clients = lock(&context.cas);
     if let Some(http) = clients.get(&ca.host) {
         return Ok(http.clone());
     }
@@ -33,13 +33,11 @@ pub(crate) fn http(context: &Context, ca: &Acme) -> Result<Http, Failure> {
 }
 
 fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
-    let settings = Settings {
-        directory: ca.directory.clone(),
-        ca_pem: context.secrets.acme_ca.get(&ca.host).cloned(),
-        more_pem: context.secrets.network_ca.clone(),
-        proxy: context.config.network.proxy.clone(),
-        limit: REQUEST_LIMIT,
-    };
+    let mut options = context.http_options();
+    if let Some(pem) = context.secrets.acme_ca.get(&ca.host) {
+        options.trust = Trust::Only(pem.clone());
+    }
+    let settings = Settings { directory: ca.directory.clone(), options, limit: REQUEST_LIMIT };
     Http::new(&settings).map_err(|error| of_acme(&ca.directory, &error))
 }
 

@@ -11,7 +11,7 @@ pub mod secrets;
 pub mod watch_roots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
@@ -19,7 +19,9 @@ use tokio::sync::{Mutex, watch};
 use crate::acme::Http;
 use crate::cert::{CertName, NodeName, Roots};
 use crate::config::Config;
+use crate::http::{HttpOptions, Trust};
 use crate::model::{CaClock, Failure};
+use crate::mutex::lock;
 use crate::plan;
 use crate::store::{Store, StoreError};
 
@@ -67,6 +69,15 @@ impl Context {
         Self { config: config.into(), ..self }
     }
 
+    /// Of a command that only looks, with the secrets of a look.
+    ///
+    /// # Errors
+    /// The state directory cannot be read.
+    pub fn look(config: Arc<Config>, roots: Roots, secrets: Arc<Secrets>) -> Result<Self, StoreError> {
+        let store = Store::look(&config.state_dir)?;
+        Ok(Self::new(config, store, roots, secrets, progress::Progress::new(|_| {}), watch::channel(false).1))
+    }
+
     /// The same for a look at the nodes of this configuration, as DNS has named them since.
     ///
     /// # Errors
@@ -76,24 +87,30 @@ impl Context {
         Ok(Self::new(Arc::clone(config), store, roots, secrets, self.progress.clone(), self.stop.clone()))
     }
 
+    /// For requests that leave this machine.
+    pub fn http_options(&self) -> HttpOptions {
+        let trust = self.secrets.network_ca.clone().map_or(Trust::System, Trust::Also);
+        HttpOptions { proxy: self.config.network.proxy.clone(), trust }
+    }
+
     /// Notes what this CA's last answer says of the time; to be called right after it.
     pub(crate) fn hear_the_time(&self, ca: &str, http: &Http) {
         let Some(theirs) = http.date() else { return };
-        let mut held = self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.ca_clocks);
         held.insert(ca.to_owned(), CaClock { ours: clock::now(), theirs });
     }
 
     /// Notes what a node says of the time; to be called right after it.
     pub(crate) fn hear_the_nodes_time(&self, node: &NodeName, theirs: Option<Timestamp>) {
         let Some(theirs) = theirs else { return };
-        let mut held = self.node_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.node_clocks);
         held.insert(node.clone(), CaClock { ours: clock::now(), theirs });
     }
 
     /// Nodes whose clocks are so far beside ours that their logs and timers mislead. They serve all the same: a server
     /// sends its certificate whatever its clock says.
     pub(crate) fn node_skews(&self) -> Vec<Failure> {
-        let held = self.node_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = lock(&self.node_clocks);
         let skew = |(node, told): (&NodeName, &CaClock)| {
             Some(failure::of_node_skew(node, plan::clock::noticeable(*told)?, *told))
         };
@@ -102,23 +119,23 @@ impl Context {
 
     /// Notes what a node says of keys that are no longer handed on to everybody whom they were open to.
     pub(crate) fn hear_of_keys(&self, node: &NodeName, narrowed: &[(CertName, String)]) {
-        let mut held = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.narrowed);
         held.extend(narrowed.iter().map(|(name, who)| (node.clone(), name.clone(), who.clone())));
     }
 
     pub(crate) fn narrowed_keys(&self) -> Vec<Failure> {
-        let held = self.narrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = lock(&self.narrowed);
         held.iter().map(|(node, name, who)| failure::of_narrowed(node, name, who)).collect()
     }
 
     pub(crate) fn was_heard(&self, ca: &str) -> bool {
-        self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner).contains_key(ca)
+        lock(&self.ca_clocks).contains_key(ca)
     }
 
     /// The host and the clock of the CA that agrees with ours the best: where two CAs tell different times, the one that
     /// is wrong is not the one that says what a third clock says too.
     pub(crate) fn ca_clock(&self) -> Option<(String, CaClock)> {
-        let held = self.ca_clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = lock(&self.ca_clocks);
         let best = held.iter().min_by_key(|(_, told)| told.ours.duration_since(told.theirs).abs());
         best.map(|(ca, told)| (ca.clone(), *told))
     }

@@ -2,7 +2,7 @@
 //! found and the limit; and what it learned, kept for the next run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
@@ -10,8 +10,9 @@ use crate::cert::DnsName;
 use crate::config;
 use crate::context::effect_failure::{of_dns, of_store};
 use crate::context::{Context, clock};
-use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings, Way};
+use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
 use crate::model::{Advice, AtProvider, Failure, KnownToken, KnownZone, LastSeen, Learned};
+use crate::mutex::lock;
 use crate::store::StoreError;
 
 /// What a pass has of its provider.
@@ -53,14 +54,9 @@ impl Providing {
 pub(crate) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Failure> {
     let dns = &context.config.dns;
     // Who names the servers himself has names that the public does not see, or sees otherwise.
-    let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, way(context)) } else { Doh::default() };
+    let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, context.http_options()) } else { Doh::default() };
     let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers, doh.clone());
     Ok((resolvers.map_err(|error| of_dns("dns", &error))?, doh))
-}
-
-/// How the DNS API and DoH are reached.
-pub(crate) fn way(context: &Context) -> Way {
-    Way { proxy: context.config.network.proxy.clone(), ca_pem: context.secrets.network_ca.clone() }
 }
 
 pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provider>, Failure> {
@@ -78,7 +74,7 @@ pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provid
                 base: api_base,
                 token: secret,
                 zone_id: zone_id.as_deref(),
-                way: &way(context),
+                options: &context.http_options(),
                 mark: &mark,
                 clock: clock::now,
                 zones: context.store.learned().map_err(|error| of_store(&error))?.zones,
@@ -170,8 +166,4 @@ fn keep(context: &Context, change: impl FnOnce(&mut Learned)) {
     if let Err(error) = kept {
         context.dns.warn(of_store(&error));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

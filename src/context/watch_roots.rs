@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cert::{Roots, WatchName};
 use crate::config::{Config, Watch};
-use crate::model::{Advice, Asked, Failure};
+use crate::model::{Advice, Failure, Scope};
 
 use super::failure::failure;
 use super::secrets::{public, system_roots};
@@ -31,10 +31,10 @@ impl WatchRoots {
     }
 
     /// Of the endpoints that are asked for.
-    pub fn failures(&self, asked: &Asked) -> Vec<Failure> {
+    pub fn failures(&self, scope: &Scope) -> Vec<Failure> {
         let failed = |(_, roots): (_, &Result<Roots, Failure>)| roots.as_ref().err().cloned();
         let mut failures: Vec<Failure> =
-            self.0.iter().filter(|(name, _)| asked.wants_watch(name)).filter_map(failed).collect();
+            self.0.iter().filter(|(name, _)| scope.wants_watch(name)).filter_map(failed).collect();
         failures.dedup();
         failures
     }

@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use reqwest::Url;
 use zeroize::Zeroizing;
 
-use super::{DnsError, Handle, Provider, TxtRecord, Way, Zone};
+use super::{DnsError, Handle, Provider, TxtRecord, Zone};
+use crate::http::HttpOptions;
 use crate::model::{AtProvider, KnownToken, KnownZone};
 use api::{Api, segment};
 use zones::Zones;
@@ -28,7 +29,7 @@ pub struct Settings<'a> {
     /// Read again for every pass.
     pub token: &'a Zeroizing<String>,
     pub zone_id: Option<&'a str>,
-    pub way: &'a Way,
+    pub options: &'a HttpOptions,
     /// Written into each record's comment: who made it.
     pub mark: &'a str,
     pub clock: fn() -> Timestamp,
@@ -48,8 +49,8 @@ pub struct Cloudflare {
 
 impl Cloudflare {
     pub fn new(settings: Settings<'_>) -> Result<Self, DnsError> {
-        let Settings { base, token, zone_id, way, mark, clock, zones, afresh } = settings;
-        let api = Arc::new(Api::new(base, token, way, clock)?);
+        let Settings { base, token, zone_id, options, mark, clock, zones, afresh } = settings;
+        let api = Arc::new(Api::new(base, token, options, clock)?);
         let zones = Zones::new(Arc::clone(&api), zones, afresh);
         Ok(Self { api, zone_id: zone_id.map(str::to_owned), mark: mark.to_owned(), afresh, zones })
     }

@@ -11,13 +11,12 @@ use hickory_proto::op::Message;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use url::Url;
 
+use super::DnsError;
 use super::wire::{Question, Silence, answers, encode};
-use super::{DnsError, Way};
+use crate::http::{self, HttpOptions, TimeLimits};
 use crate::text::escape;
 
-/// TCP, TLS, and perhaps a proxy.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+const LIMITS: TimeLimits = TimeLimits { connect: Duration::from_secs(5), request: Duration::from_secs(10) };
 /// RFC 8484 section 6: a DNS message, hence no longer than a DNS message can be.
 const BODY_LIMIT: usize = 65_535;
 /// RFC 8484 section 6: "application/dns-message".
@@ -30,7 +29,7 @@ pub struct Doh(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     servers: Vec<Server>,
-    way: Way,
+    options: HttpOptions,
     /// Made when it is needed, which is seldom.
     client: OnceLock<Result<reqwest::Client, String>>,
     /// The one that answered last.
@@ -44,9 +43,9 @@ struct Server {
 }
 
 impl Doh {
-    pub fn new(urls: &[Url], way: Way) -> Self {
+    pub fn new(urls: &[Url], options: HttpOptions) -> Self {
         let server = |url: &Url| Server { url: url.clone(), asked: AtomicBool::new(false) };
-        Self(Arc::new(Inner { servers: urls.iter().map(server).collect(), way, ..Inner::default() }))
+        Self(Arc::new(Inner { servers: urls.iter().map(server).collect(), options, ..Inner::default() }))
     }
 
     /// Servers are known by their place in the list.
@@ -84,10 +83,10 @@ impl Doh {
 
     fn client(&self) -> Result<&reqwest::Client, Silence> {
         let make = || {
-            let builder = self.0.way.client()?.https_only(true).connect_timeout(CONNECT_LIMIT).timeout(REQUEST_LIMIT);
-            builder.build().map_err(|source| DnsError::Client { source })
+            let client = self.0.options.client(LIMITS).and_then(|builder| builder.https_only(true).build());
+            client.map_err(|source| DnsError::Client { source }.to_string())
         };
-        let made = self.0.client.get_or_init(|| make().map_err(|error| error.to_string()));
+        let made = self.0.client.get_or_init(make);
         made.as_ref().map_err(|why| Silence::Http(why.clone()))
     }
 
@@ -96,7 +95,7 @@ impl Doh {
         let request = encode(0, question)?;
         let request = self.client()?.post(self.0.servers[server].url.clone()).body(request);
         let sent = request.header(CONTENT_TYPE, MEDIA_TYPE).header(ACCEPT, MEDIA_TYPE).send().await;
-        let mut answer = sent.map_err(words)?;
+        let mut answer = sent.map_err(silence)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(Silence::Http(format!("HTTP status {}", answer.status().as_u16())));
         }
@@ -104,27 +103,12 @@ impl Doh {
         if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(MEDIA_TYPE) {
             return Err(Silence::Http(format!("no DNS message but {:?}", escape(kind, 60))));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(words)? {
-            if body.len() + chunk.len() > BODY_LIMIT {
-                return Err(Silence::Malformed);
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = http::body(&mut answer, BODY_LIMIT).await.map_err(silence)?.ok_or(Silence::Malformed)?;
         let answer = Message::from_vec(&body).map_err(|_| Silence::Malformed)?;
         if answers(&answer, 0, question) { Ok(answer) } else { Err(Silence::Malformed) }
     }
 }
 
-/// The innermost cause says most, and names no proxy's password.
-fn words(error: reqwest::Error) -> Silence {
-    if error.is_timeout() {
-        return Silence::TimedOut;
-    }
-    let error = error.without_url();
-    let mut cause: &dyn core::error::Error = &error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    Silence::Http(escape(&cause.to_string(), 200))
+fn silence(error: reqwest::Error) -> Silence {
+    if error.is_timeout() { Silence::TimedOut } else { Silence::Http(http::root_cause(error)) }
 }

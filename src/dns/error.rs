@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::{ProgramError, UpdateError, Zone};
+use crate::http::causes;
 use crate::model::Advice;
 use crate::text::escape;
 
@@ -187,18 +188,4 @@ impl DnsError {
             other => Self::Strange { api: "DNS provider".to_owned(), what: other.to_string() },
         }
     }
-}
-
-/// An error and its causes. (reqwest's own text repeats the URL, which stands before it already.)
-fn causes(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    if causes.is_empty() {
-        causes.push(if error.is_timeout() { "timed out".to_owned() } else { error.to_string() });
-    }
-    escape(&causes.join(": "), 400)
 }

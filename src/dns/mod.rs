@@ -15,7 +15,6 @@ mod provider;
 mod resolvers;
 mod rfc2136;
 mod standing;
-mod way;
 mod wire;
 
 pub use cloudflare::{Cloudflare, Settings};
@@ -29,4 +28,3 @@ pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};
 pub use standing::texts;
-pub use way::Way;

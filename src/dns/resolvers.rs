@@ -5,7 +5,7 @@
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::wire::{Question, ask};
 use super::{DnsError, Doh};
+use crate::mutex::lock;
 use crate::text::escape;
 
 /// Boulder's resolver follows a few more; nobody needs as many.
@@ -129,7 +130,7 @@ impl Resolvers {
         }
         let zone = self.zone(parse(name)?).await?;
         let cell = {
-            let mut servers = self.found.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut servers = lock(&self.found.servers);
             Arc::clone(servers.entry(zone.clone()).or_default())
         };
         cell.get_or_try_init(|| self.servers(name, &zone)).await.cloned()
@@ -176,7 +177,7 @@ impl Resolvers {
     }
 
     fn cuts(&self) -> std::sync::MutexGuard<'_, BTreeMap<Name, Name>> {
-        self.found.cuts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.found.cuts)
     }
 
     /// RFC 2308: where there is no such record, the answer holds the SOA of the zone that says so. So one question is

@@ -10,7 +10,7 @@ mod key_file;
 mod tsig;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -25,6 +25,7 @@ pub use error::UpdateError;
 use super::resolvers::parse;
 use super::{DnsError, Handle, Provider, TxtRecord, Zone};
 use crate::config;
+use crate::mutex::lock;
 use exchange::Primary;
 
 /// In one UPDATE: well under the 64 KiB of a message over TCP (RFC 1035 section 4.2.2).
@@ -79,8 +80,7 @@ impl Rfc2136 {
 
     /// An UPDATE that changes nothing: whether the server is there, knows the key, and lets it write into this zone.
     async fn may_write(&self, zone: &str) -> Result<(), DnsError> {
-        let once =
-            Arc::clone(self.asked.lock().unwrap_or_else(PoisonError::into_inner).entry(zone.to_owned()).or_default());
+        let once = Arc::clone(lock(&self.asked).entry(zone.to_owned()).or_default());
         once.get_or_try_init(|| async {
             match self.primary.update(zone, Vec::new()).await {
                 // Some servers find an UPDATE without a change malformed, and say so after they looked at its key.

@@ -35,7 +35,7 @@ use crate::cert::{
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Observed {
-    pub asked: Asked,
+    pub asked: Scope,
     pub store: BTreeMap<CertName, Stored>,
     pub served: Vec<Served>,
     #[serde(default)]
@@ -63,9 +63,11 @@ pub struct CaClock {
     pub theirs: Timestamp,
 }
 
-/// What the operator (or the timer) asks of this pass.
+/// What is looked at, how far, and what a person lifts for it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Asked {
+pub struct Scope {
+    #[serde(default)]
+    pub depth: Depth,
     /// Steps that failed at or after this instant are not tried again in this pass.
     pub pass_started: Option<Timestamp>,
     /// Empty: all, unless a watched endpoint is named.
@@ -80,20 +82,40 @@ pub struct Asked {
     pub watches: BTreeSet<WatchName>,
     /// A person named them one by one: their windows do not hold them.
     #[serde(default)]
-    pub regardless: BTreeSet<NodeName>,
+    pub ignore_window: BTreeSet<NodeName>,
     /// `deploy` may not issue.
     pub may_issue: bool,
     /// Issue these although not due; each is struck once it was tried.
     pub force: BTreeSet<CertName>,
     /// A person said "deliver": a node's own back-off does not hold it up.
-    pub insist: bool,
+    pub ignore_backoff: bool,
     /// Passes follow each other as closely as a node's back-off lets them (`run`): then a node that merely did not answer
     /// has one too.
     #[serde(default)]
-    pub patient: bool,
+    pub short_retries: bool,
 }
 
-impl Asked {
+/// How far observing goes. Each but `Stored` begins with handshakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Depth {
+    /// The state directory, and nothing outside of this machine.
+    Stored,
+    /// What nodes and watched endpoints serve.
+    #[default]
+    Served,
+    /// And what DNS says of the names.
+    Dns,
+    /// And every node's disk and every revocation list.
+    Disk,
+    /// DNS, with what the provider's API and the CA's directory say of it: everything that a rehearsal needs.
+    Rehearse,
+    /// What is due of renewal windows, revocation lists and the token's end. DNS is asked beside the pass, which does not
+    /// wait for it.
+    Due,
+}
+
+impl Scope {
     pub fn wants(&self, certificate: &CertName) -> bool {
         self.certificates.contains(certificate) || self.certificates.is_empty() && self.watches.is_empty()
     }

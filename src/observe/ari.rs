@@ -1,18 +1,22 @@
 //! Renewal information, as an observation that can be kept.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::acme::renewal_window;
-use crate::cert::Leaf;
+use crate::cert::{CertName, Leaf};
 use crate::context::ca;
 use crate::context::ca::http;
 use crate::context::effect_failure::of_acme;
+use crate::context::progress::Event;
 use crate::context::{Context, clock};
-use crate::model::{Advice, Ari, Failure};
+use crate::model::{Advice, Ari, Depth, Failure, Observed, UNKNOWN_CA};
 use crate::observe::ASIDE;
 use crate::plan::Evidence;
-use crate::plan::ari::{LONGEST, SHORTEST, USUAL};
+use crate::plan::ari::{LONGEST, SHORTEST, USUAL, answered, ask_at, failed};
 use crate::plan::clock::plausible;
 
 /// Asks the CA (`ca`: the host of the one that issued it) when it would like this certificate renewed.
@@ -52,6 +56,43 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
         ask_again: now + wait.clamp(SHORTEST, LONGEST),
         doubted: false,
     })
+}
+
+/// An answer about the certificate of this name.
+pub(crate) type Answer = (Result<Ari, Failure>, CertName, Leaf);
+
+/// Asks about every stored certificate that the CA is to be asked about by now, in a pass that may issue.
+pub(crate) async fn ask_due(context: &Arc<Context>, observed: &Observed) -> Vec<Answer> {
+    let mut answers = JoinSet::new();
+    if observed.asked.depth != Depth::Due || !observed.asked.may_issue {
+        return Vec::new();
+    }
+    for (name, stored) in &observed.store {
+        let Some(kept) = &stored.current else { continue };
+        let now = clock::now();
+        if ask_at(&observed.tried, name, &kept.leaf, now).is_none_or(|at| at > now) {
+            continue;
+        }
+        let (context, name, leaf) = (Arc::clone(context), name.clone(), kept.leaf.clone());
+        // Where `meta.json` was lost, the CA of choice is the likeliest.
+        let ca = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca }.clone();
+        answers.spawn(async move { (ask_ari(&context, &ca, &leaf).await, name, leaf) });
+    }
+    answers.join_all().await
+}
+
+/// Any error means "no renewal information today", never "no renewal".
+pub(crate) fn keep(context: &Context, observed: &mut Observed, answers: Vec<Answer>) {
+    for (answer, certificate, leaf) in answers {
+        match answer {
+            Ok(ari) => answered(&mut observed.tried, certificate, ari),
+            Err(failure) => {
+                failed(&mut observed.tried, certificate.clone(), &leaf, &failure, clock::now());
+                let step = format!("the CA gives no renewal window today: {}", failure.what);
+                context.progress.say(Event::Issue { certificate, step });
+            }
+        }
+    }
 }
 
 /// Hears what time it is by the clocks of the CAs that were not heard yet, until one agrees with ours. That one cannot be

@@ -5,18 +5,19 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::cert::{DnsName, NodeName};
 use crate::config::{Config, Families, Host};
-use crate::dns::{self, Doh, Resolvers, Way};
+use crate::dns::{self, Resolvers};
 use crate::model::{Advice, Failure, LastSeen, Learned};
 use crate::plan::discovery::{self, Settled, Told};
 use crate::report;
 use crate::ssh::known_hosts;
-use crate::store::Store;
+use crate::store::StoreError;
 
 use crate::context::failure::failure;
 use crate::context::provider;
@@ -27,10 +28,10 @@ use crate::observe::route::resolve;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What DNS came to.
-pub struct Discovered {
+struct Discovered {
     /// With the nodes that it named.
-    pub config: Config,
-    pub failures: Vec<Failure>,
+    config: Config,
+    failures: Vec<Failure>,
     /// To be known when it does not answer.
     seen: BTreeMap<DnsName, LastSeen>,
 }
@@ -41,30 +42,31 @@ impl Context {
         if self.config.discovers().is_empty() {
             return self;
         }
-        let learned = self.store.learned().unwrap_or_default();
-        let resolvers = provider::resolvers(&self).map(|(resolvers, _)| resolvers).map_err(|failure| failure.what);
-        let Discovered { config, failures, seen } = discover(&self.config, resolvers, &learned).await;
+        let Discovered { config, failures, seen } = discovered(&self).await;
         provider::keep_discovered(&self, seen);
         failures.into_iter().for_each(|failure| self.dns.warn(failure));
         self.with_config(config)
     }
 }
 
-/// For those that only look: nothing is kept. `None`: the configuration is as it was.
-pub async fn for_a_look(config: &Config, store: &Store) -> Option<Discovered> {
-    if config.discovers().is_empty() {
-        return None;
-    }
-    let learned = store.learned().unwrap_or_default();
-    Some(discover(config, resolvers(config), &learned).await)
+/// For one look: the state as it is now, and the nodes that DNS names now. Nothing is kept.
+///
+/// # Errors
+/// The state directory cannot be read.
+pub async fn for_a_look(context: &Context) -> Result<(Arc<Context>, Vec<Failure>), StoreError> {
+    let (config, failures) = if context.config.discovers().is_empty() {
+        (Arc::clone(&context.config), Vec::new())
+    } else {
+        let found = discovered(context).await;
+        (Arc::new(found.config), found.failures)
+    };
+    Ok((Arc::new(context.of_a_look(&config)?), failures))
 }
 
-/// Without the secrets that a pass has.
-pub(crate) fn resolvers(config: &Config) -> Result<Resolvers, String> {
-    let dns = &config.dns;
-    let way = Way { proxy: config.network.proxy.clone(), ca_pem: None };
-    let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, way) } else { Doh::default() };
-    Resolvers::new(&dns.resolvers, &dns.nameservers, doh).map_err(|error| error.to_string())
+async fn discovered(context: &Context) -> Discovered {
+    let learned = context.store.learned().unwrap_or_default();
+    let resolvers = provider::resolvers(context).map(|(resolvers, _)| resolvers).map_err(|failure| failure.what);
+    discover(&context.config, resolvers, &learned).await
 }
 
 async fn discover(config: &Config, resolvers: Result<Resolvers, String>, learned: &Learned) -> Discovered {
@@ -156,7 +158,7 @@ impl<'a> Trusted<'a> {
     fn is_pinned(&self, address: IpAddr) -> bool {
         let configured = self.config.nodes.iter().any(|node| node.addresses.contains(&Host::Ip(address)));
         let discover = self.config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
-        let pinned = |discover: &std::sync::Arc<crate::config::Discover>| {
+        let pinned = |discover: &Arc<crate::config::Discover>| {
             let texts = discover.ssh.known_hosts.iter().filter_map(|path| self.known_hosts.get(path.as_path()));
             let known = || known_hosts(texts.map(String::as_str), &address.to_string(), discover.ssh.port);
             discover.host_keys.get(&address).is_some_and(|keys| !keys.is_empty()) || !known().keys.is_empty()

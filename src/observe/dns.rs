@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use crate::acme;
 use crate::cert::{DnsName, NodeName};
 use crate::config::{Acme, Certificate, Config, Host};
-use crate::dns::{self, Resolvers};
-use crate::model::{Asked, Caa, InDns, Inventory, Named};
+use crate::dns;
+use crate::model::{Caa, Depth, InDns, Inventory, Named, Scope};
 use crate::plan::inventory::strangers;
 use crate::store::Store;
 
@@ -27,26 +27,23 @@ const BESIDES: Duration = Duration::from_secs(5);
 /// Names at once. Each takes a few sockets for each of its servers.
 const NAMES: usize = 24;
 
-/// In a pass: the provider's API is asked too, and the CA's directory, where something hangs on it. `None`: nothing was to
-/// be asked.
-pub async fn in_a_pass(context: &Context, asked: &Asked) -> Option<Inventory> {
-    let resolvers = provider::resolvers(context).map(|(resolvers, _)| resolvers).map_err(|failure| failure.what);
-    let mut inventory = ask(&context.config, &context.store, asked, resolvers).await?;
-    let _ = timeout(BESIDES, more(context, asked, &mut inventory)).await;
+/// `None`: nothing was to be asked. A command that only looks asks neither the provider's API nor the CA's directory.
+pub async fn inventory(context: &Context, scope: &Scope) -> Option<Inventory> {
+    let mut inventory = ask(context, scope).await?;
+    if matches!(scope.depth, Depth::Rehearse | Depth::Due) {
+        let _ = timeout(BESIDES, more(context, scope, &mut inventory)).await;
+    }
     Some(inventory)
 }
 
-/// For a command that only looks, and has no secrets.
-pub async fn in_a_look(config: &Config, store: &Store, asked: &Asked) -> Option<Inventory> {
-    ask(config, store, asked, discover::resolvers(config)).await
-}
-
-async fn ask(config: &Config, store: &Store, asked: &Asked, resolvers: Result<Resolvers, String>) -> Option<Inventory> {
+async fn ask(context: &Context, scope: &Scope) -> Option<Inventory> {
+    let config = &context.config;
     let names: BTreeSet<DnsName> =
-        wanted(config, asked).flat_map(|certificate| certificate.names.iter().cloned()).collect();
+        wanted(config, scope).flat_map(|certificate| certificate.names.iter().cloned()).collect();
     if names.is_empty() {
         return None;
     }
+    let resolvers = provider::resolvers(context).map(|(resolvers, _)| resolvers).map_err(|failure| failure.what);
     let permits = Arc::new(Semaphore::new(NAMES));
     let mut looks = JoinSet::new();
     for name in names {
@@ -66,13 +63,13 @@ async fn ask(config: &Config, store: &Store, asked: &Asked, resolvers: Result<Re
     }
     let (mut names, named) = tokio::join!(looks.join_all(), discover::named(config));
     names.sort_by(|a, b| a.name.cmp(&b.name));
-    let cas = config.cas().map(|ca| (ca.host.clone(), known(store, ca))).collect();
+    let cas = config.cas().map(|ca| (ca.host.clone(), known(&context.store, ca))).collect();
     Some(Inventory { names, nodes: nodes(config, &named), cas })
 }
 
-fn wanted<'a>(config: &'a Config, asked: &'a Asked) -> impl Iterator<Item = &'a Certificate> {
-    let whole = asked.wants_every_node();
-    config.certificates.iter().filter(move |it| whole && it.inventory && asked.wants(&it.name))
+fn wanted<'a>(config: &'a Config, scope: &'a Scope) -> impl Iterator<Item = &'a Certificate> {
+    let whole = scope.wants_every_node();
+    config.certificates.iter().filter(move |it| whole && it.inventory && scope.wants(&it.name))
 }
 
 fn unasked(name: &DnsName, why: String) -> InDns {
@@ -112,11 +109,11 @@ fn known(store: &Store, ca: &Acme) -> Named {
 
 /// What is asked only where something hangs on it: whether a name is proxied, where DNS shows an address that is no node's;
 /// and what a CA calls itself, where CAA records restrict who may issue.
-async fn more(context: &Context, asked: &Asked, inventory: &mut Inventory) {
+async fn more(context: &Context, scope: &Scope, inventory: &mut Inventory) {
     let config = &context.config;
     let strange = |name: &InDns| {
         let mut of_name =
-            wanted(config, asked).filter(|certificate| certificate.names.iter().any(|own| *own == name.name));
+            wanted(config, scope).filter(|certificate| certificate.names.iter().any(|own| *own == name.name));
         of_name.any(|certificate| !strangers(certificate, inventory, name).is_empty())
     };
     let strange: Vec<DnsName> = inventory.names.iter().filter(|name| strange(name)).map(|it| it.name.clone()).collect();

@@ -2,14 +2,13 @@
 //! an alarm.
 
 use core::time::Duration;
-use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::acme;
 use crate::cert::{self, CertName, Chain, Fingerprint, Generation};
-use crate::config::Config;
+use crate::http::HttpOptions;
 use crate::model::{Advice, Crl, Failure, Observed};
 use crate::plan;
 use crate::store::Store;
@@ -27,21 +26,16 @@ pub struct Asked {
 }
 
 /// Asks for the lists of these generations.
-pub async fn ask(
-    config: &Arc<Config>,
-    store: &Store,
-    generations: Vec<(CertName, Generation)>,
-    network_ca: Option<&str>,
-) -> Vec<Asked> {
+pub async fn ask(store: &Store, generations: Vec<(CertName, Generation)>, options: &HttpOptions) -> Vec<Asked> {
     let mut questions = JoinSet::new();
     for (name, generation) in generations {
         // A pair that cannot be read is told where it is needed.
         let Ok(pair) = store.pair(&name, &generation) else { continue };
-        let (config, network_ca) = (Arc::clone(config), network_ca.map(str::to_owned));
+        let options = options.clone();
         let chain = pair.chain().clone();
         questions.spawn(async move {
             let mut crl = unasked(&chain);
-            let asked = timeout(PATIENCE, about(&config, &name, &chain, network_ca.as_deref(), &mut crl)).await;
+            let asked = timeout(PATIENCE, about(&options, &name, &chain, &mut crl)).await;
             if asked.is_err() {
                 crl.failure =
                     Some(unknown(&name, format!("{}: no answer in time", crl.url.as_deref().unwrap_or("its list"))));
@@ -66,9 +60,9 @@ fn unasked(chain: &Chain) -> Crl {
 }
 
 /// The first of its places that answers with a list of the issuer's.
-async fn about(config: &Config, name: &CertName, chain: &Chain, network_ca: Option<&str>, crl: &mut Crl) {
+async fn about(options: &HttpOptions, name: &CertName, chain: &Chain, crl: &mut Crl) {
     for url in cert::crl_urls(chain) {
-        let read = match acme::fetch_crl(&url, config.network.proxy.as_ref(), network_ca).await {
+        let read = match acme::fetch_crl(&url, options).await {
             Ok(der) => cert::read_crl(&der, &url, chain, clock::now()).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };

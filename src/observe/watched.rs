@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::cert::{DnsName, Roots, WatchName};
 use crate::config::{Config, Host};
-use crate::model::{Asked, Seen, Watched};
+use crate::model::{Scope, Seen, Watched};
 use crate::probe;
 
 use crate::context::clock;
@@ -18,10 +18,10 @@ use crate::observe::route::{PROBE_DEADLINE, resolve};
 const PROBES: usize = 100;
 
 /// What each endpoint that is asked for serves, in the configuration's order.
-pub async fn look(config: &Config, asked: &Asked, roots: &WatchRoots) -> Vec<Watched> {
+pub async fn look(config: &Config, scope: &Scope, roots: &WatchRoots) -> Vec<Watched> {
     let permits = Arc::new(Semaphore::new(PROBES));
     let mut looks = JoinSet::new();
-    for watch in config.watches.iter().filter(|watch| asked.wants_watch(&watch.name)) {
+    for watch in config.watches.iter().filter(|watch| scope.wants_watch(&watch.name)) {
         let roots = roots.of(&watch.name).cloned();
         for (host, sni) in watch.targets.iter().cloned() {
             let (number, name, port) = (looks.len(), watch.name.clone(), watch.port);

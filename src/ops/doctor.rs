@@ -8,23 +8,23 @@ mod nodes;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::model::{Asked, Failure};
+use crate::model::{Depth, Failure, Scope};
 use crate::plan;
 use crate::report::doctor::{Area, Checkup, Finding, State, of_plan, of_room};
 
 use crate::context::failure::{interrupted, of_damage};
 use crate::context::{Context, clock, stopped};
 use crate::execute::clean;
-use crate::observe;
+use crate::observe::gather;
 
 /// `may_write`: the caller holds the lock, so that the journal of TXT records is ours.
 ///
 /// # Errors
 /// The state directory cannot be read, or the process is asked to end.
-pub async fn doctor(context: &Arc<Context>, asked: Asked, may_write: bool) -> Result<Checkup, Failure> {
+pub async fn doctor(context: &Arc<Context>, scope: Scope, may_write: bool) -> Result<Checkup, Failure> {
     let mut stop = context.stop.clone();
     let done = tokio::select! {
-        done = act(context, &asked, may_write) => Some(done),
+        done = act(context, scope, may_write) => Some(done),
         () = stopped(&mut stop) => None,
     };
     let Some(done) = done else {
@@ -40,9 +40,8 @@ pub async fn doctor(context: &Arc<Context>, asked: Asked, may_write: bool) -> Re
     Ok(Checkup::new(findings, clock::now()))
 }
 
-async fn act(context: &Arc<Context>, asked: &Asked, may_write: bool) -> Result<Vec<Finding>, Failure> {
-    let known = observe::known(&context.config, &context.store, asked.clone());
-    let observed = known.map_err(|error| Failure::from(&error))?;
+async fn act(context: &Arc<Context>, scope: Scope, may_write: bool) -> Result<Vec<Finding>, Failure> {
+    let observed = gather(context, Scope { depth: Depth::Stored, ..scope }).await?;
     let (authority, names, nodes) = tokio::join!(
         authority::look(context),
         names::look(context, &observed, may_write),

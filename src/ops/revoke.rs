@@ -15,7 +15,7 @@ use crate::config::Acme;
 use crate::context::ca::{ca, http, settle};
 use crate::context::effect_failure::{of_acme, of_store};
 use crate::context::{Context, clock};
-use crate::model::{Advice, Asked, Failure, Kept, Revoked as RevokedByUs, UNKNOWN_CA};
+use crate::model::{Advice, Failure, Kept, Revoked as RevokedByUs, Scope, UNKNOWN_CA};
 use crate::reconcile::reconcile;
 use crate::report::{CertificateReport, Exit, Report, ServedReport, Verdict};
 use crate::store::{HistoryEvent, Revocation, StoreError};
@@ -72,14 +72,14 @@ pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Fail
     };
     let replace = given_up.contains(&current("now")?.leaf.fingerprint);
     let force = replace.then(|| name.clone()).into_iter().collect();
-    let asked = Asked {
+    let scope = Scope {
         certificates: BTreeSet::from([name.clone()]),
         force,
         may_issue: true,
-        insist: true,
-        ..Asked::default()
+        ignore_backoff: true,
+        ..Scope::default()
     };
-    let report = reconcile(context, "revoke", asked).await?;
+    let report = reconcile(context, "revoke", scope).await?;
     let replaced = !given_up.contains(&current("any more")?.leaf.fingerprint);
     let held_up_by = report.certificates.iter().flat_map(|it| held_up_by(it, kept.leaf.fingerprint)).collect();
     let mut outcome = Outcome {

@@ -26,8 +26,8 @@ pub fn forbids(set: &CaaSet, wildcard: bool, ca: &Named, challenge: Challenge) -
     if let Some(record) = set.records.iter().find(unknown) {
         return Some(Forbids::Critical { tag: record.tag.clone() });
     }
-    let of = |tag: &str| -> Vec<Issuer<'_>> {
-        set.records.iter().filter(|record| record.tag == tag).map(|record| Issuer::read(&record.value)).collect()
+    let of = |tag: &str| -> Vec<IssueValue<'_>> {
+        set.records.iter().filter(|record| record.tag == tag).map(|record| IssueValue::parse(&record.value)).collect()
     };
     // RFC 8659 section 4.3: issuewild "properties take precedence over each issue property" for a wildcard.
     let issuers = match of("issuewild") {
@@ -37,12 +37,12 @@ pub fn forbids(set: &CaaSet, wildcard: bool, ca: &Named, challenge: Challenge) -
     if issuers.is_empty() {
         return None;
     }
-    let named: Vec<&Issuer<'_>> = issuers.iter().filter(|issuer| !issuer.domain.is_empty()).collect();
+    let named: Vec<&IssueValue<'_>> = issuers.iter().filter(|issuer| !issuer.domain.is_empty()).collect();
     if !named.is_empty() && ca.identities.is_empty() {
         return None;
     }
     let ours = named.iter().filter(|issuer| ca.identities.iter().any(|it| it.eq_ignore_ascii_case(issuer.domain)));
-    let ours: Vec<&&Issuer<'_>> = ours.collect();
+    let ours: Vec<&&IssueValue<'_>> = ours.collect();
     if ours.is_empty() {
         let mut allowed: Vec<String> = named.iter().map(|issuer| issuer.domain.to_ascii_lowercase()).collect();
         allowed.sort();
@@ -70,22 +70,30 @@ fn is_issue(record: &CaaRecord) -> bool {
 }
 
 /// RFC 8659 section 4.2: `letsencrypt.org; validationmethods=dns-01; accounturi=https://…`.
-struct Issuer<'a> {
+pub struct IssueValue<'a> {
     /// Empty: nobody.
-    domain: &'a str,
+    pub domain: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
+    /// Each parameter is `tag=value`, without white space in it, and is there once.
+    pub is_strict: bool,
 }
 
-impl<'a> Issuer<'a> {
-    fn read(value: &'a str) -> Self {
-        let mut parts = value.split(';').map(str::trim);
+impl<'a> IssueValue<'a> {
+    pub fn parse(text: &'a str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
         let domain = parts.next().unwrap_or_default().trim_end_matches('.');
-        let parameters = parts.filter_map(|part| part.split_once('=')).map(|(key, value)| (key.trim(), value.trim()));
-        Self { domain, parameters: parameters.collect() }
+        let mut value = Self { domain, parameters: Vec::new(), is_strict: true };
+        for part in parts {
+            let parameter = part.split_once('=').map(|(tag, text)| (tag.trim(), text.trim()));
+            value.is_strict &= parameter
+                .is_some_and(|(tag, text)| !text.contains(char::is_whitespace) && value.parameter(tag).is_none());
+            value.parameters.extend(parameter);
+        }
+        value
     }
 
-    fn parameter(&self, key: &str) -> Option<&'a str> {
-        self.parameters.iter().find(|(own, _)| own.eq_ignore_ascii_case(key)).map(|(_, value)| *value)
+    pub fn parameter(&self, tag: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(own, _)| own.eq_ignore_ascii_case(tag)).map(|(_, text)| *text)
     }
 
     fn takes_method(&self, method: &str) -> bool {

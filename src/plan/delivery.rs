@@ -255,7 +255,7 @@ fn canary(config: &Config, deliver: &Deliver) -> Option<NodeName> {
 /// A hold takes a node back from what this store knows, or by a person's word given now. A newer certificate that it does
 /// not know is another controller's, and this hold may be one of a restored backup (I9).
 fn may_go_back(reason: &DeliveryReason, observed: &Observed) -> bool {
-    observed.asked.insist || matches!(reason, DeliveryReason::Serves { ours: true, .. })
+    observed.asked.ignore_backoff || matches!(reason, DeliveryReason::Serves { ours: true, .. })
 }
 
 fn asked<'a>(certificate: &'a Certificate, observed: &'a Observed) -> impl Iterator<Item = &'a NodeName> {
@@ -355,16 +355,16 @@ fn held_up(
 ) -> Option<DeliveryWait> {
     let attempts = attempts.filter(|attempts| backoff::counts(attempts.last, now))?;
     let failure = Box::new(attempts.failure.clone());
-    let until = match (observed.asked.patient, attempts.failures) {
+    let until = match (observed.asked.short_retries, attempts.failures) {
         // It was spared, since others refused this generation: it waits with them, and is not the next to refuse.
         (true, 0) => refused_until().map_or(attempts.last, |until| until.min(backoff::spared(attempts))),
         (patient, _) => backoff::delivery(attempts, patient),
     };
     if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {
-        let until = Some(until).filter(|until| observed.asked.patient && *until > now);
+        let until = Some(until).filter(|until| observed.asked.short_retries && *until > now);
         return Some(DeliveryWait::TriedNow { failure, until });
     }
-    (until > now && !observed.asked.insist).then_some(DeliveryWait::BackOff {
+    (until > now && !observed.asked.ignore_backoff).then_some(DeliveryWait::BackOff {
         until,
         failures: attempts.failures,
         failure,

@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use crate::cert::CertName;
 use crate::context::{Context, clock, failure, stopped};
 use crate::execute::{Ended, clean, execute};
-use crate::model::{Asked, Failure, Observed};
-use crate::observe::{self, disks, dns, observe_with_ari};
+use crate::model::{Depth, Failure, Observed, Scope};
+use crate::observe::{self, disks, dns, gather};
 use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
 use crate::store::StoreError;
@@ -29,19 +29,19 @@ const ROUNDS: usize = 3;
 ///
 /// # Errors
 /// The state directory cannot be read or written. Everything else is in the report.
-pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut asked: Asked) -> Result<Report, Failure> {
-    asked.pass_started = Some(clock::now());
+pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope: Scope) -> Result<Report, Failure> {
+    (scope.depth, scope.pass_started) = (Depth::Due, Some(clock::now()));
     let mut stop = context.stop.clone();
     let mut done = Done::default();
     let mut observed = tokio::select! {
-        observed = observe_with_ari(context, asked) => observed?,
+        observed = gather(context, scope) => observed?,
         () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
     };
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
     // Nothing waits for it but the report.
     let mut inventory = JoinSet::new();
     let (asking, about) = (Arc::clone(context), observed.asked.clone());
-    inventory.spawn(async move { dns::in_a_pass(&asking, &about).await });
+    inventory.spawn(async move { dns::inventory(&asking, &about).await });
     look_at_the_clock(context, &mut observed).await;
     done.failures.extend(mend_numbers(context, &mut observed));
     plan::delivery::prune(&mut observed.tried, &context.config, clock::now());

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use crate::cert::NodeName;
 use crate::context::{Context, clock, failure, provider, stopped};
 use crate::execute::{clean, rehearse::try_one};
-use crate::model::{Asked, Failure};
-use crate::observe::{self, dns, watched};
+use crate::model::{Depth, Failure, Scope};
+use crate::observe::gather;
 use crate::plan;
 use crate::report::{self, Done, Report};
 
@@ -18,10 +18,10 @@ use super::record_outcome;
 
 /// # Errors
 /// The state directory cannot be read or written. Everything else is in the report.
-pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
+pub async fn rehearse(context: &Arc<Context>, scope: Scope) -> Result<Report, Failure> {
     let mut stop = context.stop.clone();
     let rehearsed = tokio::select! {
-        rehearsed = act(context, asked) => Some(rehearsed),
+        rehearsed = act(context, scope) => Some(rehearsed),
         () = stopped(&mut stop) => None,
     };
     match rehearsed {
@@ -33,16 +33,9 @@ pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Fa
     }
 }
 
-async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
-    let watch_roots = &context.secrets.watch_roots;
-    let (observed, watched, inventory) = tokio::join!(
-        observe::observe(&context.config, &context.secrets, &context.store, &context.roots, asked.clone()),
-        watched::look(&context.config, &asked, watch_roots),
-        dns::in_a_pass(context, &asked),
-    );
-    let mut observed = observed.map_err(|error| Failure::from(&error))?;
-    (observed.watched, observed.inventory) = (watched, inventory);
-    let mut done = Done { failures: watch_roots.failures(&asked), ..Done::default() };
+async fn act(context: &Arc<Context>, scope: Scope) -> Result<Report, Failure> {
+    let mut observed = gather(context, Scope { depth: Depth::Rehearse, ..scope }).await?;
+    let mut done = Done { failures: context.secrets.watch_roots.failures(&observed.asked), ..Done::default() };
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     let mut rehearsals = JoinSet::new();
     for (name, stored) in &observed.store {

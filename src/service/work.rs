@@ -10,10 +10,8 @@ use crate::cert::Roots;
 use crate::config::Config;
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock, failure, progress};
-use crate::model::{Asked, Failure, Tried};
-use crate::observe;
-use crate::observe::discover;
-use crate::observe::watched;
+use crate::model::{Failure, Scope, Tried};
+use crate::observe::{self, discover, gather};
 use crate::plan;
 use crate::reconcile::reconcile;
 use crate::report::{self, Report};
@@ -22,30 +20,21 @@ use crate::store::{Lock, Store, StoreError};
 use crate::service::Hooks;
 use crate::service::events::News;
 
-fn everything() -> Asked {
-    Asked { may_issue: true, patient: true, ..Asked::default() }
+fn everything() -> Scope {
+    Scope { may_issue: true, short_retries: true, ..Scope::default() }
 }
 
 /// Handshakes alone: takes no lock, asks no CA, writes nothing.
 pub(crate) async fn look(config: Arc<Config>, secrets: Arc<Secrets>, roots: Roots) -> Result<(Report, Tried), Failure> {
     let of_store = |error: StoreError| Failure::from(&error);
-    let store = Store::look(&config.state_dir).map_err(of_store)?;
-    let asked = everything();
-    let (config, told) = match discover::for_a_look(&config, &store).await {
-        Some(found) => (Arc::new(found.config), found.failures),
-        None => (config, Vec::new()),
-    };
-    let (observed, watched) = tokio::join!(
-        observe::observe(&config, &secrets, &store, &roots, asked.clone()),
-        watched::look(&config, &asked, &secrets.watch_roots)
-    );
-    let mut observed = observed.map_err(of_store)?;
-    observed.watched = watched;
+    let context = Context::look(config, roots, secrets).map_err(of_store)?;
+    let (context, told) = discover::for_a_look(&context).await.map_err(of_store)?;
+    let observed = gather(&context, everything()).await?;
     let now = clock::now();
-    let plan = plan::plan(&config, &observed, now);
-    let mut done = observe::damages(&store);
+    let plan = plan::plan(&context.config, &observed, now);
+    let mut done = observe::damages(&context.store);
     done.failures.extend(told);
-    let report = report::build("run", &config, &observed, plan, done, false, now);
+    let report = report::build("run", &context.config, &observed, plan, done, false, now);
     Ok((report, observed.tried))
 }
 

@@ -14,7 +14,7 @@ use nix::unistd::mkdtemp;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::line::Line;
-use super::session::spawn;
+use super::thread::spawn;
 use crate::cert::NodeName;
 
 /// An agent lists its keys at once; one that is forwarded over SSH takes its round trip.

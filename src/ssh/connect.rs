@@ -14,11 +14,11 @@ use ssh2::{MethodType, Session};
 use super::host_key::{algorithms, fingerprint};
 use super::line::{Cut, Line, Socket};
 use super::login::log_in;
-use super::session::spawn;
+use super::thread::spawn;
 use super::tunnel::{carry, pair};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
-use crate::config::HostKey;
+use crate::config::{HostKey, ssh_string};
 use crate::text::escape;
 
 /// A SYN that nobody answers is given up then: three retransmissions of Linux (1, 3 and 7 s). A jump host is given as
@@ -211,9 +211,8 @@ fn pinned_at(endpoint: &Endpoint, way: Try, line: &Line) -> Result<Open, SshErro
 
 pub(super) fn host_key(session: &Session) -> Option<HostKey> {
     let (blob, _) = session.host_key()?;
-    // RFC 4253 section 6.6: a key's blob begins with its kind, as a string with its length.
-    let length = usize::try_from(u32::from_be_bytes(blob.get(..4)?.try_into().ok()?)).ok()?;
-    let algorithm = core::str::from_utf8(blob.get(4..4 + length.min(64))?).ok()?;
+    // RFC 4253 section 6.6: a key's blob begins with its kind.
+    let algorithm = core::str::from_utf8(ssh_string(blob)?.0).ok()?;
     Some(HostKey { algorithm: escape(algorithm, 64), blob: blob.to_vec() })
 }
 

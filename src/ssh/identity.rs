@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use crate::config::ssh_string;
+
 /// A private key, and the file that it was read from (for error texts).
 #[derive(Clone)]
 pub struct Identity {
@@ -37,37 +39,38 @@ impl Identity {
 
     /// Its private half is in a device that must be touched: `sk-ssh-ed25519@openssh.com` and the like.
     pub(super) fn is_of_a_security_key(&self) -> bool {
-        Container::read(&self.pem).is_some_and(|container| container.algorithm.starts_with(b"sk-"))
+        Container::read(&self.pem).is_some_and(|container| {
+            ssh_string(&container.public).is_some_and(|(algorithm, _)| algorithm.starts_with(b"sk-"))
+        })
     }
+}
+
+/// The public half of a private key in OpenSSH's own format, which holds it in the clear, under a passphrase too.
+pub fn public_blob(pem: &str) -> Option<Vec<u8>> {
+    Container::read(pem).map(|container| container.public)
 }
 
 /// The open part of OpenSSH's own format (PROTOCOL.key of its sources).
 struct Container {
     cipher: Vec<u8>,
-    algorithm: Vec<u8>,
+    public: Vec<u8>,
 }
 
 impl Container {
     fn read(pem: &str) -> Option<Self> {
         let (_, rest) = pem.split_once("-----BEGIN OPENSSH PRIVATE KEY-----")?;
         let (body, _) = rest.split_once("-----END")?;
+        // The private half is in here as well, where it has no passphrase: wiped when it is dropped.
         let body: Zeroizing<String> = Zeroizing::new(body.split_ascii_whitespace().collect());
         let bytes = Zeroizing::new(STANDARD.decode(body.as_str()).ok()?);
         let rest = bytes.strip_prefix(b"openssh-key-v1\0")?;
-        let (cipher, rest) = string(rest)?;
-        let (_, rest) = string(rest)?;
-        let (_, rest) = string(rest)?;
-        // The number of keys, always one.
-        let (public, _) = string(rest.get(4..)?)?;
-        let (algorithm, _) = string(public)?;
-        Some(Self { cipher: cipher.to_vec(), algorithm: algorithm.to_vec() })
+        let (cipher, rest) = ssh_string(rest)?;
+        let (_, rest) = ssh_string(rest)?;
+        let (_, rest) = ssh_string(rest)?;
+        // The number of keys.
+        let (public, _) = ssh_string(rest.strip_prefix(&1u32.to_be_bytes())?)?;
+        Some(Self { cipher: cipher.to_vec(), public: public.to_vec() })
     }
-}
-
-/// RFC 4251 section 5.
-fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
 #[cfg(test)]

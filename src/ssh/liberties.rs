@@ -8,7 +8,7 @@ use ssh2::{ErrorCode, Session};
 
 use super::connect::open;
 use super::line::Line;
-use super::session::on_thread;
+use super::thread::on_thread;
 use super::{Endpoint, SshError};
 
 /// One thing to try.

@@ -4,12 +4,13 @@ use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use core::time::Duration;
 
 use super::SshError;
 use crate::cert::NodeName;
+use crate::mutex::lock;
 use crate::text::escape;
 
 /// What carries a session: a connection of its own, or the channel of a jump host, whose thread holds the other end.
@@ -65,7 +66,7 @@ struct State {
 
 impl Line {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn of_jump(&self, jump: &NodeName) -> Self {

@@ -13,7 +13,9 @@ mod known_hosts;
 mod liberties;
 mod line;
 mod login;
+mod scan;
 mod session;
+mod thread;
 mod tunnel;
 mod wire;
 
@@ -24,10 +26,11 @@ use crate::cert::NodeName;
 use crate::config::HostKey;
 
 pub use error::SshError;
-pub use host_key::{fingerprint, host_keys};
-pub use identity::Identity;
+pub use host_key::fingerprint;
+pub use identity::{Identity, public_blob};
 pub use known_hosts::{Known, known_hosts};
 pub use liberties::{Answer, Liberty, liberties};
+pub use scan::host_keys;
 pub use session::Session;
 pub use tunnel::{Tunnel, tunnel};
 

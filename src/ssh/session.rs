@@ -1,23 +1,19 @@
 //! The asynchronous side: asks the session's thread by a channel and waits; dropping it ends the session at once.
 
 use core::time::Duration;
-use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
 
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::ear::SLICE;
 use super::line::{Leash, Line};
+use super::thread::{gone, spawn};
 use super::tunnel::{self, Tunnel};
 use super::wire::Wire;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
-
-/// Measured: libssh2 with OpenSSL needs less; a thousand parked sessions then cost 165 MiB in all.
-const STACK: usize = 256 * 1024;
 
 /// A program on a node, with its stdin and stdout. A caller bounds each wait with `tokio::time::timeout` and then asks
 /// [`Session::overdue`] for the error.
@@ -103,27 +99,6 @@ impl Session {
     pub fn overdue(&self, after: Duration) -> SshError {
         self.leash.0.overdue(&self.node, after)
     }
-}
-
-/// Runs blocking work on a thread of its own.
-pub(super) async fn on_thread<T: Send + 'static>(
-    node: &NodeName,
-    work: impl FnOnce() -> Result<T, SshError> + Send + 'static,
-) -> Result<T, SshError> {
-    let (reply, answer) = oneshot::channel();
-    spawn(node, move || drop(reply.send(work())))?;
-    answer.await.unwrap_or_else(|_| Err(gone(node)))
-}
-
-pub(super) fn spawn(node: &NodeName, work: impl FnOnce() + Send + 'static) -> Result<(), SshError> {
-    match thread::Builder::new().name("ssh".to_owned()).stack_size(STACK).spawn(work) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(SshError::Thread { node: node.clone(), source }),
-    }
-}
-
-fn gone(node: &NodeName) -> SshError {
-    SshError::Thread { node: node.clone(), source: io::Error::other("the session's thread ended") }
 }
 
 fn serve(mut wire: Wire, asked: &Receiver<Ask>, node: &NodeName) {

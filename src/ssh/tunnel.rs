@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connect::{Open, forwarded, open};
 use super::ear::{Deaf, Ear, Local};
 use super::line::{Cut, Leash, Line};
-use super::session::{on_thread, spawn};
+use super::thread::{on_thread, spawn};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 

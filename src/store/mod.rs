@@ -33,12 +33,13 @@ mod room;
 pub mod secret;
 mod state;
 
+use crate::mutex::lock;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use serde::Serialize;
 
@@ -81,7 +82,7 @@ impl Store {
 
     /// What was found broken and worked around since this store was opened, each once.
     pub fn damages(&self) -> Vec<Damage> {
-        self.damages.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        lock(&self.damages).iter().cloned().collect()
     }
 
     fn opened(root: &Path, looking: bool) -> Result<Self, StoreError> {
@@ -111,7 +112,7 @@ impl Store {
     }
 
     fn noted(&self, damages: impl IntoIterator<Item = Damage>) {
-        self.damages.lock().unwrap_or_else(PoisonError::into_inner).extend(damages);
+        lock(&self.damages).extend(damages);
     }
 }
 

@@ -1,13 +1,12 @@
 //! The three journals: the ledger, the TXT records, the history.
 
-use std::sync::PoisonError;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, atomic, journal};
 use crate::cert::{CertName, Generation, NameSet, NodeName, RevocationReason};
 use crate::model::LedgerEntry;
+use crate::mutex::lock;
 
 /// Bytes. A record takes some 700 of them, in three lines.
 const LONG_TXT_JOURNAL: usize = 1024 * 1024;
@@ -103,7 +102,7 @@ impl Store {
     pub fn note_ledger(&self, entry: &LedgerEntry) -> Result<(), StoreError> {
         self.append("ledger.jsonl", entry)?;
         let path = self.root.join("ledger.jsonl");
-        let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.appending);
         if path.metadata().is_ok_and(|found| found.len() <= LONG_LEDGER) {
             return Ok(());
         }
@@ -130,7 +129,7 @@ impl Store {
     /// too long to be read would leave records for ever. Not while an order is under way.
     pub fn shorten_txt_journal(&self) -> Result<(), StoreError> {
         let path = self.writable()?.join("txt.jsonl");
-        let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.appending);
         // What cannot be read is kept for a person.
         if atomic::read(&path)?.is_none_or(|bytes| bytes.len() <= LONG_TXT_JOURNAL)
             || !journal::read::<TxtLine>(&path)?.1.is_empty()
@@ -155,13 +154,13 @@ impl Store {
     /// One event a line: what happened, to what, when. The oldest are left out when it is long.
     pub fn history(&self, at: Timestamp, event: &HistoryEvent) -> Result<(), StoreError> {
         let path = self.writable()?.join("history.jsonl");
-        let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.appending);
         journal::append_within(&path, &HistoryLine { at, event }, LONG_HISTORY)
     }
 
     fn append<T: Serialize>(&self, journal: &str, entry: &T) -> Result<(), StoreError> {
         let path = self.writable()?.join(journal);
-        let _one_at_a_time = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.appending);
         journal::append(&path, entry)
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use certd::acme::{Http, Settings, about};
 use certd::context::clock;
+use certd::http::{HttpOptions, Trust};
 use certd::model::{Advice, Failure, LedgerEvent};
 use jiff::SignedDuration;
 use lab::bench::Bench;
@@ -170,7 +171,8 @@ fn a09_an_answer_that_drips_or_has_no_end_is_given_up() {
     let pem = std::fs::read_to_string(bench.lab.folder.join("api-root.pem")).unwrap();
     let limit = Duration::from_secs(1);
     let directory = bench.context.config.acme.directory.clone();
-    let http = Http::new(&Settings { directory, ca_pem: Some(pem), more_pem: None, proxy: None, limit }).unwrap();
+    let options = HttpOptions { proxy: None, trust: Trust::Only(pem) };
+    let http = Http::new(&Settings { directory, options, limit }).unwrap();
     bench.lab.proxy.script.drip("directory", 1, Duration::from_millis(100));
     let asked = bench.run(async { tokio::time::timeout(SOON, about(&http)).await }).expect("the limit counts");
     assert_eq!(asked.unwrap_err().code(), "acme-unreachable");

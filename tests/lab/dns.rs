@@ -8,7 +8,8 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Output;
 use std::time::Duration;
 
-use certd::dns::{Doh, Resolvers, Way, texts};
+use certd::dns::{Doh, Resolvers, texts};
+use certd::http::{HttpOptions, Trust};
 
 use lab::Lab;
 use lab::name_servers::{CHALLENGE, ZONE, a_lag_burns_no_validation, add_server, assert_served, lab, said, with_zones};
@@ -198,7 +199,8 @@ fn d12_where_port_53_is_blocked_a_record_that_stays_is_seen_by_doh() {
     let server = lab.doh_server();
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let urls = [format!("https://{gone}/dns-query"), server.url("127.0.0.1")];
-    let way = Way { proxy: None, ca_pem: Some(fs::read_to_string(lab.authority_file()).unwrap()) };
+    let trust = Trust::Also(fs::read_to_string(lab.authority_file()).unwrap());
+    let way = HttpOptions { proxy: None, trust };
     let look = |urls: &[String]| {
         let urls: Vec<_> = urls.iter().map(|url| url.parse().unwrap()).collect();
         let resolvers = Resolvers::new(&[dead], &[], Doh::new(&urls, way.clone())).unwrap();
@@ -225,7 +227,8 @@ fn d12_a_doh_server_that_answers_otherwise_than_with_a_dns_message_is_told_in_wo
         (502, "text/html", Vec::new(), "HTTP status 502"),
     ] {
         let url = lab.strange_doh_server(status, kind, body);
-        let way = Way { proxy: None, ca_pem: Some(fs::read_to_string(lab.authority_file()).unwrap()) };
+        let trust = Trust::Also(fs::read_to_string(lab.authority_file()).unwrap());
+        let way = HttpOptions { proxy: None, trust };
         let doh = Doh::new(&[url.parse().unwrap()], way);
         let dead = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let resolvers = Resolvers::new(&[dead], &[], doh).unwrap();
@@ -236,7 +239,7 @@ fn d12_a_doh_server_that_answers_otherwise_than_with_a_dns_message_is_told_in_wo
     }
     // A server whose certificate nobody vouches for is not heard.
     let server = lab.doh_server();
-    let doh = Doh::new(&[server.url("127.0.0.1").parse().unwrap()], Way::default());
+    let doh = Doh::new(&[server.url("127.0.0.1").parse().unwrap()], HttpOptions::default());
     let dead = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let resolvers = Resolvers::new(&[dead], &[], doh).unwrap();
     let error = lab.client.wait(async move { resolvers.follow(CHALLENGE).await }).unwrap_err();

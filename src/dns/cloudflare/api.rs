@@ -1,7 +1,7 @@
 //! One call of Cloudflare's API v4: the token, the envelope, the codes, the caps.
 
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -14,11 +14,12 @@ use zeroize::Zeroizing;
 use super::limit::{self, Budget};
 use crate::cert::Fingerprint;
 use crate::config::Proxy;
-use crate::dns::{DnsError, Way};
+use crate::dns::DnsError;
+use crate::http::{self, HttpOptions, TimeLimits};
+use crate::mutex::lock;
 use crate::text::escape;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-const CALL_LIMIT: Duration = Duration::from_secs(30);
+const LIMITS: TimeLimits = TimeLimits { connect: Duration::from_secs(10), request: Duration::from_secs(30) };
 /// A page of a hundred records is some fifty kilobytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 /// Attempts at a call that meets a passing fault; the first pause, which doubles.
@@ -85,7 +86,7 @@ impl Api {
     pub(super) fn new(
         base: &Url,
         token: &Zeroizing<String>,
-        way: &Way,
+        options: &HttpOptions,
         clock: fn() -> Timestamp,
     ) -> Result<Self, DnsError> {
         if base.scheme() != "https" && !is_this_machine(base) {
@@ -99,12 +100,9 @@ impl Api {
             message: "its file holds more than a token".to_owned(),
         })?;
         value.set_sensitive(true);
-        let builder = unread(base, way)
-            .client()?
-            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]))
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(CALL_LIMIT);
-        let client = builder.build().map_err(|source| DnsError::Client { source })?;
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        let client = unread(base, options).client(LIMITS).and_then(|it| it.default_headers(headers).build());
+        let client = client.map_err(|source| DnsError::Client { source })?;
         let digest = Fingerprint::of(token.trim().as_bytes()).to_string().chars().take(DIGEST).collect::<String>();
         let budget = limit::budget(&digest);
         Ok(Self { client, base: base.clone(), clock, digest, budget })
@@ -220,21 +218,16 @@ impl Api {
         let mut answer = request.send().await.map_err(unreachable)?;
         let status = answer.status().as_u16();
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after = header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         if status == 429 {
+            let retry_after = http::retry_after(answer.headers(), limit::LONGEST);
             let wait = self.budget().close(self.now(), retry_after);
             return Err(self.limited(Some(wait)));
         }
         if let Some(wait) = header("ratelimit").and_then(limit::used_up) {
             self.budget().close(self.now(), Some(wait));
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            if bytes.len() + chunk.len() > BODY_LIMIT {
-                return Err(self.strange(status, &format!("an answer of more than {BODY_LIMIT} bytes")));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
+        let bytes = http::body(&mut answer, BODY_LIMIT).await.map_err(unreachable)?;
+        let bytes = bytes.ok_or_else(|| self.strange(status, &format!("an answer of more than {BODY_LIMIT} bytes")))?;
         match serde_json::from_slice::<Envelope<T>>(&bytes) {
             Ok(envelope) if envelope.success && status < 300 => Ok(envelope),
             Ok(envelope) => Err(self.refused(reading, status, &envelope.errors)),
@@ -276,7 +269,7 @@ impl Api {
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.budget)
     }
 }
 
@@ -315,9 +308,9 @@ pub(super) fn segment(id: &str) -> Result<&str, DnsError> {
 }
 
 /// http:// is for this machine alone, since everybody on its way reads the token: a proxy elsewhere is not to be on it.
-fn unread(base: &Url, way: &Way) -> Way {
+fn unread(base: &Url, options: &HttpOptions) -> HttpOptions {
     let reads = |proxy: &Proxy| base.scheme() == "http" && !is_this_machine(&proxy.url);
-    Way { proxy: way.proxy.clone().filter(|proxy| !reads(proxy)), ca_pem: way.ca_pem.clone() }
+    HttpOptions { proxy: options.proxy.clone().filter(|proxy| !reads(proxy)), trust: options.trust.clone() }
 }
 
 fn is_this_machine(url: &Url) -> bool {
@@ -331,16 +324,15 @@ fn is_this_machine(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Trust;
 
     #[test]
     fn a_token_that_travels_unencrypted_goes_through_no_proxy_elsewhere() {
         let proxied = |base: &str, proxy: &str| {
-            let way = Way {
-                proxy: Some(Proxy { url: proxy.parse().unwrap(), except: String::new() }),
-                ca_pem: Some("root".to_owned()),
-            };
-            let unread = unread(&base.parse().unwrap(), &way);
-            assert_eq!(unread.ca_pem, way.ca_pem);
+            let proxy = Some(Proxy { url: proxy.parse().unwrap(), except: String::new() });
+            let options = HttpOptions { proxy, trust: Trust::Also("root".to_owned()) };
+            let unread = unread(&base.parse().unwrap(), &options);
+            assert!(matches!(unread.trust, Trust::Also(pem) if pem == "root"));
             unread.proxy.is_some()
         };
         assert!(!proxied("http://127.0.0.1:8080/client/v4", "http://proxy.example.com:3128"));

@@ -3,9 +3,10 @@
 //! "1200/5 minutes … If you exceed this limit, all API calls for the next five minutes will be blocked, receiving a HTTP
 //! 429 response." (https://developers.cloudflare.com/fundamentals/api/reference/limits/)
 
+use crate::mutex::lock;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
@@ -29,7 +30,7 @@ pub(super) struct Budget {
 
 /// The budget of the token with this digest.
 pub(super) fn budget(digest: &str) -> Arc<Mutex<Budget>> {
-    let mut budgets = BUDGETS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut budgets = lock(&BUDGETS);
     Arc::clone(budgets.entry(digest.to_owned()).or_default())
 }
 

@@ -1,7 +1,7 @@
 //! Which zone holds a name: the one that DNS shows is asked for first, and its id is kept across runs.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use super::api::{Api, segment};
 use crate::dns::{DnsError, Zone};
 use crate::model::KnownZone;
+use crate::mutex::lock;
 use crate::text::escape;
 
 const ZONES_A_PAGE: u32 = 50;
@@ -181,10 +182,6 @@ fn suffixes(name: &str) -> impl Iterator<Item = &str> {
 
 fn active() -> String {
     "active".to_owned()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

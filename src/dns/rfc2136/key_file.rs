@@ -6,7 +6,6 @@ use zeroize::Zeroizing;
 
 use super::UpdateError;
 use super::tsig::Key;
-use crate::config::defaults::TSIG_ALGORITHM;
 use crate::config::{Rfc2136, TsigAlgorithm};
 use crate::text::escape;
 
@@ -45,7 +44,7 @@ pub(super) fn read(text: &str, config: &Rfc2136) -> Result<Key, UpdateError> {
             let (own, other) = (own.as_str(), other.as_str());
             return Err(bad(format!("the key is for {own}, and `dns.algorithm` is {other}")));
         }
-        (own, other) => own.or(other).unwrap_or(TSIG_ALGORITHM),
+        (own, other) => own.or(other).unwrap_or_default(),
     };
     let base64 = written.secret.ok_or_else(|| bad("holds no secret".to_owned()))?;
     let mut secret = Zeroizing::new(vec![0; base64.len()]);

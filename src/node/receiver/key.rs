@@ -5,6 +5,9 @@ use core::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::config::ssh_string;
+use crate::ssh::public_blob;
+
 /// Its kind and its blob; no options and no comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
@@ -31,28 +34,12 @@ impl PublicKey {
         if key.kind == kind { Ok(key) } else { Err(BadKey) }
     }
 
-    /// Of a private key in OpenSSH's own format, which holds the public half in the clear, under a passphrase too
-    /// (OpenSSH's PROTOCOL.key).
+    /// Of a private key in OpenSSH's own format.
     ///
     /// # Errors
     /// It is a key in another format.
     pub fn of_private(pem: &str) -> Result<Self, BadKey> {
-        let inner = pem
-            .split_once("-----BEGIN OPENSSH PRIVATE KEY-----")
-            .and_then(|(_, rest)| rest.split_once("-----END OPENSSH PRIVATE KEY-----"))
-            .ok_or(BadKey)?
-            .0;
-        // The private half is in here as well, where it has no passphrase: wiped when it is dropped.
-        let text: zeroize::Zeroizing<String> =
-            zeroize::Zeroizing::new(inner.chars().filter(|c| !c.is_ascii_whitespace()).collect());
-        let bytes = zeroize::Zeroizing::new(STANDARD.decode(text.as_bytes()).map_err(|_| BadKey)?);
-        let mut rest = bytes.strip_prefix(b"openssh-key-v1\0").ok_or(BadKey)?;
-        // Cipher, key derivation and its options come before the number of keys.
-        for _ in 0..3 {
-            (_, rest) = string(rest).ok_or(BadKey)?;
-        }
-        let rest = rest.strip_prefix(&1u32.to_be_bytes()).ok_or(BadKey)?;
-        Self::of_blob(string(rest).ok_or(BadKey)?.0.to_vec())
+        Self::of_blob(public_blob(pem).ok_or(BadKey)?)
     }
 
     /// The end of its base64, which no other key has, in characters that neither a shell nor sed sees.
@@ -63,7 +50,7 @@ impl PublicKey {
 
     /// RFC 4253 section 6.6: a key's blob begins with its kind.
     fn of_blob(blob: Vec<u8>) -> Result<Self, BadKey> {
-        let (kind, rest) = string(&blob).ok_or(BadKey)?;
+        let (kind, rest) = ssh_string(&blob).ok_or(BadKey)?;
         let kind = core::str::from_utf8(kind).map_err(|_| BadKey)?;
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '@');
         if rest.is_empty() || kind.is_empty() || kind.len() > 64 || !kind.chars().all(word) || blob.len() > 8192 {
@@ -77,13 +64,6 @@ impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, STANDARD.encode(&self.blob))
     }
-}
-
-/// RFC 4251 section 5: a length of four bytes, and so many bytes.
-fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_at_checked(4)?;
-    let length = u32::from_be_bytes(length.try_into().ok()?);
-    rest.split_at_checked(usize::try_from(length).ok()?)
 }
 
 #[cfg(test)]

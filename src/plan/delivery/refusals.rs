@@ -47,8 +47,8 @@ pub(super) fn hurry(name: &CertName, node: &NodeName, observed: &Observed, now: 
 /// somebody has).
 pub(super) fn beneath(generation: &Generation, name: &CertName, node: &NodeName, observed: &Observed) -> bool {
     let refused = attempts(name, generation, node, observed);
-    observed.asked.insist
-        && observed.asked.regardless.contains(node)
+    observed.asked.ignore_backoff
+        && observed.asked.ignore_window.contains(node)
         && refused.is_some_and(|attempts| attempts.failure.code == FENCE_IMPLAUSIBLE)
 }
 

@@ -48,7 +48,7 @@ pub(super) fn wait(
         && unproven.seen == seen(observed, node, name)
         && unproven.install == installs::whole(config, node, name);
     let Unproven { since, failure, .. } = unproven.clone();
-    (same && !observed.asked.insist).then(|| DeliveryWait::Unproven { since, failure: Box::new(failure) })
+    (same && !observed.asked.ignore_backoff).then(|| DeliveryWait::Unproven { since, failure: Box::new(failure) })
 }
 
 /// Not in the words of errors, which differ from one time to the next.

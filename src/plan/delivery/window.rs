@@ -44,7 +44,7 @@ pub(super) fn allows(
 ) -> Result<Option<Early>, Timestamp> {
     let Some(opens) = config.node(node).and_then(|node| node.windows.opens(now)) else { return Ok(None) };
     let early = |because| Ok(Some(Early { opens, because }));
-    if observed.asked.regardless.contains(node) {
+    if observed.asked.ignore_window.contains(node) {
         return early(Because::Asked);
     }
     let mut ends = None;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::Standing;
 use crate::cert::DnsName;
+use crate::plan::caa::IssueValue;
 
 impl Standing {
     /// Where it stands.
@@ -23,24 +24,14 @@ impl Standing {
     /// Whether this TXT record proves it. Without `issuers` (nobody has asked the CA yet) any issuer will do. What a CA
     /// would not read, with a parameter twice or none after a semicolon, proves nothing.
     pub fn is_proven_by(&self, text: &str, account: &str, now: Timestamp) -> bool {
-        let mut parts = text.split(';').map(str::trim);
-        let issuer = parts.next().and_then(|issuer| DnsName::parse(issuer).ok());
-        let Some(issuer) = issuer else { return false };
-        let mut parameters: Vec<(String, &str)> = Vec::new();
-        for part in parts {
-            let Some((tag, value)) = part.split_once('=') else { return false };
-            let (tag, value) = (tag.trim().to_ascii_lowercase(), value.trim());
-            if value.contains(char::is_whitespace) || parameters.iter().any(|(other, _)| *other == tag) {
-                return false;
-            }
-            parameters.push((tag, value));
-        }
-        let value = |wanted: &str| parameters.iter().find(|(tag, _)| tag == wanted).map(|(_, value)| *value);
-        let in_time =
-            value("persistuntil").is_none_or(|until| until.parse().is_ok_and(|until| now.as_second() <= until));
-        let wide = value("policy").is_some_and(|policy| policy.eq_ignore_ascii_case("wildcard"));
+        let value = IssueValue::parse(text);
+        let Some(issuer) = DnsName::parse(value.domain).ok().filter(|_| value.is_strict) else { return false };
+        let in_time = value
+            .parameter("persistuntil")
+            .is_none_or(|until| until.parse().is_ok_and(|until| now.as_second() <= until));
+        let wide = value.parameter("policy").is_some_and(|policy| policy.eq_ignore_ascii_case("wildcard"));
         (self.issuers.is_empty() || self.issuers.contains(&issuer))
-            && value("accounturi") == Some(account)
+            && value.parameter("accounturi") == Some(account)
             && in_time
             && (wide || !self.name.is_wildcard())
     }

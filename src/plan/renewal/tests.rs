@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
 use crate::cert::{Generation, KeyType};
-use crate::model::{Advice, Asked, Attempts, DeliveryAttempts, Meta, Over, Seen, Served, Silence, UNKNOWN_CA};
+use crate::model::{Advice, Attempts, DeliveryAttempts, Meta, Over, Scope, Seen, Served, Silence, UNKNOWN_CA};
 use crate::plan::{DeliveryWait, Plan, Step, Wait, plan};
 
 const CONFIG: &str = include_str!("../../../config/certd.toml");
@@ -37,7 +37,7 @@ fn case(text: &str, age: i64) -> Case {
         seen: Seen::Silence(Silence::Refused),
     };
     let observed = Observed {
-        asked: Asked { may_issue: true, pass_started: Some(NOW), ..Asked::default() },
+        asked: Scope { may_issue: true, pass_started: Some(NOW), ..Scope::default() },
         store: BTreeMap::from([(certificate.name.clone(), stored)]),
         served: vec![served],
         ..Observed::default()

@@ -120,7 +120,7 @@ fn a_node_that_did_not_answer_is_tried_in_every_pass_but_once_in_this_one() {
 fn where_passes_follow_each_other_a_node_that_does_not_answer_is_tried_after_1_2_5_and_then_every_10_minutes() {
     for (failures, minutes) in [(1, 1), (2, 2), (3, 5), (4, 10), (40, 10)] {
         let mut scene = fleet().serves_former("guangzhou", SERVICE);
-        scene.observed.asked.patient = true;
+        scene.observed.asked.short_retries = true;
         let now = scene.now;
         let mut scene = scene.delivery_failed("guangzhou", SERVICE, |attempts| {
             (attempts.failures, attempts.last) = (failures, now);
@@ -141,7 +141,7 @@ fn refused_by(refusing: &[&str], left: i64) -> Scene {
     let certificates = format!("[[certificate]]\ndomains = [\"{SERVICE}\"]\nnodes = [\"*\"]\n");
     let all = ["a", "b", "c", "d"];
     let mut scene = Scene::of_nodes(&certificates, &all.map(|node| (node, ""))).stored(hours(1), days(90));
-    scene.observed.asked.patient = true;
+    scene.observed.asked.short_retries = true;
     let last = scene.now - SignedDuration::from_mins(2);
     let served = leaf("former", &names(&[SERVICE]), hours(left) - days(90), hours(left));
     for node in all {
@@ -187,7 +187,7 @@ fn who_was_spared_since_two_nodes_refused_waits_with_them_unless_what_it_serves_
     let last = fleet().now - SignedDuration::from_mins(2);
     let spared = |attempts: &mut DeliveryAttempts| (attempts.failures, attempts.last) = (0, last);
     let mut scene = fleet().serves_former("shenzhen", SERVICE).delivery_failed("shenzhen", SERVICE, spared);
-    scene.observed.asked.patient = true;
+    scene.observed.asked.short_retries = true;
     assert_eq!(scene.plan().steps.len(), 1);
 }
 

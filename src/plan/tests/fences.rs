@@ -131,7 +131,7 @@ fn a_person_who_names_a_node_whose_number_nobody_can_have_given_goes_beneath_it(
             other => panic!("{other:?}"),
         }
     };
-    let named = |scene: &mut Scene| _ = scene.observed.asked.regardless.insert(name("guangzhou"));
+    let named = |scene: &mut Scene| _ = scene.observed.asked.ignore_window.insert(name("guangzhou"));
     assert!(older(FENCE_IMPLAUSIBLE, &named));
     assert!(!older(FENCE_IMPLAUSIBLE, &|_| ()), "nobody named it");
     assert!(!older(FOREIGN_NEWER, &named), "that may be another controller's");

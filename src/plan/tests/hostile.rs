@@ -37,7 +37,7 @@ impl World {
         let certificates = format!("[[certificate]]\ndomains = [\"{SERVICE}\"]\nnodes = [\"*\"]\n");
         let mut scene = Scene::of_nodes(&certificates, &[(EVIL, ""), ("a", ""), ("b", ""), ("c", "")]);
         scene.now = at(START);
-        scene.observed.asked.patient = seed.is_multiple_of(2);
+        scene.observed.asked.short_retries = seed.is_multiple_of(2);
         let old = leaf("of-an-older-tool", &scene.config.certificates[0].names, days(-60), days(30));
         let served = [EVIL, "a", "b", "c"].map(|node| (name(node), old.clone())).into();
         let (issued, renumbered, changed, said) = Default::default();

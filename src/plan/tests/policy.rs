@@ -92,7 +92,7 @@ fn a_person_who_names_a_node_is_not_held_by_its_window_and_one_who_names_none_is
     let scene = windowed().serves_former("guangzhou", SERVICE).deploy();
     assert!(waits_for_window(&scene, "guangzhou"));
     let mut named = scene.clone();
-    named.observed.asked.regardless.insert(name("guangzhou"));
+    named.observed.asked.ignore_window.insert(name("guangzhou"));
     let plan = plan_text(&named.plan());
     assert!(plan.contains("to guangzhou") && plan.contains("it was named"), "{plan}");
 }

@@ -128,7 +128,7 @@ impl Scene {
     /// `deploy`: delivers and does not issue.
     pub(super) fn deploy(mut self) -> Self {
         self.observed.asked.may_issue = false;
-        self.observed.asked.insist = true;
+        self.observed.asked.ignore_backoff = true;
         self
     }
 

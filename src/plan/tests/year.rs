@@ -56,7 +56,7 @@ fn span(after: SignedDuration, length: SignedDuration) -> Span {
 impl World {
     fn new(lifetime: SignedDuration, ca_down: Span, node_down: Span) -> Self {
         let mut scene = Scene::new();
-        scene.observed.asked.patient = true;
+        scene.observed.asked.short_retries = true;
         // Three times the default: a year has 35,040 of them even so.
         scene.config.run.check_every = SignedDuration::from_mins(15);
         let old = leaf("of-an-older-tool", &scene.config.certificates[0].names, days(-60), days(30));

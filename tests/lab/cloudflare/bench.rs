@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::Output;
 
-use certd::dns::{Cloudflare, DnsError, Handle, Provider, Settings, TxtRecord, Way, Zone};
+use certd::dns::{Cloudflare, DnsError, Handle, Provider, Settings, TxtRecord, Zone};
+use certd::http::HttpOptions;
 use certd::model::KnownZone;
 use reqwest::Url;
 use zeroize::Zeroizing;
@@ -46,7 +47,7 @@ impl Bench {
             base: &base,
             token: &token,
             zone_id,
-            way: &Way::default(),
+            options: &HttpOptions::default(),
             mark: MARK,
             clock,
             zones,

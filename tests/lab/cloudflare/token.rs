@@ -146,6 +146,19 @@ fn c04_after_a_429_every_call_of_the_process_waits() {
 }
 
 #[test]
+fn c04_a_429_may_name_a_date_instead_of_seconds() {
+    let bench = Bench::start();
+    let client = bench.client();
+    bench.zone(&client);
+    let limited = Answer::api_error(429, 971, "slow down")
+        .header("date", "Mon, 23 Nov 2026 06:15:00 GMT")
+        .header("retry-after", "Mon, 23 Nov 2026 06:15:01 GMT");
+    bench.lab.cloudflare.script.fail("create", 3, &limited);
+    let refused = bench.publish(&client, &[txt(CHALLENGE, "one")]).remove(0).unwrap_err();
+    assert_eq!((refused.code(), refused.advice()), ("dns-api-limited", Advice::Retry { after_seconds: Some(1) }));
+}
+
+#[test]
 fn c04_a_quota_that_is_said_to_be_used_up_is_not_exceeded() {
     let bench = Bench::start();
     let client = bench.client();

@@ -1,0 +1,155 @@
+//! HTTP as every client here speaks it: no redirect, no proxy but the configured one, bounded in size and time.
+
+use core::error::Error;
+use core::iter::successors;
+use core::time::Duration;
+
+use ::http::HeaderMap;
+use ::http::header::{DATE, RETRY_AFTER};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Response};
+
+use crate::config::Proxy;
+use crate::text::escape;
+
+/// RFC 8555 section 6.1 wants a client to name itself.
+const AGENT: &str = concat!("certd/", env!("CARGO_PKG_VERSION"));
+/// Characters of an error's causes.
+const SHOWN: usize = 400;
+
+/// How a server is reached, and whom to trust there. The only secret in it is a password in the proxy's URL, which
+/// `Debug` does not show.
+#[derive(Clone, Debug, Default)]
+pub struct HttpOptions {
+    pub proxy: Option<Proxy>,
+    pub trust: Trust,
+}
+
+/// Roots, as PEM.
+#[derive(Clone, Debug, Default)]
+pub enum Trust {
+    #[default]
+    System,
+    /// Beside the system's.
+    Also(String),
+    /// Instead of the system's.
+    Only(String),
+}
+
+#[derive(Clone, Copy)]
+pub struct TimeLimits {
+    /// TCP and TLS, through a proxy too.
+    pub connect: Duration,
+    /// One request, from the name lookup to the last byte.
+    pub request: Duration,
+}
+
+impl HttpOptions {
+    pub fn client(&self, limits: TimeLimits) -> reqwest::Result<ClientBuilder> {
+        let certificates = |pem: &String| Certificate::from_pem_bundle(pem.as_bytes());
+        // The proxy is configured; the environment has been read by then.
+        let builder = Client::builder().user_agent(AGENT).redirect(Policy::none()).no_proxy();
+        let builder = builder.connect_timeout(limits.connect).timeout(limits.request);
+        let builder = match &self.trust {
+            Trust::System => builder,
+            Trust::Also(pem) => builder.tls_certs_merge(certificates(pem)?),
+            Trust::Only(pem) => builder.tls_certs_only(certificates(pem)?),
+        };
+        Ok(match &self.proxy {
+            Some(Proxy { url, except }) => {
+                builder.proxy(reqwest::Proxy::all(url.clone())?.no_proxy(NoProxy::from_string(except)))
+            }
+            None => builder,
+        })
+    }
+}
+
+/// `None`: the body is longer than `limit` bytes.
+pub async fn body(response: &mut Response, limit: usize) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date, at most `longest`. A date is measured against the `Date`
+/// of the same response, so that our clock has no part in it. `None`: there is none that can be read.
+pub fn retry_after(headers: &HeaderMap, longest: Duration) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => Duration::try_from(parsed_date(text)?.duration_since(date(headers)?)).unwrap_or(Duration::ZERO),
+    };
+    Some(wait.min(longest))
+}
+
+/// When the response was sent, by the server's clock (RFC 9110 section 6.6.1).
+pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    parsed_date(headers.get(DATE)?.to_str().ok()?)
+}
+
+fn parsed_date(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+/// The causes of an error. (reqwest's own text repeats the URL, which our texts begin with.)
+pub fn causes(error: &reqwest::Error) -> String {
+    let causes: Vec<String> = sources(error).map(ToString::to_string).collect();
+    let text = match causes.as_slice() {
+        [] if error.is_timeout() => "timed out".to_owned(),
+        [] => error.to_string(),
+        causes => causes.join(": "),
+    };
+    escape(&text, SHOWN)
+}
+
+/// The innermost cause, for texts with room for one alone.
+pub fn root_cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let text = sources(&error).last().map_or_else(|| error.to_string(), ToString::to_string);
+    escape(&text, SHOWN / 2)
+}
+
+fn sources(error: &reqwest::Error) -> impl Iterator<Item = &dyn Error> {
+    successors(error.source(), |cause| (*cause).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_hours(48);
+
+    fn read(value: &str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, value.parse().unwrap());
+        headers.insert(DATE, "Mon, 23 Nov 2026 06:15:00 GMT".parse().unwrap());
+        retry_after(&headers, LONGEST)
+    }
+
+    #[test]
+    fn a02_seconds_are_obeyed() {
+        assert_eq!(read("3600"), Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn a03_a_date_is_measured_against_the_answers_own_clock() {
+        assert_eq!(read("Mon, 23 Nov 2026 07:15:00 GMT"), Some(Duration::from_secs(3600)));
+        assert_eq!(read("Mon, 23 Nov 2026 05:15:00 GMT"), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a05_absurd_values_are_clamped_or_ignored() {
+        assert_eq!(read("315360000"), Some(LONGEST));
+        assert_eq!(read("Fri, 23 Nov 2136 07:15:00 GMT"), Some(LONGEST));
+        for nonsense in ["-5", "soon", "", "99999999999999999999"] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
+    }
+}
