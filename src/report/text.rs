@@ -101,9 +101,14 @@ fn notes(out: &mut String, certificate: &CertificateReport, report: &Report) -> 
                 if let Wait::Renewal { certificate: name, reason } = wait
                     && name == &certificate.name
                 {
-                    // What is due and held up is something to issue.
-                    let prefix =
-                        if matches!(reason, RenewalWait::NotDue { .. }) { "nothing to issue" } else { "not issued" };
+                    let prefix = match reason {
+                        // `deploy` of what is stored: that nothing is issued is no news.
+                        RenewalWait::MayNotIssue { stored: true } => continue,
+                        RenewalWait::MayNotIssue { stored: false } => "not delivered",
+                        RenewalWait::NotDue { .. } => "nothing to issue",
+                        // What is due and held up is something to issue.
+                        _ => "not issued",
+                    };
                     writeln!(out, "  {prefix}: {}", words::renewal_wait(reason))?;
                 }
             }
