@@ -20,6 +20,7 @@ use crate::context::secrets::Secrets;
 use crate::model::Failure;
 use crate::report::Exit;
 use crate::store::guard::Writers;
+use crate::store::started::Started;
 use crate::store::{Lock, Store, StoreError, owner};
 
 use super::Options;
@@ -31,8 +32,9 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
     let guarded = Writers::of_configuration().check(path);
     guarded.map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
     let text = std::fs::read_to_string(path).map_err(|error| {
-        let next = "next: give --config FILE, or write it (an annotated example is config/certd.toml)";
-        Fault::usage(format!("{}: {error}\n  {next}", path.display()))
+        let next = "give --config FILE, or write it (an annotated example is config/certd.toml)".to_owned();
+        let next = Started::now().next(&error, next);
+        Fault::usage(format!("{}: {error}\n  next: {next}", path.display()))
     })?;
     config::parse(&text).map_err(|mistakes| Fault {
         exit: Exit::Usage,

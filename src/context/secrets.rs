@@ -12,6 +12,7 @@ use crate::model::{Advice, Failure};
 use crate::ssh::{self, Endpoint, Identity, Known};
 use crate::store::guard::Writers;
 use crate::store::secret;
+use crate::store::started::Started;
 
 use crate::context::failure::failure;
 use crate::context::watch_roots::WatchRoots;
@@ -245,7 +246,7 @@ fn system_certificates() -> impl Iterator<Item = Vec<u8>> {
 pub(crate) fn public(config: &Config, key: &str, path: &Path) -> Result<String, Failure> {
     guard(config, path)?;
     std::fs::read_to_string(path).map_err(|error| {
-        let next = format!("see {key} in the configuration");
+        let next = Started::now().next(&error, format!("see {key} in the configuration"));
         failure("config-file", path.display(), error, next, Advice::Person)
     })
 }
