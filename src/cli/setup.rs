@@ -11,12 +11,12 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::cert::{CertName, NodeName, WatchName};
+use crate::cert::{CertName, NodeName, Roots, WatchName};
 use crate::config::{self, Config, Node, Proxy};
 use crate::context;
 use crate::context::Context;
 use crate::context::progress::Progress;
-use crate::context::secrets::Secrets;
+use crate::context::secrets::{NeededFor, Secrets, Unread};
 use crate::model::Failure;
 use crate::report::Exit;
 use crate::store::guard::Writers;
@@ -59,6 +59,25 @@ pub(super) fn context(config: Config, progress: Progress, stop: watch::Receiver<
 /// For commands that only look and need an account for it: makes nothing.
 pub(super) fn looking(config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
     context_on(Store::look, config, progress, stop)
+}
+
+/// For `doctor`: as [`context`], and what is missing is told beside it.
+pub(super) fn incomplete(
+    config: Config,
+    progress: Progress,
+    stop: watch::Receiver<bool>,
+) -> Result<(Context, Vec<Unread>), Fault> {
+    let config = with_environment(config)?;
+    let (secrets, mut unread) = Secrets::read_what_can_be(&config);
+    let roots = context::roots(&config).unwrap_or_else(|failure| {
+        if unread.iter().all(|unread| unread.needed_for != NeededFor::IssuerRoots) {
+            unread.push(Unread { needed_for: NeededFor::IssuerRoots, failure });
+        }
+        Roots::from_ders(Vec::<Vec<u8>>::new())
+    });
+    owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+    let store = Store::open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
+    Ok((Context::new(config, store, roots, secrets, progress, stop), unread))
 }
 
 fn context_on(
