@@ -151,7 +151,7 @@ impl SecretError {
                 Started::Person => SUDO.to_owned(),
                 Started::Unit => match credential(self.path()) {
                     Some(line) => format!("add to [Service] of the unit, and restart it: {line}"),
-                    None => format!("hand {path} on to the unit with LoadCredential="),
+                    None => format!("let the unit's user (User=) read {path}, and nobody else"),
                 },
                 Started::Root => format!("let the user that certd runs as read {path}, and nobody else"),
             },

@@ -49,8 +49,11 @@ pub(super) fn was_root() -> bool {
     *ROOT.get_or_init(|| geteuid().is_root())
 }
 
-/// The line of a unit that hands a secret on, under the name by which it is looked for.
+/// The line of a unit that hands a secret on, under the name by which it is looked for. `None`: it was handed on.
 pub(super) fn credential(path: &Path) -> Option<String> {
+    if env::var_os(CREDENTIALS).is_some_and(|folder| path.starts_with(folder)) {
+        return None;
+    }
     let name = path.file_name()?.to_str()?;
     // systemd.unit(5): a percent sign begins a specifier.
     Some(format!("LoadCredential={name}:{}", path.to_str()?).replace('%', "%%"))
