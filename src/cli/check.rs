@@ -5,6 +5,7 @@ use clap::Args;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::context::progress::{Event, Progress};
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock};
 use crate::model::{Asked, Failure, Observed};
@@ -49,7 +50,9 @@ impl Check {
         if self.nagios {
             return self.nagios(options);
         }
-        let look = Look::open("check", &self.names, self.deep, options)?;
+        // What is shown again and again is no place for progress.
+        let quiet = options.quiet || self.watch.is_some();
+        let look = Look::open("check", &self.names, self.deep, &Options { quiet, ..options.clone() })?;
         match self.watch {
             Some(pause) => rounds::run(&look, pause, options),
             None => {
@@ -67,7 +70,8 @@ impl Check {
         if options.output == super::Output::Json {
             return Err(Fault::usage("--nagios and --output json exclude each other\n  next: leave one of them out"));
         }
-        let looked = Look::open("check", &self.names, self.deep, options).and_then(|look| {
+        let silent = Options { quiet: true, ..options.clone() };
+        let looked = Look::open("check", &self.names, self.deep, &silent).and_then(|look| {
             let runtime = setup::runtime()?;
             let report = runtime.block_on(look.report());
             runtime.shutdown_background();
@@ -107,6 +111,7 @@ struct Look {
     command: &'static str,
     asked: Asked,
     with: With,
+    progress: Progress,
     /// Told when a person asks for the end.
     stop: watch::Sender<bool>,
 }
@@ -123,17 +128,24 @@ impl Look {
         let config = setup::configuration(&options.config)?;
         let (certificates, watches) = setup::selection(&config, names)?;
         let (stop, stopped) = watch::channel(false);
+        let progress = progress::of_a_look(options);
         let with = if deep {
-            With::Secrets(Arc::new(setup::looking(config, progress::progress(options), stopped)?))
+            With::Secrets(Arc::new(setup::looking(config, progress.clone(), stopped)?))
         } else {
             let (store, roots, secrets) = setup::look(&config)?;
             With::Handshakes(Arc::new(config), store, roots, secrets)
         };
         let asked = Asked { certificates, watches, may_issue: true, ..Asked::default() };
-        Ok(Self { command, asked, with, stop })
+        Ok(Self { command, asked, with, progress, stop })
     }
 
     async fn report(&self) -> Result<Report, Fault> {
+        let report = self.looked().await;
+        self.progress.say(Event::Over);
+        report
+    }
+
+    async fn looked(&self) -> Result<Report, Fault> {
         let (config, store, roots, secrets) = match &self.with {
             With::Handshakes(config, store, roots, secrets) => (config, store, roots, secrets),
             With::Secrets(context) => (&context.config, &context.store, &context.roots, &context.secrets),
@@ -146,7 +158,7 @@ impl Look {
         };
         done.failures.extend(told);
         let (observed, watched, inventory) = tokio::join!(
-            observe::observe(config, secrets, store, roots, asked.clone()),
+            observe::observe(config, secrets, store, roots, asked.clone(), &self.progress),
             watched::look(config, asked, &secrets.watch_roots),
             dns::in_a_look(config, store, asked),
         );

@@ -43,7 +43,7 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
 }
 
 /// For commands that only look: no secrets but those that a look takes, no lock, nothing made.
-pub(super) fn look(config: &Config) -> Result<(Store, crate::cert::Roots, Arc<Secrets>), Fault> {
+pub(super) fn look(config: &Config) -> Result<(Store, Roots, Arc<Secrets>), Fault> {
     let roots = context::roots(config).map_err(|failure| Fault::of_configuration(&failure))?;
     let secrets = Secrets::for_probes(config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;

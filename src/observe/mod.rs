@@ -21,7 +21,8 @@ use tokio::time::timeout;
 use crate::cert::{CertName, Roots};
 use crate::config::{Certificate, Config, Via};
 use crate::context::failure::of_damage;
-use crate::context::{Context, Secrets, clock, progress, provider};
+use crate::context::progress::{Event, Progress};
+use crate::context::{Context, Secrets, clock, provider};
 use crate::model::{Asked, Failure, Kept, Observed, Served, UNKNOWN_CA};
 use crate::plan;
 use crate::report::Done;
@@ -42,9 +43,10 @@ pub async fn observe(
     store: &Store,
     roots: &Roots,
     asked: Asked,
+    progress: &Progress,
 ) -> Result<Observed, StoreError> {
     let mut observed = known(config, store, asked)?;
-    observed.served = probe_all(config, secrets, &observed.asked, roots).await;
+    observed.served = probe_all(config, secrets, &observed.asked, roots, progress).await;
     Ok(observed)
 }
 
@@ -74,6 +76,7 @@ pub(crate) async fn probe_all(
     secrets: &Arc<Secrets>,
     asked: &Asked,
     roots: &Roots,
+    progress: &Progress,
 ) -> Vec<Served> {
     let (direct, sessions) = (Arc::new(Semaphore::new(PROBES)), Arc::new(Semaphore::new(config.sessions)));
     let mut probes = JoinSet::new();
@@ -87,8 +90,10 @@ pub(crate) async fn probe_all(
                 let number = probes.len();
                 let permits = if node.probe.via == Via::Ssh { &sessions } else { &direct };
                 let (roots, permits) = (roots.clone(), Arc::clone(permits));
+                let (progress, name) = (progress.clone(), node.name.clone());
                 probes.spawn(async move {
                     let _permit = permits.acquire_owned().await;
+                    let _waiting = progress.waiting("handshake with", name);
                     (number, target.look(&roots).await)
                 });
             }
@@ -122,18 +127,22 @@ pub async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Ob
         let (context, name, leaf) = (Arc::clone(context), name.clone(), kept.leaf.clone());
         // Where `meta.json` was lost, the CA of choice is the likeliest.
         let ca = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca }.clone();
-        answers.spawn(async move { (ari::ask_ari(&context, &ca, &leaf).await, name, leaf) });
+        answers.spawn(async move {
+            let _waiting = context.progress.waiting("renewal window from", &ca);
+            (ari::ask_ari(&context, &ca, &leaf).await, name, leaf)
+        });
     }
     // Nodes do not wait for the DNS API: what it does not say in time is asked by the next pass.
     let token = async {
         if observed.asked.may_issue {
+            let _waiting = context.progress.waiting("question to", "the DNS provider");
             let _ = timeout(ASIDE, provider::ask_token(context, false)).await;
         }
     };
     let lists = plan::crls::due(&observed, clock::now());
     let lists = revocations::ask(&context.config, &context.store, lists, context.secrets.network_ca.as_deref());
     let (served, watched, answers, (), lists) = tokio::join!(
-        probe_all(&context.config, &context.secrets, &observed.asked, &context.roots),
+        probe_all(&context.config, &context.secrets, &observed.asked, &context.roots, &context.progress),
         watched::look(&context.config, &observed.asked, &context.secrets.watch_roots),
         answers.join_all(),
         token,
@@ -148,7 +157,7 @@ pub async fn observe_with_ari(context: &Arc<Context>, asked: Asked) -> Result<Ob
             Err(failure) => {
                 plan::ari::failed(&mut observed.tried, certificate.clone(), &leaf, &failure, clock::now());
                 let step = format!("the CA gives no renewal window today: {}", failure.what);
-                context.progress.say(progress::Event::Issue { certificate, step });
+                context.progress.say(Event::Issue { certificate, step });
             }
         }
     }

@@ -182,6 +182,7 @@ pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Failure>
 }
 
 async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Failure> {
+    let _waiting = context.progress.waiting("account at", &ca.host);
     let http = http(context, ca)?;
     let (about, mut failure) = match acme::about(&http).await {
         Ok(about) => (Some(about.into()), None),

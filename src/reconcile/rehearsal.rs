@@ -34,9 +34,10 @@ pub async fn rehearse(context: &Arc<Context>, asked: Asked) -> Result<Report, Fa
 }
 
 async fn act(context: &Arc<Context>, asked: Asked) -> Result<Report, Failure> {
-    let watch_roots = &context.secrets.watch_roots;
+    let Context { config, secrets, store, roots, progress, .. } = &**context;
+    let watch_roots = &secrets.watch_roots;
     let (observed, watched, inventory) = tokio::join!(
-        observe::observe(&context.config, &context.secrets, &context.store, &context.roots, asked.clone()),
+        observe::observe(config, secrets, store, roots, asked.clone(), progress),
         watched::look(&context.config, &asked, watch_roots),
         dns::in_a_pass(context, &asked),
     );

@@ -35,8 +35,9 @@ pub(crate) async fn look(config: Arc<Config>, secrets: Arc<Secrets>, roots: Root
         Some(found) => (Arc::new(found.config), found.failures),
         None => (config, Vec::new()),
     };
+    let progress = progress::Progress::silent();
     let (observed, watched) = tokio::join!(
-        observe::observe(&config, &secrets, &store, &roots, asked.clone()),
+        observe::observe(&config, &secrets, &store, &roots, asked.clone(), &progress),
         watched::look(&config, &asked, &secrets.watch_roots)
     );
     let mut observed = observed.map_err(of_store)?;

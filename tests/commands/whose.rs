@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::lab::process::is_root;
-use super::lab::{Lab, Options};
+use super::lab::{Lab, Options, SERVICE};
 use super::{exits, started, stderr, stdout};
 
 /// Debian's `nobody`: an account that owns nothing.
@@ -79,7 +79,7 @@ fn who_forgot_sudo_is_told_so_and_a_unit_which_line_it_lacks() {
         assert!(!stderr(&output).contains("chmod") && !stderr(&output).contains("chown"), "{}", stderr(&output));
     };
     refused(&["check"], false, 1, "run it with sudo");
-    refused(&["generations", lab.services[0].name.as_str()], false, 1, "run it with sudo");
+    refused(&["generations", SERVICE], false, 1, "run it with sudo");
     refused(&["renew"], false, 2, "run it with sudo");
     let line = format!("LoadCredential=cloudflare.token:{}", token.display());
     refused(&["renew"], true, 2, &format!("add to [Service] of the unit, and restart it: {line}"));
