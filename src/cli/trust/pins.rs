@@ -140,7 +140,7 @@ mod tests {
 
         let both = of(&[key(1)], "host");
         assert_eq!(both.verdict(&key(1)), "pinned: yes (host_key, /c/certd.toml:2)");
-        assert!(both.verdict(&key(2)).starts_with("pinned: DIFFERS: SHA256:"), "{}", both.verdict(&key(2)));
+        assert!(both.verdict(&key(2)).starts_with("pinned: DIFFERS: ED25519 SHA256:"), "{}", both.verdict(&key(2)));
         assert!(both.verdict(&key(3)).starts_with("REVOKED (/c/known_hosts:3)"));
         assert!(both.what_counts().contains("host_key in the configuration; of known_hosts @revoked lines alone"));
         let rsa = HostKey { algorithm: "ssh-rsa".to_owned(), blob: vec![7; 40] };
