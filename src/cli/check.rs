@@ -3,7 +3,8 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::watch;
 
-use crate::context::{Context, clock};
+use crate::context::progress::Event;
+use crate::context::{Context, clock, provider};
 use crate::model::{Depth, Failure, Scope};
 use crate::observe::{self, discover, gather, revocations};
 use crate::plan;
@@ -44,7 +45,9 @@ impl Check {
         if self.nagios {
             return self.nagios(options);
         }
-        let look = Look::open("check", &self.names, self.deep, options)?;
+        // What is shown again and again is no place for progress.
+        let quiet = options.quiet || self.watch.is_some();
+        let look = Look::open("check", &self.names, self.deep, &Options { quiet, ..options.clone() })?;
         match self.watch {
             Some(pause) => rounds::run(&look, pause, options),
             None => {
@@ -62,7 +65,8 @@ impl Check {
         if options.output == super::Output::Json {
             return Err(Fault::usage("--nagios and --output json exclude each other\n  next: leave one of them out"));
         }
-        let looked = Look::open("check", &self.names, self.deep, options).and_then(|look| {
+        let silent = Options { quiet: true, ..options.clone() };
+        let looked = Look::open("check", &self.names, self.deep, &silent).and_then(|look| {
             let runtime = setup::runtime()?;
             let report = runtime.block_on(look.report());
             runtime.shutdown_background();
@@ -112,20 +116,28 @@ impl Look {
         let (certificates, watches) = setup::selection(&config, names)?;
         let (stop, stopped) = watch::channel(false);
         let (depth, context) = if deep {
-            (Depth::Disk, setup::looking(config, progress::progress(options), stopped)?)
+            (Depth::Disk, setup::looking(config, progress::of_a_look(options), stopped)?)
         } else {
-            (Depth::Dns, setup::look(config)?)
+            (Depth::Dns, setup::look(config, progress::of_a_look(options))?)
         };
         let scope = Scope { depth, certificates, watches, may_issue: true, ..Scope::default() };
         Ok(Self { command, scope, context, stop })
     }
 
     async fn report(&self) -> Result<Report, Fault> {
+        let report = self.looked().await;
+        self.context.progress.say(Event::Over);
+        report
+    }
+
+    async fn looked(&self) -> Result<Report, Fault> {
         let looked = discover::for_a_look(&self.context).await;
         let (context, told) = looked.map_err(|error| Fault::from(&Failure::from(&error)))?;
+        let observed = gather(&context, self.scope.clone()).await.map_err(|failure| Fault::from(&failure))?;
+        // After the store was read, which finds them.
         let mut done = observe::damages(&context.store);
         done.failures.extend(told);
-        let observed = gather(&context, self.scope.clone()).await.map_err(|failure| Fault::from(&failure))?;
+        done.failures.extend(provider::known_token_trouble(&context, clock::now()));
         done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
         done.revocations = revocations(&context.store, &observed);
         let now = clock::now();

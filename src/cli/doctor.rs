@@ -16,7 +16,7 @@ use super::{Options, Output, output, progress, setup};
 /// TXT record that is made, seen and removed, the ledger's room, and every node: reached, logged in, its configuration
 /// test, room, clock, other programs that renew there, and a delivery that is prepared and aborted. Nothing is ordered and
 /// nothing is changed. Each line is ok, a warning (exit 3) or a FAILURE (exit 1, 5 or 6, as on the day it would matter)
-/// with what to do. While another certd is at work no TXT record is made and no delivery prepared.
+/// with what to do. What needs a file that is missing or unfit is not tried, and all else is. While another certd is at work no TXT record is made and no delivery prepared.
 #[derive(Args)]
 pub(super) struct Doctor {
     /// Certificates to try; all when none is named.
@@ -34,13 +34,13 @@ impl Doctor {
         let nodes = setup::nodes(&config, &self.nodes)?;
         let scope = Scope { certificates, nodes, may_issue: true, ..Scope::default() };
         let (stop, stopped) = watch::channel(false);
-        let context = setup::context(config, progress::progress(options), stopped)?;
+        let (context, unread) = setup::incomplete(config, progress::progress(options), stopped)?;
         let lock = context.store.lock().map_err(|error| Fault::from(&Failure::from(&error)))?;
         let runtime = setup::runtime()?;
         setup::heed_signals(&runtime, stop, options)?;
         let context = Arc::new(runtime.block_on(context.discovered()));
         setup::known(&context.config, &scope.nodes)?;
-        let checkup = runtime.block_on(ops::doctor::doctor(&context, scope, lock.is_some()));
+        let checkup = runtime.block_on(ops::doctor::doctor(&context, scope, lock.is_some(), unread));
         runtime.shutdown_background();
         context.progress.say(Event::Over);
         let checkup = checkup.map_err(|failure| Fault::from(&failure))?;

@@ -9,6 +9,7 @@ mod deploy;
 mod doctor;
 mod fault;
 mod fence;
+mod generations;
 mod node;
 mod output;
 mod plan;
@@ -40,6 +41,7 @@ struct Cli {
 }
 
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Global options")]
 struct Options {
     /// The configuration.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
@@ -78,6 +80,7 @@ enum Command {
     Renew(renew::Renew),
     Deploy(deploy::Deploy),
     Doctor(doctor::Doctor),
+    Generations(generations::Command),
     Revoke(revoke::Revoke),
     Run(run::Run),
     Trust(trust::Trust),
@@ -125,6 +128,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Renew(command) => command.run(options),
         Command::Deploy(command) => command.run(options),
         Command::Doctor(command) => command.run(options),
+        Command::Generations(command) => command.run(options),
         Command::Revoke(command) => command.run(options),
         Command::Run(command) => command.run(options),
         Command::Trust(command) => command.run(options),

@@ -10,15 +10,16 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::cert::{CertName, NodeName, WatchName};
+use crate::cert::{CertName, NodeName, Roots, WatchName};
 use crate::config::{self, Config, Node, Proxy};
 use crate::context;
 use crate::context::Context;
 use crate::context::progress::Progress;
-use crate::context::secrets::Secrets;
+use crate::context::secrets::{NeededFor, Secrets, Unread};
 use crate::model::Failure;
 use crate::report::Exit;
 use crate::store::guard::Writers;
+use crate::store::started::Started;
 use crate::store::{Lock, Store, StoreError, owner};
 
 use super::Options;
@@ -30,8 +31,9 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
     let guarded = Writers::of_configuration().check(path);
     guarded.map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
     let text = std::fs::read_to_string(path).map_err(|error| {
-        let next = "next: give --config FILE, or write it (an annotated example is config/certd.toml)";
-        Fault::usage(format!("{}: {error}\n  {next}", path.display()))
+        let next = "give --config FILE, or write it (an annotated example is config/certd.toml)".to_owned();
+        let next = Started::now().next(&error, next);
+        Fault::usage(format!("{}: {error}\n  next: {next}", path.display()))
     })?;
     config::parse(&text).map_err(|mistakes| Fault {
         exit: Exit::Usage,
@@ -40,11 +42,11 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
 }
 
 /// For commands that only look: no secrets but those that a look takes, no lock, nothing made.
-pub(super) fn look(config: Config) -> Result<Context, Fault> {
+pub(super) fn look(config: Config, progress: Progress) -> Result<Context, Fault> {
     let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     let secrets = Secrets::for_probes(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-    let context = Context::look(config.into(), roots, secrets.into());
+    let context = Context::look(config.into(), roots, secrets.into(), progress);
     context.map_err(|error| Fault::from(&Failure::from(&error)))
 }
 
@@ -56,6 +58,25 @@ pub(super) fn context(config: Config, progress: Progress, stop: watch::Receiver<
 /// For commands that only look and need an account for it: makes nothing.
 pub(super) fn looking(config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
     context_on(Store::look, config, progress, stop)
+}
+
+/// For `doctor`: as [`context`], and what is missing is told beside it.
+pub(super) fn incomplete(
+    config: Config,
+    progress: Progress,
+    stop: watch::Receiver<bool>,
+) -> Result<(Context, Vec<Unread>), Fault> {
+    let config = with_environment(config)?;
+    let (secrets, mut unread) = Secrets::read_what_can_be(&config);
+    let roots = context::roots(&config).unwrap_or_else(|failure| {
+        if unread.iter().all(|unread| unread.needed_for != NeededFor::IssuerRoots) {
+            unread.push(Unread { needed_for: NeededFor::IssuerRoots, failure });
+        }
+        Roots::from_ders(Vec::<Vec<u8>>::new())
+    });
+    owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+    let store = Store::open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
+    Ok((Context::new(config, store, roots, secrets, progress, stop), unread))
 }
 
 fn context_on(

@@ -22,12 +22,15 @@ use super::fault::Fault;
 use super::{Options, output, setup};
 
 mod known_hosts;
+mod pins;
 
 use known_hosts::KnownHosts;
+use pins::Pins;
 
 /// Fetch and show a node's host keys, and the command that shows them on the node itself
 ///
-/// Compare the two before you pin a key: what the network shows may be somebody else's.
+/// Compare the two before you pin a key: what the network shows may be somebody else's. Of each key it says whether it is
+/// the pinned one, and where that stands; `host_key` in the configuration counts before known_hosts.
 #[derive(Args)]
 pub(super) struct Trust {
     /// Names of nodes, as the configuration has them.
@@ -51,6 +54,10 @@ impl Trust {
         let jumps = nodes.iter().any(|node| !node.ssh.jumps.is_empty());
         let secrets = if jumps { Some(read_secrets(&config)?) } else { None };
         let mut files = self.known_hosts(&config, &nodes)?;
+        let (pins, failures) = Pins::read(&config, &options.config, nodes.iter().map(|node| &node.ssh));
+        for failure in failures {
+            super::progress::line(&format!("certd: {}\n  next: {}", failure.what, failure.next));
+        }
         // Nobody has vouched for whom we are going to speak with.
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
         let runtime = setup::runtime()?;
@@ -67,7 +74,7 @@ impl Trust {
             for host in hosts {
                 match runtime.block_on(ssh::host_keys(host.endpoint.clone(), DEADLINE)) {
                     Ok(keys) => {
-                        output::text(&show(&host, &keys));
+                        output::text(&show(&host, &keys, &pins, &node.ssh.known_hosts));
                         // The configuration has at least one.
                         if let Some(file) = node.ssh.known_hosts.first().and_then(|path| files.get_mut(path)) {
                             output::text(&append(file, &host, &keys)?);
@@ -147,13 +154,14 @@ async fn hosts<'a>(node: &'a Node, secrets: Option<&Secrets>) -> Result<Vec<Show
     Ok(shown)
 }
 
-fn show(shown: &Shown<'_>, keys: &[HostKey]) -> String {
+fn show(shown: &Shown<'_>, keys: &[HostKey], pins: &Pins, files: &[PathBuf]) -> String {
     let mut text = format!("{} ({})\n", shown.endpoint.node, known_as(shown));
+    let pins = pins.of(shown.pinned, files, &shown.host.to_string(), shown.port);
     for key in keys {
         let _ = writeln!(text, "  {}", line(key));
-        let pinned = if shown.pinned.contains(key) { "; pinned in the configuration" } else { "" };
-        let _ = writeln!(text, "    {}{pinned}", ssh::fingerprint(key));
+        let _ = writeln!(text, "    {}; {}", ssh::fingerprint(key), pins.verdict(key));
     }
+    text.push_str(&pins.what_counts());
     text.push_str("  on the node: for f in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $f; done\n");
     text
 }

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::defaults::KNOWN_CAS;
+use super::defaults::{CERTIFICATES_PER_WEEK, KNOWN_CAS, MOST_CERTIFICATES_PER_WEEK};
 use super::mistake::Mistakes;
 use super::value::{local_path, printable, url, word};
 use super::written::{At, Section, nearest};
@@ -49,6 +49,7 @@ fn ca(mut section: Section<'_>, contact: Option<&[String]>) -> Option<Acme> {
     let issuer_root_file = section.string("issuer_root_file").and_then(|path| local_path(&path, mistakes));
     let preferred_chain = section.string("preferred_chain").filter(|root| printable(root, mistakes));
     let challenge = section.string("challenge").and_then(|written| challenge(&written, mistakes));
+    let per_week = section.integer("certificates_per_week").and_then(|number| per_week(&number, mistakes));
     section.finish();
 
     let contact = contact.map(|list| list.iter().filter_map(|address| contact_url(address, mistakes)).collect());
@@ -64,7 +65,27 @@ fn ca(mut section: Section<'_>, contact: Option<&[String]>) -> Option<Acme> {
     let host = account_folder(&directory);
     let preferred_chain = preferred_chain.map(|root| root.value);
     let (eab, challenge) = (had_eab.flatten(), challenge.unwrap_or_default());
-    Some(Acme { directory, host, contact, profile, eab, ca_file, issuer_root_file, preferred_chain, challenge })
+    Some(Acme {
+        directory,
+        host,
+        contact,
+        profile,
+        eab,
+        ca_file,
+        issuer_root_file,
+        preferred_chain,
+        challenge,
+        certificates_per_week: per_week.unwrap_or(CERTIFICATES_PER_WEEK),
+    })
+}
+
+fn per_week(written: &At<i64>, mistakes: &Mistakes<'_>) -> Option<usize> {
+    let count = usize::try_from(written.value).ok().filter(|count| (1..=MOST_CERTIFICATES_PER_WEEK).contains(count));
+    if count.is_none() {
+        let what = format!("{} is not a number of certificates within a week", written.value);
+        mistakes.at(written, what, format!("the CA's own limit, a number from 1 to {MOST_CERTIFICATES_PER_WEEK}"));
+    }
+    count
 }
 
 fn challenge(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Challenge> {

@@ -14,6 +14,13 @@ pub const STATE_DIR: &str = "/var/lib/certd";
 /// is not what limits a fleet.
 pub const SESSIONS: usize = 64;
 
+/// Certificates of the same names within seven days. Let's Encrypt: "Up to 5 certificates can be issued per exact same set
+/// of identifiers every 7 days".
+pub const CERTIFICATES_PER_WEEK: usize = 5;
+
+/// One a minute is a loop and no renewal.
+pub const MOST_CERTIFICATES_PER_WEEK: usize = 10_000;
+
 /// Nodes that may refuse a certificate before a rollout ends. One in ten is a fault of these nodes, more is one of the
 /// certificate; in a small fleet one refusal is not yet a rule.
 pub const STOP_AFTER_PERCENT: usize = 10;

@@ -104,6 +104,8 @@ pub struct Acme {
     /// Common name of the root that the chain should lead to, where the CA offers several chains.
     pub preferred_chain: Option<String>,
     pub challenge: Challenge,
+    /// Certificates of the same names that the CA allows within seven days; at least 1.
+    pub certificates_per_week: usize,
 }
 
 /// How control of a name is proven.

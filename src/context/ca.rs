@@ -44,6 +44,7 @@ fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
 /// Opens the account, makes it when there is none, and brings a change of its key to an end.
 pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Result<Account, Failure> {
     let _one_at_a_time = context.account.lock().await;
+    let _waiting = context.progress.waiting("account at", &config.host);
     let ca = &config.host;
     let failed = |error: acme::AcmeError| of_acme(ca, &error);
     if let Err(failure) = settle(context, ca, http).await {

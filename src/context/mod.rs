@@ -73,9 +73,14 @@ impl Context {
     ///
     /// # Errors
     /// The state directory cannot be read.
-    pub fn look(config: Arc<Config>, roots: Roots, secrets: Arc<Secrets>) -> Result<Self, StoreError> {
+    pub fn look(
+        config: Arc<Config>,
+        roots: Roots,
+        secrets: Arc<Secrets>,
+        progress: progress::Progress,
+    ) -> Result<Self, StoreError> {
         let store = Store::look(&config.state_dir)?;
-        Ok(Self::new(config, store, roots, secrets, progress::Progress::new(|_| {}), watch::channel(false).1))
+        Ok(Self::new(config, store, roots, secrets, progress, watch::channel(false).1))
     }
 
     /// The same for a look at the nodes of this configuration, as DNS has named them since.

@@ -13,8 +13,34 @@ impl Progress {
         Self(Arc::new(sink))
     }
 
+    pub fn silent() -> Self {
+        Self::new(|_| {})
+    }
+
     pub fn say(&self, event: Event) {
         (self.0)(event);
+    }
+
+    /// Says that this is waited for, until what is returned is dropped: by its end or by being called off.
+    pub fn waiting(&self, doing: &'static str, what: impl ToString) -> Waiting {
+        let what = what.to_string();
+        self.say(Event::Waiting { doing, what: what.clone(), over: false });
+        Waiting { progress: self.clone(), doing, what }
+    }
+}
+
+/// See [`Progress::waiting`].
+#[must_use]
+pub struct Waiting {
+    progress: Progress,
+    doing: &'static str,
+    what: String,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let what = core::mem::take(&mut self.what);
+        self.progress.say(Event::Waiting { doing: self.doing, what, over: true });
     }
 }
 
@@ -28,6 +54,8 @@ pub enum Event {
     Account { ca: String, step: String },
     /// A node has come to this phase.
     Node { node: NodeName, phase: Phase, detail: String },
+    /// Something that may take seconds has begun, or is over: `doing` `what` ("handshake with", "上海").
+    Waiting { doing: &'static str, what: String, over: bool },
     /// The report follows: nothing more happens.
     Over,
 }

@@ -123,17 +123,25 @@ pub async fn ask_token(context: &Context, afresh: bool) {
     };
     let Some(token) = asked.await else { return };
     keep(context, |learned| learned.token = Some(token.clone()));
-    if let Some(trouble) = token.trouble(clock::now()) {
-        context.dns.warn(Failure {
-            code: trouble.code().to_owned(),
-            object: "dns.token_file".to_owned(),
-            what: trouble.to_string(),
-            next:
-                "make a new token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file"
-                    .to_owned(),
-            advice: Advice::Person,
-        });
-    }
+    of_token(&token, clock::now()).into_iter().for_each(|failure| context.dns.warn(failure));
+}
+
+/// What an earlier run heard of the token, for commands that only look and have no token to ask with.
+pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Failure> {
+    let config::Provider::Cloudflare { .. } = context.config.dns.provider else { return None };
+    of_token(&context.store.learned().ok()?.token?, now)
+}
+
+fn of_token(token: &KnownToken, now: Timestamp) -> Option<Failure> {
+    let trouble = token.trouble(now)?;
+    Some(Failure {
+        code: trouble.code().to_owned(),
+        object: "dns.token_file".to_owned(),
+        what: trouble.to_string(),
+        next: "make a new token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file"
+            .to_owned(),
+        advice: Advice::Person,
+    })
 }
 
 fn of_zone(zone: &KnownZone) -> Option<Failure> {

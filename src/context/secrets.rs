@@ -12,6 +12,7 @@ use crate::model::{Advice, Failure};
 use crate::ssh::{self, Endpoint, Identity, Known};
 use crate::store::guard::Writers;
 use crate::store::secret;
+use crate::store::started::Started;
 
 use crate::context::failure::failure;
 use crate::context::watch_roots::WatchRoots;
@@ -36,35 +37,66 @@ pub struct Secrets {
     pub issuer_roots: String,
 }
 
+/// A file that cannot be used, and what cannot be done without it.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    pub needed_for: NeededFor,
+    pub failure: Failure,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NeededFor {
+    Dns,
+    /// The CA of this host.
+    Ca(String),
+    /// Whatever goes over HTTPS.
+    Network,
+    /// To judge what was issued.
+    IssuerRoots,
+    /// To log in where the configuration names this file.
+    Login(PathBuf),
+}
+
+/// What was read; `None` is noted.
+fn noted<T>(unread: &mut Vec<Unread>, needed_for: NeededFor, read: Result<T, Failure>) -> Option<T> {
+    read.map_err(|failure| unread.push(Unread { needed_for, failure })).ok()
+}
+
 impl Secrets {
     /// # Errors
     /// The first file that is missing, readable by others or no text.
     pub fn read(config: &Config) -> Result<Self, Failure> {
+        whole(Self::read_what_can_be(config))
+    }
+
+    /// For `doctor`, which goes on without what cannot be read.
+    pub fn read_what_can_be(config: &Config) -> (Self, Vec<Unread>) {
+        let mut unread = Vec::new();
         let dns_secret = match &config.dns.provider {
-            Provider::Cloudflare { token_file, .. } => secret::read_line(token_file),
-            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file),
-            Provider::Exec { command, .. } => {
-                guard_program(config, command)?;
-                Ok(Zeroizing::default())
-            }
+            Provider::Cloudflare { token_file, .. } => secret::read_line(token_file).map_err(|e| Failure::from(&e)),
+            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file).map_err(|e| Failure::from(&e)),
+            Provider::Exec { command, .. } => guard_program(config, command).map(|()| Zeroizing::default()),
         };
-        let dns_secret = dns_secret.map_err(|error| Failure::from(&error))?;
-        let mut eab_hmac = BTreeMap::new();
-        let mut acme_ca = BTreeMap::new();
+        let dns_secret = noted(&mut unread, NeededFor::Dns, dns_secret).unwrap_or_default();
+        let (mut eab_hmac, mut acme_ca) = (BTreeMap::new(), BTreeMap::new());
         for ca in config.cas() {
+            let needed_for = || NeededFor::Ca(ca.host.clone());
             if let Some(eab) = &ca.eab {
-                let hmac = secret::read_line(&eab.hmac_file).map_err(|error| Failure::from(&error))?;
-                eab_hmac.insert(ca.host.clone(), hmac);
+                let hmac = secret::read_line(&eab.hmac_file).map_err(|error| Failure::from(&error));
+                eab_hmac.extend(noted(&mut unread, needed_for(), hmac).map(|hmac| (ca.host.clone(), hmac)));
             }
             if let Some(path) = &ca.ca_file {
-                acme_ca.insert(ca.host.clone(), public(config, "acme.ca_file", path)?);
+                let pem = public(config, "acme.ca_file", path);
+                acme_ca.extend(noted(&mut unread, needed_for(), pem).map(|pem| (ca.host.clone(), pem)));
             }
         }
         let network_ca = config.network.ca_file.as_ref();
-        let network_ca = network_ca.map(|path| public(config, "network.ca_file", path)).transpose()?;
-        let of_logins = Self::of_logins(config, |_| true)?;
-        let issuer_roots = issuer_roots(config)?;
-        Ok(Self { dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots, ..of_logins })
+        let network_ca =
+            network_ca.and_then(|path| noted(&mut unread, NeededFor::Network, public(config, "network.ca_file", path)));
+        let (of_logins, unread_logins) = Self::of_logins(config, |_| true);
+        unread.extend(unread_logins);
+        let issuer_roots = noted(&mut unread, NeededFor::IssuerRoots, issuer_roots(config)).unwrap_or_default();
+        (Self { dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots, ..of_logins }, unread)
     }
 
     /// What a look takes: what logging in takes at the nodes that are probed through SSH, and no other secret.
@@ -72,19 +104,22 @@ impl Secrets {
     /// # Errors
     /// As [`Secrets::read`].
     pub fn for_probes(config: &Config) -> Result<Self, Failure> {
-        Self::of_logins(config, |probe| probe.via == Via::Ssh)
+        whole(Self::of_logins(config, |probe| probe.via == Via::Ssh))
     }
 
-    fn of_logins(config: &Config, wanted: impl Fn(&Probe) -> bool) -> Result<Self, Failure> {
+    fn of_logins(config: &Config, wanted: impl Fn(&Probe) -> bool) -> (Self, Vec<Unread>) {
         // Of the nodes, and of those too that DNS is going to name.
         let found = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
         let found = found.map(|discover| (&discover.ssh, &discover.probe));
         let logins = config.nodes.iter().map(|node| (&node.ssh, &node.probe)).chain(found);
         let logins: Vec<&Ssh> = logins.filter(|(_, probe)| wanted(probe)).map(|(ssh, _)| ssh).collect();
-        let (identities, passphrases) = (identities(&logins)?, passphrases(&logins)?);
-        let (known_hosts, watch_roots) = (known_hosts(config, &logins)?, WatchRoots::read(config));
+        let mut unread = Vec::new();
+        let identities = identities(&logins, &mut unread);
+        let passphrases = passphrases(&logins, &mut unread);
+        let known_hosts = known_hosts(config, &logins, &mut unread);
+        let watch_roots = WatchRoots::read(config);
         let (dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots) = Default::default();
-        Ok(Self {
+        let read = Self {
             dns_secret,
             eab_hmac,
             identities,
@@ -94,7 +129,8 @@ impl Secrets {
             network_ca,
             issuer_roots,
             watch_roots,
-        })
+        };
+        (read, unread)
     }
 
     /// How to log in to a node at one of `addresses`, by jump hosts at one each of `jumps` (in the configuration's order).
@@ -153,43 +189,52 @@ impl Secrets {
     }
 }
 
-fn identities(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Identity>, Failure> {
-    let of_jumps = logins.iter().flat_map(|ssh| &ssh.jumps).filter_map(|jump| jump.identity_files.as_ref()).flatten();
-    let files: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| &ssh.identity_files).chain(of_jumps).collect();
-    let mut identities = BTreeMap::new();
-    for file in files {
-        let pem = secret::read_text(file).map_err(|error| Failure::from(&error))?;
-        identities.insert(file.clone(), Identity { file: file.clone(), pem, passphrase: None });
+/// All of it, or the first file that is not.
+fn whole((secrets, unread): (Secrets, Vec<Unread>)) -> Result<Secrets, Failure> {
+    match unread.into_iter().next() {
+        Some(unread) => Err(unread.failure),
+        None => Ok(secrets),
     }
-    Ok(identities)
+}
+
+/// The identity files of a login and of its jump hosts.
+pub(crate) fn identity_files(ssh: &Ssh) -> impl Iterator<Item = &PathBuf> {
+    let of_jumps = ssh.jumps.iter().filter_map(|jump| jump.identity_files.as_ref()).flatten();
+    ssh.identity_files.iter().chain(of_jumps)
+}
+
+fn identities(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Identity> {
+    let files: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| identity_files(ssh)).collect();
+    let read = files.into_iter().filter_map(|file| {
+        let pem = secret::read_text(file).map_err(|error| Failure::from(&error));
+        let pem = noted(unread, NeededFor::Login(file.clone()), pem)?;
+        Some((file.clone(), Identity { file: file.clone(), pem, passphrase: None }))
+    });
+    read.collect()
 }
 
 /// Words may stand in a passphrase; a line break at its end is the editor's.
-fn passphrases(logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, Zeroizing<String>>, Failure> {
-    let mut passphrases = BTreeMap::new();
-    for path in logins.iter().filter_map(|ssh| ssh.passphrase_file.as_ref()) {
-        if !passphrases.contains_key(path) {
-            let text = secret::read_text(path).map_err(|error| Failure::from(&error))?;
-            let passphrase = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
-            passphrases.insert(path.clone(), passphrase);
-        }
-    }
-    Ok(passphrases)
+fn passphrases(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Zeroizing<String>> {
+    let files: BTreeSet<&PathBuf> = logins.iter().filter_map(|ssh| ssh.passphrase_file.as_ref()).collect();
+    let read = files.into_iter().filter_map(|file| {
+        let text = secret::read_text(file).map_err(|error| Failure::from(&error));
+        let text = noted(unread, NeededFor::Login(file.clone()), text)?;
+        Some((file.clone(), Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())))
+    });
+    read.collect()
 }
 
 /// A file that is not there holds no keys; `certd trust --write` makes it. They are read for nodes with a key of their
 /// own, too, since that key may be revoked there.
-fn known_hosts(config: &Config, logins: &[&Ssh]) -> Result<BTreeMap<PathBuf, String>, Failure> {
+fn known_hosts(config: &Config, logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, String> {
     let paths: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| &ssh.known_hosts).collect();
-    let mut texts = BTreeMap::new();
-    for path in paths {
+    let read = paths.into_iter().filter_map(|path| {
         // Where there is none, somebody else could put one.
-        guard(config, path)?;
-        if path.exists() {
-            texts.insert(path.clone(), public(config, "ssh.known_hosts", path)?);
-        }
-    }
-    Ok(texts)
+        let text = guard(config, path)
+            .and_then(|()| path.exists().then(|| public(config, "ssh.known_hosts", path)).transpose());
+        Some((path.clone(), noted(unread, NeededFor::Login(path.clone()), text)??))
+    });
+    read.collect()
 }
 
 /// The text of every `issuer_root_file`.
@@ -245,7 +290,7 @@ fn system_certificates() -> impl Iterator<Item = Vec<u8>> {
 pub(crate) fn public(config: &Config, key: &str, path: &Path) -> Result<String, Failure> {
     guard(config, path)?;
     std::fs::read_to_string(path).map_err(|error| {
-        let next = format!("see {key} in the configuration");
+        let next = Started::now().next(&error, format!("see {key} in the configuration"));
         failure("config-file", path.display(), error, next, Advice::Person)
     })
 }

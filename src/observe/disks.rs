@@ -93,6 +93,7 @@ pub(crate) async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Res
         };
         wanted.push(Wanted { certificate: certificate.clone(), install: Arc::clone(install), expected });
     }
+    let _waiting = context.progress.waiting("look at the disk of", node);
     let endpoint = endpoint(&context.config, &context.secrets, node).await?;
     let mut looked = node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))?;
     // The node knows what it was asked about, and not what else the configuration has for it.

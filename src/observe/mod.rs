@@ -76,6 +76,7 @@ pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Fa
 /// Nodes do not wait for the DNS API: what it does not say in time is asked by the next pass.
 async fn token(context: &Context, scope: &Scope) {
     if scope.depth == Depth::Due && scope.may_issue {
+        let _waiting = context.progress.waiting("question to", "the DNS provider");
         let _ = timeout(ASIDE, provider::ask_token(context, false)).await;
     }
 }
@@ -116,8 +117,10 @@ async fn probe_all(context: &Context, scope: &Scope) -> Vec<Served> {
                 let number = probes.len();
                 let permits = if node.probe.via == Via::Ssh { &sessions } else { &direct };
                 let (roots, permits) = (context.roots.clone(), Arc::clone(permits));
+                let (progress, name) = (context.progress.clone(), node.name.clone());
                 probes.spawn(async move {
                     let _permit = permits.acquire_owned().await;
+                    let _waiting = progress.waiting("handshake with", name);
                     (number, target.look(&roots).await)
                 });
             }

@@ -17,7 +17,7 @@ use crate::context::{Context, clock};
 use crate::dns::TxtRecord;
 use crate::execute::issue::records::publish_for_good;
 use crate::model::{Advice, Failure, LedgerEntry, LedgerEvent};
-use crate::plan::ledger::{EMERGENCY_PER_WEEK, ORDINARY_PER_WEEK};
+use crate::plan::ledger;
 use crate::plan::order::Standing;
 use crate::text::escape;
 
@@ -182,6 +182,7 @@ pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Failure>
 }
 
 async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Failure> {
+    let _waiting = context.progress.waiting("account at", &ca.host);
     let http = http(context, ca)?;
     let (about, mut failure) = match acme::about(&http).await {
         Ok(about) => (Some(about.into()), None),
@@ -189,7 +190,7 @@ async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Failure> {
     };
     let (account, heard) = ours(context, ca, &http, about.is_some()).await?;
     failure = failure.or(heard);
-    let ledger = context.store.ledger().map_err(|error| of_store(&error))?;
+    let noted = context.store.ledger().map_err(|error| of_store(&error))?;
     let now = clock::now();
     let week = context.config.certificates.iter().map(|certificate| {
         let counts = |entry: &&LedgerEntry| {
@@ -198,8 +199,8 @@ async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Failure> {
                 && now.duration_since(entry.at) < WEEK
                 && matches!(entry.event, LedgerEvent::Finalize { exempt: false })
         };
-        let used = ledger.iter().filter(counts).count();
-        (certificate.name.clone(), Week { used, room: ORDINARY_PER_WEEK, emergency_room: EMERGENCY_PER_WEEK })
+        let (used, most) = (noted.iter().filter(counts).count(), ca.certificates_per_week);
+        (certificate.name.clone(), Week { used, room: ledger::ordinary(most), emergency_room: most })
     });
     let directory = ca.directory.to_string();
     let records = records(context, ca, account.as_ref(), about.as_ref());

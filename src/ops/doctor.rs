@@ -2,6 +2,7 @@
 //! TXT record that is made and removed, and every node, prepared and told to abort. Nothing is ordered or changed.
 
 mod authority;
+mod missing;
 mod names;
 mod nodes;
 
@@ -13,41 +14,58 @@ use crate::plan;
 use crate::report::doctor::{Area, Checkup, Finding, State, of_plan, of_room};
 
 use crate::context::failure::{interrupted, of_damage};
+use crate::context::secrets::Unread;
 use crate::context::{Context, clock, stopped};
 use crate::execute::clean;
 use crate::observe::gather;
 
-/// `may_write`: the caller holds the lock, so that the journal of TXT records is ours.
+use missing::Missing;
+
+/// `may_write`: the caller holds the lock, so that the journal of TXT records is ours. `unread`: files that cannot be used;
+/// what needs them is not tried.
 ///
 /// # Errors
 /// The state directory cannot be read, or the process is asked to end.
-pub async fn doctor(context: &Arc<Context>, scope: Scope, may_write: bool) -> Result<Checkup, Failure> {
+pub async fn doctor(
+    context: &Arc<Context>,
+    scope: Scope,
+    may_write: bool,
+    unread: Vec<Unread>,
+) -> Result<Checkup, Failure> {
+    let missing = Missing::new(unread);
+    let may_clean = may_write && !missing.dns();
     let mut stop = context.stop.clone();
     let done = tokio::select! {
-        done = act(context, scope, may_write) => Some(done),
+        done = act(context, scope, may_write, &missing) => Some(done),
         () = stopped(&mut stop) => None,
     };
     let Some(done) = done else {
-        if may_write {
+        if may_clean {
             clean(context).await;
         }
         return Err(Failure { next: "run the command again".to_owned(), ..interrupted("this checkup") });
     };
     let mut findings = done?;
-    if may_write {
+    if may_clean {
         findings.extend(clean(context).await.map(|failure| Finding::bad(Area::Dns, State::Warning, &failure)));
     }
     Ok(Checkup::new(findings, clock::now()))
 }
 
-async fn act(context: &Arc<Context>, scope: Scope, may_write: bool) -> Result<Vec<Finding>, Failure> {
+async fn act(
+    context: &Arc<Context>,
+    scope: Scope,
+    may_write: bool,
+    missing: &Missing,
+) -> Result<Vec<Finding>, Failure> {
     let observed = gather(context, Scope { depth: Depth::Stored, ..scope }).await?;
     let (authority, names, nodes) = tokio::join!(
-        authority::look(context),
-        names::look(context, &observed, may_write),
-        nodes::look(context, &observed, may_write),
+        authority::look(context, missing),
+        names::look(context, &observed, may_write, missing),
+        nodes::look(context, &observed, may_write, missing),
     );
-    let mut findings = vec![of_configuration(&context.config)];
+    let mut findings = vec![of_configuration(&context.config, missing)];
+    findings.extend(missing.findings(&context.config));
     findings.extend(state(context)?);
     findings.extend(authority?);
     findings.extend(names);
@@ -57,13 +75,14 @@ async fn act(context: &Arc<Context>, scope: Scope, may_write: bool) -> Result<Ve
     Ok(findings)
 }
 
-fn of_configuration(config: &Config) -> Finding {
+fn of_configuration(config: &Config, missing: &Missing) -> Finding {
     let counted = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let what = format!(
-        "{}, {}, {}; its files can be read, and its secrets by nobody else",
+        "{}, {}, {}{}",
         counted(config.certificates.len(), "certificate"),
         counted(config.nodes.len(), "node"),
         counted(config.cas().count(), "CA"),
+        if missing.is_empty() { "; its files can be read, and its secrets by nobody else" } else { "" },
     );
     Finding::ok(Area::Configuration, "the configuration", what)
 }

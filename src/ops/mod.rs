@@ -2,5 +2,6 @@
 
 pub mod account;
 pub mod doctor;
+pub mod generations;
 pub mod receiver;
 pub mod revoke;

@@ -8,10 +8,8 @@ use super::backoff::{LONGEST_WISH, counts};
 use crate::cert::NameSet;
 use crate::model::{Intent, LedgerEntry, LedgerEvent};
 
-/// Certificates per exact name set and week in ordinary use: two fewer than the CA allows, kept for an emergency.
-pub const ORDINARY_PER_WEEK: usize = 3;
-/// Let's Encrypt: "Up to 5 certificates can be issued per exact same set of identifiers every 7 days".
-pub const EMERGENCY_PER_WEEK: usize = 5;
+/// Certificates per exact name set and week that are kept for an emergency.
+const RESERVE: usize = 2;
 /// One fewer than Let's Encrypt's 5 failed authorizations per identifier, account and hour.
 pub const FAILED_AUTHORIZATIONS_PER_HOUR: usize = 4;
 
@@ -55,11 +53,18 @@ impl Full {
     }
 }
 
+/// Certificates per exact name set and week in ordinary use, at a CA that allows `most`.
+pub fn ordinary(most: usize) -> usize {
+    most.saturating_sub(RESERVE).max(1)
+}
+
 /// What is asked of the ledger.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     pub ca: &'a str,
     pub names: &'a NameSet,
+    /// Certificates of these names that the CA allows within a week.
+    pub per_week: usize,
     /// The reserve may be used.
     pub emergency: bool,
     /// Ordered with `replaces` inside its ARI window: exempt from the CA's limits, and counted apart by us.
@@ -94,7 +99,7 @@ pub fn room(ledger: &[LedgerEntry], question: Question<'_>, now: Timestamp) -> R
             let (used, until) = full_until(at, DAY, EXEMPT_PER_DAY, now)?;
             return Some(Full::Replacements { used, room: EXEMPT_PER_DAY, until });
         }
-        let room = if question.emergency { EMERGENCY_PER_WEEK } else { ORDINARY_PER_WEEK };
+        let room = if question.emergency { question.per_week } else { ordinary(question.per_week) };
         let (used, until) = full_until(at, WEEK, room, now)?;
         Some(Full::Certificates { used, room, until })
     };
@@ -160,7 +165,8 @@ mod tests {
 
     fn ask(ledger: &[LedgerEntry], emergency: bool, exempt: bool) -> Result<(), Full> {
         let names = names();
-        room(ledger, Question { ca: "ca", names: &names, emergency, exempt, planned: 0 }, at("2026-11-23T00:00:00Z"))
+        let question = Question { ca: "ca", names: &names, per_week: 5, emergency, exempt, planned: 0 };
+        room(ledger, question, at("2026-11-23T00:00:00Z"))
     }
 
     fn finalized(days: &[&str]) -> Vec<LedgerEntry> {
@@ -180,6 +186,18 @@ mod tests {
     fn an_emergency_may_use_the_reserve_but_not_more_than_the_ca_allows() {
         assert_eq!(ask(&finalized(&["18", "20", "21"]), true, false), Ok(()));
         assert!(ask(&finalized(&["17", "18", "19", "20", "21"]), true, false).is_err());
+    }
+
+    #[test]
+    fn a_ca_of_ones_own_allows_what_the_configuration_says_and_two_are_kept_back() {
+        assert_eq!([1, 2, 3, 5, 100].map(ordinary), [1, 1, 1, 3, 98]);
+        let (names, ledger) = (names(), finalized(&["18", "20", "21"]));
+        let ask = |per_week, emergency| {
+            let question = Question { ca: "ca", names: &names, per_week, emergency, exempt: false, planned: 0 };
+            room(&ledger, question, at("2026-11-23T00:00:00Z"))
+        };
+        assert_eq!((ask(6, false), ask(4, true)), (Ok(()), Ok(())));
+        assert!(ask(5, false).is_err() && ask(3, true).is_err());
     }
 
     #[test]

@@ -206,7 +206,8 @@ pub(super) fn decide(
         let tried = tried.and_then(|(_, attempts)| held_back(&ca.host, attempts));
         let Terms { exempt, counted, .. } = terms(ca);
         let planned = planned.get(&ca.host).copied().unwrap_or_default();
-        let question = Question { ca: &ca.host, names: &certificate.names, emergency, exempt, planned };
+        let (names, per_week) = (&certificate.names, ca.certificates_per_week);
+        let question = Question { ca: &ca.host, names, per_week, emergency, exempt, planned };
         let full = if counted { None } else { ledger::room(&observed.ledger, question, now).err() };
         let full = full.map(|full| PassedOver::by_ledger(&ca.host, full));
         full.into_iter().chain(tried).max_by_key(|held| held.until)

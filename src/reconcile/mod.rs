@@ -59,11 +59,13 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     done.failures.extend(context.node_skews());
     done.failures.extend(context.narrowed_keys());
     done.failures.extend(clean(context).await);
+    let waiting = context.progress.waiting("addresses of", "the names, in DNS");
     tokio::select! {
         Some(Ok(found)) = inventory.join_next() => observed.inventory = found,
         () = stopped(&mut stop) => {}
         else => {}
     }
+    drop(waiting);
     done.failures.extend(context.dns.take_warnings());
     done.failures.extend(context.store.damages().iter().map(failure::of_damage));
     done.revocations = observe::revocations(&context.store, &observed);

@@ -126,8 +126,9 @@ fn of_issuance(certificate: &CertificateReport, report: &Report, style: Style) -
                 if let Wait::Renewal { certificate: name, reason } = wait
                     && name == &certificate.name
                 {
-                    let (what, next) = renewal_wait(reason, certificate);
-                    out.push_str(&item("  ", &what, next, style));
+                    if let Some((what, next)) = renewal_wait(reason, certificate) {
+                        out.push_str(&item("  ", &what, next, style));
+                    }
                 }
             }
         }
@@ -137,17 +138,19 @@ fn of_issuance(certificate: &CertificateReport, report: &Report, style: Style) -
 }
 
 /// What is due and held up is something to issue.
-fn renewal_wait<'a>(reason: &'a RenewalWait, certificate: &CertificateReport) -> (String, Option<&'a str>) {
+fn renewal_wait<'a>(reason: &'a RenewalWait, certificate: &CertificateReport) -> Option<(String, Option<&'a str>)> {
     let wait = words::renewal_wait(reason);
-    match reason {
+    Some(match reason {
+        // `deploy` of what is stored: that nothing is issued is no news.
+        RenewalWait::MayNotIssue { stored: true } => return None,
+        RenewalWait::MayNotIssue { stored: false } => (format!("not delivered: {wait}"), None),
         RenewalWait::NotDue { .. } => (format!("nothing to issue: {wait}"), None),
-        RenewalWait::MayNotIssue { stored: true } => (wait, None),
         RenewalWait::BackOff { failure, .. } => {
             let since = certificate.failing_since.map(|since| format!("failing since {}; ", words::minute(since)));
             (format!("not issued: {}{wait}", since.unwrap_or_default()), Some(failure.next.as_str()))
         }
         _ => (format!("not issued: {wait}"), None),
-    }
+    })
 }
 
 /// What is wrong with what each node serves, why, and what came of this command's delivery.

@@ -27,7 +27,7 @@ fn everything() -> Scope {
 /// Handshakes alone: takes no lock, asks no CA, writes nothing.
 pub(crate) async fn look(config: Arc<Config>, secrets: Arc<Secrets>, roots: Roots) -> Result<(Report, Tried), Failure> {
     let of_store = |error: StoreError| Failure::from(&error);
-    let context = Context::look(config, roots, secrets).map_err(of_store)?;
+    let context = Context::look(config, roots, secrets, progress::Progress::silent()).map_err(of_store)?;
     let (context, told) = discover::for_a_look(&context).await.map_err(of_store)?;
     let observed = gather(&context, everything()).await?;
     let now = clock::now();

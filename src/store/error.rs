@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::started::{SUDO, Started};
 use crate::cert::Malformed;
 use crate::model::Advice;
 
@@ -90,9 +91,7 @@ impl StoreError {
                 "store-read-only" => {
                     format!("mount the file system of {shown} writable: `findmnt -T {shown}` shows it")
                 }
-                "store-permission" => format!(
-                    "run certd as root or as the owner of the state directory; one that was restored must be one owner's, with all that is in it (`chown -R`); this is not: {shown}"
-                ),
+                "store-permission" => permission(self.path(), Started::now()),
                 _ => format!("look at the disk of {shown} (`dmesg`); what was kept before is whole"),
             },
             Self::NotPrivate { .. } => {
@@ -124,6 +123,16 @@ impl StoreError {
     }
 }
 
+fn permission(path: &Path, started: Started) -> String {
+    let shown = path.display();
+    match started {
+        Started::Person => format!("{SUDO}: certd then works as the owner of the state directory"),
+        Started::Unit | Started::Root => format!(
+            "give the state directory to one owner, with all that is in it (`chown -R`), as after a restore: {shown} is another's, and certd runs as the owner of the directory, or as the unit's User="
+        ),
+    }
+}
+
 /// Something that was found broken and worked around: no certificate was lost, but a person should know.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{}: {what}", path.display())]
@@ -142,7 +151,7 @@ mod tests {
         for (errno, code, what, next) in [
             (28, "store-full", "No space left", "free some space"),
             (30, "store-read-only", "Read-only file system", "findmnt -T /s/x"),
-            (13, "store-permission", "Permission denied", "run certd as root"),
+            (13, "store-permission", "Permission denied", ""),
             (5, "store-io", "Input/output error", "look at the disk"),
         ] {
             let error = error(errno);
@@ -151,5 +160,8 @@ mod tests {
             assert!(error.next().contains(next), "{}", error.next());
             assert_eq!(error.advice(), Advice::Person);
         }
+        let next = |started| permission(Path::new("/s/x"), started);
+        assert!(next(Started::Person).starts_with("run it with sudo"));
+        assert!(next(Started::Root).contains("chown -R"));
     }
 }

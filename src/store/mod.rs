@@ -31,6 +31,7 @@ pub mod owner;
 mod revocation;
 mod room;
 pub mod secret;
+pub mod started;
 mod state;
 
 use crate::mutex::lock;

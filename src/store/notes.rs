@@ -1,5 +1,7 @@
 //! The three journals: the ledger, the TXT records, the history.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +92,13 @@ struct HistoryLine<'a> {
     event: &'a HistoryEvent,
 }
 
+#[derive(Deserialize)]
+struct PastLine {
+    at: Timestamp,
+    #[serde(flatten)]
+    event: HistoryEvent,
+}
+
 impl Store {
     /// A lower bound of what the CA has counted: a line that cannot be read is left out and reported.
     pub fn ledger(&self) -> Result<Vec<LedgerEntry>, StoreError> {
@@ -156,6 +165,18 @@ impl Store {
         let path = self.writable()?.join("history.jsonl");
         let _one_at_a_time = lock(&self.appending);
         journal::append_within(&path, &HistoryLine { at, event }, LONG_HISTORY)
+    }
+
+    /// By node, the newest that the history knows of. Lines that cannot be read say nothing: nothing is decided by it.
+    pub fn last_deliveries(&self, name: &CertName) -> Result<BTreeMap<NodeName, (Timestamp, Generation)>, StoreError> {
+        let (lines, _) = journal::read::<PastLine>(&self.root.join("history.jsonl"))?;
+        let of_name = lines.into_iter().filter_map(|PastLine { at, event }| match event {
+            HistoryEvent::Delivered { certificate, generation, node } if certificate == *name => {
+                Some((node, (at, generation)))
+            }
+            _ => None,
+        });
+        Ok(of_name.collect())
     }
 
     fn append<T: Serialize>(&self, journal: &str, entry: &T) -> Result<(), StoreError> {

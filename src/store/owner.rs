@@ -23,6 +23,8 @@ use crate::model::Advice;
 /// # Errors
 /// The kernel refuses; it has no reason to.
 pub fn harden() -> Result<(), OwnerError> {
+    // Noted while it can be seen.
+    super::started::was_root();
     // A unit may forbid the call and have set the limit itself (`LimitCORE=0`).
     if getrlimit(Resource::RLIMIT_CORE) != Ok((0, 0)) {
         setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|source| OwnerError::Dumpable { source })?;

@@ -12,13 +12,14 @@ use std::{env, io};
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
+use super::started::{SUDO, Started, credential};
 use crate::model::Advice;
 
 /// Bytes: an RSA key of 16,384 bits is 13 kB of PEM, so this is a mistaken path and no secret.
 const LARGEST: u64 = 64 * 1024;
 
 /// The variable by which systemd tells where `LoadCredential=` put its files (systemd.exec(5), "Credentials").
-const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+pub(super) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// A secret of several lines, as it stands in the file: a private key in PEM.
 ///
@@ -137,11 +138,23 @@ impl SecretError {
 
     /// What to do next.
     pub fn next(&self) -> String {
+        self.next_for(Started::now())
+    }
+
+    fn next_for(&self, started: Started) -> String {
         let path = self.path().display();
         match self {
             Self::Unreadable { source, .. } if source.kind() == ErrorKind::NotFound => {
                 format!("write the secret into {path}, mode 0600, or correct the path in the configuration")
             }
+            Self::Unreadable { source, .. } if source.kind() == ErrorKind::PermissionDenied => match started {
+                Started::Person => SUDO.to_owned(),
+                Started::Unit => match credential(self.path()) {
+                    Some(line) => format!("add to [Service] of the unit, and restart it: {line}"),
+                    None => format!("let the unit's user (User=) read {path}, and nobody else"),
+                },
+                Started::Root => format!("let the user that certd runs as read {path}, and nobody else"),
+            },
             Self::Unreadable { .. } => format!("let the user that certd runs as read {path}, and nobody else"),
             Self::Exposed { .. } => {
                 format!("chmod 600 '{path}', and replace the secret if others may have read it")
@@ -166,7 +179,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::{Path, PathBuf};
 
-    use super::{one_line, read_from};
+    use super::{SecretError, Started, one_line, read_from};
 
     fn written(folder: &Path, text: &[u8], mode: u32) -> PathBuf {
         let path = folder.join("token");
@@ -186,6 +199,16 @@ mod tests {
             assert!(refused.next().starts_with(&format!("chmod 600 '{}'", path.display())), "{}", refused.next());
         }
         assert_eq!(*read_from(&written(folder.path(), b"secret", 0o400), None).unwrap(), "secret");
+    }
+
+    #[test]
+    fn who_may_not_read_a_secret_is_told_of_sudo_and_a_unit_the_line_that_hands_it_on() {
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        let refused = SecretError::Unreadable { path: "/etc/certd/100%.token".into(), source };
+        assert_eq!(refused.next_for(Started::Person), "run it with sudo");
+        let line = "LoadCredential=100%%.token:/etc/certd/100%%.token";
+        assert_eq!(refused.next_for(Started::Unit), format!("add to [Service] of the unit, and restart it: {line}"));
+        assert!(refused.next_for(Started::Root).starts_with("let the user that certd runs as read"));
     }
 
     #[test]

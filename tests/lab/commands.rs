@@ -150,6 +150,41 @@ fn deploy_touches_only_the_nodes_that_are_named_and_then_only_those_that_lack_it
     assert_eq!(lab.pebble.issued(), 2);
 }
 
+#[test]
+fn the_generations_of_a_certificate_are_listed_with_what_deploy_takes() {
+    let lab = started(Options::nodes(2));
+    let output = lab.certd(&["generations", SERVICE]);
+    assert!(exits(&output, 0).contains("nothing is stored yet"), "{}", stdout(&output));
+    assert!(!lab.state_dir().exists(), "looking makes nothing");
+    exits(&lab.certd(&["renew"]), 0);
+    exits(&lab.certd(&["renew", "--force", "--node", "node-1"]), 0);
+
+    let list = || -> Value {
+        let output = lab.certd(&["generations", SERVICE, "--output", "json"]);
+        serde_json::from_str(&exits(&output, 0)).unwrap()
+    };
+    let listed = list();
+    let [new, old] = &listed["generations"].as_array().unwrap()[..] else { panic!("{listed:#}") };
+    assert_eq!((&new["current"], &old["current"]), (&true.into(), &false.into()));
+    assert_eq!((&new["delivered"][0]["node"], &old["delivered"][0]["node"]), (&"node-1".into(), &"node-2".into()));
+    let takes = old["deploy"].as_str().unwrap();
+    exits(&lab.certd(&["deploy", SERVICE, "--generation", takes]), 3);
+    let listed = list();
+    assert_eq!(listed["generations"][1]["held"], true, "{listed:#}");
+    assert_eq!(listed["generations"][1]["delivered"].as_array().unwrap().len(), 2, "{listed:#}");
+    let output = lab.certd(&["generations", SERVICE]);
+    let text = exits(&output, 0);
+    for words in ["2 generations, newest first", "(current)", "(held since ", "let go of it: certd deploy", " left ("] {
+        assert!(text.contains(words), "{words:?} in\n{text}");
+    }
+
+    let chain = lab.kept().join(new["generation"].as_str().unwrap()).join("fullchain.pem");
+    std::fs::write(&chain, "no chain").unwrap();
+    let listed = list();
+    assert!(listed["generations"][0]["refused"].as_str().unwrap().contains("not whole"), "{listed:#}");
+    assert_eq!(listed["generations"][1]["current"], true, "{listed:#}");
+}
+
 fn started(options: Options) -> Lab {
     let lab = Lab::start(options);
     lab.write_config("");

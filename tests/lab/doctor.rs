@@ -5,6 +5,7 @@
 use crate::lab;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
@@ -65,6 +66,33 @@ fn what_is_ill_is_told_line_by_line_with_the_code_of_the_day_on_which_it_would_m
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert!(report["exits"].as_array().unwrap().contains(&5.into()), "{report:#}");
     assert_eq!(states(&report, "ca")[0].1, "failure");
+}
+
+#[test]
+fn every_file_that_is_missing_or_unfit_is_told_and_what_needs_none_is_tried() {
+    let lab = Lab::start(Options::nodes(2));
+    let path = lab.write_config("");
+    let port = format!("port = {}", lab.nodes[1].ssh.port());
+    let missing = format!("{port}, identity_files = [\"/nonexistent/id\"]");
+    let text = fs::read_to_string(&path).unwrap().replace(&format!("ssh = {{ {port}"), &format!("ssh = {{ {missing}"));
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(lab.folder.join("cloudflare.token"), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = lab.certd(&["doctor", "--output", "json"]);
+    exits(&output, 6);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(report["exits"], serde_json::json!([6, 5]), "{report:#}");
+    let told = |object: &str| {
+        let findings = report["findings"].as_array().unwrap();
+        findings.iter().find(|finding| finding["object"] == object).unwrap_or_else(|| panic!("{object}: {report:#}"))
+    };
+    let token = told(&lab.folder.join("cloudflare.token").display().to_string());
+    assert_eq!((&token["area"], &token["code"]), (&"dns".into(), &"secret-exposed".into()));
+    let key = told("/nonexistent/id");
+    assert_eq!((&key["area"], &key["code"]), (&"nodes".into(), &"secret-unreadable".into()));
+    assert!(key["what"].as_str().unwrap().ends_with("; not tried: node-2"), "{key:#}");
+    assert_eq!(told("node-1")["state"], "ok", "{report:#}");
+    assert_eq!(states(&report, "ca")[0].1, "ok");
+    assert_eq!(lab.nodes[1].ssh_connections() + lab.cloudflare.script.count("*"), 0);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod lab;
 
 use std::process::ExitCode;
 
+use lab::config::ConfigText;
 use lab::node::{NodeOptions, Old};
 use lab::{Lab, Options, SERVICE};
 
@@ -19,7 +20,8 @@ fn main() -> ExitCode {
     expired.old = Old::Days(-3);
     let nodes = vec![NodeOptions::new("cn2-shanghai"), expired, NodeOptions::new("shenzhen")];
     let mut lab = Lab::start(Options { nodes, ..Options::default() });
-    lab.write_config("");
+    // The lab's CA has no limits, and whoever keeps it renews as often as they like.
+    lab.write_config_with(&ConfigText { acme: "certificates_per_week = 1000".into(), ..ConfigText::default() });
 
     let mut show = Show::default();
     renewed(&lab, &mut show);
@@ -96,7 +98,10 @@ fn keep(lab: &Lab) {
     println!("  alias certd='{} --config {}'", certd().display(), config.display());
     println!("  certd check; certd plan; certd renew --force");
     for node in &lab.nodes {
-        println!("  {}: files below {}", node.name, node.folder.display());
+        println!("{}: files below {}", node.name, node.folder.display());
+        for (program, [stop, start]) in node.by_hand() {
+            println!("  {program}  stop:  {stop}\n  {:width$}  start: {start}", "", width = program.len());
+        }
     }
     println!("Enter or Ctrl-C ends it.");
     let _ = std::io::stdin().read_line(&mut String::new());

@@ -217,6 +217,18 @@ impl Node {
         self.nginx_ready();
     }
 
+    /// For a person at a shell: how each of its programs is stopped and started. The mark lets the reaper find them.
+    pub fn by_hand(&self) -> [(&'static str, [String; 2]); 2] {
+        let (folder, (key, mark)) = (self.folder.display(), self.reaper.mark());
+        let start = |command: Command, end: &str| {
+            let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+            format!("{key}={mark} {} {} {end}", command.get_program().to_string_lossy(), words.join(" "))
+        };
+        let sshd = [format!("pkill -f {folder}/sshd_config"), start(sshd::command(&self.folder), "2>/dev/null &")];
+        let nginx = [format!("kill $(cat {folder}/logs/nginx.pid)"), start(nginx::command(&self.folder), "&")];
+        [("nginx", nginx), ("sshd", sshd)]
+    }
+
     /// A syntax error that has nothing to do with certificates; what runs goes on.
     pub fn break_nginx_config(&self) {
         fs::write(self.folder.join("conf/extra.conf"), "this is no directive;\n").expect("the lab's folder is ours");

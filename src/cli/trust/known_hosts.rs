@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::HostKey;
 use crate::ssh;
+use crate::store::started::Started;
 
 use super::Fault;
 
@@ -100,7 +101,8 @@ impl KnownHosts {
     }
 
     fn failed(&self, error: &io::Error) -> Fault {
-        Fault::usage(format!("{}: {error}\n  next: see ssh.known_hosts in the configuration", self.path.display()))
+        let next = Started::now().next(error, "see ssh.known_hosts in the configuration".to_owned());
+        Fault::usage(format!("{}: {error}\n  next: {next}", self.path.display()))
     }
 }
 

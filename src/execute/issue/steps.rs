@@ -172,7 +172,8 @@ impl<'a> Steps<'a> {
     fn room(&self, replaces: bool) -> Result<Option<Full>, Failure> {
         let entries = self.context.store.ledger().map_err(|error| of_store(&error))?;
         let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
-        let question = Question { ca, names, emergency, exempt: replaces && self.task.exempt, planned: 0 };
+        let per_week = self.ca.config.certificates_per_week;
+        let question = Question { ca, names, per_week, emergency, exempt: replaces && self.task.exempt, planned: 0 };
         Ok(ledger::room(&entries, question, clock::now()).err())
     }
 

@@ -11,11 +11,13 @@ use crate::ops::account;
 use crate::ops::account::AccountView;
 use crate::report::doctor::{Area, Finding, State, of_skew};
 
+use super::missing::Missing;
+
 /// # Errors
 /// The state directory cannot be read.
-pub(crate) async fn look(context: &Arc<Context>) -> Result<Vec<Finding>, Failure> {
+pub(crate) async fn look(context: &Arc<Context>, missing: &Missing) -> Result<Vec<Finding>, Failure> {
     let mut views = JoinSet::new();
-    for (number, ca) in context.config.cas().cloned().enumerate() {
+    for (number, ca) in context.config.cas().filter(|ca| !missing.ca(&ca.host)).cloned().enumerate() {
         let context = Arc::clone(context);
         views.spawn(async move {
             let shown = account::show(&context, &[&ca]).await;

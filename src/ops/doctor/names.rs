@@ -7,10 +7,23 @@ use tokio::task::JoinSet;
 use crate::config::Provider;
 use crate::context::{Context, provider};
 use crate::execute::issue;
-use crate::model::Observed;
+use crate::model::{Failure, Observed};
 use crate::report::doctor::{Area, Finding, State};
 
-pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, may_write: bool) -> Vec<Finding> {
+use super::missing::Missing;
+
+pub(crate) async fn look(
+    context: &Arc<Context>,
+    observed: &Observed,
+    may_write: bool,
+    missing: &Missing,
+) -> Vec<Finding> {
+    let dead =
+        |code: &str| if matches!(code, "dns-token" | "discover-nothing") { State::Failure } else { State::Warning };
+    let of_warning = |failure: &Failure| Finding::bad(Area::Dns, dead(&failure.code), failure);
+    if missing.dns() {
+        return context.dns.take_warnings().iter().map(of_warning).collect();
+    }
     let mut tried = JoinSet::new();
     for name in observed.store.keys().filter(|_| may_write) {
         let Some(certificate) = context.config.certificate(name).cloned() else { continue };
@@ -35,10 +48,8 @@ pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, may_write:
         findings.push(Finding::ok(Area::Dns, "the DNS provider", what));
     }
     let warnings = context.dns.take_warnings();
-    let dead =
-        |code: &str| if matches!(code, "dns-token" | "discover-nothing") { State::Failure } else { State::Warning };
-    findings.extend(warnings.iter().map(|failure| Finding::bad(Area::Dns, dead(&failure.code), failure)));
-    let token = |failure: &&crate::model::Failure| failure.code.starts_with("dns-token");
+    findings.extend(warnings.iter().map(of_warning));
+    let token = |failure: &&Failure| failure.code.starts_with("dns-token");
     if matches!(context.config.dns.provider, Provider::Cloudflare { .. }) && !warnings.iter().any(|it| token(&it)) {
         let known = context.store.learned().ok().and_then(|learned| learned.token);
         let until = known.as_ref().and_then(|token| token.expires_on);

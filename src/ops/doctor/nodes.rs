@@ -17,11 +17,14 @@ use crate::plan::{self, rollout::Outcome};
 use crate::report::Delivery;
 use crate::report::doctor::{Area, Finding, State, of_looked};
 
+use super::missing::Missing;
+
 /// In the configuration's order. `alone`: no other certd delivers, which a preparation would meet.
-pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, alone: bool) -> Vec<Finding> {
+pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, alone: bool, missing: &Missing) -> Vec<Finding> {
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     let mut looks = JoinSet::new();
-    let nodes = context.config.nodes.iter().filter(|node| observed.asked.wants_node(&node.name));
+    let nodes = context.config.nodes.iter().filter(|node| observed.asked.wants_node(&node.name) && !missing.node(node));
+    let judged = !missing.issuer_roots();
     for (number, node) in nodes.enumerate() {
         let meant = observed.store.iter().filter_map(|(name, stored)| {
             let certificate = context.config.certificate(name)?;
@@ -34,7 +37,7 @@ pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, alone: boo
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
             let paused = node.paused_until.is_some_and(|until| until > clock::now());
-            let findings = findings_of(&context, &node, &meant, alone).await;
+            let findings = findings_of(&context, &node, &meant, alone, judged).await;
             (number, if paused { findings.into_iter().map(spared).collect() } else { findings })
         });
     }
@@ -52,7 +55,7 @@ fn spared(finding: Finding) -> Finding {
     Finding { state, what: format!("{} (paused)", finding.what), ..finding }
 }
 
-async fn findings_of(context: &Arc<Context>, of: &Node, meant: &[Meant], alone: bool) -> Vec<Finding> {
+async fn findings_of(context: &Arc<Context>, of: &Node, meant: &[Meant], alone: bool, judged: bool) -> Vec<Finding> {
     let node = &of.name;
     let bad = |failure: &Failure| Finding::bad(Area::Nodes, State::Failure, failure);
     let generations = meant.iter().map(|(name, generation, _)| (name.clone(), generation.clone()));
@@ -62,7 +65,7 @@ async fn findings_of(context: &Arc<Context>, of: &Node, meant: &[Meant], alone: 
         Err(failure) => return vec![bad(&failure)],
     };
     let mut findings = of_looked(node, &looked, clock::now());
-    if let Some(installed) = &looked.receiver {
+    if let Some(installed) = looked.receiver.as_ref().filter(|_| judged) {
         findings.extend(receiver::checked(&context.config, &context.secrets, of, installed).await);
     }
     for (name, _, kept) in meant.iter().filter(|_| alone) {

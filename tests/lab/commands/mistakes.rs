@@ -38,6 +38,7 @@ fn the_help_of_every_command() {
         ("renew", &["renew", "--help"]),
         ("deploy", &["deploy", "--help"]),
         ("doctor", &["doctor", "--help"]),
+        ("generations", &["generations", "--help"]),
         ("revoke", &["revoke", "--help"]),
         ("run", &["run", "--help"]),
         ("trust", &["trust", "--help"]),
@@ -112,7 +113,7 @@ fn a_configuration_that_is_well_is_told_with_what_it_has() {
 #[test]
 fn an_unknown_name_is_told_with_the_known_ones() {
     let lab = started(Options::default());
-    for command in [&["check"][..], &["plan"], &["renew"], &["deploy"]] {
+    for command in [&["check"][..], &["plan"], &["renew"], &["deploy"], &["generations"]] {
         let output = lab.certd(&[command, &["newapi.example.tset"]].concat());
         refused(&output, &["no certificate is called \"newapi.example.tset\"", "has newapi.example.test"]);
     }

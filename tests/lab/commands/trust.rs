@@ -31,6 +31,7 @@ fn trust_shows_the_key_as_openssh_does_and_writes_nothing_unasked() {
     let fingerprint = openssh.split(' ').find(|word| word.starts_with("SHA256:")).unwrap();
     assert!(text.contains(fingerprint), "{fingerprint} in {text}");
     assert!(text.contains("ssh-keygen -lf"), "how to compare: {text}");
+    assert!(text.contains("pinned: no\n") && text.contains("what counts: no key is pinned"), "{text}");
     assert!(!text.contains("node-2"), "{text}");
     assert!(!lab.folder.join("known_hosts").exists());
 
@@ -58,6 +59,8 @@ fn s04_an_unknown_host_is_refused_until_trust_has_written_its_key() {
         let found = output(Command::new("ssh-keygen").args(["-F", &host, "-f"]).arg(&known_hosts));
         assert!(found.contains(&node.host_key()), "{found}");
     }
+    let shown = stdout(&lab.certd(&["trust", "node-2"]));
+    assert!(shown.contains(&format!("pinned: yes ({}:", known_hosts.display())), "{shown}");
     let before = fs::read_to_string(&known_hosts).unwrap();
     exits(&lab.certd(&["trust", "node-1", "--write"]), 0);
     assert_eq!(fs::read_to_string(&known_hosts).unwrap(), before, "what stands there is not written again");

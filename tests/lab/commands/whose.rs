@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::lab::process::is_root;
-use super::lab::{Lab, Options};
+use super::lab::{Lab, Options, SERVICE};
 use super::{exits, started, stderr, stdout};
 
 /// Debian's `nobody`: an account that owns nothing.
@@ -62,11 +62,37 @@ fn root_works_for_the_owner_of_the_state_directory_and_the_owner_goes_on_by_itse
     }
 }
 
+#[test]
+fn who_forgot_sudo_is_told_so_and_a_unit_which_line_it_lacks() {
+    if !is_root() {
+        return;
+    }
+    let lab = started(Options::nodes(1));
+    exits(&lab.certd(&["renew"]), 0);
+    let token = lab.folder.join("cloudflare.token");
+    let refused = |arguments: &[&str], by_unit: bool, code: i32, next: &str| {
+        let mut command = as_nobody(&lab, arguments);
+        command.stdin(std::process::Stdio::null()).envs(by_unit.then_some(("INVOCATION_ID", "0")));
+        let output = command.output().unwrap();
+        exits(&output, code);
+        assert!(stderr(&output).contains(&format!("next: {next}")), "{next}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("chmod") && !stderr(&output).contains("chown"), "{}", stderr(&output));
+    };
+    refused(&["check"], false, 1, "run it with sudo");
+    refused(&["generations", SERVICE], false, 1, "run it with sudo");
+    refused(&["renew"], false, 2, "run it with sudo");
+    let line = format!("LoadCredential=cloudflare.token:{}", token.display());
+    refused(&["renew"], true, 2, &format!("add to [Service] of the unit, and restart it: {line}"));
+    fs::set_permissions(lab.config_path(), fs::Permissions::from_mode(0o600)).unwrap();
+    refused(&["check"], false, 2, "run it with sudo");
+}
+
 /// The account that the tests run as, unless that is root.
 fn unprivileged(lab: &Lab, arguments: &[&str]) -> Output {
-    if !is_root() {
-        return lab.certd(arguments);
-    }
+    if is_root() { as_nobody(lab, arguments).output().unwrap() } else { lab.certd(arguments) }
+}
+
+fn as_nobody(lab: &Lab, arguments: &[&str]) -> Command {
     // The folder of the build may be closed to others.
     let binary = lab.folder.join("certd-copy");
     if !binary.exists() {
@@ -77,7 +103,7 @@ fn unprivileged(lab: &Lab, arguments: &[&str]) -> Output {
     same.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups", "--no-new-privs"]);
     same.arg(binary).args(command.get_args()).env_clear();
     same.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    same.output().unwrap()
+    same
 }
 
 fn below(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -1,0 +1,75 @@
+//! Files that cannot be used: each is a finding, and what needs it is not tried.
+
+use crate::config::{Config, Node, Ssh};
+use crate::context::secrets::{NeededFor, Unread, identity_files};
+use crate::model::Failure;
+use crate::report::doctor::{Area, Finding, State};
+
+pub(crate) struct Missing(Vec<Unread>);
+
+impl Missing {
+    pub(crate) fn new(unread: Vec<Unread>) -> Self {
+        Self(unread)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn dns(&self) -> bool {
+        self.any(|needed_for| matches!(needed_for, NeededFor::Dns | NeededFor::Network))
+    }
+
+    pub(crate) fn ca(&self, host: &str) -> bool {
+        self.any(|needed_for| match needed_for {
+            NeededFor::Ca(of) => of == host,
+            NeededFor::Network => true,
+            _ => false,
+        })
+    }
+
+    pub(crate) fn issuer_roots(&self) -> bool {
+        self.any(|needed_for| *needed_for == NeededFor::IssuerRoots)
+    }
+
+    pub(crate) fn node(&self, node: &Node) -> bool {
+        self.any(|needed_for| is_login_of(needed_for, &node.ssh))
+    }
+
+    pub(crate) fn findings(&self, config: &Config) -> Vec<Finding> {
+        let one = |unread: &Unread| {
+            let (area, untried) = match &unread.needed_for {
+                NeededFor::Dns => (Area::Dns, "no TXT record was tried".to_owned()),
+                NeededFor::Ca(host) => (Area::Ca, format!("{host} was not asked")),
+                NeededFor::Network => (Area::Configuration, "neither CA nor DNS was asked".to_owned()),
+                NeededFor::IssuerRoots => (Area::Ca, "no certificate can be judged".to_owned()),
+                NeededFor::Login(_) => (Area::Nodes, format!("not tried: {}", nodes(config, &unread.needed_for))),
+            };
+            let failure = Failure { what: format!("{}; {untried}", unread.failure.what), ..unread.failure.clone() };
+            Finding::bad(area, State::Failure, &failure)
+        };
+        self.0.iter().map(one).collect()
+    }
+
+    fn any(&self, is: impl Fn(&NeededFor) -> bool) -> bool {
+        self.0.iter().any(|unread| is(&unread.needed_for))
+    }
+}
+
+fn is_login_of(needed_for: &NeededFor, ssh: &Ssh) -> bool {
+    let NeededFor::Login(file) = needed_for else { return false };
+    identity_files(ssh).chain(&ssh.passphrase_file).chain(&ssh.known_hosts).any(|own| own == file)
+}
+
+/// The nodes that are logged in with a file; of many the first.
+fn nodes(config: &Config, needed_for: &NeededFor) -> String {
+    const SHOWN: usize = 5;
+    let nodes = config.nodes.iter().filter(|node| is_login_of(needed_for, &node.ssh));
+    let names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 if names.is_empty() => "nodes that DNS names".to_owned(),
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
