@@ -10,6 +10,9 @@ use crate::store::{Store, owner};
 use super::fault::Fault;
 use super::{Options, Output, output, setup};
 
+/// Nodes that are named of one generation; the JSON has all.
+const NAMED: usize = 5;
+
 /// List the stored generations of a certificate, newest first
 ///
 /// Each with its issuer, its dates, the nodes that it was delivered to last, and what `certd deploy NAME --generation`
@@ -68,8 +71,13 @@ fn one(out: &mut String, all: &Generations, listed: &Listed) -> core::fmt::Resul
         writeln!(out, "    valid {from} to {to}, {}", left(leaf.seconds_left, leaf.percent_left))?;
     }
     if !listed.delivered.is_empty() {
-        let nodes: Vec<String> = listed.delivered.iter().map(|it| format!("{} ({})", it.node, minute(it.at))).collect();
-        writeln!(out, "    last delivered to {}", nodes.join(", "))?;
+        let nodes = listed.delivered.iter().take(NAMED).map(|it| format!("{} ({})", it.node, minute(it.at)));
+        let nodes: Vec<String> = nodes.collect();
+        let more = match listed.delivered.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        writeln!(out, "    last delivered to {}{more}", nodes.join(", "))?;
     }
     match (&listed.deploy, &listed.refused) {
         (_, Some(why)) => writeln!(out, "    cannot be gone back to: {why}"),
