@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::acme;
 use crate::cert::{self, CertName, Chain, Fingerprint, Generation};
 use crate::config::Config;
-use crate::model::{Advice, Crl, Failure, Observed};
+use crate::model::{Advice, Code, Crl, Failure, Observed};
 use crate::plan;
 use crate::store::Store;
 
@@ -86,7 +86,7 @@ async fn about(config: &Config, name: &CertName, chain: &Chain, network_ca: Opti
 fn unknown(name: &CertName, why: String) -> Failure {
     let next = "nothing: it is asked again tomorrow";
     failure(
-        "crl",
+        Code::Crl,
         name,
         format!("whether it is revoked is not known: {why}"),
         next,

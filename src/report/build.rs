@@ -6,11 +6,10 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{Drift, Failure, Observed, Seen, Served, Stored};
+use crate::model::{Code, Drift, Failure, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
 use super::disks::{DiskReport, DiskVerdict};
-use super::exit::REHEARSAL;
 use super::words::{day, minute, named};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict,
@@ -75,7 +74,7 @@ impl Report {
             let of_node = |disk: &&DiskReport| disk.node.as_str() == failure.object;
             self.disks.iter().filter(of_node).any(|disk| matches!(disk.verdict, DiskVerdict::ClockOff { .. }))
         };
-        self.failures.retain(|failure| failure.code != "node-clock" || !told(failure));
+        self.failures.retain(|failure| failure.code != Code::NodeClock || !told(failure));
     }
 }
 
@@ -87,16 +86,11 @@ fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Failur
         let kept = observed.store.get(name)?.current.as_ref()?;
         let rehearsal = rehearsal::last(observed, name, kept)?;
         let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.tried.seed);
-        let tell = |failure: &Failure| Failure {
-            code: REHEARSAL.to_owned(),
-            what: format!(
-                "the renewal of {name} on {} would fail: {} (tried {})",
-                day(renew_at),
-                named(failure),
-                minute(rehearsal.at)
-            ),
-            next: format!("{}; then `certd renew --dry-run` tries again", failure.next),
-            ..failure.clone()
+        let tell = |failure: &Failure| {
+            let (day, why, tried) = (day(renew_at), named(failure), minute(rehearsal.at));
+            let what = format!("the renewal of {name} on {day} would fail: {why} (tried {tried})");
+            let next = format!("{}; then `certd renew --dry-run` tries again", failure.next);
+            Failure::new(Code::Rehearsal, &failure.object, what, next, failure.advice)
         };
         (now < renew_at).then(|| rehearsal.failures.iter().map(tell).collect::<Vec<_>>())
     };

@@ -10,7 +10,7 @@ use core::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::Failure;
+use crate::model::{Code, Failure};
 
 use super::words::named;
 use super::{Exit, Style, worst};
@@ -39,7 +39,7 @@ pub struct Finding {
     pub area: Area,
     pub state: State,
     /// Stable and greppable; `null`: it is well.
-    pub code: Option<String>,
+    pub code: Option<Code>,
     /// The file, CA, zone, certificate or node.
     pub object: String,
     pub what: String,

@@ -16,9 +16,9 @@ mod watched;
 mod whose;
 mod words;
 
+pub use crate::model::{Exit, worst};
 pub use build::{Done, build};
 pub use disks::{DiskReport, DiskVerdict, disks_text};
-pub use exit::{Exit, worst};
 pub use inventory::InventoryReport;
 pub use nagios::{State, nagios, nagios_unknown};
 pub use plan::plan_text;

@@ -134,7 +134,7 @@ fn findings(report: &Report) -> Vec<String> {
         found.push((disk.verdict.exit(), format!("{}{certificate} on disk: {word}: {sentence}", disk.node)));
     }
     for failure in &report.failures {
-        found.push((super::exit::of_failure(failure), words::named(failure)));
+        found.push((failure.exit(), words::named(failure)));
     }
     found.retain(|(exit, _)| *exit != Exit::Ok);
     found.sort_by_key(|(exit, _)| exit.rank());

@@ -10,7 +10,7 @@ use crate::cert::Roots;
 use crate::config::Config;
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock, failure, progress};
-use crate::model::{Asked, Failure, Tried};
+use crate::model::{Asked, Code, Failure, Tried};
 use crate::observe;
 use crate::observe::discover;
 use crate::observe::watched;
@@ -67,9 +67,7 @@ impl Pass {
         let context = context.discovered().await;
         let report = reconcile(&Arc::new(context), "run", everything()).await;
         drop(lock);
-        report
-            .map(|report| (begun, report))
-            .map_err(|failure| Some(failure).filter(|it| it.code != failure::INTERRUPTED))
+        report.map(|report| (begun, report)).map_err(|failure| Some(failure).filter(|it| it.code != Code::Interrupted))
     }
 }
 

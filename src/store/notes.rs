@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, atomic, journal};
 use crate::cert::{CertName, Generation, NameSet, NodeName, RevocationReason};
-use crate::model::LedgerEntry;
+use crate::model::{Code, LedgerEntry};
 
 /// Bytes. A record takes some 700 of them, in three lines.
 const LONG_TXT_JOURNAL: usize = 1024 * 1024;
@@ -51,7 +51,7 @@ pub enum HistoryEvent {
     },
     IssuanceFailed {
         certificate: CertName,
-        code: String,
+        code: Code,
         what: String,
     },
     Delivered {
@@ -63,7 +63,7 @@ pub enum HistoryEvent {
         certificate: CertName,
         generation: Generation,
         node: NodeName,
-        code: String,
+        code: Code,
         what: String,
     },
     Held {

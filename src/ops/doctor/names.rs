@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use crate::config::Provider;
 use crate::context::{Context, provider};
 use crate::execute::issue;
-use crate::model::Observed;
+use crate::model::{Code, Observed};
 use crate::report::doctor::{Area, Finding, State};
 
 pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, may_write: bool) -> Vec<Finding> {
@@ -35,11 +35,15 @@ pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, may_write:
         findings.push(Finding::ok(Area::Dns, "the DNS provider", what));
     }
     let warnings = context.dns.take_warnings();
-    let dead =
-        |code: &str| if matches!(code, "dns-token" | "discover-nothing") { State::Failure } else { State::Warning };
+    let dead = |code: &Code| match code {
+        Code::DnsToken | Code::DiscoverNothing => State::Failure,
+        _ => State::Warning,
+    };
     findings.extend(warnings.iter().map(|failure| Finding::bad(Area::Dns, dead(&failure.code), failure)));
-    let token = |failure: &&crate::model::Failure| failure.code.starts_with("dns-token");
-    if matches!(context.config.dns.provider, Provider::Cloudflare { .. }) && !warnings.iter().any(|it| token(&it)) {
+    let of_token = |code: &Code| matches!(code, Code::DnsToken | Code::DnsTokenExpires | Code::DnsTokenPermission);
+    if matches!(context.config.dns.provider, Provider::Cloudflare { .. })
+        && !warnings.iter().any(|it| of_token(&it.code))
+    {
         let known = context.store.learned().ok().and_then(|learned| learned.token);
         let until = known.as_ref().and_then(|token| token.expires_on);
         let what = match (known, until) {

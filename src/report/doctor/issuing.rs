@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::cert::CertName;
-use crate::model::{Advice, CaClock, Failure};
+use crate::model::{Advice, CaClock, Code, Failure};
 use crate::plan::clock::noticeable;
 use crate::plan::{Plan, RenewalWait, Step, Wait};
 use crate::report::words;
@@ -34,13 +34,15 @@ fn of_certificate(plan: &Plan, name: &CertName) -> Option<Finding> {
         _ => None,
     })?;
     let what = words::renewal_wait(wait);
-    let bad = |state, code: &str, next: &str| {
-        let (code, object, next) = (code.to_owned(), name.to_string(), next.to_owned());
-        Finding::bad(Area::Issuing, state, &Failure { code, object, what: what.clone(), next, advice: Advice::Person })
+    let bad = |state, code: &Code, next: &str| {
+        let failure = Failure::new(code.clone(), name, what.clone(), next, Advice::Person);
+        Finding::bad(Area::Issuing, state, &failure)
     };
     Some(match wait {
         RenewalWait::BackOff { failure, .. } => bad(State::Failure, &failure.code, &failure.next),
-        RenewalWait::Ledger { .. } => bad(State::Failure, "ledger-full", "find out what issues so often: certd plan"),
+        RenewalWait::Ledger { .. } => {
+            bad(State::Failure, &Code::LedgerFull, "find out what issues so often: certd plan")
+        }
         RenewalWait::NotDue { .. } | RenewalWait::MayNotIssue { .. } | RenewalWait::IssuedNow => {
             Finding::ok(Area::Issuing, name, what)
         }
@@ -55,8 +57,8 @@ pub fn of_room(folder: &str, room: u64) -> Finding {
     }
     let state = if room < NO_ROOM { State::Failure } else { State::Warning };
     let next = "free some space: a key that cannot be stored is not used, and nothing is issued".to_owned();
-    let (code, object) = ("state-room".to_owned(), folder.to_owned());
-    Finding::bad(Area::State, state, &Failure { code, object, what, next, advice: Advice::Person })
+    let (code, object) = (Code::StateRoom, folder.to_owned());
+    Finding::bad(Area::State, state, &Failure::new(code, object, what, next, Advice::Person))
 }
 
 /// This machine's clock beside a CA's.
@@ -67,7 +69,7 @@ pub fn of_skew(ca: &str, told: CaClock) -> Finding {
         return Finding::ok(Area::State, "this machine's clock", what);
     }
     let state = if ahead.abs() > SignedDuration::from_hours(24) { State::Failure } else { State::Warning };
-    let (code, object) = ("clock-skew".to_owned(), "this machine's clock".to_owned());
+    let (code, object) = (Code::ClockSkew, "this machine's clock".to_owned());
     let next = "set it (timedatectl): more than a day, and nothing is renewed".to_owned();
-    Finding::bad(Area::State, state, &Failure { code, object, what, next, advice: Advice::Person })
+    Finding::bad(Area::State, state, &Failure::new(code, object, what, next, Advice::Person))
 }

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, NodeName};
-use crate::model::ConfigTest;
 use crate::model::{Advice, AtPath, Failure, Found, Looked};
+use crate::model::{Code, ConfigTest};
 
 use super::{Area, Finding, State};
 use crate::text::as_word;
@@ -23,48 +23,47 @@ const SHOWN: usize = 10;
 /// Never empty: what is well is said too.
 pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut bad = |state, code: &str, what: String, next: &str| {
-        let (code, object, next) = (code.to_owned(), node.to_string(), next.to_owned());
-        let failure = Failure { code, object, what, next, advice: Advice::Person };
+    let mut bad = |state, code: Code, what: String, next: &str| {
+        let failure = Failure::new(code, node, what, next, Advice::Person);
         findings.push(Finding::bad(Area::Nodes, state, &failure));
     };
     let ours = looked.certificates.values().any(|found| found.fullchain != AtPath::Nothing);
     if let ConfigTest::Failed(words) = &looked.test {
         let next = "mend the server's configuration on the node; until then no reload works, ours or anybody's";
         if ours {
-            bad(State::Failure, "node-test-fails", format!("its configuration test fails: {words}"), next);
+            bad(State::Failure, Code::NodeTestFails, format!("its configuration test fails: {words}"), next);
         } else {
             let next = "nothing, where the files are all that it lacks: the first delivery brings them";
-            bad(State::Warning, "node-test-fails", format!("its configuration test fails: {words}"), next);
+            bad(State::Warning, Code::NodeTestFails, format!("its configuration test fails: {words}"), next);
         }
     }
     match looked.room {
         Some(room) if room < NO_ROOM => {
-            bad(State::Failure, "node-room", format!("{room} KiB are free there"), "free some space on the node");
+            bad(State::Failure, Code::NodeRoom, format!("{room} KiB are free there"), "free some space on the node");
         }
         Some(room) if room < LITTLE_ROOM => {
-            bad(State::Warning, "node-room", format!("{room} KiB are free there"), "free some space on the node");
+            bad(State::Warning, Code::NodeRoom, format!("{room} KiB are free there"), "free some space on the node");
         }
         _ => {}
     }
     if let Some(ahead) = looked.clock.map(|clock| clock.duration_since(now)).filter(|it| it.abs() > WRONG_CLOCK) {
         let side = if ahead.is_positive() { "ahead" } else { "behind" };
         let what = format!("its clock is {} minutes {side}", ahead.as_mins().abs());
-        bad(State::Warning, "node-clock", what, "set it on the node (timedatectl)");
+        bad(State::Warning, Code::NodeClock, what, "set it on the node (timedatectl)");
     }
     if !looked.renewers.is_empty() {
         let more = looked.renewers.len().saturating_sub(SHOWN);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         let shown: Vec<&str> = looked.renewers.iter().take(SHOWN).map(String::as_str).collect();
         let what = format!("something else renews certificates there: {}{more}", shown.join(", "));
-        bad(State::Warning, "node-renewers", what, "switch it off for the names that certd has, or both will write");
+        bad(State::Warning, Code::NodeRenewers, what, "switch it off for the names that certd has, or both will write");
     }
     if !looked.left.is_empty() {
         let folders: Vec<String> = looked.left.iter().map(|folder| as_word(folder)).collect();
         let what = format!("keys of certificates that the configuration does not have there: {}", folders.join(", "));
         bad(
             State::Warning,
-            "node-left",
+            Code::NodeLeft,
             what,
             "if no server reads them any more, remove these folders on the node (rm -r)",
         );
@@ -73,7 +72,7 @@ pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Findin
         for (path, at) in [("fullchain", &found.fullchain), ("key", &found.key)] {
             if let AtPath::Foreign { why } = at {
                 let next = "put a plain file there, or nothing; or another path into the configuration";
-                bad(State::Failure, "node-path", format!("{name}: its {path} cannot be replaced: {why}"), next);
+                bad(State::Failure, Code::NodePath, format!("{name}: its {path} cannot be replaced: {why}"), next);
             }
         }
     }
@@ -84,7 +83,7 @@ pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Findin
                 as_word(&exposed.path),
                 exposed.mode
             );
-            bad(State::Warning, "node-key-exposed", what, EXPOSED);
+            bad(State::Warning, Code::NodeKeyExposed, what, EXPOSED);
         }
     }
     if findings.is_empty() {

@@ -9,14 +9,8 @@ use crate::model::{Advice, AtPath, CaClock, Exposed, Found, Looked};
 
 const NOW: Timestamp = Timestamp::constant(1_795_413_600, 0);
 
-fn failure(code: &str, object: &str, what: &str) -> Failure {
-    Failure {
-        code: code.into(),
-        object: object.into(),
-        what: what.into(),
-        next: "do what is to be done".into(),
-        advice: Advice::Person,
-    }
+fn failure(code: impl Into<Code>, object: &str, what: &str) -> Failure {
+    Failure::new(code.into(), object, what, "do what is to be done", Advice::Person)
 }
 
 fn found() -> Found {
@@ -95,7 +89,7 @@ fn s21_a_nodes_clock_room_test_and_other_renewers_are_told_each_by_itself() {
     let foreign = AtPath::Foreign { why: "is a link to /etc/passwd".into() };
     ill.certificates.values_mut().for_each(|found| found.key = foreign.clone());
     let told = of(&ill);
-    let codes: Vec<&str> = told.iter().filter_map(|finding| finding.code.as_deref()).collect();
+    let codes: Vec<&str> = told.iter().filter_map(|finding| finding.code.as_ref().map(Code::as_str)).collect();
     assert_eq!(codes, ["node-test-fails", "node-room", "node-clock", "node-renewers", "node-left", "node-path"]);
     assert!(told[2].what.contains("120 minutes behind"), "{}", told[2].what);
     assert!(told[3].what.ends_with("and 2 more"), "{}", told[3].what);
@@ -108,7 +102,7 @@ fn a_key_that_others_can_read_is_a_warning_with_its_path_and_its_mode() {
     bare.certificates.values_mut().for_each(|found| found.exposed = vec![exposed.clone()]);
     let told = of(&bare);
     let [finding] = told.as_slice() else { panic!("{told:?}") };
-    assert_eq!((finding.state, finding.code.as_deref()), (State::Warning, Some("node-key-exposed")));
+    assert_eq!((finding.state, finding.code.as_ref().map(Code::as_str)), (State::Warning, Some("node-key-exposed")));
     assert!(finding.what.ends_with("/ssl/.certd/a/0-found/privkey.pem (-rw-r--r--)"), "{}", finding.what);
 }
 

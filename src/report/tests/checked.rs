@@ -70,7 +70,7 @@ fn a_node_whose_clock_is_off_is_told_once() {
 #[test]
 fn what_dns_shows_is_told_to_a_monitoring_system_once() {
     let finding = |severity| Finding {
-        code: "inventory-caa",
+        code: crate::model::Code::InventoryCaa,
         severity,
         object: "a.example.com".into(),
         what: "its CAA records let nobody issue".into(),
