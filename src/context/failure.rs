@@ -1,9 +1,7 @@
 //! The border: an effect's own error becomes the failure that plans, reports and notices share.
 
-use jiff::{SignedDuration, Timestamp};
-
 use crate::cert::{CertName, NodeName};
-use crate::model::{Advice, CaClock, Code, Failure};
+use crate::model::{Advice, Code, Failure};
 use crate::node::NodeError;
 use crate::plan::ClockDoubt;
 use crate::report;
@@ -77,27 +75,6 @@ pub(crate) fn of_clock(doubt: &ClockDoubt) -> Failure {
     failure(Code::ClockImplausible, "the clock", report::clock(doubt), next, Advice::Person)
 }
 
-/// Not yet wrong enough to stop anything.
-pub(crate) fn of_skew(ahead: SignedDuration, ca: CaClock, host: &str) -> Failure {
-    let side = if ahead.is_positive() { "ahead of" } else { "behind" };
-    let minutes = ahead.as_mins().abs();
-    let what = format!("it is {minutes} minutes {side} {host}: here {}, there {}", second(ca.ours), second(ca.theirs));
-    let next = "set it (timedatectl): more than a day, and nothing is renewed";
-    failure(Code::ClockSkew, "this machine's clock", what, next, Advice::Person)
-}
-
-pub(crate) fn of_node_skew(node: &NodeName, ahead: SignedDuration, told: CaClock) -> Failure {
-    // Ours is ahead when the node's is behind.
-    let side = if ahead.is_positive() { "behind" } else { "ahead of" };
-    let minutes = ahead.as_mins().abs();
-    let (here, there) = (second(told.ours), second(told.theirs));
-    let what = format!("its clock is {minutes} minutes {side} this machine's: here {here}, there {there}");
-    let next = format!(
-        "set it on {node} (timedatectl); certificates are served all the same, but a receiver judges them by it"
-    );
-    failure(Code::NodeClock, node, what, next, Advice::Person)
-}
-
 pub(crate) fn of_narrowed(node: &NodeName, certificate: &CertName, who: &str) -> Failure {
     let (file, who) = who.split_once(' ').unwrap_or(("key", who));
     let what = format!(
@@ -107,30 +84,7 @@ pub(crate) fn of_narrowed(node: &NodeName, certificate: &CertName, who: &str) ->
     failure(Code::KeyNarrowed, node, what, next, Advice::Person)
 }
 
-fn second(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
 /// Something in the state directory was broken and worked around.
 pub(crate) fn of_damage(damage: &Damage) -> Failure {
     failure(Code::StateDamaged, damage.path.display(), damage, "look at it when there is time", Advice::Person)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn s21_a_nodes_clock_that_is_two_hours_off_is_told_with_its_side() {
-        let node = NodeName::parse("上海").unwrap();
-        let at = |text: &str| text.parse().unwrap();
-        let told = CaClock { ours: at("2026-11-23T06:00:00Z"), theirs: at("2026-11-23T08:00:00Z") };
-        let ahead = crate::plan::clock::noticeable(told).expect("two hours are noticed");
-        let failure = of_node_skew(&node, ahead, told);
-        assert_eq!((&failure.code, &*failure.object), (&Code::NodeClock, "上海"));
-        assert_eq!(
-            failure.what,
-            "its clock is 120 minutes ahead of this machine's: here 2026-11-23 06:00:00 UTC, there 2026-11-23 08:00:00 UTC"
-        );
-    }
 }

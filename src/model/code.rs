@@ -269,6 +269,7 @@ codes! {
     NodeRenewers = "node-renewers", Risk, Nodes, "Another ACME client on the node may write over what certd delivers";
     NodeLeft = "node-left", Risk, Nodes, "The node has keys of certificates that the configuration does not have there";
     NodeKeyExposed = "node-key-exposed", Warning, Nodes, "More people can read a key on the node than are to";
+    NodeDrifted = "node-drifted", Warning, Nodes, "The node's disk does not hold what is stored";
     NodeReceiver = "node-receiver", Warning, Nodes,
         "The receiver on the node is not the one that this configuration would install";
     NodeRootKey = "node-root-key", Warning, Nodes, "The receiver's key logs in as root, too, or that is not known";
@@ -328,5 +329,28 @@ mod tests {
         let code: Code = serde_json::from_str("\"acme-of-tomorrow\"").unwrap();
         assert_eq!(code, Code::Unknown("acme-of-tomorrow".into()));
         assert_eq!(serde_json::to_string(&code).unwrap(), "\"acme-of-tomorrow\"");
+    }
+
+    /// `UPDATE=1 cargo test --lib codes_are_documented` writes the section anew.
+    #[test]
+    fn codes_are_documented() {
+        let path = format!("{}/docs/json.md", env!("CARGO_MANIFEST_DIR"));
+        let document = std::fs::read_to_string(&path).unwrap();
+        let (start, end) = ("<!-- codes -->\n", "<!-- end of codes -->");
+        let (before, rest) = document.split_once(start).expect("where the table begins");
+        let (table, after) = rest.split_once(end).expect("where the table ends");
+        let head = ["", "| `code` | severity | exit | meaning | what helps |", "|---|---|---|---|---|", ""];
+        let mut wanted = head.join("\n");
+        for code in Code::ALL {
+            let severity = serde_json::to_value(code.severity()).unwrap();
+            let (severity, exit) = (severity.as_str().unwrap(), code.area().exit().code());
+            wanted.push_str(&format!("| `{code}` | {severity} | {exit} | {} | {} |\n", code.meaning(), code.next()));
+        }
+        wanted.push('\n');
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, format!("{before}{start}{wanted}{end}{after}")).unwrap();
+        } else {
+            assert_eq!(table, wanted, "UPDATE=1 writes it anew");
+        }
     }
 }

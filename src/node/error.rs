@@ -118,6 +118,8 @@ fn of_receiver(node: &NodeName, why: &str) -> String {
     format!("if the configuration was changed, tell the node so, {setup}")
 }
 
+/// An installed receiver, perhaps of another version, has one word for all that is wrong with a path: only its sentence, or
+/// that of the system, tells which.
 fn of_path(node: &NodeName, path: &str, why: &str) -> String {
     let path = as_word(path);
     if why.contains("paths swapped") {

@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Generation};
 use crate::config::{Certificate, Config, Host, Install, Node, Via};
-use crate::model::{Advice, Code, Failure, Installed};
+use crate::model::{Advice, Code, Failure, Installed, Severity};
 use crate::model::{ConfigTest, Refusal};
 use crate::node::receiver::{self, Account, Login, Permit, Permits, PublicKey, Receiver, ReceiverError};
 use crate::node::{Bundle, Dialogue, NodeError};
-use crate::report::doctor::{Area, Finding, State};
+use crate::report::doctor::{Area, Finding};
 use crate::ssh::{Answer, Endpoint, Liberty, liberties};
 
 use crate::context::clock;
@@ -277,7 +277,7 @@ pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed:
     let (mut findings, mut well) = (Vec::new(), Vec::new());
     let warning = |code: Code, what: String, next: String| {
         let failure = failure(code, &node.name, what, next, Advice::Person);
-        Finding::bad(Area::Nodes, State::Warning, &failure)
+        Finding::bad(Area::Nodes, &failure)
     };
     let setup = format!("bring it up to date, with an administrator's login: certd node setup {}", node.name);
     if let Ok(account) = Account::parse(&node.ssh.user) {
@@ -315,7 +315,7 @@ pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed:
                     }
                 }
             }
-            Err(failure) => findings.push(Finding::bad(Area::Nodes, State::Warning, &failure)),
+            Err(failure) => findings.push(Finding::bad(Area::Nodes, &failure.of_severity(Severity::Warning))),
         }
     }
     findings.push(Finding::ok(Area::Nodes, &node.name, well.join("; ")));

@@ -6,36 +6,15 @@ use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::caa::{self, Forbids};
 use crate::cert::NodeName;
 use crate::config::defaults::LONGEST_TTL;
 use crate::config::{Certificate, Config, Provider};
-use crate::model::{Caa, Code, InDns, Inventory};
+use crate::model::{Caa, Code, Failure, InDns, Inventory, Severity};
 
 /// In a sentence; the rest is counted.
 const MOST_LISTED: usize = 5;
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Stable and greppable.
-    pub code: Code,
-    pub severity: Severity,
-    /// The name that was asked for.
-    pub object: String,
-    pub what: String,
-    pub next: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Visitors may be led to the wrong place, or an issuance will fail.
-    Warning,
-    /// Worth knowing.
-    Note,
-}
 
 /// Addresses that are no node's of this certificate: where there is one, the provider can tell whether it is its own.
 pub fn strangers(certificate: &Certificate, inventory: &Inventory, name: &InDns) -> BTreeSet<IpAddr> {
@@ -50,7 +29,7 @@ pub fn findings(
     inventory: &Inventory,
     name: &InDns,
     now: Timestamp,
-) -> Vec<Finding> {
+) -> Vec<Failure> {
     let mut scene = Scene { config, certificate, inventory, name, now, found: Vec::new() };
     if !name.name.is_wildcard() {
         scene.addresses();
@@ -68,7 +47,7 @@ struct Scene<'a> {
     inventory: &'a Inventory,
     name: &'a InDns,
     now: Timestamp,
-    found: Vec<Finding>,
+    found: Vec<Failure>,
 }
 
 impl Scene<'_> {
@@ -272,8 +251,8 @@ impl Scene<'_> {
     }
 
     fn add(&mut self, severity: Severity, code: Code, what: String, next: &str) {
-        let (object, next) = (self.name.name.to_string(), next.to_owned());
-        self.found.push(Finding { code, severity, object, what, next });
+        let finding = Failure::for_a_person(code, &self.name.name, what, next);
+        self.found.push(finding.of_severity(severity));
     }
 }
 

@@ -6,14 +6,13 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{Code, Drift, Failure, Observed, Seen, Served, Stored};
+use crate::model::{Code, Drift, Failure, NodeClock, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
-use super::disks::{DiskReport, DiskVerdict};
 use super::words::{day, minute, named};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, NodeReport, Report, SCHEMA, ServedReport, Verdict,
-    Whose, disks, inventory, watched,
+    Whose, disks, inventory, judge, watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
@@ -25,6 +24,8 @@ pub struct Done {
     pub mended: BTreeMap<(NodeName, CertName), Drift>,
     /// Revocations that a person began and nobody ended.
     pub revocations: BTreeMap<CertName, Timestamp>,
+    /// What nodes said of the time.
+    pub clocks: BTreeMap<NodeName, NodeClock>,
     /// What concerns no single certificate or node.
     pub failures: Vec<Failure>,
 }
@@ -61,21 +62,17 @@ pub fn build(
         plan,
         failures: done.failures,
     };
+    report.failures.extend(clocks(observed, &done.clocks));
     report.failures.extend(rehearsed(config, observed, now));
-    report.tell_clocks_once();
     report.conclude(ran);
     report
 }
 
-impl Report {
-    /// A delivery hears a node's clock, and so does a look at its disk: one of them is enough.
-    pub(super) fn tell_clocks_once(&mut self) {
-        let told = |failure: &Failure| {
-            let of_node = |disk: &&DiskReport| disk.node.as_str() == failure.object;
-            self.disks.iter().filter(of_node).any(|disk| matches!(disk.verdict, DiskVerdict::ClockOff { .. }))
-        };
-        self.failures.retain(|failure| failure.code != Code::NodeClock || !told(failure));
-    }
+/// A look at a node's disk reads its clock too: where there was one, it says so.
+fn clocks(observed: &Observed, heard: &BTreeMap<NodeName, NodeClock>) -> Vec<Failure> {
+    let looked = |node: &NodeName| observed.disks.iter().any(|disk| disk.node == *node && disk.looked.is_ok());
+    let unseen = heard.iter().filter(|(node, _)| !looked(node));
+    unseen.filter_map(|(node, clocks)| judge::clock_of(node, *clocks)).collect()
 }
 
 /// What the rehearsal of a renewal found in its way, until that day.

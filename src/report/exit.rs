@@ -12,7 +12,7 @@ impl Report {
         let watched = self.watched.iter().flat_map(|watched| &watched.served);
         exits.extend(watched.map(|served| served.verdict.exit()));
         exits.extend(self.inventory.iter().filter(|name| name.warns()).map(|_| Exit::Warning));
-        exits.extend(self.disks.iter().map(|disk| disk.verdict.exit()));
+        exits.extend(self.disks.iter().map(|disk| disk.exit()));
         exits.extend(self.failures.iter().map(Failure::exit));
         exits.extend(of_waits(&self.plan, ran));
         exits.extend(self.plan.steps.iter().filter(|_| ran).map(of_step));

@@ -5,12 +5,12 @@ use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::cert::{CertName, DnsName};
 use crate::config::Config;
-use crate::model::Observed;
-use crate::plan::inventory::{Finding, Severity, findings};
+use crate::model::{Code, Failure, Observed, Severity};
+use crate::plan::inventory::findings;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct InventoryReport {
@@ -22,7 +22,27 @@ pub struct InventoryReport {
     pub addresses: BTreeSet<IpAddr>,
     pub ttl: Option<u32>,
     /// Warnings first.
-    pub findings: Vec<Finding>,
+    #[serde(serialize_with = "with_severity")]
+    pub findings: Vec<Failure>,
+}
+
+/// Here a finding has its severity, and nobody but a person acts on it.
+fn with_severity<S: Serializer>(findings: &[Failure], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        code: &'a Code,
+        severity: Severity,
+        object: &'a str,
+        what: &'a str,
+        next: &'a str,
+    }
+    serializer.collect_seq(findings.iter().map(|Failure { code, severity, object, what, next, advice: _ }| Shown {
+        code,
+        severity: *severity,
+        object,
+        what,
+        next,
+    }))
 }
 
 impl InventoryReport {
@@ -54,7 +74,7 @@ pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> V
 pub(super) fn text(inventory: &[InventoryReport]) -> String {
     let mut out = String::new();
     // A name that several certificates have is told once for what concerns it alone.
-    let mut told: Vec<&Finding> = Vec::new();
+    let mut told: Vec<&Failure> = Vec::new();
     for finding in inventory.iter().flat_map(|report| &report.findings) {
         if told.contains(&finding) {
             continue;

@@ -9,7 +9,7 @@ use core::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::plan::inventory::Severity;
+use crate::model::Severity;
 use crate::report::{CertificateReport, Exit, Report, words};
 use crate::text::escape;
 
@@ -130,8 +130,8 @@ fn findings(report: &Report) -> Vec<String> {
     }
     for disk in &report.disks {
         let certificate = disk.certificate.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-        let (word, sentence) = (disk.verdict.word(), disk.verdict.sentence());
-        found.push((disk.verdict.exit(), format!("{}{certificate} on disk: {word}: {sentence}", disk.node)));
+        let (word, sentence) = (disk.verdict.word(), disk.sentence());
+        found.push((disk.exit(), format!("{}{certificate} on disk: {word}: {sentence}", disk.node)));
     }
     for failure in &report.failures {
         found.push((failure.exit(), words::named(failure)));

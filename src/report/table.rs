@@ -70,12 +70,12 @@ pub(super) fn disks(disks: &[DiskReport], style: Style, now: jiff::Timestamp) ->
     let mut table = with(&["NODE", "CERTIFICATE", "DISK", ""], style);
     for disk in disks {
         let verdict = Cell::new(disk.verdict.word());
-        let verdict = if style.colour { verdict.fg(colour(disk.verdict.exit())) } else { verdict };
+        let verdict = if style.colour { verdict.fg(colour(disk.exit())) } else { verdict };
         let about = disk.certificate.as_ref().map_or("-", |name| name.as_str());
         // What is told from memory says so.
         let old = now.duration_since(disk.at) > FRESH;
         let seen = if old { format!(" (seen {})", super::words::minute(disk.at)) } else { String::new() };
-        table.add_row([Cell::new(&disk.node), Cell::new(about), verdict, Cell::new(disk.verdict.sentence() + &seen)]);
+        table.add_row([Cell::new(&disk.node), Cell::new(about), verdict, Cell::new(disk.sentence() + &seen)]);
     }
     indented(&table)
 }

@@ -149,6 +149,7 @@ impl Code {
             Self::NodeRenewers => "switch it off for the names that certd has",
             Self::NodeLeft => "remove the folders on the node, if no server reads them any more",
             Self::NodeKeyExposed => "take the rights from it (chmod go-rwx), or leave that to the next delivery",
+            Self::NodeDrifted => "do nothing: the next pass delivers, unless the node has a newer generation",
             Self::NodeRootKey => "remove the receiver's key from root's authorized_keys",
             Self::ReceiverSetup | Self::ReceiverCut => "read the script's words, and run `certd node setup` again",
             Self::KeyNarrowed => "write [install] owner, group or key_mode, if the server's own user reads it so",

@@ -8,7 +8,7 @@ use crate::config::Provider;
 use crate::context::{Context, provider};
 use crate::execute::issue;
 use crate::model::{Code, Observed};
-use crate::report::doctor::{Area, Finding, State};
+use crate::report::doctor::{Area, Finding};
 
 pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, may_write: bool) -> Vec<Finding> {
     let mut tried = JoinSet::new();
@@ -27,7 +27,7 @@ pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, may_write:
         .into_iter()
         .map(|(name, ended)| match ended {
             Ok(()) => Finding::ok(Area::Dns, name, well),
-            Err(failure) => Finding::bad(Area::Dns, State::Failure, &failure),
+            Err(failure) => Finding::bad(Area::Dns, &failure),
         })
         .collect();
     if !may_write {
@@ -35,11 +35,7 @@ pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, may_write:
         findings.push(Finding::ok(Area::Dns, "the DNS provider", what));
     }
     let warnings = context.dns.take_warnings();
-    let dead = |code: &Code| match code {
-        Code::DnsToken | Code::DiscoverNothing => State::Failure,
-        _ => State::Warning,
-    };
-    findings.extend(warnings.iter().map(|failure| Finding::bad(Area::Dns, dead(&failure.code), failure)));
+    findings.extend(warnings.iter().map(|failure| Finding::bad(Area::Dns, failure)));
     let of_token = |code: &Code| matches!(code, Code::DnsToken | Code::DnsTokenExpires | Code::DnsTokenPermission);
     if matches!(context.config.dns.provider, Provider::Cloudflare { .. })
         && !warnings.iter().any(|it| of_token(&it.code))
