@@ -276,7 +276,7 @@ fn a34_neither_a_redirect_nor_a_url_without_tls_is_followed() {
             bench.lab.proxy.script.rewrite("order", nth, plain);
         }
         let failure = issue_in_time(&bench).unwrap_err();
-        assert_eq!(failure.code, code, "{entry}: {failure:?}");
+        assert_eq!(failure.code.as_str(), code, "{entry}: {failure:?}");
         assert_eq!(bench.lab.pebble.issued(), 0);
     }
 }

@@ -285,7 +285,7 @@ fn d15_rfc2136_takes_no_success_that_the_server_has_not_signed() {
     let garbage = |_| b"\x1b[2J garbage that is no message".to_vec();
     let asked = |at| {
         let provider = primary(at, IDLE_KEY, long_ago);
-        runtime().block_on(provider.zone(CHALLENGE, Some("example.test"))).unwrap_err().code()
+        runtime().block_on(provider.zone(CHALLENGE, Some("example.test"))).unwrap_err().code().to_string()
     };
     assert_eq!(asked(impostor(bare)), "dns-update-unproven");
     assert_eq!(asked(impostor(echo)), "dns-update-unproven");

@@ -9,7 +9,7 @@ use crate::model::{Advice, Attempts, Code, DeliveryAttempts, Failure, Observed, 
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::Outcome;
 use crate::plan::{self, Deliver, DeliveryReason, Issue, Step, fence};
-use crate::report::{Delivery, Done, Issuance};
+use crate::report::{Delivery, DiskVerdict, Done, Issuance};
 use crate::store::{HistoryEvent, StoreError};
 use crate::text::escape;
 
@@ -208,9 +208,7 @@ fn unready(node: &NodeName, ended: &Delivery) -> Option<Failure> {
     match ended {
         Delivery::Rehearsed { test: None } => None,
         Delivery::Rehearsed { test: Some(words) } => {
-            let next = "mend the server's configuration on the node";
-            let what = format!("its configuration test fails: {words}");
-            Some(failure(Code::NodeTestFails, node, what, next, Advice::Person))
+            DiskVerdict::TestFails { output: words.clone(), before_first: false }.finding(node)
         }
         Delivery::Ended(outcome) => failed(node, outcome),
     }

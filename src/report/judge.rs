@@ -84,17 +84,19 @@ impl DiskVerdict {
                 let (code, next) = match drift {
                     Drift::Newer { .. } => (
                         Code::NodeDrifted,
-                        "another controller? certd does not go back; the next delivery says whether it is believed, and what helps",
+                        "find out whether another controller delivers there: certd does not go back, and the next delivery \
+                         tells whether it believes the node",
                     ),
                     Drift::Foreign { .. } => (
                         Code::NodePath,
                         "put a plain file there, or nothing; or write another path into the configuration",
                     ),
-                    Drift::Overwritten { .. } | Drift::Changed { .. } => {
-                        (Code::NodeDrifted, "the next reload would serve it; the next pass delivers")
-                    }
+                    Drift::Overwritten { .. } | Drift::Changed { .. } => (
+                        Code::NodeDrifted,
+                        "nothing: the next pass delivers; a reload before that serves what is there",
+                    ),
                     Drift::Flattened | Drift::Older { .. } | Drift::Missing => {
-                        (Code::NodeDrifted, "the next pass delivers")
+                        (Code::NodeDrifted, "nothing: the next pass delivers")
                     }
                 };
                 of(code, what(drift), next)

@@ -1,6 +1,6 @@
 //! What comes from nodes and CAs, and what adds up over years, does not fill the state directory beyond what is read back.
 
-use certd::model::{Advice, DeliveryAttempts, Failure};
+use certd::model::{Advice, Code, DeliveryAttempts, Failure};
 use std::collections::BTreeMap;
 
 use super::*;

@@ -131,10 +131,10 @@ impl Code {
             Self::SshForwarding => "let sshd forward there (AllowTcpForwarding, PermitOpen)",
             Self::SshJump => "see the jump host as if it were the node",
             Self::NodeUnresolved => "see the node's address in the configuration",
-            Self::NodeForeignNewer => "see whether another certd delivers to the node; then deploy to it by name",
-            Self::NodeFenceImplausible => "see docs/emergency.md: certd fence",
+            Self::NodeForeignNewer => "see whether another certd delivers to the node; then certd deploy --node NODE",
+            Self::NodeFenceImplausible => "follow docs/emergency.md: certd node fence",
             Self::NodePath => "put a plain file there, or nothing; or write another path",
-            Self::NodeLinks => "write `in_place = true`, or let the server see the folder .certd",
+            Self::NodeLinks => "write `unsafe_in_place = true`, or let the server see the folder .certd",
             Self::NodeUnfit => "install what the node lacks: a POSIX sh and the usual commands",
             Self::NodeNotPermitted | Self::NodeVersion | Self::NodeReceiver => {
                 "bring the receiver up to date: certd node setup NODE"
