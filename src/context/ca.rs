@@ -15,7 +15,7 @@ pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failu
     context.config.ca(host).ok_or_else(|| {
         Failure::new(
             Code::AcmeUnknownCa,
-            &host,
+            host,
             "the configuration names no such CA (any more)",
             "nothing: certd goes on with the CAs that it names",
             Advice::Person,

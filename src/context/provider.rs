@@ -150,7 +150,7 @@ pub(crate) fn of_crowd(name: &str, records: usize, bytes: usize) -> Option<Failu
     (bytes > ONE_DATAGRAM).then(|| {
         Failure::new(
             Code::DnsLongAnswer,
-            &name,
+            name,
             format!("{records} TXT records stand there, {bytes} bytes: more than one datagram of DNS takes"),
             "remove those that nobody needs; certd removes none but its own",
             Advice::Person,

@@ -181,7 +181,7 @@ async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason
         Some(error) => of_acme(host, &error),
         None => Failure::new(
             Code::AcmeNoAccount,
-            &host,
+            host,
             "the account that ordered the certificate is not in the state directory",
             "put the account back; with --reason key-compromise certd signs with the certificate's own key",
             Advice::Person,
@@ -242,7 +242,7 @@ fn exit(outcome: &Outcome, replaced: bool) -> Exit {
 fn nothing(name: &CertName, at: &str) -> Failure {
     Failure::new(
         Code::NothingToRevoke,
-        &name,
+        name,
         format!("the store has no certificate of this name {at}"),
         "name a generation that is kept: `ls` shows them in certs/ of the state directory",
         Advice::Person,
