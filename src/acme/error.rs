@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{Kind, Problem};
 use crate::http::causes;
-use crate::model::Advice;
+use crate::model::{Advice, Code};
 use crate::text::escape;
 
 #[derive(Debug, thiserror::Error)]
@@ -87,31 +87,31 @@ impl AcmeError {
     }
 
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Unreachable { .. } => "acme-unreachable",
-            Self::Status { .. } => "acme-status",
-            Self::TooLong { .. } | Self::Strange { .. } => "acme-strange-answer",
-            Self::Elsewhere { .. } => "acme-elsewhere",
-            Self::Key { .. } => "acme-account-key",
-            Self::Client { .. } => "acme-client",
-            Self::Unsupported { .. } => "acme-unsupported",
+            Self::Unreachable { .. } => Code::AcmeUnreachable,
+            Self::Status { .. } => Code::AcmeStatus,
+            Self::TooLong { .. } | Self::Strange { .. } => Code::AcmeStrangeAnswer,
+            Self::Elsewhere { .. } => Code::AcmeElsewhere,
+            Self::Key { .. } => Code::AcmeAccountKey,
+            Self::Client { .. } => Code::AcmeClient,
+            Self::Unsupported { .. } => Code::AcmeUnsupported,
             Self::Problem { problem, .. } => match problem.kind {
-                Kind::BadNonce => "acme-bad-nonce",
-                Kind::RateLimited => "acme-rate-limited",
-                Kind::Paused => "acme-paused",
-                Kind::UserActionRequired => "acme-terms",
-                Kind::AccountDoesNotExist | Kind::AccountDead => "acme-account",
-                Kind::BindingRequired => "acme-eab",
-                Kind::Caa => "acme-caa",
-                Kind::RejectedIdentifier => "acme-rejected-name",
-                Kind::InvalidProfile => "acme-profile",
-                Kind::NotFound | Kind::Unauthorized => "acme-validation",
+                Kind::BadNonce => Code::AcmeBadNonce,
+                Kind::RateLimited => Code::AcmeRateLimited,
+                Kind::Paused => Code::AcmePaused,
+                Kind::UserActionRequired => Code::AcmeTerms,
+                Kind::AccountDoesNotExist | Kind::AccountDead => Code::AcmeAccount,
+                Kind::BindingRequired => Code::AcmeEab,
+                Kind::Caa => Code::AcmeCaa,
+                Kind::RejectedIdentifier => Code::AcmeRejectedName,
+                Kind::InvalidProfile => Code::AcmeProfile,
+                Kind::NotFound | Kind::Unauthorized => Code::AcmeValidation,
                 Kind::AlreadyReplaced
                 | Kind::AlreadyRevoked
                 | Kind::OrderNotReady
                 | Kind::ServerInternal
-                | Kind::Other => "acme-problem",
+                | Kind::Other => Code::AcmeProblem,
             },
         }
     }

@@ -156,6 +156,7 @@ impl Kind {
         };
         match short {
             "badNonce" => Self::BadNonce,
+            // Boulder has no type of its own for a pause: the words lead to the page that ends it.
             "rateLimited" if detail.contains("unpause") => Self::Paused,
             "rateLimited" => Self::RateLimited,
             "userActionRequired" => Self::UserActionRequired,

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::config::{self, Acme};
 use crate::context::Context;
 use crate::context::progress::Event;
-use crate::model::Failure;
+use crate::model::{Area, Code, Failure};
 use crate::ops::account;
 use crate::ops::account::{AccountView, Accounts, Offer, Ours, Record};
 use crate::report::Exit;
@@ -148,7 +148,7 @@ impl Account {
 
 /// What the CA or its DNS had against it is not certd's own failure.
 pub(super) fn fault(failure: &Failure) -> Fault {
-    let ours = failure.code.starts_with("store-") || failure.code == "bug";
+    let ours = failure.code.area() == Area::State && failure.code != Code::Interrupted;
     if ours { Fault::from(failure) } else { Fault { exit: Exit::IssuanceFailed, ..Fault::from(failure) } }
 }
 

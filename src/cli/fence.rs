@@ -6,8 +6,7 @@ use clap::Args;
 use crate::cert::NodeName;
 use crate::config::Config;
 use crate::context::clock;
-use crate::model::FENCE_IMPLAUSIBLE;
-use crate::model::{Failure, Tried};
+use crate::model::{Code, Failure, Tried};
 use crate::plan::fence;
 use crate::report::{Exit, minute};
 use crate::store::{Store, StoreError, owner};
@@ -71,7 +70,7 @@ fn told(tried: &Tried, named: &[NodeName]) -> String {
         }
     }
     for (node, by_name) in tried.delivery.iter().filter(|(node, _)| meant(node)) {
-        for attempts in by_name.values().filter(|attempts| attempts.failure.code == FENCE_IMPLAUSIBLE) {
+        for attempts in by_name.values().filter(|attempts| attempts.failure.code == Code::NodeFenceImplausible) {
             let _ = writeln!(text, "{}, it said {}; not believed", attempts.failure.what, minute(attempts.last));
             let _ = writeln!(text, "  next: {}", attempts.failure.next);
             debug_assert!(attempts.failure.what.contains(node.as_str()));

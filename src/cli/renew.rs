@@ -9,7 +9,7 @@ use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
 use crate::context::Context;
 use crate::context::progress::Event;
-use crate::model::Scope;
+use crate::model::{Code, Scope};
 use crate::reconcile;
 use crate::reconcile::pin;
 use crate::report::Exit;
@@ -144,8 +144,8 @@ fn note(context: &Context, scope: &Scope, before: &Before) -> Result<(), Fault> 
         Before::Release => pin::release(context, |name| scope.wants(name)),
         Before::Hold { name, generation, by } => pin::hold(context, name, generation, by.clone()).map(drop),
     };
-    noted.map_err(|failure| match failure.code.as_str() {
-        pin::CANNOT => Fault { exit: Exit::Usage, ..Fault::from(&failure) },
+    noted.map_err(|failure| match failure.code {
+        Code::HoldRefused => Fault { exit: Exit::Usage, ..Fault::from(&failure) },
         _ => Fault::from(&failure),
     })
 }

@@ -6,18 +6,20 @@ use crate::context::Context;
 use crate::context::effect_failure::{of_acme, of_store};
 use crate::context::progress::Event;
 use crate::http::Trust;
-use crate::model::{Advice, Failure};
+use crate::model::{Advice, Code, Failure};
 use crate::mutex::lock;
 use crate::store::AccountRecord;
 
 /// The CA of this host, as the configuration has it.
 pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failure> {
-    context.config.ca(host).ok_or_else(|| Failure {
-        code: "acme-unknown-ca".to_owned(),
-        object: host.to_owned(),
-        what: "the configuration names no such CA (any more)".to_owned(),
-        next: "nothing: certd goes on with the CAs that it names".to_owned(),
-        advice: Advice::Person,
+    context.config.ca(host).ok_or_else(|| {
+        Failure::new(
+            Code::AcmeUnknownCa,
+            host,
+            "the configuration names no such CA (any more)",
+            "nothing: certd goes on with the CAs that it names",
+            Advice::Person,
+        )
     })
 }
 

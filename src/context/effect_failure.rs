@@ -3,46 +3,25 @@
 use crate::acme::{AcmeError, Kind, Problem};
 use crate::cert::DnsName;
 use crate::dns::DnsError;
-use crate::model::{Advice, Failure};
+use crate::model::{Advice, Code, Failure};
 use crate::plan::order::{GiveUp, Trouble};
 use crate::store::StoreError;
-
-/// The code of an order that came to nothing and was no attempt: what is planned next follows from what is there.
-pub const SUPERSEDED: &str = "acme-superseded";
 
 pub(crate) fn of_store(error: &StoreError) -> Failure {
     Failure::from(error)
 }
 
 pub(crate) fn of_acme(object: impl ToString, error: &AcmeError) -> Failure {
-    Failure {
-        code: error.code().to_owned(),
-        object: object.to_string(),
-        what: error.to_string(),
-        next: error.next(),
-        advice: error.advice(),
-    }
+    Failure::new(error.code(), object, error.to_string(), error.next(), error.advice())
 }
 
 pub(crate) fn of_dns(object: impl ToString, error: &DnsError) -> Failure {
-    Failure {
-        code: error.code().to_owned(),
-        object: object.to_string(),
-        what: error.to_string(),
-        next: error.next().to_owned(),
-        advice: error.advice(),
-    }
+    Failure::new(error.code(), object, error.to_string(), error.next(), error.advice())
 }
 
 /// A task of ours came to no end of its own.
 pub(crate) fn of_task(error: &tokio::task::JoinError) -> Failure {
-    Failure {
-        code: "bug".to_owned(),
-        object: "certd".to_owned(),
-        what: error.to_string(),
-        next: "report this".to_owned(),
-        advice: Advice::Bug,
-    }
+    Failure::new(Code::Bug, "certd", error.to_string(), "report this", Advice::Bug)
 }
 
 /// The order is invalid: the CA looked, and these are its words.
@@ -61,13 +40,13 @@ pub(crate) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own:
         retry_after: None,
         link: None,
     });
-    Failure {
-        code: error.as_ref().map_or("acme-order-invalid", AcmeError::code).to_owned(),
-        object: named.first().map_or_else(|| object.to_string(), |(name, _)| name.to_string()),
-        what: format!("{}: {}", GiveUp::Invalid, words.join("; ")),
-        next: error.as_ref().map_or_else(|| "certd tries again by itself".to_owned(), AcmeError::next),
-        advice: error.as_ref().map_or(Advice::Retry { after_seconds: None }, AcmeError::advice),
-    }
+    Failure::new(
+        error.as_ref().map_or(Code::AcmeOrderInvalid, AcmeError::code),
+        named.first().map_or_else(|| object.to_string(), |(name, _)| name.to_string()),
+        format!("{}: {}", GiveUp::Invalid, words.join("; ")),
+        error.as_ref().map_or_else(|| "certd tries again by itself".to_owned(), AcmeError::next),
+        error.as_ref().map_or(Advice::Retry { after_seconds: None }, AcmeError::advice),
+    )
 }
 
 /// What the machine gave up for, when no step's own failure says it.
@@ -75,36 +54,36 @@ pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
     let again = Advice::Retry { after_seconds: None };
     let (code, next, advice) = match why {
         GiveUp::NoChallenge(_) => {
-            ("acme-no-challenge", "use a CA that offers it, or write another `acme.challenge`", Advice::Person)
+            (Code::AcmeNoChallenge, "use a CA that offers it, or write another `acme.challenge`", Advice::Person)
         }
         GiveUp::NotValidated | GiveUp::StillProcessing => (
-            "acme-slow",
+            Code::AcmeSlow,
             "nothing: the next run resumes this order; another is made after a day, or now with --force",
             again,
         ),
         GiveUp::ForeignKey => {
-            ("acme-foreign-key", "see whether another certd uses this account for the same names", Advice::Person)
+            (Code::AcmeForeignKey, "see whether another certd uses this account for the same names", Advice::Person)
         }
         GiveUp::Rejected(_) => (
-            "acme-rejected-certificate",
+            Code::AcmeRejectedCertificate,
             "see rejected/ in the certificate's folder; certd fetches it again, and orders another after a day, or now with --force",
             again,
         ),
         GiveUp::Superseded { .. } => {
-            (SUPERSEDED, "nothing: certd forgets this order, and looks anew at what is to be done", again)
+            (Code::AcmeSuperseded, "nothing: certd forgets this order, and looks anew at what is to be done", again)
         }
         GiveUp::EndsEarlier { .. } => (
-            "acme-ends-earlier",
+            Code::AcmeEndsEarlier,
             "nothing: the stored certificate stays until another would outlive it; `certd renew --force` takes the new one",
             again,
         ),
-        GiveUp::NoRoom { .. } => ("ledger-full", "nothing: certd orders as soon as there is room", again),
+        GiveUp::NoRoom { .. } => (Code::LedgerFull, "nothing: certd orders as soon as there is room", again),
         GiveUp::Failed | GiveUp::Invalid | GiveUp::ReplacesRefused => {
-            ("acme-order-invalid", "certd tries again by itself", again)
+            (Code::AcmeOrderInvalid, "certd tries again by itself", again)
         }
-        GiveUp::OutOfOrder => ("bug", "report this", Advice::Bug),
+        GiveUp::OutOfOrder => (Code::Bug, "report this", Advice::Bug),
     };
-    Failure { code: code.to_owned(), object: object.to_string(), what: why.to_string(), next: next.to_owned(), advice }
+    Failure::new(code, object, why.to_string(), next, advice)
 }
 
 /// What an error of the CA means to an order whose step failed with it.

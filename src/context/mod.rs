@@ -20,9 +20,8 @@ use crate::acme::Http;
 use crate::cert::{CertName, NodeName, Roots};
 use crate::config::Config;
 use crate::http::{HttpOptions, Trust};
-use crate::model::{CaClock, Failure};
+use crate::model::{CaClock, Failure, NodeClock};
 use crate::mutex::lock;
-use crate::plan;
 use crate::store::{Store, StoreError};
 
 pub use secrets::{Secrets, roots};
@@ -45,7 +44,7 @@ pub struct Context {
     /// What each CA said of the time, by its host.
     ca_clocks: std::sync::Mutex<BTreeMap<String, CaClock>>,
     /// And what each node said of it.
-    node_clocks: std::sync::Mutex<BTreeMap<NodeName, CaClock>>,
+    node_clocks: std::sync::Mutex<BTreeMap<NodeName, NodeClock>>,
     /// Keys that fewer people can read after a delivery.
     narrowed: std::sync::Mutex<BTreeSet<(NodeName, CertName, String)>>,
 }
@@ -109,17 +108,11 @@ impl Context {
     pub(crate) fn hear_the_nodes_time(&self, node: &NodeName, theirs: Option<Timestamp>) {
         let Some(theirs) = theirs else { return };
         let mut held = lock(&self.node_clocks);
-        held.insert(node.clone(), CaClock { ours: clock::now(), theirs });
+        held.insert(node.clone(), NodeClock { ours: clock::now(), theirs });
     }
 
-    /// Nodes whose clocks are so far beside ours that their logs and timers mislead. They serve all the same: a server
-    /// sends its certificate whatever its clock says.
-    pub(crate) fn node_skews(&self) -> Vec<Failure> {
-        let held = lock(&self.node_clocks);
-        let skew = |(node, told): (&NodeName, &CaClock)| {
-            Some(failure::of_node_skew(node, plan::clock::noticeable(*told)?, *told))
-        };
-        held.iter().filter_map(skew).collect()
+    pub(crate) fn node_clocks(&self) -> BTreeMap<NodeName, NodeClock> {
+        lock(&self.node_clocks).clone()
     }
 
     /// Notes what a node says of keys that are no longer handed on to everybody whom they were open to.

@@ -11,7 +11,7 @@ use crate::config;
 use crate::context::effect_failure::{of_dns, of_store};
 use crate::context::{Context, clock};
 use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
-use crate::model::{Advice, AtProvider, Failure, KnownToken, KnownZone, LastSeen, Learned};
+use crate::model::{Advice, AtProvider, Code, Failure, KnownToken, KnownZone, LastSeen, Learned};
 use crate::mutex::lock;
 use crate::store::StoreError;
 
@@ -134,31 +134,27 @@ pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Failure>
 
 fn of_token(token: &KnownToken, now: Timestamp) -> Option<Failure> {
     let trouble = token.trouble(now)?;
-    Some(Failure {
-        code: trouble.code().to_owned(),
-        object: "dns.token_file".to_owned(),
-        what: trouble.to_string(),
-        next: "make a new token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file"
-            .to_owned(),
-        advice: Advice::Person,
-    })
+    let next = "make a new token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file";
+    Some(Failure::new(trouble.code(), "dns.token_file", trouble.to_string(), next, Advice::Person))
 }
 
 fn of_zone(zone: &KnownZone) -> Option<Failure> {
     let trouble = zone.trouble()?;
     let (what, next) = (trouble.to_string(), trouble.next().to_owned());
-    let (code, object) = ("dns-zone-status".to_owned(), zone.name.clone());
-    Some(Failure { code, object, what, next, advice: Advice::Person })
+    let (code, object) = (Code::DnsZoneStatus, zone.name.clone());
+    Some(Failure::new(code, object, what, next, Advice::Person))
 }
 
 /// So many records of others stand at the name that the CA's question is not answered in one datagram.
 pub(crate) fn of_crowd(name: &str, records: usize, bytes: usize) -> Option<Failure> {
-    (bytes > ONE_DATAGRAM).then(|| Failure {
-        code: "dns-long-answer".to_owned(),
-        object: name.to_owned(),
-        what: format!("{records} TXT records stand there, {bytes} bytes: more than one datagram of DNS takes"),
-        next: "remove those that nobody needs; certd removes none but its own".to_owned(),
-        advice: Advice::Person,
+    (bytes > ONE_DATAGRAM).then(|| {
+        Failure::new(
+            Code::DnsLongAnswer,
+            name,
+            format!("{records} TXT records stand there, {bytes} bytes: more than one datagram of DNS takes"),
+            "remove those that nobody needs; certd removes none but its own",
+            Advice::Person,
+        )
     })
 }
 

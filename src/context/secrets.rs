@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::cert::{Malformed, Roots};
 use crate::config::{Agent, Config, Host, HostKey, Node, Probe, Provider, Ssh, Via};
-use crate::model::{Advice, Failure};
+use crate::model::{Advice, Code, Failure};
 use crate::ssh::{self, Endpoint, Identity, Known};
 use crate::store::guard::Writers;
 use crate::store::secret;
@@ -259,7 +259,7 @@ pub fn roots(config: &Config) -> Result<Roots, Failure> {
         let text = public(config, "acme.issuer_root_file", path)?;
         let bad = |error: Malformed| {
             let next = "write the PEM of the root certificate into it";
-            failure("config-root", path.display(), error, next, Advice::Person)
+            failure(Code::ConfigRoot, path.display(), error, next, Advice::Person)
         };
         Roots::new(&[&text]).map_err(bad)?;
         texts.push(text);
@@ -270,7 +270,7 @@ pub fn roots(config: &Config) -> Result<Roots, Failure> {
     }
     if roots.is_empty() {
         let next = "install the package ca-certificates, or set acme.issuer_root_file";
-        return Err(failure("no-roots", "this system", "trusts no root certificate", next, Advice::Person));
+        return Err(failure(Code::NoRoots, "this system", "trusts no root certificate", next, Advice::Person));
     }
     Ok(roots)
 }
@@ -291,7 +291,7 @@ pub(crate) fn public(config: &Config, key: &str, path: &Path) -> Result<String, 
     guard(config, path)?;
     std::fs::read_to_string(path).map_err(|error| {
         let next = Started::now().next(&error, format!("see {key} in the configuration"));
-        failure("config-file", path.display(), error, next, Advice::Person)
+        failure(Code::ConfigFile, path.display(), error, next, Advice::Person)
     })
 }
 

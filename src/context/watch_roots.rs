@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cert::{Roots, WatchName};
 use crate::config::{Config, Watch};
-use crate::model::{Advice, Failure, Scope};
+use crate::model::{Advice, Code, Failure, Scope};
 
 use super::failure::failure;
 use super::secrets::{public, system_roots};
@@ -44,7 +44,7 @@ fn roots(config: &Config, watch: &Watch, system: &Roots) -> Result<Roots, Failur
     // One code for all: in the report it is a warning, since nothing but this judgement is lost.
     let bad = |object: &dyn core::fmt::Display, what: &dyn core::fmt::Display, next: &str| {
         failure(
-            "watch-root",
+            Code::WatchRoot,
             object,
             format!("{what}; the chain of {} is not judged", watch.name),
             next,

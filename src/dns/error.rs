@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{ProgramError, UpdateError, Zone};
 use crate::http::causes;
-use crate::model::Advice;
+use crate::model::{Advice, Code};
 use crate::text::escape;
 
 #[derive(Debug, thiserror::Error)]
@@ -58,23 +58,23 @@ pub enum DnsError {
 
 impl DnsError {
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Unreachable { .. } => "dns-api-unreachable",
-            Self::Refused { .. } => "dns-api-refused",
-            Self::Limited { .. } => "dns-api-limited",
-            Self::Forbidden { .. } => "dns-token-permission",
-            Self::Token { .. } => "dns-token",
-            Self::Strange { .. } => "dns-api-strange-answer",
-            Self::NoZone { .. } => "dns-no-zone",
-            Self::SeveralZones { .. } => "dns-several-zones",
-            Self::Insecure | Self::Client { .. } => "dns-api-client",
-            Self::Name { .. } => "dns-name",
-            Self::NoResolvers { .. } | Self::Lookup { .. } => "dns-lookup",
-            Self::Loop { .. } => "dns-cname-loop",
-            Self::NoServers { .. } => "dns-no-servers",
-            Self::AllSilent { .. } => "dns-servers-silent",
-            Self::NotSeen { .. } => "dns-not-seen",
+            Self::Unreachable { .. } => Code::DnsApiUnreachable,
+            Self::Refused { .. } => Code::DnsApiRefused,
+            Self::Limited { .. } => Code::DnsApiLimited,
+            Self::Forbidden { .. } => Code::DnsTokenPermission,
+            Self::Token { .. } => Code::DnsToken,
+            Self::Strange { .. } => Code::DnsApiStrangeAnswer,
+            Self::NoZone { .. } => Code::DnsNoZone,
+            Self::SeveralZones { .. } => Code::DnsSeveralZones,
+            Self::Insecure | Self::Client { .. } => Code::DnsApiClient,
+            Self::Name { .. } => Code::DnsName,
+            Self::NoResolvers { .. } | Self::Lookup { .. } => Code::DnsLookup,
+            Self::Loop { .. } => Code::DnsCnameLoop,
+            Self::NoServers { .. } => Code::DnsNoServers,
+            Self::AllSilent { .. } => Code::DnsServersSilent,
+            Self::NotSeen { .. } => Code::DnsNotSeen,
             Self::Update(error) => error.code(),
             Self::Program(error) => error.code(),
         }

@@ -17,14 +17,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use tokio::time::timeout;
 
-pub use records::{LEFT, clean_txt};
+pub use records::clean_txt;
 pub use rehearsal::{makes_records, rehearse};
 
 use crate::cert::{Generation, Leaf, PrivateKey};
 use crate::config::Challenge;
 use crate::context::failure::of_clock;
 use crate::context::{Context, ca, clock, effect_failure};
-use crate::model::{Advice, Failure, Intent};
+use crate::model::{Advice, Code, Failure, Intent};
 use crate::plan::order::{self, Action, GiveUp};
 use crate::plan::{self, Evidence, Issue};
 use records::Records;
@@ -119,12 +119,8 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
     }
     let key = match kept {
         Some(kept) => context.store.pair(&task.certificate, &kept.generation).map_err(of_store)?.key().clone(),
-        None => PrivateKey::generate(task.key_type).map_err(|error| Failure {
-            code: "key-generation".to_owned(),
-            object: task.certificate.to_string(),
-            what: error.to_string(),
-            next: "report this".to_owned(),
-            advice: Advice::Bug,
+        None => PrivateKey::generate(task.key_type).map_err(|error| {
+            Failure::new(Code::KeyGeneration, &task.certificate, error.to_string(), "report this", Advice::Bug)
         })?,
     };
     context.store.intend(&task.certificate, &wanted, &key).map_err(of_store)?;
@@ -156,11 +152,11 @@ async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Failure> {
 
 /// No CA is slow for so long without being given up for it: this is DNS, or the program that changes it.
 fn too_late(task: &Issue, deadline: Duration) -> Failure {
-    Failure {
-        code: "issuance-deadline".to_owned(),
-        object: task.certificate.to_string(),
-        what: format!("not done after {} s", deadline.as_secs()),
-        next: "nothing: the next run resumes the order".to_owned(),
-        advice: Advice::Retry { after_seconds: None },
-    }
+    Failure::new(
+        Code::IssuanceDeadline,
+        &task.certificate,
+        format!("not done after {} s", deadline.as_secs()),
+        "nothing: the next run resumes the order",
+        Advice::Retry { after_seconds: None },
+    )
 }

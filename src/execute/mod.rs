@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::context::{Context, failure, stopped};
-use crate::model::Failure;
+use crate::model::{Code, Failure};
 use crate::plan::Step;
 
 /// How long the removal of TXT records may go on after SIGTERM: an API that answers does it in a second.
@@ -48,7 +48,7 @@ pub async fn clean(context: &Context) -> Option<Failure> {
     tokio::select! {
         cleaned = issue::clean_txt(context) => cleaned.err(),
         () = patience => {
-            Some(Failure { code: issue::LEFT.to_owned(), ..failure::interrupted("the removal of TXT records") })
+            Some(failure::interrupted("the removal of TXT records").coded(Code::TxtLeft))
         }
     }
 }

@@ -66,15 +66,6 @@ pub enum Committed {
     Placed { output: String },
 }
 
-/// The code of [`Refusal::Newer`].
-pub const FOREIGN_NEWER: &str = "node-foreign-newer";
-
-/// The code of [`Refusal::NotPermitted`].
-pub const NOT_PERMITTED: &str = "node-not-permitted";
-
-/// The code of [`Refusal::Implausible`].
-pub const FENCE_IMPLAUSIBLE: &str = "node-fence-implausible";
-
 /// Why a node will not take the bundle. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]

@@ -37,6 +37,13 @@ pub struct Looked {
     pub receiver: Option<Installed>,
 }
 
+/// Two clocks at one moment: ours, and that of a node which answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeClock {
+    pub ours: Timestamp,
+    pub theirs: Timestamp,
+}
+
 /// An installed receiver's word on itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {

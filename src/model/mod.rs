@@ -3,10 +3,13 @@
 //! be kept as a test or shown to a person together with what led to it.
 
 mod authorization;
+mod code;
 mod crl;
 mod dialogue;
 mod disk;
 mod drift;
+mod exit;
+mod finding;
 mod inventory;
 mod provider;
 mod tried;
@@ -18,10 +21,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use authorization::{Authorization, AuthorizationState, Proof, Status};
+pub use code::Code;
 pub use crl::Crl;
-pub use dialogue::{Base, Committed, ConfigTest, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, NOT_PERMITTED, Prepared, Refusal};
-pub use disk::{AtPath, Disk, Exposed, Found, Installed, Looked};
+pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
+pub use disk::{AtPath, Disk, Exposed, Found, Installed, Looked, NodeClock};
 pub use drift::{Compared, Drift};
+pub use exit::{Exit, worst};
+pub use finding::{Advice, Area, Failure, Severity};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
 pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
 pub use tried::{
@@ -313,43 +319,12 @@ pub enum LedgerEvent {
     Limited { until: Timestamp },
 }
 
-/// What failed, in the words that every renderer uses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// Stable and greppable: `ssh-host-key`, `acme-rate-limited`.
-    pub code: String,
-    /// The node, name, file or URL.
-    pub object: String,
-    pub what: String,
-    /// What to do next.
-    pub next: String,
-    pub advice: Advice,
-}
-
-impl Failure {
-    fn cut(&mut self, most: usize) {
-        [&mut self.object, &mut self.what, &mut self.next].into_iter().for_each(|text| cut(text, most));
-    }
-}
-
 /// To so many characters, and it shows.
 fn cut(text: &mut String, most: usize) {
     if let Some((at, _)) = text.char_indices().nth(most) {
         text.truncate(at);
         text.push('…');
     }
-}
-
-/// An effect's own judgement of its error, for the planner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Advice {
-    /// Try again, and not before so many seconds when the other side said so.
-    Retry { after_seconds: Option<u64> },
-    /// Nothing changes until a person acts.
-    Person,
-    /// We did what must not happen.
-    Bug,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::Code;
 use crate::cert::DnsName;
 
 /// A token that ends within this is told: long enough for a person who is away for some days.
@@ -137,10 +138,10 @@ impl KnownToken {
 
 impl TokenTrouble {
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Expires { .. } => "dns-token-expires",
-            Self::Dead(_) => "dns-token",
+            Self::Expires { .. } => Code::DnsTokenExpires,
+            Self::Dead(_) => Code::DnsToken,
         }
     }
 }
@@ -160,11 +161,11 @@ mod tests {
         let code = |status, hours| token(status, hours).trouble(NOW).map(|trouble| trouble.code());
         assert_eq!(code("active", None), None);
         assert_eq!(code("active", Some(7 * 24 + 1)), None);
-        assert_eq!(code("active", Some(7 * 24)), Some("dns-token-expires"));
-        assert_eq!(code("active", Some(1)), Some("dns-token-expires"));
-        assert_eq!(code("active", Some(0)), Some("dns-token"));
-        assert_eq!(code("disabled", None), Some("dns-token"));
-        assert_eq!(code("refused", Some(999)), Some("dns-token"));
+        assert_eq!(code("active", Some(7 * 24)), Some(Code::DnsTokenExpires));
+        assert_eq!(code("active", Some(1)), Some(Code::DnsTokenExpires));
+        assert_eq!(code("active", Some(0)), Some(Code::DnsToken));
+        assert_eq!(code("disabled", None), Some(Code::DnsToken));
+        assert_eq!(code("refused", Some(999)), Some(Code::DnsToken));
         assert_eq!(code("unknown", None), None);
     }
 

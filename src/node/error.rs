@@ -1,8 +1,8 @@
 //! Why a node did not take a certificate.
 
 use crate::cert::NodeName;
-use crate::model::Advice;
-use crate::model::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER, NOT_PERMITTED, Refusal};
+use crate::model::Refusal;
+use crate::model::{Advice, Code};
 use crate::ssh::SshError;
 use crate::text::as_word;
 
@@ -34,22 +34,22 @@ impl NodeError {
     }
 
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Ssh(error) => error.code(),
             Self::Refused { refusal, .. } => match refusal {
-                Refusal::Newer { .. } => FOREIGN_NEWER,
-                Refusal::Implausible { .. } => FENCE_IMPLAUSIBLE,
-                Refusal::Changed { .. } => "node-changed",
-                Refusal::Path { .. } => "node-path",
-                Refusal::Links { .. } => "node-links",
-                Refusal::Locked => "node-locked",
-                Refusal::Unfit { .. } => "node-unfit",
-                Refusal::NotPermitted { .. } => NOT_PERMITTED,
-                Refusal::Version { .. } => "node-version",
+                Refusal::Newer { .. } => Code::NodeForeignNewer,
+                Refusal::Implausible { .. } => Code::NodeFenceImplausible,
+                Refusal::Changed { .. } => Code::NodeChanged,
+                Refusal::Path { .. } => Code::NodePath,
+                Refusal::Links { .. } => Code::NodeLinks,
+                Refusal::Locked => Code::NodeLocked,
+                Refusal::Unfit { .. } => Code::NodeUnfit,
+                Refusal::NotPermitted { .. } => Code::NodeNotPermitted,
+                Refusal::Version { .. } => Code::NodeVersion,
             },
-            Self::Garbled { .. } => "node-garbled",
-            Self::Nonce { .. } => "node-nonce",
+            Self::Garbled { .. } => Code::NodeGarbled,
+            Self::Nonce { .. } => Code::NodeNonce,
         }
     }
 
@@ -118,6 +118,8 @@ fn of_receiver(node: &NodeName, why: &str) -> String {
     format!("if the configuration was changed, tell the node so, {setup}")
 }
 
+/// An installed receiver, perhaps of another version, has one word for all that is wrong with a path: only its sentence, or
+/// that of the system, tells which.
 fn of_path(node: &NodeName, path: &str, why: &str) -> String {
     let path = as_word(path);
     if why.contains("paths swapped") {

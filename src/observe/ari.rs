@@ -13,7 +13,7 @@ use crate::context::ca::http;
 use crate::context::effect_failure::of_acme;
 use crate::context::progress::Event;
 use crate::context::{Context, clock};
-use crate::model::{Advice, Ari, Depth, Failure, Observed, UNKNOWN_CA};
+use crate::model::{Advice, Ari, Code, Depth, Failure, Observed, UNKNOWN_CA};
 use crate::observe::ASIDE;
 use crate::plan::Evidence;
 use crate::plan::ari::{LONGEST, SHORTEST, USUAL, answered, ask_at, failed};
@@ -25,25 +25,27 @@ use crate::plan::clock::plausible;
 /// Any: there is no renewal information today, and the rule of the lifetime holds.
 pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Failure> {
     let Some(id) = &leaf.ari_id else {
-        return Err(Failure {
-            code: "acme-no-ari-id".to_owned(),
-            object: leaf.serial.clone(),
-            what: "the certificate names no issuer's key, so that the CA cannot be asked about it".to_owned(),
-            next: "nothing: it is renewed by its lifetime".to_owned(),
-            advice: Advice::Person,
-        });
+        return Err(Failure::new(
+            Code::AcmeNoAriId,
+            leaf.serial.clone(),
+            "the certificate names no issuer's key, so that the CA cannot be asked about it",
+            "nothing: it is renewed by its lifetime",
+            Advice::Person,
+        ));
     };
     let ca = ca::ca(context, ca)?;
     let now = clock::now();
     let http = http(context, ca)?;
     let asked = timeout(ASIDE, renewal_window(&http, id, now)).await;
     context.hear_the_time(&ca.host, &http);
-    let window = asked.map_err(|_| Failure {
-        code: "acme-slow".to_owned(),
-        object: ca.host.clone(),
-        what: format!("it did not say within {} s when it would like the certificate renewed", ASIDE.as_secs()),
-        next: "nothing: certd asks again by itself, and the rule of the lifetime holds".to_owned(),
-        advice: Advice::Retry { after_seconds: None },
+    let window = asked.map_err(|_| {
+        Failure::new(
+            Code::AcmeSlow,
+            ca.host.clone(),
+            format!("it did not say within {} s when it would like the certificate renewed", ASIDE.as_secs()),
+            "nothing: certd asks again by itself, and the rule of the lifetime holds",
+            Advice::Retry { after_seconds: None },
+        )
     })?;
     let window = window.map_err(|error| of_acme(&ca.host, &error))?;
     let wait = window.ask_again.and_then(|wait| SignedDuration::try_from(wait).ok()).unwrap_or(USUAL);

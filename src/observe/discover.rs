@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::cert::{DnsName, NodeName};
 use crate::config::{Config, Families, Host};
 use crate::dns::{self, Resolvers};
-use crate::model::{Advice, Failure, LastSeen, Learned};
+use crate::model::{Advice, Code, Failure, LastSeen, Learned};
 use crate::plan::discovery::{self, Settled, Told};
 use crate::report;
 use crate::ssh::known_hosts;
@@ -98,7 +98,7 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, learned
     failures.extend(conflicts.into_iter().map(|(node, certificate)| {
         let what = format!("{node}: {} and another certificate would be in one file there", certificate.name);
         let next = "give each a path of its own, with {name} in it";
-        failure("discover-conflict", node, what, next, Advice::Person)
+        failure(Code::DiscoverConflict, node, what, next, Advice::Person)
     }));
     Discovered { config, failures, seen }
 }
@@ -174,19 +174,19 @@ fn of_told(name: &DnsName, told: &Told) -> Failure {
             let what = format!("{why}; the nodes are those that it showed {}", report::minute(*since));
             let (code, next) = match answered {
                 true => (
-                    "discover-empty",
+                    Code::DiscoverEmpty,
                     "if it is to have no nodes any more, remove the certificate from the configuration",
                 ),
-                false => ("discover-kept", "nothing, if DNS comes back; else see `dns` in the configuration"),
+                false => (Code::DiscoverKept, "nothing, if DNS comes back; else see `dns` in the configuration"),
             };
             (code, what, next)
         }
-        Told::Nothing { why } => ("discover-nothing", format!("{why}; no node of it is known"), add),
+        Told::Nothing { why } => (Code::DiscoverNothing, format!("{why}; no node of it is known"), add),
         Told::Refused { addresses } => {
             let all: Vec<String> = addresses.iter().take(10).map(ToString::to_string).collect();
             let what = format!("shows {} that can be no node's: {}", addresses.len(), all.join(", "));
             (
-                "discover-refused",
+                Code::DiscoverRefused,
                 what,
                 "remove these records; an address of this machine itself needs its key pinned (certd trust ADDRESS)",
             )
@@ -196,7 +196,7 @@ fn of_told(name: &DnsName, told: &Told) -> Failure {
                 "shows {shown} addresses: those after the first {} are left out",
                 crate::config::defaults::MOST_DISCOVERED
             );
-            ("discover-too-many", what, "see who made these records; name so many nodes in [[node]]")
+            (Code::DiscoverTooMany, what, "see who made these records; name so many nodes in [[node]]")
         }
     };
     failure(code, name, what, next, Advice::Person)

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::cert::{CertName, DnsName, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node, Probe, Via};
-use crate::model::{Over, Seen, Served, Silence};
+use crate::model::{Code, Over, Seen, Served, Silence};
 use crate::probe::{self, Opener, Way};
 
 use crate::context::failure::{bug, failure};
@@ -154,7 +154,7 @@ pub(crate) async fn endpoint(config: &Config, secrets: &Secrets, node: &NodeName
 pub(crate) async fn way_to(secrets: &Secrets, node: &Node, host: &Host) -> Result<Endpoint, Failure> {
     let unresolved = |silence: Silence| {
         failure(
-            "node-unresolved",
+            Code::NodeUnresolved,
             &node.name,
             silence,
             "see the node's address in the configuration",

@@ -16,7 +16,7 @@ use crate::context::effect_failure::{of_acme, of_store};
 use crate::context::{Context, clock};
 use crate::dns::TxtRecord;
 use crate::execute::issue::records::publish_for_good;
-use crate::model::{Advice, Failure, LedgerEntry, LedgerEvent};
+use crate::model::{Advice, Code, Failure, LedgerEntry, LedgerEvent};
 use crate::plan::ledger;
 use crate::plan::order::Standing;
 use crate::text::escape;
@@ -149,13 +149,13 @@ pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Failur
     }
     let ours = ours.filter(|ours| ours.url.is_some()).ok_or_else(|| no_account(ca))?;
     if about.caa_identities.is_empty() {
-        return Err(Failure {
-            code: "acme-no-issuer-name".to_owned(),
-            object: ca.host.clone(),
-            what: "the CA's directory does not tell the name that the records must hold".to_owned(),
-            next: "run `certd renew` once: it tells each record as it is to be written".to_owned(),
-            advice: Advice::Person,
-        });
+        return Err(Failure::new(
+            Code::AcmeNoIssuerName,
+            ca.host.clone(),
+            "the CA's directory does not tell the name that the records must hold",
+            "run `certd renew` once: it tells each record as it is to be written",
+            Advice::Person,
+        ));
     }
     let records = records(context, ca, Some(&ours), Some(&about.into()));
     let txt = |record: &Record| TxtRecord { name: record.name.clone(), value: record.value.clone() };
@@ -271,13 +271,13 @@ async fn known(http: &Http, key: &AccountKey, url: &str) -> Result<Known, AcmeEr
 }
 
 fn no_account(ca: &Acme) -> Failure {
-    Failure {
-        code: "acme-no-account".to_owned(),
-        object: ca.host.clone(),
-        what: "there is no account at this CA yet".to_owned(),
-        next: "make one with `certd account register`, or let the first `certd renew` make it".to_owned(),
-        advice: Advice::Person,
-    }
+    Failure::new(
+        Code::AcmeNoAccount,
+        ca.host.clone(),
+        "there is no account at this CA yet",
+        "make one with `certd account register`, or let the first `certd renew` make it",
+        Advice::Person,
+    )
 }
 
 impl From<About> for Offer {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::model::{Depth, Failure, Scope};
 use crate::plan;
-use crate::report::doctor::{Area, Checkup, Finding, State, of_plan, of_room};
+use crate::report::doctor::{Area, Checkup, Finding, of_plan, of_room};
 
 use crate::context::failure::{interrupted, of_damage};
 use crate::context::secrets::Unread;
@@ -47,7 +47,7 @@ pub async fn doctor(
     };
     let mut findings = done?;
     if may_clean {
-        findings.extend(clean(context).await.map(|failure| Finding::bad(Area::Dns, State::Warning, &failure)));
+        findings.extend(clean(context).await.map(|failure| Finding::bad(Area::Dns, &failure)));
     }
     Ok(Checkup::new(findings, clock::now()))
 }
@@ -100,9 +100,9 @@ fn state(context: &Context) -> Result<Vec<Finding>, Failure> {
         Ok(None) => {
             findings.push(Finding::ok(Area::State, &folder, "is not there yet: the first `certd renew` makes it"))
         }
-        Err(error) => findings.push(Finding::bad(Area::State, State::Failure, &Failure::from(&error))),
+        Err(error) => findings.push(Finding::bad(Area::State, &Failure::from(&error))),
     }
     let damages = store.damages();
-    findings.extend(damages.iter().map(|damage| Finding::bad(Area::State, State::Warning, &of_damage(damage))));
+    findings.extend(damages.iter().map(|damage| Finding::bad(Area::State, &of_damage(damage))));
     Ok(findings)
 }

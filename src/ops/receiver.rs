@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Generation};
 use crate::config::{Certificate, Config, Host, Install, Node, Via};
-use crate::model::{Advice, Failure, Installed};
+use crate::model::{Advice, Code, Failure, Installed, Severity};
 use crate::model::{ConfigTest, Refusal};
 use crate::node::receiver::{self, Account, Login, Permit, Permits, PublicKey, Receiver, ReceiverError};
 use crate::node::{Bundle, Dialogue, NodeError};
-use crate::report::doctor::{Area, Finding, State};
+use crate::report::doctor::{Area, Finding};
 use crate::ssh::{Answer, Endpoint, Liberty, liberties};
 
 use crate::context::clock;
@@ -275,9 +275,9 @@ fn judged(liberty: &Liberty, answer: &Answer) -> Proof {
 /// What an installed receiver is, beside what this configuration would install, and whether its key is root's as well.
 pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed: &Installed) -> Vec<Finding> {
     let (mut findings, mut well) = (Vec::new(), Vec::new());
-    let warning = |code: &str, what: String, next: String| {
+    let warning = |code: Code, what: String, next: String| {
         let failure = failure(code, &node.name, what, next, Advice::Person);
-        Finding::bad(Area::Nodes, State::Warning, &failure)
+        Finding::bad(Area::Nodes, &failure)
     };
     let setup = format!("bring it up to date, with an administrator's login: certd node setup {}", node.name);
     if let Ok(account) = Account::parse(&node.ssh.user) {
@@ -285,10 +285,10 @@ pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed:
         let (program, parameters) = receiver::digests(&account, &permits);
         if installed.program != program {
             let what = "the receiver there is not the one that this certd would install".to_owned();
-            findings.push(warning("node-receiver", what, setup));
+            findings.push(warning(Code::NodeReceiver, what, setup));
         } else if installed.parameters != parameters {
             let what = "the receiver there permits something else than this configuration would deliver".to_owned();
-            findings.push(warning("node-receiver", what, setup));
+            findings.push(warning(Code::NodeReceiver, what, setup));
         } else {
             well.push("its receiver permits what this configuration delivers");
         }
@@ -307,15 +307,15 @@ pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed:
                     Ok(Login::Shut) => well.push("its key gets no shell as root"),
                     Ok(Login::Shell(lines)) => {
                         let what = "the receiver's key gets a shell as root, too".to_owned();
-                        findings.push(warning("node-root-key", what, receiver::remove_from("root", &lines)));
+                        findings.push(warning(Code::NodeRootKey, what, receiver::remove_from("root", &lines)));
                     }
                     Err(why) => {
                         let what = format!("whether its key gets a shell as root, too, is not known: {why}");
-                        findings.push(warning("node-root-key", what, "run certd doctor again".to_owned()));
+                        findings.push(warning(Code::NodeRootKey, what, "run certd doctor again".to_owned()));
                     }
                 }
             }
-            Err(failure) => findings.push(Finding::bad(Area::Nodes, State::Warning, &failure)),
+            Err(failure) => findings.push(Finding::bad(Area::Nodes, &failure.of_severity(Severity::Warning))),
         }
     }
     findings.push(Finding::ok(Area::Nodes, &node.name, well.join("; ")));

@@ -15,7 +15,7 @@ use crate::config::Acme;
 use crate::context::ca::{ca, http, settle};
 use crate::context::effect_failure::{of_acme, of_store};
 use crate::context::{Context, clock};
-use crate::model::{Advice, Failure, Kept, Revoked as RevokedByUs, Scope, UNKNOWN_CA};
+use crate::model::{Advice, Code, Failure, Kept, Revoked as RevokedByUs, Scope, UNKNOWN_CA};
 use crate::reconcile::reconcile;
 use crate::report::{CertificateReport, Exit, Report, ServedReport, Verdict};
 use crate::store::{HistoryEvent, Revocation, StoreError};
@@ -179,14 +179,13 @@ async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason
     }
     Err(match refused {
         Some(error) => of_acme(host, &error),
-        None => Failure {
-            code: "acme-no-account".to_owned(),
-            object: host.to_owned(),
-            what: "the account that ordered the certificate is not in the state directory".to_owned(),
-            next: "put the account back; with --reason key-compromise certd signs with the certificate's own key"
-                .to_owned(),
-            advice: Advice::Person,
-        },
+        None => Failure::new(
+            Code::AcmeNoAccount,
+            host,
+            "the account that ordered the certificate is not in the state directory",
+            "put the account back; with --reason key-compromise certd signs with the certificate's own key",
+            Advice::Person,
+        ),
     })
 }
 
@@ -241,11 +240,11 @@ fn exit(outcome: &Outcome, replaced: bool) -> Exit {
 }
 
 fn nothing(name: &CertName, at: &str) -> Failure {
-    Failure {
-        code: "nothing-to-revoke".to_owned(),
-        object: name.to_string(),
-        what: format!("the store has no certificate of this name {at}"),
-        next: "name a generation that is kept: `ls` shows them in certs/ of the state directory".to_owned(),
-        advice: Advice::Person,
-    }
+    Failure::new(
+        Code::NothingToRevoke,
+        name,
+        format!("the store has no certificate of this name {at}"),
+        "name a generation that is kept: `ls` shows them in certs/ of the state directory",
+        Advice::Person,
+    )
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::counts;
 use crate::cert::{CertName, Leaf};
-use crate::model::{Advice, Ari, AriFailed, Failure, Tried};
+use crate::model::{Advice, Ari, AriFailed, Code, Failure, Tried};
 
 /// RFC 9773 section 4.3: a client should ask "at least twice per day".
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(12);
@@ -16,9 +16,6 @@ pub const USUAL: SignedDuration = SignedDuration::from_hours(6);
 
 /// Minutes after the first, second and third question that came to nothing; [`USUAL`] after every further one.
 const FAILED_MINUTES: [i64; 3] = [5, 30, 120];
-
-/// The code of an answer that is no renewal window.
-const MAKES_NO_SENSE: &str = "acme-strange-answer";
 
 /// When the CA is to be asked about this leaf: an instant that has passed when it never was. `None`: it cannot be asked.
 pub fn ask_at(tried: &Tried, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
@@ -61,7 +58,7 @@ pub fn failed(tried: &mut Tried, name: CertName, leaf: &Leaf, failure: &Failure,
         Advice::Person | Advice::Bug => USUAL,
     };
     let ask_again = later(now, wait);
-    let passing = matches!(failure.advice, Advice::Retry { .. }) && failure.code != MAKES_NO_SENSE;
+    let passing = matches!(failure.advice, Advice::Retry { .. }) && failure.code != Code::AcmeStrangeAnswer;
     let known = tried.ari.get_mut(&name).filter(|ari| ari.fingerprint == leaf.fingerprint);
     if let Some(ari) = known {
         ari.doubted |= !passing || usize::try_from(failures).is_ok_and(|failures| failures > FAILED_MINUTES.len());
@@ -98,13 +95,13 @@ mod tests {
         Ari { fingerprint, start, end, explanation, asked_at: NOW, ask_again: NOW + hours(6), doubted: false }
     }
 
-    fn failure(code: &str, advice: Advice) -> Failure {
+    fn failure(code: Code, advice: Advice) -> Failure {
         let text = || "any".to_owned();
-        Failure { code: code.to_owned(), object: text(), what: text(), next: text(), advice }
+        Failure::new(code, text(), text(), text(), advice)
     }
 
     fn passing() -> Failure {
-        failure("acme-status", Advice::Retry { after_seconds: None })
+        failure(Code::AcmeStatus, Advice::Retry { after_seconds: None })
     }
 
     #[test]
@@ -135,7 +132,7 @@ mod tests {
         answered(&mut tried, name(), window(&leaf, 10, 12));
         assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)), "an answer ends the ladder");
         for (said, obeyed) in [(3_600, 3_600), (1, 300), (u64::MAX, 43_200)] {
-            let told = failure("acme-status", Advice::Retry { after_seconds: Some(said) });
+            let told = failure(Code::AcmeStatus, Advice::Retry { after_seconds: Some(said) });
             failed(&mut tried, name(), &leaf, &told, NOW + hours(6));
             let again = ask_at(&tried, &name(), &leaf, NOW + hours(6)).unwrap();
             assert_eq!(again.duration_since(NOW + hours(6)).as_secs(), obeyed, "{said} s");
@@ -155,8 +152,8 @@ mod tests {
         let lifetime = Basis::Lifetime { left: 3 };
         assert_ne!(basis(20, 22, &[passing(), passing(), passing()]), lifetime, "a fault that may pass");
         assert_eq!(basis(20, 22, &[passing(), passing(), passing(), passing()]), lifetime);
-        assert_eq!(basis(20, 22, &[failure("acme-strange-answer", passing().advice)]), lifetime);
-        assert_eq!(basis(20, 22, &[failure("acme-unsupported", Advice::Person)]), lifetime);
-        assert!(matches!(basis(-3, -2, &[failure("acme-strange-answer", passing().advice)]), Basis::Ari { .. }));
+        assert_eq!(basis(20, 22, &[failure(Code::AcmeStrangeAnswer, passing().advice)]), lifetime);
+        assert_eq!(basis(20, 22, &[failure(Code::AcmeUnsupported, Advice::Person)]), lifetime);
+        assert!(matches!(basis(-3, -2, &[failure(Code::AcmeStrangeAnswer, passing().advice)]), Basis::Ari { .. }));
     }
 }

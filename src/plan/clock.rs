@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::model::{CaClock, Observed};
+use crate::model::{CaClock, Observed, Severity};
 
 /// No copy of this program is older.
 const WRITTEN: Timestamp = Timestamp::constant(1_793_491_200, 0);
@@ -86,10 +86,12 @@ pub fn plausible(now: Timestamp, evidence: &Evidence) -> Result<(), ClockDoubt> 
     }
 }
 
-/// By how much our clock is ahead of the CA's, when that is worth a warning.
-pub fn noticeable(ca: CaClock) -> Option<SignedDuration> {
+/// By how much our clock is ahead of the CA's, when that is worth a warning, and how bad that is: by a clock that is far
+/// off nothing is ordered.
+pub fn noticeable(ca: CaClock) -> Option<(SignedDuration, Severity)> {
     let ahead = ca.ours.duration_since(ca.theirs);
-    (ahead.abs() > NOTICEABLE).then_some(ahead)
+    let severity = if ahead.abs() > FAR { Severity::Obstacle } else { Severity::Warning };
+    (ahead.abs() > NOTICEABLE).then_some((ahead, severity))
 }
 
 #[cfg(test)]
@@ -140,7 +142,10 @@ mod tests {
         let now = at("2026-11-23T12:00:00Z");
         let beside = |minutes| CaClock { ours: now + SignedDuration::from_mins(minutes), theirs: now };
         assert_eq!(noticeable(beside(59)), None);
-        assert_eq!(noticeable(beside(61)), Some(SignedDuration::from_mins(61)));
-        assert_eq!(noticeable(beside(-61)), Some(SignedDuration::from_mins(-61)));
+        for minutes in [61, -61, 24 * 60] {
+            assert_eq!(noticeable(beside(minutes)), Some((SignedDuration::from_mins(minutes), Severity::Warning)));
+        }
+        let far = SignedDuration::from_mins(24 * 60 + 1);
+        assert_eq!(noticeable(beside(24 * 60 + 1)), Some((far, Severity::Obstacle)));
     }
 }

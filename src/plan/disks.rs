@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, Generation, NodeName};
 use crate::config::{Config, Install};
-use crate::model::{AtPath, Compared, Disk, Drift, Found, Observed, Tried};
+use crate::model::{AtPath, Compared, Disk, Drift, Found, NodeClock, Observed, Severity, Tried};
 
 use super::{backoff, installs};
 
@@ -15,10 +15,13 @@ use super::{backoff, installs};
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// A node that could not be looked at is tried again sooner: nobody knows what is there.
 const AGAIN: SignedDuration = SignedDuration::from_hours(1);
-/// A node's clock that is further off is told: log lines and cron there mislead by as much, and TLS of its own breaks.
+/// A node's clock that is further off is a warning: log lines and cron there mislead by as much, and a receiver judges
+/// certificates by it.
 const CLOCK_OFF: SignedDuration = SignedDuration::from_mins(5);
-/// KiB. Two generations of a certificate take some thirty; below this a node's disk is as good as full.
-const LITTLE_ROOM: u64 = 1024;
+/// KiB. A chain and a key take some fifteen, and two generations are kept.
+const NO_ROOM: u64 = 1024;
+/// KiB. What fills a disk to this level soon fills the rest.
+const LITTLE_ROOM: u64 = 10 * NO_ROOM;
 
 /// The nodes whose disks this pass compares. A pass that was narrowed does what it was asked for, and no more.
 pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<NodeName> {
@@ -146,13 +149,17 @@ pub fn prune(tried: &mut Tried, config: &Config) {
     });
 }
 
-/// By how much a node's clock is ahead of ours, when that is worth telling.
-pub fn clock_off(theirs: Timestamp, ours: Timestamp) -> Option<SignedDuration> {
-    let ahead = theirs.duration_since(ours);
+/// By how much a node's clock is ahead of ours, when that is worth a warning.
+pub fn clock_off(clocks: NodeClock) -> Option<SignedDuration> {
+    let ahead = clocks.theirs.duration_since(clocks.ours);
     (ahead.abs() > CLOCK_OFF).then_some(ahead)
 }
 
-/// Whether so many KiB are too few for a delivery.
-pub fn little_room(kib: u64) -> bool {
-    kib < LITTLE_ROOM
+/// How bad it is that so many KiB are free at the chain's path; `None`: they suffice.
+pub fn room(kib: u64) -> Option<Severity> {
+    match kib {
+        0..NO_ROOM => Some(Severity::Obstacle),
+        NO_ROOM..LITTLE_ROOM => Some(Severity::Warning),
+        _ => None,
+    }
 }

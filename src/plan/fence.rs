@@ -13,10 +13,9 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Generation, Leaf, NodeName, generation};
 use crate::config::Config;
-use crate::model::{DeliveryAttempts, Fence, Kept, Observed, Renumbered, Seen, Served, Tried};
+use crate::model::{Code, DeliveryAttempts, Fence, Kept, Observed, Renumbered, Seen, Served, Tried};
 
 use super::delivery::of;
-use crate::model::FOREIGN_NEWER;
 
 /// Nothing is numbered above what lies further ahead: a receiver refuses a number beyond its own clock plus a day, and a
 /// node's clock may be an hour behind ours before anybody is told (`plan::clock`). What is refused until then is numbered
@@ -88,7 +87,7 @@ fn refusing<'a>(name: &'a CertName, kept: &'a Kept, observed: &'a Observed) -> i
 }
 
 fn refused(attempts: &DeliveryAttempts, generation: &Generation) -> bool {
-    &attempts.generation == generation && attempts.failure.code == FOREIGN_NEWER
+    &attempts.generation == generation && attempts.failure.code == Code::NodeForeignNewer
 }
 
 /// Carries over what was tried with a certificate that has another number since. Who refused it for the number alone is

@@ -6,36 +6,15 @@ use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::caa::{self, Forbids};
 use crate::cert::NodeName;
 use crate::config::defaults::LONGEST_TTL;
 use crate::config::{Certificate, Config, Provider};
-use crate::model::{Caa, InDns, Inventory};
+use crate::model::{Caa, Code, Failure, InDns, Inventory, Severity};
 
 /// In a sentence; the rest is counted.
 const MOST_LISTED: usize = 5;
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Stable and greppable.
-    pub code: &'static str,
-    pub severity: Severity,
-    /// The name that was asked for.
-    pub object: String,
-    pub what: String,
-    pub next: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Visitors may be led to the wrong place, or an issuance will fail.
-    Warning,
-    /// Worth knowing.
-    Note,
-}
 
 /// Addresses that are no node's of this certificate: where there is one, the provider can tell whether it is its own.
 pub fn strangers(certificate: &Certificate, inventory: &Inventory, name: &InDns) -> BTreeSet<IpAddr> {
@@ -50,7 +29,7 @@ pub fn findings(
     inventory: &Inventory,
     name: &InDns,
     now: Timestamp,
-) -> Vec<Finding> {
+) -> Vec<Failure> {
     let mut scene = Scene { config, certificate, inventory, name, now, found: Vec::new() };
     if !name.name.is_wildcard() {
         scene.addresses();
@@ -68,7 +47,7 @@ struct Scene<'a> {
     inventory: &'a Inventory,
     name: &'a InDns,
     now: Timestamp,
-    found: Vec<Finding>,
+    found: Vec<Failure>,
 }
 
 impl Scene<'_> {
@@ -76,7 +55,7 @@ impl Scene<'_> {
         let name = self.name;
         if let Some(why) = &name.trouble {
             self.note(
-                "inventory-unasked",
+                Code::InventoryUnasked,
                 format!("its addresses could not be asked for: {why}"),
                 "nothing, if DNS is known to be out of reach here; else see `dns` in the configuration",
             );
@@ -85,7 +64,7 @@ impl Scene<'_> {
         let shown = name.addresses();
         if shown.is_empty() {
             let next = "nothing, if nobody is to reach it; else make A and AAAA records with the nodes' addresses";
-            self.note("inventory-no-address", "has no A or AAAA record".to_owned(), next);
+            self.note(Code::InventoryNoAddress, "has no A or AAAA record".to_owned(), next);
             return;
         }
         let strangers = strangers(self.certificate, self.inventory, name);
@@ -93,7 +72,7 @@ impl Scene<'_> {
             let what = format!("is a CNAME of {end}: its addresses are those of another name");
             let next = "nothing, if that name is yours; else make A and AAAA records with the nodes' addresses";
             let severity = if strangers.is_empty() { Severity::Note } else { Severity::Warning };
-            self.add(severity, "inventory-cname", what, next);
+            self.add(severity, Code::InventoryCname, what, next);
         }
         if !strangers.is_empty() {
             self.strangers(&strangers, strangers.len() == shown.len());
@@ -108,7 +87,7 @@ impl Scene<'_> {
             let what = "is proxied (the orange cloud): visitors reach the DNS provider's servers and its certificate, not the nodes'";
             let next =
                 "set its records to \"DNS only\", or write `inventory = false` in this certificate if that is meant";
-            return self.warn("inventory-proxied", what.to_owned(), next);
+            return self.warn(Code::InventoryProxied, what.to_owned(), next);
         }
         let unresolved: Vec<&NodeName> =
             self.of_certificate().filter(|node| !matches!(self.inventory.nodes.get(*node), Some(Ok(_)))).collect();
@@ -118,7 +97,7 @@ impl Scene<'_> {
                 listed(strangers),
                 listed(&unresolved)
             );
-            return self.note("inventory-stranger", what, "see the addresses of these nodes in the configuration");
+            return self.note(Code::InventoryStranger, what, "see the addresses of these nodes in the configuration");
         }
         let others =
             self.inventory.nodes.iter().filter(|(_, at)| at.as_ref().is_ok_and(|at| !at.is_disjoint(strangers)));
@@ -146,7 +125,7 @@ impl Scene<'_> {
             what.push_str(&format!("; nodes that this certificate is not for: {}", listed(&others)));
             next = "let `nodes` of this certificate mean it, or remove the record".to_owned();
         }
-        self.warn("inventory-stranger", what, &next);
+        self.warn(Code::InventoryStranger, what, &next);
     }
 
     /// A node that is paused may have been taken out of DNS on purpose.
@@ -162,7 +141,7 @@ impl Scene<'_> {
         if !unlisted.is_empty() {
             let what = format!("no record leads to {}: no visitor gets there", listed(&unlisted));
             self.warn(
-                "inventory-node-unlisted",
+                Code::InventoryNodeUnlisted,
                 what,
                 "make a record with its address, or take it out of `nodes` of this certificate",
             );
@@ -184,7 +163,7 @@ impl Scene<'_> {
                 listed(differs)
             );
             self.warn(
-                "inventory-servers-differ",
+                Code::InventoryServersDiffer,
                 what,
                 "wait a minute if records were changed just now; else see to the zone's transfer between its servers",
             );
@@ -197,7 +176,7 @@ impl Scene<'_> {
                     listed(&shown),
                     listed(&name.addresses())
                 );
-                self.warn("inventory-resolver-differs", what, "wait until its cache has ended if records were changed just now; else somebody shows this resolver another zone (split DNS)");
+                self.warn(Code::InventoryResolverDiffers, what, "wait until its cache has ended if records were changed just now; else somebody shows this resolver another zone (split DNS)");
             }
         }
     }
@@ -206,7 +185,7 @@ impl Scene<'_> {
         if let Some(ttl) = self.name.ttl().filter(|ttl| *ttl > LONGEST_TTL) {
             let what = format!("its TTL is {ttl} s: a node that is taken out of DNS is asked for so long after that");
             self.warn(
-                "inventory-ttl",
+                Code::InventoryTtl,
                 what,
                 &format!("set it to {LONGEST_TTL} or less (\"auto\" at Cloudflare is {LONGEST_TTL})"),
             );
@@ -220,7 +199,7 @@ impl Scene<'_> {
                 // Told already, and for the same reason.
                 if self.name.trouble.is_none() {
                     self.note(
-                        "inventory-unasked",
+                        Code::InventoryUnasked,
                         format!("its CAA records could not be asked for: {why}"),
                         "nothing now; a CA that cannot ask for them either does not issue",
                     );
@@ -255,7 +234,7 @@ impl Scene<'_> {
                 }
             };
             let what = format!("the CAA records of {at} {why}: issuing at {host} will fail");
-            self.warn("inventory-caa", what, &next);
+            self.warn(Code::InventoryCaa, what, &next);
         }
     }
 
@@ -263,17 +242,17 @@ impl Scene<'_> {
         self.certificate.nodes.iter()
     }
 
-    fn warn(&mut self, code: &'static str, what: String, next: &str) {
+    fn warn(&mut self, code: Code, what: String, next: &str) {
         self.add(Severity::Warning, code, what, next);
     }
 
-    fn note(&mut self, code: &'static str, what: String, next: &str) {
+    fn note(&mut self, code: Code, what: String, next: &str) {
         self.add(Severity::Note, code, what, next);
     }
 
-    fn add(&mut self, severity: Severity, code: &'static str, what: String, next: &str) {
-        let (object, next) = (self.name.name.to_string(), next.to_owned());
-        self.found.push(Finding { code, severity, object, what, next });
+    fn add(&mut self, severity: Severity, code: Code, what: String, next: &str) {
+        let finding = Failure::for_a_person(code, &self.name.name, what, next);
+        self.found.push(finding.of_severity(severity));
     }
 }
 
@@ -343,7 +322,7 @@ address = "192.0.2.3"
     }
 
     /// `two`: what its name was looked up to.
-    fn found(config: &str, name: &InDns, two: Result<&[&str], &str>) -> Vec<(Severity, &'static str, String)> {
+    fn found(config: &str, name: &InDns, two: Result<&[&str], &str>) -> Vec<(Severity, Code, String)> {
         let config = parse(config).unwrap();
         let node = |name: &str, at: Result<&[&str], &str>| {
             (NodeName::parse(name).unwrap(), at.map(set).map_err(str::to_owned))
@@ -362,21 +341,21 @@ address = "192.0.2.3"
     #[test]
     fn whose_an_address_is_remains_open_while_a_node_cannot_be_looked_up() {
         let told = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2"]), Err("no answer"));
-        let [(Severity::Note, "inventory-stranger", what)] = &told[..] else { panic!("{told:?}") };
+        let [(Severity::Note, Code::InventoryStranger, what)] = &told[..] else { panic!("{told:?}") };
         assert_eq!(what, "shows 192.0.2.2, and whose they are is not known while two cannot be looked up");
     }
 
     #[test]
     fn a_node_of_other_certificates_is_named() {
         let told = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), Ok(&["192.0.2.2"]));
-        let [(Severity::Warning, "inventory-stranger", what)] = &told[..] else { panic!("{told:?}") };
+        let [(Severity::Warning, Code::InventoryStranger, what)] = &told[..] else { panic!("{told:?}") };
         assert!(what.ends_with("192.0.2.3; nodes that this certificate is not for: three"), "{what}");
     }
 
     #[test]
     fn a_paused_node_may_be_out_of_dns() {
         let told = found(CONFIG, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"]));
-        assert!(matches!(&told[..], [(Severity::Warning, "inventory-node-unlisted", _)]), "{told:?}");
+        assert!(matches!(&told[..], [(Severity::Warning, Code::InventoryNodeUnlisted, _)]), "{told:?}");
         let paused = CONFIG.replace("\"192.0.2.1\"\n", "\"192.0.2.1\"\npaused_until = 2126-01-01\n");
         assert_eq!(found(&paused, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"])), []);
     }
@@ -386,7 +365,7 @@ address = "192.0.2.3"
         let provider = vec![AtProvider { content: "192.0.2.1".to_owned(), proxied: true }];
         let proxied = InDns { provider, ..shown(&["104.16.0.1", "104.16.0.2"]) };
         let told = found(CONFIG, &proxied, Ok(&["192.0.2.2"]));
-        assert!(matches!(&told[..], [(Severity::Warning, "inventory-proxied", _)]), "{told:?}");
+        assert!(matches!(&told[..], [(Severity::Warning, Code::InventoryProxied, _)]), "{told:?}");
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     }
     done.failures.extend(prune(context, &observed));
     done.failures.extend(skew(context));
-    done.failures.extend(context.node_skews());
+    done.clocks = context.node_clocks();
     done.failures.extend(context.narrowed_keys());
     done.failures.extend(clean(context).await);
     let waiting = context.progress.waiting("addresses of", "the names, in DNS");
@@ -178,6 +178,5 @@ fn prune(context: &Context, observed: &Observed) -> Vec<Failure> {
 
 fn skew(context: &Context) -> Option<Failure> {
     let (ca, told) = context.ca_clock()?;
-    let ahead = plan::clock::noticeable(told)?;
-    Some(failure::of_skew(ahead, told, &ca))
+    report::own_clock(&ca, told)
 }

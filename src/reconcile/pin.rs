@@ -6,19 +6,16 @@ use jiff::Timestamp;
 use crate::cert::{CertName, Generation, lint};
 use crate::context::failure::failure;
 use crate::context::{Context, clock};
-use crate::model::{Advice, Failure, Held, Observed};
+use crate::model::{Advice, Code, Failure, Held, Observed};
 use crate::plan::{self, Evidence, hold};
 use crate::report;
 use crate::store::HistoryEvent;
-
-/// Of [`Failure::code`]: what was asked for cannot be, and nothing was changed.
-pub const CANNOT: &str = "hold-refused";
 
 /// Notes that `written` is meant for the nodes from now on, and says which generation that is. The caller holds the lock,
 /// and makes a pass next.
 ///
 /// # Errors
-/// [`CANNOT`]: no such generation, or one that visitors would refuse; else the state directory.
+/// [`Code::HoldRefused`]: no such generation, or one that visitors would refuse; else the state directory.
 pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String>) -> Result<Generation, Failure> {
     let store = &context.store;
     let now = clock::now();
@@ -27,7 +24,7 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         hold::choose(&generations, written).map_err(|meant| not_one(name, written, &meant, &generations))?;
     let refused = |what: String, next: &str| {
         let what = format!("generation {generation} {what}");
-        Err(failure(CANNOT, name, what, next, Advice::Person))
+        Err(failure(Code::HoldRefused, name, what, next, Advice::Person))
     };
     let pair = match store.pair(name, generation) {
         Ok(pair) => pair,
@@ -101,7 +98,7 @@ pub(crate) fn let_go(context: &Context, observed: &mut Observed, now: Timestamp)
         let why = report::hold_end(&end);
         let what = format!("generation {} is no longer held: {why}", held.generation);
         let next = "nothing: nodes get the stored certificate. If that one is unfit, `certd renew --force` replaces it";
-        told.push(failure("hold-ended", &certificate, what, next, Advice::Person));
+        told.push(failure(Code::HoldEnded, &certificate, what, next, Advice::Person));
         let event = HistoryEvent::Released { certificate, generation: held.generation, why: Some(why) };
         told.extend(context.store.history(now, &event).err().map(|error| Failure::from(&error)));
     }
@@ -129,5 +126,5 @@ fn not_one(name: &CertName, written: &str, meant: &[&Generation], all: &[Generat
         let next = format!("write more of it: {}", list(&mut meant.iter().copied()));
         (format!("{written:?} may be any of {} generations", meant.len()), next)
     };
-    failure(CANNOT, name, what, next, Advice::Person)
+    failure(Code::HoldRefused, name, what, next, Advice::Person)
 }

@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
-use crate::model::{Advice, Attempts, DeliveryAttempts, Failure, Observed, Rehearsal};
+use crate::model::{Advice, Attempts, Code, DeliveryAttempts, Failure, Observed, Rehearsal};
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::Outcome;
 use crate::plan::{self, Deliver, DeliveryReason, Issue, Step, fence};
-use crate::report::{Delivery, Done, Issuance};
+use crate::report::{Delivery, DiskVerdict, Done, Issuance};
 use crate::store::{HistoryEvent, StoreError};
 use crate::text::escape;
 
-use crate::context::effect_failure::SUPERSEDED;
-use crate::context::failure::{INTERRUPTED, failure};
+use crate::context::failure::failure;
 use crate::context::progress::Event;
 use crate::context::{Context, clock};
 use crate::execute::Ended;
@@ -55,7 +54,7 @@ pub(crate) fn fold(
             Ok(())
         }
         (Step::Rehearse(step), Ended::Rehearsed(Err(failure))) => {
-            if failure.code != INTERRUPTED {
+            if failure.code != Code::Interrupted {
                 let ended = Rehearsed { issuing: Issuance::Failed { failure }, nodes: Vec::new() };
                 rehearsed(observed, &step.certificate, &ended, now);
             }
@@ -78,7 +77,7 @@ fn issued(
 ) -> Result<(), StoreError> {
     let certificate = step.certificate.clone();
     // What was found superseded was no attempt at what a person forces.
-    if !ended.as_ref().is_err_and(|failure| failure.code == SUPERSEDED) {
+    if !ended.as_ref().is_err_and(|failure| failure.code == Code::AcmeSuperseded) {
         observed.asked.force.remove(&certificate);
     }
     let read = context.store.stored(&certificate).map(|stored| observed.store.insert(certificate.clone(), stored));
@@ -88,7 +87,7 @@ fn issued(
             for caveat in issued.caveats {
                 let what = format!("the chain that was issued has a caveat: {caveat}");
                 let next = "nothing until that day; see whether the CA offers another chain";
-                done.failures.push(failure("chain-caveat", &certificate, what, next, Advice::Person));
+                done.failures.push(failure(Code::ChainCaveat, &certificate, what, next, Advice::Person));
             }
             // Whatever is read of the store from now on, this pass orders no second one.
             observed.issued.insert(certificate.clone());
@@ -103,7 +102,7 @@ fn issued(
             context.store.history(now, &event)?;
         }
         // Nothing failed: the next run, or the next round, goes on at once.
-        Err(failure) if failure.code == INTERRUPTED || failure.code == SUPERSEDED => {
+        Err(failure) if failure.code == Code::Interrupted || failure.code == Code::AcmeSuperseded => {
             done.issued.insert(certificate, Issuance::Failed { failure });
         }
         Err(failure) => {
@@ -172,7 +171,7 @@ fn delivered(
                     let (code, what) = (failure.code.clone(), escape(&failure.what, OF_HISTORY));
                     // Another node's refusal is no attempt at this one; it is only not to be tried again in this pass.
                     // Nor is what was cut short by a signal.
-                    let spared = matches!(outcome, Outcome::Aborted { .. }) || failure.code == INTERRUPTED;
+                    let spared = matches!(outcome, Outcome::Aborted { .. }) || failure.code == Code::Interrupted;
                     let before = tried.get(name).filter(|attempts| attempts.generation == generation);
                     let attempts = DeliveryAttempts {
                         generation: generation.clone(),
@@ -211,9 +210,7 @@ fn unready(node: &NodeName, ended: &Delivery) -> Option<Failure> {
     match ended {
         Delivery::Rehearsed { test: None } => None,
         Delivery::Rehearsed { test: Some(words) } => {
-            let next = "mend the server's configuration on the node";
-            let what = format!("its configuration test fails: {words}");
-            Some(failure("node-test-fails", node, what, next, Advice::Person))
+            DiskVerdict::TestFails { output: words.clone(), before_first: false }.finding(node)
         }
         Delivery::Ended(outcome) => failed(node, outcome),
     }
@@ -262,13 +259,13 @@ pub(crate) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Failure> {
     }
     let code = match outcome {
         Outcome::Served => return None,
-        Outcome::RolledBack { .. } => "node-rolled-back",
-        Outcome::BrokenBefore { .. } => "node-broken-before",
-        Outcome::Placed { .. } => "node-server-not-running",
-        Outcome::Unverified { .. } => "node-unverified",
-        Outcome::Undone { .. } => "node-undone",
-        Outcome::Aborted { .. } => "node-not-touched",
-        Outcome::Failed { .. } | Outcome::Unknown { .. } => "node-failed",
+        Outcome::RolledBack { .. } => Code::NodeRolledBack,
+        Outcome::BrokenBefore { .. } => Code::NodeBrokenBefore,
+        Outcome::Placed { .. } => Code::NodeServerNotRunning,
+        Outcome::Unverified { .. } => Code::NodeUnverified,
+        Outcome::Undone { .. } => Code::NodeUndone,
+        Outcome::Aborted { .. } => Code::NodeNotTouched,
+        Outcome::Failed { .. } | Outcome::Unknown { .. } => Code::NodeFailed,
     };
     let (what, next) = crate::report::outcome(outcome);
     let advice = Advice::Retry { after_seconds: None };

@@ -57,7 +57,7 @@ async fn act(context: &Arc<Context>, scope: Scope) -> Result<Report, Failure> {
         done.delivered.extend(rehearsed.nodes.into_iter().map(|(node, ended)| ((node, name.clone()), ended)));
     }
     provider::ask_token(context, true).await;
-    done.failures.extend(context.node_skews());
+    done.clocks = context.node_clocks();
     done.failures.extend(context.narrowed_keys());
     let written = context.store.write_tried(&observed.tried);
     done.failures.extend(written.err().map(|error| Failure::from(&error)));

@@ -6,15 +6,13 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{Attempts, Drift, Failure, Observed, Seen, Served, Stored};
+use crate::model::{Attempts, Code, Drift, Failure, NodeClock, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
-use super::disks::{DiskReport, DiskVerdict};
-use super::exit::REHEARSAL;
 use super::words::{day, minute, named};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Report, SCHEMA, ServedReport,
-    Verdict, Whose, disks, inventory, watched,
+    Verdict, Whose, disks, inventory, judge, watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
@@ -26,6 +24,8 @@ pub struct Done {
     pub mended: BTreeMap<(NodeName, CertName), Drift>,
     /// Revocations that a person began and nobody ended.
     pub revocations: BTreeMap<CertName, Timestamp>,
+    /// What nodes said of the time.
+    pub clocks: BTreeMap<NodeName, NodeClock>,
     /// What concerns no single certificate or node.
     pub failures: Vec<Failure>,
 }
@@ -62,21 +62,17 @@ pub fn build(
         plan,
         failures: done.failures,
     };
+    report.failures.extend(clocks(observed, &done.clocks));
     report.failures.extend(rehearsed(config, observed, now));
-    report.tell_clocks_once();
     report.conclude(ran);
     report
 }
 
-impl Report {
-    /// A delivery hears a node's clock, and so does a look at its disk: one of them is enough.
-    pub(super) fn tell_clocks_once(&mut self) {
-        let told = |failure: &Failure| {
-            let of_node = |disk: &&DiskReport| disk.node.as_str() == failure.object;
-            self.disks.iter().filter(of_node).any(|disk| matches!(disk.verdict, DiskVerdict::ClockOff { .. }))
-        };
-        self.failures.retain(|failure| failure.code != "node-clock" || !told(failure));
-    }
+/// A look at a node's disk reads its clock too: where there was one, it says so.
+fn clocks(observed: &Observed, heard: &BTreeMap<NodeName, NodeClock>) -> Vec<Failure> {
+    let looked = |node: &NodeName| observed.disks.iter().any(|disk| disk.node == *node && disk.looked.is_ok());
+    let unseen = heard.iter().filter(|(node, _)| !looked(node));
+    unseen.filter_map(|(node, clocks)| judge::clock_of(node, *clocks)).collect()
 }
 
 /// What the rehearsal of a renewal found in its way, until that day.
@@ -87,16 +83,11 @@ fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Failur
         let kept = observed.store.get(name)?.current.as_ref()?;
         let rehearsal = rehearsal::last(observed, name, kept)?;
         let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.tried.seed);
-        let tell = |failure: &Failure| Failure {
-            code: REHEARSAL.to_owned(),
-            what: format!(
-                "the renewal of {name} on {} would fail: {} (tried {})",
-                day(renew_at),
-                named(failure),
-                minute(rehearsal.at)
-            ),
-            next: format!("{}; then `certd renew --dry-run` tries again", failure.next),
-            ..failure.clone()
+        let tell = |failure: &Failure| {
+            let (day, why, tried) = (day(renew_at), named(failure), minute(rehearsal.at));
+            let what = format!("the renewal of {name} on {day} would fail: {why} (tried {tried})");
+            let next = format!("{}; then `certd renew --dry-run` tries again", failure.next);
+            Failure::new(Code::Rehearsal, &failure.object, what, next, failure.advice)
         };
         (now < renew_at).then(|| rehearsal.failures.iter().map(tell).collect::<Vec<_>>())
     };

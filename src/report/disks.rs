@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::cert::{CertName, NodeName};
 use crate::config::Config;
 use crate::model::ConfigTest;
-use crate::model::{Disk, Drift, Exposed, Failure, Looked, Observed};
+use crate::model::{AtPath, Disk, Drift, Exposed, Failure, Looked, NodeClock, Observed};
 use crate::plan::{disks, hold};
 
-use super::{Done, Exit, words};
+use super::{Done, Exit};
 
 /// One thing that was found on a node.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,6 +23,27 @@ pub struct DiskReport {
     pub at: Timestamp,
     #[serde(flatten)]
     pub verdict: DiskVerdict,
+}
+
+impl DiskReport {
+    pub fn exit(&self) -> Exit {
+        self.verdict.exit(&self.node)
+    }
+
+    /// What it means and what to do; `None`: it is well.
+    pub(super) fn words(&self) -> Option<(String, String)> {
+        if let DiskVerdict::Mended { was } = &self.verdict {
+            return Some((format!("was {}: {}; delivered anew", word(was), what(was)), String::new()));
+        }
+        let finding = self.verdict.finding(&self.node)?;
+        Some((finding.what, finding.next))
+    }
+
+    /// Both in one line.
+    pub(super) fn sentence(&self) -> String {
+        let (what, next) = self.words().unwrap_or_default();
+        if next.is_empty() { what } else { format!("{what}; next: {next}") }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,6 +62,9 @@ pub enum DiskVerdict {
     /// The node's own configuration test fails, so that no reload takes anything new.
     TestFails {
         output: String,
+        /// Nothing of certd's is there yet, which may be all that the server lacks.
+        #[serde(skip)]
+        before_first: bool,
     },
     /// The node's clock; negative: it is behind.
     ClockOff {
@@ -83,63 +107,8 @@ impl DiskVerdict {
     }
 
     /// Nobody is hurt yet: what is served is told by the handshakes.
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Same | Self::Mended { .. } | Self::Renewers { .. } | Self::Left { .. } => Exit::Ok,
-            _ => Exit::Warning,
-        }
-    }
-
-    /// What it means and what to do, for a person.
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::Same => String::new(),
-            Self::Mended { was } => format!("was {}: {}; delivered anew", word(was), what(was)),
-            Self::NotLooked { failure } => {
-                let sentence = format!("nobody knows: {}", failure.what);
-                if failure.next.is_empty() { sentence } else { format!("{sentence}; next: {}", failure.next) }
-            }
-            Self::TestFails { output } => {
-                format!(
-                    "its configuration test fails, so that no reload takes anything new: {output}; mend the configuration there"
-                )
-            }
-            Self::ClockOff { ahead_seconds } => {
-                let side = if *ahead_seconds > 0 { "ahead of" } else { "behind" };
-                let off = words::span(jiff::SignedDuration::from_secs(ahead_seconds.saturating_abs()));
-                format!("the node's clock is {off} {side} this one: set it (timedatectl)")
-            }
-            Self::LittleRoom { kib } => format!("{kib} KiB are left there: make room before the next renewal"),
-            Self::Renewers { found } => {
-                format!(
-                    "another program may write over it: {}; end it there (for acme.sh: acme.sh --uninstall-cronjob)",
-                    found.join(", ")
-                )
-            }
-            Self::Exposed { files } => {
-                let files: Vec<String> =
-                    files.iter().map(|file| format!("{} ({})", crate::text::as_word(&file.path), file.mode)).collect();
-                format!("more people can read a key than are to: {}; {}", files.join(", "), super::doctor::EXPOSED)
-            }
-            Self::Left { folders } => format!(
-                "keys of certificates that the configuration does not have there: {}; if no server reads them any more: \
-                 rm -r, on the node",
-                folders.iter().map(|folder| crate::text::as_word(folder)).collect::<Vec<_>>().join(", ")
-            ),
-            Self::Drifted(drift) => {
-                let next = match drift {
-                    Drift::Newer { .. } => {
-                        "another controller? certd does not go back; the next delivery says whether it is believed, and what helps"
-                    }
-                    Drift::Foreign { .. } => "certd does not write there: remove it, or name another path",
-                    Drift::Overwritten { .. } | Drift::Changed { .. } => {
-                        "the next reload would serve it; the next pass delivers"
-                    }
-                    _ => "the next pass delivers",
-                };
-                format!("{}: {next}", what(drift))
-            }
-        }
+    fn exit(&self, node: &NodeName) -> Exit {
+        self.finding(node).map_or(Exit::Ok, |finding| finding.exit())
     }
 }
 
@@ -189,7 +158,7 @@ pub(super) fn reports(
         let of_node = |verdict| DiskReport { node: disk.node.clone(), certificate: None, at: disk.at, verdict };
         match &disk.looked {
             Ok(found) => {
-                reports.extend(of_looked(disk, found).into_iter().map(of_node));
+                reports.extend(of_looked(found, disk.at).into_iter().map(of_node));
                 reports.extend(exposed(disk, found));
             }
             Err(failure) => reports.push(of_node(DiskVerdict::NotLooked { failure: failure.clone() })),
@@ -221,7 +190,7 @@ pub(super) fn reports(
             reports.push(about);
         }
     }
-    reports.sort_by_key(|report| report.verdict.exit().rank());
+    reports.sort_by_key(|report| report.exit().rank());
     reports
 }
 
@@ -235,14 +204,17 @@ fn exposed<'a>(disk: &'a Disk, looked: &'a Looked) -> impl Iterator<Item = DiskR
 }
 
 /// What concerns the node and no single certificate.
-fn of_looked(disk: &Disk, looked: &Looked) -> Vec<DiskVerdict> {
+pub(super) fn of_looked(looked: &Looked, at: Timestamp) -> Vec<DiskVerdict> {
     let mut found = Vec::new();
     if let ConfigTest::Failed(output) = &looked.test {
-        found.push(DiskVerdict::TestFails { output: output.clone() });
+        let before_first = looked.certificates.values().all(|found| found.fullchain == AtPath::Nothing);
+        found.push(DiskVerdict::TestFails { output: output.clone(), before_first });
     }
-    let ahead = looked.clock.and_then(|theirs| disks::clock_off(theirs, disk.at));
+    let clocks = looked.clock.map(|theirs| NodeClock { ours: at, theirs });
+    let ahead = clocks.and_then(disks::clock_off);
     found.extend(ahead.map(|ahead| DiskVerdict::ClockOff { ahead_seconds: ahead.as_secs() }));
-    found.extend(looked.room.filter(|kib| disks::little_room(*kib)).map(|kib| DiskVerdict::LittleRoom { kib }));
+    let room = looked.room.filter(|kib| disks::room(*kib).is_some());
+    found.extend(room.map(|kib| DiskVerdict::LittleRoom { kib }));
     if !looked.renewers.is_empty() {
         found.push(DiskVerdict::Renewers { found: looked.renewers.clone() });
     }
@@ -255,9 +227,9 @@ fn of_looked(disk: &Disk, looked: &Looked) -> Vec<DiskVerdict> {
 /// A line for each one that is not well, as they stand below a plan. Ends with a newline, or is empty.
 pub fn disks_text(disks: &[DiskReport]) -> String {
     let mut out = String::new();
-    for disk in disks.iter().filter(|disk| disk.verdict.exit() != Exit::Ok) {
+    for disk in disks.iter().filter(|disk| disk.exit() != Exit::Ok) {
         let about = disk.certificate.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
-        let (word, sentence) = (disk.verdict.word(), disk.verdict.sentence());
+        let (word, sentence) = (disk.verdict.word(), disk.sentence());
         let _ = writeln!(out, "disk     {about}on {}: {word}: {sentence}", disk.node);
     }
     out

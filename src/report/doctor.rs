@@ -10,13 +10,14 @@ use core::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::Failure;
+use crate::model::{Code, Failure, Severity};
+
+pub use crate::model::Area;
 
 use super::words::named;
 use super::{Exit, Style, worst};
 
 pub use issuing::{of_plan, of_room, of_skew};
-pub(super) use node::EXPOSED;
 pub use node::of_looked;
 
 /// Version of the JSON shape, as [`super::SCHEMA`].
@@ -39,24 +40,12 @@ pub struct Finding {
     pub area: Area,
     pub state: State,
     /// Stable and greppable; `null`: it is well.
-    pub code: Option<String>,
+    pub code: Option<Code>,
     /// The file, CA, zone, certificate or node.
     pub object: String,
     pub what: String,
     /// What to do; `null`: nothing.
     pub next: Option<String>,
-}
-
-/// In the order of the report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Area {
-    Configuration,
-    State,
-    Ca,
-    Dns,
-    Issuing,
-    Nodes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -68,28 +57,14 @@ pub enum State {
     Ok,
 }
 
-impl Area {
-    const ALL: [Self; 6] = [Self::Configuration, Self::State, Self::Ca, Self::Dns, Self::Issuing, Self::Nodes];
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Configuration => "configuration",
-            Self::State => "state directory",
-            Self::Ca => "certificate authority",
-            Self::Dns => "DNS",
-            Self::Issuing => "issuing",
-            Self::Nodes => "nodes",
-        }
-    }
-
-    /// Of a failure there; the same codes as those of the day on which it would matter.
-    fn exit(self) -> Exit {
-        match self {
-            Self::Configuration => Exit::Usage,
-            Self::State => Exit::Internal,
-            Self::Ca | Self::Dns | Self::Issuing => Exit::IssuanceFailed,
-            Self::Nodes => Exit::NotDelivered,
-        }
+fn title(area: Area) -> &'static str {
+    match area {
+        Area::Configuration => "configuration",
+        Area::State => "state directory",
+        Area::Ca => "certificate authority",
+        Area::Dns => "DNS",
+        Area::Issuing => "issuing",
+        Area::Nodes => "nodes",
     }
 }
 
@@ -99,10 +74,16 @@ impl Finding {
         Self { area, state: State::Ok, code: None, object, what, next: None }
     }
 
-    pub fn bad(area: Area, state: State, failure: &Failure) -> Self {
+    /// As bad as it will be on renewal day.
+    pub fn bad(area: Area, failure: &Failure) -> Self {
         let Failure { code, object, next, .. } = failure.clone();
         let what = named(failure);
         let what = what.strip_prefix(&format!("{object}: ")).map(str::to_owned).unwrap_or(what);
+        let state = match failure.severity.in_rehearsal() {
+            Severity::Failure | Severity::Obstacle => State::Failure,
+            Severity::Warning | Severity::Risk => State::Warning,
+            Severity::Note => State::Ok,
+        };
         Self { area, state, code: Some(code), object, what, next: Some(next) }
     }
 
@@ -132,7 +113,7 @@ impl Checkup {
         for area in Area::ALL {
             let mut of_area = self.findings.iter().filter(|finding| finding.area == area).peekable();
             if of_area.peek().is_some() {
-                let _ = writeln!(out, "{}", area.title());
+                let _ = writeln!(out, "{}", title(area));
             }
             for finding in of_area {
                 let _ = line(&mut out, finding, style);

@@ -1,57 +1,9 @@
 //! One function turns what was seen and done into the exit code. The codes mean the same for every command.
 
 use super::{CertificateReport, Delivery, Issuance, NodeReport, Report};
-use crate::model::Failure;
+use crate::model::{Exit, Failure, worst};
 use crate::plan::rollout::Outcome;
 use crate::plan::{DeliveryWait, Plan, RenewalWait, Step, Wait};
-
-/// The exit codes. `certd --help` and the README say the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Exit {
-    Ok = 0,
-    /// certd itself failed.
-    Internal = 1,
-    /// Usage or configuration error.
-    Usage = 2,
-    /// Renewal overdue, a valid certificate that is not ours, a node paused or held.
-    Warning = 3,
-    /// Visitors are hurt now.
-    Hurt = 4,
-    IssuanceFailed = 5,
-    /// A node lacks the certificate that is meant for it.
-    NotDelivered = 6,
-    /// Another certd holds the lock.
-    Locked = 7,
-}
-
-impl Exit {
-    pub fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// From worst to best when several apply: first what kept anything from running, then who is hurt.
-    const PRECEDENCE: [Self; 8] = [
-        Self::Usage,
-        Self::Internal,
-        Self::Locked,
-        Self::Hurt,
-        Self::NotDelivered,
-        Self::IssuanceFailed,
-        Self::Warning,
-        Self::Ok,
-    ];
-
-    /// 0 is the worst.
-    pub fn rank(self) -> usize {
-        Self::PRECEDENCE.iter().position(|exit| *exit == self).unwrap_or(0)
-    }
-}
-
-/// The one that the process ends with.
-pub fn worst(exits: &[Exit]) -> Exit {
-    exits.iter().copied().min_by_key(|exit| exit.rank()).unwrap_or(Exit::Ok)
-}
 
 impl Report {
     /// Sets `exit` and `exits` from everything else. `ran`: a pass was made, and not merely a look.
@@ -60,8 +12,8 @@ impl Report {
         let watched = self.watched.iter().flat_map(|watched| &watched.served);
         exits.extend(watched.map(|served| served.verdict.exit()));
         exits.extend(self.inventory.iter().filter(|name| name.warns()).map(|_| Exit::Warning));
-        exits.extend(self.disks.iter().map(|disk| disk.verdict.exit()));
-        exits.extend(self.failures.iter().map(of_failure));
+        exits.extend(self.disks.iter().map(|disk| disk.exit()));
+        exits.extend(self.failures.iter().map(Failure::exit));
         exits.extend(of_waits(&self.plan, ran));
         exits.extend(self.plan.steps.iter().filter(|_| ran).map(of_step));
         exits.sort_unstable_by_key(|exit| exit.rank());
@@ -109,36 +61,6 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
         Delivery::Rehearsed { test: Some(_) } => Exit::Warning,
         Delivery::Ended(Outcome::Undone { serves: false, .. }) => Exit::Hurt,
         Delivery::Ended(_) => Exit::NotDelivered,
-    }
-}
-
-/// The code of what a rehearsal found in a renewal's way.
-pub(super) const REHEARSAL: &str = "rehearsal";
-
-pub(super) fn of_failure(failure: &Failure) -> Exit {
-    let worked_around = matches!(
-        failure.code.as_str(),
-        "txt-left"
-            | "state-damaged"
-            | "watch-root"
-            | "chain-caveat"
-            | "clock-skew"
-            | "node-clock"
-            | "key-narrowed"
-            | "hold-ended"
-    );
-    // What will be in the way of an issuance, or may be.
-    let ahead = matches!(
-        failure.code.as_str(),
-        "rehearsal" | "dns-token" | "dns-token-expires" | "dns-zone-status" | "dns-long-answer"
-    );
-    match failure.code.as_str() {
-        // DNS may be down for a while: the nodes are those that it named last.
-        "discover-kept" => Exit::Ok,
-        "discover-empty" | "discover-refused" | "discover-too-many" => Exit::Warning,
-        "discover-nothing" | "discover-conflict" => Exit::NotDelivered,
-        _ if worked_around || ahead => Exit::Warning,
-        _ => Exit::Internal,
     }
 }
 

@@ -9,7 +9,7 @@ use core::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::plan::inventory::Severity;
+use crate::model::Severity;
 use crate::report::{CertificateReport, Exit, Report, words};
 use crate::text::escape;
 
@@ -126,11 +126,11 @@ fn findings(report: &Report) -> Vec<String> {
     }
     for disk in &report.disks {
         let certificate = disk.certificate.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-        let (word, sentence) = (disk.verdict.word(), disk.verdict.sentence());
-        found.push((disk.verdict.exit(), format!("{}{certificate} on disk: {word}: {sentence}", disk.node)));
+        let (word, sentence) = (disk.verdict.word(), disk.sentence());
+        found.push((disk.exit(), format!("{}{certificate} on disk: {word}: {sentence}", disk.node)));
     }
     for failure in &report.failures {
-        found.push((super::exit::of_failure(failure), words::named(failure)));
+        found.push((failure.exit(), words::named(failure)));
     }
     found.retain(|(exit, _)| *exit != Exit::Ok);
     found.sort_by_key(|(exit, _)| exit.rank());

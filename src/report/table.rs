@@ -77,7 +77,7 @@ pub(super) fn disks(disks: &[DiskReport], style: Style, now: Timestamp) -> Strin
         .map(|disk| {
             let about = disk.certificate.as_ref().map_or("-", |name| name.as_str());
             let cells = [disk.node.to_string(), about.to_owned(), disk.verdict.word().to_owned()];
-            Row { cells, exit: disk.verdict.exit() }
+            Row { cells, exit: disk.exit() }
         })
         .collect();
     let mut out = aligned(["NODE", "CERTIFICATE", "DISK"], &rows, style);

@@ -45,7 +45,7 @@ fn of_several_codes_the_worst_ends_the_process() {
 
 #[test]
 fn each_thing_that_a_report_can_hold_has_its_code() {
-    let failure = || failure("acme-limit");
+    let failure = || failure("acme-rate-limited");
     let undone = |serves| Outcome::Undone { why: "it".into(), not_back: None, serves };
     let node = |outcome| Report { certificates: vec![with_node(vec![ok()], Some(outcome))], ..empty() };
     let wait = |wait| Report { plan: Plan { waits: vec![wait], ..Plan::default() }, ..empty() };
@@ -150,7 +150,7 @@ fn k03_by_a_clock_that_cannot_be_right_nothing_is_called_expired_and_what_does_n
 #[test]
 fn a_report_lists_every_code_worst_first_and_each_once() {
     let mut hurt = with_node(vec![Verdict::Expired], Some(Outcome::Unverified { why: "it".into() }));
-    hurt.issuance = Some(Issuance::Failed { failure: failure("acme-limit") });
+    hurt.issuance = Some(Issuance::Failed { failure: failure("acme-rate-limited") });
     let warned = with_node(vec![Verdict::Unmanaged { lacks: false }, Verdict::Stale], None);
     let mut report = Report { certificates: vec![warned, hurt], ..empty() };
     report.conclude(true);
@@ -292,7 +292,7 @@ fn what_is_due_and_held_up_is_not_called_nothing_to_issue() {
         ca: "ca".into(),
         until: NOW,
         failures: 2,
-        failure: Box::new(failure("acme-limit")),
+        failure: Box::new(failure("acme-rate-limited")),
         by_the_ca: true,
         passed_over: Vec::new(),
         emergency_from: None,

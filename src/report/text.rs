@@ -44,10 +44,9 @@ pub fn text(report: &Report, style: Style) -> String {
         out.push_str(&table::disks(&report.disks, style, report.at));
         let mut notes = Notes::default();
         for disk in &report.disks {
-            let sentence = disk.verdict.sentence();
-            if !sentence.is_empty() {
+            if let Some((what, next)) = disk.words() {
                 let about = disk.certificate.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-                notes.add(format!("{}{about}", disk.node), sentence, None);
+                notes.add(format!("{}{about}", disk.node), what, advice(&next));
             }
         }
         out.push_str(&notes.text(style));
@@ -282,7 +281,7 @@ fn worst(report: &Report, exit: Exit) -> Option<String> {
             Some(format!("{} {}", endpoint.name, served.verdict.word()))
         })
     };
-    let failure = || report.failures.iter().find(|failure| super::exit::of_failure(failure) == exit);
+    let failure = || report.failures.iter().find(|failure| failure.exit() == exit);
     let of_failure = || failure().map(|failure| format!("{} ({})", failure.object, failure.code));
     report.certificates.iter().find_map(of_certificate).or_else(watched).or_else(of_failure)
 }

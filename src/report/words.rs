@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 
-use crate::model::Failure;
+use crate::model::{Area, Failure};
 use crate::plan::ledger::Full;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
@@ -131,7 +131,7 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
             at_ca(ca, passed_over),
             from(*until),
             match by_the_ca {
-                true if failure.code.starts_with("acme-") => ", as the CA said",
+                true if failure.code.area() == Area::Ca => ", as the CA said",
                 true => ", as it was asked to",
                 false => ", or now with --force",
             },

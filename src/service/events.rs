@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, DnsName, NodeName, WatchName};
-use crate::model::{Failure, Over};
+use crate::model::{Code, Failure, Over};
 use crate::plan::ClockDoubt;
 use crate::plan::rollout::Outcome;
 use crate::plan::schedule::{What, Why};
@@ -109,9 +109,9 @@ pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, V
 pub(crate) struct Ended {
     exit: u8,
     /// Code and object of what concerns no single certificate or node.
-    failures: Vec<(String, String)>,
+    failures: Vec<(Code, String)>,
     /// Of certificates and nodes.
-    codes: Vec<(CertName, Option<NodeName>, String)>,
+    codes: Vec<(CertName, Option<NodeName>, Code)>,
 }
 
 impl Ended {
@@ -132,7 +132,7 @@ impl Ended {
         codes.sort();
         let mut failures: Vec<_> = report.failures.iter().map(|it| (it.code.clone(), it.object.clone())).collect();
         let findings = report.inventory.iter().flat_map(|name| &name.findings);
-        failures.extend(findings.map(|finding| (finding.code.to_owned(), finding.object.clone())));
+        failures.extend(findings.map(|finding| (finding.code.clone(), finding.object.clone())));
         failures.sort();
         Self { exit: report.exit, failures, codes }
     }

@@ -10,7 +10,7 @@ use crate::cert::Roots;
 use crate::config::Config;
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock, failure, progress};
-use crate::model::{Failure, Scope, Tried};
+use crate::model::{Code, Failure, Scope, Tried};
 use crate::observe::{self, discover, gather};
 use crate::plan;
 use crate::reconcile::reconcile;
@@ -56,9 +56,7 @@ impl Pass {
         let context = context.discovered().await;
         let report = reconcile(&Arc::new(context), "run", everything()).await;
         drop(lock);
-        report
-            .map(|report| (begun, report))
-            .map_err(|failure| Some(failure).filter(|it| it.code != failure::INTERRUPTED))
+        report.map(|report| (begun, report)).map_err(|failure| Some(failure).filter(|it| it.code != Code::Interrupted))
     }
 }
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::io;
 
 use crate::cert::NodeName;
-use crate::model::Advice;
+use crate::model::{Advice, Code};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {
@@ -113,29 +113,29 @@ impl SshError {
     }
 
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Refused { .. } => "ssh-refused",
-            Self::NoAnswer { .. } => "ssh-no-answer",
-            Self::Unreachable { .. } => "ssh-unreachable",
-            Self::Handshake { .. } => "ssh-handshake",
-            Self::HostKeyUnknown { .. } => "ssh-host-key-unknown",
-            Self::HostKeyChanged { .. } => "ssh-host-key-changed",
-            Self::HostKeyRevoked { .. } => "ssh-host-key-revoked",
-            Self::Login { .. } => "ssh-login",
-            Self::Exec { .. } => "ssh-exec",
-            Self::Closed { .. } => "ssh-closed",
-            Self::Deadline { .. } => "ssh-deadline",
-            Self::Forwarding { .. } => "ssh-forwarding",
-            Self::FarSide { .. } => "ssh-far-side",
-            Self::Jump { .. } => "ssh-jump",
-            Self::Ended { .. } => "ssh-ended",
-            Self::Noise { .. } => "ssh-noise",
+            Self::Refused { .. } => Code::SshRefused,
+            Self::NoAnswer { .. } => Code::SshNoAnswer,
+            Self::Unreachable { .. } => Code::SshUnreachable,
+            Self::Handshake { .. } => Code::SshHandshake,
+            Self::HostKeyUnknown { .. } => Code::SshHostKeyUnknown,
+            Self::HostKeyChanged { .. } => Code::SshHostKeyChanged,
+            Self::HostKeyRevoked { .. } => Code::SshHostKeyRevoked,
+            Self::Login { .. } => Code::SshLogin,
+            Self::Exec { .. } => Code::SshExec,
+            Self::Closed { .. } => Code::SshClosed,
+            Self::Deadline { .. } => Code::SshDeadline,
+            Self::Forwarding { .. } => Code::SshForwarding,
+            Self::FarSide { .. } => Code::SshFarSide,
+            Self::Jump { .. } => Code::SshJump,
+            Self::Ended { .. } => Code::SshEnded,
+            Self::Noise { .. } => Code::SshNoise,
             Self::Addresses { .. } => match self.worst() {
-                Self::Addresses { .. } => "ssh-unreachable",
+                Self::Addresses { .. } => Code::SshUnreachable,
                 worst => worst.code(),
             },
-            Self::Thread { .. } => "ssh-thread",
+            Self::Thread { .. } => Code::SshThread,
         }
     }
 

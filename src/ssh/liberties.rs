@@ -129,6 +129,7 @@ fn granted<T>(asked: Result<T, ssh2::Error>) -> Result<Answer, std::io::Error> {
 }
 
 /// That nobody listens there is another answer than that it is not permitted (RFC 4254 section 5.1).
+/// libssh2 has one code for both, and quotes sshd's words.
 fn opened(asked: Result<ssh2::Channel, ssh2::Error>) -> Result<Answer, std::io::Error> {
     match asked {
         Err(error) if error.message().contains("connect failed") => Ok(Answer::Granted),

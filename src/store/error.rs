@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::started::{SUDO, Started};
 use crate::cert::Malformed;
-use crate::model::Advice;
+use crate::model::{Advice, Code};
 
 /// Every error names its path. A write that failed left the old value whole.
 #[derive(Debug, thiserror::Error)]
@@ -45,23 +45,23 @@ impl StoreError {
     }
 
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Io { source, .. } => match source.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "store-full",
-                ErrorKind::ReadOnlyFilesystem => "store-read-only",
-                ErrorKind::PermissionDenied => "store-permission",
-                _ => "store-io",
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Code::StoreFull,
+                ErrorKind::ReadOnlyFilesystem => Code::StoreReadOnly,
+                ErrorKind::PermissionDenied => Code::StorePermission,
+                _ => Code::StoreIo,
             },
-            Self::NotPrivate { .. } => "store-not-private",
-            Self::NotAFolder { .. } => "store-not-a-folder",
-            Self::NotOurs { .. } => "store-not-ours",
-            Self::TooLong { .. } => "store-too-long",
-            Self::NewerSchema { .. } => "store-newer-schema",
-            Self::Missing { .. } => "store-missing",
-            Self::Malformed { .. } | Self::Damaged { .. } => "store-damaged",
-            Self::BadCa { .. } => "store-bad-ca",
-            Self::OnlyLooking { .. } => "store-only-looking",
+            Self::NotPrivate { .. } => Code::StoreNotPrivate,
+            Self::NotAFolder { .. } => Code::StoreNotAFolder,
+            Self::NotOurs { .. } => Code::StoreNotOurs,
+            Self::TooLong { .. } => Code::StoreTooLong,
+            Self::NewerSchema { .. } => Code::StoreNewerSchema,
+            Self::Missing { .. } => Code::StoreMissing,
+            Self::Malformed { .. } | Self::Damaged { .. } => Code::StoreDamaged,
+            Self::BadCa { .. } => Code::StoreBadCa,
+            Self::OnlyLooking { .. } => Code::StoreOnlyLooking,
         }
     }
 
@@ -87,11 +87,11 @@ impl StoreError {
         let shown = self.path().display();
         match self {
             Self::Io { .. } => match self.code() {
-                "store-full" => format!("free some space where {shown} lies; what was kept before is whole"),
-                "store-read-only" => {
+                Code::StoreFull => format!("free some space where {shown} lies; what was kept before is whole"),
+                Code::StoreReadOnly => {
                     format!("mount the file system of {shown} writable: `findmnt -T {shown}` shows it")
                 }
-                "store-permission" => permission(self.path(), Started::now()),
+                Code::StorePermission => permission(self.path(), Started::now()),
                 _ => format!("look at the disk of {shown} (`dmesg`); what was kept before is whole"),
             },
             Self::NotPrivate { .. } => {
@@ -149,10 +149,10 @@ mod tests {
     fn p06_an_error_says_what_happened_and_what_to_do() {
         let error = |errno: i32| StoreError::io("write", Path::new("/s/x"))(io::Error::from_raw_os_error(errno));
         for (errno, code, what, next) in [
-            (28, "store-full", "No space left", "free some space"),
-            (30, "store-read-only", "Read-only file system", "findmnt -T /s/x"),
-            (13, "store-permission", "Permission denied", ""),
-            (5, "store-io", "Input/output error", "look at the disk"),
+            (28, Code::StoreFull, "No space left", "free some space"),
+            (30, Code::StoreReadOnly, "Read-only file system", "findmnt -T /s/x"),
+            (13, Code::StorePermission, "Permission denied", ""),
+            (5, Code::StoreIo, "Input/output error", "look at the disk"),
         ] {
             let error = error(errno);
             assert_eq!(error.code(), code);

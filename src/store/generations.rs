@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{Damage, Store, StoreError, atomic};
 use crate::cert::{CertName, Chain, Generation, Pair};
-use crate::model::{Former, Kept, Meta, Stored, Tried, UNKNOWN_CA};
+use crate::model::{Code, Former, Kept, Meta, Stored, Tried, UNKNOWN_CA};
 
 /// Generations that are kept although their certificates have ended: a person may want to know what was served, and ten
 /// are more than a year of ninety-day certificates.
@@ -30,7 +30,7 @@ impl Store {
                 match self.kept(name, &generation) {
                     Ok(kept) => stored.current = Some(kept),
                     // Not the disk's fault but the caller's: another user would see an empty store.
-                    Err(error) if error.code() == "store-permission" => return Err(error),
+                    Err(error) if error.code() == Code::StorePermission => return Err(error),
                     Err(error) => {
                         let what = format!("this generation is left out: {error}");
                         self.noted([Damage { path: self.folder(name).join(generation.to_string()), what }]);

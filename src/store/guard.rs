@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::geteuid;
 
-use crate::model::Advice;
+use crate::model::{Advice, Code};
 use crate::text::as_word;
 
 /// As the kernel: more links in one path are a loop (ELOOP, path_resolution(7)).
@@ -135,8 +135,8 @@ impl GuardError {
     }
 
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
-        "file-writable"
+    pub fn code(&self) -> Code {
+        Code::FileWritable
     }
 
     /// What to do next.

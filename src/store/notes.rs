@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, atomic, journal};
 use crate::cert::{CertName, Generation, NameSet, NodeName, RevocationReason};
-use crate::model::LedgerEntry;
+use crate::model::{Code, LedgerEntry};
 use crate::mutex::lock;
 
 /// Bytes. A record takes some 700 of them, in three lines.
@@ -52,7 +52,7 @@ pub enum HistoryEvent {
     },
     IssuanceFailed {
         certificate: CertName,
-        code: String,
+        code: Code,
         what: String,
     },
     Delivered {
@@ -64,7 +64,7 @@ pub enum HistoryEvent {
         certificate: CertName,
         generation: Generation,
         node: NodeName,
-        code: String,
+        code: Code,
         what: String,
     },
     Held {

@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, User, geteuid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid, setuid};
 
-use crate::model::Advice;
+use crate::model::{Advice, Code};
 
 /// No core dumps, and no other process of the same user may look into this one's memory (prctl(2), PR_SET_DUMPABLE).
 /// The first thing that `main` does.
@@ -103,11 +103,11 @@ pub enum OwnerError {
 
 impl OwnerError {
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Dumpable { .. } => "core-dumps",
-            Self::StateDir { .. } => "state-directory",
-            Self::StaysRoot { .. } => "stays-root",
+            Self::Dumpable { .. } => Code::CoreDumps,
+            Self::StateDir { .. } => Code::StateDirectory,
+            Self::StaysRoot { .. } => Code::StaysRoot,
         }
     }
 

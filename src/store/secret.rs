@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::started::{SUDO, Started, credential};
-use crate::model::Advice;
+use crate::model::{Advice, Code};
 
 /// Bytes: an RSA key of 16,384 bits is 13 kB of PEM, so this is a mistaken path and no secret.
 const LARGEST: u64 = 64 * 1024;
@@ -124,15 +124,15 @@ impl SecretError {
     }
 
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Unreadable { .. } => "secret-unreadable",
-            Self::Exposed { .. } => "secret-exposed",
-            Self::NotAFile { .. } => "secret-not-a-file",
-            Self::TooLarge { .. } => "secret-too-large",
-            Self::Empty { .. } => "secret-empty",
-            Self::NotText { .. } => "secret-not-text",
-            Self::NotOneWord { .. } => "secret-not-one-word",
+            Self::Unreadable { .. } => Code::SecretUnreadable,
+            Self::Exposed { .. } => Code::SecretExposed,
+            Self::NotAFile { .. } => Code::SecretNotAFile,
+            Self::TooLarge { .. } => Code::SecretTooLarge,
+            Self::Empty { .. } => Code::SecretEmpty,
+            Self::NotText { .. } => Code::SecretNotText,
+            Self::NotOneWord { .. } => Code::SecretNotOneWord,
         }
     }
 
@@ -175,6 +175,7 @@ impl SecretError {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::Code;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::{Path, PathBuf};
@@ -194,7 +195,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o660, 0o601] {
             let path = written(folder.path(), b"secret", mode);
             let refused = read_from(&path, None).unwrap_err();
-            assert_eq!(refused.code(), "secret-exposed");
+            assert_eq!(refused.code(), Code::SecretExposed);
             assert!(refused.to_string().ends_with(&format!("(mode {mode:04o})")), "{refused}");
             assert!(refused.next().starts_with(&format!("chmod 600 '{}'", path.display())), "{}", refused.next());
         }
@@ -226,14 +227,14 @@ mod tests {
     fn what_cannot_be_a_secret_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let code = |path: &Path| read_from(path, None).unwrap_err().code();
-        assert_eq!(code(&written(folder.path(), b"", 0o600)), "secret-empty");
-        assert_eq!(code(&written(folder.path(), b"\n \n", 0o600)), "secret-empty");
-        assert_eq!(code(&written(folder.path(), b"\xff\xfe", 0o600)), "secret-not-text");
-        assert_eq!(code(&written(folder.path(), &[b'a'; 65537], 0o600)), "secret-too-large");
+        assert_eq!(code(&written(folder.path(), b"", 0o600)), Code::SecretEmpty);
+        assert_eq!(code(&written(folder.path(), b"\n \n", 0o600)), Code::SecretEmpty);
+        assert_eq!(code(&written(folder.path(), b"\xff\xfe", 0o600)), Code::SecretNotText);
+        assert_eq!(code(&written(folder.path(), &[b'a'; 65537], 0o600)), Code::SecretTooLarge);
         assert!(read_from(&written(folder.path(), &[b'a'; 65536], 0o600), None).is_ok());
-        assert_eq!(code(&folder.path().join("missing")), "secret-unreadable");
+        assert_eq!(code(&folder.path().join("missing")), Code::SecretUnreadable);
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(code(folder.path()), "secret-not-a-file");
+        assert_eq!(code(folder.path()), Code::SecretNotAFile);
     }
 
     #[test]
@@ -241,7 +242,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        assert_eq!(read_from(&path, None).unwrap_err().code(), "secret-not-a-file");
+        assert_eq!(read_from(&path, None).unwrap_err().code(), Code::SecretNotAFile);
     }
 
     #[test]
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(*one_line(path, "word\r\n").unwrap(), "word");
         for text in ["two words\n", "one\ntwo\n", "word\u{0}"] {
             let refused = one_line(path, text).unwrap_err();
-            assert_eq!(refused.code(), "secret-not-one-word");
+            assert_eq!(refused.code(), Code::SecretNotOneWord);
             assert!(!refused.to_string().contains("word\n"), "{refused}");
         }
     }

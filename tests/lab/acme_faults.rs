@@ -157,7 +157,7 @@ fn a08_a_ca_that_cannot_be_reached_or_believed_leaves_what_is_kept() {
         Arc::make_mut(&mut bench.context.secrets).acme_ca.insert(host.clone(), pem);
         bench.task.ca = host;
         let failure = issue_in_time(&bench).unwrap_err();
-        assert_eq!(failure.code, "acme-unreachable", "{failure:?}");
+        assert_eq!(failure.code.as_str(), "acme-unreachable", "{failure:?}");
         assert!(failure.what.to_lowercase().contains(words), "{failure:?}");
         assert!(matches!(failure.advice, Advice::Retry { .. }));
         let stored = bench.context.store.stored(bench.name()).unwrap();
@@ -175,7 +175,7 @@ fn a09_an_answer_that_drips_or_has_no_end_is_given_up() {
     let http = Http::new(&Settings { directory, options, limit }).unwrap();
     bench.lab.proxy.script.drip("directory", 1, Duration::from_millis(100));
     let asked = bench.run(async { tokio::time::timeout(SOON, about(&http)).await }).expect("the limit counts");
-    assert_eq!(asked.unwrap_err().code(), "acme-unreachable");
+    assert_eq!(asked.unwrap_err().code().as_str(), "acme-unreachable");
 
     bench.lab.proxy.script.fail("directory", 1, &Answer::new(200, &" ".repeat(100 << 20)));
     let asked = bench.run(async { tokio::time::timeout(SOON, about(&http)).await }).expect("the limit counts");
@@ -248,7 +248,7 @@ fn a34_hostile_tokens_make_no_record() {
             });
         }
         let failure = issue_in_time(&bench).unwrap_err();
-        assert_eq!(failure.code, "acme-strange-answer", "{failure:?}");
+        assert_eq!(failure.code.as_str(), "acme-strange-answer", "{failure:?}");
         assert!(failure.what.len() < 1000, "{failure:?}");
     }
     assert_eq!((bench.lab.cloudflare.script.count("create"), bench.count("challenge")), (0, 0));
@@ -262,7 +262,7 @@ fn a34_neither_a_redirect_nor_a_url_without_tls_is_followed() {
         let away = format!("http://{}/dir", bench.lab.proxy.at);
         bench.lab.proxy.script.fail(kind, 1, &Answer::new(status, "").header("location", &away));
         let failure = issue_in_time(&bench).unwrap_err();
-        assert_eq!(failure.code, "acme-status", "{failure:?}");
+        assert_eq!(failure.code.as_str(), "acme-status", "{failure:?}");
     }
     for (entry, code) in [("authorizations", "acme-elsewhere"), ("finalize", "acme-elsewhere")] {
         let bench = Bench::start();
@@ -278,7 +278,7 @@ fn a34_neither_a_redirect_nor_a_url_without_tls_is_followed() {
             bench.lab.proxy.script.rewrite("order", nth, plain);
         }
         let failure = issue_in_time(&bench).unwrap_err();
-        assert_eq!(failure.code, code, "{entry}: {failure:?}");
+        assert_eq!(failure.code.as_str(), code, "{entry}: {failure:?}");
         assert_eq!(bench.lab.pebble.issued(), 0);
     }
 }

@@ -50,7 +50,7 @@ fn a_missing_record_is_told_as_it_is_to_be_written_and_then_issues_without_any_w
     bench.run(rehearse(&bench.context, &bench.context.config.certificates[0])).unwrap();
     bench.lab.dns.update(&format!("delete {RECORD}. TXT"));
     let failure = bench.run(rehearse(&bench.context, &bench.context.config.certificates[0])).unwrap_err();
-    assert_eq!(failure.code, "acme-no-standing-record");
+    assert_eq!(failure.code.as_str(), "acme-no-standing-record");
     bench.configure(|config| config.acme.challenge = Challenge::Dns01);
     bench.issue().unwrap();
 }
@@ -69,7 +69,7 @@ fn a_rehearsal_tries_the_challenge_of_every_ca_that_may_be_asked() {
     bench.configure(|config| core::mem::swap(&mut config.acme, &mut config.fallback[0]));
     bench.lab.dns.update(&format!("delete {RECORD}. TXT"));
     let failure = bench.run(rehearse(&bench.context, &bench.context.config.certificates[0])).unwrap_err();
-    assert_eq!(failure.code, "acme-no-standing-record");
+    assert_eq!(failure.code.as_str(), "acme-no-standing-record");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_record_for_another_account_proves_nothing() {
     let bench = bench(&[SERVICE]);
     let next = bench.issue().unwrap_err().next;
     make(&bench, &next.replace("accounturi=https://", "accounturi=https://x."));
-    assert_eq!(bench.issue().unwrap_err().code, "acme-no-standing-record");
+    assert_eq!(bench.issue().unwrap_err().code.as_str(), "acme-no-standing-record");
     assert_eq!(bench.count("challenge"), 0);
 }
 
@@ -100,7 +100,7 @@ fn a_ca_that_does_not_offer_the_challenge_is_told_and_no_record_is_asked_for() {
     let bench = bench(&[SERVICE]);
     bench.lab.proxy.script.rewrite("authorization", 1, |body| body.replace("dns-persist-01", "dns-future-01"));
     let failure = bench.issue().unwrap_err();
-    assert_eq!(failure.code, "acme-no-challenge", "{failure:?}");
+    assert_eq!(failure.code.as_str(), "acme-no-challenge", "{failure:?}");
     assert!(failure.what.contains("`acme.challenge`"), "{failure:?}");
 }
 

@@ -40,7 +40,7 @@ fn a29_a_ca_without_profiles_and_renewal_information_issues_all_the_same() {
         "as it was asked for: else it would be renewed for ever"
     );
     let asked = bench.run(certd::observe::ari::ask_ari(&bench.context, &bench.task.ca, &issued.leaf));
-    assert_eq!(asked.unwrap_err().code, "acme-unsupported");
+    assert_eq!(asked.unwrap_err().code.as_str(), "acme-unsupported");
 }
 
 #[test]
@@ -49,5 +49,5 @@ fn a_profile_that_the_ca_refuses_in_spite_of_its_directory_is_told_in_words() {
     bench.task.profile = Some("shortlived".to_owned());
     let body = r#"{"type":"urn:ietf:params:acme:error:invalidProfile","detail":"not for you"}"#;
     bench.lab.proxy.script.fail("new-order", 1, &Answer::new(400, body));
-    assert_eq!(bench.issue().unwrap_err().code, "acme-profile");
+    assert_eq!(bench.issue().unwrap_err().code.as_str(), "acme-profile");
 }

@@ -189,7 +189,7 @@ fn a15_a16_a18_a19_a20_a_flawed_chain_is_put_aside_and_fetched_again_without_ano
     for (flaw, change) in cases {
         bench.instead(change);
         let failure = bench.issue().expect_err(flaw);
-        assert_eq!(failure.code, "acme-rejected-certificate", "{flaw}: {failure:?}");
+        assert_eq!(failure.code.as_str(), "acme-rejected-certificate", "{flaw}: {failure:?}");
         assert!(failure.what.contains(flaw), "{flaw}: {}", failure.what);
         assert!(!failure.what.contains('\u{1b}'), "{}", failure.what);
         assert_eq!(bench.kept(), None, "{flaw}");
@@ -239,7 +239,7 @@ fn a17_a_certificate_for_another_key_is_thrown_away_ordered_anew_once_and_then_t
     bench.lab.proxy.script.rewrite("certificate", 1, of_another());
     bench.lab.proxy.script.rewrite("certificate", 2, of_another());
     let failure = bench.issue().unwrap_err();
-    assert_eq!(failure.code, "acme-foreign-key", "{failure:?}");
+    assert_eq!(failure.code.as_str(), "acme-foreign-key", "{failure:?}");
     assert_eq!((bench.orders(), bench.kept()), (2, None));
     bench.issue().unwrap();
 }

@@ -234,7 +234,7 @@ fn d12_a_doh_server_that_answers_otherwise_than_with_a_dns_message_is_told_in_wo
         let resolvers = Resolvers::new(&[dead], &[], doh).unwrap();
         let error = lab.client.wait(async move { resolvers.follow(CHALLENGE).await }).unwrap_err();
         let text = error.to_string();
-        assert_eq!(error.code(), "dns-lookup");
+        assert_eq!(error.code().as_str(), "dns-lookup");
         assert!(text.contains(&format!("{url}: {words}")) && text.contains(&dead.to_string()), "{text}");
     }
     // A server whose certificate nobody vouches for is not heard.

@@ -198,7 +198,7 @@ async fn s03_a_host_key_that_is_not_the_pinned_one_ends_the_session_before_the_l
             error.to_string(),
             format!("上海: {} shows the host key {shown}, and pinned is {pinned}", sshd.address)
         );
-        assert_eq!(error.code(), "ssh-host-key-changed");
+        assert_eq!(error.code().as_str(), "ssh-host-key-changed");
     }
     let endpoint = Endpoint { host_keys: vec![sshd.host_key("other"), sshd.host_key("host")], ..sshd.endpoint() };
     let (bundle, _) = place.bundle("20261123061500-04c3");
@@ -355,7 +355,10 @@ async fn s07_a_connection_that_drops_at_any_point_of_the_transfer_leaves_the_old
             }
             Err(error) => {
                 dropped += 1;
-                assert!(matches!(error.code(), "ssh-closed" | "ssh-handshake" | "ssh-exec" | "ssh-ended"), "{error}");
+                assert!(
+                    matches!(error.code().as_str(), "ssh-closed" | "ssh-handshake" | "ssh-exec" | "ssh-ended"),
+                    "{error}"
+                );
             }
         }
         assert_eq!(held(), text);

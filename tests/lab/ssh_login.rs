@@ -193,7 +193,7 @@ async fn a_revoked_host_key_is_refused_even_where_it_is_pinned() {
     let sshd = Sshd::start(None);
     let endpoint = Endpoint { revoked: vec![sshd.host_key("host")], ..sshd.endpoint() };
     let error = login(endpoint).await.unwrap_err();
-    assert_eq!(error.code(), "ssh-host-key-revoked", "{error}");
+    assert_eq!(error.code().as_str(), "ssh-host-key-revoked", "{error}");
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn s20_a_node_that_allows_one_session_a_connection_is_delivered_to_and_one
 async fn s23_another_machine_behind_the_address_hears_neither_login_nor_certificate() {
     let (node, other) = (Sshd::start(None), Sshd::with(free_address(), "LogLevel VERBOSE\n"));
     let error = login(Endpoint { address: other.address, ..node.endpoint() }).await.unwrap_err();
-    assert_eq!(error.code(), "ssh-host-key-changed", "{error}");
+    assert_eq!(error.code().as_str(), "ssh-host-key-changed", "{error}");
     assert!(error.to_string().contains(&certd::ssh::fingerprint(&other.host_key("host"))), "{error}");
     let log = fs::read_to_string(other.dir.path().join("log")).unwrap();
     assert!(log.contains("Connection from"), "{log}");

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use crate::model::Advice;
+use crate::model::{Advice, Code};
 
 /// Cloned, since a program that cannot be run fails for every record.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,11 +30,11 @@ impl ProgramError {
     }
 
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Start { .. } => "dns-program-start",
-            Self::Failed { .. } => "dns-program-failed",
-            Self::TooLong { .. } => "dns-program-timeout",
+            Self::Start { .. } => Code::DnsProgramStart,
+            Self::Failed { .. } => Code::DnsProgramFailed,
+            Self::TooLong { .. } => Code::DnsProgramTimeout,
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::TsigAlgorithm;
-use crate::model::Advice;
+use crate::model::{Advice, Code};
 
 /// Cloned, since one answer is that of every record of an UPDATE.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -50,21 +50,21 @@ fn ahead(seconds: i64) -> &'static str {
 
 impl UpdateError {
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::KeyFile { .. } => "dns-update-key-file",
-            Self::Unreachable { .. } => "dns-update-unreachable",
-            Self::Silent { .. } => "dns-update-silent",
-            Self::Strange { .. } => "dns-update-strange-answer",
-            Self::UnknownKey { .. } => "dns-update-unknown-key",
-            Self::WrongSecret { .. } => "dns-update-wrong-secret",
-            Self::Clock { .. } => "dns-update-clock",
-            Self::Unproven { .. } => "dns-update-unproven",
-            Self::Refused { .. } => "dns-update-refused",
-            Self::NotPrimary { .. } => "dns-update-not-primary",
-            Self::OutOfZone { .. } => "dns-update-out-of-zone",
-            Self::NoZone { .. } => "dns-update-no-zone",
-            Self::Failed { .. } => "dns-update-failed",
+            Self::KeyFile { .. } => Code::DnsUpdateKeyFile,
+            Self::Unreachable { .. } => Code::DnsUpdateUnreachable,
+            Self::Silent { .. } => Code::DnsUpdateSilent,
+            Self::Strange { .. } => Code::DnsUpdateStrangeAnswer,
+            Self::UnknownKey { .. } => Code::DnsUpdateUnknownKey,
+            Self::WrongSecret { .. } => Code::DnsUpdateWrongSecret,
+            Self::Clock { .. } => Code::DnsUpdateClock,
+            Self::Unproven { .. } => Code::DnsUpdateUnproven,
+            Self::Refused { .. } => Code::DnsUpdateRefused,
+            Self::NotPrimary { .. } => Code::DnsUpdateNotPrimary,
+            Self::OutOfZone { .. } => Code::DnsUpdateOutOfZone,
+            Self::NoZone { .. } => Code::DnsUpdateNoZone,
+            Self::Failed { .. } => Code::DnsUpdateFailed,
         }
     }
 

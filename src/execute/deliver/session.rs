@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::cert::{CertName, Fingerprint, Leaf, NodeName, Roots};
-use crate::model::{Committed, Refusal};
+use crate::model::{Code, Committed, Refusal};
 use crate::model::{Failure, Over, Seen, Served, Silence};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::plan::fence;
@@ -189,7 +189,7 @@ impl Session {
         let went_back = match dialogue.rollback().await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(crate::context::failure::failure(
-                "node-kept",
+                Code::NodeKept,
                 &self.node,
                 format!("it kept what it has: {why}"),
                 "put right what is said there, or find out what else writes there",

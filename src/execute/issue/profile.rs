@@ -5,7 +5,7 @@ use crate::config::Acme;
 use crate::context::Context;
 use crate::context::effect_failure::of_acme;
 use crate::execute::issue::rehearsal::say;
-use crate::model::{Advice, Failure};
+use crate::model::{Advice, Code, Failure};
 use crate::plan::Issue;
 
 /// `None`: none was asked for, or the CA knows no profiles at all: then its certificates are all of one kind, and the order
@@ -30,11 +30,11 @@ pub(crate) async fn offered<'a>(
         return Ok(Some(wanted));
     }
     let names: Vec<&str> = profiles.keys().map(String::as_str).collect();
-    Err(Failure {
-        code: "acme-profile".to_owned(),
-        object: task.certificate.to_string(),
-        what: format!("{} offers no profile {wanted:?}", ca.host),
-        next: format!("write a `profile` that it offers ({}), or none", names.join(", ")),
-        advice: Advice::Person,
-    })
+    Err(Failure::new(
+        Code::AcmeProfile,
+        &task.certificate,
+        format!("{} offers no profile {wanted:?}", ca.host),
+        format!("write a `profile` that it offers ({}), or none", names.join(", ")),
+        Advice::Person,
+    ))
 }

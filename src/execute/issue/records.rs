@@ -13,12 +13,10 @@ use crate::dns::{
     DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen,
     challenge_name,
 };
-use crate::model::Failure;
+use crate::model::{Code, Failure};
 use crate::plan::order::Txt;
 use crate::store::TxtNote;
 
-/// The code of a record that is still there: a warning, since a later run removes it.
-pub const LEFT: &str = "txt-left";
 /// After this an API carries out no call that was given up (the call itself has half a minute).
 const UNDER_WAY: SignedDuration = SignedDuration::from_mins(5);
 
@@ -227,7 +225,7 @@ async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtN
                 // Its creation may still be under way at the API: a later run looks again.
                 Ok(()) if note.record.is_none() && clock::now().duration_since(note.at).abs() < UNDER_WAY => {}
                 Ok(()) => context.store.strike_txt(&note.name, &note.value).map_err(|error| of_store(&error))?,
-                Err(error) => failure = Some(Failure { code: LEFT.to_owned(), ..of_dns(&note.name, &error) }),
+                Err(error) => failure = Some(of_dns(&note.name, &error).coded(Code::TxtLeft)),
             }
         }
     }

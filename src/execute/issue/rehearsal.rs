@@ -11,7 +11,7 @@ use crate::context::effect_failure::of_store;
 use crate::context::progress::{Event, Progress};
 use crate::execute::issue::records::Records;
 use crate::execute::issue::standing::look_for;
-use crate::model::{Advice, Failure};
+use crate::model::{Advice, Code, Failure};
 use crate::plan::order::{Standing, Txt};
 
 /// For every CA that may be asked, whatever its challenge is.
@@ -67,12 +67,14 @@ async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Ac
 /// As long as the CA's own, and meaning nothing.
 fn random() -> Result<String, Failure> {
     let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure {
-        code: "no-randomness".to_owned(),
-        object: "this machine".to_owned(),
-        what: "the system gives no random bytes".to_owned(),
-        next: "see the kernel's log".to_owned(),
-        advice: Advice::Person,
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| {
+        Failure::new(
+            Code::NoRandomness,
+            "this machine",
+            "the system gives no random bytes",
+            "see the kernel's log",
+            Advice::Person,
+        )
     })?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }

@@ -5,7 +5,7 @@ use crate::context::effect_failure::of_dns;
 use crate::context::provider::resolvers;
 use crate::context::{Context, clock};
 use crate::dns::texts;
-use crate::model::{Advice, Failure};
+use crate::model::{Advice, Code, Failure};
 use crate::plan::order::Standing;
 
 /// # Errors
@@ -26,11 +26,11 @@ pub(crate) async fn look_for(context: &Context, account: &str, standing: &[Stand
         |it: &Standing| missing.iter().any(|(other, _)| other.name.is_wildcard() && other.record() == it.record());
     let told = missing.iter().filter(|(it, _)| it.name.is_wildcard() || !wide(it));
     let lines: Vec<String> = told.map(|(it, _)| format!("{}. TXT \"{}\"", it.record(), it.value(account))).collect();
-    Err(Failure {
-        code: "acme-no-standing-record".to_owned(),
-        object: first.name.to_string(),
-        what: format!("{}: {server} shows no TXT record that lets this account issue for it", first.record()),
-        next: format!("make once, and leave there: {}", lines.join(" and ")),
-        advice: Advice::Person,
-    })
+    Err(Failure::new(
+        Code::AcmeNoStandingRecord,
+        &first.name,
+        format!("{}: {server} shows no TXT record that lets this account issue for it", first.record()),
+        format!("make once, and leave there: {}", lines.join(" and ")),
+        Advice::Person,
+    ))
 }

@@ -17,7 +17,7 @@ use crate::execute::issue::check::Wish;
 use crate::execute::issue::records::Records;
 use crate::execute::issue::rehearsal::say;
 use crate::execute::issue::standing::look_for;
-use crate::model::{Advice, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
+use crate::model::{Advice, Code, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
 use crate::plan::Issue;
 use crate::plan::ledger::{self, Full, Question};
 use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
@@ -341,13 +341,7 @@ fn wish<'w>(context: &'w Context, task: &'w Issue, ca: &'w Acme, key: &'w Privat
 }
 
 fn bug(task: &Issue, error: &dyn core::error::Error) -> Failure {
-    Failure {
-        code: "bug".to_owned(),
-        object: task.certificate.to_string(),
-        what: error.to_string(),
-        next: "report this".to_owned(),
-        advice: Advice::Bug,
-    }
+    Failure::new(Code::Bug, &task.certificate, error.to_string(), "report this", Advice::Bug)
 }
 
 /// Up to a quarter more, so that those who failed together do not come back together.

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::super::BOOTSTRAP;
 use crate::cert::NodeName;
+use crate::model::Code;
 use crate::ssh::{Endpoint, Session, SshError};
 use crate::text::escape;
 
@@ -36,11 +37,11 @@ fn words(said: &str) -> String {
 
 impl ReceiverError {
     /// Stable and greppable.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
             Self::Ssh(error) => error.code(),
-            Self::Failed { .. } => "receiver-setup",
-            Self::Cut { .. } => "receiver-cut",
+            Self::Failed { .. } => Code::ReceiverSetup,
+            Self::Cut { .. } => Code::ReceiverCut,
         }
     }
 

@@ -6,10 +6,10 @@ use tokio::task::JoinSet;
 
 use crate::context::Context;
 use crate::context::ca::http;
-use crate::model::{Advice, Failure};
+use crate::model::{Advice, Code, Failure};
 use crate::ops::account;
 use crate::ops::account::AccountView;
-use crate::report::doctor::{Area, Finding, State, of_skew};
+use crate::report::doctor::{Area, Finding, of_skew};
 
 use super::missing::Missing;
 
@@ -39,7 +39,7 @@ pub(crate) async fn look(context: &Arc<Context>, missing: &Missing) -> Result<Ve
 
 fn of_view(view: &AccountView) -> Finding {
     if let Some(failure) = &view.failure {
-        return Finding::bad(Area::Ca, State::Failure, failure);
+        return Finding::bad(Area::Ca, failure);
     }
     let Some(ours) = &view.account else {
         return Finding::ok(Area::Ca, &view.ca, "reached; no account yet: the first `certd renew` makes it");
@@ -49,18 +49,17 @@ fn of_view(view: &AccountView) -> Finding {
         Some("valid") if ours.key_change_begun => {
             let what = "the account is valid, and a change of its key was begun and not ended";
             let next = "end it: certd account rollover";
-            Finding::bad(Area::Ca, State::Warning, &failure(view, "acme-key-change", what, next))
+            Finding::bad(Area::Ca, &failure(view, Code::AcmeKeyChange, what, next))
         }
         Some("valid") => Finding::ok(Area::Ca, &view.ca, "reached; the account is valid"),
         Some(status) => {
             let what = format!("the account is {status:?}");
             let next = "move its folder below accounts/ away; the next `certd renew` makes another";
-            Finding::bad(Area::Ca, State::Failure, &failure(view, "acme-account", &what, next))
+            Finding::bad(Area::Ca, &failure(view, Code::AcmeAccount, &what, next))
         }
     }
 }
 
-fn failure(view: &AccountView, code: &str, what: &str, next: &str) -> Failure {
-    let (code, object) = (code.to_owned(), view.ca.clone());
-    Failure { code, object, what: what.to_owned(), next: next.to_owned(), advice: Advice::Person }
+fn failure(view: &AccountView, code: Code, what: &str, next: &str) -> Failure {
+    Failure::new(code, &view.ca, what, next, Advice::Person)
 }

@@ -3,7 +3,7 @@
 use crate::config::{Config, Node, Ssh};
 use crate::context::secrets::{NeededFor, Unread, identity_files};
 use crate::model::Failure;
-use crate::report::doctor::{Area, Finding, State};
+use crate::report::doctor::{Area, Finding};
 
 pub(crate) struct Missing(Vec<Unread>);
 
@@ -46,7 +46,7 @@ impl Missing {
                 NeededFor::Login(_) => (Area::Nodes, format!("not tried: {}", nodes(config, &unread.needed_for))),
             };
             let failure = Failure { what: format!("{}; {untried}", unread.failure.what), ..unread.failure.clone() };
-            Finding::bad(area, State::Failure, &failure)
+            Finding::bad(area, &failure)
         };
         self.0.iter().map(one).collect()
     }

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use crate::config::Provider;
 use crate::context::{Context, provider};
 use crate::execute::issue;
-use crate::model::{Failure, Observed};
-use crate::report::doctor::{Area, Finding, State};
+use crate::model::{Code, Failure, Observed};
+use crate::report::doctor::{Area, Finding};
 
 use super::missing::Missing;
 
@@ -18,9 +18,7 @@ pub(crate) async fn look(
     may_write: bool,
     missing: &Missing,
 ) -> Vec<Finding> {
-    let dead =
-        |code: &str| if matches!(code, "dns-token" | "discover-nothing") { State::Failure } else { State::Warning };
-    let of_warning = |failure: &Failure| Finding::bad(Area::Dns, dead(&failure.code), failure);
+    let of_warning = |failure: &Failure| Finding::bad(Area::Dns, failure);
     if missing.dns() {
         return context.dns.take_warnings().iter().map(of_warning).collect();
     }
@@ -40,7 +38,7 @@ pub(crate) async fn look(
         .into_iter()
         .map(|(name, ended)| match ended {
             Ok(()) => Finding::ok(Area::Dns, name, well),
-            Err(failure) => Finding::bad(Area::Dns, State::Failure, &failure),
+            Err(failure) => Finding::bad(Area::Dns, &failure),
         })
         .collect();
     if !may_write {
@@ -49,8 +47,10 @@ pub(crate) async fn look(
     }
     let warnings = context.dns.take_warnings();
     findings.extend(warnings.iter().map(of_warning));
-    let token = |failure: &&Failure| failure.code.starts_with("dns-token");
-    if matches!(context.config.dns.provider, Provider::Cloudflare { .. }) && !warnings.iter().any(|it| token(&it)) {
+    let of_token = |code: &Code| matches!(code, Code::DnsToken | Code::DnsTokenExpires | Code::DnsTokenPermission);
+    if matches!(context.config.dns.provider, Provider::Cloudflare { .. })
+        && !warnings.iter().any(|it| of_token(&it.code))
+    {
         let known = context.store.learned().ok().and_then(|learned| learned.token);
         let until = known.as_ref().and_then(|token| token.expires_on);
         let what = match (known, until) {

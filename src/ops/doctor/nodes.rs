@@ -14,8 +14,8 @@ use crate::model::{Failure, Kept, Observed};
 use crate::observe::disks;
 use crate::ops::receiver;
 use crate::plan::{self, rollout::Outcome};
-use crate::report::Delivery;
 use crate::report::doctor::{Area, Finding, State, of_looked};
+use crate::report::{Delivery, DiskVerdict};
 
 use super::missing::Missing;
 
@@ -57,12 +57,14 @@ fn spared(finding: Finding) -> Finding {
 
 async fn findings_of(context: &Arc<Context>, of: &Node, meant: &[Meant], alone: bool, judged: bool) -> Vec<Finding> {
     let node = &of.name;
-    let bad = |failure: &Failure| Finding::bad(Area::Nodes, State::Failure, failure);
+    let bad = |failure: &Failure| Finding::bad(Area::Nodes, failure);
     let generations = meant.iter().map(|(name, generation, _)| (name.clone(), generation.clone()));
     let looked = match disks::at(context, node, &generations.collect()).await {
         Ok(looked) => looked,
-        // What keeps us from looking keeps us from everything.
-        Err(failure) => return vec![bad(&failure)],
+        Err(failure) => {
+            let finding = DiskVerdict::NotLooked { failure }.finding(node);
+            return finding.iter().map(bad).collect();
+        }
     };
     let mut findings = of_looked(node, &looked, clock::now());
     if let Some(installed) = looked.receiver.as_ref().filter(|_| judged) {

@@ -4,11 +4,10 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, Generation, NodeName};
 use crate::config::Certificate;
-use crate::model::{DeliveryAttempts, Observed, Seen};
+use crate::model::{Code, DeliveryAttempts, Observed, Seen};
 
 use super::super::backoff;
 use super::of;
-use crate::model::FENCE_IMPLAUSIBLE;
 use crate::plan::rollout::INDEPENDENT;
 
 /// When the last of the nodes that went back from this generation may be tried again, as far as another waits for that:
@@ -49,7 +48,7 @@ pub(super) fn beneath(generation: &Generation, name: &CertName, node: &NodeName,
     let refused = attempts(name, generation, node, observed);
     observed.asked.ignore_backoff
         && observed.asked.ignore_window.contains(node)
-        && refused.is_some_and(|attempts| attempts.failure.code == FENCE_IMPLAUSIBLE)
+        && refused.is_some_and(|attempts| attempts.failure.code == Code::NodeFenceImplausible)
 }
 
 /// What became of this generation there.

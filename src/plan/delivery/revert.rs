@@ -6,11 +6,10 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, Fingerprint, NodeName};
 use crate::config::Certificate;
-use crate::model::{Begun, Former, Observed, Seen, Silence, Stored};
+use crate::model::{Begun, Code, Former, Observed, Seen, Silence, Stored};
 
 use super::super::hold::Meant;
 use super::{Before, Deliver, DeliveryReason, attempts, before, of};
-use crate::model::NOT_PERMITTED;
 use crate::plan::rollout::Outcome;
 
 /// Notes a rollout before anything is changed. What an earlier one noted of the same generation was seen before that.
@@ -78,7 +77,7 @@ pub(super) fn due(
     let Former { leaf, .. } =
         stored.previous.as_ref().filter(|former| begun.served == Some(former.leaf.fingerprint))?;
     let refused = attempts(name, meant.generation, node, observed);
-    if refused.is_some_and(|attempts| attempts.failure.code == NOT_PERMITTED) {
+    if refused.is_some_and(|attempts| attempts.failure.code == Code::NodeNotPermitted) {
         return None;
     }
     let revoked = observed.tried.revoked.contains_key(&leaf.fingerprint);

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::RenewalWait;
 use crate::config::Acme;
-use crate::model::{Advice, Attempts, Failure};
+use crate::model::{Advice, Area, Attempts, Code, Failure};
 use crate::plan::backoff;
 use crate::plan::ledger::Full;
 
@@ -105,5 +105,5 @@ pub(super) fn choose<'a>(
 
 /// Whether a failure is of that CA's making. Every other (DNS, the API, our own disk) would meet each CA alike.
 pub(super) fn is_the_cas(failure: &Failure) -> bool {
-    failure.code.starts_with("acme-") || failure.code == "ledger-full"
+    failure.code.area() == Area::Ca || failure.code == Code::LedgerFull
 }

@@ -57,7 +57,7 @@ impl Case {
 
 fn failure() -> Failure {
     let text = || "any".to_owned();
-    Failure { code: text(), object: text(), what: text(), next: text(), advice: Advice::Person }
+    Failure::new(crate::model::Code::Bug, text(), text(), text(), Advice::Person)
 }
 
 fn ten_years() -> SignedDuration {

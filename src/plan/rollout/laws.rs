@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::cert::CertName;
-use crate::model::{Advice, Base};
+use crate::model::{Advice, Base, Code};
 use crate::plan::NodeTask;
 use crate::plan::tests::Draw;
 
@@ -118,13 +118,7 @@ impl History {
     fn event(&mut self, node: &NodeName) -> Event {
         let name = node.clone();
         let lost = self.draw.chance(12);
-        let failure = || Failure {
-            code: "ssh-closed".into(),
-            object: "node".into(),
-            what: "what".into(),
-            next: "next".into(),
-            advice: Advice::Retry { after_seconds: None },
-        };
+        let failure = || Failure::new(Code::SshClosed, "node", "what", "next", Advice::Retry { after_seconds: None });
         let (doing, event) = match self.nodes[node] {
             Doing::Waits => (Doing::Prepares, Event::Started(name)),
             Doing::Prepares if lost => (Doing::Over, Event::Failed(name, failure())),

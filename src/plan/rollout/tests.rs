@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::cert::CertName;
-use crate::model::{Advice, Base};
+use crate::model::{Advice, Base, Code};
 use crate::plan::NodeTask;
 
 #[test]
@@ -43,7 +43,7 @@ fn a_dead_node_costs_nobody_anything() {
             ready("a"),
             committed("a"),
             verified("a", Verdict::Expected),
-            Event::Failed(name("dead"), failure("ssh-timeout")),
+            Event::Failed(name("dead"), failure("ssh-deadline")),
         ],
     );
 }
@@ -347,12 +347,6 @@ fn verified(node: &str, verdict: Verdict) -> Event {
     Event::Verified(name(node), verdict)
 }
 
-fn failure(code: &str) -> Failure {
-    Failure {
-        code: code.into(),
-        object: "node".into(),
-        what: "what".into(),
-        next: "next".into(),
-        advice: Advice::Retry { after_seconds: None },
-    }
+fn failure(code: impl Into<Code>) -> Failure {
+    Failure::new(code.into(), "node", "what", "next", Advice::Retry { after_seconds: None })
 }

@@ -108,7 +108,7 @@ fn when_every_ca_is_held_up_the_earliest_is_waited_for() {
 
 #[test]
 fn what_is_no_cas_doing_holds_them_all_back() {
-    for code in ["dns-not-seen", "cloudflare-limit", "txt-left", "store-full", "secret-missing", "bug"] {
+    for code in ["dns-not-seen", "dns-api-limited", "txt-left", "store-full", "secret-unreadable", "bug"] {
         let failed = scene(61).failed_at(FIRST, 3, minutes(1), |attempts| attempts.failure = failure(code, "what"));
         assert_eq!((failed.asked(), failed.waits_for()), (String::new(), FIRST.into()), "{code}");
     }

@@ -97,7 +97,7 @@ fn a_node_whose_receiver_does_not_go_back_gets_the_new_one_again() {
             attempts.failure = failure(code, "no");
         })
     };
-    assert!(reverts(&refused("ssh-timeout")), "nobody has refused anything");
+    assert!(reverts(&refused("ssh-deadline")), "nobody has refused anything");
     let plan = refused("node-not-permitted").plan();
     let step = deliver(&plan).expect("it serves nothing");
     assert!(!step.reverts && step.nodes[0].before == Before::Nothing, "{step:?}");
@@ -106,7 +106,7 @@ fn a_node_whose_receiver_does_not_go_back_gets_the_new_one_again() {
 #[test]
 fn what_is_known_of_a_delivery_ends_it_and_what_is_not_does_not() {
     let lost = || Outcome::Unknown { failure: failure("ssh-closed", "no") };
-    let failed = || Outcome::Failed { failure: failure("ssh-timeout", "no") };
+    let failed = || Outcome::Failed { failure: failure("ssh-deadline", "no") };
     let rest = |outcome: &Outcome, before: bool| {
         let mut scene = begun(renewed());
         if !before {

@@ -1,8 +1,8 @@
 //! What a node says that it holds, and what that is good for.
 
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, name};
+use crate::model::Code;
 use crate::model::Silence;
-use crate::model::{FENCE_IMPLAUSIBLE, FOREIGN_NEWER};
 use crate::plan::Step;
 use crate::plan::delivery::prune;
 use crate::plan::fence::{self, outgrown};
@@ -16,7 +16,7 @@ fn fleet() -> Scene {
 #[test]
 fn a_number_of_a_time_to_come_gives_way_to_a_later_certificate_and_to_no_other() {
     let refused = |scene: Scene, node| {
-        scene.delivery_failed(node, SERVICE, |attempts| attempts.failure = failure(FOREIGN_NEWER, "newer"))
+        scene.delivery_failed(node, SERVICE, |attempts| attempts.failure = failure(Code::NodeForeignNewer, "newer"))
     };
     let fenced = |mut scene: Scene, number| {
         for node in ["guangzhou", "shenzhen"] {
@@ -45,7 +45,7 @@ fn on_one_nodes_word_a_certificate_is_numbered_anew_once_and_nobody_elses_back_o
     let mut scene = fleet().serves_former("guangzhou", SERVICE).serves_former("shenzhen", SERVICE);
     let refuses = |scene: Scene, number: u64| {
         let mut scene = scene.delivery_failed("guangzhou", SERVICE, |attempts| {
-            attempts.failure = failure(FOREIGN_NEWER, "newer");
+            attempts.failure = failure(Code::NodeForeignNewer, "newer");
         });
         fence::told(&mut scene.observed.tried, &cert(SERVICE), &name("guangzhou"), Some(number), scene.now);
         scene
@@ -71,7 +71,7 @@ fn on_one_nodes_word_a_certificate_is_numbered_anew_once_and_nobody_elses_back_o
     }
     // Of another node the word counts still, …
     let mut scene = scene.delivery_failed("shenzhen", SERVICE, |attempts| {
-        attempts.failure = failure(FOREIGN_NEWER, "newer");
+        attempts.failure = failure(Code::NodeForeignNewer, "newer");
     });
     fence::told(&mut scene.observed.tried, &cert(SERVICE), &name("shenzhen"), Some(20_261_123_170_000), scene.now);
     assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), Some(20_261_123_170_000));
@@ -121,9 +121,9 @@ fn a_pass_that_has_issued_a_certificate_issues_no_second_one_of_that_name_whatev
 
 #[test]
 fn a_person_who_names_a_node_whose_number_nobody_can_have_given_goes_beneath_it() {
-    let older = |code: &str, change: &dyn Fn(&mut Scene)| {
+    let older = |code: Code, change: &dyn Fn(&mut Scene)| {
         let mut scene = fleet().serves_former("guangzhou", SERVICE);
-        scene = scene.delivery_failed("guangzhou", SERVICE, |attempts| attempts.failure = failure(code, "no"));
+        scene = scene.delivery_failed("guangzhou", SERVICE, |attempts| attempts.failure = failure(code.clone(), "no"));
         scene = scene.deploy();
         change(&mut scene);
         match &scene.plan().steps[..] {
@@ -132,22 +132,23 @@ fn a_person_who_names_a_node_whose_number_nobody_can_have_given_goes_beneath_it(
         }
     };
     let named = |scene: &mut Scene| _ = scene.observed.asked.ignore_window.insert(name("guangzhou"));
-    assert!(older(FENCE_IMPLAUSIBLE, &named));
-    assert!(!older(FENCE_IMPLAUSIBLE, &|_| ()), "nobody named it");
-    assert!(!older(FOREIGN_NEWER, &named), "that may be another controller's");
+    assert!(older(Code::NodeFenceImplausible, &named));
+    assert!(!older(Code::NodeFenceImplausible, &|_| ()), "nobody named it");
+    assert!(!older(Code::NodeForeignNewer, &named), "that may be another controller's");
 }
 
 #[test]
 fn a_node_that_is_none_any_more_keeps_no_certificate_from_the_others() {
     let gone = |scene: Scene, back: bool| {
         scene.delivery_failed("192.0.2.99", SERVICE, move |attempts| {
-            attempts.failure = failure(FOREIGN_NEWER, "newer");
+            attempts.failure = failure(Code::NodeForeignNewer, "newer");
             (attempts.rolled_back, attempts.failures) = (back, 3);
         })
     };
     let mut scene =
-        gone(fleet().serves_former("guangzhou", SERVICE), false)
-            .delivery_failed("guangzhou", SERVICE, |attempts| attempts.failure = failure(FOREIGN_NEWER, "newer"));
+        gone(fleet().serves_former("guangzhou", SERVICE), false).delivery_failed("guangzhou", SERVICE, |attempts| {
+            attempts.failure = failure(Code::NodeForeignNewer, "newer")
+        });
     let number = 20_261_123_235_959;
     for (node, number) in [("guangzhou", number), ("192.0.2.99", number + 1)] {
         fence::told(&mut scene.observed.tried, &cert(SERVICE), &name(node), Some(number), scene.now);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::laws::Draw;
 use super::scene::{SERVICE, Scene, at, cert, days, failure, hours, leaf, name, show};
 use crate::cert::{Generation, Leaf, NodeName, generation};
-use crate::model::{Base, Committed, ConfigTest, FENCE_IMPLAUSIBLE, FOREIGN_NEWER, Prepared};
+use crate::model::{Base, Code, Committed, ConfigTest, Prepared};
 use crate::model::{DeliveryAttempts, Former, Kept, LedgerEntry, LedgerEvent, Meta, Seen, Silence};
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::{Action, Event, Outcome, Restored, Rollout, Verdict};
@@ -204,10 +204,10 @@ impl World {
         if let Some(number) = honest.filter(|number| fence::plausible(*number, now)) {
             *self.said.entry("a number").or_default() += 1;
             fence::told(&mut self.scene.observed.tried, &cert(SERVICE), node, Some(number), now);
-            return Event::Failed(node.clone(), failure(FOREIGN_NEWER, "newer"));
+            return Event::Failed(node.clone(), failure(Code::NodeForeignNewer, "newer"));
         }
         *self.said.entry("a lie").or_default() += 1;
-        Event::Failed(node.clone(), failure(FENCE_IMPLAUSIBLE, "no number"))
+        Event::Failed(node.clone(), failure(Code::NodeFenceImplausible, "no number"))
     }
 
     fn commit(&mut self, node: NodeName) -> Event {

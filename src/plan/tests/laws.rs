@@ -129,7 +129,8 @@ fn the_same_arguments_give_the_same_plan_and_what_it_did_is_not_done_again() {
         if draw.chance(4) {
             let failures = u32::try_from(draw.number(6)).unwrap() + 1;
             let last = scene.now - draw.hours(0, 30);
-            let attempts = Attempts { failures, first: None, last, not_before: None, failure: failure("acme", "what") };
+            let attempts =
+                Attempts { failures, first: None, last, not_before: None, failure: failure("acme-status", "what") };
             scene.observed.tried.issuance.insert(cert(SERVICE), [(scene.config.acme.host.clone(), attempts)].into());
         }
         let json = |plan: &Plan| serde_json::to_string(plan).unwrap();

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName};
 use crate::config::{self, Config, Host};
 use crate::model::{
-    Advice, Ari, Attempts, DeliveryAttempts, Failure, Intent, Kept, LedgerEntry, LedgerEvent, Meta, Observed, Over,
-    Seen, Served, Silence,
+    Advice, Ari, Attempts, Code, DeliveryAttempts, Failure, Intent, Kept, LedgerEntry, LedgerEvent, Meta, Observed,
+    Over, Seen, Served, Silence,
 };
 use crate::plan::{Plan, plan};
 
@@ -134,7 +134,7 @@ impl Scene {
 
     pub(super) fn failed(mut self, failures: u32, ago: SignedDuration, not_before: Option<&str>) -> Self {
         let (last, not_before) = (self.now - ago, not_before.map(at));
-        let failure = failure("acme-server", "the CA answered 500");
+        let failure = failure("acme-status", "the CA answered 500");
         let attempts = Attempts { failures, first: None, last, not_before, failure };
         self.observed.tried.issuance.insert(cert(SERVICE), [(self.config.acme.host.clone(), attempts)].into());
         self
@@ -250,9 +250,8 @@ pub(super) fn leaf(label: &str, names: &NameSet, from: SignedDuration, to: Signe
     }
 }
 
-pub(super) fn failure(code: &str, what: &str) -> Failure {
-    let (code, object, what, next) = (code.into(), "object".into(), what.into(), "next".into());
-    Failure { code, object, what, next, advice: Advice::Retry { after_seconds: None } }
+pub(super) fn failure(code: impl Into<Code>, what: &str) -> Failure {
+    Failure::new(code.into(), "object", what, "next", Advice::Retry { after_seconds: None })
 }
 
 pub(super) fn names(list: &[&str]) -> NameSet {

@@ -1,14 +1,11 @@
 //! What the plan, the disk and the clocks mean for the next issuance.
 
-use jiff::SignedDuration;
-
 use crate::cert::CertName;
-use crate::model::{Advice, CaClock, Failure};
-use crate::plan::clock::noticeable;
+use crate::model::{Advice, CaClock, Code, Failure, Severity};
 use crate::plan::{Plan, RenewalWait, Step, Wait};
-use crate::report::words;
+use crate::report::{own_clock, words};
 
-use super::{Area, Finding, State};
+use super::{Area, Finding};
 
 /// A pass writes a few hundred kB; a disk with less than this is about to be full of something else.
 const LITTLE_ROOM: u64 = 50 * 1024 * 1024;
@@ -34,13 +31,13 @@ fn of_certificate(plan: &Plan, name: &CertName) -> Option<Finding> {
         _ => None,
     })?;
     let what = words::renewal_wait(wait);
-    let bad = |state, code: &str, next: &str| {
-        let (code, object, next) = (code.to_owned(), name.to_string(), next.to_owned());
-        Finding::bad(Area::Issuing, state, &Failure { code, object, what: what.clone(), next, advice: Advice::Person })
+    let bad = |code: &Code, next: &str| {
+        let failure = Failure::new(code.clone(), name, what.clone(), next, Advice::Person);
+        Finding::bad(Area::Issuing, &failure)
     };
     Some(match wait {
-        RenewalWait::BackOff { failure, .. } => bad(State::Failure, &failure.code, &failure.next),
-        RenewalWait::Ledger { .. } => bad(State::Failure, "ledger-full", "find out what issues so often: certd plan"),
+        RenewalWait::BackOff { failure, .. } => bad(&failure.code, &failure.next),
+        RenewalWait::Ledger { .. } => bad(&Code::LedgerFull, "find out what issues so often: certd plan"),
         RenewalWait::NotDue { .. } | RenewalWait::MayNotIssue { .. } | RenewalWait::IssuedNow => {
             Finding::ok(Area::Issuing, name, what)
         }
@@ -53,21 +50,18 @@ pub fn of_room(folder: &str, room: u64) -> Finding {
     if room >= LITTLE_ROOM {
         return Finding::ok(Area::State, folder, what);
     }
-    let state = if room < NO_ROOM { State::Failure } else { State::Warning };
-    let next = "free some space: a key that cannot be stored is not used, and nothing is issued".to_owned();
-    let (code, object) = ("state-room".to_owned(), folder.to_owned());
-    Finding::bad(Area::State, state, &Failure { code, object, what, next, advice: Advice::Person })
+    let severity = if room < NO_ROOM { Severity::Obstacle } else { Severity::Warning };
+    let next = "free some space: a key that cannot be stored is not used, and nothing is issued";
+    Finding::bad(Area::State, &Failure::for_a_person(Code::StateRoom, folder, what, next).of_severity(severity))
 }
 
 /// This machine's clock beside a CA's.
-pub fn of_skew(ca: &str, told: CaClock) -> Finding {
-    let ahead = told.ours.duration_since(told.theirs);
-    let what = format!("{} s from the Date of {ca}", ahead.as_secs().abs());
-    if noticeable(told).is_none() {
-        return Finding::ok(Area::State, "this machine's clock", what);
+pub fn of_skew(ca: &str, clocks: CaClock) -> Finding {
+    match own_clock(ca, clocks) {
+        Some(finding) => Finding::bad(Area::State, &finding),
+        None => {
+            let seconds = clocks.ours.duration_since(clocks.theirs).as_secs().abs();
+            Finding::ok(Area::State, "this machine's clock", format!("{seconds} s from the Date of {ca}"))
+        }
     }
-    let state = if ahead.abs() > SignedDuration::from_hours(24) { State::Failure } else { State::Warning };
-    let (code, object) = ("clock-skew".to_owned(), "this machine's clock".to_owned());
-    let next = "set it (timedatectl): more than a day, and nothing is renewed".to_owned();
-    Finding::bad(Area::State, state, &Failure { code, object, what, next, advice: Advice::Person })
 }

@@ -1,8 +1,7 @@
 //! What `check` tells beyond the table: disks, whose a certificate is, and the line for a monitoring system.
 
 use super::*;
-use crate::model::{Drift, Exposed};
-use crate::plan::inventory::{Finding, Severity};
+use crate::model::{Code, Drift, Exposed, Severity};
 use crate::report::inventory::InventoryReport;
 
 fn disk(node: &str, about: bool, verdict: DiskVerdict) -> DiskReport {
@@ -24,7 +23,11 @@ fn every_disk() -> Vec<DiskReport> {
         disk("上海", true, DiskVerdict::Same),
         disk("上海", true, DiskVerdict::Mended { was: Drift::Flattened }),
         disk("上海", false, DiskVerdict::NotLooked { failure: failure("ssh-refused") }),
-        disk("上海", false, DiskVerdict::TestFails { output: "nginx: [emerg] unknown directive".into() }),
+        disk(
+            "上海",
+            false,
+            DiskVerdict::TestFails { output: "nginx: [emerg] unknown directive".into(), before_first: false },
+        ),
         disk("上海", false, DiskVerdict::ClockOff { ahead_seconds: -7_260 }),
         disk("上海", false, DiskVerdict::LittleRoom { kib: 12 }),
         disk("上海", false, DiskVerdict::Renewers { found: cron() }),
@@ -42,7 +45,7 @@ fn every_finding_on_a_disk_has_a_word_a_code_and_a_sentence() {
     for disk in &report.disks {
         let json = serde_json::to_value(disk).unwrap();
         assert_eq!(json["disk"], disk.verdict.word(), "the JSON spells it the same");
-        lines.push_str(&format!("{} {json}\n", disk.verdict.exit().code()));
+        lines.push_str(&format!("{} {json}\n", disk.exit().code()));
     }
     golden("disks", &lines);
 }
@@ -58,23 +61,10 @@ fn s21_a_disk_that_differs_is_a_warning_and_one_that_was_mended_is_none() {
 }
 
 #[test]
-fn a_node_whose_clock_is_off_is_told_once() {
-    let of = |node: &str| Failure { object: node.to_owned(), ..failure("node-clock") };
-    let mut report =
-        Report { disks: every_disk(), failures: vec![of("上海"), of("广州"), failure("clock-skew")], ..empty() };
-    report.tell_clocks_once();
-    let left: Vec<&str> = report.failures.iter().map(|failure| failure.object.as_str()).collect();
-    assert_eq!(left, ["广州", "the object"], "the disk of the first has told it");
-}
-
-#[test]
 fn what_dns_shows_is_told_to_a_monitoring_system_once() {
-    let finding = |severity| Finding {
-        code: "inventory-caa",
-        severity,
-        object: "a.example.com".into(),
-        what: "its CAA records let nobody issue".into(),
-        next: "add the record".into(),
+    let finding = |severity| {
+        let (what, next) = ("its CAA records let nobody issue", "add the record");
+        Failure::for_a_person(Code::InventoryCaa, "a.example.com", what, next).of_severity(severity)
     };
     let of = |severity| InventoryReport {
         certificate: cert(),

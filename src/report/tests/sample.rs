@@ -54,7 +54,7 @@ pub(super) fn sample() -> Report {
         names: [DnsName::parse("*.example.org").unwrap()].into_iter().collect(),
         current: None,
         held: None,
-        issuance: Some(Issuance::Failed { failure: failure("acme-limit") }),
+        issuance: Some(Issuance::Failed { failure: failure("acme-rate-limited") }),
         failing_since: None,
         nodes: vec![node("上海", 1, Verdict::Unreachable { why: "no answer".into() }, None)],
     };
@@ -141,10 +141,8 @@ pub(super) fn seen(leaf: &Leaf) -> Seen {
     Seen::Leaf { leaf: Box::new(leaf.clone()), distrust: None }
 }
 
-pub(super) fn failure(code: &str) -> Failure {
-    let text = |text: &str| text.to_owned();
-    let (object, what, next) = (text("the object"), text("what happened"), text("what to do"));
-    Failure { code: text(code), object, what, next, advice: Advice::Person }
+pub(super) fn failure(code: impl Into<crate::model::Code>) -> Failure {
+    Failure::new(code.into(), "the object", "what happened", "what to do", Advice::Person)
 }
 
 pub(super) fn ok() -> Verdict {

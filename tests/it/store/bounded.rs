@@ -1,6 +1,6 @@
 //! What comes from nodes and CAs, and what adds up over years, does not fill the state directory beyond what is read back.
 
-use certd::model::{Advice, DeliveryAttempts, Failure};
+use certd::model::{Advice, Code, DeliveryAttempts, Failure};
 use std::collections::BTreeMap;
 
 use super::*;
@@ -83,13 +83,7 @@ fn a_state_that_would_be_too_long_to_be_read_is_written_with_shorter_texts() {
     let mut tried = f.store.tried().unwrap();
     let (generation, _) = kept(&f.store, 0);
     for number in 0..40 {
-        let failure = Failure {
-            code: "node-test".into(),
-            object: "a".into(),
-            what: "上".repeat(1_000_000),
-            next: "n".into(),
-            advice: Advice::Person,
-        };
+        let failure = Failure::new(Code::from("node-test"), "a", "上".repeat(1_000_000), "n", Advice::Person);
         let attempts = DeliveryAttempts {
             generation: generation.clone(),
             failures: number,
@@ -137,7 +131,7 @@ fn a_folder_that_others_use_is_refused_without_a_word_about_its_mode() {
             fs::write(root.join(content), "").unwrap();
             fs::set_permissions(&root, fs::Permissions::from_mode(mode)).unwrap();
             for error in [Store::open(&root).unwrap_err(), Store::look(&root).unwrap_err()] {
-                assert_eq!(error.code(), "store-not-ours");
+                assert_eq!(error.code().as_str(), "store-not-ours");
                 assert!(!error.next().contains("chmod") && error.next().contains("/var/lib/certd"), "{}", error.next());
             }
             assert_eq!(fs::read_dir(&root).unwrap().count(), 1, "nothing was made in it");

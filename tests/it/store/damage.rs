@@ -32,7 +32,7 @@ fn p07_a_newer_schema_is_refused_with_words() {
             error.to_string(),
             format!("{} was written by a newer certd (schema 2; this one knows 1)", path.display())
         );
-        assert_eq!(error.code(), "store-newer-schema");
+        assert_eq!(error.code().as_str(), "store-newer-schema");
     }
     assert!(!f.root.join("state.json.bad-1").exists());
 }

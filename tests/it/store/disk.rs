@@ -54,7 +54,7 @@ fn p06_a_full_or_read_only_disk_leaves_what_was_kept_and_says_what_to_do() {
         store.write_tried(&Tried::default()).unwrap_err(),
     ];
     for error in &full {
-        assert_eq!(error.code(), "store-full", "{error}");
+        assert_eq!(error.code().as_str(), "store-full", "{error}");
         assert!(error.next().starts_with("free some space where"), "{}", error.next());
     }
     while store.note_ledger(&note(AT)).is_ok() {}
@@ -75,7 +75,7 @@ fn p06_a_full_or_read_only_disk_leaves_what_was_kept_and_says_what_to_do() {
 
     disk.remount("ro");
     let error = store.intend(&name(), &intent(), next.key()).unwrap_err();
-    assert_eq!(error.code(), "store-read-only", "{error}");
+    assert_eq!(error.code().as_str(), "store-read-only", "{error}");
     assert_eq!(Store::look(&root).unwrap().stored(&name()).unwrap().current.unwrap().generation, second);
     disk.remount("rw");
 }

@@ -74,7 +74,7 @@ fn a_known_zone_that_is_refused_is_looked_up_anew_once() {
     let client = bench.client_with(&bench.lab.token, None, client.zones());
     bench.lab.cloudflare.with(|account| account.zones[0].permitted = false);
     let refused = bench.publish(&client, &[txt(CHALLENGE, "other")]).remove(0).unwrap_err();
-    assert_eq!(refused.code(), "dns-token-permission", "{refused}");
+    assert_eq!(refused.code().as_str(), "dns-token-permission", "{refused}");
     assert_eq!((bench.count("zones"), bench.count("create")), (3, 3));
 }
 

@@ -17,7 +17,7 @@ fn c01_a_token_that_is_refused_is_asked_with_once_and_is_a_persons_matter() {
     let bench = Bench::start();
     let client = bench.client_with("wrong-one", None, Default::default());
     let error = bench.run(client.zone(CHALLENGE, Some("example.test"))).unwrap_err();
-    assert_eq!((error.code(), error.advice()), ("dns-token", Advice::Person));
+    assert_eq!((error.code().as_str(), error.advice()), ("dns-token", Advice::Person));
     assert!(!format!("{error} {error:?}").contains("wrong-one"));
     assert_eq!(bench.count("*"), 1);
 
@@ -27,7 +27,10 @@ fn c01_a_token_that_is_refused_is_asked_with_once_and_is_a_persons_matter() {
     bench.lab.cloudflare.with(|account| account.token = "another".into());
     let before = bench.count("*");
     let refused = bench.run(client.publish(&zone, &many(25)));
-    assert!(refused.iter().all(|one| one.as_ref().is_err_and(|error| error.code() == "dns-token")), "{refused:?}");
+    assert!(
+        refused.iter().all(|one| one.as_ref().is_err_and(|error| error.code().as_str() == "dns-token")),
+        "{refused:?}"
+    );
     assert_eq!(bench.count("*") - before, 1);
 }
 
@@ -138,7 +141,10 @@ fn c04_after_a_429_every_call_of_the_process_waits() {
     bench.lab.cloudflare.script.fail("create", 3, &limited);
     let before = bench.count("create");
     let refused = bench.publish(&first, &[txt(CHALLENGE, "two")]).remove(0).unwrap_err();
-    assert_eq!((refused.code(), refused.advice()), ("dns-api-limited", Advice::Retry { after_seconds: Some(1) }));
+    assert_eq!(
+        (refused.code().as_str(), refused.advice()),
+        ("dns-api-limited", Advice::Retry { after_seconds: Some(1) })
+    );
     let begun = Instant::now();
     well(bench.publish(&second, &[txt(CHALLENGE, "three")]));
     assert!(begun.elapsed() >= Duration::from_millis(500), "it did not wait");

@@ -10,7 +10,7 @@ fn c03_a_token_that_may_not_read_zones_works_with_the_zones_id() {
     let bench = Bench::start();
     bench.lab.cloudflare.with(|account| account.zone_read = false);
     let refused = bench.run(bench.client().zone(CHALLENGE, Some("example.test"))).unwrap_err();
-    assert_eq!((refused.code(), refused.advice()), ("dns-token-permission", Advice::Person), "{refused}");
+    assert_eq!((refused.code().as_str(), refused.advice()), ("dns-token-permission", Advice::Person), "{refused}");
     assert!(refused.next().contains("`dns.zone_id`"), "{}", refused.next());
 
     let id = bench.lab.cloudflare.with(|account| account.zones[0].id.clone());
@@ -62,7 +62,7 @@ fn c13_of_two_zones_the_one_that_dns_shows_is_taken_else_the_longest() {
 fn d07_a_zone_above_the_one_that_dns_shows_is_no_place_for_a_record() {
     let bench = Bench::start();
     let error = bench.run(bench.client().zone(CHALLENGE, Some("newapi.example.test"))).unwrap_err();
-    assert_eq!((error.code(), error.advice()), ("dns-no-zone", Advice::Person));
+    assert_eq!((error.code().as_str(), error.advice()), ("dns-no-zone", Advice::Person));
     assert!(error.to_string().ends_with("in DNS its zone is newapi.example.test"), "{error}");
 }
 
@@ -71,7 +71,7 @@ fn c14_two_zones_of_one_name_need_the_zones_id() {
     let bench = Bench::start();
     bench.lab.cloudflare.add_zone("example.test");
     let error = bench.run(bench.client().zone(CHALLENGE, Some("example.test"))).unwrap_err();
-    assert_eq!((error.code(), error.advice()), ("dns-several-zones", Advice::Person));
+    assert_eq!((error.code().as_str(), error.advice()), ("dns-several-zones", Advice::Person));
     assert!(error.to_string().contains("2 zones of the name example.test"), "{error}");
     assert!(error.next().contains("`dns.zone_id`"));
 }

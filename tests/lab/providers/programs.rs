@@ -48,7 +48,10 @@ rmdir "$1/running"
     assert_eq!(lines(&folder.path().join("calls")), ["value-0", "value-1", "value-2"]);
     assert!(made[0].is_ok() && made[2].is_ok(), "{made:?}");
     let failed = made[1].as_ref().unwrap_err();
-    assert_eq!((failed.code(), failed.advice()), ("dns-program-failed", Advice::Retry { after_seconds: None }));
+    assert_eq!(
+        (failed.code().as_str(), failed.advice()),
+        ("dns-program-failed", Advice::Retry { after_seconds: None })
+    );
     let text = failed.to_string();
     assert!(text.ends_with("exit status: 3; it said: no \\u{1b}[2J account"), "{text}");
     assert!(text.contains(&format!("present {CHALLENGE}.")), "{text}");
@@ -76,7 +79,7 @@ fn exec_ends_a_program_that_hangs_with_all_that_it_started_and_does_not_call_it_
     let made = published(folder.path(), text, 3, 3);
     for made in &made {
         let failed = made.as_ref().unwrap_err();
-        assert_eq!(failed.code(), "dns-program-timeout");
+        assert_eq!(failed.code().as_str(), "dns-program-timeout");
         assert!(failed.to_string().contains("not done after 3 s, and ended; it said: waiting for the API"), "{failed}");
     }
     let children = lines(&folder.path().join("child"));
@@ -124,7 +127,7 @@ fn exec_is_not_held_up_by_noise_nor_by_what_the_program_leaves_running() {
     let child = lines(&folder.path().join("child"))[0].parse().unwrap();
     assert!(is_alive(child));
     signal("KILL", &[child]);
-    assert_eq!(failed.code(), "dns-program-failed");
+    assert_eq!(failed.code().as_str(), "dns-program-failed");
     assert!(text.ends_with("the last word") && text.chars().count() < 2_500, "{text}");
 }
 
@@ -135,11 +138,11 @@ fn exec_tells_a_program_that_is_missing_or_not_executable() {
     let run = || {
         let exec = Exec::new(&[file.display().to_string()], Duration::from_secs(5));
         let before = runtime().block_on(exec.zone(CHALLENGE, None)).expect_err("known before any order");
-        assert_eq!(before.code(), "dns-program-start");
+        assert_eq!(before.code().as_str(), "dns-program-start");
         runtime().block_on(exec.publish(&zone(), &records(2))).pop().unwrap().unwrap_err()
     };
     let missing = run();
-    assert_eq!((missing.code(), missing.advice()), ("dns-program-start", Advice::Person));
+    assert_eq!((missing.code().as_str(), missing.advice()), ("dns-program-start", Advice::Person));
     assert!(missing.to_string().contains("No such file"), "{missing}");
     fs::write(&file, "#!/bin/sh\n").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();

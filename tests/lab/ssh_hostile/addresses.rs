@@ -45,13 +45,13 @@ async fn where_none_leads_there_each_is_named_with_its_reason_and_somebody_else_
     let dead = Endpoint { address: one, others: vec![two], ..node.endpoint() };
     let error = login(dead.clone(), LIMIT).await.unwrap_err();
     assert_eq!(error.to_string(), format!("上海: {one} refuses the connection; {two} refuses the connection"));
-    assert_eq!(error.code(), "ssh-refused");
+    assert_eq!(error.code().as_str(), "ssh-refused");
     let error = login(Endpoint { others: vec![other.address], ..dead.clone() }, LIMIT).await.unwrap_err();
     assert!(
         error.to_string().starts_with(&format!("上海: {one} refuses the connection; {} shows", other.address)),
         "{error}"
     );
-    assert_eq!(error.code(), "ssh-host-key-changed");
+    assert_eq!(error.code().as_str(), "ssh-host-key-changed");
     assert!(error.next().contains("somebody else answers"), "{}", error.next());
     // As many as somebody's zone may have.
     let many: Vec<_> = (0..1000).map(|_| one).collect();

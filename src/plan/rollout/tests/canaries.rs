@@ -51,7 +51,7 @@ fn who_refused_in_an_earlier_rollout_is_canary_last_and_counts_as_one_of_two() {
     // When nobody else can be canary; its own word a second time is no second word.
     let mut alone = before(&["a"], None);
     let mut events = vec![started("a"), ready("a")];
-    events.extend(["b", "c", "d"].map(|node| Event::Failed(name(node), failure("ssh-timeout"))));
+    events.extend(["b", "c", "d"].map(|node| Event::Failed(name(node), failure("ssh-deadline"))));
     let actions: Vec<Action> = events.into_iter().flat_map(|event| alone.on(event)).collect();
     assert_eq!(actions, [Action::Commit(name("a"))]);
 }

@@ -1,0 +1,162 @@
+//! What helps, as far as a code alone tells. A finding's own `next` names the file, the node or the command.
+
+use super::Code;
+
+impl Code {
+    pub fn next(&self) -> &'static str {
+        match self {
+            Self::Bug
+            | Self::NoRandomness
+            | Self::CoreDumps
+            | Self::StaysRoot
+            | Self::KeyGeneration
+            | Self::AcmeClient
+            | Self::DnsApiClient
+            | Self::NodeNonce
+            | Self::SshThread => "look at this machine's limits; else report it with the output of -v",
+            Self::Interrupted | Self::StoreOnlyLooking => "run the command again",
+            Self::StateDirectory
+            | Self::StorePermission
+            | Self::StoreNotPrivate
+            | Self::StoreNotOurs
+            | Self::StoreNotAFolder
+            | Self::StoreReadOnly => "run certd as root or as the owner of the state directory, which must be writable",
+            Self::StateRoom | Self::StoreFull => "free some space for the state directory",
+            Self::StoreIo => "look at the disk of the state directory",
+            Self::StateDamaged | Self::StoreTooLong | Self::StoreMissing | Self::StoreDamaged | Self::StoreBadCa => {
+                "look at the file; certd makes anew what it can"
+            }
+            Self::StoreNewerSchema => "use the newer certd, or restore the state directory that was before it",
+            Self::SecretUnreadable
+            | Self::SecretExposed
+            | Self::SecretNotAFile
+            | Self::SecretTooLarge
+            | Self::SecretEmpty
+            | Self::SecretNotText
+            | Self::SecretNotOneWord => "put the secret alone into a file that its owner alone can read (mode 0600)",
+            Self::FileWritable => "take the right to write from others, for the file and the folders above it",
+            Self::ConfigFile | Self::ConfigRoot | Self::WatchRoot => {
+                "correct the path in the configuration, or the file"
+            }
+            Self::NoRoots => "install the distribution's root certificates (ca-certificates)",
+            Self::ClockImplausible | Self::ClockSkew => "set this machine's clock (timedatectl)",
+            Self::NodeClock => "set the node's clock (timedatectl)",
+            Self::AcmeUnreachable
+            | Self::AcmeStatus
+            | Self::AcmeBadNonce
+            | Self::AcmeSlow
+            | Self::AcmeOrderInvalid
+            | Self::IssuanceDeadline
+            | Self::Crl => "wait: certd tries again by itself",
+            Self::AcmeStrangeAnswer | Self::AcmeElsewhere | Self::AcmeProblem => {
+                "read the CA's words; see its status page, and the directory in the configuration"
+            }
+            Self::AcmeRateLimited | Self::LedgerFull => "wait: certd orders as soon as there is room",
+            Self::AcmePaused => "follow the CA's link to let it issue again",
+            Self::AcmeTerms => "agree to the CA's terms at the link that it gives",
+            Self::AcmeAccount | Self::AcmeAccountKey => {
+                "move the account's folder below accounts/ away; the next `certd renew` makes another"
+            }
+            Self::AcmeNoAccount => "`certd account register` or the next `certd renew` makes one",
+            Self::AcmeKeyChange => "end it: certd account rollover",
+            Self::AcmeEab => "write acme.eab with what the CA gave you",
+            Self::AcmeCaa | Self::InventoryCaa => "let the CAA records name this CA",
+            Self::AcmeRejectedName => "ask another CA, or take the name out of the certificate",
+            Self::AcmeProfile => "write a profile that the CA's directory has",
+            Self::AcmeValidation => "see that the TXT record can be read from the internet",
+            Self::AcmeUnsupported | Self::AcmeNoChallenge | Self::AcmeNoIssuerName => {
+                "ask another CA, or do without what it does not offer"
+            }
+            Self::AcmeForeignKey => "see whether another certd uses this account for the same names",
+            Self::AcmeRejectedCertificate => "see rejected/ in the certificate's folder; certd tries again by itself",
+            Self::AcmeUnknownCa => "write the CA into the configuration again",
+            Self::AcmeNoStandingRecord => "make the TXT record that is shown, and leave it there",
+            Self::AcmeSuperseded | Self::AcmeEndsEarlier | Self::AcmeNoAriId | Self::ChainCaveat => "do nothing",
+            Self::NothingToRevoke => "name a generation that is kept",
+            Self::DnsApiUnreachable
+            | Self::DnsApiLimited
+            | Self::DnsLookup
+            | Self::DnsServersSilent
+            | Self::DnsUpdateUnreachable
+            | Self::DnsUpdateSilent
+            | Self::DnsProgramTimeout => "wait: certd tries again by itself",
+            Self::DnsNotSeen => "see whether the zone reaches all of its name servers; certd tries again by itself",
+            Self::DnsApiRefused | Self::DnsApiStrangeAnswer | Self::DnsUpdateStrangeAnswer | Self::DnsUpdateFailed => {
+                "read the answer; see the provider's status page or the server's log"
+            }
+            Self::DnsToken | Self::DnsTokenExpires => "make a new token, and write it into dns.token_file",
+            Self::DnsTokenPermission => "let the token read zones and edit DNS records",
+            Self::DnsNoZone | Self::DnsSeveralZones => "let the token have the zone, or write dns.zone_id",
+            Self::DnsZoneStatus => "see the zone at the provider",
+            Self::DnsName | Self::DnsCnameLoop => "correct the name, or its CNAMEs",
+            Self::DnsNoServers => "see the zone's NS records and their addresses",
+            Self::DnsLongAnswer => "remove what is not needed of the TXT records of that name",
+            Self::DnsUpdateKeyFile
+            | Self::DnsUpdateUnknownKey
+            | Self::DnsUpdateWrongSecret
+            | Self::DnsUpdateUnproven => "give certd and the name server the same TSIG key",
+            Self::DnsUpdateClock => "set the clock of this machine and of the name server (timedatectl)",
+            Self::DnsUpdateRefused => "let the key change the zone (update-policy, allow-update, acl)",
+            Self::DnsUpdateNotPrimary | Self::DnsUpdateOutOfZone | Self::DnsUpdateNoZone => {
+                "write the zone, and the server that is its primary, into the configuration"
+            }
+            Self::DnsProgramStart | Self::DnsProgramFailed => "try dns.command by hand",
+            Self::TxtLeft => "do nothing: a later run removes it",
+            Self::DiscoverKept => "do nothing, if DNS comes back; else see `dns` in the configuration",
+            Self::DiscoverEmpty | Self::DiscoverNothing => {
+                "make A or AAAA records with the nodes' addresses, or name them in [[node]]"
+            }
+            Self::DiscoverRefused | Self::DiscoverTooMany => "remove the records that are no nodes'",
+            Self::DiscoverConflict => "give each certificate a path of its own, with {name} in it",
+            Self::InventoryStranger => "remove the record, or make its address a [[node]]",
+            Self::InventoryNodeUnlisted => "make a record with the node's address, or take it out of `nodes`",
+            Self::InventoryProxied => "set the records to \"DNS only\", or write `inventory = false`",
+            Self::InventoryServersDiffer => "see the zone's transfer between its servers",
+            Self::InventoryResolverDiffers => "wait until the resolver's cache has ended",
+            Self::InventoryTtl => "set the TTL to 300 or less",
+            Self::InventoryCname | Self::InventoryNoAddress => "make A and AAAA records with the nodes' addresses",
+            Self::InventoryUnasked => "do nothing, if DNS comes back; else see `dns` in the configuration",
+            Self::SshRefused | Self::SshNoAnswer | Self::SshUnreachable | Self::SshHandshake | Self::SshFarSide => {
+                "see that sshd runs on the node, and that this machine reaches it"
+            }
+            Self::SshHostKeyUnknown => "pin the host key: certd trust NODE",
+            Self::SshHostKeyChanged | Self::SshHostKeyRevoked => {
+                "find out why the key changed; then compare and pin the new one: certd trust NODE"
+            }
+            Self::SshLogin => "see ssh.user, ssh.identity_files and the node's authorized_keys",
+            Self::SshExec | Self::SshEnded | Self::SshNoise => "try the login by hand: ssh NODE true",
+            Self::SshClosed | Self::SshDeadline | Self::NodeLocked | Self::NodeChanged | Self::NodeNotTouched => {
+                "wait: certd tries again by itself"
+            }
+            Self::SshForwarding => "let sshd forward there (AllowTcpForwarding, PermitOpen)",
+            Self::SshJump => "see the jump host as if it were the node",
+            Self::NodeUnresolved => "see the node's address in the configuration",
+            Self::NodeForeignNewer => "see whether another certd delivers to the node; then certd deploy --node NODE",
+            Self::NodeFenceImplausible => "follow docs/emergency.md: certd node fence",
+            Self::NodePath => "put a plain file there, or nothing; or write another path",
+            Self::NodeLinks => "write `unsafe_in_place = true`, or let the server see the folder .certd",
+            Self::NodeUnfit => "install what the node lacks: a POSIX sh and the usual commands",
+            Self::NodeNotPermitted | Self::NodeVersion | Self::NodeReceiver => {
+                "bring the receiver up to date: certd node setup NODE"
+            }
+            Self::NodeGarbled => "see what the login prints on the node",
+            Self::NodeRolledBack | Self::NodeUndone | Self::NodeUnverified | Self::NodeFailed | Self::NodeKept => {
+                "read the node's words; see its server's log"
+            }
+            Self::NodeBrokenBefore | Self::NodeTestFails => "correct the server's configuration on the node",
+            Self::NodeServerNotRunning => "start the server on the node",
+            Self::NodeRoom => "free some space on the node",
+            Self::NodeRenewers => "switch it off for the names that certd has",
+            Self::NodeLeft => "remove the folders on the node, if no server reads them any more",
+            Self::NodeKeyExposed => "take the rights from it (chmod go-rwx), or leave that to the next delivery",
+            Self::NodeDrifted => "do nothing: the next pass delivers, unless the node has a newer generation",
+            Self::NodeRootKey => "remove the receiver's key from root's authorized_keys",
+            Self::ReceiverSetup | Self::ReceiverCut => "read the script's words, and run `certd node setup` again",
+            Self::KeyNarrowed => "write [install] owner, group or key_mode, if the server's own user reads it so",
+            Self::Rehearsal => "do what the finding says before the day of the renewal",
+            Self::HoldEnded => "do nothing: nodes get the stored certificate",
+            Self::HoldRefused => "name another generation",
+            Self::Unknown(_) => "see the documentation of that version",
+        }
+    }
+}

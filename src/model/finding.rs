@@ -1,0 +1,144 @@
+//! What is wrong, with what to do: one type for the planner, the state directory, every report and every rehearsal.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Code, Exit, cut};
+
+/// What failed, in the words that every renderer uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
+pub struct Failure {
+    pub code: Code,
+    /// That of the code, but for a case that is milder or worse than most. It is not written.
+    #[serde(skip)]
+    pub severity: Severity,
+    /// The node, name, file or URL.
+    pub object: String,
+    pub what: String,
+    /// What to do next.
+    pub next: String,
+    pub advice: Advice,
+}
+
+impl Failure {
+    pub fn new(
+        code: Code,
+        object: impl ToString,
+        what: impl Into<String>,
+        next: impl Into<String>,
+        advice: Advice,
+    ) -> Self {
+        let severity = code.severity();
+        Self { code, severity, object: object.to_string(), what: what.into(), next: next.into(), advice }
+    }
+
+    /// For a finding that only a person changes.
+    pub fn for_a_person(code: Code, object: impl ToString, what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(code, object, what, next, Advice::Person)
+    }
+
+    /// Under another code, whose severity it takes.
+    pub fn coded(self, code: Code) -> Self {
+        Self { severity: code.severity(), code, ..self }
+    }
+
+    pub fn of_severity(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
+    /// Of one that concerns no single certificate or node.
+    pub fn exit(&self) -> Exit {
+        match self.severity {
+            Severity::Failure => self.code.area().exit(),
+            Severity::Obstacle | Severity::Warning => Exit::Warning,
+            Severity::Risk | Severity::Note => Exit::Ok,
+        }
+    }
+
+    pub(crate) fn cut(&mut self, most: usize) {
+        [&mut self.object, &mut self.what, &mut self.next].into_iter().for_each(|text| cut(text, most));
+    }
+}
+
+/// A [`Failure`] in the state directory.
+#[derive(Deserialize)]
+struct Written {
+    code: Code,
+    object: String,
+    what: String,
+    next: String,
+    advice: Advice,
+}
+
+impl From<Written> for Failure {
+    fn from(written: Written) -> Self {
+        let Written { code, object, what, next, advice } = written;
+        Self::new(code, object, what, next, advice)
+    }
+}
+
+/// How bad a finding is today. A rehearsal (`certd doctor`) asks what it will be on the day of the renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something was to be done and was not.
+    Failure,
+    /// Nobody is hurt today; the next renewal or delivery fails by it.
+    Obstacle,
+    /// Worth a person's look: the exit code is 3.
+    Warning,
+    /// Well today; it may harm the next renewal or delivery.
+    Risk,
+    /// Worth knowing.
+    Note,
+}
+
+impl Severity {
+    /// The one difference between a look and a rehearsal: what lies ahead counts as if the day had come.
+    #[must_use]
+    pub fn in_rehearsal(self) -> Self {
+        match self {
+            Self::Failure | Self::Obstacle => Self::Failure,
+            Self::Warning | Self::Risk => Self::Warning,
+            Self::Note => Self::Note,
+        }
+    }
+}
+
+/// What a finding strikes, in the order of a checkup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Area {
+    Configuration,
+    State,
+    Ca,
+    Dns,
+    Issuing,
+    Nodes,
+}
+
+impl Area {
+    pub const ALL: [Self; 6] = [Self::Configuration, Self::State, Self::Ca, Self::Dns, Self::Issuing, Self::Nodes];
+
+    /// Of a failure there that concerns no single certificate or node.
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::Configuration => Exit::Usage,
+            Self::State => Exit::Internal,
+            Self::Ca | Self::Dns | Self::Issuing => Exit::IssuanceFailed,
+            Self::Nodes => Exit::NotDelivered,
+        }
+    }
+}
+
+/// An effect's own judgement of its error, for the planner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    /// Try again, and not before so many seconds when the other side said so.
+    Retry { after_seconds: Option<u64> },
+    /// Nothing changes until a person acts.
+    Person,
+    /// We did what must not happen.
+    Bug,
+}

@@ -1,0 +1,149 @@
+//! One fact, one judgement: what a look, a plan, a renewal and a checkup make of a clock or of a node, in the same words
+//! and with the same severity. What a checkup makes worse of it is [`Severity::in_rehearsal`] alone.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::cert::NodeName;
+use crate::model::{CaClock, Code, Drift, Failure, NodeClock, Severity};
+use crate::plan::{clock, disks};
+use crate::text::as_word;
+
+use super::disks::{DiskVerdict, what};
+use super::words;
+
+/// Names of files that are shown.
+const SHOWN: usize = 10;
+/// What was open may have been read.
+const EXPOSED: &str = "take the rights from it there (chmod go-rwx), or leave that to the next delivery; where the server's own user \
+     reads it, write [install] owner, group or key_mode first; where others log in, think of a new key: certd revoke";
+
+/// This machine's clock beside that of the CA at `host`.
+pub fn own_clock(host: &str, clocks: CaClock) -> Option<Failure> {
+    let (ahead, severity) = clock::noticeable(clocks)?;
+    let side = if ahead.is_positive() { "ahead of" } else { "behind" };
+    let (minutes, here, there) = (ahead.as_mins().abs(), second(clocks.ours), second(clocks.theirs));
+    let what = format!("it is {minutes} minutes {side} {host}: here {here}, there {there}");
+    let next = "set it (timedatectl): more than a day, and nothing is renewed";
+    Some(Failure::for_a_person(Code::ClockSkew, "this machine's clock", what, next).of_severity(severity))
+}
+
+/// A node's clock, as a delivery or a rehearsal heard it.
+pub(super) fn clock_of(node: &NodeName, clocks: NodeClock) -> Option<Failure> {
+    let ahead_seconds = disks::clock_off(clocks)?.as_secs();
+    DiskVerdict::ClockOff { ahead_seconds }.finding(node)
+}
+
+impl DiskVerdict {
+    /// `None`: nothing is wrong.
+    pub fn finding(&self, node: &NodeName) -> Option<Failure> {
+        let of = |code, what: String, next: &str| Some(Failure::for_a_person(code, node, what, next));
+        match self {
+            Self::Same | Self::Mended { .. } => None,
+            // What keeps certd from looking keeps it from delivering.
+            Self::NotLooked { failure } => Some(failure.clone().of_severity(Severity::Obstacle)),
+            Self::TestFails { output, before_first: false } => of(
+                Code::NodeTestFails,
+                format!("its configuration test fails, so that no reload takes anything new: {output}"),
+                "correct the server's configuration on the node",
+            ),
+            Self::TestFails { output, before_first: true } => of(
+                Code::NodeTestFails,
+                format!("its configuration test fails: {output}"),
+                "nothing, where the files are all that it lacks: the first delivery brings them",
+            )
+            .map(|finding| finding.of_severity(Severity::Warning)),
+            Self::ClockOff { ahead_seconds } => {
+                let side = if *ahead_seconds > 0 { "ahead of" } else { "behind" };
+                let off = words::span(SignedDuration::from_secs(ahead_seconds.saturating_abs()));
+                let next = "set it on the node (timedatectl): a server sends its certificate whatever its clock shows, \
+                            but a receiver judges certificates by it";
+                of(Code::NodeClock, format!("its clock is {off} {side} this machine's"), next)
+            }
+            Self::LittleRoom { kib } => {
+                let finding = of(Code::NodeRoom, format!("{kib} KiB are free there"), "free some space on the node")?;
+                Some(finding.of_severity(disks::room(*kib)?))
+            }
+            Self::Renewers { found } => of(
+                Code::NodeRenewers,
+                format!("another ACME client may write over what certd delivers: {}", shown(found)),
+                "switch it off for the names that certd has (for acme.sh: acme.sh --uninstall-cronjob)",
+            ),
+            Self::Exposed { files } => {
+                let files: Vec<String> =
+                    files.iter().map(|file| format!("{} ({})", as_word(&file.path), file.mode)).collect();
+                let what = format!("more people can read a key than are to: {}", files.join(", "));
+                of(Code::NodeKeyExposed, what, EXPOSED)
+            }
+            Self::Left { folders } => {
+                let folders: Vec<String> = folders.iter().map(|folder| as_word(folder)).collect();
+                let what =
+                    format!("keys of certificates that the configuration does not have there: {}", folders.join(", "));
+                of(Code::NodeLeft, what, "if no server reads them any more, remove these folders on the node (rm -r)")
+            }
+            Self::Drifted(drift) => {
+                let (code, next) = match drift {
+                    Drift::Newer { .. } => (
+                        Code::NodeDrifted,
+                        "find out whether another controller delivers there: certd does not go back, and the next delivery \
+                         tells whether it believes the node",
+                    ),
+                    Drift::Foreign { .. } => (
+                        Code::NodePath,
+                        "put a plain file there, or nothing; or write another path into the configuration",
+                    ),
+                    Drift::Overwritten { .. } | Drift::Changed { .. } => (
+                        Code::NodeDrifted,
+                        "nothing: the next pass delivers; a reload before that serves what is there",
+                    ),
+                    Drift::Flattened | Drift::Older { .. } | Drift::Missing => {
+                        (Code::NodeDrifted, "nothing: the next pass delivers")
+                    }
+                };
+                of(code, what(drift), next)
+            }
+        }
+    }
+}
+
+fn shown(found: &[String]) -> String {
+    let more = found.len().saturating_sub(SHOWN);
+    let some: Vec<&str> = found.iter().take(SHOWN).map(String::as_str).collect();
+    if more == 0 { some.join(", ") } else { format!("{} and {more} more", some.join(", ")) }
+}
+
+fn second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s21_a_nodes_clock_that_is_two_hours_off_is_told_with_its_side() {
+        let at = |text: &str| text.parse().unwrap();
+        let clocks = NodeClock { ours: at("2026-11-23T06:00:00Z"), theirs: at("2026-11-23T08:00:00Z") };
+        let finding = clock_of(&NodeName::parse("上海").unwrap(), clocks).expect("two hours are noticed");
+        assert_eq!((&finding.code, &*finding.object), (&Code::NodeClock, "上海"));
+        assert_eq!(finding.what, "its clock is 2 h ahead of this machine's");
+    }
+
+    #[test]
+    fn what_lies_ahead_counts_in_a_rehearsal_as_if_the_day_had_come() {
+        let node = NodeName::parse("a").unwrap();
+        let severities = |verdict: DiskVerdict| {
+            let severity = verdict.finding(&node).unwrap().severity;
+            (severity, severity.in_rehearsal())
+        };
+        let room = |kib| severities(DiskVerdict::LittleRoom { kib });
+        assert_eq!(room(1023), (Severity::Obstacle, Severity::Failure));
+        assert_eq!(room(1024), (Severity::Warning, Severity::Warning));
+        let test = |before_first| severities(DiskVerdict::TestFails { output: "no".into(), before_first });
+        assert_eq!(test(false), (Severity::Obstacle, Severity::Failure));
+        assert_eq!(test(true), (Severity::Warning, Severity::Warning));
+        let renewers = severities(DiskVerdict::Renewers { found: vec!["/etc/cron.d/acme".into()] });
+        assert_eq!(renewers, (Severity::Risk, Severity::Warning));
+        let foreign = severities(DiskVerdict::Drifted(Drift::Foreign { why: "a link".into() }));
+        assert_eq!(foreign, (Severity::Obstacle, Severity::Failure));
+    }
+}
