@@ -26,7 +26,7 @@ use crate::text::{escape, redact};
 pub use bundle::{Bundle, Expected};
 pub use error::NodeError;
 pub use look::{Wanted, look};
-pub use program::BOOTSTRAP;
+pub use program::{BOOTSTRAP, compact};
 
 /// Connecting and logging in, jump hosts included: a dozen round trips each, and a node that sends 1 kB a second needs
 /// seven seconds. Who takes longer says nothing at all.

@@ -115,17 +115,17 @@ permit_clock() {
 }
 # YYYYMMDD… -> days since a day long ago, in $permit_days; the year begins in March, so that leap days are its last
 permit_days() {
-  permit_y=${1%??????????} permit_m=${1#????} permit_d=${1#??????}
-  permit_m=$((1${permit_m%????????} - 100)) permit_d=$((1${permit_d%??????} - 100))
-  [ "$permit_m" -gt 2 ] || permit_y=$((permit_y - 1)) permit_m=$((permit_m + 12))
-  permit_days=$((365 * permit_y + permit_y / 4 - permit_y / 100 + permit_y / 400 + (153 * permit_m - 457) / 5 + permit_d))
+  permit_year=${1%??????????} permit_month=${1#????} permit_day=${1#??????}
+  permit_month=$((1${permit_month%????????} - 100)) permit_day=$((1${permit_day%??????} - 100))
+  [ "$permit_month" -gt 2 ] || permit_year=$((permit_year - 1)) permit_month=$((permit_month + 12))
+  permit_days=$((365 * permit_year + permit_year / 4 - permit_year / 100 + permit_year / 400 + (153 * permit_month - 457) / 5 + permit_day))
 }
 # Chain and key of the certificate that has been read, before anything is written. Both go through pipes: the key is in no
 # argument, no environment and no file.
 permit_pair() {
   command -v openssl >/dev/null || forbid "$permit_asked: openssl is gone from this node, and without it no certificate can be judged"
   permit_chain='' permit_key=''
-  eval "permit_chain=\$chain$i permit_key=\$key$i"
+  eval "permit_chain=\$chain$index permit_key=\$key$index"
   permit_blocks
   case $permit_key in *-----BEGIN*-----BEGIN*) forbid "$permit_asked: more than a key came as the key" ;; esac
   # A rehearsal comes with a certificate that the controller signed for itself, and ends before anything is changed.
@@ -216,46 +216,46 @@ permit_tell() {
 
 # --- the lines ---
 
-# Every line, before it is understood: $l, and $v without its first word.
+# Every line, before it is understood: $line, and $value without its first word.
 permit() {
-  case $l in
-  'nonce '*) [ "$nonce" = 0 ] && is_hex "$v" 64 || forbid "the nonce is none" ;;
+  case $line in
+  'nonce '*) [ "$nonce" = 0 ] && is_hex "$value" 64 || forbid "the nonce is none" ;;
   'certd '*)
-    case $v in '' | *[!0-9]* | ?????*) v=0 ;; esac
-    [ "$v" = "$certd" ] || refuse "version $certd $v"
+    case $value in '' | *[!0-9]* | ?????*) value=0 ;; esac
+    [ "$value" = "$certd" ] || refuse "version $certd $value"
     ;;
   'look yes' | 'rehearsal yes')
-    [ -z "$permit_asked$permit_look$permit_rehearsal" ] || forbid "${l% yes} comes before all names, once"
-    case $l in look*) permit_look=1 ;; *) permit_rehearsal=1 ;; esac
+    [ -z "$permit_asked$permit_look$permit_rehearsal" ] || forbid "${line% yes} comes before all names, once"
+    case $line in look*) permit_look=1 ;; *) permit_rehearsal=1 ;; esac
     ;;
   'name '*)
     permit_finish
-    case $v in '' | [.-]* | *[!a-z0-9._-]*) forbid "this is the name of no certificate" ;; esac
-    [ ${#v} -le 100 ] || forbid "this is the name of no certificate"
-    case $permit_names in *" $v "*) forbid "$v is named twice" ;; esac
-    permit_names="$permit_names$v " permit_asked=$v
+    case $value in '' | [.-]* | *[!a-z0-9._-]*) forbid "this is the name of no certificate" ;; esac
+    [ ${#value} -le 100 ] || forbid "this is the name of no certificate"
+    case $permit_names in *" $value "*) forbid "$value is named twice" ;; esac
+    permit_names="$permit_names$value " permit_asked=$value
     permit_read
     ;;
   'generation '*)
     permit_once generation
-    case ${v%%-*} in [1-9]*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
-    case $v in *[!0-9a-f-]* | *-*-* | *-) forbid "$permit_asked: the generation is none" ;; *-*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
+    case ${value%%-*} in [1-9]*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
+    case $value in *[!0-9a-f-]* | *-*-* | *-) forbid "$permit_asked: the generation is none" ;; *-*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
     # A UTC second: YYYYMMDDhhmmss.
-    case ${v%%-*} in *[!0-9]* | ???????????????*) v=none ;; ??????????????) ;; *) v=none ;; esac
-    [ "$v" != none ] || forbid "$permit_asked: the number of the generation is none"
-    is_hex "${v#*-}" 40 || forbid "$permit_asked: the generation is none"
-    permit_clock "${v%%-*}"
+    case ${value%%-*} in *[!0-9]* | ???????????????*) value=none ;; ??????????????) ;; *) value=none ;; esac
+    [ "$value" != none ] || forbid "$permit_asked: the number of the generation is none"
+    is_hex "${value#*-}" 40 || forbid "$permit_asked: the generation is none"
+    permit_clock "${value%%-*}"
     ;;
   'older yes')
     permit_once older
     [ "$permit_older" ] || forbid "$permit_asked: this node takes no older generation than it has"
     ;;
   'chain-pem '* | 'key-pem '*)
-    permit_once "${l%% *}"
-    is_digest "$v" || forbid "$permit_asked: a digest is none"
+    permit_once "${line%% *}"
+    is_digest "$value" || forbid "$permit_asked: a digest is none"
     ;;
   'sum '*)
-    [ "$permit_asked" ] && is_digest "$v" && [ $((permit_sums += 1)) -le 4 ] || forbid "$permit_asked: a digest is none"
+    [ "$permit_asked" ] && is_digest "$value" && [ $((permit_sums += 1)) -le 4 ] || forbid "$permit_asked: a digest is none"
     ;;
   end)
     permit_finish
@@ -267,10 +267,10 @@ permit() {
     ;;
   *)
     [ "$permit_asked" ] || forbid "a line came before the name of a certificate"
-    permit_said=$permit_said$l$nl
+    permit_said=$permit_said$line$nl
     case $permit_wanted in
     "$permit_said"*) ;;
-    *) forbid "$permit_asked: this node's parameters do not have the line \"$(printf %.200s "$l")\" there" ;;
+    *) forbid "$permit_asked: this node's parameters do not have the line \"$(printf %.200s "$line")\" there" ;;
     esac
     ;;
   esac
