@@ -1,4 +1,4 @@
-//! One name at one host of a node, and every way that leads to it.
+//! One name at one host of a node, and every route to it.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::cert::{CertName, DnsName, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node, Probe, Via};
 use crate::model::{Over, Seen, Served, Silence};
-use crate::probe::{self, Opener, Way};
+use crate::probe::{self, Opener, Route};
 
 use crate::context::failure::{bug, failure};
 use crate::context::{Secrets, clock};
@@ -42,7 +42,7 @@ enum At {
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     pub(crate) over: Over,
-    pub(crate) way: Way,
+    pub(crate) route: Route,
 }
 
 impl Target {
@@ -62,7 +62,7 @@ impl Target {
         places.iter().flat_map(|at| certificate.sni.iter().map(move |sni| target(at, sni))).collect()
     }
 
-    /// Fresh handshakes with every address of the host, in every way.
+    /// Fresh handshakes with every address of the host, over every route.
     pub(crate) async fn look(&self, roots: &Roots) -> Vec<Served> {
         let doors = match self.doors().await {
             Ok(doors) => doors,
@@ -72,7 +72,7 @@ impl Target {
         for door in doors {
             let (target, roots) = (self.clone(), roots.clone());
             looks.spawn(async move {
-                let answers = probe::look(&door.way, &target.sni, PROBE_DEADLINE).await;
+                let answers = probe::look(&door.route, &target.sni, PROBE_DEADLINE).await;
                 let now = clock::now();
                 let seen = |answer| match answer {
                     Ok(ders) => Seen::of(ders, &roots, now),
@@ -110,15 +110,15 @@ impl Target {
         let host = match &self.at {
             At::Host(host) => host,
             At::Loopback(open) => {
-                let way = Way::Through { open: Arc::clone(open), proxy_protocol };
-                return Ok(vec![Door { address: SocketAddr::new(LOOPBACK, port), over: Over::Ssh, way }]);
+                let route = Route::Through { open: Arc::clone(open), proxy_protocol };
+                return Ok(vec![Door { address: SocketAddr::new(LOOPBACK, port), over: Over::Ssh, route }]);
             }
         };
         let mut doors = Vec::new();
         for address in resolve(host, port).await? {
-            doors.push(Door { address, over: Over::Tcp, way: Way::Tcp { address, proxy_protocol } });
+            doors.push(Door { address, over: Over::Tcp, route: Route::Tcp { address, proxy_protocol } });
             if quic {
-                doors.push(Door { address, over: Over::Quic, way: Way::Quic { address } });
+                doors.push(Door { address, over: Over::Quic, route: Route::Quic { address } });
             }
         }
         Ok(doors)

@@ -6,9 +6,9 @@
 
 mod proxy;
 mod quic;
+mod route;
 mod tls;
 mod verify;
-mod way;
 mod witness;
 
 use core::time::Duration;
@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use crate::cert::DnsName;
 use crate::model::Silence;
 
+pub use route::{Opener, Route, Stream};
 pub use verify::{Verified, verify};
-pub use way::{Opener, Stream, Way};
 
 use quic::OverQuic;
 use tls::OverStream;
@@ -35,14 +35,14 @@ const OVER_QUIC: usize = 4;
 ///
 /// # Errors
 /// How far it came.
-pub async fn handshake(way: impl Into<Way>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, Silence> {
-    Ok(connect(&way.into(), sni, deadline).await?.chain)
+pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, Silence> {
+    Ok(connect(&route.into(), sni, deadline).await?.chain)
 }
 
 /// Every different answer that fresh handshakes get: one, unless several workers answer differently.
-pub async fn look(way: &Way, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, Silence>> {
+pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, Silence>> {
     let mut answers = Vec::new();
-    for shaken in ask(way, sni, deadline).await {
+    for shaken in ask(route, sni, deadline).await {
         let answer = shaken.map(|shaken| shaken.chain);
         if !answers.contains(&answer) {
             answers.push(answer);
@@ -52,9 +52,9 @@ pub async fn look(way: &Way, sni: &DnsName, deadline: Duration) -> Vec<Result<Ve
 }
 
 /// As many handshakes at once as it takes to see all that answer there.
-async fn ask(way: &Way, sni: &DnsName, deadline: Duration) -> Vec<Result<Shaken, Silence>> {
-    let count = if matches!(way, Way::Quic { .. }) { OVER_QUIC } else { 1 };
-    futures_util::future::join_all((0..count).map(|_| connect(way, sni, deadline))).await
+async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Shaken, Silence>> {
+    let count = if matches!(route, Route::Quic { .. }) { OVER_QUIC } else { 1 };
+    futures_util::future::join_all((0..count).map(|_| connect(route, sni, deadline))).await
 }
 
 /// A completed handshake whose connection is still open.
@@ -79,23 +79,23 @@ impl Open {
     }
 }
 
-async fn connect(way: &Way, sni: &DnsName, deadline: Duration) -> Result<Shaken, Silence> {
+async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Shaken, Silence> {
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(Silence::Tls(format!("no server can be asked for {sni}")));
     };
     // A slow answer must not be taken for a broken TLS, so a timeout is one whatever it interrupts.
-    let (chain, open) = match way {
-        Way::Tcp { address, proxy_protocol } => {
-            let attempt = async { tls::over(way::tcp(*address).await?, name, *proxy_protocol).await };
+    let (chain, open) = match route {
+        Route::Tcp { address, proxy_protocol } => {
+            let attempt = async { tls::over(route::tcp(*address).await?, name, *proxy_protocol).await };
             let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
-        Way::Through { open, proxy_protocol } => {
+        Route::Through { open, proxy_protocol } => {
             let attempt = tls::over(open().await?, name, *proxy_protocol);
             let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
-        Way::Quic { address } => {
+        Route::Quic { address } => {
             let attempt = quic::over(*address, sni);
             let (chain, connection) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::NoQuic))?;
             (chain, Open::Quic(connection))

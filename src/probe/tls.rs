@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::way::Stream;
+use super::route::Stream;
 use super::{proxy, witness};
 use crate::config::ProxyProtocol;
 use crate::model::Silence;

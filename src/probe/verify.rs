@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::{Shaken, Way, ask};
+use super::{Route, Shaken, ask};
 use crate::cert::{DnsName, Fingerprint};
 use crate::model::Silence;
 
@@ -40,15 +40,15 @@ pub enum Verified {
 /// answers is waited for by its end of the connection, or for a growing pause, whichever comes first; through another's stream,
 /// for the pause. When the first
 /// answer is the expected one, it is the only connection over TCP; over QUIC all of several have to be.
-pub async fn verify(way: impl Into<Way>, sni: &DnsName, expected: Fingerprint, deadline: Duration) -> Verified {
-    let way = way.into();
+pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprint, deadline: Duration) -> Verified {
+    let route = route.into();
     let is_expected = |shaken: &Shaken| shaken.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected);
-    let over_quic = matches!(way, Way::Quic { .. });
+    let over_quic = matches!(route, Route::Quic { .. });
     let mut last = Verified::Silent(if over_quic { Silence::NoQuic } else { Silence::TimedOut });
     let asking = async {
         let mut pause = PAUSE;
         loop {
-            let mut answers = ask(&way, sni, ATTEMPT).await;
+            let mut answers = ask(&route, sni, ATTEMPT).await;
             let unexpected = answers.iter().position(|answer| !answer.as_ref().is_ok_and(is_expected));
             let open = match answers.swap_remove(unexpected.unwrap_or(0)) {
                 Ok(shaken) if unexpected.is_none() => {
@@ -58,7 +58,7 @@ pub async fn verify(way: impl Into<Way>, sni: &DnsName, expected: Fingerprint, d
                 Ok(shaken) => {
                     last = Verified::Other(shaken.chain);
                     // A stream of another's session is not kept: other names wait for it.
-                    (!matches!(way, Way::Through { .. })).then_some(shaken.open)
+                    (!matches!(route, Route::Through { .. })).then_some(shaken.open)
                 }
                 Err(silence) => {
                     last = Verified::Silent(silence);

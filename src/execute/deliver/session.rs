@@ -277,7 +277,7 @@ async fn prove(target: Target, expected: Fingerprint, roots: Roots) -> Vec<Serve
         Err(silence) => return vec![target.unresolved(silence)],
     };
     let proofs = doors.iter().map(async |door| {
-        let seen = match probe::verify(door.way.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
+        let seen = match probe::verify(door.route.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
             Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
             Verified::Silent(silence) => Seen::Silence(silence),
         };

@@ -1,4 +1,4 @@
-//! How a server is reached for a handshake.
+//! The route to a server for one handshake.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -23,7 +23,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, Silence>> + S
 pub type Opener = Arc<dyn Fn() -> Opening + Send + Sync>;
 
 #[derive(Clone)]
-pub enum Way {
+pub enum Route {
     /// `proxy_protocol`: the header that is sent before TLS.
     Tcp {
         address: SocketAddr,
@@ -39,13 +39,13 @@ pub enum Way {
     },
 }
 
-impl From<SocketAddr> for Way {
+impl From<SocketAddr> for Route {
     fn from(address: SocketAddr) -> Self {
         Self::Tcp { address, proxy_protocol: None }
     }
 }
 
-impl fmt::Debug for Way {
+impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { address, .. } => write!(f, "{address}/tcp"),
