@@ -4,12 +4,12 @@
 //! The chain is taken as it comes; whether it is the right one is decided elsewhere, from the bytes returned here.
 //! Failure is an observation like any other: a [`Silence`] that says how far the handshake came.
 
+mod accept_any;
 mod proxy;
 mod quic;
 mod route;
 mod tls;
 mod verify;
-mod witness;
 
 use core::time::Duration;
 
