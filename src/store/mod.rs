@@ -18,6 +18,7 @@
 
 mod accounts;
 mod atomic;
+mod disk_space;
 mod error;
 mod generations;
 pub mod guard;
@@ -29,7 +30,6 @@ mod notes;
 mod numbers;
 pub mod owner;
 mod revocation;
-mod room;
 pub mod secret;
 mod state;
 
