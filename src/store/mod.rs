@@ -19,14 +19,14 @@
 mod accounts;
 mod atomic;
 mod disk_space;
+mod dns_cache;
 mod error;
 mod generations;
 pub mod guard;
 mod intent;
 mod journal;
-mod learned;
+mod journal_entries;
 mod lock;
-mod notes;
 mod numbers;
 pub mod owner;
 mod revocation;
@@ -45,8 +45,8 @@ use serde::Serialize;
 pub use accounts::AccountRecord;
 pub use error::{Damage, StoreError};
 pub use intent::Rejected;
+pub use journal_entries::{HistoryEvent, TxtNote};
 pub use lock::Lock;
-pub use notes::{HistoryEvent, TxtNote};
 pub use revocation::Revocation;
 
 #[derive(Debug)]
