@@ -1,54 +1,56 @@
 certd=3
-# The node program. It reads certificates from stdin, stages them beside what is there, and on "commit" switches, tests
-# and reloads, or leaves everything as it was. Or it only looks. Any POSIX sh runs it (dash, busybox ash, bash); comments
-# and indentation are stripped before it travels, and names with an underscore, which are all its own, are shortened. The first line is the protocol's version. One file, since it travels as
-# one.
+# The node program. It reads certificates from stdin and stages them beside the installed ones; on "commit" it switches,
+# tests and reloads, or leaves everything as it was. A look only reads. Any POSIX sh runs it (dash, busybox ash, bash).
+# One file, since it travels as one: without comments and indentation, and with every name that has an underscore
+# shortened, so each such word must be a variable or a function of this program. The first line is the protocol's version.
 #
 # Invariants, after every line and through kill -9:
-#   - Resolved at one instant, the paths are of one pair: content changes by one rename(2) of $own_dir/current. (Not so in place:
-#     files that cannot be replaced, such as one that is mounted into a container, are written over, one after the other.)
+#   - Resolved at one instant, the paths are of one pair: content changes by one rename(2) of $own_dir/current. (Not in
+#     place: files that cannot be replaced, such as one mounted into a container, are overwritten one after the other.)
 #   - A key is in no argv, no environment, no here-document, and in no file that was ever wider than it should be.
 #   - Before "commit" nothing that a server reads has changed; the end of stdin means "abort".
-#   - What was found comes back as it was, with its inode, if the first contact fails or dies anywhere: links are laid only
-#     after it is noted what they replace.
-#   - A look makes nothing beside the certificates, changes nothing, and waits for no lock.
+#   - If the first contact fails or dies anywhere, the files that were found come back, with their inodes: a link is laid
+#     only after the intent records what it replaces.
+#   - A look writes nothing beside the certificates, changes nothing, and waits for no lock.
 #
 # $own_dir = folder of the full chain + /.certd/NAME:
-#   current    -> the folder that is read; all files are links through it (in place: that was written over them)
-#   previous   -> the folder that was read before
-#   intent        "from", "to", and what each path held where links are laid: there only while a switch is not yet proven
-#   found         the same, proven here and not yet by the controller; until then the files that were found are beside
+#   current    -> the folder in use; all files are links through it (in place: copies of its files)
+#   previous   -> the folder in use before
+#   intent        "from", "to", and what each path held where links are laid: exists only while a switch is unproven
+#   found         the same, proven by this program and not yet by the controller; until then the original files are beside
 #                 their paths, as .NAME.certd-found
-#   left          other folders of ours to which the paths led, and that somebody may still read
-#   0-found       copies of what was there before certd came
+#   left          other folders of certd to which the paths led, and that may still be read
+#   0-found       copies of the files from before certd
 #   .new-PID-*    staged by a running program, rubbish when PID is gone
 set +a +e +x +v -f
 umask 077
-# shellcheck disable=SC3045 # every sh that there is has it; one that has not loses nothing
+# shellcheck disable=SC3045 # every known sh has it; without it nothing is lost
 ulimit -c 0
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
 export LC_ALL PATH
-# An exported variable of the login that bears one of our names would carry what we put into it to every child.
-unset ENV BASH_ENV CDPATH IFS line pem_text value field count index arguments exit_status failed_path printed out nonce made limit
+# A variable that the login exports stays exported: under one of these names it would carry a value to every child.
+unset ENV BASH_ENV CDPATH IFS line pem_text value field count index arguments exit_status failed_path printed out nonce
+unset made limit
 nl=$(printf '\n.') nl=${nl%.}
-count=0 index=0 nonce=0 made='' locks='' narrowed='' watchdog='' timeout='' work_dir='' look='' os='' rehearsal='' careful='' tested=''
+count=0 index=0 nonce=0 made='' locks='' narrowed='' watchdog='' timeout='' work_dir=''
+look='' os='' rehearsal='' careful='' tested=''
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
 # --- answers ---
 
 # verb, body
 answer() { printf 'certd-node %s %s %s\n%s' "$nonce" "$1" "$(($(printf %s "$2" | wc -c)))" "$2"; }
-# 20: told why, nothing is to be done any more
+# Status 20: the answer has been given, nothing is left to do.
 refuse() { answer refused "$1"; exit 20; }
 refuse_path() {
-  # In the middle of a change: first everything back, and what cannot go back is the greater trouble.
+  # In the middle of a change: undo it first. A failure of the undo is the graver one, and is answered instead.
   [ -z "$careful" ] || { careful=; undo; each forget; }
   refuse "path $1$nl${2##*: }"
 }
-# path, command: what fails is told with its path and the system's own words
+# path, command: a failure is answered with the path and the system's own words
 try() { failed_path=$1; shift; printed=$("$@" 2>&1) || refuse_path "$failed_path" "$printed"; }
 
-# --- certificates, numbered from 1: each has its variables with its number ---
+# --- certificates, numbered from 1: each keeps its variables under its number ---
 
 all='name new_gen older in_place fullchain_path key_path chain_path combined_path want_owner want_group want_mode'
 all="$all want_key_mode test_commands reload_commands sums base state from to was kinds lays rights"
@@ -59,7 +61,7 @@ load() {
 }
 save() { for field; do eval "$field$index=\$$field"; done; }
 each() { index=0; while [ "$index" -lt "$count" ]; do index=$((index + 1)); load; "$@" || return; done; }
-# Each file of a certificate: its path is $file_path, its folder $file_dir, its name in a generation $file_role, and the link to that $link_to.
+# Each file of a certificate: $file_path in $file_dir, $file_role (its name in a generation), and $link_to, the link there.
 files() {
   for file_role in fullchain privkey chain combined; do
     case $file_role in
@@ -74,8 +76,8 @@ files() {
     "$@" || return
   done
 }
-# Links are relative, from where a folder really is to where the chain's is: a tree that was moved, copied, or mounted into
-# a container under another path holds together.
+# Links are relative, between the real folders of the file and the chain: a tree stays whole when it is moved, copied, or
+# mounted into a container under another path.
 relative_link() {
   resolve "${file_dir%/}"; common_dir=$real_path way_up=
   resolve "$base_dir"
@@ -83,14 +85,14 @@ relative_link() {
   real_path=${real_path#"$common_dir"} real_path=${real_path#/}
   link_to=$way_up${real_path:+$real_path/}$link_to
 }
-# folder -> $real_path; of one that is yet to be made, the part that is there counts
+# folder -> $real_path; of a missing folder, the existing part is resolved
 resolve() {
   set -- "$1" ''
   until real_path=$(cd -P "${1:-/}" 2>/dev/null && pwd -P); do set -- "${1%/*}" "/${1##*/}$2"; done
   real_path=${real_path%/}$2
 }
 
-# --- reading: builtins only, for they take no byte beyond the line ---
+# --- reading: builtins only, since they take no byte beyond the line ---
 
 read_line() { IFS= read -r line; }
 read_pem() {
@@ -130,7 +132,7 @@ receive() {
     'key-mode '*) want_key_mode=$value; save want_key_mode ;;
     'test '*) test_commands=$test_commands=$value$nl; save test_commands ;;
     'reload '*) reload_commands=$reload_commands=$value$nl; save reload_commands ;;
-    # What the files are to be, one after the other: without their text, when it is only asked whether they are that.
+    # Digests of the files in their order; alone, without texts, they ask whether the files have them.
     'sum '*) sums="$sums$value "; save sums ;;
     'chain-pem '*) sums="$sums$value "; save sums; read_pem; eval "chain$index=\$pem_text" ;;
     'key-pem '*) sums="$sums$value "; save sums; read_pem; eval "key$index=\$pem_text" ;;
@@ -140,10 +142,10 @@ receive() {
   done
 }
 
-# --- children: nothing of ours to read, signals as usual, bounded in time, their words capped and private ---
+# --- children: empty stdin, default signals, bounded in time, output capped and private ---
 
 child() { trap - HUP INT PIPE TERM; umask 22; exec "$@"; }
-# seconds, argument vector (a line each, after "=") -> status; words in $out
+# seconds, argument vector (a line each, after "=") -> status; output in $out
 run() {
   limit=$1 arguments=$2 IFS=$nl
   # shellcheck disable=SC2086 # one word a line
@@ -152,7 +154,7 @@ run() {
   for word; do shift; set -- "$@" "${word#=}"; done
   rm -f "$work_dir/pipe"
   out=$(mkfifo "$work_dir/pipe" 2>&1) || return
-  # After the cap the rest is drained, not cut off: neither a chatty command nor a daemon that it starts dies of SIGPIPE.
+  # Beyond the cap the output is drained: neither a chatty command nor a daemon that it starts dies of SIGPIPE.
   { dd bs=1 count=4000 2>/dev/null; exec cat >/dev/null; } <"$work_dir/pipe" >"$work_dir/out" 2>/dev/null 9>&- &
   reader_pid=$!
   if [ "$timeout" ]; then
@@ -167,7 +169,7 @@ run() {
     wait $command_pid; exit_status=$?
     kill $killer_pid 2>/dev/null
   fi
-  # The reader ends with the last writer. A daemon that keeps our pipe is not waited for.
+  # The reader ends with the last writer, but for a daemon that keeps the pipe: wait a second at most.
   waits=0
   while [ $waits -lt 100 ] && kill -0 $reader_pid 2>/dev/null; do
     sleep 0.01 2>/dev/null || { sleep 1; waits=100; }
@@ -181,7 +183,7 @@ run() {
   esac
   return $exit_status
 }
-# test_commands or reload_commands, seconds: every distinct command once; at the first that fails its words are in $out
+# test_commands or reload_commands, seconds: every distinct command once, to the first that fails; its output is in $out
 check() {
   ran=$nl$nl command_index=0
   while [ $command_index -lt "$count" ]; do
@@ -193,9 +195,9 @@ check() {
   done
 }
 
-# --- locks: held by a subshell each, so that one descriptor is enough for any number, and the kernel frees them ---
+# --- locks: each held by a subshell, so that one descriptor is enough for any number, and the kernel frees them ---
 
-# Lock files, in one order for everybody: $task with all of them, and all within $patience seconds. 75: not had in time.
+# Lock files, in the same order in every program: runs $task under all of them. Status 75: not within $patience seconds.
 locked() {
   [ $# -gt 0 ] || { "$task"; return; }
   lock=$1; shift
@@ -207,50 +209,50 @@ take() {
     while :; do
       exec 9>>"$lock"
       until flock -n 9; do again || return 1; done
-      # Who had it before may have taken the file away with it.
+      # The holder before may have removed the file.
       # shellcheck disable=SC3013 # dash, ash and bash have it
       [ -e /proc/self/fd/9 ] && ! [ "$lock" -ef /proc/self/fd/9 ] || return 0
     done
   fi
-  # A symlink is made and filled in one call; a folder would have a moment without its owner's number.
+  # Without flock: a symlink is made together with its text; a folder would have no owner for a moment.
   mine=$lock.held
   until ln -s "$$.$(age $$)" "$mine" 2>/dev/null; do
     held=$(readlink "$mine")
     if [ "$held" ] && [ "$held" != "${held%%.*}.$(age "${held%%.*}")" ]; then
-      # Taken away by rename and looked at again: a second breaker gives the lock of the first back.
+      # A stale lock is renamed and read again: a second breaker gives back the lock that the first has made.
       mv -fT "$mine" "$mine.$$" && [ "$(readlink "$mine.$$")" != "$held" ] && mv -fT "$mine.$$" "$mine"
       rm -f "$mine.$$"
     else again || return 1; fi
   done 2>/dev/null
   trap 'rm -f "$mine"' EXIT
 }
-# When a process began, and in which boot: its number alone comes round again.
+# When a process began, and in which boot: process numbers are reused.
 age() {
   boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
   IFS= read -r stat_line 2>/dev/null <"/proc/$1/stat" || { echo gone; return; }
   # shellcheck disable=SC2086 # fields
   set -- ${stat_line##*) }
-  # A zombie does nothing any more.
+  # A zombie no longer runs.
   [ "$1" = Z ] && echo gone || echo "$boot.${20}"
 }
 
 # --- what is there ---
 
-# What fails is told by the caller, from $failed_path and $printed.
+# On failure, the caller answers with $failed_path and $printed.
 folder() {
   failed_path=$1
-  # Another dialogue may be first.
+  # Another dialogue may make it first.
   [ -d "$failed_path" ] || { printed=$(mkdir -m755 "$failed_path" 2>&1) && made=$failed_path$nl$made; } || [ -d "$failed_path" ] || return
   check_dir "$failed_path"
 }
-# Nobody but root and us can swap what is in it. Further above (second word) a sticky bit is enough, since nothing is made
-# there, and so is the group staff (50), to which Debian's older releases give /usr/local.
+# Only root and this user may be able to swap what is in a folder. In a folder further above (second argument) nothing is
+# made, so a sticky bit is enough, and so is the group staff (50), to which older Debian releases give /usr/local.
 check_dir() {
   printed=$(ls -ldn "$1/." 2>&1) || return
   # shellcheck disable=SC2086 # fields: mode, links, user, group
   set -- "$1" "${2-}" $printed
   [ "$5" = 0 ] || [ "$5" = "$our_uid" ] || refuse_path "$1" "belongs to user $5, who could swap what is in it"
-  # An ACL that lets anybody write shows in the bits of the group, and not everywhere as a "+".
+  # An ACL with write permission shows in the group bits, and not on every system as a "+".
   case $2$3:$6 in
   above?????????[tT]*) return 0 ;;
   above????????w* | ????????w* | *+:*) ;;
@@ -258,8 +260,8 @@ check_dir() {
   esac
   case $3 in ?????w* | ????????w*) refuse_path "$1" "others may write there ($3)" ;; esac
 }
-# Every folder in which a name of the path is looked up, by way of links too: who can put another link there, or another
-# folder, leads us elsewhere between two calls.
+# Every folder in which a name of the path is looked up, through links too: a user who can put another link or folder there
+# could redirect the path between two calls.
 check_dirs() {
   [ "$file_role" = fullchain ] || [ "$file_dir" != "$base_dir/" ] || return 0
   check_links "${file_dir%/}"
@@ -270,11 +272,11 @@ check_links() {
   while [ "$rest" ] && [ $hops -le 40 ]; do
     part=${rest%%/*} rest=${rest#"$part"} rest=${rest#/}
     case $part in '' | .) continue ;; ..) walked=${walked%/*}; continue ;; esac
-    # What is yet to be made is made by us.
+    # A missing folder is made later, by this program.
     check_dir "${walked:-/}" above || return 0
     part=$walked/$part
     [ -L "$part" ] || { walked=$part; continue; }
-    # Below a sticky bit a link can be anybody's.
+    # Below a sticky bit any user can make a link.
     # shellcheck disable=SC2046 # fields: mode, links, user
     set -- "$1" $(ls -ldn "$part")
     [ "$4" = 0 ] || [ "$4" = "$our_uid" ] || refuse_path "$part" "is a link of user $4, who could let it lead elsewhere"
@@ -284,8 +286,8 @@ check_links() {
   done
   [ $hops -le 40 ] || refuse_path "$1" "too many links lead there"
 }
-# path, our link -> $found_kind: link, far (the same, written otherwise than today), stray (into another folder of ours: the path or
-# the certificate's name was changed), plain or none
+# path, our link -> $found_kind: link; far (to the same place by another text); stray (into another folder of certd: the path
+# or the certificate's name was changed); plain; none
 find_kind() {
   found_kind=none
   if [ -L "$1" ]; then
@@ -306,7 +308,7 @@ find_kind() {
   elif [ -e "$1" ]; then refuse_path "$1" "is no regular file"
   fi
 }
-# a link's text, read in $file_dir -> whether it leads into a certificate's folder of ours: $linked_dir, as it really is, by way of $via
+# a link's text, read in $file_dir -> whether it leads into a certificate's folder of certd: $linked_dir, resolved from $via
 within() {
   case $1 in
   */current/fullchain.pem | */current/privkey.pem | */current/chain.pem | */current/combined.pem) linked_dir=${1%/current/*} ;;
@@ -318,14 +320,14 @@ within() {
   case ${linked_dir%/*} in */.certd) ;; *) return 1 ;; esac
 }
 in_own_dir() { resolve "$base_dir"; [ "$linked_dir" = "$real_path/.certd/$name" ]; }
-# What it has counts as ours, and as a fence ($fence), where nobody else can have put it there. Where it is gone, the link is
-# all that there is, and nothing is read through it: somebody might make it anew.
+# Such a folder is accepted, and its generation raises $fence, where no other user can have made it. When the folder is gone,
+# only the link counts, and nothing is read through it: any user might make the folder anew.
 trusted() {
   [ -d "$1" ] || { found_kind=far; return; }
   check_dir "$1"
   check_dir "${1%/*}"
   check_links "$via"
-  # That of another one which is asked for as well says nothing of ours.
+  # The folder of another certificate of this dialogue is no fence for this one.
   ! asked "$1" || return 0
   its_current=$(readlink "$1/current")
   case $its_current in
@@ -333,7 +335,7 @@ trusted() {
   [1-9]*-*) [ "$fence" ] && ! newer "${its_current%%-*}" "${fence%%-*}" || fence=$its_current ;;
   esac
 }
-# A file that is taken over is empty, or PEM of the kind that its path is for.
+# A file is taken over only if it is empty, or PEM of the kind that its path is for.
 check_shape() {
   [ -s "$1" ] || return 0
   wanted_block=CERTIFICATE wrong_block='PRIVATE KEY'
@@ -368,10 +370,10 @@ newer() {
   [ ${#1} -gt ${#2} ]
 }
 
-# --- who may read: nobody who could not before, and what holds a key is never for everybody ---
+# --- who may read: nobody who could not before, and never everybody where there is a key ---
 
-# From what is at $file_path: $file_mode and, where they are not ours, $user and $group; $acl, when named users of an ACL go on reading it.
-# $lost: who could read a key there and will not any more. Said without what the configuration says.
+# From the file at $file_path: $file_mode and, where they differ from this user's, $user and $group; $acl, when its named
+# users keep reading. $lost: who could read a key there and no longer will. The configuration is not considered here.
 find_rights() {
   fields_of
   user='' group='' acl='' lost='' file_mode=600
@@ -390,14 +392,14 @@ find_rights() {
     user=${3#0} group=${4#0}
     ;;
   *)
-    # What holds no key says nothing of who may read one, but for an empty file that was made for some and not for all.
+    # Only a file with a key shows who may read a key; or an empty one that is not open to everybody.
     if [ -s "$file_path" ]; then grep -q 'PRIVATE KEY-----' "$file_path"; else case $1 in ???????---*) ;; *) false ;; esac; fi || return 0
     file_mode=${owner_bits}00 shut_group=
-    # Where it is open and a folder is not, that folder's group is who reads it.
+    # An open file in a closed folder is read by that folder's group.
     case $1 in ???????r*) if lets_in - -; then lost='everybody'; else shut_group=$shut; fi ;; esac
     [ "$3" = 0 ] || ! lets_in "$3" - || user=$3
     case $1 in ????r*) ;; *) return 0 ;; esac
-    # With an ACL these bits are its mask, and say nothing of the group.
+    # With an ACL the group bits are its mask, and not the group's.
     case $1:$(getfacl -cps "$file_path" 2>/dev/null) in
     *+:* | *:?*)
       [ "$file_dir" = "$base_dir/" ] && command -v setfacl >/dev/null && file_mode=${owner_bits}40 acl=1 group=$4 ||
@@ -416,8 +418,8 @@ fields_of() {
   file_fields=${ls_lines%" $file_path$nl"*}
   if [ "$file_fields" = "$ls_lines" ]; then file_fields=; else file_fields=${file_fields##*"$nl"}; fi
 }
-# user or "-", group or "-": whether every folder that leads to $file_path, as written and as it is, lets them in. Else $shut: the
-# group of one that does not.
+# user or "-", group or "-": whether every folder on the way to $file_path, as written and resolved, lets them in. Else
+# $shut: the group of a folder that does not.
 lets_in() {
   by_user=$1 by_groups=" $2 " shut=
   # shellcheck disable=SC2046 # fields: the name is the third
@@ -433,7 +435,7 @@ lets_in() {
     unset IFS
     # shellcheck disable=SC2086 # fields: mode, links, user, group
     set -- $entry
-    # What an ACL says is not seen here. The folder of the chain says it for what is delivered too.
+    # An ACL is not evaluated here. That of the chain's folder holds for the delivered files too.
     case $1:$3:$by_groups in
     *+:*) [ "$file_dir" = "$base_dir/" ] || return 1 ;;
     esac
@@ -445,7 +447,7 @@ lets_in() {
     case $enter_bits in [xst]*) ;; *) shut=$4; return 1 ;; esac
   done
 }
-# Of each file, as it is now: a line in $rights. $askew: it is not as it is to be.
+# For each file as it is now: a line in $rights, and $askew if owner or mode differ from what they should be.
 judge() {
   find_rights
   rights="$rights$file_role $file_mode ${user:--} ${group:--} ${acl:--} $lost$nl"
@@ -475,7 +477,7 @@ assess() {
   ls_lines=$nl$(ls -lnL "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"} 2>/dev/null)$nl rights=$nl askew=
   files judge
 }
-# What was judged of $file_role, and over that what the configuration says.
+# The line of $file_role in $rights; apply_config puts the configuration over it.
 recall_rights() {
   judged=${rights#*"$nl$file_role "}
   # shellcheck disable=SC2086 # words
@@ -495,11 +497,11 @@ apply_config() {
   *) file_mode=${want_mode:-$file_mode} file_mode=${file_mode#0} ;;
   esac
 }
-# file [found]: it holds what is at $file_path or will be, in a folder that nobody else enters: owner and mode as they are to be, or
-# as it was found. The words of a failure go where those of a command go.
+# file [found]: gives a copy of the file for $file_path, in a private folder, the owner and mode that it should have, or that
+# were found. Fails like a command, with a message on stderr.
 guard() {
   recall_rights
-  # By mistake a key may lie where a chain is to be.
+  # A key may lie at the chain's path by mistake.
   if [ -z "${2-}" ]; then apply_config
   else case $file_role in fullchain | chain) ! grep -q 'PRIVATE KEY-----' "$1" || file_mode=600 ;; esac; fi
   if [ "$user$group" ] && ! chown "$user${group:+:$group}" "$1" 2>/dev/null; then
@@ -512,7 +514,7 @@ guard() {
     chmod 600 "$1"
   [ ! -d /sys/fs/selinux ] || chcon --reference="$file_path" "$1" 2>/dev/null || :
 }
-# What is kept below $own_dir and holds a key is for nobody whom the one that is read now is not for, now that it is proven.
+# Once a pair is proven, kept files with a key are readable by nobody who cannot read the current one.
 tighten() {
   file_role=privkey
   recall_rights; apply_config
@@ -526,13 +528,13 @@ tighten() {
 
 # --- prepare ---
 
-# A path is made of each of these.
+# These values become parts of paths.
 check_parameters() {
   case $name in */* | .* | '') refuse "unfit a name that is no name" ;; esac
   case $nonce${new_gen#*-}/${new_gen%%-*} in *[!0-9a-f]*/* | */*[!0-9]*) refuse "unfit a generation that is none" ;; esac
-  # The number is a UTC second, YYYYMMDDhhmmss, for all who read or write one. A look has none.
+  # A generation's number is a UTC second, YYYYMMDDhhmmss. A look has none.
   case $look$new_gen in yes | [1-9]?????????????-?*) ;; *) refuse "unfit a generation that is none" ;; esac
-  # First of all: the way to what begins nowhere has no end.
+  # Relative paths are refused first: the loops over parent folders would not end.
   for file_path in "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"}; do absolute; done
   case $fullchain_path/ in / | "$key_path/") refuse "unfit chain and key need a path each" ;; esac
   case $want_owner$want_group in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
@@ -542,13 +544,13 @@ check_parameters() {
 absolute() { case $file_path in /*) ;; *) refuse "unfit paths must be absolute" ;; esac; }
 make_dirs() {
   files check_dirs
-  # A dialogue that ends in vain takes the folders along that it made, until something is in them.
+  # Another dialogue that is aborted removes the empty folders that it made: try again.
   attempts=0
   until files make_dir && folder "$base_dir/.certd" && folder "$own_dir" && closed; do
     [ $((attempts += 1)) -lt 9 ] || refuse_path "$failed_path" "$printed"
   done
   locks=$locks$base_dir/.certd/.lock$nl
-  # Two dialogues for one server with folders of their own must not test each other's halves.
+  # Two dialogues for one server, in different folders, must not test each other's halves.
   if [ -w /run ] && mkdir -p /run/certd; then
     commands_digest=$(printf %s "$test_commands$reload_commands" | sum) locks=$locks/run/certd/${commands_digest%% *}.lock$nl
   fi
@@ -558,8 +560,8 @@ make_dir() {
   file_dir=${file_dir%/}
   folder "${file_dir:-/}"
 }
-# Nobody else enters the folder of what is staged, and files in it are as private as they are made: a default ACL above it
-# would make the umask of no effect, and some file systems know no modes. The two files are written to later.
+# The staging folder is private, and so are files made in it: a default ACL above would override the umask, and some file
+# systems have no modes. The two files are filled later.
 closed() {
   for second_try in '' 1; do
     printed=$(mkdir -m700 "$stage_dir" 2>&1) || return
@@ -572,15 +574,15 @@ closed() {
   done
   return 1
 }
-# A crash after a switch: what was switched to passes the test and stays, or what was there comes back.
+# After a crash in a switch: the new pair stays if it passes the test; otherwise the old one comes back.
 settled() { [ ! -e "$own_dir/intent" ]; }
 recover() {
   ! settled || return 0
   { read_line && from=$line && read_line && to=$line; } <"$own_dir/intent" || from=- to=
-  # Who may read what is written over in place.
+  # In place, who may read is taken from the files before they are overwritten.
   [ -z "$in_place" ] || assess
   if [ "$to" ] && [ "$(readlink "$own_dir/current")" = "$to" ]; then
-    # What was being written over the files is written to its end.
+    # Finish overwriting the files.
     [ -z "$in_place" ] || try "$own_dir/current" files pour
     check test_commands "$test_time" || { [ "$from" = - ] && ! proven; } || try "$own_dir/current" back
   elif noted; then try "$own_dir/current" unlay
@@ -588,19 +590,19 @@ recover() {
   forget
   spend
 }
-# Whether the test passed before.
+# Whether the test passed before the switch.
 proven() { while read_line; do [ "$line" != tested ] || return 0; done <"$own_dir/intent"; false; }
-# The folders that a dead program made.
+# The folders that a dead program made, to be removed if this dialogue comes to nothing.
 inherit() {
   settled || while read_line; do case $line in 'made '*) made=$made${line#* }$nl ;; esac; done <"$own_dir/intent"
 }
 recovery() { each recover; }
-# Every folder of no more use, one a line: what is read now and was read before stays, and what was found first.
+# Runs a command on every folder of no more use: the current, the previous and the first one found stay.
 rubbish() {
   set +f
   for dir in "$own_dir"/[0-9]* "$own_dir"/.new-*; do
     set -f
-    # Not by a program, whose failure would make rubbish of what is served.
+    # Compared by builtins: a program that failed would make the served folder rubbish.
     # shellcheck disable=SC3013 # dash, ash and bash have it
     [ -e "$dir" ] && ! [ "$dir" -ef "$own_dir/current" ] && ! [ "$dir" -ef "$own_dir/previous" ] || continue
     dir_name=${dir##*/}
@@ -614,20 +616,20 @@ rubbish() {
 }
 untidy() { [ -z "$(rubbish echo)" ]; }
 tidy() { each rubbish rm -rf; }
-# A folder's name that is not taken: whoever wrote through the links made what is there something else than its name.
+# A folder's name that is not taken: a write through the links may have changed the content of one that exists.
 free() { free_name=$1 suffix=0; while [ -e "$own_dir/$free_name" ]; do free_name=$1.$((suffix += 1)); done; }
 decide() {
   scan
   free "$new_gen"
   state=$seen base=found from=$current_gen to=$free_name was=$current_gen turned=
-  # Links that are to be files from now on are no longer right, whatever they lead to.
+  # Links that are to become files are replaced, wherever they lead.
   case ${in_place:+1}$kinds in 1*link* | 1*far* | 1*stray*) turned=1 ;; esac
   assess
-  # Written over in place, and by nobody since.
+  # In place, files that equal the current generation are as good as links.
   [ -z "$in_place" ] || ! files copied "$own_dir/$current_gen" || kinds='link link'
   case $kinds in
   *plain*) free 0-found; from=$free_name ;;
-  # Under its own number, which goes on fencing, and which may be that of what comes.
+  # Under its own number, so that the fence stays; the new generation may have the same number.
   *stray*) free "${fence:-0-found}.0"; from=$free_name ;;
   esac
   lays=$turned
@@ -644,10 +646,10 @@ decide() {
   # shellcheck disable=SC2086 # the same two
   set -- $have
   [ "$1" != - ] && [ "$2" != - ] || base=nothing
-  # Where somebody made files of our links, links are made again, whatever is in the files.
+  # Where our links became files, links are laid again, whatever the files hold.
   case $turned$askew$kinds:$current_gen in 1* | *stray* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
   save state base from to was kinds lays rights
-  # No number is compared as one: they have more digits than some shells' arithmetic, and what is there may have any.
+  # Numbers are compared as text: they exceed some shells' arithmetic, and an existing one may have any length.
   for present_gen in "$current_gen" "$fence"; do
     case $present_gen in
     [1-9]*)
@@ -657,14 +659,14 @@ decide() {
     esac
   done
 }
-# file, text. A key is in no argument: the shell's own printf writes it. Not every shell knows why that failed.
+# file, text. The builtin printf keeps a key out of every argv. Not every shell reports why it failed, but cat does.
 write() { printf %s "$2" >"$1" 2>/dev/null || printf %s "$2" | cat >"$1"; }
 writable() {
-  # Nothing of ours is in the folder of a file elsewhere before the commit, and another dialogue may have taken it along.
+  # Before the commit, a file's folder elsewhere is empty, and another dialogue may have removed it.
   # shellcheck disable=SC2174 # its parent is there
   mkdir -pm755 "$file_dir"
   [ -L "$file_path" ] || [ -w "$file_dir" ] || refuse_path "$file_path" "its folder cannot be written (permission, or mounted read-only)"
-  # What is written over keeps its ACL, and a mode for the group would be a mask for all whom that names.
+  # An overwritten file keeps its ACL, and a mode for the group would become the mask of all users it names.
   case $in_place$file_role$want_key_mode in
   yesprivkey*40 | yescombined*40)
     [ -L "$file_path" ] || [ -z "$(getfacl -cps "$file_path" 2>/dev/null)" ] ||
@@ -692,8 +694,9 @@ stage() {
   try "$stage_dir" flush "$stage_dir"/*.pem "$stage_dir" "$own_dir" "$base_dir/.certd"
   set -f
 }
-# folder, always (its files are old) -> they are later, by whole seconds, than all that is at the paths: a server may look at
-# no more (nginx from 1.27.4 on, where the inode is the same), or take nothing that is not later (hitch, ocserv).
+# folder, always (if its files are old): sets their times later, by a whole second, than those of all files at the paths. A
+# server may compare nothing else (nginx from 1.27.4 on, where the inode is the same), or take only later files (hitch,
+# ocserv).
 stamp() {
   staged_files='' served_files=''
   files list_times "$1"
@@ -728,10 +731,10 @@ bases() { body="${body}base $name $base$nl"; }
 
 # --- commit: under the locks ---
 
-# To what `current` leads from now on: the one rename.
+# The one rename that switches.
 point() { point_link "$1" current && if [ "$in_place" ]; then files pour; fi; }
-# Over the file, whose inode, owner and mode stay, with a time that is no server's yet; what was not there goes. Whoever dies
-# before the time is set has it set by the next.
+# Overwrites the file and keeps its inode, owner and mode, with a time that no server has seen; a file that the generation
+# lacks is removed. If this dies before the time is set, the next dialogue sets it.
 pour() {
   current_file=$own_dir/current/$file_role.pem
   if [ ! -f "$current_file" ]; then rm -f "$file_path"; return; fi
@@ -743,9 +746,9 @@ point_link() {
   rm -f "$own_dir/next" && ln -s "$1" "$own_dir/next" && mv -fT "$own_dir/next" "$own_dir/$2" && flush "$own_dir"
 }
 same() { scan; settled && [ "$seen" = "$state" ] || refuse "changed $name"; }
-# What cannot be undone keeps its intent, for the next dialogue.
+# A failed undo keeps the intent for the next dialogue.
 undo() { try "$own_dir/current" each back; }
-# What the paths hold moves behind `current`, and no reader sees a difference. What is not there yet gets its link later.
+# Moves the files at the paths behind `current`; readers see no difference. Missing files get their links later.
 contact() {
   [ "$base" != unchanged ] && [ "$lays" ] && [ ! -e "$own_dir/intent" ] || return 0
   case $kinds in
@@ -787,10 +790,10 @@ lay_link() {
     linked
   fi
 }
-# What the server is to follow, and rather that of a folder of its own.
+# A link for the server to follow, preferably one outside the chain's folder: $links names it in a refusal.
 linked() { if [ -z "$links" ] || [ "$file_dir" != "$base_dir/" ]; then links=$file_path; fi; }
 beside() { beside_path=$file_dir.${file_path##*/}.certd-$1; }
-# The file itself, so that whatever is special about it comes back with it; a copy where there can be no second name.
+# Keeps the file itself, with all its attributes; a copy where it can have no second name.
 keep_found() {
   beside found
   rm -f "$beside_path" &&
@@ -811,7 +814,7 @@ relink() {
 fill_missing() { [ "$in_place" ] || [ -L "$file_path" ] || relink; }
 note() {
   {
-    # Not written whole (no room, no stat), it is none.
+    # An intent that is not written whole (no space, no stat) does not count.
     printf '%s\n%s\n' "$from" "$to" || return
     if [ "$lays" ]; then
       printf 'was %s\n' "$was" && { [ -z "$tested" ] || echo tested; } && files noting || return
@@ -842,11 +845,11 @@ back() {
   elif [ "$from" = - ]; then rm -f "$own_dir/current" && if [ "$in_place" ]; then files pour; fi
   else stamp "$own_dir/$from" always; point "$from"; fi
 }
-# Whether there is an intent that tells what was at the paths.
+# Whether there is an intent that records what was at the paths.
 noted() { { read_line && read_line && read_line; } 2>/dev/null <"$own_dir/intent"; }
-# Everything as the intent has it, in any state that a dead program left: first the content, by one rename, then the files,
-# then `current`. The times are those that were found, not later ones: a server that has looked at ours in between, and takes
-# nothing but what is later, is told by its reload or not at all.
+# Restores everything as the intent has it, from any state that a dead program left: first the content, by one rename, then
+# the files, then `current`. The original times come back too, although a server that takes only later files, and has seen
+# ours, may then need its reload to go back.
 unlay() {
   if [ "$from" = - ]; then rm -f "$own_dir/current"
   elif [ -d "$own_dir/$from" ] && [ "$(readlink "$own_dir/current")" != "$from" ]; then point_link "$from" current; fi || return
@@ -857,7 +860,7 @@ unlay() {
   [ -e "$own_dir/previous" ] || rm -f "$own_dir/previous"
   rm -f "$own_dir/next" "$own_dir/intent" && flush "$own_dir"
 }
-# A line of it. What somebody else has put there since stays.
+# One line of the intent. A link that another program has put there since stays.
 unlaid() {
   fields=${line#* } file_path=${line#* * } file_dir=${file_path%/*}/
   case $line in
@@ -873,7 +876,7 @@ unlaid() {
   'over '*)
     read_line
     found_file=$own_dir/$from/${fields%% *}.pem
-    # Where it is gone, everything was back already. The mode comes last: it may be wider than that of what is written over.
+    # Without the copy, everything was restored already. The mode comes last: it may be wider than that of our key.
     [ ! -f "$found_file" ] || {
       { cmp -s "$found_file" "$file_path" && [ "$(stat -c %Y "$found_file")" = "$(stat -c %Y "$file_path")" ]; } ||
         { cat "$found_file" >"$file_path" && touch -r "$found_file" "$file_path" && flush "$file_path"; }
@@ -890,11 +893,11 @@ unlaid() {
     ;;
   esac
 }
-# A link that leads elsewhere than to ours, by now.
+# A link that by now leads elsewhere.
 other() { [ -L "$file_path" ] && ! { within "$(readlink "$file_path")" && in_own_dir; }; }
-# Where there was no pair, ours is better than none, if the configuration is broken anyway.
+# Where there was no pair and the configuration is broken anyway, the new pair is better than none.
 prefer_new() { [ "$base" != nothing ] || { contact; forth || refuse_path "$own_dir/current" "cannot be switched"; }; }
-# The next folder to go back to is known, and so is what is of no more use.
+# Ends a switch: records the folder to go back to, and drops the intent or the staged generation.
 forget() {
   [ "$base" != unchanged ] || return 0
   # shellcheck disable=SC3013 # dash, ash and bash have it
@@ -903,12 +906,12 @@ forget() {
     rm -rf "${own_dir:?}/$to"
     return
   fi
-  # A backup may have made a folder of it.
+  # A restored backup may have made a folder of the link.
   [ -L "$own_dir/previous" ] || rm -rf "$own_dir/previous"
   [ "$from" = - ] || point_link "$from" previous
   if noted; then mv -fT "$own_dir/intent" "$own_dir/found"; else rm -f "$own_dir/intent"; fi
 }
-# The way back to what was found is not needed any more.
+# Drops the files that were found: the way back to them is no longer needed.
 spend() {
   [ "$base" != unchanged ] && [ -e "$own_dir/found" ] || return 0
   { read_line; read_line; while read_line; do spent; done; } <"$own_dir/found"
@@ -921,8 +924,8 @@ spent() {
   'link '*) read_line; ! within "$line" || in_own_dir || [ ! -d "$linked_dir" ] || leave ;;
   esac
 }
-# Another folder of ours, to which the paths led: of a certificate that was renamed it goes. Where anybody may still read it,
-# it stays, and a look names it.
+# Another folder of certd, to which the paths led: that of a renamed certificate is removed. One that may still be read stays,
+# and a look reports it.
 leave() {
   ! asked "$linked_dir" || return 0
   resolve "$base_dir"
@@ -930,7 +933,7 @@ leave() {
   then rm -rf "$linked_dir"
   else printf '%s\n' "$linked_dir" >>"$own_dir/left"; fi
 }
-# Whether a folder is that of a certificate of this dialogue.
+# Whether the folder belongs to a certificate of this dialogue.
 asked() {
   asked_index=0
   while [ $asked_index -lt "$count" ]; do
@@ -941,7 +944,7 @@ asked() {
   done
   return 1
 }
-# By a link beside ours, or by one that was elsewhere: not each of its files had its path among ours.
+# Whether $linked_dir may still be read: through a link in this folder, or because a file of it had no path among ours.
 followed() {
   set +f
   for pem_link in "$linked_dir"/current/*.pem; do
@@ -960,7 +963,7 @@ commit() {
   careful=1 links='' changed=''
   each contact
   if [ "$links" ] && [ "$tested" ] && ! check test_commands "$test_time"; then
-    # Nothing but links has changed.
+    # Only links have changed.
     say=$out careful=
     undo
     check test_commands "$test_time" && refuse "links $links$nl$say"
@@ -976,14 +979,14 @@ commit() {
     if [ "$changed" ] && check test_commands "$test_time"; then
       verdict=rolled-back
       check reload_commands "$reload_time"
-    # What passed before and fails since is our doing.
+    # A test that passed before and fails since fails because of the switch.
     elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
     else each prefer_new; fi
   elif check reload_commands "$reload_time"; then
     say='' verdict=committed
   else
-    # A reload that fails with the new pair and works with the old one accuses the new one. One that fails with both
-    # says that there is nothing to reload: the server is down, and the pair, which passed the test, waits for its start.
+    # A reload that fails only with the new pair is the new pair's fault. One that fails with both means that the server
+    # is down: the new pair, which passed the test, stays for its next start.
     say=$out verdict=placed
     undo
     if [ "$changed" ] && check test_commands "$test_time" && check reload_commands "$reload_time"; then verdict=rolled-back
@@ -1001,7 +1004,7 @@ commit() {
 
 # --- rollback: under the locks, after the commit ---
 
-# However this ends, the next dialogue can end it.
+# Puts the intent back, so that the next dialogue can finish a rollback that dies.
 reopen() {
   [ "$base" != unchanged ] || return 0
   lays=
@@ -1030,21 +1033,21 @@ rollback() {
 # --- the end of a commit that stays ---
 
 unfound() { [ ! -e "$own_dir/found" ]; }
-# Another dialogue may have been here since.
+# Another dialogue may have switched since.
 serve() { [ "$(readlink "$own_dir/current")" != "$to" ] || spend; }
 served() { each serve; }
 
-# --- look: what would be decided, without a word that ends it ---
+# --- look: the same findings, but no refusal ends it ---
 
 look_at() {
   [ "$found_kind" ] || [ ! -d "$file_dir" ] || check_dir "${file_dir%/}"
   [ "$found_kind" ] || check_dirs
   [ "$found_kind" ] || find_kind "$file_path" "$link_to"
-  # The next delivery lays them anew.
+  # The next delivery replaces such links.
   case $found_kind in far | stray) found_kind='link' ;; esac
   body="${body}at $name $file_role $found_kind$nl" found_kind=
 }
-# Files with a key in them that more people can read than are to, ours and those that are to be replaced: at most nine.
+# Files with a key that too many users can read, delivered ones and those to be replaced: at most nine.
 find_exposed() {
   file_role=privkey
   recall_rights; apply_config
@@ -1069,14 +1072,14 @@ find_exposed() {
     # shellcheck disable=SC2086 # fields: mode, links, user, group
     set -- $key_entry
     case $1 in ???????--*) ;; *) ! lets_in - - || exposes=1 ;; esac
-    # Who may read what is not ours yet is somebody else's word.
+    # For a file that certd did not write, the group is not judged.
     case $file_path:$file_mode:$1 in "$own_dir"/*:?4?:* | *:????--*) ;; "$own_dir"/*) ! lets_in - "$4" || exposes=1 ;; esac
     [ -z "$exposes" ] || [ $((exposed_count += 1)) -gt 9 ] || body="${body}exposed $name $1 $file_path$nl"
   done
 }
 inspect() {
   have='' found_kind=''
-  # What keeps a delivery from all files is told of the first.
+  # A problem of the whole certificate is reported with its first file.
   read_current
   [ -z "$found_kind" ] || current_gen=-
   files look_at
@@ -1092,7 +1095,7 @@ inspect() {
   set -- $(df -Pk "$file_dir" 2>/dev/null | tail -n 1)
   case ${4:-x} in *[!0-9]*) ;; *) [ "$room" ] && [ "$4" -ge "$room" ] || room=$4 ;; esac
 }
-# Folders with keys of names that nobody asks about, and such as the paths led to before.
+# Folders of certificates that are not in this look, and folders to which the paths led before.
 find_left() {
   set +f
   for dir in "$base_dir"/.certd/*; do
@@ -1104,7 +1107,7 @@ find_left() {
     [ ! -d "$line" ] || asked "$line" || body="${body}left $line$nl"
   done <"$own_dir/left"
 }
-# Files that name another ACME client: lines of cron, units of timers that are enabled, and acme.sh's own folder.
+# Files that name another ACME client: cron lines, units of enabled timers, and acme.sh's own folder.
 renewers() {
   pattern='(^|[^a-z])(acme\.sh|certbot|lego|getssl|dehydrated)([^a-z]|$)'
   set +f
@@ -1112,7 +1115,7 @@ renewers() {
   for timer in "$os"/etc/systemd/system/*.wants/*.timer "$os"/lib/systemd/system/*.wants/*.timer; do
     unit=${timer##*/}
     unit=${unit%.timer}.service
-    # The unit beside the link's end; a masked one is /dev/null, and empty.
+    # The service unit of the timer; a masked one is a link to /dev/null, and empty.
     ! [ -s "$timer" ] || ! { echo "$unit"; cat "$timer" "$os/etc/systemd/system/$unit" "$os/lib/systemd/system/$unit"; } 2>/dev/null |
       grep -qE "^[^#]*$pattern" || echo "$timer"
   done
@@ -1134,7 +1137,7 @@ glance() {
 
 rubble() { rm -rf "$stage_dir" "$stage_dir.i" "$stage_dir.f"; }
 cleanup() {
-  # A session is ended by several signals in a row: the second must not cut this short.
+  # A session ends with several signals in a row: the second must not interrupt the cleanup.
   trap '' HUP INT PIPE TERM
   unwatch
   each rubble
@@ -1146,18 +1149,18 @@ cleanup() {
   # shellcheck disable=SC2086 # a line each, innermost first
   [ -z "$made" ] || rmdir $made 2>/dev/null
 }
-# A first contact that came to nothing leaves no folder, and no lock in it, which goes under that very lock.
-# (In a trap of bash's, `return` alone gives back what was before the trap.)
+# A first contact that came to nothing leaves no folder and no lock file, which is removed under that same lock.
+# (In a trap of bash, a bare `return` returns the status from before the trap.)
 emptied() { [ -L "$own_dir/current" ] || ! rmdir "$own_dir" 2>/dev/null || rmdir "$base_dir/.certd" 2>/dev/null || empty=1; }
 vacate() { each leave_lock; }
 leave_lock() { [ -d "$own_dir" ] || { rm -f "$base_dir/.certd/.lock"; rmdir "$base_dir/.certd" 2>/dev/null; }; }
-# A watchdog, since not every `read` has a time limit, and nobody else cleans up behind a `kill -9`. It sleeps in naps: it
-# is ended by a KILL, which cannot be missed and runs no trap, and the nap that it leaves behind holds nothing open.
+# A watchdog: not every `read` has a timeout, and nothing else cleans up after a `kill -9`. It is ended by a KILL, which
+# cannot be missed and runs no trap; the short sleep that it leaves behind holds nothing open.
 watch() {
   (
     waited=0 watchdog=
     while [ $((waited += nap)) -le $idle ] && [ "$(age $$)" = "$born" ]; do sleep $nap; done
-    # Its number may be somebody else's by now.
+    # The number may belong to another process by now.
     [ "$(age $$)" != "$born" ] || kill -9 $$
     cleanup
   ) </dev/null >/dev/null 2>&1 &
@@ -1174,7 +1177,7 @@ elif busybox sha256sum </dev/null >/dev/null 2>&1; then sum() { busybox sha256su
 else sum() { openssl dgst -sha256 -r; }; fi
 born=$(age $$) our_uid=$(id -u)
 for candidate in 'timeout -k 5' timeout; do $candidate 5 true 2>/dev/null && timeout=$candidate && break; done
-# Where printf is a program, a key would be in its arguments.
+# If printf were a program, a key would be in its arguments.
 [ "$(command -v printf)" = printf ] || refuse "unfit this shell has no printf of its own"
 
 trap 'exit 10' HUP INT PIPE TERM
@@ -1182,7 +1185,7 @@ trap cleanup EXIT
 receive
 each check_parameters
 if [ "$look" ]; then
-  # The test's words need a place, and not one beside the certificates. Nobody else knows this name.
+  # A folder for the test's output, not beside the certificates. The nonce makes its name unpredictable.
   work_dir=/tmp/certd-$$-$nonce
   try "$work_dir" mkdir "$work_dir"
   glance
@@ -1206,7 +1209,7 @@ under() {
   esac
 }
 each settled || { each inherit; under $lock_wait recovery; }
-# Not now? Then another time, and no word about it.
+# If the lock is taken, the next dialogue tidies up.
 each untidy || (under 0 tidy) >/dev/null
 each decide
 each stage
@@ -1216,9 +1219,9 @@ each bases
 watch
 answer prepared "$body${narrowed}clock $(date -u +%s)${nl}output$nl$out"
 next_word
-# What is only rehearsed is never committed.
+# A rehearsal never commits.
 [ "$line$rehearsal" = commit ] || exit 0
-# From here on it is finished, whoever listens.
+# From here on the commit is finished even if the session ends.
 trap '' HUP INT PIPE TERM
 under $lock_wait commit
 watch

@@ -1,21 +1,21 @@
 #!/bin/sh
-# certd's receiver: certificates for this node come in here over SSH. Whoever has the key of its account can run this
-# program and nothing else, and it takes what the parameters beside it have, to the letter, whatever the other side says.
-# Installed and updated by `certd node setup`, taken away by `certd node remove`. Root's, as its parameters are.
+# certd's receiver: takes certificates for this node over SSH. The key of its account can run this program and nothing
+# else, and the program accepts only what the parameters beside it permit, to the letter.
+# Installed and updated by `certd node setup`, removed by `certd node remove`. Owned by root, like its parameters.
 
-# --- before anything is read: nothing of the caller's, and bounds for what may come ---
+# --- before anything is read: a clean environment, and bounds on the input ---
 
 set +a +e +x +v -f
 umask 077
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
 export LC_ALL PATH
 unset ENV BASH_ENV CDPATH IFS OPENSSL_CONF OPENSSL_MODULES OPENSSL_ENGINES SSL_CERT_FILE SSL_CERT_DIR permit_key
-# A line without an end, or any number of lines, must not cost more memory than this (KiB) …
+# Memory (KiB) for an endless line or for endless lines …
 # shellcheck disable=SC3045 # every sh that there is has it; one that has not loses the bound
 permit_room=$(ulimit -S -v)
 # shellcheck disable=SC3045
 ulimit -S -v 262144 2>/dev/null
-# … nor more time than the controller itself would wait for an answer.
+# … and time: no longer than the controller waits for an answer.
 permit_age() {
   IFS= read -r permit_stat 2>/dev/null <"/proc/$1/stat"
   # shellcheck disable=SC2086 # fields
@@ -26,12 +26,12 @@ permit_born=$(permit_age $$)
 (
   permit_naps=0
   while [ $((permit_naps += 1)) -le 20 ] && [ "$(permit_age $$)" = "$permit_born" ]; do sleep 5; done
-  # Its number may be somebody else's by now.
+  # The number may belong to another process by now.
   [ "$(permit_age $$)" != "$permit_born" ] || kill -9 $$
 ) </dev/null >/dev/null 2>&1 &
 permit_guard=$!
 
-# The other side sends its own program first, for nodes that have none. It is read and thrown away.
+# The controller sends its own program first, for nodes without a receiver. It is read and discarded.
 permit_size=0
 while IFS= read -r permit_line || exit 9; do
   [ "$permit_line" != END ] || break
@@ -68,7 +68,7 @@ permit_once() {
   case " $permit_had" in *" $1 "*) forbid "$permit_asked: a line came twice: $1" ;; esac
   permit_had="$permit_had$1 "
 }
-# What this node's own file says of the certificate that was asked for.
+# The node's own parameters of this certificate.
 permit_read() {
   [ "$permit_judges" ] || forbid "$permit_folder/options is missing: this node is to be set up again"
   permit_said='' permit_had='' permit_wanted='' permit_sums=0 permit_dns='' permit_trust=''
@@ -78,7 +78,7 @@ permit_read() {
     '' | '#'*) ;;
     'names '*) permit_dns=${permit_line#names } ;;
     'trust '*) permit_trust="$permit_trust${permit_line#trust } " ;;
-    # Who only looks has nothing to reload.
+    # A look reloads nothing.
     'reload '*) [ "$permit_look" ] || permit_wanted=$permit_wanted$permit_line$nl ;;
     *) permit_wanted=$permit_wanted$permit_line$nl ;;
     esac
@@ -94,12 +94,12 @@ permit_finish() {
   esac
 }
 
-# --- what this node judges by itself: by its clock, its roots, and the names in its parameters ---
+# --- the node's own judgement: by its clock, its roots, and the names in its parameters ---
 
-# The number of a generation is the UTC second in which it was issued. One that lies ahead would keep all later ones out.
+# The number of a generation is the UTC second in which it was issued. One in the future would block all later ones.
 permit_clock() {
   [ "$permit_now" ] || permit_now=$(date -u +%Y%m%d%H%M%S)
-  # Such a clock has lost its time, and would let nothing in, or anything.
+  # A clock that was reset would refuse everything, or accept anything.
   [ ${#permit_now} = 14 ] && [ "${permit_now%??????????}" -ge 2026 ] 2>/dev/null ||
     forbid "$permit_asked: this node's clock says $permit_now (UTC), which cannot be; by it nothing can be judged"
   [ ${#1} = 14 ] || return 0
@@ -110,7 +110,7 @@ permit_clock() {
   [ $((permit_days - permit_today)) -le 1 ] &&
     { [ $((permit_days - permit_today)) -le 0 ] || [ "1${1#????????}" -le "1${permit_now#????????}" ]; } ||
     forbid "$permit_asked: the generation $1 lies more than a day ahead of this node's clock ($permit_now, UTC)"
-  # Months and days that are none are others' (00 of January is December's), and greater than all that these have.
+  # Day or month 00 would count as the one before, and compare greater than its real dates.
   case ${1#????} in 00* | ??00*) forbid "$permit_asked: the generation $1 is no day of the calendar" ;; esac
 }
 # YYYYMMDD… -> days since a day long ago, in $permit_days; the year begins in March, so that leap days are its last
@@ -120,8 +120,7 @@ permit_days() {
   [ "$permit_month" -gt 2 ] || permit_year=$((permit_year - 1)) permit_month=$((permit_month + 12))
   permit_days=$((365 * permit_year + permit_year / 4 - permit_year / 100 + permit_year / 400 + (153 * permit_month - 457) / 5 + permit_day))
 }
-# Chain and key of the certificate that has been read, before anything is written. Both go through pipes: the key is in no
-# argument, no environment and no file.
+# Judges chain and key before anything is written. Both go through pipes: the key is in no argument, environment or file.
 permit_pair() {
   command -v openssl >/dev/null || forbid "$permit_asked: openssl is gone from this node, and without it no certificate can be judged"
   permit_chain='' permit_key=''
@@ -143,7 +142,7 @@ permit_pair() {
   )" ] || forbid "$permit_asked: the key is not that of the certificate"
   unset permit_chain permit_key
 }
-# Every server is to see the same certificates in it as openssl does here.
+# Certificates alone: a server must find the same ones in the chain as openssl does here.
 permit_blocks() {
   permit_in=0 IFS=$nl
   # shellcheck disable=SC2086 # lines
@@ -163,7 +162,7 @@ permit_trusted() {
   for permit_line in $permit_trust; do
     case $permit_line in
     system) permit_verify && return ;;
-    # What the configuration names is trusted as it is, and then nothing else.
+    # Only the configured roots, which are trusted even where they are intermediates.
     own) permit_verify -partial_chain -CAfile "$permit_folder/roots" && return ;;
     esac
   done
@@ -182,7 +181,7 @@ permit_verify() {
     printf %s "$permit_chain" | openssl verify -purpose sslserver "$@" -untrusted /proc/self/fd/8
   } 8<&0 2>&1) && [ "${permit_out##*"$nl"}" = 'stdin: OK' ]
 }
-# The leaf is for all of the names, and for no other.
+# The leaf must hold exactly the names in the parameters.
 permit_named() {
   case $permit_line in
   'X509v3 Subject Alternative Name:'*"$nl"*) permit_line=${permit_line#*"$nl"} ;;
@@ -205,7 +204,7 @@ permit_named() {
     case $permit_of in *" $permit_word "*) ;; *) forbid "$permit_asked: the certificate is not for $permit_word" ;; esac
   done
 }
-# What a look tells of all this: digests of program and parameters, and whether certificates are judged.
+# For a look: digests of program and parameters, and whether certificates are judged.
 permit_tell() {
   set +f
   permit_out=$(sum <@PROGRAM@)
@@ -216,7 +215,7 @@ permit_tell() {
 
 # --- the lines ---
 
-# Every line, before it is understood: $line, and $value without its first word.
+# Checks every line before it is parsed: $line, and $value without its first word.
 permit() {
   case $line in
   'nonce '*) [ "$nonce" = 0 ] && is_hex "$value" 64 || forbid "the nonce is none" ;;
