@@ -48,7 +48,7 @@ pub(crate) struct SocketRoute {
 }
 
 impl ProbeTarget {
-    /// Every name at every host; through SSH, where the node has one address for all, every name once.
+    /// Every name at every address; through SSH, where all addresses are the loopback, every name once.
     pub(crate) fn all(certificate: &Certificate, node: &Node, through: &Opener) -> Vec<Self> {
         let addresses: Vec<Address> = match node.probe.via {
             Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),

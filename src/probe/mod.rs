@@ -1,8 +1,7 @@
-//! What is served: one connection and one TLS handshake, over TCP, over QUIC or through a stream that somebody else
-//! opens, with the service name as SNI.
+//! The probe: one TLS handshake with the service name as SNI, over TCP, over QUIC or through a caller's stream.
 //!
-//! The chain is taken as it comes; whether it is the right one is decided elsewhere, from the bytes returned here.
-//! Failure is an observation like any other: a [`Silence`] that says how far the handshake came.
+//! Any chain is accepted and returned; the caller judges it. A failure is an observation too: a [`Silence`] shows how far
+//! the handshake came.
 
 mod accept_any;
 mod proxy;
@@ -25,13 +24,13 @@ pub use verify::{Verified, verify};
 use quic::OverQuic;
 use tls::OverStream;
 
-/// Handshakes that are made at once over QUIC, each from a port of its own. The kernel deals datagrams out among a
-/// server's workers by their addresses, and an old worker can go on answering for hours: one handshake sees one of them.
+/// Concurrent handshakes over QUIC, each from a port of its own. The kernel spreads datagrams over a server's workers by
+/// address, and an old worker can answer for hours: one handshake sees one worker.
 const OVER_QUIC: usize = 4;
 
-/// The chain (DER, leaf first) that is presented for `sni`. One attempt; `deadline` holds for all of it but the
-/// opening of another's stream. That the server has the leaf's key was proven by its
-/// signature. TLS 1.2 and 1.3 (over QUIC 1.3), nothing resumed, no ALPN but QUIC's `h3`.
+/// The chain (DER, leaf first) that is presented for `sni`. One attempt; `deadline` covers all of it but the opening of a
+/// caller's stream. The handshake's signature proves that the server has the leaf's key. TLS 1.2 and 1.3 (over QUIC 1.3),
+/// no resumption, no ALPN but QUIC's `h3`.
 ///
 /// # Errors
 /// How far it came.
@@ -39,7 +38,7 @@ pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duratio
     Ok(connect(&route.into(), sni, deadline).await?.chain)
 }
 
-/// Every different answer that fresh handshakes get: one, unless several workers answer differently.
+/// The distinct answers of fresh handshakes: one, unless several workers answer differently.
 pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, Silence>> {
     let mut answers = Vec::new();
     for shaken in ask(route, sni, deadline).await {
@@ -51,7 +50,7 @@ pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Resul
     answers
 }
 
-/// As many handshakes at once as it takes to see all that answer there.
+/// Enough concurrent handshakes to see every worker.
 async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Shaken, Silence>> {
     let count = if matches!(route, Route::Quic { .. }) { OVER_QUIC } else { 1 };
     futures_util::future::join_all((0..count).map(|_| connect(route, sni, deadline))).await
@@ -83,7 +82,7 @@ async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Sha
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(Silence::Tls(format!("no server can be asked for {sni}")));
     };
-    // A slow answer must not be taken for a broken TLS, so a timeout is one whatever it interrupts.
+    // A timeout is reported as a timeout whatever it interrupts: a slow answer is no TLS failure.
     let (chain, open) = match route {
         Route::Tcp { address, proxy_protocol } => {
             let attempt = async { tls::over(route::tcp(*address).await?, name, *proxy_protocol).await };
