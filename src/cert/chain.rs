@@ -9,7 +9,7 @@ use super::{Leaf, Malformed, pem};
 /// ten.
 const MOST_CERTIFICATES: usize = 10;
 
-/// Bytes of one chain, as PEM or DER. A chain of four is 6 kB; whoever sends more than ten times that means harm.
+/// Bytes of one chain, as PEM or DER. A chain of four is 6 kB; ten times that is no honest chain.
 const MOST_BYTES: usize = 64 * 1024;
 
 /// One or more certificates, leaf first, as PEM and DER.

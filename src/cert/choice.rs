@@ -29,7 +29,7 @@ pub enum Why {
     Default { absent: Option<String> },
     /// The chains before it are unsound, or have these caveats; `absent` as above.
     Better { than: Vec<Flaw>, absent: Option<String> },
-    /// All are unsound. The CA's default is named, so that its flaws are told.
+    /// No chain is sound. The CA's default is named, with its flaws.
     NoneSound,
 }
 
@@ -82,7 +82,7 @@ fn leads_to(chain: &Chain, root: &str, roots: &Roots, now: Timestamp) -> bool {
     topmost(chain).into_iter().chain(root_of(chain, roots, now)).any(|name| name.eq_ignore_ascii_case(root))
 }
 
-/// Whoever issued the last certificate.
+/// The issuer of the last certificate.
 fn topmost(chain: &Chain) -> Option<String> {
     chain.certificates().last().map(|last| leaf::shown(last.issuer()))
 }
@@ -94,7 +94,7 @@ impl Choice {
     }
 }
 
-/// In words for whoever watches.
+/// For progress output.
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |flaws: &[Flaw]| flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

@@ -28,7 +28,7 @@ pub struct RevokedByCa {
 
 /// What a list says of one certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct CrlAnswer {
     pub next_update: Option<Timestamp>,
     pub revoked: Option<RevokedByCa>,
 }
@@ -61,7 +61,7 @@ fn uris<'a>(point: Option<&'a DistributionPointName<'a>>) -> impl Iterator<Item 
 ///
 /// # Errors
 /// It is no list, of another issuer, not signed by it, too old, or not for this leaf.
-pub fn read_crl(der: &[u8], url: &str, chain: &Chain, now: Timestamp) -> Result<Said, Malformed> {
+pub fn read_crl(der: &[u8], url: &str, chain: &Chain, now: Timestamp) -> Result<CrlAnswer, Malformed> {
     let bad =
         |why: &str| Malformed { what: format!("the revocation list at {}", escape(url, 200)), why: why.to_owned() };
     let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
@@ -82,7 +82,7 @@ pub fn read_crl(der: &[u8], url: &str, chain: &Chain, now: Timestamp) -> Result<
         reason: entry.reason_code().map_or(0, |(_, reason)| reason.0),
     });
     let next_update = list.next_update().map(timestamp);
-    // What was revoked stays so; that nothing is revoked is said by a list of today alone.
+    // A revocation never ends; its absence counts only on a current list.
     if revoked.is_none() {
         if timestamp(list.last_update()).duration_since(now) > SKEW {
             return Err(bad("it is of a later day: is a clock wrong?"));
@@ -91,7 +91,7 @@ pub fn read_crl(der: &[u8], url: &str, chain: &Chain, now: Timestamp) -> Result<
             return Err(bad("it should have been replaced by now"));
         }
     }
-    Ok(Said { next_update, revoked })
+    Ok(CrlAnswer { next_update, revoked })
 }
 
 /// RFC 5280 section 5.2.5: a list that is one part of several says which. Another part of the same CA's, put in the way of
@@ -124,9 +124,9 @@ mod tests {
 
     const URL: &str = "http://crl.example.com/5.crl";
 
-    fn said(crl: &[u8], chain: &Chain) -> Result<Option<u8>, String> {
-        let said = read_crl(crl, URL, chain, NOW).map_err(|error| error.why)?;
-        Ok(said.revoked.map(|revoked| revoked.reason))
+    fn read(crl: &[u8], chain: &Chain) -> Result<Option<u8>, String> {
+        let answer = read_crl(crl, URL, chain, NOW).map_err(|error| error.why)?;
+        Ok(answer.revoked.map(|revoked| revoked.reason))
     }
 
     #[test]
@@ -137,10 +137,10 @@ mod tests {
         let chain = pair.chain();
         assert_eq!(crl_urls(chain), [URL]);
         let serial = chain.certificates()[0].raw_serial().to_vec();
-        assert_eq!(said(&issuer.crl(&[&serial], days(-1, 5), Some(URL)), chain), Ok(Some(1)));
-        assert_eq!(said(&issuer.crl(&[b"\x05\x06"], days(-1, 5), Some(URL)), chain), Ok(None));
-        assert_eq!(said(&issuer.crl(&[], days(-1, 5), None), chain), Ok(None), "one list for all");
-        assert_eq!(said(&issuer.crl(&[&serial], days(-30, -5), Some(URL)), chain), Ok(Some(1)), "for ever");
+        assert_eq!(read(&issuer.crl(&[&serial], days(-1, 5), Some(URL)), chain), Ok(Some(1)));
+        assert_eq!(read(&issuer.crl(&[b"\x05\x06"], days(-1, 5), Some(URL)), chain), Ok(None));
+        assert_eq!(read(&issuer.crl(&[], days(-1, 5), None), chain), Ok(None), "one list for all");
+        assert_eq!(read(&issuer.crl(&[&serial], days(-30, -5), Some(URL)), chain), Ok(Some(1)), "for ever");
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
         let root = Authority::root("R");
         let (issuer, forger) = (root.intermediate("I"), root.intermediate("I"));
         let pair = issuer.issue_with_crl(&["a.example.com"], days(0, 90), URL);
-        let why = |crl: &[u8]| said(crl, pair.chain()).unwrap_err();
+        let why = |crl: &[u8]| read(crl, pair.chain()).unwrap_err();
         assert_eq!(why(&forger.crl(&[], days(-1, 5), Some(URL))), "its signature is not the issuer's");
         assert_eq!(why(&root.crl(&[], days(-1, 5), Some(URL))), "another CA made it");
         assert_eq!(why(&issuer.crl(&[], days(-30, -5), Some(URL))), "it should have been replaced by now");

@@ -1,4 +1,4 @@
-//! What was looked at in a new pair, and what was found: the same checks as [`lint`]'s, told in full.
+//! What was looked at in a new pair, and what was found: the checks of [`lint`], each with its result.
 
 use core::fmt;
 
@@ -122,10 +122,10 @@ mod tests {
         let root = Authority::root("ISRG Root X1");
         let pair = root.intermediate("E7").issue(&["a.example.com"], days(0, 90));
         let names = [DnsName::parse("a.example.com").unwrap()].into_iter().collect();
-        let told: Vec<String> = findings(&pair, &names, &root.roots(), NOW).iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = findings(&pair, &names, &root.roots(), NOW).iter().map(ToString::to_string).collect();
         let serial = &pair.chain().leaf.serial;
         assert_eq!(
-            told,
+            lines,
             [
                 "names: a.example.com, as asked for",
                 "key: ecdsa-p256, the one that was made for it",
@@ -145,9 +145,9 @@ mod tests {
         let pair = root.intermediate_valid("I", days(-90, 30)).issue(&["b.example.com"], days(0, 90));
         let names = [DnsName::parse("a.example.com").unwrap()].into_iter().collect();
         let other = Authority::root("Other");
-        let told: Vec<String> = findings(&pair, &names, &other.roots(), NOW).iter().map(ToString::to_string).collect();
-        assert_eq!(told[0], "names: wrong: it lacks a.example.com; it also holds b.example.com, not asked for");
-        assert_eq!(told[4], "path: wrong: no path leads to a trusted root: the issuer R is not known");
-        assert_eq!(told[7], "caveats: certificate 2 of the chain (I) ends at 2026-12-23T00:00:00Z, before the leaf");
+        let lines: Vec<String> = findings(&pair, &names, &other.roots(), NOW).iter().map(ToString::to_string).collect();
+        assert_eq!(lines[0], "names: wrong: it lacks a.example.com; it also holds b.example.com, not asked for");
+        assert_eq!(lines[4], "path: wrong: no path leads to a trusted root: the issuer R is not known");
+        assert_eq!(lines[7], "caveats: certificate 2 of the chain (I) ends at 2026-12-23T00:00:00Z, before the leaf");
     }
 }

@@ -49,8 +49,8 @@ impl Generation {
         Self { number: number(second), serial: self.serial.clone() }
     }
 
-    /// What an earlier certd kept, which numbered above whatever a node told: with up to 20 digits. It is read as the
-    /// greatest number that there is, and told from others by its serial: else a whole file would be lost for one number.
+    /// A number of up to 20 digits, kept by an earlier certd that numbered above any number a node reported. It reads as
+    /// the greatest number; the serial tells two such generations apart. Refusing it would lose the whole state file.
     fn of_an_earlier(text: &str) -> Option<Self> {
         let (number, serial) = text.split_once('-')?;
         let long = (DIGITS + 1..=20).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
@@ -83,8 +83,8 @@ pub fn latest(now: Timestamp) -> u64 {
     number(now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX))
 }
 
-/// A number that another machine tells: 14 digits that are a second of the calendar.
-pub fn told(text: &str) -> Option<u64> {
+/// A number reported by another machine: 14 digits that are a second of the calendar.
+pub fn parse_number(text: &str) -> Option<u64> {
     let number = read(text)?;
     (floor(number).map(digits) == Some(number)).then_some(number)
 }
@@ -231,13 +231,13 @@ mod tests {
         ];
         for (seen, next) in pairs {
             assert_eq!(after(seen), next, "{seen}");
-            assert_eq!(told(&next.to_string()), Some(next), "{next}");
+            assert_eq!(parse_number(&next.to_string()), Some(next), "{next}");
         }
     }
 
     #[test]
     fn a_number_that_another_machine_tells_is_fourteen_digits_and_a_second_of_the_calendar() {
-        assert_eq!(told("20261123061500"), Some(20_261_123_061_500));
+        assert_eq!(parse_number("20261123061500"), Some(20_261_123_061_500));
         for text in [
             "",
             "0",
@@ -256,7 +256,7 @@ mod tests {
             "00000000000000",
             "２０２６１１２３０６１５００",
         ] {
-            assert_eq!(told(text), None, "{text}");
+            assert_eq!(parse_number(text), None, "{text}");
         }
         let now: Timestamp = "2026-11-23T06:15:00Z".parse().unwrap();
         assert_eq!(latest(now), 20_261_124_061_500);

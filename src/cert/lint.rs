@@ -28,7 +28,7 @@ const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(400 * 24);
 /// Characters of another's error text that are shown.
 const SHOWN: usize = 300;
 
-/// The roots that visitors trust, or the one that the configuration names. Built by whoever may read files.
+/// The public roots, or the one that the configuration names. Built by the caller, who may read files.
 #[derive(Clone, Debug)]
 pub struct Roots {
     store: Arc<RootCertStore>,

@@ -1,5 +1,5 @@
-//! PEM (RFC 7468) as a CA sends it and as servers read it. Reading is strict: whoever sends anything but certificates
-//! between the lines is not believed at all.
+//! PEM (RFC 7468) as a CA sends it and as servers read it. Reading is strict: one block that is no
+//! certificate refuses the whole text.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

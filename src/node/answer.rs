@@ -1,4 +1,4 @@
-//! What a node's answers mean. Anything that is not exactly one of them is an error, not a guess.
+//! Parsing of a node's answers. Anything that is not exactly one of them is an error.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::cert::{CertName, Generation, generation};
 use crate::model::{Base, Committed, ConfigTest, Prepared, Refusal};
 use crate::text::escape;
 
-/// How much of a command's words is shown, characters; the node caps at 4,000 bytes.
+/// Characters of a command's output that are shown; the node caps it at 4,000 bytes.
 const WORDS: usize = 4000;
 
-/// Of what stands for a number and is none.
+/// Characters of a malformed number that are shown.
 const NUMBER: usize = 40;
-/// Characters that say who could read a key.
+/// Characters of the text that names who could read a key.
 const WHO: usize = 100;
 
 /// An answer that makes no sense here, escaped.
@@ -28,19 +28,19 @@ impl Senseless {
     }
 }
 
-/// What the dialogue is about: a node's word about anything else counts for nothing.
+/// A certificate of the dialogue: an answer about any other is malformed.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) certificate: CertName,
     pub(super) generation: Generation,
-    /// It may go beneath what the node holds.
+    /// It may replace a newer generation.
     pub(super) older: bool,
 }
 
-/// `Err(Ok(refusal))`: it would not.
-pub(super) type Told<T> = Result<T, Result<Refusal, Senseless>>;
+/// `Err(Ok(refusal))`: the node refused.
+pub(super) type Answered<T> = Result<T, Result<Refusal, Senseless>>;
 
-pub(super) fn prepared(frame: &Frame, sent: &[Sent]) -> Told<Prepared> {
+pub(super) fn prepared(frame: &Frame, sent: &[Sent]) -> Answered<Prepared> {
     let bad = || Err(Senseless::of(&frame.body));
     let (facts, test) = facts_of(frame, "prepared", sent)?;
     let (mut bases, mut clock, mut narrowed) = (BTreeMap::new(), None, Vec::new());
@@ -84,11 +84,11 @@ fn managed(held: &str, sent: &Sent) -> Option<Base> {
 }
 
 /// The lines between what the configuration test came to, which is also returned, and its words.
-pub(super) fn facts<'a>(frame: &'a Frame, verb: &str) -> Told<(core::str::Lines<'a>, ConfigTest)> {
+pub(super) fn facts<'a>(frame: &'a Frame, verb: &str) -> Answered<(core::str::Lines<'a>, ConfigTest)> {
     facts_of(frame, verb, &[])
 }
 
-fn facts_of<'a>(frame: &'a Frame, verb: &str, sent: &[Sent]) -> Told<(core::str::Lines<'a>, ConfigTest)> {
+fn facts_of<'a>(frame: &'a Frame, verb: &str, sent: &[Sent]) -> Answered<(core::str::Lines<'a>, ConfigTest)> {
     expect(frame, &[verb], sent)?;
     let bad = || Err(Senseless::of(&frame.body));
     let (facts, output) = frame.body.split_once("\noutput\n").ok_or_else(bad)?;
@@ -106,7 +106,7 @@ pub(super) fn clock(seconds: &str) -> Option<Timestamp> {
     Timestamp::from_second(seconds.parse().ok()?).ok()
 }
 
-pub(super) fn committed(frame: &Frame, sent: &[Sent]) -> Told<Committed> {
+pub(super) fn committed(frame: &Frame, sent: &[Sent]) -> Answered<Committed> {
     let verb = expect(frame, &["committed", "rolled-back", "broken-before", "placed"], sent)?;
     let output = escape(&frame.body, WORDS);
     Ok(match verb {
@@ -118,12 +118,12 @@ pub(super) fn committed(frame: &Frame, sent: &[Sent]) -> Told<Committed> {
 }
 
 /// The inner error: why it was kept, in the node's words.
-pub(super) fn rolled_back(frame: &Frame, sent: &[Sent]) -> Told<Result<(), String>> {
+pub(super) fn rolled_back(frame: &Frame, sent: &[Sent]) -> Answered<Result<(), String>> {
     let kept = || escape(&frame.body, WORDS);
     Ok(if expect(frame, &["back", "kept"], sent)? == "back" { Ok(()) } else { Err(kept()) })
 }
 
-fn expect<'a>(frame: &'a Frame, verbs: &[&str], sent: &[Sent]) -> Told<&'a str> {
+fn expect<'a>(frame: &'a Frame, verbs: &[&str], sent: &[Sent]) -> Answered<&'a str> {
     match frame.verb.as_str() {
         "refused" => Err(refusal(&frame.body, sent)),
         verb if verbs.contains(&verb) => Ok(verb),
@@ -140,7 +140,7 @@ fn refusal(body: &str, sent: &[Sent]) -> Result<Refusal, Senseless> {
             let (name, number) = rest.split_once(' ').ok_or_else(bad)?;
             let Sent { certificate, generation, older } = of(name)?;
             let certificate = certificate.clone();
-            match generation::told(number) {
+            match generation::parse_number(number) {
                 // What is no greater, or may be gone beneath, is no reason to refuse.
                 Some(number) if *older || number <= generation.number() => return Err(bad()),
                 Some(number) => Refusal::Newer { certificate, number },
@@ -185,17 +185,17 @@ mod tests {
     fn a_preparation_must_name_every_certificate_that_was_sent_and_no_other() {
         let sent = [sent("a"), sent("b")];
         let name = |number: usize| &sent[number].certificate;
-        let told = prepared(
+        let answered = prepared(
             &frame(
                 "prepared",
                 "test failed\nnarrowed a privkey everybody\x07\nbase a nothing\nbase b managed 20261123061500-04\noutput\nno\x1b",
             ),
             &sent,
         );
-        let told = told.expect("both are named");
-        assert_eq!(told.test, ConfigTest::Failed("no\\u{1b}".to_owned()));
-        assert_eq!(told.bases[name(0)], Base::Nothing);
-        assert_eq!(told.narrowed, [(name(0).clone(), "privkey everybody\\u{7}".to_owned())]);
+        let answered = answered.expect("both are named");
+        assert_eq!(answered.test, ConfigTest::Failed("no\\u{1b}".to_owned()));
+        assert_eq!(answered.bases[name(0)], Base::Nothing);
+        assert_eq!(answered.narrowed, [(name(0).clone(), "privkey everybody\\u{7}".to_owned())]);
         for body in
             ["test ok\nbase a found\noutput\n", "test ok\nbase a found\nbase c found\noutput\n", "", "test ok\n"]
         {
@@ -213,36 +213,36 @@ mod tests {
     #[test]
     fn a_refusal_keeps_its_object() {
         let committed = |body: &str| committed(&frame("refused", body), &[sent("a")]);
-        let told = committed("path /etc/x y\nNo space left on device\n");
-        let Err(Ok(refusal)) = told else { panic!("{told:?}") };
+        let answered = committed("path /etc/x y\nNo space left on device\n");
+        let Err(Ok(refusal)) = answered else { panic!("{answered:?}") };
         assert_eq!(refusal.to_string(), "/etc/x y: No space left on device");
-        let told = committed("links /etc/x y\nnginx: \x1b\nno such file");
-        let Err(Ok(Refusal::Links { path, output })) = told else { panic!("{told:?}") };
+        let answered = committed("links /etc/x y\nnginx: \x1b\nno such file");
+        let Err(Ok(Refusal::Links { path, output })) = answered else { panic!("{answered:?}") };
         assert_eq!((path.as_str(), output.as_str()), ("/etc/x y", "nginx: \\u{1b}\\nno such file"));
-        let told = committed("version 2 3");
-        assert!(matches!(told, Err(Ok(Refusal::Version { theirs: 2, ours: 3 }))));
-        let told = committed("permit a: no\x1b");
-        assert!(matches!(told, Err(Ok(Refusal::NotPermitted { why })) if why == "a: no\\u{1b}"));
-        let told = committed("newer a 20261123061501");
-        assert!(matches!(told, Err(Ok(Refusal::Newer { number: 20_261_123_061_501, .. }))));
+        let answered = committed("version 2 3");
+        assert!(matches!(answered, Err(Ok(Refusal::Version { theirs: 2, ours: 3 }))));
+        let answered = committed("permit a: no\x1b");
+        assert!(matches!(answered, Err(Ok(Refusal::NotPermitted { why })) if why == "a: no\\u{1b}"));
+        let answered = committed("newer a 20261123061501");
+        assert!(matches!(answered, Err(Ok(Refusal::Newer { number: 20_261_123_061_501, .. }))));
     }
 
     #[test]
     fn a_newer_generation_counts_for_what_was_sent_alone_and_only_if_its_number_is_a_second() {
-        let said = |body: &str| prepared(&frame("refused", body), &[sent("a"), Sent { older: true, ..sent("b") }]);
+        let refused = |body: &str| prepared(&frame("refused", body), &[sent("a"), Sent { older: true, ..sent("b") }]);
         for other in ["c 20261123061501", "A 20261123061501", "../a 20261123061501", " 20261123061501", "a", "a\n1"] {
-            let told = said(&format!("newer {other}"));
-            assert!(matches!(told, Err(Err(_))), "{other}: {told:?}");
+            let answered = refused(&format!("newer {other}"));
+            assert!(matches!(answered, Err(Err(_))), "{other}: {answered:?}");
         }
-        assert!(matches!(said("changed c"), Err(Err(_))), "nor does what else was changed");
+        assert!(matches!(refused("changed c"), Err(Err(_))), "nor does what else was changed");
         for number in ["20261123061500", "20261123061459", "20200101000000"] {
-            assert!(matches!(said(&format!("newer a {number}")), Err(Err(_))), "{number} is not newer");
+            assert!(matches!(refused(&format!("newer a {number}")), Err(Err(_))), "{number} is not newer");
         }
-        assert!(matches!(said("newer b 20261123061501"), Err(Err(_))), "it may go beneath");
+        assert!(matches!(refused("newer b 20261123061501"), Err(Err(_))), "it may go beneath");
         for number in ["9999999999999999999", "99999999999999999999", "99999999999999", "20261399000000", "-1", "\x1b"]
         {
-            let told = said(&format!("newer a {number}"));
-            assert!(matches!(told, Err(Ok(Refusal::Implausible { .. }))), "{number}: {told:?}");
+            let answered = refused(&format!("newer a {number}"));
+            assert!(matches!(answered, Err(Ok(Refusal::Implausible { .. }))), "{number}: {answered:?}");
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
         let holds = |number: &str, older| {
             let body = format!("test ok\nbase a managed {number}-0b\noutput\n");
             prepared(&frame("prepared", &body), &[Sent { older, ..sent("a") }])
-                .map(|told| told.bases.into_values().next())
+                .map(|answered| answered.bases.into_values().next())
         };
         assert!(matches!(holds("20261123061459", false), Ok(Some(Base::Managed(_)))));
         assert!(matches!(holds("20261123061501", true), Ok(Some(Base::Managed(_)))));

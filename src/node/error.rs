@@ -171,7 +171,7 @@ mod tests {
         let why = "a: this node takes no older generation than it has".to_owned();
         let text = NodeError::Refused { node: node(), refusal: Refusal::NotPermitted { why } }.next();
         assert!(text.contains("certd node setup shenzhen --allow-older "), "{text}");
-        // What is looked for is what is said there.
+        // The advice matches on words of the program.
         let head = include_str!("receiver/head.sh");
         for (words, next) in [
             ("this node takes no older generation", "--allow-older"),

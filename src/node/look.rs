@@ -1,4 +1,4 @@
-//! The other dialogue with a node: what is there? No PEM and no key travels, and the node changes nothing.
+//! The look: a dialogue that only asks what is on a node. No PEM and no key travels, and the node changes nothing.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::answer::{self, Senseless, Told};
+use super::answer::{self, Answered, Senseless};
 use super::bundle::{self, Expected};
 use super::frames::Frame;
 use super::{Dialogue, NodeError};
@@ -34,12 +34,12 @@ const EXPOSED: usize = 9;
 pub struct Wanted {
     pub certificate: CertName,
     pub install: Arc<Install>,
-    /// What its files should hold. `None`: nothing is stored that could be there, and so nothing is the same.
+    /// What its files should hold. `None`: nothing is stored, so nothing can be the same.
     pub expected: Option<Expected>,
 }
 
-/// Connects, checks the host key, logs in, runs the configuration test, and tells what is there. It takes no lock on the
-/// node, and beside a delivery it sees one state or the other.
+/// Connects, checks the host key, logs in, runs the configuration test, and returns what is there. It takes no lock on the
+/// node: during a delivery it sees the old state or the new one.
 ///
 /// # Errors
 /// As a delivery before its commit.
@@ -48,7 +48,7 @@ pub async fn look(endpoint: Endpoint, wanted: Vec<Wanted>, deadline: Duration) -
     let keys = keys.collect();
     let (dialogue, frame) = Dialogue::begin(endpoint, |nonce| opening(nonce, &wanted), keys, deadline).await?;
     let asked: Vec<CertName> = wanted.into_iter().map(|wanted| wanted.certificate).collect();
-    let looked = dialogue.told(seen(&frame, &asked));
+    let looked = dialogue.answered(seen(&frame, &asked));
     dialogue.abort().await;
     looked
 }
@@ -65,7 +65,7 @@ fn opening(nonce: &str, wanted: &[Wanted]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(text.into_bytes())
 }
 
-/// What was told of one certificate so far.
+/// What has been answered about one certificate so far.
 #[derive(Default)]
 struct Half {
     fullchain: Option<AtPath>,
@@ -76,7 +76,7 @@ struct Half {
     exposed: Vec<Exposed>,
 }
 
-fn seen(frame: &Frame, asked: &[CertName]) -> Told<Looked> {
+fn seen(frame: &Frame, asked: &[CertName]) -> Answered<Looked> {
     let (facts, test) = answer::facts(frame, "seen")?;
     let (mut clock, mut room, mut renewers, mut receiver) = (None, None, Vec::new(), None);
     let mut left = BTreeSet::new();
@@ -145,8 +145,8 @@ impl Half {
     }
 }
 
-fn installed(told: &str) -> Option<Installed> {
-    let (program, rest) = told.split_once(' ')?;
+fn installed(words: &str) -> Option<Installed> {
+    let (program, rest) = words.split_once(' ')?;
     let (parameters, judges) = rest.split_once(' ')?;
     let known = is_digest(program) && is_digest(parameters) && matches!(judges, "yes" | "no");
     known.then(|| Installed { program: program.to_owned(), parameters: parameters.to_owned(), judges: judges == "yes" })
@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    fn told(body: &str) -> Option<Looked> {
+    fn parsed(body: &str) -> Option<Looked> {
         let asked = [CertName::parse("a").unwrap()];
         seen(&Frame { verb: "seen".to_owned(), body: body.to_owned() }, &asked).ok()
     }
@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn what_a_node_tells_of_its_disk_is_escaped_and_what_is_unknown_is_nothing() {
-        let looked = told(WHOLE).expect("it is whole");
+        let looked = parsed(WHOLE).expect("it is whole");
         assert_eq!((looked.room, looked.clock), (Some(12), Timestamp::from_second(1_795_449_600).ok()));
         assert_eq!(looked.renewers, ["/etc/cron.d/a\\u{7}b"]);
-        assert_eq!(looked.left, ["/ssl/.certd/b"], "told twice");
+        assert_eq!(looked.left, ["/ssl/.certd/b"], "named once");
         let found = looked.certificates.values().next().unwrap();
         assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
         assert_eq!(found.exposed, [Exposed { path: "/ssl/k\\u{1b}.pem".to_owned(), mode: "-rw-r--r--.".to_owned() }]);
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn an_installed_receiver_tells_what_it_is_in_digests_and_one_word() {
         let digest = "0a".repeat(32);
-        let with = |line: &str| told(&WHOLE.replace("room 12\n", &format!("{line}\nroom 12\n")));
-        assert_eq!(told(WHOLE).unwrap().receiver, None);
+        let with = |line: &str| parsed(&WHOLE.replace("room 12\n", &format!("{line}\nroom 12\n")));
+        assert_eq!(parsed(WHOLE).unwrap().receiver, None);
         let looked = with(&format!("receiver {digest} {digest} no")).unwrap();
         let receiver = Installed { program: digest.clone(), parameters: digest.clone(), judges: false };
         assert_eq!(looked.receiver, Some(receiver));
@@ -213,11 +213,11 @@ mod tests {
     #[test]
     fn an_answer_without_end_fills_neither_a_report_nor_the_state() {
         let many = |count: usize| "renewer /etc/cron.d/\u{10fffe}\n".repeat(count) + "room 12\n";
-        let looked = told(&WHOLE.replace("room 12\n", &many(60))).expect("some more than there should be");
+        let looked = parsed(&WHOLE.replace("room 12\n", &many(60))).expect("some more than there should be");
         assert_eq!(looked.renewers.len(), RENEWERS);
-        assert!(told(&WHOLE.replace("room 12\n", &many(20_000))).is_none());
+        assert!(parsed(&WHOLE.replace("room 12\n", &many(20_000))).is_none());
         let long = format!("renewer {}\nroom 12\n", "\u{e0001}".repeat(60_000));
-        let looked = told(&WHOLE.replace("room 12\n", &long)).expect("one long line");
+        let looked = parsed(&WHOLE.replace("room 12\n", &long)).expect("one long line");
         assert!(looked.renewers.iter().all(|name| name.chars().count() <= NAME + 1), "{:?}", looked.renewers);
     }
 
@@ -232,7 +232,7 @@ mod tests {
             ("same a no\n", &format!("same a no\n{}", "exposed a -rw-r--r-- /k\n".repeat(9))),
         ] {
             assert!(WHOLE.contains(line));
-            assert!(told(&WHOLE.replace(line, other)).is_none(), "{line}");
+            assert!(parsed(&WHOLE.replace(line, other)).is_none(), "{line}");
         }
     }
 }

@@ -16,7 +16,7 @@ use core::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use self::answer::{Sent, Told};
+use self::answer::{Answered, Sent};
 use self::frames::{Frame, Frames};
 use crate::cert::{NodeName, PrivateKey};
 use crate::model::{Committed, Prepared};
@@ -26,16 +26,16 @@ use crate::text::{escape, redact};
 pub use bundle::{Bundle, Expected};
 pub use error::NodeError;
 pub use look::{Wanted, look};
-pub use program::BOOTSTRAP;
+pub use program::{BOOTSTRAP, compact};
 
-/// Connecting and logging in, jump hosts included: a dozen round trips each, and a node that sends 1 kB a second needs
-/// seven seconds. Who takes longer says nothing at all.
+/// Connecting and logging in, jump hosts included: a dozen round trips each. A node that sends 1 kB a second needs seven
+/// seconds; one that needs longer is treated as unreachable.
 const LOGIN: Duration = Duration::from_secs(30);
-/// The node's own deadlines (lock 30 s, test 30 s, reload 30 s, undo 60 s) and ten more for the way.
+/// The node's own deadlines (lock 30 s, test 30 s, reload 30 s, undo 60 s) and ten seconds for the network.
 const COMMIT: Duration = Duration::from_secs(160);
-/// What a node says before it ends, bytes, when it is shown.
+/// The most of a node's last output that is shown, bytes.
 const SENTENCES: usize = 300;
-/// For a word that nobody answers.
+/// For sending a line that gets no answer.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A prepared node. Dropping it ends the connection, which the node reads as "abort" before the commit, and after it as
@@ -45,13 +45,14 @@ pub struct Dialogue {
     session: Session,
     frames: Frames,
     node: NodeName,
-    /// What the node must not be quoted with: its commands' words, its login shell's, whatever it answers.
+    /// Keys to redact from whatever is quoted of the node: its answers, its commands' output, its login shell's.
     keys: Vec<PrivateKey>,
     sent: Vec<Sent>,
 }
 
 impl Dialogue {
-    /// Connects, checks the host key, logs in, sends program and bundles, and hears what is there. Nothing is changed.
+    /// Connects, checks the host key, logs in, sends program and bundles, and reads the answer. The node stages, and changes
+    /// nothing that is served.
     ///
     /// # Errors
     /// Also when the node refuses the bundles. It has then removed what it staged.
@@ -63,8 +64,8 @@ impl Dialogue {
         Self::prepare(endpoint, bundles, false, deadline).await
     }
 
-    /// As [`Dialogue::open`], and aborted. Nothing of it can be committed, and so the certificate may be one that we signed
-    /// ourselves: the node judges all of it but who signed it.
+    /// As [`Dialogue::open`], and then aborted. Nothing can be committed, so the certificate may be self-signed: the node
+    /// judges everything but the issuer.
     ///
     /// # Errors
     /// As [`Dialogue::open`].
@@ -85,7 +86,7 @@ impl Dialogue {
         let (mut dialogue, frame) = Self::begin(endpoint, opening, keys, deadline).await?;
         let sent = |Bundle { certificate, generation, older, .. }| Sent { certificate, generation, older };
         dialogue.sent = bundles.into_iter().map(sent).collect();
-        let prepared = dialogue.told(answer::prepared(&frame, &dialogue.sent))?;
+        let prepared = dialogue.answered(answer::prepared(&frame, &dialogue.sent))?;
         Ok((dialogue, prepared))
     }
 
@@ -121,7 +122,7 @@ impl Dialogue {
     /// A refusal means that nothing was changed; anything else, that the node must be looked at again.
     pub async fn commit(&mut self) -> Result<Committed, NodeError> {
         let frame = self.ask("commit\n").await?;
-        self.told(answer::committed(&frame, &self.sent))
+        self.answered(answer::committed(&frame, &self.sent))
     }
 
     /// Served and proven: the node may forget the way back. Not waited for.
@@ -133,7 +134,7 @@ impl Dialogue {
     /// Back to what was there before, test, reload. The inner error: why the node kept what it has.
     pub async fn rollback(mut self) -> Result<Result<(), String>, NodeError> {
         let frame = self.ask("rollback\n").await?;
-        self.told(answer::rolled_back(&frame, &self.sent))
+        self.answered(answer::rolled_back(&frame, &self.sent))
     }
 
     /// The node removes what it staged.
@@ -175,14 +176,13 @@ impl Dialogue {
         }
     }
 
-    /// nologin says on stdout that nobody may log in. What is longer than a sentence or two is not shown: it would be a
-    /// login shell that echoes its input.
+    /// nologin prints its refusal on stdout. Longer output is not shown: it would be a login shell that echoes its input.
     fn in_words(&self, error: SshError) -> SshError {
         match error {
             SshError::Ended { node, status, words } => {
-                let said = self.frames.unread();
-                let words = if words.is_empty() && said.len() <= SENTENCES {
-                    escape(self.redacted(&String::from_utf8_lossy(said)).trim_end(), SENTENCES)
+                let unread = self.frames.unread();
+                let words = if words.is_empty() && unread.len() <= SENTENCES {
+                    escape(self.redacted(&String::from_utf8_lossy(unread)).trim_end(), SENTENCES)
                 } else {
                     self.redacted(&words)
                 };
@@ -196,9 +196,9 @@ impl Dialogue {
         redact(text, self.keys.iter().map(PrivateKey::pem))
     }
 
-    fn told<T>(&self, told: Told<T>) -> Result<T, NodeError> {
+    fn answered<T>(&self, answered: Answered<T>) -> Result<T, NodeError> {
         let node = self.node.clone();
-        told.map_err(|error| match error {
+        answered.map_err(|error| match error {
             Ok(refusal) => NodeError::Refused { node, refusal },
             Err(senseless) => NodeError::Garbled { node, why: senseless.to_string() },
         })

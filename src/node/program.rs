@@ -1,4 +1,7 @@
-//! The node program as it travels: without comments and indentation, at the head of the dialogue.
+//! The node program as it travels: without comments and indentation and with short names, at the head of the dialogue.
+
+use core::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the SSH exec runs. One line that dash, ash, bash, fish and csh parse alike; it takes the program from stdin by
 /// the `read` builtin, which leaves the rest of stdin alone. Nothing that is a secret may stand here: it is in argv.
@@ -11,16 +14,72 @@ pub(super) const VERSION: &str = "3";
 
 /// The program, ended by the line at which the bootstrap stops reading.
 pub(super) fn program() -> String {
-    let mut program = strip(SOURCE);
+    let mut program = compact(SOURCE);
     program.push_str("END\n");
     program
 }
 
-/// Lines without their indentation; comment lines and empty ones are dropped. The program has no here-document and no
-/// text over several lines, which alone could be hurt.
+/// A program as it travels: no indentation, no comment lines, no empty lines, and short names. The program has no
+/// here-document and no text over several lines, which stripping could change.
+pub fn compact(source: &str) -> String {
+    shorten(&strip(source))
+}
+
 fn strip(source: &str) -> String {
     let kept = source.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     kept.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Every [own name](is_own) becomes a short one. The short names go to those that save most, and the order is otherwise
+/// the alphabet's: the same program always gives the same text.
+fn shorten(program: &str) -> String {
+    let names = short_names(program);
+    let mut short = String::with_capacity(program.len());
+    for (before, word) in words(program) {
+        short.push_str(if is_own(before, word) { names.get(word).map_or(word, String::as_str) } else { word });
+    }
+    short
+}
+
+/// A short name is a word that the program has nowhere, not even in a text or an option, so it cannot collide.
+fn short_names(program: &str) -> BTreeMap<&str, String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    for (before, word) in words(program) {
+        taken.insert(word);
+        if is_own(before, word) {
+            *counts.entry(word).or_default() += 1;
+        }
+    }
+    let mut names: Vec<(&str, usize)> = counts.into_iter().collect();
+    names.sort_by_key(|(name, count)| (Reverse(name.len() * count), *name));
+    // No command and no word of the shell is a lower-case letter before an upper-case one.
+    let letters = || ('a'..='z').chain('A'..='Z').map(String::from);
+    let pairs = ('a'..='z').flat_map(|first| ('A'..='Z').map(move |second| format!("{first}{second}")));
+    let free = letters().chain(pairs).filter(|short| !taken.contains(short.as_str()));
+    names.into_iter().map(|(name, _)| name).zip(free).collect()
+}
+
+/// A variable or a function of the program's: lower-case words joined by underscores. Nothing else in it is written so
+/// but a file of /proc, which comes after a slash.
+fn is_own(before: Option<char>, word: &str) -> bool {
+    before != Some('/')
+        && word.contains('_')
+        && word.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase()))
+}
+
+/// The runs of name characters and the runs between them, each with the character before it.
+fn words(text: &str) -> impl Iterator<Item = (Option<char>, &str)> {
+    let mut rest = text;
+    let mut before = None;
+    core::iter::from_fn(move || {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let first = rest.chars().next()?;
+        let end = rest.find(|c| is_name(c) != is_name(first)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at_checked(end)?;
+        rest = after;
+        Some((core::mem::replace(&mut before, word.chars().next_back()), word))
+    })
 }
 
 #[cfg(test)]
@@ -41,5 +100,38 @@ mod tests {
         assert_eq!(program.lines().filter(|line| *line == "END").count(), 1);
         assert_eq!(program.lines().next(), Some(&*format!("certd={VERSION}")));
         assert!(!SOURCE.contains("<<"), "a here-document is a temporary file in some shells");
+    }
+
+    #[test]
+    fn short_names_are_a_plain_substitution_that_can_be_undone() {
+        let stripped = strip(SOURCE);
+        let names = short_names(&stripped);
+        let longs: BTreeMap<&str, &str> = names.iter().map(|(long, short)| (short.as_str(), *long)).collect();
+        assert_eq!(longs.len(), names.len(), "no two names became one");
+        let words = |text: &str| words(text).map(|(_, word)| word.to_owned()).collect::<Vec<_>>();
+        let (before, after) = (words(&stripped), words(&shorten(&stripped)));
+        assert!(longs.keys().all(|short| !before.iter().any(|word| word == short)), "no short name was there before");
+        let restored: String = after.iter().map(|word| longs.get(word.as_str()).copied().unwrap_or(word)).collect();
+        assert_eq!(restored, stripped);
+        assert!(!after.iter().any(|word| names.contains_key(word.as_str())), "none is left long");
+        assert!(stripped.contains("/random/boot_id ") && shorten(&stripped).contains("/random/boot_id "));
+    }
+
+    #[test]
+    fn names_are_found_wherever_a_shell_reads_them() {
+        // `a` is an option here, and so no short name.
+        let long = "all='base_dir new_gen'\neval \"x=\\${base_dir$j%/*}\"\nfor base_dir; do [ ${#base_dir} -a 1 ]; done\n\
+                    way_up=../$way_up LC_ALL=C no_Name _not no__name /proc/boot_id $((way_up += 1))\n";
+        let short = "all='b d'\neval \"x=\\${b$j%/*}\"\nfor b; do [ ${#b} -a 1 ]; done\n\
+                     c=../$c LC_ALL=C no_Name _not no__name /proc/boot_id $((c += 1))\n";
+        assert_eq!(shorten(long), short);
+    }
+
+    #[test]
+    fn no_variable_of_the_program_is_a_single_letter() {
+        for (before, word) in words(&strip(SOURCE)) {
+            let variable = matches!(before, Some('$' | '{')) && word.starts_with(|c: char| c.is_ascii_alphabetic());
+            assert!(!variable || word.len() > 1, "{word}");
+        }
     }
 }

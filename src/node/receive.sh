@@ -1,182 +1,203 @@
 certd=3
-# The node program. It reads certificates from stdin, stages them beside what is there, and on "commit" switches, tests
-# and reloads, or leaves everything as it was. Or it only looks. Any POSIX sh runs it (dash, busybox ash, bash); comments
-# and indentation are stripped before it travels. The first line is the protocol's version. One file, since it travels as
-# one.
+# The node program. It reads certificates from stdin and stages them beside the installed ones; on "commit" it switches,
+# tests and reloads, or leaves everything as it was. A look only reads. Any POSIX sh runs it (dash, busybox ash, bash).
+# One file, since it travels as one: without comments and indentation, and with every name that has an underscore
+# shortened, so each such word must be a variable or a function of this program. The first line is the protocol's version.
 #
 # Invariants, after every line and through kill -9:
-#   - Resolved at one instant, the paths are of one pair: content changes by one rename(2) of G/current. (Not so in place:
-#     files that cannot be replaced, such as one that is mounted into a container, are written over, one after the other.)
+#   - Resolved at one instant, the paths are of one pair: content changes by one rename(2) of $own_dir/current. (Not in
+#     place: files that cannot be replaced, such as one mounted into a container, are overwritten one after the other.)
 #   - A key is in no argv, no environment, no here-document, and in no file that was ever wider than it should be.
 #   - Before "commit" nothing that a server reads has changed; the end of stdin means "abort".
-#   - What was found comes back as it was, with its inode, if the first contact fails or dies anywhere: links are laid only
-#     after it is noted what they replace.
-#   - A look makes nothing beside the certificates, changes nothing, and waits for no lock.
+#   - If the first contact fails or dies anywhere, the files that were found come back, with their inodes: a link is laid
+#     only after the intent records what it replaces.
+#   - A look writes nothing beside the certificates, changes nothing, and waits for no lock.
 #
-# G = folder of the chain + /.certd/NAME:
-#   current    -> the folder that is read; all files are links through it (in place: that was written over them)
-#   previous   -> the folder that was read before
-#   intent        "from", "to", and what each path held where links are laid: there only while a switch is not yet proven
-#   found         the same, proven here and not yet by the controller; until then the files that were found are beside
+# $own_dir = folder of the full chain + /.certd/NAME:
+#   current    -> the folder in use; all files are links through it (in place: copies of its files)
+#   previous   -> the folder in use before
+#   intent        "from", "to", and what each path held where links are laid: exists only while a switch is unproven
+#   found         the same, proven by this program and not yet by the controller; until then the original files are beside
 #                 their paths, as .NAME.certd-found
-#   left          other folders of ours to which the paths led, and that somebody may still read
-#   0-found       copies of what was there before certd came
+#   left          other folders of certd to which the paths led, and that may still be read
+#   0-found       copies of the files from before certd
 #   .new-PID-*    staged by a running program, rubbish when PID is gone
 set +a +e +x +v -f
 umask 077
-# shellcheck disable=SC3045 # every sh that there is has it; one that has not loses nothing
+# shellcheck disable=SC3045 # every known sh has it; without it nothing is lost
 ulimit -c 0
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
 export LC_ALL PATH
-# An exported variable of the login that bears one of our names would carry what we put into it to every child.
-unset ENV BASH_ENV CDPATH IFS l b v n i c s w e out nonce made limit
+# A variable that the login exports stays exported: under one of these names it would carry a value to every child.
+unset ENV BASH_ENV CDPATH IFS line pem_text value field count index arguments exit_status failed_path printed out nonce
+unset made limit
 nl=$(printf '\n.') nl=${nl%.}
-n=0 i=0 nonce=0 made='' locks='' narrowed='' watchdog='' timeout='' W='' look='' os='' rehearsal='' careful='' tested=''
+count=0 index=0 nonce=0 made='' locks='' narrowed='' watchdog='' timeout='' work_dir=''
+look='' os='' rehearsal='' careful='' tested=''
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
 # --- answers ---
 
 # verb, body
 answer() { printf 'certd-node %s %s %s\n%s' "$nonce" "$1" "$(($(printf %s "$2" | wc -c)))" "$2"; }
-# 20: told why, nothing is to be done any more
+# Status 20: the answer has been given, nothing is left to do.
 refuse() { answer refused "$1"; exit 20; }
-path() {
-  # In the middle of a change: first everything back, and what cannot go back is the greater trouble.
+refuse_path() {
+  # In the middle of a change: undo it first. A failure of the undo is the graver one, and is answered instead.
   [ -z "$careful" ] || { careful=; undo; each forget; }
   refuse "path $1$nl${2##*: }"
 }
-# path, command: what fails is told with its path and the system's own words
-try() { w=$1; shift; e=$("$@" 2>&1) || path "$w" "$e"; }
+# path, command: a failure is answered with the path and the system's own words
+try() { failed_path=$1; shift; printed=$("$@" 2>&1) || refuse_path "$failed_path" "$printed"; }
 
-# --- certificates, numbered from 1: each has its variables with its number ---
+# --- certificates, numbered from 1: each keeps its variables under its number ---
 
-all='name gen older place F K C B own grp mod kmod t r sums base state from to was kinds lays rights'
+all='name new_gen older in_place fullchain_path key_path chain_path combined_path want_owner want_group want_mode'
+all="$all want_key_mode test_commands reload_commands sums base state from to was kinds lays rights"
 load() {
-  for v in $all; do eval "$v=\${$v$i-}"; done
-  D=${F%/*}
-  G=$D/.certd/$name S=$D/.certd/$name/.new-$$-$nonce
+  for field in $all; do eval "$field=\${$field$index-}"; done
+  base_dir=${fullchain_path%/*}
+  own_dir=$base_dir/.certd/$name stage_dir=$base_dir/.certd/$name/.new-$$-$nonce
 }
-save() { for v; do eval "$v$i=\$$v"; done; }
-each() { i=0; while [ "$i" -lt "$n" ]; do i=$((i + 1)); load; "$@" || return; done; }
-# Each file of a certificate: its path is $p, its folder $h, its name in a generation $q, and the link to that $g.
+save() { for field; do eval "$field$index=\$$field"; done; }
+each() { index=0; while [ "$index" -lt "$count" ]; do index=$((index + 1)); load; "$@" || return; done; }
+# Each file of a certificate: $file_path in $file_dir, $file_role (its name in a generation), and $link_to, the link there.
 files() {
-  for q in fullchain privkey chain combined; do
-    case $q in fullchain) p=$F ;; privkey) p=$K ;; chain) p=$C ;; *) p=$B ;; esac
-    [ "$p" ] || continue
-    h=${p%/*}/ g=.certd/$name/current/$q.pem
-    [ "$h" = "$D/" ] || way
+  for file_role in fullchain privkey chain combined; do
+    case $file_role in
+    fullchain) file_path=$fullchain_path ;;
+    privkey) file_path=$key_path ;;
+    chain) file_path=$chain_path ;;
+    *) file_path=$combined_path ;;
+    esac
+    [ "$file_path" ] || continue
+    file_dir=${file_path%/*}/ link_to=.certd/$name/current/$file_role.pem
+    [ "$file_dir" = "$base_dir/" ] || relative_link
     "$@" || return
   done
 }
-# Links are relative, from where a folder really is to where the chain's is: a tree that was moved, copied, or mounted into
-# a container under another path holds together.
-way() {
-  real "${h%/}"; u=$a v=
-  real "$D"
-  until case $a/ in "$u"/*) ;; *) false ;; esac; do u=${u%/*} v=../$v; done
-  a=${a#"$u"} a=${a#/}
-  g=$v${a:+$a/}$g
+# Links are relative, between the real folders of the file and the chain: a tree stays whole when it is moved, copied, or
+# mounted into a container under another path.
+relative_link() {
+  resolve "${file_dir%/}"; common_dir=$real_path way_up=
+  resolve "$base_dir"
+  until case $real_path/ in "$common_dir"/*) ;; *) false ;; esac; do common_dir=${common_dir%/*} way_up=../$way_up; done
+  real_path=${real_path#"$common_dir"} real_path=${real_path#/}
+  link_to=$way_up${real_path:+$real_path/}$link_to
 }
-# folder -> $a; of one that is yet to be made, the part that is there counts
-real() {
+# folder -> $real_path; of a missing folder, the existing part is resolved
+resolve() {
   set -- "$1" ''
-  until a=$(cd -P "${1:-/}" 2>/dev/null && pwd -P); do set -- "${1%/*}" "/${1##*/}$2"; done
-  a=${a%/}$2
+  until real_path=$(cd -P "${1:-/}" 2>/dev/null && pwd -P); do set -- "${1%/*}" "/${1##*/}$2"; done
+  real_path=${real_path%/}$2
 }
 
-# --- reading: builtins only, for they take no byte beyond the line ---
+# --- reading: builtins only, since they take no byte beyond the line ---
 
-get() { IFS= read -r l; }
-pem() {
-  b=
-  while get || exit 10; [ "$l" != . ]; do
-    b=$b$l$nl
-    [ ${#b} -lt 100000 ] || refuse "unfit a chain or a key of more than 100 kB"
+read_line() { IFS= read -r line; }
+read_pem() {
+  pem_text=
+  while read_line || exit 10; [ "$line" != . ]; do
+    pem_text=$pem_text$line$nl
+    [ ${#pem_text} -lt 100000 ] || refuse "unfit a chain or a key of more than 100 kB"
   done
 }
 receive() {
-  while get || exit 10; do
-    v=${l#* }
+  while read_line || exit 10; do
+    value=${line#* }
     # An installed receiver checks each line here, against its own parameters: see src/node/receiver.
     #@permit
-    case $l in
-    'certd '*) [ "$v" = "$certd" ] || refuse "unfit the node speaks version $certd of the protocol, not $v" ;;
-    'nonce '*) nonce=$v ;;
-    'look '*) look=$v ;;
-    'rehearsal '*) rehearsal=$v ;;
-    'name '*) n=$((n + 1)) i=$n; unset "chain$i" "key$i"; for b in $all; do eval "$b= $b$i="; done; name=$v; save name ;;
-    'generation '*) gen=$v; save gen ;;
-    'older '*) older=$v; save older ;;
-    'fullchain '*) F=$v; save F ;;
-    'key '*) K=$v; save K ;;
-    'chain '*) C=$v; save C ;;
-    'combined '*) B=$v; save B ;;
-    'in-place '*) place=$v; save place ;;
-    'owner '*) own=$v; save own ;;
-    'group '*) grp=$v; save grp ;;
-    'mode '*) mod=$v; save mod ;;
-    'key-mode '*) kmod=$v; save kmod ;;
-    'test '*) t=$t=$v$nl; save t ;;
-    'reload '*) r=$r=$v$nl; save r ;;
-    # What the files are to be, one after the other: without their text, when it is only asked whether they are that.
-    'sum '*) sums="$sums$v "; save sums ;;
-    'chain-pem '*) sums="$sums$v "; save sums; pem; eval "chain$i=\$b" ;;
-    'key-pem '*) sums="$sums$v "; save sums; pem; eval "key$i=\$b" ;;
-    end) b=; return ;;
+    case $line in
+    'certd '*) [ "$value" = "$certd" ] || refuse "unfit the node speaks version $certd of the protocol, not $value" ;;
+    'nonce '*) nonce=$value ;;
+    'look '*) look=$value ;;
+    'rehearsal '*) rehearsal=$value ;;
+    'name '*)
+      count=$((count + 1)) index=$count
+      unset "chain$index" "key$index"
+      for field in $all; do eval "$field= $field$index="; done
+      name=$value
+      save name
+      ;;
+    'generation '*) new_gen=$value; save new_gen ;;
+    'older '*) older=$value; save older ;;
+    'fullchain '*) fullchain_path=$value; save fullchain_path ;;
+    'key '*) key_path=$value; save key_path ;;
+    'chain '*) chain_path=$value; save chain_path ;;
+    'combined '*) combined_path=$value; save combined_path ;;
+    'in-place '*) in_place=$value; save in_place ;;
+    'owner '*) want_owner=$value; save want_owner ;;
+    'group '*) want_group=$value; save want_group ;;
+    'mode '*) want_mode=$value; save want_mode ;;
+    'key-mode '*) want_key_mode=$value; save want_key_mode ;;
+    'test '*) test_commands=$test_commands=$value$nl; save test_commands ;;
+    'reload '*) reload_commands=$reload_commands=$value$nl; save reload_commands ;;
+    # Digests of the files in their order; alone, without texts, they ask whether the files have them.
+    'sum '*) sums="$sums$value "; save sums ;;
+    'chain-pem '*) sums="$sums$value "; save sums; read_pem; eval "chain$index=\$pem_text" ;;
+    'key-pem '*) sums="$sums$value "; save sums; read_pem; eval "key$index=\$pem_text" ;;
+    end) pem_text=; return ;;
     *) refuse "unfit a line of the dialogue is not understood" ;;
     esac
   done
 }
 
-# --- children: nothing of ours to read, signals as usual, bounded in time, their words capped and private ---
+# --- children: empty stdin, default signals, bounded in time, output capped and private ---
 
 child() { trap - HUP INT PIPE TERM; umask 22; exec "$@"; }
-# seconds, argument vector (a line each, after "=") -> status; words in $out
+# seconds, argument vector (a line each, after "=") -> status; output in $out
 run() {
-  limit=$1 c=$2 IFS=$nl
+  limit=$1 arguments=$2 IFS=$nl
   # shellcheck disable=SC2086 # one word a line
-  set -- $c
+  set -- $arguments
   unset IFS
-  for a; do shift; set -- "$@" "${a#=}"; done
-  rm -f "$W/pipe"
-  out=$(mkfifo "$W/pipe" 2>&1) || return
-  # After the cap the rest is drained, not cut off: neither a chatty command nor a daemon that it starts dies of SIGPIPE.
-  { dd bs=1 count=4000 2>/dev/null; exec cat >/dev/null; } <"$W/pipe" >"$W/out" 2>/dev/null 9>&- &
-  w=$!
+  for word; do shift; set -- "$@" "${word#=}"; done
+  rm -f "$work_dir/pipe"
+  out=$(mkfifo "$work_dir/pipe" 2>&1) || return
+  # Beyond the cap the output is drained: neither a chatty command nor a daemon that it starts dies of SIGPIPE.
+  { dd bs=1 count=4000 2>/dev/null; exec cat >/dev/null; } <"$work_dir/pipe" >"$work_dir/out" 2>/dev/null 9>&- &
+  reader_pid=$!
   if [ "$timeout" ]; then
     # shellcheck disable=SC2086 # two words
-    (child $timeout "$limit" "$@") </dev/null >"$W/pipe" 2>&1 9>&-
-    s=$?
+    (child $timeout "$limit" "$@") </dev/null >"$work_dir/pipe" 2>&1 9>&-
+    exit_status=$?
   else
-    (child "$@") </dev/null >"$W/pipe" 2>&1 9>&- &
-    c=$!
-    (sleep "$limit"; kill -9 $c) </dev/null >/dev/null 2>&1 9>&- &
-    e=$!
-    wait $c; s=$?
-    kill $e 2>/dev/null
+    (child "$@") </dev/null >"$work_dir/pipe" 2>&1 9>&- &
+    command_pid=$!
+    (sleep "$limit"; kill -9 $command_pid) </dev/null >/dev/null 2>&1 9>&- &
+    killer_pid=$!
+    wait $command_pid; exit_status=$?
+    kill $killer_pid 2>/dev/null
   fi
-  # The reader ends with the last writer. A daemon that keeps our pipe is not waited for.
-  c=0
-  while [ $c -lt 100 ] && kill -0 $w 2>/dev/null; do sleep 0.01 2>/dev/null || { sleep 1; c=100; }; c=$((c + 1)); done
-  out=$(cat "$W/out")
-  case $s in 0) ;; 124 | 137) out="$out${out:+$nl}(ended after $limit seconds)" ;; *) out=${out:-exit status $s} ;; esac
-  return $s
+  # The reader ends with the last writer, but for a daemon that keeps the pipe: wait a second at most.
+  waits=0
+  while [ $waits -lt 100 ] && kill -0 $reader_pid 2>/dev/null; do
+    sleep 0.01 2>/dev/null || { sleep 1; waits=100; }
+    waits=$((waits + 1))
+  done
+  out=$(cat "$work_dir/out")
+  case $exit_status in
+  0) ;;
+  124 | 137) out="$out${out:+$nl}(ended after $limit seconds)" ;;
+  *) out=${out:-exit status $exit_status} ;;
+  esac
+  return $exit_status
 }
-# t or r, seconds: every distinct command once; at the first that fails its words are in $out
+# test_commands or reload_commands, seconds: every distinct command once, to the first that fails; its output is in $out
 check() {
-  ran=$nl$nl j=0
-  while [ $j -lt "$n" ]; do
-    j=$((j + 1))
-    eval "c=\$$1$j"
-    case $ran in *"$nl$nl$c$nl"*) continue ;; esac
-    ran=$ran$c$nl
-    run "$2" "$c" || return
+  ran=$nl$nl command_index=0
+  while [ $command_index -lt "$count" ]; do
+    command_index=$((command_index + 1))
+    eval "arguments=\$$1$command_index"
+    case $ran in *"$nl$nl$arguments$nl"*) continue ;; esac
+    ran=$ran$arguments$nl
+    run "$2" "$arguments" || return
   done
 }
 
-# --- locks: held by a subshell each, so that one descriptor is enough for any number, and the kernel frees them ---
+# --- locks: each held by a subshell, so that one descriptor is enough for any number, and the kernel frees them ---
 
-# Lock files, in one order for everybody: $task with all of them, and all within $patience seconds. 75: not had in time.
+# Lock files, in the same order in every program: runs $task under all of them. Status 75: not within $patience seconds.
 locked() {
   [ $# -gt 0 ] || { "$task"; return; }
   lock=$1; shift
@@ -188,397 +209,428 @@ take() {
     while :; do
       exec 9>>"$lock"
       until flock -n 9; do again || return 1; done
-      # Who had it before may have taken the file away with it.
+      # The holder before may have removed the file.
       # shellcheck disable=SC3013 # dash, ash and bash have it
       [ -e /proc/self/fd/9 ] && ! [ "$lock" -ef /proc/self/fd/9 ] || return 0
     done
   fi
-  # A symlink is made and filled in one call; a folder would have a moment without its owner's number.
+  # Without flock: a symlink is made together with its text; a folder would have no owner for a moment.
   mine=$lock.held
   until ln -s "$$.$(age $$)" "$mine" 2>/dev/null; do
     held=$(readlink "$mine")
     if [ "$held" ] && [ "$held" != "${held%%.*}.$(age "${held%%.*}")" ]; then
-      # Taken away by rename and looked at again: a second breaker gives the lock of the first back.
+      # A stale lock is renamed and read again: a second breaker gives back the lock that the first has made.
       mv -fT "$mine" "$mine.$$" && [ "$(readlink "$mine.$$")" != "$held" ] && mv -fT "$mine.$$" "$mine"
       rm -f "$mine.$$"
     else again || return 1; fi
   done 2>/dev/null
   trap 'rm -f "$mine"' EXIT
 }
-# When a process began, and in which boot: its number alone comes round again.
+# When a process began, and in which boot: process numbers are reused.
 age() {
-  b=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
-  IFS= read -r s 2>/dev/null <"/proc/$1/stat" || { echo gone; return; }
+  boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+  IFS= read -r stat_line 2>/dev/null <"/proc/$1/stat" || { echo gone; return; }
   # shellcheck disable=SC2086 # fields
-  set -- ${s##*) }
-  # A zombie does nothing any more.
-  [ "$1" = Z ] && echo gone || echo "$b.${20}"
+  set -- ${stat_line##*) }
+  # A zombie no longer runs.
+  [ "$1" = Z ] && echo gone || echo "$boot.${20}"
 }
 
 # --- what is there ---
 
-# What fails is told by the caller, from $w and $e.
+# On failure, the caller answers with $failed_path and $printed.
 folder() {
-  w=$1
-  # Another dialogue may be first.
-  [ -d "$w" ] || { e=$(mkdir -m755 "$w" 2>&1) && made=$w$nl$made; } || [ -d "$w" ] || return
-  safe "$w"
+  failed_path=$1
+  # Another dialogue may make it first.
+  [ -d "$failed_path" ] || { printed=$(mkdir -m755 "$failed_path" 2>&1) && made=$failed_path$nl$made; } || [ -d "$failed_path" ] || return
+  check_dir "$failed_path"
 }
-# Nobody but root and us can swap what is in it. Further above (second word) a sticky bit is enough, since nothing is made
-# there, and so is the group staff (50), to which Debian's older releases give /usr/local.
-safe() {
-  e=$(ls -ldn "$1/." 2>&1) || return
+# Only root and this user may be able to swap what is in a folder. In a folder further above (second argument) nothing is
+# made, so a sticky bit is enough, and so is the group staff (50), to which older Debian releases give /usr/local.
+check_dir() {
+  printed=$(ls -ldn "$1/." 2>&1) || return
   # shellcheck disable=SC2086 # fields: mode, links, user, group
-  set -- "$1" "${2-}" $e
-  [ "$5" = 0 ] || [ "$5" = "$me" ] || path "$1" "belongs to user $5, who could swap what is in it"
-  # An ACL that lets anybody write shows in the bits of the group, and not everywhere as a "+".
+  set -- "$1" "${2-}" $printed
+  [ "$5" = 0 ] || [ "$5" = "$our_uid" ] || refuse_path "$1" "belongs to user $5, who could swap what is in it"
+  # An ACL with write permission shows in the group bits, and not on every system as a "+".
   case $2$3:$6 in
   above?????????[tT]*) return 0 ;;
   above????????w* | ????????w* | *+:*) ;;
   above?????w*:0 | above?????w*:50) [ "$(getfacl -cps "$1" 2>/dev/null)" ] || return 0 ;;
   esac
-  case $3 in ?????w* | ????????w*) path "$1" "others may write there ($3)" ;; esac
+  case $3 in ?????w* | ????????w*) refuse_path "$1" "others may write there ($3)" ;; esac
 }
-# Every folder in which a name of the path is looked up, by way of links too: who can put another link there, or another
-# folder, leads us elsewhere between two calls.
-above() {
-  [ "$q" = fullchain ] || [ "$h" != "$D/" ] || return 0
-  walk "${h%/}"
-  for v in "$D/.certd" "$G"; do [ ! -L "$v" ] || walk "$v"; done
+# Every folder in which a name of the path is looked up, through links too: a user who can put another link or folder there
+# could redirect the path between two calls.
+check_dirs() {
+  [ "$file_role" = fullchain ] || [ "$file_dir" != "$base_dir/" ] || return 0
+  check_links "${file_dir%/}"
+  for dir in "$base_dir/.certd" "$own_dir"; do [ ! -L "$dir" ] || check_links "$dir"; done
 }
-walk() {
-  u=$1 a='' c=0
-  while [ "$u" ] && [ $c -le 40 ]; do
-    w=${u%%/*} u=${u#"$w"} u=${u#/}
-    case $w in '' | .) continue ;; ..) a=${a%/*}; continue ;; esac
-    # What is yet to be made is made by us.
-    safe "${a:-/}" above || return 0
-    w=$a/$w
-    [ -L "$w" ] || { a=$w; continue; }
-    # Below a sticky bit a link can be anybody's.
+check_links() {
+  rest=$1 walked='' hops=0
+  while [ "$rest" ] && [ $hops -le 40 ]; do
+    part=${rest%%/*} rest=${rest#"$part"} rest=${rest#/}
+    case $part in '' | .) continue ;; ..) walked=${walked%/*}; continue ;; esac
+    # A missing folder is made later, by this program.
+    check_dir "${walked:-/}" above || return 0
+    part=$walked/$part
+    [ -L "$part" ] || { walked=$part; continue; }
+    # Below a sticky bit any user can make a link.
     # shellcheck disable=SC2046 # fields: mode, links, user
-    set -- "$1" $(ls -ldn "$w")
-    [ "$4" = 0 ] || [ "$4" = "$me" ] || path "$w" "is a link of user $4, who could let it lead elsewhere"
-    e=$(readlink "$w")
-    case $e in /*) a= ;; esac
-    u=$e/$u c=$((c + 1))
+    set -- "$1" $(ls -ldn "$part")
+    [ "$4" = 0 ] || [ "$4" = "$our_uid" ] || refuse_path "$part" "is a link of user $4, who could let it lead elsewhere"
+    link_text=$(readlink "$part")
+    case $link_text in /*) walked= ;; esac
+    rest=$link_text/$rest hops=$((hops + 1))
   done
-  [ $c -le 40 ] || path "$1" "too many links lead there"
+  [ $hops -le 40 ] || refuse_path "$1" "too many links lead there"
 }
-# path, our link -> $k: link, far (the same, written otherwise than today), stray (into another folder of ours: the path or
-# the certificate's name was changed), plain or none
-kind() {
-  k=none
+# path, our link -> $found_kind: link; far (to the same place by another text); stray (into another folder of certd: the path
+# or the certificate's name was changed); plain; none
+find_kind() {
+  found_kind=none
   if [ -L "$1" ]; then
-    k=$(readlink "$1")
-    if [ "$k" = "$2" ]; then k='link'
-    elif ! within "$k"; then path "$1" "is a link to $k, not made by certd; put a plain file there, or nothing"
-    elif [ "${k##*/}" = "$q.pem" ] && own; then k=far
+    link_text=$(readlink "$1")
+    if [ "$link_text" = "$2" ]; then found_kind='link'
+    elif ! within "$link_text"; then refuse_path "$1" "is a link to $link_text, not made by certd; put a plain file there, or nothing"
+    elif [ "${link_text##*/}" = "$file_role.pem" ] && in_own_dir; then found_kind=far
     else
-      k=
-      trusted "$o"
-      [ "$k" ] || k=stray
+      found_kind=
+      trusted "$linked_dir"
+      [ "$found_kind" ] || found_kind=stray
     fi
-  elif [ -d "$1" ]; then path "$1" "Is a directory"
+  elif [ -d "$1" ]; then refuse_path "$1" "Is a directory"
   elif [ -f "$1" ]; then
-    k=
-    shape "$1"
-    [ "$k" ] || k=plain
-  elif [ -e "$1" ]; then path "$1" "is no regular file"
+    found_kind=
+    check_shape "$1"
+    [ "$found_kind" ] || found_kind=plain
+  elif [ -e "$1" ]; then refuse_path "$1" "is no regular file"
   fi
 }
-# a link's text, read in $h -> whether it leads into a certificate's folder of ours: $o, as it really is, by way of $via
+# a link's text, read in $file_dir -> whether it leads into a certificate's folder of certd: $linked_dir, resolved from $via
 within() {
   case $1 in
-  */current/fullchain.pem | */current/privkey.pem | */current/chain.pem | */current/combined.pem) o=${1%/current/*} ;;
+  */current/fullchain.pem | */current/privkey.pem | */current/chain.pem | */current/combined.pem) linked_dir=${1%/current/*} ;;
   *) return 1 ;;
   esac
-  case $o in /*) ;; *) o=$h$o ;; esac
-  via=$o
-  real "$o"; o=$a
-  case ${o%/*} in */.certd) ;; *) return 1 ;; esac
+  case $linked_dir in /*) ;; *) linked_dir=$file_dir$linked_dir ;; esac
+  via=$linked_dir
+  resolve "$linked_dir"; linked_dir=$real_path
+  case ${linked_dir%/*} in */.certd) ;; *) return 1 ;; esac
 }
-own() { real "$D"; [ "$o" = "$a/.certd/$name" ]; }
-# What it has counts as ours, and as a fence ($top), where nobody else can have put it there. Where it is gone, the link is
-# all that there is, and nothing is read through it: somebody might make it anew.
+in_own_dir() { resolve "$base_dir"; [ "$linked_dir" = "$real_path/.certd/$name" ]; }
+# Such a folder is accepted, and its generation raises $fence, where no other user can have made it. When the folder is gone,
+# only the link counts, and nothing is read through it: any user might make the folder anew.
 trusted() {
-  [ -d "$1" ] || { k=far; return; }
-  safe "$1"
-  safe "${1%/*}"
-  walk "$via"
-  # That of another one which is asked for as well says nothing of ours.
+  [ -d "$1" ] || { found_kind=far; return; }
+  check_dir "$1"
+  check_dir "${1%/*}"
+  check_links "$via"
+  # The folder of another certificate of this dialogue is no fence for this one.
   ! asked "$1" || return 0
-  v=$(readlink "$1/current")
-  case $v in
+  its_current=$(readlink "$1/current")
+  case $its_current in
   *[!0-9a-f.-]*) ;;
-  [1-9]*-*) [ "$top" ] && ! newer "${v%%-*}" "${top%%-*}" || top=$v ;;
+  [1-9]*-*) [ "$fence" ] && ! newer "${its_current%%-*}" "${fence%%-*}" || fence=$its_current ;;
   esac
 }
-# A file that is taken over is empty, or PEM of the kind that its path is for.
-shape() {
+# A file is taken over only if it is empty, or PEM of the kind that its path is for.
+check_shape() {
   [ -s "$1" ] || return 0
-  u=CERTIFICATE v='PRIVATE KEY'
-  case $q in privkey) v=$u u='PRIVATE KEY' ;; combined) u= ;; esac
-  if holds "$u" "$1"; then return
-  elif holds "$v" "$1"; then path "$1" "holds no $u, but a $v; are the paths swapped in the configuration?"
-  elif holds '' "$1"; then path "$1" "holds no $u; correct the path in the configuration, or move the file away"
-  else path "$1" "is neither empty nor PEM; correct the path in the configuration, or move the file away"; fi
+  wanted_block=CERTIFICATE wrong_block='PRIVATE KEY'
+  case $file_role in privkey) wrong_block=$wanted_block wanted_block='PRIVATE KEY' ;; combined) wanted_block= ;; esac
+  if holds "$wanted_block" "$1"; then return
+  elif holds "$wrong_block" "$1"; then refuse_path "$1" "holds no $wanted_block, but a $wrong_block; are the paths swapped in the configuration?"
+  elif holds '' "$1"; then refuse_path "$1" "holds no $wanted_block; correct the path in the configuration, or move the file away"
+  else refuse_path "$1" "is neither empty nor PEM; correct the path in the configuration, or move the file away"; fi
 }
 # kind of block, file
 holds() { grep -qE -- "^-----BEGIN [A-Z0-9 ]*$1-----" "$2"; }
-digest() { d=-; [ ! -f "$1" ] || { d=$(sum <"$1"); d=${d%% *}; }; }
-digests() { digest "$p"; have="$have$d "; }
-leads() {
-  cur=-
-  if [ -L "$G/current" ]; then cur=$(readlink "$G/current")
-  elif [ -e "$G/current" ]; then
-    path "$G/current" "is no link (restored from a backup?); in its folder this helps -> mv current 0-restored && ln -s 0-restored current"
+digest() { file_digest=-; [ ! -f "$1" ] || { file_digest=$(sum <"$1"); file_digest=${file_digest%% *}; }; }
+digests() { digest "$file_path"; have="$have$file_digest "; }
+read_current() {
+  current_gen=-
+  if [ -L "$own_dir/current" ]; then current_gen=$(readlink "$own_dir/current")
+  elif [ -e "$own_dir/current" ]; then
+    refuse_path "$own_dir/current" "is no link (restored from a backup?); in its folder this helps -> mv current 0-restored && ln -s 0-restored current"
   fi
-  case $cur in */* | .*) path "$G/current" "is a link to $cur, not made by certd" ;; esac
+  case $current_gen in */* | .*) refuse_path "$own_dir/current" "is a link to $current_gen, not made by certd" ;; esac
 }
-kinds() { kind "$p" "$g"; kinds="$kinds$k "; }
+kinds() { find_kind "$file_path" "$link_to"; kinds="$kinds$found_kind "; }
 scan() {
-  kinds='' have='' top=''
+  kinds='' have='' fence=''
   files kinds
-  leads
+  read_current
   files digests
-  seen="$kinds$cur $have"
+  seen="$kinds$current_gen $have"
 }
 newer() {
   [ ${#1} -ne ${#2} ] || { expr "x$1" \> "x$2" >/dev/null; return; }
   [ ${#1} -gt ${#2} ]
 }
 
-# --- who may read: nobody who could not before, and what holds a key is never for everybody ---
+# --- who may read: nobody who could not before, and never everybody where there is a key ---
 
-# From what is at $p: $m and, where they are not ours, $user and $group; $acl, when named users of an ACL go on reading it.
-# $lost: who could read a key there and will not any more. Said without what the configuration says.
-rule() {
-  of
-  user='' group='' acl='' lost='' m=600
-  case $q in privkey | combined) ;; *) m=644 ;; esac
+# From the file at $file_path: $file_mode and, where they differ from this user's, $user and $group; $acl, when its named
+# users keep reading. $lost: who could read a key there and no longer will. The configuration is not considered here.
+find_rights() {
+  fields_of
+  user='' group='' acl='' lost='' file_mode=600
+  case $file_role in privkey | combined) ;; *) file_mode=644 ;; esac
   # shellcheck disable=SC2086 # fields: mode, links, user, group
-  set -- $d
-  case ${1-} in '') return ;; -r-*) k=4 ;; *) k=6 ;; esac
-  case $m in
+  set -- $file_fields
+  case ${1-} in '') return ;; -r-*) owner_bits=4 ;; *) owner_bits=6 ;; esac
+  case $file_mode in
   644)
-    case $1 in ????r??r*) m=${k}44 ;; ????r*) m=${k}40 ;; ???????r*) m=${k}04 ;; *) m=${k}00 ;; esac
+    case $1 in
+    ????r??r*) file_mode=${owner_bits}44 ;;
+    ????r*) file_mode=${owner_bits}40 ;;
+    ???????r*) file_mode=${owner_bits}04 ;;
+    *) file_mode=${owner_bits}00 ;;
+    esac
     user=${3#0} group=${4#0}
     ;;
   *)
-    # What holds no key says nothing of who may read one, but for an empty file that was made for some and not for all.
-    if [ -s "$p" ]; then grep -q 'PRIVATE KEY-----' "$p"; else case $1 in ???????---*) ;; *) false ;; esac; fi || return 0
-    m=${k}00 by=
-    # Where it is open and a folder is not, that folder's group is who reads it.
-    case $1 in ???????r*) if lets_in - -; then lost='everybody'; else by=$shut; fi ;; esac
+    # Only a file with a key shows who may read a key; or an empty one that is not open to everybody.
+    if [ -s "$file_path" ]; then grep -q 'PRIVATE KEY-----' "$file_path"; else case $1 in ???????---*) ;; *) false ;; esac; fi || return 0
+    file_mode=${owner_bits}00 shut_group=
+    # An open file in a closed folder is read by that folder's group.
+    case $1 in ???????r*) if lets_in - -; then lost='everybody'; else shut_group=$shut; fi ;; esac
     [ "$3" = 0 ] || ! lets_in "$3" - || user=$3
     case $1 in ????r*) ;; *) return 0 ;; esac
-    # With an ACL these bits are its mask, and say nothing of the group.
-    case $1:$(getfacl -cps "$p" 2>/dev/null) in
-    *+:* | *:?*) [ "$h" = "$D/" ] && command -v setfacl >/dev/null && m=${k}40 acl=1 group=$4 || lost='users of its ACL' ;;
-    *) if lets_in - "$4"; then m=${k}40 group=$4; elif [ "$by" ] && lets_in - "$by"; then m=${k}40 group=$by; fi ;;
+    # With an ACL the group bits are its mask, and not the group's.
+    case $1:$(getfacl -cps "$file_path" 2>/dev/null) in
+    *+:* | *:?*)
+      [ "$file_dir" = "$base_dir/" ] && command -v setfacl >/dev/null && file_mode=${owner_bits}40 acl=1 group=$4 ||
+        lost='users of its ACL'
+      ;;
+    *)
+      if lets_in - "$4"; then file_mode=${owner_bits}40 group=$4
+      elif [ "$shut_group" ] && lets_in - "$shut_group"; then file_mode=${owner_bits}40 group=$shut_group; fi
+      ;;
     esac
     ;;
   esac
 }
-# $d: the fields of the file at $p, out of $is
-of() { d=${is%" $p$nl"*}; if [ "$d" = "$is" ]; then d=; else d=${d##*"$nl"}; fi; }
-# user or "-", group or "-": whether every folder that leads to $p, as written and as it is, lets them in. Else $shut: the
-# group of one that does not.
+# $file_fields: the fields of the file at $file_path, out of $ls_lines
+fields_of() {
+  file_fields=${ls_lines%" $file_path$nl"*}
+  if [ "$file_fields" = "$ls_lines" ]; then file_fields=; else file_fields=${file_fields##*"$nl"}; fi
+}
+# user or "-", group or "-": whether every folder on the way to $file_path, as written and resolved, lets them in. Else
+# $shut: the group of a folder that does not.
 lets_in() {
-  v=$1 a=" $2 " shut=
+  by_user=$1 by_groups=" $2 " shut=
   # shellcheck disable=SC2046 # fields: the name is the third
-  [ "$v" = - ] || { set -- $(ls -lL "$p"); a=" $(id -G "$3" 2>/dev/null) "; }
+  [ "$by_user" = - ] || { set -- $(ls -lL "$file_path"); by_groups=" $(id -G "$3" 2>/dev/null) "; }
   set --
-  for w in "${h%/}" "$(cd -P "$h" 2>/dev/null && pwd -P)"; do
-    set -- "$@" "$w/."
-    while [ "$w" ]; do w=${w%/*}; set -- "$@" "$w/."; done
+  for dir in "${file_dir%/}" "$(cd -P "$file_dir" 2>/dev/null && pwd -P)"; do
+    set -- "$@" "$dir/."
+    while [ "$dir" ]; do dir=${dir%/*}; set -- "$@" "$dir/."; done
   done
-  e=$(ls -ldn "$@" 2>/dev/null) || return
+  listing=$(ls -ldn "$@" 2>/dev/null) || return
   IFS=$nl
-  for e in $e; do
+  for entry in $listing; do
     unset IFS
     # shellcheck disable=SC2086 # fields: mode, links, user, group
-    set -- $e
-    # What an ACL says is not seen here. The folder of the chain says it for what is delivered too.
-    case $1:$3:$a in
-    *+:*) [ "$h" = "$D/" ] || return 1 ;;
+    set -- $entry
+    # An ACL is not evaluated here. That of the chain's folder holds for the delivered files too.
+    case $1:$3:$by_groups in
+    *+:*) [ "$file_dir" = "$base_dir/" ] || return 1 ;;
     esac
-    case :$3:$a in
-    *:"$v":*) e=${1#???} ;;
-    *" $4 "*) e=${1#??????} ;;
-    *) e=${1#?????????} ;;
+    case :$3:$by_groups in
+    *:"$by_user":*) enter_bits=${1#???} ;;
+    *" $4 "*) enter_bits=${1#??????} ;;
+    *) enter_bits=${1#?????????} ;;
     esac
-    case $e in [xst]*) ;; *) shut=$4; return 1 ;; esac
+    case $enter_bits in [xst]*) ;; *) shut=$4; return 1 ;; esac
   done
 }
-# Of each file, as it is now: a line in $rights. $askew: it is not as it is to be.
+# For each file as it is now: a line in $rights, and $askew if owner or mode differ from what they should be.
 judge() {
-  rule
-  rights="$rights$q $m ${user:--} ${group:--} ${acl:--} $lost$nl"
-  wish
+  find_rights
+  rights="$rights$file_role $file_mode ${user:--} ${group:--} ${acl:--} $lost$nl"
+  apply_config
   # shellcheck disable=SC2086 # fields
-  set -- $d
+  set -- $file_fields
   [ "${1-}" ] || return 0
-  k=$m v=-
-  while [ "$k" ]; do case $k in 6*) v=${v}rw- ;; 4*) v=${v}r-- ;; *) v=$v--- ;; esac; k=${k#?}; done
-  case $1 in "$v"*) ;; *) askew=1 ;; esac
-  v=" $3 " a=" $4 "
+  digits=$file_mode mode_letters=-
+  while [ "$digits" ]; do
+    case $digits in
+    6*) mode_letters=${mode_letters}rw- ;;
+    4*) mode_letters=${mode_letters}r-- ;;
+    *) mode_letters=$mode_letters--- ;;
+    esac
+    digits=${digits#?}
+  done
+  case $1 in "$mode_letters"*) ;; *) askew=1 ;; esac
+  owner_names=" $3 " group_names=" $4 "
   # shellcheck disable=SC2046 # fields, with names
-  case $own$grp in *[!0-9]*) set -- $(ls -lL "$p"); v="$v$3 " a="$a$4 " ;; esac
-  case $v in *" ${user:-$me} "*) ;; *) askew=1 ;; esac
-  case $a in *" ${group:-$4} "*) ;; *) askew=1 ;; esac
+  case $want_owner$want_group in
+  *[!0-9]*) set -- $(ls -lL "$file_path"); owner_names="$owner_names$3 " group_names="$group_names$4 " ;;
+  esac
+  case $owner_names in *" ${user:-$our_uid} "*) ;; *) askew=1 ;; esac
+  case $group_names in *" ${group:-$4} "*) ;; *) askew=1 ;; esac
 }
 assess() {
-  is=$nl$(ls -lnL "$F" "$K" ${C:+"$C"} ${B:+"$B"} 2>/dev/null)$nl rights=$nl askew=
+  ls_lines=$nl$(ls -lnL "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"} 2>/dev/null)$nl rights=$nl askew=
   files judge
 }
-# What was judged of $q, and over that what the configuration says.
-right() {
-  e=${rights#*"$nl$q "}
+# The line of $file_role in $rights; apply_config puts the configuration over it.
+recall_rights() {
+  judged=${rights#*"$nl$file_role "}
   # shellcheck disable=SC2086 # words
-  set -- ${e%%"$nl"*}
-  m=$1 user=${2#-} group=${3#-} acl=${4#-}
+  set -- ${judged%%"$nl"*}
+  file_mode=$1 user=${2#-} group=${3#-} acl=${4#-}
   shift 4
   lost=$*
 }
-wish() {
-  user=${own:-$user} group=${grp:-$group}
-  case $q in
+apply_config() {
+  user=${want_owner:-$user} group=${want_group:-$group}
+  case $file_role in
   privkey | combined)
-    [ -z "$own$grp$kmod" ] || lost=''
-    [ -z "$kmod" ] || m=${kmod#0} acl=''
-    case $m in ?4?) group=${group:-$(id -g)} ;; esac
+    [ -z "$want_owner$want_group$want_key_mode" ] || lost=''
+    [ -z "$want_key_mode" ] || file_mode=${want_key_mode#0} acl=''
+    case $file_mode in ?4?) group=${group:-$(id -g)} ;; esac
     ;;
-  *) m=${mod:-$m} m=${m#0} ;;
+  *) file_mode=${want_mode:-$file_mode} file_mode=${file_mode#0} ;;
   esac
 }
-# file [found]: it holds what is at $p or will be, in a folder that nobody else enters: owner and mode as they are to be, or
-# as it was found. The words of a failure go where those of a command go.
+# file [found]: gives a copy of the file for $file_path, in a private folder, the owner and mode that it should have, or that
+# were found. Fails like a command, with a message on stderr.
 guard() {
-  right
-  # By mistake a key may lie where a chain is to be.
-  if [ -z "${2-}" ]; then wish; else case $q in fullchain | chain) ! grep -q 'PRIVATE KEY-----' "$1" || m=600 ;; esac; fi
+  recall_rights
+  # A key may lie at the chain's path by mistake.
+  if [ -z "${2-}" ]; then apply_config
+  else case $file_role in fullchain | chain) ! grep -q 'PRIVATE KEY-----' "$1" || file_mode=600 ;; esac; fi
   if [ "$user$group" ] && ! chown "$user${group:+:$group}" "$1" 2>/dev/null; then
-    [ "${2-}" ] || [ -z "$own$grp" ] ||
+    [ "${2-}" ] || [ -z "$want_owner$want_group" ] ||
       { echo "cannot be given to $user:$group, as [install] says (the node does not know them, or only root may)" >&2; return 1; }
-    case $q in privkey | combined) m=600 acl='' ;; esac
+    case $file_role in privkey | combined) file_mode=600 acl='' ;; esac
   fi
-  chmod "$m" "$1" || return
-  [ -z "$acl" ] || { getfacl -cnp "$p" | setfacl --set-file=- "$1" && setfacl -n -m m::r,o::- "$1"; } 2>/dev/null || chmod 600 "$1"
-  [ ! -d /sys/fs/selinux ] || chcon --reference="$p" "$1" 2>/dev/null || :
+  chmod "$file_mode" "$1" || return
+  [ -z "$acl" ] || { getfacl -cnp "$file_path" | setfacl --set-file=- "$1" && setfacl -n -m m::r,o::- "$1"; } 2>/dev/null ||
+    chmod 600 "$1"
+  [ ! -d /sys/fs/selinux ] || chcon --reference="$file_path" "$1" 2>/dev/null || :
 }
-# What is kept below $G and holds a key is for nobody whom the one that is read now is not for, now that it is proven.
+# Once a pair is proven, kept files with a key are readable by nobody who cannot read the current one.
 tighten() {
-  q=privkey
-  right; wish
-  k=$(set +f; grep -ls -- 'PRIVATE KEY-----' "$G"/[0-9]*/*.pem)
-  case $m in ?4?) e='g-wx,o=' ;; *) e='go=' ;; esac
+  file_role=privkey
+  recall_rights; apply_config
+  key_files=$(set +f; grep -ls -- 'PRIVATE KEY-----' "$own_dir"/[0-9]*/*.pem)
+  case $file_mode in ?4?) mode_change='g-wx,o=' ;; *) mode_change='go=' ;; esac
   IFS=$nl
   # shellcheck disable=SC2086 # a line each
-  [ -z "$k" ] || chmod "$e" $k
+  [ -z "$key_files" ] || chmod "$mode_change" $key_files
   unset IFS
 } 2>/dev/null
 
 # --- prepare ---
 
-# A path is made of each of these.
-fit() {
+# These values become parts of paths.
+check_parameters() {
   case $name in */* | .* | '') refuse "unfit a name that is no name" ;; esac
-  case $nonce${gen#*-}/${gen%%-*} in *[!0-9a-f]*/* | */*[!0-9]*) refuse "unfit a generation that is none" ;; esac
-  # The number is a UTC second, YYYYMMDDhhmmss, for all who read or write one. A look has none.
-  case $look$gen in yes | [1-9]?????????????-?*) ;; *) refuse "unfit a generation that is none" ;; esac
-  # First of all: the way to what begins nowhere has no end.
-  for p in "$F" "$K" ${C:+"$C"} ${B:+"$B"}; do absolute; done
-  case $F/ in / | "$K/") refuse "unfit chain and key need a path each" ;; esac
-  case $own$grp in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
-  case $mod in '' | 0[46][04][04]) ;; *) refuse "unfit the mode is none" ;; esac
-  case $kmod in '' | 0[46][04]0) ;; *) refuse "unfit others could read the key with mode $kmod" ;; esac
+  case $nonce${new_gen#*-}/${new_gen%%-*} in *[!0-9a-f]*/* | */*[!0-9]*) refuse "unfit a generation that is none" ;; esac
+  # A generation's number is a UTC second, YYYYMMDDhhmmss. A look has none.
+  case $look$new_gen in yes | [1-9]?????????????-?*) ;; *) refuse "unfit a generation that is none" ;; esac
+  # Relative paths are refused first: the loops over parent folders would not end.
+  for file_path in "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"}; do absolute; done
+  case $fullchain_path/ in / | "$key_path/") refuse "unfit chain and key need a path each" ;; esac
+  case $want_owner$want_group in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
+  case $want_mode in '' | 0[46][04][04]) ;; *) refuse "unfit the mode is none" ;; esac
+  case $want_key_mode in '' | 0[46][04]0) ;; *) refuse "unfit others could read the key with mode $want_key_mode" ;; esac
 }
-absolute() { case $p in /*) ;; *) refuse "unfit paths must be absolute" ;; esac; }
-places() {
-  files above
-  # A dialogue that ends in vain takes the folders along that it made, until something is in them.
-  j=0
-  until files home && folder "$D/.certd" && folder "$G" && closed; do
-    [ $((j += 1)) -lt 9 ] || path "$w" "$e"
+absolute() { case $file_path in /*) ;; *) refuse "unfit paths must be absolute" ;; esac; }
+make_dirs() {
+  files check_dirs
+  # Another dialogue that is aborted removes the empty folders that it made: try again.
+  attempts=0
+  until files make_dir && folder "$base_dir/.certd" && folder "$own_dir" && closed; do
+    [ $((attempts += 1)) -lt 9 ] || refuse_path "$failed_path" "$printed"
   done
-  locks=$locks$D/.certd/.lock$nl
-  # Two dialogues for one server with folders of their own must not test each other's halves.
-  if [ -w /run ] && mkdir -p /run/certd; then b=$(printf %s "$t$r" | sum) locks=$locks/run/certd/${b%% *}.lock$nl; fi
+  locks=$locks$base_dir/.certd/.lock$nl
+  # Two dialogues for one server, in different folders, must not test each other's halves.
+  if [ -w /run ] && mkdir -p /run/certd; then
+    commands_digest=$(printf %s "$test_commands$reload_commands" | sum) locks=$locks/run/certd/${commands_digest%% *}.lock$nl
+  fi
 }
-home() { [ "$q" != fullchain ] && [ "$h" = "$D/" ] || { h=${h%/}; folder "${h:-/}"; }; }
-# Nobody else enters the folder of what is staged, and files in it are as private as they are made: a default ACL above it
-# would make the umask of no effect, and some file systems know no modes. The two files are written to later.
+make_dir() {
+  [ "$file_role" = fullchain ] || [ "$file_dir" != "$base_dir/" ] || return 0
+  file_dir=${file_dir%/}
+  folder "${file_dir:-/}"
+}
+# The staging folder is private, and so are files made in it: a default ACL above would override the umask, and some file
+# systems have no modes. The two files are filled later.
 closed() {
-  for k in '' 1; do
-    e=$(mkdir -m700 "$S" 2>&1) || return
-    (set -C; umask 0; : >"$S/fullchain.pem"; umask 77; : >"$S/privkey.pem") 2>/dev/null
-    e=$(ls -la "$S")
-    case ${e#*"$nl"} in drwx------[!+]*"$nl-rw-rw-rw-"[!+]*"$nl-rw-------"[!+]*) return ;; esac
-    rm -rf "$S"
-    w=$G e="files there are not as private as they are made (a default ACL?); this may help -> setfacl -bk $D/.certd $G"
-    [ "$k" ] || setfacl -bk "$D/.certd" "$G" 2>/dev/null || return
+  for second_try in '' 1; do
+    printed=$(mkdir -m700 "$stage_dir" 2>&1) || return
+    (set -C; umask 0; : >"$stage_dir/fullchain.pem"; umask 77; : >"$stage_dir/privkey.pem") 2>/dev/null
+    listing=$(ls -la "$stage_dir")
+    case ${listing#*"$nl"} in drwx------[!+]*"$nl-rw-rw-rw-"[!+]*"$nl-rw-------"[!+]*) return ;; esac
+    rm -rf "$stage_dir"
+    failed_path=$own_dir printed="files there are not as private as they are made (a default ACL?); this may help -> setfacl -bk $base_dir/.certd $own_dir"
+    [ "$second_try" ] || setfacl -bk "$base_dir/.certd" "$own_dir" 2>/dev/null || return
   done
   return 1
 }
-# A crash after a switch: what was switched to passes the test and stays, or what was there comes back.
-settled() { [ ! -e "$G/intent" ]; }
+# After a crash in a switch: the new pair stays if it passes the test; otherwise the old one comes back.
+settled() { [ ! -e "$own_dir/intent" ]; }
 recover() {
   ! settled || return 0
-  { get && from=$l && get && to=$l; } <"$G/intent" || from=- to=
-  # Who may read what is written over in place.
-  [ -z "$place" ] || assess
-  if [ "$to" ] && [ "$(readlink "$G/current")" = "$to" ]; then
-    # What was being written over the files is written to its end.
-    [ -z "$place" ] || try "$G/current" files pour
-    check t "$test_time" || { [ "$from" = - ] && ! proven; } || try "$G/current" back
-  elif noted; then try "$G/current" unlay
-  elif [ "$place" ] && [ -L "$G/current" ]; then try "$G/current" files pour; fi
+  { read_line && from=$line && read_line && to=$line; } <"$own_dir/intent" || from=- to=
+  # In place, who may read is taken from the files before they are overwritten.
+  [ -z "$in_place" ] || assess
+  if [ "$to" ] && [ "$(readlink "$own_dir/current")" = "$to" ]; then
+    # Finish overwriting the files.
+    [ -z "$in_place" ] || try "$own_dir/current" files pour
+    check test_commands "$test_time" || { [ "$from" = - ] && ! proven; } || try "$own_dir/current" back
+  elif noted; then try "$own_dir/current" unlay
+  elif [ "$in_place" ] && [ -L "$own_dir/current" ]; then try "$own_dir/current" files pour; fi
   forget
   spend
 }
-# Whether the test passed before.
-proven() { while get; do [ "$l" != tested ] || return 0; done <"$G/intent"; false; }
-# The folders that a dead program made.
+# Whether the test passed before the switch.
+proven() { while read_line; do [ "$line" != tested ] || return 0; done <"$own_dir/intent"; false; }
+# The folders that a dead program made, to be removed if this dialogue comes to nothing.
 inherit() {
-  settled || while get; do case $l in 'made '*) made=$made${l#* }$nl ;; esac; done <"$G/intent"
+  settled || while read_line; do case $line in 'made '*) made=$made${line#* }$nl ;; esac; done <"$own_dir/intent"
 }
 recovery() { each recover; }
-# Every folder of no more use, one a line: what is read now and was read before stays, and what was found first.
+# Runs a command on every folder of no more use: the current, the previous and the first one found stay.
 rubbish() {
   set +f
-  for d in "$G"/[0-9]* "$G"/.new-*; do
+  for dir in "$own_dir"/[0-9]* "$own_dir"/.new-*; do
     set -f
-    # Not by a program, whose failure would make rubbish of what is served.
+    # Compared by builtins: a program that failed would make the served folder rubbish.
     # shellcheck disable=SC3013 # dash, ash and bash have it
-    [ -e "$d" ] && ! [ "$d" -ef "$G/current" ] && ! [ "$d" -ef "$G/previous" ] || continue
-    v=${d##*/}
-    case $v in
+    [ -e "$dir" ] && ! [ "$dir" -ef "$own_dir/current" ] && ! [ "$dir" -ef "$own_dir/previous" ] || continue
+    dir_name=${dir##*/}
+    case $dir_name in
     0-found) continue ;;
-    .new-*) v=${v#.new-}; ! kill -0 "${v%%-*}" 2>/dev/null || continue ;;
+    .new-*) dir_name=${dir_name#.new-}; ! kill -0 "${dir_name%%-*}" 2>/dev/null || continue ;;
     esac
-    "$@" "$d"
+    "$@" "$dir"
   done
   set -f
 }
 untidy() { [ -z "$(rubbish echo)" ]; }
 tidy() { each rubbish rm -rf; }
-# A folder's name that is not taken: whoever wrote through the links made what is there something else than its name.
-free() { k=$1 v=0; while [ -e "$G/$k" ]; do k=$1.$((v += 1)); done; }
+# A folder's name that is not taken: a write through the links may have changed the content of one that exists.
+free() { free_name=$1 suffix=0; while [ -e "$own_dir/$free_name" ]; do free_name=$1.$((suffix += 1)); done; }
 decide() {
   scan
-  free "$gen"
-  state=$seen base=found from=$cur to=$k was=$cur turned=
-  # Links that are to be files from now on are no longer right, whatever they lead to.
-  case ${place:+1}$kinds in 1*link* | 1*far* | 1*stray*) turned=1 ;; esac
+  free "$new_gen"
+  state=$seen base=found from=$current_gen to=$free_name was=$current_gen turned=
+  # Links that are to become files are replaced, wherever they lead.
+  case ${in_place:+1}$kinds in 1*link* | 1*far* | 1*stray*) turned=1 ;; esac
   assess
-  # Written over in place, and by nobody since.
-  [ -z "$place" ] || ! files copied "$G/$cur" || kinds='link link'
+  # In place, files that equal the current generation are as good as links.
+  [ -z "$in_place" ] || ! files copied "$own_dir/$current_gen" || kinds='link link'
   case $kinds in
-  *plain*) free 0-found; from=$k ;;
-  # Under its own number, which goes on fencing, and which may be that of what comes.
-  *stray*) free "${top:-0-found}.0"; from=$k ;;
+  *plain*) free 0-found; from=$free_name ;;
+  # Under its own number, so that the fence stays; the new generation may have the same number.
+  *stray*) free "${fence:-0-found}.0"; from=$free_name ;;
   esac
   lays=$turned
   case $kinds in *plain* | *stray* | *far* | *none*) lays=1 ;; esac
@@ -586,273 +638,321 @@ decide() {
   set -- $kinds
   case "$1 $2" in
   *plain* | *none*) ;;
-  *) case $cur in [1-9]*-*) v=$cur ;; *) v=$top ;; esac; [ -z "$v" ] || base="managed ${v%%.*}" ;;
+  *)
+    case $current_gen in [1-9]*-*) managed_gen=$current_gen ;; *) managed_gen=$fence ;; esac
+    [ -z "$managed_gen" ] || base="managed ${managed_gen%%.*}"
+    ;;
   esac
   # shellcheck disable=SC2086 # the same two
   set -- $have
   [ "$1" != - ] && [ "$2" != - ] || base=nothing
-  # Where somebody made files of our links, links are made again, whatever is in the files.
-  case $turned$askew$kinds:$cur in 1* | *stray* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
+  # Where our links became files, links are laid again, whatever the files hold.
+  case $turned$askew$kinds:$current_gen in 1* | *stray* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
   save state base from to was kinds lays rights
-  # No number is compared as one: they have more digits than some shells' arithmetic, and what is there may have any.
-  for v in "$cur" "$top"; do
-    case $v in
-    [1-9]*) [ "$base" = unchanged ] || [ "$older" ] || ! newer "${v%%-*}" "${gen%%-*}" || refuse "newer $name ${v%%-*}" ;;
+  # Numbers are compared as text: they exceed some shells' arithmetic, and an existing one may have any length.
+  for present_gen in "$current_gen" "$fence"; do
+    case $present_gen in
+    [1-9]*)
+      [ "$base" = unchanged ] || [ "$older" ] || ! newer "${present_gen%%-*}" "${new_gen%%-*}" ||
+        refuse "newer $name ${present_gen%%-*}"
+      ;;
     esac
   done
 }
-# file, text. A key is in no argument: the shell's own printf writes it. Not every shell knows why that failed.
+# file, text. The builtin printf keeps a key out of every argv. Not every shell reports why it failed, but cat does.
 write() { printf %s "$2" >"$1" 2>/dev/null || printf %s "$2" | cat >"$1"; }
 writable() {
-  # Nothing of ours is in the folder of a file elsewhere before the commit, and another dialogue may have taken it along.
+  # Before the commit, a file's folder elsewhere is empty, and another dialogue may have removed it.
   # shellcheck disable=SC2174 # its parent is there
-  mkdir -pm755 "$h"
-  [ -L "$p" ] || [ -w "$h" ] || path "$p" "its folder cannot be written (permission, or mounted read-only)"
-  # What is written over keeps its ACL, and a mode for the group would be a mask for all whom that names.
-  case $place$q$kmod in
-  yesprivkey*40 | yescombined*40) [ -L "$p" ] || [ -z "$(getfacl -cps "$p" 2>/dev/null)" ] || path "$p" "has an ACL; this helps -> setfacl -b $p" ;;
+  mkdir -pm755 "$file_dir"
+  [ -L "$file_path" ] || [ -w "$file_dir" ] || refuse_path "$file_path" "its folder cannot be written (permission, or mounted read-only)"
+  # An overwritten file keeps its ACL, and a mode for the group would become the mask of all users it names.
+  case $in_place$file_role$want_key_mode in
+  yesprivkey*40 | yescombined*40)
+    [ -L "$file_path" ] || [ -z "$(getfacl -cps "$file_path" 2>/dev/null)" ] ||
+      refuse_path "$file_path" "has an ACL; this helps -> setfacl -b $file_path"
+    ;;
   esac
+}
+replaces_links() {
+  ln -s . "$stage_dir/a" && ln -s ./ "$stage_dir/b" && mv -fT "$stage_dir/b" "$stage_dir/a" &&
+    [ "$(readlink "$stage_dir/a")" = ./ ]
 }
 stage() {
   [ "$base" != unchanged ] || return 0
   files writable
-  e=$( { ln -s . "$S/a" && ln -s ./ "$S/b" && mv -fT "$S/b" "$S/a" && [ "$(readlink "$S/a")" = ./ ]; } 2>&1) ||
-    refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${e##*: }"
-  rm -f "$S/a"
+  printed=$(replaces_links 2>&1) ||
+    refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${printed##*: }"
+  rm -f "$stage_dir/a"
   have=
   files put
-  b=; unset "chain$i" "key$i"
+  pem_text=; unset "chain$index" "key$index"
   [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"
-  try "$S" chmod 755 "$S"
-  try "$S" stamp "$S"
+  try "$stage_dir" chmod 755 "$stage_dir"
+  try "$stage_dir" stamp "$stage_dir"
   set +f
-  try "$S" flush "$S"/*.pem "$S" "$G" "$D/.certd"
+  try "$stage_dir" flush "$stage_dir"/*.pem "$stage_dir" "$own_dir" "$base_dir/.certd"
   set -f
 }
-# folder, always (its files are old) -> they are later, by whole seconds, than all that is at the paths: a server may look at
-# no more (nginx from 1.27.4 on, where the inode is the same), or take nothing that is not later (hitch, ocserv).
+# folder, always (if its files are old): sets their times later, by a whole second, than those of all files at the paths. A
+# server may compare nothing else (nginx from 1.27.4 on, where the inode is the same), or take only later files (hitch,
+# ocserv).
 stamp() {
-  u='' a=''
-  files list "$1"
-  IFS=$nl b=$(date +%s) v=0
+  staged_files='' served_files=''
+  files list_times "$1"
+  IFS=$nl now=$(date +%s) latest=0
   # shellcheck disable=SC2086 # a line each
-  for e in $(stat -Lc %Y $a 2>/dev/null); do [ "$e" -le "$v" ] || v=$e; done
-  [ "$v" -ge "$((b - 1))" ] || v=${2:+$((b - 1))}
+  for modified in $(stat -Lc %Y $served_files 2>/dev/null); do [ "$modified" -le "$latest" ] || latest=$modified; done
+  [ "$latest" -ge "$((now - 1))" ] || latest=${2:+$((now - 1))}
   # shellcheck disable=SC2086 # a line each
-  [ -z "$v" ] || touch -cd "@$((v + 1))" $u
-  v=$?
+  [ -z "$latest" ] || touch -cd "@$((latest + 1))" $staged_files
+  exit_status=$?
   unset IFS
-  return $v
+  return $exit_status
 }
-list() { u=$u$1/$q.pem$nl a=$a$p$nl; }
+list_times() { staged_files=$staged_files$1/$file_role.pem$nl served_files=$served_files$file_path$nl; }
 put() {
-  eval "b=\$chain$i"
-  case $q in
+  eval "pem_text=\$chain$index"
+  case $file_role in
   fullchain) ;;
-  chain) b=${b#*-----END CERTIFICATE-----"$nl"} ;;
-  privkey) eval "b=\$key$i" ;;
-  *) eval "b=\$key$i\$chain$i" ;;
+  chain) pem_text=${pem_text#*-----END CERTIFICATE-----"$nl"} ;;
+  privkey) eval "pem_text=\$key$index" ;;
+  *) eval "pem_text=\$key$index\$chain$index" ;;
   esac
-  v=$S/$q.pem
-  try "$v" write "$v" "$b"
-  try "$p" guard "$v"
-  right; wish
-  [ -z "$lost" ] || narrowed="${narrowed}narrowed $name $q $lost$nl"
-  digest "$v"; have="$have$d "
+  staged_file=$stage_dir/$file_role.pem
+  try "$staged_file" write "$staged_file" "$pem_text"
+  try "$file_path" guard "$staged_file"
+  recall_rights; apply_config
+  [ -z "$lost" ] || narrowed="${narrowed}narrowed $name $file_role $lost$nl"
+  digest "$staged_file"; have="$have$file_digest "
 }
 flush() { sync "$@" 2>/dev/null || sync; }
 bases() { body="${body}base $name $base$nl"; }
 
 # --- commit: under the locks ---
 
-# To what `current` leads from now on: the one rename.
-point() { lead "$1" current && if [ "$place" ]; then files pour; fi; }
-# Over the file, whose inode, owner and mode stay, with a time that is no server's yet; what was not there goes. Whoever dies
-# before the time is set has it set by the next.
+# The one rename that switches.
+point() { point_link "$1" current && if [ "$in_place" ]; then files pour; fi; }
+# Overwrites the file and keeps its inode, owner and mode, with a time that no server has seen; a file that the generation
+# lacks is removed. If this dies before the time is set, the next dialogue sets it.
 pour() {
-  v=$G/current/$q.pem
-  if [ ! -f "$v" ]; then rm -f "$p"; return; fi
-  if [ -f "$p" ]; then guard "$p" && { cmp -s "$v" "$p" || cat "$v" >"$p"; }; else cp -p "$v" "$p"; fi && touch -r "$v" "$p" && flush "$p"
+  current_file=$own_dir/current/$file_role.pem
+  if [ ! -f "$current_file" ]; then rm -f "$file_path"; return; fi
+  if [ -f "$file_path" ]; then guard "$file_path" && { cmp -s "$current_file" "$file_path" || cat "$current_file" >"$file_path"; }
+  else cp -p "$current_file" "$file_path"; fi &&
+    touch -r "$current_file" "$file_path" && flush "$file_path"
 }
-lead() { rm -f "$G/next" && ln -s "$1" "$G/next" && mv -fT "$G/next" "$G/$2" && flush "$G"; }
+point_link() {
+  rm -f "$own_dir/next" && ln -s "$1" "$own_dir/next" && mv -fT "$own_dir/next" "$own_dir/$2" && flush "$own_dir"
+}
 same() { scan; settled && [ "$seen" = "$state" ] || refuse "changed $name"; }
-# What cannot be undone keeps its intent, for the next dialogue.
-undo() { try "$G/current" each back; }
-# What the paths hold moves behind `current`, and no reader sees a difference. What is not there yet gets its link later.
+# A failed undo keeps the intent for the next dialogue.
+undo() { try "$own_dir/current" each back; }
+# Moves the files at the paths behind `current`; readers see no difference. Missing files get their links later.
 contact() {
-  [ "$base" != unchanged ] && [ "$lays" ] && [ ! -e "$G/intent" ] || return 0
+  [ "$base" != unchanged ] && [ "$lays" ] && [ ! -e "$own_dir/intent" ] || return 0
   case $kinds in
   *plain* | *stray*)
     tries=0
     while :; do
-      try "$G/$from" found
-      ! files copied "$S.f" || break
-      [ $((tries += 1)) -lt 3 ] || path "$F" "another program keeps writing it or its key"
+      try "$own_dir/$from" copy_all_found
+      ! files copied "$stage_dir.f" || break
+      [ $((tries += 1)) -lt 3 ] || refuse_path "$fullchain_path" "another program keeps writing it or its key"
     done
-    try "$G/intent" note
-    try "$G/$from" mv -T "$S.f" "$G/$from"
-    try "$G/current" lead "$from" current
+    try "$own_dir/intent" note
+    try "$own_dir/$from" mv -T "$stage_dir.f" "$own_dir/$from"
+    try "$own_dir/current" point_link "$from" current
     ;;
-  *) try "$G/intent" note ;;
+  *) try "$own_dir/intent" note ;;
   esac
-  files lay
+  files lay_link
 }
-found() { rm -rf "$S.f" && mkdir -m700 "$S.f" && files copy && chmod 755 "$S.f" && flush "$S.f"; }
-copy() { v=$S.f/$q.pem; [ ! -f "$p" ] || { cp -pL "$p" "$v" && guard "$v" found && touch -r "$p" "$v" && flush "$v"; }; }
-copied() { digest "$p"; k=$d; digest "$1/$q.pem"; [ "$k" = "$d" ]; }
-lay() {
-  if [ "$place" ]; then
-    [ ! -L "$p" ] || try "$p" flatten
-  elif [ -L "$p" ]; then
-    [ "$(readlink "$p")" = "$g" ] || { try "$p" relink; linked; }
-  elif [ -f "$p" ]; then
-    try "$p" keep
-    try "$p" relink
+copy_all_found() {
+  rm -rf "$stage_dir.f" && mkdir -m700 "$stage_dir.f" && files copy_found && chmod 755 "$stage_dir.f" && flush "$stage_dir.f"
+}
+copy_found() {
+  copied_file=$stage_dir.f/$file_role.pem
+  [ -f "$file_path" ] || return 0
+  cp -pL "$file_path" "$copied_file" && guard "$copied_file" found && touch -r "$file_path" "$copied_file" && flush "$copied_file"
+}
+copied() {
+  digest "$file_path"; first_digest=$file_digest
+  digest "$1/$file_role.pem"; [ "$first_digest" = "$file_digest" ]
+}
+lay_link() {
+  if [ "$in_place" ]; then
+    [ ! -L "$file_path" ] || try "$file_path" flatten
+  elif [ -L "$file_path" ]; then
+    [ "$(readlink "$file_path")" = "$link_to" ] || { try "$file_path" relink; linked; }
+  elif [ -f "$file_path" ]; then
+    try "$file_path" keep_found
+    try "$file_path" relink
     linked
   fi
 }
-# What the server is to follow, and rather that of a folder of its own.
-linked() { if [ -z "$links" ] || [ "$h" != "$D/" ]; then links=$p; fi; }
-beside() { v=$h.${p##*/}.certd-$1; }
-# The file itself, so that whatever is special about it comes back with it; a copy where there can be no second name.
-keep() { beside found; rm -f "$v" && { ln "$p" "$v" || { cp -p "$p" "$v" && touch -r "$p" "$v"; }; }; }
-flatten() { beside new; k=$G/$from/$q.pem; rm -f "$v"; if [ -f "$k" ]; then cp -p "$k" "$v" && guard "$v" found && mv -fT "$v" "$p"; else rm -f "$p"; fi; }
+# A link for the server to follow, preferably one outside the chain's folder: $links names it in a refusal.
+linked() { if [ -z "$links" ] || [ "$file_dir" != "$base_dir/" ]; then links=$file_path; fi; }
+beside() { beside_path=$file_dir.${file_path##*/}.certd-$1; }
+# Keeps the file itself, with all its attributes; a copy where it can have no second name.
+keep_found() {
+  beside found
+  rm -f "$beside_path" &&
+    { ln "$file_path" "$beside_path" || { cp -p "$file_path" "$beside_path" && touch -r "$file_path" "$beside_path"; }; }
+}
+flatten() {
+  beside new
+  found_file=$own_dir/$from/$file_role.pem
+  rm -f "$beside_path"
+  if [ -f "$found_file" ]; then cp -p "$found_file" "$beside_path" && guard "$beside_path" found && mv -fT "$beside_path" "$file_path"
+  else rm -f "$file_path"; fi
+}
 # shellcheck disable=SC2174 # its parent is there
-relink() { beside new; mkdir -pm755 "$h" && rm -f "$v" && ln -s "$g" "$v" && mv -fT "$v" "$p" && flush "$h"; }
-fill() { [ "$place" ] || [ -L "$p" ] || relink; }
+relink() {
+  beside new
+  mkdir -pm755 "$file_dir" && rm -f "$beside_path" && ln -s "$link_to" "$beside_path" && mv -fT "$beside_path" "$file_path" && flush "$file_dir"
+}
+fill_missing() { [ "$in_place" ] || [ -L "$file_path" ] || relink; }
 note() {
   {
-    # Not written whole (no room, no stat), it is none.
+    # An intent that is not written whole (no space, no stat) does not count.
     printf '%s\n%s\n' "$from" "$to" || return
     if [ "$lays" ]; then
       printf 'was %s\n' "$was" && { [ -z "$tested" ] || echo tested; } && files noting || return
       IFS=$nl
-      for v in $made; do printf 'made %s\n' "$v"; done
+      for dir in $made; do printf 'made %s\n' "$dir"; done
       unset IFS
     fi
-  } >"$S.i" && flush "$S.i" && mv -fT "$S.i" "$G/intent" && flush "$G"
+  } >"$stage_dir.i" && flush "$stage_dir.i" && mv -fT "$stage_dir.i" "$own_dir/intent" && flush "$own_dir"
 }
 noting() {
-  if [ -L "$p" ]; then v=$(readlink "$p") && printf 'link %s %s\n%s\n' "$q" "$p" "$v"
-  elif [ ! -f "$p" ]; then printf 'none %s %s\n' "$q" "$p"
-  elif [ "$place" ]; then v=$(stat -c '%u:%g %a' "$p") && printf 'over %s %s\n%s\n' "$q" "$p" "$v"
-  else printf 'plain %s %s\n' "$q" "$p"; fi
+  if [ -L "$file_path" ]; then link_text=$(readlink "$file_path") && printf 'link %s %s\n%s\n' "$file_role" "$file_path" "$link_text"
+  elif [ ! -f "$file_path" ]; then printf 'none %s %s\n' "$file_role" "$file_path"
+  elif [ "$in_place" ]; then
+    owner_mode=$(stat -c '%u:%g %a' "$file_path") && printf 'over %s %s\n%s\n' "$file_role" "$file_path" "$owner_mode"
+  else printf 'plain %s %s\n' "$file_role" "$file_path"; fi
 }
 forth() {
   [ "$base" != unchanged ] || return 0
-  if [ -d "$S" ]; then mv -fT "$S" "$G/$to" || return; fi
-  [ -e "$G/intent" ] || note || return
-  files fill && point "$to"
+  if [ -d "$stage_dir" ]; then mv -fT "$stage_dir" "$own_dir/$to" || return; fi
+  [ -e "$own_dir/intent" ] || note || return
+  files fill_missing && point "$to"
 }
-onward() { say=$(each forth 2>&1) || path "$G/current" "$say"; }
+onward() { say=$(each forth 2>&1) || refuse_path "$own_dir/current" "$say"; }
 back() {
   [ "$base" != unchanged ] || return 0
   if noted; then unlay
-  elif [ "$(readlink "$G/current")" != "$to" ]; then return
-  elif [ "$from" = - ]; then rm -f "$G/current" && if [ "$place" ]; then files pour; fi
-  else stamp "$G/$from" always; point "$from"; fi
+  elif [ "$(readlink "$own_dir/current")" != "$to" ]; then return
+  elif [ "$from" = - ]; then rm -f "$own_dir/current" && if [ "$in_place" ]; then files pour; fi
+  else stamp "$own_dir/$from" always; point "$from"; fi
 }
-# Whether there is an intent that tells what was at the paths.
-noted() { { get && get && get; } 2>/dev/null <"$G/intent"; }
-# Everything as the intent has it, in any state that a dead program left: first the content, by one rename, then the files,
-# then `current`. The times are those that were found, not later ones: a server that has looked at ours in between, and takes
-# nothing but what is later, is told by its reload or not at all.
+# Whether there is an intent that records what was at the paths.
+noted() { { read_line && read_line && read_line; } 2>/dev/null <"$own_dir/intent"; }
+# Restores everything as the intent has it, from any state that a dead program left: first the content, by one rename, then
+# the files, then `current`. The original times come back too, although a server that takes only later files, and has seen
+# ours, may then need its reload to go back.
 unlay() {
-  if [ "$from" = - ]; then rm -f "$G/current"
-  elif [ -d "$G/$from" ] && [ "$(readlink "$G/current")" != "$from" ]; then lead "$from" current; fi || return
-  { get && get && while get; do unlaid || return; done; } <"$G/intent"
-  if [ "$was" = - ]; then rm -f "$G/current"
-  elif [ "$(readlink "$G/current")" != "$was" ]; then lead "$was" current; fi || return
-  [ "$from" = "$was" ] || rm -rf "${G:?}/$from" || return
-  [ -e "$G/previous" ] || rm -f "$G/previous"
-  rm -f "$G/next" "$G/intent" && flush "$G"
+  if [ "$from" = - ]; then rm -f "$own_dir/current"
+  elif [ -d "$own_dir/$from" ] && [ "$(readlink "$own_dir/current")" != "$from" ]; then point_link "$from" current; fi || return
+  { read_line && read_line && while read_line; do unlaid || return; done; } <"$own_dir/intent"
+  if [ "$was" = - ]; then rm -f "$own_dir/current"
+  elif [ "$(readlink "$own_dir/current")" != "$was" ]; then point_link "$was" current; fi || return
+  [ "$from" = "$was" ] || rm -rf "${own_dir:?}/$from" || return
+  [ -e "$own_dir/previous" ] || rm -f "$own_dir/previous"
+  rm -f "$own_dir/next" "$own_dir/intent" && flush "$own_dir"
 }
-# A line of it. What somebody else has put there since stays.
+# One line of the intent. A link that another program has put there since stays.
 unlaid() {
-  b=${l#* } p=${l#* * } h=${p%/*}/
-  case $l in
-  'was '*) was=$b ;;
+  fields=${line#* } file_path=${line#* * } file_dir=${file_path%/*}/
+  case $line in
+  'was '*) was=$fields ;;
   'plain '*)
-    beside new; rm -f "$v"
+    beside new; rm -f "$beside_path"
     beside found
-    if [ -e "$v" ]; then
-      if ! other && { [ -L "$p" ] || [ ! -e "$p" ]; }; then mv -fT "$v" "$p" && flush "$h"; else rm -f "$v"; fi
+    if [ -e "$beside_path" ]; then
+      if ! other && { [ -L "$file_path" ] || [ ! -e "$file_path" ]; }; then mv -fT "$beside_path" "$file_path" && flush "$file_dir"
+      else rm -f "$beside_path"; fi
     fi
     ;;
   'over '*)
-    get
-    v=$G/$from/${b%% *}.pem
-    # Where it is gone, everything was back already. The mode comes last: it may be wider than that of what is written over.
-    [ ! -f "$v" ] || {
-      { cmp -s "$v" "$p" && [ "$(stat -c %Y "$v")" = "$(stat -c %Y "$p")" ]; } ||
-        { cat "$v" >"$p" && touch -r "$v" "$p" && flush "$p"; }
-    } && chown "${l% *}" "$p" && chmod "${l#* }" "$p"
+    read_line
+    found_file=$own_dir/$from/${fields%% *}.pem
+    # Without the copy, everything was restored already. The mode comes last: it may be wider than that of our key.
+    [ ! -f "$found_file" ] || {
+      { cmp -s "$found_file" "$file_path" && [ "$(stat -c %Y "$found_file")" = "$(stat -c %Y "$file_path")" ]; } ||
+        { cat "$found_file" >"$file_path" && touch -r "$found_file" "$file_path" && flush "$file_path"; }
+    } && chown "${line% *}" "$file_path" && chmod "${line#* }" "$file_path"
     ;;
-  'none '*) beside new; rm -f "$v"; other || if [ -L "$p" ] || cmp -s "$G/$to/${b%% *}.pem" "$p"; then rm -f "$p"; fi ;;
+  'none '*)
+    beside new; rm -f "$beside_path"
+    other || if [ -L "$file_path" ] || cmp -s "$own_dir/$to/${fields%% *}.pem" "$file_path"; then rm -f "$file_path"; fi
+    ;;
   'link '*)
-    get
-    beside new; rm -f "$v"
-    [ "$(readlink "$p")" = "$l" ] || other || { ln -s "$l" "$v" && mv -fT "$v" "$p" && flush "$h"; }
+    read_line
+    beside new; rm -f "$beside_path"
+    [ "$(readlink "$file_path")" = "$line" ] || other || { ln -s "$line" "$beside_path" && mv -fT "$beside_path" "$file_path" && flush "$file_dir"; }
     ;;
   esac
 }
-# A link that leads elsewhere than to ours, by now.
-other() { [ -L "$p" ] && ! { within "$(readlink "$p")" && own; }; }
-# Where there was no pair, ours is better than none, if the configuration is broken anyway.
-rather() { [ "$base" != nothing ] || { contact; forth || path "$G/current" "cannot be switched"; }; }
-# The next folder to go back to is known, and so is what is of no more use.
+# A link that by now leads elsewhere.
+other() { [ -L "$file_path" ] && ! { within "$(readlink "$file_path")" && in_own_dir; }; }
+# Where there was no pair and the configuration is broken anyway, the new pair is better than none.
+prefer_new() { [ "$base" != nothing ] || { contact; forth || refuse_path "$own_dir/current" "cannot be switched"; }; }
+# Ends a switch: records the folder to go back to, and drops the intent or the staged generation.
 forget() {
   [ "$base" != unchanged ] || return 0
   # shellcheck disable=SC3013 # dash, ash and bash have it
-  if ! [ "$G/current" -ef "$G/$to" ]; then
-    rm -f "$G/intent"
-    rm -rf "${G:?}/$to"
+  if ! [ "$own_dir/current" -ef "$own_dir/$to" ]; then
+    rm -f "$own_dir/intent"
+    rm -rf "${own_dir:?}/$to"
     return
   fi
-  # A backup may have made a folder of it.
-  [ -L "$G/previous" ] || rm -rf "$G/previous"
-  [ "$from" = - ] || lead "$from" previous
-  if noted; then mv -fT "$G/intent" "$G/found"; else rm -f "$G/intent"; fi
+  # A restored backup may have made a folder of the link.
+  [ -L "$own_dir/previous" ] || rm -rf "$own_dir/previous"
+  [ "$from" = - ] || point_link "$from" previous
+  if noted; then mv -fT "$own_dir/intent" "$own_dir/found"; else rm -f "$own_dir/intent"; fi
 }
-# The way back to what was found is not needed any more.
+# Drops the files that were found: the way back to them is no longer needed.
 spend() {
-  [ "$base" != unchanged ] && [ -e "$G/found" ] || return 0
-  { get; get; while get; do spent; done; } <"$G/found"
-  rm -f "$G/found"
+  [ "$base" != unchanged ] && [ -e "$own_dir/found" ] || return 0
+  { read_line; read_line; while read_line; do spent; done; } <"$own_dir/found"
+  rm -f "$own_dir/found"
 }
 spent() {
-  p=${l#* * } h=${p%/*}/
-  case $l in
-  'plain '*) beside found; rm -f "$v" ;;
-  'link '*) get; ! within "$l" || own || [ ! -d "$o" ] || leave ;;
+  file_path=${line#* * } file_dir=${file_path%/*}/
+  case $line in
+  'plain '*) beside found; rm -f "$beside_path" ;;
+  'link '*) read_line; ! within "$line" || in_own_dir || [ ! -d "$linked_dir" ] || leave ;;
   esac
 }
-# Another folder of ours, to which the paths led: of a certificate that was renamed it goes. Where anybody may still read it,
-# it stays, and a look names it.
+# Another folder of certd, to which the paths led: that of a renamed certificate is removed. One that may still be read stays,
+# and a look reports it.
 leave() {
-  ! asked "$o" || return 0
-  real "$D"
-  if [ "${o%/*}" = "$a/.certd" ] && [ ! -e "$o/intent" ] && [ ! -e "$o/found" ] && ! followed; then rm -rf "$o"
-  else printf '%s\n' "$o" >>"$G/left"; fi
+  ! asked "$linked_dir" || return 0
+  resolve "$base_dir"
+  if [ "${linked_dir%/*}" = "$real_path/.certd" ] && [ ! -e "$linked_dir/intent" ] && [ ! -e "$linked_dir/found" ] && ! followed
+  then rm -rf "$linked_dir"
+  else printf '%s\n' "$linked_dir" >>"$own_dir/left"; fi
 }
-# Whether a folder is that of a certificate of this dialogue.
+# Whether the folder belongs to a certificate of this dialogue.
 asked() {
-  j=0
-  while [ $j -lt "$n" ]; do
-    j=$((j + 1))
-    eval "v=\${F$j%/*}/.certd/\$name$j"
-    # shellcheck disable=SC3013 # dash, ash and bash have it
-    [ ! "$v" -ef "$1" ] || return 0
+  asked_index=0
+  while [ $asked_index -lt "$count" ]; do
+    asked_index=$((asked_index + 1))
+    eval "asked_dir=\${fullchain_path$asked_index%/*}/.certd/\$name$asked_index"
+    # shellcheck disable=SC3013,SC2154 # dash, ash and bash have it; set by eval
+    [ ! "$asked_dir" -ef "$1" ] || return 0
   done
   return 1
 }
-# By a link beside ours, or by one that was elsewhere: not each of its files had its path among ours.
+# Whether $linked_dir may still be read: through a link in this folder, or because a file of it had no path among ours.
 followed() {
   set +f
-  for v in "$o"/current/*.pem; do grep -qF "/${o##*/}/current/${v##*/}" "$G/found" || { set -f; return 0; }; done
-  for v in "$D"/* "$D"/.[!.]*; do
+  for pem_link in "$linked_dir"/current/*.pem; do
+    grep -qF "/${linked_dir##*/}/current/${pem_link##*/}" "$own_dir/found" || { set -f; return 0; }
+  done
+  for pem_link in "$base_dir"/* "$base_dir"/.[!.]*; do
     set -f
-    [ ! -L "$v" ] || case $(readlink "$v") in *".certd/${o##*/}/current/"*) return 0 ;; esac
+    [ ! -L "$pem_link" ] || case $(readlink "$pem_link") in *".certd/${linked_dir##*/}/current/"*) return 0 ;; esac
   done
   return 1
 }
@@ -862,34 +962,34 @@ commit() {
   each spend
   careful=1 links='' changed=''
   each contact
-  if [ "$links" ] && [ "$tested" ] && ! check t "$test_time"; then
-    # Nothing but links has changed.
+  if [ "$links" ] && [ "$tested" ] && ! check test_commands "$test_time"; then
+    # Only links have changed.
     say=$out careful=
     undo
-    check t "$test_time" && refuse "links $links$nl$say"
+    check test_commands "$test_time" && refuse "links $links$nl$say"
     answer rolled-back "$say"
     exit 20
   fi
   each changes
   onward
   careful=
-  if ! check t "$test_time"; then
+  if ! check test_commands "$test_time"; then
     say=$out verdict=broken-before
     undo
-    if [ "$changed" ] && check t "$test_time"; then
+    if [ "$changed" ] && check test_commands "$test_time"; then
       verdict=rolled-back
-      check r "$reload_time"
-    # What passed before and fails since is our doing.
+      check reload_commands "$reload_time"
+    # A test that passed before and fails since fails because of the switch.
     elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
-    else each rather; fi
-  elif check r "$reload_time"; then
+    else each prefer_new; fi
+  elif check reload_commands "$reload_time"; then
     say='' verdict=committed
   else
-    # A reload that fails with the new pair and works with the old one accuses the new one. One that fails with both
-    # says that there is nothing to reload: the server is down, and the pair, which passed the test, waits for its start.
+    # A reload that fails only with the new pair is the new pair's fault. One that fails with both means that the server
+    # is down: the new pair, which passed the test, stays for its next start.
     say=$out verdict=placed
     undo
-    if [ "$changed" ] && check t "$test_time" && check r "$reload_time"; then verdict=rolled-back
+    if [ "$changed" ] && check test_commands "$test_time" && check reload_commands "$reload_time"; then verdict=rolled-back
     else
       words=$say
       each contact
@@ -904,19 +1004,19 @@ commit() {
 
 # --- rollback: under the locks, after the commit ---
 
-# However this ends, the next dialogue can end it.
+# Puts the intent back, so that the next dialogue can finish a rollback that dies.
 reopen() {
   [ "$base" != unchanged ] || return 0
   lays=
-  if [ -e "$G/found" ]; then mv -fT "$G/found" "$G/intent"; elif [ "$place" ]; then note; fi
+  if [ -e "$own_dir/found" ]; then mv -fT "$own_dir/found" "$own_dir/intent"; elif [ "$in_place" ]; then note; fi
 }
-ours() { [ "$base" = unchanged ] || { [ "$from" != - ] && [ "$(readlink "$G/current")" = "$to" ]; }; }
+ours() { [ "$base" = unchanged ] || { [ "$from" != - ] && [ "$(readlink "$own_dir/current")" = "$to" ]; }; }
 rollback() {
   each ours || { answer kept "changed since, or nothing was there before"; return; }
-  try "$G/intent" each reopen
+  try "$own_dir/intent" each reopen
   undo
-  if check t "$test_time"; then
-    check r "$reload_time"
+  if check test_commands "$test_time"; then
+    check reload_commands "$reload_time"
     each forget
     answer back "$out"
   else
@@ -924,7 +1024,7 @@ rollback() {
     each contact
     onward
     say=$words
-    check t "$test_time" && check r "$reload_time"
+    check test_commands "$test_time" && check reload_commands "$reload_time"
     each forget
     answer kept "$say"
   fi
@@ -932,112 +1032,116 @@ rollback() {
 
 # --- the end of a commit that stays ---
 
-unfound() { [ ! -e "$G/found" ]; }
-# Another dialogue may have been here since.
-serve() { [ "$(readlink "$G/current")" != "$to" ] || spend; }
+unfound() { [ ! -e "$own_dir/found" ]; }
+# Another dialogue may have switched since.
+serve() { [ "$(readlink "$own_dir/current")" != "$to" ] || spend; }
 served() { each serve; }
 
-# --- look: what would be decided, without a word that ends it ---
+# --- look: the same findings, but no refusal ends it ---
 
-at() {
-  [ "$k" ] || [ ! -d "$h" ] || safe "${h%/}"
-  [ "$k" ] || above
-  [ "$k" ] || kind "$p" "$g"
-  # The next delivery lays them anew.
-  case $k in far | stray) k='link' ;; esac
-  body="${body}at $name $q $k$nl" k=
+look_at() {
+  [ "$found_kind" ] || [ ! -d "$file_dir" ] || check_dir "${file_dir%/}"
+  [ "$found_kind" ] || check_dirs
+  [ "$found_kind" ] || find_kind "$file_path" "$link_to"
+  # The next delivery replaces such links.
+  case $found_kind in far | stray) found_kind='link' ;; esac
+  body="${body}at $name $file_role $found_kind$nl" found_kind=
 }
-# Files with a key in them that more people can read than are to, ours and those that are to be replaced: at most nine.
-bare() {
-  q=privkey
-  right; wish
-  k=$(
+# Files with a key that too many users can read, delivered ones and those to be replaced: at most nine.
+find_exposed() {
+  file_role=privkey
+  recall_rights; apply_config
+  key_files=$(
     set +f
-    set -- "$G"/[0-9]*/*.pem
-    for p in "$F" "$K" ${C:+"$C"} ${B:+"$B"}; do [ -L "$p" ] || [ ! -f "$p" ] || set -- "$@" "$p"; done
+    set -- "$own_dir"/[0-9]*/*.pem
+    for file_path in "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"}; do
+      [ -L "$file_path" ] || [ ! -f "$file_path" ] || set -- "$@" "$file_path"
+    done
     grep -ls -- 'PRIVATE KEY-----' "$@"
   )
   IFS=$nl
   # shellcheck disable=SC2086 # a line each
-  [ -z "$k" ] || k=$(ls -ln $k 2>/dev/null)
+  [ -z "$key_files" ] || key_files=$(ls -ln $key_files 2>/dev/null)
   # shellcheck disable=SC2086 # a line each
-  set -- $k
+  set -- $key_files
   unset IFS
-  k=0
-  for x; do
-    p=/${x#* /} y=
-    case $p in "$G"/*) h=$D/ ;; *) h=${p%/*}/ ;; esac
+  exposed_count=0
+  for key_entry; do
+    file_path=/${key_entry#* /} exposes=
+    case $file_path in "$own_dir"/*) file_dir=$base_dir/ ;; *) file_dir=${file_path%/*}/ ;; esac
     # shellcheck disable=SC2086 # fields: mode, links, user, group
-    set -- $x
-    case $1 in ???????--*) ;; *) ! lets_in - - || y=1 ;; esac
-    # Who may read what is not ours yet is somebody else's word.
-    case $p:$m:$1 in "$G"/*:?4?:* | *:????--*) ;; "$G"/*) ! lets_in - "$4" || y=1 ;; esac
-    [ -z "$y" ] || [ $((k += 1)) -gt 9 ] || body="${body}exposed $name $1 $p$nl"
+    set -- $key_entry
+    case $1 in ???????--*) ;; *) ! lets_in - - || exposes=1 ;; esac
+    # For a file that certd did not write, the group is not judged.
+    case $file_path:$file_mode:$1 in "$own_dir"/*:?4?:* | *:????--*) ;; "$own_dir"/*) ! lets_in - "$4" || exposes=1 ;; esac
+    [ -z "$exposes" ] || [ $((exposed_count += 1)) -gt 9 ] || body="${body}exposed $name $1 $file_path$nl"
   done
 }
 inspect() {
-  have='' k=''
-  # What keeps a delivery from all files is told of the first.
-  leads
-  [ -z "$k" ] || cur=-
-  files at
+  have='' found_kind=''
+  # A problem of the whole certificate is reported with its first file.
+  read_current
+  [ -z "$found_kind" ] || current_gen=-
+  files look_at
   assess
-  bare
+  find_exposed
   files digests
-  [ "$have" = "$sums" ] && k=yes || k=no
-  lefts
-  body="${body}current $name $cur${nl}digest $name ${have%% *}${nl}same $name $k$nl"
-  h=$D/
-  until [ -d "$h" ]; do h=${h%/*/}/; done
+  [ "$have" = "$sums" ] && is_same=yes || is_same=no
+  find_left
+  body="${body}current $name $current_gen${nl}digest $name ${have%% *}${nl}same $name $is_same$nl"
+  file_dir=$base_dir/
+  until [ -d "$file_dir" ]; do file_dir=${file_dir%/*/}/; done
   # shellcheck disable=SC2046 # fields; the fourth of the last line is what is left
-  set -- $(df -Pk "$h" 2>/dev/null | tail -n 1)
+  set -- $(df -Pk "$file_dir" 2>/dev/null | tail -n 1)
   case ${4:-x} in *[!0-9]*) ;; *) [ "$room" ] && [ "$4" -ge "$room" ] || room=$4 ;; esac
 }
-# Folders with keys of names that nobody asks about, and such as the paths led to before.
-lefts() {
+# Folders of certificates that are not in this look, and folders to which the paths led before.
+find_left() {
   set +f
-  for d in "$D"/.certd/*; do
+  for dir in "$base_dir"/.certd/*; do
     set -f
-    if [ -L "$d/current" ] && ! asked "$d"; then body="${body}left $d$nl"; fi
+    if [ -L "$dir/current" ] && ! asked "$dir"; then body="${body}left $dir$nl"; fi
   done
   set -f
-  [ ! -f "$G/left" ] || while get; do [ ! -d "$l" ] || asked "$l" || body="${body}left $l$nl"; done <"$G/left"
+  [ ! -f "$own_dir/left" ] || while read_line; do
+    [ ! -d "$line" ] || asked "$line" || body="${body}left $line$nl"
+  done <"$own_dir/left"
 }
-# Files that name another ACME client: lines of cron, units of timers that are enabled, and acme.sh's own folder.
+# Files that name another ACME client: cron lines, units of enabled timers, and acme.sh's own folder.
 renewers() {
-  v='(^|[^a-z])(acme\.sh|certbot|lego|getssl|dehydrated)([^a-z]|$)'
+  pattern='(^|[^a-z])(acme\.sh|certbot|lego|getssl|dehydrated)([^a-z]|$)'
   set +f
-  grep -sIlE "^[^#]*$v" "$os/etc/crontab" "$os"/etc/cron.*/* "$os"/var/spool/cron/* "$os"/var/spool/cron/crontabs/*
-  for d in "$os"/etc/systemd/system/*.wants/*.timer "$os"/lib/systemd/system/*.wants/*.timer; do
-    b=${d##*/}
-    b=${b%.timer}.service
-    # The unit beside the link's end; a masked one is /dev/null, and empty.
-    ! [ -s "$d" ] || ! { echo "$b"; cat "$d" "$os/etc/systemd/system/$b" "$os/lib/systemd/system/$b"; } 2>/dev/null |
-      grep -qE "^[^#]*$v" || echo "$d"
+  grep -sIlE "^[^#]*$pattern" "$os/etc/crontab" "$os"/etc/cron.*/* "$os"/var/spool/cron/* "$os"/var/spool/cron/crontabs/*
+  for timer in "$os"/etc/systemd/system/*.wants/*.timer "$os"/lib/systemd/system/*.wants/*.timer; do
+    unit=${timer##*/}
+    unit=${unit%.timer}.service
+    # The service unit of the timer; a masked one is a link to /dev/null, and empty.
+    ! [ -s "$timer" ] || ! { echo "$unit"; cat "$timer" "$os/etc/systemd/system/$unit" "$os/lib/systemd/system/$unit"; } 2>/dev/null |
+      grep -qE "^[^#]*$pattern" || echo "$timer"
   done
   [ ! -d "$HOME/.acme.sh" ] || echo "$HOME/.acme.sh"
 } 2>/dev/null
 glance() {
   # shellcheck disable=SC2317 # it is called
-  path() { k="foreign ${2##*: }"; }
+  refuse_path() { found_kind="foreign ${2##*: }"; }
   body='test ok'$nl room=
-  check t "$test_time" || body="test failed$nl"
+  check test_commands "$test_time" || body="test failed$nl"
   each inspect
-  v=$(renewers | head -n 20 | cut -c 1-200 | sed 's/^/renewer /')
-  body=$body${v:+$v$nl}
+  renewer_lines=$(renewers | head -n 20 | cut -c 1-200 | sed 's/^/renewer /')
+  body=$body${renewer_lines:+$renewer_lines$nl}
   #@tell
   answer seen "${body}room ${room:--}${nl}clock $(date -u +%s)${nl}output$nl$out"
 }
 
 # --- the dialogue ---
 
-rubble() { rm -rf "$S" "$S.i" "$S.f"; }
+rubble() { rm -rf "$stage_dir" "$stage_dir.i" "$stage_dir.f"; }
 cleanup() {
-  # A session is ended by several signals in a row: the second must not cut this short.
+  # A session ends with several signals in a row: the second must not interrupt the cleanup.
   trap '' HUP INT PIPE TERM
   unwatch
   each rubble
-  rm -rf "$W"
+  rm -rf "$work_dir"
   empty=
   each emptied
   [ -z "$empty" ] || (under 0 vacate) >/dev/null
@@ -1045,18 +1149,18 @@ cleanup() {
   # shellcheck disable=SC2086 # a line each, innermost first
   [ -z "$made" ] || rmdir $made 2>/dev/null
 }
-# A first contact that came to nothing leaves no folder, and no lock in it, which goes under that very lock.
-# (In a trap of bash's, `return` alone gives back what was before the trap.)
-emptied() { [ -L "$G/current" ] || ! rmdir "$G" 2>/dev/null || rmdir "$D/.certd" 2>/dev/null || empty=1; }
+# A first contact that came to nothing leaves no folder and no lock file, which is removed under that same lock.
+# (In a trap of bash, a bare `return` returns the status from before the trap.)
+emptied() { [ -L "$own_dir/current" ] || ! rmdir "$own_dir" 2>/dev/null || rmdir "$base_dir/.certd" 2>/dev/null || empty=1; }
 vacate() { each leave_lock; }
-leave_lock() { [ -d "$G" ] || { rm -f "$D/.certd/.lock"; rmdir "$D/.certd" 2>/dev/null; }; }
-# A watchdog, since not every `read` has a time limit, and nobody else cleans up behind a `kill -9`. It sleeps in naps: it
-# is ended by a KILL, which cannot be missed and runs no trap, and the nap that it leaves behind holds nothing open.
+leave_lock() { [ -d "$own_dir" ] || { rm -f "$base_dir/.certd/.lock"; rmdir "$base_dir/.certd" 2>/dev/null; }; }
+# A watchdog: not every `read` has a timeout, and nothing else cleans up after a `kill -9`. It is ended by a KILL, which
+# cannot be missed and runs no trap; the short sleep that it leaves behind holds nothing open.
 watch() {
   (
-    v=0 watchdog=
-    while [ $((v += nap)) -le $idle ] && [ "$(age $$)" = "$born" ]; do sleep $nap; done
-    # Its number may be somebody else's by now.
+    waited=0 watchdog=
+    while [ $((waited += nap)) -le $idle ] && [ "$(age $$)" = "$born" ]; do sleep $nap; done
+    # The number may belong to another process by now.
     [ "$(age $$)" != "$born" ] || kill -9 $$
     cleanup
   ) </dev/null >/dev/null 2>&1 &
@@ -1066,31 +1170,31 @@ unwatch() {
   [ -z "$watchdog" ] || { kill -9 "$watchdog"; wait "$watchdog"; }
   watchdog=
 } 2>/dev/null
-hear() { get || l=; unwatch; }
+next_word() { read_line || line=; unwatch; }
 
 if command -v sha256sum >/dev/null; then sum() { sha256sum; }
 elif busybox sha256sum </dev/null >/dev/null 2>&1; then sum() { busybox sha256sum; }
 else sum() { openssl dgst -sha256 -r; }; fi
-born=$(age $$) me=$(id -u)
-for v in 'timeout -k 5' timeout; do $v 5 true 2>/dev/null && timeout=$v && break; done
-# Where printf is a program, a key would be in its arguments.
+born=$(age $$) our_uid=$(id -u)
+for candidate in 'timeout -k 5' timeout; do $candidate 5 true 2>/dev/null && timeout=$candidate && break; done
+# If printf were a program, a key would be in its arguments.
 [ "$(command -v printf)" = printf ] || refuse "unfit this shell has no printf of its own"
 
 trap 'exit 10' HUP INT PIPE TERM
 trap cleanup EXIT
 receive
-each fit
+each check_parameters
 if [ "$look" ]; then
-  # The test's words need a place, and not one beside the certificates. Nobody else knows this name.
-  W=/tmp/certd-$$-$nonce
-  try "$W" mkdir "$W"
+  # A folder for the test's output, not beside the certificates. The nonce makes its name unpredictable.
+  work_dir=/tmp/certd-$$-$nonce
+  try "$work_dir" mkdir "$work_dir"
   glance
   exit
 fi
-each places
+each make_dirs
 locks=$(printf %s "$locks" | sort -u)
-i=1; load; W=$S-run
-try "$W" mkdir "$W"
+index=1; load; work_dir=$stage_dir-run
+try "$work_dir" mkdir "$work_dir"
 under() {
   patience=$1 task=$2 IFS=$nl
   # shellcheck disable=SC2086 # a line each
@@ -1105,24 +1209,24 @@ under() {
   esac
 }
 each settled || { each inherit; under $lock_wait recovery; }
-# Not now? Then another time, and no word about it.
+# If the lock is taken, the next dialogue tidies up.
 each untidy || (under 0 tidy) >/dev/null
 each decide
 each stage
 body='test ok'$nl tested=1
-check t "$test_time" || body="test failed$nl" tested=
+check test_commands "$test_time" || body="test failed$nl" tested=
 each bases
 watch
 answer prepared "$body${narrowed}clock $(date -u +%s)${nl}output$nl$out"
-hear
-# What is only rehearsed is never committed.
-[ "$l$rehearsal" = commit ] || exit 0
-# From here on it is finished, whoever listens.
+next_word
+# A rehearsal never commits.
+[ "$line$rehearsal" = commit ] || exit 0
+# From here on the commit is finished even if the session ends.
 trap '' HUP INT PIPE TERM
 under $lock_wait commit
 watch
-hear
-if [ "$l" = rollback ]; then under $lock_wait rollback
+next_word
+if [ "$line" = rollback ]; then under $lock_wait rollback
 else
   each tighten
   each unfound || (under 0 served) >/dev/null

@@ -27,7 +27,7 @@ use crate::plan;
 use crate::report::Done;
 use crate::store::{Store, StoreError};
 
-use route::Target;
+use route::ProbeTarget;
 
 /// For a question that is put beside the handshakes, and that nothing in this pass depends on.
 pub(crate) const ASIDE: Duration = Duration::from_secs(15);
@@ -113,7 +113,7 @@ async fn probe_all(context: &Context, scope: &Scope) -> Vec<Served> {
         for node in certificate.nodes.iter().filter(|node| scope.wants_node(node)) {
             let Some(node) = config.node(node) else { continue };
             let open = openers.entry(&node.name).or_insert_with(|| ssh_tunnel::session_each(config, secrets, node));
-            for target in Target::all(certificate, node, open) {
+            for target in ProbeTarget::all(certificate, node, open) {
                 let number = probes.len();
                 let permits = if node.probe.via == Via::Ssh { &sessions } else { &direct };
                 let (roots, permits) = (context.roots.clone(), Arc::clone(permits));

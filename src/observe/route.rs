@@ -1,4 +1,4 @@
-//! One name at one host of a node, and every way that leads to it.
+//! One name at one host of a node, and every route to it.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -9,76 +9,78 @@ use tokio::task::JoinSet;
 use crate::cert::{CertName, DnsName, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node, Probe, Via};
 use crate::model::{Code, Over, Seen, Served, Silence};
-use crate::probe::{self, Opener, Way};
+use crate::probe::{self, Opener, Route};
 
 use crate::context::failure::{bug, failure};
 use crate::context::{Secrets, clock};
 use crate::model::{Advice, Failure};
 use crate::ssh::Endpoint;
 
-/// TCP and TLS together. A black hole costs the whole pass this long and no longer, since all nodes are asked at once.
+/// TCP and TLS together. Nodes are probed concurrently, so a black hole delays a pass by no more than this.
 pub(crate) const PROBE_DEADLINE: Duration = Duration::from_secs(8);
-/// Where a node is asked through its own SSH connection.
+/// The address shown for a node that is probed through its own SSH connection.
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
+/// One service name at one address of a node.
 #[derive(Clone)]
-pub(crate) struct Target {
+pub(crate) struct ProbeTarget {
     node: NodeName,
     certificate: CertName,
-    at: At,
+    address: Address,
     probe: Probe,
     sni: DnsName,
 }
 
+/// As the configuration has it.
 #[derive(Clone)]
-enum At {
+enum Address {
     Host(Host),
     /// The node as it sees itself.
     Loopback(Opener),
 }
 
-/// One address, and how a handshake gets there.
+/// One resolved address and the route to it.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct SocketRoute {
     pub(crate) address: SocketAddr,
     pub(crate) over: Over,
-    pub(crate) way: Way,
+    pub(crate) route: Route,
 }
 
-impl Target {
-    /// Every name at every host; through SSH, where the node has one address for all, every name once.
+impl ProbeTarget {
+    /// Every name at every address; through SSH, where all addresses are the loopback, every name once.
     pub(crate) fn all(certificate: &Certificate, node: &Node, through: &Opener) -> Vec<Self> {
-        let places: Vec<At> = match node.probe.via {
-            Via::Direct => node.addresses.iter().cloned().map(At::Host).collect(),
-            Via::Ssh => vec![At::Loopback(Arc::clone(through))],
+        let addresses: Vec<Address> = match node.probe.via {
+            Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
+            Via::Ssh => vec![Address::Loopback(Arc::clone(through))],
         };
-        let target = |at: &At, sni: &DnsName| Self {
+        let target = |address: &Address, sni: &DnsName| Self {
             node: node.name.clone(),
             certificate: certificate.name.clone(),
-            at: at.clone(),
+            address: address.clone(),
             probe: node.probe.clone(),
             sni: sni.clone(),
         };
-        places.iter().flat_map(|at| certificate.sni.iter().map(move |sni| target(at, sni))).collect()
+        addresses.iter().flat_map(|address| certificate.sni.iter().map(move |sni| target(address, sni))).collect()
     }
 
-    /// Fresh handshakes with every address of the host, in every way.
+    /// Fresh handshakes with every address of the host, over every route.
     pub(crate) async fn look(&self, roots: &Roots) -> Vec<Served> {
-        let doors = match self.doors().await {
-            Ok(doors) => doors,
+        let sockets = match self.sockets().await {
+            Ok(sockets) => sockets,
             Err(silence) => return vec![self.unresolved(silence)],
         };
         let mut looks = JoinSet::new();
-        for door in doors {
+        for socket in sockets {
             let (target, roots) = (self.clone(), roots.clone());
             looks.spawn(async move {
-                let answers = probe::look(&door.way, &target.sni, PROBE_DEADLINE).await;
+                let answers = probe::look(&socket.route, &target.sni, PROBE_DEADLINE).await;
                 let now = clock::now();
                 let seen = |answer| match answer {
                     Ok(ders) => Seen::of(ders, &roots, now),
                     Err(silence) => Seen::Silence(silence),
                 };
-                answers.into_iter().map(|answer| target.served(&door, seen(answer))).collect::<Vec<_>>()
+                answers.into_iter().map(|answer| target.served(&socket, seen(answer))).collect::<Vec<_>>()
             });
         }
         let mut served: Vec<Served> = looks.join_all().await.into_iter().flatten().collect();
@@ -86,11 +88,11 @@ impl Target {
         served
     }
 
-    pub(crate) fn served(&self, door: &Door, seen: Seen) -> Served {
-        Served { over: door.over, ..self.seen(Some(door.address), seen) }
+    pub(crate) fn served(&self, socket: &SocketRoute, seen: Seen) -> Served {
+        Served { over: socket.over, ..self.seen(Some(socket.address), seen) }
     }
 
-    /// There is no address to shake hands with.
+    /// The host has no address.
     pub(crate) fn unresolved(&self, silence: Silence) -> Served {
         self.seen(None, Seen::Silence(silence))
     }
@@ -104,24 +106,24 @@ impl Target {
         &self.sni
     }
 
-    /// The doors of all addresses.
-    pub(crate) async fn doors(&self) -> Result<Vec<Door>, Silence> {
+    /// Every resolved address, over TCP and, where it is probed, QUIC.
+    pub(crate) async fn sockets(&self) -> Result<Vec<SocketRoute>, Silence> {
         let Probe { port, proxy_protocol, quic, .. } = self.probe;
-        let host = match &self.at {
-            At::Host(host) => host,
-            At::Loopback(open) => {
-                let way = Way::Through { open: Arc::clone(open), proxy_protocol };
-                return Ok(vec![Door { address: SocketAddr::new(LOOPBACK, port), over: Over::Ssh, way }]);
+        let host = match &self.address {
+            Address::Host(host) => host,
+            Address::Loopback(open) => {
+                let route = Route::Through { open: Arc::clone(open), proxy_protocol };
+                return Ok(vec![SocketRoute { address: SocketAddr::new(LOOPBACK, port), over: Over::Ssh, route }]);
             }
         };
-        let mut doors = Vec::new();
+        let mut sockets = Vec::new();
         for address in resolve(host, port).await? {
-            doors.push(Door { address, over: Over::Tcp, way: Way::Tcp { address, proxy_protocol } });
+            sockets.push(SocketRoute { address, over: Over::Tcp, route: Route::Tcp { address, proxy_protocol } });
             if quic {
-                doors.push(Door { address, over: Over::Quic, way: Way::Quic { address } });
+                sockets.push(SocketRoute { address, over: Over::Quic, route: Route::Quic { address } });
             }
         }
-        Ok(doors)
+        Ok(sockets)
     }
 }
 
@@ -142,7 +144,7 @@ pub async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, Silence>
     if addresses.is_empty() { Err(Silence::Unresolved(format!("{name} has no address"))) } else { Ok(addresses) }
 }
 
-/// Where the node is, and everything that logging in needs, in memory.
+/// The SSH endpoint of a node: its addresses, and the keys from memory.
 pub(crate) async fn endpoint(config: &Config, secrets: &Secrets, node: &NodeName) -> Result<Endpoint, Failure> {
     let unknown = || bug(node, "a node that the configuration does not have");
     let node = config.node(node).ok_or_else(unknown)?;

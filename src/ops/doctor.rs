@@ -90,9 +90,9 @@ fn of_configuration(config: &Config, missing: &Missing) -> Finding {
 fn state(context: &Context) -> Result<Vec<Finding>, Failure> {
     let (store, folder) = (&context.store, context.store.root().display().to_string());
     let mut findings = Vec::new();
-    match store.room() {
+    match store.disk_space() {
         Ok(Some(room)) => {
-            let (owner, mode) = store.standing().map_err(|error| Failure::from(&error))?;
+            let (owner, mode) = store.permissions().map_err(|error| Failure::from(&error))?;
             let what = format!("belongs to user {owner}, mode {mode:04o}, can be written");
             findings.push(Finding::ok(Area::State, &folder, what));
             findings.push(of_room(&folder, room));

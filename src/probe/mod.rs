@@ -1,15 +1,14 @@
-//! What is served: one connection and one TLS handshake, over TCP, over QUIC or through a stream that somebody else
-//! opens, with the service name as SNI.
+//! The probe: one TLS handshake with the service name as SNI, over TCP, over QUIC or through a caller's stream.
 //!
-//! The chain is taken as it comes; whether it is the right one is decided elsewhere, from the bytes returned here.
-//! Failure is an observation like any other: a [`Silence`] that says how far the handshake came.
+//! Any chain is accepted and returned; the caller judges it. A failure is an observation too: a [`Silence`] shows how far
+//! the handshake came.
 
+mod accept_any;
 mod proxy;
 mod quic;
+mod route;
 mod tls;
 mod verify;
-mod way;
-mod witness;
 
 use core::time::Duration;
 
@@ -19,30 +18,30 @@ use tokio::time::timeout;
 use crate::cert::DnsName;
 use crate::model::Silence;
 
+pub use route::{Opener, Route, Stream};
 pub use verify::{Verified, verify};
-pub use way::{Opener, Stream, Way};
 
 use quic::OverQuic;
 use tls::OverStream;
 
-/// Handshakes that are made at once over QUIC, each from a port of its own. The kernel deals datagrams out among a
-/// server's workers by their addresses, and an old worker can go on answering for hours: one handshake sees one of them.
+/// Concurrent handshakes over QUIC, each from a port of its own. The kernel spreads datagrams over a server's workers by
+/// address, and an old worker can answer for hours: one handshake sees one worker.
 const OVER_QUIC: usize = 4;
 
-/// The chain (DER, leaf first) that is presented for `sni`. One attempt; `deadline` holds for all of it but the
-/// opening of another's stream. That the server has the leaf's key was proven by its
-/// signature. TLS 1.2 and 1.3 (over QUIC 1.3), nothing resumed, no ALPN but QUIC's `h3`.
+/// The chain (DER, leaf first) that is presented for `sni`. One attempt; `deadline` covers all of it but the opening of a
+/// caller's stream. The handshake's signature proves that the server has the leaf's key. TLS 1.2 and 1.3 (over QUIC 1.3),
+/// no resumption, no ALPN but QUIC's `h3`.
 ///
 /// # Errors
 /// How far it came.
-pub async fn handshake(way: impl Into<Way>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, Silence> {
-    Ok(connect(&way.into(), sni, deadline).await?.chain)
+pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, Silence> {
+    Ok(connect(&route.into(), sni, deadline).await?.chain)
 }
 
-/// Every different answer that fresh handshakes get: one, unless several workers answer differently.
-pub async fn look(way: &Way, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, Silence>> {
+/// The distinct answers of fresh handshakes: one, unless several workers answer differently.
+pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, Silence>> {
     let mut answers = Vec::new();
-    for shaken in ask(way, sni, deadline).await {
+    for shaken in ask(route, sni, deadline).await {
         let answer = shaken.map(|shaken| shaken.chain);
         if !answers.contains(&answer) {
             answers.push(answer);
@@ -51,10 +50,10 @@ pub async fn look(way: &Way, sni: &DnsName, deadline: Duration) -> Vec<Result<Ve
     answers
 }
 
-/// As many handshakes at once as it takes to see all that answer there.
-async fn ask(way: &Way, sni: &DnsName, deadline: Duration) -> Vec<Result<Shaken, Silence>> {
-    let count = if matches!(way, Way::Quic { .. }) { OVER_QUIC } else { 1 };
-    futures_util::future::join_all((0..count).map(|_| connect(way, sni, deadline))).await
+/// Enough concurrent handshakes to see every worker.
+async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Shaken, Silence>> {
+    let count = if matches!(route, Route::Quic { .. }) { OVER_QUIC } else { 1 };
+    futures_util::future::join_all((0..count).map(|_| connect(route, sni, deadline))).await
 }
 
 /// A completed handshake whose connection is still open.
@@ -79,23 +78,23 @@ impl Open {
     }
 }
 
-async fn connect(way: &Way, sni: &DnsName, deadline: Duration) -> Result<Shaken, Silence> {
+async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Shaken, Silence> {
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(Silence::Tls(format!("no server can be asked for {sni}")));
     };
-    // A slow answer must not be taken for a broken TLS, so a timeout is one whatever it interrupts.
-    let (chain, open) = match way {
-        Way::Tcp { address, proxy_protocol } => {
-            let attempt = async { tls::over(way::tcp(*address).await?, name, *proxy_protocol).await };
+    // A timeout is reported as a timeout whatever it interrupts: a slow answer is no TLS failure.
+    let (chain, open) = match route {
+        Route::Tcp { address, proxy_protocol } => {
+            let attempt = async { tls::over(route::tcp(*address).await?, name, *proxy_protocol).await };
             let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
-        Way::Through { open, proxy_protocol } => {
+        Route::Through { open, proxy_protocol } => {
             let attempt = tls::over(open().await?, name, *proxy_protocol);
             let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
-        Way::Quic { address } => {
+        Route::Quic { address } => {
             let attempt = quic::over(*address, sni);
             let (chain, connection) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::NoQuic))?;
             (chain, Open::Quic(connection))

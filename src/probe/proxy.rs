@@ -1,5 +1,4 @@
-//! The header of the PROXY protocol, in the form for connections that the proxy makes by itself: they stand for no client,
-//! so that the server goes by the real addresses.
+//! PROXY protocol headers of a health check (UNKNOWN, v2 LOCAL): the server uses the connection's real addresses.
 //! <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>
 
 use crate::config::ProxyProtocol;

@@ -8,7 +8,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 
-use super::witness;
+use super::accept_any;
 use crate::cert::DnsName;
 use crate::model::Silence;
 use crate::text::escape;
@@ -61,7 +61,7 @@ pub(super) async fn over(address: SocketAddr, sni: &DnsName) -> Result<(Vec<Vec<
 }
 
 fn config() -> Result<ClientConfig, Silence> {
-    let mut tls = (*witness::config()).clone();
+    let mut tls = (*accept_any::config()).clone();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let tls = QuicClientConfig::try_from(tls).map_err(|error| Silence::Tls(error.to_string()))?;
     let mut transport = TransportConfig::default();

@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::way::Stream;
-use super::{proxy, witness};
+use super::route::Stream;
+use super::{accept_any, proxy};
 use crate::config::ProxyProtocol;
 use crate::model::Silence;
 use crate::text::escape;
@@ -36,7 +36,7 @@ pub(super) async fn over(
     if let Some(version) = proxy_protocol {
         stream.write_all(proxy::header(version)).await.map_err(failed)?;
     }
-    let stream = TlsConnector::from(witness::config()).connect(name, stream).await.map_err(failed)?;
+    let stream = TlsConnector::from(accept_any::config()).connect(name, stream).await.map_err(failed)?;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let chain = shown.iter().map(|certificate| certificate.to_vec()).collect();
     Ok((chain, OverStream(stream)))

@@ -9,7 +9,7 @@ use super::{Damage, Store, StoreError, atomic};
 
 const NEXT_KEY: &str = "key.next.p8";
 
-/// An account at one CA. The key is on disk before the CA hears of it, the URL as soon as the CA has told it.
+/// An account at one CA. The key is on disk before it is sent to the CA, the URL as soon as the CA has answered.
 pub struct AccountRecord {
     pub key_pkcs8: Zeroizing<Vec<u8>>,
     pub url: Option<String>,
@@ -17,24 +17,25 @@ pub struct AccountRecord {
 }
 
 #[derive(Default, Serialize, Deserialize)]
-struct Told {
+struct AccountFile {
     url: Option<String>,
     contact: Vec<String>,
 }
 
 impl Store {
-    /// The account at the CA of this host. Without a readable `account.json` it has no URL: the CA tells it again for
-    /// the same key.
+    /// The account at the CA of this host. Without a readable `account.json` it has no URL: the CA returns it again
+    /// for the same key.
     ///
     /// # Errors
-    /// An empty key, or none beside what the CA told of its account: a new account is never made in silence, since it would void `replaces` and CAA's `accounturi`.
+    /// The key is empty, or gone while `account.json` is there: a new account is never made silently, since it would void
+    /// `replaces` and CAA's `accounturi`.
     pub fn account(&self, ca: &str) -> Result<Option<AccountRecord>, StoreError> {
         let folder = self.account_folder(ca)?;
         let key = folder.join("key.p8");
         let path = folder.join("account.json");
-        let told = atomic::read(&path)?;
+        let account_json = atomic::read(&path)?;
         let Some(key_pkcs8) = atomic::read(&key)? else {
-            if told.is_none() {
+            if account_json.is_none() {
                 return Ok(None);
             }
             return Err(StoreError::Damaged { path: folder, why: "the account's key (key.p8) is gone".to_owned() });
@@ -42,12 +43,13 @@ impl Store {
         if key_pkcs8.is_empty() {
             return Err(StoreError::Damaged { path: key, why: "the account's key is empty".to_owned() });
         }
-        let told = told.map(|bytes| serde_json::from_slice::<Told>(&bytes));
-        let Told { url, contact } = told.unwrap_or_else(|| Ok(Told::default())).unwrap_or_else(|_| {
-            let what = "it cannot be read; the CA is asked for the account of this key".to_owned();
-            self.noted([Damage { path, what }]);
-            Told::default()
-        });
+        let account_json = account_json.map(|bytes| serde_json::from_slice::<AccountFile>(&bytes));
+        let AccountFile { url, contact } =
+            account_json.unwrap_or_else(|| Ok(AccountFile::default())).unwrap_or_else(|_| {
+                let what = "it cannot be read; the CA is asked for the account of this key".to_owned();
+                self.noted([Damage { path, what }]);
+                AccountFile::default()
+            });
         Ok(Some(AccountRecord { key_pkcs8, url, contact }))
     }
 
@@ -55,14 +57,14 @@ impl Store {
         self.writable()?;
         let folder = self.account_folder(ca)?;
         atomic::private_folder(&folder)?;
-        let (key, told) = (folder.join("key.p8"), folder.join("account.json"));
+        let (key, account_json) = (folder.join("key.p8"), folder.join("account.json"));
         if atomic::read(&key)?.as_ref() != Some(&account.key_pkcs8) {
             // The URL of the old key's account must not be taken for the new one's.
-            atomic::remove_all(&told)?;
+            atomic::remove_all(&account_json)?;
             atomic::write(&key, &account.key_pkcs8)?;
         }
-        let value = Told { url: account.url.clone(), contact: account.contact.clone() };
-        atomic::write(&told, &super::json(&told, &value)?)
+        let value = AccountFile { url: account.url.clone(), contact: account.contact.clone() };
+        atomic::write(&account_json, &super::json(&account_json, &value)?)
     }
 
     /// Where the account's key lies.

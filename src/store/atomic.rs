@@ -1,4 +1,4 @@
-//! Durable writes: whoever reads, at any instant and after any crash, finds the old content or the new one, whole.
+//! Durable writes: a reader finds the old content or the new one, whole, at any instant and after any crash.
 //!
 //! Write = temporary file in the same folder, private from its first byte, write, fsync, rename, fsync of the folder.
 //! One process writes at a time (it holds the lock), so a temporary name that is already there was left by a crash.

@@ -122,9 +122,8 @@ impl Store {
         Ok(g.clone())
     }
 
-    /// Removes what nobody can need any more, and says how many that were: certificates that have ended, but for the last
-    /// of them. A certificate that is still valid may be served somewhere, and is told from a stranger's by its
-    /// generation; one that was given up tells which keys are not to be used again.
+    /// Removes expired generations but the last, and returns how many. A certificate that is still valid may be served
+    /// somewhere and is recognised by its generation; one that was given up shows which keys must not be used again.
     pub fn prune(&self, name: &CertName, tried: &Tried, now: Timestamp) -> Result<usize, StoreError> {
         self.writable()?;
         let generations = self.generations(name)?;

@@ -89,8 +89,8 @@ impl Store {
         let second = why.at.strftime("%Y%m%d%H%M%S").to_string();
         let path = folder.join(second);
         atomic::remove_all(&path)?;
-        let told = super::json(&path, why)?;
-        atomic::write_folder(&path, &[("fullchain.pem", chain_pem.as_bytes()), ("why.json", &told)])?;
+        let why_json = super::json(&path, why)?;
+        atomic::write_folder(&path, &[("fullchain.pem", chain_pem.as_bytes()), ("why.json", &why_json)])?;
         let mut kept = super::entries(&folder)?;
         kept.sort();
         let surplus = kept.len().saturating_sub(MOST_REJECTED);
@@ -106,7 +106,7 @@ impl Store {
             if intent.is_some() {
                 return Ok(intent);
             }
-            // Whoever only looks may read while a renewal puts another intent in its place.
+            // Without the lock, a renewal may replace the intent while it is read.
             let again = atomic::read(&path)?;
             if again.as_ref() == Some(&bytes) {
                 let what = "the intent or its key cannot be read; certd orders anew".to_owned();

@@ -105,7 +105,7 @@ fn end_of_last_line(file: &mut File) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Every entry that can be read, and what is to be said of the others.
+/// Every readable entry, and a report of the others.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<(Vec<T>, Vec<Damage>), StoreError> {
     let bytes = atomic::read(path)?.unwrap_or_default();
     let (mut entries, mut damages) = (Vec::new(), Vec::new());

@@ -27,7 +27,7 @@ impl Store {
         }
     }
 
-    /// Blocks its thread until the lock is ours. Whoever waits with a deadline gives it a thread of its own.
+    /// Blocks the thread until the lock is ours: a caller with a deadline runs it on a thread of its own.
     pub fn lock_wait(&self) -> Result<Lock, StoreError> {
         let (mut file, path) = self.lock_file()?;
         loop {

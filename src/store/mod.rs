@@ -10,26 +10,26 @@
 //! certs/<name>/rejected/<second>/          fullchain.pem why.json
 //! ledger.jsonl  txt.jsonl  history.jsonl   appended to, and cut when they are long
 //! state.json                               versioned
-//! dns.json                                 what the DNS provider said of its zones and of the token
+//! dns.json                                 the DNS provider's zones, and the state of the token
 //! ```
 //!
-//! Failure means: nothing was changed, or the old value is still whole. What is found broken is worked around where no
-//! certificate depends on it, and told by [`Store::damages`].
+//! An error means that nothing was changed: the old value is whole. A broken file that no certificate depends on is worked
+//! around and reported by [`Store::damages`].
 
 mod accounts;
 mod atomic;
+mod disk_space;
+mod dns_cache;
 mod error;
 mod generations;
 pub mod guard;
 mod intent;
 mod journal;
-mod learned;
+mod journal_entries;
 mod lock;
-mod notes;
 mod numbers;
 pub mod owner;
 mod revocation;
-mod room;
 pub mod secret;
 pub mod started;
 mod state;
@@ -47,8 +47,8 @@ use serde::Serialize;
 pub use accounts::AccountRecord;
 pub use error::{Damage, StoreError};
 pub use intent::Rejected;
+pub use journal_entries::{HistoryEvent, TxtNote};
 pub use lock::Lock;
-pub use notes::{HistoryEvent, TxtNote};
 pub use revocation::Revocation;
 
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Store {
         Ok(Self { root: root.to_owned(), looking, damages: Mutex::default(), appending: Mutex::default() })
     }
 
-    /// The root, for whoever is about to write below it.
+    /// The root, for a caller that is about to write below it.
     fn writable(&self) -> Result<&Path, StoreError> {
         if self.looking {
             return Err(StoreError::OnlyLooking { path: self.root.clone() });

@@ -1,7 +1,7 @@
 //! Numbers of generations: another one for the same files, by one rename; and folders whose number cannot be read.
 //!
-//! An earlier certd believed any number that a node told, and numbered above it. What it wrote then is a folder that
-//! nobody reads back, with the only key of a certificate in it. Failure means: the folder is where it was.
+//! An earlier certd believed any number that a node reported, and numbered above it. It wrote folders that cannot be read
+//! back, each with the only key of its certificate. An error means that the folder is where it was.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -64,10 +64,9 @@ impl Store {
         self.make_current(name, to)
     }
 
-    /// Gives generations whose number nobody can have given by `now`, that of their own second: they would be above all
-    /// that are to come. A folder whose number cannot be read at all becomes a generation again, if it was one: what a
-    /// person has put there under a name of his own is told and left alone. Returns what was named so, in the order of
-    /// issuance.
+    /// Renumbers generations from the future by their second of issuance: they would stay above all later ones. A folder
+    /// whose number cannot be read becomes a generation again, if it was one; a folder with a person's own name is reported
+    /// and left alone. Returns the renumbered ones in the order of issuance.
     pub fn mend_numbers(&self, name: &CertName, now: Timestamp) -> Result<Vec<Generation>, StoreError> {
         self.writable()?;
         let latest = generation::latest(now);
@@ -109,7 +108,7 @@ impl Store {
         if found { Ok(()) } else { Err(StoreError::Damaged { path, why: why() }) }
     }
 
-    /// Folders that are neither a generation nor another of ours. What was set aside was told when it was.
+    /// Folders that certd did not name. One that was set aside has been reported already.
     pub(super) fn strange(&self, name: &CertName) -> Result<Vec<Strange>, StoreError> {
         let ours = |entry: &String| {
             let named = ["current", "pending", "rejected"].contains(&entry.as_str());

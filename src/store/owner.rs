@@ -150,7 +150,7 @@ mod tests {
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The user is changed in a process of its own: this very test, told by a variable where its directory is.
+    /// The user is changed in a child process, which is this same test with the directory in a variable.
     #[test]
     fn root_becomes_the_owner_of_the_state_directory_for_good_and_leaves_no_core_dump() {
         if let Some(directory) = env::var_os(DIRECTORY) {
@@ -174,10 +174,10 @@ mod tests {
             "store::owner::tests::root_becomes_the_owner_of_the_state_directory_for_good_and_leaves_no_core_dump";
         let mut child = Command::new(env::current_exe().unwrap());
         let output = child.args(["--exact", test, "--nocapture"]).env(DIRECTORY, folder.path()).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
+        let stdout = String::from_utf8_lossy(&output.stdout);
         assert!(
-            output.status.success() && said.contains(expected),
-            "{said}{}",
+            output.status.success() && stdout.contains(expected),
+            "{stdout}{}",
             String::from_utf8_lossy(&output.stderr)
         );
     }

@@ -1,5 +1,5 @@
-//! A revocation that was begun: which certificate, and why, on disk before it is replaced. Whoever is killed in between
-//! goes on with that certificate, and not with the one that has taken its place.
+//! A revocation that was begun: which certificate, and why, on disk before the certificate is replaced. After a kill, the
+//! revocation goes on with that certificate and not with its replacement.
 
 use serde::{Deserialize, Serialize};
 

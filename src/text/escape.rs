@@ -14,7 +14,7 @@ const MARKS: usize = 4;
 pub fn escape(text: &str, most: usize) -> String {
     let text = redact::without_pem(text);
     let (mut shown, mut length) = (String::new(), 0);
-    // At the beginning a mark would sit on whatever we say before it.
+    // A leading mark would attach to the text before it.
     let mut room = 0;
     for c in text.chars() {
         let is_mark = matches!(category(c), GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark);
@@ -39,8 +39,8 @@ pub fn escape(text: &str, most: usize) -> String {
     shown
 }
 
-/// A path in a node's words, escaped, where a person is told what to do with it: one word of a shell's, so that nothing else
-/// can be said there.
+/// A path from a node, escaped, for a command that a person may copy: always one word to a shell, so that the node cannot
+/// add another.
 pub fn as_word(path: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
     if !path.is_empty() && path.chars().all(plain) {

@@ -253,9 +253,9 @@ mod tests {
                 body.replace('+', "-").replace('/', "_"),
                 escape(&pem, 100_000),
             ] {
-                let shown = redact(&format!("nginx: said\n{text}\nand failed"), [pem.as_str()]);
+                let shown = redact(&format!("nginx: output\n{text}\nand failed"), [pem.as_str()]);
                 has_nothing_of(&pem, &shown);
-                assert!(shown.contains("nginx: said") && shown.contains("and failed"), "{shown}");
+                assert!(shown.contains("nginx: output") && shown.contains("and failed"), "{shown}");
             }
             for line in pem.lines().filter(|line| !line.starts_with('-')) {
                 // No letter before it: the key's line above may end in that very one, and it would go along.

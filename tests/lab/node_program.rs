@@ -232,7 +232,7 @@ fn a_certificate_may_have_any_name_that_the_configuration_allows() {
 
 #[test]
 fn every_folder_above_the_staged_files_is_on_disk_before_anything_leads_there() {
-    let noted = SOURCE.replace("flush() { ", "flush() { for v; do echo \"$v\" >>\"${D%/*}/synced\"; done; ");
+    let noted = SOURCE.replace("flush() { ", "flush() { for v; do echo \"$v\" >>\"${base_dir%/*}/synced\"; done; ");
     assert_ne!(noted, SOURCE);
     for shell in SHELLS {
         let place = Place::new().with(OLD);

@@ -222,7 +222,7 @@ fn a_file_of_roots_that_holds_none_is_refused() {
 #[test]
 fn why_no_client_would_accept_a_chain_is_told_by_what_a_person_can_put_right() {
     let root = Authority::root("R");
-    let told = |pair: &Pair, ders: Vec<Vec<u8>>, roots: &Roots| {
+    let judged = |pair: &Pair, ders: Vec<Vec<u8>>, roots: &Roots| {
         trusted(with_chain(pair, ders).chain(), roots, NOW).unwrap_err().to_string()
     };
     let issuer = root.intermediate("I");
@@ -230,7 +230,7 @@ fn why_no_client_would_accept_a_chain_is_told_by_what_a_person_can_put_right() {
     let [leaf, above] = pair.chain().ders() else { panic!("two") };
     let other = root.intermediate("Other").issue(&["a.example.com"], days(0, 90)).chain().ders()[1].clone();
     assert_eq!(
-        told(&pair, vec![leaf.clone(), other], &root.roots()),
+        judged(&pair, vec![leaf.clone(), other], &root.roots()),
         "no path leads to a trusted root: the intermediate by I is missing, and what is sent in its place is Other"
     );
     let stranger = Authority::root("Stranger");

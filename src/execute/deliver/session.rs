@@ -20,7 +20,7 @@ use crate::context::failure::of_node;
 use crate::context::progress::{Event as Progress, Phase};
 use crate::context::{Context, clock};
 use crate::execute::deliver::{Held, Told};
-use crate::observe::route::{Target, endpoint};
+use crate::observe::route::{ProbeTarget, endpoint};
 use crate::observe::ssh_tunnel;
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
@@ -133,7 +133,7 @@ impl Session {
     async fn verify(&self, dialogue: &Dialogue) {
         self.show(Phase::Verifying, "");
         let roots = &self.context.roots;
-        let prove = |(target, leaf): (Target, Leaf)| prove(target, leaf.fingerprint, roots.clone());
+        let prove = |(target, leaf): (ProbeTarget, Leaf)| prove(target, leaf.fingerprint, roots.clone());
         let seen = self.through(dialogue, async |targets| join_all(targets.into_iter().map(prove)).await).await;
         let seen: Vec<Served> = seen.into_iter().flatten().collect();
         let verdict = self.verdict(&seen);
@@ -211,14 +211,14 @@ impl Session {
         self.look_at(self.targets(&ssh_tunnel::session_each(config, secrets, node))).await
     }
 
-    async fn look_at(&self, targets: Vec<(Target, Leaf)>) -> Vec<Served> {
+    async fn look_at(&self, targets: Vec<(ProbeTarget, Leaf)>) -> Vec<Served> {
         let roots = &self.context.roots;
         let looks = join_all(targets.iter().map(|(target, _)| target.look(roots))).await;
         looks.into_iter().flatten().collect()
     }
 
     /// Handshakes with all targets; where they go through SSH, through this dialogue's own connection.
-    async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(Target, Leaf)>) -> T) -> T {
+    async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(ProbeTarget, Leaf)>) -> T) -> T {
         let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
         let (open, desk) = ssh_tunnel::of_dialogue(node);
         let work = work(self.targets(&open));
@@ -231,14 +231,14 @@ impl Session {
     }
 
     /// Every name at every host, with the leaf that is expected there.
-    fn targets(&self, through: &Opener) -> Vec<(Target, Leaf)> {
+    fn targets(&self, through: &Opener) -> Vec<(ProbeTarget, Leaf)> {
         let config = &self.context.config;
         let mut targets = Vec::new();
         let Some(node) = config.node(&self.node) else { return targets };
         for bundle in &self.bundles {
             let Some(certificate) = config.certificate(&bundle.certificate) else { continue };
             let leaf = &bundle.pair.chain().leaf;
-            let all = Target::all(certificate, node, through);
+            let all = ProbeTarget::all(certificate, node, through);
             targets.extend(all.into_iter().map(|target| (target, leaf.clone())));
         }
         targets
@@ -271,17 +271,17 @@ impl Session {
 }
 
 /// Handshakes with one name at every address of a host, in every way, until each shows what is expected or is overdue.
-async fn prove(target: Target, expected: Fingerprint, roots: Roots) -> Vec<Served> {
-    let doors = match target.doors().await {
-        Ok(doors) => doors,
+async fn prove(target: ProbeTarget, expected: Fingerprint, roots: Roots) -> Vec<Served> {
+    let sockets = match target.sockets().await {
+        Ok(sockets) => sockets,
         Err(silence) => return vec![target.unresolved(silence)],
     };
-    let proofs = doors.iter().map(async |door| {
-        let seen = match probe::verify(door.way.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
+    let proofs = sockets.iter().map(async |socket| {
+        let seen = match probe::verify(socket.route.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
             Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
             Verified::Silent(silence) => Seen::Silence(silence),
         };
-        target.served(door, seen)
+        target.served(socket, seen)
     });
     join_all(proofs).await
 }

@@ -1,21 +1,21 @@
 #!/bin/sh
-# certd's receiver: certificates for this node come in here over SSH. Whoever has the key of its account can run this
-# program and nothing else, and it takes what the parameters beside it have, to the letter, whatever the other side says.
-# Installed and updated by `certd node setup`, taken away by `certd node remove`. Root's, as its parameters are.
+# certd's receiver: takes certificates for this node over SSH. The key of its account can run this program and nothing
+# else, and the program accepts only what the parameters beside it permit, to the letter.
+# Installed and updated by `certd node setup`, removed by `certd node remove`. Owned by root, like its parameters.
 
-# --- before anything is read: nothing of the caller's, and bounds for what may come ---
+# --- before anything is read: a clean environment, and bounds on the input ---
 
 set +a +e +x +v -f
 umask 077
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
 export LC_ALL PATH
 unset ENV BASH_ENV CDPATH IFS OPENSSL_CONF OPENSSL_MODULES OPENSSL_ENGINES SSL_CERT_FILE SSL_CERT_DIR permit_key
-# A line without an end, or any number of lines, must not cost more memory than this (KiB) …
+# Memory (KiB) for an endless line or for endless lines …
 # shellcheck disable=SC3045 # every sh that there is has it; one that has not loses the bound
 permit_room=$(ulimit -S -v)
 # shellcheck disable=SC3045
 ulimit -S -v 262144 2>/dev/null
-# … nor more time than the controller itself would wait for an answer.
+# … and time: no longer than the controller waits for an answer.
 permit_age() {
   IFS= read -r permit_stat 2>/dev/null <"/proc/$1/stat"
   # shellcheck disable=SC2086 # fields
@@ -26,12 +26,12 @@ permit_born=$(permit_age $$)
 (
   permit_naps=0
   while [ $((permit_naps += 1)) -le 20 ] && [ "$(permit_age $$)" = "$permit_born" ]; do sleep 5; done
-  # Its number may be somebody else's by now.
+  # The number may belong to another process by now.
   [ "$(permit_age $$)" != "$permit_born" ] || kill -9 $$
 ) </dev/null >/dev/null 2>&1 &
 permit_guard=$!
 
-# The other side sends its own program first, for nodes that have none. It is read and thrown away.
+# The controller sends its own program first, for nodes without a receiver. It is read and discarded.
 permit_size=0
 while IFS= read -r permit_line || exit 9; do
   [ "$permit_line" != END ] || break
@@ -68,7 +68,7 @@ permit_once() {
   case " $permit_had" in *" $1 "*) forbid "$permit_asked: a line came twice: $1" ;; esac
   permit_had="$permit_had$1 "
 }
-# What this node's own file says of the certificate that was asked for.
+# The node's own parameters of this certificate.
 permit_read() {
   [ "$permit_judges" ] || forbid "$permit_folder/options is missing: this node is to be set up again"
   permit_said='' permit_had='' permit_wanted='' permit_sums=0 permit_dns='' permit_trust=''
@@ -78,7 +78,7 @@ permit_read() {
     '' | '#'*) ;;
     'names '*) permit_dns=${permit_line#names } ;;
     'trust '*) permit_trust="$permit_trust${permit_line#trust } " ;;
-    # Who only looks has nothing to reload.
+    # A look reloads nothing.
     'reload '*) [ "$permit_look" ] || permit_wanted=$permit_wanted$permit_line$nl ;;
     *) permit_wanted=$permit_wanted$permit_line$nl ;;
     esac
@@ -94,12 +94,12 @@ permit_finish() {
   esac
 }
 
-# --- what this node judges by itself: by its clock, its roots, and the names in its parameters ---
+# --- the node's own judgement: by its clock, its roots, and the names in its parameters ---
 
-# The number of a generation is the UTC second in which it was issued. One that lies ahead would keep all later ones out.
+# The number of a generation is the UTC second in which it was issued. One in the future would block all later ones.
 permit_clock() {
   [ "$permit_now" ] || permit_now=$(date -u +%Y%m%d%H%M%S)
-  # Such a clock has lost its time, and would let nothing in, or anything.
+  # A clock that was reset would refuse everything, or accept anything.
   [ ${#permit_now} = 14 ] && [ "${permit_now%??????????}" -ge 2026 ] 2>/dev/null ||
     forbid "$permit_asked: this node's clock says $permit_now (UTC), which cannot be; by it nothing can be judged"
   [ ${#1} = 14 ] || return 0
@@ -110,22 +110,21 @@ permit_clock() {
   [ $((permit_days - permit_today)) -le 1 ] &&
     { [ $((permit_days - permit_today)) -le 0 ] || [ "1${1#????????}" -le "1${permit_now#????????}" ]; } ||
     forbid "$permit_asked: the generation $1 lies more than a day ahead of this node's clock ($permit_now, UTC)"
-  # Months and days that are none are others' (00 of January is December's), and greater than all that these have.
+  # Day or month 00 would count as the one before, and compare greater than its real dates.
   case ${1#????} in 00* | ??00*) forbid "$permit_asked: the generation $1 is no day of the calendar" ;; esac
 }
 # YYYYMMDD… -> days since a day long ago, in $permit_days; the year begins in March, so that leap days are its last
 permit_days() {
-  permit_y=${1%??????????} permit_m=${1#????} permit_d=${1#??????}
-  permit_m=$((1${permit_m%????????} - 100)) permit_d=$((1${permit_d%??????} - 100))
-  [ "$permit_m" -gt 2 ] || permit_y=$((permit_y - 1)) permit_m=$((permit_m + 12))
-  permit_days=$((365 * permit_y + permit_y / 4 - permit_y / 100 + permit_y / 400 + (153 * permit_m - 457) / 5 + permit_d))
+  permit_year=${1%??????????} permit_month=${1#????} permit_day=${1#??????}
+  permit_month=$((1${permit_month%????????} - 100)) permit_day=$((1${permit_day%??????} - 100))
+  [ "$permit_month" -gt 2 ] || permit_year=$((permit_year - 1)) permit_month=$((permit_month + 12))
+  permit_days=$((365 * permit_year + permit_year / 4 - permit_year / 100 + permit_year / 400 + (153 * permit_month - 457) / 5 + permit_day))
 }
-# Chain and key of the certificate that has been read, before anything is written. Both go through pipes: the key is in no
-# argument, no environment and no file.
+# Judges chain and key before anything is written. Both go through pipes: the key is in no argument, environment or file.
 permit_pair() {
   command -v openssl >/dev/null || forbid "$permit_asked: openssl is gone from this node, and without it no certificate can be judged"
   permit_chain='' permit_key=''
-  eval "permit_chain=\$chain$i permit_key=\$key$i"
+  eval "permit_chain=\$chain$index permit_key=\$key$index"
   permit_blocks
   case $permit_key in *-----BEGIN*-----BEGIN*) forbid "$permit_asked: more than a key came as the key" ;; esac
   # A rehearsal comes with a certificate that the controller signed for itself, and ends before anything is changed.
@@ -143,7 +142,7 @@ permit_pair() {
   )" ] || forbid "$permit_asked: the key is not that of the certificate"
   unset permit_chain permit_key
 }
-# Every server is to see the same certificates in it as openssl does here.
+# Certificates alone: a server must find the same ones in the chain as openssl does here.
 permit_blocks() {
   permit_in=0 IFS=$nl
   # shellcheck disable=SC2086 # lines
@@ -163,7 +162,7 @@ permit_trusted() {
   for permit_line in $permit_trust; do
     case $permit_line in
     system) permit_verify && return ;;
-    # What the configuration names is trusted as it is, and then nothing else.
+    # Only the configured roots, which are trusted even where they are intermediates.
     own) permit_verify -partial_chain -CAfile "$permit_folder/roots" && return ;;
     esac
   done
@@ -182,7 +181,7 @@ permit_verify() {
     printf %s "$permit_chain" | openssl verify -purpose sslserver "$@" -untrusted /proc/self/fd/8
   } 8<&0 2>&1) && [ "${permit_out##*"$nl"}" = 'stdin: OK' ]
 }
-# The leaf is for all of the names, and for no other.
+# The leaf must hold exactly the names in the parameters.
 permit_named() {
   case $permit_line in
   'X509v3 Subject Alternative Name:'*"$nl"*) permit_line=${permit_line#*"$nl"} ;;
@@ -205,7 +204,7 @@ permit_named() {
     case $permit_of in *" $permit_word "*) ;; *) forbid "$permit_asked: the certificate is not for $permit_word" ;; esac
   done
 }
-# What a look tells of all this: digests of program and parameters, and whether certificates are judged.
+# For a look: digests of program and parameters, and whether certificates are judged.
 permit_tell() {
   set +f
   permit_out=$(sum <@PROGRAM@)
@@ -216,46 +215,46 @@ permit_tell() {
 
 # --- the lines ---
 
-# Every line, before it is understood: $l, and $v without its first word.
+# Checks every line before it is parsed: $line, and $value without its first word.
 permit() {
-  case $l in
-  'nonce '*) [ "$nonce" = 0 ] && is_hex "$v" 64 || forbid "the nonce is none" ;;
+  case $line in
+  'nonce '*) [ "$nonce" = 0 ] && is_hex "$value" 64 || forbid "the nonce is none" ;;
   'certd '*)
-    case $v in '' | *[!0-9]* | ?????*) v=0 ;; esac
-    [ "$v" = "$certd" ] || refuse "version $certd $v"
+    case $value in '' | *[!0-9]* | ?????*) value=0 ;; esac
+    [ "$value" = "$certd" ] || refuse "version $certd $value"
     ;;
   'look yes' | 'rehearsal yes')
-    [ -z "$permit_asked$permit_look$permit_rehearsal" ] || forbid "${l% yes} comes before all names, once"
-    case $l in look*) permit_look=1 ;; *) permit_rehearsal=1 ;; esac
+    [ -z "$permit_asked$permit_look$permit_rehearsal" ] || forbid "${line% yes} comes before all names, once"
+    case $line in look*) permit_look=1 ;; *) permit_rehearsal=1 ;; esac
     ;;
   'name '*)
     permit_finish
-    case $v in '' | [.-]* | *[!a-z0-9._-]*) forbid "this is the name of no certificate" ;; esac
-    [ ${#v} -le 100 ] || forbid "this is the name of no certificate"
-    case $permit_names in *" $v "*) forbid "$v is named twice" ;; esac
-    permit_names="$permit_names$v " permit_asked=$v
+    case $value in '' | [.-]* | *[!a-z0-9._-]*) forbid "this is the name of no certificate" ;; esac
+    [ ${#value} -le 100 ] || forbid "this is the name of no certificate"
+    case $permit_names in *" $value "*) forbid "$value is named twice" ;; esac
+    permit_names="$permit_names$value " permit_asked=$value
     permit_read
     ;;
   'generation '*)
     permit_once generation
-    case ${v%%-*} in [1-9]*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
-    case $v in *[!0-9a-f-]* | *-*-* | *-) forbid "$permit_asked: the generation is none" ;; *-*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
+    case ${value%%-*} in [1-9]*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
+    case $value in *[!0-9a-f-]* | *-*-* | *-) forbid "$permit_asked: the generation is none" ;; *-*) ;; *) forbid "$permit_asked: the generation is none" ;; esac
     # A UTC second: YYYYMMDDhhmmss.
-    case ${v%%-*} in *[!0-9]* | ???????????????*) v=none ;; ??????????????) ;; *) v=none ;; esac
-    [ "$v" != none ] || forbid "$permit_asked: the number of the generation is none"
-    is_hex "${v#*-}" 40 || forbid "$permit_asked: the generation is none"
-    permit_clock "${v%%-*}"
+    case ${value%%-*} in *[!0-9]* | ???????????????*) value=none ;; ??????????????) ;; *) value=none ;; esac
+    [ "$value" != none ] || forbid "$permit_asked: the number of the generation is none"
+    is_hex "${value#*-}" 40 || forbid "$permit_asked: the generation is none"
+    permit_clock "${value%%-*}"
     ;;
   'older yes')
     permit_once older
     [ "$permit_older" ] || forbid "$permit_asked: this node takes no older generation than it has"
     ;;
   'chain-pem '* | 'key-pem '*)
-    permit_once "${l%% *}"
-    is_digest "$v" || forbid "$permit_asked: a digest is none"
+    permit_once "${line%% *}"
+    is_digest "$value" || forbid "$permit_asked: a digest is none"
     ;;
   'sum '*)
-    [ "$permit_asked" ] && is_digest "$v" && [ $((permit_sums += 1)) -le 4 ] || forbid "$permit_asked: a digest is none"
+    [ "$permit_asked" ] && is_digest "$value" && [ $((permit_sums += 1)) -le 4 ] || forbid "$permit_asked: a digest is none"
     ;;
   end)
     permit_finish
@@ -267,10 +266,10 @@ permit() {
     ;;
   *)
     [ "$permit_asked" ] || forbid "a line came before the name of a certificate"
-    permit_said=$permit_said$l$nl
+    permit_said=$permit_said$line$nl
     case $permit_wanted in
     "$permit_said"*) ;;
-    *) forbid "$permit_asked: this node's parameters do not have the line \"$(printf %.200s "$l")\" there" ;;
+    *) forbid "$permit_asked: this node's parameters do not have the line \"$(printf %.200s "$line")\" there" ;;
     esac
     ;;
   esac

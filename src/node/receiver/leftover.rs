@@ -36,7 +36,7 @@ pub struct Line {
 pub async fn try_login(endpoint: Endpoint, keys: &[PublicKey], deadline: Duration) -> Result<Login, ReceiverError> {
     let tails: Vec<String> = keys.iter().map(PublicKey::tail).collect();
     match as_login(endpoint, BOOTSTRAP, &script(&tails), deadline).await {
-        Ok(said) => Ok(Login::Shell(said.iter().filter_map(|line| of_line(line, &tails)).collect())),
+        Ok(lines) => Ok(Login::Shell(lines.iter().filter_map(|line| of_line(line, &tails)).collect())),
         // It was let in, and something else was started than what was asked for.
         Err(ReceiverError::Ssh(SshError::Login { .. } | SshError::Ended { .. }) | ReceiverError::Cut { .. }) => {
             Ok(Login::Shut)
@@ -49,11 +49,11 @@ fn script(tails: &[String]) -> String {
     format!("params='' wanted='{}'\n{COMMON}\n{LEFTOVER}", tails.join(" "))
 }
 
-fn of_line(said: &str, tails: &[String]) -> Option<Line> {
-    let (number, rest) = said.strip_prefix("line ")?.split_once(' ')?;
+fn of_line(line: &str, tails: &[String]) -> Option<Line> {
+    let (number, rest) = line.strip_prefix("line ")?.split_once(' ')?;
     let (tail, file) = rest.split_once(' ')?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    // A name with anything else in it is none that somebody should be given to type.
+    // The file goes into a command that a person may copy: plain characters only.
     if !tails.iter().any(|wanted| wanted == tail) || !file.starts_with('/') || !file.chars().all(plain) {
         return None;
     }

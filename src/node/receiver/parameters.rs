@@ -1,5 +1,5 @@
-//! What a node's receiver permits, as it stands in files there: the same for the script that writes them and for whoever
-//! asks the node what it has.
+//! The parameters of a node's receiver, as files on the node: shared by the setup script that writes them and by the look
+//! that compares them.
 
 use core::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Running a script on a node as an administrator, and hearing what it says.
+//! Running a script on a node as an administrator, and reading its output.
 
 use core::time::Duration;
 
@@ -11,28 +11,28 @@ use crate::model::Code;
 use crate::ssh::{Endpoint, Session, SshError};
 use crate::text::escape;
 
-/// As [`BOOTSTRAP`], for somebody who becomes root by sudo; `-n`: where it would ask, it fails at once.
+/// [`BOOTSTRAP`] through sudo; `-n`: where sudo would ask for a password, it fails at once.
 const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
 
-/// Everything that a script says begins so; what does not comes from start files of the login.
+/// The prefix of every output line of a script; other lines come from start files of the login.
 const MARK: &str = "certd-setup: ";
-/// Bytes; the scripts say a dozen lines.
+/// Bytes; the scripts print a dozen lines.
 const LONGEST: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
     #[error(transparent)]
     Ssh(#[from] SshError),
-    /// In the script's words.
+    /// Reported by the script.
     #[error("{node}: {what}")]
     Failed { node: NodeName, what: String, next: String },
-    /// It did not come to its end.
-    #[error("{node}: the script ended in the middle{}", words(.said))]
-    Cut { node: NodeName, said: String },
+    /// The script did not run to its end.
+    #[error("{node}: the script did not run to its end{}", words(.output))]
+    Cut { node: NodeName, output: String },
 }
 
-fn words(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!(": {said}") }
+fn words(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!(": {output}") }
 }
 
 impl ReceiverError {
@@ -67,16 +67,16 @@ impl ReceiverError {
     }
 }
 
-/// Runs the script as root and gives the lines that it said, escaped.
+/// Runs the script as root and returns its output lines, escaped.
 ///
 /// # Errors
-/// Whatever kept it from its end; it can be run again.
+/// Connection, login, or a failure of the script, which can be run again.
 pub async fn run(endpoint: Endpoint, script: &str, deadline: Duration) -> Result<Vec<String>, ReceiverError> {
     let command = if endpoint.user == "root" { BOOTSTRAP } else { BY_SUDO };
     as_login(endpoint, command, script, deadline).await
 }
 
-/// With this command in the place of a login shell's.
+/// Runs it with `command` instead of a login shell.
 pub(super) async fn as_login(
     endpoint: Endpoint,
     command: &'static str,
@@ -85,13 +85,13 @@ pub(super) async fn as_login(
 ) -> Result<Vec<String>, ReceiverError> {
     let node = endpoint.node.clone();
     let mut session = Session::start(endpoint, command)?;
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     let whole = async {
         session.ready().await?;
         session.write(Zeroizing::new(format!("{script}END\n").into_bytes())).await?;
         loop {
             match session.read().await {
-                Ok(bytes) if said.len() + bytes.len() <= LONGEST => said.extend_from_slice(&bytes),
+                Ok(bytes) if output.len() + bytes.len() <= LONGEST => output.extend_from_slice(&bytes),
                 Ok(_) => return Ok(None),
                 Err(error) => return Ok::<_, SshError>(Some(error)),
             }
@@ -101,13 +101,13 @@ pub(super) async fn as_login(
         Ok(end) => end?,
         Err(_) => return Err(session.overdue(deadline).into()),
     };
-    told(&node, &String::from_utf8_lossy(&said), end)
+    outcome(&node, &String::from_utf8_lossy(&output), end)
 }
 
-/// A script that came to its end says so; the exit status says nothing that it does not.
-fn told(node: &NodeName, said: &str, end: Option<SshError>) -> Result<Vec<String>, ReceiverError> {
+/// The last line of a complete script is "done"; the exit status adds nothing.
+fn outcome(node: &NodeName, output: &str, end: Option<SshError>) -> Result<Vec<String>, ReceiverError> {
     let mut lines: Vec<String> =
-        said.lines().filter_map(|line| line.strip_prefix(MARK)).map(|line| escape(line, 300)).collect();
+        output.lines().filter_map(|line| line.strip_prefix(MARK)).map(|line| escape(line, 300)).collect();
     if lines.last().is_some_and(|line| line == "done") {
         lines.pop();
         return Ok(lines);
@@ -118,9 +118,9 @@ fn told(node: &NodeName, said: &str, end: Option<SshError>) -> Result<Vec<String
     }
     match end {
         Some(error @ SshError::Ended { .. }) if lines.is_empty() => Err(error.into()),
-        Some(SshError::Ended { words, .. }) => Err(ReceiverError::Cut { node: node.clone(), said: words }),
+        Some(SshError::Ended { words, .. }) => Err(ReceiverError::Cut { node: node.clone(), output: words }),
         Some(error) => Err(error.into()),
-        None => Err(ReceiverError::Cut { node: node.clone(), said: format!("it said more than {LONGEST} bytes") }),
+        None => Err(ReceiverError::Cut { node: node.clone(), output: format!("more than {LONGEST} bytes of output") }),
     }
 }
 
@@ -131,12 +131,12 @@ mod tests {
     #[test]
     fn noise_is_skipped_and_a_script_without_its_last_word_is_no_success() {
         let node = NodeName::parse("shanghai").unwrap();
-        let well = told(&node, "motd\ncertd-setup: key: there\ncertd-setup: done\n", None).unwrap();
+        let well = outcome(&node, "motd\ncertd-setup: key: there\ncertd-setup: done\n", None).unwrap();
         assert_eq!(well, ["key: there"]);
         let ended = || Some(SshError::Ended { node: node.clone(), status: None, words: String::new() });
-        assert!(told(&node, "certd-setup: key: there\n", ended()).is_err());
-        assert!(told(&node, "certd-setup: done\ncertd-setup: more\n", ended()).is_err());
-        let failed = told(&node, "certd-setup: failed: no\x1b room\ncertd-setup: next: make some\n", ended());
+        assert!(outcome(&node, "certd-setup: key: there\n", ended()).is_err());
+        assert!(outcome(&node, "certd-setup: done\ncertd-setup: more\n", ended()).is_err());
+        let failed = outcome(&node, "certd-setup: failed: no\x1b room\ncertd-setup: next: make some\n", ended());
         let failed = failed.unwrap_err();
         assert_eq!((failed.to_string().as_str(), failed.next().as_str()), ("shanghai: no\\u{1b} room", "make some"));
     }
@@ -145,7 +145,8 @@ mod tests {
     fn s17_a_sudo_that_would_ask_is_named_with_the_way_out() {
         let node = NodeName::parse("shanghai").unwrap();
         let words = "sudo: a password is required".to_owned();
-        let error = told(&node, "", Some(SshError::Ended { node: node.clone(), status: Some(1), words })).unwrap_err();
+        let error =
+            outcome(&node, "", Some(SshError::Ended { node: node.clone(), status: Some(1), words })).unwrap_err();
         assert!(error.to_string().ends_with("exit status 1): sudo: a password is required"), "{error}");
         assert!(
             error.next().starts_with("log in as root, or let that login use sudo without a password"),

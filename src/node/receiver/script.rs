@@ -68,9 +68,9 @@ fn head(account: &Account, what: &str) -> String {
     )
 }
 
-/// What was said this time; empty: what the node remembers.
+/// The options given this time; empty: the node keeps what it remembers.
 fn given(options: &Options) -> String {
-    let word = |said: Option<bool>| said.map_or("", |yes| if yes { "yes" } else { "no" });
+    let word = |given: Option<bool>| given.map_or("", |yes| if yes { "yes" } else { "no" });
     let from = options.from.as_ref().map(|from| from.iter().map(super::From::as_str).collect::<Vec<_>>().join(","));
     let from = from.map(|from| if from.is_empty() { "any".to_owned() } else { from }).unwrap_or_default();
     let openssl = options.openssl.map_or("", |yes| if yes { "auto" } else { "no" });
@@ -131,7 +131,7 @@ fn places(receiver: &Receiver) -> String {
         }
     }
     format!(
-        "# folders of certificates\nplaces() {{\n  # shellcheck disable=SC2016 # they are meant as they are\n  printf '%s\\n' {}\n}}\n",
+        "# folders of certificates\nplaces() {{\n  # shellcheck disable=SC2016 # literal\n  printf '%s\\n' {}\n}}\n",
         folders.join(" ")
     )
 }

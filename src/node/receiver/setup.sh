@@ -46,7 +46,7 @@ put() {
   ! command -v restorecon >/dev/null || restorecon "$f" 2>/dev/null
 }
 
-# --- the options: what is said now, else what was said last time, else what is usual ---
+# --- the options: as given now, else as given last time, else the default ---
 
 remember() {
   had_from=any had_sudo=yes had_older=no had_openssl=auto had_judges='' had_ports='' known=''
@@ -80,15 +80,15 @@ spelled() {
 changed() { [ -z "$known" ] || [ "$2" = "$3" ] || say "changed: $1: $3; it was: $2"; }
 choose() {
   remember
-  options='' said=''
+  options='' stated=''
   for o in from sudo older openssl; do
-    eval "now=\${given_$o:-\$had_$o} was=\$had_$o said=\$said\$given_$o"
+    eval "now=\${given_$o:-\$had_$o} was=\$had_$o stated=\$stated\$given_$o"
     eval "$o=\$now"
     changed "$o" "$was" "$now"
     options=$options$(spelled "$o" "$now")
   done
   case $from in any) ;; *[!0-9A-Fa-f.:,/]* | '') fail "$params/options has no addresses in its line \"from\"" "give them: --from ADDRESS, or --no-from" ;; esac
-  case $known-$said in
+  case $known-$stated in
   1-) say "options:${options:- none}, as last time" ;;
   *) say "options:${options:- none}" ;;
   esac

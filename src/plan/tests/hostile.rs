@@ -200,7 +200,7 @@ impl World {
             _ => ahead(hours(12)),
         };
         // Which are seconds, and greater than what was sent, the dialogue has seen to.
-        let honest = generation::told(&number.to_string()).filter(|number| *number > ours);
+        let honest = generation::parse_number(&number.to_string()).filter(|number| *number > ours);
         if let Some(number) = honest.filter(|number| fence::plausible(*number, now)) {
             *self.said.entry("a number").or_default() += 1;
             fence::told(&mut self.scene.observed.tried, &cert(SERVICE), node, Some(number), now);

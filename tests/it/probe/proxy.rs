@@ -8,15 +8,15 @@ use std::time::Duration;
 use certd::cert::{KeyType, Pair};
 use certd::config::ProxyProtocol;
 use certd::model::Silence;
-use certd::probe::{Verified, Way, handshake, verify};
+use certd::probe::{Route, Verified, handshake, verify};
 
 use super::nginx::Nginx;
 use super::{LONG, SOON, leaf, pair, sni};
 
 const VERSIONS: [ProxyProtocol; 2] = [ProxyProtocol::V1, ProxyProtocol::V2];
 
-fn behind(address: SocketAddr, version: ProxyProtocol) -> Way {
-    Way::Tcp { address, proxy_protocol: Some(version) }
+fn behind(address: SocketAddr, version: ProxyProtocol) -> Route {
+    Route::Tcp { address, proxy_protocol: Some(version) }
 }
 
 /// In the foreground, with one front end that accepts the header.

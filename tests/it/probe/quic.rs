@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use certd::cert::{KeyType, Pair};
 use certd::model::Silence;
-use certd::probe::{Verified, Way, handshake, look, verify};
+use certd::probe::{Route, Verified, handshake, look, verify};
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,8 +17,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::server::{Then, serve_at};
 use super::{LONG, SOON, leaf, pair, sni};
 
-fn quic(address: SocketAddr) -> Way {
-    Way::Quic { address }
+fn quic(address: SocketAddr) -> Route {
+    Route::Quic { address }
 }
 
 /// Serves one pair over TCP and QUIC at one port number.

@@ -20,7 +20,8 @@ fn no_key_is_in_the_arguments_or_the_environment_of_any_process_nor_in_a_file_th
             ),
         );
         // Names that the program uses, exported by the login: assignments to them would be exported too.
-        let env: Vec<(&str, &str)> = ["l", "b", "v", "key1", "chain1", "p", "e", "K"].map(|name| (name, "x")).to_vec();
+        let env: Vec<(&str, &str)> =
+            ["line", "value", "field", "key1", "chain1", "h", "j", "l", "B", "D", "E"].map(|name| (name, "x")).to_vec();
         let mut program = Program::start_source(shell, SOURCE, &[place.bundle(NEW)], &env);
         program.prepared();
         assert_eq!(program.commit(), told("committed"));
@@ -50,7 +51,7 @@ fn children_get_nothing_to_read_and_signals_as_usual_and_their_words_are_capped(
 
 #[test]
 fn a_command_that_cannot_be_run_for_want_of_a_pipe_fails_in_the_systems_words() {
-    let full = SOURCE.replace("mkfifo \"$W/pipe\"", "mkfifo \"$W/none/pipe\"");
+    let full = SOURCE.replace("mkfifo \"$work_dir/pipe\"", "mkfifo \"$work_dir/none/pipe\"");
     assert_ne!(full, SOURCE);
     for shell in SHELLS {
         let place = Place::new().with(OLD);
@@ -61,7 +62,7 @@ fn a_command_that_cannot_be_run_for_want_of_a_pipe_fails_in_the_systems_words() 
 
 #[test]
 fn a_command_makes_files_with_the_usual_mode() {
-    let quick = SOURCE.replace("for v in 'timeout -k 5' timeout; do", "for v in none; do");
+    let quick = SOURCE.replace("for candidate in 'timeout -k 5' timeout; do", "for candidate in none; do");
     for shell in SHELLS {
         for source in [SOURCE, &quick] {
             let place = Place::new().with(OLD);
@@ -104,7 +105,7 @@ fn a_daemon_that_keeps_its_parents_output_holds_nobody_up_and_is_not_killed_by_w
 #[test]
 fn a_command_that_hangs_is_ended_and_counts_as_failed_with_or_without_a_timeout_command() {
     let quick = SOURCE.replace("test_time=30", "test_time=1");
-    let bare = quick.replace("for v in 'timeout -k 5' timeout; do", "for v in none; do");
+    let bare = quick.replace("for candidate in 'timeout -k 5' timeout; do", "for candidate in none; do");
     assert_ne!(bare, quick);
     for shell in SHELLS {
         for source in [&quick, &bare] {

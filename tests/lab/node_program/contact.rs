@@ -267,8 +267,8 @@ fn stamp(path: &Path) -> (u64, i64) {
 #[test]
 fn whatever_is_put_in_place_has_a_time_that_no_server_can_have_seen_there() {
     for shell in SHELLS {
-        for in_place in [true, false] {
-            let mut place = Place::new().with(OLD);
+        for (in_place, apart) in [(true, false), (false, false), (true, true), (false, true)] {
+            let mut place = if apart { Place::apart() } else { Place::new() }.with(OLD);
             place.in_place = in_place;
             // Times of files are the kernel's, which need not be the clock's (tests/moved_clock.sh): a file just written has
             // them.
@@ -291,7 +291,7 @@ fn whatever_is_put_in_place_has_a_time_that_no_server_can_have_seen_there() {
                 let stamps = [stamp(&place.chain), stamp(&place.key)];
                 for (file, stamp) in stamps.iter().enumerate() {
                     let later = seen.iter().all(|before| before[file].1 < stamp.1 || seen.len() == 1 && !in_place);
-                    assert!(later, "{shell:?} {in_place} {what}: {seen:?}, then {stamps:?}");
+                    assert!(later, "{shell:?} {in_place} {apart} {what}: {seen:?}, then {stamps:?}");
                 }
                 seen.push(stamps);
             };

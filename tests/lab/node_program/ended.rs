@@ -71,7 +71,7 @@ fn p03_a_prepared_program_that_is_told_to_end_removes_what_it_staged_and_a_kille
 #[test]
 fn two_signals_in_a_row_leave_no_key_behind() {
     // systemd ends a session with TERM and HUP, its watchdog with it.
-    let slow = SOURCE.replace("rubble() { rm", "rubble() { : >\"$S.x\"; sleep 1; rm -f \"$S.x\"; rm");
+    let slow = SOURCE.replace("rubble() { rm", "rubble() { : >\"$stage_dir.x\"; sleep 1; rm -f \"$stage_dir.x\"; rm");
     assert_ne!(slow, SOURCE);
     for shell in SHELLS {
         let place = Place::new().with(OLD);

@@ -23,7 +23,7 @@ fn the_spy_of_these_tests_finds_what_is_open() {
     set(&place.path("ssl"), 0o775, GROUP);
     assert!(loot(place.dir.path()).ends_with("/ssl\n"));
     set(&place.path("ssl"), 0o755, 0);
-    let source = watched(&place).replace("judge() {", "judge() { chmod 644 $K;");
+    let source = watched(&place).replace("judge() {", "judge() { chmod 644 $key_path;");
     let mut program = Program::start_source(SHELLS[0], &source, &[place.bundle(NEW)], &[]);
     assert_eq!(program.answer().unwrap().0, "prepared");
     program.end();

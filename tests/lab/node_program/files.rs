@@ -167,8 +167,11 @@ fn a_rollback_in_place_that_is_killed_between_two_files_is_finished_by_the_next_
         first.inspect(|fake| assert_eq!(deliver(shell, &place, *fake), told("committed")));
         let at = place.dir.path().display();
         let kill =
-            format!("{{ [ ! -e {at}/kill ] || [ \"${{p##*/}}\" = chain.pem ] || kill -9 0; }} && cat \"$v\" >\"$p\"");
-        let source = SOURCE.replace("cat \"$v\" >\"$p\"", &kill);
+            format!("{{ [ ! -e {at}/kill ] || [ \"${{file_path##*/}}\" = chain.pem ] || kill -9 0; }} && cat \"$");
+        let writes = |file: &str| format!("cat \"${file}\" >\"$file_path\"");
+        let source = ["current_file", "found_file"].iter().fold(SOURCE.to_owned(), |source, file| {
+            source.replace(&writes(file), &writes(file).replace("cat \"$", &kill))
+        });
         assert_eq!(source.matches("kill -9 0").count(), 2);
         let mut program = Program::start_source(shell, &source, &[place.bundle(last)], &[]);
         program.prepared();

@@ -67,9 +67,9 @@ fn two_certificates_are_delivered_to_one_server_at_one_time_and_one_that_is_refu
 fn p04_a_first_dialogue_that_is_aborted_takes_no_folder_away_from_one_that_found_it() {
     // Each stops where the folders are to be made; then it is there, or another dialogue has taken it along.
     let stops = [
-        ("mkdir -m700 \"$S\"", "before ours is in it"),
-        ("mkdir -pm755 \"$h\"", "before the key's folder is looked at"),
-        ("mkdir -pm755 \"$h\" &&", "before the links are made"),
+        ("mkdir -m700 \"$stage_dir\"", "before ours is in it"),
+        ("mkdir -pm755 \"$file_dir\"", "before the key's folder is looked at"),
+        ("mkdir -pm755 \"$file_dir\" &&", "before the links are made"),
     ];
     for shell in SHELLS {
         for (point, when) in stops {

@@ -78,8 +78,8 @@ fn mv_that_refuses_a_link_to_a_folder_is_found_out_before_anything_is_there() {
 fn what_cannot_be_noted_whole_is_not_begun() {
     for shell in SHELLS {
         for (in_place, from, to) in [
-            (false, "} >\"$S.i\"", "} >/dev/full"),
-            (true, "} >\"$S.i\"", "} >/dev/full"),
+            (false, "} >\"$stage_dir.i\"", "} >/dev/full"),
+            (true, "} >\"$stage_dir.i\"", "} >/dev/full"),
             (true, "\nnote() {\n", "\nstat() { echo stat: not found >&2; return 127; }\nnote() {\n"),
         ] {
             let mut place = Place::apart().with(OLD);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use certd::node::BOOTSTRAP;
+use certd::node::{BOOTSTRAP, compact};
 use tempfile::TempDir;
 
 pub(crate) const SOURCE: &str = include_str!("../../../src/node/receive.sh");
@@ -283,13 +283,7 @@ impl Program {
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut program = Self { stdin: child.stdin.take(), child, stdout };
-        let lines: String = source
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        program.say(&format!("{lines}END\nnonce 0123\ncertd 3\n{}end\n", bundles.concat()));
+        program.say(&format!("{}END\nnonce 0123\ncertd 3\n{}end\n", compact(source), bundles.concat()));
         program
     }
 

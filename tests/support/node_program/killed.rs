@@ -38,6 +38,9 @@ fn variants() -> Vec<Variant> {
         if stands_alone(line, lines[at - 1].trim_end()) {
             add(vec!["kill -9 0", lines[at]], commit);
         }
+        if commit && lines[at - 1].ends_with("&&") {
+            add(vec![&format!("kill -9 0 && {line}")], false);
+        }
         for (chained, _) in line.match_indices(" && ").filter(|_| commit) {
             add(vec![&format!("{} && kill -9 0{}", &line[..chained], &line[chained..])], false);
         }

@@ -1,5 +1,5 @@
-//! `dns.json`: what the DNS provider said of its zones and of the token. It saves requests and decides nothing: a file
-//! that cannot be read is begun anew.
+//! `dns.json`: the DNS provider's zones and the state of the token. It saves requests and decides nothing, so an
+//! unreadable file is replaced.
 
 use super::{Damage, Store, StoreError, atomic};
 use crate::model::Learned;

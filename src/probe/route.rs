@@ -1,4 +1,4 @@
-//! How a server is reached for a handshake.
+//! The route to a server for one handshake.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -12,18 +12,18 @@ use tokio::net::TcpStream;
 use crate::config::ProxyProtocol;
 use crate::model::Silence;
 
-/// What TLS needs below it.
+/// The transport below TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, Silence>> + Send>>;
 
-/// Opens one stream to the server at each call, or says why not in a time of its own.
+/// Opens a stream to the server at each call, or fails within a deadline of its own.
 pub type Opener = Arc<dyn Fn() -> Opening + Send + Sync>;
 
 #[derive(Clone)]
-pub enum Way {
+pub enum Route {
     /// `proxy_protocol`: the header that is sent before TLS.
     Tcp {
         address: SocketAddr,
@@ -32,32 +32,32 @@ pub enum Way {
     Quic {
         address: SocketAddr,
     },
-    /// A stream that somebody else opens.
+    /// A stream that the caller opens.
     Through {
         open: Opener,
         proxy_protocol: Option<ProxyProtocol>,
     },
 }
 
-impl From<SocketAddr> for Way {
+impl From<SocketAddr> for Route {
     fn from(address: SocketAddr) -> Self {
         Self::Tcp { address, proxy_protocol: None }
     }
 }
 
-impl fmt::Debug for Way {
+impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { address, .. } => write!(f, "{address}/tcp"),
             Self::Quic { address } => write!(f, "{address}/udp"),
-            Self::Through { .. } => f.write_str("through another's stream"),
+            Self::Through { .. } => f.write_str("through a caller's stream"),
         }
     }
 }
 
 pub(super) async fn tcp(address: SocketAddr) -> Result<Box<dyn Stream>, Silence> {
     let stream = TcpStream::connect(address).await.map_err(no_tcp)?;
-    // Small writes follow each other; none may wait for the acknowledgement of the one before.
+    // The handshake is a series of small writes: none may wait for an acknowledgement.
     stream.set_nodelay(true).map_err(no_tcp)?;
     Ok(Box::new(stream))
 }

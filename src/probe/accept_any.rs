@@ -1,5 +1,5 @@
-//! A TLS client that refuses no certificate, since seeing a wrong one is its purpose, and yet cannot be deceived about
-//! who holds it: the handshake's signature is checked with the leaf's key.
+//! A TLS client whose verifier accepts any certificate, so that a wrong one can be seen and judged. The handshake's
+//! signature is still checked: the server holds the leaf's key.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,17 +9,17 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Nothing is resumed: a resumed session shows the certificate of an earlier handshake.
+/// No session is resumed: a resumed one shows the certificate of an earlier handshake.
 pub(super) fn config() -> Arc<ClientConfig> {
     static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .expect("the provider's own cipher suites cover its default protocol versions");
-        // `dangerous` for whoever sends data afterwards. Nothing is sent here, and the chain is judged by cert::trusted
-        // with its reason, where a refused handshake would hide which certificate it was.
-        let witness = Arc::new(Witness(provider));
-        let mut config = builder.dangerous().with_custom_certificate_verifier(witness).with_no_client_auth();
+        // `dangerous` only if data follows, and none does. A refused handshake would hide the certificate; `cert::trusted`
+        // judges the chain afterwards and gives the reason.
+        let accept_any = Arc::new(AcceptAny(provider));
+        let mut config = builder.dangerous().with_custom_certificate_verifier(accept_any).with_no_client_auth();
         config.resumption = Resumption::disabled();
         Arc::new(config)
     });
@@ -27,9 +27,9 @@ pub(super) fn config() -> Arc<ClientConfig> {
 }
 
 #[derive(Debug)]
-struct Witness(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _leaf: &CertificateDer<'_>,

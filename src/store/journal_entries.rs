@@ -22,7 +22,7 @@ const LONG_LEDGER: u64 = 4 * 1024 * 1024;
 const LAST_ENTRIES: usize = 1000;
 const KEPT_ENTRIES: SignedDuration = SignedDuration::from_hours(60 * 24);
 
-/// A TXT record of ours: noted before it is made, struck after it was removed.
+/// A TXT record of ours: entered before it is made, struck after it is removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxtNote {
     pub at: Timestamp,
@@ -72,7 +72,7 @@ pub enum HistoryEvent {
         generation: Generation,
         by: Option<String>,
     },
-    /// `why`: it ended by itself; none: a person said so.
+    /// `why`: the hold ended by itself; none: a person released it.
     Released {
         certificate: CertName,
         generation: Generation,
@@ -119,7 +119,7 @@ impl Store {
         journal::shorten(&path, |from_the_end, older: &LedgerEntry| from_the_end <= LAST_ENTRIES || is_young(older))
     }
 
-    /// Records that were noted and not struck, each as it was noted last.
+    /// Records that are entered and not struck, each as it was entered last.
     pub fn txt_journal(&self) -> Result<Vec<TxtNote>, StoreError> {
         let (lines, damages) = journal::read(&self.root.join("txt.jsonl"))?;
         self.noted(damages);
