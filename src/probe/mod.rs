@@ -41,8 +41,8 @@ pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duratio
 /// The distinct answers of fresh handshakes: one, unless several workers answer differently.
 pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, Silence>> {
     let mut answers = Vec::new();
-    for shaken in ask(route, sni, deadline).await {
-        let answer = shaken.map(|shaken| shaken.chain);
+    for handshake in ask(route, sni, deadline).await {
+        let answer = handshake.map(|handshake| handshake.chain);
         if !answers.contains(&answer) {
             answers.push(answer);
         }
@@ -51,13 +51,13 @@ pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Resul
 }
 
 /// Enough concurrent handshakes to see every worker.
-async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Shaken, Silence>> {
+async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Handshake, Silence>> {
     let count = if matches!(route, Route::Quic { .. }) { OVER_QUIC } else { 1 };
     futures_util::future::join_all((0..count).map(|_| connect(route, sni, deadline))).await
 }
 
 /// A completed handshake whose connection is still open.
-struct Shaken {
+struct Handshake {
     /// Never empty; rustls reads at most 64 kB of it.
     chain: Vec<Vec<u8>>,
     open: Open,
@@ -78,7 +78,7 @@ impl Open {
     }
 }
 
-async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Shaken, Silence> {
+async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Handshake, Silence> {
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(Silence::Tls(format!("no server can be asked for {sni}")));
     };
@@ -103,5 +103,5 @@ async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Sha
     if chain.is_empty() {
         return Err(Silence::Tls("the server showed no certificate".to_owned()));
     }
-    Ok(Shaken { chain, open })
+    Ok(Handshake { chain, open })
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::{Route, Shaken, ask};
+use super::{Handshake, Route, ask};
 use crate::cert::{DnsName, Fingerprint};
 use crate::model::Silence;
 
@@ -41,7 +41,8 @@ pub enum Verified {
 /// stream, for the pause. Over TCP the first expected answer suffices; over QUIC all concurrent ones must be as expected.
 pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprint, deadline: Duration) -> Verified {
     let route = route.into();
-    let is_expected = |shaken: &Shaken| shaken.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected);
+    let is_expected =
+        |handshake: &Handshake| handshake.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected);
     let over_quic = matches!(route, Route::Quic { .. });
     let mut last = Verified::Silent(if over_quic { Silence::NoQuic } else { Silence::TimedOut });
     let asking = async {
@@ -50,14 +51,14 @@ pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprin
             let mut answers = ask(&route, sni, ATTEMPT).await;
             let unexpected = answers.iter().position(|answer| !answer.as_ref().is_ok_and(is_expected));
             let open = match answers.swap_remove(unexpected.unwrap_or(0)) {
-                Ok(shaken) if unexpected.is_none() => {
-                    last = Verified::Expected(shaken.chain);
+                Ok(handshake) if unexpected.is_none() => {
+                    last = Verified::Expected(handshake.chain);
                     return;
                 }
-                Ok(shaken) => {
-                    last = Verified::Other(shaken.chain);
+                Ok(handshake) => {
+                    last = Verified::Other(handshake.chain);
                     // A caller's stream is closed at once: other names wait for it.
-                    (!matches!(route, Route::Through { .. })).then_some(shaken.open)
+                    (!matches!(route, Route::Through { .. })).then_some(handshake.open)
                 }
                 Err(silence) => {
                     last = Verified::Silent(silence);
