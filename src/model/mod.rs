@@ -250,7 +250,7 @@ pub enum Seen {
         leaf: Box<Leaf>,
         distrust: Option<String>,
     },
-    Silence(Silence),
+    Silence(ProbeError),
 }
 
 impl Seen {
@@ -261,7 +261,7 @@ impl Seen {
                 let distrust = cert::trusted(&chain, roots, now).err().map(|flaw| flaw.to_string());
                 Self::Leaf { leaf: Box::new(chain.leaf), distrust }
             }
-            Err(malformed) => Self::Silence(Silence::Tls(malformed.to_string())),
+            Err(malformed) => Self::Silence(ProbeError::Tls(malformed.to_string())),
         }
     }
 }
@@ -269,7 +269,7 @@ impl Seen {
 /// Why there was no certificate to look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
-pub enum Silence {
+pub enum ProbeError {
     #[error("the address could not be resolved: {0}")]
     Unresolved(String),
     #[error("connection refused")]
@@ -289,7 +289,7 @@ pub enum Silence {
     NoWay(String),
 }
 
-impl Silence {
+impl ProbeError {
     /// TCP was accepted, so somebody is there to be hurt or spared.
     pub fn somebody_there(&self) -> bool {
         matches!(self, Self::Tls(_))

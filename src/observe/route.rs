@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::cert::{CertName, DnsName, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node, Probe, Via};
-use crate::model::{Code, Over, Seen, Served, Silence};
+use crate::model::{Code, Over, ProbeError, Seen, Served};
 use crate::probe::{self, Opener, Route};
 
 use crate::context::failure::{bug, failure};
@@ -93,7 +93,7 @@ impl ProbeTarget {
     }
 
     /// The host has no address.
-    pub(crate) fn unresolved(&self, silence: Silence) -> Served {
+    pub(crate) fn unresolved(&self, silence: ProbeError) -> Served {
         self.seen(None, Seen::Silence(silence))
     }
 
@@ -107,7 +107,7 @@ impl ProbeTarget {
     }
 
     /// Every resolved address, over TCP and, where it is probed, QUIC.
-    pub(crate) async fn sockets(&self) -> Result<Vec<SocketRoute>, Silence> {
+    pub(crate) async fn sockets(&self) -> Result<Vec<SocketRoute>, ProbeError> {
         let Probe { port, proxy_protocol, quic, .. } = self.probe;
         let host = match &self.address {
             Address::Host(host) => host,
@@ -128,7 +128,7 @@ impl ProbeTarget {
 }
 
 /// All addresses of a host, in a stable order.
-pub async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, Silence> {
+pub async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, ProbeError> {
     let name = match host {
         Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
         Host::Name(name) => name,
@@ -136,12 +136,12 @@ pub async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, Silence>
     let looked_up = tokio::time::timeout(PROBE_DEADLINE, tokio::net::lookup_host((name.as_str(), port))).await;
     let mut addresses: Vec<SocketAddr> = match looked_up {
         Ok(Ok(addresses)) => addresses.collect(),
-        Ok(Err(error)) => return Err(Silence::Unresolved(format!("{name}: {error}"))),
-        Err(_) => return Err(Silence::Unresolved(format!("{name}: no answer from DNS"))),
+        Ok(Err(error)) => return Err(ProbeError::Unresolved(format!("{name}: {error}"))),
+        Err(_) => return Err(ProbeError::Unresolved(format!("{name}: no answer from DNS"))),
     };
     addresses.sort_unstable();
     addresses.dedup();
-    if addresses.is_empty() { Err(Silence::Unresolved(format!("{name} has no address"))) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(ProbeError::Unresolved(format!("{name} has no address"))) } else { Ok(addresses) }
 }
 
 /// The SSH endpoint of a node: its addresses, and the keys from memory.
@@ -154,7 +154,7 @@ pub(crate) async fn endpoint(config: &Config, secrets: &Secrets, node: &NodeName
 
 /// The same for a node that is reached at `host`.
 pub(crate) async fn way_to(secrets: &Secrets, node: &Node, host: &Host) -> Result<Endpoint, Failure> {
-    let unresolved = |silence: Silence| {
+    let unresolved = |silence: ProbeError| {
         failure(
             Code::NodeUnresolved,
             &node.name,

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::config::{Config, Node};
 use crate::context::secrets::Secrets;
-use crate::model::{Failure, Silence};
+use crate::model::{Failure, ProbeError};
 use crate::node::Dialogue;
 use crate::observe::route::LOOPBACK;
 use crate::observe::route::endpoint;
@@ -35,7 +35,7 @@ const LOGINS: usize = 4;
 pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &Node) -> Opener {
     let (config, secrets) = (Arc::clone(config), Arc::clone(secrets));
     let (name, port) = (node.name.clone(), node.probe.port);
-    let (logins, failed) = (Arc::new(Semaphore::new(LOGINS)), Arc::new(OnceLock::<Silence>::new()));
+    let (logins, failed) = (Arc::new(Semaphore::new(LOGINS)), Arc::new(OnceLock::<ProbeError>::new()));
     Arc::new(move || {
         let (config, secrets, name) = (Arc::clone(&config), Arc::clone(&secrets), name.clone());
         let (logins, failed) = (Arc::clone(&logins), Arc::clone(&failed));
@@ -50,7 +50,7 @@ pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &
                 tunnel.map_err(|error| silence(&error))
             };
             let opened = within(SESSION, opened).await;
-            if let Err(silence @ Silence::NoWay(_)) = &opened {
+            if let Err(silence @ ProbeError::NoWay(_)) = &opened {
                 failed.get_or_init(|| silence.clone());
             }
             boxed(opened)
@@ -78,7 +78,7 @@ pub(crate) fn of_dialogue(node: &Node) -> (Opener, Desk) {
                 let _ = ask.send(reply).await;
                 match answer.await {
                     Ok(tunnel) => tunnel.map_err(|error| silence(&error)),
-                    Err(_) => Err(Silence::NoWay("the session has ended".to_owned())),
+                    Err(_) => Err(ProbeError::NoWay("the session has ended".to_owned())),
                 }
             };
             boxed(within(CHANNEL, opened).await)
@@ -100,23 +100,26 @@ impl Desk {
     }
 }
 
-async fn within(limit: Duration, opened: impl Future<Output = Result<Tunnel, Silence>>) -> Result<Tunnel, Silence> {
-    let late = || Err(Silence::NoWay(format!("not open after {} s", limit.as_secs())));
+async fn within(
+    limit: Duration,
+    opened: impl Future<Output = Result<Tunnel, ProbeError>>,
+) -> Result<Tunnel, ProbeError> {
+    let late = || Err(ProbeError::NoWay(format!("not open after {} s", limit.as_secs())));
     timeout(limit, opened).await.unwrap_or_else(|_| late())
 }
 
-fn boxed(opened: Result<Tunnel, Silence>) -> Result<Box<dyn Stream>, Silence> {
+fn boxed(opened: Result<Tunnel, ProbeError>) -> Result<Box<dyn Stream>, ProbeError> {
     opened.map(|tunnel| Box::new(tunnel) as Box<dyn Stream>)
 }
 
-fn no_login(failure: &Failure) -> Silence {
-    Silence::NoWay(escape(&failure.what, SHOWN))
+fn no_login(failure: &Failure) -> ProbeError {
+    ProbeError::NoWay(escape(&failure.what, SHOWN))
 }
 
 /// sshd was asked to connect to the node's own port, and nobody took the connection: that is the server's silence.
-fn silence(error: &SshError) -> Silence {
+fn silence(error: &SshError) -> ProbeError {
     match error {
-        SshError::FarSide { .. } => Silence::Refused,
-        other => Silence::NoWay(escape(&format!("{other}; {}", other.next()), SHOWN)),
+        SshError::FarSide { .. } => ProbeError::Refused,
+        other => ProbeError::NoWay(escape(&format!("{other}; {}", other.next()), SHOWN)),
     }
 }

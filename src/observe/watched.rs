@@ -64,7 +64,7 @@ async fn at_host(
     looks.into_iter().map(|(address, seen)| watched(Some(address), seen)).collect()
 }
 
-fn seen(shaken: Result<Vec<Vec<u8>>, crate::model::Silence>, roots: Option<&Roots>) -> Seen {
+fn seen(shaken: Result<Vec<Vec<u8>>, crate::model::ProbeError>, roots: Option<&Roots>) -> Seen {
     let ders = match shaken {
         Ok(ders) => ders,
         Err(silence) => return Seen::Silence(silence),

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{DeliveryAttempts, Drift, Failure, Observed, Seen, Served, Silence, Stored};
+use crate::model::{DeliveryAttempts, Drift, Failure, Observed, ProbeError, Seen, Served, Stored};
 
 use super::hold::{self, Meant};
 use super::{Wait, backoff, disks, installs};
@@ -95,7 +95,7 @@ pub enum DeliveryReason {
         why: String,
     },
     Silent {
-        silence: Silence,
+        silence: ProbeError,
     },
     /// No handshake was made with it, so nobody knows.
     Unseen,
@@ -107,7 +107,7 @@ pub enum DeliveryReason {
     /// It served the generation before when a delivery of this one was begun; certd was killed, and it serves nothing since.
     Reverts {
         from: Generation,
-        silence: Silence,
+        silence: ProbeError,
     },
     /// It serves what it should, but the answer to the commit was lost: a dialogue ends what may be half done there.
     Unsettled,
@@ -391,6 +391,6 @@ pub(super) fn of<'a>(
     node: &'a NodeName,
     name: &'a CertName,
 ) -> impl Iterator<Item = &'a Served> {
-    let tells = |served: &&Served| !matches!(served.seen, Seen::Silence(Silence::NoQuic));
+    let tells = |served: &&Served| !matches!(served.seen, Seen::Silence(ProbeError::NoQuic));
     observed.served.iter().filter(move |served| &served.node == node && &served.certificate == name).filter(tells)
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::NodeName;
-use crate::model::{Committed, ConfigTest, Failure, Prepared, Silence};
+use crate::model::{Committed, ConfigTest, Failure, Prepared, ProbeError};
 
 use super::{Before, Deliver};
 
@@ -55,7 +55,7 @@ pub enum Verdict {
     Lingers {
         what: String,
     },
-    Silent(Silence),
+    Silent(ProbeError),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -361,6 +361,6 @@ impl Node {
 }
 
 /// The port is closed, or TLS fails on it: the server is there and does not serve. A timeout says nothing about it.
-fn gone(silence: &Silence) -> bool {
-    matches!(silence, Silence::Refused | Silence::Tls(_))
+fn gone(silence: &ProbeError) -> bool {
+    matches!(silence, ProbeError::Refused | ProbeError::Tls(_))
 }

@@ -1,6 +1,6 @@
 //! The probe: one TLS handshake with the service name as SNI, over TCP, over QUIC or through a caller's stream.
 //!
-//! Any chain is accepted and returned; the caller judges it. A failure is an observation too: a [`Silence`] shows how far
+//! Any chain is accepted and returned; the caller judges it. A failure is an observation too: a [`ProbeError`] shows how far
 //! the handshake came.
 
 mod accept_any;
@@ -16,7 +16,7 @@ use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 
 use crate::cert::DnsName;
-use crate::model::Silence;
+use crate::model::ProbeError;
 
 pub use route::{Opener, Route, Stream};
 pub use verify::{Verified, verify};
@@ -34,12 +34,12 @@ const OVER_QUIC: usize = 4;
 ///
 /// # Errors
 /// How far it came.
-pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, Silence> {
+pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, ProbeError> {
     Ok(connect(&route.into(), sni, deadline).await?.chain)
 }
 
 /// The distinct answers of fresh handshakes: one, unless several workers answer differently.
-pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, Silence>> {
+pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, ProbeError>> {
     let mut answers = Vec::new();
     for handshake in ask(route, sni, deadline).await {
         let answer = handshake.map(|handshake| handshake.chain);
@@ -51,7 +51,7 @@ pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Resul
 }
 
 /// Enough concurrent handshakes to see every worker.
-async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Handshake, Silence>> {
+async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Handshake, ProbeError>> {
     let count = if matches!(route, Route::Quic { .. }) { OVER_QUIC } else { 1 };
     futures_util::future::join_all((0..count).map(|_| connect(route, sni, deadline))).await
 }
@@ -78,30 +78,30 @@ impl Open {
     }
 }
 
-async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Handshake, Silence> {
+async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Handshake, ProbeError> {
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
-        return Err(Silence::Tls(format!("no server can be asked for {sni}")));
+        return Err(ProbeError::Tls(format!("no server can be asked for {sni}")));
     };
     // A timeout is reported as a timeout whatever it interrupts: a slow answer is no TLS failure.
     let (chain, open) = match route {
         Route::Tcp { address, proxy_protocol } => {
             let attempt = async { tls::over(route::tcp(*address).await?, name, *proxy_protocol).await };
-            let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
+            let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
         Route::Through { open, proxy_protocol } => {
             let attempt = tls::over(open().await?, name, *proxy_protocol);
-            let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::TimedOut))?;
+            let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
         Route::Quic { address } => {
             let attempt = quic::over(*address, sni);
-            let (chain, connection) = timeout(deadline, attempt).await.unwrap_or(Err(Silence::NoQuic))?;
+            let (chain, connection) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::NoQuic))?;
             (chain, Open::Quic(connection))
         }
     };
     if chain.is_empty() {
-        return Err(Silence::Tls("the server showed no certificate".to_owned()));
+        return Err(ProbeError::Tls("the server showed no certificate".to_owned()));
     }
     Ok(Handshake { chain, open })
 }

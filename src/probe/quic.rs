@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::accept_any;
 use crate::cert::DnsName;
-use crate::model::Silence;
+use crate::model::ProbeError;
 use crate::text::escape;
 
 /// Characters of an error that are shown.
@@ -47,7 +47,7 @@ impl Drop for OverQuic {
     }
 }
 
-pub(super) async fn over(address: SocketAddr, sni: &DnsName) -> Result<(Vec<Vec<u8>>, OverQuic), Silence> {
+pub(super) async fn over(address: SocketAddr, sni: &DnsName) -> Result<(Vec<Vec<u8>>, OverQuic), ProbeError> {
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -60,10 +60,10 @@ pub(super) async fn over(address: SocketAddr, sni: &DnsName) -> Result<(Vec<Vec<
     Ok((chain, OverQuic { connection, _socket: socket }))
 }
 
-fn config() -> Result<ClientConfig, Silence> {
+fn config() -> Result<ClientConfig, ProbeError> {
     let mut tls = (*accept_any::config()).clone();
     tls.alpn_protocols = vec![ALPN.to_vec()];
-    let tls = QuicClientConfig::try_from(tls).map_err(|error| Silence::Tls(error.to_string()))?;
+    let tls = QuicClientConfig::try_from(tls).map_err(|error| ProbeError::Tls(error.to_string()))?;
     let mut transport = TransportConfig::default();
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0)).max_concurrent_uni_streams(SERVER_STREAMS.into());
     transport.receive_window(UNREAD.into()).stream_receive_window(UNREAD.into()).datagram_receive_buffer_size(None);
@@ -72,22 +72,22 @@ fn config() -> Result<ClientConfig, Silence> {
     Ok(config)
 }
 
-fn no_socket(error: &io::Error) -> Silence {
-    Silence::Network(error.to_string())
+fn no_socket(error: &io::Error) -> ProbeError {
+    ProbeError::Network(error.to_string())
 }
 
-fn no_start(error: &ConnectError) -> Silence {
-    Silence::Network(error.to_string())
+fn no_start(error: &ConnectError) -> ProbeError {
+    ProbeError::Network(error.to_string())
 }
 
 /// What the peer gave as its reason is its own words.
-fn no_quic(error: &ConnectionError) -> Silence {
+fn no_quic(error: &ConnectionError) -> ProbeError {
     let what = match error {
-        ConnectionError::TimedOut => return Silence::NoQuic,
+        ConnectionError::TimedOut => return ProbeError::NoQuic,
         ConnectionError::ConnectionClosed(close) if u64::from(close.error_code) == NO_ALPN => {
             "the server speaks QUIC and no HTTP/3".to_owned()
         }
         other => other.to_string(),
     };
-    Silence::Tls(format!("over QUIC: {}", escape(&what, SHOWN)))
+    ProbeError::Tls(format!("over QUIC: {}", escape(&what, SHOWN)))
 }

@@ -10,14 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::config::ProxyProtocol;
-use crate::model::Silence;
+use crate::model::ProbeError;
 
 /// The transport below TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, Silence>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, ProbeError>> + Send>>;
 
 /// Opens a stream to the server at each call, or fails within a deadline of its own.
 pub type Opener = Arc<dyn Fn() -> Opening + Send + Sync>;
@@ -55,17 +55,17 @@ impl fmt::Debug for Route {
     }
 }
 
-pub(super) async fn tcp(address: SocketAddr) -> Result<Box<dyn Stream>, Silence> {
+pub(super) async fn tcp(address: SocketAddr) -> Result<Box<dyn Stream>, ProbeError> {
     let stream = TcpStream::connect(address).await.map_err(no_tcp)?;
     // The handshake is a series of small writes: none may wait for an acknowledgement.
     stream.set_nodelay(true).map_err(no_tcp)?;
     Ok(Box::new(stream))
 }
 
-fn no_tcp(error: io::Error) -> Silence {
+fn no_tcp(error: io::Error) -> ProbeError {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => Silence::Refused,
-        io::ErrorKind::TimedOut => Silence::TimedOut,
-        _ => Silence::Network(error.to_string()),
+        io::ErrorKind::ConnectionRefused => ProbeError::Refused,
+        io::ErrorKind::TimedOut => ProbeError::TimedOut,
+        _ => ProbeError::Network(error.to_string()),
     }
 }

@@ -10,7 +10,7 @@ use tokio_rustls::client::TlsStream;
 use super::route::Stream;
 use super::{accept_any, proxy};
 use crate::config::ProxyProtocol;
-use crate::model::Silence;
+use crate::model::ProbeError;
 use crate::text::escape;
 
 /// Characters of an error that are shown.
@@ -31,7 +31,7 @@ pub(super) async fn over(
     mut stream: Box<dyn Stream>,
     name: ServerName<'static>,
     proxy_protocol: Option<ProxyProtocol>,
-) -> Result<(Vec<Vec<u8>>, OverStream), Silence> {
+) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
     let failed = |error: io::Error| no_tls(&error, proxy_protocol);
     if let Some(version) = proxy_protocol {
         stream.write_all(proxy::header(version)).await.map_err(failed)?;
@@ -43,12 +43,12 @@ pub(super) async fn over(
 }
 
 /// The server was there. What rustls says of it can hold the server's own words.
-fn no_tls(error: &io::Error, proxy_protocol: Option<ProxyProtocol>) -> Silence {
+fn no_tls(error: &io::Error, proxy_protocol: Option<ProxyProtocol>) -> ProbeError {
     let ended = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
     let closed = ended.contains(&error.kind());
     let what = match closed {
         true => "the server closed the connection during the handshake".to_owned(),
         false => escape(&error.to_string(), SHOWN),
     };
-    Silence::Tls(what + proxy::hint(proxy_protocol, closed))
+    ProbeError::Tls(what + proxy::hint(proxy_protocol, closed))
 }

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Handshake, Route, ask};
 use crate::cert::{DnsName, Fingerprint};
-use crate::model::Silence;
+use crate::model::ProbeError;
 
 /// The time for one handshake: a hanging server must leave time for the new one. With 150 ms to the node, a handshake takes
 /// half a second.
@@ -33,7 +33,7 @@ pub enum Verified {
     Expected(Vec<Vec<u8>>),
     /// Until the deadline another leaf was served (its chain, DER).
     Other(Vec<Vec<u8>>),
-    Silent(Silence),
+    Silent(ProbeError),
 }
 
 /// Probes until `expected` is served or `deadline` has passed; the last answer counts. While an old worker answers, the
@@ -44,7 +44,7 @@ pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprin
     let is_expected =
         |handshake: &Handshake| handshake.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected);
     let over_quic = matches!(route, Route::Quic { .. });
-    let mut last = Verified::Silent(if over_quic { Silence::NoQuic } else { Silence::TimedOut });
+    let mut last = Verified::Silent(if over_quic { ProbeError::NoQuic } else { ProbeError::TimedOut });
     let asking = async {
         let mut pause = PAUSE;
         loop {

@@ -9,7 +9,7 @@ use super::exit::of_delivery;
 use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
 use crate::cert::{DnsName, Leaf, NameSet, WatchName};
-use crate::model::{Advice, Ari, Kept, Meta, Seen, Silence, Stored, Watched};
+use crate::model::{Advice, Ari, Kept, Meta, ProbeError, Seen, Stored, Watched};
 use crate::plan::ledger::Full;
 use crate::plan::rollout::Abort;
 use crate::plan::{Against, ClockDoubt, DeliveryWait, RenewalWait, Wait};
@@ -179,11 +179,11 @@ fn a_handshake_is_judged_by_what_hurts_a_visitor_first() {
     let distrusted = Seen::Leaf { leaf: Box::new(stored_leaf.clone()), distrust: Some("no path".into()) };
     assert_eq!(judge(&distrusted, &stored, None), Verdict::Untrusted { why: "no path".into() });
     let silent = |silence| judge(&Seen::Silence(silence), &stored, None).word();
-    assert_eq!(silent(Silence::Refused), "unreachable");
-    assert_eq!(silent(Silence::TimedOut), "unreachable");
-    assert_eq!(silent(Silence::Tls("alert".into())), "no-tls");
-    assert_eq!(silent(Silence::NoQuic), "no-quic", "browsers go on over TCP");
-    assert_eq!(silent(Silence::NoWay("ssh".into())), "unknown", "what visitors get does not go through SSH");
+    assert_eq!(silent(ProbeError::Refused), "unreachable");
+    assert_eq!(silent(ProbeError::TimedOut), "unreachable");
+    assert_eq!(silent(ProbeError::Tls("alert".into())), "no-tls");
+    assert_eq!(silent(ProbeError::NoQuic), "no-quic", "browsers go on over TCP");
+    assert_eq!(silent(ProbeError::NoWay("ssh".into())), "unknown", "what visitors get does not go through SSH");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn every_verdict_has_a_word_a_code_and_a_sentence() {
         Verdict::NoTls { why: "TLS failed: handshake failure".into() },
         Verdict::Unreachable { why: why() },
         Verdict::NoQuic,
-        Verdict::Unknown { why: Silence::NoWay("connection refused".into()).to_string() },
+        Verdict::Unknown { why: ProbeError::NoWay("connection refused".into()).to_string() },
     ];
     let mut lines = String::new();
     for verdict in all {
@@ -239,7 +239,7 @@ fn a_watched_endpoint_is_judged_as_its_visitors_see_it_and_by_its_own_lifetime()
     assert_eq!(judge(&seen(&other)), Verdict::WrongName);
     let distrusted = Seen::Leaf { leaf: Box::new(leaf("theirs", -30, 60)), distrust: Some("no path".into()) };
     assert_eq!(judge(&distrusted), Verdict::Untrusted { why: "no path".into() });
-    assert_eq!(judge(&Seen::Silence(Silence::Refused)).exit(), Exit::Hurt);
+    assert_eq!(judge(&Seen::Silence(ProbeError::Refused)).exit(), Exit::Hurt);
     for verdict in [Verdict::Expired, Verdict::Overdue { since: NOW }, Verdict::Untrusted { why: "no path".into() }] {
         let sentence = verdict.sentence_of_watched();
         assert!(!sentence.contains("certd"), "certd renews nothing there: {sentence}");
@@ -258,7 +258,7 @@ fn watched_endpoints_stand_below_the_certificates_worst_first_and_count() {
         watched("backend", 1, seen(&leaf("one", -30, 60))),
         watched("后端", 2, seen(&leaf("two", -70, 20))),
         watched("pair", 3, seen(&leaf("three", -30, 60))),
-        watched("pair", 4, Seen::Silence(Silence::TimedOut)),
+        watched("pair", 4, Seen::Silence(ProbeError::TimedOut)),
     ];
     let certificates = vec![with_node(vec![ok()], None)];
     let mut report = Report { certificates, watched: watched::reports(&observed, false, NOW), ..empty() };

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cert::RevokedByCa;
 use crate::cert::{DnsName, Leaf};
-use crate::model::{Ari, Held, Seen, Silence, Stored};
+use crate::model::{Ari, Held, ProbeError, Seen, Stored};
 use crate::plan::renewal;
 
 use super::Exit;
@@ -244,8 +244,8 @@ pub(super) fn joined(meaning: &str, next: &str) -> String {
 /// The leaf that a visitor accepts, or why none does.
 fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
     let (leaf, distrust) = match seen {
-        Seen::Silence(silence @ Silence::NoWay(_)) => return Err(Verdict::Unknown { why: silence.to_string() }),
-        Seen::Silence(Silence::NoQuic) => return Err(Verdict::NoQuic),
+        Seen::Silence(silence @ ProbeError::NoWay(_)) => return Err(Verdict::Unknown { why: silence.to_string() }),
+        Seen::Silence(ProbeError::NoQuic) => return Err(Verdict::NoQuic),
         Seen::Silence(silence) if silence.somebody_there() => return Err(Verdict::NoTls { why: silence.to_string() }),
         Seen::Silence(silence) => return Err(Verdict::Unreachable { why: silence.to_string() }),
         Seen::Leaf { leaf, distrust } => (leaf, distrust),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use certd::cert::{Chain, DnsName, Fingerprint, KeyType, Pair, PrivateKey};
-use certd::model::Silence;
+use certd::model::ProbeError;
 use certd::probe::{Verified, handshake, verify};
 use tokio::net::TcpListener;
 
@@ -50,7 +50,7 @@ async fn s22_a_certificate_without_its_key_is_no_tls() {
     let (shown, held) = (pair(KeyType::EcdsaP256), pair(KeyType::EcdsaP256));
     let server = serve(vec![(shown.chain().ders().to_vec(), held.key().clone(), Then::Wait)]).await;
     let silence = handshake(server.address, &sni(), LONG).await.unwrap_err();
-    assert!(matches!(&silence, Silence::Tls(why) if why.contains("BadSignature")), "{silence}");
+    assert!(matches!(&silence, ProbeError::Tls(why) if why.contains("BadSignature")), "{silence}");
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn s01_a_refused_connection_says_so() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
     };
-    assert_eq!(handshake(address, &sni(), LONG).await.unwrap_err(), Silence::Refused);
+    assert_eq!(handshake(address, &sni(), LONG).await.unwrap_err(), ProbeError::Refused);
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn s02_a_server_that_never_answers_is_given_up_at_the_deadline() {
     let name = sni();
     let asked = handshake(listener.local_addr().unwrap(), &name, SOON);
     let silence = tokio::time::timeout(SOON * 3, asked).await.expect("the deadline holds for all of it");
-    assert_eq!(silence.unwrap_err(), Silence::TimedOut);
+    assert_eq!(silence.unwrap_err(), ProbeError::TimedOut);
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_server_that_is_down_for_a_moment_is_asked_again() {
     let name = sni();
     let (verified, _server) = tokio::join!(verify(address, &name, leaf(&pair), LONG), async {
         let asked = handshake(address, &name, LONG).await;
-        assert_eq!(asked.unwrap_err(), Silence::Refused);
+        assert_eq!(asked.unwrap_err(), ProbeError::Refused);
         server::serve_at(address, vec![(pair.chain().ders().to_vec(), pair.key().clone(), Then::Wait)]).await
     });
     assert!(matches!(verified, Verified::Expected(_)), "{verified:?}");
@@ -144,8 +144,8 @@ async fn a_server_that_stays_silent_is_told_as_it_was_seen_last() {
     };
     let expected = leaf(&pair(KeyType::EcdsaP256));
     let verified = verify(address, &sni(), expected, SOON).await;
-    assert!(matches!(verified, Verified::Silent(Silence::Refused)), "{verified:?}");
+    assert!(matches!(verified, Verified::Silent(ProbeError::Refused)), "{verified:?}");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let verified = verify(listener.local_addr().unwrap(), &sni(), expected, SOON).await;
-    assert!(matches!(verified, Verified::Silent(Silence::TimedOut)), "{verified:?}");
+    assert!(matches!(verified, Verified::Silent(ProbeError::TimedOut)), "{verified:?}");
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::cert::{CertName, Fingerprint, Leaf, NodeName, Roots};
 use crate::model::{Code, Committed, Refusal};
-use crate::model::{Failure, Over, Seen, Served, Silence};
+use crate::model::{Failure, Over, ProbeError, Seen, Served};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::plan::fence;
 use crate::plan::rollout::{Action, Event, Restored, Verdict};
@@ -152,7 +152,7 @@ impl Session {
         let (mut other, mut over_quic, mut proven) = (None, None, false);
         for served in seen {
             let what = match &served.seen {
-                Seen::Silence(Silence::NoQuic) => continue,
+                Seen::Silence(ProbeError::NoQuic) => continue,
                 Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
                 Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => format!(
                     "{} still serves {} for {} (until {})",
@@ -175,7 +175,7 @@ impl Session {
                 Over::Tcp | Over::Ssh => other = Some(Verdict::Other { what }),
             }
         }
-        let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(Silence::TimedOut) };
+        let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(ProbeError::TimedOut) };
         other.or(over_quic).unwrap_or_else(unseen)
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, Fingerprint, NodeName};
 use crate::config::Certificate;
-use crate::model::{Begun, Code, Former, Observed, Seen, Silence, Stored};
+use crate::model::{Begun, Code, Former, Observed, ProbeError, Seen, Stored};
 
 use super::super::hold::Meant;
 use super::{Before, Deliver, DeliveryReason, attempts, before, of};
@@ -85,7 +85,7 @@ pub(super) fn due(
     let mut silence = None;
     for served in of(observed, node, name) {
         match &served.seen {
-            Seen::Silence(seen @ (Silence::Refused | Silence::Tls(_))) => silence = Some(seen.clone()),
+            Seen::Silence(seen @ (ProbeError::Refused | ProbeError::Tls(_))) => silence = Some(seen.clone()),
             _ => return None,
         }
     }

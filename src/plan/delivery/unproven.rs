@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, Generation, NodeName};
 use crate::config::Config;
-use crate::model::{Failure, Observed, Seen, Silence, Unproven};
+use crate::model::{Failure, Observed, ProbeError, Seen, Unproven};
 
 use super::super::installs;
 use super::{DeliveryWait, of};
@@ -57,8 +57,8 @@ fn seen(observed: &Observed, node: &NodeName, name: &CertName) -> BTreeSet<Strin
         Seen::Leaf { leaf, distrust } => {
             format!("{}{}", leaf.fingerprint, if distrust.is_some() { " distrusted" } else { "" })
         }
-        Seen::Silence(Silence::Refused) => "refused".to_owned(),
-        Seen::Silence(Silence::Tls(_)) => "no TLS".to_owned(),
+        Seen::Silence(ProbeError::Refused) => "refused".to_owned(),
+        Seen::Silence(ProbeError::Tls(_)) => "no TLS".to_owned(),
         Seen::Silence(_) => "no answer".to_owned(),
     };
     of(observed, node, name).map(|served| word(&served.seen)).collect()

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
 use crate::cert::{Generation, KeyType};
-use crate::model::{Advice, Attempts, DeliveryAttempts, Meta, Over, Scope, Seen, Served, Silence, UNKNOWN_CA};
+use crate::model::{Advice, Attempts, DeliveryAttempts, Meta, Over, ProbeError, Scope, Seen, Served, UNKNOWN_CA};
 use crate::plan::{DeliveryWait, Plan, Step, Wait, plan};
 
 const CONFIG: &str = include_str!("../../../config/certd.toml");
@@ -34,7 +34,7 @@ fn case(text: &str, age: i64) -> Case {
         address: None,
         sni: certificate.sni[0].clone(),
         over: Over::Tcp,
-        seen: Seen::Silence(Silence::Refused),
+        seen: Seen::Silence(ProbeError::Refused),
     };
     let observed = Observed {
         asked: Scope { may_issue: true, pass_started: Some(NOW), ..Scope::default() },

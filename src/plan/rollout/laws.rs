@@ -146,12 +146,12 @@ impl History {
             Doing::Verifies => {
                 let verdict = match self.draw.number(8) {
                     0 => Verdict::Other { what: String::new() },
-                    1 => Verdict::Silent(Silence::Refused),
-                    2 => Verdict::Silent(Silence::TimedOut),
+                    1 => Verdict::Silent(ProbeError::Refused),
+                    2 => Verdict::Silent(ProbeError::TimedOut),
                     _ => Verdict::Expected,
                 };
                 self.verified |= verdict == Verdict::Expected;
-                let gone = matches!(verdict, Verdict::Silent(Silence::Refused));
+                let gone = matches!(verdict, Verdict::Silent(ProbeError::Refused));
                 let back = self.before[node] == Before::Valid && (gone || matches!(verdict, Verdict::Other { .. }));
                 if back && gone {
                     self.refuses(node);

@@ -95,7 +95,7 @@ fn tls_that_is_gone_after_the_switch_is_our_certificates_doing() {
             ready("a"),
             ready("b"),
             committed("a"),
-            verified("a", Verdict::Silent(Silence::Tls("handshake failure".into()))),
+            verified("a", Verdict::Silent(ProbeError::Tls("handshake failure".into()))),
             Event::Restored(name("a"), Restored { went_back: Ok(()), serves: true }),
         ],
     );
@@ -112,7 +112,7 @@ fn a_node_that_times_out_is_kept_unverified_and_the_next_node_becomes_canary() {
             ready("a"),
             ready("b"),
             committed("a"),
-            verified("a", Verdict::Silent(Silence::TimedOut)),
+            verified("a", Verdict::Silent(ProbeError::TimedOut)),
             committed("b"),
             verified("b", Verdict::Expected),
         ],
@@ -142,7 +142,7 @@ fn nobody_goes_back_to_an_expired_certificate() {
     golden(
         "expired-before",
         rollout(&[("a", Before::Broken)], None),
-        vec![started("a"), ready("a"), committed("a"), verified("a", Verdict::Silent(Silence::Refused))],
+        vec![started("a"), ready("a"), committed("a"), verified("a", Verdict::Silent(ProbeError::Refused))],
     );
 }
 

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::scene::{SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
 use super::{golden, snapshot};
-use crate::model::{DeliveryAttempts, Over, Seen, Served, Silence};
+use crate::model::{DeliveryAttempts, Over, ProbeError, Seen, Served};
 use crate::plan::{Before, Step};
 use crate::report::plan_text;
 
@@ -31,7 +31,7 @@ fn when_every_node_serves_it_nothing_is_left_to_do_and_the_plan_says_when_to_loo
 fn each_node_that_serves_something_else_gets_it_with_its_own_reason() {
     golden("one-stale", &fleet().serves_former("guangzhou", SERVICE));
     golden("one-foreign", &fleet().serves_foreign("上海"));
-    golden("one-silent", &fleet().silent("shenzhen", Silence::Refused));
+    golden("one-silent", &fleet().silent("shenzhen", ProbeError::Refused));
     let mut untrusted = fleet();
     let ours = untrusted.kept().leaf.clone();
     let seen =
@@ -44,7 +44,7 @@ fn each_node_that_serves_something_else_gets_it_with_its_own_reason() {
 fn a_node_that_does_not_answer_over_udp_lacks_nothing_and_is_judged_by_what_tcp_shows() {
     let without_quic = |mut scene: Scene| {
         let tcp = scene.observed.served.iter().find(|served| served.node == name("guangzhou")).unwrap().clone();
-        let seen = Seen::Silence(Silence::NoQuic);
+        let seen = Seen::Silence(ProbeError::NoQuic);
         scene.observed.served.push(Served { over: Over::Quic, seen, ..tcp });
         scene
     };
@@ -58,7 +58,7 @@ fn a_node_that_does_not_answer_over_udp_lacks_nothing_and_is_judged_by_what_tcp_
 
 #[test]
 fn a_whole_plan_as_json() {
-    let mut scene = fleet().serves_former("guangzhou", SERVICE).silent("上海", Silence::TimedOut);
+    let mut scene = fleet().serves_former("guangzhou", SERVICE).silent("上海", ProbeError::TimedOut);
     let expired = leaf("expired", &names(&[SERVICE]), days(-90), hours(-1));
     scene.set(&name("shenzhen"), &cert(SERVICE), show(&expired));
     snapshot("json", &serde_json::to_string_pretty(&scene.plan()).unwrap());
@@ -295,7 +295,7 @@ fn of_several_addresses_the_worst_counts() {
     let mut scene = Scene::of_nodes(&certificates, &[("上海", "")]).stored(days(30), days(90));
     let mut other = scene.observed.served[0].clone();
     other.address = Some("[2001:db8::1]:443".parse().unwrap());
-    other.seen = Seen::Silence(Silence::TimedOut);
+    other.seen = Seen::Silence(ProbeError::TimedOut);
     scene.observed.served.push(other);
     golden("one-address-silent", &scene);
     let before = |scene: &Scene| match &scene.plan().steps[0] {
@@ -303,7 +303,7 @@ fn of_several_addresses_the_worst_counts() {
         Step::Issue(_) | Step::Rehearse(_) => panic!("nothing is due"),
     };
     assert_eq!(before(&scene), Before::Nothing, "no canary, but what it serves can be seen, and so reloaded");
-    scene.observed.served[0].seen = Seen::Silence(Silence::Refused);
+    scene.observed.served[0].seen = Seen::Silence(ProbeError::Refused);
     assert_eq!(before(&scene), Before::Silent);
 }
 

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, leaf, name, names};
 use crate::config::Install;
-use crate::model::{DeliveryAttempts, Former, Seen, Silence};
+use crate::model::{DeliveryAttempts, Former, ProbeError, Seen};
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Before, Deliver, DeliveryReason, DeliveryWait, Plan, Step, Wait};
@@ -38,7 +38,7 @@ fn begun(mut scene: Scene) -> Scene {
     scene
 }
 
-fn silent(mut scene: Scene, silence: Silence) -> Scene {
+fn silent(mut scene: Scene, silence: ProbeError) -> Scene {
     scene.set(&name(NODE), &cert(SERVICE), Seen::Silence(silence));
     scene
 }
@@ -49,7 +49,7 @@ fn reverts(scene: &Scene) -> bool {
 
 #[test]
 fn a_node_that_serves_nothing_since_certd_was_killed_in_the_middle_goes_back_to_the_generation_before() {
-    for silence in [Silence::Refused, Silence::Tls("handshake failure".into())] {
+    for silence in [ProbeError::Refused, ProbeError::Tls("handshake failure".into())] {
         let scene = silent(begun(renewed()), silence);
         let plan = scene.plan();
         let step = deliver(&plan).expect("something is to be done");
@@ -66,14 +66,14 @@ fn a_node_that_serves_nothing_since_certd_was_killed_in_the_middle_goes_back_to_
 
 #[test]
 fn nobody_goes_back_who_answers_who_served_something_else_or_to_what_nobody_accepts() {
-    let gone = || silent(begun(renewed()), Silence::Refused);
+    let gone = || silent(begun(renewed()), ProbeError::Refused);
     assert!(reverts(&gone()));
-    assert!(!reverts(&silent(renewed(), Silence::Refused)), "nothing was begun");
-    assert!(!reverts(&silent(begun(renewed()), Silence::TimedOut)), "it may serve, who knows");
+    assert!(!reverts(&silent(renewed(), ProbeError::Refused)), "nothing was begun");
+    assert!(!reverts(&silent(begun(renewed()), ProbeError::TimedOut)), "it may serve, who knows");
     assert!(!reverts(&begun(renewed())), "it serves");
-    assert!(!reverts(&silent(begun(renewed().serves_foreign(NODE)), Silence::Refused)), "not ours to bring back");
+    assert!(!reverts(&silent(begun(renewed().serves_foreign(NODE)), ProbeError::Refused)), "not ours to bring back");
     assert!(
-        !reverts(&silent(begun(silent(renewed(), Silence::Refused)), Silence::Refused)),
+        !reverts(&silent(begun(silent(renewed(), ProbeError::Refused)), ProbeError::Refused)),
         "it served nothing before"
     );
     let mut over = gone();
@@ -91,7 +91,7 @@ fn nobody_goes_back_who_answers_who_served_something_else_or_to_what_nobody_acce
 
 #[test]
 fn a_node_whose_receiver_does_not_go_back_gets_the_new_one_again() {
-    let scene = silent(begun(renewed()), Silence::Tls("handshake failure".into()));
+    let scene = silent(begun(renewed()), ProbeError::Tls("handshake failure".into()));
     let refused = |code: &'static str| {
         scene.clone().delivery_failed(NODE, SERVICE, |attempts: &mut DeliveryAttempts| {
             attempts.failure = failure(code, "no");
@@ -113,14 +113,14 @@ fn what_is_known_of_a_delivery_ends_it_and_what_is_not_does_not() {
             scene.observed.asked.pass_started = Some(scene.now - hours(1));
         }
         revert::ended(&mut scene.observed, &name(NODE), &cert(SERVICE), outcome);
-        reverts(&silent(scene, Silence::Refused))
+        reverts(&silent(scene, ProbeError::Refused))
     };
     assert!(rest(&lost(), true) && rest(&lost(), false));
     assert!(rest(&failed(), true), "what an earlier run began stands");
     assert!(!rest(&failed(), false), "this one has changed nothing");
     assert!(!rest(&Outcome::Served, true));
     // Having gone back is that node's refusal of what it goes back from.
-    let scene = silent(begun(renewed()), Silence::Refused);
+    let scene = silent(begun(renewed()), ProbeError::Refused);
     let plan = scene.plan();
     let reason = &deliver(&plan).unwrap().nodes[0].certificates[&cert(SERVICE)];
     assert!(matches!(revert::outcome(reason, &Outcome::Served), Outcome::Undone { serves: true, .. }));
@@ -154,14 +154,14 @@ fn waits(scene: &Scene) -> bool {
 
 #[test]
 fn a_node_whose_new_files_nothing_proves_is_reloaded_once_and_then_only_looked_at() {
-    for silence in [Silence::TimedOut, Silence::Refused, Silence::Tls("a".into())] {
+    for silence in [ProbeError::TimedOut, ProbeError::Refused, ProbeError::Tls("a".into())] {
         let mut scene = unverified(silent(renewed(), silence));
         scene.observed.asked.pass_started = Some(scene.now);
         assert!(waits(&scene) && deliver(&scene.plan()).is_none(), "{:?}", scene.plan());
     }
     // Another error's words are not another sight.
-    let scene = unverified(silent(renewed(), Silence::Tls("a".into())));
-    assert!(waits(&silent(scene, Silence::Tls("b".into()))));
+    let scene = unverified(silent(renewed(), ProbeError::Tls("a".into())));
+    assert!(waits(&silent(scene, ProbeError::Tls("b".into()))));
     let scene = || unverified(renewed());
     assert!(waits(&scene()));
     let text = crate::report::plan_text(&scene().plan());
@@ -170,12 +170,12 @@ fn a_node_whose_new_files_nothing_proves_is_reloaded_once_and_then_only_looked_a
 
 #[test]
 fn it_is_delivered_to_again_when_what_is_seen_changes_by_a_persons_word_and_with_the_next_certificate() {
-    let scene = || unverified(silent(renewed(), Silence::TimedOut));
+    let scene = || unverified(silent(renewed(), ProbeError::TimedOut));
     let again = |scene: &Scene| {
         deliver(&scene.plan()).is_some_and(|deliver| deliver.nodes.iter().any(|task| task.node == name(NODE)))
     };
     assert!(!again(&scene()));
-    assert!(again(&silent(scene(), Silence::Refused)), "its port is open now");
+    assert!(again(&silent(scene(), ProbeError::Refused)), "its port is open now");
     assert!(again(&scene().serves_foreign(NODE)));
     assert!(again(&scene().deploy()));
     let changes: [fn(&mut Install); 2] =

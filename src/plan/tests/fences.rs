@@ -2,7 +2,7 @@
 
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, name};
 use crate::model::Code;
-use crate::model::Silence;
+use crate::model::ProbeError;
 use crate::plan::Step;
 use crate::plan::delivery::prune;
 use crate::plan::fence::{self, outgrown};
@@ -33,7 +33,7 @@ fn a_number_of_a_time_to_come_gives_way_to_a_later_certificate_and_to_no_other()
     let later = || refused(fleet().serves_foreign("shenzhen"), "shenzhen");
     assert_eq!(fenced(later(), number), None, "another controller issued it after ours");
     assert_eq!(fenced(refused(former().serves_foreign("shenzhen"), "shenzhen"), number), None, "one of them did");
-    let silent = refused(fleet().silent("guangzhou", Silence::Refused), "guangzhou");
+    let silent = refused(fleet().silent("guangzhou", ProbeError::Refused), "guangzhou");
     assert_eq!(fenced(silent, number), None, "nothing to compare with");
     for number in [20_261_124_110_001, 20_261_124_120_001, 29_991_231_235_959, 9_999_999_999_999_999_999, u64::MAX] {
         assert_eq!(fenced(former(), number), None, "{number}: nobody can have given it, or a receiver may refuse it");

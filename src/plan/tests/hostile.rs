@@ -9,7 +9,7 @@ use super::laws::Draw;
 use super::scene::{SERVICE, Scene, at, cert, days, failure, hours, leaf, name, show};
 use crate::cert::{Generation, Leaf, NodeName, generation};
 use crate::model::{Base, Code, Committed, ConfigTest, Prepared};
-use crate::model::{DeliveryAttempts, Former, Kept, LedgerEntry, LedgerEvent, Meta, Seen, Silence};
+use crate::model::{DeliveryAttempts, Former, Kept, LedgerEntry, LedgerEvent, Meta, ProbeError, Seen};
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::{Action, Event, Outcome, Restored, Rollout, Verdict};
 use crate::plan::{Deliver, DeliveryReason, Issue, Step, fence, plan};
@@ -75,9 +75,9 @@ impl World {
     fn lie(&mut self, honest: &Leaf) -> Seen {
         let names = honest.names.clone();
         match self.draw.number(8) {
-            0 => Seen::Silence(Silence::Refused),
-            1 => Seen::Silence(Silence::TimedOut),
-            2 => Seen::Silence(Silence::Tls("no".into())),
+            0 => Seen::Silence(ProbeError::Refused),
+            1 => Seen::Silence(ProbeError::TimedOut),
+            2 => Seen::Silence(ProbeError::Tls("no".into())),
             3 => {
                 let mut own = leaf("its own", &names, hours(0), hours(1));
                 (own.not_before, own.not_after) = (self.scene.now - hours(1), self.scene.now + days(90));
@@ -228,8 +228,8 @@ impl World {
     fn verdict(&mut self) -> Verdict {
         match self.draw.number(5) {
             0 => Verdict::Other { what: String::new() },
-            1 => Verdict::Silent(Silence::Refused),
-            2 => Verdict::Silent(Silence::TimedOut),
+            1 => Verdict::Silent(ProbeError::Refused),
+            2 => Verdict::Silent(ProbeError::TimedOut),
             3 => Verdict::Lingers { what: String::new() },
             _ => Verdict::Expected,
         }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::scene::{NODES, SERVICE, Scene, cert, days, failure, hours, name};
-use crate::model::{Ari, Attempts, Rehearsal, Seen, Silence};
+use crate::model::{Ari, Attempts, ProbeError, Rehearsal, Seen};
 use crate::plan::renewal::{Basis, due, lifetime};
 use crate::plan::{Plan, RenewalReason, RenewalWait, Step, Wait};
 
@@ -121,7 +121,7 @@ fn the_same_arguments_give_the_same_plan_and_what_it_did_is_not_done_again() {
     for (mut draw, mut scene) in draws().take(600) {
         for node in NODES {
             if draw.chance(3) {
-                scene.set(&name(node), &cert(SERVICE), Seen::Silence(Silence::Refused));
+                scene.set(&name(node), &cert(SERVICE), Seen::Silence(ProbeError::Refused));
             } else if draw.chance(3) {
                 scene = scene.serves_former(node, SERVICE);
             }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::golden;
 use super::scene::{NODES, SERVICE, Scene, at, cert, days, hours, leaf, name, names, show};
-use crate::model::{Held, Over, Revoked, Seen, Served, Silence};
+use crate::model::{Held, Over, ProbeError, Revoked, Seen, Served};
 use crate::plan::{HoldEnd, Step, crls, hold};
 use crate::report::plan_text;
 
@@ -23,7 +23,7 @@ fn waits_for_window(scene: &Scene, node: &str) -> bool {
 
 #[test]
 fn a_closed_window_holds_a_node_that_serves_well_until_then_and_no_other() {
-    let mut scene = windowed().serves_former("guangzhou", SERVICE).silent("shenzhen", Silence::Refused);
+    let mut scene = windowed().serves_former("guangzhou", SERVICE).silent("shenzhen", ProbeError::Refused);
     golden("windows", &scene);
     assert_eq!(scene.plan().next, Some(at("2026-11-23T18:00:00Z")));
     scene.now = at("2026-11-25T22:00:00Z");
@@ -42,7 +42,7 @@ fn what_is_expired_distrusted_or_for_another_name_is_replaced_outside_of_the_win
         Seen::Leaf { leaf: Box::new(ours), distrust: Some("the intermediate is missing".into()) },
         show(&other),
         show(&expired),
-        Seen::Silence(Silence::Tls("handshake failure".into())),
+        Seen::Silence(ProbeError::Tls("handshake failure".into())),
     ] {
         let mut scene = held.clone();
         scene.set(&name("guangzhou"), &cert(SERVICE), seen);
@@ -64,11 +64,11 @@ fn what_is_revoked_or_given_up_is_replaced_outside_of_the_window() {
 fn a_probe_that_found_no_way_through_ssh_or_no_answer_over_udp_opens_no_window() {
     let held = windowed().serves_former("guangzhou", SERVICE);
     let mut no_way = held.clone();
-    no_way.set(&name("guangzhou"), &cert(SERVICE), Seen::Silence(Silence::NoWay("connection refused".into())));
+    no_way.set(&name("guangzhou"), &cert(SERVICE), Seen::Silence(ProbeError::NoWay("connection refused".into())));
     assert!(waits_for_window(&no_way, "guangzhou"), "{}", plan_text(&no_way.plan()));
     let mut no_quic = held;
     let tcp = no_quic.observed.served.iter().find(|served| served.node == name("guangzhou")).unwrap().clone();
-    no_quic.observed.served.push(Served { over: Over::Quic, seen: Seen::Silence(Silence::NoQuic), ..tcp });
+    no_quic.observed.served.push(Served { over: Over::Quic, seen: Seen::Silence(ProbeError::NoQuic), ..tcp });
     assert!(waits_for_window(&no_quic, "guangzhou"), "{}", plan_text(&no_quic.plan()));
 }
 

@@ -8,7 +8,7 @@ use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, Leaf, Nam
 use crate::config::{self, Config, Host};
 use crate::model::{
     Advice, Ari, Attempts, Code, DeliveryAttempts, Failure, Intent, Kept, LedgerEntry, LedgerEvent, Meta, Observed,
-    Over, Seen, Served, Silence,
+    Over, ProbeError, Seen, Served,
 };
 use crate::plan::{Plan, plan};
 
@@ -185,7 +185,7 @@ impl Scene {
         self
     }
 
-    pub(super) fn silent(mut self, node: &str, silence: Silence) -> Self {
+    pub(super) fn silent(mut self, node: &str, silence: ProbeError) -> Self {
         self.set(&name(node), &cert(SERVICE), Seen::Silence(silence));
         self
     }

@@ -11,7 +11,7 @@ use super::scene::{NODES, SEED, SERVICE, Scene, at, cert, days, failure, hours, 
 use super::snapshot;
 use crate::cert::{Generation, Leaf, NodeName};
 use crate::model::{
-    Ari, Attempts, CaClock, DeliveryAttempts, Kept, LedgerEntry, LedgerEvent, Meta, Rehearsal, Seen, Silence,
+    Ari, Attempts, CaClock, DeliveryAttempts, Kept, LedgerEntry, LedgerEvent, Meta, ProbeError, Rehearsal, Seen,
 };
 use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, Past, What, Why};
 use crate::plan::{self, Against, Deliver, Evidence, Plan, Step, Wait, plan};
@@ -131,7 +131,7 @@ impl World {
     fn handshakes(&mut self) {
         for (node, leaf) in self.served.clone() {
             let down = node.as_str() == NODE && during(self.node_down, self.now);
-            let seen = if down { Seen::Silence(Silence::TimedOut) } else { show(&leaf) };
+            let seen = if down { Seen::Silence(ProbeError::TimedOut) } else { show(&leaf) };
             self.scene.set(&node, &cert(SERVICE), seen);
         }
     }

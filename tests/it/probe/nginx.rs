@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use certd::cert::{Fingerprint, KeyType, Pair};
-use certd::model::Silence;
+use certd::model::ProbeError;
 use certd::probe::{Verified, handshake, verify};
 
 use super::{LONG, SOON, leaf, pair, sni};
@@ -37,7 +37,7 @@ impl Nginx {
         fs::write(folder.path().join("nginx.conf"), configuration).unwrap();
         let master = Command::new("nginx").args(["-p", &path, "-e", "stderr", "-c", "nginx.conf"]).spawn();
         let nginx = Self { folder, address, master: master.expect("nginx is installed") };
-        while handshake(nginx.address, &sni(), LONG).await == Err(Silence::Refused) {
+        while handshake(nginx.address, &sni(), LONG).await == Err(ProbeError::Refused) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         nginx
@@ -105,7 +105,7 @@ async fn a_name_that_no_block_serves_shows_the_default_certificate_or_no_tls() {
                   server { LISTEN; server_name other.example; PAIR; }";
     let nginx = Nginx::start(&default, strict).await;
     let silence = handshake(nginx.address, &sni(), LONG).await.unwrap_err();
-    assert!(matches!(&silence, Silence::Tls(why) if why.contains("UnrecognisedName")), "{silence}");
+    assert!(matches!(&silence, ProbeError::Tls(why) if why.contains("UnrecognisedName")), "{silence}");
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn an_ecdsa_certificate_under_rsa_only_ciphers_is_no_tls() {
     let block = "server { LISTEN; PAIR; ssl_protocols TLSv1.2; ssl_ciphers ECDHE-RSA-AES128-GCM-SHA256; }";
     let nginx = Nginx::start(&pair(KeyType::EcdsaP256), block).await;
     let silence = handshake(nginx.address, &sni(), LONG).await.unwrap_err();
-    assert!(matches!(&silence, Silence::Tls(why) if why.contains("HandshakeFailure")), "{silence}");
+    assert!(matches!(&silence, ProbeError::Tls(why) if why.contains("HandshakeFailure")), "{silence}");
     let rsa = pair(KeyType::Rsa2048);
     nginx.reload_with(&rsa);
     assert!(matches!(verify(nginx.address, &sni(), leaf(&rsa), LONG).await, Verified::Expected(_)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use certd::cert::{KeyType, Pair};
 use certd::config::ProxyProtocol;
-use certd::model::Silence;
+use certd::model::ProbeError;
 use certd::probe::{Route, Verified, handshake, verify};
 
 use super::nginx::Nginx;
@@ -41,7 +41,7 @@ impl HaProxy {
         fs::write(&path, configuration).unwrap();
         let process = Command::new("haproxy").arg("-db").arg("-q").arg("-f").arg(path).spawn();
         let haproxy = Self { _folder: folder, address, process: process.expect("haproxy is installed") };
-        while handshake(haproxy.address, &sni(), LONG).await == Err(Silence::Refused) {
+        while handshake(haproxy.address, &sni(), LONG).await == Err(ProbeError::Refused) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         haproxy
@@ -90,5 +90,5 @@ async fn n12_a_header_for_a_server_that_wants_none_is_named_as_what_may_be_wrong
         assert!(silence.somebody_there() && text.contains("a PROXY header was sent before it"), "{text}");
     }
     let verified = verify(behind(nginx.address, ProxyProtocol::V2), &sni(), leaf(&pair), SOON).await;
-    assert!(matches!(verified, Verified::Silent(Silence::Tls(_))), "{verified:?}");
+    assert!(matches!(verified, Verified::Silent(ProbeError::Tls(_))), "{verified:?}");
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use certd::cert::{KeyType, Pair};
-use certd::model::Silence;
+use certd::model::ProbeError;
 use certd::probe::{Route, Verified, handshake, look, verify};
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -46,7 +46,7 @@ impl Caddy {
         command.env("XDG_DATA_HOME", folder.path()).env("XDG_CONFIG_HOME", folder.path());
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("caddy is installed");
         let caddy = Self { _folder: folder, address, process };
-        while handshake(caddy.address, &sni(), LONG).await == Err(Silence::Refused) {
+        while handshake(caddy.address, &sni(), LONG).await == Err(ProbeError::Refused) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         caddy
@@ -115,7 +115,7 @@ async fn what_caddy_serves_over_http_3_is_seen_by_name_and_chain_over_ipv4_and_i
         assert!(matches!(verified, Verified::Expected(_)), "{verified:?}");
         let other = certd::cert::DnsName::parse("b.example.com").unwrap();
         let silence = handshake(quic(caddy.address), &other, LONG).await.unwrap_err();
-        assert!(matches!(&silence, Silence::Tls(why) if why.contains("over QUIC")), "{silence}");
+        assert!(matches!(&silence, ProbeError::Tls(why) if why.contains("over QUIC")), "{silence}");
     }
 }
 
@@ -182,9 +182,9 @@ async fn no_answer_over_udp_is_told_as_such_at_the_deadline_whether_the_port_is_
         let name = sni();
         let asked = handshake(quic(address), &name, SOON);
         let silence = tokio::time::timeout(SOON * 3, asked).await.expect("the deadline holds for all of it");
-        assert_eq!(silence.unwrap_err(), Silence::NoQuic);
+        assert_eq!(silence.unwrap_err(), ProbeError::NoQuic);
         let verified = verify(quic(address), &sni(), leaf(&pair(KeyType::EcdsaP256)), SOON).await;
-        assert!(matches!(verified, Verified::Silent(Silence::NoQuic)), "{verified:?}");
+        assert!(matches!(verified, Verified::Silent(ProbeError::NoQuic)), "{verified:?}");
     }
 }
 
@@ -195,7 +195,7 @@ async fn a_quic_server_without_http_3_or_without_the_key_is_no_tls() {
     let address = socket.local_addr().unwrap();
     let _worker = Worker::on(socket, server(&shown, b"doq"));
     let silence = handshake(quic(address), &sni(), LONG).await.unwrap_err();
-    assert!(matches!(&silence, Silence::Tls(why) if why.contains("no HTTP/3")), "{silence}");
+    assert!(matches!(&silence, ProbeError::Tls(why) if why.contains("no HTTP/3")), "{silence}");
 
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let key = PrivateKeyDer::from_pem_slice(held.key().pem().as_bytes()).unwrap();
@@ -212,5 +212,5 @@ async fn a_quic_server_without_http_3_or_without_the_key_is_no_tls() {
     let address = socket.local_addr().unwrap();
     let _worker = Worker::on(socket, config);
     let silence = handshake(quic(address), &sni(), LONG).await.unwrap_err();
-    assert!(matches!(&silence, Silence::Tls(why) if why.contains("over QUIC")), "{silence}");
+    assert!(matches!(&silence, ProbeError::Tls(why) if why.contains("over QUIC")), "{silence}");
 }
