@@ -6,7 +6,7 @@ use clap::Args;
 use crate::cert::NodeName;
 use crate::config::Config;
 use crate::context::clock;
-use crate::model::{Code, Failure, Tried};
+use crate::model::{Code, Failure, PersistedState};
 use crate::plan::fence;
 use crate::report::{Exit, minute};
 use crate::store::{Store, StoreError, owner};
@@ -55,7 +55,7 @@ impl Fence {
 }
 
 /// A line for each number, and for each that is not believed.
-fn told(tried: &Tried, named: &[NodeName]) -> String {
+fn told(tried: &PersistedState, named: &[NodeName]) -> String {
     let meant = |node: &NodeName| named.is_empty() || named.contains(node);
     let mut text = String::new();
     for (certificate, of_name) in &tried.fences {

@@ -31,8 +31,8 @@ pub use finding::{Advice, Area, Failure, Severity};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
 pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
 pub use tried::{
-    Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, Rehearsal, Renumbered, Revoked,
-    Tried, Unproven,
+    Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,
+    Renumbered, Revoked, Unproven,
 };
 
 use crate::cert::{
@@ -49,7 +49,7 @@ pub struct Observed {
     /// Nodes whose disks were looked at now.
     #[serde(default)]
     pub disks: Vec<Disk>,
-    pub tried: Tried,
+    pub tried: PersistedState,
     pub ledger: Vec<LedgerEntry>,
     /// What DNS says of the names; `None`: nobody asked.
     #[serde(default)]

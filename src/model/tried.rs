@@ -10,7 +10,7 @@ use crate::model::{Compared, Crl, Failure};
 
 /// What was tried before, kept across runs in `state.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Tried {
+pub struct PersistedState {
     /// Drawn once for this installation: it spreads renewal instants within ARI windows.
     pub seed: u64,
     /// When this installation last read a clock that it believed.
@@ -101,7 +101,7 @@ pub struct Renumbered {
     pub nodes: BTreeSet<NodeName>,
 }
 
-impl Tried {
+impl PersistedState {
     /// The same, with texts of at most so many characters: they are for people, and nothing is decided by them.
     pub fn with_texts_of(&self, most: usize) -> Self {
         let mut brief = self.clone();

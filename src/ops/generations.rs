@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::context::clock;
-use crate::model::{Held, Kept, Revoked, Stored, Tried};
+use crate::model::{Held, Kept, PersistedState, Revoked, Stored};
 use crate::plan::hold;
 use crate::report::minute;
 use crate::store::{Store, StoreError};
@@ -93,7 +93,7 @@ pub fn list(store: &Store, name: &CertName) -> Result<Generations, StoreError> {
 }
 
 impl Details {
-    fn of(kept: Kept, tried: &Tried, now: Timestamp) -> Self {
+    fn of(kept: Kept, tried: &PersistedState, now: Timestamp) -> Self {
         let Kept { leaf, meta, .. } = kept;
         let (life, left) = (leaf.not_after.duration_since(leaf.not_before), leaf.not_after.duration_since(now));
         let percent = left.as_secs().saturating_mul(100).checked_div(life.as_secs()).unwrap_or(0);
@@ -112,7 +112,7 @@ impl Details {
 }
 
 /// As far as it is known without a handshake; `deploy` checks the chain too.
-fn refused(name: &CertName, kept: &Kept, stored: &Stored, tried: &Tried, now: Timestamp) -> Option<String> {
+fn refused(name: &CertName, kept: &Kept, stored: &Stored, tried: &PersistedState, now: Timestamp) -> Option<String> {
     let leaf = &kept.leaf;
     if leaf.not_after <= now {
         return Some(format!("it expired {}", minute(leaf.not_after)));
@@ -125,7 +125,7 @@ fn refused(name: &CertName, kept: &Kept, stored: &Stored, tried: &Tried, now: Ti
         since: now,
         by: None,
     };
-    let mut tried = Tried { revoked: tried.revoked.clone(), ..Tried::default() };
+    let mut tried = PersistedState { revoked: tried.revoked.clone(), ..PersistedState::default() };
     tried.held.insert(name.clone(), held);
     if hold::held(name, stored, &tried, now).is_some() {
         return None;

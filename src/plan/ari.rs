@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::counts;
 use crate::cert::{CertName, Leaf};
-use crate::model::{Advice, Ari, AriFailed, Code, Failure, Tried};
+use crate::model::{Advice, Ari, AriFailed, Code, Failure, PersistedState};
 
 /// RFC 9773 section 4.3: a client should ask "at least twice per day".
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(12);
@@ -18,7 +18,7 @@ pub const USUAL: SignedDuration = SignedDuration::from_hours(6);
 const FAILED_MINUTES: [i64; 3] = [5, 30, 120];
 
 /// When the CA is to be asked about this leaf: an instant that has passed when it never was. `None`: it cannot be asked.
-pub fn ask_at(tried: &Tried, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
+pub fn ask_at(tried: &PersistedState, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
     leaf.ari_id.as_ref()?;
     let known = tried.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint);
     let failed = tried.ari_failed.get(name).filter(|failed| failed.fingerprint == leaf.fingerprint);
@@ -31,13 +31,13 @@ pub fn ask_at(tried: &Tried, name: &CertName, leaf: &Leaf, now: Timestamp) -> Op
 
 /// When that will be, for a plan that is made at `now`. About a leaf that was issued just now there is nothing to say yet:
 /// whoever comes by asks, and nobody has to come for it before [`USUAL`] has passed.
-pub fn next_ask(tried: &Tried, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
+pub fn next_ask(tried: &PersistedState, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
     let at = ask_at(tried, name, leaf, now)?;
     Some(if at > now { at } else { later(now, USUAL) })
 }
 
 /// The CA gave a window.
-pub fn answered(tried: &mut Tried, name: CertName, ari: Ari) {
+pub fn answered(tried: &mut PersistedState, name: CertName, ari: Ari) {
     tried.ari_failed.remove(&name);
     tried.ari.insert(name, ari);
 }
@@ -45,7 +45,7 @@ pub fn answered(tried: &mut Tried, name: CertName, ari: Ari) {
 /// It gave none. A window that is known counts on; once more than a passing fault stands behind it, or the answer made no
 /// sense, only as far as that makes us earlier: a renewal is not put off on the strength of an answer that cannot be had
 /// any more.
-pub fn failed(tried: &mut Tried, name: CertName, leaf: &Leaf, failure: &Failure, now: Timestamp) {
+pub fn failed(tried: &mut PersistedState, name: CertName, leaf: &Leaf, failure: &Failure, now: Timestamp) {
     let before = tried.ari_failed.get(&name).filter(|failed| failed.fingerprint == leaf.fingerprint);
     let failures = before.map_or(0, |failed| failed.failures).saturating_add(1);
     let step = usize::try_from(failures - 1).ok().and_then(|index| FAILED_MINUTES.get(index));
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_ca_is_asked_when_it_said_so_and_at_least_twice_a_day() {
-        let (mut tried, leaf) = (Tried::default(), leaf());
+        let (mut tried, leaf) = (PersistedState::default(), leaf());
         assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW), "never asked");
         assert_eq!(next_ask(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)), "and no reason to come for it alone");
         answered(&mut tried, name(), window(&leaf, 10, 12));
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a26_a_ca_that_does_not_answer_is_asked_again_after_5_30_120_minutes_and_then_every_six_hours() {
-        let (mut tried, leaf) = (Tried::default(), leaf());
+        let (mut tried, leaf) = (PersistedState::default(), leaf());
         for minutes in [5, 30, 120, 360, 360] {
             failed(&mut tried, name(), &leaf, &passing(), NOW);
             assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + SignedDuration::from_mins(minutes)));
@@ -143,7 +143,7 @@ mod tests {
     fn a26_a_window_that_cannot_be_confirmed_puts_nothing_off_and_still_makes_us_earlier() {
         let leaf = leaf();
         let basis = |from, to, failures: &[Failure]| {
-            let mut tried = Tried::default();
+            let mut tried = PersistedState::default();
             answered(&mut tried, name(), window(&leaf, from, to));
             failures.iter().for_each(|failure| failed(&mut tried, name(), &leaf, failure, NOW));
             due(&leaf, tried.ari.get(&name()), 7).1

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::RevokedByCa;
 use crate::cert::{CertName, Fingerprint, Generation};
-use crate::model::{Crl, Observed, Revoked, Tried};
+use crate::model::{Crl, Observed, PersistedState, Revoked};
 
 use super::{backoff, hold};
 
@@ -50,7 +50,7 @@ fn meant(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertName,
 }
 
 /// Keeps an answer. What the CA has revoked counts as given up, from the day that it says.
-pub fn learned(tried: &mut Tried, fingerprint: Fingerprint, mut crl: Crl, now: Timestamp) {
+pub fn learned(tried: &mut PersistedState, fingerprint: Fingerprint, mut crl: Crl, now: Timestamp) {
     if let Some(before) = tried.crls.get(&fingerprint) {
         crl.revoked = crl.revoked.or(before.revoked);
         if crl.failure.is_some() {
@@ -65,6 +65,6 @@ pub fn learned(tried: &mut Tried, fingerprint: Fingerprint, mut crl: Crl, now: T
 }
 
 /// What a list said of this certificate, if it said that it is revoked.
-pub fn revoked(tried: &Tried, fingerprint: &Fingerprint) -> Option<RevokedByCa> {
+pub fn revoked(tried: &PersistedState, fingerprint: &Fingerprint) -> Option<RevokedByCa> {
     tried.crls.get(fingerprint)?.revoked
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, Generation, NodeName};
 use crate::config::{Config, Install};
-use crate::model::{AtPath, Compared, Disk, Drift, Found, NodeClock, Observed, Severity, Tried};
+use crate::model::{AtPath, Compared, Disk, Drift, Found, NodeClock, Observed, PersistedState, Severity};
 
 use super::{backoff, installs};
 
@@ -58,19 +58,19 @@ fn awake<'a>(
     })
 }
 
-fn is_due(tried: &Tried, node: &NodeName, certificate: &CertName, now: Timestamp) -> bool {
+fn is_due(tried: &PersistedState, node: &NodeName, certificate: &CertName, now: Timestamp) -> bool {
     let Some(compared) = compared(tried, node, certificate) else { return true };
     let wait = if compared.failure.is_some() { AGAIN } else { EVERY };
     !backoff::counts(compared.at, now) || now.duration_since(compared.at) >= wait
 }
 
-fn compared<'a>(tried: &'a Tried, node: &NodeName, certificate: &CertName) -> Option<&'a Compared> {
+fn compared<'a>(tried: &'a PersistedState, node: &NodeName, certificate: &CertName) -> Option<&'a Compared> {
     tried.disks.get(node)?.get(certificate)
 }
 
 /// What differed at the last comparison with this very generation.
 pub fn drifted<'a>(
-    tried: &'a Tried,
+    tried: &'a PersistedState,
     node: &NodeName,
     certificate: &CertName,
     generation: &Generation,
@@ -110,7 +110,7 @@ pub fn judge(found: &Found, renewers: &[String], install: &Install, meant: &Gene
 }
 
 /// Keeps what a look found. A node that could not be seen keeps what was known of it.
-pub fn learned(tried: &mut Tried, config: &Config, meant: &[(CertName, Option<Generation>)], disk: &Disk) {
+pub fn learned(tried: &mut PersistedState, config: &Config, meant: &[(CertName, Option<Generation>)], disk: &Disk) {
     for (certificate, generation) in meant {
         let (Some(install), Some(generation)) = (config.install(&disk.node, certificate), generation) else { continue };
         let at = disk.at;
@@ -135,13 +135,19 @@ pub fn learned(tried: &mut Tried, config: &Config, meant: &[(CertName, Option<Ge
 }
 
 /// A delivery was proven: what is on the disk is what was sent.
-pub fn mended(tried: &mut Tried, node: &NodeName, certificate: &CertName, generation: &Generation, at: Timestamp) {
+pub fn mended(
+    tried: &mut PersistedState,
+    node: &NodeName,
+    certificate: &CertName,
+    generation: &Generation,
+    at: Timestamp,
+) {
     let compared = Compared { at, generation: generation.clone(), drift: None, failure: None };
     tried.disks.entry(node.clone()).or_default().insert(certificate.clone(), compared);
 }
 
 /// Forgets what is no longer a node's.
-pub fn prune(tried: &mut Tried, config: &Config) {
+pub fn prune(tried: &mut PersistedState, config: &Config) {
     installs::prune(tried, config);
     tried.disks.retain(|node, by_name| {
         by_name.retain(|name, _| config.install(node, name).is_some());

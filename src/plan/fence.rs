@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Generation, Leaf, NodeName, generation};
 use crate::config::Config;
-use crate::model::{Code, DeliveryAttempts, Fence, Kept, Observed, Renumbered, Seen, Served, Tried};
+use crate::model::{Code, DeliveryAttempts, Fence, Kept, Observed, PersistedState, Renumbered, Seen, Served};
 
 use super::delivery::of;
 
@@ -35,7 +35,7 @@ pub fn plausible(number: u64, now: Timestamp) -> bool {
 }
 
 /// What a node said of the generation that it holds. `None`: it took what it was sent, and so holds nothing newer.
-pub fn told(tried: &mut Tried, name: &CertName, node: &NodeName, number: Option<u64>, now: Timestamp) {
+pub fn told(tried: &mut PersistedState, name: &CertName, node: &NodeName, number: Option<u64>, now: Timestamp) {
     let of_name = tried.fences.entry(name.clone()).or_default();
     match number {
         Some(number) => _ = of_name.insert(node.clone(), Fence { number, at: now }),
@@ -45,7 +45,7 @@ pub fn told(tried: &mut Tried, name: &CertName, node: &NodeName, number: Option<
 }
 
 /// The greatest that counts.
-pub fn greatest(name: &CertName, tried: &Tried, now: Timestamp) -> Option<Above> {
+pub fn greatest(name: &CertName, tried: &PersistedState, now: Timestamp) -> Option<Above> {
     let fences = tried.fences.get(name)?.iter().filter(|(_, fence)| counts(fence, now));
     let (node, fence) = fences.max_by_key(|(_, fence)| fence.number)?;
     Some(Above { node: node.clone(), number: fence.number })
@@ -121,7 +121,7 @@ pub fn renumbered(observed: &mut Observed, name: &CertName, to: &Generation) {
 }
 
 /// Forgets what a node said, or all of them; returns how many numbers that were.
-pub fn reset(tried: &mut Tried, whose: Option<&NodeName>) -> usize {
+pub fn reset(tried: &mut PersistedState, whose: Option<&NodeName>) -> usize {
     let mut forgotten = 0;
     let meant = |node: &NodeName| whose.is_none_or(|whose| whose == node);
     tried.fences.retain(|_, of_name| {
@@ -135,7 +135,7 @@ pub fn reset(tried: &mut Tried, whose: Option<&NodeName>) -> usize {
 }
 
 /// Forgets what was told by whoever is no node of that certificate any more.
-pub fn prune(tried: &mut Tried, config: &Config) {
+pub fn prune(tried: &mut PersistedState, config: &Config) {
     tried.fences.retain(|name, of_name| {
         of_name.retain(|node, _| config.install(node, name).is_some());
         !of_name.is_empty()

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation};
-use crate::model::{Held, Observed, Stored, Tried};
+use crate::model::{Held, Observed, PersistedState, Stored};
 
 /// This part of its lifetime before its end a certificate is too near to it for any caution: a hold ends, and a window does
 /// not hold. The same as the emergency floor of renewal: with four passes a day there are several tries left.
@@ -33,7 +33,7 @@ pub enum HoldEnd {
 }
 
 /// `None`: there is nothing to deliver yet.
-pub fn meant<'a>(name: &CertName, stored: &'a Stored, tried: &'a Tried, now: Timestamp) -> Option<Meant<'a>> {
+pub fn meant<'a>(name: &CertName, stored: &'a Stored, tried: &'a PersistedState, now: Timestamp) -> Option<Meant<'a>> {
     let kept = stored.current.as_ref()?;
     let newest = Meant { generation: &kept.generation, fingerprint: kept.leaf.fingerprint, held: None };
     Some(held(name, stored, tried, now).map_or(newest, |held| {
@@ -44,7 +44,7 @@ pub fn meant<'a>(name: &CertName, stored: &'a Stored, tried: &'a Tried, now: Tim
 }
 
 /// The hold of a certificate, while it lasts.
-pub fn held<'a>(name: &CertName, stored: &Stored, tried: &'a Tried, now: Timestamp) -> Option<&'a Held> {
+pub fn held<'a>(name: &CertName, stored: &Stored, tried: &'a PersistedState, now: Timestamp) -> Option<&'a Held> {
     tried.held.get(name).filter(|held| end(held, stored, tried, now).is_none())
 }
 
@@ -85,7 +85,7 @@ pub fn ends(held: &Held) -> Timestamp {
     held.not_after.saturating_sub(lifetime / NEAR_THE_END).unwrap_or(Timestamp::MIN)
 }
 
-fn end(held: &Held, stored: &Stored, tried: &Tried, now: Timestamp) -> Option<HoldEnd> {
+fn end(held: &Held, stored: &Stored, tried: &PersistedState, now: Timestamp) -> Option<HoldEnd> {
     if let Some(revoked) = tried.revoked.get(&held.fingerprint) {
         return Some(HoldEnd::Revoked { at: revoked.at });
     }

@@ -7,7 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Config, Install, Rights};
-use crate::model::Tried;
+use crate::model::PersistedState;
 
 /// Bytes of the digest that are kept: enough to see a change, for a state file that a thousand nodes do not swell.
 const KEPT: usize = 8;
@@ -41,27 +41,27 @@ pub fn whole(config: &Config, node: &NodeName, certificate: &CertName) -> String
 }
 
 /// Served, and put there as the configuration has it now.
-pub fn delivered(tried: &mut Tried, config: &Config, node: &NodeName, certificate: &CertName) {
+pub fn delivered(tried: &mut PersistedState, config: &Config, node: &NodeName, certificate: &CertName) {
     if let Some(install) = config.install(node, certificate) {
         tried.installed.entry(node.clone()).or_default().insert(certificate.clone(), digest_of(install));
     }
 }
 
 /// A node that was delivered to before this was kept, and whose disk is as it should be: later changes count from here on.
-pub fn found(tried: &mut Tried, node: &NodeName, certificate: &CertName, install: &Install) {
+pub fn found(tried: &mut PersistedState, node: &NodeName, certificate: &CertName, install: &Install) {
     let of_node = tried.installed.entry(node.clone()).or_default();
     of_node.entry(certificate.clone()).or_insert_with(|| digest_of(install));
 }
 
 /// Whether it was put there otherwise than the configuration has it now. Where nobody knows, it was not.
-pub fn changed(tried: &Tried, config: &Config, node: &NodeName, certificate: &CertName) -> bool {
+pub fn changed(tried: &PersistedState, config: &Config, node: &NodeName, certificate: &CertName) -> bool {
     let before = tried.installed.get(node).and_then(|by_name| by_name.get(certificate));
     let now = config.install(node, certificate);
     before.zip(now).is_some_and(|(before, now)| *before != digest_of(now))
 }
 
 /// Forgets what is no longer a node's.
-pub fn prune(tried: &mut Tried, config: &Config) {
+pub fn prune(tried: &mut PersistedState, config: &Config) {
     tried.installed.retain(|node, by_name| {
         by_name.retain(|name, _| config.install(node, name).is_some());
         !by_name.is_empty()

@@ -10,7 +10,7 @@ use crate::cert::Roots;
 use crate::config::Config;
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock, failure, progress};
-use crate::model::{Code, Failure, Scope, Tried};
+use crate::model::{Code, Failure, PersistedState, Scope};
 use crate::observe::{self, discover, gather};
 use crate::plan;
 use crate::reconcile::reconcile;
@@ -25,7 +25,11 @@ fn everything() -> Scope {
 }
 
 /// Handshakes alone: takes no lock, asks no CA, writes nothing.
-pub(crate) async fn look(config: Arc<Config>, secrets: Arc<Secrets>, roots: Roots) -> Result<(Report, Tried), Failure> {
+pub(crate) async fn look(
+    config: Arc<Config>,
+    secrets: Arc<Secrets>,
+    roots: Roots,
+) -> Result<(Report, PersistedState), Failure> {
     let of_store = |error: StoreError| Failure::from(&error);
     let context = Context::look(config, roots, secrets, progress::Progress::silent()).map_err(of_store)?;
     let (context, told) = discover::for_a_look(&context).await.map_err(of_store)?;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{Damage, Store, StoreError, atomic};
 use crate::cert::{CertName, Chain, Generation, Pair};
-use crate::model::{Code, Former, Kept, Meta, Stored, Tried, UNKNOWN_CA};
+use crate::model::{Code, Former, Kept, Meta, PersistedState, Stored, UNKNOWN_CA};
 
 /// Generations that are kept although their certificates have ended: a person may want to know what was served, and ten
 /// are more than a year of ninety-day certificates.
@@ -124,7 +124,7 @@ impl Store {
 
     /// Removes expired generations but the last, and returns how many. A certificate that is still valid may be served
     /// somewhere and is recognised by its generation; one that was given up shows which keys must not be used again.
-    pub fn prune(&self, name: &CertName, tried: &Tried, now: Timestamp) -> Result<usize, StoreError> {
+    pub fn prune(&self, name: &CertName, tried: &PersistedState, now: Timestamp) -> Result<usize, StoreError> {
         self.writable()?;
         let generations = self.generations(name)?;
         let Some(old) = generations.len().checked_sub(KEPT).filter(|old| *old > 0) else { return Ok(0) };

@@ -6,7 +6,7 @@ use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 
 use super::{Damage, Store, StoreError, atomic};
-use crate::model::Tried;
+use crate::model::PersistedState;
 
 /// The schema that this version writes. A change that an older certd would misread raises it.
 const SCHEMA: u64 = 1;
@@ -28,10 +28,12 @@ struct Version {
 impl Store {
     /// What was tried before; a new installation draws its seed here. A file that cannot be read is set aside and begun
     /// anew: it holds back-off and cached answers, never a certificate.
-    pub fn tried(&self) -> Result<Tried, StoreError> {
+    pub fn tried(&self) -> Result<PersistedState, StoreError> {
         let path = self.root.join("state.json");
         let (is_there, read) = match atomic::read(&path) {
-            Ok(bytes) => (bytes.is_some(), bytes.and_then(|bytes| serde_json::from_slice::<State<Tried>>(&bytes).ok())),
+            Ok(bytes) => {
+                (bytes.is_some(), bytes.and_then(|bytes| serde_json::from_slice::<State<PersistedState>>(&bytes).ok()))
+            }
             Err(StoreError::TooLong { .. }) => (true, None),
             Err(error) => return Err(error),
         };
@@ -41,21 +43,22 @@ impl Store {
         let mut what = "it cannot be read; certd goes on as if nothing had been tried".to_owned();
         if self.looking {
             self.noted(is_there.then_some(Damage { path, what }));
-            return Ok(Tried::default());
+            return Ok(PersistedState::default());
         }
         if is_there {
             let aside = atomic::set_aside(&path)?;
             what = format!("it could not be read and was set aside as {}", aside.display());
             self.noted([Damage { path, what }]);
         }
-        let tried = Tried { seed: seed(), ..Tried::default() };
+        let tried = PersistedState { seed: seed(), ..PersistedState::default() };
         self.write_tried(&tried)?;
         Ok(tried)
     }
 
-    pub fn write_tried(&self, tried: &Tried) -> Result<(), StoreError> {
+    pub fn write_tried(&self, tried: &PersistedState) -> Result<(), StoreError> {
         let path = self.writable()?.join("state.json");
-        let write = |tried: &Tried| atomic::write(&path, &super::json(&path, &State { version: SCHEMA, tried })?);
+        let write =
+            |tried: &PersistedState| atomic::write(&path, &super::json(&path, &State { version: SCHEMA, tried })?);
         match write(tried) {
             // What is decided by stays; the words of nodes and CAs are what can fill it.
             Err(StoreError::TooLong { .. }) => write(&tried.with_texts_of(BRIEF)),

@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use certd::cert::{CertName, Chain, DnsName, Generation, KeyType, NameSet, Pair, PrivateKey};
-use certd::model::{Intent, LedgerEntry, LedgerEvent, Meta, Stored, Tried};
+use certd::model::{Intent, LedgerEntry, LedgerEvent, Meta, PersistedState, Stored};
 use certd::store::{AccountRecord, HistoryEvent, Rejected, Store, StoreError, TxtNote};
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;

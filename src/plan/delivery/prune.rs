@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::model::Tried;
+use crate::model::PersistedState;
 
 use super::super::backoff;
 
 /// Forgets failures of what is no longer a node's: they would hold up those that are, and a name in DNS that shows other
 /// addresses every time would fill the disk. One that went back lately may be named again by then, and is not to be tried
 /// at once; only a trusted machine comes so far.
-pub fn prune(tried: &mut Tried, config: &Config, now: Timestamp) {
+pub fn prune(tried: &mut PersistedState, config: &Config, now: Timestamp) {
     prune_ends(tried, config);
     tried.delivery.retain(|node, by_name| {
         by_name.retain(|name, attempts| {
@@ -22,8 +22,8 @@ pub fn prune(tried: &mut Tried, config: &Config, now: Timestamp) {
 }
 
 /// Forgets what was begun or not proven at what is no longer a node's.
-fn prune_ends(tried: &mut Tried, config: &Config) {
-    let Tried { begun, unproven, .. } = tried;
+fn prune_ends(tried: &mut PersistedState, config: &Config) {
+    let PersistedState { begun, unproven, .. } = tried;
     begun.retain(|node, by_name| {
         by_name.retain(|name, _| config.install(node, name).is_some());
         !by_name.is_empty()

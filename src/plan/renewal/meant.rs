@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::config::{Acme, Certificate, Config};
-use crate::model::{Intent, KEY_COMPROMISE, Kept, Observed, Seen, Stored, Tried, UNKNOWN_CA};
+use crate::model::{Intent, KEY_COMPROMISE, Kept, Observed, PersistedState, Seen, Stored, UNKNOWN_CA};
 
 /// The profile of a certificate at one CA: names of profiles are a CA's own, and the certificate's is that of the CA of
 /// choice.
@@ -46,7 +46,7 @@ pub(super) fn still_meant(
 
 /// Whether the key of the stored certificate is used again: the configuration wants it, its type is the right one, and
 /// nobody else may have it.
-pub(super) fn keeps_key(certificate: &Certificate, stored: &Stored, tried: &Tried) -> bool {
+pub(super) fn keeps_key(certificate: &Certificate, stored: &Stored, tried: &PersistedState) -> bool {
     let Some(kept) = &stored.current else { return false };
     // A key may have served several certificates. What was issued after one of them was given up has another key.
     let compromised = stored.former.iter().chain([&kept.leaf.fingerprint]).any(|fingerprint| {

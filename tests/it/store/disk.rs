@@ -34,7 +34,7 @@ fn p06_a_full_or_read_only_disk_leaves_what_was_kept_and_says_what_to_do() {
     let root = disk.0.path().join("state");
     let store = Store::open(&root).unwrap();
     let (first, _) = kept(&store, 0);
-    store.write_tried(&Tried { seed: 7, ..Tried::default() }).unwrap();
+    store.write_tried(&PersistedState { seed: 7, ..PersistedState::default() }).unwrap();
     let note = |at| LedgerEntry {
         at,
         ca: "ca.example".into(),
@@ -51,7 +51,7 @@ fn p06_a_full_or_read_only_disk_leaves_what_was_kept_and_says_what_to_do() {
     let full = [
         store.keep(&name(), &generation(1, &next), &next, &meta()).unwrap_err(),
         store.intend(&name(), &intent(), next.key()).unwrap_err(),
-        store.write_tried(&Tried::default()).unwrap_err(),
+        store.write_tried(&PersistedState::default()).unwrap_err(),
     ];
     for error in &full {
         assert_eq!(error.code().as_str(), "store-full", "{error}");

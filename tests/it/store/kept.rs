@@ -35,7 +35,7 @@ fn looking_makes_nothing_and_an_absent_directory_is_an_empty_store() {
     assert!(store.account("ca.example").unwrap().is_none());
     assert_eq!(store.tried().unwrap().seed, 0);
     assert!(matches!(store.lock(), Err(StoreError::OnlyLooking { .. })));
-    assert!(matches!(store.write_tried(&Tried::default()), Err(StoreError::OnlyLooking { .. })));
+    assert!(matches!(store.write_tried(&PersistedState::default()), Err(StoreError::OnlyLooking { .. })));
     assert!(!root.exists());
 }
 

@@ -53,9 +53,9 @@ fn a_revocation_that_was_begun_follows_the_generation_to_its_new_number() {
 fn what_has_ended_is_removed_but_for_the_last_ten_generations() {
     let f = fixture();
     let all = sixteen(&f.store);
-    assert_eq!(f.store.prune(&name(), &Tried::default(), AT).unwrap(), 5);
+    assert_eq!(f.store.prune(&name(), &PersistedState::default(), AT).unwrap(), 5);
     assert_eq!(left(&f.store, &all), [3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
-    assert_eq!(f.store.prune(&name(), &Tried::default(), AT).unwrap(), 0);
+    assert_eq!(f.store.prune(&name(), &PersistedState::default(), AT).unwrap(), 0);
     let stored = f.store.stored(&name()).unwrap();
     assert_eq!(stored.current.unwrap().generation, all[15].0);
     let folder = f.root.join("certs/a.example.com");
@@ -70,7 +70,7 @@ fn what_is_held_given_up_about_to_be_revoked_or_unreadable_is_kept() {
     let f = fixture();
     let all = sixteen(&f.store);
     let fingerprint = |at: usize| all[at].1.chain().leaf.fingerprint;
-    let mut tried = Tried::default();
+    let mut tried = PersistedState::default();
     tried.revoked.insert(fingerprint(0), Revoked { at: AT, reason: 1 });
     let held = Held {
         generation: all[1].0.clone(),
@@ -98,7 +98,7 @@ fn the_last_whole_generation_is_kept_however_old_it_is() {
     for (generation, _) in &all[3..] {
         fs::write(folder.join(generation.to_string()).join("privkey.pem"), "no key").unwrap();
     }
-    f.store.prune(&name(), &Tried::default(), AT).unwrap();
+    f.store.prune(&name(), &PersistedState::default(), AT).unwrap();
     let current = f.store.stored(&name()).unwrap().current.unwrap().generation;
     assert_eq!(current, all[2].0, "it is what nodes serve");
 }
