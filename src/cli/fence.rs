@@ -34,13 +34,13 @@ impl Fence {
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
         let failed = |error: StoreError| Fault::from(&Failure::from(&error));
         if !self.reset {
-            let tried = Store::look(&config.state_dir).and_then(|store| store.tried()).map_err(failed)?;
+            let tried = Store::look(&config.state_dir).and_then(|store| store.state()).map_err(failed)?;
             output::text(&told(&tried, &named));
             return Ok(Exit::Ok.code());
         }
         let store = Store::open(&config.state_dir).map_err(failed)?;
         let _lock = setup::lock(&store, self.wait, options)?;
-        let mut tried = store.tried().map_err(failed)?;
+        let mut tried = store.state().map_err(failed)?;
         let mut forgotten = 0;
         if self.node.is_none() {
             forgotten = fence::reset(&mut tried, None);
@@ -48,7 +48,7 @@ impl Fence {
         for node in &named {
             forgotten += fence::reset(&mut tried, Some(node));
         }
-        store.write_tried(&tried).map_err(failed)?;
+        store.write_state(&tried).map_err(failed)?;
         output::text(&format!("forgotten: {forgotten}\n"));
         Ok(Exit::Ok.code())
     }

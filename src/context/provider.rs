@@ -64,7 +64,7 @@ pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provid
     if let Some(opened) = slot.as_ref() {
         return Ok(Arc::clone(&opened.provider));
     }
-    let seed = context.store.tried().map_err(|error| of_store(&error))?.seed;
+    let seed = context.store.state().map_err(|error| of_store(&error))?.seed;
     // Tells an operator with two controllers which of them made a record.
     let mark = format!("certd {:08x}", seed >> 32);
     let secret = &context.secrets.dns_secret;

@@ -11,8 +11,8 @@ mod drift;
 mod exit;
 mod finding;
 mod inventory;
+mod persisted_state;
 mod provider;
-mod tried;
 
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,11 +29,11 @@ pub use drift::{Compared, Drift};
 pub use exit::{Exit, worst};
 pub use finding::{Advice, Area, Failure, Severity};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
-pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
-pub use tried::{
+pub use persisted_state::{
     Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,
     Renumbered, Revoked, Unproven,
 };
+pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
@@ -49,7 +49,8 @@ pub struct Observed {
     /// Nodes whose disks were looked at now.
     #[serde(default)]
     pub disks: Vec<Disk>,
-    pub tried: PersistedState,
+    #[serde(rename = "tried")]
+    pub state: PersistedState,
     pub ledger: Vec<LedgerEntry>,
     /// What DNS says of the names; `None`: nobody asked.
     #[serde(default)]

@@ -72,7 +72,7 @@ pub(crate) async fn ask_due(context: &Arc<Context>, observed: &Observed) -> Vec<
     for (name, stored) in &observed.store {
         let Some(kept) = &stored.current else { continue };
         let now = clock::now();
-        if ask_at(&observed.tried, name, &kept.leaf, now).is_none_or(|at| at > now) {
+        if ask_at(&observed.state, name, &kept.leaf, now).is_none_or(|at| at > now) {
             continue;
         }
         let (context, name, leaf) = (Arc::clone(context), name.clone(), kept.leaf.clone());
@@ -87,9 +87,9 @@ pub(crate) async fn ask_due(context: &Arc<Context>, observed: &Observed) -> Vec<
 pub(crate) fn keep(context: &Context, observed: &mut Observed, answers: Vec<Answer>) {
     for (answer, certificate, leaf) in answers {
         match answer {
-            Ok(ari) => answered(&mut observed.tried, certificate, ari),
+            Ok(ari) => answered(&mut observed.state, certificate, ari),
             Err(failure) => {
-                failed(&mut observed.tried, certificate.clone(), &leaf, &failure, clock::now());
+                failed(&mut observed.state, certificate.clone(), &leaf, &failure, clock::now());
                 let step = format!("the CA gives no renewal window today: {}", failure.what);
                 context.progress.say(Event::Issue { certificate, step });
             }

@@ -22,16 +22,16 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(60);
 /// Looks at the disks that are due, and keeps what was found. Whether one differs that a delivery mends.
 pub(crate) async fn compare(context: &Arc<Context>, observed: &mut Observed) -> bool {
     let now = clock::now();
-    plan::disks::prune(&mut observed.tried, &context.config);
+    plan::disks::prune(&mut observed.state, &context.config);
     let nodes = plan::disks::due(&context.config, observed, now);
     if nodes.is_empty() || plan::clock::plausible(now, &plan::Evidence::of(observed)).is_err() {
         return false;
     }
-    let before = observed.tried.disks.clone();
+    let before = observed.state.disks.clone();
     look(context, observed, nodes).await;
     // What could not be written costs a login more tomorrow.
-    let _ = context.store.write_tried(&observed.tried);
-    before != observed.tried.disks
+    let _ = context.store.write_state(&observed.state);
+    before != observed.state.disks
 }
 
 /// Looks at these nodes at once, as many as there may be sessions.
@@ -55,7 +55,7 @@ pub async fn look(context: &Arc<Context>, observed: &mut Observed, nodes: BTreeS
         };
         match looked {
             Some(Ok((disk, meant))) => {
-                plan::disks::learned(&mut observed.tried, &context.config, &meant, &disk);
+                plan::disks::learned(&mut observed.state, &context.config, &meant, &disk);
                 observed.disks.push(disk);
             }
             // A panic in one look ends that look alone.
@@ -72,7 +72,7 @@ pub(crate) type Meant = Vec<(CertName, Option<Generation>)>;
 fn meant(context: &Context, observed: &Observed, node: &NodeName) -> Meant {
     let of_node = observed.store.iter().filter(|(name, _)| context.config.install(node, name).is_some());
     let meant = of_node.map(|(name, stored)| {
-        let meant = plan::hold::meant(name, stored, &observed.tried, clock::now());
+        let meant = plan::hold::meant(name, stored, &observed.state, clock::now());
         let generation = meant.map(|meant| meant.generation.clone());
         (name.clone(), generation)
     });

@@ -95,7 +95,7 @@ pub fn revocations(store: &Store, observed: &Observed) -> BTreeMap<CertName, Tim
 /// What the store holds.
 fn known(context: &Context, scope: Scope) -> Result<Observed, StoreError> {
     let store = &context.store;
-    let mut observed = Observed { asked: scope, tried: store.tried()?, ledger: store.ledger()?, ..Observed::default() };
+    let mut observed = Observed { asked: scope, state: store.state()?, ledger: store.ledger()?, ..Observed::default() };
     for certificate in wanted(&context.config, &observed.asked) {
         observed.store.insert(certificate.name.clone(), store.stored(&certificate.name)?);
     }

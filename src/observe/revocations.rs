@@ -49,7 +49,7 @@ pub async fn ask(store: &Store, generations: Vec<(CertName, Generation)>, option
 /// What is learned goes with what was tried.
 pub fn keep(observed: &mut Observed, asked: Vec<Asked>) {
     for Asked { fingerprint, crl } in asked {
-        plan::crls::learned(&mut observed.tried, fingerprint, crl, clock::now());
+        plan::crls::learned(&mut observed.state, fingerprint, crl, clock::now());
     }
 }
 

@@ -67,7 +67,7 @@ pub struct Delivered {
 /// The state directory cannot be read.
 pub fn list(store: &Store, name: &CertName) -> Result<Generations, StoreError> {
     let now = clock::now();
-    let (stored, tried) = (store.stored(name)?, store.tried()?);
+    let (stored, tried) = (store.stored(name)?, store.state()?);
     let last = store.last_deliveries(name)?;
     let all = store.generations(name)?;
     let listed = all.iter().rev().map(|generation| {

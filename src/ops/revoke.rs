@@ -145,12 +145,12 @@ fn give_up(
                 given_up.insert(current.leaf.fingerprint);
             }
         }
-        let mut tried = store.tried()?;
+        let mut tried = store.state()?;
         for fingerprint in &given_up {
             let revoked = RevokedByUs { at: clock::now(), reason: reason.code() };
             tried.revoked.entry(*fingerprint).and_modify(|it| it.reason = reason.code()).or_insert(revoked);
         }
-        store.write_tried(&tried).map(|()| given_up)
+        store.write_state(&tried).map(|()| given_up)
     };
     given_up().map_err(|error: StoreError| of_store(&error))
 }

@@ -55,7 +55,7 @@ impl Evidence {
     pub fn of(observed: &Observed) -> Self {
         let kept = observed.store.values().filter_map(|stored| stored.current.as_ref());
         Self {
-            last_seen: observed.tried.last_seen,
+            last_seen: observed.state.last_seen,
             not_before: kept.map(|kept| kept.leaf.not_before).max(),
             ca: observed.ca_clock,
         }

@@ -20,7 +20,7 @@ pub fn due(observed: &Observed, now: Timestamp) -> Vec<(CertName, Generation)> {
     if !asked.may_issue || !asked.nodes.is_empty() {
         return Vec::new();
     }
-    let is_due = |fingerprint: &Fingerprint| match observed.tried.crls.get(fingerprint) {
+    let is_due = |fingerprint: &Fingerprint| match observed.state.crls.get(fingerprint) {
         None => true,
         // It names none, or what is revoked stays so.
         Some(crl) if crl.url.is_none() || crl.revoked.is_some() => false,
@@ -42,7 +42,7 @@ pub fn all(observed: &Observed, now: Timestamp) -> Vec<(CertName, Generation)> {
 fn meant(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertName, Generation, Fingerprint)> {
     observed.store.iter().flat_map(move |(name, stored)| {
         let newest = stored.current.as_ref().map(|kept| (kept.generation.clone(), kept.leaf.fingerprint));
-        let held = hold::held(name, stored, &observed.tried, now);
+        let held = hold::held(name, stored, &observed.state, now);
         let held = held.map(|held| (held.generation.clone(), held.fingerprint));
         let other = held.filter(|(_, held)| newest.as_ref().is_none_or(|(_, newest)| newest != held));
         newest.into_iter().chain(other).map(|(generation, fingerprint)| (name.clone(), generation, fingerprint))

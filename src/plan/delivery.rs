@@ -194,7 +194,7 @@ pub(super) fn decide(
     let (mut waits, mut reverts) = (Vec::new(), Vec::new());
     for (certificate, stored) in deliverable {
         let name = &certificate.name;
-        let meant = hold::meant(name, stored, &observed.tried, now);
+        let meant = hold::meant(name, stored, &observed.state, now);
         let alone = meant.is_some_and(|meant| must_travel_alone(observed, name, meant.generation));
         for node in asked(certificate, observed) {
             let wait = |reason| Wait::Delivery { certificate: name.clone(), node: node.clone(), reason };
@@ -279,15 +279,15 @@ fn need(
     let meant = meant.ok_or(DeliveryWait::NothingStored)?;
     let attempts = attempts(&certificate.name, meant.generation, node, observed);
     let drifted = || {
-        let (_, drift) = disks::drifted(&observed.tried, node, &certificate.name, meant.generation)?;
+        let (_, drift) = disks::drifted(&observed.state, node, &certificate.name, meant.generation)?;
         drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
     };
-    let unsettled = observed.tried.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
+    let unsettled = observed.state.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
     let reverts = || revert::due(certificate, stored, meant, node, observed, now);
     let lacks = || lacks(&certificate.name, meant, stored, node, observed);
     let reason = reverts().or_else(lacks).or_else(drifted);
     let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled));
-    let changed = || installs::changed(&observed.tried, config, node, &certificate.name);
+    let changed = || installs::changed(&observed.state, config, node, &certificate.name);
     let reason = reason.or_else(|| changed().then_some(DeliveryReason::InstallChanged));
     let reason = reason.ok_or_else(|| in_sync(meant))?;
     let refused = || refused_until(certificate, meant.generation, node, observed, now);

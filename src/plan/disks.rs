@@ -31,7 +31,7 @@ pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<Nod
     }
     let stored = |name: &CertName| observed.store.get(name).is_some_and(|stored| stored.current.is_some());
     let due =
-        awake(config, observed, now).filter(|(node, name)| stored(name) && is_due(&observed.tried, node, name, now));
+        awake(config, observed, now).filter(|(node, name)| stored(name) && is_due(&observed.state, node, name, now));
     due.map(|(node, _)| node).collect()
 }
 

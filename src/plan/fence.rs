@@ -73,15 +73,15 @@ pub fn outgrown(name: &CertName, observed: &Observed, now: Timestamp) -> Option<
     if !all.all(serves_older) {
         return None;
     }
-    let done = observed.tried.renumbered.get(name).filter(|done| done.fingerprint == kept.leaf.fingerprint);
+    let done = observed.state.renumbered.get(name).filter(|done| done.fingerprint == kept.leaf.fingerprint);
     let new = refusing(name, kept, observed).filter(|node| done.is_none_or(|done| !done.nodes.contains(*node)));
-    let fences = observed.tried.fences.get(name)?;
+    let fences = observed.state.fences.get(name)?;
     let fences = new.filter_map(|node| fences.get(node)).filter(|fence| counts(fence, now));
     fences.map(|fence| fence.number).max().filter(|fence| *fence >= kept.generation.number())
 }
 
 fn refusing<'a>(name: &'a CertName, kept: &'a Kept, observed: &'a Observed) -> impl Iterator<Item = &'a NodeName> {
-    let by_node = observed.tried.delivery.iter();
+    let by_node = observed.state.delivery.iter();
     let by_node = by_node.filter_map(move |(node, by_name)| Some((node, by_name.get(name)?)));
     by_node.filter(|(_, attempts)| refused(attempts, &kept.generation)).map(|(node, _)| node)
 }
@@ -96,7 +96,7 @@ pub fn renumbered(observed: &mut Observed, name: &CertName, to: &Generation) {
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.clone()) else { return };
     let from = &kept.generation;
     let nodes: BTreeSet<NodeName> = refusing(name, &kept, observed).cloned().collect();
-    let tried = &mut observed.tried;
+    let tried = &mut observed.state;
     for by_name in tried.delivery.values_mut() {
         by_name.retain(|of, attempts| of != name || !refused(attempts, from));
         let attempts = by_name.get_mut(name).filter(|attempts| &attempts.generation == from);

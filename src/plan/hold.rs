@@ -51,10 +51,10 @@ pub fn held<'a>(name: &CertName, stored: &Stored, tried: &'a PersistedState, now
 /// Holds that are over.
 pub fn ended(observed: &Observed, now: Timestamp) -> Vec<(CertName, Held, HoldEnd)> {
     let of = |(name, held): (&CertName, &Held)| {
-        let end = end(held, observed.store.get(name)?, &observed.tried, now)?;
+        let end = end(held, observed.store.get(name)?, &observed.state, now)?;
         Some((name.clone(), held.clone(), end))
     };
-    observed.tried.held.iter().filter_map(of).collect()
+    observed.state.held.iter().filter_map(of).collect()
 }
 
 /// The generation that a person means: by its folder's name, its number, its serial, or the beginning of one of them.

@@ -49,7 +49,7 @@ pub(super) fn decide(
         return None;
     }
     let kept = stored.current.as_ref()?;
-    let (renew_at, _) = due(&kept.leaf, ari_of(observed, &certificate.name, &kept.leaf), observed.tried.seed);
+    let (renew_at, _) = due(&kept.leaf, ari_of(observed, &certificate.name, &kept.leaf), observed.state.seed);
     if now < rehearse_at(kept, renew_at) || now >= renew_at {
         return None;
     }
@@ -72,5 +72,5 @@ pub(super) fn decide(
 
 /// The last rehearsal of the renewal of this very certificate.
 pub fn last<'a>(observed: &'a Observed, name: &CertName, kept: &Kept) -> Option<&'a Rehearsal> {
-    observed.tried.rehearsals.get(name).filter(|rehearsal| rehearsal.fingerprint == kept.leaf.fingerprint)
+    observed.state.rehearsals.get(name).filter(|rehearsal| rehearsal.fingerprint == kept.leaf.fingerprint)
 }

@@ -166,7 +166,7 @@ pub(super) fn decide(
         return Err(RenewalWait::MayNotIssue { stored: current.is_some() });
     }
     let ari = current.and_then(|kept| ari_of(observed, &certificate.name, &kept.leaf));
-    let keep_key = keeps_key(certificate, stored, &observed.tried);
+    let keep_key = keeps_key(certificate, stored, &observed.state);
     let intent = stored.pending.as_ref().filter(|intent| still_meant(intent, certificate, stored, keep_key, config));
     let by_itself = reason(config, certificate, stored, observed, ari, now);
     let outlives = match (&by_itself, current) {
@@ -188,7 +188,7 @@ pub(super) fn decide(
     let emergency_from = before.and_then(|(kept, span)| kept.leaf.not_after.checked_sub(span).ok());
     let emergency_from = emergency_from.filter(|from| *from > now);
     let cadence = current.and_then(|kept| backoff::cadence(&kept.leaf, now));
-    let attempts = observed.tried.issuance.get(&certificate.name);
+    let attempts = observed.state.issuance.get(&certificate.name);
     let attempts = || attempts.into_iter().flatten();
     let held_back = |ca: &str, attempts| PassedOver::by_attempts(ca, attempts, cadence, forced, now);
     // What is no CA's doing would meet each of them alike.
@@ -225,7 +225,7 @@ pub(super) fn decide(
         *order_url = None;
     }
     let Terms { replaces, exempt, .. } = terms(ca);
-    let above = fence::greatest(&certificate.name, &observed.tried, now);
+    let above = fence::greatest(&certificate.name, &observed.state, now);
     let above = above.filter(|above| above.number > stored.greatest);
     Ok(Issue {
         certificate: certificate.name.clone(),
@@ -276,7 +276,7 @@ impl Terms {
                 replaced.and_then(|kept| ari.and(kept.leaf.ari_id.clone()))
             }
         };
-        let given_up = current.is_some_and(|kept| observed.tried.revoked.contains_key(&kept.leaf.fingerprint));
+        let given_up = current.is_some_and(|kept| observed.state.revoked.contains_key(&kept.leaf.fingerprint));
         let within = ari.is_some_and(|ari| ari.start <= now && now <= ari.end);
         let exempt = replaces.is_some() && within && !given_up;
         let counted = intent.is_some_and(|(intent, counted)| counted && intent.ca == ca.host);
@@ -289,7 +289,7 @@ fn is_emergency(kept: &Kept, ari: Option<&Ari>, observed: &Observed, now: Timest
     let left = kept.leaf.not_after.duration_since(now);
     left < lifetime(&kept.leaf) / RESERVE_BELOW
         || ari.is_some_and(|ari| ari.end < now)
-        || observed.tried.revoked.contains_key(&kept.leaf.fingerprint)
+        || observed.state.revoked.contains_key(&kept.leaf.fingerprint)
 }
 
 /// What speaks for a new certificate, apart from one that was set out for.
@@ -307,7 +307,7 @@ fn reason(
     let Some(kept) = &stored.current else {
         return Ok(RenewalReason::Nothing);
     };
-    if let Some(revoked) = observed.tried.revoked.get(&kept.leaf.fingerprint) {
+    if let Some(revoked) = observed.state.revoked.get(&kept.leaf.fingerprint) {
         return Ok(RenewalReason::Revoked { at: revoked.at, code: revoked.reason });
     }
     if kept.leaf.names != certificate.names {
@@ -324,10 +324,10 @@ fn reason(
     if let Some(to) = profile_changed(kept, certificate, config) {
         return Ok(RenewalReason::ProfileChanged { from: kept.meta.profile.clone(), to });
     }
-    let (at, basis) = due(&kept.leaf, ari, observed.tried.seed);
+    let (at, basis) = due(&kept.leaf, ari, observed.state.seed);
     let not_after = kept.leaf.not_after;
     if now < at {
-        let ask_again = super::ari::next_ask(&observed.tried, &certificate.name, &kept.leaf, now);
+        let ask_again = super::ari::next_ask(&observed.state, &certificate.name, &kept.leaf, now);
         return Err(RenewalWait::NotDue { at, not_after, basis, ask_again });
     }
     Ok(RenewalReason::Due { at, not_after, basis })
@@ -339,7 +339,7 @@ fn shares_a_name(kept: &Kept, certificate: &Certificate) -> bool {
 
 /// Nobody, while a person holds another generation.
 fn then(certificate: &Certificate, stored: &Stored, observed: &Observed, now: Timestamp) -> Vec<NodeName> {
-    if hold::held(&certificate.name, stored, &observed.tried, now).is_some() {
+    if hold::held(&certificate.name, stored, &observed.state, now).is_some() {
         return Vec::new();
     }
     certificate.nodes.iter().filter(|node| observed.asked.wants_node(node)).cloned().collect()

@@ -23,9 +23,9 @@ use crate::report::plan_text;
 #[test]
 fn k03_by_a_clock_that_cannot_be_right_nothing_is_issued_delivered_or_awaited() {
     let mut scene = Scene::new().stored(days(61), days(90)).serves_former("shenzhen", SERVICE).force();
-    scene.observed.tried.last_seen = Some(scene.now + days(3700));
+    scene.observed.state.last_seen = Some(scene.now + days(3700));
     golden("clock-behind", &scene);
-    scene.observed.tried.last_seen = Some(scene.now - days(3700));
+    scene.observed.state.last_seen = Some(scene.now - days(3700));
     golden("clock-ahead", &scene);
     scene.observed.ca_clock = Some(CaClock { ours: scene.now, theirs: scene.now });
     assert!(plan_text(&scene.plan()).starts_with("issue"), "the CA says that it is right");

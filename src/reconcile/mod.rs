@@ -44,10 +44,10 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     inventory.spawn(async move { dns::inventory(&asking, &about).await });
     look_at_the_clock(context, &mut observed).await;
     done.failures.extend(mend_numbers(context, &mut observed));
-    plan::delivery::prune(&mut observed.tried, &context.config, clock::now());
-    plan::fence::prune(&mut observed.tried, &context.config);
+    plan::delivery::prune(&mut observed.state, &context.config, clock::now());
+    plan::fence::prune(&mut observed.state, &context.config);
     done.failures.extend(pin::let_go(context, &mut observed, clock::now()));
-    done.failures.extend(context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error)));
+    done.failures.extend(context.store.write_state(&observed.state).err().map(|error| Failure::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
     rounds(context, &mut observed, &mut done).await;
     // Who lacks a certificate does not wait for the comparison, and who was just delivered to needs none.
@@ -116,7 +116,7 @@ fn begin(context: &Context, observed: &mut Observed, steps: &[Step]) -> Option<F
     let first = delivers.next()?;
     let now = clock::now();
     core::iter::once(first).chain(delivers).for_each(|step| plan::delivery::revert::begin(observed, step, now));
-    context.store.write_tried(&observed.tried).err().map(|error| Failure::from(&error))
+    context.store.write_state(&observed.state).err().map(|error| Failure::from(&error))
 }
 
 /// Whether it can be right; a doubt is taken to the CAs, which alone can dispel it. What is believed is kept, for the next
@@ -133,12 +133,12 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
         }
     }
     if plan::clock::plausible(now, &Evidence::of(observed)).is_ok() {
-        let seen = observed.tried.last_seen.filter(|_| observed.ca_clock.is_none());
-        observed.tried.last_seen = seen.max(Some(now));
+        let seen = observed.state.last_seen.filter(|_| observed.ca_clock.is_none());
+        observed.state.last_seen = seen.max(Some(now));
     }
     let asked = &observed.asked;
     if asked.certificates.is_empty() && asked.wants_every_node() && asked.may_issue {
-        observed.tried.last_pass = observed.asked.pass_started;
+        observed.state.last_pass = observed.asked.pass_started;
     }
 }
 
@@ -152,7 +152,7 @@ fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Failure> {
     let mended = names.into_iter().map(|name| {
         let mended = store.mend_numbers(&name, now)?;
         // Also where an earlier run was killed behind the rename: the same certificate has another number since.
-        if let Some(held) = observed.tried.held.get_mut(&name) {
+        if let Some(held) = observed.state.held.get_mut(&name) {
             let generations = store.generations(&name)?;
             let same = generations.iter().find(|other| other.serial() == held.generation.serial());
             let same = same.filter(|_| !generations.contains(&held.generation));
@@ -172,7 +172,7 @@ fn prune(context: &Context, observed: &Observed) -> Vec<Failure> {
     if *context.stop.borrow() || plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         return Vec::new();
     }
-    let pruned = observed.store.keys().map(|name| context.store.prune(name, &observed.tried, now));
+    let pruned = observed.store.keys().map(|name| context.store.prune(name, &observed.state, now));
     pruned.filter_map(Result::err).map(|error| Failure::from(&error)).collect()
 }
 

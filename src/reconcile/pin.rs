@@ -31,7 +31,7 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         Err(error) => return refused(format!("is not whole: {error}"), "name another: nothing was changed"),
     };
     let leaf = &pair.chain().leaf;
-    let mut tried = store.tried().map_err(|error| Failure::from(&error))?;
+    let mut tried = store.state().map_err(|error| Failure::from(&error))?;
     let stored = store.stored(name).map_err(|error| Failure::from(&error))?;
     let evidence = Evidence {
         last_seen: tried.last_seen,
@@ -61,7 +61,7 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         };
         return refused(what, "name another: nothing was changed");
     }
-    store.write_tried(&tried).map_err(|error| Failure::from(&error))?;
+    store.write_state(&tried).map_err(|error| Failure::from(&error))?;
     let event = HistoryEvent::Held { certificate: name.clone(), generation: generation.clone(), by };
     store.history(now, &event).map_err(|error| Failure::from(&error))?;
     Ok(generation.clone())
@@ -73,13 +73,13 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
 /// The state directory cannot be read or written.
 pub fn release(context: &Context, wanted: impl Fn(&CertName) -> bool) -> Result<(), Failure> {
     let of_store = |error| Failure::from(&error);
-    let mut tried = context.store.tried().map_err(of_store)?;
+    let mut tried = context.store.state().map_err(of_store)?;
     let names: Vec<CertName> = tried.held.keys().filter(|name| wanted(name)).cloned().collect();
     let released: Vec<(CertName, Held)> = names.iter().filter_map(|name| tried.held.remove_entry(name)).collect();
     if released.is_empty() {
         return Ok(());
     }
-    context.store.write_tried(&tried).map_err(of_store)?;
+    context.store.write_state(&tried).map_err(of_store)?;
     for (certificate, held) in released {
         let event = HistoryEvent::Released { certificate, generation: held.generation, why: None };
         context.store.history(clock::now(), &event).map_err(of_store)?;
@@ -94,7 +94,7 @@ pub(crate) fn let_go(context: &Context, observed: &mut Observed, now: Timestamp)
     }
     let mut told = Vec::new();
     for (certificate, held, end) in hold::ended(observed, now) {
-        observed.tried.held.remove(&certificate);
+        observed.state.held.remove(&certificate);
         let why = report::hold_end(&end);
         let what = format!("generation {} is no longer held: {why}", held.generation);
         let next = "nothing: nodes get the stored certificate. If that one is unfit, `certd renew --force` replaces it";

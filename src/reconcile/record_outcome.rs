@@ -39,7 +39,7 @@ pub(crate) fn fold(
         (Step::Deliver(step), Ended::Delivered(Ok(ended))) => {
             remember(&mut observed.served, ended.served);
             for (node, certificate, number) in ended.fences {
-                fence::told(&mut observed.tried, &certificate, &node, number, now);
+                fence::told(&mut observed.state, &certificate, &node, number, now);
             }
             let noted = delivered(context, observed, done, step, &ended.outcomes, now);
             noted.and(step.certificates.keys().try_for_each(|name| outgrow(context, observed, done, name, now)))
@@ -63,7 +63,7 @@ pub(crate) fn fold(
         // Each step ends as what it is.
         _ => Ok(()),
     };
-    let written = context.store.write_tried(&observed.tried);
+    let written = context.store.write_state(&observed.state);
     folded.and(written).map_err(|error| Failure::from(&error))
 }
 
@@ -92,7 +92,7 @@ fn issued(
             // Whatever is read of the store from now on, this pass orders no second one.
             observed.issued.insert(certificate.clone());
             // It is issued: what other CAs had against it matters no more.
-            observed.tried.issuance.remove(&certificate);
+            observed.state.issuance.remove(&certificate);
             let generation = issued.generation;
             let names = step.names.clone();
             let event =
@@ -106,7 +106,7 @@ fn issued(
             done.issued.insert(certificate, Issuance::Failed { failure });
         }
         Err(failure) => {
-            let by_ca = observed.tried.issuance.entry(certificate.clone()).or_default();
+            let by_ca = observed.state.issuance.entry(certificate.clone()).or_default();
             let before = by_ca.get(&step.ca);
             let failures = before.map_or(0, |attempts| attempts.failures).saturating_add(1);
             let first = before.map_or(Some(now), |attempts| attempts.first);
@@ -156,12 +156,12 @@ fn delivered(
             }
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
             settle(observed, &node, &certificate, outcome);
-            let tried = observed.tried.delivery.entry(node.clone()).or_default();
+            let tried = observed.state.delivery.entry(node.clone()).or_default();
             let event = match failed(&node, outcome) {
                 None => {
                     tried.remove(name);
-                    plan::disks::mended(&mut observed.tried, &node, name, &generation, now);
-                    plan::installs::delivered(&mut observed.tried, &context.config, &node, name);
+                    plan::disks::mended(&mut observed.state, &node, name, &generation, now);
+                    plan::installs::delivered(&mut observed.state, &context.config, &node, name);
                     if let Some(DeliveryReason::Drifted { what }) = task.certificates.get(name) {
                         done.mended.insert((node.clone(), certificate.clone()), what.clone());
                     }
@@ -189,7 +189,7 @@ fn delivered(
             noted = noted.and(context.store.history(now, &event));
         }
     }
-    observed.tried.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
+    observed.state.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
     noted
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn rehearsed(observed: &mut Observed, name: &CertName, ended: &Rehear
     let of_nodes = ended.nodes.iter().filter_map(|(node, ended)| unready(node, ended));
     let failures = of_issuing.into_iter().chain(of_nodes).collect();
     let rehearsal = Rehearsal { fingerprint: kept.leaf.fingerprint, at: now, failures };
-    observed.tried.rehearsals.insert(name.clone(), rehearsal);
+    observed.state.rehearsals.insert(name.clone(), rehearsal);
 }
 
 fn unready(node: &NodeName, ended: &Delivery) -> Option<Failure> {
@@ -218,7 +218,7 @@ fn unready(node: &NodeName, ended: &Delivery) -> Option<Failure> {
 
 /// Whether the node was heard to the end.
 fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outcome: &Outcome) {
-    let unsettled = &mut observed.tried.unsettled;
+    let unsettled = &mut observed.state.unsettled;
     match outcome {
         Outcome::Unknown { .. } => _ = unsettled.entry(node.clone()).or_default().insert(certificate.clone()),
         // It was not reached, or not asked.

@@ -59,7 +59,7 @@ async fn act(context: &Arc<Context>, scope: Scope) -> Result<Report, Failure> {
     provider::ask_token(context, true).await;
     done.clocks = context.node_clocks();
     done.failures.extend(context.narrowed_keys());
-    let written = context.store.write_tried(&observed.tried);
+    let written = context.store.write_state(&observed.state);
     done.failures.extend(written.err().map(|error| Failure::from(&error)));
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());

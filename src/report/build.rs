@@ -82,7 +82,7 @@ fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Failur
         let name = &certificate.name;
         let kept = observed.store.get(name)?.current.as_ref()?;
         let rehearsal = rehearsal::last(observed, name, kept)?;
-        let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.tried.seed);
+        let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.state.seed);
         let tell = |failure: &Failure| {
             let (day, why, tried) = (day(renew_at), named(failure), minute(rehearsal.at));
             let what = format!("the renewal of {name} on {day} would fail: {why} (tried {tried})");
@@ -115,7 +115,7 @@ fn of_certificate(
     let stored = observed.store.get(&certificate.name).unwrap_or(&none);
     let current = stored.current.as_ref().map(|kept| {
         let ari = renewal::ari_of(observed, &certificate.name, &kept.leaf);
-        let (renew_at, basis) = renewal::due(&kept.leaf, ari, observed.tried.seed);
+        let (renew_at, basis) = renewal::due(&kept.leaf, ari, observed.state.seed);
         Current {
             generation: kept.generation.clone(),
             fingerprint: kept.leaf.fingerprint,
@@ -125,11 +125,11 @@ fn of_certificate(
             not_after: kept.leaf.not_after,
             renew_at,
             basis,
-            crl: observed.tried.crls.get(&kept.leaf.fingerprint).cloned(),
+            crl: observed.state.crls.get(&kept.leaf.fingerprint).cloned(),
             revocation_begun: done.revocations.get(&certificate.name).copied(),
         }
     });
-    let held = hold::held(&certificate.name, stored, &observed.tried, now);
+    let held = hold::held(&certificate.name, stored, &observed.state, now);
     let mut nodes: Vec<NodeReport> = certificate
         .nodes
         .iter()
@@ -148,7 +148,7 @@ fn of_certificate(
         current,
         held: held.map(|held| HeldReport { held: held.clone(), ends: hold::ends(held) }),
         issuance: done.issued.get(&certificate.name).cloned(),
-        failing_since: observed.tried.issuance.get(&certificate.name).and_then(failing_since),
+        failing_since: observed.state.issuance.get(&certificate.name).and_then(failing_since),
         nodes,
     }
 }
@@ -171,7 +171,7 @@ fn last_failure(plan: &Plan, observed: &Observed, certificate: &CertName, node: 
         Wait::Delivery { certificate: name, node: on, reason } if name == certificate && on == node => Some(reason),
         _ => None,
     });
-    let attempts = observed.tried.delivery.get(node).and_then(|of_node| of_node.get(certificate));
+    let attempts = observed.state.delivery.get(node).and_then(|of_node| of_node.get(certificate));
     let since = attempts.and_then(|attempts| attempts.first);
     match (reason, attempts) {
         (Some(DeliveryWait::BackOff { until, failures, failure }), _) => {
@@ -209,14 +209,14 @@ fn of_node(
     now: Timestamp,
 ) -> NodeReport {
     let ari = stored.current.as_ref().and_then(|kept| renewal::ari_of(observed, &certificate.name, &kept.leaf));
-    let held = hold::held(&certificate.name, stored, &observed.tried, now);
+    let held = hold::held(&certificate.name, stored, &observed.state, now);
     let of_this = |served: &&Served| &served.node == node && served.certificate == certificate.name;
     let mut served: Vec<ServedReport> = observed
         .served
         .iter()
         .filter(of_this)
         .map(|served| {
-            let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.tried.seed, now);
+            let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.state.seed, now);
             let Seen::Leaf { leaf, .. } = &served.seen else {
                 return ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict);
             };
@@ -224,7 +224,7 @@ fn of_node(
                 Some(held) => verdict.under_hold(held, leaf, now),
                 None => verdict,
             };
-            let verdict = verdict.revoked(crls::revoked(&observed.tried, &leaf.fingerprint));
+            let verdict = verdict.revoked(crls::revoked(&observed.state, &leaf.fingerprint));
             let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
             let ours = current || stored.former.contains(&leaf.fingerprint);
             let whose = (!ours).then(|| Whose::of(leaf));

@@ -166,12 +166,12 @@ pub(super) fn reports(
     }
     for certificate in config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name)) {
         let stored = observed.store.get(&certificate.name);
-        let meant = stored.and_then(|stored| hold::meant(&certificate.name, stored, &observed.tried, now));
+        let meant = stored.and_then(|stored| hold::meant(&certificate.name, stored, &observed.state, now));
         let Some(meant) = meant else { continue };
         for node in &certificate.nodes {
             let wanted = observed.asked.wants_node(node);
             let paused = config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
-            let compared = observed.tried.disks.get(node).and_then(|by_name| by_name.get(&certificate.name));
+            let compared = observed.state.disks.get(node).and_then(|by_name| by_name.get(&certificate.name));
             let compared = compared.filter(|compared| wanted && !paused && &compared.generation == meant.generation);
             let Some(compared) = compared else { continue };
             let now_looked = observed.disks.iter().any(|disk| &disk.node == node);

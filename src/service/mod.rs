@@ -118,7 +118,7 @@ impl Service {
     pub async fn run(mut self) -> Result<(), Failure> {
         let of_store = |error: StoreError| Failure::from(&error);
         let tried = Store::open(&self.config.state_dir).map_err(of_store)?;
-        let tried = Store::look(tried.root()).and_then(|store| store.tried()).map_err(of_store)?;
+        let tried = Store::look(tried.root()).and_then(|store| store.state()).map_err(of_store)?;
         (self.past, self.seed) = (Past::new(clock::now(), tried.last_pass), tried.seed);
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
         self.tell(News::Started { certificates, nodes });

@@ -39,7 +39,7 @@ pub(crate) async fn look(
     let mut done = observe::damages(&context.store);
     done.failures.extend(told);
     let report = report::build("run", &context.config, &observed, plan, done, false, now);
-    Ok((report, observed.tried))
+    Ok((report, observed.state))
 }
 
 /// One pass, with everything that it needs.

@@ -1,4 +1,4 @@
-//! `state.json`: what was tried before. It carries the schema's version for the whole directory.
+//! `state.json`: the state that outlives a run. It carries the schema's version for the whole directory.
 
 use std::path::Path;
 
@@ -15,9 +15,10 @@ const SCHEMA: u64 = 1;
 const BRIEF: usize = 100;
 
 #[derive(Serialize, Deserialize)]
-struct State<T> {
+struct StateFile<T> {
     version: u64,
-    tried: T,
+    #[serde(rename = "tried")]
+    state: T,
 }
 
 #[derive(Deserialize)]
@@ -28,17 +29,18 @@ struct Version {
 impl Store {
     /// What was tried before; a new installation draws its seed here. A file that cannot be read is set aside and begun
     /// anew: it holds back-off and cached answers, never a certificate.
-    pub fn tried(&self) -> Result<PersistedState, StoreError> {
+    pub fn state(&self) -> Result<PersistedState, StoreError> {
         let path = self.root.join("state.json");
         let (is_there, read) = match atomic::read(&path) {
-            Ok(bytes) => {
-                (bytes.is_some(), bytes.and_then(|bytes| serde_json::from_slice::<State<PersistedState>>(&bytes).ok()))
-            }
+            Ok(bytes) => (
+                bytes.is_some(),
+                bytes.and_then(|bytes| serde_json::from_slice::<StateFile<PersistedState>>(&bytes).ok()),
+            ),
             Err(StoreError::TooLong { .. }) => (true, None),
             Err(error) => return Err(error),
         };
         if let Some(state) = read {
-            return Ok(state.tried);
+            return Ok(state.state);
         }
         let mut what = "it cannot be read; certd goes on as if nothing had been tried".to_owned();
         if self.looking {
@@ -50,18 +52,18 @@ impl Store {
             what = format!("it could not be read and was set aside as {}", aside.display());
             self.noted([Damage { path, what }]);
         }
-        let tried = PersistedState { seed: seed(), ..PersistedState::default() };
-        self.write_tried(&tried)?;
-        Ok(tried)
+        let state = PersistedState { seed: seed(), ..PersistedState::default() };
+        self.write_state(&state)?;
+        Ok(state)
     }
 
-    pub fn write_tried(&self, tried: &PersistedState) -> Result<(), StoreError> {
+    pub fn write_state(&self, state: &PersistedState) -> Result<(), StoreError> {
         let path = self.writable()?.join("state.json");
         let write =
-            |tried: &PersistedState| atomic::write(&path, &super::json(&path, &State { version: SCHEMA, tried })?);
-        match write(tried) {
+            |state: &PersistedState| atomic::write(&path, &super::json(&path, &StateFile { version: SCHEMA, state })?);
+        match write(state) {
             // What is decided by stays; the words of nodes and CAs are what can fill it.
-            Err(StoreError::TooLong { .. }) => write(&tried.with_texts_of(BRIEF)),
+            Err(StoreError::TooLong { .. }) => write(&state.with_texts_of(BRIEF)),
             written => written,
         }
     }

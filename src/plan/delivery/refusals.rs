@@ -58,12 +58,12 @@ pub(super) fn attempts<'a>(
     node: &NodeName,
     observed: &'a Observed,
 ) -> Option<&'a DeliveryAttempts> {
-    let attempts = observed.tried.delivery.get(node)?.get(name)?;
+    let attempts = observed.state.delivery.get(node)?.get(name)?;
     (&attempts.generation == generation).then_some(attempts)
 }
 
 /// It failed in one dialogue with other certificates.
 pub(super) fn must_travel_alone(observed: &Observed, name: &CertName, generation: &Generation) -> bool {
-    let of_name = observed.tried.delivery.values().filter_map(|by_name| by_name.get(name));
+    let of_name = observed.state.delivery.values().filter_map(|by_name| by_name.get(name));
     of_name.into_iter().any(|attempts| attempts.together && &attempts.generation == generation)
 }

@@ -18,7 +18,7 @@ pub fn begin(observed: &mut Observed, deliver: &Deliver, now: Timestamp) {
         for name in task.certificates.keys() {
             let Some(generation) = deliver.certificates.get(name).cloned() else { continue };
             let served = served(observed, &task.node, name).filter(|_| task.before == Before::Valid);
-            let of_node = observed.tried.begun.entry(task.node.clone()).or_default();
+            let of_node = observed.state.begun.entry(task.node.clone()).or_default();
             let fresh = Begun { generation: generation.clone(), served, at: now };
             let begun = of_node.entry(name.clone()).or_insert_with(|| fresh.clone());
             if begun.generation != generation {
@@ -40,15 +40,15 @@ fn served(observed: &Observed, node: &NodeName, name: &CertName) -> Option<Finge
 
 /// What a node did is known, unless nobody heard it. Where nothing was done in this pass, what was begun before it stands.
 pub fn ended(observed: &mut Observed, node: &NodeName, name: &CertName, outcome: &Outcome) {
-    let begun = observed.tried.begun.get(node).and_then(|of_node| of_node.get(name));
+    let begun = observed.state.begun.get(node).and_then(|of_node| of_node.get(name));
     let earlier = begun.is_some_and(|begun| observed.asked.pass_started.is_some_and(|started| begun.at < started));
     match outcome {
         Outcome::Unknown { .. } => return,
         Outcome::Failed { .. } | Outcome::Aborted { .. } if earlier => return,
         _ => {}
     }
-    observed.tried.begun.get_mut(node).map(|of_node| of_node.remove(name));
-    observed.tried.begun.retain(|_, of_node| !of_node.is_empty());
+    observed.state.begun.get_mut(node).map(|of_node| of_node.remove(name));
+    observed.state.begun.retain(|_, of_node| !of_node.is_empty());
 }
 
 /// What going back came to, told of the generation that was gone back from.
@@ -73,14 +73,14 @@ pub(super) fn due(
     now: Timestamp,
 ) -> Option<DeliveryReason> {
     let name = &certificate.name;
-    let begun = observed.tried.begun.get(node)?.get(name).filter(|begun| &begun.generation == meant.generation)?;
+    let begun = observed.state.begun.get(node)?.get(name).filter(|begun| &begun.generation == meant.generation)?;
     let Former { leaf, .. } =
         stored.previous.as_ref().filter(|former| begun.served == Some(former.leaf.fingerprint))?;
     let refused = attempts(name, meant.generation, node, observed);
     if refused.is_some_and(|attempts| attempts.failure.code == Code::NodeNotPermitted) {
         return None;
     }
-    let revoked = observed.tried.revoked.contains_key(&leaf.fingerprint);
+    let revoked = observed.state.revoked.contains_key(&leaf.fingerprint);
     let valid = leaf.not_before <= now && now < leaf.not_after && !revoked && meant.held.is_none();
     let mut silence = None;
     for served in of(observed, node, name) {

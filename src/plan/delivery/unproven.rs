@@ -24,7 +24,7 @@ pub fn ended(
     now: Timestamp,
 ) {
     let seen = seen(observed, node, name);
-    let unproven = &mut observed.tried.unproven;
+    let unproven = &mut observed.state.unproven;
     match failure {
         Some(failure) => {
             let install = installs::whole(config, node, name);
@@ -43,7 +43,7 @@ pub(super) fn wait(
     name: &CertName,
     generation: &Generation,
 ) -> Option<DeliveryWait> {
-    let unproven = observed.tried.unproven.get(node)?.get(name)?;
+    let unproven = observed.state.unproven.get(node)?.get(name)?;
     let same = &unproven.generation == generation
         && unproven.seen == seen(observed, node, name)
         && unproven.install == installs::whole(config, node, name);

@@ -59,7 +59,7 @@ pub(super) fn allows(
         if now < leaf.not_before || leaf.not_after <= now || !leaf.names.covers(&served.sni) {
             return early(Because::Hurt);
         }
-        if observed.tried.revoked.contains_key(&leaf.fingerprint) {
+        if observed.state.revoked.contains_key(&leaf.fingerprint) {
             return early(Because::Revoked);
         }
         let margin = leaf.not_after.duration_since(leaf.not_before) / NEAR_THE_END;

@@ -62,7 +62,7 @@ fn drawn(ari: &Ari, leaf: &Leaf, seed: u64) -> Timestamp {
 /// What the CA said of this very leaf, when it makes sense: a window that ends before it begins, or that is wider than
 /// the certificate's life, is no answer.
 pub fn ari_of<'a>(observed: &'a Observed, name: &CertName, leaf: &Leaf) -> Option<&'a Ari> {
-    let ari = observed.tried.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint)?;
+    let ari = observed.state.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint)?;
     let width = ari.end.duration_since(ari.start);
     (width > SignedDuration::ZERO && width <= lifetime(leaf)).then_some(ari)
 }

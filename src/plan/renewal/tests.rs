@@ -69,11 +69,11 @@ fn k03_a_failure_noted_while_the_clock_was_ten_years_ahead_holds_nothing_up() {
     let mut case = case(CONFIG, 80);
     let name = case.config.certificates[0].name.clone();
     let mut attempts = Attempts { failures: 3, first: None, last: NOW, not_before: None, failure: failure() };
-    case.observed.tried.issuance.insert(name.clone(), [(case.config.acme.host.clone(), attempts.clone())].into());
+    case.observed.state.issuance.insert(name.clone(), [(case.config.acme.host.clone(), attempts.clone())].into());
     assert!(!case.issues(), "it failed just now");
     attempts.last = NOW + ten_years();
     attempts.not_before = Some(NOW + ten_years());
-    case.observed.tried.issuance.insert(name, [(case.config.acme.host.clone(), attempts)].into());
+    case.observed.state.issuance.insert(name, [(case.config.acme.host.clone(), attempts)].into());
     assert!(case.issues());
 }
 
@@ -95,7 +95,7 @@ fn k03_a_node_that_failed_while_the_clock_was_ten_years_ahead_is_tried() {
         };
         let mut told = |attempts: &DeliveryAttempts| {
             let by_name = BTreeMap::from([(name.clone(), attempts.clone())]);
-            case.observed.tried.delivery.insert(node.clone(), by_name);
+            case.observed.state.delivery.insert(node.clone(), by_name);
             case.plan()
         };
         let of_node = |wait: &Wait| matches!(wait, Wait::Delivery { reason: DeliveryWait::TriedNow { .. }, .. });

@@ -35,7 +35,7 @@ impl Scene {
         let failure = failure("acme-status", "HTTP status 503");
         let mut attempts = Attempts { failures, first: None, last: self.now - ago, not_before: None, failure };
         change(&mut attempts);
-        self.observed.tried.issuance.entry(cert(SERVICE)).or_default().insert(ca.into(), attempts);
+        self.observed.state.issuance.entry(cert(SERVICE)).or_default().insert(ca.into(), attempts);
         self
     }
 
@@ -231,7 +231,7 @@ fn a_certificate_that_was_given_up_is_replaced_at_once_from_the_reserve_and_not_
     let mut scene = scene(2).ari("2026-11-22T00:00:00Z", "2026-11-24T00:00:00Z");
     let fingerprint = scene.kept().leaf.fingerprint;
     let revoked = crate::model::Revoked { at: at("2026-11-23T11:00:00Z"), reason: 1 };
-    scene.observed.tried.revoked.insert(fingerprint, revoked);
+    scene.observed.state.revoked.insert(fingerprint, revoked);
     golden("given-up", &scene.finalized(&[hours(24), hours(48), hours(100)]));
 }
 
@@ -250,7 +250,7 @@ fn a_key_is_used_again_when_that_is_wanted_and_never_when_it_may_be_somebody_els
         let mut scene = reuse(61);
         let fingerprint = of(&mut scene);
         let revoked = crate::model::Revoked { at: at(when), reason };
-        scene.observed.tried.revoked.insert(fingerprint, revoked);
+        scene.observed.state.revoked.insert(fingerprint, revoked);
         keeps(&scene)
     };
     let current = |scene: &mut Scene| scene.kept().leaf.fingerprint;

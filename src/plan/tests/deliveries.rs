@@ -198,7 +198,7 @@ fn two_nodes_that_refuse_in_turns_keep_the_others_waiting_no_longer_than_one_of_
     // Each has refused for the fifth time, one in the middle of the other's pause.
     let spared = now - hours(5);
     for (node, last) in [("a", spared), ("b", now - hours(1)), ("c", now - hours(4)), ("d", spared)] {
-        let attempts = scene.observed.tried.delivery.get_mut(&name(node)).unwrap().get_mut(&cert(SERVICE)).unwrap();
+        let attempts = scene.observed.state.delivery.get_mut(&name(node)).unwrap().get_mut(&cert(SERVICE)).unwrap();
         (attempts.failures, attempts.last) = (attempts.failures * 5, last);
     }
     assert_eq!((scene.plan().steps.len(), scene.plan().next), (0, Some(now + hours(1))));

@@ -34,7 +34,7 @@ impl Scene {
     fn looked(&mut self, node: &str, looked: Result<Looked, crate::model::Failure>) {
         let disk = Disk { node: name(node), at: self.now, looked };
         let meant = self.meant();
-        disks::learned(&mut self.observed.tried, &self.config, &meant, &disk);
+        disks::learned(&mut self.observed.state, &self.config, &meant, &disk);
     }
 
     fn due(&self) -> Vec<String> {
@@ -110,7 +110,7 @@ fn p09_a_disk_that_drifted_is_delivered_to_although_the_node_serves_the_right_ce
     scene.found("上海", plain(false), &["/etc/cron.d/acme"]);
     golden("two-drifted", &scene);
     let generation = scene.meant()[0].1.clone().unwrap();
-    disks::mended(&mut scene.observed.tried, &name("上海"), &cert(SERVICE), &generation, scene.now);
+    disks::mended(&mut scene.observed.state, &name("上海"), &cert(SERVICE), &generation, scene.now);
     scene.looked("guangzhou", Err(failure("ssh-refused", "refused")));
     let plan = plan_text(&scene.plan());
     assert!(plan.contains("to guangzhou: serves the right") && !plan.contains("to 上海"), "known still: {plan}");
@@ -159,7 +159,7 @@ fn what_is_to_be_put_there_otherwise_is_delivered_now_and_where_nobody_knows_how
         let [Step::Deliver(deliver)] = plan.steps.as_slice() else { panic!("{number}: {}", plan_text(&plan)) };
         let [task] = deliver.nodes.as_slice() else { panic!("{number}: {}", plan_text(&plan)) };
         assert_eq!((&task.node, &task.certificates[&service]), (&node, &DeliveryReason::InstallChanged), "{number}");
-        let mut delivered = scene.observed.tried.clone();
+        let mut delivered = scene.observed.state.clone();
         installs::delivered(&mut delivered, &scene.config, &node, &service);
         assert!(!installs::changed(&delivered, &scene.config, &node, &service), "{number}");
     }
@@ -175,14 +175,14 @@ fn what_its_ca_has_revoked_is_renewed_and_stays_revoked_whatever_is_heard_later(
     let crl = Crl { asked_at: scene.now, url, next_update: None, revoked: None, failure: None, not_after };
     let due = |scene: &Scene, at| crls::due(&scene.observed, at).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     assert_eq!(due(&scene, scene.now), [cert(SERVICE)]);
-    crls::learned(&mut scene.observed.tried, fingerprint, crl.clone(), scene.now);
+    crls::learned(&mut scene.observed.state, fingerprint, crl.clone(), scene.now);
     assert!(scene.plan().steps.is_empty());
     assert!(crls::due(&scene.observed, scene.now).is_empty());
     assert_eq!(due(&scene, scene.now + hours(24)), [cert(SERVICE)]);
     let revoked = Crl { revoked: Some(RevokedByCa { at, reason: 1 }), ..crl.clone() };
-    crls::learned(&mut scene.observed.tried, fingerprint, revoked, scene.now);
+    crls::learned(&mut scene.observed.state, fingerprint, revoked, scene.now);
     let failed = Crl { failure: Some(failure("crl", "no answer")), ..crl };
-    crls::learned(&mut scene.observed.tried, fingerprint, failed, scene.now);
+    crls::learned(&mut scene.observed.state, fingerprint, failed, scene.now);
     let plan = scene.plan();
     let [Step::Issue(issue)] = plan.steps.as_slice() else { panic!("{}", plan_text(&plan)) };
     assert_eq!(issue.reason, RenewalReason::Revoked { at, code: 1 });

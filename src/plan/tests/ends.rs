@@ -82,7 +82,7 @@ fn nobody_goes_back_who_answers_who_served_something_else_or_to_what_nobody_acce
     let mut revoked = gone();
     let fingerprint = leaf("former", &names(&[SERVICE]), days(-80), days(10)).fingerprint;
     let at = revoked.now;
-    revoked.observed.tried.revoked.insert(fingerprint, crate::model::Revoked { at, reason: 4 });
+    revoked.observed.state.revoked.insert(fingerprint, crate::model::Revoked { at, reason: 4 });
     assert!(!reverts(&revoked));
     let mut other = gone();
     other.kept().generation = "20261124120000-04c4".parse().unwrap();

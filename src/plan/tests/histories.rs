@@ -42,7 +42,7 @@ fn start(seed: u64) -> History {
         let age = draw.hours(0, life.as_hours());
         scene = scene.stored(age, life);
     }
-    scene.observed.tried.seed = seed;
+    scene.observed.state.seed = seed;
     let bent = [Bent::Mixed, Bent::Greedy, Bent::Restless][usize::try_from(seed % 3).unwrap()];
     History { bent, draw, scene, finalized: Vec::new(), orders: 0 }
 }
@@ -69,7 +69,7 @@ impl History {
         let given_up = self.draw.chance(if self.bent == Bent::Restless { 2 } else { 40 });
         if given_up && self.scene.observed.store.get(&cert(SERVICE)).is_some_and(|s| s.current.is_some()) {
             let fingerprint = self.scene.kept().leaf.fingerprint;
-            self.scene.observed.tried.revoked.insert(fingerprint, Revoked { at: self.scene.now, reason: 4 });
+            self.scene.observed.state.revoked.insert(fingerprint, Revoked { at: self.scene.now, reason: 4 });
         }
         for _ in 0..=2 * CAS {
             let plan = self.scene.plan();
@@ -82,7 +82,7 @@ impl History {
                 return self.pass();
             }
         }
-        panic!("failures in one pass come to no end: {:?}", self.scene.observed.tried.issuance);
+        panic!("failures in one pass come to no end: {:?}", self.scene.observed.state.issuance);
     }
 
     /// A window of the CA's: now, in the past or to come.
@@ -94,13 +94,13 @@ impl History {
         let (fingerprint, asked_at) = (kept.leaf.fingerprint, self.scene.now);
         let end = start + self.draw.hours(1, 60);
         let ari = Ari { fingerprint, start, end, explanation: None, asked_at, ask_again: asked_at, doubted: false };
-        self.scene.observed.tried.ari.insert(cert(SERVICE), ari);
+        self.scene.observed.state.ari.insert(cert(SERVICE), ari);
     }
 
     /// What must hold of an order when it is made.
     fn check(&self, issue: &Issue) {
         let now = self.scene.now;
-        let attempts = self.scene.observed.tried.issuance.get(&cert(SERVICE));
+        let attempts = self.scene.observed.state.issuance.get(&cert(SERVICE));
         let said = attempts.and_then(|by_ca| by_ca.get(&issue.ca)).and_then(|attempts| attempts.not_before);
         assert!(said.is_none_or(|until| until <= now), "{} said {said:?}, and is asked at {now}", issue.ca);
         assert!(issue.passed_over.iter().all(|passed| passed.ca != issue.ca && passed.until > now), "{issue:?}");
@@ -162,7 +162,7 @@ impl History {
                 let leaf = &mut self.scene.kept().leaf;
                 (leaf.not_before, leaf.not_after) = (leaf.not_before + since, leaf.not_after + since);
                 self.scene.observed.store.get_mut(&cert(SERVICE)).unwrap().pending = None;
-                self.scene.observed.tried.issuance.clear();
+                self.scene.observed.state.issuance.clear();
                 return false;
             }
             2 => return true,
@@ -183,7 +183,7 @@ impl History {
             _ if self.draw.chance(2) => attempts.failure.advice = Advice::Person,
             _ => attempts.not_before = Some(now + self.draw.hours(0, 40)),
         }
-        let by_ca = self.scene.observed.tried.issuance.entry(cert(SERVICE)).or_default();
+        let by_ca = self.scene.observed.state.issuance.entry(cert(SERVICE)).or_default();
         attempts.failures += by_ca.get(&issue.ca).map_or(0, |before| before.failures);
         by_ca.insert(issue.ca.clone(), attempts);
         false

@@ -181,7 +181,7 @@ impl World {
         if self.hostile && node.as_str() == EVIL && self.draw.chance(2) {
             return self.refuse(node, now);
         }
-        fence::told(&mut self.scene.observed.tried, &cert(SERVICE), node, None, now);
+        fence::told(&mut self.scene.observed.state, &cert(SERVICE), node, None, now);
         Event::Prepared(node.clone(), prepared)
     }
 
@@ -203,7 +203,7 @@ impl World {
         let honest = generation::parse_number(&number.to_string()).filter(|number| *number > ours);
         if let Some(number) = honest.filter(|number| fence::plausible(*number, now)) {
             *self.said.entry("a number").or_default() += 1;
-            fence::told(&mut self.scene.observed.tried, &cert(SERVICE), node, Some(number), now);
+            fence::told(&mut self.scene.observed.state, &cert(SERVICE), node, Some(number), now);
             return Event::Failed(node.clone(), failure(Code::NodeForeignNewer, "newer"));
         }
         *self.said.entry("a lie").or_default() += 1;
@@ -255,7 +255,7 @@ impl World {
         if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
             unproven::ended(&self.scene.config, observed, node, &cert(SERVICE), &generation, of_unproven, now);
         }
-        let tried = observed.tried.delivery.entry(node.clone()).or_default();
+        let tried = observed.state.delivery.entry(node.clone()).or_default();
         let Some(failure) = failure else {
             tried.remove(&cert(SERVICE));
             return;

@@ -36,7 +36,7 @@ fn draws() -> impl Iterator<Item = (Draw, Scene)> {
         let life = draw.hours(100, 24 * 200);
         let age = draw.hours(-12, life.as_hours() + 200);
         let mut scene = Scene::new().stored(age, life);
-        scene.observed.tried.seed = draw.number(u64::MAX);
+        scene.observed.state.seed = draw.number(u64::MAX);
         if !draw.chance(3) {
             let start = scene.kept().leaf.not_before + draw.hours(-500, life.as_hours() + 500);
             let end = start + draw.hours(-50, life.as_hours() + 50);
@@ -50,7 +50,7 @@ fn draws() -> impl Iterator<Item = (Draw, Scene)> {
                 ask_again: scene.now,
                 doubted: false,
             };
-            scene.observed.tried.ari.insert(cert(SERVICE), ari);
+            scene.observed.state.ari.insert(cert(SERVICE), ari);
         }
         (draw, scene)
     })
@@ -106,7 +106,7 @@ fn the_drawn_instant_lies_in_the_cas_window_and_is_the_same_in_every_run() {
 #[test]
 fn installations_draw_different_instants_spread_over_the_whole_window() {
     let mut scene = Scene::new().stored(days(30), days(90)).ari("2026-12-22T00:00:00Z", "2026-12-23T19:00:00Z");
-    let (leaf, ari) = (scene.kept().leaf.clone(), scene.observed.tried.ari[&cert(SERVICE)].clone());
+    let (leaf, ari) = (scene.kept().leaf.clone(), scene.observed.state.ari[&cert(SERVICE)].clone());
     let width = ari.end.duration_since(ari.start).as_secs();
     let mut quarters = [0; 4];
     for seed in 0..400 {
@@ -131,7 +131,7 @@ fn the_same_arguments_give_the_same_plan_and_what_it_did_is_not_done_again() {
             let last = scene.now - draw.hours(0, 30);
             let attempts =
                 Attempts { failures, first: None, last, not_before: None, failure: failure("acme-status", "what") };
-            scene.observed.tried.issuance.insert(cert(SERVICE), [(scene.config.acme.host.clone(), attempts)].into());
+            scene.observed.state.issuance.insert(cert(SERVICE), [(scene.config.acme.host.clone(), attempts)].into());
         }
         let json = |plan: &Plan| serde_json::to_string(plan).unwrap();
         assert_eq!(json(&scene.plan()), json(&scene.plan()));
@@ -147,13 +147,13 @@ fn the_same_arguments_give_the_same_plan_and_what_it_did_is_not_done_again() {
                     let observed = scene.observed.clone();
                     scene = scene.stored(SignedDuration::ZERO, days(90));
                     scene.observed.served = observed.served;
-                    scene.observed.tried.issuance.clear();
-                    scene.observed.tried.ari.clear();
+                    scene.observed.state.issuance.clear();
+                    scene.observed.state.ari.clear();
                 }
                 Step::Rehearse(step) => {
                     let (fingerprint, at) = (scene.kept().leaf.fingerprint, scene.now);
                     let rehearsal = Rehearsal { fingerprint, at, failures: Vec::new() };
-                    scene.observed.tried.rehearsals.insert(step.certificate.clone(), rehearsal);
+                    scene.observed.state.rehearsals.insert(step.certificate.clone(), rehearsal);
                 }
                 Step::Deliver(deliver) => {
                     let served = super::scene::show(&scene.kept().leaf.clone());

@@ -55,7 +55,7 @@ fn what_is_expired_distrusted_or_for_another_name_is_replaced_outside_of_the_win
 fn what_is_revoked_or_given_up_is_replaced_outside_of_the_window() {
     let mut scene = windowed().serves_former("guangzhou", SERVICE);
     let former = leaf("former", &names(&[SERVICE]), days(-80), days(10)).fingerprint;
-    scene.observed.tried.revoked.insert(former, Revoked { at: scene.now - hours(1), reason: 1 });
+    scene.observed.state.revoked.insert(former, Revoked { at: scene.now - hours(1), reason: 1 });
     let plan = plan_text(&scene.plan());
     assert!(plan.contains("to guangzhou") && plan.contains("revoked, or given up"), "{plan}");
 }
@@ -145,7 +145,7 @@ fn held() -> Scene {
         since: scene.now - days(1),
         by: Some("alice".into()),
     };
-    scene.observed.tried.held.insert(cert(SERVICE), held);
+    scene.observed.state.held.insert(cert(SERVICE), held);
     scene
 }
 
@@ -174,7 +174,7 @@ fn the_list_of_what_is_held_is_asked_for_too_since_visitors_get_that_one() {
     let mut scene = held();
     let newest = scene.kept().clone();
     assert_eq!(asked(&scene), [newest.generation.to_string(), "20260904120000-0f".to_owned()]);
-    scene.observed.tried.held.get_mut(&cert(SERVICE)).unwrap().fingerprint = newest.leaf.fingerprint;
+    scene.observed.state.held.get_mut(&cert(SERVICE)).unwrap().fingerprint = newest.leaf.fingerprint;
     assert_eq!(asked(&scene), [newest.generation.to_string()], "one certificate has one list");
 }
 
@@ -182,13 +182,13 @@ fn the_list_of_what_is_held_is_asked_for_too_since_visitors_get_that_one() {
 fn the_newest_that_is_held_is_meant_under_the_number_that_it_has_now() {
     let mut scene = held();
     let newest = scene.kept().clone();
-    let held = scene.observed.tried.held.get_mut(&cert(SERVICE)).unwrap();
+    let held = scene.observed.state.held.get_mut(&cert(SERVICE)).unwrap();
     (held.fingerprint, held.not_before) = (newest.leaf.fingerprint, newest.leaf.not_before);
     held.not_after = newest.leaf.not_after;
     // Of before it was numbered anew; a crash came before that was noted.
     assert_ne!(held.generation, newest.generation);
     let stored = &scene.observed.store[&cert(SERVICE)];
-    let meant = hold::meant(&cert(SERVICE), stored, &scene.observed.tried, scene.now).unwrap();
+    let meant = hold::meant(&cert(SERVICE), stored, &scene.observed.state, scene.now).unwrap();
     assert_eq!(meant.generation, &newest.generation, "the store has no other folder of it");
     assert!(meant.held.is_some());
 }
@@ -207,9 +207,9 @@ fn a_hold_ends_by_itself_near_the_end_of_its_certificate_and_when_that_is_revoke
     assert!(plan.contains("to guangzhou: serves our earlier"), "{plan}");
 
     let mut revoked = held();
-    let fingerprint = revoked.observed.tried.held[&cert(SERVICE)].fingerprint;
+    let fingerprint = revoked.observed.state.held[&cert(SERVICE)].fingerprint;
     let at = revoked.now;
-    revoked.observed.tried.revoked.insert(fingerprint, Revoked { at, reason: 4 });
+    revoked.observed.state.revoked.insert(fingerprint, Revoked { at, reason: 4 });
     let over = hold::ended(&revoked.observed, at);
     assert!(matches!(over[..], [(_, _, HoldEnd::Revoked { .. })]), "{over:?}");
 

@@ -19,7 +19,7 @@ fn rehearses(scene: &Scene) -> Option<bool> {
 fn rehearsed(mut scene: Scene, ago: i64, well: bool) -> Scene {
     let failures = if well { Vec::new() } else { vec![failure("ssh-refused", "refused")] };
     let rehearsal = Rehearsal { fingerprint: scene.kept().leaf.fingerprint, at: scene.now - hours(ago), failures };
-    scene.observed.tried.rehearsals.insert(cert(SERVICE), rehearsal);
+    scene.observed.state.rehearsals.insert(cert(SERVICE), rehearsal);
     scene
 }
 
@@ -47,7 +47,7 @@ fn a_rehearsal_belongs_to_a_pass_over_everything() {
 #[test]
 fn the_rehearsal_of_an_earlier_certificate_says_nothing_of_this_one() {
     let mut scene = rehearsed(of_age(55), 1, true);
-    let old = scene.observed.tried.rehearsals.get_mut(&cert(SERVICE)).unwrap();
+    let old = scene.observed.state.rehearsals.get_mut(&cert(SERVICE)).unwrap();
     old.fingerprint = crate::cert::Fingerprint::of(b"an earlier one");
     assert_eq!(rehearses(&scene), Some(false));
 }

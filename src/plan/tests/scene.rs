@@ -74,7 +74,7 @@ impl Scene {
         let config = config::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let mut observed = Observed::default();
         observed.asked.may_issue = true;
-        observed.tried.seed = SEED;
+        observed.state.seed = SEED;
         let mut scene = Self { config, observed, now: now() };
         for certificate in scene.config.certificates.clone() {
             let old = leaf("of-an-older-tool", &certificate.names, days(-60), days(30));
@@ -116,7 +116,7 @@ impl Scene {
         let explanation = None;
         let ari =
             Ari { fingerprint, start, end, explanation, asked_at, ask_again: asked_at + hours(6), doubted: false };
-        self.observed.tried.ari.insert(cert(SERVICE), ari);
+        self.observed.state.ari.insert(cert(SERVICE), ari);
         self
     }
 
@@ -136,7 +136,7 @@ impl Scene {
         let (last, not_before) = (self.now - ago, not_before.map(at));
         let failure = failure("acme-status", "the CA answered 500");
         let attempts = Attempts { failures, first: None, last, not_before, failure };
-        self.observed.tried.issuance.insert(cert(SERVICE), [(self.config.acme.host.clone(), attempts)].into());
+        self.observed.state.issuance.insert(cert(SERVICE), [(self.config.acme.host.clone(), attempts)].into());
         self
     }
 
@@ -209,7 +209,7 @@ impl Scene {
             failure,
         };
         change(&mut attempts);
-        self.observed.tried.delivery.entry(name(node)).or_default().insert(cert(certificate), attempts);
+        self.observed.state.delivery.entry(name(node)).or_default().insert(cert(certificate), attempts);
         self
     }
 

@@ -179,7 +179,7 @@ impl World {
             self.scene.observed.ca_clock = Some(CaClock { ours: self.wall(), theirs: self.now });
         }
         if believed(self) {
-            self.scene.observed.tried.last_seen = Some(self.wall());
+            self.scene.observed.state.last_seen = Some(self.wall());
         }
         for _ in 0..3 {
             for step in self.plan().steps {
@@ -216,7 +216,7 @@ impl World {
                 self.say(text.lines().next().unwrap_or_default());
                 let kept = self.scene.observed.store[&step.certificate].current.clone().expect("there is one");
                 let rehearsal = Rehearsal { fingerprint: kept.leaf.fingerprint, at: self.wall(), failures: Vec::new() };
-                self.scene.observed.tried.rehearsals.insert(step.certificate, rehearsal);
+                self.scene.observed.state.rehearsals.insert(step.certificate, rehearsal);
             }
         }
     }
@@ -242,8 +242,8 @@ impl World {
         let (fingerprint, explanation) = (leaf.fingerprint, None);
         let ari =
             Ari { fingerprint, start, end, explanation, asked_at, ask_again: asked_at + hours(6), doubted: false };
-        observed.tried.ari.insert(certificate.name.clone(), ari);
-        observed.tried.issuance.clear();
+        observed.state.ari.insert(certificate.name.clone(), ari);
+        observed.state.issuance.clear();
         let (names, event) = (certificate.names, LedgerEvent::Finalize { exempt: false });
         observed.ledger.push(LedgerEntry { at: self.now, ca, names, event, order: None });
         self.issued.push((self.now, leaf));
@@ -252,7 +252,7 @@ impl World {
     fn issuance_failed(&mut self) {
         let last = self.wall();
         let ca = self.scene.config.acme.host.clone();
-        let tried = self.scene.observed.tried.issuance.entry(cert(SERVICE)).or_default();
+        let tried = self.scene.observed.state.issuance.entry(cert(SERVICE)).or_default();
         let failures = tried.get(&ca).map_or(0, |attempts| attempts.failures) + 1;
         let failure = failure("acme-unreachable", "no answer");
         tried.insert(ca, Attempts { failures, first: None, last, not_before: None, failure });
@@ -264,7 +264,7 @@ impl World {
         let mut told = Vec::new();
         for task in &deliver.nodes {
             let node = &task.node;
-            let tried = self.scene.observed.tried.delivery.entry(node.clone()).or_default();
+            let tried = self.scene.observed.state.delivery.entry(node.clone()).or_default();
             if node.as_str() == NODE && during(self.node_down, self.now) {
                 let failures = tried.get(&cert(SERVICE)).map_or(0, |attempts| attempts.failures) + 1;
                 let failure = failure("ssh-unreachable", "no answer");

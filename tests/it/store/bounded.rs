@@ -80,7 +80,7 @@ fn a_long_journal_of_txt_records_keeps_what_is_open() {
 #[test]
 fn a_state_that_would_be_too_long_to_be_read_is_written_with_shorter_texts() {
     let f = fixture();
-    let mut tried = f.store.tried().unwrap();
+    let mut tried = f.store.state().unwrap();
     let (generation, _) = kept(&f.store, 0);
     for number in 0..40 {
         let failure = Failure::new(Code::from("node-test"), "a", "上".repeat(1_000_000), "n", Advice::Person);
@@ -96,9 +96,9 @@ fn a_state_that_would_be_too_long_to_be_read_is_written_with_shorter_texts() {
         let node = certd::cert::NodeName::parse(&format!("node-{number}")).unwrap();
         tried.delivery.insert(node, BTreeMap::from([(name(), attempts)]));
     }
-    f.store.write_tried(&tried).unwrap();
+    f.store.write_state(&tried).unwrap();
     assert!(fs::metadata(f.root.join("state.json")).unwrap().len() < 100_000);
-    let read = f.store.tried().unwrap();
+    let read = f.store.state().unwrap();
     assert_eq!((read.seed, read.delivery.len()), (tried.seed, 40));
     assert!(read.delivery.values().flat_map(BTreeMap::values).all(|attempts| attempts.failure.what.ends_with("上…")));
     assert!(f.damages().is_empty());
@@ -112,9 +112,9 @@ fn a_state_that_is_too_long_to_be_read_is_set_aside_and_costs_no_certificate() {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(f.root.join(file)).unwrap();
         file.set_len(65 * 1024 * 1024).unwrap();
     }
-    assert_eq!(Store::look(&f.root).unwrap().tried().unwrap().issuance.len(), 0);
+    assert_eq!(Store::look(&f.root).unwrap().state().unwrap().issuance.len(), 0);
     let store = Store::open(&f.root).unwrap();
-    store.tried().unwrap();
+    store.state().unwrap();
     store.learned().unwrap();
     assert!(f.root.join("state.json.bad-1").exists());
     assert_eq!(store.damages().len(), 2);

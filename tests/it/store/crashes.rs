@@ -9,7 +9,7 @@ fn every_file_and_folder_is_private_from_its_first_byte_even_without_an_umask() 
             let (_, pair) = kept(&store, second);
             store.intend(&name(), &intent(), pair.key()).unwrap();
             store.drop_intent(&name()).unwrap();
-            store.tried().unwrap();
+            store.state().unwrap();
             let key_pkcs8 = Zeroizing::new(vec![7; 100]);
             store.write_account("ca.example", &AccountRecord { key_pkcs8, url: None, contact: vec![] }).unwrap();
             store

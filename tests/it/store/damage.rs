@@ -6,18 +6,18 @@ use super::*;
 fn p07_a_state_that_cannot_be_read_is_set_aside_and_no_certificate_is_lost() {
     let f = fixture();
     let (generation, _) = kept(&f.store, 0);
-    let seed = f.store.tried().unwrap().seed;
-    assert_eq!(f.store.tried().unwrap().seed, seed, "drawn once");
+    let seed = f.store.state().unwrap().seed;
+    assert_eq!(f.store.state().unwrap().seed, seed, "drawn once");
     for (round, garbage) in ["", "{\"version\":1,\"tried\":{\"se", "\0\0\0\0"].iter().enumerate() {
         fs::write(f.root.join("state.json"), garbage).unwrap();
-        assert_eq!(Store::look(&f.root).unwrap().tried().unwrap().issuance.len(), 0);
+        assert_eq!(Store::look(&f.root).unwrap().state().unwrap().issuance.len(), 0);
         let store = Store::open(&f.root).unwrap();
-        store.tried().unwrap();
+        store.state().unwrap();
         let aside = f.root.join(format!("state.json.bad-{}", round + 1));
         assert_eq!(fs::read_to_string(&aside).unwrap(), **garbage);
         assert!(store.damages()[0].to_string().contains("was set aside as"));
         assert_eq!(store.stored(&name()).unwrap().current.unwrap().generation, generation);
-        store.tried().unwrap();
+        store.state().unwrap();
         assert_eq!(store.damages().len(), 1);
     }
 }

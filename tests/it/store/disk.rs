@@ -34,7 +34,7 @@ fn p06_a_full_or_read_only_disk_leaves_what_was_kept_and_says_what_to_do() {
     let root = disk.0.path().join("state");
     let store = Store::open(&root).unwrap();
     let (first, _) = kept(&store, 0);
-    store.write_tried(&PersistedState { seed: 7, ..PersistedState::default() }).unwrap();
+    store.write_state(&PersistedState { seed: 7, ..PersistedState::default() }).unwrap();
     let note = |at| LedgerEntry {
         at,
         ca: "ca.example".into(),
@@ -51,7 +51,7 @@ fn p06_a_full_or_read_only_disk_leaves_what_was_kept_and_says_what_to_do() {
     let full = [
         store.keep(&name(), &generation(1, &next), &next, &meta()).unwrap_err(),
         store.intend(&name(), &intent(), next.key()).unwrap_err(),
-        store.write_tried(&PersistedState::default()).unwrap_err(),
+        store.write_state(&PersistedState::default()).unwrap_err(),
     ];
     for error in &full {
         assert_eq!(error.code().as_str(), "store-full", "{error}");
@@ -61,7 +61,7 @@ fn p06_a_full_or_read_only_disk_leaves_what_was_kept_and_says_what_to_do() {
     let stored = store.stored(&name()).unwrap();
     assert_eq!(stored.current.unwrap().generation, first);
     assert!(stored.pending.is_none());
-    assert_eq!(store.tried().unwrap().seed, 7);
+    assert_eq!(store.state().unwrap().seed, 7);
     let entries = store.ledger().unwrap();
     assert!(entries.iter().all(|entry| *entry == note(AT)) && !entries.is_empty());
 

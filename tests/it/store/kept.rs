@@ -33,9 +33,9 @@ fn looking_makes_nothing_and_an_absent_directory_is_an_empty_store() {
     assert!(store.stored(&name()).unwrap().current.is_none());
     assert!(store.ledger().unwrap().is_empty() && store.txt_journal().unwrap().is_empty());
     assert!(store.account("ca.example").unwrap().is_none());
-    assert_eq!(store.tried().unwrap().seed, 0);
+    assert_eq!(store.state().unwrap().seed, 0);
     assert!(matches!(store.lock(), Err(StoreError::OnlyLooking { .. })));
-    assert!(matches!(store.write_tried(&PersistedState::default()), Err(StoreError::OnlyLooking { .. })));
+    assert!(matches!(store.write_state(&PersistedState::default()), Err(StoreError::OnlyLooking { .. })));
     assert!(!root.exists());
 }
 

@@ -160,9 +160,9 @@ impl Bench {
         let folder = self.lab.state_dir().join("certs").join(SERVICE);
         let generations = store.generations(&name).expect("the state is whole");
         generations.iter().filter(|old| **old != kept.generation).for_each(|old| remove(&folder.join(old.to_string())));
-        let mut tried = store.tried().expect("the state is whole");
+        let mut tried = store.state().expect("the state is whole");
         tried.ari.clear();
-        store.write_tried(&tried).expect("the state is whole");
+        store.write_state(&tried).expect("the state is whole");
         fs::remove_file(self.lab.state_dir().join("ledger.jsonl")).expect("something was issued");
         let (start, end) = window(&kept.leaf, tried.seed);
         let answer = format!(r#"{{"suggestedWindow":{{"start":"{start}","end":"{end}"}}}}"#);
