@@ -1,7 +1,7 @@
 //! Renewal information (RFC 9773): when the CA would like a certificate renewed. A plain GET, no account, no nonce. (The
 //! ACME crate's own call reports every fault as a missing Retry-After.)
 //!
-//! Failure means: no renewal information today. It never means: no renewal.
+//! Finding means: no renewal information today. It never means: no renewal.
 
 use core::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The CA: account, order, renewal information (RFC 8555, RFC 9773). One attempt each, plain values in and out; what to
 //! do next is decided by `plan::order`, and what must be on disk first is put there by `pass`.
 //!
-//! Failure means: the CA was not reached, or it answered in words of its own ([`Problem`]), or in a way that no CA
+//! Finding means: the CA was not reached, or it answered in words of its own ([`Problem`]), or in a way that no CA
 //! should. Nothing of it reaches a node.
 
 mod about;

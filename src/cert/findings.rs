@@ -54,7 +54,7 @@ impl Check {
 
 /// `names: newapi.example.com, as asked for`, or `path: wrong: …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct CertificateCheck {
     pub check: Check,
     /// Empty: well.
     pub flaws: Vec<Flaw>,
@@ -62,7 +62,7 @@ pub struct Finding {
     pub seen: String,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for CertificateCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.flaws.is_empty() {
             return write!(f, "{}: {}", self.check.word(), self.seen);
@@ -74,12 +74,12 @@ impl fmt::Display for Finding {
 }
 
 /// One for each check, in their order.
-pub fn findings(pair: &Pair, names: &NameSet, roots: &Roots, now: Timestamp) -> Vec<Finding> {
+pub fn findings(pair: &Pair, names: &NameSet, roots: &Roots, now: Timestamp) -> Vec<CertificateCheck> {
     let mut flaws = lint(pair, names, roots, now);
     flaws.extend(caveats(pair.chain()));
     let each = Check::ALL.into_iter().map(|check| {
         let flaws: Vec<Flaw> = flaws.iter().filter(|flaw| Check::of(flaw) == check).cloned().collect();
-        Finding { check, flaws, seen: seen(check, pair, names, roots, now) }
+        CertificateCheck { check, flaws, seen: seen(check, pair, names, roots, now) }
     });
     each.collect()
 }

@@ -22,7 +22,7 @@ mod reason;
 pub use chain::Chain;
 pub use choice::{Choice, Why, choose};
 pub use crl::{CrlAnswer, LONGEST_CRL, RevokedByCa, crl_urls, read_crl};
-pub use findings::{Check, Finding, findings};
+pub use findings::{CertificateCheck, Check, findings};
 pub use fingerprint::Fingerprint;
 pub use generation::Generation;
 pub use key::{Pair, PrivateKey, Unpaired};

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::config::{self, Acme};
 use crate::context::Context;
 use crate::context::progress::Event;
-use crate::model::{Area, Code, Failure};
+use crate::model::{Area, Code, Finding};
 use crate::ops::account;
 use crate::ops::account::{AccountView, Accounts, Offer, Ours, Record};
 use crate::report::Exit;
@@ -89,7 +89,7 @@ impl Account {
         Ok(Exit::Ok.code())
     }
 
-    async fn act(&self, context: &Context, ca: &Acme) -> Result<(String, serde_json::Value), Failure> {
+    async fn act(&self, context: &Context, ca: &Acme) -> Result<(String, serde_json::Value), Finding> {
         let host = &ca.host;
         let told = |text: String, value| (text, json!({ "schema": "certd.account/1", "ca": host, "done": value }));
         Ok(match self.command {
@@ -147,7 +147,7 @@ impl Account {
 }
 
 /// What the CA or its DNS had against it is not certd's own failure.
-pub(super) fn fault(failure: &Failure) -> Fault {
+pub(super) fn fault(failure: &Finding) -> Fault {
     let ours = failure.code.area() == Area::State && failure.code != Code::Interrupted;
     if ours { Fault::from(failure) } else { Fault { exit: Exit::IssuanceFailed, ..Fault::from(failure) } }
 }

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use crate::context::progress::Event;
 use crate::context::{Context, clock, provider};
-use crate::model::{Depth, Failure, Scope};
+use crate::model::{Depth, Finding, Scope};
 use crate::observe::{self, discover, gather, revocations};
 use crate::plan;
 use crate::report::{self, Report};
@@ -132,7 +132,7 @@ impl Look {
 
     async fn looked(&self) -> Result<Report, Fault> {
         let looked = discover::for_a_look(&self.context).await;
-        let (context, told) = looked.map_err(|error| Fault::from(&Failure::from(&error)))?;
+        let (context, told) = looked.map_err(|error| Fault::from(&Finding::from(&error)))?;
         let observed = gather(&context, self.scope.clone()).await.map_err(|failure| Fault::from(&failure))?;
         // After the store was read, which finds them.
         let mut done = observe::damages(&context.store);

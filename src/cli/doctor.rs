@@ -4,7 +4,7 @@ use clap::Args;
 use tokio::sync::watch;
 
 use crate::context::progress::Event;
-use crate::model::{Failure, Scope};
+use crate::model::{Finding, Scope};
 use crate::ops;
 
 use super::fault::Fault;
@@ -35,7 +35,7 @@ impl Doctor {
         let scope = Scope { certificates, nodes, may_issue: true, ..Scope::default() };
         let (stop, stopped) = watch::channel(false);
         let (context, unread) = setup::incomplete(config, progress::progress(options), stopped)?;
-        let lock = context.store.lock().map_err(|error| Fault::from(&Failure::from(&error)))?;
+        let lock = context.store.lock().map_err(|error| Fault::from(&Finding::from(&error)))?;
         let runtime = setup::runtime()?;
         setup::heed_signals(&runtime, stop, options)?;
         let context = Arc::new(runtime.block_on(context.discovered()));

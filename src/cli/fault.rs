@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::model::{Advice, Failure};
+use crate::model::{Advice, Finding};
 use crate::report::Exit;
 use crate::store::owner::OwnerError;
 
@@ -18,7 +18,7 @@ impl Fault {
     }
 
     /// A failure that is the configuration's: a file that it names is missing or unfit.
-    pub(super) fn of_configuration(failure: &Failure) -> Self {
+    pub(super) fn of_configuration(failure: &Finding) -> Self {
         Self { exit: Exit::Usage, ..Self::from(failure) }
     }
 
@@ -29,8 +29,8 @@ impl Fault {
     }
 }
 
-impl From<&Failure> for Fault {
-    fn from(failure: &Failure) -> Self {
+impl From<&Finding> for Fault {
+    fn from(failure: &Finding) -> Self {
         let bug = if failure.advice == Advice::Bug { " [bug]" } else { "" };
         // Some errors name their object themselves.
         let object =
@@ -42,7 +42,7 @@ impl From<&Failure> for Fault {
 
 impl From<&OwnerError> for Fault {
     fn from(error: &OwnerError) -> Self {
-        Self::from(&Failure::from(error))
+        Self::from(&Finding::from(error))
     }
 }
 

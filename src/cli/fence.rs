@@ -6,7 +6,7 @@ use clap::Args;
 use crate::cert::NodeName;
 use crate::config::Config;
 use crate::context::clock;
-use crate::model::{Code, Failure, PersistedState};
+use crate::model::{Code, Finding, PersistedState};
 use crate::plan::fence;
 use crate::report::{Exit, minute};
 use crate::store::{Store, StoreError, owner};
@@ -32,7 +32,7 @@ impl Fence {
         let named = self.node.as_ref().map(|node| setup::nodes(config, core::slice::from_ref(node))).transpose()?;
         let named: Vec<NodeName> = named.into_iter().flatten().collect();
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let failed = |error: StoreError| Fault::from(&Failure::from(&error));
+        let failed = |error: StoreError| Fault::from(&Finding::from(&error));
         if !self.reset {
             let tried = Store::look(&config.state_dir).and_then(|store| store.state()).map_err(failed)?;
             output::text(&told(&tried, &named));

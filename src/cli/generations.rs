@@ -2,7 +2,7 @@ use core::fmt::Write as _;
 
 use clap::Args;
 
-use crate::model::Failure;
+use crate::model::Finding;
 use crate::ops::generations::{self, Generations, Listed};
 use crate::report::{Exit, minute};
 use crate::store::{Store, owner};
@@ -30,9 +30,9 @@ impl Command {
         let config = setup::configuration(&options.config)?;
         let names = setup::certificates(&config, core::slice::from_ref(&self.name))?;
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let store = Store::look(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
+        let store = Store::look(&config.state_dir).map_err(|error| Fault::from(&Finding::from(&error)))?;
         for name in &names {
-            let listed = generations::list(&store, name).map_err(|error| Fault::from(&Failure::from(&error)))?;
+            let listed = generations::list(&store, name).map_err(|error| Fault::from(&Finding::from(&error)))?;
             match options.output {
                 Output::Text => output::text(&text(&listed)),
                 Output::Json => output::json(&listed),

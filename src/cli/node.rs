@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use crate::config::{self, Config, Host};
 use crate::context::secrets::Secrets;
 use crate::context::secrets::issuer_roots;
-use crate::model::Failure;
+use crate::model::Finding;
 use crate::node::receiver::{self, Account, BadAccount, From, Login, PublicKey, Receiver, remove_from};
 use crate::ops::receiver as pass;
 use crate::ops::receiver::{Chosen, Elsewhere, Proof};
@@ -151,7 +151,7 @@ impl Setup {
                 }
                 Ok((proofs, elsewhere))
             })
-            .map_err(|failure: Failure| not_done(&failure))?;
+            .map_err(|failure: Finding| not_done(&failure))?;
         Ok(told(node, &receiver, &proofs, &elsewhere))
     }
 
@@ -268,7 +268,7 @@ impl Whose {
     /// None: those of the configuration.
     fn identities(&self) -> Result<Vec<Identity>, Fault> {
         let read = |file: &PathBuf| {
-            let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
+            let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
             Ok(Identity { file: file.clone(), pem, passphrase: None })
         };
         self.identity.iter().map(read).collect()
@@ -337,7 +337,7 @@ fn bad_word(bad: BadAccount) -> Fault {
     Fault::usage(format!("{bad}\n  next: {next}"))
 }
 
-fn not_done(failure: &Failure) -> Fault {
+fn not_done(failure: &Finding) -> Fault {
     Fault { exit: Exit::NotDelivered, ..Fault::from(failure) }
 }
 
@@ -349,7 +349,7 @@ fn public_half(file: &Path) -> Result<PublicKey, Fault> {
     if beside.exists() {
         return public_key(&beside);
     }
-    let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
+    let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
     PublicKey::of_private(&pem).map_err(|_| {
         let next = format!("next: ssh-keygen -y -f {0} > {0}.pub", file.display());
         Fault::usage(format!("{}: its public half stands beside it in no .pub file\n  {next}", file.display()))

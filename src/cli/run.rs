@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Config;
 use crate::context;
 use crate::context::secrets::Secrets;
-use crate::model::Failure;
+use crate::model::Finding;
 use crate::service::News;
 use crate::service::{Hooks, Service};
 use crate::store::{Store, owner};
@@ -35,7 +35,7 @@ impl Run {
         let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
         let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        Store::open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
+        Store::open(&config.state_dir).map_err(|error| Fault::from(&Finding::from(&error)))?;
 
         let runtime = setup::runtime()?;
         let (stop, stopped) = watch::channel(false);

@@ -16,7 +16,7 @@ use crate::context;
 use crate::context::Context;
 use crate::context::progress::Progress;
 use crate::context::secrets::{NeededFor, Secrets, Unread};
-use crate::model::Failure;
+use crate::model::Finding;
 use crate::report::Exit;
 use crate::store::guard::Writers;
 use crate::store::started::Started;
@@ -29,7 +29,7 @@ use super::fault::Fault;
 /// Others can write the file, it cannot be read, or every mistake in it.
 pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
     let guarded = Writers::of_configuration().check(path);
-    guarded.map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
+    guarded.map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
     let text = std::fs::read_to_string(path).map_err(|error| {
         let next = "give --config FILE, or write it (an annotated example is config/certd.toml)".to_owned();
         let next = Started::now().next(&error, next);
@@ -47,7 +47,7 @@ pub(super) fn look(config: Config, progress: Progress) -> Result<Context, Fault>
     let secrets = Secrets::for_probes(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
     let context = Context::look(config.into(), roots, secrets.into(), progress);
-    context.map_err(|error| Fault::from(&Failure::from(&error)))
+    context.map_err(|error| Fault::from(&Finding::from(&error)))
 }
 
 /// For commands that change things. Secrets are read before root is given up, the store is opened after.
@@ -75,7 +75,7 @@ pub(super) fn incomplete(
         Roots::from_ders(Vec::<Vec<u8>>::new())
     });
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-    let store = Store::open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
+    let store = Store::open(&config.state_dir).map_err(|error| Fault::from(&Finding::from(&error)))?;
     Ok((Context::new(config, store, roots, secrets, progress, stop), unread))
 }
 
@@ -89,7 +89,7 @@ fn context_on(
     let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-    let store = open(&config.state_dir).map_err(|error| Fault::from(&Failure::from(&error)))?;
+    let store = open(&config.state_dir).map_err(|error| Fault::from(&Finding::from(&error)))?;
     Ok(Context::new(config, store, roots, secrets, progress, stop))
 }
 
@@ -109,7 +109,7 @@ fn proxy_of_environment() -> Result<Option<Proxy>, Fault> {
 
 /// Waits for the lock so long and no longer.
 pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<Lock, Fault> {
-    let failed = |error: &StoreError| Fault::from(&Failure::from(error));
+    let failed = |error: &StoreError| Fault::from(&Finding::from(error));
     if let Some(lock) = store.lock().map_err(|error| failed(&error))? {
         return Ok(lock);
     }

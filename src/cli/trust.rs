@@ -11,7 +11,7 @@ use clap::Args;
 use crate::cert::NodeName;
 use crate::config::{Config, Host, HostKey, Node};
 use crate::context::secrets::Secrets;
-use crate::model::Failure;
+use crate::model::Finding;
 use crate::observe;
 use crate::report::Exit;
 use crate::ssh::{self, Endpoint};
@@ -99,7 +99,7 @@ impl Trust {
         let mut files = BTreeMap::new();
         for path in paths {
             let guarded = Writers::of_state(&config.state_dir).check(path);
-            guarded.map_err(|error| Fault::of_configuration(&Failure::from(&error)))?;
+            guarded.map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
             let mut file = KnownHosts::new(path);
             if Writers::root().check(path).is_ok() {
                 file.open()?;

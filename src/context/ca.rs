@@ -6,14 +6,14 @@ use crate::context::Context;
 use crate::context::effect_failure::{of_acme, of_store};
 use crate::context::progress::Event;
 use crate::http::Trust;
-use crate::model::{Advice, Code, Failure};
+use crate::model::{Advice, Code, Finding};
 use crate::mutex::lock;
 use crate::store::AccountRecord;
 
 /// The CA of this host, as the configuration has it.
-pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failure> {
+pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Finding> {
     context.config.ca(host).ok_or_else(|| {
-        Failure::new(
+        Finding::new(
             Code::AcmeUnknownCa,
             host,
             "the configuration names no such CA (any more)",
@@ -24,7 +24,7 @@ pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Failu
 }
 
 /// One client for each CA: its directory is fetched once a pass.
-pub(crate) fn http(context: &Context, ca: &Acme) -> Result<Http, Failure> {
+pub(crate) fn http(context: &Context, ca: &Acme) -> Result<Http, Finding> {
     let mut clients = lock(&context.cas);
     if let Some(http) = clients.get(&ca.host) {
         return Ok(http.clone());
@@ -34,7 +34,7 @@ pub(crate) fn http(context: &Context, ca: &Acme) -> Result<Http, Failure> {
     Ok(http)
 }
 
-fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
+fn client(context: &Context, ca: &Acme) -> Result<Http, Finding> {
     let mut options = context.http_options();
     if let Some(pem) = context.secrets.acme_ca.get(&ca.host) {
         options.trust = Trust::Only(pem.clone());
@@ -44,7 +44,7 @@ fn client(context: &Context, ca: &Acme) -> Result<Http, Failure> {
 }
 
 /// Opens the account, makes it when there is none, and brings a change of its key to an end.
-pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Result<Account, Failure> {
+pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Result<Account, Finding> {
     let _one_at_a_time = context.account.lock().await;
     let _waiting = context.progress.waiting("account at", &config.host);
     let ca = &config.host;
@@ -88,7 +88,7 @@ pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Re
 
 /// Brings a change of the account's key to an end that an earlier run began: the new key is the account's as soon as the CA
 /// knows it. Never given up: a request of that run may still be under way. `false`: none was begun.
-pub(crate) async fn settle(context: &Context, ca: &str, http: &Http) -> Result<bool, Failure> {
+pub(crate) async fn settle(context: &Context, ca: &str, http: &Http) -> Result<bool, Finding> {
     let store = &context.store;
     let Some(next) = store.next_account_key(ca).map_err(|error| of_store(&error))? else { return Ok(false) };
     let next = AccountKey::from_pkcs8(next);

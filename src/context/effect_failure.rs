@@ -3,29 +3,29 @@
 use crate::acme::{AcmeError, Kind, Problem};
 use crate::cert::DnsName;
 use crate::dns::DnsError;
-use crate::model::{Advice, Code, Failure};
+use crate::model::{Advice, Code, Finding};
 use crate::plan::order::{GiveUp, Trouble};
 use crate::store::StoreError;
 
-pub(crate) fn of_store(error: &StoreError) -> Failure {
-    Failure::from(error)
+pub(crate) fn of_store(error: &StoreError) -> Finding {
+    Finding::from(error)
 }
 
-pub(crate) fn of_acme(object: impl ToString, error: &AcmeError) -> Failure {
-    Failure::new(error.code(), object, error.to_string(), error.next(), error.advice())
+pub(crate) fn of_acme(object: impl ToString, error: &AcmeError) -> Finding {
+    Finding::new(error.code(), object, error.to_string(), error.next(), error.advice())
 }
 
-pub(crate) fn of_dns(object: impl ToString, error: &DnsError) -> Failure {
-    Failure::new(error.code(), object, error.to_string(), error.next(), error.advice())
+pub(crate) fn of_dns(object: impl ToString, error: &DnsError) -> Finding {
+    Finding::new(error.code(), object, error.to_string(), error.next(), error.advice())
 }
 
 /// A task of ours came to no end of its own.
-pub(crate) fn of_task(error: &tokio::task::JoinError) -> Failure {
-    Failure::new(Code::Bug, "certd", error.to_string(), "report this", Advice::Bug)
+pub(crate) fn of_task(error: &tokio::task::JoinError) -> Finding {
+    Finding::new(Code::Bug, "certd", error.to_string(), "report this", Advice::Bug)
 }
 
 /// The order is invalid: the CA looked, and these are its words.
-pub(crate) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own: Option<&Problem>) -> Failure {
+pub(crate) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own: Option<&Problem>) -> Finding {
     let mut words: Vec<String> = named.iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
     if words.is_empty() {
         words.extend(own.map(Problem::to_string));
@@ -40,7 +40,7 @@ pub(crate) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own:
         retry_after: None,
         link: None,
     });
-    Failure::new(
+    Finding::new(
         error.as_ref().map_or(Code::AcmeOrderInvalid, AcmeError::code),
         named.first().map_or_else(|| object.to_string(), |(name, _)| name.to_string()),
         format!("{}: {}", GiveUp::Invalid, words.join("; ")),
@@ -50,7 +50,7 @@ pub(crate) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own:
 }
 
 /// What the machine gave up for, when no step's own failure says it.
-pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
+pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Finding {
     let again = Advice::Retry { after_seconds: None };
     let (code, next, advice) = match why {
         GiveUp::NoChallenge(_) => {
@@ -83,7 +83,7 @@ pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Failure {
         }
         GiveUp::OutOfOrder => (Code::Bug, "report this", Advice::Bug),
     };
-    Failure::new(code, object, why.to_string(), next, advice)
+    Finding::new(code, object, why.to_string(), next, advice)
 }
 
 /// What an error of the CA means to an order whose step failed with it.

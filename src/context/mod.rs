@@ -20,7 +20,7 @@ use crate::acme::Http;
 use crate::cert::{CertName, NodeName, Roots};
 use crate::config::Config;
 use crate::http::{HttpOptions, Trust};
-use crate::model::{CaClock, Failure, NodeClock};
+use crate::model::{CaClock, Finding, NodeClock};
 use crate::mutex::lock;
 use crate::store::{Store, StoreError};
 
@@ -121,7 +121,7 @@ impl Context {
         held.extend(narrowed.iter().map(|(name, who)| (node.clone(), name.clone(), who.clone())));
     }
 
-    pub(crate) fn narrowed_keys(&self) -> Vec<Failure> {
+    pub(crate) fn narrowed_keys(&self) -> Vec<Finding> {
         let held = lock(&self.narrowed);
         held.iter().map(|(node, name, who)| failure::of_narrowed(node, name, who)).collect()
     }

@@ -11,7 +11,7 @@ use crate::config;
 use crate::context::effect_failure::{of_dns, of_store};
 use crate::context::{Context, clock};
 use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
-use crate::model::{Advice, AtProvider, Code, Failure, KnownToken, KnownZone, LastSeen, Learned};
+use crate::model::{Advice, AtProvider, Code, Finding, KnownToken, KnownZone, LastSeen, Learned};
 use crate::mutex::lock;
 use crate::store::StoreError;
 
@@ -23,7 +23,7 @@ pub struct Providing {
     afresh: Mutex<Option<Opened>>,
     /// One writer of `dns.json` at a time.
     writing: Mutex<()>,
-    warnings: Mutex<Vec<Failure>>,
+    warnings: Mutex<Vec<Finding>>,
 }
 
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl Providing {
         if afresh { &self.afresh } else { &self.usual }
     }
 
-    pub(crate) fn warn(&self, failure: Failure) {
+    pub(crate) fn warn(&self, failure: Finding) {
         let mut warnings = lock(&self.warnings);
         if !warnings.contains(&failure) {
             warnings.push(failure);
@@ -45,13 +45,13 @@ impl Providing {
     }
 
     /// What was found that does not keep a certificate from being issued; each is told once.
-    pub fn take_warnings(&self) -> Vec<Failure> {
+    pub fn take_warnings(&self) -> Vec<Finding> {
         core::mem::take(&mut *lock(&self.warnings))
     }
 }
 
 /// Who is asked about names, and the DoH servers among them.
-pub(crate) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Failure> {
+pub(crate) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Finding> {
     let dns = &context.config.dns;
     // Who names the servers himself has names that the public does not see, or sees otherwise.
     let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, context.http_options()) } else { Doh::default() };
@@ -59,7 +59,7 @@ pub(crate) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Failure> 
     Ok((resolvers.map_err(|error| of_dns("dns", &error))?, doh))
 }
 
-pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provider>, Failure> {
+pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provider>, Finding> {
     let mut slot = lock(context.dns.slot(afresh));
     if let Some(opened) = slot.as_ref() {
         return Ok(Arc::clone(&opened.provider));
@@ -102,7 +102,7 @@ pub(crate) fn keep_zones(context: &Context, afresh: bool) {
 }
 
 /// The address records of a name, as the provider has them.
-pub(crate) async fn at_provider(context: &Context, name: &str) -> Result<Vec<AtProvider>, Failure> {
+pub(crate) async fn at_provider(context: &Context, name: &str) -> Result<Vec<AtProvider>, Finding> {
     let shown = provider(context, false)?.addresses(name).await;
     shown.map_err(|error| of_dns(name, &error))
 }
@@ -127,28 +127,28 @@ pub async fn ask_token(context: &Context, afresh: bool) {
 }
 
 /// What an earlier run heard of the token, for commands that only look and have no token to ask with.
-pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Failure> {
+pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Finding> {
     let config::Provider::Cloudflare { .. } = context.config.dns.provider else { return None };
     of_token(&context.store.learned().ok()?.token?, now)
 }
 
-fn of_token(token: &KnownToken, now: Timestamp) -> Option<Failure> {
+fn of_token(token: &KnownToken, now: Timestamp) -> Option<Finding> {
     let trouble = token.trouble(now)?;
     let next = "make a new token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file";
-    Some(Failure::new(trouble.code(), "dns.token_file", trouble.to_string(), next, Advice::Person))
+    Some(Finding::new(trouble.code(), "dns.token_file", trouble.to_string(), next, Advice::Person))
 }
 
-fn of_zone(zone: &KnownZone) -> Option<Failure> {
+fn of_zone(zone: &KnownZone) -> Option<Finding> {
     let trouble = zone.trouble()?;
     let (what, next) = (trouble.to_string(), trouble.next().to_owned());
     let (code, object) = (Code::DnsZoneStatus, zone.name.clone());
-    Some(Failure::new(code, object, what, next, Advice::Person))
+    Some(Finding::new(code, object, what, next, Advice::Person))
 }
 
 /// So many records of others stand at the name that the CA's question is not answered in one datagram.
-pub(crate) fn of_crowd(name: &str, records: usize, bytes: usize) -> Option<Failure> {
+pub(crate) fn of_crowd(name: &str, records: usize, bytes: usize) -> Option<Finding> {
     (bytes > ONE_DATAGRAM).then(|| {
-        Failure::new(
+        Finding::new(
             Code::DnsLongAnswer,
             name,
             format!("{records} TXT records stand there, {bytes} bytes: more than one datagram of DNS takes"),

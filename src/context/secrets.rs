@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::cert::{Malformed, Roots};
 use crate::config::{Agent, Config, Host, HostKey, Node, Probe, Provider, Ssh, Via};
-use crate::model::{Advice, Code, Failure};
+use crate::model::{Advice, Code, Finding};
 use crate::ssh::{self, Endpoint, Identity, Known};
 use crate::store::guard::Writers;
 use crate::store::secret;
@@ -41,7 +41,7 @@ pub struct Secrets {
 #[derive(Clone, Debug)]
 pub struct Unread {
     pub needed_for: NeededFor,
-    pub failure: Failure,
+    pub failure: Finding,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,14 +58,14 @@ pub enum NeededFor {
 }
 
 /// What was read; `None` is noted.
-fn noted<T>(unread: &mut Vec<Unread>, needed_for: NeededFor, read: Result<T, Failure>) -> Option<T> {
+fn noted<T>(unread: &mut Vec<Unread>, needed_for: NeededFor, read: Result<T, Finding>) -> Option<T> {
     read.map_err(|failure| unread.push(Unread { needed_for, failure })).ok()
 }
 
 impl Secrets {
     /// # Errors
     /// The first file that is missing, readable by others or no text.
-    pub fn read(config: &Config) -> Result<Self, Failure> {
+    pub fn read(config: &Config) -> Result<Self, Finding> {
         whole(Self::read_what_can_be(config))
     }
 
@@ -73,8 +73,8 @@ impl Secrets {
     pub fn read_what_can_be(config: &Config) -> (Self, Vec<Unread>) {
         let mut unread = Vec::new();
         let dns_secret = match &config.dns.provider {
-            Provider::Cloudflare { token_file, .. } => secret::read_line(token_file).map_err(|e| Failure::from(&e)),
-            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file).map_err(|e| Failure::from(&e)),
+            Provider::Cloudflare { token_file, .. } => secret::read_line(token_file).map_err(|e| Finding::from(&e)),
+            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file).map_err(|e| Finding::from(&e)),
             Provider::Exec { command, .. } => guard_program(config, command).map(|()| Zeroizing::default()),
         };
         let dns_secret = noted(&mut unread, NeededFor::Dns, dns_secret).unwrap_or_default();
@@ -82,7 +82,7 @@ impl Secrets {
         for ca in config.cas() {
             let needed_for = || NeededFor::Ca(ca.host.clone());
             if let Some(eab) = &ca.eab {
-                let hmac = secret::read_line(&eab.hmac_file).map_err(|error| Failure::from(&error));
+                let hmac = secret::read_line(&eab.hmac_file).map_err(|error| Finding::from(&error));
                 eab_hmac.extend(noted(&mut unread, needed_for(), hmac).map(|hmac| (ca.host.clone(), hmac)));
             }
             if let Some(path) = &ca.ca_file {
@@ -103,7 +103,7 @@ impl Secrets {
     ///
     /// # Errors
     /// As [`Secrets::read`].
-    pub fn for_probes(config: &Config) -> Result<Self, Failure> {
+    pub fn for_probes(config: &Config) -> Result<Self, Finding> {
         whole(Self::of_logins(config, |probe| probe.via == Via::Ssh))
     }
 
@@ -190,7 +190,7 @@ impl Secrets {
 }
 
 /// All of it, or the first file that is not.
-fn whole((secrets, unread): (Secrets, Vec<Unread>)) -> Result<Secrets, Failure> {
+fn whole((secrets, unread): (Secrets, Vec<Unread>)) -> Result<Secrets, Finding> {
     match unread.into_iter().next() {
         Some(unread) => Err(unread.failure),
         None => Ok(secrets),
@@ -206,7 +206,7 @@ pub(crate) fn identity_files(ssh: &Ssh) -> impl Iterator<Item = &PathBuf> {
 fn identities(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Identity> {
     let files: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| identity_files(ssh)).collect();
     let read = files.into_iter().filter_map(|file| {
-        let pem = secret::read_text(file).map_err(|error| Failure::from(&error));
+        let pem = secret::read_text(file).map_err(|error| Finding::from(&error));
         let pem = noted(unread, NeededFor::Login(file.clone()), pem)?;
         Some((file.clone(), Identity { file: file.clone(), pem, passphrase: None }))
     });
@@ -217,7 +217,7 @@ fn identities(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Id
 fn passphrases(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Zeroizing<String>> {
     let files: BTreeSet<&PathBuf> = logins.iter().filter_map(|ssh| ssh.passphrase_file.as_ref()).collect();
     let read = files.into_iter().filter_map(|file| {
-        let text = secret::read_text(file).map_err(|error| Failure::from(&error));
+        let text = secret::read_text(file).map_err(|error| Finding::from(&error));
         let text = noted(unread, NeededFor::Login(file.clone()), text)?;
         Some((file.clone(), Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())))
     });
@@ -241,7 +241,7 @@ fn known_hosts(config: &Config, logins: &[&Ssh], unread: &mut Vec<Unread>) -> BT
 ///
 /// # Errors
 /// One of them cannot be read.
-pub fn issuer_roots(config: &Config) -> Result<String, Failure> {
+pub fn issuer_roots(config: &Config) -> Result<String, Finding> {
     let files = config.cas().filter_map(|ca| ca.issuer_root_file.as_ref());
     let texts: Vec<String> =
         files.map(|path| public(config, "acme.issuer_root_file", path)).collect::<Result<_, _>>()?;
@@ -253,7 +253,7 @@ pub fn issuer_roots(config: &Config) -> Result<String, Failure> {
 ///
 /// # Errors
 /// A configured file holds no certificate, or this system trusts no root at all.
-pub fn roots(config: &Config) -> Result<Roots, Failure> {
+pub fn roots(config: &Config) -> Result<Roots, Finding> {
     let mut texts = Vec::new();
     for path in config.cas().filter_map(|ca| ca.issuer_root_file.as_ref()) {
         let text = public(config, "acme.issuer_root_file", path)?;
@@ -287,7 +287,7 @@ fn system_certificates() -> impl Iterator<Item = Vec<u8>> {
 ///
 /// # Errors
 /// It cannot be read, or others can write it.
-pub(crate) fn public(config: &Config, key: &str, path: &Path) -> Result<String, Failure> {
+pub(crate) fn public(config: &Config, key: &str, path: &Path) -> Result<String, Finding> {
     guard(config, path)?;
     std::fs::read_to_string(path).map_err(|error| {
         let next = Started::now().next(&error, format!("see {key} in the configuration"));
@@ -295,12 +295,12 @@ pub(crate) fn public(config: &Config, key: &str, path: &Path) -> Result<String, 
     })
 }
 
-fn guard(config: &Config, path: &Path) -> Result<(), Failure> {
-    Writers::of_state(&config.state_dir).check(path).map_err(|error| Failure::from(&error))
+fn guard(config: &Config, path: &Path) -> Result<(), Finding> {
+    Writers::of_state(&config.state_dir).check(path).map_err(|error| Finding::from(&error))
 }
 
 /// The program, and a script that it is to run.
-fn guard_program(config: &Config, command: &[String]) -> Result<(), Failure> {
+fn guard_program(config: &Config, command: &[String]) -> Result<(), Finding> {
     let files = command.iter().map(Path::new).filter(|path| path.is_absolute() && path.is_file());
     files.into_iter().try_for_each(|path| guard(config, path))
 }

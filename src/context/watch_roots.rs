@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cert::{Roots, WatchName};
 use crate::config::{Config, Watch};
-use crate::model::{Advice, Code, Failure, Scope};
+use crate::model::{Advice, Code, Finding, Scope};
 
 use super::failure::failure;
 use super::secrets::{public, system_roots};
@@ -13,7 +13,7 @@ use super::secrets::{public, system_roots};
 /// `ca_file`. A file that cannot be read keeps no certificate from being renewed: the endpoint's chain is not judged
 /// then, and the report says so.
 #[derive(Clone, Default)]
-pub struct WatchRoots(BTreeMap<WatchName, Result<Roots, Failure>>);
+pub struct WatchRoots(BTreeMap<WatchName, Result<Roots, Finding>>);
 
 impl WatchRoots {
     /// Before privileges are given up.
@@ -31,16 +31,16 @@ impl WatchRoots {
     }
 
     /// Of the endpoints that are asked for.
-    pub fn failures(&self, scope: &Scope) -> Vec<Failure> {
-        let failed = |(_, roots): (_, &Result<Roots, Failure>)| roots.as_ref().err().cloned();
-        let mut failures: Vec<Failure> =
+    pub fn failures(&self, scope: &Scope) -> Vec<Finding> {
+        let failed = |(_, roots): (_, &Result<Roots, Finding>)| roots.as_ref().err().cloned();
+        let mut failures: Vec<Finding> =
             self.0.iter().filter(|(name, _)| scope.wants_watch(name)).filter_map(failed).collect();
         failures.dedup();
         failures
     }
 }
 
-fn roots(config: &Config, watch: &Watch, system: &Roots) -> Result<Roots, Failure> {
+fn roots(config: &Config, watch: &Watch, system: &Roots) -> Result<Roots, Finding> {
     // One code for all: in the report it is a warning, since nothing but this judgement is lost.
     let bad = |object: &dyn core::fmt::Display, what: &dyn core::fmt::Display, next: &str| {
         failure(

@@ -1,7 +1,7 @@
 //! What DNS shows of a name of ours: its addresses, asked of every authoritative server of its zone and of public
 //! resolvers, and its CAA records. Nothing here waits for anything to change, and each server is asked once.
 //!
-//! Failure means: nobody knows, which is told and is no alarm.
+//! Finding means: nobody knows, which is told and is no alarm.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;

@@ -1,7 +1,7 @@
 //! TXT records for the CA's challenges: made and removed through a provider's API, and seen on every authoritative server
 //! before the CA is asked to look.
 //!
-//! Failure means: no validation was attempted, or a record of ours is left, in the journal, to be removed by a later run.
+//! Finding means: no validation was attempted, or a record of ours is left, in the journal, to be removed by a later run.
 
 mod board;
 mod cloudflare;

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Generation, NodeName, Pair};
-use crate::model::{Failure, Over, Served};
+use crate::model::{Finding, Over, Served};
 use crate::node::Bundle;
 use crate::plan::rollout::{Action, Event, Outcome, Rollout};
 use crate::plan::{Deliver, NodeTask};
@@ -40,7 +40,7 @@ pub async fn deliver(
     context: &Arc<Context>,
     deliver: &Deliver,
     permits: &Arc<Semaphore>,
-) -> Result<Delivered, Failure> {
+) -> Result<Delivered, Finding> {
     let pairs = pairs(context, deliver)?;
     let mut machine = Rollout::new(deliver);
     let (tell, mut told) = mpsc::unbounded_channel::<Told>();
@@ -113,9 +113,9 @@ pub async fn deliver(
     Ok(Delivered { outcomes, served, fences })
 }
 
-fn pairs(context: &Context, deliver: &Deliver) -> Result<BTreeMap<CertName, (Generation, Arc<Pair>)>, Failure> {
+fn pairs(context: &Context, deliver: &Deliver) -> Result<BTreeMap<CertName, (Generation, Arc<Pair>)>, Finding> {
     let load = |(name, generation): (&CertName, &Generation)| {
-        let pair = context.store.pair(name, generation).map_err(|error| Failure::from(&error))?;
+        let pair = context.store.pair(name, generation).map_err(|error| Finding::from(&error))?;
         Ok((name.clone(), (generation.clone(), Arc::new(pair))))
     };
     deliver.certificates.iter().map(load).collect()

@@ -1,7 +1,7 @@
 //! Issuing one certificate: the order machine decides, and here its actions are carried out, with everything on disk that
 //! a later run needs, before the step that would need it. So this future may be dropped at any await.
 //!
-//! Failure means: nothing was kept. TXT records that could not be removed are in the journal, an order that may still end
+//! Finding means: nothing was kept. TXT records that could not be removed are in the journal, an order that may still end
 //! well keeps its URL, and neither costs a second certificate.
 
 mod chains;
@@ -24,7 +24,7 @@ use crate::cert::{Generation, Leaf, PrivateKey};
 use crate::config::Challenge;
 use crate::context::failure::of_clock;
 use crate::context::{Context, ca, clock, effect_failure};
-use crate::model::{Advice, Code, Failure, Intent};
+use crate::model::{Advice, Code, Finding, Intent};
 use crate::plan::order::{self, Action, GiveUp};
 use crate::plan::{self, Evidence, Issue};
 use records::Records;
@@ -43,7 +43,7 @@ pub struct Issued {
 }
 
 /// Orders, proves, downloads, checks and keeps one certificate, or resumes the order of an earlier run.
-pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Failure> {
+pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Finding> {
     let mut steps = prepare(context, task).await?;
     let deadline = DEADLINE + context.config.dns.timeout;
     let issued = timeout(deadline, drive(&mut steps)).await;
@@ -57,7 +57,7 @@ pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Failure> {
 }
 
 /// The intent and its key, on disk, and what it takes to carry the order out.
-async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>, Failure> {
+async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>, Finding> {
     let intent = intend(context, task)?;
     let key = context.store.intent_key(&task.certificate).map_err(|error| effect_failure::of_store(&error))?;
     let ca = ca::ca(context, &task.ca)?;
@@ -88,7 +88,7 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
     Ok(Steps::new(context, task, ca, intent, key, records))
 }
 
-fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
+fn intend(context: &Context, task: &Issue) -> Result<Intent, Finding> {
     let of_store = |error| effect_failure::of_store(&error);
     let stored = context.store.stored(&task.certificate).map_err(of_store)?;
     let kept = stored.current.filter(|_| task.keep_key);
@@ -120,14 +120,14 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Failure> {
     let key = match kept {
         Some(kept) => context.store.pair(&task.certificate, &kept.generation).map_err(of_store)?.key().clone(),
         None => PrivateKey::generate(task.key_type).map_err(|error| {
-            Failure::new(Code::KeyGeneration, &task.certificate, error.to_string(), "report this", Advice::Bug)
+            Finding::new(Code::KeyGeneration, &task.certificate, error.to_string(), "report this", Advice::Bug)
         })?,
     };
     context.store.intend(&task.certificate, &wanted, &key).map_err(of_store)?;
     Ok(wanted)
 }
 
-async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Failure> {
+async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Finding> {
     let noted = steps.finalize_is_noted()?;
     let (mut order, actions) = order::begin(&steps.intent, noted, clock::now());
     if steps.task.insist {
@@ -151,8 +151,8 @@ async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Failure> {
 }
 
 /// No CA is slow for so long without being given up for it: this is DNS, or the program that changes it.
-fn too_late(task: &Issue, deadline: Duration) -> Failure {
-    Failure::new(
+fn too_late(task: &Issue, deadline: Duration) -> Finding {
+    Finding::new(
         Code::IssuanceDeadline,
         &task.certificate,
         format!("not done after {} s", deadline.as_secs()),

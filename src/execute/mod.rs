@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::context::{Context, failure, stopped};
-use crate::model::{Code, Failure};
+use crate::model::{Code, Finding};
 use crate::plan::Step;
 
 /// How long the removal of TXT records may go on after SIGTERM: an API that answers does it in a second.
@@ -18,9 +18,9 @@ const CLEAN_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
 /// What a step came to.
 pub enum Ended {
-    Issued(Result<issue::Issued, Failure>),
-    Delivered(Result<deliver::Delivered, Failure>),
-    Rehearsed(Result<rehearse::Rehearsed, Failure>),
+    Issued(Result<issue::Issued, Finding>),
+    Delivered(Result<deliver::Delivered, Finding>),
+    Rehearsed(Result<rehearse::Rehearsed, Finding>),
 }
 
 pub async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) -> Ended {
@@ -39,7 +39,7 @@ pub async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphor
 }
 
 /// Removes the TXT records that are left. What could not be removed is in the journal, for the next run.
-pub async fn clean(context: &Context) -> Option<Failure> {
+pub async fn clean(context: &Context) -> Option<Finding> {
     let mut stop = context.stop.clone();
     let patience = async {
         stopped(&mut stop).await;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::cert::{Chain, Generation, NodeName, Pair, PrivateKey};
 use crate::config::Certificate;
 use crate::model::ConfigTest;
-use crate::model::{Failure, Kept};
+use crate::model::{Finding, Kept};
 use crate::node::{Bundle, Dialogue};
 use crate::plan;
 use crate::plan::rollout::Outcome;
@@ -33,10 +33,10 @@ pub(crate) async fn as_planned(
     context: &Arc<Context>,
     step: &plan::Rehearse,
     permits: &Arc<Semaphore>,
-) -> Result<Rehearsed, Failure> {
+) -> Result<Rehearsed, Finding> {
     let gone = || bug(&step.certificate, "a certificate that the configuration does not have");
     let certificate = context.config.certificate(&step.certificate).ok_or_else(gone)?;
-    let stored = context.store.stored(&step.certificate).map_err(|error| Failure::from(&error))?;
+    let stored = context.store.stored(&step.certificate).map_err(|error| Finding::from(&error))?;
     let mut stop = context.stop.clone();
     tokio::select! {
         rehearsed = try_one(context, certificate, stored.current.as_ref(), &step.nodes, permits) => rehearsed,
@@ -60,7 +60,7 @@ pub(crate) async fn try_one(
     kept: Option<&Kept>,
     nodes: &[NodeName],
     permits: &Arc<Semaphore>,
-) -> Result<Rehearsed, Failure> {
+) -> Result<Rehearsed, Finding> {
     let sent = stand_in(context, certificate, kept)?;
     let mut prepared = JoinSet::new();
     for node in nodes.iter().cloned() {
@@ -91,13 +91,13 @@ pub(crate) async fn prepare_one(
     certificate: &Certificate,
     kept: Option<&Kept>,
     node: &NodeName,
-) -> Result<Delivery, Failure> {
+) -> Result<Delivery, Finding> {
     let sent = stand_in(context, certificate, kept)?;
     let bundle = bundle(context, certificate, &sent, node)?;
     Ok(prepare(context, node, bundle, sent.unsigned).await)
 }
 
-fn bundle(context: &Context, certificate: &Certificate, sent: &StandIn, node: &NodeName) -> Result<Bundle, Failure> {
+fn bundle(context: &Context, certificate: &Certificate, sent: &StandIn, node: &NodeName) -> Result<Bundle, Finding> {
     let gone = || bug(node, "a node that this certificate is not meant for");
     let certificate = certificate.name.clone();
     let install = context.config.install(node, &certificate).cloned().ok_or_else(gone)?;
@@ -153,10 +153,10 @@ struct StandIn {
 
 /// The stored pair, where it is what a node would take today: with the names of the configuration, and valid. Else one
 /// that we sign ourselves.
-fn stand_in(context: &Context, certificate: &Certificate, kept: Option<&Kept>) -> Result<StandIn, Failure> {
+fn stand_in(context: &Context, certificate: &Certificate, kept: Option<&Kept>) -> Result<StandIn, Finding> {
     let fit = |kept: &&Kept| kept.leaf.names == certificate.names && kept.leaf.not_after > clock::now();
     if let Some(kept) = kept.filter(fit) {
-        let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Failure::from(&error))?;
+        let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Finding::from(&error))?;
         return Ok(StandIn { generation: kept.generation.clone(), pair: Arc::new(pair), unsigned: false });
     }
     let (generation, pair) = unsigned(certificate)?;
@@ -164,7 +164,7 @@ fn stand_in(context: &Context, certificate: &Certificate, kept: Option<&Kept>) -
 }
 
 /// A pair of today's that we sign ourselves.
-pub(crate) fn unsigned(certificate: &Certificate) -> Result<(Generation, Pair), Failure> {
+pub(crate) fn unsigned(certificate: &Certificate) -> Result<(Generation, Pair), Finding> {
     let key = PrivateKey::generate(certificate.key_type).map_err(|error| bug("stand-in key", error))?;
     let signer = rcgen::KeyPair::from_pem(key.pem()).map_err(|error| bug("stand-in key", error))?;
     let names: Vec<String> = certificate.names.iter().map(ToString::to_string).collect();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cert::RevokedByCa;
 
-use super::Failure;
+use super::Finding;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Crl {
@@ -19,7 +19,7 @@ pub struct Crl {
     pub revoked: Option<RevokedByCa>,
     /// The last question came to nothing.
     #[serde(default)]
-    pub failure: Option<Failure>,
+    pub failure: Option<Finding>,
     /// The certificate's end: from then on nobody needs to know.
     pub not_after: Timestamp,
 }

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::cert::{CertName, NodeName};
 use crate::model::ConfigTest;
 
-use crate::model::Failure;
+use crate::model::Finding;
 
 /// One look at one node's disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Disk {
     pub node: NodeName,
     pub at: Timestamp,
-    pub looked: Result<Looked, Failure>,
+    pub looked: Result<Looked, Finding>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cert::Generation;
 
-use crate::model::{Failure, cut};
+use crate::model::{Finding, cut};
 
 /// The last comparison of what is at a certificate's paths on one node, kept across runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct Compared {
     pub drift: Option<Drift>,
     /// The node could not be looked at; `drift` is that of the comparison before.
     #[serde(default)]
-    pub failure: Option<Failure>,
+    pub failure: Option<Finding>,
 }
 
 impl Compared {

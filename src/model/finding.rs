@@ -7,7 +7,7 @@ use super::{Code, Exit, cut};
 /// What failed, in the words that every renderer uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
-pub struct Failure {
+pub struct Finding {
     pub code: Code,
     /// That of the code, but for a case that is milder or worse than most. It is not written.
     #[serde(skip)]
@@ -20,7 +20,7 @@ pub struct Failure {
     pub advice: Advice,
 }
 
-impl Failure {
+impl Finding {
     pub fn new(
         code: Code,
         object: impl ToString,
@@ -60,7 +60,7 @@ impl Failure {
     }
 }
 
-/// A [`Failure`] in the state directory.
+/// A [`Finding`] in the state directory.
 #[derive(Deserialize)]
 struct Written {
     code: Code,
@@ -70,7 +70,7 @@ struct Written {
     advice: Advice,
 }
 
-impl From<Written> for Failure {
+impl From<Written> for Finding {
     fn from(written: Written) -> Self {
         let Written { code, object, what, next, advice } = written;
         Self::new(code, object, what, next, advice)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
-use crate::model::{Compared, Crl, Failure};
+use crate::model::{Compared, Crl, Finding};
 
 /// What was tried before, kept across runs in `state.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub struct Unproven {
     /// How it was put there and taken up, as a digest.
     #[serde(default)]
     pub install: String,
-    pub failure: Failure,
+    pub failure: Finding,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ pub struct Rehearsal {
     pub fingerprint: Fingerprint,
     pub at: Timestamp,
     /// What would have kept the renewal from its end.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<Finding>,
 }
 
 /// Failures in a row of issuing one certificate at one CA.
@@ -155,7 +155,7 @@ pub struct Attempts {
     pub last: Timestamp,
     /// What a CA's Retry-After said, clamped.
     pub not_before: Option<Timestamp>,
-    pub failure: Failure,
+    pub failure: Finding,
 }
 
 /// Failures in a row of delivering one generation to one node.
@@ -171,7 +171,7 @@ pub struct DeliveryAttempts {
     pub rolled_back: bool,
     /// It failed in one dialogue with other certificates: next time it travels alone.
     pub together: bool,
-    pub failure: Failure,
+    pub failure: Finding,
 }
 
 /// RFC 9773: what the CA suggests for one certificate.

@@ -13,7 +13,7 @@ use crate::context::ca::http;
 use crate::context::effect_failure::of_acme;
 use crate::context::progress::Event;
 use crate::context::{Context, clock};
-use crate::model::{Advice, Ari, Code, Depth, Failure, Observed, UNKNOWN_CA};
+use crate::model::{Advice, Ari, Code, Depth, Finding, Observed, UNKNOWN_CA};
 use crate::observe::ASIDE;
 use crate::plan::Evidence;
 use crate::plan::ari::{LONGEST, SHORTEST, USUAL, answered, ask_at, failed};
@@ -23,9 +23,9 @@ use crate::plan::clock::plausible;
 ///
 /// # Errors
 /// Any: there is no renewal information today, and the rule of the lifetime holds.
-pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Failure> {
+pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Finding> {
     let Some(id) = &leaf.ari_id else {
-        return Err(Failure::new(
+        return Err(Finding::new(
             Code::AcmeNoAriId,
             leaf.serial.clone(),
             "the certificate names no issuer's key, so that the CA cannot be asked about it",
@@ -39,7 +39,7 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
     let asked = timeout(ASIDE, renewal_window(&http, id, now)).await;
     context.hear_the_time(&ca.host, &http);
     let window = asked.map_err(|_| {
-        Failure::new(
+        Finding::new(
             Code::AcmeSlow,
             ca.host.clone(),
             format!("it did not say within {} s when it would like the certificate renewed", ASIDE.as_secs()),
@@ -61,7 +61,7 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fa
 }
 
 /// An answer about the certificate of this name.
-pub(crate) type Answer = (Result<Ari, Failure>, CertName, Leaf);
+pub(crate) type Answer = (Result<Ari, Finding>, CertName, Leaf);
 
 /// Asks about every stored certificate that the CA is to be asked about by now, in a pass that may issue.
 pub(crate) async fn ask_due(context: &Arc<Context>, observed: &Observed) -> Vec<Answer> {

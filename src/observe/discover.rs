@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::cert::{DnsName, NodeName};
 use crate::config::{Config, Families, Host};
 use crate::dns::{self, Resolvers};
-use crate::model::{Advice, Code, Failure, LastSeen, Learned};
+use crate::model::{Advice, Code, Finding, LastSeen, Learned};
 use crate::plan::discovery::{self, Settled, Told};
 use crate::report;
 use crate::ssh::known_hosts;
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Discovered {
     /// With the nodes that it named.
     config: Config,
-    failures: Vec<Failure>,
+    failures: Vec<Finding>,
     /// To be known when it does not answer.
     seen: BTreeMap<DnsName, LastSeen>,
 }
@@ -53,7 +53,7 @@ impl Context {
 ///
 /// # Errors
 /// The state directory cannot be read.
-pub async fn for_a_look(context: &Context) -> Result<(Arc<Context>, Vec<Failure>), StoreError> {
+pub async fn for_a_look(context: &Context) -> Result<(Arc<Context>, Vec<Finding>), StoreError> {
     let (config, failures) = if context.config.discovers().is_empty() {
         (Arc::clone(&context.config), Vec::new())
     } else {
@@ -167,7 +167,7 @@ impl<'a> Trusted<'a> {
     }
 }
 
-fn of_told(name: &DnsName, told: &Told) -> Failure {
+fn of_told(name: &DnsName, told: &Told) -> Finding {
     let add = "make A or AAAA records with the nodes' addresses there, or name them in [[node]]";
     let (code, what, next) = match told {
         Told::Kept { since, answered, why } => {

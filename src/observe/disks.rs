@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Generation, NodeName};
-use crate::model::{Disk, Failure, Looked, Observed};
+use crate::model::{Disk, Finding, Looked, Observed};
 use crate::node::{self, Expected, Wanted};
 use crate::plan;
 
@@ -80,13 +80,13 @@ fn meant(context: &Context, observed: &Observed, node: &NodeName) -> Meant {
 }
 
 /// One node.
-pub(crate) async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Result<Looked, Failure> {
+pub(crate) async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Result<Looked, Finding> {
     let mut wanted = Vec::new();
     for (certificate, generation) in meant {
         let Some(install) = context.config.install(node, certificate) else { continue };
         let expected = match generation {
             Some(generation) => {
-                let pair = context.store.pair(certificate, generation).map_err(|error| Failure::from(&error))?;
+                let pair = context.store.pair(certificate, generation).map_err(|error| Finding::from(&error))?;
                 Some(Expected::of(&pair, install))
             }
             None => None,

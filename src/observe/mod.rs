@@ -22,7 +22,7 @@ use crate::cert::CertName;
 use crate::config::{Certificate, Config, Via};
 use crate::context::failure::of_damage;
 use crate::context::{Context, clock, provider};
-use crate::model::{Depth, Failure, Observed, Scope, Served};
+use crate::model::{Depth, Finding, Observed, Scope, Served};
 use crate::plan;
 use crate::report::Done;
 use crate::store::{Store, StoreError};
@@ -38,9 +38,9 @@ const PROBES: usize = 400;
 ///
 /// # Errors
 /// The state directory cannot be read. What a node does or fails to do is a fact and no error.
-pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Failure> {
+pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Finding> {
     let depth = scope.depth;
-    let mut observed = known(context, scope).map_err(|error| Failure::from(&error))?;
+    let mut observed = known(context, scope).map_err(|error| Finding::from(&error))?;
     if depth == Depth::Stored {
         return Ok(observed);
     }

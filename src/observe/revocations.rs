@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::acme;
 use crate::cert::{self, CertName, Chain, Fingerprint, Generation};
 use crate::http::HttpOptions;
-use crate::model::{Advice, Code, Crl, Failure, Observed};
+use crate::model::{Advice, Code, Crl, Finding, Observed};
 use crate::plan;
 use crate::store::Store;
 
@@ -77,7 +77,7 @@ async fn about(options: &HttpOptions, name: &CertName, chain: &Chain, crl: &mut 
     }
 }
 
-fn unknown(name: &CertName, why: String) -> Failure {
+fn unknown(name: &CertName, why: String) -> Finding {
     let next = "nothing: it is asked again tomorrow";
     failure(
         Code::Crl,

@@ -13,7 +13,7 @@ use crate::probe::{self, Opener, Route};
 
 use crate::context::failure::{bug, failure};
 use crate::context::{Secrets, clock};
-use crate::model::{Advice, Failure};
+use crate::model::{Advice, Finding};
 use crate::ssh::Endpoint;
 
 /// TCP and TLS together. Nodes are probed concurrently, so a black hole delays a pass by no more than this.
@@ -145,7 +145,7 @@ pub async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, ProbeErr
 }
 
 /// The SSH endpoint of a node: its addresses, and the keys from memory.
-pub(crate) async fn endpoint(config: &Config, secrets: &Secrets, node: &NodeName) -> Result<Endpoint, Failure> {
+pub(crate) async fn endpoint(config: &Config, secrets: &Secrets, node: &NodeName) -> Result<Endpoint, Finding> {
     let unknown = || bug(node, "a node that the configuration does not have");
     let node = config.node(node).ok_or_else(unknown)?;
     let host = node.addresses.first().ok_or_else(unknown)?;
@@ -153,7 +153,7 @@ pub(crate) async fn endpoint(config: &Config, secrets: &Secrets, node: &NodeName
 }
 
 /// The same for a node that is reached at `host`.
-pub(crate) async fn way_to(secrets: &Secrets, node: &Node, host: &Host) -> Result<Endpoint, Failure> {
+pub(crate) async fn way_to(secrets: &Secrets, node: &Node, host: &Host) -> Result<Endpoint, Finding> {
     let unresolved = |silence: ProbeError| {
         failure(
             Code::NodeUnresolved,

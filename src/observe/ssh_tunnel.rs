@@ -1,7 +1,7 @@
 //! Handshakes with nodes whose TLS port cannot be reached from here (`probe.via = "ssh"`): through sshd, with the node's
 //! own loopback address.
 //!
-//! Failure of SSH says nothing about what visitors get, which come another way.
+//! Finding of SSH says nothing about what visitors get, which come another way.
 
 use core::time::Duration;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::config::{Config, Node};
 use crate::context::secrets::Secrets;
-use crate::model::{Failure, ProbeError};
+use crate::model::{Finding, ProbeError};
 use crate::node::Dialogue;
 use crate::observe::route::LOOPBACK;
 use crate::observe::route::endpoint;
@@ -112,7 +112,7 @@ fn boxed(opened: Result<Tunnel, ProbeError>) -> Result<Box<dyn Stream>, ProbeErr
     opened.map(|tunnel| Box::new(tunnel) as Box<dyn Stream>)
 }
 
-fn no_login(failure: &Failure) -> ProbeError {
+fn no_login(failure: &Finding) -> ProbeError {
     ProbeError::NoWay(escape(&failure.what, SHOWN))
 }
 

@@ -1,6 +1,6 @@
 //! The account at a CA, looked at and changed by a person's word.
 //!
-//! Failure means: the account is as it was, or the change was begun and the next run brings it to its end.
+//! Finding means: the account is as it was, or the change was begun and the next run brings it to its end.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::context::effect_failure::{of_acme, of_store};
 use crate::context::{Context, clock};
 use crate::dns::TxtRecord;
 use crate::execute::issue::records::publish_for_good;
-use crate::model::{Advice, Code, Failure, LedgerEntry, LedgerEvent};
+use crate::model::{Advice, Code, Finding, LedgerEntry, LedgerEvent};
 use crate::plan::ledger;
 use crate::plan::order::Standing;
 use crate::text::escape;
@@ -51,7 +51,7 @@ pub struct AccountView {
     /// By certificate.
     pub week: BTreeMap<CertName, Week>,
     /// Why something above is missing.
-    pub failure: Option<Failure>,
+    pub failure: Option<Finding>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -98,7 +98,7 @@ pub struct Week {
 ///
 /// # Errors
 /// The state directory cannot be read.
-pub async fn show(context: &Context, cas: &[&Acme]) -> Result<Accounts, Failure> {
+pub async fn show(context: &Context, cas: &[&Acme]) -> Result<Accounts, Finding> {
     let mut accounts = Vec::new();
     for ca in cas {
         accounts.push(view(context, ca).await?);
@@ -107,7 +107,7 @@ pub async fn show(context: &Context, cas: &[&Acme]) -> Result<Accounts, Failure>
 }
 
 /// Makes the account when there is none; `true`: it was made now. The caller holds the lock.
-pub async fn register(context: &Context, ca: &Acme) -> Result<(bool, String), Failure> {
+pub async fn register(context: &Context, ca: &Acme) -> Result<(bool, String), Finding> {
     let known = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
     let known = known.is_some_and(|kept| kept.url.is_some());
     let account = account(context, ca, &http(context, ca)?).await?;
@@ -117,7 +117,7 @@ pub async fn register(context: &Context, ca: &Acme) -> Result<(bool, String), Fa
 }
 
 /// Gives the account another key; its new thumbprint. The caller holds the lock.
-pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Failure> {
+pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Finding> {
     let store = &context.store;
     let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
     if kept.is_none_or(|kept| kept.url.is_none()) {
@@ -140,7 +140,7 @@ pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Failure> 
 }
 
 /// Makes the TXT records of dns-persist-01 through the DNS provider, once and to stay. The caller holds the lock.
-pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Failure> {
+pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Finding> {
     let http = http(context, ca)?;
     let about = acme::about(&http).await.map_err(|error| of_acme(&ca.host, &error))?;
     let (ours, failure) = ours(context, ca, &http, true).await?;
@@ -149,7 +149,7 @@ pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Failur
     }
     let ours = ours.filter(|ours| ours.url.is_some()).ok_or_else(|| no_account(ca))?;
     if about.caa_identities.is_empty() {
-        return Err(Failure::new(
+        return Err(Finding::new(
             Code::AcmeNoIssuerName,
             ca.host.clone(),
             "the CA's directory does not tell the name that the records must hold",
@@ -164,7 +164,7 @@ pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Failur
 }
 
 /// Ends the account for good; its URL. That it has ended already is as good. The caller holds the lock.
-pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Failure> {
+pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Finding> {
     let store = &context.store;
     let http = http(context, ca)?;
     // Whatever comes of a change of keys: an account that is to end needs no new one.
@@ -181,7 +181,7 @@ pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Failure>
     }
 }
 
-async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Failure> {
+async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Finding> {
     let _waiting = context.progress.waiting("account at", &ca.host);
     let http = http(context, ca)?;
     let (about, mut failure) = match acme::about(&http).await {
@@ -232,7 +232,7 @@ async fn ours(
     ca: &Acme,
     http: &Http,
     reached: bool,
-) -> Result<(Option<Ours>, Option<Failure>), Failure> {
+) -> Result<(Option<Ours>, Option<Finding>), Finding> {
     let store = &context.store;
     let of_store = |error| of_store(&error);
     let Some(kept) = store.account(&ca.host).map_err(of_store)? else { return Ok((None, None)) };
@@ -270,8 +270,8 @@ async fn known(http: &Http, key: &AccountKey, url: &str) -> Result<Known, AcmeEr
     acme::open(http, key, url).await?.known().await
 }
 
-fn no_account(ca: &Acme) -> Failure {
-    Failure::new(
+fn no_account(ca: &Acme) -> Finding {
+    Finding::new(
         Code::AcmeNoAccount,
         ca.host.clone(),
         "there is no account at this CA yet",

@@ -9,9 +9,9 @@ mod nodes;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::model::{Depth, Failure, Scope};
+use crate::model::{Depth, Finding, Scope};
 use crate::plan;
-use crate::report::doctor::{Area, Checkup, Finding, of_plan, of_room};
+use crate::report::doctor::{Area, Checkup, CheckupItem, of_plan, of_room};
 
 use crate::context::failure::{interrupted, of_damage};
 use crate::context::secrets::Unread;
@@ -31,7 +31,7 @@ pub async fn doctor(
     scope: Scope,
     may_write: bool,
     unread: Vec<Unread>,
-) -> Result<Checkup, Failure> {
+) -> Result<Checkup, Finding> {
     let missing = Missing::new(unread);
     let may_clean = may_write && !missing.dns();
     let mut stop = context.stop.clone();
@@ -43,11 +43,11 @@ pub async fn doctor(
         if may_clean {
             clean(context).await;
         }
-        return Err(Failure { next: "run the command again".to_owned(), ..interrupted("this checkup") });
+        return Err(Finding { next: "run the command again".to_owned(), ..interrupted("this checkup") });
     };
     let mut findings = done?;
     if may_clean {
-        findings.extend(clean(context).await.map(|failure| Finding::bad(Area::Dns, &failure)));
+        findings.extend(clean(context).await.map(|failure| CheckupItem::bad(Area::Dns, &failure)));
     }
     Ok(Checkup::new(findings, clock::now()))
 }
@@ -57,7 +57,7 @@ async fn act(
     scope: Scope,
     may_write: bool,
     missing: &Missing,
-) -> Result<Vec<Finding>, Failure> {
+) -> Result<Vec<CheckupItem>, Finding> {
     let observed = gather(context, Scope { depth: Depth::Stored, ..scope }).await?;
     let (authority, names, nodes) = tokio::join!(
         authority::look(context, missing),
@@ -75,7 +75,7 @@ async fn act(
     Ok(findings)
 }
 
-fn of_configuration(config: &Config, missing: &Missing) -> Finding {
+fn of_configuration(config: &Config, missing: &Missing) -> CheckupItem {
     let counted = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let what = format!(
         "{}, {}, {}{}",
@@ -84,25 +84,25 @@ fn of_configuration(config: &Config, missing: &Missing) -> Finding {
         counted(config.cas().count(), "CA"),
         if missing.is_empty() { "; its files can be read, and its secrets by nobody else" } else { "" },
     );
-    Finding::ok(Area::Configuration, "the configuration", what)
+    CheckupItem::ok(Area::Configuration, "the configuration", what)
 }
 
-fn state(context: &Context) -> Result<Vec<Finding>, Failure> {
+fn state(context: &Context) -> Result<Vec<CheckupItem>, Finding> {
     let (store, folder) = (&context.store, context.store.root().display().to_string());
     let mut findings = Vec::new();
     match store.disk_space() {
         Ok(Some(room)) => {
-            let (owner, mode) = store.permissions().map_err(|error| Failure::from(&error))?;
+            let (owner, mode) = store.permissions().map_err(|error| Finding::from(&error))?;
             let what = format!("belongs to user {owner}, mode {mode:04o}, can be written");
-            findings.push(Finding::ok(Area::State, &folder, what));
+            findings.push(CheckupItem::ok(Area::State, &folder, what));
             findings.push(of_room(&folder, room));
         }
         Ok(None) => {
-            findings.push(Finding::ok(Area::State, &folder, "is not there yet: the first `certd renew` makes it"))
+            findings.push(CheckupItem::ok(Area::State, &folder, "is not there yet: the first `certd renew` makes it"))
         }
-        Err(error) => findings.push(Finding::bad(Area::State, &Failure::from(&error))),
+        Err(error) => findings.push(CheckupItem::bad(Area::State, &Finding::from(&error))),
     }
     let damages = store.damages();
-    findings.extend(damages.iter().map(|damage| Finding::bad(Area::State, &of_damage(damage))));
+    findings.extend(damages.iter().map(|damage| CheckupItem::bad(Area::State, &of_damage(damage))));
     Ok(findings)
 }

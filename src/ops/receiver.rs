@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Generation};
 use crate::config::{Certificate, Config, Host, Install, Node, Via};
-use crate::model::{Advice, Code, Failure, Installed, Severity};
+use crate::model::{Advice, Code, Finding, Installed, Severity};
 use crate::model::{ConfigTest, Refusal};
 use crate::node::receiver::{self, Account, Login, Permit, Permits, PublicKey, Receiver, ReceiverError};
 use crate::node::{Bundle, Dialogue, NodeError};
-use crate::report::doctor::{Area, Finding};
+use crate::report::doctor::{Area, CheckupItem};
 use crate::ssh::{Answer, Endpoint, Liberty, liberties};
 
 use crate::context::clock;
@@ -57,7 +57,7 @@ pub fn ports(node: &Node) -> Vec<u16> {
 ///
 /// # Errors
 /// Its name has no address.
-pub async fn endpoint(secrets: &Secrets, node: &Node, other: Option<&Host>, user: &str) -> Result<Endpoint, Failure> {
+pub async fn endpoint(secrets: &Secrets, node: &Node, other: Option<&Host>, user: &str) -> Result<Endpoint, Finding> {
     let unknown = || bug(&node.name, "a node without an address");
     let host = other.or(node.addresses.first()).ok_or_else(unknown)?;
     Ok(Endpoint { user: user.to_owned(), ..way_to(secrets, node, host).await? })
@@ -65,7 +65,7 @@ pub async fn endpoint(secrets: &Secrets, node: &Node, other: Option<&Host>, user
 
 /// # Errors
 /// Whatever kept the script from its end; it can be run again.
-pub async fn run(administrator: Endpoint, script: &str) -> Result<Vec<String>, Failure> {
+pub async fn run(administrator: Endpoint, script: &str) -> Result<Vec<String>, Finding> {
     let node = administrator.node.clone();
     let ran = receiver::run(administrator, script, SCRIPT_DEADLINE).await;
     ran.map_err(|error: ReceiverError| failure(error.code(), &node, &error, error.next(), Advice::Person))
@@ -99,7 +99,7 @@ pub async fn prove(
     account: &Endpoint,
     receiver: &Receiver,
     chosen: Chosen,
-) -> Result<Vec<Proof>, Failure> {
+) -> Result<Vec<Proof>, Finding> {
     let mut bundles = Vec::new();
     for Permit { certificate: name, install, .. } in &receiver.permits.certificates {
         let certificate = config.certificate(name).ok_or_else(|| bug(name, "a certificate that is not configured"))?;
@@ -125,7 +125,7 @@ pub async fn prove(
     Ok(proofs)
 }
 
-async fn prepares(account: &Endpoint, bundles: Vec<Bundle>) -> Result<Proof, Failure> {
+async fn prepares(account: &Endpoint, bundles: Vec<Bundle>) -> Result<Proof, Finding> {
     let names: Vec<String> = bundles.iter().map(|bundle| bundle.certificate.to_string()).collect();
     let what = format!("a delivery of {} is prepared, and aborted", names.join(", "));
     match Dialogue::rehearse(account.clone(), bundles, PROOF_DEADLINE).await {
@@ -273,11 +273,11 @@ fn judged(liberty: &Liberty, answer: &Answer) -> Proof {
 }
 
 /// What an installed receiver is, beside what this configuration would install, and whether its key is root's as well.
-pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed: &Installed) -> Vec<Finding> {
+pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed: &Installed) -> Vec<CheckupItem> {
     let (mut findings, mut well) = (Vec::new(), Vec::new());
     let warning = |code: Code, what: String, next: String| {
         let failure = failure(code, &node.name, what, next, Advice::Person);
-        Finding::bad(Area::Nodes, &failure)
+        CheckupItem::bad(Area::Nodes, &failure)
     };
     let setup = format!("bring it up to date, with an administrator's login: certd node setup {}", node.name);
     if let Ok(account) = Account::parse(&node.ssh.user) {
@@ -315,9 +315,9 @@ pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed:
                     }
                 }
             }
-            Err(failure) => findings.push(Finding::bad(Area::Nodes, &failure.of_severity(Severity::Warning))),
+            Err(failure) => findings.push(CheckupItem::bad(Area::Nodes, &failure.of_severity(Severity::Warning))),
         }
     }
-    findings.push(Finding::ok(Area::Nodes, &node.name, well.join("; ")));
+    findings.push(CheckupItem::ok(Area::Nodes, &node.name, well.join("; ")));
     findings
 }

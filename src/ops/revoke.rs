@@ -1,7 +1,7 @@
 //! Revocation: replace, prove that every node serves the new certificate, and only then revoke the old one; or, when a
 //! person insists, revoke first.
 //!
-//! Failure means: nothing was revoked that a node still serves, unless a person insisted. What was begun is on disk, and
+//! Finding means: nothing was revoked that a node still serves, unless a person insisted. What was begun is on disk, and
 //! the same command goes on with it.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use crate::config::Acme;
 use crate::context::ca::{ca, http, settle};
 use crate::context::effect_failure::{of_acme, of_store};
 use crate::context::{Context, clock};
-use crate::model::{Advice, Code, Failure, Kept, Revoked as RevokedByUs, Scope, UNKNOWN_CA};
+use crate::model::{Advice, Code, Finding, Kept, Revoked as RevokedByUs, Scope, UNKNOWN_CA};
 use crate::reconcile::reconcile;
 use crate::report::{CertificateReport, Exit, Report, ServedReport, Verdict};
 use crate::store::{HistoryEvent, Revocation, StoreError};
@@ -46,7 +46,7 @@ pub struct Outcome {
     /// Nodes that do not (provably) serve the certificate that takes its place.
     pub held_up_by: Vec<NodeName>,
     /// Of the CA, or why there is no certificate to take its place.
-    pub failure: Option<Failure>,
+    pub failure: Option<Finding>,
     pub exit: u8,
     /// Of the pass that replaces it.
     pub report: Report,
@@ -56,7 +56,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// There is no such certificate, or the state directory cannot be read or written; with `now`, also the CA's refusal.
-pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Failure> {
+pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Finding> {
     let (name, store) = (&wish.certificate, &context.store);
     let (kept, reason) = target(context, wish)?;
     issuer(context, &kept)?;
@@ -104,7 +104,7 @@ pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Fail
     Ok(outcome)
 }
 
-fn target(context: &Context, wish: &Wish) -> Result<(Kept, RevocationReason), Failure> {
+fn target(context: &Context, wish: &Wish) -> Result<(Kept, RevocationReason), Finding> {
     let (name, store) = (&wish.certificate, &context.store);
     let begun = store.revocation(name).map_err(|error| of_store(&error))?;
     let begun = begun.filter(|begun| wish.generation.as_ref().is_none_or(|wanted| *wanted == begun.generation));
@@ -117,9 +117,9 @@ fn target(context: &Context, wish: &Wish) -> Result<(Kept, RevocationReason), Fa
 }
 
 /// The CA that is asked. Where `meta.json` was lost, that of choice is the likeliest.
-fn issuer<'a>(context: &'a Context, kept: &Kept) -> Result<&'a Acme, Failure> {
+fn issuer<'a>(context: &'a Context, kept: &Kept) -> Result<&'a Acme, Finding> {
     let host = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca };
-    ca(context, host).map_err(|failure| Failure {
+    ca(context, host).map_err(|failure| Finding {
         what: format!("it issued this certificate, and {}", failure.what),
         next: "put the CA back into the configuration, under [acme] or [[acme.fallback]]: no other can revoke it"
             .to_owned(),
@@ -134,7 +134,7 @@ fn give_up(
     name: &CertName,
     kept: &Kept,
     reason: RevocationReason,
-) -> Result<BTreeSet<Fingerprint>, Failure> {
+) -> Result<BTreeSet<Fingerprint>, Finding> {
     let store = &context.store;
     let given_up = || {
         let mut given_up = BTreeSet::from([kept.leaf.fingerprint]);
@@ -156,7 +156,7 @@ fn give_up(
 }
 
 /// Revokes, and notes that it is.
-async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: RevocationReason) -> Result<(), Failure> {
+async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: RevocationReason) -> Result<(), Finding> {
     let store = &context.store;
     let pair = store.pair(name, &kept.generation).map_err(|error| of_store(&error))?;
     ask(context, issuer(context, kept)?, &pair, reason).await?;
@@ -168,7 +168,7 @@ async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: Revo
 
 /// By the account; when that is lost and the key may be in other hands, by the certificate's own key. (For other reasons
 /// that key says too much: CAs take a request that it signs for a proof that it is compromised.)
-async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason) -> Result<(), Failure> {
+async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason) -> Result<(), Finding> {
     let (host, http) = (&ca.host, http(context, ca)?);
     let der = &pair.chain().ders()[0];
     let Err(refused) = by_account(context, host, &http, der, reason).await? else { return Ok(()) };
@@ -179,7 +179,7 @@ async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason
     }
     Err(match refused {
         Some(error) => of_acme(host, &error),
-        None => Failure::new(
+        None => Finding::new(
             Code::AcmeNoAccount,
             host,
             "the account that ordered the certificate is not in the state directory",
@@ -196,7 +196,7 @@ async fn by_account(
     http: &acme::Http,
     der: &[u8],
     reason: RevocationReason,
-) -> Result<Result<Revoked, Option<AcmeError>>, Failure> {
+) -> Result<Result<Revoked, Option<AcmeError>>, Finding> {
     // Whatever comes of a change of keys: the CA's answer to what follows says more.
     let _ = settle(context, host, http).await;
     let kept = context.store.account(host).map_err(|error| of_store(&error))?;
@@ -239,8 +239,8 @@ fn exit(outcome: &Outcome, replaced: bool) -> Exit {
     crate::report::worst(&[own, of_pass])
 }
 
-fn nothing(name: &CertName, at: &str) -> Failure {
-    Failure::new(
+fn nothing(name: &CertName, at: &str) -> Finding {
+    Finding::new(
         Code::NothingToRevoke,
         name,
         format!("the store has no certificate of this name {at}"),

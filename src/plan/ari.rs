@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::counts;
 use crate::cert::{CertName, Leaf};
-use crate::model::{Advice, Ari, AriFailed, Code, Failure, PersistedState};
+use crate::model::{Advice, Ari, AriFailed, Code, Finding, PersistedState};
 
 /// RFC 9773 section 4.3: a client should ask "at least twice per day".
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(12);
@@ -45,7 +45,7 @@ pub fn answered(tried: &mut PersistedState, name: CertName, ari: Ari) {
 /// It gave none. A window that is known counts on; once more than a passing fault stands behind it, or the answer made no
 /// sense, only as far as that makes us earlier: a renewal is not put off on the strength of an answer that cannot be had
 /// any more.
-pub fn failed(tried: &mut PersistedState, name: CertName, leaf: &Leaf, failure: &Failure, now: Timestamp) {
+pub fn failed(tried: &mut PersistedState, name: CertName, leaf: &Leaf, failure: &Finding, now: Timestamp) {
     let before = tried.ari_failed.get(&name).filter(|failed| failed.fingerprint == leaf.fingerprint);
     let failures = before.map_or(0, |failed| failed.failures).saturating_add(1);
     let step = usize::try_from(failures - 1).ok().and_then(|index| FAILED_MINUTES.get(index));
@@ -95,12 +95,12 @@ mod tests {
         Ari { fingerprint, start, end, explanation, asked_at: NOW, ask_again: NOW + hours(6), doubted: false }
     }
 
-    fn failure(code: Code, advice: Advice) -> Failure {
+    fn failure(code: Code, advice: Advice) -> Finding {
         let text = || "any".to_owned();
-        Failure::new(code, text(), text(), text(), advice)
+        Finding::new(code, text(), text(), text(), advice)
     }
 
-    fn passing() -> Failure {
+    fn passing() -> Finding {
         failure(Code::AcmeStatus, Advice::Retry { after_seconds: None })
     }
 
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a26_a_window_that_cannot_be_confirmed_puts_nothing_off_and_still_makes_us_earlier() {
         let leaf = leaf();
-        let basis = |from, to, failures: &[Failure]| {
+        let basis = |from, to, failures: &[Finding]| {
             let mut tried = PersistedState::default();
             answered(&mut tried, name(), window(&leaf, from, to));
             failures.iter().for_each(|failure| failed(&mut tried, name(), &leaf, failure, NOW));

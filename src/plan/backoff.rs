@@ -95,7 +95,7 @@ fn after(instant: Timestamp, span: SignedDuration) -> Timestamp {
 mod tests {
     use super::*;
     use crate::cert::fixture::{Authority, NOW, days};
-    use crate::model::{Advice, Code, Failure};
+    use crate::model::{Advice, Code, Finding};
 
     /// Of 80 days, with so many hours left.
     fn leaf(hours_left: i64) -> Leaf {
@@ -108,7 +108,7 @@ mod tests {
 
     fn attempts(failures: u32, not_before: Option<Timestamp>) -> Attempts {
         let text = || "any".to_owned();
-        let failure = Failure::new(Code::Bug, text(), text(), text(), Advice::Bug);
+        let failure = Finding::new(Code::Bug, text(), text(), text(), Advice::Bug);
         Attempts { failures, first: None, last: NOW, not_before, failure }
     }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{DeliveryAttempts, Drift, Failure, Observed, ProbeError, Seen, Served, Stored};
+use crate::model::{DeliveryAttempts, Drift, Finding, Observed, ProbeError, Seen, Served, Stored};
 
 use super::hold::{self, Meant};
 use super::{Wait, backoff, disks, installs};
@@ -142,16 +142,16 @@ pub enum DeliveryWait {
     BackOff {
         until: Timestamp,
         failures: u32,
-        failure: Box<Failure>,
+        failure: Box<Finding>,
     },
     /// Its files are in place, and no handshake proves it; it was reloaded once, and is looked at until something changes.
     Unproven {
         since: Timestamp,
-        failure: Box<Failure>,
+        failure: Box<Finding>,
     },
     /// It failed in this very pass. `until`: its own back-off ends then; else the next pass tries again.
     TriedNow {
-        failure: Box<Failure>,
+        failure: Box<Finding>,
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
     },

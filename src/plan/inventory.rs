@@ -11,7 +11,7 @@ use super::caa::{self, Forbids};
 use crate::cert::NodeName;
 use crate::config::defaults::LONGEST_TTL;
 use crate::config::{Certificate, Config, Provider};
-use crate::model::{Caa, Code, Failure, InDns, Inventory, Severity};
+use crate::model::{Caa, Code, Finding, InDns, Inventory, Severity};
 
 /// In a sentence; the rest is counted.
 const MOST_LISTED: usize = 5;
@@ -29,7 +29,7 @@ pub fn findings(
     inventory: &Inventory,
     name: &InDns,
     now: Timestamp,
-) -> Vec<Failure> {
+) -> Vec<Finding> {
     let mut scene = Scene { config, certificate, inventory, name, now, found: Vec::new() };
     if !name.name.is_wildcard() {
         scene.addresses();
@@ -47,7 +47,7 @@ struct Scene<'a> {
     inventory: &'a Inventory,
     name: &'a InDns,
     now: Timestamp,
-    found: Vec<Failure>,
+    found: Vec<Finding>,
 }
 
 impl Scene<'_> {
@@ -251,7 +251,7 @@ impl Scene<'_> {
     }
 
     fn add(&mut self, severity: Severity, code: Code, what: String, next: &str) {
-        let finding = Failure::for_a_person(code, &self.name.name, what, next);
+        let finding = Finding::for_a_person(code, &self.name.name, what, next);
         self.found.push(finding.of_severity(severity));
     }
 }

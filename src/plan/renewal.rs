@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName};
 use crate::config::{Acme, Certificate, Config};
-use crate::model::{Ari, Failure, Intent, Kept, Observed, Stored};
+use crate::model::{Ari, Finding, Intent, Kept, Observed, Stored};
 
 use super::fence::{self, Above};
 use super::ledger::{self, Full, Question};
@@ -118,7 +118,7 @@ pub enum RenewalWait {
         ca: String,
         until: Timestamp,
         failures: u32,
-        failure: Box<Failure>,
+        failure: Box<Finding>,
         /// The CA itself said when to come again: `--force` does not come sooner.
         by_the_ca: bool,
         /// The other CAs that cannot be asked either, or not sooner.

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::cert::NodeName;
-use crate::model::{Committed, ConfigTest, Failure, Prepared, ProbeError};
+use crate::model::{Committed, ConfigTest, Finding, Prepared, ProbeError};
 
 use super::{Before, Deliver};
 
@@ -29,17 +29,17 @@ pub enum Event {
     Started(NodeName),
     Prepared(NodeName, Prepared),
     /// Before the commit: nothing was changed there.
-    Failed(NodeName, Failure),
+    Failed(NodeName, Finding),
     Committed(NodeName, Committed),
     /// The connection ended after the commit was sent: the state is unknown.
-    Lost(NodeName, Failure),
+    Lost(NodeName, Finding),
     Verified(NodeName, Verdict),
     /// The answer to a rollback after the handshake, and whether TLS answers since.
     Restored(NodeName, Restored),
     /// The process is asked to end.
     Stop,
     /// It ends now: what is committed finishes on its node, and nobody hears how.
-    Abandon(Failure),
+    Abandon(Finding),
 }
 
 /// What fresh handshakes said after the reload.
@@ -61,7 +61,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Restored {
     /// The node went back; `Err`: why not.
-    pub went_back: Result<(), Failure>,
+    pub went_back: Result<(), Finding>,
     pub serves: bool,
 }
 
@@ -91,11 +91,11 @@ pub enum Outcome {
     Served,
     /// Nothing was changed.
     Failed {
-        failure: Failure,
+        failure: Finding,
     },
     /// The connection was lost after the commit: read again in the next pass.
     Unknown {
-        failure: Failure,
+        failure: Finding,
     },
     /// The node itself went back: the test or the reload refuses our certificate and accepts the former one.
     RolledBack {
@@ -116,7 +116,7 @@ pub enum Outcome {
     /// The handshake showed something else, and the node went back.
     Undone {
         why: String,
-        not_back: Option<Failure>,
+        not_back: Option<Finding>,
         serves: bool,
     },
     /// Prepared and not changed.
@@ -300,10 +300,10 @@ impl Rollout {
         }
     }
 
-    fn abandon(&mut self, failure: &Failure, actions: &mut Vec<Action>) {
+    fn abandon(&mut self, failure: &Finding, actions: &mut Vec<Action>) {
         self.shut(Abort::Interrupted, actions);
         for node in self.nodes.iter_mut().filter(|node| !matches!(node.phase, Phase::Ended(_))) {
-            let failure = Failure { object: node.name.to_string(), ..failure.clone() };
+            let failure = Finding { object: node.name.to_string(), ..failure.clone() };
             node.phase = Phase::Ended(Outcome::Unknown { failure });
         }
     }

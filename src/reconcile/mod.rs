@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::cert::CertName;
 use crate::context::{Context, clock, failure, stopped};
 use crate::execute::{Ended, clean, execute};
-use crate::model::{Depth, Failure, Observed, Scope};
+use crate::model::{Depth, Finding, Observed, Scope};
 use crate::observe::{self, disks, dns, gather};
 use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
@@ -29,7 +29,7 @@ const ROUNDS: usize = 3;
 ///
 /// # Errors
 /// The state directory cannot be read or written. Everything else is in the report.
-pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope: Scope) -> Result<Report, Failure> {
+pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope: Scope) -> Result<Report, Finding> {
     (scope.depth, scope.pass_started) = (Depth::Due, Some(clock::now()));
     let mut stop = context.stop.clone();
     let mut done = Done::default();
@@ -47,8 +47,8 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     plan::delivery::prune(&mut observed.state, &context.config, clock::now());
     plan::fence::prune(&mut observed.state, &context.config);
     done.failures.extend(pin::let_go(context, &mut observed, clock::now()));
-    done.failures.extend(context.store.write_state(&observed.state).err().map(|error| Failure::from(&error)));
-    done.failures.extend(context.store.sweep_intents().err().map(|error| Failure::from(&error)));
+    done.failures.extend(context.store.write_state(&observed.state).err().map(|error| Finding::from(&error)));
+    done.failures.extend(context.store.sweep_intents().err().map(|error| Finding::from(&error)));
     rounds(context, &mut observed, &mut done).await;
     // Who lacks a certificate does not wait for the comparison, and who was just delivered to needs none.
     if disks::compare(context, &mut observed).await {
@@ -111,12 +111,12 @@ async fn rounds(context: &Arc<Context>, observed: &mut Observed, done: &mut Done
 
 /// Notes rollouts before anything is changed, so that whoever goes on after a kill knows what nodes served. A full disk
 /// keeps no node from its certificate (I4).
-fn begin(context: &Context, observed: &mut Observed, steps: &[Step]) -> Option<Failure> {
+fn begin(context: &Context, observed: &mut Observed, steps: &[Step]) -> Option<Finding> {
     let mut delivers = steps.iter().filter_map(|step| if let Step::Deliver(step) = step { Some(step) } else { None });
     let first = delivers.next()?;
     let now = clock::now();
     core::iter::once(first).chain(delivers).for_each(|step| plan::delivery::revert::begin(observed, step, now));
-    context.store.write_state(&observed.state).err().map(|error| Failure::from(&error))
+    context.store.write_state(&observed.state).err().map(|error| Finding::from(&error))
 }
 
 /// Whether it can be right; a doubt is taken to the CAs, which alone can dispel it. What is believed is kept, for the next
@@ -143,7 +143,7 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
 }
 
 /// Of generations whose numbers nobody can have given. Not by a clock that cannot be right.
-fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Failure> {
+fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
     let now = clock::now();
     if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         return Vec::new();
@@ -163,20 +163,20 @@ fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Failure> {
         }
         Ok(())
     });
-    mended.filter_map(|mended: Result<(), StoreError>| mended.err()).map(|error| Failure::from(&error)).collect()
+    mended.filter_map(|mended: Result<(), StoreError>| mended.err()).map(|error| Finding::from(&error)).collect()
 }
 
 /// Of generations that nobody can need any more. Not by a clock that cannot be right.
-fn prune(context: &Context, observed: &Observed) -> Vec<Failure> {
+fn prune(context: &Context, observed: &Observed) -> Vec<Finding> {
     let now = clock::now();
     if *context.stop.borrow() || plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         return Vec::new();
     }
     let pruned = observed.store.keys().map(|name| context.store.prune(name, &observed.state, now));
-    pruned.filter_map(Result::err).map(|error| Failure::from(&error)).collect()
+    pruned.filter_map(Result::err).map(|error| Finding::from(&error)).collect()
 }
 
-fn skew(context: &Context) -> Option<Failure> {
+fn skew(context: &Context) -> Option<Finding> {
     let (ca, told) = context.ca_clock()?;
     report::own_clock(&ca, told)
 }

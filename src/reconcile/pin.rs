@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::cert::{CertName, Generation, lint};
 use crate::context::failure::failure;
 use crate::context::{Context, clock};
-use crate::model::{Advice, Code, Failure, Held, Observed};
+use crate::model::{Advice, Code, Finding, Held, Observed};
 use crate::plan::{self, Evidence, hold};
 use crate::report;
 use crate::store::HistoryEvent;
@@ -16,10 +16,10 @@ use crate::store::HistoryEvent;
 ///
 /// # Errors
 /// [`Code::HoldRefused`]: no such generation, or one that visitors would refuse; else the state directory.
-pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String>) -> Result<Generation, Failure> {
+pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String>) -> Result<Generation, Finding> {
     let store = &context.store;
     let now = clock::now();
-    let generations = store.generations(name).map_err(|error| Failure::from(&error))?;
+    let generations = store.generations(name).map_err(|error| Finding::from(&error))?;
     let generation =
         hold::choose(&generations, written).map_err(|meant| not_one(name, written, &meant, &generations))?;
     let refused = |what: String, next: &str| {
@@ -31,8 +31,8 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         Err(error) => return refused(format!("is not whole: {error}"), "name another: nothing was changed"),
     };
     let leaf = &pair.chain().leaf;
-    let mut tried = store.state().map_err(|error| Failure::from(&error))?;
-    let stored = store.stored(name).map_err(|error| Failure::from(&error))?;
+    let mut tried = store.state().map_err(|error| Finding::from(&error))?;
+    let stored = store.stored(name).map_err(|error| Finding::from(&error))?;
     let evidence = Evidence {
         last_seen: tried.last_seen,
         not_before: stored.current.as_ref().map(|kept| kept.leaf.not_before),
@@ -61,9 +61,9 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         };
         return refused(what, "name another: nothing was changed");
     }
-    store.write_state(&tried).map_err(|error| Failure::from(&error))?;
+    store.write_state(&tried).map_err(|error| Finding::from(&error))?;
     let event = HistoryEvent::Held { certificate: name.clone(), generation: generation.clone(), by };
-    store.history(now, &event).map_err(|error| Failure::from(&error))?;
+    store.history(now, &event).map_err(|error| Finding::from(&error))?;
     Ok(generation.clone())
 }
 
@@ -71,8 +71,8 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
 ///
 /// # Errors
 /// The state directory cannot be read or written.
-pub fn release(context: &Context, wanted: impl Fn(&CertName) -> bool) -> Result<(), Failure> {
-    let of_store = |error| Failure::from(&error);
+pub fn release(context: &Context, wanted: impl Fn(&CertName) -> bool) -> Result<(), Finding> {
+    let of_store = |error| Finding::from(&error);
     let mut tried = context.store.state().map_err(of_store)?;
     let names: Vec<CertName> = tried.held.keys().filter(|name| wanted(name)).cloned().collect();
     let released: Vec<(CertName, Held)> = names.iter().filter_map(|name| tried.held.remove_entry(name)).collect();
@@ -88,7 +88,7 @@ pub fn release(context: &Context, wanted: impl Fn(&CertName) -> bool) -> Result<
 }
 
 /// Strikes the holds that are over by themselves, and says so. By a clock that cannot be right none is.
-pub(crate) fn let_go(context: &Context, observed: &mut Observed, now: Timestamp) -> Vec<Failure> {
+pub(crate) fn let_go(context: &Context, observed: &mut Observed, now: Timestamp) -> Vec<Finding> {
     if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         return Vec::new();
     }
@@ -100,7 +100,7 @@ pub(crate) fn let_go(context: &Context, observed: &mut Observed, now: Timestamp)
         let next = "nothing: nodes get the stored certificate. If that one is unfit, `certd renew --force` replaces it";
         told.push(failure(Code::HoldEnded, &certificate, what, next, Advice::Person));
         let event = HistoryEvent::Released { certificate, generation: held.generation, why: Some(why) };
-        told.extend(context.store.history(now, &event).err().map(|error| Failure::from(&error)));
+        told.extend(context.store.history(now, &event).err().map(|error| Finding::from(&error)));
     }
     told
 }
@@ -111,7 +111,7 @@ fn flaw(pair: &crate::cert::Pair, names: &crate::cert::NameSet, context: &Contex
     flaws.into_iter().find(|flaw| !matches!(flaw, crate::cert::Flaw::NamesExtra(_))).map(|flaw| flaw.to_string())
 }
 
-fn not_one(name: &CertName, written: &str, meant: &[&Generation], all: &[Generation]) -> Failure {
+fn not_one(name: &CertName, written: &str, meant: &[&Generation], all: &[Generation]) -> Finding {
     /// Of a long list, the newest.
     const SHOWN: usize = 5;
     let list = |some: &mut dyn Iterator<Item = &Generation>| {

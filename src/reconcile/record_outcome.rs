@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
-use crate::model::{Advice, Attempts, Code, DeliveryAttempts, Failure, Observed, Rehearsal};
+use crate::model::{Advice, Attempts, Code, DeliveryAttempts, Finding, Observed, Rehearsal};
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::Outcome;
 use crate::plan::{self, Deliver, DeliveryReason, Issue, Step, fence};
@@ -32,7 +32,7 @@ pub(crate) fn fold(
     done: &mut Done,
     step: &Step,
     ended: Ended,
-) -> Result<(), Failure> {
+) -> Result<(), Finding> {
     let now = clock::now();
     let folded = match (step, ended) {
         (Step::Issue(step), Ended::Issued(ended)) => issued(context, observed, done, step, ended, now),
@@ -64,7 +64,7 @@ pub(crate) fn fold(
         _ => Ok(()),
     };
     let written = context.store.write_state(&observed.state);
-    folded.and(written).map_err(|error| Failure::from(&error))
+    folded.and(written).map_err(|error| Finding::from(&error))
 }
 
 fn issued(
@@ -72,7 +72,7 @@ fn issued(
     observed: &mut Observed,
     done: &mut Done,
     step: &Issue,
-    ended: Result<crate::execute::issue::Issued, Failure>,
+    ended: Result<crate::execute::issue::Issued, Finding>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let certificate = step.certificate.clone();
@@ -206,7 +206,7 @@ pub(crate) fn rehearsed(observed: &mut Observed, name: &CertName, ended: &Rehear
     observed.state.rehearsals.insert(name.clone(), rehearsal);
 }
 
-fn unready(node: &NodeName, ended: &Delivery) -> Option<Failure> {
+fn unready(node: &NodeName, ended: &Delivery) -> Option<Finding> {
     match ended {
         Delivery::Rehearsed { test: None } => None,
         Delivery::Rehearsed { test: Some(words) } => {
@@ -253,7 +253,7 @@ fn outgrow(
 }
 
 /// Anything but "served" is a failure (I3); in the words of the report.
-pub(crate) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Failure> {
+pub(crate) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Finding> {
     if let Outcome::Failed { failure } | Outcome::Unknown { failure } = outcome {
         return Some(failure.clone());
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::cert::NodeName;
 use crate::context::{Context, clock, failure, provider, stopped};
 use crate::execute::{clean, rehearse::try_one};
-use crate::model::{Depth, Failure, Scope};
+use crate::model::{Depth, Finding, Scope};
 use crate::observe::gather;
 use crate::plan;
 use crate::report::{self, Done, Report};
@@ -18,7 +18,7 @@ use super::record_outcome;
 
 /// # Errors
 /// The state directory cannot be read or written. Everything else is in the report.
-pub async fn rehearse(context: &Arc<Context>, scope: Scope) -> Result<Report, Failure> {
+pub async fn rehearse(context: &Arc<Context>, scope: Scope) -> Result<Report, Finding> {
     let mut stop = context.stop.clone();
     let rehearsed = tokio::select! {
         rehearsed = act(context, scope) => Some(rehearsed),
@@ -28,12 +28,12 @@ pub async fn rehearse(context: &Arc<Context>, scope: Scope) -> Result<Report, Fa
         Some(rehearsed) => rehearsed,
         None => {
             clean(context).await;
-            Err(Failure { next: "run the command again".to_owned(), ..failure::interrupted("this rehearsal") })
+            Err(Finding { next: "run the command again".to_owned(), ..failure::interrupted("this rehearsal") })
         }
     }
 }
 
-async fn act(context: &Arc<Context>, scope: Scope) -> Result<Report, Failure> {
+async fn act(context: &Arc<Context>, scope: Scope) -> Result<Report, Finding> {
     let mut observed = gather(context, Scope { depth: Depth::Rehearse, ..scope }).await?;
     let mut done = Done { failures: context.secrets.watch_roots.failures(&observed.asked), ..Done::default() };
     let permits = Arc::new(Semaphore::new(context.config.sessions));
@@ -60,7 +60,7 @@ async fn act(context: &Arc<Context>, scope: Scope) -> Result<Report, Failure> {
     done.clocks = context.node_clocks();
     done.failures.extend(context.narrowed_keys());
     let written = context.store.write_state(&observed.state);
-    done.failures.extend(written.err().map(|error| Failure::from(&error)));
+    done.failures.extend(written.err().map(|error| Finding::from(&error)));
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());
     let now = clock::now();

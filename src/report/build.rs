@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{Attempts, Code, Drift, Failure, NodeClock, Observed, Seen, Served, Stored};
+use crate::model::{Attempts, Code, Drift, Finding, NodeClock, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
 use super::words::{day, minute, named};
@@ -27,7 +27,7 @@ pub struct Done {
     /// What nodes said of the time.
     pub clocks: BTreeMap<NodeName, NodeClock>,
     /// What concerns no single certificate or node.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<Finding>,
 }
 
 /// `ran`: a pass was made, and not merely a look.
@@ -69,25 +69,25 @@ pub fn build(
 }
 
 /// A look at a node's disk reads its clock too: where there was one, it says so.
-fn clocks(observed: &Observed, heard: &BTreeMap<NodeName, NodeClock>) -> Vec<Failure> {
+fn clocks(observed: &Observed, heard: &BTreeMap<NodeName, NodeClock>) -> Vec<Finding> {
     let looked = |node: &NodeName| observed.disks.iter().any(|disk| disk.node == *node && disk.looked.is_ok());
     let unseen = heard.iter().filter(|(node, _)| !looked(node));
     unseen.filter_map(|(node, clocks)| judge::clock_of(node, *clocks)).collect()
 }
 
 /// What the rehearsal of a renewal found in its way, until that day.
-fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Failure> {
+fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Finding> {
     let asked = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
     let of = |certificate: &Certificate| {
         let name = &certificate.name;
         let kept = observed.store.get(name)?.current.as_ref()?;
         let rehearsal = rehearsal::last(observed, name, kept)?;
         let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.state.seed);
-        let tell = |failure: &Failure| {
+        let tell = |failure: &Finding| {
             let (day, why, tried) = (day(renew_at), named(failure), minute(rehearsal.at));
             let what = format!("the renewal of {name} on {day} would fail: {why} (tried {tried})");
             let next = format!("{}; then `certd renew --dry-run` tries again", failure.next);
-            Failure::new(Code::Rehearsal, &failure.object, what, next, failure.advice)
+            Finding::new(Code::Rehearsal, &failure.object, what, next, failure.advice)
         };
         (now < renew_at).then(|| rehearsal.failures.iter().map(tell).collect::<Vec<_>>())
     };

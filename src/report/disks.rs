@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cert::{CertName, NodeName};
 use crate::config::Config;
 use crate::model::ConfigTest;
-use crate::model::{AtPath, Disk, Drift, Exposed, Failure, Looked, NodeClock, Observed};
+use crate::model::{AtPath, Disk, Drift, Exposed, Finding, Looked, NodeClock, Observed};
 use crate::plan::{disks, hold};
 
 use super::{Done, Exit};
@@ -57,7 +57,7 @@ pub enum DiskVerdict {
     },
     /// Nobody could look.
     NotLooked {
-        failure: Failure,
+        failure: Finding,
     },
     /// The node's own configuration test fails, so that no reload takes anything new.
     TestFails {

@@ -10,7 +10,7 @@ use core::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::{Code, Failure, Severity};
+use crate::model::{Code, Finding, Severity};
 
 pub use crate::model::Area;
 
@@ -31,12 +31,12 @@ pub struct Checkup {
     /// The exit code, and every code that applies.
     pub exit: u8,
     pub exits: Vec<u8>,
-    pub findings: Vec<Finding>,
+    pub findings: Vec<CheckupItem>,
 }
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct CheckupItem {
     pub area: Area,
     pub state: State,
     /// Stable and greppable; `null`: it is well.
@@ -68,15 +68,15 @@ fn title(area: Area) -> &'static str {
     }
 }
 
-impl Finding {
+impl CheckupItem {
     pub fn ok(area: Area, object: impl ToString, what: impl ToString) -> Self {
         let (object, what) = (object.to_string(), what.to_string());
         Self { area, state: State::Ok, code: None, object, what, next: None }
     }
 
     /// As bad as it will be on renewal day.
-    pub fn bad(area: Area, failure: &Failure) -> Self {
-        let Failure { code, object, next, .. } = failure.clone();
+    pub fn bad(area: Area, failure: &Finding) -> Self {
+        let Finding { code, object, next, .. } = failure.clone();
         let what = named(failure);
         let what = what.strip_prefix(&format!("{object}: ")).map(str::to_owned).unwrap_or(what);
         let state = match failure.severity.in_rehearsal() {
@@ -98,9 +98,9 @@ impl Finding {
 
 impl Checkup {
     /// Worst first within each area; else in the order in which they were given.
-    pub fn new(mut findings: Vec<Finding>, now: Timestamp) -> Self {
+    pub fn new(mut findings: Vec<CheckupItem>, now: Timestamp) -> Self {
         findings.sort_by_key(|finding| (finding.area, finding.state));
-        let mut exits: Vec<Exit> = findings.iter().map(Finding::exit).filter(|exit| *exit != Exit::Ok).collect();
+        let mut exits: Vec<Exit> = findings.iter().map(CheckupItem::exit).filter(|exit| *exit != Exit::Ok).collect();
         exits.sort_unstable_by_key(|exit| exit.rank());
         exits.dedup();
         let exit = worst(&exits).code();
@@ -133,7 +133,7 @@ impl Checkup {
     }
 }
 
-fn line(out: &mut String, finding: &Finding, style: Style) -> core::fmt::Result {
+fn line(out: &mut String, finding: &CheckupItem, style: Style) -> core::fmt::Result {
     let (word, exit) = match finding.state {
         State::Ok => ("ok     ", Exit::Ok),
         State::Warning => ("warning", Exit::Warning),

@@ -1,7 +1,7 @@
 //! One function turns what was seen and done into the exit code. The codes mean the same for every command.
 
 use super::{CertificateReport, Delivery, Issuance, NodeReport, Report};
-use crate::model::{Exit, Failure, worst};
+use crate::model::{Exit, Finding, worst};
 use crate::plan::rollout::Outcome;
 use crate::plan::{DeliveryWait, Plan, RenewalWait, Step, Wait};
 
@@ -13,7 +13,7 @@ impl Report {
         exits.extend(watched.map(|served| served.verdict.exit()));
         exits.extend(self.inventory.iter().filter(|name| name.warns()).map(|_| Exit::Warning));
         exits.extend(self.disks.iter().map(|disk| disk.exit()));
-        exits.extend(self.failures.iter().map(Failure::exit));
+        exits.extend(self.failures.iter().map(Finding::exit));
         exits.extend(of_waits(&self.plan, ran));
         exits.extend(self.plan.steps.iter().filter(|_| ran).map(of_step));
         exits.sort_unstable_by_key(|exit| exit.rank());

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::cert::{CertName, DnsName};
 use crate::config::Config;
-use crate::model::{Code, Failure, Observed, Severity};
+use crate::model::{Code, Finding, Observed, Severity};
 use crate::plan::inventory::findings;
 
 use super::Style;
@@ -25,11 +25,11 @@ pub struct InventoryReport {
     pub ttl: Option<u32>,
     /// Warnings first.
     #[serde(serialize_with = "with_severity")]
-    pub findings: Vec<Failure>,
+    pub findings: Vec<Finding>,
 }
 
 /// Here a finding has its severity, and nobody but a person acts on it.
-fn with_severity<S: Serializer>(findings: &[Failure], serializer: S) -> Result<S::Ok, S::Error> {
+fn with_severity<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Shown<'a> {
         code: &'a Code,
@@ -38,7 +38,7 @@ fn with_severity<S: Serializer>(findings: &[Failure], serializer: S) -> Result<S
         what: &'a str,
         next: &'a str,
     }
-    serializer.collect_seq(findings.iter().map(|Failure { code, severity, object, what, next, advice: _ }| Shown {
+    serializer.collect_seq(findings.iter().map(|Finding { code, severity, object, what, next, advice: _ }| Shown {
         code,
         severity: *severity,
         object,
@@ -74,14 +74,14 @@ pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> V
 
 /// What was found, and no line for a name that is as it should be. Ends with a newline, or is empty.
 pub(super) fn text(inventory: &[InventoryReport], style: Style) -> String {
-    let mut shown: Vec<&Failure> = Vec::new();
+    let mut shown: Vec<&Finding> = Vec::new();
     // A name that several certificates have is shown once for what concerns it alone.
     for finding in inventory.iter().flat_map(|report| &report.findings) {
         if !shown.contains(&finding) {
             shown.push(finding);
         }
     }
-    let of = |finding: &&Failure| {
+    let of = |finding: &&Finding| {
         let mark = if finding.severity == Severity::Warning { "! " } else { "- " };
         item(mark, &format!("{}: {}", finding.object, finding.what), Some(&finding.next), style)
     };

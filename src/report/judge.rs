@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::NodeName;
-use crate::model::{CaClock, Code, Drift, Failure, NodeClock, Severity};
+use crate::model::{CaClock, Code, Drift, Finding, NodeClock, Severity};
 use crate::plan::{clock, disks};
 use crate::text::as_word;
 
@@ -18,25 +18,25 @@ const EXPOSED: &str = "take the rights from it there (chmod go-rwx), or leave th
      reads it, write [install] owner, group or key_mode first; where others log in, think of a new key: certd revoke";
 
 /// This machine's clock beside that of the CA at `host`.
-pub fn own_clock(host: &str, clocks: CaClock) -> Option<Failure> {
+pub fn own_clock(host: &str, clocks: CaClock) -> Option<Finding> {
     let (ahead, severity) = clock::noticeable(clocks)?;
     let side = if ahead.is_positive() { "ahead of" } else { "behind" };
     let (minutes, here, there) = (ahead.as_mins().abs(), second(clocks.ours), second(clocks.theirs));
     let what = format!("it is {minutes} minutes {side} {host}: here {here}, there {there}");
     let next = "set it (timedatectl): more than a day, and nothing is renewed";
-    Some(Failure::for_a_person(Code::ClockSkew, "this machine's clock", what, next).of_severity(severity))
+    Some(Finding::for_a_person(Code::ClockSkew, "this machine's clock", what, next).of_severity(severity))
 }
 
 /// A node's clock, as a delivery or a rehearsal heard it.
-pub(super) fn clock_of(node: &NodeName, clocks: NodeClock) -> Option<Failure> {
+pub(super) fn clock_of(node: &NodeName, clocks: NodeClock) -> Option<Finding> {
     let ahead_seconds = disks::clock_off(clocks)?.as_secs();
     DiskVerdict::ClockOff { ahead_seconds }.finding(node)
 }
 
 impl DiskVerdict {
     /// `None`: nothing is wrong.
-    pub fn finding(&self, node: &NodeName) -> Option<Failure> {
-        let of = |code, what: String, next: &str| Some(Failure::for_a_person(code, node, what, next));
+    pub fn finding(&self, node: &NodeName) -> Option<Finding> {
+        let of = |code, what: String, next: &str| Some(Finding::for_a_person(code, node, what, next));
         match self {
             Self::Same | Self::Mended { .. } => None,
             // What keeps certd from looking keeps it from delivering.

@@ -38,7 +38,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
-use crate::model::{Crl, Failure, Held, Over, Seen};
+use crate::model::{Crl, Finding, Held, Over, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
 
@@ -66,7 +66,7 @@ pub struct Report {
     /// What could be done next, what is waited for, and until when.
     pub plan: Plan,
     /// What concerns no single certificate or node.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<Finding>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -121,7 +121,7 @@ pub enum Issuance {
         passed_over: Vec<PassedOver>,
     },
     Failed {
-        failure: Failure,
+        failure: Finding,
     },
     /// `--dry-run`: everything but the order was tried.
     Rehearsed,
@@ -153,7 +153,7 @@ pub struct LastFailure {
     pub since: Option<Timestamp>,
     /// `null`: not before something changes there.
     pub next_try: Option<Timestamp>,
-    pub failure: Failure,
+    pub failure: Finding,
 }
 
 #[derive(Clone, Debug, Serialize)]

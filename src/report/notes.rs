@@ -1,6 +1,6 @@
 //! Sentences below the tables of a report: each cause stands there once, with everything that it concerns.
 
-use crate::model::Failure;
+use crate::model::Finding;
 
 use super::{Style, words};
 
@@ -32,7 +32,7 @@ impl Notes {
     }
 
     /// Whether this cause is among them already: a sentence may say more than the cause, and the advice is the same.
-    pub(super) fn tell(&self, failure: &Failure) -> bool {
+    pub(super) fn tell(&self, failure: &Finding) -> bool {
         let cause = words::what(failure);
         self.0.iter().any(|note| note.what.ends_with(cause) && note.next.as_deref() == Some(failure.next.as_str()))
     }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 
-use crate::model::{Area, Failure};
+use crate::model::{Area, Finding};
 use crate::plan::ledger::Full;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
@@ -357,13 +357,13 @@ pub(super) fn last_failure(last: &LastFailure) -> String {
 }
 
 /// Its object is named where this is shown.
-pub(super) fn what(failure: &Failure) -> &str {
+pub(super) fn what(failure: &Finding) -> &str {
     let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
     named.unwrap_or(&failure.what)
 }
 
 /// What failed, with its object named once: many an error names it itself.
-pub(super) fn named(failure: &Failure) -> String {
+pub(super) fn named(failure: &Finding) -> String {
     if failure.what.contains(&failure.object) {
         return failure.what.clone();
     }

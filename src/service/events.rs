@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::{CertName, DnsName, NodeName, WatchName};
-use crate::model::{Code, Failure, Over};
+use crate::model::{Code, Finding, Over};
 use crate::plan::ClockDoubt;
 use crate::plan::rollout::Outcome;
 use crate::plan::schedule::{What, Why};
@@ -45,9 +45,9 @@ pub enum News {
         why: Vec<String>,
     },
     /// A secret or a root cannot be read again: what was read before goes on.
-    FilesKept(Failure),
+    FilesKept(Finding),
     /// A look or a pass could not be made.
-    Failed(Failure),
+    Failed(Finding),
     Stopping,
 }
 
@@ -240,7 +240,7 @@ impl fmt::Display for News {
     }
 }
 
-fn named(failure: &Failure) -> String {
+fn named(failure: &Finding) -> String {
     if failure.what.contains(&failure.object) {
         return failure.what.clone();
     }

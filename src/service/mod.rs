@@ -1,6 +1,6 @@
 //! `certd run`: passes for ever. It sleeps until [`schedule`] says otherwise, looks or makes a pass, and asks again.
 //!
-//! One pass at a time: the lock is taken for each, so that `certd renew` by hand can run between two of them. Failure of
+//! One pass at a time: the lock is taken for each, so that `certd renew` by hand can run between two of them. Finding of
 //! a pass or a look is told, and tried again; it ends nothing.
 
 mod events;
@@ -17,7 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::cert::Roots;
 use crate::config::Config;
-use crate::model::Failure;
+use crate::model::Finding;
 use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, Past, What, Why};
 use crate::plan::{ClockDoubt, Wait};
 use crate::report::{Report, Verdict};
@@ -65,8 +65,8 @@ pub struct Service {
     /// The configuration is another one than that of the work under way.
     reloaded: bool,
     doubt: Option<ClockDoubt>,
-    failed: Option<Failure>,
-    files_kept: Option<Failure>,
+    failed: Option<Finding>,
+    files_kept: Option<Finding>,
 }
 
 impl Service {
@@ -115,8 +115,8 @@ impl Service {
     ///
     /// # Errors
     /// The state directory cannot be read at the start.
-    pub async fn run(mut self) -> Result<(), Failure> {
-        let of_store = |error: StoreError| Failure::from(&error);
+    pub async fn run(mut self) -> Result<(), Finding> {
+        let of_store = |error: StoreError| Finding::from(&error);
         let tried = Store::open(&self.config.state_dir).map_err(of_store)?;
         let tried = Store::look(tried.root()).and_then(|store| store.state()).map_err(of_store)?;
         (self.past, self.seed) = (Past::new(clock::now(), tried.last_pass), tried.seed);
@@ -211,7 +211,7 @@ impl Service {
     }
 
     /// However long another certd holds it: what is served is looked at all the while. `None`: certd ends.
-    async fn lock(&mut self) -> Option<Result<Lock, Failure>> {
+    async fn lock(&mut self) -> Option<Result<Lock, Finding>> {
         let lock = lock(self.config.state_dir.clone(), Arc::clone(&self.hooks));
         tokio::pin!(lock);
         loop {
@@ -257,7 +257,7 @@ impl Service {
         }
     }
 
-    fn could_not(&mut self, failure: Failure) {
+    fn could_not(&mut self, failure: Finding) {
         self.past.could_not(clock::now());
         if self.failed.as_ref() != Some(&failure) {
             self.tell(News::Failed(failure.clone()));
@@ -300,7 +300,7 @@ impl Service {
             let path = self.config.state_dir.display();
             return Err(vec![format!("state_dir: is {path} while certd runs\n  next: restart it to change that")]);
         }
-        let words = |failure: Failure| vec![format!("{}\n  next: {}", failure.what, failure.next)];
+        let words = |failure: Finding| vec![format!("{}\n  next: {}", failure.what, failure.next)];
         let roots = crate::context::secrets::roots(&config).map_err(words)?;
         let secrets = Secrets::read(&config).map_err(words)?;
         Ok((config, roots, secrets))

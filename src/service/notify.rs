@@ -1,6 +1,6 @@
 //! What the service manager is told (sd_notify(3)): ready, alive, and how it goes. Without one, nothing.
 //!
-//! A few lines of our own: one datagram each, and nothing of it needs the environment to be changed. Failure means that
+//! A few lines of our own: one datagram each, and nothing of it needs the environment to be changed. Finding means that
 //! the manager is gone; there is nobody to tell.
 
 use core::time::Duration;

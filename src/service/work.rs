@@ -10,7 +10,7 @@ use crate::cert::Roots;
 use crate::config::Config;
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock, failure, progress};
-use crate::model::{Code, Failure, PersistedState, Scope};
+use crate::model::{Code, Finding, PersistedState, Scope};
 use crate::observe::{self, discover, gather};
 use crate::plan;
 use crate::reconcile::reconcile;
@@ -29,8 +29,8 @@ pub(crate) async fn look(
     config: Arc<Config>,
     secrets: Arc<Secrets>,
     roots: Roots,
-) -> Result<(Report, PersistedState), Failure> {
-    let of_store = |error: StoreError| Failure::from(&error);
+) -> Result<(Report, PersistedState), Finding> {
+    let of_store = |error: StoreError| Finding::from(&error);
     let context = Context::look(config, roots, secrets, progress::Progress::silent()).map_err(of_store)?;
     let (context, told) = discover::for_a_look(&context).await.map_err(of_store)?;
     let observed = gather(&context, everything()).await?;
@@ -53,8 +53,8 @@ pub(crate) struct Pass {
 
 impl Pass {
     /// When it began, and its report. `Err(None)`: it was told to end before it did anything.
-    pub(crate) async fn make(self, lock: Lock) -> Result<(Timestamp, Report), Option<Failure>> {
-        let store = Store::open(&self.config.state_dir).map_err(|error| Some(Failure::from(&error)))?;
+    pub(crate) async fn make(self, lock: Lock) -> Result<(Timestamp, Report), Option<Finding>> {
+        let store = Store::open(&self.config.state_dir).map_err(|error| Some(Finding::from(&error)))?;
         let begun = clock::now();
         let context = Context::new(self.config, store, self.roots, self.secrets, self.progress, self.stop);
         let context = context.discovered().await;
@@ -65,8 +65,8 @@ impl Pass {
 }
 
 /// However long another certd takes.
-pub(crate) async fn lock(root: PathBuf, hooks: Arc<Hooks>) -> Result<Lock, Failure> {
-    let of_store = |error: StoreError| Failure::from(&error);
+pub(crate) async fn lock(root: PathBuf, hooks: Arc<Hooks>) -> Result<Lock, Finding> {
+    let of_store = |error: StoreError| Finding::from(&error);
     if let Some(lock) = Store::open(&root).and_then(|store| store.lock()).map_err(of_store)? {
         return Ok(lock);
     }

@@ -1,7 +1,7 @@
 //! One SSH session to one node on libssh2: pinned host key, public-key login, one exec with stdin, deadlines.
 //! Nothing else in certd knows the crate behind it.
 //!
-//! Failure means that it is not known what the node did with what was already sent; nothing here tries again.
+//! Finding means that it is not known what the node did with what was already sent; nothing here tries again.
 
 mod agent;
 mod connect;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use certd::acme::{Http, Settings, about};
 use certd::context::clock;
 use certd::http::{HttpOptions, Trust};
-use certd::model::{Advice, Failure, LedgerEvent};
+use certd::model::{Advice, Finding, LedgerEvent};
 use jiff::SignedDuration;
 use lab::bench::Bench;
 use lab::relay::Relay;
@@ -18,7 +18,7 @@ use lab::script::Answer;
 /// Far above what any fault here takes, far below what would be no bound at all.
 const SOON: Duration = Duration::from_secs(20);
 
-fn issue_in_time(bench: &Bench) -> Result<certd::execute::issue::Issued, Failure> {
+fn issue_in_time(bench: &Bench) -> Result<certd::execute::issue::Issued, Finding> {
     let issued = certd::execute::issue::issue(&bench.context, &bench.task);
     bench.run(async { tokio::time::timeout(SOON, issued).await }).expect("every wait is bounded")
 }

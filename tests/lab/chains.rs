@@ -21,7 +21,7 @@ use certd::context::Context;
 use certd::context::progress::{Event, Progress};
 use certd::context::secrets::Secrets;
 use certd::execute::issue::{Issued, issue};
-use certd::model::Failure;
+use certd::model::Finding;
 use certd::plan::Issue;
 use certd::store::Store;
 
@@ -120,7 +120,7 @@ impl Bench {
         Self { lab, context, task, steps, runtime }
     }
 
-    fn issue(&self) -> Result<Issued, Failure> {
+    fn issue(&self) -> Result<Issued, Finding> {
         self.runtime.block_on(issue(&self.context, &self.task))
     }
 

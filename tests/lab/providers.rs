@@ -18,7 +18,7 @@ use certd::context::progress::Progress;
 use certd::context::secrets::Secrets;
 use certd::dns::{Provider, Rfc2136, TxtRecord, Zone};
 use certd::execute::issue::{Issued, clean_txt, issue};
-use certd::model::{Advice, Failure};
+use certd::model::{Advice, Finding};
 use certd::plan::Issue;
 use certd::store::{Store, TxtNote};
 use jiff::Timestamp;
@@ -64,7 +64,7 @@ impl Bench {
         Self { lab, context, task, runtime: runtime() }
     }
 
-    fn issue(&self) -> Result<Issued, Failure> {
+    fn issue(&self) -> Result<Issued, Finding> {
         self.runtime.block_on(issue(&self.context, &self.task))
     }
 

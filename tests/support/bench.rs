@@ -12,7 +12,7 @@ use certd::context::Context;
 use certd::context::progress::{Event, Progress};
 use certd::context::secrets::Secrets;
 use certd::execute::issue::{Issued, issue};
-use certd::model::{Failure, LedgerEvent};
+use certd::model::{Finding, LedgerEvent};
 use certd::plan::{Issue, RenewalReason};
 use certd::store::Store;
 
@@ -56,7 +56,7 @@ impl Bench {
         Self { lab, context, task, steps, runtime }
     }
 
-    pub fn issue(&self) -> Result<Issued, Failure> {
+    pub fn issue(&self) -> Result<Issued, Finding> {
         self.run(issue(&self.context, &self.task))
     }
 

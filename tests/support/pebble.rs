@@ -1,6 +1,6 @@
 //! Pebble, Let's Encrypt's CA for tests, in its strict mode.
 //!
-//! Failure means: it did not start, or its management interface answered otherwise than its manual says.
+//! Finding means: it did not start, or its management interface answered otherwise than its manual says.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::config::{Config, HostKey, Ssh};
 use crate::context::secrets::public;
-use crate::model::Failure;
+use crate::model::Finding;
 use crate::ssh;
 
 /// The texts in which keys are pinned, read before root is given up.
@@ -37,7 +37,7 @@ impl Pins {
         config: &Config,
         path: &Path,
         logins: impl Iterator<Item = &'a Ssh>,
-    ) -> (Self, Vec<Failure>) {
+    ) -> (Self, Vec<Finding>) {
         // It was read a moment ago.
         let configuration = (path.to_owned(), std::fs::read_to_string(path).unwrap_or_default());
         let (mut known_hosts, mut failures) = (BTreeMap::new(), Vec::new());

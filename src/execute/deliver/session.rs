@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::cert::{CertName, Fingerprint, Leaf, NodeName, Roots};
 use crate::model::{Code, Committed, Refusal};
-use crate::model::{Failure, Over, ProbeError, Seen, Served};
+use crate::model::{Finding, Over, ProbeError, Seen, Served};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::plan::fence;
 use crate::plan::rollout::{Action, Event, Restored, Verdict};
@@ -245,7 +245,7 @@ impl Session {
     }
 
     /// A newer generation counts for the next one's number, although this one is refused; if it can be one.
-    fn refused(&self, error: NodeError) -> (NodeError, Failure) {
+    fn refused(&self, error: NodeError) -> (NodeError, Finding) {
         let error = judged(error, clock::now());
         if let NodeError::Refused { refusal: Refusal::Newer { certificate, number }, .. } = &error {
             self.note_held(certificate, Some(*number));

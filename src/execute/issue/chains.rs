@@ -1,7 +1,7 @@
 //! The chains that the CA offers for one certificate (RFC 8555 section 7.4.2). Which of them is kept is decided by
 //! `cert::choose`.
 //!
-//! Failure means: the CA's first choice, as if there were no other. An order never fails for a chain that it could do
+//! Finding means: the CA's first choice, as if there were no other. An order never fails for a chain that it could do
 //! without.
 
 use crate::acme::{Download, Order};

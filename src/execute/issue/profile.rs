@@ -5,7 +5,7 @@ use crate::config::Acme;
 use crate::context::Context;
 use crate::context::effect_failure::of_acme;
 use crate::execute::issue::rehearsal::say;
-use crate::model::{Advice, Code, Failure};
+use crate::model::{Advice, Code, Finding};
 use crate::plan::Issue;
 
 /// `None`: none was asked for, or the CA knows no profiles at all: then its certificates are all of one kind, and the order
@@ -18,7 +18,7 @@ pub(crate) async fn offered<'a>(
     task: &'a Issue,
     ca: &Acme,
     http: &Http,
-) -> Result<Option<&'a str>, Failure> {
+) -> Result<Option<&'a str>, Finding> {
     let Some(wanted) = task.profile.as_deref() else { return Ok(None) };
     let profiles = about(http).await.map_err(|error| of_acme(&ca.host, &error))?.profiles;
     if profiles.is_empty() {
@@ -30,7 +30,7 @@ pub(crate) async fn offered<'a>(
         return Ok(Some(wanted));
     }
     let names: Vec<&str> = profiles.keys().map(String::as_str).collect();
-    Err(Failure::new(
+    Err(Finding::new(
         Code::AcmeProfile,
         &task.certificate,
         format!("{} offers no profile {wanted:?}", ca.host),

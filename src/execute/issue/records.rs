@@ -13,7 +13,7 @@ use crate::dns::{
     DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen,
     challenge_name,
 };
-use crate::model::{Code, Failure};
+use crate::model::{Code, Finding};
 use crate::plan::order::Txt;
 use crate::store::TxtNote;
 
@@ -45,7 +45,7 @@ struct Place {
 
 impl Records {
     /// `afresh`: rely on nothing that earlier runs saw.
-    pub(crate) fn new(context: &Context, afresh: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(context: &Context, afresh: bool) -> Result<Self, Finding> {
         let dns = &context.config.dns;
         let (resolvers, doh) = resolvers(context)?;
         let patience = Patience { limit: dns.timeout, silent_servers: dns.silent_servers, doh };
@@ -55,7 +55,7 @@ impl Records {
     }
 
     /// Finds, for every name at once, where its record goes and whether the token may write there.
-    pub(crate) async fn locate(&mut self, bases: BTreeSet<String>) -> Result<(), Failure> {
+    pub(crate) async fn locate(&mut self, bases: BTreeSet<String>) -> Result<(), Finding> {
         let mut asked = JoinSet::new();
         for base in bases.into_iter().filter(|base| !self.places.contains_key(base)) {
             let (resolvers, provider) = (self.resolvers.clone(), Arc::clone(&self.provider));
@@ -73,7 +73,7 @@ impl Records {
     }
 
     /// Makes all records at once, and finds their zones' name servers meanwhile.
-    pub(crate) async fn publish(&mut self, context: &Context, records: &[Txt]) -> Result<(), Failure> {
+    pub(crate) async fn publish(&mut self, context: &Context, records: &[Txt]) -> Result<(), Finding> {
         self.locate(records.iter().map(|record| record.base.clone()).collect()).await?;
         let mut zones: BTreeMap<String, (Zone, Vec<usize>)> = BTreeMap::new();
         let mut looking = JoinSet::new();
@@ -129,7 +129,7 @@ impl Records {
     }
 
     /// Waits until every name server shows everything that was published. `say` hears who is waited for.
-    pub(crate) async fn await_seen(&self, say: impl Fn(String) + Clone + Send + Sync + 'static) -> Result<(), Failure> {
+    pub(crate) async fn await_seen(&self, say: impl Fn(String) + Clone + Send + Sync + 'static) -> Result<(), Finding> {
         let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for note in &self.notes {
             values.entry(note.name.clone()).or_default().insert(note.value.clone());
@@ -150,7 +150,7 @@ impl Records {
                     say(format!("{}: {}", failure.object, failure.what));
                     providing.warn(failure);
                 }
-                Ok::<(), Failure>(())
+                Ok::<(), Finding>(())
             });
         }
         while let Some(joined) = waiting.join_next().await {
@@ -165,7 +165,7 @@ impl Records {
     }
 
     /// Removes what this run made. What cannot be removed stays in the journal, for a later run.
-    pub(crate) async fn unpublish(&mut self, context: &Context) -> Result<(), Failure> {
+    pub(crate) async fn unpublish(&mut self, context: &Context) -> Result<(), Finding> {
         let notes = core::mem::take(&mut self.notes);
         let removed = remove(context, &self.provider, notes).await;
         keep_zones(context, self.afresh);
@@ -174,7 +174,7 @@ impl Records {
 }
 
 /// Removes what earlier runs left: call it when no order is under way.
-pub async fn clean_txt(context: &Context) -> Result<(), Failure> {
+pub async fn clean_txt(context: &Context) -> Result<(), Finding> {
     context.store.shorten_txt_journal().map_err(|error| of_store(&error))?;
     let left = context.store.txt_journal().map_err(|error| of_store(&error))?;
     if left.is_empty() {
@@ -184,7 +184,7 @@ pub async fn clean_txt(context: &Context) -> Result<(), Failure> {
 }
 
 /// Makes records that stay. They are in no journal, so that nothing ever removes them; one that is there already is as good.
-pub(crate) async fn publish_for_good(context: &Context, records: Vec<TxtRecord>) -> Result<(), Failure> {
+pub(crate) async fn publish_for_good(context: &Context, records: Vec<TxtRecord>) -> Result<(), Finding> {
     let ((resolvers, _), provider) = (resolvers(context)?, provider(context, false)?);
     for TxtRecord { name, value } in records {
         let place = place(&resolvers, provider.as_ref(), &name).await.map_err(|error| of_dns(&name, &error))?;
@@ -205,7 +205,7 @@ async fn place(resolvers: &Resolvers, provider: &dyn Provider, name: &str) -> Re
     Ok(Place { owner, zone })
 }
 
-async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtNote>) -> Result<(), Failure> {
+async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtNote>) -> Result<(), Finding> {
     let mut zones: BTreeMap<Option<String>, Vec<TxtNote>> = BTreeMap::new();
     for note in notes {
         zones.entry(note.zone.clone()).or_default().push(note);

@@ -11,14 +11,14 @@ use crate::context::effect_failure::of_store;
 use crate::context::progress::{Event, Progress};
 use crate::execute::issue::records::Records;
 use crate::execute::issue::standing::look_for;
-use crate::model::{Advice, Code, Failure};
+use crate::model::{Advice, Code, Finding};
 use crate::plan::order::{Standing, Txt};
 
 /// For every CA that may be asked, whatever its challenge is.
 ///
 /// # Errors
 /// The first thing that would have kept a real issuance from its validation.
-pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
+pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<(), Finding> {
     for ca in context.config.cas().filter(|ca| ca.challenge == Challenge::DnsPersist01) {
         rehearse_standing(context, certificate, ca).await?;
     }
@@ -30,7 +30,7 @@ pub fn makes_records(config: &Config) -> bool {
     config.cas().any(|ca| ca.challenge == Challenge::Dns01)
 }
 
-async fn rehearse_made(context: &Context, certificate: &Certificate) -> Result<(), Failure> {
+async fn rehearse_made(context: &Context, certificate: &Certificate) -> Result<(), Finding> {
     let mut records = Records::new(context, true)?;
     let mut wanted: Vec<Txt> = Vec::new();
     for name in certificate.names.iter() {
@@ -50,7 +50,7 @@ async fn rehearse_made(context: &Context, certificate: &Certificate) -> Result<(
 }
 
 /// Nothing is made: the records that stay are looked for. Which issuer they must name, the CA alone could tell.
-async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Failure> {
+async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Finding> {
     let kept = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
     let Some(account) = kept.and_then(|kept| kept.url) else {
         let host = &ca.host;
@@ -65,10 +65,10 @@ async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Ac
 }
 
 /// As long as the CA's own, and meaning nothing.
-fn random() -> Result<String, Failure> {
+fn random() -> Result<String, Finding> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| {
-        Failure::new(
+        Finding::new(
             Code::NoRandomness,
             "this machine",
             "the system gives no random bytes",

@@ -5,12 +5,12 @@ use crate::context::effect_failure::of_dns;
 use crate::context::provider::resolvers;
 use crate::context::{Context, clock};
 use crate::dns::texts;
-use crate::model::{Advice, Code, Failure};
+use crate::model::{Advice, Code, Finding};
 use crate::plan::order::Standing;
 
 /// # Errors
 /// A record that a name server does not show; with every record that is missing, and what to write.
-pub(crate) async fn look_for(context: &Context, account: &str, standing: &[Standing]) -> Result<(), Failure> {
+pub(crate) async fn look_for(context: &Context, account: &str, standing: &[Standing]) -> Result<(), Finding> {
     let (resolvers, _) = resolvers(context)?;
     let mut missing: Vec<(&Standing, String)> = Vec::new();
     for wanted in standing {
@@ -26,7 +26,7 @@ pub(crate) async fn look_for(context: &Context, account: &str, standing: &[Stand
         |it: &Standing| missing.iter().any(|(other, _)| other.name.is_wildcard() && other.record() == it.record());
     let told = missing.iter().filter(|(it, _)| it.name.is_wildcard() || !wide(it));
     let lines: Vec<String> = told.map(|(it, _)| format!("{}. TXT \"{}\"", it.record(), it.value(account))).collect();
-    Err(Failure::new(
+    Err(Finding::new(
         Code::AcmeNoStandingRecord,
         &first.name,
         format!("{}: {server} shows no TXT record that lets this account issue for it", first.record()),

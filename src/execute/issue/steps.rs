@@ -17,7 +17,7 @@ use crate::execute::issue::check::Wish;
 use crate::execute::issue::records::Records;
 use crate::execute::issue::rehearsal::say;
 use crate::execute::issue::standing::look_for;
-use crate::model::{Advice, Code, Failure, Intent, LedgerEntry, LedgerEvent, Meta};
+use crate::model::{Advice, Code, Finding, Intent, LedgerEntry, LedgerEvent, Meta};
 use crate::plan::Issue;
 use crate::plan::ledger::{self, Full, Question};
 use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
@@ -50,7 +50,7 @@ pub(crate) struct Steps<'a> {
     pair: Option<Pair>,
     caveats: Vec<String>,
     /// Of the last step that failed.
-    failure: Option<Failure>,
+    failure: Option<Finding>,
     /// The CA said 429, and for how many seconds.
     limited: Option<u64>,
     pub(crate) issued: Option<Issued>,
@@ -70,13 +70,13 @@ impl<'a> Steps<'a> {
     }
 
     /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
-    pub(crate) fn finalize_is_noted(&self) -> Result<bool, Failure> {
+    pub(crate) fn finalize_is_noted(&self) -> Result<bool, Finding> {
         let ledger = self.context.store.ledger().map_err(|error| of_store(&error))?;
         Ok(ledger::holds_finalize(&ledger, &self.intent))
     }
 
     /// Carries one action out. A step that fails at the CA or in DNS is an event; a failure of our own disk ends it all.
-    pub(crate) async fn perform(&mut self, action: Action) -> Result<Option<Event>, Failure> {
+    pub(crate) async fn perform(&mut self, action: Action) -> Result<Option<Event>, Finding> {
         if is_news(&action) {
             say(&self.context.progress, &self.task.certificate, action.to_string());
         }
@@ -128,7 +128,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The failure to report when the machine gives up; a limit of the CA's is noted first.
-    pub(crate) fn why(&mut self, give_up: &GiveUp) -> Result<Failure, Failure> {
+    pub(crate) fn why(&mut self, give_up: &GiveUp) -> Result<Finding, Finding> {
         if let Some(seconds) = self.limited {
             let wait = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
             let until = clock::now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
@@ -143,13 +143,13 @@ impl<'a> Steps<'a> {
         Ok(match (told, give_up) {
             (None, _) => failure,
             (Some(told), GiveUp::NoRoom { full, .. }) => {
-                Failure { what: GiveUp::wait_for(&told.what, full), ..failure }
+                Finding { what: GiveUp::wait_for(&told.what, full), ..failure }
             }
             (Some(told), _) => told,
         })
     }
 
-    async fn new_order(&mut self, replaces: Option<String>) -> Result<Event, Failure> {
+    async fn new_order(&mut self, replaces: Option<String>) -> Result<Event, Finding> {
         if self.intent.replaces != replaces {
             self.intent.replaces.clone_from(&replaces);
             self.note_intent()?;
@@ -169,7 +169,7 @@ impl<'a> Steps<'a> {
         })
     }
 
-    fn room(&self, replaces: bool) -> Result<Option<Full>, Failure> {
+    fn room(&self, replaces: bool) -> Result<Option<Full>, Finding> {
         let entries = self.context.store.ledger().map_err(|error| of_store(&error))?;
         let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
         let per_week = self.ca.config.certificates_per_week;
@@ -193,7 +193,7 @@ impl<'a> Steps<'a> {
     }
 
     /// What is asked of an order that we have.
-    async fn ask(&mut self, action: Action) -> Result<Event, Failure> {
+    async fn ask(&mut self, action: Action) -> Result<Event, Finding> {
         let Some(order) = &mut self.order else { return Ok(Event::Failed(Trouble::Lasting)) };
         let asked = match action {
             Action::Authorize => order.authorizations(self.ca.config.challenge).await.map(Event::Authorizations),
@@ -250,7 +250,7 @@ impl<'a> Steps<'a> {
     }
 
     /// What is put on disk, removed, or waited for; it brings no event.
-    async fn note(&mut self, action: Action) -> Result<(), Failure> {
+    async fn note(&mut self, action: Action) -> Result<(), Finding> {
         let name = &self.task.certificate;
         match action {
             Action::NoteUrl { url } => {
@@ -292,7 +292,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn keep(&mut self) -> Result<(), Failure> {
+    fn keep(&mut self) -> Result<(), Finding> {
         let Some(pair) = self.pair.take() else { return Ok(()) };
         let (store, name, now) = (&self.context.store, &self.task.certificate, clock::now());
         let seen = store.stored(name).map_err(|error| of_store(&error))?.greatest.max(self.task.seen);
@@ -310,11 +310,11 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    fn note_intent(&self) -> Result<(), Failure> {
+    fn note_intent(&self) -> Result<(), Finding> {
         self.context.store.note_intent(&self.task.certificate, &self.intent).map_err(|error| of_store(&error))
     }
 
-    fn note_ledger(&self, event: LedgerEvent) -> Result<(), Failure> {
+    fn note_ledger(&self, event: LedgerEvent) -> Result<(), Finding> {
         let order = self.intent.order_url.clone().filter(|_| matches!(event, LedgerEvent::Finalize { .. }));
         let (ca, names) = (self.intent.ca.clone(), self.intent.names.clone());
         let entry = LedgerEntry { at: clock::now(), ca, names, event, order };
@@ -329,7 +329,7 @@ impl<'a> Steps<'a> {
         Event::Failed(trouble(error))
     }
 
-    fn lasting(&mut self, failure: Failure) -> Event {
+    fn lasting(&mut self, failure: Finding) -> Event {
         self.failure = Some(failure);
         Event::Failed(Trouble::Lasting)
     }
@@ -340,8 +340,8 @@ fn wish<'w>(context: &'w Context, task: &'w Issue, ca: &'w Acme, key: &'w Privat
     Wish { preferred_root: ca.preferred_chain.as_deref(), key, names, roots, now }
 }
 
-fn bug(task: &Issue, error: &dyn core::error::Error) -> Failure {
-    Failure::new(Code::Bug, &task.certificate, error.to_string(), "report this", Advice::Bug)
+fn bug(task: &Issue, error: &dyn core::error::Error) -> Finding {
+    Finding::new(Code::Bug, &task.certificate, error.to_string(), "report this", Advice::Bug)
 }
 
 /// Up to a quarter more, so that those who failed together do not come back together.

@@ -6,16 +6,16 @@ use tokio::task::JoinSet;
 
 use crate::context::Context;
 use crate::context::ca::http;
-use crate::model::{Advice, Code, Failure};
+use crate::model::{Advice, Code, Finding};
 use crate::ops::account;
 use crate::ops::account::AccountView;
-use crate::report::doctor::{Area, Finding, of_skew};
+use crate::report::doctor::{Area, CheckupItem, of_skew};
 
 use super::missing::Missing;
 
 /// # Errors
 /// The state directory cannot be read.
-pub(crate) async fn look(context: &Arc<Context>, missing: &Missing) -> Result<Vec<Finding>, Failure> {
+pub(crate) async fn look(context: &Arc<Context>, missing: &Missing) -> Result<Vec<CheckupItem>, Finding> {
     let mut views = JoinSet::new();
     for (number, ca) in context.config.cas().filter(|ca| !missing.ca(&ca.host)).cloned().enumerate() {
         let context = Arc::clone(context);
@@ -37,29 +37,29 @@ pub(crate) async fn look(context: &Arc<Context>, missing: &Missing) -> Result<Ve
     Ok(findings)
 }
 
-fn of_view(view: &AccountView) -> Finding {
+fn of_view(view: &AccountView) -> CheckupItem {
     if let Some(failure) = &view.failure {
-        return Finding::bad(Area::Ca, failure);
+        return CheckupItem::bad(Area::Ca, failure);
     }
     let Some(ours) = &view.account else {
-        return Finding::ok(Area::Ca, &view.ca, "reached; no account yet: the first `certd renew` makes it");
+        return CheckupItem::ok(Area::Ca, &view.ca, "reached; no account yet: the first `certd renew` makes it");
     };
     match ours.status.as_deref() {
-        None => Finding::ok(Area::Ca, &view.ca, "reached; its account is begun: the next `certd renew` makes it"),
+        None => CheckupItem::ok(Area::Ca, &view.ca, "reached; its account is begun: the next `certd renew` makes it"),
         Some("valid") if ours.key_change_begun => {
             let what = "the account is valid, and a change of its key was begun and not ended";
             let next = "end it: certd account rollover";
-            Finding::bad(Area::Ca, &failure(view, Code::AcmeKeyChange, what, next))
+            CheckupItem::bad(Area::Ca, &failure(view, Code::AcmeKeyChange, what, next))
         }
-        Some("valid") => Finding::ok(Area::Ca, &view.ca, "reached; the account is valid"),
+        Some("valid") => CheckupItem::ok(Area::Ca, &view.ca, "reached; the account is valid"),
         Some(status) => {
             let what = format!("the account is {status:?}");
             let next = "move its folder below accounts/ away; the next `certd renew` makes another";
-            Finding::bad(Area::Ca, &failure(view, Code::AcmeAccount, &what, next))
+            CheckupItem::bad(Area::Ca, &failure(view, Code::AcmeAccount, &what, next))
         }
     }
 }
 
-fn failure(view: &AccountView, code: Code, what: &str, next: &str) -> Failure {
-    Failure::new(code, &view.ca, what, next, Advice::Person)
+fn failure(view: &AccountView, code: Code, what: &str, next: &str) -> Finding {
+    Finding::new(code, &view.ca, what, next, Advice::Person)
 }

@@ -2,8 +2,8 @@
 
 use crate::config::{Config, Node, Ssh};
 use crate::context::secrets::{NeededFor, Unread, identity_files};
-use crate::model::Failure;
-use crate::report::doctor::{Area, Finding};
+use crate::model::Finding;
+use crate::report::doctor::{Area, CheckupItem};
 
 pub(crate) struct Missing(Vec<Unread>);
 
@@ -36,7 +36,7 @@ impl Missing {
         self.any(|needed_for| is_login_of(needed_for, &node.ssh))
     }
 
-    pub(crate) fn findings(&self, config: &Config) -> Vec<Finding> {
+    pub(crate) fn findings(&self, config: &Config) -> Vec<CheckupItem> {
         let one = |unread: &Unread| {
             let (area, untried) = match &unread.needed_for {
                 NeededFor::Dns => (Area::Dns, "no TXT record was tried".to_owned()),
@@ -45,8 +45,8 @@ impl Missing {
                 NeededFor::IssuerRoots => (Area::Ca, "no certificate can be judged".to_owned()),
                 NeededFor::Login(_) => (Area::Nodes, format!("not tried: {}", nodes(config, &unread.needed_for))),
             };
-            let failure = Failure { what: format!("{}; {untried}", unread.failure.what), ..unread.failure.clone() };
-            Finding::bad(area, &failure)
+            let failure = Finding { what: format!("{}; {untried}", unread.failure.what), ..unread.failure.clone() };
+            CheckupItem::bad(area, &failure)
         };
         self.0.iter().map(one).collect()
     }

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use crate::config::Provider;
 use crate::context::{Context, provider};
 use crate::execute::issue;
-use crate::model::{Code, Failure, Observed};
-use crate::report::doctor::{Area, Finding};
+use crate::model::{Code, Finding, Observed};
+use crate::report::doctor::{Area, CheckupItem};
 
 use super::missing::Missing;
 
@@ -17,8 +17,8 @@ pub(crate) async fn look(
     observed: &Observed,
     may_write: bool,
     missing: &Missing,
-) -> Vec<Finding> {
-    let of_warning = |failure: &Failure| Finding::bad(Area::Dns, failure);
+) -> Vec<CheckupItem> {
+    let of_warning = |failure: &Finding| CheckupItem::bad(Area::Dns, failure);
     if missing.dns() {
         return context.dns.take_warnings().iter().map(of_warning).collect();
     }
@@ -34,16 +34,16 @@ pub(crate) async fn look(
     } else {
         "the TXT records that stay were looked for, as far as an account tells them"
     };
-    let mut findings: Vec<Finding> = tried
+    let mut findings: Vec<CheckupItem> = tried
         .into_iter()
         .map(|(name, ended)| match ended {
-            Ok(()) => Finding::ok(Area::Dns, name, well),
-            Err(failure) => Finding::bad(Area::Dns, &failure),
+            Ok(()) => CheckupItem::ok(Area::Dns, name, well),
+            Err(failure) => CheckupItem::bad(Area::Dns, &failure),
         })
         .collect();
     if !may_write {
         let what = "no TXT record was tried: another certd is at work, and its journal is not ours to write";
-        findings.push(Finding::ok(Area::Dns, "the DNS provider", what));
+        findings.push(CheckupItem::ok(Area::Dns, "the DNS provider", what));
     }
     let warnings = context.dns.take_warnings();
     findings.extend(warnings.iter().map(of_warning));
@@ -58,7 +58,7 @@ pub(crate) async fn look(
             (Some(token), None) => format!("the provider calls the token {:?}, and tells no end", token.status),
             (None, _) => "nothing is known of the token".to_owned(),
         };
-        findings.push(Finding::ok(Area::Dns, "dns.token_file", what));
+        findings.push(CheckupItem::ok(Area::Dns, "dns.token_file", what));
     }
     findings
 }

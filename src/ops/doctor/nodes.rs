@@ -10,17 +10,22 @@ use crate::config::Node;
 use crate::context::Context;
 use crate::context::clock;
 use crate::execute::rehearse;
-use crate::model::{Failure, Kept, Observed};
+use crate::model::{Finding, Kept, Observed};
 use crate::observe::disks;
 use crate::ops::receiver;
 use crate::plan::{self, rollout::Outcome};
-use crate::report::doctor::{Area, Finding, State, of_looked};
+use crate::report::doctor::{Area, CheckupItem, State, of_looked};
 use crate::report::{Delivery, DiskVerdict};
 
 use super::missing::Missing;
 
 /// In the configuration's order. `alone`: no other certd delivers, which a preparation would meet.
-pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, alone: bool, missing: &Missing) -> Vec<Finding> {
+pub(crate) async fn look(
+    context: &Arc<Context>,
+    observed: &Observed,
+    alone: bool,
+    missing: &Missing,
+) -> Vec<CheckupItem> {
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     let mut looks = JoinSet::new();
     let nodes = context.config.nodes.iter().filter(|node| observed.asked.wants_node(&node.name) && !missing.node(node));
@@ -41,7 +46,7 @@ pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, alone: boo
             (number, if paused { findings.into_iter().map(spared).collect() } else { findings })
         });
     }
-    let mut found: Vec<(usize, Vec<Finding>)> = looks.join_all().await;
+    let mut found: Vec<(usize, Vec<CheckupItem>)> = looks.join_all().await;
     found.sort_by_key(|(number, _)| *number);
     found.into_iter().flat_map(|(_, findings)| findings).collect()
 }
@@ -50,14 +55,20 @@ pub(crate) async fn look(context: &Arc<Context>, observed: &Observed, alone: boo
 type Meant = (CertName, Option<Generation>, Option<Kept>);
 
 /// A node that is paused is tried and does not count.
-fn spared(finding: Finding) -> Finding {
+fn spared(finding: CheckupItem) -> CheckupItem {
     let state = if finding.state == State::Failure { State::Warning } else { finding.state };
-    Finding { state, what: format!("{} (paused)", finding.what), ..finding }
+    CheckupItem { state, what: format!("{} (paused)", finding.what), ..finding }
 }
 
-async fn findings_of(context: &Arc<Context>, of: &Node, meant: &[Meant], alone: bool, judged: bool) -> Vec<Finding> {
+async fn findings_of(
+    context: &Arc<Context>,
+    of: &Node,
+    meant: &[Meant],
+    alone: bool,
+    judged: bool,
+) -> Vec<CheckupItem> {
     let node = &of.name;
-    let bad = |failure: &Failure| Finding::bad(Area::Nodes, failure);
+    let bad = |failure: &Finding| CheckupItem::bad(Area::Nodes, failure);
     let generations = meant.iter().map(|(name, generation, _)| (name.clone(), generation.clone()));
     let looked = match disks::at(context, node, &generations.collect()).await {
         Ok(looked) => looked,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, Generation, NodeName};
 use crate::config::Config;
-use crate::model::{Failure, Observed, ProbeError, Seen, Unproven};
+use crate::model::{Finding, Observed, ProbeError, Seen, Unproven};
 
 use super::super::installs;
 use super::{DeliveryWait, of};
@@ -20,7 +20,7 @@ pub fn ended(
     node: &NodeName,
     name: &CertName,
     generation: &Generation,
-    failure: Option<Failure>,
+    failure: Option<Finding>,
     now: Timestamp,
 ) {
     let seen = seen(observed, node, name);

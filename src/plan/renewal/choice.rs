@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::RenewalWait;
 use crate::config::Acme;
-use crate::model::{Advice, Area, Attempts, Code, Failure};
+use crate::model::{Advice, Area, Attempts, Code, Finding};
 use crate::plan::backoff;
 use crate::plan::ledger::Full;
 
@@ -29,7 +29,7 @@ pub enum Obstacle {
     /// Former attempts failed.
     BackOff {
         failures: u32,
-        failure: Box<Failure>,
+        failure: Box<Finding>,
         /// The other side itself said when to come again: `--force` does not come sooner.
         by_the_ca: bool,
     },
@@ -104,6 +104,6 @@ pub(super) fn choose<'a>(
 }
 
 /// Whether a failure is of that CA's making. Every other (DNS, the API, our own disk) would meet each CA alike.
-pub(super) fn is_the_cas(failure: &Failure) -> bool {
+pub(super) fn is_the_cas(failure: &Finding) -> bool {
     failure.code.area() == Area::Ca || failure.code == Code::LedgerFull
 }

@@ -55,9 +55,9 @@ impl Case {
     }
 }
 
-fn failure() -> Failure {
+fn failure() -> Finding {
     let text = || "any".to_owned();
-    Failure::new(crate::model::Code::Bug, text(), text(), text(), Advice::Person)
+    Finding::new(crate::model::Code::Bug, text(), text(), text(), Advice::Person)
 }
 
 fn ten_years() -> SignedDuration {

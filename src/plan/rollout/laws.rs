@@ -118,7 +118,7 @@ impl History {
     fn event(&mut self, node: &NodeName) -> Event {
         let name = node.clone();
         let lost = self.draw.chance(12);
-        let failure = || Failure::new(Code::SshClosed, "node", "what", "next", Advice::Retry { after_seconds: None });
+        let failure = || Finding::new(Code::SshClosed, "node", "what", "next", Advice::Retry { after_seconds: None });
         let (doing, event) = match self.nodes[node] {
             Doing::Waits => (Doing::Prepares, Event::Started(name)),
             Doing::Prepares if lost => (Doing::Over, Event::Failed(name, failure())),

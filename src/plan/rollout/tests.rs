@@ -347,6 +347,6 @@ fn verified(node: &str, verdict: Verdict) -> Event {
     Event::Verified(name(node), verdict)
 }
 
-fn failure(code: impl Into<Code>) -> Failure {
-    Failure::new(code.into(), "node", "what", "next", Advice::Retry { after_seconds: None })
+fn failure(code: impl Into<Code>) -> Finding {
+    Finding::new(code.into(), "node", "what", "next", Advice::Retry { after_seconds: None })
 }

@@ -31,7 +31,7 @@ impl Scene {
         self.looked(node, Ok(looked));
     }
 
-    fn looked(&mut self, node: &str, looked: Result<Looked, crate::model::Failure>) {
+    fn looked(&mut self, node: &str, looked: Result<Looked, crate::model::Finding>) {
         let disk = Disk { node: name(node), at: self.now, looked };
         let meant = self.meant();
         disks::learned(&mut self.observed.state, &self.config, &meant, &disk);

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName};
 use crate::config::{self, Config, Host};
 use crate::model::{
-    Advice, Ari, Attempts, Code, DeliveryAttempts, Failure, Intent, Kept, LedgerEntry, LedgerEvent, Meta, Observed,
+    Advice, Ari, Attempts, Code, DeliveryAttempts, Finding, Intent, Kept, LedgerEntry, LedgerEvent, Meta, Observed,
     Over, ProbeError, Seen, Served,
 };
 use crate::plan::{Plan, plan};
@@ -250,8 +250,8 @@ pub(super) fn leaf(label: &str, names: &NameSet, from: SignedDuration, to: Signe
     }
 }
 
-pub(super) fn failure(code: impl Into<Code>, what: &str) -> Failure {
-    Failure::new(code.into(), "object", what, "next", Advice::Retry { after_seconds: None })
+pub(super) fn failure(code: impl Into<Code>, what: &str) -> Finding {
+    Finding::new(code.into(), "object", what, "next", Advice::Retry { after_seconds: None })
 }
 
 pub(super) fn names(list: &[&str]) -> NameSet {

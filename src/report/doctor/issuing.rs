@@ -1,11 +1,11 @@
 //! What the plan, the disk and the clocks mean for the next issuance.
 
 use crate::cert::CertName;
-use crate::model::{Advice, CaClock, Code, Failure, Severity};
+use crate::model::{Advice, CaClock, Code, Finding, Severity};
 use crate::plan::{Plan, RenewalWait, Step, Wait};
 use crate::report::{own_clock, words};
 
-use super::{Area, Finding};
+use super::{Area, CheckupItem};
 
 /// A pass writes a few hundred kB; a disk with less than this is about to be full of something else.
 const LITTLE_ROOM: u64 = 50 * 1024 * 1024;
@@ -13,18 +13,18 @@ const LITTLE_ROOM: u64 = 50 * 1024 * 1024;
 const NO_ROOM: u64 = 1024 * 1024;
 
 /// Each certificate that was asked for: what comes next for it, and whether something holds that up.
-pub fn of_plan(plan: &Plan, asked: impl Iterator<Item = CertName>) -> Vec<Finding> {
+pub fn of_plan(plan: &Plan, asked: impl Iterator<Item = CertName>) -> Vec<CheckupItem> {
     asked.filter_map(|name| of_certificate(plan, &name)).collect()
 }
 
-fn of_certificate(plan: &Plan, name: &CertName) -> Option<Finding> {
+fn of_certificate(plan: &Plan, name: &CertName) -> Option<CheckupItem> {
     let step = plan.steps.iter().find_map(|step| match step {
         Step::Issue(issue) if issue.certificate == *name => Some(issue),
         _ => None,
     });
     if let Some(issue) = step {
         let what = format!("the next pass issues it: {}; the ledger has room", words::renewal(&issue.reason));
-        return Some(Finding::ok(Area::Issuing, name, what));
+        return Some(CheckupItem::ok(Area::Issuing, name, what));
     }
     let wait = plan.waits.iter().find_map(|wait| match wait {
         Wait::Renewal { certificate, reason } if certificate == name => Some(reason),
@@ -32,36 +32,36 @@ fn of_certificate(plan: &Plan, name: &CertName) -> Option<Finding> {
     })?;
     let what = words::renewal_wait(wait);
     let bad = |code: &Code, next: &str| {
-        let failure = Failure::new(code.clone(), name, what.clone(), next, Advice::Person);
-        Finding::bad(Area::Issuing, &failure)
+        let failure = Finding::new(code.clone(), name, what.clone(), next, Advice::Person);
+        CheckupItem::bad(Area::Issuing, &failure)
     };
     Some(match wait {
         RenewalWait::BackOff { failure, .. } => bad(&failure.code, &failure.next),
         RenewalWait::Ledger { .. } => bad(&Code::LedgerFull, "find out what issues so often: certd plan"),
         RenewalWait::NotDue { .. } | RenewalWait::MayNotIssue { .. } | RenewalWait::IssuedNow => {
-            Finding::ok(Area::Issuing, name, what)
+            CheckupItem::ok(Area::Issuing, name, what)
         }
     })
 }
 
 /// Room that is left for the state directory, in bytes.
-pub fn of_room(folder: &str, room: u64) -> Finding {
+pub fn of_room(folder: &str, room: u64) -> CheckupItem {
     let what = format!("{} MiB are free", room / 1024 / 1024);
     if room >= LITTLE_ROOM {
-        return Finding::ok(Area::State, folder, what);
+        return CheckupItem::ok(Area::State, folder, what);
     }
     let severity = if room < NO_ROOM { Severity::Obstacle } else { Severity::Warning };
     let next = "free some space: a key that cannot be stored is not used, and nothing is issued";
-    Finding::bad(Area::State, &Failure::for_a_person(Code::StateRoom, folder, what, next).of_severity(severity))
+    CheckupItem::bad(Area::State, &Finding::for_a_person(Code::StateRoom, folder, what, next).of_severity(severity))
 }
 
 /// This machine's clock beside a CA's.
-pub fn of_skew(ca: &str, clocks: CaClock) -> Finding {
+pub fn of_skew(ca: &str, clocks: CaClock) -> CheckupItem {
     match own_clock(ca, clocks) {
-        Some(finding) => Finding::bad(Area::State, &finding),
+        Some(finding) => CheckupItem::bad(Area::State, &finding),
         None => {
             let seconds = clocks.ours.duration_since(clocks.theirs).as_secs().abs();
-            Finding::ok(Area::State, "this machine's clock", format!("{seconds} s from the Date of {ca}"))
+            CheckupItem::ok(Area::State, "this machine's clock", format!("{seconds} s from the Date of {ca}"))
         }
     }
 }

@@ -6,25 +6,25 @@ use crate::cert::{CertName, NodeName};
 use crate::model::{AtPath, Drift, Found, Looked};
 use crate::report::disks::{self, DiskVerdict};
 
-use super::{Area, Finding};
+use super::{Area, CheckupItem};
 
 /// Never empty: what is well has a line too.
-pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Finding> {
+pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<CheckupItem> {
     let of_node = disks::of_looked(looked, now).into_iter().filter_map(|verdict| verdict.finding(node));
-    let mut findings: Vec<Finding> = of_node.map(|finding| Finding::bad(Area::Nodes, &finding)).collect();
+    let mut findings: Vec<CheckupItem> = of_node.map(|finding| CheckupItem::bad(Area::Nodes, &finding)).collect();
     for (name, found) in &looked.certificates {
         for verdict in of_found(found) {
             let finding = verdict.finding(node).map(|finding| {
                 let what = format!("{name}: {}", finding.what);
-                crate::model::Failure { what, ..finding }
+                crate::model::Finding { what, ..finding }
             });
-            findings.extend(finding.map(|finding| Finding::bad(Area::Nodes, &finding)));
+            findings.extend(finding.map(|finding| CheckupItem::bad(Area::Nodes, &finding)));
         }
     }
     if findings.is_empty() {
         let held: Vec<String> = looked.certificates.iter().map(|(name, found)| holds(name, found)).collect();
         let what = format!("reached, logged in, its configuration test passes; {}", held.join("; "));
-        findings.push(Finding::ok(Area::Nodes, node, what));
+        findings.push(CheckupItem::ok(Area::Nodes, node, what));
     }
     findings
 }

@@ -9,8 +9,8 @@ use crate::model::{Advice, AtPath, CaClock, Exposed, Found, Looked};
 
 const NOW: Timestamp = Timestamp::constant(1_795_413_600, 0);
 
-fn failure(code: impl Into<Code>, object: &str, what: &str) -> Failure {
-    Failure::new(code.into(), object, what, "do what is to be done", Advice::Person)
+fn failure(code: impl Into<Code>, object: &str, what: &str) -> Finding {
+    Finding::new(code.into(), object, what, "do what is to be done", Advice::Person)
 }
 
 fn found() -> Found {
@@ -37,17 +37,17 @@ fn looked() -> Looked {
     }
 }
 
-fn of(looked: &Looked) -> Vec<Finding> {
+fn of(looked: &Looked) -> Vec<CheckupItem> {
     of_looked(&NodeName::parse("上海").unwrap(), looked, NOW)
 }
 
 #[test]
 fn a_checkup_stands_by_area_and_the_worst_first() {
     let findings = vec![
-        Finding::ok(Area::Nodes, "shenzhen", "reached"),
-        Finding::bad(Area::Nodes, &failure("node-clock", "广州", "its clock is 121 minutes ahead")),
-        Finding::bad(Area::Nodes, &failure("ssh-refused", "上海", "上海: 192.0.2.1:22 refuses the connection")),
-        Finding::ok(Area::Configuration, "the configuration", "1 certificate"),
+        CheckupItem::ok(Area::Nodes, "shenzhen", "reached"),
+        CheckupItem::bad(Area::Nodes, &failure("node-clock", "广州", "its clock is 121 minutes ahead")),
+        CheckupItem::bad(Area::Nodes, &failure("ssh-refused", "上海", "上海: 192.0.2.1:22 refuses the connection")),
+        CheckupItem::ok(Area::Configuration, "the configuration", "1 certificate"),
         of_room("/var/lib/certd", 12 * 1024 * 1024),
         of_skew("ca.example", CaClock { ours: NOW, theirs: NOW + SignedDuration::from_secs(3) }),
     ];
@@ -59,10 +59,10 @@ fn a_checkup_stands_by_area_and_the_worst_first() {
 #[test]
 fn all_is_well_or_the_area_says_which_code_it_is() {
     let code = |area, state| {
-        let finding = Finding { state, ..Finding::ok(area, "y", "z") };
+        let finding = CheckupItem { state, ..CheckupItem::ok(area, "y", "z") };
         Checkup::new(vec![finding], NOW).exit
     };
-    assert_eq!(Checkup::new(vec![Finding::ok(Area::Ca, "ca", "reached")], NOW).exit, 0);
+    assert_eq!(Checkup::new(vec![CheckupItem::ok(Area::Ca, "ca", "reached")], NOW).exit, 0);
     let of_area = Area::ALL.map(|area| code(area, State::Failure));
     assert_eq!(of_area, [2, 1, 5, 5, 5, 6]);
     assert!(Area::ALL.iter().all(|area| code(*area, State::Warning) == 3));

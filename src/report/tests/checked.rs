@@ -64,7 +64,7 @@ fn s21_a_disk_that_differs_is_a_warning_and_one_that_was_mended_is_none() {
 fn what_dns_shows_is_told_to_a_monitoring_system_once() {
     let finding = |severity| {
         let (what, next) = ("its CAA records let nobody issue", "add the record");
-        Failure::for_a_person(Code::InventoryCaa, "a.example.com", what, next).of_severity(severity)
+        Finding::for_a_person(Code::InventoryCaa, "a.example.com", what, next).of_severity(severity)
     };
     let of = |severity| InventoryReport {
         certificate: cert(),

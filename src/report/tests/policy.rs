@@ -127,7 +127,7 @@ fn failing(what: &str) -> Report {
         attempts: 3,
         since: Some(NOW - SignedDuration::from_hours(30)),
         next_try: Some(NOW + SignedDuration::from_hours(6)),
-        failure: Failure {
+        failure: Finding {
             what: format!("{node}: {what}"),
             object: node.into(),
             next: "mend the configuration on the node".into(),

@@ -141,8 +141,8 @@ pub(super) fn seen(leaf: &Leaf) -> Seen {
     Seen::Leaf { leaf: Box::new(leaf.clone()), distrust: None }
 }
 
-pub(super) fn failure(code: impl Into<crate::model::Code>) -> Failure {
-    Failure::new(code.into(), "the object", "what happened", "what to do", Advice::Person)
+pub(super) fn failure(code: impl Into<crate::model::Code>) -> Finding {
+    Finding::new(code.into(), "the object", "what happened", "what to do", Advice::Person)
 }
 
 pub(super) fn ok() -> Verdict {

@@ -1,6 +1,6 @@
 //! What comes from nodes and CAs, and what adds up over years, does not fill the state directory beyond what is read back.
 
-use certd::model::{Advice, Code, DeliveryAttempts, Failure};
+use certd::model::{Advice, Code, DeliveryAttempts, Finding};
 use std::collections::BTreeMap;
 
 use super::*;
@@ -83,7 +83,7 @@ fn a_state_that_would_be_too_long_to_be_read_is_written_with_shorter_texts() {
     let mut tried = f.store.state().unwrap();
     let (generation, _) = kept(&f.store, 0);
     for number in 0..40 {
-        let failure = Failure::new(Code::from("node-test"), "a", "上".repeat(1_000_000), "n", Advice::Person);
+        let failure = Finding::new(Code::from("node-test"), "a", "上".repeat(1_000_000), "n", Advice::Person);
         let attempts = DeliveryAttempts {
             generation: generation.clone(),
             failures: number,

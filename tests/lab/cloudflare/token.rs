@@ -161,7 +161,10 @@ fn c04_a_429_may_name_a_date_instead_of_seconds() {
         .header("retry-after", "Mon, 23 Nov 2026 06:15:01 GMT");
     bench.lab.cloudflare.script.fail("create", 3, &limited);
     let refused = bench.publish(&client, &[txt(CHALLENGE, "one")]).remove(0).unwrap_err();
-    assert_eq!((refused.code().as_str(), refused.advice()), ("dns-api-limited", Advice::Retry { after_seconds: Some(1) }));
+    assert_eq!(
+        (refused.code().as_str(), refused.advice()),
+        ("dns-api-limited", Advice::Retry { after_seconds: Some(1) })
+    );
 }
 
 #[test]
