@@ -265,7 +265,7 @@ mod tests {
         let mut lame = answer(ResponseCode::NoError, &[(NAME, "ours"), (NAME, "too")]);
         lame.metadata.authoritative = false;
         assert_eq!(said(&lame), Said::Nothing("answers without authority".to_owned()));
-        for (code, words) in [(ResponseCode::Refused, "Query Refused"), (ResponseCode::ServFail, "Server Finding")] {
+        for (code, words) in [(ResponseCode::Refused, "Query Refused"), (ResponseCode::ServFail, "Server Failure")] {
             let mut refusal = answer(code, &[]);
             refusal.metadata.authoritative = false;
             assert_eq!(said(&refusal), Said::Nothing(words.to_owned()));
@@ -294,6 +294,6 @@ mod tests {
         assert_eq!(say(&answer(ResponseCode::NXDomain, &[])), Said::Absent { remembers: true });
         assert_eq!(say(&answer(ResponseCode::NoError, &[(NAME, "old")])), Said::Less);
         assert_eq!(say(&answer(ResponseCode::NoError, &[(NAME, "old"), (NAME, "ours")])), Said::All);
-        assert_eq!(say(&answer(ResponseCode::ServFail, &[])), Said::Nothing("Server Finding".to_owned()));
+        assert_eq!(say(&answer(ResponseCode::ServFail, &[])), Said::Nothing("Server Failure".to_owned()));
     }
 }
