@@ -1,5 +1,6 @@
 //! The intent: what we set out to order, and its key, on disk before the CA hears of it.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -100,22 +101,21 @@ impl Store {
     /// `None` as well when it cannot be used any more: then a new order is made, and nothing is lost but that.
     pub(super) fn pending(&self, name: &CertName) -> Result<Option<Intent>, StoreError> {
         let path = self.pending_folder(name).join("intent.json");
-        let mut read = atomic::read(&path)?;
-        while let Some(bytes) = read {
+        // Without the lock, a renewal may replace the intent while it is read.
+        let version = || path.symlink_metadata().ok().map(|file| (file.ino(), file.ctime(), file.ctime_nsec()));
+        loop {
+            let before = version();
+            let Some(bytes) = atomic::read(&path)? else { return Ok(None) };
             let intent = serde_json::from_slice(&bytes).ok().filter(|_| self.intent_key(name).is_ok());
             if intent.is_some() {
                 return Ok(intent);
             }
-            // Without the lock, a renewal may replace the intent while it is read.
-            let again = atomic::read(&path)?;
-            if again.as_ref() == Some(&bytes) {
+            if before.is_some() && version() == before {
                 let what = "the intent or its key cannot be read; certd orders anew".to_owned();
                 self.noted([Damage { path, what }]);
                 return Ok(None);
             }
-            read = again;
         }
-        Ok(None)
     }
 
     pub(super) fn private_key(&self, path: &std::path::Path) -> Result<PrivateKey, StoreError> {

@@ -28,10 +28,7 @@ fn check_before_anything_tells_each_state_worst_first_and_makes_nothing() {
     exits(&output, 4);
     let text = stdout(&output);
     assert!(text.contains("stored: nothing was issued yet"), "{text}");
-    assert!(
-        text.ends_with("0 of 4 serve the certificate that is meant for them: visitors are hurt now (exit 4)\n"),
-        "{text}"
-    );
+    assert!(text.ends_with("0 of 4 serve the right certificate: visitors are hurt now (exit 4)\n"), "{text}");
     let line = |node: &str| text.lines().position(|line| line.trim_start().starts_with(node)).unwrap();
     for (node, words) in [
         ("过期", "expired  "),
@@ -83,7 +80,7 @@ fn check_is_one_tls_connection_to_each_node_and_no_login() {
     let before: Vec<_> = lab.nodes.iter().map(|node| (node.tls_connections(), node.ssh_connections())).collect();
     let output = lab.certd(&["check"]);
     exits(&output, 0);
-    assert!(stdout(&output).contains("3 of 3 serve the certificate that is meant for them: all is well (exit 0)"));
+    assert!(stdout(&output).contains("3 of 3 serve the right certificate: all is well (exit 0)"));
     for (node, (tls, ssh)) in lab.nodes.iter().zip(before) {
         assert_eq!((node.tls_connections(), node.ssh_connections()), (tls + 1, ssh), "{}", node.name);
     }

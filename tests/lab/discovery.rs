@@ -97,7 +97,7 @@ fn adding_a_node_is_adding_a_record_and_costs_no_certificate() {
     lab.drop_record(2);
     let output = lab.certd(&["renew"]);
     exits(&output, 0);
-    assert!(stdout(&output).contains("2 of 2 serve the certificate"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("2 of 2 serve the right certificate"), "{}", stdout(&output));
     let leaf = lab.nodes[0].settled(SERVICE).unwrap();
     assert_eq!(lab.nodes[1].settled(SERVICE).unwrap(), leaf);
     assert_ne!(lab.nodes[2].settled(SERVICE).unwrap(), leaf);
@@ -106,7 +106,7 @@ fn adding_a_node_is_adding_a_record_and_costs_no_certificate() {
     exits(&lab.certd(&["check"]), 6);
     let output = lab.certd(&["renew"]);
     exits(&output, 0);
-    assert!(stdout(&output).contains("3 of 3 serve the certificate"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("3 of 3 serve the right certificate"), "{}", stdout(&output));
     assert_eq!(lab.nodes[2].settled(SERVICE).unwrap(), leaf);
     assert_eq!(lab.nodes[2].pair(SERVICE).unwrap(), leaf);
     assert_eq!(lab.pebble.issued(), 1, "no new certificate");
@@ -116,7 +116,7 @@ fn adding_a_node_is_adding_a_record_and_costs_no_certificate() {
     lab.drop_record(0);
     let output = lab.certd(&["check"]);
     exits(&output, 0);
-    assert!(stdout(&output).contains("2 of 2 serve the certificate"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("2 of 2 serve the right certificate"), "{}", stdout(&output));
     exits(&lab.certd(&["deploy", "--node", &lab.ip(0)]), 2);
 }
 
@@ -155,14 +155,14 @@ fn dns_that_is_down_or_empty_never_empties_the_fleet() {
     for command in ["check", "deploy"] {
         let output = lab.certd(&[command]);
         let text = exits(&output, 0);
-        assert!(text.contains("2 of 2 serve the certificate"), "{text}");
+        assert!(text.contains("2 of 2 serve the right certificate"), "{text}");
         assert!(text.contains("the nodes are those that it showed"), "{text}");
     }
     fs::write(lab.config_path(), well).unwrap();
     (0..2).for_each(|node| lab.drop_record(node));
     let text = exits(&lab.certd(&["renew"]), 3);
     assert!(
-        text.contains("2 of 2 serve the certificate") && text.contains("no address that could be a node's"),
+        text.contains("2 of 2 serve the right certificate") && text.contains("no address that could be a node's"),
         "{text}"
     );
     // Nothing is known of it after the state is lost: that is a fleet without its certificate.
@@ -197,6 +197,6 @@ fn an_address_of_a_configured_node_is_that_node() {
     lab.configured(&node);
     let output = lab.certd(&["renew"]);
     let text = exits(&output, 0);
-    assert!(text.contains("2 of 2 serve the certificate") && text.contains("上海"), "{text}");
+    assert!(text.contains("2 of 2 serve the right certificate") && text.contains("上海"), "{text}");
     assert_eq!(lab.nodes[0].settled(SERVICE).unwrap(), lab.nodes[1].settled(SERVICE).unwrap());
 }

@@ -202,7 +202,7 @@ fn a_person_goes_back_to_a_generation_which_is_held_through_renewals_until_lates
     assert_eq!(lab.generations().len(), 3, "it is issued all the same");
     let text = exits(&lab.certd(&["check"]), 3);
     assert!(text.contains(&format!("held: generation {one}")) && text.contains("--latest"), "{text}");
-    assert!(text.contains("2 of 2 serve the certificate that is meant for them"), "{text}");
+    assert!(text.contains("2 of 2 serve the right certificate"), "{text}");
     // Disks are held against what is held.
     let text = exits(&lab.certd(&["check", "--deep"]), 3);
     assert_eq!(text.matches(&format!("{SERVICE}  same")).count(), 2, "{text}");

@@ -65,7 +65,7 @@ fn it_says_that_it_is_ready_issues_delivers_and_ends_with_0() {
     ] {
         assert!(events.contains(line), "{line:?} in\n{events}");
     }
-    assert!(report.contains("2 of 2 serve the certificate that is meant for them: all is well"), "{report}");
+    assert!(report.contains("2 of 2 serve the right certificate: all is well"), "{report}");
     assert_eq!(report.matches("all is well").count(), 1, "no noise when nothing is done: {report}");
     // What is there is looked at, and no pass is made.
     let mut again = Running::start(&lab, &[]);
@@ -242,7 +242,7 @@ fn a_watched_endpoint_that_falls_silent_is_told_of_and_so_is_its_return() {
     let end = format!("{EAGER}{watch}");
     lab.write_config_with(&ConfigText { certificates: Some(certificates), end, ..ConfigText::default() });
     let mut run = Running::start(&lab, &[]);
-    run.wait_for_report("1 of 1 serve the certificate that is meant for them");
+    run.wait_for_report("1 of 1 serve the right certificate");
     lab.nodes[1].stop_nginx();
     run.wait_for_line("watched backend (");
     run.wait_for_line("is unreachable, was ");

@@ -128,7 +128,7 @@ fn a_node_that_does_not_answer_over_udp_is_told_as_such_and_keeps_what_it_was_gi
     assert!(text.contains("no answer over UDP"), "{text}");
     assert_ne!(node.pair(SERVICE), before, "the node did not go back");
     let text = exits(&lab.certd(&["check"]), 3);
-    assert!(text.contains("no-quic") && text.contains("is UDP open to us"), "{text}");
+    assert!(text.contains("no-quic") && text.contains("is UDP open to this machine"), "{text}");
     let reloads = node.calls(NginxCommand::Reload);
     exits(&lab.certd(&["renew"]), 3);
     assert_eq!(node.calls(NginxCommand::Reload), reloads, "no reload would make UDP answer");
