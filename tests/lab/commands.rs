@@ -28,18 +28,19 @@ fn check_before_anything_tells_each_state_worst_first_and_makes_nothing() {
     exits(&output, 4);
     let text = stdout(&output);
     assert!(text.contains("stored: nothing was issued yet"), "{text}");
-    assert!(text.ends_with("0 of 4 serve the right certificate: visitors are hurt now (exit 4)\n"), "{text}");
+    assert!(
+        text.ends_with("0 of 4 serve the right certificate: visitors are hurt now: 过期 expired (exit 4)\n"),
+        "{text}"
+    );
     let line = |node: &str| text.lines().position(|line| line.trim_start().starts_with(node)).unwrap();
-    for (node, words) in [
-        ("过期", "expired  "),
-        ("其他", "wrong-name  "),
-        ("没有", "unreachable  connection refused"),
-        ("好", "unmanaged  "),
-    ] {
+    for (node, words) in
+        [("过期", "  expired"), ("其他", "  wrong-name"), ("没有", "  unreachable"), ("好", "  unmanaged")]
+    {
         let line = text.lines().nth(line(node)).unwrap();
-        assert!(line.contains(words), "{words:?} in {line:?}");
+        assert!(line.ends_with(words), "{words:?} in {line:?}");
         assert!(line.contains(&lab.nodes.iter().find(|n| n.name == node).unwrap().tls.to_string()), "{line}");
     }
+    assert!(text.contains("  没有: connection refused\n    next: is the server up"), "{text}");
     assert!(["过期", "其他", "没有"].iter().all(|bad| line(bad) < line("好")), "{text}");
     assert!(!lab.state_dir().exists(), "looking makes nothing");
     assert!(lab.nodes.iter().all(|node| node.ssh_connections() == 0));
@@ -52,7 +53,7 @@ fn check_before_anything_warns_where_all_is_valid_and_not_ours() {
     let output = lab.certd(&["check"]);
     exits(&output, 3);
     assert!(
-        stdout(&output).contains("valid, and not issued by certd: `certd renew` replaces it"),
+        stdout(&output).contains("上海: valid, and not issued by certd\n    next: run `certd renew`"),
         "{}",
         stdout(&output)
     );

@@ -118,7 +118,7 @@ fn what_its_ca_has_revoked_is_told_by_a_deep_check_renewed_by_the_next_pass_and_
     let output = lab.certd(&["check", "--deep"]);
     exits(&output, 4);
     let text = stdout(&output);
-    assert!(text.contains("revoked  its CA has revoked it on"), "{text}");
+    assert!(text.contains("  revoked\n") && text.contains("node-1: its CA has revoked it on"), "{text}");
     exits(&lab.certd(&["check"]), 0);
     let before = lab.nodes[0].settled(SERVICE).unwrap();
     exits(&lab.certd(&["renew"]), 0);

@@ -44,7 +44,7 @@ fn colour_is_for_terminals_unless_one_is_told_otherwise() {
     let coloured = |more: &[&str], variable: Option<&str>| {
         let output = on_a_terminal(&lab, more, variable);
         assert!(output.contains("1 of 1 serve"), "{output}");
-        output.contains("\x1b[38;5;10m")
+        output.contains("\x1b[32m")
     };
     assert!(coloured(&[], None));
     assert!(!coloured(&[], Some("1")));
