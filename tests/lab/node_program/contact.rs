@@ -273,7 +273,7 @@ fn whatever_is_put_in_place_has_a_time_that_no_server_can_have_seen_there() {
             // Times of files are the kernel's, which need not be the clock's (tests/moved_clock.sh): a file just written has
             // them.
             let written = place.path("written").display().to_string();
-            let source = SOURCE.replace("b=$(date +%s)", &format!("b=$(: >'{written}' && stat -c %Y '{written}')"));
+            let source = SOURCE.replace("now=$(date +%s)", &format!("now=$(: >'{written}' && stat -c %Y '{written}')"));
             assert_ne!(source, SOURCE);
             let start = |place: &Place, fake: Fake| {
                 let mut program = Program::start_source(shell, &source, &[place.bundle(fake)], &[]);
