@@ -340,13 +340,13 @@ fn tidied(lab: &Lab, text: &str) -> String {
         names.push((node.ssh.ip().to_string(), address));
     }
     let text = names.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
-    let is_row = |line: &str| line.starts_with("   ") && line.contains("192.0.2.") || line.contains("ADDRESS");
+    let is_row = |line: &str| columns(line).len() == 5 && line.contains(":443") || line.contains("ADDRESS");
     let rows: Vec<Vec<&str>> = text.lines().filter(|line| is_row(line)).map(columns).collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.len()).max().unwrap_or(0);
     let row = |line: &str| {
         let cells = columns(line);
         let cells: Vec<String> = cells.iter().enumerate().map(|(at, it)| format!("{it:0$}", width(at))).collect();
-        format!("   {}", cells.join("  ")).trim_end().to_owned()
+        format!("  {}", cells.join("  ")).trim_end().to_owned()
     };
     text.lines().map(|line| if is_row(line) { row(line) } else { line.to_owned() } + "\n").collect()
 }
@@ -370,6 +370,24 @@ fn about(text: &str, words: &str) -> String {
     let first = lines.next().unwrap_or_else(|| panic!("{words:?} is not in\n{text}"));
     let rest = lines.take_while(|line| indent(line) > indent(first));
     core::iter::once(first).chain(rest).map(|line| format!("{line}\n")).collect()
+}
+
+/// What stands below the table of these nodes, each sentence with its advice.
+fn notes(text: &str, nodes: &[&str]) -> String {
+    let (mut notes, mut about) = (String::new(), false);
+    for line in text.lines() {
+        let note = line.strip_prefix("  ").filter(|note| !note.starts_with(' '));
+        if let Some((subjects, _)) = note.and_then(|note| note.split_once(": ")) {
+            about = subjects.split(", ").any(|subject| nodes.contains(&subject));
+        } else if !line.starts_with("    ") {
+            about = false;
+        }
+        if about {
+            notes.push_str(&format!("{line}\n"));
+        }
+    }
+    assert!(!notes.is_empty(), "nothing about {nodes:?} in\n{text}");
+    notes
 }
 
 fn report(lab: &Lab, arguments: &[&str], code: i32) -> String {
@@ -420,17 +438,17 @@ fn what_fails_is_reported_as_shown() {
     lab.node("cn2-shenzhen").stop_nginx();
     lab.node("cn2-guangzhou").break_nginx_config();
     let text = report(&lab, &["renew", "--force"], 4);
-    let down = about(&text, "   cn2-shenzhen") + "…\n" + &about(&text, "  cn2-shenzhen: ");
+    let down = about(&text, "  cn2-shenzhen  ") + "…\n" + &notes(&text, &["cn2-shenzhen"]);
     plays("trouble-down", "", &down);
-    plays("trouble-config", "", &about(&text, "  cn2-guangzhou: "));
+    plays("trouble-config", "", &notes(&text, &["cn2-guangzhou"]));
 
     lab.node("cn2-guangzhou").mend_nginx_config();
     lab.node("cn2-guangzhou").change_host_key();
     lab.node("cn2-shenzhen").start_sshd();
     let text = report(&lab, &["renew", "--force"], 4);
     // The lab pins what a node shows when the configuration is written; this one was written before.
-    plays("trouble-host-key", "", &about(&text, "  cn2-guangzhou: "));
-    plays("trouble-stopped", "", &about(&text, "  cn2-shenzhen: "));
+    plays("trouble-host-key", "", &notes(&text, &["cn2-guangzhou"]));
+    plays("trouble-stopped", "", &notes(&text, &["cn2-shenzhen"]));
 
     lab.node("cn2-shenzhen").start_nginx();
     lab.write_config("");
@@ -462,12 +480,11 @@ fn what_a_node_undoes_is_reported_as_shown() {
         node.replace_command(NginxCommand::Test, Some(&script));
     }
     let text = report(&lab, &["renew", "--force"], 6);
-    let refused = ["  cn2-shanghai: ", "  cn2-guangzhou: ", "  cn2-shenzhen: "].map(|node| about(&text, node)).concat();
-    plays("trouble-refused", "", &refused);
+    plays("trouble-refused", "", &notes(&text, &["cn2-shanghai", "cn2-guangzhou", "cn2-shenzhen"]));
 
     lab.nodes.iter().for_each(|node| node.replace_command(NginxCommand::Test, None));
     report(&lab, &["deploy"], 0);
     lab.node("cn2-shenzhen").replace_command(NginxCommand::Reload, Some("exit 0\n"));
     let text = report(&lab, &["renew", "--force"], 6);
-    plays("trouble-reload", "", &about(&text, "  cn2-shenzhen: "));
+    plays("trouble-reload", "", &notes(&text, &["cn2-shenzhen"]));
 }
