@@ -26,6 +26,7 @@ nsenter util-linux
 setpriv util-linux
 unshare util-linux
 setfacl acl
+chattr e2fsprogs
 mount mount
 ip iproute2
 ps procps
