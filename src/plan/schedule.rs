@@ -21,7 +21,7 @@ const LATE: SignedDuration = SignedDuration::from_mins(11);
 
 /// What is remembered from one wake to the next.
 #[derive(Clone, Debug, Default)]
-pub struct Past {
+pub struct ScheduleState {
     /// This process started then, or woke up, or the clock was set.
     pub since: Timestamp,
     /// Begun; also by an earlier process, and by hand.
@@ -37,21 +37,21 @@ pub struct Past {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wake {
+pub struct WakeUp {
     /// Not after now: at once.
     pub at: Timestamp,
-    pub what: What,
+    pub work: Work,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum Work {
     /// Handshakes alone.
     Look,
-    Pass(Why),
+    Pass(Trigger),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum Trigger {
     /// This installation has made none yet.
     First,
     Scheduled {
@@ -73,11 +73,11 @@ pub enum Why {
     },
 }
 
-impl Past {
+impl ScheduleState {
     pub fn new(now: Timestamp, last_pass: Option<Timestamp>) -> Self {
-        let mut past = Self { last_pass, ..Self::default() };
-        past.jumped(now);
-        past
+        let mut state = Self { last_pass, ..Self::default() };
+        state.jumped(now);
+        state
     }
 
     /// A look, or what a pass saw at its end: what to do next.
@@ -126,31 +126,35 @@ impl Past {
 }
 
 /// When to wake and what for. `seed` is the installation's: it spreads the instants of many.
-pub fn next(run: &Run, past: &Past, seed: u64, now: Timestamp) -> Wake {
-    if let Some((failures, at)) = past.failed {
-        return pass(backoff::again(at, failures), Why::Again { failures });
+pub fn next(run: &Run, state: &ScheduleState, seed: u64, now: Timestamp) -> WakeUp {
+    if let Some((failures, at)) = state.failed {
+        return pass(backoff::again(at, failures), Trigger::Again { failures });
     }
-    if past.found {
-        return pass(now, Why::Found);
+    if state.found {
+        return pass(now, Trigger::Found);
     }
-    let Some(last) = past.last_pass else {
-        return pass(now, Why::First);
+    let Some(last) = state.last_pass else {
+        return pass(now, Trigger::First);
     };
-    let look_at = past.last_look.map_or(past.since, |last| add(last, run.check_every));
-    let scheduled = run.schedule.after(last).map(|slot| scheduled(run, slot, past.since, seed));
-    let waited = past.next.map(|until| {
-        let at = if until < past.since { add(past.since, at_start(run, past.since, seed)) } else { until };
-        pass(at, Why::Waited { until })
+    let look_at = state.last_look.map_or(state.since, |last| add(last, run.check_every));
+    let scheduled = run.schedule.after(last).map(|slot| scheduled(run, slot, state.since, seed));
+    let waited = state.next.map(|until| {
+        let at = if until < state.since { add(state.since, at_start(run, state.since, seed)) } else { until };
+        pass(at, Trigger::Waited { until })
     });
-    let look = Wake { at: look_at, what: What::Look };
+    let look = WakeUp { at: look_at, work: Work::Look };
     // Of two at one instant the first: a pass looks too.
-    [waited, scheduled, Some(look)].into_iter().flatten().min_by_key(|wake| wake.at).unwrap_or(pass(now, Why::First))
+    [waited, scheduled, Some(look)]
+        .into_iter()
+        .flatten()
+        .min_by_key(|wake| wake.at)
+        .unwrap_or(pass(now, Trigger::First))
 }
 
 /// When the next pass comes that is known of. `None`: at once, or nobody knows.
-pub fn next_pass(run: &Run, past: &Past, seed: u64) -> Option<Timestamp> {
-    let slot = run.schedule.after(past.last_pass?).map(|slot| scheduled(run, slot, past.since, seed).at);
-    [slot, past.next].into_iter().flatten().min()
+pub fn next_pass(run: &Run, state: &ScheduleState, seed: u64) -> Option<Timestamp> {
+    let slot = run.schedule.after(state.last_pass?).map(|slot| scheduled(run, slot, state.since, seed).at);
+    [slot, state.next].into_iter().flatten().min()
 }
 
 /// How the wall clock moved beyond what has really passed (by a clock that nobody sets and that stops in a suspend);
@@ -160,12 +164,12 @@ pub fn jump(wall: SignedDuration, passed: SignedDuration) -> Option<SignedDurati
     (beyond.abs() > JUMP).then_some(beyond)
 }
 
-fn scheduled(run: &Run, slot: Timestamp, since: Timestamp, seed: u64) -> Wake {
+fn scheduled(run: &Run, slot: Timestamp, since: Timestamp, seed: u64) -> WakeUp {
     let at = add(slot, jitter(run, slot, SPREAD, seed));
     if at >= since {
-        return pass(at, Why::Scheduled { slot });
+        return pass(at, Trigger::Scheduled { slot });
     }
-    let why = if since.duration_since(slot) > LATE { Why::Missed { slot } } else { Why::Scheduled { slot } };
+    let why = if since.duration_since(slot) > LATE { Trigger::Missed { slot } } else { Trigger::Scheduled { slot } };
     pass(add(since, at_start(run, since, seed)), why)
 }
 
@@ -185,8 +189,8 @@ fn jitter(run: &Run, instant: Timestamp, most: SignedDuration, seed: u64) -> Sig
     SignedDuration::from_millis(i64::try_from(number % width).unwrap_or(0))
 }
 
-fn pass(at: Timestamp, why: Why) -> Wake {
-    Wake { at, what: What::Pass(why) }
+fn pass(at: Timestamp, why: Trigger) -> WakeUp {
+    WakeUp { at, work: Work::Pass(why) }
 }
 
 fn add(instant: Timestamp, span: SignedDuration) -> Timestamp {
