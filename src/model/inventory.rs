@@ -33,9 +33,9 @@ pub struct InDns {
     /// Where its CNAMEs end, if it has any.
     pub alias: Option<String>,
     /// By the zone's own servers. Empty for a wildcard, which has no addresses to ask for.
-    pub authoritative: Vec<Told>,
+    pub authoritative: Vec<ServerAnswer>,
     /// By the public resolvers that the configuration names.
-    pub public: Vec<Told>,
+    pub public: Vec<ServerAnswer>,
     pub caa: Caa,
     /// As the DNS provider's API has them. It is asked where DNS shows an address that is no node's.
     pub provider: Vec<AtProvider>,
@@ -45,7 +45,7 @@ pub struct InDns {
 
 /// What one server says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct ServerAnswer {
     pub server: String,
     pub says: Result<Addresses, String>,
 }
@@ -94,11 +94,11 @@ pub struct AtProvider {
 impl InDns {
     /// What the servers of the zone show together: one may lag behind the others.
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
-        let shown = self.authoritative.iter().filter_map(|told| told.says.as_ref().ok());
+        let shown = self.authoritative.iter().filter_map(|answer| answer.says.as_ref().ok());
         shown.flat_map(|addresses| addresses.all.iter().copied()).collect()
     }
 
     pub fn ttl(&self) -> Option<u32> {
-        self.authoritative.iter().filter_map(|told| told.says.as_ref().ok()?.ttl).max()
+        self.authoritative.iter().filter_map(|answer| answer.says.as_ref().ok()?.ttl).max()
     }
 }

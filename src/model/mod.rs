@@ -28,7 +28,7 @@ pub use disk::{AtPath, Disk, Exposed, Found, Installed, Looked, NodeClock};
 pub use drift::{Compared, Drift};
 pub use exit::{Exit, worst};
 pub use finding::{Advice, Area, Finding, Severity};
-pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
+pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, ServerAnswer};
 pub use persisted_state::{
     Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,
     Renumbered, Revoked, Unproven,

@@ -17,12 +17,12 @@ pub struct Settled {
     pub nodes: BTreeSet<IpAddr>,
     /// DNS was heard, and this is what to remember.
     pub heard: bool,
-    pub told: Vec<Told>,
+    pub notes: Vec<DiscoveryNote>,
 }
 
 /// What a person should know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum DiscoveryNote {
     /// DNS does not answer, or shows nothing: those of this instant go on.
     Kept { since: Timestamp, answered: bool, why: String },
     /// … and nothing was ever heard.
@@ -48,32 +48,32 @@ pub fn settle(
     let (mut nodes, refused): (BTreeSet<IpAddr>, BTreeSet<IpAddr>) = shown
         .into_iter()
         .partition(|address| is_of_a_machine(*address) && (!address.is_loopback() || pinned(*address)));
-    let mut told = Vec::new();
+    let mut notes = Vec::new();
     if nodes.len() > MOST_DISCOVERED {
-        told.push(Told::TooMany { shown: nodes.len() });
+        notes.push(DiscoveryNote::TooMany { shown: nodes.len() });
         // Those that are trusted first: they are nodes, whatever else is shown beside them.
         let mut order: Vec<IpAddr> = nodes.into_iter().collect();
         order.sort_by_key(|address| !pinned(*address));
         nodes = order.into_iter().take(MOST_DISCOVERED).collect();
     }
     if !refused.is_empty() {
-        told.push(Told::Refused { addresses: refused });
+        notes.push(DiscoveryNote::Refused { addresses: refused });
     }
     if nodes.is_empty() {
         let mut kept = kept(last, true, "it has no address that could be a node's".to_owned());
-        kept.told.extend(told);
+        kept.notes.extend(notes);
         return kept;
     }
-    Settled { nodes, heard: true, told }
+    Settled { nodes, heard: true, notes }
 }
 
 fn kept(last: Option<&LastSeen>, answered: bool, why: String) -> Settled {
     match last {
         Some(last) => {
-            let told = vec![Told::Kept { since: last.at, answered, why }];
-            Settled { nodes: last.addresses.clone(), heard: false, told }
+            let notes = vec![DiscoveryNote::Kept { since: last.at, answered, why }];
+            Settled { nodes: last.addresses.clone(), heard: false, notes }
         }
-        None => Settled { told: vec![Told::Nothing { why }], ..Settled::default() },
+        None => Settled { notes: vec![DiscoveryNote::Nothing { why }], ..Settled::default() },
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
     fn what_dns_shows_now_are_the_nodes_and_what_it_shows_no_more_is_none() {
         let before = last(&["192.0.2.1", "192.0.2.9"]);
         let settled = settle(Ok(set(&["192.0.2.1", "10.0.0.1"])), Families::Both, Some(&before), |_| false);
-        assert_eq!(settled, Settled { nodes: set(&["192.0.2.1", "10.0.0.1"]), heard: true, told: Vec::new() });
+        assert_eq!(settled, Settled { nodes: set(&["192.0.2.1", "10.0.0.1"]), heard: true, notes: Vec::new() });
     }
 
     #[test]
@@ -114,10 +114,10 @@ mod tests {
         for shown in [Err("no answer".to_owned()), Ok(set(&[])), Ok(set(&["2001:db8::1"]))] {
             let settled = settle(shown, Families::Ipv4, Some(&before), |_| true);
             assert_eq!(settled.nodes, before.addresses);
-            assert!(!settled.heard && matches!(settled.told[..], [Told::Kept { .. }]), "{settled:?}");
+            assert!(!settled.heard && matches!(settled.notes[..], [DiscoveryNote::Kept { .. }]), "{settled:?}");
         }
         let settled = settle(Err("no answer".to_owned()), Families::Both, None, |_| true);
-        assert!(settled.nodes.is_empty() && matches!(settled.told[..], [Told::Nothing { .. }]));
+        assert!(settled.nodes.is_empty() && matches!(settled.notes[..], [DiscoveryNote::Nothing { .. }]));
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         let settled = settle(Ok(shown), Families::Both, None, |ip| ip == IpAddr::from([127, 0, 0, 2]));
         assert_eq!(settled.nodes, set(&["127.0.0.2", "192.0.2.1"]));
         let refused = set(&[&bad[..], &["127.0.0.1", "::1"]].concat());
-        assert_eq!(settled.told, [Told::Refused { addresses: refused }]);
+        assert_eq!(settled.notes, [DiscoveryNote::Refused { addresses: refused }]);
     }
 
     #[test]
@@ -139,6 +139,6 @@ mod tests {
         let settled = settle(Ok(shown), Families::Both, None, |ip| ip == ours);
         assert_eq!(settled.nodes.len(), MOST_DISCOVERED);
         assert!(settled.nodes.contains(&ours));
-        assert_eq!(settled.told, [Told::TooMany { shown: 257 }]);
+        assert_eq!(settled.notes, [DiscoveryNote::TooMany { shown: 257 }]);
     }
 }

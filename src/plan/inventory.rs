@@ -150,11 +150,11 @@ impl Scene<'_> {
 
     fn servers(&mut self) {
         let name = self.name;
-        let told = |told: &[crate::model::Told]| -> Vec<(String, BTreeSet<IpAddr>, Option<u32>)> {
-            let heard = told.iter().filter_map(|told| Some((told.server.clone(), told.says.as_ref().ok()?)));
+        let answers = |answers: &[crate::model::ServerAnswer]| -> Vec<(String, BTreeSet<IpAddr>, Option<u32>)> {
+            let heard = answers.iter().filter_map(|answer| Some((answer.server.clone(), answer.says.as_ref().ok()?)));
             heard.map(|(server, says)| (server, says.all.clone(), says.ttl)).collect()
         };
-        let own = told(&name.authoritative);
+        let own = answers(&name.authoritative);
         let Some((first, addresses, _)) = own.first() else { return };
         if let Some((other, differs, _)) = own.iter().find(|(_, all, _)| all != addresses) {
             let what = format!(
@@ -168,7 +168,7 @@ impl Scene<'_> {
                 "wait a minute if records were changed just now; else see to the zone's transfer between its servers",
             );
         }
-        for (resolver, shown, left) in told(&name.public) {
+        for (resolver, shown, left) in answers(&name.public) {
             if own.iter().all(|(_, all, _)| *all != shown) {
                 let left = left.map(|left| format!(", for {left} s more")).unwrap_or_default();
                 let what = format!(
@@ -196,7 +196,7 @@ impl Scene<'_> {
         let set = match &self.name.caa {
             Caa::Free => return,
             Caa::Unknown(why) => {
-                // Told already, and for the same reason.
+                // ServerAnswer already, and for the same reason.
                 if self.name.trouble.is_none() {
                     self.note(
                         Code::InventoryUnasked,
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use crate::cert::fixture::NOW;
     use crate::config::parse;
-    use crate::model::{Addresses, AtProvider, Told};
+    use crate::model::{Addresses, AtProvider, ServerAnswer};
 
     const CONFIG: &str = r#"
 [acme]
@@ -313,7 +313,7 @@ address = "192.0.2.3"
         InDns {
             name: crate::cert::DnsName::parse("a.example.com").unwrap(),
             alias: None,
-            authoritative: vec![Told { server: "ns1.example.com".to_owned(), says }],
+            authoritative: vec![ServerAnswer { server: "ns1.example.com".to_owned(), says }],
             public: Vec::new(),
             caa: Caa::Free,
             provider: Vec::new(),
@@ -340,40 +340,40 @@ address = "192.0.2.3"
 
     #[test]
     fn whose_an_address_is_remains_open_while_a_node_cannot_be_looked_up() {
-        let told = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2"]), Err("no answer"));
-        let [(Severity::Note, Code::InventoryStranger, what)] = &told[..] else { panic!("{told:?}") };
+        let findings = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2"]), Err("no answer"));
+        let [(Severity::Note, Code::InventoryStranger, what)] = &findings[..] else { panic!("{findings:?}") };
         assert_eq!(what, "shows 192.0.2.2, and whose they are is not known while two cannot be looked up");
     }
 
     #[test]
     fn a_node_of_other_certificates_is_named() {
-        let told = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), Ok(&["192.0.2.2"]));
-        let [(Severity::Warning, Code::InventoryStranger, what)] = &told[..] else { panic!("{told:?}") };
+        let findings = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), Ok(&["192.0.2.2"]));
+        let [(Severity::Warning, Code::InventoryStranger, what)] = &findings[..] else { panic!("{findings:?}") };
         assert!(what.ends_with("192.0.2.3; nodes that this certificate is not for: three"), "{what}");
     }
 
     #[test]
     fn a_paused_node_may_be_out_of_dns() {
-        let told = found(CONFIG, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"]));
-        assert!(matches!(&told[..], [(Severity::Warning, Code::InventoryNodeUnlisted, _)]), "{told:?}");
+        let findings = found(CONFIG, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"]));
+        assert!(matches!(&findings[..], [(Severity::Warning, Code::InventoryNodeUnlisted, _)]), "{findings:?}");
         let paused = CONFIG.replace("\"192.0.2.1\"\n", "\"192.0.2.1\"\npaused_until = 2126-01-01\n");
         assert_eq!(found(&paused, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"])), []);
     }
 
     #[test]
-    fn a_proxied_name_is_told_once_and_not_by_each_address() {
+    fn a_proxied_name_is_reported_once_and_not_by_each_address() {
         let provider = vec![AtProvider { content: "192.0.2.1".to_owned(), proxied: true }];
         let proxied = InDns { provider, ..shown(&["104.16.0.1", "104.16.0.2"]) };
-        let told = found(CONFIG, &proxied, Ok(&["192.0.2.2"]));
-        assert!(matches!(&told[..], [(Severity::Warning, Code::InventoryProxied, _)]), "{told:?}");
+        let findings = found(CONFIG, &proxied, Ok(&["192.0.2.2"]));
+        assert!(matches!(&findings[..], [(Severity::Warning, Code::InventoryProxied, _)]), "{findings:?}");
     }
 
     #[test]
     fn a_thousand_addresses_are_one_sentence() {
         let all: Vec<String> = (0..1000).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        let told = found(CONFIG, &shown(&all), Ok(&["192.0.2.2"]));
-        assert_eq!(told.len(), 1);
-        assert!(told[0].2.contains("and 995 more") && told[0].2.len() < 200, "{}", told[0].2);
+        let findings = found(CONFIG, &shown(&all), Ok(&["192.0.2.2"]));
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].2.contains("and 995 more") && findings[0].2.len() < 200, "{}", findings[0].2);
     }
 }
