@@ -31,7 +31,7 @@ pub struct Delivered {
 /// itself. Most reloads take a second, and ten is what the whole process has.
 const FINISH_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
-type Told = (Event, Vec<Served>);
+type SessionEvent = (Event, Vec<Served>);
 type Held = (NodeName, CertName, Option<u64>);
 
 /// # Errors
@@ -43,7 +43,7 @@ pub async fn deliver(
 ) -> Result<Delivered, Finding> {
     let pairs = pairs(context, deliver)?;
     let mut machine = Rollout::new(deliver);
-    let (tell, mut told) = mpsc::unbounded_channel::<Told>();
+    let (events, mut incoming) = mpsc::unbounded_channel::<SessionEvent>();
     let (fence, mut fences) = mpsc::unbounded_channel();
     let mut orders: BTreeMap<NodeName, mpsc::UnboundedSender<Action>> = BTreeMap::new();
     let mut sessions = JoinSet::new();
@@ -54,7 +54,7 @@ pub async fn deliver(
             context: Arc::clone(context),
             node: task.node.clone(),
             bundles: bundles(context, task, &pairs),
-            tell: tell.clone(),
+            events: events.clone(),
             fences: fence.clone(),
             ordered,
         };
@@ -64,7 +64,7 @@ pub async fn deliver(
         names.insert(handle.id(), task.node.clone());
         orders.insert(task.node.clone(), order);
     }
-    drop(tell);
+    drop(events);
 
     let mut served = Vec::new();
     let (mut stop, mut ends) = (context.stop.clone(), context.stop.clone());
@@ -76,7 +76,7 @@ pub async fn deliver(
     tokio::pin!(patience);
     loop {
         let event = tokio::select! {
-            told = told.recv() => match told {
+            received = incoming.recv() => match received {
                 Some((event, seen)) => {
                     remember(&mut served, seen);
                     event

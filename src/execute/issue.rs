@@ -6,10 +6,10 @@
 
 mod chains;
 mod check;
+mod persist_record;
 mod profile;
 pub(crate) mod records;
 mod rehearsal;
-mod standing;
 mod steps;
 
 use core::time::Duration;
@@ -130,8 +130,8 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Finding> {
 async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Finding> {
     let noted = steps.finalize_is_noted()?;
     let (mut order, actions) = order::begin(&steps.intent, noted, clock::now());
-    if steps.task.insist {
-        order = order.insisted();
+    if steps.task.forced {
+        order = order.forced();
     }
     let mut queue = VecDeque::from(actions);
     while let Some(action) = queue.pop_front() {

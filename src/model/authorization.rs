@@ -34,7 +34,8 @@ pub enum Proof {
     /// dns-01: what a TXT record at `_acme-challenge.` must hold.
     Value(String),
     /// dns-persist-01: a TXT record at `_validation-persist.` that stays and names one of these, and the account.
-    Standing { issuers: Vec<DnsName> },
+    #[serde(rename = "standing")]
+    PersistRecord { issuers: Vec<DnsName> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

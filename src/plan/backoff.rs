@@ -18,7 +18,7 @@ const NO_ANSWER_MINUTES: [i64; 4] = [1, 2, 5, 10];
 
 /// No wait that another side asks for is longer: Let's Encrypt's own limits ask for 34 hours at most (one certificate
 /// back for an exact name set).
-pub const LONGEST_WISH: SignedDuration = SignedDuration::from_hours(48);
+pub const LONGEST_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(48);
 
 /// Inside the last part of the lifetime a day is too long a wait.
 const NEAR_THE_END: i32 = 4;
@@ -52,12 +52,12 @@ pub fn cadence(leaf: &Leaf, now: Timestamp) -> Option<SignedDuration> {
 pub fn issuance(attempts: &Attempts, cadence: Option<SignedDuration>) -> Timestamp {
     let step = SignedDuration::from_mins(step(&ISSUANCE_MINUTES, attempts.failures));
     let own = after(attempts.last, cadence.map_or(step, |longest| step.min(longest)));
-    wish(attempts).map_or(own, |not_before| own.max(not_before))
+    retry_after(attempts).map_or(own, |not_before| own.max(not_before))
 }
 
 /// What the other side's Retry-After said. Not even `--force` comes earlier.
-pub fn wish(attempts: &Attempts) -> Option<Timestamp> {
-    attempts.not_before.map(|not_before| not_before.min(after(attempts.last, LONGEST_WISH)))
+pub fn retry_after(attempts: &Attempts) -> Option<Timestamp> {
+    attempts.not_before.map(|not_before| not_before.min(after(attempts.last, LONGEST_RETRY_AFTER)))
 }
 
 /// When a node may be tried again with the same generation. A node that merely failed to answer is tried in every pass,
@@ -73,7 +73,7 @@ pub fn delivery(attempts: &DeliveryAttempts, patient: bool) -> Timestamp {
 
 /// When a node at the latest is tried that was spared, since others refused: as long as the longest step of theirs. Nodes
 /// that refuse in turns would else keep it waiting for ever.
-pub fn spared(attempts: &DeliveryAttempts) -> Timestamp {
+pub fn skipped(attempts: &DeliveryAttempts) -> Timestamp {
     after(attempts.last, SignedDuration::from_mins(step(&ROLLED_BACK_MINUTES, u32::MAX)))
 }
 

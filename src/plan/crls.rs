@@ -29,17 +29,17 @@ pub fn due(observed: &Observed, now: Timestamp) -> Vec<(CertName, Generation)> {
             !backoff::counts(crl.asked_at, now) || now.duration_since(crl.asked_at) >= wait
         }
     };
-    let due = meant(observed, now).filter(|(_, _, fingerprint)| is_due(fingerprint));
+    let due = desired(observed, now).filter(|(_, _, fingerprint)| is_due(fingerprint));
     due.map(|(name, generation, _)| (name, generation)).collect()
 }
 
 /// Those of all, due or not.
 pub fn all(observed: &Observed, now: Timestamp) -> Vec<(CertName, Generation)> {
-    meant(observed, now).map(|(name, generation, _)| (name, generation)).collect()
+    desired(observed, now).map(|(name, generation, _)| (name, generation)).collect()
 }
 
 /// What is stored, and what is held instead: visitors get that one.
-fn meant(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertName, Generation, Fingerprint)> {
+fn desired(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertName, Generation, Fingerprint)> {
     observed.store.iter().flat_map(move |(name, stored)| {
         let newest = stored.current.as_ref().map(|kept| (kept.generation.clone(), kept.leaf.fingerprint));
         let held = hold::held(name, stored, &observed.state, now);
@@ -50,21 +50,21 @@ fn meant(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertName,
 }
 
 /// Keeps an answer. What the CA has revoked counts as given up, from the day that it says.
-pub fn learned(tried: &mut PersistedState, fingerprint: Fingerprint, mut crl: Crl, now: Timestamp) {
-    if let Some(before) = tried.crls.get(&fingerprint) {
+pub fn learned(state: &mut PersistedState, fingerprint: Fingerprint, mut crl: Crl, now: Timestamp) {
+    if let Some(before) = state.crls.get(&fingerprint) {
         crl.revoked = crl.revoked.or(before.revoked);
         if crl.failure.is_some() {
             crl.next_update = before.next_update;
         }
     }
     if let Some(RevokedByCa { at, reason }) = crl.revoked {
-        tried.revoked.entry(fingerprint).or_insert(Revoked { at: at.min(now), reason });
+        state.revoked.entry(fingerprint).or_insert(Revoked { at: at.min(now), reason });
     }
-    tried.crls.insert(fingerprint, crl);
-    tried.crls.retain(|_, crl| crl.not_after > now);
+    state.crls.insert(fingerprint, crl);
+    state.crls.retain(|_, crl| crl.not_after > now);
 }
 
 /// What a list said of this certificate, if it said that it is revoked.
-pub fn revoked(tried: &PersistedState, fingerprint: &Fingerprint) -> Option<RevokedByCa> {
-    tried.crls.get(fingerprint)?.revoked
+pub fn revoked(state: &PersistedState, fingerprint: &Fingerprint) -> Option<RevokedByCa> {
+    state.crls.get(fingerprint)?.revoked
 }

@@ -15,7 +15,7 @@ use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
 use crate::model::{DeliveryAttempts, Drift, Finding, Observed, ProbeError, Seen, Served, Stored};
 
-use super::hold::{self, Meant};
+use super::hold::{self, Desired};
 use super::{Wait, backoff, disks, installs};
 
 pub use prune::prune;
@@ -194,12 +194,12 @@ pub(super) fn decide(
     let (mut waits, mut reverts) = (Vec::new(), Vec::new());
     for (certificate, stored) in deliverable {
         let name = &certificate.name;
-        let meant = hold::meant(name, stored, &observed.state, now);
-        let alone = meant.is_some_and(|meant| must_travel_alone(observed, name, meant.generation));
+        let desired = hold::desired(name, stored, &observed.state, now);
+        let alone = desired.is_some_and(|desired| must_travel_alone(observed, name, desired.generation));
         for node in asked(certificate, observed) {
             let wait = |reason| Wait::Delivery { certificate: name.clone(), node: node.clone(), reason };
-            let needed = need(config, certificate, stored, meant, node, observed, now);
-            let (Some(meant), Ok((reason, early))) = (meant, &needed) else {
+            let needed = need(config, certificate, stored, desired, node, observed, now);
+            let (Some(desired), Ok((reason, early))) = (desired, &needed) else {
                 waits.extend(needed.err().map(wait));
                 continue;
             };
@@ -215,7 +215,7 @@ pub(super) fn decide(
                 rollouts.len() - 1
             });
             let deliver = &mut rollouts[group].2;
-            deliver.certificates.insert(name.clone(), meant.generation.clone());
+            deliver.certificates.insert(name.clone(), desired.generation.clone());
             let before = before(certificate, node, observed, now);
             let task = match deliver.nodes.iter_mut().position(|task| &task.node == node) {
                 Some(place) => &mut deliver.nodes[place],
@@ -227,14 +227,14 @@ pub(super) fn decide(
             };
             task.before = task.before.and(before);
             task.early = task.early.take().or_else(|| early.clone());
-            let back = meant.held.is_some() && may_go_back(reason, observed);
-            if back || beneath(meant.generation, name, node, observed) {
+            let back = desired.held.is_some() && may_go_back(reason, observed);
+            if back || beneath(desired.generation, name, node, observed) {
                 task.older.insert(name.clone());
             }
-            task.failed_before |= attempts(name, meant.generation, node, observed).is_some_and(|it| it.failures > 0);
+            task.failed_before |= attempts(name, desired.generation, node, observed).is_some_and(|it| it.failures > 0);
             task.hurry |= hurry(name, node, observed, now);
             task.certificates.insert(name.clone(), reason.clone());
-            deliver.refused.extend(refusing(certificate, meant.generation, observed).map(|(node, _)| node.clone()));
+            deliver.refused.extend(refusing(certificate, desired.generation, observed).map(|(node, _)| node.clone()));
         }
     }
     let rollouts = rollouts.into_iter().map(|(_, _, mut deliver)| {
@@ -266,7 +266,7 @@ fn need(
     config: &Config,
     certificate: &Certificate,
     stored: &Stored,
-    meant: Option<Meant<'_>>,
+    desired: Option<Desired<'_>>,
     node: &NodeName,
     observed: &Observed,
     now: Timestamp,
@@ -276,25 +276,25 @@ fn need(
     {
         return Err(DeliveryWait::Paused { until, words: found.paused_reason.clone() });
     }
-    let meant = meant.ok_or(DeliveryWait::NothingStored)?;
-    let attempts = attempts(&certificate.name, meant.generation, node, observed);
+    let desired = desired.ok_or(DeliveryWait::NothingStored)?;
+    let attempts = attempts(&certificate.name, desired.generation, node, observed);
     let drifted = || {
-        let (_, drift) = disks::drifted(&observed.state, node, &certificate.name, meant.generation)?;
+        let (_, drift) = disks::drifted(&observed.state, node, &certificate.name, desired.generation)?;
         drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
     };
     let unsettled = observed.state.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
-    let reverts = || revert::due(certificate, stored, meant, node, observed, now);
-    let lacks = || lacks(&certificate.name, meant, stored, node, observed);
+    let reverts = || revert::due(certificate, stored, desired, node, observed, now);
+    let lacks = || lacks(&certificate.name, desired, stored, node, observed);
     let reason = reverts().or_else(lacks).or_else(drifted);
     let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled));
     let changed = || installs::changed(&observed.state, config, node, &certificate.name);
     let reason = reason.or_else(|| changed().then_some(DeliveryReason::InstallChanged));
-    let reason = reason.ok_or_else(|| in_sync(meant))?;
-    let refused = || refused_until(certificate, meant.generation, node, observed, now);
+    let reason = reason.ok_or_else(|| in_sync(desired))?;
+    let refused = || refused_until(certificate, desired.generation, node, observed, now);
     let window = window::allows(config, certificate, node, observed, now);
     let held_up = held_up(attempts, refused, observed, now);
     let looks = !matches!(reason, DeliveryReason::Reverts { .. }) && !unsettled && drifted().is_none();
-    if let Some(wait) = unproven::wait(config, observed, node, &certificate.name, meant.generation)
+    if let Some(wait) = unproven::wait(config, observed, node, &certificate.name, desired.generation)
         && looks
         && held_up.is_none()
     {
@@ -316,17 +316,17 @@ fn need(
     }
 }
 
-fn in_sync(meant: Meant<'_>) -> DeliveryWait {
-    match meant.held {
+fn in_sync(desired: Desired<'_>) -> DeliveryWait {
+    match desired.held {
         Some(held) => DeliveryWait::Held { generation: held.generation.clone(), ends: hold::ends(held) },
-        None => DeliveryWait::InSync { fingerprint: meant.fingerprint },
+        None => DeliveryWait::InSync { fingerprint: desired.fingerprint },
     }
 }
 
 /// How what a node serves differs from what is stored; of several handshakes the first that differs.
 fn lacks(
     certificate: &CertName,
-    meant: Meant<'_>,
+    desired: Desired<'_>,
     stored: &Stored,
     node: &NodeName,
     observed: &Observed,
@@ -338,7 +338,7 @@ fn lacks(
     }
     of(observed, node, certificate).find_map(|served| match &served.seen {
         Seen::Silence(silence) => Some(DeliveryReason::Silent { silence: silence.clone() }),
-        Seen::Leaf { leaf, .. } if leaf.fingerprint != meant.fingerprint => Some(DeliveryReason::Serves {
+        Seen::Leaf { leaf, .. } if leaf.fingerprint != desired.fingerprint => Some(DeliveryReason::Serves {
             fingerprint: leaf.fingerprint,
             not_after: leaf.not_after,
             ours: ours(&leaf.fingerprint),
@@ -357,7 +357,7 @@ fn held_up(
     let failure = Box::new(attempts.failure.clone());
     let until = match (observed.asked.short_retries, attempts.failures) {
         // It was spared, since others refused this generation: it waits with them, and is not the next to refuse.
-        (true, 0) => refused_until().map_or(attempts.last, |until| until.min(backoff::spared(attempts))),
+        (true, 0) => refused_until().map_or(attempts.last, |until| until.min(backoff::skipped(attempts))),
         (patient, _) => backoff::delivery(attempts, patient),
     };
     if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {

@@ -35,18 +35,18 @@ pub fn plausible(number: u64, now: Timestamp) -> bool {
 }
 
 /// What a node said of the generation that it holds. `None`: it took what it was sent, and so holds nothing newer.
-pub fn told(tried: &mut PersistedState, name: &CertName, node: &NodeName, number: Option<u64>, now: Timestamp) {
-    let of_name = tried.fences.entry(name.clone()).or_default();
+pub fn record(state: &mut PersistedState, name: &CertName, node: &NodeName, number: Option<u64>, now: Timestamp) {
+    let of_name = state.fences.entry(name.clone()).or_default();
     match number {
         Some(number) => _ = of_name.insert(node.clone(), Fence { number, at: now }),
         None => _ = of_name.remove(node),
     }
-    tried.fences.retain(|_, of_name| !of_name.is_empty());
+    state.fences.retain(|_, of_name| !of_name.is_empty());
 }
 
 /// The greatest that counts.
-pub fn greatest(name: &CertName, tried: &PersistedState, now: Timestamp) -> Option<Above> {
-    let fences = tried.fences.get(name)?.iter().filter(|(_, fence)| counts(fence, now));
+pub fn greatest(name: &CertName, state: &PersistedState, now: Timestamp) -> Option<Above> {
+    let fences = state.fences.get(name)?.iter().filter(|(_, fence)| counts(fence, now));
     let (node, fence) = fences.max_by_key(|(_, fence)| fence.number)?;
     Some(Above { node: node.clone(), number: fence.number })
 }
@@ -60,7 +60,7 @@ fn counts(fence: &Fence, now: Timestamp) -> bool {
 /// while nodes carry numbers of a time to come. A certificate that is the older one keeps its number and stays refused (I9);
 /// and so it is where a node that refused serves nothing to compare with. On one node's word a certificate is numbered anew
 /// once.
-pub fn outgrown(name: &CertName, observed: &Observed, now: Timestamp) -> Option<u64> {
+pub fn renumber_above(name: &CertName, observed: &Observed, now: Timestamp) -> Option<u64> {
     let kept = observed.store.get(name)?.current.as_ref()?;
     let mut all = refusing(name, kept, observed);
     // Two of one second are told apart by what everybody sees alike, so that two controllers never take turns.
@@ -96,23 +96,23 @@ pub fn renumbered(observed: &mut Observed, name: &CertName, to: &Generation) {
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.clone()) else { return };
     let from = &kept.generation;
     let nodes: BTreeSet<NodeName> = refusing(name, &kept, observed).cloned().collect();
-    let tried = &mut observed.state;
-    for by_name in tried.delivery.values_mut() {
+    let state = &mut observed.state;
+    for by_name in state.delivery.values_mut() {
         by_name.retain(|of, attempts| of != name || !refused(attempts, from));
         let attempts = by_name.get_mut(name).filter(|attempts| &attempts.generation == from);
         attempts.into_iter().for_each(|attempts| attempts.generation.clone_from(to));
     }
-    tried.delivery.retain(|_, by_name| !by_name.is_empty());
-    let compared = tried.disks.values_mut().filter_map(|by_name| by_name.get_mut(name));
+    state.delivery.retain(|_, by_name| !by_name.is_empty());
+    let compared = state.disks.values_mut().filter_map(|by_name| by_name.get_mut(name));
     compared.filter(|it| &it.generation == from).for_each(|it| it.generation.clone_from(to));
-    let begun = tried.begun.values_mut().filter_map(|by_name| by_name.get_mut(name));
+    let begun = state.begun.values_mut().filter_map(|by_name| by_name.get_mut(name));
     begun.filter(|it| &it.generation == from).for_each(|it| it.generation.clone_from(to));
-    let unproven = tried.unproven.values_mut().filter_map(|by_name| by_name.get_mut(name));
+    let unproven = state.unproven.values_mut().filter_map(|by_name| by_name.get_mut(name));
     unproven.filter(|it| &it.generation == from).for_each(|it| it.generation.clone_from(to));
-    let held = tried.held.get_mut(name).filter(|held| &held.generation == from);
+    let held = state.held.get_mut(name).filter(|held| &held.generation == from);
     held.into_iter().for_each(|held| held.generation.clone_from(to));
     let fingerprint = kept.leaf.fingerprint;
-    let done = tried.renumbered.entry(name.clone());
+    let done = state.renumbered.entry(name.clone());
     let done = done.or_insert_with(|| Renumbered { fingerprint, nodes: BTreeSet::new() });
     if done.fingerprint != fingerprint {
         *done = Renumbered { fingerprint, nodes: BTreeSet::new() };
@@ -121,24 +121,24 @@ pub fn renumbered(observed: &mut Observed, name: &CertName, to: &Generation) {
 }
 
 /// Forgets what a node said, or all of them; returns how many numbers that were.
-pub fn reset(tried: &mut PersistedState, whose: Option<&NodeName>) -> usize {
+pub fn reset(state: &mut PersistedState, whose: Option<&NodeName>) -> usize {
     let mut forgotten = 0;
-    let meant = |node: &NodeName| whose.is_none_or(|whose| whose == node);
-    tried.fences.retain(|_, of_name| {
+    let desired = |node: &NodeName| whose.is_none_or(|whose| whose == node);
+    state.fences.retain(|_, of_name| {
         let before = of_name.len();
-        of_name.retain(|node, _| !meant(node));
+        of_name.retain(|node, _| !desired(node));
         forgotten += before - of_name.len();
         !of_name.is_empty()
     });
-    tried.renumbered.values_mut().for_each(|done| done.nodes.retain(|node| !meant(node)));
+    state.renumbered.values_mut().for_each(|done| done.nodes.retain(|node| !desired(node)));
     forgotten
 }
 
 /// Forgets what was told by whoever is no node of that certificate any more.
-pub fn prune(tried: &mut PersistedState, config: &Config) {
-    tried.fences.retain(|name, of_name| {
+pub fn prune(state: &mut PersistedState, config: &Config) {
+    state.fences.retain(|name, of_name| {
         of_name.retain(|node, _| config.install(node, name).is_some());
         !of_name.is_empty()
     });
-    tried.renumbered.retain(|name, _| config.certificate(name).is_some());
+    state.renumbered.retain(|name, _| config.certificate(name).is_some());
 }

@@ -15,7 +15,7 @@ pub const NEAR_THE_END: i32 = 20;
 
 /// What nodes are meant to serve.
 #[derive(Clone, Copy, Debug)]
-pub struct Meant<'a> {
+pub struct Desired<'a> {
     pub generation: &'a Generation,
     pub fingerprint: Fingerprint,
     /// It is held, and may not be the newest.
@@ -33,19 +33,24 @@ pub enum HoldEnd {
 }
 
 /// `None`: there is nothing to deliver yet.
-pub fn meant<'a>(name: &CertName, stored: &'a Stored, tried: &'a PersistedState, now: Timestamp) -> Option<Meant<'a>> {
+pub fn desired<'a>(
+    name: &CertName,
+    stored: &'a Stored,
+    state: &'a PersistedState,
+    now: Timestamp,
+) -> Option<Desired<'a>> {
     let kept = stored.current.as_ref()?;
-    let newest = Meant { generation: &kept.generation, fingerprint: kept.leaf.fingerprint, held: None };
-    Some(held(name, stored, tried, now).map_or(newest, |held| {
+    let newest = Desired { generation: &kept.generation, fingerprint: kept.leaf.fingerprint, held: None };
+    Some(held(name, stored, state, now).map_or(newest, |held| {
         // The newest itself may be held, and may have been numbered anew since.
         let generation = if held.fingerprint == newest.fingerprint { newest.generation } else { &held.generation };
-        Meant { generation, fingerprint: held.fingerprint, held: Some(held) }
+        Desired { generation, fingerprint: held.fingerprint, held: Some(held) }
     }))
 }
 
 /// The hold of a certificate, while it lasts.
-pub fn held<'a>(name: &CertName, stored: &Stored, tried: &'a PersistedState, now: Timestamp) -> Option<&'a Held> {
-    tried.held.get(name).filter(|held| end(held, stored, tried, now).is_none())
+pub fn held<'a>(name: &CertName, stored: &Stored, state: &'a PersistedState, now: Timestamp) -> Option<&'a Held> {
+    state.held.get(name).filter(|held| end(held, stored, state, now).is_none())
 }
 
 /// Holds that are over.
@@ -71,11 +76,11 @@ pub fn choose<'a>(generations: &'a [Generation], written: &str) -> Result<&'a Ge
             || generation.serial() == written
             || generation.number().to_string() == written
     };
-    let meant: Vec<&Generation> = generations.iter().rev().filter(begins).collect();
-    let exactly: Vec<&Generation> = meant.iter().copied().filter(|generation| exact(generation)).collect();
-    match (&exactly[..], &meant[..]) {
+    let candidates: Vec<&Generation> = generations.iter().rev().filter(begins).collect();
+    let exactly: Vec<&Generation> = candidates.iter().copied().filter(|generation| exact(generation)).collect();
+    match (&exactly[..], &candidates[..]) {
         ([one], _) | (_, [one]) if !written.is_empty() => Ok(one),
-        _ => Err(meant),
+        _ => Err(candidates),
     }
 }
 
@@ -85,8 +90,8 @@ pub fn ends(held: &Held) -> Timestamp {
     held.not_after.saturating_sub(lifetime / NEAR_THE_END).unwrap_or(Timestamp::MIN)
 }
 
-fn end(held: &Held, stored: &Stored, tried: &PersistedState, now: Timestamp) -> Option<HoldEnd> {
-    if let Some(revoked) = tried.revoked.get(&held.fingerprint) {
+fn end(held: &Held, stored: &Stored, state: &PersistedState, now: Timestamp) -> Option<HoldEnd> {
+    if let Some(revoked) = state.revoked.get(&held.fingerprint) {
         return Some(HoldEnd::Revoked { at: revoked.at });
     }
     // Nothing is gained by letting go when what is stored ends no later.

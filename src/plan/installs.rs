@@ -41,28 +41,28 @@ pub fn whole(config: &Config, node: &NodeName, certificate: &CertName) -> String
 }
 
 /// Served, and put there as the configuration has it now.
-pub fn delivered(tried: &mut PersistedState, config: &Config, node: &NodeName, certificate: &CertName) {
+pub fn delivered(state: &mut PersistedState, config: &Config, node: &NodeName, certificate: &CertName) {
     if let Some(install) = config.install(node, certificate) {
-        tried.installed.entry(node.clone()).or_default().insert(certificate.clone(), digest_of(install));
+        state.installed.entry(node.clone()).or_default().insert(certificate.clone(), digest_of(install));
     }
 }
 
 /// A node that was delivered to before this was kept, and whose disk is as it should be: later changes count from here on.
-pub fn found(tried: &mut PersistedState, node: &NodeName, certificate: &CertName, install: &Install) {
-    let of_node = tried.installed.entry(node.clone()).or_default();
+pub fn found(state: &mut PersistedState, node: &NodeName, certificate: &CertName, install: &Install) {
+    let of_node = state.installed.entry(node.clone()).or_default();
     of_node.entry(certificate.clone()).or_insert_with(|| digest_of(install));
 }
 
 /// Whether it was put there otherwise than the configuration has it now. Where nobody knows, it was not.
-pub fn changed(tried: &PersistedState, config: &Config, node: &NodeName, certificate: &CertName) -> bool {
-    let before = tried.installed.get(node).and_then(|by_name| by_name.get(certificate));
+pub fn changed(state: &PersistedState, config: &Config, node: &NodeName, certificate: &CertName) -> bool {
+    let before = state.installed.get(node).and_then(|by_name| by_name.get(certificate));
     let now = config.install(node, certificate);
     before.zip(now).is_some_and(|(before, now)| *before != digest_of(now))
 }
 
 /// Forgets what is no longer a node's.
-pub fn prune(tried: &mut PersistedState, config: &Config) {
-    tried.installed.retain(|node, by_name| {
+pub fn prune(state: &mut PersistedState, config: &Config) {
+    state.installed.retain(|node, by_name| {
         by_name.retain(|name, _| config.install(node, name).is_some());
         !by_name.is_empty()
     });

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::backoff::{LONGEST_WISH, counts};
+use super::backoff::{LONGEST_RETRY_AFTER, counts};
 use crate::cert::NameSet;
 use crate::model::{Intent, LedgerEntry, LedgerEvent};
 
@@ -28,7 +28,7 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// Why no certificate may be ordered now, and when one may.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "limit", rename_all = "snake_case")]
-pub enum Full {
+pub enum LimitReached {
     /// So many certificates were finalized within seven days.
     Certificates { used: usize, room: usize, until: Timestamp },
     /// So many replacements inside their ARI windows were finalized within a day.
@@ -41,7 +41,7 @@ pub enum Full {
     ByTheCa { until: Timestamp },
 }
 
-impl Full {
+impl LimitReached {
     pub fn until(&self) -> Timestamp {
         match self {
             Self::Certificates { until, .. }
@@ -75,43 +75,43 @@ pub struct Question<'a> {
 
 /// # Errors
 /// The limit that stands in the way; of several, the one that lasts longest.
-pub fn room(ledger: &[LedgerEntry], question: Question<'_>, now: Timestamp) -> Result<(), Full> {
+pub fn check_limits(ledger: &[LedgerEntry], question: Question<'_>, now: Timestamp) -> Result<(), LimitReached> {
     // What a clock noted that ran far ahead would hold everything up until that day comes.
     let ours = || ledger.iter().filter(|entry| entry.ca == question.ca && counts(entry.at, now));
     let of_these = || ours().filter(|entry| &entry.names == question.names);
     let limited = of_these().filter_map(|entry| match entry.event {
         LedgerEvent::Limited { until } => {
-            let until = until.min(entry.at.saturating_add(LONGEST_WISH).unwrap_or(Timestamp::MAX));
-            (until > now).then_some(Full::ByTheCa { until })
+            let until = until.min(entry.at.saturating_add(LONGEST_RETRY_AFTER).unwrap_or(Timestamp::MAX));
+            (until > now).then_some(LimitReached::ByTheCa { until })
         }
         _ => None,
     });
     let failed = question.names.iter().filter_map(|name| {
         let at =
             ours().filter(|entry| matches!(&entry.event, LedgerEvent::AuthorizationFailed { name: n } if n == name));
-        let (failed, until) = full_until(at.map(|entry| entry.at), HOUR, FAILED_AUTHORIZATIONS_PER_HOUR, now)?;
-        Some(Full::Authorizations { name: name.to_string(), failed, until })
+        let (failed, until) = reached_until(at.map(|entry| entry.at), HOUR, FAILED_AUTHORIZATIONS_PER_HOUR, now)?;
+        Some(LimitReached::Authorizations { name: name.to_string(), failed, until })
     });
     let finalized = |entry: &&LedgerEntry| entry.event == LedgerEvent::Finalize { exempt: question.exempt };
     let certificates = || {
         let at = of_these().filter(finalized).map(|entry| entry.at);
         if question.exempt {
-            let (used, until) = full_until(at, DAY, EXEMPT_PER_DAY, now)?;
-            return Some(Full::Replacements { used, room: EXEMPT_PER_DAY, until });
+            let (used, until) = reached_until(at, DAY, EXEMPT_PER_DAY, now)?;
+            return Some(LimitReached::Replacements { used, room: EXEMPT_PER_DAY, until });
         }
         let room = if question.emergency { question.per_week } else { ordinary(question.per_week) };
-        let (used, until) = full_until(at, WEEK, room, now)?;
-        Some(Full::Certificates { used, room, until })
+        let (used, until) = reached_until(at, WEEK, room, now)?;
+        Some(LimitReached::Certificates { used, room, until })
     };
     let account = || {
         if question.exempt {
             return None;
         }
         let at = ours().filter(finalized).map(|entry| entry.at).chain(core::iter::repeat_n(now, question.planned));
-        let (used, until) = full_until(at, PER_ACCOUNT_WITHIN, PER_ACCOUNT, now)?;
-        Some(Full::Account { used, room: PER_ACCOUNT, until })
+        let (used, until) = reached_until(at, PER_ACCOUNT_WITHIN, PER_ACCOUNT, now)?;
+        Some(LimitReached::Account { used, room: PER_ACCOUNT, until })
     };
-    match limited.chain(failed).chain(certificates()).chain(account()).max_by_key(Full::until) {
+    match limited.chain(failed).chain(certificates()).chain(account()).max_by_key(LimitReached::until) {
         Some(full) => Err(full),
         None => Ok(()),
     }
@@ -131,7 +131,7 @@ pub fn holds_finalize(ledger: &[LedgerEntry], intent: &Intent) -> bool {
 }
 
 /// When `room` or more events lie within `span` before `now`: how many, and when there are fewer again.
-fn full_until(
+fn reached_until(
     at: impl Iterator<Item = Timestamp>,
     span: SignedDuration,
     room: usize,
@@ -163,10 +163,10 @@ mod tests {
         LedgerEntry { at: at(when), ca: "ca".into(), names: names(), event, order: None }
     }
 
-    fn ask(ledger: &[LedgerEntry], emergency: bool, exempt: bool) -> Result<(), Full> {
+    fn ask(ledger: &[LedgerEntry], emergency: bool, exempt: bool) -> Result<(), LimitReached> {
         let names = names();
         let question = Question { ca: "ca", names: &names, per_week: 5, emergency, exempt, planned: 0 };
-        room(ledger, question, at("2026-11-23T00:00:00Z"))
+        check_limits(ledger, question, at("2026-11-23T00:00:00Z"))
     }
 
     fn finalized(days: &[&str]) -> Vec<LedgerEntry> {
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_fourth_certificate_in_a_week_waits_until_the_first_is_a_week_old() {
         let ledger = finalized(&["10", "18", "20", "21"]);
-        let Err(Full::Certificates { used, room, until }) = ask(&ledger, false, false) else { panic!() };
+        let Err(LimitReached::Certificates { used, room, until }) = ask(&ledger, false, false) else { panic!() };
         assert_eq!((used, room, until), (3, 3, at("2026-11-25T12:00:00Z")));
     }
 
@@ -194,7 +194,7 @@ mod tests {
         let (names, ledger) = (names(), finalized(&["18", "20", "21"]));
         let ask = |per_week, emergency| {
             let question = Question { ca: "ca", names: &names, per_week, emergency, exempt: false, planned: 0 };
-            room(&ledger, question, at("2026-11-23T00:00:00Z"))
+            check_limits(&ledger, question, at("2026-11-23T00:00:00Z"))
         };
         assert_eq!((ask(6, false), ask(4, true)), (Ok(()), Ok(())));
         assert!(ask(5, false).is_err() && ask(3, true).is_err());
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a02_what_the_ca_said_with_429_wins_over_every_exemption() {
         let ledger = vec![entry("2026-11-22T00:00:00Z", LedgerEvent::Limited { until: at("2026-11-24T00:00:00Z") })];
-        assert_eq!(ask(&ledger, true, true), Err(Full::ByTheCa { until: at("2026-11-24T00:00:00Z") }));
+        assert_eq!(ask(&ledger, true, true), Err(LimitReached::ByTheCa { until: at("2026-11-24T00:00:00Z") }));
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(ask(&ledger, true, true), Ok(()), "one of them was yesterday");
         ledger.push(exempt("2026-11-22T18:00:00Z"));
         let until = at("2026-11-23T12:00:00Z");
-        assert_eq!(ask(&ledger, true, true), Err(Full::Replacements { used: 2, room: EXEMPT_PER_DAY, until }));
+        assert_eq!(ask(&ledger, true, true), Err(LimitReached::Replacements { used: 2, room: EXEMPT_PER_DAY, until }));
     }
 
     #[test]

@@ -5,17 +5,17 @@
 //! to its end keeps its URL, so that a later run resumes it and, for a day at least, makes no other.
 
 mod judge;
-mod standing;
+mod persist_record;
 mod steps;
 
-pub use steps::{Action, Event, GiveUp, Standing, Trouble, Txt, Verdict};
+pub use steps::{Action, ErrorClass, Event, GiveUp, PersistRecord, Txt, Verdict};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::DnsName;
 use crate::model::{Authorization, AuthorizationState, Intent, Proof, Status};
 
-use super::ledger::Full;
+use super::ledger::LimitReached;
 
 /// The first pause between two looks at an order, in milliseconds. A test CA is done by then; Let's Encrypt takes a few
 /// seconds.
@@ -51,7 +51,7 @@ pub struct Order {
     /// The order was made by an earlier run.
     resumed: bool,
     /// A person does not wait a day for a better certificate of the same order.
-    insists: bool,
+    forced: bool,
     /// Finalize was sent.
     signing: bool,
     /// So often, for this order.
@@ -79,7 +79,7 @@ pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action
         restarted: false,
         wanted: None,
         resumed: intent.order_url.is_some(),
-        insists: false,
+        forced: false,
         signing: false,
         finalizes: 0,
         doing: first.clone(),
@@ -100,8 +100,8 @@ pub fn on(mut order: Order, event: Event, now: Timestamp) -> (Order, Vec<Action>
 
 impl Order {
     /// A person forces it.
-    pub fn insisted(self) -> Self {
-        Self { insists: true, ..self }
+    pub fn forced(self) -> Self {
+        Self { forced: true, ..self }
     }
 
     fn after(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
@@ -117,7 +117,7 @@ impl Order {
             }
             (Action::Authorize, Event::Authorizations(authorizations)) => self.authorize(&authorizations, now),
             (Action::Publish { .. }, Event::Published) => self.ask(Action::AwaitSeen),
-            (Action::AwaitSeen | Action::LookFor { .. }, Event::Seen) => {
+            (Action::AwaitSeen | Action::CheckPersistRecord { .. }, Event::Seen) => {
                 let indexes = core::mem::take(&mut self.pending);
                 self.ask(Action::Challenge { indexes })
             }
@@ -125,8 +125,8 @@ impl Order {
             (Action::Poll { .. }, Event::Polled { status, retry_after_ms }) => self.polled(status, retry_after_ms, now),
             (Action::Download, Event::Downloaded) => self.ask(Action::Check),
             (Action::Check, Event::Checked(verdict)) => self.checked(verdict, now),
-            (Action::AskLedger { .. }, Event::Room(full)) => self.room(full, now),
-            (Action::Blame, Event::Blamed { names }) => self.blamed(names),
+            (Action::CheckLimits { .. }, Event::LimitsChecked(full)) => self.limits_checked(full, now),
+            (Action::FetchErrors, Event::ErrorsFetched { names }) => self.errors_fetched(names),
             _ => self.give_up(GiveUp::OutOfOrder),
         }
     }
@@ -144,28 +144,30 @@ impl Order {
                 self.ask(Action::Poll { after_ms })
             }
             Status::Valid => self.ask(Action::Download),
-            Status::Invalid => self.ask(Action::Blame),
+            Status::Invalid => self.ask(Action::FetchErrors),
         }
     }
 
     fn authorize(&mut self, authorizations: &[Authorization], now: Timestamp) -> Vec<Action> {
         if authorizations.iter().any(|authorization| authorization.state == AuthorizationState::Dead) {
-            return self.ask(Action::Blame);
+            return self.ask(Action::FetchErrors);
         }
-        let (mut records, mut standing) = (Vec::new(), Vec::new());
+        let (mut records, mut persistent) = (Vec::new(), Vec::new());
         for authorization in authorizations.iter().filter(|a| a.state == AuthorizationState::Pending) {
             let name = authorization.name.clone();
             match &authorization.proof {
                 Some(Proof::Value(value)) => {
                     records.push(Txt { base: name.base().to_owned(), value: value.clone() });
                 }
-                Some(Proof::Standing { issuers }) => standing.push(Standing { name, issuers: issuers.clone() }),
+                Some(Proof::PersistRecord { issuers }) => {
+                    persistent.push(PersistRecord { name, issuers: issuers.clone() })
+                }
                 None => return self.give_up(GiveUp::NoChallenge(name)),
             }
             self.pending.push(authorization.index);
         }
-        if !standing.is_empty() {
-            return self.ask(Action::LookFor { standing });
+        if !persistent.is_empty() {
+            return self.ask(Action::CheckPersistRecord { wanted: persistent });
         }
         if records.is_empty() {
             return self.wait_anew(now);
@@ -195,7 +197,7 @@ impl Order {
         match status {
             Status::Ready if !self.signing => self.finalize(now),
             Status::Valid => self.ask(Action::Download),
-            Status::Invalid => self.ask(Action::Blame),
+            Status::Invalid => self.ask(Action::FetchErrors),
             _ if self.signing && waited > SIGNING_BOUND => self.leave(GiveUp::StillProcessing, now),
             _ if !self.signing && waited > VALIDATION_BOUND => self.leave(GiveUp::NotValidated, now),
             // A CA that takes none of them is left to a later run, which resumes the order.
@@ -217,7 +219,7 @@ impl Order {
 
     fn checked(&mut self, verdict: Verdict, now: Timestamp) -> Vec<Action> {
         match verdict {
-            Verdict::Good => vec![Action::Keep, Action::Unpublish, Action::Done],
+            Verdict::Good => vec![Action::Store, Action::Unpublish, Action::Done],
             Verdict::ForeignKey => self.anew(GiveUp::ForeignKey),
             Verdict::Early { until, flaws } => {
                 let wait = until.duration_since(now);
@@ -230,7 +232,7 @@ impl Order {
             }
             // What speaks for a certificate is looked at again, without this order.
             Verdict::Superseded { since } => {
-                vec![Action::Drop, Action::Unpublish, Action::GiveUp(GiveUp::Superseded { since })]
+                vec![Action::ClearPending, Action::Unpublish, Action::GiveUp(GiveUp::Superseded { since })]
             }
             // Another one would end late enough from then on; until then it would end as early.
             Verdict::EndsEarlier { than, anew_from } if now < anew_from || !self.resumed => {
@@ -250,7 +252,7 @@ impl Order {
 
     /// Resumed for long enough, or a person does not wait.
     fn leads_nowhere(&self, now: Timestamp) -> bool {
-        let old = self.insists || now.duration_since(self.begun_at) >= RESUMED_FOR;
+        let old = self.forced || now.duration_since(self.begun_at) >= RESUMED_FOR;
         self.resumed && old && !self.restarted
     }
 
@@ -258,24 +260,24 @@ impl Order {
         if self.leads_nowhere(now) { self.anew(why) } else { self.give_up(why) }
     }
 
-    fn failed(&mut self, doing: &Action, trouble: Trouble, now: Timestamp) -> Vec<Action> {
+    fn failed(&mut self, doing: &Action, trouble: ErrorClass, now: Timestamp) -> Vec<Action> {
         match (doing, trouble) {
             // We know that the order is invalid; not to learn why does not change that.
-            (Action::Blame, _) => self.blamed(Vec::new()),
-            (Action::NewOrder { replaces: Some(_) }, Trouble::ReplacesRefused) => {
+            (Action::FetchErrors, _) => self.errors_fetched(Vec::new()),
+            (Action::NewOrder { replaces: Some(_) }, ErrorClass::ReplacesRefused) => {
                 self.replaces = None;
-                self.ask_for_room(GiveUp::ReplacesRefused)
+                self.check_limits(GiveUp::ReplacesRefused)
             }
-            (Action::Fetch { .. }, Trouble::Gone) => self.anew(GiveUp::Failed),
-            (Action::Fetch { .. } | Action::Download, Trouble::Missing) => self.leave(GiveUp::Failed, now),
-            (_, Trouble::Passing { after_ms: Some(ms) }) if ms > LONGEST_PATIENCE_MS => self.give_up(GiveUp::Failed),
+            (Action::Fetch { .. }, ErrorClass::Gone) => self.anew(GiveUp::Failed),
+            (Action::Fetch { .. } | Action::Download, ErrorClass::Missing) => self.leave(GiveUp::Failed, now),
+            (_, ErrorClass::Passing { after_ms: Some(ms) }) if ms > LONGEST_PATIENCE_MS => self.give_up(GiveUp::Failed),
             // Another finalize of the same order is under way, or ours arrived and its answer was lost: look.
-            (Action::Finalize, Trouble::NotReady | Trouble::Passing { .. }) => {
-                let wish_ms = if let Trouble::Passing { after_ms } = trouble { after_ms } else { None };
-                let after_ms = self.next_pause(wish_ms);
+            (Action::Finalize, ErrorClass::NotReady | ErrorClass::Passing { .. }) => {
+                let retry_after_ms = if let ErrorClass::Passing { after_ms } = trouble { after_ms } else { None };
+                let after_ms = self.next_pause(retry_after_ms);
                 self.ask(Action::Poll { after_ms })
             }
-            (_, Trouble::Passing { after_ms }) => {
+            (_, ErrorClass::Passing { after_ms }) => {
                 self.attempts += 1;
                 if self.attempts >= ATTEMPTS {
                     return self.give_up(GiveUp::Failed);
@@ -294,19 +296,19 @@ impl Order {
             actions.extend(self.give_up(otherwise));
             return actions;
         }
-        self.ask_for_room(otherwise)
+        self.check_limits(otherwise)
     }
 
     /// The plan has asked the ledger for one order, of which this one is not: I6.
-    fn ask_for_room(&mut self, why: GiveUp) -> Vec<Action> {
+    fn check_limits(&mut self, why: GiveUp) -> Vec<Action> {
         self.wanted = Some(why);
-        self.ask(Action::AskLedger { replaces: self.replaces.clone() })
+        self.ask(Action::CheckLimits { replaces: self.replaces.clone() })
     }
 
-    fn room(&mut self, full: Option<Full>, now: Timestamp) -> Vec<Action> {
+    fn limits_checked(&mut self, full: Option<LimitReached>, now: Timestamp) -> Vec<Action> {
         let Some(why) = self.wanted.take() else { return self.give_up(GiveUp::OutOfOrder) };
         if let Some(full) = full {
-            return self.give_up(GiveUp::NoRoom { why: Box::new(why), full });
+            return self.give_up(GiveUp::LimitReached { why: Box::new(why), full });
         }
         let order = Action::NewOrder { replaces: self.replaces.clone() };
         if why == GiveUp::ReplacesRefused {
@@ -324,14 +326,14 @@ impl Order {
 
     /// The order is invalid. What failed is noted, once; an order that an earlier run made is made anew, if there is room
     /// after that.
-    fn blamed(&mut self, names: Vec<DnsName>) -> Vec<Action> {
+    fn errors_fetched(&mut self, names: Vec<DnsName>) -> Vec<Action> {
         let mut actions = Vec::new();
         if !names.is_empty() {
             actions.push(Action::NoteFailed { names });
         }
         actions.push(Action::ForgetUrl);
         let again = self.resumed && !self.restarted;
-        actions.extend(if again { self.ask_for_room(GiveUp::Invalid) } else { self.give_up(GiveUp::Invalid) });
+        actions.extend(if again { self.check_limits(GiveUp::Invalid) } else { self.give_up(GiveUp::Invalid) });
         actions
     }
 
@@ -358,10 +360,10 @@ impl Order {
     }
 
     /// The CA's wish, else a pause that doubles.
-    fn next_pause(&mut self, wish_ms: Option<u64>) -> u64 {
+    fn next_pause(&mut self, retry_after_ms: Option<u64>) -> u64 {
         let pause = self.pause_ms;
         self.pause_ms = (pause * 2).min(LONGEST_PAUSE_MS);
-        wish_ms.map_or(pause, |ms| ms.clamp(FIRST_PAUSE_MS, LONGEST_PATIENCE_MS))
+        retry_after_ms.map_or(pause, |ms| ms.clamp(FIRST_PAUSE_MS, LONGEST_PATIENCE_MS))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Is a new certificate due? An ordered chain of named reasons; the first that holds decides.
 
 mod choice;
+mod desired;
 mod due;
-mod meant;
 
 pub use choice::{Obstacle, PassedOver};
 pub use due::{Basis, ari_of, due, lifetime};
@@ -17,10 +17,10 @@ use crate::config::{Acme, Certificate, Config};
 use crate::model::{Ari, Finding, Intent, Kept, Observed, Stored};
 
 use super::fence::{self, Above};
-use super::ledger::{self, Full, Question};
+use super::ledger::{self, LimitReached, Question};
 use super::{backoff, hold};
 use choice::is_the_cas;
-use meant::{keeps_key, profile_at, profile_changed, served_since, still_meant};
+use desired::{keeps_key, profile_at, profile_changed, served_since, still_wanted};
 
 /// Under this part of the lifetime the ledger's reserve may be used.
 const RESERVE_BELOW: i32 = 6;
@@ -46,7 +46,7 @@ pub struct Issue {
     pub passed_over: Vec<PassedOver>,
     /// A person forces: what was rejected of an unfinished order is ordered anew, and not fetched again for a day.
     #[serde(skip)]
-    pub insist: bool,
+    pub forced: bool,
     /// The ledger's reserve may be used, for an order after this one too.
     #[serde(skip)]
     pub emergency: bool,
@@ -127,7 +127,7 @@ pub enum RenewalWait {
         emergency_from: Option<Timestamp>,
     },
     /// Due, and a limit stands in the way.
-    Ledger { ca: String, full: Full, passed_over: Vec<PassedOver>, emergency_from: Option<Timestamp> },
+    Ledger { ca: String, full: LimitReached, passed_over: Vec<PassedOver>, emergency_from: Option<Timestamp> },
     /// This command delivers and does not issue.
     MayNotIssue { stored: bool },
     /// This very pass has issued one, and whatever became of it, no pass issues two.
@@ -167,7 +167,7 @@ pub(super) fn decide(
     }
     let ari = current.and_then(|kept| ari_of(observed, &certificate.name, &kept.leaf));
     let keep_key = keeps_key(certificate, stored, &observed.state);
-    let intent = stored.pending.as_ref().filter(|intent| still_meant(intent, certificate, stored, keep_key, config));
+    let intent = stored.pending.as_ref().filter(|intent| still_wanted(intent, certificate, stored, keep_key, config));
     let by_itself = reason(config, certificate, stored, observed, ari, now);
     let outlives = match (&by_itself, current) {
         (Ok(RenewalReason::Due { basis: Basis::Lifetime { .. }, .. }), Some(kept)) => Some(kept.leaf.not_after),
@@ -202,15 +202,15 @@ pub(super) fn decide(
     let terms =
         |ca: &Acme| Terms::of(ca, certificate, stored, intent.map(|intent| (intent, counted)), ari, observed, now);
     let obstacle = |ca: &Acme| {
-        let tried = attempts().find(|(host, _)| **host == ca.host);
-        let tried = tried.and_then(|(_, attempts)| held_back(&ca.host, attempts));
+        let by_attempts = attempts().find(|(host, _)| **host == ca.host);
+        let by_attempts = by_attempts.and_then(|(_, attempts)| held_back(&ca.host, attempts));
         let Terms { exempt, counted, .. } = terms(ca);
         let planned = planned.get(&ca.host).copied().unwrap_or_default();
         let (names, per_week) = (&certificate.names, ca.certificates_per_week);
         let question = Question { ca: &ca.host, names, per_week, emergency, exempt, planned };
-        let full = if counted { None } else { ledger::room(&observed.ledger, question, now).err() };
+        let full = if counted { None } else { ledger::check_limits(&observed.ledger, question, now).err() };
         let full = full.map(|full| PassedOver::by_ledger(&ca.host, full));
-        full.into_iter().chain(tried).max_by_key(|held| held.until)
+        full.into_iter().chain(by_attempts).max_by_key(|held| held.until)
     };
     // An order that was begun is ended where it was begun; when a certificate may have come of it, nowhere else.
     let begun = intent.filter(|intent| intent.order_url.is_some()).map(|intent| intent.ca.as_str());
@@ -238,7 +238,7 @@ pub(super) fn decide(
         replaces,
         exempt,
         passed_over,
-        insist: forced,
+        forced,
         emergency,
         outlives,
         youngest: served_since(certificate, stored, observed, now),

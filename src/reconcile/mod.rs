@@ -46,7 +46,7 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     done.failures.extend(mend_numbers(context, &mut observed));
     plan::delivery::prune(&mut observed.state, &context.config, clock::now());
     plan::fence::prune(&mut observed.state, &context.config);
-    done.failures.extend(pin::let_go(context, &mut observed, clock::now()));
+    done.failures.extend(pin::release_ended(context, &mut observed, clock::now()));
     done.failures.extend(context.store.write_state(&observed.state).err().map(|error| Finding::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Finding::from(&error)));
     rounds(context, &mut observed, &mut done).await;
@@ -103,8 +103,8 @@ async fn rounds(context: &Arc<Context>, observed: &mut Observed, done: &mut Done
                 Step::Rehearse(_) => Ended::Rehearsed(Err(failure)),
             });
             // A full disk keeps no node from its certificate (I4), and nobody from the report.
-            let folded = record_outcome::fold(context, observed, done, &step, ended);
-            done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
+            let recorded = record_outcome::record_outcome(context, observed, done, &step, ended);
+            done.failures.extend(recorded.err().filter(|failure| !done.failures.contains(failure)));
         }
     }
 }

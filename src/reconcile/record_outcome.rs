@@ -26,7 +26,7 @@ const OF_HISTORY: usize = 300;
 
 /// # Errors
 /// The state directory cannot be written.
-pub(crate) fn fold(
+pub(crate) fn record_outcome(
     context: &Context,
     observed: &mut Observed,
     done: &mut Done,
@@ -34,15 +34,15 @@ pub(crate) fn fold(
     ended: Ended,
 ) -> Result<(), Finding> {
     let now = clock::now();
-    let folded = match (step, ended) {
+    let recorded = match (step, ended) {
         (Step::Issue(step), Ended::Issued(ended)) => issued(context, observed, done, step, ended, now),
         (Step::Deliver(step), Ended::Delivered(Ok(ended))) => {
             remember(&mut observed.served, ended.served);
             for (node, certificate, number) in ended.fences {
-                fence::told(&mut observed.state, &certificate, &node, number, now);
+                fence::record(&mut observed.state, &certificate, &node, number, now);
             }
             let noted = delivered(context, observed, done, step, &ended.outcomes, now);
-            noted.and(step.certificates.keys().try_for_each(|name| outgrow(context, observed, done, name, now)))
+            noted.and(step.certificates.keys().try_for_each(|name| renumber(context, observed, done, name, now)))
         }
         (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
             let failed = |task: &plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
@@ -64,7 +64,7 @@ pub(crate) fn fold(
         _ => Ok(()),
     };
     let written = context.store.write_state(&observed.state);
-    folded.and(written).map_err(|error| Finding::from(&error))
+    recorded.and(written).map_err(|error| Finding::from(&error))
 }
 
 fn issued(
@@ -156,10 +156,10 @@ fn delivered(
             }
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
             settle(observed, &node, &certificate, outcome);
-            let tried = observed.state.delivery.entry(node.clone()).or_default();
+            let of_node = observed.state.delivery.entry(node.clone()).or_default();
             let event = match failed(&node, outcome) {
                 None => {
-                    tried.remove(name);
+                    of_node.remove(name);
                     plan::disks::mended(&mut observed.state, &node, name, &generation, now);
                     plan::installs::delivered(&mut observed.state, &context.config, &node, name);
                     if let Some(DeliveryReason::Drifted { what }) = task.certificates.get(name) {
@@ -171,18 +171,18 @@ fn delivered(
                     let (code, what) = (failure.code.clone(), escape(&failure.what, OF_HISTORY));
                     // Another node's refusal is no attempt at this one; it is only not to be tried again in this pass.
                     // Nor is what was cut short by a signal.
-                    let spared = matches!(outcome, Outcome::Aborted { .. }) || failure.code == Code::Interrupted;
-                    let before = tried.get(name).filter(|attempts| attempts.generation == generation);
+                    let skipped = matches!(outcome, Outcome::Aborted { .. }) || failure.code == Code::Interrupted;
+                    let before = of_node.get(name).filter(|attempts| attempts.generation == generation);
                     let attempts = DeliveryAttempts {
                         generation: generation.clone(),
-                        failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!spared),
+                        failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!skipped),
                         first: before.map_or(Some(now), |attempts| attempts.first),
                         last: now,
                         rolled_back: matches!(outcome, Outcome::RolledBack { .. } | Outcome::Undone { .. }),
                         together: task.certificates.len() > 1,
                         failure,
                     };
-                    tried.insert(name.clone(), attempts);
+                    of_node.insert(name.clone(), attempts);
                     HistoryEvent::DeliveryFailed { certificate, generation, node, code, what }
                 }
             };
@@ -231,14 +231,14 @@ fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outc
 }
 
 /// Numbers a certificate anew that only its number kept from a node; the next round delivers it. No second one is issued.
-fn outgrow(
+fn renumber(
     context: &Context,
     observed: &mut Observed,
     done: &mut Done,
     name: &CertName,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Some(fence) = fence::outgrown(name, observed, now) else { return Ok(()) };
+    let Some(fence) = fence::renumber_above(name, observed, now) else { return Ok(()) };
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return Ok(()) };
     let (from, to) = (kept.generation.clone(), kept.generation.above(fence));
     context.store.renumber(name, &from, &to)?;

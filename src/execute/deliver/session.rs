@@ -19,7 +19,7 @@ use crate::text::escape;
 use crate::context::failure::of_node;
 use crate::context::progress::{Event as Progress, Phase};
 use crate::context::{Context, clock};
-use crate::execute::deliver::{Held, Told};
+use crate::execute::deliver::{Held, SessionEvent};
 use crate::observe::route::{ProbeTarget, endpoint};
 use crate::observe::ssh_tunnel;
 
@@ -36,7 +36,7 @@ pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
     pub(crate) node: NodeName,
     pub(crate) bundles: Vec<Bundle>,
-    pub(crate) tell: mpsc::UnboundedSender<Told>,
+    pub(crate) events: mpsc::UnboundedSender<SessionEvent>,
     pub(crate) fences: mpsc::UnboundedSender<Held>,
     pub(crate) ordered: mpsc::UnboundedReceiver<Action>,
 }
@@ -261,7 +261,7 @@ impl Session {
 
     fn say(&self, event: Event, seen: Vec<Served>) {
         // The rollout may have ended; then nobody needs to know.
-        let _ = self.tell.send((event, seen));
+        let _ = self.events.send((event, seen));
     }
 
     fn show(&self, phase: Phase, detail: &str) {

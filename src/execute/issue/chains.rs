@@ -5,12 +5,17 @@
 //! without.
 
 use crate::acme::{Download, Order};
-use crate::execute::issue::check::Wish;
+use crate::execute::issue::check::ChainCriteria;
 
 /// The PEMs, the CA's own choice first. Others are fetched only when that one leaves something to wish for.
-pub(crate) async fn fetch(order: &Order, download: Download, wish: &Wish<'_>, say: impl Fn(String)) -> Vec<String> {
+pub(crate) async fn fetch(
+    order: &Order,
+    download: Download,
+    criteria: &ChainCriteria<'_>,
+    say: impl Fn(String),
+) -> Vec<String> {
     let mut pems = vec![download.pem];
-    if wish.is_met_by(&pems[0]) {
+    if criteria.is_met_by(&pems[0]) {
         return pems;
     }
     for url in &download.alternates {

@@ -8,7 +8,7 @@ use crate::cert::{
 use crate::plan::order::Verdict;
 
 /// What a chain is judged by.
-pub(crate) struct Wish<'a> {
+pub(crate) struct ChainCriteria<'a> {
     /// Name of the root that the operator would rather have.
     pub(crate) preferred_root: Option<&'a str>,
     pub(crate) key: &'a PrivateKey,
@@ -28,7 +28,7 @@ pub(crate) struct Checked {
     pub(crate) found: Vec<String>,
 }
 
-impl Wish<'_> {
+impl ChainCriteria<'_> {
     /// Nothing better could come of the CA's other chains.
     pub(crate) fn is_met_by(&self, pem: &String) -> bool {
         let Checked { verdict, choice, caveats, .. } = self.check(core::slice::from_ref(pem));

@@ -24,7 +24,7 @@ const UNDER_WAY: SignedDuration = SignedDuration::from_mins(5);
 pub(crate) struct Records {
     provider: Arc<dyn Provider>,
     providing: Arc<Providing>,
-    afresh: bool,
+    bypass_cache: bool,
     resolvers: Resolvers,
     patience: Patience,
     /// By base name.
@@ -44,14 +44,14 @@ struct Place {
 }
 
 impl Records {
-    /// `afresh`: rely on nothing that earlier runs saw.
-    pub(crate) fn new(context: &Context, afresh: bool) -> Result<Self, Finding> {
+    /// `bypass_cache`: rely on nothing that earlier runs saw.
+    pub(crate) fn new(context: &Context, bypass_cache: bool) -> Result<Self, Finding> {
         let dns = &context.config.dns;
         let (resolvers, doh) = resolvers(context)?;
         let patience = Patience { limit: dns.timeout, silent_servers: dns.silent_servers, doh };
-        let (provider, providing) = (provider(context, afresh)?, Arc::clone(&context.dns));
+        let (provider, providing) = (provider(context, bypass_cache)?, Arc::clone(&context.dns));
         let (places, servers, notes) = Default::default();
-        Ok(Self { provider, providing, afresh, resolvers, patience, places, servers, notes })
+        Ok(Self { provider, providing, bypass_cache, resolvers, patience, places, servers, notes })
     }
 
     /// Finds, for every name at once, where its record goes and whether the token may write there.
@@ -117,7 +117,7 @@ impl Records {
                 }
             }
         }
-        keep_zones(context, self.afresh);
+        keep_zones(context, self.bypass_cache);
         while let Some(joined) = looking.join_next().await {
             let (servers, owner) = joined.map_err(|error| of_task(&error))?;
             match servers {
@@ -168,7 +168,7 @@ impl Records {
     pub(crate) async fn unpublish(&mut self, context: &Context) -> Result<(), Finding> {
         let notes = core::mem::take(&mut self.notes);
         let removed = remove(context, &self.provider, notes).await;
-        keep_zones(context, self.afresh);
+        keep_zones(context, self.bypass_cache);
         removed
     }
 }

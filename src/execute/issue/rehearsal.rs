@@ -9,10 +9,10 @@ use crate::config::{Acme, Certificate, Challenge, Config};
 use crate::context::Context;
 use crate::context::effect_failure::of_store;
 use crate::context::progress::{Event, Progress};
+use crate::execute::issue::persist_record::check_persist_records;
 use crate::execute::issue::records::Records;
-use crate::execute::issue::standing::look_for;
 use crate::model::{Advice, Code, Finding};
-use crate::plan::order::{Standing, Txt};
+use crate::plan::order::{PersistRecord, Txt};
 
 /// For every CA that may be asked, whatever its challenge is.
 ///
@@ -20,7 +20,7 @@ use crate::plan::order::{Standing, Txt};
 /// The first thing that would have kept a real issuance from its validation.
 pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<(), Finding> {
     for ca in context.config.cas().filter(|ca| ca.challenge == Challenge::DnsPersist01) {
-        rehearse_standing(context, certificate, ca).await?;
+        rehearse_persist_records(context, certificate, ca).await?;
     }
     if makes_records(&context.config) { rehearse_made(context, certificate).await } else { Ok(()) }
 }
@@ -50,7 +50,7 @@ async fn rehearse_made(context: &Context, certificate: &Certificate) -> Result<(
 }
 
 /// Nothing is made: the records that stay are looked for. Which issuer they must name, the CA alone could tell.
-async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Finding> {
+async fn rehearse_persist_records(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Finding> {
     let kept = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
     let Some(account) = kept.and_then(|kept| kept.url) else {
         let host = &ca.host;
@@ -60,8 +60,8 @@ async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Ac
     };
     say(&context.progress, &certificate.name, "rehearse: look for the TXT records that stay".to_owned());
     let names = certificate.names.iter().cloned();
-    let standing: Vec<Standing> = names.map(|name| Standing { name, issuers: Vec::new() }).collect();
-    look_for(context, &account, &standing).await
+    let wanted: Vec<PersistRecord> = names.map(|name| PersistRecord { name, issuers: Vec::new() }).collect();
+    check_persist_records(context, &account, &wanted).await
 }
 
 /// As long as the CA's own, and meaning nothing.

@@ -13,14 +13,14 @@ use crate::context::effect_failure::{
 use crate::context::{Context, clock, progress};
 use crate::execute::issue::Issued;
 use crate::execute::issue::chains;
-use crate::execute::issue::check::Wish;
+use crate::execute::issue::check::ChainCriteria;
+use crate::execute::issue::persist_record::check_persist_records;
 use crate::execute::issue::records::Records;
 use crate::execute::issue::rehearsal::say;
-use crate::execute::issue::standing::look_for;
 use crate::model::{Advice, Code, Finding, Intent, LedgerEntry, LedgerEvent, Meta};
 use crate::plan::Issue;
-use crate::plan::ledger::{self, Full, Question};
-use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
+use crate::plan::ledger::{self, LimitReached, Question};
+use crate::plan::order::{Action, ErrorClass, Event, GiveUp, Verdict};
 use crate::store::Rejected;
 
 /// Nodes do not wait any longer for their certificate while its records are removed: the end of the pass removes what is
@@ -82,7 +82,7 @@ impl<'a> Steps<'a> {
         }
         let event = match action {
             Action::NewOrder { replaces } => self.new_order(replaces).await?,
-            Action::AskLedger { replaces } => Event::Room(self.room(replaces.is_some())?),
+            Action::CheckLimits { replaces } => Event::LimitsChecked(self.limit_reached(replaces.is_some())?),
             Action::Fetch { url } => self.fetch(&url).await,
             Action::Publish { records } => match self.records.publish(self.context, &records).await {
                 Ok(()) => Event::Published,
@@ -95,17 +95,19 @@ impl<'a> Steps<'a> {
                     Err(failure) => self.lasting(failure),
                 }
             }
-            Action::LookFor { standing } => match look_for(self.context, self.ca.account.url(), &standing).await {
-                Ok(()) => Event::Seen,
-                Err(failure) => self.lasting(failure),
-            },
+            Action::CheckPersistRecord { wanted } => {
+                match check_persist_records(self.context, self.ca.account.url(), &wanted).await {
+                    Ok(()) => Event::Seen,
+                    Err(failure) => self.lasting(failure),
+                }
+            }
             Action::Check => Event::Checked(self.check()),
             Action::Authorize
             | Action::Challenge { .. }
             | Action::Poll { .. }
             | Action::Finalize
             | Action::Download
-            | Action::Blame => self.ask(action).await?,
+            | Action::FetchErrors => self.ask(action).await?,
             kept => {
                 self.note(kept).await?;
                 return Ok(None);
@@ -134,7 +136,7 @@ impl<'a> Steps<'a> {
             let until = clock::now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
             self.note_ledger(LedgerEvent::Limited { until })?;
         }
-        let why = if let GiveUp::NoRoom { why, .. } = give_up { why } else { give_up };
+        let why = if let GiveUp::LimitReached { why, .. } = give_up { why } else { give_up };
         let told = match why {
             GiveUp::Failed | GiveUp::Invalid => self.failure.take(),
             _ => None,
@@ -142,7 +144,7 @@ impl<'a> Steps<'a> {
         let failure = of_give_up(&self.task.certificate, give_up);
         Ok(match (told, give_up) {
             (None, _) => failure,
-            (Some(told), GiveUp::NoRoom { full, .. }) => {
+            (Some(told), GiveUp::LimitReached { full, .. }) => {
                 Finding { what: GiveUp::wait_for(&told.what, full), ..failure }
             }
             (Some(told), _) => told,
@@ -163,18 +165,18 @@ impl<'a> Steps<'a> {
             }
             Err(error) if replaces.is_some() && refuses_replaces(&error) => {
                 say(&self.context.progress, &self.task.certificate, format!("the CA refuses `replaces`: {error}"));
-                Event::Failed(Trouble::ReplacesRefused)
+                Event::Failed(ErrorClass::ReplacesRefused)
             }
             Err(error) => self.failed(&error),
         })
     }
 
-    fn room(&self, replaces: bool) -> Result<Option<Full>, Finding> {
+    fn limit_reached(&self, replaces: bool) -> Result<Option<LimitReached>, Finding> {
         let entries = self.context.store.ledger().map_err(|error| of_store(&error))?;
         let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
         let per_week = self.ca.config.certificates_per_week;
         let question = Question { ca, names, per_week, emergency, exempt: replaces && self.task.exempt, planned: 0 };
-        Ok(ledger::room(&entries, question, clock::now()).err())
+        Ok(ledger::check_limits(&entries, question, clock::now()).err())
     }
 
     async fn fetch(&mut self, url: &str) -> Event {
@@ -186,7 +188,7 @@ impl<'a> Steps<'a> {
             }
             Err(error) if is_gone(&error) => {
                 self.failed(&error);
-                Event::Failed(Trouble::Gone)
+                Event::Failed(ErrorClass::Gone)
             }
             Err(error) => self.failed(&error),
         }
@@ -194,7 +196,7 @@ impl<'a> Steps<'a> {
 
     /// What is asked of an order that we have.
     async fn ask(&mut self, action: Action) -> Result<Event, Finding> {
-        let Some(order) = &mut self.order else { return Ok(Event::Failed(Trouble::Lasting)) };
+        let Some(order) = &mut self.order else { return Ok(Event::Failed(ErrorClass::Lasting)) };
         let asked = match action {
             Action::Authorize => order.authorizations(self.ca.config.challenge).await.map(Event::Authorizations),
             Action::Challenge { indexes } => order.set_ready(&indexes).await.map(|()| Event::Challenged),
@@ -213,15 +215,15 @@ impl<'a> Steps<'a> {
             Action::Download => match order.certificate().await {
                 Ok(download) => {
                     let say = |step| say(&self.context.progress, &self.task.certificate, step);
-                    let wish = wish(self.context, self.task, self.ca.config, &self.key);
-                    self.pems = chains::fetch(order, download, &wish, say).await;
+                    let criteria = criteria(self.context, self.task, self.ca.config, &self.key);
+                    self.pems = chains::fetch(order, download, &criteria, say).await;
                     Ok(Event::Downloaded)
                 }
                 Err(error) => Err(error),
             },
             _ => order.blame().await.map(|(named, own)| {
                 self.failure = Some(of_blame(&self.task.certificate, &named, own.as_ref()));
-                Event::Blamed { names: named.into_iter().map(|(name, _)| name).collect() }
+                Event::ErrorsFetched { names: named.into_iter().map(|(name, _)| name).collect() }
             }),
         };
         Ok(asked.unwrap_or_else(|error| self.failed(&error)))
@@ -229,7 +231,7 @@ impl<'a> Steps<'a> {
 
     fn check(&mut self) -> Verdict {
         let (progress, name) = (&self.context.progress, &self.task.certificate);
-        let checked = wish(self.context, self.task, self.ca.config, &self.key).check(&self.pems);
+        let checked = criteria(self.context, self.task, self.ca.config, &self.key).check(&self.pems);
         if let Some(choice) = checked.choice.filter(|choice| self.pems.len() > 1 || choice.is_second_best()) {
             say(progress, name, format!("of the CA's chains: {choice}"));
         }
@@ -263,7 +265,7 @@ impl<'a> Steps<'a> {
                 self.intent.begun_at = clock::now();
                 self.note_intent()
             }
-            Action::Drop => self.context.store.drop_intent(name).map_err(|error| of_store(&error)),
+            Action::ClearPending => self.context.store.drop_intent(name).map_err(|error| of_store(&error)),
             Action::NoteFinalize => {
                 let exempt = self.task.exempt && self.intent.replaces.is_some();
                 self.note_ledger(LedgerEvent::Finalize { exempt })
@@ -279,7 +281,7 @@ impl<'a> Steps<'a> {
                     .reject(name, self.pems.first().map_or("", String::as_str), &rejected)
                     .map_err(|error| of_store(&error))
             }
-            Action::Keep => self.keep(),
+            Action::Store => self.keep(),
             Action::Unpublish => {
                 self.unpublish().await;
                 Ok(())
@@ -331,13 +333,13 @@ impl<'a> Steps<'a> {
 
     fn lasting(&mut self, failure: Finding) -> Event {
         self.failure = Some(failure);
-        Event::Failed(Trouble::Lasting)
+        Event::Failed(ErrorClass::Lasting)
     }
 }
 
-fn wish<'w>(context: &'w Context, task: &'w Issue, ca: &'w Acme, key: &'w PrivateKey) -> Wish<'w> {
+fn criteria<'w>(context: &'w Context, task: &'w Issue, ca: &'w Acme, key: &'w PrivateKey) -> ChainCriteria<'w> {
     let (names, roots, now) = (&task.names, &context.roots, clock::now());
-    Wish { preferred_root: ca.preferred_chain.as_deref(), key, names, roots, now }
+    ChainCriteria { preferred_root: ca.preferred_chain.as_deref(), key, names, roots, now }
 }
 
 fn bug(task: &Issue, error: &dyn core::error::Error) -> Finding {
@@ -360,11 +362,11 @@ fn is_news(action: &Action) -> bool {
             | Action::Fetch { .. }
             | Action::Publish { .. }
             | Action::AwaitSeen
-            | Action::LookFor { .. }
+            | Action::CheckPersistRecord { .. }
             | Action::Challenge { .. }
             | Action::Finalize
             | Action::Download
-            | Action::Keep
+            | Action::Store
             | Action::Reject { .. }
     )
 }

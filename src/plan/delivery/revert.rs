@@ -8,7 +8,7 @@ use crate::cert::{CertName, Fingerprint, NodeName};
 use crate::config::Certificate;
 use crate::model::{Begun, Code, Former, Observed, ProbeError, Seen, Stored};
 
-use super::super::hold::Meant;
+use super::super::hold::Desired;
 use super::{Before, Deliver, DeliveryReason, attempts, before, of};
 use crate::plan::rollout::Outcome;
 
@@ -67,21 +67,21 @@ pub fn outcome(reason: &DeliveryReason, outcome: &Outcome) -> Outcome {
 pub(super) fn due(
     certificate: &Certificate,
     stored: &Stored,
-    meant: Meant<'_>,
+    desired: Desired<'_>,
     node: &NodeName,
     observed: &Observed,
     now: Timestamp,
 ) -> Option<DeliveryReason> {
     let name = &certificate.name;
-    let begun = observed.state.begun.get(node)?.get(name).filter(|begun| &begun.generation == meant.generation)?;
+    let begun = observed.state.begun.get(node)?.get(name).filter(|begun| &begun.generation == desired.generation)?;
     let Former { leaf, .. } =
         stored.previous.as_ref().filter(|former| begun.served == Some(former.leaf.fingerprint))?;
-    let refused = attempts(name, meant.generation, node, observed);
+    let refused = attempts(name, desired.generation, node, observed);
     if refused.is_some_and(|attempts| attempts.failure.code == Code::NodeNotPermitted) {
         return None;
     }
     let revoked = observed.state.revoked.contains_key(&leaf.fingerprint);
-    let valid = leaf.not_before <= now && now < leaf.not_after && !revoked && meant.held.is_none();
+    let valid = leaf.not_before <= now && now < leaf.not_after && !revoked && desired.held.is_none();
     let mut silence = None;
     for served in of(observed, node, name) {
         match &served.seen {
@@ -90,7 +90,7 @@ pub(super) fn due(
         }
     }
     let silence = silence.filter(|_| valid)?;
-    Some(DeliveryReason::Reverts { from: meant.generation.clone(), silence })
+    Some(DeliveryReason::Reverts { from: desired.generation.clone(), silence })
 }
 
 /// Adds it to what goes back on that node.

@@ -57,7 +57,7 @@ mod tests {
             exempt: false,
             passed_over: Vec::new(),
             emergency: false,
-            insist: false,
+            forced: false,
             outlives: outlives.map(day),
             youngest: youngest.map(day),
             seen: 0,

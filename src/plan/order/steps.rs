@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{SIGNING_BOUND, VALIDATION_BOUND};
 use crate::cert::DnsName;
 use crate::model::{Authorization, Status};
-use crate::plan::ledger::Full;
+use crate::plan::ledger::LimitReached;
 
 /// A record that must stand before the CA is asked to look. It is not ours to make or to remove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct PersistRecord {
     /// With `*.` for a wildcard.
     pub name: DnsName,
     pub issuers: Vec<DnsName>,
@@ -49,12 +49,12 @@ pub enum Event {
     },
     Downloaded,
     Checked(Verdict),
-    Blamed {
+    ErrorsFetched {
         names: Vec<DnsName>,
     },
     /// The limit that stands in the way of another order.
-    Room(Option<Full>),
-    Failed(Trouble),
+    LimitsChecked(Option<LimitReached>),
+    Failed(ErrorClass),
 }
 
 /// Our own checks of what was downloaded.
@@ -83,7 +83,7 @@ pub enum Verdict {
 
 /// What a failed step means to the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ErrorClass {
     /// 409 or 403 for an order with `replaces` (RFC 9773 section 5).
     ReplacesRefused,
     /// The CA does not know the order (any more).
@@ -105,7 +105,7 @@ pub enum Action {
         replaces: Option<String>,
     },
     /// The ledger, before an order that the plan did not foresee.
-    AskLedger {
+    CheckLimits {
         replaces: Option<String>,
     },
     Fetch {
@@ -118,15 +118,15 @@ pub enum Action {
     /// From disk: the order is dead.
     ForgetUrl,
     /// From disk, the whole intent: nothing is left to be resumed.
-    Drop,
+    ClearPending,
     Authorize,
     Publish {
         records: Vec<Txt>,
     },
     AwaitSeen,
     /// Whether the records that stay are there.
-    LookFor {
-        standing: Vec<Standing>,
+    CheckPersistRecord {
+        wanted: Vec<PersistRecord>,
     },
     Challenge {
         indexes: Vec<usize>,
@@ -139,12 +139,12 @@ pub enum Action {
     Finalize,
     Download,
     Check,
-    Keep,
+    Store,
     Reject {
         flaws: Vec<String>,
     },
     /// Ask the authorizations what went wrong.
-    Blame,
+    FetchErrors,
     /// In the ledger.
     NoteFailed {
         names: Vec<DnsName>,
@@ -185,7 +185,7 @@ pub enum GiveUp {
     ReplacesRefused,
     /// Only another order would help, and there is no room for one.
     #[error("{}", Self::wait_for(.why, .full))]
-    NoRoom { why: Box<Self>, full: Full },
+    LimitReached { why: Box<Self>, full: LimitReached },
     /// An event that does not answer what was asked.
     #[error("the order's steps came out of order")]
     OutOfOrder,
@@ -193,7 +193,7 @@ pub enum GiveUp {
 
 impl GiveUp {
     /// Why the order is dead, and until when another has to wait.
-    pub fn wait_for(why: impl fmt::Display, full: &Full) -> String {
+    pub fn wait_for(why: impl fmt::Display, full: &LimitReached) -> String {
         format!("{why}; another order has to wait until {}", full.until())
     }
 }
@@ -204,21 +204,21 @@ impl fmt::Display for Action {
         match self {
             Self::NewOrder { replaces: Some(id) } => write!(f, "make an order that replaces {id}"),
             Self::NewOrder { replaces: None } => f.write_str("make an order"),
-            Self::AskLedger { replaces: Some(_) } => f.write_str("ask the ledger for room (with `replaces`)"),
-            Self::AskLedger { replaces: None } => f.write_str("ask the ledger for room"),
+            Self::CheckLimits { replaces: Some(_) } => f.write_str("ask the ledger for room (with `replaces`)"),
+            Self::CheckLimits { replaces: None } => f.write_str("ask the ledger for room"),
             Self::Fetch { url } => write!(f, "resume the order {url}"),
             Self::NoteUrl { url } => write!(f, "note the order's URL {url}"),
             Self::ForgetUrl => f.write_str("forget the order"),
-            Self::Drop => f.write_str("forget that a certificate was to be ordered"),
+            Self::ClearPending => f.write_str("forget that a certificate was to be ordered"),
             Self::Authorize => f.write_str("ask what is to be proven"),
             Self::Publish { records } => {
                 f.write_str("publish")?;
                 records.iter().try_for_each(|record| write!(f, " _acme-challenge.{}", record.base))
             }
             Self::AwaitSeen => f.write_str("wait until every name server shows the TXT records"),
-            Self::LookFor { standing } => {
+            Self::CheckPersistRecord { wanted } => {
                 f.write_str("look for")?;
-                standing.iter().try_for_each(|wanted| write!(f, " {}", wanted.record()))
+                wanted.iter().try_for_each(|wanted| write!(f, " {}", wanted.record()))
             }
             Self::Challenge { indexes } => write!(f, "ask the CA to look ({})", indexes.len()),
             Self::Poll { after_ms } => write!(f, "look at the order after {after_ms} ms"),
@@ -226,9 +226,9 @@ impl fmt::Display for Action {
             Self::Finalize => f.write_str("send the certificate request"),
             Self::Download => f.write_str("download the certificate"),
             Self::Check => f.write_str("check the certificate"),
-            Self::Keep => f.write_str("keep the certificate"),
+            Self::Store => f.write_str("keep the certificate"),
             Self::Reject { flaws } => write!(f, "reject the certificate: {}", flaws.join("; ")),
-            Self::Blame => f.write_str("ask what went wrong"),
+            Self::FetchErrors => f.write_str("ask what went wrong"),
             Self::NoteFailed { names } => {
                 f.write_str("note the failed authorization of")?;
                 names.iter().try_for_each(|name| write!(f, " {name}"))

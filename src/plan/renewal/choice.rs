@@ -7,7 +7,7 @@ use super::RenewalWait;
 use crate::config::Acme;
 use crate::model::{Advice, Area, Attempts, Code, Finding};
 use crate::plan::backoff;
-use crate::plan::ledger::Full;
+use crate::plan::ledger::LimitReached;
 
 /// What ends within this time is waited for: the first two steps of our ladder, and the hour of failed authorizations.
 /// What lasts longer is passed over, where there is another CA.
@@ -34,7 +34,7 @@ pub enum Obstacle {
         by_the_ca: bool,
     },
     /// A limit stands in the way.
-    Ledger { full: Full },
+    Ledger { full: LimitReached },
 }
 
 impl PassedOver {
@@ -48,15 +48,15 @@ impl PassedOver {
         now: Timestamp,
     ) -> Option<Self> {
         let attempts = Some(attempts).filter(|attempts| backoff::counts(attempts.last, now))?;
-        let wish = backoff::wish(attempts);
-        let until = if forced { wish } else { Some(backoff::issuance(attempts, cadence)) };
+        let retry_after = backoff::retry_after(attempts);
+        let until = if forced { retry_after } else { Some(backoff::issuance(attempts, cadence)) };
         let until = until.filter(|until| *until > now)?;
         let (failures, failure) = (attempts.failures, Box::new(attempts.failure.clone()));
-        let by_the_ca = wish.is_some_and(|wish| wish > now);
+        let by_the_ca = retry_after.is_some_and(|retry_after| retry_after > now);
         Some(Self { ca: ca.to_owned(), until, why: Obstacle::BackOff { failures, failure, by_the_ca } })
     }
 
-    pub(super) fn by_ledger(ca: &str, full: Full) -> Self {
+    pub(super) fn by_ledger(ca: &str, full: LimitReached) -> Self {
         Self { ca: ca.to_owned(), until: full.until(), why: Obstacle::Ledger { full } }
     }
 

@@ -161,7 +161,7 @@ impl World {
             let outcome = outcomes.get(&task.node).unwrap_or_else(|| panic!("{} has no end", task.node));
             self.fold(deliver, &task.node, outcome, now);
         }
-        if let Some(above) = fence::outgrown(&cert(SERVICE), &self.scene.observed, now) {
+        if let Some(above) = fence::renumber_above(&cert(SERVICE), &self.scene.observed, now) {
             let to = self.scene.kept().generation.above(above);
             self.plausible(&to);
             fence::renumbered(&mut self.scene.observed, &cert(SERVICE), &to);
@@ -181,7 +181,7 @@ impl World {
         if self.hostile && node.as_str() == EVIL && self.draw.chance(2) {
             return self.refuse(node, now);
         }
-        fence::told(&mut self.scene.observed.state, &cert(SERVICE), node, None, now);
+        fence::record(&mut self.scene.observed.state, &cert(SERVICE), node, None, now);
         Event::Prepared(node.clone(), prepared)
     }
 
@@ -203,7 +203,7 @@ impl World {
         let honest = generation::parse_number(&number.to_string()).filter(|number| *number > ours);
         if let Some(number) = honest.filter(|number| fence::plausible(*number, now)) {
             *self.said.entry("a number").or_default() += 1;
-            fence::told(&mut self.scene.observed.state, &cert(SERVICE), node, Some(number), now);
+            fence::record(&mut self.scene.observed.state, &cert(SERVICE), node, Some(number), now);
             return Event::Failed(node.clone(), failure(Code::NodeForeignNewer, "newer"));
         }
         *self.said.entry("a lie").or_default() += 1;
@@ -255,15 +255,15 @@ impl World {
         if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
             unproven::ended(&self.scene.config, observed, node, &cert(SERVICE), &generation, of_unproven, now);
         }
-        let tried = observed.state.delivery.entry(node.clone()).or_default();
+        let of_node = observed.state.delivery.entry(node.clone()).or_default();
         let Some(failure) = failure else {
-            tried.remove(&cert(SERVICE));
+            of_node.remove(&cert(SERVICE));
             return;
         };
-        let before = tried.get(&cert(SERVICE)).filter(|attempts| attempts.generation == generation);
-        let spared = matches!(outcome, Outcome::Aborted { .. });
+        let before = of_node.get(&cert(SERVICE)).filter(|attempts| attempts.generation == generation);
+        let skipped = matches!(outcome, Outcome::Aborted { .. });
         let attempts = DeliveryAttempts {
-            failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!spared),
+            failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!skipped),
             generation,
             first: None,
             last: now,
@@ -271,7 +271,7 @@ impl World {
             together: false,
             failure,
         };
-        tried.insert(cert(SERVICE), attempts);
+        of_node.insert(cert(SERVICE), attempts);
     }
 }
 

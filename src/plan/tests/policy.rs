@@ -188,9 +188,9 @@ fn the_newest_that_is_held_is_meant_under_the_number_that_it_has_now() {
     // Of before it was numbered anew; a crash came before that was noted.
     assert_ne!(held.generation, newest.generation);
     let stored = &scene.observed.store[&cert(SERVICE)];
-    let meant = hold::meant(&cert(SERVICE), stored, &scene.observed.state, scene.now).unwrap();
-    assert_eq!(meant.generation, &newest.generation, "the store has no other folder of it");
-    assert!(meant.held.is_some());
+    let desired = hold::desired(&cert(SERVICE), stored, &scene.observed.state, scene.now).unwrap();
+    assert_eq!(desired.generation, &newest.generation, "the store has no other folder of it");
+    assert!(desired.held.is_some());
 }
 
 #[test]

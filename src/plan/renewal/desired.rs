@@ -18,12 +18,12 @@ pub(super) fn profile_changed(kept: &Kept, certificate: &Certificate, config: &C
         return None;
     }
     let issuer = config.ca(&kept.meta.ca).unwrap_or(&config.acme);
-    let meant = profile_at(issuer, certificate, config);
-    (kept.meta.profile != meant).then_some(meant)
+    let desired = profile_at(issuer, certificate, config);
+    (kept.meta.profile != desired).then_some(desired)
 }
 
 /// An intent is resumed as long as the configuration still asks for the same.
-pub(super) fn still_meant(
+pub(super) fn still_wanted(
     intent: &Intent,
     certificate: &Certificate,
     stored: &Stored,
@@ -46,11 +46,11 @@ pub(super) fn still_meant(
 
 /// Whether the key of the stored certificate is used again: the configuration wants it, its type is the right one, and
 /// nobody else may have it.
-pub(super) fn keeps_key(certificate: &Certificate, stored: &Stored, tried: &PersistedState) -> bool {
+pub(super) fn keeps_key(certificate: &Certificate, stored: &Stored, state: &PersistedState) -> bool {
     let Some(kept) = &stored.current else { return false };
     // A key may have served several certificates. What was issued after one of them was given up has another key.
     let compromised = stored.former.iter().chain([&kept.leaf.fingerprint]).any(|fingerprint| {
-        let revoked = tried.revoked.get(fingerprint).filter(|revoked| revoked.reason == KEY_COMPROMISE);
+        let revoked = state.revoked.get(fingerprint).filter(|revoked| revoked.reason == KEY_COMPROMISE);
         revoked.is_some_and(|revoked| kept.meta.issued_at <= revoked.at)
     });
     certificate.reuse_key && kept.meta.key_type == certificate.key_type && !compromised

@@ -6,14 +6,18 @@ use crate::context::provider::resolvers;
 use crate::context::{Context, clock};
 use crate::dns::texts;
 use crate::model::{Advice, Code, Finding};
-use crate::plan::order::Standing;
+use crate::plan::order::PersistRecord;
 
 /// # Errors
 /// A record that a name server does not show; with every record that is missing, and what to write.
-pub(crate) async fn look_for(context: &Context, account: &str, standing: &[Standing]) -> Result<(), Finding> {
+pub(crate) async fn check_persist_records(
+    context: &Context,
+    account: &str,
+    records: &[PersistRecord],
+) -> Result<(), Finding> {
     let (resolvers, _) = resolvers(context)?;
-    let mut missing: Vec<(&Standing, String)> = Vec::new();
-    for wanted in standing {
+    let mut missing: Vec<(&PersistRecord, String)> = Vec::new();
+    for wanted in records {
         let record = wanted.record();
         let shown = texts(&resolvers, &record).await.map_err(|error| of_dns(&record, &error))?;
         let now = clock::now();
@@ -23,7 +27,7 @@ pub(crate) async fn look_for(context: &Context, account: &str, standing: &[Stand
     let Some((first, server)) = missing.first() else { return Ok(()) };
     // A wildcard's record is good for the name itself.
     let wide =
-        |it: &Standing| missing.iter().any(|(other, _)| other.name.is_wildcard() && other.record() == it.record());
+        |it: &PersistRecord| missing.iter().any(|(other, _)| other.name.is_wildcard() && other.record() == it.record());
     let told = missing.iter().filter(|(it, _)| it.name.is_wildcard() || !wide(it));
     let lines: Vec<String> = told.map(|(it, _)| format!("{}. TXT \"{}\"", it.record(), it.value(account))).collect();
     Err(Finding::new(

@@ -4,11 +4,11 @@
 
 use jiff::Timestamp;
 
-use super::Standing;
+use super::PersistRecord;
 use crate::cert::DnsName;
 use crate::plan::caa::IssueValue;
 
-impl Standing {
+impl PersistRecord {
     /// Where it stands.
     pub fn record(&self) -> String {
         format!("_validation-persist.{}", self.name.base())
@@ -43,22 +43,22 @@ mod tests {
 
     const ACCOUNT: &str = "https://ca.example/acct/1";
 
-    fn standing(name: &str) -> Standing {
+    fn wanted(name: &str) -> PersistRecord {
         let issuers = ["ca.example", "other.example"].map(|name| DnsName::parse(name).unwrap());
-        Standing { name: DnsName::parse(name).unwrap(), issuers: issuers.into() }
+        PersistRecord { name: DnsName::parse(name).unwrap(), issuers: issuers.into() }
     }
 
     fn proven(name: &str, text: &str) -> bool {
-        standing(name).is_proven_by(text, ACCOUNT, "2026-11-23T06:15:00Z".parse().unwrap())
+        wanted(name).is_proven_by(text, ACCOUNT, "2026-11-23T06:15:00Z".parse().unwrap())
     }
 
     #[test]
     fn what_is_told_to_be_written_proves_the_name() {
         for name in ["example.com", "*.example.com"] {
-            assert_eq!(standing(name).record(), "_validation-persist.example.com");
-            assert!(proven(name, &standing(name).value(ACCOUNT)));
+            assert_eq!(wanted(name).record(), "_validation-persist.example.com");
+            assert!(proven(name, &wanted(name).value(ACCOUNT)));
         }
-        assert_eq!(standing("*.example.com").value("u"), "ca.example; accounturi=u; policy=wildcard");
+        assert_eq!(wanted("*.example.com").value("u"), "ca.example; accounturi=u; policy=wildcard");
     }
 
     #[test]
