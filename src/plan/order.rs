@@ -1,8 +1,8 @@
-//! The order, a machine: it says what to do next at the CA and in DNS, from what came of the step before. Pure: events
-//! bring their own instant, the effects make one attempt each.
+//! The order, a state machine that decides the next step at the CA and in DNS from the result of the previous one.
+//! Pure: events bring their own instant, and effects make one attempt each.
 //!
-//! Giving up is never silent: [`GiveUp`] says why, the TXT records are removed first, and an order that may still come
-//! to its end keeps its URL, so that a later run resumes it and, for a day at least, makes no other.
+//! Giving up always has a reason ([`GiveUp`]). The TXT records are removed first, and an order that may still succeed
+//! keeps its URL, so that a later run resumes it and, for a day at least, makes no other.
 
 mod judge;
 mod persist_record;
@@ -17,24 +17,23 @@ use crate::model::{Authorization, AuthorizationState, Intent, Proof, Status};
 
 use super::ledger::LimitReached;
 
-/// The first pause between two looks at an order, in milliseconds. A test CA is done by then; Let's Encrypt takes a few
-/// seconds.
+/// The first pause between two polls, in milliseconds. A test CA is done by then; Let's Encrypt takes a few seconds.
 pub const FIRST_PAUSE_MS: u64 = 50;
 /// Pauses double up to this.
 pub const LONGEST_PAUSE_MS: u64 = 5_000;
-/// A Retry-After longer than this is not waited for within a run: the next run resumes the order.
+/// A longer Retry-After is not waited out within a run: the next run resumes the order.
 pub const LONGEST_PATIENCE_MS: u64 = 60_000;
-/// Attempts at one step when the CA or the API answers with a passing fault.
+/// Attempts at one step when the CA or the API fails in a way that may pass.
 pub const ATTEMPTS: u32 = 4;
-/// How long the CA may look for our TXT records. Boulder answers in seconds; RFC 8555 sets no limit.
+/// How long the CA may take to validate. Boulder answers in seconds; RFC 8555 sets no limit.
 pub const VALIDATION_BOUND: SignedDuration = SignedDuration::from_mins(5);
 /// How long the CA may take to sign. After that the order is left to a later run.
 pub const SIGNING_BOUND: SignedDuration = SignedDuration::from_mins(5);
-/// How far ahead of this clock a certificate's beginning may lie and be waited for within a run. Clocks that NTP keeps
-/// differ by less than a second, those that a person set by a minute or two; more is a fault that somebody must see.
+/// How far in the future `not_before` may lie to be waited for within a run. Clocks kept by NTP differ by less than a
+/// second, clocks set by hand by a minute or two; more is a fault that an operator must see.
 pub const SKEW_BOUND: SignedDuration = SignedDuration::from_mins(2);
-/// An order that leads nowhere (its certificate fails our checks, the CA neither signs nor looks, or shows it no more) is
-/// resumed until then, or until a person forces; then another is made.
+/// An order that leads nowhere (its certificate fails our checks, the CA neither signs nor validates, or no longer
+/// shows it) is resumed for this long, or until renewal is forced; then another is made.
 pub const RESUMED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The machine's state.
@@ -44,29 +43,29 @@ pub struct Order {
     replaces: Option<String>,
     /// The ledger already holds this order's finalize.
     noted: bool,
-    /// A dead order was given up for a new one; that happens once.
+    /// A dead order was replaced by a new one; that happens once.
     restarted: bool,
-    /// Why another order is wanted, while the ledger is asked for it.
+    /// Why another order is wanted, while its limits are checked.
     wanted: Option<GiveUp>,
     /// The order was made by an earlier run.
     resumed: bool,
-    /// A person does not wait a day for a better certificate of the same order.
+    /// Renewal is forced: a better certificate does not wait a day.
     forced: bool,
-    /// Finalize was sent.
+    /// The finalize request was sent.
     signing: bool,
-    /// So often, for this order.
+    /// Finalize requests sent for this order.
     finalizes: u32,
-    /// What was asked last.
+    /// The action that the next event answers.
     doing: Action,
     attempts: u32,
     pause_ms: u64,
-    /// Of the wait for the CA.
+    /// Start of the current wait for the CA.
     since: Timestamp,
-    /// Asked for once the values are seen.
+    /// Indexes of the authorizations to validate once their values are seen.
     pending: Vec<usize>,
 }
 
-/// Starts, or resumes, the order of an intent. `noted`: the ledger holds a finalize since the intent was begun.
+/// Starts or resumes the order of an intent. `noted`: the ledger already holds its finalize.
 pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action>) {
     let first = match &intent.order_url {
         Some(url) => Action::Fetch { url: url.clone() },
@@ -92,14 +91,14 @@ pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action
     (order, actions)
 }
 
-/// What to do after `event`, which answers what was asked last.
+/// The actions after `event`, which answers the last action.
 pub fn on(mut order: Order, event: Event, now: Timestamp) -> (Order, Vec<Action>) {
     let actions = order.after(event, now);
     (order, actions)
 }
 
 impl Order {
-    /// A person forces it.
+    /// For a forced renewal.
     pub fn forced(self) -> Self {
         Self { forced: true, ..self }
     }
@@ -172,7 +171,7 @@ impl Order {
         if records.is_empty() {
             return self.wait_anew(now);
         }
-        // All values of one name together: an apex and its wildcard share a name.
+        // Sorted so that the values of one name are together: an apex and its wildcard share a name.
         records.sort();
         records.dedup();
         self.ask(Action::Publish { records })
@@ -200,9 +199,9 @@ impl Order {
             Status::Invalid => self.ask(Action::FetchErrors),
             _ if self.signing && waited > SIGNING_BOUND => self.leave(GiveUp::StillProcessing, now),
             _ if !self.signing && waited > VALIDATION_BOUND => self.leave(GiveUp::NotValidated, now),
-            // A CA that takes none of them is left to a later run, which resumes the order.
+            // A CA that accepts no finalize is left to a later run, which resumes the order.
             Status::Ready if self.finalizes >= ATTEMPTS => self.give_up(GiveUp::Failed),
-            // The finalize did not arrive, or came too early: once more, for the same order.
+            // The finalize did not arrive, or came too early: send it once more, for the same order.
             Status::Ready => {
                 self.finalizes += 1;
                 let ms = self.next_pause(retry_after_ms);
@@ -230,11 +229,11 @@ impl Order {
                 let ms = u64::try_from(wait.as_millis()).unwrap_or(0) + FIRST_PAUSE_MS;
                 vec![Action::Pause { ms }, Action::Check]
             }
-            // What speaks for a certificate is looked at again, without this order.
+            // The need for a certificate is decided anew, without this order.
             Verdict::Superseded { since } => {
                 vec![Action::ClearPending, Action::Unpublish, Action::GiveUp(GiveUp::Superseded { since })]
             }
-            // Another one would end late enough from then on; until then it would end as early.
+            // An order made from `anew_from` on ends late enough; until then it would end as early.
             Verdict::EndsEarlier { than, anew_from } if now < anew_from || !self.resumed => {
                 self.give_up(GiveUp::EndsEarlier { than, anew_from })
             }
@@ -250,7 +249,7 @@ impl Order {
         }
     }
 
-    /// Resumed for long enough, or a person does not wait.
+    /// Whether the order has been resumed for long enough, or renewal is forced.
     fn leads_nowhere(&self, now: Timestamp) -> bool {
         let old = self.forced || now.duration_since(self.begun_at) >= RESUMED_FOR;
         self.resumed && old && !self.restarted
@@ -262,7 +261,7 @@ impl Order {
 
     fn failed(&mut self, doing: &Action, trouble: ErrorClass, now: Timestamp) -> Vec<Action> {
         match (doing, trouble) {
-            // We know that the order is invalid; not to learn why does not change that.
+            // The order is known to be invalid, with or without its errors.
             (Action::FetchErrors, _) => self.errors_fetched(Vec::new()),
             (Action::NewOrder { replaces: Some(_) }, ErrorClass::ReplacesRefused) => {
                 self.replaces = None;
@@ -271,7 +270,7 @@ impl Order {
             (Action::Fetch { .. }, ErrorClass::Gone) => self.anew(GiveUp::Failed),
             (Action::Fetch { .. } | Action::Download, ErrorClass::Missing) => self.leave(GiveUp::Failed, now),
             (_, ErrorClass::Passing { after_ms: Some(ms) }) if ms > LONGEST_PATIENCE_MS => self.give_up(GiveUp::Failed),
-            // Another finalize of the same order is under way, or ours arrived and its answer was lost: look.
+            // Another finalize of the same order is under way, or ours arrived and its answer was lost: poll.
             (Action::Finalize, ErrorClass::NotReady | ErrorClass::Passing { .. }) => {
                 let retry_after_ms = if let ErrorClass::Passing { after_ms } = trouble { after_ms } else { None };
                 let after_ms = self.next_pause(retry_after_ms);
@@ -289,7 +288,7 @@ impl Order {
         }
     }
 
-    /// The order is dead; a new one is made, once.
+    /// Replaces a dead order with a new one, once.
     fn anew(&mut self, otherwise: GiveUp) -> Vec<Action> {
         if self.restarted {
             let mut actions = vec![Action::ForgetUrl];
@@ -299,7 +298,7 @@ impl Order {
         self.check_limits(otherwise)
     }
 
-    /// The plan has asked the ledger for one order, of which this one is not: I6.
+    /// The plan checked the limits for one order only, so a second one is checked here: I6.
     fn check_limits(&mut self, why: GiveUp) -> Vec<Action> {
         self.wanted = Some(why);
         self.ask(Action::CheckLimits { replaces: self.replaces.clone() })
@@ -324,8 +323,8 @@ impl Order {
         actions
     }
 
-    /// The order is invalid. What failed is noted, once; an order that an earlier run made is made anew, if there is room
-    /// after that.
+    /// The order is invalid. Failed authorizations are noted, once; an order of an earlier run is made anew, if the
+    /// limits still allow it.
     fn errors_fetched(&mut self, names: Vec<DnsName>) -> Vec<Action> {
         let mut actions = Vec::new();
         if !names.is_empty() {
@@ -349,7 +348,7 @@ impl Order {
     }
 
     fn ask(&mut self, action: Action) -> Vec<Action> {
-        // Polls fail and succeed in turn: their bound is time, but their failures in a row count too.
+        // Polls are bounded by time; an answer to one resets its failures in a row.
         if core::mem::discriminant(&action) != core::mem::discriminant(&self.doing)
             || matches!(action, Action::Poll { .. })
         {
@@ -359,7 +358,7 @@ impl Order {
         vec![action]
     }
 
-    /// The CA's wish, else a pause that doubles.
+    /// The CA's Retry-After, else a pause that doubles.
     fn next_pause(&mut self, retry_after_ms: Option<u64>) -> u64 {
         let pause = self.pause_ms;
         self.pause_ms = (pause * 2).min(LONGEST_PAUSE_MS);

@@ -162,7 +162,7 @@ fn a28_replaces_is_dropped_once_when_it_is_refused() {
 }
 
 #[test]
-fn a10_an_invalid_authorization_is_blamed_noted_and_ends_the_order() {
+fn a10_an_invalid_authorization_is_noted_with_its_error_and_ends_the_order() {
     let play = to_challenge(Play::start(None, None).tell(ordered(Status::Pending)))
         .tell(polled(Status::Invalid))
         .tell(Event::ErrorsFetched { names: vec![name("example.com")] });
@@ -228,12 +228,12 @@ fn a02_a_long_retry_after_ends_the_run() {
 }
 
 #[test]
-fn a02_a_retry_after_of_a_finalize_is_heeded_too() {
+fn a02_a_retry_after_of_a_finalize_is_obeyed_too() {
     let finalize = |seconds: u64| {
         let play = Play::start(None, None).tell(ordered(Status::Ready));
         play.tell(Event::Failed(ErrorClass::Passing { after_ms: Some(seconds * 1000) })).script
     };
-    assert!(finalize(30).ends_with("look at the order after 30000 ms\n"), "{}", finalize(30));
+    assert!(finalize(30).ends_with("poll the order after 30000 ms\n"), "{}", finalize(30));
     assert!(finalize(3600).ends_with("remove the TXT records\ngive up: a step failed\n"), "{}", finalize(3600));
 }
 
@@ -262,7 +262,7 @@ fn k07_an_order_that_leads_nowhere_is_made_anew_after_a_day_or_when_a_person_for
             play.tell(Event::Fetched { status: Status::Processing })
                 .tell_after(SignedDuration::from_mins(6), polled(Status::Processing))
         },
-        // A 404 that is not in the CA's own words: of the order, and of the certificate.
+        // A 404 without the CA's problem document: of the order, and of the certificate.
         |play| play.tell(Event::Failed(ErrorClass::Missing)),
         |play| play.tell(Event::Fetched { status: Status::Valid }).tell(Event::Failed(ErrorClass::Missing)),
     ];
@@ -274,7 +274,7 @@ fn k07_an_order_that_leads_nowhere_is_made_anew_after_a_day_or_when_a_person_for
         old.now += RESUMED_FOR;
         forced.order = forced.order.forced();
         for play in [play(old), play(forced)] {
-            assert!(play.script.ends_with("ask the ledger for room\n"), "{}", play.script);
+            assert!(play.script.ends_with("check the limits\n"), "{}", play.script);
             let script = play.tell(Event::LimitsChecked(None)).script;
             assert!(script.ends_with("forget the order\nremove the TXT records\nmake an order\n"), "{script}");
         }
@@ -282,7 +282,7 @@ fn k07_an_order_that_leads_nowhere_is_made_anew_after_a_day_or_when_a_person_for
 }
 
 #[test]
-fn a15_a_person_who_forces_gets_another_order_for_what_was_rejected_and_heeds_the_ledger() {
+fn a15_a_forced_renewal_replaces_a_rejected_order_within_the_limits() {
     let flawed = || Event::Checked(Verdict::Flawed(vec!["the chain ends early".to_owned()]));
     let forced = |url: Option<&str>| {
         let mut play = Play::start(url, None);
@@ -294,7 +294,7 @@ fn a15_a_person_who_forces_gets_another_order_for_what_was_rejected_and_heeds_th
         "ordered_anew_when_forced",
         again(forced(Some(URL))).tell(Event::LimitsChecked(None)).script
     );
-    // What a forced run has itself just ordered is rejected as any other: one order for one word of a person's.
+    // A certificate that a forced run has just ordered is rejected like any other: forcing gives one order.
     let first = forced(None).tell(ordered(Status::Valid)).tell(Event::Downloaded).tell(flawed());
     assert!(first.script.ends_with("give up: the certificate fails our checks: the chain ends early\n"));
 }
@@ -391,6 +391,6 @@ fn a_record_that_stays_is_looked_for_and_neither_made_nor_waited_for() {
     let asked = "look for _validation-persist.example.com _validation-persist.example.com\n";
     assert!(play.script.ends_with(asked), "{}", play.script);
     let there = play.tell(Event::Seen);
-    assert!(there.script.ends_with("ask the CA to look (2)\n"), "{}", there.script);
+    assert!(there.script.ends_with("ask the CA to validate (2)\n"), "{}", there.script);
     assert!(!there.script.contains("publish"), "{}", there.script);
 }
