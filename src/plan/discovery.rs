@@ -1,6 +1,6 @@
-//! Which addresses become nodes, where DNS names the nodes of a certificate. What DNS says is hostile input: it is
-//! bounded, and never empties a fleet. It makes no machine trusted: an address is logged in at only when its host key is
-//! pinned, so that a forged record costs a handshake and delivers nothing.
+//! Which addresses become nodes, where DNS names the nodes of a certificate. DNS is hostile input: it is bounded, and
+//! never empties a fleet. It makes no machine trusted: certd logs in to an address only when its host key is pinned, so
+//! that a forged record costs a handshake and delivers nothing.
 
 use core::net::IpAddr;
 use std::collections::BTreeSet;
@@ -11,30 +11,30 @@ use crate::config::Families;
 use crate::config::defaults::MOST_DISCOVERED;
 use crate::model::LastSeen;
 
-/// What the nodes of a name are, in this pass.
+/// The nodes of a name in this pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     pub nodes: BTreeSet<IpAddr>,
-    /// DNS was heard, and this is what to remember.
+    /// DNS answered, and its answer is to be remembered.
     pub heard: bool,
     pub notes: Vec<DiscoveryNote>,
 }
 
-/// What a person should know of it.
+/// A remark for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiscoveryNote {
-    /// DNS does not answer, or shows nothing: those of this instant go on.
+    /// DNS does not answer, or shows nothing: the nodes of this instant are kept.
     Kept { since: Timestamp, answered: bool, why: String },
-    /// … and nothing was ever heard.
+    /// … and DNS has never answered.
     Nothing { why: String },
-    /// No machine's own address, or this machine's, and nobody pinned a key for it.
+    /// Addresses that no node can have, or this machine's own without a pinned key.
     Refused { addresses: BTreeSet<IpAddr> },
-    /// More than anybody would have; the first were taken.
+    /// More than the limit; the first are taken.
     TooMany { shown: usize },
 }
 
-/// `shown`: by the authoritative servers together, or why none was heard. An address that is shown no more is no node any
-/// more, as long as any other is shown. `pinned`: whether there is a host key for it.
+/// `shown`: the union over the authoritative servers, or why none answered. An address that is no longer shown is no
+/// longer a node, as long as any other is shown. `pinned`: whether an address has a host key.
 pub fn settle(
     shown: Result<BTreeSet<IpAddr>, String>,
     families: Families,
@@ -51,7 +51,7 @@ pub fn settle(
     let mut notes = Vec::new();
     if nodes.len() > MOST_DISCOVERED {
         notes.push(DiscoveryNote::TooMany { shown: nodes.len() });
-        // Those that are trusted first: they are nodes, whatever else is shown beside them.
+        // Trusted addresses first: they stay nodes, whatever else is shown.
         let mut order: Vec<IpAddr> = nodes.into_iter().collect();
         order.sort_by_key(|address| !pinned(*address));
         nodes = order.into_iter().take(MOST_DISCOVERED).collect();
@@ -77,7 +77,7 @@ fn kept(last: Option<&LastSeen>, answered: bool, why: String) -> Settled {
     }
 }
 
-/// Private addresses are: a fleet may be reached through a tunnel, and split DNS shows them.
+/// Private addresses count: a fleet may be reached through a tunnel, and split DNS shows them.
 fn is_of_a_machine(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast() && !ip.is_link_local(),

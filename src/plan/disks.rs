@@ -1,5 +1,5 @@
-//! Once a day the nodes' disks are held against the store: which nodes are due, and what a look means. A node that serves
-//! the right leaf from memory serves its disk after the next reload, whoever makes it.
+//! The daily comparison of the nodes' disks with the store: which nodes are due, and what a look means. A node that
+//! serves the right leaf from memory serves its disk after the next reload.
 
 use std::collections::BTreeSet;
 
@@ -11,19 +11,19 @@ use crate::model::{AtPath, Compared, Disk, Drift, Found, NodeClock, Observed, Pe
 
 use super::{backoff, installs};
 
-/// Files change by hands, backups and other clients: by the day, not by the minute, and each look is a login.
+/// Files are changed by hand, by backups and by other clients: by the day, not by the minute, and each look is a login.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
-/// A node that could not be looked at is tried again sooner: nobody knows what is there.
+/// A node that could not be looked at is tried again sooner: its disk is unknown.
 const AGAIN: SignedDuration = SignedDuration::from_hours(1);
-/// A node's clock that is further off is a warning: log lines and cron there mislead by as much, and a receiver judges
+/// A node's clock that is further off is a warning: its log lines and cron mislead by as much, and a receiver judges
 /// certificates by it.
 const CLOCK_OFF: SignedDuration = SignedDuration::from_mins(5);
-/// KiB. A chain and a key take some fifteen, and two generations are kept.
+/// KiB. A chain and a key take about fifteen, and two generations are kept.
 const NO_SPACE: u64 = 1024;
 /// KiB. What fills a disk to this level soon fills the rest.
 const LITTLE_SPACE: u64 = 10 * NO_SPACE;
 
-/// The nodes whose disks this pass compares. A pass that was narrowed does what it was asked for, and no more.
+/// The nodes whose disks this pass compares. A pass with a narrower scope compares none.
 pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<NodeName> {
     let asked = &observed.asked;
     if !asked.certificates.is_empty() || !asked.wants_every_node() || !asked.may_issue {
@@ -35,12 +35,12 @@ pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<Nod
     due.map(|(node, _)| node).collect()
 }
 
-/// Every node that is asked for, due or not, with something stored for it or not: a person wants to know.
+/// Every node in scope, due or not, with something stored for it or not.
 pub fn all(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<NodeName> {
     awake(config, observed, now).map(|(node, _)| node).collect()
 }
 
-/// What is meant for a node that is not paused.
+/// Nodes that are not paused, each with its certificates.
 fn awake<'a>(
     config: &'a Config,
     observed: &'a Observed,
@@ -68,7 +68,7 @@ fn compared<'a>(state: &'a PersistedState, node: &NodeName, certificate: &CertNa
     state.disks.get(node)?.get(certificate)
 }
 
-/// What differed at the last comparison with this very generation.
+/// What differed at the last comparison with this generation.
 pub fn drifted<'a>(
     state: &'a PersistedState,
     node: &NodeName,
@@ -79,7 +79,7 @@ pub fn drifted<'a>(
     Some((compared, compared.drift.as_ref()?))
 }
 
-/// What a look found at the paths of a certificate; `None`: what is stored.
+/// Judges what a look found at the paths of a certificate; `None`: the stored generation.
 pub fn judge(found: &Found, renewers: &[String], install: &Install, desired: &Generation) -> Option<Drift> {
     let paths = [&found.fullchain, &found.key];
     let foreign = paths.iter().find_map(|path| match path {
@@ -98,7 +98,7 @@ pub fn judge(found: &Found, renewers: &[String], install: &Install, desired: &Ge
         () if found.same => None,
         () => {
             let current = found.current.clone().unwrap_or_default();
-            // One that was there already, changed by somebody, has its successor beside it under a name with a number.
+            // A generation that was changed on the node has its successor beside it, under a name with a number.
             let (name, _) = current.split_once('.').unwrap_or((&current, ""));
             Some(match name.parse::<Generation>() {
                 Ok(there) if there.number() > desired.number() => Drift::Newer { current },
@@ -109,7 +109,7 @@ pub fn judge(found: &Found, renewers: &[String], install: &Install, desired: &Ge
     }
 }
 
-/// Keeps what a look found. A node that could not be seen keeps what was known of it.
+/// Records the result of a look. A node that could not be looked at keeps its previous drift.
 pub fn learned(state: &mut PersistedState, config: &Config, desired: &[(CertName, Option<Generation>)], disk: &Disk) {
     for (certificate, generation) in desired {
         let (Some(install), Some(generation)) = (config.install(&disk.node, certificate), generation) else { continue };
@@ -134,7 +134,7 @@ pub fn learned(state: &mut PersistedState, config: &Config, desired: &[(CertName
     }
 }
 
-/// A delivery was proven: what is on the disk is what was sent.
+/// After a proven delivery the disk holds what was sent.
 pub fn mended(
     state: &mut PersistedState,
     node: &NodeName,
@@ -146,7 +146,7 @@ pub fn mended(
     state.disks.entry(node.clone()).or_default().insert(certificate.clone(), compared);
 }
 
-/// Forgets what is no longer a node's.
+/// Forgets removed nodes.
 pub fn prune(state: &mut PersistedState, config: &Config) {
     installs::prune(state, config);
     state.disks.retain(|node, by_name| {
@@ -155,13 +155,13 @@ pub fn prune(state: &mut PersistedState, config: &Config) {
     });
 }
 
-/// By how much a node's clock is ahead of ours, when that is worth a warning.
+/// How far a node's clock is ahead of ours, when worth a warning.
 pub fn clock_off(clocks: NodeClock) -> Option<SignedDuration> {
     let ahead = clocks.theirs.duration_since(clocks.ours);
     (ahead.abs() > CLOCK_OFF).then_some(ahead)
 }
 
-/// How bad it is that so many KiB are free at the chain's path; `None`: they suffice.
+/// Severity of this many free KiB at the chain's path; `None`: enough.
 pub fn disk_space(kib: u64) -> Option<Severity> {
     match kib {
         0..NO_SPACE => Some(Severity::Obstacle),

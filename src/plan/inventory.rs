@@ -1,5 +1,5 @@
-//! What DNS shows of a certificate's names against the nodes that are to serve it. Each difference is a finding with what
-//! to do; none keeps anything from being renewed or delivered.
+//! Compares the DNS records of a certificate's names with its nodes. Each difference is a finding with what to do; none
+//! blocks a renewal or a delivery.
 
 use core::fmt::Display;
 use core::net::IpAddr;
@@ -13,10 +13,10 @@ use crate::config::defaults::LONGEST_TTL;
 use crate::config::{Certificate, Config, Provider};
 use crate::model::{Caa, Code, Finding, InDns, Inventory, Severity};
 
-/// In a sentence; the rest is counted.
+/// Items listed in a sentence; the rest is counted.
 const MOST_LISTED: usize = 5;
 
-/// Addresses that are no node's of this certificate: where there is one, the provider can tell whether it is its own.
+/// Addresses that belong to no node of this certificate: for these the provider is asked whether they are its own.
 pub fn strangers(certificate: &Certificate, inventory: &Inventory, name: &InDns) -> BTreeSet<IpAddr> {
     let nodes = of_nodes(certificate, inventory);
     name.addresses().into_iter().filter(|address| !nodes.contains(address)).collect()
@@ -56,14 +56,14 @@ impl Scene<'_> {
         if let Some(why) = &name.trouble {
             self.note(
                 Code::InventoryUnasked,
-                format!("its addresses could not be asked for: {why}"),
-                "nothing, if DNS is known to be out of reach here; else see `dns` in the configuration",
+                format!("its addresses could not be looked up: {why}"),
+                "if DNS is out of reach here, nothing; else check `dns` in the configuration",
             );
             return;
         }
         let shown = name.addresses();
         if shown.is_empty() {
-            let next = "nothing, if nobody is to reach it; else make A and AAAA records with the nodes' addresses";
+            let next = "if visitors are to reach it, make A and AAAA records with the nodes' addresses";
             self.note(Code::InventoryNoAddress, "has no A or AAAA record".to_owned(), next);
             return;
         }
@@ -86,7 +86,7 @@ impl Scene<'_> {
         if self.name.provider.iter().any(|record| record.proxied) {
             let what = "is proxied (the orange cloud): visitors reach the DNS provider's servers and its certificate, not the nodes'";
             let next =
-                "set its records to \"DNS only\", or write `inventory = false` in this certificate if that is meant";
+                "set its records to \"DNS only\", or write `inventory = false` in this certificate if that is intended";
             return self.warn(Code::InventoryProxied, what.to_owned(), next);
         }
         let unresolved: Vec<&NodeName> =
@@ -104,8 +104,12 @@ impl Scene<'_> {
         let others: Vec<&NodeName> = others.map(|(node, _)| node).collect();
         let (mut what, mut next) = if all {
             (
-                format!("none of its addresses is a node's: {}; a proxy, a CDN or a load balancer may stand in front", listed(strangers)),
-                "let its records have the nodes' addresses, or write `inventory = false` in this certificate if that is meant".to_owned(),
+                format!(
+                    "none of its addresses is a node's: {}; a proxy, a CDN or a load balancer may stand in front",
+                    listed(strangers)
+                ),
+                "point its records at the nodes, or write `inventory = false` in this certificate if that is intended"
+                    .to_owned(),
             )
         } else {
             (
@@ -115,7 +119,7 @@ impl Scene<'_> {
                     if strangers.len() == 1 { "is" } else { "are" },
                     listed(strangers)
                 ),
-                "remove the record, or make it a [[node]]: what is served there is not looked after".to_owned(),
+                "remove the record, or make it a [[node]]: nothing renews what is served there".to_owned(),
             )
         };
         if all && matches!(self.config.dns.provider, Provider::Cloudflare { .. }) {
@@ -123,12 +127,12 @@ impl Scene<'_> {
         }
         if !others.is_empty() {
             what.push_str(&format!("; nodes that this certificate is not for: {}", listed(&others)));
-            next = "let `nodes` of this certificate mean it, or remove the record".to_owned();
+            next = "add it to `nodes` of this certificate, or remove the record".to_owned();
         }
         self.warn(Code::InventoryStranger, what, &next);
     }
 
-    /// A node that is paused may have been taken out of DNS on purpose.
+    /// A paused node may have been taken out of DNS on purpose.
     fn unlisted(&mut self, shown: &BTreeSet<IpAddr>) {
         let paused = |name: &NodeName| {
             self.config.node(name).and_then(|node| node.paused_until).is_some_and(|until| until > self.now)
@@ -139,7 +143,7 @@ impl Scene<'_> {
         };
         let unlisted: Vec<&NodeName> = self.of_certificate().filter(unlisted).collect();
         if !unlisted.is_empty() {
-            let what = format!("no record leads to {}: no visitor gets there", listed(&unlisted));
+            let what = format!("no record leads to {}, so no visitor gets there", listed(&unlisted));
             self.warn(
                 Code::InventoryNodeUnlisted,
                 what,
@@ -165,7 +169,7 @@ impl Scene<'_> {
             self.warn(
                 Code::InventoryServersDiffer,
                 what,
-                "wait a minute if records were changed just now; else see to the zone's transfer between its servers",
+                "wait a minute if records were just changed; else check the zone transfer between its servers",
             );
         }
         for (resolver, shown, left) in answers(&name.public) {
@@ -176,14 +180,15 @@ impl Scene<'_> {
                     listed(&shown),
                     listed(&name.addresses())
                 );
-                self.warn(Code::InventoryResolverDiffers, what, "wait until its cache has ended if records were changed just now; else somebody shows this resolver another zone (split DNS)");
+                self.warn(Code::InventoryResolverDiffers, what, "wait until its cache has expired if records were just changed; else this resolver sees another zone (split DNS)");
             }
         }
     }
 
     fn time_to_live(&mut self) {
         if let Some(ttl) = self.name.ttl().filter(|ttl| *ttl > LONGEST_TTL) {
-            let what = format!("its TTL is {ttl} s: a node that is taken out of DNS is asked for so long after that");
+            let what =
+                format!("its TTL is {ttl} s: visitors still reach a node for that long after it is taken out of DNS");
             self.warn(
                 Code::InventoryTtl,
                 what,
@@ -196,12 +201,12 @@ impl Scene<'_> {
         let set = match &self.name.caa {
             Caa::Free => return,
             Caa::Unknown(why) => {
-                // ServerAnswer already, and for the same reason.
+                // Reported already, for the same reason.
                 if self.name.trouble.is_none() {
                     self.note(
                         Code::InventoryUnasked,
-                        format!("its CAA records could not be asked for: {why}"),
-                        "nothing now; a CA that cannot ask for them either does not issue",
+                        format!("its CAA records could not be looked up: {why}"),
+                        "nothing now; a CA that cannot look them up either does not issue",
                     );
                 }
                 return;

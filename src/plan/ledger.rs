@@ -1,5 +1,5 @@
-//! The CA's limits at arm's length, from a durable record of our own. A lower bound: others may issue for the same
-//! names, and then the CA's 429 wins and is recorded here too.
+//! The CA's rate limits, estimated from a durable record of our own orders. A lower bound: others may issue for the
+//! same names, and then the CA's 429 wins and is recorded here too.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -8,16 +8,16 @@ use super::backoff::{LONGEST_RETRY_AFTER, counts};
 use crate::cert::NameSet;
 use crate::model::{Intent, LedgerEntry, LedgerEvent};
 
-/// Certificates per exact name set and week that are kept for an emergency.
+/// Certificates per exact name set and week that are reserved for an emergency.
 const RESERVE: usize = 2;
 /// One fewer than Let's Encrypt's 5 failed authorizations per identifier, account and hour.
 pub const FAILED_AUTHORIZATIONS_PER_HOUR: usize = 4;
 
-/// Replacements inside their ARI window are exempt from the CA's limits, and not from ours: a CA whose window is always
+/// Replacements inside their ARI window are exempt from the CA's limits, but not from ours: a CA whose window is always
 /// now would have us order without end. One is a renewal; the second is for a mishap on the same day.
 pub const EXEMPT_PER_DAY: usize = 2;
-/// Let's Encrypt: "Up to 300 new orders can be created by a single account every 3 hours". What is left is for orders
-/// that come to no certificate, of which the ledger does not know.
+/// Let's Encrypt: "Up to 300 new orders can be created by a single account every 3 hours". The rest is for orders that
+/// yield no certificate, which the ledger does not record.
 pub const PER_ACCOUNT: usize = 250;
 const PER_ACCOUNT_WITHIN: SignedDuration = SignedDuration::from_hours(3);
 
@@ -25,19 +25,19 @@ const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// Why no certificate may be ordered now, and when one may.
+/// The limit that forbids an order now, and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "limit", rename_all = "snake_case")]
 pub enum LimitReached {
-    /// So many certificates were finalized within seven days.
+    /// Certificates finalized within seven days.
     Certificates { used: usize, room: usize, until: Timestamp },
-    /// So many replacements inside their ARI windows were finalized within a day.
+    /// Replacements inside their ARI windows, finalized within a day.
     Replacements { used: usize, room: usize, until: Timestamp },
-    /// So many certificates of whatever names were ordered by this account within three hours.
+    /// Certificates of any names ordered by this account within three hours.
     Account { used: usize, room: usize, until: Timestamp },
-    /// So many authorizations of one name failed within an hour.
+    /// Failed authorizations of one name within an hour.
     Authorizations { name: String, failed: usize, until: Timestamp },
-    /// The CA itself said 429.
+    /// The CA answered 429.
     ByTheCa { until: Timestamp },
 }
 
@@ -58,7 +58,7 @@ pub fn ordinary(most: usize) -> usize {
     most.saturating_sub(RESERVE).max(1)
 }
 
-/// What is asked of the ledger.
+/// The order to check against the limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     pub ca: &'a str,
@@ -67,16 +67,16 @@ pub struct Question<'a> {
     pub per_week: usize,
     /// The reserve may be used.
     pub emergency: bool,
-    /// Ordered with `replaces` inside its ARI window: exempt from the CA's limits, and counted apart by us.
+    /// Ordered with `replaces` inside its ARI window: exempt from the CA's limits, and counted separately by us.
     pub exempt: bool,
-    /// Orders of other certificates at this CA that are to be made now and are in no ledger yet.
+    /// Orders of other certificates at this CA that this plan makes, and the ledger does not have yet.
     pub planned: usize,
 }
 
 /// # Errors
-/// The limit that stands in the way; of several, the one that lasts longest.
+/// The limit that is reached; of several, the one that lasts longest.
 pub fn check_limits(ledger: &[LedgerEntry], question: Question<'_>, now: Timestamp) -> Result<(), LimitReached> {
-    // What a clock noted that ran far ahead would hold everything up until that day comes.
+    // An entry by a clock that ran far ahead would block everything until that day.
     let ours = || ledger.iter().filter(|entry| entry.ca == question.ca && counts(entry.at, now));
     let of_these = || ours().filter(|entry| &entry.names == question.names);
     let limited = of_these().filter_map(|entry| match entry.event {
@@ -117,20 +117,21 @@ pub fn check_limits(ledger: &[LedgerEntry], question: Question<'_>, now: Timesta
     }
 }
 
-/// Whether the finalize of this intent's order is noted: then a certificate may exist, and the order needs no more room.
+/// Whether the ledger has the finalize of this intent's order: then a certificate may exist, and the order is already
+/// counted.
 pub fn holds_finalize(ledger: &[LedgerEntry], intent: &Intent) -> bool {
     let Some(url) = &intent.order_url else { return false };
     let is_ours = |entry: &LedgerEntry| {
         entry.ca == intent.ca
             && entry.names == intent.names
             && matches!(entry.event, LedgerEvent::Finalize { .. })
-            // An entry without its order is one of a version that did not yet write it down.
+            // Earlier versions wrote entries without the order.
             && entry.order.as_ref().map_or(entry.at >= intent.begun_at, |noted| noted == url)
     };
     ledger.iter().any(is_ours)
 }
 
-/// When `room` or more events lie within `span` before `now`: how many, and when there are fewer again.
+/// When `room` or more events lie within `span` before `now`: their number, and when there are fewer again.
 fn reached_until(
     at: impl Iterator<Item = Timestamp>,
     span: SignedDuration,
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a02_what_the_ca_said_with_429_wins_over_every_exemption() {
+    fn a02_a_429_of_the_ca_wins_over_every_exemption() {
         let ledger = vec![entry("2026-11-22T00:00:00Z", LedgerEvent::Limited { until: at("2026-11-24T00:00:00Z") })];
         assert_eq!(ask(&ledger, true, true), Err(LimitReached::ByTheCa { until: at("2026-11-24T00:00:00Z") }));
     }

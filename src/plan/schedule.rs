@@ -6,39 +6,37 @@ use crate::config::Run;
 
 use super::{Plan, backoff};
 
-/// A wall clock is looked at again at least this often: it may be set, and a machine that slept does not count its sleep.
+/// The wall clock is read at least this often: it may be set, and a machine that slept does not count its sleep.
 pub const LOOK_AT_THE_CLOCK: SignedDuration = SignedDuration::from_secs(60);
-/// More than this between two clocks that should agree is a jump. NTP slews by a few milliseconds in that time.
+/// A greater difference between two clocks that should agree is a jump. NTP slews by a few milliseconds in that time.
 const JUMP: SignedDuration = SignedDuration::from_secs(30);
-/// A CA that a thousand fleets ask at one instant refuses them all; within ten minutes it does not notice them.
+/// A CA refuses a thousand fleets that ask at one instant; within ten minutes it does not notice them.
 const SPREAD: SignedDuration = SignedDuration::from_mins(10);
-/// The same for what is made up for after a start, where somebody may be watching.
+/// The spread of a pass that is made up for after a start, where an operator may be watching.
 const SPREAD_AT_START: SignedDuration = SignedDuration::from_secs(30);
-/// No more than this part of the time between two passes, so that a close schedule stays one.
+/// The spread is at most this part of the time between two passes, so that a close schedule stays close.
 const SPREAD_PART: i32 = 10;
-/// A pass that begins this much later than it was meant to was missed: the machine was off, asleep, or busy.
+/// A pass that begins later than this after its slot was missed: the machine was off, asleep, or busy.
 const LATE: SignedDuration = SignedDuration::from_mins(11);
 
-/// What is remembered from one wake to the next.
+/// What the service remembers from one wake-up to the next.
 #[derive(Clone, Debug, Default)]
 pub struct ScheduleState {
-    /// This process started then, or woke up, or the clock was set.
+    /// When this process started or woke up, or the clock was set.
     pub since: Timestamp,
-    /// Begun; also by an earlier process, and by hand.
+    /// Start of the last pass, also by an earlier process or by hand.
     pub last_pass: Option<Timestamp>,
-    /// In this process, and by the clock as it runs now.
+    /// The last look of this process, by the clock as it runs now.
     pub last_look: Option<Timestamp>,
-    /// The last plan's own next instant.
     pub next: Option<Timestamp>,
-    /// The last look found something to do.
     pub found: bool,
-    /// Passes in a row that could not be made at all, and when the last of them ended.
+    /// Failed passes in a row, and when the last of them ended.
     pub failed: Option<(u32, Timestamp)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WakeUp {
-    /// Not after now: at once.
+    /// At once when this is not in the future.
     pub at: Timestamp,
     pub work: Work,
 }
@@ -52,12 +50,12 @@ pub enum Work {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// This installation has made none yet.
+    /// This installation has made no pass yet.
     First,
     Scheduled {
         slot: Timestamp,
     },
-    /// Nobody was awake then.
+    /// The service was not running at that time.
     Missed {
         slot: Timestamp,
     },
@@ -67,7 +65,7 @@ pub enum Trigger {
     },
     /// A look found something to do.
     Found,
-    /// The last one could not be made.
+    /// The last pass failed.
     Again {
         failures: u32,
     },
@@ -80,7 +78,7 @@ impl ScheduleState {
         state
     }
 
-    /// A look, or what a pass saw at its end: what to do next.
+    /// After a look, or the look at the end of a pass.
     pub fn looked(&mut self, at: Timestamp, plan: &Plan) {
         self.last_look = Some(at);
         self.next = plan.next;
@@ -88,36 +86,36 @@ impl ScheduleState {
         self.failed = None;
     }
 
-    /// One over everything, which began then; also by hand. What a clock noted that runs ahead is no pass.
+    /// A complete pass began then, perhaps by hand. A start in the future comes from a wrong clock and is ignored.
     pub fn passed(&mut self, began: Option<Timestamp>, now: Timestamp) {
         self.last_pass = self.last_pass.max(began.filter(|began| *began <= now));
     }
 
-    /// A pass, with what it left.
+    /// After a pass, with the plan that it left.
     pub fn ended(&mut self, began: Timestamp, at: Timestamp, plan: &Plan) {
         self.looked(at, plan);
         self.last_pass = Some(began);
         if self.found {
-            // So many rounds were not enough: at once would be for ever.
+            // Its rounds were not enough; starting again at once could go on for ever.
             self.found = false;
             self.next = Some(backoff::again(at, 1));
         }
     }
 
-    /// A pass or a look that could not be made.
+    /// After a pass or a look that failed.
     pub fn could_not(&mut self, at: Timestamp) {
         let failures = self.failed.map_or(0, |(failures, _)| failures);
         self.failed = Some((failures.saturating_add(1), at));
     }
 
-    /// There is a reason to look that no clock tells of.
+    /// Forces a look, for a reason that no clock shows.
     pub fn look_anew(&mut self, now: Timestamp) {
         self.since = now;
         self.last_look = None;
     }
 
-    /// The clock was set, or the machine slept: instants of before tell nothing about when to look. A pass that a clock
-    /// noted which ran ahead was made now, at the latest; else no slot would come before that day.
+    /// The clock was set, or the machine slept: earlier instants no longer tell when to look. A last pass in the future
+    /// was noted by a clock that ran ahead; it counts as made now, else no slot would come before that day.
     pub fn jumped(&mut self, now: Timestamp) {
         self.look_anew(now);
         self.last_pass = self.last_pass.map(|last| last.min(now));
@@ -143,7 +141,7 @@ pub fn next(run: &Run, state: &ScheduleState, seed: u64, now: Timestamp) -> Wake
         pass(at, Trigger::Waited { until })
     });
     let look = WakeUp { at: look_at, work: Work::Look };
-    // Of two at one instant the first: a pass looks too.
+    // A tie goes to the pass, which looks too.
     [waited, scheduled, Some(look)]
         .into_iter()
         .flatten()
@@ -151,14 +149,14 @@ pub fn next(run: &Run, state: &ScheduleState, seed: u64, now: Timestamp) -> Wake
         .unwrap_or(pass(now, Trigger::First))
 }
 
-/// When the next pass comes that is known of. `None`: at once, or nobody knows.
+/// The next known pass. `None`: at once, or not known.
 pub fn next_pass(run: &Run, state: &ScheduleState, seed: u64) -> Option<Timestamp> {
     let slot = run.schedule.after(state.last_pass?).map(|slot| scheduled(run, slot, state.since, seed).at);
     [slot, state.next].into_iter().flatten().min()
 }
 
-/// How the wall clock moved beyond what has really passed (by a clock that nobody sets and that stops in a suspend);
-/// `None`: as it should.
+/// How far the wall clock moved beyond the time that really passed, measured by a clock that is never set and that
+/// stops in a suspend. `None`: within bounds.
 pub fn jump(wall: SignedDuration, passed: SignedDuration) -> Option<SignedDuration> {
     let beyond = wall - passed;
     (beyond.abs() > JUMP).then_some(beyond)
@@ -177,7 +175,7 @@ fn at_start(run: &Run, since: Timestamp, seed: u64) -> SignedDuration {
     jitter(run, since, SPREAD_AT_START, seed)
 }
 
-/// The same for the same installation and instant, and spread evenly over many of them.
+/// Deterministic for an installation and an instant, and spread evenly over many of them.
 fn jitter(run: &Run, instant: Timestamp, most: SignedDuration, seed: u64) -> SignedDuration {
     let period = run.schedule.after(instant).map(|next| next.duration_since(instant)).unwrap_or(most * SPREAD_PART);
     let width = (period / SPREAD_PART).min(most).as_millis();

@@ -73,7 +73,7 @@ fn what_a_look_finds_is_done_at_once_and_a_pass_that_failed_is_tried_after_1_2_5
 fn k01_a_machine_that_was_off_for_three_weeks_makes_up_for_it_with_one_pass() {
     let start = at("23T12:00:00");
     let off = ScheduleState { since: start, last_pass: Some(at("02T12:00:00")), ..ScheduleState::default() };
-    // Looking comes first, and finds what visitors suffer from without waiting for the spread.
+    // A look comes first, and finds what hurts visitors without waiting for the spread.
     assert_eq!(woken(&off, "23T12:00:00"), WakeUp { at: start, work: Work::Look });
     let looked = ScheduleState { last_look: Some(start), ..off };
     let wake = woken(&looked, "23T12:00:00");

@@ -1,4 +1,4 @@
-//! What is on the nodes' disks: when it is looked at, what a look means, and what follows.
+//! The nodes' disks: when they are looked at, what a look means, and what follows.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl Scene {
         vec![(cert(SERVICE), kept.map(|kept| kept.generation.clone()))]
     }
 
-    /// A look at a node now: so it was found.
+    /// Records the result of a look at a node now.
     fn found(&mut self, node: &str, found: Found, renewers: &[&str]) {
         let certificates = [(cert(SERVICE), found)].into_iter().collect();
         let renewers = renewers.iter().map(ToString::to_string).collect();
@@ -120,7 +120,7 @@ fn p09_a_disk_that_drifted_is_delivered_to_although_the_node_serves_the_right_ce
 }
 
 #[test]
-fn i09_what_a_node_refuses_by_itself_is_told_and_not_delivered() {
+fn i09_what_a_node_refuses_by_itself_is_reported_and_not_delivered() {
     let mut scene = fleet();
     scene.found("guangzhou", links("29990101000000-04c3", false), &[]);
     scene.found("上海", Found { key: AtPath::Foreign { why: "a folder".into() }, ..plain(false) }, &[]);

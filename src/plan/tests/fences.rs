@@ -1,4 +1,4 @@
-//! What a node says that it holds, and what that is good for.
+//! Fences: what a node claims to hold, and how far that is trusted.
 
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, name};
 use crate::model::Code;
@@ -24,7 +24,7 @@ fn a_number_of_a_time_to_come_gives_way_to_a_later_certificate_and_to_no_other()
         }
         renumber_above(&cert(SERVICE), &scene.observed, scene.now)
     };
-    // Noon of 2026-11-23 it is, and certificates of a scene were issued before.
+    // It is noon of 2026-11-23, and a scene's certificates were issued before.
     let number = 20_261_123_235_959;
     let former = || refused(fleet().serves_former("guangzhou", SERVICE), "guangzhou");
     assert_eq!(fenced(former(), number), Some(number), "what is served there is ours of earlier");
@@ -61,7 +61,7 @@ fn on_one_nodes_word_a_certificate_is_numbered_anew_once_and_nobody_elses_back_o
     assert!(attempts_there(&scene, "guangzhou").is_none(), "it is attempts_there again");
     let other = attempts_there(&scene, "shenzhen").expect("it refused for another reason")[&cert(SERVICE)].clone();
     assert!(other.rolled_back && other.generation == to, "{other:?}");
-    // It took it, and then tells another number; or has another one at once.
+    // The node accepted, and then claims another number; or has another one at once.
     for took in [true, false] {
         if took {
             fence::record(&mut scene.observed.state, &cert(SERVICE), &name("guangzhou"), None, scene.now);
@@ -69,13 +69,13 @@ fn on_one_nodes_word_a_certificate_is_numbered_anew_once_and_nobody_elses_back_o
         let scene = refuses(scene.clone(), 20_261_123_180_000);
         assert_eq!(renumber_above(&cert(SERVICE), &scene.observed, scene.now), None, "once was enough");
     }
-    // Of another node the word counts still, …
+    // Another node's claim still counts, …
     let mut scene = scene.delivery_failed("shenzhen", SERVICE, |attempts| {
         attempts.failure = failure(Code::NodeForeignNewer, "newer");
     });
     fence::record(&mut scene.observed.state, &cert(SERVICE), &name("shenzhen"), Some(20_261_123_170_000), scene.now);
     assert_eq!(renumber_above(&cert(SERVICE), &scene.observed, scene.now), Some(20_261_123_170_000));
-    // … and of the first with the next certificate.
+    // … and the first node's does with the next certificate.
     scene.kept().leaf.fingerprint = crate::cert::Fingerprint::of(b"the next");
     let scene = refuses(scene, 20_261_123_180_000);
     assert_eq!(renumber_above(&cert(SERVICE), &scene.observed, scene.now), Some(20_261_123_180_000));
@@ -96,7 +96,7 @@ fn what_a_node_says_that_it_holds_is_named_in_the_plan_of_the_next_certificate_a
     assert_eq!(seen(&scene), (20_261_124_100_000, Some(name("guangzhou"))));
     let plan = plan_text(&scene.plan());
     assert!(plan.contains("numbered above 20261124100000, which guangzhou holds"), "{plan}");
-    // What nobody can have given, though it stands in the state of an earlier certd.
+    // An impossible number, kept in the state by an earlier certd.
     for number in [20_261_125_000_000, 99_999_999_999_999, u64::MAX] {
         say(&mut scene, Some(number));
         assert_eq!(seen(&scene), (stored, None), "{number}");
@@ -114,8 +114,8 @@ fn a_pass_that_has_issued_a_certificate_issues_no_second_one_of_that_name_whatev
         scene.observed.issued.insert(cert(SERVICE));
         let plan = scene.plan();
         assert!(!plan.steps.iter().any(|step| matches!(step, Step::Issue(_))), "{plan:?}");
-        let told = plan_text(&plan);
-        assert!(told.contains("this pass has issued one already"), "{told}");
+        let text = plan_text(&plan);
+        assert!(text.contains("this pass has issued one already"), "{text}");
     }
 }
 

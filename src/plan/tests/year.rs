@@ -32,7 +32,7 @@ struct World {
     served: BTreeMap<NodeName, Leaf>,
     ca_down: Span,
     node_down: Span,
-    /// What the clock shows beyond the truth, and when.
+    /// How far the clock is off, and when.
     wrong: Vec<(Span, SignedDuration)>,
     asleep: Span,
     clocks: (Timestamp, Timestamp),
@@ -47,7 +47,7 @@ fn during(span: Span, now: Timestamp) -> bool {
     span.0 <= now && now < span.1
 }
 
-/// Of so long, from so long after the start.
+/// A span of this length, this long after the start.
 fn span(after: SignedDuration, length: SignedDuration) -> Span {
     let from = at(START) + after;
     (from, from + length)
@@ -261,7 +261,7 @@ impl World {
     fn deliver(&mut self, deliver: &Deliver) {
         let generation = deliver.certificates[&cert(SERVICE)].clone();
         let leaf = self.scene.observed.store[&cert(SERVICE)].current.as_ref().unwrap().leaf.clone();
-        let mut told = Vec::new();
+        let mut outcomes = Vec::new();
         for task in &deliver.nodes {
             let node = &task.node;
             let of_node = self.scene.observed.state.delivery.entry(node.clone()).or_default();
@@ -281,17 +281,17 @@ impl World {
                 of_node.insert(cert(SERVICE), attempts);
                 // The first tries show the back-off; hundreds more show nothing.
                 if failures <= 5 {
-                    told.push(format!("{node}: no answer, {failures}"));
+                    outcomes.push(format!("{node}: no answer, {failures}"));
                 }
             } else {
                 of_node.remove(&cert(SERVICE));
                 self.served.insert(node.clone(), leaf.clone());
-                told.push(format!("{node}: served"));
+                outcomes.push(format!("{node}: served"));
             }
         }
         self.handshakes();
-        if !told.is_empty() {
-            self.say(&format!("deliver  {}", told.join("; ")));
+        if !outcomes.is_empty() {
+            self.say(&format!("deliver  {}", outcomes.join("; ")));
         }
     }
 }
