@@ -1,4 +1,4 @@
-//! One rollout: the machine says what to do, a session for each node does it and tells what happened.
+//! One rollout: the machine decides, and a session for each node acts and reports back.
 
 pub(crate) mod session;
 
@@ -19,23 +19,23 @@ use crate::context::Context;
 use crate::context::failure::{abandoned, bug};
 use session::Session;
 
-/// How a rollout ended, and what its handshakes showed last.
+/// The outcomes of a rollout, and its last handshakes.
 pub struct Delivered {
     pub(crate) outcomes: BTreeMap<NodeName, Outcome>,
     pub(crate) served: Vec<Served>,
-    /// What nodes said of the generations that they hold: the number of a newer one, or that it is none.
+    /// What nodes claim to hold: the number of a newer generation, or `None` after accepting.
     pub(crate) fences: Vec<Held>,
 }
 
-/// How long nodes that are committed, or go back, may be listened to after SIGTERM; what a node has begun it finishes by
-/// itself. Most reloads take a second, and ten is what the whole process has.
+/// How long committed nodes, or those going back, are awaited after SIGTERM; a node finishes by itself what it has
+/// begun. Most reloads take a second, and the whole process has ten.
 const FINISH_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
 type SessionEvent = (Event, Vec<Served>);
 type Held = (NodeName, CertName, Option<u64>);
 
 /// # Errors
-/// A stored pair cannot be read: nothing was sent to anybody.
+/// A stored pair cannot be read: nothing was sent.
 pub async fn deliver(
     context: &Arc<Context>,
     deliver: &Deliver,
@@ -58,7 +58,8 @@ pub async fn deliver(
             fences: fence.clone(),
             ordered,
         };
-        // The others keep their sessions until the canary is verified: it must not wait for one of theirs.
+        // The canary needs no permit: the others keep their sessions until it is verified, so it must not wait for one
+        // of theirs.
         let is_canary = deliver.canary.as_ref() == Some(&task.node);
         let handle = sessions.spawn(session.run((!is_canary).then(|| Arc::clone(permits))));
         names.insert(handle.id(), task.node.clone());
@@ -136,7 +137,7 @@ fn bundles(context: &Context, task: &NodeTask, pairs: &BTreeMap<CertName, (Gener
     task.certificates.keys().filter_map(bundle).collect()
 }
 
-/// The later handshakes replace the earlier ones with the same address and name, made the same way.
+/// Later handshakes replace earlier ones with the same address, name and transport.
 pub(crate) fn remember(served: &mut Vec<Served>, seen: Vec<Served>) {
     let places: BTreeSet<_> = seen.iter().map(place).collect();
     served.retain(|old| !places.contains(&place(old)));

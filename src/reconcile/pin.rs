@@ -1,5 +1,5 @@
-//! Going back: a person holds a generation that the store has, and lets go of it. What is held is checked first, as what is
-//! issued is: a certificate that visitors would refuse is never gone back to.
+//! Going back: holds a stored generation, or releases it. A generation is checked before it is held, as a new
+//! certificate is before it is stored: certd never goes back to one that visitors would refuse.
 
 use jiff::Timestamp;
 
@@ -11,8 +11,8 @@ use crate::plan::{self, Evidence, hold};
 use crate::report;
 use crate::store::HistoryEvent;
 
-/// Notes that `written` is meant for the nodes from now on, and says which generation that is. The caller holds the lock,
-/// and makes a pass next.
+/// Makes `written` the desired generation from now on, and returns it. The caller holds the lock, and makes a pass
+/// next.
 ///
 /// # Errors
 /// [`Code::HoldRefused`]: no such generation, or one that visitors would refuse; else the state directory.
@@ -38,7 +38,7 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         not_before: stored.current.as_ref().map(|kept| kept.leaf.not_before),
         ca: None,
     };
-    // Whether it is valid now only a clock can tell.
+    // Validity depends on the clock.
     if let Err(doubt) = plan::clock::plausible(now, &evidence) {
         return Err(crate::context::failure::of_clock(&doubt));
     }
@@ -67,7 +67,7 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
     Ok(generation.clone())
 }
 
-/// Lets go of what is held of these certificates; of all of them when none is named.
+/// Releases the holds of these certificates.
 ///
 /// # Errors
 /// The state directory cannot be read or written.
@@ -87,7 +87,7 @@ pub fn release(context: &Context, wanted: impl Fn(&CertName) -> bool) -> Result<
     Ok(())
 }
 
-/// Strikes the holds that are over by themselves, and says so. By a clock that cannot be right none is.
+/// Removes and reports holds that have ended, unless the clock cannot be right.
 pub(crate) fn release_ended(context: &Context, observed: &mut Observed, now: Timestamp) -> Vec<Finding> {
     if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         return Vec::new();
@@ -105,7 +105,7 @@ pub(crate) fn release_ended(context: &Context, observed: &mut Observed, now: Tim
     findings
 }
 
-/// The first thing that visitors would refuse. Names that are not asked for any more hurt nobody.
+/// The first flaw that visitors would see. Names that are no longer configured do no harm.
 fn flaw(pair: &crate::cert::Pair, names: &crate::cert::NameSet, context: &Context, now: Timestamp) -> Option<String> {
     let flaws = lint(pair, names, &context.roots, now);
     flaws.into_iter().find(|flaw| !matches!(flaw, crate::cert::Flaw::NamesExtra(_))).map(|flaw| flaw.to_string())
@@ -123,7 +123,7 @@ fn not_one(name: &CertName, written: &str, candidates: &[&Generation], all: &[Ge
         let next = format!("one of the newest: {}", list(&mut all.iter().rev()));
         (format!("the store has no generation {written:?}"), next)
     } else {
-        let next = format!("write more of it: {}", list(&mut candidates.iter().copied()));
+        let next = format!("write more of the name, as in: {}", list(&mut candidates.iter().copied()));
         (format!("{written:?} may be any of {} generations", candidates.len()), next)
     };
     failure(Code::HoldRefused, name, what, next, Advice::Person)

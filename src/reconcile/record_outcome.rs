@@ -1,4 +1,4 @@
-//! What a step came to becomes an observation: the next round of planning follows from it, and so does the next run.
+//! Turns the outcome of a step into an observation, from which the next round of planning follows, and the next run.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,8 @@ use crate::execute::Ended;
 use crate::execute::deliver::remember;
 use crate::execute::rehearse::Rehearsed;
 
-/// Characters of a failure that the history keeps. A node that fails in each pass, with as many words as it may have, would
-/// have pushed out of it within a week what was issued, delivered and revoked.
+/// Characters of a failure that the history keeps. Otherwise a node that fails in each pass, with long messages, would
+/// push issuances, deliveries and revocations out of it within a week.
 const OF_HISTORY: usize = 300;
 
 /// # Errors
@@ -60,7 +60,7 @@ pub(crate) fn record_outcome(
             }
             Ok(())
         }
-        // Each step ends as what it is.
+        // A step ends as its own kind.
         _ => Ok(()),
     };
     let written = context.store.write_state(&observed.state);
@@ -76,7 +76,7 @@ fn issued(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let certificate = step.certificate.clone();
-    // What was found superseded was no attempt at what a person forces.
+    // A superseded order is not an attempt of a forced renewal.
     if !ended.as_ref().is_err_and(|failure| failure.code == Code::AcmeSuperseded) {
         observed.asked.force.remove(&certificate);
     }
@@ -89,9 +89,9 @@ fn issued(
                 let next = "nothing until that day; see whether the CA offers another chain";
                 done.failures.push(failure(Code::ChainCaveat, &certificate, what, next, Advice::Person));
             }
-            // Whatever is read of the store from now on, this pass orders no second one.
+            // Even if the store cannot be read from now on, this pass orders no second one.
             observed.issued.insert(certificate.clone());
-            // It is issued: what other CAs had against it matters no more.
+            // Failures at other CAs no longer matter.
             observed.state.issuance.remove(&certificate);
             let generation = issued.generation;
             let names = step.names.clone();
@@ -143,7 +143,7 @@ fn delivered(
             let Some(generation) = step.certificates.get(name).cloned() else { continue };
             let (certificate, node) = (name.clone(), task.node.clone());
             let reason = &task.certificates[name];
-            // What a node goes back from, it has refused.
+            // A node has refused the generation that it goes back from.
             let outcome = &revert::outcome(reason, outcome);
             let generation = match reason {
                 DeliveryReason::Reverts { from, .. } => from.clone(),
@@ -169,8 +169,8 @@ fn delivered(
                 }
                 Some(failure) => {
                     let (code, what) = (failure.code.clone(), escape(&failure.what, OF_HISTORY));
-                    // Another node's refusal is no attempt at this one; it is only not to be tried again in this pass.
-                    // Nor is what was cut short by a signal.
+                    // A node that was aborted because of another's refusal, or by a signal, was not attempted; it is
+                    // only not tried again in this pass.
                     let skipped = matches!(outcome, Outcome::Aborted { .. }) || failure.code == Code::Interrupted;
                     let before = of_node.get(name).filter(|attempts| attempts.generation == generation);
                     let attempts = DeliveryAttempts {
@@ -193,7 +193,7 @@ fn delivered(
     noted
 }
 
-/// What would have kept the renewal from its end is kept until it is tried again, and told by every report until then.
+/// The failures are kept, and reported, until the next rehearsal.
 pub(crate) fn rehearsed(observed: &mut Observed, name: &CertName, ended: &Rehearsed, now: Timestamp) {
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return };
     let of_issuing = match &ended.issuing {
@@ -216,12 +216,12 @@ fn unready(node: &NodeName, ended: &Delivery) -> Option<Finding> {
     }
 }
 
-/// Whether the node was heard to the end.
+/// Tracks whether the outcome of the commit is known.
 fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outcome: &Outcome) {
     let unsettled = &mut observed.state.unsettled;
     match outcome {
         Outcome::Unknown { .. } => _ = unsettled.entry(node.clone()).or_default().insert(certificate.clone()),
-        // It was not reached, or not asked.
+        // The node was not reached, or not asked.
         Outcome::Failed { .. } | Outcome::Aborted { .. } => {}
         _ => {
             unsettled.get_mut(node).map(|names| names.remove(certificate));
@@ -230,7 +230,8 @@ fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outc
     }
 }
 
-/// Numbers a certificate anew that only its number kept from a node; the next round delivers it. No second one is issued.
+/// Renumbers a certificate that nodes refused for its number alone; the next round delivers it. No second one is
+/// issued.
 fn renumber(
     context: &Context,
     observed: &mut Observed,
@@ -252,7 +253,7 @@ fn renumber(
     Ok(())
 }
 
-/// Anything but "served" is a failure (I3); in the words of the report.
+/// Anything but "served" is a failure (I3), in the words of the report.
 pub(crate) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Finding> {
     if let Outcome::Failed { failure } | Outcome::Unknown { failure } = outcome {
         return Some(failure.clone());

@@ -1,4 +1,4 @@
-//! The order machine's actions, one attempt each, and the events that they bring.
+//! Carries out the order machine's actions, one attempt each, and returns the resulting events.
 
 use core::time::Duration;
 
@@ -23,17 +23,16 @@ use crate::plan::ledger::{self, LimitReached, Question};
 use crate::plan::order::{Action, ErrorClass, Event, GiveUp, Verdict};
 use crate::store::Rejected;
 
-/// Nodes do not wait any longer for their certificate while its records are removed: the end of the pass removes what is
-/// left.
+/// How long the removal of records delays the delivery; the end of the pass removes the rest.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After a 429 without a Retry-After: the shortest window of Let's Encrypt's limits.
 const LIMITED_FOR: u64 = 3600;
 
-/// Where the order is made, as whom, and for what.
+/// The CA of the order, with our account and the profile.
 pub(crate) struct Ca<'a> {
     pub(crate) config: &'a Acme,
     pub(crate) account: Account,
-    /// Of a new order: what the task asks for, where the CA offers profiles.
+    /// Profile of a new order, where the CA offers profiles.
     pub(crate) profile: Option<&'a str>,
 }
 
@@ -45,13 +44,13 @@ pub(crate) struct Steps<'a> {
     key: PrivateKey,
     records: Records,
     order: Option<Order>,
-    /// As downloaded: the CA's own choice, and others.
+    /// The downloaded chains: the CA's default, then alternates.
     pems: Vec<String>,
     pair: Option<Pair>,
     caveats: Vec<String>,
-    /// Of the last step that failed.
+    /// From the last step that failed.
     failure: Option<Finding>,
-    /// The CA said 429, and for how many seconds.
+    /// Seconds to wait after a 429.
     limited: Option<u64>,
     pub(crate) issued: Option<Issued>,
 }
@@ -75,7 +74,7 @@ impl<'a> Steps<'a> {
         Ok(ledger::holds_finalize(&ledger, &self.intent))
     }
 
-    /// Carries one action out. A step that fails at the CA or in DNS is an event; a failure of our own disk ends it all.
+    /// Carries out one action. A failure at the CA or in DNS is an event; a failure of our own disk ends the order.
     pub(crate) async fn perform(&mut self, action: Action) -> Result<Option<Event>, Finding> {
         if is_news(&action) {
             say(&self.context.progress, &self.task.certificate, action.to_string());
@@ -116,7 +115,7 @@ impl<'a> Steps<'a> {
         Ok(Some(event))
     }
 
-    /// Removes the records of this run. That some stay is told, and no reason to fail: the journal has them.
+    /// Removes the records of this run. Leftovers are reported, but no reason to fail: the journal has them.
     pub(crate) async fn unpublish(&mut self) {
         let removal = self.records.unpublish(self.context);
         let removed = match self.issued {
@@ -129,7 +128,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The failure to report when the machine gives up; a limit of the CA's is noted first.
+    /// The failure to report when the machine gives up. A limit of the CA's is noted first.
     pub(crate) fn why(&mut self, give_up: &GiveUp) -> Result<Finding, Finding> {
         if let Some(seconds) = self.limited {
             let wait = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
@@ -137,17 +136,17 @@ impl<'a> Steps<'a> {
             self.note_ledger(LedgerEvent::Limited { until })?;
         }
         let why = if let GiveUp::LimitReached { why, .. } = give_up { why } else { give_up };
-        let told = match why {
+        let of_step = match why {
             GiveUp::Failed | GiveUp::Invalid => self.failure.take(),
             _ => None,
         };
         let failure = of_give_up(&self.task.certificate, give_up);
-        Ok(match (told, give_up) {
+        Ok(match (of_step, give_up) {
             (None, _) => failure,
-            (Some(told), GiveUp::LimitReached { full, .. }) => {
-                Finding { what: GiveUp::wait_for(&told.what, full), ..failure }
+            (Some(of_step), GiveUp::LimitReached { full, .. }) => {
+                Finding { what: GiveUp::wait_for(&of_step.what, full), ..failure }
             }
-            (Some(told), _) => told,
+            (Some(of_step), _) => of_step,
         })
     }
 
@@ -194,14 +193,14 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// What is asked of an order that we have.
+    /// Requests about an existing order.
     async fn ask(&mut self, action: Action) -> Result<Event, Finding> {
         let Some(order) = &mut self.order else { return Ok(Event::Failed(ErrorClass::Lasting)) };
         let asked = match action {
             Action::Authorize => order.authorizations(self.ca.config.challenge).await.map(Event::Authorizations),
             Action::Challenge { indexes } => order.set_ready(&indexes).await.map(|()| Event::Challenged),
             Action::Poll { after_ms } => {
-                // RFC 8555 section 7.4: an order is polled; there is nothing else to wait for.
+                // RFC 8555 section 7.4: an order is polled; there is no other notification.
                 sleep(Duration::from_millis(after_ms)).await;
                 order.refresh().await.map(|polled| Event::Polled {
                     status: polled.status,
@@ -251,7 +250,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// What is put on disk, removed, or waited for; it brings no event.
+    /// Actions without an event: writing to disk, removing, waiting.
     async fn note(&mut self, action: Action) -> Result<(), Finding> {
         let name = &self.task.certificate;
         match action {
@@ -346,15 +345,15 @@ fn bug(task: &Issue, error: &dyn core::error::Error) -> Finding {
     Finding::new(Code::Bug, &task.certificate, error.to_string(), "report this", Advice::Bug)
 }
 
-/// Up to a quarter more, so that those who failed together do not come back together.
+/// Up to a quarter more, so that orders that failed together do not return together.
 fn jittered(ms: u64) -> Duration {
     let mut byte = [0];
-    // Without randomness the pause is as it was decided.
+    // Without randomness the pause is unchanged.
     let share = aws_lc_rs::rand::fill(&mut byte).map_or(0, |()| u64::from(byte[0]));
     Duration::from_millis(ms + ms * share / (4 * 256))
 }
 
-/// Worth a line to whoever watches.
+/// Whether the action is worth a line of progress.
 fn is_news(action: &Action) -> bool {
     matches!(
         action,
