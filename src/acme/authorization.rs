@@ -102,7 +102,7 @@ impl Document {
             }
             Challenge::DnsPersist01 => {
                 let issuers = offered.issuers.iter().take(MOST_ISSUERS).filter_map(|name| DnsName::parse(name).ok());
-                Proof::Standing { issuers: issuers.collect() }
+                Proof::PersistRecord { issuers: issuers.collect() }
             }
         };
         Ok((Authorization { index, name, state, proof: Some(proof) }, Some(offered.url)))

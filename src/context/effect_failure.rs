@@ -4,7 +4,7 @@ use crate::acme::{AcmeError, Kind, Problem};
 use crate::cert::DnsName;
 use crate::dns::DnsError;
 use crate::model::{Advice, Code, Finding};
-use crate::plan::order::{GiveUp, Trouble};
+use crate::plan::order::{ErrorClass, GiveUp};
 use crate::store::StoreError;
 
 pub(crate) fn of_store(error: &StoreError) -> Finding {
@@ -77,7 +77,7 @@ pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Finding {
             "nothing: the stored certificate stays until another would outlive it; `certd renew --force` takes the new one",
             again,
         ),
-        GiveUp::NoRoom { .. } => (Code::LedgerFull, "nothing: certd orders as soon as there is room", again),
+        GiveUp::LimitReached { .. } => (Code::LedgerFull, "nothing: certd orders as soon as there is room", again),
         GiveUp::Failed | GiveUp::Invalid | GiveUp::ReplacesRefused => {
             (Code::AcmeOrderInvalid, "certd tries again by itself", again)
         }
@@ -87,17 +87,17 @@ pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Finding {
 }
 
 /// What an error of the CA means to an order whose step failed with it.
-pub(crate) fn trouble(error: &AcmeError) -> Trouble {
+pub(crate) fn trouble(error: &AcmeError) -> ErrorClass {
     let after_ms = error.retry_after().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     match error.kind() {
-        Some(Kind::OrderNotReady) => Trouble::NotReady,
+        Some(Kind::OrderNotReady) => ErrorClass::NotReady,
         // Without a Retry-After, asking again at once is what a limit is there against.
-        _ if is_limit(error) && after_ms.is_none() => Trouble::Lasting,
-        _ if matches!(error.status(), Some(404 | 410)) => Trouble::Missing,
-        Some(Kind::RateLimited | Kind::ServerInternal) => Trouble::Passing { after_ms },
-        Some(_) => Trouble::Lasting,
-        None if matches!(error.advice(), Advice::Retry { .. }) => Trouble::Passing { after_ms },
-        None => Trouble::Lasting,
+        _ if is_limit(error) && after_ms.is_none() => ErrorClass::Lasting,
+        _ if matches!(error.status(), Some(404 | 410)) => ErrorClass::Missing,
+        Some(Kind::RateLimited | Kind::ServerInternal) => ErrorClass::Passing { after_ms },
+        Some(_) => ErrorClass::Lasting,
+        None if matches!(error.advice(), Advice::Retry { .. }) => ErrorClass::Passing { after_ms },
+        None => ErrorClass::Lasting,
     }
 }
 
@@ -146,9 +146,9 @@ mod tests {
             let retry_after = seconds.map(Duration::from_secs);
             trouble(&AcmeError::Status { url: "https://ca.example/new-order".to_owned(), status, retry_after })
         };
-        assert_eq!(answer(429, None), Trouble::Lasting);
-        assert_eq!(answer(429, Some(7)), Trouble::Passing { after_ms: Some(7_000) });
-        assert_eq!(answer(404, None), Trouble::Missing);
-        assert_eq!(answer(502, None), Trouble::Passing { after_ms: None });
+        assert_eq!(answer(429, None), ErrorClass::Lasting);
+        assert_eq!(answer(429, Some(7)), ErrorClass::Passing { after_ms: Some(7_000) });
+        assert_eq!(answer(404, None), ErrorClass::Missing);
+        assert_eq!(answer(502, None), ErrorClass::Passing { after_ms: None });
     }
 }

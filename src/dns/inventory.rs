@@ -17,7 +17,7 @@ use super::resolvers::parse;
 use super::wire::{Question, ask};
 use super::{DnsError, Doh, Resolvers, Server};
 use crate::cert::DnsName;
-use crate::model::{Addresses, Caa, CaaRecord, CaaSet, InDns, Told};
+use crate::model::{Addresses, Caa, CaaRecord, CaaSet, InDns, ServerAnswer};
 use crate::text::escape;
 
 /// In one answer.
@@ -59,7 +59,7 @@ pub async fn in_dns(resolvers: &Resolvers, public: &[SocketAddr], name: &DnsName
 ///
 /// # Errors
 /// The name's servers cannot be found, or none of them answers, nor any DoH server.
-pub async fn addresses(resolvers: &Resolvers, name: &str) -> Result<(Option<String>, Vec<Told>), DnsError> {
+pub async fn addresses(resolvers: &Resolvers, name: &str) -> Result<(Option<String>, Vec<ServerAnswer>), DnsError> {
     let end = resolvers.follow(name).await?;
     let owner = parse(&end)?;
     let servers = resolvers.authorities(&end).await?;
@@ -84,7 +84,7 @@ pub async fn addresses(resolvers: &Resolvers, name: &str) -> Result<(Option<Stri
     Ok((alias, told))
 }
 
-async fn at_resolvers(public: &[SocketAddr], name: &str) -> Vec<Told> {
+async fn at_resolvers(public: &[SocketAddr], name: &str) -> Vec<ServerAnswer> {
     let Ok(owner) = parse(name) else { return Vec::new() };
     let mut asked = Vec::new();
     for server in public {
@@ -101,13 +101,13 @@ enum Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn told(self, owner: &Name) -> Told {
+    async fn told(self, owner: &Name) -> ServerAnswer {
         let server = match &self {
             Self::Server(server) => server.name.clone(),
             Self::Resolver(at) => at.to_string(),
             Self::Doh(_) => "DoH".to_owned(),
         };
-        Told { server, says: self.addresses(owner).await }
+        ServerAnswer { server, says: self.addresses(owner).await }
     }
 
     /// A and AAAA side by side; both must be answered.
@@ -274,6 +274,6 @@ fn caa_records(answer: &Message) -> Vec<CaaRecord> {
 }
 
 /// What all that answered show together.
-pub fn union(told: &[Told]) -> BTreeSet<IpAddr> {
+pub fn union(told: &[ServerAnswer]) -> BTreeSet<IpAddr> {
     told.iter().filter_map(|told| told.says.as_ref().ok()).flat_map(|shown| shown.all.iter().copied()).collect()
 }

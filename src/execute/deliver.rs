@@ -1,4 +1,4 @@
-//! One rollout: the machine says what to do, a session for each node does it and tells what happened.
+//! One rollout: the machine decides, and a session for each node acts and reports back.
 
 pub(crate) mod session;
 
@@ -19,23 +19,23 @@ use crate::context::Context;
 use crate::context::failure::{abandoned, bug};
 use session::Session;
 
-/// How a rollout ended, and what its handshakes showed last.
+/// The outcomes of a rollout, and its last handshakes.
 pub struct Delivered {
     pub(crate) outcomes: BTreeMap<NodeName, Outcome>,
     pub(crate) served: Vec<Served>,
-    /// What nodes said of the generations that they hold: the number of a newer one, or that it is none.
+    /// What nodes claim to hold: the number of a newer generation, or `None` after accepting.
     pub(crate) fences: Vec<Held>,
 }
 
-/// How long nodes that are committed, or go back, may be listened to after SIGTERM; what a node has begun it finishes by
-/// itself. Most reloads take a second, and ten is what the whole process has.
+/// How long committed nodes, or those going back, are awaited after SIGTERM; a node finishes by itself what it has
+/// begun. Most reloads take a second, and the whole process has ten.
 const FINISH_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
-type Told = (Event, Vec<Served>);
+type SessionEvent = (Event, Vec<Served>);
 type Held = (NodeName, CertName, Option<u64>);
 
 /// # Errors
-/// A stored pair cannot be read: nothing was sent to anybody.
+/// A stored pair cannot be read: nothing was sent.
 pub async fn deliver(
     context: &Arc<Context>,
     deliver: &Deliver,
@@ -43,7 +43,7 @@ pub async fn deliver(
 ) -> Result<Delivered, Finding> {
     let pairs = pairs(context, deliver)?;
     let mut machine = Rollout::new(deliver);
-    let (tell, mut told) = mpsc::unbounded_channel::<Told>();
+    let (events, mut incoming) = mpsc::unbounded_channel::<SessionEvent>();
     let (fence, mut fences) = mpsc::unbounded_channel();
     let mut orders: BTreeMap<NodeName, mpsc::UnboundedSender<Action>> = BTreeMap::new();
     let mut sessions = JoinSet::new();
@@ -54,17 +54,18 @@ pub async fn deliver(
             context: Arc::clone(context),
             node: task.node.clone(),
             bundles: bundles(context, task, &pairs),
-            tell: tell.clone(),
+            events: events.clone(),
             fences: fence.clone(),
             ordered,
         };
-        // The others keep their sessions until the canary is verified: it must not wait for one of theirs.
+        // The canary needs no permit: the others keep their sessions until it is verified, so it must not wait for one
+        // of theirs.
         let is_canary = deliver.canary.as_ref() == Some(&task.node);
         let handle = sessions.spawn(session.run((!is_canary).then(|| Arc::clone(permits))));
         names.insert(handle.id(), task.node.clone());
         orders.insert(task.node.clone(), order);
     }
-    drop(tell);
+    drop(events);
 
     let mut served = Vec::new();
     let (mut stop, mut ends) = (context.stop.clone(), context.stop.clone());
@@ -76,7 +77,7 @@ pub async fn deliver(
     tokio::pin!(patience);
     loop {
         let event = tokio::select! {
-            told = told.recv() => match told {
+            received = incoming.recv() => match received {
                 Some((event, seen)) => {
                     remember(&mut served, seen);
                     event
@@ -136,7 +137,7 @@ fn bundles(context: &Context, task: &NodeTask, pairs: &BTreeMap<CertName, (Gener
     task.certificates.keys().filter_map(bundle).collect()
 }
 
-/// The later handshakes replace the earlier ones with the same address and name, made the same way.
+/// Later handshakes replace earlier ones with the same address, name and transport.
 pub(crate) fn remember(served: &mut Vec<Served>, seen: Vec<Served>) {
     let places: BTreeSet<_> = seen.iter().map(place).collect();
     served.retain(|old| !places.contains(&place(old)));

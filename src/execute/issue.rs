@@ -1,15 +1,15 @@
-//! Issuing one certificate: the order machine decides, and here its actions are carried out, with everything on disk that
-//! a later run needs, before the step that would need it. So this future may be dropped at any await.
+//! Issuing one certificate: the order machine decides, and its actions are carried out here. Everything that a later
+//! run needs is on disk before the step that would need it, so this future may be dropped at any await.
 //!
-//! Finding means: nothing was kept. TXT records that could not be removed are in the journal, an order that may still end
-//! well keeps its URL, and neither costs a second certificate.
+//! An error means that nothing was stored. TXT records that could not be removed are in the journal, and an order that
+//! may still succeed keeps its URL; neither costs a second certificate.
 
 mod chains;
 mod check;
+mod persist_record;
 mod profile;
 pub(crate) mod records;
 mod rehearsal;
-mod standing;
 mod steps;
 
 use core::time::Duration;
@@ -30,33 +30,33 @@ use crate::plan::{self, Evidence, Issue};
 use records::Records;
 use steps::{Ca, Steps};
 
-/// For everything. What is not done by then is resumed by a later run. A CA's validation and signing are bounded by
-/// themselves; this bounds their sum, with what the configuration gives to the name servers added.
+/// Bound on the whole issuance; a later run resumes what is not done. The CA's validation and signing have their own
+/// bounds; this one is their sum, plus the configured time for name servers.
 const DEADLINE: Duration = Duration::from_secs(17 * 60);
 
 #[derive(Clone, Debug)]
 pub struct Issued {
     pub generation: Generation,
     pub leaf: Leaf,
-    /// What a person should know of its chain, which is kept all the same.
+    /// Flaws of the chain that do not keep it from being stored.
     pub caveats: Vec<String>,
 }
 
-/// Orders, proves, downloads, checks and keeps one certificate, or resumes the order of an earlier run.
+/// Orders, validates, downloads, checks and stores one certificate, or resumes the order of an earlier run.
 pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Finding> {
     let mut steps = prepare(context, task).await?;
     let deadline = DEADLINE + context.config.dns.timeout;
     let issued = timeout(deadline, drive(&mut steps)).await;
-    // Kept already, with its records still to be removed: it is not to wait for that, nor to be told as a failure.
+    // The deadline may strike while records are removed: the certificate is stored by then, so this is no failure.
     let issued = issued.unwrap_or_else(|_| steps.issued.take().ok_or_else(|| too_late(task, deadline)));
     if issued.is_err() {
-        // Also where the machine had no say: a full disk, the deadline.
+        // Also after a full disk or the deadline, where the machine was not asked.
         steps.unpublish().await;
     }
     issued
 }
 
-/// The intent and its key, on disk, and what it takes to carry the order out.
+/// Writes the intent and its key to disk, and gathers what the order needs.
 async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>, Finding> {
     let intent = intend(context, task)?;
     let key = context.store.intent_key(&task.certificate).map_err(|error| effect_failure::of_store(&error))?;
@@ -64,7 +64,7 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
     let http = ca::http(context, ca)?;
     let mut records = Records::new(context, false)?;
     let bases: BTreeSet<String> = task.names.iter().map(|name| name.base().to_owned()).collect();
-    // A name whose record we could not make is better known before an order than after.
+    // A name whose record certd cannot make should be found before an order, not after.
     let locate = async {
         match ca.challenge {
             Challenge::Dns01 => records.locate(bases).await,
@@ -74,10 +74,10 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
     let (account, located) = tokio::join!(ca::account(context, ca, &http), locate);
     context.hear_the_time(&ca.host, &http);
     let account = account?;
-    let heard = Evidence { ca: context.ca_clock().map(|(_, told)| told), ..Evidence::default() };
-    plan::clock::plausible(clock::now(), &heard).map_err(|doubt| of_clock(&doubt))?;
+    let evidence = Evidence { ca: context.ca_clock().map(|(_, reading)| reading), ..Evidence::default() };
+    plan::clock::plausible(clock::now(), &evidence).map_err(|doubt| of_clock(&doubt))?;
     let offered = profile::offered(context, task, ca, &http).await;
-    // An order that was made is resumed, whatever is offered or found since.
+    // An existing order is resumed, whatever is offered or found since.
     let profile = if intent.order_url.is_none() {
         located?;
         offered?
@@ -107,13 +107,13 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Finding> {
             && held.key_type == wanted.key_type
             && held.profile == wanted.profile
             && held.ca == wanted.ca
-            // Which certificate's it is, the plan has looked at.
+            // The plan has checked which certificate's key it is.
             && held.key_of.is_some() == task.keep_key
     };
     if let Some(held) = stored.pending.as_ref().filter(|held| same(held) && held.order_url.is_some()) {
         return Ok(held.clone());
     }
-    // The store goes on with the key that it holds for these names, unless it is to be another one.
+    // The store reuses the key of a pending intent, so an intent with the wrong key is dropped.
     if stored.pending.is_some_and(|held| held.key_of != wanted.key_of) {
         context.store.drop_intent(&task.certificate).map_err(of_store)?;
     }
@@ -130,8 +130,8 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Finding> {
 async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Finding> {
     let noted = steps.finalize_is_noted()?;
     let (mut order, actions) = order::begin(&steps.intent, noted, clock::now());
-    if steps.task.insist {
-        order = order.insisted();
+    if steps.task.forced {
+        order = order.forced();
     }
     let mut queue = VecDeque::from(actions);
     while let Some(action) = queue.pop_front() {
@@ -150,7 +150,7 @@ async fn drive(steps: &mut Steps<'_>) -> Result<Issued, Finding> {
     steps.issued.take().ok_or_else(|| effect_failure::of_give_up(&steps.task.certificate, &GiveUp::OutOfOrder))
 }
 
-/// No CA is slow for so long without being given up for it: this is DNS, or the program that changes it.
+/// A slow CA would have been given up earlier: this is DNS, or the program that changes it.
 fn too_late(task: &Issue, deadline: Duration) -> Finding {
     Finding::new(
         Code::IssuanceDeadline,

@@ -1,4 +1,4 @@
-//! Carry out one step of the plan.
+//! Carries out one step of the plan.
 
 pub mod deliver;
 pub mod issue;
@@ -13,10 +13,9 @@ use crate::context::{Context, failure, stopped};
 use crate::model::{Code, Finding};
 use crate::plan::Step;
 
-/// How long the removal of TXT records may go on after SIGTERM: an API that answers does it in a second.
+/// How long the removal of TXT records may go on after SIGTERM: a responsive API does it in a second.
 const CLEAN_WHEN_STOPPED: Duration = Duration::from_secs(4);
 
-/// What a step came to.
 pub enum Ended {
     Issued(Result<issue::Issued, Finding>),
     Delivered(Result<deliver::Delivered, Finding>),
@@ -38,7 +37,7 @@ pub async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphor
     }
 }
 
-/// Removes the TXT records that are left. What could not be removed is in the journal, for the next run.
+/// Removes leftover TXT records. What cannot be removed stays in the journal, for the next run.
 pub async fn clean(context: &Context) -> Option<Finding> {
     let mut stop = context.stop.clone();
     let patience = async {

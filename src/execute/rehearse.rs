@@ -1,5 +1,5 @@
-//! `renew --dry-run`: everything that renewal day needs, tried today. A TXT record is made, seen and removed; every node
-//! is prepared and told to abort; nothing is ordered and nothing is changed.
+//! `renew --dry-run`: tries today everything that a renewal needs. A TXT record is made, seen and removed; every node
+//! prepares and aborts; nothing is ordered and nothing is changed.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use crate::observe::route::endpoint;
 
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 
-/// What the plan wants tried ahead of a renewal.
+/// Carries out a planned rehearsal.
 ///
 /// # Errors
-/// The stored pair cannot be read, or the process is asked to end.
+/// The stored pair cannot be read, or the process received a stop signal.
 pub(crate) async fn as_planned(
     context: &Arc<Context>,
     step: &plan::Rehearse,
@@ -44,13 +44,12 @@ pub(crate) async fn as_planned(
     }
 }
 
-/// What the rehearsal of one certificate's renewal came to.
 pub struct Rehearsed {
     pub issuing: Issuance,
     pub nodes: Vec<(NodeName, Delivery)>,
 }
 
-/// The names and these nodes, all at once.
+/// Tries the names and these nodes, all at once.
 ///
 /// # Errors
 /// The stored pair cannot be read.
@@ -82,7 +81,7 @@ pub(crate) async fn try_one(
     Ok(Rehearsed { issuing, nodes })
 }
 
-/// One certificate at one node, prepared and told to abort.
+/// Prepares one certificate at one node, and aborts.
 ///
 /// # Errors
 /// The stored pair cannot be read.
@@ -98,7 +97,7 @@ pub(crate) async fn prepare_one(
 }
 
 fn bundle(context: &Context, certificate: &Certificate, sent: &StandIn, node: &NodeName) -> Result<Bundle, Finding> {
-    let gone = || bug(node, "a node that this certificate is not meant for");
+    let gone = || bug(node, "a node that this certificate is not configured for");
     let certificate = certificate.name.clone();
     let install = context.config.install(node, &certificate).cloned().ok_or_else(gone)?;
     let (generation, pair) = (sent.generation.clone(), Arc::clone(&sent.pair));
@@ -143,16 +142,16 @@ async fn prepare(context: &Context, node: &NodeName, bundle: Bundle, unsigned: b
     }
 }
 
-/// What is prepared at the nodes in place of the certificate that is still to be issued.
+/// What is prepared at the nodes in place of the certificate yet to be issued.
 struct StandIn {
     generation: Generation,
     pair: Arc<Pair>,
-    /// No CA has signed it, and so no node may ever commit it.
+    /// Self-signed: no node may ever commit it.
     unsigned: bool,
 }
 
-/// The stored pair, where it is what a node would take today: with the names of the configuration, and valid. Else one
-/// that we sign ourselves.
+/// The stored pair, where nodes would accept it today: with the configured names, and valid. Otherwise a self-signed
+/// one.
 fn stand_in(context: &Context, certificate: &Certificate, kept: Option<&Kept>) -> Result<StandIn, Finding> {
     let fit = |kept: &&Kept| kept.leaf.names == certificate.names && kept.leaf.not_after > clock::now();
     if let Some(kept) = kept.filter(fit) {
@@ -163,7 +162,7 @@ fn stand_in(context: &Context, certificate: &Certificate, kept: Option<&Kept>) -
     Ok(StandIn { generation, pair: Arc::new(pair), unsigned: true })
 }
 
-/// A pair of today's that we sign ourselves.
+/// A self-signed pair.
 pub(crate) fn unsigned(certificate: &Certificate) -> Result<(Generation, Pair), Finding> {
     let key = PrivateKey::generate(certificate.key_type).map_err(|error| bug("stand-in key", error))?;
     let signer = rcgen::KeyPair::from_pem(key.pem()).map_err(|error| bug("stand-in key", error))?;

@@ -1,4 +1,4 @@
-//! An order and its authorizations, as a CA tells of them (RFC 8555 sections 7.1.3 and 7.1.4).
+//! An order and its authorizations (RFC 8555 sections 7.1.3 and 7.1.4).
 
 use serde::{Deserialize, Serialize};
 
@@ -15,15 +15,15 @@ pub enum Status {
     Invalid,
 }
 
-/// What an authorization of the order asks for.
+/// One authorization of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorization {
-    /// Its place in the order's list.
+    /// Position in the order's list.
     pub index: usize,
-    /// With `*.` when it is for a wildcard.
+    /// With `*.` for a wildcard.
     pub name: DnsName,
     pub state: AuthorizationState,
-    /// `None`: the CA does not offer the challenge that the configuration asks for.
+    /// `None`: the CA does not offer the configured challenge.
     pub proof: Option<Proof>,
 }
 
@@ -31,10 +31,12 @@ pub struct Authorization {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
-    /// dns-01: what a TXT record at `_acme-challenge.` must hold.
+    /// dns-01: the value of a TXT record at `_acme-challenge.`.
     Value(String),
-    /// dns-persist-01: a TXT record at `_validation-persist.` that stays and names one of these, and the account.
-    Standing { issuers: Vec<DnsName> },
+    /// dns-persist-01: a permanent TXT record at `_validation-persist.` that names one of these issuers and the
+    /// account.
+    #[serde(rename = "standing")]
+    PersistRecord { issuers: Vec<DnsName> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,6 @@ pub enum Proof {
 pub enum AuthorizationState {
     Pending,
     Valid,
-    /// Invalid, expired, revoked or deactivated: this order cannot succeed.
+    /// Invalid, expired, revoked or deactivated: the order cannot succeed.
     Dead,
 }

@@ -1,5 +1,5 @@
-//! Every word that a program may go by when something is wrong: what it means, how bad it is, and where it strikes,
-//! from which the exit code follows. A code that lacks one of them does not compile.
+//! The codes of findings, for programs: meaning, severity, and area, from which the exit code follows. A code that
+//! lacks one of them does not compile.
 
 mod next;
 
@@ -15,12 +15,12 @@ macro_rules! codes {
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $(#[doc = $meaning] $code,)+
-            /// Read from what another version of certd wrote. It keeps its word, and counts as certd's own failure.
+            /// Written by another version of certd. It keeps its word, and counts as certd's own failure.
             Unknown(Box<str>),
         }
 
         impl Code {
-            /// All that this version gives.
+            /// All codes of this version.
             pub const ALL: &[Self] = &[$(Self::$code),+];
 
             pub fn as_str(&self) -> &str {
@@ -30,7 +30,7 @@ macro_rules! codes {
                 }
             }
 
-            /// What a finding of this code is, unless the finding itself has another severity.
+            /// The severity of the code's findings, unless the finding itself has another.
             pub fn severity(&self) -> Severity {
                 match self {
                     $(Self::$code => Severity::$severity,)+
@@ -38,7 +38,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Where it strikes, from which the exit code of a failure follows.
+            /// The area, from which the exit code of a failure follows.
             pub fn area(&self) -> Area {
                 match self {
                     $(Self::$code => Area::$area,)+
@@ -257,7 +257,7 @@ codes! {
     NodeUnverified = "node-unverified", Failure, Nodes,
         "The files are in place, and no handshake proves that they are served";
     NodeUndone = "node-undone", Failure, Nodes,
-        "The node served something else after the reload, and was told to go back";
+        "The node served something else after the reload, and was rolled back";
     NodeNotTouched = "node-not-touched", Failure, Nodes, "The delivery ended before it came to this node";
     NodeFailed = "node-failed", Failure, Nodes, "The delivery to the node failed";
     NodeKept = "node-kept", Failure, Nodes, "The node was to go back to what it had, and could not";

@@ -1,4 +1,4 @@
-//! What a revocation list (RFC 5280 section 5) said of one certificate of ours.
+//! What a revocation list (RFC 5280 section 5) has about one of our certificates.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,17 +9,17 @@ use super::Finding;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Crl {
-    /// When it was asked for last, with or without success.
+    /// The last request, successful or not.
     pub asked_at: Timestamp,
     /// `None`: the certificate names no list.
     pub url: Option<String>,
-    /// When the list that was read last is followed by another.
+    /// `nextUpdate` of the last list.
     pub next_update: Option<Timestamp>,
-    /// Once revoked is revoked for ever, whatever a later list or a failure says.
+    /// A revocation is final, whatever a later list or a failure shows.
     pub revoked: Option<RevokedByCa>,
-    /// The last question came to nothing.
+    /// Set when the last request failed.
     #[serde(default)]
     pub failure: Option<Finding>,
-    /// The certificate's end: from then on nobody needs to know.
+    /// The certificate's end, after which the record is dropped.
     pub not_after: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! What a node answers in the dialogue: the vocabulary that the machine and the effect share.
+//! A node's answers in the dialogue, shared by the rollout machine and the effect.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,18 @@ use crate::cert::{CertName, Generation};
 /// A node's answer to "prepare": everything is staged, nothing is changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
-    /// What the configuration test said of what is there now.
+    /// Result of the configuration test before the change.
     pub test: ConfigTest,
     /// Per certificate.
     pub bases: BTreeMap<CertName, Base>,
-    /// The node's clock, when it answered.
     pub clock: Option<Timestamp>,
-    /// Of which certificates a key could be read until now by people who will not be able to: who, in the node's words,
-    /// escaped.
+    /// Certificates whose key loses readers with this delivery, and which readers: the node's text, escaped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub narrowed: Vec<(CertName, String)>,
 }
 
 impl Prepared {
-    /// Everything that was sent is there already.
+    /// Whether the node already has everything that was sent.
     pub fn is_unchanged(&self) -> bool {
         !self.bases.is_empty() && self.bases.values().all(|base| *base == Base::Unchanged)
     }
@@ -33,7 +31,7 @@ impl Prepared {
 #[serde(rename_all = "snake_case")]
 pub enum ConfigTest {
     Ok,
-    /// The command's own words, capped and escaped.
+    /// The command's output, capped and escaped.
     Failed(String),
 }
 
@@ -41,11 +39,11 @@ pub enum ConfigTest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Base {
-    /// Digests of content are those of the bundle: there is nothing to switch.
+    /// The content's digests are those of the bundle: nothing to switch.
     Unchanged,
-    /// Ours, another generation.
+    /// Another generation of ours.
     Managed(Generation),
-    /// Plain files of somebody else's making: first contact.
+    /// Plain files by another tool: first contact.
     Found,
     /// No files.
     Nothing,
@@ -57,37 +55,37 @@ pub enum Base {
 pub enum Committed {
     /// Switched, tested, reloaded.
     Committed,
-    /// The test or the reload failed after the switch and passes after going back: it is our certificate.
+    /// The test or the reload failed after the switch and passes after going back: our certificate's fault.
     RolledBack { output: String },
-    /// The test fails with and without our change: the configuration was broken before us. What was there is restored
-    /// (on first contact with nothing there, ours stays).
+    /// The test fails with and without our change: the configuration was broken before. What was there is restored (on
+    /// first contact with nothing there, ours stays).
     BrokenBefore { output: String },
-    /// The server does not run: files are in place, nothing was started.
+    /// The files are in place; the server is not running, and nothing was started.
     Placed { output: String },
 }
 
-/// Why a node will not take the bundle. Nothing was changed.
+/// Why a node refuses the bundle. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// I9: the node holds a newer generation of which we may know nothing.
+    /// I9: the node holds a newer generation, perhaps of another controller.
     #[error("{certificate}: the node holds a newer generation, number {number}")]
     Newer { certificate: CertName, number: u64 },
-    /// It says that it holds a number that nobody can have given: no second of the calendar, or one that lies more than a
-    /// day ahead. Nothing is decided by it.
+    /// The node claims an impossible number: no second of the calendar, or one more than a day ahead. Nothing is
+    /// decided by it.
     #[error(
         "{certificate}: the node says that it holds generation number {number}, which no right clock has given: it is no \
          second, or more than a day ahead"
     )]
     Implausible { certificate: CertName, number: String },
-    /// Between prepare and commit somebody else changed what is there.
+    /// Another program changed the files between prepare and commit.
     #[error("{certificate}: somebody changed the files while the change was prepared")]
     Changed { certificate: CertName },
-    /// Room, modes, owner, a folder where a file should be, a foreign link, another writer.
+    /// Free space, modes, owner, a folder where a file should be, a foreign link, another writer.
     #[error("{path}: {why}")]
     Path { path: String, why: String },
-    /// The configuration test passes with plain files and fails as soon as they are links: a container or a chroot that does
-    /// not see where they lead. All that was found is back.
+    /// The configuration test passes with plain files and fails as soon as they are links: a container or a chroot that
+    /// does not see where they lead. The plain files are restored.
     #[error(
         "the server does not follow a link at {path}: its configuration test passes with the plain files and fails with links to the same content: {output}"
     )]
@@ -96,10 +94,10 @@ pub enum Refusal {
     Locked,
     #[error("{why}")]
     Unfit { why: String },
-    /// The node has a receiver of its own, and its parameters do not have what was sent.
+    /// The node has a receiver, whose parameters do not have what was sent.
     #[error("the receiver on the node does not permit this: {why}")]
     NotPermitted { why: String },
-    /// The receiver that is installed on the node speaks another version of the dialogue.
+    /// The installed receiver speaks another version of the dialogue.
     #[error("the receiver on the node speaks version {theirs} of the dialogue, and this certd version {ours}")]
     Version { theirs: u32, ours: u32 },
 }

@@ -1,4 +1,4 @@
-//! What is on a node, as the node program told it without changing anything.
+//! The content of a node's disk, as reported by the node program, which changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -20,57 +20,55 @@ pub struct Disk {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looked {
-    /// What the configuration test says of what is there.
+    /// Result of the node's configuration test.
     pub test: ConfigTest,
-    /// The node's clock, when it answered.
     pub clock: Option<Timestamp>,
-    /// Room in the folder of the chain that has the least, KiB.
+    /// Free space in the chain's folder with the least of it, KiB.
     pub room: Option<u64>,
-    /// Other programs that renew certificates there: the file or unit that says so, escaped.
+    /// Other programs that renew certificates there: the file or unit that shows it, escaped.
     pub renewers: Vec<String>,
-    /// Folders of certd's with keys in them that no certificate of the configuration uses any more, escaped.
+    /// Folders of certd's with keys that no configured certificate uses any more, escaped.
     #[serde(default)]
     pub left: Vec<String>,
     pub certificates: BTreeMap<CertName, Found>,
-    /// What `certd node setup` installed there. `None`: the program came along with the question.
+    /// What `certd node setup` installed there. `None`: the program was sent along with the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receiver: Option<Installed>,
 }
 
-/// Two clocks at one moment: ours, and that of a node which answered.
+/// Two clocks at one moment: ours, and that of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeClock {
     pub ours: Timestamp,
     pub theirs: Timestamp,
 }
 
-/// An installed receiver's word on itself.
+/// What an installed receiver reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
     /// SHA-256, hex, of the program and of everything that it permits.
     pub program: String,
     pub parameters: String,
-    /// It judges certificates by itself, which takes openssl there.
+    /// Whether it checks certificates by itself, which takes openssl there.
     pub judges: bool,
 }
 
-/// What is at a certificate's paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     pub fullchain: AtPath,
     pub key: AtPath,
     /// Where `current` leads, escaped: the name of a generation, or of what was found first.
     pub current: Option<String>,
-    /// Both files, and the others that the configuration names, have the content that was asked for.
+    /// Both files, and the other configured ones, have the expected content.
     pub same: bool,
     /// SHA-256 of what is at the chain's path, hex.
     pub digest: Option<String>,
-    /// Files with a key in them that more people can read than are to.
+    /// Key files that are readable by more users than configured.
     #[serde(default)]
     pub exposed: Vec<Exposed>,
 }
 
-/// In the node's words, escaped.
+/// Escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exposed {
     pub path: String,
@@ -83,10 +81,10 @@ pub struct Exposed {
 pub enum AtPath {
     /// Our link.
     Link,
-    /// A plain file: never delivered to, written in place by choice, or flattened by a backup or another client.
+    /// A plain file: never delivered to, written in place by choice, or left by a backup or another client.
     Plain,
     Nothing,
-    /// Somebody else's link, a folder, a device, or a folder that cannot be trusted: in the node's words, escaped.
+    /// A foreign link, a folder, a device, or a folder that cannot be trusted; the text is the node's, escaped.
     Foreign {
         why: String,
     },

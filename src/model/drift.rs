@@ -1,5 +1,5 @@
-//! How what is on a node's disk differs from what is stored, although the node may serve the right certificate: the next
-//! reload, whoever makes it, serves the disk.
+//! How a node's disk differs from the store, although the node may serve the right certificate: the next reload serves
+//! the disk.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,14 @@ use crate::cert::Generation;
 
 use crate::model::{Finding, cut};
 
-/// The last comparison of what is at a certificate's paths on one node, kept across runs.
+/// The last comparison of a certificate's paths on one node, kept across runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compared {
-    /// When it was made, or tried.
+    /// When the comparison was made, or failed.
     pub at: Timestamp,
-    /// What it was held against.
+    /// The generation compared with.
     pub generation: Generation,
-    /// `None`: the same.
+    /// `None`: no difference.
     pub drift: Option<Drift>,
     /// The node could not be looked at; `drift` is that of the comparison before.
     #[serde(default)]
@@ -35,18 +35,18 @@ impl Compared {
     }
 }
 
-/// What a comparison finds. Texts come from the node, escaped.
+/// Result of a comparison. Texts come from the node, escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "disk", rename_all = "kebab-case")]
 pub enum Drift {
-    /// The right content in plain files, where links of ours were: a backup was restored, or a tool that copies ran.
+    /// The right content in plain files, where our links were: a backup was restored, or a tool that copies ran.
     Flattened,
-    /// Plain files with other content where links of ours were.
+    /// Plain files with other content where our links were.
     Overwritten {
-        /// Other programs that renew certificates there: files or units that say so.
+        /// Other programs that renew certificates there: the files or units that show it.
         renewers: Vec<String>,
     },
-    /// Our links, and other content behind them: somebody wrote through them, or into the generation's folder.
+    /// Our links, with other content behind them: somebody wrote through them, or into the generation's folder.
     Changed { renewers: Vec<String> },
     /// Our links lead to an older generation.
     Older { current: String },
@@ -54,12 +54,12 @@ pub enum Drift {
     Newer { current: String },
     /// A file is gone.
     Missing,
-    /// Somebody else's link, a folder, or a place that others may write to.
+    /// A foreign link, a folder, or a place that others may write to.
     Foreign { why: String },
 }
 
 impl Drift {
-    /// A delivery mends it. What a node refuses by itself (I9, and links of others) is a person's.
+    /// Whether a delivery repairs it. What a node refuses by itself (I9, foreign links) needs an operator.
     pub fn can_be_mended(&self) -> bool {
         !matches!(self, Self::Newer { .. } | Self::Foreign { .. })
     }

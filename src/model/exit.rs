@@ -13,7 +13,7 @@ pub enum Exit {
     /// Visitors are hurt now.
     Hurt = 4,
     IssuanceFailed = 5,
-    /// A node lacks the certificate that is meant for it.
+    /// A node lacks its desired certificate.
     NotDelivered = 6,
     /// Another certd holds the lock.
     Locked = 7,
@@ -42,7 +42,7 @@ impl Exit {
     }
 }
 
-/// The one that the process ends with.
+/// The exit code of the process.
 pub fn worst(exits: &[Exit]) -> Exit {
     exits.iter().copied().min_by_key(|exit| exit.rank()).unwrap_or(Exit::Ok)
 }

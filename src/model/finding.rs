@@ -1,15 +1,15 @@
-//! What is wrong, with what to do: one type for the planner, the state directory, every report and every rehearsal.
+//! A problem with what to do about it: one type for the planner, the state directory, every report and every rehearsal.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Code, Exit, cut};
 
-/// What failed, in the words that every renderer uses.
+/// A problem, in the words that every renderer uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct Finding {
     pub code: Code,
-    /// That of the code, but for a case that is milder or worse than most. It is not written.
+    /// The code's severity, unless this case is milder or worse. It is not written.
     #[serde(skip)]
     pub severity: Severity,
     /// The node, name, file or URL.
@@ -32,12 +32,12 @@ impl Finding {
         Self { code, severity, object: object.to_string(), what: what.into(), next: next.into(), advice }
     }
 
-    /// For a finding that only a person changes.
+    /// For a finding that needs an operator.
     pub fn for_a_person(code: Code, object: impl ToString, what: impl Into<String>, next: impl Into<String>) -> Self {
         Self::new(code, object, what, next, Advice::Person)
     }
 
-    /// Under another code, whose severity it takes.
+    /// With another code, and that code's severity.
     pub fn coded(self, code: Code) -> Self {
         Self { severity: code.severity(), code, ..self }
     }
@@ -46,7 +46,7 @@ impl Finding {
         Self { severity, ..self }
     }
 
-    /// Of one that concerns no single certificate or node.
+    /// The exit code of a finding that concerns no single certificate or node.
     pub fn exit(&self) -> Exit {
         match self.severity {
             Severity::Failure => self.code.area().exit(),
@@ -77,17 +77,17 @@ impl From<Written> for Finding {
     }
 }
 
-/// How bad a finding is today. A rehearsal (`certd doctor`) asks what it will be on the day of the renewal.
+/// How severe a finding is today. A rehearsal (`certd doctor`) asks how severe it will be on the day of the renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Something was to be done and was not.
     Failure,
-    /// Nobody is hurt today; the next renewal or delivery fails by it.
+    /// Harmless today; makes the next renewal or delivery fail.
     Obstacle,
-    /// Worth a person's look: the exit code is 3.
+    /// Needs an operator's look: the exit code is 3.
     Warning,
-    /// Well today; it may harm the next renewal or delivery.
+    /// Harmless today; may harm the next renewal or delivery.
     Risk,
     /// Worth knowing.
     Note,
@@ -105,7 +105,7 @@ impl Severity {
     }
 }
 
-/// What a finding strikes, in the order of a checkup.
+/// The area of a finding, in the order of a checkup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Area {
@@ -120,7 +120,7 @@ pub enum Area {
 impl Area {
     pub const ALL: [Self; 6] = [Self::Configuration, Self::State, Self::Ca, Self::Dns, Self::Issuing, Self::Nodes];
 
-    /// Of a failure there that concerns no single certificate or node.
+    /// The exit code of a failure that concerns no single certificate or node.
     pub fn exit(self) -> Exit {
         match self {
             Self::Configuration => Exit::Usage,
@@ -135,10 +135,10 @@ impl Area {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Advice {
-    /// Try again, and not before so many seconds when the other side said so.
+    /// Try again, after this many seconds when the peer sent a Retry-After.
     Retry { after_seconds: Option<u64> },
-    /// Nothing changes until a person acts.
+    /// Nothing changes until an operator acts.
     Person,
-    /// We did what must not happen.
+    /// A bug in certd.
     Bug,
 }

@@ -1,4 +1,4 @@
-//! What DNS says of the names of certificates: their addresses, as the zone's own servers and as public resolvers show
+//! The DNS records of certificates' names: their addresses, as the zone's own servers and as public resolvers show
 //! them, and which CAs may issue.
 
 use core::net::IpAddr;
@@ -12,13 +12,13 @@ use crate::cert::{DnsName, NodeName};
 pub struct Inventory {
     /// Each once.
     pub names: Vec<InDns>,
-    /// The addresses of each node; those that are configured by a name as it was looked up now, `Err` when it was not.
+    /// The addresses of each node; for those configured by a name the result of the lookup.
     pub nodes: BTreeMap<NodeName, Result<BTreeSet<IpAddr>, String>>,
     /// By the CA's host.
     pub cas: BTreeMap<String, Named>,
 }
 
-/// What CAA records can tell a CA and our account there by.
+/// How CAA records may name a CA and our account there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     /// Empty: not known.
@@ -32,20 +32,20 @@ pub struct InDns {
     pub name: DnsName,
     /// Where its CNAMEs end, if it has any.
     pub alias: Option<String>,
-    /// By the zone's own servers. Empty for a wildcard, which has no addresses to ask for.
-    pub authoritative: Vec<Told>,
-    /// By the public resolvers that the configuration names.
-    pub public: Vec<Told>,
+    /// Answers of the zone's own servers. Empty for a wildcard, which has no addresses.
+    pub authoritative: Vec<ServerAnswer>,
+    /// Answers of the configured public resolvers.
+    pub public: Vec<ServerAnswer>,
     pub caa: Caa,
-    /// As the DNS provider's API has them. It is asked where DNS shows an address that is no node's.
+    /// The records in the DNS provider's API, which is asked when DNS shows an address that belongs to no node.
     pub provider: Vec<AtProvider>,
-    /// Why nobody could be asked for addresses.
+    /// Why the addresses could not be looked up.
     pub trouble: Option<String>,
 }
 
-/// What one server says.
+/// The answer of one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct ServerAnswer {
     pub server: String,
     pub says: Result<Addresses, String>,
 }
@@ -53,7 +53,7 @@ pub struct Told {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     pub all: BTreeSet<IpAddr>,
-    /// The longest, in seconds; of a resolver: what is left of it.
+    /// The longest TTL, in seconds; of a resolver: what is left of it.
     pub ttl: Option<u32>,
 }
 
@@ -64,7 +64,7 @@ pub enum Caa {
     #[default]
     Free,
     Restricted(CaaSet),
-    /// It could not be asked.
+    /// The lookup failed.
     Unknown(String),
 }
 
@@ -83,7 +83,7 @@ pub struct CaaRecord {
     pub value: String,
 }
 
-/// An address record as the provider's API has it.
+/// An address record in the provider's API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtProvider {
     pub content: String,
@@ -92,13 +92,13 @@ pub struct AtProvider {
 }
 
 impl InDns {
-    /// What the servers of the zone show together: one may lag behind the others.
+    /// The union over the zone's servers: one may lag behind the others.
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
-        let shown = self.authoritative.iter().filter_map(|told| told.says.as_ref().ok());
+        let shown = self.authoritative.iter().filter_map(|answer| answer.says.as_ref().ok());
         shown.flat_map(|addresses| addresses.all.iter().copied()).collect()
     }
 
     pub fn ttl(&self) -> Option<u32> {
-        self.authoritative.iter().filter_map(|told| told.says.as_ref().ok()?.ttl).max()
+        self.authoritative.iter().filter_map(|answer| answer.says.as_ref().ok()?.ttl).max()
     }
 }

@@ -1,6 +1,6 @@
-//! Everything that a decision may depend on, as plain data: what the store holds, what each node serves, what the CA
-//! says about renewal, what was tried before, and what the operator asks for now. Serialisable, so that a decision can
-//! be kept as a test or shown to a person together with what led to it.
+//! Everything that a decision may depend on, as plain data: the store, what each node serves, the CA's renewal windows,
+//! earlier attempts, and the scope of the command. Serialisable, so that a decision can be kept as a test or shown
+//! together with its input.
 
 mod authorization;
 mod code;
@@ -28,7 +28,7 @@ pub use disk::{AtPath, Disk, Exposed, Found, Installed, Looked, NodeClock};
 pub use drift::{Compared, Drift};
 pub use exit::{Exit, worst};
 pub use finding::{Advice, Area, Finding, Severity};
-pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, Told};
+pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, ServerAnswer};
 pub use persisted_state::{
     Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,
     Renumbered, Revoked, Unproven,
@@ -46,58 +46,58 @@ pub struct Observed {
     pub served: Vec<Served>,
     #[serde(default)]
     pub watched: Vec<Watched>,
-    /// Nodes whose disks were looked at now.
+    /// Disks that were looked at in this pass.
     #[serde(default)]
     pub disks: Vec<Disk>,
     #[serde(rename = "tried")]
     pub state: PersistedState,
     pub ledger: Vec<LedgerEntry>,
-    /// What DNS says of the names; `None`: nobody asked.
+    /// The DNS records of the names; `None`: not looked up.
     #[serde(default)]
     pub inventory: Option<Inventory>,
-    /// When the CA was heard in this pass.
+    /// Set when the CA answered in this pass.
     #[serde(default)]
     pub ca_clock: Option<CaClock>,
-    /// What this pass has issued.
+    /// Certificates issued in this pass.
     #[serde(default)]
     pub issued: BTreeSet<CertName>,
 }
 
-/// Two clocks at one moment: ours, and the Date of the CA's answer.
+/// Our clock and the Date of the CA's answer, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaClock {
     pub ours: Timestamp,
     pub theirs: Timestamp,
 }
 
-/// What is looked at, how far, and what a person lifts for it.
+/// What a command looks at, how deep, and which restraints it lifts.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Scope {
     #[serde(default)]
     pub depth: Depth,
-    /// Steps that failed at or after this instant are not tried again in this pass.
+    /// Steps that failed at or after this instant are not repeated in this pass.
     pub pass_started: Option<Timestamp>,
     /// Empty: all, unless a watched endpoint is named.
     pub certificates: BTreeSet<CertName>,
     /// Empty: all.
     pub nodes: BTreeSet<NodeName>,
-    /// All but these.
+    /// Nodes to leave out.
     #[serde(default)]
     pub excluded: BTreeSet<NodeName>,
     /// Empty: all, unless a certificate or a node is named.
     #[serde(default)]
     pub watches: BTreeSet<WatchName>,
-    /// A person named them one by one: their windows do not hold them.
+    /// Named one by one on the command line: their windows do not apply.
     #[serde(default)]
     pub ignore_window: BTreeSet<NodeName>,
-    /// `deploy` may not issue.
+    /// False for `deploy`.
     pub may_issue: bool,
-    /// Issue these although not due; each is struck once it was tried.
+    /// Issue these although not due; each is removed once it was attempted.
     pub force: BTreeSet<CertName>,
-    /// A person said "deliver": a node's own back-off does not hold it up.
+    /// Deliver in spite of a node's own back-off (`deploy`).
     pub ignore_backoff: bool,
-    /// Passes follow each other as closely as a node's back-off lets them (`run`): then a node that merely did not answer
-    /// has one too.
+    /// Passes follow each other as closely as a node's back-off allows (`run`): then a node that only failed to answer
+    /// has a back-off too.
     #[serde(default)]
     pub short_retries: bool,
 }
@@ -111,14 +111,14 @@ pub enum Depth {
     /// What nodes and watched endpoints serve.
     #[default]
     Served,
-    /// And what DNS says of the names.
+    /// And the DNS records of the names.
     Dns,
     /// And every node's disk and every revocation list.
     Disk,
-    /// DNS, with what the provider's API and the CA's directory say of it: everything that a rehearsal needs.
+    /// DNS, with the provider's API and the CA's directory: everything that a rehearsal needs.
     Rehearse,
-    /// What is due of renewal windows, revocation lists and the token's end. DNS is asked beside the pass, which does not
-    /// wait for it.
+    /// Renewal windows, revocation lists and the token's expiry, as far as they are due. DNS is looked up beside the
+    /// pass, which does not wait for it.
     Due,
 }
 
@@ -141,12 +141,12 @@ impl Scope {
     }
 }
 
-/// What the store holds of one certificate.
+/// The store's content for one certificate.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Stored {
     pub current: Option<Kept>,
     pub pending: Option<Intent>,
-    /// The greatest generation below the current one whose pair is whole: what nodes go back to.
+    /// The greatest complete generation below the current one: the one that nodes go back to.
     #[serde(default)]
     pub previous: Option<Former>,
     /// Fingerprints of what we issued earlier: a node that serves one of them is stale, not foreign.
@@ -170,10 +170,10 @@ pub struct Kept {
     pub meta: Meta,
 }
 
-/// [`Meta::ca`] where `meta.json` was lost: then nobody knows the profile either.
+/// [`Meta::ca`] where `meta.json` was lost: the profile is unknown too.
 pub const UNKNOWN_CA: &str = "unknown";
 
-/// `meta.json` of a generation: what the certificate itself does not say.
+/// `meta.json` of a generation: what the certificate itself does not contain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     pub key_type: KeyType,
@@ -183,7 +183,7 @@ pub struct Meta {
     pub issued_at: Timestamp,
 }
 
-/// What we set out to order, on disk before the CA hears of it. Its key lies beside it.
+/// A certificate to be ordered, written to disk before the CA is asked. Its key lies beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     pub names: NameSet,
@@ -193,9 +193,9 @@ pub struct Intent {
     /// ARI identifier of the certificate that this one replaces.
     pub replaces: Option<String>,
     pub begun_at: Timestamp,
-    /// Once the CA has told it. A later run resumes this order and makes no other.
+    /// Set once the CA has answered. A later run resumes this order and makes no other.
     pub order_url: Option<String>,
-    /// The certificate whose key is used again; `None`: a key of its own.
+    /// The certificate whose key is reused; `None`: a new key.
     #[serde(default)]
     pub key_of: Option<Fingerprint>,
 }
@@ -212,19 +212,19 @@ pub struct Served {
     pub seen: Seen,
 }
 
-/// What carries a handshake.
+/// The transport of a handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
     #[default]
     Tcp,
     Quic,
-    /// The node's own SSH connection; the address is one of the node itself.
+    /// The node's SSH connection; the address is the node's own.
     Ssh,
 }
 
 impl Over {
-    /// The address with what is unusual about the way to it.
+    /// The address, with the transport unless it is plain TCP.
     pub fn at(self, address: SocketAddr) -> String {
         match self {
             Self::Tcp => address.to_string(),
@@ -234,7 +234,7 @@ impl Over {
     }
 }
 
-/// One handshake with one address of an endpoint that others keep.
+/// One handshake with one address of a watched endpoint, which others maintain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Watched {
     pub name: WatchName,
@@ -246,7 +246,7 @@ pub struct Watched {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
-    /// A handshake was completed with this leaf; `distrust` says why a client would refuse its chain.
+    /// A handshake was completed with this leaf; `distrust`: why a client would refuse its chain.
     Leaf {
         leaf: Box<Leaf>,
         distrust: Option<String>,
@@ -255,7 +255,7 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// What the DERs of a handshake say, leaf first. Bytes that are no chain are no TLS that a visitor could use.
+    /// From the DERs of a handshake, leaf first. Bytes that are no chain are no TLS that a visitor could use.
     pub fn of(ders: Vec<Vec<u8>>, roots: &Roots, now: Timestamp) -> Self {
         match Chain::from_ders(ders) {
             Ok(chain) => {
@@ -267,7 +267,7 @@ impl Seen {
     }
 }
 
-/// Why there was no certificate to look at.
+/// Why a handshake showed no certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeError {
@@ -282,29 +282,29 @@ pub enum ProbeError {
     /// TCP answers, TLS does not.
     #[error("TLS failed: {0}")]
     Tls(String),
-    /// Of UDP nobody knows whether it is refused, lost or not listened to.
+    /// UDP does not show whether it was refused, lost or not listened to.
     #[error("no answer over UDP")]
     NoQuic,
-    /// What leads to the server is broken, and says nothing of the server: visitors go another way.
+    /// The SSH path to the server is broken, which shows nothing about the server: visitors take another one.
     #[error("no way through SSH: {0}")]
     NoWay(String),
 }
 
 impl ProbeError {
-    /// TCP was accepted, so somebody is there to be hurt or spared.
+    /// Whether a server accepted TCP, so that a change could hurt its visitors.
     pub fn somebody_there(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 }
 
-/// One line of the ledger: what counts against a CA's limits.
+/// One line of the ledger: an event that counts against a CA's limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     pub at: Timestamp,
     pub ca: String,
     pub names: NameSet,
     pub event: LedgerEvent,
-    /// The order's URL, of a finalize: tells which intent it belongs to, whatever the clock says.
+    /// The order's URL, of a finalize: identifies its intent, whatever the clock shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
 }
@@ -316,11 +316,11 @@ pub enum LedgerEvent {
     Finalize { exempt: bool },
     /// An authorization became invalid.
     AuthorizationFailed { name: DnsName },
-    /// The CA said 429: none before `until`.
+    /// The CA answered 429: no order before `until`.
     Limited { until: Timestamp },
 }
 
-/// To so many characters, and it shows.
+/// Shortens to `most` characters, with an ellipsis.
 fn cut(text: &mut String, most: usize) {
     if let Some((at, _)) = text.char_indices().nth(most) {
         text.truncate(at);

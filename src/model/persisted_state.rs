@@ -1,4 +1,4 @@
-//! What was tried before, and what was learned by it: the part of what is observed that outlives a run.
+//! The part of the observations that outlives a run: earlier attempts and their results.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::model::{Compared, Crl, Finding};
 
-/// What was tried before, kept across runs in `state.json`.
+/// `state.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PersistedState {
     /// Drawn once for this installation: it spreads renewal instants within ARI windows.
     pub seed: u64,
-    /// When this installation last read a clock that it believed.
+    /// The last instant of a clock that was believed.
     #[serde(default)]
     pub last_seen: Option<Timestamp>,
-    /// When the last pass over everything was begun.
+    /// Start of the last complete pass.
     #[serde(default)]
     pub last_pass: Option<Timestamp>,
     /// Failures in a row at each CA, by its host.
@@ -24,45 +24,44 @@ pub struct PersistedState {
     pub issuance: BTreeMap<CertName, BTreeMap<String, Attempts>>,
     #[serde(default)]
     pub ari: BTreeMap<CertName, Ari>,
-    /// Questions for a renewal window that came to nothing, since the last one that was answered.
+    /// Failed requests for a renewal window since the last answer.
     #[serde(default)]
     pub ari_failed: BTreeMap<CertName, AriFailed>,
-    /// Certificates of ours that their CA has revoked, or that a person has given up, noted before their replacement is
-    /// ordered: what is issued later than that has nothing to do with them any more.
+    /// Certificates that their CA has revoked, or that we revoke: noted before the replacement is ordered, so that
+    /// later certificates are not affected.
     #[serde(default)]
     pub revoked: BTreeMap<Fingerprint, Revoked>,
-    /// The generation number for which each node refused ours, by its last word. An earlier certd kept one number for all
-    /// nodes, under another key: it is forgotten, and who holds it says it again.
+    /// The generation number for which each node last refused ours. An earlier certd kept one number for all nodes,
+    /// under another key: it is dropped, and a node that still holds it refuses again.
     #[serde(default, rename = "fences_of_nodes")]
     pub fences: BTreeMap<CertName, BTreeMap<NodeName, Fence>>,
-    /// On whose word a certificate was numbered anew.
+    /// The nodes whose claims led to renumbering.
     #[serde(default)]
     pub renumbered: BTreeMap<CertName, Renumbered>,
-    /// How the last rehearsal of each certificate's renewal went.
+    /// The last rehearsal of each certificate's renewal.
     #[serde(default)]
     pub rehearsals: BTreeMap<CertName, Rehearsal>,
     #[serde(default)]
     pub delivery: BTreeMap<NodeName, BTreeMap<CertName, DeliveryAttempts>>,
-    /// Generations that a person went back to: each is meant for the nodes until a person says otherwise.
+    /// Generations that an operator went back to: each is desired until it is released.
     #[serde(default)]
     pub held: BTreeMap<CertName, Held>,
     /// The last comparison of each node's disk with the store.
     #[serde(default)]
     pub disks: BTreeMap<NodeName, BTreeMap<CertName, Compared>>,
-    /// How each certificate was last put on each node, as a digest: where, and for whom.
+    /// The install settings of the last delivery, as a digest.
     #[serde(default)]
     pub installed: BTreeMap<NodeName, BTreeMap<CertName, String>>,
-    /// What revocation lists said of certificates of ours.
+    /// The revocation lists' entries for our certificates.
     #[serde(default)]
     pub crls: BTreeMap<Fingerprint, Crl>,
-    /// Committed, and the answer was lost: what the node serves may be right, and its intent may still lie there.
+    /// Committed, but the answer was lost: the node may serve the right certificate, and its intent may still be there.
     #[serde(default)]
     pub unsettled: BTreeMap<NodeName, BTreeSet<CertName>>,
-    /// Switched and kept, and no handshake proves it: reloading again proves no more.
+    /// Switched and kept, and no handshake proves it: another reload would not either.
     #[serde(default)]
     pub unproven: BTreeMap<NodeName, BTreeMap<CertName, Unproven>>,
-    /// Deliveries that were begun, noted before the first node changes, until their end is noted: what was killed in
-    /// between knows from it what a node served before.
+    /// Deliveries in progress, noted before the first node changes: after a kill this shows what a node served before.
     #[serde(default)]
     pub begun: BTreeMap<NodeName, BTreeMap<CertName, Begun>>,
 }
@@ -71,9 +70,9 @@ pub struct PersistedState {
 pub struct Unproven {
     pub generation: Generation,
     pub since: Timestamp,
-    /// What handshakes showed then, in words that are the same for the same.
+    /// Summary of the handshakes at that time.
     pub seen: BTreeSet<String>,
-    /// How it was put there and taken up, as a digest.
+    /// Digest of the install settings with the commands.
     #[serde(default)]
     pub install: String,
     pub failure: Finding,
@@ -82,16 +81,16 @@ pub struct Unproven {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     pub generation: Generation,
-    /// The leaf that all handshakes showed, when it was a valid one.
+    /// The leaf, when all handshakes showed the same valid one.
     pub served: Option<Fingerprint>,
     pub at: Timestamp,
 }
 
-/// A node said that it holds a newer generation than the one that it was sent.
+/// A node's claim that it holds a newer generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {
     pub number: u64,
-    /// When it said so last.
+    /// When the node last claimed it.
     pub at: Timestamp,
 }
 
@@ -102,7 +101,7 @@ pub struct Renumbered {
 }
 
 impl PersistedState {
-    /// The same, with texts of at most so many characters: they are for people, and nothing is decided by them.
+    /// A copy with texts of at most `most` characters: they are for people, and nothing is decided by them.
     pub fn with_texts_of(&self, most: usize) -> Self {
         let mut brief = self.clone();
         let of_delivery =
@@ -123,7 +122,8 @@ impl PersistedState {
     }
 }
 
-/// `deploy --generation`. It carries what is to be known of the certificate: a store that lost it holds it all the same.
+/// `deploy --generation`. It has all the certificate's data that a hold needs, so that it works even if the store loses
+/// the generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     pub generation: Generation,
@@ -131,17 +131,17 @@ pub struct Held {
     pub not_before: Timestamp,
     pub not_after: Timestamp,
     pub since: Timestamp,
-    /// The login of whoever said so, when it is known; escaped.
+    /// The operator's login, when known; escaped.
     pub by: Option<String>,
 }
 
-/// Everything that a renewal needs was tried, but for the order.
+/// A rehearsed renewal: everything but the order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rehearsal {
-    /// Of the certificate that is to be replaced.
+    /// Of the certificate to be replaced.
     pub fingerprint: Fingerprint,
     pub at: Timestamp,
-    /// What would have kept the renewal from its end.
+    /// What would have made the renewal fail.
     pub failures: Vec<Finding>,
 }
 
@@ -153,7 +153,7 @@ pub struct Attempts {
     #[serde(default)]
     pub first: Option<Timestamp>,
     pub last: Timestamp,
-    /// What a CA's Retry-After said, clamped.
+    /// The CA's Retry-After, clamped.
     pub not_before: Option<Timestamp>,
     pub failure: Finding,
 }
@@ -167,7 +167,7 @@ pub struct DeliveryAttempts {
     #[serde(default)]
     pub first: Option<Timestamp>,
     pub last: Timestamp,
-    /// The node went back to what it had: it did not merely fail to answer.
+    /// The node went back, rather than failing to answer.
     pub rolled_back: bool,
     /// It failed in one dialogue with other certificates: next time it travels alone.
     pub together: bool,
@@ -184,12 +184,12 @@ pub struct Ari {
     pub asked_at: Timestamp,
     /// Not to be asked again before.
     pub ask_again: Timestamp,
-    /// The CA was asked again and gave no window: this one still counts, but cannot put a renewal off.
+    /// The CA no longer confirms this window: it still counts, but cannot delay a renewal.
     #[serde(default)]
     pub doubted: bool,
 }
 
-/// Questions in a row about one certificate that were not answered with a window.
+/// Failed requests in a row for one certificate's window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AriFailed {
     pub fingerprint: Fingerprint,
@@ -199,7 +199,7 @@ pub struct AriFailed {
     pub ask_again: Timestamp,
 }
 
-/// A certificate that a person has given up, or that its CA has revoked.
+/// A certificate that we or its CA have revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     pub at: Timestamp,

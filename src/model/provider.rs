@@ -1,5 +1,5 @@
-//! What a DNS provider said about itself and is worth knowing in the next run: the ids of zones, whether they are
-//! served at all, and how long the token is good for.
+//! What is remembered of a DNS provider for the next run: the ids of zones, whether they are served, and how long the
+//! token is valid.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::Code;
 use crate::cert::DnsName;
 
-/// A token that ends within this is told: long enough for a person who is away for some days.
+/// A token that ends within this is reported: long enough for an operator who is away for some days.
 const TOKEN_WARNING: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How often the provider is asked about the token.
 const TOKEN_ASKED: SignedDuration = SignedDuration::from_hours(24);
 
-/// `dns.json`: lost without harm, it is asked for anew; only in a time without DNS its lost addresses are missed.
+/// `dns.json`: a cache that can be lost; only during a DNS outage its lost addresses are missed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learned {
     /// By the API's host and the zone's name: `api.cloudflare.com/example.com`.
@@ -23,32 +23,32 @@ pub struct Learned {
     pub zones: BTreeMap<String, KnownZone>,
     #[serde(default)]
     pub token: Option<KnownToken>,
-    /// The addresses of names whose addresses are nodes, for when DNS does not answer.
+    /// The addresses of names that DNS discovery turns into nodes, for when DNS does not answer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub discovered: BTreeMap<DnsName, LastSeen>,
 }
 
-/// Which addresses a name had, and when.
+/// The addresses of a name, and when they were seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSeen {
     pub at: Timestamp,
     pub addresses: BTreeSet<IpAddr>,
 }
 
-/// A zone as the provider showed it.
+/// A zone in the provider's API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownZone {
     pub id: String,
     pub name: String,
-    /// Whose it is, by the provider's id.
+    /// The provider's id of the account that owns the zone.
     pub account: Option<String>,
-    /// `active`, `pending`, …, in the provider's word.
+    /// `active`, `pending`, …: the provider's own word.
     pub status: String,
     pub paused: bool,
     pub seen_at: Timestamp,
 }
 
-/// What is told of a zone before it costs an issuance.
+/// A problem of a zone, reported before it costs an issuance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ZoneTrouble {
     #[error("its setup is not finished, and no DNS query for it is answered")]
@@ -59,7 +59,7 @@ pub enum ZoneTrouble {
     Pending,
     #[error("it has moved: the registry no longer names the provider's name servers, so that nobody sees its records")]
     Moved,
-    #[error("it is paused: proxying is off, and its records are served all the same")]
+    #[error("it is paused: proxying is off, but its records are still served")]
     Paused,
     #[error("its status is {0}, not active")]
     Other(String),
@@ -93,10 +93,10 @@ impl ZoneTrouble {
     }
 }
 
-/// What the provider said about the token, without the token.
+/// What the provider reports about the token, without the token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownToken {
-    /// The beginning of its SHA-256: another token is asked about anew.
+    /// The beginning of its SHA-256: another token is looked up anew.
     pub digest: String,
     pub asked_at: Timestamp,
     /// `active`, `disabled`, `expired`; `refused` when the API does not accept it at all, `unknown` when it cannot be asked.
@@ -104,7 +104,7 @@ pub struct KnownToken {
     pub expires_on: Option<Timestamp>,
 }
 
-/// What is told of a token before it costs an issuance.
+/// A problem of a token, reported before it costs an issuance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenTrouble {
     #[error("the token ends on {at}")]
@@ -128,8 +128,8 @@ impl KnownToken {
         (at.duration_since(now) <= TOKEN_WARNING).then_some(TokenTrouble::Expires { at })
     }
 
-    /// Whether to ask again: of a dead token each time, since it may have been put right at the provider. A time in the
-    /// future was noted by a clock that was wrong.
+    /// Whether to ask again. A dead token is looked up each time, since it may have been repaired at the provider. A
+    /// time in the future was noted by a wrong clock.
     pub fn is_old(&self, digest: &str, now: Timestamp) -> bool {
         let dead = matches!(self.trouble(now), Some(TokenTrouble::Dead(_)));
         dead || self.digest != digest || self.asked_at > now || now.duration_since(self.asked_at) >= TOKEN_ASKED
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn c02_a_token_is_told_a_week_before_its_end_and_when_it_is_dead() {
+    fn c02_a_token_is_reported_a_week_before_its_end_and_when_it_is_dead() {
         let code = |status, hours| token(status, hours).trouble(NOW).map(|trouble| trouble.code());
         assert_eq!(code("active", None), None);
         assert_eq!(code("active", Some(7 * 24 + 1)), None);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn c19_a_zone_is_told_by_its_status_and_a_paused_one_is_served() {
+    fn c19_a_zone_is_reported_by_its_status_and_a_paused_one_is_served() {
         let trouble = |status: &str, paused| {
             let (id, name, account) = ("1".into(), "example.com".into(), None);
             KnownZone { id, name, account, status: status.into(), paused, seen_at: NOW }.trouble()

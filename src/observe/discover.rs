@@ -14,7 +14,7 @@ use crate::cert::{DnsName, NodeName};
 use crate::config::{Config, Families, Host};
 use crate::dns::{self, Resolvers};
 use crate::model::{Advice, Code, Finding, LastSeen, Learned};
-use crate::plan::discovery::{self, Settled, Told};
+use crate::plan::discovery::{self, DiscoveryNote, Settled};
 use crate::report;
 use crate::ssh::known_hosts;
 use crate::store::StoreError;
@@ -80,9 +80,9 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, learned
     let (mut found, mut seen, mut failures) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for (name, shown) in names.into_iter().zip(shown) {
         let last = learned.discovered.get(name);
-        let Settled { nodes, heard, told } =
+        let Settled { nodes, heard, notes } =
             discovery::settle(shown, families(config, name), last, |address| trusted.is_pinned(address));
-        failures.extend(told.iter().map(|told| of_told(name, told)));
+        failures.extend(notes.iter().map(|note| of_note(name, note)));
         let now = LastSeen { at: clock::now(), addresses: nodes.clone() };
         // An equal set is written again once a day: the instant is for people.
         let same =
@@ -167,10 +167,10 @@ impl<'a> Trusted<'a> {
     }
 }
 
-fn of_told(name: &DnsName, told: &Told) -> Finding {
+fn of_note(name: &DnsName, note: &DiscoveryNote) -> Finding {
     let add = "make A or AAAA records with the nodes' addresses there, or name them in [[node]]";
-    let (code, what, next) = match told {
-        Told::Kept { since, answered, why } => {
+    let (code, what, next) = match note {
+        DiscoveryNote::Kept { since, answered, why } => {
             let what = format!("{why}; the nodes are those that it showed {}", report::minute(*since));
             let (code, next) = match answered {
                 true => (
@@ -181,8 +181,8 @@ fn of_told(name: &DnsName, told: &Told) -> Finding {
             };
             (code, what, next)
         }
-        Told::Nothing { why } => (Code::DiscoverNothing, format!("{why}; no node of it is known"), add),
-        Told::Refused { addresses } => {
+        DiscoveryNote::Nothing { why } => (Code::DiscoverNothing, format!("{why}; no node of it is known"), add),
+        DiscoveryNote::Refused { addresses } => {
             let all: Vec<String> = addresses.iter().take(10).map(ToString::to_string).collect();
             let what = format!("shows {} that can be no node's: {}", addresses.len(), all.join(", "));
             (
@@ -191,7 +191,7 @@ fn of_told(name: &DnsName, told: &Told) -> Finding {
                 "remove these records; an address of this machine itself needs its key pinned (certd trust ADDRESS)",
             )
         }
-        Told::TooMany { shown } => {
+        DiscoveryNote::TooMany { shown } => {
             let what = format!(
                 "shows {shown} addresses: those after the first {} are left out",
                 crate::config::defaults::MOST_DISCOVERED

@@ -72,7 +72,7 @@ pub(crate) type Meant = Vec<(CertName, Option<Generation>)>;
 fn meant(context: &Context, observed: &Observed, node: &NodeName) -> Meant {
     let of_node = observed.store.iter().filter(|(name, _)| context.config.install(node, name).is_some());
     let meant = of_node.map(|(name, stored)| {
-        let meant = plan::hold::meant(name, stored, &observed.state, clock::now());
+        let meant = plan::hold::desired(name, stored, &observed.state, clock::now());
         let generation = meant.map(|meant| meant.generation.clone());
         (name.clone(), generation)
     });

@@ -18,7 +18,7 @@ use crate::dns::TxtRecord;
 use crate::execute::issue::records::publish_for_good;
 use crate::model::{Advice, Code, Finding, LedgerEntry, LedgerEvent};
 use crate::plan::ledger;
-use crate::plan::order::Standing;
+use crate::plan::order::PersistRecord;
 use crate::text::escape;
 
 /// Characters of what the CA says that are shown.
@@ -217,10 +217,10 @@ fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&Off
     let mut records: BTreeMap<String, String> = BTreeMap::new();
     let names = context.config.certificates.iter().flat_map(|certificate| certificate.names.iter());
     for name in names {
-        let standing = Standing { name: name.clone(), issuers: issuers.clone() };
+        let wanted = PersistRecord { name: name.clone(), issuers: issuers.clone() };
         // A wildcard's record is good for the name itself.
-        if name.is_wildcard() || !records.contains_key(&standing.record()) {
-            records.insert(standing.record(), standing.value(url));
+        if name.is_wildcard() || !records.contains_key(&wanted.record()) {
+            records.insert(wanted.record(), wanted.value(url));
         }
     }
     records.into_iter().map(|(name, value)| Record { name, value }).collect()

@@ -1,4 +1,4 @@
-//! When the CA is asked for its renewal window (RFC 9773), and what is made of an answer or of none.
+//! When the CA is asked for its renewal window (RFC 9773), and what follows from its answer or silence.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,45 +8,44 @@ use crate::model::{Advice, Ari, AriFailed, Code, Finding, PersistedState};
 
 /// RFC 9773 section 4.3: a client should ask "at least twice per day".
 pub const LONGEST: SignedDuration = SignedDuration::from_hours(12);
-/// No sooner, whatever the CA says: a pass may come every few minutes.
+/// A floor under the CA's Retry-After: a pass may come every few minutes.
 pub const SHORTEST: SignedDuration = SignedDuration::from_mins(5);
-/// What Boulder says, for a CA that says nothing. RFC 9773 section 4.3.2 has the same six hours after an error that
+/// Boulder's Retry-After, for a CA that sends none. RFC 9773 section 4.3.2 has the same six hours after an error that
 /// stays.
 pub const USUAL: SignedDuration = SignedDuration::from_hours(6);
 
-/// Minutes after the first, second and third question that came to nothing; [`USUAL`] after every further one.
+/// Minutes to wait after the first, second and third failed request; [`USUAL`] after every further one.
 const FAILED_MINUTES: [i64; 3] = [5, 30, 120];
 
-/// When the CA is to be asked about this leaf: an instant that has passed when it never was. `None`: it cannot be asked.
-pub fn ask_at(tried: &PersistedState, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
+/// When to ask the CA about this leaf; in the past if it was never asked. `None`: it cannot be asked.
+pub fn ask_at(state: &PersistedState, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
     leaf.ari_id.as_ref()?;
-    let known = tried.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint);
-    let failed = tried.ari_failed.get(name).filter(|failed| failed.fingerprint == leaf.fingerprint);
+    let known = state.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint);
+    let failed = state.ari_failed.get(name).filter(|failed| failed.fingerprint == leaf.fingerprint);
     let known = known.map(|ari| (ari.asked_at, ari.ask_again));
     let failed = failed.map(|failed| (failed.last, failed.ask_again));
-    // What was noted by a clock that ran ahead puts nothing off, and no answer holds for longer than half a day.
+    // Records by a clock that ran ahead are ignored, and no answer holds for longer than half a day.
     let noted = known.into_iter().chain(failed).filter(|(at, _)| counts(*at, now));
     Some(noted.map(|(at, again)| again.min(later(at, LONGEST))).max().unwrap_or(now))
 }
 
-/// When that will be, for a plan that is made at `now`. About a leaf that was issued just now there is nothing to say yet:
-/// whoever comes by asks, and nobody has to come for it before [`USUAL`] has passed.
-pub fn next_ask(tried: &PersistedState, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
-    let at = ask_at(tried, name, leaf, now)?;
+/// When the plan made at `now` has to ask next. A leaf issued just now needs no pass of its own: any pass asks, and
+/// none is scheduled for it before [`USUAL`] has passed.
+pub fn next_ask(state: &PersistedState, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
+    let at = ask_at(state, name, leaf, now)?;
     Some(if at > now { at } else { later(now, USUAL) })
 }
 
-/// The CA gave a window.
-pub fn answered(tried: &mut PersistedState, name: CertName, ari: Ari) {
-    tried.ari_failed.remove(&name);
-    tried.ari.insert(name, ari);
+/// Records the CA's window.
+pub fn answered(state: &mut PersistedState, name: CertName, ari: Ari) {
+    state.ari_failed.remove(&name);
+    state.ari.insert(name, ari);
 }
 
-/// It gave none. A window that is known counts on; once more than a passing fault stands behind it, or the answer made no
-/// sense, only as far as that makes us earlier: a renewal is not put off on the strength of an answer that cannot be had
-/// any more.
-pub fn failed(tried: &mut PersistedState, name: CertName, leaf: &Leaf, failure: &Finding, now: Timestamp) {
-    let before = tried.ari_failed.get(&name).filter(|failed| failed.fingerprint == leaf.fingerprint);
+/// Records a failed request. The known window still counts, but once the failure persists, or the answer made no sense,
+/// only to renew earlier: a window that can no longer be confirmed must not delay a renewal.
+pub fn failed(state: &mut PersistedState, name: CertName, leaf: &Leaf, failure: &Finding, now: Timestamp) {
+    let before = state.ari_failed.get(&name).filter(|failed| failed.fingerprint == leaf.fingerprint);
     let failures = before.map_or(0, |failed| failed.failures).saturating_add(1);
     let step = usize::try_from(failures - 1).ok().and_then(|index| FAILED_MINUTES.get(index));
     let step = step.map_or(USUAL, |minutes| SignedDuration::from_mins(*minutes));
@@ -59,11 +58,11 @@ pub fn failed(tried: &mut PersistedState, name: CertName, leaf: &Leaf, failure: 
     };
     let ask_again = later(now, wait);
     let passing = matches!(failure.advice, Advice::Retry { .. }) && failure.code != Code::AcmeStrangeAnswer;
-    let known = tried.ari.get_mut(&name).filter(|ari| ari.fingerprint == leaf.fingerprint);
+    let known = state.ari.get_mut(&name).filter(|ari| ari.fingerprint == leaf.fingerprint);
     if let Some(ari) = known {
         ari.doubted |= !passing || usize::try_from(failures).is_ok_and(|failures| failures > FAILED_MINUTES.len());
     }
-    tried.ari_failed.insert(name, AriFailed { fingerprint: leaf.fingerprint, failures, last: now, ask_again });
+    state.ari_failed.insert(name, AriFailed { fingerprint: leaf.fingerprint, failures, last: now, ask_again });
 }
 
 fn later(instant: Timestamp, span: SignedDuration) -> Timestamp {
@@ -88,7 +87,7 @@ mod tests {
         SignedDuration::from_hours(count)
     }
 
-    /// From so many to so many days from now.
+    /// A window between two days from now.
     fn window(leaf: &Leaf, from: i64, to: i64) -> Ari {
         let (start, end) = (NOW + hours(24 * from), NOW + hours(24 * to));
         let (fingerprint, explanation) = (leaf.fingerprint, None);
@@ -105,37 +104,37 @@ mod tests {
     }
 
     #[test]
-    fn the_ca_is_asked_when_it_said_so_and_at_least_twice_a_day() {
-        let (mut tried, leaf) = (PersistedState::default(), leaf());
-        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW), "never asked");
-        assert_eq!(next_ask(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)), "and no reason to come for it alone");
-        answered(&mut tried, name(), window(&leaf, 10, 12));
-        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)));
-        tried.ari.get_mut(&name()).unwrap().ask_again = NOW + hours(1_000);
-        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(12)));
-        tried.ari.get_mut(&name()).unwrap().asked_at = NOW + hours(10_000);
-        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW), "a clock that ran ahead puts nothing off");
+    fn the_ca_is_asked_after_its_retry_after_and_at_least_twice_a_day() {
+        let (mut state, leaf) = (PersistedState::default(), leaf());
+        assert_eq!(ask_at(&state, &name(), &leaf, NOW), Some(NOW), "never asked");
+        assert_eq!(next_ask(&state, &name(), &leaf, NOW), Some(NOW + hours(6)), "and no reason to come for it alone");
+        answered(&mut state, name(), window(&leaf, 10, 12));
+        assert_eq!(ask_at(&state, &name(), &leaf, NOW), Some(NOW + hours(6)));
+        state.ari.get_mut(&name()).unwrap().ask_again = NOW + hours(1_000);
+        assert_eq!(ask_at(&state, &name(), &leaf, NOW), Some(NOW + hours(12)));
+        state.ari.get_mut(&name()).unwrap().asked_at = NOW + hours(10_000);
+        assert_eq!(ask_at(&state, &name(), &leaf, NOW), Some(NOW), "a clock that ran ahead puts nothing off");
         let mut renewed = leaf.clone();
         renewed.fingerprint = crate::cert::Fingerprint::of(b"renewed");
-        assert_eq!(ask_at(&tried, &name(), &renewed, NOW), Some(NOW), "another certificate, another question");
+        assert_eq!(ask_at(&state, &name(), &renewed, NOW), Some(NOW), "another certificate, another question");
         renewed.ari_id = None;
-        assert_eq!(ask_at(&tried, &name(), &renewed, NOW), None);
+        assert_eq!(ask_at(&state, &name(), &renewed, NOW), None);
     }
 
     #[test]
     fn a26_a_ca_that_does_not_answer_is_asked_again_after_5_30_120_minutes_and_then_every_six_hours() {
-        let (mut tried, leaf) = (PersistedState::default(), leaf());
+        let (mut state, leaf) = (PersistedState::default(), leaf());
         for minutes in [5, 30, 120, 360, 360] {
-            failed(&mut tried, name(), &leaf, &passing(), NOW);
-            assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + SignedDuration::from_mins(minutes)));
+            failed(&mut state, name(), &leaf, &passing(), NOW);
+            assert_eq!(ask_at(&state, &name(), &leaf, NOW), Some(NOW + SignedDuration::from_mins(minutes)));
         }
-        answered(&mut tried, name(), window(&leaf, 10, 12));
-        assert_eq!(ask_at(&tried, &name(), &leaf, NOW), Some(NOW + hours(6)), "an answer ends the ladder");
-        for (said, obeyed) in [(3_600, 3_600), (1, 300), (u64::MAX, 43_200)] {
-            let told = failure(Code::AcmeStatus, Advice::Retry { after_seconds: Some(said) });
-            failed(&mut tried, name(), &leaf, &told, NOW + hours(6));
-            let again = ask_at(&tried, &name(), &leaf, NOW + hours(6)).unwrap();
-            assert_eq!(again.duration_since(NOW + hours(6)).as_secs(), obeyed, "{said} s");
+        answered(&mut state, name(), window(&leaf, 10, 12));
+        assert_eq!(ask_at(&state, &name(), &leaf, NOW), Some(NOW + hours(6)), "an answer ends the ladder");
+        for (retry_after, obeyed) in [(3_600, 3_600), (1, 300), (u64::MAX, 43_200)] {
+            let limited = failure(Code::AcmeStatus, Advice::Retry { after_seconds: Some(retry_after) });
+            failed(&mut state, name(), &leaf, &limited, NOW + hours(6));
+            let again = ask_at(&state, &name(), &leaf, NOW + hours(6)).unwrap();
+            assert_eq!(again.duration_since(NOW + hours(6)).as_secs(), obeyed, "{retry_after} s");
         }
     }
 
@@ -143,10 +142,10 @@ mod tests {
     fn a26_a_window_that_cannot_be_confirmed_puts_nothing_off_and_still_makes_us_earlier() {
         let leaf = leaf();
         let basis = |from, to, failures: &[Finding]| {
-            let mut tried = PersistedState::default();
-            answered(&mut tried, name(), window(&leaf, from, to));
-            failures.iter().for_each(|failure| failed(&mut tried, name(), &leaf, failure, NOW));
-            due(&leaf, tried.ari.get(&name()), 7).1
+            let mut state = PersistedState::default();
+            answered(&mut state, name(), window(&leaf, from, to));
+            failures.iter().for_each(|failure| failed(&mut state, name(), &leaf, failure, NOW));
+            due(&leaf, state.ari.get(&name()), 7).1
         };
         // By its lifetime it is due in ten days.
         let lifetime = Basis::Lifetime { left: 3 };

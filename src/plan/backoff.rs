@@ -1,4 +1,4 @@
-//! How long to wait after failures. Two ladders: one for the CA, one for each node.
+//! How long to wait after failures. Two ladders: one for each CA, one for each node.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,16 +9,16 @@ use crate::model::{Attempts, DeliveryAttempts};
 /// 1 minute, 2nd after 10 minutes, 3rd after 100 minutes, 4th and subsequent retries after 1 day".
 const ISSUANCE_MINUTES: [i64; 4] = [1, 10, 100, 24 * 60];
 
-/// Minutes after a node went back to what it had: its cause is seldom gone at once, and each try reloads a live server.
+/// Minutes after a rollback on a node: its cause rarely disappears at once, and each try reloads a live server.
 const ROLLED_BACK_MINUTES: [i64; 3] = [10, 60, 6 * 60];
 
-/// Minutes after a node merely failed to answer, where one pass follows another (`run`): it is back as soon as may be, and
-/// a node that is gone for days costs six logins an hour.
+/// Minutes after a node failed to answer, where one pass follows another (`run`): a node that returns is served
+/// quickly, and one that is gone for days costs six logins an hour.
 const NO_ANSWER_MINUTES: [i64; 4] = [1, 2, 5, 10];
 
-/// No wait that another side asks for is longer: Let's Encrypt's own limits ask for 34 hours at most (one certificate
-/// back for an exact name set).
-pub const LONGEST_WISH: SignedDuration = SignedDuration::from_hours(48);
+/// The longest Retry-After that is obeyed: Let's Encrypt's own limits ask for 34 hours at most (one certificate back
+/// for an exact name set).
+pub const LONGEST_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(48);
 
 /// Inside the last part of the lifetime a day is too long a wait.
 const NEAR_THE_END: i32 = 4;
@@ -29,17 +29,16 @@ const LONGEST_NEAR_THE_END: SignedDuration = SignedDuration::from_hours(6);
 /// … and no more often: an authorization that fails each hour stays far below the CA's five.
 const SHORTEST_NEAR_THE_END: SignedDuration = SignedDuration::from_hours(1);
 
-/// How far ahead of now an attempt may lie: clocks are set back by seconds, and by years where one ran wrong.
+/// How far in the future an attempt may lie: clocks are set back by seconds, and by years where one ran wrong.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
-/// Whether an attempt at `last` counts. One that was noted by a clock that ran far ahead would otherwise hold things up
-/// until that day comes.
+/// Whether an attempt at `last` counts. One noted by a clock that ran far ahead would otherwise block until that day.
 pub fn counts(last: Timestamp, now: Timestamp) -> bool {
     last.duration_since(now) < AHEAD
 }
 
-/// The longest pause between two tries while `leaf` is near its end, and for as long after it. `None`: it is not, and
-/// our own ladder is as long as it is.
+/// The longest pause between two tries while `leaf` is near its end, and for as long after it. `None`: it is not near,
+/// and our own ladder applies unchanged.
 pub fn cadence(leaf: &Leaf, now: Timestamp) -> Option<SignedDuration> {
     let left = leaf.not_after.duration_since(now);
     let near = leaf.not_after.duration_since(leaf.not_before) / NEAR_THE_END;
@@ -47,21 +46,21 @@ pub fn cadence(leaf: &Leaf, now: Timestamp) -> Option<SignedDuration> {
     (left.abs() < near).then(|| pause.clamp(SHORTEST_NEAR_THE_END, LONGEST_NEAR_THE_END))
 }
 
-/// When issuing may be tried again: by our own ladder, of which no step is longer than `cadence`, or when the CA said so
+/// When issuing may be tried again: by our own ladder, no step of which exceeds `cadence`, or by the CA's Retry-After
 /// if that is later.
 pub fn issuance(attempts: &Attempts, cadence: Option<SignedDuration>) -> Timestamp {
     let step = SignedDuration::from_mins(step(&ISSUANCE_MINUTES, attempts.failures));
     let own = after(attempts.last, cadence.map_or(step, |longest| step.min(longest)));
-    wish(attempts).map_or(own, |not_before| own.max(not_before))
+    retry_after(attempts).map_or(own, |not_before| own.max(not_before))
 }
 
-/// What the other side's Retry-After said. Not even `--force` comes earlier.
-pub fn wish(attempts: &Attempts) -> Option<Timestamp> {
-    attempts.not_before.map(|not_before| not_before.min(after(attempts.last, LONGEST_WISH)))
+/// The CA's Retry-After, which `--force` does not skip.
+pub fn retry_after(attempts: &Attempts) -> Option<Timestamp> {
+    attempts.not_before.map(|not_before| not_before.min(after(attempts.last, LONGEST_RETRY_AFTER)))
 }
 
-/// When a node may be tried again with the same generation. A node that merely failed to answer is tried in every pass,
-/// unless they follow each other closely (`patient`).
+/// When a node may be tried again with the same generation. A node that only failed to answer is tried in every pass,
+/// unless passes follow each other closely (`patient`).
 pub fn delivery(attempts: &DeliveryAttempts, patient: bool) -> Timestamp {
     let minutes = match (attempts.rolled_back, patient) {
         (true, _) => step(&ROLLED_BACK_MINUTES, attempts.failures),
@@ -71,13 +70,13 @@ pub fn delivery(attempts: &DeliveryAttempts, patient: bool) -> Timestamp {
     after(attempts.last, SignedDuration::from_mins(minutes))
 }
 
-/// When a node at the latest is tried that was spared, since others refused: as long as the longest step of theirs. Nodes
-/// that refuse in turns would else keep it waiting for ever.
-pub fn spared(attempts: &DeliveryAttempts) -> Timestamp {
+/// When a node that was skipped, because others refused, is tried at the latest: after the longest step of their
+/// ladder. Otherwise nodes that refuse in turns would keep it waiting for ever.
+pub fn skipped(attempts: &DeliveryAttempts) -> Timestamp {
     after(attempts.last, SignedDuration::from_mins(step(&ROLLED_BACK_MINUTES, u32::MAX)))
 }
 
-/// When a pass is tried again that could not be made at all (a full disk, a state directory that cannot be read).
+/// When a failed pass is tried again (a full disk, a state directory that cannot be read).
 pub fn again(last: Timestamp, failures: u32) -> Timestamp {
     after(last, SignedDuration::from_mins(step(&NO_ANSWER_MINUTES, failures)))
 }
@@ -97,7 +96,7 @@ mod tests {
     use crate::cert::fixture::{Authority, NOW, days};
     use crate::model::{Advice, Code, Finding};
 
-    /// Of 80 days, with so many hours left.
+    /// A leaf of 80 days with this many hours left.
     fn leaf(hours_left: i64) -> Leaf {
         let pair = Authority::root("R").intermediate("I").issue(&["a.example.com"], days(-70, 10));
         let mut leaf = pair.chain().leaf.clone();

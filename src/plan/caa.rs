@@ -3,23 +3,23 @@
 use crate::config::Challenge;
 use crate::model::{CaaRecord, CaaSet, Named};
 
-/// What CAs know beside `issue` and `issuewild`: RFC 8659 section 4.4, RFC 9495, CA/B Forum baseline requirements
-/// appendix A. A critical record of another tag forbids everything.
+/// Tags that CAs know besides `issue` and `issuewild`: RFC 8659 section 4.4, RFC 9495, CA/B Forum baseline requirements
+/// appendix A. A critical record with any other tag forbids issuance.
 const OTHER_TAGS: [&str; 5] = ["iodef", "issuemail", "issuevmc", "contactemail", "contactphone"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Forbids {
-    /// No record names this CA. `allowed`: those that are named.
+    /// No record names this CA. `allowed`: the CAs that are named.
     Ca { allowed: Vec<String> },
-    /// It is named for other accounts alone.
+    /// This CA is named for other accounts only.
     Account { accounts: Vec<String> },
-    /// It is named for other methods of validation alone.
+    /// This CA is named for other validation methods only.
     Method { methods: Vec<String> },
     /// "A CA MUST NOT issue certificates … if the Relevant RRset … contains an unrecognized tag … with the critical flag".
     Critical { tag: String },
 }
 
-/// `None`: it may, or nobody can tell, since the CA's identity or our account there is not known yet.
+/// `None`: the CA may issue, or its identity or our account there is not known yet.
 pub fn forbids(set: &CaaSet, wildcard: bool, ca: &Named, challenge: Challenge) -> Option<Forbids> {
     let unknown =
         |record: &&CaaRecord| record.critical && !is_issue(record) && !OTHER_TAGS.contains(&record.tag.as_str());
@@ -71,10 +71,10 @@ fn is_issue(record: &CaaRecord) -> bool {
 
 /// RFC 8659 section 4.2: `letsencrypt.org; validationmethods=dns-01; accounturi=https://…`.
 pub struct IssueValue<'a> {
-    /// Empty: nobody.
+    /// Empty: no CA may issue.
     pub domain: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
-    /// Each parameter is `tag=value`, without white space in it, and is there once.
+    /// Each parameter is `tag=value` without white space, and occurs once.
     pub is_strict: bool,
 }
 
@@ -101,7 +101,7 @@ impl<'a> IssueValue<'a> {
         self.parameter("validationmethods").is_none_or(listed)
     }
 
-    /// Before there is an account nobody knows what it will be called.
+    /// Without an account yet, its URI is unknown and counts as allowed.
     fn takes_account(&self, account: Option<&str>) -> bool {
         match (self.parameter("accounturi"), account) {
             (Some(uri), Some(account)) => uri == account,
@@ -156,7 +156,7 @@ mod tests {
         let nobody = Named::default();
         assert_eq!(forbids(&set(other), false, &nobody, Challenge::Dns01), None);
         let all = forbids(&set(&[("issue", ";")]), false, &nobody, Challenge::Dns01);
-        assert_eq!(all, Some(Forbids::Ca { allowed: Vec::new() }), "whoever it is");
+        assert_eq!(all, Some(Forbids::Ca { allowed: Vec::new() }), "whichever CA it is");
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(forbids(&set(account), false, &none_yet, Challenge::Dns01), None);
         let method = &[("issue", "letsencrypt.org; validationmethods=http-01")];
         assert_eq!(asked(method, false), Some(Forbids::Method { methods: vec!["http-01".to_owned()] }));
-        // Of two records one may name the account and the other the method: neither is enough.
+        // One record names the account and the other the method: neither is enough.
         let split = &[account[0], method[0]];
         assert!(matches!(asked(split, false), Some(Forbids::Account { .. })));
     }

@@ -1,53 +1,54 @@
-//! Can the clock be right? A machine without a battery for its clock starts in 1970, and one with a bad one in 2036. What
-//! such a clock says decides nothing: no certificate is ordered or delivered, and none is called expired.
+//! Whether our clock can be right. A machine without a battery for its clock starts in 1970, one with a bad battery in
+//! 2036. By a clock that cannot be right no certificate is ordered, delivered or called expired.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::model::{CaClock, Observed, Severity};
 
-/// No copy of this program is older.
+/// No build of this program is older.
 const WRITTEN: Timestamp = Timestamp::constant(1_793_491_200, 0);
-/// What is called wrong. Let's Encrypt dates a certificate an hour back, and time zones set by hand are within a day.
+/// Deviation that counts as wrong. Let's Encrypt backdates a certificate by an hour, and time zones set by hand stay
+/// within a day.
 const FAR: SignedDuration = SignedDuration::from_hours(24);
-/// Worth a warning: nothing breaks yet, and it grows.
+/// Deviation worth a warning: nothing breaks yet, but it grows.
 const NOTICEABLE: SignedDuration = SignedDuration::from_hours(1);
-/// A machine may be off for weeks or months. After a year its certificates have ended anyway, and asking the CA for the
-/// time costs nothing.
+/// The longest plausible gap between two runs. A machine may be off for months; after a year its certificates have
+/// ended anyway, and asking the CA for the time costs nothing.
 const LONG: SignedDuration = SignedDuration::from_hours(366 * 24);
 
-/// What speaks for or against the clock.
+/// Evidence for or against the clock.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// When this installation last saw a clock that it believed.
+    /// The last instant of a clock that was believed.
     pub last_seen: Option<Timestamp>,
-    /// The latest beginning of a stored certificate, by its CA's clock.
+    /// The latest `not_before` of a stored certificate, by its CA's clock.
     pub not_before: Option<Timestamp>,
-    /// The Date of a CA's answer, in this pass; of several CAs the one that agrees with ours the best.
+    /// The Date of a CA's answer in this pass; of several CAs the one that agrees best with our clock.
     pub ca: Option<CaClock>,
 }
 
-/// The clock cannot be right.
+/// Why the clock cannot be right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClockDoubt {
     pub now: Timestamp,
     pub against: Against,
-    /// What speaks against it.
+    /// The instant that contradicts the clock.
     pub instant: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Against {
-    /// It is before this program was written.
+    /// The clock is before this program was written.
     Program,
-    /// It is before a stored certificate begins.
+    /// The clock is before a stored certificate begins.
     Certificate,
-    /// It is before an instant that has been.
+    /// The clock is before an instant that has passed.
     Seen,
-    /// It is more than a year after certd last ran.
+    /// The clock is more than a year after certd last ran.
     LongSince,
-    /// The CA's clock says otherwise.
+    /// The CA's clock differs.
     Ca,
 }
 
@@ -62,11 +63,10 @@ impl Evidence {
     }
 }
 
-/// The CA's clock, when it was heard, decides alone: what this installation remembers may come from a clock that was
-/// wrong then.
+/// The CA's clock decides alone when it is known: what this installation remembers may come from a wrong clock.
 ///
 /// # Errors
-/// What speaks against it.
+/// The evidence against it.
 pub fn plausible(now: Timestamp, evidence: &Evidence) -> Result<(), ClockDoubt> {
     let doubt = |against, instant| Err(ClockDoubt { now, against, instant });
     let before = |instant: Timestamp| instant.duration_since(now) > FAR;
@@ -86,8 +86,8 @@ pub fn plausible(now: Timestamp, evidence: &Evidence) -> Result<(), ClockDoubt> 
     }
 }
 
-/// By how much our clock is ahead of the CA's, when that is worth a warning, and how bad that is: by a clock that is far
-/// off nothing is ordered.
+/// How far our clock is ahead of the CA's, when worth a warning, and how severe that is: with a clock that is far off
+/// nothing is ordered.
 pub fn noticeable(ca: CaClock) -> Option<(SignedDuration, Severity)> {
     let ahead = ca.ours.duration_since(ca.theirs);
     let severity = if ahead.abs() > FAR { Severity::Obstacle } else { Severity::Warning };

@@ -1,5 +1,5 @@
-//! Revocation lists: when to ask for one, and what an answer changes. A certificate that its CA has revoked is refused by
-//! browsers, however long it would still be valid.
+//! Revocation lists: when to fetch one, and what an answer changes. Browsers refuse a certificate that its CA has
+//! revoked, however long it would still be valid.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,12 +9,12 @@ use crate::model::{Crl, Observed, PersistedState, Revoked};
 
 use super::{backoff, hold};
 
-/// Lists are made anew every few hours or days, and browsers take their own extracts of them at such a pace too.
+/// CAs publish lists every few hours or days, and browsers update their own extracts at the same pace.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
-/// After a failure: a list that cannot be had decides nothing.
+/// After a failure: a missing list decides nothing.
 const AGAIN: SignedDuration = SignedDuration::from_hours(6);
 
-/// The generations whose lists this pass asks for.
+/// The generations whose lists this pass fetches.
 pub fn due(observed: &Observed, now: Timestamp) -> Vec<(CertName, Generation)> {
     let asked = &observed.asked;
     if !asked.may_issue || !asked.nodes.is_empty() {
@@ -22,24 +22,24 @@ pub fn due(observed: &Observed, now: Timestamp) -> Vec<(CertName, Generation)> {
     }
     let is_due = |fingerprint: &Fingerprint| match observed.state.crls.get(fingerprint) {
         None => true,
-        // It names none, or what is revoked stays so.
+        // The certificate names no list, or it is revoked for good.
         Some(crl) if crl.url.is_none() || crl.revoked.is_some() => false,
         Some(crl) => {
             let wait = if crl.failure.is_some() { AGAIN } else { EVERY };
             !backoff::counts(crl.asked_at, now) || now.duration_since(crl.asked_at) >= wait
         }
     };
-    let due = meant(observed, now).filter(|(_, _, fingerprint)| is_due(fingerprint));
+    let due = desired(observed, now).filter(|(_, _, fingerprint)| is_due(fingerprint));
     due.map(|(name, generation, _)| (name, generation)).collect()
 }
 
-/// Those of all, due or not.
+/// All CRLs, due or not.
 pub fn all(observed: &Observed, now: Timestamp) -> Vec<(CertName, Generation)> {
-    meant(observed, now).map(|(name, generation, _)| (name, generation)).collect()
+    desired(observed, now).map(|(name, generation, _)| (name, generation)).collect()
 }
 
-/// What is stored, and what is held instead: visitors get that one.
-fn meant(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertName, Generation, Fingerprint)> {
+/// The stored generation, and the held one, which visitors get.
+fn desired(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertName, Generation, Fingerprint)> {
     observed.store.iter().flat_map(move |(name, stored)| {
         let newest = stored.current.as_ref().map(|kept| (kept.generation.clone(), kept.leaf.fingerprint));
         let held = hold::held(name, stored, &observed.state, now);
@@ -49,22 +49,22 @@ fn meant(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertName,
     })
 }
 
-/// Keeps an answer. What the CA has revoked counts as given up, from the day that it says.
-pub fn learned(tried: &mut PersistedState, fingerprint: Fingerprint, mut crl: Crl, now: Timestamp) {
-    if let Some(before) = tried.crls.get(&fingerprint) {
+/// Records an answer. A certificate that the CA has revoked counts as given up from the date in the list.
+pub fn learned(state: &mut PersistedState, fingerprint: Fingerprint, mut crl: Crl, now: Timestamp) {
+    if let Some(before) = state.crls.get(&fingerprint) {
         crl.revoked = crl.revoked.or(before.revoked);
         if crl.failure.is_some() {
             crl.next_update = before.next_update;
         }
     }
     if let Some(RevokedByCa { at, reason }) = crl.revoked {
-        tried.revoked.entry(fingerprint).or_insert(Revoked { at: at.min(now), reason });
+        state.revoked.entry(fingerprint).or_insert(Revoked { at: at.min(now), reason });
     }
-    tried.crls.insert(fingerprint, crl);
-    tried.crls.retain(|_, crl| crl.not_after > now);
+    state.crls.insert(fingerprint, crl);
+    state.crls.retain(|_, crl| crl.not_after > now);
 }
 
-/// What a list said of this certificate, if it said that it is revoked.
-pub fn revoked(tried: &PersistedState, fingerprint: &Fingerprint) -> Option<RevokedByCa> {
-    tried.crls.get(fingerprint)?.revoked
+/// The revocation of this certificate, if a list has it.
+pub fn revoked(state: &PersistedState, fingerprint: &Fingerprint) -> Option<RevokedByCa> {
+    state.crls.get(fingerprint)?.revoked
 }

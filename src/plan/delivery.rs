@@ -1,4 +1,4 @@
-//! Which node lacks the certificate that is meant for it? Follows from what is observed, never from what was issued.
+//! Which node lacks its desired certificate? Decided from what is observed, never from what was issued.
 
 mod prune;
 mod refusals;
@@ -15,27 +15,27 @@ use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
 use crate::model::{DeliveryAttempts, Drift, Finding, Observed, ProbeError, Seen, Served, Stored};
 
-use super::hold::{self, Meant};
+use super::hold::{self, Desired};
 use super::{Wait, backoff, disks, installs};
 
 pub use prune::prune;
 use refusals::{attempts, beneath, hurry, must_travel_alone, refused_until, refusing};
 pub use window::{Because, Early};
 
-/// One rollout: certificates that share a set of nodes, to those of the nodes that lack one.
+/// One rollout: certificates that share a set of nodes, and those of the nodes that lack one.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Deliver {
     pub certificates: BTreeMap<CertName, Generation>,
     pub nodes: Vec<NodeTask>,
-    /// The operator's choice: of those that the certificates name, the first that gets something now; else the first fit
-    /// node.
+    /// The configured canary: of those that the certificates name, the first that gets something now. `None`: the first
+    /// fit node.
     pub canary: Option<NodeName>,
-    /// More nodes than so many that refuse a certificate end the rollout.
+    /// The rollout ends when more nodes than this refuse a certificate.
     pub stop_after: usize,
-    /// It takes a node back to the generation before.
+    /// The rollout takes a node back to the previous generation.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub reverts: bool,
-    /// Nodes that went back from what is delivered, in an earlier rollout.
+    /// Nodes that went back from this generation in an earlier rollout.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub refused: BTreeSet<NodeName>,
 }
@@ -43,39 +43,39 @@ pub struct Deliver {
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeTask {
     pub node: NodeName,
-    /// What travels to it, and why.
+    /// What the node gets, and why.
     pub certificates: BTreeMap<CertName, DeliveryReason>,
     pub before: Before,
-    /// Of them those that the node takes although it has a newer one: a person went back.
+    /// Certificates that the node must accept although it has a newer one: an operator went back.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub older: BTreeSet<CertName>,
-    /// The node's window is closed, and does not hold.
+    /// Why the node is changed although its window is closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early: Option<Early>,
-    /// It failed with this generation before: it is canary last.
+    /// The node failed with this generation before, so it becomes canary last.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub failed_before: bool,
-    /// What it serves ends so soon that others' refusals do not hold it.
+    /// What the node serves ends so soon that other nodes' refusals do not hold it up.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub hurry: bool,
 }
 
-/// What the node served before this change: whether it may be a canary, and whether going back can help anyone.
+/// What the node served before this change: decides whether it may be a canary, and whether going back can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Before {
-    /// No answer anywhere: nobody there, or nobody that we can reach.
+    /// No address answers.
     Silent,
-    /// Somebody is there; at one address at least there is no TLS, or no answer.
+    /// The node is reachable; at least one address has no TLS, or does not answer.
     Nothing,
     /// TLS with a certificate that is expired, not yet valid or for another name.
     Broken,
-    /// A certificate of the right name within its dates.
+    /// A certificate for the right name, within its dates.
     Valid,
 }
 
 impl Before {
-    /// Of two addresses or certificates the worse; but a node that answers at one of them can be seen.
+    /// The worse of two addresses or certificates; but a node that answers at one address is not silent.
     fn and(self, other: Self) -> Self {
         if self == other { self } else { self.min(other).max(Self::Nothing) }
     }
@@ -84,34 +84,36 @@ impl Before {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum DeliveryReason {
-    /// Another certificate than the stored one is served.
+    /// The node serves another certificate than the stored one.
     Serves {
         fingerprint: Fingerprint,
         not_after: Timestamp,
         ours: bool,
     },
-    /// The right leaf with a chain that clients refuse.
+    /// The right leaf in a chain that clients refuse.
     Distrusted {
         why: String,
     },
     Silent {
         silence: ProbeError,
     },
-    /// No handshake was made with it, so nobody knows.
+    /// No handshake was made with the node.
     Unseen,
-    /// It serves the right certificate, and its disk holds something else, which the next reload would serve.
+    /// The node serves the right certificate, but its disk holds something else, which the next reload would serve.
     Drifted {
         #[serde(flatten)]
         what: Drift,
     },
-    /// It served the generation before when a delivery of this one was begun; certd was killed, and it serves nothing since.
+    /// The node served the previous generation when a delivery began; certd was killed, and the node serves nothing
+    /// since.
     Reverts {
         from: Generation,
         silence: ProbeError,
     },
-    /// It serves what it should, but the answer to the commit was lost: a dialogue ends what may be half done there.
+    /// The node serves the right certificate, but the answer to the commit was lost: another dialogue finishes what may
+    /// be half done there.
     Unsettled,
-    /// It serves what it should, put there otherwise than the configuration says now.
+    /// The node serves the right certificate, installed otherwise than the configuration says now.
     InstallChanged,
 }
 
@@ -119,21 +121,20 @@ pub enum DeliveryReason {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum DeliveryWait {
-    /// It serves what is meant for it.
+    /// The node serves the desired certificate.
     InSync {
         fingerprint: Fingerprint,
     },
     Paused {
         until: Timestamp,
-        /// In the operator's words.
         #[serde(skip_serializing_if = "Option::is_none")]
         words: Option<String>,
     },
-    /// Its window is closed, and what it serves is good until then.
+    /// The node's window is closed, and what it serves is good until it opens.
     Window {
         opens: Timestamp,
     },
-    /// It serves what is held for it, which is not the newest.
+    /// The node serves the held generation, which is not the newest.
     Held {
         generation: Generation,
         /// When the hold ends by itself, at the latest.
@@ -144,18 +145,18 @@ pub enum DeliveryWait {
         failures: u32,
         failure: Box<Finding>,
     },
-    /// Its files are in place, and no handshake proves it; it was reloaded once, and is looked at until something changes.
+    /// The files are in place, and no handshake proves it. The node was reloaded once, and is only looked at until
+    /// something changes.
     Unproven {
         since: Timestamp,
         failure: Box<Finding>,
     },
-    /// It failed in this very pass. `until`: its own back-off ends then; else the next pass tries again.
+    /// The node failed in this pass. `until`: end of its own back-off; `None`: the next pass tries again.
     TriedNow {
         failure: Box<Finding>,
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
     },
-    /// There is nothing to deliver yet.
     NothingStored,
 }
 
@@ -194,12 +195,12 @@ pub(super) fn decide(
     let (mut waits, mut reverts) = (Vec::new(), Vec::new());
     for (certificate, stored) in deliverable {
         let name = &certificate.name;
-        let meant = hold::meant(name, stored, &observed.state, now);
-        let alone = meant.is_some_and(|meant| must_travel_alone(observed, name, meant.generation));
+        let desired = hold::desired(name, stored, &observed.state, now);
+        let alone = desired.is_some_and(|desired| must_travel_alone(observed, name, desired.generation));
         for node in asked(certificate, observed) {
             let wait = |reason| Wait::Delivery { certificate: name.clone(), node: node.clone(), reason };
-            let needed = need(config, certificate, stored, meant, node, observed, now);
-            let (Some(meant), Ok((reason, early))) = (meant, &needed) else {
+            let needed = need(config, certificate, stored, desired, node, observed, now);
+            let (Some(desired), Ok((reason, early))) = (desired, &needed) else {
                 waits.extend(needed.err().map(wait));
                 continue;
             };
@@ -215,7 +216,7 @@ pub(super) fn decide(
                 rollouts.len() - 1
             });
             let deliver = &mut rollouts[group].2;
-            deliver.certificates.insert(name.clone(), meant.generation.clone());
+            deliver.certificates.insert(name.clone(), desired.generation.clone());
             let before = before(certificate, node, observed, now);
             let task = match deliver.nodes.iter_mut().position(|task| &task.node == node) {
                 Some(place) => &mut deliver.nodes[place],
@@ -227,14 +228,14 @@ pub(super) fn decide(
             };
             task.before = task.before.and(before);
             task.early = task.early.take().or_else(|| early.clone());
-            let back = meant.held.is_some() && may_go_back(reason, observed);
-            if back || beneath(meant.generation, name, node, observed) {
+            let back = desired.held.is_some() && may_go_back(reason, observed);
+            if back || beneath(desired.generation, name, node, observed) {
                 task.older.insert(name.clone());
             }
-            task.failed_before |= attempts(name, meant.generation, node, observed).is_some_and(|it| it.failures > 0);
+            task.failed_before |= attempts(name, desired.generation, node, observed).is_some_and(|it| it.failures > 0);
             task.hurry |= hurry(name, node, observed, now);
             task.certificates.insert(name.clone(), reason.clone());
-            deliver.refused.extend(refusing(certificate, meant.generation, observed).map(|(node, _)| node.clone()));
+            deliver.refused.extend(refusing(certificate, desired.generation, observed).map(|(node, _)| node.clone()));
         }
     }
     let rollouts = rollouts.into_iter().map(|(_, _, mut deliver)| {
@@ -245,15 +246,15 @@ pub(super) fn decide(
     (reverts.into_iter().chain(rollouts).collect(), waits)
 }
 
-/// Of the canaries that the certificates name, the first that gets something now.
 fn canary(config: &Config, deliver: &Deliver) -> Option<NodeName> {
     let certificates = config.certificates.iter().filter(|it| deliver.certificates.contains_key(&it.name));
     let mut wanted = certificates.flat_map(|certificate| &certificate.canary);
     wanted.find(|wanted| deliver.nodes.iter().any(|task| &task.node == *wanted)).cloned()
 }
 
-/// A hold takes a node back from what this store knows, or by a person's word given now. A newer certificate that it does
-/// not know is another controller's, and this hold may be one of a restored backup (I9).
+/// A hold takes a node back from a certificate that this store knows, or when an operator asks for it now. A newer
+/// certificate that the store does not know belongs to another controller, and this hold may come from a restored
+/// backup (I9).
 fn may_go_back(reason: &DeliveryReason, observed: &Observed) -> bool {
     observed.asked.ignore_backoff || matches!(reason, DeliveryReason::Serves { ours: true, .. })
 }
@@ -266,7 +267,7 @@ fn need(
     config: &Config,
     certificate: &Certificate,
     stored: &Stored,
-    meant: Option<Meant<'_>>,
+    desired: Option<Desired<'_>>,
     node: &NodeName,
     observed: &Observed,
     now: Timestamp,
@@ -276,25 +277,25 @@ fn need(
     {
         return Err(DeliveryWait::Paused { until, words: found.paused_reason.clone() });
     }
-    let meant = meant.ok_or(DeliveryWait::NothingStored)?;
-    let attempts = attempts(&certificate.name, meant.generation, node, observed);
+    let desired = desired.ok_or(DeliveryWait::NothingStored)?;
+    let attempts = attempts(&certificate.name, desired.generation, node, observed);
     let drifted = || {
-        let (_, drift) = disks::drifted(&observed.state, node, &certificate.name, meant.generation)?;
+        let (_, drift) = disks::drifted(&observed.state, node, &certificate.name, desired.generation)?;
         drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
     };
     let unsettled = observed.state.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
-    let reverts = || revert::due(certificate, stored, meant, node, observed, now);
-    let lacks = || lacks(&certificate.name, meant, stored, node, observed);
+    let reverts = || revert::due(certificate, stored, desired, node, observed, now);
+    let lacks = || lacks(&certificate.name, desired, stored, node, observed);
     let reason = reverts().or_else(lacks).or_else(drifted);
     let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled));
     let changed = || installs::changed(&observed.state, config, node, &certificate.name);
     let reason = reason.or_else(|| changed().then_some(DeliveryReason::InstallChanged));
-    let reason = reason.ok_or_else(|| in_sync(meant))?;
-    let refused = || refused_until(certificate, meant.generation, node, observed, now);
+    let reason = reason.ok_or_else(|| in_sync(desired))?;
+    let refused = || refused_until(certificate, desired.generation, node, observed, now);
     let window = window::allows(config, certificate, node, observed, now);
     let held_up = held_up(attempts, refused, observed, now);
     let looks = !matches!(reason, DeliveryReason::Reverts { .. }) && !unsettled && drifted().is_none();
-    if let Some(wait) = unproven::wait(config, observed, node, &certificate.name, meant.generation)
+    if let Some(wait) = unproven::wait(config, observed, node, &certificate.name, desired.generation)
         && looks
         && held_up.is_none()
     {
@@ -302,7 +303,7 @@ fn need(
     }
     match (held_up, window) {
         (None, Ok(early)) => Ok((reason, early)),
-        // A node that failed has failed until it is tried again, which is not before its window.
+        // The node's failure stays on record until the next attempt, which waits for the window.
         (Some(DeliveryWait::BackOff { until, failures, failure }), Err(opens)) => {
             Err(DeliveryWait::BackOff { until: until.max(opens), failures, failure })
         }
@@ -316,17 +317,17 @@ fn need(
     }
 }
 
-fn in_sync(meant: Meant<'_>) -> DeliveryWait {
-    match meant.held {
+fn in_sync(desired: Desired<'_>) -> DeliveryWait {
+    match desired.held {
         Some(held) => DeliveryWait::Held { generation: held.generation.clone(), ends: hold::ends(held) },
-        None => DeliveryWait::InSync { fingerprint: meant.fingerprint },
+        None => DeliveryWait::InSync { fingerprint: desired.fingerprint },
     }
 }
 
-/// How what a node serves differs from what is stored; of several handshakes the first that differs.
+/// How what a node serves differs from what is desired; of several handshakes the first that differs.
 fn lacks(
     certificate: &CertName,
-    meant: Meant<'_>,
+    desired: Desired<'_>,
     stored: &Stored,
     node: &NodeName,
     observed: &Observed,
@@ -338,7 +339,7 @@ fn lacks(
     }
     of(observed, node, certificate).find_map(|served| match &served.seen {
         Seen::Silence(silence) => Some(DeliveryReason::Silent { silence: silence.clone() }),
-        Seen::Leaf { leaf, .. } if leaf.fingerprint != meant.fingerprint => Some(DeliveryReason::Serves {
+        Seen::Leaf { leaf, .. } if leaf.fingerprint != desired.fingerprint => Some(DeliveryReason::Serves {
             fingerprint: leaf.fingerprint,
             not_after: leaf.not_after,
             ours: ours(&leaf.fingerprint),
@@ -356,8 +357,9 @@ fn held_up(
     let attempts = attempts.filter(|attempts| backoff::counts(attempts.last, now))?;
     let failure = Box::new(attempts.failure.clone());
     let until = match (observed.asked.short_retries, attempts.failures) {
-        // It was spared, since others refused this generation: it waits with them, and is not the next to refuse.
-        (true, 0) => refused_until().map_or(attempts.last, |until| until.min(backoff::spared(attempts))),
+        // The node was skipped because others refused this generation: it waits with them, so that it is not the next
+        // to refuse.
+        (true, 0) => refused_until().map_or(attempts.last, |until| until.min(backoff::skipped(attempts))),
         (patient, _) => backoff::delivery(attempts, patient),
     };
     if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {
@@ -371,7 +373,7 @@ fn held_up(
     })
 }
 
-/// The worst of what was seen at the node's addresses.
+/// The worst result over the node's addresses.
 fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: Timestamp) -> Before {
     let seen = of(observed, node, &certificate.name).map(|served| match &served.seen {
         Seen::Silence(silence) if silence.somebody_there() => Before::Nothing,
@@ -384,8 +386,8 @@ fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: 
     seen.reduce(Before::and).unwrap_or(Before::Silent)
 }
 
-/// What decides about a node. That UDP is not answered does not: it says nothing of what the node has, a delivery mends
-/// nothing of it, and browsers go on over TCP.
+/// The handshakes that decide about a node. A missing UDP answer does not count: it shows nothing of what the node has,
+/// a delivery cannot mend it, and browsers fall back to TCP.
 pub(super) fn of<'a>(
     observed: &'a Observed,
     node: &'a NodeName,

@@ -1,6 +1,6 @@
-//! Which addresses become nodes, where DNS names the nodes of a certificate. What DNS says is hostile input: it is
-//! bounded, and never empties a fleet. It makes no machine trusted: an address is logged in at only when its host key is
-//! pinned, so that a forged record costs a handshake and delivers nothing.
+//! Which addresses become nodes, where DNS names the nodes of a certificate. DNS is hostile input: it is bounded, and
+//! never empties a fleet. It makes no machine trusted: certd logs in to an address only when its host key is pinned, so
+//! that a forged record costs a handshake and delivers nothing.
 
 use core::net::IpAddr;
 use std::collections::BTreeSet;
@@ -11,30 +11,30 @@ use crate::config::Families;
 use crate::config::defaults::MOST_DISCOVERED;
 use crate::model::LastSeen;
 
-/// What the nodes of a name are, in this pass.
+/// The nodes of a name in this pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     pub nodes: BTreeSet<IpAddr>,
-    /// DNS was heard, and this is what to remember.
+    /// DNS answered, and its answer is to be remembered.
     pub heard: bool,
-    pub told: Vec<Told>,
+    pub notes: Vec<DiscoveryNote>,
 }
 
-/// What a person should know of it.
+/// A remark for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// DNS does not answer, or shows nothing: those of this instant go on.
+pub enum DiscoveryNote {
+    /// DNS does not answer, or shows nothing: the nodes of this instant are kept.
     Kept { since: Timestamp, answered: bool, why: String },
-    /// … and nothing was ever heard.
+    /// … and DNS has never answered.
     Nothing { why: String },
-    /// No machine's own address, or this machine's, and nobody pinned a key for it.
+    /// Addresses that no node can have, or this machine's own without a pinned key.
     Refused { addresses: BTreeSet<IpAddr> },
-    /// More than anybody would have; the first were taken.
+    /// More than the limit; the first are taken.
     TooMany { shown: usize },
 }
 
-/// `shown`: by the authoritative servers together, or why none was heard. An address that is shown no more is no node any
-/// more, as long as any other is shown. `pinned`: whether there is a host key for it.
+/// `shown`: the union over the authoritative servers, or why none answered. An address that is no longer shown is no
+/// longer a node, as long as any other is shown. `pinned`: whether an address has a host key.
 pub fn settle(
     shown: Result<BTreeSet<IpAddr>, String>,
     families: Families,
@@ -48,36 +48,36 @@ pub fn settle(
     let (mut nodes, refused): (BTreeSet<IpAddr>, BTreeSet<IpAddr>) = shown
         .into_iter()
         .partition(|address| is_of_a_machine(*address) && (!address.is_loopback() || pinned(*address)));
-    let mut told = Vec::new();
+    let mut notes = Vec::new();
     if nodes.len() > MOST_DISCOVERED {
-        told.push(Told::TooMany { shown: nodes.len() });
-        // Those that are trusted first: they are nodes, whatever else is shown beside them.
+        notes.push(DiscoveryNote::TooMany { shown: nodes.len() });
+        // Trusted addresses first: they stay nodes, whatever else is shown.
         let mut order: Vec<IpAddr> = nodes.into_iter().collect();
         order.sort_by_key(|address| !pinned(*address));
         nodes = order.into_iter().take(MOST_DISCOVERED).collect();
     }
     if !refused.is_empty() {
-        told.push(Told::Refused { addresses: refused });
+        notes.push(DiscoveryNote::Refused { addresses: refused });
     }
     if nodes.is_empty() {
         let mut kept = kept(last, true, "it has no address that could be a node's".to_owned());
-        kept.told.extend(told);
+        kept.notes.extend(notes);
         return kept;
     }
-    Settled { nodes, heard: true, told }
+    Settled { nodes, heard: true, notes }
 }
 
 fn kept(last: Option<&LastSeen>, answered: bool, why: String) -> Settled {
     match last {
         Some(last) => {
-            let told = vec![Told::Kept { since: last.at, answered, why }];
-            Settled { nodes: last.addresses.clone(), heard: false, told }
+            let notes = vec![DiscoveryNote::Kept { since: last.at, answered, why }];
+            Settled { nodes: last.addresses.clone(), heard: false, notes }
         }
-        None => Settled { told: vec![Told::Nothing { why }], ..Settled::default() },
+        None => Settled { notes: vec![DiscoveryNote::Nothing { why }], ..Settled::default() },
     }
 }
 
-/// Private addresses are: a fleet may be reached through a tunnel, and split DNS shows them.
+/// Private addresses count: a fleet may be reached through a tunnel, and split DNS shows them.
 fn is_of_a_machine(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast() && !ip.is_link_local(),
@@ -105,7 +105,7 @@ mod tests {
     fn what_dns_shows_now_are_the_nodes_and_what_it_shows_no_more_is_none() {
         let before = last(&["192.0.2.1", "192.0.2.9"]);
         let settled = settle(Ok(set(&["192.0.2.1", "10.0.0.1"])), Families::Both, Some(&before), |_| false);
-        assert_eq!(settled, Settled { nodes: set(&["192.0.2.1", "10.0.0.1"]), heard: true, told: Vec::new() });
+        assert_eq!(settled, Settled { nodes: set(&["192.0.2.1", "10.0.0.1"]), heard: true, notes: Vec::new() });
     }
 
     #[test]
@@ -114,10 +114,10 @@ mod tests {
         for shown in [Err("no answer".to_owned()), Ok(set(&[])), Ok(set(&["2001:db8::1"]))] {
             let settled = settle(shown, Families::Ipv4, Some(&before), |_| true);
             assert_eq!(settled.nodes, before.addresses);
-            assert!(!settled.heard && matches!(settled.told[..], [Told::Kept { .. }]), "{settled:?}");
+            assert!(!settled.heard && matches!(settled.notes[..], [DiscoveryNote::Kept { .. }]), "{settled:?}");
         }
         let settled = settle(Err("no answer".to_owned()), Families::Both, None, |_| true);
-        assert!(settled.nodes.is_empty() && matches!(settled.told[..], [Told::Nothing { .. }]));
+        assert!(settled.nodes.is_empty() && matches!(settled.notes[..], [DiscoveryNote::Nothing { .. }]));
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         let settled = settle(Ok(shown), Families::Both, None, |ip| ip == IpAddr::from([127, 0, 0, 2]));
         assert_eq!(settled.nodes, set(&["127.0.0.2", "192.0.2.1"]));
         let refused = set(&[&bad[..], &["127.0.0.1", "::1"]].concat());
-        assert_eq!(settled.told, [Told::Refused { addresses: refused }]);
+        assert_eq!(settled.notes, [DiscoveryNote::Refused { addresses: refused }]);
     }
 
     #[test]
@@ -139,6 +139,6 @@ mod tests {
         let settled = settle(Ok(shown), Families::Both, None, |ip| ip == ours);
         assert_eq!(settled.nodes.len(), MOST_DISCOVERED);
         assert!(settled.nodes.contains(&ours));
-        assert_eq!(settled.told, [Told::TooMany { shown: 257 }]);
+        assert_eq!(settled.notes, [DiscoveryNote::TooMany { shown: 257 }]);
     }
 }

@@ -1,5 +1,5 @@
-//! Once a day the nodes' disks are held against the store: which nodes are due, and what a look means. A node that serves
-//! the right leaf from memory serves its disk after the next reload, whoever makes it.
+//! The daily comparison of the nodes' disks with the store: which nodes are due, and what a look means. A node that
+//! serves the right leaf from memory serves its disk after the next reload.
 
 use std::collections::BTreeSet;
 
@@ -11,19 +11,19 @@ use crate::model::{AtPath, Compared, Disk, Drift, Found, NodeClock, Observed, Pe
 
 use super::{backoff, installs};
 
-/// Files change by hands, backups and other clients: by the day, not by the minute, and each look is a login.
+/// Files are changed by hand, by backups and by other clients: by the day, not by the minute, and each look is a login.
 const EVERY: SignedDuration = SignedDuration::from_hours(24);
-/// A node that could not be looked at is tried again sooner: nobody knows what is there.
+/// A node that could not be looked at is tried again sooner: its disk is unknown.
 const AGAIN: SignedDuration = SignedDuration::from_hours(1);
-/// A node's clock that is further off is a warning: log lines and cron there mislead by as much, and a receiver judges
+/// A node's clock that is further off is a warning: its log lines and cron mislead by as much, and a receiver judges
 /// certificates by it.
 const CLOCK_OFF: SignedDuration = SignedDuration::from_mins(5);
-/// KiB. A chain and a key take some fifteen, and two generations are kept.
-const NO_ROOM: u64 = 1024;
+/// KiB. A chain and a key take about fifteen, and two generations are kept.
+const NO_SPACE: u64 = 1024;
 /// KiB. What fills a disk to this level soon fills the rest.
-const LITTLE_ROOM: u64 = 10 * NO_ROOM;
+const LITTLE_SPACE: u64 = 10 * NO_SPACE;
 
-/// The nodes whose disks this pass compares. A pass that was narrowed does what it was asked for, and no more.
+/// The nodes whose disks this pass compares. A pass with a narrower scope compares none.
 pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<NodeName> {
     let asked = &observed.asked;
     if !asked.certificates.is_empty() || !asked.wants_every_node() || !asked.may_issue {
@@ -35,12 +35,12 @@ pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<Nod
     due.map(|(node, _)| node).collect()
 }
 
-/// Every node that is asked for, due or not, with something stored for it or not: a person wants to know.
+/// Every node in scope, due or not, with something stored for it or not.
 pub fn all(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<NodeName> {
     awake(config, observed, now).map(|(node, _)| node).collect()
 }
 
-/// What is meant for a node that is not paused.
+/// Nodes that are not paused, each with its certificates.
 fn awake<'a>(
     config: &'a Config,
     observed: &'a Observed,
@@ -58,29 +58,29 @@ fn awake<'a>(
     })
 }
 
-fn is_due(tried: &PersistedState, node: &NodeName, certificate: &CertName, now: Timestamp) -> bool {
-    let Some(compared) = compared(tried, node, certificate) else { return true };
+fn is_due(state: &PersistedState, node: &NodeName, certificate: &CertName, now: Timestamp) -> bool {
+    let Some(compared) = compared(state, node, certificate) else { return true };
     let wait = if compared.failure.is_some() { AGAIN } else { EVERY };
     !backoff::counts(compared.at, now) || now.duration_since(compared.at) >= wait
 }
 
-fn compared<'a>(tried: &'a PersistedState, node: &NodeName, certificate: &CertName) -> Option<&'a Compared> {
-    tried.disks.get(node)?.get(certificate)
+fn compared<'a>(state: &'a PersistedState, node: &NodeName, certificate: &CertName) -> Option<&'a Compared> {
+    state.disks.get(node)?.get(certificate)
 }
 
-/// What differed at the last comparison with this very generation.
+/// What differed at the last comparison with this generation.
 pub fn drifted<'a>(
-    tried: &'a PersistedState,
+    state: &'a PersistedState,
     node: &NodeName,
     certificate: &CertName,
     generation: &Generation,
 ) -> Option<(&'a Compared, &'a Drift)> {
-    let compared = compared(tried, node, certificate).filter(|compared| &compared.generation == generation)?;
+    let compared = compared(state, node, certificate).filter(|compared| &compared.generation == generation)?;
     Some((compared, compared.drift.as_ref()?))
 }
 
-/// What a look found at the paths of a certificate; `None`: what is stored.
-pub fn judge(found: &Found, renewers: &[String], install: &Install, meant: &Generation) -> Option<Drift> {
+/// Judges what a look found at the paths of a certificate; `None`: the stored generation.
+pub fn judge(found: &Found, renewers: &[String], install: &Install, desired: &Generation) -> Option<Drift> {
     let paths = [&found.fullchain, &found.key];
     let foreign = paths.iter().find_map(|path| match path {
         AtPath::Foreign { why } => Some(Drift::Foreign { why: why.clone() }),
@@ -98,30 +98,30 @@ pub fn judge(found: &Found, renewers: &[String], install: &Install, meant: &Gene
         () if found.same => None,
         () => {
             let current = found.current.clone().unwrap_or_default();
-            // One that was there already, changed by somebody, has its successor beside it under a name with a number.
+            // A generation that was changed on the node has its successor beside it, under a name with a number.
             let (name, _) = current.split_once('.').unwrap_or((&current, ""));
             Some(match name.parse::<Generation>() {
-                Ok(there) if there.number() > meant.number() => Drift::Newer { current },
-                Ok(there) if there.number() < meant.number() => Drift::Older { current },
+                Ok(there) if there.number() > desired.number() => Drift::Newer { current },
+                Ok(there) if there.number() < desired.number() => Drift::Older { current },
                 _ => Drift::Changed { renewers },
             })
         }
     }
 }
 
-/// Keeps what a look found. A node that could not be seen keeps what was known of it.
-pub fn learned(tried: &mut PersistedState, config: &Config, meant: &[(CertName, Option<Generation>)], disk: &Disk) {
-    for (certificate, generation) in meant {
+/// Records the result of a look. A node that could not be looked at keeps its previous drift.
+pub fn learned(state: &mut PersistedState, config: &Config, desired: &[(CertName, Option<Generation>)], disk: &Disk) {
+    for (certificate, generation) in desired {
         let (Some(install), Some(generation)) = (config.install(&disk.node, certificate), generation) else { continue };
         let at = disk.at;
-        let before = tried.disks.get(&disk.node).and_then(|by_name| by_name.get(certificate));
+        let before = state.disks.get(&disk.node).and_then(|by_name| by_name.get(certificate));
         let before = before.filter(|before| &before.generation == generation).cloned();
         let compared = match &disk.looked {
             Ok(looked) => {
                 let Some(found) = looked.certificates.get(certificate) else { continue };
                 let drift = judge(found, &looked.renewers, install, generation);
                 if drift.is_none() {
-                    installs::found(tried, &disk.node, certificate, install);
+                    installs::found(state, &disk.node, certificate, install);
                 }
                 Compared { at, generation: generation.clone(), drift, failure: None }
             }
@@ -130,42 +130,42 @@ pub fn learned(tried: &mut PersistedState, config: &Config, meant: &[(CertName, 
                 Compared { at, generation: generation.clone(), drift, failure: Some(failure.clone()) }
             }
         };
-        tried.disks.entry(disk.node.clone()).or_default().insert(certificate.clone(), compared);
+        state.disks.entry(disk.node.clone()).or_default().insert(certificate.clone(), compared);
     }
 }
 
-/// A delivery was proven: what is on the disk is what was sent.
+/// After a proven delivery the disk holds what was sent.
 pub fn mended(
-    tried: &mut PersistedState,
+    state: &mut PersistedState,
     node: &NodeName,
     certificate: &CertName,
     generation: &Generation,
     at: Timestamp,
 ) {
     let compared = Compared { at, generation: generation.clone(), drift: None, failure: None };
-    tried.disks.entry(node.clone()).or_default().insert(certificate.clone(), compared);
+    state.disks.entry(node.clone()).or_default().insert(certificate.clone(), compared);
 }
 
-/// Forgets what is no longer a node's.
-pub fn prune(tried: &mut PersistedState, config: &Config) {
-    installs::prune(tried, config);
-    tried.disks.retain(|node, by_name| {
+/// Forgets removed nodes.
+pub fn prune(state: &mut PersistedState, config: &Config) {
+    installs::prune(state, config);
+    state.disks.retain(|node, by_name| {
         by_name.retain(|name, _| config.install(node, name).is_some());
         !by_name.is_empty()
     });
 }
 
-/// By how much a node's clock is ahead of ours, when that is worth a warning.
+/// How far a node's clock is ahead of ours, when worth a warning.
 pub fn clock_off(clocks: NodeClock) -> Option<SignedDuration> {
     let ahead = clocks.theirs.duration_since(clocks.ours);
     (ahead.abs() > CLOCK_OFF).then_some(ahead)
 }
 
-/// How bad it is that so many KiB are free at the chain's path; `None`: they suffice.
-pub fn room(kib: u64) -> Option<Severity> {
+/// Severity of this many free KiB at the chain's path; `None`: enough.
+pub fn disk_space(kib: u64) -> Option<Severity> {
     match kib {
-        0..NO_ROOM => Some(Severity::Obstacle),
-        NO_ROOM..LITTLE_ROOM => Some(Severity::Warning),
+        0..NO_SPACE => Some(Severity::Obstacle),
+        NO_SPACE..LITTLE_SPACE => Some(Severity::Warning),
         _ => None,
     }
 }

@@ -1,10 +1,11 @@
-//! What a node's word about the number that it holds is good for. It is a stranger's: it may cost that node a delivery, and
-//! nobody anything else.
+//! How far a node's claim about the generation number it holds is trusted. A claim may cost that node a delivery, and
+//! no other node anything.
 //!
-//! A number that lies more than a day ahead of our clock decides nothing; `plan` makes no step by a clock that the CA's
-//! contradicts or that cannot be right ([`super::clock`]), so that ours is the one to go by. One that is nearer may be
-//! honest, from a clock that was ahead: the next certificate is numbered above it, and the stored one once, if it is the
-//! later by the CA's clock. It is forgotten when the node takes what it is sent, or no longer gets that certificate.
+//! A number more than a day ahead of our clock decides nothing; our clock is the reference, since `plan` makes no step
+//! by a clock that the CA's contradicts or that cannot be right ([`super::clock`]). A nearer number may be honest, from
+//! a clock that was ahead: the next certificate is numbered above it, and the stored one is renumbered once if the CA's
+//! clock shows it to be the later one. The claim is forgotten when the node accepts a delivery, or no longer gets that
+//! certificate.
 
 use std::collections::BTreeSet;
 
@@ -17,36 +18,36 @@ use crate::model::{Code, DeliveryAttempts, Fence, Kept, Observed, PersistedState
 
 use super::delivery::of;
 
-/// Nothing is numbered above what lies further ahead: a receiver refuses a number beyond its own clock plus a day, and a
-/// node's clock may be an hour behind ours before anybody is told (`plan::clock`). What is refused until then is numbered
-/// later.
+/// Fences further ahead are ignored: a receiver refuses numbers beyond its own clock plus a day, and a node's clock may
+/// lag ours by an hour before it is reported (`plan::clock`). What is refused until then is renumbered later.
 const HEED: SignedDuration = SignedDuration::from_hours(23);
 
-/// The number that a certificate is numbered above, and the node that holds it.
+/// The number that a certificate must exceed, and the node that holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Above {
     pub node: NodeName,
     pub number: u64,
 }
 
-/// Whether anybody can hold a generation of this number by now.
+/// Whether a generation of this number can exist by now.
 pub fn plausible(number: u64, now: Timestamp) -> bool {
     number <= generation::latest(now)
 }
 
-/// What a node said of the generation that it holds. `None`: it took what it was sent, and so holds nothing newer.
-pub fn told(tried: &mut PersistedState, name: &CertName, node: &NodeName, number: Option<u64>, now: Timestamp) {
-    let of_name = tried.fences.entry(name.clone()).or_default();
+/// Records the generation number that a node claims to hold. `None`: the node accepted the delivery, and so holds
+/// nothing newer.
+pub fn record(state: &mut PersistedState, name: &CertName, node: &NodeName, number: Option<u64>, now: Timestamp) {
+    let of_name = state.fences.entry(name.clone()).or_default();
     match number {
         Some(number) => _ = of_name.insert(node.clone(), Fence { number, at: now }),
         None => _ = of_name.remove(node),
     }
-    tried.fences.retain(|_, of_name| !of_name.is_empty());
+    state.fences.retain(|_, of_name| !of_name.is_empty());
 }
 
-/// The greatest that counts.
-pub fn greatest(name: &CertName, tried: &PersistedState, now: Timestamp) -> Option<Above> {
-    let fences = tried.fences.get(name)?.iter().filter(|(_, fence)| counts(fence, now));
+/// The greatest fence that counts.
+pub fn greatest(name: &CertName, state: &PersistedState, now: Timestamp) -> Option<Above> {
+    let fences = state.fences.get(name)?.iter().filter(|(_, fence)| counts(fence, now));
     let (node, fence) = fences.max_by_key(|(_, fence)| fence.number)?;
     Some(Above { node: node.clone(), number: fence.number })
 }
@@ -55,15 +56,16 @@ fn counts(fence: &Fence, now: Timestamp) -> bool {
     fence.number <= generation::number(now.saturating_add(HEED).unwrap_or(Timestamp::MAX))
 }
 
-/// The number above which a stored certificate must be numbered anew: nodes refused it for the number of what they hold,
-/// and what they serve was issued before it, by the CA's own clock. So it is when the state was lost or the clock is behind
-/// while nodes carry numbers of a time to come. A certificate that is the older one keeps its number and stays refused (I9);
-/// and so it is where a node that refused serves nothing to compare with. On one node's word a certificate is numbered anew
-/// once.
-pub fn outgrown(name: &CertName, observed: &Observed, now: Timestamp) -> Option<u64> {
+/// The number above which a stored certificate must be renumbered, when nodes refused it for the number of what they
+/// hold, but serve an older certificate by the CA's own clock. This happens when the state was lost, or when our clock
+/// is behind while nodes carry numbers from the future. A certificate that is the older one keeps its number and stays
+/// refused (I9); likewise where a node that refused serves nothing to compare with. One node's claim renumbers a
+/// certificate only once.
+pub fn renumber_above(name: &CertName, observed: &Observed, now: Timestamp) -> Option<u64> {
     let kept = observed.store.get(name)?.current.as_ref()?;
     let mut all = refusing(name, kept, observed);
-    // Two of one second are told apart by what everybody sees alike, so that two controllers never take turns.
+    // A tie within one second is broken by the fingerprint, which every controller sees, so that two controllers never
+    // take turns.
     let age = |leaf: &Leaf| (leaf.not_before, leaf.fingerprint);
     let older = |served: &Served| matches!(&served.seen, Seen::Leaf { leaf, .. } if age(leaf) < age(&kept.leaf));
     let serves_older = |node: &NodeName| {
@@ -90,29 +92,29 @@ fn refused(attempts: &DeliveryAttempts, generation: &Generation) -> bool {
     &attempts.generation == generation && attempts.failure.code == Code::NodeForeignNewer
 }
 
-/// Carries over what was tried with a certificate that has another number since. Who refused it for the number alone is
-/// tried again; whoever had another reason has it still.
+/// Carries the records of attempts over to the new number. Nodes that refused the number alone are tried again; nodes
+/// with another failure keep it.
 pub fn renumbered(observed: &mut Observed, name: &CertName, to: &Generation) {
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.clone()) else { return };
     let from = &kept.generation;
     let nodes: BTreeSet<NodeName> = refusing(name, &kept, observed).cloned().collect();
-    let tried = &mut observed.state;
-    for by_name in tried.delivery.values_mut() {
+    let state = &mut observed.state;
+    for by_name in state.delivery.values_mut() {
         by_name.retain(|of, attempts| of != name || !refused(attempts, from));
         let attempts = by_name.get_mut(name).filter(|attempts| &attempts.generation == from);
         attempts.into_iter().for_each(|attempts| attempts.generation.clone_from(to));
     }
-    tried.delivery.retain(|_, by_name| !by_name.is_empty());
-    let compared = tried.disks.values_mut().filter_map(|by_name| by_name.get_mut(name));
+    state.delivery.retain(|_, by_name| !by_name.is_empty());
+    let compared = state.disks.values_mut().filter_map(|by_name| by_name.get_mut(name));
     compared.filter(|it| &it.generation == from).for_each(|it| it.generation.clone_from(to));
-    let begun = tried.begun.values_mut().filter_map(|by_name| by_name.get_mut(name));
+    let begun = state.begun.values_mut().filter_map(|by_name| by_name.get_mut(name));
     begun.filter(|it| &it.generation == from).for_each(|it| it.generation.clone_from(to));
-    let unproven = tried.unproven.values_mut().filter_map(|by_name| by_name.get_mut(name));
+    let unproven = state.unproven.values_mut().filter_map(|by_name| by_name.get_mut(name));
     unproven.filter(|it| &it.generation == from).for_each(|it| it.generation.clone_from(to));
-    let held = tried.held.get_mut(name).filter(|held| &held.generation == from);
+    let held = state.held.get_mut(name).filter(|held| &held.generation == from);
     held.into_iter().for_each(|held| held.generation.clone_from(to));
     let fingerprint = kept.leaf.fingerprint;
-    let done = tried.renumbered.entry(name.clone());
+    let done = state.renumbered.entry(name.clone());
     let done = done.or_insert_with(|| Renumbered { fingerprint, nodes: BTreeSet::new() });
     if done.fingerprint != fingerprint {
         *done = Renumbered { fingerprint, nodes: BTreeSet::new() };
@@ -120,25 +122,25 @@ pub fn renumbered(observed: &mut Observed, name: &CertName, to: &Generation) {
     done.nodes.extend(nodes);
 }
 
-/// Forgets what a node said, or all of them; returns how many numbers that were.
-pub fn reset(tried: &mut PersistedState, whose: Option<&NodeName>) -> usize {
+/// Forgets the fences of one node, or of all; returns how many.
+pub fn reset(state: &mut PersistedState, whose: Option<&NodeName>) -> usize {
     let mut forgotten = 0;
-    let meant = |node: &NodeName| whose.is_none_or(|whose| whose == node);
-    tried.fences.retain(|_, of_name| {
+    let desired = |node: &NodeName| whose.is_none_or(|whose| whose == node);
+    state.fences.retain(|_, of_name| {
         let before = of_name.len();
-        of_name.retain(|node, _| !meant(node));
+        of_name.retain(|node, _| !desired(node));
         forgotten += before - of_name.len();
         !of_name.is_empty()
     });
-    tried.renumbered.values_mut().for_each(|done| done.nodes.retain(|node| !meant(node)));
+    state.renumbered.values_mut().for_each(|done| done.nodes.retain(|node| !desired(node)));
     forgotten
 }
 
-/// Forgets what was told by whoever is no node of that certificate any more.
-pub fn prune(tried: &mut PersistedState, config: &Config) {
-    tried.fences.retain(|name, of_name| {
+/// Forgets the fences of nodes that no longer get that certificate.
+pub fn prune(state: &mut PersistedState, config: &Config) {
+    state.fences.retain(|name, of_name| {
         of_name.retain(|node, _| config.install(node, name).is_some());
         !of_name.is_empty()
     });
-    tried.renumbered.retain(|name, _| config.certificate(name).is_some());
+    state.renumbered.retain(|name, _| config.certificate(name).is_some());
 }

@@ -1,7 +1,7 @@
-//! Which generation is meant for the nodes: the newest, or the one that a person went back to.
+//! The desired generation: the newest, or the one that an operator holds.
 //!
-//! A hold is a person's word and outlasts every renewal; but it never outlasts its certificate. It ends by itself when
-//! that one is revoked, or when so little of its life is left that waiting any longer would let visitors meet its end.
+//! A hold outlasts every renewal, but never its certificate: it ends when that certificate is revoked, or when so
+//! little of its life is left that visitors would soon meet an expired one.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,46 +9,51 @@ use serde::Serialize;
 use crate::cert::{CertName, Fingerprint, Generation};
 use crate::model::{Held, Observed, PersistedState, Stored};
 
-/// This part of its lifetime before its end a certificate is too near to it for any caution: a hold ends, and a window does
-/// not hold. The same as the emergency floor of renewal: with four passes a day there are several tries left.
+/// In the last twentieth of its lifetime a certificate is too near its end for caution: holds end, and maintenance
+/// windows no longer apply. Renewal's emergency floor is the same: with four passes a day it leaves several tries.
 pub const NEAR_THE_END: i32 = 20;
 
-/// What nodes are meant to serve.
+/// The generation that nodes should serve.
 #[derive(Clone, Copy, Debug)]
-pub struct Meant<'a> {
+pub struct Desired<'a> {
     pub generation: &'a Generation,
     pub fingerprint: Fingerprint,
-    /// It is held, and may not be the newest.
+    /// Set when the generation is held; it may not be the newest.
     pub held: Option<&'a Held>,
 }
 
-/// Why a hold is over although nobody said so.
+/// Why a hold ended without being released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "ended", rename_all = "snake_case")]
 pub enum HoldEnd {
-    /// A person gave the held certificate up.
+    /// The held certificate is revoked.
     Revoked { at: Timestamp },
-    /// The held certificate ends so soon, and a later one is stored.
+    /// The held certificate ends soon, and a later one is stored.
     NearItsEnd { not_after: Timestamp },
 }
 
-/// `None`: there is nothing to deliver yet.
-pub fn meant<'a>(name: &CertName, stored: &'a Stored, tried: &'a PersistedState, now: Timestamp) -> Option<Meant<'a>> {
+/// `None`: nothing is stored yet.
+pub fn desired<'a>(
+    name: &CertName,
+    stored: &'a Stored,
+    state: &'a PersistedState,
+    now: Timestamp,
+) -> Option<Desired<'a>> {
     let kept = stored.current.as_ref()?;
-    let newest = Meant { generation: &kept.generation, fingerprint: kept.leaf.fingerprint, held: None };
-    Some(held(name, stored, tried, now).map_or(newest, |held| {
-        // The newest itself may be held, and may have been numbered anew since.
+    let newest = Desired { generation: &kept.generation, fingerprint: kept.leaf.fingerprint, held: None };
+    Some(held(name, stored, state, now).map_or(newest, |held| {
+        // The held one may be the newest itself, renumbered since.
         let generation = if held.fingerprint == newest.fingerprint { newest.generation } else { &held.generation };
-        Meant { generation, fingerprint: held.fingerprint, held: Some(held) }
+        Desired { generation, fingerprint: held.fingerprint, held: Some(held) }
     }))
 }
 
 /// The hold of a certificate, while it lasts.
-pub fn held<'a>(name: &CertName, stored: &Stored, tried: &'a PersistedState, now: Timestamp) -> Option<&'a Held> {
-    tried.held.get(name).filter(|held| end(held, stored, tried, now).is_none())
+pub fn held<'a>(name: &CertName, stored: &Stored, state: &'a PersistedState, now: Timestamp) -> Option<&'a Held> {
+    state.held.get(name).filter(|held| end(held, stored, state, now).is_none())
 }
 
-/// Holds that are over.
+/// Holds that have ended.
 pub fn ended(observed: &Observed, now: Timestamp) -> Vec<(CertName, Held, HoldEnd)> {
     let of = |(name, held): (&CertName, &Held)| {
         let end = end(held, observed.store.get(name)?, &observed.state, now)?;
@@ -57,10 +62,10 @@ pub fn ended(observed: &Observed, now: Timestamp) -> Vec<(CertName, Held, HoldEn
     observed.state.held.iter().filter_map(of).collect()
 }
 
-/// The generation that a person means: by its folder's name, its number, its serial, or the beginning of one of them.
+/// Finds a generation by its folder's name, its number, its serial, or the beginning of one of them.
 ///
 /// # Errors
-/// Those that may be meant, newest first; none, or several.
+/// The candidates, newest first: none, or several.
 pub fn choose<'a>(generations: &'a [Generation], written: &str) -> Result<&'a Generation, Vec<&'a Generation>> {
     let written = written.to_ascii_lowercase();
     let begins = |generation: &&Generation| {
@@ -71,11 +76,11 @@ pub fn choose<'a>(generations: &'a [Generation], written: &str) -> Result<&'a Ge
             || generation.serial() == written
             || generation.number().to_string() == written
     };
-    let meant: Vec<&Generation> = generations.iter().rev().filter(begins).collect();
-    let exactly: Vec<&Generation> = meant.iter().copied().filter(|generation| exact(generation)).collect();
-    match (&exactly[..], &meant[..]) {
+    let candidates: Vec<&Generation> = generations.iter().rev().filter(begins).collect();
+    let exactly: Vec<&Generation> = candidates.iter().copied().filter(|generation| exact(generation)).collect();
+    match (&exactly[..], &candidates[..]) {
         ([one], _) | (_, [one]) if !written.is_empty() => Ok(one),
-        _ => Err(meant),
+        _ => Err(candidates),
     }
 }
 
@@ -85,11 +90,11 @@ pub fn ends(held: &Held) -> Timestamp {
     held.not_after.saturating_sub(lifetime / NEAR_THE_END).unwrap_or(Timestamp::MIN)
 }
 
-fn end(held: &Held, stored: &Stored, tried: &PersistedState, now: Timestamp) -> Option<HoldEnd> {
-    if let Some(revoked) = tried.revoked.get(&held.fingerprint) {
+fn end(held: &Held, stored: &Stored, state: &PersistedState, now: Timestamp) -> Option<HoldEnd> {
+    if let Some(revoked) = state.revoked.get(&held.fingerprint) {
         return Some(HoldEnd::Revoked { at: revoked.at });
     }
-    // Nothing is gained by letting go when what is stored ends no later.
+    // Releasing the hold gains nothing when the stored certificate ends no later.
     let better = stored.current.as_ref().is_some_and(|kept| kept.leaf.not_after > held.not_after);
     (better && now >= ends(held)).then_some(HoldEnd::NearItsEnd { not_after: held.not_after })
 }
@@ -99,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generation_is_meant_by_the_beginning_of_its_name_or_serial_when_no_other_begins_so() {
+    fn a_generation_is_found_by_a_unique_prefix_of_its_name_or_serial() {
         let generations = ["20261123061500-04c3", "20261123061501-04d4", "20261224061500-20261123061500"];
         let generations: Vec<Generation> = generations.iter().map(|text| text.parse().unwrap()).collect();
         let chosen = |text: &str| choose(&generations, text).map(ToString::to_string).map_err(|many| many.len());

@@ -1,5 +1,6 @@
-//! How a certificate was last put on a node: another path, a further file, an owner or a mode is a reason to deliver now,
-//! although the node serves what it should. Commands are not: what they do is done at the next delivery.
+//! How a certificate was last installed on a node. Another path, a further file, an owner or a mode is a reason to
+//! deliver now, although the node serves the right certificate. Commands are not: they take effect at the next
+//! delivery.
 
 use core::fmt::Write as _;
 
@@ -9,10 +10,10 @@ use crate::cert::{CertName, NodeName};
 use crate::config::{Config, Install, Rights};
 use crate::model::PersistedState;
 
-/// Bytes of the digest that are kept: enough to see a change, for a state file that a thousand nodes do not swell.
+/// Bytes of the digest that are kept: enough to see a change, and few enough for the state of a thousand nodes.
 const KEPT: usize = 8;
 
-/// Of everything but the commands, hex.
+/// Digest of everything but the commands, hex.
 fn digest_of(install: &Install) -> String {
     let Install { fullchain, key, chain, combined, in_place, rights, test: _, reload: _ } = install;
     let Rights { owner, group, mode, key_mode } = rights;
@@ -32,37 +33,36 @@ fn short(text: &str) -> String {
     hex
 }
 
-/// How a certificate is put on a node and taken up there, the commands too: another test or reload may be what it takes
-/// for a delivery that proved nothing.
+/// Digest with the commands: another test or reload command may be what a delivery needs that proved nothing.
 pub fn whole(config: &Config, node: &NodeName, certificate: &CertName) -> String {
     let install = config.install(node, certificate);
     let text = install.map(|install| format!("{} {:?} {:?}", digest_of(install), install.test, install.reload));
     text.map(|text| short(&text)).unwrap_or_default()
 }
 
-/// Served, and put there as the configuration has it now.
-pub fn delivered(tried: &mut PersistedState, config: &Config, node: &NodeName, certificate: &CertName) {
+/// Records a proven delivery with the current install settings.
+pub fn delivered(state: &mut PersistedState, config: &Config, node: &NodeName, certificate: &CertName) {
     if let Some(install) = config.install(node, certificate) {
-        tried.installed.entry(node.clone()).or_default().insert(certificate.clone(), digest_of(install));
+        state.installed.entry(node.clone()).or_default().insert(certificate.clone(), digest_of(install));
     }
 }
 
-/// A node that was delivered to before this was kept, and whose disk is as it should be: later changes count from here on.
-pub fn found(tried: &mut PersistedState, node: &NodeName, certificate: &CertName, install: &Install) {
-    let of_node = tried.installed.entry(node.clone()).or_default();
+/// Records the settings of a node whose disk is right but which has no record yet: later changes count from here on.
+pub fn found(state: &mut PersistedState, node: &NodeName, certificate: &CertName, install: &Install) {
+    let of_node = state.installed.entry(node.clone()).or_default();
     of_node.entry(certificate.clone()).or_insert_with(|| digest_of(install));
 }
 
-/// Whether it was put there otherwise than the configuration has it now. Where nobody knows, it was not.
-pub fn changed(tried: &PersistedState, config: &Config, node: &NodeName, certificate: &CertName) -> bool {
-    let before = tried.installed.get(node).and_then(|by_name| by_name.get(certificate));
+/// Whether it was installed otherwise than the configuration says now. Without a record: no.
+pub fn changed(state: &PersistedState, config: &Config, node: &NodeName, certificate: &CertName) -> bool {
+    let before = state.installed.get(node).and_then(|by_name| by_name.get(certificate));
     let now = config.install(node, certificate);
     before.zip(now).is_some_and(|(before, now)| *before != digest_of(now))
 }
 
-/// Forgets what is no longer a node's.
-pub fn prune(tried: &mut PersistedState, config: &Config) {
-    tried.installed.retain(|node, by_name| {
+/// Forgets removed nodes.
+pub fn prune(state: &mut PersistedState, config: &Config) {
+    state.installed.retain(|node, by_name| {
         by_name.retain(|name, _| config.install(node, name).is_some());
         !by_name.is_empty()
     });

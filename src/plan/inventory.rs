@@ -1,5 +1,5 @@
-//! What DNS shows of a certificate's names against the nodes that are to serve it. Each difference is a finding with what
-//! to do; none keeps anything from being renewed or delivered.
+//! Compares the DNS records of a certificate's names with its nodes. Each difference is a finding with what to do; none
+//! blocks a renewal or a delivery.
 
 use core::fmt::Display;
 use core::net::IpAddr;
@@ -13,10 +13,10 @@ use crate::config::defaults::LONGEST_TTL;
 use crate::config::{Certificate, Config, Provider};
 use crate::model::{Caa, Code, Finding, InDns, Inventory, Severity};
 
-/// In a sentence; the rest is counted.
+/// Items listed in a sentence; the rest is counted.
 const MOST_LISTED: usize = 5;
 
-/// Addresses that are no node's of this certificate: where there is one, the provider can tell whether it is its own.
+/// Addresses that belong to no node of this certificate: for these the provider is asked whether they are its own.
 pub fn strangers(certificate: &Certificate, inventory: &Inventory, name: &InDns) -> BTreeSet<IpAddr> {
     let nodes = of_nodes(certificate, inventory);
     name.addresses().into_iter().filter(|address| !nodes.contains(address)).collect()
@@ -56,14 +56,14 @@ impl Scene<'_> {
         if let Some(why) = &name.trouble {
             self.note(
                 Code::InventoryUnasked,
-                format!("its addresses could not be asked for: {why}"),
-                "nothing, if DNS is known to be out of reach here; else see `dns` in the configuration",
+                format!("its addresses could not be looked up: {why}"),
+                "if DNS is out of reach here, nothing; else check `dns` in the configuration",
             );
             return;
         }
         let shown = name.addresses();
         if shown.is_empty() {
-            let next = "nothing, if nobody is to reach it; else make A and AAAA records with the nodes' addresses";
+            let next = "if visitors are to reach it, make A and AAAA records with the nodes' addresses";
             self.note(Code::InventoryNoAddress, "has no A or AAAA record".to_owned(), next);
             return;
         }
@@ -86,7 +86,7 @@ impl Scene<'_> {
         if self.name.provider.iter().any(|record| record.proxied) {
             let what = "is proxied (the orange cloud): visitors reach the DNS provider's servers and its certificate, not the nodes'";
             let next =
-                "set its records to \"DNS only\", or write `inventory = false` in this certificate if that is meant";
+                "set its records to \"DNS only\", or write `inventory = false` in this certificate if that is intended";
             return self.warn(Code::InventoryProxied, what.to_owned(), next);
         }
         let unresolved: Vec<&NodeName> =
@@ -104,8 +104,12 @@ impl Scene<'_> {
         let others: Vec<&NodeName> = others.map(|(node, _)| node).collect();
         let (mut what, mut next) = if all {
             (
-                format!("none of its addresses is a node's: {}; a proxy, a CDN or a load balancer may stand in front", listed(strangers)),
-                "let its records have the nodes' addresses, or write `inventory = false` in this certificate if that is meant".to_owned(),
+                format!(
+                    "none of its addresses is a node's: {}; a proxy, a CDN or a load balancer may stand in front",
+                    listed(strangers)
+                ),
+                "point its records at the nodes, or write `inventory = false` in this certificate if that is intended"
+                    .to_owned(),
             )
         } else {
             (
@@ -115,7 +119,7 @@ impl Scene<'_> {
                     if strangers.len() == 1 { "is" } else { "are" },
                     listed(strangers)
                 ),
-                "remove the record, or make it a [[node]]: what is served there is not looked after".to_owned(),
+                "remove the record, or make it a [[node]]: nothing renews what is served there".to_owned(),
             )
         };
         if all && matches!(self.config.dns.provider, Provider::Cloudflare { .. }) {
@@ -123,12 +127,12 @@ impl Scene<'_> {
         }
         if !others.is_empty() {
             what.push_str(&format!("; nodes that this certificate is not for: {}", listed(&others)));
-            next = "let `nodes` of this certificate mean it, or remove the record".to_owned();
+            next = "add it to `nodes` of this certificate, or remove the record".to_owned();
         }
         self.warn(Code::InventoryStranger, what, &next);
     }
 
-    /// A node that is paused may have been taken out of DNS on purpose.
+    /// A paused node may have been taken out of DNS on purpose.
     fn unlisted(&mut self, shown: &BTreeSet<IpAddr>) {
         let paused = |name: &NodeName| {
             self.config.node(name).and_then(|node| node.paused_until).is_some_and(|until| until > self.now)
@@ -139,7 +143,7 @@ impl Scene<'_> {
         };
         let unlisted: Vec<&NodeName> = self.of_certificate().filter(unlisted).collect();
         if !unlisted.is_empty() {
-            let what = format!("no record leads to {}: no visitor gets there", listed(&unlisted));
+            let what = format!("no record leads to {}, so no visitor gets there", listed(&unlisted));
             self.warn(
                 Code::InventoryNodeUnlisted,
                 what,
@@ -150,11 +154,11 @@ impl Scene<'_> {
 
     fn servers(&mut self) {
         let name = self.name;
-        let told = |told: &[crate::model::Told]| -> Vec<(String, BTreeSet<IpAddr>, Option<u32>)> {
-            let heard = told.iter().filter_map(|told| Some((told.server.clone(), told.says.as_ref().ok()?)));
+        let answers = |answers: &[crate::model::ServerAnswer]| -> Vec<(String, BTreeSet<IpAddr>, Option<u32>)> {
+            let heard = answers.iter().filter_map(|answer| Some((answer.server.clone(), answer.says.as_ref().ok()?)));
             heard.map(|(server, says)| (server, says.all.clone(), says.ttl)).collect()
         };
-        let own = told(&name.authoritative);
+        let own = answers(&name.authoritative);
         let Some((first, addresses, _)) = own.first() else { return };
         if let Some((other, differs, _)) = own.iter().find(|(_, all, _)| all != addresses) {
             let what = format!(
@@ -165,10 +169,10 @@ impl Scene<'_> {
             self.warn(
                 Code::InventoryServersDiffer,
                 what,
-                "wait a minute if records were changed just now; else see to the zone's transfer between its servers",
+                "wait a minute if records were just changed; else check the zone transfer between its servers",
             );
         }
-        for (resolver, shown, left) in told(&name.public) {
+        for (resolver, shown, left) in answers(&name.public) {
             if own.iter().all(|(_, all, _)| *all != shown) {
                 let left = left.map(|left| format!(", for {left} s more")).unwrap_or_default();
                 let what = format!(
@@ -176,14 +180,15 @@ impl Scene<'_> {
                     listed(&shown),
                     listed(&name.addresses())
                 );
-                self.warn(Code::InventoryResolverDiffers, what, "wait until its cache has ended if records were changed just now; else somebody shows this resolver another zone (split DNS)");
+                self.warn(Code::InventoryResolverDiffers, what, "wait until its cache has expired if records were just changed; else this resolver sees another zone (split DNS)");
             }
         }
     }
 
     fn time_to_live(&mut self) {
         if let Some(ttl) = self.name.ttl().filter(|ttl| *ttl > LONGEST_TTL) {
-            let what = format!("its TTL is {ttl} s: a node that is taken out of DNS is asked for so long after that");
+            let what =
+                format!("its TTL is {ttl} s: visitors still reach a node for that long after it is taken out of DNS");
             self.warn(
                 Code::InventoryTtl,
                 what,
@@ -196,12 +201,12 @@ impl Scene<'_> {
         let set = match &self.name.caa {
             Caa::Free => return,
             Caa::Unknown(why) => {
-                // Told already, and for the same reason.
+                // Reported already, for the same reason.
                 if self.name.trouble.is_none() {
                     self.note(
                         Code::InventoryUnasked,
-                        format!("its CAA records could not be asked for: {why}"),
-                        "nothing now; a CA that cannot ask for them either does not issue",
+                        format!("its CAA records could not be looked up: {why}"),
+                        "nothing now; a CA that cannot look them up either does not issue",
                     );
                 }
                 return;
@@ -277,7 +282,7 @@ mod tests {
     use super::*;
     use crate::cert::fixture::NOW;
     use crate::config::parse;
-    use crate::model::{Addresses, AtProvider, Told};
+    use crate::model::{Addresses, AtProvider, ServerAnswer};
 
     const CONFIG: &str = r#"
 [acme]
@@ -313,7 +318,7 @@ address = "192.0.2.3"
         InDns {
             name: crate::cert::DnsName::parse("a.example.com").unwrap(),
             alias: None,
-            authoritative: vec![Told { server: "ns1.example.com".to_owned(), says }],
+            authoritative: vec![ServerAnswer { server: "ns1.example.com".to_owned(), says }],
             public: Vec::new(),
             caa: Caa::Free,
             provider: Vec::new(),
@@ -340,40 +345,40 @@ address = "192.0.2.3"
 
     #[test]
     fn whose_an_address_is_remains_open_while_a_node_cannot_be_looked_up() {
-        let told = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2"]), Err("no answer"));
-        let [(Severity::Note, Code::InventoryStranger, what)] = &told[..] else { panic!("{told:?}") };
+        let findings = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2"]), Err("no answer"));
+        let [(Severity::Note, Code::InventoryStranger, what)] = &findings[..] else { panic!("{findings:?}") };
         assert_eq!(what, "shows 192.0.2.2, and whose they are is not known while two cannot be looked up");
     }
 
     #[test]
     fn a_node_of_other_certificates_is_named() {
-        let told = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), Ok(&["192.0.2.2"]));
-        let [(Severity::Warning, Code::InventoryStranger, what)] = &told[..] else { panic!("{told:?}") };
+        let findings = found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), Ok(&["192.0.2.2"]));
+        let [(Severity::Warning, Code::InventoryStranger, what)] = &findings[..] else { panic!("{findings:?}") };
         assert!(what.ends_with("192.0.2.3; nodes that this certificate is not for: three"), "{what}");
     }
 
     #[test]
     fn a_paused_node_may_be_out_of_dns() {
-        let told = found(CONFIG, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"]));
-        assert!(matches!(&told[..], [(Severity::Warning, Code::InventoryNodeUnlisted, _)]), "{told:?}");
+        let findings = found(CONFIG, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"]));
+        assert!(matches!(&findings[..], [(Severity::Warning, Code::InventoryNodeUnlisted, _)]), "{findings:?}");
         let paused = CONFIG.replace("\"192.0.2.1\"\n", "\"192.0.2.1\"\npaused_until = 2126-01-01\n");
         assert_eq!(found(&paused, &shown(&["192.0.2.2"]), Ok(&["192.0.2.2"])), []);
     }
 
     #[test]
-    fn a_proxied_name_is_told_once_and_not_by_each_address() {
+    fn a_proxied_name_is_reported_once_and_not_by_each_address() {
         let provider = vec![AtProvider { content: "192.0.2.1".to_owned(), proxied: true }];
         let proxied = InDns { provider, ..shown(&["104.16.0.1", "104.16.0.2"]) };
-        let told = found(CONFIG, &proxied, Ok(&["192.0.2.2"]));
-        assert!(matches!(&told[..], [(Severity::Warning, Code::InventoryProxied, _)]), "{told:?}");
+        let findings = found(CONFIG, &proxied, Ok(&["192.0.2.2"]));
+        assert!(matches!(&findings[..], [(Severity::Warning, Code::InventoryProxied, _)]), "{findings:?}");
     }
 
     #[test]
     fn a_thousand_addresses_are_one_sentence() {
         let all: Vec<String> = (0..1000).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        let told = found(CONFIG, &shown(&all), Ok(&["192.0.2.2"]));
-        assert_eq!(told.len(), 1);
-        assert!(told[0].2.contains("and 995 more") && told[0].2.len() < 200, "{}", told[0].2);
+        let findings = found(CONFIG, &shown(&all), Ok(&["192.0.2.2"]));
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].2.contains("and 995 more") && findings[0].2.len() < 200, "{}", findings[0].2);
     }
 }

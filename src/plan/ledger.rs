@@ -1,23 +1,23 @@
-//! The CA's limits at arm's length, from a durable record of our own. A lower bound: others may issue for the same
-//! names, and then the CA's 429 wins and is recorded here too.
+//! The CA's rate limits, estimated from a durable record of our own orders. A lower bound: others may issue for the
+//! same names, and then the CA's 429 wins and is recorded here too.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::backoff::{LONGEST_WISH, counts};
+use super::backoff::{LONGEST_RETRY_AFTER, counts};
 use crate::cert::NameSet;
 use crate::model::{Intent, LedgerEntry, LedgerEvent};
 
-/// Certificates per exact name set and week that are kept for an emergency.
+/// Certificates per exact name set and week that are reserved for an emergency.
 const RESERVE: usize = 2;
 /// One fewer than Let's Encrypt's 5 failed authorizations per identifier, account and hour.
 pub const FAILED_AUTHORIZATIONS_PER_HOUR: usize = 4;
 
-/// Replacements inside their ARI window are exempt from the CA's limits, and not from ours: a CA whose window is always
+/// Replacements inside their ARI window are exempt from the CA's limits, but not from ours: a CA whose window is always
 /// now would have us order without end. One is a renewal; the second is for a mishap on the same day.
 pub const EXEMPT_PER_DAY: usize = 2;
-/// Let's Encrypt: "Up to 300 new orders can be created by a single account every 3 hours". What is left is for orders
-/// that come to no certificate, of which the ledger does not know.
+/// Let's Encrypt: "Up to 300 new orders can be created by a single account every 3 hours". The rest is for orders that
+/// yield no certificate, which the ledger does not record.
 pub const PER_ACCOUNT: usize = 250;
 const PER_ACCOUNT_WITHIN: SignedDuration = SignedDuration::from_hours(3);
 
@@ -25,23 +25,23 @@ const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// Why no certificate may be ordered now, and when one may.
+/// The limit that forbids an order now, and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "limit", rename_all = "snake_case")]
-pub enum Full {
-    /// So many certificates were finalized within seven days.
+pub enum LimitReached {
+    /// Certificates finalized within seven days.
     Certificates { used: usize, room: usize, until: Timestamp },
-    /// So many replacements inside their ARI windows were finalized within a day.
+    /// Replacements inside their ARI windows, finalized within a day.
     Replacements { used: usize, room: usize, until: Timestamp },
-    /// So many certificates of whatever names were ordered by this account within three hours.
+    /// Certificates of any names ordered by this account within three hours.
     Account { used: usize, room: usize, until: Timestamp },
-    /// So many authorizations of one name failed within an hour.
+    /// Failed authorizations of one name within an hour.
     Authorizations { name: String, failed: usize, until: Timestamp },
-    /// The CA itself said 429.
+    /// The CA answered 429.
     ByTheCa { until: Timestamp },
 }
 
-impl Full {
+impl LimitReached {
     pub fn until(&self) -> Timestamp {
         match self {
             Self::Certificates { until, .. }
@@ -58,7 +58,7 @@ pub fn ordinary(most: usize) -> usize {
     most.saturating_sub(RESERVE).max(1)
 }
 
-/// What is asked of the ledger.
+/// The order to check against the limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     pub ca: &'a str,
@@ -67,71 +67,72 @@ pub struct Question<'a> {
     pub per_week: usize,
     /// The reserve may be used.
     pub emergency: bool,
-    /// Ordered with `replaces` inside its ARI window: exempt from the CA's limits, and counted apart by us.
+    /// Ordered with `replaces` inside its ARI window: exempt from the CA's limits, and counted separately by us.
     pub exempt: bool,
-    /// Orders of other certificates at this CA that are to be made now and are in no ledger yet.
+    /// Orders of other certificates at this CA that this plan makes, and the ledger does not have yet.
     pub planned: usize,
 }
 
 /// # Errors
-/// The limit that stands in the way; of several, the one that lasts longest.
-pub fn room(ledger: &[LedgerEntry], question: Question<'_>, now: Timestamp) -> Result<(), Full> {
-    // What a clock noted that ran far ahead would hold everything up until that day comes.
+/// The limit that is reached; of several, the one that lasts longest.
+pub fn check_limits(ledger: &[LedgerEntry], question: Question<'_>, now: Timestamp) -> Result<(), LimitReached> {
+    // An entry by a clock that ran far ahead would block everything until that day.
     let ours = || ledger.iter().filter(|entry| entry.ca == question.ca && counts(entry.at, now));
     let of_these = || ours().filter(|entry| &entry.names == question.names);
     let limited = of_these().filter_map(|entry| match entry.event {
         LedgerEvent::Limited { until } => {
-            let until = until.min(entry.at.saturating_add(LONGEST_WISH).unwrap_or(Timestamp::MAX));
-            (until > now).then_some(Full::ByTheCa { until })
+            let until = until.min(entry.at.saturating_add(LONGEST_RETRY_AFTER).unwrap_or(Timestamp::MAX));
+            (until > now).then_some(LimitReached::ByTheCa { until })
         }
         _ => None,
     });
     let failed = question.names.iter().filter_map(|name| {
         let at =
             ours().filter(|entry| matches!(&entry.event, LedgerEvent::AuthorizationFailed { name: n } if n == name));
-        let (failed, until) = full_until(at.map(|entry| entry.at), HOUR, FAILED_AUTHORIZATIONS_PER_HOUR, now)?;
-        Some(Full::Authorizations { name: name.to_string(), failed, until })
+        let (failed, until) = reached_until(at.map(|entry| entry.at), HOUR, FAILED_AUTHORIZATIONS_PER_HOUR, now)?;
+        Some(LimitReached::Authorizations { name: name.to_string(), failed, until })
     });
     let finalized = |entry: &&LedgerEntry| entry.event == LedgerEvent::Finalize { exempt: question.exempt };
     let certificates = || {
         let at = of_these().filter(finalized).map(|entry| entry.at);
         if question.exempt {
-            let (used, until) = full_until(at, DAY, EXEMPT_PER_DAY, now)?;
-            return Some(Full::Replacements { used, room: EXEMPT_PER_DAY, until });
+            let (used, until) = reached_until(at, DAY, EXEMPT_PER_DAY, now)?;
+            return Some(LimitReached::Replacements { used, room: EXEMPT_PER_DAY, until });
         }
         let room = if question.emergency { question.per_week } else { ordinary(question.per_week) };
-        let (used, until) = full_until(at, WEEK, room, now)?;
-        Some(Full::Certificates { used, room, until })
+        let (used, until) = reached_until(at, WEEK, room, now)?;
+        Some(LimitReached::Certificates { used, room, until })
     };
     let account = || {
         if question.exempt {
             return None;
         }
         let at = ours().filter(finalized).map(|entry| entry.at).chain(core::iter::repeat_n(now, question.planned));
-        let (used, until) = full_until(at, PER_ACCOUNT_WITHIN, PER_ACCOUNT, now)?;
-        Some(Full::Account { used, room: PER_ACCOUNT, until })
+        let (used, until) = reached_until(at, PER_ACCOUNT_WITHIN, PER_ACCOUNT, now)?;
+        Some(LimitReached::Account { used, room: PER_ACCOUNT, until })
     };
-    match limited.chain(failed).chain(certificates()).chain(account()).max_by_key(Full::until) {
+    match limited.chain(failed).chain(certificates()).chain(account()).max_by_key(LimitReached::until) {
         Some(full) => Err(full),
         None => Ok(()),
     }
 }
 
-/// Whether the finalize of this intent's order is noted: then a certificate may exist, and the order needs no more room.
+/// Whether the ledger has the finalize of this intent's order: then a certificate may exist, and the order is already
+/// counted.
 pub fn holds_finalize(ledger: &[LedgerEntry], intent: &Intent) -> bool {
     let Some(url) = &intent.order_url else { return false };
     let is_ours = |entry: &LedgerEntry| {
         entry.ca == intent.ca
             && entry.names == intent.names
             && matches!(entry.event, LedgerEvent::Finalize { .. })
-            // An entry without its order is one of a version that did not yet write it down.
+            // Earlier versions wrote entries without the order.
             && entry.order.as_ref().map_or(entry.at >= intent.begun_at, |noted| noted == url)
     };
     ledger.iter().any(is_ours)
 }
 
-/// When `room` or more events lie within `span` before `now`: how many, and when there are fewer again.
-fn full_until(
+/// When `room` or more events lie within `span` before `now`: their number, and when there are fewer again.
+fn reached_until(
     at: impl Iterator<Item = Timestamp>,
     span: SignedDuration,
     room: usize,
@@ -163,10 +164,10 @@ mod tests {
         LedgerEntry { at: at(when), ca: "ca".into(), names: names(), event, order: None }
     }
 
-    fn ask(ledger: &[LedgerEntry], emergency: bool, exempt: bool) -> Result<(), Full> {
+    fn ask(ledger: &[LedgerEntry], emergency: bool, exempt: bool) -> Result<(), LimitReached> {
         let names = names();
         let question = Question { ca: "ca", names: &names, per_week: 5, emergency, exempt, planned: 0 };
-        room(ledger, question, at("2026-11-23T00:00:00Z"))
+        check_limits(ledger, question, at("2026-11-23T00:00:00Z"))
     }
 
     fn finalized(days: &[&str]) -> Vec<LedgerEntry> {
@@ -178,7 +179,7 @@ mod tests {
     #[test]
     fn a_fourth_certificate_in_a_week_waits_until_the_first_is_a_week_old() {
         let ledger = finalized(&["10", "18", "20", "21"]);
-        let Err(Full::Certificates { used, room, until }) = ask(&ledger, false, false) else { panic!() };
+        let Err(LimitReached::Certificates { used, room, until }) = ask(&ledger, false, false) else { panic!() };
         assert_eq!((used, room, until), (3, 3, at("2026-11-25T12:00:00Z")));
     }
 
@@ -194,7 +195,7 @@ mod tests {
         let (names, ledger) = (names(), finalized(&["18", "20", "21"]));
         let ask = |per_week, emergency| {
             let question = Question { ca: "ca", names: &names, per_week, emergency, exempt: false, planned: 0 };
-            room(&ledger, question, at("2026-11-23T00:00:00Z"))
+            check_limits(&ledger, question, at("2026-11-23T00:00:00Z"))
         };
         assert_eq!((ask(6, false), ask(4, true)), (Ok(()), Ok(())));
         assert!(ask(5, false).is_err() && ask(3, true).is_err());
@@ -220,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn a02_what_the_ca_said_with_429_wins_over_every_exemption() {
+    fn a02_a_429_of_the_ca_wins_over_every_exemption() {
         let ledger = vec![entry("2026-11-22T00:00:00Z", LedgerEvent::Limited { until: at("2026-11-24T00:00:00Z") })];
-        assert_eq!(ask(&ledger, true, true), Err(Full::ByTheCa { until: at("2026-11-24T00:00:00Z") }));
+        assert_eq!(ask(&ledger, true, true), Err(LimitReached::ByTheCa { until: at("2026-11-24T00:00:00Z") }));
     }
 
     #[test]
@@ -232,7 +233,7 @@ mod tests {
         assert_eq!(ask(&ledger, true, true), Ok(()), "one of them was yesterday");
         ledger.push(exempt("2026-11-22T18:00:00Z"));
         let until = at("2026-11-23T12:00:00Z");
-        assert_eq!(ask(&ledger, true, true), Err(Full::Replacements { used: 2, room: EXEMPT_PER_DAY, until }));
+        assert_eq!(ask(&ledger, true, true), Err(LimitReached::Replacements { used: 2, room: EXEMPT_PER_DAY, until }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every decision, pure: what to do, why, and why not.
 //!
-//! A [`Plan`] has steps *and waits*, each with a typed reason that carries its data, and the instant at which to look
-//! again. What must be decided while something runs is decided by two machines, [`rollout`] and [`order`].
+//! A [`Plan`] has steps *and waits*, each with a typed reason that carries its data, and the instant of the next look.
+//! Decisions that fall while something runs belong to two state machines, [`rollout`] and [`order`].
 
 pub mod ari;
 pub mod backoff;
@@ -40,12 +40,10 @@ pub use hold::HoldEnd;
 pub use rehearsal::Rehearse;
 pub use renewal::{Basis, Issue, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
-/// What to do now, what to wait for, and when to look again.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Plan {
     pub steps: Vec<Step>,
     pub waits: Vec<Wait>,
-    /// The earliest instant at which one of the waits ends.
     pub next: Option<Timestamp>,
 }
 
@@ -69,7 +67,7 @@ pub enum Wait {
         node: NodeName,
         reason: DeliveryWait,
     },
-    /// Nothing is decided by a clock that cannot be right.
+    /// The clock cannot be right, so nothing is decided by it.
     Clock {
         doubt: ClockDoubt,
     },
@@ -87,8 +85,8 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     for certificate in asked(config, observed) {
         let stored = observed.store.get(&certificate.name).unwrap_or(&none);
         match renewal::decide(config, certificate, stored, observed, &planned, now) {
-            // What is about to be replaced is not delivered first: the next round delivers what was issued, or, when
-            // issuing failed, what is stored.
+            // A certificate that is about to be replaced is not delivered first: the next round delivers the new one,
+            // or the stored one when issuing failed.
             Ok(issue) => {
                 *planned.entry(issue.ca.clone()).or_default() += usize::from(!issue.exempt);
                 plan.steps.push(Step::Issue(Box::new(issue)));
@@ -102,7 +100,7 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     let (rollouts, waits) = delivery::decide(config, &deliverable, observed, now);
     plan.steps.extend(rollouts.into_iter().map(Step::Deliver));
     plan.waits.extend(waits);
-    // What is about to be done shows more than a rehearsal could.
+    // The steps themselves show more than a rehearsal could.
     if plan.steps.is_empty() {
         let rehearsals = deliverable.iter().filter_map(|(certificate, stored)| {
             rehearsal::decide(config, certificate, stored, observed, now).map(Step::Rehearse)
@@ -113,13 +111,13 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     plan
 }
 
-/// The certificates that this pass is about, in the configuration's order.
+/// The certificates in scope, in the configuration's order.
 fn asked<'a>(config: &'a Config, observed: &'a Observed) -> impl Iterator<Item = &'a Certificate> {
     config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name))
 }
 
 impl Wait {
-    /// When it ends by itself. `None`: it does not.
+    /// When the wait ends by itself. `None`: it does not.
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Renewal { reason, .. } => reason.until(),

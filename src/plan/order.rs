@@ -1,40 +1,39 @@
-//! The order, a machine: it says what to do next at the CA and in DNS, from what came of the step before. Pure: events
-//! bring their own instant, the effects make one attempt each.
+//! The order, a state machine that decides the next step at the CA and in DNS from the result of the previous one.
+//! Pure: events bring their own instant, and effects make one attempt each.
 //!
-//! Giving up is never silent: [`GiveUp`] says why, the TXT records are removed first, and an order that may still come
-//! to its end keeps its URL, so that a later run resumes it and, for a day at least, makes no other.
+//! Giving up always has a reason ([`GiveUp`]). The TXT records are removed first, and an order that may still succeed
+//! keeps its URL, so that a later run resumes it and, for a day at least, makes no other.
 
 mod judge;
-mod standing;
+mod persist_record;
 mod steps;
 
-pub use steps::{Action, Event, GiveUp, Standing, Trouble, Txt, Verdict};
+pub use steps::{Action, ErrorClass, Event, GiveUp, PersistRecord, Txt, Verdict};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cert::DnsName;
 use crate::model::{Authorization, AuthorizationState, Intent, Proof, Status};
 
-use super::ledger::Full;
+use super::ledger::LimitReached;
 
-/// The first pause between two looks at an order, in milliseconds. A test CA is done by then; Let's Encrypt takes a few
-/// seconds.
+/// The first pause between two polls, in milliseconds. A test CA is done by then; Let's Encrypt takes a few seconds.
 pub const FIRST_PAUSE_MS: u64 = 50;
 /// Pauses double up to this.
 pub const LONGEST_PAUSE_MS: u64 = 5_000;
-/// A Retry-After longer than this is not waited for within a run: the next run resumes the order.
+/// A longer Retry-After is not waited out within a run: the next run resumes the order.
 pub const LONGEST_PATIENCE_MS: u64 = 60_000;
-/// Attempts at one step when the CA or the API answers with a passing fault.
+/// Attempts at one step when the CA or the API fails in a way that may pass.
 pub const ATTEMPTS: u32 = 4;
-/// How long the CA may look for our TXT records. Boulder answers in seconds; RFC 8555 sets no limit.
+/// How long the CA may take to validate. Boulder answers in seconds; RFC 8555 sets no limit.
 pub const VALIDATION_BOUND: SignedDuration = SignedDuration::from_mins(5);
 /// How long the CA may take to sign. After that the order is left to a later run.
 pub const SIGNING_BOUND: SignedDuration = SignedDuration::from_mins(5);
-/// How far ahead of this clock a certificate's beginning may lie and be waited for within a run. Clocks that NTP keeps
-/// differ by less than a second, those that a person set by a minute or two; more is a fault that somebody must see.
+/// How far in the future `not_before` may lie to be waited for within a run. Clocks kept by NTP differ by less than a
+/// second, clocks set by hand by a minute or two; more is a fault that an operator must see.
 pub const SKEW_BOUND: SignedDuration = SignedDuration::from_mins(2);
-/// An order that leads nowhere (its certificate fails our checks, the CA neither signs nor looks, or shows it no more) is
-/// resumed until then, or until a person forces; then another is made.
+/// An order that leads nowhere (its certificate fails our checks, the CA neither signs nor validates, or no longer
+/// shows it) is resumed for this long, or until renewal is forced; then another is made.
 pub const RESUMED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// The machine's state.
@@ -44,29 +43,29 @@ pub struct Order {
     replaces: Option<String>,
     /// The ledger already holds this order's finalize.
     noted: bool,
-    /// A dead order was given up for a new one; that happens once.
+    /// A dead order was replaced by a new one; that happens once.
     restarted: bool,
-    /// Why another order is wanted, while the ledger is asked for it.
+    /// Why another order is wanted, while its limits are checked.
     wanted: Option<GiveUp>,
     /// The order was made by an earlier run.
     resumed: bool,
-    /// A person does not wait a day for a better certificate of the same order.
-    insists: bool,
-    /// Finalize was sent.
+    /// Renewal is forced: a better certificate does not wait a day.
+    forced: bool,
+    /// The finalize request was sent.
     signing: bool,
-    /// So often, for this order.
+    /// Finalize requests sent for this order.
     finalizes: u32,
-    /// What was asked last.
+    /// The action that the next event answers.
     doing: Action,
     attempts: u32,
     pause_ms: u64,
-    /// Of the wait for the CA.
+    /// Start of the current wait for the CA.
     since: Timestamp,
-    /// Asked for once the values are seen.
+    /// Indexes of the authorizations to validate once their values are seen.
     pending: Vec<usize>,
 }
 
-/// Starts, or resumes, the order of an intent. `noted`: the ledger holds a finalize since the intent was begun.
+/// Starts or resumes the order of an intent. `noted`: the ledger already holds its finalize.
 pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action>) {
     let first = match &intent.order_url {
         Some(url) => Action::Fetch { url: url.clone() },
@@ -79,7 +78,7 @@ pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action
         restarted: false,
         wanted: None,
         resumed: intent.order_url.is_some(),
-        insists: false,
+        forced: false,
         signing: false,
         finalizes: 0,
         doing: first.clone(),
@@ -92,16 +91,16 @@ pub fn begin(intent: &Intent, noted: bool, now: Timestamp) -> (Order, Vec<Action
     (order, actions)
 }
 
-/// What to do after `event`, which answers what was asked last.
+/// The actions after `event`, which answers the last action.
 pub fn on(mut order: Order, event: Event, now: Timestamp) -> (Order, Vec<Action>) {
     let actions = order.after(event, now);
     (order, actions)
 }
 
 impl Order {
-    /// A person forces it.
-    pub fn insisted(self) -> Self {
-        Self { insists: true, ..self }
+    /// For a forced renewal.
+    pub fn forced(self) -> Self {
+        Self { forced: true, ..self }
     }
 
     fn after(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
@@ -117,7 +116,7 @@ impl Order {
             }
             (Action::Authorize, Event::Authorizations(authorizations)) => self.authorize(&authorizations, now),
             (Action::Publish { .. }, Event::Published) => self.ask(Action::AwaitSeen),
-            (Action::AwaitSeen | Action::LookFor { .. }, Event::Seen) => {
+            (Action::AwaitSeen | Action::CheckPersistRecord { .. }, Event::Seen) => {
                 let indexes = core::mem::take(&mut self.pending);
                 self.ask(Action::Challenge { indexes })
             }
@@ -125,8 +124,8 @@ impl Order {
             (Action::Poll { .. }, Event::Polled { status, retry_after_ms }) => self.polled(status, retry_after_ms, now),
             (Action::Download, Event::Downloaded) => self.ask(Action::Check),
             (Action::Check, Event::Checked(verdict)) => self.checked(verdict, now),
-            (Action::AskLedger { .. }, Event::Room(full)) => self.room(full, now),
-            (Action::Blame, Event::Blamed { names }) => self.blamed(names),
+            (Action::CheckLimits { .. }, Event::LimitsChecked(full)) => self.limits_checked(full, now),
+            (Action::FetchErrors, Event::ErrorsFetched { names }) => self.errors_fetched(names),
             _ => self.give_up(GiveUp::OutOfOrder),
         }
     }
@@ -144,33 +143,35 @@ impl Order {
                 self.ask(Action::Poll { after_ms })
             }
             Status::Valid => self.ask(Action::Download),
-            Status::Invalid => self.ask(Action::Blame),
+            Status::Invalid => self.ask(Action::FetchErrors),
         }
     }
 
     fn authorize(&mut self, authorizations: &[Authorization], now: Timestamp) -> Vec<Action> {
         if authorizations.iter().any(|authorization| authorization.state == AuthorizationState::Dead) {
-            return self.ask(Action::Blame);
+            return self.ask(Action::FetchErrors);
         }
-        let (mut records, mut standing) = (Vec::new(), Vec::new());
+        let (mut records, mut persistent) = (Vec::new(), Vec::new());
         for authorization in authorizations.iter().filter(|a| a.state == AuthorizationState::Pending) {
             let name = authorization.name.clone();
             match &authorization.proof {
                 Some(Proof::Value(value)) => {
                     records.push(Txt { base: name.base().to_owned(), value: value.clone() });
                 }
-                Some(Proof::Standing { issuers }) => standing.push(Standing { name, issuers: issuers.clone() }),
+                Some(Proof::PersistRecord { issuers }) => {
+                    persistent.push(PersistRecord { name, issuers: issuers.clone() })
+                }
                 None => return self.give_up(GiveUp::NoChallenge(name)),
             }
             self.pending.push(authorization.index);
         }
-        if !standing.is_empty() {
-            return self.ask(Action::LookFor { standing });
+        if !persistent.is_empty() {
+            return self.ask(Action::CheckPersistRecord { wanted: persistent });
         }
         if records.is_empty() {
             return self.wait_anew(now);
         }
-        // All values of one name together: an apex and its wildcard share a name.
+        // Sorted so that the values of one name are together: an apex and its wildcard share a name.
         records.sort();
         records.dedup();
         self.ask(Action::Publish { records })
@@ -195,12 +196,12 @@ impl Order {
         match status {
             Status::Ready if !self.signing => self.finalize(now),
             Status::Valid => self.ask(Action::Download),
-            Status::Invalid => self.ask(Action::Blame),
+            Status::Invalid => self.ask(Action::FetchErrors),
             _ if self.signing && waited > SIGNING_BOUND => self.leave(GiveUp::StillProcessing, now),
             _ if !self.signing && waited > VALIDATION_BOUND => self.leave(GiveUp::NotValidated, now),
-            // A CA that takes none of them is left to a later run, which resumes the order.
+            // A CA that accepts no finalize is left to a later run, which resumes the order.
             Status::Ready if self.finalizes >= ATTEMPTS => self.give_up(GiveUp::Failed),
-            // The finalize did not arrive, or came too early: once more, for the same order.
+            // The finalize did not arrive, or came too early: send it once more, for the same order.
             Status::Ready => {
                 self.finalizes += 1;
                 let ms = self.next_pause(retry_after_ms);
@@ -217,7 +218,7 @@ impl Order {
 
     fn checked(&mut self, verdict: Verdict, now: Timestamp) -> Vec<Action> {
         match verdict {
-            Verdict::Good => vec![Action::Keep, Action::Unpublish, Action::Done],
+            Verdict::Good => vec![Action::Store, Action::Unpublish, Action::Done],
             Verdict::ForeignKey => self.anew(GiveUp::ForeignKey),
             Verdict::Early { until, flaws } => {
                 let wait = until.duration_since(now);
@@ -228,11 +229,11 @@ impl Order {
                 let ms = u64::try_from(wait.as_millis()).unwrap_or(0) + FIRST_PAUSE_MS;
                 vec![Action::Pause { ms }, Action::Check]
             }
-            // What speaks for a certificate is looked at again, without this order.
+            // The need for a certificate is decided anew, without this order.
             Verdict::Superseded { since } => {
-                vec![Action::Drop, Action::Unpublish, Action::GiveUp(GiveUp::Superseded { since })]
+                vec![Action::ClearPending, Action::Unpublish, Action::GiveUp(GiveUp::Superseded { since })]
             }
-            // Another one would end late enough from then on; until then it would end as early.
+            // An order made from `anew_from` on ends late enough; until then it would end as early.
             Verdict::EndsEarlier { than, anew_from } if now < anew_from || !self.resumed => {
                 self.give_up(GiveUp::EndsEarlier { than, anew_from })
             }
@@ -248,9 +249,9 @@ impl Order {
         }
     }
 
-    /// Resumed for long enough, or a person does not wait.
+    /// Whether the order has been resumed for long enough, or renewal is forced.
     fn leads_nowhere(&self, now: Timestamp) -> bool {
-        let old = self.insists || now.duration_since(self.begun_at) >= RESUMED_FOR;
+        let old = self.forced || now.duration_since(self.begun_at) >= RESUMED_FOR;
         self.resumed && old && !self.restarted
     }
 
@@ -258,24 +259,24 @@ impl Order {
         if self.leads_nowhere(now) { self.anew(why) } else { self.give_up(why) }
     }
 
-    fn failed(&mut self, doing: &Action, trouble: Trouble, now: Timestamp) -> Vec<Action> {
+    fn failed(&mut self, doing: &Action, trouble: ErrorClass, now: Timestamp) -> Vec<Action> {
         match (doing, trouble) {
-            // We know that the order is invalid; not to learn why does not change that.
-            (Action::Blame, _) => self.blamed(Vec::new()),
-            (Action::NewOrder { replaces: Some(_) }, Trouble::ReplacesRefused) => {
+            // The order is known to be invalid, with or without its errors.
+            (Action::FetchErrors, _) => self.errors_fetched(Vec::new()),
+            (Action::NewOrder { replaces: Some(_) }, ErrorClass::ReplacesRefused) => {
                 self.replaces = None;
-                self.ask_for_room(GiveUp::ReplacesRefused)
+                self.check_limits(GiveUp::ReplacesRefused)
             }
-            (Action::Fetch { .. }, Trouble::Gone) => self.anew(GiveUp::Failed),
-            (Action::Fetch { .. } | Action::Download, Trouble::Missing) => self.leave(GiveUp::Failed, now),
-            (_, Trouble::Passing { after_ms: Some(ms) }) if ms > LONGEST_PATIENCE_MS => self.give_up(GiveUp::Failed),
-            // Another finalize of the same order is under way, or ours arrived and its answer was lost: look.
-            (Action::Finalize, Trouble::NotReady | Trouble::Passing { .. }) => {
-                let wish_ms = if let Trouble::Passing { after_ms } = trouble { after_ms } else { None };
-                let after_ms = self.next_pause(wish_ms);
+            (Action::Fetch { .. }, ErrorClass::Gone) => self.anew(GiveUp::Failed),
+            (Action::Fetch { .. } | Action::Download, ErrorClass::Missing) => self.leave(GiveUp::Failed, now),
+            (_, ErrorClass::Passing { after_ms: Some(ms) }) if ms > LONGEST_PATIENCE_MS => self.give_up(GiveUp::Failed),
+            // Another finalize of the same order is under way, or ours arrived and its answer was lost: poll.
+            (Action::Finalize, ErrorClass::NotReady | ErrorClass::Passing { .. }) => {
+                let retry_after_ms = if let ErrorClass::Passing { after_ms } = trouble { after_ms } else { None };
+                let after_ms = self.next_pause(retry_after_ms);
                 self.ask(Action::Poll { after_ms })
             }
-            (_, Trouble::Passing { after_ms }) => {
+            (_, ErrorClass::Passing { after_ms }) => {
                 self.attempts += 1;
                 if self.attempts >= ATTEMPTS {
                     return self.give_up(GiveUp::Failed);
@@ -287,26 +288,26 @@ impl Order {
         }
     }
 
-    /// The order is dead; a new one is made, once.
+    /// Replaces a dead order with a new one, once.
     fn anew(&mut self, otherwise: GiveUp) -> Vec<Action> {
         if self.restarted {
             let mut actions = vec![Action::ForgetUrl];
             actions.extend(self.give_up(otherwise));
             return actions;
         }
-        self.ask_for_room(otherwise)
+        self.check_limits(otherwise)
     }
 
-    /// The plan has asked the ledger for one order, of which this one is not: I6.
-    fn ask_for_room(&mut self, why: GiveUp) -> Vec<Action> {
+    /// The plan checked the limits for one order only, so a second one is checked here: I6.
+    fn check_limits(&mut self, why: GiveUp) -> Vec<Action> {
         self.wanted = Some(why);
-        self.ask(Action::AskLedger { replaces: self.replaces.clone() })
+        self.ask(Action::CheckLimits { replaces: self.replaces.clone() })
     }
 
-    fn room(&mut self, full: Option<Full>, now: Timestamp) -> Vec<Action> {
+    fn limits_checked(&mut self, full: Option<LimitReached>, now: Timestamp) -> Vec<Action> {
         let Some(why) = self.wanted.take() else { return self.give_up(GiveUp::OutOfOrder) };
         if let Some(full) = full {
-            return self.give_up(GiveUp::NoRoom { why: Box::new(why), full });
+            return self.give_up(GiveUp::LimitReached { why: Box::new(why), full });
         }
         let order = Action::NewOrder { replaces: self.replaces.clone() };
         if why == GiveUp::ReplacesRefused {
@@ -322,16 +323,16 @@ impl Order {
         actions
     }
 
-    /// The order is invalid. What failed is noted, once; an order that an earlier run made is made anew, if there is room
-    /// after that.
-    fn blamed(&mut self, names: Vec<DnsName>) -> Vec<Action> {
+    /// The order is invalid. Failed authorizations are noted, once; an order of an earlier run is made anew, if the
+    /// limits still allow it.
+    fn errors_fetched(&mut self, names: Vec<DnsName>) -> Vec<Action> {
         let mut actions = Vec::new();
         if !names.is_empty() {
             actions.push(Action::NoteFailed { names });
         }
         actions.push(Action::ForgetUrl);
         let again = self.resumed && !self.restarted;
-        actions.extend(if again { self.ask_for_room(GiveUp::Invalid) } else { self.give_up(GiveUp::Invalid) });
+        actions.extend(if again { self.check_limits(GiveUp::Invalid) } else { self.give_up(GiveUp::Invalid) });
         actions
     }
 
@@ -347,7 +348,7 @@ impl Order {
     }
 
     fn ask(&mut self, action: Action) -> Vec<Action> {
-        // Polls fail and succeed in turn: their bound is time, but their failures in a row count too.
+        // Polls are bounded by time; an answer to one resets its failures in a row.
         if core::mem::discriminant(&action) != core::mem::discriminant(&self.doing)
             || matches!(action, Action::Poll { .. })
         {
@@ -357,11 +358,11 @@ impl Order {
         vec![action]
     }
 
-    /// The CA's wish, else a pause that doubles.
-    fn next_pause(&mut self, wish_ms: Option<u64>) -> u64 {
+    /// The CA's Retry-After, else a pause that doubles.
+    fn next_pause(&mut self, retry_after_ms: Option<u64>) -> u64 {
         let pause = self.pause_ms;
         self.pause_ms = (pause * 2).min(LONGEST_PAUSE_MS);
-        wish_ms.map_or(pause, |ms| ms.clamp(FIRST_PAUSE_MS, LONGEST_PATIENCE_MS))
+        retry_after_ms.map_or(pause, |ms| ms.clamp(FIRST_PAUSE_MS, LONGEST_PATIENCE_MS))
     }
 }
 

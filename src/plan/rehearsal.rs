@@ -1,5 +1,5 @@
-//! A tenth of the lifetime before a renewal everything that it needs is tried, but for the order: what would fail then is
-//! said while there is time.
+//! A tenth of the lifetime before a renewal, everything but the order is tried, so that what would fail is known in
+//! time.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -11,9 +11,9 @@ use crate::model::{Kept, Observed, Rehearsal, Stored};
 use super::backoff;
 use super::renewal::{ari_of, due, lifetime};
 
-/// This part of the lifetime before the renewal.
+/// Lead of a rehearsal, as a part of the lifetime.
 const AHEAD: i32 = 10;
-/// A rehearsal that failed is tried again after this, or after …
+/// A failed rehearsal is repeated after this, or after …
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 /// … this part of the lifetime, whichever is shorter: a six-day certificate has no days to wait.
 const AGAIN_PART: i32 = 40;
@@ -22,21 +22,20 @@ const AGAIN_PART: i32 = 40;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rehearse {
     pub certificate: CertName,
-    /// When it is to be renewed.
     pub renew_at: Timestamp,
-    /// It failed before.
+    /// An earlier rehearsal failed.
     pub again: bool,
-    /// Those that count.
+    /// The nodes to prepare; paused ones are left out.
     pub nodes: Vec<NodeName>,
 }
 
-/// From when on a renewal at `renew_at` is rehearsed.
+/// When the rehearsal of a renewal at `renew_at` is due.
 pub fn rehearse_at(kept: &Kept, renew_at: Timestamp) -> Timestamp {
     let ahead = lifetime(&kept.leaf) / AHEAD;
     renew_at.saturating_sub(ahead).unwrap_or(Timestamp::MIN).max(kept.leaf.not_before)
 }
 
-/// Of a pass over everything alone: what a person asks for is not to wait for it.
+/// Only a complete pass rehearses: an operator's command does not wait for it.
 pub(super) fn decide(
     config: &Config,
     certificate: &Certificate,
@@ -70,7 +69,7 @@ pub(super) fn decide(
     Some(Rehearse { certificate: certificate.name.clone(), renew_at, again: before.is_some(), nodes })
 }
 
-/// The last rehearsal of the renewal of this very certificate.
+/// The last rehearsal for this certificate's renewal.
 pub fn last<'a>(observed: &'a Observed, name: &CertName, kept: &Kept) -> Option<&'a Rehearsal> {
     observed.state.rehearsals.get(name).filter(|rehearsal| rehearsal.fingerprint == kept.leaf.fingerprint)
 }

@@ -1,8 +1,8 @@
 //! Is a new certificate due? An ordered chain of named reasons; the first that holds decides.
 
 mod choice;
+mod desired;
 mod due;
-mod meant;
 
 pub use choice::{Obstacle, PassedOver};
 pub use due::{Basis, ari_of, due, lifetime};
@@ -17,10 +17,10 @@ use crate::config::{Acme, Certificate, Config};
 use crate::model::{Ari, Finding, Intent, Kept, Observed, Stored};
 
 use super::fence::{self, Above};
-use super::ledger::{self, Full, Question};
+use super::ledger::{self, LimitReached, Question};
 use super::{backoff, hold};
 use choice::is_the_cas;
-use meant::{keeps_key, profile_at, profile_changed, served_since, still_meant};
+use desired::{keeps_key, profile_at, profile_changed, served_since, still_wanted};
 
 /// Under this part of the lifetime the ledger's reserve may be used.
 const RESERVE_BELOW: i32 = 6;
@@ -34,31 +34,30 @@ pub struct Issue {
     pub reason: RenewalReason,
     pub names: NameSet,
     pub key_type: KeyType,
-    /// What is meant for this CA.
     pub profile: Option<String>,
-    /// The key of the stored certificate is used again.
     pub keep_key: bool,
     /// ARI identifier of the certificate that this order replaces (RFC 9773 section 5).
     pub replaces: Option<String>,
-    /// The order is made inside the window of what it replaces.
+    /// The order replaces a certificate inside its ARI window.
     pub exempt: bool,
-    /// CAs that come before this one and are not asked now.
+    /// Preferred CAs that are not asked now.
     pub passed_over: Vec<PassedOver>,
-    /// A person forces: what was rejected of an unfinished order is ordered anew, and not fetched again for a day.
+    /// Renewal is forced: a certificate that our checks rejected is ordered anew, instead of being fetched again for a
+    /// day.
     #[serde(skip)]
-    pub insist: bool,
-    /// The ledger's reserve may be used, for an order after this one too.
+    pub forced: bool,
+    /// The ledger's reserve may be used, also for a second order.
     #[serde(skip)]
     pub emergency: bool,
-    /// A certificate that ends before this one does is no gain: the stored one is replaced only for its age.
+    /// Set when only its age speaks against the stored certificate: one that ends before this instant is no gain.
     #[serde(skip)]
     pub outlives: Option<Timestamp>,
-    /// Since when the youngest certificate for these names is valid, of those that nodes serve and the store holds.
+    /// Start of validity of the youngest certificate for these names, among those served and stored.
     #[serde(skip)]
     pub youngest: Option<Timestamp>,
-    /// The greatest generation number in the store and in any node's answer; the new one is above it.
+    /// The greatest generation number in the store or claimed by a node; the new one exceeds it.
     pub seen: u64,
-    /// The node that holds it, where it is none of the store's.
+    /// The node that claims it, when the store does not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub above: Option<Above>,
     /// Nodes that the next round will deliver to.
@@ -68,7 +67,7 @@ pub struct Issue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum RenewalReason {
-    /// An earlier run set out to issue and did not finish.
+    /// An earlier run began to issue and did not finish.
     Resumed {
         begun_at: Timestamp,
         order_url: Option<String>,
@@ -76,7 +75,7 @@ pub enum RenewalReason {
     Forced,
     /// The store has no certificate of this name.
     Nothing,
-    /// A person has given the stored certificate up, or its CA has revoked it.
+    /// The stored certificate is revoked, by us or by its CA.
     Revoked {
         at: Timestamp,
         code: u8,
@@ -109,7 +108,7 @@ pub enum RenewalWait {
         at: Timestamp,
         not_after: Timestamp,
         basis: Basis,
-        /// When the CA is asked again whether that still holds. `None`: it cannot be asked.
+        /// When the CA is asked again for its window. `None`: it cannot be asked.
         ask_again: Option<Timestamp>,
     },
     /// Due, and a former attempt failed.
@@ -119,18 +118,18 @@ pub enum RenewalWait {
         until: Timestamp,
         failures: u32,
         failure: Box<Finding>,
-        /// The CA itself said when to come again: `--force` does not come sooner.
+        /// The CA sent a Retry-After: `--force` does not skip it.
         by_the_ca: bool,
-        /// The other CAs that cannot be asked either, or not sooner.
+        /// The other CAs, none of which can be asked sooner.
         passed_over: Vec<PassedOver>,
-        /// When the end is so near that more is allowed. `None`: it is already, or nothing is stored.
+        /// When the emergency reserve opens. `None`: it is open, or nothing is stored.
         emergency_from: Option<Timestamp>,
     },
     /// Due, and a limit stands in the way.
-    Ledger { ca: String, full: Full, passed_over: Vec<PassedOver>, emergency_from: Option<Timestamp> },
-    /// This command delivers and does not issue.
+    Ledger { ca: String, full: LimitReached, passed_over: Vec<PassedOver>, emergency_from: Option<Timestamp> },
+    /// This command only delivers.
     MayNotIssue { stored: bool },
-    /// This very pass has issued one, and whatever became of it, no pass issues two.
+    /// This pass has already issued one; no pass issues two.
     IssuedNow,
 }
 
@@ -149,7 +148,7 @@ fn earlier(instant: Timestamp, other: Option<Timestamp>) -> Timestamp {
     other.map_or(instant, |other| other.min(instant))
 }
 
-/// `planned`: orders at each CA, by its host, that this plan makes for other certificates.
+/// `planned`: orders that this plan makes for other certificates, by the CA's host.
 ///
 /// # Errors
 /// Why not.
@@ -167,7 +166,7 @@ pub(super) fn decide(
     }
     let ari = current.and_then(|kept| ari_of(observed, &certificate.name, &kept.leaf));
     let keep_key = keeps_key(certificate, stored, &observed.state);
-    let intent = stored.pending.as_ref().filter(|intent| still_meant(intent, certificate, stored, keep_key, config));
+    let intent = stored.pending.as_ref().filter(|intent| still_wanted(intent, certificate, stored, keep_key, config));
     let by_itself = reason(config, certificate, stored, observed, ari, now);
     let outlives = match (&by_itself, current) {
         (Ok(RenewalReason::Due { basis: Basis::Lifetime { .. }, .. }), Some(kept)) => Some(kept.leaf.not_after),
@@ -183,7 +182,7 @@ pub(super) fn decide(
     }
 
     let emergency = current.is_some_and(|kept| is_emergency(kept, ari, observed, now));
-    // A second later, less than that part is left.
+    // One second later, less than this part of the lifetime is left.
     let before = current.map(|kept| (kept, lifetime(&kept.leaf) / RESERVE_BELOW - SignedDuration::from_secs(1)));
     let emergency_from = before.and_then(|(kept, span)| kept.leaf.not_after.checked_sub(span).ok());
     let emergency_from = emergency_from.filter(|from| *from > now);
@@ -191,7 +190,7 @@ pub(super) fn decide(
     let attempts = observed.state.issuance.get(&certificate.name);
     let attempts = || attempts.into_iter().flatten();
     let held_back = |ca: &str, attempts| PassedOver::by_attempts(ca, attempts, cadence, forced, now);
-    // What is no CA's doing would meet each of them alike.
+    // A failure that is not a CA's doing would occur at each of them.
     let elsewhere = attempts().filter(|(_, attempts)| !is_the_cas(&attempts.failure));
     let elsewhere = elsewhere.filter_map(|(ca, attempts)| held_back(ca, attempts));
     if let Some(held) = elsewhere.max_by_key(|held| held.until) {
@@ -202,17 +201,17 @@ pub(super) fn decide(
     let terms =
         |ca: &Acme| Terms::of(ca, certificate, stored, intent.map(|intent| (intent, counted)), ari, observed, now);
     let obstacle = |ca: &Acme| {
-        let tried = attempts().find(|(host, _)| **host == ca.host);
-        let tried = tried.and_then(|(_, attempts)| held_back(&ca.host, attempts));
+        let by_attempts = attempts().find(|(host, _)| **host == ca.host);
+        let by_attempts = by_attempts.and_then(|(_, attempts)| held_back(&ca.host, attempts));
         let Terms { exempt, counted, .. } = terms(ca);
         let planned = planned.get(&ca.host).copied().unwrap_or_default();
         let (names, per_week) = (&certificate.names, ca.certificates_per_week);
         let question = Question { ca: &ca.host, names, per_week, emergency, exempt, planned };
-        let full = if counted { None } else { ledger::room(&observed.ledger, question, now).err() };
+        let full = if counted { None } else { ledger::check_limits(&observed.ledger, question, now).err() };
         let full = full.map(|full| PassedOver::by_ledger(&ca.host, full));
-        full.into_iter().chain(tried).max_by_key(|held| held.until)
+        full.into_iter().chain(by_attempts).max_by_key(|held| held.until)
     };
-    // An order that was begun is ended where it was begun; when a certificate may have come of it, nowhere else.
+    // An unfinished order is finished at its own CA; once a certificate may exist, at no other.
     let begun = intent.filter(|intent| intent.order_url.is_some()).map(|intent| intent.ca.as_str());
     let first = begun.and_then(|host| config.ca(host));
     let others = config.cas().filter(|ca| begun != Some(&ca.host) && (!counted || emergency));
@@ -238,7 +237,7 @@ pub(super) fn decide(
         replaces,
         exempt,
         passed_over,
-        insist: forced,
+        forced,
         emergency,
         outlives,
         youngest: served_since(certificate, stored, observed, now),
@@ -248,16 +247,16 @@ pub(super) fn decide(
     })
 }
 
-/// How an order at one CA would stand.
+/// Terms of an order at one CA.
 struct Terms {
     replaces: Option<String>,
     exempt: bool,
-    /// Its finalize stands in the ledger already: I6, one renewal is one certificate.
+    /// Its finalize is in the ledger already: I6, one renewal is one certificate.
     counted: bool,
 }
 
 impl Terms {
-    /// `intent`: and whether its finalize is counted.
+    /// `intent`: with whether its finalize is counted.
     fn of(
         ca: &Acme,
         certificate: &Certificate,
@@ -284,7 +283,7 @@ impl Terms {
     }
 }
 
-/// Close to the end, revoked by the CA (its window lies in the past) or given up by a person.
+/// Close to expiry, or revoked: by the CA (its window lies in the past) or by us.
 fn is_emergency(kept: &Kept, ari: Option<&Ari>, observed: &Observed, now: Timestamp) -> bool {
     let left = kept.leaf.not_after.duration_since(now);
     left < lifetime(&kept.leaf) / RESERVE_BELOW
@@ -292,7 +291,7 @@ fn is_emergency(kept: &Kept, ari: Option<&Ari>, observed: &Observed, now: Timest
         || observed.state.revoked.contains_key(&kept.leaf.fingerprint)
 }
 
-/// What speaks for a new certificate, apart from one that was set out for.
+/// The reason for a new certificate, apart from a pending intent.
 fn reason(
     config: &Config,
     certificate: &Certificate,
@@ -337,7 +336,7 @@ fn shares_a_name(kept: &Kept, certificate: &Certificate) -> bool {
     kept.leaf.names.iter().any(|name| certificate.names.iter().any(|n| n == name))
 }
 
-/// Nobody, while a person holds another generation.
+/// No node, while another generation is held.
 fn then(certificate: &Certificate, stored: &Stored, observed: &Observed, now: Timestamp) -> Vec<NodeName> {
     if hold::held(&certificate.name, stored, &observed.state, now).is_some() {
         return Vec::new();

@@ -20,15 +20,15 @@ use crate::model::{Committed, ConfigTest, Finding, Prepared, ProbeError};
 
 use super::{Before, Deliver};
 
-/// Of a node that is not touched, since there is nothing to switch and nothing to see.
+/// Why a node is not touched: there is nothing to switch, and nothing to verify.
 const UNSEEN: &str = "its files are the right ones already, and no handshake with it can be made";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Event {
-    /// A session was opened; until then the node waits for its turn.
+    /// A session was opened; until then the node is queued.
     Started(NodeName),
     Prepared(NodeName, Prepared),
-    /// Before the commit: nothing was changed there.
+    /// Failed before the commit: nothing was changed.
     Failed(NodeName, Finding),
     Committed(NodeName, Committed),
     /// The connection ended after the commit was sent: the state is unknown.
@@ -36,13 +36,13 @@ pub enum Event {
     Verified(NodeName, Verdict),
     /// The answer to a rollback after the handshake, and whether TLS answers since.
     Restored(NodeName, Restored),
-    /// The process is asked to end.
+    /// The process received a stop signal.
     Stop,
-    /// It ends now: what is committed finishes on its node, and nobody hears how.
+    /// The process ends now: committed nodes finish by themselves, and their outcome stays unknown.
     Abandon(Finding),
 }
 
-/// What fresh handshakes said after the reload.
+/// Result of fresh handshakes after the reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Verdict {
     Expected,
@@ -50,8 +50,8 @@ pub enum Verdict {
     Other {
         what: String,
     },
-    /// TCP has the new certificate everywhere, and QUIC another: an old worker, or another server. Going back would
-    /// change what TCP serves, and nothing else.
+    /// TCP serves the new certificate everywhere, and QUIC another: an old worker, or another server. Going back would
+    /// only change what TCP serves.
     Lingers {
         what: String,
     },
@@ -60,7 +60,7 @@ pub enum Verdict {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Restored {
-    /// The node went back; `Err`: why not.
+    /// Whether the node went back; `Err`: why not.
     pub went_back: Result<(), Finding>,
     pub serves: bool,
 }
@@ -84,7 +84,7 @@ impl Action {
     }
 }
 
-/// How it ended for a node. Only `Served` is success (I3).
+/// Outcome for one node. Only `Served` is success (I3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
@@ -93,19 +93,19 @@ pub enum Outcome {
     Failed {
         failure: Finding,
     },
-    /// The connection was lost after the commit: read again in the next pass.
+    /// The connection was lost after the commit: the next pass reads the state again.
     Unknown {
         failure: Finding,
     },
-    /// The node itself went back: the test or the reload refuses our certificate and accepts the former one.
+    /// The node went back by itself: its test or reload refuses our certificate and accepts the former one.
     RolledBack {
         output: String,
     },
-    /// The test fails with and without our change.
+    /// The configuration test fails with and without our change.
     BrokenBefore {
         output: String,
     },
-    /// The server does not run: files are in place.
+    /// The files are in place; the server is not running.
     Placed {
         output: String,
     },
@@ -113,13 +113,13 @@ pub enum Outcome {
     Unverified {
         why: String,
     },
-    /// The handshake showed something else, and the node went back.
+    /// The handshake showed something else, and the node was rolled back.
     Undone {
         why: String,
         not_back: Option<Finding>,
         serves: bool,
     },
-    /// Prepared and not changed.
+    /// Prepared, but not changed.
     Aborted {
         why: Abort,
     },
@@ -128,7 +128,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Abort {
-    /// A node refused our certificate, so no other gets it.
+    /// A node refused our certificate, so no other node gets it.
     OursAt(NodeName),
     Interrupted,
 }
@@ -148,9 +148,9 @@ enum Phase {
 struct Node {
     name: NodeName,
     before: Before,
-    /// It failed with this generation before, and is canary last.
+    /// The node failed with this generation before, and becomes canary last.
     last: bool,
-    /// What it serves ends soon: others' refusals do not hold it.
+    /// What the node serves ends soon: other nodes' refusals do not hold it up.
     hurry: bool,
     phase: Phase,
 }
@@ -170,10 +170,10 @@ pub struct Rollout {
     nodes: Vec<Node>,
     wanted_canary: Option<NodeName>,
     gate: Gate,
-    /// Rollbacks whose cause is our certificate; more than `stop_after` close the gate again.
+    /// Rollbacks caused by our certificate; more than `stop_after` close the gate again.
     ours: usize,
     stop_after: usize,
-    /// Who refused it, now or in an earlier rollout.
+    /// Nodes that refused the certificate, now or in an earlier rollout.
     refused: BTreeSet<NodeName>,
 }
 
@@ -196,7 +196,7 @@ impl Rollout {
         }
     }
 
-    /// How each node ended; those that have not are left out.
+    /// Outcomes of the nodes that have ended.
     pub fn outcomes(&self) -> impl Iterator<Item = (&NodeName, &Outcome)> {
         self.nodes.iter().filter_map(|node| match &node.phase {
             Phase::Ended(outcome) => Some((&node.name, outcome)),
@@ -210,7 +210,7 @@ impl Rollout {
             Event::Stop => self.shut(Abort::Interrupted, &mut actions),
             Event::Abandon(failure) => self.abandon(&failure, &mut actions),
             Event::Started(node) => self.set(&node, Phase::Preparing),
-            // Its disk is right already, and what it serves cannot be seen: a reload in every pass would prove nothing.
+            // The disk is right already, and no handshake is possible: a reload in every pass would prove nothing.
             Event::Prepared(node, prepared) if self.before(&node) == Before::Silent && prepared.is_unchanged() => {
                 actions.push(Action::Abort(node.clone()));
                 self.end(&node, Outcome::Unverified { why: UNSEEN.into() });
@@ -252,7 +252,7 @@ impl Rollout {
 
     fn verified(&mut self, node: NodeName, verdict: Verdict, actions: &mut Vec<Action>) {
         let before = self.before(&node);
-        // Going back helps only to something that clients accept.
+        // Going back helps only when clients accept what was served before.
         let worth_it = before == Before::Valid;
         let (why, ours) = match verdict {
             Verdict::Expected => {
@@ -262,9 +262,9 @@ impl Rollout {
                 actions.push(Action::Done(node.clone()));
                 return self.end(&node, Outcome::Served);
             }
-            // The node does not read these paths, or its reload does nothing: its own trouble, not our certificate's.
+            // The node does not read these paths, or its reload does nothing: the node's fault, not our certificate's.
             Verdict::Other { what } if worth_it => (what, false),
-            // TLS answered before and does not now, although the test passed: our certificate.
+            // TLS answered before and fails now, although the test passed: our certificate's fault.
             Verdict::Silent(silence) if worth_it && gone(&silence) => (silence.to_string(), true),
             Verdict::Other { what } | Verdict::Lingers { what } => {
                 actions.push(Action::Done(node.clone()));
@@ -308,7 +308,7 @@ impl Rollout {
         }
     }
 
-    /// Commits whatever may be committed now, and chooses a canary when there is none.
+    /// Commits every node that may be committed now, and chooses a canary when there is none.
     fn advance(&mut self, actions: &mut Vec<Action>) {
         match &self.gate {
             Gate::Shut(_) => {}
@@ -339,7 +339,7 @@ impl Rollout {
         self.nodes.iter().find(|node| &node.name == name).map(|node| &node.phase)
     }
 
-    /// What has ended stays ended: an answer that crosses an abort changes nothing.
+    /// An ended phase is final: an answer that crosses an abort changes nothing.
     fn set(&mut self, name: &NodeName, phase: Phase) {
         if let Some(node) = self.nodes.iter_mut().find(|node| &node.name == name)
             && !matches!(node.phase, Phase::Ended(_))
@@ -354,13 +354,13 @@ impl Rollout {
 }
 
 impl Node {
-    /// Nothing is changed there yet.
+    /// Whether nothing is changed there yet.
     fn waits(&self) -> bool {
         matches!(self.phase, Phase::Queued | Phase::Preparing | Phase::Ready { .. })
     }
 }
 
-/// The port is closed, or TLS fails on it: the server is there and does not serve. A timeout says nothing about it.
+/// Whether the server runs but does not serve: the port is closed, or TLS fails on it. A timeout shows neither.
 fn gone(silence: &ProbeError) -> bool {
     matches!(silence, ProbeError::Refused | ProbeError::Tls(_))
 }

@@ -93,7 +93,7 @@ fn a27_of_a_late_window_and_the_emergency_floor_the_earlier_one_counts() {
 }
 
 #[test]
-fn changed_names_are_issued_at_once_and_told_one_by_one() {
+fn changed_names_are_issued_at_once_and_listed_one_by_one() {
     let mut scene = Scene::new().stored(days(1), days(90));
     scene.kept().leaf.names = scene::names(&[SERVICE, "old.example.com"]);
     let domains = format!("[[certificate]]\ndomains = [\"{SERVICE}\", \"*.example.org\"]\nnodes = [\"*\"]\n");
@@ -118,7 +118,7 @@ fn force_issues_what_is_not_due() {
 }
 
 #[test]
-fn another_ca_is_told_nothing_of_a_certificate_that_it_did_not_issue() {
+fn an_order_at_another_ca_does_not_replace_a_certificate_that_it_did_not_issue() {
     let mut scene = Scene::new().stored(days(58), days(90)).ari("2026-11-22T00:00:00Z", "2026-11-24T00:00:00Z").force();
     scene.kept().meta.ca = "acme.zerossl.com".into();
     let plan = plan_text(&scene.plan());
@@ -140,7 +140,7 @@ fn a_resumed_order_whose_finalize_is_counted_already_needs_no_room() {
 }
 
 #[test]
-fn an_intent_that_is_no_longer_meant_is_not_resumed() {
+fn an_intent_that_is_no_longer_wanted_is_not_resumed() {
     let scene = |change: fn(&mut crate::model::Intent)| {
         Scene::new().stored(days(61), days(90)).intent(Some("https://ca/order/1"), change)
     };
@@ -176,12 +176,12 @@ fn k07_in_the_last_quarter_of_its_life_it_is_tried_again_within_six_hours() {
     let next = |age: i64| Scene::new().stored(days(age), days(90)).failed(9, hours(0), None).plan().next;
     assert_eq!(next(67), Some(scene::now() + hours(24)));
     assert_eq!(next(68), Some(scene::now() + hours(6)));
-    let told = Scene::new().stored(days(80), days(90)).failed(1, hours(0), Some("2026-11-24T12:00:00Z")).plan().next;
-    assert_eq!(told, Some(scene::now() + hours(24)), "what the CA said is heeded all the same");
+    let next = Scene::new().stored(days(80), days(90)).failed(1, hours(0), Some("2026-11-24T12:00:00Z")).plan().next;
+    assert_eq!(next, Some(scene::now() + hours(24)), "the Retry-After is obeyed");
 }
 
 #[test]
-fn a02_what_the_ca_said_is_obeyed_when_it_is_later_than_the_ladder_and_by_force_too() {
+fn a02_a_retry_after_is_obeyed_when_it_is_later_than_the_ladder_and_by_force_too() {
     let scene = Scene::new().failed(1, hours(1), Some("2026-11-23T18:00:00Z"));
     golden("retry-after", &scene);
     golden("retry-after-forced", &scene.stored(days(1), days(90)).force());

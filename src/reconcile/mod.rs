@@ -1,5 +1,5 @@
-//! The loop: observe, plan, execute, fold, in rounds until only waits remain. The only place that joins several effects,
-//! and the only one that reads the clock.
+//! The loop: observe, plan, execute, record the outcome, in rounds until only waits remain. The only place that joins
+//! several effects, and the only one that reads the clock.
 
 pub mod pin;
 pub mod record_outcome;
@@ -22,7 +22,7 @@ use crate::store::StoreError;
 
 pub use rehearsal::rehearse;
 
-/// Issue, deliver, and one to see that nothing is left; one more for each CA that is asked when another fails.
+/// One round issues, one delivers, one sees that nothing is left; one more for each fallback CA.
 const ROUNDS: usize = 3;
 
 /// One pass. The caller holds the lock.
@@ -38,7 +38,7 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
         () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
     };
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
-    // Nothing waits for it but the report.
+    // Only the report waits for the inventory.
     let mut inventory = JoinSet::new();
     let (asking, about) = (Arc::clone(context), observed.asked.clone());
     inventory.spawn(async move { dns::inventory(&asking, &about).await });
@@ -46,11 +46,12 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     done.failures.extend(mend_numbers(context, &mut observed));
     plan::delivery::prune(&mut observed.state, &context.config, clock::now());
     plan::fence::prune(&mut observed.state, &context.config);
-    done.failures.extend(pin::let_go(context, &mut observed, clock::now()));
+    done.failures.extend(pin::release_ended(context, &mut observed, clock::now()));
     done.failures.extend(context.store.write_state(&observed.state).err().map(|error| Finding::from(&error)));
     done.failures.extend(context.store.sweep_intents().err().map(|error| Finding::from(&error)));
     rounds(context, &mut observed, &mut done).await;
-    // Who lacks a certificate does not wait for the comparison, and who was just delivered to needs none.
+    // The comparison of disks comes after the deliveries: a node that lacks a certificate does not wait, and one that
+    // just got it needs no comparison.
     if disks::compare(context, &mut observed).await {
         rounds(context, &mut observed, &mut done).await;
     }
@@ -74,7 +75,7 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     Ok(report::build(command, &context.config, &observed, plan, done, true, now))
 }
 
-/// Plan, execute, fold, until only waits remain.
+/// Plans, executes and records outcomes until only waits remain.
 async fn rounds(context: &Arc<Context>, observed: &mut Observed, done: &mut Done) {
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     for _ in 0..ROUNDS + context.config.fallback.len() {
@@ -102,15 +103,15 @@ async fn rounds(context: &Arc<Context>, observed: &mut Observed, done: &mut Done
                 Step::Deliver(_) => Ended::Delivered(Err(failure)),
                 Step::Rehearse(_) => Ended::Rehearsed(Err(failure)),
             });
-            // A full disk keeps no node from its certificate (I4), and nobody from the report.
-            let folded = record_outcome::fold(context, observed, done, &step, ended);
-            done.failures.extend(folded.err().filter(|failure| !done.failures.contains(failure)));
+            // A full disk prevents neither deliveries (I4) nor the report.
+            let recorded = record_outcome::record_outcome(context, observed, done, &step, ended);
+            done.failures.extend(recorded.err().filter(|failure| !done.failures.contains(failure)));
         }
     }
 }
 
-/// Notes rollouts before anything is changed, so that whoever goes on after a kill knows what nodes served. A full disk
-/// keeps no node from its certificate (I4).
+/// Records rollouts before anything is changed, so that after a kill the next run knows what nodes served. A full disk
+/// prevents no delivery (I4).
 fn begin(context: &Context, observed: &mut Observed, steps: &[Step]) -> Option<Finding> {
     let mut delivers = steps.iter().filter_map(|step| if let Step::Deliver(step) = step { Some(step) } else { None });
     let first = delivers.next()?;
@@ -119,16 +120,15 @@ fn begin(context: &Context, observed: &mut Observed, steps: &[Step]) -> Option<F
     context.store.write_state(&observed.state).err().map(|error| Finding::from(&error))
 }
 
-/// Whether it can be right; a doubt is taken to the CAs, which alone can dispel it. What is believed is kept, for the next
-/// doubt.
+/// Checks the clock: if it looks wrong, asks the CAs for the time. A believed time is recorded for the next check.
 async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
     let now = clock::now();
-    let heard = || context.ca_clock().map(|(_, told)| told);
-    observed.ca_clock = heard();
+    let ca_clock = || context.ca_clock().map(|(_, reading)| reading);
+    observed.ca_clock = ca_clock();
     if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         let mut stop = context.stop.clone();
         tokio::select! {
-            () = observe::ari::ask_the_time(context) => observed.ca_clock = heard(),
+            () = observe::ari::ask_the_time(context) => observed.ca_clock = ca_clock(),
             () = stopped(&mut stop) => {}
         }
     }
@@ -142,7 +142,7 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
     }
 }
 
-/// Of generations whose numbers nobody can have given. Not by a clock that cannot be right.
+/// Renumbers generations with impossible numbers, unless the clock cannot be right.
 fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
     let now = clock::now();
     if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
@@ -151,7 +151,8 @@ fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
     let (store, names): (_, Vec<CertName>) = (&context.store, observed.store.keys().cloned().collect());
     let mended = names.into_iter().map(|name| {
         let mended = store.mend_numbers(&name, now)?;
-        // Also where an earlier run was killed behind the rename: the same certificate has another number since.
+        // An earlier run may have been killed right after the rename: then the held certificate has another number
+        // already.
         if let Some(held) = observed.state.held.get_mut(&name) {
             let generations = store.generations(&name)?;
             let same = generations.iter().find(|other| other.serial() == held.generation.serial());
@@ -166,7 +167,7 @@ fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
     mended.filter_map(|mended: Result<(), StoreError>| mended.err()).map(|error| Finding::from(&error)).collect()
 }
 
-/// Of generations that nobody can need any more. Not by a clock that cannot be right.
+/// Removes generations that are no longer needed, unless the clock cannot be right.
 fn prune(context: &Context, observed: &Observed) -> Vec<Finding> {
     let now = clock::now();
     if *context.stop.borrow() || plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
@@ -177,6 +178,6 @@ fn prune(context: &Context, observed: &Observed) -> Vec<Finding> {
 }
 
 fn skew(context: &Context) -> Option<Finding> {
-    let (ca, told) = context.ca_clock()?;
-    report::own_clock(&ca, told)
+    let (ca, reading) = context.ca_clock()?;
+    report::own_clock(&ca, reading)
 }

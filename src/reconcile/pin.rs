@@ -1,5 +1,5 @@
-//! Going back: a person holds a generation that the store has, and lets go of it. What is held is checked first, as what is
-//! issued is: a certificate that visitors would refuse is never gone back to.
+//! Going back: holds a stored generation, or releases it. A generation is checked before it is held, as a new
+//! certificate is before it is stored: certd never goes back to one that visitors would refuse.
 
 use jiff::Timestamp;
 
@@ -11,8 +11,8 @@ use crate::plan::{self, Evidence, hold};
 use crate::report;
 use crate::store::HistoryEvent;
 
-/// Notes that `written` is meant for the nodes from now on, and says which generation that is. The caller holds the lock,
-/// and makes a pass next.
+/// Makes `written` the desired generation from now on, and returns it. The caller holds the lock, and makes a pass
+/// next.
 ///
 /// # Errors
 /// [`Code::HoldRefused`]: no such generation, or one that visitors would refuse; else the state directory.
@@ -21,7 +21,7 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
     let now = clock::now();
     let generations = store.generations(name).map_err(|error| Finding::from(&error))?;
     let generation =
-        hold::choose(&generations, written).map_err(|meant| not_one(name, written, &meant, &generations))?;
+        hold::choose(&generations, written).map_err(|candidates| not_one(name, written, &candidates, &generations))?;
     let refused = |what: String, next: &str| {
         let what = format!("generation {generation} {what}");
         Err(failure(Code::HoldRefused, name, what, next, Advice::Person))
@@ -31,14 +31,14 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         Err(error) => return refused(format!("is not whole: {error}"), "name another: nothing was changed"),
     };
     let leaf = &pair.chain().leaf;
-    let mut tried = store.state().map_err(|error| Finding::from(&error))?;
+    let mut state = store.state().map_err(|error| Finding::from(&error))?;
     let stored = store.stored(name).map_err(|error| Finding::from(&error))?;
     let evidence = Evidence {
-        last_seen: tried.last_seen,
+        last_seen: state.last_seen,
         not_before: stored.current.as_ref().map(|kept| kept.leaf.not_before),
         ca: None,
     };
-    // Whether it is valid now only a clock can tell.
+    // Validity depends on the clock.
     if let Err(doubt) = plan::clock::plausible(now, &evidence) {
         return Err(crate::context::failure::of_clock(&doubt));
     }
@@ -53,33 +53,33 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         since: now,
         by: by.clone(),
     };
-    tried.held.insert(name.clone(), held.clone());
-    if hold::held(name, &stored, &tried, now).is_none() {
-        let what = match tried.revoked.get(&held.fingerprint) {
+    state.held.insert(name.clone(), held.clone());
+    if hold::held(name, &stored, &state, now).is_none() {
+        let what = match state.revoked.get(&held.fingerprint) {
             Some(revoked) => format!("was given up {}", report::minute(revoked.at)),
             None => format!("expires {}, which is too soon to hold it", report::minute(held.not_after)),
         };
         return refused(what, "name another: nothing was changed");
     }
-    store.write_state(&tried).map_err(|error| Finding::from(&error))?;
+    store.write_state(&state).map_err(|error| Finding::from(&error))?;
     let event = HistoryEvent::Held { certificate: name.clone(), generation: generation.clone(), by };
     store.history(now, &event).map_err(|error| Finding::from(&error))?;
     Ok(generation.clone())
 }
 
-/// Lets go of what is held of these certificates; of all of them when none is named.
+/// Releases the holds of these certificates.
 ///
 /// # Errors
 /// The state directory cannot be read or written.
 pub fn release(context: &Context, wanted: impl Fn(&CertName) -> bool) -> Result<(), Finding> {
     let of_store = |error| Finding::from(&error);
-    let mut tried = context.store.state().map_err(of_store)?;
-    let names: Vec<CertName> = tried.held.keys().filter(|name| wanted(name)).cloned().collect();
-    let released: Vec<(CertName, Held)> = names.iter().filter_map(|name| tried.held.remove_entry(name)).collect();
+    let mut state = context.store.state().map_err(of_store)?;
+    let names: Vec<CertName> = state.held.keys().filter(|name| wanted(name)).cloned().collect();
+    let released: Vec<(CertName, Held)> = names.iter().filter_map(|name| state.held.remove_entry(name)).collect();
     if released.is_empty() {
         return Ok(());
     }
-    context.store.write_state(&tried).map_err(of_store)?;
+    context.store.write_state(&state).map_err(of_store)?;
     for (certificate, held) in released {
         let event = HistoryEvent::Released { certificate, generation: held.generation, why: None };
         context.store.history(clock::now(), &event).map_err(of_store)?;
@@ -87,31 +87,31 @@ pub fn release(context: &Context, wanted: impl Fn(&CertName) -> bool) -> Result<
     Ok(())
 }
 
-/// Strikes the holds that are over by themselves, and says so. By a clock that cannot be right none is.
-pub(crate) fn let_go(context: &Context, observed: &mut Observed, now: Timestamp) -> Vec<Finding> {
+/// Removes and reports holds that have ended, unless the clock cannot be right.
+pub(crate) fn release_ended(context: &Context, observed: &mut Observed, now: Timestamp) -> Vec<Finding> {
     if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         return Vec::new();
     }
-    let mut told = Vec::new();
+    let mut findings = Vec::new();
     for (certificate, held, end) in hold::ended(observed, now) {
         observed.state.held.remove(&certificate);
         let why = report::hold_end(&end);
         let what = format!("generation {} is no longer held: {why}", held.generation);
         let next = "nothing: nodes get the stored certificate. If that one is unfit, `certd renew --force` replaces it";
-        told.push(failure(Code::HoldEnded, &certificate, what, next, Advice::Person));
+        findings.push(failure(Code::HoldEnded, &certificate, what, next, Advice::Person));
         let event = HistoryEvent::Released { certificate, generation: held.generation, why: Some(why) };
-        told.extend(context.store.history(now, &event).err().map(|error| Finding::from(&error)));
+        findings.extend(context.store.history(now, &event).err().map(|error| Finding::from(&error)));
     }
-    told
+    findings
 }
 
-/// The first thing that visitors would refuse. Names that are not asked for any more hurt nobody.
+/// The first flaw that visitors would see. Names that are no longer configured do no harm.
 fn flaw(pair: &crate::cert::Pair, names: &crate::cert::NameSet, context: &Context, now: Timestamp) -> Option<String> {
     let flaws = lint(pair, names, &context.roots, now);
     flaws.into_iter().find(|flaw| !matches!(flaw, crate::cert::Flaw::NamesExtra(_))).map(|flaw| flaw.to_string())
 }
 
-fn not_one(name: &CertName, written: &str, meant: &[&Generation], all: &[Generation]) -> Finding {
+fn not_one(name: &CertName, written: &str, candidates: &[&Generation], all: &[Generation]) -> Finding {
     /// Of a long list, the newest.
     const SHOWN: usize = 5;
     let list = |some: &mut dyn Iterator<Item = &Generation>| {
@@ -119,12 +119,12 @@ fn not_one(name: &CertName, written: &str, meant: &[&Generation], all: &[Generat
     };
     let (what, next) = if all.is_empty() {
         ("the store has no certificate of this name".to_owned(), "`certd renew` issues one".to_owned())
-    } else if meant.is_empty() {
+    } else if candidates.is_empty() {
         let next = format!("one of the newest: {}", list(&mut all.iter().rev()));
         (format!("the store has no generation {written:?}"), next)
     } else {
-        let next = format!("write more of it: {}", list(&mut meant.iter().copied()));
-        (format!("{written:?} may be any of {} generations", meant.len()), next)
+        let next = format!("write more of the name, as in: {}", list(&mut candidates.iter().copied()));
+        (format!("{written:?} may be any of {} generations", candidates.len()), next)
     };
     failure(Code::HoldRefused, name, what, next, Advice::Person)
 }

@@ -1,4 +1,4 @@
-//! What a step came to becomes an observation: the next round of planning follows from it, and so does the next run.
+//! Turns the outcome of a step into an observation, from which the next round of planning follows, and the next run.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,13 @@ use crate::execute::Ended;
 use crate::execute::deliver::remember;
 use crate::execute::rehearse::Rehearsed;
 
-/// Characters of a failure that the history keeps. A node that fails in each pass, with as many words as it may have, would
-/// have pushed out of it within a week what was issued, delivered and revoked.
+/// Characters of a failure that the history keeps. Otherwise a node that fails in each pass, with long messages, would
+/// push issuances, deliveries and revocations out of it within a week.
 const OF_HISTORY: usize = 300;
 
 /// # Errors
 /// The state directory cannot be written.
-pub(crate) fn fold(
+pub(crate) fn record_outcome(
     context: &Context,
     observed: &mut Observed,
     done: &mut Done,
@@ -34,15 +34,15 @@ pub(crate) fn fold(
     ended: Ended,
 ) -> Result<(), Finding> {
     let now = clock::now();
-    let folded = match (step, ended) {
+    let recorded = match (step, ended) {
         (Step::Issue(step), Ended::Issued(ended)) => issued(context, observed, done, step, ended, now),
         (Step::Deliver(step), Ended::Delivered(Ok(ended))) => {
             remember(&mut observed.served, ended.served);
             for (node, certificate, number) in ended.fences {
-                fence::told(&mut observed.state, &certificate, &node, number, now);
+                fence::record(&mut observed.state, &certificate, &node, number, now);
             }
             let noted = delivered(context, observed, done, step, &ended.outcomes, now);
-            noted.and(step.certificates.keys().try_for_each(|name| outgrow(context, observed, done, name, now)))
+            noted.and(step.certificates.keys().try_for_each(|name| renumber(context, observed, done, name, now)))
         }
         (Step::Deliver(step), Ended::Delivered(Err(failure))) => {
             let failed = |task: &plan::NodeTask| (task.node.clone(), Outcome::Failed { failure: failure.clone() });
@@ -60,11 +60,11 @@ pub(crate) fn fold(
             }
             Ok(())
         }
-        // Each step ends as what it is.
+        // A step ends as its own kind.
         _ => Ok(()),
     };
     let written = context.store.write_state(&observed.state);
-    folded.and(written).map_err(|error| Finding::from(&error))
+    recorded.and(written).map_err(|error| Finding::from(&error))
 }
 
 fn issued(
@@ -76,7 +76,7 @@ fn issued(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let certificate = step.certificate.clone();
-    // What was found superseded was no attempt at what a person forces.
+    // A superseded order is not an attempt of a forced renewal.
     if !ended.as_ref().is_err_and(|failure| failure.code == Code::AcmeSuperseded) {
         observed.asked.force.remove(&certificate);
     }
@@ -89,9 +89,9 @@ fn issued(
                 let next = "nothing until that day; see whether the CA offers another chain";
                 done.failures.push(failure(Code::ChainCaveat, &certificate, what, next, Advice::Person));
             }
-            // Whatever is read of the store from now on, this pass orders no second one.
+            // Even if the store cannot be read from now on, this pass orders no second one.
             observed.issued.insert(certificate.clone());
-            // It is issued: what other CAs had against it matters no more.
+            // Failures at other CAs no longer matter.
             observed.state.issuance.remove(&certificate);
             let generation = issued.generation;
             let names = step.names.clone();
@@ -143,7 +143,7 @@ fn delivered(
             let Some(generation) = step.certificates.get(name).cloned() else { continue };
             let (certificate, node) = (name.clone(), task.node.clone());
             let reason = &task.certificates[name];
-            // What a node goes back from, it has refused.
+            // A node has refused the generation that it goes back from.
             let outcome = &revert::outcome(reason, outcome);
             let generation = match reason {
                 DeliveryReason::Reverts { from, .. } => from.clone(),
@@ -156,10 +156,10 @@ fn delivered(
             }
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
             settle(observed, &node, &certificate, outcome);
-            let tried = observed.state.delivery.entry(node.clone()).or_default();
+            let of_node = observed.state.delivery.entry(node.clone()).or_default();
             let event = match failed(&node, outcome) {
                 None => {
-                    tried.remove(name);
+                    of_node.remove(name);
                     plan::disks::mended(&mut observed.state, &node, name, &generation, now);
                     plan::installs::delivered(&mut observed.state, &context.config, &node, name);
                     if let Some(DeliveryReason::Drifted { what }) = task.certificates.get(name) {
@@ -169,20 +169,20 @@ fn delivered(
                 }
                 Some(failure) => {
                     let (code, what) = (failure.code.clone(), escape(&failure.what, OF_HISTORY));
-                    // Another node's refusal is no attempt at this one; it is only not to be tried again in this pass.
-                    // Nor is what was cut short by a signal.
-                    let spared = matches!(outcome, Outcome::Aborted { .. }) || failure.code == Code::Interrupted;
-                    let before = tried.get(name).filter(|attempts| attempts.generation == generation);
+                    // A node that was aborted because of another's refusal, or by a signal, was not attempted; it is
+                    // only not tried again in this pass.
+                    let skipped = matches!(outcome, Outcome::Aborted { .. }) || failure.code == Code::Interrupted;
+                    let before = of_node.get(name).filter(|attempts| attempts.generation == generation);
                     let attempts = DeliveryAttempts {
                         generation: generation.clone(),
-                        failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!spared),
+                        failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!skipped),
                         first: before.map_or(Some(now), |attempts| attempts.first),
                         last: now,
                         rolled_back: matches!(outcome, Outcome::RolledBack { .. } | Outcome::Undone { .. }),
                         together: task.certificates.len() > 1,
                         failure,
                     };
-                    tried.insert(name.clone(), attempts);
+                    of_node.insert(name.clone(), attempts);
                     HistoryEvent::DeliveryFailed { certificate, generation, node, code, what }
                 }
             };
@@ -193,7 +193,7 @@ fn delivered(
     noted
 }
 
-/// What would have kept the renewal from its end is kept until it is tried again, and told by every report until then.
+/// The failures are kept, and reported, until the next rehearsal.
 pub(crate) fn rehearsed(observed: &mut Observed, name: &CertName, ended: &Rehearsed, now: Timestamp) {
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return };
     let of_issuing = match &ended.issuing {
@@ -216,12 +216,12 @@ fn unready(node: &NodeName, ended: &Delivery) -> Option<Finding> {
     }
 }
 
-/// Whether the node was heard to the end.
+/// Tracks whether the outcome of the commit is known.
 fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outcome: &Outcome) {
     let unsettled = &mut observed.state.unsettled;
     match outcome {
         Outcome::Unknown { .. } => _ = unsettled.entry(node.clone()).or_default().insert(certificate.clone()),
-        // It was not reached, or not asked.
+        // The node was not reached, or not asked.
         Outcome::Failed { .. } | Outcome::Aborted { .. } => {}
         _ => {
             unsettled.get_mut(node).map(|names| names.remove(certificate));
@@ -230,15 +230,16 @@ fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outc
     }
 }
 
-/// Numbers a certificate anew that only its number kept from a node; the next round delivers it. No second one is issued.
-fn outgrow(
+/// Renumbers a certificate that nodes refused for its number alone; the next round delivers it. No second one is
+/// issued.
+fn renumber(
     context: &Context,
     observed: &mut Observed,
     done: &mut Done,
     name: &CertName,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Some(fence) = fence::outgrown(name, observed, now) else { return Ok(()) };
+    let Some(fence) = fence::renumber_above(name, observed, now) else { return Ok(()) };
     let Some(kept) = observed.store.get(name).and_then(|stored| stored.current.as_ref()) else { return Ok(()) };
     let (from, to) = (kept.generation.clone(), kept.generation.above(fence));
     context.store.renumber(name, &from, &to)?;
@@ -252,7 +253,7 @@ fn outgrow(
     Ok(())
 }
 
-/// Anything but "served" is a failure (I3); in the words of the report.
+/// Anything but "served" is a failure (I3), in the words of the report.
 pub(crate) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Finding> {
     if let Outcome::Failed { failure } | Outcome::Unknown { failure } = outcome {
         return Some(failure.clone());

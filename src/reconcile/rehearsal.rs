@@ -1,5 +1,5 @@
-//! `renew --dry-run`: everything that renewal day needs, tried today. A TXT record is made, seen and removed; every node
-//! is prepared and told to abort; nothing is ordered and nothing is changed.
+//! `renew --dry-run`: tries today everything that a renewal needs. A TXT record is made, seen and removed; every node
+//! prepares and aborts; nothing is ordered and nothing is changed.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ async fn act(context: &Arc<Context>, scope: Scope) -> Result<Report, Finding> {
     }
     for (name, rehearsed) in rehearsals.join_all().await {
         let rehearsed = rehearsed?;
-        // Of some nodes alone nothing is known for the day of the renewal.
+        // A rehearsal at some of the nodes shows too little to be recorded.
         if observed.asked.wants_every_node() {
             record_outcome::rehearsed(&mut observed, &name, &rehearsed, clock::now());
         }

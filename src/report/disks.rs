@@ -166,7 +166,7 @@ pub(super) fn reports(
     }
     for certificate in config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name)) {
         let stored = observed.store.get(&certificate.name);
-        let meant = stored.and_then(|stored| hold::meant(&certificate.name, stored, &observed.state, now));
+        let meant = stored.and_then(|stored| hold::desired(&certificate.name, stored, &observed.state, now));
         let Some(meant) = meant else { continue };
         for node in &certificate.nodes {
             let wanted = observed.asked.wants_node(node);
@@ -213,7 +213,7 @@ pub(super) fn of_looked(looked: &Looked, at: Timestamp) -> Vec<DiskVerdict> {
     let clocks = looked.clock.map(|theirs| NodeClock { ours: at, theirs });
     let ahead = clocks.and_then(disks::clock_off);
     found.extend(ahead.map(|ahead| DiskVerdict::ClockOff { ahead_seconds: ahead.as_secs() }));
-    let room = looked.room.filter(|kib| disks::room(*kib).is_some());
+    let room = looked.room.filter(|kib| disks::disk_space(*kib).is_some());
     found.extend(room.map(|kib| DiskVerdict::LittleRoom { kib }));
     if !looked.renewers.is_empty() {
         found.push(DiskVerdict::Renewers { found: looked.renewers.clone() });

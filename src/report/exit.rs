@@ -117,7 +117,7 @@ mod tests {
             passed_over: Vec::new(),
             emergency: false,
             outlives: None,
-            insist: false,
+            forced: false,
             youngest: None,
             seen: 0,
             above: None,

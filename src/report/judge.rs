@@ -61,7 +61,7 @@ impl DiskVerdict {
             }
             Self::LittleRoom { kib } => {
                 let finding = of(Code::NodeRoom, format!("{kib} KiB are free there"), "free some space on the node")?;
-                Some(finding.of_severity(disks::room(*kib)?))
+                Some(finding.of_severity(disks::disk_space(*kib)?))
             }
             Self::Renewers { found } => of(
                 Code::NodeRenewers,

@@ -10,7 +10,7 @@ use super::*;
 use crate::cert::fixture::{Authority, NOW, days};
 use crate::cert::{DnsName, Leaf, NameSet, WatchName};
 use crate::model::{Advice, Ari, Kept, Meta, ProbeError, Seen, Stored, Watched};
-use crate::plan::ledger::Full;
+use crate::plan::ledger::LimitReached;
 use crate::plan::rollout::Abort;
 use crate::plan::{Against, ClockDoubt, DeliveryWait, RenewalWait, Wait};
 use crate::text::escape;
@@ -62,7 +62,7 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
     };
     let ledger = || RenewalWait::Ledger {
         ca: "ca".into(),
-        full: Full::ByTheCa { until: NOW },
+        full: LimitReached::ByTheCa { until: NOW },
         passed_over: Vec::new(),
         emergency_from: None,
     };
@@ -301,7 +301,7 @@ fn what_is_due_and_held_up_is_not_called_nothing_to_issue() {
     assert!(
         line(RenewalWait::Ledger {
             ca: "ca".into(),
-            full: Full::ByTheCa { until: NOW },
+            full: LimitReached::ByTheCa { until: NOW },
             passed_over: Vec::new(),
             emergency_from: None
         })

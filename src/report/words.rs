@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 
 use crate::model::{Area, Finding};
-use crate::plan::ledger::Full;
+use crate::plan::ledger::LimitReached;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
     Against, Basis, Because, ClockDoubt, DeliveryReason, DeliveryWait, Early, HoldEnd, Obstacle, PassedOver,
@@ -172,36 +172,36 @@ pub(super) fn passed_over(passed: &PassedOver) -> String {
     }
 }
 
-fn full_words(full: &Full) -> String {
+fn full_words(full: &LimitReached) -> String {
     match full {
-        Full::Certificates { used, room, until } => format!(
+        LimitReached::Certificates { used, room, until } => format!(
             "the ledger is full: {used} certificates for these names within 7 days, {room} allowed; \
              the next one {}",
             from(*until)
         ),
-        Full::Replacements { used, room, until } => format!(
+        LimitReached::Replacements { used, room, until } => format!(
             "the ledger is full: {used} replacements within a day that the CA asked for, {room} allowed; \
              the next one {}",
             from(*until)
         ),
-        Full::Account { used, room, until } => format!(
+        LimitReached::Account { used, room, until } => format!(
             "the ledger is full: {used} orders of this account within 3 hours, {room} allowed; the next one {}",
             from(*until)
         ),
-        Full::Authorizations { name, failed, until } => {
+        LimitReached::Authorizations { name, failed, until } => {
             format!("{failed} authorizations of {name} failed within an hour; the next one {}", from(*until))
         }
-        Full::ByTheCa { until } => format!("the CA said 429 (too many requests): none before {}", from(*until)),
+        LimitReached::ByTheCa { until } => format!("the CA said 429 (too many requests): none before {}", from(*until)),
     }
 }
 
 /// What helps sooner than waiting. There is no way past a CA's limits but around them.
 fn instead(wait: &RenewalWait) -> &'static str {
     match wait {
-        RenewalWait::Ledger { full: Full::Certificates { .. }, .. } => {
+        RenewalWait::Ledger { full: LimitReached::Certificates { .. }, .. } => {
             ". Sooner: another CA (`[[acme.fallback]]`) or another set of names, each of which has room of its own"
         }
-        RenewalWait::Ledger { full: Full::Account { .. } | Full::ByTheCa { .. }, .. } => {
+        RenewalWait::Ledger { full: LimitReached::Account { .. } | LimitReached::ByTheCa { .. }, .. } => {
             ". Sooner: another CA (`[[acme.fallback]]`)"
         }
         _ => "",

@@ -11,7 +11,7 @@ use crate::cert::{CertName, DnsName, NodeName, WatchName};
 use crate::model::{Code, Finding, Over};
 use crate::plan::ClockDoubt;
 use crate::plan::rollout::Outcome;
-use crate::plan::schedule::{What, Why};
+use crate::plan::schedule::{Trigger, Work};
 use crate::reconcile::record_outcome::failed;
 use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, ServedReport, Verdict};
 
@@ -21,7 +21,7 @@ pub enum News {
         certificates: usize,
         nodes: usize,
     },
-    Pass(Why),
+    Pass(Trigger),
     /// Another certd holds the lock, which is this file; the pass begins when it ends.
     Locked(PathBuf),
     /// What a node or a watched endpoint serves is not what it was at the last look.
@@ -147,12 +147,12 @@ pub(crate) fn did_something(report: &Report) -> bool {
 }
 
 /// One line for the service manager: what comes next, and the worst node.
-pub(crate) fn status(what: &What, at: Timestamp, pass_at: Option<Timestamp>, all: &BTreeMap<Place, Verdict>) -> String {
+pub(crate) fn status(work: &Work, at: Timestamp, pass_at: Option<Timestamp>, all: &BTreeMap<Place, Verdict>) -> String {
     let worst = worst(all);
-    match (what, pass_at) {
-        (What::Pass(_), _) => format!("next pass {}{worst}", report::minute(at)),
-        (What::Look, Some(pass)) => format!("next pass {}{worst}", report::minute(pass)),
-        (What::Look, None) => format!("looking{worst}"),
+    match (work, pass_at) {
+        (Work::Pass(_), _) => format!("next pass {}{worst}", report::minute(at)),
+        (Work::Look, Some(pass)) => format!("next pass {}{worst}", report::minute(pass)),
+        (Work::Look, None) => format!("looking{worst}"),
     }
 }
 
@@ -184,15 +184,15 @@ impl fmt::Display for News {
         match self {
             Self::Started { certificates, nodes } => write!(f, "started: {}", fleet(*certificates, *nodes)),
             Self::Pass(why) => match why {
-                Why::First => f.write_str("pass: the first of this installation"),
-                Why::Scheduled { slot } => write!(f, "pass: scheduled for {}", report::minute(*slot)),
-                Why::Missed { slot } => {
+                Trigger::First => f.write_str("pass: the first of this installation"),
+                Trigger::Scheduled { slot } => write!(f, "pass: scheduled for {}", report::minute(*slot)),
+                Trigger::Missed { slot } => {
                     write!(f, "pass: makes up for {}, when nobody was awake", report::minute(*slot))
                 }
-                Why::Waited { until } => write!(f, "pass: a wait ended {}", report::minute(*until)),
-                Why::Found => f.write_str("pass: the last look found something to do"),
-                Why::Again { failures: 1 } => f.write_str("pass: the last one could not be made"),
-                Why::Again { failures } => write!(f, "pass: the last {failures} could not be made"),
+                Trigger::Waited { until } => write!(f, "pass: a wait ended {}", report::minute(*until)),
+                Trigger::Found => f.write_str("pass: the last look found something to do"),
+                Trigger::Again { failures: 1 } => f.write_str("pass: the last one could not be made"),
+                Trigger::Again { failures } => write!(f, "pass: the last {failures} could not be made"),
             },
             Self::Locked(lock) => {
                 let lock = lock.display();

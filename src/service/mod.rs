@@ -18,7 +18,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 use crate::cert::Roots;
 use crate::config::Config;
 use crate::model::Finding;
-use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, Past, What, Why};
+use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, ScheduleState, Trigger, Work};
 use crate::plan::{ClockDoubt, Wait};
 use crate::report::{Report, Verdict};
 use crate::store::{Lock, Store, StoreError};
@@ -56,7 +56,7 @@ pub struct Service {
     hangup: mpsc::UnboundedReceiver<()>,
     notify: Notify,
     pulse: Option<Interval>,
-    past: Past,
+    past: ScheduleState,
     seed: u64,
     clocks: (Timestamp, SignedDuration),
     verdicts: BTreeMap<Place, Verdict>,
@@ -119,7 +119,7 @@ impl Service {
         let of_store = |error: StoreError| Finding::from(&error);
         let tried = Store::open(&self.config.state_dir).map_err(of_store)?;
         let tried = Store::look(tried.root()).and_then(|store| store.state()).map_err(of_store)?;
-        (self.past, self.seed) = (Past::new(clock::now(), tried.last_pass), tried.seed);
+        (self.past, self.seed) = (ScheduleState::new(clock::now(), tried.last_pass), tried.seed);
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
         self.tell(News::Started { certificates, nodes });
         self.notify.ready();
@@ -128,9 +128,9 @@ impl Service {
             let now = self.look_at_the_clock();
             let wake = schedule::next(&self.config.run, &self.past, self.seed, now);
             if wake.at <= now {
-                match wake.what {
-                    What::Look => self.look().await,
-                    What::Pass(why) => self.pass(why).await,
+                match wake.work {
+                    Work::Look => self.look().await,
+                    Work::Pass(why) => self.pass(why).await,
                 }
                 if core::mem::take(&mut self.reloaded) {
                     self.past.look_anew(clock::now());
@@ -138,7 +138,7 @@ impl Service {
                 continue;
             }
             let pass_at = schedule::next_pass(&self.config.run, &self.past, self.seed);
-            self.notify.status(events::status(&wake.what, wake.at, pass_at, &self.verdicts));
+            self.notify.status(events::status(&wake.work, wake.at, pass_at, &self.verdicts));
             let rest = wake.at.duration_since(now).min(LOOK_AT_THE_CLOCK);
             tokio::select! {
                 () = sleep(Duration::try_from(rest).unwrap_or_default()) => {}
@@ -182,7 +182,7 @@ impl Service {
         }
     }
 
-    async fn pass(&mut self, why: Why) {
+    async fn pass(&mut self, why: Trigger) {
         self.tell(News::Pass(why));
         let lock = match self.lock().await {
             Some(Ok(lock)) => lock,

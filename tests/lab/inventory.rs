@@ -179,6 +179,6 @@ fn dns_that_does_not_answer_is_a_note_and_keeps_nothing_from_being_done() {
     lab.replace_line("resolvers", "resolvers = [\"127.0.0.1:1\"]\ndoh = []");
     let (found, text) = lab.check(0);
     assert_eq!(found, ["inventory-unasked"]);
-    assert!(text.contains("its addresses could not be asked for"), "{text}");
+    assert!(text.contains("its addresses could not be looked up"), "{text}");
     exits(&lab.certd(&["deploy"]), 0);
 }

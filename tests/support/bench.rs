@@ -137,7 +137,7 @@ pub fn task(config: &Config) -> Issue {
         replaces: None,
         exempt: false,
         passed_over: Vec::new(),
-        insist: false,
+        forced: false,
         emergency: false,
         outlives: None,
         youngest: None,

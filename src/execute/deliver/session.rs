@@ -1,4 +1,4 @@
-//! One node's part in a rollout: it prepares by itself, and then does what it is told, one attempt each.
+//! One node's session in a rollout: it prepares at once, and then carries out the machine's actions, one attempt each.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -19,30 +19,30 @@ use crate::text::escape;
 use crate::context::failure::of_node;
 use crate::context::progress::{Event as Progress, Phase};
 use crate::context::{Context, clock};
-use crate::execute::deliver::{Held, Told};
+use crate::execute::deliver::{Held, SessionEvent};
 use crate::observe::route::{ProbeTarget, endpoint};
 use crate::observe::ssh_tunnel;
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
-/// A reload leaves old workers listening for a moment: nginx starts the new ones 100 ms before it tells the old ones to
-/// end, and no event tells a client. A rollout ends after it, so that whoever looks next does not call a node stale. Over
-/// a long wire it has passed by then.
+/// After a reload old workers listen for a moment: nginx starts the new ones 100 ms before it stops the old ones, and
+/// no event shows this to a client. A rollout waits for it, so that the next look does not find a stale node. Over a
+/// slow link it has passed by then.
 const OLD_WORKERS: Duration = Duration::from_millis(250);
-/// After a reload the new certificate must be served within this.
+/// Deadline for the new certificate to be served after a reload.
 const VERIFY_DEADLINE: Duration = Duration::from_secs(15);
 
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
     pub(crate) node: NodeName,
     pub(crate) bundles: Vec<Bundle>,
-    pub(crate) tell: mpsc::UnboundedSender<Told>,
+    pub(crate) events: mpsc::UnboundedSender<SessionEvent>,
     pub(crate) fences: mpsc::UnboundedSender<Held>,
     pub(crate) ordered: mpsc::UnboundedReceiver<Action>,
 }
 
 impl Session {
-    /// `permits` bounds the sessions at one time; `None`: this one waits for no other.
+    /// `permits` bounds the concurrent sessions; `None`: start at once.
     pub(crate) async fn run(mut self, permits: Option<Arc<Semaphore>>) {
         let permit = async {
             match permits {
@@ -105,7 +105,7 @@ impl Session {
         }
     }
 
-    /// Whether the dialogue goes on.
+    /// Returns whether the dialogue goes on.
     async fn commit(&self, dialogue: &mut Dialogue) -> bool {
         self.show(Phase::Committing, "");
         let node = self.node.clone();
@@ -145,9 +145,9 @@ impl Session {
         self.say(Event::Verified(self.node.clone(), verdict), seen);
     }
 
-    /// The worst of all handshakes: a server that is silent at one address is silent. What is seen over QUIC alone comes
-    /// last: TCP has proven that the server has the certificate and takes it. Where UDP is not answered, that is proof
-    /// enough: the report tells it.
+    /// The worst of all handshakes: a server that is silent at one address is silent. A difference over QUIC alone
+    /// comes last: TCP has proven that the server has the certificate and uses it. A missing UDP answer does not count
+    /// here: the report has it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
         let (mut other, mut over_quic, mut proven) = (None, None, false);
         for served in seen {
@@ -161,7 +161,7 @@ impl Session {
                     served.sni,
                     leaf.not_after
                 ),
-                // The server reads another file for the chain than ours.
+                // The server reads its chain from another file than ours.
                 Seen::Leaf { distrust: Some(why), .. } => {
                     format!("serves the leaf in a chain that clients refuse: {why}")
                 }
@@ -191,20 +191,20 @@ impl Session {
             Ok(Err(why)) => Err(crate::context::failure::failure(
                 Code::NodeKept,
                 &self.node,
-                format!("it kept what it has: {why}"),
-                "put right what is said there, or find out what else writes there",
+                format!("the node did not go back: {why}"),
+                "fix what the message names, or find out what else writes there",
                 crate::model::Advice::Person,
             )),
             Err(error) => Err(of_node(&self.node, &error)),
         };
-        // Two reloads in a row: what served before the first of them may listen until both are done.
+        // After two reloads in a row, the workers from before the first may listen until both are done.
         tokio::time::sleep(2 * OLD_WORKERS).await;
         let seen = self.look().await;
         let serves = !seen.is_empty() && seen.iter().all(|served| matches!(served.seen, Seen::Leaf { .. }));
         self.say(Event::Restored(self.node.clone(), Restored { went_back, serves }), seen);
     }
 
-    /// One more look, so that the report tells what visitors get now.
+    /// One more look, so that the report has what visitors get now.
     async fn look(&self) -> Vec<Served> {
         let (config, secrets) = (&self.context.config, &self.context.secrets);
         let Some(node) = config.node(&self.node) else { return Vec::new() };
@@ -217,7 +217,7 @@ impl Session {
         looks.into_iter().flatten().collect()
     }
 
-    /// Handshakes with all targets; where they go through SSH, through this dialogue's own connection.
+    /// Handshakes with all targets; those through SSH use this dialogue's own connection.
     async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(ProbeTarget, Leaf)>) -> T) -> T {
         let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
         let (open, desk) = ssh_tunnel::of_dialogue(node);
@@ -230,7 +230,7 @@ impl Session {
         }
     }
 
-    /// Every name at every host, with the leaf that is expected there.
+    /// Every name at every host, with its expected leaf.
     fn targets(&self, through: &Opener) -> Vec<(ProbeTarget, Leaf)> {
         let config = &self.context.config;
         let mut targets = Vec::new();
@@ -244,7 +244,7 @@ impl Session {
         targets
     }
 
-    /// A newer generation counts for the next one's number, although this one is refused; if it can be one.
+    /// Notes the number of a newer generation, if plausible, for the number of the next one.
     fn refused(&self, error: NodeError) -> (NodeError, Finding) {
         let error = judged(error, clock::now());
         if let NodeError::Refused { refusal: Refusal::Newer { certificate, number }, .. } = &error {
@@ -255,13 +255,13 @@ impl Session {
     }
 
     fn note_held(&self, certificate: &CertName, number: Option<u64>) {
-        // Nobody hears it when the rollout has ended; the next dialogue says it again.
+        // The rollout may have ended; the next dialogue reports it again.
         let _ = self.fences.send((self.node.clone(), certificate.clone(), number));
     }
 
     fn say(&self, event: Event, seen: Vec<Served>) {
-        // The rollout may have ended; then nobody needs to know.
-        let _ = self.tell.send((event, seen));
+        // The rollout may have ended; then the event is not needed.
+        let _ = self.events.send((event, seen));
     }
 
     fn show(&self, phase: Phase, detail: &str) {
@@ -270,7 +270,8 @@ impl Session {
     }
 }
 
-/// Handshakes with one name at every address of a host, in every way, until each shows what is expected or is overdue.
+/// Handshakes with one name at every address of a host, over every transport, until each shows the expected leaf or
+/// times out.
 async fn prove(target: ProbeTarget, expected: Fingerprint, roots: Roots) -> Vec<Served> {
     let sockets = match target.sockets().await {
         Ok(sockets) => sockets,
@@ -286,7 +287,7 @@ async fn prove(target: ProbeTarget, expected: Fingerprint, roots: Roots) -> Vec<
     join_all(proofs).await
 }
 
-/// A refusal for a number that nobody can have given is that node's own fault, and no newer generation.
+/// A refusal for an impossible number is the node's own fault, not a newer generation.
 pub(crate) fn judged(error: NodeError, now: Timestamp) -> NodeError {
     match error {
         NodeError::Refused { node, refusal: Refusal::Newer { certificate, number } }

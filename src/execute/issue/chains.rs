@@ -1,16 +1,19 @@
-//! The chains that the CA offers for one certificate (RFC 8555 section 7.4.2). Which of them is kept is decided by
-//! `cert::choose`.
+//! Downloads the chains that the CA offers for one certificate (RFC 8555 section 7.4.2); `cert::choose` decides.
 //!
-//! Finding means: the CA's first choice, as if there were no other. An order never fails for a chain that it could do
-//! without.
+//! An alternate that cannot be downloaded is left out: an order never fails for a chain that it can do without.
 
 use crate::acme::{Download, Order};
-use crate::execute::issue::check::Wish;
+use crate::execute::issue::check::ChainCriteria;
 
-/// The PEMs, the CA's own choice first. Others are fetched only when that one leaves something to wish for.
-pub(crate) async fn fetch(order: &Order, download: Download, wish: &Wish<'_>, say: impl Fn(String)) -> Vec<String> {
+/// The PEMs, the CA's default first. Alternates are fetched only when the default does not meet the criteria.
+pub(crate) async fn fetch(
+    order: &Order,
+    download: Download,
+    criteria: &ChainCriteria<'_>,
+    say: impl Fn(String),
+) -> Vec<String> {
     let mut pems = vec![download.pem];
-    if wish.is_met_by(&pems[0]) {
+    if criteria.is_met_by(&pems[0]) {
         return pems;
     }
     for url in &download.alternates {

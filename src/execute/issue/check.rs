@@ -1,4 +1,4 @@
-//! Our own checks of what the CA sent, before any of it is kept.
+//! Our own checks of the CA's chain, before any of it is stored.
 
 use jiff::Timestamp;
 
@@ -7,9 +7,8 @@ use crate::cert::{
 };
 use crate::plan::order::Verdict;
 
-/// What a chain is judged by.
-pub(crate) struct Wish<'a> {
-    /// Name of the root that the operator would rather have.
+pub(crate) struct ChainCriteria<'a> {
+    /// Name of the configured preferred root.
     pub(crate) preferred_root: Option<&'a str>,
     pub(crate) key: &'a PrivateKey,
     pub(crate) names: &'a NameSet,
@@ -19,17 +18,17 @@ pub(crate) struct Wish<'a> {
 
 pub(crate) struct Checked {
     pub(crate) verdict: Verdict,
-    /// Which chain it is, and why.
+    /// Which chain was chosen, and why.
     pub(crate) choice: Option<Choice>,
     /// The chain that was chosen, with its key.
     pub(crate) pair: Option<Pair>,
     pub(crate) caveats: Vec<String>,
-    /// All that was looked at, a line each.
+    /// All results of the checks, a line each.
     pub(crate) found: Vec<String>,
 }
 
-impl Wish<'_> {
-    /// Nothing better could come of the CA's other chains.
+impl ChainCriteria<'_> {
+    /// Whether no alternate chain could be better.
     pub(crate) fn is_met_by(&self, pem: &String) -> bool {
         let Checked { verdict, choice, caveats, .. } = self.check(core::slice::from_ref(pem));
         let sound = matches!(verdict, Verdict::Good | Verdict::Early { .. });
@@ -54,7 +53,7 @@ impl Wish<'_> {
         };
         let pair = match Pair::new(chains.swap_remove(choice.index), key.clone()) {
             Ok(pair) => pair,
-            // Our certificate is there, and not where it belongs: another order would bring no better.
+            // Our certificate is in the chain, in the wrong place: another order would not help.
             Err(error @ Unpaired::Order { .. }) => return rejected(error.to_string()),
             Err(error @ Unpaired::OtherKey { .. }) => {
                 return Checked { verdict: Verdict::ForeignKey, ..rejected(error.to_string()) };

@@ -8,11 +8,11 @@ use crate::execute::issue::rehearsal::say;
 use crate::model::{Advice, Code, Finding};
 use crate::plan::Issue;
 
-/// `None`: none was asked for, or the CA knows no profiles at all: then its certificates are all of one kind, and the order
-/// is made without (draft-ietf-acme-profiles section 4: the directory lists them).
+/// `None`: no profile is configured, or the CA knows none: then its certificates are all of one kind, and the order is
+/// made without (draft-ietf-acme-profiles section 4: the directory lists them).
 ///
 /// # Errors
-/// The CA offers profiles, and this is none of them.
+/// The CA offers profiles, but not this one.
 pub(crate) async fn offered<'a>(
     context: &Context,
     task: &'a Issue,

@@ -1,4 +1,4 @@
-//! TXT records, joined with the journal: noted before made, struck after removed (I10).
+//! TXT records with their journal: noted before they are made, struck after they are removed (I10).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::model::{Code, Finding};
 use crate::plan::order::Txt;
 use crate::store::TxtNote;
 
-/// After this an API carries out no call that was given up (the call itself has half a minute).
+/// After this no abandoned call is still under way at an API (the call itself has half a minute).
 const UNDER_WAY: SignedDuration = SignedDuration::from_mins(5);
 
 /// The records of one certificate's order, or of a rehearsal.
 pub(crate) struct Records {
     provider: Arc<dyn Provider>,
     providing: Arc<Providing>,
-    afresh: bool,
+    bypass_cache: bool,
     resolvers: Resolvers,
     patience: Patience,
     /// By base name.
     places: BTreeMap<String, Place>,
     /// By record name.
     servers: BTreeMap<String, Vec<Server>>,
-    /// Made, or perhaps made, by this run.
+    /// Records made, or perhaps made, by this run.
     notes: Vec<TxtNote>,
 }
 
@@ -44,17 +44,17 @@ struct Place {
 }
 
 impl Records {
-    /// `afresh`: rely on nothing that earlier runs saw.
-    pub(crate) fn new(context: &Context, afresh: bool) -> Result<Self, Finding> {
+    /// `bypass_cache`: do not rely on what earlier runs saw.
+    pub(crate) fn new(context: &Context, bypass_cache: bool) -> Result<Self, Finding> {
         let dns = &context.config.dns;
         let (resolvers, doh) = resolvers(context)?;
         let patience = Patience { limit: dns.timeout, silent_servers: dns.silent_servers, doh };
-        let (provider, providing) = (provider(context, afresh)?, Arc::clone(&context.dns));
+        let (provider, providing) = (provider(context, bypass_cache)?, Arc::clone(&context.dns));
         let (places, servers, notes) = Default::default();
-        Ok(Self { provider, providing, afresh, resolvers, patience, places, servers, notes })
+        Ok(Self { provider, providing, bypass_cache, resolvers, patience, places, servers, notes })
     }
 
-    /// Finds, for every name at once, where its record goes and whether the token may write there.
+    /// Finds the zone of each name's record, for all names at once, and whether the token may write there.
     pub(crate) async fn locate(&mut self, bases: BTreeSet<String>) -> Result<(), Finding> {
         let mut asked = JoinSet::new();
         for base in bases.into_iter().filter(|base| !self.places.contains_key(base)) {
@@ -102,7 +102,7 @@ impl Records {
             let (provider, records) = (Arc::clone(&self.provider), notes.iter().map(record).collect::<Vec<_>>());
             making.spawn(async move { (notes, provider.publish(&zone, &records).await) });
         }
-        // Every answer is heard, so that every record that was made is known by its id.
+        // All answers are awaited, so that every record that was made is known by its id.
         let mut failure = None;
         while let Some(joined) = making.join_next().await {
             let (notes, made) = joined.map_err(|error| of_task(&error))?;
@@ -117,7 +117,7 @@ impl Records {
                 }
             }
         }
-        keep_zones(context, self.afresh);
+        keep_zones(context, self.bypass_cache);
         while let Some(joined) = looking.join_next().await {
             let (servers, owner) = joined.map_err(|error| of_task(&error))?;
             match servers {
@@ -128,7 +128,7 @@ impl Records {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Waits until every name server shows everything that was published. `say` hears who is waited for.
+    /// Waits until every name server shows all published values. `say` gets the servers that are waited for.
     pub(crate) async fn await_seen(&self, say: impl Fn(String) + Clone + Send + Sync + 'static) -> Result<(), Finding> {
         let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for note in &self.notes {
@@ -156,7 +156,7 @@ impl Records {
         while let Some(joined) = waiting.join_next().await {
             let seen = joined.map_err(|error| of_task(&error))?;
             if seen.is_err() {
-                // The zone that the API has may not be the one that is served (any more).
+                // The API's zone may not be the one that is served (any more).
                 self.places.values().for_each(|place| self.provider.forget(&place.zone));
             }
             seen?;
@@ -164,16 +164,16 @@ impl Records {
         Ok(())
     }
 
-    /// Removes what this run made. What cannot be removed stays in the journal, for a later run.
+    /// Removes this run's records. What cannot be removed stays in the journal, for a later run.
     pub(crate) async fn unpublish(&mut self, context: &Context) -> Result<(), Finding> {
         let notes = core::mem::take(&mut self.notes);
         let removed = remove(context, &self.provider, notes).await;
-        keep_zones(context, self.afresh);
+        keep_zones(context, self.bypass_cache);
         removed
     }
 }
 
-/// Removes what earlier runs left: call it when no order is under way.
+/// Removes the records that earlier runs left. Must not run during an order.
 pub async fn clean_txt(context: &Context) -> Result<(), Finding> {
     context.store.shorten_txt_journal().map_err(|error| of_store(&error))?;
     let left = context.store.txt_journal().map_err(|error| of_store(&error))?;
@@ -183,7 +183,8 @@ pub async fn clean_txt(context: &Context) -> Result<(), Finding> {
     remove(context, &provider(context, false)?, left).await
 }
 
-/// Makes records that stay. They are in no journal, so that nothing ever removes them; one that is there already is as good.
+/// Makes permanent records. They are not in the journal, so that nothing removes them; an existing equal record will
+/// do.
 pub(crate) async fn publish_for_good(context: &Context, records: Vec<TxtRecord>) -> Result<(), Finding> {
     let ((resolvers, _), provider) = (resolvers(context)?, provider(context, false)?);
     for TxtRecord { name, value } in records {
@@ -222,7 +223,7 @@ async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtN
     while let Some(joined) = removing.join_next().await {
         for (note, removed) in joined.unwrap_or_default() {
             match removed {
-                // Its creation may still be under way at the API: a later run looks again.
+                // The record's creation may still be under way at the API: a later run looks again.
                 Ok(()) if note.record.is_none() && clock::now().duration_since(note.at).abs() < UNDER_WAY => {}
                 Ok(()) => context.store.strike_txt(&note.name, &note.value).map_err(|error| of_store(&error))?,
                 Err(error) => failure = Some(of_dns(&note.name, &error).coded(Code::TxtLeft)),
@@ -232,7 +233,7 @@ async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtN
     failure.map_or(Ok(()), Err)
 }
 
-/// `zone`: `None` for records that were noted before their zone was known; each is looked for by itself.
+/// `zone`: `None` for records noted before their zone was known; each is looked up by itself.
 async fn remove_from(provider: &dyn Provider, zone: Option<String>, notes: &[TxtNote]) -> Vec<Result<(), DnsError>> {
     let handle = |note: &TxtNote, zone: String| {
         let (name, value, record) = (note.name.clone(), note.value.clone(), note.record.clone());

@@ -1,6 +1,5 @@
-//! The rehearsal of issuing, at the first CA and at those that come after it: a harmless TXT record is made where the
-//! challenge's would be, seen on every name server, and removed; records that stay are looked for. No order is made, and
-//! no CA is asked.
+//! The rehearsal of issuing, for all CAs: a harmless TXT record is made at the challenge's name, seen on every name
+//! server, and removed; permanent records are looked for. No order is made, and no CA is asked.
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
@@ -9,23 +8,23 @@ use crate::config::{Acme, Certificate, Challenge, Config};
 use crate::context::Context;
 use crate::context::effect_failure::of_store;
 use crate::context::progress::{Event, Progress};
+use crate::execute::issue::persist_record::check_persist_records;
 use crate::execute::issue::records::Records;
-use crate::execute::issue::standing::look_for;
 use crate::model::{Advice, Code, Finding};
-use crate::plan::order::{Standing, Txt};
+use crate::plan::order::{PersistRecord, Txt};
 
-/// For every CA that may be asked, whatever its challenge is.
+/// For every configured CA, with its challenge.
 ///
 /// # Errors
-/// The first thing that would have kept a real issuance from its validation.
+/// The first thing that would have made a validation fail.
 pub async fn rehearse(context: &Context, certificate: &Certificate) -> Result<(), Finding> {
     for ca in context.config.cas().filter(|ca| ca.challenge == Challenge::DnsPersist01) {
-        rehearse_standing(context, certificate, ca).await?;
+        rehearse_persist_records(context, certificate, ca).await?;
     }
     if makes_records(&context.config) { rehearse_made(context, certificate).await } else { Ok(()) }
 }
 
-/// Whether a CA wants a record of its own for each order.
+/// Whether a CA needs a record for each order.
 pub fn makes_records(config: &Config) -> bool {
     config.cas().any(|ca| ca.challenge == Challenge::Dns01)
 }
@@ -49,22 +48,22 @@ async fn rehearse_made(context: &Context, certificate: &Certificate) -> Result<(
     rehearsed.and(removed)
 }
 
-/// Nothing is made: the records that stay are looked for. Which issuer they must name, the CA alone could tell.
-async fn rehearse_standing(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Finding> {
+/// Looks for the permanent records. Their issuer is not checked: only the CA knows it.
+async fn rehearse_persist_records(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Finding> {
     let kept = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
     let Some(account) = kept.and_then(|kept| kept.url) else {
         let host = &ca.host;
-        let step = format!("rehearse: without an account at {host} nobody knows what the TXT records must hold");
+        let step = format!("rehearse: without an account at {host} the TXT records cannot be checked");
         say(&context.progress, &certificate.name, step);
         return Ok(());
     };
     say(&context.progress, &certificate.name, "rehearse: look for the TXT records that stay".to_owned());
     let names = certificate.names.iter().cloned();
-    let standing: Vec<Standing> = names.map(|name| Standing { name, issuers: Vec::new() }).collect();
-    look_for(context, &account, &standing).await
+    let wanted: Vec<PersistRecord> = names.map(|name| PersistRecord { name, issuers: Vec::new() }).collect();
+    check_persist_records(context, &account, &wanted).await
 }
 
-/// As long as the CA's own, and meaning nothing.
+/// A random value, as long as the CA's.
 fn random() -> Result<String, Finding> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| {

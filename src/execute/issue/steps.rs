@@ -1,4 +1,4 @@
-//! The order machine's actions, one attempt each, and the events that they bring.
+//! Carries out the order machine's actions, one attempt each, and returns the resulting events.
 
 use core::time::Duration;
 
@@ -13,27 +13,26 @@ use crate::context::effect_failure::{
 use crate::context::{Context, clock, progress};
 use crate::execute::issue::Issued;
 use crate::execute::issue::chains;
-use crate::execute::issue::check::Wish;
+use crate::execute::issue::check::ChainCriteria;
+use crate::execute::issue::persist_record::check_persist_records;
 use crate::execute::issue::records::Records;
 use crate::execute::issue::rehearsal::say;
-use crate::execute::issue::standing::look_for;
 use crate::model::{Advice, Code, Finding, Intent, LedgerEntry, LedgerEvent, Meta};
 use crate::plan::Issue;
-use crate::plan::ledger::{self, Full, Question};
-use crate::plan::order::{Action, Event, GiveUp, Trouble, Verdict};
+use crate::plan::ledger::{self, LimitReached, Question};
+use crate::plan::order::{Action, ErrorClass, Event, GiveUp, Verdict};
 use crate::store::Rejected;
 
-/// Nodes do not wait any longer for their certificate while its records are removed: the end of the pass removes what is
-/// left.
+/// How long the removal of records delays the delivery; the end of the pass removes the rest.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After a 429 without a Retry-After: the shortest window of Let's Encrypt's limits.
 const LIMITED_FOR: u64 = 3600;
 
-/// Where the order is made, as whom, and for what.
+/// The CA of the order, with our account and the profile.
 pub(crate) struct Ca<'a> {
     pub(crate) config: &'a Acme,
     pub(crate) account: Account,
-    /// Of a new order: what the task asks for, where the CA offers profiles.
+    /// Profile of a new order, where the CA offers profiles.
     pub(crate) profile: Option<&'a str>,
 }
 
@@ -45,13 +44,13 @@ pub(crate) struct Steps<'a> {
     key: PrivateKey,
     records: Records,
     order: Option<Order>,
-    /// As downloaded: the CA's own choice, and others.
+    /// The downloaded chains: the CA's default, then alternates.
     pems: Vec<String>,
     pair: Option<Pair>,
     caveats: Vec<String>,
-    /// Of the last step that failed.
+    /// From the last step that failed.
     failure: Option<Finding>,
-    /// The CA said 429, and for how many seconds.
+    /// Seconds to wait after a 429.
     limited: Option<u64>,
     pub(crate) issued: Option<Issued>,
 }
@@ -75,14 +74,14 @@ impl<'a> Steps<'a> {
         Ok(ledger::holds_finalize(&ledger, &self.intent))
     }
 
-    /// Carries one action out. A step that fails at the CA or in DNS is an event; a failure of our own disk ends it all.
+    /// Carries out one action. A failure at the CA or in DNS is an event; a failure of our own disk ends the order.
     pub(crate) async fn perform(&mut self, action: Action) -> Result<Option<Event>, Finding> {
         if is_news(&action) {
             say(&self.context.progress, &self.task.certificate, action.to_string());
         }
         let event = match action {
             Action::NewOrder { replaces } => self.new_order(replaces).await?,
-            Action::AskLedger { replaces } => Event::Room(self.room(replaces.is_some())?),
+            Action::CheckLimits { replaces } => Event::LimitsChecked(self.limit_reached(replaces.is_some())?),
             Action::Fetch { url } => self.fetch(&url).await,
             Action::Publish { records } => match self.records.publish(self.context, &records).await {
                 Ok(()) => Event::Published,
@@ -95,17 +94,19 @@ impl<'a> Steps<'a> {
                     Err(failure) => self.lasting(failure),
                 }
             }
-            Action::LookFor { standing } => match look_for(self.context, self.ca.account.url(), &standing).await {
-                Ok(()) => Event::Seen,
-                Err(failure) => self.lasting(failure),
-            },
+            Action::CheckPersistRecord { wanted } => {
+                match check_persist_records(self.context, self.ca.account.url(), &wanted).await {
+                    Ok(()) => Event::Seen,
+                    Err(failure) => self.lasting(failure),
+                }
+            }
             Action::Check => Event::Checked(self.check()),
             Action::Authorize
             | Action::Challenge { .. }
             | Action::Poll { .. }
             | Action::Finalize
             | Action::Download
-            | Action::Blame => self.ask(action).await?,
+            | Action::FetchErrors => self.ask(action).await?,
             kept => {
                 self.note(kept).await?;
                 return Ok(None);
@@ -114,7 +115,7 @@ impl<'a> Steps<'a> {
         Ok(Some(event))
     }
 
-    /// Removes the records of this run. That some stay is told, and no reason to fail: the journal has them.
+    /// Removes the records of this run. Leftovers are reported, but no reason to fail: the journal has them.
     pub(crate) async fn unpublish(&mut self) {
         let removal = self.records.unpublish(self.context);
         let removed = match self.issued {
@@ -127,25 +128,25 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The failure to report when the machine gives up; a limit of the CA's is noted first.
+    /// The failure to report when the machine gives up. A limit of the CA's is noted first.
     pub(crate) fn why(&mut self, give_up: &GiveUp) -> Result<Finding, Finding> {
         if let Some(seconds) = self.limited {
             let wait = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
             let until = clock::now().checked_add(wait).unwrap_or(jiff::Timestamp::MAX);
             self.note_ledger(LedgerEvent::Limited { until })?;
         }
-        let why = if let GiveUp::NoRoom { why, .. } = give_up { why } else { give_up };
-        let told = match why {
+        let why = if let GiveUp::LimitReached { why, .. } = give_up { why } else { give_up };
+        let of_step = match why {
             GiveUp::Failed | GiveUp::Invalid => self.failure.take(),
             _ => None,
         };
         let failure = of_give_up(&self.task.certificate, give_up);
-        Ok(match (told, give_up) {
+        Ok(match (of_step, give_up) {
             (None, _) => failure,
-            (Some(told), GiveUp::NoRoom { full, .. }) => {
-                Finding { what: GiveUp::wait_for(&told.what, full), ..failure }
+            (Some(of_step), GiveUp::LimitReached { full, .. }) => {
+                Finding { what: GiveUp::wait_for(&of_step.what, full), ..failure }
             }
-            (Some(told), _) => told,
+            (Some(of_step), _) => of_step,
         })
     }
 
@@ -163,18 +164,18 @@ impl<'a> Steps<'a> {
             }
             Err(error) if replaces.is_some() && refuses_replaces(&error) => {
                 say(&self.context.progress, &self.task.certificate, format!("the CA refuses `replaces`: {error}"));
-                Event::Failed(Trouble::ReplacesRefused)
+                Event::Failed(ErrorClass::ReplacesRefused)
             }
             Err(error) => self.failed(&error),
         })
     }
 
-    fn room(&self, replaces: bool) -> Result<Option<Full>, Finding> {
+    fn limit_reached(&self, replaces: bool) -> Result<Option<LimitReached>, Finding> {
         let entries = self.context.store.ledger().map_err(|error| of_store(&error))?;
         let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
         let per_week = self.ca.config.certificates_per_week;
         let question = Question { ca, names, per_week, emergency, exempt: replaces && self.task.exempt, planned: 0 };
-        Ok(ledger::room(&entries, question, clock::now()).err())
+        Ok(ledger::check_limits(&entries, question, clock::now()).err())
     }
 
     async fn fetch(&mut self, url: &str) -> Event {
@@ -186,20 +187,20 @@ impl<'a> Steps<'a> {
             }
             Err(error) if is_gone(&error) => {
                 self.failed(&error);
-                Event::Failed(Trouble::Gone)
+                Event::Failed(ErrorClass::Gone)
             }
             Err(error) => self.failed(&error),
         }
     }
 
-    /// What is asked of an order that we have.
+    /// Requests about an existing order.
     async fn ask(&mut self, action: Action) -> Result<Event, Finding> {
-        let Some(order) = &mut self.order else { return Ok(Event::Failed(Trouble::Lasting)) };
+        let Some(order) = &mut self.order else { return Ok(Event::Failed(ErrorClass::Lasting)) };
         let asked = match action {
             Action::Authorize => order.authorizations(self.ca.config.challenge).await.map(Event::Authorizations),
             Action::Challenge { indexes } => order.set_ready(&indexes).await.map(|()| Event::Challenged),
             Action::Poll { after_ms } => {
-                // RFC 8555 section 7.4: an order is polled; there is nothing else to wait for.
+                // RFC 8555 section 7.4: an order is polled; there is no other notification.
                 sleep(Duration::from_millis(after_ms)).await;
                 order.refresh().await.map(|polled| Event::Polled {
                     status: polled.status,
@@ -213,15 +214,15 @@ impl<'a> Steps<'a> {
             Action::Download => match order.certificate().await {
                 Ok(download) => {
                     let say = |step| say(&self.context.progress, &self.task.certificate, step);
-                    let wish = wish(self.context, self.task, self.ca.config, &self.key);
-                    self.pems = chains::fetch(order, download, &wish, say).await;
+                    let criteria = criteria(self.context, self.task, self.ca.config, &self.key);
+                    self.pems = chains::fetch(order, download, &criteria, say).await;
                     Ok(Event::Downloaded)
                 }
                 Err(error) => Err(error),
             },
             _ => order.blame().await.map(|(named, own)| {
                 self.failure = Some(of_blame(&self.task.certificate, &named, own.as_ref()));
-                Event::Blamed { names: named.into_iter().map(|(name, _)| name).collect() }
+                Event::ErrorsFetched { names: named.into_iter().map(|(name, _)| name).collect() }
             }),
         };
         Ok(asked.unwrap_or_else(|error| self.failed(&error)))
@@ -229,7 +230,7 @@ impl<'a> Steps<'a> {
 
     fn check(&mut self) -> Verdict {
         let (progress, name) = (&self.context.progress, &self.task.certificate);
-        let checked = wish(self.context, self.task, self.ca.config, &self.key).check(&self.pems);
+        let checked = criteria(self.context, self.task, self.ca.config, &self.key).check(&self.pems);
         if let Some(choice) = checked.choice.filter(|choice| self.pems.len() > 1 || choice.is_second_best()) {
             say(progress, name, format!("of the CA's chains: {choice}"));
         }
@@ -249,7 +250,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// What is put on disk, removed, or waited for; it brings no event.
+    /// Actions without an event: writing to disk, removing, waiting.
     async fn note(&mut self, action: Action) -> Result<(), Finding> {
         let name = &self.task.certificate;
         match action {
@@ -263,7 +264,7 @@ impl<'a> Steps<'a> {
                 self.intent.begun_at = clock::now();
                 self.note_intent()
             }
-            Action::Drop => self.context.store.drop_intent(name).map_err(|error| of_store(&error)),
+            Action::ClearPending => self.context.store.drop_intent(name).map_err(|error| of_store(&error)),
             Action::NoteFinalize => {
                 let exempt = self.task.exempt && self.intent.replaces.is_some();
                 self.note_ledger(LedgerEvent::Finalize { exempt })
@@ -279,7 +280,7 @@ impl<'a> Steps<'a> {
                     .reject(name, self.pems.first().map_or("", String::as_str), &rejected)
                     .map_err(|error| of_store(&error))
             }
-            Action::Keep => self.keep(),
+            Action::Store => self.keep(),
             Action::Unpublish => {
                 self.unpublish().await;
                 Ok(())
@@ -331,28 +332,28 @@ impl<'a> Steps<'a> {
 
     fn lasting(&mut self, failure: Finding) -> Event {
         self.failure = Some(failure);
-        Event::Failed(Trouble::Lasting)
+        Event::Failed(ErrorClass::Lasting)
     }
 }
 
-fn wish<'w>(context: &'w Context, task: &'w Issue, ca: &'w Acme, key: &'w PrivateKey) -> Wish<'w> {
+fn criteria<'w>(context: &'w Context, task: &'w Issue, ca: &'w Acme, key: &'w PrivateKey) -> ChainCriteria<'w> {
     let (names, roots, now) = (&task.names, &context.roots, clock::now());
-    Wish { preferred_root: ca.preferred_chain.as_deref(), key, names, roots, now }
+    ChainCriteria { preferred_root: ca.preferred_chain.as_deref(), key, names, roots, now }
 }
 
 fn bug(task: &Issue, error: &dyn core::error::Error) -> Finding {
     Finding::new(Code::Bug, &task.certificate, error.to_string(), "report this", Advice::Bug)
 }
 
-/// Up to a quarter more, so that those who failed together do not come back together.
+/// Up to a quarter more, so that orders that failed together do not return together.
 fn jittered(ms: u64) -> Duration {
     let mut byte = [0];
-    // Without randomness the pause is as it was decided.
+    // Without randomness the pause is unchanged.
     let share = aws_lc_rs::rand::fill(&mut byte).map_or(0, |()| u64::from(byte[0]));
     Duration::from_millis(ms + ms * share / (4 * 256))
 }
 
-/// Worth a line to whoever watches.
+/// Whether the action is worth a line of progress.
 fn is_news(action: &Action) -> bool {
     matches!(
         action,
@@ -360,11 +361,11 @@ fn is_news(action: &Action) -> bool {
             | Action::Fetch { .. }
             | Action::Publish { .. }
             | Action::AwaitSeen
-            | Action::LookFor { .. }
+            | Action::CheckPersistRecord { .. }
             | Action::Challenge { .. }
             | Action::Finalize
             | Action::Download
-            | Action::Keep
+            | Action::Store
             | Action::Reject { .. }
     )
 }

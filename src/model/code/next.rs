@@ -1,4 +1,4 @@
-//! What helps, as far as a code alone tells. A finding's own `next` names the file, the node or the command.
+//! What helps, as far as the code alone shows. A finding's own `next` names the file, the node or the command.
 
 use super::Code;
 

@@ -33,7 +33,7 @@ pub(crate) async fn look(
     for (number, node) in nodes.enumerate() {
         let meant = observed.store.iter().filter_map(|(name, stored)| {
             let certificate = context.config.certificate(name)?;
-            let meant = plan::hold::meant(name, stored, &observed.state, clock::now());
+            let meant = plan::hold::desired(name, stored, &observed.state, clock::now());
             let generation = meant.map(|meant| meant.generation.clone());
             certificate.nodes.contains(&node.name).then(|| (name.clone(), generation, stored.current.clone()))
         });

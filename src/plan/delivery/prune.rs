@@ -1,4 +1,4 @@
-//! What is known of nodes that are none any more.
+//! Forgets removed nodes.
 
 use jiff::Timestamp;
 
@@ -7,12 +7,12 @@ use crate::model::PersistedState;
 
 use super::super::backoff;
 
-/// Forgets failures of what is no longer a node's: they would hold up those that are, and a name in DNS that shows other
-/// addresses every time would fill the disk. One that went back lately may be named again by then, and is not to be tried
-/// at once; only a trusted machine comes so far.
-pub fn prune(tried: &mut PersistedState, config: &Config, now: Timestamp) {
-    prune_ends(tried, config);
-    tried.delivery.retain(|node, by_name| {
+/// Forgets failures of removed nodes: they would hold up the others, and a name in DNS that shows other addresses every
+/// time would fill the disk. A node that went back lately keeps its back-off in case it is named again; only a trusted
+/// machine gets that far.
+pub fn prune(state: &mut PersistedState, config: &Config, now: Timestamp) {
+    prune_ends(state, config);
+    state.delivery.retain(|node, by_name| {
         by_name.retain(|name, attempts| {
             let lately = attempts.rolled_back && backoff::delivery(attempts, true) > now;
             config.install(node, name).is_some() || lately && backoff::counts(attempts.last, now)
@@ -21,9 +21,9 @@ pub fn prune(tried: &mut PersistedState, config: &Config, now: Timestamp) {
     });
 }
 
-/// Forgets what was begun or not proven at what is no longer a node's.
-fn prune_ends(tried: &mut PersistedState, config: &Config) {
-    let PersistedState { begun, unproven, .. } = tried;
+/// Forgets deliveries to removed nodes that were begun or not proven.
+fn prune_ends(state: &mut PersistedState, config: &Config) {
+    let PersistedState { begun, unproven, .. } = state;
     begun.retain(|node, by_name| {
         by_name.retain(|name, _| config.install(node, name).is_some());
         !by_name.is_empty()

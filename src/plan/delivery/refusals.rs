@@ -1,4 +1,4 @@
-//! Nodes that refused what is delivered, and what that means for themselves and for the others.
+//! Nodes that refused a generation, and what that means for them and for the others.
 
 use jiff::Timestamp;
 
@@ -10,8 +10,8 @@ use super::super::backoff;
 use super::of;
 use crate::plan::rollout::INDEPENDENT;
 
-/// When the last of the nodes that went back from this generation may be tried again, as far as another waits for that:
-/// for one that refused nobody does, and who serves what ends soon waits for none.
+/// When the last of the refusing nodes may be tried again, if another node has to wait for that: a single refusal holds
+/// up nobody, and neither does any when what the node serves ends soon.
 pub(super) fn refused_until(
     certificate: &Certificate,
     generation: &Generation,
@@ -34,7 +34,7 @@ pub(super) fn refusing<'a>(
     certificate.nodes.iter().filter_map(of_node).filter(|(_, attempts)| attempts.rolled_back)
 }
 
-/// What the node serves is in the last part of its lifetime, by the same measure as issuing is in a hurry.
+/// Whether what the node serves is near its end, by the measure that hurries issuing.
 pub(super) fn hurry(name: &CertName, node: &NodeName, observed: &Observed, now: Timestamp) -> bool {
     of(observed, node, name).any(|served| match &served.seen {
         Seen::Leaf { leaf, .. } => backoff::cadence(leaf, now).is_some(),
@@ -42,8 +42,8 @@ pub(super) fn hurry(name: &CertName, node: &NodeName, observed: &Observed, now: 
     })
 }
 
-/// A person names a node that refused this generation for a number that nobody can have given (I9 is for numbers that
-/// somebody has).
+/// Whether an operator names a node that refused this generation for an impossible number. (I9 protects numbers that
+/// exist.)
 pub(super) fn beneath(generation: &Generation, name: &CertName, node: &NodeName, observed: &Observed) -> bool {
     let refused = attempts(name, generation, node, observed);
     observed.asked.ignore_backoff
@@ -51,7 +51,7 @@ pub(super) fn beneath(generation: &Generation, name: &CertName, node: &NodeName,
         && refused.is_some_and(|attempts| attempts.failure.code == Code::NodeFenceImplausible)
 }
 
-/// What became of this generation there.
+/// Attempts to deliver this generation to the node.
 pub(super) fn attempts<'a>(
     name: &CertName,
     generation: &Generation,
@@ -62,7 +62,7 @@ pub(super) fn attempts<'a>(
     (&attempts.generation == generation).then_some(attempts)
 }
 
-/// It failed in one dialogue with other certificates.
+/// Whether it failed in one dialogue together with other certificates.
 pub(super) fn must_travel_alone(observed: &Observed, name: &CertName, generation: &Generation) -> bool {
     let of_name = observed.state.delivery.values().filter_map(|by_name| by_name.get(name));
     of_name.into_iter().any(|attempts| attempts.together && &attempts.generation == generation)

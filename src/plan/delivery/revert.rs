@@ -1,6 +1,6 @@
-//! Back to the generation before, on a node that certd left in the middle: it was killed after the commit, so that nobody
-//! looked, and the node serves nothing since. An ordinary delivery of the generation before, which the node takes although
-//! it has a newer one. What was gone back from, the node has refused.
+//! Goes back to the previous generation on a node where certd was killed after the commit, so that nothing was
+//! verified, and which serves nothing since. It is an ordinary delivery of the previous generation, which the node
+//! accepts although it has a newer one. The newer generation then counts as refused by the node.
 
 use jiff::Timestamp;
 
@@ -8,11 +8,12 @@ use crate::cert::{CertName, Fingerprint, NodeName};
 use crate::config::Certificate;
 use crate::model::{Begun, Code, Former, Observed, ProbeError, Seen, Stored};
 
-use super::super::hold::Meant;
+use super::super::hold::Desired;
 use super::{Before, Deliver, DeliveryReason, attempts, before, of};
 use crate::plan::rollout::Outcome;
 
-/// Notes a rollout before anything is changed. What an earlier one noted of the same generation was seen before that.
+/// Records a rollout before anything is changed. An earlier record of the same generation is kept: it shows what was
+/// served before that attempt.
 pub fn begin(observed: &mut Observed, deliver: &Deliver, now: Timestamp) {
     for task in deliver.nodes.iter().filter(|_| !deliver.reverts) {
         for name in task.certificates.keys() {
@@ -28,7 +29,7 @@ pub fn begin(observed: &mut Observed, deliver: &Deliver, now: Timestamp) {
     }
 }
 
-/// The leaf that all handshakes show.
+/// The leaf, when all handshakes show the same one.
 fn served(observed: &Observed, node: &NodeName, name: &CertName) -> Option<Fingerprint> {
     let mut leaves = of(observed, node, name).map(|served| match &served.seen {
         Seen::Leaf { leaf, .. } => Some(leaf.fingerprint),
@@ -38,7 +39,8 @@ fn served(observed: &Observed, node: &NodeName, name: &CertName) -> Option<Finge
     first.filter(|_| leaves.all(|leaf| leaf == first))
 }
 
-/// What a node did is known, unless nobody heard it. Where nothing was done in this pass, what was begun before it stands.
+/// Ends the record of a delivery, unless its outcome is unknown. Where nothing was done in this pass, an earlier record
+/// stays.
 pub fn ended(observed: &mut Observed, node: &NodeName, name: &CertName, outcome: &Outcome) {
     let begun = observed.state.begun.get(node).and_then(|of_node| of_node.get(name));
     let earlier = begun.is_some_and(|begun| observed.asked.pass_started.is_some_and(|started| begun.at < started));
@@ -51,7 +53,7 @@ pub fn ended(observed: &mut Observed, node: &NodeName, name: &CertName, outcome:
     observed.state.begun.retain(|_, of_node| !of_node.is_empty());
 }
 
-/// What going back came to, told of the generation that was gone back from.
+/// The outcome of going back, expressed for the generation that was gone back from.
 pub fn outcome(reason: &DeliveryReason, outcome: &Outcome) -> Outcome {
     let DeliveryReason::Reverts { silence, .. } = reason else { return outcome.clone() };
     let why = format!("{silence}, since certd was ended in the middle of a delivery");
@@ -62,26 +64,26 @@ pub fn outcome(reason: &DeliveryReason, outcome: &Outcome) -> Outcome {
     }
 }
 
-/// TLS answered with the generation before when a delivery was begun, and does not now; that one is still valid. Where the
-/// node's receiver has refused to go back, the new one again is better than nothing for ever.
+/// Due when TLS answered with the previous generation at the start of the delivery, fails now, and that generation is
+/// still valid. Where the node's receiver has refused to go back, the new generation is tried again instead.
 pub(super) fn due(
     certificate: &Certificate,
     stored: &Stored,
-    meant: Meant<'_>,
+    desired: Desired<'_>,
     node: &NodeName,
     observed: &Observed,
     now: Timestamp,
 ) -> Option<DeliveryReason> {
     let name = &certificate.name;
-    let begun = observed.state.begun.get(node)?.get(name).filter(|begun| &begun.generation == meant.generation)?;
+    let begun = observed.state.begun.get(node)?.get(name).filter(|begun| &begun.generation == desired.generation)?;
     let Former { leaf, .. } =
         stored.previous.as_ref().filter(|former| begun.served == Some(former.leaf.fingerprint))?;
-    let refused = attempts(name, meant.generation, node, observed);
+    let refused = attempts(name, desired.generation, node, observed);
     if refused.is_some_and(|attempts| attempts.failure.code == Code::NodeNotPermitted) {
         return None;
     }
     let revoked = observed.state.revoked.contains_key(&leaf.fingerprint);
-    let valid = leaf.not_before <= now && now < leaf.not_after && !revoked && meant.held.is_none();
+    let valid = leaf.not_before <= now && now < leaf.not_after && !revoked && desired.held.is_none();
     let mut silence = None;
     for served in of(observed, node, name) {
         match &served.seen {
@@ -90,10 +92,10 @@ pub(super) fn due(
         }
     }
     let silence = silence.filter(|_| valid)?;
-    Some(DeliveryReason::Reverts { from: meant.generation.clone(), silence })
+    Some(DeliveryReason::Reverts { from: desired.generation.clone(), silence })
 }
 
-/// Adds it to what goes back on that node.
+/// Adds the certificate to the revert of that node.
 pub(super) fn plan(
     reverts: &mut Vec<Deliver>,
     certificate: &Certificate,

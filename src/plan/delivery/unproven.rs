@@ -1,6 +1,6 @@
-//! A node that was switched, kept its new files, and shows nothing that proves it: it is reloaded once for a generation.
-//! From then on it is only looked at, until what is seen changes, its disk does, the configuration says how to put it there
-//! otherwise, or a person says "deliver".
+//! A node that kept its new files without a handshake that proves them is reloaded once for a generation. After that it
+//! is only looked at, until the handshakes, its disk or its install settings change, or an operator asks for a
+//! delivery.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::model::{Finding, Observed, ProbeError, Seen, Unproven};
 use super::super::installs;
 use super::{DeliveryWait, of};
 
-/// `failure`: why it is not proven; `None`: it is, or it went back.
+/// `failure`: why the delivery is not proven; `None`: it is, or the node went back.
 pub fn ended(
     config: &Config,
     observed: &mut Observed,
@@ -51,7 +51,7 @@ pub(super) fn wait(
     (same && !observed.asked.ignore_backoff).then(|| DeliveryWait::Unproven { since, failure: Box::new(failure) })
 }
 
-/// Not in the words of errors, which differ from one time to the next.
+/// Summarised without error texts, which differ from one time to the next.
 fn seen(observed: &Observed, node: &NodeName, name: &CertName) -> BTreeSet<String> {
     let word = |seen: &Seen| match seen {
         Seen::Leaf { leaf, distrust } => {

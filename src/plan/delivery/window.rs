@@ -1,4 +1,4 @@
-//! A node's maintenance window, and what it does not hold.
+//! A node's maintenance window, and what overrides it.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::model::{Observed, ProbeError, Seen};
 use super::super::hold::NEAR_THE_END;
 use super::of;
 
-/// A node gets something outside of its window.
+/// A node is changed outside its window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Early {
     /// When its window opens.
@@ -21,17 +21,17 @@ pub struct Early {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
-    /// A person named the node.
+    /// The node was named on the command line.
     Asked,
-    /// Visitors are hurt now: what could a window spare them?
+    /// Visitors are hurt now, so waiting protects nobody.
     Hurt,
-    /// Its CA has revoked what is served, or a person has given it up: browsers refuse it, or somebody else has its key.
+    /// What is served is revoked: browsers refuse it, or its key is compromised.
     Revoked,
-    /// What is served would be over, or nearly, when the window opens.
+    /// What is served would be expired, or nearly, when the window opens.
     Ends { not_after: Timestamp },
 }
 
-/// Whether the node may be changed now; the inner value: although its window is closed.
+/// Whether the node may be changed now; `Some`: although its window is closed.
 ///
 /// # Errors
 /// When its window opens.
@@ -52,7 +52,7 @@ pub(super) fn allows(
     for served in of(observed, node, &certificate.name) {
         seen = true;
         if matches!(served.seen, Seen::Silence(ProbeError::NoWay(_))) {
-            // Nobody knows what visitors get, which is no reason to come early.
+            // What visitors get is unknown, which is no reason to come early.
             continue;
         }
         let Seen::Leaf { leaf, distrust: None } = &served.seen else { return early(Because::Hurt) };

@@ -1,4 +1,4 @@
-//! Whether a certificate that is good in itself is worth keeping, next to what is there already.
+//! Whether a certificate that passed its checks is worth storing, given what is stored and served.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,13 +8,14 @@ use crate::model::Intent;
 use crate::plan::Issue;
 use crate::plan::renewal::lifetime;
 
-/// CAs date a certificate back by an hour (Boulder) or to midnight: so much later an order surely outlives.
+/// CAs backdate a certificate by an hour (Boulder) or to midnight; an order that is later by this surely outlives.
 const DATED_BACK: SignedDuration = SignedDuration::from_hours(24);
 
 impl Verdict {
-    /// Of a leaf that passed every check of its own.
+    /// The verdict on a leaf that passed its own checks.
     pub fn of(leaf: &Leaf, issue: &Issue, intent: &Intent) -> Self {
-        // Both: a CA that dates certificates back further than another does not make its own look old.
+        // Compared with both instants: a CA that backdates further than another does not make its own certificate look
+        // old.
         let younger = |since: &Timestamp| *since > intent.begun_at && *since > leaf.not_before;
         if let Some(since) = issue.youngest.filter(younger) {
             return Self::Superseded { since };
@@ -40,7 +41,7 @@ mod tests {
         NOW + SignedDuration::from_hours(24 * count)
     }
 
-    /// Of a leaf that is valid from one day to another, of an intent begun on a third.
+    /// The verdict on a leaf that is valid from one day to another, of an intent begun on a third.
     fn verdict(from: i64, to: i64, begun: i64, youngest: Option<i64>, outlives: Option<i64>) -> Verdict {
         let pair = Authority::root("R").intermediate("I").issue(&["a.example.com"], days(from, to));
         let leaf = &pair.chain().leaf;
@@ -57,7 +58,7 @@ mod tests {
             exempt: false,
             passed_over: Vec::new(),
             emergency: false,
-            insist: false,
+            forced: false,
             outlives: outlives.map(day),
             youngest: youngest.map(day),
             seen: 0,

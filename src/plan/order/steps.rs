@@ -1,4 +1,4 @@
-//! The vocabulary of the order: what may come of a step, what may be asked next, and why no certificate came of it.
+//! The vocabulary of the order: events, actions, and why an order is given up.
 
 use core::fmt;
 
@@ -8,25 +8,25 @@ use serde::{Deserialize, Serialize};
 use super::{SIGNING_BOUND, VALIDATION_BOUND};
 use crate::cert::DnsName;
 use crate::model::{Authorization, Status};
-use crate::plan::ledger::Full;
+use crate::plan::ledger::LimitReached;
 
-/// A record that must stand before the CA is asked to look. It is not ours to make or to remove.
+/// A permanent record that must exist before the CA validates. certd neither makes nor removes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct PersistRecord {
     /// With `*.` for a wildcard.
     pub name: DnsName,
     pub issuers: Vec<DnsName>,
 }
 
-/// A TXT record that must be seen while the CA looks.
+/// A TXT record that must be visible while the CA validates.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Txt {
-    /// Without `*.`: the record hangs at `_acme-challenge.` below it.
+    /// Without `*.`: the record's name is `_acme-challenge.` and this.
     pub base: String,
     pub value: String,
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Ordered {
@@ -49,84 +49,83 @@ pub enum Event {
     },
     Downloaded,
     Checked(Verdict),
-    Blamed {
+    ErrorsFetched {
         names: Vec<DnsName>,
     },
-    /// The limit that stands in the way of another order.
-    Room(Option<Full>),
-    Failed(Trouble),
+    /// The limit that forbids another order, if any.
+    LimitsChecked(Option<LimitReached>),
+    Failed(ErrorClass),
 }
 
-/// Our own checks of what was downloaded.
+/// Result of our own checks of the downloaded certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Good,
-    /// Issued for another key than ours.
     ForeignKey,
-    /// Valid from `until` on, and well but for that.
+    /// Valid from `until` on, and otherwise good.
     Early {
         until: Timestamp,
         flaws: Vec<String>,
     },
     Flawed(Vec<String>),
-    /// A younger one is there, valid since then: this order is one of a state directory of long ago.
+    /// A younger certificate exists, valid since then: this order comes from an old state directory.
     Superseded {
         since: Timestamp,
     },
-    /// The stored certificate ends later, at `than`, and nothing but its age speaks against it. One that is ordered
-    /// from `anew_from` on would outlive it.
+    /// The stored certificate ends later, at `than`, and only its age speaks against it. An order made from `anew_from`
+    /// on would outlive it.
     EndsEarlier {
         than: Timestamp,
         anew_from: Timestamp,
     },
 }
 
-/// What a failed step means to the order.
+/// The class of an error, as far as it matters to the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ErrorClass {
     /// 409 or 403 for an order with `replaces` (RFC 9773 section 5).
     ReplacesRefused,
-    /// The CA does not know the order (any more).
+    /// The CA no longer knows the order.
     Gone,
-    /// What we look for is not there, and it is not sure that the CA itself says so: it may come back.
+    /// Not found, but perhaps not by the CA itself (a proxy): it may come back.
     Missing,
     /// `orderNotReady` in answer to a finalize.
     NotReady,
     /// Likely to pass by itself.
     Passing { after_ms: Option<u64> },
-    /// A person, or a later run.
+    /// Needs an operator, or a later run.
     Lasting,
 }
 
-/// The next steps, to be carried out in this order. Those that ask something bring one [`Event`] and come last.
+/// The next steps, carried out in this order. Those that produce an [`Event`] come last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     NewOrder {
         replaces: Option<String>,
     },
-    /// The ledger, before an order that the plan did not foresee.
-    AskLedger {
+    /// Checks the ledger before an order that the plan did not foresee.
+    CheckLimits {
         replaces: Option<String>,
     },
     Fetch {
         url: String,
     },
-    /// On disk, before anything else is asked of the order.
+    /// Writes the URL to disk before any other request about the order.
     NoteUrl {
         url: String,
     },
-    /// From disk: the order is dead.
+    /// Removes the URL from disk: the order is dead.
     ForgetUrl,
-    /// From disk, the whole intent: nothing is left to be resumed.
-    Drop,
+    /// Removes the whole intent from disk: nothing is left to resume.
+    ClearPending,
     Authorize,
     Publish {
         records: Vec<Txt>,
     },
     AwaitSeen,
-    /// Whether the records that stay are there.
-    LookFor {
-        standing: Vec<Standing>,
+    /// Checks that the permanent records exist.
+    CheckPersistRecord {
+        wanted: Vec<PersistRecord>,
     },
     Challenge {
         indexes: Vec<usize>,
@@ -139,13 +138,12 @@ pub enum Action {
     Finalize,
     Download,
     Check,
-    Keep,
+    Store,
     Reject {
         flaws: Vec<String>,
     },
-    /// Ask the authorizations what went wrong.
-    Blame,
-    /// In the ledger.
+    /// Fetches the errors of the authorizations.
+    FetchErrors,
     NoteFailed {
         names: Vec<DnsName>,
     },
@@ -157,17 +155,17 @@ pub enum Action {
     GiveUp(GiveUp),
 }
 
-/// Why no certificate came of it.
+/// Why the order was given up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GiveUp {
-    /// The last failed step says it all.
+    /// The last failed step has the reason.
     #[error("a step failed")]
     Failed,
     #[error("the CA refused the order")]
     Invalid,
     #[error("the CA does not offer the challenge that `acme.challenge` asks for, for {0}")]
     NoChallenge(DnsName),
-    #[error("the CA had not looked at the TXT records after {} minutes", VALIDATION_BOUND.as_mins())]
+    #[error("the CA had not validated after {} minutes", VALIDATION_BOUND.as_mins())]
     NotValidated,
     #[error("the CA had not signed after {} minutes", SIGNING_BOUND.as_mins())]
     StillProcessing,
@@ -183,52 +181,52 @@ pub enum GiveUp {
     EndsEarlier { than: Timestamp, anew_from: Timestamp },
     #[error("the CA refuses `replaces`")]
     ReplacesRefused,
-    /// Only another order would help, and there is no room for one.
+    /// Only another order would help, and a limit forbids it.
     #[error("{}", Self::wait_for(.why, .full))]
-    NoRoom { why: Box<Self>, full: Full },
-    /// An event that does not answer what was asked.
+    LimitReached { why: Box<Self>, full: LimitReached },
+    /// An event that does not answer the last action.
     #[error("the order's steps came out of order")]
     OutOfOrder,
 }
 
 impl GiveUp {
-    /// Why the order is dead, and until when another has to wait.
-    pub fn wait_for(why: impl fmt::Display, full: &Full) -> String {
+    /// Why the order is dead, and when another is allowed.
+    pub fn wait_for(why: impl fmt::Display, full: &LimitReached) -> String {
         format!("{why}; another order has to wait until {}", full.until())
     }
 }
 
-/// In words for whoever watches.
+/// For progress output.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NewOrder { replaces: Some(id) } => write!(f, "make an order that replaces {id}"),
             Self::NewOrder { replaces: None } => f.write_str("make an order"),
-            Self::AskLedger { replaces: Some(_) } => f.write_str("ask the ledger for room (with `replaces`)"),
-            Self::AskLedger { replaces: None } => f.write_str("ask the ledger for room"),
+            Self::CheckLimits { replaces: Some(_) } => f.write_str("check the limits (with `replaces`)"),
+            Self::CheckLimits { replaces: None } => f.write_str("check the limits"),
             Self::Fetch { url } => write!(f, "resume the order {url}"),
             Self::NoteUrl { url } => write!(f, "note the order's URL {url}"),
             Self::ForgetUrl => f.write_str("forget the order"),
-            Self::Drop => f.write_str("forget that a certificate was to be ordered"),
-            Self::Authorize => f.write_str("ask what is to be proven"),
+            Self::ClearPending => f.write_str("clear the pending order"),
+            Self::Authorize => f.write_str("fetch the authorizations"),
             Self::Publish { records } => {
                 f.write_str("publish")?;
                 records.iter().try_for_each(|record| write!(f, " _acme-challenge.{}", record.base))
             }
             Self::AwaitSeen => f.write_str("wait until every name server shows the TXT records"),
-            Self::LookFor { standing } => {
+            Self::CheckPersistRecord { wanted } => {
                 f.write_str("look for")?;
-                standing.iter().try_for_each(|wanted| write!(f, " {}", wanted.record()))
+                wanted.iter().try_for_each(|wanted| write!(f, " {}", wanted.record()))
             }
-            Self::Challenge { indexes } => write!(f, "ask the CA to look ({})", indexes.len()),
-            Self::Poll { after_ms } => write!(f, "look at the order after {after_ms} ms"),
+            Self::Challenge { indexes } => write!(f, "ask the CA to validate ({})", indexes.len()),
+            Self::Poll { after_ms } => write!(f, "poll the order after {after_ms} ms"),
             Self::NoteFinalize => f.write_str("note the certificate in the ledger"),
             Self::Finalize => f.write_str("send the certificate request"),
             Self::Download => f.write_str("download the certificate"),
             Self::Check => f.write_str("check the certificate"),
-            Self::Keep => f.write_str("keep the certificate"),
+            Self::Store => f.write_str("keep the certificate"),
             Self::Reject { flaws } => write!(f, "reject the certificate: {}", flaws.join("; ")),
-            Self::Blame => f.write_str("ask what went wrong"),
+            Self::FetchErrors => f.write_str("fetch the errors"),
             Self::NoteFailed { names } => {
                 f.write_str("note the failed authorization of")?;
                 names.iter().try_for_each(|name| write!(f, " {name}"))

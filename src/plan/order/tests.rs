@@ -135,19 +135,19 @@ fn a_valid_order_is_downloaded_when_it_is_resumed() {
 fn an_order_that_is_dead_when_resumed_is_made_anew_once() {
     let play = Play::start(Some(URL), None)
         .tell(Event::Fetched { status: Status::Invalid })
-        .tell(Event::Blamed { names: vec![name("example.com")] })
-        .tell(Event::Room(None))
+        .tell(Event::ErrorsFetched { names: vec![name("example.com")] })
+        .tell(Event::LimitsChecked(None))
         .tell(ordered(Status::Pending))
         .tell(both(AuthorizationState::Dead))
-        .tell(Event::Blamed { names: Vec::new() });
+        .tell(Event::ErrorsFetched { names: Vec::new() });
     insta::assert_snapshot!(play.script);
 }
 
 #[test]
 fn an_order_that_the_ca_has_forgotten_is_made_anew() {
     let play = Play::start(Some(URL), None)
-        .tell(Event::Failed(Trouble::Gone))
-        .tell(Event::Room(None))
+        .tell(Event::Failed(ErrorClass::Gone))
+        .tell(Event::LimitsChecked(None))
         .tell(ordered(Status::Pending));
     insta::assert_snapshot!(play.script);
 }
@@ -155,17 +155,17 @@ fn an_order_that_the_ca_has_forgotten_is_made_anew() {
 #[test]
 fn a28_replaces_is_dropped_once_when_it_is_refused() {
     let play = Play::start(None, Some("aki.serial"))
-        .tell(Event::Failed(Trouble::ReplacesRefused))
-        .tell(Event::Room(None))
-        .tell(Event::Failed(Trouble::ReplacesRefused));
+        .tell(Event::Failed(ErrorClass::ReplacesRefused))
+        .tell(Event::LimitsChecked(None))
+        .tell(Event::Failed(ErrorClass::ReplacesRefused));
     insta::assert_snapshot!(play.script);
 }
 
 #[test]
-fn a10_an_invalid_authorization_is_blamed_noted_and_ends_the_order() {
+fn a10_an_invalid_authorization_is_noted_with_its_error_and_ends_the_order() {
     let play = to_challenge(Play::start(None, None).tell(ordered(Status::Pending)))
         .tell(polled(Status::Invalid))
-        .tell(Event::Blamed { names: vec![name("example.com")] });
+        .tell(Event::ErrorsFetched { names: vec![name("example.com")] });
     insta::assert_snapshot!(play.script);
 }
 
@@ -175,7 +175,7 @@ fn c20_records_that_are_never_seen_cost_no_validation() {
         .tell(ordered(Status::Pending))
         .tell(both(AuthorizationState::Pending))
         .tell(Event::Published)
-        .tell(Event::Failed(Trouble::Lasting));
+        .tell(Event::Failed(ErrorClass::Lasting));
     insta::assert_snapshot!(play.script);
 }
 
@@ -189,21 +189,21 @@ fn a_ca_that_never_looks_is_given_up() {
 #[test]
 fn a12_a_finalize_that_another_run_sent_is_polled_and_its_foreign_certificate_discarded_once() {
     let foreign = |play: Play| {
-        play.tell(Event::Failed(Trouble::NotReady))
+        play.tell(Event::Failed(ErrorClass::NotReady))
             .tell(polled(Status::Processing))
             .tell(polled(Status::Valid))
             .tell(Event::Downloaded)
             .tell(Event::Checked(Verdict::ForeignKey))
     };
     let play = foreign(Play::start(None, None).tell(ordered(Status::Ready)));
-    insta::assert_snapshot!(foreign(play.tell(Event::Room(None)).tell(ordered(Status::Ready))).script);
+    insta::assert_snapshot!(foreign(play.tell(Event::LimitsChecked(None)).tell(ordered(Status::Ready))).script);
 }
 
 #[test]
 fn a13_a_finalize_whose_answer_was_lost_is_looked_for_before_it_is_sent_again() {
     let play = Play::start(None, None)
         .tell(ordered(Status::Ready))
-        .tell(Event::Failed(Trouble::Passing { after_ms: None }))
+        .tell(Event::Failed(ErrorClass::Passing { after_ms: None }))
         .tell(polled(Status::Ready))
         .tell(Event::Finalized { status: Status::Processing });
     insta::assert_snapshot!(to_good(play).script);
@@ -211,7 +211,7 @@ fn a13_a_finalize_whose_answer_was_lost_is_looked_for_before_it_is_sent_again() 
 
 #[test]
 fn a14_a_download_that_fails_is_tried_again_and_no_more_than_four_times() {
-    let passing = || Event::Failed(Trouble::Passing { after_ms: None });
+    let passing = || Event::Failed(ErrorClass::Passing { after_ms: None });
     let play = Play::start(Some(URL), None)
         .tell(Event::Fetched { status: Status::Valid })
         .tell(passing())
@@ -223,17 +223,17 @@ fn a14_a_download_that_fails_is_tried_again_and_no_more_than_four_times() {
 
 #[test]
 fn a02_a_long_retry_after_ends_the_run() {
-    let play = Play::start(None, None).tell(Event::Failed(Trouble::Passing { after_ms: Some(3_600_000) }));
+    let play = Play::start(None, None).tell(Event::Failed(ErrorClass::Passing { after_ms: Some(3_600_000) }));
     insta::assert_snapshot!(play.script);
 }
 
 #[test]
-fn a02_a_retry_after_of_a_finalize_is_heeded_too() {
+fn a02_a_retry_after_of_a_finalize_is_obeyed_too() {
     let finalize = |seconds: u64| {
         let play = Play::start(None, None).tell(ordered(Status::Ready));
-        play.tell(Event::Failed(Trouble::Passing { after_ms: Some(seconds * 1000) })).script
+        play.tell(Event::Failed(ErrorClass::Passing { after_ms: Some(seconds * 1000) })).script
     };
-    assert!(finalize(30).ends_with("look at the order after 30000 ms\n"), "{}", finalize(30));
+    assert!(finalize(30).ends_with("poll the order after 30000 ms\n"), "{}", finalize(30));
     assert!(finalize(3600).ends_with("remove the TXT records\ngive up: a step failed\n"), "{}", finalize(3600));
 }
 
@@ -250,7 +250,7 @@ fn a15_a_certificate_that_fails_our_checks_is_rejected_and_ordered_anew_after_a_
         .tell_after(SignedDuration::from_hours(24), Event::Fetched { status: Status::Valid })
         .tell(Event::Downloaded)
         .tell(flawed())
-        .tell(Event::Room(None));
+        .tell(Event::LimitsChecked(None));
     insta::assert_snapshot!("ordered_anew_after_a_day", play.script);
 }
 
@@ -262,9 +262,9 @@ fn k07_an_order_that_leads_nowhere_is_made_anew_after_a_day_or_when_a_person_for
             play.tell(Event::Fetched { status: Status::Processing })
                 .tell_after(SignedDuration::from_mins(6), polled(Status::Processing))
         },
-        // A 404 that is not in the CA's own words: of the order, and of the certificate.
-        |play| play.tell(Event::Failed(Trouble::Missing)),
-        |play| play.tell(Event::Fetched { status: Status::Valid }).tell(Event::Failed(Trouble::Missing)),
+        // A 404 without the CA's problem document: of the order, and of the certificate.
+        |play| play.tell(Event::Failed(ErrorClass::Missing)),
+        |play| play.tell(Event::Fetched { status: Status::Valid }).tell(Event::Failed(ErrorClass::Missing)),
     ];
     for play in tries {
         let start = || Play::start(Some(URL), None);
@@ -272,26 +272,29 @@ fn k07_an_order_that_leads_nowhere_is_made_anew_after_a_day_or_when_a_person_for
         assert!(young.contains("remove the TXT records\ngive up: "), "{young}");
         let (mut old, mut forced) = (start(), start());
         old.now += RESUMED_FOR;
-        forced.order = forced.order.insisted();
+        forced.order = forced.order.forced();
         for play in [play(old), play(forced)] {
-            assert!(play.script.ends_with("ask the ledger for room\n"), "{}", play.script);
-            let script = play.tell(Event::Room(None)).script;
+            assert!(play.script.ends_with("check the limits\n"), "{}", play.script);
+            let script = play.tell(Event::LimitsChecked(None)).script;
             assert!(script.ends_with("forget the order\nremove the TXT records\nmake an order\n"), "{script}");
         }
     }
 }
 
 #[test]
-fn a15_a_person_who_forces_gets_another_order_for_what_was_rejected_and_heeds_the_ledger() {
+fn a15_a_forced_renewal_replaces_a_rejected_order_within_the_limits() {
     let flawed = || Event::Checked(Verdict::Flawed(vec!["the chain ends early".to_owned()]));
     let forced = |url: Option<&str>| {
         let mut play = Play::start(url, None);
-        play.order = play.order.insisted();
+        play.order = play.order.forced();
         play
     };
     let again = |play: Play| play.tell(Event::Fetched { status: Status::Valid }).tell(Event::Downloaded).tell(flawed());
-    insta::assert_snapshot!("ordered_anew_when_forced", again(forced(Some(URL))).tell(Event::Room(None)).script);
-    // What a forced run has itself just ordered is rejected as any other: one order for one word of a person's.
+    insta::assert_snapshot!(
+        "ordered_anew_when_forced",
+        again(forced(Some(URL))).tell(Event::LimitsChecked(None)).script
+    );
+    // A certificate that a forced run has just ordered is rejected like any other: forcing gives one order.
     let first = forced(None).tell(ordered(Status::Valid)).tell(Event::Downloaded).tell(flawed());
     assert!(first.script.ends_with("give up: the certificate fails our checks: the chain ends early\n"));
 }
@@ -319,12 +322,12 @@ fn a19_a_certificate_that_begins_in_seconds_is_waited_for_and_one_of_tomorrow_is
 #[test]
 fn k07_a_failed_authorization_of_a_resumed_order_is_noted_before_the_ledger_is_asked() {
     let until = "2026-11-23T07:15:00Z".parse().unwrap();
-    let full = Full::Authorizations { name: "example.com".to_owned(), failed: 4, until };
+    let full = LimitReached::Authorizations { name: "example.com".to_owned(), failed: 4, until };
     let play = Play::start(Some(URL), None)
         .tell(Event::Fetched { status: Status::Pending })
         .tell(both(AuthorizationState::Dead))
-        .tell(Event::Blamed { names: vec![name("example.com")] })
-        .tell(Event::Room(Some(full)));
+        .tell(Event::ErrorsFetched { names: vec![name("example.com")] })
+        .tell(Event::LimitsChecked(Some(full)));
     insta::assert_snapshot!(play.script);
 }
 
@@ -356,8 +359,8 @@ fn a19_a_certificate_that_ends_too_early_is_left_and_ordered_anew_when_another_w
 #[test]
 fn i06_no_second_order_is_made_that_the_ledger_has_no_room_for() {
     let until = "2026-11-30T06:15:00Z".parse().unwrap();
-    let full = || Event::Room(Some(Full::Certificates { used: 3, room: 3, until }));
-    let refused = Play::start(None, Some("aki.serial")).tell(Event::Failed(Trouble::ReplacesRefused)).tell(full());
+    let full = || Event::LimitsChecked(Some(LimitReached::Certificates { used: 3, room: 3, until }));
+    let refused = Play::start(None, Some("aki.serial")).tell(Event::Failed(ErrorClass::ReplacesRefused)).tell(full());
     insta::assert_snapshot!("no_room_without_replaces", refused.script);
     let flawed = Play::start(Some(URL), None)
         .tell_after(SignedDuration::from_hours(24), Event::Fetched { status: Status::Valid })
@@ -380,7 +383,7 @@ fn a_record_that_stays_is_looked_for_and_neither_made_nor_waited_for() {
         index,
         name: name(text),
         state: AuthorizationState::Pending,
-        proof: Some(Proof::Standing { issuers: issuers.clone() }),
+        proof: Some(Proof::PersistRecord { issuers: issuers.clone() }),
     };
     let play = Play::start(None, None)
         .tell(Event::Ordered { url: URL.to_owned(), status: Status::Pending })
@@ -388,6 +391,6 @@ fn a_record_that_stays_is_looked_for_and_neither_made_nor_waited_for() {
     let asked = "look for _validation-persist.example.com _validation-persist.example.com\n";
     assert!(play.script.ends_with(asked), "{}", play.script);
     let there = play.tell(Event::Seen);
-    assert!(there.script.ends_with("ask the CA to look (2)\n"), "{}", there.script);
+    assert!(there.script.ends_with("ask the CA to validate (2)\n"), "{}", there.script);
     assert!(!there.script.contains("publish"), "{}", there.script);
 }

@@ -1,4 +1,4 @@
-//! Which CA is asked: those of the configuration in their order, past what stands in the way of one.
+//! Choice of the CA: the first in the configuration's order that nothing blocks.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -7,10 +7,10 @@ use super::RenewalWait;
 use crate::config::Acme;
 use crate::model::{Advice, Area, Attempts, Code, Finding};
 use crate::plan::backoff;
-use crate::plan::ledger::Full;
+use crate::plan::ledger::LimitReached;
 
-/// What ends within this time is waited for: the first two steps of our ladder, and the hour of failed authorizations.
-/// What lasts longer is passed over, where there is another CA.
+/// A shorter obstacle is waited out: the first two steps of our ladder, and the hour of failed authorizations. A CA
+/// with a longer one is passed over, where there is another.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 
 /// A CA that is not asked now, until when, and why.
@@ -30,16 +30,15 @@ pub enum Obstacle {
     BackOff {
         failures: u32,
         failure: Box<Finding>,
-        /// The other side itself said when to come again: `--force` does not come sooner.
+        /// The CA sent a Retry-After: `--force` does not skip it.
         by_the_ca: bool,
     },
     /// A limit stands in the way.
-    Ledger { full: Full },
+    Ledger { full: LimitReached },
 }
 
 impl PassedOver {
-    /// As long as `attempts` hold this CA back. A person who forces does not wait for our own ladder; what the other
-    /// side said is obeyed all the same.
+    /// The obstacle that `attempts` set up, while it lasts. `--force` skips our back-off, not the CA's Retry-After.
     pub(super) fn by_attempts(
         ca: &str,
         attempts: &Attempts,
@@ -48,19 +47,19 @@ impl PassedOver {
         now: Timestamp,
     ) -> Option<Self> {
         let attempts = Some(attempts).filter(|attempts| backoff::counts(attempts.last, now))?;
-        let wish = backoff::wish(attempts);
-        let until = if forced { wish } else { Some(backoff::issuance(attempts, cadence)) };
+        let retry_after = backoff::retry_after(attempts);
+        let until = if forced { retry_after } else { Some(backoff::issuance(attempts, cadence)) };
         let until = until.filter(|until| *until > now)?;
         let (failures, failure) = (attempts.failures, Box::new(attempts.failure.clone()));
-        let by_the_ca = wish.is_some_and(|wish| wish > now);
+        let by_the_ca = retry_after.is_some_and(|retry_after| retry_after > now);
         Some(Self { ca: ca.to_owned(), until, why: Obstacle::BackOff { failures, failure, by_the_ca } })
     }
 
-    pub(super) fn by_ledger(ca: &str, full: Full) -> Self {
+    pub(super) fn by_ledger(ca: &str, full: LimitReached) -> Self {
         Self { ca: ca.to_owned(), until: full.until(), why: Obstacle::Ledger { full } }
     }
 
-    /// It passes by itself, and soon.
+    /// Whether it ends by itself, and soon.
     fn is_short(&self, now: Timestamp) -> bool {
         let lasting = matches!(&self.why, Obstacle::BackOff { failure, .. } if failure.advice == Advice::Person);
         !lasting && self.until.duration_since(now) < PATIENCE
@@ -77,13 +76,13 @@ impl PassedOver {
     }
 }
 
-/// A CA, free or held up, and those that are passed over for it.
+/// A CA, free or blocked, and those that are passed over for it.
 type WithOthers<T> = (T, Vec<PassedOver>);
 
-/// The first CA that nothing stands in the way of, and those before it. `hurried`: even what is short is not waited for.
+/// The first CA that nothing blocks, and those before it. `hurried`: short obstacles are not waited out either.
 ///
 /// # Errors
-/// What is waited for, at the first CA that is worth it, else at the one that is free the earliest; and the others.
+/// The obstacle to wait for: the first short one, else the one that ends the earliest; and the other CAs.
 pub(super) fn choose<'a>(
     cas: impl Iterator<Item = &'a Acme>,
     obstacle: impl Fn(&Acme) -> Option<PassedOver>,
@@ -103,7 +102,7 @@ pub(super) fn choose<'a>(
     Err((held, passed_over))
 }
 
-/// Whether a failure is of that CA's making. Every other (DNS, the API, our own disk) would meet each CA alike.
+/// Whether the CA caused the failure. Any other failure (DNS, the API, our own disk) would occur at each CA.
 pub(super) fn is_the_cas(failure: &Finding) -> bool {
     failure.code.area() == Area::Ca || failure.code == Code::LedgerFull
 }

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::cert::{CertName, Leaf};
 use crate::model::{Ari, Observed};
 
-/// Without a word from the CA, renew when a third of the lifetime is left (Let's Encrypt's integration guide) …
+/// Without a window from the CA, renew when a third of the lifetime is left (Let's Encrypt's integration guide) …
 const LEFT_OF_ORDINARY: i32 = 3;
 /// … and half of it when the lifetime is under ten days, where a third leaves no room for a failed weekend.
 const LEFT_OF_SHORT: i32 = 2;
 const SHORT: SignedDuration = SignedDuration::from_hours(10 * 24);
-/// A CA's window may be late, but not later than this part of the lifetime before the end.
+/// A CA's window may be late, but no later than this part of the lifetime before expiry.
 const EMERGENCY_FLOOR: i32 = 20;
 
 /// What the instant of renewal follows from.
@@ -22,20 +22,20 @@ pub enum Basis {
     Ari { start: Timestamp, end: Timestamp, explanation: Option<String> },
     /// A part of the lifetime is left.
     Lifetime { left: i32 },
-    /// The CA's window is later than a twentieth of the lifetime before the end.
+    /// The CA's window is later than the last twentieth of the lifetime.
     Floor,
 }
 
-/// When a leaf is to be renewed, and what that follows from.
+/// When a leaf is due for renewal, and what that follows from.
 pub fn due(leaf: &Leaf, ari: Option<&Ari>, seed: u64) -> (Timestamp, Basis) {
     let lifetime = lifetime(leaf);
     let left = if lifetime < SHORT { LEFT_OF_SHORT } else { LEFT_OF_ORDINARY };
     let by_lifetime = (before(leaf.not_after, lifetime / left), Basis::Lifetime { left });
     let Some(ari) = ari else { return by_lifetime };
-    // A window that begins before the certificate does asks for nothing before that is valid.
+    // A window that begins before the certificate is valid is due no earlier than the certificate.
     let at = drawn(ari, leaf, seed).max(leaf.not_before);
-    // RFC 9773 section 4.2: without an answer a client makes "its own determination of when to renew". What the CA said
-    // last may still make us earlier: it may have said so of a certificate that it has revoked.
+    // RFC 9773 section 4.2: without an answer a client makes "its own determination of when to renew". The last known
+    // window may still bring renewal forward: the CA may have set it for a certificate that it has revoked.
     if ari.doubted && at >= by_lifetime.0 {
         return by_lifetime;
     }
@@ -59,8 +59,8 @@ fn drawn(ari: &Ari, leaf: &Leaf, seed: u64) -> Timestamp {
     ari.start.saturating_add(SignedDuration::from_secs(offset)).unwrap_or(ari.start)
 }
 
-/// What the CA said of this very leaf, when it makes sense: a window that ends before it begins, or that is wider than
-/// the certificate's life, is no answer.
+/// The CA's window for this leaf, when it makes sense: one that ends before it begins, or that is wider than the
+/// certificate's life, is ignored.
 pub fn ari_of<'a>(observed: &'a Observed, name: &CertName, leaf: &Leaf) -> Option<&'a Ari> {
     let ari = observed.state.ari.get(name).filter(|ari| ari.fingerprint == leaf.fingerprint)?;
     let width = ari.end.duration_since(ari.start);

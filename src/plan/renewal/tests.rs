@@ -1,4 +1,4 @@
-//! What must not follow from a clock that ran wrong, or from a file that was lost.
+//! What must not follow from a wrong clock, or from a lost file.
 
 use std::collections::BTreeMap;
 
@@ -93,15 +93,15 @@ fn k03_a_node_that_failed_while_the_clock_was_ten_years_ahead_is_tried() {
             together: false,
             failure: failure(),
         };
-        let mut told = |attempts: &DeliveryAttempts| {
+        let mut planned = |attempts: &DeliveryAttempts| {
             let by_name = BTreeMap::from([(name.clone(), attempts.clone())]);
             case.observed.state.delivery.insert(node.clone(), by_name);
             case.plan()
         };
         let of_node = |wait: &Wait| matches!(wait, Wait::Delivery { reason: DeliveryWait::TriedNow { .. }, .. });
-        assert!(told(&attempts).waits.iter().any(of_node), "it failed just now");
+        assert!(planned(&attempts).waits.iter().any(of_node), "it failed just now");
         attempts.last = NOW + ten_years();
-        assert!(told(&attempts).steps.iter().any(|step| matches!(step, Step::Deliver(_))));
+        assert!(planned(&attempts).steps.iter().any(|step| matches!(step, Step::Deliver(_))));
     }
 }
 

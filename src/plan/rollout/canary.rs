@@ -1,24 +1,25 @@
-//! Who goes first, and what it means when it refuses. A node's refusal is its own word: a single one costs the others
-//! nothing but a canary.
+//! Choice of the canary, and what a refusal means. A refusal is one node's claim: a single one costs the others no more
+//! than a canary.
 
 use super::{Abort, Action, Before, Gate, Node, Phase, Rollout};
 use crate::cert::NodeName;
 
-/// So many nodes that refuse a certificate, each by itself, before any node has proven it, say that it is the certificate's
-/// doing: one alone may be broken, or in somebody else's hands.
+/// When this many nodes refuse a certificate independently, before any node has proven it, the certificate is at fault:
+/// a single node may be broken or compromised.
 pub(in crate::plan) const INDEPENDENT: usize = 2;
 
 impl Rollout {
-    /// The operator's canary when it is fit; else the first that is prepared, passes its test and serves a valid
-    /// certificate. When nobody is fit and everybody has answered (a fleet's first install): the least unfit, and one that
-    /// failed before only when there is no other.
+    /// The configured canary when it is fit; else the first node that is prepared, passes its test and serves a valid
+    /// certificate. When no node is fit and all have answered (a fleet's first install): the least unfit, and one that
+    /// failed before only as a last resort.
     pub(super) fn choose(&self) -> Option<NodeName> {
         let preparing = self.nodes.iter().any(|node| node.phase == Phase::Preparing);
         if let Some(wanted) = &self.wanted_canary {
             match self.phase(wanted) {
                 _ if self.nodes.iter().any(|node| &node.name == wanted && node.last) => {}
                 Some(Phase::Ready { test_ok: true }) => return Some(wanted.clone()),
-                // When nobody prepares and it still waits for a session, those who would wait for it hold them all.
+                // When no node is preparing and the canary is still queued, the nodes that would wait for it hold all
+                // sessions.
                 Some(Phase::Queued | Phase::Preparing) if preparing => return None,
                 _ => {}
             }
@@ -35,7 +36,7 @@ impl Rollout {
             Phase::Ready { test_ok } => Some((!node.last, test_ok, node.before)),
             _ => None,
         };
-        // `max_by_key` gives the last of equals; the first is the configuration's order.
+        // `max_by_key` returns the last of equals; the first in the configuration's order is wanted.
         let best = self.nodes.iter().rev().filter_map(|node| Some((rank(node)?, node))).max_by_key(|(rank, _)| *rank);
         best.map(|(_, node)| node.name.clone())
     }
@@ -44,8 +45,8 @@ impl Rollout {
         matches!(&self.gate, Gate::Closed { canary: Some(canary) } if canary == node)
     }
 
-    /// A canary that refuses our certificate makes room for another one; a second node that does ends the rollout. Once
-    /// the certificate is proven, more than the configuration allows do.
+    /// After a canary refuses our certificate another is chosen; a second refusal ends the rollout. Once the
+    /// certificate is proven, the rollout ends when more nodes refuse than the configuration allows.
     pub(super) fn count_ours(&mut self, node: &NodeName, actions: &mut Vec<Action>) {
         self.ours += 1;
         self.refused.insert(node.clone());
@@ -58,7 +59,7 @@ impl Rollout {
         }
     }
 
-    /// Who has time waits; who has none goes on, one after the other.
+    /// Aborts the nodes that have time; those whose certificate ends soon go on, one after the other.
     fn spare(&mut self, why: Abort, actions: &mut Vec<Action>) {
         if !self.nodes.iter().any(|node| node.hurry && node.waits()) {
             return self.shut(why, actions);

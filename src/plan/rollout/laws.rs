@@ -10,12 +10,12 @@ use crate::plan::tests::Draw;
 
 const HISTORIES: u64 = 5_000;
 
-/// The fleet as it really is: what the sessions would be doing.
+/// The state of the fleet: what the sessions would be doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     Waits,
     Prepares,
-    /// Prepared, and told nothing yet.
+    /// Prepared, without an action yet.
     Ready,
     Commits,
     Verifies,
@@ -41,7 +41,7 @@ struct History {
     hurry: BTreeSet<NodeName>,
     /// From then on nothing may be committed.
     stopped: bool,
-    said: BTreeMap<NodeName, BTreeSet<String>>,
+    actions_seen: BTreeMap<NodeName, BTreeSet<String>>,
 }
 
 fn start(seed: u64) -> History {
@@ -78,7 +78,7 @@ fn start(seed: u64) -> History {
         hurry,
         refused: 0,
         stopped: false,
-        said: BTreeMap::new(),
+        actions_seen: BTreeMap::new(),
     }
 }
 
@@ -114,7 +114,7 @@ impl History {
         !matches!(doing, Doing::Ready | Doing::Over)
     }
 
-    /// What a node that does something says next.
+    /// The next event of a busy node.
     fn event(&mut self, node: &NodeName) -> Event {
         let name = node.clone();
         let lost = self.draw.chance(12);
@@ -179,13 +179,13 @@ impl History {
         let actions = self.rollout.on(event);
         for action in actions {
             let node = action.node().clone();
-            let said = format!("{action:?}");
-            let fresh = self.said.entry(node.clone()).or_default().insert(said);
+            let action_text = format!("{action:?}");
+            let fresh = self.actions_seen.entry(node.clone()).or_default().insert(action_text);
             assert!(fresh, "{}: {action:?} a second time", self.seed);
             match action {
                 Action::Commit(_) => self.committed(&node),
                 Action::Abort(_) => {
-                    assert!(!self.changed.contains(&node), "{}: {node} is at work and is told to abort", self.seed);
+                    assert!(!self.changed.contains(&node), "{}: {node} is at work and gets an abort", self.seed);
                     self.nodes.insert(node, Doing::Over);
                 }
                 Action::Verify(_) => assert_eq!(self.nodes[&node], Doing::Verifies),
@@ -206,7 +206,7 @@ impl History {
         if !self.verified {
             let others = self.changed.iter().filter(|other| in_flight(&self.nodes[*other])).count();
             assert_eq!(others, 0, "{seed}: {node} is changed beside a canary that is not verified");
-            // One that refuses holds nobody; who was told by an earlier rollout counts when somebody refuses in this one.
+            // A single refusal holds nobody; refusals of an earlier rollout count once a node refuses in this one.
             let limit = INDEPENDENT.min(self.stop_after + 1);
             let over = self.refused > 0 && self.unproven.len() >= limit;
             assert!(!over || self.hurry.contains(node), "{seed}: {node} is changed after {:?}", self.unproven);

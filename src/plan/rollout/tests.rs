@@ -249,7 +249,7 @@ fn p03_an_interrupted_rollout_commits_nothing_new_and_lets_the_committed_finish(
 }
 
 #[test]
-fn p03_when_time_is_up_whoever_is_at_work_is_left_to_it_and_read_again_later() {
+fn p03_when_time_is_up_busy_nodes_finish_alone_and_are_read_again_later() {
     golden(
         "abandoned",
         rollout(&[("a", Before::Valid), ("b", Before::Valid), ("c", Before::Valid)], None),

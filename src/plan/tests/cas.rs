@@ -30,7 +30,7 @@ fn scene(age: i64) -> Scene {
 }
 
 impl Scene {
-    /// So many failures at one CA, the last `ago`.
+    /// Failures at one CA, the last `ago`.
     fn failed_at(mut self, ca: &str, failures: u32, ago: SignedDuration, change: impl FnOnce(&mut Attempts)) -> Self {
         let failure = failure("acme-status", "HTTP status 503");
         let mut attempts = Attempts { failures, first: None, last: self.now - ago, not_before: None, failure };
@@ -61,14 +61,14 @@ impl Scene {
     }
 }
 
-fn told_until(text: &str) -> impl FnOnce(&mut Attempts) {
+fn retry_after(text: &str) -> impl FnOnce(&mut Attempts) {
     let until = at(text);
     move |attempts| attempts.not_before = Some(until)
 }
 
 #[test]
 fn a06_a_ca_that_says_to_come_again_in_two_hours_is_passed_over() {
-    golden("passed-over", &scene(61).failed_at(FIRST, 1, minutes(1), told_until("2026-11-23T14:00:00Z")));
+    golden("passed-over", &scene(61).failed_at(FIRST, 1, minutes(1), retry_after("2026-11-23T14:00:00Z")));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn when_every_ca_is_held_up_the_earliest_is_waited_for() {
         THIRD,
         1,
         hours(1),
-        told_until("2026-11-24T12:00:00Z"),
+        retry_after("2026-11-24T12:00:00Z"),
     );
     golden("every-ca-is-held-up", &all);
 }
@@ -119,11 +119,11 @@ fn what_is_no_cas_doing_holds_them_all_back() {
 }
 
 #[test]
-fn force_skips_our_own_ladder_at_the_first_ca_and_never_what_that_ca_said() {
+fn force_skips_our_own_ladder_at_the_first_ca_and_never_its_retry_after() {
     assert_eq!(scene(1).force().failed_at(FIRST, 4, minutes(0), |_| ()).asked(), FIRST);
-    let told = || told_until("2026-11-23T15:00:00Z");
-    assert_eq!(scene(1).force().failed_at(FIRST, 4, minutes(0), told()).asked(), SECOND);
-    let soon = told_until("2026-11-23T12:30:00Z");
+    let not_before = || retry_after("2026-11-23T15:00:00Z");
+    assert_eq!(scene(1).force().failed_at(FIRST, 4, minutes(0), not_before()).asked(), SECOND);
+    let soon = retry_after("2026-11-23T12:30:00Z");
     assert_eq!(scene(1).force().failed_at(FIRST, 4, minutes(0), soon).waits_for(), FIRST);
 }
 
@@ -266,7 +266,7 @@ fn a_key_is_used_again_when_that_is_wanted_and_never_when_it_may_be_somebody_els
 }
 
 #[test]
-fn an_intent_with_another_key_than_is_meant_is_not_resumed() {
+fn an_intent_with_another_key_than_desired_is_not_resumed() {
     let resumed = |reuse: bool, key_of: Option<Fingerprint>| {
         let text = format!("[[certificate]]\ndomains = [\"{SERVICE}\"]\nnodes = [\"*\"]\nreuse_key = {reuse}\n");
         let scene = Scene::with(&text).stored(days(61), days(90)).intent(Some(ORDER), |intent| intent.key_of = key_of);

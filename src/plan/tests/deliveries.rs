@@ -1,4 +1,4 @@
-//! Which node gets what, and why one gets nothing.
+//! Which node gets what, and why another gets nothing.
 
 use jiff::SignedDuration;
 
@@ -135,8 +135,8 @@ fn where_passes_follow_each_other_a_node_that_does_not_answer_is_tried_after_1_2
     }
 }
 
-/// Four nodes that serve what ends in so many hours of 90 days; those named went back two minutes ago, the others were
-/// spared.
+/// Four nodes whose certificate of 90 days has this many hours left; the named ones went back two minutes ago, the
+/// others were skipped.
 fn refused_by(refusing: &[&str], left: i64) -> Scene {
     let certificates = format!("[[certificate]]\ndomains = [\"{SERVICE}\"]\nnodes = [\"*\"]\n");
     let all = ["a", "b", "c", "d"];
@@ -155,7 +155,7 @@ fn refused_by(refusing: &[&str], left: i64) -> Scene {
 }
 
 #[test]
-fn who_was_spared_since_one_node_refused_goes_on_at_once_and_the_other_waits_alone() {
+fn nodes_skipped_for_one_refusal_go_on_at_once_and_the_refusing_node_waits_alone() {
     let scene = refused_by(&["b"], 24 * 30);
     let plan = scene.plan();
     let [Step::Deliver(deliver)] = &plan.steps[..] else { panic!("{plan:?}") };
@@ -172,7 +172,7 @@ fn who_was_spared_since_one_node_refused_goes_on_at_once_and_the_other_waits_alo
 }
 
 #[test]
-fn who_was_spared_since_two_nodes_refused_waits_with_them_unless_what_it_serves_ends_soon() {
+fn nodes_skipped_for_two_refusals_wait_with_them_unless_what_they_serve_ends_soon() {
     let mut scene = refused_by(&["b", "c"], 24 * 30);
     assert_eq!((scene.plan().steps.len(), scene.plan().next), (0, Some(scene.now + SignedDuration::from_mins(8))));
     let hurried = refused_by(&["b", "c"], 24 * 20);
@@ -183,10 +183,10 @@ fn who_was_spared_since_two_nodes_refused_waits_with_them_unless_what_it_serves_
     scene.now += SignedDuration::from_mins(8);
     let plan = plan_text(&scene.plan());
     assert!(["a", "b", "c", "d"].iter().all(|node| plan.contains(&format!("to {node}:"))), "{plan}");
-    // What was cut short by a signal goes on at once.
+    // A delivery interrupted by a signal goes on at once.
     let last = fleet().now - SignedDuration::from_mins(2);
-    let spared = |attempts: &mut DeliveryAttempts| (attempts.failures, attempts.last) = (0, last);
-    let mut scene = fleet().serves_former("shenzhen", SERVICE).delivery_failed("shenzhen", SERVICE, spared);
+    let skipped = |attempts: &mut DeliveryAttempts| (attempts.failures, attempts.last) = (0, last);
+    let mut scene = fleet().serves_former("shenzhen", SERVICE).delivery_failed("shenzhen", SERVICE, skipped);
     scene.observed.asked.short_retries = true;
     assert_eq!(scene.plan().steps.len(), 1);
 }
@@ -196,8 +196,8 @@ fn two_nodes_that_refuse_in_turns_keep_the_others_waiting_no_longer_than_one_of_
     let mut scene = refused_by(&["b", "c"], 24 * 30);
     let now = scene.now;
     // Each has refused for the fifth time, one in the middle of the other's pause.
-    let spared = now - hours(5);
-    for (node, last) in [("a", spared), ("b", now - hours(1)), ("c", now - hours(4)), ("d", spared)] {
+    let skipped = now - hours(5);
+    for (node, last) in [("a", skipped), ("b", now - hours(1)), ("c", now - hours(4)), ("d", skipped)] {
         let attempts = scene.observed.state.delivery.get_mut(&name(node)).unwrap().get_mut(&cert(SERVICE)).unwrap();
         (attempts.failures, attempts.last) = (attempts.failures * 5, last);
     }

@@ -1,4 +1,4 @@
-//! What is on the nodes' disks: when it is looked at, what a look means, and what follows.
+//! The nodes' disks: when they are looked at, what a look means, and what follows.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ fn fleet() -> Scene {
 }
 
 impl Scene {
-    fn meant(&self) -> Vec<(CertName, Option<Generation>)> {
+    fn desired(&self) -> Vec<(CertName, Option<Generation>)> {
         let kept = self.observed.store[&cert(SERVICE)].current.as_ref();
         vec![(cert(SERVICE), kept.map(|kept| kept.generation.clone()))]
     }
 
-    /// A look at a node now: so it was found.
+    /// Records the result of a look at a node now.
     fn found(&mut self, node: &str, found: Found, renewers: &[&str]) {
         let certificates = [(cert(SERVICE), found)].into_iter().collect();
         let renewers = renewers.iter().map(ToString::to_string).collect();
@@ -33,8 +33,8 @@ impl Scene {
 
     fn looked(&mut self, node: &str, looked: Result<Looked, crate::model::Finding>) {
         let disk = Disk { node: name(node), at: self.now, looked };
-        let meant = self.meant();
-        disks::learned(&mut self.observed.state, &self.config, &meant, &disk);
+        let desired = self.desired();
+        disks::learned(&mut self.observed.state, &self.config, &desired, &disk);
     }
 
     fn due(&self) -> Vec<String> {
@@ -55,8 +55,8 @@ fn plain(same: bool) -> Found {
 fn disks_are_compared_once_a_day_by_a_pass_over_everything_and_by_no_other() {
     let mut scene = fleet();
     assert_eq!(scene.due(), ["guangzhou", "shenzhen", "上海"]);
-    let meant = scene.meant()[0].1.clone().unwrap();
-    scene.found("guangzhou", links(&meant.to_string(), true), &[]);
+    let desired = scene.desired()[0].1.clone().unwrap();
+    scene.found("guangzhou", links(&desired.to_string(), true), &[]);
     scene.looked("shenzhen", Err(failure("ssh-refused", "refused")));
     assert_eq!(scene.due(), ["上海"]);
     scene.now = now() + hours(1);
@@ -77,16 +77,16 @@ fn disks_are_compared_once_a_day_by_a_pass_over_everything_and_by_no_other() {
 #[test]
 fn p09_what_a_look_finds_has_a_name_of_its_own() {
     let scene = fleet();
-    let meant = scene.meant()[0].1.clone().unwrap();
+    let desired = scene.desired()[0].1.clone().unwrap();
     let install = scene.config.install(&name("上海"), &cert(SERVICE)).unwrap();
     let acme_sh = ["/etc/cron.d/acme".to_owned()];
-    let judged = |found: Found| disks::judge(&found, &acme_sh, install, &meant);
-    assert_eq!(judged(links(&meant.to_string(), true)), None);
+    let judged = |found: Found| disks::judge(&found, &acme_sh, install, &desired);
+    assert_eq!(judged(links(&desired.to_string(), true)), None);
     assert_eq!(judged(plain(true)), Some(Drift::Flattened));
     assert_eq!(judged(plain(false)), Some(Drift::Overwritten { renewers: acme_sh.to_vec() }));
     let one = Found { key: AtPath::Link, ..plain(false) };
     assert_eq!(judged(one), Some(Drift::Overwritten { renewers: acme_sh.to_vec() }));
-    let behind = judged(links(&meant.to_string(), false));
+    let behind = judged(links(&desired.to_string(), false));
     assert_eq!(behind, Some(Drift::Changed { renewers: acme_sh.to_vec() }));
     let older = "20250101000000-04c3".to_owned();
     assert_eq!(judged(links(&older, false)), Some(Drift::Older { current: older }));
@@ -99,8 +99,8 @@ fn p09_what_a_look_finds_has_a_name_of_its_own() {
     assert_eq!(judged(foreign), Some(Drift::Foreign { why }));
     let mut in_place = install.as_ref().clone();
     in_place.in_place = true;
-    assert_eq!(disks::judge(&plain(true), &[], &in_place, &meant), None, "no links are wanted there");
-    assert!(disks::judge(&plain(false), &[], &in_place, &meant).is_some());
+    assert_eq!(disks::judge(&plain(true), &[], &in_place, &desired), None, "no links are wanted there");
+    assert!(disks::judge(&plain(false), &[], &in_place, &desired).is_some());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn p09_a_disk_that_drifted_is_delivered_to_although_the_node_serves_the_right_ce
     scene.found("guangzhou", plain(true), &[]);
     scene.found("上海", plain(false), &["/etc/cron.d/acme"]);
     golden("two-drifted", &scene);
-    let generation = scene.meant()[0].1.clone().unwrap();
+    let generation = scene.desired()[0].1.clone().unwrap();
     disks::mended(&mut scene.observed.state, &name("上海"), &cert(SERVICE), &generation, scene.now);
     scene.looked("guangzhou", Err(failure("ssh-refused", "refused")));
     let plan = plan_text(&scene.plan());
@@ -120,7 +120,7 @@ fn p09_a_disk_that_drifted_is_delivered_to_although_the_node_serves_the_right_ce
 }
 
 #[test]
-fn i09_what_a_node_refuses_by_itself_is_told_and_not_delivered() {
+fn i09_what_a_node_refuses_by_itself_is_reported_and_not_delivered() {
     let mut scene = fleet();
     scene.found("guangzhou", links("29990101000000-04c3", false), &[]);
     scene.found("上海", Found { key: AtPath::Foreign { why: "a folder".into() }, ..plain(false) }, &[]);
@@ -140,7 +140,7 @@ fn what_is_to_be_put_there_otherwise_is_delivered_now_and_where_nobody_knows_how
     changed(&mut scene, &|install| install.combined = Some("/ssl/all.pem".into()));
     assert!(scene.plan().steps.is_empty(), "nothing is known of before");
     changed(&mut scene, &|_| {});
-    let generation = scene.meant()[0].1.clone().unwrap();
+    let generation = scene.desired()[0].1.clone().unwrap();
     scene.found("上海", links(&generation.to_string(), true), &[]);
     assert!(scene.plan().steps.is_empty(), "as it was found");
     changed(&mut scene, &|install| install.reload = vec!["true".into()]);

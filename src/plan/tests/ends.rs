@@ -1,4 +1,4 @@
-//! Deliveries whose end nobody proved, or nobody saw.
+//! Deliveries whose outcome is unproven or unknown.
 
 use std::sync::Arc;
 
@@ -119,7 +119,7 @@ fn what_is_known_of_a_delivery_ends_it_and_what_is_not_does_not() {
     assert!(rest(&failed(), true), "what an earlier run began stands");
     assert!(!rest(&failed(), false), "this one has changed nothing");
     assert!(!rest(&Outcome::Served, true));
-    // Having gone back is that node's refusal of what it goes back from.
+    // A node refuses what it goes back from.
     let scene = silent(begun(renewed()), ProbeError::Refused);
     let plan = scene.plan();
     let reason = &deliver(&plan).unwrap().nodes[0].certificates[&cert(SERVICE)];
@@ -159,7 +159,7 @@ fn a_node_whose_new_files_nothing_proves_is_reloaded_once_and_then_only_looked_a
         scene.observed.asked.pass_started = Some(scene.now);
         assert!(waits(&scene) && deliver(&scene.plan()).is_none(), "{:?}", scene.plan());
     }
-    // Another error's words are not another sight.
+    // Another error text is not another observation.
     let scene = unverified(silent(renewed(), ProbeError::Tls("a".into())));
     assert!(waits(&silent(scene, ProbeError::Tls("b".into()))));
     let scene = || unverified(renewed());
@@ -196,7 +196,7 @@ fn it_is_delivered_to_again_when_what_is_seen_changes_by_a_persons_word_and_with
     let generation = proven.kept().generation.clone();
     unproven::ended(&proven.config, &mut proven.observed, &name(NODE), &cert(SERVICE), &generation, None, now);
     assert!(again(&proven));
-    // What it serves says whether it may be canary, as ever.
+    // Whether it may be canary still depends on what it serves.
     let plan = scene().serves_former(NODE, SERVICE).plan();
     assert_eq!(deliver(&plan).unwrap().nodes[0].before, Before::Valid);
 }

@@ -1,11 +1,11 @@
-//! What a node says that it holds, and what that is good for.
+//! Fences: what a node claims to hold, and how far that is trusted.
 
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, name};
 use crate::model::Code;
 use crate::model::ProbeError;
 use crate::plan::Step;
 use crate::plan::delivery::prune;
-use crate::plan::fence::{self, outgrown};
+use crate::plan::fence::{self, renumber_above};
 use crate::report::plan_text;
 
 /// Stored, not due, and served by every node.
@@ -20,11 +20,11 @@ fn a_number_of_a_time_to_come_gives_way_to_a_later_certificate_and_to_no_other()
     };
     let fenced = |mut scene: Scene, number| {
         for node in ["guangzhou", "shenzhen"] {
-            fence::told(&mut scene.observed.state, &cert(SERVICE), &name(node), Some(number), scene.now);
+            fence::record(&mut scene.observed.state, &cert(SERVICE), &name(node), Some(number), scene.now);
         }
-        outgrown(&cert(SERVICE), &scene.observed, scene.now)
+        renumber_above(&cert(SERVICE), &scene.observed, scene.now)
     };
-    // Noon of 2026-11-23 it is, and certificates of a scene were issued before.
+    // It is noon of 2026-11-23, and a scene's certificates were issued before.
     let number = 20_261_123_235_959;
     let former = || refused(fleet().serves_former("guangzhou", SERVICE), "guangzhou");
     assert_eq!(fenced(former(), number), Some(number), "what is served there is ours of earlier");
@@ -47,38 +47,38 @@ fn on_one_nodes_word_a_certificate_is_numbered_anew_once_and_nobody_elses_back_o
         let mut scene = scene.delivery_failed("guangzhou", SERVICE, |attempts| {
             attempts.failure = failure(Code::NodeForeignNewer, "newer");
         });
-        fence::told(&mut scene.observed.state, &cert(SERVICE), &name("guangzhou"), Some(number), scene.now);
+        fence::record(&mut scene.observed.state, &cert(SERVICE), &name("guangzhou"), Some(number), scene.now);
         scene
     };
     scene = scene.delivery_failed("shenzhen", SERVICE, |attempts| attempts.rolled_back = true);
     scene = refuses(scene, 20_261_123_150_000);
-    let above = outgrown(&cert(SERVICE), &scene.observed, scene.now).expect("it may be honest");
+    let above = renumber_above(&cert(SERVICE), &scene.observed, scene.now).expect("it may be honest");
     let to = scene.kept().generation.above(above);
     assert_eq!(to.number(), 20_261_123_150_001);
     fence::renumbered(&mut scene.observed, &cert(SERVICE), &to);
     scene.kept().generation = to.clone();
-    let tried = |scene: &Scene, node: &str| scene.observed.state.delivery.get(&name(node)).cloned();
-    assert!(tried(&scene, "guangzhou").is_none(), "it is tried again");
-    let other = tried(&scene, "shenzhen").expect("it refused for another reason")[&cert(SERVICE)].clone();
+    let attempts_there = |scene: &Scene, node: &str| scene.observed.state.delivery.get(&name(node)).cloned();
+    assert!(attempts_there(&scene, "guangzhou").is_none(), "it is attempts_there again");
+    let other = attempts_there(&scene, "shenzhen").expect("it refused for another reason")[&cert(SERVICE)].clone();
     assert!(other.rolled_back && other.generation == to, "{other:?}");
-    // It took it, and then tells another number; or has another one at once.
+    // The node accepted, and then claims another number; or has another one at once.
     for took in [true, false] {
         if took {
-            fence::told(&mut scene.observed.state, &cert(SERVICE), &name("guangzhou"), None, scene.now);
+            fence::record(&mut scene.observed.state, &cert(SERVICE), &name("guangzhou"), None, scene.now);
         }
         let scene = refuses(scene.clone(), 20_261_123_180_000);
-        assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), None, "once was enough");
+        assert_eq!(renumber_above(&cert(SERVICE), &scene.observed, scene.now), None, "once was enough");
     }
-    // Of another node the word counts still, …
+    // Another node's claim still counts, …
     let mut scene = scene.delivery_failed("shenzhen", SERVICE, |attempts| {
         attempts.failure = failure(Code::NodeForeignNewer, "newer");
     });
-    fence::told(&mut scene.observed.state, &cert(SERVICE), &name("shenzhen"), Some(20_261_123_170_000), scene.now);
-    assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), Some(20_261_123_170_000));
-    // … and of the first with the next certificate.
+    fence::record(&mut scene.observed.state, &cert(SERVICE), &name("shenzhen"), Some(20_261_123_170_000), scene.now);
+    assert_eq!(renumber_above(&cert(SERVICE), &scene.observed, scene.now), Some(20_261_123_170_000));
+    // … and the first node's does with the next certificate.
     scene.kept().leaf.fingerprint = crate::cert::Fingerprint::of(b"the next");
     let scene = refuses(scene, 20_261_123_180_000);
-    assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), Some(20_261_123_180_000));
+    assert_eq!(renumber_above(&cert(SERVICE), &scene.observed, scene.now), Some(20_261_123_180_000));
 }
 
 #[test]
@@ -90,13 +90,13 @@ fn what_a_node_says_that_it_holds_is_named_in_the_plan_of_the_next_certificate_a
     };
     let stored = scene.kept().generation.number();
     let say = |scene: &mut Scene, number| {
-        fence::told(&mut scene.observed.state, &cert(SERVICE), &name("guangzhou"), number, scene.now);
+        fence::record(&mut scene.observed.state, &cert(SERVICE), &name("guangzhou"), number, scene.now);
     };
     say(&mut scene, Some(20_261_124_100_000));
     assert_eq!(seen(&scene), (20_261_124_100_000, Some(name("guangzhou"))));
     let plan = plan_text(&scene.plan());
     assert!(plan.contains("numbered above 20261124100000, which guangzhou holds"), "{plan}");
-    // What nobody can have given, though it stands in the state of an earlier certd.
+    // An impossible number, kept in the state by an earlier certd.
     for number in [20_261_125_000_000, 99_999_999_999_999, u64::MAX] {
         say(&mut scene, Some(number));
         assert_eq!(seen(&scene), (stored, None), "{number}");
@@ -114,8 +114,8 @@ fn a_pass_that_has_issued_a_certificate_issues_no_second_one_of_that_name_whatev
         scene.observed.issued.insert(cert(SERVICE));
         let plan = scene.plan();
         assert!(!plan.steps.iter().any(|step| matches!(step, Step::Issue(_))), "{plan:?}");
-        let told = plan_text(&plan);
-        assert!(told.contains("this pass has issued one already"), "{told}");
+        let text = plan_text(&plan);
+        assert!(text.contains("this pass has issued one already"), "{text}");
     }
 }
 
@@ -151,12 +151,12 @@ fn a_node_that_is_none_any_more_keeps_no_certificate_from_the_others() {
         });
     let number = 20_261_123_235_959;
     for (node, number) in [("guangzhou", number), ("192.0.2.99", number + 1)] {
-        fence::told(&mut scene.observed.state, &cert(SERVICE), &name(node), Some(number), scene.now);
+        fence::record(&mut scene.observed.state, &cert(SERVICE), &name(node), Some(number), scene.now);
     }
-    assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), None, "nothing to compare with");
+    assert_eq!(renumber_above(&cert(SERVICE), &scene.observed, scene.now), None, "nothing to compare with");
     prune(&mut scene.observed.state, &scene.config, scene.now);
     fence::prune(&mut scene.observed.state, &scene.config);
-    assert_eq!(outgrown(&cert(SERVICE), &scene.observed, scene.now), Some(number));
+    assert_eq!(renumber_above(&cert(SERVICE), &scene.observed, scene.now), Some(number));
     assert!(scene.observed.state.delivery.contains_key(&name("guangzhou")), "it still is one");
     let mut back = gone(fleet(), true);
     prune(&mut back.observed.state, &back.config, back.now);

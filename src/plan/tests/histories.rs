@@ -18,7 +18,7 @@ enum Bent {
     Mixed,
     /// The CA wants each certificate replaced at once.
     Greedy,
-    /// A person forces in each run, and gives half of all certificates up.
+    /// Each run is forced, and half of all certificates are revoked.
     Restless,
 }
 
@@ -101,8 +101,12 @@ impl History {
     fn check(&self, issue: &Issue) {
         let now = self.scene.now;
         let attempts = self.scene.observed.state.issuance.get(&cert(SERVICE));
-        let said = attempts.and_then(|by_ca| by_ca.get(&issue.ca)).and_then(|attempts| attempts.not_before);
-        assert!(said.is_none_or(|until| until <= now), "{} said {said:?}, and is asked at {now}", issue.ca);
+        let retry_after = attempts.and_then(|by_ca| by_ca.get(&issue.ca)).and_then(|attempts| attempts.not_before);
+        assert!(
+            retry_after.is_none_or(|until| until <= now),
+            "{} allows {retry_after:?}, and is asked at {now}",
+            issue.ca
+        );
         assert!(issue.passed_over.iter().all(|passed| passed.ca != issue.ca && passed.until > now), "{issue:?}");
         let of_ca = self.scene.observed.ledger.iter().filter(|entry| entry.ca == issue.ca);
         let hour = of_ca.filter(|entry| now.duration_since(entry.at) < hours(1));
@@ -111,7 +115,7 @@ impl History {
         assert!(failed < 4 || resumed, "{failed} failed authorizations within the hour");
     }
 
-    /// Something comes of it, as a pass would fold it in; or it is killed after the finalize.
+    /// Records an outcome, as a pass would; or the run is killed after the finalize.
     fn carry_out(&mut self, issue: &Issue) -> bool {
         let (now, names) = (self.scene.now, issue.names.clone());
         self.scene.observed.asked.force.clear();
@@ -210,7 +214,7 @@ fn whatever_fails_the_limits_hold_and_there_is_always_an_instant_to_look_again()
             let renewal = plan.waits.iter().find(|wait| matches!(wait, Wait::Renewal { .. })).unwrap();
             let until = renewal.until().unwrap_or_else(|| panic!("{renewal:?} does not end"));
             assert!(until > now && plan.next.is_some_and(|next| next > now && next <= until), "{renewal:?} at {now}");
-            // When it says so, or whenever a timer comes.
+            // At the planned instant, or whenever a timer fires.
             history.scene.now = if history.draw.chance(2) { until } else { now + history.draw.hours(1, 30) };
         }
         finalized += history.finalized.len();

@@ -1,5 +1,5 @@
-//! A node in somebody else's hands, for a year: it refuses with any number, fails its test, goes back, hangs up and serves
-//! what it likes, and it is always the quickest. The fleet has no certificate more than without it, and nobody else is late.
+//! A compromised node, for a year: it refuses with any number, fails its test, goes back, hangs up and serves anything,
+//! and it is always the quickest. The fleet gets no more certificates than without it, and no other node is late.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,8 +28,8 @@ struct World {
     renumbered: usize,
     /// Nodes other than the hostile one that were changed.
     changed: usize,
-    /// What the hostile node said, to see that the draw has everything.
-    said: BTreeMap<&'static str, usize>,
+    /// Answers of the hostile node by kind, to see that the draw has all of them.
+    answers: BTreeMap<&'static str, usize>,
 }
 
 impl World {
@@ -40,8 +40,8 @@ impl World {
         scene.observed.asked.short_retries = seed.is_multiple_of(2);
         let old = leaf("of-an-older-tool", &scene.config.certificates[0].names, days(-60), days(30));
         let served = [EVIL, "a", "b", "c"].map(|node| (name(node), old.clone())).into();
-        let (issued, renumbered, changed, said) = Default::default();
-        Self { draw: Draw(seed), scene, hostile, served, issued, renumbered, changed, said }
+        let (issued, renumbered, changed, answers) = Default::default();
+        Self { draw: Draw(seed), scene, hostile, served, issued, renumbered, changed, answers }
     }
 
     fn pass(&mut self) {
@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    /// What it serves: what it was sent, what it had, one of its own, nothing.
+    /// What the hostile node serves: what it was sent, what it had, one of its own, nothing.
     fn lie(&mut self, honest: &Leaf) -> Seen {
         let names = honest.names.clone();
         match self.draw.number(8) {
@@ -124,7 +124,7 @@ impl World {
         let mut rollout = Rollout::new(deliver);
         let started = deliver.nodes.iter().map(|task| Event::Started(task.node.clone()));
         let mut events: VecDeque<Event> = started.collect();
-        // The hostile one stands first in the configuration, and so is the first that is prepared.
+        // The hostile node is the first in the configuration, so it is prepared first.
         for task in &deliver.nodes {
             let prepared = self.prepare(&task.node);
             events.push_back(prepared);
@@ -161,7 +161,7 @@ impl World {
             let outcome = outcomes.get(&task.node).unwrap_or_else(|| panic!("{} has no end", task.node));
             self.fold(deliver, &task.node, outcome, now);
         }
-        if let Some(above) = fence::outgrown(&cert(SERVICE), &self.scene.observed, now) {
+        if let Some(above) = fence::renumber_above(&cert(SERVICE), &self.scene.observed, now) {
             let to = self.scene.kept().generation.above(above);
             self.plausible(&to);
             fence::renumbered(&mut self.scene.observed, &cert(SERVICE), &to);
@@ -181,7 +181,7 @@ impl World {
         if self.hostile && node.as_str() == EVIL && self.draw.chance(2) {
             return self.refuse(node, now);
         }
-        fence::told(&mut self.scene.observed.state, &cert(SERVICE), node, None, now);
+        fence::record(&mut self.scene.observed.state, &cert(SERVICE), node, None, now);
         Event::Prepared(node.clone(), prepared)
     }
 
@@ -199,14 +199,14 @@ impl World {
             7 => ahead(days(3650)),
             _ => ahead(hours(12)),
         };
-        // Which are seconds, and greater than what was sent, the dialogue has seen to.
+        // The dialogue has checked that the number is a second and greater than what was sent.
         let honest = generation::parse_number(&number.to_string()).filter(|number| *number > ours);
         if let Some(number) = honest.filter(|number| fence::plausible(*number, now)) {
-            *self.said.entry("a number").or_default() += 1;
-            fence::told(&mut self.scene.observed.state, &cert(SERVICE), node, Some(number), now);
+            *self.answers.entry("a number").or_default() += 1;
+            fence::record(&mut self.scene.observed.state, &cert(SERVICE), node, Some(number), now);
             return Event::Failed(node.clone(), failure(Code::NodeForeignNewer, "newer"));
         }
-        *self.said.entry("a lie").or_default() += 1;
+        *self.answers.entry("a lie").or_default() += 1;
         Event::Failed(node.clone(), failure(Code::NodeFenceImplausible, "no number"))
     }
 
@@ -214,7 +214,7 @@ impl World {
         let output = String::new();
         let committed = match self.draw.number(6) {
             0 | 1 => {
-                *self.said.entry("a refusal").or_default() += 1;
+                *self.answers.entry("a refusal").or_default() += 1;
                 Committed::RolledBack { output }
             }
             2 => Committed::BrokenBefore { output },
@@ -255,15 +255,15 @@ impl World {
         if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
             unproven::ended(&self.scene.config, observed, node, &cert(SERVICE), &generation, of_unproven, now);
         }
-        let tried = observed.state.delivery.entry(node.clone()).or_default();
+        let of_node = observed.state.delivery.entry(node.clone()).or_default();
         let Some(failure) = failure else {
-            tried.remove(&cert(SERVICE));
+            of_node.remove(&cert(SERVICE));
             return;
         };
-        let before = tried.get(&cert(SERVICE)).filter(|attempts| attempts.generation == generation);
-        let spared = matches!(outcome, Outcome::Aborted { .. });
+        let before = of_node.get(&cert(SERVICE)).filter(|attempts| attempts.generation == generation);
+        let skipped = matches!(outcome, Outcome::Aborted { .. });
         let attempts = DeliveryAttempts {
-            failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!spared),
+            failures: before.map_or(0, |attempts| attempts.failures) + u32::from(!skipped),
             generation,
             first: None,
             last: now,
@@ -271,7 +271,7 @@ impl World {
             together: false,
             failure,
         };
-        tried.insert(cert(SERVICE), attempts);
+        of_node.insert(cert(SERVICE), attempts);
     }
 }
 
@@ -288,7 +288,7 @@ fn year(seed: u64, hostile: bool) -> World {
 
 #[test]
 fn a_hostile_node_costs_the_fleet_no_certificate_no_reload_and_no_time_in_a_year() {
-    let mut said: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
     let mut renumbered = 0;
     for seed in 0..YEARS {
         let (quiet, world) = (year(seed, false), year(seed, true));
@@ -297,8 +297,8 @@ fn a_hostile_node_costs_the_fleet_no_certificate_no_reload_and_no_time_in_a_year
         assert!(quiet.issued >= 6 && quiet.renumbered == 0);
         assert!(world.renumbered <= world.issued, "{seed}: once for each certificate, at most");
         renumbered += world.renumbered;
-        world.said.into_iter().for_each(|(word, count)| *said.entry(word).or_default() += count);
+        world.answers.into_iter().for_each(|(word, count)| *answers.entry(word).or_default() += count);
     }
-    let enough = said.values().all(|count| *count > 50) && said.len() == 3 && renumbered > 3;
-    assert!(enough, "the draw has it all: {said:?}, {renumbered} numbered anew");
+    let enough = answers.values().all(|count| *count > 50) && answers.len() == 3 && renumbered > 3;
+    assert!(enough, "the draw has it all: {answers:?}, {renumbered} numbered anew");
 }

@@ -56,8 +56,8 @@ fn draws() -> impl Iterator<Item = (Draw, Scene)> {
     })
 }
 
-/// The instant of renewal that the plan tells, when nothing but the dates decides.
-fn told(plan: &Plan) -> (Timestamp, Basis) {
+/// The instant of renewal in the plan, when nothing but the dates decides.
+fn renewal_instant(plan: &Plan) -> (Timestamp, Basis) {
     let step = plan.steps.iter().find_map(|step| match step {
         Step::Issue(issue) => Some(&issue.reason),
         Step::Deliver(_) | Step::Rehearse(_) => None,
@@ -73,7 +73,7 @@ fn told(plan: &Plan) -> (Timestamp, Basis) {
 fn renewal_is_never_later_than_the_emergency_floor_and_never_before_the_certificate_is_valid() {
     for (_, mut scene) in draws() {
         let plan = scene.plan();
-        let (at, basis) = told(&plan);
+        let (at, basis) = renewal_instant(&plan);
         let leaf = scene.kept().leaf.clone();
         let floor = leaf.not_after - lifetime(&leaf) / 20;
         assert!(at <= floor, "{at} is later than {floor}: {basis:?}");
@@ -91,14 +91,14 @@ fn renewal_is_never_later_than_the_emergency_floor_and_never_before_the_certific
 fn the_drawn_instant_lies_in_the_cas_window_and_is_the_same_in_every_run() {
     let mut within = 0;
     for (_, mut scene) in draws() {
-        let (at, basis) = told(&scene.plan());
+        let (at, basis) = renewal_instant(&scene.plan());
         let leaf = scene.kept().leaf.clone();
         let Basis::Ari { start, end, .. } = basis else { continue };
         within += 1;
-        // A window that begins before the certificate does is due as soon as that is valid.
+        // A window that begins before the certificate is valid is due when the certificate becomes valid.
         assert!((start.max(leaf.not_before)..end.max(leaf.not_before + days(1))).contains(&at), "{at}: {start}..{end}");
         scene.now += SignedDuration::from_secs(1);
-        assert_eq!(told(&scene.plan()).0, at);
+        assert_eq!(renewal_instant(&scene.plan()).0, at);
     }
     assert!(within > 500, "the draw has windows that decide: {within}");
 }

@@ -1,4 +1,4 @@
-//! Windows, canaries and holds: what a person said decides, until visitors would be hurt by it.
+//! Windows, canaries and holds: the operator decides, until visitors would be hurt by it.
 
 use jiff::SignedDuration;
 
@@ -150,7 +150,7 @@ fn held() -> Scene {
 }
 
 #[test]
-fn what_a_person_went_back_to_is_what_every_node_is_meant_to_serve() {
+fn the_held_generation_is_desired_at_every_node() {
     let mut scene = held();
     golden("held", &scene);
     let newest = scene.kept().leaf.clone();
@@ -179,18 +179,18 @@ fn the_list_of_what_is_held_is_asked_for_too_since_visitors_get_that_one() {
 }
 
 #[test]
-fn the_newest_that_is_held_is_meant_under_the_number_that_it_has_now() {
+fn a_held_newest_generation_is_desired_under_its_present_number() {
     let mut scene = held();
     let newest = scene.kept().clone();
     let held = scene.observed.state.held.get_mut(&cert(SERVICE)).unwrap();
     (held.fingerprint, held.not_before) = (newest.leaf.fingerprint, newest.leaf.not_before);
     held.not_after = newest.leaf.not_after;
-    // Of before it was numbered anew; a crash came before that was noted.
+    // The hold has the number from before the renumbering: a crash came before it was updated.
     assert_ne!(held.generation, newest.generation);
     let stored = &scene.observed.store[&cert(SERVICE)];
-    let meant = hold::meant(&cert(SERVICE), stored, &scene.observed.state, scene.now).unwrap();
-    assert_eq!(meant.generation, &newest.generation, "the store has no other folder of it");
-    assert!(meant.held.is_some());
+    let desired = hold::desired(&cert(SERVICE), stored, &scene.observed.state, scene.now).unwrap();
+    assert_eq!(desired.generation, &newest.generation, "the store has no other folder of it");
+    assert!(desired.held.is_some());
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_hold_ends_by_itself_near_the_end_of_its_certificate_and_when_that_is_revoke
     let over = hold::ended(&revoked.observed, at);
     assert!(matches!(over[..], [(_, _, HoldEnd::Revoked { .. })]), "{over:?}");
 
-    // Nothing later is stored: to let go would gain nothing.
+    // Nothing later is stored: releasing the hold would gain nothing.
     let mut last = held();
     last.kept().leaf.not_after = last.now + days(9);
     last.now += days(9);

@@ -1,4 +1,4 @@
-//! A configuration, what was observed, and an instant: everything that a plan may depend on, built by a few words.
+//! A configuration, observations and an instant: everything that a plan may depend on, built in a few calls.
 
 use core::net::SocketAddr;
 

@@ -13,7 +13,7 @@ use crate::cert::{Generation, Leaf, NodeName};
 use crate::model::{
     Ari, Attempts, CaClock, DeliveryAttempts, Kept, LedgerEntry, LedgerEvent, Meta, ProbeError, Rehearsal, Seen,
 };
-use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, Past, What, Why};
+use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, ScheduleState, Trigger, Work};
 use crate::plan::{self, Against, Deliver, Evidence, Plan, Step, Wait, plan};
 use crate::report::plan_text;
 
@@ -25,14 +25,14 @@ type Span = (Timestamp, Timestamp);
 
 struct World {
     scene: Scene,
-    past: Past,
+    schedule_state: ScheduleState,
     lifetime: SignedDuration,
     /// True time; the machine's clock may show another.
     now: Timestamp,
     served: BTreeMap<NodeName, Leaf>,
     ca_down: Span,
     node_down: Span,
-    /// What the clock shows beyond the truth, and when.
+    /// How far the clock is off, and when.
     wrong: Vec<(Span, SignedDuration)>,
     asleep: Span,
     clocks: (Timestamp, Timestamp),
@@ -47,7 +47,7 @@ fn during(span: Span, now: Timestamp) -> bool {
     span.0 <= now && now < span.1
 }
 
-/// Of so long, from so long after the start.
+/// A span of this length, this long after the start.
 fn span(after: SignedDuration, length: SignedDuration) -> Span {
     let from = at(START) + after;
     (from, from + length)
@@ -63,7 +63,7 @@ impl World {
         let now = at(START);
         Self {
             scene,
-            past: Past::new(now, None),
+            schedule_state: ScheduleState::new(now, None),
             lifetime,
             now,
             served: NODES.iter().map(|node| (name(node), old.clone())).collect(),
@@ -103,17 +103,17 @@ impl World {
             let slept = if self.clocks.1 <= self.asleep.0 && self.now >= self.asleep.1 { hours(8) } else { hours(0) };
             if schedule::jump(wall_moved, passed - slept).is_some() {
                 self.say("the clock jumped, or the machine slept");
-                self.past.jumped(wall);
+                self.schedule_state.jumped(wall);
             }
             self.clocks = (wall, self.now);
-            let wake = schedule::next(&self.scene.config.run, &self.past, SEED, wall);
+            let wake = schedule::next(&self.scene.config.run, &self.schedule_state, SEED, wall);
             if wake.at > wall {
                 self.sleep(wake.at.duration_since(wall));
                 continue;
             }
-            match wake.what {
-                What::Look => self.look(),
-                What::Pass(why) => self.pass(&why),
+            match wake.work {
+                Work::Look => self.look(),
+                Work::Pass(why) => self.pass(&why),
             }
         }
     }
@@ -141,7 +141,7 @@ impl World {
         self.scene.observed.ca_clock = None;
         self.handshakes();
         let plan = self.plan();
-        self.past.looked(self.wall(), &plan);
+        self.schedule_state.looked(self.wall(), &plan);
         for (node, leaf) in &self.served {
             let up = node.as_str() != NODE || !during(self.node_down, self.now);
             let first = self.issued.is_empty();
@@ -164,8 +164,8 @@ impl World {
         plan
     }
 
-    fn pass(&mut self, why: &Why) {
-        if let Why::Scheduled { .. } = why {
+    fn pass(&mut self, why: &Trigger) {
+        if let Trigger::Scheduled { .. } = why {
             self.scheduled.push(self.now);
         }
         let began = self.wall();
@@ -189,13 +189,13 @@ impl World {
         }
         let plan = self.plan();
         let wall = self.wall();
-        self.past.ended(began, wall, &plan);
-        if self.log.len() > lines && !matches!(why, Why::Scheduled { .. }) {
+        self.schedule_state.ended(began, wall, &plan);
+        if self.log.len() > lines && !matches!(why, Trigger::Scheduled { .. }) {
             let why = match why {
-                Why::First => "the first pass",
-                Why::Waited { .. } => "a wait ended",
-                Why::Found => "a look found it",
-                Why::Missed { .. } => "made up for",
+                Trigger::First => "the first pass",
+                Trigger::Waited { .. } => "a wait ended",
+                Trigger::Found => "a look found it",
+                Trigger::Missed { .. } => "made up for",
                 _ => "again",
             };
             self.log.insert_str(lines, &format!("{why}:\n"));
@@ -252,21 +252,21 @@ impl World {
     fn issuance_failed(&mut self) {
         let last = self.wall();
         let ca = self.scene.config.acme.host.clone();
-        let tried = self.scene.observed.state.issuance.entry(cert(SERVICE)).or_default();
-        let failures = tried.get(&ca).map_or(0, |attempts| attempts.failures) + 1;
+        let by_ca = self.scene.observed.state.issuance.entry(cert(SERVICE)).or_default();
+        let failures = by_ca.get(&ca).map_or(0, |attempts| attempts.failures) + 1;
         let failure = failure("acme-unreachable", "no answer");
-        tried.insert(ca, Attempts { failures, first: None, last, not_before: None, failure });
+        by_ca.insert(ca, Attempts { failures, first: None, last, not_before: None, failure });
     }
 
     fn deliver(&mut self, deliver: &Deliver) {
         let generation = deliver.certificates[&cert(SERVICE)].clone();
         let leaf = self.scene.observed.store[&cert(SERVICE)].current.as_ref().unwrap().leaf.clone();
-        let mut told = Vec::new();
+        let mut outcomes = Vec::new();
         for task in &deliver.nodes {
             let node = &task.node;
-            let tried = self.scene.observed.state.delivery.entry(node.clone()).or_default();
+            let of_node = self.scene.observed.state.delivery.entry(node.clone()).or_default();
             if node.as_str() == NODE && during(self.node_down, self.now) {
-                let failures = tried.get(&cert(SERVICE)).map_or(0, |attempts| attempts.failures) + 1;
+                let failures = of_node.get(&cert(SERVICE)).map_or(0, |attempts| attempts.failures) + 1;
                 let failure = failure("ssh-unreachable", "no answer");
                 let (generation, last) = (generation.clone(), self.now);
                 let attempts = DeliveryAttempts {
@@ -278,20 +278,20 @@ impl World {
                     together: false,
                     failure,
                 };
-                tried.insert(cert(SERVICE), attempts);
+                of_node.insert(cert(SERVICE), attempts);
                 // The first tries show the back-off; hundreds more show nothing.
                 if failures <= 5 {
-                    told.push(format!("{node}: no answer, {failures}"));
+                    outcomes.push(format!("{node}: no answer, {failures}"));
                 }
             } else {
-                tried.remove(&cert(SERVICE));
+                of_node.remove(&cert(SERVICE));
                 self.served.insert(node.clone(), leaf.clone());
-                told.push(format!("{node}: served"));
+                outcomes.push(format!("{node}: served"));
             }
         }
         self.handshakes();
-        if !told.is_empty() {
-            self.say(&format!("deliver  {}", told.join("; ")));
+        if !outcomes.is_empty() {
+            self.say(&format!("deliver  {}", outcomes.join("; ")));
         }
     }
 }

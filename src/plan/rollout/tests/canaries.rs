@@ -57,7 +57,7 @@ fn who_refused_in_an_earlier_rollout_is_canary_last_and_counts_as_one_of_two() {
 }
 
 #[test]
-fn near_the_end_of_what_they_serve_nodes_go_on_one_by_one_whoever_refuses() {
+fn near_the_end_of_what_they_serve_nodes_go_on_one_by_one_in_spite_of_refusals() {
     let nodes =
         FOUR.map(|(node, before)| NodeTask { hurry: ["c", "d"].contains(&node), ..NodeTask::new(name(node), before) });
     let rollout = Rollout::new(&Deliver { nodes: nodes.to_vec(), stop_after: 1, ..Deliver::default() });

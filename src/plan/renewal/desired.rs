@@ -1,29 +1,29 @@
-//! What the configuration asks for, held against what is stored, served and set out for.
+//! The configuration compared with what is stored, served and pending.
 
 use jiff::Timestamp;
 
 use crate::config::{Acme, Certificate, Config};
 use crate::model::{Intent, KEY_COMPROMISE, Kept, Observed, PersistedState, Seen, Stored, UNKNOWN_CA};
 
-/// The profile of a certificate at one CA: names of profiles are a CA's own, and the certificate's is that of the CA of
-/// choice.
+/// The profile of a certificate at one CA. Profile names are the CA's own, so the certificate's profile applies to the
+/// preferred CA alone.
 pub(super) fn profile_at(ca: &Acme, certificate: &Certificate, config: &Config) -> Option<String> {
     if ca.host == config.acme.host { certificate.profile.clone() } else { ca.profile.clone() }
 }
 
-/// The profile that is meant now, when it is another one than the certificate has. Held against what is meant for the CA
-/// that issued it: that it came from a fallback is no reason to renew it.
+/// The desired profile, when it differs from the certificate's. The CA that issued the certificate decides: coming from
+/// a fallback is no reason to renew.
 pub(super) fn profile_changed(kept: &Kept, certificate: &Certificate, config: &Config) -> Option<Option<String>> {
     if kept.meta.ca == UNKNOWN_CA {
         return None;
     }
     let issuer = config.ca(&kept.meta.ca).unwrap_or(&config.acme);
-    let meant = profile_at(issuer, certificate, config);
-    (kept.meta.profile != meant).then_some(meant)
+    let desired = profile_at(issuer, certificate, config);
+    (kept.meta.profile != desired).then_some(desired)
 }
 
-/// An intent is resumed as long as the configuration still asks for the same.
-pub(super) fn still_meant(
+/// An intent is resumed while the configuration still asks for the same.
+pub(super) fn still_wanted(
     intent: &Intent,
     certificate: &Certificate,
     stored: &Stored,
@@ -44,20 +44,20 @@ pub(super) fn still_meant(
         && intent.profile == profile_at(ca, certificate, config)
 }
 
-/// Whether the key of the stored certificate is used again: the configuration wants it, its type is the right one, and
-/// nobody else may have it.
-pub(super) fn keeps_key(certificate: &Certificate, stored: &Stored, tried: &PersistedState) -> bool {
+/// Whether the key of the stored certificate is reused: the configuration wants it, its type is right, and it is not
+/// compromised.
+pub(super) fn keeps_key(certificate: &Certificate, stored: &Stored, state: &PersistedState) -> bool {
     let Some(kept) = &stored.current else { return false };
-    // A key may have served several certificates. What was issued after one of them was given up has another key.
+    // A key may have served several certificates. What was issued after one of them was revoked has another key.
     let compromised = stored.former.iter().chain([&kept.leaf.fingerprint]).any(|fingerprint| {
-        let revoked = tried.revoked.get(fingerprint).filter(|revoked| revoked.reason == KEY_COMPROMISE);
+        let revoked = state.revoked.get(fingerprint).filter(|revoked| revoked.reason == KEY_COMPROMISE);
         revoked.is_some_and(|revoked| kept.meta.issued_at <= revoked.at)
     });
     certificate.reuse_key && kept.meta.key_type == certificate.key_type && !compromised
 }
 
-/// Since when the youngest certificate for these names is valid, of those that nodes serve and the store holds. What
-/// clients would refuse does not count.
+/// Start of validity of the youngest certificate for these names, among those served and stored. Certificates that
+/// clients would refuse do not count.
 pub(super) fn served_since(
     certificate: &Certificate,
     stored: &Stored,

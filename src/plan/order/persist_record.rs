@@ -1,28 +1,29 @@
-//! The record of dns-persist-01 (draft-ietf-acme-dns-persist): it stays, and says which CA may issue for which account.
+//! The permanent TXT record of dns-persist-01 (draft-ietf-acme-dns-persist): names the CA that may issue, and for which
+//! account.
 //!
-//! Written and read as CAA's `issue` is (RFC 8659 section 4.2): `ca.example; accounturi=https://…; policy=wildcard`.
+//! Its syntax is that of CAA's `issue` (RFC 8659 section 4.2): `ca.example; accounturi=https://…; policy=wildcard`.
 
 use jiff::Timestamp;
 
-use super::Standing;
+use super::PersistRecord;
 use crate::cert::DnsName;
 use crate::plan::caa::IssueValue;
 
-impl Standing {
-    /// Where it stands.
+impl PersistRecord {
+    /// The record's name.
     pub fn record(&self) -> String {
         format!("_validation-persist.{}", self.name.base())
     }
 
-    /// What a person is to write there. The first issuer is as good as any.
+    /// The value to publish. Any of the issuers will do; the first is taken.
     pub fn value(&self, account: &str) -> String {
         let issuer = self.issuers.first().map_or("ISSUER-OF-THE-CA", DnsName::as_str);
         let policy = if self.name.is_wildcard() { "; policy=wildcard" } else { "" };
         format!("{issuer}; accounturi={account}{policy}")
     }
 
-    /// Whether this TXT record proves it. Without `issuers` (nobody has asked the CA yet) any issuer will do. What a CA
-    /// would not read, with a parameter twice or none after a semicolon, proves nothing.
+    /// Whether this TXT record proves control. Without `issuers` (the CA has not been asked yet) any issuer will do. A
+    /// value that a CA would reject, with a parameter twice or none after a semicolon, proves nothing.
     pub fn is_proven_by(&self, text: &str, account: &str, now: Timestamp) -> bool {
         let value = IssueValue::parse(text);
         let Some(issuer) = DnsName::parse(value.domain).ok().filter(|_| value.is_strict) else { return false };
@@ -43,22 +44,22 @@ mod tests {
 
     const ACCOUNT: &str = "https://ca.example/acct/1";
 
-    fn standing(name: &str) -> Standing {
+    fn wanted(name: &str) -> PersistRecord {
         let issuers = ["ca.example", "other.example"].map(|name| DnsName::parse(name).unwrap());
-        Standing { name: DnsName::parse(name).unwrap(), issuers: issuers.into() }
+        PersistRecord { name: DnsName::parse(name).unwrap(), issuers: issuers.into() }
     }
 
     fn proven(name: &str, text: &str) -> bool {
-        standing(name).is_proven_by(text, ACCOUNT, "2026-11-23T06:15:00Z".parse().unwrap())
+        wanted(name).is_proven_by(text, ACCOUNT, "2026-11-23T06:15:00Z".parse().unwrap())
     }
 
     #[test]
-    fn what_is_told_to_be_written_proves_the_name() {
+    fn the_value_to_publish_proves_the_name() {
         for name in ["example.com", "*.example.com"] {
-            assert_eq!(standing(name).record(), "_validation-persist.example.com");
-            assert!(proven(name, &standing(name).value(ACCOUNT)));
+            assert_eq!(wanted(name).record(), "_validation-persist.example.com");
+            assert!(proven(name, &wanted(name).value(ACCOUNT)));
         }
-        assert_eq!(standing("*.example.com").value("u"), "ca.example; accounturi=u; policy=wildcard");
+        assert_eq!(wanted("*.example.com").value("u"), "ca.example; accounturi=u; policy=wildcard");
     }
 
     #[test]

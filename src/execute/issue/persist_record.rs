@@ -1,19 +1,23 @@
-//! dns-persist-01: the record is a person's, made once. Here it is looked for before the CA is, so that what is missing is
-//! told in words and costs no failed validation.
+//! dns-persist-01: the operator makes the record, once. certd looks for it before the CA does, so that a missing one is
+//! explained and costs no failed validation.
 
 use crate::context::effect_failure::of_dns;
 use crate::context::provider::resolvers;
 use crate::context::{Context, clock};
 use crate::dns::texts;
 use crate::model::{Advice, Code, Finding};
-use crate::plan::order::Standing;
+use crate::plan::order::PersistRecord;
 
 /// # Errors
-/// A record that a name server does not show; with every record that is missing, and what to write.
-pub(crate) async fn look_for(context: &Context, account: &str, standing: &[Standing]) -> Result<(), Finding> {
+/// A name server does not show a record; the error has every missing record, and what to publish.
+pub(crate) async fn check_persist_records(
+    context: &Context,
+    account: &str,
+    records: &[PersistRecord],
+) -> Result<(), Finding> {
     let (resolvers, _) = resolvers(context)?;
-    let mut missing: Vec<(&Standing, String)> = Vec::new();
-    for wanted in standing {
+    let mut missing: Vec<(&PersistRecord, String)> = Vec::new();
+    for wanted in records {
         let record = wanted.record();
         let shown = texts(&resolvers, &record).await.map_err(|error| of_dns(&record, &error))?;
         let now = clock::now();
@@ -21,11 +25,12 @@ pub(crate) async fn look_for(context: &Context, account: &str, standing: &[Stand
         missing.extend(lacks.map(|(server, _)| (wanted, server.clone())));
     }
     let Some((first, server)) = missing.first() else { return Ok(()) };
-    // A wildcard's record is good for the name itself.
+    // A wildcard's record also covers the name itself.
     let wide =
-        |it: &Standing| missing.iter().any(|(other, _)| other.name.is_wildcard() && other.record() == it.record());
-    let told = missing.iter().filter(|(it, _)| it.name.is_wildcard() || !wide(it));
-    let lines: Vec<String> = told.map(|(it, _)| format!("{}. TXT \"{}\"", it.record(), it.value(account))).collect();
+        |it: &PersistRecord| missing.iter().any(|(other, _)| other.name.is_wildcard() && other.record() == it.record());
+    let relevant = missing.iter().filter(|(it, _)| it.name.is_wildcard() || !wide(it));
+    let lines: Vec<String> =
+        relevant.map(|(it, _)| format!("{}. TXT \"{}\"", it.record(), it.value(account))).collect();
     Err(Finding::new(
         Code::AcmeNoStandingRecord,
         &first.name,
