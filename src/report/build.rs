@@ -57,7 +57,7 @@ pub fn build(
             .collect(),
         left_out: left_out(config, observed),
         watched: watched::reports(&observed.watched, doubted, now),
-        disks: disks::reports(config, observed, &done, !ran, now),
+        disks: disks::reports(config, observed, &done.mended, !ran, now),
         inventory: inventory::reports(config, observed, now),
         plan,
         failures: done.failures,

@@ -1,6 +1,7 @@
 //! What is on the nodes' disks, where it was looked at: each difference with a word, a severity and what to do.
 
 use core::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +12,7 @@ use crate::model::ConfigTest;
 use crate::model::{AtPath, Disk, Drift, Exposed, Finding, Looked, NodeClock, Observed};
 use crate::plan::{disks, hold};
 
-use super::{Done, Exit};
+use super::{Exit, words};
 
 /// One thing that was found on a node.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,7 +34,7 @@ impl DiskReport {
     /// What it means and what to do; `None`: it is well.
     pub(super) fn words(&self) -> Option<(String, String)> {
         if let DiskVerdict::Mended { was } = &self.verdict {
-            return Some((format!("was {}: {}; delivered anew", word(was), what(was)), String::new()));
+            return Some((format!("was {}: {}; delivered anew", word(was), words::drift(was)), String::new()));
         }
         let finding = self.verdict.finding(&self.node)?;
         Some((finding.what, finding.next))
@@ -124,33 +125,16 @@ fn word(drift: &Drift) -> &'static str {
     }
 }
 
-/// Without what to do.
-pub(super) fn what(drift: &Drift) -> String {
-    let by = |renewers: &[String]| match renewers {
-        [] => String::new(),
-        found => format!(" (what renews there: {})", found.join(", ")),
-    };
-    match drift {
-        Drift::Flattened => "plain files with the right content, and no links of ours (a backup?)".into(),
-        Drift::Overwritten { renewers } => format!("plain files that certd did not write{}", by(renewers)),
-        Drift::Changed { renewers } => format!("other content behind our links{}", by(renewers)),
-        Drift::Older { current } => format!("our links lead to the older generation {current}"),
-        Drift::Newer { current } => format!("our links lead to {current}, newer than what is stored here"),
-        Drift::Missing => "a file is gone, and the server would not start again".into(),
-        Drift::Foreign { why } => why.clone(),
-    }
-}
-
 /// The worst first. `looked`: the command was to look, and says too what is well.
 pub(super) fn reports(
     config: &Config,
     observed: &Observed,
-    done: &Done,
+    mended: &BTreeMap<(NodeName, CertName), Drift>,
     looked: bool,
     now: Timestamp,
 ) -> Vec<DiskReport> {
     let mut reports = Vec::new();
-    for ((node, certificate), was) in &done.mended {
+    for ((node, certificate), was) in mended {
         let verdict = DiskVerdict::Mended { was: was.clone() };
         reports.push(DiskReport { node: node.clone(), certificate: Some(certificate.clone()), at: now, verdict });
     }

@@ -8,7 +8,7 @@ use crate::model::{CaClock, Code, Drift, Finding, NodeClock, Severity};
 use crate::plan::{clock, disks};
 use crate::text::as_word;
 
-use super::disks::{DiskVerdict, what};
+use super::disks::DiskVerdict;
 use super::words;
 
 /// Names of files that are shown.
@@ -99,7 +99,7 @@ impl DiskVerdict {
                         (Code::NodeDrifted, "nothing: the next pass delivers")
                     }
                 };
-                of(code, what(drift), next)
+                of(code, words::drift(drift), next)
             }
         }
     }

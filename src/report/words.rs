@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 
-use crate::model::{Area, Finding};
+use crate::model::{Area, Drift, Finding};
 use crate::plan::ledger::Full;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
@@ -230,8 +230,25 @@ pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
         }
         DeliveryReason::Unsettled => "the end of its last delivery was not heard".into(),
         DeliveryReason::Drifted { what } => {
-            format!("serves the right certificate, but its disk does not hold it: {}", super::disks::what(what))
+            format!("serves the right certificate, but its disk does not hold it: {}", drift(what))
         }
+    }
+}
+
+/// How a disk differs, without advice.
+pub(super) fn drift(drift: &Drift) -> String {
+    let by = |renewers: &[String]| match renewers {
+        [] => String::new(),
+        found => format!(" (what renews there: {})", found.join(", ")),
+    };
+    match drift {
+        Drift::Flattened => "plain files with the right content, and no links of ours (a backup?)".into(),
+        Drift::Overwritten { renewers } => format!("plain files that certd did not write{}", by(renewers)),
+        Drift::Changed { renewers } => format!("other content behind our links{}", by(renewers)),
+        Drift::Older { current } => format!("our links lead to the older generation {current}"),
+        Drift::Newer { current } => format!("our links lead to {current}, newer than what is stored here"),
+        Drift::Missing => "a file is gone, and the server would not start again".into(),
+        Drift::Foreign { why } => why.clone(),
     }
 }
 
