@@ -11,8 +11,8 @@ use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
 use super::words::{day, minute, named};
 use super::{
-    CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Report, SCHEMA, ServedReport,
-    Verdict, Whose, disks, inventory, judge, watched,
+    CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Origin, Report, SCHEMA,
+    ServedReport, Verdict, disks, inventory, judge, watched,
 };
 
 /// What a pass did, by certificate and node. A command that only looks leaves it empty.
@@ -227,9 +227,9 @@ fn of_node(
             let verdict = verdict.revoked(crls::revoked(&observed.state, &leaf.fingerprint));
             let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
             let ours = current || stored.former.contains(&leaf.fingerprint);
-            let whose = (!ours).then(|| Whose::of(leaf));
+            let origin = (!ours).then(|| Origin::of(leaf));
             ServedReport {
-                whose,
+                origin,
                 ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
             }
         })

@@ -8,6 +8,7 @@ mod inventory;
 mod judge;
 mod nagios;
 mod notes;
+mod origin;
 mod plan;
 mod table;
 #[cfg(test)]
@@ -15,7 +16,6 @@ mod tests;
 mod text;
 mod verdict;
 mod watched;
-mod whose;
 mod words;
 
 pub use crate::model::{Exit, worst};
@@ -24,12 +24,12 @@ pub use disks::{DiskReport, DiskVerdict, disks_text};
 pub use inventory::InventoryReport;
 pub use judge::own_clock;
 pub use nagios::{State, nagios, nagios_unknown};
+pub use origin::{Origin, OriginKind};
 pub use plan::plan_text;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
 pub use watched::{WatchedReport, watched_text};
-pub use whose::{Maker, Whose};
 pub use words::{SET_THE_CLOCK, clock, hold_end, minute, outcome};
 
 use core::net::SocketAddr;
@@ -177,7 +177,8 @@ pub struct ServedReport {
     pub not_after: Option<Timestamp>,
     pub issuer: Option<String>,
     /// What it says of its origin, where it is not ours.
-    pub whose: Option<Whose>,
+    #[serde(rename = "whose")]
+    pub origin: Option<Origin>,
 }
 
 impl ServedReport {
@@ -194,7 +195,7 @@ impl ServedReport {
             fingerprint: leaf.map(|leaf| leaf.fingerprint),
             not_after: leaf.map(|leaf| leaf.not_after),
             issuer: leaf.map(|leaf| leaf.issuer.clone()),
-            whose: None,
+            origin: None,
         }
     }
 

@@ -169,11 +169,11 @@ fn of_nodes(certificate: &CertificateReport) -> Notes {
                 notes.add(name, what, advice(&next).filter(|_| done == Exit::Ok));
             }
         }
-        let whose = |served: &'_ ServedReport| Some((served.fingerprint?, served.whose.as_ref()?.sentence()));
+        let origin = |served: &'_ ServedReport| Some((served.fingerprint?, served.origin.as_ref()?.sentence()));
         // Several addresses serve one.
-        let each: BTreeMap<Fingerprint, String> = node.served.iter().filter_map(whose).collect();
-        for (fingerprint, whose) in each {
-            notes.add(name, format!("serves {}, not ours: {whose}", fingerprint.short()), None);
+        let each: BTreeMap<Fingerprint, String> = node.served.iter().filter_map(origin).collect();
+        for (fingerprint, origin) in each {
+            notes.add(name, format!("serves {}, not ours: {origin}", fingerprint.short()), None);
         }
         let (what, next) = match &node.delivery {
             None => continue,

@@ -86,8 +86,8 @@ fn n03_a_certificate_that_is_not_ours_is_told_with_its_origin() {
     let mut other = leaf("other", -30, 60);
     let mut told = |change: &dyn Fn(&mut Leaf)| {
         change(&mut other);
-        lines.push_str(&format!("{}\n", Whose::of(&other).sentence()));
-        Whose::of(&other).maker
+        lines.push_str(&format!("{}\n", Origin::of(&other).sentence()));
+        Origin::of(&other).kind
     };
     let made = [
         told(&|leaf| leaf.organisation = Some("Let's Encrypt".into())),
@@ -111,15 +111,15 @@ fn n03_a_certificate_that_is_not_ours_is_told_with_its_origin() {
             (leaf.issuer, leaf.self_signed, leaf.subject) = ("Our Own CA".into(), false, "a1.example.com".into());
         }),
     ];
-    golden("whose", &lines);
+    golden("origin", &lines);
     let expected = [
-        Maker::AcmeCa,
-        Maker::AcmeCa,
-        Maker::CloudflareEdge,
-        Maker::CloudflareOrigin,
-        Maker::SelfSigned,
-        Maker::ServerDefault,
-        Maker::Unknown,
+        OriginKind::AcmeCa,
+        OriginKind::AcmeCa,
+        OriginKind::CloudflareEdge,
+        OriginKind::CloudflareOrigin,
+        OriginKind::SelfSigned,
+        OriginKind::ServerDefault,
+        OriginKind::Unknown,
     ];
     assert_eq!(made, expected);
 }

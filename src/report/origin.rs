@@ -1,4 +1,4 @@
-//! A served certificate that is not ours: whose is it?
+//! Where a served certificate that is not ours comes from.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,7 +24,7 @@ const NAMES: usize = 5;
 
 /// What a certificate says of its origin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Whose {
+pub struct Origin {
     pub subject: String,
     pub issuer: String,
     /// The issuer's organisation, where it says one.
@@ -32,13 +32,14 @@ pub struct Whose {
     pub names: NameSet,
     pub not_before: Timestamp,
     pub serial: String,
-    pub maker: Maker,
+    #[serde(rename = "maker")]
+    pub kind: OriginKind,
 }
 
 /// Who is likely to have made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Maker {
+pub enum OriginKind {
     /// By the machine itself, when a package was installed or a server was started without one.
     SelfSigned,
     /// Cloudflare's proxy answers, and not the node.
@@ -51,7 +52,7 @@ pub enum Maker {
     Unknown,
 }
 
-impl Whose {
+impl Origin {
     pub(super) fn of(leaf: &Leaf) -> Self {
         Self {
             subject: leaf.subject.clone(),
@@ -60,7 +61,7 @@ impl Whose {
             names: leaf.names.clone(),
             not_before: leaf.not_before,
             serial: leaf.serial.clone(),
-            maker: maker(leaf),
+            kind: kind(leaf),
         }
     }
 
@@ -78,11 +79,11 @@ impl Whose {
         }
         let (names, since) = (names.join(", "), words::day(self.not_before));
         let serial = &self.serial;
-        format!("by {issuer}, for {names}, since {since}, serial {serial}: {}", self.maker.hint())
+        format!("by {issuer}, for {names}, since {since}, serial {serial}: {}", self.kind.hint())
     }
 }
 
-impl Maker {
+impl OriginKind {
     fn hint(self) -> &'static str {
         match self {
             Self::SelfSigned => "signed by itself, as a server's or a distribution's stand-in is (snakeoil)",
@@ -99,7 +100,7 @@ impl Maker {
     }
 }
 
-fn maker(leaf: &Leaf) -> Maker {
+fn kind(leaf: &Leaf) -> OriginKind {
     let organisation = leaf.organisation.as_deref().unwrap_or_default();
     let issuer = leaf.issuer.as_str();
     let cloudflare = |text: &str| text.to_ascii_lowercase().contains("cloudflare");
@@ -107,11 +108,11 @@ fn maker(leaf: &Leaf) -> Maker {
         || leaf.subject == "TRAEFIK DEFAULT CERT"
         || leaf.subject == "Kubernetes Ingress Controller Fake Certificate";
     match () {
-        () if stand_in => Maker::ServerDefault,
-        () if leaf.subject.to_ascii_lowercase().starts_with("cloudflare origin") => Maker::CloudflareOrigin,
-        () if cloudflare(issuer) || cloudflare(organisation) => Maker::CloudflareEdge,
-        () if leaf.self_signed => Maker::SelfSigned,
-        () if ACME_CAS.contains(&organisation) => Maker::AcmeCa,
-        () => Maker::Unknown,
+        () if stand_in => OriginKind::ServerDefault,
+        () if leaf.subject.to_ascii_lowercase().starts_with("cloudflare origin") => OriginKind::CloudflareOrigin,
+        () if cloudflare(issuer) || cloudflare(organisation) => OriginKind::CloudflareEdge,
+        () if leaf.self_signed => OriginKind::SelfSigned,
+        () if ACME_CAS.contains(&organisation) => OriginKind::AcmeCa,
+        () => OriginKind::Unknown,
     }
 }
