@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::context;
 use crate::context::secrets::Secrets;
 use crate::model::Finding;
-use crate::service::News;
+use crate::service::ServiceEvent;
 use crate::service::{Hooks, Service};
 use crate::store::{Store, owner};
 
@@ -40,8 +40,8 @@ impl Run {
         let runtime = setup::runtime()?;
         let (stop, stopped) = watch::channel(false);
         let (hang_up, hung_up) = mpsc::unbounded_channel();
-        setup::heed_signals(&runtime, stop, options)?;
-        setup::heed_hangups(&runtime, hang_up)?;
+        setup::install_signal_handlers(&runtime, stop, options)?;
+        setup::install_hangup_handler(&runtime, hang_up)?;
         let ended = runtime.block_on(async {
             let signals = (stopped, hung_up);
             Service::new(config, roots, secrets, hooks(options), progress::lines(options), signals).run().await
@@ -61,9 +61,9 @@ fn hooks(options: &Options) -> Hooks {
     let (path, of_reports, quiet) = (options.config.clone(), options.clone(), options.quiet);
     Hooks {
         reload: Box::new(move || configuration(&path).map_err(|fault| fault.texts)),
-        news: Box::new(move |news| {
-            if !quiet || matters(news) {
-                progress::line(&news.to_string());
+        event: Box::new(move |event| {
+            if !quiet || matters(event) {
+                progress::line(&event.to_string());
             }
         }),
         report: Box::new(move |report| _ = output::report(report, &of_reports)),
@@ -71,6 +71,12 @@ fn hooks(options: &Options) -> Hooks {
 }
 
 /// What is said with -q too: it is no progress.
-fn matters(news: &News) -> bool {
-    matches!(news, News::NotReloaded { .. } | News::Failed(_) | News::Doubt(_) | News::FilesKept(_))
+fn matters(event: &ServiceEvent) -> bool {
+    matches!(
+        event,
+        ServiceEvent::NotReloaded { .. }
+            | ServiceEvent::Failed(_)
+            | ServiceEvent::Doubt(_)
+            | ServiceEvent::FilesKept(_)
+    )
 }

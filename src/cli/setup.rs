@@ -160,7 +160,11 @@ fn have_threads(count: usize) -> std::io::Result<()> {
 }
 
 /// SIGINT and SIGTERM ask for an end: nothing new is begun, what is committed is finished.
-pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>, options: &Options) -> Result<(), Fault> {
+pub(super) fn install_signal_handlers(
+    runtime: &Runtime,
+    stop: watch::Sender<bool>,
+    options: &Options,
+) -> Result<(), Fault> {
     let _in_runtime = runtime.enter();
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let quiet = options.quiet;
@@ -180,7 +184,7 @@ pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>, options
 }
 
 /// SIGHUP asks for the configuration to be read again.
-pub(super) fn heed_hangups(runtime: &Runtime, tell: mpsc::UnboundedSender<()>) -> Result<(), Fault> {
+pub(super) fn install_hangup_handler(runtime: &Runtime, tell: mpsc::UnboundedSender<()>) -> Result<(), Fault> {
     let _in_runtime = runtime.enter();
     let mut hangup = listen(SignalKind::hangup())?;
     runtime.spawn(async move { while hangup.recv().await.is_some() && tell.send(()).is_ok() {} });

@@ -16,7 +16,7 @@ use crate::reconcile::record_outcome::failed;
 use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, ServedReport, Verdict};
 
 #[derive(Clone, Debug)]
-pub enum News {
+pub enum ServiceEvent {
     Started {
         certificates: usize,
         nodes: usize,
@@ -54,14 +54,14 @@ pub enum News {
 /// Where a handshake was made, and which name was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    pub whose: Whose,
+    pub subject: Subject,
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
     pub over: Over,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Whose {
+pub enum Subject {
     Node {
         node: NodeName,
         certificate: CertName,
@@ -73,33 +73,33 @@ pub enum Whose {
 /// What each handshake of a report came to; paused nodes do not count.
 pub(crate) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
     let mut verdicts = BTreeMap::new();
-    let mut add = |whose: &Whose, served: &[ServedReport]| {
+    let mut add = |subject: &Subject, served: &[ServedReport]| {
         for served in served {
             let (address, sni, over) = (served.address, served.sni.clone(), served.over);
-            let place = Place { whose: whose.clone(), address, sni, over };
+            let place = Place { subject: subject.clone(), address, sni, over };
             // Of two workers that answer differently the worse, which comes first.
             verdicts.entry(place).or_insert_with(|| served.verdict.clone());
         }
     };
     for certificate in &report.certificates {
         for node in certificate.nodes.iter().filter(|node| node.paused_until.is_none()) {
-            let whose = Whose::Node { node: node.node.clone(), certificate: certificate.name.clone() };
-            add(&whose, &node.served);
+            let subject = Subject::Node { node: node.node.clone(), certificate: certificate.name.clone() };
+            add(&subject, &node.served);
         }
     }
     for watched in &report.watched {
-        add(&Whose::Watched(watched.name.clone()), &watched.served);
+        add(&Subject::Watched(watched.name.clone()), &watched.served);
     }
     verdicts
 }
 
 /// What differs, where it is not merely the words of a silence. A place that is new is news when it is not well.
-pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<News> {
+pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<ServiceEvent> {
     let changed = |(place, to): (&Place, &Verdict)| {
         // A name that could not be looked up had no address then.
         let from = before.get(place).or_else(|| before.get(&Place { address: None, over: Over::Tcp, ..place.clone() }));
         let same = from.map_or(*to == Verdict::Ok, |from| from.word() == to.word());
-        (!same).then(|| News::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
+        (!same).then(|| ServiceEvent::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
     };
     now.iter().filter_map(changed).collect()
 }
@@ -166,11 +166,11 @@ fn worst(all: &BTreeMap<Place, Verdict>) -> String {
     match worst {
         _ if all.is_empty() => String::new(),
         None => format!("; {} of {} ok", all.len(), all.len()),
-        Some((place, verdict)) => format!("; {} is {}", place.whose.name(), verdict.word()),
+        Some((place, verdict)) => format!("; {} is {}", place.subject.name(), verdict.word()),
     }
 }
 
-impl Whose {
+impl Subject {
     fn name(&self) -> &dyn fmt::Display {
         match self {
             Self::Node { node, .. } => node,
@@ -179,7 +179,7 @@ impl Whose {
     }
 }
 
-impl fmt::Display for News {
+impl fmt::Display for ServiceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started { certificates, nodes } => write!(f, "started: {}", fleet(*certificates, *nodes)),
@@ -204,12 +204,12 @@ impl fmt::Display for News {
             Self::Changed { place, from, to } => {
                 let at = place.address.map_or_else(String::new, |address| format!(" ({})", place.over.at(address)));
                 let was = from.as_ref().map_or_else(String::new, |from| format!(", was {}", from.word()));
-                let sentence = match &place.whose {
-                    Whose::Node { node, certificate } => {
+                let sentence = match &place.subject {
+                    Subject::Node { node, certificate } => {
                         write!(f, "{node}{at}: {certificate} is {}{was}", to.word())?;
                         to.sentence()
                     }
-                    Whose::Watched(name) => {
+                    Subject::Watched(name) => {
                         write!(f, "watched {name}{at} is {}{was}", to.word())?;
                         to.sentence_of_watched()
                     }
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn the_return_of_a_name_that_could_not_be_looked_up_is_told() {
         let place = |address: Option<&str>| Place {
-            whose: Whose::Watched(WatchName::parse("backend").unwrap()),
+            subject: Subject::Watched(WatchName::parse("backend").unwrap()),
             address: address.map(|address| address.parse().unwrap()),
             sni: DnsName::parse("api.example.com").unwrap(),
             over: Over::Tcp,

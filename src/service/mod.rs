@@ -27,7 +27,7 @@ use crate::context::secrets::Secrets;
 use crate::context::{clock, progress, stopped};
 
 use events::Ended;
-pub use events::{News, Place};
+pub use events::{Place, ServiceEvent};
 pub use notify::Notify;
 use work::{Pass, lock, look};
 
@@ -41,7 +41,7 @@ const LONGEST_PASS: SignedDuration = SignedDuration::from_hours(1);
 pub struct Hooks {
     /// Reads the configuration anew; else every mistake in it.
     pub reload: Box<dyn Fn() -> Result<Config, Vec<String>> + Send + Sync>,
-    pub news: Box<dyn Fn(&News) + Send + Sync>,
+    pub event: Box<dyn Fn(&ServiceEvent) + Send + Sync>,
     /// Of a pass that did something, or after which something is otherwise than before.
     pub report: Box<dyn Fn(&Report) + Send + Sync>,
 }
@@ -121,7 +121,7 @@ impl Service {
         let tried = Store::look(tried.root()).and_then(|store| store.state()).map_err(of_store)?;
         (self.past, self.seed) = (Past::new(clock::now(), tried.last_pass), tried.seed);
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
-        self.tell(News::Started { certificates, nodes });
+        self.tell(ServiceEvent::Started { certificates, nodes });
         self.notify.ready();
         let mut stop = self.stop.clone();
         while !*self.stop.borrow() {
@@ -148,12 +148,12 @@ impl Service {
             }
         }
         self.notify.stopping();
-        self.tell(News::Stopping);
+        self.tell(ServiceEvent::Stopping);
         Ok(())
     }
 
-    fn tell(&self, news: News) {
-        (self.hooks.news)(&news);
+    fn tell(&self, event: ServiceEvent) {
+        (self.hooks.event)(&event);
     }
 
     /// The wall clock, and what it did since it was last looked at.
@@ -162,7 +162,7 @@ impl Service {
         let jump = schedule::jump(wall.duration_since(self.clocks.0), passed - self.clocks.1);
         if let Some(by) = jump {
             self.past.jumped(wall);
-            self.tell(News::Jumped { by, now: wall });
+            self.tell(ServiceEvent::Jumped { by, now: wall });
         }
         self.clocks = (wall, passed);
         wall
@@ -183,7 +183,7 @@ impl Service {
     }
 
     async fn pass(&mut self, why: Why) {
-        self.tell(News::Pass(why));
+        self.tell(ServiceEvent::Pass(why));
         let lock = match self.lock().await {
             Some(Ok(lock)) => lock,
             Some(Err(failure)) => return self.could_not(failure),
@@ -235,14 +235,14 @@ impl Service {
             _ => None,
         });
         match (&self.doubt, &doubt) {
-            (None, Some(doubt)) => self.tell(News::Doubt(doubt.clone())),
-            (Some(_), None) => self.tell(News::DoubtEnded),
+            (None, Some(doubt)) => self.tell(ServiceEvent::Doubt(doubt.clone())),
+            (Some(_), None) => self.tell(ServiceEvent::DoubtEnded),
             _ => {}
         }
         self.doubt = doubt;
         if self.doubt.is_none() {
             let verdicts = events::verdicts(report);
-            events::changes(&self.verdicts, &verdicts).into_iter().for_each(|news| self.tell(news));
+            events::changes(&self.verdicts, &verdicts).into_iter().for_each(|event| self.tell(event));
             self.verdicts = verdicts;
         }
     }
@@ -260,7 +260,7 @@ impl Service {
     fn could_not(&mut self, failure: Finding) {
         self.past.could_not(clock::now());
         if self.failed.as_ref() != Some(&failure) {
-            self.tell(News::Failed(failure.clone()));
+            self.tell(ServiceEvent::Failed(failure.clone()));
             self.failed = Some(failure);
         }
     }
@@ -272,7 +272,7 @@ impl Service {
         let secrets = Secrets::read(&self.config).map(|secrets| self.secrets = Arc::new(secrets));
         let kept = secrets.and(roots).err();
         if let Some(failure) = kept.clone().filter(|_| kept != self.files_kept) {
-            self.tell(News::FilesKept(failure));
+            self.tell(ServiceEvent::FilesKept(failure));
         }
         self.files_kept = kept;
     }
@@ -287,9 +287,9 @@ impl Service {
                 // What it asks for is seen to at once, and again after what is under way.
                 self.past.look_anew(clock::now());
                 self.reloaded = true;
-                self.tell(News::Reloaded { certificates, nodes });
+                self.tell(ServiceEvent::Reloaded { certificates, nodes });
             }
-            Err(why) => self.tell(News::NotReloaded { why }),
+            Err(why) => self.tell(ServiceEvent::NotReloaded { why }),
         }
         self.notify.ready();
     }

@@ -18,7 +18,7 @@ use crate::report::{self, Report};
 use crate::store::{Lock, Store, StoreError};
 
 use crate::service::Hooks;
-use crate::service::events::News;
+use crate::service::events::ServiceEvent;
 
 fn everything() -> Scope {
     Scope { may_issue: true, short_retries: true, ..Scope::default() }
@@ -70,7 +70,7 @@ pub(crate) async fn lock(root: PathBuf, hooks: Arc<Hooks>) -> Result<Lock, Findi
     if let Some(lock) = Store::open(&root).and_then(|store| store.lock()).map_err(of_store)? {
         return Ok(lock);
     }
-    (hooks.news)(&News::Locked(root.join("lock")));
+    (hooks.event)(&ServiceEvent::Locked(root.join("lock")));
     // A blocked flock cannot be called off: its thread gives the lock back when nobody wants it any more.
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || tell.send(Store::open(&root).and_then(|store| store.lock_wait())));
