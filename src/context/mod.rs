@@ -40,7 +40,7 @@ pub struct Context {
     /// One client for each CA, by its host.
     cas: std::sync::Mutex<HashMap<String, Http>>,
     /// The DNS provider, opened when it is first needed.
-    pub dns: Arc<provider::Providing>,
+    pub dns: Arc<provider::ProviderCache>,
     /// What each CA said of the time, by its host.
     ca_clocks: std::sync::Mutex<BTreeMap<String, CaClock>>,
     /// And what each node said of it.
@@ -98,14 +98,14 @@ impl Context {
     }
 
     /// Notes what this CA's last answer says of the time; to be called right after it.
-    pub(crate) fn hear_the_time(&self, ca: &str, http: &Http) {
+    pub(crate) fn note_ca_clock(&self, ca: &str, http: &Http) {
         let Some(theirs) = http.date() else { return };
         let mut held = lock(&self.ca_clocks);
         held.insert(ca.to_owned(), CaClock { ours: clock::now(), theirs });
     }
 
     /// Notes what a node says of the time; to be called right after it.
-    pub(crate) fn hear_the_nodes_time(&self, node: &NodeName, theirs: Option<Timestamp>) {
+    pub(crate) fn note_node_clock(&self, node: &NodeName, theirs: Option<Timestamp>) {
         let Some(theirs) = theirs else { return };
         let mut held = lock(&self.node_clocks);
         held.insert(node.clone(), NodeClock { ours: clock::now(), theirs });
@@ -116,7 +116,7 @@ impl Context {
     }
 
     /// Notes what a node says of keys that are no longer handed on to everybody whom they were open to.
-    pub(crate) fn hear_of_keys(&self, node: &NodeName, narrowed: &[(CertName, String)]) {
+    pub(crate) fn note_narrowed_keys(&self, node: &NodeName, narrowed: &[(CertName, String)]) {
         let mut held = lock(&self.narrowed);
         held.extend(narrowed.iter().map(|(name, who)| (node.clone(), name.clone(), who.clone())));
     }
@@ -126,7 +126,7 @@ impl Context {
         held.iter().map(|(node, name, who)| failure::of_narrowed(node, name, who)).collect()
     }
 
-    pub(crate) fn was_heard(&self, ca: &str) -> bool {
+    pub(crate) fn has_ca_clock(&self, ca: &str) -> bool {
         lock(&self.ca_clocks).contains_key(ca)
     }
 

@@ -17,10 +17,10 @@ use crate::store::StoreError;
 
 /// What a pass has of its provider.
 #[derive(Default)]
-pub struct Providing {
+pub struct ProviderCache {
     usual: Mutex<Option<Opened>>,
     /// For a rehearsal, which relies on nothing that earlier runs saw.
-    afresh: Mutex<Option<Opened>>,
+    bypass_cache: Mutex<Option<Opened>>,
     /// One writer of `dns.json` at a time.
     writing: Mutex<()>,
     warnings: Mutex<Vec<Finding>>,
@@ -32,9 +32,9 @@ struct Opened {
     since: Timestamp,
 }
 
-impl Providing {
-    fn slot(&self, afresh: bool) -> &Mutex<Option<Opened>> {
-        if afresh { &self.afresh } else { &self.usual }
+impl ProviderCache {
+    fn slot(&self, bypass_cache: bool) -> &Mutex<Option<Opened>> {
+        if bypass_cache { &self.bypass_cache } else { &self.usual }
     }
 
     pub(crate) fn warn(&self, failure: Finding) {
@@ -59,8 +59,8 @@ pub(crate) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Finding> 
     Ok((resolvers.map_err(|error| of_dns("dns", &error))?, doh))
 }
 
-pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provider>, Finding> {
-    let mut slot = lock(context.dns.slot(afresh));
+pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn Provider>, Finding> {
+    let mut slot = lock(context.dns.slot(bypass_cache));
     if let Some(opened) = slot.as_ref() {
         return Ok(Arc::clone(&opened.provider));
     }
@@ -78,7 +78,7 @@ pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provid
                 mark: &mark,
                 clock: clock::now,
                 zones: context.store.learned().map_err(|error| of_store(&error))?.zones,
-                afresh,
+                bypass_cache,
             };
             Cloudflare::new(settings).map(|it| Arc::new(it) as _)
         }
@@ -92,8 +92,8 @@ pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provid
 
 /// Keeps what was learned of zones, and warns of those that were seen by this pass and are not in order. That nothing can
 /// be kept costs requests and no certificate.
-pub(crate) fn keep_zones(context: &Context, afresh: bool) {
-    let opened = lock(context.dns.slot(afresh)).clone();
+pub(crate) fn keep_zones(context: &Context, bypass_cache: bool) {
+    let opened = lock(context.dns.slot(bypass_cache)).clone();
     let Some(Opened { provider, since }) = opened else { return };
     let zones = provider.zones();
     let seen_now = zones.values().filter(|zone| zone.seen_at >= since);
@@ -112,14 +112,14 @@ pub(crate) fn keep_discovered(context: &Context, seen: BTreeMap<DnsName, LastSee
     keep(context, |learned| learned.discovered = seen);
 }
 
-/// Asks, at most once a day or `afresh`, how long the token is good for; and tells it when that is not long any more.
-pub async fn ask_token(context: &Context, afresh: bool) {
+/// Asks, at most once a day or `bypass_cache`, how long the token is good for; and tells it when that is not long any more.
+pub async fn ask_token(context: &Context, bypass_cache: bool) {
     let asked = async {
         let known = context.store.learned().ok()?.token;
         // Old, and still what holds when nobody answers.
         let old = |known| KnownToken { asked_at: Timestamp::UNIX_EPOCH, ..known };
-        let known = if afresh { known.map(old) } else { known };
-        provider(context, afresh).ok()?.token(known).await
+        let known = if bypass_cache { known.map(old) } else { known };
+        provider(context, bypass_cache).ok()?.token(known).await
     };
     let Some(token) = asked.await else { return };
     keep(context, |learned| learned.token = Some(token.clone()));
@@ -146,7 +146,7 @@ fn of_zone(zone: &KnownZone) -> Option<Finding> {
 }
 
 /// So many records of others stand at the name that the CA's question is not answered in one datagram.
-pub(crate) fn of_crowd(name: &str, records: usize, bytes: usize) -> Option<Finding> {
+pub(crate) fn of_long_answer(name: &str, records: usize, bytes: usize) -> Option<Finding> {
     (bytes > ONE_DATAGRAM).then(|| {
         Finding::new(
             Code::DnsLongAnswer,

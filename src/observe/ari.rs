@@ -37,7 +37,7 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fi
     let now = clock::now();
     let http = http(context, ca)?;
     let asked = timeout(ASIDE, renewal_window(&http, id, now)).await;
-    context.hear_the_time(&ca.host, &http);
+    context.note_ca_clock(&ca.host, &http);
     let window = asked.map_err(|_| {
         Finding::new(
             Code::AcmeSlow,
@@ -99,11 +99,11 @@ pub(crate) fn keep(context: &Context, observed: &mut Observed, answers: Vec<Answ
 
 /// Hears what time it is by the clocks of the CAs that were not heard yet, until one agrees with ours. That one cannot be
 /// reached is told by whoever needs more of it.
-pub async fn ask_the_time(context: &Context) {
-    for ca in context.config.cas().filter(|ca| !context.was_heard(&ca.host)) {
+pub async fn ask_ca_clocks(context: &Context) {
+    for ca in context.config.cas().filter(|ca| !context.has_ca_clock(&ca.host)) {
         let Ok(http) = http(context, ca) else { continue };
         if http.greet().await.is_ok() {
-            context.hear_the_time(&ca.host, &http);
+            context.note_ca_clock(&ca.host, &http);
         }
         let heard = Evidence { ca: context.ca_clock().map(|(_, told)| told), ..Evidence::default() };
         if heard.ca.is_some() && plausible(clock::now(), &heard).is_ok() {

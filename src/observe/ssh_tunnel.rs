@@ -61,13 +61,13 @@ pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &
 type Asked = oneshot::Sender<Result<Tunnel, SshError>>;
 
 /// Streams through the session of a dialogue, which serves them one after another.
-pub(crate) struct Desk {
+pub(crate) struct TunnelServer {
     asked: mpsc::Receiver<Asked>,
     port: u16,
 }
 
 /// The opener is for those who shake hands while the desk serves.
-pub(crate) fn of_dialogue(node: &Node) -> (Opener, Desk) {
+pub(crate) fn of_dialogue(node: &Node) -> (Opener, TunnelServer) {
     let (ask, asked) = mpsc::channel::<Asked>(1);
     let open: Opener = Arc::new(move || {
         let ask = ask.clone();
@@ -84,10 +84,10 @@ pub(crate) fn of_dialogue(node: &Node) -> (Opener, Desk) {
             boxed(within(CHANNEL, opened).await)
         })
     });
-    (open, Desk { asked, port: node.probe.port })
+    (open, TunnelServer { asked, port: node.probe.port })
 }
 
-impl Desk {
+impl TunnelServer {
     /// Until nobody is left who could ask.
     pub(crate) async fn serve(mut self, dialogue: &Dialogue) {
         while let Some(reply) = self.asked.recv().await {

@@ -22,7 +22,7 @@ pub(crate) async fn look(context: &Arc<Context>, missing: &Missing) -> Result<Ve
         views.spawn(async move {
             let shown = account::show(&context, &[&ca]).await;
             if let Ok(http) = http(&context, &ca) {
-                context.hear_the_time(&ca.host, &http);
+                context.note_ca_clock(&ca.host, &http);
             }
             (number, shown)
         });
