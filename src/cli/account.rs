@@ -72,7 +72,7 @@ impl Account {
         let context = setup::context(config, progress::progress(options), stopped)?;
         let _lock = setup::lock(&context.store, self.wait, options)?;
         let runtime = setup::runtime()?;
-        setup::heed_signals(&runtime, stop, options)?;
+        setup::install_signal_handlers(&runtime, stop, options)?;
         let done = runtime.block_on(async {
             let mut stop = context.stop.clone();
             tokio::select! {

@@ -37,7 +37,7 @@ impl Doctor {
         let (context, unread) = setup::incomplete(config, progress::progress(options), stopped)?;
         let lock = context.store.lock().map_err(|error| Fault::from(&Finding::from(&error)))?;
         let runtime = setup::runtime()?;
-        setup::heed_signals(&runtime, stop, options)?;
+        setup::install_signal_handlers(&runtime, stop, options)?;
         let context = Arc::new(runtime.block_on(context.discovered()));
         setup::known(&context.config, &scope.nodes)?;
         let checkup = runtime.block_on(ops::doctor::doctor(&context, scope, lock.is_some(), unread));

@@ -8,8 +8,8 @@ use crate::context::secrets::Secrets;
 use crate::context::secrets::issuer_roots;
 use crate::model::Finding;
 use crate::node::receiver::{self, Account, BadAccount, From, Login, PublicKey, Receiver, remove_from};
-use crate::ops::receiver as pass;
-use crate::ops::receiver::{Chosen, Elsewhere, Proof};
+use crate::ops::receiver as ops;
+use crate::ops::receiver::{Chosen, OtherLogin, Proof};
 use crate::report::Exit;
 use crate::ssh::{Endpoint, Identity};
 use crate::store::{owner, secret};
@@ -51,7 +51,7 @@ enum Command {
 #[derive(Args)]
 struct Setup {
     #[command(flatten)]
-    whose: Whose,
+    target: Target,
     /// Where the key may come from: this controller's addresses or networks. Anywhere when never given.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     from: Vec<String>,
@@ -84,11 +84,11 @@ struct Setup {
 #[derive(Args)]
 struct Remove {
     #[command(flatten)]
-    whose: Whose,
+    target: Target,
 }
 
 #[derive(Args)]
-struct Whose {
+struct Target {
     /// The node, as the configuration has it.
     #[arg(value_name = "NODE")]
     node: String,
@@ -120,44 +120,44 @@ impl Node {
 
 impl Setup {
     fn run(&self, config: &Config) -> Result<u8, Fault> {
-        let node = self.whose.node(config)?;
+        let node = self.target.node(config)?;
         let receiver = self.receiver(config, node)?;
         let script = receiver::setup(&receiver);
-        if self.whose.print {
+        if self.target.print {
             output::text(&script);
             return Ok(Exit::Ok.code());
         }
         let secrets = Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))?;
-        let (user, host) = self.whose.login(node, &receiver.account)?;
-        let identities = self.whose.identities()?;
+        let (user, host) = self.target.login(node, &receiver.account)?;
+        let identities = self.target.identities()?;
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let (proofs, elsewhere) = setup::runtime()?
+        let (proofs, other_logins) = setup::runtime()?
             .block_on(async {
-                let administrator = pass::endpoint(&secrets, node, host.as_ref(), &user).await?;
+                let administrator = ops::endpoint(&secrets, node, host.as_ref(), &user).await?;
                 let administrator = with(administrator, identities);
-                let said = pass::run(administrator, &script).await?;
+                let said = ops::run(administrator, &script).await?;
                 output::text(&heading(&format!("{}: set up by {user}", node.name), &said));
                 if !said.iter().any(|line| line.starts_with(receiver::OPTIONS) && line.contains(" --from ")) {
                     output::text(
                         "  note: the key may come from anywhere; --from ADDRESS of this controller narrows that\n",
                     );
                 }
-                let account = pass::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
-                let proofs = pass::prove(config, &account, &receiver, Chosen::of(&said)).await?;
-                let mut elsewhere = Vec::new();
+                let account = ops::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
+                let proofs = ops::prove(config, &account, &receiver, Chosen::of(&said)).await?;
+                let mut other_logins = Vec::new();
                 for other in logins_beside(&user) {
                     let login = Endpoint { user: other.to_owned(), ..account.clone() };
-                    elsewhere.push(pass::elsewhere(login, &receiver.keys).await);
+                    other_logins.push(ops::other_login(login, &receiver.keys).await);
                 }
-                Ok((proofs, elsewhere))
+                Ok((proofs, other_logins))
             })
             .map_err(|failure: Finding| not_done(&failure))?;
-        Ok(told(node, &receiver, &proofs, &elsewhere))
+        Ok(told(node, &receiver, &proofs, &other_logins))
     }
 
     fn receiver(&self, config: &Config, node: &config::Node) -> Result<Receiver, Fault> {
         let own_roots = issuer_roots(config).map_err(|failure| Fault::of_configuration(&failure))?;
-        let permits = pass::permits(config, node, own_roots);
+        let permits = ops::permits(config, node, own_roots);
         if permits.certificates.is_empty() {
             let next = "next: name it in the `nodes` of a [[certificate]]";
             return Err(Fault::usage(format!(
@@ -167,10 +167,10 @@ impl Setup {
         }
         Ok(Receiver {
             node: node.name.clone(),
-            account: self.whose.account()?,
+            account: self.target.account()?,
             keys: self.keys(node)?,
             options: self.options()?,
-            ports: pass::ports(node),
+            ports: ops::ports(node),
             permits,
         })
     }
@@ -204,19 +204,19 @@ impl Setup {
 
 impl Remove {
     fn run(&self, config: &Config) -> Result<u8, Fault> {
-        let (node, account) = (self.whose.node(config)?, self.whose.account()?);
+        let (node, account) = (self.target.node(config)?, self.target.account()?);
         let script = receiver::remove(&node.name, &account);
-        if self.whose.print {
+        if self.target.print {
             output::text(&script);
             return Ok(Exit::Ok.code());
         }
         let secrets = Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))?;
-        let (user, host) = self.whose.login(node, &account)?;
-        let identities = self.whose.identities()?;
+        let (user, host) = self.target.login(node, &account)?;
+        let identities = self.target.identities()?;
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
         let said = setup::runtime()?.block_on(async {
-            let administrator = pass::endpoint(&secrets, node, host.as_ref(), &user).await?;
-            pass::run(with(administrator, identities), &script).await
+            let administrator = ops::endpoint(&secrets, node, host.as_ref(), &user).await?;
+            ops::run(with(administrator, identities), &script).await
         });
         let said = said.map_err(|failure| not_done(&failure))?;
         output::text(&heading(&format!("{}: removed by {user}", node.name), &said));
@@ -224,7 +224,7 @@ impl Remove {
     }
 }
 
-impl Whose {
+impl Target {
     fn node<'a>(&self, config: &'a Config) -> Result<&'a config::Node, Fault> {
         let names = setup::nodes(config, core::slice::from_ref(&self.node))?;
         let found = config.nodes.iter().find(|node| names.contains(&node.name));
@@ -281,7 +281,7 @@ fn logins_beside(user: &str) -> impl Iterator<Item = &str> {
     ["root"].into_iter().chain((user != "root").then_some(user))
 }
 
-fn told(node: &config::Node, receiver: &Receiver, proofs: &[Proof], elsewhere: &[Elsewhere]) -> u8 {
+fn told(node: &config::Node, receiver: &Receiver, proofs: &[Proof], other_logins: &[OtherLogin]) -> u8 {
     let mut text = format!("{}: tried with this controller's key, as {}\n", node.name, receiver.account);
     for proof in proofs {
         let _ = match &proof.result {
@@ -289,7 +289,7 @@ fn told(node: &config::Node, receiver: &Receiver, proofs: &[Proof], elsewhere: &
             Err(why) => writeln!(text, "  FAILED  {}: {why}", proof.what),
         };
     }
-    for other in elsewhere {
+    for other in other_logins {
         match &other.login {
             Ok(Login::Shut) => text.push_str(&format!("  ok      it is not let in as {}\n", other.user)),
             Ok(Login::Shell(lines)) => {
@@ -311,7 +311,7 @@ fn told(node: &config::Node, receiver: &Receiver, proofs: &[Proof], elsewhere: &
             writeln!(text, "{failed} of {} are not as they should be; see to them, and run this again", proofs.len());
     }
     output::text(&text);
-    let shut = elsewhere.iter().all(|other| matches!(other.login, Ok(Login::Shut)));
+    let shut = other_logins.iter().all(|other| matches!(other.login, Ok(Login::Shut)));
     match (failed, shut) {
         (0, true) => Exit::Ok.code(),
         (0, false) => Exit::Warning.code(),

@@ -118,7 +118,7 @@ pub(super) fn run(config: Config, scope: Scope, kind: Kind, wait: Duration, opti
     let context = setup::context(config, progress::progress(options), stopped)?;
     let _lock = setup::lock(&context.store, wait, options)?;
     let runtime = setup::runtime()?;
-    setup::heed_signals(&runtime, stop, options)?;
+    setup::install_signal_handlers(&runtime, stop, options)?;
     let context = Arc::new(runtime.block_on(context.discovered()));
     // One that is left out under a name that no node has would be delivered to.
     setup::known(&context.config, &scope.nodes)?;

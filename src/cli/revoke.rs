@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::cert::{Generation, RevocationReason};
 use crate::context::progress::Event;
 use crate::ops::revoke;
-use crate::ops::revoke::{Outcome, Wish};
+use crate::ops::revoke::{Outcome, RevokeRequest};
 
 use super::fault::Fault;
 use super::{Options, Output, account, output, progress, renew, setup};
@@ -49,11 +49,11 @@ impl Revoke {
         let context = setup::context(config, progress::progress(options), stopped)?;
         let _lock = setup::lock(&context.store, self.wait, options)?;
         let runtime = setup::runtime()?;
-        setup::heed_signals(&runtime, stop, options)?;
+        setup::install_signal_handlers(&runtime, stop, options)?;
         let context = Arc::new(runtime.block_on(context.discovered()));
         let certificate = names.into_iter().next().ok_or_else(|| Fault::usage("no certificate is named"))?;
-        let wish = Wish { certificate, generation, reason: self.reason, now: self.now };
-        let outcome = runtime.block_on(revoke::revoke(&context, &wish));
+        let request = RevokeRequest { certificate, generation, reason: self.reason, now: self.now };
+        let outcome = runtime.block_on(revoke::revoke(&context, &request));
         runtime.shutdown_background();
         context.progress.say(Event::Over);
         let outcome = outcome.map_err(|failure| account::fault(&failure))?;

@@ -212,16 +212,16 @@ async fn is_forbidden(account: Endpoint, attempt: Attempt) -> Proof {
 
 /// Another login that was tried with the controller's key: what it is to that, or why nobody can say.
 #[derive(Clone, Debug)]
-pub struct Elsewhere {
+pub struct OtherLogin {
     pub user: String,
     pub login: Result<Login, String>,
 }
 
 /// One login with the controller's key as somebody else than the receiver's account.
-pub async fn elsewhere(login: Endpoint, keys: &[PublicKey]) -> Elsewhere {
+pub async fn other_login(login: Endpoint, keys: &[PublicKey]) -> OtherLogin {
     let user = login.user.clone();
     let tried = receiver::try_login(login, keys, PROOF_DEADLINE).await;
-    Elsewhere { user, login: tried.map_err(|error| error.to_string()) }
+    OtherLogin { user, login: tried.map_err(|error| error.to_string()) }
 }
 
 fn attempts(receiver: &Receiver) -> Vec<Liberty> {
@@ -303,7 +303,7 @@ pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed:
         match endpoint(secrets, node, None, "root").await {
             Ok(root) => {
                 let keys = receiver::public_halves(&root);
-                match elsewhere(root, &keys).await.login {
+                match other_login(root, &keys).await.login {
                     Ok(Login::Shut) => well.push("its key gets no shell as root"),
                     Ok(Login::Shell(lines)) => {
                         let what = "the receiver's key gets a shell as root, too".to_owned();

@@ -25,7 +25,7 @@ const SCHEMA: &str = "certd.revoke/1";
 
 /// What a person asks for.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct RevokeRequest {
     pub certificate: CertName,
     /// `None`: the one whose revocation was begun, else the current one.
     pub generation: Option<Generation>,
@@ -56,14 +56,14 @@ pub struct Outcome {
 ///
 /// # Errors
 /// There is no such certificate, or the state directory cannot be read or written; with `now`, also the CA's refusal.
-pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Finding> {
-    let (name, store) = (&wish.certificate, &context.store);
-    let (kept, reason) = target(context, wish)?;
+pub async fn revoke(context: &Arc<Context>, request: &RevokeRequest) -> Result<Outcome, Finding> {
+    let (name, store) = (&request.certificate, &context.store);
+    let (kept, reason) = target(context, request)?;
     issuer(context, &kept)?;
     let noted = Revocation { generation: kept.generation.clone(), reason, begun_at: clock::now() };
     store.note_revocation(name, &noted).map_err(|error| of_store(&error))?;
     let given_up = give_up(context, name, &kept, reason)?;
-    if wish.now {
+    if request.now {
         at_the_ca(context, name, &kept, reason).await?;
     }
     let current = |at: &str| {
@@ -88,13 +88,13 @@ pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Find
         generation: kept.generation.clone(),
         fingerprint: kept.leaf.fingerprint,
         reason,
-        revoked: wish.now,
+        revoked: request.now,
         held_up_by,
         failure: None,
         exit: report.exit,
         report,
     };
-    if !wish.now && replaced && outcome.held_up_by.is_empty() && !*context.stop.borrow() {
+    if !request.now && replaced && outcome.held_up_by.is_empty() && !*context.stop.borrow() {
         match at_the_ca(context, name, &kept, reason).await {
             Ok(()) => outcome.revoked = true,
             Err(failure) => outcome.failure = Some(failure),
@@ -104,13 +104,13 @@ pub async fn revoke(context: &Arc<Context>, wish: &Wish) -> Result<Outcome, Find
     Ok(outcome)
 }
 
-fn target(context: &Context, wish: &Wish) -> Result<(Kept, RevocationReason), Finding> {
-    let (name, store) = (&wish.certificate, &context.store);
+fn target(context: &Context, request: &RevokeRequest) -> Result<(Kept, RevocationReason), Finding> {
+    let (name, store) = (&request.certificate, &context.store);
     let begun = store.revocation(name).map_err(|error| of_store(&error))?;
-    let begun = begun.filter(|begun| wish.generation.as_ref().is_none_or(|wanted| *wanted == begun.generation));
-    let reason = wish.reason.or(begun.as_ref().map(|begun| begun.reason)).unwrap_or_default();
+    let begun = begun.filter(|begun| request.generation.as_ref().is_none_or(|wanted| *wanted == begun.generation));
+    let reason = request.reason.or(begun.as_ref().map(|begun| begun.reason)).unwrap_or_default();
     let current = store.stored(name).map_err(|error| of_store(&error))?.current;
-    let generation = wish.generation.clone().or(begun.map(|begun| begun.generation));
+    let generation = request.generation.clone().or(begun.map(|begun| begun.generation));
     let generation = generation.or(current.map(|kept| kept.generation)).ok_or_else(|| nothing(name, "yet"))?;
     let kept = store.kept(name, &generation).map_err(|error| of_store(&error))?;
     Ok((kept, reason))

@@ -18,7 +18,7 @@ const FROM_THE_TOP: &str = "\x1b[H\x1b[2J\x1b[3J";
 pub(super) fn run(look: &Look, pause: Duration, options: &Options) -> Result<u8, Fault> {
     let runtime = setup::runtime()?;
     let mut stop = look.stop.subscribe();
-    setup::heed_signals(&runtime, look.stop.clone(), &Options { quiet: true, ..options.clone() })?;
+    setup::install_signal_handlers(&runtime, look.stop.clone(), &Options { quiet: true, ..options.clone() })?;
     let ended = runtime.block_on(async {
         let mut exit = 0;
         let mut before = None;
