@@ -17,43 +17,43 @@ use crate::report::Exit;
 use super::fault::Fault;
 use super::{Options, Output, output, progress, renew, setup};
 
-/// The account at a CA: look at it, make it, change its key, end it
+/// Manage the account at a CA
 #[derive(Args)]
 pub(super) struct Account {
     #[command(subcommand)]
     command: Command,
-    /// Host of the CA, as `account show` names it; the first one of the configuration when left out (show: all).
+    /// Host of the CA, as `account show` prints it [default: the first CA of the configuration; for `show`, all]
     #[arg(long, global = true, value_name = "HOST")]
     ca: Option<String>,
-    /// How long to wait for another certd to finish.
+    /// How long to wait for another certd to release the lock.
     #[arg(long, global = true, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
     wait: Duration,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// What we have there and what the CA offers: status, contacts, terms, profiles, room in the ledger
+    /// Show the account and what the CA offers: status, contacts, terms, profiles, room in the ledger
     ///
     /// Changes nothing and takes no lock.
     Show,
-    /// Make the account, when there is none
+    /// Create the account if there is none
     ///
-    /// The key is on disk before the CA hears of it. `certd renew` does the same before its first order.
+    /// Writes the key to disk before sending it to the CA. `certd renew` does the same before its first order.
     Register,
-    /// Give the account another key
+    /// Replace the account's key
     ///
-    /// The new key is on disk before the CA hears of it. Killed in between, the next run that opens the account asks the
-    /// CA which key it knows, and goes on from there.
+    /// Writes the new key to disk before sending it to the CA. If certd is killed in between, the next run that opens the
+    /// account asks the CA which key it knows, and continues from there.
     Rollover,
-    /// Make the TXT records of dns-persist-01 through the DNS provider, once and to stay
+    /// Create the permanent TXT records of dns-persist-01 through the DNS provider
     ///
-    /// For CAs with `challenge = "dns-persist-01"`. `account show` prints the records, for whoever makes them by hand.
+    /// For CAs with `challenge = "dns-persist-01"`. To create the records by hand, see `account show`, which prints them.
     Persist,
-    /// End the account, for good
+    /// Deactivate the account permanently
     ///
-    /// Certificates stay valid. No order is possible with it any more, and nobody can bring it back.
+    /// Certificates stay valid. The account accepts no more orders, and the CA cannot reactivate it.
     Deactivate {
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
@@ -91,17 +91,17 @@ impl Account {
 
     async fn act(&self, context: &Context, ca: &Acme) -> Result<(String, serde_json::Value), Finding> {
         let host = &ca.host;
-        let told = |text: String, value| (text, json!({ "schema": "certd.account/1", "ca": host, "done": value }));
+        let outcome = |text: String, value| (text, json!({ "schema": "certd.account/1", "ca": host, "done": value }));
         Ok(match self.command {
             Command::Register => {
                 let (made, url) = account::register(context, ca).await?;
                 let text = if made { "account made" } else { "the account is there already" };
-                told(format!("{host}: {text}: {url}\n"), json!({ "registered": made, "url": url }))
+                outcome(format!("{host}: {text}: {url}\n"), json!({ "registered": made, "url": url }))
             }
             Command::Rollover => {
                 let thumbprint = account::roll_over(context, ca).await?;
                 let text = format!("{host}: the account has a new key (thumbprint {thumbprint})\n");
-                told(text, json!({ "rolled_over": true, "thumbprint": thumbprint }))
+                outcome(text, json!({ "rolled_over": true, "thumbprint": thumbprint }))
             }
             Command::Show => (String::new(), serde_json::Value::Null),
             Command::Persist => {
@@ -112,13 +112,13 @@ impl Account {
                 } else {
                     records.iter().map(line).collect()
                 };
-                told(text, json!({ "records": records }))
+                outcome(text, json!({ "records": records }))
             }
             Command::Deactivate { .. } => {
                 let url = account::deactivate(context, ca).await?;
                 let next = format!("move {} away before a new account is made", folder(context, host));
                 let text = format!("{host}: the account is deactivated: {url}\n  next: {next}\n");
-                told(text, json!({ "deactivated": true, "url": url }))
+                outcome(text, json!({ "deactivated": true, "url": url }))
             }
         })
     }
@@ -146,7 +146,7 @@ impl Account {
     }
 }
 
-/// What the CA or its DNS had against it is not certd's own failure.
+/// A refusal by the CA or by DNS is not an internal error of certd.
 pub(super) fn fault(failure: &Finding) -> Fault {
     let ours = failure.code.area() == Area::State && failure.code != Code::Interrupted;
     if ours { Fault::from(failure) } else { Fault { exit: Exit::IssuanceFailed, ..Fault::from(failure) } }

@@ -174,7 +174,7 @@ fn the_generations_of_a_certificate_are_listed_with_what_deploy_takes() {
     assert_eq!(listed["generations"][1]["delivered"].as_array().unwrap().len(), 2, "{listed:#}");
     let output = lab.certd(&["generations", SERVICE]);
     let text = exits(&output, 0);
-    for words in ["2 generations, newest first", "(current)", "(held since ", "let go of it: certd deploy", " left ("] {
+    for words in ["2 generations, newest first", "(current)", "(held since ", "release it: certd deploy", " left ("] {
         assert!(text.contains(words), "{words:?} in\n{text}");
     }
 

@@ -64,7 +64,7 @@ fn an_account_is_set_up_proven_delivered_to_updated_and_removed() {
     assert!(text.contains("does not permit this") && text.contains("reload -q"), "{text}");
     let again = set_up(&lab, &account, &[]);
     let text = exits(&again, 2);
-    assert!(text.contains("is the account itself") && text.contains("--login root"), "{text}");
+    assert!(text.contains("is the receiver account") && text.contains("--login root"), "{text}");
     lab.replace_line("reload = ", &reload);
     let text = is_set_up(&set_up(&lab, &account, &["--login", "root"]));
     assert!(text.contains("there already") && text.contains("options: --from 127.0.0.0/8, as last time"), "{text}");

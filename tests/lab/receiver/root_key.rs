@@ -37,7 +37,7 @@ fn a_key_that_is_roots_too_is_named_with_its_line_until_that_is_removed() {
     output(Command::new("sh").args(["-c", &command]));
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("# who may\n{}", public("admin.pub")));
     let text = exits(&set_up(&lab, &account, &login), 0);
-    assert!(text.contains("  ok      it is not let in as root"), "{text}");
+    assert!(text.contains("  ok      the same key is refused as root"), "{text}");
     let before = lab.nodes[0].ssh_connections();
     let text = exits(&lab.certd(&["doctor"]), 0);
     assert!(text.contains("its key gets no shell as root"), "{text}");
