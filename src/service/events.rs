@@ -1,4 +1,4 @@
-//! What happens to the service: one typed event each, and one line of its journal.
+//! The events of the service. Each is one line of its journal.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -22,9 +22,9 @@ pub enum ServiceEvent {
         nodes: usize,
     },
     Pass(Why),
-    /// Another certd holds the lock, which is this file; the pass begins when it ends.
+    /// Another certd holds the lock (this file); the pass begins when it is released.
     Locked(PathBuf),
-    /// What a node or a watched endpoint serves is not what it was at the last look.
+    /// A node or a watched endpoint serves something else than at the last look.
     Changed {
         place: Place,
         from: Option<Verdict>,
@@ -40,18 +40,18 @@ pub enum ServiceEvent {
         certificates: usize,
         nodes: usize,
     },
-    /// The new configuration, or a file that it names, is bad: what was read before goes on.
+    /// The new configuration, or a file that it names, is invalid; the old configuration stays in use.
     NotReloaded {
         why: Vec<String>,
     },
-    /// A secret or a root cannot be read again: what was read before goes on.
+    /// A secret or a root cannot be read again; the values from memory stay in use.
     FilesKept(Finding),
     /// A look or a pass could not be made.
     Failed(Finding),
     Stopping,
 }
 
-/// Where a handshake was made, and which name was asked for.
+/// Where a handshake was made, and for which name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub subject: Subject,
@@ -66,18 +66,18 @@ pub enum Subject {
         node: NodeName,
         certificate: CertName,
     },
-    /// An endpoint that others keep.
+    /// An endpoint that others maintain.
     Watched(WatchName),
 }
 
-/// What each handshake of a report came to; paused nodes do not count.
+/// The verdict of each handshake in a report, without paused nodes.
 pub(crate) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
     let mut verdicts = BTreeMap::new();
     let mut add = |subject: &Subject, served: &[ServedReport]| {
         for served in served {
             let (address, sni, over) = (served.address, served.sni.clone(), served.over);
             let place = Place { subject: subject.clone(), address, sni, over };
-            // Of two workers that answer differently the worse, which comes first.
+            // Two workers may answer differently: keep the worse verdict, which comes first.
             verdicts.entry(place).or_insert_with(|| served.verdict.clone());
         }
     };
@@ -93,10 +93,11 @@ pub(crate) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
     verdicts
 }
 
-/// What differs, where it is not merely the words of a silence. A place that is new is news when it is not well.
+/// The verdicts that changed. A different message of the same verdict is no change, and a new place counts only when it is
+/// not ok.
 pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<ServiceEvent> {
     let changed = |(place, to): (&Place, &Verdict)| {
-        // A name that could not be looked up had no address then.
+        // When the name could not be resolved, its place had no address.
         let from = before.get(place).or_else(|| before.get(&Place { address: None, over: Over::Tcp, ..place.clone() }));
         let same = from.map_or(*to == Verdict::Ok, |from| from.word() == to.word());
         (!same).then(|| ServiceEvent::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
@@ -104,11 +105,11 @@ pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, V
     now.iter().filter_map(changed).collect()
 }
 
-/// What a pass could not do, without the words that differ each time.
+/// The failures of a pass, by code: without messages, which differ each time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
     exit: u8,
-    /// Code and object of what concerns no single certificate or node.
+    /// Code and object of failures that concern no single certificate or node.
     failures: Vec<(Code, String)>,
     /// Of certificates and nodes.
     codes: Vec<(CertName, Option<NodeName>, Code)>,
@@ -146,7 +147,7 @@ pub(crate) fn did_something(report: &Report) -> bool {
     report.certificates.iter().any(of)
 }
 
-/// One line for the service manager: what comes next, and the worst node.
+/// The status line for the service manager: what comes next, and the worst node.
 pub(crate) fn status(what: &What, at: Timestamp, pass_at: Option<Timestamp>, all: &BTreeMap<Place, Verdict>) -> String {
     let worst = worst(all);
     match (what, pass_at) {
@@ -156,7 +157,7 @@ pub(crate) fn status(what: &What, at: Timestamp, pass_at: Option<Timestamp>, all
     }
 }
 
-/// As [`status`], while another certd holds the lock.
+/// Like [`status`], while another certd holds the lock.
 pub(crate) fn waiting(all: &BTreeMap<Place, Verdict>) -> String {
     format!("waiting for another certd, which holds the lock{}", worst(all))
 }
@@ -187,7 +188,7 @@ impl fmt::Display for ServiceEvent {
                 Why::First => f.write_str("pass: the first of this installation"),
                 Why::Scheduled { slot } => write!(f, "pass: scheduled for {}", report::minute(*slot)),
                 Why::Missed { slot } => {
-                    write!(f, "pass: makes up for {}, when nobody was awake", report::minute(*slot))
+                    write!(f, "pass: makes up for {}, which was missed", report::minute(*slot))
                 }
                 Why::Waited { until } => write!(f, "pass: a wait ended {}", report::minute(*until)),
                 Why::Found => f.write_str("pass: the last look found something to do"),
@@ -196,10 +197,7 @@ impl fmt::Display for ServiceEvent {
             },
             Self::Locked(lock) => {
                 let lock = lock.display();
-                write!(
-                    f,
-                    "another certd holds the lock; the pass begins when it has ended (`fuser -v {lock}` names it)"
-                )
+                write!(f, "another certd holds the lock; the pass begins when it ends (`fuser -v {lock}` shows it)")
             }
             Self::Changed { place, from, to } => {
                 let at = place.address.map_or_else(String::new, |address| format!(" ({})", place.over.at(address)));
@@ -222,17 +220,17 @@ impl fmt::Display for ServiceEvent {
             Self::Jumped { by, now } => {
                 let (seconds, side) = (by.as_secs().abs(), if by.is_negative() { "back" } else { "ahead" });
                 let now = report::minute(*now);
-                write!(f, "the clock went {side} by {seconds} s, or this machine slept: it is {now}; looking anew")
+                write!(f, "the clock went {side} by {seconds} s, or this machine slept: it is {now}; looking again")
             }
             Self::Doubt(doubt) => write!(f, "{}; {}", report::clock(doubt), report::SET_THE_CLOCK),
-            Self::DoubtEnded => f.write_str("the clock is believed again"),
+            Self::DoubtEnded => f.write_str("the clock is plausible again"),
             Self::Reloaded { certificates, nodes } => write!(f, "reloaded: {}", fleet(*certificates, *nodes)),
             Self::NotReloaded { why } => {
-                write!(f, "not reloaded, the former configuration goes on:")?;
+                write!(f, "not reloaded; the old configuration stays in use:")?;
                 why.iter().try_for_each(|why| write!(f, "\n{why}"))
             }
             Self::FilesKept(failure) => {
-                write!(f, "{}; what was read before goes on\n  next: {}", named(failure), failure.next)
+                write!(f, "{}; the old value stays in use\n  next: {}", named(failure), failure.next)
             }
             Self::Failed(failure) => write!(f, "{}\n  next: {}", named(failure), failure.next),
             Self::Stopping => f.write_str("stopped"),
@@ -257,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_return_of_a_name_that_could_not_be_looked_up_is_told() {
+    fn a_name_that_resolves_again_is_reported_as_a_change() {
         let place = |address: Option<&str>| Place {
             subject: Subject::Watched(WatchName::parse("backend").unwrap()),
             address: address.map(|address| address.parse().unwrap()),
@@ -266,9 +264,9 @@ mod tests {
         };
         let lost = BTreeMap::from([(place(None), Verdict::Unreachable { why: "no answer from DNS".into() })]);
         let there = BTreeMap::from([(place(Some("192.0.2.1:443")), Verdict::Ok)]);
-        let told = |before, now| -> Vec<String> { changes(before, now).iter().map(ToString::to_string).collect() };
-        assert_eq!(told(&lost, &there), ["watched backend (192.0.2.1:443) is ok, was unreachable"]);
-        assert!(told(&there, &lost)[0].starts_with("watched backend is unreachable: no answer from DNS"));
-        assert!(told(&there, &there).is_empty());
+        let lines = |before, now| -> Vec<String> { changes(before, now).iter().map(ToString::to_string).collect() };
+        assert_eq!(lines(&lost, &there), ["watched backend (192.0.2.1:443) is ok, was unreachable"]);
+        assert!(lines(&there, &lost)[0].starts_with("watched backend is unreachable: no answer from DNS"));
+        assert!(lines(&there, &there).is_empty());
     }
 }

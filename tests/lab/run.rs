@@ -262,7 +262,7 @@ fn secrets_are_read_again_in_each_pass_and_those_that_were_read_before_go_on_whe
     fs::remove_file(&identity).unwrap();
     tamper(&lab, 0);
     run.wait_for_line("id_ed25519");
-    run.wait_for_line("what was read before goes on");
+    run.wait_for_line("the old value stays in use");
     run.wait_for_line("is ok, was unmanaged");
     // A key that no node knows: it is this one that is used.
     let other = lab.folder.join("other");
