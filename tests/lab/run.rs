@@ -85,7 +85,7 @@ fn p10_a_bad_configuration_is_refused_in_words_and_a_good_one_is_taken_over_at_o
     run.hear("RELOADING=1");
     run.hear("READY=1");
     let events = run.stderr();
-    assert!(events.contains("not reloaded, the former configuration goes on"), "{events}");
+    assert!(events.contains("not reloaded; the old configuration stays in use"), "{events}");
     assert!(events.contains("did you mean \"check_every\"?"), "{events}");
     // A file that it names is missing, and another state directory needs a restart.
     for (from, to, what) in [

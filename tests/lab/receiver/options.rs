@@ -114,7 +114,7 @@ fn the_doctor_says_when_a_node_permits_something_else_than_would_be_delivered() 
     let program = fs::read_to_string(account.program()).unwrap();
     fs::write(account.program(), program.clone() + "# of another certd\n").unwrap();
     let text = exits(&lab.certd(&["doctor"]), 3);
-    assert!(text.contains("is not the one that this certd would install"), "{text}");
+    assert!(text.contains("is not the one that this certd installs"), "{text}");
     fs::write(account.program(), program).unwrap();
     // One certificate less in the configuration is one too many there.
     let other = account.parameters().join("other.example.conf");
