@@ -21,7 +21,7 @@ use crate::context::clock;
 use crate::context::failure::{bug, failure, of_node};
 use crate::context::secrets::Secrets;
 use crate::execute::rehearse::unsigned;
-use crate::observe::route::way_to;
+use crate::observe::route::endpoint_at;
 
 /// Long, since a package manager on the node may hold the lock on the account database.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
@@ -60,7 +60,7 @@ pub fn ports(node: &Node) -> Vec<u16> {
 pub async fn endpoint(secrets: &Secrets, node: &Node, other: Option<&Host>, user: &str) -> Result<Endpoint, Finding> {
     let unknown = || bug(&node.name, "a node without an address");
     let host = other.or(node.addresses.first()).ok_or_else(unknown)?;
-    Ok(Endpoint { user: user.to_owned(), ..way_to(secrets, node, host).await? })
+    Ok(Endpoint { user: user.to_owned(), ..endpoint_at(secrets, node, host).await? })
 }
 
 /// # Errors

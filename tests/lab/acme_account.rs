@@ -146,7 +146,7 @@ fn a_change_of_keys_that_the_ca_refuses_holds_no_order_up() {
     let old = key(&lab);
     assert!(exits(&lab.certd(&["account", "rollover"]), 5).contains("not today"));
     let text = exits(&lab.certd(&["renew"]), 0);
-    assert!(text.contains("the change of the account's key is not done"), "{text}");
+    assert!(text.contains("the key change of the account is unfinished"), "{text}");
     assert_eq!(key(&lab), old);
     exits(&lab.certd(&["renew", "--force"]), 0);
     assert_ne!(key(&lab), old);

@@ -120,7 +120,7 @@ fn the_doctor_says_when_a_node_permits_something_else_than_would_be_delivered() 
     let other = account.parameters().join("other.example.conf");
     fs::write(&other, "names other.example\n").unwrap();
     let text = exits(&lab.certd(&["doctor"]), 3);
-    assert!(text.contains("permits something else") && text.contains("certd node setup "), "{text}");
+    assert!(text.contains("does not permit exactly") && text.contains("certd node setup "), "{text}");
     is_set_up(&set_up(&lab, &account, &["--login", "root"]));
     assert!(!other.exists());
     // A name more is tried as it would come, and not by the certificate that is still there.
