@@ -131,7 +131,7 @@ fn refused(name: &CertName, kept: &Kept, stored: &Stored, state: &PersistedState
         return None;
     }
     Some(match state.revoked.get(&leaf.fingerprint) {
-        Some(revoked) => format!("it was marked as revoked {}", minute(revoked.at)),
+        Some(revoked) => format!("it was given up {}", minute(revoked.at)),
         None => format!("it expires {}, which is too soon to hold it", minute(leaf.not_after)),
     })
 }

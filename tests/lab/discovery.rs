@@ -130,7 +130,10 @@ fn doctor_tries_the_nodes_that_dns_names_and_a_command_with_a_node_that_is_none_
     let output = lab.certd(&["doctor"]);
     let text = exits(&output, 3);
     assert!(text.contains(&format!("{}: reached, logged in", lab.ip(0))), "{text}");
-    assert!(text.contains(&format!("cannot belong to a node: {}", lab.ip(1))), "this machine's, and not trusted: {text}");
+    assert!(
+        text.contains(&format!("cannot belong to a node: {}", lab.ip(1))),
+        "this machine's, and not trusted: {text}"
+    );
 
     lab.trust(1);
     exits(&lab.certd(&["renew"]), 0);
