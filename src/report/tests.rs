@@ -305,7 +305,7 @@ fn what_is_due_and_held_up_is_not_called_nothing_to_issue() {
             passed_over: Vec::new(),
             emergency_from: None
         })
-        .starts_with("not issued: the CA said 429")
+        .starts_with("not issued: the CA answered 429")
     );
     let deploy = RenewalWait::MayNotIssue { stored: false };
     assert_eq!(line(deploy), "not delivered: nothing is stored yet: `certd renew` issues it");

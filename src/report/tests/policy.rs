@@ -116,10 +116,10 @@ fn a_hold_is_told_with_who_said_so_and_how_it_ends() {
     assert!(report.exits.contains(&3));
     let shown = text(&report, Style::default());
     assert!(
-        shown.contains(" by alice; what is stored since waits for `certd deploy newapi.example.com --latest`"),
+        shown.contains(" by alice; newer generations wait for `certd deploy newapi.example.com --latest`"),
         "{shown}"
     );
-    assert!(shown.contains("left out, and not looked at: 香港-備援\n"), "{shown}");
+    assert!(shown.contains("left out, not probed: 香港-備援\n"), "{shown}");
 }
 
 fn failing(what: &str) -> Report {

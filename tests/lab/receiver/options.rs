@@ -105,7 +105,7 @@ fn the_doctor_says_when_a_node_permits_something_else_than_would_be_delivered() 
     let lab = ready(&account);
     // Nothing is issued yet: what is prepared then has no CA signed, and is never committed.
     let text = exits(&lab.certd(&["renew", "--dry-run"]), 3);
-    assert!(text.contains("rehearsed: prepared, nothing was changed"), "{text}");
+    assert!(text.contains("rehearsed: prepared, nothing changed"), "{text}");
     exits(&lab.certd(&["renew"]), 0);
     exits(&lab.certd(&["renew", "--dry-run"]), 0);
     exits(&lab.certd(&["check", "--deep"]), 0);
