@@ -156,14 +156,14 @@ fn folder(context: &Context, host: &str) -> String {
     context.store.root().join("accounts").join(host).display().to_string()
 }
 
-/// On a terminal the host is asked for; elsewhere `--yes` must say it.
+/// On a terminal, asks for the host; elsewhere `--yes` is required.
 fn confirm(host: &str) -> Result<(), Fault> {
     let refused =
-        || Fault::usage("nothing was done: this ends the account for good\n  next: give --yes, if you mean it");
+        || Fault::usage("nothing was done: this deactivates the account permanently\n  next: give --yes to confirm");
     if !std::io::stdin().is_terminal() {
         return Err(refused());
     }
-    progress::line(&format!("This ends the account at {host} for good. Type the CA's host to go on:"));
+    progress::line(&format!("This deactivates the account at {host} permanently. Type the CA's host to continue:"));
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
     if read.is_ok() && line.trim() == host { Ok(()) } else { Err(refused()) }
@@ -182,7 +182,7 @@ fn one(out: &mut String, view: &AccountView) -> core::fmt::Result {
     writeln!(out, "{}  ({})", view.ca, view.directory)?;
     match &view.account {
         Some(ours) => account_lines(out, ours)?,
-        None => writeln!(out, "  account:   none yet; `certd account register` or the first renewal makes it")?,
+        None => writeln!(out, "  account:   none yet; `certd account register` or the first renewal creates it")?,
     }
     if let Some(offer) = &view.about {
         offer_lines(out, offer)?;
@@ -201,22 +201,22 @@ fn one(out: &mut String, view: &AccountView) -> core::fmt::Result {
 }
 
 fn account_lines(out: &mut String, ours: &Ours) -> core::fmt::Result {
-    writeln!(out, "  account:   {}", ours.url.as_deref().unwrap_or("its URL is not known yet"))?;
-    writeln!(out, "  status:    {}", ours.status.as_deref().unwrap_or("not heard"))?;
+    writeln!(out, "  account:   {}", ours.url.as_deref().unwrap_or("URL not known yet"))?;
+    writeln!(out, "  status:    {}", ours.status.as_deref().unwrap_or("unknown"))?;
     let contact = if ours.contact.is_empty() { "none".to_owned() } else { ours.contact.join(", ") };
     writeln!(out, "  contact:   {contact}")?;
     writeln!(out, "  key:       {} (thumbprint {})", ours.key_file.display(), ours.thumbprint)?;
     if ours.key_change_begun {
-        writeln!(out, "  key change: begun and not ended; the next renewal or `certd account rollover` ends it")?;
+        writeln!(out, "  key change: unfinished; the next renewal or `certd account rollover` completes it")?;
     }
     Ok(())
 }
 
 fn offer_lines(out: &mut String, offer: &Offer) -> core::fmt::Result {
-    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none named".to_owned());
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
     writeln!(out, "  terms:     {}", or_none(&offer.terms))?;
     writeln!(out, "  website:   {}", or_none(&offer.website))?;
-    let caa = if offer.caa_identities.is_empty() { "none named".to_owned() } else { offer.caa_identities.join(", ") };
+    let caa = if offer.caa_identities.is_empty() { "none".to_owned() } else { offer.caa_identities.join(", ") };
     writeln!(out, "  CAA:       {caa}")?;
     let yes = |is: bool| if is { "yes" } else { "no" };
     writeln!(out, "  external account required: {}", yes(offer.external_account_required))?;

@@ -144,7 +144,7 @@ impl Setup {
                 let account = ops::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
                 let proofs = ops::prove(config, &account, &receiver, Chosen::of(&lines)).await?;
                 let mut other_logins = Vec::new();
-                for other in logins_beside(&user) {
+                for other in other_logins_to_test(&user) {
                     let login = Endpoint { user: other.to_owned(), ..account.clone() };
                     other_logins.push(ops::other_login(login, &receiver.keys).await);
                 }
@@ -278,7 +278,7 @@ impl Target {
 }
 
 /// Other logins that may accept the same key: root, as in the README's simpler setup, and the login that was just used.
-fn logins_beside(user: &str) -> impl Iterator<Item = &str> {
+fn other_logins_to_test(user: &str) -> impl Iterator<Item = &str> {
     ["root"].into_iter().chain((user != "root").then_some(user))
 }
 
@@ -343,11 +343,11 @@ fn not_done(failure: &Finding) -> Fault {
 
 /// From the `.pub` file next to it, or else from the private key file.
 fn public_half(file: &Path) -> Result<PublicKey, Fault> {
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".pub");
-    let beside = PathBuf::from(beside);
-    if beside.exists() {
-        return public_key(&beside);
+    let mut sibling = file.as_os_str().to_owned();
+    sibling.push(".pub");
+    let sibling = PathBuf::from(sibling);
+    if sibling.exists() {
+        return public_key(&sibling);
     }
     let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
     PublicKey::of_private(&pem).map_err(|_| {

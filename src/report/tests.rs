@@ -143,8 +143,8 @@ fn k03_by_a_clock_that_cannot_be_right_nothing_is_called_expired_and_what_does_n
     }
     let mut report = sample();
     report.plan.waits = vec![Wait::Clock { doubt: doubt() }];
-    let said = text(&report, Style::default());
-    assert!(said.contains("which cannot be right: it was later already") && said.contains("timedatectl"), "{said}");
+    let shown = text(&report, Style::default());
+    assert!(shown.contains("which cannot be right: it was later already") && shown.contains("timedatectl"), "{shown}");
 }
 
 #[test]

@@ -268,7 +268,7 @@ pub(super) fn early(early: &Early) -> String {
     }
 }
 
-/// Why a hold is over although nobody said so.
+/// Why a hold has ended on its own.
 pub fn hold_end(end: &HoldEnd) -> String {
     match end {
         HoldEnd::Revoked { at } => format!("it was given up {}", minute(*at)),

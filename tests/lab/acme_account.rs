@@ -71,7 +71,7 @@ fn a_ca_that_is_away_is_shown_as_far_as_it_is_known() {
     exits(&lab.certd(&["account", "register"]), 0);
     lab.proxy.script.fail("directory", 1, &Answer::new(503, "<html>\u{1b}[2Jaway</html>"));
     let text = exits(&lab.certd(&["account", "show"]), 5);
-    assert!(text.contains("status:    not heard") && text.contains("HTTP status 503"), "{text}");
+    assert!(text.contains("status:    unknown") && text.contains("HTTP status 503"), "{text}");
     assert!(!text.contains('\u{1b}'));
 }
 

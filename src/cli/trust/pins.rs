@@ -95,7 +95,7 @@ impl PinsOfHost {
             return format!("pinned: DIFFERS: {} is ({})", ssh::fingerprint(&other.key), other.place);
         }
         match place(&self.known) {
-            Some(place) => format!("pinned: no; {place} has it, which does not count beside host_key"),
+            Some(place) => format!("pinned: no; {place} has it, but host_key takes precedence"),
             None => "pinned: no".to_owned(),
         }
     }
