@@ -42,12 +42,13 @@ enum Command {
     Register,
     /// Replace the account's key
     ///
-    /// Writes the new key to disk before sending it to the CA. If certd is killed in between, the next run that opens the
-    /// account asks the CA which key it knows, and continues from there.
+    /// Writes the new key to disk before sending it to the CA. If certd is killed in between, the next run that opens
+    /// the account asks the CA which key it knows, and continues from there.
     Rollover,
     /// Create the permanent TXT records of dns-persist-01 through the DNS provider
     ///
-    /// For CAs with `challenge = "dns-persist-01"`. To create the records by hand, see `account show`, which prints them.
+    /// For CAs with `challenge = "dns-persist-01"`. To create the records by hand, see `account show`, which prints
+    /// them.
     Persist,
     /// Deactivate the account permanently
     ///

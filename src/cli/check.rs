@@ -17,26 +17,26 @@ mod rounds;
 
 /// Report each stored certificate and what each node serves now, worst first
 ///
-/// Makes a TLS handshake with every address of every node and every watched endpoint, and asks DNS whether the names point to
-/// their nodes and whether the CA may issue for them. Changes nothing and takes no lock, so it can run during a renewal.
-/// Without --deep it needs no secrets except the SSH identities of nodes that are probed through SSH. It reads the state
-/// directory: run it as root or as the owner of that directory.
+/// Makes a TLS handshake with every address of every node and every watched endpoint, and asks DNS whether the names
+/// point to their nodes and whether the CA may issue for them. Changes nothing and takes no lock, so it can run during
+/// a renewal. Without --deep it needs no secrets except the SSH identities of nodes that are probed through SSH. It
+/// reads the state directory: run it as root or as the owner of that directory.
 #[derive(Args)]
 pub(super) struct Check {
     /// Certificates and watched endpoints to check [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Also log in to each node, changing nothing, and check whether its disk holds the stored certificate, whether its
-    /// configuration test passes, whether its clock is right, and whether another program renews certificates there. Also
-    /// fetch the revocation lists of the stored certificates.
+    /// configuration test passes, whether its clock is right, and whether another program renews certificates there.
+    /// Also fetch the revocation lists of the stored certificates.
     #[arg(long)]
     deep: bool,
-    /// Print for a monitoring system (Nagios, Icinga, …): one line with the state and the days left, then a line for each
-    /// finding. The exit code is 0 OK, 1 WARNING (certd's 3), 2 CRITICAL (4, 5, 6) or 3 UNKNOWN (1, 2, 7).
+    /// Print for a monitoring system (Nagios, Icinga, …): one line with the state and the days left, then a line for
+    /// each finding. The exit code is 0 OK, 1 WARNING (certd's 3), 2 CRITICAL (4, 5, 6) or 3 UNKNOWN (1, 2, 7).
     #[arg(long)]
     nagios: bool,
-    /// Repeat until SIGINT or SIGTERM, pausing for TIME after each check, and mark what has changed. The exit code is that of
-    /// the last check. With `--output json`, print one line per check.
+    /// Repeat until SIGINT or SIGTERM, pausing for TIME after each check, and mark what has changed. The exit code is
+    /// that of the last check. With `--output json`, print one line per check.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = pause, conflicts_with = "nagios")]
     watch: Option<Duration>,
 }

@@ -11,8 +11,8 @@ use super::{Options, setup};
 
 /// Deliver the stored certificate to nodes that do not serve it
 ///
-/// Never issues. Retries at once a node that refused the certificate recently, and ignores the maintenance window of a node
-/// named with --node. Skips paused nodes.
+/// Never issues. Retries at once a node that refused the certificate recently, and ignores the maintenance window of a
+/// node named with --node. Skips paused nodes.
 #[derive(Args)]
 pub(super) struct Deploy {
     /// Certificates to deliver [default: all]
@@ -20,9 +20,9 @@ pub(super) struct Deploy {
     names: Vec<String>,
     #[command(flatten)]
     nodes: Nodes,
-    /// Go back to this generation of the certificate: its folder's name in the state directory, its number or its serial, or
-    /// a unique prefix of one of them. certd checks it first, then holds it on all nodes of the certificate, across renewals,
-    /// until `deploy --latest`, revocation, or shortly before it expires.
+    /// Go back to this generation of the certificate: its folder's name in the state directory, its number or its
+    /// serial, or a unique prefix of one of them. certd checks it first, then holds it on all nodes of the certificate,
+    /// across renewals, until `deploy --latest`, revocation, or shortly before it expires.
     #[arg(long, value_name = "GENERATION", conflicts_with = "latest")]
     generation: Option<String>,
     /// Release the held generation and deliver the newest one.

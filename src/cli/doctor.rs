@@ -12,14 +12,14 @@ use super::{Options, Output, output, progress, setup};
 
 /// Test today everything that the next renewal will need
 ///
-/// Tests the configuration and its files, the state directory, this machine's clock, each CA and its account, the DNS token, a
-/// TXT record (created, seen and removed), the room in the ledger, and every node: address, login, configuration test, disk
-/// space, clock, other programs that renew there, and a delivery that is prepared and aborted. Places no order and changes
-/// nothing.
+/// Tests the configuration and its files, the state directory, this machine's clock, each CA and its account, the DNS
+/// token, a TXT record (created, seen and removed), the room in the ledger, and every node: address, login,
+/// configuration test, disk space, clock, other programs that renew there, and a delivery that is prepared and aborted.
+/// Places no order and changes nothing.
 ///
-/// Each line is ok, a warning (exit 3) or a FAILURE (exit 1, 5 or 6, as it would be on renewal day), with advice. Tests that
-/// need a missing or unusable file are skipped; all others run. While another certd holds the lock, doctor creates no TXT
-/// record and prepares no delivery.
+/// Each line is ok, a warning (exit 3) or a FAILURE (exit 1, 5 or 6, as it would be on renewal day), with advice. Tests
+/// that need a missing or unusable file are skipped; all others run. While another certd holds the lock, doctor creates
+/// no TXT record and prepares no delivery.
 #[derive(Args)]
 pub(super) struct Doctor {
     /// Certificates to test [default: all]

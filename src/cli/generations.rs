@@ -15,8 +15,8 @@ const NAMED: usize = 5;
 
 /// List the stored generations of a certificate, newest first
 ///
-/// For each: the issuer, the dates, the nodes it was last delivered to, and the command to go back to it or why that is not
-/// possible. Reads only the state directory: no lock, no secrets, no network.
+/// For each: the issuer, the dates, the nodes it was last delivered to, and the command to go back to it or why that is
+/// not possible. Reads only the state directory: no lock, no secrets, no network.
 #[derive(Args)]
 pub(super) struct Command {
     /// Name of the certificate.

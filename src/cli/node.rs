@@ -28,23 +28,23 @@ pub(super) struct Node {
 enum Command {
     /// Create or update the account on a node, and prove that its key can do nothing else
     ///
-    /// Needs an administrator's login once. Run it again after changing the certificates, names, paths or commands of this
-    /// node, and after updating certd. Options that you omit keep their previous value.
+    /// Needs an administrator's login once. Run it again after changing the certificates, names, paths or commands of
+    /// this node, and after updating certd. Options that you omit keep their previous value.
     ///
-    /// If the node has openssl, the receiver verifies each certificate: the chain must lead to the node's own roots (or to
-    /// `issuer_root_file`, which setup copies there), cover exactly the certificate's names, and be valid today.
+    /// If the node has openssl, the receiver verifies each certificate: the chain must lead to the node's own roots (or
+    /// to `issuer_root_file`, which setup copies there), cover exactly the certificate's names, and be valid today.
     ///
-    /// Finally tests the controller's key as that account, as root and as the administrator's login, with one login each
-    /// because sshd 9.8 blocks addresses that fail too often. If the key still gets a shell, prints the line to remove
-    /// (exit 3).
+    /// Finally tests the controller's key as that account, as root and as the administrator's login, with one login
+    /// each because sshd 9.8 blocks addresses that fail too often. If the key still gets a shell, prints the line to
+    /// remove (exit 3).
     Setup(Setup),
     /// Remove the account, its program, its parameters and its sudo rule; certificates stay and are still served
     Remove(Remove),
     /// Show the generation numbers that nodes reported when they refused a certificate; --reset forgets them
     ///
-    /// A node refuses a generation older than the one it holds. certd keeps the reported number until the node accepts a
-    /// delivery or no longer gets that certificate, and numbers the next certificate above it. An implausible number (not a
-    /// valid date, or more than a day ahead) is not kept and affects only that node.
+    /// A node refuses a generation older than the one it holds. certd keeps the reported number until the node accepts
+    /// a delivery or no longer gets that certificate, and numbers the next certificate above it. An implausible number
+    /// (not a valid date, or more than a day ahead) is not kept and affects only that node.
     Fence(super::fence::Fence),
 }
 

@@ -7,8 +7,8 @@ use super::{Options, Output, check, output};
 
 /// Show what the next renewal would do, and why
 ///
-/// Observes what `check` does, then prints each step and each wait with its reason. Changes nothing. The exit code is that of
-/// `check`: it reflects the current state, not the plan.
+/// Observes what `check` does, then prints each step and each wait with its reason. Changes nothing. The exit code is
+/// that of `check`: it reflects the current state, not the plan.
 #[derive(Args)]
 pub(super) struct Plan {
     /// Certificates to plan for, and watched endpoints to probe [default: all]

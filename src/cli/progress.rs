@@ -1,5 +1,5 @@
-//! Progress on stderr. On a terminal: one status line that names what certd waits for, with failures above it. Elsewhere,
-//! and with -v: one line per event, and a reminder when nothing has been printed for some seconds.
+//! Progress on stderr. On a terminal: one status line that names what certd waits for, with failures above it.
+//! Elsewhere, and with -v: one line per event, and a reminder when nothing has been printed for some seconds.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};

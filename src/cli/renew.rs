@@ -19,8 +19,8 @@ use super::{Options, output, progress, setup};
 
 /// Issue what is due, then deliver, test, reload and verify
 ///
-/// Also delivers the stored certificate to any node that does not serve it. Does nothing when nothing is due and every node
-/// serves its certificate. -v prints every check of a new certificate before certd stores it.
+/// Also delivers the stored certificate to any node that does not serve it. Does nothing when nothing is due and every
+/// node serves its certificate. -v prints every check of a new certificate before certd stores it.
 #[derive(Args)]
 pub(super) struct Renew {
     /// Certificates to renew [default: all]
@@ -31,8 +31,8 @@ pub(super) struct Renew {
     force: bool,
     #[command(flatten)]
     nodes: Nodes,
-    /// Rehearse: probe, create and remove a TXT record, prepare every node and abort. Places no order and does not contact
-    /// the CA.
+    /// Rehearse: probe, create and remove a TXT record, prepare every node and abort. Places no order and does not
+    /// contact the CA.
     #[arg(long, conflicts_with = "force")]
     dry_run: bool,
     /// How long to wait for another certd to release the lock.
@@ -59,8 +59,8 @@ impl Renew {
 /// The nodes to deliver to. They do not affect what is issued.
 #[derive(Args)]
 pub(super) struct Nodes {
-    /// Deliver only to this node, or to all nodes with a tag (tag:…). Repeatable. Other nodes are neither probed nor counted;
-    /// the report lists them as left out.
+    /// Deliver only to this node, or to all nodes with a tag (tag:…). Repeatable. Other nodes are neither probed nor
+    /// counted; the report lists them as left out.
     #[arg(long = "node", value_name = "NODE")]
     only: Vec<String>,
     /// Exclude this node, or all nodes with a tag (tag:…). Repeatable.

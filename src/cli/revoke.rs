@@ -14,9 +14,9 @@ use super::{Options, Output, account, output, progress, renew, setup};
 
 /// Replace a certificate, prove that every node serves the new one, then revoke the old one
 ///
-/// Issues a certificate with a new key (rate limits apply), delivers it, and asks the CA to revoke the old one once no node
-/// serves it. A node that does not serve the new one blocks the revocation, and the output names it. Fix it and run the
-/// command again: it continues with the same certificate.
+/// Issues a certificate with a new key (rate limits apply), delivers it, and asks the CA to revoke the old one once no
+/// node serves it. A node that does not serve the new one blocks the revocation, and the output names it. Fix it and
+/// run the command again: it continues with the same certificate.
 #[derive(Args)]
 pub(super) struct Revoke {
     /// Name of the certificate in the configuration.

@@ -16,16 +16,16 @@ use super::{Options, output, progress, setup};
 
 /// Run as a service: renew on a schedule, and at once when a node lacks its certificate
 ///
-/// Makes a pass like `certd renew` at every time in `run.schedule`, and whenever a wait of the last plan ends (a renewal falls
-/// due, a failure may be retried). In between, probes what is served every `run.check_every` and makes a pass when there is
-/// something to do. Makes up for any number of missed passes with one. Probes first after it starts.
+/// Makes a pass like `certd renew` at every time in `run.schedule`, and whenever a wait of the last plan ends (a
+/// renewal falls due, a failure may be retried). In between, probes what is served every `run.check_every` and makes a
+/// pass when there is something to do. Makes up for any number of missed passes with one. Probes first after it starts.
 ///
-/// SIGHUP reloads the configuration, and keeps the old one if the new one is invalid. SIGTERM ends the service within ten
-/// seconds with exit code 0: certd starts nothing new, aborts on nodes that are only prepared, and leaves a node at work to
-/// finish on its own.
+/// SIGHUP reloads the configuration, and keeps the old one if the new one is invalid. SIGTERM ends the service within
+/// ten seconds with exit code 0: certd starts nothing new, aborts on nodes that are only prepared, and leaves a node at
+/// work to finish on its own.
 ///
-/// Prints a line for each event on stderr, and on stdout a report of each pass that did or found something new. Supports
-/// systemd readiness, watchdog and status (see certd.service).
+/// Prints a line for each event on stderr, and on stdout a report of each pass that did or found something new.
+/// Supports systemd readiness, watchdog and status (see certd.service).
 #[derive(Args)]
 pub(super) struct Run {}
 

@@ -146,8 +146,8 @@ fn have_files() -> std::io::Result<()> {
     files.map(drop)
 }
 
-/// Checks that `count` threads can run at the same time. A runtime that gets only some of its threads would wait for ever,
-/// holding the lock.
+/// Checks that `count` threads can run at the same time. A runtime that gets only some of its threads would wait for
+/// ever, holding the lock.
 fn have_threads(count: usize) -> std::io::Result<()> {
     let gate = RwLock::new(());
     std::thread::scope(|scope| {

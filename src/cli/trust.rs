@@ -29,8 +29,8 @@ use pins::Pins;
 
 /// Show a node's host keys, and the command that prints them on the node
 ///
-/// Compare the two before you pin a key: the network may show an attacker's key. For each key, prints whether it is pinned
-/// and where. `host_key` in the configuration takes precedence over known_hosts.
+/// Compare the two before you pin a key: the network may show an attacker's key. For each key, prints whether it is
+/// pinned and where. `host_key` in the configuration takes precedence over known_hosts.
 #[derive(Args)]
 pub(super) struct Trust {
     /// Names of nodes in the configuration.
@@ -91,8 +91,8 @@ impl Trust {
         Ok(exit.code())
     }
 
-    /// The files that keys are written to. A file that only root can write is opened while certd is root. A file that another
-    /// user can replace is opened later, with that user's rights at most.
+    /// The files that keys are written to. A file that only root can write is opened while certd is root. A file that
+    /// another user can replace is opened later, with that user's rights at most.
     fn known_hosts(&self, config: &Config, nodes: &[Node]) -> Result<BTreeMap<PathBuf, KnownHosts>, Fault> {
         let paths = nodes.iter().filter_map(|node| node.ssh.known_hosts.first()).filter(|_| self.write);
         let paths: BTreeSet<&PathBuf> = paths.collect();

@@ -115,8 +115,8 @@ fn say(context: &Context, ca: &str, step: String) {
     context.progress.say(Event::Account { ca: ca.to_owned(), step });
 }
 
-/// `old`: an earlier run may have been killed before it received the URL. The account may then exist already, and its external
-/// account binding be used up.
+/// `old`: an earlier run may have been killed before it received the URL. The account may then exist already, and its
+/// external account binding be used up.
 async fn url(
     context: &Context,
     ca: &Acme,

@@ -122,8 +122,8 @@ pub(crate) fn refuses_replaces(error: &AcmeError) -> bool {
     }
 }
 
-/// The CA does not know the order, or not for this account. Only a problem document counts: an error page of a proxy proves
-/// nothing about an order, whose certificate may be ready.
+/// The CA does not know the order, or not for this account. Only a problem document counts: an error page of a proxy
+/// proves nothing about an order, whose certificate may be ready.
 pub(crate) fn is_gone(error: &AcmeError) -> bool {
     let account =
         matches!(error.kind(), Some(Kind::AccountDead | Kind::AccountDoesNotExist | Kind::UserActionRequired));

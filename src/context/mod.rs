@@ -1,4 +1,5 @@
-//! Shared by every step: configuration, store, secrets, clients and accounts of the CAs, DNS provider, clock and stop signal.
+//! Shared by every step: configuration, store, secrets, clients and accounts of the CAs, DNS provider, clock and stop
+//! signal.
 
 pub mod ca;
 pub mod clock;
@@ -129,8 +130,8 @@ impl Context {
         lock(&self.ca_clocks).contains_key(ca)
     }
 
-    /// The host and the clock of the CA that agrees best with this machine: if two CAs disagree, the one that a third clock
-    /// (ours) confirms is more likely right.
+    /// The host and the clock of the CA that agrees best with this machine: if two CAs disagree, the one that a third
+    /// clock (ours) confirms is more likely right.
     pub(crate) fn ca_clock(&self) -> Option<(String, CaClock)> {
         let clocks = lock(&self.ca_clocks);
         let best = clocks.iter().min_by_key(|(_, clock)| clock.ours.duration_since(clock.theirs).abs());

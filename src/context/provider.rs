@@ -1,5 +1,5 @@
-//! The DNS provider of a pass: one client for all certificates, so that they share a connection, the known zones and the rate
-//! limit; and the DNS cache, which is kept for the next run.
+//! The DNS provider of a pass: one client for all certificates, so that they share a connection, the known zones and
+//! the rate limit; and the DNS cache, which is kept for the next run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -90,8 +90,8 @@ pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn 
     Ok(provider)
 }
 
-/// Writes the known zones to the DNS cache, and warns of those that this pass saw in a bad state. If the cache cannot be
-/// written, later runs need more requests, nothing else.
+/// Writes the known zones to the DNS cache, and warns of those that this pass saw in a bad state. If the cache cannot
+/// be written, later runs need more requests, nothing else.
 pub(crate) fn keep_zones(context: &Context, bypass_cache: bool) {
     let opened = lock(context.dns.slot(bypass_cache)).clone();
     let Some(Opened { provider, since }) = opened else { return };

@@ -181,7 +181,8 @@ impl Secrets {
         files.iter().filter_map(|file| self.identities.get(file).map(with_passphrase)).collect()
     }
 
-    /// Keys pinned in the configuration, or else in the known_hosts files. Keys that known_hosts revokes are always revoked.
+    /// Keys pinned in the configuration, or else in the known_hosts files. Keys that known_hosts revokes are always
+    /// revoked.
     fn known(&self, ssh: &Ssh, host: Option<&Host>, port: u16, pinned: &[HostKey]) -> Known {
         let Some(host) = host.map(ToString::to_string) else { return Known::default() };
         let texts = ssh.known_hosts.iter().filter_map(|path| self.known_hosts.get(path)).map(String::as_str);
@@ -225,8 +226,8 @@ fn passphrases(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Z
     read.collect()
 }
 
-/// A missing file holds no keys; `certd trust --write` creates it. The files are read for nodes with a `host_key` too, since
-/// they may revoke it.
+/// A missing file holds no keys; `certd trust --write` creates it. The files are read for nodes with a `host_key` too,
+/// since they may revoke it.
 fn known_hosts(config: &Config, logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, String> {
     let paths: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| &ssh.known_hosts).collect();
     let read = paths.into_iter().filter_map(|path| {
@@ -249,7 +250,8 @@ pub fn issuer_roots(config: &Config) -> Result<String, Finding> {
     Ok(texts.join("\n"))
 }
 
-/// The roots that issued and served chains must lead to: the configured ones, and the system's if a CA has none configured.
+/// The roots that issued and served chains must lead to: the configured ones, and the system's if a CA has none
+/// configured.
 ///
 /// # Errors
 /// A configured file holds no certificate, or the system has no roots.

@@ -9,8 +9,8 @@ use crate::model::{Advice, Code, Finding, Scope};
 use super::failure::failure;
 use super::secrets::{public, system_roots};
 
-/// The roots for each endpoint's chain: the system's (regardless of `acme.issuer_root_file`) and its own `ca_file`. If a file
-/// cannot be read, the endpoint's chain is not verified and the report says so; renewals are not affected.
+/// The roots for each endpoint's chain: the system's (regardless of `acme.issuer_root_file`) and its own `ca_file`. If
+/// a file cannot be read, the endpoint's chain is not verified and the report says so; renewals are not affected.
 #[derive(Clone, Default)]
 pub struct WatchRoots(BTreeMap<WatchName, Result<Roots, Finding>>);
 

@@ -97,8 +97,8 @@ pub(crate) fn keep(context: &Context, observed: &mut Observed, answers: Vec<Answ
     }
 }
 
-/// Asks the remaining CAs for the time until one agrees with this machine's clock. A CA that cannot be reached is skipped: the
-/// step that needs it reports that.
+/// Asks the remaining CAs for the time until one agrees with this machine's clock. A CA that cannot be reached is
+/// skipped: the step that needs it reports that.
 pub async fn ask_ca_clocks(context: &Context) {
     for ca in context.config.cas().filter(|ca| !context.has_ca_clock(&ca.host)) {
         let Ok(http) = http(context, ca) else { continue };

@@ -1,5 +1,5 @@
-//! Discovers nodes through DNS at the beginning of every pass and look; from then on they are like other nodes. If DNS is down,
-//! the nodes of the last answer stay.
+//! Discovers nodes through DNS at the beginning of every pass and look; from then on they are like other nodes. If DNS
+//! is down, the nodes of the last answer stay.
 
 use core::net::IpAddr;
 use core::time::Duration;

@@ -1,5 +1,5 @@
-//! Compares DNS with the nodes: one query per name and server, in parallel with the handshakes and bounded in time. Missing
-//! answers are reported but never block a renewal or a delivery.
+//! Compares DNS with the nodes: one query per name and server, in parallel with the handshakes and bounded in time.
+//! Missing answers are reported but never block a renewal or a delivery.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,8 +107,8 @@ fn known(store: &Store, ca: &Acme) -> Named {
     Named { identities: ca.caa_identities().iter().map(|identity| (*identity).to_owned()).collect(), account }
 }
 
-/// Queries that only matter in some cases: whether a name is proxied, if DNS shows an address that belongs to no node; and the
-/// CA's own issuer names, if CAA records restrict who may issue.
+/// Queries that only matter in some cases: whether a name is proxied, if DNS shows an address that belongs to no node;
+/// and the CA's own issuer names, if CAA records restrict who may issue.
 async fn more(context: &Context, scope: &Scope, inventory: &mut Inventory) {
     let config = &context.config;
     let strange = |name: &InDns| {

@@ -1,5 +1,5 @@
-//! Asks once a day, in parallel with the handshakes, whether the CA has revoked a stored certificate. If it cannot be asked,
-//! the report has a note, never an alarm.
+//! Asks once a day, in parallel with the handshakes, whether the CA has revoked a stored certificate. If it cannot be
+//! asked, the report has a note, never an alarm.
 
 use core::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Handshakes with nodes whose TLS port is not reachable from here (`probe.via = "ssh"`): sshd forwards them to the node's
-//! loopback address.
+//! Handshakes with nodes whose TLS port is not reachable from here (`probe.via = "ssh"`): sshd forwards them to the
+//! node's loopback address.
 //!
 //! A failure of SSH proves nothing about what visitors get, since they do not connect through SSH.
 
@@ -26,12 +26,12 @@ const CHANNEL: Duration = Duration::from_secs(5);
 /// The longest error text that is shown, in characters.
 const SHOWN: usize = 600;
 
-/// Concurrent logins at a node. sshd drops connections at random while ten are unauthenticated (MaxStartups 10:30:100), and a
-/// certificate may have a hundred names.
+/// Concurrent logins at a node. sshd drops connections at random while ten are unauthenticated (MaxStartups 10:30:100),
+/// and a certificate may have a hundred names.
 const LOGINS: usize = 4;
 
-/// Opens each stream in its own SSH session. If a session fails, the streams waiting behind it fail too: a dead node costs its
-/// deadline once, not for every name.
+/// Opens each stream in its own SSH session. If a session fails, the streams waiting behind it fail too: a dead node
+/// costs its deadline once, not for every name.
 pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &Node) -> Opener {
     let (config, secrets) = (Arc::clone(config), Arc::clone(secrets));
     let (name, port) = (node.name.clone(), node.probe.port);

@@ -14,7 +14,8 @@ use crate::context::clock;
 use crate::context::watch_roots::WatchRoots;
 use crate::observe::route::{PROBE_DEADLINE, resolve};
 
-/// Concurrent handshakes, in addition to those with nodes: both together stay below the usual limit of 1,024 open files.
+/// Concurrent handshakes, in addition to those with nodes: both together stay below the usual limit of 1,024 open
+/// files.
 const PROBES: usize = 100;
 
 /// What each selected endpoint serves, in the configuration's order.

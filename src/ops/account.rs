@@ -163,7 +163,8 @@ pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Findin
     Ok(records)
 }
 
-/// Deactivates the account permanently and returns its URL. Succeeds if it is deactivated already. The caller holds the lock.
+/// Deactivates the account permanently and returns its URL. Succeeds if it is deactivated already. The caller holds the
+/// lock.
 pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Finding> {
     let store = &context.store;
     let http = http(context, ca)?;

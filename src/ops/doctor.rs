@@ -1,5 +1,5 @@
-//! Tests today everything that the next renewal needs, all at once: the state directory, the CAs, the DNS provider (a TXT
-//! record is created and removed), and every node (a delivery is prepared and aborted). Orders and changes nothing.
+//! Tests today everything that the next renewal needs, all at once: the state directory, the CAs, the DNS provider (a
+//! TXT record is created and removed), and every node (a delivery is prepared and aborted). Orders and changes nothing.
 
 mod authority;
 mod missing;
@@ -21,8 +21,8 @@ use crate::observe::gather;
 
 use missing::Missing;
 
-/// `may_write`: the caller holds the lock, and with it the journal of TXT records. `unread`: files that cannot be used; tests
-/// that need them are skipped.
+/// `may_write`: the caller holds the lock, and with it the journal of TXT records. `unread`: files that cannot be used;
+/// tests that need them are skipped.
 ///
 /// # Errors
 /// The state directory cannot be read, or the process was asked to stop.

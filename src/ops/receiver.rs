@@ -1,5 +1,5 @@
-//! Sets up or removes a node's receiver through an administrator's login, then proves with the controller's key what that key
-//! can and cannot do.
+//! Sets up or removes a node's receiver through an administrator's login, then proves with the controller's key what
+//! that key can and cannot do.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -272,7 +272,8 @@ fn judged(liberty: &Liberty, answer: &Answer) -> Proof {
     Proof { what, result }
 }
 
-/// Compares the installed receiver with what this configuration would install, and tests whether its key also works as root.
+/// Compares the installed receiver with what this configuration would install, and tests whether its key also works as
+/// root.
 pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed: &Installed) -> Vec<CheckupItem> {
     let (mut findings, mut well) = (Vec::new(), Vec::new());
     let warning = |code: Code, what: String, next: String| {

@@ -1,8 +1,8 @@
-//! Revocation: replaces the certificate, proves that every node serves the new one, and only then revokes the old one; with
-//! `--now`, revokes first.
+//! Revocation: replaces the certificate, proves that every node serves the new one, and only then revokes the old one;
+//! with `--now`, revokes first.
 //!
-//! After an error, nothing that a node still serves was revoked (except with `--now`). The state is on disk, and the same
-//! command continues from there.
+//! After an error, nothing that a node still serves was revoked (except with `--now`). The state is on disk, and the
+//! same command continues from there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -127,9 +127,9 @@ fn issuer<'a>(context: &'a Context, kept: &Kept) -> Result<&'a Acme, Finding> {
     })
 }
 
-/// Marks the certificate as revoked before the replacement is ordered: the replacement is then due, may use the ledger's
-/// reserve, and never reuses a key that may be compromised. Returns what was marked: with a compromised key, also the current
-/// certificate if it has the same key.
+/// Marks the certificate as revoked before the replacement is ordered: the replacement is then due, may use the
+/// ledger's reserve, and never reuses a key that may be compromised. Returns what was marked: with a compromised key,
+/// also the current certificate if it has the same key.
 fn give_up(
     context: &Context,
     name: &CertName,
@@ -167,8 +167,8 @@ async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: Revo
     store.drop_revocation(name).map_err(|error| of_store(&error))
 }
 
-/// Signs with the account's key. If the account is lost and the reason is a compromised key, signs with the certificate's own
-/// key. Not for other reasons: CAs take a request signed by that key as proof of compromise.
+/// Signs with the account's key. If the account is lost and the reason is a compromised key, signs with the
+/// certificate's own key. Not for other reasons: CAs take a request signed by that key as proof of compromise.
 async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason) -> Result<(), Finding> {
     let (host, http) = (&ca.host, http(context, ca)?);
     let der = &pair.chain().ders()[0];

@@ -47,7 +47,8 @@ fn of_node(node: &NodeReport) -> Vec<Exit> {
 }
 
 impl NodeReport {
-    /// The exit codes of its handshakes. A valid but outdated certificate is only a warning while the node waits for its window.
+    /// The exit codes of its handshakes. A valid but outdated certificate is only a warning while the node waits for
+    /// its window.
     pub(super) fn seen(&self) -> impl Iterator<Item = Exit> {
         let held = self.window_opens.is_some();
         let exits = self.served.iter().map(|served| served.verdict.exit());

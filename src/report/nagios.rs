@@ -142,8 +142,8 @@ fn findings(report: &Report) -> Vec<String> {
     found
 }
 
-/// Days left by certificate and node, with warning and critical thresholds. The thresholds are informational: the state is
-/// judged by each certificate's own lifetime.
+/// Days left by certificate and node, with warning and critical thresholds. The thresholds are informational: the state
+/// is judged by each certificate's own lifetime.
 fn numbers(report: &Report) -> Vec<String> {
     let mut numbers = Vec::new();
     for certificate in &report.certificates {

@@ -31,7 +31,8 @@ impl Notes {
         self.0.extend(others.0);
     }
 
-    /// Whether a note already covers this cause: the sentence may say more, but ends with the cause and has the same advice.
+    /// Whether a note already covers this cause: the sentence may say more, but ends with the cause and has the same
+    /// advice.
     pub(super) fn cover(&self, failure: &Finding) -> bool {
         let cause = words::what(failure);
         self.0.iter().any(|note| note.what.ends_with(cause) && note.next.as_deref() == Some(failure.next.as_str()))

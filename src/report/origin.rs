@@ -7,7 +7,8 @@ use crate::cert::{Leaf, NameSet};
 
 use super::words;
 
-/// Organisations that issue over ACME: the certificate comes from a client on the node, or from another holder of the name.
+/// Organisations that issue over ACME: the certificate comes from a client on the node, or from another holder of the
+/// name.
 const ACME_CAS: [&str; 8] = [
     "Let's Encrypt",
     "(STAGING) Let's Encrypt",

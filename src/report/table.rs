@@ -1,5 +1,5 @@
-//! Tables of short cells, worst first, aligned by display width (names may be Chinese), and coloured by severity on request.
-//! Cells are never folded or cut; sentences go below the table.
+//! Tables of short cells, worst first, aligned by display width (names may be Chinese), and coloured by severity on
+//! request. Cells are never folded or cut; sentences go below the table.
 
 use anstyle::AnsiColor;
 use jiff::{SignedDuration, Timestamp};

@@ -192,8 +192,8 @@ fn of_nodes(certificate: &CertificateReport) -> Notes {
 }
 
 impl NodeReport {
-    /// The problem of one handshake, with advice; `None`: no problem. If an earlier delivery failed, the advice is to fix its
-    /// cause instead of delivering again.
+    /// The problem of one handshake, with advice; `None`: no problem. If an earlier delivery failed, the advice is to
+    /// fix its cause instead of delivering again.
     pub(super) fn sentence(&self, served: &ServedReport, last: Option<&LastFailure>) -> Option<(String, String)> {
         let exit = served.verdict.exit();
         if exit == Exit::Ok || self.paused_until.is_some() {

@@ -10,8 +10,8 @@ use crate::plan::renewal;
 
 use super::Exit;
 
-/// A renewal is overdue when it was due this fraction of the lifetime ago. Not a fixed number of days: six-day certificates
-/// exist.
+/// A renewal is overdue when it was due this fraction of the lifetime ago. Not a fixed number of days: six-day
+/// certificates exist.
 pub(super) const OVERDUE_PART: i32 = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -93,8 +93,8 @@ pub(crate) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
     verdicts
 }
 
-/// The verdicts that changed. A different message of the same verdict is no change, and a new place counts only when it is
-/// not ok.
+/// The verdicts that changed. A different message of the same verdict is no change, and a new place counts only when it
+/// is not ok.
 pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<ServiceEvent> {
     let changed = |(place, to): (&Place, &Verdict)| {
         // When the name could not be resolved, its place had no address.

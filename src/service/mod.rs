@@ -1,7 +1,7 @@
 //! `certd run`: sleeps until the next wake-up of [`schedule`], looks or makes a pass, and repeats.
 //!
-//! Each pass takes the lock for itself, so that a manual `certd renew` can run between two of them. A failed pass or look is
-//! reported and retried; it does not end the service.
+//! Each pass takes the lock for itself, so that a manual `certd renew` can run between two of them. A failed pass or
+//! look is reported and retried; it does not end the service.
 
 mod events;
 mod notify;
@@ -33,8 +33,8 @@ use work::{Pass, lock, look};
 
 /// From SIGTERM to the end of the process; a pass normally ends before it.
 const END_AFTER: Duration = Duration::from_millis(9_500);
-/// A pass that takes longer is considered hung: certd stops the watchdog notifications, and the service manager restarts it.
-/// The same hour as in `certd-renew.service`.
+/// A pass that takes longer is considered hung: certd stops the watchdog notifications, and the service manager
+/// restarts it. The same hour as in `certd-renew.service`.
 const LONGEST_PASS: SignedDuration = SignedDuration::from_hours(1);
 
 /// Callbacks to the command line.
@@ -247,8 +247,8 @@ impl Service {
         }
     }
 
-    /// Logs every success, and a failure only when it differs from the last one: a node that is down for days is tried every
-    /// ten minutes.
+    /// Logs every success, and a failure only when it differs from the last one: a node that is down for days is tried
+    /// every ten minutes.
     fn log(&mut self, report: &Report) {
         let ended = Ended::of(report);
         let before = self.ended.replace(ended.clone()).unwrap_or_default();
@@ -265,8 +265,9 @@ impl Service {
         }
     }
 
-    /// Reads secrets and roots before every pass: a secret is rotated by replacing its file, and the system's roots change while
-    /// certd runs for months. A process that started as root can no longer read root's secrets, and keeps the old values.
+    /// Reads secrets and roots before every pass: a secret is rotated by replacing its file, and the system's roots
+    /// change while certd runs for months. A process that started as root can no longer read root's secrets, and keeps
+    /// the old values.
     fn read_files(&mut self) {
         let roots = crate::context::secrets::roots(&self.config).map(|roots| self.roots = roots);
         let secrets = Secrets::read(&self.config).map(|secrets| self.secrets = Arc::new(secrets));
@@ -306,8 +307,8 @@ impl Service {
         Ok((config, roots, secrets))
     }
 
-    /// Serves the watchdog and reloads while `work` is under way. Work that takes longer than `longest` counts as hung: the
-    /// watchdog is no longer served. `None`: certd ends, and `work` did not end within `patience`.
+    /// Serves the watchdog and reloads while `work` is under way. Work that takes longer than `longest` counts as hung:
+    /// the watchdog is no longer served. `None`: certd ends, and `work` did not end within `patience`.
     async fn attend<T>(
         &mut self,
         work: impl Future<Output = T>,

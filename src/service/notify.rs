@@ -1,7 +1,7 @@
 //! Notifications to the service manager (sd_notify(3)): readiness, watchdog and status. Without a manager, a no-op.
 //!
-//! Written here instead of taken from a crate: each notification is one datagram, and the environment stays unchanged. Errors
-//! are ignored, since they mean that the manager is gone.
+//! Written here instead of taken from a crate: each notification is one datagram, and the environment stays unchanged.
+//! Errors are ignored, since they mean that the manager is gone.
 
 use core::time::Duration;
 use std::env;

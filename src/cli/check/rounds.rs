@@ -65,8 +65,8 @@ fn show(report: &Report, changes: &[String], options: &Options) {
 
 type States = BTreeMap<String, String>;
 
-/// The verdict of each object. With the fingerprint, so that a node that serves another certificate counts as changed even
-/// when it is ok.
+/// The verdict of each object. With the fingerprint, so that a node that serves another certificate counts as changed
+/// even when it is ok.
 fn states(report: &Report) -> States {
     let mut states = States::new();
     for certificate in &report.certificates {

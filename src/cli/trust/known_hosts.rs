@@ -1,5 +1,5 @@
-//! Adds keys to a known_hosts file. The file belongs to the operator: existing bytes, owner, mode and symbolic links to it are
-//! preserved, and a key counts as written only when it can be read back.
+//! Adds keys to a known_hosts file. The file belongs to the operator: existing bytes, owner, mode and symbolic links to
+//! it are preserved, and a key counts as written only when it can be read back.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};

@@ -19,7 +19,8 @@ use crate::report::{Delivery, DiskVerdict};
 
 use super::missing::Missing;
 
-/// In the configuration's order. `alone`: this certd holds the lock, so that a preparation cannot collide with a delivery.
+/// In the configuration's order. `alone`: this certd holds the lock, so that a preparation cannot collide with a
+/// delivery.
 pub(crate) async fn look(
     context: &Arc<Context>,
     observed: &Observed,

@@ -29,7 +29,8 @@ pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Checku
     findings
 }
 
-/// What blocks a delivery, and who can read a key. Another generation on the disk is no finding: a delivery replaces it.
+/// What blocks a delivery, and who can read a key. Another generation on the disk is no finding: a delivery replaces
+/// it.
 fn of_found(found: &Found) -> Vec<DiskVerdict> {
     let foreign =
         [("fullchain", &found.fullchain), ("key", &found.key)].into_iter().filter_map(|(path, at)| match at {
