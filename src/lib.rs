@@ -1,7 +1,7 @@
-//! `certd` issues a certificate that several nodes share and sees to it that every node *serves* it.
+//! `certd` issues a certificate that several nodes share and makes sure that every node *serves* it.
 //!
-//! One idea: reconcile. The modules stand here in the order of the story, each above all that it may import;
-//! `tests/it/layers.rs` holds them to it.
+//! One idea: reconcile. The modules are listed top down: each may import only what is below it, which
+//! `tests/it/layers.rs` checks.
 //!
 //! ```text
 //! observe  ->  plan  ->  execute  ->  report
@@ -9,21 +9,21 @@
 //!    +-----------+----------+   rounds, until only waits remain
 //! ```
 
-// What the user typed; one file a command.
+// The command line; one file a command.
 pub mod cli;
-// `certd run`: wake-ups, events, systemd's notifications.
+// `certd run`: wake-ups, events, systemd notifications.
 pub mod service;
-// Commands that are no reconciliation: doctor, account, revoke, receiver.
+// Commands other than reconciliation: doctor, account, revoke, receiver.
 pub mod ops;
 
-// The loop, and the only place that joins several effects.
+// The loop, and the only place that combines several effects.
 pub mod execute;
 pub mod observe;
 pub mod reconcile;
-// What every step borrows: secrets, clients, the clock, the stop signal.
+// Shared by every step: secrets, clients, the clock, the stop signal.
 pub mod context;
 
-// Pure, without I/O, clock or randomness: every word, and every decision.
+// Pure, without I/O, clock or randomness: every decision, and every sentence.
 pub mod plan;
 pub mod report;
 
@@ -35,14 +35,14 @@ pub mod probe;
 pub mod ssh;
 pub mod store;
 
-// How the protocols over HTTP speak it.
+// The HTTP client of the protocols.
 pub mod http;
 
-// What several of them speak of.
+// Types that several protocols share.
 pub mod cert;
 pub mod config;
 pub mod model;
 
-// Of everybody.
+// Used everywhere.
 pub mod mutex;
 pub mod text;

@@ -17,43 +17,44 @@ use crate::report::Exit;
 use super::fault::Fault;
 use super::{Options, Output, output, progress, renew, setup};
 
-/// The account at a CA: look at it, make it, change its key, end it
+/// Manage the account at a CA
 #[derive(Args)]
 pub(super) struct Account {
     #[command(subcommand)]
     command: Command,
-    /// Host of the CA, as `account show` names it; the first one of the configuration when left out (show: all).
+    /// Host of the CA, as `account show` prints it [default: the first CA of the configuration; for `show`, all]
     #[arg(long, global = true, value_name = "HOST")]
     ca: Option<String>,
-    /// How long to wait for another certd to finish.
+    /// How long to wait for another certd to release the lock.
     #[arg(long, global = true, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
     wait: Duration,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// What we have there and what the CA offers: status, contacts, terms, profiles, room in the ledger
+    /// Show the account and what the CA offers: status, contacts, terms, profiles, room in the ledger
     ///
     /// Changes nothing and takes no lock.
     Show,
-    /// Make the account, when there is none
+    /// Create the account if there is none
     ///
-    /// The key is on disk before the CA hears of it. `certd renew` does the same before its first order.
+    /// Writes the key to disk before sending it to the CA. `certd renew` does the same before its first order.
     Register,
-    /// Give the account another key
+    /// Replace the account's key
     ///
-    /// The new key is on disk before the CA hears of it. Killed in between, the next run that opens the account asks the
-    /// CA which key it knows, and goes on from there.
+    /// Writes the new key to disk before sending it to the CA. If certd is killed in between, the next run that opens
+    /// the account asks the CA which key it knows, and continues from there.
     Rollover,
-    /// Make the TXT records of dns-persist-01 through the DNS provider, once and to stay
+    /// Create the permanent TXT records of dns-persist-01 through the DNS provider
     ///
-    /// For CAs with `challenge = "dns-persist-01"`. `account show` prints the records, for whoever makes them by hand.
+    /// For CAs with `challenge = "dns-persist-01"`. To create the records by hand, see `account show`, which prints
+    /// them.
     Persist,
-    /// End the account, for good
+    /// Deactivate the account permanently
     ///
-    /// Certificates stay valid. No order is possible with it any more, and nobody can bring it back.
+    /// Certificates stay valid. The account accepts no more orders, and the CA cannot reactivate it.
     Deactivate {
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
@@ -72,7 +73,7 @@ impl Account {
         let context = setup::context(config, progress::progress(options), stopped)?;
         let _lock = setup::lock(&context.store, self.wait, options)?;
         let runtime = setup::runtime()?;
-        setup::heed_signals(&runtime, stop, options)?;
+        setup::install_signal_handlers(&runtime, stop, options)?;
         let done = runtime.block_on(async {
             let mut stop = context.stop.clone();
             tokio::select! {
@@ -91,17 +92,17 @@ impl Account {
 
     async fn act(&self, context: &Context, ca: &Acme) -> Result<(String, serde_json::Value), Finding> {
         let host = &ca.host;
-        let told = |text: String, value| (text, json!({ "schema": "certd.account/1", "ca": host, "done": value }));
+        let outcome = |text: String, value| (text, json!({ "schema": "certd.account/1", "ca": host, "done": value }));
         Ok(match self.command {
             Command::Register => {
                 let (made, url) = account::register(context, ca).await?;
                 let text = if made { "account made" } else { "the account is there already" };
-                told(format!("{host}: {text}: {url}\n"), json!({ "registered": made, "url": url }))
+                outcome(format!("{host}: {text}: {url}\n"), json!({ "registered": made, "url": url }))
             }
             Command::Rollover => {
                 let thumbprint = account::roll_over(context, ca).await?;
                 let text = format!("{host}: the account has a new key (thumbprint {thumbprint})\n");
-                told(text, json!({ "rolled_over": true, "thumbprint": thumbprint }))
+                outcome(text, json!({ "rolled_over": true, "thumbprint": thumbprint }))
             }
             Command::Show => (String::new(), serde_json::Value::Null),
             Command::Persist => {
@@ -112,13 +113,13 @@ impl Account {
                 } else {
                     records.iter().map(line).collect()
                 };
-                told(text, json!({ "records": records }))
+                outcome(text, json!({ "records": records }))
             }
             Command::Deactivate { .. } => {
                 let url = account::deactivate(context, ca).await?;
                 let next = format!("move {} away before a new account is made", folder(context, host));
                 let text = format!("{host}: the account is deactivated: {url}\n  next: {next}\n");
-                told(text, json!({ "deactivated": true, "url": url }))
+                outcome(text, json!({ "deactivated": true, "url": url }))
             }
         })
     }
@@ -146,7 +147,7 @@ impl Account {
     }
 }
 
-/// What the CA or its DNS had against it is not certd's own failure.
+/// A refusal by the CA or by DNS is not an internal error of certd.
 pub(super) fn fault(failure: &Finding) -> Fault {
     let ours = failure.code.area() == Area::State && failure.code != Code::Interrupted;
     if ours { Fault::from(failure) } else { Fault { exit: Exit::IssuanceFailed, ..Fault::from(failure) } }
@@ -156,14 +157,14 @@ fn folder(context: &Context, host: &str) -> String {
     context.store.root().join("accounts").join(host).display().to_string()
 }
 
-/// On a terminal the host is asked for; elsewhere `--yes` must say it.
+/// On a terminal, asks for the host; elsewhere `--yes` is required.
 fn confirm(host: &str) -> Result<(), Fault> {
     let refused =
-        || Fault::usage("nothing was done: this ends the account for good\n  next: give --yes, if you mean it");
+        || Fault::usage("nothing was done: this deactivates the account permanently\n  next: give --yes to confirm");
     if !std::io::stdin().is_terminal() {
         return Err(refused());
     }
-    progress::line(&format!("This ends the account at {host} for good. Type the CA's host to go on:"));
+    progress::line(&format!("This deactivates the account at {host} permanently. Type the CA's host to continue:"));
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
     if read.is_ok() && line.trim() == host { Ok(()) } else { Err(refused()) }
@@ -182,7 +183,7 @@ fn one(out: &mut String, view: &AccountView) -> core::fmt::Result {
     writeln!(out, "{}  ({})", view.ca, view.directory)?;
     match &view.account {
         Some(ours) => account_lines(out, ours)?,
-        None => writeln!(out, "  account:   none yet; `certd account register` or the first renewal makes it")?,
+        None => writeln!(out, "  account:   none yet; `certd account register` or the first renewal creates it")?,
     }
     if let Some(offer) = &view.about {
         offer_lines(out, offer)?;
@@ -201,22 +202,22 @@ fn one(out: &mut String, view: &AccountView) -> core::fmt::Result {
 }
 
 fn account_lines(out: &mut String, ours: &Ours) -> core::fmt::Result {
-    writeln!(out, "  account:   {}", ours.url.as_deref().unwrap_or("its URL is not known yet"))?;
-    writeln!(out, "  status:    {}", ours.status.as_deref().unwrap_or("not heard"))?;
+    writeln!(out, "  account:   {}", ours.url.as_deref().unwrap_or("URL not known yet"))?;
+    writeln!(out, "  status:    {}", ours.status.as_deref().unwrap_or("unknown"))?;
     let contact = if ours.contact.is_empty() { "none".to_owned() } else { ours.contact.join(", ") };
     writeln!(out, "  contact:   {contact}")?;
     writeln!(out, "  key:       {} (thumbprint {})", ours.key_file.display(), ours.thumbprint)?;
     if ours.key_change_begun {
-        writeln!(out, "  key change: begun and not ended; the next renewal or `certd account rollover` ends it")?;
+        writeln!(out, "  key change: unfinished; the next renewal or `certd account rollover` completes it")?;
     }
     Ok(())
 }
 
 fn offer_lines(out: &mut String, offer: &Offer) -> core::fmt::Result {
-    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none named".to_owned());
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
     writeln!(out, "  terms:     {}", or_none(&offer.terms))?;
     writeln!(out, "  website:   {}", or_none(&offer.website))?;
-    let caa = if offer.caa_identities.is_empty() { "none named".to_owned() } else { offer.caa_identities.join(", ") };
+    let caa = if offer.caa_identities.is_empty() { "none".to_owned() } else { offer.caa_identities.join(", ") };
     writeln!(out, "  CAA:       {caa}")?;
     let yes = |is: bool| if is { "yes" } else { "no" };
     writeln!(out, "  external account required: {}", yes(offer.external_account_required))?;

@@ -15,27 +15,28 @@ use super::{Options, output, progress, setup};
 
 mod rounds;
 
-/// The expiry report: each certificate in the store and what each node serves now, worst first
+/// Report each stored certificate and what each node serves now, worst first
 ///
-/// Shakes hands with every address of every node and of every watched endpoint, asks DNS whether the names lead to their
-/// nodes and whether the CA may issue for them, and changes nothing. It takes no lock and (without --deep) needs no
-/// secrets but the SSH identities of nodes that are probed through SSH, so it can run beside a renewal. It reads the state directory: run it as root or as that directory's owner.
+/// Makes a TLS handshake with every address of every node and every watched endpoint, and asks DNS whether the names
+/// point to their nodes and whether the CA may issue for them. Changes nothing and takes no lock, so it can run during
+/// a renewal. Without --deep it needs no secrets except the SSH identities of nodes that are probed through SSH. It
+/// reads the state directory: run it as root or as the owner of that directory.
 #[derive(Args)]
 pub(super) struct Check {
-    /// Certificates and watched endpoints to check; all when none is named.
+    /// Certificates and watched endpoints to check [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Log in at each node too, as a renewal does, and change nothing there: is what is on its disk what is stored, does
-    /// its configuration test pass, what does its clock say, what else renews certificates there? And fetch the
-    /// revocation lists of what is stored.
+    /// Also log in to each node, changing nothing, and check whether its disk holds the stored certificate, whether its
+    /// configuration test passes, whether its clock is right, and whether another program renews certificates there.
+    /// Also fetch the revocation lists of the stored certificates.
     #[arg(long)]
     deep: bool,
-    /// For a monitoring system (Nagios, Icinga, …): one line with the state and the days left, then a line for each finding.
-    /// The exit code is then 0 OK, 1 WARNING (certd's 3), 2 CRITICAL (4, 5, 6) or 3 UNKNOWN (1, 2, 7).
+    /// Print for a monitoring system (Nagios, Icinga, …): one line with the state and the days left, then a line for
+    /// each finding. The exit code is 0 OK, 1 WARNING (certd's 3), 2 CRITICAL (4, 5, 6) or 3 UNKNOWN (1, 2, 7).
     #[arg(long)]
     nagios: bool,
-    /// Again and again until SIGINT or SIGTERM, so long after the end of the last look; what has changed is marked. The
-    /// exit code is that of the last look. With `--output json` each is one line.
+    /// Repeat until SIGINT or SIGTERM, pausing for TIME after each check, and mark what has changed. The exit code is
+    /// that of the last check. With `--output json`, print one line per check.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = pause, conflicts_with = "nagios")]
     watch: Option<Duration>,
 }
@@ -45,7 +46,7 @@ impl Check {
         if self.nagios {
             return self.nagios(options);
         }
-        // What is shown again and again is no place for progress.
+        // Progress would disturb a screen that is redrawn.
         let quiet = options.quiet || self.watch.is_some();
         let look = Look::open("check", &self.names, self.deep, &Options { quiet, ..options.clone() })?;
         match self.watch {
@@ -53,14 +54,14 @@ impl Check {
             None => {
                 let runtime = setup::runtime()?;
                 let report = runtime.block_on(look.report());
-                // A resolver that does not answer is not waited for.
+                // Do not wait for a resolver that does not answer.
                 runtime.shutdown_background();
                 Ok(output::report(&report?, options))
             }
         }
     }
 
-    /// What keeps a report from being made is told on stdout too: monitoring systems read nothing else.
+    /// Prints errors on stdout too: monitoring systems read nothing else.
     fn nagios(&self, options: &Options) -> Result<u8, Fault> {
         if options.output == super::Output::Json {
             return Err(Fault::usage("--nagios and --output json exclude each other\n  next: leave one of them out"));
@@ -86,13 +87,13 @@ impl Check {
     }
 }
 
-/// A look takes seconds, and nodes are not to be asked without pause.
+/// At least a second, so that nodes are not probed without pause.
 fn pause(text: &str) -> Result<Duration, String> {
     let pause = super::renew::wait(text)?;
     if pause < Duration::from_secs(1) { Err("at least 1s".to_owned()) } else { Ok(pause) }
 }
 
-/// Look and plan, and touch nothing: what `check` and `plan` have in common.
+/// The part that `check` and `plan` share: observe and plan, without changes.
 pub(super) fn report(command: &'static str, names: &[String], options: &Options) -> Result<Report, Fault> {
     let look = Look::open(command, names, false, options)?;
     let runtime = setup::runtime()?;
@@ -101,12 +102,12 @@ pub(super) fn report(command: &'static str, names: &[String], options: &Options)
     report
 }
 
-/// Everything that looking takes, read before root is given up.
+/// Everything that an observation needs, read before root privileges are dropped.
 struct Look {
     command: &'static str,
     scope: Scope,
     context: Context,
-    /// Told when a person asks for the end.
+    /// Becomes true on SIGINT or SIGTERM.
     stop: watch::Sender<bool>,
 }
 
@@ -116,9 +117,9 @@ impl Look {
         let (certificates, watches) = setup::selection(&config, names)?;
         let (stop, stopped) = watch::channel(false);
         let (depth, context) = if deep {
-            (Depth::Disk, setup::looking(config, progress::of_a_look(options), stopped)?)
+            (Depth::Disk, setup::looking(config, progress::for_a_look(options), stopped)?)
         } else {
-            (Depth::Dns, setup::look(config, progress::of_a_look(options))?)
+            (Depth::Dns, setup::look(config, progress::for_a_look(options))?)
         };
         let scope = Scope { depth, certificates, watches, may_issue: true, ..Scope::default() };
         Ok(Self { command, scope, context, stop })
@@ -132,11 +133,11 @@ impl Look {
 
     async fn looked(&self) -> Result<Report, Fault> {
         let looked = discover::for_a_look(&self.context).await;
-        let (context, told) = looked.map_err(|error| Fault::from(&Finding::from(&error)))?;
+        let (context, discovery) = looked.map_err(|error| Fault::from(&Finding::from(&error)))?;
         let observed = gather(&context, self.scope.clone()).await.map_err(|failure| Fault::from(&failure))?;
-        // After the store was read, which finds them.
+        // The store finds damage while it is read, so ask for it afterwards.
         let mut done = observe::damages(&context.store);
-        done.failures.extend(told);
+        done.failures.extend(discovery);
         done.failures.extend(provider::known_token_trouble(&context, clock::now()));
         done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
         done.revocations = revocations(&context.store, &observed);

@@ -3,7 +3,7 @@ use clap::{Args, Subcommand};
 use super::fault::Fault;
 use super::{Options, output, setup};
 
-/// What concerns the configuration itself
+/// Work with the configuration file
 #[derive(Args)]
 pub(super) struct Config {
     #[command(subcommand)]
@@ -12,7 +12,7 @@ pub(super) struct Config {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read the configuration and tell every mistake in it, each with its line and what to write
+    /// Check the configuration and report every error with its line and the correction
     Check,
 }
 

@@ -9,26 +9,26 @@ use super::fault::Fault;
 use super::renew::{self, Before, Kind, Nodes};
 use super::{Options, setup};
 
-/// Push the stored certificate to nodes that do not serve it
+/// Deliver the stored certificate to nodes that do not serve it
 ///
-/// A pass that may not issue. A node that refused the certificate lately is tried again at once, and one that is named
-/// with --node gets it outside of its maintenance window too. A paused node gets nothing.
+/// Never issues. Retries at once a node that refused the certificate recently, and ignores the maintenance window of a
+/// node named with --node. Skips paused nodes.
 #[derive(Args)]
 pub(super) struct Deploy {
-    /// Certificates to deliver; all when none is named.
+    /// Certificates to deliver [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
     nodes: Nodes,
-    /// Go back to this generation of the one certificate that is named: its folder's name in the state directory, its
-    /// number or its serial, or the beginning of one of them. It is checked first, and held on all its nodes, renewals
-    /// notwithstanding, until --latest; or until it is revoked or near its end.
+    /// Go back to this generation of the certificate: its folder's name in the state directory, its number or its
+    /// serial, or a unique prefix of one of them. certd checks it first, then holds it on all nodes of the certificate,
+    /// across renewals, until `deploy --latest`, revocation, or shortly before it expires.
     #[arg(long, value_name = "GENERATION", conflicts_with = "latest")]
     generation: Option<String>,
-    /// Let go of what is held, and deliver what is stored.
+    /// Release the held generation and deliver the newest one.
     #[arg(long)]
     latest: bool,
-    /// How long to wait for another certd to finish.
+    /// How long to wait for another certd to release the lock.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
     wait: Duration,
 }
@@ -43,9 +43,7 @@ impl Deploy {
             }
             (Some(_), ..) => {
                 let next = "next: `certd deploy NAME --generation GENERATION`";
-                return Err(Fault::usage(format!(
-                    "--generation is of one certificate, which is to be named\n  {next}"
-                )));
+                return Err(Fault::usage(format!("--generation needs the name of one certificate\n  {next}")));
             }
             (None, ..) if self.latest => Before::Release,
             (None, ..) => Before::Nothing,
@@ -56,10 +54,10 @@ impl Deploy {
     }
 }
 
-/// Who says so, for whoever wonders later.
+/// The user to record with the hold.
 fn login() -> Option<String> {
-    /// Linux takes names of 32 characters.
+    /// The longest user name on Linux.
     const LONGEST: usize = 32;
-    let told = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
-    told.filter(|name| !name.is_empty()).map(|name| escape(&name, LONGEST))
+    let name = ["SUDO_USER", "LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+    name.filter(|name| !name.is_empty()).map(|name| escape(&name, LONGEST))
 }

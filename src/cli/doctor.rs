@@ -10,19 +10,22 @@ use crate::ops;
 use super::fault::Fault;
 use super::{Options, Output, output, progress, setup};
 
-/// Everything that renewal day needs, tried today
+/// Test today everything that the next renewal will need
 ///
-/// The configuration and its files, the state directory, this machine's clock, each CA and the account there, the token, a
-/// TXT record that is made, seen and removed, the ledger's room, and every node: reached, logged in, its configuration
-/// test, room, clock, other programs that renew there, and a delivery that is prepared and aborted. Nothing is ordered and
-/// nothing is changed. Each line is ok, a warning (exit 3) or a FAILURE (exit 1, 5 or 6, as on the day it would matter)
-/// with what to do. What needs a file that is missing or unfit is not tried, and all else is. While another certd is at work no TXT record is made and no delivery prepared.
+/// Tests the configuration and its files, the state directory, this machine's clock, each CA and its account, the DNS
+/// token, a TXT record (created, seen and removed), the room in the ledger, and every node: address, login,
+/// configuration test, disk space, clock, other programs that renew there, and a delivery that is prepared and aborted.
+/// Places no order and changes nothing.
+///
+/// Each line is ok, a warning (exit 3) or a FAILURE (exit 1, 5 or 6, as it would be on renewal day), with advice. Tests
+/// that need a missing or unusable file are skipped; all others run. While another certd holds the lock, doctor creates
+/// no TXT record and prepares no delivery.
 #[derive(Args)]
 pub(super) struct Doctor {
-    /// Certificates to try; all when none is named.
+    /// Certificates to test [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Only this node; may be given more than once.
+    /// Test only this node. Repeatable.
     #[arg(long = "node", value_name = "NODE")]
     nodes: Vec<String>,
 }
@@ -37,7 +40,7 @@ impl Doctor {
         let (context, unread) = setup::incomplete(config, progress::progress(options), stopped)?;
         let lock = context.store.lock().map_err(|error| Fault::from(&Finding::from(&error)))?;
         let runtime = setup::runtime()?;
-        setup::heed_signals(&runtime, stop, options)?;
+        setup::install_signal_handlers(&runtime, stop, options)?;
         let context = Arc::new(runtime.block_on(context.discovered()));
         setup::known(&context.config, &scope.nodes)?;
         let checkup = runtime.block_on(ops::doctor::doctor(&context, scope, lock.is_some(), unread));

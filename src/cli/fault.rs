@@ -1,4 +1,4 @@
-//! What keeps a command from giving a report at all.
+//! Errors that keep a command from producing a report.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use crate::store::owner::OwnerError;
 
 pub(super) struct Fault {
     pub(super) exit: Exit,
-    /// What is shown, one entry each; the last line of each says what to do.
+    /// The messages; the last line of each is the advice.
     pub(super) texts: Vec<String>,
 }
 
@@ -17,14 +17,15 @@ impl Fault {
         Self { exit: Exit::Usage, texts: vec![text.into()] }
     }
 
-    /// A failure that is the configuration's: a file that it names is missing or unfit.
+    /// A file that the configuration names is missing or unusable.
     pub(super) fn of_configuration(failure: &Finding) -> Self {
         Self { exit: Exit::Usage, ..Self::from(failure) }
     }
 
     pub(super) fn locked(waited: &str) -> Self {
-        let text =
-            format!("another certd holds the lock (waited {waited})\n  next: let it finish, or give --wait more");
+        let text = format!(
+            "another certd holds the lock (waited {waited})\n  next: wait for it to finish, or give a longer --wait"
+        );
         Self { exit: Exit::Locked, texts: vec![text] }
     }
 }
@@ -32,7 +33,7 @@ impl Fault {
 impl From<&Finding> for Fault {
     fn from(failure: &Finding) -> Self {
         let bug = if failure.advice == Advice::Bug { " [bug]" } else { "" };
-        // Some errors name their object themselves.
+        // Some errors name their object; do not print it twice.
         let object =
             if failure.what.contains(&failure.object) { String::new() } else { format!("{}: ", failure.object) };
         let text = format!("{object}{}{bug}\n  next: {}", failure.what, failure.next);
@@ -49,7 +50,7 @@ impl From<&OwnerError> for Fault {
 pub(super) fn show(fault: &Fault) -> u8 {
     let mut stderr = std::io::stderr().lock();
     for text in &fault.texts {
-        // Nobody is left to tell when stderr is gone.
+        // If stderr is closed, there is nowhere to report that.
         let _ = writeln!(stderr, "certd: {text}");
     }
     fault.exit.code()

@@ -16,13 +16,13 @@ use super::{Options, output, renew, setup};
 
 #[derive(Args)]
 pub(super) struct Fence {
-    /// The node; all that said anything when left out.
+    /// The node [default: every node with a recorded number]
     #[arg(value_name = "NODE")]
     node: Option<String>,
-    /// Forget it: the next certificate is not numbered above it, and the node is asked again.
+    /// Forget the numbers: the next certificate need not exceed them, and the next pass tries the node again.
     #[arg(long)]
     reset: bool,
-    /// How long to wait for another certd to finish.
+    /// How long to wait for another certd to release the lock.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
     wait: Duration,
 }
@@ -34,47 +34,47 @@ impl Fence {
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
         let failed = |error: StoreError| Fault::from(&Finding::from(&error));
         if !self.reset {
-            let tried = Store::look(&config.state_dir).and_then(|store| store.state()).map_err(failed)?;
-            output::text(&told(&tried, &named));
+            let state = Store::look(&config.state_dir).and_then(|store| store.state()).map_err(failed)?;
+            output::text(&text(&state, &named));
             return Ok(Exit::Ok.code());
         }
         let store = Store::open(&config.state_dir).map_err(failed)?;
         let _lock = setup::lock(&store, self.wait, options)?;
-        let mut tried = store.state().map_err(failed)?;
+        let mut state = store.state().map_err(failed)?;
         let mut forgotten = 0;
         if self.node.is_none() {
-            forgotten = fence::reset(&mut tried, None);
+            forgotten = fence::reset(&mut state, None);
         }
         for node in &named {
-            forgotten += fence::reset(&mut tried, Some(node));
+            forgotten += fence::reset(&mut state, Some(node));
         }
-        store.write_state(&tried).map_err(failed)?;
+        store.write_state(&state).map_err(failed)?;
         output::text(&format!("forgotten: {forgotten}\n"));
         Ok(Exit::Ok.code())
     }
 }
 
-/// A line for each number, and for each that is not believed.
-fn told(tried: &PersistedState, named: &[NodeName]) -> String {
-    let meant = |node: &NodeName| named.is_empty() || named.contains(node);
+/// One line for each recorded number, believed or not.
+fn text(state: &PersistedState, named: &[NodeName]) -> String {
+    let wanted = |node: &NodeName| named.is_empty() || named.contains(node);
     let mut text = String::new();
-    for (certificate, of_name) in &tried.fences {
-        for (node, held) in of_name.iter().filter(|(node, _)| meant(node)) {
+    for (certificate, of_name) in &state.fences {
+        for (node, held) in of_name.iter().filter(|(node, _)| wanted(node)) {
             let believed = if fence::plausible(held.number, clock::now()) { "" } else { "; not believed" };
             let _ = writeln!(
                 text,
-                "{node}: holds number {} of {certificate}, it said {}{believed}",
+                "{node}: holds number {} of {certificate}, reported {}{believed}",
                 held.number,
                 minute(held.at)
             );
         }
     }
-    for (node, by_name) in tried.delivery.iter().filter(|(node, _)| meant(node)) {
+    for (node, by_name) in state.delivery.iter().filter(|(node, _)| wanted(node)) {
         for attempts in by_name.values().filter(|attempts| attempts.failure.code == Code::NodeFenceImplausible) {
-            let _ = writeln!(text, "{}, it said {}; not believed", attempts.failure.what, minute(attempts.last));
+            let _ = writeln!(text, "{}, reported {}; not believed", attempts.failure.what, minute(attempts.last));
             let _ = writeln!(text, "  next: {}", attempts.failure.next);
             debug_assert!(attempts.failure.what.contains(node.as_str()));
         }
     }
-    if text.is_empty() { "no node says that it holds a newer generation\n".to_owned() } else { text }
+    if text.is_empty() { "no node reports a newer generation\n".to_owned() } else { text }
 }

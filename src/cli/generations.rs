@@ -10,17 +10,16 @@ use crate::store::{Store, owner};
 use super::fault::Fault;
 use super::{Options, Output, output, setup};
 
-/// Nodes that are named of one generation; the JSON has all.
+/// Nodes listed for a generation; the JSON lists all.
 const NAMED: usize = 5;
 
 /// List the stored generations of a certificate, newest first
 ///
-/// Each with its issuer, its dates, the nodes that it was delivered to last, and what `certd deploy NAME --generation`
-/// takes to go back to it, or why it cannot be gone back to. Reads the state directory alone: no lock, no secrets, no
-/// network.
+/// For each: the issuer, the dates, the nodes it was last delivered to, and the command to go back to it or why that is
+/// not possible. Reads only the state directory: no lock, no secrets, no network.
 #[derive(Args)]
 pub(super) struct Command {
-    /// The certificate.
+    /// Name of the certificate.
     #[arg(value_name = "NAME")]
     name: String,
 }
@@ -80,8 +79,8 @@ fn one(out: &mut String, all: &Generations, listed: &Listed) -> core::fmt::Resul
         writeln!(out, "    last delivered to {}{more}", nodes.join(", "))?;
     }
     match (&listed.deploy, &listed.refused) {
-        (_, Some(why)) => writeln!(out, "    cannot be gone back to: {why}"),
-        (Some(_), _) if listed.held => writeln!(out, "    let go of it: certd deploy {} --latest", all.certificate),
+        (_, Some(why)) => writeln!(out, "    cannot go back to it: {why}"),
+        (Some(_), _) if listed.held => writeln!(out, "    release it: certd deploy {} --latest", all.certificate),
         (Some(_), _) if listed.current && all.held.is_none() => Ok(()),
         (Some(written), _) => {
             writeln!(out, "    go back to it: certd deploy {} --generation {written}", all.certificate)

@@ -1,4 +1,4 @@
-//! The command line: one file per command, whose doc comment is its `--help`.
+//! The command line. Each command is a file, and its doc comment is its `--help`.
 //!
 //! stdout carries the report and nothing else; progress and errors go to stderr.
 
@@ -30,7 +30,7 @@ use crate::store::owner;
 
 use fault::Fault;
 
-/// Issues one certificate, delivers it to many nodes and proves that each of them serves it.
+/// Issue a certificate, deliver it to many nodes, and prove that each of them serves it.
 #[derive(Parser)]
 #[command(name = "certd", version, after_help = EXIT_CODES, max_term_width = 100)]
 struct Cli {
@@ -43,19 +43,19 @@ struct Cli {
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Global options")]
 struct Options {
-    /// The configuration.
+    /// Configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
     config: PathBuf,
-    /// The report as text for people, or as JSON (schema in docs/json.md); trust, node and config print text alone.
+    /// Report format: text, or JSON (schema in docs/json.md). trust, node and config print only text.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
-    /// No progress on stderr.
+    /// Do not print progress on stderr.
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Every event on a line of its own, on a terminal too.
+    /// Print each event on its own line, even on a terminal.
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     verbose: bool,
-    /// Colour in text; `auto`: on a terminal, unless NO_COLOR is set.
+    /// Colour the text; `auto` does so on a terminal unless NO_COLOR is set.
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: When,
 }
@@ -94,22 +94,22 @@ Exit codes, the same for every command (when several apply: 2, 1, 7 first, then 
   0  all is well
   1  certd itself failed (state directory, bug)
   2  usage or configuration error
-  3  warning: renewal overdue, a valid certificate that is not ours, a node paused or held, its disk or DNS differs, a rehearsal failed, a clock or a token to see to
-  4  visitors are hurt now: a node or a watched endpoint serves an expired, wrong or no certificate, or its TLS port does not answer
+  3  warning: renewal overdue, a valid certificate that is not ours, a paused or held node, a difference on disk or in DNS, a failed rehearsal, a wrong clock, an expiring token
+  4  visitors are hurt now: a node or a watched endpoint serves an expired or wrong certificate or none, or its TLS port does not answer
   5  issuance failed
-  6  a node lacks the certificate that is meant for it; what it serves is still valid
+  6  a node does not serve its certificate yet; the one it serves is still valid
   7  another certd holds the lock";
 
 /// Parses, runs, and gives the exit code.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
-    // First of all: what is in memory later must not be in a core file.
+    // Before anything else: secrets in memory must not end up in a core file.
     if let Err(error) = owner::harden() {
         return fault::show(&Fault::from(&error));
     }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors, and clap knows which stream they belong to.
+            // Help and version come as errors; clap knows which stream they belong to.
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage.code() } else { Exit::Ok.code() };
         }

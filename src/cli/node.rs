@@ -8,8 +8,8 @@ use crate::context::secrets::Secrets;
 use crate::context::secrets::issuer_roots;
 use crate::model::Finding;
 use crate::node::receiver::{self, Account, BadAccount, From, Login, PublicKey, Receiver, remove_from};
-use crate::ops::receiver as pass;
-use crate::ops::receiver::{Chosen, Elsewhere, Proof};
+use crate::ops::receiver as ops;
+use crate::ops::receiver::{Chosen, OtherLogin, Proof};
 use crate::report::Exit;
 use crate::ssh::{Endpoint, Identity};
 use crate::store::{owner, secret};
@@ -17,7 +17,7 @@ use crate::store::{owner, secret};
 use super::fault::Fault;
 use super::{Options, output, setup};
 
-/// The account on a node that can take certificates and do nothing else: set it up, remove it
+/// Manage the receiver account on a node, which can accept certificates and do nothing else
 #[derive(Args)]
 pub(super) struct Node {
     #[command(subcommand)]
@@ -26,57 +26,57 @@ pub(super) struct Node {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make the account on a node or bring it up to date, and prove that its key does that and nothing else
+    /// Create or update the account on a node, and prove that its key can do nothing else
     ///
-    /// Takes an administrator's login, once. Run it again after a change of the certificates, names, paths or commands of
-    /// this node, and after an update of certd: what is not said again is as it was the last time.
+    /// Needs an administrator's login once. Run it again after changing the certificates, names, paths or commands of
+    /// this node, and after updating certd. Options that you omit keep their previous value.
     ///
-    /// Where the node has openssl the receiver judges by itself what comes: the chain must lead to the node's own roots
-    /// (or to `issuer_root_file`, which is left there), be for the certificate's names and no others, and hold today.
+    /// If the node has openssl, the receiver verifies each certificate: the chain must lead to the node's own roots (or
+    /// to `issuer_root_file`, which setup copies there), cover exactly the certificate's names, and be valid today.
     ///
-    /// At the end the controller's key is tried, as that account, as root and as the administrator's login: one login
-    /// each, since sshd 9.8 shuts an address out for a while that fails too often. Where it is still more than a receiver's, the
-    /// line to remove is named (exit 3).
+    /// Finally tests the controller's key as that account, as root and as the administrator's login, with one login
+    /// each because sshd 9.8 blocks addresses that fail too often. If the key still gets a shell, prints the line to
+    /// remove (exit 3).
     Setup(Setup),
-    /// Remove the account with its program, its parameters and its rule of sudo's; certificates stay and are served
+    /// Remove the account, its program, its parameters and its sudo rule; certificates stay and are still served
     Remove(Remove),
-    /// Show the generation numbers for which nodes refused a certificate, and forget them with --reset
+    /// Show the generation numbers that nodes reported when they refused a certificate; --reset forgets them
     ///
-    /// A node refuses a generation that is older than the one that it holds. Such a number is kept until the node takes
-    /// what it is sent or no longer gets that certificate, and the next certificate is numbered above it. One that nobody
-    /// can have given (no second of the calendar, or more than a day ahead) is not kept, and concerns that node alone.
+    /// A node refuses a generation older than the one it holds. certd keeps the reported number until the node accepts
+    /// a delivery or no longer gets that certificate, and numbers the next certificate above it. An implausible number
+    /// (not a valid date, or more than a day ahead) is not kept and affects only that node.
     Fence(super::fence::Fence),
 }
 
 #[derive(Args)]
 struct Setup {
     #[command(flatten)]
-    whose: Whose,
-    /// Where the key may come from: this controller's addresses or networks. Anywhere when never given.
+    target: Target,
+    /// Accept the key only from these addresses or networks, which should be this controller's [default: anywhere]
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     from: Vec<String>,
-    /// From anywhere: takes an earlier `--from` back.
+    /// Accept the key from anywhere; undoes an earlier `--from`.
     #[arg(long, conflicts_with = "from")]
     no_from: bool,
-    /// Without sudo: the account itself owns the folders of the certificates, and may reload.
+    /// Do not use sudo: the account owns the certificates' folders and can reload the server itself.
     #[arg(long)]
     no_sudo: bool,
-    /// By sudo, as is usual: takes an earlier `--no-sudo` back.
+    /// Use sudo (the default); undoes an earlier `--no-sudo`.
     #[arg(long, conflicts_with = "no_sudo")]
     sudo: bool,
-    /// Let `certd deploy --generation` go back to an older certificate on this node.
+    /// Allow `certd deploy --generation` to go back to an older certificate on this node.
     #[arg(long)]
     allow_older: bool,
-    /// Never back, as is usual: takes an earlier `--allow-older` back.
+    /// Refuse older certificates (the default); undoes an earlier `--allow-older`.
     #[arg(long, conflicts_with = "allow_older")]
     no_allow_older: bool,
-    /// Let the node take certificates without judging them by itself, although it has openssl.
+    /// Accept certificates without verifying them on the node, even if it has openssl.
     #[arg(long)]
     no_openssl: bool,
-    /// Let it judge them where it has openssl, as is usual: takes an earlier `--no-openssl` back.
+    /// Verify certificates on the node if it has openssl (the default); undoes an earlier `--no-openssl`.
     #[arg(long, conflicts_with = "no_openssl")]
     openssl: bool,
-    /// Public keys to let in; those of the configured identities when left out.
+    /// Public keys to authorize [default: those of the configured identities]
     #[arg(long, value_name = "FILE.pub")]
     key: Vec<PathBuf>,
 }
@@ -84,25 +84,24 @@ struct Setup {
 #[derive(Args)]
 struct Remove {
     #[command(flatten)]
-    whose: Whose,
+    target: Target,
 }
 
 #[derive(Args)]
-struct Whose {
-    /// The node, as the configuration has it.
+struct Target {
+    /// Name of the node in the configuration.
     #[arg(value_name = "NODE")]
     node: String,
-    /// The administrator's login there: root, or one that may use sudo without a password. The node's own
-    /// (`ssh.user`) when left out.
+    /// The administrator's login: root, or a user with sudo that asks for no password [default: the node's `ssh.user`]
     #[arg(long, value_name = "USER[@HOST]")]
     login: Option<String>,
-    /// Private keys for that login; the configured identities when left out.
+    /// Private keys for that login [default: the configured identities]
     #[arg(long, value_name = "FILE")]
     identity: Vec<PathBuf>,
-    /// Name of the account.
+    /// Name of the receiver account.
     #[arg(long, default_value = "certd", value_name = "NAME")]
     account: String,
-    /// Print the script, to be read and run on the node by root, and do nothing.
+    /// Only print the script, to review and run on the node as root.
     #[arg(long)]
     print: bool,
 }
@@ -120,79 +119,80 @@ impl Node {
 
 impl Setup {
     fn run(&self, config: &Config) -> Result<u8, Fault> {
-        let node = self.whose.node(config)?;
+        let node = self.target.node(config)?;
         let receiver = self.receiver(config, node)?;
         let script = receiver::setup(&receiver);
-        if self.whose.print {
+        if self.target.print {
             output::text(&script);
             return Ok(Exit::Ok.code());
         }
         let secrets = Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))?;
-        let (user, host) = self.whose.login(node, &receiver.account)?;
-        let identities = self.whose.identities()?;
+        let (user, host) = self.target.login(node, &receiver.account)?;
+        let identities = self.target.identities()?;
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let (proofs, elsewhere) = setup::runtime()?
+        let (proofs, other_logins) = setup::runtime()?
             .block_on(async {
-                let administrator = pass::endpoint(&secrets, node, host.as_ref(), &user).await?;
+                let administrator = ops::endpoint(&secrets, node, host.as_ref(), &user).await?;
                 let administrator = with(administrator, identities);
-                let said = pass::run(administrator, &script).await?;
-                output::text(&heading(&format!("{}: set up by {user}", node.name), &said));
-                if !said.iter().any(|line| line.starts_with(receiver::OPTIONS) && line.contains(" --from ")) {
+                let lines = ops::run(administrator, &script).await?;
+                output::text(&heading(&format!("{}: set up by {user}", node.name), &lines));
+                if !lines.iter().any(|line| line.starts_with(receiver::OPTIONS) && line.contains(" --from ")) {
                     output::text(
-                        "  note: the key may come from anywhere; --from ADDRESS of this controller narrows that\n",
+                        "  note: the key is accepted from anywhere; restrict it with --from ADDRESS of this controller\n",
                     );
                 }
-                let account = pass::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
-                let proofs = pass::prove(config, &account, &receiver, Chosen::of(&said)).await?;
-                let mut elsewhere = Vec::new();
-                for other in logins_beside(&user) {
+                let account = ops::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
+                let proofs = ops::prove(config, &account, &receiver, Chosen::of(&lines)).await?;
+                let mut other_logins = Vec::new();
+                for other in other_logins_to_test(&user) {
                     let login = Endpoint { user: other.to_owned(), ..account.clone() };
-                    elsewhere.push(pass::elsewhere(login, &receiver.keys).await);
+                    other_logins.push(ops::other_login(login, &receiver.keys).await);
                 }
-                Ok((proofs, elsewhere))
+                Ok((proofs, other_logins))
             })
             .map_err(|failure: Finding| not_done(&failure))?;
-        Ok(told(node, &receiver, &proofs, &elsewhere))
+        Ok(report(node, &receiver, &proofs, &other_logins))
     }
 
     fn receiver(&self, config: &Config, node: &config::Node) -> Result<Receiver, Fault> {
         let own_roots = issuer_roots(config).map_err(|failure| Fault::of_configuration(&failure))?;
-        let permits = pass::permits(config, node, own_roots);
+        let permits = ops::permits(config, node, own_roots);
         if permits.certificates.is_empty() {
             let next = "next: name it in the `nodes` of a [[certificate]]";
             return Err(Fault::usage(format!(
-                "no certificate is for {}: there is nothing to permit\n  {next}",
+                "no certificate is configured for {}: there is nothing to permit\n  {next}",
                 node.name
             )));
         }
         Ok(Receiver {
             node: node.name.clone(),
-            account: self.whose.account()?,
+            account: self.target.account()?,
             keys: self.keys(node)?,
             options: self.options()?,
-            ports: pass::ports(node),
+            ports: ops::ports(node),
             permits,
         })
     }
 
     fn options(&self) -> Result<receiver::Options, Fault> {
-        let said = |yes: bool, no: bool| (yes || no).then_some(yes);
+        // `None` keeps the node's previous choice.
+        let choice = |yes: bool, no: bool| (yes || no).then_some(yes);
         let from = (self.no_from || !self.from.is_empty()).then_some(&self.from);
         let parsed = |from: &Vec<String>| from.iter().map(|text| From::parse(text)).collect::<Result<_, _>>();
         Ok(receiver::Options {
             from: from.map(parsed).transpose().map_err(bad_word)?,
-            sudo: said(self.sudo, self.no_sudo),
-            older: said(self.allow_older, self.no_allow_older),
-            openssl: said(self.openssl, self.no_openssl),
+            sudo: choice(self.sudo, self.no_sudo),
+            older: choice(self.allow_older, self.no_allow_older),
+            openssl: choice(self.openssl, self.no_openssl),
         })
     }
 
     fn keys(&self, node: &config::Node) -> Result<Vec<PublicKey>, Fault> {
         if self.key.is_empty() {
             if node.ssh.identity_files.is_empty() {
-                let next = "next: --key FILE.pub with the public half of the agent's key (ssh-add -L shows them)";
+                let next = "next: give --key FILE.pub with a public key of the agent (ssh-add -L shows them)";
                 return Err(Fault::usage(format!(
-                    "{}: its keys are an agent's, and none says which is to be let in\n  {next}",
+                    "{}: its keys are in an agent, and no public key is given\n  {next}",
                     node.name
                 )));
             }
@@ -204,27 +204,27 @@ impl Setup {
 
 impl Remove {
     fn run(&self, config: &Config) -> Result<u8, Fault> {
-        let (node, account) = (self.whose.node(config)?, self.whose.account()?);
+        let (node, account) = (self.target.node(config)?, self.target.account()?);
         let script = receiver::remove(&node.name, &account);
-        if self.whose.print {
+        if self.target.print {
             output::text(&script);
             return Ok(Exit::Ok.code());
         }
         let secrets = Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))?;
-        let (user, host) = self.whose.login(node, &account)?;
-        let identities = self.whose.identities()?;
+        let (user, host) = self.target.login(node, &account)?;
+        let identities = self.target.identities()?;
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let said = setup::runtime()?.block_on(async {
-            let administrator = pass::endpoint(&secrets, node, host.as_ref(), &user).await?;
-            pass::run(with(administrator, identities), &script).await
+        let lines = setup::runtime()?.block_on(async {
+            let administrator = ops::endpoint(&secrets, node, host.as_ref(), &user).await?;
+            ops::run(with(administrator, identities), &script).await
         });
-        let said = said.map_err(|failure| not_done(&failure))?;
-        output::text(&heading(&format!("{}: removed by {user}", node.name), &said));
+        let lines = lines.map_err(|failure| not_done(&failure))?;
+        output::text(&heading(&format!("{}: removed by {user}", node.name), &lines));
         Ok(Exit::Ok.code())
     }
 }
 
-impl Whose {
+impl Target {
     fn node<'a>(&self, config: &'a Config) -> Result<&'a config::Node, Fault> {
         let names = setup::nodes(config, core::slice::from_ref(&self.node))?;
         let found = config.nodes.iter().find(|node| names.contains(&node.name));
@@ -235,7 +235,7 @@ impl Whose {
         Account::parse(&self.account).map_err(bad_word)
     }
 
-    /// The user, and the host where it is another than the configuration's.
+    /// The user, and the host when it is not the configured one.
     fn login(&self, node: &config::Node, account: &Account) -> Result<(String, Option<Host>), Fault> {
         let (user, host) = match &self.login {
             None => (node.ssh.user.as_str(), None),
@@ -244,14 +244,14 @@ impl Whose {
                 None => (login.as_str(), None),
             },
         };
-        let next = "next: give an administrator's: --login root, or --login USER@HOST";
+        let next = "next: give an administrator's login: --login root, or --login USER@HOST";
         if user == account.as_str() {
             return Err(Fault::usage(format!(
-                "{user} is the account itself, which can only take certificates\n  {next}"
+                "{user} is the receiver account, which can only accept certificates\n  {next}"
             )));
         }
         if user.is_empty() || user.starts_with('-') || user.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(Fault::usage(format!("{user:?} is no login name\n  {next}")));
+            return Err(Fault::usage(format!("{user:?} is not a login name\n  {next}")));
         }
         let host = host.map(|text| {
             let host = text.trim_matches(['[', ']']);
@@ -259,13 +259,15 @@ impl Whose {
             address.or_else(|| crate::cert::DnsName::parse(host).map(Host::Name).ok())
         });
         match host {
-            Some(None) => Err(Fault::usage(format!("the login has no address and no DNS name after its @\n  {next}"))),
+            Some(None) => {
+                Err(Fault::usage(format!("the login has neither an address nor a DNS name after @\n  {next}")))
+            }
             Some(host) => Ok((user.to_owned(), host)),
             None => Ok((user.to_owned(), None)),
         }
     }
 
-    /// None: those of the configuration.
+    /// Empty: use the configured identities.
     fn identities(&self) -> Result<Vec<Identity>, Fault> {
         let read = |file: &PathBuf| {
             let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
@@ -275,13 +277,13 @@ impl Whose {
     }
 }
 
-/// Where the same key could be more than a receiver's: root's, by the README's simpler line, and the login's that was just
-/// used.
-fn logins_beside(user: &str) -> impl Iterator<Item = &str> {
+/// Other logins that may accept the same key: root, as in the README's simpler setup, and the login that was just used.
+fn other_logins_to_test(user: &str) -> impl Iterator<Item = &str> {
     ["root"].into_iter().chain((user != "root").then_some(user))
 }
 
-fn told(node: &config::Node, receiver: &Receiver, proofs: &[Proof], elsewhere: &[Elsewhere]) -> u8 {
+/// Prints the proofs and returns the exit code.
+fn report(node: &config::Node, receiver: &Receiver, proofs: &[Proof], other_logins: &[OtherLogin]) -> u8 {
     let mut text = format!("{}: tried with this controller's key, as {}\n", node.name, receiver.account);
     for proof in proofs {
         let _ = match &proof.result {
@@ -289,29 +291,27 @@ fn told(node: &config::Node, receiver: &Receiver, proofs: &[Proof], elsewhere: &
             Err(why) => writeln!(text, "  FAILED  {}: {why}", proof.what),
         };
     }
-    for other in elsewhere {
+    for other in other_logins {
         match &other.login {
-            Ok(Login::Shut) => text.push_str(&format!("  ok      it is not let in as {}\n", other.user)),
+            Ok(Login::Shut) => text.push_str(&format!("  ok      the same key is refused as {}\n", other.user)),
             Ok(Login::Shell(lines)) => {
                 let _ = writeln!(text, "  WARNING the same key gets a shell as {}", other.user);
                 let _ = writeln!(text, "          next: {}", remove_from(&other.user, lines));
             }
             Err(why) => {
-                let _ =
-                    writeln!(text, "  WARNING whether the same key is let in as {} is not known: {why}", other.user);
+                let _ = writeln!(text, "  WARNING cannot tell whether the same key works as {}: {why}", other.user);
             }
         }
     }
     let failed = proofs.iter().filter(|proof| proof.result.is_err()).count();
     if failed == 0 {
-        let _ = writeln!(text, "write into the configuration, at the node {}:", node.name);
+        let _ = writeln!(text, "add to the node {} in the configuration:", node.name);
         let _ = writeln!(text, "  ssh = {{ user = \"{}\" }}", receiver.account);
     } else {
-        let _ =
-            writeln!(text, "{failed} of {} are not as they should be; see to them, and run this again", proofs.len());
+        let _ = writeln!(text, "{failed} of {} tests failed; fix them and run this again", proofs.len());
     }
     output::text(&text);
-    let shut = elsewhere.iter().all(|other| matches!(other.login, Ok(Login::Shut)));
+    let shut = other_logins.iter().all(|other| matches!(other.login, Ok(Login::Shut)));
     match (failed, shut) {
         (0, true) => Exit::Ok.code(),
         (0, false) => Exit::Warning.code(),
@@ -331,8 +331,8 @@ fn heading(title: &str, lines: &[String]) -> String {
 
 fn bad_word(bad: BadAccount) -> Fault {
     let next = match bad {
-        BadAccount::Name(_) => "--account certd, or another name",
-        BadAccount::From(_) => "--from with this controller's address, as the node sees it",
+        BadAccount::Name(_) => "give --account certd, or another name",
+        BadAccount::From(_) => "give --from with this controller's address as the node sees it",
     };
     Fault::usage(format!("{bad}\n  next: {next}"))
 }
@@ -341,18 +341,18 @@ fn not_done(failure: &Finding) -> Fault {
     Fault { exit: Exit::NotDelivered, ..Fault::from(failure) }
 }
 
-/// The `.pub` file beside it, else what the private key's own file says.
+/// From the `.pub` file next to it, or else from the private key file.
 fn public_half(file: &Path) -> Result<PublicKey, Fault> {
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".pub");
-    let beside = PathBuf::from(beside);
-    if beside.exists() {
-        return public_key(&beside);
+    let mut sibling = file.as_os_str().to_owned();
+    sibling.push(".pub");
+    let sibling = PathBuf::from(sibling);
+    if sibling.exists() {
+        return public_key(&sibling);
     }
     let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
     PublicKey::of_private(&pem).map_err(|_| {
         let next = format!("next: ssh-keygen -y -f {0} > {0}.pub", file.display());
-        Fault::usage(format!("{}: its public half stands beside it in no .pub file\n  {next}", file.display()))
+        Fault::usage(format!("{}: there is no .pub file next to it\n  {next}", file.display()))
     })
 }
 

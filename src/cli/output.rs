@@ -8,7 +8,7 @@ use crate::report::{self, Report, Style};
 
 use super::{Options, Output, When};
 
-/// Columns below which folded sentences are harder to read than long lines.
+/// Columns below which folding sentences makes them harder to read than long lines.
 const NARROWEST: usize = 60;
 
 pub(super) fn report(report: &Report, options: &Options) -> u8 {
@@ -20,7 +20,7 @@ pub(super) fn report(report: &Report, options: &Options) -> u8 {
 }
 
 pub(super) fn text(text: &str) {
-    // A reader that went away (`| head`) does not change what was done.
+    // A closed pipe (`| head`) is not an error.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
@@ -29,7 +29,7 @@ pub(super) fn json(value: &impl Serialize) {
     self::text(&format!("{text}\n"));
 }
 
-/// One line, for a reader that takes one report after the other.
+/// One report a line (JSON Lines), for `check --watch`.
 pub(super) fn json_line(value: &impl Serialize) {
     let text = serde_json::to_string(value).expect("plain data with string keys");
     self::text(&format!("{text}\n"));

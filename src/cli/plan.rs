@@ -5,13 +5,13 @@ use crate::report;
 use super::fault::Fault;
 use super::{Options, Output, check, output};
 
-/// What the next renewal would do, and why, and why not
+/// Show what the next renewal would do, and why
 ///
-/// Looks as `check` does, prints each step and each wait with its reason, and changes nothing. Its exit code is that of
-/// `check`: it tells how things are, not what is planned.
+/// Observes what `check` does, then prints each step and each wait with its reason. Changes nothing. The exit code is
+/// that of `check`: it reflects the current state, not the plan.
 #[derive(Args)]
 pub(super) struct Plan {
-    /// Certificates to plan for, and watched endpoints to look at; all when none is named.
+    /// Certificates to plan for, and watched endpoints to probe [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! What happens while it happens, on stderr: on a terminal one line that names what is waited for, above it what failed;
-//! elsewhere, and with -v, one line per event, and one when nothing has been printed for some seconds.
+//! Progress on stderr. On a terminal: one status line that names what certd waits for, with failures above it.
+//! Elsewhere, and with -v: one line per event, and a reminder when nothing has been printed for some seconds.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -16,11 +16,11 @@ use crate::mutex::lock;
 
 use super::Options;
 
-/// A person wonders after so many seconds what is going on …
+/// After this long without output a person wonders what is going on.
 const SILENCE: SignedDuration = SignedDuration::from_secs(5);
-/// … and a log needs to know it no more often than this.
+/// The longest interval between reminders; they become less frequent so that a log is not flooded.
 const LONGEST_SILENCE: SignedDuration = SignedDuration::from_secs(40);
-/// Of those that are waited for.
+/// Names listed before "and N more".
 const NAMED: usize = 3;
 
 pub(super) fn progress(options: &Options) -> Progress {
@@ -31,31 +31,31 @@ pub(super) fn progress(options: &Options) -> Progress {
     Screen::progress(is_terminal, options.verbose)
 }
 
-/// For what only looks: elsewhere than on a terminal its report is all that is wanted.
-pub(super) fn of_a_look(options: &Options) -> Progress {
+/// For read-only commands: off a terminal, their report is the only output.
+pub(super) fn for_a_look(options: &Options) -> Progress {
     let wanted = !options.quiet && (options.verbose || std::io::stderr().is_terminal());
     if wanted { progress(options) } else { Progress::silent() }
 }
 
-/// One line for each event, on a terminal too, and none for silence: a service's log.
+/// For a service's log: one line per event, even on a terminal, and no reminders.
 pub(super) fn lines(options: &Options) -> Progress {
     let (quiet, verbose) = (options.quiet, options.verbose);
     Progress::new(move |event| {
-        let told = !quiet && (verbose || !matches!(event, Event::Checked { .. }));
-        if let Some(text) = words(&event).filter(|_| told) {
+        let wanted = !quiet && (verbose || !matches!(event, Event::Checked { .. }));
+        if let Some(text) = words(&event).filter(|_| wanted) {
             line(&text);
         }
     })
 }
 
 pub(super) fn line(text: &str) {
-    // Progress that nobody reads is no reason to stop.
+    // A closed stderr must not stop the work.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Where events are shown, and what is going on.
+/// Shows events and keeps what is under way.
 struct Screen {
-    /// `None`: lines.
+    /// `None`: print lines.
     bar: Option<ProgressBar>,
     verbose: bool,
     doing: Mutex<Doing>,
@@ -65,13 +65,13 @@ struct Screen {
 #[derive(Default)]
 struct Doing {
     phases: BTreeMap<NodeName, Phase>,
-    /// How many of each are under way.
+    /// By activity ("handshake with") and object: the number under way.
     waiting: BTreeMap<&'static str, BTreeMap<String, usize>>,
-    /// What was said last of a certificate or an account.
+    /// The latest step of a certificate or an account.
     step: String,
-    /// When something was printed last, or the spinner's text changed.
+    /// The last time a line was printed or the spinner's text changed.
     since: SignedDuration,
-    /// When the silence is too long.
+    /// When the next reminder is due.
     reminder: SignedDuration,
     over: bool,
 }
@@ -85,7 +85,7 @@ impl Screen {
     }
 
     fn show(self: &Arc<Self>, event: &Event) {
-        // Not before: until root is given up there is one thread.
+        // Started with the first event: dropping root privileges requires a single-threaded process.
         self.ticker.call_once(|| self.tick_every_second());
         let mut doing = self.doing();
         if doing.since.is_zero() {
@@ -96,9 +96,9 @@ impl Screen {
             self.bar.iter().for_each(ProgressBar::finish_and_clear);
             return;
         }
-        let told = self.verbose || !matches!(event, Event::Checked { .. });
+        let wanted = self.verbose || !matches!(event, Event::Checked { .. });
         let Some(bar) = &self.bar else {
-            if let Some(text) = words(event).filter(|_| told) {
+            if let Some(text) = words(event).filter(|_| wanted) {
                 line(&text);
                 doing.printed();
             }
@@ -112,10 +112,10 @@ impl Screen {
         bar.tick();
     }
 
-    /// Ends with the screen, or with what it shows.
+    /// The thread ends when the screen is dropped or its work is over.
     fn tick_every_second(self: &Arc<Self>) {
         let screen = Arc::downgrade(self);
-        // Without the thread nothing but reminders is missing.
+        // If the thread cannot start, only reminders are missing.
         let _ = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
             loop {
                 std::thread::sleep(Duration::from_secs(1));
@@ -168,7 +168,7 @@ impl Doing {
         self.reminder = self.since + SILENCE;
     }
 
-    /// What is to be printed after a silence, and again after twice that time.
+    /// The reminder to print when one is due; the interval doubles each time.
     fn reminder(&mut self, now: SignedDuration) -> Option<String> {
         let text = self.text();
         if now < self.reminder || text.is_empty() {
@@ -179,7 +179,7 @@ impl Doing {
         Some(format!("still, after {} s: {text}", silent.as_secs()))
     }
 
-    /// `handshake with 上海, 广州; 2 preparing (a, b), 97 served`; else what was said last.
+    /// `handshake with 上海, 广州; 2 preparing (a, b), 97 served`, or the latest step when nothing else is under way.
     fn text(&self) -> String {
         let waiting = self.waiting.iter().filter(|(_, these)| !these.is_empty());
         let mut parts: Vec<String> =
@@ -194,7 +194,7 @@ impl Doing {
     }
 }
 
-/// `None`: there is nothing to print.
+/// `None`: the event has no line of its own.
 fn words(event: &Event) -> Option<String> {
     Some(match event {
         Event::Issue { certificate, step } => format!("{certificate}: {step}"),
@@ -202,7 +202,7 @@ fn words(event: &Event) -> Option<String> {
         Event::Account { ca, step } => format!("{ca}: {step}"),
         Event::Node { node, phase, detail } if detail.is_empty() => format!("{node}: {}", word(*phase)),
         Event::Node { node, phase, detail } => {
-            // Some errors name their node themselves.
+            // Some errors begin with the node's name; do not print it twice.
             let named = detail.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(": "));
             format!("{node}: {}: {}", word(*phase), named.unwrap_or(detail))
         }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_that_are_waited_for_are_named_and_those_that_are_done_are_counted() {
+    fn nodes_under_way_are_named_and_finished_ones_are_counted() {
         let mut doing = Doing::default();
         let mut after = |event: Event| {
             doing.learn(&event);
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(after(step), "a: new order");
         assert_eq!(after(waiting("上海", false)), "handshake with 上海");
         after(waiting("上海", false));
-        assert_eq!(after(waiting("上海", true)), "handshake with 上海", "another address of it is still asked");
+        assert_eq!(after(waiting("上海", true)), "handshake with 上海", "another address of it is still being probed");
         assert_eq!(after(waiting("上海", true)), "a: new order");
         after(node("a", Phase::Preparing));
         after(node("b", Phase::Served));
@@ -284,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_broken_after_five_seconds_and_then_less_and_less_often() {
+    fn the_first_reminder_comes_after_five_seconds_and_later_ones_less_often() {
         let mut doing = Doing::default();
         let seconds = SignedDuration::from_secs;
-        assert_eq!(doing.reminder(seconds(60)), None, "there is nothing to name");
+        assert_eq!(doing.reminder(seconds(60)), None, "nothing is under way");
         doing.learn(&waiting("上海", false));
         (doing.since, doing.reminder) = (seconds(100), seconds(105));
-        let told: Vec<i64> = (101..=200).filter(|now| doing.reminder(seconds(*now)).is_some()).collect();
-        assert_eq!(told, [105, 110, 120, 140, 180]);
+        let reminded: Vec<i64> = (101..=200).filter(|now| doing.reminder(seconds(*now)).is_some()).collect();
+        assert_eq!(reminded, [105, 110, 120, 140, 180]);
         (doing.since, doing.reminder) = (seconds(100), seconds(105));
         assert_eq!(doing.reminder(seconds(105)).as_deref(), Some("still, after 5 s: handshake with 上海"));
     }

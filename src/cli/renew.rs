@@ -17,25 +17,25 @@ use crate::report::Exit;
 use super::fault::Fault;
 use super::{Options, output, progress, setup};
 
-/// A pass: issue what is due, push, test, reload, verify
+/// Issue what is due, then deliver, test, reload and verify
 ///
-/// Nodes that do not serve the stored certificate get it, whenever it was issued. When nothing is due and every node
-/// serves it, nothing is done. -v tells all that is checked of a new certificate before it is kept.
+/// Also delivers the stored certificate to any node that does not serve it. Does nothing when nothing is due and every
+/// node serves its certificate. -v prints every check of a new certificate before certd stores it.
 #[derive(Args)]
 pub(super) struct Renew {
-    /// Certificates to renew; all when none is named.
+    /// Certificates to renew [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Issue although not due, and at once after a failure. The ledger, and what the CA said, are heeded all the same.
+    /// Renew now, even if not due. Rate limits and the CA's Retry-After still apply.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     nodes: Nodes,
-    /// A rehearsal: probes, a TXT record made and removed, every node prepared and told to abort, no order. Asks the CA
-    /// nothing.
+    /// Rehearse: probe, create and remove a TXT record, prepare every node and abort. Places no order and does not
+    /// contact the CA.
     #[arg(long, conflicts_with = "force")]
     dry_run: bool,
-    /// How long to wait for another certd to finish.
+    /// How long to wait for another certd to release the lock.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = wait)]
     wait: Duration,
 }
@@ -49,27 +49,27 @@ impl Renew {
         let force = force.cloned().collect();
         let mut scope = Scope { certificates, force, may_issue: true, ..Scope::default() };
         self.nodes.select(&config, &mut scope)?;
-        // A window holds for what a renewal brings, whatever was named.
+        // `renew --node` does not override a maintenance window; `deploy --node` does.
         scope.ignore_window.clear();
         let kind = if self.dry_run { Kind::Rehearsal } else { Kind::Pass("renew", Before::Nothing) };
         run(config, scope, kind, self.wait, options)
     }
 }
 
-/// Which nodes are delivered to. What is issued does not depend on them.
+/// The nodes to deliver to. They do not affect what is issued.
 #[derive(Args)]
 pub(super) struct Nodes {
-    /// Deliver only to this node, or with tag:… to those of a tag; may be given more than once. The others are neither
-    /// looked at nor counted, and the report names them.
+    /// Deliver only to this node, or to all nodes with a tag (tag:…). Repeatable. Other nodes are neither probed nor
+    /// counted; the report lists them as left out.
     #[arg(long = "node", value_name = "NODE")]
     only: Vec<String>,
-    /// All but this node, or with tag:… those of a tag; may be given more than once.
+    /// Exclude this node, or all nodes with a tag (tag:…). Repeatable.
     #[arg(long, value_name = "NODE")]
     exclude: Vec<String>,
 }
 
 impl Nodes {
-    /// Notes them in the scope.
+    /// Copies the selection into the scope.
     pub(super) fn select(&self, config: &Config, scope: &mut Scope) -> Result<(), Fault> {
         scope.nodes = setup::nodes(config, &self.only)?;
         scope.excluded = setup::nodes(config, &self.exclude)?;
@@ -78,7 +78,7 @@ impl Nodes {
         if scope.wants_every_node() {
             return Ok(());
         }
-        // Which nodes DNS names is not known yet.
+        // Certificates with `discover` are skipped: their nodes are not known before DNS answers.
         let known = || config.certificates.iter().filter(|it| scope.wants(&it.name) && it.discover.is_none());
         let has_none = |certificate: &&Certificate| !certificate.nodes.iter().any(|node| scope.wants_node(node));
         let idle = match scope.certificates.is_empty() {
@@ -100,7 +100,7 @@ pub(super) enum Kind {
     Rehearsal,
 }
 
-/// What is noted under the lock before the pass.
+/// State to write under the lock before the pass.
 pub(super) enum Before {
     Nothing,
     Hold {
@@ -108,19 +108,19 @@ pub(super) enum Before {
         generation: String,
         by: Option<String>,
     },
-    /// Of the certificates that were asked for.
+    /// Releases the holds of the selected certificates.
     Release,
 }
 
-/// Under the lock, with signals heeded.
+/// Takes the lock, installs the signal handlers and runs the pass.
 pub(super) fn run(config: Config, scope: Scope, kind: Kind, wait: Duration, options: &Options) -> Result<u8, Fault> {
     let (stop, stopped) = watch::channel(false);
     let context = setup::context(config, progress::progress(options), stopped)?;
     let _lock = setup::lock(&context.store, wait, options)?;
     let runtime = setup::runtime()?;
-    setup::heed_signals(&runtime, stop, options)?;
+    setup::install_signal_handlers(&runtime, stop, options)?;
     let context = Arc::new(runtime.block_on(context.discovered()));
-    // One that is left out under a name that no node has would be delivered to.
+    // A misspelt --exclude would otherwise be ignored and its node delivered to.
     setup::known(&context.config, &scope.nodes)?;
     setup::known(&context.config, &scope.excluded)?;
     if let Kind::Pass(_, before) = &kind {
@@ -132,7 +132,7 @@ pub(super) fn run(config: Config, scope: Scope, kind: Kind, wait: Duration, opti
             Kind::Rehearsal => reconcile::rehearse(&context, scope).await,
         }
     });
-    // Sessions that are ending by themselves are not waited for.
+    // Do not wait for sessions that are closing on their own.
     runtime.shutdown_background();
     context.progress.say(Event::Over);
     Ok(output::report(&report.map_err(|failure| Fault::from(&failure))?, options))
@@ -152,6 +152,6 @@ fn note(context: &Context, scope: &Scope, before: &Before) -> Result<(), Fault> 
 
 /// `10m`, `90s`, `1h 30m`, `0s`.
 pub(super) fn wait(text: &str) -> Result<Duration, String> {
-    let span: SignedDuration = text.parse().map_err(|_| "write a span such as 10m, 90s or 1h".to_owned())?;
-    Duration::try_from(span).map_err(|_| "a wait cannot be negative".to_owned())
+    let span: SignedDuration = text.parse().map_err(|_| "give a duration such as 10m, 90s or 1h".to_owned())?;
+    Duration::try_from(span).map_err(|_| "the duration cannot be negative".to_owned())
 }

@@ -14,24 +14,24 @@ use super::{Options, Output, account, output, progress, renew, setup};
 
 /// Replace a certificate, prove that every node serves the new one, then revoke the old one
 ///
-/// Issues a new certificate with a new key (the ledger is heeded), delivers it, and asks the CA to revoke the old one as
-/// soon as no node serves it. A node that does not serve the new one holds that up, and is named; run the command again
-/// when it is mended: it goes on with the same certificate.
+/// Issues a certificate with a new key (rate limits apply), delivers it, and asks the CA to revoke the old one once no
+/// node serves it. A node that does not serve the new one blocks the revocation, and the output names it. Fix it and
+/// run the command again: it continues with the same certificate.
 #[derive(Args)]
 pub(super) struct Revoke {
-    /// The certificate, as the configuration names it.
+    /// Name of the certificate in the configuration.
     #[arg(value_name = "NAME")]
     name: String,
-    /// An older certificate, by its folder's name in the state directory; else the current one.
+    /// An older certificate, by its folder's name in the state directory [default: the current one]
     #[arg(long, value_name = "GENERATION")]
     generation: Option<String>,
     /// unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation.
     #[arg(long, value_name = "WORD", value_parser = reason)]
     reason: Option<RevocationReason>,
-    /// Revoke first, then replace: visitors are hurt until every node serves the new certificate.
+    /// Revoke first, then replace. Visitors see errors until every node serves the new certificate.
     #[arg(long)]
     now: bool,
-    /// How long to wait for another certd to finish.
+    /// How long to wait for another certd to release the lock.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
     wait: Duration,
 }
@@ -41,7 +41,7 @@ impl Revoke {
         let config = setup::configuration(&options.config)?;
         let names = setup::certificates(&config, core::slice::from_ref(&self.name))?;
         let generation = self.generation.as_deref().map(|text| {
-            let next = "next: write its folder's name, such as 20261123061500-04c3";
+            let next = "next: give its folder's name, such as 20261123061500-04c3";
             text.parse::<Generation>().map_err(|error| Fault::usage(format!("{error}\n  {next}")))
         });
         let (stop, stopped) = watch::channel(false);
@@ -49,7 +49,7 @@ impl Revoke {
         let context = setup::context(config, progress::progress(options), stopped)?;
         let _lock = setup::lock(&context.store, self.wait, options)?;
         let runtime = setup::runtime()?;
-        setup::heed_signals(&runtime, stop, options)?;
+        setup::install_signal_handlers(&runtime, stop, options)?;
         let context = Arc::new(runtime.block_on(context.discovered()));
         let certificate = names.into_iter().next().ok_or_else(|| Fault::usage("no certificate is named"))?;
         let request = RevokeRequest { certificate, generation, reason: self.reason, now: self.now };
@@ -79,11 +79,11 @@ fn text(outcome: &Outcome) -> String {
     }
     let again = format!("run `certd revoke {certificate}` again");
     if outcome.held_up_by.is_empty() {
-        return format!("{not}: nothing has taken its place\n  next: mend what is told above and {again}\n");
+        return format!("{not}: nothing has taken its place\n  next: fix what is reported above and {again}\n");
     }
     let nodes: Vec<&str> = outcome.held_up_by.iter().map(crate::cert::NodeName::as_str).collect();
     format!(
-        "{not}: not proven to serve the new one: {}\n  next: mend them and {again}, or insist with --now\n",
+        "{not}: not proven to serve the new one: {}\n  next: fix them and {again}, or revoke now with --now\n",
         nodes.join(", ")
     )
 }

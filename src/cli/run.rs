@@ -7,25 +7,25 @@ use crate::config::Config;
 use crate::context;
 use crate::context::secrets::Secrets;
 use crate::model::Finding;
-use crate::service::News;
+use crate::service::ServiceEvent;
 use crate::service::{Hooks, Service};
 use crate::store::{Store, owner};
 
 use super::fault::Fault;
 use super::{Options, output, progress, setup};
 
-/// The scheduler as a service: passes on a schedule, and at once when a node lacks its certificate
+/// Run as a service: renew on a schedule, and at once when a node lacks its certificate
 ///
-/// Makes a pass as `certd renew` does whenever `run.schedule` says so, and when a wait of the last plan ends (a renewal
-/// falls due, a failure may be tried again). In between it looks at what is served every `run.check_every`, and makes a
-/// pass when something is to be done. Passes that were missed are made up for with one. It begins by looking.
+/// Makes a pass like `certd renew` at every time in `run.schedule`, and whenever a wait of the last plan ends (a
+/// renewal falls due, a failure may be retried). In between, probes what is served every `run.check_every` and makes a
+/// pass when there is something to do. Makes up for any number of missed passes with one. Probes first after it starts.
 ///
-/// SIGHUP reads the configuration again, and keeps the old one when the new one is bad. SIGTERM ends it within ten
-/// seconds: nothing new is begun, nodes that were only prepared are told to abort, and a node that is at work finishes
-/// by itself. Then the exit code is 0.
+/// SIGHUP reloads the configuration, and keeps the old one if the new one is invalid. SIGTERM ends the service within
+/// ten seconds with exit code 0: certd starts nothing new, aborts on nodes that are only prepared, and leaves a node at
+/// work to finish on its own.
 ///
-/// stderr has a line for each event, stdout a report of each pass that did or found something new. To be started by a
-/// service manager (certd.service), to which it says when it is ready, that it is alive, and how it goes (sd_notify).
+/// Prints a line for each event on stderr, and on stdout a report of each pass that did or found something new.
+/// Supports systemd readiness, watchdog and status (see certd.service).
 #[derive(Args)]
 pub(super) struct Run {}
 
@@ -40,19 +40,19 @@ impl Run {
         let runtime = setup::runtime()?;
         let (stop, stopped) = watch::channel(false);
         let (hang_up, hung_up) = mpsc::unbounded_channel();
-        setup::heed_signals(&runtime, stop, options)?;
-        setup::heed_hangups(&runtime, hang_up)?;
+        setup::install_signal_handlers(&runtime, stop, options)?;
+        setup::install_hangup_handler(&runtime, hang_up)?;
         let ended = runtime.block_on(async {
             let signals = (stopped, hung_up);
             Service::new(config, roots, secrets, hooks(options), progress::lines(options), signals).run().await
         });
-        // Sessions that are ending by themselves are not waited for.
+        // Do not wait for sessions that are closing on their own.
         runtime.shutdown_background();
         ended.map(|()| 0).map_err(|failure| Fault::from(&failure))
     }
 }
 
-/// The same at the start and for each SIGHUP.
+/// Used at startup and for each SIGHUP.
 fn configuration(path: &Path) -> Result<Config, Fault> {
     setup::with_environment(setup::configuration(path)?)
 }
@@ -61,16 +61,22 @@ fn hooks(options: &Options) -> Hooks {
     let (path, of_reports, quiet) = (options.config.clone(), options.clone(), options.quiet);
     Hooks {
         reload: Box::new(move || configuration(&path).map_err(|fault| fault.texts)),
-        news: Box::new(move |news| {
-            if !quiet || matters(news) {
-                progress::line(&news.to_string());
+        event: Box::new(move |event| {
+            if !quiet || is_problem(event) {
+                progress::line(&event.to_string());
             }
         }),
         report: Box::new(move |report| _ = output::report(report, &of_reports)),
     }
 }
 
-/// What is said with -q too: it is no progress.
-fn matters(news: &News) -> bool {
-    matches!(news, News::NotReloaded { .. } | News::Failed(_) | News::Doubt(_) | News::FilesKept(_))
+/// Events that are printed despite -q, because they report a problem.
+fn is_problem(event: &ServiceEvent) -> bool {
+    matches!(
+        event,
+        ServiceEvent::NotReloaded { .. }
+            | ServiceEvent::Failed(_)
+            | ServiceEvent::Doubt(_)
+            | ServiceEvent::FilesKept(_)
+    )
 }

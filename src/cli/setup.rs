@@ -1,4 +1,4 @@
-//! What commands have in common before they begin: the configuration, the secrets, giving up root, the store, the lock.
+//! The steps that commands share before they begin: configuration, secrets, dropping root, store, lock.
 
 use core::num::NonZero;
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ use super::Options;
 use super::fault::Fault;
 
 /// # Errors
-/// Others can write the file, it cannot be read, or every mistake in it.
+/// Other users can write the file, it cannot be read, or it has errors (all are returned).
 pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
     let guarded = Writers::of_configuration().check(path);
     guarded.map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
@@ -41,7 +41,7 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
     })
 }
 
-/// For commands that only look: no secrets but those that a look takes, no lock, nothing made.
+/// For read-only commands: takes no lock, creates nothing, and reads only the secrets that probes need.
 pub(super) fn look(config: Config, progress: Progress) -> Result<Context, Fault> {
     let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
     let secrets = Secrets::for_probes(&config).map_err(|failure| Fault::of_configuration(&failure))?;
@@ -50,17 +50,17 @@ pub(super) fn look(config: Config, progress: Progress) -> Result<Context, Fault>
     context.map_err(|error| Fault::from(&Finding::from(&error)))
 }
 
-/// For commands that change things. Secrets are read before root is given up, the store is opened after.
+/// For commands that change something. Reads secrets before dropping root, and opens the store afterwards.
 pub(super) fn context(config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
     context_on(Store::open, config, progress, stop)
 }
 
-/// For commands that only look and need an account for it: makes nothing.
+/// For read-only commands that need the account at the CA: creates nothing.
 pub(super) fn looking(config: Config, progress: Progress, stop: watch::Receiver<bool>) -> Result<Context, Fault> {
     context_on(Store::look, config, progress, stop)
 }
 
-/// For `doctor`: as [`context`], and what is missing is told beside it.
+/// For `doctor`: like [`context`], but also returns the files that cannot be used.
 pub(super) fn incomplete(
     config: Config,
     progress: Progress,
@@ -93,7 +93,7 @@ fn context_on(
     Ok(Context::new(config, store, roots, secrets, progress, stop))
 }
 
-/// For whoever sends requests: the proxy of the environment, where the configuration names none.
+/// Takes the proxy for outgoing requests from the environment when the configuration names none.
 pub(super) fn with_environment(mut config: Config) -> Result<Config, Fault> {
     if config.network.proxy.is_none() {
         config.network.proxy = proxy_of_environment()?;
@@ -102,12 +102,12 @@ pub(super) fn with_environment(mut config: Config) -> Result<Config, Fault> {
 }
 
 fn proxy_of_environment() -> Result<Option<Proxy>, Fault> {
-    let next = "next: write http://, https:// or socks5h:// with a host, or set `network.proxy`, which comes first";
+    let next = "next: give http://, https:// or socks5h:// with a host, or set `network.proxy`, which takes precedence";
     let wrong = |name: &str| Fault::usage(format!("{name} in the environment: not the URL of a proxy\n  {next}"));
     Proxy::of_environment(|name| std::env::var(name).ok()).map_err(wrong)
 }
 
-/// Waits for the lock so long and no longer.
+/// Waits for the lock, at most `wait`.
 pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<Lock, Fault> {
     let failed = |error: &StoreError| Fault::from(&Finding::from(error));
     if let Some(lock) = store.lock().map_err(|error| failed(&error))? {
@@ -117,11 +117,11 @@ pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<L
     if !options.quiet && !wait.is_zero() {
         super::progress::line(&format!("another certd holds the lock; waiting up to {waited}"));
     }
-    // A blocked flock cannot be called off; its thread ends with the process.
-    let (tell, told) = std::sync::mpsc::channel();
+    // A blocked flock cannot be cancelled; its thread ends with the process.
+    let (sender, receiver) = std::sync::mpsc::channel();
     let root = store.root().to_owned();
-    std::thread::spawn(move || tell.send(Store::open(&root).and_then(|store| store.lock_wait())));
-    match told.recv_timeout(wait) {
+    std::thread::spawn(move || sender.send(Store::open(&root).and_then(|store| store.lock_wait())));
+    match receiver.recv_timeout(wait) {
         Ok(lock) => lock.map_err(|error| failed(&error)),
         Err(_) => Err(Fault::locked(&waited)),
     }
@@ -139,28 +139,31 @@ pub(super) fn runtime() -> Result<Runtime, Fault> {
     })
 }
 
-/// Whether there are descriptors for the runtime's own pipes and for one connection: it does without neither, and says
-/// so by a panic.
+/// Checks for enough file descriptors for the runtime's own pipes and one connection; without them tokio panics.
 fn have_files() -> std::io::Result<()> {
     const FEW: usize = 12;
     let files: std::io::Result<Vec<_>> = (0..FEW).map(|_| std::fs::File::open("/dev/null")).collect();
     files.map(drop)
 }
 
-/// Whether so many threads can be had at one time. A runtime that gets only some of its own waits for ever for those
-/// that it has, with the lock in its hands.
+/// Checks that `count` threads can run at the same time. A runtime that gets only some of its threads would wait for
+/// ever, holding the lock.
 fn have_threads(count: usize) -> std::io::Result<()> {
     let gate = RwLock::new(());
     std::thread::scope(|scope| {
-        // Nobody passes before the last one was started, or could not be.
+        // All threads block here until the last one has started or failed to.
         let _shut = gate.write();
         let wait = || drop(gate.read());
         (0..count).try_for_each(|_| std::thread::Builder::new().spawn_scoped(scope, wait).map(drop))
     })
 }
 
-/// SIGINT and SIGTERM ask for an end: nothing new is begun, what is committed is finished.
-pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>, options: &Options) -> Result<(), Fault> {
+/// On SIGINT and SIGTERM certd starts nothing new and finishes what is committed.
+pub(super) fn install_signal_handlers(
+    runtime: &Runtime,
+    stop: watch::Sender<bool>,
+    options: &Options,
+) -> Result<(), Fault> {
     let _in_runtime = runtime.enter();
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let quiet = options.quiet;
@@ -172,29 +175,29 @@ pub(super) fn heed_signals(runtime: &Runtime, stop: watch::Sender<bool>, options
         if !quiet {
             super::progress::line("stopping: nothing new is begun, what is committed finishes");
         }
-        // Kept to the end of the process: a receiver without a sender would never hear of it.
+        // Keep the sender alive to the end of the process: receivers rely on it.
         stop.send_replace(true);
         core::future::pending::<()>().await;
     });
     Ok(())
 }
 
-/// SIGHUP asks for the configuration to be read again.
-pub(super) fn heed_hangups(runtime: &Runtime, tell: mpsc::UnboundedSender<()>) -> Result<(), Fault> {
+/// SIGHUP reloads the configuration.
+pub(super) fn install_hangup_handler(runtime: &Runtime, sender: mpsc::UnboundedSender<()>) -> Result<(), Fault> {
     let _in_runtime = runtime.enter();
     let mut hangup = listen(SignalKind::hangup())?;
-    runtime.spawn(async move { while hangup.recv().await.is_some() && tell.send(()).is_ok() {} });
+    runtime.spawn(async move { while hangup.recv().await.is_some() && sender.send(()).is_ok() {} });
     Ok(())
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, Fault> {
     signal(kind).map_err(|error| Fault {
         exit: Exit::Internal,
-        texts: vec![format!("signals cannot be heeded: {error}\n  next: this is a fault of the system")],
+        texts: vec![format!("cannot install a signal handler: {error}\n  next: see why the system refuses it")],
     })
 }
 
-/// The certificates of these names; none: all.
+/// The certificates with these names; no names: all.
 pub(super) fn certificates(config: &Config, names: &[String]) -> Result<BTreeSet<CertName>, Fault> {
     let known = || config.certificates.iter().map(|certificate| certificate.name.as_str());
     names
@@ -206,7 +209,7 @@ pub(super) fn certificates(config: &Config, names: &[String]) -> Result<BTreeSet
         .collect()
 }
 
-/// The certificates and the watched endpoints of these names; none: all. No two have the same name.
+/// The certificates and the watched endpoints with these names; no names: all. Names are unique across both.
 pub(super) fn selection(config: &Config, names: &[String]) -> Result<(BTreeSet<CertName>, BTreeSet<WatchName>), Fault> {
     let watch = |name: &String| config.watches.iter().find(|watch| watch.name.as_str() == name);
     let watches = names.iter().filter_map(watch).map(|watch| watch.name.clone()).collect();
@@ -219,36 +222,36 @@ pub(super) fn selection(config: &Config, names: &[String]) -> Result<(BTreeSet<C
     }
 }
 
-/// The nodes of these names, and with `tag:…` those of a tag.
+/// The nodes with these names, or with a tag (`tag:…`).
 pub(super) fn nodes(config: &Config, names: &[String]) -> Result<BTreeSet<NodeName>, Fault> {
     let mut found = BTreeSet::new();
     for name in names {
         let tag = name.strip_prefix("tag:");
-        let meant = |node: &&Node| match tag {
+        let matches = |node: &&Node| match tag {
             Some(tag) => node.tags.iter().any(|own| own == tag),
             None => node.name.as_str() == name,
         };
-        let nodes = config.nodes.iter().filter(meant).map(|node| node.name.clone());
-        let meant: Vec<NodeName> = nodes.collect();
-        if let (true, Some(tag)) = (meant.is_empty(), tag) {
+        let nodes = config.nodes.iter().filter(matches).map(|node| node.name.clone());
+        let matching: Vec<NodeName> = nodes.collect();
+        if let (true, Some(tag)) = (matching.is_empty(), tag) {
             let known: BTreeSet<&str> = config.nodes.iter().flat_map(|node| &node.tags).map(String::as_str).collect();
             return Err(unknown("tag", tag, known.into_iter()));
         }
-        // Where DNS names nodes, an address may be one.
+        // With `discover`, an address may be a node.
         let discovered = || Some(config.node_at(name.parse().ok()?)?.name);
-        if let (true, Some(node)) = (meant.is_empty(), discovered()) {
+        if let (true, Some(node)) = (matching.is_empty(), discovered()) {
             found.insert(node);
             continue;
         }
-        if meant.is_empty() {
+        if matching.is_empty() {
             return Err(unknown("node", name, config.nodes.iter().map(|node| node.name.as_str())));
         }
-        found.extend(meant);
+        found.extend(matching);
     }
     Ok(found)
 }
 
-/// Whether all of these are nodes, now that DNS has named its own.
+/// Checks that all of these are nodes, once DNS has named the discovered ones.
 pub(super) fn known(config: &Config, nodes: &BTreeSet<NodeName>) -> Result<(), Fault> {
     match nodes.iter().find(|name| config.node(name).is_none()) {
         Some(name) => Err(unknown("node", name.as_str(), config.nodes.iter().map(|node| node.name.as_str()))),
@@ -259,6 +262,6 @@ pub(super) fn known(config: &Config, nodes: &BTreeSet<NodeName>) -> Result<(), F
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
     let known: Vec<&str> = known.collect();
     let near = config::nearest(name, &known).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-    let next = if known.is_empty() { "none at all".to_owned() } else { known.join(", ") };
+    let next = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Fault::usage(format!("no {what} is called {name:?}{near}\n  next: the configuration has {next}"))
 }

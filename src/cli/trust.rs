@@ -27,16 +27,16 @@ mod pins;
 use known_hosts::KnownHosts;
 use pins::Pins;
 
-/// Fetch and show a node's host keys, and the command that shows them on the node itself
+/// Show a node's host keys, and the command that prints them on the node
 ///
-/// Compare the two before you pin a key: what the network shows may be somebody else's. Of each key it says whether it is
-/// the pinned one, and where that stands; `host_key` in the configuration counts before known_hosts.
+/// Compare the two before you pin a key: the network may show an attacker's key. For each key, prints whether it is
+/// pinned and where. `host_key` in the configuration takes precedence over known_hosts.
 #[derive(Args)]
 pub(super) struct Trust {
-    /// Names of nodes, as the configuration has them.
+    /// Names of nodes in the configuration.
     #[arg(value_name = "NODE", required = true)]
     nodes: Vec<String>,
-    /// Append the keys to the known_hosts file (`ssh.known_hosts`), which counts for nodes without `host_key`.
+    /// Append the keys to the known_hosts file (`ssh.known_hosts`), which applies to nodes without `host_key`.
     #[arg(long)]
     write: bool,
 }
@@ -50,7 +50,7 @@ impl Trust {
         let found =
             |name: &NodeName| config.node(name).cloned().or_else(|| config.node_at(name.as_str().parse().ok()?));
         let nodes: Vec<Node> = names.iter().filter_map(found).collect();
-        // Only who must log in to a host on the way needs the secrets.
+        // Secrets are needed only to log in to a jump host.
         let jumps = nodes.iter().any(|node| !node.ssh.jumps.is_empty());
         let secrets = if jumps { Some(read_secrets(&config)?) } else { None };
         let mut files = self.known_hosts(&config, &nodes)?;
@@ -58,7 +58,7 @@ impl Trust {
         for failure in failures {
             super::progress::line(&format!("certd: {}\n  next: {}", failure.what, failure.next));
         }
-        // Nobody has vouched for whom we are going to speak with.
+        // Drop root before connecting to hosts whose identity is not verified yet.
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
         let runtime = setup::runtime()?;
         let mut exit = Exit::Ok;
@@ -75,7 +75,7 @@ impl Trust {
                 match runtime.block_on(ssh::host_keys(host.endpoint.clone(), DEADLINE)) {
                     Ok(keys) => {
                         output::text(&show(&host, &keys, &pins, &node.ssh.known_hosts));
-                        // The configuration has at least one.
+                        // The configuration always has at least one file.
                         if let Some(file) = node.ssh.known_hosts.first().and_then(|path| files.get_mut(path)) {
                             output::text(&append(file, &host, &keys)?);
                         }
@@ -91,8 +91,8 @@ impl Trust {
         Ok(exit.code())
     }
 
-    /// The files that keys are written to. What root alone can write is opened while we are root; what another user can
-    /// change, after that, with no more rights than his.
+    /// The files that keys are written to. A file that only root can write is opened while certd is root. A file that
+    /// another user can replace is opened later, with that user's rights at most.
     fn known_hosts(&self, config: &Config, nodes: &[Node]) -> Result<BTreeMap<PathBuf, KnownHosts>, Fault> {
         let paths = nodes.iter().filter_map(|node| node.ssh.known_hosts.first()).filter(|_| self.write);
         let paths: BTreeSet<&PathBuf> = paths.collect();
@@ -122,13 +122,13 @@ struct Shown<'a> {
     endpoint: Endpoint,
 }
 
-/// The hosts on the way, the nearest first, and the node.
+/// The jump hosts, nearest first, and the node.
 async fn hosts<'a>(node: &'a Node, secrets: Option<&Secrets>) -> Result<Vec<Shown<'a>>, String> {
     let mut addresses: Vec<Vec<SocketAddr>> = Vec::new();
     let Some(first) = node.addresses.first() else { return Err(format!("{}: has no address", node.name)) };
-    let ways = node.ssh.jumps.iter().map(|jump| (&jump.host, jump.port, jump.host_keys.as_slice()));
-    let ways: Vec<_> = ways.chain([(first, node.ssh.port, node.ssh.host_keys.as_slice())]).collect();
-    for (host, port, _) in &ways {
+    let stops = node.ssh.jumps.iter().map(|jump| (&jump.host, jump.port, jump.host_keys.as_slice()));
+    let stops: Vec<_> = stops.chain([(first, node.ssh.port, node.ssh.host_keys.as_slice())]).collect();
+    for (host, port, _) in &stops {
         let found =
             observe::route::resolve(host, *port).await.map_err(|silence| format!("{}: {silence}", node.name))?;
         addresses.push(found);
@@ -144,7 +144,7 @@ async fn hosts<'a>(node: &'a Node, secrets: Option<&Secrets>) -> Result<Vec<Show
     };
     let mut endpoint = endpoint.ok_or_else(nowhere)?;
     let mut shown = Vec::new();
-    for (host, port, pinned) in ways.into_iter().rev() {
+    for (host, port, pinned) in stops.into_iter().rev() {
         let before = endpoint.jump.clone();
         shown.push(Shown { host, port, pinned, endpoint });
         let Some(before) = before else { break };
@@ -166,7 +166,7 @@ fn show(shown: &Shown<'_>, keys: &[HostKey], pins: &Pins, files: &[PathBuf]) -> 
     text
 }
 
-/// What is said of it. A key that stands there already is not written again.
+/// Returns the line to print. A key that is already in the file is not written again.
 fn append(file: &mut KnownHosts, shown: &Shown<'_>, keys: &[HostKey]) -> Result<String, Fault> {
     let count =
         file.add(&shown.host.to_string(), shown.port, |key| format!("{} {}", known_as(shown), line(key)), keys)?;

@@ -1,4 +1,4 @@
-//! The account, joined with the store: key on disk, then the CA; URL on disk, then the first order.
+//! The account at a CA: the key is on disk before the CA sees it, and the URL is on disk before the first order.
 
 use crate::acme::{self, Account, AccountKey, Binding, Http, REQUEST_LIMIT, Settings};
 use crate::config::Acme;
@@ -10,20 +10,20 @@ use crate::model::{Advice, Code, Finding};
 use crate::mutex::lock;
 use crate::store::AccountRecord;
 
-/// The CA of this host, as the configuration has it.
+/// The configured CA with this host.
 pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Finding> {
     context.config.ca(host).ok_or_else(|| {
         Finding::new(
             Code::AcmeUnknownCa,
             host,
-            "the configuration names no such CA (any more)",
-            "nothing: certd goes on with the CAs that it names",
+            "the configuration does not (or no longer) name this CA",
+            "nothing: certd uses the CAs that it names",
             Advice::Person,
         )
     })
 }
 
-/// One client for each CA: its directory is fetched once a pass.
+/// One client per CA, so that each directory is fetched once a pass.
 pub(crate) fn http(context: &Context, ca: &Acme) -> Result<Http, Finding> {
     let mut clients = lock(&context.cas);
     if let Some(http) = clients.get(&ca.host) {
@@ -43,15 +43,15 @@ fn client(context: &Context, ca: &Acme) -> Result<Http, Finding> {
     Http::new(&settings).map_err(|error| of_acme(&ca.directory, &error))
 }
 
-/// Opens the account, makes it when there is none, and brings a change of its key to an end.
+/// Opens the account. Creates it if there is none, and completes a key change that has begun.
 pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Result<Account, Finding> {
     let _one_at_a_time = context.account.lock().await;
     let _waiting = context.progress.waiting("account at", &config.host);
     let ca = &config.host;
     let failed = |error: acme::AcmeError| of_acme(ca, &error);
     if let Err(failure) = settle(context, ca, http).await {
-        // The old key is still the account's, as far as anybody knows: an order does not fail for the new one.
-        say(context, ca, format!("the change of the account's key is not done: {}", failure.what));
+        // The old key presumably still works, so an order need not fail for this.
+        say(context, ca, format!("the key change of the account is unfinished: {}", failure.what));
     }
     let kept = context.store.account(ca).map_err(|error| of_store(&error))?;
     let contact = &config.contact;
@@ -73,21 +73,21 @@ pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Re
     }
     let url = record.url.as_deref().unwrap_or_default();
     let account = acme::open(http, &key, url).await.map_err(failed)?;
-    // The CA's mails are a help, not a condition: an order does not fail for them.
+    // Contacts are optional: an order must not fail because of them.
     if record.contact != *contact {
         match account.update_contact(contact).await {
             Ok(()) => {
                 record.contact.clone_from(contact);
                 context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
             }
-            Err(error) => say(context, ca, format!("the CA does not take the new contacts: {error}")),
+            Err(error) => say(context, ca, format!("the CA refuses the new contacts: {error}")),
         }
     }
     Ok(account)
 }
 
-/// Brings a change of the account's key to an end that an earlier run began: the new key is the account's as soon as the CA
-/// knows it. Never given up: a request of that run may still be under way. `false`: none was begun.
+/// Completes a key change that an earlier run began: the new key counts as soon as the CA knows it. The change is never
+/// abandoned, since a request of that run may still be under way. `false`: none had begun.
 pub(crate) async fn settle(context: &Context, ca: &str, http: &Http) -> Result<bool, Finding> {
     let store = &context.store;
     let Some(next) = store.next_account_key(ca).map_err(|error| of_store(&error))? else { return Ok(false) };
@@ -99,7 +99,7 @@ pub(crate) async fn settle(context: &Context, ca: &str, http: &Http) -> Result<b
             return Ok(false);
         };
         let changed = acme::roll_over(http, &url, &key, &next).await;
-        // The answer may be lost and the key changed all the same.
+        // The key may have changed although the answer was lost.
         if let Err(error) = changed
             && acme::find(http, &next).await.map_err(failed)?.is_none()
         {
@@ -115,8 +115,8 @@ fn say(context: &Context, ca: &str, step: String) {
     context.progress.say(Event::Account { ca: ca.to_owned(), step });
 }
 
-/// `old`: an earlier run may have been killed before it heard the URL. Then the account may be there, and its external
-/// binding be spent.
+/// `old`: an earlier run may have been killed before it received the URL. The account may then exist already, and its
+/// external account binding be used up.
 async fn url(
     context: &Context,
     ca: &Acme,

@@ -1,4 +1,4 @@
-//! The clock. Nobody else reads it: decisions take `now` as an argument, events carry their own instant.
+//! The clock. Only this module reads it: decisions take `now` as an argument, and events carry their own instant.
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
@@ -9,8 +9,8 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// A clock that nobody sets: since some instant before this process, and without the time that the machine slept
-/// (clock_gettime(2), CLOCK_MONOTONIC). It is compared with itself alone.
+/// A clock that cannot be set: counts from some instant before this process started, without time in suspend
+/// (clock_gettime(2), CLOCK_MONOTONIC). Only differences have a meaning.
 pub fn monotonic() -> SignedDuration {
     let read = clock_gettime(ClockId::CLOCK_MONOTONIC);
     read.map_or(SignedDuration::ZERO, |time| {

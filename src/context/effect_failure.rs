@@ -1,4 +1,4 @@
-//! Errors of the effects, at the border: what failed, in the words that every renderer uses.
+//! Turns errors of the protocols into findings.
 
 use crate::acme::{AcmeError, Kind, Problem};
 use crate::cert::DnsName;
@@ -19,19 +19,19 @@ pub(crate) fn of_dns(object: impl ToString, error: &DnsError) -> Finding {
     Finding::new(error.code(), object, error.to_string(), error.next(), error.advice())
 }
 
-/// A task of ours came to no end of its own.
+/// A task of certd panicked or was cancelled.
 pub(crate) fn of_task(error: &tokio::task::JoinError) -> Finding {
     Finding::new(Code::Bug, "certd", error.to_string(), "report this", Advice::Bug)
 }
 
-/// The order is invalid: the CA looked, and these are its words.
+/// The order is invalid: reports the CA's problem documents.
 pub(crate) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own: Option<&Problem>) -> Finding {
     let mut words: Vec<String> = named.iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
     if words.is_empty() {
         words.extend(own.map(Problem::to_string));
     }
     if words.is_empty() {
-        words.push("it does not say why".to_owned());
+        words.push("the CA gives no reason".to_owned());
     }
     let problem = named.first().map(|(_, problem)| problem).or(own);
     let error = problem.map(|problem| AcmeError::Problem {
@@ -49,12 +49,12 @@ pub(crate) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own:
     )
 }
 
-/// What the machine gave up for, when no step's own failure says it.
+/// Why the order was given up, when no error of a step explains it.
 pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Finding {
     let again = Advice::Retry { after_seconds: None };
     let (code, next, advice) = match why {
         GiveUp::NoChallenge(_) => {
-            (Code::AcmeNoChallenge, "use a CA that offers it, or write another `acme.challenge`", Advice::Person)
+            (Code::AcmeNoChallenge, "use a CA that offers it, or set another `acme.challenge`", Advice::Person)
         }
         GiveUp::NotValidated | GiveUp::StillProcessing => (
             Code::AcmeSlow,
@@ -62,16 +62,14 @@ pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Finding {
             again,
         ),
         GiveUp::ForeignKey => {
-            (Code::AcmeForeignKey, "see whether another certd uses this account for the same names", Advice::Person)
+            (Code::AcmeForeignKey, "check whether another certd uses this account for the same names", Advice::Person)
         }
         GiveUp::Rejected(_) => (
             Code::AcmeRejectedCertificate,
             "see rejected/ in the certificate's folder; certd fetches it again, and orders another after a day, or now with --force",
             again,
         ),
-        GiveUp::Superseded { .. } => {
-            (Code::AcmeSuperseded, "nothing: certd forgets this order, and looks anew at what is to be done", again)
-        }
+        GiveUp::Superseded { .. } => (Code::AcmeSuperseded, "nothing: certd drops this order and plans again", again),
         GiveUp::EndsEarlier { .. } => (
             Code::AcmeEndsEarlier,
             "nothing: the stored certificate stays until another would outlive it; `certd renew --force` takes the new one",
@@ -86,12 +84,12 @@ pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Finding {
     Finding::new(code, object, why.to_string(), next, advice)
 }
 
-/// What an error of the CA means to an order whose step failed with it.
+/// How an order reacts to an error of the CA in one of its steps.
 pub(crate) fn trouble(error: &AcmeError) -> ErrorClass {
     let after_ms = error.retry_after().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     match error.kind() {
         Some(Kind::OrderNotReady) => ErrorClass::NotReady,
-        // Without a Retry-After, asking again at once is what a limit is there against.
+        // A rate limit without Retry-After: retrying at once would make it worse.
         _ if is_limit(error) && after_ms.is_none() => ErrorClass::Lasting,
         _ if matches!(error.status(), Some(404 | 410)) => ErrorClass::Missing,
         Some(Kind::RateLimited | Kind::ServerInternal) => ErrorClass::Passing { after_ms },
@@ -101,18 +99,18 @@ pub(crate) fn trouble(error: &AcmeError) -> ErrorClass {
     }
 }
 
-/// The CA's own, or that of what stands before it and knows no problem documents.
+/// The CA's rate limit, or that of a proxy in front of it, which sends no problem document.
 pub(crate) fn is_limit(error: &AcmeError) -> bool {
     error.kind() == Some(Kind::RateLimited) || matches!(error, AcmeError::Status { status: 429, .. })
 }
 
-/// Of an order with `replaces`: whatever the CA has against it, but for what would meet the next order just as well.
+/// Whether an order failed because of `replaces`: any refusal except those that the next order would meet as well.
 pub(crate) fn refuses_replaces(error: &AcmeError) -> bool {
     match error {
         AcmeError::Unsupported { .. } => true,
         AcmeError::Problem { problem, .. } => match problem.kind {
             // Pebble 2.10 answers serverInternal to half of all identifiers: those whose serial's DER begins with 00.
-            // Of a CA that is really broken the next order, without `replaces`, tells the same.
+            // If the CA is really broken, the next order fails too, without `replaces`.
             Kind::AlreadyReplaced | Kind::Unauthorized | Kind::ServerInternal => true,
             Kind::Other => problem.status.is_some_and(|status| (400..500).contains(&status) && status != 429),
             _ => false,
@@ -124,14 +122,14 @@ pub(crate) fn refuses_replaces(error: &AcmeError) -> bool {
     }
 }
 
-/// The CA does not know the order, or not as this account's. In its own words: a page of a proxy says nothing about an
-/// order, whose certificate may be ready.
+/// The CA does not know the order, or not for this account. Only a problem document counts: an error page of a proxy
+/// proves nothing about an order, whose certificate may be ready.
 pub(crate) fn is_gone(error: &AcmeError) -> bool {
     let account =
         matches!(error.kind(), Some(Kind::AccountDead | Kind::AccountDoesNotExist | Kind::UserActionRequired));
     let elsewhere = matches!(error, AcmeError::Elsewhere { .. });
-    let said = error.kind().and_then(|_| error.status());
-    elsewhere || !account && said.is_some_and(|status| matches!(status, 403 | 404 | 410))
+    let status = error.kind().and_then(|_| error.status());
+    elsewhere || !account && status.is_some_and(|status| matches!(status, 403 | 404 | 410))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The border: an effect's own error becomes the failure that plans, reports and notices share.
+//! Turns errors of store, secrets and nodes into findings, which plans and reports share.
 
 use crate::cert::{CertName, NodeName};
 use crate::model::{Advice, Code, Finding};
@@ -11,7 +11,7 @@ use crate::store::secret::SecretError;
 use crate::store::{Damage, StoreError};
 use crate::text::escape;
 
-/// What a peer may fill of an error's text.
+/// The longest text of a peer in an error.
 const MOST: usize = 2_000;
 
 pub(crate) fn failure(
@@ -52,24 +52,30 @@ pub(crate) fn of_node(node: &NodeName, error: &NodeError) -> Finding {
     failure(error.code(), node, error, error.next(), error.advice())
 }
 
-/// A task of ours ended by itself.
+/// An error in certd itself.
 pub(crate) fn bug(object: impl ToString, what: impl ToString) -> Finding {
-    failure(Code::Bug, object, what, "this is a fault in certd: please report it with the output of -v", Advice::Bug)
+    failure(Code::Bug, object, what, "this is a bug in certd: please report it with the output of -v", Advice::Bug)
 }
 
 pub fn interrupted(object: impl ToString) -> Finding {
-    let next = "run the command again: it goes on where it stopped";
-    failure(Code::Interrupted, object, "interrupted before it was done", next, Advice::Retry { after_seconds: None })
+    let next = "run the command again: it continues where it stopped";
+    failure(
+        Code::Interrupted,
+        object,
+        "interrupted before it was finished",
+        next,
+        Advice::Retry { after_seconds: None },
+    )
 }
 
-/// A node is at work and will not be heard: certd ends.
+/// certd ends while a node is at work.
 pub(crate) fn abandoned() -> Finding {
-    let what = "certd was told to end; the node finishes what it has begun, or undoes it";
+    let what = "certd was stopped; the node finishes or undoes what it has begun";
     let next = "nothing: the next pass reads the node again";
     failure(Code::Interrupted, "a node", what, next, Advice::Retry { after_seconds: None })
 }
 
-/// The clock cannot be right, so that nothing is ordered by it.
+/// The clock is implausible, so nothing is ordered.
 pub(crate) fn of_clock(doubt: &ClockDoubt) -> Finding {
     let next = report::SET_THE_CLOCK;
     failure(Code::ClockImplausible, "the clock", report::clock(doubt), next, Advice::Person)
@@ -77,14 +83,14 @@ pub(crate) fn of_clock(doubt: &ClockDoubt) -> Finding {
 
 pub(crate) fn of_narrowed(node: &NodeName, certificate: &CertName, who: &str) -> Finding {
     let (file, who) = who.split_once(' ').unwrap_or(("key", who));
-    let what = format!(
-        "{certificate}: the {file} there can be read by {who} until a delivery, and by nobody of them after it"
-    );
-    let next = "if the server's own user reads it so, write [install] owner, group or key_mode; else nothing";
+    let what =
+        format!("{certificate}: before the next delivery {who} can read the {file} there; after it, they cannot");
+    let next =
+        "if the server's own user reads it that way, set owner, group or key_mode in [install]; otherwise nothing";
     failure(Code::KeyNarrowed, node, what, next, Advice::Person)
 }
 
-/// Something in the state directory was broken and worked around.
+/// Damage in the state directory that certd works around.
 pub(crate) fn of_damage(damage: &Damage) -> Finding {
-    failure(Code::StateDamaged, damage.path.display(), damage, "look at it when there is time", Advice::Person)
+    failure(Code::StateDamaged, damage.path.display(), damage, "look at it when you have time", Advice::Person)
 }

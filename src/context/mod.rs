@@ -1,5 +1,5 @@
-//! What every step borrows: the configuration, the store, secrets, the CAs' clients and accounts, the DNS provider, the
-//! clock and the stop signal.
+//! Shared by every step: configuration, store, secrets, clients and accounts of the CAs, DNS provider, clock and stop
+//! signal.
 
 pub mod ca;
 pub mod clock;
@@ -26,26 +26,26 @@ use crate::store::{Store, StoreError};
 
 pub use secrets::{Secrets, roots};
 
-/// What every step of a pass works with.
+/// The context of a pass or a look.
 pub struct Context {
     pub config: Arc<Config>,
     pub store: Store,
     pub roots: Roots,
     pub secrets: Arc<Secrets>,
     pub progress: progress::Progress,
-    /// Becomes true when the process is asked to end.
+    /// Becomes true when the process should stop.
     pub stop: watch::Receiver<bool>,
-    /// Certificates that are issued side by side share one account: it is made once.
+    /// Certificates issued in parallel share an account; the lock ensures that it is created once.
     account: Mutex<()>,
-    /// One client for each CA, by its host.
+    /// One client per CA, by host.
     cas: std::sync::Mutex<HashMap<String, Http>>,
-    /// The DNS provider, opened when it is first needed.
-    pub dns: Arc<provider::Providing>,
-    /// What each CA said of the time, by its host.
+    /// The DNS provider, opened on first use.
+    pub dns: Arc<provider::ProviderCache>,
+    /// Clock reading of each CA, by host.
     ca_clocks: std::sync::Mutex<BTreeMap<String, CaClock>>,
-    /// And what each node said of it.
+    /// Clock reading of each node.
     node_clocks: std::sync::Mutex<BTreeMap<NodeName, NodeClock>>,
-    /// Keys that fewer people can read after a delivery.
+    /// Keys that fewer users can read after a delivery.
     narrowed: std::sync::Mutex<BTreeSet<(NodeName, CertName, String)>>,
 }
 
@@ -63,12 +63,12 @@ impl Context {
         Self { config, store, roots, secrets, progress, stop, account, cas, dns, ca_clocks, node_clocks, narrowed }
     }
 
-    /// The same with the nodes that DNS has named.
+    /// Replaces the configuration by one with the discovered nodes.
     pub(crate) fn with_config(self, config: Config) -> Self {
         Self { config: config.into(), ..self }
     }
 
-    /// Of a command that only looks, with the secrets of a look.
+    /// For a read-only command, with the secrets of [`Secrets::for_probes`].
     ///
     /// # Errors
     /// The state directory cannot be read.
@@ -82,41 +82,41 @@ impl Context {
         Ok(Self::new(config, store, roots, secrets, progress, watch::channel(false).1))
     }
 
-    /// The same for a look at the nodes of this configuration, as DNS has named them since.
+    /// A context for one look, with a fresh view of the store and a configuration that includes the discovered nodes.
     ///
     /// # Errors
     /// The state directory cannot be read.
-    pub fn of_a_look(&self, config: &Arc<Config>) -> Result<Self, StoreError> {
+    pub fn for_a_look(&self, config: &Arc<Config>) -> Result<Self, StoreError> {
         let (store, roots, secrets) = (Store::look(self.store.root())?, self.roots.clone(), Arc::clone(&self.secrets));
         Ok(Self::new(Arc::clone(config), store, roots, secrets, self.progress.clone(), self.stop.clone()))
     }
 
-    /// For requests that leave this machine.
+    /// Proxy and roots for outgoing HTTP requests.
     pub fn http_options(&self) -> HttpOptions {
         let trust = self.secrets.network_ca.clone().map_or(Trust::System, Trust::Also);
         HttpOptions { proxy: self.config.network.proxy.clone(), trust }
     }
 
-    /// Notes what this CA's last answer says of the time; to be called right after it.
-    pub(crate) fn hear_the_time(&self, ca: &str, http: &Http) {
+    /// Records the `Date` of this CA's last answer. Call it right after the answer.
+    pub(crate) fn note_ca_clock(&self, ca: &str, http: &Http) {
         let Some(theirs) = http.date() else { return };
-        let mut held = lock(&self.ca_clocks);
-        held.insert(ca.to_owned(), CaClock { ours: clock::now(), theirs });
+        let mut clocks = lock(&self.ca_clocks);
+        clocks.insert(ca.to_owned(), CaClock { ours: clock::now(), theirs });
     }
 
-    /// Notes what a node says of the time; to be called right after it.
-    pub(crate) fn hear_the_nodes_time(&self, node: &NodeName, theirs: Option<Timestamp>) {
+    /// Records a node's clock reading. Call it right after the answer.
+    pub(crate) fn note_node_clock(&self, node: &NodeName, theirs: Option<Timestamp>) {
         let Some(theirs) = theirs else { return };
-        let mut held = lock(&self.node_clocks);
-        held.insert(node.clone(), NodeClock { ours: clock::now(), theirs });
+        let mut clocks = lock(&self.node_clocks);
+        clocks.insert(node.clone(), NodeClock { ours: clock::now(), theirs });
     }
 
     pub(crate) fn node_clocks(&self) -> BTreeMap<NodeName, NodeClock> {
         lock(&self.node_clocks).clone()
     }
 
-    /// Notes what a node says of keys that are no longer handed on to everybody whom they were open to.
-    pub(crate) fn hear_of_keys(&self, node: &NodeName, narrowed: &[(CertName, String)]) {
+    /// Records keys that a node restricts at a delivery: users who could read them before no longer can.
+    pub(crate) fn note_narrowed_keys(&self, node: &NodeName, narrowed: &[(CertName, String)]) {
         let mut held = lock(&self.narrowed);
         held.extend(narrowed.iter().map(|(name, who)| (node.clone(), name.clone(), who.clone())));
     }
@@ -126,20 +126,20 @@ impl Context {
         held.iter().map(|(node, name, who)| failure::of_narrowed(node, name, who)).collect()
     }
 
-    pub(crate) fn was_heard(&self, ca: &str) -> bool {
+    pub(crate) fn has_ca_clock(&self, ca: &str) -> bool {
         lock(&self.ca_clocks).contains_key(ca)
     }
 
-    /// The host and the clock of the CA that agrees with ours the best: where two CAs tell different times, the one that
-    /// is wrong is not the one that says what a third clock says too.
+    /// The host and the clock of the CA that agrees best with this machine: if two CAs disagree, the one that a third
+    /// clock (ours) confirms is more likely right.
     pub(crate) fn ca_clock(&self) -> Option<(String, CaClock)> {
-        let held = lock(&self.ca_clocks);
-        let best = held.iter().min_by_key(|(_, told)| told.ours.duration_since(told.theirs).abs());
-        best.map(|(ca, told)| (ca.clone(), *told))
+        let clocks = lock(&self.ca_clocks);
+        let best = clocks.iter().min_by_key(|(_, clock)| clock.ours.duration_since(clock.theirs).abs());
+        best.map(|(ca, clock)| (ca.clone(), *clock))
     }
 }
 
-/// Returns when the process was asked to end; never, when nobody can ask any more.
+/// Returns when the process should stop; never, if the sender is gone.
 pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stopped| *stopped).await.is_err() {
         core::future::pending::<()>().await;

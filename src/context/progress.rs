@@ -1,10 +1,10 @@
-//! What happens while it happens, for whoever watches: one typed event, rendered by `cli`.
+//! Progress events, which `cli` renders while the work goes on.
 
 use std::sync::Arc;
 
 use crate::cert::{CertName, NodeName};
 
-/// Where events go. Cheap to clone.
+/// The sink for events. Cheap to clone.
 #[derive(Clone)]
 pub struct Progress(Arc<dyn Fn(Event) + Send + Sync>);
 
@@ -21,7 +21,7 @@ impl Progress {
         (self.0)(event);
     }
 
-    /// Says that this is waited for, until what is returned is dropped: by its end or by being called off.
+    /// Reports a wait that lasts until the returned guard is dropped, at the end or on cancellation.
     pub fn waiting(&self, doing: &'static str, what: impl ToString) -> Waiting {
         let what = what.to_string();
         self.say(Event::Waiting { doing, what: what.clone(), over: false });
@@ -46,17 +46,17 @@ impl Drop for Waiting {
 
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Issuance of a certificate has come to this step, in plain words ("order made", "waiting for ns1.example: …").
+    /// A step in the issuance of a certificate, as text ("order made", "waiting for ns1.example: …").
     Issue { certificate: CertName, step: String },
-    /// What our own checks found of a new chain, one line each: for those who want to know all.
+    /// The result of one check of a new chain, for `--verbose`.
     Checked { certificate: CertName, found: String },
-    /// Something about the account at a CA, in plain words.
+    /// A step at the account of a CA, as text.
     Account { ca: String, step: String },
-    /// A node has come to this phase.
+    /// A node has reached this phase.
     Node { node: NodeName, phase: Phase, detail: String },
-    /// Something that may take seconds has begun, or is over: `doing` `what` ("handshake with", "上海").
+    /// Something that may take seconds has begun or ended: `doing` `what` ("handshake with", "上海").
     Waiting { doing: &'static str, what: String, over: bool },
-    /// The report follows: nothing more happens.
+    /// The last event; the report follows.
     Over,
 }
 

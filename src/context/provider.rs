@@ -1,5 +1,5 @@
-//! The DNS provider of a pass: one client for all certificates, so that they share a connection, the zones that were
-//! found and the limit; and what it learned, kept for the next run.
+//! The DNS provider of a pass: one client for all certificates, so that they share a connection, the known zones and
+//! the rate limit; and the DNS cache, which is kept for the next run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,13 +15,13 @@ use crate::model::{Advice, AtProvider, Code, Finding, KnownToken, KnownZone, Las
 use crate::mutex::lock;
 use crate::store::StoreError;
 
-/// What a pass has of its provider.
+/// The opened provider of a pass, and its warnings.
 #[derive(Default)]
-pub struct Providing {
+pub struct ProviderCache {
     usual: Mutex<Option<Opened>>,
-    /// For a rehearsal, which relies on nothing that earlier runs saw.
-    afresh: Mutex<Option<Opened>>,
-    /// One writer of `dns.json` at a time.
+    /// For a rehearsal, which must not rely on what earlier runs found.
+    bypass_cache: Mutex<Option<Opened>>,
+    /// Serializes writers of `dns.json`.
     writing: Mutex<()>,
     warnings: Mutex<Vec<Finding>>,
 }
@@ -32,9 +32,9 @@ struct Opened {
     since: Timestamp,
 }
 
-impl Providing {
-    fn slot(&self, afresh: bool) -> &Mutex<Option<Opened>> {
-        if afresh { &self.afresh } else { &self.usual }
+impl ProviderCache {
+    fn slot(&self, bypass_cache: bool) -> &Mutex<Option<Opened>> {
+        if bypass_cache { &self.bypass_cache } else { &self.usual }
     }
 
     pub(crate) fn warn(&self, failure: Finding) {
@@ -44,28 +44,28 @@ impl Providing {
         }
     }
 
-    /// What was found that does not keep a certificate from being issued; each is told once.
+    /// Findings that do not prevent issuance. Returns each once.
     pub fn take_warnings(&self) -> Vec<Finding> {
         core::mem::take(&mut *lock(&self.warnings))
     }
 }
 
-/// Who is asked about names, and the DoH servers among them.
+/// The resolvers, and the DoH servers among them.
 pub(crate) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Finding> {
     let dns = &context.config.dns;
-    // Who names the servers himself has names that the public does not see, or sees otherwise.
+    // With configured name servers, names may differ from the public view, so DoH is not used.
     let doh = if dns.nameservers.is_empty() { Doh::new(&dns.doh, context.http_options()) } else { Doh::default() };
     let resolvers = Resolvers::new(&dns.resolvers, &dns.nameservers, doh.clone());
     Ok((resolvers.map_err(|error| of_dns("dns", &error))?, doh))
 }
 
-pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provider>, Finding> {
-    let mut slot = lock(context.dns.slot(afresh));
+pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn Provider>, Finding> {
+    let mut slot = lock(context.dns.slot(bypass_cache));
     if let Some(opened) = slot.as_ref() {
         return Ok(Arc::clone(&opened.provider));
     }
     let seed = context.store.state().map_err(|error| of_store(&error))?.seed;
-    // Tells an operator with two controllers which of them made a record.
+    // Shows an operator with two controllers which one made a record.
     let mark = format!("certd {:08x}", seed >> 32);
     let secret = &context.secrets.dns_secret;
     let provider: Result<Arc<dyn Provider>, DnsError> = match &context.config.dns.provider {
@@ -78,7 +78,7 @@ pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provid
                 mark: &mark,
                 clock: clock::now,
                 zones: context.store.learned().map_err(|error| of_store(&error))?.zones,
-                afresh,
+                bypass_cache,
             };
             Cloudflare::new(settings).map(|it| Arc::new(it) as _)
         }
@@ -90,15 +90,15 @@ pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provid
     Ok(provider)
 }
 
-/// Keeps what was learned of zones, and warns of those that were seen by this pass and are not in order. That nothing can
-/// be kept costs requests and no certificate.
-pub(crate) fn keep_zones(context: &Context, afresh: bool) {
-    let opened = lock(context.dns.slot(afresh)).clone();
+/// Writes the known zones to the DNS cache, and warns of those that this pass saw in a bad state. If the cache cannot
+/// be written, later runs need more requests, nothing else.
+pub(crate) fn keep_zones(context: &Context, bypass_cache: bool) {
+    let opened = lock(context.dns.slot(bypass_cache)).clone();
     let Some(Opened { provider, since }) = opened else { return };
     let zones = provider.zones();
     let seen_now = zones.values().filter(|zone| zone.seen_at >= since);
     seen_now.filter_map(of_zone).for_each(|failure| context.dns.warn(failure));
-    keep(context, |learned| learned.zones = zones);
+    keep(context, |dns_cache| dns_cache.zones = zones);
 }
 
 /// The address records of a name, as the provider has them.
@@ -107,26 +107,26 @@ pub(crate) async fn at_provider(context: &Context, name: &str) -> Result<Vec<AtP
     shown.map_err(|error| of_dns(name, &error))
 }
 
-/// Keeps which nodes DNS named.
+/// Writes the discovered nodes to the DNS cache.
 pub(crate) fn keep_discovered(context: &Context, seen: BTreeMap<DnsName, LastSeen>) {
-    keep(context, |learned| learned.discovered = seen);
+    keep(context, |dns_cache| dns_cache.discovered = seen);
 }
 
-/// Asks, at most once a day or `afresh`, how long the token is good for; and tells it when that is not long any more.
-pub async fn ask_token(context: &Context, afresh: bool) {
+/// Asks how long the token is valid, at most once a day unless `bypass_cache`, and warns when it expires soon.
+pub async fn ask_token(context: &Context, bypass_cache: bool) {
     let asked = async {
         let known = context.store.learned().ok()?.token;
-        // Old, and still what holds when nobody answers.
+        // Mark it as old, but keep it in case the provider does not answer.
         let old = |known| KnownToken { asked_at: Timestamp::UNIX_EPOCH, ..known };
-        let known = if afresh { known.map(old) } else { known };
-        provider(context, afresh).ok()?.token(known).await
+        let known = if bypass_cache { known.map(old) } else { known };
+        provider(context, bypass_cache).ok()?.token(known).await
     };
     let Some(token) = asked.await else { return };
-    keep(context, |learned| learned.token = Some(token.clone()));
+    keep(context, |dns_cache| dns_cache.token = Some(token.clone()));
     of_token(&token, clock::now()).into_iter().for_each(|failure| context.dns.warn(failure));
 }
 
-/// What an earlier run heard of the token, for commands that only look and have no token to ask with.
+/// The cached state of the token, for read-only commands, which do not read the token.
 pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Finding> {
     let config::Provider::Cloudflare { .. } = context.config.dns.provider else { return None };
     of_token(&context.store.learned().ok()?.token?, now)
@@ -134,7 +134,7 @@ pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Finding>
 
 fn of_token(token: &KnownToken, now: Timestamp) -> Option<Finding> {
     let trouble = token.trouble(now)?;
-    let next = "make a new token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file";
+    let next = "create a token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file";
     Some(Finding::new(trouble.code(), "dns.token_file", trouble.to_string(), next, Advice::Person))
 }
 
@@ -145,14 +145,14 @@ fn of_zone(zone: &KnownZone) -> Option<Finding> {
     Some(Finding::new(code, object, what, next, Advice::Person))
 }
 
-/// So many records of others stand at the name that the CA's question is not answered in one datagram.
-pub(crate) fn of_crowd(name: &str, records: usize, bytes: usize) -> Option<Finding> {
+/// Warns when foreign TXT records make the answer to the CA's query larger than one datagram.
+pub(crate) fn of_long_answer(name: &str, records: usize, bytes: usize) -> Option<Finding> {
     (bytes > ONE_DATAGRAM).then(|| {
         Finding::new(
             Code::DnsLongAnswer,
             name,
-            format!("{records} TXT records stand there, {bytes} bytes: more than one datagram of DNS takes"),
-            "remove those that nobody needs; certd removes none but its own",
+            format!("{records} TXT records are there, {bytes} bytes: more than fits into one DNS datagram"),
+            "remove those that are not needed; certd removes only its own",
             Advice::Person,
         )
     })

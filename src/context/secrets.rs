@@ -1,4 +1,5 @@
-//! What is read before privileges are given up, anew for every pass: rotation is replacing a file.
+//! Secrets and other files that are read before privileges are dropped. They are read again for every pass: a secret is
+//! rotated by replacing its file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,27 +18,27 @@ use crate::store::started::Started;
 use crate::context::failure::failure;
 use crate::context::watch_roots::WatchRoots;
 
-/// Secrets, and the public files that are read in the same breath.
+/// Secrets, and the public files that are read together with them.
 #[derive(Clone)]
 pub struct Secrets {
-    /// The provider's: an API token, or what a TSIG key's file holds. Empty for a provider that has none.
+    /// The provider's API token, or the content of a TSIG key file. Empty for a provider without a secret.
     pub dns_secret: Zeroizing<String>,
     /// By the CA's host.
     pub eab_hmac: BTreeMap<String, Zeroizing<String>>,
     identities: BTreeMap<PathBuf, Identity>,
     passphrases: BTreeMap<PathBuf, Zeroizing<String>>,
     known_hosts: BTreeMap<PathBuf, String>,
-    /// PEM of the root of a CA's own API, where one is configured; by the CA's host.
+    /// PEM of the root for a CA's API, if configured; by the CA's host.
     pub acme_ca: BTreeMap<String, String>,
-    /// What the chains of watched endpoints are judged by.
+    /// Roots for the chains of watched endpoints.
     pub watch_roots: WatchRoots,
-    /// PEM of the root that is trusted beside the system's.
+    /// PEM of a root that is trusted in addition to the system's.
     pub network_ca: Option<String>,
-    /// PEM of the roots that issued chains must lead to, where the configuration names them.
+    /// PEM of the configured roots that issued chains must lead to.
     pub issuer_roots: String,
 }
 
-/// A file that cannot be used, and what cannot be done without it.
+/// A file that cannot be used, and what needs it.
 #[derive(Clone, Debug)]
 pub struct Unread {
     pub needed_for: NeededFor,
@@ -49,22 +50,22 @@ pub enum NeededFor {
     Dns,
     /// The CA of this host.
     Ca(String),
-    /// Whatever goes over HTTPS.
+    /// All HTTPS requests.
     Network,
-    /// To judge what was issued.
+    /// To verify issued certificates.
     IssuerRoots,
-    /// To log in where the configuration names this file.
+    /// To log in to nodes whose configuration names this file.
     Login(PathBuf),
 }
 
-/// What was read; `None` is noted.
+/// The value, or `None` after adding the failure to `unread`.
 fn noted<T>(unread: &mut Vec<Unread>, needed_for: NeededFor, read: Result<T, Finding>) -> Option<T> {
     read.map_err(|failure| unread.push(Unread { needed_for, failure })).ok()
 }
 
 impl Secrets {
     /// # Errors
-    /// The first file that is missing, readable by others or no text.
+    /// The first file that is missing, readable by others, or not text.
     pub fn read(config: &Config) -> Result<Self, Finding> {
         whole(Self::read_what_can_be(config))
     }
@@ -99,7 +100,7 @@ impl Secrets {
         (Self { dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots, ..of_logins }, unread)
     }
 
-    /// What a look takes: what logging in takes at the nodes that are probed through SSH, and no other secret.
+    /// The secrets for a look: only those to log in to nodes that are probed through SSH.
     ///
     /// # Errors
     /// As [`Secrets::read`].
@@ -108,7 +109,7 @@ impl Secrets {
     }
 
     fn of_logins(config: &Config, wanted: impl Fn(&Probe) -> bool) -> (Self, Vec<Unread>) {
-        // Of the nodes, and of those too that DNS is going to name.
+        // Including the logins of nodes that DNS will name.
         let found = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
         let found = found.map(|discover| (&discover.ssh, &discover.probe));
         let logins = config.nodes.iter().map(|node| (&node.ssh, &node.probe)).chain(found);
@@ -133,19 +134,19 @@ impl Secrets {
         (read, unread)
     }
 
-    /// How to log in to a node at one of `addresses`, by jump hosts at one each of `jumps` (in the configuration's order).
-    /// `None`: there is none.
+    /// The endpoint to log in to a node at one of `addresses`, through jump hosts at one each of `jumps` (in the
+    /// configuration's order). `None`: a host has no address.
     pub fn endpoint(&self, node: &Node, addresses: &[SocketAddr], jumps: &[Vec<SocketAddr>]) -> Option<Endpoint> {
         let ssh = &node.ssh;
         let agent = ssh.agent.as_ref().map(|agent| match agent {
             Agent::Socket(path) => path.clone(),
             Agent::Environment => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).unwrap_or_default(),
         });
-        let mut way = None;
+        let mut jumps_so_far = None;
         for (jump, addresses) in ssh.jumps.iter().zip(jumps) {
             let (address, others) = addresses.split_first()?;
             let known = self.known(ssh, Some(&jump.host), jump.port, &jump.host_keys);
-            way = Some(Box::new(Endpoint {
+            jumps_so_far = Some(Box::new(Endpoint {
                 node: jump.name.clone(),
                 address: *address,
                 others: others.to_vec(),
@@ -155,7 +156,7 @@ impl Secrets {
                 revoked: known.revoked,
                 authority: known.authority,
                 agent: agent.clone(),
-                jump: way,
+                jump: jumps_so_far,
             }));
         }
         let known = self.known(ssh, node.addresses.first(), ssh.port, &ssh.host_keys);
@@ -170,7 +171,7 @@ impl Secrets {
             revoked: known.revoked,
             authority: known.authority,
             agent,
-            jump: way,
+            jump: jumps_so_far,
         })
     }
 
@@ -180,7 +181,8 @@ impl Secrets {
         files.iter().filter_map(|file| self.identities.get(file).map(with_passphrase)).collect()
     }
 
-    /// Pinned in the configuration, else in the known_hosts files; what these revoke is revoked either way.
+    /// Keys pinned in the configuration, or else in the known_hosts files. Keys that known_hosts revokes are always
+    /// revoked.
     fn known(&self, ssh: &Ssh, host: Option<&Host>, port: u16, pinned: &[HostKey]) -> Known {
         let Some(host) = host.map(ToString::to_string) else { return Known::default() };
         let texts = ssh.known_hosts.iter().filter_map(|path| self.known_hosts.get(path)).map(String::as_str);
@@ -189,7 +191,7 @@ impl Secrets {
     }
 }
 
-/// All of it, or the first file that is not.
+/// The secrets, or the first failure.
 fn whole((secrets, unread): (Secrets, Vec<Unread>)) -> Result<Secrets, Finding> {
     match unread.into_iter().next() {
         Some(unread) => Err(unread.failure),
@@ -213,7 +215,7 @@ fn identities(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Id
     read.collect()
 }
 
-/// Words may stand in a passphrase; a line break at its end is the editor's.
+/// Trims only line breaks at the end: a passphrase may contain spaces.
 fn passphrases(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Zeroizing<String>> {
     let files: BTreeSet<&PathBuf> = logins.iter().filter_map(|ssh| ssh.passphrase_file.as_ref()).collect();
     let read = files.into_iter().filter_map(|file| {
@@ -224,12 +226,12 @@ fn passphrases(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Z
     read.collect()
 }
 
-/// A file that is not there holds no keys; `certd trust --write` makes it. They are read for nodes with a key of their
-/// own, too, since that key may be revoked there.
+/// A missing file holds no keys; `certd trust --write` creates it. The files are read for nodes with a `host_key` too,
+/// since they may revoke it.
 fn known_hosts(config: &Config, logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, String> {
     let paths: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| &ssh.known_hosts).collect();
     let read = paths.into_iter().filter_map(|path| {
-        // Where there is none, somebody else could put one.
+        // Check the folder even if the file is missing: another user could create it.
         let text = guard(config, path)
             .and_then(|()| path.exists().then(|| public(config, "ssh.known_hosts", path)).transpose());
         Some((path.clone(), noted(unread, NeededFor::Login(path.clone()), text)??))
@@ -248,17 +250,17 @@ pub fn issuer_roots(config: &Config) -> Result<String, Finding> {
     Ok(texts.join("\n"))
 }
 
-/// The roots that issued and served chains must lead to: those that the configuration names, and this system's when a CA
-/// has none of its own.
+/// The roots that issued and served chains must lead to: the configured ones, and the system's if a CA has none
+/// configured.
 ///
 /// # Errors
-/// A configured file holds no certificate, or this system trusts no root at all.
+/// A configured file holds no certificate, or the system has no roots.
 pub fn roots(config: &Config) -> Result<Roots, Finding> {
     let mut texts = Vec::new();
     for path in config.cas().filter_map(|ca| ca.issuer_root_file.as_ref()) {
         let text = public(config, "acme.issuer_root_file", path)?;
         let bad = |error: Malformed| {
-            let next = "write the PEM of the root certificate into it";
+            let next = "put the PEM of the root certificate into it";
             failure(Code::ConfigRoot, path.display(), error, next, Advice::Person)
         };
         Roots::new(&[&text]).map_err(bad)?;
@@ -283,7 +285,7 @@ fn system_certificates() -> impl Iterator<Item = Vec<u8>> {
     rustls_native_certs::load_native_certs().certs.into_iter().map(|der| der.to_vec())
 }
 
-/// The text of a file that is no secret, and that certd obeys.
+/// The text of a file that is not secret but that certd trusts.
 ///
 /// # Errors
 /// It cannot be read, or others can write it.
@@ -299,7 +301,7 @@ fn guard(config: &Config, path: &Path) -> Result<(), Finding> {
     Writers::of_state(&config.state_dir).check(path).map_err(|error| Finding::from(&error))
 }
 
-/// The program, and a script that it is to run.
+/// Checks the program, and a script among its arguments.
 fn guard_program(config: &Config, command: &[String]) -> Result<(), Finding> {
     let files = command.iter().map(Path::new).filter(|path| path.is_absolute() && path.is_file());
     files.into_iter().try_for_each(|path| guard(config, path))

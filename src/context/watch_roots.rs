@@ -1,4 +1,4 @@
-//! What the chains of endpoints that others keep are judged by.
+//! Roots for the chains of watched endpoints, which others maintain.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,13 @@ use crate::model::{Advice, Code, Finding, Scope};
 use super::failure::failure;
 use super::secrets::{public, system_roots};
 
-/// What each endpoint's chain is judged by: the system's roots, whatever `acme.issuer_root_file` says, and its own
-/// `ca_file`. A file that cannot be read keeps no certificate from being renewed: the endpoint's chain is not judged
-/// then, and the report says so.
+/// The roots for each endpoint's chain: the system's (regardless of `acme.issuer_root_file`) and its own `ca_file`. If
+/// a file cannot be read, the endpoint's chain is not verified and the report says so; renewals are not affected.
 #[derive(Clone, Default)]
 pub struct WatchRoots(BTreeMap<WatchName, Result<Roots, Finding>>);
 
 impl WatchRoots {
-    /// Before privileges are given up.
+    /// Call it before privileges are dropped.
     pub fn read(config: &Config) -> Self {
         if config.watches.is_empty() {
             return Self::default();
@@ -25,12 +24,12 @@ impl WatchRoots {
         Self(config.watches.iter().map(|watch| (watch.name.clone(), roots(config, watch, &system))).collect())
     }
 
-    /// `None`: the chain of this endpoint is not judged.
+    /// `None`: the chain of this endpoint is not verified.
     pub(crate) fn of(&self, watch: &WatchName) -> Option<&Roots> {
         self.0.get(watch)?.as_ref().ok()
     }
 
-    /// Of the endpoints that are asked for.
+    /// The failures of the selected endpoints.
     pub fn failures(&self, scope: &Scope) -> Vec<Finding> {
         let failed = |(_, roots): (_, &Result<Roots, Finding>)| roots.as_ref().err().cloned();
         let mut failures: Vec<Finding> =
@@ -41,12 +40,12 @@ impl WatchRoots {
 }
 
 fn roots(config: &Config, watch: &Watch, system: &Roots) -> Result<Roots, Finding> {
-    // One code for all: in the report it is a warning, since nothing but this judgement is lost.
+    // One code for all causes: each is a warning, since only this verification is lost.
     let bad = |object: &dyn core::fmt::Display, what: &dyn core::fmt::Display, next: &str| {
         failure(
             Code::WatchRoot,
             object,
-            format!("{what}; the chain of {} is not judged", watch.name),
+            format!("{what}; the chain of {} is not verified", watch.name),
             next,
             Advice::Person,
         )
@@ -58,6 +57,6 @@ fn roots(config: &Config, watch: &Watch, system: &Roots) -> Result<Roots, Findin
     };
     let text = public(config, "watch.ca_file", path);
     let text = text.map_err(|failure| bad(&path.display(), &failure.what, &failure.next))?;
-    let next = "write the PEM of the root certificate into it";
+    let next = "put the PEM of the root certificate into it";
     system.and(&text).map_err(|malformed| bad(&path.display(), &malformed, next))
 }

@@ -36,23 +36,23 @@ pub struct Settings<'a> {
     /// As earlier runs saw them.
     pub zones: BTreeMap<String, KnownZone>,
     /// Ask for zones whatever earlier runs saw: a rehearsal tries what a renewal may rely on.
-    pub afresh: bool,
+    pub bypass_cache: bool,
 }
 
 pub struct Cloudflare {
     api: Arc<Api>,
     zone_id: Option<String>,
     mark: String,
-    afresh: bool,
+    bypass_cache: bool,
     zones: Zones,
 }
 
 impl Cloudflare {
     pub fn new(settings: Settings<'_>) -> Result<Self, DnsError> {
-        let Settings { base, token, zone_id, options, mark, clock, zones, afresh } = settings;
+        let Settings { base, token, zone_id, options, mark, clock, zones, bypass_cache } = settings;
         let api = Arc::new(Api::new(base, token, options, clock)?);
-        let zones = Zones::new(Arc::clone(&api), zones, afresh);
-        Ok(Self { api, zone_id: zone_id.map(str::to_owned), mark: mark.to_owned(), afresh, zones })
+        let zones = Zones::new(Arc::clone(&api), zones, bypass_cache);
+        Ok(Self { api, zone_id: zone_id.map(str::to_owned), mark: mark.to_owned(), bypass_cache, zones })
     }
 }
 
@@ -61,7 +61,7 @@ impl Provider for Cloudflare {
     async fn zone(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError> {
         // A token may be allowed to edit the records and not to read the zone.
         if let Some(id) = &self.zone_id {
-            if self.afresh {
+            if self.bypass_cache {
                 self.zones.look_at(id).await;
             }
             return Ok(Zone { id: id.clone(), name: None });

@@ -72,7 +72,7 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
         }
     };
     let (account, located) = tokio::join!(ca::account(context, ca, &http), locate);
-    context.hear_the_time(&ca.host, &http);
+    context.note_ca_clock(&ca.host, &http);
     let account = account?;
     let evidence = Evidence { ca: context.ca_clock().map(|(_, reading)| reading), ..Evidence::default() };
     plan::clock::plausible(clock::now(), &evidence).map_err(|doubt| of_clock(&doubt))?;

@@ -126,8 +126,8 @@ async fn prepare(context: &Context, node: &NodeName, bundle: Bundle, unsigned: b
     };
     match opened.await {
         Ok(prepared) => {
-            context.hear_the_nodes_time(node, prepared.clock);
-            context.hear_of_keys(node, &prepared.narrowed);
+            context.note_node_clock(node, prepared.clock);
+            context.note_narrowed_keys(node, &prepared.narrowed);
             show(Phase::Prepared, "");
             let test = match prepared.test {
                 ConfigTest::Ok => None,

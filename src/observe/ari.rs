@@ -1,4 +1,4 @@
-//! Renewal information, as an observation that can be kept.
+//! Fetches renewal information (ARI) from the CAs, and their clocks.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use crate::plan::Evidence;
 use crate::plan::ari::{LONGEST, SHORTEST, USUAL, answered, ask_at, failed};
 use crate::plan::clock::plausible;
 
-/// Asks the CA (`ca`: the host of the one that issued it) when it would like this certificate renewed.
+/// Asks the CA that issued the certificate (`ca`: its host) when to renew it.
 ///
 /// # Errors
-/// Any: there is no renewal information today, and the rule of the lifetime holds.
+/// Any error means: no renewal information today, so renew by lifetime.
 pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Finding> {
     let Some(id) = &leaf.ari_id else {
         return Err(Finding::new(
             Code::AcmeNoAriId,
             leaf.serial.clone(),
-            "the certificate names no issuer's key, so that the CA cannot be asked about it",
-            "nothing: it is renewed by its lifetime",
+            "the certificate has no authority key identifier, so the CA cannot be asked about it",
+            "nothing: certd renews it by its lifetime",
             Advice::Person,
         ));
     };
@@ -37,13 +37,13 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fi
     let now = clock::now();
     let http = http(context, ca)?;
     let asked = timeout(ASIDE, renewal_window(&http, id, now)).await;
-    context.hear_the_time(&ca.host, &http);
+    context.note_ca_clock(&ca.host, &http);
     let window = asked.map_err(|_| {
         Finding::new(
             Code::AcmeSlow,
             ca.host.clone(),
-            format!("it did not say within {} s when it would like the certificate renewed", ASIDE.as_secs()),
-            "nothing: certd asks again by itself, and the rule of the lifetime holds",
+            format!("no renewal information within {} s", ASIDE.as_secs()),
+            "nothing: certd asks again, and renews by the lifetime until then",
             Advice::Retry { after_seconds: None },
         )
     })?;
@@ -60,10 +60,10 @@ pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Fi
     })
 }
 
-/// An answer about the certificate of this name.
+/// The answer for the certificate with this name.
 pub(crate) type Answer = (Result<Ari, Finding>, CertName, Leaf);
 
-/// Asks about every stored certificate that the CA is to be asked about by now, in a pass that may issue.
+/// In a pass that may issue, asks about every stored certificate whose renewal information is due.
 pub(crate) async fn ask_due(context: &Arc<Context>, observed: &Observed) -> Vec<Answer> {
     let mut answers = JoinSet::new();
     if observed.asked.depth != Depth::Due || !observed.asked.may_issue {
@@ -76,37 +76,37 @@ pub(crate) async fn ask_due(context: &Arc<Context>, observed: &Observed) -> Vec<
             continue;
         }
         let (context, name, leaf) = (Arc::clone(context), name.clone(), kept.leaf.clone());
-        // Where `meta.json` was lost, the CA of choice is the likeliest.
+        // If `meta.json` was lost, the first CA of the configuration is the most likely.
         let ca = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca }.clone();
         answers.spawn(async move { (ask_ari(&context, &ca, &leaf).await, name, leaf) });
     }
     answers.join_all().await
 }
 
-/// Any error means "no renewal information today", never "no renewal".
+/// An error means "no renewal information today", never "no renewal".
 pub(crate) fn keep(context: &Context, observed: &mut Observed, answers: Vec<Answer>) {
     for (answer, certificate, leaf) in answers {
         match answer {
             Ok(ari) => answered(&mut observed.state, certificate, ari),
             Err(failure) => {
                 failed(&mut observed.state, certificate.clone(), &leaf, &failure, clock::now());
-                let step = format!("the CA gives no renewal window today: {}", failure.what);
+                let step = format!("no renewal window from the CA today: {}", failure.what);
                 context.progress.say(Event::Issue { certificate, step });
             }
         }
     }
 }
 
-/// Hears what time it is by the clocks of the CAs that were not heard yet, until one agrees with ours. That one cannot be
-/// reached is told by whoever needs more of it.
-pub async fn ask_the_time(context: &Context) {
-    for ca in context.config.cas().filter(|ca| !context.was_heard(&ca.host)) {
+/// Asks the remaining CAs for the time until one agrees with this machine's clock. A CA that cannot be reached is
+/// skipped: the step that needs it reports that.
+pub async fn ask_ca_clocks(context: &Context) {
+    for ca in context.config.cas().filter(|ca| !context.has_ca_clock(&ca.host)) {
         let Ok(http) = http(context, ca) else { continue };
         if http.greet().await.is_ok() {
-            context.hear_the_time(&ca.host, &http);
+            context.note_ca_clock(&ca.host, &http);
         }
-        let heard = Evidence { ca: context.ca_clock().map(|(_, told)| told), ..Evidence::default() };
-        if heard.ca.is_some() && plausible(clock::now(), &heard).is_ok() {
+        let evidence = Evidence { ca: context.ca_clock().map(|(_, clock)| clock), ..Evidence::default() };
+        if evidence.ca.is_some() && plausible(clock::now(), &evidence).is_ok() {
             return;
         }
     }

@@ -1,5 +1,5 @@
-//! Nodes that DNS names. They are asked for at the beginning of every pass and of every look; from then on they are nodes
-//! as others are. DNS that is down leaves those that it named last.
+//! Discovers nodes through DNS at the beginning of every pass and look; from then on they are like other nodes. If DNS
+//! is down, the nodes of the last answer stay.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -24,20 +24,20 @@ use crate::context::provider;
 use crate::context::{Context, clock};
 use crate::observe::route::resolve;
 
-/// For everything: DNS that answers does it in a fraction of that.
+/// For all queries together; a working DNS answers in a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What DNS came to.
+/// The result of discovery.
 struct Discovered {
-    /// With the nodes that it named.
+    /// The configuration with the discovered nodes.
     config: Config,
     failures: Vec<Finding>,
-    /// To be known when it does not answer.
+    /// Kept for when DNS does not answer.
     seen: BTreeMap<DnsName, LastSeen>,
 }
 
 impl Context {
-    /// To be called before a pass. What a person should know of it is in the pass's report.
+    /// Adds the discovered nodes before a pass. Findings appear in the report of the pass.
     pub async fn discovered(self) -> Self {
         if self.config.discovers().is_empty() {
             return self;
@@ -49,7 +49,7 @@ impl Context {
     }
 }
 
-/// For one look: the state as it is now, and the nodes that DNS names now. Nothing is kept.
+/// A context for one look, with the current state and the nodes that DNS names now. Writes nothing.
 ///
 /// # Errors
 /// The state directory cannot be read.
@@ -60,16 +60,16 @@ pub async fn for_a_look(context: &Context) -> Result<(Arc<Context>, Vec<Finding>
         let found = discovered(context).await;
         (Arc::new(found.config), found.failures)
     };
-    Ok((Arc::new(context.of_a_look(&config)?), failures))
+    Ok((Arc::new(context.for_a_look(&config)?), failures))
 }
 
 async fn discovered(context: &Context) -> Discovered {
-    let learned = context.store.learned().unwrap_or_default();
+    let dns_cache = context.store.learned().unwrap_or_default();
     let resolvers = provider::resolvers(context).map(|(resolvers, _)| resolvers).map_err(|failure| failure.what);
-    discover(&context.config, resolvers, &learned).await
+    discover(&context.config, resolvers, &dns_cache).await
 }
 
-async fn discover(config: &Config, resolvers: Result<Resolvers, String>, learned: &Learned) -> Discovered {
+async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cache: &Learned) -> Discovered {
     let names = config.discovers();
     let mut asked = Vec::new();
     for name in &names {
@@ -79,12 +79,12 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, learned
     let trusted = Trusted::new(config, &named);
     let (mut found, mut seen, mut failures) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for (name, shown) in names.into_iter().zip(shown) {
-        let last = learned.discovered.get(name);
-        let Settled { nodes, heard, notes } =
+        let last = dns_cache.discovered.get(name);
+        let Settled { nodes, heard, notes: notices } =
             discovery::settle(shown, families(config, name), last, |address| trusted.is_pinned(address));
-        failures.extend(notes.iter().map(|note| of_note(name, note)));
+        failures.extend(notices.iter().map(|notice| finding_of(name, notice)));
         let now = LastSeen { at: clock::now(), addresses: nodes.clone() };
-        // An equal set is written again once a day: the instant is for people.
+        // An unchanged set is written only once a day: the time is only shown to people.
         let same =
             |last: &&LastSeen| last.addresses == now.addresses && now.at.duration_since(last.at).as_hours().abs() < 24;
         match last {
@@ -97,7 +97,7 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, learned
     let (config, conflicts) = config.with_discovered(&found, &named);
     failures.extend(conflicts.into_iter().map(|(node, certificate)| {
         let what = format!("{node}: {} and another certificate would be in one file there", certificate.name);
-        let next = "give each a path of its own, with {name} in it";
+        let next = "give each its own path, with {name} in it";
         failure(Code::DiscoverConflict, node, what, next, Advice::Person)
     }));
     Discovered { config, failures, seen }
@@ -106,13 +106,13 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, learned
 async fn shown(resolvers: &Result<Resolvers, String>, name: &DnsName) -> Result<BTreeSet<IpAddr>, String> {
     let resolvers = resolvers.as_ref().map_err(Clone::clone)?;
     match timeout(PATIENCE, dns::addresses(resolvers, name.as_str())).await {
-        Ok(Ok((_, told))) => Ok(dns::union(&told)),
+        Ok(Ok((_, answers))) => Ok(dns::union(&answers)),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("{name}: no answer within {} s", PATIENCE.as_secs())),
     }
 }
 
-/// All that are asked for by any certificate; each takes its own then.
+/// The families that any certificate wants; each certificate then takes its own.
 fn families(config: &Config, name: &DnsName) -> Families {
     let of_name = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
     let mut all = of_name.filter(|discover| discover.name == *name).map(|discover| discover.families);
@@ -120,7 +120,7 @@ fn families(config: &Config, name: &DnsName) -> Families {
     if all.all(|other| other == first) { first } else { Families::Both }
 }
 
-/// The addresses of nodes that are configured by a name; one that cannot be looked up has none.
+/// The addresses of nodes that are configured by name; empty if the name does not resolve.
 pub(crate) async fn named(config: &Config) -> BTreeMap<NodeName, BTreeSet<IpAddr>> {
     let mut asked = Vec::new();
     for node in &config.nodes {
@@ -138,7 +138,7 @@ pub(crate) async fn named(config: &Config) -> BTreeMap<NodeName, BTreeSet<IpAddr
     named
 }
 
-/// For which addresses a host key is pinned.
+/// The addresses for which a host key is pinned.
 struct Trusted<'a> {
     config: &'a Config,
     named: &'a BTreeMap<NodeName, BTreeSet<IpAddr>>,
@@ -150,7 +150,7 @@ impl<'a> Trusted<'a> {
         let discover = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
         let paths: BTreeSet<&Path> =
             discover.flat_map(|discover| &discover.ssh.known_hosts).map(PathBuf::as_path).collect();
-        // One that cannot be read pins nothing here, and is told where it is needed.
+        // A file that cannot be read pins nothing here; the login that needs it reports that.
         let read = |path: &'a Path| (path, std::fs::read_to_string(path).unwrap_or_default());
         Self { config, named, known_hosts: paths.into_iter().map(read).collect() }
     }
@@ -167,24 +167,24 @@ impl<'a> Trusted<'a> {
     }
 }
 
-fn of_note(name: &DnsName, note: &DiscoveryNote) -> Finding {
-    let add = "make A or AAAA records with the nodes' addresses there, or name them in [[node]]";
-    let (code, what, next) = match note {
+fn finding_of(name: &DnsName, notice: &DiscoveryNote) -> Finding {
+    let add = "create A or AAAA records with the nodes' addresses there, or list them in [[node]]";
+    let (code, what, next) = match notice {
         DiscoveryNote::Kept { since, answered, why } => {
             let what = format!("{why}; the nodes are those that it showed {}", report::minute(*since));
             let (code, next) = match answered {
                 true => (
                     Code::DiscoverEmpty,
-                    "if it is to have no nodes any more, remove the certificate from the configuration",
+                    "if it should have no nodes any more, remove the certificate from the configuration",
                 ),
-                false => (Code::DiscoverKept, "nothing, if DNS comes back; else see `dns` in the configuration"),
+                false => (Code::DiscoverKept, "nothing if DNS recovers; otherwise check `dns` in the configuration"),
             };
             (code, what, next)
         }
-        DiscoveryNote::Nothing { why } => (Code::DiscoverNothing, format!("{why}; no node of it is known"), add),
+        DiscoveryNote::Nothing { why } => (Code::DiscoverNothing, format!("{why}; none of its nodes is known"), add),
         DiscoveryNote::Refused { addresses } => {
             let all: Vec<String> = addresses.iter().take(10).map(ToString::to_string).collect();
-            let what = format!("shows {} that can be no node's: {}", addresses.len(), all.join(", "));
+            let what = format!("shows {} that cannot belong to a node: {}", addresses.len(), all.join(", "));
             (
                 Code::DiscoverRefused,
                 what,
@@ -196,7 +196,7 @@ fn of_note(name: &DnsName, note: &DiscoveryNote) -> Finding {
                 "shows {shown} addresses: those after the first {} are left out",
                 crate::config::defaults::MOST_DISCOVERED
             );
-            (Code::DiscoverTooMany, what, "see who made these records; name so many nodes in [[node]]")
+            (Code::DiscoverTooMany, what, "find out who made these records; list that many nodes in [[node]]")
         }
     };
     failure(code, name, what, next, Advice::Person)

@@ -1,4 +1,4 @@
-//! What is on the nodes' disks, over SSH, changing nothing: for `check --deep`, and once a day in a pass.
+//! Looks at the nodes' disks over SSH without changes: for `check --deep`, and once a day in a pass.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use crate::observe::route::endpoint;
 /// Connecting, logging in, and the node's configuration test (30 s there).
 const LOOK_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Looks at the disks that are due, and keeps what was found. Whether one differs that a delivery mends.
+/// Looks at the disks that are due and keeps the result. `true`: the known differences have changed.
 pub(crate) async fn compare(context: &Arc<Context>, observed: &mut Observed) -> bool {
     let now = clock::now();
     plan::disks::prune(&mut observed.state, &context.config);
@@ -29,22 +29,22 @@ pub(crate) async fn compare(context: &Arc<Context>, observed: &mut Observed) -> 
     }
     let before = observed.state.disks.clone();
     look(context, observed, nodes).await;
-    // What could not be written costs a login more tomorrow.
+    // If the state cannot be written, the only cost is another login tomorrow.
     let _ = context.store.write_state(&observed.state);
     before != observed.state.disks
 }
 
-/// Looks at these nodes at once, as many as there may be sessions.
+/// Looks at these nodes concurrently, up to the limit of sessions.
 pub async fn look(context: &Arc<Context>, observed: &mut Observed, nodes: BTreeSet<NodeName>) {
     let permits = Arc::new(Semaphore::new(context.config.sessions));
     let mut looks = JoinSet::new();
     for node in nodes {
-        let meant = meant(context, observed, &node);
+        let desired = desired(context, observed, &node);
         let (context, permits) = (Arc::clone(context), Arc::clone(&permits));
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let looked = at(&context, &node, &meant).await;
-            (Disk { node, at: clock::now(), looked }, meant)
+            let looked = at(&context, &node, &desired).await;
+            (Disk { node, at: clock::now(), looked }, desired)
         });
     }
     let mut stop = context.stop.clone();
@@ -54,11 +54,11 @@ pub async fn look(context: &Arc<Context>, observed: &mut Observed, nodes: BTreeS
             () = stopped(&mut stop) => break,
         };
         match looked {
-            Some(Ok((disk, meant))) => {
-                plan::disks::learned(&mut observed.state, &context.config, &meant, &disk);
+            Some(Ok((disk, desired))) => {
+                plan::disks::learned(&mut observed.state, &context.config, &desired, &disk);
                 observed.disks.push(disk);
             }
-            // A panic in one look ends that look alone.
+            // A panic loses only that node's result.
             Some(Err(_)) => {}
             None => break,
         }
@@ -66,23 +66,24 @@ pub async fn look(context: &Arc<Context>, observed: &mut Observed, nodes: BTreeS
     observed.disks.sort_by(|a, b| a.node.cmp(&b.node));
 }
 
-pub(crate) type Meant = Vec<(CertName, Option<Generation>)>;
+/// Certificates, each with the generation that a node should serve.
+pub(crate) type Desired = Vec<(CertName, Option<Generation>)>;
 
-/// What is meant for this node, and stored of it.
-fn meant(context: &Context, observed: &Observed, node: &NodeName) -> Meant {
+/// The certificates of this node, with the stored generation that it should serve.
+fn desired(context: &Context, observed: &Observed, node: &NodeName) -> Desired {
     let of_node = observed.store.iter().filter(|(name, _)| context.config.install(node, name).is_some());
-    let meant = of_node.map(|(name, stored)| {
-        let meant = plan::hold::desired(name, stored, &observed.state, clock::now());
-        let generation = meant.map(|meant| meant.generation.clone());
+    let desired = of_node.map(|(name, stored)| {
+        let desired = plan::hold::desired(name, stored, &observed.state, clock::now());
+        let generation = desired.map(|desired| desired.generation.clone());
         (name.clone(), generation)
     });
-    meant.collect()
+    desired.collect()
 }
 
-/// One node.
-pub(crate) async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Result<Looked, Finding> {
+/// Looks at one node.
+pub(crate) async fn at(context: &Context, node: &NodeName, desired: &Desired) -> Result<Looked, Finding> {
     let mut wanted = Vec::new();
-    for (certificate, generation) in meant {
+    for (certificate, generation) in desired {
         let Some(install) = context.config.install(node, certificate) else { continue };
         let expected = match generation {
             Some(generation) => {
@@ -96,7 +97,7 @@ pub(crate) async fn at(context: &Context, node: &NodeName, meant: &Meant) -> Res
     let _waiting = context.progress.waiting("look at the disk of", node);
     let endpoint = endpoint(&context.config, &context.secrets, node).await?;
     let mut looked = node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))?;
-    // The node knows what it was asked about, and not what else the configuration has for it.
+    // The node knows only what it was asked about, not what else the configuration has for it.
     let known = |folder: &str| {
         let name = folder.rsplit('/').next().and_then(|name| CertName::parse(name).ok());
         name.is_some_and(|name| context.config.install(node, &name).is_some())

@@ -1,5 +1,5 @@
-//! DNS against the nodes: one question for each name and server, however many nodes there are, beside the handshakes and
-//! bounded in time. What DNS does not say is told, and keeps nothing from being renewed or delivered.
+//! Compares DNS with the nodes: one query per name and server, in parallel with the handshakes and bounded in time.
+//! Missing answers are reported but never block a renewal or a delivery.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,18 +20,18 @@ use crate::store::Store;
 use crate::context::{Context, ca, provider};
 use crate::observe::discover;
 
-/// For all names together: they are begun at one instant.
+/// For all names together, which are queried at the same time.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// For what the provider's API and the CA's directory are asked besides.
-const BESIDES: Duration = Duration::from_secs(5);
-/// Names at once. Each takes a few sockets for each of its servers.
+/// For the additional queries to the provider's API and the CA's directory.
+const EXTRA: Duration = Duration::from_secs(5);
+/// Names queried at once. Each needs a few sockets for each of its servers.
 const NAMES: usize = 24;
 
-/// `None`: nothing was to be asked. A command that only looks asks neither the provider's API nor the CA's directory.
+/// `None`: there is nothing to ask. Read-only commands query neither the provider's API nor the CA's directory.
 pub async fn inventory(context: &Context, scope: &Scope) -> Option<Inventory> {
     let mut inventory = ask(context, scope).await?;
     if matches!(scope.depth, Depth::Rehearse | Depth::Due) {
-        let _ = timeout(BESIDES, more(context, scope, &mut inventory)).await;
+        let _ = timeout(EXTRA, more(context, scope, &mut inventory)).await;
     }
     Some(inventory)
 }
@@ -96,7 +96,7 @@ fn nodes(
         let all: BTreeSet<_> = own.chain(named.get(&node.name).into_iter().flatten().copied()).collect();
         let by_name = node.addresses.iter().any(|host| matches!(host, Host::Name(_)));
         let lost = by_name && named.get(&node.name).is_none_or(BTreeSet::is_empty);
-        let at = if lost { Err("its name cannot be looked up".to_owned()) } else { Ok(all) };
+        let at = if lost { Err("its name does not resolve".to_owned()) } else { Ok(all) };
         (node.name.clone(), at)
     };
     config.nodes.iter().map(of).collect()
@@ -107,8 +107,8 @@ fn known(store: &Store, ca: &Acme) -> Named {
     Named { identities: ca.caa_identities().iter().map(|identity| (*identity).to_owned()).collect(), account }
 }
 
-/// What is asked only where something hangs on it: whether a name is proxied, where DNS shows an address that is no node's;
-/// and what a CA calls itself, where CAA records restrict who may issue.
+/// Queries that only matter in some cases: whether a name is proxied, if DNS shows an address that belongs to no node;
+/// and the CA's own issuer names, if CAA records restrict who may issue.
 async fn more(context: &Context, scope: &Scope, inventory: &mut Inventory) {
     let config = &context.config;
     let strange = |name: &InDns| {

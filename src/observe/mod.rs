@@ -1,4 +1,4 @@
-//! Gather facts and change nothing: what the store holds, what each node serves.
+//! Gathers facts without changing anything: what the store holds and what each node serves.
 
 pub mod ari;
 pub mod discover;
@@ -29,15 +29,15 @@ use crate::store::{Store, StoreError};
 
 use route::ProbeTarget;
 
-/// For a question that is put beside the handshakes, and that nothing in this pass depends on.
+/// For queries that run in parallel with the handshakes and that the pass can do without.
 pub(crate) const ASIDE: Duration = Duration::from_secs(15);
-/// Handshakes in flight: well below the usual limit of 1,024 open files.
+/// Concurrent handshakes: well below the usual limit of 1,024 open files.
 const PROBES: usize = 400;
 
-/// Everything that the scope asks for, at once: no question waits for another.
+/// Gathers everything in the scope concurrently.
 ///
 /// # Errors
-/// The state directory cannot be read. What a node does or fails to do is a fact and no error.
+/// The state directory cannot be read. A node's failure is an observation, not an error.
 pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Finding> {
     let depth = scope.depth;
     let mut observed = known(context, scope).map_err(|error| Finding::from(&error))?;
@@ -73,7 +73,7 @@ pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Fi
     Ok(observed)
 }
 
-/// Nodes do not wait for the DNS API: what it does not say in time is asked by the next pass.
+/// Bounded, so that nodes do not wait for the DNS API; the next pass asks again.
 async fn token(context: &Context, scope: &Scope) {
     if scope.depth == Depth::Due && scope.may_issue {
         let _waiting = context.progress.waiting("question to", "the DNS provider");
@@ -81,18 +81,18 @@ async fn token(context: &Context, scope: &Scope) {
     }
 }
 
-/// What was found broken in the store while it was read.
+/// Damage that was found while the store was read.
 pub fn damages(store: &Store) -> Done {
     Done { failures: store.damages().iter().map(of_damage).collect(), ..Done::default() }
 }
 
-/// Revocations that were begun and not ended, and when. One that cannot be read is a damage that the store tells.
+/// Unfinished revocations and when they began. One that cannot be read is reported as damage of the store.
 pub fn revocations(store: &Store, observed: &Observed) -> BTreeMap<CertName, Timestamp> {
     let begun = |name: &CertName| Some((name.clone(), store.revocation(name).ok()??.begun_at));
     observed.store.keys().filter_map(begun).collect()
 }
 
-/// What the store holds.
+/// The observation of the store alone.
 fn known(context: &Context, scope: Scope) -> Result<Observed, StoreError> {
     let store = &context.store;
     let mut observed = Observed { asked: scope, state: store.state()?, ledger: store.ledger()?, ..Observed::default() };
@@ -107,7 +107,7 @@ async fn probe_all(context: &Context, scope: &Scope) -> Vec<Served> {
     let (config, secrets) = (&context.config, &context.secrets);
     let (direct, sessions) = (Arc::new(Semaphore::new(PROBES)), Arc::new(Semaphore::new(config.sessions)));
     let mut probes = JoinSet::new();
-    // One for all certificates of a node: it counts the logins there.
+    // One opener for all certificates of a node, since it limits the logins there.
     let mut openers = BTreeMap::new();
     for certificate in wanted(config, scope) {
         for node in certificate.nodes.iter().filter(|node| scope.wants_node(node)) {
@@ -126,7 +126,7 @@ async fn probe_all(context: &Context, scope: &Scope) -> Vec<Served> {
             }
         }
     }
-    // A panic in one handshake leaves that one unseen.
+    // A panic loses only that handshake.
     let mut served: Vec<(usize, Vec<Served>)> = Vec::new();
     while let Some(joined) = probes.join_next().await {
         served.extend(joined.ok());

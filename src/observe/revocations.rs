@@ -1,5 +1,5 @@
-//! Has the CA revoked what is stored? Asked once a day, beside the handshakes; that it cannot be asked is a note and never
-//! an alarm.
+//! Asks once a day, in parallel with the handshakes, whether the CA has revoked a stored certificate. If it cannot be
+//! asked, the report has a note, never an alarm.
 
 use core::time::Duration;
 
@@ -16,20 +16,20 @@ use crate::store::Store;
 use crate::context::clock;
 use crate::context::failure::failure;
 
-/// For one certificate, all places of its list together: no delivery waits longer.
+/// For one certificate and all URLs of its list; no delivery waits longer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// An answer about one stored certificate.
+/// The answer for one stored certificate.
 pub struct Asked {
     fingerprint: Fingerprint,
     crl: Crl,
 }
 
-/// Asks for the lists of these generations.
+/// Fetches the lists of these generations.
 pub async fn ask(store: &Store, generations: Vec<(CertName, Generation)>, options: &HttpOptions) -> Vec<Asked> {
     let mut questions = JoinSet::new();
     for (name, generation) in generations {
-        // A pair that cannot be read is told where it is needed.
+        // A pair that cannot be read is reported by the step that needs it.
         let Ok(pair) = store.pair(&name, &generation) else { continue };
         let options = options.clone();
         let chain = pair.chain().clone();
@@ -46,7 +46,7 @@ pub async fn ask(store: &Store, generations: Vec<(CertName, Generation)>, option
     questions.join_all().await
 }
 
-/// What is learned goes with what was tried.
+/// Records the answers in the persisted state.
 pub fn keep(observed: &mut Observed, asked: Vec<Asked>) {
     for Asked { fingerprint, crl } in asked {
         plan::crls::learned(&mut observed.state, fingerprint, crl, clock::now());
@@ -59,7 +59,7 @@ fn unasked(chain: &Chain) -> Crl {
     Crl { asked_at: clock::now(), url, next_update: None, revoked: None, failure: None, not_after }
 }
 
-/// The first of its places that answers with a list of the issuer's.
+/// Uses the first URL that returns a list of the issuer.
 async fn about(options: &HttpOptions, name: &CertName, chain: &Chain, crl: &mut Crl) {
     for url in cert::crl_urls(chain) {
         let read = match acme::fetch_crl(&url, options).await {
@@ -67,8 +67,8 @@ async fn about(options: &HttpOptions, name: &CertName, chain: &Chain, crl: &mut 
             Err(error) => Err(error.to_string()),
         };
         match read {
-            Ok(said) => {
-                (crl.next_update, crl.revoked, crl.failure) = (said.next_update, said.revoked, None);
+            Ok(list) => {
+                (crl.next_update, crl.revoked, crl.failure) = (list.next_update, list.revoked, None);
                 crl.url = Some(url);
                 return;
             }
@@ -78,11 +78,11 @@ async fn about(options: &HttpOptions, name: &CertName, chain: &Chain, crl: &mut 
 }
 
 fn unknown(name: &CertName, why: String) -> Finding {
-    let next = "nothing: it is asked again tomorrow";
+    let next = "nothing: certd asks again tomorrow";
     failure(
         Code::Crl,
         name,
-        format!("whether it is revoked is not known: {why}"),
+        format!("cannot tell whether it is revoked: {why}"),
         next,
         Advice::Retry { after_seconds: None },
     )

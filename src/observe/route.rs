@@ -16,9 +16,9 @@ use crate::context::{Secrets, clock};
 use crate::model::{Advice, Finding};
 use crate::ssh::Endpoint;
 
-/// TCP and TLS together. Nodes are probed concurrently, so a black hole delays a pass by no more than this.
+/// For TCP and TLS together. Nodes are probed concurrently, so a black hole delays a pass by no more than this.
 pub(crate) const PROBE_DEADLINE: Duration = Duration::from_secs(8);
-/// The address shown for a node that is probed through its own SSH connection.
+/// The address shown for a node that is probed through SSH.
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// One service name at one address of a node.
@@ -31,11 +31,11 @@ pub(crate) struct ProbeTarget {
     sni: DnsName,
 }
 
-/// As the configuration has it.
+/// As configured.
 #[derive(Clone)]
 enum Address {
     Host(Host),
-    /// The node as it sees itself.
+    /// The node's own loopback, through an SSH tunnel.
     Loopback(Opener),
 }
 
@@ -48,11 +48,11 @@ pub(crate) struct SocketRoute {
 }
 
 impl ProbeTarget {
-    /// Every name at every address; through SSH, where all addresses are the loopback, every name once.
-    pub(crate) fn all(certificate: &Certificate, node: &Node, through: &Opener) -> Vec<Self> {
+    /// Every name at every address; through SSH, where the only address is the loopback, every name once.
+    pub(crate) fn all(certificate: &Certificate, node: &Node, tunnel: &Opener) -> Vec<Self> {
         let addresses: Vec<Address> = match node.probe.via {
             Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
-            Via::Ssh => vec![Address::Loopback(Arc::clone(through))],
+            Via::Ssh => vec![Address::Loopback(Arc::clone(tunnel))],
         };
         let target = |address: &Address, sni: &DnsName| Self {
             node: node.name.clone(),
@@ -144,22 +144,22 @@ pub async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, ProbeErr
     if addresses.is_empty() { Err(ProbeError::Unresolved(format!("{name} has no address"))) } else { Ok(addresses) }
 }
 
-/// The SSH endpoint of a node: its addresses, and the keys from memory.
+/// The SSH endpoint of a node: its resolved addresses, and the keys that were read before.
 pub(crate) async fn endpoint(config: &Config, secrets: &Secrets, node: &NodeName) -> Result<Endpoint, Finding> {
     let unknown = || bug(node, "a node that the configuration does not have");
     let node = config.node(node).ok_or_else(unknown)?;
     let host = node.addresses.first().ok_or_else(unknown)?;
-    way_to(secrets, node, host).await
+    endpoint_at(secrets, node, host).await
 }
 
-/// The same for a node that is reached at `host`.
-pub(crate) async fn way_to(secrets: &Secrets, node: &Node, host: &Host) -> Result<Endpoint, Finding> {
+/// The same, with the node at `host`.
+pub(crate) async fn endpoint_at(secrets: &Secrets, node: &Node, host: &Host) -> Result<Endpoint, Finding> {
     let unresolved = |silence: ProbeError| {
         failure(
             Code::NodeUnresolved,
             &node.name,
             silence,
-            "see the node's address in the configuration",
+            "check the node's address in the configuration",
             Advice::Retry { after_seconds: None },
         )
     };

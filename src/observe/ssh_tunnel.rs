@@ -1,7 +1,7 @@
-//! Handshakes with nodes whose TLS port cannot be reached from here (`probe.via = "ssh"`): through sshd, with the node's
-//! own loopback address.
+//! Handshakes with nodes whose TLS port is not reachable from here (`probe.via = "ssh"`): sshd forwards them to the
+//! node's loopback address.
 //!
-//! Finding of SSH says nothing about what visitors get, which come another way.
+//! A failure of SSH proves nothing about what visitors get, since they do not connect through SSH.
 
 use core::time::Duration;
 use std::sync::{Arc, OnceLock};
@@ -21,17 +21,17 @@ use crate::text::escape;
 
 /// Connecting, logging in, and one channel: twelve round trips and the node's own work.
 const SESSION: Duration = Duration::from_secs(15);
-/// One channel of a session that is open: a round trip, after the handshake before it.
+/// Opening one channel of an open session: a round trip, after the handshake before it.
 const CHANNEL: Duration = Duration::from_secs(5);
-/// Characters of an error that are shown.
+/// The longest error text that is shown, in characters.
 const SHOWN: usize = 600;
 
-/// Logins at one node at a time. sshd turns connections away at random while ten are not logged in (MaxStartups
-/// 10:30:100), and a certificate may have a hundred names.
+/// Concurrent logins at a node. sshd drops connections at random while ten are unauthenticated (MaxStartups 10:30:100),
+/// and a certificate may have a hundred names.
 const LOGINS: usize = 4;
 
-/// Each stream has an SSH session of its own, and ends it. Where one gets no session, those that wait behind it get its
-/// answer: a node that is gone costs its deadline once, and not for every name.
+/// Opens each stream in its own SSH session. If a session fails, the streams waiting behind it fail too: a dead node
+/// costs its deadline once, not for every name.
 pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &Node) -> Opener {
     let (config, secrets) = (Arc::clone(config), Arc::clone(secrets));
     let (name, port) = (node.name.clone(), node.probe.port);
@@ -60,21 +60,21 @@ pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &
 
 type Asked = oneshot::Sender<Result<Tunnel, SshError>>;
 
-/// Streams through the session of a dialogue, which serves them one after another.
-pub(crate) struct Desk {
+/// Opens streams within the session of a dialogue, one after another.
+pub(crate) struct TunnelServer {
     asked: mpsc::Receiver<Asked>,
     port: u16,
 }
 
-/// The opener is for those who shake hands while the desk serves.
-pub(crate) fn of_dialogue(node: &Node) -> (Opener, Desk) {
+/// The opener works while the server runs.
+pub(crate) fn of_dialogue(node: &Node) -> (Opener, TunnelServer) {
     let (ask, asked) = mpsc::channel::<Asked>(1);
     let open: Opener = Arc::new(move || {
         let ask = ask.clone();
         Box::pin(async move {
             let opened = async {
                 let (reply, answer) = oneshot::channel();
-                // Nobody at the desk has dropped the reply too, which the answer tells.
+                // If the server is gone, the reply is dropped too, and the answer below fails.
                 let _ = ask.send(reply).await;
                 match answer.await {
                     Ok(tunnel) => tunnel.map_err(|error| silence(&error)),
@@ -84,17 +84,17 @@ pub(crate) fn of_dialogue(node: &Node) -> (Opener, Desk) {
             boxed(within(CHANNEL, opened).await)
         })
     });
-    (open, Desk { asked, port: node.probe.port })
+    (open, TunnelServer { asked, port: node.probe.port })
 }
 
-impl Desk {
-    /// Until nobody is left who could ask.
+impl TunnelServer {
+    /// Serves until all openers are dropped.
     pub(crate) async fn serve(mut self, dialogue: &Dialogue) {
         while let Some(reply) = self.asked.recv().await {
             if reply.is_closed() {
                 continue;
             }
-            // Whoever has stopped waiting needs no answer; the tunnel closes when it is dropped.
+            // If the opener has stopped waiting, dropping the tunnel closes it.
             let _ = reply.send(dialogue.tunnel(&LOOPBACK.to_string(), self.port).await);
         }
     }
@@ -116,7 +116,7 @@ fn no_login(failure: &Finding) -> ProbeError {
     ProbeError::NoWay(escape(&failure.what, SHOWN))
 }
 
-/// sshd was asked to connect to the node's own port, and nobody took the connection: that is the server's silence.
+/// If sshd cannot connect to the node's own port, the TLS server refuses connections; any other error is SSH's.
 fn silence(error: &SshError) -> ProbeError {
     match error {
         SshError::FarSide { .. } => ProbeError::Refused,

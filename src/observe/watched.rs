@@ -1,4 +1,4 @@
-//! Endpoints that others keep. Each is asked as a node is, and nothing follows from the answer but the report.
+//! Watched endpoints, which others maintain. Probed like nodes; the result only appears in the report.
 
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use crate::context::clock;
 use crate::context::watch_roots::WatchRoots;
 use crate::observe::route::{PROBE_DEADLINE, resolve};
 
-/// Handshakes in flight, beside those with nodes: both together stay below the usual limit of 1,024 open files.
+/// Concurrent handshakes, in addition to those with nodes: both together stay below the usual limit of 1,024 open
+/// files.
 const PROBES: usize = 100;
 
-/// What each endpoint that is asked for serves, in the configuration's order.
+/// What each selected endpoint serves, in the configuration's order.
 pub async fn look(config: &Config, scope: &Scope, roots: &WatchRoots) -> Vec<Watched> {
     let permits = Arc::new(Semaphore::new(PROBES));
     let mut looks = JoinSet::new();
@@ -64,8 +65,8 @@ async fn at_host(
     looks.into_iter().map(|(address, seen)| watched(Some(address), seen)).collect()
 }
 
-fn seen(shaken: Result<Vec<Vec<u8>>, crate::model::ProbeError>, roots: Option<&Roots>) -> Seen {
-    let ders = match shaken {
+fn seen(handshake: Result<Vec<Vec<u8>>, crate::model::ProbeError>, roots: Option<&Roots>) -> Seen {
+    let ders = match handshake {
         Ok(ders) => ders,
         Err(silence) => return Seen::Silence(silence),
     };

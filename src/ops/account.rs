@@ -1,6 +1,6 @@
-//! The account at a CA, looked at and changed by a person's word.
+//! Shows and changes the account at a CA.
 //!
-//! Finding means: the account is as it was, or the change was begun and the next run brings it to its end.
+//! After an error the account is unchanged, or the change has begun and the next run completes it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,12 +21,12 @@ use crate::plan::ledger;
 use crate::plan::order::PersistRecord;
 use crate::text::escape;
 
-/// Characters of what the CA says that are shown.
+/// The longest text of a CA that is shown, in characters.
 const SHOWN: usize = 300;
 const MOST_CONTACTS: usize = 20;
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Version of the JSON shape, as [`crate::report::SCHEMA`].
+/// Version of the JSON shape, like [`crate::report::SCHEMA`].
 const SCHEMA: &str = "certd.account/1";
 
 /// What `certd account` shows.
@@ -44,9 +44,9 @@ pub struct AccountView {
     pub directory: String,
     /// `null`: there is no account yet.
     pub account: Option<Ours>,
-    /// What the CA says of itself; `null`: it was not reached.
+    /// The CA's directory metadata; `null`: it was not reached.
     pub about: Option<Offer>,
-    /// TXT records to be made once, where `challenge` is dns-persist-01 and there is an account.
+    /// TXT records to create once, if `challenge` is dns-persist-01 and there is an account.
     pub records: Vec<Record>,
     /// By certificate.
     pub week: BTreeMap<CertName, Week>,
@@ -56,15 +56,15 @@ pub struct AccountView {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Ours {
-    /// `null`: the CA was not heard yet.
+    /// `null`: the CA has not answered yet.
     pub url: Option<String>,
-    /// `valid`, `deactivated`, `revoked`, as the CA says; `null`: it did not say.
+    /// `valid`, `deactivated` or `revoked`, as the CA reports; `null`: not reported.
     pub status: Option<String>,
     pub contact: Vec<String>,
     pub key_file: PathBuf,
     /// RFC 7638.
     pub thumbprint: String,
-    /// A change of the key was begun; the next command that opens the account brings it to its end.
+    /// A key change has begun; the next command that opens the account completes it.
     pub key_change_begun: bool,
 }
 
@@ -78,7 +78,7 @@ pub struct Offer {
     pub profiles: BTreeMap<String, String>,
 }
 
-/// A TXT record that stays.
+/// A permanent TXT record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Record {
     pub name: String,
@@ -89,12 +89,12 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Week {
     pub used: usize,
-    /// In ordinary use, and when a certificate is about to end.
+    /// For ordinary use, and when a certificate is about to expire.
     pub room: usize,
     pub emergency_room: usize,
 }
 
-/// Looks, and changes nothing.
+/// Changes nothing.
 ///
 /// # Errors
 /// The state directory cannot be read.
@@ -106,17 +106,17 @@ pub async fn show(context: &Context, cas: &[&Acme]) -> Result<Accounts, Finding>
     Ok(Accounts { schema: SCHEMA, at: clock::now(), accounts })
 }
 
-/// Makes the account when there is none; `true`: it was made now. The caller holds the lock.
+/// Creates the account if there is none; `true`: it was created now. The caller holds the lock.
 pub async fn register(context: &Context, ca: &Acme) -> Result<(bool, String), Finding> {
     let known = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
     let known = known.is_some_and(|kept| kept.url.is_some());
     let account = account(context, ca, &http(context, ca)?).await?;
-    // An account that the CA does not know any more is no account.
+    // Check that the CA still knows the account.
     account.known().await.map_err(|error| of_acme(&ca.host, &error))?;
     Ok((!known, escape(account.url(), SHOWN)))
 }
 
-/// Gives the account another key; its new thumbprint. The caller holds the lock.
+/// Replaces the account's key and returns the new thumbprint. The caller holds the lock.
 pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Finding> {
     let store = &context.store;
     let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
@@ -125,7 +125,7 @@ pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Finding> 
     }
     let http = http(context, ca)?;
     if store.next_account_key(&ca.host).map_err(|error| of_store(&error))?.is_none() {
-        // What cannot be ended is not begun.
+        // Check first that the CA supports key changes, so that none is left half done.
         let about = acme::about(&http).await.map_err(|error| of_acme(&ca.host, &error))?;
         if !about.key_change {
             let (url, feature) = (ca.directory.to_string(), "change of keys");
@@ -139,7 +139,7 @@ pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Finding> 
     AccountKey::from_pkcs8(kept.key_pkcs8).thumbprint().map_err(|error| of_acme(&ca.host, &error))
 }
 
-/// Makes the TXT records of dns-persist-01 through the DNS provider, once and to stay. The caller holds the lock.
+/// Creates the permanent TXT records of dns-persist-01 through the DNS provider. The caller holds the lock.
 pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Finding> {
     let http = http(context, ca)?;
     let about = acme::about(&http).await.map_err(|error| of_acme(&ca.host, &error))?;
@@ -152,8 +152,8 @@ pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Findin
         return Err(Finding::new(
             Code::AcmeNoIssuerName,
             ca.host.clone(),
-            "the CA's directory does not tell the name that the records must hold",
-            "run `certd renew` once: it tells each record as it is to be written",
+            "the CA's directory does not name the issuer that the records must contain",
+            "run `certd renew` once: it reports the content of each record",
             Advice::Person,
         ));
     }
@@ -163,11 +163,12 @@ pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Findin
     Ok(records)
 }
 
-/// Ends the account for good; its URL. That it has ended already is as good. The caller holds the lock.
+/// Deactivates the account permanently and returns its URL. Succeeds if it is deactivated already. The caller holds the
+/// lock.
 pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Finding> {
     let store = &context.store;
     let http = http(context, ca)?;
-    // Whatever comes of a change of keys: an account that is to end needs no new one.
+    // Ignore errors: an account that is about to be deactivated needs no new key.
     let _ = settle(context, &ca.host, &http).await;
     let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
     let Some((key, url)) = kept.and_then(|kept| Some((kept.key_pkcs8, kept.url?))) else {
@@ -188,8 +189,8 @@ async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Finding> {
         Ok(about) => (Some(about.into()), None),
         Err(error) => (None, Some(of_acme(&ca.host, &error))),
     };
-    let (account, heard) = ours(context, ca, &http, about.is_some()).await?;
-    failure = failure.or(heard);
+    let (account, error) = ours(context, ca, &http, about.is_some()).await?;
+    failure = failure.or(error);
     let noted = context.store.ledger().map_err(|error| of_store(&error))?;
     let now = clock::now();
     let week = context.config.certificates.iter().map(|certificate| {
@@ -217,16 +218,16 @@ fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&Off
     let mut records: BTreeMap<String, String> = BTreeMap::new();
     let names = context.config.certificates.iter().flat_map(|certificate| certificate.names.iter());
     for name in names {
-        let wanted = PersistRecord { name: name.clone(), issuers: issuers.clone() };
-        // A wildcard's record is good for the name itself.
-        if name.is_wildcard() || !records.contains_key(&wanted.record()) {
-            records.insert(wanted.record(), wanted.value(url));
+        let standing = PersistRecord { name: name.clone(), issuers: issuers.clone() };
+        // A wildcard's record also covers the name itself.
+        if name.is_wildcard() || !records.contains_key(&standing.record()) {
+            records.insert(standing.record(), standing.value(url));
         }
     }
     records.into_iter().map(|(name, value)| Record { name, value }).collect()
 }
 
-/// Our account, and why the CA did not say more of it. While a key change is open the CA may know either key.
+/// Our account, and the error if the CA did not report it. During a key change the CA may know either key.
 async fn ours(
     context: &Context,
     ca: &Acme,
@@ -248,11 +249,11 @@ async fn ours(
         key_change_begun: next.is_some(),
     };
     let Some(url) = kept.url.filter(|_| reached) else { return Ok((Some(ours), None)) };
-    let mut heard = known(http, &key, &url).await;
-    if let (Err(_), Some(next)) = (&heard, &next) {
-        heard = known(http, next, &url).await;
+    let mut answer = known(http, &key, &url).await;
+    if let (Err(_), Some(next)) = (&answer, &next) {
+        answer = known(http, next, &url).await;
     }
-    match heard {
+    match answer {
         Ok(known) => {
             ours.status = Some(escape(&known.status, SHOWN));
             ours.contact = known.contact.iter().take(MOST_CONTACTS).map(|contact| escape(contact, SHOWN)).collect();
@@ -275,7 +276,7 @@ fn no_account(ca: &Acme) -> Finding {
         Code::AcmeNoAccount,
         ca.host.clone(),
         "there is no account at this CA yet",
-        "make one with `certd account register`, or let the first `certd renew` make it",
+        "create it with `certd account register`, or let the first `certd renew` create it",
         Advice::Person,
     )
 }

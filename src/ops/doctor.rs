@@ -1,5 +1,5 @@
-//! Everything that renewal day needs, tried today and all at once: the state directory, the CAs, the DNS provider with a
-//! TXT record that is made and removed, and every node, prepared and told to abort. Nothing is ordered or changed.
+//! Tests today everything that the next renewal needs, all at once: the state directory, the CAs, the DNS provider (a
+//! TXT record is created and removed), and every node (a delivery is prepared and aborted). Orders and changes nothing.
 
 mod authority;
 mod missing;
@@ -21,11 +21,11 @@ use crate::observe::gather;
 
 use missing::Missing;
 
-/// `may_write`: the caller holds the lock, so that the journal of TXT records is ours. `unread`: files that cannot be used;
-/// what needs them is not tried.
+/// `may_write`: the caller holds the lock, and with it the journal of TXT records. `unread`: files that cannot be used;
+/// tests that need them are skipped.
 ///
 /// # Errors
-/// The state directory cannot be read, or the process is asked to end.
+/// The state directory cannot be read, or the process was asked to stop.
 pub async fn doctor(
     context: &Arc<Context>,
     scope: Scope,
@@ -82,7 +82,7 @@ fn of_configuration(config: &Config, missing: &Missing) -> CheckupItem {
         counted(config.certificates.len(), "certificate"),
         counted(config.nodes.len(), "node"),
         counted(config.cas().count(), "CA"),
-        if missing.is_empty() { "; its files can be read, and its secrets by nobody else" } else { "" },
+        if missing.is_empty() { "; all its files are readable, and its secrets by no other user" } else { "" },
     );
     CheckupItem::ok(Area::Configuration, "the configuration", what)
 }
@@ -93,13 +93,15 @@ fn state(context: &Context) -> Result<Vec<CheckupItem>, Finding> {
     match store.disk_space() {
         Ok(Some(room)) => {
             let (owner, mode) = store.permissions().map_err(|error| Finding::from(&error))?;
-            let what = format!("belongs to user {owner}, mode {mode:04o}, can be written");
+            let what = format!("owned by user {owner}, mode {mode:04o}, writable");
             findings.push(CheckupItem::ok(Area::State, &folder, what));
             findings.push(of_room(&folder, room));
         }
-        Ok(None) => {
-            findings.push(CheckupItem::ok(Area::State, &folder, "is not there yet: the first `certd renew` makes it"))
-        }
+        Ok(None) => findings.push(CheckupItem::ok(
+            Area::State,
+            &folder,
+            "does not exist yet: the first `certd renew` creates it",
+        )),
         Err(error) => findings.push(CheckupItem::bad(Area::State, &Finding::from(&error))),
     }
     let damages = store.damages();

@@ -1,4 +1,4 @@
-//! What the store holds of one certificate, for whoever wants to go back: every generation, and where it was delivered.
+//! Lists the stored generations of a certificate and where each was delivered, for an operator who wants to go back.
 
 use std::collections::BTreeMap;
 
@@ -29,16 +29,16 @@ pub struct Generations {
 #[derive(Debug, Serialize)]
 pub struct Listed {
     pub generation: Generation,
-    /// The newest whole one: what nodes are meant to serve, unless another is held.
+    /// The newest complete one, which nodes should serve unless another is held.
     pub current: bool,
     pub held: bool,
-    /// `None`: it is not whole.
+    /// `None`: it is incomplete.
     pub leaf: Option<Details>,
     /// Nodes whose last delivery was of this one.
     pub delivered: Vec<Delivered>,
-    /// What `certd deploy NAME --generation` takes for it.
+    /// The argument for `certd deploy NAME --generation`.
     pub deploy: Option<String>,
-    /// Why that would be refused.
+    /// Why that command would refuse it.
     pub refused: Option<String>,
 }
 
@@ -52,7 +52,7 @@ pub struct Details {
     pub not_before: Timestamp,
     pub not_after: Timestamp,
     pub seconds_left: i64,
-    /// Of its lifetime, 0 to 100.
+    /// Part of the lifetime, 0 to 100.
     pub percent_left: i64,
     pub revoked: Option<Revoked>,
 }
@@ -67,33 +67,33 @@ pub struct Delivered {
 /// The state directory cannot be read.
 pub fn list(store: &Store, name: &CertName) -> Result<Generations, StoreError> {
     let now = clock::now();
-    let (stored, tried) = (store.stored(name)?, store.state()?);
+    let (stored, state) = (store.stored(name)?, store.state()?);
     let last = store.last_deliveries(name)?;
     let all = store.generations(name)?;
     let listed = all.iter().rev().map(|generation| {
         let kept = store.kept(name, generation);
-        let held = tried.held.get(name).is_some_and(|held| held.generation == *generation);
+        let held = state.held.get(name).is_some_and(|held| held.generation == *generation);
         let refused = match &kept {
-            Ok(kept) => refused(name, kept, &stored, &tried, now),
-            Err(error) => Some(format!("it is not whole: {error}")),
+            Ok(kept) => refused(name, kept, &stored, &state, now),
+            Err(error) => Some(format!("it is incomplete: {error}")),
         };
         Listed {
             generation: generation.clone(),
             current: stored.current.as_ref().is_some_and(|kept| kept.generation == *generation),
             held,
-            leaf: kept.ok().map(|kept| Details::of(kept, &tried, now)),
+            leaf: kept.ok().map(|kept| Details::of(kept, &state, now)),
             delivered: delivered(&last, generation),
             deploy: refused.is_none().then(|| shortest(&all, generation)),
             refused,
         }
     });
     let generations = listed.collect();
-    let held = hold::held(name, &stored, &tried, now).cloned();
+    let held = hold::held(name, &stored, &state, now).cloned();
     Ok(Generations { schema: SCHEMA, at: now, certificate: name.clone(), held, generations })
 }
 
 impl Details {
-    fn of(kept: Kept, tried: &PersistedState, now: Timestamp) -> Self {
+    fn of(kept: Kept, state: &PersistedState, now: Timestamp) -> Self {
         let Kept { leaf, meta, .. } = kept;
         let (life, left) = (leaf.not_after.duration_since(leaf.not_before), leaf.not_after.duration_since(now));
         let percent = left.as_secs().saturating_mul(100).checked_div(life.as_secs()).unwrap_or(0);
@@ -106,13 +106,13 @@ impl Details {
             not_after: leaf.not_after,
             seconds_left: left.as_secs(),
             percent_left: percent.clamp(0, 100),
-            revoked: tried.revoked.get(&leaf.fingerprint).cloned(),
+            revoked: state.revoked.get(&leaf.fingerprint).cloned(),
         }
     }
 }
 
-/// As far as it is known without a handshake; `deploy` checks the chain too.
-fn refused(name: &CertName, kept: &Kept, stored: &Stored, tried: &PersistedState, now: Timestamp) -> Option<String> {
+/// Why a hold would be refused, as far as is known without a handshake; `deploy` also checks the chain.
+fn refused(name: &CertName, kept: &Kept, stored: &Stored, state: &PersistedState, now: Timestamp) -> Option<String> {
     let leaf = &kept.leaf;
     if leaf.not_after <= now {
         return Some(format!("it expired {}", minute(leaf.not_after)));
@@ -125,24 +125,24 @@ fn refused(name: &CertName, kept: &Kept, stored: &Stored, tried: &PersistedState
         since: now,
         by: None,
     };
-    let mut tried = PersistedState { revoked: tried.revoked.clone(), ..PersistedState::default() };
-    tried.held.insert(name.clone(), held);
-    if hold::held(name, stored, &tried, now).is_some() {
+    let mut state = PersistedState { revoked: state.revoked.clone(), ..PersistedState::default() };
+    state.held.insert(name.clone(), held);
+    if hold::held(name, stored, &state, now).is_some() {
         return None;
     }
-    Some(match tried.revoked.get(&leaf.fingerprint) {
+    Some(match state.revoked.get(&leaf.fingerprint) {
         Some(revoked) => format!("it was given up {}", minute(revoked.at)),
         None => format!("it expires {}, which is too soon to hold it", minute(leaf.not_after)),
     })
 }
 
 fn delivered(last: &BTreeMap<NodeName, (Timestamp, Generation)>, generation: &Generation) -> Vec<Delivered> {
-    // A generation that was numbered anew is the same certificate.
+    // A renumbered generation is the same certificate.
     let of_it = last.iter().filter(|(_, (_, other))| other.serial() == generation.serial());
     of_it.map(|(node, (at, _))| Delivered { node: node.clone(), at: *at }).collect()
 }
 
-/// Its number, unless another begins so.
+/// Its number if that is unambiguous, or else its full name.
 fn shortest(all: &[Generation], generation: &Generation) -> String {
     let number = generation.number().to_string();
     let whole = generation.to_string();

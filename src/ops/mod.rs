@@ -1,4 +1,4 @@
-//! Commands that are no reconciliation.
+//! Commands other than reconciliation.
 
 pub mod account;
 pub mod doctor;

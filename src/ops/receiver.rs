@@ -1,5 +1,5 @@
-//! A node's receiver, as seen from here: it is set up or removed by an administrator's login, and then the controller's
-//! own key proves what it may do, and what not.
+//! Sets up or removes a node's receiver through an administrator's login, then proves with the controller's key what
+//! that key can and cannot do.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -21,23 +21,23 @@ use crate::context::clock;
 use crate::context::failure::{bug, failure, of_node};
 use crate::context::secrets::Secrets;
 use crate::execute::rehearse::unsigned;
-use crate::observe::route::way_to;
+use crate::observe::route::endpoint_at;
 
-/// A package manager may be at work on the same node, and holds the database of accounts.
+/// Long, since a package manager on the node may hold the lock on the account database.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
 const PROOF_DEADLINE: Duration = Duration::from_secs(60);
-/// For a number that no clock has any use for.
+/// Ahead of any plausible clock, for a generation that the receiver must refuse.
 const LONG_AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// One thing that was tried with the controller's key.
+/// One test with the controller's key.
 #[derive(Clone, Debug)]
 pub struct Proof {
     pub what: String,
-    /// `Err`: it is not as it should be, and why.
+    /// `Err`: why the test failed.
     pub result: Result<(), String>,
 }
 
-/// Everything that the configuration delivers to this node. `own_roots`: PEM, those that it names.
+/// What the configuration delivers to this node. `own_roots`: PEM of the roots that it names.
 pub fn permits(config: &Config, node: &Node, own_roots: String) -> Permits {
     let of_node = config.certificates.iter().filter(|certificate| certificate.nodes.contains(&node.name));
     let permit = |certificate: &Certificate| {
@@ -48,52 +48,52 @@ pub fn permits(config: &Config, node: &Node, own_roots: String) -> Permits {
     Permits { certificates: of_node.filter_map(permit).collect(), own_roots, system_roots }
 }
 
-/// The node's own ports that handshakes go to through the connection.
+/// Ports on the node that certd connects to through SSH for handshakes.
 pub fn ports(node: &Node) -> Vec<u16> {
     if node.probe.via == Via::Ssh { vec![node.probe.port] } else { Vec::new() }
 }
 
-/// How to log in to a node as `user`; `other`: not at the address that the configuration has.
+/// The endpoint to log in to a node as `user`; `other`: at this host instead of the configured address.
 ///
 /// # Errors
-/// Its name has no address.
+/// The name does not resolve.
 pub async fn endpoint(secrets: &Secrets, node: &Node, other: Option<&Host>, user: &str) -> Result<Endpoint, Finding> {
     let unknown = || bug(&node.name, "a node without an address");
     let host = other.or(node.addresses.first()).ok_or_else(unknown)?;
-    Ok(Endpoint { user: user.to_owned(), ..way_to(secrets, node, host).await? })
+    Ok(Endpoint { user: user.to_owned(), ..endpoint_at(secrets, node, host).await? })
 }
 
 /// # Errors
-/// Whatever kept the script from its end; it can be run again.
+/// The script did not finish. It can be run again.
 pub async fn run(administrator: Endpoint, script: &str) -> Result<Vec<String>, Finding> {
     let node = administrator.node.clone();
     let ran = receiver::run(administrator, script, SCRIPT_DEADLINE).await;
     ran.map_err(|error: ReceiverError| failure(error.code(), &node, &error, error.next(), Advice::Person))
 }
 
-/// What the script said of the node's choices.
+/// The node's options, as the setup script reported them.
 #[derive(Clone, Copy, Debug)]
 pub struct Chosen {
     /// An older generation may replace a newer one.
     pub older: bool,
-    /// The node judges certificates by itself.
+    /// The node verifies certificates.
     pub judges: bool,
 }
 
 impl Chosen {
-    pub fn of(said: &[String]) -> Self {
-        let options = said.iter().find_map(|line| line.strip_prefix(receiver::OPTIONS));
+    pub fn of(lines: &[String]) -> Self {
+        let options = lines.iter().find_map(|line| line.strip_prefix(receiver::OPTIONS));
         Self {
             older: options.is_some_and(|options| options.contains(" --allow-older")),
-            judges: said.iter().any(|line| line.starts_with(receiver::JUDGES)),
+            judges: lines.iter().any(|line| line.starts_with(receiver::JUDGES)),
         }
     }
 }
 
-/// With the controller's key: a delivery that is rehearsed works, and nothing else does.
+/// Proves that the controller's key can rehearse a delivery and do nothing else.
 ///
 /// # Errors
-/// It cannot even be tried.
+/// The login or the dialogue failed.
 pub async fn prove(
     config: &Config,
     account: &Endpoint,
@@ -107,7 +107,7 @@ pub async fn prove(
         let (certificate, pair, install) = (name.clone(), Arc::new(pair), Arc::clone(install));
         bundles.push(Bundle { certificate, generation, pair, install, older: false });
     }
-    // The first says what is wrong with the login; nothing else is worth trying without it.
+    // The rehearsal comes first: if the login fails, all other tests are pointless.
     let mut proofs = vec![prepares(account, bundles.clone()).await?];
     let mut dialogues = JoinSet::new();
     if let Some(bundle) = bundles.first() {
@@ -119,15 +119,15 @@ pub async fn prove(
     let attempts = liberties(account.clone(), attempts(receiver), PROOF_DEADLINE).await;
     let attempts = attempts.map_err(|error| of_node(&receiver.node, &NodeError::from(error)))?;
     proofs.extend(attempts.into_iter().map(|(liberty, answer)| judged(&liberty, &answer)));
-    let mut told = dialogues.join_all().await;
-    told.sort_by_key(|(index, _)| *index);
-    proofs.extend(told.into_iter().map(|(_, proof)| proof));
+    let mut refusals = dialogues.join_all().await;
+    refusals.sort_by_key(|(index, _)| *index);
+    proofs.extend(refusals.into_iter().map(|(_, proof)| proof));
     Ok(proofs)
 }
 
 async fn prepares(account: &Endpoint, bundles: Vec<Bundle>) -> Result<Proof, Finding> {
     let names: Vec<String> = bundles.iter().map(|bundle| bundle.certificate.to_string()).collect();
-    let what = format!("a delivery of {} is prepared, and aborted", names.join(", "));
+    let what = format!("a delivery of {} is prepared and aborted", names.join(", "));
     match Dialogue::rehearse(account.clone(), bundles, PROOF_DEADLINE).await {
         Ok(prepared) => {
             let what = match prepared.test {
@@ -140,17 +140,17 @@ async fn prepares(account: &Endpoint, bundles: Vec<Bundle>) -> Result<Proof, Fin
             };
             Ok(Proof { what, result: Ok(()) })
         }
-        // A newer one is there: the receiver has read all parameters, and says so.
+        // The node holds a newer generation: the receiver has accepted all parameters before it compares numbers.
         Err(NodeError::Refused { refusal: Refusal::Newer { .. }, .. }) => Ok(Proof { what, result: Ok(()) }),
         Err(error) => Err(of_node(&account.node, &error)),
     }
 }
 
-/// What the receiver must refuse, each by itself.
+/// A delivery that the receiver must refuse.
 struct Attempt {
     what: &'static str,
     bundle: Bundle,
-    /// With the word of a delivery that could be committed, which it never is.
+    /// Sent as a real delivery instead of a rehearsal; it is never committed.
     in_earnest: bool,
 }
 
@@ -205,23 +205,23 @@ async fn is_forbidden(account: Endpoint, attempt: Attempt) -> Proof {
     let result = match answer {
         Err(NodeError::Refused { refusal: Refusal::NotPermitted { .. }, .. }) => Ok(()),
         Err(error) => Err(format!("it was not refused by the receiver: {error}")),
-        Ok(()) => Err("the node took it".to_owned()),
+        Ok(()) => Err("the node accepted it".to_owned()),
     };
     Proof { what: format!("{what} is refused"), result }
 }
 
-/// Another login that was tried with the controller's key: what it is to that, or why nobody can say.
+/// Another login that was tried with the controller's key.
 #[derive(Clone, Debug)]
-pub struct Elsewhere {
+pub struct OtherLogin {
     pub user: String,
     pub login: Result<Login, String>,
 }
 
-/// One login with the controller's key as somebody else than the receiver's account.
-pub async fn elsewhere(login: Endpoint, keys: &[PublicKey]) -> Elsewhere {
+/// Tries one login with the controller's key as another user than the receiver's account.
+pub async fn other_login(login: Endpoint, keys: &[PublicKey]) -> OtherLogin {
     let user = login.user.clone();
-    let tried = receiver::try_login(login, keys, PROOF_DEADLINE).await;
-    Elsewhere { user, login: tried.map_err(|error| error.to_string()) }
+    let login = receiver::try_login(login, keys, PROOF_DEADLINE).await;
+    OtherLogin { user, login: login.map_err(|error| error.to_string()) }
 }
 
 fn attempts(receiver: &Receiver) -> Vec<Liberty> {
@@ -235,7 +235,7 @@ fn attempts(receiver: &Receiver) -> Vec<Liberty> {
         Liberty::Variable(text("LD_PRELOAD"), text("certd-proof")),
         Liberty::Variable(text("BASH_ENV"), text("certd-proof")),
         Liberty::AgentForwarding,
-        // Where systemd and D-Bus are, everybody may connect to these.
+        // With systemd and D-Bus, every local user may connect to these sockets.
         Liberty::ForwardToSocket(text("/run/systemd/journal/stdout")),
         Liberty::ForwardToSocket(text("/run/dbus/system_bus_socket")),
         Liberty::Listen(text("127.0.0.1")),
@@ -249,10 +249,10 @@ fn attempts(receiver: &Receiver) -> Vec<Liberty> {
 
 fn judged(liberty: &Liberty, answer: &Answer) -> Proof {
     let what = match liberty {
-        Liberty::Shell => "a shell is not to be had".to_owned(),
-        Liberty::Command(command) if command.is_empty() => "another command is not run".to_owned(),
-        Liberty::Command(command) => format!("{} is not run", command.split(' ').next().unwrap_or_default()),
-        Liberty::Subsystem(name) => format!("{name} is not to be had"),
+        Liberty::Shell => "a shell is refused".to_owned(),
+        Liberty::Command(command) if command.is_empty() => "another command is refused".to_owned(),
+        Liberty::Command(command) => format!("{} is refused", command.split(' ').next().unwrap_or_default()),
+        Liberty::Subsystem(name) => format!("{name} is refused"),
         Liberty::Terminal => "a terminal is refused".to_owned(),
         Liberty::Variable(name, _) => format!("the variable {name} is refused"),
         Liberty::AgentForwarding => "forwarding an agent is refused".to_owned(),
@@ -261,56 +261,57 @@ fn judged(liberty: &Liberty, answer: &Answer) -> Proof {
         Liberty::Listen(host) => format!("listening on the node, at {host}, is refused"),
     };
     let why = match liberty {
-        Liberty::Variable(..) => "sshd takes it: see AcceptEnv in the node's sshd_config",
+        Liberty::Variable(..) => "sshd accepts it: see AcceptEnv in the node's sshd_config",
         Liberty::ForwardToSocket(_) => {
-            "sshd permits it, since a port is: write into the node's sshd_config `Match User ACCOUNT` and \
+            "sshd permits it because it permits a port: add to the node's sshd_config `Match User ACCOUNT` and \
              `AllowStreamLocalForwarding no`"
         }
-        _ => "it works: see what the node's sshd_config says beside the line of authorized_keys",
+        _ => "it works: compare the node's sshd_config with the line in authorized_keys",
     };
     let result = if *answer == Answer::Granted { Err(why.to_owned()) } else { Ok(()) };
     Proof { what, result }
 }
 
-/// What an installed receiver is, beside what this configuration would install, and whether its key is root's as well.
+/// Compares the installed receiver with what this configuration would install, and tests whether its key also works as
+/// root.
 pub async fn checked(config: &Config, secrets: &Secrets, node: &Node, installed: &Installed) -> Vec<CheckupItem> {
     let (mut findings, mut well) = (Vec::new(), Vec::new());
     let warning = |code: Code, what: String, next: String| {
         let failure = failure(code, &node.name, what, next, Advice::Person);
         CheckupItem::bad(Area::Nodes, &failure)
     };
-    let setup = format!("bring it up to date, with an administrator's login: certd node setup {}", node.name);
+    let setup = format!("update it with an administrator's login: certd node setup {}", node.name);
     if let Ok(account) = Account::parse(&node.ssh.user) {
         let permits = permits(config, node, secrets.issuer_roots.clone());
         let (program, parameters) = receiver::digests(&account, &permits);
         if installed.program != program {
-            let what = "the receiver there is not the one that this certd would install".to_owned();
+            let what = "its receiver is not the one that this certd installs".to_owned();
             findings.push(warning(Code::NodeReceiver, what, setup));
         } else if installed.parameters != parameters {
-            let what = "the receiver there permits something else than this configuration would deliver".to_owned();
+            let what = "its receiver does not permit exactly what this configuration delivers".to_owned();
             findings.push(warning(Code::NodeReceiver, what, setup));
         } else {
             well.push("its receiver permits what this configuration delivers");
         }
     }
     well.push(if installed.judges {
-        "judges certificates by itself"
+        "verifies certificates"
     } else {
-        "does not judge certificates by itself (no openssl there, or not wanted): a thief of the key can deliver any pair"
+        "does not verify certificates (no openssl, or disabled): a thief of the key can deliver any pair"
     });
     if node.ssh.user != "root" {
-        // The only login that is tried beside the node's own.
+        // The only other login that doctor tries.
         match endpoint(secrets, node, None, "root").await {
             Ok(root) => {
                 let keys = receiver::public_halves(&root);
-                match elsewhere(root, &keys).await.login {
+                match other_login(root, &keys).await.login {
                     Ok(Login::Shut) => well.push("its key gets no shell as root"),
                     Ok(Login::Shell(lines)) => {
-                        let what = "the receiver's key gets a shell as root, too".to_owned();
+                        let what = "the receiver's key also gets a shell as root".to_owned();
                         findings.push(warning(Code::NodeRootKey, what, receiver::remove_from("root", &lines)));
                     }
                     Err(why) => {
-                        let what = format!("whether its key gets a shell as root, too, is not known: {why}");
+                        let what = format!("cannot tell whether its key also gets a shell as root: {why}");
                         findings.push(warning(Code::NodeRootKey, what, "run certd doctor again".to_owned()));
                     }
                 }

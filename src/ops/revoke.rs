@@ -1,8 +1,8 @@
-//! Revocation: replace, prove that every node serves the new certificate, and only then revoke the old one; or, when a
-//! person insists, revoke first.
+//! Revocation: replaces the certificate, proves that every node serves the new one, and only then revokes the old one;
+//! with `--now`, revokes first.
 //!
-//! Finding means: nothing was revoked that a node still serves, unless a person insisted. What was begun is on disk, and
-//! the same command goes on with it.
+//! After an error, nothing that a node still serves was revoked (except with `--now`). The state is on disk, and the
+//! same command continues from there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,21 +20,21 @@ use crate::reconcile::reconcile;
 use crate::report::{CertificateReport, Exit, Report, ServedReport, Verdict};
 use crate::store::{HistoryEvent, Revocation, StoreError};
 
-/// Version of the JSON shape, as [`crate::report::SCHEMA`].
+/// Version of the JSON shape, like [`crate::report::SCHEMA`].
 const SCHEMA: &str = "certd.revoke/1";
 
-/// What a person asks for.
+/// The arguments of `certd revoke`.
 #[derive(Clone, Debug)]
 pub struct RevokeRequest {
     pub certificate: CertName,
-    /// `None`: the one whose revocation was begun, else the current one.
+    /// `None`: the one whose revocation has begun, or else the current one.
     pub generation: Option<Generation>,
     pub reason: Option<RevocationReason>,
     /// Revoke first, whatever the nodes serve.
     pub now: bool,
 }
 
-/// What came of it.
+/// The result of a revocation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     pub schema: &'static str,
@@ -43,19 +43,19 @@ pub struct Outcome {
     pub fingerprint: Fingerprint,
     pub reason: RevocationReason,
     pub revoked: bool,
-    /// Nodes that do not (provably) serve the certificate that takes its place.
+    /// Nodes that are not proven to serve the replacement.
     pub held_up_by: Vec<NodeName>,
-    /// Of the CA, or why there is no certificate to take its place.
+    /// The CA's refusal, or why there is no replacement.
     pub failure: Option<Finding>,
     pub exit: u8,
-    /// Of the pass that replaces it.
+    /// The report of the pass that replaces it.
     pub report: Report,
 }
 
 /// The caller holds the lock.
 ///
 /// # Errors
-/// There is no such certificate, or the state directory cannot be read or written; with `now`, also the CA's refusal.
+/// There is no such certificate, the state directory cannot be read or written, or (with `now`) the CA refuses.
 pub async fn revoke(context: &Arc<Context>, request: &RevokeRequest) -> Result<Outcome, Finding> {
     let (name, store) = (&request.certificate, &context.store);
     let (kept, reason) = target(context, request)?;
@@ -116,19 +116,20 @@ fn target(context: &Context, request: &RevokeRequest) -> Result<(Kept, Revocatio
     Ok((kept, reason))
 }
 
-/// The CA that is asked. Where `meta.json` was lost, that of choice is the likeliest.
+/// The CA to ask. If `meta.json` was lost, the first CA of the configuration is the most likely.
 fn issuer<'a>(context: &'a Context, kept: &Kept) -> Result<&'a Acme, Finding> {
     let host = if kept.meta.ca == UNKNOWN_CA { &context.config.acme.host } else { &kept.meta.ca };
     ca(context, host).map_err(|failure| Finding {
         what: format!("it issued this certificate, and {}", failure.what),
-        next: "put the CA back into the configuration, under [acme] or [[acme.fallback]]: no other can revoke it"
+        next: "put the CA back into the configuration, under [acme] or [[acme.fallback]]: only it can revoke the certificate"
             .to_owned(),
         ..failure
     })
 }
 
-/// Noted before the replacement is ordered: it is due from now on, with room from the ledger's reserve, and never takes over
-/// a key that may be in other hands. What was given up: the current certificate too, when it has that key.
+/// Marks the certificate as revoked before the replacement is ordered: the replacement is then due, may use the
+/// ledger's reserve, and never reuses a key that may be compromised. Returns what was marked: with a compromised key,
+/// also the current certificate if it has the same key.
 fn give_up(
     context: &Context,
     name: &CertName,
@@ -145,17 +146,17 @@ fn give_up(
                 given_up.insert(current.leaf.fingerprint);
             }
         }
-        let mut tried = store.state()?;
+        let mut state = store.state()?;
         for fingerprint in &given_up {
             let revoked = RevokedByUs { at: clock::now(), reason: reason.code() };
-            tried.revoked.entry(*fingerprint).and_modify(|it| it.reason = reason.code()).or_insert(revoked);
+            state.revoked.entry(*fingerprint).and_modify(|it| it.reason = reason.code()).or_insert(revoked);
         }
-        store.write_state(&tried).map(|()| given_up)
+        store.write_state(&state).map(|()| given_up)
     };
     given_up().map_err(|error: StoreError| of_store(&error))
 }
 
-/// Revokes, and notes that it is.
+/// Revokes at the CA and records it.
 async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: RevocationReason) -> Result<(), Finding> {
     let store = &context.store;
     let pair = store.pair(name, &kept.generation).map_err(|error| of_store(&error))?;
@@ -166,8 +167,8 @@ async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: Revo
     store.drop_revocation(name).map_err(|error| of_store(&error))
 }
 
-/// By the account; when that is lost and the key may be in other hands, by the certificate's own key. (For other reasons
-/// that key says too much: CAs take a request that it signs for a proof that it is compromised.)
+/// Signs with the account's key. If the account is lost and the reason is a compromised key, signs with the
+/// certificate's own key. Not for other reasons: CAs take a request signed by that key as proof of compromise.
 async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason) -> Result<(), Finding> {
     let (host, http) = (&ca.host, http(context, ca)?);
     let der = &pair.chain().ders()[0];
@@ -197,7 +198,7 @@ async fn by_account(
     der: &[u8],
     reason: RevocationReason,
 ) -> Result<Result<Revoked, Option<AcmeError>>, Finding> {
-    // Whatever comes of a change of keys: the CA's answer to what follows says more.
+    // Ignore errors: the CA's answer to the revocation says more.
     let _ = settle(context, host, http).await;
     let kept = context.store.account(host).map_err(|error| of_store(&error))?;
     let Some((key, url)) = kept.and_then(|kept| Some((kept.key_pkcs8, kept.url?))) else { return Ok(Err(None)) };
@@ -215,7 +216,7 @@ fn is_about_the_account(refused: Option<&AcmeError>) -> bool {
     })
 }
 
-/// A paused node does not count, unless it serves the very certificate.
+/// A paused node counts only if it serves the certificate to be revoked.
 fn held_up_by(certificate: &CertificateReport, old: Fingerprint) -> Vec<NodeName> {
     let holds = certificate.nodes.iter().filter(|node| {
         let serves_old = node.served.iter().any(|served| served.fingerprint == Some(old));
@@ -244,7 +245,7 @@ fn nothing(name: &CertName, at: &str) -> Finding {
         Code::NothingToRevoke,
         name,
         format!("the store has no certificate of this name {at}"),
-        "name a generation that is kept: `ls` shows them in certs/ of the state directory",
+        "name a stored generation: `certd generations` lists them",
         Advice::Person,
     )
 }

@@ -128,7 +128,7 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
     if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         let mut stop = context.stop.clone();
         tokio::select! {
-            () = observe::ari::ask_the_time(context) => observed.ca_clock = ca_clock(),
+            () = observe::ari::ask_ca_clocks(context) => observed.ca_clock = ca_clock(),
             () = stopped(&mut stop) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! From what was observed and done to the one report.
+//! Builds the report from what was observed and done.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,26 +11,26 @@ use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
 use super::words::{day, minute, named};
 use super::{
-    CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Report, SCHEMA, ServedReport,
-    Verdict, Whose, disks, inventory, judge, watched,
+    CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Origin, Report, SCHEMA,
+    ServedReport, Verdict, disks, inventory, judge, watched,
 };
 
-/// What a pass did, by certificate and node. A command that only looks leaves it empty.
+/// What a pass did, by certificate and node. Empty for read-only commands.
 #[derive(Clone, Debug, Default)]
 pub struct Done {
     pub issued: BTreeMap<CertName, Issuance>,
     pub delivered: BTreeMap<(NodeName, CertName), Delivery>,
-    /// Disks that differed although the node served the right certificate, and were delivered to.
+    /// Disks that differed although the node served the right certificate, and got a delivery.
     pub mended: BTreeMap<(NodeName, CertName), Drift>,
-    /// Revocations that a person began and nobody ended.
+    /// Unfinished revocations, and when they began.
     pub revocations: BTreeMap<CertName, Timestamp>,
-    /// What nodes said of the time.
+    /// Clock readings of nodes.
     pub clocks: BTreeMap<NodeName, NodeClock>,
-    /// What concerns no single certificate or node.
+    /// Findings that concern no single certificate or node.
     pub failures: Vec<Finding>,
 }
 
-/// `ran`: a pass was made, and not merely a look.
+/// `ran`: the command made a pass, not only a look.
 pub fn build(
     command: &'static str,
     config: &Config,
@@ -57,7 +57,7 @@ pub fn build(
             .collect(),
         left_out: left_out(config, observed),
         watched: watched::reports(&observed.watched, doubted, now),
-        disks: disks::reports(config, observed, &done, !ran, now),
+        disks: disks::reports(config, observed, &done.mended, !ran, now),
         inventory: inventory::reports(config, observed, now),
         plan,
         failures: done.failures,
@@ -68,14 +68,14 @@ pub fn build(
     report
 }
 
-/// A look at a node's disk reads its clock too: where there was one, it says so.
-fn clocks(observed: &Observed, heard: &BTreeMap<NodeName, NodeClock>) -> Vec<Finding> {
+/// Findings about node clocks, except where a look at the disk has read the clock too and reports it itself.
+fn clocks(observed: &Observed, readings: &BTreeMap<NodeName, NodeClock>) -> Vec<Finding> {
     let looked = |node: &NodeName| observed.disks.iter().any(|disk| disk.node == *node && disk.looked.is_ok());
-    let unseen = heard.iter().filter(|(node, _)| !looked(node));
+    let unseen = readings.iter().filter(|(node, _)| !looked(node));
     unseen.filter_map(|(node, clocks)| judge::clock_of(node, *clocks)).collect()
 }
 
-/// What the rehearsal of a renewal found in its way, until that day.
+/// What would block the next renewal, as the last rehearsal found; reported until the renewal is due.
 fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Finding> {
     let asked = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
     let of = |certificate: &Certificate| {
@@ -83,18 +83,18 @@ fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Findin
         let kept = observed.store.get(name)?.current.as_ref()?;
         let rehearsal = rehearsal::last(observed, name, kept)?;
         let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.state.seed);
-        let tell = |failure: &Finding| {
-            let (day, why, tried) = (day(renew_at), named(failure), minute(rehearsal.at));
-            let what = format!("the renewal of {name} on {day} would fail: {why} (tried {tried})");
-            let next = format!("{}; then `certd renew --dry-run` tries again", failure.next);
+        let finding = |failure: &Finding| {
+            let (day, why, rehearsed) = (day(renew_at), named(failure), minute(rehearsal.at));
+            let what = format!("the renewal of {name} on {day} would fail: {why} (rehearsed {rehearsed})");
+            let next = format!("{}; then run `certd renew --dry-run` again", failure.next);
             Finding::new(Code::Rehearsal, &failure.object, what, next, failure.advice)
         };
-        (now < renew_at).then(|| rehearsal.failures.iter().map(tell).collect::<Vec<_>>())
+        (now < renew_at).then(|| rehearsal.failures.iter().map(finding).collect::<Vec<_>>())
     };
     asked.filter_map(of).flatten().collect()
 }
 
-/// By a clock that cannot be right nothing is called expired.
+/// With an implausible clock, nothing is called expired.
 fn doubt(mut certificate: CertificateReport) -> CertificateReport {
     for served in certificate.nodes.iter_mut().flat_map(|node| &mut node.served) {
         served.verdict = served.verdict.clone().doubted();
@@ -155,17 +155,17 @@ fn of_certificate(
 
 fn left_out(config: &Config, observed: &Observed) -> Vec<NodeName> {
     let certificates = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
-    let meant: BTreeSet<&NodeName> = certificates.flat_map(|certificate| &certificate.nodes).collect();
+    let nodes_of_these: BTreeSet<&NodeName> = certificates.flat_map(|certificate| &certificate.nodes).collect();
     let nodes = config.nodes.iter().map(|node| &node.name);
-    nodes.filter(|node| meant.contains(node) && !observed.asked.wants_node(node)).cloned().collect()
+    nodes.filter(|node| nodes_of_these.contains(node) && !observed.asked.wants_node(node)).cloned().collect()
 }
 
-/// Of the CA that fails for the longest time.
+/// The first failure at the CA that has failed longest.
 fn failing_since(by_ca: &BTreeMap<String, Attempts>) -> Option<Timestamp> {
     by_ca.values().filter_map(|attempts| attempts.first).min()
 }
 
-/// What keeps a node waiting, in the plan's judgement; since when, in the state's.
+/// The failure that keeps a node waiting, from the plan; since when, from the persisted state.
 fn last_failure(plan: &Plan, observed: &Observed, certificate: &CertName, node: &NodeName) -> Option<LastFailure> {
     let reason = plan.waits.iter().find_map(|wait| match wait {
         Wait::Delivery { certificate: name, node: on, reason } if name == certificate && on == node => Some(reason),
@@ -180,7 +180,7 @@ fn last_failure(plan: &Plan, observed: &Observed, certificate: &CertName, node: 
         (Some(DeliveryWait::Unproven { since, failure }), _) => {
             Some(LastFailure { attempts: 1, since: Some(*since), next_try: None, failure: failure.as_ref().clone() })
         }
-        // Its time has come: the next run tries again.
+        // The back-off is over: the next run tries again.
         (None, Some(attempts)) if attempts.failures > 0 => {
             Some(LastFailure { attempts: attempts.failures, since, next_try: None, failure: attempts.failure.clone() })
         }
@@ -227,9 +227,9 @@ fn of_node(
             let verdict = verdict.revoked(crls::revoked(&observed.state, &leaf.fingerprint));
             let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
             let ours = current || stored.former.contains(&leaf.fingerprint);
-            let whose = (!ours).then(|| Whose::of(leaf));
+            let origin = (!ours).then(|| Origin::of(leaf));
             ServedReport {
-                whose,
+                origin,
                 ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
             }
         })

@@ -1,6 +1,7 @@
-//! What is on the nodes' disks, where it was looked at: each difference with a word, a severity and what to do.
+//! Findings on the nodes' disks, where they were looked at: each with a word, a severity and advice.
 
 use core::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,15 +12,15 @@ use crate::model::ConfigTest;
 use crate::model::{AtPath, Disk, Drift, Exposed, Finding, Looked, NodeClock, Observed};
 use crate::plan::{disks, hold};
 
-use super::{Done, Exit};
+use super::{Exit, words};
 
-/// One thing that was found on a node.
+/// One finding on a node's disk.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiskReport {
     pub node: NodeName,
-    /// `null`: about the node itself.
+    /// `null`: concerns the node itself.
     pub certificate: Option<CertName>,
-    /// When it was looked at.
+    /// When the disk was looked at.
     pub at: Timestamp,
     #[serde(flatten)]
     pub verdict: DiskVerdict,
@@ -30,10 +31,10 @@ impl DiskReport {
         self.verdict.exit(&self.node)
     }
 
-    /// What it means and what to do; `None`: it is well.
+    /// Meaning and advice; `None`: nothing is wrong.
     pub(super) fn words(&self) -> Option<(String, String)> {
         if let DiskVerdict::Mended { was } = &self.verdict {
-            return Some((format!("was {}: {}; delivered anew", word(was), what(was)), String::new()));
+            return Some((format!("was {}: {}; delivered again", word(was), words::drift(was)), String::new()));
         }
         let finding = self.verdict.finding(&self.node)?;
         Some((finding.what, finding.next))
@@ -49,39 +50,39 @@ impl DiskReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "disk", rename_all = "kebab-case")]
 pub enum DiskVerdict {
-    /// What is stored.
+    /// The disk holds the stored certificate.
     Same,
-    /// It differed, and this pass has delivered.
+    /// The disk differed, and this pass delivered.
     Mended {
         was: Drift,
     },
-    /// Nobody could look.
+    /// The disk could not be looked at.
     NotLooked {
         failure: Finding,
     },
-    /// The node's own configuration test fails, so that no reload takes anything new.
+    /// The node's configuration test fails, so a reload would change nothing.
     TestFails {
         output: String,
-        /// Nothing of certd's is there yet, which may be all that the server lacks.
+        /// certd has not delivered there yet, and the missing files may be the cause.
         #[serde(skip)]
         before_first: bool,
     },
-    /// The node's clock; negative: it is behind.
+    /// The node's clock is off; negative: it is behind.
     ClockOff {
         ahead_seconds: i64,
     },
     LittleRoom {
         kib: u64,
     },
-    /// Programs that may write over what certd delivers: files or units that say so.
+    /// Programs that may overwrite what certd delivers, by the files or units that show them.
     Renewers {
         found: Vec<String>,
     },
-    /// More people can read a key there than are to.
+    /// More users can read a key there than should.
     Exposed {
         files: Vec<Exposed>,
     },
-    /// Folders with keys that no certificate of the configuration uses any more.
+    /// Folders with keys of certificates that are not configured (any more).
     Left {
         folders: Vec<String>,
     },
@@ -90,7 +91,7 @@ pub enum DiskVerdict {
 }
 
 impl DiskVerdict {
-    /// As the JSON's `disk` spells it.
+    /// The word in the JSON's `disk`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -106,7 +107,7 @@ impl DiskVerdict {
         }
     }
 
-    /// Nobody is hurt yet: what is served is told by the handshakes.
+    /// Never worse than a finding: whether visitors are affected is judged by the handshakes.
     fn exit(&self, node: &NodeName) -> Exit {
         self.finding(node).map_or(Exit::Ok, |finding| finding.exit())
     }
@@ -124,33 +125,16 @@ fn word(drift: &Drift) -> &'static str {
     }
 }
 
-/// Without what to do.
-pub(super) fn what(drift: &Drift) -> String {
-    let by = |renewers: &[String]| match renewers {
-        [] => String::new(),
-        found => format!(" (what renews there: {})", found.join(", ")),
-    };
-    match drift {
-        Drift::Flattened => "plain files with the right content, and no links of ours (a backup?)".into(),
-        Drift::Overwritten { renewers } => format!("plain files that certd did not write{}", by(renewers)),
-        Drift::Changed { renewers } => format!("other content behind our links{}", by(renewers)),
-        Drift::Older { current } => format!("our links lead to the older generation {current}"),
-        Drift::Newer { current } => format!("our links lead to {current}, newer than what is stored here"),
-        Drift::Missing => "a file is gone, and the server would not start again".into(),
-        Drift::Foreign { why } => why.clone(),
-    }
-}
-
-/// The worst first. `looked`: the command was to look, and says too what is well.
+/// Worst first. `looked`: the command looked at disks on request, so matching disks are listed too.
 pub(super) fn reports(
     config: &Config,
     observed: &Observed,
-    done: &Done,
+    mended: &BTreeMap<(NodeName, CertName), Drift>,
     looked: bool,
     now: Timestamp,
 ) -> Vec<DiskReport> {
     let mut reports = Vec::new();
-    for ((node, certificate), was) in &done.mended {
+    for ((node, certificate), was) in mended {
         let verdict = DiskVerdict::Mended { was: was.clone() };
         reports.push(DiskReport { node: node.clone(), certificate: Some(certificate.clone()), at: now, verdict });
     }
@@ -166,13 +150,13 @@ pub(super) fn reports(
     }
     for certificate in config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name)) {
         let stored = observed.store.get(&certificate.name);
-        let meant = stored.and_then(|stored| hold::desired(&certificate.name, stored, &observed.state, now));
-        let Some(meant) = meant else { continue };
+        let desired = stored.and_then(|stored| hold::desired(&certificate.name, stored, &observed.state, now));
+        let Some(desired) = desired else { continue };
         for node in &certificate.nodes {
             let wanted = observed.asked.wants_node(node);
             let paused = config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
             let compared = observed.state.disks.get(node).and_then(|by_name| by_name.get(&certificate.name));
-            let compared = compared.filter(|compared| wanted && !paused && &compared.generation == meant.generation);
+            let compared = compared.filter(|compared| wanted && !paused && &compared.generation == desired.generation);
             let Some(compared) = compared else { continue };
             let now_looked = observed.disks.iter().any(|disk| &disk.node == node);
             let verdict = match (&compared.drift, &compared.failure) {
@@ -194,7 +178,7 @@ pub(super) fn reports(
     reports
 }
 
-/// Of each certificate, whatever else is to be said of it.
+/// Keys with too wide permissions, by certificate, in addition to its other findings.
 fn exposed<'a>(disk: &'a Disk, looked: &'a Looked) -> impl Iterator<Item = DiskReport> + 'a {
     let of_name = looked.certificates.iter().filter(|(_, found)| !found.exposed.is_empty());
     of_name.map(|(name, found)| {
@@ -203,7 +187,7 @@ fn exposed<'a>(disk: &'a Disk, looked: &'a Looked) -> impl Iterator<Item = DiskR
     })
 }
 
-/// What concerns the node and no single certificate.
+/// Findings that concern the node and no single certificate.
 pub(super) fn of_looked(looked: &Looked, at: Timestamp) -> Vec<DiskVerdict> {
     let mut found = Vec::new();
     if let ConfigTest::Failed(output) = &looked.test {
@@ -224,7 +208,7 @@ pub(super) fn of_looked(looked: &Looked, at: Timestamp) -> Vec<DiskVerdict> {
     found
 }
 
-/// A line for each one that is not well, as they stand below a plan. Ends with a newline, or is empty.
+/// A line for each finding, to print below a plan. Ends with a newline, or is empty.
 pub fn disks_text(disks: &[DiskReport]) -> String {
     let mut out = String::new();
     for disk in disks.iter().filter(|disk| disk.exit() != Exit::Ok) {

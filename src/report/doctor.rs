@@ -1,4 +1,4 @@
-//! What renewal day needs, tried today: one line each, with what to do about it.
+//! The report of `certd doctor`: one line per test, with advice.
 
 mod issuing;
 mod node;
@@ -20,10 +20,10 @@ use super::{Exit, Style, worst};
 pub use issuing::{of_plan, of_room, of_skew};
 pub use node::of_looked;
 
-/// Version of the JSON shape, as [`super::SCHEMA`].
+/// Version of the JSON shape, like [`super::SCHEMA`].
 pub const SCHEMA: &str = "certd.doctor/1";
 
-/// Everything that was tried.
+/// All tests.
 #[derive(Clone, Debug, Serialize)]
 pub struct Checkup {
     pub schema: &'static str,
@@ -34,24 +34,24 @@ pub struct Checkup {
     pub findings: Vec<CheckupItem>,
 }
 
-/// One thing that was tried.
+/// One test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckupItem {
     pub area: Area,
     pub state: State,
-    /// Stable and greppable; `null`: it is well.
+    /// A stable code; `null`: ok.
     pub code: Option<Code>,
     /// The file, CA, zone, certificate or node.
     pub object: String,
     pub what: String,
-    /// What to do; `null`: nothing.
+    /// Advice; `null`: nothing to do.
     pub next: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Renewal day would fail by it.
+    /// The next renewal would fail.
     Failure,
     Warning,
     Ok,
@@ -74,7 +74,7 @@ impl CheckupItem {
         Self { area, state: State::Ok, code: None, object, what, next: None }
     }
 
-    /// As bad as it will be on renewal day.
+    /// As severe as it will be on renewal day.
     pub fn bad(area: Area, failure: &Finding) -> Self {
         let Finding { code, object, next, .. } = failure.clone();
         let what = named(failure);
@@ -97,7 +97,7 @@ impl CheckupItem {
 }
 
 impl Checkup {
-    /// Worst first within each area; else in the order in which they were given.
+    /// Sorts worst first within each area, otherwise in the given order.
     pub fn new(mut findings: Vec<CheckupItem>, now: Timestamp) -> Self {
         findings.sort_by_key(|finding| (finding.area, finding.state));
         let mut exits: Vec<Exit> = findings.iter().map(CheckupItem::exit).filter(|exit| *exit != Exit::Ok).collect();

@@ -1,4 +1,4 @@
-//! One function turns what was seen and done into the exit code. The codes mean the same for every command.
+//! Derives the exit code from what was observed and done. The codes mean the same for every command.
 
 use super::{CertificateReport, Delivery, Issuance, NodeReport, Report};
 use crate::model::{Exit, Finding, worst};
@@ -6,7 +6,7 @@ use crate::plan::rollout::Outcome;
 use crate::plan::{DeliveryWait, Plan, RenewalWait, Step, Wait};
 
 impl Report {
-    /// Sets `exit` and `exits` from everything else. `ran`: a pass was made, and not merely a look.
+    /// Sets `exit` and `exits` from everything else. `ran`: the command made a pass, not only a look.
     pub(super) fn conclude(&mut self, ran: bool) {
         let mut exits: Vec<Exit> = self.certificates.iter().flat_map(of_certificate).collect();
         let watched = self.watched.iter().flat_map(|watched| &watched.served);
@@ -33,7 +33,7 @@ fn of_certificate(certificate: &CertificateReport) -> Vec<Exit> {
     exits
 }
 
-/// A paused node is shown and does not count, but that it is paused is worth a warning.
+/// A paused node does not count, but is itself a warning.
 fn of_node(node: &NodeReport) -> Vec<Exit> {
     if node.paused_until.is_some() {
         return vec![Exit::Warning];
@@ -47,7 +47,8 @@ fn of_node(node: &NodeReport) -> Vec<Exit> {
 }
 
 impl NodeReport {
-    /// What its visitors meet. What they are well served with until the node's window opens is held, and not missed.
+    /// The exit codes of its handshakes. A valid but outdated certificate is only a warning while the node waits for
+    /// its window.
     pub(super) fn seen(&self) -> impl Iterator<Item = Exit> {
         let held = self.window_opens.is_some();
         let exits = self.served.iter().map(|served| served.verdict.exit());
@@ -64,7 +65,7 @@ pub(super) fn of_delivery(delivery: &Delivery) -> Exit {
     }
 }
 
-/// What a pass has left undone: it was stopped.
+/// A step that a pass left undone because it was stopped.
 fn of_step(step: &Step) -> Exit {
     match step {
         Step::Issue(_) => Exit::IssuanceFailed,
@@ -73,14 +74,14 @@ fn of_step(step: &Step) -> Exit {
     }
 }
 
-/// A certificate that is due and cannot be ordered is a failed issuance in every run until it is mended.
+/// A certificate that is due but cannot be ordered counts as a failed issuance in every run.
 fn of_waits(plan: &Plan, ran: bool) -> Vec<Exit> {
     let of = |wait: &Wait| match wait {
         Wait::Renewal { reason: RenewalWait::BackOff { .. } | RenewalWait::Ledger { .. }, .. } if ran => {
             Exit::IssuanceFailed
         }
         Wait::Renewal { reason: RenewalWait::MayNotIssue { stored: false }, .. } => Exit::NotDelivered,
-        // Nothing can be renewed, and whether anything is due nobody knows.
+        // Nothing can be renewed, and it is unknown whether anything is due.
         Wait::Clock { .. } if ran => Exit::IssuanceFailed,
         Wait::Clock { .. } => Exit::Warning,
         Wait::Delivery {

@@ -1,4 +1,4 @@
-//! DNS against the nodes, by certificate and name.
+//! DNS compared with the nodes, by certificate and name.
 
 use core::net::IpAddr;
 use std::collections::BTreeSet;
@@ -18,9 +18,9 @@ use super::notes::item;
 pub struct InventoryReport {
     pub certificate: CertName,
     pub name: DnsName,
-    /// Where its CNAMEs end; `null`: it has none.
+    /// The target of its CNAMEs; `null`: it has none.
     pub alias: Option<String>,
-    /// As its own servers show them.
+    /// As its authoritative servers report them.
     pub addresses: BTreeSet<IpAddr>,
     pub ttl: Option<u32>,
     /// Warnings first.
@@ -28,7 +28,7 @@ pub struct InventoryReport {
     pub findings: Vec<Finding>,
 }
 
-/// Here a finding has its severity, and nobody but a person acts on it.
+/// Findings with their severity, and without `advice`: only a person can act on them.
 fn with_severity<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Shown<'a> {
@@ -53,7 +53,7 @@ impl InventoryReport {
     }
 }
 
-/// Those that were asked for, in the order of certificates and names.
+/// The selected names, in the order of certificates and names.
 pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> Vec<InventoryReport> {
     let Some(inventory) = &observed.inventory else { return Vec::new() };
     let mut reports = Vec::new();
@@ -72,10 +72,10 @@ pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> V
     reports
 }
 
-/// What was found, and no line for a name that is as it should be. Ends with a newline, or is empty.
+/// The findings only; a name without findings has no line. Ends with a newline, or is empty.
 pub(super) fn text(inventory: &[InventoryReport], style: Style) -> String {
     let mut shown: Vec<&Finding> = Vec::new();
-    // A name that several certificates have is shown once for what concerns it alone.
+    // A finding about a name that several certificates share is shown once.
     for finding in inventory.iter().flat_map(|report| &report.findings) {
         if !shown.contains(&finding) {
             shown.push(finding);

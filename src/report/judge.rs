@@ -1,5 +1,5 @@
-//! One fact, one judgement: what a look, a plan, a renewal and a checkup make of a clock or of a node, in the same words
-//! and with the same severity. What a checkup makes worse of it is [`Severity::in_rehearsal`] alone.
+//! The judgements about clocks and nodes, shared by check, plan, renew and doctor: same words, same severity. The only
+//! difference is that doctor raises severities with [`Severity::in_rehearsal`].
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,26 +8,26 @@ use crate::model::{CaClock, Code, Drift, Finding, NodeClock, Severity};
 use crate::plan::{clock, disks};
 use crate::text::as_word;
 
-use super::disks::{DiskVerdict, what};
+use super::disks::DiskVerdict;
 use super::words;
 
-/// Names of files that are shown.
+/// File names listed before "and N more".
 const SHOWN: usize = 10;
-/// What was open may have been read.
-const EXPOSED: &str = "take the rights from it there (chmod go-rwx), or leave that to the next delivery; where the server's own user \
-     reads it, write [install] owner, group or key_mode first; where others log in, think of a new key: certd revoke";
+/// A key that other users could read may have been copied.
+const EXPOSED: &str = "restrict it there (chmod go-rwx), or wait for the next delivery; if the server's own user reads it, set owner, \
+     group or key_mode in [install] first; if other people log in there, consider a new key: certd revoke";
 
-/// This machine's clock beside that of the CA at `host`.
+/// This machine's clock compared with that of the CA at `host`.
 pub fn own_clock(host: &str, clocks: CaClock) -> Option<Finding> {
     let (ahead, severity) = clock::noticeable(clocks)?;
     let side = if ahead.is_positive() { "ahead of" } else { "behind" };
     let (minutes, here, there) = (ahead.as_mins().abs(), second(clocks.ours), second(clocks.theirs));
     let what = format!("it is {minutes} minutes {side} {host}: here {here}, there {there}");
-    let next = "set it (timedatectl): more than a day, and nothing is renewed";
+    let next = "set it (timedatectl): beyond a day, certd stops renewing";
     Some(Finding::for_a_person(Code::ClockSkew, "this machine's clock", what, next).of_severity(severity))
 }
 
-/// A node's clock, as a delivery or a rehearsal heard it.
+/// A node's clock, as read by a delivery or a rehearsal.
 pub(super) fn clock_of(node: &NodeName, clocks: NodeClock) -> Option<Finding> {
     let ahead_seconds = disks::clock_off(clocks)?.as_secs();
     DiskVerdict::ClockOff { ahead_seconds }.finding(node)
@@ -39,17 +39,17 @@ impl DiskVerdict {
         let of = |code, what: String, next: &str| Some(Finding::for_a_person(code, node, what, next));
         match self {
             Self::Same | Self::Mended { .. } => None,
-            // What keeps certd from looking keeps it from delivering.
+            // What blocks a look also blocks a delivery.
             Self::NotLooked { failure } => Some(failure.clone().of_severity(Severity::Obstacle)),
             Self::TestFails { output, before_first: false } => of(
                 Code::NodeTestFails,
-                format!("its configuration test fails, so that no reload takes anything new: {output}"),
-                "correct the server's configuration on the node",
+                format!("its configuration test fails, so a reload would change nothing: {output}"),
+                "fix the server's configuration on the node",
             ),
             Self::TestFails { output, before_first: true } => of(
                 Code::NodeTestFails,
                 format!("its configuration test fails: {output}"),
-                "nothing, where the files are all that it lacks: the first delivery brings them",
+                "nothing if only the files are missing: the first delivery brings them",
             )
             .map(|finding| finding.of_severity(Severity::Warning)),
             Self::ClockOff { ahead_seconds } => {
@@ -65,41 +65,39 @@ impl DiskVerdict {
             }
             Self::Renewers { found } => of(
                 Code::NodeRenewers,
-                format!("another ACME client may write over what certd delivers: {}", shown(found)),
-                "switch it off for the names that certd has (for acme.sh: acme.sh --uninstall-cronjob)",
+                format!("another ACME client may overwrite what certd delivers: {}", shown(found)),
+                "disable it for the names that certd manages (for acme.sh: acme.sh --uninstall-cronjob)",
             ),
             Self::Exposed { files } => {
                 let files: Vec<String> =
                     files.iter().map(|file| format!("{} ({})", as_word(&file.path), file.mode)).collect();
-                let what = format!("more people can read a key than are to: {}", files.join(", "));
+                let what = format!("more users can read a key than should: {}", files.join(", "));
                 of(Code::NodeKeyExposed, what, EXPOSED)
             }
             Self::Left { folders } => {
                 let folders: Vec<String> = folders.iter().map(|folder| as_word(folder)).collect();
-                let what =
-                    format!("keys of certificates that the configuration does not have there: {}", folders.join(", "));
-                of(Code::NodeLeft, what, "if no server reads them any more, remove these folders on the node (rm -r)")
+                let what = format!("keys of certificates that are not configured there: {}", folders.join(", "));
+                of(Code::NodeLeft, what, "if no server uses them any more, remove these folders on the node (rm -r)")
             }
             Self::Drifted(drift) => {
                 let (code, next) = match drift {
                     Drift::Newer { .. } => (
                         Code::NodeDrifted,
                         "find out whether another controller delivers there: certd does not go back, and the next delivery \
-                         tells whether it believes the node",
+                         shows whether it accepts the node's number",
                     ),
-                    Drift::Foreign { .. } => (
-                        Code::NodePath,
-                        "put a plain file there, or nothing; or write another path into the configuration",
-                    ),
+                    Drift::Foreign { .. } => {
+                        (Code::NodePath, "put a plain file or nothing there, or configure another path")
+                    }
                     Drift::Overwritten { .. } | Drift::Changed { .. } => (
                         Code::NodeDrifted,
-                        "nothing: the next pass delivers; a reload before that serves what is there",
+                        "nothing: the next pass delivers; a reload before that would serve what is there",
                     ),
                     Drift::Flattened | Drift::Older { .. } | Drift::Missing => {
                         (Code::NodeDrifted, "nothing: the next pass delivers")
                     }
                 };
-                of(code, what(drift), next)
+                of(code, words::drift(drift), next)
             }
         }
     }
@@ -120,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s21_a_nodes_clock_that_is_two_hours_off_is_told_with_its_side() {
+    fn s21_a_nodes_clock_that_is_two_hours_off_is_reported_with_its_direction() {
         let at = |text: &str| text.parse().unwrap();
         let clocks = NodeClock { ours: at("2026-11-23T06:00:00Z"), theirs: at("2026-11-23T08:00:00Z") };
         let finding = clock_of(&NodeName::parse("上海").unwrap(), clocks).expect("two hours are noticed");
@@ -129,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_ahead_counts_in_a_rehearsal_as_if_the_day_had_come() {
+    fn a_rehearsal_raises_the_severity_of_future_problems() {
         let node = NodeName::parse("a").unwrap();
         let severities = |verdict: DiskVerdict| {
             let severity = verdict.finding(&node).unwrap().severity;

@@ -1,4 +1,4 @@
-//! One value says what was seen and done; everything that a person or a program reads is a rendering of it.
+//! The report: one value for what was observed and done. All output, for people and programs, is a rendering of it.
 
 mod build;
 mod disks;
@@ -8,6 +8,7 @@ mod inventory;
 mod judge;
 mod nagios;
 mod notes;
+mod origin;
 mod plan;
 mod table;
 #[cfg(test)]
@@ -15,7 +16,6 @@ mod tests;
 mod text;
 mod verdict;
 mod watched;
-mod whose;
 mod words;
 
 pub use crate::model::{Exit, worst};
@@ -24,12 +24,12 @@ pub use disks::{DiskReport, DiskVerdict, disks_text};
 pub use inventory::InventoryReport;
 pub use judge::own_clock;
 pub use nagios::{State, nagios, nagios_unknown};
+pub use origin::{Origin, OriginKind};
 pub use plan::plan_text;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
 pub use watched::{WatchedReport, watched_text};
-pub use whose::{Maker, Whose};
 pub use words::{SET_THE_CLOCK, clock, hold_end, minute, outcome};
 
 use core::net::SocketAddr;
@@ -42,10 +42,10 @@ use crate::model::{Crl, Finding, Held, Over, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
 
-/// Version of the JSON shape. Under one version no field is renamed or given another meaning; new ones may appear.
+/// Version of the JSON shape. Within a version no field is renamed or changes its meaning; new fields may appear.
 pub const SCHEMA: &str = "certd.report/1";
 
-/// What a command saw and did.
+/// What a command observed and did.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub schema: &'static str,
@@ -55,17 +55,17 @@ pub struct Report {
     pub exit: u8,
     pub exits: Vec<u8>,
     pub certificates: Vec<CertificateReport>,
-    /// Nodes of these certificates that `--node` or `--exclude` left out: not looked at, and not counted.
+    /// Nodes of these certificates that `--node` or `--exclude` left out: neither probed nor counted.
     pub left_out: Vec<NodeName>,
-    /// Endpoints that others keep; worst first.
+    /// Endpoints that others maintain; worst first.
     pub watched: Vec<WatchedReport>,
-    /// DNS against the nodes; empty when nobody asked.
+    /// DNS compared with the nodes; empty if it was not asked.
     pub inventory: Vec<InventoryReport>,
-    /// What is on the nodes' disks, as far as it was looked at and is worth telling; worst first.
+    /// Findings on the nodes' disks, as far as they were looked at; worst first.
     pub disks: Vec<DiskReport>,
-    /// What could be done next, what is waited for, and until when.
+    /// The next steps, what is waited for, and until when.
     pub plan: Plan,
-    /// What concerns no single certificate or node.
+    /// Findings that concern no single certificate or node.
     pub failures: Vec<Finding>,
 }
 
@@ -73,13 +73,13 @@ pub struct Report {
 pub struct CertificateReport {
     pub name: CertName,
     pub names: NameSet,
-    /// What the store holds; `null`: nothing was issued yet.
+    /// The stored certificate; `null`: nothing was issued yet.
     pub current: Option<Current>,
-    /// A person went back to this generation, and nodes are meant to serve it; `null`: the stored one.
+    /// The held generation, which nodes should serve instead of the stored one; `null`: no hold.
     pub held: Option<HeldReport>,
-    /// What this command did about issuing; `null`: nothing.
+    /// The issuance by this command; `null`: none.
     pub issuance: Option<Issuance>,
-    /// Since when attempts to issue it fail; `null`: the last one did not, or none was made.
+    /// Since when attempts to issue it fail; `null`: the last one succeeded, or none was made.
     pub failing_since: Option<Timestamp>,
     /// Worst first.
     pub nodes: Vec<NodeReport>,
@@ -89,7 +89,7 @@ pub struct CertificateReport {
 pub struct HeldReport {
     #[serde(flatten)]
     pub held: Held,
-    /// When the hold ends by itself, at the latest, if a later certificate is stored by then.
+    /// When the hold ends at the latest, if a newer certificate is stored by then.
     pub ends: Timestamp,
 }
 
@@ -101,12 +101,12 @@ pub struct Current {
     pub key_type: KeyType,
     pub not_before: Timestamp,
     pub not_after: Timestamp,
-    /// When it is to be renewed, and why then.
+    /// When it is due for renewal, and by which rule.
     pub renew_at: Timestamp,
     pub basis: Basis,
-    /// What its CA's revocation list says; `null`: nobody has asked yet.
+    /// The entry in its CA's revocation list; `null`: not fetched yet.
     pub crl: Option<Crl>,
-    /// A revocation that a person began and nobody ended: since when.
+    /// Since when a revocation has been unfinished.
     pub revocation_begun: Option<Timestamp>,
 }
 
@@ -117,15 +117,15 @@ pub enum Issuance {
         generation: Generation,
         /// Host of the CA.
         ca: String,
-        /// CAs that come before it and were not asked.
+        /// CAs with a higher priority that were not asked.
         passed_over: Vec<PassedOver>,
     },
     Failed {
         failure: Finding,
     },
-    /// `--dry-run`: everything but the order was tried.
+    /// `--dry-run`: everything except the order was tested.
     Rehearsed,
-    /// `--dry-run`, where every CA takes dns-persist-01: no record was made.
+    /// `--dry-run` with dns-persist-01 at every CA: no record was created.
     RehearsedStanding,
 }
 
@@ -135,13 +135,13 @@ pub struct NodeReport {
     pub paused_until: Option<Timestamp>,
     /// Why, in the operator's words.
     pub paused_reason: Option<String>,
-    /// It lacks what is meant for it, and what it serves is good until its window opens.
+    /// The node lacks its certificate, and the one it serves is valid until this window opens.
     pub window_opens: Option<Timestamp>,
     /// One for each address and name asked for.
     pub served: Vec<ServedReport>,
-    /// What this command did about delivering; `null`: nothing.
+    /// The delivery by this command; `null`: none.
     pub delivery: Option<Delivery>,
-    /// Why the generation that it is to serve has not come there by an earlier run; `null`: nothing failed.
+    /// Why an earlier run did not deliver the desired generation; `null`: nothing failed.
     pub last_failure: Option<LastFailure>,
 }
 
@@ -149,9 +149,9 @@ pub struct NodeReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct LastFailure {
     pub attempts: u32,
-    /// Of the first of them; `null`: noted by an earlier version.
+    /// The first of them; `null`: recorded by an older version of certd.
     pub since: Option<Timestamp>,
-    /// `null`: not before something changes there.
+    /// `null`: not before something changes on the node.
     pub next_try: Option<Timestamp>,
     pub failure: Finding,
 }
@@ -160,7 +160,7 @@ pub struct LastFailure {
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
     Ended(Outcome),
-    /// `--dry-run`: the node was prepared and nothing was changed. `test`: its configuration test's complaint.
+    /// `--dry-run`: the node was prepared, and nothing was changed. `test`: the error of its configuration test.
     Rehearsed {
         test: Option<String>,
     },
@@ -176,8 +176,9 @@ pub struct ServedReport {
     pub fingerprint: Option<Fingerprint>,
     pub not_after: Option<Timestamp>,
     pub issuer: Option<String>,
-    /// What it says of its origin, where it is not ours.
-    pub whose: Option<Whose>,
+    /// The origin of a certificate that is not ours.
+    #[serde(rename = "whose")]
+    pub origin: Option<Origin>,
 }
 
 impl ServedReport {
@@ -194,15 +195,15 @@ impl ServedReport {
             fingerprint: leaf.map(|leaf| leaf.fingerprint),
             not_after: leaf.map(|leaf| leaf.not_after),
             issuer: leaf.map(|leaf| leaf.issuer.clone()),
-            whose: None,
+            origin: None,
         }
     }
 
-    /// What the verdict means and what to do, by the route of the handshake.
+    /// Meaning and advice of the verdict, depending on the route of the handshake.
     fn words(&self) -> (String, &'static str) {
         match (&self.verdict, self.over) {
             (Verdict::Unreachable { why }, Over::Ssh) => (
-                format!("{why}, asked from the node itself"),
+                format!("{why}, probed from the node itself"),
                 "is the server up, and does it listen at this address too?",
             ),
             (Verdict::Unreachable { .. }, Over::Quic) => {

@@ -13,7 +13,7 @@ use crate::model::Severity;
 use crate::report::{CertificateReport, Exit, Report, words};
 use crate::text::escape;
 
-/// The state that a monitoring system knows, by its exit status.
+/// The states of the convention, by exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
@@ -49,7 +49,7 @@ impl State {
     }
 }
 
-/// Ends with a newline. `|` begins the numbers, so that no text may hold one.
+/// Ends with a newline. `|` begins the performance data, so it must not occur in any text.
 pub fn nagios(report: &Report) -> String {
     let state = State::of(report.exit);
     let findings = findings(report);
@@ -70,7 +70,7 @@ pub fn nagios(report: &Report) -> String {
     out
 }
 
-/// When there is no report at all.
+/// The output when there is no report.
 pub fn nagios_unknown(why: &str) -> String {
     format!("CERTD UNKNOWN - {}\n", plain(why.lines().next().unwrap_or("no report")))
 }
@@ -84,7 +84,7 @@ fn summary(report: &Report) -> String {
     format!("certificates: {certificates}, served by nodes: {nodes}{watched}{}", soonest.unwrap_or_default())
 }
 
-/// A sentence for each thing that is not well, the worst first.
+/// A sentence for each problem, worst first.
 fn findings(report: &Report) -> Vec<String> {
     let mut found: Vec<(Exit, String)> = Vec::new();
     for certificate in &report.certificates {
@@ -111,7 +111,7 @@ fn findings(report: &Report) -> Vec<String> {
     let mut in_dns: Vec<String> = Vec::new();
     for finding in report.inventory.iter().flat_map(|name| &name.findings) {
         let text = format!("{}: {}", finding.object, finding.what);
-        // Several certificates may have the name.
+        // Several certificates may share the name.
         if finding.severity == Severity::Warning && !in_dns.contains(&text) {
             in_dns.push(text);
         }
@@ -136,14 +136,14 @@ fn findings(report: &Report) -> Vec<String> {
     found.sort_by_key(|(exit, _)| exit.rank());
     let mut found: Vec<String> = found.into_iter().map(|(_, text)| text).collect();
     if found.is_empty() && report.exit != Exit::Ok.code() {
-        // What a plan waits for has no row of its own.
+        // Waits of the plan have no line of their own.
         found.push(format!("exit code {}: see `certd check`", report.exit));
     }
     found
 }
 
-/// Days left, by certificate and node, with the days at which renewal is late and at which it is an emergency: nothing in
-/// the state hangs on them, which is judged by each certificate's own lifetime.
+/// Days left by certificate and node, with warning and critical thresholds. The thresholds are informational: the state
+/// is judged by each certificate's own lifetime.
 fn numbers(report: &Report) -> Vec<String> {
     let mut numbers = Vec::new();
     for certificate in &report.certificates {
@@ -163,7 +163,7 @@ fn numbers(report: &Report) -> Vec<String> {
     numbers
 }
 
-/// `WARN;CRIT` as ranges: alarm below so many days.
+/// `WARN;CRIT` as ranges: alert below this number of days.
 fn thresholds(certificate: &CertificateReport) -> String {
     let Some(current) = &certificate.current else { return ";".into() };
     let lifetime = current.not_after.duration_since(current.not_before);
@@ -176,7 +176,7 @@ fn days(not_after: Timestamp, now: Timestamp) -> String {
     format!("{:.2}", not_after.duration_since(now).as_secs_f64() / 86_400.0)
 }
 
-/// A label in single quotes, which are doubled inside; `=` may not be in one.
+/// A label in single quotes; quotes inside are doubled, and `=` is not allowed.
 fn quoted(label: &str) -> String {
     format!("'{}'", plain(label).replace('\'', "''").replace('=', "_"))
 }

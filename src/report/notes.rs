@@ -1,10 +1,10 @@
-//! Sentences below the tables of a report: each cause stands there once, with everything that it concerns.
+//! Sentences below the tables of a report. Each cause is printed once, with everything that it concerns.
 
 use crate::model::Finding;
 
 use super::{Style, words};
 
-/// Names of one cause that are shown; a hundred nodes may have it.
+/// Names listed for a cause; a hundred nodes may share it.
 const SUBJECTS: usize = 8;
 
 struct Note {
@@ -13,7 +13,7 @@ struct Note {
     next: Option<String>,
 }
 
-/// In the order in which they came.
+/// In order of arrival.
 #[derive(Default)]
 pub(super) struct Notes(Vec<Note>);
 
@@ -31,8 +31,9 @@ impl Notes {
         self.0.extend(others.0);
     }
 
-    /// Whether this cause is among them already: a sentence may say more than the cause, and the advice is the same.
-    pub(super) fn tell(&self, failure: &Finding) -> bool {
+    /// Whether a note already covers this cause: the sentence may say more, but ends with the cause and has the same
+    /// advice.
+    pub(super) fn cover(&self, failure: &Finding) -> bool {
         let cause = words::what(failure);
         self.0.iter().any(|note| note.what.ends_with(cause) && note.next.as_deref() == Some(failure.next.as_str()))
     }
@@ -47,7 +48,7 @@ impl Notes {
     }
 }
 
-/// A sentence and what to do about it, folded at words. `before` begins its first line.
+/// A sentence and its advice, folded at words. `before` begins its first line.
 pub(super) fn item(before: &str, what: &str, next: Option<&str>, style: Style) -> String {
     let indent = " ".repeat(before.len());
     let mut out = fold(before, &format!("{indent}  "), what, style);
@@ -57,7 +58,7 @@ pub(super) fn item(before: &str, what: &str, next: Option<&str>, style: Style) -
     out
 }
 
-/// Ends with a newline. A word that is longer than a line (a URL, a path) stays whole.
+/// Ends with a newline. Words longer than a line (URLs, paths) are not broken.
 pub(super) fn fold(first: &str, further: &str, text: &str, style: Style) -> String {
     let Some(width) = style.width else { return format!("{first}{text}\n") };
     let options = textwrap::Options::new(width)

@@ -1,4 +1,4 @@
-//! The plan for a person: each step and each wait with its reason.
+//! The plan as text: each step and each wait with its reason.
 
 use core::fmt::Write as _;
 
@@ -67,7 +67,7 @@ fn issue(out: &mut String, issue: &Issue) -> core::fmt::Result {
 
 fn deliver(out: &mut String, deliver: &Deliver) -> core::fmt::Result {
     for (number, (certificate, generation)) in deliver.certificates.iter().enumerate() {
-        // What travels together stands together.
+        // Certificates that are delivered together are listed together.
         let verb = if number == 0 { "deliver " } else { "   with " };
         writeln!(out, "{verb} {certificate}: generation {generation}")?;
         for task in &deliver.nodes {

@@ -1,5 +1,5 @@
-//! Tables of short cells, worst first, aligned by display width (names may be Chinese) and coloured by severity when asked.
-//! No cell is ever folded or cut: what takes a sentence stands below the table.
+//! Tables of short cells, worst first, aligned by display width (names may be Chinese), and coloured by severity on
+//! request. Cells are never folded or cut; sentences go below the table.
 
 use anstyle::AnsiColor;
 use jiff::{SignedDuration, Timestamp};
@@ -7,13 +7,13 @@ use textwrap::core::display_width;
 
 use super::{DiskReport, Exit, NodeReport, ServedReport, WatchedReport, words};
 
-/// How text is shown.
+/// The style of text output.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
     pub colour: bool,
-    /// Columns of the terminal, at which sentences are folded; `None`: they are not.
+    /// Columns of the terminal at which sentences are folded; `None`: no folding.
     pub width: Option<usize>,
-    /// Show every node, and not only those that are not well.
+    /// Show every node, not only those with problems.
     pub all: bool,
 }
 
@@ -29,15 +29,15 @@ impl Style {
     }
 }
 
-/// Nodes that are well and shown all the same: with more of them the others scroll away.
+/// Up to this many nodes without problems are listed; more would make the others scroll away.
 const WELL: usize = 5;
 
-/// A look takes no longer than this: what is older was seen by another command.
+/// A look takes less than this; older observations come from an earlier command.
 const FRESH: SignedDuration = SignedDuration::from_mins(3);
 
 struct Row<const N: usize> {
     cells: [String; N],
-    /// Of its last cell.
+    /// Severity of the last cell.
     exit: Exit,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn disks(disks: &[DiskReport], style: Style, now: Timestamp) -> Strin
         })
         .collect();
     let mut out = aligned(["NODE", "CERTIFICATE", "DISK"], &rows, style);
-    // What is shown from memory says so.
+    // Mark observations of an earlier command.
     let old = disks.iter().filter(|disk| now.duration_since(disk.at) > FRESH).map(|disk| disk.at).min();
     if let Some(at) = old {
         out.push_str(&format!("  (seen {} or later)\n", words::minute(at)));
@@ -123,21 +123,21 @@ fn aligned<const N: usize>(header: [&str; N], rows: &[Row<N>], style: Style) -> 
 }
 
 impl NodeReport {
-    /// The worst first: by what its visitors see, then by what was done about it.
+    /// Sort key, worst first: by the handshakes, then by the delivery.
     pub(super) fn rank(&self) -> (bool, usize) {
         let seen = self.seen().map(Exit::rank);
         let done = self.delivery.iter().map(|delivery| super::exit::of_delivery(delivery).rank());
         (self.paused_until.is_some(), seen.chain(done).min().unwrap_or(0))
     }
 
-    /// Nothing is to be said of it.
+    /// Whether the node has no problem to report.
     fn is_well(&self) -> bool {
         let well = self.served.iter().all(|served| served.verdict.exit() == Exit::Ok);
         let delivered = self.delivery.iter().all(|delivery| super::exit::of_delivery(delivery) == Exit::Ok);
         well && delivered && !self.served.is_empty() && self.paused_until.is_none()
     }
 
-    /// The word for one of its handshakes, and how bad it is.
+    /// The word for one of its handshakes, and its severity.
     pub(super) fn state(&self, served: &ServedReport) -> (String, Exit) {
         let (word, exit) = (served.verdict.word(), served.verdict.exit());
         if self.paused_until.is_some() {

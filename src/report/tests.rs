@@ -143,8 +143,8 @@ fn k03_by_a_clock_that_cannot_be_right_nothing_is_called_expired_and_what_does_n
     }
     let mut report = sample();
     report.plan.waits = vec![Wait::Clock { doubt: doubt() }];
-    let said = text(&report, Style::default());
-    assert!(said.contains("which cannot be right: it was later already") && said.contains("timedatectl"), "{said}");
+    let shown = text(&report, Style::default());
+    assert!(shown.contains("which cannot be right: it was later already") && shown.contains("timedatectl"), "{shown}");
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn what_is_due_and_held_up_is_not_called_nothing_to_issue() {
             passed_over: Vec::new(),
             emergency_from: None
         })
-        .starts_with("not issued: the CA said 429")
+        .starts_with("not issued: the CA answered 429")
     );
     let deploy = RenewalWait::MayNotIssue { stored: false };
     assert_eq!(line(deploy), "not delivered: nothing is stored yet: `certd renew` issues it");

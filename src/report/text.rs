@@ -1,4 +1,4 @@
-//! The report for a person: what is wrong first, and what to do about it.
+//! The report as text: problems first, with advice.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{
     table, words,
 };
 
-/// Ends with a newline. Everything that a peer said is escaped already where it was read.
+/// Ends with a newline. Text from peers is already escaped where it is read.
 pub fn text(report: &Report, style: Style) -> String {
     let mut out = String::new();
     let mut causes = Notes::default();
@@ -59,9 +59,9 @@ pub fn text(report: &Report, style: Style) -> String {
     }
     if !report.left_out.is_empty() {
         let nodes: Vec<&str> = report.left_out.iter().map(|node| node.as_str()).collect();
-        out.push_str(&fold("", "  ", &format!("left out, and not looked at: {}", nodes.join(", ")), style));
+        out.push_str(&fold("", "  ", &format!("left out, not probed: {}", nodes.join(", ")), style));
     }
-    for failure in report.failures.iter().filter(|failure| !causes.tell(failure)) {
+    for failure in report.failures.iter().filter(|failure| !causes.cover(failure)) {
         out.push_str(&item("! ", &words::named(failure), Some(&failure.next), style));
     }
     out.push_str(&summary(report, style));
@@ -90,7 +90,7 @@ fn head(certificate: &CertificateReport, report: &Report, style: Style) -> Strin
     if let Some(HeldReport { held, ends }) = &certificate.held {
         let by = held.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
         let held = format!(
-            "held: generation {} ({}) since {}{by}; what is stored since waits for `certd deploy {} --latest`, or for \
+            "held: generation {} ({}) since {}{by}; newer generations wait for `certd deploy {} --latest`, or until \
              {} at the latest",
             held.generation,
             held.fingerprint.short(),
@@ -116,9 +116,11 @@ fn of_issuance(certificate: &CertificateReport, report: &Report, style: Style) -
             let what = format!("not issued: {}", words::named(failure));
             out.push_str(&item("  ", &what, Some(&failure.next), style));
         }
-        Some(Issuance::Rehearsed) => line("rehearsed: a TXT record was made, seen and removed; no order"),
+        Some(Issuance::Rehearsed) => line("rehearsed: a TXT record was created, seen and removed; no order"),
         Some(Issuance::RehearsedStanding) => {
-            line("rehearsed: TXT records that stay were looked for, as far as an account tells them; no order");
+            line(
+                "rehearsed: permanent TXT records were looked for, as far as they are known from an account; no order",
+            );
         }
         None => {
             for wait in &report.plan.waits {
@@ -136,11 +138,11 @@ fn of_issuance(certificate: &CertificateReport, report: &Report, style: Style) -
     out
 }
 
-/// What is due and held up is something to issue.
+/// The sentence for a renewal that waits; "nothing to issue" only if it is not due.
 fn renewal_wait<'a>(reason: &'a RenewalWait, certificate: &CertificateReport) -> Option<(String, Option<&'a str>)> {
     let wait = words::renewal_wait(reason);
     Some(match reason {
-        // `deploy` of what is stored: that nothing is issued is no news.
+        // `deploy` never issues; do not mention it.
         RenewalWait::MayNotIssue { stored: true } => return None,
         RenewalWait::MayNotIssue { stored: false } => (format!("not delivered: {wait}"), None),
         RenewalWait::NotDue { .. } => (format!("nothing to issue: {wait}"), None),
@@ -152,7 +154,7 @@ fn renewal_wait<'a>(reason: &'a RenewalWait, certificate: &CertificateReport) ->
     })
 }
 
-/// What is wrong with what each node serves, why, and what came of this command's delivery.
+/// For each node: what is wrong with what it serves, why, and the result of this command's delivery.
 fn of_nodes(certificate: &CertificateReport) -> Notes {
     let mut notes = Notes::default();
     for node in &certificate.nodes {
@@ -161,7 +163,7 @@ fn of_nodes(certificate: &CertificateReport) -> Notes {
             let reason = node.paused_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             notes.add(name, format!("paused, and does not count until {}{reason}", words::from(until)), None);
         }
-        // What this command did says why better than what an earlier one did.
+        // The result of this command explains more than that of an earlier one.
         let last = node.last_failure.as_ref().filter(|_| node.delivery.is_none());
         let done = node.delivery.as_ref().map_or(Exit::Ok, super::exit::of_delivery);
         for served in &node.served {
@@ -169,19 +171,19 @@ fn of_nodes(certificate: &CertificateReport) -> Notes {
                 notes.add(name, what, advice(&next).filter(|_| done == Exit::Ok));
             }
         }
-        let whose = |served: &'_ ServedReport| Some((served.fingerprint?, served.whose.as_ref()?.sentence()));
-        // Several addresses serve one.
-        let each: BTreeMap<Fingerprint, String> = node.served.iter().filter_map(whose).collect();
-        for (fingerprint, whose) in each {
-            notes.add(name, format!("serves {}, not ours: {whose}", fingerprint.short()), None);
+        let origin = |served: &'_ ServedReport| Some((served.fingerprint?, served.origin.as_ref()?.sentence()));
+        // Several addresses may serve the same certificate.
+        let each: BTreeMap<Fingerprint, String> = node.served.iter().filter_map(origin).collect();
+        for (fingerprint, origin) in each {
+            notes.add(name, format!("serves {}, not ours: {origin}", fingerprint.short()), None);
         }
         let (what, next) = match &node.delivery {
             None => continue,
             Some(Delivery::Ended(outcome)) => words::outcome(outcome),
-            Some(Delivery::Rehearsed { test: None }) => ("rehearsed: prepared, nothing was changed".into(), None),
+            Some(Delivery::Rehearsed { test: None }) => ("rehearsed: prepared, nothing changed".into(), None),
             Some(Delivery::Rehearsed { test: Some(words) }) => (
                 format!("rehearsed: prepared, but its configuration test fails: {words}"),
-                Some("mend the server's configuration on the node; before a first install it fails for want of the files".into()),
+                Some("fix the server's configuration on the node; before the first delivery it may fail because the files are missing".into()),
             ),
         };
         notes.add(name, what, next);
@@ -190,8 +192,8 @@ fn of_nodes(certificate: &CertificateReport) -> Notes {
 }
 
 impl NodeReport {
-    /// What is wrong with one handshake, and what to do; `None`: nothing. Where a delivery failed before, doing that again
-    /// is no advice: its cause is.
+    /// The problem of one handshake, with advice; `None`: no problem. If an earlier delivery failed, the advice is to
+    /// fix its cause instead of delivering again.
     pub(super) fn sentence(&self, served: &ServedReport, last: Option<&LastFailure>) -> Option<(String, String)> {
         let exit = served.verdict.exit();
         if exit == Exit::Ok || self.paused_until.is_some() {
@@ -219,13 +221,13 @@ fn of_revocation(certificate: &CertificateReport, style: Style) -> String {
         out.push_str(&fold("  ", "    ", &format!("note: {}", words::named(failure)), style));
     }
     if let Some(begun) = current.revocation_begun {
-        let what = format!("a revocation was begun {} and not ended", words::minute(begun));
-        out.push_str(&item("  ", &what, Some(&format!("go on with it: `certd revoke {}`", certificate.name)), style));
+        let what = format!("a revocation that began {} is unfinished", words::minute(begun));
+        out.push_str(&item("  ", &what, Some(&format!("finish it: `certd revoke {}`", certificate.name)), style));
     }
     out
 }
 
-/// One line, so that the end of a log says it all, the worst by name.
+/// One line that summarizes the report and names the worst object, for the end of a log.
 fn summary(report: &Report, style: Style) -> String {
     let all = || report.certificates.iter().flat_map(|certificate| &certificate.nodes);
     let counted = || all().filter(|node| node.paused_until.is_none());
@@ -242,7 +244,7 @@ fn summary(report: &Report, style: Style) -> String {
         let well = well.filter(|node| !node.served.is_empty()).count();
         format!("{well} of {} serve the right certificate", counted().count())
     };
-    // Only watched endpoints were asked for.
+    // Omitted if only watched endpoints were selected.
     let nodes = (report.watched.is_empty() || !report.certificates.is_empty()).then(nodes);
     let watched = (!report.watched.is_empty()).then(|| {
         let well = report.watched.iter().filter(|watched| watched.is_well()).count();
@@ -257,7 +259,7 @@ fn summary(report: &Report, style: Style) -> String {
     fold("", "  ", &line, style)
 }
 
-/// The first thing that the exit code stands for, in a few words.
+/// The first object with this exit code, in a few words.
 fn worst(report: &Report, exit: Exit) -> Option<String> {
     if exit == Exit::Ok {
         return None;

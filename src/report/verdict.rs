@@ -1,4 +1,4 @@
-//! What one handshake means: a word, a severity, and a sentence that says what to do.
+//! The verdict on one handshake: a word, a severity, and a sentence with advice.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::plan::renewal;
 
 use super::Exit;
 
-/// A renewal is overdue when it should have happened this part of the lifetime ago. No fixed number of days: six-day
+/// A renewal is overdue when it was due this fraction of the lifetime ago. Not a fixed number of days: six-day
 /// certificates exist.
 pub(super) const OVERDUE_PART: i32 = 10;
 
@@ -18,17 +18,17 @@ pub(super) const OVERDUE_PART: i32 = 10;
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     Ok,
-    /// The right certificate, whose renewal should have happened by now.
+    /// The right certificate, but its renewal is overdue.
     Overdue {
         since: Timestamp,
     },
-    /// One of ours, and not the stored one.
+    /// An earlier certificate of ours.
     Stale,
-    /// The one that a person went back to, and holds.
+    /// The held certificate, which an operator went back to.
     Held,
-    /// The stored one, where a person went back to another.
+    /// The stored one, while another is held.
     NotHeld,
-    /// Valid, and not of our making. `lacks`: a stored certificate is meant to be served instead.
+    /// Valid, but not issued by certd. `lacks`: a stored certificate should be served instead.
     Unmanaged {
         lacks: bool,
     },
@@ -38,31 +38,31 @@ pub enum Verdict {
     },
     WrongName,
     Expired,
-    /// Its CA has revoked it: browsers that heed their lists refuse it.
+    /// Its CA has revoked it: browsers that check revocation refuse it.
     Revoked {
         #[serde(flatten)]
         by_ca: RevokedByCa,
     },
     NotYetValid,
-    /// Somebody answers, TLS does not.
+    /// The port answers, but not with TLS.
     NoTls {
         why: String,
     },
     Unreachable {
         why: String,
     },
-    /// Nothing answers over UDP: browsers go on over TCP, more slowly.
+    /// No answer over UDP: browsers use TCP, more slowly.
     NoQuic,
-    /// Nobody can tell from here what visitors get.
+    /// It cannot be determined from here what visitors get.
     Unknown {
         why: String,
     },
-    /// Its dates, or its chain's, are judged by a clock that cannot be right.
+    /// Its dates or its chain cannot be judged, because this machine's clock is implausible.
     ClockDoubtful,
 }
 
 impl Verdict {
-    /// `stored`: what is meant to be served, if anything was issued yet.
+    /// `stored`: what should be served, if anything was issued yet.
     pub fn of(seen: &Seen, sni: &DnsName, stored: &Stored, ari: Option<&Ari>, seed: u64, now: Timestamp) -> Self {
         let leaf = match accepted(seen, sni, now) {
             Ok(leaf) => leaf,
@@ -72,7 +72,7 @@ impl Verdict {
             Some(kept) if kept.leaf.fingerprint == leaf.fingerprint => current(leaf, ari, seed, now),
             _ if stored.former.contains(&leaf.fingerprint) => Self::Stale,
             Some(_) => Self::Unmanaged { lacks: true },
-            // Nothing is issued yet: what is there has only its own dates to be judged by.
+            // Nothing is issued yet: judge the certificate by its own dates.
             None => match current(leaf, None, seed, now) {
                 Self::Ok => Self::Unmanaged { lacks: false },
                 overdue => overdue,
@@ -80,13 +80,12 @@ impl Verdict {
         }
     }
 
-    /// Of an endpoint that others keep: what a visitor meets, and whether they are late.
+    /// For a watched endpoint: what a visitor gets, and whether its renewal is overdue.
     pub fn of_watched(seen: &Seen, sni: &DnsName, now: Timestamp) -> Self {
         accepted(seen, sni, now).map_or_else(|refused| refused, |leaf| current(leaf, None, 0, now))
     }
 
-    /// The same where a person went back to `held`, which is then what is meant to be served. That its renewal is overdue
-    /// counts all the same: it comes to its end.
+    /// The verdict while `held` should be served. It can still be overdue, since it will expire.
     pub(super) fn under_hold(self, held: &Held, leaf: &Leaf, now: Timestamp) -> Self {
         match self {
             Self::Ok | Self::Overdue { .. } | Self::Stale | Self::Unmanaged { .. }
@@ -102,7 +101,7 @@ impl Verdict {
         }
     }
 
-    /// The same of a certificate of which its CA's list says so.
+    /// The verdict for a certificate on its CA's revocation list.
     pub(super) fn revoked(self, by_ca: Option<RevokedByCa>) -> Self {
         match (self, by_ca) {
             (
@@ -113,7 +112,7 @@ impl Verdict {
         }
     }
 
-    /// The same by a clock that cannot be right: what follows from the time alone is not known.
+    /// The verdict with an implausible clock: whatever depends on the time is unknown.
     pub(super) fn doubted(self) -> Self {
         match self {
             Self::Expired | Self::NotYetValid | Self::Overdue { .. } | Self::Untrusted { .. } => Self::ClockDoubtful,
@@ -141,7 +140,7 @@ impl Verdict {
         }
     }
 
-    /// As the JSON's `verdict` spells it.
+    /// The word in the JSON's `verdict`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -163,13 +162,13 @@ impl Verdict {
         }
     }
 
-    /// What it means, for a person.
+    /// The meaning, for people.
     pub(super) fn meaning(&self) -> String {
         match self {
             Self::Ok => String::new(),
             Self::Overdue { since } => format!("renewal was due on {}", super::words::day(*since)),
             Self::Stale => "an earlier certificate of ours".into(),
-            Self::Held => "the certificate that a person went back to".into(),
+            Self::Held => "the held certificate, which an operator went back to".into(),
             Self::NotHeld => "the stored certificate, while another is held".into(),
             Self::Unmanaged { lacks: false } => "valid, and not issued by certd".into(),
             Self::Unmanaged { lacks: true } => "valid, and not the stored certificate".into(),
@@ -184,11 +183,11 @@ impl Verdict {
             Self::NoTls { why } | Self::Unreachable { why } => why.clone(),
             Self::NoQuic => "no answer over UDP, so that browsers stay with TCP".into(),
             Self::Unknown { why } => format!("{why}; what visitors get is not known"),
-            Self::ClockDoubtful => "unknown: this machine's clock is wrong".into(),
+            Self::ClockDoubtful => "unknown: this machine's clock is wrong; set it".into(),
         }
     }
 
-    /// What to do about it; empty: nothing.
+    /// Advice; empty: none.
     pub(super) fn next(&self) -> &'static str {
         match self {
             Self::Ok => "",
@@ -205,21 +204,21 @@ impl Verdict {
             Self::Unreachable { .. } => "is the server up, and the port open to this machine?",
             Self::NoQuic => "is UDP open to this machine, and does the server listen (nginx: `listen … quic`)?",
             Self::Unknown { .. } => "",
-            Self::ClockDoubtful => "set it: timedatectl",
+            Self::ClockDoubtful => "run `timedatectl`",
         }
     }
 
-    /// Both in one line.
+    /// Meaning and advice in one line.
     pub fn sentence(&self) -> String {
         joined(&self.meaning(), self.next())
     }
 
-    /// It is the certificate that the node is meant to serve, and a visitor accepts it.
+    /// The node serves the desired certificate, and visitors accept it.
     pub(super) fn is_desired(&self) -> bool {
         self.exit() == Exit::Ok || matches!(self, Self::Held | Self::Overdue { .. })
     }
 
-    /// Meaning and advice of a certificate that certd neither issues nor delivers.
+    /// Meaning and advice for a certificate that certd neither issues nor delivers.
     pub(super) fn of_watched_words(&self) -> (String, &'static str) {
         let next = match self {
             Self::Overdue { .. } | Self::Expired | Self::Revoked { .. } => "renew it where it is issued",
@@ -230,7 +229,7 @@ impl Verdict {
         (self.meaning(), next)
     }
 
-    /// Both in one line.
+    /// Meaning and advice in one line.
     pub fn sentence_of_watched(&self) -> String {
         let (meaning, next) = self.of_watched_words();
         joined(&meaning, next)
@@ -241,7 +240,7 @@ pub(super) fn joined(meaning: &str, next: &str) -> String {
     if meaning.is_empty() || next.is_empty() { format!("{meaning}{next}") } else { format!("{meaning}: {next}") }
 }
 
-/// The leaf that a visitor accepts, or why none does.
+/// The leaf if visitors accept it, or else the verdict that says why not.
 fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
     let (leaf, distrust) = match seen {
         Seen::Silence(silence @ ProbeError::NoWay(_)) => return Err(Verdict::Unknown { why: silence.to_string() }),

@@ -1,4 +1,4 @@
-//! Endpoints that others keep: certd tells how they are, and does nothing about it.
+//! Watched endpoints, which others maintain: certd only reports on them.
 
 use core::fmt::Write as _;
 
@@ -23,7 +23,7 @@ impl WatchedReport {
     }
 }
 
-/// By endpoint, worst first. `doubted`: by a clock that cannot be right nothing is called expired.
+/// By endpoint, worst first. `doubted`: the clock is implausible, so nothing is called expired.
 pub(super) fn reports(watched: &[Watched], doubted: bool, now: Timestamp) -> Vec<WatchedReport> {
     let mut reports: Vec<WatchedReport> = Vec::new();
     for Watched { name, address, sni, seen } in watched {
@@ -43,8 +43,7 @@ pub(super) fn reports(watched: &[Watched], doubted: bool, now: Timestamp) -> Vec
     reports
 }
 
-/// A line for each one that is not well, as they stand below a plan, which has no steps for them. Ends with a newline,
-/// or is empty.
+/// A line for each problem, to print below a plan, which has no steps for endpoints. Ends with a newline, or is empty.
 pub fn watched_text(watched: &[WatchedReport]) -> String {
     let mut out = String::new();
     for watched in watched {

@@ -1,8 +1,8 @@
-//! Instants, spans and reasons in plain words: the one place where data becomes sentences.
+//! Turns times, durations and reasons into sentences.
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 
-use crate::model::{Area, Finding};
+use crate::model::{Area, Drift, Finding};
 use crate::plan::ledger::LimitReached;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
@@ -12,7 +12,7 @@ use crate::plan::{
 
 use super::{Delivery, LastFailure};
 
-/// What to do about a clock that is wrong.
+/// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
     "set it (timedatectl); until then nothing is renewed or delivered, and nothing is called expired";
 
@@ -30,7 +30,7 @@ pub fn minute(at: Timestamp) -> String {
     format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute())
 }
 
-/// The same for the end of a wait: rounded up, so that whoever looks again then finds it over.
+/// The same for the end of a wait: rounded up, so that it is over at the printed time.
 pub(super) fn from(at: Timestamp) -> String {
     minute(at.checked_add(SignedDuration::from_secs((-at.as_second()).rem_euclid(60))).unwrap_or(at))
 }
@@ -46,7 +46,7 @@ pub(super) fn span(span: SignedDuration) -> String {
     }
 }
 
-/// In a word or two, behind a node's name.
+/// A short form, to follow a node's name.
 pub(super) fn outcome_word(delivery: &Delivery) -> &'static str {
     match delivery {
         Delivery::Rehearsed { test: None } => "rehearsed",
@@ -131,8 +131,8 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
             at_ca(ca, passed_over),
             from(*until),
             match by_the_ca {
-                true if failure.code.area() == Area::Ca => ", as the CA said",
-                true => ", as it was asked to",
+                true if failure.code.area() == Area::Ca => ", as the CA asked",
+                true => ", as it asked",
                 false => ", or now with --force",
             },
             what(failure),
@@ -140,7 +140,7 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
         ),
         RenewalWait::Ledger { ca, full, passed_over, .. } => {
             let (full, at) = (full_words(full), at_ca(ca, passed_over));
-            format!("{full}{at}; --force heeds this too{}{}", instead(reason), all_passed_over(passed_over))
+            format!("{full}{at}; --force does not override this{}{}", instead(reason), all_passed_over(passed_over))
         }
         RenewalWait::IssuedNow => "this pass has issued one already; the next pass looks again".into(),
         RenewalWait::MayNotIssue { stored: true } => "this command delivers and does not issue".into(),
@@ -152,7 +152,7 @@ fn failed(failures: u32) -> String {
     format!("{failures} {} failed", if failures == 1 { "attempt" } else { "attempts in a row" })
 }
 
-/// Where several CAs are in question, the one that is meant.
+/// Names the CA if several are in question.
 fn at_ca(ca: &str, others: &[PassedOver]) -> String {
     if others.is_empty() { String::new() } else { format!(" at {ca}") }
 }
@@ -191,15 +191,17 @@ fn full_words(full: &LimitReached) -> String {
         LimitReached::Authorizations { name, failed, until } => {
             format!("{failed} authorizations of {name} failed within an hour; the next one {}", from(*until))
         }
-        LimitReached::ByTheCa { until } => format!("the CA said 429 (too many requests): none before {}", from(*until)),
+        LimitReached::ByTheCa { until } => {
+            format!("the CA answered 429 (too many requests): none before {}", from(*until))
+        }
     }
 }
 
-/// What helps sooner than waiting. There is no way past a CA's limits but around them.
+/// What helps sooner than waiting. A CA's limits cannot be overridden, only avoided.
 fn instead(wait: &RenewalWait) -> &'static str {
     match wait {
         RenewalWait::Ledger { full: LimitReached::Certificates { .. }, .. } => {
-            ". Sooner: another CA (`[[acme.fallback]]`) or another set of names, each of which has room of its own"
+            ". Sooner: another CA (`[[acme.fallback]]`) or another set of names, which has its own limit"
         }
         RenewalWait::Ledger { full: LimitReached::Account { .. } | LimitReached::ByTheCa { .. }, .. } => {
             ". Sooner: another CA (`[[acme.fallback]]`)"
@@ -208,7 +210,7 @@ fn instead(wait: &RenewalWait) -> &'static str {
     }
 }
 
-/// `back`: a person goes back, so that one of ours need not be an earlier one.
+/// `back`: an operator goes back, so another certificate of ours may be a newer one.
 pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
     match reason {
         DeliveryReason::Serves { fingerprint, not_after, ours } => format!(
@@ -223,19 +225,36 @@ pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
         ),
         DeliveryReason::Distrusted { why } => format!("serves a chain that clients refuse: {why}"),
         DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
-        DeliveryReason::Unseen => "no handshake was made with it".into(),
-        DeliveryReason::InstallChanged => "what [install] says of it was changed since it was delivered".into(),
+        DeliveryReason::Unseen => "it was not probed".into(),
+        DeliveryReason::InstallChanged => "[install] changed since the last delivery".into(),
         DeliveryReason::Reverts { from, silence } => {
-            format!("back from {from}, whose delivery was cut short: it serves nothing since ({silence})")
+            format!("back from {from}, whose delivery was interrupted: the node has served nothing since ({silence})")
         }
-        DeliveryReason::Unsettled => "the end of its last delivery was not heard".into(),
+        DeliveryReason::Unsettled => "the result of its last delivery is unknown".into(),
         DeliveryReason::Drifted { what } => {
-            format!("serves the right certificate, but its disk does not hold it: {}", super::disks::what(what))
+            format!("serves the right certificate, but its disk does not hold it: {}", drift(what))
         }
     }
 }
 
-/// Why a closed window does not hold a node.
+/// How a disk differs, without advice.
+pub(super) fn drift(drift: &Drift) -> String {
+    let by = |renewers: &[String]| match renewers {
+        [] => String::new(),
+        found => format!(" (what renews there: {})", found.join(", ")),
+    };
+    match drift {
+        Drift::Flattened => "plain files with the right content, and no links of ours (a backup?)".into(),
+        Drift::Overwritten { renewers } => format!("plain files that certd did not write{}", by(renewers)),
+        Drift::Changed { renewers } => format!("other content behind our links{}", by(renewers)),
+        Drift::Older { current } => format!("our links lead to the older generation {current}"),
+        Drift::Newer { current } => format!("our links lead to {current}, newer than what is stored here"),
+        Drift::Missing => "a file is gone, and the server would not start again".into(),
+        Drift::Foreign { why } => why.clone(),
+    }
+}
+
+/// Why a closed window does not stop a delivery.
 pub(super) fn early(early: &Early) -> String {
     let opens = from(early.opens);
     match early.because {
@@ -251,7 +270,7 @@ pub(super) fn early(early: &Early) -> String {
     }
 }
 
-/// Why a hold is over although nobody said so.
+/// Why a hold has ended on its own.
 pub fn hold_end(end: &HoldEnd) -> String {
     match end {
         HoldEnd::Revoked { at } => format!("it was given up {}", minute(*at)),
@@ -305,7 +324,7 @@ pub fn clock(doubt: &ClockDoubt) -> String {
     format!("this machine's clock says {}, which cannot be right: {against}", minute(doubt.now))
 }
 
-/// What happened at a node, and what to do about it.
+/// The outcome at a node, with advice.
 pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
     match outcome {
         Outcome::Served => ("delivered, reloaded and proven by handshake".into(), None),
@@ -316,11 +335,11 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
         ),
         Outcome::RolledBack { output } => (
             format!("the node refused the new certificate and went back: {output}"),
-            Some("its test or reload takes the former certificate and not this one: mend what it names, then `certd deploy`".into()),
+            Some("its test or reload accepts the former certificate but not this one: fix what it reports, then run `certd deploy`".into()),
         ),
         Outcome::BrokenBefore { output } => (
-            format!("left as it was, its configuration test fails without our change: {output}"),
-            Some("mend the server's configuration on the node; the next pass delivers".into()),
+            format!("unchanged: its configuration test fails without our change: {output}"),
+            Some("fix the server's configuration on the node; the next pass delivers".into()),
         ),
         Outcome::Placed { output } => (
             format!("the files are in place, the server does not run: {output}"),
@@ -356,13 +375,13 @@ pub(super) fn last_failure(last: &LastFailure) -> String {
     format!("{failed}{next_try}: {}", what(&last.failure))
 }
 
-/// Its object is named where this is shown.
+/// Without the object, which is printed elsewhere.
 pub(super) fn what(failure: &Finding) -> &str {
     let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
     named.unwrap_or(&failure.what)
 }
 
-/// What failed, with its object named once: many an error names it itself.
+/// With the object named once: many errors already contain it.
 pub(super) fn named(failure: &Finding) -> String {
     if failure.what.contains(&failure.object) {
         return failure.what.clone();

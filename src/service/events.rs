@@ -1,4 +1,4 @@
-//! What happens to the service: one typed event each, and one line of its journal.
+//! The events of the service. Each is one line of its journal.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -16,15 +16,15 @@ use crate::reconcile::record_outcome::failed;
 use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, ServedReport, Verdict};
 
 #[derive(Clone, Debug)]
-pub enum News {
+pub enum ServiceEvent {
     Started {
         certificates: usize,
         nodes: usize,
     },
     Pass(Trigger),
-    /// Another certd holds the lock, which is this file; the pass begins when it ends.
+    /// Another certd holds the lock (this file); the pass begins when it is released.
     Locked(PathBuf),
-    /// What a node or a watched endpoint serves is not what it was at the last look.
+    /// A node or a watched endpoint serves something else than at the last look.
     Changed {
         place: Place,
         from: Option<Verdict>,
@@ -40,75 +40,76 @@ pub enum News {
         certificates: usize,
         nodes: usize,
     },
-    /// The new configuration, or a file that it names, is bad: what was read before goes on.
+    /// The new configuration, or a file that it names, is invalid; the old configuration stays in use.
     NotReloaded {
         why: Vec<String>,
     },
-    /// A secret or a root cannot be read again: what was read before goes on.
+    /// A secret or a root cannot be read again; the values from memory stay in use.
     FilesKept(Finding),
     /// A look or a pass could not be made.
     Failed(Finding),
     Stopping,
 }
 
-/// Where a handshake was made, and which name was asked for.
+/// Where a handshake was made, and for which name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    pub whose: Whose,
+    pub subject: Subject,
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
     pub over: Over,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Whose {
+pub enum Subject {
     Node {
         node: NodeName,
         certificate: CertName,
     },
-    /// An endpoint that others keep.
+    /// An endpoint that others maintain.
     Watched(WatchName),
 }
 
-/// What each handshake of a report came to; paused nodes do not count.
+/// The verdict of each handshake in a report, without paused nodes.
 pub(crate) fn verdicts(report: &Report) -> BTreeMap<Place, Verdict> {
     let mut verdicts = BTreeMap::new();
-    let mut add = |whose: &Whose, served: &[ServedReport]| {
+    let mut add = |subject: &Subject, served: &[ServedReport]| {
         for served in served {
             let (address, sni, over) = (served.address, served.sni.clone(), served.over);
-            let place = Place { whose: whose.clone(), address, sni, over };
-            // Of two workers that answer differently the worse, which comes first.
+            let place = Place { subject: subject.clone(), address, sni, over };
+            // Two workers may answer differently: keep the worse verdict, which comes first.
             verdicts.entry(place).or_insert_with(|| served.verdict.clone());
         }
     };
     for certificate in &report.certificates {
         for node in certificate.nodes.iter().filter(|node| node.paused_until.is_none()) {
-            let whose = Whose::Node { node: node.node.clone(), certificate: certificate.name.clone() };
-            add(&whose, &node.served);
+            let subject = Subject::Node { node: node.node.clone(), certificate: certificate.name.clone() };
+            add(&subject, &node.served);
         }
     }
     for watched in &report.watched {
-        add(&Whose::Watched(watched.name.clone()), &watched.served);
+        add(&Subject::Watched(watched.name.clone()), &watched.served);
     }
     verdicts
 }
 
-/// What differs, where it is not merely the words of a silence. A place that is new is news when it is not well.
-pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<News> {
+/// The verdicts that changed. A different message of the same verdict is no change, and a new place counts only when it
+/// is not ok.
+pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, Verdict>) -> Vec<ServiceEvent> {
     let changed = |(place, to): (&Place, &Verdict)| {
-        // A name that could not be looked up had no address then.
+        // When the name could not be resolved, its place had no address.
         let from = before.get(place).or_else(|| before.get(&Place { address: None, over: Over::Tcp, ..place.clone() }));
         let same = from.map_or(*to == Verdict::Ok, |from| from.word() == to.word());
-        (!same).then(|| News::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
+        (!same).then(|| ServiceEvent::Changed { place: place.clone(), from: from.cloned(), to: to.clone() })
     };
     now.iter().filter_map(changed).collect()
 }
 
-/// What a pass could not do, without the words that differ each time.
+/// The failures of a pass, by code: without messages, which differ each time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
     exit: u8,
-    /// Code and object of what concerns no single certificate or node.
+    /// Code and object of failures that concern no single certificate or node.
     failures: Vec<(Code, String)>,
     /// Of certificates and nodes.
     codes: Vec<(CertName, Option<NodeName>, Code)>,
@@ -146,7 +147,7 @@ pub(crate) fn did_something(report: &Report) -> bool {
     report.certificates.iter().any(of)
 }
 
-/// One line for the service manager: what comes next, and the worst node.
+/// The status line for the service manager: what comes next, and the worst node.
 pub(crate) fn status(work: &Work, at: Timestamp, pass_at: Option<Timestamp>, all: &BTreeMap<Place, Verdict>) -> String {
     let worst = worst(all);
     match (work, pass_at) {
@@ -156,7 +157,7 @@ pub(crate) fn status(work: &Work, at: Timestamp, pass_at: Option<Timestamp>, all
     }
 }
 
-/// As [`status`], while another certd holds the lock.
+/// Like [`status`], while another certd holds the lock.
 pub(crate) fn waiting(all: &BTreeMap<Place, Verdict>) -> String {
     format!("waiting for another certd, which holds the lock{}", worst(all))
 }
@@ -166,11 +167,11 @@ fn worst(all: &BTreeMap<Place, Verdict>) -> String {
     match worst {
         _ if all.is_empty() => String::new(),
         None => format!("; {} of {} ok", all.len(), all.len()),
-        Some((place, verdict)) => format!("; {} is {}", place.whose.name(), verdict.word()),
+        Some((place, verdict)) => format!("; {} is {}", place.subject.name(), verdict.word()),
     }
 }
 
-impl Whose {
+impl Subject {
     fn name(&self) -> &dyn fmt::Display {
         match self {
             Self::Node { node, .. } => node,
@@ -179,7 +180,7 @@ impl Whose {
     }
 }
 
-impl fmt::Display for News {
+impl fmt::Display for ServiceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started { certificates, nodes } => write!(f, "started: {}", fleet(*certificates, *nodes)),
@@ -187,7 +188,7 @@ impl fmt::Display for News {
                 Trigger::First => f.write_str("pass: the first of this installation"),
                 Trigger::Scheduled { slot } => write!(f, "pass: scheduled for {}", report::minute(*slot)),
                 Trigger::Missed { slot } => {
-                    write!(f, "pass: makes up for {}, when nobody was awake", report::minute(*slot))
+                    write!(f, "pass: makes up for {}, which was missed", report::minute(*slot))
                 }
                 Trigger::Waited { until } => write!(f, "pass: a wait ended {}", report::minute(*until)),
                 Trigger::Found => f.write_str("pass: the last look found something to do"),
@@ -196,20 +197,17 @@ impl fmt::Display for News {
             },
             Self::Locked(lock) => {
                 let lock = lock.display();
-                write!(
-                    f,
-                    "another certd holds the lock; the pass begins when it has ended (`fuser -v {lock}` names it)"
-                )
+                write!(f, "another certd holds the lock; the pass begins when it ends (`fuser -v {lock}` shows it)")
             }
             Self::Changed { place, from, to } => {
                 let at = place.address.map_or_else(String::new, |address| format!(" ({})", place.over.at(address)));
                 let was = from.as_ref().map_or_else(String::new, |from| format!(", was {}", from.word()));
-                let sentence = match &place.whose {
-                    Whose::Node { node, certificate } => {
+                let sentence = match &place.subject {
+                    Subject::Node { node, certificate } => {
                         write!(f, "{node}{at}: {certificate} is {}{was}", to.word())?;
                         to.sentence()
                     }
-                    Whose::Watched(name) => {
+                    Subject::Watched(name) => {
                         write!(f, "watched {name}{at} is {}{was}", to.word())?;
                         to.sentence_of_watched()
                     }
@@ -222,17 +220,17 @@ impl fmt::Display for News {
             Self::Jumped { by, now } => {
                 let (seconds, side) = (by.as_secs().abs(), if by.is_negative() { "back" } else { "ahead" });
                 let now = report::minute(*now);
-                write!(f, "the clock went {side} by {seconds} s, or this machine slept: it is {now}; looking anew")
+                write!(f, "the clock went {side} by {seconds} s, or this machine slept: it is {now}; looking again")
             }
             Self::Doubt(doubt) => write!(f, "{}; {}", report::clock(doubt), report::SET_THE_CLOCK),
-            Self::DoubtEnded => f.write_str("the clock is believed again"),
+            Self::DoubtEnded => f.write_str("the clock is plausible again"),
             Self::Reloaded { certificates, nodes } => write!(f, "reloaded: {}", fleet(*certificates, *nodes)),
             Self::NotReloaded { why } => {
-                write!(f, "not reloaded, the former configuration goes on:")?;
+                write!(f, "not reloaded; the old configuration stays in use:")?;
                 why.iter().try_for_each(|why| write!(f, "\n{why}"))
             }
             Self::FilesKept(failure) => {
-                write!(f, "{}; what was read before goes on\n  next: {}", named(failure), failure.next)
+                write!(f, "{}; the old value stays in use\n  next: {}", named(failure), failure.next)
             }
             Self::Failed(failure) => write!(f, "{}\n  next: {}", named(failure), failure.next),
             Self::Stopping => f.write_str("stopped"),
@@ -257,18 +255,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_return_of_a_name_that_could_not_be_looked_up_is_told() {
+    fn a_name_that_resolves_again_is_reported_as_a_change() {
         let place = |address: Option<&str>| Place {
-            whose: Whose::Watched(WatchName::parse("backend").unwrap()),
+            subject: Subject::Watched(WatchName::parse("backend").unwrap()),
             address: address.map(|address| address.parse().unwrap()),
             sni: DnsName::parse("api.example.com").unwrap(),
             over: Over::Tcp,
         };
         let lost = BTreeMap::from([(place(None), Verdict::Unreachable { why: "no answer from DNS".into() })]);
         let there = BTreeMap::from([(place(Some("192.0.2.1:443")), Verdict::Ok)]);
-        let told = |before, now| -> Vec<String> { changes(before, now).iter().map(ToString::to_string).collect() };
-        assert_eq!(told(&lost, &there), ["watched backend (192.0.2.1:443) is ok, was unreachable"]);
-        assert!(told(&there, &lost)[0].starts_with("watched backend is unreachable: no answer from DNS"));
-        assert!(told(&there, &there).is_empty());
+        let lines = |before, now| -> Vec<String> { changes(before, now).iter().map(ToString::to_string).collect() };
+        assert_eq!(lines(&lost, &there), ["watched backend (192.0.2.1:443) is ok, was unreachable"]);
+        assert!(lines(&there, &lost)[0].starts_with("watched backend is unreachable: no answer from DNS"));
+        assert!(lines(&there, &there).is_empty());
     }
 }

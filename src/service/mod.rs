@@ -1,7 +1,7 @@
-//! `certd run`: passes for ever. It sleeps until [`schedule`] says otherwise, looks or makes a pass, and asks again.
+//! `certd run`: sleeps until the next wake-up of [`schedule`], looks or makes a pass, and repeats.
 //!
-//! One pass at a time: the lock is taken for each, so that `certd renew` by hand can run between two of them. Finding of
-//! a pass or a look is told, and tried again; it ends nothing.
+//! Each pass takes the lock for itself, so that a manual `certd renew` can run between two of them. A failed pass or
+//! look is reported and retried; it does not end the service.
 
 mod events;
 mod notify;
@@ -27,22 +27,22 @@ use crate::context::secrets::Secrets;
 use crate::context::{clock, progress, stopped};
 
 use events::Ended;
-pub use events::{News, Place};
+pub use events::{Place, ServiceEvent};
 pub use notify::Notify;
 use work::{Pass, lock, look};
 
-/// From SIGTERM to the end; a pass ends by itself before it.
+/// From SIGTERM to the end of the process; a pass normally ends before it.
 const END_AFTER: Duration = Duration::from_millis(9_500);
-/// A pass that takes longer hangs: then nothing more is said to the watchdog, and the manager starts us anew. The same
-/// hour that `certd-renew.service` has.
+/// A pass that takes longer is considered hung: certd stops the watchdog notifications, and the service manager
+/// restarts it. The same hour as in `certd-renew.service`.
 const LONGEST_PASS: SignedDuration = SignedDuration::from_hours(1);
 
-/// How the service reaches whoever runs it.
+/// Callbacks to the command line.
 pub struct Hooks {
-    /// Reads the configuration anew; else every mistake in it.
+    /// Reads the configuration again, or returns every error in it.
     pub reload: Box<dyn Fn() -> Result<Config, Vec<String>> + Send + Sync>,
-    pub news: Box<dyn Fn(&News) + Send + Sync>,
-    /// Of a pass that did something, or after which something is otherwise than before.
+    pub event: Box<dyn Fn(&ServiceEvent) + Send + Sync>,
+    /// Called for a pass that did something, or whose failures differ from those of the last one.
     pub report: Box<dyn Fn(&Report) + Send + Sync>,
 }
 
@@ -60,9 +60,9 @@ pub struct Service {
     seed: u64,
     clocks: (Timestamp, SignedDuration),
     verdicts: BTreeMap<Place, Verdict>,
-    /// What the last pass could not do.
+    /// The failures of the last pass.
     ended: Option<Ended>,
-    /// The configuration is another one than that of the work under way.
+    /// The configuration was reloaded while work with the old one was under way.
     reloaded: bool,
     doubt: Option<ClockDoubt>,
     failed: Option<Finding>,
@@ -70,7 +70,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Needs a runtime around it. `stop` becomes true, and `hangup` brings a word, by signals.
+    /// Must be called within a runtime. Signals set `stop` to true and send to `hangup`.
     pub fn new(
         config: Config,
         roots: Roots,
@@ -111,17 +111,17 @@ impl Service {
         }
     }
 
-    /// Until it is told to stop.
+    /// Runs until `stop`.
     ///
     /// # Errors
     /// The state directory cannot be read at the start.
     pub async fn run(mut self) -> Result<(), Finding> {
         let of_store = |error: StoreError| Finding::from(&error);
-        let tried = Store::open(&self.config.state_dir).map_err(of_store)?;
-        let tried = Store::look(tried.root()).and_then(|store| store.state()).map_err(of_store)?;
-        (self.past, self.seed) = (ScheduleState::new(clock::now(), tried.last_pass), tried.seed);
+        let store = Store::open(&self.config.state_dir).map_err(of_store)?;
+        let state = Store::look(store.root()).and_then(|store| store.state()).map_err(of_store)?;
+        (self.past, self.seed) = (ScheduleState::new(clock::now(), state.last_pass), state.seed);
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
-        self.tell(News::Started { certificates, nodes });
+        self.tell(ServiceEvent::Started { certificates, nodes });
         self.notify.ready();
         let mut stop = self.stop.clone();
         while !*self.stop.borrow() {
@@ -148,21 +148,21 @@ impl Service {
             }
         }
         self.notify.stopping();
-        self.tell(News::Stopping);
+        self.tell(ServiceEvent::Stopping);
         Ok(())
     }
 
-    fn tell(&self, news: News) {
-        (self.hooks.news)(&news);
+    fn tell(&self, event: ServiceEvent) {
+        (self.hooks.event)(&event);
     }
 
-    /// The wall clock, and what it did since it was last looked at.
+    /// Reads the wall clock and reports a jump since the last reading.
     fn look_at_the_clock(&mut self) -> Timestamp {
         let (wall, passed) = (clock::now(), clock::monotonic());
         let jump = schedule::jump(wall.duration_since(self.clocks.0), passed - self.clocks.1);
         if let Some(by) = jump {
             self.past.jumped(wall);
-            self.tell(News::Jumped { by, now: wall });
+            self.tell(ServiceEvent::Jumped { by, now: wall });
         }
         self.clocks = (wall, passed);
         wall
@@ -172,18 +172,18 @@ impl Service {
         let looked = look(Arc::clone(&self.config), Arc::clone(&self.secrets), self.roots.clone());
         let Some(looked) = self.attend(looked, Duration::ZERO, Some(LONGEST_PASS)).await else { return };
         match looked {
-            Ok((report, tried)) => {
+            Ok((report, state)) => {
                 self.seen(&report);
                 self.past.looked(report.at, &report.plan);
-                self.past.passed(tried.last_pass, report.at);
-                self.seed = tried.seed;
+                self.past.passed(state.last_pass, report.at);
+                self.seed = state.seed;
             }
             Err(failure) => self.could_not(failure),
         }
     }
 
     async fn pass(&mut self, why: Trigger) {
-        self.tell(News::Pass(why));
+        self.tell(ServiceEvent::Pass(why));
         let lock = match self.lock().await {
             Some(Ok(lock)) => lock,
             Some(Err(failure)) => return self.could_not(failure),
@@ -202,15 +202,15 @@ impl Service {
             Ok((begun, report)) => {
                 self.seen(&report);
                 self.past.ended(begun, report.at, &report.plan);
-                self.tell_of(&report);
+                self.log(&report);
             }
-            // It was told to end before it did anything.
+            // Stopped before it did anything.
             Err(None) => {}
             Err(Some(failure)) => self.could_not(failure),
         }
     }
 
-    /// However long another certd holds it: what is served is looked at all the while. `None`: certd ends.
+    /// Waits for the lock without limit, and keeps probing in the meantime. `None`: certd ends.
     async fn lock(&mut self) -> Option<Result<Lock, Finding>> {
         let lock = lock(self.config.state_dir.clone(), Arc::clone(&self.hooks));
         tokio::pin!(lock);
@@ -227,7 +227,7 @@ impl Service {
         }
     }
 
-    /// What a look and a pass have in common.
+    /// Handles the part of a report that looks and passes share.
     fn seen(&mut self, report: &Report) {
         self.failed = None;
         let doubt = report.plan.waits.iter().find_map(|wait| match wait {
@@ -235,21 +235,21 @@ impl Service {
             _ => None,
         });
         match (&self.doubt, &doubt) {
-            (None, Some(doubt)) => self.tell(News::Doubt(doubt.clone())),
-            (Some(_), None) => self.tell(News::DoubtEnded),
+            (None, Some(doubt)) => self.tell(ServiceEvent::Doubt(doubt.clone())),
+            (Some(_), None) => self.tell(ServiceEvent::DoubtEnded),
             _ => {}
         }
         self.doubt = doubt;
         if self.doubt.is_none() {
             let verdicts = events::verdicts(report);
-            events::changes(&self.verdicts, &verdicts).into_iter().for_each(|news| self.tell(news));
+            events::changes(&self.verdicts, &verdicts).into_iter().for_each(|event| self.tell(event));
             self.verdicts = verdicts;
         }
     }
 
-    /// What was done is always told; what could not be done, when it is not what could not be done the last time: a node
-    /// that is down for days is tried every ten minutes.
-    fn tell_of(&mut self, report: &Report) {
+    /// Logs every success, and a failure only when it differs from the last one: a node that is down for days is tried
+    /// every ten minutes.
+    fn log(&mut self, report: &Report) {
         let ended = Ended::of(report);
         let before = self.ended.replace(ended.clone()).unwrap_or_default();
         if events::did_something(report) || before != ended {
@@ -260,45 +260,46 @@ impl Service {
     fn could_not(&mut self, failure: Finding) {
         self.past.could_not(clock::now());
         if self.failed.as_ref() != Some(&failure) {
-            self.tell(News::Failed(failure.clone()));
+            self.tell(ServiceEvent::Failed(failure.clone()));
             self.failed = Some(failure);
         }
     }
 
-    /// Secrets and roots are read in every pass: rotation is replacing a file, and a system gets new roots while certd
-    /// runs for months. A process that began as root can read secrets of root no more, and goes on with what it has.
+    /// Reads secrets and roots before every pass: a secret is rotated by replacing its file, and the system's roots
+    /// change while certd runs for months. A process that started as root can no longer read root's secrets, and keeps
+    /// the old values.
     fn read_files(&mut self) {
         let roots = crate::context::secrets::roots(&self.config).map(|roots| self.roots = roots);
         let secrets = Secrets::read(&self.config).map(|secrets| self.secrets = Arc::new(secrets));
         let kept = secrets.and(roots).err();
         if let Some(failure) = kept.clone().filter(|_| kept != self.files_kept) {
-            self.tell(News::FilesKept(failure));
+            self.tell(ServiceEvent::FilesKept(failure));
         }
         self.files_kept = kept;
     }
 
-    /// P10: whatever is wrong with the new configuration, the old one goes on.
+    /// P10: if anything is wrong with the new configuration, the old one stays in use.
     fn reload(&mut self) {
         self.notify.reloading(clock::monotonic());
-        match self.anew() {
+        match self.read_again() {
             Ok((config, roots, secrets)) => {
                 let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
                 (self.config, self.roots, self.secrets) = (Arc::new(config), roots, Arc::new(secrets));
-                // What it asks for is seen to at once, and again after what is under way.
+                // Look at once, and again after the work under way, which uses the old configuration.
                 self.past.look_anew(clock::now());
                 self.reloaded = true;
-                self.tell(News::Reloaded { certificates, nodes });
+                self.tell(ServiceEvent::Reloaded { certificates, nodes });
             }
-            Err(why) => self.tell(News::NotReloaded { why }),
+            Err(why) => self.tell(ServiceEvent::NotReloaded { why }),
         }
         self.notify.ready();
     }
 
-    fn anew(&self) -> Result<(Config, Roots, Secrets), Vec<String>> {
+    fn read_again(&self) -> Result<(Config, Roots, Secrets), Vec<String>> {
         let config = (self.hooks.reload)()?;
         if config.state_dir != self.config.state_dir {
             let path = self.config.state_dir.display();
-            return Err(vec![format!("state_dir: is {path} while certd runs\n  next: restart it to change that")]);
+            return Err(vec![format!("state_dir: stays {path} while certd runs\n  next: restart certd to change it")]);
         }
         let words = |failure: Finding| vec![format!("{}\n  next: {}", failure.what, failure.next)];
         let roots = crate::context::secrets::roots(&config).map_err(words)?;
@@ -306,8 +307,8 @@ impl Service {
         Ok((config, roots, secrets))
     }
 
-    /// Sees to the watchdog and to reloads while `work` is under way; what takes longer than `longest` hangs. `None`: certd
-    /// ends, and `work` took longer than `patience` to end with it.
+    /// Serves the watchdog and reloads while `work` is under way. Work that takes longer than `longest` counts as hung:
+    /// the watchdog is no longer served. `None`: certd ends, and `work` did not end within `patience`.
     async fn attend<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -332,7 +333,7 @@ impl Service {
     }
 }
 
-/// The loop's own pulse: when it hangs, the watchdog hears nothing.
+/// Notifies the watchdog from within the loop, so that a hung loop is noticed.
 async fn beat(pulse: &mut Option<Interval>, notify: &Notify) {
     match pulse {
         Some(pulse) => {

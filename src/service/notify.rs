@@ -1,7 +1,7 @@
-//! What the service manager is told (sd_notify(3)): ready, alive, and how it goes. Without one, nothing.
+//! Notifications to the service manager (sd_notify(3)): readiness, watchdog and status. Without a manager, a no-op.
 //!
-//! A few lines of our own: one datagram each, and nothing of it needs the environment to be changed. Finding means that
-//! the manager is gone; there is nobody to tell.
+//! Written here instead of taken from a crate: each notification is one datagram, and the environment stays unchanged.
+//! Errors are ignored, since they mean that the manager is gone.
 
 use core::time::Duration;
 use std::env;
@@ -31,7 +31,7 @@ impl Notify {
         }
     }
 
-    /// How often to say [`Notify::alive`]. sd_watchdog_enabled(3): "It is recommended that a daemon sends a keep-alive
+    /// How often to send [`Notify::alive`]. sd_watchdog_enabled(3): "It is recommended that a daemon sends a keep-alive
     /// notification message to the service manager every half of the time returned here."
     pub fn pulse(&self) -> Option<Duration> {
         self.watchdog.filter(|_| self.to.is_some()).map(|all| all / 2)
@@ -54,7 +54,7 @@ impl Notify {
         self.send("WATCHDOG=1");
     }
 
-    /// One line; the same one is not sent twice.
+    /// One line. An unchanged status is not sent again.
     pub fn status(&mut self, line: String) {
         if line != self.status {
             self.send(&format!("STATUS={line}"));
@@ -69,7 +69,7 @@ impl Notify {
     }
 }
 
-/// A path, or with `@` a name in the abstract namespace. Never blocking: a manager that hangs must not hang us.
+/// A path, or with `@` a name in the abstract namespace. Non-blocking: a hung manager must not hang certd.
 fn connected(to: OsString) -> Option<(UnixDatagram, SocketAddr)> {
     let to = match to.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name).ok()?,
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manager_in_the_abstract_namespace_hears_each_status_once_and_one_that_is_gone_stops_nobody() {
+    fn each_status_is_sent_once_to_an_abstract_socket_and_a_missing_manager_is_ignored() {
         let name = format!("certd-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
@@ -96,19 +96,19 @@ mod tests {
         notify.status("looking".into());
         notify.status("looking".into());
         notify.reloading(SignedDuration::from_millis(1_500));
-        let mut heard = [0; 100];
-        let mut hear = || {
-            let length = manager.recv(&mut heard).unwrap();
-            String::from_utf8_lossy(&heard[..length]).into_owned()
+        let mut buffer = [0; 100];
+        let mut receive = || {
+            let length = manager.recv(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..length]).into_owned()
         };
-        assert_eq!(hear(), "STATUS=looking");
-        assert_eq!(hear(), "RELOADING=1\nMONOTONIC_USEC=1500000");
+        assert_eq!(receive(), "STATUS=looking");
+        assert_eq!(receive(), "RELOADING=1\nMONOTONIC_USEC=1500000");
         drop(manager);
         notify.alive();
     }
 
     #[test]
-    fn without_a_manager_nobody_is_told_and_no_pulse_is_kept() {
+    fn without_a_manager_nothing_is_sent_and_there_is_no_pulse() {
         let notify = Notify { to: None, watchdog: Some(Duration::from_secs(2)), status: String::new() };
         assert_eq!(notify.pulse(), None);
         notify.ready();

@@ -1,4 +1,4 @@
-//! What the service does when it wakes: a look, or a pass.
+//! The work of the service at a wake-up: a look or a pass.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::report::{self, Report};
 use crate::store::{Lock, Store, StoreError};
 
 use crate::service::Hooks;
-use crate::service::events::News;
+use crate::service::events::ServiceEvent;
 
 fn everything() -> Scope {
     Scope { may_issue: true, short_retries: true, ..Scope::default() }
 }
 
-/// Handshakes alone: takes no lock, asks no CA, writes nothing.
+/// Handshakes only: takes no lock, asks no CA, writes nothing.
 pub(crate) async fn look(
     config: Arc<Config>,
     secrets: Arc<Secrets>,
@@ -32,17 +32,17 @@ pub(crate) async fn look(
 ) -> Result<(Report, PersistedState), Finding> {
     let of_store = |error: StoreError| Finding::from(&error);
     let context = Context::look(config, roots, secrets, progress::Progress::silent()).map_err(of_store)?;
-    let (context, told) = discover::for_a_look(&context).await.map_err(of_store)?;
+    let (context, discovery) = discover::for_a_look(&context).await.map_err(of_store)?;
     let observed = gather(&context, everything()).await?;
     let now = clock::now();
     let plan = plan::plan(&context.config, &observed, now);
     let mut done = observe::damages(&context.store);
-    done.failures.extend(told);
+    done.failures.extend(discovery);
     let report = report::build("run", &context.config, &observed, plan, done, false, now);
     Ok((report, observed.state))
 }
 
-/// One pass, with everything that it needs.
+/// The inputs of one pass.
 pub(crate) struct Pass {
     pub(crate) config: Arc<Config>,
     pub(crate) roots: Roots,
@@ -52,7 +52,7 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// When it began, and its report. `Err(None)`: it was told to end before it did anything.
+    /// Returns when the pass began, and its report. `Err(None)`: it was stopped before it did anything.
     pub(crate) async fn make(self, lock: Lock) -> Result<(Timestamp, Report), Option<Finding>> {
         let store = Store::open(&self.config.state_dir).map_err(|error| Some(Finding::from(&error)))?;
         let begun = clock::now();
@@ -64,16 +64,16 @@ impl Pass {
     }
 }
 
-/// However long another certd takes.
+/// Waits for the lock without limit.
 pub(crate) async fn lock(root: PathBuf, hooks: Arc<Hooks>) -> Result<Lock, Finding> {
     let of_store = |error: StoreError| Finding::from(&error);
     if let Some(lock) = Store::open(&root).and_then(|store| store.lock()).map_err(of_store)? {
         return Ok(lock);
     }
-    (hooks.news)(&News::Locked(root.join("lock")));
-    // A blocked flock cannot be called off: its thread gives the lock back when nobody wants it any more.
-    let (tell, told) = oneshot::channel();
-    std::thread::spawn(move || tell.send(Store::open(&root).and_then(|store| store.lock_wait())));
+    (hooks.event)(&ServiceEvent::Locked(root.join("lock")));
+    // A blocked flock cannot be cancelled; when the receiver is gone, dropping the result releases the lock.
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || sender.send(Store::open(&root).and_then(|store| store.lock_wait())));
     let ended = |_| failure::bug("the lock", "its thread ended without an answer");
-    told.await.map_err(ended)?.map_err(of_store)
+    receiver.await.map_err(ended)?.map_err(of_store)
 }

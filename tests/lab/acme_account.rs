@@ -71,7 +71,7 @@ fn a_ca_that_is_away_is_shown_as_far_as_it_is_known() {
     exits(&lab.certd(&["account", "register"]), 0);
     lab.proxy.script.fail("directory", 1, &Answer::new(503, "<html>\u{1b}[2Jaway</html>"));
     let text = exits(&lab.certd(&["account", "show"]), 5);
-    assert!(text.contains("status:    not heard") && text.contains("HTTP status 503"), "{text}");
+    assert!(text.contains("status:    unknown") && text.contains("HTTP status 503"), "{text}");
     assert!(!text.contains('\u{1b}'));
 }
 
@@ -146,7 +146,7 @@ fn a_change_of_keys_that_the_ca_refuses_holds_no_order_up() {
     let old = key(&lab);
     assert!(exits(&lab.certd(&["account", "rollover"]), 5).contains("not today"));
     let text = exits(&lab.certd(&["renew"]), 0);
-    assert!(text.contains("the change of the account's key is not done"), "{text}");
+    assert!(text.contains("the key change of the account is unfinished"), "{text}");
     assert_eq!(key(&lab), old);
     exits(&lab.certd(&["renew", "--force"]), 0);
     assert_ne!(key(&lab), old);

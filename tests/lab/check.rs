@@ -271,7 +271,7 @@ fn a_revocation_that_was_begun_and_not_ended_is_mentioned() {
         let output = lab.certd(&[command]);
         exits(&output, 0);
         let text = stdout(&output);
-        let begun = "a revocation was begun 2026-11-23 06:15 UTC and not ended\n    next: go on with it: `certd revoke";
-        assert!(text.contains(begun), "{text}");
+        assert!(text.contains("a revocation that began 2026-11-23 06:15 UTC is unfinished"), "{text}");
+        assert!(text.contains("finish it: `certd revoke"), "{text}");
     }
 }

@@ -130,7 +130,10 @@ fn doctor_tries_the_nodes_that_dns_names_and_a_command_with_a_node_that_is_none_
     let output = lab.certd(&["doctor"]);
     let text = exits(&output, 3);
     assert!(text.contains(&format!("{}: reached, logged in", lab.ip(0))), "{text}");
-    assert!(text.contains(&format!("can be no node's: {}", lab.ip(1))), "this machine's, and not trusted: {text}");
+    assert!(
+        text.contains(&format!("cannot belong to a node: {}", lab.ip(1))),
+        "this machine's, and not trusted: {text}"
+    );
 
     lab.trust(1);
     exits(&lab.certd(&["renew"]), 0);
@@ -168,7 +171,7 @@ fn dns_that_is_down_or_empty_never_empties_the_fleet() {
     // Nothing is known of it after the state is lost: that is a fleet without its certificate.
     fs::remove_file(lab.state_dir().join("dns.json")).unwrap();
     let text = exits(&lab.certd(&["check"]), 6);
-    assert!(text.contains("no node of it is known"), "{text}");
+    assert!(text.contains("none of its nodes is known"), "{text}");
 }
 
 #[test]
@@ -178,7 +181,7 @@ fn an_address_whose_host_key_is_another_gets_nothing_and_one_of_this_machine_wit
     lab.nodes[1].change_host_key();
     let text = exits(&lab.certd(&["renew"]), 6);
     assert!(text.contains(&format!("certd trust {}", lab.ip(1))), "{text}");
-    assert!(text.contains(&format!("shows 1 that can be no node's: {}", lab.ip(2))), "{text}");
+    assert!(text.contains(&format!("shows 1 that cannot belong to a node: {}", lab.ip(2))), "{text}");
     let leaf = lab.nodes[0].settled(SERVICE).unwrap();
     assert_ne!(lab.nodes[1].settled(SERVICE).unwrap(), leaf);
     assert!(!lab.nodes[1].sshd_log().contains("Accepted publickey"), "nobody logs in at a machine that may be another");

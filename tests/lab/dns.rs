@@ -115,7 +115,7 @@ fn d08_of_a_delegated_challenge_name_its_own_servers_are_asked() {
     lab.dns.hold();
     lab.configure("timeout = \"30s\"", "");
     let output = lab.certd(&["renew", "--dry-run"]);
-    assert!(said(&output).contains("a TXT record was made, seen and removed"), "{}", said(&output));
+    assert!(said(&output).contains("a TXT record was created, seen and removed"), "{}", said(&output));
     assert!(said(&output).contains(&format!("waiting for child.{ZONE} ({})", child.at)), "{}", said(&output));
 }
 
@@ -181,7 +181,7 @@ fn d03_d12_where_port_53_is_blocked_doh_finds_the_zone_and_sees_the_record_thoug
     let _dead = block_port_53(&lab);
     let output = lab.certd(&["renew", "--dry-run"]);
     let text = said(&output);
-    assert!(text.contains("a TXT record was made, seen and removed"), "{text}");
+    assert!(text.contains("a TXT record was created, seen and removed"), "{text}");
     assert!(text.contains(&format!("no name server of {CHALLENGE} answers (is port 53 blocked?): asking ")), "{text}");
     let remembers = format!("{}: shows nothing (perhaps from memory)", asked.url("127.0.0.1"));
     assert!(text.contains(&remembers), "{text}");

@@ -89,7 +89,7 @@ fn every_file_that_is_missing_or_unfit_is_told_and_what_needs_none_is_tried() {
     assert_eq!((&token["area"], &token["code"]), (&"dns".into(), &"secret-exposed".into()));
     let key = told("/nonexistent/id");
     assert_eq!((&key["area"], &key["code"]), (&"nodes".into(), &"secret-unreadable".into()));
-    assert!(key["what"].as_str().unwrap().ends_with("; not tried: node-2"), "{key:#}");
+    assert!(key["what"].as_str().unwrap().ends_with("; not tested: node-2"), "{key:#}");
     assert_eq!(told("node-1")["state"], "ok", "{report:#}");
     assert_eq!(states(&report, "ca")[0].1, "ok");
     assert_eq!(lab.nodes[1].ssh_connections() + lab.cloudflare.script.count("*"), 0);
@@ -104,7 +104,7 @@ fn while_another_certd_is_at_work_no_record_is_tried() {
     let child = lab.spawn_certd(&["renew", "--force"]);
     held.wait();
     let text = exits(&lab.certd(&["doctor", "--node", "node-1"]), 0);
-    assert!(text.contains("no TXT record was tried"), "{text}");
+    assert!(text.contains("no TXT record was tested"), "{text}");
     held.release();
     exits(&child.wait_with_output().unwrap(), 0);
 }

@@ -119,7 +119,7 @@ fn p08_a_number_that_no_right_clock_has_given_is_that_nodes_fault_and_a_person_g
     assert_eq!(lab.nodes[1].settled(SERVICE).as_ref(), Ok(&leaf));
     exits(&lab.certd(&["renew"]), 0);
     let said = exits(&lab.certd(&["node", "fence"]), 0);
-    assert!(said.contains("no node says that it holds a newer generation"), "{said}");
+    assert!(said.contains("no node reports a newer generation"), "{said}");
     assert_eq!(lab.pebble.issued(), 2);
 }
 

@@ -328,7 +328,7 @@ fn tidied(lab: &Lab, text: &str) -> String {
         (ca, "ca.example.com".to_owned()),
         (host(&lab.cloudflare.base()).split(':').next().unwrap().to_owned(), "api.cloudflare.com".to_owned()),
         ("example.test".to_owned(), "example.com".to_owned()),
-        ("belongs to user 0,".to_owned(), "belongs to user 997,".to_owned()),
+        ("owned by user 0,".to_owned(), "owned by user 997,".to_owned()),
     ];
     for (at, node) in lab.nodes.iter().enumerate() {
         let address = format!("192.0.2.{}", at + 1);

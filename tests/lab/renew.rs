@@ -112,7 +112,7 @@ fn n01_a_node_whose_configuration_is_broken_is_named_and_left_as_it_was() {
     lab.node("广州").break_nginx_config();
     let output = lab.certd(&["renew", "--force"]);
     exits(&output, 6);
-    assert!(stdout(&output).contains("广州: left as it was"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("广州: unchanged"), "{}", stdout(&output));
     assert_eq!(lab.node("广州").settled(SERVICE).unwrap(), before);
     assert_eq!(lab.node("广州").pair(SERVICE).unwrap(), before);
     assert_ne!(lab.node("shenzhen").settled(SERVICE).unwrap(), before);
@@ -282,7 +282,7 @@ fn a_rehearsal_orders_nothing_and_changes_nothing() {
     let lab = started(Options::default());
     let before: Vec<_> = lab.nodes.iter().map(|node| node.pair(SERVICE).unwrap()).collect();
     let output = lab.certd(&["renew", "--dry-run"]);
-    assert!(stdout(&output).contains("a TXT record was made, seen and removed"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("a TXT record was created, seen and removed"), "{}", stdout(&output));
     assert_eq!(lab.proxy.script.count("new-order"), 0);
     assert!(lab.cloudflare.records().iter().all(|record| record.kind != "TXT"));
     for (node, before) in lab.nodes.iter().zip(before) {

@@ -70,7 +70,7 @@ fn n07_a_server_that_may_not_read_its_key_is_told_in_its_own_words_and_keeps_wha
     // Whoever tests the configuration there is not root, and the key is root's.
     as_nobody(node);
     let said = exits(&lab.certd(&["renew", "--force"]), 6);
-    let line = said.lines().find(|line| line.contains("node-2: left as it was")).unwrap_or_else(|| panic!("{said}"));
+    let line = said.lines().find(|line| line.contains("node-2: unchanged")).unwrap_or_else(|| panic!("{said}"));
     assert!(line.contains("privkey.pem") && line.contains("Permission denied"), "{line}");
     assert_eq!(node.settled(SERVICE).as_ref(), Ok(&before));
     assert_eq!(node.pair(SERVICE).as_ref(), Ok(&before));

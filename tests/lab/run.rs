@@ -85,7 +85,7 @@ fn p10_a_bad_configuration_is_refused_in_words_and_a_good_one_is_taken_over_at_o
     run.hear("RELOADING=1");
     run.hear("READY=1");
     let events = run.stderr();
-    assert!(events.contains("not reloaded, the former configuration goes on"), "{events}");
+    assert!(events.contains("not reloaded; the old configuration stays in use"), "{events}");
     assert!(events.contains("did you mean \"check_every\"?"), "{events}");
     // A file that it names is missing, and another state directory needs a restart.
     for (from, to, what) in [
@@ -262,7 +262,7 @@ fn secrets_are_read_again_in_each_pass_and_those_that_were_read_before_go_on_whe
     fs::remove_file(&identity).unwrap();
     tamper(&lab, 0);
     run.wait_for_line("id_ed25519");
-    run.wait_for_line("what was read before goes on");
+    run.wait_for_line("the old value stays in use");
     run.wait_for_line("is ok, was unmanaged");
     // A key that no node knows: it is this one that is used.
     let other = lab.folder.join("other");

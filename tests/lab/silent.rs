@@ -31,7 +31,7 @@ fn a_ca_and_an_api_that_accept_and_say_nothing_keep_no_node_from_what_is_stored(
     let served = || lab.nodes[1].served(SERVICE).is_ok_and(|leaf| leaf == stored);
     assert!(wait_until(served), "the node still waits");
     let output = child.wait_with_output().unwrap();
-    assert!(exits(&output, 0).contains("it did not say within"), "the CA is named");
+    assert!(exits(&output, 0).contains("no renewal information within"), "the CA is named");
     window.release();
     token.release();
 }

@@ -136,7 +136,10 @@ fn a_root_file_that_is_missing_is_a_warning_and_keeps_nothing_from_being_renewed
     exits(&output, 3);
     let text = stdout(&output);
     assert!(text.contains("1 of 1 watched are well"), "its dates and names are judged: {text}");
-    assert!(text.contains("/nonexistent/root.pem: ") && text.contains("the chain of backend is not judged"), "{text}");
+    assert!(
+        text.contains("/nonexistent/root.pem: ") && text.contains("the chain of backend is not verified"),
+        "{text}"
+    );
     exits(&lab.certd(&["check"]), 3);
 }
 

@@ -1,4 +1,4 @@
-//! `check --watch`: looks until somebody says that it is enough.
+//! `check --watch`: repeats the check until a signal ends it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,14 +11,14 @@ use super::super::fault::Fault;
 use super::super::{Options, Output, output, setup};
 use super::Look;
 
-/// Clears the screen and begins at its upper left corner (ECMA-48: ED, CUP).
+/// Clears the screen and moves the cursor to the upper left corner (ECMA-48: ED, CUP).
 const FROM_THE_TOP: &str = "\x1b[H\x1b[2J\x1b[3J";
 
-/// The exit code of the last look that was made.
+/// Returns the exit code of the last completed check.
 pub(super) fn run(look: &Look, pause: Duration, options: &Options) -> Result<u8, Fault> {
     let runtime = setup::runtime()?;
     let mut stop = look.stop.subscribe();
-    setup::heed_signals(&runtime, look.stop.clone(), &Options { quiet: true, ..options.clone() })?;
+    setup::install_signal_handlers(&runtime, look.stop.clone(), &Options { quiet: true, ..options.clone() })?;
     let ended = runtime.block_on(async {
         let mut exit = 0;
         let mut before = None;
@@ -37,7 +37,7 @@ pub(super) fn run(look: &Look, pause: Duration, options: &Options) -> Result<u8,
             }
         }
     });
-    // A handshake that hangs is not waited for.
+    // Do not wait for a handshake that hangs.
     runtime.shutdown_background();
     ended
 }
@@ -65,8 +65,8 @@ fn show(report: &Report, changes: &[String], options: &Options) {
 
 type States = BTreeMap<String, String>;
 
-/// A word for everything that has one. Fingerprints too: a node that serves another certificate has changed, however
-/// well it is.
+/// The verdict of each object. With the fingerprint, so that a node that serves another certificate counts as changed
+/// even when it is ok.
 fn states(report: &Report) -> States {
     let mut states = States::new();
     for certificate in &report.certificates {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_with_what_was_and_what_is() {
+    fn a_change_is_reported_with_its_old_and_new_state() {
         let states = |list: &[(&str, &str)]| -> States {
             list.iter().map(|(about, state)| ((*about).to_owned(), (*state).to_owned())).collect()
         };

@@ -1,5 +1,5 @@
-//! Adding keys to a known_hosts file, which is an operator's: what stands there stays to the byte, with its owner, its
-//! mode and the links that lead to it, and a key counts as written when it is read back.
+//! Adds keys to a known_hosts file. The file belongs to the operator: existing bytes, owner, mode and symbolic links to
+//! it are preserved, and a key counts as written only when it can be read back.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -17,7 +17,7 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 
 pub(super) struct KnownHosts {
     path: PathBuf,
-    /// Once it is needed.
+    /// Opened when first needed.
     file: Option<File>,
 }
 
@@ -30,7 +30,7 @@ impl KnownHosts {
         &self.path
     }
 
-    /// Opens the file with the rights that we have now, and makes it where there is none.
+    /// Opens the file with the current privileges, and creates it if it is missing.
     pub(super) fn open(&mut self) -> Result<(), Fault> {
         let open = || {
             let new = !self.path.exists();
@@ -39,7 +39,7 @@ impl KnownHosts {
                 return Err(io::Error::other("not an ordinary file"));
             }
             if new {
-                // Whatever the umask: the account that certd runs as by timer reads it too, and host keys are no secret.
+                // Overrides the umask: the account of certd's timer reads the file too, and host keys are not secret.
                 file.set_permissions(Permissions::from_mode(0o644))?;
             }
             Ok(file)
@@ -48,10 +48,10 @@ impl KnownHosts {
         Ok(())
     }
 
-    /// Appends a line for each of these keys of a host that is not there yet, and gives their number.
+    /// Appends a line for each key that is not in the file yet, and returns how many.
     ///
     /// # Errors
-    /// Nothing was written, or what was is cut off again.
+    /// Nothing was written, or the file was truncated to its old length.
     pub(super) fn add(
         &mut self,
         host: &str,
@@ -64,7 +64,7 @@ impl KnownHosts {
         }
         let Some(file) = &self.file else { return Ok(0) };
         let failed = |error: io::Error| self.failed(&error);
-        // Another who adds keys with this command waits; the lock ends with the file.
+        // Another `certd trust --write` waits here; closing the file releases the lock.
         file.lock().map_err(failed)?;
         let before = text(file).map_err(failed)?;
         let known = ssh::known_hosts([before.as_str()], host, port);
@@ -77,7 +77,7 @@ impl KnownHosts {
         if new.is_empty() {
             return file.unlock().map(|()| 0).map_err(failed);
         }
-        // A last line without its end would otherwise become one with the first of ours, and both pin nothing.
+        // A last line without a newline would merge with our first, and neither would pin a key.
         let end = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
         let lines: String = new.iter().map(|key| line(key) + "\n").collect();
         let lines = format!("{end}{lines}");
@@ -92,7 +92,7 @@ impl KnownHosts {
             Err(io::Error::other("the keys that were written are not there when it is read back"))
         });
         if let Err(error) = read_back {
-            // Half a line pins nothing, and the next one would be added to it.
+            // A partial line pins nothing and would swallow the next one.
             let _ = file.set_len(before.len() as u64);
             return Err(failed(error));
         }
@@ -106,7 +106,7 @@ impl KnownHosts {
     }
 }
 
-/// All of it, from the beginning.
+/// The whole text, from the beginning.
 fn text(mut file: &File) -> io::Result<String> {
     file.rewind()?;
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Which of the keys that a host shows are pinned, where, and what counts.
+//! Which of a host's keys are pinned, where, and which pins apply.
 
 use core::fmt::Write as _;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::context::secrets::public;
 use crate::model::Finding;
 use crate::ssh;
 
-/// The texts in which keys are pinned, read before root is given up.
+/// The files in which keys are pinned, read before root privileges are dropped.
 pub(super) struct Pins {
     configuration: (PathBuf, String),
     known_hosts: BTreeMap<PathBuf, String>,
@@ -24,7 +24,7 @@ struct Pin {
     place: String,
 }
 
-/// What the texts say of one host.
+/// The pins of one host.
 pub(super) struct PinsOfHost {
     configured: Vec<Pin>,
     known: Vec<Pin>,
@@ -32,13 +32,13 @@ pub(super) struct PinsOfHost {
 }
 
 impl Pins {
-    /// And what keeps a known_hosts file from being read.
+    /// Returns the pins, and a finding for each known_hosts file that cannot be read.
     pub(super) fn read<'a>(
         config: &Config,
         path: &Path,
         logins: impl Iterator<Item = &'a Ssh>,
     ) -> (Self, Vec<Finding>) {
-        // It was read a moment ago.
+        // The same file was parsed a moment ago; an error now only loses line numbers.
         let configuration = (path.to_owned(), std::fs::read_to_string(path).unwrap_or_default());
         let (mut known_hosts, mut failures) = (BTreeMap::new(), Vec::new());
         for path in logins.flat_map(|ssh| &ssh.known_hosts).filter(|path| path.exists()) {
@@ -54,7 +54,7 @@ impl Pins {
         (Self { configuration, known_hosts }, failures)
     }
 
-    /// `pinned`: by the configuration. `files`: the known_hosts files of this login.
+    /// `pinned`: the keys in the configuration. `files`: the known_hosts files of this login.
     pub(super) fn of(&self, pinned: &[HostKey], files: &[PathBuf], host: &str, port: u16) -> PinsOfHost {
         let (path, text) = &self.configuration;
         let configured = pinned.iter().map(|key| Pin { key: key.clone(), place: place_in(path, text, key) });
@@ -72,7 +72,7 @@ impl Pins {
     }
 }
 
-/// The lines of the configuration that have the key, as a compiler names them.
+/// The lines of the configuration that contain the key, as FILE:LINE.
 fn place_in(path: &Path, text: &str, key: &HostKey) -> String {
     let blob = STANDARD.encode(&key.blob);
     let lines = text.lines().zip(1..).filter(|(line, _)| line.contains(&blob));
@@ -81,7 +81,7 @@ fn place_in(path: &Path, text: &str, key: &HostKey) -> String {
 }
 
 impl PinsOfHost {
-    /// Of one key that the host shows: `pinned: yes (/etc/certd/known_hosts:3)`.
+    /// For one key of the host: `pinned: yes (/etc/certd/known_hosts:3)`.
     pub(super) fn verdict(&self, key: &HostKey) -> String {
         let place = |pins: &[Pin]| pins.iter().find(|pin| pin.key == *key).map(|pin| pin.place.clone());
         if let Some(place) = place(&self.revoked) {
@@ -95,12 +95,12 @@ impl PinsOfHost {
             return format!("pinned: DIFFERS: {} is ({})", ssh::fingerprint(&other.key), other.place);
         }
         match place(&self.known) {
-            Some(place) => format!("pinned: no; {place} has it, which does not count beside host_key"),
+            Some(place) => format!("pinned: no; {place} has it, but host_key takes precedence"),
             None => "pinned: no".to_owned(),
         }
     }
 
-    /// Of the host: which of the pins certd goes by.
+    /// Which of the host's pins apply.
     pub(super) fn what_counts(&self) -> String {
         let mut text = String::from("  what counts: ");
         let _ = match (self.configured.is_empty(), self.known.is_empty()) {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shown_key_is_pinned_differs_or_is_not_and_its_place_is_told() {
+    fn each_key_is_reported_as_pinned_different_or_not_pinned_with_its_place() {
         let (file, hosts) = (PathBuf::from("/c/certd.toml"), PathBuf::from("/c/known_hosts"));
         let configuration = (file, format!("[[node]]\nhost_key = \"{}\"\n", line(&key(1))));
         let text = format!("# note\nhost {}\n@revoked * {}\n", line(&key(2)), line(&key(3)));

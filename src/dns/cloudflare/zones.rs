@@ -21,7 +21,7 @@ type Asked = BTreeMap<String, Arc<OnceCell<Vec<KnownZone>>>>;
 
 pub(super) struct Zones {
     api: Arc<Api>,
-    afresh: bool,
+    bypass_cache: bool,
     known: Mutex<BTreeMap<String, KnownZone>>,
     /// By this process, by name.
     asked: Mutex<Asked>,
@@ -45,8 +45,8 @@ struct Account {
 }
 
 impl Zones {
-    pub(super) fn new(api: Arc<Api>, known: BTreeMap<String, KnownZone>, afresh: bool) -> Self {
-        Self { api, afresh, known: Mutex::new(known), asked: Mutex::default() }
+    pub(super) fn new(api: Arc<Api>, known: BTreeMap<String, KnownZone>, bypass_cache: bool) -> Self {
+        Self { api, bypass_cache, known: Mutex::new(known), asked: Mutex::default() }
     }
 
     pub(super) fn known(&self) -> BTreeMap<String, KnownZone> {
@@ -122,7 +122,7 @@ impl Zones {
     /// Its id, from an earlier run. One that is not in order is looked at again each time.
     fn remembered(&self, name: &str) -> Option<Zone> {
         let known = lock(&self.known).get(&self.key(name)).cloned();
-        let known = known.filter(|zone| !self.afresh && zone.trouble().is_none())?;
+        let known = known.filter(|zone| !self.bypass_cache && zone.trouble().is_none())?;
         Some(Zone { id: known.id, name: Some(known.name) })
     }
 

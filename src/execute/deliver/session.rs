@@ -67,8 +67,8 @@ impl Session {
         match opened {
             Ok((dialogue, prepared)) => {
                 self.bundles.iter().for_each(|bundle| self.note_held(&bundle.certificate, None));
-                self.context.hear_the_nodes_time(&self.node, prepared.clock);
-                self.context.hear_of_keys(&self.node, &prepared.narrowed);
+                self.context.note_node_clock(&self.node, prepared.clock);
+                self.context.note_narrowed_keys(&self.node, &prepared.narrowed);
                 self.show(Phase::Prepared, "");
                 self.say(Event::Prepared(self.node.clone(), prepared), Vec::new());
                 self.obey(dialogue).await;

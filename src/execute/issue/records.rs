@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use crate::context::effect_failure::{of_dns, of_store, of_task};
-use crate::context::provider::{Providing, keep_zones, of_crowd, provider, resolvers};
+use crate::context::provider::{ProviderCache, keep_zones, of_long_answer, provider, resolvers};
 use crate::context::{Context, clock};
 use crate::dns::{
     DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen,
@@ -23,7 +23,7 @@ const UNDER_WAY: SignedDuration = SignedDuration::from_mins(5);
 /// The records of one certificate's order, or of a rehearsal.
 pub(crate) struct Records {
     provider: Arc<dyn Provider>,
-    providing: Arc<Providing>,
+    provider_cache: Arc<ProviderCache>,
     bypass_cache: bool,
     resolvers: Resolvers,
     patience: Patience,
@@ -44,14 +44,14 @@ struct Place {
 }
 
 impl Records {
-    /// `bypass_cache`: do not rely on what earlier runs saw.
+    /// `bypass_cache`: rely on nothing that earlier runs saw.
     pub(crate) fn new(context: &Context, bypass_cache: bool) -> Result<Self, Finding> {
         let dns = &context.config.dns;
         let (resolvers, doh) = resolvers(context)?;
         let patience = Patience { limit: dns.timeout, silent_servers: dns.silent_servers, doh };
-        let (provider, providing) = (provider(context, bypass_cache)?, Arc::clone(&context.dns));
+        let (provider, provider_cache) = (provider(context, bypass_cache)?, Arc::clone(&context.dns));
         let (places, servers, notes) = Default::default();
-        Ok(Self { provider, providing, bypass_cache, resolvers, patience, places, servers, notes })
+        Ok(Self { provider, provider_cache, bypass_cache, resolvers, patience, places, servers, notes })
     }
 
     /// Finds the zone of each name's record, for all names at once, and whether the token may write there.
@@ -138,7 +138,7 @@ impl Records {
         for (name, values) in values {
             let servers = self.servers.get(&name).cloned().unwrap_or_default();
             let (wanted, patience, say) = (Wanted { name, values }, self.patience.clone(), say.clone());
-            let providing = Arc::clone(&self.providing);
+            let provider_cache = Arc::clone(&self.provider_cache);
             waiting.spawn(async move {
                 let seen = await_seen(&servers, &wanted, &patience, &say).await;
                 let passed_over = seen.map_err(|error| of_dns(&wanted.name, &error))?;
@@ -146,9 +146,9 @@ impl Records {
                     say(format!("passed over, since they never answered: {}", passed_over.join(", ")));
                 }
                 let size = answer_size(&servers, &wanted.name).await;
-                if let Some(failure) = size.and_then(|(records, bytes)| of_crowd(&wanted.name, records, bytes)) {
+                if let Some(failure) = size.and_then(|(records, bytes)| of_long_answer(&wanted.name, records, bytes)) {
                     say(format!("{}: {}", failure.object, failure.what));
-                    providing.warn(failure);
+                    provider_cache.warn(failure);
                 }
                 Ok::<(), Finding>(())
             });

@@ -1,4 +1,4 @@
-//! The CAs: is each reached, what time does it say it is, and is our account good there?
+//! The CAs: whether each is reached, what its clock says, and whether our account is valid.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) async fn look(context: &Arc<Context>, missing: &Missing) -> Result<Ve
         views.spawn(async move {
             let shown = account::show(&context, &[&ca]).await;
             if let Ok(http) = http(&context, &ca) {
-                context.hear_the_time(&ca.host, &http);
+                context.note_ca_clock(&ca.host, &http);
             }
             (number, shown)
         });
@@ -33,7 +33,7 @@ pub(crate) async fn look(context: &Arc<Context>, missing: &Missing) -> Result<Ve
     for (_, shown) in views {
         findings.extend(shown?.accounts.iter().map(of_view));
     }
-    findings.extend(context.ca_clock().map(|(ca, told)| of_skew(&ca, told)));
+    findings.extend(context.ca_clock().map(|(ca, clocks)| of_skew(&ca, clocks)));
     Ok(findings)
 }
 
@@ -42,19 +42,21 @@ fn of_view(view: &AccountView) -> CheckupItem {
         return CheckupItem::bad(Area::Ca, failure);
     }
     let Some(ours) = &view.account else {
-        return CheckupItem::ok(Area::Ca, &view.ca, "reached; no account yet: the first `certd renew` makes it");
+        return CheckupItem::ok(Area::Ca, &view.ca, "reached; no account yet: the first `certd renew` creates it");
     };
     match ours.status.as_deref() {
-        None => CheckupItem::ok(Area::Ca, &view.ca, "reached; its account is begun: the next `certd renew` makes it"),
+        None => {
+            CheckupItem::ok(Area::Ca, &view.ca, "reached; its account is incomplete: the next `certd renew` creates it")
+        }
         Some("valid") if ours.key_change_begun => {
-            let what = "the account is valid, and a change of its key was begun and not ended";
-            let next = "end it: certd account rollover";
+            let what = "the account is valid, but a key change is unfinished";
+            let next = "finish it: certd account rollover";
             CheckupItem::bad(Area::Ca, &failure(view, Code::AcmeKeyChange, what, next))
         }
         Some("valid") => CheckupItem::ok(Area::Ca, &view.ca, "reached; the account is valid"),
         Some(status) => {
             let what = format!("the account is {status:?}");
-            let next = "move its folder below accounts/ away; the next `certd renew` makes another";
+            let next = "move its folder out of accounts/; the next `certd renew` creates a new account";
             CheckupItem::bad(Area::Ca, &failure(view, Code::AcmeAccount, &what, next))
         }
     }

@@ -1,4 +1,4 @@
-//! Files that cannot be used: each is a finding, and what needs it is not tried.
+//! Files that cannot be used: each is a finding, and tests that need it are skipped.
 
 use crate::config::{Config, Node, Ssh};
 use crate::context::secrets::{NeededFor, Unread, identity_files};
@@ -39,11 +39,13 @@ impl Missing {
     pub(crate) fn findings(&self, config: &Config) -> Vec<CheckupItem> {
         let one = |unread: &Unread| {
             let (area, untried) = match &unread.needed_for {
-                NeededFor::Dns => (Area::Dns, "no TXT record was tried".to_owned()),
+                NeededFor::Dns => (Area::Dns, "no TXT record was tested".to_owned()),
                 NeededFor::Ca(host) => (Area::Ca, format!("{host} was not asked")),
-                NeededFor::Network => (Area::Configuration, "neither CA nor DNS was asked".to_owned()),
-                NeededFor::IssuerRoots => (Area::Ca, "no certificate can be judged".to_owned()),
-                NeededFor::Login(_) => (Area::Nodes, format!("not tried: {}", nodes(config, &unread.needed_for))),
+                NeededFor::Network => {
+                    (Area::Configuration, "neither the CAs nor the DNS provider were asked".to_owned())
+                }
+                NeededFor::IssuerRoots => (Area::Ca, "no certificate can be verified".to_owned()),
+                NeededFor::Login(_) => (Area::Nodes, format!("not tested: {}", nodes(config, &unread.needed_for))),
             };
             let failure = Finding { what: format!("{}; {untried}", unread.failure.what), ..unread.failure.clone() };
             CheckupItem::bad(area, &failure)
@@ -61,14 +63,14 @@ fn is_login_of(needed_for: &NeededFor, ssh: &Ssh) -> bool {
     identity_files(ssh).chain(&ssh.passphrase_file).chain(&ssh.known_hosts).any(|own| own == file)
 }
 
-/// The nodes that are logged in with a file; of many the first.
+/// The first few nodes whose login needs the file.
 fn nodes(config: &Config, needed_for: &NeededFor) -> String {
     const SHOWN: usize = 5;
     let nodes = config.nodes.iter().filter(|node| is_login_of(needed_for, &node.ssh));
     let names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
     let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(SHOWN) {
-        0 if names.is_empty() => "nodes that DNS names".to_owned(),
+        0 if names.is_empty() => "discovered nodes".to_owned(),
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -1,4 +1,4 @@
-//! The DNS provider: is the token good, and can a record be made, seen and removed for every name?
+//! The DNS provider: whether the token is valid, and whether a record can be created, seen and removed for every name.
 
 use std::sync::Arc;
 
@@ -30,9 +30,9 @@ pub(crate) async fn look(
     }
     let (tried, ()) = tokio::join!(tried.join_all(), provider::ask_token(context, true));
     let well = if issue::makes_records(&context.config) {
-        "a TXT record was made where the challenge's would be, seen on every name server, and removed"
+        "a TXT record was created at the challenge's name, seen on every name server, and removed"
     } else {
-        "the TXT records that stay were looked for, as far as an account tells them"
+        "the permanent TXT records were looked for, as far as they are known from an account"
     };
     let mut findings: Vec<CheckupItem> = tried
         .into_iter()
@@ -42,7 +42,7 @@ pub(crate) async fn look(
         })
         .collect();
     if !may_write {
-        let what = "no TXT record was tried: another certd is at work, and its journal is not ours to write";
+        let what = "no TXT record was tested: another certd holds the lock, and with it the journal";
         findings.push(CheckupItem::ok(Area::Dns, "the DNS provider", what));
     }
     let warnings = context.dns.take_warnings();
@@ -51,12 +51,12 @@ pub(crate) async fn look(
     if matches!(context.config.dns.provider, Provider::Cloudflare { .. })
         && !warnings.iter().any(|it| of_token(&it.code))
     {
-        let known = context.store.learned().ok().and_then(|learned| learned.token);
+        let known = context.store.learned().ok().and_then(|dns_cache| dns_cache.token);
         let until = known.as_ref().and_then(|token| token.expires_on);
         let what = match (known, until) {
-            (Some(_), Some(until)) => format!("the token is good until {}", crate::report::minute(until)),
-            (Some(token), None) => format!("the provider calls the token {:?}, and tells no end", token.status),
-            (None, _) => "nothing is known of the token".to_owned(),
+            (Some(_), Some(until)) => format!("the token is valid until {}", crate::report::minute(until)),
+            (Some(token), None) => format!("the provider reports the token as {:?}, without an expiry", token.status),
+            (None, _) => "nothing is known about the token".to_owned(),
         };
         findings.push(CheckupItem::ok(Area::Dns, "dns.token_file", what));
     }

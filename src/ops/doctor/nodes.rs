@@ -1,4 +1,4 @@
-//! Every node: reached, logged in, looked at, and prepared for what it would get.
+//! Every node: address, login, disk, and a delivery that is prepared and aborted.
 
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use crate::report::{Delivery, DiskVerdict};
 
 use super::missing::Missing;
 
-/// In the configuration's order. `alone`: no other certd delivers, which a preparation would meet.
+/// In the configuration's order. `alone`: this certd holds the lock, so that a preparation cannot collide with a
+/// delivery.
 pub(crate) async fn look(
     context: &Arc<Context>,
     observed: &Observed,
@@ -31,19 +32,19 @@ pub(crate) async fn look(
     let nodes = context.config.nodes.iter().filter(|node| observed.asked.wants_node(&node.name) && !missing.node(node));
     let judged = !missing.issuer_roots();
     for (number, node) in nodes.enumerate() {
-        let meant = observed.store.iter().filter_map(|(name, stored)| {
+        let desired = observed.store.iter().filter_map(|(name, stored)| {
             let certificate = context.config.certificate(name)?;
-            let meant = plan::hold::desired(name, stored, &observed.state, clock::now());
-            let generation = meant.map(|meant| meant.generation.clone());
+            let desired = plan::hold::desired(name, stored, &observed.state, clock::now());
+            let generation = desired.map(|desired| desired.generation.clone());
             certificate.nodes.contains(&node.name).then(|| (name.clone(), generation, stored.current.clone()))
         });
-        let meant: Vec<Meant> = meant.collect();
+        let desired: Vec<Desired> = desired.collect();
         let (context, permits, node) = (Arc::clone(context), Arc::clone(&permits), node.clone());
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
             let paused = node.paused_until.is_some_and(|until| until > clock::now());
-            let findings = findings_of(&context, &node, &meant, alone, judged).await;
-            (number, if paused { findings.into_iter().map(spared).collect() } else { findings })
+            let findings = findings_of(&context, &node, &desired, alone, judged).await;
+            (number, if paused { findings.into_iter().map(downgraded).collect() } else { findings })
         });
     }
     let mut found: Vec<(usize, Vec<CheckupItem>)> = looks.join_all().await;
@@ -51,11 +52,11 @@ pub(crate) async fn look(
     found.into_iter().flat_map(|(_, findings)| findings).collect()
 }
 
-/// A certificate, the generation of it that the node is to have, and the newest, which is what a renewal would replace.
-type Meant = (CertName, Option<Generation>, Option<Kept>);
+/// A certificate, the generation that the node should serve, and the newest one, which a renewal would replace.
+type Desired = (CertName, Option<Generation>, Option<Kept>);
 
-/// A node that is paused is tried and does not count.
-fn spared(finding: CheckupItem) -> CheckupItem {
+/// A paused node is tested, but its failures count only as warnings.
+fn downgraded(finding: CheckupItem) -> CheckupItem {
     let state = if finding.state == State::Failure { State::Warning } else { finding.state };
     CheckupItem { state, what: format!("{} (paused)", finding.what), ..finding }
 }
@@ -63,13 +64,13 @@ fn spared(finding: CheckupItem) -> CheckupItem {
 async fn findings_of(
     context: &Arc<Context>,
     of: &Node,
-    meant: &[Meant],
+    desired: &[Desired],
     alone: bool,
     judged: bool,
 ) -> Vec<CheckupItem> {
     let node = &of.name;
     let bad = |failure: &Finding| CheckupItem::bad(Area::Nodes, failure);
-    let generations = meant.iter().map(|(name, generation, _)| (name.clone(), generation.clone()));
+    let generations = desired.iter().map(|(name, generation, _)| (name.clone(), generation.clone()));
     let looked = match disks::at(context, node, &generations.collect()).await {
         Ok(looked) => looked,
         Err(failure) => {
@@ -81,7 +82,7 @@ async fn findings_of(
     if let Some(installed) = looked.receiver.as_ref().filter(|_| judged) {
         findings.extend(receiver::checked(&context.config, &context.secrets, of, installed).await);
     }
-    for (name, _, kept) in meant.iter().filter(|_| alone) {
+    for (name, _, kept) in desired.iter().filter(|_| alone) {
         let Some(certificate) = context.config.certificate(name) else { continue };
         let prepared = rehearse::prepare_one(context, certificate, kept.as_ref(), node).await;
         if let Err(failure) | Ok(Delivery::Ended(Outcome::Failed { failure })) = prepared {

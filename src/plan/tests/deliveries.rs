@@ -286,7 +286,7 @@ fn a_node_of_which_nothing_was_seen_is_not_called_well() {
     let mut scene = fleet();
     scene.observed.served.retain(|served| served.node != name("shenzhen"));
     let plan = plan_text(&scene.plan());
-    assert!(plan.contains("to shenzhen: no handshake was made with it"), "{plan}");
+    assert!(plan.contains("to shenzhen: it was not probed"), "{plan}");
 }
 
 #[test]

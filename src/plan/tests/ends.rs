@@ -60,7 +60,7 @@ fn a_node_that_serves_nothing_since_certd_was_killed_in_the_middle_goes_back_to_
         let DeliveryReason::Reverts { from, .. } = &task.certificates[&cert(SERVICE)] else { panic!("{task:?}") };
         assert_eq!(from, &scene.observed.store[&cert(SERVICE)].current.as_ref().unwrap().generation);
         let text = crate::report::plan_text(&plan);
-        assert!(text.contains("whose delivery was cut short"), "{text}");
+        assert!(text.contains("whose delivery was interrupted"), "{text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the plan, the disk and the clocks mean for the next issuance.
+//! What the plan, the disk space and the clocks mean for the next issuance.
 
 use crate::cert::CertName;
 use crate::model::{Advice, CaClock, Code, Finding, Severity};
@@ -7,12 +7,12 @@ use crate::report::{own_clock, words};
 
 use super::{Area, CheckupItem};
 
-/// A pass writes a few hundred kB; a disk with less than this is about to be full of something else.
+/// A pass writes a few hundred kB; with less space than this, something else is about to fill the disk.
 const LITTLE_ROOM: u64 = 50 * 1024 * 1024;
-/// Two generations, their journals and a state file do not fit any more.
+/// Too little for two generations, their journals and a state file.
 const NO_ROOM: u64 = 1024 * 1024;
 
-/// Each certificate that was asked for: what comes next for it, and whether something holds that up.
+/// What comes next for each selected certificate, and what blocks it.
 pub fn of_plan(plan: &Plan, asked: impl Iterator<Item = CertName>) -> Vec<CheckupItem> {
     asked.filter_map(|name| of_certificate(plan, &name)).collect()
 }
@@ -44,7 +44,7 @@ fn of_certificate(plan: &Plan, name: &CertName) -> Option<CheckupItem> {
     })
 }
 
-/// Room that is left for the state directory, in bytes.
+/// The free disk space for the state directory, in bytes.
 pub fn of_room(folder: &str, room: u64) -> CheckupItem {
     let what = format!("{} MiB are free", room / 1024 / 1024);
     if room >= LITTLE_ROOM {
@@ -55,7 +55,7 @@ pub fn of_room(folder: &str, room: u64) -> CheckupItem {
     CheckupItem::bad(Area::State, &Finding::for_a_person(Code::StateRoom, folder, what, next).of_severity(severity))
 }
 
-/// This machine's clock beside a CA's.
+/// This machine's clock compared with a CA's.
 pub fn of_skew(ca: &str, clocks: CaClock) -> CheckupItem {
     match own_clock(ca, clocks) {
         Some(finding) => CheckupItem::bad(Area::State, &finding),

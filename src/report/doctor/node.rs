@@ -8,7 +8,7 @@ use crate::report::disks::{self, DiskVerdict};
 
 use super::{Area, CheckupItem};
 
-/// Never empty: what is well has a line too.
+/// Never empty: a node without problems has a line too.
 pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<CheckupItem> {
     let of_node = disks::of_looked(looked, now).into_iter().filter_map(|verdict| verdict.finding(node));
     let mut findings: Vec<CheckupItem> = of_node.map(|finding| CheckupItem::bad(Area::Nodes, &finding)).collect();
@@ -29,7 +29,8 @@ pub fn of_looked(node: &NodeName, looked: &Looked, now: Timestamp) -> Vec<Checku
     findings
 }
 
-/// What keeps a delivery out, and who can read a key. Another generation there is what a delivery is for.
+/// What blocks a delivery, and who can read a key. Another generation on the disk is no finding: a delivery replaces
+/// it.
 fn of_found(found: &Found) -> Vec<DiskVerdict> {
     let foreign =
         [("fullchain", &found.fullchain), ("key", &found.key)].into_iter().filter_map(|(path, at)| match at {
@@ -44,9 +45,9 @@ fn of_found(found: &Found) -> Vec<DiskVerdict> {
 
 fn holds(name: &CertName, found: &Found) -> String {
     match (&found.fullchain, &found.current, found.same) {
-        (_, _, true) => format!("{name}: has what is meant for it"),
+        (_, _, true) => format!("{name}: up to date"),
         (AtPath::Nothing, ..) => format!("{name}: has no files yet"),
-        (AtPath::Link, Some(current), false) => format!("{name}: has {current}, another than what is meant for it"),
+        (AtPath::Link, Some(current), false) => format!("{name}: has {current}, which the next delivery replaces"),
         _ => format!("{name}: has files that certd did not put there"),
     }
 }

@@ -77,7 +77,7 @@ fn room_and_clock_have_a_warning_before_the_failure() {
 }
 
 #[test]
-fn s21_a_nodes_clock_room_test_and_other_renewers_are_told_each_by_itself() {
+fn s21_a_nodes_clock_room_test_and_other_renewers_are_separate_findings() {
     assert!(of(&looked()).iter().all(|finding| finding.state == State::Ok));
     let mut ill = looked();
     ill.clock = Some(NOW - SignedDuration::from_hours(2));
@@ -87,11 +87,11 @@ fn s21_a_nodes_clock_room_test_and_other_renewers_are_told_each_by_itself() {
     ill.left = vec!["/ssl/.certd/old.example".into()];
     let foreign = AtPath::Foreign { why: "is a link to /etc/passwd".into() };
     ill.certificates.values_mut().for_each(|found| found.key = foreign.clone());
-    let told = of(&ill);
-    let codes: Vec<&str> = told.iter().filter_map(|finding| finding.code.as_ref().map(Code::as_str)).collect();
+    let items = of(&ill);
+    let codes: Vec<&str> = items.iter().filter_map(|finding| finding.code.as_ref().map(Code::as_str)).collect();
     assert_eq!(codes, ["node-test-fails", "node-clock", "node-room", "node-renewers", "node-left", "node-path"]);
-    assert!(told[1].what.contains("2 h behind"), "{}", told[1].what);
-    assert!(told[3].what.ends_with("and 2 more"), "{}", told[3].what);
+    assert!(items[1].what.contains("2 h behind"), "{}", items[1].what);
+    assert!(items[3].what.ends_with("and 2 more"), "{}", items[3].what);
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn a_key_that_others_can_read_is_a_warning_with_its_path_and_its_mode() {
     let mut bare = looked();
     let exposed = Exposed { path: "/ssl/.certd/a/0-found/privkey.pem".into(), mode: "-rw-r--r--".into() };
     bare.certificates.values_mut().for_each(|found| found.exposed = vec![exposed.clone()]);
-    let told = of(&bare);
-    let [finding] = told.as_slice() else { panic!("{told:?}") };
+    let items = of(&bare);
+    let [finding] = items.as_slice() else { panic!("{items:?}") };
     assert_eq!((finding.state, finding.code.as_ref().map(Code::as_str)), (State::Warning, Some("node-key-exposed")));
     assert!(finding.what.ends_with("/ssl/.certd/a/0-found/privkey.pem (-rw-r--r--)"), "{}", finding.what);
 }

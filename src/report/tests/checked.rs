@@ -1,4 +1,4 @@
-//! What `check` tells beyond the table: disks, whose a certificate is, and the line for a monitoring system.
+//! What `check` reports beside the tables: disks, the origin of a certificate, and the line for a monitoring system.
 
 use super::*;
 use crate::model::{Code, Drift, Exposed, Severity};
@@ -61,7 +61,7 @@ fn s21_a_disk_that_differs_is_a_warning_and_one_that_was_mended_is_none() {
 }
 
 #[test]
-fn what_dns_shows_is_told_to_a_monitoring_system_once() {
+fn what_dns_shows_is_reported_to_a_monitoring_system_once() {
     let finding = |severity| {
         let (what, next) = ("its CAA records let nobody issue", "add the record");
         Finding::for_a_person(Code::InventoryCaa, "a.example.com", what, next).of_severity(severity)
@@ -81,45 +81,45 @@ fn what_dns_shows_is_told_to_a_monitoring_system_once() {
 }
 
 #[test]
-fn n03_a_certificate_that_is_not_ours_is_told_with_its_origin() {
+fn n03_a_certificate_that_is_not_ours_is_reported_with_its_origin() {
     let mut lines = String::new();
     let mut other = leaf("other", -30, 60);
-    let mut told = |change: &dyn Fn(&mut Leaf)| {
+    let mut add = |change: &dyn Fn(&mut Leaf)| {
         change(&mut other);
-        lines.push_str(&format!("{}\n", Whose::of(&other).sentence()));
-        Whose::of(&other).maker
+        lines.push_str(&format!("{}\n", Origin::of(&other).sentence()));
+        Origin::of(&other).kind
     };
     let made = [
-        told(&|leaf| leaf.organisation = Some("Let's Encrypt".into())),
-        told(&|leaf| (leaf.issuer, leaf.organisation) = ("WE1".into(), Some("Google Trust Services".into()))),
-        told(&|leaf| {
+        add(&|leaf| leaf.organisation = Some("Let's Encrypt".into())),
+        add(&|leaf| (leaf.issuer, leaf.organisation) = ("WE1".into(), Some("Google Trust Services".into()))),
+        add(&|leaf| {
             (leaf.issuer, leaf.organisation) =
                 ("Cloudflare TLS Issuing ECC CA 3".into(), Some("SSL Corporation".into()))
         }),
-        told(&|leaf| {
+        add(&|leaf| {
             (leaf.subject, leaf.organisation) =
                 ("CloudFlare Origin Certificate".into(), Some("CloudFlare, Inc.".into()));
         }),
-        told(&|leaf| {
+        add(&|leaf| {
             leaf.names = NameSet::default();
             (leaf.issuer, leaf.subject, leaf.organisation) = ("debian".into(), "debian".into(), None);
             leaf.self_signed = true;
         }),
-        told(&|leaf| leaf.subject = "TRAEFIK DEFAULT CERT".into()),
-        told(&|leaf| {
+        add(&|leaf| leaf.subject = "TRAEFIK DEFAULT CERT".into()),
+        add(&|leaf| {
             leaf.names = (1..9).map(|n| DnsName::parse(&format!("a{n}.example.com")).unwrap()).collect();
             (leaf.issuer, leaf.self_signed, leaf.subject) = ("Our Own CA".into(), false, "a1.example.com".into());
         }),
     ];
-    golden("whose", &lines);
+    golden("origin", &lines);
     let expected = [
-        Maker::AcmeCa,
-        Maker::AcmeCa,
-        Maker::CloudflareEdge,
-        Maker::CloudflareOrigin,
-        Maker::SelfSigned,
-        Maker::ServerDefault,
-        Maker::Unknown,
+        OriginKind::AcmeCa,
+        OriginKind::AcmeCa,
+        OriginKind::CloudflareEdge,
+        OriginKind::CloudflareOrigin,
+        OriginKind::SelfSigned,
+        OriginKind::ServerDefault,
+        OriginKind::Unknown,
     ];
     assert_eq!(made, expected);
 }

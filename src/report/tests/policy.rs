@@ -42,7 +42,7 @@ fn what_waits_for_a_window_is_a_warning_until_visitors_are_hurt() {
 }
 
 #[test]
-fn a_monitoring_system_is_told_why_a_node_waits() {
+fn a_monitoring_system_sees_why_a_node_waits() {
     let mut report = held_by_window(Verdict::Stale);
     report.conclude(false);
     let shown = nagios(&report);
@@ -107,7 +107,7 @@ fn of_a_held_certificate_it_is_the_stored_one_that_is_wrong_to_serve() {
 }
 
 #[test]
-fn a_hold_is_told_with_who_said_so_and_how_it_ends() {
+fn a_hold_is_shown_with_its_author_and_its_end() {
     let mut report = sample();
     let ends = held().not_after;
     report.certificates[0].held = Some(HeldReport { held: held(), ends });
@@ -116,10 +116,10 @@ fn a_hold_is_told_with_who_said_so_and_how_it_ends() {
     assert!(report.exits.contains(&3));
     let shown = text(&report, Style::default());
     assert!(
-        shown.contains(" by alice; what is stored since waits for `certd deploy newapi.example.com --latest`"),
+        shown.contains(" by alice; newer generations wait for `certd deploy newapi.example.com --latest`"),
         "{shown}"
     );
-    assert!(shown.contains("left out, and not looked at: 香港-備援\n"), "{shown}");
+    assert!(shown.contains("left out, not probed: 香港-備援\n"), "{shown}");
 }
 
 fn failing(what: &str) -> Report {
@@ -130,7 +130,7 @@ fn failing(what: &str) -> Report {
         failure: Finding {
             what: format!("{node}: {what}"),
             object: node.into(),
-            next: "mend the configuration on the node".into(),
+            next: "fix the configuration on the node".into(),
             ..failure("node-broken-before")
         },
     };
@@ -152,10 +152,10 @@ fn a_look_says_why_a_node_is_stale_since_when_and_what_helps() {
     let shown = text(&report, Style::default());
     let cause = "an earlier certificate of ours; 3 deliveries failed since 2026-11-21 18:00 UTC, next try 2026-11-23 06:00 UTC: \
                  nginx: [emerg] unknown directive";
-    assert!(shown.contains(&format!("  n1, n2: {cause}\n    next: mend the configuration on the node\n")), "{shown}");
+    assert!(shown.contains(&format!("  n1, n2: {cause}\n    next: fix the configuration on the node\n")), "{shown}");
     assert!(!shown.contains("certd deploy"), "what failed three times is no advice: {shown}");
     let line = nagios(&report);
-    assert!(line.contains(&format!("stale: {cause}: mend the configuration on the node")), "{line}");
+    assert!(line.contains(&format!("stale: {cause}: fix the configuration on the node")), "{line}");
 }
 
 #[test]

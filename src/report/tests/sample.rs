@@ -76,7 +76,7 @@ pub(super) fn served(last: u8, verdict: Verdict) -> ServedReport {
         fingerprint: (!silent).then(|| Fingerprint::of(&[last])),
         not_after: (!silent).then(|| days(0, if expired { -1 } else { 40 + i64::from(last) }).1),
         issuer: (!silent).then(|| "E7".into()),
-        whose: None,
+        origin: None,
     }
 }
 

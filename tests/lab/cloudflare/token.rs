@@ -46,7 +46,7 @@ fn c02_a_token_that_ends_within_a_week_is_a_warning_in_every_report() {
     for _ in 0..2 {
         let text = exits(&lab.certd(&["renew"]), 3);
         assert!(text.contains("the token ends on 20"), "{text}");
-        assert!(text.contains("make a new token with the permissions Zone / Zone / Read"), "{text}");
+        assert!(text.contains("create a token with the permissions Zone / Zone / Read"), "{text}");
     }
     assert_eq!(lab.cloudflare.script.count("verify"), 1, "asked once a day");
     // Another token is asked about at once.

@@ -72,8 +72,8 @@ fn an_unknown_flag_command_or_span_is_a_usage_error() {
     refused(&certd(&[]), &["Usage: certd"]);
     refused(&certd(&["chek"]), &["'chek'", "'check'"]);
     refused(&certd(&["check", "--fast"]), &["'--fast'", "Usage: certd check"]);
-    refused(&certd(&["renew", "--wait", "soon"]), &["'soon'", "write a span such as 10m, 90s or 1h"]);
-    refused(&certd(&["renew", "--wait=-5m"]), &["a wait cannot be negative"]);
+    refused(&certd(&["renew", "--wait", "soon"]), &["'soon'", "give a duration such as 10m, 90s or 1h"]);
+    refused(&certd(&["renew", "--wait=-5m"]), &["the duration cannot be negative"]);
     refused(&certd(&["renew", "--force", "--dry-run"]), &["cannot be used with"]);
     refused(&certd(&["trust"]), &["<NODE>"]);
     refused(&certd(&["check", "--output", "xml"]), &["text, json"]);

@@ -139,7 +139,7 @@ fn a_node_that_does_not_judge_says_so_at_setup_and_in_the_doctor() {
     use_account(&lab, &account);
     exits(&lab.certd(&["renew"]), 0);
     let text = exits(&lab.certd(&["doctor"]), 3);
-    assert!(text.contains("does not judge certificates by itself"), "{text}");
+    assert!(text.contains("does not verify certificates"), "{text}");
     let stranger = Authority::new("a thief").issue(&names(&[SERVICE]), 30);
     let opening = Opening::with_pair(&account, &generation(0), &stranger.0, &stranger.1);
     let mut talk = Talk::start(ssh(&lab, &account, &["-T"], &["certd"]), &opening.text());
@@ -154,7 +154,7 @@ fn a_node_that_does_not_judge_says_so_at_setup_and_in_the_doctor() {
     assert!(text.contains("changed: certificates are judged: yes; it was: no"), "{text}");
     assert!(text.contains("  ok      a certificate that no CA has signed is refused"), "{text}");
     let text = exits(&lab.certd(&["doctor"]), 3);
-    assert!(text.contains("judges certificates by itself") && !text.contains("does not judge"), "{text}");
+    assert!(text.contains("verifies certificates") && !text.contains("does not verify"), "{text}");
 }
 
 /// In a mount namespace of its own, where `path` is what `mount` makes of it.

@@ -106,7 +106,7 @@ fn the_doctor_says_when_a_node_permits_something_else_than_would_be_delivered() 
     let lab = ready(&account);
     // Nothing is issued yet: what is prepared then has no CA signed, and is never committed.
     let text = exits(&lab.certd(&["renew", "--dry-run"]), 3);
-    assert!(text.contains("rehearsed: prepared, nothing was changed"), "{text}");
+    assert!(text.contains("rehearsed: prepared, nothing changed"), "{text}");
     exits(&lab.certd(&["renew"]), 0);
     exits(&lab.certd(&["renew", "--dry-run"]), 0);
     exits(&lab.certd(&["check", "--deep"]), 0);
@@ -115,13 +115,13 @@ fn the_doctor_says_when_a_node_permits_something_else_than_would_be_delivered() 
     let program = fs::read_to_string(account.program()).unwrap();
     fs::write(account.program(), program.clone() + "# of another certd\n").unwrap();
     let text = exits(&lab.certd(&["doctor"]), 3);
-    assert!(text.contains("is not the one that this certd would install"), "{text}");
+    assert!(text.contains("is not the one that this certd installs"), "{text}");
     fs::write(account.program(), program).unwrap();
     // One certificate less in the configuration is one too many there.
     let other = account.parameters().join("other.example.conf");
     fs::write(&other, "names other.example\n").unwrap();
     let text = exits(&lab.certd(&["doctor"]), 3);
-    assert!(text.contains("permits something else") && text.contains("certd node setup "), "{text}");
+    assert!(text.contains("does not permit exactly") && text.contains("certd node setup "), "{text}");
     is_set_up(&set_up(&lab, &account, &["--login", "root"]));
     assert!(!other.exists());
     // A name more is tried as it would come, and not by the certificate that is still there.

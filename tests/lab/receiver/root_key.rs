@@ -32,12 +32,12 @@ fn a_key_that_is_roots_too_is_named_with_its_line_until_that_is_removed() {
     use_account(&lab, &account);
     exits(&lab.certd(&["renew"]), 0);
     let text = exits(&lab.certd(&["doctor"]), 3);
-    assert!(text.contains("the receiver's key gets a shell as root, too") && text.contains(&command), "{text}");
+    assert!(text.contains("the receiver's key also gets a shell as root") && text.contains(&command), "{text}");
 
     output(Command::new("sh").args(["-c", &command]));
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("# who may\n{}", public("admin.pub")));
     let text = exits(&set_up(&lab, &account, &login), 0);
-    assert!(text.contains("  ok      it is not let in as root"), "{text}");
+    assert!(text.contains("  ok      the same key is refused as root"), "{text}");
     let before = lab.nodes[0].ssh_connections();
     let text = exits(&lab.certd(&["doctor"]), 0);
     assert!(text.contains("its key gets no shell as root"), "{text}");

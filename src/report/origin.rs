@@ -1,4 +1,4 @@
-//! A served certificate that is not ours: whose is it?
+//! Where a served certificate that is not ours comes from.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,7 +7,8 @@ use crate::cert::{Leaf, NameSet};
 
 use super::words;
 
-/// Organisations that issue over ACME to whoever proves a name: a client on the node, or somebody else with the name.
+/// Organisations that issue over ACME: the certificate comes from a client on the node, or from another holder of the
+/// name.
 const ACME_CAS: [&str; 8] = [
     "Let's Encrypt",
     "(STAGING) Let's Encrypt",
@@ -19,39 +20,40 @@ const ACME_CAS: [&str; 8] = [
     "Actalis S.p.A.",
 ];
 
-/// Names that are shown of a certificate; some have hundreds.
+/// Names listed for a certificate; some have hundreds.
 const NAMES: usize = 5;
 
-/// What a certificate says of its origin.
+/// The origin of a certificate, by its own fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Whose {
+pub struct Origin {
     pub subject: String,
     pub issuer: String,
-    /// The issuer's organisation, where it says one.
+    /// The issuer's organisation, if it has one.
     pub organisation: Option<String>,
     pub names: NameSet,
     pub not_before: Timestamp,
     pub serial: String,
-    pub maker: Maker,
+    #[serde(rename = "maker")]
+    pub kind: OriginKind,
 }
 
-/// Who is likely to have made it.
+/// The likely source of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Maker {
-    /// By the machine itself, when a package was installed or a server was started without one.
+pub enum OriginKind {
+    /// Generated on the machine, when a package was installed or a server was started without a certificate.
     SelfSigned,
     /// Cloudflare's proxy answers, and not the node.
     CloudflareEdge,
-    /// For the way between Cloudflare's proxy and the node: nobody else trusts it.
+    /// For connections from Cloudflare's proxy to the node; no other client trusts it.
     CloudflareOrigin,
-    /// Caddy's, Traefik's or an ingress controller's stand-in.
+    /// The default certificate of Caddy, Traefik or an ingress controller.
     ServerDefault,
     AcmeCa,
     Unknown,
 }
 
-impl Whose {
+impl Origin {
     pub(super) fn of(leaf: &Leaf) -> Self {
         Self {
             subject: leaf.subject.clone(),
@@ -60,7 +62,7 @@ impl Whose {
             names: leaf.names.clone(),
             not_before: leaf.not_before,
             serial: leaf.serial.clone(),
-            maker: maker(leaf),
+            kind: kind(leaf),
         }
     }
 
@@ -78,19 +80,19 @@ impl Whose {
         }
         let (names, since) = (names.join(", "), words::day(self.not_before));
         let serial = &self.serial;
-        format!("by {issuer}, for {names}, since {since}, serial {serial}: {}", self.maker.hint())
+        format!("by {issuer}, for {names}, since {since}, serial {serial}: {}", self.kind.hint())
     }
 }
 
-impl Maker {
+impl OriginKind {
     fn hint(self) -> &'static str {
         match self {
-            Self::SelfSigned => "signed by itself, as a server's or a distribution's stand-in is (snakeoil)",
+            Self::SelfSigned => "self-signed, like the default certificate of a server or distribution (snakeoil)",
             Self::CloudflareEdge => {
-                "Cloudflare's proxy answers there and not the node: make its DNS record \"DNS only\", or give the node's own address"
+                "Cloudflare's proxy answers instead of the node: make its DNS record \"DNS only\", or configure the node's own address"
             }
             Self::CloudflareOrigin => "Cloudflare's origin CA: only its proxy trusts it",
-            Self::ServerDefault => "the stand-in of a server that has no certificate for this name",
+            Self::ServerDefault => "the default certificate of a server that has none for this name",
             Self::AcmeCa => {
                 "an ACME CA: another client (acme.sh, certbot) renews it, perhaps on the node; `certd check --deep` looks for it"
             }
@@ -99,7 +101,7 @@ impl Maker {
     }
 }
 
-fn maker(leaf: &Leaf) -> Maker {
+fn kind(leaf: &Leaf) -> OriginKind {
     let organisation = leaf.organisation.as_deref().unwrap_or_default();
     let issuer = leaf.issuer.as_str();
     let cloudflare = |text: &str| text.to_ascii_lowercase().contains("cloudflare");
@@ -107,11 +109,11 @@ fn maker(leaf: &Leaf) -> Maker {
         || leaf.subject == "TRAEFIK DEFAULT CERT"
         || leaf.subject == "Kubernetes Ingress Controller Fake Certificate";
     match () {
-        () if stand_in => Maker::ServerDefault,
-        () if leaf.subject.to_ascii_lowercase().starts_with("cloudflare origin") => Maker::CloudflareOrigin,
-        () if cloudflare(issuer) || cloudflare(organisation) => Maker::CloudflareEdge,
-        () if leaf.self_signed => Maker::SelfSigned,
-        () if ACME_CAS.contains(&organisation) => Maker::AcmeCa,
-        () => Maker::Unknown,
+        () if stand_in => OriginKind::ServerDefault,
+        () if leaf.subject.to_ascii_lowercase().starts_with("cloudflare origin") => OriginKind::CloudflareOrigin,
+        () if cloudflare(issuer) || cloudflare(organisation) => OriginKind::CloudflareEdge,
+        () if leaf.self_signed => OriginKind::SelfSigned,
+        () if ACME_CAS.contains(&organisation) => OriginKind::AcmeCa,
+        () => OriginKind::Unknown,
     }
 }
