@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::mkdtemp;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::line::Line;
+use super::connection::Connection;
 use super::thread::spawn;
 use crate::cert::NodeName;
 
@@ -46,14 +46,14 @@ pub(super) struct Agent {
 impl Agent {
     /// # Errors
     /// Nobody is there, or the keys are not listed in time.
-    pub(super) fn ask(path: &Path, line: &Line) -> io::Result<Self> {
+    pub(super) fn ask(path: &Path, connection: &Connection) -> io::Result<Self> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // Holds for connecting, too, which waits where an agent that hangs has too many to accept.
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.connect(&SockAddr::unix(path)?)?;
         socket.set_read_timeout(Some(SLICE))?;
         let mut agent = Self { socket, keys: Vec::new() };
-        agent.keys = agent.answer(&[REQUEST_IDENTITIES], IDENTITIES_ANSWER, PATIENCE, line)?;
+        agent.keys = agent.answer(&[REQUEST_IDENTITIES], IDENTITIES_ANSWER, PATIENCE, connection)?;
         Ok(agent)
     }
 
@@ -61,7 +61,12 @@ impl Agent {
     ///
     /// # Errors
     /// This machine has no room for a socket or a thread.
-    pub(super) fn lend(self, session: &ssh2::Session, node: &NodeName, line: &Line) -> io::Result<ssh2::Agent> {
+    pub(super) fn lend(
+        self,
+        session: &ssh2::Session,
+        node: &NodeName,
+        connection: &Connection,
+    ) -> io::Result<ssh2::Agent> {
         let place = Place::make()?;
         let listener = UnixListener::bind(&place.socket)?;
         listener.set_nonblocking(true)?;
@@ -71,17 +76,17 @@ impl Agent {
         // Ours is in the queue. Others in it, whom nobody accepts, are turned away when the listener is dropped.
         let (near, _) = listener.accept()?;
         near.set_nonblocking(false)?;
-        let line = line.clone();
-        spawn(node, move || self.serve(&near, &line)).map_err(io::Error::other)?;
+        let connection = connection.clone();
+        spawn(node, move || self.serve(&near, &connection)).map_err(io::Error::other)?;
         Ok(agent)
     }
 
     /// Until libssh2 lets go of its end: it does so when the login is over, however that ends.
-    fn serve(mut self, mut near: &UnixStream, line: &Line) {
+    fn serve(mut self, mut near: &UnixStream, connection: &Connection) {
         while let Ok(request) = message(near) {
             let answer = match request.first() {
                 Some(&REQUEST_IDENTITIES) => Ok(self.keys.clone()),
-                Some(&SIGN_REQUEST) => self.answer(&request, SIGN_RESPONSE, PATIENCE_TO_SIGN, line),
+                Some(&SIGN_REQUEST) => self.answer(&request, SIGN_RESPONSE, PATIENCE_TO_SIGN, connection),
                 _ => Ok(FAILURE.to_vec()),
             };
             // After a failure the next answer could be the one that came too late.
@@ -95,9 +100,15 @@ impl Agent {
         }
     }
 
-    fn answer(&mut self, request: &[u8], wanted: u8, patience: Duration, line: &Line) -> io::Result<Vec<u8>> {
+    fn answer(
+        &mut self,
+        request: &[u8],
+        wanted: u8,
+        patience: Duration,
+        connection: &Connection,
+    ) -> io::Result<Vec<u8>> {
         self.socket.write_all(&framed(request))?;
-        let mut turns = Turns { slices: (patience.as_millis() / SLICE.as_millis()) as u32, parts: PARTS, line };
+        let mut turns = Turns { slices: (patience.as_millis() / SLICE.as_millis()) as u32, parts: PARTS, connection };
         let mut length = [0; 4];
         turns.fill(&mut self.socket, &mut length)?;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
@@ -119,7 +130,7 @@ impl Agent {
 struct Turns<'a> {
     slices: u32,
     parts: u32,
-    line: &'a Line,
+    connection: &'a Connection,
 }
 
 impl Turns<'_> {
@@ -136,7 +147,7 @@ impl Turns<'_> {
                 Err(error) => return Err(error),
             };
             *left = left.saturating_sub(1);
-            if *left == 0 && !room.is_empty() || !self.line.is_wanted() {
+            if *left == 0 && !room.is_empty() || !self.connection.is_wanted() {
                 return Err(ErrorKind::TimedOut.into());
             }
         }

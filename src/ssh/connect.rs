@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use ssh2::{MethodType, Session};
 
+use super::connection::{CloseOnDrop, Connection, Socket};
 use super::host_key::{algorithms, fingerprint};
-use super::line::{Cut, Line, Socket};
 use super::login::log_in;
 use super::thread::spawn;
 use super::tunnel::{carry, pair};
@@ -44,7 +44,7 @@ pub(super) struct Try {
 /// lead there: pinned keys tell.
 pub(super) fn at_one_address<T>(
     endpoint: &Endpoint,
-    line: &Line,
+    connection: &Connection,
     mut attempt: impl FnMut(Try) -> Result<T, SshError>,
 ) -> Result<T, SshError> {
     let count = (1 + endpoint.others.len()).min(MOST_ADDRESSES);
@@ -53,7 +53,7 @@ pub(super) fn at_one_address<T>(
     for address in core::iter::once(&endpoint.address).chain(&endpoint.others).take(count) {
         let limit = (tried.len() + 1 < count).then_some(share);
         match attempt(Try { address: *address, limit }) {
-            Err(error) if count > 1 && is_of_the_address(&error) && line.is_wanted() => tried.push(error),
+            Err(error) if count > 1 && is_of_the_address(&error) && connection.is_wanted() => tried.push(error),
             end => return end,
         }
     }
@@ -80,52 +80,52 @@ pub(super) struct Open {
     pub(super) socket: Socket,
 }
 
-/// Whoever drops the session without more ado hangs up first, as in [`Cut`].
-pub(super) fn open(endpoint: &Endpoint, line: &Line) -> Result<Open, SshError> {
-    let open = pinned(endpoint, line)?;
-    let cut = Cut(line);
-    line.phase("logging in");
-    log_in(endpoint, &open.session, line)?;
-    core::mem::forget(cut);
+/// Whoever drops the session without more ado hangs up first, as in [`CloseOnDrop`].
+pub(super) fn open(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
+    let open = pinned(endpoint, connection)?;
+    let guard = CloseOnDrop(connection);
+    connection.phase("logging in");
+    log_in(endpoint, &open.session, connection)?;
+    core::mem::forget(guard);
     Ok(open)
 }
 
 /// TCP and key exchange; `host_key_algorithms`: all that libssh2 has.
 pub(super) fn handshake(
     endpoint: &Endpoint,
-    way: Try,
+    target: Try,
     host_key_algorithms: Option<&str>,
-    line: &Line,
+    connection: &Connection,
 ) -> Result<Open, SshError> {
-    let (node, address) = (endpoint.node.clone(), way.address);
+    let (node, address) = (endpoint.node.clone(), target.address);
     let socket = match &endpoint.jump {
-        Some(jump) => by_jump(jump, address, line)
+        Some(jump) => by_jump(jump, address, connection)
             .map_err(|source| SshError::Jump { node: node.clone(), source: Box::new(source) })?,
-        None => Socket::Tcp(Arc::new(by_tcp(&node, way, line)?)),
+        None => Socket::Tcp(Arc::new(by_tcp(&node, target, connection)?)),
     };
-    if let Err(gone) = line.hold(&socket) {
-        return Err(line.closed(&node, &gone));
+    if let Err(gone) = connection.track(&socket) {
+        return Err(connection.closed(&node, &gone));
     }
-    line.phase("exchanging keys");
+    connection.phase("exchanging keys");
     let failed =
         |error: ssh2::Error| SshError::Handshake { node: node.clone(), address, why: escape(error.message(), 200) };
     let mut session = Session::new().map_err(failed)?;
-    let cut = Cut(line);
+    let guard = CloseOnDrop(connection);
     if let Some(algorithms) = host_key_algorithms {
         session.method_pref(MethodType::HostKey, algorithms).map_err(failed)?;
     }
     session.set_tcp_stream(socket.clone());
     // Zero: for ever.
-    session.set_timeout(way.limit.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)));
+    session.set_timeout(target.limit.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)));
     session.handshake().map_err(failed)?;
     session.set_timeout(0);
-    core::mem::forget(cut);
+    core::mem::forget(guard);
     Ok(Open { session, socket })
 }
 
-fn by_tcp(node: &NodeName, Try { address, limit }: Try, line: &Line) -> Result<TcpStream, SshError> {
+fn by_tcp(node: &NodeName, Try { address, limit }: Try, connection: &Connection) -> Result<TcpStream, SshError> {
     let node = node.clone();
-    line.phase("connecting");
+    connection.phase("connecting");
     let after = limit.unwrap_or(CONNECT).min(CONNECT);
     let socket = TcpStream::connect_timeout(&address, after).map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => SshError::Refused { node: node.clone(), address },
@@ -138,17 +138,17 @@ fn by_tcp(node: &NodeName, Try { address, limit }: Try, line: &Line) -> Result<T
 }
 
 /// One more session, with the jump host, on a thread of its own that passes the bytes on.
-fn by_jump(jump: &Endpoint, to: SocketAddr, line: &Line) -> Result<Socket, SshError> {
+fn by_jump(jump: &Endpoint, to: SocketAddr, connection: &Connection) -> Result<Socket, SshError> {
     // Whether our end blocks is for libssh2 to say.
     let (ours, theirs) = pair(&jump.node)?;
-    let line = line.of_jump(&jump.node);
-    let below = open(jump, &line)?;
-    let cut = Cut(&line);
-    line.phase("connecting further");
+    let connection = connection.of_jump(&jump.node);
+    let below = open(jump, &connection)?;
+    let guard = CloseOnDrop(&connection);
+    connection.phase("connecting further");
     let channel = forwarded(&below.session, &jump.node, &to.ip().to_string(), to.port())?;
-    core::mem::forget(cut);
-    let (host, way) = (jump.node.clone(), line.way());
-    spawn(&jump.node, move || carry(below, channel, &theirs, &host, &line, way))?;
+    core::mem::forget(guard);
+    let (host, epoch) = (jump.node.clone(), connection.epoch());
+    spawn(&jump.node, move || carry(below, channel, &theirs, &host, &connection, epoch))?;
     Ok(Socket::Pipe(Arc::new(ours)))
 }
 
@@ -177,18 +177,18 @@ fn authority(host: &str, port: u16) -> String {
 }
 
 /// A session with a host that shows a pinned key, or the reason why it is not one.
-fn pinned(endpoint: &Endpoint, line: &Line) -> Result<Open, SshError> {
-    at_one_address(endpoint, line, |way| pinned_at(endpoint, way, line))
+fn pinned(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
+    at_one_address(endpoint, connection, |target| pinned_at(endpoint, target, connection))
 }
 
-fn pinned_at(endpoint: &Endpoint, way: Try, line: &Line) -> Result<Open, SshError> {
-    let (node, address) = (endpoint.node.clone(), way.address);
+fn pinned_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result<Open, SshError> {
+    let (node, address) = (endpoint.node.clone(), target.address);
     let pinned = &endpoint.host_keys;
     let wanted = (!pinned.is_empty()).then(|| algorithms(pinned));
-    let open = match handshake(endpoint, way, wanted.as_deref(), line) {
+    let open = match handshake(endpoint, target, wanted.as_deref(), connection) {
         // No key of a pinned kind? Then it is another key, and the operator wants to see which.
         Err(error @ SshError::Handshake { .. }) if wanted.is_some() => {
-            handshake(endpoint, way, None, line).map_err(|_| error)?
+            handshake(endpoint, target, None, connection).map_err(|_| error)?
         }
         open => open?,
     };
@@ -197,8 +197,8 @@ fn pinned_at(endpoint: &Endpoint, way: Try, line: &Line) -> Result<Open, SshErro
     if !revoked && key.as_ref().is_some_and(|key| pinned.iter().any(|pin| pin.blob == key.blob)) {
         return Ok(open);
     }
-    // Before the session is dropped, as in `Cut`.
-    line.hang_up();
+    // Before the session is dropped, as in `CloseOnDrop`.
+    connection.close();
     let offered = key.as_ref().map_or("none".to_owned(), fingerprint);
     Err(if revoked {
         SshError::HostKeyRevoked { node, address, offered }

@@ -5,14 +5,14 @@ use std::path::Path;
 use ssh2::{ErrorCode, Session};
 
 use super::agent::{self, Agent};
+use super::connection::Connection;
 use super::identity::Identity;
-use super::line::Line;
 use super::{Endpoint, SshError};
 use crate::text::escape;
 
 /// The server is not asked which methods it has: that costs a round trip.
-pub(super) fn log_in(endpoint: &Endpoint, session: &Session, line: &Line) -> Result<(), SshError> {
-    let mut attempts = Attempts { endpoint, line, tried: Vec::new() };
+pub(super) fn log_in(endpoint: &Endpoint, session: &Session, connection: &Connection) -> Result<(), SshError> {
+    let mut attempts = Attempts { endpoint, connection, tried: Vec::new() };
     for identity in &endpoint.identities {
         let name = identity.file.display().to_string();
         let passphrase = match passphrase(identity) {
@@ -52,8 +52,8 @@ fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> 
         attempts.tried.push("the agent (SSH_AUTH_SOCK is not set)".to_owned());
         return Ok(false);
     }
-    let Attempts { endpoint, line, .. } = *attempts;
-    let lent = Agent::ask(socket, line).and_then(|agent| agent.lend(session, &endpoint.node, line));
+    let Attempts { endpoint, connection, .. } = *attempts;
+    let lent = Agent::ask(socket, connection).and_then(|agent| agent.lend(session, &endpoint.node, connection));
     let listed = lent.and_then(|mut agent| {
         agent.list_identities()?;
         let keys = agent.identities()?;
@@ -81,7 +81,7 @@ fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> 
 
 struct Attempts<'a> {
     endpoint: &'a Endpoint,
-    line: &'a Line,
+    connection: &'a Connection,
     /// A key each, and what became of it.
     tried: Vec<String>,
 }
@@ -111,7 +111,7 @@ impl Attempts<'_> {
     fn ended(&mut self, error: &ssh2::Error) -> SshError {
         if self.tried.iter().filter(|tried| tried.ends_with("(refused by the node)")).count() < 2 {
             let before = self.tried.iter().map(|tried| format!("; before it: {tried}")).collect::<String>();
-            return self.line.closed(&self.endpoint.node, &format!("{}{before}", error.message()));
+            return self.connection.closed(&self.endpoint.node, &format!("{}{before}", error.message()));
         }
         self.tried.push("then the node ended the session (MaxAuthTries in its sshd_config)".to_owned());
         self.refused()

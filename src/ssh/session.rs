@@ -7,11 +7,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::ear::SLICE;
-use super::line::{Leash, Line};
+use super::connection::{CancelOnDrop, Connection};
+use super::exec::Exec;
+use super::keepalive::SLICE;
 use super::thread::{gone, spawn};
 use super::tunnel::{self, Tunnel};
-use super::wire::Wire;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 
@@ -21,7 +21,7 @@ use crate::cert::NodeName;
 pub struct Session {
     asks: Sender<Ask>,
     opened: Option<oneshot::Receiver<Result<(), SshError>>>,
-    leash: Leash,
+    cancel: CancelOnDrop,
     node: NodeName,
 }
 
@@ -37,21 +37,21 @@ impl Session {
     /// # Errors
     /// [`SshError::Thread`] alone; the rest is told by [`Session::ready`].
     pub fn start(endpoint: Endpoint, command: &'static str) -> Result<Self, SshError> {
-        let leash = Leash(Line::default());
+        let cancel = CancelOnDrop(Connection::default());
         let node = endpoint.node.clone();
         let (asks, asked) = mpsc::channel();
         let (ready, opened) = oneshot::channel();
-        let line = leash.0.clone();
-        spawn(&node, move || match Wire::open(&endpoint, command, &line) {
-            Ok(wire) => {
-                // Nobody waits any more: the wire is dropped with its connection.
+        let connection = cancel.0.clone();
+        spawn(&node, move || match Exec::open(&endpoint, command, &connection) {
+            Ok(exec) => {
+                // Nobody waits any more: the exec is dropped with its connection.
                 if ready.send(Ok(())).is_ok() {
-                    serve(wire, &asked, &endpoint.node);
+                    serve(exec, &asked, &endpoint.node);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
         })?;
-        Ok(Self { asks, opened: Some(opened), leash, node })
+        Ok(Self { asks, opened: Some(opened), cancel, node })
     }
 
     /// Waits until the program was started.
@@ -97,27 +97,27 @@ impl Session {
 
     /// The error of a caller's deadline, with what was going on. It ends the session.
     pub fn overdue(&self, after: Duration) -> SshError {
-        self.leash.0.overdue(&self.node, after)
+        self.cancel.0.overdue(&self.node, after)
     }
 }
 
-fn serve(mut wire: Wire, asked: &Receiver<Ask>, node: &NodeName) {
+fn serve(mut exec: Exec, asked: &Receiver<Ask>, node: &NodeName) {
     loop {
         match asked.recv_timeout(SLICE) {
-            Ok(Ask::Write(bytes, reply)) => drop(reply.send(wire.write(&bytes))),
-            Ok(Ask::Read(reply)) => drop(reply.send(wire.read())),
+            Ok(Ask::Write(bytes, reply)) => drop(reply.send(exec.write(&bytes))),
+            Ok(Ask::Read(reply)) => drop(reply.send(exec.read())),
             Ok(Ask::Tunnel(host, port, reply)) => {
-                let opened = tunnel::pair(node).and_then(|pair| Ok((wire.tunnel(&host, port)?, pair)));
+                let opened = tunnel::pair(node).and_then(|pair| Ok((exec.tunnel(&host, port)?, pair)));
                 match opened {
                     Ok((pump, (ours, theirs))) => {
                         // Nobody waits any more: it is closed again at once.
                         drop(reply.send(Ok(ours)));
-                        wire.carry(pump, theirs);
+                        exec.carry(pump, theirs);
                     }
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
-            Err(RecvTimeoutError::Timeout) => wire.idle(),
+            Err(RecvTimeoutError::Timeout) => exec.idle(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }

@@ -15,8 +15,8 @@ use ssh2::{BlockDirections, Channel, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::{Open, forwarded, open};
-use super::ear::{Deaf, Ear, Local};
-use super::line::{Cut, Leash, Line};
+use super::connection::{CancelOnDrop, CloseOnDrop, Connection};
+use super::keepalive::{Keepalive, Local, PeerLost};
 use super::thread::{on_thread, spawn};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
@@ -29,7 +29,7 @@ const BUFFER: usize = 32 * 1024;
 pub struct Tunnel {
     stream: tokio::net::UnixStream,
     /// Of a session of its own.
-    _leash: Option<Leash>,
+    _cancel: Option<CancelOnDrop>,
 }
 
 /// Logs in to a node and connects to a port of `host`, as the node sees it, over a session of its own. Dropping the
@@ -39,21 +39,21 @@ pub struct Tunnel {
 /// Those of a session; [`SshError::Forwarding`] where sshd does not forward at all or not there, and
 /// [`SshError::FarSide`] where nobody answers at that port.
 pub async fn tunnel(endpoint: Endpoint, host: &str, port: u16) -> Result<Tunnel, SshError> {
-    let leash = Leash(Line::default());
-    let (line, node, host) = (leash.0.clone(), endpoint.node.clone(), host.to_owned());
+    let cancel = CancelOnDrop(Connection::default());
+    let (connection, node, host) = (cancel.0.clone(), endpoint.node.clone(), host.to_owned());
     let work = move || {
-        let below = open(&endpoint, &line)?;
-        let cut = Cut(&line);
-        line.phase("connecting through the session");
+        let below = open(&endpoint, &connection)?;
+        let guard = CloseOnDrop(&connection);
+        connection.phase("connecting through the session");
         let (ours, theirs) = pair(&endpoint.node)?;
         let channel = forwarded(&below.session, &endpoint.node, &host, port)?;
-        core::mem::forget(cut);
-        let (node, way) = (endpoint.node, line.way());
-        spawn(&node.clone(), move || carry(below, channel, &theirs, &node, &line, way))?;
+        core::mem::forget(guard);
+        let (node, epoch) = (endpoint.node, connection.epoch());
+        spawn(&node.clone(), move || carry(below, channel, &theirs, &node, &connection, epoch))?;
         Ok(ours)
     };
     let ours = on_thread(&node, work).await?;
-    Tunnel::new(&node, ours, Some(leash))
+    Tunnel::new(&node, ours, Some(cancel))
 }
 
 pub(super) fn pair(node: &NodeName) -> Result<(UnixStream, UnixStream), SshError> {
@@ -66,10 +66,10 @@ pub(super) fn pair(node: &NodeName) -> Result<(UnixStream, UnixStream), SshError
 }
 
 impl Tunnel {
-    pub(super) fn new(node: &NodeName, ours: UnixStream, leash: Option<Leash>) -> Result<Self, SshError> {
+    pub(super) fn new(node: &NodeName, ours: UnixStream, cancel: Option<CancelOnDrop>) -> Result<Self, SshError> {
         let stream = tokio::net::UnixStream::from_std(ours);
         let stream = stream.map_err(|source| SshError::Thread { node: node.clone(), source })?;
-        Ok(Self { stream, _leash: leash })
+        Ok(Self { stream, _cancel: cancel })
     }
 }
 
@@ -93,22 +93,29 @@ impl AsyncWrite for Tunnel {
     }
 }
 
-/// A session that does nothing else: it ends with its channel, and then everything of its way (see [`Line::way`]).
-pub(super) fn carry(below: Open, channel: Channel, local: &UnixStream, node: &NodeName, line: &Line, way: u32) {
+/// A session that does nothing else: it ends with its channel, and then everything of its way (see [`Connection::epoch`]).
+pub(super) fn carry(
+    below: Open,
+    channel: Channel,
+    local: &UnixStream,
+    node: &NodeName,
+    connection: &Connection,
+    epoch: u32,
+) {
     let Open { session, socket } = below;
     session.set_blocking(false);
-    let mut ear = Ear::new(&session, socket.clone());
+    let mut keepalive = Keepalive::new(&session, socket.clone());
     let mut pump = Pump::new(channel);
-    let end = pump.run(&session, &mut ear, local);
-    line.end(way, end.err().map(|why| format!("{node}: {why}")));
-    // Before channel and session are dropped, as in `Cut`.
+    let end = pump.run(&session, &mut keepalive, local);
+    connection.fail(epoch, end.err().map(|why| format!("{node}: {why}")));
+    // Before channel and session are dropped, as in `CloseOnDrop`.
     socket.shut();
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     #[error("{0}")]
-    Deaf(#[from] Deaf),
+    PeerLost(#[from] PeerLost),
     #[error("{0}")]
     Session(io::Error),
 }
@@ -156,7 +163,12 @@ impl Pump {
     }
 
     /// Until one side is gone, or both have said all. The session does not block.
-    pub(super) fn run(&mut self, session: &Session, ear: &mut Ear, local: &UnixStream) -> Result<(), Broken> {
+    pub(super) fn run(
+        &mut self,
+        session: &Session,
+        keepalive: &mut Keepalive,
+        local: &UnixStream,
+    ) -> Result<(), Broken> {
         let mut buffer = vec![0; BUFFER];
         loop {
             let sent = self.send(local, &mut buffer)?;
@@ -174,7 +186,7 @@ impl Pump {
             wanted.set(PollFlags::POLLOUT, !self.to_local.is_empty());
             // With both directions full, what comes is a window that lets us send on.
             let listen = self.to_local.is_empty() || !self.to_node.is_empty();
-            let woken = ear.wait_with(session, listen, Some(Local { fd: local.as_fd(), wanted }))?;
+            let woken = keepalive.wait_with(session, listen, Some(Local { fd: local.as_fd(), wanted }))?;
             if woken.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
                 return Ok(());
             }
@@ -246,12 +258,12 @@ impl Pump {
     }
 
     /// Takes leave of the channel, while its session goes on. At once where the other side answers.
-    pub(super) fn close(mut self, session: &Session, ear: &mut Ear) -> Result<(), Broken> {
+    pub(super) fn close(mut self, session: &Session, keepalive: &mut Keepalive) -> Result<(), Broken> {
         loop {
             match self.channel.close() {
                 Ok(()) => return Ok(()),
                 Err(error) => match io::Error::from(error) {
-                    error if is_later(&error) => ear.wait(session)?,
+                    error if is_later(&error) => keepalive.wait(session)?,
                     error => return Err(Broken::Session(error)),
                 },
             }

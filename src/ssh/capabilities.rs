@@ -7,13 +7,13 @@ use std::io::{Read as _, Write as _};
 use ssh2::{ErrorCode, Session};
 
 use super::connect::open;
-use super::line::Line;
+use super::connection::Connection;
 use super::thread::on_thread;
 use super::{Endpoint, SshError};
 
 /// One thing to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Liberty {
+pub enum Capability {
     /// `words` into its stdin; both make [`PROOF`] come out where a shell runs them.
     Shell,
     Command(String),
@@ -52,49 +52,49 @@ const MOST: u64 = 64 * 1024;
 
 /// # Errors
 /// The connection, the login, or the deadline for all of them.
-pub async fn liberties(
+pub async fn capabilities(
     endpoint: Endpoint,
-    attempts: Vec<Liberty>,
+    attempts: Vec<Capability>,
     deadline: Duration,
-) -> Result<Vec<(Liberty, Answer)>, SshError> {
-    let line = Line::default();
+) -> Result<Vec<(Capability, Answer)>, SshError> {
+    let connection = Connection::default();
     let node = endpoint.node.clone();
     let work = {
-        let line = line.clone();
+        let connection = connection.clone();
         move || {
-            let session = open(&endpoint, &line)?.session;
+            let session = open(&endpoint, &connection)?.session;
             session.set_blocking(true);
-            line.phase("trying what the key may do");
+            connection.phase("trying what the key may do");
             let tried = attempts.into_iter().map(|attempt| {
-                let answer = answer(&session, &attempt).map_err(|error| line.closed(&endpoint.node, &error))?;
+                let answer = answer(&session, &attempt).map_err(|error| connection.closed(&endpoint.node, &error))?;
                 Ok((attempt, answer))
             });
             let tried = tried.collect();
             // Before libssh2 says its farewell, which nobody waits for.
-            line.hang_up();
+            connection.close();
             tried
         }
     };
     match tokio::time::timeout(deadline, on_thread(&node, work)).await {
         Ok(tried) => tried,
-        Err(_) => Err(line.overdue(&node, deadline)),
+        Err(_) => Err(connection.overdue(&node, deadline)),
     }
 }
 
-fn answer(session: &Session, attempt: &Liberty) -> Result<Answer, std::io::Error> {
+fn answer(session: &Session, attempt: &Capability) -> Result<Answer, std::io::Error> {
     match attempt {
-        Liberty::Forward(host, port) => opened(session.channel_direct_tcpip(host, *port, None)),
+        Capability::Forward(host, port) => opened(session.channel_direct_tcpip(host, *port, None)),
         // OpenSSH says "connect failed" to this, whatever its reason was: only a socket that somebody listens at tells.
-        Liberty::ForwardToSocket(path) => granted(session.channel_direct_streamlocal(path, None)),
-        Liberty::Listen(host) => granted(session.channel_forward_listen(0, Some(host), None)),
-        Liberty::Shell => {
+        Capability::ForwardToSocket(path) => granted(session.channel_direct_streamlocal(path, None)),
+        Capability::Listen(host) => granted(session.channel_forward_listen(0, Some(host), None)),
+        Capability::Shell => {
             let mut channel = session.channel_session()?;
             if !started(channel.shell())? {
                 return Ok(Answer::Refused);
             }
             heard(&mut channel, format!("{ECHO}\n").as_bytes(), PROOF)
         }
-        Liberty::Command(command) => {
+        Capability::Command(command) => {
             let mut channel = session.channel_session()?;
             let command = if command.is_empty() { ECHO } else { command };
             if !started(channel.exec(command))? {
@@ -102,16 +102,16 @@ fn answer(session: &Session, attempt: &Liberty) -> Result<Answer, std::io::Error
             }
             heard(&mut channel, b"", PROOF)
         }
-        Liberty::Subsystem(name) => {
+        Capability::Subsystem(name) => {
             let mut channel = session.channel_session()?;
             if !started(channel.subsystem(name))? {
                 return Ok(Answer::Refused);
             }
             heard(&mut channel, SFTP_INIT, SFTP_VERSION)
         }
-        Liberty::Terminal => granted(session.channel_session()?.request_pty("vt100", None, None)),
-        Liberty::Variable(name, value) => granted(session.channel_session()?.setenv(name, value)),
-        Liberty::AgentForwarding => granted(session.channel_session()?.request_auth_agent_forwarding()),
+        Capability::Terminal => granted(session.channel_session()?.request_pty("vt100", None, None)),
+        Capability::Variable(name, value) => granted(session.channel_session()?.setenv(name, value)),
+        Capability::AgentForwarding => granted(session.channel_session()?.request_auth_agent_forwarding()),
     }
 }
 
