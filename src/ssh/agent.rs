@@ -1,8 +1,8 @@
-//! An SSH agent, spoken to by ourselves (draft-ietf-sshm-ssh-agent): each message is bounded in size and time.
+//! A proxy between libssh2 and an SSH agent (draft-ietf-sshm-ssh-agent) that bounds each message in size and time.
 //!
-//! libssh2 speaks with an agent over a socket of its own that nobody can shut from outside, and waits there for ever: one
-//! that hangs would keep a thread and a descriptor of each login. It is given a socket whose other end is ours, and an
-//! answer to everything it asks: the agent's, or that the agent failed.
+//! libssh2 waits without limit for an agent, on a socket that cannot be shut down from outside: an agent that hangs would
+//! cost a thread and a descriptor for each login. So libssh2 connects to a socket of ours and always gets an answer: the
+//! agent's, or a failure.
 
 use core::time::Duration;
 use std::fs;
@@ -19,11 +19,11 @@ use crate::cert::NodeName;
 
 /// An agent lists its keys at once; one that is forwarded over SSH takes its round trip.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// It may ask somebody before it signs; the login ends before that somebody has gone for coffee.
+/// An agent may ask its user before it signs.
 const PATIENCE_TO_SIGN: Duration = Duration::from_secs(20);
-/// How often it is looked whether anybody wants the answer still.
+/// How often a wait checks whether the login was cancelled.
 const SLICE: Duration = Duration::from_millis(250);
-/// Parts in which an answer may come. It is one write of the agent's; who sends a byte now and then is not waited for.
+/// Reads that one answer may take. An agent writes it at once; one that sends single bytes is given up.
 const PARTS: u32 = 64;
 
 /// Section 3.5 and 3.6, and the answers to them.
@@ -33,22 +33,22 @@ const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
 const FAILURE: &[u8] = &[5];
 
-/// Bytes; libssh2 and OpenSSH take no longer answer (AGENT_MAX_LEN of its sources).
+/// Bytes; libssh2 and OpenSSH accept no longer answer (AGENT_MAX_LEN in OpenSSH's sources).
 const LONGEST: usize = 256 * 1024 - 4;
 
-/// An agent that has answered.
+/// An agent that has listed its keys.
 pub(super) struct Agent {
     socket: Socket,
-    /// Its keys, as it tells them.
+    /// Its answer to REQUEST_IDENTITIES.
     keys: Vec<u8>,
 }
 
 impl Agent {
     /// # Errors
-    /// Nobody is there, or the keys are not listed in time.
+    /// No agent listens there, or it does not list its keys in time.
     pub(super) fn ask(path: &Path, connection: &Connection) -> io::Result<Self> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Holds for connecting, too, which waits where an agent that hangs has too many to accept.
+        // Bounds connecting, too, which blocks while the accept queue of a hung agent is full.
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.connect(&SockAddr::unix(path)?)?;
         socket.set_read_timeout(Some(SLICE))?;
@@ -57,10 +57,10 @@ impl Agent {
         Ok(agent)
     }
 
-    /// libssh2's end of a conversation with this agent.
+    /// Connects libssh2 to this agent, through a thread that relays the messages.
     ///
     /// # Errors
-    /// This machine has no room for a socket or a thread.
+    /// This machine cannot create a socket or a thread.
     pub(super) fn lend(
         self,
         session: &ssh2::Session,
@@ -73,7 +73,7 @@ impl Agent {
         let mut agent = session.agent()?;
         agent.set_identity_path(&place.socket)?;
         agent.connect()?;
-        // Ours is in the queue. Others in it, whom nobody accepts, are turned away when the listener is dropped.
+        // libssh2's connection is first in the queue; any other is refused when the listener is dropped.
         let (near, _) = listener.accept()?;
         near.set_nonblocking(false)?;
         let connection = connection.clone();
@@ -81,7 +81,7 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Until libssh2 lets go of its end: it does so when the login is over, however that ends.
+    /// Relays until libssh2 closes its end, which it does after the login, successful or not.
     fn serve(mut self, mut near: &UnixStream, connection: &Connection) {
         while let Ok(request) = message(near) {
             let answer = match request.first() {
@@ -89,7 +89,7 @@ impl Agent {
                 Some(&SIGN_REQUEST) => self.answer(&request, SIGN_RESPONSE, PATIENCE_TO_SIGN, connection),
                 _ => Ok(FAILURE.to_vec()),
             };
-            // After a failure the next answer could be the one that came too late.
+            // After a failure the next answer could be a late one to this request.
             let (answer, over) = match answer {
                 Ok(answer) => (answer, false),
                 Err(_) => (FAILURE.to_vec(), true),
@@ -119,14 +119,14 @@ impl Agent {
         turns.fill(&mut self.socket, &mut answer)?;
         match answer.first() {
             Some(kind) if *kind == wanted => Ok(answer),
-            // It has the key no more, or somebody said no: the next key may do.
+            // The agent no longer has the key, or its user refused: the next key may succeed.
             Some(_) if wanted == SIGN_RESPONSE => Ok(FAILURE.to_vec()),
-            _ => Err(io::Error::other("does not tell its keys")),
+            _ => Err(io::Error::other("does not list its keys")),
         }
     }
 }
 
-/// What is left of the time and of the parts for one answer.
+/// The time and the reads left for one answer.
 struct Turns<'a> {
     slices: u32,
     parts: u32,
@@ -155,7 +155,7 @@ impl Turns<'_> {
     }
 }
 
-/// A request of libssh2's.
+/// Reads one request of libssh2.
 fn message(mut from: &UnixStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
@@ -173,7 +173,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], message].concat()
 }
 
-/// A folder that nobody else may enter, for as long as it takes to connect: libssh2 knows agents by a path alone.
+/// A private folder for the time of connecting, since libssh2 takes an agent by path only.
 struct Place {
     folder: PathBuf,
     socket: PathBuf,
@@ -189,12 +189,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Of what stays behind nobody is harmed: nobody listens there any more.
+        // A folder that cannot be removed is harmless: nothing listens there any more.
         let _ = fs::remove_file(&self.socket).and_then(|()| fs::remove_dir(&self.folder));
     }
 }
 
-/// In words: the operating system says "Resource temporarily unavailable" of a socket that is waited for in vain.
+/// The error's text; the operating system calls an expired timeout "Resource temporarily unavailable".
 pub(super) fn why(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {

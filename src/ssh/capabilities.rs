@@ -1,5 +1,5 @@
-//! What a key may do on a node besides what it is meant for, found out by trying. Each attempt is harmless where it
-//! succeeds, and all of them go over one connection.
+//! What a login may do on a node beyond its purpose, found out by trying. Each attempt is harmless even if it succeeds,
+//! and all of them share one connection.
 
 use core::time::Duration;
 use std::io::{Read as _, Write as _};
@@ -11,43 +11,43 @@ use super::connection::Connection;
 use super::thread::on_thread;
 use super::{Endpoint, SshError};
 
-/// One thing to try.
+/// One thing that a login may be able to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Capability {
-    /// `words` into its stdin; both make [`PROOF`] come out where a shell runs them.
+    /// An interactive shell; [`ECHO`] is written to its stdin.
     Shell,
+    /// Empty: [`ECHO`].
     Command(String),
-    /// By its name: `sftp`.
+    /// By name: `sftp`.
     Subsystem(String),
     Terminal,
-    /// A variable for the program.
+    /// Name and value of an environment variable.
     Variable(String, String),
     AgentForwarding,
-    /// A connection from the node to there.
+    /// A connection from the node to this host and port.
     Forward(String, u16),
-    /// The same to the path of a socket that somebody listens at.
+    /// A connection to the path of a socket that is listened at.
     ForwardToSocket(String),
-    /// The node listens for us, at a port of its choice on this address.
+    /// Remote forwarding: the node listens at this address, at a port of its choice.
     Listen(String),
 }
 
-/// How an attempt ended.
+/// Result of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Refused,
-    /// Something was started, and it said nothing that was asked of it.
+    /// A program started, but did not do what was asked.
     Inert,
-    /// It worked.
     Granted,
 }
 
-/// What `echo` would say; it stands nowhere in what is sent.
+/// Output of [`ECHO`] in a shell, which does not occur in any text that is sent.
 const PROOF: &[u8] = b"certd-42-proof";
 const ECHO: &str = "echo certd-$((6*7))-proof";
 /// SSH_FXP_INIT, version 3 (draft-ietf-secsh-filexfer-02 section 4), and the first bytes of the answer.
 const SFTP_INIT: &[u8] = &[0, 0, 0, 5, 1, 0, 0, 0, 3];
 const SFTP_VERSION: &[u8] = &[2, 0, 0, 0, 3];
-/// Bytes of an answer that are looked at.
+/// Bytes of output that are searched.
 const MOST: u64 = 64 * 1024;
 
 /// # Errors
@@ -70,7 +70,7 @@ pub async fn capabilities(
                 Ok((attempt, answer))
             });
             let tried = tried.collect();
-            // Before libssh2 says its farewell, which nobody waits for.
+            // Before the session is dropped, as in `CloseOnDrop`.
             connection.close();
             tried
         }
@@ -84,7 +84,7 @@ pub async fn capabilities(
 fn answer(session: &Session, attempt: &Capability) -> Result<Answer, std::io::Error> {
     match attempt {
         Capability::Forward(host, port) => opened(session.channel_direct_tcpip(host, *port, None)),
-        // OpenSSH says "connect failed" to this, whatever its reason was: only a socket that somebody listens at tells.
+        // OpenSSH answers "connect failed" whatever the reason: only a socket that is listened at gives a proof.
         Capability::ForwardToSocket(path) => granted(session.channel_direct_streamlocal(path, None)),
         Capability::Listen(host) => granted(session.channel_forward_listen(0, Some(host), None)),
         Capability::Shell => {
@@ -92,7 +92,7 @@ fn answer(session: &Session, attempt: &Capability) -> Result<Answer, std::io::Er
             if !started(channel.shell())? {
                 return Ok(Answer::Refused);
             }
-            heard(&mut channel, format!("{ECHO}\n").as_bytes(), PROOF)
+            converse(&mut channel, format!("{ECHO}\n").as_bytes(), PROOF)
         }
         Capability::Command(command) => {
             let mut channel = session.channel_session()?;
@@ -100,14 +100,14 @@ fn answer(session: &Session, attempt: &Capability) -> Result<Answer, std::io::Er
             if !started(channel.exec(command))? {
                 return Ok(Answer::Refused);
             }
-            heard(&mut channel, b"", PROOF)
+            converse(&mut channel, b"", PROOF)
         }
         Capability::Subsystem(name) => {
             let mut channel = session.channel_session()?;
             if !started(channel.subsystem(name))? {
                 return Ok(Answer::Refused);
             }
-            heard(&mut channel, SFTP_INIT, SFTP_VERSION)
+            converse(&mut channel, SFTP_INIT, SFTP_VERSION)
         }
         Capability::Terminal => granted(session.channel_session()?.request_pty("vt100", None, None)),
         Capability::Variable(name, value) => granted(session.channel_session()?.setenv(name, value)),
@@ -115,7 +115,7 @@ fn answer(session: &Session, attempt: &Capability) -> Result<Answer, std::io::Er
     }
 }
 
-/// An error of the session ends everything; one of a request is an answer.
+/// False: the request was refused. Any other error is the session's.
 fn started<T>(asked: Result<T, ssh2::Error>) -> Result<bool, std::io::Error> {
     match asked {
         Ok(_) => Ok(true),
@@ -128,8 +128,8 @@ fn granted<T>(asked: Result<T, ssh2::Error>) -> Result<Answer, std::io::Error> {
     Ok(if started(asked)? { Answer::Granted } else { Answer::Refused })
 }
 
-/// That nobody listens there is another answer than that it is not permitted (RFC 4254 section 5.1).
-/// libssh2 has one code for both, and quotes sshd's words.
+/// A failed connection proves that forwarding is permitted (RFC 4254 section 5.1: "connect failed" is another reason than
+/// "administratively prohibited"). libssh2 has one code for both, and only its message, which quotes sshd, differs.
 fn opened(asked: Result<ssh2::Channel, ssh2::Error>) -> Result<Answer, std::io::Error> {
     match asked {
         Err(error) if error.message().contains("connect failed") => Ok(Answer::Granted),
@@ -137,13 +137,13 @@ fn opened(asked: Result<ssh2::Channel, ssh2::Error>) -> Result<Answer, std::io::
     }
 }
 
-/// Says the words, closes its stdin, and listens to the end.
-fn heard(channel: &mut ssh2::Channel, words: &[u8], proof: &[u8]) -> Result<Answer, std::io::Error> {
-    // A program that has ended already takes no words, which is as good as any other way not to obey.
-    let _ = channel.write_all(words).and_then(|()| Ok(channel.send_eof()?));
-    let mut said = Vec::new();
-    channel.take(MOST).read_to_end(&mut said)?;
-    let found = said.windows(proof.len()).any(|window| window == proof);
+/// Writes `input`, closes stdin, and searches the output for `proof`.
+fn converse(channel: &mut ssh2::Channel, input: &[u8], proof: &[u8]) -> Result<Answer, std::io::Error> {
+    // A program that has ended already takes no input, and is inert.
+    let _ = channel.write_all(input).and_then(|()| Ok(channel.send_eof()?));
+    let mut output = Vec::new();
+    channel.take(MOST).read_to_end(&mut output)?;
+    let found = output.windows(proof.len()).any(|window| window == proof);
     Ok(if found { Answer::Granted } else { Answer::Inert })
 }
 

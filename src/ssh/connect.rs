@@ -1,8 +1,7 @@
-//! From nothing to a session with a host that is proven to be the one that was meant: TCP or a jump host's channel, key
-//! exchange, host key, login.
+//! Opening a session: TCP or a jump host's channel, key exchange, host key, login.
 //!
-//! No call of libssh2 is bounded in time here. A deadline, or nobody wanting the answer any more, shuts the socket down
-//! from outside, and whatever call is waiting fails at once; so does the farewell that libssh2 says when it is dropped.
+//! No call of libssh2 has a timeout of its own here. A deadline, or a caller that gave up, shuts the socket down from
+//! another thread, and the blocked call fails at once; so does the disconnect message that libssh2 sends when dropped.
 
 use core::time::Duration;
 use std::io::ErrorKind;
@@ -21,27 +20,25 @@ use crate::cert::NodeName;
 use crate::config::{HostKey, ssh_string};
 use crate::text::escape;
 
-/// A SYN that nobody answers is given up then: three retransmissions of Linux (1, 3 and 7 s). A jump host is given as
-/// long.
+/// For a TCP connection: three retransmissions of the SYN by Linux (1, 3 and 7 s). A jump host has as long to connect.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
-/// Addresses of one name that are tried. One machine has two; who has more than this has a mistake in his zone, or is
-/// nobody that we know.
+/// Addresses of one name that are tried. One machine has two; more than this is an error in the zone.
 const MOST_ADDRESSES: usize = 8;
-/// For the addresses of one name, but for the last: connecting and key exchange together. What a login has beside it
-/// (30 s) is the last one's.
+/// For all addresses of one name but the last: connecting and key exchange together. The rest of a login's 30 s is left
+/// for the last address.
 const OTHERS: Duration = Duration::from_secs(20);
 
-/// One address, and how long connecting may take there and how long the key exchange, where another is to be tried after
-/// it; `None`: as long as anybody waits.
+/// One address. `limit` bounds connecting and the key exchange each where another address follows; `None`: no limit but
+/// the caller's deadline.
 #[derive(Clone, Copy)]
 pub(super) struct Try {
     address: SocketAddr,
     limit: Option<Duration>,
 }
 
-/// What `attempt` comes to at the first of the addresses that leads there. An address where somebody else answers does not
-/// lead there: pinned keys tell.
+/// The result of `attempt` at the first address that leads to the node. The pinned keys show which one does: an address
+/// with another host key is passed over.
 pub(super) fn at_one_address<T>(
     endpoint: &Endpoint,
     connection: &Connection,
@@ -60,7 +57,7 @@ pub(super) fn at_one_address<T>(
     Err(SshError::Addresses { node: endpoint.node.clone(), tried })
 }
 
-/// Another address may do better.
+/// Whether another address may succeed.
 fn is_of_the_address(error: &SshError) -> bool {
     match error {
         SshError::Refused { .. }
@@ -74,13 +71,13 @@ fn is_of_the_address(error: &SshError) -> bool {
     }
 }
 
-/// A session that is logged in, and what it runs over.
+/// A session and its socket.
 pub(super) struct Open {
     pub(super) session: Session,
     pub(super) socket: Socket,
 }
 
-/// Whoever drops the session without more ado hangs up first, as in [`CloseOnDrop`].
+/// Connects and logs in. Before the session is dropped, close its connection, as [`CloseOnDrop`] does.
 pub(super) fn open(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
     let open = pinned(endpoint, connection)?;
     let guard = CloseOnDrop(connection);
@@ -90,7 +87,7 @@ pub(super) fn open(endpoint: &Endpoint, connection: &Connection) -> Result<Open,
     Ok(open)
 }
 
-/// TCP and key exchange; `host_key_algorithms`: all that libssh2 has.
+/// TCP and key exchange. `host_key_algorithms`: `None` offers all that libssh2 has.
 pub(super) fn handshake(
     endpoint: &Endpoint,
     target: Try,
@@ -115,7 +112,7 @@ pub(super) fn handshake(
         session.method_pref(MethodType::HostKey, algorithms).map_err(failed)?;
     }
     session.set_tcp_stream(socket.clone());
-    // Zero: for ever.
+    // Zero: no timeout.
     session.set_timeout(target.limit.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)));
     session.handshake().map_err(failed)?;
     session.set_timeout(0);
@@ -137,9 +134,9 @@ fn by_tcp(node: &NodeName, Try { address, limit }: Try, connection: &Connection)
     Ok(socket)
 }
 
-/// One more session, with the jump host, on a thread of its own that passes the bytes on.
+/// Opens a session with the jump host, on a thread of its own that relays the bytes.
 fn by_jump(jump: &Endpoint, to: SocketAddr, connection: &Connection) -> Result<Socket, SshError> {
-    // Whether our end blocks is for libssh2 to say.
+    // libssh2 sets the mode of our end.
     let (ours, theirs) = pair(&jump.node)?;
     let connection = connection.of_jump(&jump.node);
     let below = open(jump, &connection)?;
@@ -152,7 +149,7 @@ fn by_jump(jump: &Endpoint, to: SocketAddr, connection: &Connection) -> Result<S
     Ok(Socket::Pipe(Arc::new(ours)))
 }
 
-/// A channel to what `by` sees as `host` and `port` (RFC 4254 section 7.2, "direct-tcpip").
+/// A channel to `host` and `port` as `by` resolves them (RFC 4254 section 7.2, "direct-tcpip").
 pub(super) fn forwarded(session: &Session, by: &NodeName, host: &str, port: u16) -> Result<ssh2::Channel, SshError> {
     session.set_blocking(true);
     session.set_timeout(u32::try_from(CONNECT.as_millis()).unwrap_or(u32::MAX));
@@ -176,7 +173,7 @@ fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// A session with a host that shows a pinned key, or the reason why it is not one.
+/// A session with a host that shows a pinned key.
 fn pinned(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
     at_one_address(endpoint, connection, |target| pinned_at(endpoint, target, connection))
 }
@@ -186,7 +183,7 @@ fn pinned_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Resul
     let pinned = &endpoint.host_keys;
     let wanted = (!pinned.is_empty()).then(|| algorithms(pinned));
     let open = match handshake(endpoint, target, wanted.as_deref(), connection) {
-        // No key of a pinned kind? Then it is another key, and the operator wants to see which.
+        // The host has no key of a pinned kind: connect once more to report which key it shows.
         Err(error @ SshError::Handshake { .. }) if wanted.is_some() => {
             handshake(endpoint, target, None, connection).map_err(|_| error)?
         }

@@ -25,7 +25,7 @@ const NOISE: usize = 1024 * 1024;
 const WINDOW: u32 = 256 * 1024;
 /// RFC 4253 section 6.1: the size that every implementation supports.
 const PACKET: u32 = 32 * 1024;
-/// Bytes of stdout kept while nobody reads; the rest waits in the channel's window.
+/// Bytes of stdout kept between reads; the rest waits in the channel's window.
 const EARLY: usize = 64 * 1024;
 
 pub(super) struct Exec {
@@ -35,7 +35,7 @@ pub(super) struct Exec {
     keepalive: Keepalive,
     node: NodeName,
     connection: Connection,
-    /// Output received while nobody was reading.
+    /// Output received between reads.
     early: Vec<u8>,
     words: Vec<u8>,
     /// Bytes of stderr, including those not kept.

@@ -1,4 +1,4 @@
-//! Public-key login: with each identity file in turn, then with each key of the agent.
+//! Public-key login, with each identity file in turn, then with each key of the agent.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::identity::Identity;
 use super::{Endpoint, SshError};
 use crate::text::escape;
 
-/// The server is not asked which methods it has: that costs a round trip.
+/// Does not ask the server for its methods, which would cost a round trip.
 pub(super) fn log_in(endpoint: &Endpoint, session: &Session, connection: &Connection) -> Result<(), SshError> {
     let mut attempts = Attempts { endpoint, connection, tried: Vec::new() };
     for identity in &endpoint.identities {
@@ -35,10 +35,10 @@ pub(super) fn log_in(endpoint: &Endpoint, session: &Session, connection: &Connec
     Err(attempts.refused())
 }
 
-/// What to open the key with, or why it cannot be used at all.
+/// The passphrase that opens the key, or why the key cannot be used.
 fn passphrase(identity: &Identity) -> Result<Option<&str>, &'static str> {
     if identity.is_of_a_security_key() {
-        return Err("a key of a security device, which somebody must touch");
+        return Err("a key of a security device, which must be touched");
     }
     match (identity.is_encrypted(), &identity.passphrase) {
         (false, _) => Ok(None),
@@ -82,16 +82,16 @@ fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> 
 struct Attempts<'a> {
     endpoint: &'a Endpoint,
     connection: &'a Connection,
-    /// A key each, and what became of it.
+    /// Each key and its result.
     tried: Vec<String>,
 }
 
 impl Attempts<'_> {
-    /// False: the next one may be.
+    /// False: try the next key.
     fn taken(&mut self, name: &str, result: Result<(), ssh2::Error>, opened: bool) -> Result<bool, SshError> {
         let Err(error) = result else { return Ok(true) };
         let why = match error.code() {
-            // libssh2 has one code for a refusal and for a connection that ended before the answer.
+            // libssh2 has one code for a refusal and for a connection that ended before the answer; only its text differs.
             ErrorCode::Session(PUBLICKEY_UNVERIFIED) if error.message().starts_with("Waiting for") => {
                 return Err(self.ended(&error));
             }
@@ -99,7 +99,7 @@ impl Attempts<'_> {
             ErrorCode::Session(SOCKET_SEND | SOCKET_DISCONNECT | SOCKET_RECV | BAD_SOCKET) => {
                 return Err(self.ended(&error));
             }
-            // Whatever was wrong inside: it could not be opened.
+            // libssh2 does not tell a wrong passphrase from a damaged key.
             ErrorCode::Session(FILE | KEYFILE_AUTH_FAILED) if opened => "the passphrase does not open it",
             _ => error.message(),
         };
@@ -107,7 +107,7 @@ impl Attempts<'_> {
         Ok(false)
     }
 
-    /// sshd ends a session after MaxAuthTries keys, six by default, and counts each that it was offered.
+    /// sshd ends a session after MaxAuthTries keys, six by default, and counts each key offered.
     fn ended(&mut self, error: &ssh2::Error) -> SshError {
         if self.tried.iter().filter(|tried| tried.ends_with("(refused by the node)")).count() < 2 {
             let before = self.tried.iter().map(|tried| format!("; before it: {tried}")).collect::<String>();

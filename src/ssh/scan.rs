@@ -1,4 +1,4 @@
-//! Host keys, fetched before anyone trusts them.
+//! Fetching host keys that are not trusted yet.
 
 use core::time::Duration;
 
@@ -9,11 +9,11 @@ use super::thread::on_thread;
 use super::{Endpoint, SshError};
 use crate::config::HostKey;
 
-/// The keys that a host shows, one for each kind that it has (ed25519, ecdsa, rsa), without logging in there (jump hosts
-/// on the way are logged in to, and must be known). They are what somebody at that address says: compare before pinning.
+/// The keys that a host shows, one of each kind that it has (ed25519, ecdsa, rsa), without logging in there (jump hosts
+/// are logged in to, and must be known). They are unauthenticated: compare them before pinning.
 ///
 /// # Errors
-/// What stopped the connection. No key of any kind that we speak is [`SshError::Handshake`].
+/// Those of connecting. [`SshError::Handshake`]: the host has no key of a supported kind.
 pub async fn host_keys(endpoint: Endpoint, deadline: Duration) -> Result<Vec<HostKey>, SshError> {
     let connection = Connection::default();
     let node = endpoint.node.clone();
@@ -27,7 +27,7 @@ pub async fn host_keys(endpoint: Endpoint, deadline: Duration) -> Result<Vec<Hos
     }
 }
 
-/// Those of the first address that shows any: of a name that leads to several machines, each would show its own.
+/// From the first address that shows any key, since each machine behind one name has keys of its own.
 fn fetch(endpoint: &Endpoint, connection: &Connection) -> Result<Vec<HostKey>, SshError> {
     at_one_address(endpoint, connection, |target| fetch_at(endpoint, target, connection))
 }
@@ -39,7 +39,7 @@ fn fetch_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result
         match handshake(endpoint, target, Some(algorithms), connection) {
             Ok(open) => {
                 keys.extend(host_key(&open.session));
-                // libssh2's farewell is not waited for.
+                // Before the session is dropped, as in `CloseOnDrop`.
                 connection.close();
             }
             Err(error @ SshError::Handshake { .. }) => refused = Some(error),

@@ -1,8 +1,8 @@
-//! A connection through a session, to a port that the node (or the jump host) sees.
+//! A connection through a session, to a port that the node (or the jump host) can reach.
 //!
-//! libssh2 knows no way but its own calls on the session's thread, and a TLS handshake or a further session wants a
-//! socket: the two ends of a pair, with a thread between one of them and the channel. Each direction holds one buffer;
-//! who writes faster than the other side reads waits.
+//! libssh2 serves a channel only by calls on the session's thread, but a TLS handshake or a further session needs a
+//! socket: a socket pair, with a thread that pumps between one end and the channel. Each direction holds one buffer, so
+//! that a writer waits for a slower reader.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -21,23 +21,23 @@ use super::thread::{on_thread, spawn};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 
-/// A packet of SSH, and half of what a pair of sockets holds.
+/// One packet of SSH, and half of what a socket pair buffers.
 const BUFFER: usize = 32 * 1024;
 
-/// Our end. Dropping it closes the channel, and ends the session if that was made for it.
+/// The caller's end. Dropping it closes the channel, and the session if it was opened for this tunnel.
 #[derive(Debug)]
 pub struct Tunnel {
     stream: tokio::net::UnixStream,
-    /// Of a session of its own.
+    /// Set where the session was opened for this tunnel.
     _cancel: Option<CancelOnDrop>,
 }
 
-/// Logs in to a node and connects to a port of `host`, as the node sees it, over a session of its own. Dropping the
-/// future ends the session, too.
+/// Logs in to a node and connects to a port of `host` as the node resolves it, over a session of its own. Dropping the
+/// future closes the session, too.
 ///
 /// # Errors
-/// Those of a session; [`SshError::Forwarding`] where sshd does not forward at all or not there, and
-/// [`SshError::FarSide`] where nobody answers at that port.
+/// Those of a session; [`SshError::Forwarding`] where sshd does not forward, or not to this port, and
+/// [`SshError::FarSide`] where nothing accepts the connection.
 pub async fn tunnel(endpoint: Endpoint, host: &str, port: u16) -> Result<Tunnel, SshError> {
     let cancel = CancelOnDrop(Connection::default());
     let (connection, node, host) = (cancel.0.clone(), endpoint.node.clone(), host.to_owned());
@@ -93,7 +93,7 @@ impl AsyncWrite for Tunnel {
     }
 }
 
-/// A session that does nothing else: it ends with its channel, and then everything of its way (see [`Connection::epoch`]).
+/// Serves a session that carries this channel alone, and closes the connection with it (see [`Connection::epoch`]).
 pub(super) fn carry(
     below: Open,
     channel: Channel,
@@ -131,10 +131,10 @@ pub(super) struct Pump {
 struct Half {
     held: Vec<u8>,
     sent: usize,
-    /// Nothing more will come.
+    /// The source reached its end.
     ended: bool,
-    /// The other side was told so.
-    told: bool,
+    /// The end was passed on to the sink.
+    eof_sent: bool,
 }
 
 impl Half {
@@ -152,8 +152,8 @@ impl Half {
         self.sent = 0;
     }
 
-    fn must_tell(&self) -> bool {
-        self.ended && !self.told && self.is_empty()
+    fn must_send_eof(&self) -> bool {
+        self.ended && !self.eof_sent && self.is_empty()
     }
 }
 
@@ -162,7 +162,7 @@ impl Pump {
         Self { channel, to_local: Half::default(), to_node: Half::default() }
     }
 
-    /// Until one side is gone, or both have said all. The session does not block.
+    /// Pumps until one side is gone, or both have reached their end. The session must be non-blocking.
     pub(super) fn run(
         &mut self,
         session: &Session,
@@ -172,10 +172,10 @@ impl Pump {
         let mut buffer = vec![0; BUFFER];
         loop {
             let sent = self.send(local, &mut buffer)?;
-            // libssh2 finishes a packet that it began before it can do anything else.
+            // libssh2 must finish a packet that it has begun before any other call.
             let stuck = !self.to_node.is_empty() && is_outbound(session);
             let received = !stuck && self.receive(local, &mut buffer)?;
-            if self.to_local.told || (self.to_local.ended && self.to_local.is_empty() && self.to_node.told) {
+            if self.to_local.eof_sent || (self.to_local.ended && self.to_local.is_empty() && self.to_node.eof_sent) {
                 return Ok(());
             }
             if sent || received {
@@ -184,7 +184,7 @@ impl Pump {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::POLLIN, self.to_node.is_empty() && !self.to_node.ended);
             wanted.set(PollFlags::POLLOUT, !self.to_local.is_empty());
-            // With both directions full, what comes is a window that lets us send on.
+            // With both directions full, a window adjustment may come, which lets us send on.
             let listen = self.to_local.is_empty() || !self.to_node.is_empty();
             let woken = keepalive.wait_with(session, listen, Some(Local { fd: local.as_fd(), wanted }))?;
             if woken.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
@@ -215,9 +215,9 @@ impl Pump {
                 Err(error) => return Err(Broken::Session(error)),
             }
         }
-        if half.must_tell() {
+        if half.must_send_eof() {
             match self.channel.send_eof() {
-                Ok(()) => half.told = true,
+                Ok(()) => half.eof_sent = true,
                 Err(error) => match io::Error::from(error) {
                     error if is_later(&error) => {}
                     error => return Err(Broken::Session(error)),
@@ -246,18 +246,18 @@ impl Pump {
                     moved |= count > 0;
                 }
                 Err(error) if is_later(&error) => return Ok(false),
-                // Nobody reads on this side any more.
+                // The reader on this side is gone.
                 Err(_) => {
                     half.sent = half.held.len();
                     half.ended = true;
                 }
             }
         }
-        half.told = half.must_tell();
+        half.eof_sent = half.must_send_eof();
         Ok(moved)
     }
 
-    /// Takes leave of the channel, while its session goes on. At once where the other side answers.
+    /// Closes the channel and keeps the session; waits for the peer's answer.
     pub(super) fn close(mut self, session: &Session, keepalive: &mut Keepalive) -> Result<(), Broken> {
         loop {
             match self.channel.close() {
