@@ -12,7 +12,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use url::Url;
 
 use super::DnsError;
-use super::wire::{Question, Silence, answers, encode};
+use super::wire::{QueryError, Question, answers, encode};
 use crate::http::{self, HttpOptions, TimeLimits};
 use crate::text::escape;
 
@@ -75,40 +75,40 @@ impl Doh {
                     return Ok(answer);
                 }
                 Ok(answer) => why = format!("{}: {}", self.name(server), answer.metadata.response_code),
-                Err(silence) => why = format!("{}: {silence}", self.name(server)),
+                Err(error) => why = format!("{}: {error}", self.name(server)),
             }
         }
         Err(why)
     }
 
-    fn client(&self) -> Result<&reqwest::Client, Silence> {
+    fn client(&self) -> Result<&reqwest::Client, QueryError> {
         let make = || {
             let client = self.0.options.client(LIMITS).and_then(|builder| builder.https_only(true).build());
             client.map_err(|source| DnsError::Client { source }.to_string())
         };
         let made = self.0.client.get_or_init(make);
-        made.as_ref().map_err(|why| Silence::Http(why.clone()))
+        made.as_ref().map_err(|why| QueryError::Http(why.clone()))
     }
 
-    pub(super) async fn ask(&self, server: usize, question: &Question) -> Result<Message, Silence> {
+    pub(super) async fn ask(&self, server: usize, question: &Question) -> Result<Message, QueryError> {
         // RFC 8484 section 4.1: "DoH clients SHOULD use a DNS ID of 0". Whose answer it is, TLS tells.
         let request = encode(0, question)?;
         let request = self.client()?.post(self.0.servers[server].url.clone()).body(request);
         let sent = request.header(CONTENT_TYPE, MEDIA_TYPE).header(ACCEPT, MEDIA_TYPE).send().await;
-        let mut answer = sent.map_err(silence)?;
+        let mut answer = sent.map_err(query_error)?;
         if answer.status() != reqwest::StatusCode::OK {
-            return Err(Silence::Http(format!("HTTP status {}", answer.status().as_u16())));
+            return Err(QueryError::Http(format!("HTTP status {}", answer.status().as_u16())));
         }
         let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(MEDIA_TYPE) {
-            return Err(Silence::Http(format!("no DNS message but {:?}", escape(kind, 60))));
+            return Err(QueryError::Http(format!("no DNS message but {:?}", escape(kind, 60))));
         }
-        let body = http::body(&mut answer, BODY_LIMIT).await.map_err(silence)?.ok_or(Silence::Malformed)?;
-        let answer = Message::from_vec(&body).map_err(|_| Silence::Malformed)?;
-        if answers(&answer, 0, question) { Ok(answer) } else { Err(Silence::Malformed) }
+        let body = http::body(&mut answer, BODY_LIMIT).await.map_err(query_error)?.ok_or(QueryError::Malformed)?;
+        let answer = Message::from_vec(&body).map_err(|_| QueryError::Malformed)?;
+        if answers(&answer, 0, question) { Ok(answer) } else { Err(QueryError::Malformed) }
     }
 }
 
-fn silence(error: reqwest::Error) -> Silence {
-    if error.is_timeout() { Silence::TimedOut } else { Silence::Http(http::root_cause(error)) }
+fn query_error(error: reqwest::Error) -> QueryError {
+    if error.is_timeout() { QueryError::TimedOut } else { QueryError::Http(http::root_cause(error)) }
 }

@@ -23,7 +23,7 @@ pub enum DnsError {
     #[error("{api}: the token is not accepted: {message} (code {code})")]
     Token { api: String, code: u64, message: String },
     #[error("{api}: {what}")]
-    Strange { api: String, what: String },
+    MalformedResponse { api: String, what: String },
     /// `apex`: the zone that holds it, as DNS shows it.
     #[error("{name}: none of this token's zones holds it{}", apex.iter().map(|it| format!("; in DNS its zone is {it}")).collect::<String>())]
     NoZone { name: String, apex: Option<String> },
@@ -65,7 +65,7 @@ impl DnsError {
             Self::Limited { .. } => Code::DnsApiLimited,
             Self::Forbidden { .. } => Code::DnsTokenPermission,
             Self::Token { .. } => Code::DnsToken,
-            Self::Strange { .. } => Code::DnsApiStrangeAnswer,
+            Self::MalformedResponse { .. } => Code::DnsApiStrangeAnswer,
             Self::NoZone { .. } => Code::DnsNoZone,
             Self::SeveralZones { .. } => Code::DnsSeveralZones,
             Self::Insecure | Self::Client { .. } => Code::DnsApiClient,
@@ -87,7 +87,7 @@ impl DnsError {
             }
             Self::Refused { status, .. } if *status >= 500 => Advice::Retry { after_seconds: None },
             Self::Unreachable { .. }
-            | Self::Strange { .. }
+            | Self::MalformedResponse { .. }
             | Self::Lookup { .. }
             | Self::AllSilent { .. }
             | Self::NotSeen { .. } => Advice::Retry { after_seconds: None },
@@ -114,7 +114,7 @@ impl DnsError {
             Self::Token { .. } => {
                 "make a token with the permissions Zone / Zone / Read and Zone / DNS / Edit for this zone, and put it into `dns.token_file`"
             }
-            Self::Strange { .. } => "see the provider's status page; certd tries again by itself",
+            Self::MalformedResponse { .. } => "see the provider's status page; certd tries again by itself",
             Self::NoZone { .. } => {
                 "give the token access to the zone (Zone / Zone / Read and Zone / DNS / Edit), or set `dns.zone_id`, or lead _acme-challenge by CNAME into a zone that the token may edit"
             }
@@ -148,7 +148,7 @@ impl DnsError {
         | Self::Limited { api, .. }
         | Self::Forbidden { api, .. }
         | Self::Token { api, .. }
-        | Self::Strange { api, .. } = &mut self
+        | Self::MalformedResponse { api, .. } = &mut self
         {
             let zone = zone.name.as_ref().unwrap_or(&zone.id);
             *api = format!("{api}, zone {}", escape(zone, 260));
@@ -181,11 +181,11 @@ impl DnsError {
             Self::Token { api, code, message } => {
                 Self::Token { api: api.clone(), code: *code, message: message.clone() }
             }
-            Self::Strange { api, what } => Self::Strange { api: api.clone(), what: what.clone() },
+            Self::MalformedResponse { api, what } => Self::MalformedResponse { api: api.clone(), what: what.clone() },
             Self::Unreachable { api, source } => {
-                Self::Strange { api: api.clone(), what: format!("no answer: {}", causes(source)) }
+                Self::MalformedResponse { api: api.clone(), what: format!("no answer: {}", causes(source)) }
             }
-            other => Self::Strange { api: "DNS provider".to_owned(), what: other.to_string() },
+            other => Self::MalformedResponse { api: "DNS provider".to_owned(), what: other.to_string() },
         }
     }
 }

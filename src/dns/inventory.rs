@@ -130,7 +130,7 @@ impl Asked<'_> {
             Self::Resolver(at) => match ask(*at, question).await {
                 Ok(answer) if tells(&answer) => Ok(answer),
                 Ok(answer) => Err(answer.metadata.response_code.to_string()),
-                Err(silence) => Err(silence.to_string()),
+                Err(error) => Err(error.to_string()),
             },
         }
     }
@@ -146,7 +146,7 @@ async fn first(server: &Server, question: &Question) -> Result<Message, String> 
                 Ok(answer) if tells(&answer) && answer.metadata.authoritative => Ok(answer),
                 Ok(answer) if tells(&answer) => Err("answers without authority".to_owned()),
                 Ok(answer) => Err(answer.metadata.response_code.to_string()),
-                Err(silence) => Err(silence.to_string()),
+                Err(error) => Err(error.to_string()),
             }
         });
     }

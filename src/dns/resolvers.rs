@@ -215,7 +215,7 @@ impl Resolvers {
                             silent = false;
                             answer.metadata.response_code.to_string()
                         }
-                        Err(silence) => silence.to_string(),
+                        Err(error) => error.to_string(),
                     };
                     whys.push(format!("{server}: {why}"));
                 }

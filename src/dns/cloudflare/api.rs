@@ -148,7 +148,7 @@ impl Api {
         body: Option<&Value>,
     ) -> Result<T, Refusal> {
         let envelope: Envelope<T> = self.patiently(method, path, query, body).await?;
-        envelope.result.ok_or_else(|| self.strange(200, "a success without a result"))
+        envelope.result.ok_or_else(|| self.malformed(200, "a success without a result"))
     }
 
     /// A creation is never repeated blindly: the caller looks first.
@@ -227,14 +227,15 @@ impl Api {
             self.budget().close(self.now(), Some(wait));
         }
         let bytes = http::body(&mut answer, BODY_LIMIT).await.map_err(unreachable)?;
-        let bytes = bytes.ok_or_else(|| self.strange(status, &format!("an answer of more than {BODY_LIMIT} bytes")))?;
+        let bytes =
+            bytes.ok_or_else(|| self.malformed(status, &format!("an answer of more than {BODY_LIMIT} bytes")))?;
         match serde_json::from_slice::<Envelope<T>>(&bytes) {
             Ok(envelope) if envelope.success && status < 300 => Ok(envelope),
             Ok(envelope) => Err(self.refused(reading, status, &envelope.errors)),
             Err(_) => match serde_json::from_slice::<Envelope<Value>>(&bytes) {
                 Ok(envelope) if !envelope.success => Err(self.refused(reading, status, &envelope.errors)),
-                Ok(_) => Err(self.strange(status, "a result that is not the one of this call")),
-                Err(_) => Err(self.strange(status, &format!("no JSON (HTTP status {status})"))),
+                Ok(_) => Err(self.malformed(status, "a result that is not the one of this call")),
+                Err(_) => Err(self.malformed(status, &format!("no JSON (HTTP status {status})"))),
             },
         }
     }
@@ -258,8 +259,8 @@ impl Api {
         Refusal::Error { error, codes, status }
     }
 
-    fn strange(&self, status: u16, what: &str) -> Refusal {
-        let error = DnsError::Strange { api: self.name(), what: what.to_owned() };
+    fn malformed(&self, status: u16, what: &str) -> Refusal {
+        let error = DnsError::MalformedResponse { api: self.name(), what: what.to_owned() };
         Refusal::Error { error, codes: Vec::new(), status }
     }
 
@@ -282,7 +283,7 @@ impl Refusal {
     pub(super) fn may_have_happened(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
-            Self::Error { error, status, .. } => *status >= 500 || matches!(error, DnsError::Strange { .. }),
+            Self::Error { error, status, .. } => *status >= 500 || matches!(error, DnsError::MalformedResponse { .. }),
         }
     }
 }
@@ -299,7 +300,7 @@ impl From<Refusal> for DnsError {
 pub(super) fn segment(id: &str) -> Result<&str, DnsError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if id.is_empty() || id.len() > 64 || !id.chars().all(allowed) {
-        return Err(DnsError::Strange {
+        return Err(DnsError::MalformedResponse {
             api: "DNS provider".to_owned(),
             what: format!("{:?} is no id", escape(id, 80)),
         });

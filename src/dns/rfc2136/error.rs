@@ -18,7 +18,7 @@ pub enum UpdateError {
     #[error("{server}: no answer to an UPDATE within {} s", limit.as_secs())]
     Silent { server: String, limit: Duration },
     #[error("{server}: {what}")]
-    Strange { server: String, what: String },
+    MalformedResponse { server: String, what: String },
     /// RFC 8945 section 5.2.1, BADKEY.
     #[error("{server}: does not know a key named {key:?} for {}", algorithm.as_str())]
     UnknownKey { server: String, key: String, algorithm: TsigAlgorithm },
@@ -55,7 +55,7 @@ impl UpdateError {
             Self::KeyFile { .. } => Code::DnsUpdateKeyFile,
             Self::Unreachable { .. } => Code::DnsUpdateUnreachable,
             Self::Silent { .. } => Code::DnsUpdateSilent,
-            Self::Strange { .. } => Code::DnsUpdateStrangeAnswer,
+            Self::MalformedResponse { .. } => Code::DnsUpdateStrangeAnswer,
             Self::UnknownKey { .. } => Code::DnsUpdateUnknownKey,
             Self::WrongSecret { .. } => Code::DnsUpdateWrongSecret,
             Self::Clock { .. } => Code::DnsUpdateClock,
@@ -72,7 +72,7 @@ impl UpdateError {
         match self {
             Self::Unreachable { .. }
             | Self::Silent { .. }
-            | Self::Strange { .. }
+            | Self::MalformedResponse { .. }
             | Self::Unproven { .. }
             | Self::Failed { code: "SERVFAIL", .. } => Advice::Retry { after_seconds: None },
             _ => Advice::Person,
@@ -88,7 +88,9 @@ impl UpdateError {
             Self::Unreachable { .. } | Self::Silent { .. } => {
                 "see that the server runs and that this machine reaches it over TCP (`dns.server`, firewall); certd tries again by itself"
             }
-            Self::Strange { .. } => "see that a name server listens at `dns.server`; certd tries again by itself",
+            Self::MalformedResponse { .. } => {
+                "see that a name server listens at `dns.server`; certd tries again by itself"
+            }
             Self::UnknownKey { .. } => {
                 "see that the server's configuration has a key of this name and this algorithm, as `dns.key_file` has it"
             }

@@ -41,10 +41,10 @@ impl Primary {
 
     /// RFC 2136 section 2: the zone in the place of the question, the changes in that of the authorities.
     pub(super) async fn update(&self, zone: &str, changes: Vec<Record>) -> Result<(), UpdateError> {
-        let strange = |_: DnsError| self.strange(format!("{} cannot be a zone", escape(zone, 260)));
+        let malformed = |_: DnsError| self.malformed(format!("{} cannot be a zone", escape(zone, 260)));
         let mut message = Message::new(0, MessageType::Query, OpCode::Update);
         message.metadata.recursion_desired = false;
-        message.add_query(Query::query(parse(zone).map_err(strange)?, RecordType::SOA));
+        message.add_query(Query::query(parse(zone).map_err(malformed)?, RecordType::SOA));
         message.add_authorities(changes);
         match self.ask(message).await?.metadata.response_code {
             ResponseCode::NoError => Ok(()),
@@ -60,19 +60,19 @@ impl Primary {
         message.metadata.id = u16::from_be_bytes(id);
         let op_code = message.metadata.op_code;
         let subject = message.queries.first().map(|query| query.name().to_ascii()).unwrap_or_default();
-        let malformed = |_| self.strange("the message to it does not fit".to_owned());
+        let malformed = |_| self.malformed("the message to it does not fit".to_owned());
         let mac = self.key.sign(&mut message, (self.clock)()).map_err(malformed)?;
         let request = message.to_vec().map_err(malformed)?;
         let bytes = match timeout(LIMIT, self.send(&request)).await {
             Ok(bytes) => bytes.map_err(|error| self.unreachable(error))?,
             Err(_) => return Err(UpdateError::Silent { server: self.name(), limit: LIMIT }),
         };
-        let unreadable = || self.strange("an answer that cannot be read".to_owned());
+        let unreadable = || self.malformed("an answer that cannot be read".to_owned());
         let answer = Message::from_vec(&bytes).map_err(|_| unreadable())?;
         let metadata = &answer.metadata;
         let ours = metadata.id == message.metadata.id && metadata.op_code == op_code;
         if !ours || metadata.message_type != MessageType::Response || metadata.truncation {
-            return Err(self.strange("an answer to another message".to_owned()));
+            return Err(self.malformed("an answer to another message".to_owned()));
         }
         let (server, key, algorithm) = (self.name(), self.key.name(), self.key.algorithm());
         match self.key.verify(&bytes, &mac, (self.clock)()) {
@@ -143,8 +143,8 @@ impl Primary {
         UpdateError::Unreachable { server: self.name(), source: Arc::new(source) }
     }
 
-    fn strange(&self, what: String) -> UpdateError {
-        UpdateError::Strange { server: self.name(), what }
+    fn malformed(&self, what: String) -> UpdateError {
+        UpdateError::MalformedResponse { server: self.name(), what }
     }
 
     fn name(&self) -> String {
