@@ -137,7 +137,7 @@ async fn new_account(http: &Http, signer: &Signer, payload: &Value) -> Result<St
     let url = http.directory().await?.new_account;
     let answer = post(http, signer, By::Key, &url, Some(payload)).await?;
     let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    location.ok_or_else(|| AcmeError::strange(&url, "an account without a URL"))
+    location.ok_or_else(|| AcmeError::malformed(&url, "an account without a URL"))
 }
 
 fn mailto(contact: &str) -> String {

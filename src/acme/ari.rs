@@ -52,7 +52,7 @@ pub async fn renewal_window(http: &Http, ari_id: &str, now: Timestamp) -> Result
     let url = format!("{}/{ari_id}", base.trim_end_matches('/'));
     let answer = judge(&url, http.send(Method::GET, &url, Bytes::new()).await?)?;
     let ask_again = retry_after(answer.headers(), LONGEST_WAIT);
-    let window = read(answer.body(), now).map_err(|what| AcmeError::strange(&url, what))?;
+    let window = read(answer.body(), now).map_err(|what| AcmeError::malformed(&url, what))?;
     Ok(RenewalWindow { ask_again, ..window })
 }
 

@@ -81,7 +81,7 @@ impl Document {
         let name = DnsName::parse(&self.name()).ok().filter(|name| ours.iter().any(|ours| ours == name));
         let Some(name) = name else {
             let what = format!("an authorization for {}, which we did not order", self.name());
-            return Err(AcmeError::strange(url, what));
+            return Err(AcmeError::malformed(url, what));
         };
         let kind = match challenge {
             Challenge::Dns01 => "dns-01",
@@ -96,7 +96,7 @@ impl Document {
                 let token = offered.token.filter(|token| is_token(token));
                 let Some(token) = token else {
                     let what = "a challenge whose token is not base64url (RFC 8555 section 8.1)";
-                    return Err(AcmeError::strange(url, what));
+                    return Err(AcmeError::malformed(url, what));
                 };
                 Proof::Value(dns_value(&token, &requests.signer.thumbprint()))
             }

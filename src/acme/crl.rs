@@ -17,7 +17,7 @@ const LIMITS: TimeLimits = TimeLimits { connect: Duration::from_secs(8), request
 /// # Errors
 /// No answer, another status than 200, or more than [`LONGEST_CRL`] bytes.
 pub async fn fetch_crl(url: &str, options: &HttpOptions) -> Result<Vec<u8>, AcmeError> {
-    let target = Url::parse(url).map_err(|error| AcmeError::strange(url, error.to_string()))?;
+    let target = Url::parse(url).map_err(|error| AcmeError::malformed(url, error.to_string()))?;
     let client = options.client(LIMITS).and_then(ClientBuilder::build);
     let client = client.map_err(|source| AcmeError::Client { source })?;
     let unreachable = |source: reqwest::Error| AcmeError::Unreachable { url: shown(url), source: source.without_url() };

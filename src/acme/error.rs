@@ -27,10 +27,10 @@ pub enum AcmeError {
     TooLong { url: String, limit: usize },
     /// Neither an error of ACME's nor an answer that it allows.
     #[error("{url}: {what}")]
-    Strange { url: String, what: String },
+    MalformedResponse { url: String, what: String },
     /// The CA sends us to a host that its directory does not name, or off HTTPS.
     #[error("{url}: the CA's directory names no such place")]
-    Elsewhere { url: String },
+    UnexpectedHost { url: String },
     #[error("ACME account key: {why}")]
     Key { why: String },
     #[error("HTTP client for the CA: {}", causes(.source))]
@@ -40,8 +40,8 @@ pub enum AcmeError {
 }
 
 impl AcmeError {
-    pub(super) fn strange(url: &str, what: impl AsRef<str>) -> Self {
-        Self::Strange { url: shown(url), what: escape(what.as_ref(), 300) }
+    pub(super) fn malformed(url: &str, what: impl AsRef<str>) -> Self {
+        Self::MalformedResponse { url: shown(url), what: escape(what.as_ref(), 300) }
     }
 
     /// An error of the ACME crate about `url`. Ours come back through it as they went in.
@@ -49,7 +49,7 @@ impl AcmeError {
         match error {
             instant_acme::Error::Other(inner) => match inner.downcast::<Self>() {
                 Ok(ours) => *ours,
-                Err(other) => Self::strange(url, other.to_string()),
+                Err(other) => Self::malformed(url, other.to_string()),
             },
             instant_acme::Error::Api(problem) => {
                 let problem = Box::new(Problem::inner(&problem));
@@ -59,7 +59,7 @@ impl AcmeError {
                 Self::Key { why: "not a P-256 key in PKCS#8".to_owned() }
             }
             instant_acme::Error::Unsupported(feature) => Self::Unsupported { url: shown(url), feature },
-            other => Self::strange(url, other.to_string()),
+            other => Self::malformed(url, other.to_string()),
         }
     }
 
@@ -91,8 +91,8 @@ impl AcmeError {
         match self {
             Self::Unreachable { .. } => Code::AcmeUnreachable,
             Self::Status { .. } => Code::AcmeStatus,
-            Self::TooLong { .. } | Self::Strange { .. } => Code::AcmeStrangeAnswer,
-            Self::Elsewhere { .. } => Code::AcmeElsewhere,
+            Self::TooLong { .. } | Self::MalformedResponse { .. } => Code::AcmeStrangeAnswer,
+            Self::UnexpectedHost { .. } => Code::AcmeElsewhere,
             Self::Key { .. } => Code::AcmeAccountKey,
             Self::Client { .. } => Code::AcmeClient,
             Self::Unsupported { .. } => Code::AcmeUnsupported,
@@ -120,7 +120,7 @@ impl AcmeError {
         let again = Advice::Retry { after_seconds: self.retry_after().map(|wait| wait.as_secs()) };
         match self {
             Self::Status { status, .. } if *status >= 500 || *status == 429 => again,
-            Self::Unreachable { .. } | Self::TooLong { .. } | Self::Strange { .. } => again,
+            Self::Unreachable { .. } | Self::TooLong { .. } | Self::MalformedResponse { .. } => again,
             Self::Problem { problem, .. } => match problem.kind {
                 Kind::Paused
                 | Kind::UserActionRequired
@@ -142,10 +142,10 @@ impl AcmeError {
             Self::Unreachable { .. } => {
                 "see that this machine reaches the CA (DNS, firewall, `network.proxy`) and trusts its root (`acme.ca_file` for a private CA); certd tries again by itself"
             }
-            Self::Status { .. } | Self::TooLong { .. } | Self::Strange { .. } => {
+            Self::Status { .. } | Self::TooLong { .. } | Self::MalformedResponse { .. } => {
                 "see the CA's status page, and whether a proxy stands in between; certd tries again by itself"
             }
-            Self::Elsewhere { .. } => "do not follow it; see that `acme.directory` is the CA's own",
+            Self::UnexpectedHost { .. } => "do not follow it; see that `acme.directory` is the CA's own",
             Self::Key { .. } => "put the account's key back from a backup; certd makes no second account by itself",
             Self::Client { .. } => "see `acme.ca_file` and `network.ca_file` (PEM) and `network.proxy`",
             Self::Unsupported { .. } => "nothing: certd works without",

@@ -126,7 +126,7 @@ impl Http {
     pub(super) async fn directory(&self) -> Result<Directory, AcmeError> {
         let url = self.0.directory_url.as_str();
         let answer = judge(url, self.send(Method::GET, url, Bytes::new()).await?)?;
-        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::strange(url, error.to_string()))
+        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::malformed(url, error.to_string()))
     }
 
     /// The CA's clock, as its last answer tells it (RFC 9110 section 6.6.1).
@@ -156,7 +156,7 @@ impl Http {
         let url = self.directory().await?.new_nonce;
         judge(&url, self.send(Method::HEAD, &url, Bytes::new()).await?)?;
         let fresh = lock(&self.0.nonces).pop();
-        fresh.ok_or_else(|| AcmeError::strange(&url, "an answer without a nonce"))
+        fresh.ok_or_else(|| AcmeError::malformed(&url, "an answer without a nonce"))
     }
 
     /// One request, any status. The directory is fetched once.
@@ -224,7 +224,7 @@ impl Http {
             .filter(|parsed| {
                 parsed.scheme() == "https" && place(parsed).is_some_and(|it| lock(&self.0.places).contains(&it))
             })
-            .ok_or_else(|| AcmeError::Elsewhere { url: shown(url) })
+            .ok_or_else(|| AcmeError::UnexpectedHost { url: shown(url) })
     }
 }
 

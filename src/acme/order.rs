@@ -128,7 +128,7 @@ impl Order {
     pub async fn set_ready(&mut self, indexes: &[usize]) -> Result<(), AcmeError> {
         let urls = indexes.iter().map(|index| self.challenges.get(*index).cloned().flatten());
         let Some(urls) = urls.collect::<Option<Vec<String>>>() else {
-            return Err(AcmeError::strange(self.inner.url(), "an authorization without the challenge that it had"));
+            return Err(AcmeError::malformed(self.inner.url(), "an authorization without the challenge that it had"));
         };
         authorization::answer(&self.requests, urls).await
     }
@@ -151,7 +151,7 @@ impl Order {
     /// The chain of an order that is valid, and where others of the same certificate are.
     pub async fn certificate(&mut self) -> Result<Download, AcmeError> {
         let Some(url) = self.inner.state().certificate.clone() else {
-            return Err(AcmeError::strange(self.inner.url(), "a valid order without a certificate"));
+            return Err(AcmeError::malformed(self.inner.url(), "a valid order without a certificate"));
         };
         let answer = self.requests.get(&url).await?;
         let mut alternates = link::targets(answer.headers(), "alternate");
@@ -175,7 +175,7 @@ impl Order {
         let urls: Vec<String> = self.inner.state().authorizations.iter().map(|one| one.url.clone()).collect();
         if urls.len() > self.names.len() * MOST_FOR_A_NAME {
             let what = "an order with more authorizations than its names can need";
-            return Err(AcmeError::strange(self.inner.url(), what));
+            return Err(AcmeError::malformed(self.inner.url(), what));
         }
         authorization::fetch(&self.requests, urls).await
     }
@@ -187,7 +187,7 @@ fn chain(url: &str, answer: &Response<Bytes>) -> Result<String, AcmeError> {
         return Err(AcmeError::TooLong { url: shown(url), limit: CHAIN_LIMIT });
     }
     let text = core::str::from_utf8(answer.body());
-    text.map(str::to_owned).map_err(|_| AcmeError::strange(url, "a certificate that is not text"))
+    text.map(str::to_owned).map_err(|_| AcmeError::malformed(url, "a certificate that is not text"))
 }
 
 fn status(status: OrderStatus) -> Status {

@@ -38,7 +38,7 @@ impl Requests {
     /// As [`Self::get`], and the answer is JSON of this shape.
     pub(super) async fn read<T: DeserializeOwned>(&self, url: &str) -> Result<T, AcmeError> {
         let answer = self.get(url).await?;
-        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::strange(url, error.to_string()))
+        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::malformed(url, error.to_string()))
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn post(
             // RFC 8555 section 6.5: "The server MUST include a Replay-Nonce header field in every successful response to
             // a POST request". What has none is somebody else's page, and nothing was done.
             Ok(answer) if answer.extensions().get::<BroughtNonce>().is_none() => {
-                return Err(AcmeError::strange(url, "an answer without a nonce, which is none of a CA's"));
+                return Err(AcmeError::malformed(url, "an answer without a nonce, which is none of a CA's"));
             }
             judged => return judged,
         }
