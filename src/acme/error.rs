@@ -1,4 +1,4 @@
-//! What can go wrong at a CA, with its words, its Retry-After and what to do next.
+//! Errors of a CA, with its problem document, its Retry-After and the operator's next step.
 
 use core::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::text::escape;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AcmeError {
-    /// No answer: the name, the connection, TLS or the time limit.
+    /// No answer: the name lookup, the connection or TLS failed, or the time limit expired.
     #[error("{url}: no answer: {}", causes(.source))]
     Unreachable { url: String, source: reqwest::Error },
-    /// An error answer that is not ACME's: a page of a proxy or load balancer.
+    /// An error answer without a problem document, such as a page of a proxy or load balancer.
     #[error("{url}: HTTP status {status}")]
     Status { url: String, status: u16, retry_after: Option<Duration> },
     #[error("{url}: {problem}")]
@@ -20,16 +20,16 @@ pub enum AcmeError {
         url: String,
         problem: Box<Problem>,
         retry_after: Option<Duration>,
-        /// The answer's `Link` with relation `help` or `terms-of-service`: where a person reads on.
+        /// The answer's `Link` with relation `help` or `terms-of-service`.
         link: Option<String>,
     },
     #[error("{url}: the answer is longer than {limit} bytes")]
     TooLong { url: String, limit: usize },
-    /// Neither an error of ACME's nor an answer that it allows.
+    /// An answer that ACME does not allow.
     #[error("{url}: {what}")]
     MalformedResponse { url: String, what: String },
-    /// The CA sends us to a host that its directory does not name, or off HTTPS.
-    #[error("{url}: the CA's directory names no such place")]
+    /// The URL's host and port are none of the directory's, or its scheme is not HTTPS.
+    #[error("{url}: the URL is not on a host listed in the CA's directory")]
     UnexpectedHost { url: String },
     #[error("ACME account key: {why}")]
     Key { why: String },
@@ -44,7 +44,7 @@ impl AcmeError {
         Self::MalformedResponse { url: shown(url), what: escape(what.as_ref(), 300) }
     }
 
-    /// An error of the ACME crate about `url`. Ours come back through it as they went in.
+    /// Converts an error of the ACME crate about `url`; an [`AcmeError`] that passed through the crate is unwrapped.
     pub(super) fn from_crate(url: &str, error: instant_acme::Error) -> Self {
         match error {
             instant_acme::Error::Other(inner) => match inner.downcast::<Self>() {
@@ -86,7 +86,6 @@ impl AcmeError {
         }
     }
 
-    /// Stable and greppable.
     pub fn code(&self) -> Code {
         match self {
             Self::Unreachable { .. } => Code::AcmeUnreachable,
@@ -136,7 +135,7 @@ impl AcmeError {
         }
     }
 
-    /// What the operator does next.
+    /// The operator's next step.
     pub fn next(&self) -> String {
         let text = match self {
             Self::Unreachable { .. } => {
@@ -181,7 +180,7 @@ fn next_of(problem: &Problem, link: Option<&str>) -> String {
     }
 }
 
-/// A URL that came from outside, fit to be shown.
+/// A URL from outside, escaped for display.
 pub(super) fn shown(url: &str) -> String {
     escape(url, 200)
 }
