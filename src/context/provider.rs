@@ -78,7 +78,7 @@ pub(crate) fn provider(context: &Context, afresh: bool) -> Result<Arc<dyn Provid
                 mark: &mark,
                 clock: clock::now,
                 zones: context.store.learned().map_err(|error| of_store(&error))?.zones,
-                afresh,
+                bypass_cache: afresh,
             };
             Cloudflare::new(settings).map(|it| Arc::new(it) as _)
         }

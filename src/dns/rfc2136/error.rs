@@ -1,4 +1,4 @@
-//! What can go wrong with a dynamic update, in words that tell key, clock and permission apart.
+//! Errors of a dynamic update; key, clock and permission are distinguished.
 
 use core::time::Duration;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::config::TsigAlgorithm;
 use crate::model::{Advice, Code};
 
-/// Cloned, since one answer is that of every record of an UPDATE.
+/// Cloneable, since one answer holds for every record of an UPDATE.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UpdateError {
     #[error("{}: {why}", path.display())]
@@ -28,7 +28,7 @@ pub enum UpdateError {
     /// RFC 8945 section 5.2.3, BADTIME. `seconds`: the server's clock less ours.
     #[error("{server}: this machine's clock and the server's differ by {} s ({})", seconds.unsigned_abs(), ahead(*seconds))]
     Clock { server: String, seconds: i64 },
-    /// Somebody else may have sent it: it is no success.
+    /// Another host may have sent the answer: it is not a success.
     #[error("{server}: its answer is not signed with the key {key:?}: {why}")]
     Unproven { server: String, key: String, why: &'static str },
     #[error("{server}: does not let this key change {zone} (REFUSED)")]
@@ -39,7 +39,7 @@ pub enum UpdateError {
     OutOfZone { server: String, name: String, zone: String },
     #[error("{server}: serves no zone that holds {name}")]
     NoZone { server: String, name: String },
-    /// `code` as RFC 2136 section 2.2 has it.
+    /// `code`: the mnemonic of RFC 2136 section 2.2.
     #[error("{server}: the UPDATE of {zone} failed ({code})")]
     Failed { server: String, zone: String, code: &'static str },
 }
@@ -49,7 +49,6 @@ fn ahead(seconds: i64) -> &'static str {
 }
 
 impl UpdateError {
-    /// Stable and greppable.
     pub fn code(&self) -> Code {
         match self {
             Self::KeyFile { .. } => Code::DnsUpdateKeyFile,
@@ -79,7 +78,7 @@ impl UpdateError {
         }
     }
 
-    /// What the operator does next.
+    /// The operator's next step.
     pub fn next(&self) -> &'static str {
         match self {
             Self::KeyFile { .. } => {

@@ -51,7 +51,7 @@ impl Bench {
             mark: MARK,
             clock,
             zones,
-            afresh: false,
+            bypass_cache: false,
         };
         Cloudflare::new(settings).expect("http is allowed to this machine")
     }
