@@ -6,11 +6,11 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::error::ConfigErrors;
 use super::install::InstallSpec;
-use super::mistake::Mistakes;
 use super::node::NodeSpec;
 use super::value::host_keys;
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 use super::{Certificate, Config, Host, HostKey, Install, Node, Probe, Ssh, Windows};
 use crate::cert::{DnsName, NodeName};
 
@@ -134,22 +134,22 @@ fn share(a: &Install, b: &Install) -> bool {
 
 /// As written.
 pub(super) struct DiscoverSpec {
-    pub(super) name: At<DnsName>,
+    pub(super) name: Spanned<DnsName>,
     pub(super) families: Families,
     pub(super) host_keys: BTreeMap<IpAddr, Vec<HostKey>>,
 }
 
 impl DiscoverSpec {
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
-        let mistakes = section.mistakes();
-        section.needs("discover", "discover = \"www.example.com\", whose addresses are the nodes");
-        let name = section.string("discover").and_then(|written| discovered_name(&written, mistakes));
-        let families = section.string("families").map(|written| families(&written, mistakes));
+        let errors = section.errors();
+        section.required("discover", "discover = \"www.example.com\", whose addresses are the nodes");
+        let name = section.string("discover").and_then(|written| discovered_name(&written, errors));
+        let families = section.string("families").map(|written| families(&written, errors));
         let mut keys = BTreeMap::new();
         for (address, written) in section.texts_by_name("host_keys") {
             match address.value.parse::<IpAddr>() {
-                Ok(ip) => _ = keys.insert(ip, host_keys(Some(written), mistakes)),
-                Err(_) => mistakes.at(&address, "is not an IP address", "\"192.0.2.1\" = \"ssh-ed25519 AAAA…\""),
+                Ok(ip) => _ = keys.insert(ip, host_keys(Some(written), errors)),
+                Err(_) => errors.at(&address, "is not an IP address", "\"192.0.2.1\" = \"ssh-ed25519 AAAA…\""),
             }
         }
         section.finish();
@@ -175,27 +175,27 @@ impl DiscoverSpec {
     }
 }
 
-fn discovered_name(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<At<DnsName>> {
+fn discovered_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<DnsName>> {
     match DnsName::parse(&written.value) {
         Ok(name) if name.is_wildcard() => {
-            mistakes.at(written, "is a wildcard, which has no addresses", "a name that has A or AAAA records");
+            errors.at(written, "is a wildcard, which has no addresses", "a name that has A or AAAA records");
             None
         }
         Ok(name) => Some(written.with(name)),
         Err(bad) => {
-            mistakes.at(written, bad.to_string(), "a DNS name: \"www.example.com\"");
+            errors.at(written, bad.to_string(), "a DNS name: \"www.example.com\"");
             None
         }
     }
 }
 
-fn families(written: &At<String>, mistakes: &Mistakes<'_>) -> Families {
+fn families(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Families {
     match written.value.as_str() {
         "both" => Families::Both,
         "ipv4" => Families::Ipv4,
         "ipv6" => Families::Ipv6,
         other => {
-            mistakes.at(written, format!("{other:?} is no family of addresses"), "\"both\", \"ipv4\" or \"ipv6\"");
+            errors.at(written, format!("{other:?} is no family of addresses"), "\"both\", \"ipv4\" or \"ipv6\"");
             Families::default()
         }
     }

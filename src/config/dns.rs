@@ -6,10 +6,10 @@ use core::time::Duration;
 use url::Url;
 
 use super::defaults::{DOH, LONGEST_SEEN_TIMEOUT, SEEN_TIMEOUT, SHORTEST_SEEN_TIMEOUT};
-use super::mistake::Mistakes;
+use super::error::ConfigErrors;
 use super::provider::{self, Provider};
 use super::value::{dns_server, duration, url};
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 
 #[derive(Clone, Debug)]
 pub struct Dns {
@@ -38,17 +38,17 @@ pub enum SilentServers {
 }
 
 pub(super) fn read(mut section: Section<'_>) -> Option<Dns> {
-    let mistakes = section.mistakes();
+    let errors = section.errors();
     let provider = provider::read(&mut section);
     let mut servers = |key| {
         let list = section.strings(key).map(|list| list.value).unwrap_or_default();
-        list.iter().filter_map(|server| dns_server(server, mistakes)).collect()
+        list.iter().filter_map(|server| dns_server(server, errors)).collect()
     };
     let (resolvers, nameservers) = (servers("resolvers"), servers("nameservers"));
     let inventory_resolvers = servers("inventory_resolvers");
-    let doh = section.strings("doh").map(|list| list.value.iter().filter_map(|one| doh(one, mistakes)).collect());
-    let silent_servers = section.string("silent_servers").and_then(|written| silent_servers(&written, mistakes));
-    let timeout = section.string("timeout").and_then(|time| seen_timeout(&time, mistakes));
+    let doh = section.strings("doh").map(|list| list.value.iter().filter_map(|one| doh(one, errors)).collect());
+    let silent_servers = section.string("silent_servers").and_then(|written| silent_servers(&written, errors));
+    let timeout = section.string("timeout").and_then(|time| seen_timeout(&time, errors));
     section.finish();
     let doh = doh.unwrap_or_else(|| DOH.iter().filter_map(|url| Url::parse(url).ok()).collect());
     let (silent_servers, timeout) = (silent_servers.unwrap_or_default(), timeout.unwrap_or(SEEN_TIMEOUT));
@@ -56,32 +56,32 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Dns> {
 }
 
 /// RFC 8484 section 4.1: a POST goes to the URI without its template's variable.
-fn doh(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Url> {
+fn doh(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Url> {
     if let Some((plain, _)) = written.value.split_once('{') {
-        mistakes.at(written, "is a template, and questions are posted to the plain URL", format!("{plain:?}"));
+        errors.at(written, "is a template, and questions are posted to the plain URL", format!("{plain:?}"));
         return None;
     }
-    url(written, &["https"], mistakes)
+    url(written, &["https"], errors)
 }
 
-fn silent_servers(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<SilentServers> {
+fn silent_servers(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<SilentServers> {
     match written.value.as_str() {
         "pass-over" => Some(SilentServers::PassOver),
         "wait" => Some(SilentServers::Wait),
         other => {
             let what = format!("{other:?} is not what can be done with a server that never answers");
-            mistakes.at(written, what, "\"pass-over\" or \"wait\"");
+            errors.at(written, what, "\"pass-over\" or \"wait\"");
             None
         }
     }
 }
 
-fn seen_timeout(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Duration> {
-    let time = duration(written, mistakes)?;
+fn seen_timeout(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Duration> {
+    let time = duration(written, errors)?;
     if (SHORTEST_SEEN_TIMEOUT..=LONGEST_SEEN_TIMEOUT).contains(&time) {
         return Some(time);
     }
     let (least, most) = (SHORTEST_SEEN_TIMEOUT.as_secs(), LONGEST_SEEN_TIMEOUT.as_secs() / 60);
-    mistakes.at(written, format!("{:?} is out of bounds", written.value), format!("from \"{least}s\" to \"{most}m\""));
+    errors.at(written, format!("{:?} is out of bounds", written.value), format!("from \"{least}s\" to \"{most}m\""));
     None
 }

@@ -8,11 +8,11 @@ mod certificate;
 pub mod defaults;
 mod discover;
 mod dns;
+mod error;
 mod fleet;
 mod host_key;
 mod install;
 mod jump;
-mod mistake;
 mod network;
 mod node;
 mod pairs;
@@ -37,20 +37,20 @@ use jiff::Timestamp;
 use toml::de::DeTable;
 
 use certificate::CertificateSpec;
+use error::ConfigErrors;
 use fleet::Defaults;
 use install::InstallSpec;
-use mistake::Mistakes;
 use node::NodeSpec;
 use probe::ProbeSpec;
 use ssh::SshSpec;
 use watch::WatchSpec;
-use written::{At, Section};
+use written::{Section, Spanned};
 
 pub use discover::{Discover, Families};
 pub use dns::{Dns, SilentServers};
+pub use error::ConfigError;
 pub use host_key::{BadHostKey, HostKey, ssh_string};
 pub use jump::Jump;
-pub use mistake::Mistake;
 pub use network::{Network, Proxy};
 pub use probe::{Probe, ProxyProtocol, Via};
 pub use provider::{Provider, Rfc2136, TsigAlgorithm};
@@ -231,18 +231,18 @@ impl Config {
 
 /// # Errors
 /// Every mistake of the text, in the order of its lines; for an error of syntax only the first one.
-pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
-    let mistakes = Mistakes::new(text);
+pub fn parse(text: &str) -> Result<Config, Vec<ConfigError>> {
+    let errors = ConfigErrors::new(text);
     let table = match DeTable::parse(text) {
         Ok(table) => table.into_inner(),
         Err(error) => {
             let place = error.span().map_or(text.len(), |span| span.start);
-            mistakes.add(Some(place), "", format!("not TOML: {}", error.message()), "");
-            return Err(mistakes.into_found());
+            errors.add(Some(place), "", format!("not TOML: {}", error.message()), "");
+            return Err(errors.into_found());
         }
     };
-    let config = read(Section::new(String::new(), None, table, &mistakes));
-    let found = mistakes.into_found();
+    let config = read(Section::new(String::new(), None, table, &errors));
+    let found = errors.into_found();
     match config {
         Some(config) if found.is_empty() => Ok(config),
         _ => Err(found),
@@ -251,12 +251,12 @@ pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
 
 /// `None`, or something with a gap filled: then there are mistakes.
 fn read(mut file: Section<'_>) -> Option<Config> {
-    let mistakes = file.mistakes();
-    let state_dir = file.string("state_dir").and_then(|path| value::own_folder(&path, mistakes));
-    let sessions = file.integer("sessions").map(|number| sessions(&number, mistakes));
-    file.needs("acme", "[acme]\ndirectory = \"letsencrypt\"");
+    let errors = file.errors();
+    let state_dir = file.string("state_dir").and_then(|path| value::own_folder(&path, errors));
+    let sessions = file.integer("sessions").map(|number| sessions(&number, errors));
+    file.required("acme", "[acme]\ndirectory = \"letsencrypt\"");
     let acme = file.section("acme").and_then(acme::read);
-    file.needs("dns", "[dns]\nprovider   = \"cloudflare\"\ntoken_file = \"/etc/certd/cloudflare.token\"");
+    file.required("dns", "[dns]\nprovider   = \"cloudflare\"\ntoken_file = \"/etc/certd/cloudflare.token\"");
     let dns = file.section("dns").and_then(dns::read);
     let network = network::read(file.section_or_empty("network"));
     let run = run::read(file.section_or_empty("run"));
@@ -267,20 +267,20 @@ fn read(mut file: Section<'_>) -> Option<Config> {
         probe: ProbeSpec::read(file.section_or_empty("probe")),
         windows: windows.unwrap_or_default(),
     };
-    file.needs("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
+    file.required("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
     let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());
     let certificates = file.sections("certificate");
     let certificates = certificates.into_iter().map(|section| CertificateSpec::read(section, profile));
     let certificates: Vec<CertificateSpec> = certificates.collect();
     if certificates.iter().all(|certificate| certificate.discover.is_none()) {
-        file.needs("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");
+        file.required("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");
     }
     let nodes = file.sections("node").into_iter().map(NodeSpec::read).collect();
     let watches = file.sections("watch").into_iter().map(WatchSpec::read).collect();
     file.finish();
 
-    let watches = watch::join(watches, &certificates, mistakes);
-    let (certificates, nodes, installs) = fleet::join(certificates, nodes, &defaults, mistakes);
+    let watches = watch::join(watches, &certificates, errors);
+    let (certificates, nodes, installs) = fleet::join(certificates, nodes, &defaults, errors);
     let (acme, fallback) = acme?;
     Some(Config {
         state_dir: state_dir.unwrap_or_else(|| PathBuf::from(defaults::STATE_DIR)),
@@ -298,11 +298,11 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     })
 }
 
-fn sessions(number: &At<i64>, mistakes: &Mistakes<'_>) -> usize {
+fn sessions(number: &Spanned<i64>, errors: &ConfigErrors<'_>) -> usize {
     let sessions = usize::try_from(number.value).ok().filter(|count| (1..=defaults::MOST_SESSIONS).contains(count));
     sessions.unwrap_or_else(|| {
         let what = format!("{} is not a number of sessions", number.value);
-        mistakes.at(number, what, format!("a number from 1 to {}", defaults::MOST_SESSIONS));
+        errors.at(number, what, format!("a number from 1 to {}", defaults::MOST_SESSIONS));
         defaults::SESSIONS
     })
 }

@@ -32,10 +32,10 @@ pub struct Proxy {
 }
 
 pub(super) fn read(mut section: Section<'_>) -> Network {
-    let mistakes = section.mistakes();
+    let errors = section.errors();
     // socks5:// would look names up here, where a proxy is usually needed because that fails.
-    let proxy = section.string("proxy").and_then(|proxy| url(&proxy, &["http", "https", "socks5h"], mistakes));
-    let ca_file = section.string("ca_file").and_then(|path| local_path(&path, mistakes));
+    let proxy = section.string("proxy").and_then(|proxy| url(&proxy, &["http", "https", "socks5h"], errors));
+    let ca_file = section.string("ca_file").and_then(|path| local_path(&path, errors));
     section.finish();
     Network { proxy: proxy.map(|url| Proxy { url, except: String::new() }), ca_file }
 }

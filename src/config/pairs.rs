@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::certificate::CertificateSpec;
 use super::discover::DiscoverSpec;
+use super::error::ConfigErrors;
 use super::fleet::Defaults;
 use super::install::{InstallSpec, Resolved};
-use super::mistake::Mistakes;
 use super::node::NodeSpec;
 use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
-use super::written::At;
+use super::written::Spanned;
 use super::{Discover, Install, Installs};
 use crate::cert::{CertName, NodeName};
 
@@ -21,7 +21,7 @@ pub(super) fn own_installs(
     certificates: &[CertificateSpec],
     meant: &[Vec<&NodeSpec>],
     nodes: &[NodeSpec],
-    mistakes: &Mistakes<'_>,
+    errors: &ConfigErrors<'_>,
 ) {
     if certificates.iter().any(|spec| spec.name.is_none()) {
         return;
@@ -34,7 +34,7 @@ pub(super) fn own_installs(
             };
             if !certificates.iter().zip(meant).any(here) {
                 let what = format!("no certificate {:?} is meant for this node", written.value);
-                mistakes.at(written, what, "the name of a [[certificate]] whose `nodes` mean this node");
+                errors.at(written, what, "the name of a [[certificate]] whose `nodes` mean this node");
             }
         }
     }
@@ -44,7 +44,7 @@ pub(super) fn installs(
     certificates: &[CertificateSpec],
     meant: &[Vec<&NodeSpec>],
     defaults: &Defaults,
-    mistakes: &Mistakes<'_>,
+    errors: &ConfigErrors<'_>,
 ) -> Installs {
     let mut installs = Installs::new();
     let mut files = Files::default();
@@ -61,7 +61,7 @@ pub(super) fn installs(
             let layers: Vec<&InstallSpec> = layers.collect();
             match InstallSpec::resolve(&layers, name) {
                 Ok(resolved) => {
-                    files.claim(&resolved, node_name, name, mistakes);
+                    files.claim(&resolved, node_name, name, errors);
                     installs.insert((node_name.clone(), name.clone()), Arc::new(resolved.install));
                 }
                 Err(_) if layers.iter().any(|layer| layer.flawed) => {}
@@ -72,7 +72,7 @@ pub(super) fn installs(
                             name.as_str(),
                             node_name.as_str()
                         );
-                        mistakes.add(None, &format!("install.{key}"), what, format!("[install]\n{write}"));
+                        errors.add(None, &format!("install.{key}"), what, format!("[install]\n{write}"));
                     }
                 }
             }
@@ -109,12 +109,16 @@ pub(super) fn discover(
 }
 
 /// An address, or the name of a node that may turn out to be at one.
-pub(super) fn found_canary(written: &At<String>, nodes: &[NodeSpec], mistakes: &Mistakes<'_>) -> Option<NodeName> {
+pub(super) fn found_canary(
+    written: &Spanned<String>,
+    nodes: &[NodeSpec],
+    errors: &ConfigErrors<'_>,
+) -> Option<NodeName> {
     let known = nodes.iter().any(|node| node.name.as_ref().is_some_and(|name| name.value.as_str() == written.value));
     let address = written.value.parse::<IpAddr>();
     if !known && address.is_err() {
         let what = format!("{:?} is neither an IP address nor the name of a node", written.value);
-        mistakes.at(written, what, "the address of one of the nodes, or leave the key out");
+        errors.at(written, what, "the address of one of the nodes, or leave the key out");
         return None;
     }
     NodeName::parse(&address.map_or_else(|_| written.value.clone(), |address| address.to_string())).ok()
@@ -131,7 +135,7 @@ struct Files {
 }
 
 impl Files {
-    fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, name: &CertName, mistakes: &Mistakes<'_>) {
+    fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, name: &CertName, errors: &ConfigErrors<'_>) {
         let Resolved { install, fullchain, key, chain, combined } = pair;
         let files = [
             Some(("chain", &install.fullchain, *fullchain)),
@@ -147,12 +151,12 @@ impl Files {
             };
             if other.0 == *name {
                 let what = format!("{path:?} would hold both the {} and the {file}", other.1);
-                mistakes.at(written, what, "a path of its own for each");
+                errors.at(written, what, "a path of its own for each");
                 continue;
             }
             let both = format!("the {} of {:?} and the {file} of {:?}", other.1, other.0.as_str(), name.as_str());
             let what = format!("on the node {:?}, {path:?} would hold {both}", node.as_str());
-            mistakes.at(written, what, "a path with {name} in it, or a path of its own for each certificate");
+            errors.at(written, what, "a path with {name} in it, or a path of its own for each certificate");
         }
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use super::HostKey;
 use super::defaults::{IDENTITY_FILE, KNOWN_HOSTS, SSH_PORT, SSH_USER};
+use super::error::ConfigErrors;
 use super::jump::{self, Jump};
-use super::mistake::Mistakes;
 use super::value::{local_path, login, port};
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 
 #[derive(Clone, Debug)]
 pub struct Ssh {
@@ -50,19 +50,19 @@ pub(super) struct SshSpec {
 
 impl SshSpec {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let mistakes = section.mistakes();
-        let user = section.string("user").and_then(|user| login(&user, mistakes));
-        let port = section.integer("port").and_then(|number| port(&number, mistakes));
+        let errors = section.errors();
+        let user = section.string("user").and_then(|user| login(&user, errors));
+        let port = section.integer("port").and_then(|number| port(&number, errors));
         let agent = section.flag_or_string("agent").and_then(|agent| match agent {
             Ok(true) => Some(Some(Agent::Environment)),
             Ok(false) => Some(None),
-            Err(path) => local_path(&path, mistakes).map(|path| Some(Agent::Socket(path))),
+            Err(path) => local_path(&path, errors).map(|path| Some(Agent::Socket(path))),
         });
         let has_agent = matches!(agent, Some(Some(_)));
-        let identity_files = section.strings("identity_files").map(|files| identities(&files, has_agent, mistakes));
-        let passphrase_file = section.string("passphrase_file").and_then(|path| local_path(&path, mistakes));
-        let known_hosts = section.one_or_more("known_hosts").map(|files| known_hosts(&files, mistakes));
-        let jumps = section.texts_or_sections("jump").map(|written| jump::read(written, mistakes));
+        let identity_files = section.strings("identity_files").map(|files| identities(&files, has_agent, errors));
+        let passphrase_file = section.string("passphrase_file").and_then(|path| local_path(&path, errors));
+        let known_hosts = section.one_or_more("known_hosts").map(|files| known_hosts(&files, errors));
+        let jumps = section.texts_or_sections("jump").map(|written| jump::read(written, errors));
         section.finish();
         Self { user, port, identity_files, agent, passphrase_file, known_hosts, jumps }
     }
@@ -91,16 +91,20 @@ impl SshSpec {
     }
 }
 
-pub(super) fn identities(files: &At<Vec<At<String>>>, has_agent: bool, mistakes: &Mistakes<'_>) -> Vec<PathBuf> {
+pub(super) fn identities(
+    files: &Spanned<Vec<Spanned<String>>>,
+    has_agent: bool,
+    errors: &ConfigErrors<'_>,
+) -> Vec<PathBuf> {
     if files.value.is_empty() && !has_agent {
-        mistakes.at(files, "is empty, and there is no other way to log in", format!("[\"{IDENTITY_FILE}\"]"));
+        errors.at(files, "is empty, and there is no other way to log in", format!("[\"{IDENTITY_FILE}\"]"));
     }
-    files.value.iter().filter_map(|path| local_path(path, mistakes)).collect()
+    files.value.iter().filter_map(|path| local_path(path, errors)).collect()
 }
 
-fn known_hosts(files: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<PathBuf> {
+fn known_hosts(files: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Vec<PathBuf> {
     if files.value.is_empty() {
-        mistakes.at(files, "is empty", format!("{KNOWN_HOSTS:?}"));
+        errors.at(files, "is empty", format!("{KNOWN_HOSTS:?}"));
     }
-    files.value.iter().filter_map(|path| local_path(path, mistakes)).collect()
+    files.value.iter().filter_map(|path| local_path(path, errors)).collect()
 }

@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 
-use super::written::At;
+use super::written::Spanned;
 
 /// One thing wrong with the written configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mistake {
+pub struct ConfigError {
     /// From 1. `None`: of the whole file (a section that is missing).
     pub line: Option<usize>,
     /// From 1, in characters.
@@ -18,7 +18,7 @@ pub struct Mistake {
     pub write: String,
 }
 
-impl Mistake {
+impl ConfigError {
     /// Two lines: the place and what is wrong there, then what to write.
     pub fn render(&self, file: &str) -> String {
         let mut text = file.to_owned();
@@ -36,29 +36,29 @@ impl Mistake {
     }
 }
 
-/// Mistakes as they are found. Sections and checks share one collector, so that no check ends the next one.
-pub(super) struct Mistakes<'t> {
+/// ConfigErrors as they are found. Sections and checks share one collector, so that no check ends the next one.
+pub(super) struct ConfigErrors<'t> {
     text: &'t str,
-    found: RefCell<Vec<Mistake>>,
+    found: RefCell<Vec<ConfigError>>,
 }
 
-impl<'t> Mistakes<'t> {
+impl<'t> ConfigErrors<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self { text, found: RefCell::default() }
     }
 
     /// At a value.
-    pub(super) fn at<T>(&self, value: &At<T>, what: impl Into<String>, write: impl Into<String>) {
+    pub(super) fn at<T>(&self, value: &Spanned<T>, what: impl Into<String>, write: impl Into<String>) {
         self.add(Some(value.place), &value.key, what, write);
     }
 
     /// At a byte of the text, or of the whole file.
     pub(super) fn add(&self, place: Option<usize>, key: &str, what: impl Into<String>, write: impl Into<String>) {
         let (line, column) = place.map(|place| self.line_and_column(place)).unzip();
-        let mistake = Mistake { line, column, key: key.to_owned(), what: what.into(), write: write.into() };
+        let error = ConfigError { line, column, key: key.to_owned(), what: what.into(), write: write.into() };
         let mut found = self.found.borrow_mut();
-        if !found.contains(&mistake) {
-            found.push(mistake);
+        if !found.contains(&error) {
+            found.push(error);
         }
     }
 
@@ -67,9 +67,9 @@ impl<'t> Mistakes<'t> {
     }
 
     /// In the order of the file; those without a place come first.
-    pub(super) fn into_found(self) -> Vec<Mistake> {
+    pub(super) fn into_found(self) -> Vec<ConfigError> {
         let mut found = self.found.into_inner();
-        found.sort_by_key(|mistake| (mistake.line, mistake.column));
+        found.sort_by_key(|error| (error.line, error.column));
         found
     }
 
@@ -82,12 +82,12 @@ impl<'t> Mistakes<'t> {
 
 #[cfg(test)]
 mod tests {
-    use super::Mistakes;
+    use super::ConfigErrors;
 
     #[test]
     fn a_column_counts_characters_and_not_bytes() {
-        let mistakes = Mistakes::new("a = 1\nname = \"上海\" x");
-        mistakes.add(Some("a = 1\nname = \"上海\" ".len()), "name", "what", "write");
-        assert_eq!(mistakes.into_found()[0].render("f"), "f:2:13: name: what\n  write: write");
+        let errors = ConfigErrors::new("a = 1\nname = \"上海\" x");
+        errors.add(Some("a = 1\nname = \"上海\" ".len()), "name", "what", "write");
+        assert_eq!(errors.into_found()[0].render("f"), "f:2:13: name: what\n  write: write");
     }
 }
