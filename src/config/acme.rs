@@ -1,4 +1,4 @@
-//! `[acme]`: which CA, and as whom.
+//! `[acme]`: the CAs and their accounts.
 
 use url::Url;
 
@@ -9,13 +9,13 @@ use super::written::{Section, Spanned, nearest};
 use super::{Acme, Challenge, Eab};
 
 impl Acme {
-    /// What CAA records call it, where that is known by its directory; else empty.
+    /// The CA's names in CAA records. Empty if its directory is not a known one.
     pub fn caa_identities(&self) -> &'static [&'static str] {
         KNOWN_CAS.iter().find(|ca| ca.directory == self.directory.as_str()).map_or(&[], |ca| ca.caa)
     }
 }
 
-/// The CA of choice, and those that are asked, in this order, when it cannot be used.
+/// The preferred CA, and the fallbacks in order.
 pub(super) fn read(mut section: Section<'_>) -> Option<(Acme, Vec<Acme>)> {
     let sections = section.sections("fallback");
     let places: Vec<Spanned<()>> = sections.iter().map(Section::here).collect();
@@ -35,7 +35,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<(Acme, Vec<Acme>)> {
     Some((first?, fallback))
 }
 
-/// `contact`: of the first CA, where a fallback has none of its own.
+/// `contact`: the first CA's, for a fallback without contacts.
 fn ca(mut section: Section<'_>, contact: Option<&[String]>) -> Option<Acme> {
     let errors = section.errors();
     let here = section.here();
@@ -150,7 +150,7 @@ fn contact_url(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<S
     Some(format!("mailto:{address}"))
 }
 
-/// `acme.example.org`, `localhost-14000`: a folder's name, hence no colon and no brackets.
+/// `acme.example.org`, `localhost-14000`: the name of a folder, without colons and brackets.
 fn account_folder(directory: &Url) -> String {
     let host = directory.host_str().unwrap_or_default().trim_matches(['[', ']']).replace(':', "_");
     match directory.port() {

@@ -8,7 +8,7 @@ use super::value::word;
 use super::written::{Section, Spanned, StringsOrSection};
 use crate::cert::{CertName, DnsName, KeyType};
 
-/// One certificate as written, its values parsed; which nodes it means is found when all are known.
+/// One certificate as written, its values parsed. Its selectors are resolved later, when all nodes are known.
 pub(super) struct CertificateSpec {
     pub(super) name: Option<Spanned<CertName>>,
     pub(super) domains: Vec<Spanned<DnsName>>,

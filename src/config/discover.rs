@@ -1,6 +1,6 @@
-//! `nodes = { discover = "…" }`: nodes that DNS names. A certificate says whose addresses they are and what each of them
-//! is like; the addresses themselves are asked for at the beginning of every pass, and [`Config::with_discovered`] puts
-//! them in. So whoever plans, delivers and reports knows nodes alone.
+//! `nodes = { discover = "…" }`: nodes found in DNS. A certificate names the DNS name and holds the settings of its nodes;
+//! the addresses are looked up at the beginning of every pass, and [`Config::with_discovered`] inserts the nodes, so that
+//! planning, delivery and reports do not distinguish them.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,23 +14,23 @@ use super::written::{Section, Spanned};
 use super::{Certificate, Config, Host, HostKey, Install, Node, Probe, Ssh, Windows};
 use crate::cert::{DnsName, NodeName};
 
-/// Who the nodes of a certificate are, and what they are like.
+/// The DNS name and the settings of a certificate's nodes.
 #[derive(Clone, Debug)]
 pub struct Discover {
-    /// Its addresses, as its authoritative servers show them, are the nodes.
+    /// Its addresses on its authoritative servers are the nodes.
     pub name: DnsName,
     pub families: Families,
-    /// Keys that are pinned for one address; else `known_hosts` is asked.
+    /// Pinned keys by address; for others `known_hosts` decides.
     pub host_keys: BTreeMap<IpAddr, Vec<HostKey>>,
     pub ssh: Ssh,
     pub probe: Probe,
     pub windows: Windows,
     pub install: Arc<Install>,
-    /// Where a `[[node]]` that has one of the addresses wants it.
+    /// The settings of each `[[node]]`, should it have one of the addresses.
     pub own: BTreeMap<NodeName, Arc<Install>>,
 }
 
-/// A machine with an address of each family would be two nodes.
+/// The address families to take: a machine with an address of each would be two nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Families {
     #[default]
@@ -50,20 +50,20 @@ impl Families {
 }
 
 impl Config {
-    /// Names whose addresses are to be asked for, each once.
+    /// Names whose addresses are to be looked up, each once.
     pub fn discovers(&self) -> BTreeSet<&DnsName> {
         self.certificates.iter().filter_map(|certificate| Some(&certificate.discover.as_ref()?.name)).collect()
     }
 
-    /// The node at this address, if DNS named it now.
+    /// The node at this address, as if DNS showed it.
     pub fn node_at(&self, address: IpAddr) -> Option<Node> {
         let like = self.certificates.iter().find_map(|certificate| certificate.discover.as_ref())?;
         self.discovered(like, address)
     }
 
-    /// With the nodes of these addresses, in the addresses' order. `named`: the addresses of nodes that are configured by
-    /// a name; an address that is one of a `[[node]]` means that node. Also the nodes that were left out, since two
-    /// certificates would share a file there.
+    /// Inserts the nodes of these addresses, in the addresses' order. An address of a `[[node]]` stands for that node;
+    /// `named`: the addresses of nodes configured by name. Also returns the nodes left out because two certificates would
+    /// share a file there.
     pub fn with_discovered(
         &self,
         found: &BTreeMap<DnsName, BTreeSet<IpAddr>>,
@@ -103,7 +103,7 @@ impl Config {
         (config, conflicts)
     }
 
-    /// Named by its address. Keys that any certificate pins for it count: it is one machine.
+    /// A node named by its address. Keys that any certificate pins for the address hold, since it is one machine.
     fn discovered(&self, like: &Discover, address: IpAddr) -> Option<Node> {
         let pinned =
             self.certificates.iter().filter_map(|certificate| certificate.discover.as_ref()?.host_keys.get(&address));

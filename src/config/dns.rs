@@ -1,4 +1,4 @@
-//! `[dns]`: who publishes TXT records, and who is asked whether they are seen.
+//! `[dns]`: the provider that publishes TXT records, and the servers queried for them.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -16,24 +16,24 @@ pub struct Dns {
     pub provider: Provider,
     /// Recursive resolvers for zone cuts and for the addresses of name servers; empty: the system's.
     pub resolvers: Vec<SocketAddr>,
-    /// Asked instead of the zone's own servers, when not empty.
+    /// If not empty, queried instead of the zone's own servers.
     pub nameservers: Vec<SocketAddr>,
-    /// Public ones, whose answers are compared with those of a name's own servers; empty: nobody is asked.
+    /// Public resolvers whose answers are compared with those of a name's own servers; may be empty.
     pub inventory_resolvers: Vec<SocketAddr>,
-    /// Asked over HTTPS where nothing comes through port 53, in this order; empty: nobody is.
+    /// DoH servers, queried in this order where port 53 is blocked; may be empty.
     pub doh: Vec<Url>,
     pub silent_servers: SilentServers,
-    /// For records to be seen on every server.
+    /// For records to be visible on every server.
     pub timeout: Duration,
 }
 
-/// What becomes of an authoritative server that never answers, once all others show a record.
+/// How to treat an authoritative server that never answers, once all others show a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SilentServers {
-    /// The CA's resolvers meet it too, and go on to the next.
+    /// Ignore it, as the CA's resolvers do, which try the next server.
     #[default]
     PassOver,
-    /// Nothing is asked of the CA before each one has shown the record.
+    /// Request no validation before every server has shown the record.
     Wait,
 }
 

@@ -1,25 +1,25 @@
-//! What is wrong with a written configuration: where, what, and what to write instead.
+//! Errors of a written configuration: the place, the problem, and what to write instead.
 
 use std::cell::RefCell;
 
 use super::written::Spanned;
 
-/// One thing wrong with the written configuration.
+/// One error of the written configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigError {
-    /// From 1. `None`: of the whole file (a section that is missing).
+    /// From 1. `None`: the error concerns the whole file (such as a missing section).
     pub line: Option<usize>,
     /// From 1, in characters.
     pub column: Option<usize>,
-    /// The key: `node[2].host_key` is that of the second `[[node]]`. Empty for an error of syntax.
+    /// `node[2].host_key` is a key of the second `[[node]]`. Empty for a syntax error.
     pub key: String,
     pub what: String,
-    /// What to write instead. Empty where nobody can know.
+    /// What to write instead. Empty if unknown.
     pub write: String,
 }
 
 impl ConfigError {
-    /// Two lines: the place and what is wrong there, then what to write.
+    /// Two lines: the place and the problem, then what to write.
     pub fn render(&self, file: &str) -> String {
         let mut text = file.to_owned();
         for number in [self.line, self.column].into_iter().flatten() {
@@ -36,7 +36,7 @@ impl ConfigError {
     }
 }
 
-/// ConfigErrors as they are found. Sections and checks share one collector, so that no check ends the next one.
+/// Collects errors. Sections and checks share one collector, so that an error does not prevent later checks.
 pub(super) struct ConfigErrors<'t> {
     text: &'t str,
     found: RefCell<Vec<ConfigError>>,
@@ -47,12 +47,12 @@ impl<'t> ConfigErrors<'t> {
         Self { text, found: RefCell::default() }
     }
 
-    /// At a value.
+    /// Adds an error at a value.
     pub(super) fn at<T>(&self, value: &Spanned<T>, what: impl Into<String>, write: impl Into<String>) {
         self.add(Some(value.place), &value.key, what, write);
     }
 
-    /// At a byte of the text, or of the whole file.
+    /// Adds an error at a byte of the text, or for the whole file.
     pub(super) fn add(&self, place: Option<usize>, key: &str, what: impl Into<String>, write: impl Into<String>) {
         let (line, column) = place.map(|place| self.line_and_column(place)).unzip();
         let error = ConfigError { line, column, key: key.to_owned(), what: what.into(), write: write.into() };
@@ -66,7 +66,7 @@ impl<'t> ConfigErrors<'t> {
         self.found.borrow().len()
     }
 
-    /// In the order of the file; those without a place come first.
+    /// In the order of the file; errors without a place come first.
     pub(super) fn into_found(self) -> Vec<ConfigError> {
         let mut found = self.found.into_inner();
         found.sort_by_key(|error| (error.line, error.column));

@@ -1,4 +1,4 @@
-//! Certificates and nodes together: who is meant by a selector, what holds for each pair, and what contradicts what.
+//! Joins certificates and nodes: the nodes that selectors select, the settings of each pair, and contradictions.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ pub(super) struct Defaults {
     pub(super) windows: Windows,
 }
 
-/// Whatever is incomplete is left out; then a mistake has been noted already.
+/// Leaves out incomplete entries, for which an error was reported before.
 pub(super) fn join(
     certificates: Vec<CertificateSpec>,
     nodes: Vec<NodeSpec>,
@@ -35,24 +35,24 @@ pub(super) fn join(
     own_domain(&certificates, &nodes, errors);
     named_by_an_address(&certificates, &nodes, errors);
     let stand_in = certificates.iter().find_map(|spec| spec.discover.as_ref()?.stand_in());
-    let meant: Vec<Vec<&NodeSpec>> = certificates
+    let selected: Vec<Vec<&NodeSpec>> = certificates
         .iter()
         .map(|spec| match &spec.discover {
             Some(_) => stand_in.iter().collect(),
             None => select(spec, &nodes, errors),
         })
         .collect();
-    let mut installs = pairs::installs(&certificates, &meant, defaults, errors);
-    pairs::own_installs(&certificates, &meant, &nodes, errors);
+    let mut installs = pairs::installs(&certificates, &selected, defaults, errors);
+    pairs::own_installs(&certificates, &selected, &nodes, errors);
 
     let stand_in_name = stand_in.as_ref().and_then(|spec| spec.name.as_ref()).map(|name| &name.value);
-    let runtime_certificates = certificates.iter().zip(&meant).filter_map(|(spec, meant)| {
-        let names = || meant.iter().filter_map(|node| node.name.as_ref()).filter(|_| spec.discover.is_none());
+    let runtime_certificates = certificates.iter().zip(&selected).filter_map(|(spec, selected)| {
+        let names = || selected.iter().filter_map(|node| node.name.as_ref()).filter(|_| spec.discover.is_none());
         let canary = match spec.discover {
             Some(_) => spec.canary.iter().filter_map(|one| pairs::found_canary(one, &nodes, errors)).collect(),
-            // Its nodes are another mistake.
+            // The missing selectors were reported.
             None if spec.selectors.is_empty() => Vec::new(),
-            None => canaries(&spec.canary, meant, errors),
+            None => canaries(&spec.canary, selected, errors),
         };
         let discover = stand_in_name
             .zip(spec.name.as_ref())
@@ -109,7 +109,7 @@ fn unique<'a, T: Eq + 'a>(
     }
 }
 
-/// Nodes that are found in DNS are called by their addresses.
+/// Nodes found in DNS are named by their addresses, so that no other node may have such a name.
 fn named_by_an_address(certificates: &[CertificateSpec], nodes: &[NodeSpec], errors: &ConfigErrors<'_>) {
     if certificates.iter().all(|spec| spec.discover.is_none()) {
         return;
@@ -127,7 +127,7 @@ fn named_by_an_address(certificates: &[CertificateSpec], nodes: &[NodeSpec], err
     }
 }
 
-/// The service's own name leads to a random node: SSH and the probe would not know whom they talk to.
+/// A name of a certificate leads to a random node: SSH and the probe would reach any of them.
 fn own_domain(certificates: &[CertificateSpec], nodes: &[NodeSpec], errors: &ConfigErrors<'_>) {
     let domains: BTreeSet<&str> =
         certificates.iter().flat_map(|spec| &spec.domains).map(|d| d.value.as_str()).collect();
@@ -140,9 +140,9 @@ fn own_domain(certificates: &[CertificateSpec], nodes: &[NodeSpec], errors: &Con
     }
 }
 
-/// In the configuration's order of nodes, each once.
+/// The selected nodes, each once, in the configuration's order.
 fn select<'a>(certificate: &CertificateSpec, nodes: &'a [NodeSpec], errors: &ConfigErrors<'_>) -> Vec<&'a NodeSpec> {
-    // A node whose own name is wrong may be the one that is meant; a list without nodes is a mistake of its own.
+    // A selector may refer to a node with an invalid name; a configuration without nodes is reported elsewhere.
     let all_named = !nodes.is_empty() && nodes.iter().all(|node| node.name.is_some());
     for selector in &certificate.selectors {
         if all_named && !nodes.iter().any(|node| matches(node, &selector.value)) {
@@ -151,11 +151,11 @@ fn select<'a>(certificate: &CertificateSpec, nodes: &'a [NodeSpec], errors: &Con
             errors.at(selector, what, "the name of a [[node]], \"*\", or \"tag:…\" with a node's tag");
         }
     }
-    let meant = |node: &&NodeSpec| certificate.selectors.iter().any(|selector| matches(node, &selector.value));
-    nodes.iter().filter(meant).collect()
+    let selected = |node: &&NodeSpec| certificate.selectors.iter().any(|selector| matches(node, &selector.value));
+    nodes.iter().filter(selected).collect()
 }
 
-/// The tag or the name that a selector probably means.
+/// The tag or name that is most similar to a selector.
 fn near(selector: &str, nodes: &[NodeSpec]) -> Option<String> {
     if let Some(tag) = selector.strip_prefix("tag:") {
         let tags: Vec<&str> = nodes.iter().flat_map(|node| &node.tags).map(String::as_str).collect();
@@ -165,11 +165,11 @@ fn near(selector: &str, nodes: &[NodeSpec]) -> Option<String> {
     nearest(selector, &names.collect::<Vec<_>>()).map(str::to_owned)
 }
 
-/// In the order of preference, each once.
-fn canaries(written: &[Spanned<String>], meant: &[&NodeSpec], errors: &ConfigErrors<'_>) -> Vec<NodeName> {
+/// The canaries, each once, in order of preference.
+fn canaries(written: &[Spanned<String>], selected: &[&NodeSpec], errors: &ConfigErrors<'_>) -> Vec<NodeName> {
     let mut canaries: Vec<NodeName> = Vec::new();
     for selector in written {
-        let found = meant.iter().filter(|node| matches(node, &selector.value));
+        let found = selected.iter().filter(|node| matches(node, &selector.value));
         let found: Vec<&NodeName> = found.filter_map(|node| node.name.as_ref()).map(|name| &name.value).collect();
         if found.is_empty() || selector.value == "*" {
             let what = format!("{:?} is not one of this certificate's nodes", selector.value);
@@ -192,7 +192,7 @@ fn matches(node: &NodeSpec, selector: &str) -> bool {
     }
 }
 
-/// Two nodes at one endpoint are one node: what is done to the one would be seen at the other.
+/// Two nodes must not share an endpoint: a change to one would be seen at the other.
 fn endpoints(nodes: &[(Node, Spanned<Host>)], errors: &ConfigErrors<'_>) {
     let mut logins: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     let mut probed: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Where a certificate is put on a node, and how the node's server is told: four layers (node and certificate, node,
-//! certificate, `[install]`), taken key by key, and never a mixture of two lists.
+//! Where a certificate is installed on a node, and how the server reloads it: four layers (node and certificate, node,
+//! certificate, `[install]`), merged key by key; lists are not merged.
 
 use super::Install;
 use super::defaults::LONGEST_ARGUMENT;
@@ -23,14 +23,14 @@ pub(super) struct InstallSpec {
     rights: RightsSpec,
     test: Option<Spanned<Vec<Spanned<String>>>>,
     reload: Option<Spanned<Vec<Spanned<String>>>>,
-    /// Something is wrong in this layer, so that what seems to be missing may be there.
+    /// This layer has errors: a key that seems to be missing may be one of them.
     pub(super) flawed: bool,
 }
 
-/// What the layers come to for one pair of node and certificate.
+/// The merged layers of one pair of node and certificate.
 pub(super) struct Resolved<'a> {
     pub(super) install: Install,
-    /// Where its paths are written.
+    /// The written paths, for errors.
     pub(super) fullchain: &'a Spanned<String>,
     pub(super) key: &'a Spanned<String>,
     pub(super) chain: Option<&'a Spanned<String>>,
@@ -117,7 +117,7 @@ fn command(argv: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) {
     }
 }
 
-/// `{domain}` is a mistake; awk's `{print $1}` is none.
+/// `{domain}` is an error; awk's `{print $1}` is not.
 fn placeholders(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     let inside = text.value.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(inside, _)| inside);
     let word = |inside: &&str| !inside.is_empty() && inside.chars().all(|c| c.is_ascii_alphabetic() || c == '_');

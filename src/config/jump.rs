@@ -1,4 +1,4 @@
-//! `ssh.jump`: hosts on the way to a node, as `ssh -J` has them.
+//! `ssh.jump`: the jump hosts of a node, as with `ssh -J`.
 
 use std::path::PathBuf;
 
@@ -13,17 +13,17 @@ use crate::cert::NodeName;
 /// A host that leads to a node, or to the next such host.
 #[derive(Clone, Debug)]
 pub struct Jump {
-    /// What error texts call it.
+    /// Its name in error texts.
     pub name: NodeName,
     pub host: Host,
     pub port: u16,
-    /// The node's own, where there is none.
+    /// `None`: the node's.
     pub user: Option<String>,
     pub identity_files: Option<Vec<PathBuf>>,
     pub host_keys: Vec<HostKey>,
 }
 
-/// Each is a session of its own, with a thread and a dozen round trips; a third one is a mistake or a maze.
+/// Each jump host costs a session with a thread and a dozen round trips; a third one is probably an error.
 const MOST: usize = 2;
 
 pub(super) fn read(written: Vec<TextOrSection<'_>>, errors: &ConfigErrors<'_>) -> Vec<Jump> {
@@ -41,7 +41,7 @@ pub(super) fn read(written: Vec<TextOrSection<'_>>, errors: &ConfigErrors<'_>) -
     jumps
 }
 
-/// `user@host:port`, of which the host alone is needed; an IPv6 address with a port is in brackets.
+/// `user@host:port`, where user and port are optional; an IPv6 address with a port is in brackets.
 fn of_text(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Jump> {
     let (user, rest) = match text.value.rsplit_once('@') {
         Some((user, rest)) => (Some(login(&text.with(user.to_owned()), errors)?), rest),
@@ -83,7 +83,7 @@ fn of_section(mut section: Section<'_>, errors: &ConfigErrors<'_>) -> Option<Jum
 
 fn jump(host: Host, port: u16, user: Option<String>) -> Jump {
     let port_text = if port == SSH_PORT { String::new() } else { format!(" port {port}") };
-    // A name of DNS may be longer than a node's name; its beginning tells enough.
+    // A DNS name may be longer than a node's name; its beginning suffices.
     let text: String = format!("jump host {host}").chars().take(64 - port_text.len()).collect();
     let name = NodeName::parse(&format!("{text}{port_text}"));
     // Hosts and ports have no control characters, and both ends are visible.

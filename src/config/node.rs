@@ -1,4 +1,4 @@
-//! `[[node]]`: a server, where it is and what is special about it.
+//! `[[node]]`: a server, its addresses and its own settings.
 
 use jiff::Timestamp;
 
@@ -26,7 +26,7 @@ pub(super) struct NodeSpec {
     pub(super) paused_reason: Option<String>,
     /// `None`: those of `[rollout]`.
     pub(super) windows: Option<Windows>,
-    /// What holds for one certificate on this node alone, by the certificate's name.
+    /// Settings for one certificate on this node, by the certificate's name.
     pub(super) certificates: Vec<(Spanned<String>, InstallSpec)>,
 }
 

@@ -1,4 +1,4 @@
-//! What holds for each pair of certificate and node, and that no two of them want one file.
+//! The settings of each pair of certificate and node, and the check that no two pairs share a file.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +16,10 @@ use super::written::Spanned;
 use super::{Discover, Install, Installs};
 use crate::cert::{CertName, NodeName};
 
-/// What is written for one certificate on one node must be about a pair that exists.
+/// Settings for one certificate on one node must belong to an existing pair.
 pub(super) fn own_installs(
     certificates: &[CertificateSpec],
-    meant: &[Vec<&NodeSpec>],
+    selected: &[Vec<&NodeSpec>],
     nodes: &[NodeSpec],
     errors: &ConfigErrors<'_>,
 ) {
@@ -28,13 +28,13 @@ pub(super) fn own_installs(
     }
     for node in nodes {
         for (written, _) in &node.certificates {
-            let here = |(spec, meant): (&CertificateSpec, &Vec<&NodeSpec>)| {
+            let here = |(spec, selected): (&CertificateSpec, &Vec<&NodeSpec>)| {
                 let named = spec.name.as_ref().is_some_and(|name| name.value.as_str() == written.value);
-                named && (spec.discover.is_some() || meant.iter().any(|other| core::ptr::eq(*other, node)))
+                named && (spec.discover.is_some() || selected.iter().any(|other| core::ptr::eq(*other, node)))
             };
-            if !certificates.iter().zip(meant).any(here) {
-                let what = format!("no certificate {:?} is meant for this node", written.value);
-                errors.at(written, what, "the name of a [[certificate]] whose `nodes` mean this node");
+            if !certificates.iter().zip(selected).any(here) {
+                let what = format!("no certificate {:?} selects this node", written.value);
+                errors.at(written, what, "the name of a [[certificate]] whose `nodes` select this node");
             }
         }
     }
@@ -42,19 +42,19 @@ pub(super) fn own_installs(
 
 pub(super) fn installs(
     certificates: &[CertificateSpec],
-    meant: &[Vec<&NodeSpec>],
+    selected: &[Vec<&NodeSpec>],
     defaults: &Defaults,
     errors: &ConfigErrors<'_>,
 ) -> Installs {
     let mut installs = Installs::new();
     let mut files = Files::default();
     let mut missing = BTreeSet::new();
-    for (spec, meant) in certificates.iter().zip(meant) {
+    for (spec, selected) in certificates.iter().zip(selected) {
         let Some(name) = spec.name.as_ref().map(|name| &name.value) else { continue };
-        for node in meant {
+        for node in selected {
             let Some(node_name) = node.name.as_ref().map(|name| &name.value) else { continue };
             if installs.contains_key(&(node_name.clone(), name.clone())) {
-                continue; // Two of one name: told already.
+                continue; // The duplicate name was reported.
             }
             let own = node.certificates.iter().find(|(written, _)| written.value == name.as_str());
             let layers = own.map(|(_, own)| own).into_iter().chain([&node.install, &spec.install, &defaults.install]);
@@ -81,7 +81,7 @@ pub(super) fn installs(
     installs
 }
 
-/// What holds for nodes that are found in DNS; and where a `[[node]]` wants the certificate, should it be one of them.
+/// The settings of nodes found in DNS, and those of each `[[node]]`, should it be one of them.
 pub(super) fn discover(
     spec: &CertificateSpec,
     written: &DiscoverSpec,
@@ -108,7 +108,7 @@ pub(super) fn discover(
     }
 }
 
-/// An address, or the name of a node that may turn out to be at one.
+/// A canary among nodes found in DNS: an address, or the name of a `[[node]]` that may have one.
 pub(super) fn found_canary(
     written: &Spanned<String>,
     nodes: &[NodeSpec],
@@ -124,14 +124,14 @@ pub(super) fn found_canary(
     NodeName::parse(&address.map_or_else(|_| written.value.clone(), |address| address.to_string())).ok()
 }
 
-/// A file of one certificate: of which, and whether it is the chain or the key.
+/// A certificate and one of its files ("chain", "key", …).
 type Use = (CertName, &'static str);
 
 #[derive(Default)]
 struct Files {
     taken: BTreeMap<(NodeName, String), Use>,
-    /// Once for all nodes.
-    told: BTreeSet<(Use, Use)>,
+    /// Conflicts reported, once for all nodes.
+    reported: BTreeSet<(Use, Use)>,
 }
 
 impl Files {
@@ -146,7 +146,7 @@ impl Files {
         for (file, path, written) in files.into_iter().flatten() {
             let ours = (name.clone(), file);
             let earlier = self.taken.insert((node.clone(), path.clone()), ours.clone());
-            let Some(other) = earlier.filter(|earlier| self.told.insert((earlier.clone(), ours.clone()))) else {
+            let Some(other) = earlier.filter(|earlier| self.reported.insert((earlier.clone(), ours.clone()))) else {
                 continue;
             };
             if other.0 == *name {

@@ -1,4 +1,4 @@
-//! `[probe]`, and a node's own: how handshakes are made. Taken key by key.
+//! `[probe]` and a node's own `probe`: how handshakes are made. Merged key by key.
 
 use super::defaults::PROBE_PORT;
 use super::error::ConfigErrors;
@@ -10,9 +10,9 @@ use super::written::{Section, Spanned};
 pub struct Probe {
     pub port: u16,
     pub via: Via,
-    /// The header that the server wants before TLS.
+    /// The header that the server expects before TLS.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Over QUIC too, at the same port of UDP.
+    /// Also probe QUIC, at the same UDP port.
     pub quic: bool,
 }
 
@@ -53,7 +53,7 @@ impl ProbeSpec {
         Self { port, via, proxy_protocol, quic }
     }
 
-    /// This layer over the one below it, over the defaults.
+    /// Merges this layer over the one below and the defaults.
     pub(super) fn over(&self, below: &Self) -> Probe {
         Probe {
             port: self.port.or(below.port).unwrap_or(PROBE_PORT),

@@ -1,4 +1,4 @@
-//! The keys of `[dns]` that are one provider's own. Each provider has some; those of another are mistakes.
+//! The keys of `[dns]` for a single provider; the keys of another provider are errors.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub enum Provider {
         api_base: Url,
     },
     Rfc2136(Rfc2136),
-    /// A program of the operator's, called once for each record. `command` is never empty; its program is absolute.
+    /// The operator's program, called once for each record. `command` is never empty, and its program's path is absolute.
     Exec {
         command: Vec<String>,
         timeout: Duration,
@@ -80,7 +80,7 @@ const PROVIDERS: [(&str, &[&str]); 3] = [
     ("exec", &["command", "command_timeout"]),
 ];
 
-/// An unknown provider is read as the first of them, so that the mistakes of its keys are told in the same breath.
+/// Reads an unknown provider as the first one, so that errors in its keys are reported, too.
 pub(super) fn read(section: &mut Section<'_>) -> Option<Provider> {
     let errors = section.errors();
     section.required("provider", "provider = \"cloudflare\"");
@@ -143,7 +143,7 @@ fn exec(section: &mut Section<'_>) -> Option<Provider> {
     Some(Provider::Exec { command: command?, timeout })
 }
 
-/// The API token travels in a header of every request.
+/// Requires HTTPS, since every request holds the API token in a header.
 fn api_base(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Url> {
     let base = url(written, &["https", "http"], errors)?;
     if base.scheme() == "http" && !is_loopback(&base) {

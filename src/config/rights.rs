@@ -1,5 +1,5 @@
-//! Who may read what is installed on a node: for a server whose own user reads the key, and whose node does not say so by
-//! the files that are there. Never everybody, where a key is.
+//! Owner, group and modes of installed files, for a server whose own user reads the key, where the existing files do not
+//! show it. A key is never readable by everybody.
 
 use core::fmt;
 
@@ -10,7 +10,7 @@ use super::written::{Section, Spanned};
 /// Longest name of a user that Linux takes, useradd(8), with room for a domain's (`user@realm`).
 const LONGEST_LOGIN: usize = 100;
 
-/// `None`: as what is there on the node; else the login's own, 0644, and 0600 where a key is.
+/// `None`: as the existing file on the node; without one, the login's own, 0644, and 0600 for a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     /// Names or numbers, as the node knows them.
@@ -18,7 +18,7 @@ pub struct Rights {
     pub group: Option<String>,
     /// Of files without a key.
     pub mode: Option<Mode>,
-    /// Of the key and of the combined file: nothing in it is for others.
+    /// Of the key and the combined file; grants nothing to others.
     pub key_mode: Option<Mode>,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// One layer as written; each key is taken by itself.
+/// One written layer; layers are merged key by key.
 #[derive(Default)]
 pub(super) struct RightsSpec(Rights);
 
@@ -46,7 +46,7 @@ impl RightsSpec {
         Self(Rights { owner: owner.map(|it| it.value), group: group.map(|it| it.value), mode, key_mode })
     }
 
-    /// The first that says it, for each key.
+    /// For each key, the first layer that has it.
     pub(super) fn resolve<'a>(layers: impl Iterator<Item = &'a Self> + Clone) -> Rights {
         let owner = layers.clone().find_map(|layer| layer.0.owner.clone());
         let group = layers.clone().find_map(|layer| layer.0.group.clone());
@@ -68,7 +68,7 @@ fn login(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     well
 }
 
-/// `most`: every permission that may be given.
+/// `most`: all permissions that are allowed.
 fn mode(written: &Spanned<String>, most: u16, errors: &ConfigErrors<'_>) -> Option<Mode> {
     let text = &written.value;
     let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));

@@ -10,7 +10,7 @@ pub struct Rollout {
     pub stop_after: StopAfter,
 }
 
-/// More nodes than so many that refuse the certificate end a rollout: no other node gets it.
+/// If more nodes than this refuse the certificate, the rollout ends: no other node gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopAfter {
     Nodes(usize),
@@ -19,7 +19,7 @@ pub enum StopAfter {
 }
 
 impl StopAfter {
-    /// Of so many nodes.
+    /// The limit for a rollout to this number of nodes.
     pub fn of(self, nodes: usize) -> usize {
         match self {
             Self::Nodes(count) => count,
@@ -28,7 +28,7 @@ impl StopAfter {
     }
 }
 
-/// And the windows of nodes that have none of their own.
+/// The rollout, and the windows of nodes without their own.
 pub(super) fn read(mut section: Section<'_>) -> (Rollout, Option<Windows>) {
     let errors = section.errors();
     let stop_after = section.text_or_number("stop_after").and_then(|written| stop_after(&written, errors));
@@ -50,7 +50,7 @@ fn stop_after(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<St
     found
 }
 
-/// `"always"` stands alone, for a node that the default's hours do not bind.
+/// `"always"` must be the only entry; it exempts a node from the default windows.
 pub(super) fn windows(list: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Option<Windows> {
     if list.value.is_empty() {
         errors.at(list, "is empty: nothing would ever be delivered", "\"Sat 02:00-06:00\", or \"always\"");

@@ -1,4 +1,4 @@
-//! `[run]`: when `certd run` makes a pass, and how often it looks.
+//! `[run]`: when `certd run` makes a pass, and how often it checks.
 
 use jiff::SignedDuration;
 
@@ -11,7 +11,7 @@ use super::written::{Section, Spanned};
 pub struct Run {
     /// Of passes.
     pub schedule: Schedule,
-    /// Between two looks at what is served.
+    /// Interval of the checks of what nodes serve.
     pub check_every: SignedDuration,
 }
 

@@ -1,5 +1,5 @@
-//! `[ssh]` and a node's own `ssh`: how to log in. One session serves all certificates of a node, so a certificate has
-//! no say here.
+//! `[ssh]` and a node's own `ssh`: how to log in. A certificate has no such section, since one session serves all
+//! certificates of a node.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub struct Ssh {
     pub host_keys: Vec<HostKey>,
     /// Never empty; `certd trust --write` appends to the first.
     pub known_hosts: Vec<PathBuf>,
-    /// Hosts on the way, the first one nearest to here.
+    /// Jump hosts, the nearest one first.
     pub jumps: Vec<Jump>,
 }
 
@@ -67,7 +67,7 @@ impl SshSpec {
         Self { user, port, identity_files, agent, passphrase_file, known_hosts, jumps }
     }
 
-    /// This layer over the one below it, over the defaults. Whole keys: a node's `identity_files` replace the others.
+    /// Merges this layer over the one below and the defaults, key by key: a node's `identity_files` replace the others.
     pub(super) fn over(&self, below: &Self, host_keys: Vec<HostKey>) -> Ssh {
         fn first<T: Clone>(layer: Option<&T>, below: Option<&T>, default: impl FnOnce() -> T) -> T {
             layer.or(below).cloned().unwrap_or_else(default)
@@ -76,7 +76,7 @@ impl SshSpec {
         Ssh {
             user: first(self.user.as_ref(), below.user.as_ref(), || SSH_USER.to_owned()),
             port: first(self.port.as_ref(), below.port.as_ref(), || SSH_PORT),
-            // Whoever has an agent need not have a file.
+            // With an agent no file is required.
             identity_files: first(self.identity_files.as_ref(), below.identity_files.as_ref(), || {
                 if agent.is_some() { Vec::new() } else { vec![PathBuf::from(IDENTITY_FILE)] }
             }),

@@ -1,5 +1,5 @@
-//! Checks that several sections share: paths, texts, ports, URLs, instants. Each says what is wrong at the value's own
-//! place and returns nothing then.
+//! Checks that several sections share: paths, texts, ports, URLs, instants. Each reports an error at the value's place, and
+//! returns nothing in that case.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -16,12 +16,12 @@ use super::written::Spanned;
 use super::{Host, HostKey};
 use crate::cert::DnsName;
 
-/// A file or folder of the controller.
+/// A file or folder on the controller.
 pub(super) fn local_path(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<PathBuf> {
     absolute(path, errors).then(|| PathBuf::from(&path.value))
 }
 
-/// A folder of the controller that certd has to itself: it makes it private, and others lose what they had there.
+/// A folder on the controller for certd alone, which makes it private: a shared folder would become unusable for others.
 pub(super) fn own_folder(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<PathBuf> {
     let folder = local_path(path, errors)?;
     if SYSTEM_FOLDERS.iter().any(|known| Path::new(known) == folder) {
@@ -31,7 +31,7 @@ pub(super) fn own_folder(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> O
     Some(folder)
 }
 
-/// Those of the Filesystem Hierarchy Standard 3.0, and some that distributions add.
+/// From the Filesystem Hierarchy Standard 3.0, and some that distributions add.
 const SYSTEM_FOLDERS: [&str; 48] = [
     "/bin",
     "/boot",
@@ -83,7 +83,7 @@ const SYSTEM_FOLDERS: [&str; 48] = [
     "/var/tmp",
 ];
 
-/// Absolute, without `.`, `..` or empty parts: one file has one spelling, so that two spellings are two files.
+/// Requires an absolute path without `.`, `..` or empty parts, so that different spellings are different files.
 pub(super) fn absolute(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     let text = &path.value;
     let wrong = |what: &str, write: String| {
@@ -108,7 +108,7 @@ pub(super) fn absolute(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> boo
     true
 }
 
-/// Not empty, and without control characters (a line break among them).
+/// Requires a text that is not empty and has no control characters (line breaks included).
 pub(super) fn printable(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     if text.value.is_empty() {
         errors.at(text, "is empty", "a text, or leave the key out");
@@ -121,7 +121,7 @@ pub(super) fn printable(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> bo
     true
 }
 
-/// As [`printable`], and without white space: a word.
+/// As [`printable`], and without white space.
 pub(super) fn word(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<String> {
     if !printable(text, errors) {
         return None;
@@ -196,7 +196,7 @@ pub(super) fn login(user: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option
     Some(name)
 }
 
-/// An address with or without a port: `1.1.1.1`, `1.1.1.1:53`, `[2001:db8::1]:53`.
+/// An address with an optional port: `1.1.1.1`, `1.1.1.1:53`, `[2001:db8::1]:53`.
 pub(super) fn dns_server(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<SocketAddr> {
     let server = match text.value.parse::<IpAddr>() {
         Ok(address) => Some(SocketAddr::new(address, DNS_PORT)),
@@ -209,7 +209,7 @@ pub(super) fn dns_server(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> O
     server
 }
 
-/// An absolute URL with a host, of one of the schemes, and without a password: the configuration is no secret.
+/// An absolute URL with a host, one of the schemes, and no password, since the configuration is not secret.
 pub(super) fn url(text: &Spanned<String>, schemes: &[&str], errors: &ConfigErrors<'_>) -> Option<Url> {
     let write = schemes.iter().map(|scheme| format!("\"{scheme}://…\"")).collect::<Vec<_>>().join(" or ");
     let Ok(url) = Url::parse(&text.value) else {
@@ -232,7 +232,7 @@ pub(super) fn url(text: &Spanned<String>, schemes: &[&str], errors: &ConfigError
     Some(url)
 }
 
-/// Whether what is sent there stays on this machine.
+/// Whether requests to this URL stay on this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -251,7 +251,7 @@ pub(super) fn duration(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Opt
     span
 }
 
-/// A date is its first instant in UTC.
+/// An instant, or a date, which stands for its first instant in UTC.
 pub(super) fn instant(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Timestamp> {
     let written = text.value.as_str();
     let of_date = || written.parse::<Date>().ok().filter(|_| written.len() == "2026-12-01".len());

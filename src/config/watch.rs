@@ -1,4 +1,4 @@
-//! `[[watch]]`: an endpoint that others keep, and that must not expire.
+//! `[[watch]]`: an endpoint that certd monitors but does not manage.
 
 use core::net::IpAddr;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ impl WatchSpec {
         section.finish();
 
         let hosts: Vec<Host> = written.as_ref().map(|list| hosts(list, errors)).unwrap_or_default();
-        // Without a name of its own it is called by its first address, as that was written.
+        // Without a name it is called by its first address, as written.
         let first = || written.as_ref().and_then(|list| list.value.first().cloned()).filter(|_| !hosts.is_empty());
         let name = written_name.or_else(first).and_then(|name| watch_name(&name, errors));
         let asked = written_sni.as_ref().map(|written| sni(written, errors));
@@ -40,7 +40,7 @@ impl WatchSpec {
         for host in hosts {
             match (&asked, host) {
                 (Some(Some(sni)), host) => targets.push((host, sni.clone())),
-                // The mistake is noted already.
+                // The error was reported.
                 (Some(None), _) => {}
                 (None, Host::Name(name)) => targets.push((Host::Name(name.clone()), name)),
                 (None, Host::Ip(ip)) => {
@@ -53,7 +53,7 @@ impl WatchSpec {
     }
 }
 
-/// `check NAME` must know what is meant, so that no name is given twice.
+/// Names must be unique, since `check NAME` selects by them.
 pub(super) fn join(specs: Vec<WatchSpec>, certificates: &[CertificateSpec], errors: &ConfigErrors<'_>) -> Vec<Watch> {
     let taken =
         |name: &str| certificates.iter().filter_map(|spec| spec.name.as_ref()).any(|c| c.value.as_str() == name);

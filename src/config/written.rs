@@ -1,19 +1,19 @@
-//! The written form, walked key by key. A section knows which keys it was asked for, so whatever is left over is
-//! unknown, and the nearest of those asked for is what was meant. (serde would stop at the first mistake and keeps no
-//! place for a value that may be a text or a list.)
+//! Reads the written form key by key. A section records the requested keys: those left over are unknown, and the most
+//! similar requested key is suggested. (serde would stop at the first error, and loses the place of a value that may be a
+//! text or a list.)
 
 use toml::Spanned as TomlSpanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigErrors;
 
-/// A written value with its key and its place.
+/// A value with its key and its place in the text.
 #[derive(Clone, Debug)]
 pub(super) struct Spanned<T> {
     pub(super) value: T,
-    /// `node[2].host_key`: sections of a list are counted from 1.
+    /// As in `node[2].host_key`; sections of a list are counted from 1.
     pub(super) key: String,
-    /// Byte in the text.
+    /// Byte offset in the text.
     pub(super) place: usize,
 }
 
@@ -22,7 +22,7 @@ impl<T> Spanned<T> {
         Spanned { value, key: self.key.clone(), place: self.place }
     }
 
-    /// A key of this section that is not there, at the section's place.
+    /// A missing key of this section, at the section's place.
     pub(super) fn under(&self, key: &str) -> Spanned<()> {
         Spanned { value: (), key: format!("{}.{key}", self.key), place: self.place }
     }
@@ -57,12 +57,12 @@ impl<'t> Section<'t> {
         Self { key, place, table, known: Vec::new(), missing: Vec::new(), errors }
     }
 
-    /// An absent section, so that its defaults and its missing keys come out the same way.
+    /// An absent section, which yields the defaults and reports missing keys like an empty one.
     fn absent(key: String, errors: &'t ConfigErrors<'t>) -> Self {
         Self::new(key, None, DeTable::new(), errors)
     }
 
-    /// The section itself, for what concerns it as a whole.
+    /// The place of the section itself, for errors that concern it as a whole.
     pub(super) fn here(&self) -> Spanned<()> {
         Spanned { value: (), key: self.key.clone(), place: self.place.unwrap_or(0) }
     }
@@ -71,7 +71,7 @@ impl<'t> Section<'t> {
         self.errors
     }
 
-    /// The key cannot be left out; `write` shows it. Ask for its value next.
+    /// Marks a key as required; `write` is an example. Request its value next.
     pub(super) fn required(&mut self, key: &'static str, write: &str) {
         if self.table.get(key).is_none() {
             self.missing.push((key, write.to_owned()));
@@ -109,7 +109,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// A date or an instant, as TOML has them or as a text.
+    /// A date or an instant, as a TOML value or as a text.
     pub(super) fn moment(&mut self, key: &'static str) -> Option<Spanned<String>> {
         let value = self.take(key)?;
         match &value.value {
@@ -179,7 +179,7 @@ impl<'t> Section<'t> {
         Some(at.with(vec![one]))
     }
 
-    /// A key that has no place here, whatever its value.
+    /// A key that is not allowed here, whatever its value.
     pub(super) fn anything(&mut self, key: &'static str) -> Option<Spanned<()>> {
         self.take(key).map(|value| value.with(()))
     }
@@ -195,7 +195,7 @@ impl<'t> Section<'t> {
         self.section(key).unwrap_or_else(|| Self::absent(path, self.errors))
     }
 
-    /// `[[key]]`, each in its turn.
+    /// `[[key]]`, in order.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Self> {
         let Some(Spanned { value, key: path, place }) = self.take(key) else { return Vec::new() };
         let DeValue::Array(values) = value else {
@@ -234,7 +234,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// `[key."any name"]`: the sections under a key by their names, which are values of their own.
+    /// `[key."any name"]`: the sections under a key, each with its name.
     pub(super) fn named(&mut self, key: &'static str) -> Vec<(Spanned<String>, Self)> {
         let Some(mut section) = self.section(key) else { return Vec::new() };
         let mut named = Vec::new();
@@ -248,10 +248,9 @@ impl<'t> Section<'t> {
         named
     }
 
-    /// Reports the keys that nobody asked for, and those that are missing. A missing key that one of the unknown ones
-    /// resembles was mistyped and is not reported twice.
+    /// Reports unknown and missing keys. A missing key that an unknown one resembles was mistyped, and is not reported again.
     pub(super) fn finish(self) {
-        let mut meant = Vec::new();
+        let mut resembled = Vec::new();
         for (unknown, _) in &self.table {
             let name = unknown.get_ref();
             let nearest = nearest(name, &self.known);
@@ -259,11 +258,11 @@ impl<'t> Section<'t> {
                 Some(near) => (format!("unknown key; did you mean {near:?}?"), near.to_owned()),
                 None => ("unknown key".to_owned(), format!("one of {}", self.known.join(", "))),
             };
-            meant.extend(nearest);
+            resembled.extend(nearest);
             self.errors.add(Some(unknown.span().start), &self.path(&bare_or_quoted(name)), what, write);
         }
         for (key, write) in &self.missing {
-            if !meant.contains(key) {
+            if !resembled.contains(key) {
                 self.errors.add(self.place, &self.path(key), "is missing", write.as_str());
             }
         }
@@ -313,7 +312,7 @@ impl<'t> Section<'t> {
     }
 }
 
-/// The candidate that `text` was probably meant to be.
+/// The candidate that is most similar to `text`, if one is similar enough.
 pub fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
     /// From 0 (nothing in common) to 1 (equal). `identity_file` for `identity_files` is 0.93, `cert` for `contact` 0.43.
     const ALIKE: f64 = 0.6;
