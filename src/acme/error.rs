@@ -163,7 +163,7 @@ fn next_of(problem: &Problem, link: Option<&str>) -> String {
             "the CA does not know this account (any more). certd makes no new one by itself, since that voids `replaces` and CAA accounturi: put the account back, or move its folder under accounts/ away to begin with a new one"
         }
         Kind::AccountDead => {
-            "the account is deactivated, and nobody can bring it back. To begin with a new one, move its folder under accounts/ away and run `certd account register`; records that name the account (CAA accounturi, _validation-persist) need its new URL"
+            "the account is deactivated, which is irreversible. To begin with a new one, move its folder under accounts/ away and run `certd account register`; records that name the account (CAA accounturi, _validation-persist) need its new URL"
         }
         Kind::BindingRequired => "this CA wants an external account: write `eab` under [acme]",
         Kind::Caa => "allow this CA in the CAA records of the name, or use the CA that they allow",
