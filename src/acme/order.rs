@@ -105,7 +105,7 @@ impl Order {
         self.inner.url()
     }
 
-    /// As of the last answer.
+    /// The status in the CA's last answer.
     pub fn status(&mut self) -> Status {
         status(self.inner.state().status)
     }

@@ -132,7 +132,7 @@ fn share(a: &Install, b: &Install) -> bool {
     !files(a).is_disjoint(&files(b))
 }
 
-/// As written.
+/// A `nodes = { discover = … }` as written.
 pub(super) struct DiscoverSpec {
     pub(super) name: Spanned<DnsName>,
     pub(super) families: Families,

@@ -8,7 +8,7 @@ use url::Url;
 use super::value::{local_path, url};
 use super::written::Section;
 
-/// In this order; the first that is set and not empty is taken. (`HTTP_PROXY` is for `http://`, which certd does not use.)
+/// The first of these that is set and not empty counts. (`HTTP_PROXY` is for `http://`, which certd does not use.)
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// A proxy of the environment is not for requests that stay on this machine.

@@ -42,14 +42,14 @@ pub struct Rfc2136 {
     pub algorithm: Option<TsigAlgorithm>,
     /// Lower case, without a dot at its end. `None`: the zone that DNS shows.
     pub zone: Option<String>,
-    /// Of the records, in seconds.
+    /// TTL of the records, in seconds.
     pub ttl: u32,
 }
 
 /// RFC 8945 section 6, without what it calls "NOT RECOMMENDED" and what truncates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TsigAlgorithm {
-    /// Where neither the configuration nor the key file says: "RECOMMENDED", and what tsig-keygen(8) makes by itself.
+    /// The default: "RECOMMENDED", and the default of tsig-keygen(8).
     #[default]
     HmacSha256,
     HmacSha384,
@@ -63,7 +63,7 @@ impl TsigAlgorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text.trim_end_matches('.')))
     }
 
-    /// As on the wire and in BIND's files.
+    /// The name in messages and in BIND's files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HmacSha256 => "hmac-sha256",

@@ -14,7 +14,7 @@ pub struct Rollout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopAfter {
     Nodes(usize),
-    /// Of the nodes of the rollout, and at least one.
+    /// Percentage of the rollout's nodes, and at least one node.
     Percent(usize),
 }
 

@@ -9,7 +9,7 @@ use super::written::{Section, Spanned};
 
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Of passes.
+    /// When passes start.
     pub schedule: Schedule,
     /// Interval of the checks of what nodes serve.
     pub check_every: SignedDuration,

@@ -17,7 +17,7 @@ pub struct Ssh {
     pub identity_files: Vec<PathBuf>,
     /// Tried after the files.
     pub agent: Option<Agent>,
-    /// Of those identity files that are encrypted.
+    /// Passphrase of the encrypted identity files.
     pub passphrase_file: Option<PathBuf>,
     /// Keys pinned in the configuration; else `known_hosts` is asked.
     pub host_keys: Vec<HostKey>,

@@ -20,7 +20,7 @@ use crate::cert::DnsName;
 use crate::model::{Addresses, Caa, CaaRecord, CaaSet, InDns, Told};
 use crate::text::escape;
 
-/// In one answer.
+/// CNAMEs followed in one answer.
 const MOST_CNAMES: usize = 8;
 const MOST_CAA: usize = 50;
 const LONGEST_VALUE: usize = 300;

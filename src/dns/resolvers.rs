@@ -19,9 +19,9 @@ use crate::text::escape;
 
 /// Boulder's resolver follows a few more; no setup needs as many.
 const MOST_CNAMES: usize = 8;
-/// Of one zone. The root has thirteen.
+/// Name servers of one zone. The root has thirteen.
 const MOST_SERVERS: usize = 16;
-/// Of one server, IPv4 and IPv6 each.
+/// Addresses of one server, for IPv4 and IPv6 each.
 const MOST_ADDRESSES: usize = 4;
 const ROUNDS: usize = 2;
 const RESOLV_CONF: &str = "/etc/resolv.conf";

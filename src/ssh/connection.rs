@@ -14,7 +14,7 @@ use crate::cert::NodeName;
 use crate::mutex::lock;
 use crate::text::escape;
 
-/// What carries a session: a connection of its own, or the channel of a jump host, whose thread holds the other end.
+/// The socket under a session: a TCP connection, or a pair whose other end a jump host's thread serves.
 #[derive(Clone)]
 pub(super) enum Socket {
     Tcp(Arc<TcpStream>),
@@ -55,7 +55,7 @@ pub(super) struct Connection {
 
 #[derive(Default)]
 struct State {
-    /// Of the session and of the jump hosts before it.
+    /// Sockets of the session and of its jump hosts.
     sockets: Vec<Socket>,
     cancelled: bool,
     /// Connections closed before this one. A thread that still serves an earlier one must not close this one.

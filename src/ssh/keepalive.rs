@@ -47,7 +47,7 @@ impl Keepalive {
         Self { socket, silent: 0 }
     }
 
-    /// Until the socket is ready for what libssh2 waits for.
+    /// Waits until the socket is ready for libssh2.
     pub(super) fn wait(&mut self, session: &Session) -> Result<(), PeerLost> {
         self.wait_with(session, true, None).map(drop)
     }

@@ -13,7 +13,7 @@ use crate::config::HostKey;
 /// are logged in to, and must be known). They are unauthenticated: compare them before pinning.
 ///
 /// # Errors
-/// Those of connecting. [`SshError::Handshake`]: the host has no key of a supported kind.
+/// Errors of connecting. [`SshError::Handshake`]: the host has no key of a supported kind.
 pub async fn host_keys(endpoint: Endpoint, deadline: Duration) -> Result<Vec<HostKey>, SshError> {
     let connection = Connection::default();
     let node = endpoint.node.clone();

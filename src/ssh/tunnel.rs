@@ -36,7 +36,7 @@ pub struct Tunnel {
 /// future closes the session, too.
 ///
 /// # Errors
-/// Those of a session; [`SshError::Forwarding`] where sshd does not forward, or not to this port, and
+/// Errors of a session; [`SshError::Forwarding`] where sshd does not forward, or not to this port, and
 /// [`SshError::FarSide`] where nothing accepts the connection.
 pub async fn tunnel(endpoint: Endpoint, host: &str, port: u16) -> Result<Tunnel, SshError> {
     let cancel = CancelOnDrop(Connection::default());
