@@ -1,4 +1,4 @@
-//! HTTP as every client here speaks it: no redirect, no proxy but the configured one, bounded in size and time.
+//! The HTTP client shared by all modules: no redirects, no proxy but the configured one, bounded in size and time.
 
 use core::error::Error;
 use core::iter::successors;
@@ -14,20 +14,19 @@ use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Response};
 use crate::config::Proxy;
 use crate::text::escape;
 
-/// RFC 8555 section 6.1 wants a client to name itself.
+/// RFC 8555 section 6.1 requires a User-Agent.
 const AGENT: &str = concat!("certd/", env!("CARGO_PKG_VERSION"));
-/// Characters of an error's causes.
+/// Characters shown of an error's causes.
 const SHOWN: usize = 400;
 
-/// How a server is reached, and whom to trust there. The only secret in it is a password in the proxy's URL, which
-/// `Debug` does not show.
+/// The proxy and the roots to trust. The only secret is a password in the proxy's URL, which `Debug` does not show.
 #[derive(Clone, Debug, Default)]
 pub struct HttpOptions {
     pub proxy: Option<Proxy>,
     pub trust: Trust,
 }
 
-/// Roots, as PEM.
+/// Trusted roots, in PEM.
 #[derive(Clone, Debug, Default)]
 pub enum Trust {
     #[default]
@@ -40,7 +39,7 @@ pub enum Trust {
 
 #[derive(Clone, Copy)]
 pub struct TimeLimits {
-    /// TCP and TLS, through a proxy too.
+    /// TCP and TLS, including a proxy.
     pub connect: Duration,
     /// One request, from the name lookup to the last byte.
     pub request: Duration,
@@ -49,7 +48,7 @@ pub struct TimeLimits {
 impl HttpOptions {
     pub fn client(&self, limits: TimeLimits) -> reqwest::Result<ClientBuilder> {
         let certificates = |pem: &String| Certificate::from_pem_bundle(pem.as_bytes());
-        // The proxy is configured; the environment has been read by then.
+        // reqwest must not read the environment: the configuration already took a proxy from it.
         let builder = Client::builder().user_agent(AGENT).redirect(Policy::none()).no_proxy();
         let builder = builder.connect_timeout(limits.connect).timeout(limits.request);
         let builder = match &self.trust {
@@ -79,7 +78,7 @@ pub async fn body(response: &mut Response, limit: usize) -> reqwest::Result<Opti
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date, at most `longest`. A date is measured against the `Date`
-/// of the same response, so that our clock has no part in it. `None`: there is none that can be read.
+/// of the same response, independently of our clock. `None`: the header is missing or unreadable.
 pub fn retry_after(headers: &HeaderMap, longest: Duration) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse() {
@@ -89,7 +88,7 @@ pub fn retry_after(headers: &HeaderMap, longest: Duration) -> Option<Duration> {
     Some(wait.min(longest))
 }
 
-/// When the response was sent, by the server's clock (RFC 9110 section 6.6.1).
+/// The server's clock when it sent the response (RFC 9110 section 6.6.1).
 pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
     parsed_date(headers.get(DATE)?.to_str().ok()?)
 }
@@ -98,7 +97,7 @@ fn parsed_date(text: &str) -> Option<Timestamp> {
     DateTimeParser::new().parse_timestamp(text).ok()
 }
 
-/// The causes of an error. (reqwest's own text repeats the URL, which our texts begin with.)
+/// The causes of an error, without the URL of reqwest's own text, which our texts begin with.
 pub fn causes(error: &reqwest::Error) -> String {
     let causes: Vec<String> = sources(error).map(ToString::to_string).collect();
     let text = match causes.as_slice() {
@@ -109,7 +108,7 @@ pub fn causes(error: &reqwest::Error) -> String {
     escape(&text, SHOWN)
 }
 
-/// The innermost cause, for texts with room for one alone.
+/// The innermost cause, for short texts.
 pub fn root_cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let text = sources(&error).last().map_or_else(|| error.to_string(), ToString::to_string);
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a03_a_date_is_measured_against_the_answers_own_clock() {
+    fn a03_a_date_is_measured_against_the_responses_date() {
         assert_eq!(read("Mon, 23 Nov 2026 07:15:00 GMT"), Some(Duration::from_secs(3600)));
         assert_eq!(read("Mon, 23 Nov 2026 05:15:00 GMT"), Some(Duration::ZERO));
     }

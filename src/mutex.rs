@@ -1,4 +1,4 @@
-//! Mutexes that a panic elsewhere does not close: what they guard is replaced whole, never half changed.
+//! Locking that ignores poisoning: guarded values are replaced as a whole, so that a panic leaves none half changed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

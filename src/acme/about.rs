@@ -1,32 +1,32 @@
-//! What a CA says of itself in its directory (RFC 8555 section 7.1.1): what an operator may want to know before anything is
-//! ordered, and which profiles there are.
+//! The directory's metadata (RFC 8555 section 7.1.1): what an operator may want to know before ordering, such as the
+//! profiles.
 
 use std::collections::BTreeMap;
 
 use super::{AcmeError, Http};
 use crate::text::escape;
 
-/// Profiles, identities: more than any CA has.
+/// Profiles and identities; more than any CA has.
 const MOST: usize = 50;
 const LONGEST: usize = 300;
 
-/// Escaped.
+/// All texts are escaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     pub terms: Option<String>,
     pub website: Option<String>,
-    /// What CAA records name this CA by (RFC 8659).
+    /// The CA's names in CAA records (RFC 8659).
     pub caa_identities: Vec<String>,
     pub external_account_required: bool,
-    /// Whether it tells when it would like certificates renewed (RFC 9773).
+    /// Whether the CA suggests renewal times (RFC 9773).
     pub renewal_information: bool,
-    /// Whether an account may get another key (RFC 8555 section 7.3.5).
+    /// Whether an account's key can be changed (RFC 8555 section 7.3.5).
     pub key_change: bool,
     /// Name and description (draft-ietf-acme-profiles).
     pub profiles: BTreeMap<String, String>,
 }
 
-/// Costs the directory, when it is not there yet.
+/// Fetches the directory unless it is cached.
 pub async fn about(http: &Http) -> Result<About, AcmeError> {
     let directory = http.directory().await?;
     let meta = directory.meta;

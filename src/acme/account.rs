@@ -1,5 +1,5 @@
-//! The account at a CA. Its key is made here and handed back to be kept *before* the CA hears of it; an account that the
-//! CA does not know (any more) is an error with words, never made anew in silence.
+//! The account at a CA. Its key is returned to be stored *before* the CA gets it. An account that the CA does not know (any
+//! more) is an error, and is never silently replaced.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use super::{AcmeError, Binding, Http, Kind};
 /// A P-256 key, PKCS#8 DER. No `Debug`.
 pub struct AccountKey(Zeroizing<Vec<u8>>);
 
-/// An account that is ready for orders. Cheap to clone.
+/// An account that can order. Cheap to clone.
 #[derive(Clone)]
 pub struct Account {
     pub(super) inner: instant_acme::Account,
     pub(super) requests: Requests,
 }
 
-/// An account as the CA has it (RFC 8555 section 7.1.2). Texts of the CA: escape them where they are shown.
+/// The account object (RFC 8555 section 7.1.2). The texts are the CA's: escape them before showing them.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Known {
     pub status: String,
@@ -54,7 +54,7 @@ impl AccountKey {
     }
 }
 
-/// Makes the account, or finds the one that this key already has. Returns its URL.
+/// Creates the account, or finds the one that this key already has. Returns its URL.
 ///
 /// RFC 8555 section 7.3: "If the server receives a newAccount request signed with a key for which it already has an
 /// account registered with the provided account key, then it MUST return a response with status code 200 (OK) and
@@ -76,7 +76,7 @@ pub async fn register(
     new_account(http, &signer, &payload).await
 }
 
-/// The URL of the account that this key has at the CA. `None`: the CA knows no such account.
+/// The URL of this key's account. `None`: the CA knows no such account.
 pub async fn find(http: &Http, key: &AccountKey) -> Result<Option<String>, AcmeError> {
     match new_account(http, &key.signer()?, &json!({ "onlyReturnExisting": true })).await {
         Ok(url) => Ok(Some(url)),
@@ -85,7 +85,7 @@ pub async fn find(http: &Http, key: &AccountKey) -> Result<Option<String>, AcmeE
     }
 }
 
-/// Costs the directory, when it is not there yet, and nothing else.
+/// Opens a known account. The only request is that for the directory, unless it is cached.
 pub async fn open(http: &Http, key: &AccountKey, url: &str) -> Result<Account, AcmeError> {
     let signer = Arc::new(key.signer()?);
     let directory = http.directory_url().to_owned();
@@ -98,8 +98,8 @@ pub async fn open(http: &Http, key: &AccountKey, url: &str) -> Result<Account, A
     Ok(Account { inner, requests })
 }
 
-/// Changes the account's key (RFC 8555 section 7.3.5). `next` is on disk before: an answer that is lost leaves open which
-/// of the two the CA knows, and [`find`] tells.
+/// Changes the account's key (RFC 8555 section 7.3.5). Store `next` before: if the answer is lost, either key may be the
+/// valid one, and [`find`] shows which.
 pub async fn roll_over(http: &Http, account: &str, key: &AccountKey, next: &AccountKey) -> Result<(), AcmeError> {
     let Some(url) = http.directory().await?.key_change else {
         return Err(AcmeError::Unsupported { url: http.directory_url().to_owned(), feature: "change of keys" });
@@ -116,18 +116,18 @@ impl Account {
         &self.requests.account
     }
 
-    /// What the CA has noted of it.
+    /// Fetches the account object.
     pub async fn known(&self) -> Result<Known, AcmeError> {
         self.requests.read(self.url()).await
     }
 
-    /// Replaces the contacts that the CA knows (RFC 8555 section 7.3.2).
+    /// Replaces the account's contacts (RFC 8555 section 7.3.2).
     pub async fn update_contact(&self, contact: &[String]) -> Result<(), AcmeError> {
         let contact: Vec<String> = contact.iter().map(|address| mailto(address)).collect();
         self.requests.post(self.url(), &json!({ "contact": contact })).await.map(drop)
     }
 
-    /// For good (RFC 8555 section 7.3.6): "there is no way to reactivate".
+    /// Irreversible (RFC 8555 section 7.3.6): "there is no way to reactivate".
     pub async fn deactivate(&self) -> Result<(), AcmeError> {
         self.requests.post(self.url(), &json!({ "status": "deactivated" })).await.map(drop)
     }
@@ -137,7 +137,7 @@ async fn new_account(http: &Http, signer: &Signer, payload: &Value) -> Result<St
     let url = http.directory().await?.new_account;
     let answer = post(http, signer, By::Key, &url, Some(payload)).await?;
     let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    location.ok_or_else(|| AcmeError::strange(&url, "an account without a URL"))
+    location.ok_or_else(|| AcmeError::malformed(&url, "an account without a URL"))
 }
 
 fn mailto(contact: &str) -> String {

@@ -1,7 +1,7 @@
-//! Renewal information (RFC 9773): when the CA would like a certificate renewed. A plain GET, no account, no nonce. (The
-//! ACME crate's own call reports every fault as a missing Retry-After.)
+//! Renewal information (RFC 9773): when the CA suggests to renew a certificate. A plain GET, without account and nonce. (The
+//! ACME crate's own call reports every error as a missing Retry-After.)
 //!
-//! Finding means: no renewal information today. It never means: no renewal.
+//! After an error there is no suggestion today; it never prevents a renewal.
 
 use core::time::Duration;
 
@@ -15,17 +15,17 @@ use super::{AcmeError, Http};
 use crate::http::retry_after;
 use crate::text::escape;
 
-/// Windows beyond this are no advice: no certificate lives that long (CA/Browser Forum: 200 days).
+/// Windows beyond this are rejected: no certificate lives that long (CA/Browser Forum: 200 days).
 const FURTHEST: jiff::SignedDuration = jiff::SignedDuration::from_hours(400 * 24);
 
-/// What the CA suggests.
+/// The CA's suggestion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenewalWindow {
     pub start: Timestamp,
     pub end: Timestamp,
-    /// A page for people; escaped.
+    /// URL of a page for people; escaped.
     pub explanation: Option<String>,
-    /// When to ask again, as the CA says.
+    /// The CA's Retry-After: when to ask again.
     pub ask_again: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ struct Window {
     end: Timestamp,
 }
 
-/// Asks for the certificate with this ARI identifier (RFC 9773 section 4.1).
+/// The window of the certificate with this ARI identifier (RFC 9773 section 4.1).
 pub async fn renewal_window(http: &Http, ari_id: &str, now: Timestamp) -> Result<RenewalWindow, AcmeError> {
     let Some(base) = http.directory().await?.renewal_info else {
         return Err(AcmeError::Unsupported { url: http.directory_url().to_owned(), feature: "renewal information" });
@@ -52,7 +52,7 @@ pub async fn renewal_window(http: &Http, ari_id: &str, now: Timestamp) -> Result
     let url = format!("{}/{ari_id}", base.trim_end_matches('/'));
     let answer = judge(&url, http.send(Method::GET, &url, Bytes::new()).await?)?;
     let ask_again = retry_after(answer.headers(), LONGEST_WAIT);
-    let window = read(answer.body(), now).map_err(|what| AcmeError::strange(&url, what))?;
+    let window = read(answer.body(), now).map_err(|what| AcmeError::malformed(&url, what))?;
     Ok(RenewalWindow { ask_again, ..window })
 }
 
@@ -79,12 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn a25_a_window_in_the_past_is_a_window() {
+    fn a25_a_window_in_the_past_is_accepted() {
         assert!(window("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z").is_ok());
     }
 
     #[test]
-    fn a26_a_window_that_cannot_be_is_no_window() {
+    fn a26_an_impossible_window_is_rejected() {
         assert!(window("2026-12-02T00:00:00Z", "2026-12-01T00:00:00Z").is_err());
         assert!(window("9999-12-01T00:00:00Z", "9999-12-02T00:00:00Z").is_err());
         assert!(read(b"<html>", Timestamp::UNIX_EPOCH).is_err());

@@ -1,5 +1,5 @@
-//! Authorizations and their challenges (RFC 8555 sections 7.1.4 and 7.1.5), fetched and answered side by side: an order
-//! may have a hundred.
+//! Authorizations and their challenges (RFC 8555 sections 7.1.4 and 7.1.5), fetched and answered concurrently, since an
+//! order may have a hundred.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
@@ -12,14 +12,14 @@ use crate::cert::{DnsName, NameSet};
 use crate::config::Challenge;
 use crate::model::{Authorization, AuthorizationState, Proof};
 
-/// Requests in flight at once. CAs count them by the second; HTTP/1.1 takes a connection for each.
+/// Concurrent requests. CAs limit them per second; HTTP/1.1 needs a connection for each.
 const SIDE_BY_SIDE: usize = 8;
 /// RFC 8555 section 8.1: base64url, at least 128 bits. Boulder sends 43 characters.
 const LONGEST_TOKEN: usize = 200;
-/// Of one challenge. draft-ietf-acme-dns-persist section 3.1: "The array MUST NOT contain more than 10 entries."
+/// Issuers of one challenge. draft-ietf-acme-dns-persist section 3.1: "The array MUST NOT contain more than 10 entries."
 const MOST_ISSUERS: usize = 10;
 
-/// As the CA tells it.
+/// The JSON of an authorization.
 #[derive(Deserialize)]
 pub(super) struct Document {
     identifier: Identifier,
@@ -54,7 +54,7 @@ pub(super) async fn fetch(requests: &Requests, urls: Vec<String>) -> Result<Vec<
     stream::iter(urls.into_iter().map(one)).buffered(SIDE_BY_SIDE).try_collect().await
 }
 
-/// Asks the CA to look (RFC 8555 section 7.5.1: "the client sends … an empty JSON body").
+/// Asks the CA to validate (RFC 8555 section 7.5.1: "the client sends … an empty JSON body").
 pub(super) async fn answer(requests: &Requests, urls: Vec<String>) -> Result<(), AcmeError> {
     let one = |url: String| {
         let requests = requests.clone();
@@ -69,7 +69,7 @@ impl Document {
         format!("{}{}", if self.wildcard { "*." } else { "" }, self.identifier.value)
     }
 
-    /// What is to be proven and how; beside it the URL of the challenge. `url`: the order's, for errors.
+    /// The authorization with its proof, and the URL of the challenge. `url`: the order's, for errors.
     pub(super) fn read(
         self,
         index: usize,
@@ -81,7 +81,7 @@ impl Document {
         let name = DnsName::parse(&self.name()).ok().filter(|name| ours.iter().any(|ours| ours == name));
         let Some(name) = name else {
             let what = format!("an authorization for {}, which we did not order", self.name());
-            return Err(AcmeError::strange(url, what));
+            return Err(AcmeError::malformed(url, what));
         };
         let kind = match challenge {
             Challenge::Dns01 => "dns-01",
@@ -96,7 +96,7 @@ impl Document {
                 let token = offered.token.filter(|token| is_token(token));
                 let Some(token) = token else {
                     let what = "a challenge whose token is not base64url (RFC 8555 section 8.1)";
-                    return Err(AcmeError::strange(url, what));
+                    return Err(AcmeError::malformed(url, what));
                 };
                 Proof::Value(dns_value(&token, &requests.signer.thumbprint()))
             }
@@ -108,7 +108,7 @@ impl Document {
         Ok((Authorization { index, name, state, proof: Some(proof) }, Some(offered.url)))
     }
 
-    /// The name and the CA's words, when this is what an order failed for.
+    /// The name and the CA's problem, if this authorization made the order fail.
     pub(super) fn blame(self, ours: &NameSet) -> Option<(DnsName, Problem)> {
         if self.state() != AuthorizationState::Dead {
             return None;
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a34_a_token_is_base64url_and_nothing_else() {
+    fn a34_a_token_is_only_base64url() {
         assert!(is_token("evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"));
         for token in ["", "../../x", "a b", "a;b", "a=", &"a".repeat(201)] {
             assert!(!is_token(token), "{token}");

@@ -1,4 +1,4 @@
-//! The binding of an account at the CA to an external one.
+//! External account binding.
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD, Engine};
 use zeroize::Zeroizing;
@@ -12,7 +12,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// The HMAC key as CAs show it: base64url, with or without padding, or plain base64.
+    /// `hmac`: the key as CAs show it, in base64url with or without padding, or in plain base64.
     pub fn new(kid: String, hmac: &str) -> Result<Self, AcmeError> {
         let text = hmac.trim();
         let hmac = BASE64_URL_SAFE_NO_PAD

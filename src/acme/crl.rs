@@ -1,4 +1,4 @@
-//! A revocation list, as a CA publishes it: often over plain HTTP, so that its signature and not the way is what counts.
+//! Fetching a CA's revocation list. CAs often publish it over plain HTTP: its signature protects it.
 
 use core::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::http::{self, HttpOptions, TimeLimits};
 /// A list of a few megabytes takes a second or two.
 const LIMITS: TimeLimits = TimeLimits { connect: Duration::from_secs(8), request: Duration::from_secs(20) };
 
-/// The list at this URL, which a certificate of ours names, DER. One attempt; redirects are not followed.
+/// The list at this URL, in DER. One attempt; redirects are not followed.
 ///
 /// # Errors
-/// No answer, another status than 200, or more than [`LONGEST_CRL`] bytes.
+/// No answer, a status other than 200, or more than [`LONGEST_CRL`] bytes.
 pub async fn fetch_crl(url: &str, options: &HttpOptions) -> Result<Vec<u8>, AcmeError> {
-    let target = Url::parse(url).map_err(|error| AcmeError::strange(url, error.to_string()))?;
+    let target = Url::parse(url).map_err(|error| AcmeError::malformed(url, error.to_string()))?;
     let client = options.client(LIMITS).and_then(ClientBuilder::build);
     let client = client.map_err(|source| AcmeError::Client { source })?;
     let unreachable = |source: reqwest::Error| AcmeError::Unreachable { url: shown(url), source: source.without_url() };

@@ -1,4 +1,4 @@
-//! What can go wrong at a CA, with its words, its Retry-After and what to do next.
+//! Errors of a CA, with its problem document, its Retry-After and the operator's next step.
 
 use core::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::text::escape;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AcmeError {
-    /// No answer: the name, the connection, TLS or the time limit.
+    /// No answer: the name lookup, the connection or TLS failed, or the time limit expired.
     #[error("{url}: no answer: {}", causes(.source))]
     Unreachable { url: String, source: reqwest::Error },
-    /// An error answer that is not ACME's: a page of a proxy or load balancer.
+    /// An error answer without a problem document, such as a page of a proxy or load balancer.
     #[error("{url}: HTTP status {status}")]
     Status { url: String, status: u16, retry_after: Option<Duration> },
     #[error("{url}: {problem}")]
@@ -20,17 +20,17 @@ pub enum AcmeError {
         url: String,
         problem: Box<Problem>,
         retry_after: Option<Duration>,
-        /// The answer's `Link` with relation `help` or `terms-of-service`: where a person reads on.
+        /// The answer's `Link` with relation `help` or `terms-of-service`.
         link: Option<String>,
     },
     #[error("{url}: the answer is longer than {limit} bytes")]
     TooLong { url: String, limit: usize },
-    /// Neither an error of ACME's nor an answer that it allows.
+    /// An answer that ACME does not allow.
     #[error("{url}: {what}")]
-    Strange { url: String, what: String },
-    /// The CA sends us to a host that its directory does not name, or off HTTPS.
-    #[error("{url}: the CA's directory names no such place")]
-    Elsewhere { url: String },
+    MalformedResponse { url: String, what: String },
+    /// The URL's host and port are none of the directory's, or its scheme is not HTTPS.
+    #[error("{url}: the URL is not on a host listed in the CA's directory")]
+    UnexpectedHost { url: String },
     #[error("ACME account key: {why}")]
     Key { why: String },
     #[error("HTTP client for the CA: {}", causes(.source))]
@@ -40,16 +40,16 @@ pub enum AcmeError {
 }
 
 impl AcmeError {
-    pub(super) fn strange(url: &str, what: impl AsRef<str>) -> Self {
-        Self::Strange { url: shown(url), what: escape(what.as_ref(), 300) }
+    pub(super) fn malformed(url: &str, what: impl AsRef<str>) -> Self {
+        Self::MalformedResponse { url: shown(url), what: escape(what.as_ref(), 300) }
     }
 
-    /// An error of the ACME crate about `url`. Ours come back through it as they went in.
+    /// Converts an error of the ACME crate about `url`; an [`AcmeError`] that passed through the crate is unwrapped.
     pub(super) fn from_crate(url: &str, error: instant_acme::Error) -> Self {
         match error {
             instant_acme::Error::Other(inner) => match inner.downcast::<Self>() {
                 Ok(ours) => *ours,
-                Err(other) => Self::strange(url, other.to_string()),
+                Err(other) => Self::malformed(url, other.to_string()),
             },
             instant_acme::Error::Api(problem) => {
                 let problem = Box::new(Problem::inner(&problem));
@@ -59,7 +59,7 @@ impl AcmeError {
                 Self::Key { why: "not a P-256 key in PKCS#8".to_owned() }
             }
             instant_acme::Error::Unsupported(feature) => Self::Unsupported { url: shown(url), feature },
-            other => Self::strange(url, other.to_string()),
+            other => Self::malformed(url, other.to_string()),
         }
     }
 
@@ -86,13 +86,12 @@ impl AcmeError {
         }
     }
 
-    /// Stable and greppable.
     pub fn code(&self) -> Code {
         match self {
             Self::Unreachable { .. } => Code::AcmeUnreachable,
             Self::Status { .. } => Code::AcmeStatus,
-            Self::TooLong { .. } | Self::Strange { .. } => Code::AcmeStrangeAnswer,
-            Self::Elsewhere { .. } => Code::AcmeElsewhere,
+            Self::TooLong { .. } | Self::MalformedResponse { .. } => Code::AcmeStrangeAnswer,
+            Self::UnexpectedHost { .. } => Code::AcmeElsewhere,
             Self::Key { .. } => Code::AcmeAccountKey,
             Self::Client { .. } => Code::AcmeClient,
             Self::Unsupported { .. } => Code::AcmeUnsupported,
@@ -120,7 +119,7 @@ impl AcmeError {
         let again = Advice::Retry { after_seconds: self.retry_after().map(|wait| wait.as_secs()) };
         match self {
             Self::Status { status, .. } if *status >= 500 || *status == 429 => again,
-            Self::Unreachable { .. } | Self::TooLong { .. } | Self::Strange { .. } => again,
+            Self::Unreachable { .. } | Self::TooLong { .. } | Self::MalformedResponse { .. } => again,
             Self::Problem { problem, .. } => match problem.kind {
                 Kind::Paused
                 | Kind::UserActionRequired
@@ -136,16 +135,16 @@ impl AcmeError {
         }
     }
 
-    /// What the operator does next.
+    /// The operator's next step.
     pub fn next(&self) -> String {
         let text = match self {
             Self::Unreachable { .. } => {
                 "see that this machine reaches the CA (DNS, firewall, `network.proxy`) and trusts its root (`acme.ca_file` for a private CA); certd tries again by itself"
             }
-            Self::Status { .. } | Self::TooLong { .. } | Self::Strange { .. } => {
+            Self::Status { .. } | Self::TooLong { .. } | Self::MalformedResponse { .. } => {
                 "see the CA's status page, and whether a proxy stands in between; certd tries again by itself"
             }
-            Self::Elsewhere { .. } => "do not follow it; see that `acme.directory` is the CA's own",
+            Self::UnexpectedHost { .. } => "do not follow it; see that `acme.directory` is the CA's own",
             Self::Key { .. } => "put the account's key back from a backup; certd makes no second account by itself",
             Self::Client { .. } => "see `acme.ca_file` and `network.ca_file` (PEM) and `network.proxy`",
             Self::Unsupported { .. } => "nothing: certd works without",
@@ -164,7 +163,7 @@ fn next_of(problem: &Problem, link: Option<&str>) -> String {
             "the CA does not know this account (any more). certd makes no new one by itself, since that voids `replaces` and CAA accounturi: put the account back, or move its folder under accounts/ away to begin with a new one"
         }
         Kind::AccountDead => {
-            "the account is deactivated, and nobody can bring it back. To begin with a new one, move its folder under accounts/ away and run `certd account register`; records that name the account (CAA accounturi, _validation-persist) need its new URL"
+            "the account is deactivated, which is irreversible. To begin with a new one, move its folder under accounts/ away and run `certd account register`; records that name the account (CAA accounturi, _validation-persist) need its new URL"
         }
         Kind::BindingRequired => "this CA wants an external account: write `eab` under [acme]",
         Kind::Caa => "allow this CA in the CAA records of the name, or use the CA that they allow",
@@ -181,7 +180,7 @@ fn next_of(problem: &Problem, link: Option<&str>) -> String {
     }
 }
 
-/// A URL that came from outside, fit to be shown.
+/// A URL from outside, escaped for display.
 pub(super) fn shown(url: &str) -> String {
     escape(url, 200)
 }

@@ -1,7 +1,8 @@
-//! HTTPS to one CA, under the ACME crate: deadlines, size caps, own roots, a proxy, and the headers that the crate drops.
+//! The HTTPS client beneath the ACME crate: deadlines, size limits, own roots, a proxy, and the headers that the crate
+//! drops.
 //!
-//! Error answers never reach the crate (but `badNonce`, which it answers itself): they become an [`AcmeError`] here, with
-//! their Retry-After and Link. And it goes nowhere that the CA's directory does not name.
+//! Error answers become an [`AcmeError`] here, with their Retry-After and Link, and do not reach the crate (but `badNonce`,
+//! which it handles itself). Requests go only to hosts listed in the CA's directory.
 
 use core::pin::Pin;
 use core::time::Duration;
@@ -26,23 +27,23 @@ use crate::text::escape;
 
 /// TCP and TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// One request, from name lookup to the last byte. Boulder's own limit for a request is below it.
+/// One request, from name lookup to the last byte. Boulder's own limit for a request is lower.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(60);
-/// A chain is some ten kilobytes, a directory one.
+/// A chain has some ten kilobytes, a directory one.
 const BODY_LIMIT: usize = 1024 * 1024;
 /// Header lines of one answer; Boulder sends a dozen. (hyper caps their size at some 400 kB.)
 const HEADER_LIMIT: usize = 64;
-/// Nonces that are kept: one for each request that may be in flight, and some.
+/// Nonces kept: one for each concurrent request, and a reserve.
 const MOST_NONCES: usize = 32;
 /// RFC 8555 section 6.5: base64url. Boulder's have 43 characters.
 const LONGEST_NONCE: usize = 200;
-/// The longest wait that Let's Encrypt's own limits ask for is 34 hours (one certificate back per exact name set).
+/// The longest wait of Let's Encrypt's limits is 34 hours (for one more certificate of the same exact set of names).
 pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(48);
 
 /// RFC 8555 section 6.5.1.
 const REPLAY_NONCE: &str = "replay-nonce";
 
-/// What reaching a CA takes. Secrets are none of it.
+/// How to reach a CA; holds no secrets.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub directory: Url,
@@ -59,18 +60,18 @@ struct Inner {
     client: reqwest::Client,
     directory_url: Url,
     directory: Mutex<Option<(Parts, Bytes)>>,
-    /// `host:port` of every URL in the directory, and its own.
-    places: Mutex<BTreeSet<String>>,
-    /// The Retry-After of the last good answer.
-    wish: Mutex<Option<Duration>>,
+    /// `host:port` of the directory's URL and of every URL in it: the only hosts that get requests.
+    allowed_hosts: Mutex<BTreeSet<String>>,
+    /// The Retry-After of the last successful answer.
+    retry_after: Mutex<Option<Duration>>,
     /// The Date of the last answer.
     date: Mutex<Option<Timestamp>>,
-    /// From every answer, for every request, of the crate's and of our own. The freshest is used first: a CA forgets old
-    /// ones.
+    /// From every answer, for every request, whether sent by the crate or by us. The newest is used first, since CAs expire
+    /// old ones.
     nonces: Mutex<Vec<String>>,
 }
 
-/// The directory's entries that we use ourselves (RFC 8555 section 7.1.1); the crate reads its own.
+/// The directory entries used outside of the crate (RFC 8555 section 7.1.1).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Directory {
@@ -83,7 +84,7 @@ pub(super) struct Directory {
     pub(super) meta: Meta,
 }
 
-/// What the CA says of itself (RFC 8555 section 7.1.1; profiles: draft-ietf-acme-profiles).
+/// The directory's metadata (RFC 8555 section 7.1.1; profiles: draft-ietf-acme-profiles).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Meta {
@@ -98,7 +99,7 @@ pub(super) struct Meta {
     pub(super) profiles: BTreeMap<String, String>,
 }
 
-/// Marks an answer that brought a nonce, as every one of a CA's to a POST does.
+/// Marks an answer that had a nonce, as every answer of a CA to a POST must.
 #[derive(Clone, Copy)]
 pub(super) struct BroughtNonce;
 
@@ -112,8 +113,8 @@ impl Http {
             client,
             directory_url: settings.directory.clone(),
             directory: Mutex::default(),
-            places: Mutex::new(place(&settings.directory).into_iter().collect()),
-            wish: Mutex::default(),
+            allowed_hosts: Mutex::new(host_and_port(&settings.directory).into_iter().collect()),
+            retry_after: Mutex::default(),
             date: Mutex::default(),
             nonces: Mutex::default(),
         })))
@@ -126,15 +127,15 @@ impl Http {
     pub(super) async fn directory(&self) -> Result<Directory, AcmeError> {
         let url = self.0.directory_url.as_str();
         let answer = judge(url, self.send(Method::GET, url, Bytes::new()).await?)?;
-        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::strange(url, error.to_string()))
+        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::malformed(url, error.to_string()))
     }
 
-    /// The CA's clock, as its last answer tells it (RFC 9110 section 6.6.1).
+    /// The CA's clock at its last answer (RFC 9110 section 6.6.1).
     pub fn date(&self) -> Option<Timestamp> {
         *lock(&self.0.date)
     }
 
-    /// Asks for nothing but an answer with a Date; what the CA says otherwise does not matter.
+    /// Sends a request only for the Date of the answer, whatever its status.
     ///
     /// # Errors
     /// The CA cannot be reached.
@@ -143,12 +144,12 @@ impl Http {
         self.send(Method::GET, url, Bytes::new()).await.map(|_| ())
     }
 
-    /// How long the last good answer asked us to wait.
-    pub(super) fn wish(&self) -> Option<Duration> {
-        *lock(&self.0.wish)
+    /// The Retry-After of the last successful answer.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        *lock(&self.0.retry_after)
     }
 
-    /// One that the CA has given out and that was not used.
+    /// An unused nonce.
     pub(super) async fn nonce(&self) -> Result<String, AcmeError> {
         if let Some(nonce) = lock(&self.0.nonces).pop() {
             return Ok(nonce);
@@ -156,12 +157,12 @@ impl Http {
         let url = self.directory().await?.new_nonce;
         judge(&url, self.send(Method::HEAD, &url, Bytes::new()).await?)?;
         let fresh = lock(&self.0.nonces).pop();
-        fresh.ok_or_else(|| AcmeError::strange(&url, "an answer without a nonce"))
+        fresh.ok_or_else(|| AcmeError::malformed(&url, "an answer without a nonce"))
     }
 
-    /// One request, any status. The directory is fetched once.
+    /// Sends one request and returns the answer, whatever its status. The directory is cached.
     pub(super) async fn send(&self, method: Method, url: &str, body: Bytes) -> Result<Response<Bytes>, AcmeError> {
-        let target = self.place(url)?;
+        let target = self.allowed(url)?;
         let is_directory = method == Method::GET && target == self.0.directory_url;
         if is_directory && let Some((parts, body)) = lock(&self.0.directory).clone() {
             return Ok(Response::from_parts(parts, body));
@@ -184,15 +185,15 @@ impl Http {
         *lock(&self.0.date) = http::date(whole.headers());
         self.keep_nonce(&mut whole);
         if whole.status().is_success() {
-            *lock(&self.0.wish) = retry_after(whole.headers(), LONGEST_WAIT);
+            *lock(&self.0.retry_after) = retry_after(whole.headers(), LONGEST_WAIT);
             if is_directory {
-                self.learn(&whole);
+                self.keep_directory(&whole);
             }
         }
         Ok(whole)
     }
 
-    /// Into the pool, and out of the answer: the crate would use it a second time.
+    /// Moves the nonce from the answer to the pool; the crate would use it a second time.
     fn keep_nonce(&self, answer: &mut Response<Bytes>) {
         let nonce = answer.headers_mut().remove(REPLAY_NONCE).and_then(|value| Some(value.to_str().ok()?.to_owned()));
         let Some(nonce) = nonce.filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE) else { return };
@@ -204,12 +205,12 @@ impl Http {
         }
     }
 
-    /// The directory's entries are the places to which this CA may send us.
-    fn learn(&self, answer: &Response<Bytes>) {
+    /// Caches the directory, and allows the hosts that it lists.
+    fn keep_directory(&self, answer: &Response<Bytes>) {
         let entries: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(answer.body()).unwrap_or_default();
         let urls = entries.values().filter_map(|entry| Url::parse(entry.as_str()?).ok());
-        lock(&self.0.places).extend(urls.filter_map(|url| place(&url)));
+        lock(&self.0.allowed_hosts).extend(urls.filter_map(|url| host_and_port(&url)));
         if serde_json::from_slice::<Directory>(answer.body()).is_err() {
             return;
         }
@@ -218,13 +219,12 @@ impl Http {
         *lock(&self.0.directory) = Some((kept.into_parts().0, answer.body().clone()));
     }
 
-    fn place(&self, url: &str) -> Result<Url, AcmeError> {
-        Url::parse(url)
-            .ok()
-            .filter(|parsed| {
-                parsed.scheme() == "https" && place(parsed).is_some_and(|it| lock(&self.0.places).contains(&it))
-            })
-            .ok_or_else(|| AcmeError::Elsewhere { url: shown(url) })
+    /// Parses a URL and requires HTTPS and an allowed host.
+    fn allowed(&self, url: &str) -> Result<Url, AcmeError> {
+        let listed = |host: String| lock(&self.0.allowed_hosts).contains(&host);
+        let parsed = Url::parse(url).ok();
+        let parsed = parsed.filter(|url| url.scheme() == "https" && host_and_port(url).is_some_and(listed));
+        parsed.ok_or_else(|| AcmeError::UnexpectedHost { url: shown(url) })
     }
 }
 
@@ -240,7 +240,7 @@ impl HttpClient for Http {
             let Ok(body) = body.collect().await;
             let url = parts.uri.to_string();
             if parts.method == Method::HEAD {
-                // The one thing that the crate asks so is newNonce.
+                // The crate's only HEAD request is newNonce.
                 let nonce = this.nonce().await.map_err(other)?;
                 let answer = Response::builder().header(REPLAY_NONCE, nonce).body(Bytes::new())?;
                 let (parts, body) = answer.into_parts();
@@ -257,7 +257,7 @@ impl HttpClient for Http {
     }
 }
 
-/// A good answer as it is; any other as the error that it is.
+/// Turns an answer without a success status into its error.
 pub(super) fn judge(url: &str, answer: Response<Bytes>) -> Result<Response<Bytes>, AcmeError> {
     let status = answer.status();
     if status.is_success() {
@@ -273,12 +273,12 @@ pub(super) fn judge(url: &str, answer: Response<Bytes>) -> Result<Response<Bytes
     }
 }
 
-/// Where a person reads on (RFC 8555 section 6.7: a "help" link may say how to resolve it; 7.3.3: the new terms).
+/// Where the operator can read on (RFC 8555 section 6.7: a "help" link; section 7.3.3: the new terms).
 fn link(answer: &Response<Bytes>) -> Option<String> {
     let of = |relation| link::targets(answer.headers(), relation).into_iter().next();
     of("help").or_else(|| of("terms-of-service")).map(|target| escape(&target, 300))
 }
 
-fn place(url: &Url) -> Option<String> {
+fn host_and_port(url: &Url) -> Option<String> {
     Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }

@@ -1,5 +1,5 @@
-//! JSON Web Signatures (RFC 7515) as ACME has them: by an account's URL, or by the key itself, of an account or of a
-//! certificate. The ACME crate signs for orders alone, and with keys of its own making.
+//! JSON Web Signatures (RFC 7515) as ACME uses them: with an account's URL, or with the public key of an account or a
+//! certificate. The ACME crate signs only orders, and only with keys that it generated.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
@@ -22,7 +22,7 @@ pub(super) enum Signer {
     Rsa(RsaKeyPair),
 }
 
-/// How a request says who signs it (RFC 8555 section 6.2: "jwk" or "kid", never both).
+/// How a request identifies its signer (RFC 8555 section 6.2: "jwk" or "kid", never both).
 #[derive(Clone, Copy)]
 pub(super) enum By<'a> {
     Key,
@@ -31,12 +31,12 @@ pub(super) enum By<'a> {
 }
 
 impl Signer {
-    /// An account's key: P-256, the one curve that every CA takes. `None`: not one in PKCS#8.
+    /// An account's key: P-256, the one curve that every CA accepts. `None`: not a P-256 key in PKCS#8.
     pub(super) fn new(pkcs8: &[u8]) -> Option<Self> {
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok().map(Self::P256)
     }
 
-    /// A certificate's key, of any kind that a certificate of ours has.
+    /// A certificate's key, of any type that certd issues for.
     pub(super) fn of_pem(pem: &str) -> Option<Self> {
         let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()?;
         let ecdsa =
@@ -56,8 +56,8 @@ impl Signer {
         Some(key.as_ref().to_vec())
     }
 
-    /// RFC 7517, RFC 7518 section 6. Its members in the order and form of RFC 7638 section 3, so that its text is what a
-    /// thumbprint is of.
+    /// RFC 7517, RFC 7518 section 6. The members have the order and form of RFC 7638 section 3, so that a thumbprint is the
+    /// digest of this text.
     pub(super) fn jwk(&self) -> Value {
         match self {
             Self::P256(key) => point("P-256", key),
@@ -71,7 +71,7 @@ impl Signer {
         }
     }
 
-    /// RFC 7638: what a key authorization names the account's key by.
+    /// RFC 7638; part of a key authorization.
     pub(super) fn thumbprint(&self) -> String {
         encode(digest::digest(&digest::SHA256, self.jwk().to_string().as_bytes()))
     }
@@ -93,7 +93,7 @@ impl Signer {
         Some(flattened(&protected, &payload, &signature))
     }
 
-    /// RFC 8555 section 7.3.4: the account's public key, signed with the key that the CA's customer service gave out.
+    /// RFC 8555 section 7.3.4: the account's public key, signed with the external account's HMAC key.
     pub(super) fn bind(&self, url: &str, binding: &Binding) -> Value {
         let protected = json!({ "alg": "HS256", "kid": binding.kid, "url": url });
         let (protected, payload) = (encode(protected.to_string()), encode(self.jwk().to_string()));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificates_key_signs_whatever_its_kind() {
+    fn a_certificates_key_signs_with_each_key_type() {
         for (key_type, alg, length) in
             [(KeyType::EcdsaP256, "ES256", 64), (KeyType::EcdsaP384, "ES384", 96), (KeyType::Rsa2048, "RS256", 256)]
         {

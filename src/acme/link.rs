@@ -1,9 +1,9 @@
-//! `Link` headers (RFC 8288): where a person reads on, and where other chains of a certificate are.
+//! `Link` headers (RFC 8288), which lead to help pages and alternate chains.
 
 use ::http::HeaderMap;
 use ::http::header::LINK;
 
-/// Targets of all links with this relation, as they stand there, in their order.
+/// Targets of all links with this relation, unchanged and in order.
 pub(super) fn targets(headers: &HeaderMap, relation: &str) -> Vec<String> {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let links = values.flat_map(links);
@@ -11,7 +11,7 @@ pub(super) fn targets(headers: &HeaderMap, relation: &str) -> Vec<String> {
     wanted.map(|(target, _)| target.to_owned()).collect()
 }
 
-/// `<target>; rel="a b"`, several with commas between them. What is not of that form ends the reading.
+/// Parses `<target>; rel="a b"`, separated by commas, up to the first malformed link.
 fn links(mut rest: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     while let Some((target, after)) = rest.trim_start_matches([' ', '\t', ',']).strip_prefix('<').and_then(split) {
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a21_links_are_told_apart_by_their_relation_however_they_are_written() {
+    fn a21_links_are_selected_by_relation_in_every_notation() {
         let headers = headers(&[
             "<https://ca/dir>;rel=\"index\"",
             "<https://ca/1>; title=\"a, b; rel=x\"; rel=\"alternate\", <https://ca/2>;rel=alternate",

@@ -1,8 +1,7 @@
-//! The CA: account, order, renewal information (RFC 8555, RFC 9773). One attempt each, plain values in and out; what to
-//! do next is decided by `plan::order`, and what must be on disk first is put there by `pass`.
+//! The ACME client: account, order, renewal information (RFC 8555, RFC 9773). Each call is one attempt with plain values in
+//! and out; `plan::order` decides the next step, and `execute` first stores what must survive a crash.
 //!
-//! Finding means: the CA was not reached, or it answered in words of its own ([`Problem`]), or in a way that no CA
-//! should. Nothing of it reaches a node.
+//! An error means that the CA was not reached, or refused with a [`Problem`], or broke the protocol. No node is affected.
 
 mod about;
 mod account;

@@ -1,5 +1,5 @@
-//! One order (RFC 8555 section 7.4), a step a call. Around each call the nonce is renewed as often as a restless CA wants
-//! (the crate does it three times; at Pebble's 50 % that is not enough).
+//! One order (RFC 8555 section 7.4), one step per call. Each call is repeated with a new nonce while the CA rejects nonces:
+//! the crate repeats it three times, too few for Pebble, which rejects half of them.
 
 use core::time::Duration;
 
@@ -22,10 +22,10 @@ const CHAIN_LIMIT: usize = 100_000;
 /// Authorizations for each name that was ordered. RFC 8555 section 7.1.3: "there may not be a 1:1 relationship between
 /// the order identifiers and the authorizations required"; each costs requests and a TXT record, and CAs ask for one.
 const MOST_FOR_A_NAME: usize = 3;
-/// Other chains of one certificate. Let's Encrypt has offered two at most.
+/// Alternate chains of one certificate. Let's Encrypt has offered two at most.
 const MOST_ALTERNATES: usize = 8;
 
-/// Runs a call of the crate again while the CA rejects its nonces.
+/// Repeats a call of the crate while the CA rejects its nonces.
 macro_rules! with_nonces {
     ($rounds:expr, $call:expr) => {{
         let mut round = 1;
@@ -46,20 +46,20 @@ pub struct Order {
     inner: instant_acme::Order,
     requests: Requests,
     names: NameSet,
-    /// URLs, by the authorizations' places.
+    /// Challenge URLs, by the index of the authorization.
     challenges: Vec<Option<String>>,
 }
 
-/// A certificate as the CA sends it first (RFC 8555 section 7.4.2).
+/// A certificate with the CA's default chain (RFC 8555 section 7.4.2).
 #[derive(Clone, Debug)]
 pub struct Download {
     /// The chain, leaf first.
     pub pem: String,
-    /// URLs of other chains: "the server MAY provide one or more link relation header fields with relation "alternate"".
+    /// URLs of alternate chains: "the server MAY provide one or more link relation header fields with relation "alternate"".
     pub alternates: Vec<String>,
 }
 
-/// An order's state, and how long the CA asks us to wait before the next look.
+/// An order's state, and the CA's Retry-After for the next poll.
 #[derive(Clone, Copy, Debug)]
 pub struct Polled {
     pub status: Status,
@@ -67,7 +67,7 @@ pub struct Polled {
 }
 
 impl Account {
-    /// Makes an order. `replaces`: the ARI identifier of the certificate that it renews (RFC 9773 section 5).
+    /// Creates an order. `replaces`: the ARI identifier of the certificate that it renews (RFC 9773 section 5).
     pub async fn new_order(
         &self,
         names: &NameSet,
@@ -88,7 +88,7 @@ impl Account {
         Ok(self.joined(inner, names))
     }
 
-    /// Gets an order back that an earlier run made.
+    /// Fetches an order that an earlier run created.
     pub async fn order(&self, url: &str, names: &NameSet) -> Result<Order, AcmeError> {
         let fetched = with_nonces!(NONCE_ROUNDS, self.inner.order(url.to_owned()));
         let inner = fetched.map_err(|error| AcmeError::from_crate(url, error))?;
@@ -105,12 +105,12 @@ impl Order {
         self.inner.url()
     }
 
-    /// As of the last answer.
+    /// The status in the CA's last answer.
     pub fn status(&mut self) -> Status {
         status(self.inner.state().status)
     }
 
-    /// What is to be proven, and by what.
+    /// The authorizations, each with the proof for this challenge.
     pub async fn authorizations(&mut self, challenge: Challenge) -> Result<Vec<Authorization>, AcmeError> {
         let fetched = self.fetch().await?;
         let (mut authorizations, mut challenges) = (Vec::new(), Vec::new());
@@ -124,11 +124,11 @@ impl Order {
         Ok(authorizations)
     }
 
-    /// Asks the CA to look at the TXT records of the authorizations at `indexes`.
+    /// Asks the CA to validate the authorizations at `indexes`.
     pub async fn set_ready(&mut self, indexes: &[usize]) -> Result<(), AcmeError> {
         let urls = indexes.iter().map(|index| self.challenges.get(*index).cloned().flatten());
         let Some(urls) = urls.collect::<Option<Vec<String>>>() else {
-            return Err(AcmeError::strange(self.inner.url(), "an authorization without the challenge that it had"));
+            return Err(AcmeError::malformed(self.inner.url(), "an authorization without the challenge that it had"));
         };
         authorization::answer(&self.requests, urls).await
     }
@@ -137,7 +137,7 @@ impl Order {
         let url = self.inner.url().to_owned();
         let polled = with_nonces!(NONCE_ROUNDS, self.inner.refresh());
         let status = status(polled.map_err(|error| AcmeError::from_crate(&url, error))?.status);
-        Ok(Polled { status, retry_after: self.requests.http.wish() })
+        Ok(Polled { status, retry_after: self.requests.http.retry_after() })
     }
 
     /// `csr`: PKCS#10, DER.
@@ -148,10 +148,10 @@ impl Order {
         Ok(self.status())
     }
 
-    /// The chain of an order that is valid, and where others of the same certificate are.
+    /// The certificate of a valid order.
     pub async fn certificate(&mut self) -> Result<Download, AcmeError> {
         let Some(url) = self.inner.state().certificate.clone() else {
-            return Err(AcmeError::strange(self.inner.url(), "a valid order without a certificate"));
+            return Err(AcmeError::malformed(self.inner.url(), "a valid order without a certificate"));
         };
         let answer = self.requests.get(&url).await?;
         let mut alternates = link::targets(answer.headers(), "alternate");
@@ -175,19 +175,19 @@ impl Order {
         let urls: Vec<String> = self.inner.state().authorizations.iter().map(|one| one.url.clone()).collect();
         if urls.len() > self.names.len() * MOST_FOR_A_NAME {
             let what = "an order with more authorizations than its names can need";
-            return Err(AcmeError::strange(self.inner.url(), what));
+            return Err(AcmeError::malformed(self.inner.url(), what));
         }
         authorization::fetch(&self.requests, urls).await
     }
 }
 
-/// PEM, as text. What it holds is for `cert` to judge.
+/// The PEM text; `cert` checks its content.
 fn chain(url: &str, answer: &Response<Bytes>) -> Result<String, AcmeError> {
     if answer.body().len() > CHAIN_LIMIT {
         return Err(AcmeError::TooLong { url: shown(url), limit: CHAIN_LIMIT });
     }
     let text = core::str::from_utf8(answer.body());
-    text.map(str::to_owned).map_err(|_| AcmeError::strange(url, "a certificate that is not text"))
+    text.map(str::to_owned).map_err(|_| AcmeError::malformed(url, "a certificate that is not text"))
 }
 
 fn status(status: OrderStatus) -> Status {

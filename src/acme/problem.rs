@@ -1,5 +1,5 @@
-//! Problem documents (RFC 7807, RFC 8555 section 6.7): what a CA says when it refuses. Every text is escaped and cut
-//! when it is read, so that whoever shows it need not think of it.
+//! Problem documents (RFC 7807, RFC 8555 section 6.7). Every text is escaped and shortened when it is read, so that it is
+//! safe to show.
 
 use core::fmt;
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use crate::text::escape;
 
-/// Boulder's pauses carry a link of some six hundred characters that must survive whole.
+/// The detail of Boulder's pause holds a link of some six hundred characters, which must stay whole.
 const LONGEST_DETAIL: usize = 2_000;
 const LONGEST_TYPE: usize = 100;
-/// A certificate has at most a hundred names; a list of a thousand complaints helps nobody.
+/// A certificate has at most a hundred names; a longer list would not be read.
 const MOST_SUBPROBLEMS: usize = 20;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Problem {
     pub kind: Kind,
     pub type_uri: String,
     pub detail: String,
-    /// Of the HTTP answer; of the document when it came inside an order or a challenge.
+    /// The HTTP status; the document's own where it is part of an order or a challenge.
     pub status: Option<u16>,
     pub subproblems: Vec<Subproblem>,
 }
@@ -29,12 +29,12 @@ pub struct Subproblem {
     pub detail: String,
 }
 
-/// The refusals that mean something to us. RFC 8555 section 6.7, RFC 9773 section 7.4.
+/// The error types that certd handles. RFC 8555 section 6.7, RFC 9773 section 7.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     BadNonce,
     RateLimited,
-    /// Boulder pauses a name that failed too often until its owner follows a link.
+    /// Boulder pauses a name that failed too often, until the operator follows a link.
     Paused,
     UserActionRequired,
     AccountDoesNotExist,
@@ -49,12 +49,12 @@ pub enum Kind {
     BindingRequired,
     InvalidProfile,
     ServerInternal,
-    /// `dns`, `connection`, `incorrectResponse`: the CA looked and did not find.
+    /// `dns`, `connection`, `incorrectResponse`: the CA did not find the record.
     NotFound,
     Other,
 }
 
-/// As it came; shown only once it is a [`Problem`].
+/// The JSON document, not escaped yet: convert it to a [`Problem`] before showing it.
 #[derive(Deserialize)]
 pub(super) struct Document {
     #[serde(rename = "type")]
@@ -77,14 +77,14 @@ struct DocumentIdentifier {
 }
 
 impl Problem {
-    /// `None`: the body is no problem document.
+    /// `None`: the body is not a problem document.
     pub(super) fn parse(body: &[u8], status: u16) -> Option<Self> {
         let document: Document = serde_json::from_slice(body).ok()?;
         document.type_uri.as_ref().or(document.detail.as_ref())?;
         Some(Document { status: Some(status), ..document }.into())
     }
 
-    /// One that came inside an order.
+    /// A problem inside an order.
     pub(super) fn inner(problem: &instant_acme::Problem) -> Self {
         let subproblems = problem
             .subproblems
@@ -120,7 +120,7 @@ impl Problem {
     }
 }
 
-/// One that came inside a challenge.
+/// A problem inside a challenge.
 impl From<Document> for Problem {
     fn from(document: Document) -> Self {
         let subproblems = document
@@ -156,13 +156,13 @@ impl Kind {
         };
         match short {
             "badNonce" => Self::BadNonce,
-            // Boulder has no type of its own for a pause: the words lead to the page that ends it.
+            // Boulder has no type for a pause; only the link in its detail tells.
             "rateLimited" if detail.contains("unpause") => Self::Paused,
             "rateLimited" => Self::RateLimited,
             "userActionRequired" => Self::UserActionRequired,
             "accountDoesNotExist" => Self::AccountDoesNotExist,
             // RFC 8555 section 7.3.6: "If a server receives a POST or POST-as-GET from a deactivated account, it MUST
-            // return an error response with status code 401 (Unauthorized)". Boulder answers 403 and says so in words.
+            // return an error response with status code 401 (Unauthorized)". Boulder answers 403, and only its detail tells.
             "unauthorized" if status == Some(401) || detail.contains("deactivated") || detail.contains("revoked") => {
                 Self::AccountDead
             }
@@ -194,19 +194,19 @@ mod tests {
     }
 
     #[test]
-    fn a07_a_page_is_no_problem_document() {
+    fn a07_an_html_page_is_not_a_problem_document() {
         assert_eq!(Problem::parse(b"<html>502</html>", 502), None);
         assert_eq!(Problem::parse(b"{}", 502), None);
     }
 
     #[test]
-    fn a33_a_paused_name_is_told_from_a_rate_limit() {
+    fn a33_a_paused_name_is_distinguished_from_a_rate_limit() {
         let body = br#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"Please visit https://portal.example/sfe/v1/unpause?jwt=x"}"#;
         assert_eq!(Problem::parse(body, 429).unwrap().kind, Kind::Paused);
     }
 
     #[test]
-    fn a23_a_dead_account_is_told_from_a_failed_validation() {
+    fn a23_a_dead_account_is_distinguished_from_a_failed_validation() {
         let parse = |detail: &str| {
             let body = format!(r#"{{"type":"urn:ietf:params:acme:error:unauthorized","detail":"{detail}"}}"#);
             Problem::parse(body.as_bytes(), 403).unwrap().kind

@@ -8,11 +8,11 @@ use super::signed::post;
 use super::{AcmeError, Http, Kind};
 use crate::cert::{PrivateKey, RevocationReason};
 
-/// What came of it.
+/// Result of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoked {
     Now,
-    /// Before, by whomever.
+    /// It was revoked before.
     Already,
 }
 
@@ -24,7 +24,7 @@ impl Account {
     }
 }
 
-/// With the key of the certificate, where no account can speak for it any more.
+/// Revokes with the certificate's key, for a certificate whose account is gone.
 pub async fn revoke_by_key(
     http: &Http,
     key: &PrivateKey,

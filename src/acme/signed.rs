@@ -1,5 +1,5 @@
-//! Signed requests of our own, for what the ACME crate has no call for or not one that survives a crash: accounts, keys,
-//! revocation, authorizations side by side, the chains that an answer's `Link` names.
+//! Signed requests for which the ACME crate has no call, or none that survives a crash: accounts, keys, revocation,
+//! concurrent authorizations, alternate chains.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::http::{BroughtNonce, judge};
 use super::jws::{By, Signer};
 use super::{AcmeError, Http, Kind};
 
-/// Requests with fresh nonces before a CA that rejects each of them is given up.
+/// Attempts with fresh nonces while the CA rejects each.
 const NONCES: usize = 10;
 
-/// Whoever may ask things of the CA by an account's name. Cheap to clone.
+/// Sends requests that an account signs. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Requests {
     pub(super) http: Http,
@@ -35,15 +35,15 @@ impl Requests {
         post(&self.http, &self.signer, By::Account(&self.account), url, None).await
     }
 
-    /// As [`Self::get`], and the answer is JSON of this shape.
+    /// As [`Self::get`]; parses the answer's JSON.
     pub(super) async fn read<T: DeserializeOwned>(&self, url: &str) -> Result<T, AcmeError> {
         let answer = self.get(url).await?;
-        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::strange(url, error.to_string()))
+        serde_json::from_slice(answer.body()).map_err(|error| AcmeError::malformed(url, error.to_string()))
     }
 }
 
-/// One request, again with another nonce as long as the CA rejects those. A rejected request was not carried out (RFC 8555
-/// section 6.5: "the client SHOULD retry the request").
+/// Sends one request, and repeats it with another nonce while the CA rejects nonces. A request so rejected was not carried
+/// out (RFC 8555 section 6.5: "the client SHOULD retry the request").
 pub(super) async fn post(
     http: &Http,
     signer: &Signer,
@@ -59,9 +59,9 @@ pub(super) async fn post(
         match judge(url, http.send(Method::POST, url, Bytes::from(body)).await?) {
             Err(error) if error.kind() == Some(Kind::BadNonce) && attempt < NONCES => attempt += 1,
             // RFC 8555 section 6.5: "The server MUST include a Replay-Nonce header field in every successful response to
-            // a POST request". What has none is somebody else's page, and nothing was done.
+            // a POST request". An answer without a nonce is another server's page, and the CA did nothing.
             Ok(answer) if answer.extensions().get::<BroughtNonce>().is_none() => {
-                return Err(AcmeError::strange(url, "an answer without a nonce, which is none of a CA's"));
+                return Err(AcmeError::malformed(url, "an answer without a nonce, which no CA sends"));
             }
             judged => return judged,
         }

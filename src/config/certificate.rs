@@ -2,24 +2,24 @@
 
 use super::defaults::{FEW_NAMES, KEY_TYPE, LONGEST_NAME, MOST_NAMES, PROFILES_WITH_25_NAMES};
 use super::discover::DiscoverSpec;
+use super::error::ConfigErrors;
 use super::install::InstallSpec;
-use super::mistake::Mistakes;
 use super::value::word;
-use super::written::{At, Section, StringsOrSection};
+use super::written::{Section, Spanned, StringsOrSection};
 use crate::cert::{CertName, DnsName, KeyType};
 
-/// One certificate as written, its values parsed; which nodes it means is found when all are known.
+/// One certificate as written, its values parsed. Its selectors are resolved later, when all nodes are known.
 pub(super) struct CertificateSpec {
-    pub(super) name: Option<At<CertName>>,
-    pub(super) domains: Vec<At<DnsName>>,
+    pub(super) name: Option<Spanned<CertName>>,
+    pub(super) domains: Vec<Spanned<DnsName>>,
     pub(super) key_type: KeyType,
     pub(super) profile: Option<String>,
     pub(super) reuse_key: bool,
     pub(super) sni: Vec<DnsName>,
     /// Names, `*`, `tag:x`.
-    pub(super) selectors: Vec<At<String>>,
+    pub(super) selectors: Vec<Spanned<String>>,
     /// Names, `tag:x`.
-    pub(super) canary: Vec<At<String>>,
+    pub(super) canary: Vec<Spanned<String>>,
     /// Instead of selectors.
     pub(super) discover: Option<DiscoverSpec>,
     pub(super) inventory: bool,
@@ -32,15 +32,15 @@ const KEY_TYPES: [KeyType; 5] =
 impl CertificateSpec {
     /// `profile`: the default of `[acme]`.
     pub(super) fn read(mut section: Section<'_>, profile: Option<&String>) -> Self {
-        let mistakes = section.mistakes();
+        let errors = section.errors();
         let here = section.here();
-        section.needs("domains", "domains = [\"example.com\", \"*.example.com\"]");
+        section.required("domains", "domains = [\"example.com\", \"*.example.com\"]");
         let domains = section.strings("domains");
         let written_name = section.string("name");
-        let key_type = section.string("key_type").map_or(KEY_TYPE, |written| key_type(&written, mistakes));
-        let own_profile = section.string("profile").and_then(|profile| word(&profile, mistakes));
+        let key_type = section.string("key_type").map_or(KEY_TYPE, |written| key_type(&written, errors));
+        let own_profile = section.string("profile").and_then(|profile| word(&profile, errors));
         let reuse_key = section.boolean("reuse_key").unwrap_or_default();
-        section.needs("nodes", "nodes = [\"*\"], or names of nodes, or \"tag:…\"");
+        section.required("nodes", "nodes = [\"*\"], or names of nodes, or \"tag:…\"");
         let (selectors, discover) = match section.strings_or_section("nodes") {
             Some(StringsOrSection::Strings(list)) => (Some(list), None),
             Some(StringsOrSection::Section(section)) => (None, DiscoverSpec::read(section)),
@@ -53,33 +53,33 @@ impl CertificateSpec {
         section.finish();
 
         let profile = own_profile.or_else(|| profile.cloned());
-        let parsed = domains.as_ref().map(|list| names(list, profile.as_deref(), mistakes)).unwrap_or_default();
+        let parsed = domains.as_ref().map(|list| names(list, profile.as_deref(), errors)).unwrap_or_default();
         let plain = parsed.iter().find(|domain| !domain.value.is_wildcard());
         let name = match (&written_name, plain) {
-            (Some(written), _) => cert_name(written, mistakes),
-            (None, Some(first)) => cert_name(&first.with(first.value.to_string()), mistakes),
+            (Some(written), _) => cert_name(written, errors),
+            (None, Some(first)) => cert_name(&first.with(first.value.to_string()), errors),
             (None, None) => {
                 if !parsed.is_empty() {
                     let what = "is missing: this certificate has wildcards only, and '*' is no name for a folder";
-                    mistakes.at(&here.under("name"), what, format!("name = {:?}", parsed[0].value.base()));
+                    errors.at(&here.under("name"), what, format!("name = {:?}", parsed[0].value.base()));
                 }
                 None
             }
         };
         let sni = match (written_sni, plain) {
-            (Some(list), _) => sni(&list, &parsed, mistakes),
+            (Some(list), _) => sni(&list, &parsed, errors),
             (None, Some(first)) => vec![first.value.clone()],
             (None, None) => {
                 if let Some(wildcard) = parsed.first() {
                     let what = "is missing: this certificate has wildcards only, and a handshake asks for one name";
                     let write = format!("probe = {{ sni = [\"www.{}\"] }}", wildcard.value.base());
-                    mistakes.at(&here.under("probe.sni"), what, write);
+                    errors.at(&here.under("probe.sni"), what, write);
                 }
                 Vec::new()
             }
         };
         if let Some(empty) = selectors.as_ref().filter(|list| list.value.is_empty()) {
-            mistakes.at(empty, "is empty: the certificate would be delivered nowhere", "[\"*\"], or names of nodes");
+            errors.at(empty, "is empty: the certificate would be delivered nowhere", "[\"*\"], or names of nodes");
         }
         let selectors = selectors.map(|list| list.value).unwrap_or_default();
         Self {
@@ -98,16 +98,20 @@ impl CertificateSpec {
     }
 }
 
-fn names(list: &At<Vec<At<String>>>, profile: Option<&str>, mistakes: &Mistakes<'_>) -> Vec<At<DnsName>> {
+fn names(
+    list: &Spanned<Vec<Spanned<String>>>,
+    profile: Option<&str>,
+    errors: &ConfigErrors<'_>,
+) -> Vec<Spanned<DnsName>> {
     let most = if profile.is_some_and(|name| PROFILES_WITH_25_NAMES.contains(&name)) { FEW_NAMES } else { MOST_NAMES };
-    let mut names: Vec<At<DnsName>> = Vec::new();
+    let mut names: Vec<Spanned<DnsName>> = Vec::new();
     for written in &list.value {
         match DnsName::parse(&written.value) {
             Ok(name) if names.iter().any(|earlier| earlier.value == name) => {
-                mistakes.at(written, format!("names {:?} a second time", name.as_str()), "each name once");
+                errors.at(written, format!("names {:?} a second time", name.as_str()), "each name once");
             }
             Ok(name) => names.push(written.with(name)),
-            Err(bad) => mistakes.at(written, bad.to_string(), "a DNS name: \"example.com\" or \"*.example.com\""),
+            Err(bad) => errors.at(written, bad.to_string(), "a DNS name: \"example.com\" or \"*.example.com\""),
         }
     }
     // Boulder refuses such an order: "Domain name … is redundant with a wildcard domain in the same request".
@@ -116,66 +120,66 @@ fn names(list: &At<Vec<At<String>>>, profile: Option<&str>, mistakes: &Mistakes<
         {
             let (name_text, wildcard) = (name.value.as_str(), wildcard.value.as_str());
             let what = format!("{name_text:?} is covered by {wildcard:?}, and CAs refuse both together");
-            mistakes.at(name, what, "one of the two");
+            errors.at(name, what, "one of the two");
         }
     }
     if list.value.is_empty() {
-        mistakes.at(list, "is empty", "[\"example.com\"]");
+        errors.at(list, "is empty", "[\"example.com\"]");
     }
     if names.len() > most {
         let what = format!("has {} names, and the CA takes {most} in one certificate", names.len());
-        mistakes.at(list, what, "fewer names, in several certificates");
+        errors.at(list, what, "fewer names, in several certificates");
     }
     names
 }
 
-fn cert_name(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<At<CertName>> {
+fn cert_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<CertName>> {
     if written.value.len() > LONGEST_NAME {
         let what = format!("is the certificate's name, which has at most {LONGEST_NAME} characters");
-        mistakes.at(written, what, "name = \"…\", such as \"api-example\"");
+        errors.at(written, what, "name = \"…\", such as \"api-example\"");
         return None;
     }
     match CertName::parse(&written.value) {
         Ok(name) => Some(written.with(name)),
         Err(bad) => {
-            mistakes.at(written, bad.to_string(), "name = \"…\", such as \"api-example\"");
+            errors.at(written, bad.to_string(), "name = \"…\", such as \"api-example\"");
             None
         }
     }
 }
 
-fn key_type(written: &At<String>, mistakes: &Mistakes<'_>) -> KeyType {
+fn key_type(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> KeyType {
     let known = KEY_TYPES.into_iter().find(|known| known.as_str() == written.value);
     known.unwrap_or_else(|| {
         let names = KEY_TYPES.map(KeyType::as_str).join(", ");
-        mistakes.at(written, format!("{:?} is no key type", written.value), format!("one of {names}"));
+        errors.at(written, format!("{:?} is no key type", written.value), format!("one of {names}"));
         KEY_TYPE
     })
 }
 
-fn probe(mut section: Section<'_>) -> Option<At<Vec<At<String>>>> {
+fn probe(mut section: Section<'_>) -> Option<Spanned<Vec<Spanned<String>>>> {
     let sni = section.strings("sni");
     section.finish();
     sni
 }
 
-fn sni(list: &At<Vec<At<String>>>, domains: &[At<DnsName>], mistakes: &Mistakes<'_>) -> Vec<DnsName> {
+fn sni(list: &Spanned<Vec<Spanned<String>>>, domains: &[Spanned<DnsName>], errors: &ConfigErrors<'_>) -> Vec<DnsName> {
     if list.value.is_empty() {
-        mistakes.at(list, "is empty, and a handshake asks for a name", "[\"www.example.com\"], or leave the key out");
+        errors.at(list, "is empty, and a handshake asks for a name", "[\"www.example.com\"], or leave the key out");
     }
     let mut names = Vec::new();
     for written in &list.value {
         match DnsName::parse(&written.value) {
             Ok(name) if name.is_wildcard() => {
                 let write = format!("one name below it: \"www.{}\"", name.base());
-                mistakes.at(written, "is a wildcard, and a handshake asks for one name", write);
+                errors.at(written, "is a wildcard, and a handshake asks for one name", write);
             }
             Ok(name) if !domains.is_empty() && !domains.iter().any(|domain| domain.value.covers(&name)) => {
                 let what = format!("{:?} is not a name that this certificate holds", name.as_str());
-                mistakes.at(written, what, "a name of `domains`, or one that its wildcard covers");
+                errors.at(written, what, "a name of `domains`, or one that its wildcard covers");
             }
             Ok(name) => names.push(name),
-            Err(bad) => mistakes.at(written, bad.to_string(), "a DNS name: \"www.example.com\""),
+            Err(bad) => errors.at(written, bad.to_string(), "a DNS name: \"www.example.com\""),
         }
     }
     names

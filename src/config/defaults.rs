@@ -1,4 +1,4 @@
-//! What is assumed where nothing is written. Each has its unit, its reason and its source, here and nowhere else.
+//! Defaults and limits, each with its unit, reason and source.
 
 use core::time::Duration;
 
@@ -18,28 +18,27 @@ pub const SESSIONS: usize = 64;
 /// of identifiers every 7 days".
 pub const CERTIFICATES_PER_WEEK: usize = 5;
 
-/// One a minute is a loop and no renewal.
+/// One a minute; more is a loop.
 pub const MOST_CERTIFICATES_PER_WEEK: usize = 10_000;
 
-/// Nodes that may refuse a certificate before a rollout ends. One in ten is a fault of these nodes, more is one of the
-/// certificate; in a small fleet one refusal is not yet a rule.
+/// Nodes that may refuse a certificate before a rollout ends. If one in ten refuses, those nodes are at fault; if more do,
+/// the certificate is.
 pub const STOP_AFTER_PERCENT: usize = 10;
 
 /// When `certd run` makes a pass. Four times a day: RFC 9773 section 4.3 asks for at least two questions about renewal a
-/// day, and a node that was down is brought back within hours although nobody looked. Never on the hour: "run at a random
+/// day, and a node that was down is repaired within hours. Never on the hour: "run at a random
 /// second" is Let's Encrypt's advice, since everybody comes on the hour.
 pub const SCHEDULE: &str = "17 */6 * * *";
 
-/// How often `certd run` looks at what is served. Handshakes alone; visitors are hurt no longer than this before anything
-/// is done about it.
+/// How often `certd run` checks what nodes serve, by handshakes alone. A fault that visitors notice is found within this time.
 pub const CHECK_EVERY: SignedDuration = SignedDuration::from_mins(5);
 
-/// A handshake with every node so often is still not worth a line in a server's log …
+/// Shorter intervals would fill a server's log.
 pub const CHECK_AT_MOST_EVERY: SignedDuration = SignedDuration::from_secs(1);
-/// … and one that comes more seldom than the schedule's passes is none.
+/// A check that is rarer than the schedule's passes is useless.
 pub const CHECK_AT_LEAST_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Above this, threads and file descriptors (1,024 by default, `ulimit -n`) are what fails first.
+/// With more, threads and file descriptors (1,024 by default, `ulimit -n`) run out.
 pub const MOST_SESSIONS: usize = 500;
 
 /// Port of SSH (RFC 4253 section 4.1).
@@ -51,13 +50,13 @@ pub const SSH_USER: &str = "root";
 /// The controller's key for its nodes.
 pub const IDENTITY_FILE: &str = "/etc/certd/id_ed25519";
 
-/// Host keys of nodes, in OpenSSH's format; apart from `~/.ssh`, which is another person's.
+/// Host keys of nodes, in OpenSSH's format; not in `~/.ssh`, which belongs to a person.
 pub const KNOWN_HOSTS: &str = "/etc/certd/known_hosts";
 
 /// Port of HTTPS (RFC 9110 section 4.2.2).
 pub const PROBE_PORT: u16 = 443;
 
-/// The same, of an endpoint that is watched: `[probe]` speaks of nodes, which other people's servers are not.
+/// Port of a watched endpoint, to which `[probe]` does not apply.
 pub const WATCH_PORT: u16 = 443;
 
 /// Port of DNS (RFC 1035 section 4.2).
@@ -66,38 +65,39 @@ pub const DNS_PORT: u16 = 53;
 /// <https://developers.cloudflare.com/api/>, "Making API calls".
 pub const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
 
-/// Seconds that resolvers keep a challenge's record. It is of use for minutes, and Cloudflare's least is the same.
+/// TTL of a challenge's record, in seconds. It is used for minutes, and 60 is Cloudflare's minimum, too.
 pub const UPDATE_TTL: u32 = 60;
 
-/// A day: a record that is kept longer than its order lives helps nobody.
+/// A day: caching a record longer than its order lives is useless.
 pub const LONGEST_UPDATE_TTL: u32 = 86_400;
 
-/// Seconds for one call of a DNS program: a slow API, asked a few times over.
+/// Seconds for one call of a DNS program, which may call a slow API a few times.
 pub const PROGRAM_TIMEOUT: u32 = 120;
 
 /// Half of what a whole issuance may take.
 pub const LONGEST_PROGRAM_TIMEOUT: u32 = 600;
-/// Who is asked over HTTPS where nothing comes through port 53: two, since each remembers for half an hour that a record
-/// was not there (RFC 2308), and each may be unreachable. Of two operators; both offer it to everybody
+
+/// DoH servers, queried where port 53 is blocked. Two, since each may have cached the absence of a record for half an hour
+/// (RFC 2308), and each may be unreachable. They have different operators and are open to the public
 /// (<https://developers.cloudflare.com/1.1.1.1/encryption/dns-over-https/>,
 /// <https://developers.google.com/speed/public-dns/docs/doh>).
 pub const DOH: [&str; 2] = ["https://1.1.1.1/dns-query", "https://dns.google/dns-query"];
 
-/// For a record to be seen on every name server. Cloudflare takes a second or two; slow secondaries refresh within
+/// For a record to be visible on every name server. Cloudflare takes a second or two; slow secondaries refresh within
 /// minutes.
 pub const SEEN_TIMEOUT: Duration = Duration::from_secs(180);
-/// Less leaves no time to find out who is silent (ten seconds), and to ask by other ways.
+/// Less leaves no time to find silent servers (ten seconds), and to query DoH servers.
 pub const SHORTEST_SEEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// An issuance as a whole ends after twenty minutes.
 pub const LONGEST_SEEN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// Small in a handshake, and what every client of the last ten years takes; also the default of certbot (2.0) and acme.sh.
+/// Small in a handshake, and supported by every client of the last ten years; the default of certbot (2.0) and acme.sh.
 pub const KEY_TYPE: KeyType = KeyType::EcdsaP256;
 
-/// Nodes that one name may show: a mistake in DNS, or somebody else's answer, must not become a thousand handshakes.
+/// Nodes of one name: an error in DNS, or a forged answer, must not cause a thousand handshakes.
 pub const MOST_DISCOVERED: usize = 100;
 
-/// Seconds. With more, a node that was taken out of DNS is asked for half an hour longer; Cloudflare's "auto" is this
+/// Seconds. With more, clients go on using a node long after it was removed from DNS; Cloudflare's "auto" is this
 /// (<https://developers.cloudflare.com/dns/manage-dns-records/reference/ttl/>).
 pub const LONGEST_TTL: u32 = 300;
 
@@ -108,17 +108,17 @@ pub const MOST_NAMES: usize = 100;
 pub const PROFILES_WITH_25_NAMES: [&str; 2] = ["tlsserver", "shortlived"];
 pub const FEW_NAMES: usize = 25;
 
-/// Characters of a certificate's name: a folder's name in the store and on nodes, of which file systems take 255 bytes.
+/// Characters of a certificate's name, which names folders in the store and on nodes; file systems allow 255 bytes.
 pub const LONGEST_NAME: usize = 100;
 
-/// A path on a node: a quarter of Linux's PATH_MAX, since names of our own hang below it.
+/// Bytes of a path on a node: a quarter of Linux's PATH_MAX, since certd appends names.
 pub const LONGEST_PATH: usize = 1024;
 
-/// Bytes of one argument of a command; many of them still fit into one message to a node.
+/// Bytes of one argument of a command; many arguments must fit into one message to a node.
 pub const LONGEST_ARGUMENT: usize = 4096;
 
-/// Of a key for which `group` is written and `key_mode` is not: who names a group wants it to read. Debian's own `ssl-cert`
-/// (ssl-cert(8), `/etc/ssl/private`) has its keys so.
+/// Mode of a key with `group` but without `key_mode`, so that the group can read it, as with Debian's `ssl-cert` (ssl-cert(8),
+/// `/etc/ssl/private`).
 pub const KEY_MODE_OF_A_GROUP: u16 = 0o640;
 
 /// A CA that has a short name in `directory`.
@@ -127,7 +127,7 @@ pub struct KnownCa {
     pub directory: &'static str,
     /// New accounts need an external account binding (RFC 8555 section 7.3.4).
     pub needs_eab: bool,
-    /// What CAA records call it (RFC 8659).
+    /// Its names in CAA records (RFC 8659).
     pub caa: &'static [&'static str],
 }
 

@@ -1,36 +1,36 @@
-//! `nodes = { discover = "…" }`: nodes that DNS names. A certificate says whose addresses they are and what each of them
-//! is like; the addresses themselves are asked for at the beginning of every pass, and [`Config::with_discovered`] puts
-//! them in. So whoever plans, delivers and reports knows nodes alone.
+//! `nodes = { discover = "…" }`: nodes found in DNS. A certificate names the DNS name and holds the settings of its nodes;
+//! the addresses are looked up at the beginning of every pass, and [`Config::with_discovered`] inserts the nodes, so that
+//! planning, delivery and reports do not distinguish them.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::error::ConfigErrors;
 use super::install::InstallSpec;
-use super::mistake::Mistakes;
 use super::node::NodeSpec;
 use super::value::host_keys;
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 use super::{Certificate, Config, Host, HostKey, Install, Node, Probe, Ssh, Windows};
 use crate::cert::{DnsName, NodeName};
 
-/// Who the nodes of a certificate are, and what they are like.
+/// The DNS name and the settings of a certificate's nodes.
 #[derive(Clone, Debug)]
 pub struct Discover {
-    /// Its addresses, as its authoritative servers show them, are the nodes.
+    /// Its addresses on its authoritative servers are the nodes.
     pub name: DnsName,
     pub families: Families,
-    /// Keys that are pinned for one address; else `known_hosts` is asked.
+    /// Pinned keys by address; for others `known_hosts` decides.
     pub host_keys: BTreeMap<IpAddr, Vec<HostKey>>,
     pub ssh: Ssh,
     pub probe: Probe,
     pub windows: Windows,
     pub install: Arc<Install>,
-    /// Where a `[[node]]` that has one of the addresses wants it.
+    /// The settings of each `[[node]]`, should it have one of the addresses.
     pub own: BTreeMap<NodeName, Arc<Install>>,
 }
 
-/// A machine with an address of each family would be two nodes.
+/// The address families to take: a machine with an address of each would be two nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Families {
     #[default]
@@ -50,20 +50,20 @@ impl Families {
 }
 
 impl Config {
-    /// Names whose addresses are to be asked for, each once.
+    /// Names whose addresses are to be looked up, each once.
     pub fn discovers(&self) -> BTreeSet<&DnsName> {
         self.certificates.iter().filter_map(|certificate| Some(&certificate.discover.as_ref()?.name)).collect()
     }
 
-    /// The node at this address, if DNS named it now.
+    /// The node at this address, as if DNS showed it.
     pub fn node_at(&self, address: IpAddr) -> Option<Node> {
         let like = self.certificates.iter().find_map(|certificate| certificate.discover.as_ref())?;
         self.discovered(like, address)
     }
 
-    /// With the nodes of these addresses, in the addresses' order. `named`: the addresses of nodes that are configured by
-    /// a name; an address that is one of a `[[node]]` means that node. Also the nodes that were left out, since two
-    /// certificates would share a file there.
+    /// Inserts the nodes of these addresses, in the addresses' order. An address of a `[[node]]` stands for that node;
+    /// `named`: the addresses of nodes configured by name. Also returns the nodes left out because two certificates would
+    /// share a file there.
     pub fn with_discovered(
         &self,
         found: &BTreeMap<DnsName, BTreeSet<IpAddr>>,
@@ -103,7 +103,7 @@ impl Config {
         (config, conflicts)
     }
 
-    /// Named by its address. Keys that any certificate pins for it count: it is one machine.
+    /// A node named by its address. Keys that any certificate pins for the address hold, since it is one machine.
     fn discovered(&self, like: &Discover, address: IpAddr) -> Option<Node> {
         let pinned =
             self.certificates.iter().filter_map(|certificate| certificate.discover.as_ref()?.host_keys.get(&address));
@@ -132,24 +132,24 @@ fn share(a: &Install, b: &Install) -> bool {
     !files(a).is_disjoint(&files(b))
 }
 
-/// As written.
+/// A `nodes = { discover = … }` as written.
 pub(super) struct DiscoverSpec {
-    pub(super) name: At<DnsName>,
+    pub(super) name: Spanned<DnsName>,
     pub(super) families: Families,
     pub(super) host_keys: BTreeMap<IpAddr, Vec<HostKey>>,
 }
 
 impl DiscoverSpec {
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
-        let mistakes = section.mistakes();
-        section.needs("discover", "discover = \"www.example.com\", whose addresses are the nodes");
-        let name = section.string("discover").and_then(|written| discovered_name(&written, mistakes));
-        let families = section.string("families").map(|written| families(&written, mistakes));
+        let errors = section.errors();
+        section.required("discover", "discover = \"www.example.com\", whose addresses are the nodes");
+        let name = section.string("discover").and_then(|written| discovered_name(&written, errors));
+        let families = section.string("families").map(|written| families(&written, errors));
         let mut keys = BTreeMap::new();
         for (address, written) in section.texts_by_name("host_keys") {
             match address.value.parse::<IpAddr>() {
-                Ok(ip) => _ = keys.insert(ip, host_keys(Some(written), mistakes)),
-                Err(_) => mistakes.at(&address, "is not an IP address", "\"192.0.2.1\" = \"ssh-ed25519 AAAA…\""),
+                Ok(ip) => _ = keys.insert(ip, host_keys(Some(written), errors)),
+                Err(_) => errors.at(&address, "is not an IP address", "\"192.0.2.1\" = \"ssh-ed25519 AAAA…\""),
             }
         }
         section.finish();
@@ -175,27 +175,27 @@ impl DiscoverSpec {
     }
 }
 
-fn discovered_name(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<At<DnsName>> {
+fn discovered_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<DnsName>> {
     match DnsName::parse(&written.value) {
         Ok(name) if name.is_wildcard() => {
-            mistakes.at(written, "is a wildcard, which has no addresses", "a name that has A or AAAA records");
+            errors.at(written, "is a wildcard, which has no addresses", "a name that has A or AAAA records");
             None
         }
         Ok(name) => Some(written.with(name)),
         Err(bad) => {
-            mistakes.at(written, bad.to_string(), "a DNS name: \"www.example.com\"");
+            errors.at(written, bad.to_string(), "a DNS name: \"www.example.com\"");
             None
         }
     }
 }
 
-fn families(written: &At<String>, mistakes: &Mistakes<'_>) -> Families {
+fn families(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Families {
     match written.value.as_str() {
         "both" => Families::Both,
         "ipv4" => Families::Ipv4,
         "ipv6" => Families::Ipv6,
         other => {
-            mistakes.at(written, format!("{other:?} is no family of addresses"), "\"both\", \"ipv4\" or \"ipv6\"");
+            errors.at(written, format!("{other:?} is no family of addresses"), "\"both\", \"ipv4\" or \"ipv6\"");
             Families::default()
         }
     }

@@ -1,17 +1,17 @@
-//! Certificates and nodes together: who is meant by a selector, what holds for each pair, and what contradicts what.
+//! Joins certificates and nodes: the nodes that selectors select, the settings of each pair, and contradictions.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::certificate::CertificateSpec;
+use super::error::ConfigErrors;
 use super::install::InstallSpec;
-use super::mistake::Mistakes;
 use super::node::NodeSpec;
 use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
 use super::window::Windows;
-use super::written::{At, nearest};
+use super::written::{Spanned, nearest};
 use super::{Certificate, Host, Installs, Node, Via, pairs};
 use crate::cert::{CertName, NodeName};
 
@@ -23,36 +23,36 @@ pub(super) struct Defaults {
     pub(super) windows: Windows,
 }
 
-/// Whatever is incomplete is left out; then a mistake has been noted already.
+/// Leaves out incomplete entries, for which an error was reported before.
 pub(super) fn join(
     certificates: Vec<CertificateSpec>,
     nodes: Vec<NodeSpec>,
     defaults: &Defaults,
-    mistakes: &Mistakes<'_>,
+    errors: &ConfigErrors<'_>,
 ) -> (Vec<Certificate>, Vec<Node>, Installs) {
-    unique(certificates.iter().filter_map(|spec| spec.name.as_ref()), CertName::as_str, "certificates", mistakes);
-    unique(nodes.iter().filter_map(|spec| spec.name.as_ref()), NodeName::as_str, "nodes", mistakes);
-    own_domain(&certificates, &nodes, mistakes);
-    named_by_an_address(&certificates, &nodes, mistakes);
+    unique(certificates.iter().filter_map(|spec| spec.name.as_ref()), CertName::as_str, "certificates", errors);
+    unique(nodes.iter().filter_map(|spec| spec.name.as_ref()), NodeName::as_str, "nodes", errors);
+    own_domain(&certificates, &nodes, errors);
+    named_by_an_address(&certificates, &nodes, errors);
     let stand_in = certificates.iter().find_map(|spec| spec.discover.as_ref()?.stand_in());
-    let meant: Vec<Vec<&NodeSpec>> = certificates
+    let selected: Vec<Vec<&NodeSpec>> = certificates
         .iter()
         .map(|spec| match &spec.discover {
             Some(_) => stand_in.iter().collect(),
-            None => select(spec, &nodes, mistakes),
+            None => select(spec, &nodes, errors),
         })
         .collect();
-    let mut installs = pairs::installs(&certificates, &meant, defaults, mistakes);
-    pairs::own_installs(&certificates, &meant, &nodes, mistakes);
+    let mut installs = pairs::installs(&certificates, &selected, defaults, errors);
+    pairs::own_installs(&certificates, &selected, &nodes, errors);
 
     let stand_in_name = stand_in.as_ref().and_then(|spec| spec.name.as_ref()).map(|name| &name.value);
-    let runtime_certificates = certificates.iter().zip(&meant).filter_map(|(spec, meant)| {
-        let names = || meant.iter().filter_map(|node| node.name.as_ref()).filter(|_| spec.discover.is_none());
+    let runtime_certificates = certificates.iter().zip(&selected).filter_map(|(spec, selected)| {
+        let names = || selected.iter().filter_map(|node| node.name.as_ref()).filter(|_| spec.discover.is_none());
         let canary = match spec.discover {
-            Some(_) => spec.canary.iter().filter_map(|one| pairs::found_canary(one, &nodes, mistakes)).collect(),
-            // Its nodes are another mistake.
+            Some(_) => spec.canary.iter().filter_map(|one| pairs::found_canary(one, &nodes, errors)).collect(),
+            // The missing selectors were reported.
             None if spec.selectors.is_empty() => Vec::new(),
-            None => canaries(&spec.canary, meant, mistakes),
+            None => canaries(&spec.canary, selected, errors),
         };
         let discover = stand_in_name
             .zip(spec.name.as_ref())
@@ -73,12 +73,12 @@ pub(super) fn join(
         })
     });
     let runtime_certificates = runtime_certificates.collect();
-    let runtime_nodes: Vec<(Node, At<Host>)> = nodes.into_iter().filter_map(|spec| node(spec, defaults)).collect();
-    endpoints(&runtime_nodes, mistakes);
+    let runtime_nodes: Vec<(Node, Spanned<Host>)> = nodes.into_iter().filter_map(|spec| node(spec, defaults)).collect();
+    endpoints(&runtime_nodes, errors);
     (runtime_certificates, runtime_nodes.into_iter().map(|(node, _)| node).collect(), installs)
 }
 
-fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, At<Host>)> {
+fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, Spanned<Host>)> {
     let first = spec.addresses.first()?.clone();
     let node = Node {
         name: spec.name?.value,
@@ -94,23 +94,23 @@ fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, At<Host>)> {
 }
 
 fn unique<'a, T: Eq + 'a>(
-    names: impl Iterator<Item = &'a At<T>>,
+    names: impl Iterator<Item = &'a Spanned<T>>,
     text: impl Fn(&T) -> &str,
     what: &str,
-    mistakes: &Mistakes<'_>,
+    errors: &ConfigErrors<'_>,
 ) {
-    let mut seen: Vec<&At<T>> = Vec::new();
+    let mut seen: Vec<&Spanned<T>> = Vec::new();
     for name in names {
         if seen.iter().any(|earlier| earlier.value == name.value) {
             let why = format!("two {what} have the name {:?}", text(&name.value));
-            mistakes.at(name, why, "name = \"…\", another one");
+            errors.at(name, why, "name = \"…\", another one");
         }
         seen.push(name);
     }
 }
 
-/// Nodes that are found in DNS are called by their addresses.
-fn named_by_an_address(certificates: &[CertificateSpec], nodes: &[NodeSpec], mistakes: &Mistakes<'_>) {
+/// Nodes found in DNS are named by their addresses, so that no other node may have such a name.
+fn named_by_an_address(certificates: &[CertificateSpec], nodes: &[NodeSpec], errors: &ConfigErrors<'_>) {
     if certificates.iter().all(|spec| spec.discover.is_none()) {
         return;
     }
@@ -122,40 +122,40 @@ fn named_by_an_address(certificates: &[CertificateSpec], nodes: &[NodeSpec], mis
         };
         if !node.addresses.iter().any(|address| address.value == Host::Ip(ip)) {
             let what = format!("{ip} is what a node found in DNS would be called, and not this node's address");
-            mistakes.at(name, what, "name = \"…\", another one");
+            errors.at(name, what, "name = \"…\", another one");
         }
     }
 }
 
-/// The service's own name leads to a random node: SSH and the probe would not know whom they talk to.
-fn own_domain(certificates: &[CertificateSpec], nodes: &[NodeSpec], mistakes: &Mistakes<'_>) {
+/// A name of a certificate leads to a random node: SSH and the probe would reach any of them.
+fn own_domain(certificates: &[CertificateSpec], nodes: &[NodeSpec], errors: &ConfigErrors<'_>) {
     let domains: BTreeSet<&str> =
         certificates.iter().flat_map(|spec| &spec.domains).map(|d| d.value.as_str()).collect();
     for address in nodes.iter().flat_map(|spec| &spec.addresses) {
         let Host::Name(name) = &address.value else { continue };
         if domains.contains(name.as_str()) {
             let what = format!("{:?} is a name of a certificate and leads to any of its nodes", name.as_str());
-            mistakes.at(address, what, "this node's own IP address");
+            errors.at(address, what, "this node's own IP address");
         }
     }
 }
 
-/// In the configuration's order of nodes, each once.
-fn select<'a>(certificate: &CertificateSpec, nodes: &'a [NodeSpec], mistakes: &Mistakes<'_>) -> Vec<&'a NodeSpec> {
-    // A node whose own name is wrong may be the one that is meant; a list without nodes is a mistake of its own.
+/// The selected nodes, each once, in the configuration's order.
+fn select<'a>(certificate: &CertificateSpec, nodes: &'a [NodeSpec], errors: &ConfigErrors<'_>) -> Vec<&'a NodeSpec> {
+    // A selector may refer to a node with an invalid name; a configuration without nodes is reported elsewhere.
     let all_named = !nodes.is_empty() && nodes.iter().all(|node| node.name.is_some());
     for selector in &certificate.selectors {
         if all_named && !nodes.iter().any(|node| matches(node, &selector.value)) {
             let near = near(&selector.value, nodes).map(|near| format!("; did you mean {near:?}?"));
             let what = format!("{:?} matches no node{}", selector.value, near.unwrap_or_default());
-            mistakes.at(selector, what, "the name of a [[node]], \"*\", or \"tag:…\" with a node's tag");
+            errors.at(selector, what, "the name of a [[node]], \"*\", or \"tag:…\" with a node's tag");
         }
     }
-    let meant = |node: &&NodeSpec| certificate.selectors.iter().any(|selector| matches(node, &selector.value));
-    nodes.iter().filter(meant).collect()
+    let selected = |node: &&NodeSpec| certificate.selectors.iter().any(|selector| matches(node, &selector.value));
+    nodes.iter().filter(selected).collect()
 }
 
-/// The tag or the name that a selector probably means.
+/// The tag or name that is most similar to a selector.
 fn near(selector: &str, nodes: &[NodeSpec]) -> Option<String> {
     if let Some(tag) = selector.strip_prefix("tag:") {
         let tags: Vec<&str> = nodes.iter().flat_map(|node| &node.tags).map(String::as_str).collect();
@@ -165,15 +165,15 @@ fn near(selector: &str, nodes: &[NodeSpec]) -> Option<String> {
     nearest(selector, &names.collect::<Vec<_>>()).map(str::to_owned)
 }
 
-/// In the order of preference, each once.
-fn canaries(written: &[At<String>], meant: &[&NodeSpec], mistakes: &Mistakes<'_>) -> Vec<NodeName> {
+/// The canaries, each once, in order of preference.
+fn canaries(written: &[Spanned<String>], selected: &[&NodeSpec], errors: &ConfigErrors<'_>) -> Vec<NodeName> {
     let mut canaries: Vec<NodeName> = Vec::new();
     for selector in written {
-        let found = meant.iter().filter(|node| matches(node, &selector.value));
+        let found = selected.iter().filter(|node| matches(node, &selector.value));
         let found: Vec<&NodeName> = found.filter_map(|node| node.name.as_ref()).map(|name| &name.value).collect();
         if found.is_empty() || selector.value == "*" {
             let what = format!("{:?} is not one of this certificate's nodes", selector.value);
-            mistakes.at(selector, what, "the name of one of its nodes, \"tag:…\", or leave the key out");
+            errors.at(selector, what, "the name of one of its nodes, \"tag:…\", or leave the key out");
             continue;
         }
         for name in found {
@@ -192,14 +192,14 @@ fn matches(node: &NodeSpec, selector: &str) -> bool {
     }
 }
 
-/// Two nodes at one endpoint are one node: what is done to the one would be seen at the other.
-fn endpoints(nodes: &[(Node, At<Host>)], mistakes: &Mistakes<'_>) {
+/// Two nodes must not share an endpoint: a change to one would be seen at the other.
+fn endpoints(nodes: &[(Node, Spanned<Host>)], errors: &ConfigErrors<'_>) {
     let mut logins: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     let mut probed: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     for (node, first) in nodes {
         if node.probe.via == Via::Ssh && node.probe.quic {
             let what = format!("{:?} is probed through SSH, which carries TCP alone and no QUIC", node.name.as_str());
-            mistakes.at(first, what, "probe = { quic = false }, or via = \"direct\"");
+            errors.at(first, what, "probe = { quic = false }, or via = \"direct\"");
         }
         if let Some(other) = logins.insert((&first.value, node.ssh.port), &node.name) {
             let what = format!(
@@ -207,7 +207,7 @@ fn endpoints(nodes: &[(Node, At<Host>)], mistakes: &Mistakes<'_>) {
                 other.as_str(),
                 node.name.as_str()
             );
-            mistakes.at(first, what, "another address, or ssh = { port = … }, or one node instead of two");
+            errors.at(first, what, "another address, or ssh = { port = … }, or one node instead of two");
             continue;
         }
         // Through SSH a handshake is made with the node's own loopback address, which no other node has.
@@ -219,7 +219,7 @@ fn endpoints(nodes: &[(Node, At<Host>)], mistakes: &Mistakes<'_>) {
                     other.as_str(),
                     node.name.as_str()
                 );
-                mistakes.at(first, what, "another address, or probe = { port = … }");
+                errors.at(first, what, "another address, or probe = { port = … }");
             }
         }
     }

@@ -1,19 +1,19 @@
-//! A node's public host key as `ssh-keyscan` prints it and `/etc/ssh/ssh_host_*_key.pub` holds it.
+//! A node's public host key, in the format of `ssh-keyscan` and `/etc/ssh/ssh_host_*_key.pub`.
 
 use core::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-/// A public host key as `ssh-keyscan` and known_hosts write it: type, and the key's blob.
+/// A public host key: its type and blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostKey {
     pub algorithm: String,
     pub blob: Vec<u8>,
 }
 
-/// Types of host keys, and of how many strings their blobs consist (RFC 8709 section 4, RFC 5656 section 3.1, RFC 4253
-/// section 6.6). DSA is gone from OpenSSH and from here.
+/// Types of host keys, and the number of strings in their blobs (RFC 8709 section 4, RFC 5656 section 3.1, RFC 4253
+/// section 6.6). OpenSSH has removed DSA.
 const ALGORITHMS: [(&str, usize); 5] = [
     ("ssh-ed25519", 2),
     ("ecdsa-sha2-nistp256", 3),
@@ -26,7 +26,7 @@ impl HostKey {
     /// `ssh-ed25519 AAAA…`, with or without a comment after it.
     ///
     /// # Errors
-    /// What is wrong with the text; the blob itself is checked too, so that a line cut short in copying is noticed here.
+    /// The text is invalid. The blob is checked, too, which detects a line that was cut short in copying.
     pub fn parse(text: &str) -> Result<Self, BadHostKey> {
         let mut words = text.split_whitespace();
         let (Some(algorithm), Some(encoded)) = (words.next(), words.next()) else {

@@ -1,12 +1,12 @@
-//! Where a certificate is put on a node, and how the node's server is told: four layers (node and certificate, node,
-//! certificate, `[install]`), taken key by key, and never a mixture of two lists.
+//! Where a certificate is installed on a node, and how the server reloads it: four layers (node and certificate, node,
+//! certificate, `[install]`), merged key by key; lists are not merged.
 
 use super::Install;
 use super::defaults::LONGEST_ARGUMENT;
-use super::mistake::Mistakes;
+use super::error::ConfigErrors;
 use super::rights::RightsSpec;
 use super::value::{absolute, printable};
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 use crate::cert::CertName;
 
 /// The only placeholder: the certificate's name.
@@ -15,43 +15,43 @@ const PLACEHOLDER: &str = "{name}";
 /// One layer as written.
 #[derive(Default)]
 pub(super) struct InstallSpec {
-    fullchain: Option<At<String>>,
-    key: Option<At<String>>,
-    chain: Option<At<String>>,
-    combined: Option<At<String>>,
+    fullchain: Option<Spanned<String>>,
+    key: Option<Spanned<String>>,
+    chain: Option<Spanned<String>>,
+    combined: Option<Spanned<String>>,
     in_place: Option<bool>,
     rights: RightsSpec,
-    test: Option<At<Vec<At<String>>>>,
-    reload: Option<At<Vec<At<String>>>>,
-    /// Something is wrong in this layer, so that what seems to be missing may be there.
+    test: Option<Spanned<Vec<Spanned<String>>>>,
+    reload: Option<Spanned<Vec<Spanned<String>>>>,
+    /// This layer has errors: a key that seems to be missing may be one of them.
     pub(super) flawed: bool,
 }
 
-/// What the layers come to for one pair of node and certificate.
+/// The merged layers of one pair of node and certificate.
 pub(super) struct Resolved<'a> {
     pub(super) install: Install,
-    /// Where its paths are written.
-    pub(super) fullchain: &'a At<String>,
-    pub(super) key: &'a At<String>,
-    pub(super) chain: Option<&'a At<String>>,
-    pub(super) combined: Option<&'a At<String>>,
+    /// The written paths, for errors.
+    pub(super) fullchain: &'a Spanned<String>,
+    pub(super) key: &'a Spanned<String>,
+    pub(super) chain: Option<&'a Spanned<String>>,
+    pub(super) combined: Option<&'a Spanned<String>>,
 }
 
 impl InstallSpec {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let mistakes = section.mistakes();
-        let before = mistakes.count();
-        let path = |path: &At<String>| absolute(path, mistakes) && placeholders(path, mistakes);
+        let errors = section.errors();
+        let before = errors.count();
+        let path = |path: &Spanned<String>| absolute(path, errors) && placeholders(path, errors);
         let fullchain = section.string("fullchain").inspect(|written| _ = path(written));
         let key = section.string("key").inspect(|written| _ = path(written));
         let chain = section.string("chain").inspect(|written| _ = path(written));
         let combined = section.string("combined").inspect(|written| _ = path(written));
         let in_place = section.boolean("unsafe_in_place");
         let rights = RightsSpec::read(&mut section);
-        let test = section.strings("test").inspect(|argv| command(argv, mistakes));
-        let reload = section.strings("reload").inspect(|argv| command(argv, mistakes));
+        let test = section.strings("test").inspect(|argv| command(argv, errors));
+        let reload = section.strings("reload").inspect(|argv| command(argv, errors));
         section.finish();
-        Self { fullchain, key, chain, combined, in_place, rights, test, reload, flawed: mistakes.count() > before }
+        Self { fullchain, key, chain, combined, in_place, rights, test, reload, flawed: errors.count() > before }
     }
 
     /// # Errors
@@ -80,8 +80,8 @@ impl InstallSpec {
                 .map(|(_, key, write)| (key, write))
                 .collect());
         };
-        let fill = |text: &At<String>| text.value.replace(PLACEHOLDER, name.as_str());
-        let argv = |words: &At<Vec<At<String>>>| words.value.iter().map(fill).collect();
+        let fill = |text: &Spanned<String>| text.value.replace(PLACEHOLDER, name.as_str());
+        let argv = |words: &Spanned<Vec<Spanned<String>>>| words.value.iter().map(fill).collect();
         let install = Install {
             fullchain: fill(fullchain),
             key: fill(key),
@@ -96,33 +96,33 @@ impl InstallSpec {
     }
 }
 
-fn command(argv: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) {
+fn command(argv: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) {
     let Some(program) = argv.value.first() else {
-        mistakes.at(argv, "is empty, and something has to run", "[\"program\", \"argument\"]");
+        errors.at(argv, "is empty, and something has to run", "[\"program\", \"argument\"]");
         return;
     };
     if argv.value.len() == 1 && program.value.contains(' ') {
         let words: Vec<String> = program.value.split_whitespace().map(|word| format!("{word:?}")).collect();
         let what = "is one word with spaces in it; a command is a list of words, and no shell takes it apart";
-        mistakes.at(program, what, format!("[{}]", words.join(", ")));
+        errors.at(program, what, format!("[{}]", words.join(", ")));
         return;
     }
     for word in &argv.value {
-        if !printable(word, mistakes) || !placeholders(word, mistakes) {
+        if !printable(word, errors) || !placeholders(word, errors) {
             continue;
         }
         if word.value.len() > LONGEST_ARGUMENT {
-            mistakes.at(word, "is too long an argument", format!("at most {LONGEST_ARGUMENT} bytes"));
+            errors.at(word, "is too long an argument", format!("at most {LONGEST_ARGUMENT} bytes"));
         }
     }
 }
 
-/// `{domain}` is a mistake; awk's `{print $1}` is none.
-fn placeholders(text: &At<String>, mistakes: &Mistakes<'_>) -> bool {
+/// `{domain}` is an error; awk's `{print $1}` is not.
+fn placeholders(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     let inside = text.value.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(inside, _)| inside);
     let word = |inside: &&str| !inside.is_empty() && inside.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
     let Some(unknown) = inside.filter(word).find(|inside| *inside != "name") else { return true };
     let what = format!("has the placeholder {:?}, which does not exist", format!("{{{unknown}}}"));
-    mistakes.at(text, what, "{name}, the only placeholder: the certificate's name");
+    errors.at(text, what, "{name}, the only placeholder: the certificate's name");
     false
 }

@@ -1,50 +1,50 @@
-//! `ssh.jump`: hosts on the way to a node, as `ssh -J` has them.
+//! `ssh.jump`: the jump hosts of a node, as with `ssh -J`.
 
 use std::path::PathBuf;
 
 use super::defaults::SSH_PORT;
-use super::mistake::Mistakes;
+use super::error::ConfigErrors;
 use super::ssh::identities;
 use super::value::{host, host_keys, login, port};
-use super::written::{At, Section, TextOrSection};
+use super::written::{Section, Spanned, TextOrSection};
 use super::{Host, HostKey};
 use crate::cert::NodeName;
 
 /// A host that leads to a node, or to the next such host.
 #[derive(Clone, Debug)]
 pub struct Jump {
-    /// What error texts call it.
+    /// Its name in error texts.
     pub name: NodeName,
     pub host: Host,
     pub port: u16,
-    /// The node's own, where there is none.
+    /// `None`: the node's.
     pub user: Option<String>,
     pub identity_files: Option<Vec<PathBuf>>,
     pub host_keys: Vec<HostKey>,
 }
 
-/// Each is a session of its own, with a thread and a dozen round trips; a third one is a mistake or a maze.
+/// Each jump host costs a session with a thread and a dozen round trips; a third one is probably an error.
 const MOST: usize = 2;
 
-pub(super) fn read(written: Vec<TextOrSection<'_>>, mistakes: &Mistakes<'_>) -> Vec<Jump> {
+pub(super) fn read(written: Vec<TextOrSection<'_>>, errors: &ConfigErrors<'_>) -> Vec<Jump> {
     let mut jumps = Vec::new();
     for (index, entry) in written.into_iter().enumerate() {
         let (at, jump) = match entry {
-            TextOrSection::Text(text) => (text.with(()), of_text(&text, mistakes)),
-            TextOrSection::Section(section) => (section.here(), of_section(section, mistakes)),
+            TextOrSection::Text(text) => (text.with(()), of_text(&text, errors)),
+            TextOrSection::Section(section) => (section.here(), of_section(section, errors)),
         };
         if index == MOST {
-            mistakes.at(&at, "is the third host on the way", format!("at most {MOST}"));
+            errors.at(&at, "is the third host on the way", format!("at most {MOST}"));
         }
         jumps.extend(jump);
     }
     jumps
 }
 
-/// `user@host:port`, of which the host alone is needed; an IPv6 address with a port is in brackets.
-fn of_text(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<Jump> {
+/// `user@host:port`, where user and port are optional; an IPv6 address with a port is in brackets.
+fn of_text(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Jump> {
     let (user, rest) = match text.value.rsplit_once('@') {
-        Some((user, rest)) => (Some(login(&text.with(user.to_owned()), mistakes)?), rest),
+        Some((user, rest)) => (Some(login(&text.with(user.to_owned()), errors)?), rest),
         None => (None, text.value.as_str()),
     };
     let (name, number) = match rest.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
@@ -59,31 +59,31 @@ fn of_text(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<Jump> {
     let number = match number {
         Some(number) => {
             let Ok(number) = number.parse::<i64>() else {
-                mistakes.at(text, format!("{number:?} is not a port"), "\"user@bastion.example.com:22\"");
+                errors.at(text, format!("{number:?} is not a port"), "\"user@bastion.example.com:22\"");
                 return None;
             };
-            port(&text.with(number), mistakes)?
+            port(&text.with(number), errors)?
         }
         None => SSH_PORT,
     };
-    let host = host(&text.with(name.to_owned()), mistakes)?;
+    let host = host(&text.with(name.to_owned()), errors)?;
     Some(jump(host, number, user))
 }
 
-fn of_section(mut section: Section<'_>, mistakes: &Mistakes<'_>) -> Option<Jump> {
-    section.needs("address", "address = \"192.0.2.9\"");
-    let host = section.string("address").and_then(|address| host(&address, mistakes));
-    let user = section.string("user").and_then(|user| login(&user, mistakes));
-    let number = section.integer("port").map_or(Some(SSH_PORT), |number| port(&number, mistakes));
-    let identity_files = section.strings("identity_files").map(|files| identities(&files, false, mistakes));
-    let host_keys = host_keys(section.one_or_more("host_key"), mistakes);
+fn of_section(mut section: Section<'_>, errors: &ConfigErrors<'_>) -> Option<Jump> {
+    section.required("address", "address = \"192.0.2.9\"");
+    let host = section.string("address").and_then(|address| host(&address, errors));
+    let user = section.string("user").and_then(|user| login(&user, errors));
+    let number = section.integer("port").map_or(Some(SSH_PORT), |number| port(&number, errors));
+    let identity_files = section.strings("identity_files").map(|files| identities(&files, false, errors));
+    let host_keys = host_keys(section.one_or_more("host_key"), errors);
     section.finish();
     Some(Jump { identity_files, host_keys, ..jump(host?, number?, user) })
 }
 
 fn jump(host: Host, port: u16, user: Option<String>) -> Jump {
     let port_text = if port == SSH_PORT { String::new() } else { format!(" port {port}") };
-    // A name of DNS may be longer than a node's name; its beginning tells enough.
+    // A DNS name may be longer than a node's name; its beginning suffices.
     let text: String = format!("jump host {host}").chars().take(64 - port_text.len()).collect();
     let name = NodeName::parse(&format!("{text}{port_text}"));
     // Hosts and ports have no control characters, and both ends are visible.

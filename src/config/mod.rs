@@ -1,18 +1,18 @@
-//! The configuration in its runtime form: whoever holds a [`Config`] need not validate again.
+//! The configuration in its runtime form: a [`Config`] is valid.
 //!
-//! The written form (TOML) is parsed into this one by [`parse`]. An error of syntax stops at the first; everything else
-//! (types too) is reported at once, each with its line, what is wrong and what to write.
+//! [`parse`] turns the written form (TOML) into it. A syntax error ends parsing; all other errors (wrong types too) are
+//! reported together, each with its line, the problem and what to write.
 
 mod acme;
 mod certificate;
 pub mod defaults;
 mod discover;
 mod dns;
+mod error;
 mod fleet;
 mod host_key;
 mod install;
 mod jump;
-mod mistake;
 mod network;
 mod node;
 mod pairs;
@@ -37,20 +37,20 @@ use jiff::Timestamp;
 use toml::de::DeTable;
 
 use certificate::CertificateSpec;
+use error::ConfigErrors;
 use fleet::Defaults;
 use install::InstallSpec;
-use mistake::Mistakes;
 use node::NodeSpec;
 use probe::ProbeSpec;
 use ssh::SshSpec;
 use watch::WatchSpec;
-use written::{At, Section};
+use written::{Section, Spanned};
 
 pub use discover::{Discover, Families};
 pub use dns::{Dns, SilentServers};
+pub use error::ConfigError;
 pub use host_key::{BadHostKey, HostKey, ssh_string};
 pub use jump::Jump;
-pub use mistake::Mistake;
 pub use network::{Network, Proxy};
 pub use probe::{Probe, ProxyProtocol, Via};
 pub use provider::{Provider, Rfc2136, TsigAlgorithm};
@@ -67,26 +67,26 @@ use crate::cert::{CertName, DnsName, KeyType, NameSet, NodeName, WatchName};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub state_dir: PathBuf,
-    /// The CA of choice.
+    /// The preferred CA.
     pub acme: Acme,
-    /// CAs that are asked, in this order, when the one of choice cannot be used.
+    /// CAs to use, in this order, when the preferred one is unavailable.
     pub fallback: Vec<Acme>,
     pub dns: Dns,
     pub network: Network,
-    /// Sessions in flight at once, over the fleet.
+    /// Concurrent SSH sessions over the whole fleet.
     pub sessions: usize,
     pub rollout: Rollout,
-    /// Of `certd run` alone.
+    /// For `certd run` only.
     pub run: Run,
     pub certificates: Vec<Certificate>,
     pub nodes: Vec<Node>,
-    /// Where and how each certificate is installed on each of its nodes; an entry for every pair.
+    /// Where and how each certificate is installed on each of its nodes; has an entry for every pair.
     pub installs: Installs,
-    /// Endpoints that others keep, and that are looked at all the same.
+    /// Endpoints that certd monitors but does not manage.
     pub watches: Vec<Watch>,
 }
 
-/// By pair: what holds after all layers.
+/// By pair, with all layers merged.
 pub type Installs = BTreeMap<(NodeName, CertName), Arc<Install>>;
 
 #[derive(Clone, Debug)]
@@ -94,14 +94,14 @@ pub struct Acme {
     pub directory: url::Url,
     /// Names the account's folder in the store: host, or host-port.
     pub host: String,
-    /// URLs, as RFC 8555 section 7.1.2 has them: `mailto:ops@example.com`.
+    /// URLs (RFC 8555 section 7.1.2): `mailto:ops@example.com`.
     pub contact: Vec<String>,
     /// The default of every certificate.
     pub profile: Option<String>,
     pub eab: Option<Eab>,
     pub ca_file: Option<PathBuf>,
     pub issuer_root_file: Option<PathBuf>,
-    /// Common name of the root that the chain should lead to, where the CA offers several chains.
+    /// Common name of the root to prefer where the CA offers several chains.
     pub preferred_chain: Option<String>,
     pub challenge: Challenge,
     /// Certificates of the same names that the CA allows within seven days; at least 1.
@@ -114,7 +114,7 @@ pub enum Challenge {
     /// RFC 8555 section 8.4: a TXT record for each order.
     #[default]
     Dns01,
-    /// draft-ietf-acme-dns-persist: one TXT record that stays.
+    /// draft-ietf-acme-dns-persist: one persistent TXT record.
     DnsPersist01,
 }
 
@@ -136,11 +136,11 @@ pub struct Certificate {
     pub sni: Vec<DnsName>,
     /// In the configuration's order.
     pub nodes: Vec<NodeName>,
-    /// The nodes of which one gets a change first, in the operator's order. Empty: the first that is fit.
+    /// The nodes of which one gets a change first, in order of preference. Empty: the first eligible node.
     pub canary: Vec<NodeName>,
-    /// Its nodes are those that DNS names.
+    /// Set where its nodes are found in DNS.
     pub discover: Option<Arc<Discover>>,
-    /// Whether the addresses of its names are compared with its nodes.
+    /// Whether to compare the addresses of its names with its nodes.
     pub inventory: bool,
 }
 
@@ -152,11 +152,11 @@ pub struct Node {
     pub ssh: Ssh,
     pub probe: Probe,
     pub tags: Vec<String>,
-    /// Until then (a date means its first instant in UTC) the node is shown and probed, and does not count.
+    /// Until then the node is shown and probed, but not changed or counted. A date stands for its first instant in UTC.
     pub paused_until: Option<Timestamp>,
-    /// Why, in the operator's words.
+    /// The operator's reason.
     pub paused_reason: Option<String>,
-    /// When it may be changed.
+    /// When the node may be changed.
     pub windows: Windows,
 }
 
@@ -184,24 +184,24 @@ pub struct Install {
     pub chain: Option<String>,
     /// Key and full chain in one file, for servers that want it so.
     pub combined: Option<String>,
-    /// Files are written over instead of being switched by a rename: for a mounted file, which keeps its old inode
-    /// otherwise. Unsafe: a crash in the middle leaves a torn pair.
+    /// Overwrite files instead of replacing them by a rename, for a file that is mounted itself and would keep its old
+    /// inode. Unsafe: a crash in between leaves a mismatched pair.
     pub in_place: bool,
     pub rights: Rights,
-    /// Argument vectors, never a shell's line; never empty.
+    /// Argument vectors, not shell commands; never empty.
     pub test: Vec<String>,
     pub reload: Vec<String>,
 }
 
-/// An endpoint whose certificate is not ours to renew.
+/// An endpoint whose certificate is managed elsewhere.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// No certificate has the same.
+    /// Differs from all names of certificates.
     pub name: WatchName,
-    /// Each is asked for its name; never empty.
+    /// Each with the name to send as SNI; never empty.
     pub targets: Vec<(Host, DnsName)>,
     pub port: u16,
-    /// PEM roots that its chain may lead to, beside the system's.
+    /// PEM roots trusted for it beside the system's.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -211,7 +211,7 @@ impl Config {
         core::iter::once(&self.acme).chain(&self.fallback)
     }
 
-    /// The CA of this host, as `accounts/<ca-host>` and [`crate::model::Meta::ca`] have it.
+    /// The CA of this host, in the form of `accounts/<ca-host>` and [`crate::model::Meta::ca`].
     pub fn ca(&self, host: &str) -> Option<&Acme> {
         self.cas().find(|ca| ca.host == host)
     }
@@ -230,33 +230,33 @@ impl Config {
 }
 
 /// # Errors
-/// Every mistake of the text, in the order of its lines; for an error of syntax only the first one.
-pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
-    let mistakes = Mistakes::new(text);
+/// All errors of the text, in the order of its lines; only the first syntax error.
+pub fn parse(text: &str) -> Result<Config, Vec<ConfigError>> {
+    let errors = ConfigErrors::new(text);
     let table = match DeTable::parse(text) {
         Ok(table) => table.into_inner(),
         Err(error) => {
             let place = error.span().map_or(text.len(), |span| span.start);
-            mistakes.add(Some(place), "", format!("not TOML: {}", error.message()), "");
-            return Err(mistakes.into_found());
+            errors.add(Some(place), "", format!("not TOML: {}", error.message()), "");
+            return Err(errors.into_found());
         }
     };
-    let config = read(Section::new(String::new(), None, table, &mistakes));
-    let found = mistakes.into_found();
+    let config = read(Section::new(String::new(), None, table, &errors));
+    let found = errors.into_found();
     match config {
         Some(config) if found.is_empty() => Ok(config),
         _ => Err(found),
     }
 }
 
-/// `None`, or something with a gap filled: then there are mistakes.
+/// The result is only valid if no error was reported: gaps are filled with defaults.
 fn read(mut file: Section<'_>) -> Option<Config> {
-    let mistakes = file.mistakes();
-    let state_dir = file.string("state_dir").and_then(|path| value::own_folder(&path, mistakes));
-    let sessions = file.integer("sessions").map(|number| sessions(&number, mistakes));
-    file.needs("acme", "[acme]\ndirectory = \"letsencrypt\"");
+    let errors = file.errors();
+    let state_dir = file.string("state_dir").and_then(|path| value::own_folder(&path, errors));
+    let sessions = file.integer("sessions").map(|number| sessions(&number, errors));
+    file.required("acme", "[acme]\ndirectory = \"letsencrypt\"");
     let acme = file.section("acme").and_then(acme::read);
-    file.needs("dns", "[dns]\nprovider   = \"cloudflare\"\ntoken_file = \"/etc/certd/cloudflare.token\"");
+    file.required("dns", "[dns]\nprovider   = \"cloudflare\"\ntoken_file = \"/etc/certd/cloudflare.token\"");
     let dns = file.section("dns").and_then(dns::read);
     let network = network::read(file.section_or_empty("network"));
     let run = run::read(file.section_or_empty("run"));
@@ -267,20 +267,20 @@ fn read(mut file: Section<'_>) -> Option<Config> {
         probe: ProbeSpec::read(file.section_or_empty("probe")),
         windows: windows.unwrap_or_default(),
     };
-    file.needs("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
+    file.required("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
     let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());
     let certificates = file.sections("certificate");
     let certificates = certificates.into_iter().map(|section| CertificateSpec::read(section, profile));
     let certificates: Vec<CertificateSpec> = certificates.collect();
     if certificates.iter().all(|certificate| certificate.discover.is_none()) {
-        file.needs("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");
+        file.required("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");
     }
     let nodes = file.sections("node").into_iter().map(NodeSpec::read).collect();
     let watches = file.sections("watch").into_iter().map(WatchSpec::read).collect();
     file.finish();
 
-    let watches = watch::join(watches, &certificates, mistakes);
-    let (certificates, nodes, installs) = fleet::join(certificates, nodes, &defaults, mistakes);
+    let watches = watch::join(watches, &certificates, errors);
+    let (certificates, nodes, installs) = fleet::join(certificates, nodes, &defaults, errors);
     let (acme, fallback) = acme?;
     Some(Config {
         state_dir: state_dir.unwrap_or_else(|| PathBuf::from(defaults::STATE_DIR)),
@@ -298,11 +298,11 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     })
 }
 
-fn sessions(number: &At<i64>, mistakes: &Mistakes<'_>) -> usize {
+fn sessions(number: &Spanned<i64>, errors: &ConfigErrors<'_>) -> usize {
     let sessions = usize::try_from(number.value).ok().filter(|count| (1..=defaults::MOST_SESSIONS).contains(count));
     sessions.unwrap_or_else(|| {
         let what = format!("{} is not a number of sessions", number.value);
-        mistakes.at(number, what, format!("a number from 1 to {}", defaults::MOST_SESSIONS));
+        errors.at(number, what, format!("a number from 1 to {}", defaults::MOST_SESSIONS));
         defaults::SESSIONS
     })
 }

@@ -1,4 +1,4 @@
-//! `[network]`: how requests leave this machine: through which proxy, and whom they trust on the way.
+//! `[network]`: the proxy for requests of this machine, and a root that they trust.
 
 use core::fmt;
 use std::path::PathBuf;
@@ -8,21 +8,21 @@ use url::Url;
 use super::value::{local_path, url};
 use super::written::Section;
 
-/// In this order; the first that is set and not empty is taken. (`HTTP_PROXY` is for `http://`, which goes nowhere.)
+/// The first of these that is set and not empty counts. (`HTTP_PROXY` is for `http://`, which certd does not use.)
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
-/// What the environment says of the way out does not concern what stays on this machine.
+/// A proxy of the environment is not for requests that stay on this machine.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     /// For the CA, the API and DoH; never for SSH and probes.
     pub proxy: Option<Proxy>,
-    /// PEM of a root that is trusted beside the system's, by requests that go out.
+    /// PEM root that these requests trust beside the system's.
     pub ca_file: Option<PathBuf>,
 }
 
-/// A proxy. One that the environment names may have a password in its URL, which `Debug` does not show.
+/// A proxy. If it comes from the environment, its URL may hold a password, which `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// `http`, `https`, `socks5` or `socks5h`.
@@ -32,19 +32,19 @@ pub struct Proxy {
 }
 
 pub(super) fn read(mut section: Section<'_>) -> Network {
-    let mistakes = section.mistakes();
+    let errors = section.errors();
     // socks5:// would look names up here, where a proxy is usually needed because that fails.
-    let proxy = section.string("proxy").and_then(|proxy| url(&proxy, &["http", "https", "socks5h"], mistakes));
-    let ca_file = section.string("ca_file").and_then(|path| local_path(&path, mistakes));
+    let proxy = section.string("proxy").and_then(|proxy| url(&proxy, &["http", "https", "socks5h"], errors));
+    let ca_file = section.string("ca_file").and_then(|path| local_path(&path, errors));
     section.finish();
     Network { proxy: proxy.map(|url| Proxy { url, except: String::new() }), ca_file }
 }
 
 impl Proxy {
-    /// What the environment says, where the configuration says nothing. `variable`: the value of one.
+    /// The proxy of the environment, for a configuration without one. `variable`: gets a variable's value.
     ///
     /// # Errors
-    /// The name of the variable whose value is no proxy's URL. (The value may hold a password.)
+    /// The name of the variable whose value is not the URL of a proxy. (The value may hold a password.)
     pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, &'static str> {
         let set = |name: &&'static str| Some((*name, variable(name).filter(|value| !value.trim().is_empty())?));
         let Some((name, written)) = VARIABLES.iter().find_map(set) else { return Ok(None) };
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_no_proxy_is_told_by_its_name_alone() {
+    fn an_invalid_variable_is_reported_by_its_name_alone() {
         assert_eq!(proxy(&[("HTTPS_PROXY", "ftp://me:secret@p")]), Err("HTTPS_PROXY"));
         assert_eq!(proxy(&[("all_proxy", "http://")]), Err("all_proxy"));
     }

@@ -1,22 +1,22 @@
-//! `[[node]]`: a server, where it is and what is special about it.
+//! `[[node]]`: a server, its addresses and its own settings.
 
 use jiff::Timestamp;
 
+use super::error::ConfigErrors;
 use super::install::InstallSpec;
-use super::mistake::Mistakes;
 use super::probe::ProbeSpec;
 use super::rollout::windows;
 use super::ssh::SshSpec;
 use super::value::{host, host_keys, instant, printable, word};
 use super::window::Windows;
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 use super::{Host, HostKey};
 use crate::cert::NodeName;
 
 /// One node as written, its values parsed.
 pub(super) struct NodeSpec {
-    pub(super) name: Option<At<NodeName>>,
-    pub(super) addresses: Vec<At<Host>>,
+    pub(super) name: Option<Spanned<NodeName>>,
+    pub(super) addresses: Vec<Spanned<Host>>,
     pub(super) host_keys: Vec<HostKey>,
     pub(super) ssh: SshSpec,
     pub(super) probe: ProbeSpec,
@@ -26,31 +26,31 @@ pub(super) struct NodeSpec {
     pub(super) paused_reason: Option<String>,
     /// `None`: those of `[rollout]`.
     pub(super) windows: Option<Windows>,
-    /// What holds for one certificate on this node alone, by the certificate's name.
-    pub(super) certificates: Vec<(At<String>, InstallSpec)>,
+    /// Settings for one certificate on this node, by the certificate's name.
+    pub(super) certificates: Vec<(Spanned<String>, InstallSpec)>,
 }
 
 impl NodeSpec {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let mistakes = section.mistakes();
-        section.needs("name", "name = \"shanghai-1\"");
-        let name = section.string("name").and_then(|name| node_name(&name, mistakes));
-        section.needs("address", "address = \"192.0.2.1\"");
-        let addresses = section.one_or_more("address").map(|list| addresses(&list, mistakes)).unwrap_or_default();
-        let host_keys = host_keys(section.one_or_more("host_key"), mistakes);
+        let errors = section.errors();
+        section.required("name", "name = \"shanghai-1\"");
+        let name = section.string("name").and_then(|name| node_name(&name, errors));
+        section.required("address", "address = \"192.0.2.1\"");
+        let addresses = section.one_or_more("address").map(|list| addresses(&list, errors)).unwrap_or_default();
+        let host_keys = host_keys(section.one_or_more("host_key"), errors);
         let ssh = SshSpec::read(section.section_or_empty("ssh"));
         let probe = ProbeSpec::read(section.section_or_empty("probe"));
         let install = InstallSpec::read(section.section_or_empty("install"));
         let tags = section.strings("tags").map(|list| list.value).unwrap_or_default();
-        let tags = tags.iter().filter_map(|tag| word(tag, mistakes)).collect();
+        let tags = tags.iter().filter_map(|tag| word(tag, errors)).collect();
         let until = section.moment("paused_until");
         let reason = section.string("paused_reason");
         if let (None, Some(reason)) = (&until, &reason) {
-            mistakes.at(reason, "stands alone: the node is not paused", "paused_until = \"2026-12-01\" beside it");
+            errors.at(reason, "stands alone: the node is not paused", "paused_until = \"2026-12-01\" beside it");
         }
-        let paused_until = until.and_then(|text| instant(&text, mistakes));
-        let paused_reason = reason.filter(|text| printable(text, mistakes)).map(|text| text.value);
-        let windows = section.one_or_more("window").and_then(|list| windows(&list, mistakes));
+        let paused_until = until.and_then(|text| instant(&text, errors));
+        let paused_reason = reason.filter(|text| printable(text, errors)).map(|text| text.value);
+        let windows = section.one_or_more("window").and_then(|list| windows(&list, errors));
         let mut certificates = Vec::new();
         for (certificate, mut own) in section.named("certificate") {
             certificates.push((certificate, InstallSpec::read(own.section_or_empty("install"))));
@@ -73,30 +73,30 @@ impl NodeSpec {
     }
 }
 
-fn node_name(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<At<NodeName>> {
+fn node_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<NodeName>> {
     if written.value == "*" || written.value.starts_with("tag:") {
         let what = format!("{:?} is what a certificate writes to mean several nodes", written.value);
-        mistakes.at(written, what, "any other name");
+        errors.at(written, what, "any other name");
         return None;
     }
     match NodeName::parse(&written.value) {
         Ok(name) => Some(written.with(name)),
         Err(bad) => {
-            mistakes.at(written, bad.to_string(), "a short name, in any script");
+            errors.at(written, bad.to_string(), "a short name, in any script");
             None
         }
     }
 }
 
-fn addresses(list: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<At<Host>> {
+fn addresses(list: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Vec<Spanned<Host>> {
     if list.value.is_empty() {
-        mistakes.at(list, "is empty", "\"192.0.2.1\"");
+        errors.at(list, "is empty", "\"192.0.2.1\"");
     }
-    let mut hosts: Vec<At<Host>> = Vec::new();
+    let mut hosts: Vec<Spanned<Host>> = Vec::new();
     for written in &list.value {
-        let Some(host) = host(written, mistakes) else { continue };
+        let Some(host) = host(written, errors) else { continue };
         if hosts.iter().any(|earlier| earlier.value == host) {
-            mistakes.at(written, "is in the list a second time", "each address once");
+            errors.at(written, "is in the list a second time", "each address once");
         }
         hosts.push(written.with(host));
     }

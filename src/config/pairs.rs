@@ -1,4 +1,4 @@
-//! What holds for each pair of certificate and node, and that no two of them want one file.
+//! The settings of each pair of certificate and node, and the check that no two pairs share a file.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,35 +6,35 @@ use std::sync::Arc;
 
 use super::certificate::CertificateSpec;
 use super::discover::DiscoverSpec;
+use super::error::ConfigErrors;
 use super::fleet::Defaults;
 use super::install::{InstallSpec, Resolved};
-use super::mistake::Mistakes;
 use super::node::NodeSpec;
 use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
-use super::written::At;
+use super::written::Spanned;
 use super::{Discover, Install, Installs};
 use crate::cert::{CertName, NodeName};
 
-/// What is written for one certificate on one node must be about a pair that exists.
+/// Settings for one certificate on one node must belong to an existing pair.
 pub(super) fn own_installs(
     certificates: &[CertificateSpec],
-    meant: &[Vec<&NodeSpec>],
+    selected: &[Vec<&NodeSpec>],
     nodes: &[NodeSpec],
-    mistakes: &Mistakes<'_>,
+    errors: &ConfigErrors<'_>,
 ) {
     if certificates.iter().any(|spec| spec.name.is_none()) {
         return;
     }
     for node in nodes {
         for (written, _) in &node.certificates {
-            let here = |(spec, meant): (&CertificateSpec, &Vec<&NodeSpec>)| {
+            let here = |(spec, selected): (&CertificateSpec, &Vec<&NodeSpec>)| {
                 let named = spec.name.as_ref().is_some_and(|name| name.value.as_str() == written.value);
-                named && (spec.discover.is_some() || meant.iter().any(|other| core::ptr::eq(*other, node)))
+                named && (spec.discover.is_some() || selected.iter().any(|other| core::ptr::eq(*other, node)))
             };
-            if !certificates.iter().zip(meant).any(here) {
-                let what = format!("no certificate {:?} is meant for this node", written.value);
-                mistakes.at(written, what, "the name of a [[certificate]] whose `nodes` mean this node");
+            if !certificates.iter().zip(selected).any(here) {
+                let what = format!("no certificate {:?} selects this node", written.value);
+                errors.at(written, what, "the name of a [[certificate]] whose `nodes` select this node");
             }
         }
     }
@@ -42,26 +42,26 @@ pub(super) fn own_installs(
 
 pub(super) fn installs(
     certificates: &[CertificateSpec],
-    meant: &[Vec<&NodeSpec>],
+    selected: &[Vec<&NodeSpec>],
     defaults: &Defaults,
-    mistakes: &Mistakes<'_>,
+    errors: &ConfigErrors<'_>,
 ) -> Installs {
     let mut installs = Installs::new();
     let mut files = Files::default();
     let mut missing = BTreeSet::new();
-    for (spec, meant) in certificates.iter().zip(meant) {
+    for (spec, selected) in certificates.iter().zip(selected) {
         let Some(name) = spec.name.as_ref().map(|name| &name.value) else { continue };
-        for node in meant {
+        for node in selected {
             let Some(node_name) = node.name.as_ref().map(|name| &name.value) else { continue };
             if installs.contains_key(&(node_name.clone(), name.clone())) {
-                continue; // Two of one name: told already.
+                continue; // The duplicate name was reported.
             }
             let own = node.certificates.iter().find(|(written, _)| written.value == name.as_str());
             let layers = own.map(|(_, own)| own).into_iter().chain([&node.install, &spec.install, &defaults.install]);
             let layers: Vec<&InstallSpec> = layers.collect();
             match InstallSpec::resolve(&layers, name) {
                 Ok(resolved) => {
-                    files.claim(&resolved, node_name, name, mistakes);
+                    files.claim(&resolved, node_name, name, errors);
                     installs.insert((node_name.clone(), name.clone()), Arc::new(resolved.install));
                 }
                 Err(_) if layers.iter().any(|layer| layer.flawed) => {}
@@ -72,7 +72,7 @@ pub(super) fn installs(
                             name.as_str(),
                             node_name.as_str()
                         );
-                        mistakes.add(None, &format!("install.{key}"), what, format!("[install]\n{write}"));
+                        errors.add(None, &format!("install.{key}"), what, format!("[install]\n{write}"));
                     }
                 }
             }
@@ -81,7 +81,7 @@ pub(super) fn installs(
     installs
 }
 
-/// What holds for nodes that are found in DNS; and where a `[[node]]` wants the certificate, should it be one of them.
+/// The settings of nodes found in DNS, and those of each `[[node]]`, should it be one of them.
 pub(super) fn discover(
     spec: &CertificateSpec,
     written: &DiscoverSpec,
@@ -108,30 +108,34 @@ pub(super) fn discover(
     }
 }
 
-/// An address, or the name of a node that may turn out to be at one.
-pub(super) fn found_canary(written: &At<String>, nodes: &[NodeSpec], mistakes: &Mistakes<'_>) -> Option<NodeName> {
+/// A canary among nodes found in DNS: an address, or the name of a `[[node]]` that may have one.
+pub(super) fn found_canary(
+    written: &Spanned<String>,
+    nodes: &[NodeSpec],
+    errors: &ConfigErrors<'_>,
+) -> Option<NodeName> {
     let known = nodes.iter().any(|node| node.name.as_ref().is_some_and(|name| name.value.as_str() == written.value));
     let address = written.value.parse::<IpAddr>();
     if !known && address.is_err() {
         let what = format!("{:?} is neither an IP address nor the name of a node", written.value);
-        mistakes.at(written, what, "the address of one of the nodes, or leave the key out");
+        errors.at(written, what, "the address of one of the nodes, or leave the key out");
         return None;
     }
     NodeName::parse(&address.map_or_else(|_| written.value.clone(), |address| address.to_string())).ok()
 }
 
-/// A file of one certificate: of which, and whether it is the chain or the key.
+/// A certificate and one of its files ("chain", "key", …).
 type Use = (CertName, &'static str);
 
 #[derive(Default)]
 struct Files {
     taken: BTreeMap<(NodeName, String), Use>,
-    /// Once for all nodes.
-    told: BTreeSet<(Use, Use)>,
+    /// Conflicts reported, once for all nodes.
+    reported: BTreeSet<(Use, Use)>,
 }
 
 impl Files {
-    fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, name: &CertName, mistakes: &Mistakes<'_>) {
+    fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, name: &CertName, errors: &ConfigErrors<'_>) {
         let Resolved { install, fullchain, key, chain, combined } = pair;
         let files = [
             Some(("chain", &install.fullchain, *fullchain)),
@@ -142,17 +146,17 @@ impl Files {
         for (file, path, written) in files.into_iter().flatten() {
             let ours = (name.clone(), file);
             let earlier = self.taken.insert((node.clone(), path.clone()), ours.clone());
-            let Some(other) = earlier.filter(|earlier| self.told.insert((earlier.clone(), ours.clone()))) else {
+            let Some(other) = earlier.filter(|earlier| self.reported.insert((earlier.clone(), ours.clone()))) else {
                 continue;
             };
             if other.0 == *name {
                 let what = format!("{path:?} would hold both the {} and the {file}", other.1);
-                mistakes.at(written, what, "a path of its own for each");
+                errors.at(written, what, "a path of its own for each");
                 continue;
             }
             let both = format!("the {} of {:?} and the {file} of {:?}", other.1, other.0.as_str(), name.as_str());
             let what = format!("on the node {:?}, {path:?} would hold {both}", node.as_str());
-            mistakes.at(written, what, "a path with {name} in it, or a path of its own for each certificate");
+            errors.at(written, what, "a path with {name} in it, or a path of its own for each certificate");
         }
     }
 }

@@ -1,18 +1,18 @@
-//! `[probe]`, and a node's own: how handshakes are made. Taken key by key.
+//! `[probe]` and a node's own `probe`: how handshakes are made. Merged key by key.
 
 use super::defaults::PROBE_PORT;
-use super::mistake::Mistakes;
+use super::error::ConfigErrors;
 use super::value::port;
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 
 /// How handshakes with a node are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     pub port: u16,
     pub via: Via,
-    /// The header that the server wants before TLS.
+    /// The header that the server expects before TLS.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Over QUIC too, at the same port of UDP.
+    /// Also probe QUIC, at the same UDP port.
     pub quic: bool,
 }
 
@@ -42,18 +42,18 @@ pub(super) struct ProbeSpec {
 
 impl ProbeSpec {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let mistakes = section.mistakes();
-        let port = section.integer("port").and_then(|number| port(&number, mistakes));
+        let errors = section.errors();
+        let port = section.integer("port").and_then(|number| port(&number, errors));
         let ways = [("direct", Via::Direct), ("ssh", Via::Ssh)];
-        let via = section.string("via").and_then(|written| one_of(&written, &ways, mistakes));
+        let via = section.string("via").and_then(|written| one_of(&written, &ways, errors));
         let versions = [("none", None), ("v1", Some(ProxyProtocol::V1)), ("v2", Some(ProxyProtocol::V2))];
-        let proxy_protocol = section.string("proxy_protocol").and_then(|written| one_of(&written, &versions, mistakes));
+        let proxy_protocol = section.string("proxy_protocol").and_then(|written| one_of(&written, &versions, errors));
         let quic = section.boolean("quic");
         section.finish();
         Self { port, via, proxy_protocol, quic }
     }
 
-    /// This layer over the one below it, over the defaults.
+    /// Merges this layer over the one below and the defaults.
     pub(super) fn over(&self, below: &Self) -> Probe {
         Probe {
             port: self.port.or(below.port).unwrap_or(PROBE_PORT),
@@ -64,11 +64,11 @@ impl ProbeSpec {
     }
 }
 
-fn one_of<T: Copy>(written: &At<String>, known: &[(&str, T)], mistakes: &Mistakes<'_>) -> Option<T> {
+fn one_of<T: Copy>(written: &Spanned<String>, known: &[(&str, T)], errors: &ConfigErrors<'_>) -> Option<T> {
     let found = known.iter().find(|(word, _)| *word == written.value).map(|(_, value)| *value);
     if found.is_none() {
         let words: Vec<String> = known.iter().map(|(word, _)| format!("{word:?}")).collect();
-        mistakes.at(written, format!("{:?} is not known here", written.value), format!("one of {}", words.join(", ")));
+        errors.at(written, format!("{:?} is not known here", written.value), format!("one of {}", words.join(", ")));
     }
     found
 }

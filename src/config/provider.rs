@@ -1,4 +1,4 @@
-//! The keys of `[dns]` that are one provider's own. Each provider has some; those of another are mistakes.
+//! The keys of `[dns]` for a single provider; the keys of another provider are errors.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use super::defaults::{
     CLOUDFLARE_API, DNS_PORT, LONGEST_ARGUMENT, LONGEST_PROGRAM_TIMEOUT, LONGEST_UPDATE_TTL, PROGRAM_TIMEOUT,
     UPDATE_TTL,
 };
-use super::mistake::Mistakes;
+use super::error::ConfigErrors;
 use super::value::{absolute, is_loopback, local_path, printable, url};
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 use crate::cert::DnsName;
 
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub enum Provider {
         api_base: Url,
     },
     Rfc2136(Rfc2136),
-    /// A program of the operator's, called once for each record. `command` is never empty; its program is absolute.
+    /// The operator's program, called once for each record. `command` is never empty, and its program's path is absolute.
     Exec {
         command: Vec<String>,
         timeout: Duration,
@@ -42,14 +42,14 @@ pub struct Rfc2136 {
     pub algorithm: Option<TsigAlgorithm>,
     /// Lower case, without a dot at its end. `None`: the zone that DNS shows.
     pub zone: Option<String>,
-    /// Of the records, in seconds.
+    /// TTL of the records, in seconds.
     pub ttl: u32,
 }
 
 /// RFC 8945 section 6, without what it calls "NOT RECOMMENDED" and what truncates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TsigAlgorithm {
-    /// Where neither the configuration nor the key file says: "RECOMMENDED", and what tsig-keygen(8) makes by itself.
+    /// The default: "RECOMMENDED", and the default of tsig-keygen(8).
     #[default]
     HmacSha256,
     HmacSha384,
@@ -63,7 +63,7 @@ impl TsigAlgorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text.trim_end_matches('.')))
     }
 
-    /// As on the wire and in BIND's files.
+    /// The name in messages and in BIND's files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HmacSha256 => "hmac-sha256",
@@ -80,10 +80,10 @@ const PROVIDERS: [(&str, &[&str]); 3] = [
     ("exec", &["command", "command_timeout"]),
 ];
 
-/// An unknown provider is read as the first of them, so that the mistakes of its keys are told in the same breath.
+/// Reads an unknown provider as the first one, so that errors in its keys are reported, too.
 pub(super) fn read(section: &mut Section<'_>) -> Option<Provider> {
-    let mistakes = section.mistakes();
-    section.needs("provider", "provider = \"cloudflare\"");
+    let errors = section.errors();
+    section.required("provider", "provider = \"cloudflare\"");
     let written = section.string("provider");
     let known = written.as_ref().and_then(|written| PROVIDERS.iter().find(|(name, _)| *name == written.value));
     let own = known.unwrap_or(&PROVIDERS[0]).0;
@@ -96,82 +96,81 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Provider> {
         for key in *keys {
             if let (Some(misplaced), Some(_)) = (section.anything(key), known) {
                 let what = format!("is a key of the provider {other:?}, and the provider is {own:?}");
-                mistakes.at(&misplaced, what, format!("provider = {other:?}, or leave the key out"));
+                errors.at(&misplaced, what, format!("provider = {other:?}, or leave the key out"));
             }
         }
     }
     let written = written?;
     if known.is_none() {
         let names = "\"cloudflare\", \"rfc2136\" or \"exec\"";
-        mistakes.at(&written, format!("{:?} is no known provider", written.value), names);
+        errors.at(&written, format!("{:?} is no known provider", written.value), names);
         return None;
     }
     provider
 }
 
 fn cloudflare(section: &mut Section<'_>) -> Option<Provider> {
-    let mistakes = section.mistakes();
-    section.needs("token_file", "token_file = \"/etc/certd/cloudflare.token\", a file that holds the API token");
-    let token_file = section.string("token_file").and_then(|path| local_path(&path, mistakes));
-    let zone_id = section.string("zone_id").and_then(|id| cloudflare_zone(&id, mistakes));
-    let api_base = section.string("api_base").and_then(|base| api_base(&base, mistakes));
+    let errors = section.errors();
+    section.required("token_file", "token_file = \"/etc/certd/cloudflare.token\", a file that holds the API token");
+    let token_file = section.string("token_file").and_then(|path| local_path(&path, errors));
+    let zone_id = section.string("zone_id").and_then(|id| cloudflare_zone(&id, errors));
+    let api_base = section.string("api_base").and_then(|base| api_base(&base, errors));
     let api_base = api_base.or_else(|| Url::parse(CLOUDFLARE_API).ok())?;
     Some(Provider::Cloudflare { token_file: token_file?, zone_id, api_base })
 }
 
 fn rfc2136(section: &mut Section<'_>) -> Option<Provider> {
-    let mistakes = section.mistakes();
-    section.needs("server", "server = \"192.0.2.53\", the zone's primary name server");
-    let server = section.string("server").and_then(|server| primary(&server, mistakes));
-    section.needs("key_file", "key_file = \"/etc/certd/tsig.key\", a file that holds what tsig-keygen wrote");
-    let key_file = section.string("key_file").and_then(|path| local_path(&path, mistakes));
-    let key_name = section.string("key_name").and_then(|name| dns_name(&name, "key", "\"certd-key\"", mistakes));
-    let algorithm = section.string("algorithm").and_then(|written| algorithm(&written, mistakes));
-    let zone = section.string("zone").and_then(|name| dns_name(&name, "zone", "\"example.com\"", mistakes));
-    let seconds = section.integer("ttl").and_then(|ttl| seconds(&ttl, LONGEST_UPDATE_TTL, mistakes));
+    let errors = section.errors();
+    section.required("server", "server = \"192.0.2.53\", the zone's primary name server");
+    let server = section.string("server").and_then(|server| primary(&server, errors));
+    section.required("key_file", "key_file = \"/etc/certd/tsig.key\", a file that holds what tsig-keygen wrote");
+    let key_file = section.string("key_file").and_then(|path| local_path(&path, errors));
+    let key_name = section.string("key_name").and_then(|name| dns_name(&name, "key", "\"certd-key\"", errors));
+    let algorithm = section.string("algorithm").and_then(|written| algorithm(&written, errors));
+    let zone = section.string("zone").and_then(|name| dns_name(&name, "zone", "\"example.com\"", errors));
+    let seconds = section.integer("ttl").and_then(|ttl| seconds(&ttl, LONGEST_UPDATE_TTL, errors));
     let ttl = seconds.unwrap_or(UPDATE_TTL);
     let (host, port) = server?;
     Some(Provider::Rfc2136(Rfc2136 { host, port, key_file: key_file?, key_name, algorithm, zone, ttl }))
 }
 
 fn exec(section: &mut Section<'_>) -> Option<Provider> {
-    let mistakes = section.mistakes();
-    section.needs("command", "command = [\"/usr/local/bin/dns-hook\"], called as lego calls its exec provider");
-    let command = section.strings("command").and_then(|argv| command(&argv, mistakes));
-    let seconds =
-        section.integer("command_timeout").and_then(|limit| seconds(&limit, LONGEST_PROGRAM_TIMEOUT, mistakes));
+    let errors = section.errors();
+    section.required("command", "command = [\"/usr/local/bin/dns-hook\"], called as lego calls its exec provider");
+    let command = section.strings("command").and_then(|argv| command(&argv, errors));
+    let seconds = section.integer("command_timeout").and_then(|limit| seconds(&limit, LONGEST_PROGRAM_TIMEOUT, errors));
     let timeout = Duration::from_secs(seconds.unwrap_or(PROGRAM_TIMEOUT).into());
     Some(Provider::Exec { command: command?, timeout })
 }
 
-/// The API token travels in a header of every request.
-fn api_base(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Url> {
-    let base = url(written, &["https", "http"], mistakes)?;
+/// Requires HTTPS, since every request holds the API token in a header.
+fn api_base(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Url> {
+    let base = url(written, &["https", "http"], errors)?;
     if base.scheme() == "http" && !is_loopback(&base) {
         let what = "would send the API token unencrypted over the network";
-        mistakes.at(written, what, "an https:// URL; http:// is for 127.0.0.1, [::1] and localhost");
+        errors.at(written, what, "an https:// URL; http:// is for 127.0.0.1, [::1] and localhost");
         return None;
     }
     if base.query().is_some() || base.fragment().is_some() {
-        mistakes.at(written, "has a query or a fragment, and paths are appended to it", "the URL without '?' and '#'");
+        errors.at(written, "has a query or a fragment, and paths are appended to it", "the URL without '?' and '#'");
         return None;
     }
     Url::parse(base.as_str().trim_end_matches('/')).ok()
 }
 
 /// "Identifier", 32 hexadecimal digits, on the zone's overview page.
-fn cloudflare_zone(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<String> {
+fn cloudflare_zone(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<String> {
     let id = &written.value;
     if id.len() != 32 || !id.chars().all(|c| c.is_ascii_hexdigit()) {
         let what = format!("{id:?} is not a zone's identifier");
-        mistakes.at(written, what, "the zone's \"Zone ID\" (32 hexadecimal digits), or leave the key out");
+        errors.at(written, what, "the zone's \"Zone ID\" (32 hexadecimal digits), or leave the key out");
         return None;
     }
     Some(id.to_ascii_lowercase())
 }
 
 /// An address or a name, with a port or without: `192.0.2.53`, `ns1.example.net:5353`, `[2001:db8::53]:53`.
-fn primary(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<(Host, u16)> {
+fn primary(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<(Host, u16)> {
     let text = written.value.as_str();
     let name = |text: &str| DnsName::parse(text).ok().filter(|name| !name.is_wildcard()).map(Host::Name);
     let named = |text: &str| {
@@ -185,54 +184,54 @@ fn primary(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<(Host, u16)>
     let server = server.filter(|(_, port)| *port != 0);
     if server.is_none() {
         let write = "\"192.0.2.53\", \"ns1.example.net:53\" or \"[2001:db8::53]:53\"";
-        mistakes.at(written, format!("{text:?} is not an address or a name, with or without a port"), write);
+        errors.at(written, format!("{text:?} is not an address or a name, with or without a port"), write);
     }
     server
 }
 
 /// The name of a zone or of a key: labels of letters, digits, `-` and `_`, in lower case, without a dot at the end.
-fn dns_name(written: &At<String>, what: &str, write: &str, mistakes: &Mistakes<'_>) -> Option<String> {
+fn dns_name(written: &Spanned<String>, what: &str, write: &str, errors: &ConfigErrors<'_>) -> Option<String> {
     /// RFC 1035 section 2.3.4: "labels 63 octets or less, names 255 octets or less", and two of those are not seen here.
     const LONGEST: usize = 253;
     let name = written.value.strip_suffix('.').unwrap_or(&written.value).to_ascii_lowercase();
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(allowed);
     if name.len() > LONGEST || !name.split('.').all(label) {
-        mistakes.at(written, format!("{:?} is not the name of a {what}", written.value), write);
+        errors.at(written, format!("{:?} is not the name of a {what}", written.value), write);
         return None;
     }
     Some(name)
 }
 
-fn algorithm(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<TsigAlgorithm> {
+fn algorithm(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<TsigAlgorithm> {
     let algorithm = TsigAlgorithm::parse(&written.value);
     if algorithm.is_none() {
         let names = TsigAlgorithm::ALL.map(|algorithm| format!("{:?}", algorithm.as_str())).join(", ");
-        mistakes.at(written, format!("{:?} is no algorithm that certd signs with", written.value), names);
+        errors.at(written, format!("{:?} is no algorithm that certd signs with", written.value), names);
     }
     algorithm
 }
 
-fn seconds(written: &At<i64>, most: u32, mistakes: &Mistakes<'_>) -> Option<u32> {
+fn seconds(written: &Spanned<i64>, most: u32, errors: &ConfigErrors<'_>) -> Option<u32> {
     let seconds = u32::try_from(written.value).ok().filter(|seconds| (1..=most).contains(seconds));
     if seconds.is_none() {
         let what = format!("{} is not a number of seconds that fits here", written.value);
-        mistakes.at(written, what, format!("a number from 1 to {most}"));
+        errors.at(written, what, format!("a number from 1 to {most}"));
     }
     seconds
 }
 
 /// A program by its path, since a search path is the environment's, and its first arguments.
-fn command(argv: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Option<Vec<String>> {
+fn command(argv: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Option<Vec<String>> {
     let Some((program, arguments)) = argv.value.split_first() else {
-        mistakes.at(argv, "is empty, and something has to run", "[\"/usr/local/bin/dns-hook\"]");
+        errors.at(argv, "is empty, and something has to run", "[\"/usr/local/bin/dns-hook\"]");
         return None;
     };
-    let mut well = absolute(program, mistakes);
+    let mut well = absolute(program, errors);
     for argument in arguments {
-        well &= printable(argument, mistakes);
+        well &= printable(argument, errors);
         if argument.value.len() > LONGEST_ARGUMENT {
-            mistakes.at(argument, "is too long an argument", format!("at most {LONGEST_ARGUMENT} bytes"));
+            errors.at(argument, "is too long an argument", format!("at most {LONGEST_ARGUMENT} bytes"));
             well = false;
         }
     }

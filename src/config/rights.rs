@@ -1,16 +1,16 @@
-//! Who may read what is installed on a node: for a server whose own user reads the key, and whose node does not say so by
-//! the files that are there. Never everybody, where a key is.
+//! Owner, group and modes of installed files, for a server whose own user reads the key, where the existing files do not
+//! show it. A key is never readable by everybody.
 
 use core::fmt;
 
 use super::defaults::KEY_MODE_OF_A_GROUP;
-use super::mistake::Mistakes;
-use super::written::{At, Section};
+use super::error::ConfigErrors;
+use super::written::{Section, Spanned};
 
 /// Longest name of a user that Linux takes, useradd(8), with room for a domain's (`user@realm`).
 const LONGEST_LOGIN: usize = 100;
 
-/// `None`: as what is there on the node; else the login's own, 0644, and 0600 where a key is.
+/// `None`: as the existing file on the node; without one, the login's own, 0644, and 0600 for a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     /// Names or numbers, as the node knows them.
@@ -18,7 +18,7 @@ pub struct Rights {
     pub group: Option<String>,
     /// Of files without a key.
     pub mode: Option<Mode>,
-    /// Of the key and of the combined file: nothing in it is for others.
+    /// Of the key and the combined file; grants nothing to others.
     pub key_mode: Option<Mode>,
 }
 
@@ -32,21 +32,21 @@ impl fmt::Display for Mode {
     }
 }
 
-/// One layer as written; each key is taken by itself.
+/// One written layer; layers are merged key by key.
 #[derive(Default)]
 pub(super) struct RightsSpec(Rights);
 
 impl RightsSpec {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
-        let mistakes = section.mistakes();
-        let owner = section.string("owner").filter(|written| login(written, mistakes));
-        let group = section.string("group").filter(|written| login(written, mistakes));
-        let mode = section.string("mode").and_then(|written| mode(&written, 0o644, mistakes));
-        let key_mode = section.string("key_mode").and_then(|written| self::mode(&written, 0o640, mistakes));
+        let errors = section.errors();
+        let owner = section.string("owner").filter(|written| login(written, errors));
+        let group = section.string("group").filter(|written| login(written, errors));
+        let mode = section.string("mode").and_then(|written| mode(&written, 0o644, errors));
+        let key_mode = section.string("key_mode").and_then(|written| self::mode(&written, 0o640, errors));
         Self(Rights { owner: owner.map(|it| it.value), group: group.map(|it| it.value), mode, key_mode })
     }
 
-    /// The first that says it, for each key.
+    /// For each key, the first layer that has it.
     pub(super) fn resolve<'a>(layers: impl Iterator<Item = &'a Self> + Clone) -> Rights {
         let owner = layers.clone().find_map(|layer| layer.0.owner.clone());
         let group = layers.clone().find_map(|layer| layer.0.group.clone());
@@ -57,19 +57,19 @@ impl RightsSpec {
     }
 }
 
-fn login(written: &At<String>, mistakes: &Mistakes<'_>) -> bool {
+fn login(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     let fit = |c: char| c.is_ascii_alphanumeric() || "_.@-".contains(c);
     let text = &written.value;
     let well = !text.is_empty() && text.len() <= LONGEST_LOGIN && !text.starts_with('-') && text.chars().all(fit);
     if !well {
         let what = format!("{text:?} is the name of no user and no group");
-        mistakes.at(written, what, "a name as the node has it, or a number: \"postgres\"");
+        errors.at(written, what, "a name as the node has it, or a number: \"postgres\"");
     }
     well
 }
 
-/// `most`: every permission that may be given.
-fn mode(written: &At<String>, most: u16, mistakes: &Mistakes<'_>) -> Option<Mode> {
+/// `most`: all permissions that are allowed.
+fn mode(written: &Spanned<String>, most: u16, errors: &ConfigErrors<'_>) -> Option<Mode> {
     let text = &written.value;
     let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
     let bits = u16::from_str_radix(text, 8).ok().filter(|_| octal);
@@ -85,6 +85,6 @@ fn mode(written: &At<String>, most: u16, mistakes: &Mistakes<'_>) -> Option<Mode
         Some(bits) if bits & 0o400 == 0 => "does not let its owner read it",
         Some(bits) => return Some(Mode(bits)),
     };
-    mistakes.at(written, format!("{text:?} {what}"), write);
+    errors.at(written, format!("{text:?} {what}"), write);
     None
 }

@@ -1,25 +1,25 @@
 //! `[rollout]`: how carefully a change goes through the fleet.
 
 use super::defaults::STOP_AFTER_PERCENT;
-use super::mistake::Mistakes;
+use super::error::ConfigErrors;
 use super::window::{Window, Windows};
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 
 #[derive(Clone, Debug)]
 pub struct Rollout {
     pub stop_after: StopAfter,
 }
 
-/// More nodes than so many that refuse the certificate end a rollout: no other node gets it.
+/// If more nodes than this refuse the certificate, the rollout ends: no other node gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopAfter {
     Nodes(usize),
-    /// Of the nodes of the rollout, and at least one.
+    /// Percentage of the rollout's nodes, and at least one node.
     Percent(usize),
 }
 
 impl StopAfter {
-    /// Of so many nodes.
+    /// The limit for a rollout to this number of nodes.
     pub fn of(self, nodes: usize) -> usize {
         match self {
             Self::Nodes(count) => count,
@@ -28,16 +28,16 @@ impl StopAfter {
     }
 }
 
-/// And the windows of nodes that have none of their own.
+/// The rollout, and the windows of nodes without their own.
 pub(super) fn read(mut section: Section<'_>) -> (Rollout, Option<Windows>) {
-    let mistakes = section.mistakes();
-    let stop_after = section.text_or_number("stop_after").and_then(|written| stop_after(&written, mistakes));
-    let windows = section.one_or_more("window").and_then(|list| windows(&list, mistakes));
+    let errors = section.errors();
+    let stop_after = section.text_or_number("stop_after").and_then(|written| stop_after(&written, errors));
+    let windows = section.one_or_more("window").and_then(|list| windows(&list, errors));
     section.finish();
     (Rollout { stop_after: stop_after.unwrap_or(StopAfter::Percent(STOP_AFTER_PERCENT)) }, windows)
 }
 
-fn stop_after(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<StopAfter> {
+fn stop_after(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<StopAfter> {
     let number = |text: &str| text.parse::<usize>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     let found = match written.value.strip_suffix('%') {
         Some(percent) => number(percent).filter(|percent| *percent <= 100).map(StopAfter::Percent),
@@ -45,15 +45,15 @@ fn stop_after(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<StopAfter
     };
     if found.is_none() {
         let what = format!("{:?} is neither a number of nodes nor a part of them", written.value);
-        mistakes.at(written, what, "\"10%\" (and at least one), or a number such as 3");
+        errors.at(written, what, "\"10%\" (and at least one), or a number such as 3");
     }
     found
 }
 
-/// `"always"` stands alone, for a node that the default's hours do not bind.
-pub(super) fn windows(list: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Option<Windows> {
+/// `"always"` must be the only entry; it exempts a node from the default windows.
+pub(super) fn windows(list: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Option<Windows> {
     if list.value.is_empty() {
-        mistakes.at(list, "is empty: nothing would ever be delivered", "\"Sat 02:00-06:00\", or \"always\"");
+        errors.at(list, "is empty: nothing would ever be delivered", "\"Sat 02:00-06:00\", or \"always\"");
         return None;
     }
     if let [only] = &list.value[..]
@@ -61,14 +61,14 @@ pub(super) fn windows(list: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Op
     {
         return Some(Windows::default());
     }
-    let window = |written: &At<String>| match written.value.parse::<Window>() {
+    let window = |written: &Spanned<String>| match written.value.parse::<Window>() {
         Ok(window) => Some(window),
         Err(_) if written.value == "always" => {
-            mistakes.at(written, "\"always\" is beside other windows", "\"always\" alone, or leave it out");
+            errors.at(written, "\"always\" is beside other windows", "\"always\" alone, or leave it out");
             None
         }
         Err(bad) => {
-            mistakes.at(written, bad.what, bad.write);
+            errors.at(written, bad.what, bad.write);
             None
         }
     };

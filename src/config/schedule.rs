@@ -1,8 +1,8 @@
-//! A schedule as crontab(5) writes it: five fields, or `@daily` and the like. Always in UTC, so that no hour is skipped or
-//! doubled in spring and autumn.
+//! A schedule in the format of crontab(5): five fields, or a nickname such as `@daily`. It is in UTC, so that daylight saving
+//! time skips or repeats no run.
 //!
-//! The fields are read here, strictly, and given to the crate as plain numbers: its own syntax has six or seven fields
-//! and calls Sunday 1, where crontab's is 0 and 7.
+//! The fields are parsed strictly here and passed to the crate as plain numbers, since its own syntax has six or seven
+//! fields, and its Sunday is 1 and not 0 or 7.
 
 use core::fmt;
 use core::str::FromStr;
@@ -19,7 +19,7 @@ pub struct Schedule {
     parts: Vec<cron::Schedule>,
 }
 
-/// Why a text is no schedule, and what to write.
+/// Why a text is not a schedule, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct BadSchedule {
@@ -58,7 +58,7 @@ const NICKNAMES: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
-/// The first of January 2026. A schedule without an instant after it names a day that never comes, such as 30 February.
+/// 1 January 2026. A schedule without an instant after it has a day that never comes, such as 30 February.
 const ANY_INSTANT: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
 impl Schedule {
@@ -177,7 +177,7 @@ fn list(numbers: &BTreeSet<u32>) -> String {
     numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// In the crate's numbers: Sunday is 1. All of them are `*`, which is what it asks for before it looks at a date.
+/// In the crate's numbers: Sunday is 1. All days are written `*`, which the crate requires to match by date alone.
 fn weekdays(numbers: &BTreeSet<u32>) -> String {
     let days: BTreeSet<u32> = numbers.iter().map(|day| day % 7 + 1).collect();
     if days.len() == 7 { "*".to_owned() } else { list(&days) }
@@ -214,7 +214,7 @@ mod tests {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    /// The first so many instants after noon of a Monday.
+    /// The first `count` instants after noon of a Monday.
     fn first(text: &str, count: usize) -> Vec<String> {
         let mut now = at("2026-11-23T12:00:00Z");
         let next = |_| {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_six_hours_at_a_minute_that_is_nobody_elses() {
+    fn every_six_hours_at_an_odd_minute() {
         assert_eq!(first("17 */6 * * *", 3), ["2026-11-23T12:17", "2026-11-23T18:17", "2026-11-24T00:17"]);
         assert_eq!(schedule("17 */6 * * *").after(at("2026-11-23T12:17:00Z")), Some(at("2026-11-23T18:17:00Z")));
         assert_eq!(schedule("17 */6 * * *").after(at("2026-11-23T12:16:59.5Z")), Some(at("2026-11-23T12:17:00Z")));
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schedule_is_told_with_what_to_write() {
+    fn an_invalid_schedule_is_refused_with_a_suggestion() {
         for (text, what) in [
             ("", "has 0 fields"),
             ("* * * *", "has 4 fields"),

@@ -1,14 +1,14 @@
-//! `[ssh]` and a node's own `ssh`: how to log in. One session serves all certificates of a node, so a certificate has
-//! no say here.
+//! `[ssh]` and a node's own `ssh`: how to log in. A certificate has no such section, since one session serves all
+//! certificates of a node.
 
 use std::path::PathBuf;
 
 use super::HostKey;
 use super::defaults::{IDENTITY_FILE, KNOWN_HOSTS, SSH_PORT, SSH_USER};
+use super::error::ConfigErrors;
 use super::jump::{self, Jump};
-use super::mistake::Mistakes;
 use super::value::{local_path, login, port};
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 
 #[derive(Clone, Debug)]
 pub struct Ssh {
@@ -17,13 +17,13 @@ pub struct Ssh {
     pub identity_files: Vec<PathBuf>,
     /// Tried after the files.
     pub agent: Option<Agent>,
-    /// Of those identity files that are encrypted.
+    /// Passphrase of the encrypted identity files.
     pub passphrase_file: Option<PathBuf>,
     /// Keys pinned in the configuration; else `known_hosts` is asked.
     pub host_keys: Vec<HostKey>,
     /// Never empty; `certd trust --write` appends to the first.
     pub known_hosts: Vec<PathBuf>,
-    /// Hosts on the way, the first one nearest to here.
+    /// Jump hosts, the nearest one first.
     pub jumps: Vec<Jump>,
 }
 
@@ -50,24 +50,24 @@ pub(super) struct SshSpec {
 
 impl SshSpec {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let mistakes = section.mistakes();
-        let user = section.string("user").and_then(|user| login(&user, mistakes));
-        let port = section.integer("port").and_then(|number| port(&number, mistakes));
+        let errors = section.errors();
+        let user = section.string("user").and_then(|user| login(&user, errors));
+        let port = section.integer("port").and_then(|number| port(&number, errors));
         let agent = section.flag_or_string("agent").and_then(|agent| match agent {
             Ok(true) => Some(Some(Agent::Environment)),
             Ok(false) => Some(None),
-            Err(path) => local_path(&path, mistakes).map(|path| Some(Agent::Socket(path))),
+            Err(path) => local_path(&path, errors).map(|path| Some(Agent::Socket(path))),
         });
         let has_agent = matches!(agent, Some(Some(_)));
-        let identity_files = section.strings("identity_files").map(|files| identities(&files, has_agent, mistakes));
-        let passphrase_file = section.string("passphrase_file").and_then(|path| local_path(&path, mistakes));
-        let known_hosts = section.one_or_more("known_hosts").map(|files| known_hosts(&files, mistakes));
-        let jumps = section.texts_or_sections("jump").map(|written| jump::read(written, mistakes));
+        let identity_files = section.strings("identity_files").map(|files| identities(&files, has_agent, errors));
+        let passphrase_file = section.string("passphrase_file").and_then(|path| local_path(&path, errors));
+        let known_hosts = section.one_or_more("known_hosts").map(|files| known_hosts(&files, errors));
+        let jumps = section.texts_or_sections("jump").map(|written| jump::read(written, errors));
         section.finish();
         Self { user, port, identity_files, agent, passphrase_file, known_hosts, jumps }
     }
 
-    /// This layer over the one below it, over the defaults. Whole keys: a node's `identity_files` replace the others.
+    /// Merges this layer over the one below and the defaults, key by key: a node's `identity_files` replace the others.
     pub(super) fn over(&self, below: &Self, host_keys: Vec<HostKey>) -> Ssh {
         fn first<T: Clone>(layer: Option<&T>, below: Option<&T>, default: impl FnOnce() -> T) -> T {
             layer.or(below).cloned().unwrap_or_else(default)
@@ -76,7 +76,7 @@ impl SshSpec {
         Ssh {
             user: first(self.user.as_ref(), below.user.as_ref(), || SSH_USER.to_owned()),
             port: first(self.port.as_ref(), below.port.as_ref(), || SSH_PORT),
-            // Whoever has an agent need not have a file.
+            // With an agent no file is required.
             identity_files: first(self.identity_files.as_ref(), below.identity_files.as_ref(), || {
                 if agent.is_some() { Vec::new() } else { vec![PathBuf::from(IDENTITY_FILE)] }
             }),
@@ -91,16 +91,20 @@ impl SshSpec {
     }
 }
 
-pub(super) fn identities(files: &At<Vec<At<String>>>, has_agent: bool, mistakes: &Mistakes<'_>) -> Vec<PathBuf> {
+pub(super) fn identities(
+    files: &Spanned<Vec<Spanned<String>>>,
+    has_agent: bool,
+    errors: &ConfigErrors<'_>,
+) -> Vec<PathBuf> {
     if files.value.is_empty() && !has_agent {
-        mistakes.at(files, "is empty, and there is no other way to log in", format!("[\"{IDENTITY_FILE}\"]"));
+        errors.at(files, "is empty, and there is no other way to log in", format!("[\"{IDENTITY_FILE}\"]"));
     }
-    files.value.iter().filter_map(|path| local_path(path, mistakes)).collect()
+    files.value.iter().filter_map(|path| local_path(path, errors)).collect()
 }
 
-fn known_hosts(files: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<PathBuf> {
+fn known_hosts(files: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Vec<PathBuf> {
     if files.value.is_empty() {
-        mistakes.at(files, "is empty", format!("{KNOWN_HOSTS:?}"));
+        errors.at(files, "is empty", format!("{KNOWN_HOSTS:?}"));
     }
-    files.value.iter().filter_map(|path| local_path(path, mistakes)).collect()
+    files.value.iter().filter_map(|path| local_path(path, errors)).collect()
 }

@@ -1,5 +1,5 @@
-//! Checks that several sections share: paths, texts, ports, URLs, instants. Each says what is wrong at the value's own
-//! place and returns nothing then.
+//! Checks that several sections share: paths, texts, ports, URLs, instants. Each reports an error at the value's place, and
+//! returns nothing in that case.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -11,27 +11,27 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use super::defaults::{DNS_PORT, LONGEST_PATH, STATE_DIR};
-use super::mistake::Mistakes;
-use super::written::At;
+use super::error::ConfigErrors;
+use super::written::Spanned;
 use super::{Host, HostKey};
 use crate::cert::DnsName;
 
-/// A file or folder of the controller.
-pub(super) fn local_path(path: &At<String>, mistakes: &Mistakes<'_>) -> Option<PathBuf> {
-    absolute(path, mistakes).then(|| PathBuf::from(&path.value))
+/// A file or folder on the controller.
+pub(super) fn local_path(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<PathBuf> {
+    absolute(path, errors).then(|| PathBuf::from(&path.value))
 }
 
-/// A folder of the controller that certd has to itself: it makes it private, and others lose what they had there.
-pub(super) fn own_folder(path: &At<String>, mistakes: &Mistakes<'_>) -> Option<PathBuf> {
-    let folder = local_path(path, mistakes)?;
+/// A folder on the controller for certd alone, which makes it private: a shared folder would become unusable for others.
+pub(super) fn own_folder(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<PathBuf> {
+    let folder = local_path(path, errors)?;
     if SYSTEM_FOLDERS.iter().any(|known| Path::new(known) == folder) {
-        mistakes.at(path, "is a folder of the system's", format!("{STATE_DIR:?}, a folder of its own"));
+        errors.at(path, "is a folder of the system's", format!("{STATE_DIR:?}, a folder of its own"));
         return None;
     }
     Some(folder)
 }
 
-/// Those of the Filesystem Hierarchy Standard 3.0, and some that distributions add.
+/// From the Filesystem Hierarchy Standard 3.0, and some that distributions add.
 const SYSTEM_FOLDERS: [&str; 48] = [
     "/bin",
     "/boot",
@@ -83,14 +83,14 @@ const SYSTEM_FOLDERS: [&str; 48] = [
     "/var/tmp",
 ];
 
-/// Absolute, without `.`, `..` or empty parts: one file has one spelling, so that two spellings are two files.
-pub(super) fn absolute(path: &At<String>, mistakes: &Mistakes<'_>) -> bool {
+/// Requires an absolute path without `.`, `..` or empty parts, so that different spellings are different files.
+pub(super) fn absolute(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     let text = &path.value;
     let wrong = |what: &str, write: String| {
-        mistakes.at(path, what, write);
+        errors.at(path, what, write);
         false
     };
-    if !printable(path, mistakes) {
+    if !printable(path, errors) {
         return false;
     }
     let Some(inner) = text.strip_prefix('/') else {
@@ -108,44 +108,44 @@ pub(super) fn absolute(path: &At<String>, mistakes: &Mistakes<'_>) -> bool {
     true
 }
 
-/// Not empty, and without control characters (a line break among them).
-pub(super) fn printable(text: &At<String>, mistakes: &Mistakes<'_>) -> bool {
+/// Requires a text that is not empty and has no control characters (line breaks included).
+pub(super) fn printable(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     if text.value.is_empty() {
-        mistakes.at(text, "is empty", "a text, or leave the key out");
+        errors.at(text, "is empty", "a text, or leave the key out");
         return false;
     }
     if text.value.chars().any(char::is_control) {
-        mistakes.at(text, format!("{:?} has a line break or another control character", text.value), "one plain line");
+        errors.at(text, format!("{:?} has a line break or another control character", text.value), "one plain line");
         return false;
     }
     true
 }
 
-/// As [`printable`], and without white space: a word.
-pub(super) fn word(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<String> {
-    if !printable(text, mistakes) {
+/// As [`printable`], and without white space.
+pub(super) fn word(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<String> {
+    if !printable(text, errors) {
         return None;
     }
     if text.value.contains(char::is_whitespace) {
-        mistakes.at(text, format!("{:?} has a space in it", text.value), "one word");
+        errors.at(text, format!("{:?} has a space in it", text.value), "one word");
         return None;
     }
     Some(text.value.clone())
 }
 
-pub(super) fn port(number: &At<i64>, mistakes: &Mistakes<'_>) -> Option<u16> {
+pub(super) fn port(number: &Spanned<i64>, errors: &ConfigErrors<'_>) -> Option<u16> {
     let port = u16::try_from(number.value).ok().filter(|port| *port != 0);
     if port.is_none() {
-        mistakes.at(number, format!("{} is not a port", number.value), "a number from 1 to 65535");
+        errors.at(number, format!("{} is not a port", number.value), "a number from 1 to 65535");
     }
     port
 }
 
-pub(super) fn host(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Host> {
+pub(super) fn host(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Host> {
     let text = &written.value;
     if let Ok(address) = text.parse::<IpAddr>() {
         if address.is_unspecified() || address.is_multicast() {
-            mistakes.at(written, format!("{text:?} is no address of one machine"), "the node's own address");
+            errors.at(written, format!("{text:?} is no address of one machine"), "the node's own address");
             return None;
         }
         return Some(Host::Ip(address));
@@ -154,7 +154,7 @@ pub(super) fn host(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Host
     if let Some((bare, port)) = with_port {
         let bare = bare.trim_matches(['[', ']']);
         let what = "has a port in it, and SSH and the probe have one each";
-        mistakes.at(
+        errors.at(
             written,
             what,
             format!("\"{bare}\", and beside it ssh = {{ port = {port} }} or probe = {{ port = {port} }}"),
@@ -163,80 +163,76 @@ pub(super) fn host(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Host
     }
     match DnsName::parse(text) {
         Ok(name) if name.is_wildcard() => {
-            mistakes.at(written, "is a wildcard, and a node is one machine", "the node's own address");
+            errors.at(written, "is a wildcard, and a node is one machine", "the node's own address");
             None
         }
         Ok(name) => Some(Host::Name(name)),
         Err(bad) => {
-            mistakes.at(written, bad.to_string(), "an IP address, or a DNS name of that node alone");
+            errors.at(written, bad.to_string(), "an IP address, or a DNS name of that node alone");
             None
         }
     }
 }
 
-pub(super) fn host_keys(written: Option<At<Vec<At<String>>>>, mistakes: &Mistakes<'_>) -> Vec<HostKey> {
+pub(super) fn host_keys(written: Option<Spanned<Vec<Spanned<String>>>>, errors: &ConfigErrors<'_>) -> Vec<HostKey> {
     let texts = written.map(|list| list.value).unwrap_or_default();
     let parsed = texts.iter().filter_map(|text| match HostKey::parse(&text.value) {
         Ok(key) => Some(key),
         Err(why) => {
             let write = "\"ssh-ed25519 AAAA…\", the line of /etc/ssh/ssh_host_ed25519_key.pub on the node";
-            mistakes.at(text, why.to_string(), write);
+            errors.at(text, why.to_string(), write);
             None
         }
     });
     parsed.collect()
 }
 
-pub(super) fn login(user: &At<String>, mistakes: &Mistakes<'_>) -> Option<String> {
-    let name = word(user, mistakes)?;
+pub(super) fn login(user: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<String> {
+    let name = word(user, errors)?;
     if name.contains(['@', ':', '/']) || name.starts_with('-') {
-        mistakes.at(
-            user,
-            format!("{name:?} is not a login name"),
-            "\"root\"; the host belongs into the node's address",
-        );
+        errors.at(user, format!("{name:?} is not a login name"), "\"root\"; the host belongs into the node's address");
         return None;
     }
     Some(name)
 }
 
-/// An address with or without a port: `1.1.1.1`, `1.1.1.1:53`, `[2001:db8::1]:53`.
-pub(super) fn dns_server(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<SocketAddr> {
+/// An address with an optional port: `1.1.1.1`, `1.1.1.1:53`, `[2001:db8::1]:53`.
+pub(super) fn dns_server(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<SocketAddr> {
     let server = match text.value.parse::<IpAddr>() {
         Ok(address) => Some(SocketAddr::new(address, DNS_PORT)),
         Err(_) => text.value.parse::<SocketAddr>().ok().filter(|server| server.port() != 0),
     };
     if server.is_none() {
         let what = format!("{:?} is not an IP address with a port", text.value);
-        mistakes.at(text, what, "\"1.1.1.1:53\" or \"[2001:db8::53]:53\"");
+        errors.at(text, what, "\"1.1.1.1:53\" or \"[2001:db8::53]:53\"");
     }
     server
 }
 
-/// An absolute URL with a host, of one of the schemes, and without a password: the configuration is no secret.
-pub(super) fn url(text: &At<String>, schemes: &[&str], mistakes: &Mistakes<'_>) -> Option<Url> {
+/// An absolute URL with a host, one of the schemes, and no password, since the configuration is not secret.
+pub(super) fn url(text: &Spanned<String>, schemes: &[&str], errors: &ConfigErrors<'_>) -> Option<Url> {
     let write = schemes.iter().map(|scheme| format!("\"{scheme}://…\"")).collect::<Vec<_>>().join(" or ");
     let Ok(url) = Url::parse(&text.value) else {
-        mistakes.at(text, format!("{:?} is not a URL", text.value), write);
+        errors.at(text, format!("{:?} is not a URL", text.value), write);
         return None;
     };
     if !url.username().is_empty() || url.password().is_some() {
-        mistakes.at(text, "has a user or a password in its URL, and this file is not secret", "the URL without them");
+        errors.at(text, "has a user or a password in its URL, and this file is not secret", "the URL without them");
         return None;
     }
     if url.host_str().is_none_or(str::is_empty) {
-        mistakes.at(text, format!("{:?} names no host", text.value), write);
+        errors.at(text, format!("{:?} names no host", text.value), write);
         return None;
     }
     if !schemes.contains(&url.scheme()) {
         let what = format!("{:?} is not allowed here", format!("{}://", url.scheme()));
-        mistakes.at(text, what, write);
+        errors.at(text, what, write);
         return None;
     }
     Some(url)
 }
 
-/// Whether what is sent there stays on this machine.
+/// Whether requests to this URL stay on this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -247,23 +243,23 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 }
 
 /// A span of time with its unit: `90s`, `3m`, `1h 30m`.
-pub(super) fn duration(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<Duration> {
+pub(super) fn duration(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Duration> {
     let span = text.value.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
     if span.is_none() {
-        mistakes.at(text, format!("{:?} is not a time with its unit", text.value), "\"90s\" or \"3m\"");
+        errors.at(text, format!("{:?} is not a time with its unit", text.value), "\"90s\" or \"3m\"");
     }
     span
 }
 
-/// A date is its first instant in UTC.
-pub(super) fn instant(text: &At<String>, mistakes: &Mistakes<'_>) -> Option<Timestamp> {
+/// An instant, or a date, which stands for its first instant in UTC.
+pub(super) fn instant(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Timestamp> {
     let written = text.value.as_str();
     let of_date = || written.parse::<Date>().ok().filter(|_| written.len() == "2026-12-01".len());
     let midnight = || of_date()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let instant = written.parse::<Timestamp>().ok().or_else(midnight);
     if instant.is_none() {
         let write = "\"2026-12-01\" (from 00:00 UTC) or \"2026-12-01T08:00:00+08:00\"";
-        mistakes.at(text, format!("{written:?} is neither a date nor an instant with its offset"), write);
+        errors.at(text, format!("{written:?} is neither a date nor an instant with its offset"), write);
     }
     instant
 }

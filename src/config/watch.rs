@@ -1,19 +1,19 @@
-//! `[[watch]]`: an endpoint that others keep, and that must not expire.
+//! `[[watch]]`: an endpoint that certd monitors but does not manage.
 
 use core::net::IpAddr;
 use std::path::PathBuf;
 
 use super::certificate::CertificateSpec;
 use super::defaults::WATCH_PORT;
-use super::mistake::Mistakes;
+use super::error::ConfigErrors;
 use super::value::{local_path, port};
-use super::written::{At, Section};
+use super::written::{Section, Spanned};
 use super::{Host, Watch};
 use crate::cert::{DnsName, WatchName};
 
 /// One endpoint as written, its values parsed.
 pub(super) struct WatchSpec {
-    name: Option<At<WatchName>>,
+    name: Option<Spanned<WatchName>>,
     targets: Vec<(Host, DnsName)>,
     port: u16,
     ca_file: Option<PathBuf>,
@@ -21,31 +21,31 @@ pub(super) struct WatchSpec {
 
 impl WatchSpec {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let mistakes = section.mistakes();
+        let errors = section.errors();
         let here = section.here();
         let written_name = section.string("name");
-        section.needs("address", "address = \"api.example.com\"");
+        section.required("address", "address = \"api.example.com\"");
         let written = section.one_or_more("address");
-        let port = section.integer("port").map(|number| port(&number, mistakes));
+        let port = section.integer("port").map(|number| port(&number, errors));
         let written_sni = section.string("sni");
-        let ca_file = section.string("ca_file").and_then(|path| local_path(&path, mistakes));
+        let ca_file = section.string("ca_file").and_then(|path| local_path(&path, errors));
         section.finish();
 
-        let hosts: Vec<Host> = written.as_ref().map(|list| hosts(list, mistakes)).unwrap_or_default();
-        // Without a name of its own it is called by its first address, as that was written.
+        let hosts: Vec<Host> = written.as_ref().map(|list| hosts(list, errors)).unwrap_or_default();
+        // Without a name it is called by its first address, as written.
         let first = || written.as_ref().and_then(|list| list.value.first().cloned()).filter(|_| !hosts.is_empty());
-        let name = written_name.or_else(first).and_then(|name| watch_name(&name, mistakes));
-        let asked = written_sni.as_ref().map(|written| sni(written, mistakes));
+        let name = written_name.or_else(first).and_then(|name| watch_name(&name, errors));
+        let asked = written_sni.as_ref().map(|written| sni(written, errors));
         let mut targets = Vec::new();
         for host in hosts {
             match (&asked, host) {
                 (Some(Some(sni)), host) => targets.push((host, sni.clone())),
-                // The mistake is noted already.
+                // The error was reported.
                 (Some(None), _) => {}
                 (None, Host::Name(name)) => targets.push((Host::Name(name.clone()), name)),
                 (None, Host::Ip(ip)) => {
                     let what = format!("is missing: {ip} is an address, and a handshake asks for a name");
-                    mistakes.at(&here.under("sni"), what, "sni = \"api.example.com\", a name that it serves");
+                    errors.at(&here.under("sni"), what, "sni = \"api.example.com\", a name that it serves");
                 }
             }
         }
@@ -53,8 +53,8 @@ impl WatchSpec {
     }
 }
 
-/// `check NAME` must know what is meant, so that no name is given twice.
-pub(super) fn join(specs: Vec<WatchSpec>, certificates: &[CertificateSpec], mistakes: &Mistakes<'_>) -> Vec<Watch> {
+/// Names must be unique, since `check NAME` selects by them.
+pub(super) fn join(specs: Vec<WatchSpec>, certificates: &[CertificateSpec], errors: &ConfigErrors<'_>) -> Vec<Watch> {
     let taken =
         |name: &str| certificates.iter().filter_map(|spec| spec.name.as_ref()).any(|c| c.value.as_str() == name);
     let mut watches: Vec<Watch> = Vec::new();
@@ -62,26 +62,26 @@ pub(super) fn join(specs: Vec<WatchSpec>, certificates: &[CertificateSpec], mist
         let Some(name) = spec.name else { continue };
         let text = name.value.as_str();
         if taken(text) {
-            mistakes.at(&name, format!("a certificate has the name {text:?} too"), "name = \"…\", another one");
+            errors.at(&name, format!("a certificate has the name {text:?} too"), "name = \"…\", another one");
         }
         if watches.iter().any(|earlier| earlier.name == name.value) {
             let what = format!("two watched endpoints have the name {text:?}");
-            mistakes.at(&name, what, "name = \"…\", another one");
+            errors.at(&name, what, "name = \"…\", another one");
         }
         watches.push(Watch { name: name.value, targets: spec.targets, port: spec.port, ca_file: spec.ca_file });
     }
     watches
 }
 
-fn hosts(list: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<Host> {
+fn hosts(list: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Vec<Host> {
     if list.value.is_empty() {
-        mistakes.at(list, "is empty", "\"api.example.com\"");
+        errors.at(list, "is empty", "\"api.example.com\"");
     }
     let mut hosts = Vec::new();
     for written in &list.value {
-        let Some(host) = host(written, mistakes) else { continue };
+        let Some(host) = host(written, errors) else { continue };
         if hosts.contains(&host) {
-            mistakes.at(written, "is in the list a second time", "each address once");
+            errors.at(written, "is in the list a second time", "each address once");
             continue;
         }
         hosts.push(host);
@@ -89,53 +89,53 @@ fn hosts(list: &At<Vec<At<String>>>, mistakes: &Mistakes<'_>) -> Vec<Host> {
     hosts
 }
 
-fn host(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<Host> {
+fn host(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Host> {
     let text = &written.value;
     if let Ok(ip) = text.parse::<IpAddr>() {
         if ip.is_unspecified() || ip.is_multicast() {
-            mistakes.at(written, format!("{text:?} is no address of one machine"), "the endpoint's own address");
+            errors.at(written, format!("{text:?} is no address of one machine"), "the endpoint's own address");
             return None;
         }
         return Some(Host::Ip(ip));
     }
     if let Some((bare, port)) = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
         let write = format!("\"{}\", and beside it port = {port}", bare.trim_matches(['[', ']']));
-        mistakes.at(written, "has a port in it, and that has a key of its own", write);
+        errors.at(written, "has a port in it, and that has a key of its own", write);
         return None;
     }
     match DnsName::parse(text) {
         Ok(name) if name.is_wildcard() => {
-            mistakes.at(written, "is a wildcard, and leads nowhere", "one name below it, or an IP address");
+            errors.at(written, "is a wildcard, and leads nowhere", "one name below it, or an IP address");
             None
         }
         Ok(name) => Some(Host::Name(name)),
         Err(bad) => {
-            mistakes.at(written, bad.to_string(), "an IP address, or a DNS name");
+            errors.at(written, bad.to_string(), "an IP address, or a DNS name");
             None
         }
     }
 }
 
-fn watch_name(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<At<WatchName>> {
+fn watch_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<WatchName>> {
     match WatchName::parse(&written.value) {
         Ok(name) => Some(written.with(name)),
         Err(bad) => {
-            mistakes.at(written, bad.to_string(), "name = \"…\", a short one, in any script");
+            errors.at(written, bad.to_string(), "name = \"…\", a short one, in any script");
             None
         }
     }
 }
 
-fn sni(written: &At<String>, mistakes: &Mistakes<'_>) -> Option<DnsName> {
+fn sni(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<DnsName> {
     match DnsName::parse(&written.value) {
         Ok(name) if name.is_wildcard() => {
             let write = format!("one name below it: \"www.{}\"", name.base());
-            mistakes.at(written, "is a wildcard, and a handshake asks for one name", write);
+            errors.at(written, "is a wildcard, and a handshake asks for one name", write);
             None
         }
         Ok(name) => Some(name),
         Err(bad) => {
-            mistakes.at(written, bad.to_string(), "a DNS name: \"api.example.com\"");
+            errors.at(written, bad.to_string(), "a DNS name: \"api.example.com\"");
             None
         }
     }

@@ -1,5 +1,5 @@
-//! Maintenance windows: the hours of the week in which a node may be changed. Always in UTC, so that no window is skipped
-//! or doubled in spring and autumn.
+//! Maintenance windows: the hours of the week in which a node may be changed. They are in UTC, so that daylight saving
+//! time skips or repeats none.
 
 use core::fmt;
 use core::str::FromStr;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_window_is_refused_with_what_to_write() {
+    fn an_invalid_window_is_refused_with_a_suggestion() {
         for (text, what) in [
             ("", "\"\" is no window"),
             ("Sat 02:00 - 06:00", "\"Sat 02:00 - 06:00\" is no window"),

@@ -1,30 +1,30 @@
-//! The written form, walked key by key. A section knows which keys it was asked for, so whatever is left over is
-//! unknown, and the nearest of those asked for is what was meant. (serde would stop at the first mistake and keeps no
-//! place for a value that may be a text or a list.)
+//! Reads the written form key by key. A section records the requested keys: those left over are unknown, and the most
+//! similar requested key is suggested. (serde would stop at the first error, and loses the place of a value that may be a
+//! text or a list.)
 
-use toml::Spanned;
+use toml::Spanned as TomlSpanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::Mistakes;
+use super::error::ConfigErrors;
 
-/// A written value with its key and its place.
+/// A value with its key and its place in the text.
 #[derive(Clone, Debug)]
-pub(super) struct At<T> {
+pub(super) struct Spanned<T> {
     pub(super) value: T,
-    /// `node[2].host_key`: sections of a list are counted from 1.
+    /// As in `node[2].host_key`; sections of a list are counted from 1.
     pub(super) key: String,
-    /// Byte in the text.
+    /// Byte offset in the text.
     pub(super) place: usize,
 }
 
-impl<T> At<T> {
-    pub(super) fn with<U>(&self, value: U) -> At<U> {
-        At { value, key: self.key.clone(), place: self.place }
+impl<T> Spanned<T> {
+    pub(super) fn with<U>(&self, value: U) -> Spanned<U> {
+        Spanned { value, key: self.key.clone(), place: self.place }
     }
 
-    /// A key of this section that is not there, at the section's place.
-    pub(super) fn under(&self, key: &str) -> At<()> {
-        At { value: (), key: format!("{}.{key}", self.key), place: self.place }
+    /// A missing key of this section, at the section's place.
+    pub(super) fn under(&self, key: &str) -> Spanned<()> {
+        Spanned { value: (), key: format!("{}.{key}", self.key), place: self.place }
     }
 }
 
@@ -36,11 +36,11 @@ pub(super) struct Section<'t> {
     table: DeTable<'t>,
     known: Vec<&'static str>,
     missing: Vec<(&'static str, String)>,
-    mistakes: &'t Mistakes<'t>,
+    errors: &'t ConfigErrors<'t>,
 }
 
 /// A list of texts, each with its place.
-type Texts = At<Vec<At<String>>>;
+type Texts = Spanned<Vec<Spanned<String>>>;
 
 pub(super) enum StringsOrSection<'t> {
     Strings(Texts),
@@ -48,44 +48,44 @@ pub(super) enum StringsOrSection<'t> {
 }
 
 pub(super) enum TextOrSection<'t> {
-    Text(At<String>),
+    Text(Spanned<String>),
     Section(Section<'t>),
 }
 
 impl<'t> Section<'t> {
-    pub(super) fn new(key: String, place: Option<usize>, table: DeTable<'t>, mistakes: &'t Mistakes<'t>) -> Self {
-        Self { key, place, table, known: Vec::new(), missing: Vec::new(), mistakes }
+    pub(super) fn new(key: String, place: Option<usize>, table: DeTable<'t>, errors: &'t ConfigErrors<'t>) -> Self {
+        Self { key, place, table, known: Vec::new(), missing: Vec::new(), errors }
     }
 
-    /// An absent section, so that its defaults and its missing keys come out the same way.
-    fn absent(key: String, mistakes: &'t Mistakes<'t>) -> Self {
-        Self::new(key, None, DeTable::new(), mistakes)
+    /// An absent section, which yields the defaults and reports missing keys like an empty one.
+    fn absent(key: String, errors: &'t ConfigErrors<'t>) -> Self {
+        Self::new(key, None, DeTable::new(), errors)
     }
 
-    /// The section itself, for what concerns it as a whole.
-    pub(super) fn here(&self) -> At<()> {
-        At { value: (), key: self.key.clone(), place: self.place.unwrap_or(0) }
+    /// The place of the section itself, for errors that concern it as a whole.
+    pub(super) fn here(&self) -> Spanned<()> {
+        Spanned { value: (), key: self.key.clone(), place: self.place.unwrap_or(0) }
     }
 
-    pub(super) fn mistakes(&self) -> &'t Mistakes<'t> {
-        self.mistakes
+    pub(super) fn errors(&self) -> &'t ConfigErrors<'t> {
+        self.errors
     }
 
-    /// The key cannot be left out; `write` shows it. Ask for its value next.
-    pub(super) fn needs(&mut self, key: &'static str, write: &str) {
+    /// Marks a key as required; `write` is an example. Request its value next.
+    pub(super) fn required(&mut self, key: &'static str, write: &str) {
         if self.table.get(key).is_none() {
             self.missing.push((key, write.to_owned()));
         }
     }
 
-    pub(super) fn string(&mut self, key: &'static str) -> Option<At<String>> {
+    pub(super) fn string(&mut self, key: &'static str) -> Option<Spanned<String>> {
         let value = self.take(key)?;
         self.as_string(value)
     }
 
-    pub(super) fn integer(&mut self, key: &'static str) -> Option<At<i64>> {
-        let At { value, key, place } = self.take(key)?;
-        let at = At { value: (), key, place };
+    pub(super) fn integer(&mut self, key: &'static str) -> Option<Spanned<i64>> {
+        let Spanned { value, key, place } = self.take(key)?;
+        let at = Spanned { value: (), key, place };
         match &value {
             DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
                 Ok(number) => Some(at.with(number)),
@@ -109,8 +109,8 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// A date or an instant, as TOML has them or as a text.
-    pub(super) fn moment(&mut self, key: &'static str) -> Option<At<String>> {
+    /// A date or an instant, as a TOML value or as a text.
+    pub(super) fn moment(&mut self, key: &'static str) -> Option<Spanned<String>> {
         let value = self.take(key)?;
         match &value.value {
             DeValue::Datetime(moment) => Some(value.with(moment.to_string())),
@@ -119,7 +119,7 @@ impl<'t> Section<'t> {
     }
 
     /// A text, or a whole number as its digits.
-    pub(super) fn text_or_number(&mut self, key: &'static str) -> Option<At<String>> {
+    pub(super) fn text_or_number(&mut self, key: &'static str) -> Option<Spanned<String>> {
         let value = self.take(key)?;
         match &value.value {
             DeValue::Integer(digits) => Some(value.with(digits.as_str().to_owned())),
@@ -127,9 +127,9 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn strings(&mut self, key: &'static str) -> Option<At<Vec<At<String>>>> {
-        let At { value, key, place } = self.take(key)?;
-        let at = At { value: (), key, place };
+    pub(super) fn strings(&mut self, key: &'static str) -> Option<Spanned<Vec<Spanned<String>>>> {
+        let Spanned { value, key, place } = self.take(key)?;
+        let at = Spanned { value: (), key, place };
         match value {
             DeValue::Array(values) => Some(at.with(self.elements(&at, values))),
             other => self.wrong(&at, format!("is {}, should be a list of texts", kind(&other)), "[\"…\", \"…\"]"),
@@ -151,12 +151,12 @@ impl<'t> Section<'t> {
     }
 
     /// `{ "any name" = "…", … }`: one text or a list of them for each name.
-    pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(At<String>, Texts)> {
+    pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(Spanned<String>, Texts)> {
         let Some(mut section) = self.section(key) else { return Vec::new() };
         let mut texts = Vec::new();
         for (name, value) in std::mem::take(&mut section.table) {
             let path = format!("{}.{:?}", section.key, name.get_ref());
-            let name = At { value: name.get_ref().to_string(), key: path.clone(), place: name.span().start };
+            let name = Spanned { value: name.get_ref().to_string(), key: path.clone(), place: name.span().start };
             let value = place_of(value, path);
             let at = value.with(());
             let list = match value.value {
@@ -169,7 +169,7 @@ impl<'t> Section<'t> {
     }
 
     /// One text, or a list of them.
-    pub(super) fn one_or_more(&mut self, key: &'static str) -> Option<At<Vec<At<String>>>> {
+    pub(super) fn one_or_more(&mut self, key: &'static str) -> Option<Spanned<Vec<Spanned<String>>>> {
         let value = self.take(key)?;
         let at = value.with(());
         if let DeValue::Array(values) = value.value {
@@ -179,27 +179,27 @@ impl<'t> Section<'t> {
         Some(at.with(vec![one]))
     }
 
-    /// A key that has no place here, whatever its value.
-    pub(super) fn anything(&mut self, key: &'static str) -> Option<At<()>> {
+    /// A key that is not allowed here, whatever its value.
+    pub(super) fn anything(&mut self, key: &'static str) -> Option<Spanned<()>> {
         self.take(key).map(|value| value.with(()))
     }
 
     pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
-        let At { value, key, place } = self.take(key)?;
-        self.as_section(At { value, key, place })
+        let Spanned { value, key, place } = self.take(key)?;
+        self.as_section(Spanned { value, key, place })
     }
 
     /// As [`Section::section`]; an absent one is empty.
     pub(super) fn section_or_empty(&mut self, key: &'static str) -> Self {
         let path = self.path(key);
-        self.section(key).unwrap_or_else(|| Self::absent(path, self.mistakes))
+        self.section(key).unwrap_or_else(|| Self::absent(path, self.errors))
     }
 
-    /// `[[key]]`, each in its turn.
+    /// `[[key]]`, in order.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Self> {
-        let Some(At { value, key: path, place }) = self.take(key) else { return Vec::new() };
+        let Some(Spanned { value, key: path, place }) = self.take(key) else { return Vec::new() };
         let DeValue::Array(values) = value else {
-            let at = At { value: (), key: path, place };
+            let at = Spanned { value: (), key: path, place };
             self.wrong::<()>(&at, format!("is {}, should be a list of sections", kind(&value)), format!("[[{key}]]"));
             return Vec::new();
         };
@@ -210,13 +210,13 @@ impl<'t> Section<'t> {
 
     /// A text or a section, or a list of both.
     pub(super) fn texts_or_sections(&mut self, key: &'static str) -> Option<Vec<TextOrSection<'t>>> {
-        let At { value, key, place } = self.take(key)?;
+        let Spanned { value, key, place } = self.take(key)?;
         let values = match value {
             DeValue::Array(values) => {
                 let numbered = values.into_iter().enumerate();
                 numbered.map(|(index, value)| place_of(value, format!("{key}[{}]", index + 1))).collect()
             }
-            value => vec![At { value, key, place }],
+            value => vec![Spanned { value, key, place }],
         };
         let each = values.into_iter().filter_map(|value| match &value.value {
             DeValue::Table(_) => self.as_section(value).map(TextOrSection::Section),
@@ -226,7 +226,7 @@ impl<'t> Section<'t> {
     }
 
     /// True, or a text.
-    pub(super) fn flag_or_string(&mut self, key: &'static str) -> Option<Result<bool, At<String>>> {
+    pub(super) fn flag_or_string(&mut self, key: &'static str) -> Option<Result<bool, Spanned<String>>> {
         let value = self.take(key)?;
         match &value.value {
             DeValue::Boolean(flag) => Some(Ok(*flag)),
@@ -234,13 +234,13 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// `[key."any name"]`: the sections under a key by their names, which are values of their own.
-    pub(super) fn named(&mut self, key: &'static str) -> Vec<(At<String>, Self)> {
+    /// `[key."any name"]`: the sections under a key, each with its name.
+    pub(super) fn named(&mut self, key: &'static str) -> Vec<(Spanned<String>, Self)> {
         let Some(mut section) = self.section(key) else { return Vec::new() };
         let mut named = Vec::new();
         for (name, value) in std::mem::take(&mut section.table) {
             let path = format!("{}.{:?}", section.key, name.get_ref());
-            let at = At { value: name.get_ref().to_string(), key: path.clone(), place: name.span().start };
+            let at = Spanned { value: name.get_ref().to_string(), key: path.clone(), place: name.span().start };
             if let Some(inner) = self.as_section(place_of(value, path)) {
                 named.push((at, inner));
             }
@@ -248,10 +248,9 @@ impl<'t> Section<'t> {
         named
     }
 
-    /// Reports the keys that nobody asked for, and those that are missing. A missing key that one of the unknown ones
-    /// resembles was mistyped and is not reported twice.
+    /// Reports unknown and missing keys. A missing key that an unknown one resembles was mistyped, and is not reported again.
     pub(super) fn finish(self) {
-        let mut meant = Vec::new();
+        let mut resembled = Vec::new();
         for (unknown, _) in &self.table {
             let name = unknown.get_ref();
             let nearest = nearest(name, &self.known);
@@ -259,17 +258,17 @@ impl<'t> Section<'t> {
                 Some(near) => (format!("unknown key; did you mean {near:?}?"), near.to_owned()),
                 None => ("unknown key".to_owned(), format!("one of {}", self.known.join(", "))),
             };
-            meant.extend(nearest);
-            self.mistakes.add(Some(unknown.span().start), &self.path(&bare_or_quoted(name)), what, write);
+            resembled.extend(nearest);
+            self.errors.add(Some(unknown.span().start), &self.path(&bare_or_quoted(name)), what, write);
         }
         for (key, write) in &self.missing {
-            if !meant.contains(key) {
-                self.mistakes.add(self.place, &self.path(key), "is missing", write.as_str());
+            if !resembled.contains(key) {
+                self.errors.add(self.place, &self.path(key), "is missing", write.as_str());
             }
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<At<DeValue<'t>>> {
+    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'t>>> {
         self.known.push(key);
         let value = self.table.remove(key)?;
         Some(place_of(value, self.path(key)))
@@ -279,37 +278,41 @@ impl<'t> Section<'t> {
         if self.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.key) }
     }
 
-    fn elements(&self, list: &At<()>, values: impl IntoIterator<Item = Spanned<DeValue<'t>>>) -> Vec<At<String>> {
+    fn elements(
+        &self,
+        list: &Spanned<()>,
+        values: impl IntoIterator<Item = TomlSpanned<DeValue<'t>>>,
+    ) -> Vec<Spanned<String>> {
         let numbered = values.into_iter().enumerate();
         let placed = numbered.map(|(index, value)| place_of(value, format!("{}[{}]", list.key, index + 1)));
         placed.filter_map(|value| self.as_string(value)).collect()
     }
 
-    fn as_string(&self, value: At<DeValue<'t>>) -> Option<At<String>> {
+    fn as_string(&self, value: Spanned<DeValue<'t>>) -> Option<Spanned<String>> {
         match &value.value {
             DeValue::String(text) => Some(value.with(text.to_string())),
             other => self.wrong(&value, format!("is {}, should be a text", kind(other)), "\"…\", in quotes"),
         }
     }
 
-    fn as_section(&self, value: At<DeValue<'t>>) -> Option<Self> {
-        let At { value, key, place } = value;
+    fn as_section(&self, value: Spanned<DeValue<'t>>) -> Option<Self> {
+        let Spanned { value, key, place } = value;
         match value {
-            DeValue::Table(table) => Some(Self::new(key, Some(place), table, self.mistakes)),
+            DeValue::Table(table) => Some(Self::new(key, Some(place), table, self.errors)),
             other => {
                 let what = format!("is {}, should be a section", kind(&other));
-                self.wrong(&At { value: (), key, place }, what, "{ key = …, key = … }")
+                self.wrong(&Spanned { value: (), key, place }, what, "{ key = …, key = … }")
             }
         }
     }
 
-    fn wrong<T>(&self, at: &At<impl Sized>, what: impl Into<String>, write: impl Into<String>) -> Option<T> {
-        self.mistakes.at(at, what, write);
+    fn wrong<T>(&self, at: &Spanned<impl Sized>, what: impl Into<String>, write: impl Into<String>) -> Option<T> {
+        self.errors.at(at, what, write);
         None
     }
 }
 
-/// The candidate that `text` was probably meant to be.
+/// The candidate that is most similar to `text`, if one is similar enough.
 pub fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
     /// From 0 (nothing in common) to 1 (equal). `identity_file` for `identity_files` is 0.93, `cert` for `contact` 0.43.
     const ALIKE: f64 = 0.6;
@@ -318,9 +321,9 @@ pub fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
     scored.filter(|(score, _)| *score >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
 }
 
-fn place_of(value: Spanned<DeValue<'_>>, key: String) -> At<DeValue<'_>> {
+fn place_of(value: TomlSpanned<DeValue<'_>>, key: String) -> Spanned<DeValue<'_>> {
     let place = value.span().start;
-    At { value: value.into_inner(), key, place }
+    Spanned { value: value.into_inner(), key, place }
 }
 
 fn bare_or_quoted(key: &str) -> String {

@@ -117,7 +117,7 @@ pub(crate) fn refuses_replaces(error: &AcmeError) -> bool {
         },
         // RFC 9773 section 5: the server "MUST reflect that field in the response"; one that does not is refused by
         // the ACME crate.
-        AcmeError::Strange { what, .. } => what.contains("replaces"),
+        AcmeError::MalformedResponse { what, .. } => what.contains("replaces"),
         _ => false,
     }
 }
@@ -127,7 +127,7 @@ pub(crate) fn refuses_replaces(error: &AcmeError) -> bool {
 pub(crate) fn is_gone(error: &AcmeError) -> bool {
     let account =
         matches!(error.kind(), Some(Kind::AccountDead | Kind::AccountDoesNotExist | Kind::UserActionRequired));
-    let elsewhere = matches!(error, AcmeError::Elsewhere { .. });
+    let elsewhere = matches!(error, AcmeError::UnexpectedHost { .. });
     let status = error.kind().and_then(|_| error.status());
     elsewhere || !account && status.is_some_and(|status| matches!(status, 403 | 404 | 410))
 }

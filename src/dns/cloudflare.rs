@@ -1,8 +1,8 @@
-//! Cloudflare: exactly the calls that TXT records take. The token travels in one header, marked sensitive, and is in no
-//! URL and no error.
+//! Cloudflare's API: exactly the calls that TXT records take. The token is sent in one header, marked sensitive, and is
+//! part of no URL and no error.
 //!
-//! An issuance takes three requests, however many names it has in a zone: the zone, one batch of records made, one batch
-//! removed; two when the zone's id is known.
+//! For each zone, an issuance takes three requests, however many names it has: find the zone, make one batch of records,
+//! remove one batch. With a known zone id it takes two.
 
 mod api;
 mod limit;
@@ -26,16 +26,16 @@ use zones::Zones;
 
 pub struct Settings<'a> {
     pub base: &'a Url,
-    /// Read again for every pass.
+    /// Read anew for every pass.
     pub token: &'a Zeroizing<String>,
     pub zone_id: Option<&'a str>,
     pub options: &'a HttpOptions,
-    /// Written into each record's comment: who made it.
+    /// Written into each record's comment, to recognize our records.
     pub mark: &'a str,
     pub clock: fn() -> Timestamp,
-    /// As earlier runs saw them.
+    /// The cache of earlier runs.
     pub zones: BTreeMap<String, KnownZone>,
-    /// Ask for zones whatever earlier runs saw: a rehearsal tries what a renewal may rely on.
+    /// Query zones even if cached: a rehearsal tests what a renewal may take from the cache.
     pub bypass_cache: bool,
 }
 
@@ -59,7 +59,7 @@ impl Cloudflare {
 #[async_trait]
 impl Provider for Cloudflare {
     async fn zone(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError> {
-        // A token may be allowed to edit the records and not to read the zone.
+        // No request: a token may be allowed to edit the records, but not to read the zone.
         if let Some(id) = &self.zone_id {
             if self.bypass_cache {
                 self.zones.look_at(id).await;
@@ -73,10 +73,12 @@ impl Provider for Cloudflare {
         let made = self.make(zone, records).await;
         let refused = made.iter().any(|made| made.as_ref().is_err_and(DnsError::refuses_zone));
         match records.first() {
-            Some(first) if refused && self.zone_id.is_none() => match self.zones.anew(&zone.id, &first.name).await {
-                Some(zone) => self.make(&zone, records).await,
-                None => made,
-            },
+            Some(first) if refused && self.zone_id.is_none() => {
+                match self.zones.replacement(&zone.id, &first.name).await {
+                    Some(zone) => self.make(&zone, records).await,
+                    None => made,
+                }
+            }
             _ => made,
         }
     }
@@ -84,7 +86,7 @@ impl Provider for Cloudflare {
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
         let mut removed = self.take_away(handles).await;
         for (handle, removed) in handles.iter().zip(&mut removed) {
-            // Another provider has made it, which the configuration named before: here it is known by its value alone.
+            // Another provider made the record, before the configuration changed: find it by name and value.
             if segment(&handle.zone).is_err() {
                 *removed = match self.zone(&handle.name, None).await {
                     Ok(zone) => self.remove_one(&Handle { zone: zone.id, record: None, ..handle.clone() }).await,
@@ -95,8 +97,8 @@ impl Provider for Cloudflare {
             if self.zone_id.is_some() || !removed.as_ref().is_err_and(DnsError::refuses_zone) {
                 continue;
             }
-            // Its id in the zone that replaced this one would be another too.
-            if let Some(zone) = self.zones.anew(&handle.zone, &handle.name).await {
+            // The zone was replaced, and the record has another id in the new one: find it by name and value.
+            if let Some(zone) = self.zones.replacement(&handle.zone, &handle.name).await {
                 *removed = self.remove_one(&Handle { zone: zone.id, record: None, ..handle.clone() }).await;
             }
         }

@@ -1,4 +1,4 @@
-//! What can go wrong with TXT records: at the provider's API, in looking names up, in waiting for every server.
+//! Errors of TXT records: at the provider's API, in lookups, in waiting for every server.
 
 use core::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::text::escape;
 pub enum DnsError {
     #[error("{api}: no answer: {}", causes(.source))]
     Unreachable { api: String, source: reqwest::Error },
-    /// The API refuses. `code` and `message` are its own.
+    /// The API refused. `code` and `message` are its own.
     #[error("{api}: {message} (code {code}, HTTP status {status})")]
     Refused { api: String, status: u16, code: u64, message: String },
     #[error("{api}: too many calls (HTTP status {status})")]
     Limited { api: String, status: u16, retry_after: Option<Duration> },
-    /// The token is good, perhaps, and may not do this.
+    /// The token may be valid, but lacks a permission. `reading`: the call was to read.
     #[error("{api}: the token may not do this: {message} (code {code})")]
     Forbidden { api: String, code: u64, message: String, reading: bool },
     /// The token is wrong or expired.
     #[error("{api}: the token is not accepted: {message} (code {code})")]
     Token { api: String, code: u64, message: String },
     #[error("{api}: {what}")]
-    Strange { api: String, what: String },
-    /// `apex`: the zone that holds it, as DNS shows it.
+    MalformedResponse { api: String, what: String },
+    /// `apex`: the name's zone according to DNS.
     #[error("{name}: none of this token's zones holds it{}", apex.iter().map(|it| format!("; in DNS its zone is {it}")).collect::<String>())]
     NoZone { name: String, apex: Option<String> },
     #[error("{name}: this token sees {count} zones of the name {zone}")]
@@ -43,21 +43,17 @@ pub enum DnsError {
     Loop { name: String, chain: String },
     #[error("{name}: its zone ({zone}) has no name server with an address: {why}")]
     NoServers { name: String, zone: String, why: String },
-    /// No authoritative server answered at all.
     #[error("{name}: none of its name servers answers: {servers}")]
     AllSilent { name: String, servers: String },
     #[error("{name}: after {} s not every name server shows the TXT record: {lagging}", .limit.as_secs())]
     NotSeen { name: String, limit: Duration, lagging: String },
-    /// Of the provider `rfc2136`.
     #[error(transparent)]
     Update(#[from] UpdateError),
-    /// Of the provider `exec`.
     #[error(transparent)]
     Program(#[from] ProgramError),
 }
 
 impl DnsError {
-    /// Stable and greppable.
     pub fn code(&self) -> Code {
         match self {
             Self::Unreachable { .. } => Code::DnsApiUnreachable,
@@ -65,7 +61,7 @@ impl DnsError {
             Self::Limited { .. } => Code::DnsApiLimited,
             Self::Forbidden { .. } => Code::DnsTokenPermission,
             Self::Token { .. } => Code::DnsToken,
-            Self::Strange { .. } => Code::DnsApiStrangeAnswer,
+            Self::MalformedResponse { .. } => Code::DnsApiStrangeAnswer,
             Self::NoZone { .. } => Code::DnsNoZone,
             Self::SeveralZones { .. } => Code::DnsSeveralZones,
             Self::Insecure | Self::Client { .. } => Code::DnsApiClient,
@@ -87,7 +83,7 @@ impl DnsError {
             }
             Self::Refused { status, .. } if *status >= 500 => Advice::Retry { after_seconds: None },
             Self::Unreachable { .. }
-            | Self::Strange { .. }
+            | Self::MalformedResponse { .. }
             | Self::Lookup { .. }
             | Self::AllSilent { .. }
             | Self::NotSeen { .. } => Advice::Retry { after_seconds: None },
@@ -97,7 +93,7 @@ impl DnsError {
         }
     }
 
-    /// What the operator does next.
+    /// The operator's next step.
     pub fn next(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => {
@@ -114,7 +110,7 @@ impl DnsError {
             Self::Token { .. } => {
                 "make a token with the permissions Zone / Zone / Read and Zone / DNS / Edit for this zone, and put it into `dns.token_file`"
             }
-            Self::Strange { .. } => "see the provider's status page; certd tries again by itself",
+            Self::MalformedResponse { .. } => "see the provider's status page; certd tries again by itself",
             Self::NoZone { .. } => {
                 "give the token access to the zone (Zone / Zone / Read and Zone / DNS / Edit), or set `dns.zone_id`, or lead _acme-challenge by CNAME into a zone that the token may edit"
             }
@@ -141,14 +137,14 @@ impl DnsError {
 }
 
 impl DnsError {
-    /// The API's errors name the zone beside the API.
+    /// Adds the zone to the API's name.
     pub(super) fn in_zone(mut self, zone: &Zone) -> Self {
         if let Self::Unreachable { api, .. }
         | Self::Refused { api, .. }
         | Self::Limited { api, .. }
         | Self::Forbidden { api, .. }
         | Self::Token { api, .. }
-        | Self::Strange { api, .. } = &mut self
+        | Self::MalformedResponse { api, .. } = &mut self
         {
             let zone = zone.name.as_ref().unwrap_or(&zone.id);
             *api = format!("{api}, zone {}", escape(zone, 260));
@@ -156,17 +152,17 @@ impl DnsError {
         self
     }
 
-    /// No other call with this token would fare better.
+    /// Every other call with this token would fail, too.
     pub(super) fn is_about_the_token(&self) -> bool {
         matches!(self, Self::Token { .. } | Self::Forbidden { .. } | Self::Limited { .. })
     }
 
-    /// The API does not know the zone, or not as this token's.
+    /// The API does not know the zone, or does not let this token use it.
     pub(super) fn refuses_zone(&self) -> bool {
         matches!(self, Self::Forbidden { .. } | Self::Refused { status: 404, .. })
     }
 
-    /// The same for another record of the same call. The source of an [`Self::Unreachable`] becomes words.
+    /// A copy for another record of the same call. The source of an [`Self::Unreachable`] becomes text.
     pub(super) fn copy(&self) -> Self {
         match self {
             Self::Refused { api, status, code, message } => {
@@ -181,11 +177,11 @@ impl DnsError {
             Self::Token { api, code, message } => {
                 Self::Token { api: api.clone(), code: *code, message: message.clone() }
             }
-            Self::Strange { api, what } => Self::Strange { api: api.clone(), what: what.clone() },
+            Self::MalformedResponse { api, what } => Self::MalformedResponse { api: api.clone(), what: what.clone() },
             Self::Unreachable { api, source } => {
-                Self::Strange { api: api.clone(), what: format!("no answer: {}", causes(source)) }
+                Self::MalformedResponse { api: api.clone(), what: format!("no answer: {}", causes(source)) }
             }
-            other => Self::Strange { api: "DNS provider".to_owned(), what: other.to_string() },
+            other => Self::MalformedResponse { api: "DNS provider".to_owned(), what: other.to_string() },
         }
     }
 }

@@ -1,13 +1,13 @@
-//! A program of the operator's that makes and removes one TXT record, for a provider that certd does not know. It is called
-//! as lego calls its `exec` provider (<https://go-acme.github.io/lego/dns/exec/>), so its scripts can be used here:
+//! The operator's program that makes or removes one TXT record, for a provider that certd does not support. It is called as
+//! lego calls its `exec` provider (<https://go-acme.github.io/lego/dns/exec/>), so that lego's scripts work here:
 //!
 //! ```text
 //! PROGRAM [ARGUMENT…] present _acme-challenge.www.example.com. VALUE
 //! PROGRAM [ARGUMENT…] cleanup _acme-challenge.www.example.com. VALUE
 //! ```
 //!
-//! The name is the record's own, after CNAMEs. Success is exit status 0. One call at a time: such programs read, change
-//! and write back, and are seldom made to run side by side.
+//! The name is the end of the CNAMEs. Success is exit status 0. Calls are serialized: such programs read, change and write
+//! back, and are rarely safe to run concurrently.
 
 mod call;
 mod error;
@@ -48,20 +48,20 @@ impl Task {
 }
 
 impl Exec {
-    /// `command` is not empty; `limit` is that of each call.
+    /// `command` must not be empty; `limit` holds for each call.
     pub fn new(command: &[String], limit: Duration) -> Self {
         Self { command: command.to_vec(), limit, one_at_a_time: Mutex::default() }
     }
 
-    /// An answer for each record, in their order. A program that cannot be run, or that did not end, is not called again
-    /// for the others: they would fail as it did, each after the whole time limit.
+    /// One result for each record, in order. After a program could not be run, or did not end, it is not called for the
+    /// others: each would fail the same way, after the whole time limit.
     async fn each<'r>(
         &self,
         task: Task,
         records: impl Iterator<Item = (&'r str, &'r str)>,
     ) -> Vec<Result<(), DnsError>> {
         let _turn = self.one_at_a_time.lock().await;
-        let mut said = Vec::new();
+        let mut results = Vec::new();
         let mut lasting: Option<ProgramError> = None;
         for (name, value) in records {
             let done = match (&lasting, qualified(name)) {
@@ -71,20 +71,20 @@ impl Exec {
                     let arguments = [task.as_str(), &name, value];
                     let call = Call { command: &self.command, arguments, limit: self.limit };
                     let done = call.run().await;
-                    lasting = done.as_ref().err().filter(|error| error.meets_every_record()).cloned();
+                    lasting = done.as_ref().err().filter(|error| error.affects_every_record()).cloned();
                     done.map_err(DnsError::from)
                 }
             };
-            said.push(done);
+            results.push(done);
         }
-        said
+        results
     }
 }
 
 #[async_trait]
 impl Provider for Exec {
-    /// The program finds its zone itself; here a zone only groups records. That the program can be run is better known
-    /// before an order than after.
+    /// The program finds its zone itself; here a zone only groups records. A program that cannot be run is detected here,
+    /// before an order.
     async fn zone(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError> {
         qualified(name)?;
         let program = &self.command[0];
@@ -95,15 +95,15 @@ impl Provider for Exec {
 
     async fn publish(&self, zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>> {
         let pairs = records.iter().map(|record| (record.name.as_str(), record.value.as_str()));
-        let said = self.each(Task::Present, pairs).await;
+        let results = self.each(Task::Present, pairs).await;
         let handle = |record: &TxtRecord| Handle {
             zone: zone.id.clone(),
             name: record.name.clone(),
             value: record.value.clone(),
-            // A record is its name and value; this says that the program has ended well.
+            // Name and value identify the record; set, since the program succeeded.
             record: Some(String::new()),
         };
-        records.iter().zip(said).map(|(record, said)| said.map(|()| handle(record))).collect()
+        records.iter().zip(results).map(|(record, result)| result.map(|()| handle(record))).collect()
     }
 
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
@@ -111,7 +111,7 @@ impl Provider for Exec {
     }
 }
 
-/// `name.` in lower case; what DNS cannot hold (a name from a file that somebody wrote into) reaches no program.
+/// `name.` in lower case. A name that DNS cannot hold (from a file that was tampered with) must not reach the program.
 fn qualified(name: &str) -> Result<String, DnsError> {
     let name = parse(name)?.to_lowercase().to_ascii();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.*".contains(c);

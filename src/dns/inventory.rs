@@ -1,7 +1,7 @@
-//! What DNS shows of a name of ours: its addresses, asked of every authoritative server of its zone and of public
-//! resolvers, and its CAA records. Nothing here waits for anything to change, and each server is asked once.
+//! The DNS records of a certificate's name: its addresses, from every authoritative server of its zone and from public
+//! resolvers, and its CAA records. Each server is queried once, without waiting for a change.
 //!
-//! Finding means: nobody knows, which is told and is no alarm.
+//! An error means that the records are unknown, which is reported and is no alarm.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -20,16 +20,16 @@ use crate::cert::DnsName;
 use crate::model::{Addresses, Caa, CaaRecord, CaaSet, InDns, ServerAnswer};
 use crate::text::escape;
 
-/// In one answer.
+/// CNAMEs followed in one answer.
 const MOST_CNAMES: usize = 8;
 const MOST_CAA: usize = 50;
 const LONGEST_VALUE: usize = 300;
-/// Names between a name and the root.
+/// Levels between a name and the root.
 const MOST_LEVELS: usize = 12;
-/// For what is above our zone, which hardly ever has such a record.
+/// For the levels above the name's zone, which rarely have CAA records.
 const ABOVE: Duration = Duration::from_secs(2);
 
-/// Everything at once. A wildcard has CAA records and no addresses.
+/// Looks up everything concurrently. A wildcard has CAA records, but no addresses.
 pub async fn in_dns(resolvers: &Resolvers, public: &[SocketAddr], name: &DnsName) -> InDns {
     let none = InDns {
         name: name.clone(),
@@ -54,54 +54,54 @@ pub async fn in_dns(resolvers: &Resolvers, public: &[SocketAddr], name: &DnsName
     }
 }
 
-/// The end of its CNAMEs, if it has any, and what each authoritative server shows there. Where all are silent (port 53 is
-/// blocked, mostly) a DoH server is asked: for what stays, a resolver's word is as good.
+/// The end of the name's CNAMEs, if it has any, and the addresses that each authoritative server shows there. If all are
+/// silent (mostly since port 53 is blocked) a DoH server is queried: for lasting records a resolver's answer is as good.
 ///
 /// # Errors
-/// The name's servers cannot be found, or none of them answers, nor any DoH server.
+/// The name's servers cannot be found, or neither they nor any DoH server answers.
 pub async fn addresses(resolvers: &Resolvers, name: &str) -> Result<(Option<String>, Vec<ServerAnswer>), DnsError> {
     let end = resolvers.follow(name).await?;
     let owner = parse(&end)?;
     let servers = resolvers.authorities(&end).await?;
-    let mut asked = Vec::new();
+    let mut queries = Vec::new();
     for server in &servers {
-        asked.push(Asked::Server(server).told(&owner));
+        queries.push(Source::Server(server).query(&owner));
     }
-    let mut told = join_all(asked).await;
-    if told.iter().all(|told| told.says.is_err()) {
-        let by_doh = Asked::Doh(resolvers.doh()).told(&owner).await;
+    let mut answers = join_all(queries).await;
+    if answers.iter().all(|answer| answer.says.is_err()) {
+        let by_doh = Source::Doh(resolvers.doh()).query(&owner).await;
         if by_doh.says.is_err() {
-            let silent = told.iter().map(|told| {
-                let why = told.says.as_ref().err().map_or("", String::as_str);
-                format!("{}: {why}", told.server)
+            let silent = answers.iter().map(|answer| {
+                let why = answer.says.as_ref().err().map_or("", String::as_str);
+                format!("{}: {why}", answer.server)
             });
             return Err(DnsError::AllSilent { name: end, servers: silent.collect::<Vec<_>>().join(", ") });
         }
-        told = vec![by_doh];
+        answers = vec![by_doh];
     }
-    told.sort_by(|a, b| a.server.cmp(&b.server));
+    answers.sort_by(|a, b| a.server.cmp(&b.server));
     let alias = (!end.eq_ignore_ascii_case(name)).then_some(end);
-    Ok((alias, told))
+    Ok((alias, answers))
 }
 
 async fn at_resolvers(public: &[SocketAddr], name: &str) -> Vec<ServerAnswer> {
     let Ok(owner) = parse(name) else { return Vec::new() };
-    let mut asked = Vec::new();
+    let mut queries = Vec::new();
     for server in public {
-        asked.push(Asked::Resolver(*server).told(&owner));
+        queries.push(Source::Resolver(*server).query(&owner));
     }
-    join_all(asked).await
+    join_all(queries).await
 }
 
-enum Asked<'a> {
-    /// For what it knows itself.
+enum Source<'a> {
+    /// Queried without recursion.
     Server(&'a Server),
     Resolver(SocketAddr),
     Doh(&'a Doh),
 }
 
-impl Asked<'_> {
-    async fn told(self, owner: &Name) -> ServerAnswer {
+impl Source<'_> {
+    async fn query(self, owner: &Name) -> ServerAnswer {
         let server = match &self {
             Self::Server(server) => server.name.clone(),
             Self::Resolver(at) => at.to_string(),
@@ -110,7 +110,7 @@ impl Asked<'_> {
         ServerAnswer { server, says: self.addresses(owner).await }
     }
 
-    /// A and AAAA side by side; both must be answered.
+    /// Queries A and AAAA concurrently; both must be answered.
     async fn addresses(&self, owner: &Name) -> Result<Addresses, String> {
         let recursion = !matches!(self, Self::Server(_));
         let question = |kind| Question { name: owner.clone(), kind, recursion };
@@ -125,28 +125,31 @@ impl Asked<'_> {
     async fn answer(&self, question: &Question) -> Result<Message, String> {
         match self {
             Self::Server(server) => first(server, question).await,
-            Self::Doh(doh) if doh.count() == 0 => Err("nobody is asked over HTTPS".to_owned()),
-            Self::Doh(doh) => doh.first(question, tells).await,
+            Self::Doh(doh) if doh.count() == 0 => Err("no DoH server is configured".to_owned()),
+            Self::Doh(doh) => doh.first(question, conclusive).await,
             Self::Resolver(at) => match ask(*at, question).await {
-                Ok(answer) if tells(&answer) => Ok(answer),
+                Ok(answer) if conclusive(&answer) => Ok(answer),
                 Ok(answer) => Err(answer.metadata.response_code.to_string()),
-                Err(silence) => Err(silence.to_string()),
+                Err(error) => Err(error.to_string()),
             },
         }
     }
 }
 
-/// The first address of the server that answers with authority; in words, why none does.
+/// The first authoritative answer from any of the server's addresses.
+///
+/// # Errors
+/// Why there is none.
 async fn first(server: &Server, question: &Question) -> Result<Message, String> {
     let mut asked = JoinSet::new();
     for address in server.addresses.iter().copied() {
         let question = question.clone();
         asked.spawn(async move {
             match ask(address, &question).await {
-                Ok(answer) if tells(&answer) && answer.metadata.authoritative => Ok(answer),
-                Ok(answer) if tells(&answer) => Err("answers without authority".to_owned()),
+                Ok(answer) if conclusive(&answer) && answer.metadata.authoritative => Ok(answer),
+                Ok(answer) if conclusive(&answer) => Err("answers without authority".to_owned()),
                 Ok(answer) => Err(answer.metadata.response_code.to_string()),
-                Err(silence) => Err(silence.to_string()),
+                Err(error) => Err(error.to_string()),
             }
         });
     }
@@ -154,18 +157,18 @@ async fn first(server: &Server, question: &Question) -> Result<Message, String> 
     while let Some(answered) = asked.join_next().await {
         match answered {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(words)) => why = Some(words),
+            Ok(Err(error)) => why = Some(error),
             Err(_) => {}
         }
     }
     Err(why.unwrap_or_else(|| "no answer".to_owned()))
 }
 
-fn tells(answer: &Message) -> bool {
+fn conclusive(answer: &Message) -> bool {
     matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
-/// The addresses of the name, behind the CNAMEs of this answer. Others stand in it for nothing.
+/// The addresses of the name behind the CNAMEs of this answer; unrelated records are ignored.
 fn records(answer: &Message, owner: &Name) -> Addresses {
     let mut names = vec![owner.clone()];
     while let Some(next) = names.last().and_then(|last| {
@@ -193,8 +196,8 @@ fn records(answer: &Message, owner: &Name) -> Addresses {
 }
 
 /// RFC 8659 section 3: "The search for a CAA RRset climbs the DNS name tree from the specified label up to, but not
-/// including, the DNS root '.' until a CAA RRset is found." All levels are asked at once. Those of our own zone are asked
-/// of its servers, since the CA may have no older answer in a cache.
+/// including, the DNS root '.' until a CAA RRset is found." All levels are queried concurrently. Those in the name's own zone
+/// are queried from its servers, since a resolver's cache may be older than the CA's view.
 async fn caa(resolvers: &Resolvers, name: &str) -> Caa {
     match caa_of(resolvers, name).await {
         Ok(found) => found,
@@ -213,11 +216,11 @@ async fn caa_of(resolvers: &Resolvers, name: &str) -> Result<Caa, DnsError> {
     {
         levels.push(above);
     }
-    let mut asked = Vec::new();
+    let mut queries = Vec::new();
     for level in &levels {
-        asked.push(at_level(resolvers, &servers, level, apex.zone_of(level)));
+        queries.push(at_level(resolvers, &servers, level, apex.zone_of(level)));
     }
-    for (level, found) in levels.iter().zip(join_all(asked).await) {
+    for (level, found) in levels.iter().zip(join_all(queries).await) {
         let records = match found {
             Ok(records) => records,
             Err(why) => return Ok(Caa::Unknown(why)),
@@ -230,7 +233,7 @@ async fn caa_of(resolvers: &Resolvers, name: &str) -> Result<Caa, DnsError> {
     Ok(Caa::Free)
 }
 
-/// Of the server that answers first; a resolver follows a CNAME.
+/// The records of the server that answers first; a resolver follows a CNAME.
 async fn at_level(
     resolvers: &Resolvers,
     servers: &[Server],
@@ -273,7 +276,7 @@ fn caa_records(answer: &Message) -> Vec<CaaRecord> {
     records.take(MOST_CAA).collect()
 }
 
-/// What all that answered show together.
-pub fn union(told: &[ServerAnswer]) -> BTreeSet<IpAddr> {
-    told.iter().filter_map(|told| told.says.as_ref().ok()).flat_map(|shown| shown.all.iter().copied()).collect()
+/// The addresses of all servers that answered.
+pub fn union(answers: &[ServerAnswer]) -> BTreeSet<IpAddr> {
+    answers.iter().filter_map(|answer| answer.says.as_ref().ok()).flat_map(|shown| shown.all.iter().copied()).collect()
 }

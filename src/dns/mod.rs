@@ -1,24 +1,25 @@
-//! TXT records for the CA's challenges: made and removed through a provider's API, and seen on every authoritative server
-//! before the CA is asked to look.
+//! TXT records for the CA's challenges: made and removed through a provider's API, and visible on every authoritative
+//! server before the CA is asked to validate.
 //!
-//! Finding means: no validation was attempted, or a record of ours is left, in the journal, to be removed by a later run.
+//! After an error no validation was attempted, or one of our records is left behind: the journal lists it, and a later run
+//! removes it.
 
-mod board;
+mod answer_size;
 mod cloudflare;
-mod crowd;
 mod doh;
 mod error;
 mod exec;
 mod inventory;
 mod propagation;
+mod propagation_tally;
 mod provider;
 mod resolvers;
 mod rfc2136;
-mod standing;
+mod txt_lookup;
 mod wire;
 
+pub use answer_size::{ONE_DATAGRAM, answer_size};
 pub use cloudflare::{Cloudflare, Settings};
-pub use crowd::{ONE_DATAGRAM, answer_size};
 pub use doh::Doh;
 pub use error::DnsError;
 pub use exec::{Exec, ProgramError};
@@ -27,4 +28,4 @@ pub use propagation::{Patience, Wanted, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};
-pub use standing::texts;
+pub use txt_lookup::texts;

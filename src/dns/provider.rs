@@ -1,4 +1,4 @@
-//! Where TXT records are made. One trait for several providers; each has exactly the calls that this takes.
+//! The trait of DNS providers. Each implementation has exactly the calls that TXT records take.
 
 use std::collections::BTreeMap;
 
@@ -10,58 +10,58 @@ use crate::model::{AtProvider, KnownToken, KnownZone};
 /// A zone at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
-    /// In the provider's own words; opaque.
+    /// The provider's identifier; opaque.
     pub id: String,
-    /// `None`: the configuration named the zone by its id.
+    /// `None`: the configuration gives only the id.
     pub name: Option<String>,
 }
 
-/// A record of ours, as much of it as is known. By its id it is removed with one call; without (we were killed before
-/// the answer) it is found by name and value.
+/// A record that certd made. With its id it is removed by one call; without (certd was killed before the answer) it is
+/// found by name and value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handle {
     pub zone: String,
     pub name: String,
     pub value: String,
-    /// `None`: nobody has answered that it was made. Empty where a record has no id and is removed by its value.
+    /// `None`: its creation was not confirmed. Empty where records have no id and are removed by value.
     pub record: Option<String>,
 }
 
 /// A TXT record to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxtRecord {
-    /// After CNAMEs.
+    /// The end of the CNAMEs.
     pub name: String,
     pub value: String,
 }
 
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// The zone that holds `name`: the longest suffix that the provider serves for us. `apex`: the zone's name as DNS
-    /// itself shows it, when it does.
+    /// The zone that holds `name`: the longest suffix that the provider serves for us. `apex`: the zone's name according to
+    /// DNS, where known.
     async fn zone(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError>;
 
-    /// Makes TXT records of one zone; an answer for each, in their order. An equal one that is there already is taken as
-    /// ours: only we know the value.
+    /// Makes TXT records of one zone; returns one result for each, in order. An equal record that exists already counts as
+    /// ours: nobody else knows the value.
     async fn publish(&self, zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>>;
 
-    /// Removes records of one zone; an answer for each, in their order. That one is gone already is success.
+    /// Removes records of one zone; returns one result for each, in order. A record that is gone already is a success.
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>>;
 
-    /// Its zones as they were seen, to be known in the next run.
+    /// The zones seen in this run, for the cache of the next one.
     fn zones(&self) -> BTreeMap<String, KnownZone> {
         BTreeMap::new()
     }
 
-    /// What was made in this zone was not seen in DNS: it is not to be relied on.
+    /// Drops a cached zone: records made in it were not visible in DNS.
     fn forget(&self, _zone: &Zone) {}
 
-    /// The address records (and CNAMEs) of a name, as the provider has them; for one that may show others.
+    /// The address records (and CNAMEs) of a name at the provider; DNS may show others where it proxies.
     async fn addresses(&self, _name: &str) -> Result<Vec<AtProvider>, DnsError> {
         Ok(Vec::new())
     }
 
-    /// What is known of the token, asked for when `known` is old or of another token. `None`: nothing.
+    /// The token's status, queried when `known` is old or belongs to another token. `None`: unknown.
     async fn token(&self, _known: Option<KnownToken>) -> Option<KnownToken> {
         None
     }

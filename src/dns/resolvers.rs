@@ -1,6 +1,6 @@
-//! Where a challenge's record really is: the CNAMEs of `_acme-challenge`, the zone that holds their end, and the addresses
-//! of that zone's name servers. Asked of recursive resolvers, and by DoH where these say nothing; the TXT record itself
-//! never is (a resolver would remember that it was not there yet).
+//! Locates a challenge's record: the CNAMEs of `_acme-challenge`, the zone at their end, and the addresses of that zone's
+//! name servers. Recursive resolvers answer these queries, or DoH servers where no resolver does. The TXT record itself is
+//! never queried here, since a resolver would cache that it does not exist yet.
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -17,37 +17,37 @@ use super::{DnsError, Doh};
 use crate::mutex::lock;
 use crate::text::escape;
 
-/// Boulder's resolver follows a few more; nobody needs as many.
+/// Boulder's resolver follows a few more; no setup needs as many.
 const MOST_CNAMES: usize = 8;
-/// Of one zone. The root has thirteen.
+/// Name servers of one zone. The root has thirteen.
 const MOST_SERVERS: usize = 16;
-/// Of one server, IPv4 and IPv6 each.
+/// Addresses of one server, for IPv4 and IPv6 each.
 const MOST_ADDRESSES: usize = 4;
 const ROUNDS: usize = 2;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 #[derive(Clone, Debug)]
 pub struct Resolvers {
-    /// Recursive ones; else those that are configured as authoritative.
+    /// Recursive resolvers; if none, the configured name servers.
     lookup: Vec<SocketAddr>,
-    /// Asked instead of a zone's own, when not empty.
+    /// If not empty, queried instead of a zone's own.
     nameservers: Vec<SocketAddr>,
     doh: Doh,
     found: Arc<Found>,
 }
 
-/// What was found out in this run.
+/// The cache of one run.
 #[derive(Debug, Default)]
 struct Found {
-    /// The resolvers said nothing at all, and DoH did.
+    /// No resolver answered, but a DoH server did.
     silent: AtomicBool,
-    /// The zone that holds a name.
+    /// The zone of each name.
     cuts: Mutex<BTreeMap<Name, Name>>,
-    /// By zone: the names of a certificate mostly share theirs.
+    /// By zone, since the names of a certificate mostly share one.
     servers: Mutex<BTreeMap<Name, Arc<OnceCell<Vec<Server>>>>>,
 }
 
-/// One authoritative server by its name, with every address that it has.
+/// An authoritative server with all its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     pub name: String,
@@ -56,13 +56,13 @@ pub struct Server {
     pub missing: Option<String>,
 }
 
-/// Where the CA looks for the proof of `base` (RFC 8555 section 8.4).
+/// The name at which the CA looks up the TXT record for `base` (RFC 8555 section 8.4).
 pub fn challenge_name(base: &str) -> String {
     format!("_acme-challenge.{base}")
 }
 
 impl Resolvers {
-    /// `resolvers` empty: the system's; `nameservers`: asked instead of a zone's own.
+    /// `resolvers`: empty for the system's. `nameservers`: queried instead of a zone's own.
     pub fn new(resolvers: &[SocketAddr], nameservers: &[SocketAddr], doh: Doh) -> Result<Self, DnsError> {
         let lookup = match (resolvers, nameservers) {
             ([], []) => match std::fs::read_to_string(RESOLV_CONF) {
@@ -83,15 +83,15 @@ impl Resolvers {
         &self.doh
     }
 
-    /// The name at the end of the CNAMEs: where the record must be made. That it is not there yet is fine.
+    /// The name at the end of the CNAMEs, where the record must be made. It need not exist yet.
     ///
-    /// A question for another type brings the whole chain at once, and the end's zone beside it. Where a link leads
-    /// nowhere, one step at a time tells which one.
+    /// A query for another type returns the whole chain at once, with the zone of its end. If a link is broken, queries for
+    /// single CNAMEs show which one.
     pub async fn follow(&self, name: &str) -> Result<String, DnsError> {
         let mut chain = vec![parse(name)?];
         loop {
             let last = chain[chain.len() - 1].clone();
-            let (answer, trouble) = match self.lookup(&last, RecordType::SOA).await {
+            let (answer, failed) = match self.lookup(&last, RecordType::SOA).await {
                 Ok(answer) => (answer, None),
                 Err(error) => match self.lookup(&last, RecordType::CNAME).await {
                     Ok(answer) => (answer, Some(error)),
@@ -112,12 +112,12 @@ impl Resolvers {
                 return Ok(text(end));
             }
             if *end == last {
-                return trouble.map_or_else(|| Ok(text(end)), Err);
+                return failed.map_or_else(|| Ok(text(end)), Err);
             }
         }
     }
 
-    /// The name of the zone that holds `name`, as DNS shows it.
+    /// The name of the zone that holds `name`, according to DNS.
     pub async fn apex(&self, name: &str) -> Result<String, DnsError> {
         Ok(text(&self.zone(parse(name)?).await?))
     }
@@ -180,8 +180,8 @@ impl Resolvers {
         lock(&self.found.cuts)
     }
 
-    /// RFC 2308: where there is no such record, the answer holds the SOA of the zone that says so. So one question is
-    /// enough; a label less is tried where a server leaves the SOA out.
+    /// RFC 2308: a negative answer holds the SOA of its zone, so that one query is enough. If a server leaves the SOA out,
+    /// the parent name is queried.
     async fn zone(&self, name: Name) -> Result<Name, DnsError> {
         if let Some(apex) = self.cuts().get(&name) {
             return Ok(apex.clone());
@@ -199,10 +199,10 @@ impl Resolvers {
         Err(DnsError::NoServers { name: text(&name), zone: text(&name), why })
     }
 
-    /// DoH is asked after the first round, and first of all once it has shown that it answers where nobody else does.
+    /// Queries the resolvers, then DoH after the first round; DoH alone once only it has answered.
     pub(super) async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Message, DnsError> {
         let question = Question { name: name.clone(), kind, recursion: true };
-        let tells =
+        let conclusive =
             |answer: &Message| matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
         let mut whys: Vec<String> = Vec::new();
         let mut silent = true;
@@ -210,18 +210,18 @@ impl Resolvers {
             if !self.found.silent.load(Ordering::Relaxed) {
                 for server in &self.lookup {
                     let why = match ask(*server, &question).await {
-                        Ok(answer) if tells(&answer) => return Ok(answer),
+                        Ok(answer) if conclusive(&answer) => return Ok(answer),
                         Ok(answer) => {
                             silent = false;
                             answer.metadata.response_code.to_string()
                         }
-                        Err(silence) => silence.to_string(),
+                        Err(error) => error.to_string(),
                     };
                     whys.push(format!("{server}: {why}"));
                 }
             }
             if round == 0 && self.doh.count() > 0 {
-                match self.doh.first(&question, tells).await {
+                match self.doh.first(&question, conclusive).await {
                     Ok(answer) => {
                         if silent {
                             self.found.silent.store(true, Ordering::Relaxed);
@@ -270,7 +270,7 @@ pub(super) fn parse(name: &str) -> Result<Name, DnsError> {
     Name::from_ascii(&dotted).map_err(|_| DnsError::Name { name: escape(name, 260) })
 }
 
-/// Lower case, no trailing dot, nothing that moves a cursor.
+/// Lower case, without the trailing dot, escaped.
 fn text(name: &Name) -> String {
     escape(name.to_lowercase().to_ascii().trim_end_matches('.'), 260)
 }

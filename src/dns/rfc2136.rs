@@ -1,8 +1,8 @@
 //! The zone's own primary name server, by dynamic update (RFC 2136), signed with a shared key (TSIG, RFC 8945).
 //!
-//! Values are added and deleted one by one, never a whole RRset: what others keep at the name stays. Both may be done
-//! twice (sections 2.5.1 and 2.5.4: duplicates and what is not there are "silently ignored"). A success counts only when
-//! the server has signed it.
+//! Updates add and delete single values, never a whole RRset, so that other records at the name stay. Both are idempotent
+//! (sections 2.5.1 and 2.5.4: duplicates and missing records are "silently ignored"). A success counts only if the server
+//! signed it.
 
 mod error;
 mod exchange;
@@ -28,7 +28,7 @@ use crate::config;
 use crate::mutex::lock;
 use exchange::Primary;
 
-/// In one UPDATE: well under the 64 KiB of a message over TCP (RFC 1035 section 4.2.2).
+/// Records in one UPDATE: well under the 64 KiB of a message over TCP (RFC 1035 section 4.2.2).
 const MOST_RECORDS: usize = 100;
 /// RFC 1035 section 3.3: "<character-string> is a single length octet followed by that number of characters".
 const LONGEST_STRING: usize = 255;
@@ -37,12 +37,12 @@ pub struct Rfc2136 {
     primary: Primary,
     zone: Option<String>,
     ttl: u32,
-    /// Zones whose server was asked whether it takes updates; each once.
+    /// Zones for which the permission to update was tested; each once.
     asked: Mutex<BTreeMap<String, Arc<OnceCell<()>>>>,
 }
 
 impl Rfc2136 {
-    /// `key_text`: the content of `key_file`. `clock`: a signature holds the time.
+    /// `key_text`: the content of `key_file`. `clock`: for the time in each signature.
     pub fn new(
         config: &config::Rfc2136,
         key_text: &Zeroizing<String>,
@@ -53,7 +53,7 @@ impl Rfc2136 {
         Ok(Self { primary, zone: config.zone.clone(), ttl: config.ttl, asked: Mutex::default() })
     }
 
-    /// The zone that holds `name`, as the server itself shows it: the SOA of an answer, or of its "no such name".
+    /// The zone that holds `name` on this server, from the SOA record of its positive or negative answer.
     async fn find_zone(&self, name: &str) -> Result<String, DnsError> {
         let whole = parse(name)?;
         let mut at = whole.clone();
@@ -64,7 +64,7 @@ impl Rfc2136 {
             let answer = self.primary.ask(question).await?;
             match answer.metadata.response_code {
                 ResponseCode::NoError | ResponseCode::NXDomain => {}
-                // Of a question: the server knows nothing of the name.
+                // To a query: the server does not serve the name.
                 ResponseCode::Refused | ResponseCode::NotAuth => break,
                 code => return Err(self.primary.refusal(code, name).into()),
             }
@@ -78,39 +78,39 @@ impl Rfc2136 {
         Err(self.primary.no_zone(name).into())
     }
 
-    /// An UPDATE that changes nothing: whether the server is there, knows the key, and lets it write into this zone.
+    /// Sends an UPDATE without changes, which tests that the server answers, knows the key, and lets it update this zone.
     async fn may_write(&self, zone: &str) -> Result<(), DnsError> {
         let once = Arc::clone(lock(&self.asked).entry(zone.to_owned()).or_default());
         once.get_or_try_init(|| async {
             match self.primary.update(zone, Vec::new()).await {
-                // Some servers find an UPDATE without a change malformed, and say so after they looked at its key.
+                // Some servers reject an UPDATE without changes as malformed, but only after they checked its key.
                 Err(UpdateError::Failed { code: "FORMERR", .. }) => Ok(()),
-                said => said.map_err(DnsError::from),
+                answer => answer.map_err(DnsError::from),
             }
         })
         .await
         .copied()
     }
 
-    /// An answer for each record, in their order. An UPDATE is carried out as a whole or not at all (section 3.7).
+    /// One result for each record, in order. An UPDATE is carried out as a whole or not at all (section 3.7).
     async fn change<T>(
         &self,
         zone: &str,
         records: &[T],
         record: impl Fn(&T) -> Result<Record, DnsError>,
     ) -> Vec<Result<(), DnsError>> {
-        let mut said = Vec::new();
+        let mut results = Vec::new();
         for part in records.chunks(MOST_RECORDS) {
             let changes: Result<Vec<Record>, DnsError> = part.iter().map(&record).collect();
             match changes {
                 Ok(changes) => {
                     let changed = self.primary.update(zone, changes).await;
-                    said.extend(part.iter().map(|_| changed.clone().map_err(DnsError::from)));
+                    results.extend(part.iter().map(|_| changed.clone().map_err(DnsError::from)));
                 }
-                // A name that DNS cannot hold: its own fault; the others are told apart from it one by one.
+                // One name is invalid in DNS: update the others one by one.
                 Err(_) => {
                     for one in part {
-                        said.push(match record(one) {
+                        results.push(match record(one) {
                             Ok(change) => self.primary.update(zone, vec![change]).await.map_err(DnsError::from),
                             Err(error) => Err(error),
                         });
@@ -118,7 +118,7 @@ impl Rfc2136 {
                 }
             }
         }
-        said
+        results
     }
 }
 
@@ -137,21 +137,21 @@ impl Provider for Rfc2136 {
 
     async fn publish(&self, zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>> {
         // Section 2.5.1, "Add To An RRset": class and TTL are the zone's and the record's own.
-        let said = self.change(&zone.id, records, |it| txt(&it.name, &it.value, DNSClass::IN, self.ttl)).await;
+        let results = self.change(&zone.id, records, |it| txt(&it.name, &it.value, DNSClass::IN, self.ttl)).await;
         let handle = |record: &TxtRecord| Handle {
             zone: zone.id.clone(),
             name: record.name.clone(),
             value: record.value.clone(),
-            // A record is its name and value; this says that the server has answered.
+            // Name and value identify the record; set, since the server confirmed it.
             record: Some(String::new()),
         };
-        records.iter().zip(said).map(|(record, said)| said.map(|()| handle(record))).collect()
+        records.iter().zip(results).map(|(record, result)| result.map(|()| handle(record))).collect()
     }
 
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>> {
-        // A zone that another provider named (the configuration has changed since) is looked for anew.
+        // A handle of another provider (from before the configuration changed) has no zone of ours: find it.
         let mut zones: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        let mut said: Vec<Result<(), DnsError>> = handles.iter().map(|_| Ok(())).collect();
+        let mut results: Vec<Result<(), DnsError>> = handles.iter().map(|_| Ok(())).collect();
         for (at, handle) in handles.iter().enumerate() {
             let zone = match &self.zone {
                 _ if holds(&handle.zone, &handle.name) => Ok(handle.zone.clone()),
@@ -160,16 +160,16 @@ impl Provider for Rfc2136 {
             };
             match zone {
                 Ok(zone) => zones.entry(zone).or_default().push(at),
-                Err(error) => said[at] = Err(error),
+                Err(error) => results[at] = Err(error),
             }
         }
         for (zone, places) in zones {
             let records: Vec<&Handle> = places.iter().map(|at| &handles[*at]).collect();
-            // Section 2.5.4, "Delete An RR From An RRset": class NONE, TTL 0, and the data that is to go.
+            // Section 2.5.4, "Delete An RR From An RRset": class NONE, TTL 0, and the record's data.
             let gone = self.change(&zone, &records, |it| txt(&it.name, &it.value, DNSClass::NONE, 0)).await;
-            places.into_iter().zip(gone).for_each(|(at, gone)| said[at] = gone);
+            places.into_iter().zip(gone).for_each(|(at, gone)| results[at] = gone);
         }
-        said
+        results
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d14_a_zone_holds_names_however_they_are_written() {
+    fn d14_a_zone_holds_names_in_every_notation() {
         assert!(holds("example.test", "_acme-challenge.WWW.Example.test."));
         assert!(holds("example.test", "example.test"));
         for zone in ["ample.test", "0123456789abcdef0123456789abcdef", "", "www.example.test"] {

@@ -1,7 +1,7 @@
-//! One question to one server: UDP; TCP when the answer is truncated, and beside UDP when none comes (some networks drop
-//! the one and pass the other). Own sockets, since what counts as an answer is the point: from the address that was asked,
-//! to a port and an id that nobody else knows, to the question that was put (RFC 5452). A message that is not that is
-//! passed over, and the wait goes on.
+//! One query to one server: UDP; TCP when the answer is truncated, and beside UDP when no answer comes (some networks drop
+//! one of them and pass the other). The sockets are our own so that we decide which message is an answer: it comes from
+//! the address that was asked, to a port and an id that nobody else knows, and repeats the question (RFC 5452). Any other
+//! message is ignored, and the wait goes on.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::pin::pin;
@@ -13,26 +13,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-/// For one datagram there and back. The farthest name servers are a third of a second away.
+/// For one round trip. The farthest name servers take a third of a second.
 const UDP_LIMIT: Duration = Duration::from_secs(2);
-/// Connected, asked and answered: two ways there and back, and one lost SYN.
+/// For connecting, query and answer: two round trips, and one lost SYN.
 const TCP_LIMIT: Duration = Duration::from_secs(3);
-/// Thrice the way to the farthest: what has not come by then was probably dropped.
+/// Three round trips to the farthest server: an answer that has not come by then was probably dropped.
 const TCP_AFTER: Duration = Duration::from_secs(1);
-/// What fits every path unfragmented (DNS flag day 2020).
+/// The size that every path passes unfragmented (DNS flag day 2020).
 const UDP_PAYLOAD: u16 = 1232;
 
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) name: Name,
     pub(super) kind: RecordType,
-    /// Asked of a resolver; an authoritative server is asked for what it knows itself.
+    /// Set for a resolver; an authoritative server must answer from its own zones.
     pub(super) recursion: bool,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Silence {
+pub(super) enum QueryError {
     #[error("no answer")]
     TimedOut,
     #[error(transparent)]
@@ -43,29 +43,29 @@ pub(super) enum Silence {
     Truncated,
     #[error("UDP: {udp}; TCP: {tcp}")]
     Neither { udp: Box<Self>, tcp: Box<Self> },
-    /// What a DoH server's HTTP says.
+    /// A DoH server's HTTP error.
     #[error("{0}")]
     Http(String),
 }
 
-impl Silence {
-    /// The kernel has no way there, as with IPv6 on a machine that has none.
+impl QueryError {
+    /// The kernel has no route, as on a machine without IPv6.
     pub(super) fn is_no_route(&self) -> bool {
         use std::io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable};
         matches!(self, Self::Io(error) if matches!(error.kind(), NetworkUnreachable | HostUnreachable | AddrNotAvailable))
     }
 }
 
-pub(super) async fn ask(server: SocketAddr, question: &Question) -> Result<Message, Silence> {
+pub(super) async fn ask(server: SocketAddr, question: &Question) -> Result<Message, QueryError> {
     let mut id = [0; 2];
     aws_lc_rs::rand::fill(&mut id).map_err(|_| std::io::Error::other("no randomness"))?;
     let id = u16::from_be_bytes(id);
     let request = encode(id, question)?;
     let mut udp = pin!(async {
-        timeout(UDP_LIMIT, over_udp(server, &request, id, question)).await.map_err(|_| Silence::TimedOut)?
+        timeout(UDP_LIMIT, over_udp(server, &request, id, question)).await.map_err(|_| QueryError::TimedOut)?
     });
     let mut tcp = pin!(async {
-        timeout(TCP_LIMIT, over_tcp(server, &request, id, question)).await.map_err(|_| Silence::TimedOut)?
+        timeout(TCP_LIMIT, over_tcp(server, &request, id, question)).await.map_err(|_| QueryError::TimedOut)?
     });
     let (from_udp, from_tcp) = match timeout(TCP_AFTER, &mut udp).await {
         Ok(from_udp) if is_final(&from_udp) => return from_udp,
@@ -88,32 +88,32 @@ pub(super) async fn ask(server: SocketAddr, question: &Question) -> Result<Messa
     match (from_udp, from_tcp) {
         (_, Ok(answer)) => Ok(answer),
         (Ok(answer), Err(_)) if !answer.metadata.truncation => Ok(answer),
-        (Ok(_), Err(tcp)) => Err(neither(Silence::Truncated, tcp)),
+        (Ok(_), Err(tcp)) => Err(neither(QueryError::Truncated, tcp)),
         (Err(udp), Err(tcp)) => Err(neither(udp, tcp)),
     }
 }
 
-/// TCP would tell no more.
-fn is_final(from_udp: &Result<Message, Silence>) -> bool {
+/// Whether TCP could not improve on this.
+fn is_final(from_udp: &Result<Message, QueryError>) -> bool {
     match from_udp {
         Ok(answer) => !answer.metadata.truncation,
-        Err(silence) => silence.is_no_route(),
+        Err(error) => error.is_no_route(),
     }
 }
 
-fn neither(udp: Silence, tcp: Silence) -> Silence {
-    if matches!((&udp, &tcp), (Silence::TimedOut, Silence::TimedOut)) {
-        return Silence::TimedOut;
+fn neither(udp: QueryError, tcp: QueryError) -> QueryError {
+    if matches!((&udp, &tcp), (QueryError::TimedOut, QueryError::TimedOut)) {
+        return QueryError::TimedOut;
     }
-    Silence::Neither { udp: Box::new(udp), tcp: Box::new(tcp) }
+    QueryError::Neither { udp: Box::new(udp), tcp: Box::new(tcp) }
 }
 
-async fn over_udp(server: SocketAddr, request: &[u8], id: u16, question: &Question) -> Result<Message, Silence> {
+async fn over_udp(server: SocketAddr, request: &[u8], id: u16, question: &Question) -> Result<Message, QueryError> {
     let any: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    // A socket a question: the kernel draws the port, and passes on what comes from the server alone.
+    // A new socket for each query: the kernel draws a random port, and delivers datagrams of this server only.
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     socket.send(request).await?;
@@ -128,26 +128,26 @@ async fn over_udp(server: SocketAddr, request: &[u8], id: u16, question: &Questi
     }
 }
 
-async fn over_tcp(server: SocketAddr, request: &[u8], id: u16, question: &Question) -> Result<Message, Silence> {
+async fn over_tcp(server: SocketAddr, request: &[u8], id: u16, question: &Question) -> Result<Message, QueryError> {
     let mut stream = TcpStream::connect(server).await?;
-    // RFC 1035 section 4.2.2: "a two byte length field", and a message is no longer than that can say.
-    let length = u16::try_from(request.len()).map_err(|_| Silence::Malformed)?;
+    // RFC 1035 section 4.2.2: "a two byte length field".
+    let length = u16::try_from(request.len()).map_err(|_| QueryError::Malformed)?;
     stream.write_all(&[&length.to_be_bytes()[..], request].concat()).await?;
     let length = stream.read_u16().await?;
     let mut buffer = vec![0; usize::from(length)];
     stream.read_exact(&mut buffer).await?;
-    let answer = Message::from_vec(&buffer).map_err(|_| Silence::Malformed)?;
-    if answers(&answer, id, question) { Ok(answer) } else { Err(Silence::Malformed) }
+    let answer = Message::from_vec(&buffer).map_err(|_| QueryError::Malformed)?;
+    if answers(&answer, id, question) { Ok(answer) } else { Err(QueryError::Malformed) }
 }
 
-pub(super) fn encode(id: u16, question: &Question) -> Result<Vec<u8>, Silence> {
+pub(super) fn encode(id: u16, question: &Question) -> Result<Vec<u8>, QueryError> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = question.recursion;
     message.add_query(Query::query(question.name.clone(), question.kind));
     let mut edns = Edns::new();
     edns.set_max_payload(UDP_PAYLOAD);
     message.set_edns(edns);
-    message.to_vec().map_err(|_| Silence::Malformed)
+    message.to_vec().map_err(|_| QueryError::Malformed)
 }
 
 pub(super) fn answers(answer: &Message, id: u16, question: &Question) -> bool {
@@ -176,7 +176,7 @@ mod tests {
         answer
     }
 
-    /// A server that sends each of these to whoever asks; the id of the question is added to each one's own.
+    /// A server that answers a query with each of these messages; the id of the query is added to each one's own.
     async fn server(forged: Vec<Message>) -> SocketAddr {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let at = socket.local_addr().unwrap();
@@ -203,11 +203,11 @@ mod tests {
     #[tokio::test]
     async fn d15_a_forgery_alone_is_no_answer() {
         let forged = vec![answer(1, "_acme-challenge.example.com.")];
-        let silence = ask(server(forged).await, &question()).await.unwrap_err();
-        assert!(silence.to_string().starts_with("UDP: no answer; TCP: Connection refused"), "{silence}");
+        let error = ask(server(forged).await, &question()).await.unwrap_err();
+        assert!(error.to_string().starts_with("UDP: no answer; TCP: Connection refused"), "{error}");
     }
 
-    /// Answers over TCP whatever is asked, with authority.
+    /// Answers any query over TCP, with authority.
     async fn stream_server(at: SocketAddr) {
         let listener = tokio::net::TcpListener::bind(at).await.unwrap();
         tokio::spawn(async move {
@@ -231,8 +231,8 @@ mod tests {
         let at = server(vec![cut.clone()]).await;
         stream_server(at).await;
         assert!(ask(at, &question()).await.unwrap().metadata.authoritative);
-        let silence = ask(server(vec![cut]).await, &question()).await.unwrap_err();
-        assert!(silence.to_string().starts_with("UDP: the answer is truncated; TCP: "), "{silence}");
+        let error = ask(server(vec![cut]).await, &question()).await.unwrap_err();
+        assert!(error.to_string().starts_with("UDP: the answer is truncated; TCP: "), "{error}");
     }
 
     #[tokio::test]

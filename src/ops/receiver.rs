@@ -15,7 +15,7 @@ use crate::model::{ConfigTest, Refusal};
 use crate::node::receiver::{self, Account, Login, Permit, Permits, PublicKey, Receiver, ReceiverError};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::report::doctor::{Area, CheckupItem};
-use crate::ssh::{Answer, Endpoint, Liberty, liberties};
+use crate::ssh::{Answer, Capability, Endpoint, capabilities};
 
 use crate::context::clock;
 use crate::context::failure::{bug, failure, of_node};
@@ -116,7 +116,7 @@ pub async fn prove(
             dialogues.spawn(async move { (index, is_forbidden(account, attempt).await) });
         }
     }
-    let attempts = liberties(account.clone(), attempts(receiver), PROOF_DEADLINE).await;
+    let attempts = capabilities(account.clone(), attempts(receiver), PROOF_DEADLINE).await;
     let attempts = attempts.map_err(|error| of_node(&receiver.node, &NodeError::from(error)))?;
     proofs.extend(attempts.into_iter().map(|(liberty, answer)| judged(&liberty, &answer)));
     let mut refusals = dialogues.join_all().await;
@@ -224,45 +224,45 @@ pub async fn other_login(login: Endpoint, keys: &[PublicKey]) -> OtherLogin {
     OtherLogin { user, login: login.map_err(|error| error.to_string()) }
 }
 
-fn attempts(receiver: &Receiver) -> Vec<Liberty> {
+fn attempts(receiver: &Receiver) -> Vec<Capability> {
     let text = str::to_owned;
     let mut attempts = vec![
-        Liberty::Shell,
-        Liberty::Command(String::new()),
-        Liberty::Command(text("scp -t /tmp; echo certd-$((6*7))-proof")),
-        Liberty::Subsystem(text("sftp")),
-        Liberty::Terminal,
-        Liberty::Variable(text("LD_PRELOAD"), text("certd-proof")),
-        Liberty::Variable(text("BASH_ENV"), text("certd-proof")),
-        Liberty::AgentForwarding,
+        Capability::Shell,
+        Capability::Command(String::new()),
+        Capability::Command(text("scp -t /tmp; echo certd-$((6*7))-proof")),
+        Capability::Subsystem(text("sftp")),
+        Capability::Terminal,
+        Capability::Variable(text("LD_PRELOAD"), text("certd-proof")),
+        Capability::Variable(text("BASH_ENV"), text("certd-proof")),
+        Capability::AgentForwarding,
         // With systemd and D-Bus, every local user may connect to these sockets.
-        Liberty::ForwardToSocket(text("/run/systemd/journal/stdout")),
-        Liberty::ForwardToSocket(text("/run/dbus/system_bus_socket")),
-        Liberty::Listen(text("127.0.0.1")),
-        Liberty::Listen(text("0.0.0.0")),
-        Liberty::Forward(text("192.0.2.1"), 443),
+        Capability::ForwardToSocket(text("/run/systemd/journal/stdout")),
+        Capability::ForwardToSocket(text("/run/dbus/system_bus_socket")),
+        Capability::Listen(text("127.0.0.1")),
+        Capability::Listen(text("0.0.0.0")),
+        Capability::Forward(text("192.0.2.1"), 443),
     ];
     let local = [22, 443, 25].into_iter().filter(|port| !receiver.ports.contains(port));
-    attempts.extend(local.map(|port| Liberty::Forward(text("127.0.0.1"), port)));
+    attempts.extend(local.map(|port| Capability::Forward(text("127.0.0.1"), port)));
     attempts
 }
 
-fn judged(liberty: &Liberty, answer: &Answer) -> Proof {
+fn judged(liberty: &Capability, answer: &Answer) -> Proof {
     let what = match liberty {
-        Liberty::Shell => "a shell is refused".to_owned(),
-        Liberty::Command(command) if command.is_empty() => "another command is refused".to_owned(),
-        Liberty::Command(command) => format!("{} is refused", command.split(' ').next().unwrap_or_default()),
-        Liberty::Subsystem(name) => format!("{name} is refused"),
-        Liberty::Terminal => "a terminal is refused".to_owned(),
-        Liberty::Variable(name, _) => format!("the variable {name} is refused"),
-        Liberty::AgentForwarding => "forwarding an agent is refused".to_owned(),
-        Liberty::Forward(host, port) => format!("a connection to {host} port {port} through the node is refused"),
-        Liberty::ForwardToSocket(path) => format!("a connection to {path} on the node is refused"),
-        Liberty::Listen(host) => format!("listening on the node, at {host}, is refused"),
+        Capability::Shell => "a shell is refused".to_owned(),
+        Capability::Command(command) if command.is_empty() => "another command is refused".to_owned(),
+        Capability::Command(command) => format!("{} is refused", command.split(' ').next().unwrap_or_default()),
+        Capability::Subsystem(name) => format!("{name} is refused"),
+        Capability::Terminal => "a terminal is refused".to_owned(),
+        Capability::Variable(name, _) => format!("the variable {name} is refused"),
+        Capability::AgentForwarding => "forwarding an agent is refused".to_owned(),
+        Capability::Forward(host, port) => format!("a connection to {host} port {port} through the node is refused"),
+        Capability::ForwardToSocket(path) => format!("a connection to {path} on the node is refused"),
+        Capability::Listen(host) => format!("listening on the node, at {host}, is refused"),
     };
     let why = match liberty {
-        Liberty::Variable(..) => "sshd accepts it: see AcceptEnv in the node's sshd_config",
-        Liberty::ForwardToSocket(_) => {
+        Capability::Variable(..) => "sshd accepts it: see AcceptEnv in the node's sshd_config",
+        Capability::ForwardToSocket(_) => {
             "sshd permits it because it permits a port: add to the node's sshd_config `Match User ACCOUNT` and \
              `AllowStreamLocalForwarding no`"
         }

@@ -1,8 +1,8 @@
-//! An SSH agent, spoken to by ourselves (draft-ietf-sshm-ssh-agent): each message is bounded in size and time.
+//! A proxy between libssh2 and an SSH agent (draft-ietf-sshm-ssh-agent) that bounds each message in size and time.
 //!
-//! libssh2 speaks with an agent over a socket of its own that nobody can shut from outside, and waits there for ever: one
-//! that hangs would keep a thread and a descriptor of each login. It is given a socket whose other end is ours, and an
-//! answer to everything it asks: the agent's, or that the agent failed.
+//! libssh2 waits without limit for an agent, on a socket that cannot be shut down from outside: an agent that hangs would
+//! cost a thread and a descriptor for each login. So libssh2 connects to a socket of ours and always gets an answer: the
+//! agent's, or a failure.
 
 use core::time::Duration;
 use std::fs;
@@ -13,17 +13,17 @@ use std::path::{Path, PathBuf};
 use nix::unistd::mkdtemp;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::line::Line;
+use super::connection::Connection;
 use super::thread::spawn;
 use crate::cert::NodeName;
 
 /// An agent lists its keys at once; one that is forwarded over SSH takes its round trip.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// It may ask somebody before it signs; the login ends before that somebody has gone for coffee.
+/// An agent may ask its user before it signs.
 const PATIENCE_TO_SIGN: Duration = Duration::from_secs(20);
-/// How often it is looked whether anybody wants the answer still.
+/// How often a wait checks whether the login was cancelled.
 const SLICE: Duration = Duration::from_millis(250);
-/// Parts in which an answer may come. It is one write of the agent's; who sends a byte now and then is not waited for.
+/// Reads that one answer may take. An agent writes it at once; one that sends single bytes is given up.
 const PARTS: u32 = 64;
 
 /// Section 3.5 and 3.6, and the answers to them.
@@ -33,58 +33,63 @@ const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
 const FAILURE: &[u8] = &[5];
 
-/// Bytes; libssh2 and OpenSSH take no longer answer (AGENT_MAX_LEN of its sources).
+/// Bytes; libssh2 and OpenSSH accept no longer answer (AGENT_MAX_LEN in OpenSSH's sources).
 const LONGEST: usize = 256 * 1024 - 4;
 
-/// An agent that has answered.
+/// An agent that has listed its keys.
 pub(super) struct Agent {
     socket: Socket,
-    /// Its keys, as it tells them.
+    /// Its answer to REQUEST_IDENTITIES.
     keys: Vec<u8>,
 }
 
 impl Agent {
     /// # Errors
-    /// Nobody is there, or the keys are not listed in time.
-    pub(super) fn ask(path: &Path, line: &Line) -> io::Result<Self> {
+    /// No agent listens there, or it does not list its keys in time.
+    pub(super) fn ask(path: &Path, connection: &Connection) -> io::Result<Self> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Holds for connecting, too, which waits where an agent that hangs has too many to accept.
+        // Bounds connecting, too, which blocks while the accept queue of a hung agent is full.
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.connect(&SockAddr::unix(path)?)?;
         socket.set_read_timeout(Some(SLICE))?;
         let mut agent = Self { socket, keys: Vec::new() };
-        agent.keys = agent.answer(&[REQUEST_IDENTITIES], IDENTITIES_ANSWER, PATIENCE, line)?;
+        agent.keys = agent.answer(&[REQUEST_IDENTITIES], IDENTITIES_ANSWER, PATIENCE, connection)?;
         Ok(agent)
     }
 
-    /// libssh2's end of a conversation with this agent.
+    /// Connects libssh2 to this agent, through a thread that relays the messages.
     ///
     /// # Errors
-    /// This machine has no room for a socket or a thread.
-    pub(super) fn lend(self, session: &ssh2::Session, node: &NodeName, line: &Line) -> io::Result<ssh2::Agent> {
+    /// This machine cannot create a socket or a thread.
+    pub(super) fn lend(
+        self,
+        session: &ssh2::Session,
+        node: &NodeName,
+        connection: &Connection,
+    ) -> io::Result<ssh2::Agent> {
         let place = Place::make()?;
         let listener = UnixListener::bind(&place.socket)?;
         listener.set_nonblocking(true)?;
         let mut agent = session.agent()?;
         agent.set_identity_path(&place.socket)?;
         agent.connect()?;
-        // Ours is in the queue. Others in it, whom nobody accepts, are turned away when the listener is dropped.
+        // libssh2's connection is first in the queue; any other is refused when the listener is dropped.
         let (near, _) = listener.accept()?;
         near.set_nonblocking(false)?;
-        let line = line.clone();
-        spawn(node, move || self.serve(&near, &line)).map_err(io::Error::other)?;
+        let connection = connection.clone();
+        spawn(node, move || self.serve(&near, &connection)).map_err(io::Error::other)?;
         Ok(agent)
     }
 
-    /// Until libssh2 lets go of its end: it does so when the login is over, however that ends.
-    fn serve(mut self, mut near: &UnixStream, line: &Line) {
+    /// Relays until libssh2 closes its end, which it does after the login, successful or not.
+    fn serve(mut self, mut near: &UnixStream, connection: &Connection) {
         while let Ok(request) = message(near) {
             let answer = match request.first() {
                 Some(&REQUEST_IDENTITIES) => Ok(self.keys.clone()),
-                Some(&SIGN_REQUEST) => self.answer(&request, SIGN_RESPONSE, PATIENCE_TO_SIGN, line),
+                Some(&SIGN_REQUEST) => self.answer(&request, SIGN_RESPONSE, PATIENCE_TO_SIGN, connection),
                 _ => Ok(FAILURE.to_vec()),
             };
-            // After a failure the next answer could be the one that came too late.
+            // After a failure the next answer could be a late one to this request.
             let (answer, over) = match answer {
                 Ok(answer) => (answer, false),
                 Err(_) => (FAILURE.to_vec(), true),
@@ -95,9 +100,15 @@ impl Agent {
         }
     }
 
-    fn answer(&mut self, request: &[u8], wanted: u8, patience: Duration, line: &Line) -> io::Result<Vec<u8>> {
+    fn answer(
+        &mut self,
+        request: &[u8],
+        wanted: u8,
+        patience: Duration,
+        connection: &Connection,
+    ) -> io::Result<Vec<u8>> {
         self.socket.write_all(&framed(request))?;
-        let mut turns = Turns { slices: (patience.as_millis() / SLICE.as_millis()) as u32, parts: PARTS, line };
+        let mut turns = Turns { slices: (patience.as_millis() / SLICE.as_millis()) as u32, parts: PARTS, connection };
         let mut length = [0; 4];
         turns.fill(&mut self.socket, &mut length)?;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
@@ -108,18 +119,18 @@ impl Agent {
         turns.fill(&mut self.socket, &mut answer)?;
         match answer.first() {
             Some(kind) if *kind == wanted => Ok(answer),
-            // It has the key no more, or somebody said no: the next key may do.
+            // The agent no longer has the key, or its user refused: the next key may succeed.
             Some(_) if wanted == SIGN_RESPONSE => Ok(FAILURE.to_vec()),
-            _ => Err(io::Error::other("does not tell its keys")),
+            _ => Err(io::Error::other("does not list its keys")),
         }
     }
 }
 
-/// What is left of the time and of the parts for one answer.
+/// The time and the reads left for one answer.
 struct Turns<'a> {
     slices: u32,
     parts: u32,
-    line: &'a Line,
+    connection: &'a Connection,
 }
 
 impl Turns<'_> {
@@ -136,7 +147,7 @@ impl Turns<'_> {
                 Err(error) => return Err(error),
             };
             *left = left.saturating_sub(1);
-            if *left == 0 && !room.is_empty() || !self.line.is_wanted() {
+            if *left == 0 && !room.is_empty() || !self.connection.is_wanted() {
                 return Err(ErrorKind::TimedOut.into());
             }
         }
@@ -144,7 +155,7 @@ impl Turns<'_> {
     }
 }
 
-/// A request of libssh2's.
+/// Reads one request of libssh2.
 fn message(mut from: &UnixStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
@@ -162,7 +173,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], message].concat()
 }
 
-/// A folder that nobody else may enter, for as long as it takes to connect: libssh2 knows agents by a path alone.
+/// A private folder for the time of connecting, since libssh2 takes an agent by path only.
 struct Place {
     folder: PathBuf,
     socket: PathBuf,
@@ -178,12 +189,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Of what stays behind nobody is harmed: nobody listens there any more.
+        // A folder that cannot be removed is harmless: nothing listens there any more.
         let _ = fs::remove_file(&self.socket).and_then(|()| fs::remove_dir(&self.folder));
     }
 }
 
-/// In words: the operating system says "Resource temporarily unavailable" of a socket that is waited for in vain.
+/// The error's text; the operating system calls an expired timeout "Resource temporarily unavailable".
 pub(super) fn why(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {

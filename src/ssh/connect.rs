@@ -1,8 +1,7 @@
-//! From nothing to a session with a host that is proven to be the one that was meant: TCP or a jump host's channel, key
-//! exchange, host key, login.
+//! Opening a session: TCP or a jump host's channel, key exchange, host key, login.
 //!
-//! No call of libssh2 is bounded in time here. A deadline, or nobody wanting the answer any more, shuts the socket down
-//! from outside, and whatever call is waiting fails at once; so does the farewell that libssh2 says when it is dropped.
+//! No call of libssh2 has a timeout of its own here. A deadline, or a caller that gave up, shuts the socket down from
+//! another thread, and the blocked call fails at once; so does the disconnect message that libssh2 sends when dropped.
 
 use core::time::Duration;
 use std::io::ErrorKind;
@@ -11,8 +10,8 @@ use std::sync::Arc;
 
 use ssh2::{MethodType, Session};
 
+use super::connection::{CloseOnDrop, Connection, Socket};
 use super::host_key::{algorithms, fingerprint};
-use super::line::{Cut, Line, Socket};
 use super::login::log_in;
 use super::thread::spawn;
 use super::tunnel::{carry, pair};
@@ -21,30 +20,28 @@ use crate::cert::NodeName;
 use crate::config::{HostKey, ssh_string};
 use crate::text::escape;
 
-/// A SYN that nobody answers is given up then: three retransmissions of Linux (1, 3 and 7 s). A jump host is given as
-/// long.
+/// For a TCP connection: three retransmissions of the SYN by Linux (1, 3 and 7 s). A jump host has as long to connect.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
-/// Addresses of one name that are tried. One machine has two; who has more than this has a mistake in his zone, or is
-/// nobody that we know.
+/// Addresses of one name that are tried. One machine has two; more than this is an error in the zone.
 const MOST_ADDRESSES: usize = 8;
-/// For the addresses of one name, but for the last: connecting and key exchange together. What a login has beside it
-/// (30 s) is the last one's.
+/// For all addresses of one name but the last: connecting and key exchange together. The rest of a login's 30 s is left
+/// for the last address.
 const OTHERS: Duration = Duration::from_secs(20);
 
-/// One address, and how long connecting may take there and how long the key exchange, where another is to be tried after
-/// it; `None`: as long as anybody waits.
+/// One address. `limit` bounds connecting and the key exchange each where another address follows; `None`: no limit but
+/// the caller's deadline.
 #[derive(Clone, Copy)]
 pub(super) struct Try {
     address: SocketAddr,
     limit: Option<Duration>,
 }
 
-/// What `attempt` comes to at the first of the addresses that leads there. An address where somebody else answers does not
-/// lead there: pinned keys tell.
+/// The result of `attempt` at the first address that leads to the node. The pinned keys show which one does: an address
+/// with another host key is passed over.
 pub(super) fn at_one_address<T>(
     endpoint: &Endpoint,
-    line: &Line,
+    connection: &Connection,
     mut attempt: impl FnMut(Try) -> Result<T, SshError>,
 ) -> Result<T, SshError> {
     let count = (1 + endpoint.others.len()).min(MOST_ADDRESSES);
@@ -53,14 +50,14 @@ pub(super) fn at_one_address<T>(
     for address in core::iter::once(&endpoint.address).chain(&endpoint.others).take(count) {
         let limit = (tried.len() + 1 < count).then_some(share);
         match attempt(Try { address: *address, limit }) {
-            Err(error) if count > 1 && is_of_the_address(&error) && line.is_wanted() => tried.push(error),
+            Err(error) if count > 1 && is_of_the_address(&error) && connection.is_wanted() => tried.push(error),
             end => return end,
         }
     }
     Err(SshError::Addresses { node: endpoint.node.clone(), tried })
 }
 
-/// Another address may do better.
+/// Whether another address may succeed.
 fn is_of_the_address(error: &SshError) -> bool {
     match error {
         SshError::Refused { .. }
@@ -74,58 +71,58 @@ fn is_of_the_address(error: &SshError) -> bool {
     }
 }
 
-/// A session that is logged in, and what it runs over.
+/// A session and its socket.
 pub(super) struct Open {
     pub(super) session: Session,
     pub(super) socket: Socket,
 }
 
-/// Whoever drops the session without more ado hangs up first, as in [`Cut`].
-pub(super) fn open(endpoint: &Endpoint, line: &Line) -> Result<Open, SshError> {
-    let open = pinned(endpoint, line)?;
-    let cut = Cut(line);
-    line.phase("logging in");
-    log_in(endpoint, &open.session, line)?;
-    core::mem::forget(cut);
+/// Connects and logs in. Before the session is dropped, close its connection, as [`CloseOnDrop`] does.
+pub(super) fn open(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
+    let open = pinned(endpoint, connection)?;
+    let guard = CloseOnDrop(connection);
+    connection.phase("logging in");
+    log_in(endpoint, &open.session, connection)?;
+    core::mem::forget(guard);
     Ok(open)
 }
 
-/// TCP and key exchange; `host_key_algorithms`: all that libssh2 has.
+/// TCP and key exchange. `host_key_algorithms`: `None` offers all that libssh2 has.
 pub(super) fn handshake(
     endpoint: &Endpoint,
-    way: Try,
+    target: Try,
     host_key_algorithms: Option<&str>,
-    line: &Line,
+    connection: &Connection,
 ) -> Result<Open, SshError> {
-    let (node, address) = (endpoint.node.clone(), way.address);
+    let (node, address) = (endpoint.node.clone(), target.address);
     let socket = match &endpoint.jump {
-        Some(jump) => by_jump(jump, address, line)
+        Some(jump) => by_jump(jump, address, connection)
             .map_err(|source| SshError::Jump { node: node.clone(), source: Box::new(source) })?,
-        None => Socket::Tcp(Arc::new(by_tcp(&node, way, line)?)),
+        None => Socket::Tcp(Arc::new(by_tcp(&node, target, connection)?)),
     };
-    if let Err(gone) = line.hold(&socket) {
-        return Err(line.closed(&node, &gone));
+    if let Err(gone) = connection.track(&socket) {
+        return Err(connection.closed(&node, &gone));
     }
-    line.phase("exchanging keys");
+    connection.phase("exchanging keys");
     let failed =
         |error: ssh2::Error| SshError::Handshake { node: node.clone(), address, why: escape(error.message(), 200) };
     let mut session = Session::new().map_err(failed)?;
-    let cut = Cut(line);
+    let guard = CloseOnDrop(connection);
     if let Some(algorithms) = host_key_algorithms {
         session.method_pref(MethodType::HostKey, algorithms).map_err(failed)?;
     }
     session.set_tcp_stream(socket.clone());
-    // Zero: for ever.
-    session.set_timeout(way.limit.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)));
+    // Zero: no timeout.
+    session.set_timeout(target.limit.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)));
     session.handshake().map_err(failed)?;
     session.set_timeout(0);
-    core::mem::forget(cut);
+    core::mem::forget(guard);
     Ok(Open { session, socket })
 }
 
-fn by_tcp(node: &NodeName, Try { address, limit }: Try, line: &Line) -> Result<TcpStream, SshError> {
+fn by_tcp(node: &NodeName, Try { address, limit }: Try, connection: &Connection) -> Result<TcpStream, SshError> {
     let node = node.clone();
-    line.phase("connecting");
+    connection.phase("connecting");
     let after = limit.unwrap_or(CONNECT).min(CONNECT);
     let socket = TcpStream::connect_timeout(&address, after).map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused => SshError::Refused { node: node.clone(), address },
@@ -137,22 +134,22 @@ fn by_tcp(node: &NodeName, Try { address, limit }: Try, line: &Line) -> Result<T
     Ok(socket)
 }
 
-/// One more session, with the jump host, on a thread of its own that passes the bytes on.
-fn by_jump(jump: &Endpoint, to: SocketAddr, line: &Line) -> Result<Socket, SshError> {
-    // Whether our end blocks is for libssh2 to say.
+/// Opens a session with the jump host, on a thread of its own that relays the bytes.
+fn by_jump(jump: &Endpoint, to: SocketAddr, connection: &Connection) -> Result<Socket, SshError> {
+    // libssh2 sets the mode of our end.
     let (ours, theirs) = pair(&jump.node)?;
-    let line = line.of_jump(&jump.node);
-    let below = open(jump, &line)?;
-    let cut = Cut(&line);
-    line.phase("connecting further");
+    let connection = connection.of_jump(&jump.node);
+    let below = open(jump, &connection)?;
+    let guard = CloseOnDrop(&connection);
+    connection.phase("connecting further");
     let channel = forwarded(&below.session, &jump.node, &to.ip().to_string(), to.port())?;
-    core::mem::forget(cut);
-    let (host, way) = (jump.node.clone(), line.way());
-    spawn(&jump.node, move || carry(below, channel, &theirs, &host, &line, way))?;
+    core::mem::forget(guard);
+    let (host, epoch) = (jump.node.clone(), connection.epoch());
+    spawn(&jump.node, move || carry(below, channel, &theirs, &host, &connection, epoch))?;
     Ok(Socket::Pipe(Arc::new(ours)))
 }
 
-/// A channel to what `by` sees as `host` and `port` (RFC 4254 section 7.2, "direct-tcpip").
+/// A channel to `host` and `port` as `by` resolves them (RFC 4254 section 7.2, "direct-tcpip").
 pub(super) fn forwarded(session: &Session, by: &NodeName, host: &str, port: u16) -> Result<ssh2::Channel, SshError> {
     session.set_blocking(true);
     session.set_timeout(u32::try_from(CONNECT.as_millis()).unwrap_or(u32::MAX));
@@ -176,19 +173,19 @@ fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// A session with a host that shows a pinned key, or the reason why it is not one.
-fn pinned(endpoint: &Endpoint, line: &Line) -> Result<Open, SshError> {
-    at_one_address(endpoint, line, |way| pinned_at(endpoint, way, line))
+/// A session with a host that shows a pinned key.
+fn pinned(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
+    at_one_address(endpoint, connection, |target| pinned_at(endpoint, target, connection))
 }
 
-fn pinned_at(endpoint: &Endpoint, way: Try, line: &Line) -> Result<Open, SshError> {
-    let (node, address) = (endpoint.node.clone(), way.address);
+fn pinned_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result<Open, SshError> {
+    let (node, address) = (endpoint.node.clone(), target.address);
     let pinned = &endpoint.host_keys;
     let wanted = (!pinned.is_empty()).then(|| algorithms(pinned));
-    let open = match handshake(endpoint, way, wanted.as_deref(), line) {
-        // No key of a pinned kind? Then it is another key, and the operator wants to see which.
+    let open = match handshake(endpoint, target, wanted.as_deref(), connection) {
+        // The host has no key of a pinned kind: connect once more to report which key it shows.
         Err(error @ SshError::Handshake { .. }) if wanted.is_some() => {
-            handshake(endpoint, way, None, line).map_err(|_| error)?
+            handshake(endpoint, target, None, connection).map_err(|_| error)?
         }
         open => open?,
     };
@@ -197,8 +194,8 @@ fn pinned_at(endpoint: &Endpoint, way: Try, line: &Line) -> Result<Open, SshErro
     if !revoked && key.as_ref().is_some_and(|key| pinned.iter().any(|pin| pin.blob == key.blob)) {
         return Ok(open);
     }
-    // Before the session is dropped, as in `Cut`.
-    line.hang_up();
+    // Before the session is dropped, as in `CloseOnDrop`.
+    connection.close();
     let offered = key.as_ref().map_or("none".to_owned(), fingerprint);
     Err(if revoked {
         SshError::HostKeyRevoked { node, address, offered }

@@ -1,4 +1,4 @@
-//! What can go wrong between here and a program on a node, each with the next step.
+//! Errors of an SSH session, each with the operator's next step.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -15,7 +15,7 @@ pub enum SshError {
     NoAnswer { node: NodeName, address: SocketAddr, after: Duration },
     #[error("{node}: {address} cannot be reached: {source}")]
     Unreachable { node: NodeName, address: SocketAddr, source: io::Error },
-    /// Banner or key exchange: no SSH server, one that turns us away (MaxStartups), or no algorithm in common.
+    /// Banner or key exchange failed: no SSH server, a server at its limit (MaxStartups), or no algorithm in common.
     #[error("{node}: no SSH session with {address}: {why}")]
     Handshake { node: NodeName, address: SocketAddr, why: String },
     /// `offered` as `ssh-keygen -l` shows it.
@@ -26,36 +26,36 @@ pub enum SshError {
     HostKeyRevoked { node: NodeName, address: SocketAddr, offered: String },
     #[error("{node}: {address} shows the host key {offered}, and pinned is {}", .pinned.join(", "))]
     HostKeyChanged { node: NodeName, address: SocketAddr, offered: String, pinned: Vec<String> },
-    /// `tried`: a file each, and what became of it.
+    /// `tried`: each key and its result.
     #[error("{node}: no login as {user}: {}", if .tried.is_empty() { "no identity file is configured".to_owned() } else { .tried.join("; ") })]
     Login { node: NodeName, user: String, tried: Vec<String> },
     #[error("{node}: logged in, but no program could be started: {why}")]
     Exec { node: NodeName, why: String },
-    /// `phase`: what was going on, as in "while logging in".
+    /// `phase` completes "while", as in "while logging in".
     #[error("{node}: the connection ended while {phase}: {why}")]
     Closed { node: NodeName, phase: String, why: String },
     #[error("{node}: not done after {} s, while {phase}", .after.as_secs())]
     Deadline { node: NodeName, phase: String, after: Duration },
-    /// sshd does not forward, or not there (AllowTcpForwarding, PermitOpen, the key's line in authorized_keys).
+    /// sshd does not forward, or not to `to` (AllowTcpForwarding, PermitOpen, the key's line in authorized_keys).
     #[error("{node}: sshd there does not forward to {to}: {why}")]
     Forwarding { node: NodeName, to: String, why: String },
-    /// Behind the session, nobody takes the connection.
+    /// The connection that sshd forwards failed: nothing accepts it at `to`.
     #[error("{node}: no connection from there to {to}: {why}")]
     FarSide { node: NodeName, to: String, why: String },
-    /// What went wrong on the way, between here and the node.
+    /// A jump host's error.
     #[error("{node}: {source}")]
     Jump { node: NodeName, source: Box<Self> },
-    /// The program on the node ended where it should have answered. `status`: `None` when the node told none, which
-    /// is not success. `words`: its stderr, escaped.
+    /// The program on the node ended before it answered. `status`: `None` when the node sent none, which is not success.
+    /// `words`: its stderr, escaped.
     #[error("{node}: the program ended without an answer ({}){}", status_text(.status), words_text(.words))]
     Ended { node: NodeName, status: Option<i32>, words: String },
-    /// A login, or what it starts, talks without end; the session was ended.
+    /// A login, or a program that it starts, prints without end; the session was closed.
     #[error("{node}: more than {} kB came on stderr", .most / 1024)]
     Noise { node: NodeName, most: usize },
-    /// Each address that its name has, and what became of it. Never empty.
+    /// The error of each address of the node's name. Never empty.
     #[error("{node}: {}", tried_text(.node, .tried))]
     Addresses { node: NodeName, tried: Vec<Self> },
-    /// This machine would not start another thread.
+    /// This machine could not start another thread.
     #[error("{node}: no session could be started: {source}")]
     Thread { node: NodeName, source: io::Error },
 }
@@ -72,7 +72,7 @@ fn words_text(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
-/// Each names its address; the node was named before.
+/// Without the node in each, which the caller's text begins with.
 fn tried_text(node: &NodeName, tried: &[SshError]) -> String {
     let texts = tried.iter().map(ToString::to_string);
     let texts = texts.map(|text| text.strip_prefix(&format!("{node}: ")).map(str::to_owned).unwrap_or(text));
@@ -80,7 +80,7 @@ fn tried_text(node: &NodeName, tried: &[SshError]) -> String {
 }
 
 impl SshError {
-    /// Of several addresses the one that a person must know of: somebody else answers there; else the first.
+    /// The error of the address that needs a person (another host answers there); else the first.
     fn worst(&self) -> &Self {
         let Self::Addresses { tried, .. } = self else { return self };
         tried.iter().find(|error| error.advice() == Advice::Person).or(tried.first()).unwrap_or(self)
@@ -112,7 +112,6 @@ impl SshError {
         }
     }
 
-    /// Stable and greppable.
     pub fn code(&self) -> Code {
         match self {
             Self::Refused { .. } => Code::SshRefused,
@@ -139,7 +138,7 @@ impl SshError {
         }
     }
 
-    /// What a person does next.
+    /// The operator's next step.
     pub fn next(&self) -> String {
         match self {
             Self::Refused { node, address } => {

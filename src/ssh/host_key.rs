@@ -1,4 +1,4 @@
-//! Host keys: which one a node may show, what it looks like to a person.
+//! Host keys: their fingerprints, and which algorithms to negotiate.
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -21,7 +21,7 @@ pub fn fingerprint(key: &HostKey) -> String {
 /// RFC 8332: the same key with SHA-2; signatures with SHA-1 are not accepted.
 pub(super) const RSA: &str = "rsa-sha2-512,rsa-sha2-256";
 
-/// What to negotiate so that the node shows a key of a kind that is pinned.
+/// The algorithms to negotiate so that the node shows a key of a pinned kind.
 pub(super) fn algorithms(pinned: &[HostKey]) -> String {
     let mut algorithms: Vec<&str> =
         pinned.iter().map(|key| if key.algorithm == "ssh-rsa" { RSA } else { key.algorithm.as_str() }).collect();

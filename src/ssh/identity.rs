@@ -1,6 +1,6 @@
-//! A private key for logging in, and what can be seen of it without opening it.
+//! A private key for logging in, and its properties that are visible without decrypting it.
 //!
-//! libssh2 takes a key that it cannot use for one that the node refuses; what is wrong with it is found here.
+//! libssh2 reports a key that it cannot use as one that the node refuses; the true reason is found here.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::config::ssh_string;
 
-/// A private key, and the file that it was read from (for error texts).
+/// A private key and its file (for error texts).
 #[derive(Clone)]
 pub struct Identity {
     pub file: PathBuf,
@@ -19,7 +19,7 @@ pub struct Identity {
     pub passphrase: Option<Zeroizing<String>>,
 }
 
-/// The file, never the key.
+/// Shows the file, never the key.
 impl core::fmt::Debug for Identity {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Identity").field("file", &self.file).finish_non_exhaustive()
@@ -37,7 +37,7 @@ impl Identity {
         }
     }
 
-    /// Its private half is in a device that must be touched: `sk-ssh-ed25519@openssh.com` and the like.
+    /// Its private half is in a device that must be touched, as with `sk-ssh-ed25519@openssh.com`.
     pub(super) fn is_of_a_security_key(&self) -> bool {
         Container::read(&self.pem).is_some_and(|container| {
             ssh_string(&container.public).is_some_and(|(algorithm, _)| algorithm.starts_with(b"sk-"))
@@ -60,7 +60,7 @@ impl Container {
     fn read(pem: &str) -> Option<Self> {
         let (_, rest) = pem.split_once("-----BEGIN OPENSSH PRIVATE KEY-----")?;
         let (body, _) = rest.split_once("-----END")?;
-        // The private half is in here as well, where it has no passphrase: wiped when it is dropped.
+        // Without a passphrase the body holds the private half in the clear: wipe it on drop.
         let body: Zeroizing<String> = Zeroizing::new(body.split_ascii_whitespace().collect());
         let bytes = Zeroizing::new(STANDARD.decode(body.as_str()).ok()?);
         let rest = bytes.strip_prefix(b"openssh-key-v1\0")?;
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encrypted_is_seen_in_each_format() {
+    fn encryption_is_detected_in_each_format() {
         assert!(openssh("aes256-ctr", "ssh-ed25519").is_encrypted());
         assert!(!openssh("none", "ssh-ed25519").is_encrypted());
         assert!(identity("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n").is_encrypted());
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_security_key_is_seen() {
+    fn a_security_key_is_detected() {
         assert!(openssh("none", "sk-ssh-ed25519@openssh.com").is_of_a_security_key());
         assert!(!openssh("none", "ssh-ed25519").is_of_a_security_key());
     }

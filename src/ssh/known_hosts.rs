@@ -6,17 +6,17 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::config::HostKey;
 
-/// What known_hosts files say of a host.
+/// The entries of known_hosts files for one host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     pub keys: Vec<HostKey>,
-    /// Never to be accepted, in whichever file the key itself stands.
+    /// Never accepted, even if another file lists the key.
     pub revoked: Vec<HostKey>,
     /// A certificate authority is trusted for it, which certd does not support: such a line pins nothing.
     pub authority: bool,
 }
 
-/// What the texts of files say of a host, an IP address or a name. Lines that cannot be read say nothing.
+/// The entries for `host`, an IP address or a name, in the texts of known_hosts files. Unreadable lines are skipped.
 pub fn known_hosts<'a>(texts: impl IntoIterator<Item = &'a str>, host: &str, port: u16) -> Known {
     // "It is possible to specify a port: [host]:port"; the standard port is written without.
     let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") }.to_ascii_lowercase();
@@ -70,7 +70,7 @@ fn hash_matches(hashed: &str, name: &str) -> bool {
     hmac::verify(&key, name.as_bytes(), &digest).is_ok()
 }
 
-/// `*` for any number of characters and `?` for one, in linear space: the last star takes one more when stuck.
+/// `*` matches any number of characters and `?` one. Needs no stack: on a mismatch the last star takes one more.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_is_no_pin_and_a_certificate_authority_neither() {
+    fn neither_a_revoked_key_nor_a_certificate_authority_is_a_pin() {
         assert!(!pinned(&format!("node1 {KEY}\n@revoked * {KEY}"), "node1", 22));
         assert!(!pinned(&format!("@cert-authority node1 {KEY}"), "node1", 22));
         assert!(known_hosts([format!("@cert-authority *.example.com {KEY}").as_str()], "a.example.com", 22).authority);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_pins_nothing() {
+    fn an_unreadable_line_pins_nothing() {
         for line in
             ["", "# node1 x y", "node1", "node1 ssh-ed25519", "node1 ssh-ed25519 %%%", "|1|x node1 y", "@revoked"]
         {

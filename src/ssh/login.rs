@@ -1,18 +1,18 @@
-//! Public-key login: with each identity file in turn, then with each key of the agent.
+//! Public-key login, with each identity file in turn, then with each key of the agent.
 
 use std::path::Path;
 
 use ssh2::{ErrorCode, Session};
 
 use super::agent::{self, Agent};
+use super::connection::Connection;
 use super::identity::Identity;
-use super::line::Line;
 use super::{Endpoint, SshError};
 use crate::text::escape;
 
-/// The server is not asked which methods it has: that costs a round trip.
-pub(super) fn log_in(endpoint: &Endpoint, session: &Session, line: &Line) -> Result<(), SshError> {
-    let mut attempts = Attempts { endpoint, line, tried: Vec::new() };
+/// Does not ask the server for its methods, which would cost a round trip.
+pub(super) fn log_in(endpoint: &Endpoint, session: &Session, connection: &Connection) -> Result<(), SshError> {
+    let mut attempts = Attempts { endpoint, connection, tried: Vec::new() };
     for identity in &endpoint.identities {
         let name = identity.file.display().to_string();
         let passphrase = match passphrase(identity) {
@@ -35,10 +35,10 @@ pub(super) fn log_in(endpoint: &Endpoint, session: &Session, line: &Line) -> Res
     Err(attempts.refused())
 }
 
-/// What to open the key with, or why it cannot be used at all.
+/// The passphrase that opens the key, or why the key cannot be used.
 fn passphrase(identity: &Identity) -> Result<Option<&str>, &'static str> {
     if identity.is_of_a_security_key() {
-        return Err("a key of a security device, which somebody must touch");
+        return Err("a key of a security device, which must be touched");
     }
     match (identity.is_encrypted(), &identity.passphrase) {
         (false, _) => Ok(None),
@@ -52,8 +52,8 @@ fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> 
         attempts.tried.push("the agent (SSH_AUTH_SOCK is not set)".to_owned());
         return Ok(false);
     }
-    let Attempts { endpoint, line, .. } = *attempts;
-    let lent = Agent::ask(socket, line).and_then(|agent| agent.lend(session, &endpoint.node, line));
+    let Attempts { endpoint, connection, .. } = *attempts;
+    let lent = Agent::ask(socket, connection).and_then(|agent| agent.lend(session, &endpoint.node, connection));
     let listed = lent.and_then(|mut agent| {
         agent.list_identities()?;
         let keys = agent.identities()?;
@@ -81,17 +81,17 @@ fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> 
 
 struct Attempts<'a> {
     endpoint: &'a Endpoint,
-    line: &'a Line,
-    /// A key each, and what became of it.
+    connection: &'a Connection,
+    /// Each key and its result.
     tried: Vec<String>,
 }
 
 impl Attempts<'_> {
-    /// False: the next one may be.
+    /// False: try the next key.
     fn taken(&mut self, name: &str, result: Result<(), ssh2::Error>, opened: bool) -> Result<bool, SshError> {
         let Err(error) = result else { return Ok(true) };
         let why = match error.code() {
-            // libssh2 has one code for a refusal and for a connection that ended before the answer.
+            // libssh2 has one code for a refusal and for a connection that ended before the answer; only its text differs.
             ErrorCode::Session(PUBLICKEY_UNVERIFIED) if error.message().starts_with("Waiting for") => {
                 return Err(self.ended(&error));
             }
@@ -99,7 +99,7 @@ impl Attempts<'_> {
             ErrorCode::Session(SOCKET_SEND | SOCKET_DISCONNECT | SOCKET_RECV | BAD_SOCKET) => {
                 return Err(self.ended(&error));
             }
-            // Whatever was wrong inside: it could not be opened.
+            // libssh2 does not tell a wrong passphrase from a damaged key.
             ErrorCode::Session(FILE | KEYFILE_AUTH_FAILED) if opened => "the passphrase does not open it",
             _ => error.message(),
         };
@@ -107,11 +107,11 @@ impl Attempts<'_> {
         Ok(false)
     }
 
-    /// sshd ends a session after MaxAuthTries keys, six by default, and counts each that it was offered.
+    /// sshd ends a session after MaxAuthTries keys, six by default, and counts each key offered.
     fn ended(&mut self, error: &ssh2::Error) -> SshError {
         if self.tried.iter().filter(|tried| tried.ends_with("(refused by the node)")).count() < 2 {
             let before = self.tried.iter().map(|tried| format!("; before it: {tried}")).collect::<String>();
-            return self.line.closed(&self.endpoint.node, &format!("{}{before}", error.message()));
+            return self.connection.closed(&self.endpoint.node, &format!("{}{before}", error.message()));
         }
         self.tried.push("then the node ended the session (MaxAuthTries in its sshd_config)".to_owned());
         self.refused()

@@ -1,23 +1,23 @@
-//! One SSH session to one node on libssh2: pinned host key, public-key login, one exec with stdin, deadlines.
-//! Nothing else in certd knows the crate behind it.
+//! SSH sessions on libssh2: pinned host key, public-key login, one exec with stdin, deadlines. No other module names the
+//! crate behind it.
 //!
-//! Finding means that it is not known what the node did with what was already sent; nothing here tries again.
+//! After an error it is unknown what the node did with the data already sent; nothing here retries.
 
 mod agent;
+mod capabilities;
 mod connect;
-mod ear;
+mod connection;
 mod error;
+mod exec;
 mod host_key;
 mod identity;
+mod keepalive;
 mod known_hosts;
-mod liberties;
-mod line;
 mod login;
 mod scan;
 mod session;
 mod thread;
 mod tunnel;
-mod wire;
 
 use core::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,38 +25,38 @@ use std::path::PathBuf;
 use crate::cert::NodeName;
 use crate::config::HostKey;
 
+pub use capabilities::{Answer, Capability, capabilities};
 pub use error::SshError;
 pub use host_key::fingerprint;
 pub use identity::{Identity, public_blob};
 pub use known_hosts::{Known, known_hosts};
-pub use liberties::{Answer, Liberty, liberties};
 pub use scan::host_keys;
 pub use session::Session;
 pub use tunnel::{Tunnel, tunnel};
 
-/// Where a node is and how to log in. Everything is in memory: nothing is read from disk later.
+/// Where a node is and how to log in. All of it is in memory: no file is read later.
 #[derive(Clone)]
 pub struct Endpoint {
     pub node: NodeName,
     pub address: SocketAddr,
-    /// Tried in their order where the first does not lead there; the pinned keys are those of each.
+    /// Further addresses, tried in order when `address` does not lead to the node. The pinned keys hold for each.
     pub others: Vec<SocketAddr>,
     pub user: String,
     pub identities: Vec<Identity>,
-    /// Empty: unknown host, refused.
+    /// Pinned keys. Empty: the host is unknown and refused.
     pub host_keys: Vec<HostKey>,
-    /// Refused, also where they are pinned.
+    /// Refused even if pinned.
     pub revoked: Vec<HostKey>,
-    /// A known_hosts file trusts a certificate authority for this host, which certd does not.
+    /// A known_hosts file trusts a certificate authority for this host, which certd does not support.
     pub authority: bool,
-    /// Where an SSH agent listens. Its keys are tried after the files; an empty path is `SSH_AUTH_SOCK` that is not set.
+    /// Socket of an SSH agent, whose keys are tried after the files. An empty path: `SSH_AUTH_SOCK` is not set.
     pub agent: Option<PathBuf>,
-    /// The host that leads there, itself perhaps behind another; its `node` is what error texts call it.
+    /// The jump host, which may itself be behind another; error texts call it by its `node`.
     pub jump: Option<Box<Self>>,
 }
 
 impl Endpoint {
-    /// Reached directly, with no agent.
+    /// An endpoint without jump host and agent.
     pub fn new(
         node: NodeName,
         address: SocketAddr,

@@ -1,46 +1,46 @@
-//! Host keys, fetched before anyone trusts them.
+//! Fetching host keys that are not trusted yet.
 
 use core::time::Duration;
 
 use super::connect::{Try, at_one_address, handshake, host_key};
+use super::connection::Connection;
 use super::host_key::RSA;
-use super::line::Line;
 use super::thread::on_thread;
 use super::{Endpoint, SshError};
 use crate::config::HostKey;
 
-/// The keys that a host shows, one for each kind that it has (ed25519, ecdsa, rsa), without logging in there (jump hosts
-/// on the way are logged in to, and must be known). They are what somebody at that address says: compare before pinning.
+/// The keys that a host shows, one of each kind that it has (ed25519, ecdsa, rsa), without logging in there (jump hosts
+/// are logged in to, and must be known). They are unauthenticated: compare them before pinning.
 ///
 /// # Errors
-/// What stopped the connection. No key of any kind that we speak is [`SshError::Handshake`].
+/// Errors of connecting. [`SshError::Handshake`]: the host has no key of a supported kind.
 pub async fn host_keys(endpoint: Endpoint, deadline: Duration) -> Result<Vec<HostKey>, SshError> {
-    let line = Line::default();
+    let connection = Connection::default();
     let node = endpoint.node.clone();
     let fetch = {
-        let line = line.clone();
-        move || fetch(&endpoint, &line)
+        let connection = connection.clone();
+        move || fetch(&endpoint, &connection)
     };
     match tokio::time::timeout(deadline, on_thread(&node, fetch)).await {
         Ok(keys) => keys,
-        Err(_) => Err(line.overdue(&node, deadline)),
+        Err(_) => Err(connection.overdue(&node, deadline)),
     }
 }
 
-/// Those of the first address that shows any: of a name that leads to several machines, each would show its own.
-fn fetch(endpoint: &Endpoint, line: &Line) -> Result<Vec<HostKey>, SshError> {
-    at_one_address(endpoint, line, |way| fetch_at(endpoint, way, line))
+/// From the first address that shows any key, since each machine behind one name has keys of its own.
+fn fetch(endpoint: &Endpoint, connection: &Connection) -> Result<Vec<HostKey>, SshError> {
+    at_one_address(endpoint, connection, |target| fetch_at(endpoint, target, connection))
 }
 
-fn fetch_at(endpoint: &Endpoint, way: Try, line: &Line) -> Result<Vec<HostKey>, SshError> {
+fn fetch_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result<Vec<HostKey>, SshError> {
     let mut keys = Vec::new();
     let mut refused = None;
     for algorithms in ["ssh-ed25519", "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521", RSA] {
-        match handshake(endpoint, way, Some(algorithms), line) {
+        match handshake(endpoint, target, Some(algorithms), connection) {
             Ok(open) => {
                 keys.extend(host_key(&open.session));
-                // libssh2's farewell is not waited for.
-                line.hang_up();
+                // Before the session is dropped, as in `CloseOnDrop`.
+                connection.close();
             }
             Err(error @ SshError::Handshake { .. }) => refused = Some(error),
             Err(error) => return Err(error),

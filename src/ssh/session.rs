@@ -1,4 +1,5 @@
-//! The asynchronous side: asks the session's thread by a channel and waits; dropping it ends the session at once.
+//! The asynchronous side of a session: sends requests to its thread and awaits the answers. Dropping it closes the
+//! session at once.
 
 use core::time::Duration;
 use std::os::unix::net::UnixStream;
@@ -7,21 +8,21 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::ear::SLICE;
-use super::line::{Leash, Line};
+use super::connection::{CancelOnDrop, Connection};
+use super::exec::Exec;
+use super::keepalive::SLICE;
 use super::thread::{gone, spawn};
 use super::tunnel::{self, Tunnel};
-use super::wire::Wire;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 
-/// A program on a node, with its stdin and stdout. A caller bounds each wait with `tokio::time::timeout` and then asks
-/// [`Session::overdue`] for the error.
+/// A program on a node, with its stdin and stdout. A caller bounds each wait with `tokio::time::timeout` and gets the error
+/// of an expired one from [`Session::overdue`].
 #[derive(Debug)]
 pub struct Session {
     asks: Sender<Ask>,
     opened: Option<oneshot::Receiver<Result<(), SshError>>>,
-    leash: Leash,
+    cancel: CancelOnDrop,
     node: NodeName,
 }
 
@@ -32,26 +33,26 @@ enum Ask {
 }
 
 impl Session {
-    /// Begins to connect, to check the host key, to log in and to start `command`, on a thread of its own.
+    /// Starts a thread that connects, checks the host key, logs in and starts `command`.
     ///
     /// # Errors
-    /// [`SshError::Thread`] alone; the rest is told by [`Session::ready`].
+    /// [`SshError::Thread`] alone; [`Session::ready`] reports all others.
     pub fn start(endpoint: Endpoint, command: &'static str) -> Result<Self, SshError> {
-        let leash = Leash(Line::default());
+        let cancel = CancelOnDrop(Connection::default());
         let node = endpoint.node.clone();
         let (asks, asked) = mpsc::channel();
         let (ready, opened) = oneshot::channel();
-        let line = leash.0.clone();
-        spawn(&node, move || match Wire::open(&endpoint, command, &line) {
-            Ok(wire) => {
-                // Nobody waits any more: the wire is dropped with its connection.
+        let connection = cancel.0.clone();
+        spawn(&node, move || match Exec::open(&endpoint, command, &connection) {
+            Ok(exec) => {
+                // An error means that the session was dropped; its connection closes with `exec`.
                 if ready.send(Ok(())).is_ok() {
-                    serve(wire, &asked, &endpoint.node);
+                    serve(exec, &asked, &endpoint.node);
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
         })?;
-        Ok(Self { asks, opened: Some(opened), leash, node })
+        Ok(Self { asks, opened: Some(opened), cancel, node })
     }
 
     /// Waits until the program was started.
@@ -65,10 +66,10 @@ impl Session {
         }
     }
 
-    /// Hands the bytes to the operating system; that they arrived is known when there is an answer.
+    /// Hands the bytes to the operating system; only an answer proves that they arrived.
     pub async fn write(&self, bytes: Zeroizing<Vec<u8>>) -> Result<(), SshError> {
         let (reply, answer) = oneshot::channel();
-        // A thread that is gone has dropped the receiver, which the answer tells.
+        // A thread that ended has dropped the receiver: the answer reports it.
         let _ = self.asks.send(Ask::Write(bytes, reply));
         answer.await.unwrap_or_else(|_| Err(gone(&self.node)))
     }
@@ -83,11 +84,11 @@ impl Session {
         answer.await.unwrap_or_else(|_| Err(gone(&self.node)))
     }
 
-    /// A connection to a port of `host`, as the node sees it, beside the program; until it is dropped the session does
-    /// nothing else.
+    /// Connects to a port of `host` as the node resolves it, beside the program. The session does nothing else until the
+    /// tunnel is dropped.
     ///
     /// # Errors
-    /// [`SshError::Forwarding`] and [`SshError::FarSide`] leave the session as it is.
+    /// The session stays usable after [`SshError::Forwarding`] and [`SshError::FarSide`].
     pub async fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, SshError> {
         let (reply, answer) = oneshot::channel();
         let _ = self.asks.send(Ask::Tunnel(host.to_owned(), port, reply));
@@ -95,29 +96,29 @@ impl Session {
         Tunnel::new(&self.node, ours, None)
     }
 
-    /// The error of a caller's deadline, with what was going on. It ends the session.
+    /// The error of a caller's deadline, with the current phase. It closes the session.
     pub fn overdue(&self, after: Duration) -> SshError {
-        self.leash.0.overdue(&self.node, after)
+        self.cancel.0.overdue(&self.node, after)
     }
 }
 
-fn serve(mut wire: Wire, asked: &Receiver<Ask>, node: &NodeName) {
+fn serve(mut exec: Exec, asked: &Receiver<Ask>, node: &NodeName) {
     loop {
         match asked.recv_timeout(SLICE) {
-            Ok(Ask::Write(bytes, reply)) => drop(reply.send(wire.write(&bytes))),
-            Ok(Ask::Read(reply)) => drop(reply.send(wire.read())),
+            Ok(Ask::Write(bytes, reply)) => drop(reply.send(exec.write(&bytes))),
+            Ok(Ask::Read(reply)) => drop(reply.send(exec.read())),
             Ok(Ask::Tunnel(host, port, reply)) => {
-                let opened = tunnel::pair(node).and_then(|pair| Ok((wire.tunnel(&host, port)?, pair)));
+                let opened = tunnel::pair(node).and_then(|pair| Ok((exec.tunnel(&host, port)?, pair)));
                 match opened {
                     Ok((pump, (ours, theirs))) => {
-                        // Nobody waits any more: it is closed again at once.
+                        // A caller that is gone drops `ours`, which closes the tunnel at once.
                         drop(reply.send(Ok(ours)));
-                        wire.carry(pump, theirs);
+                        exec.carry(pump, theirs);
                     }
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
-            Err(RecvTimeoutError::Timeout) => wire.idle(),
+            Err(RecvTimeoutError::Timeout) => exec.idle(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }

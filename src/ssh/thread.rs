@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::SshError;
 use crate::cert::NodeName;
 
-/// Measured: libssh2 with OpenSSL needs less; a thousand parked sessions then cost 165 MiB in all.
+/// Measured: libssh2 with OpenSSL needs less; a thousand idle sessions then cost 165 MiB in all.
 const STACK: usize = 256 * 1024;
 
 /// Runs blocking work on a thread of its own.

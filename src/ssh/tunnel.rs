@@ -1,8 +1,8 @@
-//! A connection through a session, to a port that the node (or the jump host) sees.
+//! A connection through a session, to a port that the node (or the jump host) can reach.
 //!
-//! libssh2 knows no way but its own calls on the session's thread, and a TLS handshake or a further session wants a
-//! socket: the two ends of a pair, with a thread between one of them and the channel. Each direction holds one buffer;
-//! who writes faster than the other side reads waits.
+//! libssh2 serves a channel only by calls on the session's thread, but a TLS handshake or a further session needs a
+//! socket: a socket pair, with a thread that pumps between one end and the channel. Each direction holds one buffer, so
+//! that a writer waits for a slower reader.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -15,45 +15,45 @@ use ssh2::{BlockDirections, Channel, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::{Open, forwarded, open};
-use super::ear::{Deaf, Ear, Local};
-use super::line::{Cut, Leash, Line};
+use super::connection::{CancelOnDrop, CloseOnDrop, Connection};
+use super::keepalive::{Keepalive, Local, PeerLost};
 use super::thread::{on_thread, spawn};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 
-/// A packet of SSH, and half of what a pair of sockets holds.
+/// One packet of SSH, and half of what a socket pair buffers.
 const BUFFER: usize = 32 * 1024;
 
-/// Our end. Dropping it closes the channel, and ends the session if that was made for it.
+/// The caller's end. Dropping it closes the channel, and the session if it was opened for this tunnel.
 #[derive(Debug)]
 pub struct Tunnel {
     stream: tokio::net::UnixStream,
-    /// Of a session of its own.
-    _leash: Option<Leash>,
+    /// Set where the session was opened for this tunnel.
+    _cancel: Option<CancelOnDrop>,
 }
 
-/// Logs in to a node and connects to a port of `host`, as the node sees it, over a session of its own. Dropping the
-/// future ends the session, too.
+/// Logs in to a node and connects to a port of `host` as the node resolves it, over a session of its own. Dropping the
+/// future closes the session, too.
 ///
 /// # Errors
-/// Those of a session; [`SshError::Forwarding`] where sshd does not forward at all or not there, and
-/// [`SshError::FarSide`] where nobody answers at that port.
+/// Errors of a session; [`SshError::Forwarding`] where sshd does not forward, or not to this port, and
+/// [`SshError::FarSide`] where nothing accepts the connection.
 pub async fn tunnel(endpoint: Endpoint, host: &str, port: u16) -> Result<Tunnel, SshError> {
-    let leash = Leash(Line::default());
-    let (line, node, host) = (leash.0.clone(), endpoint.node.clone(), host.to_owned());
+    let cancel = CancelOnDrop(Connection::default());
+    let (connection, node, host) = (cancel.0.clone(), endpoint.node.clone(), host.to_owned());
     let work = move || {
-        let below = open(&endpoint, &line)?;
-        let cut = Cut(&line);
-        line.phase("connecting through the session");
+        let below = open(&endpoint, &connection)?;
+        let guard = CloseOnDrop(&connection);
+        connection.phase("connecting through the session");
         let (ours, theirs) = pair(&endpoint.node)?;
         let channel = forwarded(&below.session, &endpoint.node, &host, port)?;
-        core::mem::forget(cut);
-        let (node, way) = (endpoint.node, line.way());
-        spawn(&node.clone(), move || carry(below, channel, &theirs, &node, &line, way))?;
+        core::mem::forget(guard);
+        let (node, epoch) = (endpoint.node, connection.epoch());
+        spawn(&node.clone(), move || carry(below, channel, &theirs, &node, &connection, epoch))?;
         Ok(ours)
     };
     let ours = on_thread(&node, work).await?;
-    Tunnel::new(&node, ours, Some(leash))
+    Tunnel::new(&node, ours, Some(cancel))
 }
 
 pub(super) fn pair(node: &NodeName) -> Result<(UnixStream, UnixStream), SshError> {
@@ -66,10 +66,10 @@ pub(super) fn pair(node: &NodeName) -> Result<(UnixStream, UnixStream), SshError
 }
 
 impl Tunnel {
-    pub(super) fn new(node: &NodeName, ours: UnixStream, leash: Option<Leash>) -> Result<Self, SshError> {
+    pub(super) fn new(node: &NodeName, ours: UnixStream, cancel: Option<CancelOnDrop>) -> Result<Self, SshError> {
         let stream = tokio::net::UnixStream::from_std(ours);
         let stream = stream.map_err(|source| SshError::Thread { node: node.clone(), source })?;
-        Ok(Self { stream, _leash: leash })
+        Ok(Self { stream, _cancel: cancel })
     }
 }
 
@@ -93,22 +93,29 @@ impl AsyncWrite for Tunnel {
     }
 }
 
-/// A session that does nothing else: it ends with its channel, and then everything of its way (see [`Line::way`]).
-pub(super) fn carry(below: Open, channel: Channel, local: &UnixStream, node: &NodeName, line: &Line, way: u32) {
+/// Serves a session that carries this channel alone, and closes the connection with it (see [`Connection::epoch`]).
+pub(super) fn carry(
+    below: Open,
+    channel: Channel,
+    local: &UnixStream,
+    node: &NodeName,
+    connection: &Connection,
+    epoch: u32,
+) {
     let Open { session, socket } = below;
     session.set_blocking(false);
-    let mut ear = Ear::new(&session, socket.clone());
+    let mut keepalive = Keepalive::new(&session, socket.clone());
     let mut pump = Pump::new(channel);
-    let end = pump.run(&session, &mut ear, local);
-    line.end(way, end.err().map(|why| format!("{node}: {why}")));
-    // Before channel and session are dropped, as in `Cut`.
+    let end = pump.run(&session, &mut keepalive, local);
+    connection.fail(epoch, end.err().map(|why| format!("{node}: {why}")));
+    // Before channel and session are dropped, as in `CloseOnDrop`.
     socket.shut();
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     #[error("{0}")]
-    Deaf(#[from] Deaf),
+    PeerLost(#[from] PeerLost),
     #[error("{0}")]
     Session(io::Error),
 }
@@ -124,10 +131,10 @@ pub(super) struct Pump {
 struct Half {
     held: Vec<u8>,
     sent: usize,
-    /// Nothing more will come.
+    /// The source reached its end.
     ended: bool,
-    /// The other side was told so.
-    told: bool,
+    /// The end was passed on to the sink.
+    eof_sent: bool,
 }
 
 impl Half {
@@ -145,8 +152,8 @@ impl Half {
         self.sent = 0;
     }
 
-    fn must_tell(&self) -> bool {
-        self.ended && !self.told && self.is_empty()
+    fn must_send_eof(&self) -> bool {
+        self.ended && !self.eof_sent && self.is_empty()
     }
 }
 
@@ -155,15 +162,20 @@ impl Pump {
         Self { channel, to_local: Half::default(), to_node: Half::default() }
     }
 
-    /// Until one side is gone, or both have said all. The session does not block.
-    pub(super) fn run(&mut self, session: &Session, ear: &mut Ear, local: &UnixStream) -> Result<(), Broken> {
+    /// Pumps until one side is gone, or both have reached their end. The session must be non-blocking.
+    pub(super) fn run(
+        &mut self,
+        session: &Session,
+        keepalive: &mut Keepalive,
+        local: &UnixStream,
+    ) -> Result<(), Broken> {
         let mut buffer = vec![0; BUFFER];
         loop {
             let sent = self.send(local, &mut buffer)?;
-            // libssh2 finishes a packet that it began before it can do anything else.
+            // libssh2 must finish a packet that it has begun before any other call.
             let stuck = !self.to_node.is_empty() && is_outbound(session);
             let received = !stuck && self.receive(local, &mut buffer)?;
-            if self.to_local.told || (self.to_local.ended && self.to_local.is_empty() && self.to_node.told) {
+            if self.to_local.eof_sent || (self.to_local.ended && self.to_local.is_empty() && self.to_node.eof_sent) {
                 return Ok(());
             }
             if sent || received {
@@ -172,9 +184,9 @@ impl Pump {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::POLLIN, self.to_node.is_empty() && !self.to_node.ended);
             wanted.set(PollFlags::POLLOUT, !self.to_local.is_empty());
-            // With both directions full, what comes is a window that lets us send on.
+            // With both directions full, a window adjustment may come, which lets us send on.
             let listen = self.to_local.is_empty() || !self.to_node.is_empty();
-            let woken = ear.wait_with(session, listen, Some(Local { fd: local.as_fd(), wanted }))?;
+            let woken = keepalive.wait_with(session, listen, Some(Local { fd: local.as_fd(), wanted }))?;
             if woken.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
                 return Ok(());
             }
@@ -203,9 +215,9 @@ impl Pump {
                 Err(error) => return Err(Broken::Session(error)),
             }
         }
-        if half.must_tell() {
+        if half.must_send_eof() {
             match self.channel.send_eof() {
-                Ok(()) => half.told = true,
+                Ok(()) => half.eof_sent = true,
                 Err(error) => match io::Error::from(error) {
                     error if is_later(&error) => {}
                     error => return Err(Broken::Session(error)),
@@ -234,24 +246,24 @@ impl Pump {
                     moved |= count > 0;
                 }
                 Err(error) if is_later(&error) => return Ok(false),
-                // Nobody reads on this side any more.
+                // The reader on this side is gone.
                 Err(_) => {
                     half.sent = half.held.len();
                     half.ended = true;
                 }
             }
         }
-        half.told = half.must_tell();
+        half.eof_sent = half.must_send_eof();
         Ok(moved)
     }
 
-    /// Takes leave of the channel, while its session goes on. At once where the other side answers.
-    pub(super) fn close(mut self, session: &Session, ear: &mut Ear) -> Result<(), Broken> {
+    /// Closes the channel and keeps the session; waits for the peer's answer.
+    pub(super) fn close(mut self, session: &Session, keepalive: &mut Keepalive) -> Result<(), Broken> {
         loop {
             match self.channel.close() {
                 Ok(()) => return Ok(()),
                 Err(error) => match io::Error::from(error) {
-                    error if is_later(&error) => ear.wait(session)?,
+                    error if is_later(&error) => keepalive.wait(session)?,
                     error => return Err(Broken::Session(error)),
                 },
             }

@@ -164,7 +164,7 @@ fn a23_a_deactivated_account_is_told_in_words_by_every_order_and_no_other_is_mad
     assert!(text.contains("is deactivated: https://") && text.contains("accounts/"), "{text}");
     exits(&lab.certd(&["account", "deactivate", "--yes"]), 0);
     let text = exits(&lab.certd(&["renew"]), 5);
-    assert!(text.contains("the account is deactivated, and nobody can bring it back"), "{text}");
+    assert!(text.contains("the account is deactivated, which is irreversible"), "{text}");
     let text = exits(&lab.certd(&["account", "show"]), 5);
     assert!(text.contains("status:    deactivated"), "{text}");
     assert_eq!((lab.proxy.script.count("new-account"), lab.pebble.issued()), (1, 0));

@@ -1,4 +1,4 @@
-//! One call of Cloudflare's API v4: the token, the envelope, the codes, the caps.
+//! One call of Cloudflare's API v4: token, envelope, error codes, limits.
 
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,20 +20,20 @@ use crate::mutex::lock;
 use crate::text::escape;
 
 const LIMITS: TimeLimits = TimeLimits { connect: Duration::from_secs(10), request: Duration::from_secs(30) };
-/// A page of a hundred records is some fifty kilobytes.
+/// A page of a hundred records has some fifty kilobytes.
 const BODY_LIMIT: usize = 1024 * 1024;
-/// Attempts at a call that meets a passing fault; the first pause, which doubles.
+/// Attempts after a transient fault; the first pause, which doubles.
 pub(super) const ATTEMPTS: u32 = 3;
 pub(super) const PAUSE: Duration = Duration::from_millis(300);
-/// How long a call waits for its turn: two windows of the limit.
+/// How long a call waits for the rate limit: two of its windows.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Hex digits of the token's SHA-256 that tell it from another: too few to try tokens against.
+/// Hex digits of the token's SHA-256 that identify it; too few to test guessed tokens against.
 const DIGEST: usize = 16;
-/// An answer's pages that we read. Zones are asked for by name, records by name and type: one page is usual.
+/// Pages read of one list. Zones are queried by name, records by name and type: one page is usual.
 const MOST_PAGES: u32 = 20;
 /// "Invalid API Token", "Invalid request headers", "Missing headers", "Invalid access token".
 const TOKEN_CODES: [u64; 4] = [1000, 6003, 9106, 9109];
-/// "Authentication error": of a token that may not do this, and of one that is none.
+/// "Authentication error": the token lacks a permission, or is invalid.
 const FORBIDDEN: u64 = 10000;
 
 pub(super) struct Api {
@@ -45,10 +45,10 @@ pub(super) struct Api {
     budget: Arc<Mutex<Budget>>,
 }
 
-/// Why a call did not succeed.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Nobody knows whether it was carried out.
+    /// It is unknown whether the call was carried out.
     NoAnswer(DnsError),
     Error {
         error: DnsError,
@@ -101,7 +101,8 @@ impl Api {
         })?;
         value.set_sensitive(true);
         let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-        let client = unread(base, options).client(LIMITS).and_then(|it| it.default_headers(headers).build());
+        let client =
+            without_remote_proxy(base, options).client(LIMITS).and_then(|it| it.default_headers(headers).build());
         let client = client.map_err(|source| DnsError::Client { source })?;
         let digest = Fingerprint::of(token.trim().as_bytes()).to_string().chars().take(DIGEST).collect::<String>();
         let budget = limit::budget(&digest);
@@ -116,12 +117,12 @@ impl Api {
         &self.digest
     }
 
-    /// Its host.
+    /// The API's host.
     pub(super) fn name(&self) -> String {
         self.base.host_str().unwrap_or("the DNS provider").to_owned()
     }
 
-    /// A list, from all of its pages.
+    /// All pages of a list.
     pub(super) async fn pages<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -131,7 +132,7 @@ impl Api {
         for page in 1..=MOST_PAGES {
             let number = page.to_string();
             let query: Vec<(&str, &str)> = query.iter().copied().chain([("page", number.as_str())]).collect();
-            let envelope: Envelope<Vec<T>> = self.patiently(Method::GET, path, &query, None).await?;
+            let envelope: Envelope<Vec<T>> = self.with_retries(Method::GET, path, &query, None).await?;
             all.extend(envelope.result.unwrap_or_default());
             if page >= envelope.result_info.unwrap_or_default().total_pages {
                 break;
@@ -147,12 +148,12 @@ impl Api {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<T, Refusal> {
-        let envelope: Envelope<T> = self.patiently(method, path, query, body).await?;
-        envelope.result.ok_or_else(|| self.strange(200, "a success without a result"))
+        let envelope: Envelope<T> = self.with_retries(method, path, query, body).await?;
+        envelope.result.ok_or_else(|| self.malformed(200, "a success without a result"))
     }
 
-    /// A creation is never repeated blindly: the caller looks first.
-    async fn patiently<T: DeserializeOwned>(
+    /// Repeats a call after a transient fault. A POST is not repeated: the caller first checks whether it was carried out.
+    async fn with_retries<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -168,7 +169,7 @@ impl Api {
                 Err(refusal) => refusal,
             };
             let wait = match &refusal {
-                // The next turn comes when the API opens again.
+                // `turn` waits until the API accepts calls again.
                 Refusal::Error { error: DnsError::Limited { .. }, .. } => Duration::ZERO,
                 _ if method != Method::POST && refusal.may_have_happened() => pause,
                 _ => return Err(refusal),
@@ -182,7 +183,7 @@ impl Api {
         }
     }
 
-    /// Waits until the limit leaves room for a call.
+    /// Waits until the rate limit allows a call.
     async fn turn(&self) -> Result<(), Refusal> {
         let mut waited = Duration::ZERO;
         loop {
@@ -227,25 +228,26 @@ impl Api {
             self.budget().close(self.now(), Some(wait));
         }
         let bytes = http::body(&mut answer, BODY_LIMIT).await.map_err(unreachable)?;
-        let bytes = bytes.ok_or_else(|| self.strange(status, &format!("an answer of more than {BODY_LIMIT} bytes")))?;
+        let bytes =
+            bytes.ok_or_else(|| self.malformed(status, &format!("an answer of more than {BODY_LIMIT} bytes")))?;
         match serde_json::from_slice::<Envelope<T>>(&bytes) {
             Ok(envelope) if envelope.success && status < 300 => Ok(envelope),
             Ok(envelope) => Err(self.refused(reading, status, &envelope.errors)),
             Err(_) => match serde_json::from_slice::<Envelope<Value>>(&bytes) {
                 Ok(envelope) if !envelope.success => Err(self.refused(reading, status, &envelope.errors)),
-                Ok(_) => Err(self.strange(status, "a result that is not the one of this call")),
-                Err(_) => Err(self.strange(status, &format!("no JSON (HTTP status {status})"))),
+                Ok(_) => Err(self.malformed(status, "a result that is not the one of this call")),
+                Err(_) => Err(self.malformed(status, &format!("no JSON (HTTP status {status})"))),
             },
         }
     }
 
-    /// `reading`: the call was to change nothing.
+    /// `reading`: the call was a GET.
     fn refused(&self, reading: bool, status: u16, complaints: &[Complaint]) -> Refusal {
         let codes: Vec<u64> = complaints.iter().map(|complaint| complaint.code).collect();
         let messages: Vec<&str> = complaints.iter().map(|complaint| complaint.message.as_str()).collect();
         let (api, message) = (self.name(), escape(&messages.join("; "), 300));
         let code = codes.first().copied().unwrap_or(0);
-        // "Unauthorized to access requested resource" has the code of "Invalid access token".
+        // "Unauthorized to access requested resource" has the code of "Invalid access token"; only the message differs.
         let forbidden = codes.contains(&FORBIDDEN) || status == 403 && message.contains("requested resource");
         let token = status == 401 || codes.iter().any(|code| TOKEN_CODES.contains(code));
         let error = if forbidden {
@@ -258,8 +260,8 @@ impl Api {
         Refusal::Error { error, codes, status }
     }
 
-    fn strange(&self, status: u16, what: &str) -> Refusal {
-        let error = DnsError::Strange { api: self.name(), what: what.to_owned() };
+    fn malformed(&self, status: u16, what: &str) -> Refusal {
+        let error = DnsError::MalformedResponse { api: self.name(), what: what.to_owned() };
         Refusal::Error { error, codes: Vec::new(), status }
     }
 
@@ -278,11 +280,11 @@ impl Refusal {
         matches!(self, Self::Error { codes, .. } if codes.iter().any(|code| wanted.contains(code)))
     }
 
-    /// The API may have done it and not told us.
+    /// The call may have been carried out although it failed.
     pub(super) fn may_have_happened(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
-            Self::Error { error, status, .. } => *status >= 500 || matches!(error, DnsError::Strange { .. }),
+            Self::Error { error, status, .. } => *status >= 500 || matches!(error, DnsError::MalformedResponse { .. }),
         }
     }
 }
@@ -295,11 +297,11 @@ impl From<Refusal> for DnsError {
     }
 }
 
-/// An id as a path's segment. The API's are hex; what else one holds is no id, and never a path.
+/// Checks an id for use as a path segment. The API's ids are hex digits; other characters could change the path.
 pub(super) fn segment(id: &str) -> Result<&str, DnsError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if id.is_empty() || id.len() > 64 || !id.chars().all(allowed) {
-        return Err(DnsError::Strange {
+        return Err(DnsError::MalformedResponse {
             api: "DNS provider".to_owned(),
             what: format!("{:?} is no id", escape(id, 80)),
         });
@@ -307,8 +309,8 @@ pub(super) fn segment(id: &str) -> Result<&str, DnsError> {
     Ok(id)
 }
 
-/// http:// is for this machine alone, since everybody on its way reads the token: a proxy elsewhere is not to be on it.
-fn unread(base: &Url, options: &HttpOptions) -> HttpOptions {
+/// Drops a proxy on another machine if the API's URL is http:// (a loopback address), since the proxy could read the token.
+fn without_remote_proxy(base: &Url, options: &HttpOptions) -> HttpOptions {
     let reads = |proxy: &Proxy| base.scheme() == "http" && !is_this_machine(&proxy.url);
     HttpOptions { proxy: options.proxy.clone().filter(|proxy| !reads(proxy)), trust: options.trust.clone() }
 }
@@ -327,13 +329,13 @@ mod tests {
     use crate::http::Trust;
 
     #[test]
-    fn a_token_that_travels_unencrypted_goes_through_no_proxy_elsewhere() {
+    fn a_token_sent_unencrypted_goes_through_no_remote_proxy() {
         let proxied = |base: &str, proxy: &str| {
             let proxy = Some(Proxy { url: proxy.parse().unwrap(), except: String::new() });
             let options = HttpOptions { proxy, trust: Trust::Also("root".to_owned()) };
-            let unread = unread(&base.parse().unwrap(), &options);
-            assert!(matches!(unread.trust, Trust::Also(pem) if pem == "root"));
-            unread.proxy.is_some()
+            let options = without_remote_proxy(&base.parse().unwrap(), &options);
+            assert!(matches!(options.trust, Trust::Also(pem) if pem == "root"));
+            options.proxy.is_some()
         };
         assert!(!proxied("http://127.0.0.1:8080/client/v4", "http://proxy.example.com:3128"));
         assert!(!proxied("http://localhost/client/v4", "socks5h://192.0.2.1:1080"));

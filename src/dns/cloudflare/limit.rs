@@ -1,4 +1,4 @@
-//! The API's limit, kept by counting our own calls: one budget for each token, whoever in this process makes the call.
+//! The API's rate limit, observed by counting our own calls: one budget for each token, shared by the whole process.
 //!
 //! "1200/5 minutes … If you exceed this limit, all API calls for the next five minutes will be blocked, receiving a HTTP
 //! 429 response." (https://developers.cloudflare.com/fundamentals/api/reference/limits/)
@@ -11,17 +11,17 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 
 const WINDOW: Duration = Duration::from_secs(300);
-/// Of the 1,200: the limit is shared with the dashboard and with whatever else uses the same account.
+/// Of the 1,200, since the dashboard and other clients of the account use the same limit.
 const OURS: usize = 1_000;
-/// No wait that the API asks for is longer.
+/// The longest wait that the API asks for.
 pub(super) const LONGEST: Duration = WINDOW;
-/// After a 429 without a Retry-After, which the API always sends.
-const WORDLESS: Duration = Duration::from_secs(10);
+/// After a 429 without the Retry-After that the API normally sends.
+const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 
-/// By the digest of a token: passes of one process share what they have used.
+/// By the digest of a token; shared by all passes of one process.
 static BUDGETS: Mutex<BTreeMap<String, Arc<Mutex<Budget>>>> = Mutex::new(BTreeMap::new());
 
-/// Calls of the last five minutes, and until when there are to be none.
+/// Calls of the last five minutes, and until when the API accepts none.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     calls: VecDeque<Timestamp>,
@@ -35,10 +35,10 @@ pub(super) fn budget(digest: &str) -> Arc<Mutex<Budget>> {
 }
 
 impl Budget {
-    /// `None`: the call may go, and is counted. Otherwise ask again after that.
+    /// `None`: the call may be made, and is counted. Otherwise ask again after this wait.
     pub(super) fn turn(&mut self, now: Timestamp) -> Option<Duration> {
         if let Some(wait) = self.closed_until.and_then(|until| between(now, until)) {
-            // Longer than any wait that was asked for: the clock was set back.
+            // A wait longer than the longest means that the clock was set back.
             if wait <= LONGEST {
                 return Some(wait);
             }
@@ -53,9 +53,9 @@ impl Budget {
         None
     }
 
-    /// The API wants no call for so long. Returns how long that is.
+    /// Allows no call for `retry_after`, or for a default. Returns that wait.
     pub(super) fn close(&mut self, now: Timestamp, retry_after: Option<Duration>) -> Duration {
-        let wait = retry_after.unwrap_or(WORDLESS).min(LONGEST);
+        let wait = retry_after.unwrap_or(DEFAULT_WAIT).min(LONGEST);
         let until = jiff::SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
         self.closed_until = self.closed_until.max(until);
         wait
@@ -67,7 +67,7 @@ fn between(from: Timestamp, to: Timestamp) -> Option<Duration> {
     Duration::try_from(to.duration_since(from)).ok().filter(|span| !span.is_zero())
 }
 
-/// The `Ratelimit` header, `"default";r=50;t=30`: when a quota is used up, the seconds until it is renewed.
+/// The `Ratelimit` header, `"default";r=50;t=30`: the seconds until a used-up quota is renewed.
 pub(super) fn used_up(header: &str) -> Option<Duration> {
     let item = |item: &str| {
         let value = |key: &str| item.split(';').find_map(|part| part.trim().strip_prefix(key)?.parse::<u64>().ok());
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn c04_a_thousand_calls_go_in_five_minutes_and_the_next_waits_for_the_first_to_be_forgotten() {
+    fn c04_a_thousand_calls_fit_five_minutes_and_the_next_waits_until_the_first_expires() {
         let mut budget = Budget::default();
         assert_eq!(budget.turn(at(0)), None);
         (1..OURS).for_each(|_| assert_eq!(budget.turn(at(100)), None));
@@ -100,7 +100,7 @@ mod tests {
     fn c04_a_429_closes_the_api_for_every_call_until_its_retry_after() {
         let mut budget = Budget::default();
         assert_eq!(budget.close(at(0), Some(Duration::from_secs(120))), Duration::from_secs(120));
-        assert_eq!(budget.close(at(1), None), WORDLESS, "and does not open it sooner");
+        assert_eq!(budget.close(at(1), None), DEFAULT_WAIT, "and does not open it sooner");
         assert_eq!(budget.turn(at(20)), Some(Duration::from_secs(100)));
         assert_eq!(budget.turn(at(120)), None);
         assert_eq!(budget.close(at(120), Some(Duration::from_secs(86_400))), LONGEST, "no wait is longer");

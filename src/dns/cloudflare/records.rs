@@ -1,8 +1,8 @@
-//! TXT records of one zone, made and removed: one by a call of its own, several by one batch.
+//! Making and removing TXT records of one zone: a single record by its own call, several by one batch.
 //!
 //! A batch is one transaction: "If any of the individual action fails, no changes are applied and the API returns the
 //! first error it encountered." (https://developers.cloudflare.com/dns/manage-dns-records/how-to/batch-record-changes/)
-//! So after a refusal each record can be tried by itself, and learns its own reason.
+//! So after a refusal each record is tried separately, and gets its own error.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -16,10 +16,10 @@ use crate::dns::{DnsError, Handle, TxtRecord, Zone};
 use crate::model::AtProvider;
 use crate::text::escape;
 
-/// The API's least for a record that is not proxied, in seconds.
+/// The API's minimum for a record that is not proxied, in seconds.
 const TTL: u32 = 60;
 const RECORDS_A_PAGE: u32 = 100;
-/// What a zone of the free plan takes at once; others take more.
+/// The batch limit of the free plan; other plans allow more.
 const BATCH: usize = 200;
 /// "An identical record already exists", "Record already exists".
 const ALREADY_THERE: [u64; 2] = [81057, 81058];
@@ -33,7 +33,7 @@ struct Found {
     kind: String,
     name: String,
     content: String,
-    /// Of address records and CNAMEs.
+    /// Set for address records and CNAMEs.
     #[serde(default)]
     proxied: bool,
 }
@@ -69,7 +69,7 @@ impl Cloudflare {
             match refused {
                 Some(Ok(())) => removed.extend(part.iter().map(|_| Ok(()))),
                 Some(Err(error)) if error.is_about_the_token() => removed.extend(copies(error, part.len())),
-                // One of them is gone already, or nobody knows: to remove what is gone is no mistake.
+                // A record of the batch is gone already, or the result is unknown: removing a missing record succeeds.
                 _ => removed.extend(join_all(part.iter().map(|handle| self.remove_one(handle))).await),
             }
         }
@@ -79,7 +79,8 @@ impl Cloudflare {
         removed.into_iter().zip(handles).map(named).collect()
     }
 
-    /// Of several whose ids are not known (we were killed before the answer), those with our mark are found by one look.
+    /// Finds the ids of several records by one query for our mark, where they are unknown (certd was killed before the
+    /// answer).
     async fn identified(&self, handles: &[Handle]) -> Vec<Handle> {
         let mut handles = handles.to_vec();
         let unknown = handles.iter().filter(|handle| handle.record.is_none()).count();
@@ -95,7 +96,7 @@ impl Cloudflare {
         handles
     }
 
-    /// Known by its id, else looked for by name and value.
+    /// Removes a record by its id, or finds it by name and value.
     pub(super) async fn remove_one(&self, handle: &Handle) -> Result<(), DnsError> {
         let zone = segment(&handle.zone)?;
         let ids = match &handle.record {
@@ -135,7 +136,7 @@ impl Cloudflare {
             if !refusal.has_code(&ALREADY_THERE) && !refusal.may_have_happened() {
                 return Err(refusal.into());
             }
-            // It is there already, or its creation may have been carried out though we heard nothing: look.
+            // The record exists, or may have been created although no answer came: check.
             match self.find(id, &record.name, &record.value).await.as_deref() {
                 Ok([there, ..]) => return Ok(handle(zone, record, there)),
                 Ok([]) if refusal.may_have_happened() && attempt < ATTEMPTS => {}
@@ -155,7 +156,7 @@ impl Cloudflare {
         let bodies: Vec<Value> = records.iter().map(|record| self.body(record)).collect();
         let there = match self.batch(id, &json!({ "posts": bodies })).await {
             Ok(batch) => batch.posts.unwrap_or_default(),
-            // One transaction: all are there, or none is. All carry our mark.
+            // A batch is one transaction: all records exist, or none does. All carry our mark.
             Err(refusal) if refusal.may_have_happened() => {
                 match self.records(id, &[("type", "TXT"), ("comment.exact", &self.mark)]).await {
                     Ok(ours) => ours,
@@ -183,7 +184,7 @@ impl Cloudflare {
         self.api.call(Method::POST, &path, &[], Some(changes)).await
     }
 
-    /// Our value at this name, however often the API quotes or splits it.
+    /// The records with our value at this name, whether or not the API quotes or splits it.
     async fn find(&self, zone: &str, name: &str, value: &str) -> Result<Vec<Found>, DnsError> {
         let mut records = self.records(zone, &[("type", "TXT"), ("name", name)]).await?;
         let wanted = TxtRecord { name: name.to_owned(), value: value.to_owned() };
@@ -224,14 +225,14 @@ fn handle(zone: &Zone, record: &TxtRecord, found: &Found) -> Handle {
     Handle { zone: zone.id.clone(), name, value, record: Some(found.id.clone()) }
 }
 
-/// What befell one call befell all records in it.
+/// A batch fails as a whole: one error for each of its records.
 fn copies<T>(error: DnsError, count: usize) -> Vec<Result<T, DnsError>> {
     let mut copies: Vec<Result<T, DnsError>> = (1..count).map(|_| Err(error.copy())).collect();
     copies.push(Err(error));
     copies
 }
 
-/// TXT content without the quotes and splits of zone files: `"abc" "def"` is abcdef.
+/// Removes the quotes and splits of zone files from TXT content: `"abc" "def"` is abcdef.
 fn content(text: &str) -> String {
     if !text.contains('"') {
         return text.to_owned();
@@ -244,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c16_a_value_is_known_quoted_and_split() {
+    fn c16_a_value_is_recognized_quoted_and_split() {
         for text in ["abcdef", "\"abcdef\"", "\"abc\" \"def\""] {
             assert_eq!(content(text), "abcdef");
         }

@@ -1,4 +1,4 @@
-//! How long the token is good for, known before a renewal needs it.
+//! The token's status and expiry, to warn before a renewal fails.
 
 use core::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::dns::DnsError;
 use crate::model::KnownToken;
 use crate::text::escape;
 
-/// No pass waits longer to learn it: as long as for a node that does not answer.
+/// A pass waits no longer for it than for a node that does not answer.
 const LIMIT: Duration = Duration::from_secs(8);
 
 /// https://developers.cloudflare.com/api/resources/user/subresources/tokens/methods/verify/
@@ -23,7 +23,7 @@ struct Verified {
     expires_on: Option<Timestamp>,
 }
 
-/// What is known of this token, asked for when that is old. A question that is not answered changes nothing.
+/// The token's status: the cached one while it is fresh, or if the query fails.
 pub(super) async fn ask(
     api: &Api,
     zones: &Zones,
@@ -44,8 +44,8 @@ pub(super) async fn ask(
     }
 }
 
-/// A user's token is verified at one place, an account's at another, and neither says of which kind a token is: an account
-/// is only known once a zone was seen.
+/// User tokens and account tokens are verified at different URLs, and no call tells which kind a token is. The account is
+/// only known after a zone was fetched.
 async fn verify(api: &Api, zones: &Zones, zone_id: Option<&str>) -> Result<Verified, DnsError> {
     let at = async |path: &str| -> Result<Verified, DnsError> { Ok(api.call(Method::GET, path, &[], None).await?) };
     let status = |status: &str| Ok(Verified { status: status.to_owned(), expires_on: None });
@@ -57,7 +57,7 @@ async fn verify(api: &Api, zones: &Zones, zone_id: Option<&str>) -> Result<Verif
         zones.look_at(id).await;
     }
     let Some(account) = zones.account() else {
-        // It may be an account's token: another day.
+        // It may be an account's token, which cannot be verified before the account is known.
         return status("unknown");
     };
     match at(&format!("accounts/{}/tokens/verify", segment(&account)?)).await {

@@ -1,4 +1,4 @@
-//! Which zone holds a name: the one that DNS shows is asked for first, and its id is kept across runs.
+//! Finding the zone that holds a name: the zone according to DNS is queried first, and its id is cached across runs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,14 +16,14 @@ use crate::text::escape;
 
 const ZONES_A_PAGE: u32 = 50;
 
-/// Zones of one name, looked up once: the names of a certificate mostly share theirs.
+/// Zones by name, each queried once, since the names of a certificate mostly share one.
 type Asked = BTreeMap<String, Arc<OnceCell<Vec<KnownZone>>>>;
 
 pub(super) struct Zones {
     api: Arc<Api>,
     bypass_cache: bool,
     known: Mutex<BTreeMap<String, KnownZone>>,
-    /// By this process, by name.
+    /// Queries of this process, by name.
     asked: Mutex<Asked>,
 }
 
@@ -53,12 +53,12 @@ impl Zones {
         lock(&self.known).clone()
     }
 
-    /// The zone that DNS shows, else the longest suffix of `name` that the token sees; no shorter one than DNS shows, since
-    /// what is made in the zone above a delegation is seen by nobody.
+    /// The zone according to DNS (`apex`), or the longest suffix of `name` that the token sees. None shorter than `apex`:
+    /// records above a delegation are not visible.
     pub(super) async fn find(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError> {
         let apex = apex.filter(|apex| suffixes(name).any(|suffix| suffix.eq_ignore_ascii_case(apex)));
         if let Some(apex) = apex {
-            if let Some(zone) = self.remembered(apex) {
+            if let Some(zone) = self.cached(apex) {
                 return Ok(zone);
             }
             if let Some(zone) = one(name, &self.named(apex).await?)? {
@@ -74,8 +74,8 @@ impl Zones {
         Err(DnsError::NoZone { name: name.to_owned(), apex: apex.map(str::to_owned) })
     }
 
-    /// After the API refused a zone that an earlier run saw: what is in its place, asked for once.
-    pub(super) async fn anew(&self, refused: &str, name: &str) -> Option<Zone> {
+    /// The zone that replaced a cached one, after the API refused that; queried once.
+    pub(super) async fn replacement(&self, refused: &str, name: &str) -> Option<Zone> {
         let within = |zone: &&KnownZone| suffixes(name).any(|suffix| suffix.eq_ignore_ascii_case(&zone.name));
         let known = self.known();
         let zone = known.values().filter(within).max_by_key(|zone| zone.name.len())?;
@@ -98,7 +98,7 @@ impl Zones {
         lock(&self.asked).retain(|_, cell| !cell.get().is_some_and(of_id));
     }
 
-    /// A zone that the configuration names by its id: what it is, if the token may read that.
+    /// Caches the name and state of a zone that is configured by its id, if the token may read them.
     pub(super) async fn look_at(&self, id: &str) {
         let Ok(id) = segment(id) else { return };
         // https://developers.cloudflare.com/api/resources/zones/methods/get/
@@ -108,19 +108,19 @@ impl Zones {
         }
     }
 
-    /// Of a zone that was seen.
+    /// The account of any cached zone.
     pub(super) fn account(&self) -> Option<String> {
         lock(&self.known).values().find_map(|zone| zone.account.clone())
     }
 
-    /// With its name, when that is known.
+    /// The zone with this id, with its name if that is cached.
     pub(super) fn shown(&self, id: &str) -> Zone {
         let name = lock(&self.known).values().find(|zone| zone.id == id).map(|zone| zone.name.clone());
         Zone { id: id.to_owned(), name }
     }
 
-    /// Its id, from an earlier run. One that is not in order is looked at again each time.
-    fn remembered(&self, name: &str) -> Option<Zone> {
+    /// The cached zone of this name. A zone in trouble is queried anew each time.
+    fn cached(&self, name: &str) -> Option<Zone> {
         let known = lock(&self.known).get(&self.key(name)).cloned();
         let known = known.filter(|zone| !self.bypass_cache && zone.trouble().is_none())?;
         Some(Zone { id: known.id, name: Some(known.name) })
@@ -174,7 +174,7 @@ fn one(name: &str, found: &[KnownZone]) -> Result<Option<Zone>, DnsError> {
     }
 }
 
-/// What may be the zone of a name, longest first. A zone has two labels at least, and none begins with an underscore.
+/// The possible zones of a name, longest first. A zone has at least two labels, and does not begin with an underscore.
 fn suffixes(name: &str) -> impl Iterator<Item = &str> {
     let starts = core::iter::once(0).chain(name.match_indices('.').map(|(at, _)| at + 1));
     starts.map(|at| &name[at..]).filter(|suffix| suffix.contains('.') && !suffix.starts_with('_'))

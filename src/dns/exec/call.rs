@@ -1,5 +1,5 @@
-//! One run of the program: in a process group of its own, with a small environment, its output kept in part, ended with
-//! all that it started when its time is up or nobody waits for it any more.
+//! One run of the program, in its own process group and with a minimal environment. Only the end of its output is kept. The
+//! whole group is killed when the time limit expires or the caller is dropped.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -18,22 +18,21 @@ use tokio::time::timeout;
 use super::ProgramError;
 use crate::text::{escape, redact};
 
-/// From SIGTERM to SIGKILL: a program that tidies up does it in less.
+/// From SIGTERM to SIGKILL, for a program that cleans up.
 const GRACE: Duration = Duration::from_secs(5);
-/// Bytes of the output that are kept: its end, where programs say what went wrong.
+/// Bytes kept of the output's end, which usually holds the error.
 const KEPT: usize = 4096;
-/// Characters of it that are shown.
+/// Characters shown of the output.
 const SHOWN: usize = 1000;
-/// Reads after the program's end: what it left in the pipe (64 KiB), and not what a process that it left behind goes on
-/// to write.
+/// Reads after the program's end: enough for the pipe's 64 KiB, but not for a process left behind that writes on.
 const LAST_READS: usize = 32;
-/// All that is passed on. No secret comes to certd in one of these.
+/// The variables passed on; none of them holds a secret.
 const ENVIRONMENT: [&str; 4] = ["PATH", "LANG", "HOME", "TMPDIR"];
 
 pub(super) struct Call<'a> {
     /// Not empty.
     pub(super) command: &'a [String],
-    /// After the command's own: what to do, a name, a value.
+    /// Appended to the command: task, name, value.
     pub(super) arguments: [&'a str; 3],
     pub(super) limit: Duration,
 }
@@ -47,12 +46,12 @@ impl Call<'_> {
         match timeout(limit, running.ended()).await {
             Ok(status) => {
                 let status = status.map_err(cannot)?;
-                let said = running.said();
-                if status.success() { Ok(()) } else { Err(ProgramError::Failed { program, call, status, said }) }
+                let output = running.shown_output();
+                if status.success() { Ok(()) } else { Err(ProgramError::Failed { program, call, status, output }) }
             }
             Err(_) => {
                 running.end().await;
-                Err(ProgramError::TooLong { program, call, limit, said: running.said() })
+                Err(ProgramError::TooLong { program, call, limit, output: running.shown_output() })
             }
         }
     }
@@ -72,7 +71,7 @@ impl Call<'_> {
     }
 }
 
-/// Dropped in this order: the group is signalled before its leader is reaped, while its number is still its own.
+/// Fields drop in this order: the group is signalled before its leader is reaped, while its id cannot be reused.
 struct Running {
     group: Group,
     child: Child,
@@ -81,12 +80,12 @@ struct Running {
     kept: VecDeque<u8>,
 }
 
-/// A process group that does not outlive this, until it is let go.
+/// Kills the process group on drop; `None` once it is released.
 struct Group(Option<Pid>);
 
 impl Group {
     fn signal(&self, signal: Signal) {
-        // Nobody there any more: that is what was wanted.
+        // An error means that the group is gone already.
         self.0.map(|id| killpg(id, signal));
     }
 }
@@ -98,8 +97,8 @@ impl Drop for Group {
 }
 
 impl Running {
-    /// Waits for the program itself; what it leaves running may hold its output open for ever. May be dropped and called
-    /// again.
+    /// Waits for the program itself and not for the end of its output, which a process left behind may hold open. Can be
+    /// dropped and called again.
     async fn ended(&mut self) -> io::Result<ExitStatus> {
         let mut buffer = [0; KEPT];
         loop {
@@ -123,15 +122,15 @@ impl Running {
         let id = Group(self.group.0);
         self.group.signal(Signal::SIGTERM);
         let _ = timeout(GRACE, self.ended()).await;
-        // Whoever of the group did not listen, its leader or another.
+        // SIGKILL for the processes of the group that ignored SIGTERM.
         drop(id);
         let _ = timeout(GRACE, self.ended()).await;
     }
 
-    /// The end of what it said, fit to be shown.
-    fn said(&mut self) -> String {
+    /// The end of the output, redacted and escaped.
+    fn shown_output(&mut self) -> String {
         if let Ok(rest) = self.output.as_fd().try_clone_to_owned() {
-            // Without waiting: the pipe is set so.
+            // Does not block: the pipe is non-blocking.
             let (mut rest, mut buffer) = (File::from(rest), [0; KEPT]);
             for _ in 0..LAST_READS {
                 match rest.read(&mut buffer) {
@@ -140,7 +139,7 @@ impl Running {
                 }
             }
         }
-        // Before it is cut, which could take the mark of a private key away.
+        // Before shortening, which could remove the marker of a private key.
         let text = redact(&String::from_utf8_lossy(self.kept.make_contiguous()), []);
         let text = text.trim();
         let before = text.chars().count().saturating_sub(SHOWN);

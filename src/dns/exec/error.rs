@@ -1,4 +1,4 @@
-//! How a DNS program failed, with its last words.
+//! Errors of a DNS program, with the end of its output.
 
 use core::time::Duration;
 use std::io;
@@ -7,29 +7,28 @@ use std::sync::Arc;
 
 use crate::model::{Advice, Code};
 
-/// Cloned, since a program that cannot be run fails for every record.
+/// Cloneable, since a program that cannot be run fails for every record.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProgramError {
     #[error("{program}: cannot be run: {source}")]
     Start { program: String, source: Arc<io::Error> },
-    /// `said`: the end of its output, escaped.
-    #[error("{program}: {call}: {status}; {}", words(said))]
-    Failed { program: String, call: String, status: ExitStatus, said: String },
-    #[error("{program}: {call}: not done after {} s, and ended; {}", limit.as_secs(), words(said))]
-    TooLong { program: String, call: String, limit: Duration, said: String },
+    /// `output`: the end of its output, escaped.
+    #[error("{program}: {call}: {status}; {}", shown(output))]
+    Failed { program: String, call: String, status: ExitStatus, output: String },
+    #[error("{program}: {call}: killed after {} s; {}", limit.as_secs(), shown(output))]
+    TooLong { program: String, call: String, limit: Duration, output: String },
 }
 
-fn words(said: &str) -> String {
-    if said.is_empty() { "it said nothing".to_owned() } else { format!("it said: {said}") }
+fn shown(output: &str) -> String {
+    if output.is_empty() { "no output".to_owned() } else { format!("output: {output}") }
 }
 
 impl ProgramError {
-    /// Of the program, and not of one record.
-    pub(super) fn meets_every_record(&self) -> bool {
+    /// The program, not the record, is the cause.
+    pub(super) fn affects_every_record(&self) -> bool {
         !matches!(self, Self::Failed { .. })
     }
 
-    /// Stable and greppable.
     pub fn code(&self) -> Code {
         match self {
             Self::Start { .. } => Code::DnsProgramStart,
@@ -45,7 +44,7 @@ impl ProgramError {
         }
     }
 
-    /// What the operator does next.
+    /// The operator's next step.
     pub fn next(&self) -> &'static str {
         match self {
             Self::Start { .. } => {

@@ -1,4 +1,4 @@
-//! What can go wrong with a dynamic update, in words that tell key, clock and permission apart.
+//! Errors of a dynamic update; key, clock and permission are distinguished.
 
 use core::time::Duration;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::config::TsigAlgorithm;
 use crate::model::{Advice, Code};
 
-/// Cloned, since one answer is that of every record of an UPDATE.
+/// Cloneable, since one answer holds for every record of an UPDATE.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UpdateError {
     #[error("{}: {why}", path.display())]
@@ -18,7 +18,7 @@ pub enum UpdateError {
     #[error("{server}: no answer to an UPDATE within {} s", limit.as_secs())]
     Silent { server: String, limit: Duration },
     #[error("{server}: {what}")]
-    Strange { server: String, what: String },
+    MalformedResponse { server: String, what: String },
     /// RFC 8945 section 5.2.1, BADKEY.
     #[error("{server}: does not know a key named {key:?} for {}", algorithm.as_str())]
     UnknownKey { server: String, key: String, algorithm: TsigAlgorithm },
@@ -28,7 +28,7 @@ pub enum UpdateError {
     /// RFC 8945 section 5.2.3, BADTIME. `seconds`: the server's clock less ours.
     #[error("{server}: this machine's clock and the server's differ by {} s ({})", seconds.unsigned_abs(), ahead(*seconds))]
     Clock { server: String, seconds: i64 },
-    /// Somebody else may have sent it: it is no success.
+    /// Another host may have sent the answer: it is not a success.
     #[error("{server}: its answer is not signed with the key {key:?}: {why}")]
     Unproven { server: String, key: String, why: &'static str },
     #[error("{server}: does not let this key change {zone} (REFUSED)")]
@@ -39,7 +39,7 @@ pub enum UpdateError {
     OutOfZone { server: String, name: String, zone: String },
     #[error("{server}: serves no zone that holds {name}")]
     NoZone { server: String, name: String },
-    /// `code` as RFC 2136 section 2.2 has it.
+    /// `code`: the mnemonic of RFC 2136 section 2.2.
     #[error("{server}: the UPDATE of {zone} failed ({code})")]
     Failed { server: String, zone: String, code: &'static str },
 }
@@ -49,13 +49,12 @@ fn ahead(seconds: i64) -> &'static str {
 }
 
 impl UpdateError {
-    /// Stable and greppable.
     pub fn code(&self) -> Code {
         match self {
             Self::KeyFile { .. } => Code::DnsUpdateKeyFile,
             Self::Unreachable { .. } => Code::DnsUpdateUnreachable,
             Self::Silent { .. } => Code::DnsUpdateSilent,
-            Self::Strange { .. } => Code::DnsUpdateStrangeAnswer,
+            Self::MalformedResponse { .. } => Code::DnsUpdateStrangeAnswer,
             Self::UnknownKey { .. } => Code::DnsUpdateUnknownKey,
             Self::WrongSecret { .. } => Code::DnsUpdateWrongSecret,
             Self::Clock { .. } => Code::DnsUpdateClock,
@@ -72,14 +71,14 @@ impl UpdateError {
         match self {
             Self::Unreachable { .. }
             | Self::Silent { .. }
-            | Self::Strange { .. }
+            | Self::MalformedResponse { .. }
             | Self::Unproven { .. }
             | Self::Failed { code: "SERVFAIL", .. } => Advice::Retry { after_seconds: None },
             _ => Advice::Person,
         }
     }
 
-    /// What the operator does next.
+    /// The operator's next step.
     pub fn next(&self) -> &'static str {
         match self {
             Self::KeyFile { .. } => {
@@ -88,7 +87,9 @@ impl UpdateError {
             Self::Unreachable { .. } | Self::Silent { .. } => {
                 "see that the server runs and that this machine reaches it over TCP (`dns.server`, firewall); certd tries again by itself"
             }
-            Self::Strange { .. } => "see that a name server listens at `dns.server`; certd tries again by itself",
+            Self::MalformedResponse { .. } => {
+                "see that a name server listens at `dns.server`; certd tries again by itself"
+            }
             Self::UnknownKey { .. } => {
                 "see that the server's configuration has a key of this name and this algorithm, as `dns.key_file` has it"
             }

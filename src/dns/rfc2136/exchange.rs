@@ -1,7 +1,7 @@
-//! One signed message to the primary, over TCP, and its answer, proven.
+//! Sends one signed message to the primary and verifies its answer.
 //!
-//! TCP alone: RFC 2136 section 6.2 has it for whatever does not fit into a datagram, an answer cannot be forged from
-//! aside, and a certificate of many names is one long UPDATE.
+//! Only over TCP (RFC 2136 section 6.2): an off-path attacker cannot forge an answer, and the UPDATE for a certificate with
+//! many names does not fit into a datagram.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -22,9 +22,9 @@ use crate::dns::DnsError;
 use crate::dns::resolvers::parse;
 use crate::text::escape;
 
-/// For one address: the farthest server is a third of a second away.
+/// For one address; a round trip to the farthest server takes a third of a second.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// For everything. A primary checks, writes its journal to the disk and answers, within a second unless it is broken.
+/// For the whole exchange. A primary checks, writes its journal and answers within a second.
 const LIMIT: Duration = Duration::from_secs(15);
 
 pub(super) struct Primary {
@@ -39,12 +39,12 @@ impl Primary {
         Self { host, port, key, clock }
     }
 
-    /// RFC 2136 section 2: the zone in the place of the question, the changes in that of the authorities.
+    /// RFC 2136 section 2: the zone is in the question section, the changes are in the authority section.
     pub(super) async fn update(&self, zone: &str, changes: Vec<Record>) -> Result<(), UpdateError> {
-        let strange = |_: DnsError| self.strange(format!("{} cannot be a zone", escape(zone, 260)));
+        let malformed = |_: DnsError| self.malformed(format!("{} cannot be a zone", escape(zone, 260)));
         let mut message = Message::new(0, MessageType::Query, OpCode::Update);
         message.metadata.recursion_desired = false;
-        message.add_query(Query::query(parse(zone).map_err(strange)?, RecordType::SOA));
+        message.add_query(Query::query(parse(zone).map_err(malformed)?, RecordType::SOA));
         message.add_authorities(changes);
         match self.ask(message).await?.metadata.response_code {
             ResponseCode::NoError => Ok(()),
@@ -52,7 +52,7 @@ impl Primary {
         }
     }
 
-    /// An answer that is signed, whatever it says.
+    /// Returns a verified answer, whatever its code.
     pub(super) async fn ask(&self, mut message: Message) -> Result<Message, UpdateError> {
         let mut id = [0; 2];
         let randomness = |_| self.unreachable(io::Error::other("no randomness"));
@@ -60,19 +60,19 @@ impl Primary {
         message.metadata.id = u16::from_be_bytes(id);
         let op_code = message.metadata.op_code;
         let subject = message.queries.first().map(|query| query.name().to_ascii()).unwrap_or_default();
-        let malformed = |_| self.strange("the message to it does not fit".to_owned());
+        let malformed = |_| self.malformed("the message to it does not fit".to_owned());
         let mac = self.key.sign(&mut message, (self.clock)()).map_err(malformed)?;
         let request = message.to_vec().map_err(malformed)?;
         let bytes = match timeout(LIMIT, self.send(&request)).await {
             Ok(bytes) => bytes.map_err(|error| self.unreachable(error))?,
             Err(_) => return Err(UpdateError::Silent { server: self.name(), limit: LIMIT }),
         };
-        let unreadable = || self.strange("an answer that cannot be read".to_owned());
+        let unreadable = || self.malformed("an answer that cannot be read".to_owned());
         let answer = Message::from_vec(&bytes).map_err(|_| unreadable())?;
         let metadata = &answer.metadata;
         let ours = metadata.id == message.metadata.id && metadata.op_code == op_code;
         if !ours || metadata.message_type != MessageType::Response || metadata.truncation {
-            return Err(self.strange("an answer to another message".to_owned()));
+            return Err(self.malformed("an answer to another message".to_owned()));
         }
         let (server, key, algorithm) = (self.name(), self.key.name(), self.key.algorithm());
         match self.key.verify(&bytes, &mac, (self.clock)()) {
@@ -80,7 +80,7 @@ impl Primary {
             Err(Fault::UnknownKey) => Err(UpdateError::UnknownKey { server, key, algorithm }),
             Err(Fault::WrongSecret) => Err(UpdateError::WrongSecret { server, key, algorithm }),
             Err(Fault::Clock { seconds }) => Err(UpdateError::Clock { server, seconds }),
-            // A server that does not sign at all may still say no; from nobody is a no as good as any other.
+            // An unsigned refusal is reported as a refusal: a forged one could do no more harm than no answer.
             Err(Fault::Unproven(_)) if metadata.response_code != ResponseCode::NoError => {
                 Err(self.refusal(metadata.response_code, subject.trim_end_matches('.')))
             }
@@ -90,7 +90,7 @@ impl Primary {
 
     async fn send(&self, request: &[u8]) -> io::Result<Vec<u8>> {
         let mut stream = self.connect().await?;
-        // RFC 1035 section 4.2.2: "a two byte length field", and a message is no longer than that can say.
+        // RFC 1035 section 4.2.2: "a two byte length field".
         let length = u16::try_from(request.len()).map_err(|_| io::Error::other("a message of more than 64 KiB"))?;
         stream.write_all(&[&length.to_be_bytes()[..], request].concat()).await?;
         let length = stream.read_u16().await?;
@@ -99,7 +99,7 @@ impl Primary {
         Ok(answer)
     }
 
-    /// To the first of its addresses that takes the connection.
+    /// Connects to the first of the server's addresses that accepts.
     async fn connect(&self) -> io::Result<TcpStream> {
         let addresses: Vec<SocketAddr> = match &self.host {
             Host::Ip(ip) => vec![SocketAddr::new(*ip, self.port)],
@@ -143,8 +143,8 @@ impl Primary {
         UpdateError::Unreachable { server: self.name(), source: Arc::new(source) }
     }
 
-    fn strange(&self, what: String) -> UpdateError {
-        UpdateError::Strange { server: self.name(), what }
+    fn malformed(&self, what: String) -> UpdateError {
+        UpdateError::MalformedResponse { server: self.name(), what }
     }
 
     fn name(&self) -> String {

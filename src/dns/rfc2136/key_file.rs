@@ -1,4 +1,4 @@
-//! The file that holds a shared key: what tsig-keygen(8) writes, which is a `key` block of named.conf, or the secret alone.
+//! Parses the file of a shared key: a `key` block of named.conf, as tsig-keygen(8) writes it, or the secret alone.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use hickory_proto::rr::Name;
@@ -9,7 +9,7 @@ use super::tsig::Key;
 use crate::config::{Rfc2136, TsigAlgorithm};
 use crate::text::escape;
 
-/// What a file says of its key; borrowed, so that the secret is in no second place.
+/// The parsed file; borrowed, so that the secret is not copied.
 #[derive(Default)]
 struct Written<'t> {
     name: Option<&'t str>,
@@ -18,7 +18,7 @@ struct Written<'t> {
 }
 
 /// # Errors
-/// The file is neither, or says something else than the configuration. Nothing of the secret is in an error.
+/// The file has neither form, or contradicts the configuration. No error holds any part of the secret.
 pub(super) fn read(text: &str, config: &Rfc2136) -> Result<Key, UpdateError> {
     let bad = |why: String| UpdateError::KeyFile { path: config.key_file.clone(), why };
     let written = written(text).map_err(|why| bad(why.to_owned()))?;
@@ -28,7 +28,7 @@ pub(super) fn read(text: &str, config: &Rfc2136) -> Result<Key, UpdateError> {
         }
         (Some(own), _) => own,
         (None, Some(name)) => name.as_str(),
-        (None, None) => return Err(bad("does not say the key's name, and `dns.key_name` is not written".to_owned())),
+        (None, None) => return Err(bad("does not name the key, and `dns.key_name` is not set".to_owned())),
     };
     let dotted = format!("{}.", name.trim_end_matches('.'));
     let name = Name::from_ascii(&dotted).map_err(|_| bad("the key's name is not a name".to_owned()))?;
@@ -78,8 +78,8 @@ fn written(text: &str) -> Result<Written<'_>, &'static str> {
     Ok(found)
 }
 
-/// The words of named.conf's grammar: quoted or bare, with `{`, `}` and `;` by themselves, comments left out. (A `//`
-/// within a word is base64.)
+/// The tokens of named.conf's grammar: quoted or bare words, `{`, `}` and `;`, without comments. (A `//` within a word is
+/// base64.)
 fn words(text: &str) -> Result<Vec<&str>, &'static str> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tsig_keygen_writes_needs_nothing_else() {
+    fn the_output_of_tsig_keygen_needs_no_configuration() {
         let text =
             "// made by hand\nkey \"lab.\" {\n\talgorithm hmac-sha512; # strong\n\tsecret \"c2VjcmV0/w==\";\n};\n";
         let key = read(text, &config(None, None)).unwrap();
@@ -150,10 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_key_is_refused_and_its_secret_is_not_shown() {
+    fn a_malformed_file_is_refused_and_its_secret_is_not_shown() {
         let block = "key \"lab\" { algorithm hmac-sha256; secret \"c2VjcmV0\"; };";
         for (text, config, expected) in [
-            ("c2VjcmV0", config(None, None), "does not say the key's name"),
+            ("c2VjcmV0", config(None, None), "does not name the key"),
             ("c2Vj!mV0", config(Some("k"), None), "not base64"),
             ("two words", config(Some("k"), None), "holds neither"),
             (block, config(Some("other"), None), "holds the key \"lab\", and `dns.key_name` is \"other\""),

@@ -1,5 +1,5 @@
-//! A shared key: signing a message, proving an answer (RFC 8945). The DNS library has the record and its form under the
-//! signature; the HMAC is that of the one crypto library.
+//! A shared key: signs messages and verifies answers (RFC 8945). The DNS library provides the record and the bytes to sign;
+//! the HMAC is aws-lc's, like all cryptography here.
 
 use aws_lc_rs::hmac;
 use hickory_proto::ProtoError;
@@ -15,7 +15,7 @@ use crate::config::TsigAlgorithm;
 
 /// Seconds for which a signature holds, either way. RFC 8945 section 10: "RECOMMENDED value for ... fudge is 300 seconds".
 const FUDGE: u16 = 300;
-/// Octets of a message's header, and of its id and of its last count within (RFC 1035 section 4.1.1).
+/// Octets of a message's header, and the offset of its last count (RFC 1035 section 4.1.1).
 const HEADER: usize = 12;
 const LAST_COUNT: usize = 10;
 
@@ -26,7 +26,7 @@ pub(super) struct Key {
     pub(super) secret: Zeroizing<Vec<u8>>,
 }
 
-/// Why an answer is no proof.
+/// Why an answer is not proven.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     UnknownKey,
@@ -47,7 +47,7 @@ impl Key {
         self.algorithm
     }
 
-    /// Signs the message as it is now; its MAC is part of what the answer is signed over.
+    /// Signs the message in its present form. Returns the MAC, which the answer's signature covers, too.
     pub(super) fn sign(&self, message: &mut Message, now: Timestamp) -> Result<Vec<u8>, ProtoError> {
         let id = message.metadata.id;
         let unsigned = TSIG::new(self.wire_algorithm(), seconds(now), FUDGE, Vec::new(), id, None, Vec::new());
@@ -57,19 +57,19 @@ impl Key {
         Ok(mac)
     }
 
-    /// RFC 8945 section 5.3: the answer has the request's MAC under its own signature, so it is the answer to this request.
+    /// RFC 8945 section 5.3: the answer's signature covers the request's MAC, which proves that it answers this request.
     pub(super) fn verify(&self, answer: &[u8], request_mac: &[u8], now: Timestamp) -> Result<(), Fault> {
         let (start, record) = last_record(answer).map_err(|_| Fault::Unproven("it cannot be read"))?;
         let RData::TSIG(tsig) = &record.data else { return Err(Fault::Unproven("it has no signature")) };
         match tsig.error {
-            // Section 5.3.2: such an answer is unsigned, and no success.
+            // Section 5.3.2: such an answer is unsigned.
             Some(TsigError::BadKey) => return Err(Fault::UnknownKey),
             Some(TsigError::BadSig | TsigError::BadTrunc) => return Err(Fault::WrongSecret),
             Some(TsigError::BadTime) => return Err(Fault::Clock { seconds: ahead(tsig) }),
             Some(_) => return Err(Fault::Unproven("it has an unknown error of the signature")),
             None => {}
         }
-        // Section 4.2: "CLASS: This MUST be ANY. TTL: This MUST be 0." Both are signed so, whatever was sent.
+        // Section 4.2: "CLASS: This MUST be ANY. TTL: This MUST be 0." The signature covers these values and not those received.
         if record.dns_class != DNSClass::ANY || record.ttl != 0 {
             return Err(Fault::Unproven("its signature is malformed"));
         }
@@ -117,7 +117,7 @@ fn ahead(tsig: &TSIG) -> i64 {
     i64::try_from(server).unwrap_or(i64::MAX).saturating_sub(i64::try_from(tsig.time).unwrap_or(i64::MAX))
 }
 
-/// Where the last record of a message begins, and the record. It ends with the message (section 5.1: the TSIG is "the
+/// The offset of a message's last record, and the record, which must end with the message (section 5.1: the TSIG is "the
 /// last record in the additional section").
 fn last_record(message: &[u8]) -> Result<(usize, Record), DecodeError> {
     let mut decoder = BinDecoder::new(message);
@@ -168,7 +168,7 @@ mod tests {
         Key { name, algorithm: TsigAlgorithm::HmacSha256, secret: Zeroizing::new(secret.to_vec()) }
     }
 
-    /// As a server makes it (section 5.3): the same fields, and the request's MAC before them.
+    /// An answer signed as a server does (section 5.3): over the request's MAC and the same fields.
     fn answer(key: &Key, request_mac: &[u8], error: Option<TsigError>, other: Vec<u8>, at: Timestamp) -> Vec<u8> {
         let mut message = Message::new(7, MessageType::Response, OpCode::Update);
         message.add_query(Query::query(Name::from_ascii("Example.test.").unwrap(), RecordType::SOA));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_somebody_else_or_to_another_request_or_changed_is_no_proof() {
+    fn a_changed_answer_or_one_of_another_key_or_to_another_request_is_not_proven() {
         let ours = key(b"secret");
         let wrong = Err(Fault::Unproven("the signature is wrong"));
         assert_eq!(ours.verify(&answer(&key(b"guessed"), b"mac", None, Vec::new(), NOW), b"mac", NOW), wrong);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_differ_are_told_apart_from_wrong_keys() {
+    fn clocks_that_differ_are_distinguished_from_wrong_keys() {
         let key = key(b"secret");
         let late = answer(&key, b"mac", None, Vec::new(), NOW + jiff::SignedDuration::from_secs(301));
         assert_eq!(key.verify(&late, b"mac", NOW), Err(Fault::Clock { seconds: 301 }));

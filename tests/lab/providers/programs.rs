@@ -53,7 +53,7 @@ rmdir "$1/running"
         ("dns-program-failed", Advice::Retry { after_seconds: None })
     );
     let text = failed.to_string();
-    assert!(text.ends_with("exit status: 3; it said: no \\u{1b}[2J account"), "{text}");
+    assert!(text.ends_with("exit status: 3; output: no \\u{1b}[2J account"), "{text}");
     assert!(text.contains(&format!("present {CHALLENGE}.")), "{text}");
 }
 
@@ -80,7 +80,7 @@ fn exec_ends_a_program_that_hangs_with_all_that_it_started_and_does_not_call_it_
     for made in &made {
         let failed = made.as_ref().unwrap_err();
         assert_eq!(failed.code().as_str(), "dns-program-timeout");
-        assert!(failed.to_string().contains("not done after 3 s, and ended; it said: waiting for the API"), "{failed}");
+        assert!(failed.to_string().contains("killed after 3 s; output: waiting for the API"), "{failed}");
     }
     let children = lines(&folder.path().join("child"));
     assert_eq!(children.len(), 1, "{children:?}");

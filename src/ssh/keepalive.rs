@@ -1,8 +1,8 @@
-//! Waiting for the other side of a session, and noticing that it is not there any more.
+//! Keep-alives: waiting for the peer of a session, and detecting that it is lost.
 //!
-//! libssh2 sends keep-alives and does not count the answers; a relay, a NAT box or a hung kernel acknowledges TCP all the
-//! same. sshd answers each keep-alive, so that silence means that nobody is there (ServerAliveInterval 15,
-//! ServerAliveCountMax 3 of OpenSSH's client).
+//! libssh2 sends keep-alives but does not count the answers, and TCP is acknowledged by a relay, a NAT box or a hung
+//! kernel too. sshd answers each keep-alive, so that silence means a lost peer (as OpenSSH's client with
+//! ServerAliveInterval 15 and ServerAliveCountMax 3).
 
 use core::time::Duration;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -11,54 +11,54 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ssh2::{BlockDirections, Session};
 
-use super::line::Socket;
+use super::connection::Socket;
 
-/// A waiting session looks up this often, and so does a parked one.
+/// How often a session that waits or idles checks for the peer.
 pub(super) const SLICE: Duration = Duration::from_secs(5);
 /// Slices of silence until a keep-alive is sent: 15 s, under the half minute after which NAT forgets a connection.
 const KEEP_ALIVE: u32 = 3;
-/// Slices of silence until the other side is given up: 45 s.
+/// Slices of silence until the peer counts as lost: 45 s.
 const GONE: u32 = 9;
 
-/// Nothing was heard for [`GONE`] slices, or this machine cannot wait.
+/// No byte arrived for [`GONE`] slices, or `poll` failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Deaf {
-    #[error("nothing was heard for {} s, keep-alives were not answered", (SLICE * GONE).as_secs())]
-    Gone,
+pub(super) enum PeerLost {
+    #[error("no answer to keep-alives for {} s", (SLICE * GONE).as_secs())]
+    Silent,
     #[error("{0}")]
     Poll(#[from] Errno),
 }
 
-pub(super) struct Ear {
+pub(super) struct Keepalive {
     socket: Socket,
     silent: u32,
 }
 
-/// What a waiting session is woken by beside its own socket.
+/// A descriptor that wakes a waiting session beside its own socket.
 pub(super) struct Local<'a> {
     pub(super) fd: BorrowedFd<'a>,
     pub(super) wanted: PollFlags,
 }
 
-impl Ear {
+impl Keepalive {
     pub(super) fn new(session: &Session, socket: Socket) -> Self {
-        // The shortest: when a keep-alive is due is counted here, and libssh2 never holds it back.
+        // The shortest interval, so that libssh2 never suppresses a keep-alive: when one is due is decided here.
         session.set_keepalive(true, 1);
         Self { socket, silent: 0 }
     }
 
-    /// Until the socket is ready for what libssh2 waits for.
-    pub(super) fn wait(&mut self, session: &Session) -> Result<(), Deaf> {
+    /// Waits until the socket is ready for libssh2.
+    pub(super) fn wait(&mut self, session: &Session) -> Result<(), PeerLost> {
         self.wait_with(session, true, None).map(drop)
     }
 
-    /// The same, or until `local` is ready, and for what. `listen`: whether the other side's words can be taken in.
+    /// As [`Self::wait`], or until `local` is ready; returns its events. `listen`: whether there is room for incoming data.
     pub(super) fn wait_with(
         &mut self,
         session: &Session,
         listen: bool,
         local: Option<Local<'_>>,
-    ) -> Result<PollFlags, Deaf> {
+    ) -> Result<PollFlags, PeerLost> {
         let outbound = matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both);
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::POLLIN, listen);
@@ -67,35 +67,35 @@ impl Ear {
         loop {
             let mut fds: Vec<PollFd<'_>> = local.iter().map(|local| PollFd::new(local.fd, local.wanted)).collect();
             let here = fds.len();
-            // A connection that was reset is told of whether it is asked for or not, and would wake us without end.
+            // `poll` reports a reset connection even with no events requested, which would be a busy loop.
             fds.extend((!wanted.is_empty()).then(|| PollFd::new(self.socket.as_fd(), wanted)));
             let ready = match poll(&mut fds, slice) {
                 Err(Errno::EINTR) => return Ok(PollFlags::empty()),
                 ready => ready? > 0,
             };
             let happened = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-            let heard = !happened(here).is_empty();
+            let active = !happened(here).is_empty();
             let woken = if here == 0 { PollFlags::empty() } else { happened(0) };
             drop(fds);
-            if heard {
+            if active {
                 self.silent = 0;
             }
             if ready {
                 return Ok(woken);
             }
-            // What waits to be taken in is an answer, too.
+            // Unread data proves that the peer is alive.
             if !listen && self.is(PollFlags::POLLIN) {
                 self.silent = 0;
                 continue;
             }
-            // Back to `poll`, and not to libssh2: that would take an answer which is quick before it was noticed here.
+            // Back to `poll` and not to libssh2, which would consume a quick answer before it is counted here.
             self.one_slice(session)?;
         }
     }
 
-    /// A parked session's turn, once a slice. True: there is something to take in; otherwise libssh2 is left alone, for
-    /// the same reason.
-    pub(super) fn parked(&mut self, session: &Session) -> Result<bool, Deaf> {
+    /// One slice of an idle session. True: there is data to read; otherwise libssh2 must not be called, for the same
+    /// reason as above.
+    pub(super) fn parked(&mut self, session: &Session) -> Result<bool, PeerLost> {
         if self.is(PollFlags::POLLIN) {
             self.silent = 0;
             return Ok(true);
@@ -103,14 +103,14 @@ impl Ear {
         self.one_slice(session).map(|()| false)
     }
 
-    fn one_slice(&mut self, session: &Session) -> Result<(), Deaf> {
+    fn one_slice(&mut self, session: &Session) -> Result<(), PeerLost> {
         self.silent += 1;
         if self.silent >= GONE {
-            return Err(Deaf::Gone);
+            return Err(PeerLost::Silent);
         }
-        // Only where it is taken whole: half of one would block whatever is sent after it.
+        // Only while the socket is writable: half a packet would block everything sent after it.
         if self.silent.is_multiple_of(KEEP_ALIVE) && self.is(PollFlags::POLLOUT) {
-            // A socket that is broken shows at the next read or write.
+            // The next read or write reports a broken socket.
             let _ = session.keepalive_send();
         }
         Ok(())
@@ -132,19 +132,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_was_reset_wakes_nobody_who_cannot_take_in_what_it_said() {
+    fn a_reset_connection_does_not_wake_a_session_that_cannot_read() {
         let (socket, gone) = UnixStream::pair().unwrap();
         let (near, mut far) = UnixStream::pair().unwrap();
         drop(gone);
         let session = Session::new().unwrap();
-        let mut ear = Ear::new(&session, Socket::Pipe(Arc::new(socket)));
+        let mut keepalive = Keepalive::new(&session, Socket::Pipe(Arc::new(socket)));
         let later = thread::spawn(move || {
             thread::sleep(Duration::from_millis(200));
             far.write_all(b"x").unwrap();
             far
         });
         let local = Local { fd: near.as_fd(), wanted: PollFlags::POLLIN };
-        assert_eq!(ear.wait_with(&session, false, Some(local)).unwrap(), PollFlags::POLLIN);
+        assert_eq!(keepalive.wait_with(&session, false, Some(local)).unwrap(), PollFlags::POLLIN);
         later.join().unwrap();
     }
 }

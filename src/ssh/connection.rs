@@ -1,4 +1,5 @@
-//! What both sides of a session know of it: how to cut it, and what it was doing.
+//! The connection under a session, shared by the thread that blocks on it and the task that waits: how to close it, and
+//! what it was doing.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -13,7 +14,7 @@ use crate::cert::NodeName;
 use crate::mutex::lock;
 use crate::text::escape;
 
-/// What carries a session: a connection of its own, or the channel of a jump host, whose thread holds the other end.
+/// The socket under a session: a TCP connection, or a pair whose other end a jump host's thread serves.
 #[derive(Clone)]
 pub(super) enum Socket {
     Tcp(Arc<TcpStream>),
@@ -22,7 +23,7 @@ pub(super) enum Socket {
 
 impl Socket {
     pub(super) fn shut(&self) {
-        // It may be gone already, which is as good.
+        // An error means that it is closed already.
         let _ = match self {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Both),
             Self::Pipe(socket) => socket.shutdown(Shutdown::Both),
@@ -46,25 +47,25 @@ impl AsRawFd for Socket {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct Line {
+pub(super) struct Connection {
     state: Arc<Mutex<State>>,
-    /// The jump host that this part of the way leads to.
+    /// The jump host that this hop ends at.
     jump: Option<NodeName>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Of the session and of the jump hosts before it.
+    /// Sockets of the session and of its jump hosts.
     sockets: Vec<Socket>,
-    shut: bool,
-    /// How many connections were hung up before this one: a thread that served one of those has no say any more.
-    way: u32,
+    cancelled: bool,
+    /// Connections closed before this one. A thread that still serves an earlier one must not close this one.
+    epoch: u32,
     phase: String,
-    /// Why a thread of ours ended it.
+    /// Why one of our threads closed it.
     cause: Option<String>,
 }
 
-impl Line {
+impl Connection {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -73,41 +74,40 @@ impl Line {
         Self { state: Arc::clone(&self.state), jump: Some(jump.clone()) }
     }
 
-    /// Nobody wants the session any more: every waiting call fails, now and later.
-    pub(super) fn shut(&self) {
-        self.state().shut = true;
-        self.hang_up();
+    /// The caller is gone: every blocked call fails, now and later.
+    pub(super) fn cancel(&self) {
+        self.state().cancelled = true;
+        self.close();
     }
 
-    /// Whether anybody waits for what is being done.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.state().shut
+        !self.state().cancelled
     }
 
-    /// Ends this connection and those below it: every waiting call fails.
-    pub(super) fn hang_up(&self) {
+    /// Shuts this connection and those that carry it down: every blocked call fails.
+    pub(super) fn close(&self) {
         let mut state = self.state();
-        state.way += 1;
+        state.epoch += 1;
         state.sockets.drain(..).for_each(|socket| socket.shut());
     }
 
-    /// The connection that there is now, for [`Self::end`].
-    pub(super) fn way(&self) -> u32 {
-        self.state().way
+    /// Identifies the current connection, for [`Self::fail`].
+    pub(super) fn epoch(&self) -> u32 {
+        self.state().epoch
     }
 
-    /// The same as [`Self::hang_up`], by a thread of that way, which may know why; the first reason stays.
-    pub(super) fn end(&self, way: u32, why: Option<String>) {
+    /// [`Self::close`] by a thread that served the connection of this epoch. The first reason is kept.
+    pub(super) fn fail(&self, epoch: u32, why: Option<String>) {
         let mut state = self.state();
-        if state.way == way {
+        if state.epoch == epoch {
             state.cause = state.cause.take().or(why);
             drop(state);
-            self.hang_up();
+            self.close();
         }
     }
 
     pub(super) fn overdue(&self, node: &NodeName, after: Duration) -> SshError {
-        self.shut();
+        self.cancel();
         SshError::Deadline { node: node.clone(), phase: self.state().phase.clone(), after }
     }
 
@@ -125,10 +125,10 @@ impl Line {
     }
 
     /// # Errors
-    /// Nobody wants this session any more.
-    pub(super) fn hold(&self, socket: &Socket) -> io::Result<()> {
+    /// The session was cancelled.
+    pub(super) fn track(&self, socket: &Socket) -> io::Result<()> {
         let mut state = self.state();
-        if state.shut {
+        if state.cancelled {
             socket.shut();
             return Err(io::Error::other("no longer wanted"));
         }
@@ -137,26 +137,26 @@ impl Line {
     }
 }
 
-/// Shuts the sockets before libssh2 is dropped, which would otherwise wait for the other side's farewell.
-pub(super) struct Cut<'a>(pub(super) &'a Line);
+/// Shuts the sockets down before the libssh2 session is dropped, whose disconnect message could block.
+pub(super) struct CloseOnDrop<'a>(pub(super) &'a Connection);
 
-impl Drop for Cut<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.hang_up();
+        self.0.close();
     }
 }
 
-/// Whoever drops it, by a deadline or by an error, cuts the line: no thread waits on.
-pub(super) struct Leash(pub(super) Line);
+/// Cancels the connection when its owner is dropped, by a deadline or an error, so that no thread stays blocked.
+pub(super) struct CancelOnDrop(pub(super) Connection);
 
-impl Drop for Leash {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.shut();
+        self.0.cancel();
     }
 }
 
-impl core::fmt::Debug for Leash {
+impl core::fmt::Debug for CancelOnDrop {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Leash")
+        f.write_str("CancelOnDrop")
     }
 }

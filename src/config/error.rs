@@ -1,25 +1,25 @@
-//! What is wrong with a written configuration: where, what, and what to write instead.
+//! Errors of a written configuration: the place, the problem, and what to write instead.
 
 use std::cell::RefCell;
 
-use super::written::At;
+use super::written::Spanned;
 
-/// One thing wrong with the written configuration.
+/// One error of the written configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mistake {
-    /// From 1. `None`: of the whole file (a section that is missing).
+pub struct ConfigError {
+    /// From 1. `None`: the error concerns the whole file (such as a missing section).
     pub line: Option<usize>,
     /// From 1, in characters.
     pub column: Option<usize>,
-    /// The key: `node[2].host_key` is that of the second `[[node]]`. Empty for an error of syntax.
+    /// `node[2].host_key` is a key of the second `[[node]]`. Empty for a syntax error.
     pub key: String,
     pub what: String,
-    /// What to write instead. Empty where nobody can know.
+    /// What to write instead. Empty if unknown.
     pub write: String,
 }
 
-impl Mistake {
-    /// Two lines: the place and what is wrong there, then what to write.
+impl ConfigError {
+    /// Two lines: the place and the problem, then what to write.
     pub fn render(&self, file: &str) -> String {
         let mut text = file.to_owned();
         for number in [self.line, self.column].into_iter().flatten() {
@@ -36,29 +36,29 @@ impl Mistake {
     }
 }
 
-/// Mistakes as they are found. Sections and checks share one collector, so that no check ends the next one.
-pub(super) struct Mistakes<'t> {
+/// Collects errors. Sections and checks share one collector, so that an error does not prevent later checks.
+pub(super) struct ConfigErrors<'t> {
     text: &'t str,
-    found: RefCell<Vec<Mistake>>,
+    found: RefCell<Vec<ConfigError>>,
 }
 
-impl<'t> Mistakes<'t> {
+impl<'t> ConfigErrors<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self { text, found: RefCell::default() }
     }
 
-    /// At a value.
-    pub(super) fn at<T>(&self, value: &At<T>, what: impl Into<String>, write: impl Into<String>) {
+    /// Adds an error at a value.
+    pub(super) fn at<T>(&self, value: &Spanned<T>, what: impl Into<String>, write: impl Into<String>) {
         self.add(Some(value.place), &value.key, what, write);
     }
 
-    /// At a byte of the text, or of the whole file.
+    /// Adds an error at a byte of the text, or for the whole file.
     pub(super) fn add(&self, place: Option<usize>, key: &str, what: impl Into<String>, write: impl Into<String>) {
         let (line, column) = place.map(|place| self.line_and_column(place)).unzip();
-        let mistake = Mistake { line, column, key: key.to_owned(), what: what.into(), write: write.into() };
+        let error = ConfigError { line, column, key: key.to_owned(), what: what.into(), write: write.into() };
         let mut found = self.found.borrow_mut();
-        if !found.contains(&mistake) {
-            found.push(mistake);
+        if !found.contains(&error) {
+            found.push(error);
         }
     }
 
@@ -66,10 +66,10 @@ impl<'t> Mistakes<'t> {
         self.found.borrow().len()
     }
 
-    /// In the order of the file; those without a place come first.
-    pub(super) fn into_found(self) -> Vec<Mistake> {
+    /// In the order of the file; errors without a place come first.
+    pub(super) fn into_found(self) -> Vec<ConfigError> {
         let mut found = self.found.into_inner();
-        found.sort_by_key(|mistake| (mistake.line, mistake.column));
+        found.sort_by_key(|error| (error.line, error.column));
         found
     }
 
@@ -82,12 +82,12 @@ impl<'t> Mistakes<'t> {
 
 #[cfg(test)]
 mod tests {
-    use super::Mistakes;
+    use super::ConfigErrors;
 
     #[test]
     fn a_column_counts_characters_and_not_bytes() {
-        let mistakes = Mistakes::new("a = 1\nname = \"上海\" x");
-        mistakes.add(Some("a = 1\nname = \"上海\" ".len()), "name", "what", "write");
-        assert_eq!(mistakes.into_found()[0].render("f"), "f:2:13: name: what\n  write: write");
+        let errors = ConfigErrors::new("a = 1\nname = \"上海\" x");
+        errors.add(Some("a = 1\nname = \"上海\" ".len()), "name", "what", "write");
+        assert_eq!(errors.into_found()[0].render("f"), "f:2:13: name: what\n  write: write");
     }
 }

@@ -1,6 +1,6 @@
 //! A program that was started on a node: its stdin, stdout and stderr, on the one thread that owns the session.
 //!
-//! libssh2 does not block here: all waiting is done by [`Ear`], which hears when nobody is there any more.
+//! libssh2 does not block here: all waiting is done by [`Keepalive`], which detects a lost peer.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,75 +8,75 @@ use std::os::unix::net::UnixStream;
 use ssh2::Session;
 
 use super::connect::{Open, forwarded, open};
-use super::ear::Ear;
-use super::line::{Cut, Line};
+use super::connection::{CloseOnDrop, Connection};
+use super::keepalive::Keepalive;
 use super::tunnel::Pump;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::text::escape;
 
-/// How much of stderr is kept for an error text, bytes.
+/// Bytes of stderr kept for an error text.
 const WORDS: usize = 1024;
-/// How much of stderr is taken in, bytes. Start files of a login say a page or two; who says more without end would keep
-/// this machine deciphering for as long as a session may last.
+/// Bytes of stderr read. A login's start files print a page or two; endless output would keep this machine decrypting for
+/// the whole length of a session.
 const NOISE: usize = 1024 * 1024;
-/// How far ahead of us the node may be, bytes, where libssh2 would have 2 MiB. Each packet costs memory and is walked past
-/// in every read of the other stream, and a packet may have one byte.
+/// Bytes that the node may send ahead; libssh2's default is 2 MiB. Each queued packet costs memory and is scanned by every
+/// read of the other stream, and a packet may hold a single byte.
 const WINDOW: u32 = 256 * 1024;
-/// RFC 4253 section 6.1: what every implementation can handle.
+/// RFC 4253 section 6.1: the size that every implementation supports.
 const PACKET: u32 = 32 * 1024;
-/// How much of stdout is kept while nobody reads, bytes; the rest waits in the channel's window.
+/// Bytes of stdout kept between reads; the rest waits in the channel's window.
 const EARLY: usize = 64 * 1024;
 
-pub(super) struct Wire {
+pub(super) struct Exec {
     // Dropped in this order.
     channel: ssh2::Channel,
     session: Session,
-    ear: Ear,
+    keepalive: Keepalive,
     node: NodeName,
-    line: Line,
-    /// What came while nobody was reading.
+    connection: Connection,
+    /// Output received between reads.
     early: Vec<u8>,
     words: Vec<u8>,
-    /// Bytes of stderr, with those that were not kept.
+    /// Bytes of stderr, including those not kept.
     noise: usize,
 }
 
-impl Drop for Wire {
+impl Drop for Exec {
     fn drop(&mut self) {
-        self.line.hang_up();
+        self.connection.close();
     }
 }
 
-impl Wire {
-    /// Twelve round trips with the first write and its answer, on a node that pins one kind of key.
-    pub(super) fn open(endpoint: &Endpoint, command: &str, line: &Line) -> Result<Self, SshError> {
-        let Open { session, socket } = open(endpoint, line)?;
-        let cut = Cut(line);
-        line.phase("starting the program");
-        let exec =
+impl Exec {
+    /// Costs twelve round trips, including the first write and its answer, for a node with one kind of pinned key.
+    pub(super) fn open(endpoint: &Endpoint, command: &str, connection: &Connection) -> Result<Self, SshError> {
+        let Open { session, socket } = open(endpoint, connection)?;
+        let guard = CloseOnDrop(connection);
+        connection.phase("starting the program");
+        let failed =
             |error: ssh2::Error| SshError::Exec { node: endpoint.node.clone(), why: escape(error.message(), 200) };
-        let mut channel = session.channel_open("session", WINDOW, PACKET, None).map_err(exec)?;
+        let mut channel = session.channel_open("session", WINDOW, PACKET, None).map_err(failed)?;
         if let Err(error) = channel.exec(command) {
-            // The socket goes before the channel, for the same reason as in `Cut`.
-            line.hang_up();
-            return Err(exec(error));
+            // Before the channel is dropped, for the same reason as in `CloseOnDrop`.
+            connection.close();
+            return Err(failed(error));
         }
-        core::mem::forget(cut);
+        core::mem::forget(guard);
         session.set_blocking(false);
-        let ear = Ear::new(&session, socket);
-        let (node, line) = (endpoint.node.clone(), line.clone());
-        Ok(Self { channel, session, ear, node, line, early: Vec::new(), words: Vec::new(), noise: 0 })
+        let keepalive = Keepalive::new(&session, socket);
+        let (node, connection) = (endpoint.node.clone(), connection.clone());
+        Ok(Self { channel, session, keepalive, node, connection, early: Vec::new(), words: Vec::new(), noise: 0 })
     }
 
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), SshError> {
-        self.line.phase("sending");
+        self.connection.phase("sending");
         while !bytes.is_empty() {
             match self.channel.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
-                // Nothing else is asked of libssh2 while a packet is half sent, stderr neither.
+                // libssh2 allows no other call while a packet is half sent, not even to read stderr.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait()?,
-                Err(error) => return Err(self.line.closed(&self.node, &error)),
+                Err(error) => return Err(self.connection.closed(&self.node, &error)),
             }
         }
         Ok(())
@@ -84,7 +84,7 @@ impl Wire {
 
     /// The next bytes of the program's stdout; never empty.
     pub(super) fn read(&mut self) -> Result<Vec<u8>, SshError> {
-        self.line.phase("waiting for the answer");
+        self.connection.phase("waiting for the answer");
         if !self.early.is_empty() {
             return Ok(core::mem::take(&mut self.early));
         }
@@ -99,7 +99,7 @@ impl Wire {
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(self.line.closed(&self.node, &error)),
+                Err(error) => return Err(self.connection.closed(&self.node, &error)),
             }
             // A full window of stderr would stop stdout, too.
             self.drain()?;
@@ -107,13 +107,13 @@ impl Wire {
         }
     }
 
-    /// While the session is parked, once a slice: keep-alives are answered and sent, and early words are kept.
+    /// Called once a slice while the session idles: answers and sends keep-alives, keeps early output.
     pub(super) fn idle(&mut self) {
-        match self.ear.parked(&self.session) {
+        match self.keepalive.parked(&self.session) {
             Ok(true) => {}
             Ok(false) => return,
-            // The next read or write fails by it, and says why.
-            Err(gone) => return self.line.end(self.line.way(), Some(gone.to_string())),
+            // The next read or write fails with this reason.
+            Err(gone) => return self.connection.fail(self.connection.epoch(), Some(gone.to_string())),
         }
         let mut buffer = [0; 4096];
         if self.early.len() < EARLY
@@ -121,33 +121,33 @@ impl Wire {
         {
             self.early.extend_from_slice(&buffer[..count]);
         }
-        // The next read fails by it, too.
+        // The next read reports the error.
         let _ = self.drain();
     }
 
-    /// A channel to a port that the node sees, beside the program's. [`Self::carry`] serves it.
+    /// Opens a channel to a port that the node can reach, beside the program's. [`Self::carry`] serves it.
     pub(super) fn tunnel(&mut self, host: &str, port: u16) -> Result<Pump, SshError> {
-        self.line.phase("connecting through the session");
+        self.connection.phase("connecting through the session");
         let channel = forwarded(&self.session, &self.node, host, port);
         self.session.set_blocking(false);
         channel.map(Pump::new)
     }
 
-    /// Until the tunnel is closed; the program waits meanwhile.
+    /// Serves the tunnel until it is closed; the program waits meanwhile.
     pub(super) fn carry(&mut self, mut pump: Pump, local: UnixStream) {
-        let carried = pump.run(&self.session, &mut self.ear, &local);
+        let carried = pump.run(&self.session, &mut self.keepalive, &local);
         drop(local);
-        let closed = carried.and_then(|()| pump.close(&self.session, &mut self.ear));
+        let closed = carried.and_then(|()| pump.close(&self.session, &mut self.keepalive));
         if let Err(why) = closed {
-            self.line.end(self.line.way(), Some(why.to_string()));
+            self.connection.fail(self.connection.epoch(), Some(why.to_string()));
         }
     }
 
     fn wait(&mut self) -> Result<(), SshError> {
-        self.ear.wait(&self.session).map_err(|gone| self.line.closed(&self.node, &gone))
+        self.keepalive.wait(&self.session).map_err(|gone| self.connection.closed(&self.node, &gone))
     }
 
-    /// Takes in what stderr has, up to its bound.
+    /// Reads stderr, up to [`NOISE`].
     fn drain(&mut self) -> Result<(), SshError> {
         let mut buffer = [0; 4096];
         while self.noise <= NOISE
@@ -160,11 +160,12 @@ impl Wire {
         if self.noise <= NOISE {
             return Ok(());
         }
-        self.line.hang_up();
+        self.connection.close();
         Err(SshError::Noise { node: self.node.clone(), most: NOISE })
     }
 
-    /// The channel ended. A status is told after that, if at all, and libssh2 says 0 when none was.
+    /// The error of a channel that ended. The exit status follows the end, if it comes at all, and libssh2 returns 0 when
+    /// it does not.
     fn ended(&mut self) -> SshError {
         if let Err(noise) = self.drain() {
             return noise;
@@ -180,5 +181,5 @@ impl Wire {
     }
 }
 
-/// A status follows the end of the stream at once, or never.
+/// An exit status follows the end of the stream at once, or never.
 const STATUS_MS: u32 = 1000;

@@ -1,5 +1,5 @@
-//! What authoritative servers show at a name now: for a TXT record that stays, which nobody has to wait for. Where all are
-//! silent (port 53 is blocked, mostly) the DoH servers are asked: for what stays, a resolver's word is as good.
+//! Looks up the TXT records at a name, on its authoritative servers. If all are silent (mostly since port 53 is blocked) the
+//! DoH servers are queried: for a persistent record a resolver's answer is as good.
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
@@ -9,11 +9,11 @@ use super::resolvers::parse;
 use super::wire::{Question, ask};
 use super::{DnsError, Resolvers};
 
-/// Asks every authoritative server once, behind CNAMEs; the TXT records of each one that answers with authority. The DoH
-/// servers, if it comes to them, speak as one: each may remember that the record was not there yet.
+/// Queries every authoritative server once, behind CNAMEs. Returns the TXT records of each that answers with authority. The
+/// DoH servers count as one server, since each may have cached that the record was absent.
 ///
 /// # Errors
-/// The name's servers cannot be found, or none of them answers, nor any DoH server.
+/// The name's servers cannot be found, or neither they nor any DoH server answers.
 pub async fn texts(resolvers: &Resolvers, name: &str) -> Result<Vec<(String, Vec<String>)>, DnsError> {
     let owner = resolvers.follow(name).await?;
     let question = Question { name: parse(&owner)?, kind: RecordType::TXT, recursion: false };
@@ -41,7 +41,7 @@ pub async fn texts(resolvers: &Resolvers, name: &str) -> Result<Vec<(String, Vec
     Ok(shown)
 }
 
-/// Those that answer and all that they show; `silent` gets the others.
+/// The servers that answer, and all records that they show; `silent` gets the others.
 async fn from_doh(
     resolvers: &Resolvers,
     question: Question,

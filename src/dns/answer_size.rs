@@ -1,4 +1,4 @@
-//! How long the answer is that the CA gets at a name: values of others stand beside ours, and nobody removes them.
+//! The size of the TXT answer that the CA gets for a name: values left behind by others stay beside ours.
 
 use hickory_proto::rr::RecordType;
 use tokio::task::JoinSet;
@@ -7,10 +7,10 @@ use super::Server;
 use super::resolvers::parse;
 use super::wire::{Question, ask};
 
-/// What fits every path in one datagram (DNS flag day 2020). Beyond it the CA has to come back by TCP.
+/// The size that every path passes in one datagram (DNS flag day 2020). For more the CA has to ask again by TCP.
 pub const ONE_DATAGRAM: usize = 1232;
 
-/// The TXT answer of the server that answers first: how many records, and how many bytes they are on the wire.
+/// Number of records and bytes on the wire of the first server's TXT answer.
 pub async fn answer_size(servers: &[Server], name: &str) -> Option<(usize, usize)> {
     let question = Question { name: parse(name).ok()?, kind: RecordType::TXT, recursion: false };
     let mut asked = JoinSet::new();
