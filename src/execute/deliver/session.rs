@@ -71,7 +71,7 @@ impl Session {
                 self.context.note_narrowed_keys(&self.node, &prepared.narrowed);
                 self.show(Phase::Prepared, "");
                 self.say(Event::Prepared(self.node.clone(), prepared), Vec::new());
-                self.obey(dialogue).await;
+                self.act(dialogue).await;
             }
             Err(error) => {
                 let failure = error.unwrap_or_else(|error| self.refused(error).1);
@@ -81,7 +81,7 @@ impl Session {
         }
     }
 
-    async fn obey(mut self, mut dialogue: Dialogue) {
+    async fn act(mut self, mut dialogue: Dialogue) {
         let mut settled = None;
         while let Some(action) = self.ordered.recv().await {
             match action {

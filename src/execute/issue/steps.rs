@@ -76,7 +76,7 @@ impl<'a> Steps<'a> {
 
     /// Carries out one action. A failure at the CA or in DNS is an event; a failure of our own disk ends the order.
     pub(crate) async fn perform(&mut self, action: Action) -> Result<Option<Event>, Finding> {
-        if is_news(&action) {
+        if is_progress(&action) {
             say(&self.context.progress, &self.task.certificate, action.to_string());
         }
         let event = match action {
@@ -354,7 +354,7 @@ fn jittered(ms: u64) -> Duration {
 }
 
 /// Whether the action is worth a line of progress.
-fn is_news(action: &Action) -> bool {
+fn is_progress(action: &Action) -> bool {
     matches!(
         action,
         Action::NewOrder { .. }
