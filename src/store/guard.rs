@@ -2,7 +2,7 @@
 //! the program that sets DNS records has a say over every node: such a file, and every folder above it, is for root and for
 //! certd's own user alone to write.
 //!
-//! Finding means that nothing in the file is believed.
+//! An error means that nothing in the file is believed.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};

@@ -1,7 +1,7 @@
 //! Whose process this is. Started as root, certd becomes the owner of its state directory, so that `sudo certd renew`
 //! and the unit never trip over each other's files; and no secret leaves memory as a core dump.
 //!
-//! Finding means that nothing may run: a process that could not give up root, or could take it back, is not the one that
+//! An error means that nothing may run: a process that could not give up root, or could take it back, is not the one that
 //! was asked for. Call both before any thread is started.
 
 use std::ffi::CString;

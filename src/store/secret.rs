@@ -1,7 +1,7 @@
 //! Secrets are files: the API's token, the keys that log in to nodes, the CA's HMAC key. They are read anew in every
 //! pass, so that rotation is replacing a file.
 //!
-//! Finding means that a person has to look at the file; nothing of its content is ever in an error.
+//! An error means that a person has to look at the file; nothing of its content is ever in an error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};

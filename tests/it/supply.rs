@@ -1,5 +1,5 @@
 //! The C that is linked into certd, held to the floors of `deny.toml`: `cargo audit` knows what is wrong with crates, and
-//! seldom what is wrong with a library that a crate carries. Finding means: raise the crate (`cargo update -p NAME`), or,
+//! seldom what is wrong with a library that a crate carries. An error means: raise the crate (`cargo update -p NAME`), or,
 //! for a crate that came in, say in `deny.toml` which version is the oldest that may be linked, since when and why.
 
 use std::collections::{BTreeMap, BTreeSet};

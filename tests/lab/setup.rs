@@ -1,4 +1,4 @@
-//! What a newcomer runs first: tests/setup.sh, `make`, .ci/run. Finding means that somebody's first quarter of an hour with
+//! What a newcomer runs first: tests/setup.sh, `make`, .ci/run. An error means that somebody's first quarter of an hour with
 //! certd ends in a riddle.
 
 use crate::lab;

@@ -1,7 +1,7 @@
 //! A second CA of another make: Caddy's `acme_server`, which is smallstep's code. It knows no renewal information, no
 //! profiles and no `replaces`, and asks the system's resolver for TXT records.
 //!
-//! Finding means: it did not start, or did not make its own root certificate.
+//! An error means: it did not start, or did not make its own root certificate.
 
 use std::fs;
 use std::net::{IpAddr, TcpStream};

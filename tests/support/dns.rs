@@ -1,7 +1,7 @@
 //! BIND, authoritative for the lab's zones and changed with nsupdate under a TSIG key.
 //!
 //! It is the zones' only name server, the resolver that certd asks for zone cuts, and what the CA asks. Publishing can be
-//! held back, as a provider's real servers lag behind its API. Finding means: named did not start, or refused a change.
+//! held back, as a provider's real servers lag behind its API. An error means: named did not start, or refused a change.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -2,7 +2,7 @@
 //!
 //! Everything but the API is the real program (Pebble, BIND, sshd, nginx). A lab takes loopback addresses of its own, so that
 //! any number run side by side; its folder and its processes end with it, however the test ends. Tests run the certd
-//! binary against it. Finding means that a program of the lab does not work here: the panic tells which, and its last words.
+//! binary against it. An error means that a program of the lab does not work here: the panic tells which, and its last words.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]

@@ -1,6 +1,6 @@
 //! Pebble, Let's Encrypt's CA for tests, in its strict mode.
 //!
-//! Finding means: it did not start, or its management interface answered otherwise than its manual says.
+//! An error means: it did not start, or its management interface answered otherwise than its manual says.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -2,7 +2,7 @@
 //!
 //! A reaper (a small shell script) waits for the end of a pipe that only this process holds. However the test ends, by
 //! returning, by a panic or by SIGKILL, the pipe ends too, and the reaper kills what the lab started, unmounts what it
-//! mounted and removes its folder. Finding means: a program did not start, and the panic shows the tail of its log.
+//! mounted and removes its folder. An error means: a program did not start, and the panic shows the tail of its log.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,7 +1,7 @@
 //! Ports of the lab's own addresses that lead to a server elsewhere, and ports where packets vanish.
 //!
 //! A node's TLS port counts connections this way, and named, which listens at addresses of interfaces alone, gets one of the
-//! lab's. Finding means that a port was taken, which is nobody else's to take.
+//! lab's. An error means that a port was taken, which is nobody else's to take.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! More name servers beside the lab's first: one that shows changes later, and resolvers that speak DNS over HTTPS.
 //!
-//! Each is BIND, as the first. Finding means: named did not start.
+//! Each is BIND, as the first. An error means: named did not start.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
