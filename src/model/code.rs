@@ -2,6 +2,7 @@
 //! from which the exit code follows. A code that lacks one of them does not compile.
 
 mod next;
+mod schema;
 
 use core::fmt;
 

@@ -71,7 +71,7 @@ pub struct Found {
 }
 
 /// In the node's words, escaped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Exposed {
     pub path: String,
     /// As `ls -l` shows it.

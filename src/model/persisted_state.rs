@@ -124,7 +124,7 @@ impl PersistedState {
 }
 
 /// `deploy --generation`. It carries what is to be known of the certificate: a store that lost it holds it all the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Held {
     pub generation: Generation,
     pub fingerprint: Fingerprint,

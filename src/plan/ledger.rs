@@ -26,7 +26,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Why no certificate may be ordered now, and when one may.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "limit", rename_all = "snake_case")]
 pub enum Full {
     /// So many certificates were finalized within seven days.

@@ -41,7 +41,7 @@ pub use rehearsal::Rehearse;
 pub use renewal::{Basis, Issue, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
 /// What to do now, what to wait for, and when to look again.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Plan {
     pub steps: Vec<Step>,
     pub waits: Vec<Wait>,
@@ -49,7 +49,7 @@ pub struct Plan {
     pub next: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
     Issue(Box<Issue>),
@@ -57,7 +57,7 @@ pub enum Step {
     Rehearse(Rehearse),
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(tag = "wait", rename_all = "snake_case")]
 pub enum Wait {
     Renewal {

@@ -14,7 +14,7 @@ use crate::plan::{disks, hold};
 use super::{Done, Exit};
 
 /// One thing that was found on a node.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct DiskReport {
     pub node: NodeName,
     /// `null`: about the node itself.
@@ -46,7 +46,7 @@ impl DiskReport {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "disk", rename_all = "kebab-case")]
 pub enum DiskVerdict {
     /// What is stored.

@@ -23,7 +23,7 @@ const ACME_CAS: [&str; 8] = [
 const NAMES: usize = 5;
 
 /// What a certificate says of its origin.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Whose {
     pub subject: String,
     pub issuer: String,
@@ -36,7 +36,7 @@ pub struct Whose {
 }
 
 /// Who is likely to have made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Maker {
     /// By the machine itself, when a package was installed or a server was started without one.
