@@ -89,7 +89,8 @@ fn ca() -> Value {
 }
 
 fn dns() -> Value {
-    let [sha256, sha384, sha512] = TsigAlgorithm::ALL.map(TsigAlgorithm::as_str);
+    // In capitals and with a dot at the end, too.
+    let algorithm = any_of([words(&TsigAlgorithm::ALL.map(TsigAlgorithm::as_str)), text()]);
     let (ttl, timeout) = (number(1, LONGEST_UPDATE_TTL), number(1, LONGEST_PROGRAM_TIMEOUT));
     let seen = format!("{}m", SEEN_TIMEOUT.as_secs() / 60);
     let mut dns = section(
@@ -103,7 +104,7 @@ fn dns() -> Value {
             ("server", text(), NONE, "rfc2136: the zone's primary name server, with a port or without"),
             ("key_file", path(), NONE, "rfc2136: what tsig-keygen wrote, or the secret alone"),
             ("key_name", text(), NONE, "rfc2136: the key's name, where the file has the secret alone"),
-            ("algorithm", words(&[sha256, sha384, sha512]), NONE, "rfc2136: where the file has the secret alone"),
+            ("algorithm", algorithm, NONE, "rfc2136: where the file has the secret alone"),
             ("zone", text(), NONE, "rfc2136: the zone as the server has it; what DNS shows when left out"),
             ("ttl", ttl, json!(UPDATE_TTL), "rfc2136: of the records, in seconds"),
             ("command", command(), NONE, "exec: absolute path of a program, and first arguments"),
@@ -390,8 +391,7 @@ fn list(items: Value) -> Value {
 }
 
 fn one_or_more(one: Value) -> Value {
-    let list = json!({ "type": "array", "items": one, "minItems": 1 });
-    any_of([one, list])
+    any_of([one.clone(), list(one)])
 }
 
 fn any_of<const N: usize>(forms: [Value; N]) -> Value {
