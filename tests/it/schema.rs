@@ -144,6 +144,8 @@ fn a_mistake_that_a_schema_can_see_is_seen() {
         "probe-ways",
     ] {
         let text = fs::read_to_string(format!("tests/it/config/{case}.toml")).unwrap();
+        // Too large for the crate that reads it here.
+        let text = text.replace("99999999999999999999", "99999");
         assert!(!faults(&schema, &read(&text)).is_empty(), "{case}");
     }
 }
@@ -180,8 +182,8 @@ fn with_unknown_keys(
 #[test]
 fn the_parser_and_the_schema_know_the_same_keys() {
     let mut keys = BTreeMap::new();
-    let text = with_unknown_keys(&config::json_schema(), "", &mut keys).unwrap().to_string();
-    let mistakes = parse(&text).unwrap_err();
+    let table = with_unknown_keys(&config::json_schema(), "", &mut keys).unwrap();
+    let mistakes = parse(&table.as_table().unwrap().to_string()).unwrap_err();
     let unknown = mistakes.iter().filter(|mistake| mistake.what == "unknown key");
     let of_parser = unknown.map(|mistake| {
         let known = mistake.write.strip_prefix("one of ").unwrap_or_default();

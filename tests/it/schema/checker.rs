@@ -32,7 +32,10 @@ fn faults_of(
             let target = rule.as_str().and_then(|target| root.pointer(target.strip_prefix('#')?));
             inner(target.unwrap_or_else(|| panic!("{rule} leads nowhere")))
         }
-        "type" => unless(rule.as_array().map_or(is_a(rule, value), |types| types.iter().any(|one| is_a(one, value)))),
+        "type" => unless(match rule {
+            Value::Array(kinds) => kinds.iter().any(|kind| is_a(kind, value)),
+            kind => is_a(kind, value),
+        }),
         "const" => unless(rule == value),
         "enum" => unless(rules().contains(value)),
         "allOf" => rules().iter().flat_map(inner).collect(),
