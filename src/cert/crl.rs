@@ -19,7 +19,7 @@ const SKEW: SignedDuration = SignedDuration::from_hours(24);
 const PLACES: usize = 4;
 
 /// That a list names one certificate of ours (RFC 5280 section 5.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RevokedByCa {
     pub at: Timestamp,
     /// RFC 5280 section 5.3.1.

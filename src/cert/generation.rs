@@ -18,7 +18,7 @@ const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 /// One issued certificate of a name: a number that only grows, and the leaf's serial. The number is the UTC second of
 /// issuance as `YYYYMMDDhhmmss`, or the second after the greatest number seen anywhere. Shown, and used as the name of a
 /// folder, as `20261123061500-04c3…` (the serial in lower-case hex, at most 40 digits: RFC 5280 section 4.1.2.2).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Generation {
     number: u64,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A DNS name as certificates hold it: lower case, A-labels (RFC 5891), no trailing dot, `*.` only as the whole first
 /// label (RFC 6125 section 6.4.3).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct DnsName(String);
 
@@ -79,7 +79,7 @@ impl From<DnsName> for String {
 }
 
 /// The exact set of names of a certificate: what the CA counts its limits by.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NameSet(BTreeSet<DnsName>);
 
 impl NameSet {
@@ -115,7 +115,7 @@ impl fmt::Display for NameSet {
 
 /// The name of a certificate in the configuration; also a folder in the store and on the nodes, hence its alphabet:
 /// lower-case letters, digits, `.`, `_` and `-`, not first a `.` or `-`, at most 100.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct CertName(String);
 
@@ -157,7 +157,7 @@ impl From<CertName> for String {
 }
 
 /// The name of a node: any words in any script, without control characters, at most 64 characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeName(String);
 
@@ -195,7 +195,7 @@ impl From<NodeName> for String {
 }
 
 /// The name of a watched endpoint: as a node's, and long enough for any DNS name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct WatchName(String);
 

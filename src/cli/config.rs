@@ -1,4 +1,6 @@
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::{config, report};
 
 use super::fault::Fault;
 use super::{Options, output, setup};
@@ -14,11 +16,31 @@ pub(super) struct Config {
 enum Command {
     /// Check the configuration and report every error with its line and the correction
     Check,
+    /// Print a JSON Schema, by which editors and programs know every key
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value = "config")]
+        of: Of,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Of {
+    /// What `--output json` prints (certd.report/1)
+    Report,
+    /// certd.toml
+    Config,
 }
 
 impl Config {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
-        let Command::Check = self.command;
+        if let Command::Schema { of } = self.command {
+            output::json(&match of {
+                Of::Report => report::json_schema(),
+                Of::Config => config::json_schema(),
+            });
+            return Ok(0);
+        }
         let config = setup::configuration(&options.config)?;
         let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
         output::text(&format!(

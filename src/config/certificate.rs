@@ -26,7 +26,7 @@ pub(super) struct CertificateSpec {
     pub(super) install: InstallSpec,
 }
 
-const KEY_TYPES: [KeyType; 5] =
+pub(super) const KEY_TYPES: [KeyType; 5] =
     [KeyType::EcdsaP256, KeyType::EcdsaP384, KeyType::Rsa2048, KeyType::Rsa3072, KeyType::Rsa4096];
 
 impl CertificateSpec {

@@ -74,7 +74,7 @@ impl TsigAlgorithm {
 }
 
 /// A provider's name, as `provider` has it, and the keys that are its own.
-const PROVIDERS: [(&str, &[&str]); 3] = [
+pub(super) const PROVIDERS: [(&str, &[&str]); 3] = [
     ("cloudflare", &["token_file", "zone_id", "api_base"]),
     ("rfc2136", &["server", "key_file", "key_name", "algorithm", "zone", "ttl"]),
     ("exec", &["command", "command_timeout"]),

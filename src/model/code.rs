@@ -2,6 +2,7 @@
 //! lacks one of them does not compile.
 
 mod next;
+mod schema;
 
 use core::fmt;
 

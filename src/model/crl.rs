@@ -7,7 +7,7 @@ use crate::cert::RevokedByCa;
 
 use super::Finding;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Crl {
     /// The last request, successful or not.
     pub asked_at: Timestamp,

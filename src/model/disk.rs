@@ -69,7 +69,7 @@ pub struct Found {
 }
 
 /// Escaped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Exposed {
     pub path: String,
     /// As `ls -l` shows it.

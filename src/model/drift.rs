@@ -36,7 +36,7 @@ impl Compared {
 }
 
 /// Result of a comparison. Texts come from the node, escaped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "disk", rename_all = "kebab-case")]
 pub enum Drift {
     /// The right content in plain files, where our links were: a backup was restored, or a tool that copies ran.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Code, Exit, cut};
 
 /// A problem, in the words that every renderer uses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Written")]
 pub struct Finding {
     pub code: Code,
@@ -61,7 +61,7 @@ impl Finding {
 }
 
 /// A [`Finding`] in the state directory.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 struct Written {
     code: Code,
     object: String,
@@ -78,7 +78,7 @@ impl From<Written> for Finding {
 }
 
 /// How severe a finding is today. A rehearsal (`certd doctor`) asks how severe it will be on the day of the renewal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Something was to be done and was not.
@@ -132,7 +132,7 @@ impl Area {
 }
 
 /// An effect's own judgement of its error, for the planner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Advice {
     /// Try again, after this many seconds when the peer sent a Retry-After.

@@ -213,7 +213,7 @@ pub struct Served {
 }
 
 /// The transport of a handshake.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
     #[default]
@@ -268,7 +268,7 @@ impl Seen {
 }
 
 /// Why a handshake showed no certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeError {
     #[error("the address could not be resolved: {0}")]

@@ -124,7 +124,7 @@ impl PersistedState {
 
 /// `deploy --generation`. It has all the certificate's data that a hold needs, so that it works even if the store loses
 /// the generation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Held {
     pub generation: Generation,
     pub fingerprint: Fingerprint,

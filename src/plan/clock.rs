@@ -29,7 +29,7 @@ pub struct Evidence {
 }
 
 /// Why the clock cannot be right.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct ClockDoubt {
     pub now: Timestamp,
     pub against: Against,
@@ -37,7 +37,7 @@ pub struct ClockDoubt {
     pub instant: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Against {
     /// The clock is before this program was written.

@@ -23,7 +23,7 @@ use refusals::{attempts, beneath, hurry, must_travel_alone, refused_until, refus
 pub use window::{Because, Early};
 
 /// One rollout: certificates that share a set of nodes, and those of the nodes that lack one.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Deliver {
     pub certificates: BTreeMap<CertName, Generation>,
     pub nodes: Vec<NodeTask>,
@@ -40,7 +40,7 @@ pub struct Deliver {
     pub refused: BTreeSet<NodeName>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct NodeTask {
     pub node: NodeName,
     /// What the node gets, and why.
@@ -61,7 +61,7 @@ pub struct NodeTask {
 }
 
 /// What the node served before this change: decides whether it may be a canary, and whether going back can help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Before {
     /// No address answers.
@@ -81,7 +81,7 @@ impl Before {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum DeliveryReason {
     /// The node serves another certificate than the stored one.
@@ -118,7 +118,7 @@ pub enum DeliveryReason {
 }
 
 /// Why a node gets nothing now.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum DeliveryWait {
     /// The node serves the desired certificate.

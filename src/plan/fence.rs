@@ -23,7 +23,7 @@ use super::delivery::of;
 const HEED: SignedDuration = SignedDuration::from_hours(23);
 
 /// The number that a certificate must exceed, and the node that holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Above {
     pub node: NodeName,
     pub number: u64,

@@ -26,7 +26,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The limit that forbids an order now, and until when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "limit", rename_all = "snake_case")]
 pub enum LimitReached {
     /// Certificates finalized within seven days.

@@ -40,14 +40,14 @@ pub use hold::HoldEnd;
 pub use rehearsal::Rehearse;
 pub use renewal::{Basis, Issue, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Plan {
     pub steps: Vec<Step>,
     pub waits: Vec<Wait>,
     pub next: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
     Issue(Box<Issue>),
@@ -55,7 +55,7 @@ pub enum Step {
     Rehearse(Rehearse),
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(tag = "wait", rename_all = "snake_case")]
 pub enum Wait {
     Renewal {

@@ -19,7 +19,7 @@ const AGAIN: SignedDuration = SignedDuration::from_hours(24);
 const AGAIN_PART: i32 = 40;
 
 /// `renew --dry-run`'s work, for one certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Rehearse {
     pub certificate: CertName,
     pub renew_at: Timestamp,

@@ -26,7 +26,7 @@ use desired::{keeps_key, profile_at, profile_changed, served_since, still_wanted
 const RESERVE_BELOW: i32 = 6;
 
 /// A fully specified order: execution has nothing left to choose.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Issue {
     pub certificate: CertName,
     /// Host of the CA.
@@ -64,7 +64,7 @@ pub struct Issue {
     pub then: Vec<NodeName>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum RenewalReason {
     /// An earlier run began to issue and did not finish.
@@ -101,7 +101,7 @@ pub enum RenewalReason {
 }
 
 /// Why no certificate is ordered now.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum RenewalWait {
     NotDue {

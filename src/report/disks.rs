@@ -15,7 +15,7 @@ use crate::plan::{disks, hold};
 use super::{Exit, words};
 
 /// One finding on a node's disk.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct DiskReport {
     pub node: NodeName,
     /// `null`: concerns the node itself.
@@ -47,7 +47,7 @@ impl DiskReport {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "disk", rename_all = "kebab-case")]
 pub enum DiskVerdict {
     /// The disk holds the stored certificate.

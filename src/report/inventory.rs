@@ -14,7 +14,7 @@ use crate::plan::inventory::findings;
 use super::Style;
 use super::notes::item;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct InventoryReport {
     pub certificate: CertName,
     pub name: DnsName,
@@ -25,19 +25,22 @@ pub struct InventoryReport {
     pub ttl: Option<u32>,
     /// Warnings first.
     #[serde(serialize_with = "with_severity")]
+    #[schemars(with = "Vec<Shown<'static>>")]
     pub findings: Vec<Finding>,
+}
+
+/// A finding as it is written here.
+#[derive(Serialize, schemars::JsonSchema)]
+struct Shown<'a> {
+    code: &'a Code,
+    severity: Severity,
+    object: &'a str,
+    what: &'a str,
+    next: &'a str,
 }
 
 /// Findings with their severity, and without `advice`: only a person can act on them.
 fn with_severity<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        code: &'a Code,
-        severity: Severity,
-        object: &'a str,
-        what: &'a str,
-        next: &'a str,
-    }
     serializer.collect_seq(findings.iter().map(|Finding { code, severity, object, what, next, advice: _ }| Shown {
         code,
         severity: *severity,

@@ -10,6 +10,7 @@ mod nagios;
 mod notes;
 mod origin;
 mod plan;
+mod schema;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use judge::own_clock;
 pub use nagios::{State, nagios, nagios_unknown};
 pub use origin::{Origin, OriginKind};
 pub use plan::plan_text;
+pub use schema::json_schema;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
@@ -46,8 +48,9 @@ use crate::plan::{Basis, PassedOver, Plan};
 pub const SCHEMA: &str = "certd.report/1";
 
 /// What a command observed and did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Report {
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: &'static str,
     pub command: &'static str,
     pub at: Timestamp,
@@ -69,7 +72,7 @@ pub struct Report {
     pub failures: Vec<Finding>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct CertificateReport {
     pub name: CertName,
     pub names: NameSet,
@@ -85,7 +88,7 @@ pub struct CertificateReport {
     pub nodes: Vec<NodeReport>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct HeldReport {
     #[serde(flatten)]
     pub held: Held,
@@ -93,7 +96,7 @@ pub struct HeldReport {
     pub ends: Timestamp,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Current {
     pub generation: Generation,
     pub fingerprint: Fingerprint,
@@ -110,7 +113,7 @@ pub struct Current {
     pub revocation_begun: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Issuance {
     Issued {
@@ -129,7 +132,7 @@ pub enum Issuance {
     RehearsedStanding,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct NodeReport {
     pub node: NodeName,
     pub paused_until: Option<Timestamp>,
@@ -146,7 +149,7 @@ pub struct NodeReport {
 }
 
 /// Failures in a row of delivering one generation to one node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct LastFailure {
     pub attempts: u32,
     /// The first of them; `null`: recorded by an older version of certd.
@@ -156,7 +159,7 @@ pub struct LastFailure {
     pub failure: Finding,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
     Ended(Outcome),
@@ -166,7 +169,7 @@ pub enum Delivery {
     },
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct ServedReport {
     pub address: Option<SocketAddr>,
     pub sni: DnsName,

@@ -24,7 +24,7 @@ const ACME_CAS: [&str; 8] = [
 const NAMES: usize = 5;
 
 /// The origin of a certificate, by its own fields.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Origin {
     pub subject: String,
     pub issuer: String,
@@ -38,7 +38,7 @@ pub struct Origin {
 }
 
 /// The likely source of a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OriginKind {
     /// Generated on the machine, when a package was installed or a server was started without a certificate.

@@ -14,7 +14,7 @@ use super::Exit;
 /// certificates exist.
 pub(super) const OVERDUE_PART: i32 = 10;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     Ok,

@@ -10,7 +10,7 @@ use crate::model::{Over, Watched};
 
 use super::{Exit, ServedReport, Verdict};
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct WatchedReport {
     pub name: WatchName,
     /// One for each address, worst first; never empty.

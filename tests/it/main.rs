@@ -6,6 +6,7 @@ mod config;
 mod faults;
 mod layers;
 mod probe;
+mod schema;
 mod store;
 mod supply;
 mod systemd;

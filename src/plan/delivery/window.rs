@@ -11,14 +11,14 @@ use super::super::hold::NEAR_THE_END;
 use super::of;
 
 /// A node is changed outside its window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Early {
     /// When its window opens.
     pub opens: Timestamp,
     pub because: Because,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
     /// The node was named on the command line.

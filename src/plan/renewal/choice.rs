@@ -14,7 +14,7 @@ use crate::plan::ledger::LimitReached;
 const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
 
 /// A CA that is not asked now, until when, and why.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct PassedOver {
     /// Its host.
     pub ca: String,
@@ -23,7 +23,7 @@ pub struct PassedOver {
     pub why: Obstacle,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum Obstacle {
     /// Former attempts failed.

@@ -15,7 +15,7 @@ const SHORT: SignedDuration = SignedDuration::from_hours(10 * 24);
 const EMERGENCY_FLOOR: i32 = 20;
 
 /// What the instant of renewal follows from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "basis", rename_all = "snake_case")]
 pub enum Basis {
     /// RFC 9773: an instant drawn within the CA's window.
