@@ -126,10 +126,9 @@ fn of_issuance(certificate: &CertificateReport, report: &Report, style: Style) -
             for wait in &report.plan.waits {
                 if let Wait::Renewal { certificate: name, reason } = wait
                     && name == &certificate.name
+                    && let Some((what, next)) = renewal_wait(reason, certificate)
                 {
-                    if let Some((what, next)) = renewal_wait(reason, certificate) {
-                        out.push_str(&item("  ", &what, next, style));
-                    }
+                    out.push_str(&item("  ", &what, next, style));
                 }
             }
         }

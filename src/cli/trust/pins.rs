@@ -136,7 +136,7 @@ mod tests {
         let configuration = (file, format!("[[node]]\nhost_key = \"{}\"\n", line(&key(1))));
         let text = format!("# note\nhost {}\n@revoked * {}\n", line(&key(2)), line(&key(3)));
         let pins = Pins { configuration, known_hosts: [(hosts.clone(), text)].into() };
-        let of = |pinned: &[HostKey], host: &str| pins.of(pinned, &[hosts.clone()], host, 22);
+        let of = |pinned: &[HostKey], host: &str| pins.of(pinned, std::slice::from_ref(&hosts), host, 22);
 
         let both = of(&[key(1)], "host");
         assert_eq!(both.verdict(&key(1)), "pinned: yes (host_key, /c/certd.toml:2)");

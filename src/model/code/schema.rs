@@ -14,7 +14,7 @@ impl JsonSchema for Code {
         json_schema!({
             "type": "string",
             "description": "What is wrong, as a word that stays; docs/json.md has the meaning of each.",
-            "examples": Code::ALL,
+            "examples": Self::ALL,
         })
     }
 }
