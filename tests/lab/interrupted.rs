@@ -92,7 +92,7 @@ fn p03_a_node_that_is_at_work_is_left_to_finish_by_itself_and_a_prepared_one_is_
     let output = terminated(child);
     exits(&output, 6);
     let said = text(&output);
-    assert!(said.contains("node-1: the connection ended after the commit: certd was told to end"), "{said}");
+    assert!(said.contains("node-1: the connection ended after the commit: certd was stopped"), "{said}");
     assert!(said.contains("node-2: not touched: interrupted"), "{said}");
     held.release();
     // Nobody listens any more, and it goes on to the end.

@@ -90,7 +90,7 @@ fn p10_a_bad_configuration_is_refused_in_words_and_a_good_one_is_taken_over_at_o
     // A file that it names is missing, and another state directory needs a restart.
     for (from, to, what) in [
         ("cloudflare.token", "cloudflare.tokn", "cloudflare.tokn"),
-        ("/state\"", "/elsewhere\"", "next: restart it to change that"),
+        ("/state\"", "/elsewhere\"", "next: restart certd to change it"),
     ] {
         fs::write(lab.config_path(), good.replace(from, to)).unwrap();
         run.hang_up();

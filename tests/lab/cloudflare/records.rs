@@ -117,7 +117,7 @@ fn c09_twenty_records_of_others_stay_and_their_size_is_a_warning() {
     (0..20).for_each(|n| _ = lab.cloudflare.add_txt(CHALLENGE, &long(n), None));
     let text = exits(&lab.certd(&["renew"]), 3);
     assert!(text.contains("21 TXT records are there, 1"), "{text}");
-    assert!(text.contains("certd removes none but its own"), "{text}");
+    assert!(text.contains("certd removes only its own"), "{text}");
     assert_eq!(lab.cloudflare.records().len(), 20);
 }
 

@@ -94,5 +94,5 @@ fn c19_a_zone_that_is_not_served_is_told_in_the_rehearsal_and_at_the_issuance() 
     // A rehearsal relies on nothing that was kept.
     lab.cloudflare.with(|account| account.zones[0].paused = true);
     let text = exits(&lab.certd(&["renew", "--dry-run"]), 3);
-    assert!(text.contains("example.test: it is paused: proxying is off, and its records are served"), "{text}");
+    assert!(text.contains("example.test: it is paused: proxying is off, but its records are still served"), "{text}");
 }

@@ -19,7 +19,7 @@ fn what_is_not_said_again_is_as_it_was_and_what_differs_is_shown() {
     let line = || fs::read_to_string(&keys).unwrap();
     let text = is_set_up(&set_up(&lab, &account, &["--from", "127.0.0.0/8", "--allow-older"]));
     assert!(text.contains("options: --from 127.0.0.0/8 --allow-older\n"), "{text}");
-    assert!(!text.contains("changed: ") && !text.contains("may come from anywhere"), "{text}");
+    assert!(!text.contains("changed: ") && !text.contains("is accepted from anywhere"), "{text}");
     let text = is_set_up(&set_up(&lab, &account, &[]));
     assert!(text.contains("options: --from 127.0.0.0/8 --allow-older, as last time"), "{text}");
     assert!(!text.contains("an older generation over a newer one is refused"), "it is allowed: {text}");
@@ -31,7 +31,7 @@ fn what_is_not_said_again_is_as_it_was_and_what_differs_is_shown() {
     assert!(line().contains("from=\"127.0.0.1\""));
     let text = is_set_up(&set_up(&lab, &account, &["--no-from"]));
     assert!(
-        text.contains("changed: from: any; it was: 127.0.0.1") && text.contains("may come from anywhere"),
+        text.contains("changed: from: any; it was: 127.0.0.1") && text.contains("is accepted from anywhere"),
         "{text}"
     );
     assert!(text.contains("options: none\n") && !line().contains("from="), "{text}");
