@@ -26,7 +26,8 @@ fn before_the_first_issuance_everything_is_tried_and_nothing_is_left_behind() {
     let lab = Lab::start(Options::nodes(2));
     lab.write_config("");
     let text = exits(&lab.certd(&["doctor"]), 0);
-    for words in ["no account yet", "a TXT record was created", "its configuration test passes", "0 warnings, 0 failures"]
+    for words in
+        ["no account yet", "a TXT record was created", "its configuration test passes", "0 warnings, 0 failures"]
     {
         assert!(text.contains(words), "{words:?} in\n{text}");
     }

@@ -1,8 +1,6 @@
 //! However a prepared program ends, it takes what it staged with it.
 
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::bench::{NEW, OLD, Place, Program, SHELLS, SOURCE, wait_for};
 
@@ -49,19 +47,9 @@ fn p03_a_prepared_program_that_is_told_to_end_removes_what_it_staged_and_a_kille
             let place = Place::new().with(OLD);
             let mut program = Program::start_source(shell, &nervous, &[place.bundle(NEW)], &[]);
             program.prepared();
-            let (id, ended) = (program.id().to_string(), AtomicBool::new(false));
-            std::thread::scope(|scope| {
-                // busybox looks for signals before it blocks in read(2): one in between waits for the next to wake it.
-                scope.spawn(|| {
-                    while !ended.load(Ordering::Relaxed) {
-                        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
-                        std::thread::sleep(Duration::from_secs(1));
-                    }
-                });
-                let answer = program.answer();
-                ended.store(true, Ordering::Relaxed);
-                assert_eq!(answer, None, "{shell:?} {signal}");
-            });
+            let id = program.id().to_string();
+            assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+            assert_eq!(program.answer(), None, "{shell:?} {signal}");
             wait_for(|| !place.path("ssl/.certd").exists());
             assert!(place.holds(OLD));
         }
