@@ -176,7 +176,7 @@ fn the_generations_of_a_certificate_are_listed_with_what_deploy_takes() {
     let chain = lab.kept().join(new["generation"].as_str().unwrap()).join("fullchain.pem");
     std::fs::write(&chain, "no chain").unwrap();
     let listed = list();
-    assert!(listed["generations"][0]["refused"].as_str().unwrap().contains("not whole"), "{listed:#}");
+    assert!(listed["generations"][0]["refused"].as_str().unwrap().contains("it is incomplete"), "{listed:#}");
     assert_eq!(listed["generations"][1]["current"], true, "{listed:#}");
 }
 

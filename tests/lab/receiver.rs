@@ -115,7 +115,7 @@ fn keys_of_an_agent_are_let_in_by_their_public_half_and_a_script_without_a_key_i
     let lab = start(&account, "");
     lab.replace_line("identity_files = ", "agent = \"/nowhere/agent\"");
     let text = exits(&set_up(&lab, &account, &["--print"]), 2);
-    assert!(text.contains("an agent's") && text.contains("next: --key FILE.pub"), "{text}");
+    assert!(text.contains("in an agent") && text.contains("next: give --key FILE.pub"), "{text}");
     let public = lab.folder.join("id_ed25519.pub");
     let script = exits(&set_up(&lab, &account, &["--print", "--key", &public.display().to_string()]), 0);
     let public = fs::read_to_string(&public).unwrap();
