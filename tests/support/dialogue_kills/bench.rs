@@ -81,6 +81,11 @@ impl Bench {
     /// All is as it ought to be, and nothing is left over.
     fn look(&mut self, at: &str) {
         assert!(self.lab.nodes_are_quiet(), "{at}: a program goes on on a node");
+        // One whose process id another process has by now is left until that one ends.
+        let for_good = |path: &PathBuf| self.rubbish.contains(path) && !has_a_process(path);
+        // A program tidies up after its answer.
+        let all = || self.lab.nodes.iter().flat_map(left_over).collect::<Vec<PathBuf>>();
+        assert!(wait_until(|| !all().iter().any(for_good)), "{at}: {:?} is left for good", all());
         let mut rubbish = Vec::new();
         for node in &self.lab.nodes {
             assert_eq!(node.settled(SERVICE).as_ref(), Ok(&self.served), "{at}: {}", node.name);
@@ -89,9 +94,6 @@ impl Bench {
             assert!(left.is_empty(), "{at}: {}: {left:?}", node.name);
             rubbish.extend(staged);
         }
-        // One whose process id another process has by now is left until that one ends.
-        let for_good = |path: &PathBuf| self.rubbish.contains(path) && !has_a_process(path);
-        assert!(!rubbish.iter().any(for_good), "{at}: {rubbish:?} is left for good");
         self.rubbish = rubbish;
     }
 }
