@@ -98,10 +98,11 @@ impl Bench {
     }
 }
 
-/// The number in `.new-PID-NONCE` is that of a process.
+/// The number in `.new-PID-NONCE` is that of a process; or it is the folder in which a program waits for its commands
+/// (`-run`), of which the next delivery leaves one at times: why is open.
 fn has_a_process(staged: &Path) -> bool {
     let name = staged.file_name().unwrap_or_default().to_string_lossy();
-    name.split('-').nth(1).is_some_and(|id| Path::new("/proc").join(id).exists())
+    name.ends_with("-run") || name.split('-').nth(1).is_some_and(|id| Path::new("/proc").join(id).exists())
 }
 
 fn is_staged(path: &Path) -> bool {
