@@ -597,6 +597,8 @@ inherit() {
   settled || while read_line; do case $line in 'made '*) made=$made${line#* }$nl ;; esac; done <"$own_dir/intent"
 }
 recovery() { each recover; }
+# A killed program stays as a zombie until its parent waits for it; the first process of many containers never does.
+runs() { kill -0 "$1" 2>/dev/null && { [ ! -e "/proc/$1/stat" ] || [ "$(age "$1")" != gone ]; }; }
 # Runs a command on every folder of no more use: the current, the previous and the first one found stay.
 rubbish() {
   set +f
@@ -608,7 +610,7 @@ rubbish() {
     dir_name=${dir##*/}
     case $dir_name in
     0-found) continue ;;
-    .new-*) dir_name=${dir_name#.new-}; ! kill -0 "${dir_name%%-*}" 2>/dev/null || continue ;;
+    .new-*) dir_name=${dir_name#.new-}; runs "${dir_name%%-*}" && continue ;;
     esac
     "$@" "$dir"
   done

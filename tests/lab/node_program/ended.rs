@@ -1,8 +1,9 @@
 //! However a prepared program ends, it takes what it staged with it.
 
+use std::fs;
 use std::process::Command;
 
-use super::bench::{NEW, OLD, Place, Program, SHELLS, SOURCE, wait_for};
+use super::bench::{NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, wait_for};
 
 #[test]
 fn the_end_of_the_connection_before_the_commit_removes_what_was_staged_and_after_it_changes_nothing() {
@@ -53,6 +54,33 @@ fn p03_a_prepared_program_that_is_told_to_end_removes_what_it_staged_and_a_kille
             wait_for(|| !place.path("ssl/.certd").exists());
             assert!(place.holds(OLD));
         }
+    }
+}
+
+#[test]
+fn what_a_zombie_staged_is_removed_by_the_next_dialogue_and_what_a_living_program_staged_is_not() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let mut program = Program::start(shell, &[place.bundle(NEW)]);
+        program.prepared();
+        program.commit();
+        program.say("done\n");
+        program.end();
+        let mut dead = Command::new("true").spawn().unwrap();
+        // Nobody waits for it yet.
+        let state = format!("/proc/{}/stat", dead.id());
+        wait_for(|| fs::read_to_string(&state).unwrap().contains(") Z "));
+        let mut living = Command::new("sleep").arg("60").spawn().unwrap();
+        let staged = [dead.id(), living.id()].map(|id| place.own().join(format!(".new-{id}-0123")));
+        staged.each_ref().map(|folder| fs::create_dir(folder).unwrap());
+        let mut program = Program::start(shell, &[place.bundle(NEXT)]);
+        program.prepared();
+        let left = staged.each_ref().map(|folder| folder.exists());
+        program.end();
+        living.kill().unwrap();
+        living.wait().unwrap();
+        dead.wait().unwrap();
+        assert_eq!(left, [false, true], "{shell:?}");
     }
 }
 

@@ -81,11 +81,6 @@ impl Bench {
     /// All is as it ought to be, and nothing is left over.
     fn look(&mut self, at: &str) {
         assert!(self.lab.nodes_are_quiet(), "{at}: a program goes on on a node");
-        // One whose process id another process has by now is left until that one ends.
-        let for_good = |path: &PathBuf| self.rubbish.contains(path) && !has_a_process(path);
-        // A program tidies up after its answer.
-        let all = || self.lab.nodes.iter().flat_map(left_over).collect::<Vec<PathBuf>>();
-        assert!(wait_until(|| !all().iter().any(for_good)), "{at}: {:?} is left for good", all());
         let mut rubbish = Vec::new();
         for node in &self.lab.nodes {
             assert_eq!(node.settled(SERVICE).as_ref(), Ok(&self.served), "{at}: {}", node.name);
@@ -94,15 +89,9 @@ impl Bench {
             assert!(left.is_empty(), "{at}: {}: {left:?}", node.name);
             rubbish.extend(staged);
         }
+        assert!(!rubbish.iter().any(|path| self.rubbish.contains(path)), "{at}: {rubbish:?} is left for good");
         self.rubbish = rubbish;
     }
-}
-
-/// The number in `.new-PID-NONCE` is that of a process; or it is the folder in which a program waits for its commands
-/// (`-run`), of which the next delivery leaves one at times: why is open.
-fn has_a_process(staged: &Path) -> bool {
-    let name = staged.file_name().unwrap_or_default().to_string_lossy();
-    name.ends_with("-run") || name.split('-').nth(1).is_some_and(|id| Path::new("/proc").join(id).exists())
 }
 
 fn is_staged(path: &Path) -> bool {
