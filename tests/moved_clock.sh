@@ -33,7 +33,7 @@ done
 [ "$copied" ] || fail "/etc cannot be copied"
 printf '%s\n' "$work/moved_clock.so" | as_root tee "$work/etc/ld.so.preload" >/dev/null
 
-# The command runs as whoever asked for it, with the path that sudo has replaced.
+# The command runs as the user who started this, with the path that sudo has replaced.
 before=$(date +%s)
 # shellcheck disable=SC2016 # for the inner shell
 as_root unshare --mount --propagation private sh -euc '

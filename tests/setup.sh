@@ -65,7 +65,7 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; elif terminal; then sudo "$@"; else sudo -n "$@"; fi
 }
 
-# By Debian 12's own cargo (1.65 and older) the first that is told is a syntax error in Cargo.toml or in some crate.
+# By Debian 12's own cargo (1.65 and older) the first error is a syntax error in Cargo.toml or in some crate.
 check_toolchain() {
     needed=$(sed -n 's/^rust-version = "\([0-9]*\.[0-9]*\).*/\1/p' "$root/Cargo.toml")
     advice="install it by https://rustup.rs, or update it: rustup update stable"

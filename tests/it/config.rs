@@ -26,7 +26,7 @@ fn config(text: &str) -> Config {
     parse(text).unwrap_or_else(|_| panic!("{}", rendered(text)))
 }
 
-/// To take over what is said now: `INSTA_UPDATE=always cargo test --test it config`, and read the difference.
+/// To accept what is printed now: `INSTA_UPDATE=always cargo test --test it config`, and read the difference.
 #[test]
 fn each_mistake_is_told_as_its_file_says() {
     for case in files("tests/it/config", "toml") {
@@ -214,8 +214,8 @@ fn a_private_ca_has_a_folder_of_its_own_and_a_date_is_its_first_instant() {
 #[test]
 fn a_watched_name_is_asked_for_itself_unless_another_is_written() {
     let config = config(&fs::read_to_string("tests/it/config/watches-well.toml").unwrap());
-    let told: Vec<String> = config.watches.iter().map(|watch| format!("{watch:?}")).collect();
-    assert!(told[0].starts_with("Watch { name: WatchName(\"api.example.com\")"), "{}", told[0]);
+    let reply: Vec<String> = config.watches.iter().map(|watch| format!("{watch:?}")).collect();
+    assert!(reply[0].starts_with("Watch { name: WatchName(\"api.example.com\")"), "{}", reply[0]);
     assert_eq!((config.watches[0].port, config.watches[1].port), (443, 8443));
     let asked = |watch: usize| config.watches[watch].targets.iter().map(|(_, sni)| sni.as_str()).collect::<Vec<_>>();
     assert_eq!(asked(0), ["api.example.com"]);
@@ -260,18 +260,18 @@ name = "three"
 address = "192.0.2.3"
 "#;
     let config = config(text);
-    let told = |node: &str, name: &str| {
+    let reply = |node: &str, name: &str| {
         let install = config.install(&NodeName::parse(node).unwrap(), &CertName::parse(name).unwrap())?;
         Some((install.chain.as_deref(), install.combined.as_deref(), install.in_place))
     };
     assert_eq!(
-        told("one", "a.example"),
+        reply("one", "a.example"),
         Some((Some("/haproxy/chain.pem"), Some("/haproxy/first/a.example.pem"), false))
     );
-    assert_eq!(told("one", "b.example"), Some((None, Some("/haproxy/b.example.pem"), false)));
-    assert_eq!(told("two", "a.example"), Some((Some("/ssl/a.example/chain.pem"), None, true)));
-    assert_eq!(told("three", "a.example"), None, "it has no such tag");
-    assert_eq!(told("three", "b.example"), Some((None, None, false)));
+    assert_eq!(reply("one", "b.example"), Some((None, Some("/haproxy/b.example.pem"), false)));
+    assert_eq!(reply("two", "a.example"), Some((Some("/ssl/a.example/chain.pem"), None, true)));
+    assert_eq!(reply("three", "a.example"), None, "it has no such tag");
+    assert_eq!(reply("three", "b.example"), Some((None, None, false)));
 }
 
 #[test]

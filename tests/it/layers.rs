@@ -171,7 +171,7 @@ fn paths(code: &str) -> Vec<String> {
     found
 }
 
-/// `super::super::store`, said in `plan::order`, is `crate::store`.
+/// `super::super::store`, written in `plan::order`, is `crate::store`.
 fn from_root(module: &str, path: &str) -> String {
     let (mut rest, mut depth) = (path, module.split("::").count());
     while let Some(above) = rest.strip_prefix("super::") {

@@ -1,4 +1,4 @@
-//! Handshakes with real servers: rustls servers that behave as told, nginx, HAProxy and Caddy.
+//! Handshakes with real servers: rustls servers that behave as configured, nginx, HAProxy and Caddy.
 
 mod nginx;
 mod proxy;
@@ -73,7 +73,7 @@ async fn s02_a_server_that_never_answers_is_given_up_at_the_deadline() {
 
 #[tokio::test]
 async fn what_is_no_tls_is_told_without_control_characters() {
-    for (said, why) in [
+    for (printed, why) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "corrupt message"),
         (b"\x15\x03\x03\x00\x02\x02\x70", "UnrecognisedName"),
         (b"\x1b[2J\x1b[2J", "corrupt message"),
@@ -81,7 +81,7 @@ async fn what_is_no_tls_is_told_without_control_characters() {
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(async move { server::say(&listener, said).await });
+        let server = tokio::spawn(async move { server::say(&listener, printed).await });
         let silence = handshake(address, &sni(), LONG).await.unwrap_err();
         let text = silence.to_string();
         assert!(silence.somebody_there() && text.contains(why) && !text.contains('\x1b'), "{text}");

@@ -119,7 +119,7 @@ fn as_child() -> Option<Store> {
 /// Waits for a line that the child prints, between those of the test harness.
 fn wait_for(child: &mut Child, word: &str) {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line.contains(word)), "the child never said {word}");
+    assert!(lines.map_while(Result::ok).any(|line| line.contains(word)), "the child never printed {word}");
 }
 
 fn all_files(folder: &Path, found: &mut Vec<(PathBuf, u32)>) {

@@ -43,9 +43,9 @@ fn exposure(folder: &TempDir, service: &str) -> Output {
 fn the_services_expose_little() {
     for service in SERVICES {
         let output = exposure(&units(|text| text), service);
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains(&format!("Overall exposure level for {service}")), "{said}");
-        assert!(output.status.success(), "{said}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(printed.contains(&format!("Overall exposure level for {service}")), "{printed}");
+        assert!(output.status.success(), "{printed}");
     }
 }
 
@@ -62,8 +62,8 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     let verify: Vec<&str> = ["verify"].into_iter().chain(UNITS).collect();
     let complaints = |folder: &TempDir| {
         let output = systemd_analyze(folder, &verify);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let ours = said.lines().filter(|line| line.contains("certd")).map(str::to_owned);
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        let ours = printed.lines().filter(|line| line.contains("certd")).map(str::to_owned);
         (output.status.success(), ours.collect::<Vec<_>>())
     };
     assert_eq!(complaints(&units(|text| text)), (true, Vec::new()));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use lab::config::ConfigText;
 use lab::pebble::PebbleOptions;
-use lab::said::exits;
+use lab::printed::exits;
 use lab::script::{Answer, Point};
 use lab::{Lab, Options};
 use serde_json::Value;

@@ -26,7 +26,7 @@ fn common_name(pem: &str) -> String {
     text.lines().find_map(|line| line.trim().strip_prefix("commonName")).unwrap().trim_matches([' ', '=']).to_owned()
 }
 
-/// Common name of whoever issued the last certificate of what is kept.
+/// Common name of the issuer of the last certificate of what is kept.
 fn root_of_kept(bench: &Bench) -> String {
     let kept = bench.context.store.stored(bench.name()).unwrap().current.unwrap();
     let folder = bench.lab.state_dir().join("certs").join(bench.name().as_str()).join(kept.generation.to_string());

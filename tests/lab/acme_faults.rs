@@ -272,7 +272,7 @@ fn a34_neither_a_redirect_nor_a_url_without_tls_is_followed() {
             order[entry] = serde_json::from_str(&text).unwrap();
             order.to_string()
         };
-        // The order is told anew by every look.
+        // Every request for the order returns it anew.
         for nth in 1..=2 {
             bench.lab.proxy.script.rewrite("new-order", nth, plain);
             bench.lab.proxy.script.rewrite("order", nth, plain);

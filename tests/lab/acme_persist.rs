@@ -119,8 +119,8 @@ fn the_account_shows_and_makes_the_records_that_it_needs_and_nothing_removes_the
     certd(&["account", "register"], 0);
     let line = format!("{RECORD}. TXT \"pebble.letsencrypt.org; accounturi=https://");
     assert!(certd(&["account", "show"], 0).contains(&format!("record:    {line}")));
-    let told = certd(&["renew"], 5);
-    assert!(told.contains(&format!("make once, and leave there: {line}")), "{told}");
+    let reply = certd(&["renew"], 5);
+    assert!(reply.contains(&format!("make once, and leave there: {line}")), "{reply}");
     assert!(lab.cloudflare.records().is_empty());
 
     assert!(certd(&["account", "persist"], 0).contains(&format!("made: {line}")));

@@ -29,7 +29,7 @@ fn a29_a_ca_without_profiles_and_renewal_information_issues_all_the_same() {
         directory.to_string()
     });
     bench.task.profile = Some("tlsserver".to_owned());
-    // What it would replace cannot be told to such a CA.
+    // What it would replace cannot be named to such a CA.
     bench.task.replaces = Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE".to_owned());
     let issued = bench.issue().unwrap();
     assert!(bench.steps().contains("the CA offers no profiles: the order is made without"), "{}", bench.steps());

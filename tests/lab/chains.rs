@@ -26,7 +26,7 @@ use certd::plan::Issue;
 use certd::store::Store;
 
 use lab::pebble::PebbleOptions;
-use lab::said::{exits, stderr, stdout};
+use lab::printed::{exits, stderr, stdout};
 use lab::{Lab, Options, SERVICE};
 
 const DAY: i64 = 24 * 3600;
@@ -264,7 +264,7 @@ fn a22_a_chain_whose_issuer_ends_before_the_leaf_is_kept_with_a_warning_and_verb
     let output = lab.certd(&["renew", "-v"]);
     exits(&output, 3);
     let caveat = "certificate 2 of the chain (Forged Intermediate) ends at";
-    let (report, told) = (stdout(&output), stderr(&output));
+    let (report, reply) = (stdout(&output), stderr(&output));
     assert!(report.contains(&format!("the chain that was issued has a caveat: {caveat}")), "{report}");
     for line in [
         "checked names: newapi.example.test, as asked for",
@@ -276,10 +276,10 @@ fn a22_a_chain_whose_issuer_ends_before_the_leaf_is_kept_with_a_warning_and_verb
         "checked lifetime: 81 days",
         &format!("checked caveats: {caveat}"),
     ] {
-        assert!(told.contains(line), "{line}: {told}");
+        assert!(reply.contains(line), "{line}: {reply}");
     }
-    let (checked, kept) = (told.find("checked names").unwrap(), told.find("keep the certificate").unwrap());
-    assert!(checked < kept, "told before it is kept: {told}");
+    let (checked, kept) = (reply.find("checked names").unwrap(), reply.find("keep the certificate").unwrap());
+    assert!(checked < kept, "printed before it is kept: {reply}");
     exits(&lab.certd(&["check"]), 0);
     let again = lab.certd(&["renew", "--force"]);
     exits(&again, 0);

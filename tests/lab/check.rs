@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use lab::nginx::NginxCommand;
 use lab::node::Node;
-use lab::said::{exits, stdout};
+use lab::printed::{exits, stdout};
 use lab::{Lab, Options, SERVICE, Service};
 
 fn renewed(options: Options) -> Lab {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use lab::nginx::NginxCommand;
 use lab::node::{NodeOptions, Old};
-use lab::said::{exits, stderr, stdout};
+use lab::printed::{exits, stderr, stdout};
 use lab::{Lab, Options, SERVICE};
 
 #[test]

@@ -1,7 +1,7 @@
 //! Consumers other than an nginx with two files: each the real program, brought its certificate by the dialogue through
-//! a real sshd, told in its own way, and asked by a handshake.
+//! a real sshd, reloaded in its own way, and probed by a handshake.
 
-#![allow(clippy::print_stdout, reason = "what is not run here is said")]
+#![allow(clippy::print_stdout, reason = "prints what is not run here")]
 
 use crate::lab::plain_sshd as sshd;
 
@@ -128,7 +128,7 @@ impl Consumer {
         prepared
     }
 
-    /// Another certificate, told and served; twice, so that it also follows what certd itself has made.
+    /// Another certificate, loaded and served; twice, so that it also follows what certd itself has made.
     async fn renew(&self, sshd: &Sshd) {
         for second in 1..=2 {
             let next = self.bundle(second);

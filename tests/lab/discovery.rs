@@ -10,7 +10,7 @@ use std::process::Command;
 
 use lab::config::ConfigText;
 use lab::node::NodeOptions;
-use lab::said::{exits, stdout};
+use lab::printed::{exits, stdout};
 use lab::{Lab, Options, SERVICE};
 
 const SSH_PORT: u16 = 2222;

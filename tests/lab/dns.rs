@@ -12,14 +12,16 @@ use certd::dns::{Doh, Resolvers, texts};
 use certd::http::{HttpOptions, Trust};
 
 use lab::Lab;
-use lab::name_servers::{CHALLENGE, ZONE, a_lag_burns_no_validation, add_server, assert_served, lab, said, with_zones};
+use lab::name_servers::{
+    CHALLENGE, ZONE, a_lag_burns_no_validation, add_server, assert_served, lab, printed, with_zones,
+};
 use lab::relay::Datagrams;
 use lab::script::Point;
 
 /// Nothing was asked of the CA that it could answer with a failure.
 fn assert_unburnt(lab: &Lab, output: &Output, words: &str) {
-    assert_eq!(output.status.code(), Some(5), "{}", said(output));
-    assert!(said(output).contains(words), "{}", said(output));
+    assert_eq!(output.status.code(), Some(5), "{}", printed(output));
+    assert!(printed(output).contains(words), "{}", printed(output));
     assert_eq!(lab.proxy.script.count("challenge"), 0);
     assert!(lab.cloudflare.records().is_empty());
 }
@@ -36,14 +38,14 @@ fn d02_a_name_server_that_refuses_is_passed_over_and_named_or_waited_for_as_the_
     add_server(&lab, &second, "");
     let output = lab.certd(&["renew"]);
     assert_served(&lab, &output);
-    let passed = said(&output);
+    let passed = printed(&output);
     assert!(passed.contains("passed over, since they never answered: ") && passed.contains(&second.at.to_string()));
     assert!(passed.contains("Query Refused"), "{passed}");
 
     add_server(&lab, &second, "silent_servers = \"wait\"\ntimeout = \"30s\"");
     let challenges = lab.proxy.script.count("challenge");
     let output = lab.certd(&["renew", "--dry-run"]);
-    assert!(said(&output).contains("after 30 s not every name server shows"), "{}", said(&output));
+    assert!(printed(&output).contains("after 30 s not every name server shows"), "{}", printed(&output));
     assert_eq!(lab.proxy.script.count("challenge"), challenges);
 }
 
@@ -55,7 +57,7 @@ fn d02_a_dead_name_server_is_passed_over() {
     second.die();
     let output = lab.certd(&["renew"]);
     assert_served(&lab, &output);
-    assert!(said(&output).contains("passed over"), "{}", said(&output));
+    assert!(printed(&output).contains("passed over"), "{}", printed(&output));
 }
 
 #[test]
@@ -115,8 +117,8 @@ fn d08_of_a_delegated_challenge_name_its_own_servers_are_asked() {
     lab.dns.hold();
     lab.configure("timeout = \"30s\"", "");
     let output = lab.certd(&["renew", "--dry-run"]);
-    assert!(said(&output).contains("a TXT record was created, seen and removed"), "{}", said(&output));
-    assert!(said(&output).contains(&format!("waiting for child.{ZONE} ({})", child.at)), "{}", said(&output));
+    assert!(printed(&output).contains("a TXT record was created, seen and removed"), "{}", printed(&output));
+    assert!(printed(&output).contains(&format!("waiting for child.{ZONE} ({})", child.at)), "{}", printed(&output));
 }
 
 #[test]
@@ -138,13 +140,13 @@ fn d10_what_the_ca_says_of_a_bogus_zone_is_shown() {
     let words =
         "DNS problem: looking up TXT for _acme-challenge.newapi.example.test: DNSSEC: Bogus: validation failure";
     let bogus = move |body: String| {
-        let mut told: serde_json::Value = serde_json::from_str(&body).unwrap();
-        for challenge in told["challenges"].as_array_mut().unwrap() {
+        let mut reply: serde_json::Value = serde_json::from_str(&body).unwrap();
+        for challenge in reply["challenges"].as_array_mut().unwrap() {
             if challenge["status"] == "invalid" {
                 challenge["error"] = serde_json::json!({"type": "urn:ietf:params:acme:error:dns", "detail": words});
             }
         }
-        told.to_string()
+        reply.to_string()
     };
     (1..=6).for_each(|nth| lab.proxy.script.rewrite("authorization", nth, bogus));
     std::thread::scope(|scope| {
@@ -155,8 +157,8 @@ fn d10_what_the_ca_says_of_a_bogus_zone_is_shown() {
             held.release();
         });
         let output = lab.certd(&["renew"]);
-        assert!(said(&output).contains(words), "{}", said(&output));
-        assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+        assert!(printed(&output).contains(words), "{}", printed(&output));
+        assert_eq!(output.status.code(), Some(5), "{}", printed(&output));
     });
 }
 
@@ -180,7 +182,7 @@ fn d03_d12_where_port_53_is_blocked_doh_finds_the_zone_and_sees_the_record_thoug
     lab.configure(&doh, &format!("ca_file = {:?}", lab.authority_file().display().to_string()));
     let _dead = block_port_53(&lab);
     let output = lab.certd(&["renew", "--dry-run"]);
-    let text = said(&output);
+    let text = printed(&output);
     assert!(text.contains("a TXT record was created, seen and removed"), "{text}");
     assert!(text.contains(&format!("no name server of {CHALLENGE} answers (is port 53 blocked?): asking ")), "{text}");
     let remembers = format!("{}: shows nothing (perhaps from memory)", asked.url("127.0.0.1"));

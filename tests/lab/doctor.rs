@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
-use lab::said::{exits, stderr, stdout};
+use lab::printed::{exits, stderr, stdout};
 use lab::script::Answer;
 use lab::{Lab, Options, SERVICE};
 
@@ -82,16 +82,16 @@ fn every_file_that_is_missing_or_unfit_is_told_and_what_needs_none_is_tried() {
     exits(&output, 6);
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(report["exits"], serde_json::json!([6, 5]), "{report:#}");
-    let told = |object: &str| {
+    let reply = |object: &str| {
         let findings = report["findings"].as_array().unwrap();
         findings.iter().find(|finding| finding["object"] == object).unwrap_or_else(|| panic!("{object}: {report:#}"))
     };
-    let token = told(&lab.folder.join("cloudflare.token").display().to_string());
+    let token = reply(&lab.folder.join("cloudflare.token").display().to_string());
     assert_eq!((&token["area"], &token["code"]), (&"dns".into(), &"secret-exposed".into()));
-    let key = told("/nonexistent/id");
+    let key = reply("/nonexistent/id");
     assert_eq!((&key["area"], &key["code"]), (&"nodes".into(), &"secret-unreadable".into()));
     assert!(key["what"].as_str().unwrap().ends_with("; not tested: node-2"), "{key:#}");
-    assert_eq!(told("node-1")["state"], "ok", "{report:#}");
+    assert_eq!(reply("node-1")["state"], "ok", "{report:#}");
     assert_eq!(states(&report, "ca")[0].1, "ok");
     assert_eq!(lab.nodes[1].ssh_connections() + lab.cloudflare.script.count("*"), 0);
 }
@@ -131,7 +131,7 @@ fn what_would_fail_on_the_day_of_the_renewal_is_said_before_it_until_it_is_mende
     assert_eq!(lab.pebble.issued(), 1, "a rehearsal orders nothing");
     assert!(lab.cloudflare.records().is_empty());
     let before = lab.nodes[0].ssh_connections();
-    assert!(exits(&lab.certd(&["check"]), 3).contains("would fail"), "it is told until it is tried again");
+    assert!(exits(&lab.certd(&["check"]), 3).contains("would fail"), "it is reported until it is tried again");
     exits(&lab.certd(&["renew"]), 3);
     assert_eq!(lab.nodes[0].ssh_connections(), before, "once a day");
 

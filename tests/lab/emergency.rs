@@ -13,8 +13,8 @@ use jiff::SignedDuration;
 
 use lab::config::ConfigText;
 use lab::node::Node;
+use lab::printed::exits;
 use lab::process::{is_root, output, wait_until};
-use lab::said::exits;
 use lab::{Lab, Options, SERVICE};
 
 /// A number that no right clock has given.
@@ -28,7 +28,7 @@ fn renewed(nodes: usize) -> Lab {
     lab
 }
 
-/// A certificate's age is told in seconds.
+/// A certificate's age is measured in seconds.
 fn next_second() {
     let then = clock::now() + SignedDuration::from_secs(1);
     assert!(wait_until(|| clock::now() > then));
@@ -84,8 +84,8 @@ fn p08_numbers_of_a_time_to_come_cost_an_empty_state_no_second_certificate_and_l
     let above = generation::number(ahead + SignedDuration::from_secs(1));
     number_ahead(&lab.nodes[1], &generation::number(ahead).to_string());
     lose(&lab.state_dir());
-    let said = exits(&lab.certd(&["renew"]), 0);
-    assert!(said.contains("numbered anew"), "{said}");
+    let printed = exits(&lab.certd(&["renew"]), 0);
+    assert!(printed.contains("numbered anew"), "{printed}");
     assert_eq!(lab.pebble.issued(), 2);
     let leaf = lab.nodes[1].settled(SERVICE).expect("it is served");
     assert!(current(&lab.nodes[1]).starts_with(&format!("{above}-")), "{}", current(&lab.nodes[1]));
@@ -105,21 +105,21 @@ fn p08_a_number_that_no_right_clock_has_given_is_that_nodes_fault_and_a_person_g
     number_ahead(&lab.nodes[1], FAR_AHEAD);
     lose(&lab.state_dir());
     for issued in [2, 2] {
-        let said = exits(&lab.certd(&["renew"]), 6);
-        assert!(said.contains(FAR_AHEAD) && said.contains("certd deploy --node node-2"), "{said}");
-        assert!(!said.contains("renew --force"), "no further certificate helps: {said}");
+        let printed = exits(&lab.certd(&["renew"]), 6);
+        assert!(printed.contains(FAR_AHEAD) && printed.contains("certd deploy --node node-2"), "{printed}");
+        assert!(!printed.contains("renew --force"), "no further certificate helps: {printed}");
         assert_eq!(lab.pebble.issued(), issued);
     }
     let leaf = lab.nodes[0].settled(SERVICE).expect("it is served");
     assert_eq!(lab.nodes[2].settled(SERVICE).as_ref(), Ok(&leaf));
-    let said = exits(&lab.certd(&["node", "fence"]), 0);
-    assert!(said.contains("node-2") && said.contains("not believed"), "{said}");
+    let printed = exits(&lab.certd(&["node", "fence"]), 0);
+    assert!(printed.contains("node-2") && printed.contains("not believed"), "{printed}");
     exits(&lab.certd(&["deploy"]), 6);
     exits(&lab.certd(&["deploy", "--node", "node-2"]), 0);
     assert_eq!(lab.nodes[1].settled(SERVICE).as_ref(), Ok(&leaf));
     exits(&lab.certd(&["renew"]), 0);
-    let said = exits(&lab.certd(&["node", "fence"]), 0);
-    assert!(said.contains("no node reports a newer generation"), "{said}");
+    let printed = exits(&lab.certd(&["node", "fence"]), 0);
+    assert!(printed.contains("no node reports a newer generation"), "{printed}");
     assert_eq!(lab.pebble.issued(), 2);
 }
 
@@ -134,9 +134,9 @@ fn p08_a_backup_that_is_older_than_the_nodes_is_told_and_takes_nothing_back() {
     lose(&lab.state_dir());
     copy(&backup, &lab.state_dir(), "-a");
     for _ in 0..2 {
-        let said = exits(&lab.certd(&["renew"]), 6);
-        assert!(said.contains("the node holds a newer generation"), "{said}");
-        assert!(said.contains("certd renew --force"), "what to do: {said}");
+        let printed = exits(&lab.certd(&["renew"]), 6);
+        assert!(printed.contains("the node holds a newer generation"), "{printed}");
+        assert!(printed.contains("certd renew --force"), "what to do: {printed}");
         for node in &lab.nodes {
             assert_eq!(node.settled(SERVICE).as_ref(), Ok(&newer), "{}", node.name);
         }
@@ -160,8 +160,8 @@ fn p08_of_two_controllers_the_one_that_comes_back_is_fenced_and_says_so_and_the_
     fs::write(&other, config.replace(&state, &old.display().to_string())).expect("the lab's folder is ours");
     let mut by_hand = Command::new(lab.command(&[]).get_program());
     by_hand.args(["deploy", "--config"]).arg(&other);
-    let said = exits(&by_hand.output().expect("it starts"), 6);
-    assert!(said.contains("newer generation") && said.contains("besides this certd"), "{said}");
+    let printed = exits(&by_hand.output().expect("it starts"), 6);
+    assert!(printed.contains("newer generation") && printed.contains("besides this certd"), "{printed}");
     for node in &lab.nodes {
         assert_eq!(node.settled(SERVICE).as_ref(), Ok(&newer), "{}", node.name);
     }
@@ -177,8 +177,8 @@ fn p09_a_backup_that_followed_links_is_taken_over_without_a_new_certificate() {
     lose(&lab.state_dir());
     copy(&backup, &lab.state_dir(), "-a");
     output(Command::new("chmod").args(["-R", "go=", &lab.state_dir().display().to_string()]));
-    let said = exits(&lab.certd(&["renew", "--force"]), 3);
-    assert!(said.contains("it was a folder and no link"), "{said}");
+    let printed = exits(&lab.certd(&["renew", "--force"]), 3);
+    assert!(printed.contains("it was a folder and no link"), "{printed}");
     exits(&lab.certd(&["renew"]), 0);
     assert_eq!(lab.pebble.issued(), 2);
 }
@@ -188,16 +188,16 @@ fn a_restored_state_that_others_may_read_or_that_belongs_to_somebody_else_is_ref
     let lab = renewed(1);
     let state = lab.state_dir();
     fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).expect("the lab's folder is ours");
-    let said = exits(&lab.certd(&["renew"]), 1);
-    assert!(said.contains(&format!("chmod 700 {}", state.display())), "{said}");
+    let printed = exits(&lab.certd(&["renew"]), 1);
+    assert!(printed.contains(&format!("chmod 700 {}", state.display())), "{printed}");
     fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).expect("the lab's folder is ours");
     if !is_root() {
         return;
     }
     // The folder has a new owner, what is in it has not.
     chown(&state, Some(65_534), Some(65_534)).expect("root may");
-    let said = exits(&lab.certd(&["renew"]), 1);
-    assert!(said.contains("chown -R"), "{said}");
+    let printed = exits(&lab.certd(&["renew"]), 1);
+    assert!(printed.contains("chown -R"), "{printed}");
     assert_eq!(lab.pebble.issued(), 1, "what cannot be read is not taken for lost");
 }
 
@@ -208,13 +208,13 @@ fn a_lost_identity_and_lost_host_keys_are_named_with_what_brings_them_back() {
     let ssh = format!("known_hosts = {:?}\n", known.display().to_string());
     lab.write_config_with(&ConfigText { ssh, ..ConfigText::default() });
     lab.replace_line("host_key", "");
-    let said = exits(&lab.certd(&["renew", "--force"]), 6);
-    assert!(said.contains("certd trust node-1"), "{said}");
+    let printed = exits(&lab.certd(&["renew", "--force"]), 6);
+    assert!(printed.contains("certd trust node-1"), "{printed}");
     exits(&lab.certd(&["trust", "node-1", "node-2", "--write"]), 0);
     exits(&lab.certd(&["renew"]), 0);
     let identity = lab.folder.join("id_ed25519");
     fs::remove_file(&identity).expect("the lab made it");
-    let said = exits(&lab.certd(&["renew"]), 2);
-    assert!(said.contains(&identity.display().to_string()), "{said}");
+    let printed = exits(&lab.certd(&["renew"]), 2);
+    assert!(printed.contains(&identity.display().to_string()), "{printed}");
     assert_eq!(lab.pebble.issued(), 2);
 }

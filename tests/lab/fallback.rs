@@ -11,8 +11,8 @@ use jiff::SignedDuration;
 use certd::context::clock;
 
 use lab::config::ConfigText;
+use lab::printed::{exits, stdout};
 use lab::process::wait_until;
-use lab::said::{exits, stdout};
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
 

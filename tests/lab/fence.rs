@@ -1,5 +1,5 @@
 //! A node in somebody else's hands, over real SSH: it reads what it is sent and answers what it likes. It costs the others
-//! no certificate and no time, and whatever it says is told of it alone.
+//! no certificate and no time, and its claims are reported for it alone.
 
 use crate::lab;
 
@@ -12,7 +12,7 @@ use certd::context::clock;
 use jiff::SignedDuration;
 
 use lab::node::NodeOptions;
-use lab::said::{exits, stderr, stdout};
+use lab::printed::{exits, stderr, stdout};
 use lab::{Lab, Options, SERVICE};
 
 /// Reads a dialogue to its end and answers with what is in a file: the verb, and the body after it.
@@ -82,7 +82,7 @@ fn whatever_a_node_says_that_it_holds_one_certificate_is_issued_and_the_others_s
     let ahead = |hours| generation::number(clock::now() + SignedDuration::from_hours(hours));
     let newer = |number: &str| format!("newer {SERVICE} {number}");
     let answers = [
-        // No number that anybody can have given: told of this node, with what to do there.
+        // No number that anybody can have given: reported for this node, with what to do there.
         (newer("9999999999999999999"), "it is no second, or more than a day ahead"),
         (newer("99999999999999999999"), "it is no second, or more than a day ahead"),
         (newer("99999999999999"), "it is no second, or more than a day ahead"),
@@ -98,16 +98,16 @@ fn whatever_a_node_says_that_it_holds_one_certificate_is_issued_and_the_others_s
         (newer(&ahead(20).to_string()), "the node holds a newer generation"),
         (newer(&ahead(22).to_string()), "the node holds a newer generation"),
     ];
-    for (body, told) in &answers {
+    for (body, reply) in &answers {
         hostile.says("refused", body);
         let output = hostile.lab.certd(&["renew"]);
         let text = stdout(&output) + &stderr(&output);
-        assert!(text.contains(told), "{body}: {text}");
+        assert!(text.contains(reply), "{body}: {text}");
         hostile.others_are_well(1, body);
     }
     // The next certificate: one, and the others have it in the same run.
-    let said = hostile.lab.certd(&["renew", "--force"]);
-    hostile.others_are_well(2, &stdout(&said));
+    let printed = hostile.lab.certd(&["renew", "--force"]);
+    hostile.others_are_well(2, &stdout(&printed));
     let shown = exits(&hostile.lab.certd(&["node", "fence"]), 0);
     assert!(shown.contains("node-2: holds number"), "{shown}");
     exits(&hostile.lab.certd(&["node", "fence", "node-2", "--reset"]), 0);

@@ -88,9 +88,9 @@ impl Setup {
     #[track_caller]
     fn refuses(&self, arguments: &[&str], words: &[&str]) {
         let output = self.certd(arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(words.iter().all(|word| said.contains(word)), "{arguments:?}: {words:?} in {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {printed}");
+        assert!(words.iter().all(|word| printed.contains(word)), "{arguments:?}: {words:?} in {printed}");
     }
 }
 
@@ -157,7 +157,7 @@ fn a_configuration_that_others_can_write_is_refused_by_every_command() {
     chown(&config, Some(OWNER), None).unwrap();
     setup.refuses(&["check"], &[&shown, "user 54321", &format!("chown -h root {shown}")]);
     chown(&config, Some(0), None).unwrap();
-    // Whoever can write the folder puts another file there.
+    // A user who can write the folder can put another file there.
     chmod(setup.folder.path(), 0o777);
     setup.refuses(&["config", "check"], &[&shown, "(mode 0777)", "move "]);
     chmod(setup.folder.path(), 0o755);
@@ -179,9 +179,9 @@ fn a_file_that_the_configuration_names_is_refused_where_others_can_write_it() {
         }
         // It goes on without what the file says.
         let output = setup.certd(&["doctor"]);
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert!(!output.status.success(), "{told}");
-        assert!(told.contains(&format!("FAILURE  {shown}")) && told.contains("mode 0666"), "{told}");
+        let reply = String::from_utf8_lossy(&output.stdout);
+        assert!(!output.status.success(), "{reply}");
+        assert!(reply.contains(&format!("FAILURE  {shown}")) && reply.contains("mode 0666"), "{reply}");
         chmod(&path, mode);
         // That of the account that certd becomes is as good as root's.
         chown(&path, Some(OWNER), None).unwrap();
@@ -234,9 +234,9 @@ fn trust_writes_what_root_alone_may_write_and_leaves_what_stood_there() {
     fs::write(&path, old).unwrap();
     chmod(&path, 0o644);
     let output = setup.certd(&["trust", "--write", "n"]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("written: 1 key to"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(printed.contains("written: 1 key to"), "{printed}");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.starts_with(&format!("{old}\n[")) && text.ends_with('\n'), "{text}");
     let pins = |host: &str, port| certd::ssh::known_hosts([text.as_str()], host, port).keys;
@@ -266,9 +266,9 @@ fn a_state_directory_that_others_use_is_refused_and_left_as_it_is() {
     chmod(&state, 0o755);
     for command in [&["check"][..], &["renew"], &["doctor"], &["deploy"], &["run"], &["account", "show"]] {
         let output = setup.certd(command);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains(&format!("{} holds other things", state.display())), "{command:?}: {said}");
-        assert!(said.contains("/var/lib/certd") && !said.contains("chmod"), "{command:?}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(printed.contains(&format!("{} holds other things", state.display())), "{command:?}: {printed}");
+        assert!(printed.contains("/var/lib/certd") && !printed.contains("chmod"), "{command:?}: {printed}");
         assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "{command:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
-use lab::said::exits;
+use lab::printed::exits;
 use lab::script::Point;
 use lab::{Lab, Options, SERVICE};
 
@@ -51,7 +51,7 @@ fn p03_a_rehearsal_ends_and_its_record_is_removed_though_it_was_made_later() {
     let output = terminated(child);
     assert!(text(&output).contains("interrupted"), "{}", text(&output));
     held.release();
-    // The API had the request already and carries it out, though whoever asked is gone.
+    // The API had the request already and carries it out, though the client is gone.
     let journal = std::fs::read_to_string(lab.state_dir().join("txt.jsonl")).unwrap();
     let line: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
     let noted = |key: &str| line["noted"][key].as_str().unwrap().to_owned();
@@ -91,9 +91,9 @@ fn p03_a_node_that_is_at_work_is_left_to_finish_by_itself_and_a_prepared_one_is_
     held.wait();
     let output = terminated(child);
     exits(&output, 6);
-    let said = text(&output);
-    assert!(said.contains("node-1: the connection ended after the commit: certd was stopped"), "{said}");
-    assert!(said.contains("node-2: not touched: interrupted"), "{said}");
+    let printed = text(&output);
+    assert!(printed.contains("node-1: the connection ended after the commit: certd was stopped"), "{printed}");
+    assert!(printed.contains("node-2: not touched: interrupted"), "{printed}");
     held.release();
     // Nobody listens any more, and it goes on to the end.
     let old = |leaf: &lab::pki::Leaf| leaf.serial == before.serial;

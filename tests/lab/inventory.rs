@@ -1,4 +1,4 @@
-//! DNS against the nodes: what differs is told with what to do, and keeps nothing from being renewed.
+//! DNS against the nodes: what differs is reported with what to do, and keeps nothing from being renewed.
 
 use crate::lab;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use lab::config::ConfigText;
-use lab::said::{exits, stdout};
+use lab::printed::{exits, stdout};
 use lab::{Lab, Options, SERVICE};
 
 fn renewed(nodes: usize) -> Lab {

@@ -452,6 +452,6 @@ fn i06_an_order_that_the_ca_refused_is_told_in_its_words_when_there_is_no_room_f
     });
     let failure = bench.issue().unwrap_err();
     assert_eq!(failure.code.as_str(), "ledger-full", "{failure:?}");
-    let told = failure.what.contains("CAA says no (caa); another order has to wait until");
-    assert!(told, "{failure:?}");
+    let reply = failure.what.contains("CAA says no (caa); another order has to wait until");
+    assert!(reply, "{failure:?}");
 }

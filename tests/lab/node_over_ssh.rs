@@ -1,6 +1,6 @@
 //! The dialogue with a node through a real sshd.
 
-#![allow(clippy::print_stdout, reason = "what is not run here is said")]
+#![allow(clippy::print_stdout, reason = "prints what is not run here")]
 #![allow(clippy::disallowed_methods, reason = "a node's clock is compared with the real one")]
 
 use crate::lab::plain_sshd as sshd;
@@ -255,8 +255,8 @@ async fn s08_a_peer_that_accepts_and_says_nothing_costs_the_deadline_and_no_more
     // The thread has let go of its connection, too.
     let (mut socket, _) = listener.accept().unwrap();
     socket.set_read_timeout(Some(limit)).unwrap();
-    let mut said = Vec::new();
-    socket.read_to_end(&mut said).expect("the end, not a timeout");
+    let mut printed = Vec::new();
+    socket.read_to_end(&mut printed).expect("the end, not a timeout");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::lab::node_program::bench;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, told};
+use bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
 
 #[test]
 fn first_contact_takes_plain_files_over_with_their_owner_and_mode_and_keeps_what_was_found() {
@@ -28,7 +28,7 @@ fn first_contact_takes_plain_files_over_with_their_owner_and_mode_and_keeps_what
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} found\noutput\n"));
         assert!(place.holds(OLD), "nothing changes before the commit");
         assert!(!place.key.is_symlink());
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.say("done\n");
         assert_eq!(program.end(), Some(0));
         assert!(place.holds(NEW));
@@ -47,7 +47,7 @@ fn a_new_node_gets_files_that_are_0644_and_0600() {
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         let body = program.prepared();
         assert!(body.starts_with(&format!("test failed\nbase {NAME} nothing\noutput\n")), "{body}");
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         assert!(place.holds(NEW));
         assert_eq!(fs::metadata(&place.key).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(fs::metadata(&place.chain).unwrap().mode() & 0o7777, 0o644);
@@ -63,7 +63,7 @@ fn what_is_there_already_is_unchanged_and_a_commit_then_only_tests_and_reloads()
         place.log();
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} unchanged\noutput\n"));
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         assert_eq!(place.log(), "test, test, reload n");
         place.tell("broken");
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
@@ -81,9 +81,9 @@ fn who_writes_through_our_links_is_found_out_by_the_content_and_put_right() {
         fs::write(&place.chain, OLD.chain()).unwrap();
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert!(program.prepared().contains(&format!("base {NAME} managed {}", NEW.1)));
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         assert!(place.holds(NEW));
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert!(place.holds(NEXT));
     }
 }
@@ -94,17 +94,17 @@ fn a_missing_or_mismatched_file_is_repaired() {
         for missing in ["chain", "key"] {
             let place = Place::new().with(OLD);
             fs::remove_file(if missing == "chain" { &place.chain } else { &place.key }).unwrap();
-            assert_eq!(deliver(shell, &place, NEW), told("committed"), "{missing}");
+            assert_eq!(deliver(shell, &place, NEW), reply("committed"), "{missing}");
             assert!(place.holds(NEW));
             fs::remove_file(if missing == "chain" { &place.chain } else { &place.key }).unwrap();
-            assert_eq!(deliver(shell, &place, NEXT), told("committed"), "{missing}");
+            assert_eq!(deliver(shell, &place, NEXT), reply("committed"), "{missing}");
             assert!(place.holds(NEXT));
         }
         let place = Place::new().with(OLD);
         fs::write(&place.key, NEW.key()).unwrap();
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert!(program.prepared().starts_with("test failed\n"));
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         assert!(place.holds(NEW));
     }
 }
@@ -124,7 +124,7 @@ fn n02_a_certificate_that_the_server_does_not_take_is_rolled_back_with_the_comma
         assert_eq!((verb.as_str(), words.as_str()), ("rolled-back", "invalid PID number"));
         assert!(place.holds(OLD));
         place.untell("stopped-n");
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
     }
 }
 
@@ -182,7 +182,7 @@ fn a_rollback_goes_back_only_while_what_is_there_is_ours() {
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         program.prepared();
         program.commit();
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         program.say("rollback\n");
         assert_eq!(program.answer().unwrap().0, "kept");
         assert!(place.holds(NEXT));
@@ -201,7 +201,7 @@ fn several_certificates_are_one_switch_each_one_test_and_one_reload_all_or_none(
         };
         let mut program = Program::start(shell, &bundles(NEW));
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} found\nbase second nothing\noutput\n"));
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         assert_eq!(place.log(), "test, test, test, reload n");
         assert!(place.holds(NEW));
         assert_eq!(fs::read_to_string(second.join("c.pem")).unwrap(), NEW.chain());
@@ -225,7 +225,7 @@ fn a_certificate_may_have_any_name_that_the_configuration_allows() {
             let bundle = place.bundle_of(name, NEW, &place.chain, &place.key);
             let mut program = Program::start(shell, &[bundle]);
             program.prepared();
-            assert_eq!(program.commit(), told("committed"), "{name}");
+            assert_eq!(program.commit(), reply("committed"), "{name}");
         }
     }
 }
@@ -292,7 +292,7 @@ fn two_generations_are_kept_and_what_was_found_first() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);
         for fake in [NEW, NEXT, Fake('y', "20261123061502-0d"), Fake('z', "20261123061503-0e")] {
-            assert_eq!(deliver(shell, &place, fake), told("committed"));
+            assert_eq!(deliver(shell, &place, fake), reply("committed"));
         }
         // The next preparation prunes, and the dead program's rubbish too.
         fs::create_dir(place.own().join(".new-999999999-dead")).unwrap();
@@ -334,13 +334,13 @@ fn p09_links_that_somebody_made_files_of_are_made_again_though_the_content_is_ri
             fs::remove_file(path).unwrap();
             fs::write(path, content).unwrap();
         }
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
         assert!(place.holds(NEW));
         assert!(place.chain.is_symlink() && place.key.is_symlink());
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} unchanged\noutput\n"));
         program.commit();
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert!(place.holds(NEXT));
     }
 }

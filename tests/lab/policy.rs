@@ -11,7 +11,7 @@ use lab::nginx::NginxCommand;
 use lab::node::{NodeOptions, Old};
 use lab::pebble::PebbleOptions;
 use lab::pki::Leaf;
-use lab::said::{exits, stderr, stdout};
+use lab::printed::{exits, stderr, stdout};
 use lab::{Lab, Options, SERVICE};
 use serde_json::Value;
 
@@ -37,14 +37,14 @@ fn renewed(nodes: usize) -> Lab {
     lab
 }
 
-trait Told {
+trait Rows {
     fn json(&self, arguments: &[&str]) -> (Option<i32>, Value);
     fn with(&self, lines: &[(&str, &str)]);
     fn generations(&self) -> Vec<String>;
     fn serve(&self) -> Vec<Leaf>;
 }
 
-impl Told for Lab {
+impl Rows for Lab {
     fn json(&self, arguments: &[&str]) -> (Option<i32>, Value) {
         let output = self.certd(&[arguments, &["--output", "json"]].concat());
         let report = serde_json::from_slice(&output.stdout);
@@ -288,7 +288,7 @@ fn a_second_controller_with_an_older_certificate_is_fenced_after_a_node_went_bac
     fs::rename(&state, lab.folder.join("later")).unwrap();
     fs::rename(&old, &state).unwrap();
     exits(&lab.certd(&["deploy"]), 6);
-    assert_eq!(lab.serve(), held, "what is older than the held one is stale, whoever sends it");
+    assert_eq!(lab.serve(), held, "what is older than the held one is stale, from any sender");
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -1,5 +1,5 @@
 //! Servers that are reached in other ways than over TCP at port 443 of an IPv4 address: each is renewed, proven by
-//! handshake and checked, and what is wrong there is told with its exit code.
+//! handshake and checked, and what is wrong there is reported with its exit code.
 
 mod quic;
 mod ssh;
@@ -15,11 +15,11 @@ use serde_json::Value;
 
 use lab::config::ConfigText;
 use lab::node::{Node, NodeOptions};
+use lab::printed::exits;
 use lab::process::{is_alive, signal, wait_until};
-use lab::said::exits;
 use lab::{Lab, Options, SERVICE};
 
-/// A lab with one node whose nginx listens at one more place, which certd is told to probe.
+/// A lab with one node whose nginx listens at one more place, which certd is configured to probe.
 fn lab(listen: &str, sshd: &str) -> Lab {
     let node = NodeOptions { nginx: listen.to_owned(), sshd: sshd.to_owned(), ..NodeOptions::new("edge") };
     Lab::start(Options { nodes: vec![node], ..Options::default() })
@@ -98,7 +98,7 @@ fn n11_of_two_server_blocks_the_one_that_does_not_use_our_path_is_found_by_its_n
     // It loads the second block, whose certificate is as good as any.
     lab.nodes[0].start_nginx();
     let text = exits(&lab.certd(&["renew"]), 6);
-    assert!(text.contains(&format!("for {OTHER}")), "the name that differs is told: {text}");
+    assert!(text.contains(&format!("for {OTHER}")), "the name that differs is reported: {text}");
     let node = &lab.nodes[0];
     assert_eq!(node.pair(SERVICE), before, "what one block alone serves is no success, and the node went back");
 

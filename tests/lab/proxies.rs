@@ -14,12 +14,12 @@ fn lab() -> Lab {
     Lab::start(Options { pebble, ..Options::nodes(1) })
 }
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 fn assert_served(lab: &Lab, output: &Output) {
-    assert_eq!(output.status.code(), Some(0), "{}", said(output));
+    assert_eq!(output.status.code(), Some(0), "{}", printed(output));
     assert_eq!(lab.pebble.issued(), 1);
     assert!(lab.nodes[0].pair(SERVICE).is_ok());
 }
@@ -77,16 +77,16 @@ fn a_proxy_of_the_environment_is_used_but_for_this_machine_and_its_password_is_s
     assert_served(&lab, &output);
     let asked = gateway.asked();
     assert!(!asked.is_empty() && asked.iter().all(|target| target.starts_with("ca.invalid:")), "{asked:?}");
-    assert!(!said(&output).contains("very-secret"), "{}", said(&output));
+    assert!(!printed(&output).contains("very-secret"), "{}", printed(&output));
 
     // A proxy that is not there, and a variable that is none.
     let gone = format!("http://me:very-secret@{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let mut command = lab.command(&["renew", "--force", "-v"]);
     let output = command.env("HTTPS_PROXY", gone).output().unwrap();
-    assert!(said(&output).contains("Connection refused"), "{}", said(&output));
-    assert!(!said(&output).contains("very-secret"), "{}", said(&output));
+    assert!(printed(&output).contains("Connection refused"), "{}", printed(&output));
+    assert!(!printed(&output).contains("very-secret"), "{}", printed(&output));
     let output = lab.command(&["renew"]).env("ALL_PROXY", "ftp://me:very-secret@proxy").output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("ALL_PROXY in the environment"), "{}", said(&output));
-    assert!(!said(&output).contains("very-secret"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(2), "{}", printed(&output));
+    assert!(printed(&output).contains("ALL_PROXY in the environment"), "{}", printed(&output));
+    assert!(!printed(&output).contains("very-secret"), "{}", printed(&output));
 }

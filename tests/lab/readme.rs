@@ -17,7 +17,7 @@ use crate::lab::config::ConfigText;
 use crate::lab::nginx::NginxCommand;
 use crate::lab::node::{NodeOptions, Old};
 use crate::lab::pebble::PebbleOptions;
-use crate::lab::said::{exits, stderr, stdout};
+use crate::lab::printed::{exits, stderr, stdout};
 use crate::lab::script::Answer;
 use crate::lab::{Lab, Options, SERVICE};
 use certd::plan::ledger;

@@ -15,8 +15,8 @@ use std::process::Command;
 
 use bench::{Account, is_root, is_set_up, lab as start, ready, set_up, use_account};
 use lab::SERVICE;
+use lab::printed::exits;
 use lab::process::{output, wait_until};
-use lab::said::exits;
 
 #[test]
 fn an_account_is_set_up_proven_delivered_to_updated_and_removed() {
@@ -55,7 +55,7 @@ fn an_account_is_set_up_proven_delivered_to_updated_and_removed() {
     exits(&lab.certd(&["renew"]), 0);
     assert_eq!(lab.nodes[0].settled(SERVICE), lab.nodes[0].pair(SERVICE));
 
-    // A change of the configuration is refused by the node, by name, until it is told.
+    // A change of the configuration is refused by the node, by name, until `certd node setup` runs again.
     let reload = fs::read_to_string(lab.config_path()).unwrap();
     let reload = reload.lines().find(|line| line.starts_with("reload = ")).unwrap().to_owned();
     lab.replace_line("reload = ", &reload.replace("-s", "-q\", \"-s"));
@@ -67,7 +67,7 @@ fn an_account_is_set_up_proven_delivered_to_updated_and_removed() {
     lab.replace_line("reload = ", &reload);
     let text = is_set_up(&set_up(&lab, &account, &["--login", "root"]));
     assert!(text.contains("there already") && text.contains("options: --from 127.0.0.0/8, as last time"), "{text}");
-    assert_eq!(fs::read_to_string(&keys).unwrap(), line, "what is not said again is as it was");
+    assert_eq!(fs::read_to_string(&keys).unwrap(), line, "an option that is not given again stays as it was");
 
     let served = lab.nodes[0].served(SERVICE).unwrap();
     let removed = lab.certd(&["node", "remove", "上海", "--login", "root", "--account", &account.0]);
@@ -98,8 +98,8 @@ fn a_printed_script_can_be_read_holds_no_secret_and_does_the_same() {
     // A shell with an eye on unset variables and another one: nothing is left to the mood of one of them.
     for shell in [&["dash", "-u"][..], &["bash"], &["busybox", "ash"]] {
         fs::write(&file, &script).unwrap();
-        let said = output(Command::new(shell[0]).args(&shell[1..]).arg(&file));
-        assert!(said.ends_with("certd-setup: done\n"), "{said}");
+        let printed = output(Command::new(shell[0]).args(&shell[1..]).arg(&file));
+        assert!(printed.ends_with("certd-setup: done\n"), "{printed}");
     }
     use_account(&lab, &account);
     exits(&lab.certd(&["renew"]), 0);
@@ -283,19 +283,19 @@ fn handshakes_through_the_connection_get_their_port_and_no_other() {
     let line = fs::read_to_string(account.home().join(".ssh/authorized_keys")).unwrap();
     let wanted = "restrict,port-forwarding,permitlisten=\"127.0.0.1:1\",permitopen=\"127.0.0.1:";
     assert!(line.starts_with(&format!("{wanted}{port}\",command=")), "{line}");
-    let through = |to: &str| bench::said(bench::ssh(&lab, &account, &["-W", to], &[]), b"");
+    let through = |to: &str| bench::printed(bench::ssh(&lab, &account, &["-W", to], &[]), b"");
     // Nobody listens at the loopback of a node of the lab, which is another answer than that it is not permitted.
     assert!(through(&format!("127.0.0.1:{port}")).contains("connect failed"));
     for to in [format!("127.0.0.1:{}", port - 1), format!("{}:{port}", lab.nodes[0].tls.ip()), format!("[::1]:{port}")]
     {
-        let said = through(&to);
-        assert!(said.contains("administratively prohibited"), "{to}: {said}");
+        let printed = through(&to);
+        assert!(printed.contains("administratively prohibited"), "{to}: {printed}");
     }
-    let said = bench::said(
+    let printed = bench::printed(
         bench::ssh(&lab, &account, &["-N", "-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:22"], &[]),
         b"",
     );
-    assert!(said.contains("remote port forwarding failed"), "{said}");
+    assert!(printed.contains("remote port forwarding failed"), "{printed}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::Command;
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
 use lab::node::{NodeOptions, Old};
-use lab::said::{exits, stdout};
+use lab::printed::{exits, stdout};
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE, Service};
 
@@ -158,9 +158,9 @@ fn the_configured_canary_is_first_however_few_sessions_there_are() {
     lab.write_config_with(&ConfigText { top, certificates: Some(certificate), ..ConfigText::default() });
     let output = lab.certd(&["renew"]);
     exits(&output, 0);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    let served: Vec<&str> = told.lines().filter_map(|line| line.strip_suffix(": served")).collect();
-    assert_eq!((served.len(), served[0]), (lab.nodes.len(), "shenzhen"), "{told}");
+    let reply = String::from_utf8_lossy(&output.stderr).into_owned();
+    let served: Vec<&str> = reply.lines().filter_map(|line| line.strip_suffix(": served")).collect();
+    assert_eq!((served.len(), served[0]), (lab.nodes.len(), "shenzhen"), "{reply}");
 }
 
 #[test]

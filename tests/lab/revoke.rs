@@ -7,7 +7,7 @@ use std::fs;
 use lab::config::ConfigText;
 use lab::nginx::NginxCommand;
 use lab::pebble::PebbleOptions;
-use lab::said::exits;
+use lab::printed::exits;
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
 use serde_json::Value;
@@ -96,9 +96,12 @@ fn now_means_before_anything_is_replaced() {
     let [old, new] = generations(&lab).try_into().unwrap();
     assert_eq!(status(&lab, &old), ("Revoked".to_owned(), 1.into()));
     assert!(!is_revoked(&lab, &new));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&told["schema"], &told["revoked"], &told["exit"]), (&"certd.revoke/1".into(), &true.into(), &0.into()));
-    assert_eq!(told["reason"], "key-compromise");
+    let reply: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&reply["schema"], &reply["revoked"], &reply["exit"]),
+        (&"certd.revoke/1".into(), &true.into(), &0.into())
+    );
+    assert_eq!(reply["reason"], "key-compromise");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use lab::nginx::NginxCommand;
 use lab::node::NodeOptions;
+use lab::printed::{exits, stdout};
 use lab::process::{is_root, output};
-use lab::said::{exits, stdout};
 use lab::{Lab, Options, SERVICE};
 
 /// nobody, in Debian
@@ -35,12 +35,12 @@ fn n06_commands_are_argument_vectors_and_no_shell_reads_them() {
     // A build of its own in a folder with a space, and arguments that a shell would take apart.
     let folder = node.folder.join("local nginx");
     fs::create_dir(&folder).expect("the lab's folder is ours");
-    let (program, told) = (folder.join("nginx $HOME"), folder.join("told"));
+    let (program, reply) = (folder.join("nginx $HOME"), folder.join("told"));
     script(
         &program,
         &format!(
             "printf '<%s>' \"$@\" >>'{}'; [ \"$1\" = -t ] || set -- -s reload; exec '{}/sbin/nginx' \"$1\" $2",
-            told.display(),
+            reply.display(),
             node.folder.display()
         ),
     );
@@ -52,9 +52,9 @@ fn n06_commands_are_argument_vectors_and_no_shell_reads_them() {
         &format!("reload = [{program:?}, \"-s\", {}]", odd.map(|word| format!("{word:?}")).join(", ")),
     );
     exits(&lab.certd(&["renew"]), 0);
-    let told = fs::read_to_string(told).expect("it was called");
+    let reply = fs::read_to_string(reply).expect("it was called");
     let reload: String = odd.iter().map(|word| format!("<{word}>")).collect();
-    assert!(told.ends_with(&format!("<-t><-s>{reload}")), "{told}");
+    assert!(reply.ends_with(&format!("<-t><-s>{reload}")), "{reply}");
     assert_eq!(node.settled(SERVICE), node.pair(SERVICE));
 }
 
@@ -67,10 +67,10 @@ fn n07_a_server_that_may_not_read_its_key_is_told_in_its_own_words_and_keeps_wha
     exits(&lab.certd(&["renew"]), 0);
     let node = &lab.nodes[1];
     let before = node.settled(SERVICE).expect("it is served");
-    // Whoever tests the configuration there is not root, and the key is root's.
+    // The user who tests the configuration there is not root, and the key is root's.
     as_nobody(node);
-    let said = exits(&lab.certd(&["renew", "--force"]), 6);
-    let line = said.lines().find(|line| line.contains("node-2: unchanged")).unwrap_or_else(|| panic!("{said}"));
+    let printed = exits(&lab.certd(&["renew", "--force"]), 6);
+    let line = printed.lines().find(|line| line.contains("node-2: unchanged")).unwrap_or_else(|| panic!("{printed}"));
     assert!(line.contains("privkey.pem") && line.contains("Permission denied"), "{line}");
     assert_eq!(node.settled(SERVICE).as_ref(), Ok(&before));
     assert_eq!(node.pair(SERVICE).as_ref(), Ok(&before));
@@ -116,8 +116,8 @@ fn n13_a_reload_that_succeeds_and_reaches_another_process_is_seen_by_the_handsha
         pid.display()
     );
     wrong.replace_command(NginxCommand::Reload, Some(&hook));
-    let said = exits(&lab.certd(&["renew", "--force"]), 6);
-    assert!(said.contains("node-2: the node went back") || said.contains("still serves"), "{said}");
+    let printed = exits(&lab.certd(&["renew", "--force"]), 6);
+    assert!(printed.contains("node-2: the node went back") || printed.contains("still serves"), "{printed}");
     assert_eq!(wrong.pair(SERVICE).as_ref(), Ok(&before), "its disk holds what it serves");
     assert_eq!(wrong.settled(SERVICE).as_ref(), Ok(&before));
     assert_ne!(first.settled(SERVICE).as_ref(), Ok(&before));

@@ -6,8 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use lab::printed::exits;
 use lab::process::output;
-use lab::said::exits;
 use lab::{Lab, Options, SERVICE};
 
 /// signal(7): how a Rust program ends that gets no memory.
@@ -33,19 +33,19 @@ fn limited(lab: &Lab, limit: &str, arguments: &[&str]) -> Output {
 fn p11_too_few_files_are_told_in_words_and_cost_no_certificate_and_no_pair() {
     let lab = Lab::start(Options::nodes(6));
     lab.write_config("");
-    let mut told = 0;
+    let mut reply = 0;
     for limit in [8, 12, 16, 20, 24, 32] {
         let output = limited(&lab, &format!("ulimit -n {limit}"), &["renew"]);
         let text = text(&output);
         println!("{limit}: {:?}\n{text}", output.status);
         assert!(output.status.code().is_some_and(|code| code <= 7), "{limit}: {:?}, {text}", output.status);
         assert!(!text.contains("panicked"), "{limit}: {text}");
-        told += usize::from(text.contains("Too many open files"));
+        reply += usize::from(text.contains("Too many open files"));
         for node in &lab.nodes {
             node.pair(SERVICE).unwrap_or_else(|torn| panic!("{limit}: {torn}"));
         }
     }
-    assert!(told > 0, "none was too few");
+    assert!(reply > 0, "none was too few");
     exits(&lab.certd(&["renew"]), 0);
     assert_eq!(lab.pebble.issued(), 1);
 }
@@ -84,9 +84,9 @@ fn p13_a_panic_in_one_nodes_session_ends_that_session_and_the_others_go_on() {
     let before = lab.nodes[2].pair(SERVICE).expect("the lab made it");
     let mut command = lab.command(&["renew"]);
     command.env("LD_PRELOAD", &shim).env("BROKEN_CLOCK", lab.nodes[2].ssh.to_string());
-    let said = exits(&command.output().expect("it starts"), 6);
-    assert!(said.contains("panicked") && said.contains("3 of 4 serve"), "{said}");
-    assert!(said.contains("node-3: nothing was changed: no session could be started"), "{said}");
+    let printed = exits(&command.output().expect("it starts"), 6);
+    assert!(printed.contains("panicked") && printed.contains("3 of 4 serve"), "{printed}");
+    assert!(printed.contains("node-3: nothing was changed: no session could be started"), "{printed}");
     assert_eq!(lab.nodes[2].pair(SERVICE).as_ref(), Ok(&before));
     exits(&lab.certd(&["renew"]), 0);
     assert_eq!(lab.nodes[2].settled(SERVICE), lab.nodes[0].settled(SERVICE));

@@ -348,18 +348,18 @@ fn k03_a_clock_that_contradicts_what_was_seen_is_taken_to_the_ca_and_decides_not
         text
     };
     state(&lab, ahead);
-    let said = text(&["check"], 3);
+    let printed = text(&["check"], 3);
     let words = later.strftime("it was later already, %Y-%m-%d %H:%M UTC").to_string();
-    assert!(said.contains(&words), "{said}");
+    assert!(printed.contains(&words), "{printed}");
     // The CA does not answer.
     (0..2).for_each(|_| lab.proxy.script.cut("directory", 1, Point::Before));
-    let said = text(&["renew", "--force"], 5);
-    assert!(said.contains("cannot be right") && said.contains("next: set it (timedatectl)"), "{said}");
+    let printed = text(&["renew", "--force"], 5);
+    assert!(printed.contains("cannot be right") && printed.contains("next: set it (timedatectl)"), "{printed}");
     // It says that the clock is two days off.
     let date = (clock::now() - SignedDuration::from_hours(48)).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     lab.proxy.script.answer("directory", 1, Point::Before, Answer::new(503, "").header("date", &date));
-    let said = text(&["renew", "--force"], 5);
-    assert!(said.contains("the CA's says"), "{said}");
+    let printed = text(&["renew", "--force"], 5);
+    assert!(printed.contains("the CA's says"), "{printed}");
     assert_eq!((lab.pebble.issued(), lab.proxy.script.count("new-order")), (1, orders));
     // It agrees with the clock: what was remembered was wrong.
     text(&["renew"], 0);
@@ -375,9 +375,9 @@ fn k03_two_hours_beside_the_cas_clock_are_a_warning_that_names_both() {
     let date = (clock::now() - SignedDuration::from_hours(2)).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     lab.proxy.script.answer("renewal-info", 1, Point::Before, Answer::new(503, "").header("date", &date));
     let output = lab.certd(&["renew"]);
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("minutes ahead of 127.") && said.contains(": here 2"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{printed}");
+    assert!(printed.contains("minutes ahead of 127.") && printed.contains(": here 2"), "{printed}");
 }
 
 #[test]

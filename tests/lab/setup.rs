@@ -52,7 +52,7 @@ impl Machine {
         self.program("rustc", &format!("echo '{rustc}'"));
     }
 
-    /// Runs the script in a session of its own, so without a terminal, or on one; what it said.
+    /// Runs the script in a session of its own, so without a terminal, or on one; returns what it printed.
     fn set_up(&self, terminal: bool) -> String {
         let script = self.path("repo/tests/setup.sh");
         let mut command = if terminal {
@@ -66,9 +66,9 @@ impl Machine {
         };
         command.env_clear().env("PATH", self.path("bin")).env("HOME", self.path("")).env("SHELL", "/bin/sh");
         let output = command.output().expect("util-linux is in every Debian");
-        let said = text(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        said
+        let printed = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{printed}");
+        printed
     }
 
     fn calls(&self) -> String {
@@ -97,10 +97,10 @@ fn a_toolchain_that_is_too_old_is_refused_in_words_before_anything_is_installed(
         ("error: no default toolchain", "rustc 1.999.0", "is not understood: error: no default toolchain"),
     ] {
         machine.rust(cargo, rustc);
-        let said = machine.set_up(false);
-        assert!(said.contains(what), "{cargo}, {rustc}: {said}");
-        assert!(!what.contains(" is ") || said.contains("rustup"), "{said}");
-        assert!(what.contains("understood") || said.contains(&format!("needs Rust {needed} or newer")), "{said}");
+        let printed = machine.set_up(false);
+        assert!(printed.contains(what), "{cargo}, {rustc}: {printed}");
+        assert!(!what.contains(" is ") || printed.contains("rustup"), "{printed}");
+        assert!(what.contains("understood") || printed.contains(&format!("needs Rust {needed} or newer")), "{printed}");
     }
     machine.program("cargo", "echo 'rustup: no such toolchain' >&2; exit 1");
     assert!(machine.set_up(false).contains("cargo does not run: rustup: no such toolchain"));
@@ -117,8 +117,8 @@ fn a_toolchain_of_the_needed_version_or_a_later_one_is_taken() {
     let machine = Machine::new();
     for version in [needed(), "1.100".into(), "2.0".into()] {
         machine.rust(&format!("cargo {version}.0-nightly (0123abcd 2031-01-01)"), &format!("rustc {version}.1"));
-        let said = machine.set_up(false);
-        assert!(said.contains("installing through sudo"), "{version}: {said}");
+        let printed = machine.set_up(false);
+        assert!(printed.contains("installing through sudo"), "{version}: {printed}");
     }
 }
 
@@ -126,7 +126,7 @@ fn a_toolchain_of_the_needed_version_or_a_later_one_is_taken() {
 fn sudo_may_ask_for_a_password_where_there_is_a_terminal_and_there_alone() {
     for terminal in [true, false] {
         let machine = Machine::new();
-        let said = machine.set_up(terminal);
+        let printed = machine.set_up(terminal);
         let calls = machine.calls();
         let install =
             calls.lines().find(|call| call.contains("apt-get -q -y install")).unwrap_or_else(|| panic!("{calls}"));
@@ -135,9 +135,9 @@ fn sudo_may_ask_for_a_password_where_there_is_a_terminal_and_there_alone() {
         assert!(calls.lines().all(|call| call.starts_with("sudo -n ") != terminal), "{calls}");
         // It says what it is about to do before it asks, and that nothing came of it.
         let (before, after) =
-            said.split_once("still missing after the installation").unwrap_or_else(|| panic!("{said}"));
-        assert_eq!(before.contains("which may ask for your password"), terminal, "{said}");
-        assert!(before.contains(" caddy ") && after.contains(" caddy "), "{said}");
+            printed.split_once("still missing after the installation").unwrap_or_else(|| panic!("{printed}"));
+        assert_eq!(before.contains("which may ask for your password"), terminal, "{printed}");
+        assert!(before.contains(" caddy ") && after.contains(" caddy "), "{printed}");
     }
 }
 
@@ -145,14 +145,14 @@ fn sudo_may_ask_for_a_password_where_there_is_a_terminal_and_there_alone() {
 fn without_sudo_or_where_it_refuses_the_packages_are_told() {
     let machine = Machine::new();
     machine.program("sudo", "echo 'sudo: a password is required' >&2; exit 1");
-    let said = machine.set_up(false);
+    let printed = machine.set_up(false);
     assert!(
-        said.contains("sudo refuses; install these yourself: apt-get install") && said.contains(" caddy "),
-        "{said}"
+        printed.contains("sudo refuses; install these yourself: apt-get install") && printed.contains(" caddy "),
+        "{printed}"
     );
     fs::remove_file(machine.path("bin/sudo")).unwrap();
-    let said = machine.set_up(true);
-    assert!(said.contains("there is no sudo; install these yourself: apt-get install"), "{said}");
+    let printed = machine.set_up(true);
+    assert!(printed.contains("there is no sudo; install these yourself: apt-get install"), "{printed}");
 }
 
 #[test]
@@ -161,13 +161,13 @@ fn ci_says_on_which_system_it_ran() {
     machine.program("make", "echo \"made $*\"");
     let path = format!("{}:/usr/bin:/bin", machine.path("bin").display());
     let output = Command::new(Path::new(ROOT).join(".ci/run")).env("PATH", path).output().unwrap();
-    let said = text(&output);
+    let printed = text(&output);
     let release = fs::read_to_string("/etc/os-release").expect("a Debian");
     let system = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap().trim_matches('"');
-    assert!(output.status.success(), "{said}");
-    assert!(said.starts_with(&format!("== on {system}")), "{said}");
-    assert!(said.contains("made test") && said.contains("made demo"), "{said}");
-    assert!(said.lines().last().unwrap().starts_with(&format!("== all is well on {system}")), "{said}");
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.starts_with(&format!("== on {system}")), "{printed}");
+    assert!(printed.contains("made test") && printed.contains("made demo"), "{printed}");
+    assert!(printed.lines().last().unwrap().starts_with(&format!("== all is well on {system}")), "{printed}");
 }
 
 #[test]
@@ -179,8 +179,8 @@ fn the_first_build_says_that_it_builds_and_for_how_long() {
         text(&output.expect("Debian has make"))
     };
     let folder = tempfile::tempdir().unwrap();
-    let said = make(folder.path());
-    assert!(said.contains("first build") && said.contains("minutes"), "{said}");
+    let printed = make(folder.path());
+    assert!(printed.contains("first build") && printed.contains("minutes"), "{printed}");
     fs::create_dir(folder.path().join("debug")).unwrap();
     fs::write(folder.path().join("debug/certd"), "").unwrap();
     assert_eq!(make(folder.path()), "");
@@ -217,14 +217,14 @@ fn a_moved_clock_is_moved_for_every_kind_of_program() {
             .env("TZ", "UTC")
             .output()
             .unwrap();
-        let said = text(&output);
-        assert!(output.status.success(), "{said}");
+        let printed = text(&output);
+        assert!(output.status.success(), "{printed}");
         let then = certd::context::clock::now() + jiff::SignedDuration::from_hours(days * 24);
         let (day, pebble) =
             (then.strftime("%Y/%m/%d").to_string(), String::from_utf8_lossy(&output.stdout).into_owned());
         let lines: Vec<&str> = pebble.lines().collect();
-        assert_eq!(lines.len(), 6, "{said}");
-        assert!(lines[..5].iter().all(|line| *line == day), "{day}: {said}");
-        assert!(lines[5].starts_with(&format!("Pebble {day} ")), "{day}: {said}");
+        assert_eq!(lines.len(), 6, "{printed}");
+        assert!(lines[..5].iter().all(|line| *line == day), "{day}: {printed}");
+        assert!(lines[5].starts_with(&format!("Pebble {day} ")), "{day}: {printed}");
     }
 }

@@ -1,11 +1,11 @@
-//! What a pass asks beside its work holds nothing up: nodes get what is stored, whoever says nothing.
+//! What a pass asks beside its work holds nothing up: nodes get what is stored even if a CA or an API does not answer.
 
 use crate::lab;
 
 use std::fs;
 
+use lab::printed::exits;
 use lab::process::wait_until;
-use lab::said::exits;
 use lab::script::Point;
 use lab::{Lab, Options, SERVICE};
 

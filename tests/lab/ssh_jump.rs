@@ -20,7 +20,7 @@ fn jump_host(sshd: &Sshd, name: &str) -> Endpoint {
     Endpoint { node: NodeName::parse(name).unwrap(), ..sshd.endpoint() }
 }
 
-/// Logs in, has a program say back what it is told, and ends.
+/// Logs in, has a program echo its input, and ends.
 async fn said_back(endpoint: Endpoint, text: &str) -> Result<String, SshError> {
     let mut session = Session::start(endpoint, "cat").unwrap();
     let talk = async {
@@ -33,7 +33,7 @@ async fn said_back(endpoint: Endpoint, text: &str) -> Result<String, SshError> {
         Ok(String::from_utf8(heard).unwrap())
     };
     match tokio::time::timeout(LIMIT, talk).await {
-        Ok(said) => said,
+        Ok(printed) => printed,
         Err(_) => Err(session.overdue(LIMIT)),
     }
 }
@@ -55,13 +55,13 @@ async fn what_fails_at_a_jump_host_is_told_with_its_name_and_the_node_it_leads_t
     let (first, second, node) = (Sshd::start(None), Sshd::start(None), Sshd::start(None));
     let one = || jump_host(&first, "jump host one");
     let two = || jump_host(&second, "jump host two");
-    let said = async |endpoint| said_back(endpoint, "x").await.unwrap_err().to_string();
+    let printed = async |endpoint| said_back(endpoint, "x").await.unwrap_err().to_string();
 
     let gone = free_address();
-    let error = said(by(Endpoint { address: gone, ..one() }, node.endpoint())).await;
+    let error = printed(by(Endpoint { address: gone, ..one() }, node.endpoint())).await;
     assert_eq!(error, format!("上海: jump host one: {gone} refuses the connection"));
 
-    let error = said(by(one(), Endpoint { address: gone, ..node.endpoint() })).await;
+    let error = printed(by(one(), Endpoint { address: gone, ..node.endpoint() })).await;
     assert_eq!(error, format!("上海: jump host one: no connection from there to {gone}: connect failed"));
 
     let wrong = Endpoint { host_keys: vec![first.host_key("wrong")], ..one() };
@@ -72,18 +72,18 @@ async fn what_fails_at_a_jump_host_is_told_with_its_name_and_the_node_it_leads_t
     assert!(error.next().contains("ssh.jump"), "{}", error.next());
 
     let unknown = Endpoint { host_keys: vec![], ..two() };
-    let error = said(by(by(one(), unknown), node.endpoint())).await;
+    let error = printed(by(by(one(), unknown), node.endpoint())).await;
     assert!(
         error.starts_with(&format!("上海: jump host two: the host key of {} is not known", second.address)),
         "{error}"
     );
 
     let stranger = Endpoint { identities: vec![identity(&second.dir.path().join("wrong"))], ..two() };
-    let error = said(by(by(one(), stranger), node.endpoint())).await;
+    let error = printed(by(by(one(), stranger), node.endpoint())).await;
     assert!(error.starts_with("上海: jump host two: no login as root: "), "{error}");
 
     // The node's own fault stays the node's.
-    let error = said(by(one(), Endpoint { host_keys: vec![], ..node.endpoint() })).await;
+    let error = printed(by(one(), Endpoint { host_keys: vec![], ..node.endpoint() })).await;
     assert!(error.starts_with(&format!("上海: the host key of {} is not known", node.address)), "{error}");
 
     let narrow = Sshd::with(free_address(), "AllowTcpForwarding no\n");

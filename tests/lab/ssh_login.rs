@@ -69,16 +69,16 @@ async fn rsa_signs_with_sha2_where_nothing_older_is_taken() {
 async fn a_key_that_cannot_be_opened_is_told_apart_from_one_that_is_refused() {
     let sshd = Sshd::start(None);
     let at = sshd.dir.path().display().to_string();
-    let said = async |identity| {
+    let printed = async |identity| {
         let error = login(Endpoint { identities: vec![identity], ..sshd.endpoint() }).await.unwrap_err();
         error.to_string().replace(&at, "")
     };
     for (name, kind, format) in [("new", "ed25519", "RFC4716"), ("pem", "rsa", "PEM"), ("pkcs8", "ecdsa", "PKCS8")] {
         let file = key(&sshd, name, &["-t", kind, "-m", format, "-N", PASSPHRASE]);
         let text = format!("上海: no login as root: /{name} (encrypted, and ssh.passphrase_file is not set)");
-        assert_eq!(said(with(&file, None)).await, text);
+        assert_eq!(printed(with(&file, None)).await, text);
         let text = format!("上海: no login as root: /{name} (the passphrase does not open it)");
-        assert_eq!(said(with(&file, Some("wrong"))).await, text);
+        assert_eq!(printed(with(&file, Some("wrong"))).await, text);
     }
 }
 
@@ -137,12 +137,12 @@ async fn an_agents_keys_are_tried_after_the_files() {
     let agent = Agent::start(sshd.dir.path());
     let at = sshd.dir.path().display().to_string();
     let endpoint = |identities| Endpoint { identities, agent: Some(agent.socket.clone()), ..sshd.endpoint() };
-    let said = async |endpoint| login(endpoint).await.unwrap_err().to_string().replace(&at, "");
+    let printed = async |endpoint| login(endpoint).await.unwrap_err().to_string().replace(&at, "");
 
     let text = "上海: no login as root: /wrong (refused by the node); the agent at /agent.sock (has no keys)";
-    assert_eq!(said(endpoint(vec![identity(&sshd.dir.path().join("wrong"))])).await, text);
+    assert_eq!(printed(endpoint(vec![identity(&sshd.dir.path().join("wrong"))])).await, text);
     agent.add(&sshd.dir.path().join("wrong"));
-    assert!(said(endpoint(vec![])).await.ends_with("of the agent (refused by the node)"));
+    assert!(printed(endpoint(vec![])).await.ends_with("of the agent (refused by the node)"));
     for kind in ["ed25519", "rsa", "ecdsa"] {
         let agent_key = key(&sshd, &format!("of-agent-{kind}"), &["-t", kind, "-N", ""]);
         agent.add(&agent_key);
@@ -150,9 +150,9 @@ async fn an_agents_keys_are_tried_after_the_files() {
     }
 
     let text = "上海: no login as root: the agent (SSH_AUTH_SOCK is not set)";
-    assert_eq!(said(Endpoint { agent: Some(PathBuf::new()), ..endpoint(vec![]) }).await, text);
+    assert_eq!(printed(Endpoint { agent: Some(PathBuf::new()), ..endpoint(vec![]) }).await, text);
     let nobody = Some(sshd.dir.path().join("nobody.sock"));
-    let error = said(Endpoint { agent: nobody, ..endpoint(vec![]) }).await;
+    let error = printed(Endpoint { agent: nobody, ..endpoint(vec![]) }).await;
     assert!(error.starts_with("上海: no login as root: the agent at /nobody.sock ("), "{error}");
 }
 
@@ -235,5 +235,5 @@ async fn s23_another_machine_behind_the_address_hears_neither_login_nor_certific
     assert!(error.to_string().contains(&certd::ssh::fingerprint(&other.host_key("host"))), "{error}");
     let log = fs::read_to_string(other.dir.path().join("log")).unwrap();
     assert!(log.contains("Connection from"), "{log}");
-    assert!(!log.contains("root"), "not even the user's name was told: {log}");
+    assert!(!log.contains("root"), "not even the user's name was sent: {log}");
 }

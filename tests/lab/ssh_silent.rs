@@ -1,4 +1,4 @@
-//! Peers that say nothing, stop in the middle or drip: each wait has an end, is told with what was waited for, and leaves
+//! Peers that say nothing, stop in the middle or drip: each wait has an end, is reported with what was waited for, and leaves
 //! no thread behind.
 
 use crate::lab::plain_sshd as sshd;
@@ -14,7 +14,7 @@ use sshd::{Sshd, free_address};
 use throttle::{Then, Throttle};
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// For whoever is dead.
+/// For a peer that is dead.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 /// The threads that own sessions, by their name.

@@ -1,4 +1,4 @@
-//! Endpoints that others keep are looked at in every check, plan and renewal, told in the same report, and never touched.
+//! Endpoints that others keep are looked at in every check, plan and renewal, shown in the same report, and never touched.
 
 use crate::lab;
 
@@ -14,10 +14,10 @@ use certd::context::clock;
 
 use lab::config::ConfigText;
 use lab::node::{NodeOptions, Old};
-use lab::said::{exits, stdout};
+use lab::printed::{exits, stdout};
 use lab::{Lab, Options, SERVICE};
 
-/// One node of ours, and servers of other people, which certd is told to watch only.
+/// One node of ours, and servers of other people, which certd is configured to watch only.
 fn bench(theirs: &[(&str, Old)]) -> Lab {
     let other = |(name, old): &(&str, Old)| NodeOptions { old: old.clone(), ..NodeOptions::new(name) };
     let nodes = [NodeOptions::new("ours")].into_iter().chain(theirs.iter().map(other)).collect();

@@ -30,7 +30,7 @@ async fn a_thousand_parked_sessions_cost_less_than_200_mib_and_each_still_answer
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-    // bash reads no start files where it is not the first shell: a thousand times those of whoever runs this can take
+    // bash reads no start files where it is not the first shell: a thousand times those of the user who runs this can take
     // minutes (Debian's bash takes sshd for rshd).
     let extra = "MaxStartups 2000\nMaxSessions 1\nClientAliveInterval 0\nSetEnv SHLVL=2\n";
     let nodes: Vec<Sshd> = (0..4).map(|_| Sshd::with(free_address(), extra)).collect();

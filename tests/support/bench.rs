@@ -66,7 +66,7 @@ impl Bench {
 
     /// What is left when this process is killed while the request that is held is under way.
     pub fn killed_at(&self, held: Held) {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, reply) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             held.wait();
             // Held on until nobody waits for the answer any more.
@@ -74,7 +74,7 @@ impl Bench {
         });
         let until = async {
             loop {
-                if let Ok(held) = told.try_recv() {
+                if let Ok(held) = reply.try_recv() {
                     return held;
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -89,7 +89,7 @@ impl Bench {
         held.release();
     }
 
-    /// Changes the configuration, as if the file had said so.
+    /// Changes the configuration, as if the file had it.
     pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
         change(Arc::get_mut(&mut self.context.config).expect("nobody else holds it"));
     }

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     expired.old = Old::Days(-3);
     let nodes = vec![NodeOptions::new("cn2-shanghai"), expired, NodeOptions::new("shenzhen")];
     let mut lab = Lab::start(Options { nodes, ..Options::default() });
-    // The lab's CA has no limits, and whoever keeps it renews as often as they like.
+    // The lab's CA has no limits, and with KEEP=1 it may be renewed as often as wanted.
     lab.write_config_with(&ConfigText { acme: "certificates_per_week = 1000".into(), ..ConfigText::default() });
 
     let mut show = Show::default();

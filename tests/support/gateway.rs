@@ -32,7 +32,7 @@ impl Lab {
         let (heard, hosts) = (Arc::clone(&asked), self.proxy.at.ip().to_string());
         let runtime = self.engine.handle();
         let listener = std::net::TcpListener::bind(at).expect("the port is free");
-        listener.set_nonblocking(true).expect("a socket can be told");
+        listener.set_nonblocking(true).expect("a socket option can be set");
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("it does not block");
             while let Ok((client, _)) = listener.accept().await {

@@ -53,7 +53,7 @@ impl Drop for Engine {
 
 fn listen(ip: IpAddr) -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind((ip, 0)).expect("the address is on loopback");
-    listener.set_nonblocking(true).expect("a socket can be told");
+    listener.set_nonblocking(true).expect("a socket option can be set");
     (listener.local_addr().expect("it is bound"), listener)
 }
 

@@ -16,10 +16,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use dead::Dead;
 use lab::config::ConfigText;
-use lab::said::stdout;
+use lab::printed::stdout;
 use lab::{Lab, Options, SERVICE};
 
-/// A run, and when each line of its progress was said.
+/// A run, and when each line of its progress was printed.
 struct Run {
     output: Output,
     lines: Vec<(Timestamp, String)>,
@@ -98,10 +98,10 @@ pub(crate) fn fleet(nodes: usize, ways: &[Dead]) {
     for (number, way) in ways.iter().enumerate() {
         let name = name(number);
         let begin = format!("  {name}: ");
-        let said: Vec<&str> = report.lines().filter_map(|line| line.strip_prefix(&begin)).collect();
-        let said = said.join("\n");
-        assert!(said.contains(way.sentence()), "{way:?}, {name}: {said:?}\n{report}");
-        println!("{way:?}: {said}");
+        let printed: Vec<&str> = report.lines().filter_map(|line| line.strip_prefix(&begin)).collect();
+        let printed = printed.join("\n");
+        assert!(printed.contains(way.sentence()), "{way:?}, {name}: {printed:?}\n{report}");
+        println!("{way:?}: {printed}");
         sentences.insert(way.sentence());
     }
     assert_eq!(sentences.len(), ways.len(), "each has its own");

@@ -89,13 +89,13 @@ fn measured(lab: &Lab, mut command: Command, good: &[i32]) -> Run {
     let begun = Instant::now();
     let output = command.output().expect("tests/setup.sh brings time(1)");
     let seconds = begun.elapsed().as_secs_f64();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code().is_some_and(|code| good.contains(&code)), "{command:?}: {said}");
-    let told = fs::read_to_string(lab.folder.join("time")).expect("time(1) has written it");
-    let told = told.lines().last().expect("a line");
-    let told: Vec<f64> = told.split(' ').map(|number| number.parse().expect("a number")).collect();
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code().is_some_and(|code| good.contains(&code)), "{command:?}: {printed}");
+    let reply = fs::read_to_string(lab.folder.join("time")).expect("time(1) has written it");
+    let reply = reply.lines().last().expect("a line");
+    let reply: Vec<f64> = reply.split(' ').map(|number| number.parse().expect("a number")).collect();
     let requests = lab.proxy.script.calls().len() - requests;
-    Run { seconds, cpu: told[0] + told[1], mebibytes: told[2] / 1024.0, requests }
+    Run { seconds, cpu: reply[0] + reply[1], mebibytes: reply[2] / 1024.0, requests }
 }
 
 fn show(name: &str, runs: &[Run]) {

@@ -28,11 +28,11 @@ pub mod nonces;
 pub mod pebble;
 pub mod pki;
 pub mod plain_sshd;
+pub mod printed;
 pub mod process;
 pub mod proxy;
 pub mod relay;
 pub mod rotations;
-pub mod said;
 pub mod script;
 pub mod second;
 pub mod sshd;
@@ -118,7 +118,7 @@ pub struct Lab {
     pub cloudflare: Cloudflare,
     pub dns: Arc<Dns>,
     pub client: Client,
-    /// Issued what the nodes serve at first; certd is told to trust it, after Pebble's root.
+    /// Issued what the nodes serve at first; certd is configured to trust it, after Pebble's root.
     pub old_authority: Authority,
     /// Of the CA's API, and of other servers of the lab.
     authority: Authority,
@@ -266,7 +266,7 @@ impl Lab {
     }
 }
 
-/// 127.a.b.0/24 for one lab: whoever listens at its last address has it, and the kernel gives it back.
+/// 127.a.b.0/24 for one lab: the lab that listens at its last address owns it, and the kernel gives it back.
 fn claim_network() -> (TcpListener, [u8; 2]) {
     for _ in 0..1000 {
         let [_, a, b, ..] = random().to_le_bytes();

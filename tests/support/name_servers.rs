@@ -37,12 +37,12 @@ pub(crate) fn add_server(lab: &Lab, second: &NameServer, dns: &str) {
     }
 }
 
-pub(crate) fn said(output: &Output) -> String {
+pub(crate) fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 pub(crate) fn assert_served(lab: &Lab, output: &Output) {
-    assert_eq!(output.status.code(), Some(0), "{}", said(output));
+    assert_eq!(output.status.code(), Some(0), "{}", printed(output));
     assert_eq!(lab.pebble.issued(), 1);
     assert!(lab.cloudflare.records().is_empty(), "{:?}", lab.cloudflare.records());
 }
@@ -69,11 +69,11 @@ pub(crate) fn a_lag_burns_no_validation(lag: Duration) {
     assert_eq!(lab.proxy.script.count("challenge"), 1);
     let lagging = format!("({}) to show {CHALLENGE}", second.at);
     assert!(
-        said(&output).contains(&lagging) || said(&output).contains(&format!("{} to show", second.at)),
+        printed(&output).contains(&lagging) || printed(&output).contains(&format!("{} to show", second.at)),
         "{}",
-        said(&output)
+        printed(&output)
     );
     if lag > Duration::from_secs(20) {
-        assert!(said(&output).contains(", for 15 s so far"), "{}", said(&output));
+        assert!(printed(&output).contains(", for 15 s so far"), "{}", printed(&output));
     }
 }

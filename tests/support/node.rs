@@ -275,7 +275,7 @@ impl Node {
         fs::remove_file(self.folder.join("conf/ssl/filler")).expect("the disk was filled");
     }
 
-    /// Certificate files in place, as an older tool would write them; nginx is not told.
+    /// Certificate files in place, as an older tool would write them; nginx is not reloaded.
     pub fn install(&self, authority: &Authority, old: &Old) {
         let (other, days) = match old {
             Old::Days(days) => (None, *days),

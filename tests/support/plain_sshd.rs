@@ -40,7 +40,7 @@ pub(crate) fn free_address() -> SocketAddr {
 }
 
 impl Sshd {
-    /// `shell`: what runs a command for whoever logs in (`ForceCommand`); `$SSH_ORIGINAL_COMMAND` is what was asked for.
+    /// `shell`: what runs a command for a user who logs in (`ForceCommand`); `$SSH_ORIGINAL_COMMAND` is what was asked for.
     pub(crate) fn start(force: Option<&str>) -> Self {
         let force = force.map(|command| format!("ForceCommand {command}\n")).unwrap_or_default();
         Self::with(free_address(), &force)

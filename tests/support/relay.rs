@@ -63,7 +63,7 @@ pub struct Datagrams(Arc<AtomicBool>);
 impl Datagrams {
     pub fn open(runtime: &Handle, at: SocketAddr, to: SocketAddr) -> Self {
         let socket = std::net::UdpSocket::bind(at).unwrap_or_else(|error| panic!("{at} cannot be had: {error}"));
-        socket.set_nonblocking(true).expect("a socket can be told");
+        socket.set_nonblocking(true).expect("a socket option can be set");
         let socket = Arc::new(on(runtime, || UdpSocket::from_std(socket).expect("it does not block")));
         let lost = Arc::new(AtomicBool::new(false));
         let lose = Arc::clone(&lost);
@@ -110,7 +110,7 @@ impl Blackhole {
         let mut queue = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&at, Duration::from_millis(100)) {
             queue.push(stream);
-            assert!(queue.len() < 64, "the kernel lets more into the queue than it was told");
+            assert!(queue.len() < 64, "the kernel lets more into the queue than its limit");
         }
         Self { _listener: listener, _queue: queue }
     }
@@ -118,7 +118,7 @@ impl Blackhole {
 
 fn listener(at: SocketAddr, backlog: u32) -> tokio::net::TcpListener {
     let socket = TcpSocket::new_v4().expect("a socket can be had");
-    socket.set_reuseaddr(true).expect("a socket can be told");
+    socket.set_reuseaddr(true).expect("a socket option can be set");
     let bound = socket.bind(at).and_then(|()| socket.listen(backlog));
     bound.unwrap_or_else(|error| panic!("{at} cannot be listened at: {error}"))
 }

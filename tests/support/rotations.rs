@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 struct Course {
     /// Fingerprints, in the order of their making.
     made: Mutex<Vec<String>>,
-    /// The one that every node serves, as certd said when it was done.
+    /// The one that every node serves, as certd reported when it was done.
     proven: AtomicUsize,
     over: AtomicBool,
 }
@@ -50,7 +50,7 @@ impl Course {
 #[derive(Default)]
 struct Seen {
     handshakes: usize,
-    /// How often the one before was served after certd had said that the rollout was done.
+    /// How often the one before was served after certd had reported the end of the rollout.
     late: usize,
     /// Numbers, each when it was first seen.
     order: Vec<usize>,
@@ -135,7 +135,7 @@ fn deliver(lab: &Lab, course: &Course) {
         made.len() - 1
     };
     let output = lab.certd(&["deploy"]);
-    assert_eq!(output.status.code(), Some(0), "{number}: {}", lab::said::stdout(&output));
+    assert_eq!(output.status.code(), Some(0), "{number}: {}", lab::printed::stdout(&output));
     course.proven.store(number, Ordering::SeqCst);
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::process::{Reaper, is_root, output};
 
-/// Writes `sshd_config` into the node's folder; whoever has the `client_key` may log in.
+/// Writes `sshd_config` into the node's folder; a client with the `client_key` may log in.
 pub fn configure(folder: &Path, at: SocketAddr, client_key: &Path, reaper: &Reaper, extra: &str) {
     let (key, mark) = reaper.mark();
     let config = format!(

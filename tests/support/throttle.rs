@@ -9,7 +9,7 @@ use std::time::Duration;
 /// What becomes of a connection after its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// Whatever is said is swallowed, both ways.
+    /// All data is swallowed, both ways.
     Silence,
     /// The connection ends.
     #[allow(dead_code, reason = "each test that has a relay uses a part of it")]

@@ -1,4 +1,4 @@
-//! What is served over HTTP/3: Caddy (quic-go), and QUIC servers that behave as told.
+//! What is served over HTTP/3: Caddy (quic-go), and QUIC servers that behave as configured.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -71,7 +71,7 @@ fn server(pair: &Pair, alpn: &[u8]) -> quinn::ServerConfig {
     quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()))
 }
 
-/// Accepts whoever comes until it is dropped.
+/// Accepts every connection until it is dropped.
 struct Worker {
     task: tokio::task::JoinHandle<()>,
     accepted: Arc<AtomicUsize>,

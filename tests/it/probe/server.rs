@@ -75,10 +75,10 @@ async fn answer(tcp: TcpStream, acceptor: TlsAcceptor, then: Then) {
 }
 
 /// Answers one connection with these bytes, whatever it asks.
-pub(crate) async fn say(listener: &TcpListener, said: &[u8]) {
+pub(crate) async fn say(listener: &TcpListener, printed: &[u8]) {
     let (mut tcp, _) = listener.accept().await.unwrap();
     let _ = tcp.read(&mut [0; 4096]).await;
-    let _ = tcp.write_all(said).await;
+    let _ = tcp.write_all(printed).await;
     let _ = tcp.shutdown().await;
 }
 

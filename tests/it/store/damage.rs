@@ -81,8 +81,8 @@ fn p07_a_line_of_garbage_in_the_ledger_is_left_out_and_reported() {
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"garbage\n").unwrap();
     f.store.note_ledger(&entry).unwrap();
     assert_eq!(f.store.ledger().unwrap(), [entry.clone(), entry]);
-    let told = format!("{}: line 2 cannot be read and does not count; look at it and remove it", path.display());
-    assert_eq!(f.damages(), [told]);
+    let reply = format!("{}: line 2 cannot be read and does not count; look at it and remove it", path.display());
+    assert_eq!(f.damages(), [reply]);
     assert!(fs::read_to_string(&path).unwrap().contains("garbage\n"));
 }
 
@@ -150,7 +150,7 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
     let (second, pair) = kept(&f.store, 1);
     let now = AT + SignedDuration::from_secs(60);
     let serial = second.serial().to_owned();
-    // As an earlier certd numbered, above what a node had told: too many digits, and a time to come.
+    // As an earlier certd numbered, above what a node had claimed: too many digits, and a time to come.
     for number in ["10000000000000000000", "9999999999999999999", "100000000000000", "99999999999999", "20991231235960"]
     {
         let wrong = format!("{number}-{serial}");
@@ -160,8 +160,8 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
         let other = Store::look(&f.root).unwrap();
         if wrong.parse::<Generation>().is_err() {
             assert_eq!(other.stored(&name()).unwrap().current.unwrap().generation, first);
-            let told = other.damages().iter().map(ToString::to_string).collect::<String>();
-            assert!(told.contains(&wrong) && told.contains("is no generation"), "{told}");
+            let reply = other.damages().iter().map(ToString::to_string).collect::<String>();
+            assert!(reply.contains(&wrong) && reply.contains("is no generation"), "{reply}");
         }
         let mended = f.store.mend_numbers(&name(), now).unwrap();
         assert_eq!(mended.len(), 1, "{number}");
@@ -177,7 +177,7 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
         assert!(f.store.mend_numbers(&name(), now).unwrap().is_empty(), "once");
         assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
     }
-    // What a person or another program made is told and left alone; what is ours is not told.
+    // What a person or another program made is reported and left alone; our own files are not reported.
     let quiet = Store::look(&f.root).unwrap();
     fs::create_dir(f.of("rejected")).unwrap();
     fs::write(f.of("note.txt"), "a file").unwrap();

@@ -59,9 +59,9 @@ fn an_intent_keeps_its_key_until_names_or_key_type_change() {
     let f = fixture();
     let (one, two) = (pair(), pair());
     f.store.intend(&name(), &intent(), one.key()).unwrap();
-    let told = Intent { order_url: Some("https://ca.example/order/1".into()), ..intent() };
-    f.store.note_intent(&name(), &told).unwrap();
-    assert_eq!(f.stored().pending, Some(told));
+    let reply = Intent { order_url: Some("https://ca.example/order/1".into()), ..intent() };
+    f.store.note_intent(&name(), &reply).unwrap();
+    assert_eq!(f.stored().pending, Some(reply));
 
     f.store.intend(&name(), &intent(), two.key()).unwrap();
     assert_eq!(f.store.intent_key(&name()).unwrap().pem(), one.key().pem());

@@ -1,4 +1,4 @@
-//! Revocation lists, from a CA that has some: what it has revoked is told as soon as anybody asks, and renewed.
+//! Revocation lists, from a CA that has some: what it has revoked is reported by the next check, and renewed.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

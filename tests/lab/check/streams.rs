@@ -1,4 +1,4 @@
-//! What `check` prints for programs: a line for a monitoring system, a report a line for whoever watches.
+//! What `check` prints for programs: a line for a monitoring system, a report a line for `--watch`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Child;
@@ -38,10 +38,10 @@ fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
 fn watching_tells_a_report_a_line_until_it_is_told_to_end_and_ends_at_once_with_the_last_code() {
     let mut lab = renewed(Options::nodes(1));
     let mut child = lab.spawn_certd(&["check", "--watch=1s", "--output", "json"]);
-    let mut told = lines(&mut child).map(|line| serde_json::from_str::<Value>(&line).expect("one document a line"));
-    assert_eq!(told.next().unwrap()["exit"], 0);
+    let mut reply = lines(&mut child).map(|line| serde_json::from_str::<Value>(&line).expect("one document a line"));
+    assert_eq!(reply.next().unwrap()["exit"], 0);
     lab.node("node-1").stop_nginx();
-    assert!(told.by_ref().any(|report| report["exit"] == 4), "it looks again and again");
+    assert!(reply.by_ref().any(|report| report["exit"] == 4), "it looks again and again");
     signal("INT", &[child.id()]);
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
@@ -50,10 +50,10 @@ fn watching_tells_a_report_a_line_until_it_is_told_to_end_and_ends_at_once_with_
 fn watching_marks_what_has_changed_and_a_long_pause_does_not_hold_up_the_end() {
     let mut lab = renewed(Options::nodes(1));
     let mut child = lab.spawn_certd(&["check", "--watch=1s"]);
-    let mut told = lines(&mut child);
-    assert!(told.by_ref().any(|line| line.starts_with("1 of 1 serve")));
+    let mut reply = lines(&mut child);
+    assert!(reply.by_ref().any(|line| line.starts_with("1 of 1 serve")));
     lab.node("node-1").stop_nginx();
-    let changed = told.find(|line| line.starts_with("* ")).unwrap();
+    let changed = reply.find(|line| line.starts_with("* ")).unwrap();
     assert!(changed.contains(": was ok (") && changed.contains("is unreachable"), "{changed}");
     signal("TERM", &[child.id()]);
     assert_eq!(child.wait().unwrap().code(), Some(4));

@@ -222,8 +222,8 @@ fn c20_a_record_that_the_api_has_and_no_server_shows_is_told_by_name() {
     let client = bench.client();
     bench.lab.dns.hold();
     well(bench.publish(&client, &[txt(CHALLENGE, "value")]));
-    let told = bench.run(seen(&bench, &["value"], Duration::from_secs(2))).unwrap_err();
-    assert!(told.contains(CHALLENGE) && told.contains(&bench.lab.dns.at.to_string()), "{told}");
+    let reply = bench.run(seen(&bench, &["value"], Duration::from_secs(2))).unwrap_err();
+    assert!(reply.contains(CHALLENGE) && reply.contains(&bench.lab.dns.at.to_string()), "{reply}");
 }
 
 async fn seen(bench: &Bench, values: &[&str], limit: Duration) -> Result<(), String> {

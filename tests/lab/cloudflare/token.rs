@@ -64,7 +64,7 @@ fn c02_an_accounts_token_is_verified_at_its_account() {
     let lab = service("");
     lab.cloudflare.with(|account| account.account_token = true);
     expire(&lab, 3);
-    // No zone was seen yet, and so no account: nothing is known, and nothing is said.
+    // No zone was seen yet, and so no account: nothing is known, and nothing is reported.
     exits(&lab.certd(&["renew"]), 0);
     assert_eq!((lab.cloudflare.script.count("verify"), lab.cloudflare.script.count("account-verify")), (1, 0));
     let_a_day_pass(&lab);
@@ -73,7 +73,7 @@ fn c02_an_accounts_token_is_verified_at_its_account() {
     assert_eq!(lab.cloudflare.script.count("account-verify"), 1);
 }
 
-/// As if a day had passed: what was said of the token is old.
+/// As if a day had passed: what the API answered about the token is old.
 fn let_a_day_pass(lab: &Lab) {
     let file = lab.state_dir().join("dns.json");
     let kept = std::fs::read_to_string(&file).expect("certd wrote it");
@@ -120,7 +120,7 @@ fn c02_a_question_about_the_token_that_is_not_answered_is_no_news() {
     let_a_day_pass(&lab);
     lab.cloudflare.script.fail("verify", 3, &html);
     let text = exits(&lab.certd(&["renew"]), 3);
-    assert!(text.contains("the token ends on 20"), "what was said yesterday holds: {text}");
+    assert!(text.contains("the token ends on 20"), "yesterday's answer holds: {text}");
 }
 
 #[test]

@@ -16,9 +16,9 @@ const SOON: Duration = Duration::from_secs(10);
 
 #[track_caller]
 fn ends_soon(child: Child) -> Output {
-    let (tell, told) = mpsc::channel();
+    let (tell, reply) = mpsc::channel();
     std::thread::spawn(move || tell.send(child.wait_with_output()));
-    told.recv_timeout(SOON).expect("it ends soon after the signal").unwrap()
+    reply.recv_timeout(SOON).expect("it ends soon after the signal").unwrap()
 }
 
 fn txt(lab: &Lab) -> usize {

@@ -1,4 +1,4 @@
-//! stdout carries the report alone, stderr what happens meanwhile, and both survive whoever reads them.
+//! stdout carries the report alone, stderr what happens meanwhile, and both survive a reader that goes away.
 
 use std::process::{Command, Stdio};
 
@@ -15,7 +15,7 @@ fn progress_is_on_stderr_and_the_report_on_stdout() {
     for phase in ["preparing", "prepared", "committing", "verifying", "served"] {
         for node in ["node-1", "node-2"] {
             let line = format!("{node}: {phase}");
-            assert!(progress.lines().any(|told| told.starts_with(&line)), "{line:?} in:\n{progress}");
+            assert!(progress.lines().any(|reply| reply.starts_with(&line)), "{line:?} in:\n{progress}");
         }
         assert!(!stdout(&output).contains(&format!(": {phase}\n")), "{}", stdout(&output));
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::bench::{NEW, NEXT, OLD, Place, SHELLS, deliver, told};
+use super::bench::{NEW, NEXT, OLD, Place, SHELLS, deliver, reply};
 
 #[test]
 fn p09_links_that_a_backup_flattened_are_taken_over_again() {
@@ -11,12 +11,12 @@ fn p09_links_that_a_backup_flattened_are_taken_over_again() {
         deliver(shell, &place, NEW);
         fs::remove_file(&place.key).unwrap();
         fs::write(&place.key, NEW.key()).unwrap();
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert!(place.holds(NEXT) && place.key.is_symlink());
         // And with a key that does not belong to the chain: a node in need of repair.
         fs::remove_file(&place.key).unwrap();
         fs::write(&place.key, OLD.key()).unwrap();
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert!(place.holds(NEXT) && place.key.is_symlink());
     }
 }
@@ -35,7 +35,7 @@ fn p09_a_link_that_a_backup_turned_into_a_folder_is_refused_with_the_way_out() {
         let way_out = body.rsplit_once("-> ").unwrap().1;
         let run = std::process::Command::new("sh").args(["-c", way_out]).current_dir(place.own()).status();
         assert!(run.unwrap().success());
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert!(place.holds(NEXT));
     }
 }

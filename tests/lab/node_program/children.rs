@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::bench::{NEW, OLD, Place, Program, SHELLS, SOURCE, told, wait_for};
+use super::bench::{NEW, OLD, Place, Program, SHELLS, SOURCE, reply, wait_for};
 
 #[test]
 fn no_key_is_in_the_arguments_or_the_environment_of_any_process_nor_in_a_file_that_others_can_read() {
@@ -24,7 +24,7 @@ fn no_key_is_in_the_arguments_or_the_environment_of_any_process_nor_in_a_file_th
             ["line", "value", "field", "key1", "chain1", "h", "j", "l", "B", "D", "E"].map(|name| (name, "x")).to_vec();
         let mut program = Program::start_source(shell, SOURCE, &[place.bundle(NEW)], &env);
         program.prepared();
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.say("done\n");
         program.end();
         assert_eq!(fs::read_to_string(place.path("leak")).unwrap(), "");
@@ -93,7 +93,7 @@ fn a_daemon_that_keeps_its_parents_output_holds_nobody_up_and_is_not_killed_by_w
         );
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         program.prepared();
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.say("done\n");
         assert_eq!(program.end(), Some(0));
         // The program did not wait for it.

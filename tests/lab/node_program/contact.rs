@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
-use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, told};
+use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
 
 /// Files with all that can be special about one: odd times, a second name, another owner and group, an ACL.
 fn special(place: Place) -> Place {
@@ -60,7 +60,7 @@ fn a_server_that_does_not_follow_links_is_told_and_the_certificate_is_not_blamed
         assert_eq!(place.log(), "test, test, test", "as it was, with links, as it was; and no reload");
         // With links that it follows, and a key in a folder of its own.
         place.untell("no-links");
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
         let link = fs::read_link(&place.key).unwrap();
         assert_eq!(link.to_str(), Some(format!("../ssl/.certd/{NAME}/current/privkey.pem").as_str()));
     }
@@ -78,7 +78,7 @@ fn links_of_both_folders_are_followed_where_the_tree_is_seen_under_another_path(
         for fake in [NEW, NEXT] {
             let mut program = Program::start(shell, &[bundle(fake)]);
             program.prepared();
-            assert_eq!(program.commit(), told("committed"));
+            assert_eq!(program.commit(), reply("committed"));
             program.say("done\n");
             program.end();
             let _ = fs::remove_dir_all(&copy);
@@ -144,7 +144,7 @@ fn what_is_neither_empty_nor_of_the_kind_of_its_path_is_not_taken_over_and_a_loo
         }
         let place = Place::new().with(OLD);
         fs::write(&place.key, "").unwrap();
-        assert_eq!(deliver(shell, &place, NEW), told("committed"), "an empty file asks to be filled");
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"), "an empty file asks to be filled");
         // For a key in its old form too, and one with a certificate before it.
         for old in
             ["-----BEGIN EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\n".to_owned(), OLD.chain() + &OLD.key()]
@@ -169,19 +169,19 @@ fn a_renamed_certificate_takes_its_files_over_with_its_fence_and_leaves_no_key_b
                 program.end();
                 return (verb, body);
             }
-            let told = program.commit();
+            let reply = program.commit();
             program.say("done\n");
             program.end();
-            told
+            reply
         };
         let all = || {
             let links = [&place.chain, &place.key].map(|path| fs::read_link(path).unwrap());
             (links, place.kept(), fs::read_dir(place.path("ssl/.certd")).unwrap().count(), place.pair())
         };
         let run = |bundle: String| {
-            let told = run(bundle);
+            let reply = run(bundle);
             let _ = fs::remove_file(place.path("ssl/.certd/.lock"));
-            told
+            reply
         };
         let _ = fs::remove_file(place.path("ssl/.certd/.lock"));
         let before = all();
@@ -194,7 +194,7 @@ fn a_renamed_certificate_takes_its_files_over_with_its_fence_and_leaves_no_key_b
         let good = Fake('g', "20261123061503-0e");
         let mut program = Program::start(shell, &[named("new.example", good)]);
         assert!(program.prepared().contains(&format!("base new.example managed {}\n", NEXT.1)));
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         // Until it is proven, the way back is there.
         assert!(place.own().exists());
         program.say("done\n");
@@ -220,7 +220,7 @@ fn a_path_that_was_changed_is_linked_anew_and_keys_that_may_still_be_read_are_na
         assert_eq!(Program::start(shell, &[bundle(OLD)]).answer().unwrap().0, "refused", "the fence moves along");
         let mut program = Program::start(shell, &[bundle(NEXT)]);
         program.prepared();
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.say("done\n");
         program.end();
         let read = |path: &Path| fs::read_to_string(path).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::process::Command;
 
-use super::bench::{NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, told};
+use super::bench::{NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
 use crate::lab::node_program::spy::{ANOTHER, ENDS, GROUP, acl, apart, beside, loot, rights, set, spy_on, watched};
 
 #[test]
@@ -57,7 +57,7 @@ fn a_new_key_is_for_those_who_could_read_the_one_that_was_there_and_never_for_ot
             let body = program.prepared();
             let line = if lost.is_empty() { String::new() } else { format!("narrowed {NAME} privkey {lost}\n") };
             assert_eq!(body, format!("test ok\nbase {NAME} found\n{line}output\n"), "{shell:?}: {what}");
-            assert_eq!(program.commit(), told("committed"));
+            assert_eq!(program.commit(), reply("committed"));
             program.say("done\n");
             program.end();
             assert_eq!(rights(&place.key), *expected, "{shell:?}: {what}");
@@ -67,7 +67,7 @@ fn a_new_key_is_for_those_who_could_read_the_one_that_was_there_and_never_for_ot
             let mut program = Program::start(shell, &[place.bundle(NEW)]);
             assert_eq!(program.prepared(), format!("test ok\nbase {NAME} unchanged\noutput\n"), "{shell:?}: {what}");
             program.end();
-            assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+            assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
             assert_eq!(rights(&place.key), *expected, "{shell:?}: {what}, again");
         }
     }
@@ -103,7 +103,7 @@ fn what_holds_no_key_says_who_may_read_one_only_when_it_is_an_empty_file_for_som
                 fs::write(path, text).unwrap();
                 set(path, mode, GROUP);
             }
-            assert_eq!(deliver(shell, &place, NEW), told("committed"));
+            assert_eq!(deliver(shell, &place, NEW), reply("committed"));
             for path in paths {
                 assert_eq!(rights(path), expected, "{shell:?}: {text:?} {mode:o}");
             }
@@ -117,7 +117,7 @@ fn a_user_whom_an_acl_lets_read_the_key_goes_on_reading_it_where_its_folder_stay
         let place = beside().with(OLD);
         set(&place.key, 0o600, GROUP);
         acl(&place.key, &["-m", "u:64001:rw"]);
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
         assert!(place.holds(NEW));
         let loot = loot(place.dir.path());
         let read: Vec<&str> = loot.lines().filter(|line| line.contains(NEW.1)).collect();
@@ -137,7 +137,7 @@ fn a_user_whom_an_acl_lets_read_the_key_goes_on_reading_it_where_its_folder_stay
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         let body = program.prepared();
         assert!(body.contains(&format!("narrowed {NAME} privkey users of its ACL\n")), "{shell:?}: {body}");
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.end();
         assert_eq!(rights(&place.key).0, 0o600, "{shell:?}");
     }
@@ -149,7 +149,7 @@ fn given(shell: &[&str], place: &Place, lines: &str) -> (String, String) {
     let mut program = Program::start(shell, &[bundle]);
     let (verb, body) = program.answer().expect("an answer");
     if verb == "prepared" {
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.say("done\n");
     }
     program.end();
@@ -161,7 +161,7 @@ fn owner_group_and_modes_of_the_configuration_win_over_what_is_found_and_over_wh
     for shell in SHELLS {
         let place = with(beside(), 0o644, 0, 0);
         let (_, body) = given(shell, &place, "owner www-data\ngroup 33\nmode 0640\nkey-mode 0440\n");
-        assert!(!body.contains("narrowed"), "the configuration has said who reads it: {body}");
+        assert!(!body.contains("narrowed"), "the configuration names who reads it: {body}");
         assert_eq!((rights(&place.key), rights(&place.chain)), ((0o440, 33, 33), (0o640, 33, 33)), "{shell:?}");
         // The same certificate, for somebody else: another folder with the same content.
         let (_, body) = given(shell, &place, "group daemon\nkey-mode 0640\n");
@@ -170,7 +170,7 @@ fn owner_group_and_modes_of_the_configuration_win_over_what_is_found_and_over_wh
         let (_, body) = given(shell, &place, "group daemon\nkey-mode 0640\n");
         assert!(body.contains(&format!("base {NAME} unchanged")), "{shell:?}: {body}");
         // Without a word of the configuration what is there stays so.
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert_eq!(rights(&place.key), (0o640, 33, 1), "{shell:?}");
     }
 }
@@ -239,7 +239,7 @@ fn a_look_tells_of_keys_that_are_open_changes_nothing_and_the_next_delivery_clos
         program.prepared();
         program.end();
         assert_eq!(exposed(shell, &place).len(), 3, "a dry run changes nothing that a server reads");
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
         assert!(place.holds(NEW));
         assert!(exposed(shell, &place).is_empty(), "{shell:?}: {:?}", exposed(shell, &place));
     }
@@ -257,7 +257,7 @@ fn a_key_for_a_group_that_its_folder_kept_out_is_told_once_it_lies_beside_the_ch
             [format!("-rw-r----- /ssl/.certd/{NAME}/{}/privkey.pem", NEW.1)],
             "{shell:?}"
         );
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert!(exposed(shell, &place).is_empty() && rights(&place.key) == (0o600, 0, 0), "{shell:?}");
     }
 }
@@ -275,7 +275,7 @@ fn a_key_with_an_acl_is_not_written_over_with_a_mode_for_its_group() {
         let at = place.key.display();
         assert_eq!((verb.as_str(), body), ("refused", format!("path {at}\nhas an ACL; this helps -> setfacl -b {at}")));
         assert_eq!(place.all(), before);
-        assert_eq!(deliver(shell, &place, NEW), told("committed"), "closed, as it was");
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"), "closed, as it was");
         assert_eq!(rights(&place.key).0, 0o600);
     }
 }
@@ -285,14 +285,14 @@ fn a_folder_that_an_acl_lets_somebody_write_in_is_refused_there_and_above() {
     for shell in SHELLS {
         let place = beside().with(OLD);
         acl(&place.path("ssl"), &["-m", "u:64001:rwx"]);
-        for told in [refusal(shell, &place), exposed_reason(shell, &place)] {
-            assert!(told.contains("others may write there (drwxrwxr-x"), "{shell:?}: {told}");
+        for reply in [refusal(shell, &place), exposed_reason(shell, &place)] {
+            assert!(reply.contains("others may write there (drwxrwxr-x"), "{shell:?}: {reply}");
         }
         acl(&place.path("ssl"), &["-b"]);
         acl(place.dir.path(), &["-m", "u:64001:rwx"]);
         assert!(refusal(shell, &place).contains("others may write there (drwxrwxr-x"), "{shell:?}");
         acl(place.dir.path(), &["-b"]);
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
     }
 }
 
@@ -323,7 +323,7 @@ fn a_default_acl_is_taken_from_what_is_ours_and_refused_where_that_cannot_be_don
         program.end();
         assert!(verb == "refused" && body.contains("not as private as they are made"), "{shell:?}: {verb} {body}");
         assert!(place.holds(OLD) && !place.path("ssl/.certd").exists());
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
         assert_eq!(rights(&place.key), (0o640, 0, ANOTHER), "{shell:?}");
         assert_eq!(loot(place.dir.path()), "", "{shell:?}");
     }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, told};
+use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
 
 #[test]
 fn more_files_follow_the_same_link_and_are_of_one_generation_with_the_pair() {
@@ -13,7 +13,7 @@ fn more_files_follow_the_same_link_and_are_of_one_generation_with_the_pair() {
         std::os::unix::fs::chown(place.path("ssl/combined.pem"), Some(0), Some(33)).unwrap();
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} found\noutput\n"));
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         assert!(place.holds(NEW));
         for name in ["chain-alone.pem", "combined.pem"] {
             let to = fs::read_link(place.path("ssl").join(name)).unwrap();
@@ -24,7 +24,7 @@ fn more_files_follow_the_same_link_and_are_of_one_generation_with_the_pair() {
         assert_eq!(fs::metadata(place.path("ssl/chain-alone.pem")).unwrap().mode() & 0o7777, 0o644);
         assert!(place.own().join("0-found/combined.pem").exists() && !place.own().join("0-found/chain.pem").exists());
         program.say("rollback\n");
-        assert_eq!(program.answer(), Some(told("back")));
+        assert_eq!(program.answer(), Some(reply("back")));
         let combined = fs::read_to_string(place.path("ssl/combined.pem")).unwrap();
         assert!(combined.starts_with(&OLD.combined()), "{combined}");
     }
@@ -38,20 +38,20 @@ fn files_that_are_wanted_later_come_beside_a_pair_that_is_there() {
         let place = place.with_more(None);
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} managed {}\noutput\n", NEW.1));
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.end();
         assert!(place.holds(NEW));
         assert_eq!(fs::metadata(place.path("ssl/combined.pem")).unwrap().mode() & 0o7777, 0o600);
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} unchanged\noutput\n"));
         program.end();
-        // Whoever writes one of them alone is found out too.
+        // A write to one of them alone is found too.
         fs::write(place.path("ssl/combined.pem"), OLD.combined()).unwrap();
         let (_, body) = Program::look(shell, SOURCE, &[place.wanted(NEW)], &[]);
         assert!(body.contains("at n.example combined link\n") && body.contains("same n.example no\n"), "{body}");
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
         assert!(place.holds(NEW));
-        assert_eq!(deliver(shell, &place, NEXT), told("committed"));
+        assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert!(place.holds(NEXT));
     }
 }
@@ -63,7 +63,7 @@ fn a_file_with_the_key_in_it_is_no_wider_than_one_that_held_a_key_before() {
         // A chain for everybody was there, under the same name.
         fs::write(place.path("ssl/combined.pem"), OLD.chain()).unwrap();
         place.script("test", "exit 0");
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
         assert_eq!(fs::metadata(place.path("ssl/combined.pem")).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
@@ -100,22 +100,22 @@ fn in_place_a_file_keeps_its_inode_and_there_is_a_way_back() {
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} found\noutput\n"));
         assert!(place.holds(NEW) || !place.path("ssl/chain-alone.pem").exists(), "nothing before the commit");
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         assert!(place.holds(NEW) && !place.key.is_symlink() && !place.chain.is_symlink());
         assert_eq!(inode(), before);
         program.say("rollback\n");
-        assert_eq!(program.answer(), Some(told("back")));
+        assert_eq!(program.answer(), Some(reply("back")));
         assert_eq!(fs::read_to_string(&place.key).unwrap(), OLD.key());
         assert!(!place.path("ssl/chain-alone.pem").exists(), "it was not there before");
         program.end();
 
-        assert_eq!(deliver(shell, &place, NEW), told("committed"));
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} unchanged\noutput\n"));
         program.end();
         let mut program = Program::start(shell, &[place.bundle(NEXT)]);
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} managed {}\noutput\n", NEW.1));
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.end();
         assert!(place.holds(NEXT));
         assert_eq!(Program::start(shell, &[place.bundle(NEW)]).answer().unwrap().0, "refused", "the fence holds");
@@ -132,7 +132,7 @@ fn links_and_writing_in_place_follow_each_other_as_the_configuration_says() {
         let mut place = Place::new().with(OLD);
         for (in_place, fake) in [(false, NEW), (true, NEXT), (false, Fake('y', "20261123061502-0d"))] {
             place.in_place = in_place;
-            assert_eq!(deliver(shell, &place, fake), told("committed"));
+            assert_eq!(deliver(shell, &place, fake), reply("committed"));
             assert!(place.holds(fake));
             assert_eq!(place.key.is_symlink(), !in_place);
             assert_eq!(fs::metadata(&place.key).unwrap().mode() & 0o7777, 0o640);
@@ -149,7 +149,7 @@ fn links_become_files_that_are_written_over_although_their_content_is_there_alre
         place.in_place = true;
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
         assert_eq!(program.prepared(), format!("test ok\nbase {NAME} managed {}\noutput\n", NEW.1));
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.end();
         assert!(place.holds(NEW) && !place.key.is_symlink() && !place.chain.is_symlink(), "{shell:?}");
         let mut program = Program::start(shell, &[place.bundle(NEW)]);
@@ -164,7 +164,7 @@ fn a_rollback_in_place_that_is_killed_between_two_files_is_finished_by_the_next_
         place.in_place = true;
         // Back to what was found first, or to what was delivered before.
         let (first, last, was) = if number < 3 { (None, NEW, "o") } else { (Some(NEW), NEXT, "n") };
-        first.inspect(|fake| assert_eq!(deliver(shell, &place, *fake), told("committed")));
+        first.inspect(|fake| assert_eq!(deliver(shell, &place, *fake), reply("committed")));
         let at = place.dir.path().display();
         let kill =
             format!("{{ [ ! -e {at}/kill ] || [ \"${{file_path##*/}}\" = chain.pem ] || kill -9 0; }} && cat \"$");
@@ -175,7 +175,7 @@ fn a_rollback_in_place_that_is_killed_between_two_files_is_finished_by_the_next_
         assert_eq!(source.matches("kill -9 0").count(), 2);
         let mut program = Program::start_source(shell, &source, &[place.bundle(last)], &[]);
         program.prepared();
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         place.tell("kill");
         program.say("rollback\n");
         assert_eq!(program.answer(), None);
@@ -198,7 +198,7 @@ fn an_older_generation_is_taken_when_it_is_said_and_only_then() {
         let older = place.bundle(NEW).replace("generation ", "older yes\ngeneration ");
         let mut program = Program::start(shell, &[older]);
         program.prepared();
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         assert!(place.holds(NEW));
         // Of several certificates, the word is for its own alone.
         deliver(shell, &place, NEXT);

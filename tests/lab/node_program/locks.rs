@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, told, wait_for};
+use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, reply, wait_for};
 
 #[test]
 fn a_lock_is_waited_for_and_a_dead_owners_lock_is_not() {
@@ -30,7 +30,7 @@ fn a_lock_is_waited_for_and_a_dead_owners_lock_is_not() {
             assert!(std::process::Command::new("kill").args(["-9", "--", &group]).status().unwrap().success());
             drop(first);
             place.tell("free");
-            assert_eq!(deliver_source(shell, source, &place, NEXT), told("committed"));
+            assert_eq!(deliver_source(shell, source, &place, NEXT), reply("committed"));
             assert!(place.holds(NEXT));
         }
     }

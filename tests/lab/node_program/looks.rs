@@ -1,4 +1,4 @@
-//! A look: what is told of a node's disk, and that nothing comes of it.
+//! A look: what it reports of a node's disk, and that nothing comes of it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -28,19 +28,19 @@ fn a_look_tells_what_is_there_and_makes_and_changes_nothing() {
         let place = Place::new().with(OLD);
         place.script("test", "echo fine; exit 0");
         let before = all(place.dir.path());
-        let told = look(shell, &place, OLD);
+        let reply = look(shell, &place, OLD);
         assert_eq!(
-            told,
+            reply,
             "test ok\nat n.example fullchain plain\nat n.example privkey plain\ncurrent n.example -\n\
              digest n.example SUM\nsame n.example yes\noutput\nfine"
         );
         assert_eq!(all(place.dir.path()), before);
         deliver(shell, &place, NEW);
         let before = all(place.dir.path());
-        let told = look(shell, &place, NEW);
+        let reply = look(shell, &place, NEW);
         assert!(
-            told.contains("fullchain link\nat n.example privkey link\ncurrent n.example 20261123061500-0b\n"),
-            "{told}"
+            reply.contains("fullchain link\nat n.example privkey link\ncurrent n.example 20261123061500-0b\n"),
+            "{reply}"
         );
         assert!(look(shell, &place, OLD).contains("same n.example no"));
         assert_eq!(all(place.dir.path()), before);
@@ -52,28 +52,31 @@ fn a_look_tells_of_nothing_of_foreign_links_and_of_folders_that_cannot_be_truste
     for shell in SHELLS {
         let place = Place::new();
         fs::remove_dir(place.path("ssl")).unwrap();
-        let told = look(shell, &place, NEW);
-        assert!(told.starts_with("test failed\nat n.example fullchain none\nat n.example privkey none\n"), "{told}");
-        assert!(told.contains("digest n.example -\nsame n.example no\n") && !place.path("ssl").exists(), "{told}");
+        let reply = look(shell, &place, NEW);
+        assert!(reply.starts_with("test failed\nat n.example fullchain none\nat n.example privkey none\n"), "{reply}");
+        assert!(reply.contains("digest n.example -\nsame n.example no\n") && !place.path("ssl").exists(), "{reply}");
 
         let place = Place::new().with(OLD);
         fs::remove_file(&place.key).unwrap();
         symlink("/etc/hostname", &place.key).unwrap();
-        let told = look(shell, &place, OLD);
-        assert!(told.contains("privkey foreign is a link to /etc/hostname, not made by certd"), "{told}");
+        let reply = look(shell, &place, OLD);
+        assert!(reply.contains("privkey foreign is a link to /etc/hostname, not made by certd"), "{reply}");
 
         let place = Place::new().with(OLD);
         deliver(shell, &place, NEW);
         fs::remove_file(place.own().join("current")).unwrap();
         fs::rename(place.own().join(NEW.1), place.own().join("current")).unwrap();
-        let told = look(shell, &place, NEW);
-        assert!(told.contains("fullchain foreign is no link (restored from a backup?)"), "{told}");
-        assert!(told.contains("privkey link\ncurrent n.example -\n") && told.contains("same n.example yes"), "{told}");
+        let reply = look(shell, &place, NEW);
+        assert!(reply.contains("fullchain foreign is no link (restored from a backup?)"), "{reply}");
+        assert!(
+            reply.contains("privkey link\ncurrent n.example -\n") && reply.contains("same n.example yes"),
+            "{reply}"
+        );
 
         let place = Place::new().with(OLD);
         fs::set_permissions(place.path("ssl"), fs::Permissions::from_mode(0o757)).unwrap();
-        let told = look(shell, &place, OLD);
-        assert!(told.contains("fullchain foreign others may write there (drwxr-xrwx)"), "{told}");
+        let reply = look(shell, &place, OLD);
+        assert!(reply.contains("fullchain foreign others may write there (drwxr-xrwx)"), "{reply}");
     }
 }
 
@@ -106,12 +109,12 @@ fn a_look_tells_the_nodes_clock_its_room_and_who_else_renews_there() {
     let home = place.path("os/home").display().to_string();
     for shell in SHELLS {
         let (_, body) = Program::look(shell, &source, &[place.wanted(OLD)], &[("HOME", &home)]);
-        let told = |word: &str| -> Vec<String> {
+        let reply = |word: &str| -> Vec<String> {
             let lines = body.lines().filter_map(|line| line.strip_prefix(word));
             lines.map(|line| line.replace(&format!("{at}/os"), "")).collect()
         };
         assert_eq!(
-            told("renewer "),
+            reply("renewer "),
             [
                 "/etc/cron.d/certbot",
                 "/etc/cron.daily/dehydrated",
@@ -121,8 +124,8 @@ fn a_look_tells_the_nodes_clock_its_room_and_who_else_renews_there() {
             ],
             "{body}"
         );
-        assert!(told("room ")[0].parse::<u64>().unwrap() > 0);
-        let clock: i64 = told("clock ")[0].parse().unwrap();
+        assert!(reply("room ")[0].parse::<u64>().unwrap() > 0);
+        let clock: i64 = reply("clock ")[0].parse().unwrap();
         assert!(clock.abs_diff(certd::context::clock::now().as_second()) < 60);
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, told};
+use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
 
 fn changed(from: &str, to: &str) -> String {
     let source = SOURCE.replacen(from, to, 1);
@@ -16,16 +16,16 @@ fn changed(from: &str, to: &str) -> String {
 /// A whole dialogue: its last verb and words.
 fn run(shell: &[&str], source: &str, bundles: &[String], end: &str) -> (String, String) {
     let mut program = Program::start_source(shell, source, bundles, &[]);
-    let mut told = program.answer().expect("an answer");
-    if told.0 == "prepared" {
-        told = program.commit();
+    let mut reply = program.answer().expect("an answer");
+    if reply.0 == "prepared" {
+        reply = program.commit();
         program.say(end);
         if end == "rollback\n" {
-            told = program.answer().expect("an answer");
+            reply = program.answer().expect("an answer");
         }
     }
     program.end();
-    told
+    reply
 }
 
 #[test]
@@ -42,20 +42,20 @@ fn whole_dialogues_work_where_every_program_is_one_of_busybox() {
         let mut place = Place::apart().with(OLD);
         place.in_place = in_place;
         let before = place.all();
-        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "rollback\n"), told("back"));
+        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "rollback\n"), reply("back"));
         assert_eq!(place.all(), before);
         place.tell("broken-n");
         assert_eq!(run(shell, &source, &[place.bundle(NEW)], "done\n").0, "rolled-back");
         assert_eq!(place.all(), before);
         place.untell("broken-n");
-        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "done\n"), told("committed"));
+        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "done\n"), reply("committed"));
         assert!(place.holds(NEW));
         place.tell("stopped-x");
         assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "done\n").0, "rolled-back");
         place.untell("stopped-x");
-        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "rollback\n"), told("back"));
+        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "rollback\n"), reply("back"));
         assert!(place.holds(NEW));
-        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "done\n"), told("committed"));
+        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "done\n"), reply("committed"));
         assert!(place.holds(NEXT));
     }
 }
@@ -142,7 +142,7 @@ fn the_chain_may_move_to_another_folder_without_a_new_certificate() {
         let chain = place.path("other/chain.pem");
         fs::create_dir(place.path("other")).unwrap();
         let bundle = place.bundle_of(NAME, NEW, &chain, &place.key);
-        assert_eq!(run(shell, SOURCE, &[bundle], "done\n"), told("committed"));
+        assert_eq!(run(shell, SOURCE, &[bundle], "done\n"), reply("committed"));
         let read = |path: &Path| fs::read_to_string(path).unwrap();
         assert_eq!((read(&chain), read(&place.key)), (NEW.chain(), NEW.key()));
     }
@@ -162,8 +162,8 @@ fn two_certificates_that_change_places_keep_their_fences_and_their_folders() {
             let read = |path: &Path| fs::read_to_string(path).unwrap();
             assert_eq!((read(&at(path).0), read(&at(path).1)), (fake.chain(), fake.key()), "{shell:?} {path}");
         };
-        assert_eq!(run(shell, SOURCE, &straight, "done\n"), told("committed"));
-        assert_eq!(run(shell, SOURCE, &swapped, "done\n"), told("committed"));
+        assert_eq!(run(shell, SOURCE, &straight, "done\n"), reply("committed"));
+        assert_eq!(run(shell, SOURCE, &swapped, "done\n"), reply("committed"));
         holds("a", ahead);
         holds("b", NEW);
         let look = swapped.iter().map(|text| {
@@ -174,7 +174,7 @@ fn two_certificates_that_change_places_keep_their_fences_and_their_folders() {
         let (_, body) = Program::look(shell, SOURCE, &look.collect::<Vec<_>>(), &[]);
         assert!(!body.contains("\nleft "), "both are in use: {body}");
         // Back, one at a time: what is followed still is left alone.
-        assert_eq!(run(shell, SOURCE, &[bundle("b.example", ahead, "b")], "done\n"), told("committed"));
+        assert_eq!(run(shell, SOURCE, &[bundle("b.example", ahead, "b")], "done\n"), reply("committed"));
         holds("a", ahead);
         holds("b", ahead);
     }
@@ -189,7 +189,7 @@ fn the_folder_of_a_renamed_certificate_stays_while_a_link_leads_there() {
             place.script("test", "exit 0");
             let key = place.path("ssl/new.key");
             let bundle = place.bundle_of("new.example", NEXT, &place.chain, &key);
-            assert_eq!(run(shell, SOURCE, &[bundle], "done\n"), told("committed"));
+            assert_eq!(run(shell, SOURCE, &[bundle], "done\n"), reply("committed"));
             assert_eq!(fs::read_to_string(&place.key).unwrap(), NEW.key(), "{shell:?}, beside: {beside}");
             assert_eq!(fs::read_to_string(&key).unwrap(), NEXT.key());
         }
@@ -208,14 +208,14 @@ fn a_dead_first_contact_under_a_former_name_undoes_nothing_of_its_successor() {
         drop(program);
         assert!(place.own().join("intent").exists());
         let renamed = place.bundle_of("new.example", NEXT, &place.chain, &place.key);
-        assert_eq!(run(shell, SOURCE, &[renamed], "done\n"), told("committed"));
+        assert_eq!(run(shell, SOURCE, &[renamed], "done\n"), reply("committed"));
         // And back again.
         let last = Fake('y', "20261123061502-0d");
         let mut program = Program::start(shell, &[place.bundle(last)]);
         program.prepared();
         let read = |path: &Path| fs::read_to_string(path).unwrap();
         assert_eq!((read(&place.chain), read(&place.key)), (NEXT.chain(), NEXT.key()), "{shell:?}");
-        assert_eq!(program.commit(), told("committed"));
+        assert_eq!(program.commit(), reply("committed"));
         program.say("done\n");
         program.end();
         assert!(place.holds(last));

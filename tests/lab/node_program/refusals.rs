@@ -151,7 +151,7 @@ fn a_folder_further_up_that_others_could_swap_is_refused_and_a_sticky_one_is_not
         // By way of a link, whose end is looked at as well.
         symlink("a", place.path("way")).unwrap();
         let bundle = place.bundle_of(NAME, NEW, &place.path("way/b/c.pem"), &deep.join("k.pem"));
-        let told = || {
+        let reply = || {
             let mut program = Program::start(shell, std::slice::from_ref(&bundle));
             let (verb, body) = program.answer().unwrap();
             program.end();
@@ -159,17 +159,17 @@ fn a_folder_further_up_that_others_could_swap_is_refused_and_a_sticky_one_is_not
         };
         let above = |mode| fs::set_permissions(place.path("a"), fs::Permissions::from_mode(mode)).unwrap();
         above(0o777);
-        assert_eq!(told(), ("refused".to_owned(), "path /a\nothers may write there (drwxrwxrwx)".to_owned()));
+        assert_eq!(reply(), ("refused".to_owned(), "path /a\nothers may write there (drwxrwxrwx)".to_owned()));
         above(0o755);
         chown(place.path("a"), Some(33), Some(0)).unwrap();
-        assert_eq!(told().1, "path /a\nbelongs to user 33, who could swap what is in it");
+        assert_eq!(reply().1, "path /a\nbelongs to user 33, who could swap what is in it");
         chown(place.path("a"), Some(0), Some(33)).unwrap();
         above(0o775);
-        assert_eq!(told().1, "path /a\nothers may write there (drwxrwxr-x)");
+        assert_eq!(reply().1, "path /a\nothers may write there (drwxrwxr-x)");
         for (mode, group) in [(0o1777, 33), (0o2775, 50), (0o775, 0)] {
             chown(place.path("a"), Some(0), Some(group)).unwrap();
             above(mode);
-            assert_eq!(told().0, "prepared", "{mode:o} {group}");
+            assert_eq!(reply().0, "prepared", "{mode:o} {group}");
         }
     }
 }
@@ -192,7 +192,7 @@ fn a_way_through_somebody_elses_folder_or_link_is_refused_before_anything_is_mad
         lchown(at("sticky/hop"), Some(33), Some(33)).unwrap();
         symlink("turn", at("turn")).unwrap();
         chown(at("theirs"), Some(33), Some(33)).unwrap();
-        let told = |chain: &str| {
+        let reply = |chain: &str| {
             let bundle = place.bundle_of(NAME, NEW, &at(chain), &at("ssl/key.pem"));
             let mut program = Program::start(shell, &[bundle]);
             let (verb, body) = program.answer().unwrap();
@@ -205,14 +205,14 @@ fn a_way_through_somebody_elses_folder_or_link_is_refused_before_anything_is_mad
             ("sticky/hop/c.pem", "path /sticky/hop\nis a link of user 33, who could let it lead elsewhere"),
             ("turn/c.pem", "path /turn\ntoo many links lead there"),
         ] {
-            assert_eq!(told(chain), ("refused".to_owned(), words.to_owned()), "{chain}");
+            assert_eq!(reply(chain), ("refused".to_owned(), words.to_owned()), "{chain}");
         }
         assert!(fs::read_dir(at("real")).unwrap().next().is_none() && !at("theirs/of-root/new").exists());
         lchown(at("sticky/hop"), Some(0), Some(0)).unwrap();
-        assert_eq!(told("sticky/hop/c.pem").0, "prepared", "and by a link of root's");
+        assert_eq!(reply("sticky/hop/c.pem").0, "prepared", "and by a link of root's");
         // Our own folder, that somebody moved and left a link for.
         symlink("../theirs/of-root", at("real/.certd")).unwrap();
-        assert_eq!(told("real/c.pem").1, THEIRS);
+        assert_eq!(reply("real/c.pem").1, THEIRS);
     }
 }
 

@@ -10,8 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::lab::nginx::NginxCommand;
+use super::lab::printed::exits;
 use super::lab::process::wait_until;
-use super::lab::said::exits;
 use super::lab::{Lab, SERVICE};
 use super::{lab, port, served};
 

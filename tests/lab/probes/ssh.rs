@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::lab::config::ConfigText;
 use super::lab::node::NodeOptions;
-use super::lab::said::exits;
+use super::lab::printed::exits;
 use super::lab::{Lab, Options, SERVICE};
 use super::{port, served};
 

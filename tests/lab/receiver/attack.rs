@@ -5,9 +5,9 @@ use std::process::Command;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::bench::{Account, Talk, is_root, ready, said, ssh, tree, unchanged};
+use super::bench::{Account, Talk, is_root, printed, ready, ssh, tree, unchanged};
+use super::lab::printed::exits;
 use super::lab::process::{output, wait_until};
-use super::lab::said::exits;
 use super::lab::{Lab, SERVICE};
 
 pub(crate) const NONCE: &str = "0123456789abcdef";
@@ -116,7 +116,7 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
         unchanged(&before, &ssl, what);
     };
     let client =
-        |options: &[&str], words: &[&str], stdin: &str| said(ssh(&lab, &account, options, words), stdin.as_bytes());
+        |options: &[&str], words: &[&str], stdin: &str| printed(ssh(&lab, &account, options, words), stdin.as_bytes());
 
     // --- what sshd would give to an ordinary key ---
     let shell = format!("{touch}\nexit\n");
@@ -144,7 +144,7 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
         command.args(["-o", "StrictHostKeyChecking=no", "-P", &node.ssh.port().to_string(), "-i"]);
         command.arg(lab.folder.join("id_ed25519")).arg(&secret_file);
         command.arg(format!("{}@{}:{marker}", account.0, node.ssh.ip()));
-        said(command, b"")
+        printed(command, b"")
     };
     try_it("scp over sftp", copied, "");
     for to in [node.tls.to_string(), node.ssh.to_string(), "127.0.0.1:22".into(), "192.0.2.1:443".into()] {
@@ -158,7 +158,7 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
         command.env("DISPLAY", "127.0.0.1:7");
         command
     };
-    let x11 = said(display(ssh(&lab, &account, &["-v", "-X", "-o", "XAuthLocation=/bin/true"], &[&touch])), b"");
+    let x11 = printed(display(ssh(&lab, &account, &["-v", "-X", "-o", "XAuthLocation=/bin/true"], &[&touch])), b"");
     try_it("X11", x11.lines().filter(|line| !line.starts_with("debug")).collect(), "");
     for variable in [
         "LD_PRELOAD=/x.so",
@@ -266,7 +266,7 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
     }
 
     // --- who may deliver may look ---
-    let seen = said(
+    let seen = printed(
         ssh(&lab, &account, &["-T"], &["certd"]),
         good.look(&format!("sum {0}\nsum {0}\n", "0".repeat(64))).as_bytes(),
     );
@@ -293,8 +293,8 @@ fn a_stolen_key_delivers_a_certificate_and_nothing_else() {
     assert_eq!(node.settled(SERVICE), node.pair(SERVICE));
     // What is left of a session that was cut is its own folder, and the next one sweeps it out.
     assert!(wait_until(|| tree(&ssl).iter().all(|line| !line.contains("/.new-"))), "{:#?}", tree(&ssl));
-    // What is older than what is there is refused, whoever brings it.
-    let stale = said(ssh(&lab, &account, &["-T"], &["certd"]), good.text().as_bytes());
+    // What is older than what is there is refused, from any sender.
+    let stale = printed(ssh(&lab, &account, &["-T"], &["certd"]), good.text().as_bytes());
     assert!(stale.contains("newer "), "{stale}");
     assert_eq!(mine.iter().map(|folder| tree(folder)).collect::<Vec<_>>(), mine_before);
     let _ = output(Command::new("visudo").arg("-c"));

@@ -1,4 +1,4 @@
-//! A node whose account was set up by `certd node setup`, and whoever holds its key.
+//! A node whose account was set up by `certd node setup`, and a client with its key.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use super::lab::node::NodeOptions;
+use super::lab::printed::exits;
 use super::lab::process::wait_until;
-use super::lab::said::exits;
 use super::lab::{Lab, Options};
 
 /// A name that nobody else has; it goes with what was made for it, however the test ends.
@@ -106,12 +106,12 @@ pub(crate) fn ssh(lab: &Lab, account: &Account, options: &[&str], words: &[&str]
     command
 }
 
-/// Its stdin, then everything that it said on both streams.
-pub(crate) fn said(mut command: Command, stdin: &[u8]) -> String {
+/// Its stdin, then everything that it printed on both streams.
+pub(crate) fn printed(mut command: Command, stdin: &[u8]) -> String {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
     let stdin = stdin.to_owned();
-    // Whoever has ended takes no more, which is no fault of the one who speaks.
+    // A program that has ended reads no more, which is not the writer's fault.
     let speaker = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
     let output = child.wait_with_output().unwrap();
     speaker.join().unwrap();

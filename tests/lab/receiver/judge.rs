@@ -1,4 +1,4 @@
-//! What a node judges by itself, whoever has the key: a pair that does not hold is taken from nobody.
+//! What a node judges by itself, for every client with the key: a pair that does not hold is taken from nobody.
 
 use std::fs;
 use std::process::Command;
@@ -7,10 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::attack::{NONCE, Opening};
-use super::bench::{Account, Talk, is_root, is_set_up, lab as start, said, set_up, ssh, tree, unchanged, use_account};
+use super::bench::{
+    Account, Talk, is_root, is_set_up, lab as start, printed, set_up, ssh, tree, unchanged, use_account,
+};
 use super::lab::pki::Authority;
+use super::lab::printed::exits;
 use super::lab::process::wait_until;
-use super::lab::said::exits;
 use super::lab::{Lab, SERVICE};
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -101,19 +103,19 @@ fn a_thief_of_the_key_delivers_no_pair_that_the_node_itself_would_not_believe() 
         ("no number of a day", &"20269999999999-0a".to_owned(), &chain, &key, "lies more than a day ahead"),
     ] {
         let opening = Opening::with_pair(&account, generation, chain, key);
-        let text = said(ssh(&lab, &account, &["-T"], &["certd"]), (opening.text() + "commit\n").as_bytes());
+        let text = printed(ssh(&lab, &account, &["-T"], &["certd"]), (opening.text() + "commit\n").as_bytes());
         assert!(text.contains(&format!("certd-node {NONCE} refused ")) && text.contains(words), "{what}: {text}");
         unchanged(&before, &ssl, what);
     }
     // What is rehearsed need not be signed, and is never committed.
     let opening = Opening::with_pair(&account, &now, &of_stranger, &strangers);
     let text = opening.with("certd ", "certd 3\nrehearsal yes") + "commit\n";
-    let text = said(ssh(&lab, &account, &["-T"], &["certd"]), text.as_bytes());
+    let text = printed(ssh(&lab, &account, &["-T"], &["certd"]), text.as_bytes());
     assert!(text.contains(" prepared ") && !text.contains(" committed "), "{text}");
     unchanged(&before, &ssl, "a rehearsal with a commit");
     let opening = Opening::with_pair(&account, &now, &other.0, &other.1);
     let text =
-        said(ssh(&lab, &account, &["-T"], &["certd"]), opening.with("certd ", "certd 3\nrehearsal yes").as_bytes());
+        printed(ssh(&lab, &account, &["-T"], &["certd"]), opening.with("certd ", "certd 3\nrehearsal yes").as_bytes());
     assert!(text.contains("the certificate is for evil.example"), "{text}");
     // None of this is refused for what it has in common with a good one.
     let mut talk = Talk::start(
@@ -147,7 +149,7 @@ fn a_node_that_does_not_judge_says_so_at_setup_and_in_the_doctor() {
     drop(talk);
     // A number of next month is refused by any receiver.
     let opening = Opening::with_pair(&account, &generation(31), &stranger.0, &stranger.1);
-    let text = said(ssh(&lab, &account, &["-T"], &["certd"]), opening.text().as_bytes());
+    let text = printed(ssh(&lab, &account, &["-T"], &["certd"]), opening.text().as_bytes());
     assert!(text.contains("lies more than a day ahead"), "{text}");
     // Judged again, by word.
     let text = is_set_up(&set_up(&lab, &account, &["--login", "root", "--openssl"]));
@@ -161,7 +163,7 @@ fn a_node_that_does_not_judge_says_so_at_setup_and_in_the_doctor() {
 fn elsewhere(mounts: &str, words: &[&str], stdin: &str) -> String {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", &format!("{mounts} && exec \"$@\""), "sh"]).args(words);
-    said(command, stdin.as_bytes())
+    printed(command, stdin.as_bytes())
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What was chosen once holds until something else is said, and an earlier version is brought up to date by one command.
+//! What was chosen once holds until another choice is given, and an earlier version is brought up to date by one command.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::bench::{Account, is_root, is_set_up, lab as start, ready, set_up};
 use super::lab::SERVICE;
-use super::lab::said::exits;
+use super::lab::printed::exits;
 
 #[test]
 fn what_is_not_said_again_is_as_it_was_and_what_differs_is_shown() {

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use super::Cleanup;
 use super::bench::{Account, is_root, is_set_up, lab as start, set_up, use_account};
+use super::lab::printed::exits;
 use super::lab::process::output;
-use super::lab::said::exits;
 
 #[test]
 fn a_key_that_is_roots_too_is_named_with_its_line_until_that_is_removed() {

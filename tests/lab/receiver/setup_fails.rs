@@ -4,14 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::bench::{Account, is_root, is_set_up, lab as start, said, set_up};
+use super::bench::{Account, is_root, is_set_up, lab as start, printed, set_up};
 use super::lab::SERVICE;
-use super::lab::said::exits;
+use super::lab::printed::exits;
 
 fn run(script: &Path) -> String {
     let mut command = Command::new("sh");
     command.arg(script);
-    said(command, b"")
+    printed(command, b"")
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_full_disk_leaves_no_half_of_a_program_in_its_place() {
     let mut command = Command::new("unshare");
     let small = "mount -t tmpfs -o size=8k,mode=755 none \"$1\" && { sh \"$2\"; ls -A \"$1\"; }";
     command.args(["--mount", "sh", "-c", small, "sh"]).args([&folder, &script]);
-    let text = said(command, b"");
+    let text = printed(command, b"");
     let program = account.program();
     assert!(text.contains(&format!("failed: {} cannot be written", program.display())), "{text}");
     assert!(!text.contains("certd-setup: done") && !text.lines().any(|line| line == "receive"), "{text}");

@@ -12,7 +12,7 @@ use super::lab::process::{signal, wait_until};
 
 /// From the signal to the end of the process.
 const SOON: Duration = Duration::from_secs(10);
-/// Something that is not said within this time will not be said; a minute's schedule is within it.
+/// A message that has not come within this time will not come; a minute's schedule is within it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(super) struct Running {
@@ -47,7 +47,7 @@ impl Running {
         fs::read_to_string(&self.stderr).unwrap()
     }
 
-    /// Returns when the manager is told this, from now on.
+    /// Returns when the manager gets this message, from now on.
     #[track_caller]
     pub(super) fn hear(&mut self, words: &str) {
         let mut buffer = [0; 4096];

@@ -63,7 +63,7 @@ fn message(from: &mut UnixStream) -> Option<Vec<u8>> {
 fn scripted(path: &Path, real: &Path, list: How, sign: How) -> Receiver<()> {
     let listener = UnixListener::bind(path).unwrap();
     let mut real = UnixStream::connect(real).unwrap();
-    let (tell, told) = channel();
+    let (tell, reply) = channel();
     std::thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
         while let Some(request) = message(&mut client) {
@@ -86,7 +86,7 @@ fn scripted(path: &Path, real: &Path, list: How, sign: How) -> Receiver<()> {
         drop(client);
         let _ = tell.send(());
     });
-    told
+    reply
 }
 
 #[tokio::test]

@@ -63,16 +63,16 @@ impl Place {
 
 /// Nothing of the key, whatever stands between its characters.
 #[track_caller]
-fn has_nothing_of(bundle: &Bundle, said: &str) {
+fn has_nothing_of(bundle: &Bundle, printed: &str) {
     let squeeze =
         |text: &str| text.replace("\\n", "").replace(|c: char| !(c.is_ascii_alphanumeric() || "+/".contains(c)), "");
     let body: String = bundle.pair.key().pem().lines().filter(|line| !line.starts_with('-')).collect();
-    let (body, squeezed) = (squeeze(&body), squeeze(said));
+    let (body, squeezed) = (squeeze(&body), squeeze(printed));
     for piece in body.as_bytes().windows(8) {
         let piece = core::str::from_utf8(piece).unwrap();
-        assert!(!squeezed.contains(piece), "{piece} of {body} in {said}");
+        assert!(!squeezed.contains(piece), "{piece} of {body} in {printed}");
     }
-    assert!(!said.contains("PRIVATE KEY"), "{said}");
+    assert!(!printed.contains("PRIVATE KEY"), "{printed}");
 }
 
 /// Ways to print the file `$k`.
@@ -108,9 +108,9 @@ async fn a_test_or_a_reload_that_prints_the_key_does_not_get_it_into_an_answer()
         place.script("reload", &leak);
         let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle.clone()], LIMIT).await.unwrap();
         let committed = format!("{:?}", dialogue.commit().await.unwrap());
-        for said in [looked, prepared, committed] {
-            assert!(said.contains("before") && said.contains("[private key removed]"), "{leak}: {said}");
-            has_nothing_of(&bundle, &said);
+        for printed in [looked, prepared, committed] {
+            assert!(printed.contains("before") && printed.contains("[private key removed]"), "{leak}: {printed}");
+            has_nothing_of(&bundle, &printed);
         }
     }
 }
@@ -127,9 +127,9 @@ async fn a_login_shell_that_gives_back_what_it_is_told_does_not_get_the_key_into
         let force = format!("{take} [ $n = 1 ] || echo \"$l\"{to}; [ $n -gt {many} ] && exit 3; done");
         let sshd = Sshd::start(Some(&format!("sh -c '{}'", force.replace('\'', "'\\''"))));
         let error = Dialogue::open(sshd.endpoint(), vec![bundle.clone()], LIMIT).await.expect_err("no answer");
-        let said = format!("{error} {error:?} {}", error.next());
-        assert!(said.contains("[private key removed]"), "{said}");
-        has_nothing_of(&bundle, &said);
+        let printed = format!("{error} {error:?} {}", error.next());
+        assert!(printed.contains("[private key removed]"), "{printed}");
+        has_nothing_of(&bundle, &printed);
     }
 }
 

@@ -53,7 +53,7 @@ impl Relay {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(to) else { continue };
                 for stream in [&client, &server] {
-                    stream.set_nodelay(true).expect("a socket can be told");
+                    stream.set_nodelay(true).expect("a socket option can be set");
                 }
                 for way in [Way::Up, Way::Down] {
                     let (client, server) = (client.try_clone(), server.try_clone());
@@ -102,7 +102,7 @@ fn carry(way: Way, mut from: TcpStream, mut to: TcpStream, counts: &Mutex<Counts
             break;
         }
     }
-    // What was said last goes on its way; a strike ends both.
+    // What was sent last goes on its way; a strike ends both.
     let struck = lock(counts).struck;
     for stream in [&from, &to] {
         let _ = stream.shutdown(if struck { Shutdown::Both } else { Shutdown::Write });

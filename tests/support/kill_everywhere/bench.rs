@@ -65,7 +65,7 @@ pub(crate) struct Bench {
     shim: PathBuf,
     /// Ids of the TXT records of others at our name.
     foreign: Vec<String>,
-    /// Where it was killed and what the next run said.
+    /// Where it was killed and what the next run printed.
     words: String,
 }
 
@@ -113,14 +113,14 @@ impl Bench {
             let watches: Vec<_> = self.lab.nodes.iter().map(|node| scope.spawn(|| no_torn_pair(node, &over))).collect();
             let until = Over(&over);
             let cycle = self.kill(at);
-            let said = cycle.is_ok().then(|| self.run(&["renew"]));
+            let printed = cycle.is_ok().then(|| self.run(&["renew"]));
             drop(until);
             watches.into_iter().for_each(|watch| watch.join().expect("no torn pair"));
-            (cycle, said)
+            (cycle, printed)
         });
-        let (cycle, said) = cycle;
+        let (cycle, printed) = cycle;
         let cycle = cycle.unwrap_or_else(|text| panic!("{text}"));
-        let (status, text) = said.expect("it ran again");
+        let (status, text) = printed.expect("it ran again");
         self.words = match &cycle {
             Cycle::Killed { kind, what } => format!("{kind}, {what}\n{text}"),
             Cycle::Survived => text,
@@ -254,7 +254,7 @@ impl Bench {
         self.ended(self.lab.command(arguments))
     }
 
-    /// How it ended and what it said.
+    /// How it ended and what it printed.
     fn ended(&self, mut command: Command) -> (ExitStatus, String) {
         let path = self.lab.folder.join("certd.log");
         let log = fs::File::create(&path).expect("the lab's folder is ours");

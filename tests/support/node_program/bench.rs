@@ -1,5 +1,5 @@
 //! The node program on its own stdin and stdout, under each shell, in a folder with a server's files and two commands
-//! that say what they see and fail when they are told to.
+//! that say what they see and fail on demand.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -16,7 +16,7 @@ pub(crate) const SOURCE: &str = include_str!("../../../src/node/receive.sh");
 pub(crate) const SHELLS: [&[&str]; 3] = [&["dash"], &["busybox", "ash"], &["bash"]];
 pub(crate) const NAME: &str = "n.example";
 
-/// A chain, its key, and a generation, told apart by a letter. The commands of a [`Place`] know which belong together.
+/// A chain, its key, and a generation, distinguished by a letter. The commands of a [`Place`] know which belong together.
 #[derive(Clone, Copy)]
 pub(crate) struct Fake(pub(crate) char, pub(crate) &'static str);
 
@@ -165,7 +165,7 @@ impl Place {
             && fs::read_to_string(&self.key).unwrap() == fake.key()
     }
 
-    /// Everything that is there, but for the commands and what they are told by: names, modes, owners, links, times to the
+    /// Everything that is there, but for the commands and the files that steer them: names, modes, owners, links, times to the
     /// nanosecond, how many names a file has, which file it is, ACLs, and content.
     pub(crate) fn all(&self) -> String {
         let script = "find . ! -path ./test ! -path ./reload ! -path ./log ! -path './broken*' ! -path './stopped*' \
@@ -261,11 +261,11 @@ impl Program {
     /// A whole look: its verb and body.
     pub(crate) fn look(shell: &[&str], source: &str, wanted: &[String], env: &[(&str, &str)]) -> (String, String) {
         let mut program = Self::start_source(shell, source, &[&["look yes\n".to_owned()], wanted].concat(), env);
-        let told = program.answer().expect("an answer");
+        let reply = program.answer().expect("an answer");
         let words = std::env::temp_dir().join(format!("certd-{}-0123", program.id()));
         assert!(program.end().is_some());
         assert!(!words.exists(), "its place for words is left behind");
-        told
+        reply
     }
 
     /// In a process group of its own, so that `kill -9 0` in it reaches it and its subshells only.
@@ -346,14 +346,14 @@ pub(crate) fn deliver(shell: &[&str], place: &Place, fake: Fake) -> (String, Str
     if verb != "prepared" {
         return (verb, body);
     }
-    let told = program.commit();
+    let reply = program.commit();
     program.say("done\n");
     program.end();
-    told
+    reply
 }
 
 /// An answer without words.
-pub(crate) fn told(verb: &str) -> (String, String) {
+pub(crate) fn reply(verb: &str) -> (String, String) {
     (verb.to_owned(), String::new())
 }
 

@@ -42,7 +42,7 @@ impl Load {
         let name = ServerName::try_from(SERVICE).expect("it is one");
         let mut tls = ClientConnection::new(Arc::clone(&self.config), name).expect("it can be asked for");
         let mut tcp = TcpStream::connect(self.at).unwrap_or_else(|error| panic!("{}: no connection: {error}", self.at));
-        tcp.set_read_timeout(Some(PATIENCE)).expect("a socket can be told");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("a socket option can be set");
         let request = format!("GET / HTTP/1.1\r\nHost: {SERVICE}\r\nConnection: close\r\n\r\n");
         let mut answer = Vec::new();
         let mut stream = Stream::new(&mut tls, &mut tcp);
@@ -54,7 +54,7 @@ impl Load {
     }
 }
 
-/// That the server has the leaf's key is checked; whose leaf it is, is told.
+/// That the server has the leaf's key is checked; the caller gets the leaf.
 #[derive(Debug)]
 struct Witness(Arc<CryptoProvider>);
 

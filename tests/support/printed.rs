@@ -1,4 +1,4 @@
-//! What a run of certd said, and how it ended.
+//! What a run of certd printed, and how it ended.
 
 use std::process::Output;
 
