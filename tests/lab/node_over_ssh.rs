@@ -5,99 +5,23 @@
 
 use crate::lab::plain_sshd as sshd;
 
+mod bench;
+mod shells;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use certd::cert::{CertName, Chain, Generation, Pair, PrivateKey};
-use certd::config::Install;
 use certd::model::AtPath;
 use certd::model::{Base, Committed, ConfigTest};
-use certd::node::{Bundle, Dialogue, Expected, NodeError, Wanted, look};
+use certd::node::{Dialogue, Expected, NodeError, look};
 use certd::ssh::{Endpoint, SshError, fingerprint, host_keys};
 use sshd::{Sshd, free_address, identity};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use zeroize::Zeroizing;
 
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// A folder with a server's files and the two commands, which say what they see.
-struct Place {
-    dir: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Self { dir };
-        place.scripts();
-        place
-    }
-
-    fn scripts(&self) {
-        self.script("test", "exit 0");
-        self.script("reload", &format!("cat {0}/chain.pem {0}/key.pem >{0}/served", self.dir.path().display()));
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn script(&self, name: &str, text: &str) {
-        fs::write(self.path(name), format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    fn bundle(&self, generation: &str) -> (Bundle, String) {
-        let (pair, text) = pair();
-        let text_of = |name: &str| self.path(name).display().to_string();
-        let install = Install {
-            fullchain: text_of("chain.pem"),
-            key: text_of("key.pem"),
-            chain: None,
-            combined: None,
-            in_place: false,
-            rights: Default::default(),
-            test: vec![text_of("test")],
-            reload: vec![text_of("reload")],
-        };
-        let bundle = Bundle {
-            certificate: CertName::parse("newapi.example.com").unwrap(),
-            generation: generation.parse::<Generation>().unwrap(),
-            pair: Arc::new(pair),
-            install: Arc::new(install),
-            older: false,
-        };
-        (bundle, text)
-    }
-
-    fn wanted(&self, bundle: &Bundle) -> Wanted {
-        let Bundle { certificate, install, pair, .. } = bundle.clone();
-        let expected = Some(Expected::of(&pair, &install));
-        Wanted { certificate, install, expected }
-    }
-
-    fn served(&self) -> String {
-        fs::read_to_string(self.path("served")).unwrap_or_default()
-    }
-}
-
-fn pair() -> (Pair, String) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate =
-        rcgen::CertificateParams::new(vec!["newapi.example.com".to_owned()]).unwrap().self_signed(&key).unwrap();
-    let pair = Pair::new(
-        Chain::parse(&certificate.pem()).unwrap(),
-        PrivateKey::parse(Zeroizing::new(key.serialize_pem())).unwrap(),
-    );
-    let pair = pair.unwrap();
-    let text = format!("{}\n{}\n", pair.chain().pem().trim_end(), pair.key().pem().trim_end());
-    (pair, text)
-}
+use bench::*;
 
 #[tokio::test]
 async fn a_certificate_is_prepared_committed_and_read_by_the_server() {
@@ -403,118 +327,6 @@ async fn a_parked_session_answers_the_nodes_keep_alives_and_can_be_committed_lat
     let (bundle, text) = place.bundle("20261123061500-04c3");
     let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle], LIMIT).await.unwrap();
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
-    assert_eq!(place.served(), text);
-}
-
-/// An account of its own with this login shell, removed when dropped. `None`: this machine has no such shell.
-struct Account {
-    name: String,
-    home: tempfile::TempDir,
-}
-
-impl Account {
-    fn new(shell: &str) -> Option<Self> {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let home = tempfile::tempdir().unwrap();
-        let command = shell.split(' ').next().unwrap();
-        if !std::path::Path::new(command).exists() {
-            println!("not run: there is no {command}");
-            return None;
-        }
-        // A shell is one path without arguments; busybox looks at the name that it is called by.
-        let path = home.path().join(shell.rsplit(['/', ' ']).next().unwrap());
-        std::os::unix::fs::symlink(command, &path).unwrap();
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("certd-t{}-{count}", std::process::id());
-        // Others who change the list of accounts hold its lock for a moment.
-        let made = (0..50).any(|_| {
-            let mut useradd = std::process::Command::new("useradd");
-            useradd.args(["-M", "-p", "*", "-d"]).arg(home.path()).arg("-s").arg(&path).arg(&name);
-            let made = useradd.output().unwrap().status.success();
-            if !made {
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            made
-        });
-        assert!(made, "no account with {shell}");
-        let chown = std::process::Command::new("chown").arg(&name).arg(home.path()).status().unwrap();
-        assert!(chown.success());
-        Some(Self { name, home })
-    }
-
-    /// Its home is where its server reads its files.
-    fn place(self) -> (Self, Place) {
-        let dir = tempfile::tempdir_in(self.home.path()).unwrap();
-        assert!(std::process::Command::new("chown").arg(&self.name).arg(dir.path()).status().unwrap().success());
-        let place = Place { dir };
-        place.scripts();
-        (self, place)
-    }
-
-    fn endpoint(&self, sshd: &Sshd) -> Endpoint {
-        fs::set_permissions(sshd.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Endpoint { user: self.name.clone(), ..sshd.endpoint() }
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        let removed = (0..50).any(|_| {
-            let removed = std::process::Command::new("userdel").args(["-f", &self.name]).output();
-            if removed.is_ok_and(|output| output.status.success()) {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-            false
-        });
-        if !removed {
-            println!("the account {} is left", self.name);
-        }
-    }
-}
-
-#[tokio::test]
-async fn s19_a_dialogue_works_with_every_login_shell() {
-    let sshd = Sshd::start(None);
-    for shell in ["/bin/dash", "/bin/busybox ash", "/bin/bash", "/usr/bin/fish", "/bin/csh", "/bin/tcsh"] {
-        let Some(account) = Account::new(shell) else { continue };
-        let (account, place) = account.place();
-        let (bundle, text) = place.bundle("20261123061500-04c3");
-        let wanted = place.wanted(&bundle);
-        let opened = Dialogue::open(account.endpoint(&sshd), vec![bundle], LIMIT).await;
-        let (mut dialogue, _) = opened.unwrap_or_else(|error| panic!("{shell}: {error}"));
-        assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed, "{shell}");
-        dialogue.done().await;
-        assert_eq!(place.served(), text, "{shell}");
-        let looked = look(account.endpoint(&sshd), vec![wanted], LIMIT).await.unwrap();
-        assert!(looked.certificates.values().all(|found| found.same), "{shell}");
-    }
-}
-
-#[tokio::test]
-async fn s19_a_login_shell_that_lets_nobody_in_is_told_in_words() {
-    let sshd = Sshd::start(None);
-    let account = Account::new("/usr/sbin/nologin").expect("Debian has it");
-    let (account, place) = account.place();
-    let error = fails(account.endpoint(&sshd), &place, LIMIT).await;
-    let text = "上海: the program ended without an answer (exit status 1): This account is currently not available.";
-    assert_eq!(error.to_string().trim_end(), text);
-}
-
-#[tokio::test]
-async fn s18_start_files_that_print_64_kb_are_no_hindrance() {
-    let sshd = Sshd::start(None);
-    let account = Account::new("/bin/bash").expect("Debian has it");
-    let (account, place) = account.place();
-    // bash reads it for a command over SSH, too. Some of the noise looks like an answer.
-    fs::write(
-        account.home.path().join(".bashrc"),
-        "echo 'certd-node 0123 committed 0'; head -c 60000 /dev/zero | tr '\\0' x; echo motd >&2; export l=1 F=2 key1=3\n",
-    )
-    .unwrap();
-    let (bundle, text) = place.bundle("20261123061500-04c3");
-    let (mut dialogue, _) = Dialogue::open(account.endpoint(&sshd), vec![bundle], LIMIT).await.unwrap();
     assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
     assert_eq!(place.served(), text);
 }

@@ -72,7 +72,7 @@ fn what_a_zombie_staged_is_removed_by_the_next_dialogue_and_what_a_living_progra
         wait_for(|| fs::read_to_string(&state).unwrap().contains(") Z "));
         let mut living = Command::new("sleep").arg("60").spawn().unwrap();
         let staged = [dead.id(), living.id()].map(|id| place.own().join(format!(".new-{id}-0123")));
-        staged.each_ref().map(|folder| fs::create_dir(folder).unwrap());
+        staged.iter().for_each(|folder| fs::create_dir(folder).unwrap());
         let mut program = Program::start(shell, &[place.bundle(NEXT)]);
         program.prepared();
         let left = staged.each_ref().map(|folder| folder.exists());
