@@ -590,8 +590,9 @@ recover() {
   forget
   spend
 }
-# Whether the test passed before the switch.
+# Whether the test passed before the switch, and whether a reload began after it.
 proven() { while read_line; do [ "$line" != tested ] || return 0; done <"$own_dir/intent"; false; }
+begun() { while read_line; do [ "$line" != reloaded ] || return 0; done <"$own_dir/intent"; false; }
 # The folders that a dead program made, to be removed if this dialogue comes to nothing.
 inherit() {
   settled || while read_line; do case $line in 'made '*) made=$made${line#* }$nl ;; esac; done <"$own_dir/intent"
@@ -696,18 +697,22 @@ stage() {
   try "$stage_dir" flush "$stage_dir"/*.pem "$stage_dir" "$own_dir" "$base_dir/.certd"
   set -f
 }
-# folder, always (if its files are old): sets their times later, by a whole second, than those of all files at the paths. A
-# server may compare nothing else (nginx from 1.27.4 on, where the inode is the same), or take only later files (hitch,
-# ocserv).
+# folder: sets the times of its files later, by a whole second, than those of all files at the paths. A server may compare
+# nothing else (nginx from 1.27.4 on, where the inode is the same), or take only later files (hitch, ocserv, ejabberd,
+# trafficserver).
 stamp() {
   staged_files='' served_files=''
   files list_times "$1"
-  IFS=$nl now=$(date +%s) latest=0
+  postdate "$staged_files" "$served_files"
+}
+# files, files (a line each): sets the times of the first later than those of the second.
+postdate() {
+  IFS=$nl now=$(date +%s)
+  latest=$((now - 1))
   # shellcheck disable=SC2086 # a line each
-  for modified in $(stat -Lc %Y $served_files 2>/dev/null); do [ "$modified" -le "$latest" ] || latest=$modified; done
-  [ "$latest" -ge "$((now - 1))" ] || latest=${2:+$((now - 1))}
+  for modified in $(stat -Lc %Y $2 2>/dev/null); do [ "$modified" -le "$latest" ] || latest=$modified; done
   # shellcheck disable=SC2086 # a line each
-  [ -z "$latest" ] || touch -cd "@$((latest + 1))" $staged_files
+  touch -cd "@$((latest + 1))" $1
   exit_status=$?
   unset IFS
   return $exit_status
@@ -836,6 +841,8 @@ noting() {
 forth() {
   [ "$base" != unchanged ] || return 0
   if [ -d "$stage_dir" ]; then mv -fT "$stage_dir" "$own_dir/$to" || return; fi
+  # Since it was staged, or served before, a way back may have set later times.
+  stamp "$own_dir/$to" || return
   [ -e "$own_dir/intent" ] || note || return
   files fill_missing && point "$to"
 }
@@ -845,19 +852,22 @@ back() {
   if noted; then unlay
   elif [ "$(readlink "$own_dir/current")" != "$to" ]; then return
   elif [ "$from" = - ]; then rm -f "$own_dir/current" && if [ "$in_place" ]; then files pour; fi
-  else stamp "$own_dir/$from" always; point "$from"; fi
+  else stamp "$own_dir/$from"; point "$from"; fi
 }
 # Whether there is an intent that records what was at the paths.
 noted() { { read_line && read_line && read_line; } 2>/dev/null <"$own_dir/intent"; }
 # Restores everything as the intent has it, from any state that a dead program left: first the content, by one rename, then
-# the files, then `current`. The original times come back too, although a server that takes only later files, and has seen
-# ours, may then need its reload to go back.
+# the files, then `current`. The original times come back too, unless a reload began: the server may have read our files,
+# and take nothing that is not later.
 unlay() {
+  restored='' reloaded=
+  ! begun || reloaded=1
   if [ "$from" = - ]; then rm -f "$own_dir/current"
   elif [ -d "$own_dir/$from" ] && [ "$(readlink "$own_dir/current")" != "$from" ]; then point_link "$from" current; fi || return
   { read_line && read_line && while read_line; do unlaid || return; done; } <"$own_dir/intent"
   if [ "$was" = - ]; then rm -f "$own_dir/current"
   elif [ "$(readlink "$own_dir/current")" != "$was" ]; then point_link "$was" current; fi || return
+  [ -z "$reloaded" ] || postdate "$restored" "$own_dir/$to/fullchain.pem"
   [ "$from" = "$was" ] || rm -rf "${own_dir:?}/$from" || return
   [ -e "$own_dir/previous" ] || rm -f "$own_dir/previous"
   rm -f "$own_dir/next" "$own_dir/intent" && flush "$own_dir"
@@ -865,6 +875,8 @@ unlay() {
 # One line of the intent. A link that another program has put there since stays.
 unlaid() {
   fields=${line#* } file_path=${line#* * } file_dir=${file_path%/*}/
+  # What is restored below, and no link that another program put there.
+  case $line in plain* | over* | link*) other || restored=$restored$file_path$nl ;; esac
   case $line in
   'was '*) was=$fields ;;
   'plain '*)
@@ -880,7 +892,7 @@ unlaid() {
     found_file=$own_dir/$from/${fields%% *}.pem
     # Without the copy, everything was restored already. The mode comes last: it may be wider than that of our key.
     [ ! -f "$found_file" ] || {
-      { cmp -s "$found_file" "$file_path" && [ "$(stat -c %Y "$found_file")" = "$(stat -c %Y "$file_path")" ]; } ||
+      { cmp -s "$found_file" "$file_path" && { [ "$reloaded" ] || [ "$(stat -c %Y "$found_file")" = "$(stat -c %Y "$file_path")" ]; }; } ||
         { cat "$found_file" >"$file_path" && touch -r "$found_file" "$file_path" && flush "$file_path"; }
     } && chown "${line% *}" "$file_path" && chmod "${line#* }" "$file_path"
     ;;
@@ -959,6 +971,8 @@ followed() {
   return 1
 }
 changes() { [ "$base" = unchanged ] || changed=1; }
+# Before the reload: the server may read the new files from here on.
+begin() { ! noted || { echo reloaded >>"$own_dir/intent"; flush "$own_dir/intent"; }; }
 commit() {
   each same
   each spend
@@ -984,7 +998,7 @@ commit() {
     # A test that passed before and fails since fails because of the switch.
     elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
     else each prefer_new; fi
-  elif check reload_commands "$reload_time"; then
+  elif each begin; check reload_commands "$reload_time"; then
     say='' verdict=committed
   else
     # A reload that fails only with the new pair is the new pair's fault. One that fails with both means that the server
