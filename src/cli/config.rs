@@ -49,6 +49,9 @@ impl Config {
             if certificates == 1 { "certificate" } else { "certificates" },
             if nodes == 1 { "node" } else { "nodes" },
         ));
+        for warning in config::warnings(&config) {
+            output::text(&format!("{}: warning: {warning}\n", options.config.display()));
+        }
         Ok(0)
     }
 }

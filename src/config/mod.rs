@@ -23,8 +23,10 @@ mod rollout;
 mod run;
 mod schedule;
 mod schema;
+mod servers;
 mod ssh;
 mod value;
+mod warnings;
 mod watch;
 mod window;
 mod written;
@@ -60,7 +62,9 @@ pub use rollout::{Rollout, StopAfter};
 pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
 pub use schema::json_schema;
+pub use servers::{SERVERS, Server};
 pub use ssh::{Agent, Ssh};
+pub use warnings::warnings;
 pub use window::{Window, Windows};
 pub use written::nearest;
 
@@ -186,6 +190,8 @@ pub struct Install {
     pub chain: Option<String>,
     /// Key and full chain in one file, for servers that want it so.
     pub combined: Option<String>,
+    /// In it the chain comes before the key.
+    pub chain_first: bool,
     /// Overwrite files instead of replacing them by a rename, for a file that is mounted itself and would keep its old
     /// inode. Unsafe: a crash in between leaves a mismatched pair.
     pub in_place: bool,
@@ -193,6 +199,10 @@ pub struct Install {
     /// Argument vectors, not shell commands; never empty.
     pub test: Vec<String>,
     pub reload: Vec<String>,
+    /// The reload is a restart, which cuts connections.
+    pub restart: bool,
+    /// What the configuration calls it, if it does.
+    pub server: Option<&'static Server>,
 }
 
 /// An endpoint whose certificate is managed elsewhere.

@@ -2,6 +2,8 @@
 //! it is a mistake. `tests/it/schema.rs` holds its keys and defaults against the parser, which knows more: what several
 //! keys say together, and what a text has to look like.
 
+mod install;
+
 use serde_json::{Map, Value, json};
 
 use super::TsigAlgorithm;
@@ -14,6 +16,8 @@ use super::defaults::{
 };
 use super::provider::PROVIDERS;
 use crate::cert::KeyType;
+
+use install::install;
 
 /// Its name, its values, what is assumed when it is left out ([`NONE`]: nothing, or no single value), what it is for.
 type Key = (&'static str, Value, Value, &'static str);
@@ -223,26 +227,6 @@ fn probe() -> Value {
                 "PROXY protocol header that the server expects before TLS",
             ),
             ("quic", flag(), json!(false), "Over QUIC (HTTP/3) too, at the same port of UDP"),
-        ],
-    )
-}
-
-fn install() -> Value {
-    section(
-        "Where a certificate is put, and how the server learns of it; {name} is the certificate's name",
-        &[],
-        [
-            ("fullchain", path(), NONE, "Path of the full chain"),
-            ("key", path(), NONE, "Path of the private key"),
-            ("chain", path(), NONE, "Path of the chain without the leaf"),
-            ("combined", path(), NONE, "Path of key and full chain in one file"),
-            ("unsafe_in_place", flag(), json!(false), "Write over the files, for files that are mounted one by one"),
-            ("owner", text(), NONE, "Owner of the files, name or number; as what is there when left out"),
-            ("group", text(), NONE, "Group of the files, name or number; as what is there when left out"),
-            ("mode", text(), NONE, "Octal mode of files without a key"),
-            ("key_mode", text(), NONE, "Octal mode of files with a key: 0600, 0640, 0400 or 0440"),
-            ("test", command(), NONE, "Command that tests the server's configuration"),
-            ("reload", command(), NONE, "Command that reloads the server"),
         ],
     )
 }

@@ -34,6 +34,7 @@ unset made limit
 nl=$(printf '\n.') nl=${nl%.}
 count=0 index=0 nonce=0 made='' locks='' narrowed='' watchdog='' timeout='' work_dir=''
 look='' os='' rehearsal='' careful='' tested=''
+torn_words='what was there before is not put back: a certificate with the key of another'
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
 # --- answers ---
@@ -53,7 +54,7 @@ try() { failed_path=$1; shift; printed=$("$@" 2>&1) || refuse_path "$failed_path
 # --- certificates, numbered from 1: each keeps its variables under its number ---
 
 all='name new_gen older in_place fullchain_path key_path chain_path combined_path want_owner want_group want_mode'
-all="$all want_key_mode test_commands reload_commands sums base state from to was kinds lays rights"
+all="$all want_key_mode reader chain_first test_commands reload_commands sums base state from to was kinds lays rights"
 load() {
   for field in $all; do eval "$field=\${$field$index-}"; done
   base_dir=${fullchain_path%/*}
@@ -130,6 +131,8 @@ receive() {
     'group '*) want_group=$value; save want_group ;;
     'mode '*) want_mode=$value; save want_mode ;;
     'key-mode '*) want_key_mode=$value; save want_key_mode ;;
+    'reader '*) reader=$value; save reader ;;
+    'chain-first '*) chain_first=$value; save chain_first ;;
     'test '*) test_commands=$test_commands=$value$nl; save test_commands ;;
     'reload '*) reload_commands=$reload_commands=$value$nl; save reload_commands ;;
     # Digests of the files in their order; alone, without texts, they ask whether the files have them.
@@ -193,6 +196,18 @@ check() {
     ran=$ran$arguments$nl
     run "$2" "$arguments" || return
   done
+}
+
+# The configuration test: first of all, can the server's own user read the files? A test that root runs does not ask that.
+sound() { each readable && check test_commands "$test_time"; }
+# Where there is no such user, or no program that becomes it, nothing is known.
+readable() {
+  [ "$reader" ] && reader_group=$(id -g "$reader" 2>/dev/null) && as_reader / || return 0
+  files legible
+}
+as_reader() { setpriv "--reuid=$reader" "--regid=$reader_group" --init-groups test -r "$1"; } </dev/null >/dev/null 2>&1 9>&-
+legible() {
+  [ ! -e "$file_path" ] || as_reader "$file_path" || { out="$reader, as whom the server reads it, cannot read $file_path"; return 1; }
 }
 
 # --- locks: each held by a subshell, so that one descriptor is enough for any number, and the kernel frees them ---
@@ -537,7 +552,7 @@ check_parameters() {
   # Relative paths are refused first: the loops over parent folders would not end.
   for file_path in "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"}; do absolute; done
   case $fullchain_path/ in / | "$key_path/") refuse "unfit chain and key need a path each" ;; esac
-  case $want_owner$want_group in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
+  case $want_owner$want_group$reader in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
   case $want_mode in '' | 0[46][04][04]) ;; *) refuse "unfit the mode is none" ;; esac
   case $want_key_mode in '' | 0[46][04]0) ;; *) refuse "unfit others could read the key with mode $want_key_mode" ;; esac
 }
@@ -584,7 +599,7 @@ recover() {
   if [ "$to" ] && [ "$(readlink "$own_dir/current")" = "$to" ]; then
     # Finish overwriting the files.
     [ -z "$in_place" ] || try "$own_dir/current" files pour
-    check test_commands "$test_time" || { [ "$from" = - ] && ! proven; } || try "$own_dir/current" back
+    { ! torn "$own_dir/$to" && sound; } || { [ "$from" = - ] && ! proven; } || ! whole || try "$own_dir/current" back
   elif noted; then try "$own_dir/current" unlay
   elif [ "$in_place" ] && [ -L "$own_dir/current" ]; then try "$own_dir/current" files pour; fi
   forget
@@ -690,7 +705,7 @@ stage() {
   have=
   files put
   pem_text=; unset "chain$index" "key$index"
-  [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"
+  intact
   try "$stage_dir" chmod 755 "$stage_dir"
   try "$stage_dir" stamp "$stage_dir"
   set +f
@@ -724,7 +739,7 @@ put() {
   fullchain) ;;
   chain) pem_text=${pem_text#*-----END CERTIFICATE-----"$nl"} ;;
   privkey) eval "pem_text=\$key$index" ;;
-  *) eval "pem_text=\$key$index\$chain$index" ;;
+  *) if [ "$chain_first" ]; then eval "pem_text=\$chain$index\$key$index"; else eval "pem_text=\$key$index\$chain$index"; fi ;;
   esac
   staged_file=$stage_dir/$file_role.pem
   try "$staged_file" write "$staged_file" "$pem_text"
@@ -752,7 +767,34 @@ pour() {
 point_link() {
   rm -f "$own_dir/next" && ln -s "$1" "$own_dir/next" && mv -fT "$own_dir/next" "$own_dir/$2" && flush "$own_dir"
 }
-same() { scan; settled && [ "$seen" = "$state" ] || refuse "changed $name"; }
+same() {
+  scan
+  settled && [ "$seen" = "$state" ] || refuse "changed $name"
+  # What is switched to is what the controller knows to be a pair.
+  [ "$base" = unchanged ] || { have=; files staged; intact; }
+}
+intact() { [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"; }
+staged() { digest "$stage_dir/$file_role.pem"; have="$have$file_digest "; }
+# Whether the way back leads to no chain with the key of another: a server may end at a reload of that, whatever its test says.
+whole() { [ "$base" = unchanged ] || [ "$from" = - ] || ! torn "$own_dir/$from"; }
+# folder -> whether the key there is certainly not that of the certificate, where there is openssl or not: a private key holds
+# its public half as well, the point of the curve or the modulus, and so does the certificate. In a subshell, which takes
+# the key along.
+torn() (
+  leaf_hex=$(hex CERTIFICATE "$1/fullchain.pem") key_hex=$(hex 'PRIVATE KEY' "$1/privkey.pem")
+  # An EC key that comes with its point (P-256, P-384), or an RSA key.
+  case $key_hex in *a14403420004* | *a16403620004* | *020100028[12]*) ;; *) exit 1 ;; esac
+  # After the end of the algorithm's identifier.
+  case $leaf_hex in
+  *ce3d0201*0004*) leaf_hex=${leaf_hex#*ce3d0201*0004} ;;
+  *) leaf_hex=${leaf_hex#*f70d010101*028[12]} ;;
+  esac
+  leaf_hex=$(printf %.128s "$leaf_hex")
+  [ ${#leaf_hex} = 128 ] || exit
+  case $key_hex in *"$leaf_hex"*) exit 1 ;; esac
+)
+# kind, file -> the first such block of PEM in hexadecimal digits
+hex() { sed -n "/^-*BEGIN .*$1-/,/^-*END/{/^-*END/q;/^-/!p;}" "$2" | base64 -d | od -An -v -tx1 | tr -d ' \n'; } 2>/dev/null
 # A failed undo keeps the intent for the next dialogue.
 undo() { try "$own_dir/current" each back; }
 # Moves the files at the paths behind `current`; readers see no difference. Missing files get their links later.
@@ -978,41 +1020,46 @@ commit() {
   each spend
   careful=1 links='' changed=''
   each contact
-  if [ "$links" ] && [ "$tested" ] && ! check test_commands "$test_time"; then
+  if [ "$links" ] && [ "$tested" ] && ! sound; then
     # Only links have changed.
     say=$out careful=
     undo
-    check test_commands "$test_time" && refuse "links $links$nl$say"
+    sound && refuse "links $links$nl$say"
     answer rolled-back "$say"
     exit 20
   fi
   each changes
   onward
   careful=
-  if ! check test_commands "$test_time"; then
+  if ! sound; then
     say=$out verdict=broken-before
-    undo
-    if [ "$changed" ] && check test_commands "$test_time"; then
-      verdict=rolled-back
-      check reload_commands "$reload_time"
-    # A test that passed before and fails since fails because of the switch.
-    elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
-    else each prefer_new; fi
+    if ! each whole; then say=$say$nl$torn_words
+    else
+      undo
+      if [ "$changed" ] && sound; then
+        verdict=rolled-back
+        check reload_commands "$reload_time"
+      # A test that passed before and fails since fails because of the switch.
+      elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
+      else each prefer_new; fi
+    fi
   elif each begin; check reload_commands "$reload_time"; then
     say='' verdict=committed
-  else
+  elif
     # A reload that fails only with the new pair is the new pair's fault. One that fails with both means that the server
     # is down: the new pair, which passed the test, stays for its next start.
     say=$out verdict=placed
+    each whole
+  then
     undo
-    if [ "$changed" ] && check test_commands "$test_time" && check reload_commands "$reload_time"; then verdict=rolled-back
+    if [ "$changed" ] && sound && check reload_commands "$reload_time"; then verdict=rolled-back
     else
       words=$say
       each contact
       onward
       say=$words
     fi
-  fi
+  else say=$say$nl$torn_words; fi
   each forget
   answer "$verdict" "$say"
   case $verdict in committed | placed) ;; *) exit 20 ;; esac
@@ -1029,9 +1076,10 @@ reopen() {
 ours() { [ "$base" = unchanged ] || { [ "$from" != - ] && [ "$(readlink "$own_dir/current")" = "$to" ]; }; }
 rollback() {
   each ours || { answer kept "changed since, or nothing was there before"; return; }
+  each whole || { answer kept "$torn_words"; return; }
   try "$own_dir/intent" each reopen
   undo
-  if check test_commands "$test_time"; then
+  if sound; then
     check reload_commands "$reload_time"
     each forget
     answer back "$out"
@@ -1040,7 +1088,7 @@ rollback() {
     each contact
     onward
     say=$words
-    check test_commands "$test_time" && check reload_commands "$reload_time"
+    sound && check reload_commands "$reload_time"
     each forget
     answer kept "$say"
   fi
@@ -1141,7 +1189,7 @@ glance() {
   # shellcheck disable=SC2317 # it is called
   refuse_path() { found_kind="foreign ${2##*: }"; }
   body='test ok'$nl room=
-  check test_commands "$test_time" || body="test failed$nl"
+  sound || body="test failed$nl"
   each inspect
   renewer_lines=$(renewers | head -n 20 | cut -c 1-200 | sed 's/^/renewer /')
   body=$body${renewer_lines:+$renewer_lines$nl}
@@ -1230,7 +1278,7 @@ each untidy || (under 0 tidy) >/dev/null
 each decide
 each stage
 body='test ok'$nl tested=1
-check test_commands "$test_time" || body="test failed$nl" tested=
+sound || body="test failed$nl" tested=
 each bases
 watch
 answer prepared "$body${narrowed}clock $(date -u +%s)${nl}output$nl$out"

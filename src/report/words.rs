@@ -6,7 +6,7 @@ use crate::model::{Area, Drift, Finding};
 use crate::plan::ledger::LimitReached;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
-    Against, Basis, Because, ClockDoubt, DeliveryReason, DeliveryWait, Early, HoldEnd, Obstacle, PassedOver,
+    Against, Basis, Because, ClockDoubt, DeliveryReason, DeliveryWait, Early, HoldEnd, NodeTask, Obstacle, PassedOver,
     RenewalReason, RenewalWait,
 };
 
@@ -252,6 +252,16 @@ pub(super) fn drift(drift: &Drift) -> String {
         Drift::Missing => "a file is gone, and the server would not start again".into(),
         Drift::Foreign { why } => why.clone(),
     }
+}
+
+/// What a delivery does at a node beside its reload.
+pub(super) fn cost(task: &NodeTask) -> Vec<&'static str> {
+    let restarts = "its reload is a restart: connections are cut, and it answers nobody for a moment";
+    let rereads = "its server reads the files at a connection: it may show the new certificate before the reload";
+    [(task.restarts, restarts), (task.rereads, rereads)]
+        .into_iter()
+        .filter_map(|(so, words)| so.then_some(words))
+        .collect()
 }
 
 /// Why a closed window does not stop a delivery.

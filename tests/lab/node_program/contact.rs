@@ -36,7 +36,10 @@ fn a_first_contact_that_comes_to_nothing_leaves_everything_as_it_was_found() {
             // The reload keeps the time that it sees.
             let at = place.dir.path().display();
             let reload = fs::read_to_string(place.path("reload")).unwrap();
-            place.script("reload", &format!("[ -e {at}/stopped ] || stat -Lc %Y {at}/ssl/chain.pem >>{at}/stopped-at\n{reload}"));
+            place.script(
+                "reload",
+                &format!("[ -e {at}/stopped ] || stat -Lc %Y {at}/ssl/chain.pem >>{at}/stopped-at\n{reload}"),
+            );
             let mut program = Program::start(shell, &[place.bundle(NEW)]);
             program.prepared();
             let (mut answer, words) = program.commit();
