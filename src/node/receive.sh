@@ -199,7 +199,8 @@ check() {
 }
 
 # The configuration test: first of all, can the server's own user read the files? A test that root runs does not ask that.
-sound() { each readable && check test_commands "$test_time"; }
+# In a subshell, since the caller may be in the middle of a certificate.
+sound() { out=$(each readable) && check test_commands "$test_time"; }
 # Where there is no such user, or no program that becomes it, nothing is known.
 readable() {
   [ "$reader" ] && reader_group=$(id -g "$reader" 2>/dev/null) && as_reader / || return 0
@@ -207,7 +208,7 @@ readable() {
 }
 as_reader() { setpriv "--reuid=$reader" "--regid=$reader_group" --init-groups test -r "$1"; } </dev/null >/dev/null 2>&1 9>&-
 legible() {
-  [ ! -e "$file_path" ] || as_reader "$file_path" || { out="$reader, as whom the server reads it, cannot read $file_path"; return 1; }
+  [ ! -e "$file_path" ] || as_reader "$file_path" || { echo "$reader, as whom the server reads it, cannot read $file_path"; return 1; }
 }
 
 # --- locks: each held by a subshell, so that one descriptor is enough for any number, and the kernel frees them ---
@@ -959,7 +960,8 @@ forget() {
   # shellcheck disable=SC3013 # dash, ash and bash have it
   if ! [ "$own_dir/current" -ef "$own_dir/$to" ]; then
     rm -f "$own_dir/intent"
-    rm -rf "${own_dir:?}/$to"
+    # An intent that a loss of power emptied names none.
+    [ -z "$to" ] || rm -rf "${own_dir:?}/$to"
     return
   fi
   # A restored backup may have made a folder of the link.

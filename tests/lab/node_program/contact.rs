@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
-use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
+use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply, timeless};
 
 /// Files with all that can be special about one: odd times, a second name, another owner and group, an ACL.
 fn special(place: Place) -> Place {
@@ -63,12 +63,6 @@ fn a_first_contact_that_comes_to_nothing_leaves_everything_as_it_was_found() {
             }
         }
     }
-}
-
-/// What [`Place::all`] shows, without times.
-fn timeless(all: &str) -> String {
-    let time = |line: &str| line.starts_with("./").then(|| line.split(' ').nth(6).map(str::to_owned)).flatten();
-    all.lines().map(|line| time(line).map_or(line.to_owned(), |time| line.replace(&time, "")) + "\n").collect()
 }
 
 #[test]

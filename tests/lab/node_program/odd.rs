@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
+use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply, timeless};
 
 fn changed(from: &str, to: &str) -> String {
     let source = SOURCE.replacen(from, to, 1);
@@ -42,12 +42,13 @@ fn whole_dialogues_work_where_every_program_is_one_of_busybox() {
         let mut place = Place::apart().with(OLD);
         place.in_place = in_place;
         let before = place.all();
-        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "rollback\n"), reply("back"));
-        assert_eq!(place.all(), before);
         place.tell("broken-n");
         assert_eq!(run(shell, &source, &[place.bundle(NEW)], "done\n").0, "rolled-back");
         assert_eq!(place.all(), before);
         place.untell("broken-n");
+        // After a reload with later times.
+        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "rollback\n"), reply("back"));
+        assert_eq!(timeless(&place.all()), timeless(&before));
         assert_eq!(run(shell, &source, &[place.bundle(NEW)], "done\n"), reply("committed"));
         assert!(place.holds(NEW));
         place.tell("stopped-x");
@@ -91,6 +92,19 @@ fn what_cannot_be_noted_whole_is_not_begun() {
             assert!(words.starts_with(&format!("path {}/intent\n", place.own().display())), "{words}");
             assert_eq!(place.all(), before, "{shell:?} {from}");
         }
+    }
+}
+
+#[test]
+fn an_intent_that_a_loss_of_power_emptied_takes_nothing_along() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
+        fs::write(place.own().join("intent"), "").unwrap();
+        let mut program = Program::start(shell, &[place.bundle(NEXT)]);
+        program.prepared();
+        program.end();
+        assert!(place.holds(NEW), "{shell:?}");
     }
 }
 

@@ -339,6 +339,12 @@ impl Program {
     }
 }
 
+/// What [`Place::all`] shows, without times.
+pub(crate) fn timeless(all: &str) -> String {
+    let time = |line: &str| line.starts_with("./").then(|| line.split(' ').nth(6).map(str::to_owned)).flatten();
+    all.lines().map(|line| time(line).map_or(line.to_owned(), |time| line.replace(&time, "")) + "\n").collect()
+}
+
 /// A whole delivery: its verb and words.
 pub(crate) fn deliver(shell: &[&str], place: &Place, fake: Fake) -> (String, String) {
     let mut program = Program::start(shell, &[place.bundle(fake)]);
