@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{Attempts, Code, Drift, Finding, NodeClock, Observed, Seen, Served, Stored};
+use crate::model::{Attempts, Code, Disk, Drift, Finding, NodeClock, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
 use super::words::{day, minute, named};
@@ -70,7 +70,8 @@ pub fn build(
 
 /// Findings about node clocks, except where a look at the disk has read the clock too and reports it itself.
 fn clocks(observed: &Observed, readings: &BTreeMap<NodeName, NodeClock>) -> Vec<Finding> {
-    let looked = |node: &NodeName| observed.disks.iter().any(|disk| disk.node == *node && disk.looked.is_ok());
+    let read = |disk: &Disk| disk.looked.as_ref().is_ok_and(|looked| looked.clock.is_some());
+    let looked = |node: &NodeName| observed.disks.iter().any(|disk| disk.node == *node && read(disk));
     let unseen = readings.iter().filter(|(node, _)| !looked(node));
     unseen.filter_map(|(node, clocks)| judge::clock_of(node, *clocks)).collect()
 }
