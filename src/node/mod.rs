@@ -1,6 +1,6 @@
 //! The dialogue with a node over one SSH exec: prepare, commit or abort, done or rollback.
 //!
-//! Finding before `commit` means that nothing was changed; after it, that the state is unknown until it is read again.
+//! A failure before `commit` means that nothing was changed; after it, that the state is unknown until it is read again.
 
 mod answer;
 mod bundle;

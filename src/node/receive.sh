@@ -836,6 +836,7 @@ noting() {
 forth() {
   [ "$base" != unchanged ] || return 0
   if [ -d "$stage_dir" ]; then mv -fT "$stage_dir" "$own_dir/$to" || return; fi
+  [ -d "$own_dir/$to" ] || return
   [ -e "$own_dir/intent" ] || note || return
   files fill_missing && point "$to"
 }
