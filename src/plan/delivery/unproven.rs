@@ -46,7 +46,8 @@ pub(super) fn wait(
     let unproven = observed.state.unproven.get(node)?.get(name)?;
     let same = &unproven.generation == generation
         && unproven.seen == seen(observed, node, name)
-        && unproven.install == installs::whole(config, node, name);
+        // Earlier versions did not note it.
+        && (unproven.install.is_empty() || unproven.install == installs::whole(config, node, name));
     let Unproven { since, failure, .. } = unproven.clone();
     (same && !observed.asked.ignore_backoff).then(|| DeliveryWait::Unproven { since, failure: Box::new(failure) })
 }

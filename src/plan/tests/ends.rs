@@ -159,6 +159,10 @@ fn a_node_whose_new_files_nothing_proves_is_reloaded_once_and_then_only_looked_a
         scene.observed.asked.pass_started = Some(scene.now);
         assert!(waits(&scene) && deliver(&scene.plan()).is_none(), "{:?}", scene.plan());
     }
+    let mut scene = unverified(renewed());
+    let unproven = scene.observed.state.unproven.get_mut(&name(NODE)).unwrap().get_mut(&cert(SERVICE)).unwrap();
+    unproven.install.clear();
+    assert!(waits(&scene), "an earlier version did not note the install settings");
     // Another error text is not another observation.
     let scene = unverified(silent(renewed(), ProbeError::Tls("a".into())));
     assert!(waits(&silent(scene, ProbeError::Tls("b".into()))));
