@@ -47,7 +47,7 @@ pub async fn doctor(
     };
     let mut findings = done?;
     if may_clean {
-        findings.extend(clean(context).await.map(|failure| CheckupItem::bad(Area::Dns, &failure)));
+        findings.extend(clean(context).await.map(|failure| CheckupItem::bad(failure.code.area(), &failure)));
     }
     Ok(Checkup::new(findings, clock::now()))
 }

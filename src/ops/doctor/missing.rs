@@ -41,9 +41,8 @@ impl Missing {
             let (area, untried) = match &unread.needed_for {
                 NeededFor::Dns => (Area::Dns, "no TXT record was tested".to_owned()),
                 NeededFor::Ca(host) => (Area::Ca, format!("{host} was not asked")),
-                NeededFor::Network => {
-                    (Area::Configuration, "neither the CAs nor the DNS provider were asked".to_owned())
-                }
+                // It stops every order.
+                NeededFor::Network => (Area::Ca, "neither the CAs nor the DNS provider were asked".to_owned()),
                 NeededFor::IssuerRoots => (Area::Ca, "no certificate can be verified".to_owned()),
                 NeededFor::Login(_) => (Area::Nodes, format!("not tested: {}", nodes(config, &unread.needed_for))),
             };

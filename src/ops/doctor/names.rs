@@ -18,7 +18,8 @@ pub(crate) async fn look(
     may_write: bool,
     missing: &Missing,
 ) -> Vec<CheckupItem> {
-    let of_warning = |failure: &Finding| CheckupItem::bad(Area::Dns, failure);
+    // What was learned about DNS is stored too, and nodes are found by it.
+    let of_warning = |failure: &Finding| CheckupItem::bad(failure.code.area(), failure);
     if missing.dns() {
         return context.dns.take_warnings().iter().map(of_warning).collect();
     }
