@@ -13,8 +13,41 @@ use certd::node::{BOOTSTRAP, compact};
 use tempfile::TempDir;
 
 pub(crate) const SOURCE: &str = include_str!("../../../src/node/receive.sh");
-pub(crate) const SHELLS: [&[&str]; 3] = [&["dash"], &["busybox", "ash"], &["bash"]];
+const EVERY: [&[&str]; 3] = [&["dash"], &["busybox", "ash"], &["bash"]];
+pub(crate) const SHELLS: Shells = Shells;
 pub(crate) const NAME: &str = "n.example";
+
+/// The shells of nodes. A test that goes through them takes one, which its name decides, so that each has a third of the
+/// tests; all of them with ALL_SHELLS in the environment, as in `make soak`.
+pub(crate) struct Shells;
+
+impl Shells {
+    pub(crate) const fn len(self) -> usize {
+        EVERY.len()
+    }
+}
+
+impl std::ops::Index<usize> for Shells {
+    type Output = &'static [&'static str];
+
+    fn index(&self, number: usize) -> &Self::Output {
+        &EVERY[number]
+    }
+}
+
+impl IntoIterator for Shells {
+    type Item = &'static [&'static str];
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        if std::env::var_os("ALL_SHELLS").is_some() {
+            return EVERY.to_vec().into_iter();
+        }
+        let thread = std::thread::current();
+        let name = thread.name().expect("a test's thread has its name");
+        vec![EVERY[name.bytes().map(usize::from).sum::<usize>() % EVERY.len()]].into_iter()
+    }
+}
 
 /// A chain, its key, and a generation, distinguished by a letter. The commands of a [`Place`] know which belong together.
 #[derive(Clone, Copy)]
