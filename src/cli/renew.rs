@@ -31,8 +31,7 @@ pub(super) struct Renew {
     force: bool,
     #[command(flatten)]
     nodes: Nodes,
-    /// Rehearse: probe, create and remove a TXT record, prepare every node and abort. Places no order and does not
-    /// contact the CA.
+    /// Rehearse: probe, create and remove a TXT record, prepare every node and abort. Places no order.
     #[arg(long, conflicts_with = "force")]
     dry_run: bool,
     /// How long to wait for another certd to release the lock.

@@ -22,7 +22,7 @@ pub(super) struct Revoke {
     /// Name of the certificate in the configuration.
     #[arg(value_name = "NAME")]
     name: String,
-    /// An older certificate, by its folder's name in the state directory [default: the current one]
+    /// An older certificate, by its folder's name in the state directory [default: one whose revocation has begun, else the current one]
     #[arg(long, value_name = "GENERATION")]
     generation: Option<String>,
     /// unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation.

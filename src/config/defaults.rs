@@ -88,7 +88,7 @@ pub const DOH: [&str; 2] = ["https://1.1.1.1/dns-query", "https://dns.google/dns
 pub const SEEN_TIMEOUT: Duration = Duration::from_secs(180);
 /// Less leaves no time to find silent servers (ten seconds), and to query DoH servers.
 pub const SHORTEST_SEEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// An issuance as a whole ends after twenty minutes.
+/// It is added to the deadline of an issuance (src/execute/issue.rs): more would hold up the nodes for too long.
 pub const LONGEST_SEEN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Small in a handshake, and supported by every client of the last ten years; the default of certbot (2.0) and acme.sh.

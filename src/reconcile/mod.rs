@@ -1,5 +1,4 @@
-//! The loop: observe, plan, execute, record the outcome, in rounds until only waits remain. The only place that joins
-//! several effects, and the only one that reads the clock.
+//! The loop: observe, plan, execute, record the outcome, in rounds until only waits remain.
 
 pub mod pin;
 pub mod record_outcome;
