@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::config::{self, Acme};
 use crate::context::Context;
 use crate::context::progress::Event;
-use crate::model::{Area, Code, Finding};
+use crate::model::Finding;
 use crate::ops::account;
 use crate::ops::account::{AccountView, Accounts, Offer, Ours, Record};
 use crate::report::Exit;
@@ -82,7 +82,7 @@ impl Account {
             }
         });
         context.progress.say(Event::Over);
-        let (text, value) = done.map_err(|failure| fault(&failure))?;
+        let (text, value) = done?;
         match options.output {
             Output::Text => output::text(&text),
             Output::Json => output::json(&value),
@@ -129,7 +129,7 @@ impl Account {
         let context = setup::looking(config, progress::progress(options), stopped)?;
         let cas: Vec<&Acme> =
             context.config.cas().filter(|ca| self.ca.as_ref().is_none_or(|it| *it == ca.host)).collect();
-        let shown = setup::runtime()?.block_on(account::show(&context, &cas)).map_err(|failure| fault(&failure))?;
+        let shown = setup::runtime()?.block_on(account::show(&context, &cas))?;
         match options.output {
             Output::Text => output::text(&text(&shown)),
             Output::Json => output::json(&shown),
@@ -145,12 +145,6 @@ impl Account {
             Fault::usage(format!("no CA has the host {host:?}\n  next: the configuration has {}", known.join(", ")))
         })
     }
-}
-
-/// A refusal by the CA or by DNS is not an internal error of certd.
-pub(super) fn fault(failure: &Finding) -> Fault {
-    let ours = failure.code.area() == Area::State && failure.code != Code::Interrupted;
-    if ours { Fault::from(failure) } else { Fault { exit: Exit::IssuanceFailed, ..Fault::from(failure) } }
 }
 
 fn folder(context: &Context, host: &str) -> String {

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use crate::context::progress::Event;
 use crate::context::{Context, clock, provider};
-use crate::model::{Depth, Finding, Scope};
+use crate::model::{Depth, Scope};
 use crate::observe::{self, discover, gather, revocations};
 use crate::plan;
 use crate::report::{self, Report};
@@ -133,8 +133,8 @@ impl Look {
 
     async fn looked(&self) -> Result<Report, Fault> {
         let looked = discover::for_a_look(&self.context).await;
-        let (context, discovery) = looked.map_err(|error| Fault::from(&Finding::from(&error)))?;
-        let observed = gather(&context, self.scope.clone()).await.map_err(|failure| Fault::from(&failure))?;
+        let (context, discovery) = looked?;
+        let observed = gather(&context, self.scope.clone()).await?;
         // The store finds damage while it is read, so ask for it afterwards.
         let mut done = observe::damages(&context.store);
         done.failures.extend(discovery);

@@ -2,7 +2,6 @@ use core::fmt::Write as _;
 
 use clap::Args;
 
-use crate::model::Finding;
 use crate::ops::generations::{self, Generations, Listed};
 use crate::report::{Exit, minute};
 use crate::store::{Store, owner};
@@ -28,10 +27,10 @@ impl Command {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
         let config = setup::configuration(&options.config)?;
         let names = setup::certificates(&config, core::slice::from_ref(&self.name))?;
-        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let store = Store::look(&config.state_dir).map_err(|error| Fault::from(&Finding::from(&error)))?;
+        owner::become_owner(&config.state_dir)?;
+        let store = Store::look(&config.state_dir)?;
         for name in &names {
-            let listed = generations::list(&store, name).map_err(|error| Fault::from(&Finding::from(&error)))?;
+            let listed = generations::list(&store, name)?;
             match options.output {
                 Output::Text => output::text(&text(&listed)),
                 Output::Json => output::json(&listed),

@@ -11,7 +11,6 @@ use clap::Args;
 use crate::cert::NodeName;
 use crate::config::{Config, Host, HostKey, Node};
 use crate::context::secrets::Secrets;
-use crate::model::Finding;
 use crate::observe;
 use crate::report::Exit;
 use crate::ssh::{self, Endpoint};
@@ -59,7 +58,7 @@ impl Trust {
             super::progress::line(&format!("certd: {}\n  next: {}", failure.what, failure.next));
         }
         // Drop root before connecting to hosts whose identity is not verified yet.
-        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+        owner::become_owner(&config.state_dir)?;
         let runtime = setup::runtime()?;
         let mut exit = Exit::Ok;
         for node in &nodes {
@@ -99,7 +98,7 @@ impl Trust {
         let mut files = BTreeMap::new();
         for path in paths {
             let guarded = Writers::of_state(&config.state_dir).check(path);
-            guarded.map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
+            guarded?;
             let mut file = KnownHosts::new(path);
             if Writers::root().check(path).is_ok() {
                 file.open()?;
@@ -111,7 +110,7 @@ impl Trust {
 }
 
 fn read_secrets(config: &Config) -> Result<Secrets, Fault> {
-    Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))
+    Secrets::read(config).map_err(Fault::from)
 }
 
 /// A node, or a jump host that leads to one.

@@ -5,11 +5,6 @@ use crate::cert::DnsName;
 use crate::dns::DnsError;
 use crate::model::{Advice, Code, Finding};
 use crate::plan::order::{ErrorClass, GiveUp};
-use crate::store::StoreError;
-
-pub(crate) fn of_store(error: &StoreError) -> Finding {
-    Finding::from(error)
-}
 
 pub(crate) fn of_acme(object: impl ToString, error: &AcmeError) -> Finding {
     Finding::new(error.code(), object, error.to_string(), error.next(), error.advice())

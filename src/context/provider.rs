@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::cert::DnsName;
 use crate::config;
-use crate::context::effect_failure::{of_dns, of_store};
+use crate::context::effect_failure::of_dns;
 use crate::context::{Context, clock};
 use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
 use crate::model::{Advice, AtProvider, Code, Finding, KnownToken, KnownZone, LastSeen, Learned};
@@ -64,7 +64,7 @@ pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn 
     if let Some(opened) = slot.as_ref() {
         return Ok(Arc::clone(&opened.provider));
     }
-    let seed = context.store.state().map_err(|error| of_store(&error))?.seed;
+    let seed = context.store.state()?.seed;
     // Shows an operator with two controllers which one made a record.
     let mark = format!("certd {:08x}", seed >> 32);
     let secret = &context.secrets.dns_secret;
@@ -77,7 +77,7 @@ pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn 
                 options: &context.http_options(),
                 mark: &mark,
                 clock: clock::now,
-                zones: context.store.learned().map_err(|error| of_store(&error))?.zones,
+                zones: context.store.learned()?.zones,
                 bypass_cache,
             };
             Cloudflare::new(settings).map(|it| Arc::new(it) as _)
@@ -168,6 +168,6 @@ fn keep(context: &Context, change: impl FnOnce(&mut Learned)) {
     };
     let kept: Result<(), StoreError> = changed();
     if let Err(error) = kept {
-        context.dns.warn(of_store(&error));
+        context.dns.warn(error.into());
     }
 }

@@ -36,7 +36,7 @@ pub(crate) async fn as_planned(
 ) -> Result<Rehearsed, Finding> {
     let gone = || bug(&step.certificate, "a certificate that the configuration does not have");
     let certificate = context.config.certificate(&step.certificate).ok_or_else(gone)?;
-    let stored = context.store.stored(&step.certificate).map_err(|error| Finding::from(&error))?;
+    let stored = context.store.stored(&step.certificate)?;
     let mut stop = context.stop.clone();
     tokio::select! {
         rehearsed = try_one(context, certificate, stored.current.as_ref(), &step.nodes, permits) => rehearsed,
@@ -155,7 +155,7 @@ struct StandIn {
 fn stand_in(context: &Context, certificate: &Certificate, kept: Option<&Kept>) -> Result<StandIn, Finding> {
     let fit = |kept: &&Kept| kept.leaf.names == certificate.names && kept.leaf.not_after > clock::now();
     if let Some(kept) = kept.filter(fit) {
-        let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Finding::from(&error))?;
+        let pair = context.store.pair(&certificate.name, &kept.generation)?;
         return Ok(StandIn { generation: kept.generation.clone(), pair: Arc::new(pair), unsigned: false });
     }
     let (generation, pair) = unsigned(certificate)?;

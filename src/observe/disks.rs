@@ -87,7 +87,7 @@ pub(crate) async fn at(context: &Context, node: &NodeName, desired: &Desired) ->
         let Some(install) = context.config.install(node, certificate) else { continue };
         let expected = match generation {
             Some(generation) => {
-                let pair = context.store.pair(certificate, generation).map_err(|error| Finding::from(&error))?;
+                let pair = context.store.pair(certificate, generation)?;
                 Some(Expected::of(&pair, install))
             }
             None => None,

@@ -12,7 +12,7 @@ use crate::acme::{self, About, AccountKey, AcmeError, Http, Known};
 use crate::cert::{CertName, DnsName};
 use crate::config::{Acme, Challenge};
 use crate::context::ca::{account, http, settle};
-use crate::context::effect_failure::{of_acme, of_store};
+use crate::context::effect_failure::of_acme;
 use crate::context::{Context, clock};
 use crate::dns::TxtRecord;
 use crate::execute::issue::records::publish_for_good;
@@ -108,7 +108,7 @@ pub async fn show(context: &Context, cas: &[&Acme]) -> Result<Accounts, Finding>
 
 /// Creates the account if there is none; `true`: it was created now. The caller holds the lock.
 pub async fn register(context: &Context, ca: &Acme) -> Result<(bool, String), Finding> {
-    let known = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let known = context.store.account(&ca.host)?;
     let known = known.is_some_and(|kept| kept.url.is_some());
     let account = account(context, ca, &http(context, ca)?).await?;
     // Check that the CA still knows the account.
@@ -119,12 +119,12 @@ pub async fn register(context: &Context, ca: &Acme) -> Result<(bool, String), Fi
 /// Replaces the account's key and returns the new thumbprint. The caller holds the lock.
 pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Finding> {
     let store = &context.store;
-    let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let kept = store.account(&ca.host)?;
     if kept.is_none_or(|kept| kept.url.is_none()) {
         return Err(no_account(ca));
     }
     let http = http(context, ca)?;
-    if store.next_account_key(&ca.host).map_err(|error| of_store(&error))?.is_none() {
+    if store.next_account_key(&ca.host)?.is_none() {
         // Check first that the CA supports key changes, so that none is left half done.
         let about = acme::about(&http).await.map_err(|error| of_acme(&ca.host, &error))?;
         if !about.key_change {
@@ -132,10 +132,10 @@ pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Finding> 
             return Err(of_acme(&ca.host, &AcmeError::Unsupported { url, feature }));
         }
         let next = AccountKey::generate().map_err(|error| of_acme(&ca.host, &error))?;
-        store.write_next_account_key(&ca.host, next.pkcs8()).map_err(|error| of_store(&error))?;
+        store.write_next_account_key(&ca.host, next.pkcs8())?;
     }
     settle(context, &ca.host, &http).await?;
-    let kept = store.account(&ca.host).map_err(|error| of_store(&error))?.ok_or_else(|| no_account(ca))?;
+    let kept = store.account(&ca.host)?.ok_or_else(|| no_account(ca))?;
     AccountKey::from_pkcs8(kept.key_pkcs8).thumbprint().map_err(|error| of_acme(&ca.host, &error))
 }
 
@@ -170,7 +170,7 @@ pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Finding>
     let http = http(context, ca)?;
     // Ignore errors: an account that is about to be deactivated needs no new key.
     let _ = settle(context, &ca.host, &http).await;
-    let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let kept = store.account(&ca.host)?;
     let Some((key, url)) = kept.and_then(|kept| Some((kept.key_pkcs8, kept.url?))) else {
         return Err(no_account(ca));
     };
@@ -191,7 +191,7 @@ async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Finding> {
     };
     let (account, error) = ours(context, ca, &http, about.is_some()).await?;
     failure = failure.or(error);
-    let noted = context.store.ledger().map_err(|error| of_store(&error))?;
+    let noted = context.store.ledger()?;
     let now = clock::now();
     let week = context.config.certificates.iter().map(|certificate| {
         let counts = |entry: &&LedgerEntry| {
@@ -235,16 +235,15 @@ async fn ours(
     reached: bool,
 ) -> Result<(Option<Ours>, Option<Finding>), Finding> {
     let store = &context.store;
-    let of_store = |error| of_store(&error);
-    let Some(kept) = store.account(&ca.host).map_err(of_store)? else { return Ok((None, None)) };
-    let next = store.next_account_key(&ca.host).map_err(of_store)?.map(AccountKey::from_pkcs8);
+    let Some(kept) = store.account(&ca.host)? else { return Ok((None, None)) };
+    let next = store.next_account_key(&ca.host)?.map(AccountKey::from_pkcs8);
     let key = AccountKey::from_pkcs8(kept.key_pkcs8);
     let failed = |error: AcmeError| of_acme(&ca.host, &error);
     let mut ours = Ours {
         url: kept.url.as_deref().map(|url| escape(url, SHOWN)),
         status: None,
         contact: kept.contact,
-        key_file: store.account_key_file(&ca.host).map_err(of_store)?,
+        key_file: store.account_key_file(&ca.host)?,
         thumbprint: key.thumbprint().map_err(failed)?,
         key_change_begun: next.is_some(),
     };

@@ -92,7 +92,7 @@ fn state(context: &Context) -> Result<Vec<CheckupItem>, Finding> {
     let mut findings = Vec::new();
     match store.disk_space() {
         Ok(Some(room)) => {
-            let (owner, mode) = store.permissions().map_err(|error| Finding::from(&error))?;
+            let (owner, mode) = store.permissions()?;
             let what = format!("owned by user {owner}, mode {mode:04o}, writable");
             findings.push(CheckupItem::ok(Area::State, &folder, what));
             findings.push(of_room(&folder, room));
@@ -102,7 +102,7 @@ fn state(context: &Context) -> Result<Vec<CheckupItem>, Finding> {
             &folder,
             "does not exist yet: the first `certd renew` creates it",
         )),
-        Err(error) => findings.push(CheckupItem::bad(Area::State, &Finding::from(&error))),
+        Err(error) => findings.push(CheckupItem::bad(Area::State, &error.into())),
     }
     let damages = store.damages();
     findings.extend(damages.iter().map(|damage| CheckupItem::bad(Area::State, &of_damage(damage))));

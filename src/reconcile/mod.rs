@@ -46,8 +46,8 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     plan::delivery::prune(&mut observed.state, &context.config, clock::now());
     plan::fence::prune(&mut observed.state, &context.config);
     done.failures.extend(pin::release_ended(context, &mut observed, clock::now()));
-    done.failures.extend(context.store.write_state(&observed.state).err().map(|error| Finding::from(&error)));
-    done.failures.extend(context.store.sweep_intents().err().map(|error| Finding::from(&error)));
+    done.failures.extend(context.store.write_state(&observed.state).err().map(Finding::from));
+    done.failures.extend(context.store.sweep_intents().err().map(Finding::from));
     rounds(context, &mut observed, &mut done).await;
     // The comparison of disks comes after the deliveries: a node that lacks a certificate does not wait, and one that
     // just got it needs no comparison.
@@ -116,7 +116,7 @@ fn begin(context: &Context, observed: &mut Observed, steps: &[Step]) -> Option<F
     let first = delivers.next()?;
     let now = clock::now();
     core::iter::once(first).chain(delivers).for_each(|step| plan::delivery::revert::begin(observed, step, now));
-    context.store.write_state(&observed.state).err().map(|error| Finding::from(&error))
+    context.store.write_state(&observed.state).err().map(Finding::from)
 }
 
 /// Checks the clock: if it looks wrong, asks the CAs for the time. A believed time is recorded for the next check.
@@ -163,7 +163,7 @@ fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
         }
         Ok(())
     });
-    mended.filter_map(|mended: Result<(), StoreError>| mended.err()).map(|error| Finding::from(&error)).collect()
+    mended.filter_map(|mended: Result<(), StoreError>| mended.err()).map(Finding::from).collect()
 }
 
 /// Removes generations that are no longer needed, unless the clock cannot be right.
@@ -173,7 +173,7 @@ fn prune(context: &Context, observed: &Observed) -> Vec<Finding> {
         return Vec::new();
     }
     let pruned = observed.store.keys().map(|name| context.store.prune(name, &observed.state, now));
-    pruned.filter_map(Result::err).map(|error| Finding::from(&error)).collect()
+    pruned.filter_map(Result::err).map(Finding::from).collect()
 }
 
 fn skew(context: &Context) -> Option<Finding> {

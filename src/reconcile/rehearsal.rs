@@ -60,7 +60,7 @@ async fn act(context: &Arc<Context>, scope: Scope) -> Result<Report, Finding> {
     done.clocks = context.node_clocks();
     done.failures.extend(context.narrowed_keys());
     let written = context.store.write_state(&observed.state);
-    done.failures.extend(written.err().map(|error| Finding::from(&error)));
+    done.failures.extend(written.err().map(Finding::from));
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());
     let now = clock::now();

@@ -21,7 +21,7 @@ use crate::model::Finding;
 use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, ScheduleState, Trigger, Work};
 use crate::plan::{ClockDoubt, Wait};
 use crate::report::{Report, Verdict};
-use crate::store::{Lock, Store, StoreError};
+use crate::store::{Lock, Store};
 
 use crate::context::secrets::Secrets;
 use crate::context::{clock, progress, stopped};
@@ -116,9 +116,8 @@ impl Service {
     /// # Errors
     /// The state directory cannot be read at the start.
     pub async fn run(mut self) -> Result<(), Finding> {
-        let of_store = |error: StoreError| Finding::from(&error);
-        let store = Store::open(&self.config.state_dir).map_err(of_store)?;
-        let state = Store::look(store.root()).and_then(|store| store.state()).map_err(of_store)?;
+        let store = Store::open(&self.config.state_dir)?;
+        let state = Store::look(store.root()).and_then(|store| store.state())?;
         (self.past, self.seed) = (ScheduleState::new(clock::now(), state.last_pass), state.seed);
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
         self.tell(ServiceEvent::Started { certificates, nodes });
