@@ -74,13 +74,8 @@ impl Account {
         let _lock = setup::lock(&context.store, self.wait, options)?;
         let runtime = setup::runtime()?;
         setup::install_signal_handlers(&runtime, stop, options)?;
-        let done = runtime.block_on(async {
-            let mut stop = context.stop.clone();
-            tokio::select! {
-                done = self.act(&context, &ca) => done,
-                () = crate::context::stopped(&mut stop) => Err(crate::context::failure::interrupted(&ca.host)),
-            }
-        });
+        let done = runtime.block_on(context.unless_stopped(self.act(&context, &ca)));
+        let done = done.unwrap_or_else(|| Err(crate::context::failure::interrupted(&ca.host)));
         context.progress.say(Event::Over);
         let (text, value) = done?;
         match options.output {

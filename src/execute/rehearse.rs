@@ -1,5 +1,4 @@
-//! `renew --dry-run`: tries today everything that a renewal needs. A TXT record is made, seen and removed; every node
-//! prepares and aborts; nothing is ordered and nothing is changed.
+//! The rehearsal of one certificate: a TXT record is made, seen and removed; each node prepares and aborts.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use super::deliver::session::judged;
 use super::issue;
 use crate::context::failure::{bug, interrupted, of_node};
 use crate::context::progress::{Event, Phase};
-use crate::context::{Context, clock, stopped};
+use crate::context::{Context, clock};
 use crate::observe::route::endpoint;
 
 const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
@@ -37,11 +36,8 @@ pub(crate) async fn as_planned(
     let gone = || bug(&step.certificate, "a certificate that the configuration does not have");
     let certificate = context.config.certificate(&step.certificate).ok_or_else(gone)?;
     let stored = context.store.stored(&step.certificate)?;
-    let mut stop = context.stop.clone();
-    tokio::select! {
-        rehearsed = try_one(context, certificate, stored.current.as_ref(), &step.nodes, permits) => rehearsed,
-        () = stopped(&mut stop) => Err(interrupted(&step.certificate)),
-    }
+    let rehearsed = try_one(context, certificate, stored.current.as_ref(), &step.nodes, permits);
+    context.unless_stopped(rehearsed).await.unwrap_or_else(|| Err(interrupted(&step.certificate)))
 }
 
 pub struct Rehearsed {

@@ -15,7 +15,7 @@ use crate::report::doctor::{Area, Checkup, CheckupItem, of_plan, of_room};
 
 use crate::context::failure::{interrupted, of_damage};
 use crate::context::secrets::Unread;
-use crate::context::{Context, clock, stopped};
+use crate::context::{Context, clock};
 use crate::execute::clean;
 use crate::observe::gather;
 
@@ -34,12 +34,7 @@ pub async fn doctor(
 ) -> Result<Checkup, Finding> {
     let missing = Missing::new(unread);
     let may_clean = may_write && !missing.dns();
-    let mut stop = context.stop.clone();
-    let done = tokio::select! {
-        done = act(context, scope, may_write, &missing) => Some(done),
-        () = stopped(&mut stop) => None,
-    };
-    let Some(done) = done else {
+    let Some(done) = context.unless_stopped(act(context, scope, may_write, &missing)).await else {
         if may_clean {
             clean(context).await;
         }

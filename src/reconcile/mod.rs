@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::CertName;
-use crate::context::{Context, clock, failure, stopped};
+use crate::context::{Context, clock, failure};
 use crate::execute::{Ended, clean, execute};
 use crate::model::{Depth, Finding, Observed, Scope};
 use crate::observe::{self, disks, dns, gather};
@@ -30,12 +30,9 @@ const ROUNDS: usize = 3;
 /// The state directory cannot be read or written. Everything else is in the report.
 pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope: Scope) -> Result<Report, Finding> {
     (scope.depth, scope.pass_started) = (Depth::Due, Some(clock::now()));
-    let mut stop = context.stop.clone();
     let mut done = Done::default();
-    let mut observed = tokio::select! {
-        observed = gather(context, scope) => observed?,
-        () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
-    };
+    let observed = context.unless_stopped(gather(context, scope)).await;
+    let mut observed = observed.unwrap_or_else(|| Err(failure::interrupted("this pass")))?;
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
     // Only the report waits for the inventory.
     let mut inventory = JoinSet::new();
@@ -60,10 +57,8 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     done.failures.extend(context.narrowed_keys());
     done.failures.extend(clean(context).await);
     let waiting = context.progress.waiting("addresses of", "the names, in DNS");
-    tokio::select! {
-        Some(Ok(found)) = inventory.join_next() => observed.inventory = found,
-        () = stopped(&mut stop) => {}
-        else => {}
+    if let Some(Some(Ok(found))) = context.unless_stopped(inventory.join_next()).await {
+        observed.inventory = found;
     }
     drop(waiting);
     done.failures.extend(context.dns.take_warnings());
@@ -124,12 +119,10 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
     let now = clock::now();
     let ca_clock = || context.ca_clock().map(|(_, reading)| reading);
     observed.ca_clock = ca_clock();
-    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
-        let mut stop = context.stop.clone();
-        tokio::select! {
-            () = observe::ari::ask_ca_clocks(context) => observed.ca_clock = ca_clock(),
-            () = stopped(&mut stop) => {}
-        }
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_err()
+        && context.unless_stopped(observe::ari::ask_ca_clocks(context)).await.is_some()
+    {
+        observed.ca_clock = ca_clock();
     }
     if plan::clock::plausible(now, &Evidence::of(observed)).is_ok() {
         let seen = observed.state.last_seen.filter(|_| observed.ca_clock.is_none());
