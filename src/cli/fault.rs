@@ -29,10 +29,7 @@ impl<E: Into<Finding>> From<E> for Fault {
     fn from(error: E) -> Self {
         let failure: Finding = error.into();
         let bug = if failure.advice == Advice::Bug { " [bug]" } else { "" };
-        // Some errors name their object; do not print it twice.
-        let object =
-            if failure.what.contains(&failure.object) { String::new() } else { format!("{}: ", failure.object) };
-        let text = format!("{object}{}{bug}\n  next: {}", failure.what, failure.next);
+        let text = format!("{}{bug}\n  next: {}", failure.named(), failure.next);
         Self { exit: failure.code.area().exit(), texts: vec![text] }
     }
 }

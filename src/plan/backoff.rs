@@ -86,7 +86,7 @@ fn step(ladder: &[i64], failures: u32) -> i64 {
     ladder[index]
 }
 
-fn after(instant: Timestamp, span: SignedDuration) -> Timestamp {
+pub(super) fn after(instant: Timestamp, span: SignedDuration) -> Timestamp {
     instant.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
 

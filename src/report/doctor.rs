@@ -139,20 +139,9 @@ fn line(out: &mut String, finding: &CheckupItem, style: Style) -> core::fmt::Res
         State::Warning => ("warning", Exit::Warning),
         State::Failure => ("FAILURE", Exit::Hurt),
     };
-    writeln!(out, "  {}  {}: {}", coloured(word, exit, style), finding.object, finding.what)?;
+    writeln!(out, "  {}  {}: {}", style.paint(word, exit), finding.object, finding.what)?;
     match &finding.next {
         Some(next) => writeln!(out, "           next: {next}"),
         None => Ok(()),
     }
-}
-
-/// The usual colours of a terminal (ECMA-48 section 8.3.117).
-fn coloured(word: &str, exit: Exit, style: Style) -> String {
-    let colour = match exit {
-        _ if !style.colour => return word.to_owned(),
-        Exit::Ok => 32,
-        Exit::Warning => 33,
-        _ => 31,
-    };
-    format!("\u{1b}[{colour}m{word}\u{1b}[0m")
 }

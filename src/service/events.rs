@@ -230,19 +230,12 @@ impl fmt::Display for ServiceEvent {
                 why.iter().try_for_each(|why| write!(f, "\n{why}"))
             }
             Self::FilesKept(failure) => {
-                write!(f, "{}; the old value stays in use\n  next: {}", named(failure), failure.next)
+                write!(f, "{}; the old value stays in use\n  next: {}", failure.named(), failure.next)
             }
-            Self::Failed(failure) => write!(f, "{}\n  next: {}", named(failure), failure.next),
+            Self::Failed(failure) => write!(f, "{}\n  next: {}", failure.named(), failure.next),
             Self::Stopping => f.write_str("stopped"),
         }
     }
-}
-
-fn named(failure: &Finding) -> String {
-    if failure.what.contains(&failure.object) {
-        return failure.what.clone();
-    }
-    format!("{}: {}", failure.object, failure.what)
 }
 
 fn fleet(certificates: usize, nodes: usize) -> String {
