@@ -46,7 +46,7 @@ fn text(all: &Generations) -> String {
     if count == 0 {
         return format!("{name}: nothing is stored yet\n  next: `certd renew {name}` issues it\n");
     }
-    let mut out = format!("{name}: {count} {}, newest first\n", if count == 1 { "generation" } else { "generations" });
+    let mut out = format!("{name}: {}, newest first\n", list::count(count, "generation"));
     for listed in &all.generations {
         // Writing to a String cannot fail.
         let _ = one(&mut out, all, listed);
@@ -69,13 +69,8 @@ fn one(out: &mut String, all: &Generations, listed: &Listed) -> core::fmt::Resul
         writeln!(out, "    valid {from} to {to}, {}", left(leaf.seconds_left, leaf.percent_left))?;
     }
     if !listed.delivered.is_empty() {
-        let nodes = listed.delivered.iter().take(NAMED).map(|it| format!("{} ({})", it.node, minute(it.at)));
-        let nodes: Vec<String> = nodes.collect();
-        let more = match listed.delivered.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        writeln!(out, "    last delivered to {}{more}", nodes.join(", "))?;
+        let nodes = listed.delivered.iter().map(|it| format!("{} ({})", it.node, minute(it.at)));
+        writeln!(out, "    last delivered to {}", list::first(NAMED, nodes))?;
     }
     match (&listed.deploy, &listed.refused) {
         (_, Some(why)) => writeln!(out, "    cannot go back to it: {why}"),

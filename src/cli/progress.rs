@@ -218,18 +218,9 @@ fn count(phases: &BTreeMap<NodeName, Phase>) -> String {
     }
     let one = |(phase, nodes): (Phase, Vec<&str>)| {
         let count = format!("{} {}", nodes.len(), word(phase));
-        if is_going_on(phase) { format!("{count} ({})", few(nodes.into_iter())) } else { count }
+        if is_going_on(phase) { format!("{count} ({})", list::first(NAMED, nodes)) } else { count }
     };
     by_phase.into_iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// `a, b, c and 97 more`.
-fn few<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
-    let shown = names.clone().take(NAMED).collect::<Vec<_>>().join(", ");
-    match names.count().saturating_sub(NAMED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 fn is_going_on(phase: Phase) -> bool {

@@ -169,8 +169,7 @@ fn show(shown: &Shown<'_>, keys: &[HostKey], pins: &Pins, files: &[PathBuf]) -> 
 fn append(file: &mut KnownHosts, shown: &Shown<'_>, keys: &[HostKey]) -> Result<String, Fault> {
     let count =
         file.add(&shown.host.to_string(), shown.port, |key| format!("{} {}", known_as(shown), line(key)), keys)?;
-    let keys = if count == 1 { "key" } else { "keys" };
-    Ok(format!("  written: {count} {keys} to {}\n", file.path().display()))
+    Ok(format!("  written: {} to {}\n", list::count(count, "key"), file.path().display()))
 }
 
 fn line(key: &HostKey) -> String {

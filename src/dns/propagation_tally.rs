@@ -86,7 +86,7 @@ pub(super) fn judge_doh(
     }
 }
 
-fn is_answer(answer: &Message) -> bool {
+pub(super) fn is_answer(answer: &Message) -> bool {
     matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 

@@ -1,6 +1,5 @@
 //! The rehearsal of one certificate: a TXT record is made, seen and removed; each node prepares and aborts.
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -15,14 +14,12 @@ use crate::plan;
 use crate::plan::rollout::Outcome;
 use crate::report::{Delivery, Issuance};
 
-use super::deliver::session::judged;
+use super::deliver::session::{PREPARE_DEADLINE, judged};
 use super::issue;
 use crate::context::failure::{bug, interrupted, of_node};
 use crate::context::progress::{Event, Phase};
 use crate::context::{Context, clock};
 use crate::observe::route::endpoint;
-
-const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Carries out a planned rehearsal.
 ///

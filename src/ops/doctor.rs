@@ -71,12 +71,11 @@ async fn act(
 }
 
 fn of_configuration(config: &Config, missing: &Missing) -> CheckupItem {
-    let counted = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let what = format!(
         "{}, {}, {}{}",
-        counted(config.certificates.len(), "certificate"),
-        counted(config.nodes.len(), "node"),
-        counted(config.cas().count(), "CA"),
+        list::count(config.certificates.len(), "certificate"),
+        list::count(config.nodes.len(), "node"),
+        list::count(config.cas().count(), "CA"),
         if missing.is_empty() { "; all its files are readable, and its secrets by no other user" } else { "" },
     );
     CheckupItem::ok(Area::Configuration, "the configuration", what)

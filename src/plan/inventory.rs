@@ -267,14 +267,8 @@ fn of_nodes(certificate: &Certificate, inventory: &Inventory) -> BTreeSet<IpAddr
 }
 
 fn listed<'a, T: Display + 'a>(all: impl IntoIterator<Item = &'a T>) -> String {
-    let all: Vec<String> = all.into_iter().map(ToString::to_string).collect();
-    match all.len() {
-        0 => "nothing".to_owned(),
-        count if count > MOST_LISTED => {
-            format!("{} and {} more", all[..MOST_LISTED].join(", "), count - MOST_LISTED)
-        }
-        _ => all.join(", "),
-    }
+    let all = list::first(MOST_LISTED, all);
+    if all.is_empty() { "nothing".to_owned() } else { all }
 }
 
 #[cfg(test)]

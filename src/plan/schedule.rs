@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Run;
 
+use super::backoff::after;
 use super::{Plan, backoff};
 
 /// The wall clock is read at least this often: it may be set, and a machine that slept does not count its sleep.

@@ -85,7 +85,7 @@ fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Findin
         let rehearsal = rehearsal::last(observed, name, kept)?;
         let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.state.seed);
         let finding = |failure: &Finding| {
-            let (day, why, rehearsed) = (day(renew_at), named(failure), minute(rehearsal.at));
+            let (day, why, rehearsed) = (day(renew_at), failure.named(), minute(rehearsal.at));
             let what = format!("the renewal of {name} on {day} would fail: {why} (rehearsed {rehearsed})");
             let next = format!("{}; then run `certd renew --dry-run` again", failure.next);
             Finding::new(Code::Rehearsal, &failure.object, what, next, failure.advice)

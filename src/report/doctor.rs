@@ -14,7 +14,6 @@ use crate::model::{Code, Finding, Severity};
 
 pub use crate::model::Area;
 
-use super::words::named;
 use super::{Exit, Style, worst};
 
 pub use issuing::{of_plan, of_room, of_skew};
@@ -77,7 +76,7 @@ impl CheckupItem {
     /// As severe as it will be on renewal day.
     pub fn bad(area: Area, failure: &Finding) -> Self {
         let Finding { code, object, next, .. } = failure.clone();
-        let what = named(failure);
+        let what = failure.named();
         let what = what.strip_prefix(&format!("{object}: ")).map(str::to_owned).unwrap_or(what);
         let state = match failure.severity.in_rehearsal() {
             Severity::Failure | Severity::Obstacle => State::Failure,
@@ -121,14 +120,8 @@ impl Checkup {
         }
         let count = |state| self.findings.iter().filter(|finding| finding.state == state).count();
         let (ok, warnings, failures) = (count(State::Ok), count(State::Warning), count(State::Failure));
-        let plural = |number: usize| if number == 1 { "" } else { "s" };
-        let _ = writeln!(
-            out,
-            "{ok} ok, {warnings} warning{}, {failures} failure{} (exit {})",
-            plural(warnings),
-            plural(failures),
-            self.exit
-        );
+        let (warnings, failures) = (list::count(warnings, "warning"), list::count(failures, "failure"));
+        let _ = writeln!(out, "{ok} ok, {warnings}, {failures} (exit {})", self.exit);
         out
     }
 }

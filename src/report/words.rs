@@ -1,6 +1,7 @@
 //! Turns times, durations and reasons into sentences.
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
+use serde::Serialize;
 
 use crate::model::{Area, Drift, Finding};
 use crate::plan::ledger::LimitReached;

@@ -239,8 +239,7 @@ impl fmt::Display for ServiceEvent {
 }
 
 fn fleet(certificates: usize, nodes: usize) -> String {
-    let s = |count| if count == 1 { "" } else { "s" };
-    format!("{certificates} certificate{}, {nodes} node{}", s(certificates), s(nodes))
+    format!("{}, {}", list::count(certificates, "certificate"), list::count(nodes, "node"))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::observe::route::{ProbeTarget, endpoint};
 use crate::observe::ssh_tunnel;
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
-const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 /// After a reload old workers listen for a moment: nginx starts the new ones 100 ms before it stops the old ones, and
 /// no event shows this to a client. A rollout waits for it, so that the next look does not find a stale node. Over a
 /// slow link it has passed by then.

@@ -66,11 +66,6 @@ fn is_login_of(needed_for: &NeededFor, ssh: &Ssh) -> bool {
 fn nodes(config: &Config, needed_for: &NeededFor) -> String {
     const SHOWN: usize = 5;
     let nodes = config.nodes.iter().filter(|node| is_login_of(needed_for, &node.ssh));
-    let names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
-    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 if names.is_empty() => "discovered nodes".to_owned(),
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    let names = list::first(SHOWN, nodes.map(|node| &node.name));
+    if names.is_empty() { "discovered nodes".to_owned() } else { names }
 }
