@@ -1,5 +1,6 @@
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::text::list;
 use crate::{config, report};
 
 use super::fault::Fault;

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::ops::generations::{self, Generations, Listed};
 use crate::report::{Exit, minute};
 use crate::store::{Store, owner};
+use crate::text::list;
 
 use super::fault::Fault;
 use super::{Options, Output, output, setup};

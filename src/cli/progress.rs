@@ -13,6 +13,7 @@ use crate::cert::NodeName;
 use crate::context::clock::monotonic;
 use crate::context::progress::{Event, Phase, Progress};
 use crate::mutex::lock;
+use crate::text::list;
 
 use super::Options;
 

@@ -16,6 +16,7 @@ use crate::report::Exit;
 use crate::ssh::{self, Endpoint};
 use crate::store::guard::Writers;
 use crate::store::owner;
+use crate::text::list;
 
 use super::fault::Fault;
 use super::{Options, output, setup};

@@ -13,6 +13,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::propagation_tally::is_answer;
 use super::resolvers::parse;
 use super::wire::{Question, ask};
 use super::{DnsError, Doh, Resolvers, Server};

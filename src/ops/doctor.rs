@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::model::{Depth, Finding, Scope};
 use crate::plan;
 use crate::report::doctor::{Area, Checkup, CheckupItem, of_plan, of_room};
+use crate::text::list;
 
 use crate::context::failure::{interrupted, of_damage};
 use crate::context::secrets::Unread;

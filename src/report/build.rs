@@ -236,11 +236,11 @@ fn of_node(
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());
-    let paused = config.node(node).filter(|node| node.paused_until.is_some_and(|until| until > now));
+    let paused_until = config.paused_until(node, now);
     NodeReport {
         node: node.clone(),
-        paused_until: paused.and_then(|node| node.paused_until),
-        paused_reason: paused.and_then(|node| node.paused_reason.clone()),
+        paused_until,
+        paused_reason: paused_until.and(config.node(node)).and_then(|node| node.paused_reason.clone()),
         window_opens: None,
         last_failure: None,
         served,

@@ -134,7 +134,7 @@ pub(super) fn reports(
         let Some(desired) = desired else { continue };
         for node in &certificate.nodes {
             let wanted = observed.asked.wants_node(node);
-            let paused = config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
+            let paused = config.paused_until(node, now).is_some();
             let compared = observed.state.disks.get(node).and_then(|by_name| by_name.get(&certificate.name));
             let compared = compared.filter(|compared| wanted && !paused && &compared.generation == desired.generation);
             let Some(compared) = compared else { continue };

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::model::{Code, Finding, Severity};
+use crate::text::list;
 
 pub use crate::model::Area;
 

@@ -1,6 +1,7 @@
 //! Sentences below the tables of a report. Each cause is printed once, with everything that it concerns.
 
 use crate::model::Finding;
+use crate::text::list;
 
 use super::{Style, words};
 

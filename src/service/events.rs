@@ -14,6 +14,7 @@ use crate::plan::rollout::Outcome;
 use crate::plan::schedule::{Trigger, Work};
 use crate::reconcile::record_outcome::failed;
 use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, ServedReport, Verdict};
+use crate::text::list;
 
 #[derive(Clone, Debug)]
 pub enum ServiceEvent {

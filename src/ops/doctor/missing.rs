@@ -4,6 +4,7 @@ use crate::config::{Config, Node, Ssh};
 use crate::context::secrets::{NeededFor, Unread, identity_files};
 use crate::model::Finding;
 use crate::report::doctor::{Area, CheckupItem};
+use crate::text::list;
 
 pub(crate) struct Missing(Vec<Unread>);
 
