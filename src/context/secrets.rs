@@ -19,7 +19,7 @@ use crate::context::failure::failure;
 use crate::context::watch_roots::WatchRoots;
 
 /// Secrets, and the public files that are read together with them.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Secrets {
     /// The provider's API token, or the content of a TSIG key file. Empty for a provider without a secret.
     pub dns_secret: Zeroizing<String>,
@@ -119,19 +119,7 @@ impl Secrets {
         let passphrases = passphrases(&logins, &mut unread);
         let known_hosts = known_hosts(config, &logins, &mut unread);
         let watch_roots = WatchRoots::read(config);
-        let (dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots) = Default::default();
-        let read = Self {
-            dns_secret,
-            eab_hmac,
-            identities,
-            passphrases,
-            known_hosts,
-            acme_ca,
-            network_ca,
-            issuer_roots,
-            watch_roots,
-        };
-        (read, unread)
+        (Self { identities, passphrases, known_hosts, watch_roots, ..Self::default() }, unread)
     }
 
     /// The endpoint to log in to a node at one of `addresses`, through jump hosts at one each of `jumps` (in the

@@ -1,13 +1,12 @@
 //! What is sent to a node: parameters a line each, never evaluated there, and the certificates with their digests.
 
-use core::fmt::Write as _;
 use core::mem;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::program::{VERSION, program};
-use crate::cert::{CertName, Generation, Pair, PrivateKey};
+use crate::cert::{CertName, Generation, Pair, PrivateKey, sha256_hex};
 use crate::config::{Install, Rights};
 
 /// One certificate for one node.

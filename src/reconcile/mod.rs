@@ -1,5 +1,6 @@
 //! The loop: observe, plan, execute, record the outcome, in rounds until only waits remain.
 
+mod look;
 pub mod pin;
 pub mod record_outcome;
 mod rehearsal;
@@ -19,6 +20,7 @@ use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
 use crate::store::StoreError;
 
+pub use look::look;
 pub use rehearsal::rehearse;
 
 /// One round issues, one delivers, one sees that nothing is left; one more for each fallback CA.

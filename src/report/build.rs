@@ -9,7 +9,7 @@ use crate::config::{Certificate, Config};
 use crate::model::{Attempts, Code, Disk, Drift, Finding, NodeClock, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
-use super::words::{day, minute, named};
+use super::words::{day, minute};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Origin, Report, SCHEMA,
     ServedReport, Verdict, disks, inventory, judge, watched,

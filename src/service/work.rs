@@ -11,10 +11,8 @@ use crate::config::Config;
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock, failure, progress};
 use crate::model::{Code, Finding, PersistedState, Scope};
-use crate::observe::{self, discover, gather};
-use crate::plan;
-use crate::reconcile::reconcile;
-use crate::report::{self, Report};
+use crate::reconcile::{self, reconcile};
+use crate::report::Report;
 use crate::store::{Lock, Store};
 
 use crate::service::Hooks;
@@ -31,14 +29,7 @@ pub(crate) async fn look(
     roots: Roots,
 ) -> Result<(Report, PersistedState), Finding> {
     let context = Context::look(config, roots, secrets, progress::Progress::silent())?;
-    let (context, discovery) = discover::for_a_look(&context).await?;
-    let observed = gather(&context, everything()).await?;
-    let now = clock::now();
-    let plan = plan::plan(&context.config, &observed, now);
-    let mut done = observe::damages(&context.store);
-    done.failures.extend(discovery);
-    let report = report::build("run", &context.config, &observed, plan, done, false, now);
-    Ok((report, observed.state))
+    reconcile::look(&context, "run", everything()).await
 }
 
 /// The inputs of one pass.

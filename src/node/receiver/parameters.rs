@@ -6,6 +6,7 @@ use core::fmt::Write as _;
 use super::super::bundle;
 use super::program::installed;
 use super::{Account, Permit};
+use crate::cert::sha256_hex;
 
 /// Everything that may be delivered, and whose word for it counts.
 #[derive(Clone, Debug, Default)]
