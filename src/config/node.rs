@@ -36,7 +36,8 @@ impl NodeSpec {
         section.required("name", "name = \"shanghai-1\"");
         let name = section.string("name").and_then(|name| node_name(&name, errors));
         section.required("address", "address = \"192.0.2.1\"");
-        let addresses = section.one_or_more("address").map(|list| addresses(&list, errors)).unwrap_or_default();
+        let addresses = section.one_or_more("address");
+        let addresses = addresses.map(|list| hosts(&list, "\"192.0.2.1\"", host, errors)).unwrap_or_default();
         let host_keys = host_keys(section.one_or_more("host_key"), errors);
         let ssh = SshSpec::read(section.section_or_empty("ssh"));
         let probe = ProbeSpec::read(section.section_or_empty("probe"));
@@ -76,21 +77,23 @@ impl NodeSpec {
 fn node_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<NodeName>> {
     if written.value == "*" || written.value.starts_with("tag:") {
         let what = format!("{:?} is what a certificate writes to mean several nodes", written.value);
-        errors.at(written, what, "any other name");
-        return None;
+        return errors.none(written, what, "any other name");
     }
     match NodeName::parse(&written.value) {
         Ok(name) => Some(written.with(name)),
-        Err(bad) => {
-            errors.at(written, bad.to_string(), "a short name, in any script");
-            None
-        }
+        Err(bad) => errors.none(written, bad.to_string(), "a short name, in any script"),
     }
 }
 
-fn addresses(list: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Vec<Spanned<Host>> {
+/// A list of hosts, each once; `example` is one.
+pub(super) fn hosts(
+    list: &Spanned<Vec<Spanned<String>>>,
+    example: &str,
+    host: fn(&Spanned<String>, &ConfigErrors<'_>) -> Option<Host>,
+    errors: &ConfigErrors<'_>,
+) -> Vec<Spanned<Host>> {
     if list.value.is_empty() {
-        errors.at(list, "is empty", "\"192.0.2.1\"");
+        errors.at(list, "is empty", example);
     }
     let mut hosts: Vec<Spanned<Host>> = Vec::new();
     for written in &list.value {

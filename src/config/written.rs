@@ -89,11 +89,13 @@ impl<'t> Section<'t> {
         match &value {
             DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
                 Ok(number) => Some(at.with(number)),
-                Err(_) => self.wrong(&at, "is too large a number", "a smaller one"),
+                Err(_) => self.errors.none(&at, "is too large a number", "a smaller one"),
             },
-            other => {
-                self.wrong(&at, format!("is {}, should be a whole number", kind(other)), "a number without quotes")
-            }
+            other => self.errors.none(
+                &at,
+                format!("is {}, should be a whole number", kind(other)),
+                "a number without quotes",
+            ),
         }
     }
 
@@ -101,7 +103,7 @@ impl<'t> Section<'t> {
         let value = self.take(key)?;
         match &value.value {
             DeValue::Boolean(truth) => Some(*truth),
-            other => self.wrong(
+            other => self.errors.none(
                 &value,
                 format!("is {}, should be true or false", kind(other)),
                 "true or false, without quotes",
@@ -132,7 +134,7 @@ impl<'t> Section<'t> {
         let at = Spanned { value: (), key, place };
         match value {
             DeValue::Array(values) => Some(at.with(self.elements(&at, values))),
-            other => self.wrong(&at, format!("is {}, should be a list of texts", kind(&other)), "[\"…\", \"…\"]"),
+            other => self.errors.none(&at, format!("is {}, should be a list of texts", kind(&other)), "[\"…\", \"…\"]"),
         }
     }
 
@@ -145,7 +147,7 @@ impl<'t> Section<'t> {
             DeValue::Table(_) => self.as_section(value).map(StringsOrSection::Section),
             other => {
                 let what = format!("is {}, should be a list of texts or a section", kind(&other));
-                self.wrong(&at, what, "[\"…\", \"…\"], or { key = … }")
+                self.errors.none(&at, what, "[\"…\", \"…\"], or { key = … }")
             }
         }
     }
@@ -200,7 +202,7 @@ impl<'t> Section<'t> {
         let Some(Spanned { value, key: path, place }) = self.take(key) else { return Vec::new() };
         let DeValue::Array(values) = value else {
             let at = Spanned { value: (), key: path, place };
-            self.wrong::<()>(&at, format!("is {}, should be a list of sections", kind(&value)), format!("[[{key}]]"));
+            self.errors.at(&at, format!("is {}, should be a list of sections", kind(&value)), format!("[[{key}]]"));
             return Vec::new();
         };
         let numbered = values.into_iter().enumerate();
@@ -291,7 +293,7 @@ impl<'t> Section<'t> {
     fn as_string(&self, value: Spanned<DeValue<'t>>) -> Option<Spanned<String>> {
         match &value.value {
             DeValue::String(text) => Some(value.with(text.to_string())),
-            other => self.wrong(&value, format!("is {}, should be a text", kind(other)), "\"…\", in quotes"),
+            other => self.errors.none(&value, format!("is {}, should be a text", kind(other)), "\"…\", in quotes"),
         }
     }
 
@@ -301,14 +303,9 @@ impl<'t> Section<'t> {
             DeValue::Table(table) => Some(Self::new(key, Some(place), table, self.errors)),
             other => {
                 let what = format!("is {}, should be a section", kind(&other));
-                self.wrong(&Spanned { value: (), key, place }, what, "{ key = …, key = … }")
+                self.errors.none(&Spanned { value: (), key, place }, what, "{ key = …, key = … }")
             }
         }
-    }
-
-    fn wrong<T>(&self, at: &Spanned<impl Sized>, what: impl Into<String>, write: impl Into<String>) -> Option<T> {
-        self.errors.at(at, what, write);
-        None
     }
 }
 
