@@ -6,12 +6,13 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::acme::About;
 use crate::config::{self, Acme};
 use crate::context::Context;
 use crate::context::progress::Event;
 use crate::model::Finding;
 use crate::ops::account;
-use crate::ops::account::{AccountView, Accounts, Offer, Ours, Record};
+use crate::ops::account::{AccountView, Accounts, Ours, Record};
 use crate::report::Exit;
 
 use super::fault::Fault;
@@ -202,7 +203,7 @@ fn account_lines(out: &mut String, ours: &Ours) -> core::fmt::Result {
     Ok(())
 }
 
-fn offer_lines(out: &mut String, offer: &Offer) -> core::fmt::Result {
+fn offer_lines(out: &mut String, offer: &About) -> core::fmt::Result {
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
     writeln!(out, "  terms:     {}", or_none(&offer.terms))?;
     writeln!(out, "  website:   {}", or_none(&offer.website))?;

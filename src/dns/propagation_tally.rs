@@ -90,7 +90,7 @@ pub(super) fn is_answer(answer: &Message) -> bool {
     matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
-fn texts(answer: &Message, question: &Question) -> Result<BTreeSet<String>, String> {
+pub(super) fn texts(answer: &Message, question: &Question) -> Result<BTreeSet<String>, String> {
     if !is_answer(answer) {
         return Err(answer.metadata.response_code.to_string());
     }

@@ -67,12 +67,5 @@ async fn one(address: core::net::SocketAddr, question: &Question) -> Option<Vec<
 }
 
 fn found(answer: &Message, question: &Question) -> Option<Vec<String>> {
-    if !matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
-        return None;
-    }
-    let texts = answer.answers.iter().filter(|record| record.name == question.name).filter_map(|record| {
-        let RData::TXT(txt) = &record.data else { return None };
-        String::from_utf8(txt.txt_data.concat()).ok()
-    });
-    Some(texts.collect())
+    Some(propagation_tally::texts(answer, question).ok()?.into_iter().collect())
 }

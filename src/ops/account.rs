@@ -45,7 +45,7 @@ pub struct AccountView {
     /// `null`: there is no account yet.
     pub account: Option<Ours>,
     /// The CA's directory metadata; `null`: it was not reached.
-    pub about: Option<Offer>,
+    pub about: Option<About>,
     /// TXT records to create once, if `challenge` is dns-persist-01 and there is an account.
     pub records: Vec<Record>,
     /// By certificate.
@@ -66,16 +66,6 @@ pub struct Ours {
     pub thumbprint: String,
     /// A key change has begun; the next command that opens the account completes it.
     pub key_change_begun: bool,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct Offer {
-    pub terms: Option<String>,
-    pub website: Option<String>,
-    pub caa_identities: Vec<String>,
-    pub external_account_required: bool,
-    pub renewal_information: bool,
-    pub profiles: BTreeMap<String, String>,
 }
 
 /// A permanent TXT record.
@@ -157,7 +147,7 @@ pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Findin
             Advice::Person,
         ));
     }
-    let records = records(context, ca, Some(&ours), Some(&about.into()));
+    let records = records(context, ca, Some(&ours), Some(&about));
     let txt = |record: &Record| TxtRecord { name: record.name.clone(), value: record.value.clone() };
     publish_for_good(context, records.iter().map(txt).collect()).await?;
     Ok(records)
@@ -186,7 +176,7 @@ async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Finding> {
     let _waiting = context.progress.waiting("account at", &ca.host);
     let http = http(context, ca)?;
     let (about, mut failure) = match acme::about(&http).await {
-        Ok(about) => (Some(about.into()), None),
+        Ok(about) => (Some(about), None),
         Err(error) => (None, Some(of_acme(&ca.host, &error))),
     };
     let (account, error) = ours(context, ca, &http, about.is_some()).await?;
@@ -208,7 +198,7 @@ async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Finding> {
     Ok(AccountView { ca: ca.host.clone(), directory, account, about, records, week: week.collect(), failure })
 }
 
-fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&Offer>) -> Vec<Record> {
+fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&About>) -> Vec<Record> {
     let Some(url) = ours.and_then(|ours| ours.url.as_deref()) else { return Vec::new() };
     if ca.challenge != Challenge::DnsPersist01 {
         return Vec::new();
@@ -278,12 +268,4 @@ fn no_account(ca: &Acme) -> Finding {
         "create it with `certd account register`, or let the first `certd renew` create it",
         Advice::Person,
     )
-}
-
-impl From<About> for Offer {
-    fn from(about: About) -> Self {
-        let About { terms, website, caa_identities, external_account_required, renewal_information, profiles, .. } =
-            about;
-        Self { terms, website, caa_identities, external_account_required, renewal_information, profiles }
-    }
 }
