@@ -227,7 +227,7 @@ fn handle(zone: &Zone, record: &TxtRecord, found: &Found) -> Handle {
 
 /// A batch fails as a whole: one error for each of its records.
 fn copies<T>(error: DnsError, count: usize) -> Vec<Result<T, DnsError>> {
-    let mut copies: Vec<Result<T, DnsError>> = (1..count).map(|_| Err(error.copy())).collect();
+    let mut copies: Vec<Result<T, DnsError>> = (1..count).map(|_| Err(error.clone())).collect();
     copies.push(Err(error));
     copies
 }
