@@ -11,7 +11,7 @@ use crate::config;
 use crate::context::effect_failure::of_dns;
 use crate::context::{Context, clock};
 use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
-use crate::model::{Advice, AtProvider, Code, Finding, KnownToken, KnownZone, LastSeen, Learned};
+use crate::model::{Advice, AtProvider, Code, DnsCache, Finding, KnownToken, KnownZone, LastSeen};
 use crate::mutex::lock;
 use crate::store::StoreError;
 
@@ -77,7 +77,7 @@ pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn 
                 options: &context.http_options(),
                 mark: &mark,
                 clock: clock::now,
-                zones: context.store.learned()?.zones,
+                zones: context.store.dns_cache()?.zones,
                 bypass_cache,
             };
             Cloudflare::new(settings).map(|it| Arc::new(it) as _)
@@ -115,7 +115,7 @@ pub(crate) fn keep_discovered(context: &Context, seen: BTreeMap<DnsName, LastSee
 /// Asks how long the token is valid, at most once a day unless `bypass_cache`, and warns when it expires soon.
 pub async fn ask_token(context: &Context, bypass_cache: bool) {
     let asked = async {
-        let known = context.store.learned().ok()?.token;
+        let known = context.store.dns_cache().ok()?.token;
         // Mark it as old, but keep it in case the provider does not answer.
         let old = |known| KnownToken { asked_at: Timestamp::UNIX_EPOCH, ..known };
         let known = if bypass_cache { known.map(old) } else { known };
@@ -129,7 +129,7 @@ pub async fn ask_token(context: &Context, bypass_cache: bool) {
 /// The cached state of the token, for read-only commands, which do not read the token.
 pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Finding> {
     let config::Provider::Cloudflare { .. } = context.config.dns.provider else { return None };
-    of_token(&context.store.learned().ok()?.token?, now)
+    of_token(&context.store.dns_cache().ok()?.token?, now)
 }
 
 fn of_token(token: &KnownToken, now: Timestamp) -> Option<Finding> {
@@ -158,13 +158,13 @@ pub(crate) fn of_long_answer(name: &str, records: usize, bytes: usize) -> Option
     })
 }
 
-fn keep(context: &Context, change: impl FnOnce(&mut Learned)) {
+fn keep(context: &Context, change: impl FnOnce(&mut DnsCache)) {
     let _one_at_a_time = lock(&context.dns.writing);
     let changed = || {
-        let before = context.store.learned()?;
+        let before = context.store.dns_cache()?;
         let mut after = before.clone();
         change(&mut after);
-        if after == before { Ok(()) } else { context.store.write_learned(&after) }
+        if after == before { Ok(()) } else { context.store.write_dns_cache(&after) }
     };
     let kept: Result<(), StoreError> = changed();
     if let Err(error) = kept {

@@ -50,7 +50,7 @@ pub async fn look(context: &Arc<Context>, observed: &mut Observed, nodes: BTreeS
     while let Some(Some(looked)) = context.unless_stopped(looks.join_next()).await {
         // A panic loses only that node's result.
         let Ok((disk, desired)) = looked else { continue };
-        plan::disks::learned(&mut observed.state, &context.config, &desired, &disk);
+        plan::disks::record(&mut observed.state, &context.config, &desired, &disk);
         observed.disks.push(disk);
     }
     observed.disks.sort_by(|a, b| a.node.cmp(&b.node));

@@ -107,7 +107,7 @@ pub fn judge(found: &Found, renewers: &[String], install: &Install, desired: &Ge
 }
 
 /// Records the result of a look. A node that could not be looked at keeps its previous drift.
-pub fn learned(state: &mut PersistedState, config: &Config, desired: &[(CertName, Option<Generation>)], disk: &Disk) {
+pub fn record(state: &mut PersistedState, config: &Config, desired: &[(CertName, Option<Generation>)], disk: &Disk) {
     for (certificate, generation) in desired {
         let (Some(install), Some(generation)) = (config.install(&disk.node, certificate), generation) else { continue };
         let at = disk.at;

@@ -41,7 +41,7 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     let (asking, about) = (Arc::clone(context), observed.asked.clone());
     inventory.spawn(async move { dns::inventory(&asking, &about).await });
     look_at_the_clock(context, &mut observed).await;
-    done.failures.extend(mend_numbers(context, &mut observed));
+    done.failures.extend(repair_numbers(context, &mut observed));
     plan::delivery::prune(&mut observed.state, &context.config, clock::now());
     plan::fence::prune(&mut observed.state, &context.config);
     done.failures.extend(pin::release_ended(context, &mut observed, clock::now()));
@@ -137,14 +137,14 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
 }
 
 /// Renumbers generations with impossible numbers, unless the clock cannot be right.
-fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
+fn repair_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
     let now = clock::now();
     if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         return Vec::new();
     }
     let (store, names): (_, Vec<CertName>) = (&context.store, observed.store.keys().cloned().collect());
     let mended = names.into_iter().map(|name| {
-        let mended = store.mend_numbers(&name, now)?;
+        let mended = store.repair_numbers(&name, now)?;
         // An earlier run may have been killed right after the rename: then the held certificate has another number
         // already.
         if let Some(held) = observed.state.held.get_mut(&name) {

@@ -56,7 +56,7 @@ pub struct Service {
     hangup: mpsc::UnboundedReceiver<()>,
     notify: Notify,
     pulse: Option<Interval>,
-    past: ScheduleState,
+    schedule: ScheduleState,
     seed: u64,
     clocks: (Timestamp, SignedDuration),
     verdicts: BTreeMap<Place, Verdict>,
@@ -87,7 +87,7 @@ impl Service {
         });
         let (config, secrets, hooks) = (Arc::new(config), Arc::new(secrets), Arc::new(hooks));
         let clocks = (clock::now(), clock::monotonic());
-        let (past, seed, verdicts) = Default::default();
+        let (schedule, seed, verdicts) = Default::default();
         let (ended, reloaded, doubt, failed, files_kept) = Default::default();
         Self {
             config,
@@ -99,7 +99,7 @@ impl Service {
             hangup,
             notify,
             pulse,
-            past,
+            schedule,
             seed,
             clocks,
             verdicts,
@@ -118,25 +118,25 @@ impl Service {
     pub async fn run(mut self) -> Result<(), Finding> {
         let store = Store::open(&self.config.state_dir)?;
         let state = Store::look(store.root()).and_then(|store| store.state())?;
-        (self.past, self.seed) = (ScheduleState::new(clock::now(), state.last_pass), state.seed);
+        (self.schedule, self.seed) = (ScheduleState::new(clock::now(), state.last_pass), state.seed);
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
         self.tell(ServiceEvent::Started { certificates, nodes });
         self.notify.ready();
         let mut stop = self.stop.clone();
         while !*self.stop.borrow() {
             let now = self.look_at_the_clock();
-            let wake = schedule::next(&self.config.run, &self.past, self.seed, now);
+            let wake = schedule::next(&self.config.run, &self.schedule, self.seed, now);
             if wake.at <= now {
                 match wake.work {
                     Work::Look => self.look().await,
                     Work::Pass(why) => self.pass(why).await,
                 }
                 if core::mem::take(&mut self.reloaded) {
-                    self.past.look_anew(clock::now());
+                    self.schedule.look_anew(clock::now());
                 }
                 continue;
             }
-            let pass_at = schedule::next_pass(&self.config.run, &self.past, self.seed);
+            let pass_at = schedule::next_pass(&self.config.run, &self.schedule, self.seed);
             self.notify.status(events::status(&wake.work, wake.at, pass_at, &self.verdicts));
             let rest = wake.at.duration_since(now).min(LOOK_AT_THE_CLOCK);
             tokio::select! {
@@ -160,7 +160,7 @@ impl Service {
         let (wall, passed) = (clock::now(), clock::monotonic());
         let jump = schedule::jump(wall.duration_since(self.clocks.0), passed - self.clocks.1);
         if let Some(by) = jump {
-            self.past.jumped(wall);
+            self.schedule.jumped(wall);
             self.tell(ServiceEvent::Jumped { by, now: wall });
         }
         self.clocks = (wall, passed);
@@ -173,8 +173,8 @@ impl Service {
         match looked {
             Ok((report, state)) => {
                 self.seen(&report);
-                self.past.looked(report.at, &report.plan);
-                self.past.passed(state.last_pass, report.at);
+                self.schedule.looked(report.at, &report.plan);
+                self.schedule.passed(state.last_pass, report.at);
                 self.seed = state.seed;
             }
             Err(failure) => self.could_not(failure),
@@ -200,7 +200,7 @@ impl Service {
         match made {
             Ok((begun, report)) => {
                 self.seen(&report);
-                self.past.ended(begun, report.at, &report.plan);
+                self.schedule.ended(begun, report.at, &report.plan);
                 self.log(&report);
             }
             // Stopped before it did anything.
@@ -257,7 +257,7 @@ impl Service {
     }
 
     fn could_not(&mut self, failure: Finding) {
-        self.past.could_not(clock::now());
+        self.schedule.could_not(clock::now());
         if self.failed.as_ref() != Some(&failure) {
             self.tell(ServiceEvent::Failed(failure.clone()));
             self.failed = Some(failure);
@@ -285,7 +285,7 @@ impl Service {
                 let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
                 (self.config, self.roots, self.secrets) = (Arc::new(config), roots, Arc::new(secrets));
                 // Look at once, and again after the work under way, which uses the old configuration.
-                self.past.look_anew(clock::now());
+                self.schedule.look_anew(clock::now());
                 self.reloaded = true;
                 self.tell(ServiceEvent::Reloaded { certificates, nodes });
             }

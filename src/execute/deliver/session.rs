@@ -220,13 +220,13 @@ impl Session {
     /// Handshakes with all targets; those through SSH use this dialogue's own connection.
     async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(ProbeTarget, Leaf)>) -> T) -> T {
         let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
-        let (open, desk) = ssh_tunnel::of_dialogue(node);
+        let (open, tunnels) = ssh_tunnel::of_dialogue(node);
         let work = work(self.targets(&open));
         drop(open);
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => done,
-            () = desk.serve(dialogue) => work.await,
+            () = tunnels.serve(dialogue) => work.await,
         }
     }
 

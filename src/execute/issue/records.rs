@@ -10,7 +10,7 @@ use crate::context::effect_failure::{of_dns, of_task};
 use crate::context::provider::{ProviderCache, keep_zones, of_long_answer, provider, resolvers};
 use crate::context::{Context, clock};
 use crate::dns::{
-    DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen,
+    DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, WantedTxt, Zone, answer_size, await_seen,
     challenge_name,
 };
 use crate::model::{Code, Finding};
@@ -137,7 +137,7 @@ impl Records {
         let mut waiting = JoinSet::new();
         for (name, values) in values {
             let servers = self.servers.get(&name).cloned().unwrap_or_default();
-            let (wanted, patience, say) = (Wanted { name, values }, self.patience.clone(), say.clone());
+            let (wanted, patience, say) = (WantedTxt { name, values }, self.patience.clone(), say.clone());
             let provider_cache = Arc::clone(&self.provider_cache);
             waiting.spawn(async move {
                 let seen = await_seen(&servers, &wanted, &patience, &say).await;

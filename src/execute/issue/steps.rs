@@ -7,7 +7,9 @@ use tokio::time::{sleep, timeout};
 use crate::acme::{Account, AcmeError, Order};
 use crate::cert::{Generation, Pair, PrivateKey};
 use crate::config::Acme;
-use crate::context::effect_failure::{is_gone, is_limit, of_acme, of_blame, of_give_up, refuses_replaces, trouble};
+use crate::context::effect_failure::{
+    error_class, is_gone, is_limit, of_acme, of_give_up, of_invalid_order, refuses_replaces,
+};
 use crate::context::{Context, clock, progress};
 use crate::execute::issue::Issued;
 use crate::execute::issue::chains;
@@ -218,8 +220,8 @@ impl<'a> Steps<'a> {
                 }
                 Err(error) => Err(error),
             },
-            _ => order.blame().await.map(|(named, own)| {
-                self.failure = Some(of_blame(&self.task.certificate, &named, own.as_ref()));
+            _ => order.errors().await.map(|(named, own)| {
+                self.failure = Some(of_invalid_order(&self.task.certificate, &named, own.as_ref()));
                 Event::ErrorsFetched { names: named.into_iter().map(|(name, _)| name).collect() }
             }),
         };
@@ -325,7 +327,7 @@ impl<'a> Steps<'a> {
             self.limited = Some(error.retry_after().map_or(LIMITED_FOR, |wait| wait.as_secs()));
         }
         self.failure = Some(of_acme(&self.task.certificate, error));
-        Event::Failed(trouble(error))
+        Event::Failed(error_class(error))
     }
 
     fn lasting(&mut self, failure: Finding) -> Event {
