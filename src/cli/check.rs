@@ -3,11 +3,10 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::watch;
 
+use crate::context::Context;
 use crate::context::progress::Event;
-use crate::context::{Context, clock, provider};
 use crate::model::{Depth, Scope};
-use crate::observe::{self, discover, gather, revocations};
-use crate::plan;
+use crate::reconcile;
 use crate::report::{self, Report};
 
 use super::fault::Fault;

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use crate::config::{self, Config, Host};
 use crate::context::secrets::Secrets;
 use crate::context::secrets::issuer_roots;
+use crate::model::Finding;
 use crate::node::receiver::{self, Account, BadAccount, From, Login, PublicKey, Receiver, remove_from};
 use crate::ops::receiver as ops;
 use crate::ops::receiver::{Chosen, OtherLogin, Proof};
@@ -146,7 +147,7 @@ impl Setup {
                 let login = Endpoint { user: other.to_owned(), ..account.clone() };
                 other_logins.push(ops::other_login(login, &receiver.keys).await);
             }
-            Ok((proofs, other_logins))
+            Ok::<_, Finding>((proofs, other_logins))
         })?;
         Ok(report(node, &receiver, &proofs, &other_logins))
     }
@@ -214,8 +215,7 @@ impl Remove {
         let lines = setup::runtime()?.block_on(async {
             let administrator = ops::endpoint(&secrets, node, host.as_ref(), &user).await?;
             ops::run(with(administrator, identities), &script).await
-        });
-        let lines = lines?;
+        })?;
         output::text(&heading(&format!("{}: removed by {user}", node.name), &lines));
         Ok(Exit::Ok.code())
     }

@@ -184,7 +184,7 @@ impl Doing {
     fn text(&self) -> String {
         let waiting = self.waiting.iter().filter(|(_, these)| !these.is_empty());
         let mut parts: Vec<String> =
-            waiting.map(|(doing, these)| format!("{doing} {}", few(these.keys().map(String::as_str)))).collect();
+            waiting.map(|(doing, these)| format!("{doing} {}", list::first(NAMED, these.keys()))).collect();
         if self.phases.values().any(|phase| is_going_on(*phase)) {
             parts.push(count(&self.phases));
         }

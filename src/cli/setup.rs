@@ -27,8 +27,7 @@ use super::fault::Fault;
 /// # Errors
 /// Other users can write the file, it cannot be read, or it has errors (all are returned).
 pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
-    let guarded = Writers::of_configuration().check(path);
-    guarded?;
+    Writers::of_configuration().check(path)?;
     let text = std::fs::read_to_string(path).map_err(|error| {
         let next = "give --config FILE, or write it (an annotated example is config/certd.toml)".to_owned();
         let next = Started::now().next(&error, next);

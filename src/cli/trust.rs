@@ -52,7 +52,7 @@ impl Trust {
         let nodes: Vec<Node> = names.iter().filter_map(found).collect();
         // Secrets are needed only to log in to a jump host.
         let jumps = nodes.iter().any(|node| !node.ssh.jumps.is_empty());
-        let secrets = if jumps { Some(read_secrets(&config)?) } else { None };
+        let secrets = if jumps { Some(Secrets::read(&config)?) } else { None };
         let mut files = self.known_hosts(&config, &nodes)?;
         let (pins, failures) = Pins::read(&config, &options.config, nodes.iter().map(|node| &node.ssh));
         for failure in failures {
@@ -98,8 +98,7 @@ impl Trust {
         let paths: BTreeSet<&PathBuf> = paths.collect();
         let mut files = BTreeMap::new();
         for path in paths {
-            let guarded = Writers::of_state(&config.state_dir).check(path);
-            guarded?;
+            Writers::of_state(&config.state_dir).check(path)?;
             let mut file = KnownHosts::new(path);
             if Writers::root().check(path).is_ok() {
                 file.open()?;
@@ -108,10 +107,6 @@ impl Trust {
         }
         Ok(files)
     }
-}
-
-fn read_secrets(config: &Config) -> Result<Secrets, Fault> {
-    Secrets::read(config).map_err(Fault::from)
 }
 
 /// A node, or a jump host that leads to one.

@@ -36,8 +36,7 @@ impl NodeSpec {
         section.required("name", "name = \"shanghai-1\"");
         let name = section.string("name").and_then(|name| node_name(&name, errors));
         section.required("address", "address = \"192.0.2.1\"");
-        let addresses = section.one_or_more("address");
-        let addresses = addresses.map(|list| hosts(&list, "\"192.0.2.1\"", host, errors)).unwrap_or_default();
+        let addresses = section.one_or_more("address").map(|list| addresses(&list, errors)).unwrap_or_default();
         let host_keys = host_keys(section.one_or_more("host_key"), errors);
         let ssh = SshSpec::read(section.section_or_empty("ssh"));
         let probe = ProbeSpec::read(section.section_or_empty("probe"));
@@ -85,15 +84,9 @@ fn node_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spa
     }
 }
 
-/// A list of hosts, each once; `example` is one.
-pub(super) fn hosts(
-    list: &Spanned<Vec<Spanned<String>>>,
-    example: &str,
-    host: fn(&Spanned<String>, &ConfigErrors<'_>) -> Option<Host>,
-    errors: &ConfigErrors<'_>,
-) -> Vec<Spanned<Host>> {
+fn addresses(list: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Vec<Spanned<Host>> {
     if list.value.is_empty() {
-        errors.at(list, "is empty", example);
+        errors.at(list, "is empty", "\"192.0.2.1\"");
     }
     let mut hosts: Vec<Spanned<Host>> = Vec::new();
     for written in &list.value {

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -127,7 +127,7 @@ impl Source<'_> {
         match self {
             Self::Server(server) => first(server, question).await,
             Self::Doh(doh) if doh.count() == 0 => Err("no DoH server is configured".to_owned()),
-            Self::Doh(doh) => doh.first(question, conclusive).await,
+            Self::Doh(doh) => doh.first(question, is_answer).await,
             Self::Resolver(at) => match ask(*at, question).await {
                 Ok(answer) if is_answer(&answer) => Ok(answer),
                 Ok(answer) => Err(answer.metadata.response_code.to_string()),

@@ -208,10 +208,10 @@ fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&Abo
     let mut records: BTreeMap<String, String> = BTreeMap::new();
     let names = context.config.certificates.iter().flat_map(|certificate| certificate.names.iter());
     for name in names {
-        let record = PersistRecord { name: name.clone(), issuers: issuers.clone() };
+        let wanted = PersistRecord { name: name.clone(), issuers: issuers.clone() };
         // A wildcard's record also covers the name itself.
-        if name.is_wildcard() || !records.contains_key(&record.record()) {
-            records.insert(record.record(), record.value(url));
+        if name.is_wildcard() || !records.contains_key(&wanted.record()) {
+            records.insert(wanted.record(), wanted.value(url));
         }
     }
     records.into_iter().map(|(name, value)| Record { name, value }).collect()

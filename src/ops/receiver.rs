@@ -230,7 +230,7 @@ fn attempts(receiver: &Receiver) -> Vec<(String, Capability)> {
     use Capability::*;
     let text = str::to_owned;
     let proof = || text("certd-proof");
-    let mut attempts = vec![
+    let attempts = [
         ("a shell", Shell),
         ("another command", Command(String::new())),
         ("scp", Command(text("scp -t /tmp; echo certd-$((6*7))-proof"))),
@@ -240,7 +240,7 @@ fn attempts(receiver: &Receiver) -> Vec<(String, Capability)> {
         ("the variable BASH_ENV", Variable(text("BASH_ENV"), proof())),
         ("forwarding an agent", AgentForwarding),
     ];
-    let mut attempts: Vec<_> = attempts.drain(..).map(|(what, capability)| (text(what), capability)).collect();
+    let mut attempts: Vec<_> = attempts.map(|(what, capability)| (text(what), capability)).into();
     // With systemd and D-Bus, every local user may connect to these sockets.
     for path in ["/run/systemd/journal/stdout", "/run/dbus/system_bus_socket"] {
         attempts.push((format!("a connection to {path} on the node"), ForwardToSocket(text(path))));

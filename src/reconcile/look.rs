@@ -1,7 +1,5 @@
 //! A look: observe and plan, without changes.
 
-use std::sync::Arc;
-
 use crate::context::{Context, clock, provider};
 use crate::model::{Finding, PersistedState, Scope};
 use crate::observe::{self, discover, gather, revocations};
@@ -13,7 +11,7 @@ use crate::report::{self, Report};
 /// # Errors
 /// The state directory cannot be read.
 pub async fn look(context: &Context, command: &'static str, scope: Scope) -> Result<(Report, PersistedState), Finding> {
-    let (context, discovery): (Arc<Context>, _) = discover::for_a_look(context).await?;
+    let (context, discovery) = discover::for_a_look(context).await?;
     let observed = gather(&context, scope).await?;
     // The store finds damage while it is read, so ask for it afterwards.
     let mut done = observe::damages(&context.store);

@@ -108,7 +108,7 @@ pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, V
 
 /// The failures of a pass, by code: without messages, which differ each time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct Failures {
     exit: u8,
     /// Code and object of failures that concern no single certificate or node.
     failures: Vec<(Code, String)>,
@@ -116,7 +116,7 @@ pub(crate) struct Ended {
     codes: Vec<(CertName, Option<NodeName>, Code)>,
 }
 
-impl Ended {
+impl Failures {
     pub(crate) fn of(report: &Report) -> Self {
         let mut codes = Vec::new();
         for certificate in &report.certificates {

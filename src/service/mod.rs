@@ -26,7 +26,7 @@ use crate::store::{Lock, Store};
 use crate::context::secrets::Secrets;
 use crate::context::{clock, progress, stopped};
 
-use events::Ended;
+use events::Failures;
 pub use events::{Place, ServiceEvent};
 pub use notify::Notify;
 use work::{Pass, lock, look};
@@ -61,7 +61,7 @@ pub struct Service {
     clocks: (Timestamp, SignedDuration),
     verdicts: BTreeMap<Place, Verdict>,
     /// The failures of the last pass.
-    ended: Option<Ended>,
+    ended: Option<Failures>,
     /// The configuration was reloaded while work with the old one was under way.
     reloaded: bool,
     doubt: Option<ClockDoubt>,
@@ -249,7 +249,7 @@ impl Service {
     /// Logs every success, and a failure only when it differs from the last one: a node that is down for days is tried
     /// every ten minutes.
     fn log(&mut self, report: &Report) {
-        let ended = Ended::of(report);
+        let ended = Failures::of(report);
         let before = self.ended.replace(ended.clone()).unwrap_or_default();
         if events::did_something(report) || before != ended {
             (self.hooks.report)(report);

@@ -44,7 +44,7 @@ pub(crate) struct Pass {
 impl Pass {
     /// Returns when the pass began, and its report. `Err(None)`: it was stopped before it did anything.
     pub(crate) async fn make(self, lock: Lock) -> Result<(Timestamp, Report), Option<Finding>> {
-        let store = Store::open(&self.config.state_dir).map_err(|error| Some(error.into()))?;
+        let store = Store::open(&self.config.state_dir).map_err(|error| Some(Finding::from(error)))?;
         let begun = clock::now();
         let context = Context::new(self.config, store, self.roots, self.secrets, self.progress, self.stop);
         let context = context.discovered().await;
