@@ -1,6 +1,8 @@
 //! The parameters of a node's receiver, as files on the node: shared by the setup script that writes them and by the look
 //! that compares them.
 
+use core::fmt::Write as _;
+
 use super::super::bundle;
 use super::program::installed;
 use super::{Account, Permit};
