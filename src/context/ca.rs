@@ -6,19 +6,18 @@ use crate::context::Context;
 use crate::context::effect_failure::of_acme;
 use crate::context::progress::Event;
 use crate::http::Trust;
-use crate::model::{Advice, Code, Finding};
+use crate::model::{Code, Finding};
 use crate::mutex::lock;
 use crate::store::AccountRecord;
 
 /// The configured CA with this host.
 pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Finding> {
     context.config.ca(host).ok_or_else(|| {
-        Finding::new(
+        Finding::for_a_person(
             Code::AcmeUnknownCa,
             host,
             "the configuration does not (or no longer) name this CA",
             "nothing: certd uses the CAs that it names",
-            Advice::Person,
         )
     })
 }

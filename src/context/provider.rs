@@ -11,7 +11,7 @@ use crate::config;
 use crate::context::effect_failure::of_dns;
 use crate::context::{Context, clock};
 use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
-use crate::model::{Advice, AtProvider, Code, DnsCache, Finding, KnownToken, KnownZone, LastSeen};
+use crate::model::{AtProvider, Code, DnsCache, Finding, KnownToken, KnownZone, LastSeen};
 use crate::mutex::lock;
 use crate::store::StoreError;
 
@@ -135,25 +135,24 @@ pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Finding>
 fn of_token(token: &KnownToken, now: Timestamp) -> Option<Finding> {
     let trouble = token.trouble(now)?;
     let next = "create a token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file";
-    Some(Finding::new(trouble.code(), "dns.token_file", trouble.to_string(), next, Advice::Person))
+    Some(Finding::for_a_person(trouble.code(), "dns.token_file", trouble.to_string(), next))
 }
 
 fn of_zone(zone: &KnownZone) -> Option<Finding> {
     let trouble = zone.trouble()?;
     let (what, next) = (trouble.to_string(), trouble.next().to_owned());
     let (code, object) = (Code::DnsZoneStatus, zone.name.clone());
-    Some(Finding::new(code, object, what, next, Advice::Person))
+    Some(Finding::for_a_person(code, object, what, next))
 }
 
 /// Warns when foreign TXT records make the answer to the CA's query larger than one datagram.
 pub(crate) fn of_long_answer(name: &str, records: usize, bytes: usize) -> Option<Finding> {
     (bytes > ONE_DATAGRAM).then(|| {
-        Finding::new(
+        Finding::for_a_person(
             Code::DnsLongAnswer,
             name,
             format!("{records} TXT records are there, {bytes} bytes: more than fits into one DNS datagram"),
             "remove those that are not needed; certd removes only its own",
-            Advice::Person,
         )
     })
 }

@@ -16,7 +16,7 @@ use crate::context::effect_failure::of_acme;
 use crate::context::{Context, clock};
 use crate::dns::TxtRecord;
 use crate::execute::issue::records::publish_for_good;
-use crate::model::{Advice, Code, Finding, LedgerEntry, LedgerEvent};
+use crate::model::{Code, Finding, LedgerEntry, LedgerEvent};
 use crate::plan::ledger;
 use crate::plan::order::PersistRecord;
 use crate::text::escape;
@@ -139,12 +139,11 @@ pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Findin
     }
     let ours = ours.filter(|ours| ours.url.is_some()).ok_or_else(|| no_account(ca))?;
     if about.caa_identities.is_empty() {
-        return Err(Finding::new(
+        return Err(Finding::for_a_person(
             Code::AcmeNoIssuerName,
             ca.host.clone(),
             "the CA's directory does not name the issuer that the records must contain",
             "run `certd renew` once: it reports the content of each record",
-            Advice::Person,
         ));
     }
     let records = records(context, ca, Some(&ours), Some(&about));
@@ -261,11 +260,10 @@ async fn known(http: &Http, key: &AccountKey, url: &str) -> Result<Known, AcmeEr
 }
 
 fn no_account(ca: &Acme) -> Finding {
-    Finding::new(
+    Finding::for_a_person(
         Code::AcmeNoAccount,
         ca.host.clone(),
         "there is no account at this CA yet",
         "create it with `certd account register`, or let the first `certd renew` create it",
-        Advice::Person,
     )
 }

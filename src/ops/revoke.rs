@@ -15,7 +15,7 @@ use crate::config::Acme;
 use crate::context::ca::{ca, http, settle};
 use crate::context::effect_failure::of_acme;
 use crate::context::{Context, clock};
-use crate::model::{Advice, Code, Finding, Kept, Revoked as RevokedByUs, Scope, UNKNOWN_CA};
+use crate::model::{Code, Finding, Kept, Revoked as RevokedByUs, Scope, UNKNOWN_CA};
 use crate::reconcile::reconcile;
 use crate::report::{CertificateReport, Exit, Report, ServedReport, Verdict};
 use crate::store::{HistoryEvent, Revocation};
@@ -180,12 +180,11 @@ async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason
     }
     Err(match refused {
         Some(error) => of_acme(host, &error),
-        None => Finding::new(
+        None => Finding::for_a_person(
             Code::AcmeNoAccount,
             host,
             "the account that ordered the certificate is not in the state directory",
             "put the account back; with --reason key-compromise certd signs with the certificate's own key",
-            Advice::Person,
         ),
     })
 }
@@ -241,11 +240,10 @@ fn exit(outcome: &Outcome, replaced: bool) -> Exit {
 }
 
 fn nothing(name: &CertName, at: &str) -> Finding {
-    Finding::new(
+    Finding::for_a_person(
         Code::NothingToRevoke,
         name,
         format!("the store has no certificate of this name {at}"),
         "name a stored generation: `certd generations` lists them",
-        Advice::Person,
     )
 }

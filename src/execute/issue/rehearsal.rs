@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::context::progress::{Event, Progress};
 use crate::execute::issue::persist_record::check_persist_records;
 use crate::execute::issue::records::Records;
-use crate::model::{Advice, Code, Finding, Severity};
+use crate::model::{Code, Finding, Severity};
 use crate::plan::order::{PersistRecord, Txt};
 
 /// For every configured CA, with its challenge.
@@ -67,12 +67,11 @@ async fn rehearse_persist_records(context: &Context, certificate: &Certificate, 
 fn random() -> Result<String, Finding> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| {
-        Finding::new(
+        Finding::for_a_person(
             Code::NoRandomness,
             "this machine",
             "the system gives no random bytes",
             "see the kernel's log",
-            Advice::Person,
         )
     })?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
