@@ -109,7 +109,7 @@ impl Document {
     }
 
     /// The name and the CA's problem, if this authorization made the order fail.
-    pub(super) fn blame(self, ours: &NameSet) -> Option<(DnsName, Problem)> {
+    pub(super) fn error(self, ours: &NameSet) -> Option<(DnsName, Problem)> {
         if self.state() != AuthorizationState::Dead {
             return None;
         }

@@ -104,7 +104,7 @@ Exit codes, the same for every command (when several apply: 2, 1, 7 first, then 
 pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     // Before anything else: secrets in memory must not end up in a core file.
     if let Err(error) = owner::harden() {
-        return fault::show(&Fault::from(&error));
+        return fault::show(&Fault::from(error));
     }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

@@ -10,7 +10,7 @@ use crate::ops::revoke;
 use crate::ops::revoke::{Outcome, RevokeRequest};
 
 use super::fault::Fault;
-use super::{Options, Output, account, output, progress, renew, setup};
+use super::{Options, Output, output, progress, renew, setup};
 
 /// Replace a certificate, prove that every node serves the new one, then revoke the old one
 ///
@@ -56,7 +56,7 @@ impl Revoke {
         let outcome = runtime.block_on(revoke::revoke(&context, &request));
         runtime.shutdown_background();
         context.progress.say(Event::Over);
-        let outcome = outcome.map_err(|failure| account::fault(&failure))?;
+        let outcome = outcome?;
         match options.output {
             Output::Text => {
                 output::report(&outcome.report, options);

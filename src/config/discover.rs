@@ -178,14 +178,10 @@ impl DiscoverSpec {
 fn discovered_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<DnsName>> {
     match DnsName::parse(&written.value) {
         Ok(name) if name.is_wildcard() => {
-            errors.at(written, "is a wildcard, which has no addresses", "a name that has A or AAAA records");
-            None
+            errors.none(written, "is a wildcard, which has no addresses", "a name that has A or AAAA records")
         }
         Ok(name) => Some(written.with(name)),
-        Err(bad) => {
-            errors.at(written, bad.to_string(), "a DNS name: \"www.example.com\"");
-            None
-        }
+        Err(bad) => errors.none(written, bad.to_string(), "a DNS name: \"www.example.com\""),
     }
 }
 

@@ -222,6 +222,11 @@ impl Config {
         self.nodes.iter().find(|node| &node.name == name)
     }
 
+    /// Until when a node is paused; `None`: it is not.
+    pub fn paused_until(&self, node: &NodeName, now: Timestamp) -> Option<Timestamp> {
+        self.node(node)?.paused_until.filter(|until| *until > now)
+    }
+
     pub fn certificate(&self, name: &CertName) -> Option<&Certificate> {
         self.certificates.iter().find(|certificate| &certificate.name == name)
     }

@@ -76,15 +76,11 @@ impl NodeSpec {
 fn node_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<NodeName>> {
     if written.value == "*" || written.value.starts_with("tag:") {
         let what = format!("{:?} is what a certificate writes to mean several nodes", written.value);
-        errors.at(written, what, "any other name");
-        return None;
+        return errors.none(written, what, "any other name");
     }
     match NodeName::parse(&written.value) {
         Ok(name) => Some(written.with(name)),
-        Err(bad) => {
-            errors.at(written, bad.to_string(), "a short name, in any script");
-            None
-        }
+        Err(bad) => errors.none(written, bad.to_string(), "a short name, in any script"),
     }
 }
 

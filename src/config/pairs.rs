@@ -118,8 +118,7 @@ pub(super) fn found_canary(
     let address = written.value.parse::<IpAddr>();
     if !known && address.is_err() {
         let what = format!("{:?} is neither an IP address nor the name of a node", written.value);
-        errors.at(written, what, "the address of one of the nodes, or leave the key out");
-        return None;
+        return errors.none(written, what, "the address of one of the nodes, or leave the key out");
     }
     NodeName::parse(&address.map_or_else(|_| written.value.clone(), |address| address.to_string())).ok()
 }

@@ -1,21 +1,23 @@
 //! Errors of TXT records: at the provider's API, in lookups, in waiting for every server.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::{ProgramError, UpdateError, Zone};
 use crate::http::causes;
 use crate::model::{Advice, Code};
 use crate::text::escape;
 
-#[derive(Debug, thiserror::Error)]
+/// Cloneable, since one call may be about several records.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DnsError {
     #[error("{api}: no answer: {}", causes(.source))]
-    Unreachable { api: String, source: reqwest::Error },
+    Unreachable { api: String, source: Arc<reqwest::Error> },
     /// The API refused. `code` and `message` are its own.
     #[error("{api}: {message} (code {code}, HTTP status {status})")]
     Refused { api: String, status: u16, code: u64, message: String },
-    #[error("{api}: too many calls (HTTP status {status})")]
-    Limited { api: String, status: u16, retry_after: Option<Duration> },
+    #[error("{api}: too many calls (HTTP status 429)")]
+    Limited { api: String, retry_after: Option<Duration> },
     /// The token may be valid, but lacks a permission. `reading`: the call was to read.
     #[error("{api}: the token may not do this: {message} (code {code})")]
     Forbidden { api: String, code: u64, message: String, reading: bool },
@@ -32,7 +34,7 @@ pub enum DnsError {
     #[error("dns.api_base: a token travels over https, or over http to this machine alone")]
     Insecure,
     #[error("HTTP client for the DNS provider: {}", causes(.source))]
-    Client { source: reqwest::Error },
+    Client { source: Arc<reqwest::Error> },
     #[error("{name}: not a name that DNS can hold")]
     Name { name: String },
     #[error("/etc/resolv.conf: {why}")]
@@ -160,28 +162,5 @@ impl DnsError {
     /// The API does not know the zone, or does not let this token use it.
     pub(super) fn refuses_zone(&self) -> bool {
         matches!(self, Self::Forbidden { .. } | Self::Refused { status: 404, .. })
-    }
-
-    /// A copy for another record of the same call. The source of an [`Self::Unreachable`] becomes text.
-    pub(super) fn copy(&self) -> Self {
-        match self {
-            Self::Refused { api, status, code, message } => {
-                Self::Refused { api: api.clone(), status: *status, code: *code, message: message.clone() }
-            }
-            Self::Limited { api, status, retry_after } => {
-                Self::Limited { api: api.clone(), status: *status, retry_after: *retry_after }
-            }
-            Self::Forbidden { api, code, message, reading } => {
-                Self::Forbidden { api: api.clone(), code: *code, message: message.clone(), reading: *reading }
-            }
-            Self::Token { api, code, message } => {
-                Self::Token { api: api.clone(), code: *code, message: message.clone() }
-            }
-            Self::MalformedResponse { api, what } => Self::MalformedResponse { api: api.clone(), what: what.clone() },
-            Self::Unreachable { api, source } => {
-                Self::MalformedResponse { api: api.clone(), what: format!("no answer: {}", causes(source)) }
-            }
-            other => Self::MalformedResponse { api: "DNS provider".to_owned(), what: other.to_string() },
-        }
     }
 }

@@ -8,11 +8,12 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::propagation_tally::is_answer;
 use super::resolvers::parse;
 use super::wire::{Question, ask};
 use super::{DnsError, Doh, Resolvers, Server};
@@ -126,9 +127,9 @@ impl Source<'_> {
         match self {
             Self::Server(server) => first(server, question).await,
             Self::Doh(doh) if doh.count() == 0 => Err("no DoH server is configured".to_owned()),
-            Self::Doh(doh) => doh.first(question, conclusive).await,
+            Self::Doh(doh) => doh.first(question, is_answer).await,
             Self::Resolver(at) => match ask(*at, question).await {
-                Ok(answer) if conclusive(&answer) => Ok(answer),
+                Ok(answer) if is_answer(&answer) => Ok(answer),
                 Ok(answer) => Err(answer.metadata.response_code.to_string()),
                 Err(error) => Err(error.to_string()),
             },
@@ -146,8 +147,8 @@ async fn first(server: &Server, question: &Question) -> Result<Message, String> 
         let question = question.clone();
         asked.spawn(async move {
             match ask(address, &question).await {
-                Ok(answer) if conclusive(&answer) && answer.metadata.authoritative => Ok(answer),
-                Ok(answer) if conclusive(&answer) => Err("answers without authority".to_owned()),
+                Ok(answer) if is_answer(&answer) && answer.metadata.authoritative => Ok(answer),
+                Ok(answer) if is_answer(&answer) => Err("answers without authority".to_owned()),
                 Ok(answer) => Err(answer.metadata.response_code.to_string()),
                 Err(error) => Err(error.to_string()),
             }
@@ -162,10 +163,6 @@ async fn first(server: &Server, question: &Question) -> Result<Message, String> 
         }
     }
     Err(why.unwrap_or_else(|| "no answer".to_owned()))
-}
-
-fn conclusive(answer: &Message) -> bool {
-    matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 /// The addresses of the name behind the CNAMEs of this answer; unrelated records are ignored.

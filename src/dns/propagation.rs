@@ -47,7 +47,7 @@ const REMINDER: Duration = Duration::from_secs(15);
 
 /// A record name and all values that must be visible there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedTxt {
     pub name: String,
     pub values: BTreeSet<String>,
 }
@@ -72,7 +72,7 @@ type Update = (usize, Answer);
 /// [`DnsError::NotSeen`] or [`DnsError::AllSilent`] after the limit.
 pub async fn await_seen(
     servers: &[Server],
-    wanted: &Wanted,
+    wanted: &WantedTxt,
     patience: &Patience,
     report: impl FnMut(String),
 ) -> Result<Vec<String>, DnsError> {

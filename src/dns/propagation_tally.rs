@@ -86,11 +86,11 @@ pub(super) fn judge_doh(
     }
 }
 
-fn is_answer(answer: &Message) -> bool {
+pub(super) fn is_answer(answer: &Message) -> bool {
     matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
-fn texts(answer: &Message, question: &Question) -> Result<BTreeSet<String>, String> {
+pub(super) fn texts(answer: &Message, question: &Question) -> Result<BTreeSet<String>, String> {
     if !is_answer(answer) {
         return Err(answer.metadata.response_code.to_string());
     }

@@ -1,13 +1,13 @@
 //! Looks up the TXT records at a name, on its authoritative servers. If all are silent (mostly since port 53 is blocked) the
 //! DoH servers are queried: for a persistent record a resolver's answer is as good.
 
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::op::Message;
+use hickory_proto::rr::RecordType;
 use tokio::task::JoinSet;
 
 use super::resolvers::parse;
 use super::wire::{Question, ask};
-use super::{DnsError, Resolvers};
+use super::{DnsError, Resolvers, propagation_tally};
 
 /// Queries every authoritative server once, behind CNAMEs. Returns the TXT records of each that answers with authority. The
 /// DoH servers count as one server, since each may have cached that the record was absent.
@@ -67,12 +67,5 @@ async fn one(address: core::net::SocketAddr, question: &Question) -> Option<Vec<
 }
 
 fn found(answer: &Message, question: &Question) -> Option<Vec<String>> {
-    if !matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
-        return None;
-    }
-    let texts = answer.answers.iter().filter(|record| record.name == question.name).filter_map(|record| {
-        let RData::TXT(txt) = &record.data else { return None };
-        String::from_utf8(txt.txt_data.concat()).ok()
-    });
-    Some(texts.collect())
+    Some(propagation_tally::texts(answer, question).ok()?.into_iter().collect())
 }

@@ -116,7 +116,7 @@ pub async fn deliver(
 
 fn pairs(context: &Context, deliver: &Deliver) -> Result<BTreeMap<CertName, (Generation, Arc<Pair>)>, Finding> {
     let load = |(name, generation): (&CertName, &Generation)| {
-        let pair = context.store.pair(name, generation).map_err(|error| Finding::from(&error))?;
+        let pair = context.store.pair(name, generation)?;
         Ok((name.clone(), (generation.clone(), Arc::new(pair))))
     };
     deliver.certificates.iter().map(load).collect()

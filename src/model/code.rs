@@ -1,7 +1,6 @@
 //! The codes of findings, for programs: meaning, severity, and area, from which the exit code follows. A code that
 //! lacks one of them does not compile.
 
-mod next;
 mod schema;
 
 use core::fmt;
@@ -52,7 +51,9 @@ macro_rules! codes {
                 }
             }
 
-            pub fn meaning(&self) -> &'static str {
+            /// For docs/json.md.
+            #[cfg(test)]
+            fn meaning(&self) -> &'static str {
                 match self {
                     $(Self::$code => $meaning,)+
                     Self::Unknown(_) => "Another version of certd wrote it",
@@ -314,6 +315,8 @@ impl<'de> Deserialize<'de> for Code {
 
 #[cfg(test)]
 mod tests {
+    mod next;
+
     use std::collections::BTreeSet;
 
     use super::*;

@@ -17,7 +17,7 @@ const TOKEN_ASKED: SignedDuration = SignedDuration::from_hours(24);
 
 /// `dns.json`: a cache that can be lost; only during a DNS outage its lost addresses are missed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Learned {
+pub struct DnsCache {
     /// By the API's host and the zone's name: `api.cloudflare.com/example.com`.
     #[serde(default)]
     pub zones: BTreeMap<String, KnownZone>,

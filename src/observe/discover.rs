@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::cert::{DnsName, NodeName};
 use crate::config::{Config, Families, Host};
 use crate::dns::{self, Resolvers};
-use crate::model::{Advice, Code, Finding, LastSeen, Learned};
+use crate::model::{Advice, Code, DnsCache, Finding, LastSeen};
 use crate::plan::discovery::{self, DiscoveryNote, Settled};
 use crate::report;
 use crate::ssh::known_hosts;
@@ -64,12 +64,12 @@ pub async fn for_a_look(context: &Context) -> Result<(Arc<Context>, Vec<Finding>
 }
 
 async fn discovered(context: &Context) -> Discovered {
-    let dns_cache = context.store.learned().unwrap_or_default();
+    let dns_cache = context.store.dns_cache().unwrap_or_default();
     let resolvers = provider::resolvers(context).map(|(resolvers, _)| resolvers).map_err(|failure| failure.what);
     discover(&context.config, resolvers, &dns_cache).await
 }
 
-async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cache: &Learned) -> Discovered {
+async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cache: &DnsCache) -> Discovered {
     let names = config.discovers();
     let mut asked = Vec::new();
     for name in &names {
@@ -80,7 +80,7 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cac
     let (mut found, mut seen, mut failures) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for (name, shown) in names.into_iter().zip(shown) {
         let last = dns_cache.discovered.get(name);
-        let Settled { nodes, heard, notes: notices } =
+        let Settled { nodes, fresh, notes: notices } =
             discovery::settle(shown, families(config, name), last, |address| trusted.is_pinned(address));
         failures.extend(notices.iter().map(|notice| finding_of(name, notice)));
         let now = LastSeen { at: clock::now(), addresses: nodes.clone() };
@@ -88,8 +88,8 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cac
         let same =
             |last: &&LastSeen| last.addresses == now.addresses && now.at.duration_since(last.at).as_hours().abs() < 24;
         match last {
-            Some(last) if !heard || same(&last) => _ = seen.insert(name.clone(), last.clone()),
-            _ if heard => _ = seen.insert(name.clone(), now),
+            Some(last) if !fresh || same(&last) => _ = seen.insert(name.clone(), last.clone()),
+            _ if fresh => _ = seen.insert(name.clone(), now),
             _ => {}
         }
         found.insert(name.clone(), nodes);

@@ -40,7 +40,7 @@ const PROBES: usize = 400;
 /// The state directory cannot be read. A node's failure is an observation, not an error.
 pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Finding> {
     let depth = scope.depth;
-    let mut observed = known(context, scope).map_err(|error| Finding::from(&error))?;
+    let mut observed = known(context, scope)?;
     if depth == Depth::Stored {
         return Ok(observed);
     }

@@ -5,8 +5,6 @@
 
 mod canary;
 #[cfg(test)]
-mod laws;
-#[cfg(test)]
 mod tests;
 
 pub(super) use canary::INDEPENDENT;

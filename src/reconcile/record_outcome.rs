@@ -64,7 +64,7 @@ pub(crate) fn record_outcome(
         _ => Ok(()),
     };
     let written = context.store.write_state(&observed.state);
-    recorded.and(written).map_err(|error| Finding::from(&error))
+    recorded.and(written).map_err(Finding::from)
 }
 
 fn issued(

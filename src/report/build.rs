@@ -9,7 +9,7 @@ use crate::config::{Certificate, Config};
 use crate::model::{Attempts, Code, Disk, Drift, Finding, NodeClock, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
-use super::words::{day, minute, named};
+use super::words::{day, minute};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Origin, Report, SCHEMA,
     ServedReport, Verdict, disks, inventory, judge, watched,
@@ -85,7 +85,7 @@ fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Findin
         let rehearsal = rehearsal::last(observed, name, kept)?;
         let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.state.seed);
         let finding = |failure: &Finding| {
-            let (day, why, rehearsed) = (day(renew_at), named(failure), minute(rehearsal.at));
+            let (day, why, rehearsed) = (day(renew_at), failure.named(), minute(rehearsal.at));
             let what = format!("the renewal of {name} on {day} would fail: {why} (rehearsed {rehearsed})");
             let next = format!("{}; then run `certd renew --dry-run` again", failure.next);
             Finding::new(Code::Rehearsal, &failure.object, what, next, failure.advice)
@@ -236,11 +236,11 @@ fn of_node(
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());
-    let paused = config.node(node).filter(|node| node.paused_until.is_some_and(|until| until > now));
+    let paused_until = config.paused_until(node, now);
     NodeReport {
         node: node.clone(),
-        paused_until: paused.and_then(|node| node.paused_until),
-        paused_reason: paused.and_then(|node| node.paused_reason.clone()),
+        paused_until,
+        paused_reason: paused_until.and(config.node(node)).and_then(|node| node.paused_reason.clone()),
         window_opens: None,
         last_failure: None,
         served,

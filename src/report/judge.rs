@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cert::NodeName;
 use crate::model::{CaClock, Code, Drift, Finding, NodeClock, Severity};
 use crate::plan::{clock, disks};
-use crate::text::as_word;
+use crate::text::{as_word, list};
 
 use super::disks::DiskVerdict;
 use super::words;
@@ -65,7 +65,7 @@ impl DiskVerdict {
             }
             Self::Renewers { found } => of(
                 Code::NodeRenewers,
-                format!("another ACME client may overwrite what certd delivers: {}", shown(found)),
+                format!("another ACME client may overwrite what certd delivers: {}", list::first(SHOWN, found)),
                 "disable it for the names that certd manages (for acme.sh: acme.sh --uninstall-cronjob)",
             ),
             Self::Exposed { files } => {
@@ -101,12 +101,6 @@ impl DiskVerdict {
             }
         }
     }
-}
-
-fn shown(found: &[String]) -> String {
-    let more = found.len().saturating_sub(SHOWN);
-    let some: Vec<&str> = found.iter().take(SHOWN).map(String::as_str).collect();
-    if more == 0 { some.join(", ") } else { format!("{} and {more} more", some.join(", ")) }
 }
 
 fn second(at: Timestamp) -> String {

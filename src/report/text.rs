@@ -62,7 +62,7 @@ pub fn text(report: &Report, style: Style) -> String {
         out.push_str(&fold("", "  ", &format!("left out, not probed: {}", nodes.join(", ")), style));
     }
     for failure in report.failures.iter().filter(|failure| !causes.cover(failure)) {
-        out.push_str(&item("! ", &words::named(failure), Some(&failure.next), style));
+        out.push_str(&item("! ", &failure.named(), Some(&failure.next), style));
     }
     out.push_str(&summary(report, style));
     out
@@ -113,7 +113,7 @@ fn of_issuance(certificate: &CertificateReport, report: &Report, style: Style) -
             passed_over.iter().for_each(|passed| line(&words::passed_over(passed)));
         }
         Some(Issuance::Failed { failure }) => {
-            let what = format!("not issued: {}", words::named(failure));
+            let what = format!("not issued: {}", failure.named());
             out.push_str(&item("  ", &what, Some(&failure.next), style));
         }
         Some(Issuance::Rehearsed) => line("rehearsed: a TXT record was created, seen and removed; no order"),
@@ -217,7 +217,7 @@ fn of_revocation(certificate: &CertificateReport, style: Style) -> String {
         let what = format!("revoked by its CA on {} (reason {} of RFC 5280)", words::day(revoked.at), revoked.reason);
         out.push_str(&fold("  ", "    ", &what, style));
     } else if let Some(failure) = crl.and_then(|crl| crl.failure.as_ref()) {
-        out.push_str(&fold("  ", "    ", &format!("note: {}", words::named(failure)), style));
+        out.push_str(&fold("  ", "    ", &format!("note: {}", failure.named()), style));
     }
     if let Some(begun) = current.revocation_begun {
         let what = format!("a revocation that began {} is unfinished", words::minute(begun));

@@ -141,25 +141,8 @@ impl Verdict {
     }
 
     /// The word in the JSON's `verdict`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Overdue { .. } => "overdue",
-            Self::Stale => "stale",
-            Self::Held => "held",
-            Self::NotHeld => "not-held",
-            Self::Unmanaged { .. } => "unmanaged",
-            Self::Untrusted { .. } => "untrusted",
-            Self::WrongName => "wrong-name",
-            Self::Expired => "expired",
-            Self::Revoked { .. } => "revoked",
-            Self::NotYetValid => "not-yet-valid",
-            Self::NoTls { .. } => "no-tls",
-            Self::Unreachable { .. } => "unreachable",
-            Self::NoQuic => "no-quic",
-            Self::Unknown { .. } => "unknown",
-            Self::ClockDoubtful => "clock-doubtful",
-        }
+    pub fn word(&self) -> String {
+        super::words::tag(self, "verdict")
     }
 
     /// The meaning, for people.

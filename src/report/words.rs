@@ -1,6 +1,7 @@
 //! Turns times, durations and reasons into sentences.
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
+use serde::Serialize;
 
 use crate::model::{Area, Drift, Finding};
 use crate::plan::ledger::LimitReached;
@@ -375,16 +376,14 @@ pub(super) fn last_failure(last: &LastFailure) -> String {
     format!("{failed}{next_try}: {}", what(&last.failure))
 }
 
+/// The word that serde writes for a value's variant, at `key`.
+pub(super) fn tag(value: &impl Serialize, key: &str) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json[key].as_str().unwrap_or_default().to_owned()
+}
+
 /// Without the object, which is printed elsewhere.
 pub(super) fn what(failure: &Finding) -> &str {
     let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
     named.unwrap_or(&failure.what)
-}
-
-/// With the object named once: many errors already contain it.
-pub(super) fn named(failure: &Finding) -> String {
-    if failure.what.contains(&failure.object) {
-        return failure.what.clone();
-    }
-    format!("{}: {}", failure.object, failure.what)
 }

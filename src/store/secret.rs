@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::started::{SUDO, Started, credential};
-use crate::model::{Advice, Code};
+use crate::model::Code;
 
 /// Bytes: an RSA key of 16,384 bits is 13 kB of PEM, so this is a mistaken path and no secret.
 const LARGEST: u64 = 64 * 1024;
@@ -165,11 +165,6 @@ impl SecretError {
             Self::Empty { .. } => format!("write the secret into {path}"),
             Self::NotOneWord { .. } => format!("leave nothing but the secret itself, on one line, in {path}"),
         }
-    }
-
-    /// No secret mends itself.
-    pub fn advice(&self) -> Advice {
-        Advice::Person
     }
 }
 

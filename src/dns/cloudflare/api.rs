@@ -103,7 +103,7 @@ impl Api {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
         let client =
             without_remote_proxy(base, options).client(LIMITS).and_then(|it| it.default_headers(headers).build());
-        let client = client.map_err(|source| DnsError::Client { source })?;
+        let client = client.map_err(|source| DnsError::Client { source: source.into() })?;
         let digest = Fingerprint::of(token.trim().as_bytes()).to_string().chars().take(DIGEST).collect::<String>();
         let budget = limit::budget(&digest);
         Ok(Self { client, base: base.clone(), clock, digest, budget })
@@ -214,7 +214,7 @@ impl Api {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
         }
         let unreachable = |source: reqwest::Error| {
-            Refusal::NoAnswer(DnsError::Unreachable { api: self.name(), source: source.without_url() })
+            Refusal::NoAnswer(DnsError::Unreachable { api: self.name(), source: source.without_url().into() })
         };
         let mut answer = request.send().await.map_err(unreachable)?;
         let status = answer.status().as_u16();
@@ -266,7 +266,7 @@ impl Api {
     }
 
     fn limited(&self, retry_after: Option<Duration>) -> Refusal {
-        let error = DnsError::Limited { api: self.name(), status: 429, retry_after };
+        let error = DnsError::Limited { api: self.name(), retry_after };
         Refusal::Error { error, codes: Vec::new(), status: 429 }
     }
 

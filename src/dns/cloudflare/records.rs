@@ -227,9 +227,7 @@ fn handle(zone: &Zone, record: &TxtRecord, found: &Found) -> Handle {
 
 /// A batch fails as a whole: one error for each of its records.
 fn copies<T>(error: DnsError, count: usize) -> Vec<Result<T, DnsError>> {
-    let mut copies: Vec<Result<T, DnsError>> = (1..count).map(|_| Err(error.copy())).collect();
-    copies.push(Err(error));
-    copies
+    vec![error; count].into_iter().map(Err).collect()
 }
 
 /// Removes the quotes and splits of zone files from TXT content: `"abc" "def"` is abcdef.

@@ -24,7 +24,7 @@ use crate::observe::route::{ProbeTarget, endpoint};
 use crate::observe::ssh_tunnel;
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
-const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 /// After a reload old workers listen for a moment: nginx starts the new ones 100 ms before it stops the old ones, and
 /// no event shows this to a client. A rollout waits for it, so that the next look does not find a stale node. Over a
 /// slow link it has passed by then.
@@ -220,13 +220,13 @@ impl Session {
     /// Handshakes with all targets; those through SSH use this dialogue's own connection.
     async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(ProbeTarget, Leaf)>) -> T) -> T {
         let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
-        let (open, desk) = ssh_tunnel::of_dialogue(node);
+        let (open, tunnels) = ssh_tunnel::of_dialogue(node);
         let work = work(self.targets(&open));
         drop(open);
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => done,
-            () = desk.serve(dialogue) => work.await,
+            () = tunnels.serve(dialogue) => work.await,
         }
     }
 

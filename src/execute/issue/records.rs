@@ -6,11 +6,11 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
-use crate::context::effect_failure::{of_dns, of_store, of_task};
+use crate::context::effect_failure::{of_dns, of_task};
 use crate::context::provider::{ProviderCache, keep_zones, of_long_answer, provider, resolvers};
 use crate::context::{Context, clock};
 use crate::dns::{
-    DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen,
+    DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, WantedTxt, Zone, answer_size, await_seen,
     challenge_name,
 };
 use crate::model::{Code, Finding};
@@ -87,7 +87,7 @@ impl Records {
                 zone: Some(place.zone.id.clone()),
                 record: None,
             };
-            context.store.note_txt(&note).map_err(|error| of_store(&error))?;
+            context.store.note_txt(&note)?;
             self.notes.push(note);
             if owners.insert(place.owner.clone()) && !self.servers.contains_key(&place.owner) {
                 let (resolvers, owner) = (self.resolvers.clone(), place.owner.clone());
@@ -111,7 +111,7 @@ impl Records {
                 match made {
                     Ok(handle) => {
                         (note.zone, note.record) = (Some(handle.zone), handle.record);
-                        context.store.note_txt(note).map_err(|error| of_store(&error))?;
+                        context.store.note_txt(note)?;
                     }
                     Err(error) => failure = Some(of_dns(&note.name, &error)),
                 }
@@ -137,7 +137,7 @@ impl Records {
         let mut waiting = JoinSet::new();
         for (name, values) in values {
             let servers = self.servers.get(&name).cloned().unwrap_or_default();
-            let (wanted, patience, say) = (Wanted { name, values }, self.patience.clone(), say.clone());
+            let (wanted, patience, say) = (WantedTxt { name, values }, self.patience.clone(), say.clone());
             let provider_cache = Arc::clone(&self.provider_cache);
             waiting.spawn(async move {
                 let seen = await_seen(&servers, &wanted, &patience, &say).await;
@@ -175,8 +175,8 @@ impl Records {
 
 /// Removes the records that earlier runs left. Must not run during an order.
 pub async fn clean_txt(context: &Context) -> Result<(), Finding> {
-    context.store.shorten_txt_journal().map_err(|error| of_store(&error))?;
-    let left = context.store.txt_journal().map_err(|error| of_store(&error))?;
+    context.store.shorten_txt_journal()?;
+    let left = context.store.txt_journal()?;
     if left.is_empty() {
         return Ok(());
     }
@@ -225,7 +225,7 @@ async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtN
             match removed {
                 // The record's creation may still be under way at the API: a later run looks again.
                 Ok(()) if note.record.is_none() && clock::now().duration_since(note.at).abs() < UNDER_WAY => {}
-                Ok(()) => context.store.strike_txt(&note.name, &note.value).map_err(|error| of_store(&error))?,
+                Ok(()) => context.store.strike_txt(&note.name, &note.value)?,
                 Err(error) => failure = Some(of_dns(&note.name, &error).coded(Code::TxtLeft)),
             }
         }

@@ -4,6 +4,7 @@ use crate::config::{Config, Node, Ssh};
 use crate::context::secrets::{NeededFor, Unread, identity_files};
 use crate::model::Finding;
 use crate::report::doctor::{Area, CheckupItem};
+use crate::text::list;
 
 pub(crate) struct Missing(Vec<Unread>);
 
@@ -66,11 +67,6 @@ fn is_login_of(needed_for: &NeededFor, ssh: &Ssh) -> bool {
 fn nodes(config: &Config, needed_for: &NeededFor) -> String {
     const SHOWN: usize = 5;
     let nodes = config.nodes.iter().filter(|node| is_login_of(needed_for, &node.ssh));
-    let names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
-    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 if names.is_empty() => "discovered nodes".to_owned(),
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    let names = list::first(SHOWN, nodes.map(|node| &node.name));
+    if names.is_empty() { "discovered nodes".to_owned() } else { names }
 }

@@ -52,7 +52,7 @@ pub(crate) async fn look(
     if matches!(context.config.dns.provider, Provider::Cloudflare { .. })
         && !warnings.iter().any(|it| of_token(&it.code))
     {
-        let known = context.store.learned().ok().and_then(|dns_cache| dns_cache.token);
+        let known = context.store.dns_cache().ok().and_then(|dns_cache| dns_cache.token);
         let until = known.as_ref().and_then(|token| token.expires_on);
         let what = match (known, until) {
             (Some(_), Some(until)) => format!("the token is valid until {}", crate::report::minute(until)),

@@ -1,6 +1,7 @@
 //! Whole rollouts as text: each event, and what the machine does about it.
 
 mod canaries;
+mod laws;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

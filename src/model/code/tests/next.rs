@@ -1,9 +1,10 @@
-//! What helps, as far as the code alone shows. A finding's own `next` names the file, the node or the command.
+//! What helps, as far as the code alone shows, for docs/json.md. A finding's own `next` names the file, the node or the
+//! command.
 
-use super::Code;
+use super::super::Code;
 
 impl Code {
-    pub fn next(&self) -> &'static str {
+    pub(super) fn next(&self) -> &'static str {
         match self {
             Self::Bug
             | Self::NoRandomness
