@@ -15,8 +15,8 @@ use crate::cert::DnsName;
 use crate::config::ProxyProtocol;
 use crate::model::ProbeError;
 
-/// Ports from which a packet is sent: one of several workers may drop what it gets, and a packet may be lost.
-const PORTS: usize = 3;
+/// Ports from which packets are sent: one of several workers may drop what it gets.
+const PORTS: usize = 2;
 /// Until a packet is sent again.
 const AGAIN: Duration = Duration::from_millis(200);
 /// The least time for an answer over UDP once TLS is done. Otherwise as long as TCP and TLS took, which is two round trips
@@ -174,7 +174,8 @@ fn question(ids: &[u8; 2 * ID]) -> Vec<u8> {
 fn is_negotiation(packet: &[u8], ids: &[u8; 2 * ID]) -> bool {
     let (destination, source) = ids.split_at(ID);
     let wanted = [&[0; 4][..], &[ID as u8], source, &[ID as u8], destination].concat();
-    packet.first().is_some_and(|first| first & 0x80 != 0) && packet.get(1..).is_some_and(|rest| rest.starts_with(&wanted))
+    packet.first().is_some_and(|first| first & 0x80 != 0)
+        && packet.get(1..).is_some_and(|rest| rest.starts_with(&wanted))
 }
 
 /// The port of UDP at which an HTTP response offers HTTP/3 on the same host (RFC 7838 section 3).
@@ -205,7 +206,13 @@ mod tests {
         assert_eq!(port("Alt-Svc: h3=\":443\"; ma=86400"), Some(443));
         assert_eq!(port("alt-svc: h2=\":1\", h3-29=\":2\", h3=\":8443\"; ma=60; persist=1"), Some(8443));
         assert_eq!(port("ALT-SVC:h3=\"A.example.com:444\""), Some(444));
-        for none in ["alt-svc: clear", "alt-svc: h3=\"b.example.com:443\"", "alt-svc: h3=\":0\"", "alt-svc: h3=443", "x: h3=\":443\""] {
+        for none in [
+            "alt-svc: clear",
+            "alt-svc: h3=\"b.example.com:443\"",
+            "alt-svc: h3=\":0\"",
+            "alt-svc: h3=443",
+            "x: h3=\":443\"",
+        ] {
             assert_eq!(port(none), None, "{none}");
         }
         assert_eq!(offered_port("HTTP/1.1 200 OK\r\n\r\nalt-svc: h3=\":443\"", &sni), None, "that is the body");

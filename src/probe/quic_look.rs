@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Route, h3, handshake};
@@ -22,6 +23,10 @@ const MOST: u16 = 15;
 /// For all of them. A lost packet is sent again after a second (RFC 9002 section 6.2.2), and a round trip is shorter than
 /// two.
 const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Looks at once in this process, with a socket for each handshake: well below the usual limit of 1,024 open files, which
+/// handshakes over TCP need too.
+static LOOKS: Semaphore = Semaphore::const_new(16);
 
 /// The first pause between two looks after a reload.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -43,10 +48,12 @@ impl QuicLook {
 }
 
 pub async fn look_over_quic(address: SocketAddr, sni: &DnsName) -> QuicLook {
+    let _permit = LOOKS.acquire().await;
     let route = Route::Quic { address };
     let one = || handshake(route.clone(), sni, DEADLINE);
     let mut asking: FuturesUnordered<_> = (0..AT_ONCE).map(|_| one()).collect();
-    let mut look = QuicLook { answers: Vec::new(), handshakes: Handshakes { asked: AT_ONCE, answered: 0, before: false } };
+    let mut look =
+        QuicLook { answers: Vec::new(), handshakes: Handshakes { asked: AT_ONCE, answered: 0, before: false } };
     let mut next = Instant::now() + NEXT;
     let all = async {
         let refused = h3::refused(address);

@@ -201,7 +201,8 @@ impl NodeReport {
         let beside = |other: &&ServedReport| {
             other.over == Over::Tcp && other.sni == served.sni && ip(other) == ip(served) && other.verdict.is_desired()
         };
-        served.over == Over::Quic && served.fingerprint.is_some() && self.served.iter().any(|other| beside(&other))
+        let wrong = served.over == Over::Quic && served.fingerprint.is_some() && !served.verdict.is_desired();
+        wrong && self.served.iter().any(|other| beside(&other))
     }
 
     /// The problem of one handshake, with advice; `None`: no problem. If an earlier delivery failed, the advice is to

@@ -92,7 +92,7 @@ fn n09_a_caddy_that_keeps_the_old_certificate_over_quic_is_found_without_a_setti
     assert!(text.contains("next: restart the server") && !text.contains("certd deploy"), "{text}");
     let mut restart = Command::new("sh");
     restart.arg(node.folder.join("caddy/start")).stdout(Stdio::null()).stderr(Stdio::null());
-    assert!(lab.spawn(restart).wait().success());
+    assert!(lab.spawn(restart).wait().unwrap().success());
     let text = exits(&lab.certd(&["check"]), 0);
     assert!(text.contains("over QUIC"), "{text}");
 }
