@@ -220,7 +220,7 @@ pub struct Served {
 pub struct Handshakes {
     pub asked: u16,
     pub answered: u16,
-    /// Whether some were answered earlier in the same run, before a reload.
+    /// Whether some were answered within the last day.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub before: bool,
 }

@@ -62,6 +62,7 @@ pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Fi
         revocations::ask(&context.store, lists, &options),
     );
     (observed.served, observed.watched, observed.inventory) = (served, watched, inventory);
+    plan::quic::recall(&mut observed, clock::now());
     revocations::keep(&mut observed, lists);
     ari::keep(context, &mut observed, windows);
     if depth == Depth::Disk {

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::{Route, handshake, route, tls};
 use crate::cert::DnsName;
@@ -19,9 +19,8 @@ use crate::model::ProbeError;
 const PORTS: usize = 2;
 /// Until a packet is sent again.
 const AGAIN: Duration = Duration::from_millis(200);
-/// The least time for an answer over UDP once TLS is done. Otherwise as long as TCP and TLS took, which is two round trips
-/// at least.
-const LEAST: Duration = Duration::from_millis(200);
+/// For an answer over UDP once TLS is done, which took two round trips at least: a packet may have been lost.
+const GRACE: Duration = Duration::from_millis(300);
 /// For the answer to the HTTP request: whatever the server asks for it may be slow.
 const HTTP: Duration = Duration::from_secs(3);
 
@@ -65,10 +64,10 @@ pub async fn look_for_h3(
     sni: &DnsName,
     deadline: Duration,
 ) -> Offer {
-    let begun = Instant::now();
+    let late = sleep(deadline);
     let udp = answers_over_udp(address);
     let over_tls = over_http(address, proxy_protocol, sni, deadline);
-    tokio::pin!(udp, over_tls);
+    tokio::pin!(late, udp, over_tls);
     let mut answers = None;
     let done = loop {
         tokio::select! {
@@ -80,15 +79,18 @@ pub async fn look_for_h3(
         Ok(done) => done,
         // A server of another protocol may refuse the ALPN.
         Err(ProbeError::Tls(_)) => {
-            let left = deadline.saturating_sub(begun.elapsed());
             let plain = Route::Tcp { address, proxy_protocol };
-            return Offer { chain: handshake(plain, sni, left).await, h3: None };
+            let chain = tokio::select! {
+                chain = handshake(plain, sni, deadline) => chain,
+                () = late => Err(ProbeError::TimedOut),
+            };
+            return Offer { chain, h3: None };
         }
         Err(error) => return Offer { chain: Err(error), h3: None },
     };
     let answers = match answers {
         Some(answers) => answers,
-        None => timeout(begun.elapsed().max(LEAST), udp).await.unwrap_or(false),
+        None => timeout(GRACE, udp).await.unwrap_or(false),
     };
     let h3 = if answers {
         Some(Http3::Answers(address))

@@ -7,7 +7,7 @@ use core::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::{Route, h3, handshake};
 use crate::cert::{DnsName, Fingerprint};
@@ -54,18 +54,17 @@ pub async fn look_over_quic(address: SocketAddr, sni: &DnsName) -> QuicLook {
     let mut asking: FuturesUnordered<_> = (0..AT_ONCE).map(|_| one()).collect();
     let mut look =
         QuicLook { answers: Vec::new(), handshakes: Handshakes { asked: AT_ONCE, answered: 0, before: false } };
-    let mut next = Instant::now() + NEXT;
     let all = async {
-        let refused = h3::refused(address);
-        tokio::pin!(refused);
+        let (refused, next) = (h3::refused(address), sleep(NEXT));
+        tokio::pin!(refused, next);
         loop {
             let answer = tokio::select! {
                 answer = asking.next() => answer,
                 () = &mut refused, if look.handshakes.answered == 0 => return,
-                () = sleep_until(next), if look.handshakes.answered == 0 && look.handshakes.asked < MOST => {
+                () = &mut next, if look.handshakes.answered == 0 && look.handshakes.asked < MOST => {
                     asking.extend((0..AT_ONCE).map(|_| one()));
                     look.handshakes.asked += AT_ONCE;
-                    next += NEXT;
+                    next.set(sleep(NEXT));
                     continue;
                 }
             };
@@ -95,14 +94,18 @@ pub async fn verify_over_quic(
     expected: Fingerprint,
     patience: Duration,
 ) -> QuicLook {
-    let begun = Instant::now();
+    let patience = sleep(patience);
+    tokio::pin!(patience);
     let mut pause = PAUSE;
     loop {
         let look = look_over_quic(address, sni).await;
-        if look.shows(expected) || begun.elapsed() + pause > patience {
+        if look.shows(expected) {
             return look;
         }
-        sleep(pause).await;
+        tokio::select! {
+            () = &mut patience => return look,
+            () = sleep(pause) => {}
+        }
         pause *= 2;
     }
 }

@@ -73,7 +73,7 @@ impl DiskVerdict {
                 "its nginx serves HTTP/3 without worker_shutdown_timeout: after a reload, old workers get new QUIC \
                  handshakes and do not answer them, until their last request ends"
                     .to_owned(),
-                "write worker_shutdown_timeout into its nginx.conf, outside of http {}, as long as a request may last \
+                "write worker_shutdown_timeout into its nginx.conf, outside of its http block, as long as a request may last \
                  (such as `worker_shutdown_timeout 60s;`); it ends longer ones",
             ),
             Self::Exposed { files } => {

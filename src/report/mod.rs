@@ -211,12 +211,9 @@ impl ServedReport {
         let at = self.over.at(self.address?);
         let handshakes = self.handshakes?;
         let unanswered = handshakes.unanswered();
+        let why = "old workers hold them until long requests end; `worker_shutdown_timeout` bounds it (nginx)";
         if unanswered > 0 && (handshakes.answered > 0 || handshakes.before) {
-            return Some(format!(
-                "{at}: {unanswered} of {} had no answer: old workers hold them until long requests end; \
-                 `worker_shutdown_timeout` bounds it (nginx)",
-                handshakes.asked
-            ));
+            return Some(format!("{at}: {unanswered} of {} had no answer: {why}", handshakes.asked));
         }
         let offers = self.verdict == Verdict::NoQuic { required: false };
         offers.then(|| format!("{at}: it offers HTTP/3, and none of {} handshakes had an answer", handshakes.asked))

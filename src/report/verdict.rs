@@ -51,8 +51,8 @@ pub enum Verdict {
     Unreachable {
         why: String,
     },
-    /// No answer over UDP: browsers use TCP, more slowly. `required`: the configuration asks for QUIC, and it did not
-    /// answer earlier in this run either.
+    /// No answer over UDP: browsers use TCP, more slowly. `required`: the configuration asks for QUIC, and nothing has
+    /// answered within the last day either.
     NoQuic {
         required: bool,
     },

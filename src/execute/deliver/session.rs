@@ -32,7 +32,7 @@ const OLD_WORKERS: Duration = Duration::from_millis(250);
 /// Deadline for the new certificate to be served after a reload.
 const VERIFY_DEADLINE: Duration = Duration::from_secs(15);
 /// The same over QUIC, once TCP has shown it: servers renew both at once, or QUIC not before they are restarted.
-const QUIC_PATIENCE: Duration = Duration::from_secs(3);
+const QUIC_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
