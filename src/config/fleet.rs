@@ -197,7 +197,7 @@ fn endpoints(nodes: &[(Node, Spanned<Host>)], errors: &ConfigErrors<'_>) {
     let mut logins: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     let mut probed: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     for (node, first) in nodes {
-        if node.probe.via == Via::Ssh && node.probe.quic {
+        if node.probe.via == Via::Ssh && node.probe.quic == Some(true) {
             let what = format!("{:?} is probed through SSH, which carries TCP alone and no QUIC", node.name.as_str());
             errors.at(first, what, "probe = { quic = false }, or via = \"direct\"");
         }

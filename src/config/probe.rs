@@ -12,8 +12,8 @@ pub struct Probe {
     pub via: Via,
     /// The header that the server expects before TLS.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Also probe QUIC, at the same UDP port.
-    pub quic: bool,
+    /// Probe QUIC too, at the same UDP port. `None`: where the node offers HTTP/3.
+    pub quic: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl ProbeSpec {
             port: self.port.or(below.port).unwrap_or(PROBE_PORT),
             via: self.via.or(below.via).unwrap_or_default(),
             proxy_protocol: self.proxy_protocol.or(below.proxy_protocol).flatten(),
-            quic: self.quic.or(below.quic).unwrap_or_default(),
+            quic: self.quic.or(below.quic),
         }
     }
 }

@@ -222,7 +222,7 @@ fn probe() -> Value {
                 json!("none"),
                 "PROXY protocol header that the server expects before TLS",
             ),
-            ("quic", flag(), json!(false), "Over QUIC (HTTP/3) too, at the same port of UDP"),
+            ("quic", flag(), NONE, "Over QUIC (HTTP/3) too, at the same port of UDP; left out: where a node offers it"),
         ],
     )
 }

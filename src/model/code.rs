@@ -263,6 +263,8 @@ codes! {
     NodeServerNotRunning = "node-server-not-running", Failure, Nodes, "The files are in place; the server does not run";
     NodeUnverified = "node-unverified", Failure, Nodes,
         "The files are in place, and no handshake proves that they are served";
+    NodeQuic = "node-quic", Failure, Nodes,
+        "The node serves the certificate over TCP, and another one over QUIC (HTTP/3)";
     NodeUndone = "node-undone", Failure, Nodes,
         "The node served something else after the reload, and was rolled back";
     NodeNotTouched = "node-not-touched", Failure, Nodes, "The delivery ended before it came to this node";
@@ -274,6 +276,8 @@ codes! {
     NodeRoom = "node-room", Obstacle, Nodes,
         "Less than 10 MiB are free at the chain's path on the node: a warning; less than 1 MiB: an obstacle";
     NodeRenewers = "node-renewers", Risk, Nodes, "Another ACME client on the node may write over what certd delivers";
+    NodeOldWorkers = "node-old-workers", Risk, Nodes,
+        "The node's nginx serves HTTP/3 without worker_shutdown_timeout: its old workers keep new QUIC handshakes from the new ones";
     NodeLeft = "node-left", Risk, Nodes, "The node has keys of certificates that the configuration does not have there";
     NodeKeyExposed = "node-key-exposed", Warning, Nodes, "More people can read a key on the node than are to";
     NodeDrifted = "node-drifted", Warning, Nodes, "The node's disk does not hold what is stored";

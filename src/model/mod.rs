@@ -210,6 +210,25 @@ pub struct Served {
     #[serde(default)]
     pub over: Over,
     pub seen: Seen,
+    /// Over QUIC, where several are made at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshakes: Option<Handshakes>,
+}
+
+/// Concurrent handshakes over QUIC, and how many of them got an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Handshakes {
+    pub asked: u16,
+    pub answered: u16,
+    /// Whether some were answered within the last day.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub before: bool,
+}
+
+impl Handshakes {
+    pub fn unanswered(self) -> u16 {
+        self.asked.saturating_sub(self.answered)
+    }
 }
 
 /// The transport of a handshake.

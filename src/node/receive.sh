@@ -1124,6 +1124,19 @@ renewers() {
   done
   [ ! -d "$HOME/.acme.sh" ] || echo "$HOME/.acme.sh"
 } 2>/dev/null
+# A line where nginx serves HTTP/3 and no setting bounds its old workers. Its configuration can hold secrets, and only the
+# two words that are looked for leave the pipe. Not through sudo, whose rules may allow the test alone.
+old_workers() {
+  command_index=0
+  while [ $command_index -lt "$count" ]; do
+    command_index=$((command_index + 1))
+    eval "arguments=\$test_commands$command_index"
+    case ${arguments%%"$nl"*}:$arguments in *nginx:*"$nl=-t$nl"* | *openresty:*"$nl=-t$nl"* | *angie:*"$nl=-t$nl"*) ;; *) continue ;; esac
+    # shellcheck disable=SC2016 # the inner shell expands it
+    run "$test_time" "=sh$nl=-c$nl"'="$@" 2>/dev/null | sed "s/#.*//" | grep -oE "worker.shutdown.timeout|listen[^;]*[[:space:]]quic[[:space:];]" | cut -c 1-6 | sort -u'"$nl=sh$nl${arguments%%"=-t$nl"*}=-T$nl${arguments#*"=-t$nl"}"
+    case $out in *listen*worker*) ;; *listen*) echo 'workers unbounded'; return ;; esac
+  done
+}
 glance() {
   # shellcheck disable=SC2317 # it is called
   refuse_path() { found_kind="foreign ${2##*: }"; }
@@ -1132,6 +1145,9 @@ glance() {
   each inspect
   renewer_lines=$(renewers | head -n 20 | cut -c 1-200 | sed 's/^/renewer /')
   body=$body${renewer_lines:+$renewer_lines$nl}
+  # In a shell of its own: the test's words stay in $out.
+  workers_line=$(old_workers)
+  body=$body${workers_line:+$workers_line$nl}
   #@tell
   answer seen "${body}room ${room:--}${nl}clock $(date -u +%s)${nl}output$nl$out"
 }

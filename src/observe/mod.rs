@@ -31,8 +31,9 @@ use route::ProbeTarget;
 
 /// For queries that run in parallel with the handshakes and that the pass can do without.
 pub(crate) const ASIDE: Duration = Duration::from_secs(15);
-/// Concurrent handshakes: well below the usual limit of 1,024 open files.
-const PROBES: usize = 400;
+/// Concurrent handshakes, each with three sockets at most while it asks for HTTP/3: well below the usual limit of 1,024
+/// open files.
+const PROBES: usize = 200;
 
 /// Gathers everything in the scope concurrently.
 ///
@@ -61,6 +62,7 @@ pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Fi
         revocations::ask(&context.store, lists, &options),
     );
     (observed.served, observed.watched, observed.inventory) = (served, watched, inventory);
+    plan::quic::recall(&mut observed, clock::now());
     revocations::keep(&mut observed, lists);
     ari::keep(context, &mut observed, windows);
     if depth == Depth::Disk {

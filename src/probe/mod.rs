@@ -4,8 +4,10 @@
 //! the handshake came.
 
 mod accept_any;
+mod h3;
 mod proxy;
 mod quic;
+mod quic_look;
 mod route;
 mod tls;
 mod verify;
@@ -18,15 +20,13 @@ use tokio::time::timeout;
 use crate::cert::DnsName;
 use crate::model::ProbeError;
 
+pub use h3::{Http3, Offer, look_for_h3};
+pub use quic_look::{QuicLook, look_over_quic, verify_over_quic};
 pub use route::{Opener, Route, Stream};
 pub use verify::{Verified, verify};
 
 use quic::OverQuic;
 use tls::OverStream;
-
-/// Concurrent handshakes over QUIC, each from a port of its own. The kernel spreads datagrams over a server's workers by
-/// address, and an old worker can answer for hours: one handshake sees one worker.
-const OVER_QUIC: usize = 4;
 
 /// The chain (DER, leaf first) that is presented for `sni`. One attempt; `deadline` covers all of it but the opening of a
 /// caller's stream. The handshake's signature proves that the server has the leaf's key. TLS 1.2 and 1.3 (over QUIC 1.3),
@@ -36,24 +36,6 @@ const OVER_QUIC: usize = 4;
 /// How far it came.
 pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, ProbeError> {
     Ok(connect(&route.into(), sni, deadline).await?.chain)
-}
-
-/// The distinct answers of fresh handshakes: one, unless several workers answer differently.
-pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, ProbeError>> {
-    let mut answers = Vec::new();
-    for handshake in ask(route, sni, deadline).await {
-        let answer = handshake.map(|handshake| handshake.chain);
-        if !answers.contains(&answer) {
-            answers.push(answer);
-        }
-    }
-    answers
-}
-
-/// Enough concurrent handshakes to see every worker.
-async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Handshake, ProbeError>> {
-    let count = if matches!(route, Route::Quic { .. }) { OVER_QUIC } else { 1 };
-    futures_util::future::join_all((0..count).map(|_| connect(route, sni, deadline))).await
 }
 
 /// A completed handshake whose connection is still open.

@@ -1,20 +1,27 @@
 //! TLS over a stream.
 
 use std::io;
+use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::route::Stream;
-use super::{accept_any, proxy};
+use super::{accept_any, h3, proxy};
+use crate::cert::DnsName;
 use crate::config::ProxyProtocol;
 use crate::model::ProbeError;
 use crate::text::escape;
 
 /// Characters of an error that are shown.
 const SHOWN: usize = 200;
+/// RFC 7301 section 6.
+const HTTP: &[u8] = b"http/1.1";
+/// Bytes of an HTTP response that are read.
+const RESPONSE: usize = 16 * 1024;
 
 /// An open connection.
 pub(super) struct OverStream(TlsStream<Box<dyn Stream>>);
@@ -25,9 +32,47 @@ impl OverStream {
         let mut ignored = [0; 1024];
         while self.0.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
     }
+
+    /// The port at which the server offers HTTP/3, if it has taken the ALPN of HTTP/1.1.
+    pub(super) async fn alt_svc(mut self, sni: &DnsName) -> Option<u16> {
+        if self.0.get_ref().1.alpn_protocol() != Some(HTTP) {
+            return None;
+        }
+        let request = format!("HEAD / HTTP/1.1\r\nHost: {sni}\r\nUser-Agent: certd\r\nConnection: close\r\n\r\n");
+        self.0.write_all(request.as_bytes()).await.ok()?;
+        let mut response = Vec::new();
+        let mut part = [0; 1024];
+        while response.len() < RESPONSE && !response.windows(4).any(|end| end == b"\r\n\r\n") {
+            match self.0.read(&mut part).await {
+                Ok(count) if count > 0 => response.extend_from_slice(&part[..count]),
+                _ => break,
+            }
+        }
+        h3::offered_port(&String::from_utf8_lossy(&response), sni)
+    }
 }
 
 pub(super) async fn over(
+    stream: Box<dyn Stream>,
+    name: ServerName<'static>,
+    proxy_protocol: Option<ProxyProtocol>,
+) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
+    with(accept_any::config(), stream, name, proxy_protocol).await
+}
+
+/// With the ALPN of HTTP/1.1.
+pub(super) async fn over_http(
+    stream: Box<dyn Stream>,
+    name: ServerName<'static>,
+    proxy_protocol: Option<ProxyProtocol>,
+) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
+    let mut config = (*accept_any::config()).clone();
+    config.alpn_protocols = vec![HTTP.to_vec()];
+    with(Arc::new(config), stream, name, proxy_protocol).await
+}
+
+async fn with(
+    config: Arc<ClientConfig>,
     mut stream: Box<dyn Stream>,
     name: ServerName<'static>,
     proxy_protocol: Option<ProxyProtocol>,
@@ -36,7 +81,7 @@ pub(super) async fn over(
     if let Some(version) = proxy_protocol {
         stream.write_all(proxy::header(version)).await.map_err(failed)?;
     }
-    let stream = TlsConnector::from(accept_any::config()).connect(name, stream).await.map_err(failed)?;
+    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(failed)?;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let chain = shown.iter().map(|certificate| certificate.to_vec()).collect();
     Ok((chain, OverStream(stream)))

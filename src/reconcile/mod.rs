@@ -44,6 +44,7 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     done.failures.extend(repair_numbers(context, &mut observed));
     plan::delivery::prune(&mut observed.state, &context.config, clock::now());
     plan::fence::prune(&mut observed.state, &context.config);
+    plan::quic::note(&mut observed, clock::now());
     done.failures.extend(pin::release_ended(context, &mut observed, clock::now()));
     done.failures.extend(context.store.write_state(&observed.state).err().map(Finding::from));
     done.failures.extend(context.store.sweep_intents().err().map(Finding::from));

@@ -212,6 +212,7 @@ fn of_node(
     let ari = stored.current.as_ref().and_then(|kept| renewal::ari_of(observed, &certificate.name, &kept.leaf));
     let held = hold::held(&certificate.name, stored, &observed.state, now);
     let of_this = |served: &&Served| &served.node == node && served.certificate == certificate.name;
+    let configured = config.node(node).is_some_and(|node| node.probe.quic == Some(true));
     let mut served: Vec<ServedReport> = observed
         .served
         .iter()
@@ -219,7 +220,15 @@ fn of_node(
         .map(|served| {
             let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.state.seed, now);
             let Seen::Leaf { leaf, .. } = &served.seen else {
-                return ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict);
+                let before = served.handshakes.is_some_and(|handshakes| handshakes.before);
+                let verdict = match verdict {
+                    Verdict::NoQuic { .. } => Verdict::NoQuic { required: configured && !before },
+                    other => other,
+                };
+                return ServedReport {
+                    handshakes: served.handshakes,
+                    ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
+                };
             };
             let verdict = match held {
                 Some(held) => verdict.under_hold(held, leaf, now),
@@ -231,6 +240,7 @@ fn of_node(
             let origin = (!ours).then(|| Origin::of(leaf));
             ServedReport {
                 origin,
+                handshakes: served.handshakes,
                 ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
             }
         })

@@ -81,6 +81,8 @@ pub enum DiskVerdict {
     Renewers {
         found: Vec<String>,
     },
+    /// Its nginx serves HTTP/3 and does not bound how long old workers live after a reload.
+    OldWorkers,
     /// More users can read a key there than should.
     Exposed {
         files: Vec<Exposed>,
@@ -181,6 +183,9 @@ pub(super) fn of_looked(looked: &Looked, at: Timestamp) -> Vec<DiskVerdict> {
     found.extend(room.map(|kib| DiskVerdict::LittleRoom { kib }));
     if !looked.renewers.is_empty() {
         found.push(DiskVerdict::Renewers { found: looked.renewers.clone() });
+    }
+    if looked.unbounded_workers {
+        found.push(DiskVerdict::OldWorkers);
     }
     if !looked.left.is_empty() {
         found.push(DiskVerdict::Left { folders: looked.left.clone() });

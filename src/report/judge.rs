@@ -68,6 +68,14 @@ impl DiskVerdict {
                 format!("another ACME client may overwrite what certd delivers: {}", list::first(SHOWN, found)),
                 "disable it for the names that certd manages (for acme.sh: acme.sh --uninstall-cronjob)",
             ),
+            Self::OldWorkers => of(
+                Code::NodeOldWorkers,
+                "its nginx serves HTTP/3 without worker_shutdown_timeout: after a reload, old workers get new QUIC \
+                 handshakes and do not answer them, until their last request ends"
+                    .to_owned(),
+                "write worker_shutdown_timeout into its nginx.conf, outside of its http block, as long as a request may last \
+                 (such as `worker_shutdown_timeout 60s;`); it ends longer ones",
+            ),
             Self::Exposed { files } => {
                 let files: Vec<String> =
                     files.iter().map(|file| format!("{} ({})", as_word(&file.path), file.mode)).collect();

@@ -40,7 +40,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
-use crate::model::{Crl, Finding, Held, Over, Seen};
+use crate::model::{Crl, Finding, Handshakes, Held, Over, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
 
@@ -174,6 +174,9 @@ pub struct ServedReport {
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
     pub over: Over,
+    /// Over QUIC: how many were made, and how many of them answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshakes: Option<Handshakes>,
     #[serde(flatten)]
     pub verdict: Verdict,
     pub fingerprint: Option<Fingerprint>,
@@ -194,12 +197,26 @@ impl ServedReport {
             address,
             sni,
             over,
+            handshakes: None,
             verdict,
             fingerprint: leaf.map(|leaf| leaf.fingerprint),
             not_after: leaf.map(|leaf| leaf.not_after),
             issuer: leaf.map(|leaf| leaf.issuer.clone()),
             origin: None,
         }
+    }
+
+    /// What is worth knowing of a handshake without a problem, or beside it.
+    pub(super) fn note(&self) -> Option<String> {
+        let at = self.over.at(self.address?);
+        let handshakes = self.handshakes?;
+        let unanswered = handshakes.unanswered();
+        let why = "old workers hold them until long requests end; `worker_shutdown_timeout` bounds it (nginx)";
+        if unanswered > 0 && (handshakes.answered > 0 || handshakes.before) {
+            return Some(format!("{at}: {unanswered} of {} had no answer: {why}", handshakes.asked));
+        }
+        let offers = self.verdict == Verdict::NoQuic { required: false };
+        offers.then(|| format!("{at}: it offers HTTP/3, and none of {} handshakes had an answer", handshakes.asked))
     }
 
     /// Meaning and advice of the verdict, depending on the route of the handshake.

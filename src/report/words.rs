@@ -13,6 +13,10 @@ use crate::plan::{
 
 use super::{Delivery, LastFailure};
 
+/// Advice for a server that keeps an old certificate over QUIC alone.
+pub(super) const RESTART: &str = "restart the server on the node: over TCP it serves the right certificate, and a reload changes nothing over QUIC \
+     until it is started anew (Caddy 2.6 is so)";
+
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
     "set it (timedatectl); until then nothing is renewed or delivered, and nothing is called expired";
@@ -346,7 +350,10 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
             format!("the files are in place, the server does not run: {output}"),
             Some("start the server; certd does not start what was stopped".into()),
         ),
-        Outcome::Unverified { why } => (
+        Outcome::Unverified { why, over_quic: true } => {
+            (format!("proven by handshake over TCP; {why}"), Some(RESTART.into()))
+        }
+        Outcome::Unverified { why, over_quic: false } => (
             format!("its files are in place, but no handshake proves it: {why}"),
             Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
         ),

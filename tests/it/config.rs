@@ -71,7 +71,7 @@ fn the_full_example_shows_every_key() {
 /// A commented line of `config/full.toml` that claims to be the default is the default.
 #[test]
 fn the_full_example_tells_the_defaults_as_they_are() {
-    const OF_NO_DEFAULT: [&str; 13] = [
+    const OF_NO_DEFAULT: [&str; 14] = [
         "ca_file",
         "issuer_root_file",
         "preferred_chain",
@@ -81,6 +81,8 @@ fn the_full_example_tells_the_defaults_as_they_are() {
         "inventory_resolvers",
         "proxy",
         "canary",
+        // Wherever a node offers HTTP/3.
+        "quic",
         // As with the files that are there.
         "owner",
         "group",

@@ -8,6 +8,7 @@ mod lab;
 
 mod dialogue_kills;
 mod dns;
+mod http3;
 mod hundred;
 mod kill_everywhere;
 mod node_program;

@@ -25,12 +25,14 @@ use crate::observe::ssh_tunnel;
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
 pub(crate) const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
-/// After a reload old workers listen for a moment: nginx starts the new ones 100 ms before it stops the old ones, and
-/// no event shows this to a client. A rollout waits for it, so that the next look does not find a stale node. Over a
-/// slow link it has passed by then.
+/// After a reload old workers answer TCP for a moment, and no longer: nginx starts the new ones 100 ms before it stops
+/// the old ones, and no event shows this to a client. A rollout waits for it, so that the next look does not find a stale
+/// node. Over a slow link it has passed by then.
 const OLD_WORKERS: Duration = Duration::from_millis(250);
 /// Deadline for the new certificate to be served after a reload.
 const VERIFY_DEADLINE: Duration = Duration::from_secs(15);
+/// The same over QUIC, once TCP has shown it: servers renew both at once, or QUIC not before they are restarted.
+const QUIC_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
@@ -146,13 +148,14 @@ impl Session {
     }
 
     /// The worst of all handshakes: a server that is silent at one address is silent. A difference over QUIC alone
-    /// comes last: TCP has proven that the server has the certificate and uses it. A missing UDP answer does not count
-    /// here: the report has it.
+    /// comes last: TCP has proven that the server has the certificate and uses it, and browsers for which QUIC fails go
+    /// on over TCP. A missing UDP answer does not count here: the report has it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
         let (mut other, mut over_quic, mut proven) = (None, None, false);
         for served in seen {
             let what = match &served.seen {
                 Seen::Silence(ProbeError::NoQuic) => continue,
+                Seen::Silence(silence) if served.over == Over::Quic => silence.to_string(),
                 Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
                 Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => format!(
                     "{} still serves {} for {} (until {})",
@@ -278,13 +281,19 @@ async fn prove(target: ProbeTarget, expected: Fingerprint, roots: Roots) -> Vec<
         Err(silence) => return vec![target.unresolved(silence)],
     };
     let proofs = sockets.iter().map(async |socket| {
-        let seen = match probe::verify(socket.route.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
+        let verified = probe::verify(socket.route.clone(), target.sni(), expected, VERIFY_DEADLINE).await;
+        let proven = matches!(verified, Verified::Expected(_));
+        let seen = match verified {
             Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
             Verified::Silent(silence) => Seen::Silence(silence),
         };
-        target.served(socket, seen)
+        let mut served = vec![target.served(socket, seen)];
+        if proven {
+            served.extend(target.prove_over_quic(socket, expected, QUIC_PATIENCE, &roots).await);
+        }
+        served
     });
-    join_all(proofs).await
+    join_all(proofs).await.into_iter().flatten().collect()
 }
 
 /// A refusal for an impossible number is the node's own fault, not a newer generation.

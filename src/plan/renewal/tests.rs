@@ -35,6 +35,7 @@ fn case(text: &str, age: i64) -> Case {
         sni: certificate.sni[0].clone(),
         over: Over::Tcp,
         seen: Seen::Silence(ProbeError::Refused),
+        handshakes: None,
     };
     let observed = Observed {
         asked: Scope { may_issue: true, pass_started: Some(NOW), ..Scope::default() },

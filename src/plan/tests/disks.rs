@@ -27,7 +27,9 @@ impl Scene {
         let certificates = [(cert(SERVICE), found)].into_iter().collect();
         let renewers = renewers.iter().map(ToString::to_string).collect();
         let (test, left) = (ConfigTest::Ok, Vec::new());
-        let looked = Looked { test, clock: None, room: None, renewers, left, certificates, receiver: None };
+        let unbounded_workers = false;
+        let looked =
+            Looked { test, clock: None, room: None, renewers, left, unbounded_workers, certificates, receiver: None };
         self.looked(node, Ok(looked));
     }
 

@@ -124,7 +124,7 @@ fn what_is_known_of_a_delivery_ends_it_and_what_is_not_does_not() {
     let plan = scene.plan();
     let reason = &deliver(&plan).unwrap().nodes[0].certificates[&cert(SERVICE)];
     assert!(matches!(revert::outcome(reason, &Outcome::Served), Outcome::Undone { serves: true, .. }));
-    let still = Outcome::Unverified { why: "no".into() };
+    let still = Outcome::Unverified { why: "no".into(), over_quic: false };
     assert!(matches!(revert::outcome(reason, &still), Outcome::Undone { serves: false, .. }));
     assert!(matches!(revert::outcome(reason, &failed()), Outcome::Failed { .. }));
 }

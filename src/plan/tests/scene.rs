@@ -225,7 +225,7 @@ impl Scene {
         let sni = self.config.certificate(certificate).unwrap().sni[0].clone();
         self.observed.served.retain(|served| &served.node != node || &served.certificate != certificate);
         let (node, certificate, address) = (node.clone(), certificate.clone(), Some(address));
-        self.observed.served.push(Served { node, certificate, address, sni, over: Over::Tcp, seen });
+        self.observed.served.push(Served { node, certificate, address, sni, over: Over::Tcp, seen, handshakes: None });
     }
 }
 

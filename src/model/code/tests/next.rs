@@ -144,6 +144,8 @@ impl Code {
             Self::NodeRolledBack | Self::NodeUndone | Self::NodeUnverified | Self::NodeFailed | Self::NodeKept => {
                 "read the node's words; see its server's log"
             }
+            Self::NodeQuic => "restart the node's server; reloading does not help (Caddy 2.6)",
+            Self::NodeOldWorkers => "write worker_shutdown_timeout into nginx.conf on the node",
             Self::NodeBrokenBefore | Self::NodeTestFails => "correct the server's configuration on the node",
             Self::NodeServerNotRunning => "start the server on the node",
             Self::NodeRoom => "free some space on the node",
