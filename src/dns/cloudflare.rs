@@ -56,6 +56,11 @@ impl Cloudflare {
     }
 }
 
+/// Why a text cannot be a token of this API.
+pub fn malformed_token(text: &str) -> Option<&'static str> {
+    token::malformed(text)
+}
+
 #[async_trait]
 impl Provider for Cloudflare {
     async fn zone(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError> {

@@ -19,7 +19,7 @@ mod txt_lookup;
 mod wire;
 
 pub use answer_size::{ONE_DATAGRAM, answer_size};
-pub use cloudflare::{Cloudflare, Settings};
+pub use cloudflare::{Cloudflare, Settings, malformed_token};
 pub use doh::Doh;
 pub use error::DnsError;
 pub use exec::{Exec, ProgramError};

@@ -26,8 +26,8 @@ use tokio::task::JoinSet;
 use tokio::time::{interval_at, sleep, timeout};
 
 use super::propagation_tally::{
-    Answer, ServerState, all_silent, doh_state, initial_states, judge, judge_doh, lacking, passed_over, propagated,
-    propagated_by_doh, updated, waited_for,
+    Answer, ServerState, all_silent, doh_state, initial_states, judge, judge_doh, lacking, lagging, passed_over,
+    propagated, propagated_by_doh, updated, waited_for,
 };
 use super::resolvers::parse;
 use super::wire::{Question, ask};
@@ -89,8 +89,9 @@ pub async fn await_seen(
             Err(DnsError::AllSilent { name, servers: servers.trim_end_matches(", ").to_owned() })
         }
         Err(_) => {
-            let lagging = waited_for(if all_silent(&states) { &doh } else { &states });
-            Err(DnsError::NotSeen { name, limit, lagging })
+            let asked = if all_silent(&states) { &doh } else { &states };
+            let (lagging, which) = (waited_for(asked), lagging(asked));
+            Err(DnsError::NotSeen { name, limit, lagging, which })
         }
     }
 }

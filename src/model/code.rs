@@ -125,7 +125,7 @@ codes! {
     AcmeAccount = "acme-account", Failure, Ca, "The CA does not know the account, or has ended it";
     AcmeNoAccount = "acme-no-account", Failure, Ca, "There is no account at this CA";
     AcmeKeyChange = "acme-key-change", Warning, Ca, "A change of the account's key was begun and not ended";
-    AcmeEab = "acme-eab", Failure, Ca, "The CA wants the account to be bound to one of its own (EAB)";
+    AcmeEab = "acme-eab", Failure, Ca, "The CA wants the account to be bound to one of its own (EAB), or refuses the binding";
     AcmeCaa = "acme-caa", Failure, Ca, "CAA records forbid the CA to issue";
     AcmeRejectedName = "acme-rejected-name", Failure, Ca, "The CA does not issue for this name";
     AcmeProfile = "acme-profile", Failure, Ca, "The CA does not offer this profile";
@@ -158,6 +158,10 @@ codes! {
         "The answer of the DNS provider's API cannot be understood";
     DnsApiClient = "dns-api-client", Failure, Dns, "The HTTP client for the DNS provider could not be made";
     DnsToken = "dns-token", Obstacle, Dns, "The DNS provider does not accept the token";
+    DnsTokenFile = "dns-token-file", Failure, Configuration,
+        "The file of the DNS provider's token holds what no token can be";
+    DnsTokenAddress = "dns-token-address", Obstacle, Dns,
+        "The DNS provider accepts the token from other client addresses only";
     DnsTokenPermission = "dns-token-permission", Failure, Dns, "The DNS provider's token may not do this";
     DnsTokenExpires = "dns-token-expires", Warning, Dns, "The DNS provider's token ends within a week";
     DnsNoZone = "dns-no-zone", Failure, Dns, "No zone of the DNS provider's token holds the name";
