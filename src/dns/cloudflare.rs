@@ -74,6 +74,10 @@ impl Provider for Cloudflare {
         self.zones.find(name, apex).await
     }
 
+    fn knows_its_zones(&self) -> bool {
+        self.zone_id.is_none()
+    }
+
     async fn publish(&self, zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>> {
         let made = self.make(zone, records).await;
         let refused = made.iter().any(|made| made.as_ref().is_err_and(DnsError::refuses_zone));

@@ -172,6 +172,15 @@ impl DnsError {
         matches!(self, Self::Token { .. } | Self::TokenAddress { .. } | Self::Forbidden { .. } | Self::Limited { .. })
     }
 
+    /// The provider cannot make a record at this name, or the CNAMEs to it lead nowhere; it may be able to at another.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::NoZone { .. } | Self::Lookup { .. } | Self::Loop { .. } => true,
+            Self::Update(error) => error.is_about_the_zone(),
+            _ => false,
+        }
+    }
+
     /// The API does not know the zone, or does not let this token use it.
     pub(super) fn refuses_zone(&self) -> bool {
         matches!(self, Self::Forbidden { .. } | Self::Refused { status: 404, .. })

@@ -26,6 +26,6 @@ pub use exec::{Exec, ProgramError};
 pub use inventory::{addresses, in_dns, union};
 pub use propagation::{Patience, Wanted, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
-pub use resolvers::{Resolvers, Server, challenge_name};
+pub use resolvers::{Chain, Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};
 pub use txt_lookup::texts;

@@ -166,6 +166,12 @@ pub(super) fn is_silent(state: &ServerState, states: &[ServerState]) -> bool {
     }
 }
 
+/// Nothing is known but that a resolver has no record, perhaps from its cache.
+pub(super) fn only_cached_absence(states: &[ServerState]) -> bool {
+    let absent = |state: &ServerState| state.answer == Answer::Absent { may_be_cached: true };
+    states.iter().any(absent) && states.iter().all(|state| absent(state) || is_silent(state, states))
+}
+
 pub(super) fn waited_for(states: &[ServerState]) -> String {
     lacking(states).join(", ")
 }
@@ -287,6 +293,15 @@ mod tests {
         assert!(!propagated_by_doh(&states(&[Answer::Complete, absent(false)]), true));
         assert!(propagated_by_doh(&states(&[Answer::Complete, absent(false)]), false));
         assert!(!propagated_by_doh(&states(&[absent(true), absent(false)]), false));
+    }
+
+    #[test]
+    fn a_cached_absence_is_distinguished_from_one_that_is_sure_and_from_silence() {
+        let absent = |may_be_cached| Answer::Absent { may_be_cached };
+        assert!(only_cached_absence(&states(&[absent(true), nothing()])));
+        for others in [&[absent(true), absent(false)][..], &[absent(true), Answer::Incomplete], &[nothing()], &[]] {
+            assert!(!only_cached_absence(&states(others)), "{others:?}");
+        }
     }
 
     #[test]

@@ -78,6 +78,18 @@ impl UpdateError {
         }
     }
 
+    /// Another zone of this server may take updates with this key.
+    pub(in crate::dns) fn is_about_the_zone(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::NotPrimary { .. }
+                | Self::OutOfZone { .. }
+                | Self::NoZone { .. }
+                | Self::UnknownKey { .. }
+        )
+    }
+
     /// The operator's next step.
     pub fn next(&self) -> &'static str {
         match self {
