@@ -180,7 +180,7 @@ codes! {
     DnsUpdateStrangeAnswer = "dns-update-strange-answer", Failure, Dns,
         "The primary name server's answer cannot be understood";
     DnsUpdateUnknownKey = "dns-update-unknown-key", Failure, Dns,
-        "The primary name server does not know the TSIG key (BADKEY)";
+        "The primary name server does not know the TSIG key, or (Knot) does not let it change the name (BADKEY)";
     DnsUpdateWrongSecret = "dns-update-wrong-secret", Failure, Dns,
         "The primary name server has another secret for the TSIG key (BADSIG)";
     DnsUpdateClock = "dns-update-clock", Failure, Dns,
@@ -188,6 +188,8 @@ codes! {
     DnsUpdateUnproven = "dns-update-unproven", Failure, Dns, "The answer to an UPDATE is not signed with the TSIG key";
     DnsUpdateRefused = "dns-update-refused", Failure, Dns, "The TSIG key may not change the zone (REFUSED)";
     DnsUpdateNotPrimary = "dns-update-not-primary", Failure, Dns, "The name server is not the zone's primary (NOTAUTH)";
+    DnsUpdateUnsigned = "dns-update-unsigned", Failure, Dns,
+        "The name server refuses an UPDATE and does not sign the answer: the key, the clocks or its permissions";
     DnsUpdateOutOfZone = "dns-update-out-of-zone", Failure, Dns, "The name is not in the configured zone";
     DnsUpdateNoZone = "dns-update-no-zone", Failure, Dns, "The name server serves no zone that holds the name";
     DnsUpdateFailed = "dns-update-failed", Failure, Dns, "The name server answers an UPDATE with an error";

@@ -97,6 +97,7 @@ impl Code {
             | Self::DnsUpdateUnknownKey
             | Self::DnsUpdateWrongSecret
             | Self::DnsUpdateUnproven => "give certd and the name server the same TSIG key",
+            Self::DnsUpdateUnsigned => "see the server's log: it names the cause that the answer does not",
             Self::DnsUpdateClock => "set the clock of this machine and of the name server (timedatectl)",
             Self::DnsUpdateRefused => "let the key change the zone (update-policy, allow-update, acl)",
             Self::DnsUpdateNotPrimary | Self::DnsUpdateOutOfZone | Self::DnsUpdateNoZone => {
