@@ -5,6 +5,7 @@
 //! remove one batch. With a known zone id it takes two.
 
 mod api;
+mod complaint;
 mod limit;
 mod records;
 mod token;

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::complaint::Complaint;
 use super::limit::{self, Budget};
 use crate::cert::Fingerprint;
 use crate::config::Proxy;
@@ -36,8 +37,6 @@ const MOST_PAGES: u32 = 20;
 const TOKEN_CODES: [u64; 5] = [1000, 6003, 6111, 9106, 9109];
 /// Of a token with a client IP address filter. Its code is that of "Invalid access token"; only the message differs.
 const FROM_ELSEWHERE: &str = "access token from location";
-/// Nested messages shown of one complaint.
-const LONGEST_CHAIN: usize = 5;
 /// "Authentication error": the token lacks a permission, or is invalid.
 const FORBIDDEN: u64 = 10000;
 
@@ -71,31 +70,6 @@ struct Envelope<T> {
     result: Option<T>,
     #[serde(default)]
     result_info: Option<Paging>,
-}
-
-#[derive(Deserialize)]
-struct Complaint {
-    #[serde(default)]
-    code: u64,
-    #[serde(default)]
-    message: String,
-    /// What lies behind it, often the only one that helps: "Invalid request headers" has "Invalid format for Authorization
-    /// header".
-    #[serde(default)]
-    error_chain: Vec<Self>,
-}
-
-impl Complaint {
-    /// It, and those behind it.
-    fn all(&self) -> Vec<&Self> {
-        let behind = self.error_chain.iter().flat_map(Self::all);
-        core::iter::once(self).chain(behind).take(LONGEST_CHAIN).collect()
-    }
-
-    fn text(&self) -> String {
-        let behind = self.all().into_iter().skip(1).map(|one| format!(": {} (code {})", one.message, one.code));
-        core::iter::once(self.message.clone()).chain(behind).collect()
-    }
 }
 
 #[derive(Default, Deserialize)]
