@@ -113,8 +113,9 @@ impl Servers {
     fn spawn(&mut self, name: &str, command: Command, at: SocketAddr) {
         self.processes.push(self.reaper.spawn(name, command));
         let zone = if at == self.secondary { "second.test" } else { "example.test" };
-        let dig = ["+short", "+tries=1", "+time=1", zone, "SOA", &format!("@{}", at.ip()), "-p", &at.port().to_string()]
-            .map(str::to_owned);
+        let dig =
+            ["+short", "+tries=1", "+time=1", zone, "SOA", &format!("@{}", at.ip()), "-p", &at.port().to_string()]
+                .map(str::to_owned);
         let shows = || {
             let answer = Command::new("dig").args(&dig).stderr(Stdio::null()).output().unwrap().stdout;
             String::from_utf8_lossy(&answer).contains("localhost.")
@@ -142,8 +143,11 @@ impl Servers {
             } else {
                 for zone in ZONES {
                     let allowed = if zone == "other.test" { "none" } else { "key good" };
-                    writeln!(text, "zone {zone} {{ type primary; file \"{zone}.zone\"; allow-update {{ {allowed}; }}; }};")
-                        .unwrap();
+                    writeln!(
+                        text,
+                        "zone {zone} {{ type primary; file \"{zone}.zone\"; allow-update {{ {allowed}; }}; }};"
+                    )
+                    .unwrap();
                 }
             }
             fs::write(folder.join("named.conf"), text).unwrap();
@@ -214,8 +218,11 @@ impl Servers {
                     }
                 }
                 for (kind, content) in [("TSIG-ALLOW-DNSUPDATE", key), ("ALLOW-AXFR-FROM", "127.0.0.0/8")] {
-                    writeln!(sql, "insert into domainmetadata(domain_id,kind,content) values({id},'{kind}','{content}');")
-                        .unwrap();
+                    writeln!(
+                        sql,
+                        "insert into domainmetadata(domain_id,kind,content) values({id},'{kind}','{content}');"
+                    )
+                    .unwrap();
                 }
             }
             fs::write(folder.join("zones.sql"), sql).unwrap();
@@ -291,7 +298,12 @@ impl Servers {
             ("good", self.client(at, "good", GOOD, sha256, clock::now), "example.test", ""),
             ("secret", self.client(at, "good", OTHER, sha256, clock::now), "example.test", expected.wrong_secret),
             ("name", self.client(at, "none", GOOD, sha256, clock::now), "example.test", expected.unknown_key),
-            ("algorithm", self.client(at, "good", GOOD, "hmac-sha512", clock::now), "example.test", expected.unknown_key),
+            (
+                "algorithm",
+                self.client(at, "good", GOOD, "hmac-sha512", clock::now),
+                "example.test",
+                expected.unknown_key,
+            ),
             ("key", self.client(at, "idle", OTHER, sha256, clock::now), "example.test", expected.not_permitted),
             ("zone", self.client(at, "good", GOOD, sha256, clock::now), "other.test", expected.not_permitted),
             ("absent", self.client(at, "good", GOOD, sha256, clock::now), "absent.test", expected.not_served),
