@@ -134,8 +134,7 @@ pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Finding>
 
 fn of_token(token: &KnownToken, now: Timestamp) -> Option<Finding> {
     let trouble = token.trouble(now)?;
-    let next = "create a token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file";
-    Some(Finding::for_a_person(trouble.code(), "dns.token_file", trouble.to_string(), next))
+    Some(Finding::for_a_person(trouble.code(), "dns.token_file", trouble.to_string(), trouble.next()))
 }
 
 fn of_zone(zone: &KnownZone) -> Option<Finding> {

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::cert::{Malformed, Roots};
 use crate::config::{Agent, Config, Host, HostKey, Node, Probe, Provider, Ssh, Via};
+use crate::dns;
 use crate::model::{Advice, Code, Finding};
 use crate::ssh::{self, Endpoint, Identity, Known};
 use crate::store::guard::Writers;
@@ -74,7 +75,7 @@ impl Secrets {
     pub fn read_what_can_be(config: &Config) -> (Self, Vec<Unread>) {
         let mut unread = Vec::new();
         let dns_secret = match &config.dns.provider {
-            Provider::Cloudflare { token_file, .. } => secret::read_line(token_file).map_err(Finding::from),
+            Provider::Cloudflare { token_file, .. } => token(token_file),
             Provider::Rfc2136(primary) => secret::read_text(&primary.key_file).map_err(Finding::from),
             Provider::Exec { command, .. } => guard_program(config, command).map(|()| Zeroizing::default()),
         };
@@ -177,6 +178,16 @@ impl Secrets {
         let known = ssh::known_hosts(texts, &host, port);
         if pinned.is_empty() { known } else { Known { keys: pinned.to_vec(), ..known } }
     }
+}
+
+/// # Errors
+/// The file cannot be read, or holds what no token can be.
+fn token(file: &Path) -> Result<Zeroizing<String>, Finding> {
+    let token = secret::read_line(file)?;
+    let Some(why) = dns::malformed_token(&token) else { return Ok(token) };
+    let next = format!("write an API token, and nothing else, into {}", file.display());
+    let what = format!("{}: {why}", file.display());
+    Err(failure(Code::DnsTokenFile, file.display(), what, next, Advice::Person))
 }
 
 /// The secrets, or the first failure.

@@ -56,7 +56,7 @@ pub async fn in_dns(resolvers: &Resolvers, public: &[SocketAddr], name: &DnsName
 }
 
 /// The end of the name's CNAMEs, if it has any, and the addresses that each authoritative server shows there. If all are
-/// silent (mostly since port 53 is blocked) a DoH server is queried: for lasting records a resolver's answer is as good.
+/// silent (mostly since port 53 is blocked) a DoH server is queried, or this network's resolver: for lasting records a resolver's answer is as good.
 ///
 /// # Errors
 /// The name's servers cannot be found, or neither they nor any DoH server answers.
@@ -70,15 +70,20 @@ pub async fn addresses(resolvers: &Resolvers, name: &str) -> Result<(Option<Stri
     }
     let mut answers = join_all(queries).await;
     if answers.iter().all(|answer| answer.says.is_err()) {
-        let by_doh = Source::Doh(resolvers.doh()).query(&owner).await;
-        if by_doh.says.is_err() {
+        let mut late = Source::Doh(resolvers.doh()).query(&owner).await;
+        for at in resolvers.addresses() {
+            if late.says.is_err() {
+                late = Source::Resolver(*at).query(&owner).await;
+            }
+        }
+        if late.says.is_err() {
             let silent = answers.iter().map(|answer| {
                 let why = answer.says.as_ref().err().map_or("", String::as_str);
                 format!("{}: {why}", answer.server)
             });
             return Err(DnsError::AllSilent { name: end, servers: silent.collect::<Vec<_>>().join(", ") });
         }
-        answers = vec![by_doh];
+        answers = vec![late];
     }
     answers.sort_by(|a, b| a.server.cmp(&b.server));
     let alias = (!end.eq_ignore_ascii_case(name)).then_some(end);

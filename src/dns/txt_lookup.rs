@@ -1,5 +1,5 @@
 //! Looks up the TXT records at a name, on its authoritative servers. If all are silent (mostly since port 53 is blocked) the
-//! DoH servers are queried: for a persistent record a resolver's answer is as good.
+//! DoH servers, and then this network's resolvers, are queried: for a persistent record a resolver's answer is as good.
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
@@ -32,8 +32,9 @@ pub async fn texts(resolvers: &Resolvers, name: &str) -> Result<Vec<(String, Vec
         }
     }
     if shown.is_empty() {
-        match from_doh(resolvers, question, &mut silent).await {
-            Some(by_doh) => shown.push(by_doh),
+        let by_doh = from_doh(resolvers, question.clone(), &mut silent).await;
+        match if by_doh.is_some() { by_doh } else { from_resolvers(resolvers, question).await } {
+            Some(late) => shown.push(late),
             None => return Err(DnsError::AllSilent { name: owner, servers: silent.join(", ") }),
         }
     }
@@ -56,6 +57,19 @@ async fn from_doh(
                 shown.extend(texts);
             }
             None => silent.push(doh.name(server).to_owned()),
+        }
+    }
+    (!asked.is_empty()).then(|| (asked.join(", "), shown))
+}
+
+/// As [`from_doh`], from this network's own resolvers.
+async fn from_resolvers(resolvers: &Resolvers, question: Question) -> Option<(String, Vec<String>)> {
+    let question = Question { recursion: true, ..question };
+    let (mut asked, mut shown) = (Vec::new(), Vec::new());
+    for at in resolvers.addresses() {
+        if let Some(texts) = ask(*at, &question).await.ok().and_then(|answer| found(&answer, &question)) {
+            asked.push(at.to_string());
+            shown.extend(texts);
         }
     }
     (!asked.is_empty()).then(|| (asked.join(", "), shown))

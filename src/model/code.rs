@@ -131,7 +131,7 @@ codes! {
     AcmeAccount = "acme-account", Failure, Ca, "The CA does not know the account, or has ended it";
     AcmeNoAccount = "acme-no-account", Failure, Ca, "There is no account at this CA";
     AcmeKeyChange = "acme-key-change", Warning, Ca, "A change of the account's key was begun and not ended";
-    AcmeEab = "acme-eab", Failure, Ca, "The CA wants the account to be bound to one of its own (EAB)";
+    AcmeEab = "acme-eab", Failure, Ca, "The CA wants the account to be bound to one of its own (EAB), or refuses the binding";
     AcmeCaa = "acme-caa", Failure, Ca, "CAA records forbid the CA to issue";
     AcmeRejectedName = "acme-rejected-name", Failure, Ca, "The CA does not issue for this name";
     AcmeProfile = "acme-profile", Failure, Ca, "The CA does not offer this profile";
@@ -164,6 +164,10 @@ codes! {
         "The answer of the DNS provider's API cannot be understood";
     DnsApiClient = "dns-api-client", Failure, Dns, "The HTTP client for the DNS provider could not be made";
     DnsToken = "dns-token", Obstacle, Dns, "The DNS provider does not accept the token";
+    DnsTokenFile = "dns-token-file", Failure, Configuration,
+        "The file of the DNS provider's token holds what no token can be";
+    DnsTokenAddress = "dns-token-address", Obstacle, Dns,
+        "The DNS provider accepts the token from other client addresses only";
     DnsTokenPermission = "dns-token-permission", Failure, Dns, "The DNS provider's token may not do this";
     DnsTokenExpires = "dns-token-expires", Warning, Dns, "The DNS provider's token ends within a week";
     DnsNoZone = "dns-no-zone", Failure, Dns, "No zone of the DNS provider's token holds the name";
@@ -182,7 +186,7 @@ codes! {
     DnsUpdateStrangeAnswer = "dns-update-strange-answer", Failure, Dns,
         "The primary name server's answer cannot be understood";
     DnsUpdateUnknownKey = "dns-update-unknown-key", Failure, Dns,
-        "The primary name server does not know the TSIG key (BADKEY)";
+        "The primary name server does not know the TSIG key, or (Knot) does not let it change the name (BADKEY)";
     DnsUpdateWrongSecret = "dns-update-wrong-secret", Failure, Dns,
         "The primary name server has another secret for the TSIG key (BADSIG)";
     DnsUpdateClock = "dns-update-clock", Failure, Dns,
@@ -190,6 +194,8 @@ codes! {
     DnsUpdateUnproven = "dns-update-unproven", Failure, Dns, "The answer to an UPDATE is not signed with the TSIG key";
     DnsUpdateRefused = "dns-update-refused", Failure, Dns, "The TSIG key may not change the zone (REFUSED)";
     DnsUpdateNotPrimary = "dns-update-not-primary", Failure, Dns, "The name server is not the zone's primary (NOTAUTH)";
+    DnsUpdateUnsigned = "dns-update-unsigned", Failure, Dns,
+        "The name server refuses an UPDATE and does not sign the answer: the key, the clocks or its permissions";
     DnsUpdateOutOfZone = "dns-update-out-of-zone", Failure, Dns, "The name is not in the configured zone";
     DnsUpdateNoZone = "dns-update-no-zone", Failure, Dns, "The name server serves no zone that holds the name";
     DnsUpdateFailed = "dns-update-failed", Failure, Dns, "The name server answers an UPDATE with an error";

@@ -16,3 +16,4 @@ mod nonces;
 mod rotations;
 mod ssh_many;
 mod ssh_silent;
+mod update_servers;

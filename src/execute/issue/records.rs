@@ -10,7 +10,7 @@ use crate::context::effect_failure::{of_dns, of_task};
 use crate::context::provider::{ProviderCache, keep_zones, of_long_answer, provider, resolvers};
 use crate::context::{Context, clock};
 use crate::dns::{
-    DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, WantedTxt, Zone, answer_size, await_seen,
+    Chain, DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, WantedTxt, Zone, answer_size, await_seen,
     challenge_name,
 };
 use crate::model::{Code, Finding};
@@ -48,7 +48,8 @@ impl Records {
     pub(crate) fn new(context: &Context, bypass_cache: bool) -> Result<Self, Finding> {
         let dns = &context.config.dns;
         let (resolvers, doh) = resolvers(context)?;
-        let patience = Patience { limit: dns.timeout, silent_servers: dns.silent_servers, doh };
+        let (limit, silent_servers) = (dns.timeout, dns.silent_servers);
+        let patience = Patience { limit, silent_servers, doh, resolvers: resolvers.addresses().to_vec() };
         let (provider, provider_cache) = (provider(context, bypass_cache)?, Arc::clone(&context.dns));
         let (places, servers, notes) = Default::default();
         Ok(Self { provider, provider_cache, bypass_cache, resolvers, patience, places, servers, notes })
@@ -200,10 +201,41 @@ async fn locate(resolvers: &Resolvers, provider: &dyn Provider, base: &str) -> R
 }
 
 async fn place(resolvers: &Resolvers, provider: &dyn Provider, name: &str) -> Result<Place, DnsError> {
-    let owner = resolvers.follow(name).await?;
-    let apex = resolvers.apex(&owner).await.ok();
-    let zone = provider.zone(&owner, apex.as_deref()).await?;
-    Ok(Place { owner, zone })
+    let Chain { names, broken } = resolvers.chain(name).await?;
+    let end = names.last().map_or(name, String::as_str);
+    let apex = resolvers.apex(end).await.ok();
+    let found = match broken {
+        Some(error) => Err(error),
+        None => provider.zone(end, apex.as_deref()).await,
+    };
+    let reached = found.as_ref().map_or_else(|error| !error.is_out_of_reach(), |_| provider.knows_its_zones());
+    if !reached
+        && names.len() > 1
+        && let Some(place) = before_wildcard(resolvers, provider, &names, apex.as_deref()).await
+    {
+        return Ok(place);
+    }
+    Ok(Place { owner: end.to_owned(), zone: found? })
+}
+
+/// The last name whose CNAME is made by a wildcard alone, where the provider serves its zone: a wildcard leads every name
+/// to the same place, and nobody who delegates challenges writes one. `apex`: the zone of the CNAMEs' end.
+async fn before_wildcard(
+    resolvers: &Resolvers,
+    provider: &dyn Provider,
+    names: &[String],
+    apex: Option<&str>,
+) -> Option<Place> {
+    for link in names.windows(2).rev() {
+        let [owner, target] = link else { continue };
+        let Some(zone) = resolvers.wildcard_zone(owner, target).await.filter(|zone| Some(zone.as_str()) != apex) else {
+            continue;
+        };
+        if let Ok(zone) = provider.zone(owner, Some(&zone)).await {
+            return Some(Place { owner: owner.clone(), zone });
+        }
+    }
+    None
 }
 
 async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtNote>) -> Result<(), Finding> {

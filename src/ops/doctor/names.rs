@@ -35,6 +35,7 @@ pub(crate) async fn look(
     } else {
         "the permanent TXT records were looked for, as far as they are known from an account"
     };
+    let token_refused = tried.iter().any(|(_, ended)| ended.as_ref().is_err_and(is_of_token));
     let mut findings: Vec<CheckupItem> = tried
         .into_iter()
         .map(|(name, ended)| match ended {
@@ -48,18 +49,29 @@ pub(crate) async fn look(
     }
     let warnings = context.dns.take_warnings();
     findings.extend(warnings.iter().map(of_warning));
-    let of_token = |code: &Code| matches!(code, Code::DnsToken | Code::DnsTokenExpires | Code::DnsTokenPermission);
     if matches!(context.config.dns.provider, Provider::Cloudflare { .. })
-        && !warnings.iter().any(|it| of_token(&it.code))
+        && !token_refused
+        && !warnings.iter().any(is_of_token)
     {
         let known = context.store.dns_cache().ok().and_then(|dns_cache| dns_cache.token);
         let until = known.as_ref().and_then(|token| token.expires_on);
         let what = match (known, until) {
             (Some(_), Some(until)) => format!("the token is valid until {}", crate::report::minute(until)),
+            (Some(token), None) if token.status == "unknown" => {
+                "its status and end are unknown: an account's token can be asked about once its zone was read"
+                    .to_owned()
+            }
             (Some(token), None) => format!("the provider reports the token as {:?}, without an expiry", token.status),
             (None, _) => "nothing is known about the token".to_owned(),
         };
         findings.push(CheckupItem::ok(Area::Dns, "dns.token_file", what));
     }
     findings
+}
+
+fn is_of_token(failure: &Finding) -> bool {
+    matches!(
+        failure.code,
+        Code::DnsToken | Code::DnsTokenAddress | Code::DnsTokenExpires | Code::DnsTokenPermission | Code::DnsTokenFile
+    )
 }

@@ -229,7 +229,8 @@ fn c20_a_record_that_the_api_has_and_no_server_shows_is_told_by_name() {
 async fn seen(bench: &Bench, values: &[&str], limit: Duration) -> Result<(), String> {
     let server = Server { name: bench.lab.dns.at.to_string(), addresses: vec![bench.lab.dns.at], missing: None };
     let wanted = WantedTxt { name: CHALLENGE.to_owned(), values: values.iter().map(ToString::to_string).collect() };
-    let patience = Patience { limit, silent_servers: SilentServers::PassOver, doh: Doh::default() };
+    let patience =
+        Patience { limit, silent_servers: SilentServers::PassOver, doh: Doh::default(), resolvers: Vec::new() };
     let seen = await_seen(&[server], &wanted, &patience, |_: String| {}).await;
     seen.map(|_| ()).map_err(|error| format!("{}: {error}", error.code()))
 }
