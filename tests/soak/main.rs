@@ -12,6 +12,8 @@ mod hundred;
 mod kill_everywhere;
 mod node_program;
 mod nonces;
+mod roots;
 mod rotations;
 mod ssh_many;
 mod ssh_silent;
+mod userlands;
