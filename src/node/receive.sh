@@ -219,7 +219,7 @@ hold() {
   take || exit 75
   locked "$@"
   held_status=$?
-  # By hand, since some busybox (1.35) forgets the trap of a subshell that begins while the program's own is carried out.
+  # By hand, since busybox up to 1.37 forgets the trap of a subshell that begins while the program's own is carried out.
   [ -z "$mine" ] || { trap - EXIT; rm -f "$mine"; }
   return $held_status
 }
