@@ -157,6 +157,7 @@ run() {
   # Beyond the cap the output is drained: neither a chatty command nor a daemon that it starts dies of SIGPIPE.
   { dd bs=1 count=4000 2>/dev/null; exec cat >/dev/null; } <"$work_dir/pipe" >"$work_dir/out" 2>/dev/null 9>&- &
   reader_pid=$!
+  uptime; began=$up
   if [ "$timeout" ]; then
     # shellcheck disable=SC2086 # two words
     (child $timeout "$limit" "$@") </dev/null >"$work_dir/pipe" 2>&1 9>&-
@@ -176,13 +177,23 @@ run() {
     waits=$((waits + 1))
   done
   out=$(cat "$work_dir/out")
-  case $exit_status in
-  0) ;;
-  124 | 137) out="$out${out:+$nl}(ended after $limit seconds)" ;;
-  *) out=${out:-exit status $exit_status} ;;
-  esac
+  [ $exit_status = 0 ] || explain
   return $exit_status
 }
+# Adds to $out how the command ended. When its time was up, the status is 124 of GNU's timeout, 143 of busybox's, or 137; when
+# it was not, these are the command's own, as is every other signal's.
+explain() {
+  uptime
+  case ${began:+$((up - began >= limit))}:$exit_status in
+  1:* | :124 | :137 | :143) ended="(ended after $limit seconds)" ;;
+  *:12[89] | *:1[3-9]? | *:2??) ended=$(kill -l $exit_status 2>/dev/null) ended=${ended:+(ended by SIG$ended)} ;;
+  *) ended= ;;
+  esac
+  case $ended in *SIG[!A-Z]*) ended= ;; esac
+  if [ "$ended" ]; then out=$out${out:+$nl}$ended; else out=${out:-exit status $exit_status}; fi
+}
+# Seconds since the start of the system, by builtins alone; empty where nothing tells them.
+uptime() { IFS='. ' read -r up rest 2>/dev/null </proc/uptime || up=; }
 # test_commands or reload_commands, seconds: every distinct command once, to the first that fails; its output is in $out
 check() {
   ran=$nl$nl command_index=0
@@ -201,7 +212,16 @@ check() {
 locked() {
   [ $# -gt 0 ] || { "$task"; return; }
   lock=$1; shift
-  (take || exit 75; locked "$@")
+  (hold "$@")
+}
+hold() {
+  mine=
+  take || exit 75
+  locked "$@"
+  held_status=$?
+  # By hand, since busybox up to 1.37 forgets the trap of a subshell that begins while the program's own is carried out.
+  [ -z "$mine" ] || { trap - EXIT; rm -f "$mine"; }
+  return $held_status
 }
 again() { [ $((patience -= 1)) -ge 0 ] && sleep 1; }
 take() {
@@ -365,8 +385,10 @@ scan() {
   files digests
   seen="$kinds$current_gen $have"
 }
+# By builtins: a missing program would say no, and let an older one in.
 newer() {
-  [ ${#1} -ne ${#2} ] || { expr "x$1" \> "x$2" >/dev/null; return; }
+  # shellcheck disable=SC3012 # every sh has it, and POSIX since 2024
+  [ ${#1} -ne ${#2} ] || { [ "x$1" \> "x$2" ]; return; }
   [ ${#1} -gt ${#2} ]
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Generation};
@@ -26,6 +27,8 @@ use crate::observe::route::endpoint_at;
 /// Long, since a package manager on the node may hold the lock on the account database.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
 const PROOF_DEADLINE: Duration = Duration::from_secs(60);
+/// At once: dropbear takes five connections of one address that are not logged in yet, and sshd ten of all.
+const LOGINS: usize = 3;
 /// Ahead of any plausible clock, for a generation that the receiver must refuse.
 const LONG_AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -110,10 +113,14 @@ pub async fn prove(
     // The rehearsal comes first: if the login fails, all other tests are pointless.
     let mut proofs = vec![prepares(account, bundles.clone()).await?];
     let mut dialogues = JoinSet::new();
+    let logins = Arc::new(Semaphore::new(LOGINS));
     if let Some(bundle) = bundles.first() {
         for (index, attempt) in others(bundle, receiver, chosen).into_iter().enumerate() {
-            let account = account.clone();
-            dialogues.spawn(async move { (index, is_forbidden(account, attempt).await) });
+            let (account, logins) = (account.clone(), Arc::clone(&logins));
+            dialogues.spawn(async move {
+                let _login = logins.acquire().await;
+                (index, is_forbidden(account, attempt).await)
+            });
         }
     }
     let (names, attempts): (Vec<String>, Vec<Capability>) = attempts(receiver).into_iter().unzip();

@@ -11,6 +11,7 @@ mod notes;
 mod origin;
 mod plan;
 mod schema;
+mod sudo;
 mod table;
 #[cfg(test)]
 mod tests;

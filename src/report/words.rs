@@ -11,7 +11,7 @@ use crate::plan::{
     RenewalReason, RenewalWait,
 };
 
-use super::{Delivery, LastFailure};
+use super::{Delivery, LastFailure, sudo};
 
 /// Advice for a server that keeps an old certificate over QUIC alone.
 pub(super) const RESTART: &str = "restart the server on the node: over TCP it serves the right certificate, and a reload changes nothing over QUIC \
@@ -344,11 +344,14 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
         ),
         Outcome::BrokenBefore { output } => (
             format!("unchanged: its configuration test fails without our change: {output}"),
-            Some("fix the server's configuration on the node; the next pass delivers".into()),
+            Some(of_output(output, "fix the server's configuration on the node; the next pass delivers")),
         ),
         Outcome::Placed { output } => (
-            format!("the files are in place, the server does not run: {output}"),
-            Some("start the server; certd does not start what was stopped".into()),
+            match sudo::advice(output) {
+                Some(_) => format!("the files are in place, and nothing was reloaded: {output}"),
+                None => format!("the files are in place, the server does not run: {output}"),
+            },
+            Some(of_output(output, "start the server; certd does not start what was stopped")),
         ),
         Outcome::Unverified { why, over_quic: true } => {
             (format!("proven by handshake over TCP; {why}"), Some(RESTART.into()))
@@ -370,6 +373,10 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
         }
         Outcome::Aborted { why: Abort::Interrupted } => ("not touched: interrupted".into(), None),
     }
+}
+
+fn of_output(output: &str, otherwise: &str) -> String {
+    sudo::advice(output).unwrap_or(otherwise).to_owned()
 }
 
 /// `3 deliveries failed since 2026-11-23 06:15 UTC, next try 2026-11-23 12:15 UTC: the cause`.

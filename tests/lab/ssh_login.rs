@@ -231,6 +231,17 @@ async fn s20_a_node_that_allows_one_session_a_connection_is_delivered_to_and_one
 }
 
 #[tokio::test]
+async fn a_program_that_a_signal_ends_is_named_by_it() {
+    let sshd = Sshd::start(None);
+    for (command, words) in [("kill -KILL $$", "(by SIGKILL)"), ("exit 3", "(exit status 3)")] {
+        let mut session = Session::start(sshd.endpoint(), command).unwrap();
+        session.ready().await.unwrap();
+        let error = tokio::time::timeout(LIMIT, session.read()).await.expect("in time").unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn s23_another_machine_behind_the_address_hears_neither_login_nor_certificate() {
     let (node, other) = (Sshd::start(None), Sshd::with(free_address(), "LogLevel VERBOSE\n"));
     let error = login(Endpoint { address: other.address, ..node.endpoint() }).await.unwrap_err();

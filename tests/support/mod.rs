@@ -32,6 +32,7 @@ pub mod printed;
 pub mod process;
 pub mod proxy;
 pub mod relay;
+pub mod roots;
 pub mod rotations;
 pub mod script;
 pub mod second;

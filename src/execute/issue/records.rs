@@ -10,8 +10,8 @@ use crate::context::effect_failure::{of_dns, of_task};
 use crate::context::provider::{ProviderCache, keep_zones, of_long_answer, provider, resolvers};
 use crate::context::{Context, clock};
 use crate::dns::{
-    Chain, DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, WantedTxt, Zone, answer_size, await_seen,
-    challenge_name,
+    Chain, DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, WantedTxt, Zone, answer_size,
+    await_seen, challenge_name,
 };
 use crate::model::{Code, Finding};
 use crate::plan::order::Txt;
