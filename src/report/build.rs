@@ -216,9 +216,13 @@ fn of_node(
         .iter()
         .filter(of_this)
         .map(|served| {
+            let of = |verdict| ServedReport {
+                starttls: served.starttls,
+                ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
+            };
             let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.state.seed, now);
             let Seen::Leaf { leaf, .. } = &served.seen else {
-                return ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict);
+                return of(verdict);
             };
             let verdict = match held {
                 Some(held) => verdict.under_hold(held, leaf, now),
@@ -228,10 +232,7 @@ fn of_node(
             let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
             let ours = current || stored.former.contains(&leaf.fingerprint);
             let origin = (!ours).then(|| Origin::of(leaf));
-            ServedReport {
-                origin,
-                ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
-            }
+            ServedReport { origin, ..of(verdict) }
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());

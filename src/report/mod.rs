@@ -40,6 +40,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
+use crate::config::StartTls;
 use crate::model::{Crl, Finding, Held, Over, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
@@ -174,6 +175,8 @@ pub struct ServedReport {
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
     pub over: Over,
+    /// The protocol whose dialogue led to TLS; `null`: TLS from the first byte.
+    pub starttls: Option<StartTls>,
     #[serde(flatten)]
     pub verdict: Verdict,
     pub fingerprint: Option<Fingerprint>,
@@ -194,11 +197,21 @@ impl ServedReport {
             address,
             sni,
             over,
+            starttls: None,
             verdict,
             fingerprint: leaf.map(|leaf| leaf.fingerprint),
             not_after: leaf.map(|leaf| leaf.not_after),
             issuer: leaf.map(|leaf| leaf.issuer.clone()),
             origin: None,
+        }
+    }
+
+    /// The address, and how it was asked.
+    fn at(&self) -> String {
+        let address = self.address.map_or_else(|| "-".to_owned(), |address| self.over.at(address));
+        match self.starttls {
+            Some(protocol) => format!("{address} {}", protocol.as_str()),
+            None => address,
         }
     }
 
@@ -212,6 +225,12 @@ impl ServedReport {
             (Verdict::Unreachable { .. }, Over::Quic) => {
                 (self.verdict.meaning(), "does the server speak HTTP/3, and is the port open for UDP too?")
             }
+            // As a server that waits for TLS says nothing to who waits for its greeting.
+            (Verdict::Unreachable { .. }, _) if self.starttls.is_some() => (
+                self.verdict.meaning(),
+                "is the server up, and the port open to this machine? (One that speaks TLS from the first byte needs no \
+                 `starttls`.)",
+            ),
             (verdict, _) => (verdict.meaning(), verdict.next()),
         }
     }

@@ -15,3 +15,4 @@ mod nonces;
 mod rotations;
 mod ssh_many;
 mod ssh_silent;
+mod starttls;
