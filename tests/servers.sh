@@ -5,7 +5,7 @@ set -eu
 into=${1:?the folder}
 [ ! -e "$into/complete" ] || exit 0
 packages='postfix dovecot-imapd dovecot-pop3d dovecot-managesieved slapd prosody postgresql mariadb-server proftpd-core
-  proftpd-mod-crypto inn2 nats-server'
+  proftpd-mod-crypto inn2 nats-server xrdp'
 . /etc/os-release
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' | awk -v of="$VERSION_CODENAME" \
   '$2 == of && $3 == "main" { print $1; exit }')
@@ -27,5 +27,12 @@ run apt-get install -yq --no-install-recommends $packages
 run sh -c 'mkdir /exim && cd /exim && apt-get install -yq --no-install-recommends --download-only exim4-daemon-light &&
   for deb in /var/cache/apt/archives/*.deb; do
     case ${deb##*/} in exim4-* | libgnutls-dane* | libunbound* | libidn12* | libevent*) dpkg -x "$deb" /exim ;; esac
-  done'
+  done
+  ln -s /exim/usr/sbin/exim4 /usr/sbin/exim4
+  find /exim/usr/lib -maxdepth 1 -name "*-linux-gnu" >/etc/ld.so.conf.d/exim.conf
+  ldconfig
+  useradd -r Debian-exim'
+# nnrpd looks for the overview of the articles.
+run sh -c 'touch /var/spool/news/tradspool.map && chown news: /var/spool/news/tradspool.map &&
+  su news -s /bin/sh -c "/usr/lib/news/bin/makehistory -O -x -F"'
 : >"$into/complete"

@@ -114,14 +114,13 @@ impl PortSpec {
     fn over(&self, below: Option<&Self>) -> Probe {
         let nothing = Self::default();
         let below = below.unwrap_or(&nothing);
+        let starttls = self.starttls.or(below.starttls).flatten();
         // A port of the layer below belongs to the protocol there.
-        let port = match self.starttls {
-            Some(starttls) => self.port.or(starttls.map(StartTls::port)),
-            None => self.port.or(below.port).or(below.starttls.flatten().map(StartTls::port)),
-        };
+        let inherited = below.port.filter(|_| below.starttls.flatten() == starttls);
+        let port = self.port.or(inherited).or(starttls.map(StartTls::port));
         Probe {
             port: port.unwrap_or(PROBE_PORT),
-            starttls: self.starttls.or(below.starttls).flatten(),
+            starttls,
             via: self.via.or(below.via).unwrap_or_default(),
             proxy_protocol: self.proxy_protocol.or(below.proxy_protocol).flatten(),
             quic: self.quic.or(below.quic).unwrap_or_default(),

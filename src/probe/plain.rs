@@ -83,27 +83,26 @@ pub(super) fn spoken(first: &[u8], port: u16) -> Option<Spoken> {
 pub(super) fn instead_of_tls(first: &[u8], closed: bool, port: u16) -> Option<ProbeError> {
     let shown = shown(first);
     let set = |protocol: StartTls| format!("set `starttls = \"{}\"` for it", protocol.as_str());
-    let what = match spoken(first, port) {
+    let (what, next) = match spoken(first, port) {
         Some(Spoken::Tls) => return None,
+        // Of TLS's own records there are further kinds, and no text begins with their bytes.
+        Some(Spoken::Other) if (0x14..=0x18).contains(&first[0]) => return None,
         None => {
             let waits = StartTls::at(port).filter(|protocol| closed && SERVER_WAITS.contains(protocol))?;
-            let set = set(waits);
-            return Some(ProbeError::Unspoken(format!("port {port} does not begin with TLS: {set}")));
+            ("does not begin with TLS".to_owned(), set(waits))
         }
-        Some(Spoken::StartTls(protocol)) => format!("answers in plain text ({shown}): {}", set(protocol)),
-        Some(Spoken::Http) => "answers in plain HTTP".to_owned(),
-        // Of TLS's own records there are five more kinds, and no text begins with their bytes.
-        Some(Spoken::Other) if (0x14..=0x18).contains(&first[0]) => return None,
-        Some(Spoken::Other) => {
-            format!("answers without TLS, in a protocol that certd does not know ({shown}): probe a port of TLS")
-        }
+        Some(Spoken::StartTls(protocol)) => (format!("answers in plain text ({shown})"), set(protocol)),
+        Some(Spoken::Http) => ("answers in plain HTTP".to_owned(), "probe the port of HTTPS".to_owned()),
+        Some(Spoken::Other) => (
+            format!("answers without TLS, in a protocol that certd does not know ({shown})"),
+            "probe a port of TLS".to_owned(),
+        ),
     };
-    if OF_TLS.contains(&port) {
-        let what = what.split(": ").next().unwrap_or_default();
-        return Some(ProbeError::Tls(format!("port {port} {what}, where TLS is expected from the first byte")));
-    }
-    let next = if what.ends_with("HTTP") { ": probe the port of HTTPS" } else { "" };
-    Some(ProbeError::Unspoken(format!("port {port} {what}{next}")))
+    Some(if OF_TLS.contains(&port) {
+        ProbeError::Tls(format!("port {port} {what}, where TLS is expected from the first byte"))
+    } else {
+        ProbeError::Unspoken(format!("port {port} {what}: {next}"))
+    })
 }
 
 /// A port with `starttls` that speaks something else.

@@ -42,9 +42,13 @@ pub(super) async fn over(
         starttls::speak(&mut stream, protocol, sni, port).await?;
     }
     let connecting = TlsConnector::from(accept_any::config()).connect(name, Recorded::new(stream));
-    let stream = connecting.into_fallible().await.map_err(|(error, stream)| no_tls(&error, stream.first(), prelude))?;
+    let mut stream =
+        connecting.into_fallible().await.map_err(|(error, stream)| no_tls(&error, stream.first(), prelude))?;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let chain = shown.iter().map(|certificate| certificate.to_vec()).collect();
+    if let Some(protocol) = starttls {
+        starttls::end(&mut stream, protocol).await;
+    }
     Ok((chain, OverStream(stream)))
 }
 

@@ -30,7 +30,7 @@ struct Server {
     alone: &'static [u16],
 }
 
-const SERVERS: [Server; 10] = [
+const SERVERS: [Server; 11] = [
     Server {
         name: "postfix",
         configure: "postconf -e smtpd_tls_security_level=may smtpd_tls_chain_files=/pair/key.pem,/pair/chain.pem \
@@ -45,17 +45,12 @@ const SERVERS: [Server; 10] = [
     },
     Server {
         name: "exim",
-        configure: "ln -sf /exim/usr/sbin/exim4 /usr/sbin/exim4
-                    getent passwd Debian-exim >/dev/null || useradd -r Debian-exim
-                    mkdir -p /var/spool/exim4/input /var/log/exim4
-                    chown -R Debian-exim /var/spool/exim4 /var/log/exim4 2>/dev/null || true
-                    printf '%s\\n' 'primary_hostname = mail.example.com' 'tls_certificate = /pair/chain.pem' \
-                      'tls_privatekey = /pair/key.pem' 'tls_advertise_hosts = *' 'exim_user = mail' 'exim_group = mail' \
-                      'never_users =' 'spool_directory = /var/spool/exim-test' 'log_file_path = /var/spool/exim-test/%slog' \
-                      'begin acl' >/exim.conf
-                    mkdir -p /var/spool/exim-test; chown -R mail:mail /var/spool/exim-test; chgrp mail /pair/key.pem",
-        start: "exec env LD_LIBRARY_PATH=/exim/usr/lib/x86_64-linux-gnu /exim/usr/sbin/exim4 -C /exim.conf -bdf -oX 25 \
-                -oP /exim.pid",
+        configure: "mkdir -p /etc/exim4; printf '%s\\n' 'primary_hostname = mail.example.com' 'tls_certificate = /pair/chain.pem' \
+                      'tls_privatekey = /pair/key.pem' 'tls_advertise_hosts = *' \
+                      'spool_directory = /var/spool/exim-test' 'log_file_path = /var/spool/exim-test/%slog' \
+                      'begin acl' >/etc/exim4/exim4.conf
+                    mkdir -p /var/spool/exim-test; chown -R Debian-exim: /var/spool/exim-test; chgrp Debian-exim /pair/key.pem",
+        start: "exec /usr/sbin/exim4 -bdf -oX 25 -oP /exim.pid",
         reload: "kill -HUP $(cat /exim.pid)",
         speaks: &[StartTls::Smtp],
         alone: &[],
@@ -110,7 +105,7 @@ const SERVERS: [Server; 10] = [
     },
     Server {
         name: "nnrpd",
-        configure: "mkdir -p /run/news; chown news: /run/news; sed -i 's|^#*tlscertfile:.*|tlscertfile: /pair/chain.pem|; s|^#*tlskeyfile:.*|tlskeyfile: /pair/key.pem|' \
+        configure: "mkdir -p /run/news; chown news: /run/news; sed -i 's|^#*tlscertfile:.*|tlscertfile: /pair/chain.pem|; s|^#*tlskeyfile:.*|tlskeyfile: /pair/key.pem|; s|^#*nnrpdloadlimit:.*|nnrpdloadlimit: 0|' \
                       /etc/news/inn.conf
                     grep -q '^tlskeyfile: */pair' /etc/news/inn.conf
                     chgrp news /pair/key.pem",
@@ -139,6 +134,16 @@ const SERVERS: [Server; 10] = [
                 --ssl-cert=/pair/chain.pem --ssl-key=/pair/key.pem",
         reload: "mariadb-admin --no-defaults --socket=/maria/sock flush-ssl",
         speaks: &[StartTls::Mysql],
+        alone: &[],
+    },
+    Server {
+        name: "xrdp",
+        configure: "sed -i 's|^certificate=.*|certificate=/pair/chain.pem|; s|^key_file=.*|key_file=/pair/key.pem|' /etc/xrdp/xrdp.ini
+                    chgrp xrdp /pair/key.pem; mkdir -p /run/xrdp; rm -f /run/xrdp/xrdp.pid",
+        start: "exec xrdp --nodaemon",
+        // A process for each connection reads the pair.
+        reload: "true",
+        speaks: &[StartTls::Rdp],
         alone: &[],
     },
     Server {

@@ -81,6 +81,11 @@ const MYSQL: &[Step] = &[
     Send(b"\x20\0\0\x01\0\x8a\x08\0\0\0\0\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
 ];
 
+/// Protocol::HandshakeResponse41, after TLS: a user that nobody has, without a password, by `mysql_native_password`.
+pub(super) const MYSQL_LOGIN: &[u8] =
+    b"\x3d\0\0\x02\0\x8a\x08\0\0\0\0\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0certd\0\0\
+    mysql_native_password\0";
+
 /// [MS-RDPBCGR] section 2.2.1.1: an X.224 Connection Request that offers TLS, with CredSSP after it and without.
 const RDP: &[Step] =
     &[Send(b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0"), Step::Expect(Expect::Frame(Frame::Rdp))];

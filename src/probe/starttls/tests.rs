@@ -15,7 +15,7 @@ const PG_ASKS: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 const RDP_ASKS: &[u8] = b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0";
 const MYSQL_ASKS: &[u8] = b"\x20\0\0\x01\0\x8a\x08\0\0\0\0\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 const MARIADB: &[u8] =
-    b"\x5b\0\0\0\x0a5.5.5-10.11.19-MariaDB-0+deb12u1\0\x2a\0\0\0saltsalt\0\xfe\xff\x2d\x02\0\xff\xc1\x15\
+    b"\x5a\0\0\0\x0a5.5.5-10.11.19-MariaDB-0+deb12u1\0\x2a\0\0\0saltsalt\0\xfe\xff\x2d\x02\0\xff\xc1\x15\
     \0\0\0\0\0\0\x1d\0\0\0saltsaltsalt\0mysql_native";
 
 /// Servers as they are, shortened: Postfix, Exim, Dovecot, Pigeonhole, slapd, Prosody, ProFTPD, INN, PostgreSQL, MariaDB,
@@ -143,16 +143,22 @@ async fn each_protocol_leads_to_tls_however_its_answers_are_cut_into_pieces() {
 }
 
 #[tokio::test]
-async fn plain_text_that_follows_the_go_ahead_is_never_taken_into_tls() {
+async fn plain_text_that_follows_an_answer_is_never_taken_for_the_next_one_or_into_tls() {
     for (protocol, lines) in GOOD {
-        let mut lines = owned(lines);
-        // MySQL's TLS begins without an answer: what follows its greeting is too much.
-        let with_answer = lines.iter_mut().rev().find(|(_, answer)| !answer.is_empty()).unwrap();
-        with_answer.1.extend_from_slice(b"250 injected\r\n");
-        let error = dialogue(protocol, lines, 4096, true).await.unwrap_err();
-        let text = error.to_string();
-        assert!(matches!(error, ProbeError::Tls(_)) && text.contains("goes on in plain text"), "{protocol:?}: {text}");
+        for (index, (_, answer)) in lines.iter().enumerate().filter(|(_, (_, answer))| !answer.is_empty()) {
+            let mut lines = owned(&lines[..=index]);
+            lines[index].1 = [answer, &b"250 injected\r\n"[..]].concat();
+            let error = dialogue(protocol, lines, 4096, true).await.unwrap_err();
+            let part = "the server goes on in plain text after its answer: \"250 injected\"";
+            assert!(matches!(&error, ProbeError::Tls(why) if why.contains(part)), "{protocol:?} {index}: {error}");
+        }
     }
+}
+
+#[test]
+fn the_login_that_ends_a_connection_with_mysql_is_one_packet() {
+    let length = script::MYSQL_LOGIN.len() - 4;
+    assert_eq!(script::MYSQL_LOGIN[..4], [u8::try_from(length).unwrap(), 0, 0, 2], "{length}");
 }
 
 #[tokio::test]
