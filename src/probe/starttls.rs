@@ -7,8 +7,6 @@ mod reply;
 mod script;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests;
 
 use core::time::Duration;
 use std::io;
@@ -141,7 +139,7 @@ pub(super) async fn end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), prot
             let length = stream.read(&mut answer).await?;
             if let [_, _, _, number, 0xfe, ..] = answer[..length] {
                 stream.write_all(&[0, 0, 0, number.wrapping_add(1)]).await?;
-                stream.read(&mut answer).await?;
+                stream.read(&mut answer).await.map(drop)?;
             }
             io::Result::Ok(())
         };

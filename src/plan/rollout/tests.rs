@@ -106,7 +106,8 @@ fn a_port_that_certd_cannot_speak_with_takes_nobody_back_unless_it_spoke_tls_bef
     let ends_with = |before, silence| {
         let mut rollout = rollout(&[("a", before)], None);
         let events = [started("a"), ready("a"), committed("a"), verified("a", Verdict::Silent(silence))];
-        events.into_iter().flat_map(|event| rollout.on(event)).last()
+        let actions: Vec<Action> = events.into_iter().flat_map(|event| rollout.on(event)).collect();
+        actions.last().cloned()
     };
     let unspoken = || ProbeError::Unspoken("port 25 answers in plain text".into());
     assert_eq!(ends_with(Before::Nothing, unspoken()), Some(Action::Done(name("a"))));

@@ -147,7 +147,7 @@ async fn plain_text_that_follows_an_answer_is_never_taken_for_the_next_one_or_in
     for (protocol, lines) in GOOD {
         for (index, (_, answer)) in lines.iter().enumerate().filter(|(_, (_, answer))| !answer.is_empty()) {
             let mut lines = owned(&lines[..=index]);
-            lines[index].1 = [answer, &b"250 injected\r\n"[..]].concat();
+            lines[index].1 = [*answer, &b"250 injected\r\n"[..]].concat();
             let error = dialogue(protocol, lines, 4096, true).await.unwrap_err();
             let part = "the server goes on in plain text after its answer: \"250 injected\"";
             assert!(matches!(&error, ProbeError::Tls(why) if why.contains(part)), "{protocol:?} {index}: {error}");
@@ -285,7 +285,7 @@ async fn another_protocol_and_a_closed_door_are_no_fault_of_the_server() {
         let spoken = dialogue(protocol, vec![(Vec::new(), answer.to_vec())], 4096, true).await;
         // It is a binary protocol: whether FTP is meant by 220 shows its text alone.
         if part.contains("ftp") {
-            assert_eq!(super::plain::spoken(answer, 21), Some(Spoken::StartTls(StartTls::Ftp)));
+            assert_eq!(plain::spoken(answer, 21), Some(Spoken::StartTls(StartTls::Ftp)));
             continue;
         }
         unspoken(&spoken, part);

@@ -20,6 +20,12 @@ const SMTP: Lines = &[
     (b"STARTTLS\r\n", b"220 go ahead\r\n"),
 ];
 
+const BEHIND_PROXY: Lines = &[
+    (b"PROXY UNKNOWN\r\n", b"220 mail ESMTP\r\n"),
+    (b"EHLO certd.invalid\r\n", b"250-mail\r\n250 STARTTLS\r\n"),
+    (b"STARTTLS\r\n", b"220 go ahead\r\n"),
+];
+
 fn route(address: SocketAddr, starttls: StartTls) -> Route {
     Route::Tcp { address, proxy_protocol: None, starttls: Some(starttls) }
 }
@@ -67,7 +73,7 @@ async fn the_chain_behind_a_dialogue_is_shown_and_verified() {
     }
     assert_eq!(tls.asked_for().len(), 6);
     // HAProxy in front of a mail server.
-    let address = after(&[(b"PROXY UNKNOWN\r\n", b"220 mail ESMTP\r\n"), SMTP[1], SMTP[2]], tls.address, b"").await;
+    let address = after(BEHIND_PROXY, tls.address, b"").await;
     let behind = Route::Tcp { address, proxy_protocol: Some(ProxyProtocol::V1), starttls: Some(StartTls::Smtp) };
     assert_eq!(handshake(behind, &sni(), LONG).await.unwrap(), pair.chain().ders());
 }
