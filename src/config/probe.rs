@@ -68,11 +68,11 @@ impl ProbeSpec {
             None => Self::Nothing,
             Some(Ok(one)) => Self::One(PortSpec::read(one)),
             Some(Err(each)) => {
-                let read = |section: Section<'_>| section.here().with(PortSpec::read(section));
-                let ports: Vec<Spanned<PortSpec>> = each.sections.into_iter().map(read).collect();
-                if ports.is_empty() {
+                if each.is_empty {
                     errors.at(&each.at, "is empty: no handshake would prove what is served", "[{ port = 443 }]");
                 }
+                let read = |section: Section<'_>| section.here().with(PortSpec::read(section));
+                let ports: Vec<Spanned<PortSpec>> = each.sections.into_iter().map(read).collect();
                 for (index, spec) in ports.iter().enumerate() {
                     let number = spec.value.over(None).port;
                     if ports[..index].iter().any(|earlier| earlier.value.over(None).port == number) {

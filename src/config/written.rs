@@ -55,6 +55,8 @@ pub(super) enum TextOrSection<'t> {
 /// A list of sections, with its place.
 pub(super) struct Sections<'t> {
     pub(super) at: Spanned<()>,
+    /// Nothing is written in it, not even what is no section.
+    pub(super) is_empty: bool,
     pub(super) sections: Vec<Section<'t>>,
 }
 
@@ -219,10 +221,11 @@ impl<'t> Section<'t> {
         let value = self.take(key)?;
         let at = value.with(());
         let DeValue::Array(values) = value.value else { return self.as_section(value).map(Ok) };
+        let is_empty = values.is_empty();
         let numbered = values.into_iter().enumerate();
         let placed = numbered.map(|(index, value)| place_of(value, format!("{}[{}]", at.key, index + 1)));
         let sections = placed.filter_map(|value| self.as_section(value)).collect();
-        Some(Err(Sections { at, sections }))
+        Some(Err(Sections { at, is_empty, sections }))
     }
 
     /// A text or a section, or a list of both.

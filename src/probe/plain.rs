@@ -91,6 +91,9 @@ pub(super) fn instead_of_tls(first: &[u8], closed: bool, port: u16) -> Option<Pr
             let waits = StartTls::at(port).filter(|protocol| closed && SERVER_WAITS.contains(protocol))?;
             ("does not begin with TLS".to_owned(), set(waits))
         }
+        Some(Spoken::StartTls(protocol @ (StartTls::Mysql | StartTls::Rdp))) => {
+            (format!("answers as {} does, before TLS", protocol.as_str()), set(protocol))
+        }
         Some(Spoken::StartTls(protocol)) => (format!("answers in plain text ({shown})"), set(protocol)),
         Some(Spoken::Http) => ("answers in plain HTTP".to_owned(), "probe the port of HTTPS".to_owned()),
         Some(Spoken::Other) => (

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::starttls;
 use crate::config::{ProxyProtocol, StartTls};
 use crate::model::ProbeError;
+
+/// Postfix's postscreen holds its greeting back for 6 s, to see who does not wait.
+const GREETING: Duration = Duration::from_secs(7);
 
 /// The transport below TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -56,7 +58,7 @@ pub(super) struct Prelude {
 impl Prelude {
     /// A server may hold its greeting back.
     pub(super) fn within(&self, deadline: Duration) -> Duration {
-        deadline + self.starttls.map_or(Duration::ZERO, |_| starttls::GREETING)
+        deadline + self.starttls.map_or(Duration::ZERO, |_| GREETING)
     }
 }
 

@@ -22,9 +22,6 @@ use crate::model::ProbeError;
 use reply::{Expect, Refusal, parse};
 use script::Step;
 
-/// Postfix's postscreen holds its greeting back for 6 s, to see who does not wait.
-pub(super) const GREETING: Duration = Duration::from_secs(7);
-
 /// Two round trips.
 const FAREWELL: Duration = Duration::from_secs(2);
 

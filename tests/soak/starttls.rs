@@ -148,8 +148,10 @@ const SERVERS: [Server; 11] = [
     },
     Server {
         name: "nats-server",
-        configure: "",
-        start: "exec nats-server -a 127.0.0.1 --tls --tlscert /pair/chain.pem --tlskey /pair/key.pem -P /nats.pid",
+        // What its arguments say it does not read again.
+        configure: "printf '%s\\n' 'host: 127.0.0.1' 'pid_file: /nats.pid' 'tls {' ' cert_file: /pair/chain.pem' \
+                      ' key_file: /pair/key.pem' '}' >/nats.conf",
+        start: "exec nats-server -c /nats.conf",
         reload: "kill -HUP $(cat /nats.pid)",
         speaks: &[StartTls::Nats],
         alone: &[],
@@ -165,7 +167,7 @@ fn root() -> PathBuf {
 fn each_protocol_is_spoken_with_its_real_server_before_and_after_a_reload() {
     let servers = Command::new("sh").args(["tests/servers.sh", "lab/servers"]).status().unwrap();
     assert!(servers.success(), "tests/servers.sh");
-    let inside = "mount --bind /dev \"$ROOT/dev\" && mount -t proc proc \"$ROOT/proc\" && ip link set lo up && exec \"$0\" \"$@\"";
+    let inside = "mount --bind /dev \"$ROOT/dev\" && mount -t proc proc \"$ROOT/proc\" && hostname mail.example.com && ip link set lo up && exec \"$0\" \"$@\"";
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private"])
         .args(["sh", "-c", inside])
@@ -253,16 +255,17 @@ impl Server {
     }
 }
 
-/// The whole tree below it, in the order in which it was started: its ports are free then.
+/// It, and what it has left behind: all of this namespace but the test, which is its first process.
 fn end(child: &mut std::process::Child) {
+    assert_eq!(std::process::id(), 1, "this would end every process");
     let _ = Command::new("kill").arg(child.id().to_string()).status();
     for _ in 0..500 {
         if child.try_wait().is_ok_and(|ended| ended.is_some()) {
-            return;
+            break;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let _ = child.kill();
+    let _ = Command::new("sh").args(["-c", "kill -KILL -1"]).status();
     let _ = child.wait();
 }
 

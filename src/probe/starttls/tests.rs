@@ -100,7 +100,7 @@ async fn dialogue(
     piece: usize,
     stays: bool,
 ) -> Result<(), ProbeError> {
-    let (mut ours, mut theirs) = duplex(64);
+    let (mut ours, mut theirs) = duplex(4 * MOST);
     let server = tokio::spawn(async move {
         for (asked, answer) in lines {
             let mut got = vec![0; asked.len()];
@@ -312,6 +312,7 @@ fn a_port_without_starttls_is_reported_with_the_setting_that_fits() {
             "port 587 answers in plain text (\"220 mail ESMTP\"): set `starttls = \"submission\"` for it",
         ),
         (b"* OK hi\n", 1143, "port 1143 answers in plain text (\"* OK hi\"): set `starttls = \"imap\"` for it"),
+        (MARIADB, 3306, "port 3306 answers as mysql does, before TLS: set `starttls = \"mysql\"` for it"),
         (b"HTTP/1.1 400 Bad Request\r\n", 80, "port 80 answers in plain HTTP: probe the port of HTTPS"),
         (
             b"HTTP/1.1 400 Bad Request\r\n",
