@@ -76,7 +76,9 @@ fn code(bytes: &[u8], of: &[&str], offers: &str, free_lines: bool) -> Result<Opt
         let (own, rest) = line.split_at(line.len().min(3));
         let same = own == &bytes[..3];
         let last = same && (rest.is_empty() || rest[0] == b' ');
-        if !last && !(same && rest[0] == b'-') && (at == 0 || !free_lines) {
+        let goes_on = same && rest.first() == Some(&b'-');
+        let is_free = free_lines && at > 0;
+        if !(last || goes_on || is_free) {
             return Err(Refusal::Foreign);
         }
         let word = rest.get(1..).and_then(|text| text.split(|byte| *byte == b' ').next());
