@@ -56,6 +56,12 @@ pub const KNOWN_HOSTS: &str = "/etc/certd/known_hosts";
 /// Port of HTTPS (RFC 9110 section 4.2.2).
 pub const PROBE_PORT: u16 = 443;
 
+/// Deadline for a new certificate to be served after a reload; nginx's old workers are gone within 0.2 s. …
+pub const SERVED_WITHIN: Duration = Duration::from_secs(15);
+/// … Some servers finish their old connections first. The node program waits ten minutes for what comes next.
+pub const SHORTEST_SERVED_WITHIN: Duration = Duration::from_secs(1);
+pub const LONGEST_SERVED_WITHIN: Duration = Duration::from_mins(5);
+
 /// Port of a watched endpoint, to which `[probe]` does not apply.
 pub const WATCH_PORT: u16 = 443;
 

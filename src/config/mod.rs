@@ -24,6 +24,7 @@ mod run;
 mod schedule;
 mod schema;
 mod ssh;
+mod starttls;
 mod value;
 mod watch;
 mod window;
@@ -61,6 +62,7 @@ pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
 pub use schema::json_schema;
 pub use ssh::{Agent, Ssh};
+pub use starttls::StartTls;
 pub use window::{Window, Windows};
 pub use written::nearest;
 
@@ -152,7 +154,10 @@ pub struct Node {
     /// SSH goes to the first; all are probed. Hosts are IP addresses or names (resolved when used).
     pub addresses: Vec<Host>,
     pub ssh: Ssh,
-    pub probe: Probe,
+    /// Each port at which a handshake proves a certificate; never empty.
+    pub probes: Vec<Probe>,
+    /// Instead of these, for some certificates.
+    pub own_probes: BTreeMap<CertName, Vec<Probe>>,
     pub tags: Vec<String>,
     /// Until then the node is shown and probed, but not changed or counted. A date stands for its first instant in UTC.
     pub paused_until: Option<Timestamp>,
@@ -160,6 +165,17 @@ pub struct Node {
     pub paused_reason: Option<String>,
     /// When the node may be changed.
     pub windows: Windows,
+}
+
+impl Node {
+    /// All of these have to show the certificate.
+    pub fn probes_of(&self, certificate: &CertName) -> &[Probe] {
+        self.own_probes.get(certificate).unwrap_or(&self.probes)
+    }
+
+    pub fn every_probe(&self) -> impl Iterator<Item = &Probe> {
+        self.probes.iter().chain(self.own_probes.values().flatten())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,6 +219,8 @@ pub struct Watch {
     /// Each with the name to send as SNI; never empty.
     pub targets: Vec<(Host, DnsName)>,
     pub port: u16,
+    /// The protocol that leads to TLS; `None`: TLS from the first byte.
+    pub starttls: Option<StartTls>,
     /// PEM roots trusted for it beside the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -271,7 +289,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     let defaults = Defaults {
         ssh: SshSpec::read(file.section_or_empty("ssh")),
         install: InstallSpec::read(file.section_or_empty("install")),
-        probe: ProbeSpec::read(file.section_or_empty("probe")),
+        probe: ProbeSpec::read(&mut file),
         windows: windows.unwrap_or_default(),
     };
     file.required("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");

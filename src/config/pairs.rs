@@ -101,7 +101,7 @@ pub(super) fn discover(
         families: written.families,
         host_keys: written.host_keys.clone(),
         ssh: SshSpec::default().over(&defaults.ssh, Vec::new()),
-        probe: ProbeSpec::default().over(&defaults.probe),
+        probes: ProbeSpec::default().over(&defaults.probe),
         windows: defaults.windows.clone(),
         install,
         own: nodes.iter().filter_map(own).collect(),

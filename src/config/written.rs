@@ -52,6 +52,14 @@ pub(super) enum TextOrSection<'t> {
     Section(Section<'t>),
 }
 
+/// A list of sections, with its place.
+pub(super) struct Sections<'t> {
+    pub(super) at: Spanned<()>,
+    /// Nothing is written in it, not even what is no section.
+    pub(super) is_empty: bool,
+    pub(super) sections: Vec<Section<'t>>,
+}
+
 impl<'t> Section<'t> {
     pub(super) fn new(key: String, place: Option<usize>, table: DeTable<'t>, errors: &'t ConfigErrors<'t>) -> Self {
         Self { key, place, table, known: Vec::new(), missing: Vec::new(), errors }
@@ -201,6 +209,18 @@ impl<'t> Section<'t> {
         let numbered = values.into_iter().enumerate();
         let placed = numbered.map(|(index, value)| place_of(value, format!("{path}[{}]", index + 1)));
         placed.filter_map(|value| self.as_section(value)).collect()
+    }
+
+    /// A section, or a list of them.
+    pub(super) fn section_or_sections(&mut self, key: &'static str) -> Option<Result<Self, Sections<'t>>> {
+        let value = self.take(key)?;
+        let at = value.with(());
+        let DeValue::Array(values) = value.value else { return self.as_section(value).map(Ok) };
+        let is_empty = values.is_empty();
+        let numbered = values.into_iter().enumerate();
+        let placed = numbered.map(|(index, value)| place_of(value, format!("{}[{}]", at.key, index + 1)));
+        let sections = placed.filter_map(|value| self.as_section(value)).collect();
+        Some(Err(Sections { at, is_empty, sections }))
     }
 
     /// A text or a section, or a list of both.

@@ -112,9 +112,9 @@ impl Secrets {
     fn of_logins(config: &Config, wanted: impl Fn(&Probe) -> bool) -> (Self, Vec<Unread>) {
         // Including the logins of nodes that DNS will name.
         let found = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
-        let found = found.map(|discover| (&discover.ssh, &discover.probe));
-        let logins = config.nodes.iter().map(|node| (&node.ssh, &node.probe)).chain(found);
-        let logins: Vec<&Ssh> = logins.filter(|(_, probe)| wanted(probe)).map(|(ssh, _)| ssh).collect();
+        let found = found.map(|discover| (&discover.ssh, discover.probes.iter().any(&wanted)));
+        let logins = config.nodes.iter().map(|node| (&node.ssh, node.every_probe().any(&wanted))).chain(found);
+        let logins: Vec<&Ssh> = logins.filter(|(_, wanted)| *wanted).map(|(ssh, _)| ssh).collect();
         let mut unread = Vec::new();
         let identities = identities(&logins, &mut unread);
         let passphrases = passphrases(&logins, &mut unread);

@@ -38,6 +38,7 @@ pub use provider::{DnsCache, KnownToken, KnownZone, LastSeen, TokenTrouble, Zone
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
 };
+use crate::config::StartTls;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Observed {
@@ -209,6 +210,9 @@ pub struct Served {
     pub sni: DnsName,
     #[serde(default)]
     pub over: Over,
+    /// The protocol whose dialogue led to TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starttls: Option<StartTls>,
     pub seen: Seen,
     /// Over QUIC, where several are made at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -259,6 +263,8 @@ pub struct Watched {
     pub name: WatchName,
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starttls: Option<StartTls>,
     pub seen: Seen,
 }
 
@@ -307,12 +313,16 @@ pub enum ProbeError {
     /// The SSH path to the server is broken, which shows nothing about the server: visitors take another one.
     #[error("no way through SSH: {0}")]
     NoWay(String),
+    /// The port answers, in a protocol by which it was not asked for TLS: `probe` is wrong, which shows nothing about what
+    /// visitors get.
+    #[error("{0}")]
+    Unspoken(String),
 }
 
 impl ProbeError {
     /// Whether a server accepted TCP, so that a change could hurt its visitors.
     pub fn somebody_there(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        matches!(self, Self::Tls(_) | Self::Unspoken(_))
     }
 }
 

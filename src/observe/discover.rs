@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::cert::{DnsName, NodeName};
+use crate::config::defaults::PROBE_PORT;
 use crate::config::{Config, Families, Host};
 use crate::dns::{self, Resolvers};
 use crate::model::{Advice, Code, DnsCache, Finding, LastSeen};
@@ -126,7 +127,7 @@ pub(crate) async fn named(config: &Config) -> BTreeMap<NodeName, BTreeSet<IpAddr
     for node in &config.nodes {
         for host in node.addresses.iter().filter(|host| matches!(host, Host::Name(_))) {
             asked.push(async move {
-                let looked_up = timeout(PATIENCE, resolve(host, node.probe.port)).await;
+                let looked_up = timeout(PATIENCE, resolve(host, PROBE_PORT)).await;
                 (node.name.clone(), looked_up.ok().and_then(Result::ok).unwrap_or_default())
             });
         }

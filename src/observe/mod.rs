@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::cert::CertName;
-use crate::config::{Certificate, Config, Via};
+use crate::config::{Certificate, Config};
 use crate::context::failure::of_damage;
 use crate::context::{Context, clock, provider};
 use crate::model::{Depth, Finding, Observed, Scope, Served};
@@ -117,7 +117,7 @@ async fn probe_all(context: &Context, scope: &Scope) -> Vec<Served> {
             let open = openers.entry(&node.name).or_insert_with(|| ssh_tunnel::session_each(config, secrets, node));
             for target in ProbeTarget::all(certificate, node, open) {
                 let number = probes.len();
-                let permits = if node.probe.via == Via::Ssh { &sessions } else { &direct };
+                let permits = if target.through_ssh() { &sessions } else { &direct };
                 let (roots, permits) = (context.roots.clone(), Arc::clone(permits));
                 let (progress, name) = (context.progress.clone(), node.name.clone());
                 probes.spawn(async move {

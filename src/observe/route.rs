@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use crate::cert::{CertName, DnsName, Fingerprint, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node, Probe, Via};
 use crate::model::{Code, Over, ProbeError, Seen, Served};
-use crate::probe::{self, Http3, Opener, QuicLook, Route};
+use crate::observe::ssh_tunnel::PortOpener;
+use crate::probe::{self, Http3, QuicLook, Route};
 
 use crate::context::failure::{bug, failure};
 use crate::context::{Secrets, clock};
@@ -36,7 +37,7 @@ pub(crate) struct ProbeTarget {
 enum Address {
     Host(Host),
     /// The node's own loopback, through an SSH tunnel.
-    Loopback(Opener),
+    Loopback(PortOpener),
 }
 
 /// One resolved address and the route to it.
@@ -48,20 +49,25 @@ pub(crate) struct SocketRoute {
 }
 
 impl ProbeTarget {
-    /// Every name at every address; through SSH, where the only address is the loopback, every name once.
-    pub(crate) fn all(certificate: &Certificate, node: &Node, tunnel: &Opener) -> Vec<Self> {
-        let addresses: Vec<Address> = match node.probe.via {
-            Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
-            Via::Ssh => vec![Address::Loopback(Arc::clone(tunnel))],
-        };
-        let target = |address: &Address, sni: &DnsName| Self {
-            node: node.name.clone(),
-            certificate: certificate.name.clone(),
-            address: address.clone(),
-            probe: node.probe.clone(),
-            sni: sni.clone(),
-        };
-        addresses.iter().flat_map(|address| certificate.sni.iter().map(move |sni| target(address, sni))).collect()
+    /// Every name at every port of every address; through SSH, where the only address is the loopback, at every port.
+    pub(crate) fn all(certificate: &Certificate, node: &Node, tunnel: &PortOpener) -> Vec<Self> {
+        let mut targets = Vec::new();
+        for probe in node.probes_of(&certificate.name) {
+            let addresses: Vec<Address> = match probe.via {
+                Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
+                Via::Ssh => vec![Address::Loopback(Arc::clone(tunnel))],
+            };
+            let target = |address: &Address, sni: &DnsName| Self {
+                node: node.name.clone(),
+                certificate: certificate.name.clone(),
+                address: address.clone(),
+                probe: probe.clone(),
+                sni: sni.clone(),
+            };
+            let names = &certificate.sni;
+            targets.extend(addresses.iter().flat_map(|address| names.iter().map(move |sni| target(address, sni))));
+        }
+        targets
     }
 
     /// Fresh handshakes with every address of the host, over every route.
@@ -84,7 +90,7 @@ impl ProbeTarget {
     async fn look_at(&self, socket: &SocketRoute, roots: &Roots) -> Vec<Served> {
         let over_stream = |answer| self.served(socket, seen(answer, roots));
         match (self.probe.quic, &socket.route) {
-            (None, Route::Tcp { address, proxy_protocol }) => {
+            (None, Route::Tcp { address, proxy_protocol, starttls: None }) => {
                 let offer = probe::look_for_h3(*address, *proxy_protocol, &self.sni, PROBE_DEADLINE).await;
                 let mut served = vec![over_stream(offer.chain)];
                 if let Some(h3) = offer.h3 {
@@ -113,7 +119,7 @@ impl ProbeTarget {
         roots: &Roots,
     ) -> Vec<Served> {
         let h3 = match (self.probe.quic, &socket.route) {
-            (None, Route::Tcp { address, proxy_protocol }) => {
+            (None, Route::Tcp { address, proxy_protocol, starttls: None }) => {
                 probe::look_for_h3(*address, *proxy_protocol, &self.sni, PROBE_DEADLINE).await.h3
             }
             (Some(true), Route::Tcp { address, .. }) => Some(Http3::Configured(*address)),
@@ -132,7 +138,12 @@ impl ProbeTarget {
             return Vec::new();
         }
         let handshakes = Some(look.handshakes);
-        let of = |answer| Served { over: Over::Quic, handshakes, ..self.seen(Some(h3.address()), seen(answer, roots)) };
+        let of = |answer| Served {
+            over: Over::Quic,
+            starttls: None,
+            handshakes,
+            ..self.seen(Some(h3.address()), seen(answer, roots))
+        };
         look.answers.into_iter().map(of).collect()
     }
 
@@ -147,7 +158,25 @@ impl ProbeTarget {
 
     fn seen(&self, address: Option<SocketAddr>, seen: Seen) -> Served {
         let (node, certificate, sni) = (self.node.clone(), self.certificate.clone(), self.sni.clone());
-        Served { node, certificate, address, sni, over: Over::Tcp, seen, handshakes: None }
+        Served {
+            node,
+            certificate,
+            address,
+            sni,
+            over: Over::Tcp,
+            starttls: self.probe.starttls,
+            seen,
+            handshakes: None,
+        }
+    }
+
+    /// After a reload.
+    pub(crate) fn served_within(&self) -> Duration {
+        self.probe.served_within
+    }
+
+    pub(crate) fn through_ssh(&self) -> bool {
+        self.probe.via == Via::Ssh
     }
 
     pub(crate) fn sni(&self) -> &DnsName {
@@ -156,17 +185,18 @@ impl ProbeTarget {
 
     /// Every resolved address, over TCP; through SSH the loopback.
     pub(crate) async fn sockets(&self) -> Result<Vec<SocketRoute>, ProbeError> {
-        let Probe { port, proxy_protocol, .. } = self.probe;
+        let Probe { port, starttls, proxy_protocol, .. } = self.probe;
         let host = match &self.address {
             Address::Host(host) => host,
             Address::Loopback(open) => {
-                let route = Route::Through { open: Arc::clone(open), proxy_protocol };
+                let route = Route::Through { open: open(port), port, proxy_protocol, starttls };
                 return Ok(vec![SocketRoute { address: SocketAddr::new(LOOPBACK, port), over: Over::Ssh, route }]);
             }
         };
         let mut sockets = Vec::new();
         for address in resolve(host, port).await? {
-            sockets.push(SocketRoute { address, over: Over::Tcp, route: Route::Tcp { address, proxy_protocol } });
+            let route = Route::Tcp { address, proxy_protocol, starttls };
+            sockets.push(SocketRoute { address, over: Over::Tcp, route });
         }
         Ok(sockets)
     }

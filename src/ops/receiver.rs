@@ -53,7 +53,9 @@ pub fn permits(config: &Config, node: &Node, own_roots: String) -> Permits {
 
 /// Ports on the node that certd connects to through SSH for handshakes.
 pub fn ports(node: &Node) -> Vec<u16> {
-    if node.probe.via == Via::Ssh { vec![node.probe.port] } else { Vec::new() }
+    let ports: BTreeSet<u16> =
+        node.every_probe().filter(|probe| probe.via == Via::Ssh).map(|probe| probe.port).collect();
+    ports.into_iter().collect()
 }
 
 /// The endpoint to log in to a node as `user`; `other`: at this host instead of the configured address.

@@ -46,6 +46,7 @@ mod tests {
             sni: DnsName::parse("a.example.com").unwrap(),
             over: Over::Quic,
             seen: Seen::Silence(ProbeError::NoQuic),
+            starttls: None,
             handshakes: Some(Handshakes { asked: 15, answered, before: false }),
         };
         Observed { served: vec![served], ..Observed::default() }

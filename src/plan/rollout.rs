@@ -369,7 +369,8 @@ impl Node {
     }
 }
 
-/// Whether the server runs but does not serve: the port is closed, or TLS fails on it. A timeout shows neither.
+/// Whether the server runs but does not serve: the port is closed, or TLS fails on it, or is not spoken any more. A timeout
+/// shows neither.
 fn gone(silence: &ProbeError) -> bool {
-    matches!(silence, ProbeError::Refused | ProbeError::Tls(_))
+    matches!(silence, ProbeError::Refused | ProbeError::Tls(_) | ProbeError::Unspoken(_))
 }

@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
+use super::route::Prelude;
 use super::{Route, handshake, route, tls};
 use crate::cert::DnsName;
 use crate::config::ProxyProtocol;
@@ -79,7 +80,7 @@ pub async fn look_for_h3(
         Ok(done) => done,
         // A server of another protocol may refuse the ALPN.
         Err(ProbeError::Tls(_)) => {
-            let plain = Route::Tcp { address, proxy_protocol };
+            let plain = Route::Tcp { address, proxy_protocol, starttls: None };
             let chain = tokio::select! {
                 chain = handshake(plain, sni, deadline) => chain,
                 () = late => Err(ProbeError::TimedOut),
@@ -110,7 +111,8 @@ async fn over_http(
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(ProbeError::Tls(format!("no server can be asked for {sni}")));
     };
-    let attempt = async { tls::over_http(route::tcp(address).await?, name, proxy_protocol).await };
+    let prelude = Prelude { port: address.port(), proxy_protocol, starttls: None };
+    let attempt = async { tls::over_http(route::tcp(address).await?, name, sni, prelude).await };
     let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
     if chain.is_empty() {
         return Err(ProbeError::Tls("the server showed no certificate".to_owned()));

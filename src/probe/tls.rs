@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::route::Stream;
-use super::{accept_any, h3, proxy};
+use super::plain::{self, Recorded};
+use super::route::{Prelude, Stream};
+use super::{accept_any, h3, proxy, starttls};
 use crate::cert::DnsName;
-use crate::config::ProxyProtocol;
 use crate::model::ProbeError;
 use crate::text::escape;
 
@@ -24,7 +24,7 @@ const HTTP: &[u8] = b"http/1.1";
 const RESPONSE: usize = 16 * 1024;
 
 /// An open connection.
-pub(super) struct OverStream(TlsStream<Box<dyn Stream>>);
+pub(super) struct OverStream(TlsStream<Recorded>);
 
 impl OverStream {
     /// nginx's old workers close idle connections when they end; whatever a server sends before is of no interest.
@@ -55,45 +55,61 @@ impl OverStream {
 pub(super) async fn over(
     stream: Box<dyn Stream>,
     name: ServerName<'static>,
-    proxy_protocol: Option<ProxyProtocol>,
+    sni: &DnsName,
+    prelude: Prelude,
 ) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
-    with(accept_any::config(), stream, name, proxy_protocol).await
+    with(accept_any::config(), stream, name, sni, prelude).await
 }
 
 /// With the ALPN of HTTP/1.1.
 pub(super) async fn over_http(
     stream: Box<dyn Stream>,
     name: ServerName<'static>,
-    proxy_protocol: Option<ProxyProtocol>,
+    sni: &DnsName,
+    prelude: Prelude,
 ) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
     let mut config = (*accept_any::config()).clone();
     config.alpn_protocols = vec![HTTP.to_vec()];
-    with(Arc::new(config), stream, name, proxy_protocol).await
+    with(Arc::new(config), stream, name, sni, prelude).await
 }
 
 async fn with(
     config: Arc<ClientConfig>,
     mut stream: Box<dyn Stream>,
     name: ServerName<'static>,
-    proxy_protocol: Option<ProxyProtocol>,
+    sni: &DnsName,
+    prelude: Prelude,
 ) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
-    let failed = |error: io::Error| no_tls(&error, proxy_protocol);
+    let Prelude { port, proxy_protocol, starttls } = prelude;
     if let Some(version) = proxy_protocol {
-        stream.write_all(proxy::header(version)).await.map_err(failed)?;
+        stream.write_all(proxy::header(version)).await.map_err(|error| no_tls(&error, b"", prelude))?;
     }
-    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(failed)?;
+    if let Some(protocol) = starttls {
+        starttls::speak(&mut stream, protocol, sni, port).await?;
+    }
+    let connecting = TlsConnector::from(config).connect(name, Recorded::new(stream));
+    let mut stream =
+        connecting.into_fallible().await.map_err(|(error, stream)| no_tls(&error, stream.first(), prelude))?;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let chain = shown.iter().map(|certificate| certificate.to_vec()).collect();
+    if let Some(protocol) = starttls {
+        starttls::end(&mut stream, protocol).await;
+    }
     Ok((chain, OverStream(stream)))
 }
 
-/// The server was there. What rustls says of it can hold the server's own words.
-fn no_tls(error: &io::Error, proxy_protocol: Option<ProxyProtocol>) -> ProbeError {
-    let ended = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
-    let closed = ended.contains(&error.kind());
-    let what = match closed {
-        true => "the server closed the connection during the handshake".to_owned(),
-        false => escape(&error.to_string(), SHOWN),
-    };
-    ProbeError::Tls(what + proxy::hint(proxy_protocol, closed))
+/// The server was there. `first`: what it sent. What rustls says of it can hold the server's own words.
+fn no_tls(error: &io::Error, first: &[u8], prelude: Prelude) -> ProbeError {
+    let Prelude { port, proxy_protocol, starttls } = prelude;
+    let closed = plain::closed(error);
+    // After a PROXY header, what a server answers in plain text can be its complaint about that header.
+    let plain =
+        if proxy_protocol.is_none() && starttls.is_none() { plain::instead_of_tls(first, closed, port) } else { None };
+    plain.unwrap_or_else(|| {
+        let what = match closed {
+            true => "the server closed the connection during the handshake".to_owned(),
+            false => escape(&error.to_string(), SHOWN),
+        };
+        ProbeError::Tls(what + proxy::hint(proxy_protocol, closed))
+    })
 }

@@ -212,23 +212,28 @@ fn of_node(
     let ari = stored.current.as_ref().and_then(|kept| renewal::ari_of(observed, &certificate.name, &kept.leaf));
     let held = hold::held(&certificate.name, stored, &observed.state, now);
     let of_this = |served: &&Served| &served.node == node && served.certificate == certificate.name;
-    let configured = config.node(node).is_some_and(|node| node.probe.quic == Some(true));
+    let probes = config.node(node).map(|node| node.probes_of(&certificate.name)).unwrap_or_default();
+    let port = |served: &Served| served.address.map(|address| address.port());
+    let configured =
+        |served: &Served| probes.iter().any(|probe| probe.quic == Some(true) && Some(probe.port) == port(served));
     let mut served: Vec<ServedReport> = observed
         .served
         .iter()
         .filter(of_this)
         .map(|served| {
+            let of = |verdict| ServedReport {
+                starttls: served.starttls,
+                handshakes: served.handshakes,
+                ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
+            };
             let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.state.seed, now);
             let Seen::Leaf { leaf, .. } = &served.seen else {
                 let before = served.handshakes.is_some_and(|handshakes| handshakes.before);
                 let verdict = match verdict {
-                    Verdict::NoQuic { .. } => Verdict::NoQuic { required: configured && !before },
+                    Verdict::NoQuic { .. } => Verdict::NoQuic { required: configured(served) && !before },
                     other => other,
                 };
-                return ServedReport {
-                    handshakes: served.handshakes,
-                    ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
-                };
+                return of(verdict);
             };
             let verdict = match held {
                 Some(held) => verdict.under_hold(held, leaf, now),
@@ -238,11 +243,7 @@ fn of_node(
             let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
             let ours = current || stored.former.contains(&leaf.fingerprint);
             let origin = (!ours).then(|| Origin::of(leaf));
-            ServedReport {
-                origin,
-                handshakes: served.handshakes,
-                ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
-            }
+            ServedReport { origin, ..of(verdict) }
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());

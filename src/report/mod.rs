@@ -41,6 +41,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
+use crate::config::StartTls;
 use crate::model::{Crl, Finding, Handshakes, Held, Over, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
@@ -178,6 +179,8 @@ pub struct ServedReport {
     /// Over QUIC: how many were made, and how many of them answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshakes: Option<Handshakes>,
+    /// The protocol whose dialogue led to TLS; `null`: TLS from the first byte.
+    pub starttls: Option<StartTls>,
     #[serde(flatten)]
     pub verdict: Verdict,
     pub fingerprint: Option<Fingerprint>,
@@ -199,6 +202,7 @@ impl ServedReport {
             sni,
             over,
             handshakes: None,
+            starttls: None,
             verdict,
             fingerprint: leaf.map(|leaf| leaf.fingerprint),
             not_after: leaf.map(|leaf| leaf.not_after),
@@ -220,6 +224,15 @@ impl ServedReport {
         offers.then(|| format!("{at}: it offers HTTP/3, and none of {} handshakes had an answer", handshakes.asked))
     }
 
+    /// The address, and how it was asked.
+    fn at(&self) -> String {
+        let address = self.address.map_or_else(|| "-".to_owned(), |address| self.over.at(address));
+        match self.starttls {
+            Some(protocol) => format!("{address} {}", protocol.as_str()),
+            None => address,
+        }
+    }
+
     /// Meaning and advice of the verdict, depending on the route of the handshake.
     fn words(&self) -> (String, &'static str) {
         match (&self.verdict, self.over) {
@@ -230,6 +243,12 @@ impl ServedReport {
             (Verdict::Unreachable { .. }, Over::Quic) => {
                 (self.verdict.meaning(), "does the server speak HTTP/3, and is the port open for UDP too?")
             }
+            // As a server that waits for TLS says nothing to who waits for its greeting.
+            (Verdict::Unreachable { .. }, _) if self.starttls.is_some() => (
+                self.verdict.meaning(),
+                "is the server up, and the port open to this machine? (One that speaks TLS from the first byte needs no \
+                 `starttls`.)",
+            ),
             (verdict, _) => (verdict.meaning(), verdict.next()),
         }
     }

@@ -92,7 +92,7 @@ pub(super) fn disks(disks: &[DiskReport], style: Style, now: Timestamp) -> Strin
 const HEADER: [&str; 5] = ["NODE", "ADDRESS", "SERVES", "EXPIRES", "VERDICT"];
 
 fn row(name: &str, served: &ServedReport, (word, exit): (String, Exit), now: Timestamp) -> Row<5> {
-    let address = served.address.map_or_else(|| "-".to_owned(), |address| served.over.at(address));
+    let address = served.at();
     let serves = served.fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.short());
     let ends = served.not_after.map_or_else(|| "-".to_owned(), |at| words::ends(at, now));
     Row { cells: [name.to_owned(), address, serves, ends, word], exit }

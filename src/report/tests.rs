@@ -184,6 +184,7 @@ fn a_handshake_is_judged_by_what_hurts_a_visitor_first() {
     assert_eq!(silent(ProbeError::Tls("alert".into())), "no-tls");
     assert_eq!(silent(ProbeError::NoQuic), "no-quic", "browsers go on over TCP");
     assert_eq!(silent(ProbeError::NoWay("ssh".into())), "unknown", "what visitors get does not go through SSH");
+    assert_eq!(silent(ProbeError::Unspoken("220 mail".into())), "unknown", "`probe` is wrong, and not the server");
 }
 
 #[test]
@@ -253,6 +254,7 @@ fn watched_endpoints_stand_below_the_certificates_worst_first_and_count() {
         name: WatchName::parse(name).unwrap(),
         address: Some(SocketAddr::from(([127, 0, 0, last], 443))),
         sni: sni(),
+        starttls: None,
         seen,
     };
     let observed = [

@@ -233,7 +233,9 @@ pub(super) fn joined(meaning: &str, next: &str) -> String {
 /// The leaf if visitors accept it, or else the verdict that says why not.
 fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
     let (leaf, distrust) = match seen {
-        Seen::Silence(silence @ ProbeError::NoWay(_)) => return Err(Verdict::Unknown { why: silence.to_string() }),
+        Seen::Silence(silence @ (ProbeError::NoWay(_) | ProbeError::Unspoken(_))) => {
+            return Err(Verdict::Unknown { why: silence.to_string() });
+        }
         Seen::Silence(ProbeError::NoQuic) => return Err(Verdict::NoQuic { required: true }),
         Seen::Silence(silence) if silence.somebody_there() => return Err(Verdict::NoTls { why: silence.to_string() }),
         Seen::Silence(silence) => return Err(Verdict::Unreachable { why: silence.to_string() }),

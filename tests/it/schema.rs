@@ -225,6 +225,7 @@ fn each_default_of_the_schema_is_the_parsers() {
     for section in ["", "acme", "dns", "run", "rollout", "ssh", "probe", "install", "certificate"] {
         let at = if section.is_empty() { &schema } else { &schema["properties"][section] };
         let at = at.get("items").unwrap_or(at);
+        let at = at.get("anyOf").map_or(at, |forms| &forms[0]);
         for (key, default) in at["properties"].as_object().unwrap() {
             let Some(default) = default.get("default").filter(|_| !own.contains(&key.as_str())) else { continue };
             let other_provider = section == "dns" && ["ttl", "command_timeout"].contains(&key.as_str());

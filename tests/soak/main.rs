@@ -17,5 +17,6 @@ mod roots;
 mod rotations;
 mod ssh_many;
 mod ssh_silent;
+mod starttls;
 mod update_servers;
 mod userlands;

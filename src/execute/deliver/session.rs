@@ -13,7 +13,7 @@ use crate::model::{Finding, Over, ProbeError, Seen, Served};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::plan::fence;
 use crate::plan::rollout::{Action, Event, Restored, Verdict};
-use crate::probe::{self, Opener, Verified};
+use crate::probe::{self, Verified};
 use crate::text::escape;
 
 use crate::context::failure::of_node;
@@ -21,7 +21,7 @@ use crate::context::progress::{Event as Progress, Phase};
 use crate::context::{Context, clock};
 use crate::execute::deliver::{Held, SessionEvent};
 use crate::observe::route::{ProbeTarget, endpoint};
-use crate::observe::ssh_tunnel;
+use crate::observe::ssh_tunnel::{self, PortOpener};
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
 pub(crate) const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
@@ -29,9 +29,7 @@ pub(crate) const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 /// the old ones, and no event shows this to a client. A rollout waits for it, so that the next look does not find a stale
 /// node. Over a slow link it has passed by then.
 const OLD_WORKERS: Duration = Duration::from_millis(250);
-/// Deadline for the new certificate to be served after a reload.
-const VERIFY_DEADLINE: Duration = Duration::from_secs(15);
-/// The same over QUIC, once TCP has shown it: servers renew both at once, or QUIC not before they are restarted.
+/// For the new certificate over QUIC, once TCP has shown it: servers renew both at once, or QUIC not before they are restarted.
 const QUIC_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Session {
@@ -222,8 +220,7 @@ impl Session {
 
     /// Handshakes with all targets; those through SSH use this dialogue's own connection.
     async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(ProbeTarget, Leaf)>) -> T) -> T {
-        let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
-        let (open, tunnels) = ssh_tunnel::of_dialogue(node);
+        let (open, tunnels) = ssh_tunnel::of_dialogue();
         let work = work(self.targets(&open));
         drop(open);
         tokio::pin!(work);
@@ -234,7 +231,7 @@ impl Session {
     }
 
     /// Every name at every host, with its expected leaf.
-    fn targets(&self, through: &Opener) -> Vec<(ProbeTarget, Leaf)> {
+    fn targets(&self, through: &PortOpener) -> Vec<(ProbeTarget, Leaf)> {
         let config = &self.context.config;
         let mut targets = Vec::new();
         let Some(node) = config.node(&self.node) else { return targets };
@@ -281,7 +278,7 @@ async fn prove(target: ProbeTarget, expected: Fingerprint, roots: Roots) -> Vec<
         Err(silence) => return vec![target.unresolved(silence)],
     };
     let proofs = sockets.iter().map(async |socket| {
-        let verified = probe::verify(socket.route.clone(), target.sni(), expected, VERIFY_DEADLINE).await;
+        let verified = probe::verify(socket.route.clone(), target.sni(), expected, target.served_within()).await;
         let proven = matches!(verified, Verified::Expected(_));
         let seen = match verified {
             Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),

@@ -51,7 +51,7 @@ pub(super) fn allows(
     let mut seen = false;
     for served in of(observed, node, &certificate.name) {
         seen = true;
-        if matches!(served.seen, Seen::Silence(ProbeError::NoWay(_))) {
+        if matches!(served.seen, Seen::Silence(ProbeError::NoWay(_) | ProbeError::Unspoken(_))) {
             // What visitors get is unknown, which is no reason to come early.
             continue;
         }

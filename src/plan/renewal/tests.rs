@@ -34,6 +34,7 @@ fn case(text: &str, age: i64) -> Case {
         address: None,
         sni: certificate.sni[0].clone(),
         over: Over::Tcp,
+        starttls: None,
         seen: Seen::Silence(ProbeError::Refused),
         handshakes: None,
     };

@@ -103,6 +103,19 @@ fn tls_that_is_gone_after_the_switch_is_our_certificates_doing() {
 }
 
 #[test]
+fn a_port_that_certd_cannot_speak_with_takes_nobody_back_unless_it_spoke_tls_before() {
+    let ends_with = |before, silence| {
+        let mut rollout = rollout(&[("a", before)], None);
+        let events = [started("a"), ready("a"), committed("a"), verified("a", Verdict::Silent(silence))];
+        let actions: Vec<Action> = events.into_iter().flat_map(|event| rollout.on(event)).collect();
+        actions.last().cloned()
+    };
+    let unspoken = || ProbeError::Unspoken("port 25 answers in plain text".into());
+    assert_eq!(ends_with(Before::Nothing, unspoken()), Some(Action::Done(name("a"))));
+    assert_eq!(ends_with(Before::Valid, unspoken()), Some(Action::Rollback(name("a"))));
+}
+
+#[test]
 fn a_node_that_times_out_is_kept_unverified_and_the_next_node_becomes_canary() {
     golden(
         "unverified",

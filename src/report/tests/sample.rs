@@ -73,6 +73,7 @@ pub(super) fn served(last: u8, verdict: Verdict) -> ServedReport {
         sni: sni(),
         over: Over::Tcp,
         handshakes: None,
+        starttls: None,
         verdict,
         fingerprint: (!silent).then(|| Fingerprint::of(&[last])),
         not_after: (!silent).then(|| days(0, if expired { -1 } else { 40 + i64::from(last) }).1),
