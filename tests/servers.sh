@@ -6,7 +6,9 @@ into=${1:?the folder}
 [ ! -e "$into/complete" ] || exit 0
 packages='postfix dovecot-imapd dovecot-pop3d dovecot-managesieved slapd prosody postgresql mariadb-server proftpd-core
   proftpd-mod-crypto inn2 nats-server xrdp'
+# shellcheck source=/dev/null
 . /etc/os-release
+# shellcheck disable=SC2016 # apt-get replaces these
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' | awk -v of="$VERSION_CODENAME" \
   '$2 == of && $3 == "main" { print $1; exit }')
 [ "$mirror" ] || { echo "apt's sources have no $VERSION_CODENAME main" >&2; exit 1; }

@@ -3,7 +3,6 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::propagation_tally::Lagging;
 use super::{ProgramError, UpdateError, Zone};
 use crate::http::causes;
 use crate::model::{Advice, Code};
@@ -57,6 +56,17 @@ pub enum DnsError {
     Update(#[from] UpdateError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+}
+
+/// Which servers do not show the record: each reason has another remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lagging {
+    /// Others show it.
+    Some,
+    /// None shows it.
+    All,
+    /// Servers of this network, which may have a zone of its own under the public name.
+    Internal,
 }
 
 impl DnsError {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use hickory_proto::rr::RecordType;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio::time::{interval_at, sleep, timeout};
 
 use super::propagation_tally::{
     Answer, ServerState, all_silent, doh_state, initial_states, judge, judge_doh, lacking, lagging,
@@ -175,7 +175,7 @@ impl<F: FnMut(String)> Watch<'_, F> {
                         }
                         _ => Stage::Last,
                     };
-                    end.as_mut().reset(Instant::now() + DOH_PATIENCE);
+                    end.set(sleep(DOH_PATIENCE));
                 }
                 now = reminder.tick() => self.remind(now.duration_since(begun)),
             }

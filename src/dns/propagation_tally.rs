@@ -8,6 +8,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RData;
 
 use super::Server;
+use super::error::Lagging;
 use super::wire::Question;
 use crate::config::SilentServers;
 
@@ -19,17 +20,6 @@ pub(super) struct ServerState {
     pub(super) answer: Answer,
     /// Its address is one that the internet does not have.
     internal: bool,
-}
-
-/// Which servers do not show the record: each reason has another remedy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lagging {
-    /// Others show it.
-    Some,
-    /// None shows it.
-    All,
-    /// Servers of this network, which may have a zone of its own under the public name.
-    Internal,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,7 +22,30 @@ pub(super) fn program() -> String {
 /// A program as it travels: no indentation, no comment lines, no empty lines, and short names. The program has no
 /// here-document and no text over several lines, which stripping could change.
 pub fn compact(source: &str) -> String {
-    shorten(&strip(source))
+    squeeze(&shorten(&strip(source)))
+}
+
+/// Operators need no blanks beside them, and the most frequent path gets a name. Lines with an arrow show a command to a
+/// person, and stay.
+fn squeeze(program: &str) -> String {
+    let mut squeezed = String::with_capacity(program.len());
+    for (number, line) in program.lines().enumerate() {
+        let line = if line.contains("->") { line.to_owned() } else { without_blanks(line) };
+        squeezed.extend([&*line.replace(NULL, "$NUL"), "\n"]);
+        // The first line is the protocol's version.
+        if number == 0 {
+            squeezed.extend(["NUL=", NULL, "\n"]);
+        }
+    }
+    squeezed
+}
+
+const NULL: &str = "/dev/null";
+
+fn without_blanks(line: &str) -> String {
+    [(" || ", "||"), (" && ", "&&"), (" | ", "|"), (" ;;", ";;")]
+        .into_iter()
+        .fold(line.to_owned(), |line, (spaced, dense)| line.replace(spaced, dense))
 }
 
 fn strip(source: &str) -> String {
@@ -115,6 +138,20 @@ mod tests {
         assert_eq!(restored, stripped);
         assert!(!after.iter().any(|word| names.contains_key(word.as_str())), "none is left long");
         assert!(stripped.contains("/random/boot_id ") && shorten(&stripped).contains("/random/boot_id "));
+    }
+
+    #[test]
+    fn blanks_beside_operators_and_a_path_are_all_that_is_squeezed() {
+        assert_eq!(
+            squeeze("certd=3\n[ \"$a\" ] && b || { c; } 2>/dev/null\ncase $x in a | b) ;; esac\nsay \"-> a && b\"\n"),
+            "certd=3\nNUL=/dev/null\n[ \"$a\" ]&&b||{ c; } 2>$NUL\ncase $x in a|b);; esac\nsay \"-> a && b\"\n"
+        );
+        // Neither stands in a text, where it would be shown or not be expanded.
+        assert!(!SOURCE.contains("NUL"));
+        for line in strip(SOURCE).lines().filter(|line| !line.contains("->")) {
+            let in_quotes = |quote: char| line.split(quote).skip(1).step_by(2).any(|text| text.contains(NULL));
+            assert!(!in_quotes('\''), "{line}");
+        }
     }
 
     #[test]

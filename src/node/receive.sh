@@ -928,7 +928,8 @@ forget() {
   # shellcheck disable=SC3013 # dash, ash and bash have it
   if ! [ "$own_dir/current" -ef "$own_dir/$to" ]; then
     rm -f "$own_dir/intent"
-    rm -rf "${own_dir:?}/$to"
+    # An intent that a loss of power emptied names none.
+    [ -z "$to" ] || rm -rf "${own_dir:?}/$to"
     return
   fi
   # A restored backup may have made a folder of the link.

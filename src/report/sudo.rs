@@ -1,5 +1,10 @@
 //! What a person does where a test or a reload was refused by sudo, and the server was not even asked.
 
+/// Advice about sudo where sudo itself has refused, `otherwise` where it has not.
+pub(super) fn advice_or(output: &str, otherwise: &str) -> String {
+    advice(output).unwrap_or(otherwise).to_owned()
+}
+
 /// `None`: these are not sudo's words.
 pub(super) fn advice(output: &str) -> Option<&'static str> {
     let has = |words: &str| output.contains(words);

@@ -14,8 +14,8 @@ use crate::plan::{
 use super::{Delivery, LastFailure, sudo};
 
 /// Advice for a server that keeps an old certificate over QUIC alone.
-pub(super) const RESTART: &str = "restart the server on the node: over TCP it serves the right certificate, and a reload changes nothing over QUIC \
-     until it is started anew (Caddy 2.6 is so)";
+pub(super) const RESTART: &str =
+    "restart the server on the node: a reload changes nothing over QUIC until it is started anew (Caddy 2.6 is so)";
 
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
@@ -344,14 +344,14 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
         ),
         Outcome::BrokenBefore { output } => (
             format!("unchanged: its configuration test fails without our change: {output}"),
-            Some(of_output(output, "fix the server's configuration on the node; the next pass delivers")),
+            Some(sudo::advice_or(output, "fix the server's configuration on the node; the next pass delivers")),
         ),
         Outcome::Placed { output } => (
             match sudo::advice(output) {
                 Some(_) => format!("the files are in place, and nothing was reloaded: {output}"),
                 None => format!("the files are in place, the server does not run: {output}"),
             },
-            Some(of_output(output, "start the server; certd does not start what was stopped")),
+            Some(sudo::advice_or(output, "start the server; certd does not start what was stopped")),
         ),
         Outcome::Unverified { why, over_quic: true } => {
             (format!("proven by handshake over TCP; {why}"), Some(RESTART.into()))
@@ -373,10 +373,6 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
         }
         Outcome::Aborted { why: Abort::Interrupted } => ("not touched: interrupted".into(), None),
     }
-}
-
-fn of_output(output: &str, otherwise: &str) -> String {
-    sudo::advice(output).unwrap_or(otherwise).to_owned()
 }
 
 /// `3 deliveries failed since 2026-11-23 06:15 UTC, next try 2026-11-23 12:15 UTC: the cause`.
