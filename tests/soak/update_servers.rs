@@ -124,7 +124,7 @@ impl Servers {
     }
 
     fn bind(&mut self) {
-        let old = output(&mut self.program("usr/sbin/named").arg("-v")).contains("9.18");
+        let old = output(self.program("usr/sbin/named").arg("-v")).contains("9.18");
         for (name, at) in [("named", self.primary), ("named-secondary", self.secondary)] {
             let folder = self.zones(name);
             let (dir, no_lock) = (folder.display(), if old { "lock-file none;" } else { "" });

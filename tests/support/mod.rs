@@ -288,7 +288,7 @@ pub fn free_ports<const N: usize>(ip: IpAddr) -> [SocketAddr; N] {
 }
 
 /// Sixteen hex digits, other ones at each call.
-fn run_id() -> String {
+pub fn run_id() -> String {
     format!("{:016x}", random())
 }
 
