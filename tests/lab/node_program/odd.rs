@@ -62,6 +62,19 @@ fn what_cannot_be_noted_whole_is_not_begun() {
 }
 
 #[test]
+fn an_intent_that_a_loss_of_power_emptied_takes_nothing_along() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
+        fs::write(place.own().join("intent"), "").unwrap();
+        let mut program = Program::start(shell, &[place.bundle(NEXT)]);
+        program.prepared();
+        program.end();
+        assert!(place.holds(NEW), "{shell:?}");
+    }
+}
+
+#[test]
 fn tools_that_fail_make_no_rubbish_of_what_is_served_and_keep_nobody_from_going_back() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);
