@@ -317,12 +317,21 @@ pub enum ProbeError {
     /// visitors get.
     #[error("{0}")]
     Unspoken(String),
+    /// It speaks the right protocol and greets with a refusal, as a busy server does, or one that does not admit this
+    /// machine: that shows nothing about what others get, nor about a certificate.
+    #[error("{0}")]
+    TurnedAway(String),
 }
 
 impl ProbeError {
+    /// Whether what visitors get is unknown after this.
+    pub fn says_nothing_of_visitors(&self) -> bool {
+        matches!(self, Self::NoWay(_) | Self::Unspoken(_) | Self::TurnedAway(_))
+    }
+
     /// Whether a server accepted TCP, so that a change could hurt its visitors.
     pub fn somebody_there(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::Unspoken(_))
+        matches!(self, Self::Tls(_) | Self::Unspoken(_) | Self::TurnedAway(_))
     }
 }
 

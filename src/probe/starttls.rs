@@ -101,8 +101,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<'_, S> {
             Refusal::Foreign if !greeted && plain::spoken(unread, port) != Some(Spoken::StartTls(protocol)) => {
                 plain::instead_of(protocol, unread, port)
             }
-            Refusal::TurnedAway if !greeted => {
-                ProbeError::Unspoken(format!("port {port} turns certd away, and may serve others: {answered}"))
+            // `Foreign` is here the protocol's own, such as IMAP's BYE.
+            Refusal::TurnedAway | Refusal::Foreign if !greeted => {
+                ProbeError::TurnedAway(format!("port {port} turns certd away, and may serve others: {answered}"))
             }
             Refusal::NotOffered => self.failed(&format!("the server offers no TLS: {answered}")),
             Refusal::Foreign | Refusal::TurnedAway | Refusal::Other => {

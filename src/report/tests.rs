@@ -185,6 +185,7 @@ fn a_handshake_is_judged_by_what_hurts_a_visitor_first() {
     assert_eq!(silent(ProbeError::NoQuic), "no-quic", "browsers go on over TCP");
     assert_eq!(silent(ProbeError::NoWay("ssh".into())), "unknown", "what visitors get does not go through SSH");
     assert_eq!(silent(ProbeError::Unspoken("220 mail".into())), "unknown", "`probe` is wrong, and not the server");
+    assert_eq!(silent(ProbeError::TurnedAway("421 busy".into())), "unknown", "others may be served");
 }
 
 #[test]

@@ -233,7 +233,7 @@ pub(super) fn joined(meaning: &str, next: &str) -> String {
 /// The leaf if visitors accept it, or else the verdict that says why not.
 fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
     let (leaf, distrust) = match seen {
-        Seen::Silence(silence @ (ProbeError::NoWay(_) | ProbeError::Unspoken(_))) => {
+        Seen::Silence(silence) if silence.says_nothing_of_visitors() => {
             return Err(Verdict::Unknown { why: silence.to_string() });
         }
         Seen::Silence(ProbeError::NoQuic) => return Err(Verdict::NoQuic { required: true }),

@@ -113,6 +113,8 @@ fn a_port_that_certd_cannot_speak_with_takes_nobody_back_unless_it_spoke_tls_bef
     let unspoken = || ProbeError::Unspoken("port 25 answers in plain text".into());
     assert_eq!(ends_with(Before::Nothing, unspoken()), Some(Action::Done(name("a"))));
     assert_eq!(ends_with(Before::Valid, unspoken()), Some(Action::Rollback(name("a"))));
+    let busy = ProbeError::TurnedAway("port 25 turns certd away: 421 too busy".into());
+    assert_eq!(ends_with(Before::Valid, busy), Some(Action::Done(name("a"))), "it may serve everybody else");
 }
 
 #[test]

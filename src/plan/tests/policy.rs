@@ -68,6 +68,8 @@ fn a_probe_that_found_no_way_through_ssh_another_protocol_or_no_answer_over_udp_
     assert!(waits_for_window(&no_way, "guangzhou"), "{}", plan_text(&no_way.plan()));
     no_way.set(&name("guangzhou"), &cert(SERVICE), Seen::Silence(ProbeError::Unspoken("plain text".into())));
     assert!(waits_for_window(&no_way, "guangzhou"), "{}", plan_text(&no_way.plan()));
+    no_way.set(&name("guangzhou"), &cert(SERVICE), Seen::Silence(ProbeError::TurnedAway("421 busy".into())));
+    assert!(waits_for_window(&no_way, "guangzhou"), "{}", plan_text(&no_way.plan()));
     let mut no_quic = held;
     let tcp = no_quic.observed.served.iter().find(|served| served.node == name("guangzhou")).unwrap().clone();
     no_quic.observed.served.push(Served { over: Over::Quic, seen: Seen::Silence(ProbeError::NoQuic), ..tcp });

@@ -57,7 +57,8 @@ pub(super) fn parse(expect: Expect, bytes: &[u8]) -> Result<Option<usize>, Refus
         Expect::Byte(byte) if bytes[0] == byte => Ok(Some(1)),
         // PostgreSQL: no TLS; or an error message, which old servers send.
         Expect::Byte(_) if bytes[0] == b'N' => Err(Refusal::NotOffered),
-        Expect::Byte(_) if bytes[0] == b'E' => Err(Refusal::Other),
+        // PostgreSQL when it has no room for one more.
+        Expect::Byte(_) if bytes[0] == b'E' => Err(Refusal::TurnedAway),
         Expect::Byte(_) => Err(Refusal::Foreign),
         Expect::Frame(Frame::Ldap) => ldap(bytes),
         Expect::Frame(Frame::Mysql) => mysql(bytes),
@@ -87,7 +88,7 @@ fn code(bytes: &[u8], of: &[&str], offers: &str, free_lines: bool) -> Result<Opt
             return match of.iter().any(|code| code.as_bytes() == own) {
                 true if offered => Ok(Some(end)),
                 true => Err(Refusal::NotOffered),
-                false if own[0] == b'5' => Err(Refusal::TurnedAway),
+                false if matches!(own[0], b'4' | b'5') => Err(Refusal::TurnedAway),
                 false => Err(Refusal::Other),
             };
         }
@@ -184,8 +185,6 @@ fn ber(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Refusal> {
 /// then capabilities; or an error.
 fn mysql(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
     const CLIENT_SSL: u8 = 0x08;
-    /// ER_HOST_IS_BLOCKED and ER_HOST_NOT_PRIVILEGED.
-    const NOT_FROM_HERE: [[u8; 2]; 2] = [1129_u16.to_le_bytes(), 1130_u16.to_le_bytes()];
     let number = bytes.get(3).is_none_or(|number| *number == 0);
     if !number || !bytes.get(4).is_none_or(|kind| [10, 0xff].contains(kind)) {
         return Err(Refusal::Foreign);
@@ -200,8 +199,8 @@ fn mysql(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
             let capabilities = capabilities.ok_or(Refusal::Foreign)?;
             if capabilities[1] & CLIENT_SSL == 0 { Err(Refusal::NotOffered) } else { Ok(Some(4 + length)) }
         }
-        [0xff, low, high, ..] if NOT_FROM_HERE.contains(&[*low, *high]) => Err(Refusal::TurnedAway),
-        [0xff, ..] => Err(Refusal::Other),
+        // Too many connections, a blocked address, or one that is not admitted.
+        [0xff, ..] => Err(Refusal::TurnedAway),
         _ => Err(Refusal::Foreign),
     }
 }

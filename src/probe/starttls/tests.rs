@@ -217,7 +217,7 @@ const SMTP_OFFERS: (&[u8], &[u8]) = (b"EHLO certd.invalid\r\n", b"250-mail\r\n25
 
 #[tokio::test]
 async fn a_server_that_refuses_tls_is_reported_in_its_own_words() {
-    let refused: [(StartTls, Lines, &str); 13] = [
+    let refused: [(StartTls, Lines, &str); 11] = [
         (
             StartTls::Smtp,
             &[GREETING_OF_SMTP, (b"EHLO certd.invalid\r\n", b"250-mail\r\n250 SIZE\r\n")],
@@ -234,8 +234,6 @@ async fn a_server_that_refuses_tls_is_reported_in_its_own_words() {
             &[GREETING_OF_SMTP, (b"EHLO certd.invalid\r\n", b"250-mail STARTTLS\r\nSTARTTLS\r\n250 SIZE\r\n")],
             "the server answers \"250-mail STARTTLS\"",
         ),
-        (StartTls::Smtp, &[(b"", b"421 4.3.2 too busy\r\n")], "the server answers \"421 4.3.2 too busy\""),
-        (StartTls::Imap, &[(b"", b"* BYE overloaded\r\n")], "the server answers \"* BYE overloaded\""),
         (
             StartTls::Imap,
             &[(b"", b"* OK ready\r\n"), (b"a STARTTLS\r\n", b"a BAD no TLS\r\n")],
@@ -264,8 +262,8 @@ async fn a_server_that_refuses_tls_is_reported_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn another_protocol_and_a_closed_door_are_no_fault_of_the_server() {
-    let foreign: [(StartTls, &[u8], &str); 10] = [
+async fn another_protocol_is_no_fault_of_the_server() {
+    let foreign: [(StartTls, &[u8], &str); 7] = [
         (StartTls::Smtp, b"* OK IMAP ready\r\n", "set `starttls = \"imap\"`"),
         (StartTls::Smtp, b"220 ProFTPD\r\n", "set `starttls = \"ftp\"`"),
         (StartTls::Imap, b"220 mail ESMTP\r\n", "set `starttls = \"smtp\"`"),
@@ -273,13 +271,6 @@ async fn another_protocol_and_a_closed_door_are_no_fault_of_the_server() {
         (StartTls::Imap, b"HTTP/1.1 400 Bad Request\r\n", "it speaks HTTP"),
         (StartTls::Pop3, MARIADB, "set `starttls = \"mysql\"`"),
         (StartTls::Mysql, b"SSH-2.0-OpenSSH_9.2p1\r\n", "certd does not know what it speaks"),
-        (StartTls::Smtp, b"554 5.7.1 not from there\r\n", "turns certd away"),
-        (StartTls::Nntp, b"502 no permission\r\n", "turns certd away"),
-        (
-            StartTls::Mysql,
-            b"\x48\0\0\0\xff\x6a\x04Host '192.0.2.1' is not allowed to connect to this MariaDB server ...",
-            "turns certd away",
-        ),
     ];
     for (protocol, answer, part) in foreign {
         let spoken = dialogue(protocol, vec![(Vec::new(), answer.to_vec())], 4096, true).await;
@@ -290,6 +281,36 @@ async fn another_protocol_and_a_closed_door_are_no_fault_of_the_server() {
         }
         unspoken(&spoken, part);
     }
+}
+
+#[tokio::test]
+async fn a_greeting_that_turns_certd_away_says_nothing_about_a_certificate() {
+    let busy: [(StartTls, &[u8]); 9] = [
+        (StartTls::Smtp, b"421 4.3.2 too busy\r\n"),
+        (StartTls::Smtp, b"554 5.7.1 not from there\r\n"),
+        (StartTls::Ftp, b"421 too many users\r\n"),
+        (StartTls::Nntp, b"400 load at 16.67, try later\r\n"),
+        (StartTls::Nntp, b"502 no permission\r\n"),
+        (StartTls::Imap, b"* BYE overloaded\r\n"),
+        (StartTls::Pop3, b"-ERR too many\r\n"),
+        (StartTls::Mysql, b"\x17\0\0\0\xff\x10\x04Too many connections"),
+        (
+            StartTls::Mysql,
+            b"\x48\0\0\0\xff\x6a\x04Host '192.0.2.1' is not allowed to connect to this MariaDB server ...",
+        ),
+    ];
+    for (protocol, answer) in busy {
+        let spoken = dialogue(protocol, vec![(Vec::new(), answer.to_vec())], 4096, true).await;
+        let turned_away = matches!(&spoken, Err(ProbeError::TurnedAway(why)) if why.contains("turns certd away"));
+        assert!(turned_away, "{protocol:?}: {spoken:?}");
+    }
+    // After the greeting it is the server's own trouble, such as a key that it cannot read.
+    let lines = vec![
+        (Vec::new(), b"220 mail ESMTP\r\n".to_vec()),
+        (b"EHLO certd.invalid\r\n".to_vec(), b"250-mail\r\n250 STARTTLS\r\n".to_vec()),
+        (b"STARTTLS\r\n".to_vec(), b"554 no\r\n".to_vec()),
+    ];
+    tls_failed(&dialogue(StartTls::Smtp, lines, 4096, true).await, "554 no");
 }
 
 #[test]
