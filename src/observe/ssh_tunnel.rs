@@ -50,13 +50,16 @@ pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &
                 if let Some(silence) = failed.get() {
                     return Err(silence.clone());
                 }
+                // A port that sshd does not permit says nothing about the others.
+                let mut of_port_alone = false;
                 let opened = async {
                     let endpoint = endpoint(&config, &secrets, &name).await.map_err(|failure| no_login(&failure))?;
                     let tunnel = ssh::tunnel(endpoint, &LOOPBACK.to_string(), port).await;
+                    of_port_alone = matches!(tunnel, Err(SshError::Forwarding { .. }));
                     tunnel.map_err(|error| silence(&error))
                 };
                 let opened = within(SESSION, opened).await;
-                if let Err(silence @ ProbeError::NoWay(_)) = &opened {
+                if let (Err(silence @ ProbeError::NoWay(_)), false) = (&opened, of_port_alone) {
                     failed.get_or_init(|| silence.clone());
                 }
                 boxed(opened)
