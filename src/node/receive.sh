@@ -1150,13 +1150,15 @@ renewers() {
 # A line where nginx serves HTTP/3 and no setting bounds its old workers. Its configuration can hold secrets, and only the
 # two words that are looked for leave the pipe. Not through sudo, whose rules may allow the test alone.
 old_workers() {
-  command_index=0
+  command_index=0 ran=$nl$nl
   while [ $command_index -lt "$count" ]; do
     command_index=$((command_index + 1))
     eval "arguments=\$test_commands$command_index"
+    case $ran in *"$nl$nl$arguments$nl"*) continue ;; esac
+    ran=$ran$arguments$nl
     case ${arguments%%"$nl"*}:$arguments in *nginx:*"$nl=-t$nl"* | *openresty:*"$nl=-t$nl"* | *angie:*"$nl=-t$nl"*) ;; *) continue ;; esac
     # shellcheck disable=SC2016 # the inner shell expands it
-    run "$test_time" "=sh$nl=-c$nl"'="$@" 2>/dev/null | sed "s/#.*//" | grep -oE "worker.shutdown.timeout|listen[^;]*[[:space:]]quic[[:space:];]" | cut -c 1-6 | sort -u'"$nl=sh$nl${arguments%%"=-t$nl"*}=-T$nl${arguments#*"=-t$nl"}"
+    run 10 "=sh$nl=-c$nl"'="$@" 2>/dev/null | sed "s/#.*//" | grep -oE "worker.shutdown.timeout|listen[^;]*[[:space:]]quic[[:space:];]" | cut -c 1-6 | sort -u'"$nl=sh$nl${arguments%%"=-t$nl"*}=-T$nl${arguments#*"=-t$nl"}"
     case $out in *listen*worker*) ;; *listen*) echo 'workers unbounded'; return ;; esac
   done
 }
