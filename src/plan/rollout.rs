@@ -371,6 +371,6 @@ impl Node {
 
 /// Whether the server runs but does not serve: the port is closed, or TLS fails on it, or is not spoken any more. A timeout
 /// shows neither.
-fn gone(silence: &ProbeError) -> bool {
+pub fn gone(silence: &ProbeError) -> bool {
     matches!(silence, ProbeError::Refused | ProbeError::Tls(_) | ProbeError::Unspoken(_))
 }

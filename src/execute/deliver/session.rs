@@ -12,7 +12,7 @@ use crate::model::{Code, Committed, Refusal};
 use crate::model::{Finding, Over, ProbeError, Seen, Served};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::plan::fence;
-use crate::plan::rollout::{Action, Event, Restored, Verdict};
+use crate::plan::rollout::{self, Action, Event, Restored, Verdict};
 use crate::probe::{self, Verified};
 use crate::text::escape;
 
@@ -149,12 +149,16 @@ impl Session {
     /// comes last: TCP has proven that the server has the certificate and uses it, and browsers for which QUIC fails go
     /// on over TCP. A missing UDP answer does not count here: the report has it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
-        let (mut other, mut over_quic, mut proven) = (None, None, false);
+        let (mut other, mut over_quic, mut silent, mut proven) = (None, None, None, false);
         for served in seen {
             let what = match &served.seen {
                 Seen::Silence(ProbeError::NoQuic) => continue,
                 Seen::Silence(silence) if served.over == Over::Quic => silence.to_string(),
-                Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
+                Seen::Silence(silence) if rollout::gone(silence) => return Verdict::Silent(silence.clone()),
+                Seen::Silence(silence) => {
+                    silent.get_or_insert(Verdict::Silent(silence.clone()));
+                    continue;
+                }
                 Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => format!(
                     "{} still serves {} for {} (until {})",
                     served.address.map_or_else(String::new, |address| served.over.at(address)),
@@ -177,7 +181,7 @@ impl Session {
             }
         }
         let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(ProbeError::TimedOut) };
-        other.or(over_quic).unwrap_or_else(unseen)
+        silent.or(other).or(over_quic).unwrap_or_else(unseen)
     }
 
     fn expects(&self, served: &Served, leaf: &Leaf) -> bool {
