@@ -80,14 +80,15 @@ pub(super) fn join(
 
 fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, Spanned<Host>)> {
     let first = spec.addresses.first()?.clone();
+    let probe = spec.probe.over(&defaults.probe);
     let own = spec.own_probes.iter().filter(|(_, own)| !matches!(own, ProbeSpec::Nothing));
-    let own = own.filter_map(|(name, own)| Some((CertName::parse(name).ok()?, own.over(&spec.probe))));
+    let own = own.filter_map(|(name, own)| Some((CertName::parse(name).ok()?, own.over(&probe).probes())));
     let own_probes = own.collect();
     let node = Node {
         name: spec.name?.value,
         addresses: spec.addresses.into_iter().map(|address| address.value).collect(),
         ssh: spec.ssh.over(&defaults.ssh, spec.host_keys),
-        probes: spec.probe.over(&defaults.probe),
+        probes: probe.probes(),
         own_probes,
         tags: spec.tags,
         paused_until: spec.paused_until,
@@ -206,7 +207,7 @@ fn endpoints(nodes: &[(Node, Spanned<Host>)], errors: &ConfigErrors<'_>) {
             errors.at(first, what, "probe = { quic = false }, or via = \"direct\"");
         }
         if let Some(protocol) =
-            node.every_probe().find(|probe| probe.quic == Some(true)).and_then(|probe| probe.starttls)
+            node.every_probe().filter(|probe| probe.quic == Some(true)).find_map(|probe| probe.starttls)
         {
             let what = format!(
                 "{:?} is probed over QUIC, which no server speaks after {}",

@@ -10,7 +10,6 @@ use super::error::ConfigErrors;
 use super::fleet::Defaults;
 use super::install::{InstallSpec, Resolved};
 use super::node::NodeSpec;
-use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
 use super::written::Spanned;
 use super::{Discover, Install, Installs};
@@ -101,7 +100,7 @@ pub(super) fn discover(
         families: written.families,
         host_keys: written.host_keys.clone(),
         ssh: SshSpec::default().over(&defaults.ssh, Vec::new()),
-        probes: ProbeSpec::default().over(&defaults.probe),
+        probes: defaults.probe.probes(),
         windows: defaults.windows.clone(),
         install,
         own: nodes.iter().filter_map(own).collect(),

@@ -40,7 +40,7 @@ pub enum ProxyProtocol {
 }
 
 /// One layer as written.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) enum ProbeSpec {
     #[default]
     Nothing,
@@ -50,7 +50,7 @@ pub(super) enum ProbeSpec {
 }
 
 /// One table as written.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct PortSpec {
     port: Option<u16>,
     starttls: Option<Option<StartTls>>,
@@ -74,8 +74,8 @@ impl ProbeSpec {
                 let read = |section: Section<'_>| section.here().with(PortSpec::read(section));
                 let ports: Vec<Spanned<PortSpec>> = each.sections.into_iter().map(read).collect();
                 for (index, spec) in ports.iter().enumerate() {
-                    let number = spec.value.over(None).port;
-                    if ports[..index].iter().any(|earlier| earlier.value.over(None).port == number) {
+                    let number = spec.value.probe().port;
+                    if ports[..index].iter().any(|earlier| earlier.value.probe().port == number) {
                         errors.at(spec, format!("is the port {number} a second time"), "each port once");
                     }
                 }
@@ -84,14 +84,21 @@ impl ProbeSpec {
         }
     }
 
-    /// Merges this layer over the one below and the defaults. Never empty.
-    pub(super) fn over(&self, below: &Self) -> Vec<Probe> {
+    /// Merges this layer over the one below.
+    pub(super) fn over(&self, below: &Self) -> Self {
         match (self, below) {
-            (Self::Nothing, Self::Nothing) => vec![PortSpec::default().over(None)],
-            (Self::Nothing, below) => below.over(&Self::Nothing),
-            (Self::One(spec), Self::One(below)) => vec![spec.over(Some(below))],
-            (Self::One(spec), _) => vec![spec.over(None)],
-            (Self::Each(specs), _) => specs.iter().map(|spec| spec.value.over(None)).collect(),
+            (Self::Nothing, below) => below.clone(),
+            (Self::One(spec), Self::One(below)) => Self::One(spec.over(*below)),
+            (spec, _) => spec.clone(),
+        }
+    }
+
+    /// With the defaults for what no layer says. Never empty.
+    pub(super) fn probes(&self) -> Vec<Probe> {
+        match self {
+            Self::Nothing => vec![PortSpec::default().probe()],
+            Self::One(spec) => vec![spec.probe()],
+            Self::Each(specs) => specs.iter().map(|spec| spec.value.probe()).collect(),
         }
     }
 }
@@ -111,20 +118,29 @@ impl PortSpec {
         Self { port, starttls, via, proxy_protocol, quic, served_within }
     }
 
-    fn over(&self, below: Option<&Self>) -> Probe {
-        let nothing = Self::default();
-        let below = below.unwrap_or(&nothing);
-        let starttls = self.starttls.or(below.starttls).flatten();
+    fn over(self, below: Self) -> Self {
+        let starttls = self.starttls.or(below.starttls);
         // A port of the layer below belongs to the protocol there.
-        let inherited = below.port.filter(|_| below.starttls.flatten() == starttls);
-        let port = self.port.or(inherited).or(starttls.map(StartTls::port));
-        Probe {
-            port: port.unwrap_or(PROBE_PORT),
+        let inherited = below.port.filter(|_| below.starttls.flatten() == starttls.flatten());
+        Self {
+            port: self.port.or(inherited),
             starttls,
-            via: self.via.or(below.via).unwrap_or_default(),
-            proxy_protocol: self.proxy_protocol.or(below.proxy_protocol).flatten(),
+            via: self.via.or(below.via),
+            proxy_protocol: self.proxy_protocol.or(below.proxy_protocol),
             quic: self.quic.or(below.quic),
-            served_within: self.served_within.or(below.served_within).unwrap_or(SERVED_WITHIN),
+            served_within: self.served_within.or(below.served_within),
+        }
+    }
+
+    fn probe(self) -> Probe {
+        let starttls = self.starttls.flatten();
+        Probe {
+            port: self.port.or(starttls.map(StartTls::port)).unwrap_or(PROBE_PORT),
+            starttls,
+            via: self.via.unwrap_or_default(),
+            proxy_protocol: self.proxy_protocol.flatten(),
+            quic: self.quic,
+            served_within: self.served_within.unwrap_or(SERVED_WITHIN),
         }
     }
 }
