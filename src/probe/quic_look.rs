@@ -70,7 +70,8 @@ pub async fn look_over_quic(address: SocketAddr, sni: &DnsName) -> QuicLook {
             };
             match answer {
                 None => return,
-                Some(Err(ProbeError::NoQuic)) => {}
+                // Without a socket of our own nothing was asked.
+                Some(Err(ProbeError::NoQuic | ProbeError::Network(_))) => {}
                 Some(answer) => {
                     look.handshakes.answered += 1;
                     if !look.answers.contains(&answer) {
