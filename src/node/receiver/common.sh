@@ -23,7 +23,8 @@ find_server() {
     IFS= read -r c 2>/dev/null <"/proc/$p/comm"
     # The nearest: a container's is not the one of its host.
     case $server$c in
-    dropbear* | tinysshd*) server=${server:-$c} ;;
+    dropbear*) server=${server:-dropbear} ;;
+    tinysshd*) server=${server:-tinysshd} ;;
     sshd*) server=sshd ;;
     esac
     c=$(tr '\0' ' ' 2>/dev/null <"/proc/$p/cmdline")
