@@ -122,6 +122,8 @@ impl UpdateError {
                 | Self::OutOfZone { .. }
                 | Self::NoZone { .. }
                 | Self::UnknownKey { .. }
+                // Knot's answer where it does not serve the zone.
+                | Self::Unsigned { .. }
         )
     }
 
