@@ -24,7 +24,7 @@ pub use doh::Doh;
 pub use error::DnsError;
 pub use exec::{Exec, ProgramError};
 pub use inventory::{addresses, in_dns, union};
-pub use propagation::{Patience, WantedTxt, await_seen};
+pub use propagation::{Patience, Propagated, WantedTxt, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Chain, Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};

@@ -91,7 +91,7 @@ pub async fn await_seen(
     wanted: &WantedTxt,
     patience: &Patience,
     report: impl FnMut(String),
-) -> Result<Vec<String>, DnsError> {
+) -> Result<Propagated, DnsError> {
     let name = parse(&wanted.name)?;
     let task: Task = Arc::new((Question { name, kind: RecordType::TXT, recursion: false }, wanted.values.clone()));
     let mut watch = Watch {
@@ -106,9 +106,22 @@ pub async fn await_seen(
     let Watch { states, doh, resolvers, .. } = watch;
     let (name, limit) = (wanted.name.clone(), patience.limit);
     match ended {
-        Ok(()) => Ok([passed_over(&states), lacking(&doh), lacking(&resolvers)].concat()),
-        Err(_) if all_silent(&states) && all_silent(&doh) && only_cached_absence(&resolvers) => {
-            Ok([passed_over(&states), lacking(&doh), lacking(&resolvers)].concat())
+        Ok(()) => Ok(Propagated {
+            passed_over: [passed_over(&states), lacking(&doh), lacking(&resolvers)].concat(),
+            unseen: None,
+        }),
+        // The CA sees what nobody here can.
+        Err(_)
+            if patience.silent_servers == SilentServers::PassOver
+                && all_silent(&states)
+                && all_silent(&doh)
+                && only_cached_absence(&resolvers) =>
+        {
+            let (lagging, which) = (waited_for(&resolvers), lagging(&resolvers));
+            Ok(Propagated {
+                passed_over: [passed_over(&states), lacking(&doh)].concat(),
+                unseen: Some(DnsError::NotSeen { name, limit, lagging, which }),
+            })
         }
         Err(_) if all_silent(&states) && all_silent(&doh) && all_silent(&resolvers) => {
             let servers = [lacking(&states), lacking(&doh), lacking(&resolvers)].concat().join(", ");
@@ -120,6 +133,15 @@ pub async fn await_seen(
             Err(DnsError::NotSeen { name, limit, lagging, which })
         }
     }
+}
+
+/// The end of a wait after which the CA may be asked.
+#[derive(Debug)]
+pub struct Propagated {
+    /// Servers that never answered.
+    pub passed_over: Vec<String>,
+    /// Nobody here shows the record, or could: only a resolver answered, which may have cached the absence.
+    pub unseen: Option<DnsError>,
 }
 
 struct Watch<'a, F> {

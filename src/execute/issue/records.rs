@@ -10,10 +10,10 @@ use crate::context::effect_failure::{of_dns, of_task};
 use crate::context::provider::{ProviderCache, keep_zones, of_long_answer, provider, resolvers};
 use crate::context::{Context, clock};
 use crate::dns::{
-    Chain, DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, WantedTxt, Zone, answer_size,
-    await_seen, challenge_name,
+    Chain, DnsError, Handle, Patience, Propagated, Provider, Resolvers, Server, TxtRecord, WantedTxt, Zone,
+    answer_size, await_seen, challenge_name,
 };
-use crate::model::{Code, Finding};
+use crate::model::{Code, Finding, Severity};
 use crate::plan::order::Txt;
 use crate::store::TxtNote;
 
@@ -142,7 +142,7 @@ impl Records {
             let provider_cache = Arc::clone(&self.provider_cache);
             waiting.spawn(async move {
                 let seen = await_seen(&servers, &wanted, &patience, &say).await;
-                let passed_over = seen.map_err(|error| of_dns(&wanted.name, &error))?;
+                let Propagated { passed_over, unseen } = seen.map_err(|error| of_dns(&wanted.name, &error))?;
                 if !passed_over.is_empty() {
                     say(format!("passed over, since they never answered: {}", passed_over.join(", ")));
                 }
@@ -151,12 +151,17 @@ impl Records {
                     say(format!("{}: {}", failure.object, failure.what));
                     provider_cache.warn(failure);
                 }
-                Ok::<(), Finding>(())
+                if let Some(unseen) = &unseen {
+                    let unseen = of_dns(&wanted.name, unseen).of_severity(Severity::Warning);
+                    say(format!("{}; the CA is asked all the same", unseen.what));
+                    provider_cache.warn(unseen);
+                }
+                Ok::<bool, Finding>(unseen.is_none())
             });
         }
         while let Some(joined) = waiting.join_next().await {
             let seen = joined.map_err(|error| of_task(&error))?;
-            if seen.is_err() {
+            if !matches!(seen, Ok(true)) {
                 // The API's zone may not be the one that is served (any more).
                 self.places.values().for_each(|place| self.provider.forget(&place.zone));
             }

@@ -30,7 +30,10 @@ pub(crate) async fn look(
         tried.spawn(async move { (certificate.name.clone(), issue::rehearse(&context, &certificate).await) });
     }
     let (tried, ()) = tokio::join!(tried.join_all(), provider::ask_token(context, true));
-    let well = if issue::makes_records(&context.config) {
+    let warnings = context.dns.take_warnings();
+    let well = if warnings.iter().any(|warning| warning.code == Code::DnsNotSeen) {
+        "a TXT record was created at the challenge's name, and removed"
+    } else if issue::makes_records(&context.config) {
         "a TXT record was created at the challenge's name, seen on every name server, and removed"
     } else {
         "the permanent TXT records were looked for, as far as they are known from an account"
@@ -47,7 +50,6 @@ pub(crate) async fn look(
         let what = "no TXT record was tested: another certd holds the lock, and with it the journal";
         findings.push(CheckupItem::ok(Area::Dns, "the DNS provider", what));
     }
-    let warnings = context.dns.take_warnings();
     findings.extend(warnings.iter().map(of_warning));
     if matches!(context.config.dns.provider, Provider::Cloudflare { .. })
         && !token_refused
