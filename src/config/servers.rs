@@ -130,9 +130,8 @@ impl Server {
     /// The one that this command reloads.
     pub(super) fn of_reload(reload: &[String]) -> Option<&'static Self> {
         let words: Vec<&str> = reload.iter().map(String::as_str).collect();
-        let unit = match words[..] {
-            ["systemctl", "reload" | "restart" | "try-restart" | "reload-or-restart", unit] => unit,
-            _ => return SERVERS.iter().find(|server| matches!(server.reload, Command(own) if own == words)),
+        let ["systemctl", "reload" | "restart" | "try-restart" | "reload-or-restart", unit] = words[..] else {
+            return SERVERS.iter().find(|server| matches!(server.reload, Command(own) if own == words));
         };
         SERVERS.iter().find(|server| unit.strip_suffix(".service").unwrap_or(unit) == server.unit)
     }

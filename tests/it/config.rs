@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use certd::cert::{CertName, KeyType, NodeName};
-use certd::config::{Config, Provider, parse};
+use certd::config::{Config, Provider, StartTls, Via, parse};
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder of the repository");
@@ -71,7 +71,7 @@ fn the_full_example_shows_every_key() {
 /// A commented line of `config/full.toml` that claims to be the default is the default.
 #[test]
 fn the_full_example_tells_the_defaults_as_they_are() {
-    const OF_NO_DEFAULT: [&str; 14] = [
+    const OF_NO_DEFAULT: [&str; 15] = [
         "ca_file",
         "issuer_root_file",
         "preferred_chain",
@@ -82,6 +82,8 @@ fn the_full_example_tells_the_defaults_as_they_are() {
         "proxy",
         "canary",
         "server",
+        // Wherever a node offers HTTP/3.
+        "quic",
         // As with the files that are there.
         "owner",
         "group",
@@ -119,7 +121,7 @@ fn the_short_example_says_what_the_three_nodes_need() {
     assert_eq!(certificate.nodes.len(), 3);
     assert_eq!(config.installs.len(), 3);
     for node in &config.nodes {
-        assert_eq!((node.ssh.user.as_str(), node.ssh.port, node.probe.port), ("root", 22, 443));
+        assert_eq!((node.ssh.user.as_str(), node.ssh.port, node.probes[0].port), ("root", 22, 443));
         assert_eq!(node.ssh.host_keys[0].algorithm, "ssh-ed25519");
         let install = config.install(&node.name, &certificate.name).unwrap();
         assert_eq!(install.key, "/usr/local/nginx/conf/ssl/newapi.example.com/privkey.pem");
@@ -206,6 +208,25 @@ fn what_will_hurt_is_a_warning_that_says_what_to_write() {
         ["a on n0: its reload is a restart, which cuts connections, and it has no window: it may come at any time. \
           Write window = \"Sat 02:00-06:00\" (UTC) at the node"]
     );
+}
+
+#[test]
+fn probes_are_merged_table_by_table_and_a_list_or_a_protocol_brings_its_own_port() {
+    let config = config(&fs::read_to_string("tests/it/config/probes-well.toml").unwrap());
+    let ports = |probes: &[certd::config::Probe]| -> Vec<(u16, Option<StartTls>, u64)> {
+        probes.iter().map(|probe| (probe.port, probe.starttls, probe.served_within.as_secs())).collect()
+    };
+    let of = |name: &str| ports(&config.node(&node(name)).unwrap().probes);
+    assert_eq!(of("as all"), [(587, Some(StartTls::Submission), 60)]);
+    assert_eq!(of("another port of the same protocol"), [(2525, Some(StartTls::Submission), 60)]);
+    assert_eq!(of("another protocol at its own port"), [(143, Some(StartTls::Imap), 60)]);
+    assert_eq!(of("none"), [(443, None, 60)]);
+    assert_eq!(of("mail"), [(465, None, 15), (993, None, 15), (25, Some(StartTls::Smtp), 15)]);
+    let mail = config.node(&node("mail")).unwrap();
+    assert_eq!(ports(mail.probes_of(&name("b.example.com"))), [(5432, Some(StartTls::Postgres), 15)]);
+    assert_eq!(mail.probes_of(&name("a.example.com")).len(), 3);
+    assert_eq!(mail.every_probe().filter(|probe| probe.via == Via::Ssh).count(), 1);
+    assert_eq!((config.watches[0].port, config.watches[0].starttls), (25, Some(StartTls::Smtp)));
 }
 
 const LAYERS: &str = r#"

@@ -147,6 +147,7 @@ impl Debian {
 
     #[track_caller]
     pub(crate) fn until(&self, what: &str, limit: Duration, done: impl Fn() -> bool) {
+        #[expect(clippy::disallowed_methods, reason = "a server is waited for, and only so long")]
         let begun = std::time::Instant::now();
         while !done() {
             assert!(begun.elapsed() < limit, "never: {what}\n{}", self.said());

@@ -33,6 +33,7 @@ pub mod printed;
 pub mod process;
 pub mod proxy;
 pub mod relay;
+pub mod roots;
 pub mod rotations;
 pub mod script;
 pub mod second;
@@ -288,7 +289,7 @@ pub fn free_ports<const N: usize>(ip: IpAddr) -> [SocketAddr; N] {
 }
 
 /// Sixteen hex digits, other ones at each call.
-fn run_id() -> String {
+pub fn run_id() -> String {
     format!("{:016x}", random())
 }
 

@@ -3,9 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
-use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply, timeless};
+use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
 
 fn changed(from: &str, to: &str) -> String {
     let source = SOURCE.replacen(from, to, 1);
@@ -26,39 +25,6 @@ fn run(shell: &[&str], source: &str, bundles: &[String], end: &str) -> (String, 
     }
     program.end();
     reply
-}
-
-#[test]
-fn whole_dialogues_work_where_every_program_is_one_of_busybox() {
-    let tools = tempfile::tempdir().unwrap();
-    let list = Command::new("busybox").arg("--list").output().unwrap();
-    for name in String::from_utf8(list.stdout).unwrap().lines().filter(|name| *name != "busybox") {
-        symlink("/bin/busybox", tools.path().join(name)).unwrap();
-    }
-    let path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin\n";
-    let source = changed(path, &format!("PATH={}\n", tools.path().display()));
-    let shell = &["busybox", "sh"];
-    for in_place in [false, true] {
-        let mut place = Place::apart().with(OLD);
-        place.in_place = in_place;
-        let before = place.all();
-        place.tell("broken-n");
-        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "done\n").0, "rolled-back");
-        assert_eq!(place.all(), before);
-        place.untell("broken-n");
-        // After a reload with later times.
-        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "rollback\n"), reply("back"));
-        assert_eq!(timeless(&place.all()), timeless(&before));
-        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "done\n"), reply("committed"));
-        assert!(place.holds(NEW));
-        place.tell("stopped-x");
-        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "done\n").0, "rolled-back");
-        place.untell("stopped-x");
-        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "rollback\n"), reply("back"));
-        assert!(place.holds(NEW));
-        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "done\n"), reply("committed"));
-        assert!(place.holds(NEXT));
-    }
 }
 
 #[test]
