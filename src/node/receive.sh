@@ -215,12 +215,18 @@ check() {
 # The configuration test: first of all, can the server's own user read the files? A test that root runs does not ask that.
 # In a subshell, since the caller may be in the middle of a certificate.
 sound() { out=$(each readable) && check test_commands "$test_time"; }
-# Where there is no such user, or no program that becomes it, nothing is known.
+# Where there is no such user, or no program that becomes it (busybox has su alone), nothing is known.
 readable() {
-  [ "$reader" ] && reader_group=$(id -g "$reader" 2>/dev/null) && as_reader / || return 0
-  files legible
+  [ "$reader" ] && reader_group=$(id -g "$reader" 2>/dev/null) || return 0
+  for become in setpriv su; do ! as_reader / || { files legible; return; }; done
 }
-as_reader() { setpriv "--reuid=$reader" "--regid=$reader_group" --init-groups test -r "$1"; } </dev/null >/dev/null 2>&1 9>&-
+# shellcheck disable=SC2016 # for that shell
+as_reader() {
+  case $become in
+  su) su -s /bin/sh -c 'test -r "$0"' "$reader" "$1" ;;
+  *) setpriv "--reuid=$reader" "--regid=$reader_group" --init-groups test -r "$1" ;;
+  esac
+} </dev/null >/dev/null 2>&1 9>&-
 legible() {
   [ ! -e "$file_path" ] || as_reader "$file_path" || { echo "$reader, as whom the server reads it, cannot read $file_path"; return 1; }
 }
