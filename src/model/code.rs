@@ -111,6 +111,7 @@ codes! {
     NoRoots = "no-roots", Failure, Configuration, "This system trusts no root certificate";
     WatchRoot = "watch-root", Warning, Configuration, "The roots of a watched endpoint cannot be read";
 
+    NoRoute = "no-route", Warning, State, "This machine has no route to some addresses, most often no IPv6; no node is at fault";
     ClockImplausible = "clock-implausible", Failure, State, "This machine's clock cannot be right";
     ClockSkew = "clock-skew", Warning, State,
         "This machine's clock is more than an hour off a CA's; more than a day is an obstacle";
@@ -267,6 +268,8 @@ codes! {
     NodeBrokenBefore = "node-broken-before", Failure, Nodes,
         "The node's configuration test fails with and without the certificate";
     NodeServerNotRunning = "node-server-not-running", Failure, Nodes, "The files are in place; the server does not run";
+    NodeReloadFails = "node-reload-fails", Failure, Nodes,
+        "The files are in place; the reload command fails, while the server serves";
     NodeUnverified = "node-unverified", Failure, Nodes,
         "The files are in place, and no handshake proves that they are served";
     NodeQuic = "node-quic", Failure, Nodes,

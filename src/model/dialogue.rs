@@ -62,6 +62,8 @@ pub enum Committed {
     BrokenBefore { output: String },
     /// The files are in place; the server is not running, and nothing was started.
     Placed { output: String },
+    /// As `Placed`; but handshakes show that the server runs, so that it is the reload command that fails.
+    ReloadFails { output: String },
 }
 
 /// Why a node refuses the bundle. Nothing was changed.

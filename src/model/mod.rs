@@ -12,6 +12,7 @@ mod exit;
 mod finding;
 mod inventory;
 mod persisted_state;
+mod probe_error;
 mod provider;
 
 use core::net::SocketAddr;
@@ -33,6 +34,7 @@ pub use persisted_state::{
     Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,
     Renumbered, Revoked, Unproven,
 };
+pub use probe_error::ProbeError;
 pub use provider::{DnsCache, KnownToken, KnownZone, LastSeen, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{
@@ -289,49 +291,6 @@ impl Seen {
             }
             Err(malformed) => Self::Silence(ProbeError::Tls(malformed.to_string())),
         }
-    }
-}
-
-/// Why a handshake showed no certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProbeError {
-    #[error("the address could not be resolved: {0}")]
-    Unresolved(String),
-    #[error("connection refused")]
-    Refused,
-    #[error("no answer")]
-    TimedOut,
-    #[error("network error: {0}")]
-    Network(String),
-    /// TCP answers, TLS does not.
-    #[error("TLS failed: {0}")]
-    Tls(String),
-    /// UDP does not show whether it was refused, lost or not listened to.
-    #[error("no answer over UDP")]
-    NoQuic,
-    /// The SSH path to the server is broken, which shows nothing about the server: visitors take another one.
-    #[error("no way through SSH: {0}")]
-    NoWay(String),
-    /// The port answers, in a protocol by which it was not asked for TLS: `probe` is wrong, which shows nothing about what
-    /// visitors get.
-    #[error("{0}")]
-    Unspoken(String),
-    /// It speaks the right protocol and greets with a refusal, as a busy server does, or one that does not admit this
-    /// machine: that shows nothing about what others get, nor about a certificate.
-    #[error("{0}")]
-    TurnedAway(String),
-}
-
-impl ProbeError {
-    /// Whether what visitors get is unknown after this.
-    pub fn says_nothing_of_visitors(&self) -> bool {
-        matches!(self, Self::NoWay(_) | Self::Unspoken(_) | Self::TurnedAway(_))
-    }
-
-    /// Whether a server accepted TCP, so that a change could hurt its visitors.
-    pub fn somebody_there(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::Unspoken(_) | Self::TurnedAway(_))
     }
 }
 

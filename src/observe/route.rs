@@ -102,8 +102,11 @@ impl ProbeTarget {
             (Some(true), Route::Tcp { address, .. }) => {
                 let tcp = probe::handshake(socket.route.clone(), &self.sni, PROBE_DEADLINE);
                 let (answer, look) = tokio::join!(tcp, probe::look_over_quic(*address, &self.sni));
+                let has_route = !matches!(answer, Err(ProbeError::NoRoute(_)));
                 let mut served = vec![over_stream(answer)];
-                served.extend(self.over_quic(Http3::Configured(*address), look, roots));
+                if has_route {
+                    served.extend(self.over_quic(Http3::Configured(*address), look, roots));
+                }
                 served
             }
             _ => vec![over_stream(probe::handshake(socket.route.clone(), &self.sni, PROBE_DEADLINE).await)],

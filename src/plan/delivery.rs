@@ -3,6 +3,7 @@
 mod prune;
 mod refusals;
 pub mod revert;
+mod telling;
 pub mod unproven;
 mod window;
 
@@ -13,13 +14,14 @@ use serde::Serialize;
 
 use crate::cert::{CertName, Fingerprint, Generation, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{DeliveryAttempts, Drift, Finding, Observed, ProbeError, Seen, Served, Stored};
+use crate::model::{DeliveryAttempts, Drift, Finding, Observed, ProbeError, Seen, Stored};
 
 use super::hold::{self, Desired};
 use super::{Wait, disks, installs};
 
 pub use prune::prune;
 use refusals::{attempts, beneath, held_up, hurry, must_travel_alone, refused_until, refusing};
+pub(super) use telling::of;
 pub use window::{Because, Early};
 
 /// One rollout: certificates that share a set of nodes, and those of the nodes that lack one.
@@ -371,15 +373,4 @@ fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: 
         }
     });
     seen.reduce(Before::and).unwrap_or(Before::Silent)
-}
-
-/// The handshakes that decide about a node. A missing UDP answer does not count: it shows nothing of what the node has,
-/// a delivery cannot mend it, and browsers fall back to TCP.
-pub(super) fn of<'a>(
-    observed: &'a Observed,
-    node: &'a NodeName,
-    name: &'a CertName,
-) -> impl Iterator<Item = &'a Served> {
-    let tells = |served: &&Served| !matches!(served.seen, Seen::Silence(ProbeError::NoQuic));
-    observed.served.iter().filter(move |served| &served.node == node && &served.certificate == name).filter(tells)
 }

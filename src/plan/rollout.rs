@@ -107,6 +107,10 @@ pub enum Outcome {
     Placed {
         output: String,
     },
+    /// The files are in place; the reload command fails, while the server serves.
+    ReloadFails {
+        output: String,
+    },
     /// Switched and kept, although no handshake proves it.
     Unverified {
         why: String,
@@ -248,6 +252,10 @@ impl Rollout {
                 actions.push(Action::Done(node.clone()));
                 self.end(&node, Outcome::Placed { output });
             }
+            Committed::ReloadFails { output } => {
+                actions.push(Action::Done(node.clone()));
+                self.end(&node, Outcome::ReloadFails { output });
+            }
         }
     }
 
@@ -372,5 +380,8 @@ impl Node {
 /// Whether the server runs but does not serve: the port is closed, or TLS fails on it, or is not spoken any more. A timeout
 /// shows neither.
 pub fn gone(silence: &ProbeError) -> bool {
-    matches!(silence, ProbeError::Refused | ProbeError::Tls(_) | ProbeError::Unspoken(_))
+    matches!(
+        silence,
+        ProbeError::Refused | ProbeError::Tls(_) | ProbeError::Unspoken(_) | ProbeError::NothingInCommon(_)
+    )
 }

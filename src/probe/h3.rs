@@ -79,7 +79,7 @@ pub async fn look_for_h3(
     let (chain, stream) = match done {
         Ok(done) => done,
         // A server of another protocol may refuse the ALPN.
-        Err(ProbeError::Tls(_)) => {
+        Err(ProbeError::Tls(_) | ProbeError::NothingInCommon(_)) => {
             let plain = Route::Tcp { address, proxy_protocol, starttls: None };
             let chain = tokio::select! {
                 chain = handshake(plain, sni, deadline) => chain,

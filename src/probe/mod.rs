@@ -6,6 +6,7 @@
 
 mod accept_any;
 mod h3;
+mod in_common;
 mod plain;
 mod proxy;
 mod quic;
@@ -65,6 +66,16 @@ impl Open {
 }
 
 async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Handshake, ProbeError> {
+    match attempt(route, sni, deadline).await {
+        // A guess so far.
+        Err(ProbeError::NothingInCommon(why)) => {
+            Err(in_common::judged(route, sni, deadline).await.unwrap_or(ProbeError::Tls(why)))
+        }
+        done => done,
+    }
+}
+
+async fn attempt(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Handshake, ProbeError> {
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(ProbeError::Tls(format!("no server can be asked for {sni}")));
     };

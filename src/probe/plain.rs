@@ -30,13 +30,14 @@ const SERVER_WAITS: [StartTls; 5] =
 pub(super) enum Spoken {
     StartTls(StartTls),
     Http,
+    Ssh,
     Tls,
     Other,
 }
 
 /// By the first bytes that a server sent; `None`: it sent none.
 pub(super) fn spoken(first: &[u8], port: u16) -> Option<Spoken> {
-    const OF_PREFIXES: [(&[u8], Spoken); 13] = [
+    const OF_PREFIXES: [(&[u8], Spoken); 14] = [
         (b"* OK", Spoken::StartTls(StartTls::Imap)),
         (b"* BYE", Spoken::StartTls(StartTls::Imap)),
         (b"* PREAUTH", Spoken::StartTls(StartTls::Imap)),
@@ -47,6 +48,7 @@ pub(super) fn spoken(first: &[u8], port: u16) -> Option<Spoken> {
         (b"200 ", Spoken::StartTls(StartTls::Nntp)),
         (b"201 ", Spoken::StartTls(StartTls::Nntp)),
         (b"HTTP/", Spoken::Http),
+        (b"SSH-", Spoken::Ssh),
         // Records of an alert and of a handshake (RFC 8446 section 5.1).
         (b"\x15\x03", Spoken::Tls),
         (b"\x16\x03", Spoken::Tls),
@@ -96,6 +98,7 @@ pub(super) fn instead_of_tls(first: &[u8], closed: bool, port: u16) -> Option<Pr
         }
         Some(Spoken::StartTls(protocol)) => (format!("answers in plain text ({shown})"), set(protocol)),
         Some(Spoken::Http) => ("answers in plain HTTP".to_owned(), "probe the port of HTTPS".to_owned()),
+        Some(Spoken::Ssh) => (format!("answers as SSH does ({shown})"), "probe a port of TLS".to_owned()),
         Some(Spoken::Other) => (
             format!("answers without TLS, in a protocol that certd does not know ({shown})"),
             "probe a port of TLS".to_owned(),
@@ -114,6 +117,7 @@ pub(super) fn instead_of(protocol: StartTls, first: &[u8], port: u16) -> ProbeEr
     let next = match spoken(first, port) {
         Some(Spoken::Tls) => "it speaks TLS from the first byte: leave `starttls` out".to_owned(),
         Some(Spoken::StartTls(other)) if other != protocol => format!("set `starttls = \"{}\"`", other.as_str()),
+        Some(Spoken::Ssh) => "it speaks SSH".to_owned(),
         Some(Spoken::Http) => "it speaks HTTP: probe the port of HTTPS, without `starttls`".to_owned(),
         _ => "certd does not know what it speaks".to_owned(),
     };

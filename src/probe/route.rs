@@ -1,10 +1,11 @@
 //! The route to a server for one handshake.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::pin::Pin;
 use core::time::Duration;
 use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -62,6 +63,22 @@ impl Prelude {
     }
 }
 
+impl Route {
+    /// A new stream to the server; `None`: over QUIC there is none.
+    pub(super) async fn stream(&self) -> Option<Result<(Box<dyn Stream>, Prelude), ProbeError>> {
+        let (stream, prelude) = match *self {
+            Self::Tcp { address, proxy_protocol, starttls } => {
+                (tcp(address).await, Prelude { port: address.port(), proxy_protocol, starttls })
+            }
+            Self::Through { ref open, port, proxy_protocol, starttls } => {
+                (open().await, Prelude { port, proxy_protocol, starttls })
+            }
+            Self::Quic { .. } => return None,
+        };
+        Some(stream.map(|stream| (stream, prelude)))
+    }
+}
+
 impl From<SocketAddr> for Route {
     fn from(address: SocketAddr) -> Self {
         Self::Tcp { address, proxy_protocol: None, starttls: None }
@@ -79,18 +96,49 @@ impl fmt::Debug for Route {
 }
 
 pub(super) async fn tcp(address: SocketAddr) -> Result<Box<dyn Stream>, ProbeError> {
-    let stream = TcpStream::connect(address).await.map_err(no_tcp)?;
+    let failed = |error: io::Error| no_tcp(&error, address);
+    let stream = TcpStream::connect(address).await.map_err(failed)?;
     // The handshake is a series of small writes: none may wait for an acknowledgement.
-    stream.set_nodelay(true).map_err(no_tcp)?;
+    stream.set_nodelay(true).map_err(failed)?;
     Ok(Box::new(stream))
 }
 
-fn no_tcp(error: io::Error) -> ProbeError {
+fn no_tcp(error: &io::Error, address: SocketAddr) -> ProbeError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ProbeError::Refused,
         io::ErrorKind::TimedOut => ProbeError::TimedOut,
+        _ if has_no_route(address) => ProbeError::NoRoute(error.to_string()),
         _ => ProbeError::Network(error.to_string()),
     }
+}
+
+/// Whether it is this machine that cannot reach the address. A router on the way gives the same errors, as for a host that is
+/// down. The kernel alone decides about a UDP socket, which sends nothing when it is connected: it has no route, no address
+/// of that family, or for a public address one that is known within the own network only, from which no answer comes back.
+fn has_no_route(address: SocketAddr) -> bool {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let from = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(address)?;
+        socket.local_addr()
+    });
+    match (from, address) {
+        (Ok(SocketAddr::V6(from)), SocketAddr::V6(to)) => is_of_own_network(*from.ip()) && !is_of_own_network(*to.ip()),
+        (Ok(_), _) => false,
+        // Without a socket nothing is known.
+        (Err(error), _) => error.raw_os_error().is_none_or(|code| code != EMFILE && code != ENFILE),
+    }
+}
+
+// Linux, on every architecture.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+/// RFC 4193, and loopback and link-local addresses.
+fn is_of_own_network(ip: Ipv6Addr) -> bool {
+    ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
 }
 
 #[cfg(test)]

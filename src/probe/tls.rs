@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig, Error, PeerMisbehaved};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -75,11 +75,29 @@ pub(super) async fn over_http(
 
 async fn with(
     config: Arc<ClientConfig>,
-    mut stream: Box<dyn Stream>,
+    stream: Box<dyn Stream>,
     name: ServerName<'static>,
     sni: &DnsName,
     prelude: Prelude,
 ) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
+    let stream = begin(stream, sni, prelude).await?;
+    let connecting = TlsConnector::from(config).connect(name, Recorded::new(stream));
+    let mut stream =
+        connecting.into_fallible().await.map_err(|(error, stream)| no_tls(&error, stream.first(), prelude))?;
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let chain = shown.iter().map(|certificate| certificate.to_vec()).collect();
+    if let Some(protocol) = prelude.starttls {
+        starttls::end(&mut stream, protocol).await;
+    }
+    Ok((chain, OverStream(stream)))
+}
+
+/// What comes before TLS.
+pub(super) async fn begin(
+    mut stream: Box<dyn Stream>,
+    sni: &DnsName,
+    prelude: Prelude,
+) -> Result<Box<dyn Stream>, ProbeError> {
     let Prelude { port, proxy_protocol, starttls } = prelude;
     if let Some(version) = proxy_protocol {
         stream.write_all(proxy::header(version)).await.map_err(|error| no_tls(&error, b"", prelude))?;
@@ -87,15 +105,7 @@ async fn with(
     if let Some(protocol) = starttls {
         starttls::speak(&mut stream, protocol, sni, port).await?;
     }
-    let connecting = TlsConnector::from(config).connect(name, Recorded::new(stream));
-    let mut stream =
-        connecting.into_fallible().await.map_err(|(error, stream)| no_tls(&error, stream.first(), prelude))?;
-    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let chain = shown.iter().map(|certificate| certificate.to_vec()).collect();
-    if let Some(protocol) = starttls {
-        starttls::end(&mut stream, protocol).await;
-    }
-    Ok((chain, OverStream(stream)))
+    Ok(stream)
 }
 
 /// The server was there. `first`: what it sent. What rustls says of it can hold the server's own words.
@@ -110,6 +120,28 @@ fn no_tls(error: &io::Error, first: &[u8], prelude: Prelude) -> ProbeError {
             true => "the server closed the connection during the handshake".to_owned(),
             false => escape(&error.to_string(), SHOWN),
         };
-        ProbeError::Tls(what + proxy::hint(proxy_protocol, closed))
+        let what = what + proxy::hint(proxy_protocol, closed);
+        if may_lack_common_ground(error, first) { ProbeError::NothingInCommon(what) } else { ProbeError::Tls(what) }
     })
+}
+
+/// How a server ends a handshake in which it finds no version, suite or group that it has: by an alert, by a choice that was
+/// not offered, or (Windows) by closing the connection. Each can have other reasons.
+fn may_lack_common_ground(error: &io::Error, first: &[u8]) -> bool {
+    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return plain::closed(error) && first.is_empty();
+    };
+    matches!(
+        error,
+        Error::AlertReceived(
+            AlertDescription::HandshakeFailure
+                | AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity
+        ) | Error::PeerIncompatible(_)
+            | Error::PeerMisbehaved(
+                PeerMisbehaved::SelectedUnofferedCipherSuite
+                    | PeerMisbehaved::SelectedUnofferedKxGroup
+                    | PeerMisbehaved::IllegalHelloRetryRequestWithUnofferedNamedGroup
+            )
+    )
 }

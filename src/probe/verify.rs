@@ -58,7 +58,11 @@ pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprin
                     (!matches!(route, Route::Through { .. })).then_some(handshake.open)
                 }
                 Err(silence) => {
+                    let waits = !matches!(silence, ProbeError::NoRoute(_));
                     last = Verified::Silent(silence);
+                    if !waits {
+                        return;
+                    }
                     None
                 }
             };

@@ -263,6 +263,7 @@ pub(crate) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Finding> {
         Outcome::RolledBack { .. } => Code::NodeRolledBack,
         Outcome::BrokenBefore { .. } => Code::NodeBrokenBefore,
         Outcome::Placed { .. } => Code::NodeServerNotRunning,
+        Outcome::ReloadFails { .. } => Code::NodeReloadFails,
         Outcome::Unverified { over_quic: true, .. } => Code::NodeQuic,
         Outcome::Unverified { .. } => Code::NodeUnverified,
         Outcome::Undone { .. } => Code::NodeUndone,

@@ -1,6 +1,6 @@
 //! Derives the exit code from what was observed and done. The codes mean the same for every command.
 
-use super::{CertificateReport, Delivery, Issuance, NodeReport, Report};
+use super::{CertificateReport, Delivery, Issuance, NodeReport, Report, WatchedReport};
 use crate::model::{Exit, Finding, worst};
 use crate::plan::rollout::Outcome;
 use crate::plan::{DeliveryWait, Plan, RenewalWait, Step, Wait};
@@ -9,8 +9,10 @@ impl Report {
     /// Sets `exit` and `exits` from everything else. `ran`: the command made a pass, not only a look.
     pub(super) fn conclude(&mut self, ran: bool) {
         let mut exits: Vec<Exit> = self.certificates.iter().flat_map(of_certificate).collect();
-        let watched = self.watched.iter().flat_map(|watched| &watched.served);
-        exits.extend(watched.map(|served| served.verdict.exit()));
+        let of_watched = |watched: &WatchedReport| {
+            watched.served.iter().map(|served| watched.exit_of(served)).collect::<Vec<Exit>>()
+        };
+        exits.extend(self.watched.iter().flat_map(of_watched));
         exits.extend(self.inventory.iter().filter(|name| name.warns()).map(|_| Exit::Warning));
         exits.extend(self.disks.iter().map(|disk| disk.exit()));
         exits.extend(self.failures.iter().map(Finding::exit));
@@ -51,7 +53,7 @@ impl NodeReport {
     /// its window.
     pub(super) fn seen(&self) -> impl Iterator<Item = Exit> {
         let held = self.window_opens.is_some();
-        let exits = self.served.iter().map(|served| served.verdict.exit());
+        let exits = self.served.iter().map(|served| self.exit_of(served));
         exits.map(move |exit| if held && exit == Exit::NotDelivered { Exit::Warning } else { exit })
     }
 }

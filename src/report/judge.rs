@@ -9,7 +9,7 @@ use crate::plan::{clock, disks};
 use crate::text::{as_word, list};
 
 use super::disks::DiskVerdict;
-use super::{sudo, words};
+use super::{not_asked, words};
 
 /// File names listed before "and N more".
 const SHOWN: usize = 10;
@@ -44,12 +44,13 @@ impl DiskVerdict {
             Self::TestFails { output, before_first: false } => of(
                 Code::NodeTestFails,
                 format!("its configuration test fails, so a reload would change nothing: {output}"),
-                sudo::advice(output).unwrap_or("fix the server's configuration on the node"),
+                not_asked::advice(output).unwrap_or("fix the server's configuration on the node"),
             ),
             Self::TestFails { output, before_first: true } => of(
                 Code::NodeTestFails,
                 format!("its configuration test fails: {output}"),
-                sudo::advice(output).unwrap_or("nothing if only the files are missing: the first delivery brings them"),
+                not_asked::advice(output)
+                    .unwrap_or("nothing if only the files are missing: the first delivery brings them"),
             )
             .map(|finding| finding.of_severity(Severity::Warning)),
             Self::ClockOff { ahead_seconds } => {

@@ -7,11 +7,13 @@ mod exit;
 mod inventory;
 mod judge;
 mod nagios;
+mod no_route;
+mod not_asked;
 mod notes;
 mod origin;
+mod outcome;
 mod plan;
 mod schema;
-mod sudo;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -27,13 +29,14 @@ pub use inventory::InventoryReport;
 pub use judge::own_clock;
 pub use nagios::{State, nagios, nagios_unknown};
 pub use origin::{Origin, OriginKind};
+pub use outcome::outcome;
 pub use plan::plan_text;
 pub use schema::json_schema;
 pub use table::Style;
 pub use text::text;
 pub use verdict::Verdict;
 pub use watched::{WatchedReport, watched_text};
-pub use words::{SET_THE_CLOCK, clock, hold_end, minute, outcome};
+pub use words::{SET_THE_CLOCK, clock, hold_end, minute};
 
 use core::net::SocketAddr;
 

@@ -121,7 +121,7 @@ fn findings(report: &Report) -> Vec<String> {
         for served in &watched.served {
             let at = served.address.map(|address| format!(" {address}")).unwrap_or_default();
             let (word, sentence) = (served.verdict.word(), served.verdict.sentence_of_watched());
-            found.push((served.verdict.exit(), format!("{}{at}: {word}: {sentence}", watched.name)));
+            found.push((watched.exit_of(served), format!("{}{at}: {word}: {sentence}", watched.name)));
         }
     }
     for disk in &report.disks {

@@ -65,7 +65,7 @@ pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: Timestamp) -> Strin
 pub(super) fn watched(watched: &[WatchedReport], style: Style, now: Timestamp) -> String {
     let mut rows = Vec::new();
     for endpoint in watched {
-        let state = |served: &ServedReport| (served.verdict.word(), served.verdict.exit());
+        let state = |served: &ServedReport| (served.verdict.word(), endpoint.exit_of(served));
         rows.extend(endpoint.served.iter().map(|served| row(endpoint.name.as_str(), served, state(served), now)));
     }
     aligned(["ENDPOINT", "ADDRESS", "SERVES", "EXPIRES", "VERDICT"], &rows, style)
@@ -132,14 +132,14 @@ impl NodeReport {
 
     /// Whether the node has no problem to report.
     fn is_well(&self) -> bool {
-        let well = self.served.iter().all(|served| served.verdict.exit() == Exit::Ok);
+        let well = self.served.iter().all(|served| self.exit_of(served) == Exit::Ok);
         let delivered = self.delivery.iter().all(|delivery| super::exit::of_delivery(delivery) == Exit::Ok);
         well && delivered && !self.served.is_empty() && self.paused_until.is_none()
     }
 
     /// The word for one of its handshakes, and its severity.
     pub(super) fn state(&self, served: &ServedReport) -> (String, Exit) {
-        let (word, exit) = (served.verdict.word(), served.verdict.exit());
+        let (word, exit) = (served.verdict.word(), self.exit_of(served));
         if self.paused_until.is_some() {
             (format!("{word}, paused"), Exit::Warning)
         } else if self.window_opens.is_some() && exit == Exit::NotDelivered {

@@ -16,6 +16,7 @@ use crate::plan::{Against, ClockDoubt, DeliveryWait, RenewalWait, Wait};
 use crate::text::escape;
 
 mod checked;
+mod no_route;
 mod policy;
 mod sample;
 
@@ -85,6 +86,7 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("went back", node(Outcome::RolledBack { output: "it".into() }), true, &[6]),
         ("broken before", node(Outcome::BrokenBefore { output: "it".into() }), true, &[6]),
         ("placed", node(Outcome::Placed { output: "it".into() }), true, &[6]),
+        ("reload fails", node(Outcome::ReloadFails { output: "it".into() }), true, &[6]),
         ("unverified", node(Outcome::Unverified { why: "it".into(), over_quic: false }), true, &[6]),
         ("undone, and serves", node(undone(true)), true, &[6]),
         ("undone, and serves not", node(undone(false)), true, &[4]),
@@ -205,6 +207,7 @@ fn renewal_is_overdue_a_tenth_of_the_lifetime_after_its_instant() {
 #[test]
 fn every_verdict_has_a_word_a_code_and_a_sentence() {
     let why = || "connection refused".to_owned();
+    let silent = |silence| Verdict::of(&Seen::Silence(silence), &sni(), &Stored::default(), None, 7, NOW);
     let all = [
         Verdict::Ok,
         Verdict::Overdue { since: NOW },
@@ -219,7 +222,9 @@ fn every_verdict_has_a_word_a_code_and_a_sentence() {
         Verdict::Unreachable { why: why() },
         Verdict::NoQuic { required: true },
         Verdict::NoQuic { required: false },
-        Verdict::Unknown { why: ProbeError::NoWay("connection refused".into()).to_string() },
+        silent(ProbeError::NoWay(why())),
+        silent(ProbeError::NoRoute("Network is unreachable".into())),
+        silent(ProbeError::NothingInCommon("no cipher suite in common".into())),
     ];
     let mut lines = String::new();
     for verdict in all {

@@ -9,7 +9,7 @@ use crate::plan::{RenewalWait, Wait};
 use super::notes::{Notes, fold, item};
 use super::{
     CertificateReport, Delivery, Exit, HeldReport, Issuance, LastFailure, NodeReport, Report, ServedReport, Style,
-    table, words,
+    not_asked, outcome, table, words,
 };
 
 /// Ends with a newline. Text from peers is already escaped where it is read.
@@ -30,7 +30,7 @@ pub fn text(report: &Report, style: Style) -> String {
         out.push_str(&table::watched(&report.watched, style, report.at));
         let mut notes = Notes::default();
         for endpoint in &report.watched {
-            for served in endpoint.served.iter().filter(|served| served.verdict.exit() != Exit::Ok) {
+            for served in endpoint.served.iter().filter(|served| endpoint.exit_of(served) != Exit::Ok) {
                 let (meaning, next) = served.verdict.of_watched_words();
                 let address = served.address.map(|address| format!(" {address}")).unwrap_or_default();
                 notes.add(format!("{}{address}", endpoint.name), meaning, advice(next));
@@ -182,11 +182,14 @@ fn of_nodes(certificate: &CertificateReport) -> Notes {
         }
         let (what, next) = match &node.delivery {
             None => continue,
-            Some(Delivery::Ended(outcome)) => words::outcome(outcome),
+            Some(Delivery::Ended(outcome)) => outcome::outcome(outcome),
             Some(Delivery::Rehearsed { test: None }) => ("rehearsed: prepared, nothing changed".into(), None),
             Some(Delivery::Rehearsed { test: Some(words) }) => (
                 format!("rehearsed: prepared, but its configuration test fails: {words}"),
-                Some("fix the server's configuration on the node; before the first delivery it may fail because the files are missing".into()),
+                Some(not_asked::advice_or(
+                    words,
+                    "fix the server's configuration on the node; before the first delivery it may fail because the files are missing",
+                )),
             ),
         };
         notes.add(name, what, next);
@@ -208,12 +211,12 @@ impl NodeReport {
     /// The problem of one handshake, with advice; `None`: no problem. If an earlier delivery failed, the advice is to
     /// fix its cause instead of delivering again.
     pub(super) fn sentence(&self, served: &ServedReport, last: Option<&LastFailure>) -> Option<(String, String)> {
-        let exit = served.verdict.exit();
+        let exit = self.exit_of(served);
         if exit == Exit::Ok || self.paused_until.is_some() {
             return None;
         }
         let (meaning, next) = served.words();
-        let next = if self.lingers(served) { words::RESTART } else { next };
+        let next = if self.lingers(served) { outcome::RESTART } else { next };
         Some(match (self.window_opens, last) {
             (Some(opens), _) if exit == Exit::NotDelivered => {
                 (format!("{meaning}; its window opens {}", words::from(opens)), String::new())
@@ -245,7 +248,7 @@ fn of_revocation(certificate: &CertificateReport, style: Style) -> String {
 fn summary(report: &Report, style: Style) -> String {
     let all = || report.certificates.iter().flat_map(|certificate| &certificate.nodes);
     let counted = || all().filter(|node| node.paused_until.is_none());
-    let well = counted().filter(|node| node.served.iter().all(|served| served.verdict.is_desired()));
+    let well = counted().filter(|node| node.is_as_desired());
     let (exit, meaning) = match report.exit {
         0 => (Exit::Ok, "all is well"),
         3 => (Exit::Warning, "a warning"),
@@ -254,10 +257,7 @@ fn summary(report: &Report, style: Style) -> String {
         6 => (Exit::NotDelivered, "a node lacks its certificate"),
         _ => (Exit::Internal, "certd failed"),
     };
-    let nodes = || {
-        let well = well.filter(|node| !node.served.is_empty()).count();
-        format!("{well} of {} serve the right certificate", counted().count())
-    };
+    let nodes = || format!("{} of {} serve the right certificate", well.count(), counted().count());
     // Omitted if only watched endpoints were selected.
     let nodes = (report.watched.is_empty() || !report.certificates.is_empty()).then(nodes);
     let watched = (!report.watched.is_empty()).then(|| {
@@ -284,7 +284,7 @@ fn worst(report: &Report, exit: Exit) -> Option<String> {
             let seen = served.find(|(_, of)| *of == exit).map(|(word, _)| format!("{} {word}", node.node));
             let missed = || {
                 let delivery = node.delivery.as_ref().filter(|it| super::exit::of_delivery(it) == exit)?;
-                Some(format!("{} {}", node.node, words::outcome_word(delivery)))
+                Some(format!("{} {}", node.node, outcome::outcome_word(delivery)))
             };
             seen.or_else(missed)
         });
@@ -293,7 +293,7 @@ fn worst(report: &Report, exit: Exit) -> Option<String> {
     };
     let watched = || {
         report.watched.iter().find_map(|endpoint| {
-            let served = endpoint.served.iter().find(|served| served.verdict.exit() == exit)?;
+            let served = endpoint.served.iter().find(|served| endpoint.exit_of(served) == exit)?;
             Some(format!("{} {}", endpoint.name, served.verdict.word()))
         })
     };

@@ -59,9 +59,23 @@ pub enum Verdict {
     /// It cannot be determined from here what visitors get.
     Unknown {
         why: String,
+        #[serde(skip)]
+        because: Blind,
     },
     /// Its dates or its chain cannot be judged, because this machine's clock is implausible.
     ClockDoubtful,
+}
+
+/// Why it cannot be determined what visitors get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blind {
+    /// This machine has no route to the address.
+    NoRoute,
+    /// The server speaks no TLS that certd speaks.
+    NothingInCommon,
+    /// The sentence says what to do.
+    #[default]
+    Other,
 }
 
 impl Verdict {
@@ -168,7 +182,7 @@ impl Verdict {
             Self::NotYetValid => "its validity has not begun".into(),
             Self::NoTls { why } | Self::Unreachable { why } => why.clone(),
             Self::NoQuic { .. } => "no answer over UDP, so that browsers stay with TCP".into(),
-            Self::Unknown { why } => format!("{why}; what visitors get is not known"),
+            Self::Unknown { why, .. } => format!("{why}; what visitors get is not known"),
             Self::ClockDoubtful => "unknown: this machine's clock is wrong; set it".into(),
         }
     }
@@ -193,7 +207,12 @@ impl Verdict {
                 "does the server listen (nginx: `listen … quic`), and is UDP open to this machine? After a reload, nginx's \
                  old workers hold new handshakes until long requests end; `worker_shutdown_timeout` bounds it"
             }
-            Self::Unknown { .. } => "",
+            Self::Unknown { because: Blind::NoRoute, .. } => super::no_route::NEXT,
+            Self::Unknown { because: Blind::NothingInCommon, .. } => {
+                "let the server take one of these too (nginx: `ssl_protocols TLSv1.2 TLSv1.3`, and ECDHE with GCM in \
+                 `ssl_ciphers`): until then certd delivers, and cannot prove what is served"
+            }
+            Self::Unknown { because: Blind::Other, .. } => "",
             Self::ClockDoubtful => "run `timedatectl`",
         }
     }
@@ -234,7 +253,12 @@ pub(super) fn joined(meaning: &str, next: &str) -> String {
 fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
     let (leaf, distrust) = match seen {
         Seen::Silence(silence) if silence.says_nothing_of_visitors() => {
-            return Err(Verdict::Unknown { why: silence.to_string() });
+            let because = match silence {
+                ProbeError::NoRoute(_) => Blind::NoRoute,
+                ProbeError::NothingInCommon(_) => Blind::NothingInCommon,
+                _ => Blind::Other,
+            };
+            return Err(Verdict::Unknown { why: silence.to_string(), because });
         }
         Seen::Silence(ProbeError::NoQuic) => return Err(Verdict::NoQuic { required: true }),
         Seen::Silence(silence) if silence.somebody_there() => return Err(Verdict::NoTls { why: silence.to_string() }),

@@ -19,7 +19,7 @@ pub struct WatchedReport {
 
 impl WatchedReport {
     pub(super) fn is_well(&self) -> bool {
-        self.served.iter().all(|served| served.verdict.exit() == Exit::Ok)
+        self.served.iter().all(|served| self.exit_of(served) == Exit::Ok)
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) fn reports(watched: &[Watched], doubted: bool, now: Timestamp) -> Vec
 pub fn watched_text(watched: &[WatchedReport]) -> String {
     let mut out = String::new();
     for watched in watched {
-        for served in watched.served.iter().filter(|served| served.verdict.exit() != Exit::Ok) {
+        for served in watched.served.iter().filter(|served| watched.exit_of(served) != Exit::Ok) {
             let address = served.address.map(|address| format!(" at {address}")).unwrap_or_default();
             let (word, sentence) = (served.verdict.word(), served.verdict.sentence_of_watched());
             let _ = writeln!(out, "watched  {}{address}: {word}: {sentence}", watched.name);

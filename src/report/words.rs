@@ -7,17 +7,12 @@ use serde::Serialize;
 
 use crate::model::{Area, Finding};
 use crate::plan::ledger::LimitReached;
-use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{Against, Basis, ClockDoubt, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
-use super::{Delivery, LastFailure, sudo};
+use super::LastFailure;
 
 pub use delivery::hold_end;
 pub(super) use delivery::{cost, delivery, delivery_wait, drift, early};
-
-/// Advice for a server that keeps an old certificate over QUIC alone.
-pub(super) const RESTART: &str =
-    "restart the server on the node: a reload changes nothing over QUIC until it is started anew (Caddy 2.6 is so)";
 
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
@@ -50,25 +45,6 @@ pub(super) fn span(span: SignedDuration) -> String {
         s if s >= 2 * HOUR => format!("{} h", seconds / HOUR),
         s if s >= 60 => format!("{} min", seconds / 60),
         _ => format!("{seconds} s"),
-    }
-}
-
-/// A short form, to follow a node's name.
-pub(super) fn outcome_word(delivery: &Delivery) -> &'static str {
-    match delivery {
-        Delivery::Rehearsed { test: None } => "rehearsed",
-        Delivery::Rehearsed { test: Some(_) } => "configuration test fails",
-        Delivery::Ended(outcome) => match outcome {
-            Outcome::Served => "served",
-            Outcome::Failed { .. } => "not delivered",
-            Outcome::Unknown { .. } => "lost after the commit",
-            Outcome::RolledBack { .. } => "went back",
-            Outcome::BrokenBefore { .. } => "broken before",
-            Outcome::Placed { .. } => "server not running",
-            Outcome::Unverified { .. } => "not proven",
-            Outcome::Undone { .. } => "went back after the reload",
-            Outcome::Aborted { .. } => "not touched",
-        },
     }
 }
 
@@ -228,52 +204,6 @@ pub fn clock(doubt: &ClockDoubt) -> String {
         Against::Ca => format!("the CA's says {instant}"),
     };
     format!("this machine's clock says {}, which cannot be right: {against}", minute(doubt.now))
-}
-
-/// The outcome at a node, with advice.
-pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
-    match outcome {
-        Outcome::Served => ("delivered, reloaded and proven by handshake".into(), None),
-        Outcome::Failed { failure } => (format!("nothing was changed: {}", what(failure)), Some(failure.next.clone())),
-        Outcome::Unknown { failure } => (
-            format!("the connection ended after the commit: {}", what(failure)),
-            Some("the next pass reads the node again and finishes or undoes it".into()),
-        ),
-        Outcome::RolledBack { output } => (
-            format!("the node refused the new certificate and went back: {output}"),
-            Some("its test or reload accepts the former certificate but not this one: fix what it reports, then run `certd deploy`".into()),
-        ),
-        Outcome::BrokenBefore { output } => (
-            format!("unchanged: its configuration test fails without our change: {output}"),
-            Some(sudo::advice_or(output, "fix the server's configuration on the node; the next pass delivers")),
-        ),
-        Outcome::Placed { output } => (
-            match sudo::advice(output) {
-                Some(_) => format!("the files are in place, and nothing was reloaded: {output}"),
-                None => format!("the files are in place, the server does not run: {output}"),
-            },
-            Some(sudo::advice_or(output, "start the server; certd does not start what was stopped")),
-        ),
-        Outcome::Unverified { why, over_quic: true } => {
-            (format!("proven by handshake over TCP; {why}"), Some(RESTART.into()))
-        }
-        Outcome::Unverified { why, over_quic: false } => (
-            format!("its files are in place, but no handshake proves it: {why}"),
-            Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
-        ),
-        Outcome::Undone { why, not_back, serves } => {
-            let back = match not_back {
-                None if *serves => "went back, and serves the former certificate".to_owned(),
-                None => "went back, and does not serve".to_owned(),
-                Some(failure) => format!("could not go back: {}", what(failure)),
-            };
-            (format!("{why} after the reload; {back}"), Some("does the server read the configured paths?".into()))
-        }
-        Outcome::Aborted { why: Abort::OursAt(node) } => {
-            (format!("not touched, since {node} refused the new certificate"), None)
-        }
-        Outcome::Aborted { why: Abort::Interrupted } => ("not touched: interrupted".into(), None),
-    }
 }
 
 /// `3 deliveries failed since 2026-11-23 06:15 UTC, next try 2026-11-23 12:15 UTC: the cause`.

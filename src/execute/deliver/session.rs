@@ -114,6 +114,10 @@ impl Session {
             Ok(undone) => {
                 self.show(Phase::Failed, "not proven: see the report");
                 let seen = self.through(dialogue, async |targets| self.look_at(targets).await).await;
+                let undone = match undone {
+                    Committed::Placed { output } if answers(&seen) => Committed::ReloadFails { output },
+                    other => other,
+                };
                 self.say(Event::Committed(node, undone), seen);
             }
             Err(error) => {
@@ -149,10 +153,14 @@ impl Session {
     /// comes last: TCP has proven that the server has the certificate and uses it, and browsers for which QUIC fails go
     /// on over TCP. A missing UDP answer does not count here: the report has it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
-        let (mut other, mut over_quic, mut silent, mut proven) = (None, None, None, false);
+        let (mut other, mut over_quic, mut silent, mut no_route, mut proven) = (None, None, None, None, false);
         for served in seen {
             let what = match &served.seen {
                 Seen::Silence(ProbeError::NoQuic) => continue,
+                Seen::Silence(silence @ ProbeError::NoRoute(_)) => {
+                    no_route = Some(silence.clone());
+                    continue;
+                }
                 Seen::Silence(silence) if served.over == Over::Quic => silence.to_string(),
                 Seen::Silence(silence) if rollout::gone(silence) => return Verdict::Silent(silence.clone()),
                 Seen::Silence(silence) => {
@@ -180,7 +188,8 @@ impl Session {
                 Over::Tcp | Over::Ssh => other = Some(Verdict::Other { what }),
             }
         }
-        let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(ProbeError::TimedOut) };
+        let silence = no_route.unwrap_or(ProbeError::TimedOut);
+        let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(silence) };
         silent.or(other).or(over_quic).unwrap_or_else(unseen)
     }
 
@@ -205,7 +214,8 @@ impl Session {
         // After two reloads in a row, the workers from before the first may listen until both are done.
         tokio::time::sleep(2 * OLD_WORKERS).await;
         let seen = self.look().await;
-        let serves = !seen.is_empty() && seen.iter().all(|served| matches!(served.seen, Seen::Leaf { .. }));
+        let mut routed = seen.iter().filter(|it| !matches!(it.seen, Seen::Silence(ProbeError::NoRoute(_)))).peekable();
+        let serves = routed.peek().is_some() && routed.all(|served| matches!(served.seen, Seen::Leaf { .. }));
         self.say(Event::Restored(self.node.clone(), Restored { went_back, serves }), seen);
     }
 
@@ -272,6 +282,11 @@ impl Session {
         let detail = escape(detail, 300);
         self.context.progress.say(Progress::Node { node: self.node.clone(), phase, detail });
     }
+}
+
+/// Whether the server shows any certificate.
+fn answers(seen: &[Served]) -> bool {
+    seen.iter().any(|served| matches!(served.seen, Seen::Leaf { .. }))
 }
 
 /// Handshakes with one name at every address of a host, over every transport, until each shows the expected leaf or

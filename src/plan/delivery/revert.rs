@@ -59,6 +59,7 @@ pub fn outcome(reason: &DeliveryReason, outcome: &Outcome) -> Outcome {
     let why = format!("{silence}, since certd was ended in the middle of a delivery");
     match outcome {
         Outcome::Served => Outcome::Undone { why, not_back: None, serves: true },
+        Outcome::ReloadFails { .. } => Outcome::Undone { why, not_back: None, serves: true },
         Outcome::Unverified { .. } | Outcome::Placed { .. } => Outcome::Undone { why, not_back: None, serves: false },
         other => other.clone(),
     }
@@ -88,7 +89,7 @@ pub(super) fn due(
     for served in of(observed, node, name) {
         match &served.seen {
             Seen::Silence(seen @ (ProbeError::Refused | ProbeError::Tls(_))) => silence = Some(seen.clone()),
-            Seen::Silence(ProbeError::Unspoken(_) | ProbeError::TurnedAway(_)) => {}
+            Seen::Silence(silence) if silence.somebody_there() => {}
             _ => return None,
         }
     }

@@ -62,6 +62,8 @@ fn seen(observed: &Observed, node: &NodeName, name: &CertName) -> BTreeSet<Strin
         Seen::Silence(ProbeError::Tls(_)) => "no TLS".to_owned(),
         Seen::Silence(ProbeError::Unspoken(_)) => "another protocol".to_owned(),
         Seen::Silence(ProbeError::TurnedAway(_)) => "turned away".to_owned(),
+        Seen::Silence(ProbeError::NothingInCommon(_)) => "nothing in common".to_owned(),
+        Seen::Silence(ProbeError::NoRoute(_)) => "no route".to_owned(),
         Seen::Silence(_) => "no answer".to_owned(),
     };
     of(observed, node, name).map(|served| word(&served.seen)).collect()

@@ -270,7 +270,7 @@ async fn another_protocol_is_no_fault_of_the_server() {
         (StartTls::Imap, b"\x15\x03\x03\0\x02\x02\x46", "leave `starttls` out"),
         (StartTls::Imap, b"HTTP/1.1 400 Bad Request\r\n", "it speaks HTTP"),
         (StartTls::Pop3, MARIADB, "set `starttls = \"mysql\"`"),
-        (StartTls::Mysql, b"SSH-2.0-OpenSSH_9.2p1\r\n", "certd does not know what it speaks"),
+        (StartTls::Mysql, b"SSH-2.0-OpenSSH_9.2p1\r\n", "it speaks SSH"),
     ];
     for (protocol, answer, part) in foreign {
         let spoken = dialogue(protocol, vec![(Vec::new(), answer.to_vec())], 4096, true).await;

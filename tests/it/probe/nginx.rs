@@ -118,3 +118,31 @@ async fn an_ecdsa_certificate_under_rsa_only_ciphers_is_no_tls() {
     nginx.reload_with(&rsa);
     assert!(matches!(verify(nginx.address, &sni(), leaf(&rsa), LONG).await, Verified::Expected(_)));
 }
+
+/// A server block that old clients reach.
+fn block(settings: &str) -> String {
+    format!("server {{ LISTEN; PAIR; {settings} }}")
+}
+
+#[tokio::test]
+async fn a_server_that_has_nothing_in_common_with_certd_is_distinguished_from_one_that_fails_for_everybody() {
+    let rsa = pair(KeyType::Rsa2048);
+    for (settings, takes) in [
+        (
+            "ssl_protocols TLSv1.2; ssl_ciphers AES256-GCM-SHA384:AES128-GCM-SHA256;",
+            "TLS 1.2 with RSA key exchange",
+        ),
+        ("ssl_protocols TLSv1.2; ssl_ciphers ECDHE-RSA-AES128-SHA;", "TLS 1.2 with ECDHE and CBC"),
+        ("ssl_protocols TLSv1 TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0;", "TLS 1.1 with ECDHE and CBC"),
+        ("ssl_protocols TLSv1.3; ssl_ecdh_curve secp521r1;", "TLS 1.3 with P-521"),
+        ("ssl_protocols TLSv1.2; ssl_ecdh_curve secp521r1; ssl_ciphers ECDHE+AESGCM;", "TLS 1.2 with a curve"),
+    ] {
+        let nginx = Nginx::start(&rsa, &block(settings)).await;
+        let silence = handshake(nginx.address, &sni(), LONG).await.unwrap_err();
+        let ProbeError::NothingInCommon(why) = &silence else { panic!("{settings}: {silence}") };
+        assert!(why.contains(&format!("the server takes {takes}")) && why.contains("certd offers TLS 1.3"), "{why}");
+    }
+    // No client gets through: the key of the certificate fits none of the suites.
+    let nginx = Nginx::start(&pair(KeyType::EcdsaP256), &block("ssl_protocols TLSv1.2; ssl_ciphers aRSA;")).await;
+    assert!(matches!(handshake(nginx.address, &sni(), LONG).await, Err(ProbeError::Tls(_))));
+}

@@ -40,6 +40,8 @@ impl Code {
                 "correct the path in the configuration, or the file"
             }
             Self::NoRoots => "install the distribution's root certificates (ca-certificates)",
+            Self::NoRoute => "give this machine IPv6, or name the node by addresses that it reaches",
+            Self::NodeReloadFails => "run the reload command by hand on the node, without a terminal and a shell",
             Self::ClockImplausible | Self::ClockSkew => "set this machine's clock (timedatectl)",
             Self::NodeClock => "set the node's clock (timedatectl)",
             Self::AcmeUnreachable
