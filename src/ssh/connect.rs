@@ -8,9 +8,10 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use ssh2::{MethodType, Session};
+use ssh2::{ErrorCode, MethodType, Session};
 
 use super::connection::{CloseOnDrop, Connection, Socket};
+use super::error::Stage;
 use super::host_key::{algorithms, fingerprint};
 use super::login::log_in;
 use super::thread::spawn;
@@ -28,6 +29,8 @@ const MOST_ADDRESSES: usize = 8;
 /// For all addresses of one name but the last: connecting and key exchange together. The rest of a login's 30 s is left
 /// for the last address.
 const OTHERS: Duration = Duration::from_secs(20);
+/// Characters of a server's line that are shown.
+const LINE: usize = 120;
 
 /// One address. `limit` bounds connecting and the key exchange each where another address follows; `None`: no limit but
 /// the caller's deadline.
@@ -104,8 +107,10 @@ pub(super) fn handshake(
         return Err(connection.closed(&node, &gone));
     }
     connection.phase("exchanging keys");
-    let failed =
-        |error: ssh2::Error| SshError::Handshake { node: node.clone(), address, why: escape(error.message(), 200) };
+    let failed = |error: ssh2::Error| {
+        let why = escape(error.message(), 200);
+        SshError::Handshake { node: node.clone(), address, stage: Stage::KeyExchange, why }
+    };
     let mut session = Session::new().map_err(failed)?;
     let guard = CloseOnDrop(connection);
     if let Some(algorithms) = host_key_algorithms {
@@ -114,7 +119,10 @@ pub(super) fn handshake(
     session.set_tcp_stream(socket.clone());
     // Zero: no timeout.
     session.set_timeout(target.limit.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)));
-    session.handshake().map_err(failed)?;
+    session.handshake().map_err(|error| {
+        let (stage, why) = (stage(&session, &error), escape(error.message(), 200));
+        SshError::Handshake { node: node.clone(), address, stage, why }
+    })?;
     session.set_timeout(0);
     core::mem::forget(guard);
     Ok(Open { session, socket })
@@ -149,6 +157,18 @@ fn by_jump(jump: &Endpoint, to: SocketAddr, connection: &Connection) -> Result<S
     Ok(Socket::Pipe(Arc::new(ours)))
 }
 
+/// How far a handshake came that failed.
+fn stage(session: &Session, error: &ssh2::Error) -> Stage {
+    let ended = matches!(error.code(), ErrorCode::Session(SOCKET_SEND | SOCKET_DISCONNECT | SOCKET_RECV));
+    // libssh2 keeps the last line that came, whether it is a banner or not.
+    match session.banner_bytes() {
+        Some(line) if !line.starts_with(b"SSH-") => Stage::Line(escape(String::from_utf8_lossy(line).trim_end(), LINE)),
+        _ if ended => Stage::Dropped,
+        Some(_) => Stage::KeyExchange,
+        None => Stage::NoBanner,
+    }
+}
+
 /// A channel to `host` and `port` as `by` resolves them (RFC 4254 section 7.2, "direct-tcpip").
 pub(super) fn forwarded(session: &Session, by: &NodeName, host: &str, port: u16) -> Result<ssh2::Channel, SshError> {
     session.set_blocking(true);
@@ -159,11 +179,11 @@ pub(super) fn forwarded(session: &Session, by: &NodeName, host: &str, port: u16)
         let (node, to) = (by.clone(), authority(host, port));
         let why = escape(error.message().trim_start_matches("Channel open failure").trim_matches(['(', ')', ' ']), 200);
         match error.code() {
-            ssh2::ErrorCode::Session(TIMEOUT) => {
+            ErrorCode::Session(TIMEOUT) => {
                 SshError::FarSide { node, to, why: format!("no answer within {} s", CONNECT.as_secs()) }
             }
-            ssh2::ErrorCode::Session(CHANNEL_FAILURE) if why == "connect failed" => SshError::FarSide { node, to, why },
-            ssh2::ErrorCode::Session(CHANNEL_FAILURE) => SshError::Forwarding { node, to, why },
+            ErrorCode::Session(CHANNEL_FAILURE) if why == "connect failed" => SshError::FarSide { node, to, why },
+            ErrorCode::Session(CHANNEL_FAILURE) => SshError::Forwarding { node, to, why },
             _ => SshError::Closed { node, phase: format!("connecting to {to}"), why },
         }
     })
@@ -184,7 +204,7 @@ fn pinned_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Resul
     let wanted = (!pinned.is_empty()).then(|| algorithms(pinned));
     let open = match handshake(endpoint, target, wanted.as_deref(), connection) {
         // The host has no key of a pinned kind: connect once more to report which key it shows.
-        Err(error @ SshError::Handshake { .. }) if wanted.is_some() => {
+        Err(error @ SshError::Handshake { stage: Stage::KeyExchange, .. }) if wanted.is_some() => {
             handshake(endpoint, target, None, connection).map_err(|_| error)?
         }
         open => open?,
@@ -214,5 +234,8 @@ pub(super) fn host_key(session: &Session) -> Option<HostKey> {
 }
 
 // libssh2.h
+const SOCKET_SEND: i32 = -7;
 const TIMEOUT: i32 = -9;
+const SOCKET_DISCONNECT: i32 = -13;
 const CHANNEL_FAILURE: i32 = -21;
+const SOCKET_RECV: i32 = -43;

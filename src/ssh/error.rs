@@ -16,8 +16,8 @@ pub enum SshError {
     #[error("{node}: {address} cannot be reached: {source}")]
     Unreachable { node: NodeName, address: SocketAddr, source: io::Error },
     /// Banner or key exchange failed: no SSH server, a server at its limit (MaxStartups), or no algorithm in common.
-    #[error("{node}: no SSH session with {address}: {why}")]
-    Handshake { node: NodeName, address: SocketAddr, why: String },
+    #[error("{node}: no SSH session with {address}: {}", stage_text(.stage, .why))]
+    Handshake { node: NodeName, address: SocketAddr, stage: Stage, why: String },
     /// `offered` as `ssh-keygen -l` shows it.
     /// `authority`: a known_hosts file trusts a certificate authority for it.
     #[error("{node}: the host key of {address} is not known here; it shows {offered}{}", authority_text(*.authority))]
@@ -29,6 +29,9 @@ pub enum SshError {
     /// `tried`: each key and its result.
     #[error("{node}: no login as {user}: {}", if .tried.is_empty() { "no identity file is configured".to_owned() } else { .tried.join("; ") })]
     Login { node: NodeName, user: String, tried: Vec<String> },
+    /// Partial success: sshd took `key` and wants more. `wanted`: its methods.
+    #[error("{node}: sshd takes {key} for {user}, and wants {wanted} besides")]
+    SecondFactor { node: NodeName, user: String, key: String, wanted: String },
     #[error("{node}: logged in, but no program could be started: {why}")]
     Exec { node: NodeName, why: String },
     /// `phase` completes "while", as in "while logging in".
@@ -58,6 +61,37 @@ pub enum SshError {
     /// This machine could not start another thread.
     #[error("{node}: no session could be started: {source}")]
     Thread { node: NodeName, source: io::Error },
+}
+
+/// How far a session came that was never agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The server ended the connection without a word.
+    Dropped,
+    /// It sent this line in place of its banner.
+    Line(String),
+    /// What it sent is no banner, or nothing came in time.
+    NoBanner,
+    /// The keys could not be agreed on.
+    KeyExchange,
+}
+
+fn stage_text(stage: &Stage, why: &str) -> String {
+    match stage {
+        Stage::Dropped => format!("the server ended the connection before a login ({why})"),
+        Stage::Line(line) => format!("the server answered \"{line}\" in place of an SSH banner"),
+        Stage::NoBanner | Stage::KeyExchange => why.to_owned(),
+    }
+}
+
+/// What sshd (9.8 and newer) says to an address that PerSourcePenalties punishes.
+const PENALTY: &str = "Not allowed at this time";
+/// What sshd says beyond MaxStartups.
+const AT_ITS_LIMIT: &str = "Exceeded MaxStartups";
+
+/// The kernel has no route, or no address of that family: nothing was sent. (A router on the way gives "host unreachable".)
+fn is_of_this_machine(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable)
 }
 
 fn authority_text(authority: bool) -> &'static str {
@@ -99,6 +133,7 @@ impl SshError {
             | Self::HostKeyChanged { .. }
             | Self::HostKeyRevoked { .. }
             | Self::Login { .. }
+            | Self::SecondFactor { .. }
             | Self::Forwarding { .. } => Advice::Person,
             Self::Jump { source, .. } => source.advice(),
             Self::Refused { .. }
@@ -121,11 +156,13 @@ impl SshError {
             Self::Refused { .. } => Code::SshRefused,
             Self::NoAnswer { .. } => Code::SshNoAnswer,
             Self::Unreachable { .. } => Code::SshUnreachable,
+            Self::Handshake { stage: Stage::Line(_), .. } => Code::SshTurnedAway,
             Self::Handshake { .. } => Code::SshHandshake,
             Self::HostKeyUnknown { .. } => Code::SshHostKeyUnknown,
             Self::HostKeyChanged { .. } => Code::SshHostKeyChanged,
             Self::HostKeyRevoked { .. } => Code::SshHostKeyRevoked,
             Self::Login { .. } => Code::SshLogin,
+            Self::SecondFactor { .. } => Code::SshSecondFactor,
             Self::Exec { .. } => Code::SshExec,
             Self::Closed { .. } => Code::SshClosed,
             Self::Deadline { .. } => Code::SshDeadline,
@@ -148,9 +185,25 @@ impl SshError {
             Self::Refused { node, address } => {
                 format!("see that sshd runs on {node} and listens on port {}", address.port())
             }
+            Self::Unreachable { address, source, .. } if is_of_this_machine(source) => format!(
+                "give this machine a route to {address} (`ip route get {}` shows what it has), or name the node by an address \
+                 that it reaches",
+                address.ip()
+            ),
             Self::NoAnswer { address, .. } | Self::Unreachable { address, .. } => {
                 format!("see that the node is up and that no firewall drops connections to {address}")
             }
+            Self::Handshake { address, stage: Stage::Line(line), .. } if line.starts_with(PENALTY) => format!(
+                "sshd at {address} punishes this machine's address for earlier connections (PerSourcePenalties; its log has \
+                 them): wait until that has run off, and exempt this machine's address there: PerSourcePenaltyExemptList in sshd_config"
+            ),
+            Self::Handshake { address, stage: Stage::Line(line), .. } if !line.starts_with(AT_ITS_LIMIT) => {
+                format!("see that {address} is an SSH server, and that nothing before it (a proxy, fail2ban) answers")
+            }
+            Self::Handshake { address, stage: Stage::Dropped, .. } => format!(
+                "see that {address} is an SSH server; its log says why it ends connections: MaxStartups, PerSourceMaxStartups, \
+                 or a rule that turns this machine's address away"
+            ),
             Self::Handshake { address, .. } => {
                 format!(
                     "see that {address} is an SSH server; its log (MaxStartups, algorithms) says why it ends sessions"
@@ -174,6 +227,10 @@ impl SshError {
                      account is not locked or expired (passwd -S {user}) and that sshd_config lets it in (AllowUsers)"
                 )
             }
+            Self::SecondFactor { node, user, .. } => format!(
+                "certd logs in by key alone: exempt the account in sshd_config on {node}, with the lines \
+                 \"Match User {user}\" and \"AuthenticationMethods publickey\" at its end"
+            ),
             Self::Exec { .. } => "see MaxSessions and ForceCommand in the node's sshd_config".to_owned(),
             Self::Closed { node, .. } => format!("look at the log of sshd on {node}; it is tried again"),
             Self::Deadline { node, .. } => format!("see whether {node} is slow or the way to it is; it is tried again"),
@@ -213,5 +270,36 @@ impl SshError {
                 "raise the limit of threads of this machine, or lower the number of sessions".to_owned()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_turns_certd_away_is_named_by_its_line_and_one_that_drops_the_connection_by_its_limits() {
+        let handshake = |stage| SshError::Handshake {
+            node: NodeName::parse("node-1").unwrap(),
+            address: ([192, 0, 2, 1], 22).into(),
+            stage,
+            why: "Failed getting banner".to_owned(),
+        };
+        let line = |text: &str| handshake(Stage::Line(text.to_owned()));
+        for error in [handshake(Stage::Dropped), line("Exceeded MaxStartups"), handshake(Stage::KeyExchange)] {
+            assert!(error.next().contains("MaxStartups"), "{}", error.next());
+        }
+        assert!(line(PENALTY).next().contains("PerSourcePenaltyExemptList"));
+        assert!(line("HTTP/1.1 400 Bad Request").next().contains("is an SSH server"));
+        assert_eq!(line(PENALTY).code(), Code::SshTurnedAway);
+    }
+
+    #[test]
+    fn where_this_machine_has_no_route_the_node_is_not_asked_for_a_firewall() {
+        let (node, address) = (NodeName::parse("node-1").unwrap(), "[2001:db8::1]:22".parse().unwrap());
+        let unreachable =
+            |kind: io::ErrorKind| SshError::Unreachable { node: node.clone(), address, source: kind.into() }.next();
+        assert!(unreachable(io::ErrorKind::NetworkUnreachable).contains("give this machine a route"));
+        assert!(unreachable(io::ErrorKind::HostUnreachable).contains("firewall"));
     }
 }

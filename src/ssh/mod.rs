@@ -30,7 +30,7 @@ pub use error::SshError;
 pub use host_key::fingerprint;
 pub use identity::{Identity, public_blob};
 pub use known_hosts::{Known, known_hosts};
-pub use scan::host_keys;
+pub use scan::{HostKeys, host_keys};
 pub use session::Session;
 pub use tunnel::{Tunnel, tunnel};
 

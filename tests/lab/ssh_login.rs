@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use certd::ssh::{Endpoint, Identity, Session, SshError};
+use certd::ssh::{Endpoint, Identity, Session, SshError, host_keys};
 use sshd::{Sshd, free_address, identity};
 use throttle::{Then, Throttle};
 use zeroize::Zeroizing;
@@ -239,6 +239,76 @@ async fn a_program_that_a_signal_ends_is_named_by_it() {
         let error = tokio::time::timeout(LIMIT, session.read()).await.expect("in time").unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_line_in_place_of_a_banner_is_shown_and_costs_one_connection() {
+    for (line, next) in
+        [("Not allowed at this time", "PerSourcePenaltyExemptList"), ("220 mail.example.com ESMTP", "see that 127.")]
+    {
+        let listener = std::net::TcpListener::bind(free_address()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let sshd = Sshd::start(None);
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&count);
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let _ = std::io::Write::write_all(&mut client, format!("{line}\r\n").as_bytes());
+            }
+        });
+        let error = login(Endpoint { address, ..sshd.endpoint() }).await.unwrap_err();
+        let text =
+            format!("上海: no SSH session with {address}: the server answered \"{line}\" in place of an SSH banner");
+        assert_eq!(error.to_string(), text);
+        assert_eq!(error.code().as_str(), "ssh-turned-away");
+        assert!(error.next().contains(next), "{}", error.next());
+        let error = host_keys(Endpoint { address, ..sshd.endpoint() }, LIMIT).await.unwrap_err();
+        assert_eq!(error.to_string(), text);
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 2, "one for each");
+    }
+}
+
+#[tokio::test]
+async fn the_host_keys_that_were_had_before_the_host_turned_away_are_shown() {
+    let sshd = Sshd::start(None);
+    let listener = std::net::TcpListener::bind(free_address()).unwrap();
+    let (address, behind) = (listener.local_addr().unwrap(), sshd.address);
+    std::thread::spawn(move || {
+        let mut clients = listener.incoming().flatten();
+        let (Some(mut client), Some(mut next)) = (
+            clients.next().map(|client| {
+                let server = std::net::TcpStream::connect(behind).unwrap();
+                let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                let (mut from, mut to) = (server, client.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                client
+            }),
+            clients.next(),
+        ) else {
+            return;
+        };
+        let _ = std::io::Write::write_all(&mut next, b"Not allowed at this time\r\n");
+        let _ = std::io::Write::flush(&mut client);
+    });
+    let shown = host_keys(Endpoint { address, ..sshd.endpoint() }, LIMIT).await.unwrap();
+    assert_eq!(shown.keys, [sshd.host_key("host")]);
+    let error = shown.turned_away.expect("the second connection").to_string();
+    assert!(error.contains("\"Not allowed at this time\""), "{error}");
+}
+
+#[tokio::test]
+async fn a_second_factor_that_is_wanted_after_the_key_is_named() {
+    let sshd = Sshd::with(free_address(), "AuthenticationMethods publickey,password\nPasswordAuthentication yes\n");
+    let error = login(sshd.endpoint()).await.unwrap_err();
+    let key = sshd.dir.path().join("login");
+    assert_eq!(error.to_string(), format!("上海: sshd takes {} for root, and wants password besides", key.display()));
+    assert!(error.next().contains("AuthenticationMethods publickey"), "{}", error.next());
+    // A key that it does not know is refused as everywhere.
+    let identities = vec![identity(&sshd.dir.path().join("wrong"))];
+    let error = login(Endpoint { identities, ..sshd.endpoint() }).await.unwrap_err();
+    assert!(matches!(error, SshError::Login { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -128,10 +128,7 @@ fn block(settings: &str) -> String {
 async fn a_server_that_has_nothing_in_common_with_certd_is_distinguished_from_one_that_fails_for_everybody() {
     let rsa = pair(KeyType::Rsa2048);
     for (settings, takes) in [
-        (
-            "ssl_protocols TLSv1.2; ssl_ciphers AES256-GCM-SHA384:AES128-GCM-SHA256;",
-            "TLS 1.2 with RSA key exchange",
-        ),
+        ("ssl_protocols TLSv1.2; ssl_ciphers AES256-GCM-SHA384:AES128-GCM-SHA256;", "TLS 1.2 with RSA key exchange"),
         ("ssl_protocols TLSv1.2; ssl_ciphers ECDHE-RSA-AES128-SHA;", "TLS 1.2 with ECDHE and CBC"),
         ("ssl_protocols TLSv1 TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0;", "TLS 1.1 with ECDHE and CBC"),
         ("ssl_protocols TLSv1.3; ssl_ecdh_curve secp521r1;", "TLS 1.3 with P-521"),

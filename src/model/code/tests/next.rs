@@ -125,11 +125,13 @@ impl Code {
             Self::SshRefused | Self::SshNoAnswer | Self::SshUnreachable | Self::SshHandshake | Self::SshFarSide => {
                 "see that sshd runs on the node, and that this machine reaches it"
             }
+            Self::SshTurnedAway => "wait, and exempt this machine's address there (PerSourcePenaltyExemptList)",
             Self::SshHostKeyUnknown => "pin the host key: certd trust NODE",
             Self::SshHostKeyChanged | Self::SshHostKeyRevoked => {
                 "find out why the key changed; then compare and pin the new one: certd trust NODE"
             }
             Self::SshLogin => "see ssh.user, ssh.identity_files and the node's authorized_keys",
+            Self::SshSecondFactor => "exempt the account in sshd_config (Match User, AuthenticationMethods publickey)",
             Self::SshExec | Self::SshEnded | Self::SshNoise => "try the login by hand: ssh NODE true",
             Self::SshClosed | Self::SshDeadline | Self::NodeLocked | Self::NodeChanged | Self::NodeNotTouched => {
                 "wait: certd tries again by itself"
