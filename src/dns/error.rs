@@ -65,6 +65,8 @@ pub enum Lagging {
     Some,
     /// None shows it.
     All,
+    /// Each shows some of the values at the name, and the same number to the end: it takes no more.
+    Fewer,
     /// Servers of this network, which may have a zone of its own under the public name.
     Internal,
 }
@@ -149,6 +151,9 @@ impl DnsError {
             }
             Self::NotSeen { which: Lagging::Some, .. } => {
                 "see why that name server is behind (is it still in use?), and `dns.timeout`; nothing was asked of the CA, and certd tries again by itself"
+            }
+            Self::NotSeen { which: Lagging::Fewer, .. } => {
+                "the name takes fewer values at once than the certificate has names that lead to it (acme-dns keeps two in each account, enough for a name and its wildcard): lead the _acme-challenge of each further name to an account of its own, or make several certificates. Nothing was asked of the CA, and certd tries again by itself"
             }
             Self::NotSeen { which: Lagging::All, .. } => {
                 "see that these name servers serve the zone that the DNS provider changes: if this machine's resolver has a zone of its own under the public name (split DNS), write a resolver that sees the public one into `dns.resolvers`; else see `dns.timeout`. Nothing was asked of the CA, and certd tries again by itself"

@@ -30,8 +30,13 @@ pub(super) enum Answer {
     NoAddress(String),
     /// No usable answer yet, for this reason.
     NoneUsable(String),
-    /// An answer that lacks some of the values.
+    /// An answer that lacks the values.
     Incomplete,
+    /// An answer with some of the values.
+    Fewer {
+        shown: usize,
+        of: usize,
+    },
     /// A DoH server shows no record. `may_be_cached`: it was asked before the record was made.
     Absent {
         may_be_cached: bool,
@@ -75,9 +80,16 @@ pub(super) fn judge(answer: &Message, question: &Question, values: &BTreeSet<Str
         return Answer::NoneUsable("answers without authority".to_owned());
     }
     match texts(answer, question) {
-        Ok(texts) if values.is_subset(&texts) => Answer::Complete,
-        Ok(_) => Answer::Incomplete,
+        Ok(texts) => lacks(&texts, values),
         Err(code) => Answer::NoneUsable(code),
+    }
+}
+
+fn lacks(texts: &BTreeSet<String>, values: &BTreeSet<String>) -> Answer {
+    match values.intersection(texts).count() {
+        shown if shown == values.len() => Answer::Complete,
+        0 => Answer::Incomplete,
+        shown => Answer::Fewer { shown, of: values.len() },
     }
 }
 
@@ -89,9 +101,8 @@ pub(super) fn judge_doh(
     may_be_cached: bool,
 ) -> Answer {
     match texts(answer, question) {
-        Ok(texts) if values.is_subset(&texts) => Answer::Complete,
         Ok(texts) if texts.is_empty() => Answer::Absent { may_be_cached },
-        Ok(_) => Answer::Incomplete,
+        Ok(texts) => lacks(&texts, values),
         Err(code) => Answer::NoneUsable(code),
     }
 }
@@ -114,7 +125,7 @@ pub(super) fn texts(answer: &Message, question: &Question) -> Result<BTreeSet<St
 /// An address that has answered and then falls silent still counts as answering.
 pub(super) fn updated(before: &Answer, now: Answer) -> Answer {
     match (before, now) {
-        (Answer::Incomplete, Answer::NoneUsable(_) | Answer::NoRoute) => Answer::Incomplete,
+        (Answer::Incomplete | Answer::Fewer { .. }, Answer::NoneUsable(_) | Answer::NoRoute) => before.clone(),
         (_, now) => now,
     }
 }
@@ -122,7 +133,7 @@ pub(super) fn updated(before: &Answer, now: Answer) -> Answer {
 pub(super) fn propagated(states: &[ServerState], patient: bool, policy: SilentServers) -> bool {
     let passed = |state: &ServerState| match &state.answer {
         Answer::Complete => true,
-        Answer::Incomplete | Answer::Absent { .. } => false,
+        Answer::Incomplete | Answer::Fewer { .. } | Answer::Absent { .. } => false,
         Answer::NoAddress(_) => policy == SilentServers::PassOver,
         Answer::NoneUsable(_) | Answer::NoRoute if is_silent(state, states) => {
             !patient && policy == SilentServers::PassOver
@@ -137,7 +148,7 @@ pub(super) fn propagated(states: &[ServerState], patient: bool, policy: SilentSe
 pub(super) fn propagated_by_doh(states: &[ServerState], patient: bool) -> bool {
     let passed = |state: &ServerState| match &state.answer {
         Answer::Complete | Answer::Absent { may_be_cached: true } => true,
-        Answer::Incomplete => false,
+        Answer::Incomplete | Answer::Fewer { .. } => false,
         _ => !patient,
     };
     states.iter().all(passed) && states.iter().any(|state| state.answer == Answer::Complete)
@@ -150,7 +161,7 @@ pub(super) fn all_silent(states: &[ServerState]) -> bool {
 /// No usable answer came from this address. One without a route counts only if no other address of its server has one.
 pub(super) fn is_silent(state: &ServerState, states: &[ServerState]) -> bool {
     match state.answer {
-        Answer::Complete | Answer::Incomplete | Answer::Absent { .. } => false,
+        Answer::Complete | Answer::Incomplete | Answer::Fewer { .. } | Answer::Absent { .. } => false,
         Answer::NoneUsable(_) | Answer::NoAddress(_) => true,
         Answer::NoRoute => !states.iter().any(|other| other.server == state.server && other.answer != Answer::NoRoute),
     }
@@ -171,6 +182,7 @@ pub(super) fn lacking(states: &[ServerState]) -> Vec<String> {
     let lacking = states.iter().filter_map(|state| match &state.answer {
         Answer::Complete => None,
         Answer::Incomplete => Some(state.label.clone()),
+        Answer::Fewer { shown, of } => Some(format!("{}: shows {shown} of {of} values", state.label)),
         Answer::Absent { may_be_cached: false } => Some(format!("{}: shows nothing", state.label)),
         Answer::Absent { may_be_cached: true } => Some(format!("{}: shows nothing (perhaps from memory)", state.label)),
         Answer::NoneUsable(why) | Answer::NoAddress(why) => Some(format!("{}: {why}", state.label)),
@@ -180,8 +192,13 @@ pub(super) fn lacking(states: &[ServerState]) -> Vec<String> {
 }
 
 pub(super) fn lagging(states: &[ServerState]) -> Lagging {
-    let lags = |state: &&ServerState| matches!(state.answer, Answer::Incomplete | Answer::Absent { .. });
-    if states.iter().filter(lags).any(|state| state.internal) {
+    let fewer = |state: &&ServerState| matches!(state.answer, Answer::Fewer { .. });
+    let lags =
+        |state: &&ServerState| fewer(state) || matches!(state.answer, Answer::Incomplete | Answer::Absent { .. });
+    let answered = |state: &&ServerState| !is_silent(state, states);
+    if states.iter().any(|state| fewer(&state)) && states.iter().filter(answered).all(|state| fewer(&state)) {
+        Lagging::Fewer
+    } else if states.iter().filter(lags).any(|state| state.internal) {
         Lagging::Internal
     } else if states.iter().any(|state| state.answer == Answer::Complete) {
         Lagging::Some
@@ -319,6 +336,18 @@ mod tests {
         for public in ["192.0.2.53", "100.128.0.1", "172.32.0.1", "2001:db8::53"] {
             assert!(!is_internal(public.parse().unwrap()), "{public}");
         }
+    }
+
+    #[test]
+    fn a_name_that_takes_fewer_values_than_it_needs_is_distinguished_from_servers_that_lag() {
+        let fewer = || Answer::Fewer { shown: 2, of: 3 };
+        assert_eq!(lagging(&states(&[fewer(), fewer(), nothing()])), Lagging::Fewer);
+        assert_eq!(lagging(&states(&[fewer(), Answer::Incomplete])), Lagging::All);
+        assert_eq!(lagging(&states(&[fewer(), Answer::Complete])), Lagging::Some, "the other has all");
+        assert_eq!(waited_for(&states(&[fewer()])), "ns0: shows 2 of 3 values");
+        assert!(!propagated(&states(&[fewer(), Answer::Complete]), false, PASS));
+        assert_eq!(updated(&fewer(), nothing()), fewer());
+        assert_eq!(judged(&answer(ResponseCode::NoError, &[(NAME, "ours")])), Answer::Fewer { shown: 1, of: 2 });
     }
 
     const NAME: &str = "_acme-challenge.example.com.";
