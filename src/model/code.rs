@@ -287,7 +287,7 @@ codes! {
         "The node's configuration test fails: no reload takes anything new";
     NodeRoom = "node-room", Obstacle, Nodes,
         "Less than 10 MiB are free at the chain's path on the node: a warning; less than 1 MiB: an obstacle";
-    NodeRenewers = "node-renewers", Risk, Nodes, "Another ACME client on the node may write over what certd delivers";
+    NodeRenewers = "node-renewers", Risk, Nodes, "Another ACME client on the node renews names that certd has, or writes to its paths";
     NodeOldWorkers = "node-old-workers", Risk, Nodes,
         "The node's nginx serves HTTP/3 without worker_shutdown_timeout: its old workers keep new QUIC handshakes from the new ones";
     NodeLeft = "node-left", Risk, Nodes, "The node has keys of certificates that the configuration does not have there";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cert::{CertName, NodeName};
+use crate::cert::{CertName, DnsName, NodeName};
 use crate::model::ConfigTest;
 
 use crate::model::Finding;
@@ -27,6 +27,9 @@ pub struct Looked {
     pub room: Option<u64>,
     /// Other programs that renew certificates there: the file or unit that shows it, escaped.
     pub renewers: Vec<String>,
+    /// What other ACME clients there renew of the configured names, or write to the configured paths.
+    #[serde(default)]
+    pub renewals: Vec<Renewal>,
     /// Folders of certd's with keys that no configured certificate uses any more, escaped.
     #[serde(default)]
     pub left: Vec<String>,
@@ -37,6 +40,46 @@ pub struct Looked {
     /// What `certd node setup` installed there. `None`: the program was sent along with the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receiver: Option<Installed>,
+}
+
+impl Looked {
+    /// The files that show that something else renews there.
+    pub fn renewer_files(&self) -> Vec<String> {
+        self.renewers.iter().chain(self.renewals.iter().map(|renewal| &renewal.file)).cloned().collect()
+    }
+}
+
+/// A certificate that another ACME client on a node renews.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Renewal {
+    pub client: AcmeClient,
+    /// The client's own file about it; of lego, what starts it. Escaped.
+    pub file: String,
+    /// Its names that the node has from certd.
+    pub names: Vec<DnsName>,
+    /// Its other names.
+    pub others: Vec<DnsName>,
+    /// The paths of certd's that it writes to. Escaped.
+    pub paths: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcmeClient {
+    #[serde(rename = "acme.sh")]
+    AcmeSh,
+    Certbot,
+    Lego,
+}
+
+impl AcmeClient {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AcmeSh => "acme.sh",
+            Self::Certbot => "certbot",
+            Self::Lego => "lego",
+        }
+    }
 }
 
 /// Two clocks at one moment: ours, and that of a node.

@@ -25,7 +25,7 @@ pub use authorization::{Authorization, AuthorizationState, Proof, Status};
 pub use code::Code;
 pub use crl::Crl;
 pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
-pub use disk::{AtPath, Disk, Exposed, Found, Installed, Looked, NodeClock};
+pub use disk::{AcmeClient, AtPath, Disk, Exposed, Found, Installed, Looked, NodeClock, Renewal};
 pub use drift::{Compared, Drift};
 pub use exit::{Exit, worst};
 pub use finding::{Advice, Area, Finding, Severity};

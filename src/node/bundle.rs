@@ -57,7 +57,7 @@ impl Expected {
 /// `rehearsal`: the node is to end it before anything is changed, and takes a certificate that no CA has signed.
 pub(super) fn opening(nonce: &str, bundles: &[Bundle], rehearsal: bool) -> Zeroizing<Vec<u8>> {
     let mut pieces = Vec::new();
-    let mut text = beginning(nonce);
+    let mut text = beginning(program(), nonce);
     if rehearsal {
         line(&mut text, "rehearsal", "yes");
     }
@@ -95,9 +95,9 @@ pub(super) fn parameters(text: &mut String, install: &Install) {
     install.reload.iter().for_each(|word| line(text, "reload", word));
 }
 
-/// The program, and what its parameters begin with.
-pub(super) fn beginning(nonce: &str) -> String {
-    let mut text = program();
+/// The program, and what parameters begin with.
+pub(super) fn beginning(program: String, nonce: &str) -> String {
+    let mut text = program;
     // First of all, so that a refusal of the version is an answer that can be recognised.
     line(&mut text, "nonce", nonce);
     line(&mut text, "certd", VERSION);

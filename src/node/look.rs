@@ -9,10 +9,11 @@ use zeroize::Zeroizing;
 use super::answer::{self, Answered, Senseless};
 use super::bundle::{self, Expected};
 use super::frames::Frame;
+use super::program::program_of_looks;
 use super::{Dialogue, NodeError};
-use crate::cert::CertName;
+use crate::cert::{CertName, DnsName};
 use crate::config::Install;
-use crate::model::{AtPath, Exposed, Found, Installed, Looked};
+use crate::model::{AcmeClient, AtPath, Exposed, Found, Installed, Looked, Renewal};
 use crate::ssh::Endpoint;
 use crate::text::escape;
 
@@ -20,6 +21,10 @@ use crate::text::escape;
 const NAME: usize = 200;
 /// Files of other programs that renew; the node program sends no more.
 const RENEWERS: usize = 20;
+/// Certificates that other ACME clients have; the node program sends no more.
+const RENEWALS: usize = 100;
+/// Names of one of them that are read: a certificate has a hundred.
+const NAMES: usize = 100;
 /// Folders with keys of names that are gone.
 const LEFT: usize = 20;
 /// Lines of facts in an answer: the node program has some ten for each certificate, and a few for all.
@@ -54,7 +59,7 @@ pub async fn look(endpoint: Endpoint, wanted: Vec<Wanted>, deadline: Duration) -
 }
 
 fn opening(nonce: &str, wanted: &[Wanted]) -> Zeroizing<Vec<u8>> {
-    let mut text = bundle::beginning(nonce);
+    let mut text = bundle::beginning(program_of_looks(), nonce);
     bundle::line(&mut text, "look", "yes");
     for Wanted { certificate, install, expected } in wanted {
         bundle::line(&mut text, "name", certificate.as_str());
@@ -79,12 +84,12 @@ struct Half {
 fn seen(frame: &Frame, asked: &[CertName]) -> Answered<Looked> {
     let (facts, test) = answer::facts(frame, "seen")?;
     let (mut clock, mut room, mut renewers, mut receiver) = (None, None, Vec::new(), None);
-    let mut unbounded_workers = false;
+    let (mut unbounded_workers, mut renewals) = (false, Vec::new());
     let mut left = BTreeSet::new();
     let mut halves: BTreeMap<&CertName, Half> = BTreeMap::new();
     for (count, line) in facts.enumerate() {
         let bad = || Err(Senseless::of(line));
-        if count >= FACTS + FACTS_OF_ONE * asked.len() {
+        if count >= FACTS + RENEWALS + FACTS_OF_ONE * asked.len() {
             return Err(Err(Senseless(format!("more than {count} lines"))));
         }
         let (word, rest) = line.split_once(' ').ok_or_else(bad)?;
@@ -96,7 +101,8 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Answered<Looked> {
             "left" if left.len() < LEFT => {
                 left.insert(escape(rest, NAME));
             }
-            "renewer" | "left" => {}
+            "held" if renewals.len() < RENEWALS => renewals.extend(held(rest)),
+            "renewer" | "held" | "left" => {}
             "workers" if rest == "unbounded" => unbounded_workers = true,
             "receiver" => receiver = Some(installed(rest).ok_or_else(bad)?),
             "at" | "current" | "digest" | "same" | "exposed" => {
@@ -111,7 +117,35 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Answered<Looked> {
     let certificates: Option<BTreeMap<CertName, Found>> = asked.iter().map(whole).collect();
     let certificates = certificates.ok_or_else(|| Err(Senseless::of(&frame.body)))?;
     let left = left.into_iter().collect();
-    Ok(Looked { test, clock, room, renewers, left, unbounded_workers, certificates, receiver })
+    Ok(Looked { test, clock, room, renewers, renewals, left, unbounded_workers, certificates, receiver })
+}
+
+/// Client, file, and the names and paths among its words; all of them may be others' still.
+fn held(text: &str) -> Option<Renewal> {
+    let (client, rest) = text.split_once('|')?;
+    let client = match client {
+        "acme.sh" => AcmeClient::AcmeSh,
+        "certbot" => AcmeClient::Certbot,
+        "lego" => AcmeClient::Lego,
+        _ => return None,
+    };
+    let (file, words) = rest.split_once('|')?;
+    let (mut others, mut paths) = (Vec::new(), Vec::new());
+    for word in words.split([' ', ',', '\'', '"', '=']).filter(|word| !word.is_empty()).take(NAMES) {
+        if word.starts_with('/') {
+            paths.push(escape(word, NAME));
+        } else if let Ok(name) = DnsName::parse(word.strip_prefix("DNS:").unwrap_or(word))
+            && !others.contains(&name)
+        {
+            others.push(name);
+        }
+    }
+    // Without openssl there, certbot's own name of the certificate is all that is known: mostly its first name.
+    let stem = file.rsplit('/').next().and_then(|name| DnsName::parse(name.strip_suffix(".conf")?).ok());
+    if client == AcmeClient::Certbot && others.is_empty() {
+        others.extend(stem);
+    }
+    Some(Renewal { client, file: escape(file, NAME), names: Vec::new(), others, paths })
 }
 
 impl Half {
@@ -194,6 +228,32 @@ mod tests {
         assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
         assert_eq!(found.exposed, [Exposed { path: "/ssl/k\\u{1b}.pem".to_owned(), mode: "-rw-r--r--.".to_owned() }]);
         assert_eq!((&found.current, &found.digest, found.same), (&None, &None, false));
+    }
+
+    #[test]
+    fn what_other_clients_hold_is_names_and_paths() {
+        let with =
+            |line: &str| parsed(&WHOLE.replace("room 12\n", &format!("held {line}\nroom 12\n"))).unwrap().renewals;
+        let [renewal] = &with(
+            "acme.sh|/root/.acme.sh/a.example_ecc/a.example.conf|'a.example' 'b.example,*.b.example' 'no' '/ssl/k\x1b.pem' '/ssl/c.pem'",
+        )[..] else {
+            panic!("one")
+        };
+        let names = |renewal: &Renewal| renewal.others.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(renewal), ["a.example", "b.example", "*.b.example"]);
+        assert_eq!(renewal.paths, ["/ssl/k\\u{1b}.pem", "/ssl/c.pem"]);
+        assert_eq!(renewal.client, AcmeClient::AcmeSh);
+        assert_eq!(
+            names(&with("lego|/etc/cron.d/lego|--domains=a.example -d \"b.example\"")[0]),
+            ["a.example", "b.example"]
+        );
+        assert_eq!(names(&with("certbot|/etc/letsencrypt/renewal/c.example.conf|DNS:a.example -")[0]), ["a.example"]);
+        assert_eq!(names(&with("certbot|/etc/letsencrypt/renewal/c.example.conf|-")[0]), ["c.example"]);
+        assert!(with("certbot /etc").is_empty() && with("caddy|/etc|a.example").is_empty());
+        assert_eq!(
+            with(&"lego|/etc/cron.d/lego|-d a.example\nheld ".repeat(150).trim_end_matches("\nheld ")).len(),
+            RENEWALS
+        );
     }
 
     #[test]

@@ -9,14 +9,26 @@ pub const BOOTSTRAP: &str = r#"exec sh -c 'p=; n=$(printf "\n."); n=${n%.}; whil
 
 pub(super) const SOURCE: &str = include_str!("receive.sh");
 
+/// What a look has besides, where the program has its marker. A delivery does not carry it.
+const OF_LOOKS: &str = include_str!("look.sh");
+const LOOK_MARKER: &str = "#@look\n";
+
+/// The whole of the program.
+pub(super) fn whole() -> String {
+    SOURCE.replace(LOOK_MARKER, OF_LOOKS)
+}
+
 /// The version that the first line of the program sets, and that the parameters begin with.
 pub(super) const VERSION: &str = "3";
 
-/// The program, ended by the line at which the bootstrap stops reading.
+/// The program of a delivery, ended by the line at which the bootstrap stops reading.
 pub(super) fn program() -> String {
-    let mut program = compact(SOURCE);
-    program.push_str("END\n");
-    program
+    compact(SOURCE) + "END\n"
+}
+
+/// The program of a look, ended so too.
+pub(super) fn program_of_looks() -> String {
+    compact(&whole()) + "END\n"
 }
 
 /// A program as it travels: no indentation, no comment lines, no empty lines, and short names. The program has no
@@ -137,19 +149,26 @@ mod tests {
         // of a connection (ten segments at first, RFC 6928) has grown while the session was set up. What this size costs
         // was not measured; the window doubles with each round trip.
         assert!(program().len() < 30_000, "{}", program().len());
+        assert!(program_of_looks().len() < 32_000, "{}", program_of_looks().len());
     }
 
     #[test]
     fn no_line_of_the_program_ends_it_early_or_loses_its_version() {
-        let program = program();
+        for program in [program(), program_of_looks()] {
+            is_whole(&program);
+        }
+        assert!(!whole().contains("<<"), "a here-document is a temporary file in some shells");
+        assert!(program_of_looks().contains("letsencrypt") && !program().contains("letsencrypt"));
+    }
+
+    fn is_whole(program: &str) {
         assert_eq!(program.lines().filter(|line| *line == "END").count(), 1);
         assert_eq!(program.lines().next(), Some(&*format!("certd={VERSION}")));
-        assert!(!SOURCE.contains("<<"), "a here-document is a temporary file in some shells");
     }
 
     #[test]
     fn short_names_are_a_plain_substitution_that_can_be_undone() {
-        let stripped = strip(SOURCE);
+        let stripped = strip(&whole());
         let names = short_names(&stripped);
         let longs: BTreeMap<&str, &str> = names.iter().map(|(long, short)| (short.as_str(), *long)).collect();
         assert_eq!(longs.len(), names.len(), "no two names became one");
@@ -170,7 +189,7 @@ mod tests {
         );
         let texts = r#"a 'b; "c; d' "e; 'f; \"g; h""#;
         assert_eq!(without_blanks(&format!("{texts}; l; m")), format!("{texts};l;m"));
-        assert!(words(&shorten(&strip(SOURCE))).all(|(_, word)| word != "N"));
+        assert!(words(&shorten(&strip(&whole()))).all(|(_, word)| word != "N"));
         assert!(squeeze("certd=3\nsh -c 'a 2>/dev/null' x\n").ends_with("\nsh -c 'a 2>/dev/null' x\n"));
     }
 
@@ -186,7 +205,7 @@ mod tests {
 
     #[test]
     fn no_variable_of_the_program_is_a_single_letter() {
-        for (before, word) in words(&strip(SOURCE)) {
+        for (before, word) in words(&strip(&whole())) {
             let variable = matches!(before, Some('$' | '{')) && word.starts_with(|c: char| c.is_ascii_alphabetic());
             assert!(!variable || word.len() > 1, "{word}");
         }

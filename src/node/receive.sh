@@ -1204,46 +1204,14 @@ find_left() {
     [ ! -d "$line" ] || asked "$line" || body="${body}left $line$nl"
   done <"$own_dir/left"
 }
-# Files that name another ACME client: cron lines, units of enabled timers, and acme.sh's own folder.
-renewers() {
-  pattern='(^|[^a-z])(acme\.sh|certbot|lego|getssl|dehydrated)([^a-z]|$)'
-  set +f
-  grep -sIlE "^[^#]*$pattern" "$os/etc/crontab" "$os"/etc/cron.*/* "$os"/var/spool/cron/* "$os"/var/spool/cron/crontabs/*
-  for timer in "$os"/etc/systemd/system/*.wants/*.timer "$os"/lib/systemd/system/*.wants/*.timer; do
-    unit=${timer##*/}
-    unit=${unit%.timer}.service
-    # The service unit of the timer; a masked one is a link to /dev/null, and empty.
-    ! [ -s "$timer" ] || ! { echo "$unit"; cat "$timer" "$os/etc/systemd/system/$unit" "$os/lib/systemd/system/$unit"; } 2>/dev/null |
-      grep -qE "^[^#]*$pattern" || echo "$timer"
-  done
-  [ ! -d "$HOME/.acme.sh" ] || echo "$HOME/.acme.sh"
-} 2>/dev/null
-# A line where nginx serves HTTP/3 and no setting bounds its old workers. Its configuration can hold secrets, and only the
-# two words that are looked for leave the pipe. Not through sudo, whose rules may allow the test alone.
-old_workers() {
-  command_index=0 ran=$nl$nl
-  while [ $command_index -lt "$count" ]; do
-    command_index=$((command_index + 1))
-    eval "arguments=\$test_commands$command_index"
-    case $ran in *"$nl$nl$arguments$nl"*) continue ;; esac
-    ran=$ran$arguments$nl
-    case ${arguments%%"$nl"*}:$arguments in *nginx:*"$nl=-t$nl"* | *openresty:*"$nl=-t$nl"* | *angie:*"$nl=-t$nl"*) ;; *) continue ;; esac
-    # shellcheck disable=SC2016 # the inner shell expands it
-    run 10 "=sh$nl=-c$nl"'="$@" 2>/dev/null | sed "s/#.*//" | grep -oE "worker.shutdown.timeout|listen[^;]*[[:space:]]quic[[:space:];]" | cut -c 1-6 | sort -u'"$nl=sh$nl${arguments%%"=-t$nl"*}=-T$nl${arguments#*"=-t$nl"}"
-    case $out in *listen*worker*) ;; *listen*) echo 'workers unbounded'; return ;; esac
-  done
-}
 glance() {
   # shellcheck disable=SC2317 # it is called
   refuse_path() { found_kind="foreign ${2##*: }"; }
   body='test ok'$nl room=
   sound || body="test failed$nl"
   each inspect
-  renewer_lines=$(renewers | head -n 20 | cut -c 1-200 | sed 's/^/renewer /')
-  body=$body${renewer_lines:+$renewer_lines$nl}
-  # In a shell of its own: the test's words stay in $out.
-  workers_line=$(old_workers)
-  body=$body${workers_line:+$workers_line$nl}
+  # What a look alone asks: src/node/look.sh.
+  #@look
   #@tell
   answer seen "${body}room ${room:--}${nl}clock $(date -u +%s)${nl}output$nl$out"
 }

@@ -93,5 +93,6 @@ pub(crate) async fn at(context: &Context, node: &NodeName, desired: &Desired) ->
         name.is_some_and(|name| context.config.install(node, &name).is_some())
     };
     looked.left.retain(|folder| !known(folder));
+    looked.renewals = plan::renewals::ours(&context.config, node, looked.renewals);
     Ok(looked)
 }

@@ -116,7 +116,7 @@ pub fn record(state: &mut PersistedState, config: &Config, desired: &[(CertName,
         let compared = match &disk.looked {
             Ok(looked) => {
                 let Some(found) = looked.certificates.get(certificate) else { continue };
-                let drift = judge(found, &looked.renewers, install, generation);
+                let drift = judge(found, &looked.renewer_files(), install, generation);
                 if drift.is_none() {
                     installs::found(state, &disk.node, certificate, install);
                 }

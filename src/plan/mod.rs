@@ -20,6 +20,7 @@ pub mod order;
 pub mod quic;
 pub mod rehearsal;
 pub mod renewal;
+pub mod renewals;
 pub mod rollout;
 pub mod schedule;
 #[cfg(test)]

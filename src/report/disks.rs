@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cert::{CertName, NodeName};
 use crate::config::Config;
 use crate::model::ConfigTest;
-use crate::model::{AtPath, Disk, Drift, Exposed, Finding, Looked, NodeClock, Observed};
+use crate::model::{AtPath, Disk, Drift, Exposed, Finding, Looked, NodeClock, Observed, Renewal};
 use crate::plan::{disks, hold};
 
 use super::{Exit, words};
@@ -80,6 +80,9 @@ pub enum DiskVerdict {
     /// Programs that may overwrite what certd delivers, by the files or units that show them.
     Renewers {
         found: Vec<String>,
+        /// What they renew of certd's names, or write to its paths, as far as it is known.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        renewals: Vec<Renewal>,
     },
     /// Its nginx serves HTTP/3 and does not bound how long old workers live after a reload.
     OldWorkers,
@@ -181,8 +184,9 @@ pub(super) fn of_looked(looked: &Looked, at: Timestamp) -> Vec<DiskVerdict> {
     found.extend(ahead.map(|ahead| DiskVerdict::ClockOff { ahead_seconds: ahead.as_secs() }));
     let room = looked.room.filter(|kib| disks::disk_space(*kib).is_some());
     found.extend(room.map(|kib| DiskVerdict::LittleRoom { kib }));
-    if !looked.renewers.is_empty() {
-        found.push(DiskVerdict::Renewers { found: looked.renewers.clone() });
+    let renewers = looked.renewer_files();
+    if !renewers.is_empty() {
+        found.push(DiskVerdict::Renewers { found: renewers, renewals: looked.renewals.clone() });
     }
     if looked.unbounded_workers {
         found.push(DiskVerdict::OldWorkers);

@@ -9,7 +9,7 @@ use crate::plan::{clock, disks};
 use crate::text::{as_word, list};
 
 use super::disks::DiskVerdict;
-use super::{not_asked, words};
+use super::{not_asked, renewals, words};
 
 /// File names listed before "and N more".
 const SHOWN: usize = 10;
@@ -64,11 +64,15 @@ impl DiskVerdict {
                 let finding = of(Code::NodeRoom, format!("{kib} KiB are free there"), "free some space on the node")?;
                 Some(finding.of_severity(disks::disk_space(*kib)?))
             }
-            Self::Renewers { found } => of(
+            Self::Renewers { found, renewals } if renewals.is_empty() => of(
                 Code::NodeRenewers,
                 format!("another ACME client may overwrite what certd delivers: {}", list::first(SHOWN, found)),
-                "disable it for the names that certd manages (for acme.sh: acme.sh --uninstall-cronjob)",
+                "take the names that certd delivers there out of its configuration; what else it renews goes on",
             ),
+            Self::Renewers { renewals, .. } => {
+                let (what, next) = renewals::words(renewals);
+                of(Code::NodeRenewers, what, &next)
+            }
             Self::OldWorkers => of(
                 Code::NodeOldWorkers,
                 "its nginx serves HTTP/3 without worker_shutdown_timeout: after a reload, old workers get new QUIC \
@@ -142,7 +146,8 @@ mod tests {
         let test = |before_first| severities(DiskVerdict::TestFails { output: "no".into(), before_first });
         assert_eq!(test(false), (Severity::Obstacle, Severity::Failure));
         assert_eq!(test(true), (Severity::Warning, Severity::Warning));
-        let renewers = severities(DiskVerdict::Renewers { found: vec!["/etc/cron.d/acme".into()] });
+        let renewers =
+            severities(DiskVerdict::Renewers { found: vec!["/etc/cron.d/acme".into()], renewals: Vec::new() });
         assert_eq!(renewers, (Severity::Risk, Severity::Warning));
         let foreign = severities(DiskVerdict::Drifted(Drift::Foreign { why: "a link".into() }));
         assert_eq!(foreign, (Severity::Obstacle, Severity::Failure));

@@ -13,6 +13,7 @@ mod notes;
 mod origin;
 mod outcome;
 mod plan;
+mod renewals;
 mod schema;
 mod table;
 #[cfg(test)]

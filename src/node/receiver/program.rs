@@ -1,7 +1,7 @@
 //! The installed program: the node program, after a head that throws away the one that the controller sends, with a
 //! check in the marker's place.
 
-use super::super::program::SOURCE;
+use super::super::program::whole;
 use super::Account;
 
 /// Bounds, and what is permitted.
@@ -11,7 +11,7 @@ const MARKERS: [(&str, &str); 2] = [("#@permit", "permit"), ("#@tell", "permit_t
 
 pub(super) fn installed(account: &Account) -> String {
     let head = HEAD.replace("@PARAMETERS@", &account.parameters()).replace("@PROGRAM@", &account.program());
-    let program = MARKERS.iter().fold(SOURCE.to_owned(), |program, (marker, call)| program.replace(marker, call));
+    let program = MARKERS.iter().fold(whole(), |program, (marker, call)| program.replace(marker, call));
     head + "\n" + &program
 }
 

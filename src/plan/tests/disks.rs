@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::golden;
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, name, now};
 use crate::cert::RevokedByCa;
-use crate::cert::{CertName, Generation};
+use crate::cert::{CertName, DnsName, Generation};
 use crate::config::Install;
 use crate::model::ConfigTest;
-use crate::model::{AtPath, Crl, Disk, Drift, Found, Looked};
-use crate::plan::{DeliveryReason, RenewalReason, Step, crls, disks, installs};
+use crate::model::{AcmeClient, AtPath, Crl, Disk, Drift, Found, Looked, Renewal};
+use crate::plan::{DeliveryReason, RenewalReason, Step, crls, disks, installs, renewals};
 use crate::report::plan_text;
 
 fn fleet() -> Scene {
@@ -26,10 +26,19 @@ impl Scene {
     fn found(&mut self, node: &str, found: Found, renewers: &[&str]) {
         let certificates = [(cert(SERVICE), found)].into_iter().collect();
         let renewers = renewers.iter().map(ToString::to_string).collect();
-        let (test, left) = (ConfigTest::Ok, Vec::new());
+        let (test, left, renewals) = (ConfigTest::Ok, Vec::new(), Vec::new());
         let unbounded_workers = false;
-        let looked =
-            Looked { test, clock: None, room: None, renewers, left, unbounded_workers, certificates, receiver: None };
+        let looked = Looked {
+            test,
+            clock: None,
+            room: None,
+            renewers,
+            renewals,
+            left,
+            unbounded_workers,
+            certificates,
+            receiver: None,
+        };
         self.looked(node, Ok(looked));
     }
 
@@ -190,4 +199,28 @@ fn what_its_ca_has_revoked_is_renewed_and_stays_revoked_whatever_is_heard_later(
     assert_eq!(issue.reason, RenewalReason::Revoked { at, code: 1 });
     assert!(!issue.keep_key && issue.emergency);
     assert!(crls::due(&scene.observed, scene.now + days(2)).is_empty(), "once is for ever");
+}
+
+#[test]
+fn of_what_other_clients_renew_only_our_names_and_paths_count() {
+    let scene = fleet();
+    let renewal = |names: &[&str], paths: &[&str]| Renewal {
+        client: AcmeClient::AcmeSh,
+        file: "/root/.acme.sh/x/x.conf".into(),
+        names: Vec::new(),
+        others: names.iter().map(|name| DnsName::parse(name).unwrap()).collect(),
+        paths: paths.iter().map(ToString::to_string).collect(),
+    };
+    let node = name("shenzhen");
+    let key = scene.config.install(&node, &cert(SERVICE)).unwrap().key.clone();
+    let found = vec![
+        renewal(&["old.example.com"], &["/etc/old/key.pem"]),
+        renewal(&["old.example.com", SERVICE], &["/etc/old/key.pem"]),
+        renewal(&["old.example.com"], &[&key]),
+    ];
+    let ours = renewals::ours(&scene.config, &node, found);
+    let [by_name, by_path] = &ours[..] else { panic!("{ours:?}") };
+    assert_eq!((by_name.names[0].as_str(), by_name.others[0].as_str()), (SERVICE, "old.example.com"));
+    assert!(by_name.paths.is_empty());
+    assert_eq!((by_path.names.len(), &by_path.paths[..]), (0, &[key][..]));
 }

@@ -32,6 +32,7 @@ fn looked() -> Looked {
         clock: Some(NOW + SignedDuration::from_secs(2)),
         room: Some(1024 * 1024),
         renewers: Vec::new(),
+        renewals: Vec::new(),
         left: Vec::new(),
         certificates: [(name, found())].into(),
         receiver: None,

@@ -30,7 +30,7 @@ fn every_disk() -> Vec<DiskReport> {
         ),
         disk("上海", false, DiskVerdict::ClockOff { ahead_seconds: -7_260 }),
         disk("上海", false, DiskVerdict::LittleRoom { kib: 12 }),
-        disk("上海", false, DiskVerdict::Renewers { found: cron() }),
+        disk("上海", false, DiskVerdict::Renewers { found: cron(), renewals: Vec::new() }),
         disk("上海", false, DiskVerdict::OldWorkers),
         disk("上海", true, DiskVerdict::Exposed { files: vec![exposed] }),
         disk("上海", false, DiskVerdict::Left { folders: vec!["/ssl/.certd/old.example".into()] }),

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver};
+use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, whole};
 
 /// The lines of a look that asks for `fake`, but for those of the machine (room, clock, renewers), and the test's words.
 fn look(shell: &[&str], place: &Place, fake: Fake) -> String {
@@ -80,54 +80,104 @@ fn a_look_tells_of_nothing_of_foreign_links_and_of_folders_that_cannot_be_truste
     }
 }
 
-#[test]
-fn a_look_tells_the_nodes_clock_its_room_and_who_else_renews_there() {
-    let files = [
-        ("etc/crontab", "# 1 1 * * * root certbot renew\n"),
-        ("etc/cron.d/certbot", "0 */12 * * * root test -x /usr/bin/certbot && certbot -q renew\n"),
-        ("etc/cron.d/other", "0 0 * * * root /usr/bin/legolas\n1 1 * * * root allegory\n"),
-        ("etc/cron.daily/dehydrated", "#!/bin/sh\nexec /usr/bin/dehydrated --cron\n"),
-        ("var/spool/cron/crontabs/root", "9 0 * * * \"/root/.acme.sh\"/acme.sh --cron >/dev/null\n"),
-        ("lib/systemd/system/certs.timer", "[Timer]\n"),
-        ("lib/systemd/system/certs.service", "[Service]\nExecStart=/usr/bin/lego renew\n"),
-        ("lib/systemd/system/getssl.timer", "[Timer]\n"),
-        ("home/.acme.sh/account.conf", ""),
-    ];
-    let place = Place::new().with(OLD);
+/// What a look says of other ACME clients on a machine with these files, and links to enabled or masked timers.
+fn of_clients(place: &Place, files: &[(&str, &str)], timers: &[(&str, &str)], check: impl Fn(&str)) {
+    let os = place.path("os");
     for (file, text) in files {
-        let file = place.path("os").join(file);
+        let file = os.join(file);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
     }
-    let wants = place.path("os/etc/systemd/system/timers.target.wants");
+    let wants = os.join("etc/systemd/system/timers.target.wants");
     fs::create_dir_all(&wants).unwrap();
-    symlink(place.path("os/lib/systemd/system/certs.timer"), wants.join("certs.timer")).unwrap();
-    symlink("/dev/null", wants.join("certbot.timer")).unwrap();
-    let at = place.dir.path().display();
-    let source = SOURCE.replace("os=''", &format!("os={at}/os"));
-    assert_ne!(source, SOURCE);
-    let home = place.path("os/home").display().to_string();
+    for (timer, to) in timers {
+        let to = if to.starts_with('/') { to.into() } else { os.join(to) };
+        symlink(to, wants.join(timer)).unwrap();
+    }
+    let source = whole().replace("os=''", &format!("os={}", os.display()));
+    assert_ne!(source, whole());
+    let home = os.join("home").display().to_string();
     for shell in SHELLS {
         let (_, body) = Program::look(shell, &source, &[place.wanted(OLD)], &[("HOME", &home)]);
-        let reply = |word: &str| -> Vec<String> {
-            let lines = body.lines().filter_map(|line| line.strip_prefix(word));
-            lines.map(|line| line.replace(&format!("{at}/os"), "")).collect()
-        };
-        assert_eq!(
-            reply("renewer "),
-            [
-                "/etc/cron.d/certbot",
-                "/etc/cron.daily/dehydrated",
-                "/var/spool/cron/crontabs/root",
-                "/etc/systemd/system/timers.target.wants/certs.timer",
-                "/home/.acme.sh"
-            ],
-            "{body}"
-        );
-        assert!(reply("room ")[0].parse::<u64>().unwrap() > 0);
-        let clock: i64 = reply("clock ")[0].parse().unwrap();
-        assert!(clock.abs_diff(certd::context::clock::now().as_second()) < 60);
+        check(&body.replace(&os.display().to_string(), ""));
     }
+}
+
+fn lines<'a>(body: &'a str, word: &str) -> Vec<&'a str> {
+    body.lines().filter_map(|line| line.strip_prefix(word)).map(str::trim_end).collect()
+}
+
+#[test]
+fn a_look_tells_the_nodes_clock_its_room_and_which_other_clients_are_started_there() {
+    let files = [
+        ("etc/crontab", "# 1 1 * * * root getssl renew\n"),
+        ("etc/cron.d/getssl", "0 */12 * * * root test -x /usr/bin/getssl && getssl -q\n"),
+        ("etc/cron.d/other", "0 0 * * * root /usr/bin/legolas\n1 1 * * * root allegory\n"),
+        ("etc/cron.daily/dehydrated", "#!/bin/sh\nexec /usr/bin/dehydrated --cron\n"),
+        ("lib/systemd/system/certs.timer", "[Timer]\n"),
+        ("lib/systemd/system/certs.service", "[Service]\nExecStart=/usr/bin/getssl renew\n"),
+    ];
+    let timers = [("certs.timer", "lib/systemd/system/certs.timer"), ("dehydrated.timer", "/dev/null")];
+    of_clients(&Place::new().with(OLD), &files, &timers, |body| {
+        let timer = "/etc/systemd/system/timers.target.wants/certs.timer";
+        assert_eq!(lines(body, "renewer "), ["/etc/cron.d/getssl", "/etc/cron.daily/dehydrated", timer], "{body}");
+        assert!(lines(body, "held ").is_empty(), "{body}");
+        assert!(lines(body, "room ")[0].parse::<u64>().unwrap() > 0);
+        let clock: i64 = lines(body, "clock ")[0].parse().unwrap();
+        assert!(clock.abs_diff(certd::context::clock::now().as_second()) < 60);
+    });
+}
+
+#[test]
+fn a_look_tells_what_acme_sh_certbot_and_lego_renew_and_none_of_their_secrets() {
+    let cron = "9 0 * * * \"/root/.acme.sh\"/acme.sh --cron --home \"/root/.acme.sh\" > /dev/null\n";
+    let conf = "Le_Domain='a.example'\nLe_Alt='b.example'\nLe_Webroot='dns_cf'\nLe_RealKeyPath='/ssl/a.key'\nLe_RealFullChainPath='/ssl/a.pem'\n";
+    let certbot =
+        "cert = /etc/letsencrypt/live/c.example/cert.pem\n[renewalparams]\nrenew_hook = TOKEN=secret cp x KEY\n";
+    let lego =
+        "0 0 * * * root CLOUDFLARE_DNS_API_TOKEN=secret lego --dns cloudflare --domains l.example -d=m.example renew\n";
+    let files = [
+        ("var/spool/cron/crontabs/root", cron),
+        ("root/.acme.sh/a.example_ecc/a.example.conf", conf),
+        ("root/.acme.sh/gone.example/gone.example.conf.removed", conf),
+        ("home/.acme.sh/h.example/h.example.conf", "Le_Domain='h.example'\nLe_Alt='no'\n"),
+        ("home/.acme.sh/h.example/h.example.csr.conf", "[ req_distinguished_name ]\n"),
+        ("etc/cron.d/certbot", "0 */12 * * * root certbot -q renew\n"),
+        ("etc/letsencrypt/renewal/c.example.conf", certbot),
+        ("etc/cron.d/lego", lego),
+    ];
+    of_clients(&Place::new().with(OLD), &files, &[], |body| {
+        let held = [
+            "acme.sh|/home/.acme.sh/h.example/h.example.conf|'h.example' 'no'",
+            "acme.sh|/root/.acme.sh/a.example_ecc/a.example.conf|'a.example' 'b.example' '/ssl/a.key' '/ssl/a.pem'",
+            "certbot|/etc/letsencrypt/renewal/c.example.conf|-",
+            "lego|/etc/cron.d/lego|--domains l.example -d=m.example",
+        ];
+        assert_eq!(lines(body, "held "), held, "{body}");
+        assert!(lines(body, "renewer ").is_empty() && !body.contains("secret"), "{body}");
+    });
+    // Nothing starts them any more.
+    let left: Vec<_> = files.into_iter().filter(|(file, _)| !file.contains("cron")).collect();
+    of_clients(&Place::new().with(OLD), &left, &[], |body| assert!(lines(body, "held ").is_empty(), "{body}"));
+}
+
+#[test]
+fn a_look_tells_the_names_of_a_certificate_of_certbots_and_the_paths_that_its_hooks_have() {
+    let place = Place::new().with(OLD);
+    let names = ["a.example", "*.b.example"].map(str::to_owned);
+    let params = rcgen::CertificateParams::new(names).unwrap();
+    let pem = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    let (live, key) = ("/etc/letsencrypt/live/x-0001/cert.pem", place.key.display());
+    let conf = format!("cert = {live}\nrenew_hook = TOKEN=secret cp x {key}\n");
+    let files = [
+        ("etc/cron.d/certbot", "0 */12 * * * root certbot -q renew\n"),
+        ("etc/letsencrypt/renewal/x-0001.conf", conf.as_str()),
+        (&live[1..], pem.as_str()),
+    ];
+    of_clients(&place, &files, &[], |body| {
+        let conf = "/etc/letsencrypt/renewal/x-0001.conf";
+        assert_eq!(lines(body, "held "), [format!("certbot|{conf}|DNS:a.example DNS:*.b.example {key} -")], "{body}");
+    });
 }
 
 #[test]
@@ -141,7 +191,7 @@ fn n09_an_nginx_with_http_3_and_unbounded_old_workers_is_reported_and_its_config
             fs::write(&dump, text).unwrap();
             let test = format!("test {}\n", place.path("test").display());
             let wanted = place.wanted(NEXT).replace(&test, &lines(command));
-            let (verb, body) = Program::look(shell, SOURCE, &[wanted], &[]);
+            let (verb, body) = Program::look(shell, &whole(), &[wanted], &[]);
             assert_eq!(verb, "seen");
             assert!(!body.contains("secret"), "{body}");
             body

@@ -17,6 +17,11 @@ use super::shells::{utilities, with_path};
 use crate::lab::process::wait_until;
 
 pub(crate) const SOURCE: &str = include_str!("../../../src/node/receive.sh");
+/// With what a look has besides.
+pub(crate) fn whole() -> String {
+    SOURCE.replace("#@look\n", include_str!("../../../src/node/look.sh"))
+}
+
 pub(crate) const NAME: &str = "n.example";
 
 /// A chain, its key, and a generation, distinguished by a letter. The commands of a [`Place`] know which belong together.

@@ -156,7 +156,7 @@ impl Code {
             Self::NodeBrokenBefore | Self::NodeTestFails => "correct the server's configuration on the node",
             Self::NodeServerNotRunning => "start the server on the node",
             Self::NodeRoom => "free some space on the node",
-            Self::NodeRenewers => "switch it off for the names that certd has",
+            Self::NodeRenewers => "run the command that the finding names, which ends that renewal alone",
             Self::NodeLeft => "remove the folders on the node, if no server reads them any more",
             Self::NodeKeyExposed => "take the rights from it (chmod go-rwx), or leave that to the next delivery",
             Self::NodeDrifted => "do nothing: the next pass delivers, unless the node has a newer generation",
