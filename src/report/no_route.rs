@@ -7,11 +7,8 @@ use std::collections::BTreeSet;
 use crate::model::{Code, Finding, Observed, ProbeError, Seen};
 use crate::text::list;
 
-use super::verdict::Blind;
+use super::verdict::{Blind, NO_ROUTE};
 use super::{Exit, NodeReport, ServedReport, Verdict, WatchedReport};
-
-pub(super) const NEXT: &str = "see `ip route get` with the address on this machine, and give it IPv6; or name a node by its \
-                               IPv4 address alone (`address`)";
 
 /// Addresses that are named; a hundred nodes may have one each.
 const SHOWN: usize = 4;
@@ -73,5 +70,5 @@ pub(super) fn finding(observed: &Observed) -> Option<Finding> {
         "it has {route} to {} ({why}): what is served there is not known, and a node with other addresses is judged by those",
         list::first(SHOWN, &addresses)
     );
-    Some(Finding::for_a_person(Code::NoRoute, "this machine", what, NEXT))
+    Some(Finding::for_a_person(Code::NoRoute, "this machine", what, NO_ROUTE))
 }

@@ -14,6 +14,10 @@ use super::Exit;
 /// certificates exist.
 pub(super) const OVERDUE_PART: i32 = 10;
 
+/// Advice where this machine has no route to an address.
+pub(super) const NO_ROUTE: &str = "see `ip route get` with the address on this machine, and give it IPv6; or name a node by its \
+                                   IPv4 address alone (`address`)";
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
@@ -207,7 +211,7 @@ impl Verdict {
                 "does the server listen (nginx: `listen … quic`), and is UDP open to this machine? After a reload, nginx's \
                  old workers hold new handshakes until long requests end; `worker_shutdown_timeout` bounds it"
             }
-            Self::Unknown { because: Blind::NoRoute, .. } => super::no_route::NEXT,
+            Self::Unknown { because: Blind::NoRoute, .. } => NO_ROUTE,
             Self::Unknown { because: Blind::NothingInCommon, .. } => {
                 "let the server take one of these too (nginx: `ssl_protocols TLSv1.2 TLSv1.3`, and ECDHE with GCM in \
                  `ssl_ciphers`): until then certd delivers, and cannot prove what is served"
