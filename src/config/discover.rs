@@ -133,6 +133,7 @@ fn share(a: &Install, b: &Install) -> bool {
 }
 
 /// A `nodes = { discover = … }` as written.
+#[derive(Clone)]
 pub(super) struct DiscoverSpec {
     pub(super) name: Spanned<DnsName>,
     pub(super) families: Families,

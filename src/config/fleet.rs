@@ -12,7 +12,7 @@ use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
 use super::window::Windows;
 use super::written::{Spanned, nearest};
-use super::{Certificate, Host, Installs, Node, Via, pairs};
+use super::{Certificate, Host, Installs, Node, Via, pairs, shared};
 use crate::cert::{CertName, NodeName};
 
 /// The lowest written layer: `[ssh]`, `[install]`, `[probe]`, and the windows of `[rollout]`.
@@ -44,6 +44,7 @@ pub(super) fn join(
         .collect();
     let mut installs = pairs::installs(&certificates, &selected, defaults, errors);
     pairs::own_installs(&certificates, &selected, &nodes, errors);
+    shared::check(&certificates, &selected, errors);
 
     let stand_in_name = stand_in.as_ref().and_then(|spec| spec.name.as_ref()).map(|name| &name.value);
     let runtime_certificates = certificates.iter().zip(&selected).filter_map(|(spec, selected)| {

@@ -2,18 +2,39 @@
 //! certificate, `[install]`), merged key by key; lists are not merged.
 
 use super::Install;
+use super::certificate::CertificateSpec;
 use super::defaults::LONGEST_ARGUMENT;
 use super::error::ConfigErrors;
 use super::rights::RightsSpec;
 use super::value::{absolute, printable};
 use super::written::{Section, Spanned};
-use crate::cert::CertName;
+use crate::cert::{CertName, KeyType};
 
-/// The only placeholder: the certificate's name.
-const PLACEHOLDER: &str = "{name}";
+/// The placeholders.
+const NAME: &str = "{name}";
+const KEY_TYPE: &str = "{key_type}";
+
+/// What stands for the placeholders.
+pub(super) struct Filled<'a> {
+    name: &'a CertName,
+    written_name: &'a CertName,
+    key_type: KeyType,
+}
+
+impl<'a> Filled<'a> {
+    pub(super) fn of(spec: &'a CertificateSpec, name: &'a CertName) -> Self {
+        Self { name, written_name: spec.written_name.as_ref().unwrap_or(name), key_type: spec.key_type }
+    }
+
+    /// Beside the key type, the name is the one that certificates of several key types share; alone, it is of one.
+    fn fill(&self, text: &str) -> String {
+        let name = if text.contains(KEY_TYPE) { self.written_name } else { self.name };
+        text.replace(NAME, name.as_str()).replace(KEY_TYPE, self.key_type.as_str())
+    }
+}
 
 /// One layer as written.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct InstallSpec {
     fullchain: Option<Spanned<String>>,
     key: Option<Spanned<String>>,
@@ -58,7 +79,7 @@ impl InstallSpec {
     /// The keys that no layer has, each with an example.
     pub(super) fn resolve<'a>(
         layers: &[&'a Self],
-        name: &CertName,
+        filled: &Filled<'_>,
     ) -> Result<Resolved<'a>, Vec<(&'static str, &'static str)>> {
         let fullchain = layers.iter().find_map(|layer| layer.fullchain.as_ref());
         let key = layers.iter().find_map(|layer| layer.key.as_ref());
@@ -80,7 +101,7 @@ impl InstallSpec {
                 .map(|(_, key, write)| (key, write))
                 .collect());
         };
-        let fill = |text: &Spanned<String>| text.value.replace(PLACEHOLDER, name.as_str());
+        let fill = |text: &Spanned<String>| filled.fill(&text.value);
         let argv = |words: &Spanned<Vec<Spanned<String>>>| words.value.iter().map(fill).collect();
         let install = Install {
             fullchain: fill(fullchain),
@@ -121,8 +142,8 @@ fn command(argv: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) {
 fn placeholders(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     let inside = text.value.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(inside, _)| inside);
     let word = |inside: &&str| !inside.is_empty() && inside.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
-    let Some(unknown) = inside.filter(word).find(|inside| *inside != "name") else { return true };
+    let Some(unknown) = inside.filter(word).find(|inside| !["name", "key_type"].contains(inside)) else { return true };
     let what = format!("has the placeholder {:?}, which does not exist", format!("{{{unknown}}}"));
-    errors.at(text, what, "{name}, the only placeholder: the certificate's name");
+    errors.at(text, what, "{name}, the certificate's name, or {key_type}, such as ecdsa-p256");
     false
 }

@@ -23,6 +23,7 @@ mod rollout;
 mod run;
 mod schedule;
 mod schema;
+mod shared;
 mod ssh;
 mod value;
 mod watch;
@@ -226,6 +227,14 @@ impl Config {
         self.certificates.iter().find(|certificate| &certificate.name == name)
     }
 
+    /// Whether another certificate, with a key of the other algorithm, is served for the same name by the same node.
+    pub fn has_beside(&self, certificate: &Certificate, node: &NodeName, sni: &DnsName) -> bool {
+        let algorithm = certificate.key_type.algorithm();
+        self.certificates.iter().any(|other| {
+            other.key_type.algorithm() != algorithm && other.sni.contains(sni) && other.nodes.contains(node)
+        })
+    }
+
     pub fn install(&self, node: &NodeName, certificate: &CertName) -> Option<&Arc<Install>> {
         self.installs.get(&(node.clone(), certificate.clone()))
     }
@@ -272,7 +281,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     file.required("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
     let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());
     let certificates = file.sections("certificate");
-    let certificates = certificates.into_iter().map(|section| CertificateSpec::read(section, profile));
+    let certificates = certificates.into_iter().flat_map(|section| CertificateSpec::read(section, profile).each());
     let certificates: Vec<CertificateSpec> = certificates.collect();
     if certificates.iter().all(|certificate| certificate.discover.is_none()) {
         file.required("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");

@@ -138,6 +138,8 @@ codes! {
     AcmeRejectedCertificate = "acme-rejected-certificate", Failure, Ca,
         "What the CA issued failed certd's own checks, and is not used";
     AcmeSuperseded = "acme-superseded", Failure, Ca, "The order came to nothing and was no attempt";
+    AcmeOrderShared = "acme-order-shared", Failure, Ca,
+        "The CA gives the unfinished order of another certificate with the same names";
     AcmeEndsEarlier = "acme-ends-earlier", Failure, Ca, "What the CA issued ends earlier than the stored certificate";
     AcmeNoAriId = "acme-no-ari-id", Failure, Ca, "The certificate has no identifier for renewal information (RFC 9773)";
     AcmeNoIssuerName = "acme-no-issuer-name", Failure, Ca, "The CA does not name itself for CAA and persistent records";

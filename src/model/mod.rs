@@ -36,7 +36,8 @@ pub use persisted_state::{
 pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{
-    self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
+    self, CertName, Chain, DnsName, Fingerprint, Generation, KeyAlgorithm, KeyType, Leaf, NameSet, NodeName, Roots,
+    WatchName,
 };
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct Observed {
     pub asked: Scope,
     pub store: BTreeMap<CertName, Stored>,
     pub served: Vec<Served>,
+    /// Certificates that nobody asked for, beside those served.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
     #[serde(default)]
     pub watched: Vec<Watched>,
     /// Disks that were looked at in this pass.
@@ -212,6 +216,16 @@ pub struct Served {
     pub seen: Seen,
 }
 
+/// A certificate with a key of the other algorithm, which a server has for the same name beside ours, and which no
+/// certificate of the configuration is for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Beside {
+    pub served: Served,
+    pub algorithm: KeyAlgorithm,
+    /// Clients that take every algorithm get this one.
+    pub preferred: bool,
+}
+
 /// The transport of a handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -288,6 +302,9 @@ pub enum ProbeError {
     /// The SSH path to the server is broken, which shows nothing about the server: visitors take another one.
     #[error("no way through SSH: {0}")]
     NoWay(String),
+    /// The server shows a certificate, and none with such a key: it has other pairs for the name.
+    #[error("the server has no {0} certificate for this name, only another")]
+    NoSuchKey(KeyAlgorithm),
 }
 
 impl ProbeError {

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::cert::{CertName, DnsName, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node, Probe, Via};
-use crate::model::{Code, Over, ProbeError, Seen, Served};
-use crate::probe::{self, Opener, Route};
+use crate::model::{Beside, Code, Over, ProbeError, Seen, Served};
+use crate::probe::{self, Asked, Keys, Opener, Route};
 
 use crate::context::failure::{bug, failure};
 use crate::context::{Secrets, clock};
@@ -29,6 +29,7 @@ pub(crate) struct ProbeTarget {
     address: Address,
     probe: Probe,
     sni: DnsName,
+    keys: Keys,
 }
 
 /// As configured.
@@ -49,7 +50,7 @@ pub(crate) struct SocketRoute {
 
 impl ProbeTarget {
     /// Every name at every address; through SSH, where the only address is the loopback, every name once.
-    pub(crate) fn all(certificate: &Certificate, node: &Node, tunnel: &Opener) -> Vec<Self> {
+    pub(crate) fn all(config: &Config, certificate: &Certificate, node: &Node, tunnel: &Opener) -> Vec<Self> {
         let addresses: Vec<Address> = match node.probe.via {
             Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
             Via::Ssh => vec![Address::Loopback(Arc::clone(tunnel))],
@@ -60,32 +61,52 @@ impl ProbeTarget {
             address: address.clone(),
             probe: node.probe.clone(),
             sni: sni.clone(),
+            keys: match config.has_beside(certificate, &node.name, sni) {
+                true => Keys::Only(certificate.key_type.algorithm()),
+                false => Keys::Prefer(certificate.key_type.algorithm()),
+            },
         };
         addresses.iter().flat_map(|address| certificate.sni.iter().map(move |sni| target(address, sni))).collect()
     }
 
-    /// Fresh handshakes with every address of the host, over every route.
-    pub(crate) async fn look(&self, roots: &Roots) -> Vec<Served> {
+    /// Looks with the other key algorithm too, unless another certificate does.
+    pub(crate) fn with_beside(mut self) -> Self {
+        if let Keys::Prefer(keys) = self.keys {
+            self.keys = Keys::Both(keys);
+        }
+        self
+    }
+
+    /// Fresh handshakes with every address of the host, over every route; and what the server has beside that.
+    pub(crate) async fn look(&self, roots: &Roots) -> (Vec<Served>, Vec<Beside>) {
         let sockets = match self.sockets().await {
             Ok(sockets) => sockets,
-            Err(silence) => return vec![self.unresolved(silence)],
+            Err(silence) => return (vec![self.unresolved(silence)], Vec::new()),
         };
         let mut looks = JoinSet::new();
         for socket in sockets {
             let (target, roots) = (self.clone(), roots.clone());
             looks.spawn(async move {
-                let answers = probe::look(&socket.route, &target.sni, PROBE_DEADLINE).await;
+                let (answers, beside) = probe::look(&socket.route, target.asked(), PROBE_DEADLINE).await;
                 let now = clock::now();
+                let beside = beside.map(|probe::Beside { algorithm, chain, preferred }| {
+                    let served = target.served(&socket, Seen::of(chain, &roots, now));
+                    Beside { served, algorithm, preferred }
+                });
                 let seen = |answer| match answer {
                     Ok(ders) => Seen::of(ders, &roots, now),
                     Err(silence) => Seen::Silence(silence),
                 };
-                answers.into_iter().map(|answer| target.served(&socket, seen(answer))).collect::<Vec<_>>()
+                let served = answers.into_iter().map(|answer| target.served(&socket, seen(answer)));
+                (served.collect::<Vec<_>>(), beside)
             });
         }
-        let mut served: Vec<Served> = looks.join_all().await.into_iter().flatten().collect();
+        let (served, beside): (Vec<_>, Vec<_>) = looks.join_all().await.into_iter().unzip();
+        let mut served: Vec<Served> = served.into_iter().flatten().collect();
         served.sort_by_key(|served| (served.address, served.over));
-        served
+        let mut beside: Vec<Beside> = beside.into_iter().flatten().collect();
+        beside.sort_by_key(|beside| beside.served.address);
+        (served, beside)
     }
 
     pub(crate) fn served(&self, socket: &SocketRoute, seen: Seen) -> Served {
@@ -102,8 +123,8 @@ impl ProbeTarget {
         Served { node, certificate, address, sni, over: Over::Tcp, seen }
     }
 
-    pub(crate) fn sni(&self) -> &DnsName {
-        &self.sni
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { sni: &self.sni, keys: self.keys }
     }
 
     /// Every resolved address, over TCP and, where it is probed, QUIC.

@@ -172,6 +172,13 @@ impl NodeTask {
             hurry: false,
         }
     }
+
+    /// Certificates of a key algorithm of which the server has no pair yet.
+    pub fn absent(&self) -> impl Iterator<Item = &CertName> {
+        let absent =
+            |reason: &DeliveryReason| matches!(reason, DeliveryReason::Silent { silence: ProbeError::NoSuchKey(_) });
+        self.certificates.iter().filter(move |(_, reason)| absent(reason)).map(|(name, _)| name)
+    }
 }
 
 impl DeliveryWait {
@@ -376,6 +383,8 @@ fn held_up(
 /// The worst result over the node's addresses.
 fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: Timestamp) -> Before {
     let seen = of(observed, node, &certificate.name).map(|served| match &served.seen {
+        // It serves another pair: what a change could break.
+        Seen::Silence(ProbeError::NoSuchKey(_)) => Before::Valid,
         Seen::Silence(silence) if silence.somebody_there() => Before::Nothing,
         Seen::Silence(_) => Before::Silent,
         Seen::Leaf { leaf, .. } => {

@@ -55,6 +55,11 @@ pub enum Verdict {
     Lingers {
         what: String,
     },
+    /// The server still has no pair of this key algorithm, as before, and shows its others: it does not read the new one
+    /// yet.
+    Absent {
+        what: String,
+    },
     Silent(ProbeError),
 }
 
@@ -266,7 +271,7 @@ impl Rollout {
             Verdict::Other { what } if worth_it => (what, false),
             // TLS answered before and fails now, although the test passed: our certificate's fault.
             Verdict::Silent(silence) if worth_it && gone(&silence) => (silence.to_string(), true),
-            Verdict::Other { what } | Verdict::Lingers { what } => {
+            Verdict::Other { what } | Verdict::Lingers { what } | Verdict::Absent { what } => {
                 actions.push(Action::Done(node.clone()));
                 return self.end(&node, Outcome::Unverified { why: what });
             }

@@ -4,6 +4,7 @@
 //! the handshake came.
 
 mod accept_any;
+mod keys;
 mod proxy;
 mod quic;
 mod route;
@@ -15,9 +16,10 @@ use core::time::Duration;
 use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 
-use crate::cert::DnsName;
+use crate::cert::{DnsName, KeyAlgorithm};
 use crate::model::ProbeError;
 
+pub use keys::{Asked, Beside, Keys};
 pub use route::{Opener, Route, Stream};
 pub use verify::{Verified, verify};
 
@@ -35,32 +37,53 @@ const OVER_QUIC: usize = 4;
 /// # Errors
 /// How far it came.
 pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, ProbeError> {
-    Ok(connect(&route.into(), sni, deadline).await?.chain)
+    Ok(connect(&route.into(), sni, None, deadline).await?.chain)
 }
 
-/// The distinct answers of fresh handshakes: one, unless several workers answer differently.
-pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, ProbeError>> {
-    let mut answers = Vec::new();
-    for handshake in ask(route, sni, deadline).await {
-        let answer = handshake.map(|handshake| handshake.chain);
+/// The distinct answers of fresh handshakes (one, unless several workers answer differently), and over TCP what the
+/// server shows beside it.
+pub async fn look<'a>(route: &Route, asked: impl Into<Asked<'a>>, deadline: Duration) -> (Vec<Answer>, Option<Beside>) {
+    let asked = asked.into();
+    let (mut answers, mut beside) = (Vec::new(), None);
+    for handshake in ask(route, asked, deadline).await {
+        let answer = match handshake {
+            Ok(Handshake { chain, preferred, open }) => {
+                drop(open);
+                if !matches!(route, Route::Quic { .. }) {
+                    beside = asked.beside(&chain, preferred, route, deadline).await;
+                }
+                Ok(chain)
+            }
+            Err(silence) => Err(silence),
+        };
         if !answers.contains(&answer) {
             answers.push(answer);
         }
     }
-    answers
+    (answers, beside)
 }
 
+/// The chain (DER, leaf first) that a handshake showed.
+pub type Answer = Result<Vec<Vec<u8>>, ProbeError>;
+
 /// Enough concurrent handshakes to see every worker.
-async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Handshake, ProbeError>> {
+async fn ask(route: &Route, asked: Asked<'_>, deadline: Duration) -> Vec<Result<Handshake, ProbeError>> {
     let count = if matches!(route, Route::Quic { .. }) { OVER_QUIC } else { 1 };
-    futures_util::future::join_all((0..count).map(|_| connect(route, sni, deadline))).await
+    futures_util::future::join_all((0..count).map(|_| asked.ask(route, deadline))).await
 }
 
 /// A completed handshake whose connection is still open.
 struct Handshake {
     /// Never empty; rustls reads at most 64 kB of it.
     chain: Vec<Vec<u8>>,
+    /// What the server shows to a client that takes every algorithm, where that is another pair.
+    preferred: Option<Vec<Vec<u8>>>,
     open: Open,
+}
+
+/// The algorithm of the leaf's key.
+fn algorithm(chain: &[Vec<u8>]) -> Option<KeyAlgorithm> {
+    chain.first().and_then(|leaf| KeyAlgorithm::of(leaf))
 }
 
 enum Open {
@@ -78,24 +101,30 @@ impl Open {
     }
 }
 
-async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Handshake, ProbeError> {
+/// `offer`: only signatures of these keys are offered.
+async fn connect(
+    route: &Route,
+    sni: &DnsName,
+    offer: Option<KeyAlgorithm>,
+    deadline: Duration,
+) -> Result<Handshake, ProbeError> {
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(ProbeError::Tls(format!("no server can be asked for {sni}")));
     };
     // A timeout is reported as a timeout whatever it interrupts: a slow answer is no TLS failure.
     let (chain, open) = match route {
         Route::Tcp { address, proxy_protocol } => {
-            let attempt = async { tls::over(route::tcp(*address).await?, name, *proxy_protocol).await };
+            let attempt = async { tls::over(route::tcp(*address).await?, name, *proxy_protocol, offer).await };
             let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
         Route::Through { open, proxy_protocol } => {
-            let attempt = tls::over(open().await?, name, *proxy_protocol);
+            let attempt = tls::over(open().await?, name, *proxy_protocol, offer);
             let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
         Route::Quic { address } => {
-            let attempt = quic::over(*address, sni);
+            let attempt = quic::over(*address, sni, offer);
             let (chain, connection) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::NoQuic))?;
             (chain, Open::Quic(connection))
         }
@@ -103,5 +132,5 @@ async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Han
     if chain.is_empty() {
         return Err(ProbeError::Tls("the server showed no certificate".to_owned()));
     }
-    Ok(Handshake { chain, open })
+    Ok(Handshake { chain, preferred: None, open })
 }

@@ -9,6 +9,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::route::Stream;
 use super::{accept_any, proxy};
+use crate::cert::KeyAlgorithm;
 use crate::config::ProxyProtocol;
 use crate::model::ProbeError;
 use crate::text::escape;
@@ -31,12 +32,13 @@ pub(super) async fn over(
     mut stream: Box<dyn Stream>,
     name: ServerName<'static>,
     proxy_protocol: Option<ProxyProtocol>,
+    offer: Option<KeyAlgorithm>,
 ) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
     let failed = |error: io::Error| no_tls(&error, proxy_protocol);
     if let Some(version) = proxy_protocol {
         stream.write_all(proxy::header(version)).await.map_err(failed)?;
     }
-    let stream = TlsConnector::from(accept_any::config()).connect(name, stream).await.map_err(failed)?;
+    let stream = TlsConnector::from(accept_any::config(offer)).connect(name, stream).await.map_err(failed)?;
     let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let chain = shown.iter().map(|certificate| certificate.to_vec()).collect();
     Ok((chain, OverStream(stream)))

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::{Handshake, Route, ask};
-use crate::cert::{DnsName, Fingerprint};
+use super::{Asked, Handshake, Route, ask};
+use crate::cert::Fingerprint;
 use crate::model::ProbeError;
 
 /// The time for one handshake: a hanging server must leave time for the new one. With 150 ms to the node, a handshake takes
@@ -39,8 +39,13 @@ pub enum Verified {
 /// Probes until `expected` is served or `deadline` has passed; the last answer counts. While an old worker answers, the
 /// next attempt waits for it to close the connection or for a growing pause, whichever comes first; through a caller's
 /// stream, for the pause. Over TCP the first expected answer suffices; over QUIC all concurrent ones must be as expected.
-pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprint, deadline: Duration) -> Verified {
-    let route = route.into();
+pub async fn verify<'a>(
+    route: impl Into<Route>,
+    asked: impl Into<Asked<'a>>,
+    expected: Fingerprint,
+    deadline: Duration,
+) -> Verified {
+    let (route, asked) = (route.into(), asked.into());
     let is_expected =
         |handshake: &Handshake| handshake.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected);
     let over_quic = matches!(route, Route::Quic { .. });
@@ -48,7 +53,7 @@ pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprin
     let asking = async {
         let mut pause = PAUSE;
         loop {
-            let mut answers = ask(&route, sni, ATTEMPT).await;
+            let mut answers = ask(&route, asked, ATTEMPT).await;
             let unexpected = answers.iter().position(|answer| !answer.as_ref().is_ok_and(is_expected));
             let open = match answers.swap_remove(unexpected.unwrap_or(0)) {
                 Ok(handshake) if unexpected.is_none() => {

@@ -182,6 +182,7 @@ fn a_handshake_is_judged_by_what_hurts_a_visitor_first() {
     assert_eq!(silent(ProbeError::Refused), "unreachable");
     assert_eq!(silent(ProbeError::TimedOut), "unreachable");
     assert_eq!(silent(ProbeError::Tls("alert".into())), "no-tls");
+    assert_eq!(silent(ProbeError::NoSuchKey(crate::cert::KeyAlgorithm::Rsa)), "absent");
     assert_eq!(silent(ProbeError::NoQuic), "no-quic", "browsers go on over TCP");
     assert_eq!(silent(ProbeError::NoWay("ssh".into())), "unknown", "what visitors get does not go through SSH");
 }
@@ -213,6 +214,7 @@ fn every_verdict_has_a_word_a_code_and_a_sentence() {
         Verdict::WrongName,
         Verdict::Expired,
         Verdict::NotYetValid,
+        Verdict::Absent { why: "the server has no RSA certificate for this name, only another".into() },
         Verdict::NoTls { why: "TLS failed: handshake failure".into() },
         Verdict::Unreachable { why: why() },
         Verdict::NoQuic,

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 
-use crate::model::{Area, Drift, Finding};
+use crate::model::{Area, Drift, Finding, ProbeError};
 use crate::plan::ledger::LimitReached;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
@@ -15,6 +15,10 @@ use super::{Delivery, LastFailure};
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
     "set it (timedatectl); until then nothing is renewed or delivered, and nothing is called expired";
+
+/// Advice where a server does not read one of two pairs.
+pub(super) const READ_BOTH: &str = "once a delivery has put its files there, let the server read them beside the other pair \
+                                    (nginx: `ssl_certificate` and `ssl_certificate_key` twice), and reload it";
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -113,6 +117,9 @@ pub(super) fn renewal(reason: &RenewalReason) -> String {
         RenewalReason::ProfileChanged { from, to } => {
             let show = |profile: &Option<String>| profile.clone().unwrap_or_else(|| "none".into());
             format!("the profile changed from {} to {}", show(from), show(to))
+        }
+        RenewalReason::Together { with, not_after } => {
+            format!("together with {with}, which has the same names; expires {}", minute(*not_after))
         }
         RenewalReason::Due { at, not_after, basis: why } => {
             format!("due since {} ({}); expires {}", minute(*at), basis(why), minute(*not_after))
@@ -224,6 +231,7 @@ pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
             day(*not_after)
         ),
         DeliveryReason::Distrusted { why } => format!("serves a chain that clients refuse: {why}"),
+        DeliveryReason::Silent { silence: silence @ ProbeError::NoSuchKey(_) } => silence.to_string(),
         DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
         DeliveryReason::Unseen => "it was not probed".into(),
         DeliveryReason::InstallChanged => "[install] changed since the last delivery".into(),

@@ -287,3 +287,48 @@ fn jump_hosts_are_written_as_ssh_has_them_or_as_sections() {
     assert!(config.nodes[0].ssh.agent.is_none() && config.nodes[1].ssh.agent.is_some());
     assert!(config.nodes[1].ssh.identity_files.is_empty(), "an agent is enough");
 }
+
+#[test]
+fn a_certificate_of_two_key_types_is_two_certificates_and_the_first_keeps_its_name_and_paths() {
+    let text = fs::read_to_string("tests/it/config/well.toml").unwrap();
+    let both = text.replace("domains", "key_type = [\"ecdsa-p256\", \"rsa2048\"]\ndomains");
+    let config = config(&both);
+    let node = NodeName::parse("one").unwrap();
+    let each = config.certificates.iter().map(|certificate| {
+        let install = config.install(&node, &certificate.name).unwrap();
+        (certificate.name.as_str(), certificate.key_type, install.fullchain.as_str(), certificate.inventory)
+    });
+    assert_eq!(
+        each.collect::<Vec<_>>(),
+        [
+            ("a.example.com", KeyType::EcdsaP256, "/ssl/a.example.com/fullchain.pem", true),
+            ("a.example.com-rsa2048", KeyType::Rsa2048, "/ssl/a.example.com-rsa2048/fullchain.pem", false),
+        ]
+    );
+    let [ecdsa, rsa] = &config.certificates[..] else { panic!("two certificates") };
+    assert_eq!((&ecdsa.names, &ecdsa.sni, &ecdsa.nodes), (&rsa.names, &rsa.sni, &rsa.nodes));
+    assert!(config.has_beside(ecdsa, &node, &ecdsa.sni[0]) && config.has_beside(rsa, &node, &rsa.sni[0]));
+}
+
+#[test]
+fn beside_the_key_type_the_name_in_a_path_is_the_one_that_is_written() {
+    let text = fs::read_to_string("tests/it/config/key-types-well.toml").unwrap();
+    let config = config(&text);
+    let path = |name: &str| {
+        let install = config.install(&NodeName::parse("one").unwrap(), &CertName::parse(name).unwrap()).unwrap();
+        (install.fullchain.clone(), install.key.clone())
+    };
+    let paths = |stem: &str| (format!("{stem}.pem"), format!("{stem}.key"));
+    assert_eq!(path("a.example.com"), paths("/ssl/a.example.com/ecdsa-p256"));
+    assert_eq!(path("a.example.com-rsa2048"), paths("/ssl/a.example.com/rsa2048"));
+}
+
+#[test]
+fn a_nodes_own_paths_for_a_certificate_hold_for_each_of_its_key_types() {
+    let text = fs::read_to_string("tests/it/config/well.toml").unwrap();
+    let own = "[node.certificate.\"a.example.com\".install]\nfullchain = \"/own/{key_type}.pem\"\nowner = \"www\"\n";
+    let both = text.replace("domains", "key_type = [\"rsa2048\", \"ecdsa-p256\"]\ndomains");
+    let config = config(&format!("{both}\n{own}"));
+    let paths: Vec<&str> = config.installs.values().map(|install| install.fullchain.as_str()).collect();
+    assert_eq!(paths, ["/own/rsa2048.pem", "/own/ecdsa-p256.pem"]);
+}

@@ -9,6 +9,7 @@ mod lab;
 mod dialogue_kills;
 mod dns;
 mod hundred;
+mod key_types;
 mod kill_everywhere;
 mod node_program;
 mod nonces;

@@ -1,6 +1,7 @@
 //! One node's session in a rollout: it prepares at once, and then carries out the machine's actions, one attempt each.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -36,6 +37,8 @@ pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
     pub(crate) node: NodeName,
     pub(crate) bundles: Vec<Bundle>,
+    /// Those of a key algorithm of which the server had no pair before.
+    pub(crate) absent: BTreeSet<CertName>,
     pub(crate) events: mpsc::UnboundedSender<SessionEvent>,
     pub(crate) fences: mpsc::UnboundedSender<Held>,
     pub(crate) ordered: mpsc::UnboundedReceiver<Action>,
@@ -139,7 +142,9 @@ impl Session {
         let verdict = self.verdict(&seen);
         match &verdict {
             Verdict::Expected => self.show(Phase::Served, ""),
-            Verdict::Other { what } | Verdict::Lingers { what } => self.show(Phase::Failed, what),
+            Verdict::Other { what } | Verdict::Lingers { what } | Verdict::Absent { what } => {
+                self.show(Phase::Failed, what)
+            }
             Verdict::Silent(silence) => self.show(Phase::Failed, &silence.to_string()),
         }
         self.say(Event::Verified(self.node.clone(), verdict), seen);
@@ -149,10 +154,19 @@ impl Session {
     /// comes last: TCP has proven that the server has the certificate and uses it. A missing UDP answer does not count
     /// here: the report has it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
-        let (mut other, mut over_quic, mut proven) = (None, None, false);
+        let (mut other, mut over_quic, mut absent, mut proven) = (None, None, None, false);
         for served in seen {
             let what = match &served.seen {
                 Seen::Silence(ProbeError::NoQuic) => continue,
+                Seen::Silence(why @ ProbeError::NoSuchKey(_)) => {
+                    let at = served.address.map_or_else(String::new, |address| served.over.at(address));
+                    let what = format!("{at}, {}: {why}", served.sni);
+                    if self.absent.contains(&served.certificate) {
+                        absent = Some(Verdict::Absent { what });
+                        continue;
+                    }
+                    what
+                }
                 Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
                 Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => format!(
                     "{} still serves {} for {} (until {})",
@@ -176,7 +190,7 @@ impl Session {
             }
         }
         let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(ProbeError::TimedOut) };
-        other.or(over_quic).unwrap_or_else(unseen)
+        other.or(absent).or(over_quic).unwrap_or_else(unseen)
     }
 
     fn expects(&self, served: &Served, leaf: &Leaf) -> bool {
@@ -214,7 +228,7 @@ impl Session {
     async fn look_at(&self, targets: Vec<(ProbeTarget, Leaf)>) -> Vec<Served> {
         let roots = &self.context.roots;
         let looks = join_all(targets.iter().map(|(target, _)| target.look(roots))).await;
-        looks.into_iter().flatten().collect()
+        looks.into_iter().flat_map(|(served, _)| served).collect()
     }
 
     /// Handshakes with all targets; those through SSH use this dialogue's own connection.
@@ -238,7 +252,7 @@ impl Session {
         for bundle in &self.bundles {
             let Some(certificate) = config.certificate(&bundle.certificate) else { continue };
             let leaf = &bundle.pair.chain().leaf;
-            let all = ProbeTarget::all(certificate, node, through);
+            let all = ProbeTarget::all(config, certificate, node, through);
             targets.extend(all.into_iter().map(|target| (target, leaf.clone())));
         }
         targets
@@ -278,7 +292,7 @@ async fn prove(target: ProbeTarget, expected: Fingerprint, roots: Roots) -> Vec<
         Err(silence) => return vec![target.unresolved(silence)],
     };
     let proofs = sockets.iter().map(async |socket| {
-        let seen = match probe::verify(socket.route.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
+        let seen = match probe::verify(socket.route.clone(), target.asked(), expected, VERIFY_DEADLINE).await {
             Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
             Verified::Silent(silence) => Seen::Silence(silence),
         };

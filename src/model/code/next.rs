@@ -46,6 +46,7 @@ impl Code {
             | Self::AcmeBadNonce
             | Self::AcmeSlow
             | Self::AcmeOrderInvalid
+            | Self::AcmeOrderShared
             | Self::IssuanceDeadline
             | Self::Crl => "wait: certd tries again by itself",
             Self::AcmeStrangeAnswer | Self::AcmeElsewhere | Self::AcmeProblem => {

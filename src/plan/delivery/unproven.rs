@@ -59,6 +59,7 @@ fn seen(observed: &Observed, node: &NodeName, name: &CertName) -> BTreeSet<Strin
         }
         Seen::Silence(ProbeError::Refused) => "refused".to_owned(),
         Seen::Silence(ProbeError::Tls(_)) => "no TLS".to_owned(),
+        Seen::Silence(ProbeError::NoSuchKey(_)) => "no such key".to_owned(),
         Seen::Silence(_) => "no answer".to_owned(),
     };
     of(observed, node, name).map(|served| word(&served.seen)).collect()

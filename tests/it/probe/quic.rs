@@ -110,7 +110,7 @@ async fn what_caddy_serves_over_http_3_is_seen_by_name_and_chain_over_ipv4_and_i
         let caddy = Caddy::start(&pair, host).await;
         let shown = handshake(quic(caddy.address), &sni(), LONG).await;
         assert_eq!(shown.as_deref(), Ok(pair.chain().ders()));
-        assert_eq!(look(&quic(caddy.address), &sni(), LONG).await, [shown], "all of several are the same");
+        assert_eq!(look(&quic(caddy.address), &sni(), LONG).await.0, [shown], "all of several are the same");
         let verified = verify(quic(caddy.address), &sni(), leaf(&pair), LONG).await;
         assert!(matches!(verified, Verified::Expected(_)), "{verified:?}");
         let other = certd::cert::DnsName::parse("b.example.com").unwrap();
@@ -163,7 +163,7 @@ async fn n09_an_old_worker_that_shares_the_udp_port_with_a_new_one_is_seen_besid
     let worker = Worker::on(socket, server(&new, b"h3"));
     let mut most = 0;
     for _ in 0..20 {
-        most = most.max(look(&quic(address), &sni(), LONG).await.len());
+        most = most.max(look(&quic(address), &sni(), LONG).await.0.len());
     }
     assert_eq!(most, 2, "each look reaches both workers in seven of eight cases");
     drop(lingering);
