@@ -3,7 +3,7 @@
 use super::defaults::{FEW_NAMES, KEY_TYPE, LONGEST_NAME, MOST_NAMES, PROFILES_WITH_25_NAMES};
 use super::discover::DiscoverSpec;
 use super::error::ConfigErrors;
-use super::install::InstallSpec;
+use super::install::{Filled, InstallSpec};
 use super::value::word;
 use super::written::{Section, Spanned, StringsOrSection};
 use crate::cert::{CertName, DnsName, KeyType};
@@ -102,6 +102,11 @@ impl CertificateSpec {
             inventory,
             install,
         }
+    }
+
+    /// What stands for the placeholders of its paths and commands.
+    pub(super) fn filled<'a>(&'a self, name: &'a CertName) -> Filled<'a> {
+        Filled { name, written_name: self.written_name.as_ref().unwrap_or(name), key_type: self.key_type }
     }
 
     /// A certificate for each key type. The first has the name as written, so that a key type can be added to a

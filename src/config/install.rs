@@ -2,7 +2,6 @@
 //! certificate, `[install]`), merged key by key; lists are not merged.
 
 use super::Install;
-use super::certificate::CertificateSpec;
 use super::defaults::LONGEST_ARGUMENT;
 use super::error::ConfigErrors;
 use super::rights::RightsSpec;
@@ -16,16 +15,12 @@ const KEY_TYPE: &str = "{key_type}";
 
 /// What stands for the placeholders.
 pub(super) struct Filled<'a> {
-    name: &'a CertName,
-    written_name: &'a CertName,
-    key_type: KeyType,
+    pub(super) name: &'a CertName,
+    pub(super) written_name: &'a CertName,
+    pub(super) key_type: KeyType,
 }
 
-impl<'a> Filled<'a> {
-    pub(super) fn of(spec: &'a CertificateSpec, name: &'a CertName) -> Self {
-        Self { name, written_name: spec.written_name.as_ref().unwrap_or(name), key_type: spec.key_type }
-    }
-
+impl Filled<'_> {
     /// Beside the key type, the name is the one that certificates of several key types share; alone, it is of one.
     fn fill(&self, text: &str) -> String {
         let name = if text.contains(KEY_TYPE) { self.written_name } else { self.name };

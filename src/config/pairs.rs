@@ -8,7 +8,7 @@ use super::certificate::CertificateSpec;
 use super::discover::DiscoverSpec;
 use super::error::ConfigErrors;
 use super::fleet::Defaults;
-use super::install::{Filled, InstallSpec, Resolved};
+use super::install::{InstallSpec, Resolved};
 use super::node::NodeSpec;
 use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
@@ -57,7 +57,7 @@ pub(super) fn installs(
                 continue; // The duplicate name was reported.
             }
             let layers = layers(spec, node, defaults);
-            match InstallSpec::resolve(&layers, &Filled::of(spec, name)) {
+            match InstallSpec::resolve(&layers, &spec.filled(name)) {
                 Ok(resolved) => {
                     files.claim(&resolved, node_name, spec, errors);
                     installs.insert((node_name.clone(), name.clone()), Arc::new(resolved.install));
@@ -96,7 +96,7 @@ pub(super) fn discover(
     defaults: &Defaults,
 ) -> Discover {
     let own = |node: &NodeSpec| {
-        let filled = Filled::of(spec, &spec.name.as_ref()?.value);
+        let filled = spec.filled(&spec.name.as_ref()?.value);
         let resolved = InstallSpec::resolve(&layers(spec, node, defaults), &filled).ok()?;
         Some((node.name.as_ref()?.value.clone(), Arc::new(resolved.install)))
     };

@@ -271,12 +271,7 @@ fn certificate() -> Value {
         [
             ("domains", domains, NONE, "Its DNS names; wildcards as \"*.example.com\""),
             ("name", text(), NONE, "Its name and its folder's; the first domain that is no wildcard when left out"),
-            (
-                "key_type",
-                key_type,
-                json!(KEY_TYPE.as_str()),
-                "Kind of its key; or two, for an ECDSA and an RSA certificate",
-            ),
+            ("key_type", key_type, json!(KEY_TYPE.as_str()), "Kind of its key; or an ECDSA and an RSA one"),
             ("profile", text(), NONE, "Profile of the CA; that of [acme] when left out"),
             ("reuse_key", flag(), json!(false), "A renewal keeps the key"),
             ("nodes", nodes, NONE, "Names of nodes, \"tag:…\", or \"*\" for all; or { discover = \"…\" }"),

@@ -1,5 +1,6 @@
 //! Which node lacks its desired certificate? Decided from what is observed, never from what was issued.
 
+mod absent;
 mod prune;
 mod refusals;
 pub mod revert;
@@ -171,13 +172,6 @@ impl NodeTask {
             failed_before: false,
             hurry: false,
         }
-    }
-
-    /// Certificates of a key algorithm of which the server has no pair yet.
-    pub fn absent(&self) -> impl Iterator<Item = &CertName> {
-        let absent =
-            |reason: &DeliveryReason| matches!(reason, DeliveryReason::Silent { silence: ProbeError::NoSuchKey(_) });
-        self.certificates.iter().filter(move |(_, reason)| absent(reason)).map(|(name, _)| name)
     }
 }
 
@@ -380,10 +374,9 @@ fn held_up(
     })
 }
 
-/// The worst result over the node's addresses.
+/// The worst result over the node's addresses. A server that shows another pair has something that a change can break.
 fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: Timestamp) -> Before {
     let seen = of(observed, node, &certificate.name).map(|served| match &served.seen {
-        // It serves another pair: what a change could break.
         Seen::Silence(ProbeError::NoSuchKey(_)) => Before::Valid,
         Seen::Silence(silence) if silence.somebody_there() => Before::Nothing,
         Seen::Silence(_) => Before::Silent,

@@ -214,7 +214,9 @@ impl Session {
         // After two reloads in a row, the workers from before the first may listen until both are done.
         tokio::time::sleep(2 * OLD_WORKERS).await;
         let seen = self.look().await;
-        let serves = !seen.is_empty() && seen.iter().all(|served| matches!(served.seen, Seen::Leaf { .. }));
+        // A server that has no pair of this algorithm serves another.
+        let answers = |seen: &Seen| matches!(seen, Seen::Leaf { .. } | Seen::Silence(ProbeError::NoSuchKey(_)));
+        let serves = !seen.is_empty() && seen.iter().all(|served| answers(&served.seen));
         self.say(Event::Restored(self.node.clone(), Restored { went_back, serves }), seen);
     }
 
