@@ -130,12 +130,11 @@ async fn probe_all(context: &Context, scope: &Scope) -> (Vec<Served>, Vec<Beside
         }
     }
     // A panic loses only that handshake.
-    let mut looks: Vec<(usize, (Vec<Served>, Vec<Beside>))> = Vec::new();
+    let mut looks = BTreeMap::new();
     while let Some(joined) = probes.join_next().await {
         looks.extend(joined.ok());
     }
-    looks.sort_by_key(|(number, _)| *number);
-    let (served, beside): (Vec<_>, Vec<_>) = looks.into_iter().map(|(_, look)| look).unzip();
+    let (served, beside): (Vec<_>, Vec<_>) = looks.into_values().unzip();
     (served.concat(), beside.concat())
 }
 

@@ -51,8 +51,8 @@ pub(super) fn allows(
     let mut seen = false;
     for served in of(observed, node, &certificate.name) {
         seen = true;
-        if matches!(served.seen, Seen::Silence(ProbeError::NoWay(_))) {
-            // What visitors get is unknown, which is no reason to come early.
+        if matches!(served.seen, Seen::Silence(ProbeError::NoWay(_) | ProbeError::NoSuchKey(_))) {
+            // What visitors get is unknown, or is another pair: no reason to come early.
             continue;
         }
         let Seen::Leaf { leaf, distrust: None } = &served.seen else { return early(Because::Hurt) };

@@ -92,3 +92,17 @@ fn one_that_is_nearly_due_waits_for_its_own_day_when_the_ledger_has_no_room_for_
     });
     assert!(waits, "{:?}", plan.waits);
 }
+
+#[test]
+fn a_pair_that_a_server_does_not_have_yet_waits_for_the_nodes_window() {
+    let key_types = "key_type = [\"ecdsa-p256\", \"rsa2048\"]";
+    let certificate = format!("[[certificate]]\ndomains = [\"{SERVICE}\"]\n{key_types}\nnodes = [\"*\"]\n");
+    // 2026-11-23 is a Monday.
+    let scene = Scene::of_nodes(&certificate, &[("a", "window = \"Sat 02:00-06:00\"")]);
+    let mut scene = scene.stored_as(SERVICE, days(1), days(90)).stored_as(RSA, days(1), days(90));
+    let absent = Seen::Silence(ProbeError::NoSuchKey(KeyAlgorithm::Rsa));
+    let node = scene.config.nodes[0].name.clone();
+    scene.set(&node, &cert(RSA), absent);
+    let plan = scene.plan();
+    assert!(!plan.steps.iter().any(|step| matches!(step, Step::Deliver(_))), "{:?}", plan.steps);
+}
