@@ -1,5 +1,6 @@
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::text::list;
 use crate::{config, report};
 
 use super::fault::Fault;
@@ -42,13 +43,9 @@ impl Config {
             return Ok(0);
         }
         let config = setup::configuration(&options.config)?;
-        let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
-        output::text(&format!(
-            "{}: ok ({certificates} {}, {nodes} {})\n",
-            options.config.display(),
-            if certificates == 1 { "certificate" } else { "certificates" },
-            if nodes == 1 { "node" } else { "nodes" },
-        ));
+        let certificates = list::count(config.certificates.len(), "certificate");
+        let nodes = list::count(config.nodes.len(), "node");
+        output::text(&format!("{}: ok ({certificates}, {nodes})\n", options.config.display()));
         Ok(0)
     }
 }

@@ -109,6 +109,11 @@ impl CertificateSpec {
         Filled { name, written_name: self.written_name.as_ref().unwrap_or(name), key_type: self.key_type }
     }
 
+    /// By which a node may have settings of its own for it, the closest first: its own name, and that of the section.
+    pub(super) fn names(&self) -> impl Iterator<Item = &CertName> {
+        self.name.iter().map(|name| &name.value).chain(&self.written_name)
+    }
+
     /// A certificate for each key type. The first has the name as written, so that a key type can be added to a
     /// certificate that has been issued.
     pub(super) fn each(self) -> Vec<Self> {
@@ -178,15 +183,11 @@ fn names(
 fn cert_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<CertName>> {
     if written.value.len() > LONGEST_NAME {
         let what = format!("is the certificate's name, which has at most {LONGEST_NAME} characters");
-        errors.at(written, what, "name = \"…\", such as \"api-example\"");
-        return None;
+        return errors.none(written, what, "name = \"…\", such as \"api-example\"");
     }
     match CertName::parse(&written.value) {
         Ok(name) => Some(written.with(name)),
-        Err(bad) => {
-            errors.at(written, bad.to_string(), "name = \"…\", such as \"api-example\"");
-            None
-        }
+        Err(bad) => errors.none(written, bad.to_string(), "name = \"…\", such as \"api-example\""),
     }
 }
 

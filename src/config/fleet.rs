@@ -8,7 +8,7 @@ use super::certificate::CertificateSpec;
 use super::error::ConfigErrors;
 use super::install::InstallSpec;
 use super::node::NodeSpec;
-use super::probe::ProbeSpec;
+use super::probe::{Probe, ProbeSpec};
 use super::ssh::SshSpec;
 use super::window::Windows;
 use super::written::{Spanned, nearest};
@@ -44,7 +44,7 @@ pub(super) fn join(
         .collect();
     let mut installs = pairs::installs(&certificates, &selected, defaults, errors);
     pairs::own_installs(&certificates, &selected, &nodes, errors);
-    shared::check(&certificates, &selected, errors);
+    shared::check(&certificates, &selected, defaults, errors);
 
     let stand_in_name = stand_in.as_ref().and_then(|spec| spec.name.as_ref()).map(|name| &name.value);
     let runtime_certificates = certificates.iter().zip(&selected).filter_map(|(spec, selected)| {
@@ -74,24 +74,44 @@ pub(super) fn join(
         })
     });
     let runtime_certificates = runtime_certificates.collect();
-    let runtime_nodes: Vec<(Node, Spanned<Host>)> = nodes.into_iter().filter_map(|spec| node(spec, defaults)).collect();
+    let runtime_nodes: Vec<(Node, Spanned<Host>)> =
+        nodes.into_iter().filter_map(|spec| node(spec, &certificates, defaults)).collect();
     endpoints(&runtime_nodes, errors);
     (runtime_certificates, runtime_nodes.into_iter().map(|(node, _)| node).collect(), installs)
 }
 
-fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, Spanned<Host>)> {
+fn node(spec: NodeSpec, certificates: &[CertificateSpec], defaults: &Defaults) -> Option<(Node, Spanned<Host>)> {
     let first = spec.addresses.first()?.clone();
+    let probe = spec.probe.over(&defaults.probe);
+    let own = certificates.iter().filter_map(|certificate| {
+        let name = certificate.name.as_ref()?.value.clone();
+        Some((name, own_probe(&spec, certificate)?.over(&probe).probes()))
+    });
+    let own_probes = own.collect();
     let node = Node {
         name: spec.name?.value,
         addresses: spec.addresses.into_iter().map(|address| address.value).collect(),
         ssh: spec.ssh.over(&defaults.ssh, spec.host_keys),
-        probe: spec.probe.over(&defaults.probe),
+        probes: probe.probes(),
+        own_probes,
         tags: spec.tags,
         paused_until: spec.paused_until,
         paused_reason: spec.paused_reason,
         windows: spec.windows.unwrap_or_else(|| defaults.windows.clone()),
     };
     Some((node, first))
+}
+
+/// How handshakes with this node are made for this certificate.
+pub(super) fn probes_of(spec: &NodeSpec, certificate: &CertificateSpec, defaults: &Defaults) -> Vec<Probe> {
+    let probe = spec.probe.over(&defaults.probe);
+    own_probe(spec, certificate).map_or_else(|| probe.probes(), |own| own.over(&probe).probes())
+}
+
+fn own_probe<'a>(spec: &'a NodeSpec, certificate: &CertificateSpec) -> Option<&'a ProbeSpec> {
+    let own = |name: &CertName| spec.own_probes.iter().find(|(written, _)| written == name.as_str());
+    let own = certificate.names().filter_map(own).map(|(_, own)| own);
+    own.into_iter().find(|own| !matches!(own, ProbeSpec::Nothing))
 }
 
 fn unique<'a, T: Eq + 'a>(
@@ -198,9 +218,19 @@ fn endpoints(nodes: &[(Node, Spanned<Host>)], errors: &ConfigErrors<'_>) {
     let mut logins: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     let mut probed: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     for (node, first) in nodes {
-        if node.probe.via == Via::Ssh && node.probe.quic {
+        if node.every_probe().any(|probe| probe.via == Via::Ssh && probe.quic == Some(true)) {
             let what = format!("{:?} is probed through SSH, which carries TCP alone and no QUIC", node.name.as_str());
             errors.at(first, what, "probe = { quic = false }, or via = \"direct\"");
+        }
+        if let Some(protocol) =
+            node.every_probe().filter(|probe| probe.quic == Some(true)).find_map(|probe| probe.starttls)
+        {
+            let what = format!(
+                "{:?} is probed over QUIC, which no server speaks after {}",
+                node.name.as_str(),
+                protocol.as_str()
+            );
+            errors.at(first, what, "quic = false beside starttls, or starttls = \"none\"");
         }
         if let Some(other) = logins.insert((&first.value, node.ssh.port), &node.name) {
             let what = format!(
@@ -212,8 +242,11 @@ fn endpoints(nodes: &[(Node, Spanned<Host>)], errors: &ConfigErrors<'_>) {
             continue;
         }
         // Through SSH a handshake is made with the node's own loopback address, which no other node has.
-        for address in node.addresses.iter().filter(|_| node.probe.via == Via::Direct) {
-            let Some(other) = probed.insert((address, node.probe.port), &node.name) else { continue };
+        let ports: BTreeSet<u16> =
+            node.every_probe().filter(|probe| probe.via == Via::Direct).map(|probe| probe.port).collect();
+        for (address, port) in node.addresses.iter().flat_map(|address| ports.iter().map(move |port| (address, *port)))
+        {
+            let Some(other) = probed.insert((address, port), &node.name) else { continue };
             if other != &node.name {
                 let what = format!(
                     "a handshake cannot tell the nodes {:?} and {:?} apart: one address, one port",

@@ -25,6 +25,7 @@ mod schedule;
 mod schema;
 mod shared;
 mod ssh;
+mod starttls;
 mod value;
 mod watch;
 mod window;
@@ -48,7 +49,7 @@ use ssh::SshSpec;
 use watch::WatchSpec;
 use written::{Section, Spanned};
 
-pub use discover::{Discover, Families};
+pub use discover::{Conflict, Discover, Families};
 pub use dns::{Dns, SilentServers};
 pub use error::ConfigError;
 pub use host_key::{BadHostKey, HostKey, ssh_string};
@@ -62,6 +63,7 @@ pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
 pub use schema::json_schema;
 pub use ssh::{Agent, Ssh};
+pub use starttls::StartTls;
 pub use window::{Window, Windows};
 pub use written::nearest;
 
@@ -147,13 +149,23 @@ pub struct Certificate {
     pub inventory: bool,
 }
 
+impl Certificate {
+    /// Whether a server shows one of the two for a common name.
+    fn hides(&self, other: &Self) -> bool {
+        self.key_type.algorithm() == other.key_type.algorithm() && self.sni.iter().any(|sni| other.sni.contains(sni))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Node {
     pub name: NodeName,
     /// SSH goes to the first; all are probed. Hosts are IP addresses or names (resolved when used).
     pub addresses: Vec<Host>,
     pub ssh: Ssh,
-    pub probe: Probe,
+    /// Each port at which a handshake proves a certificate; never empty.
+    pub probes: Vec<Probe>,
+    /// Instead of these, for some certificates.
+    pub own_probes: BTreeMap<CertName, Vec<Probe>>,
     pub tags: Vec<String>,
     /// Until then the node is shown and probed, but not changed or counted. A date stands for its first instant in UTC.
     pub paused_until: Option<Timestamp>,
@@ -161,6 +173,17 @@ pub struct Node {
     pub paused_reason: Option<String>,
     /// When the node may be changed.
     pub windows: Windows,
+}
+
+impl Node {
+    /// All of these have to show the certificate.
+    pub fn probes_of(&self, certificate: &CertName) -> &[Probe] {
+        self.own_probes.get(certificate).unwrap_or(&self.probes)
+    }
+
+    pub fn every_probe(&self) -> impl Iterator<Item = &Probe> {
+        self.probes.iter().chain(self.own_probes.values().flatten())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,6 +227,8 @@ pub struct Watch {
     /// Each with the name to send as SNI; never empty.
     pub targets: Vec<(Host, DnsName)>,
     pub port: u16,
+    /// The protocol that leads to TLS; `None`: TLS from the first byte.
+    pub starttls: Option<StartTls>,
     /// PEM roots trusted for it beside the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -223,15 +248,24 @@ impl Config {
         self.nodes.iter().find(|node| &node.name == name)
     }
 
+    /// Until when a node is paused; `None`: it is not.
+    pub fn paused_until(&self, node: &NodeName, now: Timestamp) -> Option<Timestamp> {
+        self.node(node)?.paused_until.filter(|until| *until > now)
+    }
+
     pub fn certificate(&self, name: &CertName) -> Option<&Certificate> {
         self.certificates.iter().find(|certificate| &certificate.name == name)
     }
 
-    /// Whether another certificate, with a key of the other algorithm, is served for the same name by the same node.
-    pub fn has_beside(&self, certificate: &Certificate, node: &NodeName, sni: &DnsName) -> bool {
+    /// Whether another certificate, with a key of the other algorithm, is served for the same name at the same port of
+    /// the same node.
+    pub fn has_beside(&self, certificate: &Certificate, node: &Node, probe: &Probe, sni: &DnsName) -> bool {
         let algorithm = certificate.key_type.algorithm();
-        self.certificates.iter().any(|other| {
-            other.key_type.algorithm() != algorithm && other.sni.contains(sni) && other.nodes.contains(node)
+        let mut others = self.certificates.iter().filter(|other| other.key_type.algorithm() != algorithm);
+        others.any(|other| {
+            other.sni.contains(sni)
+                && other.nodes.contains(&node.name)
+                && node.probes_of(&other.name).iter().any(|its| its.same_place(probe))
         })
     }
 
@@ -275,7 +309,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     let defaults = Defaults {
         ssh: SshSpec::read(file.section_or_empty("ssh")),
         install: InstallSpec::read(file.section_or_empty("install")),
-        probe: ProbeSpec::read(file.section_or_empty("probe")),
+        probe: ProbeSpec::read(&mut file),
         windows: windows.unwrap_or_default(),
     };
     file.required("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");

@@ -85,6 +85,5 @@ fn mode(written: &Spanned<String>, most: u16, errors: &ConfigErrors<'_>) -> Opti
         Some(bits) if bits & 0o400 == 0 => "does not let its owner read it",
         Some(bits) => return Some(Mode(bits)),
     };
-    errors.at(written, format!("{text:?} {what}"), write);
-    None
+    errors.none(written, format!("{text:?} {what}"), write)
 }

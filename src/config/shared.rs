@@ -4,11 +4,18 @@
 
 use super::certificate::CertificateSpec;
 use super::error::ConfigErrors;
+use super::fleet::{Defaults, probes_of};
 use super::node::NodeSpec;
+use super::probe::meet;
 use crate::cert::{DnsName, NodeName};
 
 /// `selected`: the nodes of each certificate.
-pub(super) fn check(certificates: &[CertificateSpec], selected: &[Vec<&NodeSpec>], errors: &ConfigErrors<'_>) {
+pub(super) fn check(
+    certificates: &[CertificateSpec],
+    selected: &[Vec<&NodeSpec>],
+    defaults: &Defaults,
+    errors: &ConfigErrors<'_>,
+) {
     let all: Vec<_> = certificates.iter().zip(selected).collect();
     for (index, (later, its_nodes)) in all.iter().enumerate() {
         for (earlier, nodes) in &all[..index] {
@@ -17,7 +24,8 @@ pub(super) fn check(certificates: &[CertificateSpec], selected: &[Vec<&NodeSpec>
                 continue;
             }
             let Some(sni) = later.sni.iter().find(|sni| earlier.sni.contains(sni)) else { continue };
-            let Some(place) = common_node(later, its_nodes, earlier, nodes) else { continue };
+            let meet = |node: &NodeSpec| meet(&probes_of(node, later, defaults), &probes_of(node, earlier, defaults));
+            let Some(place) = common_node(later, its_nodes, earlier, nodes, meet) else { continue };
             let (algorithm, name_text, other) = (later.key_type.algorithm(), name.value.as_str(), other.value.as_str());
             let what = format!(
                 "a handshake with {place} for {:?} cannot tell {other:?} and {name_text:?} apart: both keys are \
@@ -34,16 +42,19 @@ fn common_node(
     its_nodes: &[&NodeSpec],
     other: &CertificateSpec,
     nodes: &[&NodeSpec],
+    meet: impl Fn(&NodeSpec) -> bool,
 ) -> Option<String> {
     match (&one.discover, &other.discover) {
         (Some(one), Some(other)) => {
-            (one.name.value == other.name.value).then(|| format!("the nodes of {:?}", one.name.value.as_str()))
+            let common = one.name.value == other.name.value && one.families.overlap(other.families);
+            common.then(|| format!("the nodes of {:?}", one.name.value.as_str()))
         }
         (None, None) => {
-            let mut common = its_nodes.iter().filter(|node| nodes.iter().any(|other| core::ptr::eq(*other, **node)));
+            let common = its_nodes.iter().filter(|node| nodes.iter().any(|other| core::ptr::eq(*other, **node)));
+            let mut common = common.filter(|node| meet(node));
             common.find_map(|node| node.name.as_ref()).map(|name| node_text(&name.value))
         }
-        // Which nodes DNS names is not known yet.
+        // Which nodes DNS names is not known yet: they are left out when it is.
         _ => None,
     }
 }

@@ -1,14 +1,12 @@
 //! What is sent to a node: parameters a line each, never evaluated there, and the certificates with their digests.
 
-use core::fmt::Write as _;
 use core::mem;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use super::program::{VERSION, program};
-use crate::cert::{CertName, Generation, Pair, PrivateKey};
+use crate::cert::{CertName, Generation, Pair, PrivateKey, sha256_hex};
 use crate::config::{Install, Rights};
 
 /// One certificate for one node.
@@ -33,9 +31,9 @@ pub struct Expected {
 impl Expected {
     pub fn of(pair: &Pair, install: &Install) -> Self {
         let Texts { fullchain, key } = Texts::of(pair);
-        let mut sums = vec![sum(&fullchain), sum(&key)];
-        sums.extend(install.chain.as_ref().map(|_| sum(above_the_leaf(&fullchain))));
-        sums.extend(install.combined.as_ref().map(|_| sum(&Zeroizing::new([&**key, &**fullchain].concat()))));
+        let mut sums = vec![sha256_hex(&fullchain), sha256_hex(&key)];
+        sums.extend(install.chain.as_ref().map(|_| sha256_hex(above_the_leaf(&fullchain))));
+        sums.extend(install.combined.as_ref().map(|_| sha256_hex(&Zeroizing::new([&**key, &**fullchain].concat()))));
         Self { sums, key: pair.key().clone() }
     }
 
@@ -144,14 +142,6 @@ impl Texts {
 /// Empty, when the leaf stands alone.
 fn above_the_leaf(fullchain: &str) -> &str {
     fullchain.split_once("-----END CERTIFICATE-----\n").map_or(fullchain, |(_, rest)| rest)
-}
-
-fn sum(text: &str) -> String {
-    let mut hex = String::new();
-    for byte in digest(&SHA256, text.as_bytes()).as_ref() {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
 }
 
 #[cfg(test)]

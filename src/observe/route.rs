@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::cert::{CertName, DnsName, NodeName, Roots};
+use crate::cert::{CertName, DnsName, Fingerprint, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node, Probe, Via};
 use crate::model::{Beside, Code, Over, ProbeError, Seen, Served};
-use crate::probe::{self, Asked, Keys, Opener, Route};
+use crate::observe::ssh_tunnel::PortOpener;
+use crate::probe::{self, Answer, Asked, Http3, Keys, QuicLook, Route};
 
 use crate::context::failure::{bug, failure};
 use crate::context::{Secrets, clock};
@@ -37,7 +38,7 @@ pub(crate) struct ProbeTarget {
 enum Address {
     Host(Host),
     /// The node's own loopback, through an SSH tunnel.
-    Loopback(Opener),
+    Loopback(PortOpener),
 }
 
 /// One resolved address and the route to it.
@@ -49,24 +50,29 @@ pub(crate) struct SocketRoute {
 }
 
 impl ProbeTarget {
-    /// Every name at every address; through SSH, where the only address is the loopback, every name once.
-    pub(crate) fn all(config: &Config, certificate: &Certificate, node: &Node, tunnel: &Opener) -> Vec<Self> {
-        let addresses: Vec<Address> = match node.probe.via {
-            Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
-            Via::Ssh => vec![Address::Loopback(Arc::clone(tunnel))],
-        };
-        let target = |address: &Address, sni: &DnsName| Self {
-            node: node.name.clone(),
-            certificate: certificate.name.clone(),
-            address: address.clone(),
-            probe: node.probe.clone(),
-            sni: sni.clone(),
-            keys: match config.has_beside(certificate, &node.name, sni) {
-                true => Keys::Only(certificate.key_type.algorithm()),
-                false => Keys::Prefer(certificate.key_type.algorithm()),
-            },
-        };
-        addresses.iter().flat_map(|address| certificate.sni.iter().map(move |sni| target(address, sni))).collect()
+    /// Every name at every port of every address; through SSH, where the only address is the loopback, at every port.
+    pub(crate) fn all(config: &Config, certificate: &Certificate, node: &Node, tunnel: &PortOpener) -> Vec<Self> {
+        let mut targets = Vec::new();
+        for probe in node.probes_of(&certificate.name) {
+            let addresses: Vec<Address> = match probe.via {
+                Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
+                Via::Ssh => vec![Address::Loopback(Arc::clone(tunnel))],
+            };
+            let target = |address: &Address, sni: &DnsName| Self {
+                node: node.name.clone(),
+                certificate: certificate.name.clone(),
+                address: address.clone(),
+                probe: probe.clone(),
+                sni: sni.clone(),
+                keys: match config.has_beside(certificate, node, probe, sni) {
+                    true => Keys::Only(certificate.key_type.algorithm()),
+                    false => Keys::Prefer(certificate.key_type.algorithm()),
+                },
+            };
+            let names = &certificate.sni;
+            targets.extend(addresses.iter().flat_map(|address| names.iter().map(move |sni| target(address, sni))));
+        }
+        targets
     }
 
     /// Looks with the other key algorithm too, unless another certificate does.
@@ -86,20 +92,7 @@ impl ProbeTarget {
         let mut looks = JoinSet::new();
         for socket in sockets {
             let (target, roots) = (self.clone(), roots.clone());
-            looks.spawn(async move {
-                let (answers, beside) = probe::look(&socket.route, target.asked(), PROBE_DEADLINE).await;
-                let now = clock::now();
-                let beside = beside.map(|probe::Beside { algorithm, chain, preferred }| {
-                    let served = target.served(&socket, Seen::of(chain, &roots, now));
-                    Beside { served, algorithm, preferred }
-                });
-                let seen = |answer| match answer {
-                    Ok(ders) => Seen::of(ders, &roots, now),
-                    Err(silence) => Seen::Silence(silence),
-                };
-                let served = answers.into_iter().map(|answer| target.served(&socket, seen(answer)));
-                (served.collect::<Vec<_>>(), beside)
-            });
+            looks.spawn(async move { target.look_at(&socket, &roots).await });
         }
         let (served, beside): (Vec<_>, Vec<_>) = looks.join_all().await.into_iter().unzip();
         let mut served: Vec<Served> = served.into_iter().flatten().collect();
@@ -107,6 +100,88 @@ impl ProbeTarget {
         let mut beside: Vec<Beside> = beside.into_iter().flatten().collect();
         beside.sort_by_key(|beside| beside.served.address);
         (served, beside)
+    }
+
+    /// The socket itself, and QUIC where the configuration or the server itself says so.
+    async fn look_at(&self, socket: &SocketRoute, roots: &Roots) -> (Vec<Served>, Option<Beside>) {
+        let asked = self.asked();
+        let over_stream = |chain, beside| self.over_stream(socket, chain, beside, roots);
+        match (self.probe.quic, &socket.route) {
+            (None, Route::Tcp { address, proxy_protocol, starttls: None }) => {
+                let offer = probe::look_for_h3(*address, *proxy_protocol, asked, PROBE_DEADLINE).await;
+                let (mut served, beside) = over_stream(offer.chain, offer.beside);
+                if let Some(h3) = offer.h3 {
+                    let look = probe::look_over_quic(h3.address(), asked).await;
+                    served.extend(self.over_quic(h3, look, roots));
+                }
+                (served, beside)
+            }
+            (Some(true), Route::Tcp { address, .. }) => {
+                let tcp = probe::look(socket.route.clone(), asked, PROBE_DEADLINE);
+                let ((chain, beside), look) = tokio::join!(tcp, probe::look_over_quic(*address, asked));
+                let (mut served, beside) = over_stream(chain, beside);
+                served.extend(self.over_quic(Http3::Configured(*address), look, roots));
+                (served, beside)
+            }
+            _ => {
+                let (chain, beside) = probe::look(socket.route.clone(), asked, PROBE_DEADLINE).await;
+                over_stream(chain, beside)
+            }
+        }
+    }
+
+    fn over_stream(
+        &self,
+        socket: &SocketRoute,
+        chain: Answer,
+        beside: Option<probe::Beside>,
+        roots: &Roots,
+    ) -> (Vec<Served>, Option<Beside>) {
+        let beside = beside.map(|probe::Beside { algorithm, chain, preferred }| Beside {
+            served: self.served(socket, seen(Ok(chain), roots)),
+            algorithm,
+            preferred,
+        });
+        (vec![self.served(socket, seen(chain, roots))], beside)
+    }
+
+    /// After TCP has shown the expected leaf at this socket: whether QUIC shows it too.
+    pub(crate) async fn prove_over_quic(
+        &self,
+        socket: &SocketRoute,
+        expected: Fingerprint,
+        patience: Duration,
+        roots: &Roots,
+    ) -> Vec<Served> {
+        let h3 = match (self.probe.quic, &socket.route) {
+            (None, Route::Tcp { address, proxy_protocol, starttls: None }) => {
+                probe::look_for_h3(*address, *proxy_protocol, self.asked(), PROBE_DEADLINE).await.h3
+            }
+            (Some(true), Route::Tcp { address, .. }) => Some(Http3::Configured(*address)),
+            _ => None,
+        };
+        let Some(h3) = h3 else { return Vec::new() };
+        let look = probe::verify_over_quic(h3.address(), self.asked(), expected, patience).await;
+        self.over_quic(h3, look, roots)
+    }
+
+    /// One for each distinct answer: usually one.
+    fn over_quic(&self, h3: Http3, look: QuicLook, roots: &Roots) -> Vec<Served> {
+        let refuses = |answer: &Answer| {
+            answer.as_ref().is_err_and(|silence| !matches!(silence, ProbeError::NoQuic | ProbeError::NoSuchKey(_)))
+        };
+        // Something else speaks QUIC there, such as DNS.
+        if matches!(h3, Http3::Answers(_)) && look.answers.iter().all(refuses) {
+            return Vec::new();
+        }
+        let handshakes = Some(look.handshakes);
+        let of = |answer| Served {
+            over: Over::Quic,
+            starttls: None,
+            handshakes,
+            ..self.seen(Some(h3.address()), seen(answer, roots))
+        };
+        look.answers.into_iter().map(of).collect()
     }
 
     pub(crate) fn served(&self, socket: &SocketRoute, seen: Seen) -> Served {
@@ -120,31 +195,54 @@ impl ProbeTarget {
 
     fn seen(&self, address: Option<SocketAddr>, seen: Seen) -> Served {
         let (node, certificate, sni) = (self.node.clone(), self.certificate.clone(), self.sni.clone());
-        Served { node, certificate, address, sni, over: Over::Tcp, seen }
+        Served {
+            node,
+            certificate,
+            address,
+            sni,
+            over: Over::Tcp,
+            starttls: self.probe.starttls,
+            seen,
+            handshakes: None,
+        }
+    }
+
+    /// After a reload.
+    pub(crate) fn served_within(&self) -> Duration {
+        self.probe.served_within
+    }
+
+    pub(crate) fn through_ssh(&self) -> bool {
+        self.probe.via == Via::Ssh
     }
 
     pub(crate) fn asked(&self) -> Asked<'_> {
         Asked { sni: &self.sni, keys: self.keys }
     }
 
-    /// Every resolved address, over TCP and, where it is probed, QUIC.
+    /// Every resolved address, over TCP; through SSH the loopback.
     pub(crate) async fn sockets(&self) -> Result<Vec<SocketRoute>, ProbeError> {
-        let Probe { port, proxy_protocol, quic, .. } = self.probe;
+        let Probe { port, starttls, proxy_protocol, .. } = self.probe;
         let host = match &self.address {
             Address::Host(host) => host,
             Address::Loopback(open) => {
-                let route = Route::Through { open: Arc::clone(open), proxy_protocol };
+                let route = Route::Through { open: open(port), port, proxy_protocol, starttls };
                 return Ok(vec![SocketRoute { address: SocketAddr::new(LOOPBACK, port), over: Over::Ssh, route }]);
             }
         };
         let mut sockets = Vec::new();
         for address in resolve(host, port).await? {
-            sockets.push(SocketRoute { address, over: Over::Tcp, route: Route::Tcp { address, proxy_protocol } });
-            if quic {
-                sockets.push(SocketRoute { address, over: Over::Quic, route: Route::Quic { address } });
-            }
+            let route = Route::Tcp { address, proxy_protocol, starttls };
+            sockets.push(SocketRoute { address, over: Over::Tcp, route });
         }
         Ok(sockets)
+    }
+}
+
+fn seen(answer: Answer, roots: &Roots) -> Seen {
+    match answer {
+        Ok(ders) => Seen::of(ders, roots, clock::now()),
+        Err(silence) => Seen::Silence(silence),
     }
 }
 

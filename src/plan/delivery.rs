@@ -361,7 +361,7 @@ fn held_up(
         // The node was skipped because others refused this generation: it waits with them, so that it is not the next
         // to refuse.
         (true, 0) => refused_until().map_or(attempts.last, |until| until.min(backoff::skipped(attempts))),
-        (patient, _) => backoff::delivery(attempts, patient),
+        (short_retries, _) => backoff::delivery(attempts, short_retries),
     };
     if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {
         let until = Some(until).filter(|until| observed.asked.short_retries && *until > now);

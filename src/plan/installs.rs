@@ -2,11 +2,7 @@
 //! deliver now, although the node serves the right certificate. Commands are not: they take effect at the next
 //! delivery.
 
-use core::fmt::Write as _;
-
-use aws_lc_rs::digest::{SHA256, digest};
-
-use crate::cert::{CertName, NodeName};
+use crate::cert::{CertName, NodeName, sha256_hex};
 use crate::config::{Config, Install, Rights};
 use crate::model::PersistedState;
 
@@ -26,11 +22,7 @@ fn digest_of(install: &Install) -> String {
 }
 
 fn short(text: &str) -> String {
-    let mut hex = String::new();
-    for byte in digest(&SHA256, text.as_bytes()).as_ref().iter().take(KEPT) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    sha256_hex(text).chars().take(2 * KEPT).collect()
 }
 
 /// Digest with the commands: another test or reload command may be what a delivery needs that proved nothing.

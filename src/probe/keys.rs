@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use super::{Handshake, Route, algorithm, connect};
+use super::{Answer, Handshake, Route, algorithm, connect};
 use crate::cert::{DnsName, KeyAlgorithm};
 use crate::model::ProbeError;
 
@@ -43,35 +43,72 @@ impl<'a> From<&'a DnsName> for Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// One answer. A second handshake is made only where the first does not show the pair that is asked for.
-    pub(super) async fn ask(self, route: &Route, deadline: Duration) -> Result<Handshake, ProbeError> {
-        let sni = self.sni;
+    /// What the first handshake offers; `None`: every algorithm.
+    pub(super) fn offer(self) -> Option<KeyAlgorithm> {
         match self.keys {
-            Keys::Any => connect(route, sni, None, deadline).await,
-            Keys::Prefer(keys) | Keys::Both(keys) => {
-                let first = connect(route, sni, None, deadline).await?;
-                if algorithm(&first.chain) != Some(keys.other()) {
-                    return Ok(first);
-                }
-                match only(keys, route, sni, deadline).await {
-                    Ok(own) => Ok(Handshake { preferred: Some(first.chain), ..own }),
-                    Err(_) => Ok(first),
-                }
-            }
-            Keys::Only(keys) => match only(keys, route, sni, deadline).await {
-                // A server without such a pair ends the handshake, as a broken one does. Some refuse a chain for the
-                // signatures of its issuers too (RFC 8446 section 4.2.3), and show it when those are offered.
-                Err(error @ ProbeError::Tls(_)) => match connect(route, sni, None, deadline).await {
-                    Ok(shown) if algorithm(&shown.chain) == Some(keys) => Ok(shown),
-                    Ok(_) => Err(ProbeError::NoSuchKey(keys)),
-                    Err(_) => Err(error),
-                },
-                answer => answer,
-            },
+            Keys::Only(keys) => Some(keys),
+            Keys::Any | Keys::Prefer(_) | Keys::Both(_) => None,
         }
     }
 
-    /// What the server has beside the pair that it showed, where no certificate of ours is expected there.
+    /// One answer. A second handshake is made only where the first does not show the pair that is asked for.
+    pub(super) async fn ask(self, route: &Route, deadline: Duration) -> Result<Handshake, ProbeError> {
+        let first = connect(route, self.sni, self.offer(), deadline).await;
+        let Keys::Only(keys) = self.keys else {
+            let first = first?;
+            return Ok(match self.own(&first.chain, route, deadline).await {
+                Some(own) => Handshake { preferred: Some(first.chain), ..own },
+                None => first,
+            });
+        };
+        match first.and_then(|first| self.takes(&first.chain).map(|()| first)) {
+            // A server without such a pair ends the handshake, as a broken one does. Some refuse a chain for the
+            // signatures of its issuers too (RFC 8446 section 4.2.3), and show it when those are offered.
+            Err(error @ ProbeError::Tls(_)) => match connect(route, self.sni, None, deadline).await {
+                Ok(shown) if algorithm(&shown.chain) == Some(keys) => Ok(shown),
+                Ok(_) => Err(ProbeError::NoSuchKey(keys)),
+                Err(_) => Err(error),
+            },
+            answer => answer,
+        }
+    }
+
+    /// A server may send a chain of its choice whatever is offered (RFC 8446 section 4.4.2.2).
+    pub(super) fn takes(self, shown: &[Vec<u8>]) -> Result<(), ProbeError> {
+        match self.offer() {
+            Some(keys) if algorithm(shown) != Some(keys) => Err(another_key()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The pair that is asked for, where a handshake that offers every algorithm has shown one of the other algorithm.
+    pub(super) async fn own(self, shown: &[Vec<u8>], route: &Route, deadline: Duration) -> Option<Handshake> {
+        let (Keys::Prefer(keys) | Keys::Both(keys)) = self.keys else { return None };
+        if algorithm(shown) != Some(keys.other()) {
+            return None;
+        }
+        only(keys, route, self.sni, deadline).await.ok()
+    }
+
+    /// The answer's chain, and what the server has beside it.
+    pub(super) async fn with_beside(
+        self,
+        answer: Result<Handshake, ProbeError>,
+        route: &Route,
+        deadline: Duration,
+    ) -> (Answer, Option<Beside>) {
+        match answer {
+            Ok(Handshake { chain, preferred, open }) => {
+                drop(open);
+                let beside = self.beside(&chain, preferred, route, deadline).await;
+                (Ok(chain), beside)
+            }
+            Err(silence) => (Err(silence), None),
+        }
+    }
+
+    /// What the server has beside the pair that it showed, where no certificate of ours is expected there. `preferred`:
+    /// what it shows to a client that takes every algorithm, where that is another pair.
     pub(super) async fn beside(
         self,
         shown: &[Vec<u8>],
@@ -92,12 +129,11 @@ impl Asked<'_> {
     }
 }
 
-/// A server may send a chain of its choice whatever is offered (RFC 8446 section 4.4.2.2).
 async fn only(keys: KeyAlgorithm, route: &Route, sni: &DnsName, deadline: Duration) -> Result<Handshake, ProbeError> {
     let shown = connect(route, sni, Some(keys), deadline).await?;
-    if algorithm(&shown.chain) == Some(keys) {
-        Ok(shown)
-    } else {
-        Err(ProbeError::Tls("another key was shown".to_owned()))
-    }
+    if algorithm(&shown.chain) == Some(keys) { Ok(shown) } else { Err(another_key()) }
+}
+
+fn another_key() -> ProbeError {
+    ProbeError::Tls("another key was shown".to_owned())
 }

@@ -1,6 +1,7 @@
 //! Turns times, durations and reasons into sentences.
 
 use jiff::{SignedDuration, Timestamp, tz::Offset};
+use serde::Serialize;
 
 use crate::model::{Area, Drift, Finding, ProbeError};
 use crate::plan::ledger::LimitReached;
@@ -10,7 +11,11 @@ use crate::plan::{
     RenewalReason, RenewalWait,
 };
 
-use super::{Delivery, LastFailure};
+use super::{Delivery, LastFailure, sudo};
+
+/// Advice for a server that keeps an old certificate over QUIC alone.
+pub(super) const RESTART: &str =
+    "restart the server on the node: a reload changes nothing over QUIC until it is started anew (Caddy 2.6 is so)";
 
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
@@ -347,13 +352,19 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
         ),
         Outcome::BrokenBefore { output } => (
             format!("unchanged: its configuration test fails without our change: {output}"),
-            Some("fix the server's configuration on the node; the next pass delivers".into()),
+            Some(sudo::advice_or(output, "fix the server's configuration on the node; the next pass delivers")),
         ),
         Outcome::Placed { output } => (
-            format!("the files are in place, the server does not run: {output}"),
-            Some("start the server; certd does not start what was stopped".into()),
+            match sudo::advice(output) {
+                Some(_) => format!("the files are in place, and nothing was reloaded: {output}"),
+                None => format!("the files are in place, the server does not run: {output}"),
+            },
+            Some(sudo::advice_or(output, "start the server; certd does not start what was stopped")),
         ),
-        Outcome::Unverified { why } => (
+        Outcome::Unverified { why, over_quic: true } => {
+            (format!("proven by handshake over TCP; {why}"), Some(RESTART.into()))
+        }
+        Outcome::Unverified { why, over_quic: false } => (
             format!("its files are in place, but no handshake proves it: {why}"),
             Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
         ),
@@ -383,16 +394,14 @@ pub(super) fn last_failure(last: &LastFailure) -> String {
     format!("{failed}{next_try}: {}", what(&last.failure))
 }
 
+/// The word that serde writes for a value's variant, at `key`.
+pub(super) fn tag(value: &impl Serialize, key: &str) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json[key].as_str().unwrap_or_default().to_owned()
+}
+
 /// Without the object, which is printed elsewhere.
 pub(super) fn what(failure: &Finding) -> &str {
     let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
     named.unwrap_or(&failure.what)
-}
-
-/// With the object named once: many errors already contain it.
-pub(super) fn named(failure: &Finding) -> String {
-    if failure.what.contains(&failure.object) {
-        return failure.what.clone();
-    }
-    format!("{}: {}", failure.object, failure.what)
 }

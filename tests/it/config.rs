@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use certd::cert::{CertName, KeyType, NodeName};
-use certd::config::{Config, Provider, parse};
+use certd::config::{Config, Provider, StartTls, Via, parse};
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder of the repository");
@@ -71,7 +71,7 @@ fn the_full_example_shows_every_key() {
 /// A commented line of `config/full.toml` that claims to be the default is the default.
 #[test]
 fn the_full_example_tells_the_defaults_as_they_are() {
-    const OF_NO_DEFAULT: [&str; 13] = [
+    const OF_NO_DEFAULT: [&str; 14] = [
         "ca_file",
         "issuer_root_file",
         "preferred_chain",
@@ -81,6 +81,8 @@ fn the_full_example_tells_the_defaults_as_they_are() {
         "inventory_resolvers",
         "proxy",
         "canary",
+        // Wherever a node offers HTTP/3.
+        "quic",
         // As with the files that are there.
         "owner",
         "group",
@@ -118,11 +120,30 @@ fn the_short_example_says_what_the_three_nodes_need() {
     assert_eq!(certificate.nodes.len(), 3);
     assert_eq!(config.installs.len(), 3);
     for node in &config.nodes {
-        assert_eq!((node.ssh.user.as_str(), node.ssh.port, node.probe.port), ("root", 22, 443));
+        assert_eq!((node.ssh.user.as_str(), node.ssh.port, node.probes[0].port), ("root", 22, 443));
         assert_eq!(node.ssh.host_keys[0].algorithm, "ssh-ed25519");
         let install = config.install(&node.name, &certificate.name).unwrap();
         assert_eq!(install.key, "/usr/local/nginx/conf/ssl/newapi.example.com/privkey.pem");
     }
+}
+
+#[test]
+fn probes_are_merged_table_by_table_and_a_list_or_a_protocol_brings_its_own_port() {
+    let config = config(&fs::read_to_string("tests/it/config/probes-well.toml").unwrap());
+    let ports = |probes: &[certd::config::Probe]| -> Vec<(u16, Option<StartTls>, u64)> {
+        probes.iter().map(|probe| (probe.port, probe.starttls, probe.served_within.as_secs())).collect()
+    };
+    let of = |name: &str| ports(&config.node(&node(name)).unwrap().probes);
+    assert_eq!(of("as all"), [(587, Some(StartTls::Submission), 60)]);
+    assert_eq!(of("another port of the same protocol"), [(2525, Some(StartTls::Submission), 60)]);
+    assert_eq!(of("another protocol at its own port"), [(143, Some(StartTls::Imap), 60)]);
+    assert_eq!(of("none"), [(443, None, 60)]);
+    assert_eq!(of("mail"), [(465, None, 15), (993, None, 15), (25, Some(StartTls::Smtp), 15)]);
+    let mail = config.node(&node("mail")).unwrap();
+    assert_eq!(ports(mail.probes_of(&name("b.example.com"))), [(5432, Some(StartTls::Postgres), 15)]);
+    assert_eq!(mail.probes_of(&name("a.example.com")).len(), 3);
+    assert_eq!(mail.every_probe().filter(|probe| probe.via == Via::Ssh).count(), 1);
+    assert_eq!((config.watches[0].port, config.watches[0].starttls), (25, Some(StartTls::Smtp)));
 }
 
 const LAYERS: &str = r#"
@@ -286,49 +307,4 @@ fn jump_hosts_are_written_as_ssh_has_them_or_as_sections() {
     assert_eq!(config.nodes[0].ssh.jumps[1].name.as_str(), "jump host 192.0.2.9 port 23");
     assert!(config.nodes[0].ssh.agent.is_none() && config.nodes[1].ssh.agent.is_some());
     assert!(config.nodes[1].ssh.identity_files.is_empty(), "an agent is enough");
-}
-
-#[test]
-fn a_certificate_of_two_key_types_is_two_certificates_and_the_first_keeps_its_name_and_paths() {
-    let text = fs::read_to_string("tests/it/config/well.toml").unwrap();
-    let both = text.replace("domains", "key_type = [\"ecdsa-p256\", \"rsa2048\"]\ndomains");
-    let config = config(&both);
-    let node = NodeName::parse("one").unwrap();
-    let each = config.certificates.iter().map(|certificate| {
-        let install = config.install(&node, &certificate.name).unwrap();
-        (certificate.name.as_str(), certificate.key_type, install.fullchain.as_str(), certificate.inventory)
-    });
-    assert_eq!(
-        each.collect::<Vec<_>>(),
-        [
-            ("a.example.com", KeyType::EcdsaP256, "/ssl/a.example.com/fullchain.pem", true),
-            ("a.example.com-rsa2048", KeyType::Rsa2048, "/ssl/a.example.com-rsa2048/fullchain.pem", false),
-        ]
-    );
-    let [ecdsa, rsa] = &config.certificates[..] else { panic!("two certificates") };
-    assert_eq!((&ecdsa.names, &ecdsa.sni, &ecdsa.nodes), (&rsa.names, &rsa.sni, &rsa.nodes));
-    assert!(config.has_beside(ecdsa, &node, &ecdsa.sni[0]) && config.has_beside(rsa, &node, &rsa.sni[0]));
-}
-
-#[test]
-fn beside_the_key_type_the_name_in_a_path_is_the_one_that_is_written() {
-    let text = fs::read_to_string("tests/it/config/key-types-well.toml").unwrap();
-    let config = config(&text);
-    let path = |name: &str| {
-        let install = config.install(&NodeName::parse("one").unwrap(), &CertName::parse(name).unwrap()).unwrap();
-        (install.fullchain.clone(), install.key.clone())
-    };
-    let paths = |stem: &str| (format!("{stem}.pem"), format!("{stem}.key"));
-    assert_eq!(path("a.example.com"), paths("/ssl/a.example.com/ecdsa-p256"));
-    assert_eq!(path("a.example.com-rsa2048"), paths("/ssl/a.example.com/rsa2048"));
-}
-
-#[test]
-fn a_nodes_own_paths_for_a_certificate_hold_for_each_of_its_key_types() {
-    let text = fs::read_to_string("tests/it/config/well.toml").unwrap();
-    let own = "[node.certificate.\"a.example.com\".install]\nfullchain = \"/own/{key_type}.pem\"\nowner = \"www\"\n";
-    let both = text.replace("domains", "key_type = [\"rsa2048\", \"ecdsa-p256\"]\ndomains");
-    let config = config(&format!("{both}\n{own}"));
-    let paths: Vec<&str> = config.installs.values().map(|install| install.fullchain.as_str()).collect();
-    assert_eq!(paths, ["/own/rsa2048.pem", "/own/ecdsa-p256.pem"]);
 }

@@ -216,15 +216,29 @@ async fn s20_a_node_that_allows_one_session_a_connection_is_delivered_to_and_one
     login(sshd.endpoint()).await.unwrap();
 
     let sshd = Sshd::with(free_address(), "MaxStartups 1:100:1\nLoginGraceTime 60\n");
-    // One of them holds the one place that this sshd has for those who have not logged in; the others are turned away.
-    let connect = || std::net::TcpStream::connect(sshd.address).unwrap();
-    let held = [connect(), connect(), connect()];
-    let heard = held.iter().filter(|held| std::io::Read::read_exact(&mut &**held, &mut [0; 4]).is_ok());
-    assert!(heard.count() > 0);
+    // One holds the one place that this sshd has for those who have not logged in, once who tried the port has left it.
+    let mut held = None;
+    let has_the_place = crate::lab::process::wait_until(|| {
+        let connection = held.insert(std::net::TcpStream::connect(sshd.address).unwrap());
+        let mut greeting = [0; 4];
+        std::io::Read::read_exact(connection, &mut greeting).is_ok() && greeting == *b"SSH-"
+    });
+    assert!(has_the_place);
     let error = login(sshd.endpoint()).await.unwrap_err();
     assert!(matches!(error, SshError::Handshake { .. }), "{error}");
     assert!(error.next().contains("MaxStartups"), "{}", error.next());
     drop(held);
+}
+
+#[tokio::test]
+async fn a_program_that_a_signal_ends_is_named_by_it() {
+    let sshd = Sshd::start(None);
+    for (command, words) in [("kill -KILL $$", "(by SIGKILL)"), ("exit 3", "(exit status 3)")] {
+        let mut session = Session::start(sshd.endpoint(), command).unwrap();
+        session.ready().await.unwrap();
+        let error = tokio::time::timeout(LIMIT, session.read()).await.expect("in time").unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }
 
 #[tokio::test]

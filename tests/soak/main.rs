@@ -8,11 +8,16 @@ mod lab;
 
 mod dialogue_kills;
 mod dns;
+mod http3;
 mod hundred;
 mod key_types;
 mod kill_everywhere;
 mod node_program;
 mod nonces;
+mod roots;
 mod rotations;
 mod ssh_many;
 mod ssh_silent;
+mod starttls;
+mod update_servers;
+mod userlands;

@@ -32,6 +32,7 @@ pub mod printed;
 pub mod process;
 pub mod proxy;
 pub mod relay;
+pub mod roots;
 pub mod rotations;
 pub mod script;
 pub mod second;
@@ -287,7 +288,7 @@ pub fn free_ports<const N: usize>(ip: IpAddr) -> [SocketAddr; N] {
 }
 
 /// Sixteen hex digits, other ones at each call.
-fn run_id() -> String {
+pub fn run_id() -> String {
     format!("{:016x}", random())
 }
 

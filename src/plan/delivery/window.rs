@@ -51,7 +51,9 @@ pub(super) fn allows(
     let mut seen = false;
     for served in of(observed, node, &certificate.name) {
         seen = true;
-        if matches!(served.seen, Seen::Silence(ProbeError::NoWay(_) | ProbeError::NoSuchKey(_))) {
+        if matches!(&served.seen, Seen::Silence(silence) if silence.says_nothing_of_visitors())
+            || matches!(served.seen, Seen::Silence(ProbeError::NoSuchKey(_)))
+        {
             // What visitors get is unknown, or is another pair: no reason to come early.
             continue;
         }

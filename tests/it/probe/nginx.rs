@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use certd::cert::{Fingerprint, KeyAlgorithm, KeyType, Pair};
 use certd::model::ProbeError;
-use certd::probe::{Asked, Beside, Keys, Verified, handshake, look, verify};
+use certd::probe::{Asked, Beside, Keys, Verified, handshake, look, look_for_h3, verify};
 
 use super::{LONG, SOON, leaf, pair, sni};
 
@@ -162,16 +162,25 @@ async fn a_look_shows_what_the_server_has_beside_the_pair_that_is_asked_for() {
     // The reload may not have begun.
     let both = Asked { sni: &name, keys: Keys::Only(KeyAlgorithm::Rsa) };
     assert!(matches!(verify(nginx.address, both, leaf(&rsa), LONG).await, Verified::Expected(_)));
-    let look = async |keys| look(&nginx.address.into(), Asked { sni: &name, keys }, LONG).await;
+    let look = async |keys| look(nginx.address, Asked { sni: &name, keys }, LONG).await;
     let of = |pair: &Pair| pair.chain().ders().to_vec();
     let beside = |algorithm, pair, preferred| Some(Beside { algorithm, chain: of(pair), preferred });
-    let (ours, ecdsa_beside) = look(Keys::Both(KeyAlgorithm::Ecdsa)).await;
-    assert_eq!((ours, ecdsa_beside), (vec![Ok(of(&ecdsa))], beside(KeyAlgorithm::Rsa, &rsa, false)));
+    let ecdsa_first = (Ok(of(&ecdsa)), beside(KeyAlgorithm::Rsa, &rsa, false));
+    assert_eq!(look(Keys::Both(KeyAlgorithm::Ecdsa)).await, ecdsa_first);
+    let rsa_first = (Ok(of(&rsa)), beside(KeyAlgorithm::Ecdsa, &ecdsa, true));
     for keys in [Keys::Both(KeyAlgorithm::Rsa), Keys::Prefer(KeyAlgorithm::Rsa)] {
-        assert_eq!(look(keys).await, (vec![Ok(of(&rsa))], beside(KeyAlgorithm::Ecdsa, &ecdsa, true)), "{keys:?}");
+        assert_eq!(look(keys).await, rsa_first, "{keys:?}");
     }
-    assert_eq!(look(Keys::Only(KeyAlgorithm::Rsa)).await, (vec![Ok(of(&rsa))], None));
-    assert_eq!(look(Keys::Prefer(KeyAlgorithm::Ecdsa)).await, (vec![Ok(of(&ecdsa))], None), "with one handshake");
+    assert_eq!(look(Keys::Only(KeyAlgorithm::Rsa)).await, (Ok(of(&rsa)), None));
+    assert_eq!(look(Keys::Prefer(KeyAlgorithm::Ecdsa)).await, (Ok(of(&ecdsa)), None), "with one handshake");
+    // The same beside a question for HTTP/3, which has handshakes of its own.
+    for (keys, shown) in [(Keys::Both(KeyAlgorithm::Ecdsa), ecdsa_first), (Keys::Prefer(KeyAlgorithm::Rsa), rsa_first)]
+    {
+        let offer = look_for_h3(nginx.address, None, Asked { sni: &name, keys }, LONG).await;
+        assert_eq!((offer.chain, offer.beside), shown, "{keys:?}");
+    }
+    let offer = look_for_h3(nginx.address, None, Asked { sni: &name, keys: Keys::Only(KeyAlgorithm::Rsa) }, LONG).await;
+    assert_eq!((offer.chain, offer.beside), (Ok(of(&rsa)), None));
 }
 
 #[tokio::test]
@@ -180,17 +189,19 @@ async fn a_server_without_a_pair_of_the_algorithm_is_told_from_one_without_tls()
         let ecdsa = pair(KeyType::EcdsaP256);
         let nginx = Nginx::start(&ecdsa, &format!("server {{ LISTEN; PAIR; ssl_protocols {protocol}; }}")).await;
         let name = sni();
-        let look = async |keys| look(&nginx.address.into(), Asked { sni: &name, keys }, LONG).await.0;
-        let none = vec![Err(ProbeError::NoSuchKey(KeyAlgorithm::Rsa))];
-        assert_eq!(look(Keys::Only(KeyAlgorithm::Rsa)).await, none, "{protocol}");
-        let shown = vec![Ok(ecdsa.chain().ders().to_vec())];
+        let look = async |keys| look(nginx.address, Asked { sni: &name, keys }, LONG).await;
+        let none = Err(ProbeError::NoSuchKey(KeyAlgorithm::Rsa));
+        assert_eq!(look(Keys::Only(KeyAlgorithm::Rsa)).await, (none.clone(), None), "{protocol}");
+        let shown = (Ok(ecdsa.chain().ders().to_vec()), None);
         assert_eq!(look(Keys::Prefer(KeyAlgorithm::Rsa)).await, shown, "one that is to be replaced is shown");
         assert_eq!(look(Keys::Both(KeyAlgorithm::Ecdsa)).await, shown, "and nothing is beside it");
+        let asked = Asked { sni: &name, keys: Keys::Only(KeyAlgorithm::Rsa) };
+        assert_eq!(look_for_h3(nginx.address, None, asked, LONG).await.chain, none, "{protocol}");
     }
     let refuses = "server { LISTEN default_server; ssl_reject_handshake on; }";
     let nginx = Nginx::start(&pair(KeyType::EcdsaP256), refuses).await;
     let asked = sni();
     let asked = Asked { sni: &asked, keys: Keys::Only(KeyAlgorithm::Rsa) };
-    let (answers, _) = look(&nginx.address.into(), asked, LONG).await;
-    assert!(matches!(&answers[..], [Err(ProbeError::Tls(why))] if why.contains("UnrecognisedName")), "{answers:?}");
+    let (answer, _) = look(nginx.address, asked, LONG).await;
+    assert!(matches!(&answer, Err(ProbeError::Tls(why)) if why.contains("UnrecognisedName")), "{answer:?}");
 }
