@@ -8,7 +8,7 @@ use super::certificate::CertificateSpec;
 use super::error::ConfigErrors;
 use super::install::InstallSpec;
 use super::node::NodeSpec;
-use super::probe::{Probe, ProbeSpec};
+use super::probe::{self, Probe, ProbeSpec};
 use super::ssh::SshSpec;
 use super::window::Windows;
 use super::written::{Spanned, nearest};
@@ -44,7 +44,10 @@ pub(super) fn join(
         .collect();
     let mut installs = pairs::installs(&certificates, &selected, defaults, errors);
     pairs::own_installs(&certificates, &selected, &nodes, errors);
-    shared::check(&certificates, &selected, defaults, errors);
+    let meet = |node: &NodeSpec, a: &CertificateSpec, b: &CertificateSpec| {
+        probe::meet(&probes_of(node, a, defaults), &probes_of(node, b, defaults))
+    };
+    shared::check(&certificates, &selected, meet, errors);
 
     let stand_in_name = stand_in.as_ref().and_then(|spec| spec.name.as_ref()).map(|name| &name.value);
     let runtime_certificates = certificates.iter().zip(&selected).filter_map(|(spec, selected)| {
@@ -103,7 +106,7 @@ fn node(spec: NodeSpec, certificates: &[CertificateSpec], defaults: &Defaults) -
 }
 
 /// How handshakes with this node are made for this certificate.
-pub(super) fn probes_of(spec: &NodeSpec, certificate: &CertificateSpec, defaults: &Defaults) -> Vec<Probe> {
+fn probes_of(spec: &NodeSpec, certificate: &CertificateSpec, defaults: &Defaults) -> Vec<Probe> {
     let probe = spec.probe.over(&defaults.probe);
     own_probe(spec, certificate).map_or_else(|| probe.probes(), |own| own.over(&probe).probes())
 }

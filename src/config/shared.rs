@@ -4,16 +4,14 @@
 
 use super::certificate::CertificateSpec;
 use super::error::ConfigErrors;
-use super::fleet::{Defaults, probes_of};
 use super::node::NodeSpec;
-use super::probe::meet;
 use crate::cert::{DnsName, NodeName};
 
-/// `selected`: the nodes of each certificate.
+/// `selected`: the nodes of each certificate. `meet`: whether handshakes for both are made with one server of the node.
 pub(super) fn check(
     certificates: &[CertificateSpec],
     selected: &[Vec<&NodeSpec>],
-    defaults: &Defaults,
+    meet: impl Fn(&NodeSpec, &CertificateSpec, &CertificateSpec) -> bool,
     errors: &ConfigErrors<'_>,
 ) {
     let all: Vec<_> = certificates.iter().zip(selected).collect();
@@ -24,7 +22,7 @@ pub(super) fn check(
                 continue;
             }
             let Some(sni) = later.sni.iter().find(|sni| earlier.sni.contains(sni)) else { continue };
-            let meet = |node: &NodeSpec| meet(&probes_of(node, later, defaults), &probes_of(node, earlier, defaults));
+            let meet = |node: &NodeSpec| meet(node, later, earlier);
             let Some(place) = common_node(later, its_nodes, earlier, nodes, meet) else { continue };
             let (algorithm, name_text, other) = (later.key_type.algorithm(), name.value.as_str(), other.value.as_str());
             let what = format!(
@@ -75,5 +73,5 @@ fn write(later: &CertificateSpec, sni: &DnsName) -> String {
         }
         (None, None) => String::new(),
     };
-    format!("one certificate with all names, other nodes, or an ECDSA and an RSA `key_type`{sni}")
+    format!("one certificate with all names, other nodes or ports, or an ECDSA and an RSA `key_type`{sni}")
 }

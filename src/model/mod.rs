@@ -3,6 +3,7 @@
 //! together with its input.
 
 mod authorization;
+mod beside;
 mod code;
 mod crl;
 mod dialogue;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use authorization::{Authorization, AuthorizationState, Proof, Status};
+pub use beside::Beside;
 pub use code::Code;
 pub use crl::Crl;
 pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
@@ -237,16 +239,6 @@ impl Handshakes {
     pub fn unanswered(self) -> u16 {
         self.asked.saturating_sub(self.answered)
     }
-}
-
-/// A certificate with a key of the other algorithm, which a server has for the same name beside ours, and which no
-/// certificate of the configuration is for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Beside {
-    pub served: Served,
-    pub algorithm: KeyAlgorithm,
-    /// Clients that take every algorithm get this one.
-    pub preferred: bool,
 }
 
 /// The transport of a handshake.

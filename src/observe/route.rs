@@ -216,6 +216,10 @@ impl ProbeTarget {
         self.probe.via == Via::Ssh
     }
 
+    pub(crate) fn certificate(&self) -> &CertName {
+        &self.certificate
+    }
+
     pub(crate) fn asked(&self) -> Asked<'_> {
         Asked { sni: &self.sni, keys: self.keys }
     }

@@ -1,6 +1,6 @@
 //! Which node lacks its desired certificate? Decided from what is observed, never from what was issued.
 
-mod absent;
+pub mod absent;
 mod prune;
 mod refusals;
 pub mod revert;

@@ -119,6 +119,10 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "core::ops::Not::not")]
         over_quic: bool,
     },
+    /// Switched and kept; all is proven but certificates of a key algorithm of which the server reads no pair yet.
+    Absent {
+        why: String,
+    },
     /// The handshake showed something else, and the node was rolled back.
     Undone {
         why: String,
@@ -280,7 +284,11 @@ impl Rollout {
                 actions.push(Action::Done(node.clone()));
                 return self.end(&node, Outcome::Unverified { why: what, over_quic: true });
             }
-            Verdict::Other { what } | Verdict::Absent { what } => {
+            Verdict::Absent { what } => {
+                actions.push(Action::Done(node.clone()));
+                return self.end(&node, Outcome::Absent { why: what });
+            }
+            Verdict::Other { what } => {
                 actions.push(Action::Done(node.clone()));
                 return self.end(&node, Outcome::Unverified { why: what, over_quic: false });
             }

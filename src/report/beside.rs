@@ -7,9 +7,13 @@ use serde::Serialize;
 
 use crate::cert::{KeyAlgorithm, NodeName};
 use crate::config::Certificate;
-use crate::model::{Beside, Observed, Seen, Stored};
+use crate::model::{Beside, Observed, Seen, Served, Stored};
 
 use super::{CertificateReport, Exit, NodeReport, Origin, ServedReport, Verdict, words};
+
+/// Advice where a server does not read one of two pairs.
+pub(super) const READ_BOTH: &str = "once a delivery has put its files there, let the server read them beside the other pair \
+                                    (nginx: `ssl_certificate` and `ssl_certificate_key` twice), and reload it";
 
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct BesideReport {
@@ -28,8 +32,17 @@ pub(super) fn reports(
     observed: &Observed,
     now: jiff::Timestamp,
 ) -> Vec<BesideReport> {
-    let of_this = |beside: &&Beside| &beside.served.node == node && beside.served.certificate == certificate.name;
-    let report = |Beside { served, algorithm, preferred }: &Beside| {
+    // At a port where only one of two certificates is probed, a server may have both.
+    let is_ours = |seen: &Seen| {
+        let mut current = observed.store.values().filter_map(|stored| stored.current.as_ref());
+        matches!(seen, Seen::Leaf { leaf, .. } if current.any(|kept| kept.leaf.fingerprint == leaf.fingerprint))
+    };
+    let of_this = |beside: &&Beside| {
+        let Served { node: at, certificate: of, seen, .. } = &beside.served;
+        at == node && of == &certificate.name && !is_ours(seen)
+    };
+    let report = |beside: &Beside| {
+        let Beside { served, algorithm, preferred } = beside;
         // Judged by its own dates.
         let verdict = Verdict::of(&served.seen, &served.sni, &Stored::default(), None, observed.state.seed, now);
         let origin = match &served.seen {
@@ -37,7 +50,12 @@ pub(super) fn reports(
             Seen::Silence(_) => None,
         };
         let served = ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict);
-        BesideReport { served: ServedReport { origin, ..served }, algorithm: *algorithm, preferred: *preferred }
+        let starttls = beside.served.starttls;
+        BesideReport {
+            served: ServedReport { origin, starttls, ..served },
+            algorithm: *algorithm,
+            preferred: *preferred,
+        }
     };
     let mut reports: Vec<BesideReport> = observed.beside.iter().filter(of_this).map(report).collect();
     reports.sort_by_key(|beside| beside.exit().rank());

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 use serde::Serialize;
 
-use crate::model::{Area, Drift, Finding, ProbeError};
+use crate::model::{Area, Drift, ProbeError};
 use crate::plan::ledger::LimitReached;
 use crate::plan::rollout::{Abort, Outcome};
 use crate::plan::{
@@ -11,7 +11,7 @@ use crate::plan::{
     RenewalReason, RenewalWait,
 };
 
-use super::{Delivery, LastFailure, sudo};
+use super::{Delivery, LastFailure, beside::READ_BOTH, sudo};
 
 /// Advice for a server that keeps an old certificate over QUIC alone.
 pub(super) const RESTART: &str =
@@ -20,10 +20,6 @@ pub(super) const RESTART: &str =
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
     "set it (timedatectl); until then nothing is renewed or delivered, and nothing is called expired";
-
-/// Advice where a server does not read one of two pairs.
-pub(super) const READ_BOTH: &str = "once a delivery has put its files there, let the server read them beside the other pair \
-                                    (nginx: `ssl_certificate` and `ssl_certificate_key` twice), and reload it";
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -67,7 +63,7 @@ pub(super) fn outcome_word(delivery: &Delivery) -> &'static str {
             Outcome::RolledBack { .. } => "went back",
             Outcome::BrokenBefore { .. } => "broken before",
             Outcome::Placed { .. } => "server not running",
-            Outcome::Unverified { .. } => "not proven",
+            Outcome::Unverified { .. } | Outcome::Absent { .. } => "not proven",
             Outcome::Undone { .. } => "went back after the reload",
             Outcome::Aborted { .. } => "not touched",
         },
@@ -147,7 +143,7 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
                 true => ", as it asked",
                 false => ", or now with --force",
             },
-            what(failure),
+            failure.cause(),
             all_passed_over(passed_over)
         ),
         RenewalWait::Ledger { ca, full, passed_over, .. } => {
@@ -178,7 +174,7 @@ pub(super) fn passed_over(passed: &PassedOver) -> String {
     let PassedOver { ca, until, why } = passed;
     match why {
         Obstacle::BackOff { failures, failure, .. } => {
-            format!("{ca} is not asked before {}, since {}: {}", from(*until), failed(*failures), what(failure))
+            format!("{ca} is not asked before {}, since {}: {}", from(*until), failed(*failures), failure.cause())
         }
         Obstacle::Ledger { full } => format!("{ca} is not asked: {}", full_words(full)),
     }
@@ -309,16 +305,16 @@ pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
         }
         DeliveryWait::BackOff { until, failures, failure } => {
             let times = if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };
-            format!("failed {times}; next try {}: {}", from(*until), what(failure))
+            format!("failed {times}; next try {}: {}", from(*until), failure.cause())
         }
         DeliveryWait::Unproven { since, failure } => format!(
             "looked at until something changes, and not reloaded again since {}: {}",
             minute(*since),
-            what(failure)
+            failure.cause()
         ),
-        DeliveryWait::TriedNow { failure, until: None } => format!("failed in this pass: {}", what(failure)),
+        DeliveryWait::TriedNow { failure, until: None } => format!("failed in this pass: {}", failure.cause()),
         DeliveryWait::TriedNow { failure, until: Some(until) } => {
-            format!("failed in this pass; next try {}: {}", from(*until), what(failure))
+            format!("failed in this pass; next try {}: {}", from(*until), failure.cause())
         }
         DeliveryWait::NothingStored => "nothing is stored yet".into(),
     }
@@ -341,9 +337,9 @@ pub fn clock(doubt: &ClockDoubt) -> String {
 pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
     match outcome {
         Outcome::Served => ("delivered, reloaded and proven by handshake".into(), None),
-        Outcome::Failed { failure } => (format!("nothing was changed: {}", what(failure)), Some(failure.next.clone())),
+        Outcome::Failed { failure } => (format!("nothing was changed: {}", failure.cause()), Some(failure.next.clone())),
         Outcome::Unknown { failure } => (
-            format!("the connection ended after the commit: {}", what(failure)),
+            format!("the connection ended after the commit: {}", failure.cause()),
             Some("the next pass reads the node again and finishes or undoes it".into()),
         ),
         Outcome::RolledBack { output } => (
@@ -368,11 +364,14 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
             format!("its files are in place, but no handshake proves it: {why}"),
             Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
         ),
+        Outcome::Absent { why } => {
+            (format!("its files are in place, and the server does not read them: {why}"), Some(READ_BOTH.into()))
+        }
         Outcome::Undone { why, not_back, serves } => {
             let back = match not_back {
                 None if *serves => "went back, and serves the former certificate".to_owned(),
                 None => "went back, and does not serve".to_owned(),
-                Some(failure) => format!("could not go back: {}", what(failure)),
+                Some(failure) => format!("could not go back: {}", failure.cause()),
             };
             (format!("{why} after the reload; {back}"), Some("does the server read the configured paths?".into()))
         }
@@ -391,17 +390,11 @@ pub(super) fn last_failure(last: &LastFailure) -> String {
         1 => format!("its last delivery failed{since}"),
         attempts => format!("{attempts} deliveries failed{since}"),
     };
-    format!("{failed}{next_try}: {}", what(&last.failure))
+    format!("{failed}{next_try}: {}", last.failure.cause())
 }
 
 /// The word that serde writes for a value's variant, at `key`.
 pub(super) fn tag(value: &impl Serialize, key: &str) -> String {
     let json = serde_json::to_value(value).unwrap_or_default();
     json[key].as_str().unwrap_or_default().to_owned()
-}
-
-/// Without the object, which is printed elsewhere.
-pub(super) fn what(failure: &Finding) -> &str {
-    let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
-    named.unwrap_or(&failure.what)
 }

@@ -32,6 +32,8 @@ pub(crate) const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 const OLD_WORKERS: Duration = Duration::from_millis(250);
 /// For the new certificate over QUIC, once TCP has shown it: servers renew both at once, or QUIC not before they are restarted.
 const QUIC_PATIENCE: Duration = Duration::from_secs(2);
+/// For a pair that the server did not have before, once it shows another new one: two slow handshakes.
+const ABSENT_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
@@ -135,10 +137,7 @@ impl Session {
 
     async fn verify(&self, dialogue: &Dialogue) {
         self.show(Phase::Verifying, "");
-        let roots = &self.context.roots;
-        let prove = |(target, leaf): (ProbeTarget, Leaf)| prove(target, leaf.fingerprint, roots.clone());
-        let seen = self.through(dialogue, async |targets| join_all(targets.into_iter().map(prove)).await).await;
-        let seen: Vec<Served> = seen.into_iter().flatten().collect();
+        let seen = self.through(dialogue, async |targets| self.prove_all(targets).await).await;
         let verdict = self.verdict(&seen);
         match &verdict {
             Verdict::Expected => self.show(Phase::Served, ""),
@@ -148,6 +147,21 @@ impl Session {
             Verdict::Silent(silence) => self.show(Phase::Failed, &silence.to_string()),
         }
         self.say(Event::Verified(self.node.clone(), verdict), seen);
+    }
+
+    /// Pairs that the server did not have before come last: when it shows the others, it has been reloaded, and either has
+    /// these too or does not read them.
+    async fn prove_all(&self, targets: Vec<(ProbeTarget, Leaf)>) -> Vec<Served> {
+        let is_absent = |(target, _): &(ProbeTarget, Leaf)| self.absent.contains(target.certificate());
+        let (absent, others): (Vec<_>, Vec<_>) = targets.into_iter().partition(is_absent);
+        let most = if others.is_empty() { Duration::MAX } else { ABSENT_PATIENCE };
+        let prove = |(target, leaf): (ProbeTarget, Leaf), most: Duration| {
+            let patience = target.served_within().min(most);
+            prove(target, leaf.fingerprint, patience, self.context.roots.clone())
+        };
+        let mut seen = join_all(others.into_iter().map(|it| prove(it, Duration::MAX))).await;
+        seen.extend(join_all(absent.into_iter().map(|it| prove(it, most))).await);
+        seen.concat()
     }
 
     /// The worst of all handshakes: a server that is silent at one address is silent. A difference over QUIC alone
@@ -292,13 +306,13 @@ impl Session {
 
 /// Handshakes with one name at every address of a host, over every transport, until each shows the expected leaf or
 /// times out.
-async fn prove(target: ProbeTarget, expected: Fingerprint, roots: Roots) -> Vec<Served> {
+async fn prove(target: ProbeTarget, expected: Fingerprint, patience: Duration, roots: Roots) -> Vec<Served> {
     let sockets = match target.sockets().await {
         Ok(sockets) => sockets,
         Err(silence) => return vec![target.unresolved(silence)],
     };
     let proofs = sockets.iter().map(async |socket| {
-        let verified = probe::verify(socket.route.clone(), target.asked(), expected, target.served_within()).await;
+        let verified = probe::verify(socket.route.clone(), target.asked(), expected, patience).await;
         let proven = matches!(verified, Verified::Expected(_));
         let seen = match verified {
             Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),

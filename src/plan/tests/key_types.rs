@@ -3,6 +3,8 @@
 use super::scene::{SERVICE, Scene, cert, days, leaf, now, show};
 use crate::cert::KeyAlgorithm;
 use crate::model::{LedgerEntry, LedgerEvent, ProbeError, Seen};
+use crate::plan::delivery::absent;
+use crate::plan::rollout::Outcome;
 use crate::plan::{Before, DeliveryReason, RenewalReason, RenewalWait, Step, Wait};
 
 const RSA: &str = "newapi.example.com-rsa2048";
@@ -56,7 +58,10 @@ fn both_go_to_a_node_in_one_rollout() {
     let plan = scene.plan();
     let [Step::Deliver(deliver)] = &plan.steps[..] else { panic!("one rollout: {:?}", plan.steps) };
     assert_eq!(deliver.certificates.len(), 2);
+    let ended = Outcome::Absent { why: "the server has no RSA certificate".into() };
     for task in &deliver.nodes {
+        let of = |name: &str| absent::outcome(&task.certificates[&cert(name)], &ended);
+        assert_eq!((of(SERVICE), of(RSA)), (Outcome::Served, ended.clone()), "each is judged by itself");
         assert_eq!(task.before, Before::Valid, "the ECDSA pair is what a change could break");
         assert_eq!(task.absent().map(|name| name.as_str()).collect::<Vec<_>>(), [RSA]);
         let absent = DeliveryReason::Silent { silence: ProbeError::NoSuchKey(KeyAlgorithm::Rsa) };
