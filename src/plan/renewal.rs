@@ -181,6 +181,7 @@ pub(super) fn decide(
     let by_itself = by_itself.or_else(|wait| together(certificate, stored, planned, ari, now).ok_or(wait));
     let outlives = match (&by_itself, current) {
         (Ok(RenewalReason::Due { basis: Basis::Lifetime { .. }, .. }), Some(kept)) => Some(kept.leaf.not_after),
+        (Ok(RenewalReason::Together { .. }), Some(kept)) if ari.is_none() => Some(kept.leaf.not_after),
         _ => None,
     };
     let forced = observed.asked.force.contains(&certificate.name);

@@ -11,10 +11,6 @@ use crate::model::{Beside, Observed, Seen, Served, Stored};
 
 use super::{CertificateReport, Exit, NodeReport, Origin, ServedReport, Verdict, words};
 
-/// Advice where a server does not read one of two pairs.
-pub(super) const READ_BOTH: &str = "once a delivery has put its files there, let the server read them beside the other pair \
-                                    (nginx: `ssl_certificate` and `ssl_certificate_key` twice), and reload it";
-
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct BesideReport {
     #[serde(flatten)]

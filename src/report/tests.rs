@@ -86,6 +86,7 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("broken before", node(Outcome::BrokenBefore { output: "it".into() }), true, &[6]),
         ("placed", node(Outcome::Placed { output: "it".into() }), true, &[6]),
         ("unverified", node(Outcome::Unverified { why: "it".into(), over_quic: false }), true, &[6]),
+        ("absent", node(Outcome::Absent { why: "it".into() }), true, &[6]),
         ("undone, and serves", node(undone(true)), true, &[6]),
         ("undone, and serves not", node(undone(false)), true, &[4]),
         ("aborted", node(Outcome::Aborted { why: Abort::Interrupted }), true, &[6]),

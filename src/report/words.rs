@@ -11,11 +11,8 @@ use crate::plan::{
     RenewalReason, RenewalWait,
 };
 
-use super::{Delivery, LastFailure, beside::READ_BOTH, sudo};
-
-/// Advice for a server that keeps an old certificate over QUIC alone.
-pub(super) const RESTART: &str =
-    "restart the server on the node: a reload changes nothing over QUIC until it is started anew (Caddy 2.6 is so)";
+use super::advice::{READ_BOTH, RESTART};
+use super::{Delivery, LastFailure, sudo};
 
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
