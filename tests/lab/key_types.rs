@@ -57,6 +57,28 @@ fn both_pairs_of_one_block_are_issued_delivered_with_one_reload_and_proven_each(
 }
 
 #[test]
+fn two_sections_of_one_name_are_both_delivered_and_neither_goes_back_for_the_other() {
+    let mut lab = Lab::start(Options::nodes(1));
+    let pair = lab.old_authority.issue_rsa(&[SERVICE.to_owned()], 20);
+    lab.nodes[0].add_pair(SERVICE, "rsa", pair);
+    let section = |more: &str| format!("[[certificate]]\ndomains = [{SERVICE:?}]\nnodes = [\"*\"]\n{more}\n\n");
+    let both = section("") + &section("name = \"rsa\"\nkey_type = \"rsa2048\"");
+    lab.write_config_with(&ConfigText { certificates: Some(both), ..ConfigText::default() });
+    for _ in 0..2 {
+        exits(&lab.certd(&["renew"]), 0);
+        assert_eq!(lab.pebble.issued(), 2);
+        assert_eq!(lab.nodes[0].settled(SERVICE).unwrap(), lab.nodes[0].pair(SERVICE).unwrap());
+        assert_eq!(lab.nodes[0].served_rsa(SERVICE).unwrap(), lab.nodes[0].pair("rsa").unwrap());
+        assert_eq!(lab.nodes[0].calls(NginxCommand::Reload), 1);
+    }
+    let alike = section("") + &section("name = \"again\"\nkey_type = \"ecdsa-p384\"");
+    lab.write_config_with(&ConfigText { certificates: Some(alike), ..ConfigText::default() });
+    let refused = lab.certd(&["renew"]);
+    exits(&refused, 2);
+    assert_eq!(lab.pebble.issued(), 2, "nothing was ordered: {}", stdout(&refused));
+}
+
+#[test]
 fn an_rsa_pair_that_nobody_manages_is_seen_by_a_check() {
     let lab = with_both(1, "\"ecdsa-p256\"", -2);
     exits(&lab.certd(&["renew"]), 0);
