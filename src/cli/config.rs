@@ -46,6 +46,9 @@ impl Config {
         let certificates = list::count(config.certificates.len(), "certificate");
         let nodes = list::count(config.nodes.len(), "node");
         output::text(&format!("{}: ok ({certificates}, {nodes})\n", options.config.display()));
+        for warning in config::warnings(&config) {
+            output::text(&format!("{}: warning: {warning}\n", options.config.display()));
+        }
         Ok(0)
     }
 }

@@ -23,10 +23,12 @@ mod rollout;
 mod run;
 mod schedule;
 mod schema;
+mod servers;
 mod shared;
 mod ssh;
 mod starttls;
 mod value;
+mod warnings;
 mod watch;
 mod window;
 mod written;
@@ -62,8 +64,10 @@ pub use rollout::{Rollout, StopAfter};
 pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
 pub use schema::json_schema;
+pub use servers::{SERVERS, Server};
 pub use ssh::{Agent, Ssh};
 pub use starttls::StartTls;
+pub use warnings::warnings;
 pub use window::{Window, Windows};
 pub use written::nearest;
 
@@ -210,6 +214,8 @@ pub struct Install {
     pub chain: Option<String>,
     /// Key and full chain in one file, for servers that want it so.
     pub combined: Option<String>,
+    /// In it the chain comes before the key.
+    pub chain_first: bool,
     /// Overwrite files instead of replacing them by a rename, for a file that is mounted itself and would keep its old
     /// inode. Unsafe: a crash in between leaves a mismatched pair.
     pub in_place: bool,
@@ -217,6 +223,10 @@ pub struct Install {
     /// Argument vectors, not shell commands; never empty.
     pub test: Vec<String>,
     pub reload: Vec<String>,
+    /// The reload is a restart, which cuts connections.
+    pub restart: bool,
+    /// What the configuration calls it, if it does.
+    pub server: Option<&'static Server>,
 }
 
 /// An endpoint whose certificate is managed elsewhere.

@@ -3,6 +3,7 @@
 //! keys say together, and what a text has to look like.
 
 mod handshakes;
+mod install;
 
 use serde_json::{Map, Value, json};
 
@@ -17,6 +18,7 @@ use super::provider::PROVIDERS;
 use crate::cert::KeyType;
 
 use handshakes::{probe, watch};
+use install::install;
 
 /// Its name, its values, what is assumed when it is left out ([`NONE`]: nothing, or no single value), what it is for.
 type Key = (&'static str, Value, Value, &'static str);
@@ -208,26 +210,6 @@ fn ssh() -> Value {
             ("agent", agent, json!(false), "true: the SSH agent of SSH_AUTH_SOCK; a path: its socket"),
             ("known_hosts", one_or_more(path()), json!(KNOWN_HOSTS), "For hosts without a `host_key`"),
             ("jump", one_or_more(hop), NONE, "Hosts on the way, at most two, the nearest first: user@host:port"),
-        ],
-    )
-}
-
-fn install() -> Value {
-    section(
-        "Where a certificate is put, and how the server learns of it; {name} is the certificate's name",
-        &[],
-        [
-            ("fullchain", path(), NONE, "Path of the full chain"),
-            ("key", path(), NONE, "Path of the private key"),
-            ("chain", path(), NONE, "Path of the chain without the leaf"),
-            ("combined", path(), NONE, "Path of key and full chain in one file"),
-            ("unsafe_in_place", flag(), json!(false), "Write over the files, for files that are mounted one by one"),
-            ("owner", text(), NONE, "Owner of the files, name or number; as what is there when left out"),
-            ("group", text(), NONE, "Group of the files, name or number; as what is there when left out"),
-            ("mode", text(), NONE, "Octal mode of files without a key"),
-            ("key_mode", text(), NONE, "Octal mode of files with a key: 0600, 0640, 0400 or 0440"),
-            ("test", command(), NONE, "Command that tests the server's configuration"),
-            ("reload", command(), NONE, "Command that reloads the server"),
         ],
     )
 }

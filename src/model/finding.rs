@@ -42,12 +42,6 @@ impl Finding {
         Self { severity: code.severity(), code, ..self }
     }
 
-    /// What it says, without the object, which is printed elsewhere.
-    pub fn cause(&self) -> &str {
-        let named = self.what.strip_prefix(&self.object).and_then(|rest| rest.strip_prefix(": "));
-        named.unwrap_or(&self.what)
-    }
-
     pub fn of_severity(self, severity: Severity) -> Self {
         Self { severity, ..self }
     }

@@ -31,15 +31,16 @@ fn squeeze(program: &str) -> String {
     let mut squeezed = String::with_capacity(program.len());
     for (number, line) in program.lines().enumerate() {
         let line = if line.contains("->") { line.to_owned() } else { without_blanks(line) };
-        squeezed.extend([&*if in_quotes(&line, NULL) { line } else { line.replace(NULL, "$NUL") }, "\n"]);
+        squeezed.extend([&*if in_quotes(&line, NULL) { line } else { line.replace(NULL, "$N") }, "\n"]);
         // The first line is the protocol's version.
         if number == 0 {
-            squeezed.extend(["NUL=", NULL, "\n"]);
+            squeezed.extend(["N=", NULL, "\n"]);
         }
     }
     squeezed
 }
 
+/// Called `N` as the program travels; no short name is.
 const NULL: &str = "/dev/null";
 
 /// In single quotes, where no name is expanded.
@@ -48,10 +49,26 @@ fn in_quotes(line: &str, word: &str) -> bool {
 }
 
 fn without_blanks(line: &str) -> String {
-    [(" || ", "||"), (" && ", "&&"), (" | ", "|"), (" ;;", ";;")]
-        .into_iter()
-        .fold(line.to_owned(), |line, (spaced, dense)| line.replace(spaced, dense))
+    let mut dense = String::with_capacity(line.len());
+    let mut quote = None;
+    for part in line.split_inclusive(QUOTES) {
+        if quote.is_some() {
+            dense.push_str(part);
+        } else {
+            let operators = [(" || ", "||"), (" && ", "&&"), (" | ", "|"), (" ;;", ";;"), ("; ", ";")];
+            let part = operators.into_iter().fold(part.to_owned(), |part, (spaced, short)| part.replace(spaced, short));
+            dense.push_str(&part);
+        }
+        let Some(text) = part.strip_suffix(QUOTES) else { break };
+        let mark = part[text.len()..].chars().next();
+        if quote.is_none() || quote == mark && (mark == Some('\'') || !text.ends_with('\\')) {
+            quote = if quote.is_none() { mark } else { None };
+        }
+    }
+    dense
 }
+
+const QUOTES: [char; 2] = ['\'', '"'];
 
 fn strip(source: &str) -> String {
     let kept = source.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -84,7 +101,7 @@ fn short_names(program: &str) -> BTreeMap<&str, String> {
     // No command and no word of the shell is a lower-case letter before an upper-case one.
     let letters = || ('a'..='z').chain('A'..='Z').map(String::from);
     let pairs = ('a'..='z').flat_map(|first| ('A'..='Z').map(move |second| format!("{first}{second}")));
-    let free = letters().chain(pairs).filter(|short| !taken.contains(short.as_str()));
+    let free = letters().chain(pairs).filter(|short| short != "N" && !taken.contains(short.as_str()));
     names.into_iter().map(|(name, _)| name).zip(free).collect()
 }
 
@@ -149,9 +166,11 @@ mod tests {
     fn blanks_beside_operators_and_a_path_are_all_that_is_squeezed() {
         assert_eq!(
             squeeze("certd=3\n[ \"$a\" ] && b || { c; } 2>/dev/null\ncase $x in a | b) ;; esac\nsay \"-> a && b\"\n"),
-            "certd=3\nNUL=/dev/null\n[ \"$a\" ]&&b||{ c; } 2>$NUL\ncase $x in a|b);; esac\nsay \"-> a && b\"\n"
+            "certd=3\nN=/dev/null\n[ \"$a\" ]&&b||{ c;} 2>$N\ncase $x in a|b);;esac\nsay \"-> a && b\"\n"
         );
-        assert!(!SOURCE.contains("NUL"));
+        let texts = r#"a 'b; "c; d' "e; 'f; \"g; h""#;
+        assert_eq!(without_blanks(&format!("{texts}; l; m")), format!("{texts};l;m"));
+        assert!(words(&shorten(&strip(SOURCE))).all(|(_, word)| word != "N"));
         assert!(squeeze("certd=3\nsh -c 'a 2>/dev/null' x\n").ends_with("\nsh -c 'a 2>/dev/null' x\n"));
     }
 

@@ -11,13 +11,17 @@ const KEPT: usize = 8;
 
 /// Digest of everything but the commands, hex.
 fn digest_of(install: &Install) -> String {
-    let Install { fullchain, key, chain, combined, in_place, rights, test: _, reload: _ } = install;
+    let Install { fullchain, key, chain, combined, chain_first, in_place, rights, .. } = install;
     let Rights { owner, group, mode, key_mode } = rights;
-    let text = format!(
+    let mut text = format!(
         "{fullchain:?} {key:?} {chain:?} {combined:?} {in_place} {owner:?} {group:?} {:?} {:?}",
         mode.map(|mode| mode.to_string()),
         key_mode.map(|mode| mode.to_string()),
     );
+    // Digests of earlier versions hold where nothing of this is said.
+    if *chain_first && combined.is_some() {
+        text.push_str(" chain first");
+    }
     short(&text)
 }
 

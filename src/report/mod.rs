@@ -1,6 +1,5 @@
 //! The report: one value for what was observed and done. All output, for people and programs, is a rendering of it.
 
-mod advice;
 mod beside;
 mod build;
 mod disks;

@@ -3,7 +3,7 @@
 use crate::model::Finding;
 use crate::text::list;
 
-use super::Style;
+use super::{Style, words};
 
 /// Names listed for a cause; a hundred nodes may share it.
 const SUBJECTS: usize = 8;
@@ -35,7 +35,7 @@ impl Notes {
     /// Whether a note already covers this cause: the sentence may say more, but ends with the cause and has the same
     /// advice.
     pub(super) fn cover(&self, failure: &Finding) -> bool {
-        let cause = failure.cause();
+        let cause = words::what(failure);
         self.0.iter().any(|note| note.what.ends_with(cause) && note.next.as_deref() == Some(failure.next.as_str()))
     }
 

@@ -218,7 +218,7 @@ impl NodeReport {
             return None;
         }
         let (meaning, next) = served.words();
-        let next = if self.lingers(served) { super::advice::RESTART } else { next };
+        let next = if self.lingers(served) { words::RESTART } else { next };
         Some(match (self.window_opens, last) {
             (Some(opens), _) if exit == Exit::NotDelivered => {
                 (format!("{meaning}; its window opens {}", words::from(opens)), String::new())

@@ -190,7 +190,7 @@ impl Verdict {
             }
             Self::WrongName => "does the server read the configured paths?",
             Self::NotYetValid => "is a clock wrong?",
-            Self::Absent { .. } => super::advice::READ_BOTH,
+            Self::Absent { .. } => super::words::READ_BOTH,
             Self::NoTls { .. } => "look at the server's error log",
             Self::Unreachable { .. } => "is the server up, and the port open to this machine?",
             Self::NoQuic { required: false } => "",

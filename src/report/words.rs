@@ -1,18 +1,27 @@
 //! Turns times, durations and reasons into sentences.
 
+mod delivery;
+
 use jiff::{SignedDuration, Timestamp, tz::Offset};
 use serde::Serialize;
 
-use crate::model::{Area, Drift, ProbeError};
+use crate::model::{Area, Finding};
 use crate::plan::ledger::LimitReached;
 use crate::plan::rollout::{Abort, Outcome};
-use crate::plan::{
-    Against, Basis, Because, ClockDoubt, DeliveryReason, DeliveryWait, Early, HoldEnd, Obstacle, PassedOver,
-    RenewalReason, RenewalWait,
-};
+use crate::plan::{Against, Basis, ClockDoubt, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
-use super::advice::{READ_BOTH, RESTART};
 use super::{Delivery, LastFailure, sudo};
+
+pub use delivery::hold_end;
+pub(super) use delivery::{cost, delivery, delivery_wait, drift, early};
+
+/// Advice for a server that keeps an old certificate over QUIC alone.
+pub(super) const RESTART: &str =
+    "restart the server on the node: a reload changes nothing over QUIC until it is started anew (Caddy 2.6 is so)";
+
+/// Advice where a server does not read one of two pairs.
+pub(super) const READ_BOTH: &str = "once a delivery has put its files there, let the server read them beside the other pair \
+                                    (nginx: `ssl_certificate` and `ssl_certificate_key` twice), and reload it";
 
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
@@ -140,7 +149,7 @@ pub(super) fn renewal_wait(reason: &RenewalWait) -> String {
                 true => ", as it asked",
                 false => ", or now with --force",
             },
-            failure.cause(),
+            what(failure),
             all_passed_over(passed_over)
         ),
         RenewalWait::Ledger { ca, full, passed_over, .. } => {
@@ -171,7 +180,7 @@ pub(super) fn passed_over(passed: &PassedOver) -> String {
     let PassedOver { ca, until, why } = passed;
     match why {
         Obstacle::BackOff { failures, failure, .. } => {
-            format!("{ca} is not asked before {}, since {}: {}", from(*until), failed(*failures), failure.cause())
+            format!("{ca} is not asked before {}, since {}: {}", from(*until), failed(*failures), what(failure))
         }
         Obstacle::Ledger { full } => format!("{ca} is not asked: {}", full_words(full)),
     }
@@ -215,108 +224,6 @@ fn instead(wait: &RenewalWait) -> &'static str {
     }
 }
 
-/// `back`: an operator goes back, so another certificate of ours may be a newer one.
-pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
-    match reason {
-        DeliveryReason::Serves { fingerprint, not_after, ours } => format!(
-            "serves {} {} (until {})",
-            match ours {
-                true if back => "another of ours,",
-                true => "our earlier",
-                false => "another certificate,",
-            },
-            fingerprint.short(),
-            day(*not_after)
-        ),
-        DeliveryReason::Distrusted { why } => format!("serves a chain that clients refuse: {why}"),
-        DeliveryReason::Silent { silence: silence @ ProbeError::NoSuchKey(_) } => silence.to_string(),
-        DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
-        DeliveryReason::Unseen => "it was not probed".into(),
-        DeliveryReason::InstallChanged => "[install] changed since the last delivery".into(),
-        DeliveryReason::Reverts { from, silence } => {
-            format!("back from {from}, whose delivery was interrupted: the node has served nothing since ({silence})")
-        }
-        DeliveryReason::Unsettled => "the result of its last delivery is unknown".into(),
-        DeliveryReason::Drifted { what } => {
-            format!("serves the right certificate, but its disk does not hold it: {}", drift(what))
-        }
-    }
-}
-
-/// How a disk differs, without advice.
-pub(super) fn drift(drift: &Drift) -> String {
-    let by = |renewers: &[String]| match renewers {
-        [] => String::new(),
-        found => format!(" (what renews there: {})", found.join(", ")),
-    };
-    match drift {
-        Drift::Flattened => "plain files with the right content, and no links of ours (a backup?)".into(),
-        Drift::Overwritten { renewers } => format!("plain files that certd did not write{}", by(renewers)),
-        Drift::Changed { renewers } => format!("other content behind our links{}", by(renewers)),
-        Drift::Older { current } => format!("our links lead to the older generation {current}"),
-        Drift::Newer { current } => format!("our links lead to {current}, newer than what is stored here"),
-        Drift::Missing => "a file is gone, and the server would not start again".into(),
-        Drift::Foreign { why } => why.clone(),
-    }
-}
-
-/// Why a closed window does not stop a delivery.
-pub(super) fn early(early: &Early) -> String {
-    let opens = from(early.opens);
-    match early.because {
-        Because::Asked => format!("outside of its window, which opens {opens}: it was named"),
-        Because::Hurt => format!("outside of its window, which opens {opens}: visitors are hurt now"),
-        Because::Revoked => {
-            format!("outside of its window, which opens {opens}: what it serves is revoked, or given up")
-        }
-        Because::Ends { not_after } => format!(
-            "outside of its window, which opens {opens}: what it serves ends {}, before or soon after",
-            minute(not_after)
-        ),
-    }
-}
-
-/// Why a hold has ended on its own.
-pub fn hold_end(end: &HoldEnd) -> String {
-    match end {
-        HoldEnd::Revoked { at } => format!("it was given up {}", minute(*at)),
-        HoldEnd::NearItsEnd { not_after } => format!("it expires {}, and a later one is stored", minute(*not_after)),
-    }
-}
-
-pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
-    match reason {
-        DeliveryWait::InSync { fingerprint } => format!("serves {} already", fingerprint.short()),
-        DeliveryWait::Paused { until, words } => {
-            let words = words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
-            format!("paused until {}{words}", from(*until))
-        }
-        DeliveryWait::Window { opens } => {
-            format!("its window opens {}; what it serves is good until then", from(*opens))
-        }
-        DeliveryWait::Held { generation, ends } => {
-            let ends = from(*ends);
-            format!(
-                "serves generation {generation}, which is held until `certd deploy --latest`, or {ends} at the latest"
-            )
-        }
-        DeliveryWait::BackOff { until, failures, failure } => {
-            let times = if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };
-            format!("failed {times}; next try {}: {}", from(*until), failure.cause())
-        }
-        DeliveryWait::Unproven { since, failure } => format!(
-            "looked at until something changes, and not reloaded again since {}: {}",
-            minute(*since),
-            failure.cause()
-        ),
-        DeliveryWait::TriedNow { failure, until: None } => format!("failed in this pass: {}", failure.cause()),
-        DeliveryWait::TriedNow { failure, until: Some(until) } => {
-            format!("failed in this pass; next try {}: {}", from(*until), failure.cause())
-        }
-        DeliveryWait::NothingStored => "nothing is stored yet".into(),
-    }
-}
-
 /// `this machine's clock says 2036-…, …: …`.
 pub fn clock(doubt: &ClockDoubt) -> String {
     let instant = minute(doubt.instant);
@@ -334,9 +241,9 @@ pub fn clock(doubt: &ClockDoubt) -> String {
 pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
     match outcome {
         Outcome::Served => ("delivered, reloaded and proven by handshake".into(), None),
-        Outcome::Failed { failure } => (format!("nothing was changed: {}", failure.cause()), Some(failure.next.clone())),
+        Outcome::Failed { failure } => (format!("nothing was changed: {}", what(failure)), Some(failure.next.clone())),
         Outcome::Unknown { failure } => (
-            format!("the connection ended after the commit: {}", failure.cause()),
+            format!("the connection ended after the commit: {}", what(failure)),
             Some("the next pass reads the node again and finishes or undoes it".into()),
         ),
         Outcome::RolledBack { output } => (
@@ -368,7 +275,7 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
             let back = match not_back {
                 None if *serves => "went back, and serves the former certificate".to_owned(),
                 None => "went back, and does not serve".to_owned(),
-                Some(failure) => format!("could not go back: {}", failure.cause()),
+                Some(failure) => format!("could not go back: {}", what(failure)),
             };
             (format!("{why} after the reload; {back}"), Some("does the server read the configured paths?".into()))
         }
@@ -387,11 +294,17 @@ pub(super) fn last_failure(last: &LastFailure) -> String {
         1 => format!("its last delivery failed{since}"),
         attempts => format!("{attempts} deliveries failed{since}"),
     };
-    format!("{failed}{next_try}: {}", last.failure.cause())
+    format!("{failed}{next_try}: {}", what(&last.failure))
 }
 
 /// The word that serde writes for a value's variant, at `key`.
 pub(super) fn tag(value: &impl Serialize, key: &str) -> String {
     let json = serde_json::to_value(value).unwrap_or_default();
     json[key].as_str().unwrap_or_default().to_owned()
+}
+
+/// Without the object, which is printed elsewhere.
+pub(super) fn what(failure: &Finding) -> &str {
+    let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
+    named.unwrap_or(&failure.what)
 }

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod lab;
 
+mod consumers;
 mod dialogue_kills;
 mod dns;
 mod http3;

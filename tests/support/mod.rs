@@ -13,6 +13,7 @@ pub mod bench;
 pub mod caddy;
 pub mod cloudflare;
 pub mod config;
+pub mod consumers;
 pub mod dialogue_kills;
 pub mod dns;
 pub mod gateway;

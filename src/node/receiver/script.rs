@@ -165,10 +165,13 @@ mod tests {
             key: "/etc/$(id)/privkey.pem".to_owned(),
             chain: Some("/etc/it's/chain.pem".to_owned()),
             combined: Some("/etc/it's/combined.pem".to_owned()),
+            chain_first: false,
             in_place: true,
             rights: Rights { group: Some("ssl-cert".to_owned()), ..Rights::default() },
             test: vec!["nginx".to_owned(), "-t".to_owned()],
             reload: vec!["nginx".to_owned(), "-s".to_owned(), "reload; `id`".to_owned()],
+            restart: false,
+            server: None,
         };
         Receiver {
             node: NodeName::parse("上海").unwrap(),

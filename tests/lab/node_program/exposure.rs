@@ -1,10 +1,11 @@
 //! Nobody reads a key who could not before, at any statement of the program; and others never do.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::process::Command;
 
 use super::bench::{NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, has, reply};
+use crate::lab::node_program::shells::becomes;
 use crate::lab::node_program::spy::{ANOTHER, ENDS, GROUP, acl, apart, beside, loot, rights, set, spy_on, watched};
 
 #[test]
@@ -172,6 +173,38 @@ fn owner_group_and_modes_of_the_configuration_win_over_what_is_found_and_over_wh
         // Without a word of the configuration what is there stays so.
         assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert_eq!(rights(&place.key), (0o640, 33, 1), "{shell:?}");
+    }
+}
+
+#[test]
+fn a_key_that_the_servers_own_user_cannot_read_is_not_reloaded_and_a_look_says_so() {
+    for shell in SHELLS {
+        let place = beside().with(OLD);
+        set(&place.key, 0o640, GROUP);
+        fs::set_permissions(place.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // Root's test passes all the same.
+        let said = format!("daemon, as whom the server reads it, cannot read {}", place.key.display());
+        let reader = |text: String| text.replacen("\ntest ", "\nreader daemon\ntest ", 1);
+        let (_, body) = Program::look(shell, SOURCE, &[reader(place.wanted(NEW))], &[]);
+        let mut program = Program::start(shell, &[reader(place.bundle(NEW))]);
+        if becomes(shell) {
+            assert!(body.starts_with("test failed\n") && body.ends_with(&said), "{body}");
+            assert!(program.prepared().starts_with("test failed\n"));
+            assert_eq!(program.commit(), ("broken-before".to_owned(), said), "{shell:?}");
+            program.end();
+            assert_eq!(place.log(), "", "neither a test nor a reload");
+        } else {
+            assert!(body.starts_with("test ok\n"), "{body}");
+            assert!(program.prepared().starts_with("test ok\n"));
+            assert_eq!(program.commit(), reply("committed"), "{shell:?}");
+            program.end();
+        }
+        // With the group that the configuration gives it, it is read.
+        given(shell, &place, "group daemon\nkey-mode 0640\nreader daemon\n");
+        let (_, body) = Program::look(shell, SOURCE, &[reader(place.wanted(NEW))], &[]);
+        assert!(body.starts_with("test ok\n"), "{body}");
+        // Of a user whom the node does not have nothing is known.
+        given(shell, &place, "reader nobody-of-that-name\n");
     }
 }
 

@@ -238,7 +238,7 @@ impl Place {
     }
 }
 
-fn hex(text: &str) -> String {
+pub(crate) fn hex(text: &str) -> String {
     digest(&SHA256, text.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -341,6 +341,12 @@ impl Program {
         self.stdout.read_to_end(&mut rest).unwrap();
         self.child.wait().unwrap().code()
     }
+}
+
+/// What [`Place::all`] shows, without times.
+pub(crate) fn timeless(all: &str) -> String {
+    let time = |line: &str| line.starts_with("./").then(|| line.split(' ').nth(6).map(str::to_owned)).flatten();
+    all.lines().map(|line| time(line).map_or(line.to_owned(), |time| line.replace(&time, "")) + "\n").collect()
 }
 
 /// A whole delivery: its verb and words.

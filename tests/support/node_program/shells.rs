@@ -57,6 +57,17 @@ pub(crate) fn has(shell: &[&str], utility: &str) -> bool {
     utilities(shell).is_none_or(|folder| folder.join(utility).exists())
 }
 
+/// Whether a node with these utilities can run a program as somebody else: the setpriv of busybox cannot.
+pub(crate) fn becomes(shell: &[&str]) -> bool {
+    let folder = utilities(shell);
+    let setpriv = folder.as_deref().map_or_else(|| "setpriv".into(), |folder| folder.join("setpriv"));
+    has(shell, "su") && folder.is_some()
+        || Command::new(setpriv)
+            .args(["--reuid=0", "--regid=0", "--clear-groups", "true"])
+            .output()
+            .is_ok_and(|it| it.status.success())
+}
+
 /// All of this machine's busybox and nothing else, as on a node that has no others.
 static BUSYBOX: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/userlands/busybox");
