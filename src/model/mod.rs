@@ -3,6 +3,7 @@
 //! together with its input.
 
 mod authorization;
+mod beside;
 mod code;
 mod crl;
 mod dialogue;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use authorization::{Authorization, AuthorizationState, Proof, Status};
+pub use beside::Beside;
 pub use code::Code;
 pub use crl::Crl;
 pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
@@ -47,6 +49,9 @@ pub struct Observed {
     pub asked: Scope,
     pub store: BTreeMap<CertName, Stored>,
     pub served: Vec<Served>,
+    /// Certificates that nobody asked for, beside those served.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
     #[serde(default)]
     pub watched: Vec<Watched>,
     /// Disks that were looked at in this pass.

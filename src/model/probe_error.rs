@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cert::KeyAlgorithm;
+
 /// Why a handshake showed no certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +39,9 @@ pub enum ProbeError {
     /// TLS answers, and takes no version, cipher suite or group that certd offers, but others: visitors may have them.
     #[error("{0}")]
     NothingInCommon(String),
+    /// The server shows a certificate, and none with such a key: it has other pairs for the name.
+    #[error("the server has no {0} certificate for this name, only another")]
+    NoSuchKey(KeyAlgorithm),
 }
 
 impl ProbeError {

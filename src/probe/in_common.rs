@@ -150,7 +150,7 @@ fn words(chosen: &Chosen, offer: &Offer) -> Option<String> {
         0x0300 => "SSL 3.0",
         _ => return None,
     };
-    let rustls = accept_any::config();
+    let rustls = accept_any::config(None);
     let has = |group: u16| rustls.crypto_provider().kx_groups.iter().any(|it| u16::from(it.name()) == group);
     match group {
         Some(group) if has(group) => None,
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(asks(0x1d), None, "certd has X25519, and the handshake failed for another reason");
         assert!(words(&Chosen { version: TLS_1_2, suite: 0xc02f, group: None }, &GROUPS).unwrap().contains("a curve"));
         // Nothing of rustls's own is offered, or an answer would prove nothing.
-        let rustls = accept_any::config();
+        let rustls = accept_any::config(None);
         let provider = rustls.crypto_provider();
         for (group, name) in GROUPS.groups {
             assert!(!provider.kx_groups.iter().any(|it| u16::from(it.name()) == *group), "{name}");

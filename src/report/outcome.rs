@@ -2,7 +2,7 @@
 
 use crate::plan::rollout::{Abort, Outcome};
 
-use super::words::what;
+use super::words::{READ_BOTH, what};
 use super::{Delivery, not_asked};
 
 /// Advice for a server that keeps an old certificate over QUIC alone.
@@ -26,7 +26,7 @@ pub(super) fn outcome_word(delivery: &Delivery) -> &'static str {
             Outcome::BrokenBefore { .. } => "broken before",
             Outcome::Placed { .. } => "server not running",
             Outcome::ReloadFails { .. } => "reload fails",
-            Outcome::Unverified { .. } => "not proven",
+            Outcome::Unverified { .. } | Outcome::Absent { .. } => "not proven",
             Outcome::Undone { .. } => "went back after the reload",
             Outcome::Aborted { .. } => "not touched",
         },
@@ -68,6 +68,9 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
             format!("its files are in place, but no handshake proves it: {why}"),
             Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
         ),
+        Outcome::Absent { why } => {
+            (format!("its files are in place, and the server does not read them: {why}"), Some(READ_BOTH.into()))
+        }
         Outcome::Undone { why, not_back, serves } => {
             let back = match not_back {
                 None if *serves => "went back, and serves the former certificate".to_owned(),

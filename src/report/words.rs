@@ -14,6 +14,10 @@ use super::LastFailure;
 pub use delivery::hold_end;
 pub(super) use delivery::{cost, delivery, delivery_wait, drift, early};
 
+/// Advice where a server does not read one of two pairs.
+pub(super) const READ_BOTH: &str = "once a delivery has put its files there, let the server read them beside the other pair \
+                                    (nginx: `ssl_certificate` and `ssl_certificate_key` twice), and reload it";
+
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
     "set it (timedatectl); until then nothing is renewed or delivered, and nothing is called expired";
@@ -96,6 +100,9 @@ pub(super) fn renewal(reason: &RenewalReason) -> String {
         RenewalReason::ProfileChanged { from, to } => {
             let show = |profile: &Option<String>| profile.clone().unwrap_or_else(|| "none".into());
             format!("the profile changed from {} to {}", show(from), show(to))
+        }
+        RenewalReason::Together { with, not_after } => {
+            format!("together with {with}, which has the same names; expires {}", minute(*not_after))
         }
         RenewalReason::Due { at, not_after, basis: why } => {
             format!("due since {} ({}); expires {}", minute(*at), basis(why), minute(*not_after))

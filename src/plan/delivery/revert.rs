@@ -60,7 +60,9 @@ pub fn outcome(reason: &DeliveryReason, outcome: &Outcome) -> Outcome {
     match outcome {
         Outcome::Served => Outcome::Undone { why, not_back: None, serves: true },
         Outcome::ReloadFails { .. } => Outcome::Undone { why, not_back: None, serves: true },
-        Outcome::Unverified { .. } | Outcome::Placed { .. } => Outcome::Undone { why, not_back: None, serves: false },
+        Outcome::Unverified { .. } | Outcome::Absent { .. } | Outcome::Placed { .. } => {
+            Outcome::Undone { why, not_back: None, serves: false }
+        }
         other => other.clone(),
     }
 }
