@@ -174,6 +174,154 @@ const CONSUMERS: &[Consumer] = &[
                     echo 'vsftpd /etc/vsftpd.conf & echo $! >/run/main-vsftpd' >/run/start-vsftpd",
         start: "sh /run/start-vsftpd",
     },
+    Consumer {
+        server: "caddy",
+        more: "",
+        port: 443,
+        client: "",
+        configure: "printf '%s\\n' ':443 {' 'tls @F @K' 'respond ok' '}' >/etc/caddy/Caddyfile",
+        start: "HOME=/var/lib/caddy setpriv --reuid caddy --regid caddy --init-groups --inh-caps +net_bind_service \
+                --ambient-caps +net_bind_service caddy run --config /etc/caddy/Caddyfile & echo $! >/run/main-caddy",
+    },
+    Consumer {
+        server: "h2o",
+        more: "",
+        port: 443,
+        client: "",
+        configure: "printf '%s\\n' 'user: debian-h2o' 'pid-file: /run/h2o.pid' 'listen:' '  port: 443' '  ssl:' \
+                    '    certificate-file: @F' '    key-file: @K' 'hosts:' '  default:' '    paths:' '      /:' \
+                    '        file.dir: /var/www' >/etc/h2o/h2o.conf",
+        start: "h2o -c /etc/h2o/h2o.conf -m master & echo $! >/run/main-h2o",
+    },
+    Consumer {
+        server: "mariadb",
+        more: "",
+        port: 3306,
+        client: "-starttls mysql",
+        configure: "mkdir -p /run/mysqld; chown mysql: /run/mysqld; printf '%s\\n' '[mariadbd]' 'ssl_cert = @F' 'ssl_key = @K' \
+                    >/etc/mysql/mariadb.conf.d/99-tls.cnf",
+        start: "setpriv --reuid mysql --regid mysql --init-groups mariadbd & echo $! >/run/main-mariadb",
+    },
+    Consumer {
+        server: "prosody",
+        more: "",
+        port: 5222,
+        client: "-starttls xmpp -xmpphost newapi.example.com",
+        configure: "mkdir -p /run/prosody; chown prosody: /run/prosody; printf '%s\\n' 'VirtualHost \"newapi.example.com\"' \
+                    'ssl = { certificate = \"@F\"; key = \"@K\" }' >/etc/prosody/conf.d/tls.cfg.lua",
+        start: "cd /var/lib/prosody; setpriv --reuid prosody --regid prosody --init-groups prosody -F & echo $! >/run/main-prosody",
+    },
+    Consumer {
+        server: "ejabberd",
+        more: "",
+        port: 5222,
+        client: "-starttls xmpp -xmpphost newapi.example.com",
+        configure: "mkdir -p /run/ejabberd; chown ejabberd: /run/ejabberd; sed -i -e 's/^  - localhost$/  - newapi.example.com/' \
+                    -e 's|\"/etc/ejabberd/ejabberd.pem\"|\"@F\"\\n  - \"@K\"|' /etc/ejabberd/ejabberd.yml",
+        start: "ejabberdctl start",
+    },
+    Consumer {
+        server: "slapd",
+        more: "",
+        port: 636,
+        client: "",
+        configure: "printf '%s\\n' 'dn: cn=config' 'changetype: modify' 'replace: olcTLSCertificateFile' \
+                    'olcTLSCertificateFile: @F' - 'replace: olcTLSCertificateKeyFile' 'olcTLSCertificateKeyFile: @K' \
+                    >/run/tls.ldif; slapmodify -n 0 -l /run/tls.ldif; chown -R openldap: /etc/ldap/slapd.d; \
+                    mkdir -p /run/slapd; chown openldap: /run/slapd",
+        start: "slapd -h 'ldap:/// ldaps:/// ldapi:///' -u openldap -g openldap -F /etc/ldap/slapd.d",
+    },
+    Consumer {
+        server: "bind",
+        more: "",
+        port: 853,
+        client: "",
+        configure: "mkdir -p /run/named; chown bind: /run/named; printf '%s\\n' 'tls own { cert-file \"@F\"; key-file \"@K\"; };' \
+                    'options { directory \"/var/cache/bind\"; listen-on port 853 tls own { 127.0.0.1; }; };' \
+                    >/etc/bind/named.conf.options",
+        start: "named -u bind",
+    },
+    Consumer {
+        server: "unbound",
+        more: "",
+        port: 853,
+        client: "",
+        configure: "printf '%s\\n' 'server:' '  interface: 127.0.0.1@853' '  tls-service-pem: @F' '  tls-service-key: @K' \
+                    >/etc/unbound/unbound.conf.d/tls.conf; /usr/libexec/unbound-helper root_trust_anchor_update; \
+                    echo 'unbound -d -p & echo $! >/run/main-unbound' >/run/start-unbound",
+        start: "sh /run/start-unbound",
+    },
+    Consumer {
+        server: "dnsdist",
+        more: "",
+        port: 8853,
+        client: "",
+        configure: "printf '%s\\n' 'addTLSLocal(\"127.0.0.1:8853\", \"@F\", \"@K\")' 'controlSocket(\"127.0.0.1:5199\")' \
+                    \"setKey(\\\"$(openssl rand -base64 32)\\\")\" >>/etc/dnsdist/dnsdist.conf",
+        start: "setpriv --reuid _dnsdist --regid _dnsdist --init-groups dnsdist --supervised & echo $! >/run/main-dnsdist",
+    },
+    Consumer {
+        server: "rabbitmq",
+        more: "",
+        port: 5671,
+        client: "",
+        configure: "printf '%s\\n' 'listeners.ssl.default = 5671' 'ssl_options.certfile = @F' 'ssl_options.keyfile = @K' \
+                    >/etc/rabbitmq/rabbitmq.conf",
+        start: "rabbitmq-server -detached",
+    },
+    Consumer {
+        server: "nats",
+        more: "",
+        // The port of its clients has a line in plain text first, which s_client does not know.
+        port: 8222,
+        client: "",
+        configure: "printf '%s\\n' 'port: 4222' 'https: \"127.0.0.1:8222\"' 'tls { cert_file: \"@F\", key_file: \"@K\" }' \
+                    >/etc/nats-server.conf",
+        start: "setpriv --reuid nats --regid nats --init-groups nats-server -c /etc/nats-server.conf & echo $! >/run/main-nats-server",
+    },
+    Consumer {
+        server: "nsd",
+        more: "",
+        port: 853,
+        client: "",
+        configure: "mkdir -p /run/nsd; chown nsd: /run/nsd; printf '%s\\n' 'server:' '  ip-address: 127.0.0.1@853' '  tls-port: 853' \
+                    '  tls-service-pem: @F' '  tls-service-key: @K' >/etc/nsd/nsd.conf.d/tls.conf; \
+                    echo 'nsd -d -P \"\" & echo $! >/run/main-nsd' >/run/start-nsd",
+        start: "sh /run/start-nsd",
+    },
+    Consumer {
+        server: "knot-resolver",
+        more: "",
+        port: 8853,
+        client: "",
+        configure: "for at in /run/knot-resolver /run/knot-resolver/control /var/lib/knot-resolver /var/cache/knot-resolver; do \
+                    mkdir -p $at; chown knot-resolver: $at; done; printf '%s\\n' 'net.listen(\"127.0.0.1\", 8853, { kind = \"tls\" })' \
+                    'net.tls(\"@F\", \"@K\")' 'cache.size = 10 * MB' >/etc/knot-resolver/kresd.conf; \
+                    echo 'cd /var/lib/knot-resolver; SYSTEMD_INSTANCE=1 setpriv --reuid knot-resolver --regid knot-resolver --init-groups \
+                    kresd -c /usr/lib/*/knot-resolver/distro-preconfig.lua -c /etc/knot-resolver/kresd.conf -n & \
+                    echo $! >/run/main-kresd@1' >/run/start-kresd@1",
+        start: "sh /run/start-kresd@1",
+    },
+    Consumer {
+        server: "exim",
+        more: "",
+        port: 25,
+        client: "-starttls smtp",
+        configure: "DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-download --no-install-recommends exim4-daemon-light; \
+                    printf '%s\\n' 'MAIN_TLS_ENABLE = yes' 'MAIN_TLS_CERTIFICATE = @F' 'MAIN_TLS_PRIVATEKEY = @K' \
+                    >/etc/exim4/exim4.conf.localmacros; update-exim4.conf",
+        start: "/etc/init.d/exim4 start",
+    },
+    Consumer {
+        server: "proftpd",
+        more: "",
+        port: 21,
+        client: "-starttls ftp",
+        configure: "DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-download --no-install-recommends proftpd-core proftpd-mod-crypto; \
+                    printf '%s\\n' 'LoadModule mod_tls.c' 'TLSEngine on' 'TLSECCertificateFile @F' 'TLSECCertificateKeyFile @K' \
+                    >/etc/proftpd/conf.d/tls.conf",
+        start: "proftpd -c /etc/proftpd/proftpd.conf; cp /run/proftpd.pid /run/main-proftpd",
+    },
 ];
 
 /// A leaf, and the intermediate that signed it.
