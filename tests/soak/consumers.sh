@@ -7,7 +7,7 @@ lab=$(cd "$(dirname "$0")/../.." && pwd)/lab/consumers
 suite=bookworm
 packages='nginx-light apache2 haproxy lighttpd lighttpd-mod-openssl hitch stunnel4 postfix dovecot-imapd postgresql redis-server mosquitto
 squid-openssl prosody coturn ocserv vsftpd caddy h2o mariadb-server ejabberd slapd ldap-utils bind9 unbound dnsdist rabbitmq-server
-nats-server nsd knot-resolver openssl procps'
+nats-server nsd knot-resolver openssl procps socat'
 # They exclude others of those: brought here, and installed in the copy of their test.
 apart='exim4-daemon-light proftpd-core proftpd-mod-crypto'
 root=$lab/$suite
