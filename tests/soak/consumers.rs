@@ -92,6 +92,38 @@ async fn serves(consumer: &Consumer, root: &Path) {
     assert_eq!(dialogue.rollback().await.unwrap(), Ok(()), "{}", consumer.server);
     serves("the second again", &second);
     println!("{}: delivered, renewed, taken back", consumer.server);
+    // What its own test says of the chain with the key of another, as the document has it.
+    let key = pair();
+    inside.write("/run/key", key.key().pem());
+    inside.well(&format!("cat /run/key >{}", install.key));
+    if let Some(combined) = &install.combined {
+        inside.write("/run/combined", &(key.key().pem().to_owned() + &second.pair.chain().pem()));
+        inside.well(&format!("cat /run/combined >{combined}"));
+    }
+    let passes = inside.run(&install.test.join(" ")).status.success();
+    let (tested, expected) = (install.test != ["true"], documented(consumer.server));
+    let found = if !tested {
+        "no test"
+    } else if passes {
+        "**passes**"
+    } else {
+        "refused"
+    };
+    assert_eq!(found, expected, "{}: a chain with the key of another\n{}", consumer.server, inside.said());
+}
+
+const DOCUMENT: &str = include_str!("../../docs/consumers.md");
+
+/// The rows of the table, each from the server's name on.
+fn rows() -> impl Iterator<Item = &'static str> {
+    let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter(|row| !row.starts_with("server`"))
+}
+
+/// The document's column "torn".
+fn documented(server: &str) -> &'static str {
+    let row = rows().find(|row| row.split('`').next() == Some(server)).unwrap();
+    row.split(" | ").nth(2).unwrap()
 }
 
 /// One by one, by its name: `CONSUMER=redis cargo test --test soak consumers -- --nocapture`.
@@ -113,9 +145,7 @@ async fn each_server_takes_its_certificates_by_its_name_alone_and_goes_back() {
 /// The document says so of each server that certd knows.
 #[test]
 fn each_server_of_the_document_is_run() {
-    let document = include_str!("../../docs/consumers.md");
-    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
-    let names = rows.filter_map(|row| row.split('`').next()).filter(|&name| name != "server");
+    let names = rows().filter_map(|row| row.split('`').next());
     let run: Vec<&str> = CONSUMERS.iter().map(|consumer| consumer.server).collect();
     let sorted = |mut names: Vec<&'static str>| {
         names.sort_unstable();

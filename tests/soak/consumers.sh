@@ -32,10 +32,13 @@ if [ ! -e "$root/.base" ]; then
     chmod 755 "$root/usr/sbin/policy-rc.d"
     : >"$root/.base"
 fi
+apt() {
+    DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get -q -y --no-install-recommends "$@" >>"$lab/log" 2>&1 ||
+        { tail -n 20 "$lab/log" >&2; exit 1; }
+}
+apt update
 # shellcheck disable=SC2086 # a word each
-DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get -q -y install --no-install-recommends $packages >>"$lab/log" 2>&1 ||
-    { tail -n 20 "$lab/log" >&2; exit 1; }
+apt install $packages
 # shellcheck disable=SC2086 # a word each
-DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get -q -y install --no-install-recommends --download-only $apart >>"$lab/log" 2>&1 ||
-    { tail -n 20 "$lab/log" >&2; exit 1; }
+apt install --download-only $apart
 printf %s "$packages $apart" >"$root/.whole"

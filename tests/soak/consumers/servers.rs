@@ -303,6 +303,6 @@ pub(super) const CONSUMERS: &[Consumer] = &[
         configure: "DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-download --no-install-recommends proftpd-core proftpd-mod-crypto; \
                     printf '%s\\n' 'LoadModule mod_tls.c' 'TLSEngine on' 'TLSECCertificateFile @F' 'TLSECCertificateKeyFile @K' \
                     >/etc/proftpd/conf.d/tls.conf",
-        start: "proftpd -c /etc/proftpd/proftpd.conf; cp /run/proftpd.pid /run/main-proftpd",
+        start: "proftpd; until [ -s /run/proftpd.pid ]; do sleep 0.1; done; cp /run/proftpd.pid /run/main-proftpd",
     },
 ];
