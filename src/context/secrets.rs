@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::cert::{Malformed, Roots};
 use crate::config::{Agent, Config, Host, HostKey, Node, Probe, Provider, Ssh, Via};
 use crate::model::{Advice, Code, Finding};
-use crate::ssh::{self, Endpoint, Identity, Known};
+use crate::ssh::{self, Endpoint, Identity, Known, Pool};
 use crate::store::guard::Writers;
 use crate::store::secret;
 use crate::store::started::Started;
@@ -36,6 +36,8 @@ pub struct Secrets {
     pub network_ca: Option<String>,
     /// PEM of the configured roots that issued chains must lead to.
     pub issuer_roots: String,
+    /// Shared by all sessions that these secrets open.
+    pool: Pool,
 }
 
 /// A file that cannot be used, and what needs it.
@@ -130,8 +132,14 @@ impl Secrets {
             network_ca,
             issuer_roots,
             watch_roots,
+            pool: Pool::default(),
         };
         (read, unread)
+    }
+
+    /// The same secrets for a new run: what jump hosts refused before is tried again.
+    pub fn for_a_new_run(&self) -> Self {
+        Self { pool: Pool::default(), ..self.clone() }
     }
 
     /// The endpoint to log in to a node at one of `addresses`, through jump hosts at one each of `jumps` (in the
@@ -157,6 +165,7 @@ impl Secrets {
                 authority: known.authority,
                 agent: agent.clone(),
                 jump: jumps_so_far,
+                pool: self.pool.clone(),
             }));
         }
         let known = self.known(ssh, node.addresses.first(), ssh.port, &ssh.host_keys);
@@ -172,6 +181,7 @@ impl Secrets {
             authority: known.authority,
             agent,
             jump: jumps_so_far,
+            pool: self.pool.clone(),
         })
     }
 

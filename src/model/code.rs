@@ -220,6 +220,8 @@ codes! {
     SshNoAnswer = "ssh-no-answer", Obstacle, Nodes, "The node does not answer";
     SshUnreachable = "ssh-unreachable", Obstacle, Nodes, "The node cannot be reached";
     SshHandshake = "ssh-handshake", Obstacle, Nodes, "No SSH session could be agreed on";
+    SshTurnedAway = "ssh-turned-away", Obstacle, Nodes,
+        "The node answers with a line of text in place of an SSH banner, as sshd does to an address that it punishes";
     SshHostKeyUnknown = "ssh-host-key-unknown", Obstacle, Nodes, "The node's host key is not known";
     SshHostKeyChanged = "ssh-host-key-changed", Obstacle, Nodes, "The node shows another host key than the pinned one";
     SshHostKeyRevoked = "ssh-host-key-revoked", Obstacle, Nodes,

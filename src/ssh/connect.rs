@@ -8,13 +8,12 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use ssh2::{MethodType, Session};
+use ssh2::{ErrorCode, MethodType, Session};
 
 use super::connection::{CloseOnDrop, Connection, Socket};
+use super::error::Stage;
 use super::host_key::{algorithms, fingerprint};
 use super::login::log_in;
-use super::thread::spawn;
-use super::tunnel::{carry, pair};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::config::{HostKey, ssh_string};
@@ -28,6 +27,8 @@ const MOST_ADDRESSES: usize = 8;
 /// For all addresses of one name but the last: connecting and key exchange together. The rest of a login's 30 s is left
 /// for the last address.
 const OTHERS: Duration = Duration::from_secs(20);
+/// Characters of a server's line that are shown.
+const LINE: usize = 120;
 
 /// One address. `limit` bounds connecting and the key exchange each where another address follows; `None`: no limit but
 /// the caller's deadline.
@@ -77,12 +78,47 @@ pub(super) struct Open {
     pub(super) socket: Socket,
 }
 
-/// Connects and logs in. Before the session is dropped, close its connection, as [`CloseOnDrop`] does.
+/// Pauses after a server dropped the connection, milliseconds, each plus or minus a half: nobody else's logins are in
+/// step with ours. 9 s in all, less than a login may take.
+const PAUSES: [u32; 5] = [300, 600, 1200, 2400, 4800];
+
+/// Connects and logs in; tries again where the server drops the connection before it is known who logs in. Before the
+/// session is dropped, close its connection, as [`CloseOnDrop`] does.
 pub(super) fn open(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
-    let open = pinned(endpoint, connection)?;
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        match open_once(endpoint, connection) {
+            Err(error) if error.is_dropped() => {
+                let Some(pause) = pauses.next() else { return Err(error) };
+                connection.phase(&format!("waiting to connect again, after {}", error.without_node()));
+                if !connection.pause(jitter(pause)) {
+                    return Err(error);
+                }
+            }
+            end => return end,
+        }
+    }
+}
+
+fn jitter(milliseconds: u32) -> Duration {
+    let mut random = [0; 4];
+    // Without random numbers no session gets this far.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    Duration::from_millis(u64::from(milliseconds / 2 + u32::from_be_bytes(random) % milliseconds))
+}
+
+fn open_once(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
+    let (open, login) = at_one_address(endpoint, connection, |target| {
+        connection.phase("waiting for other logins at the same address");
+        let Some(login) = endpoint.pool.login(endpoint, target.address, connection) else {
+            return Err(connection.closed(&endpoint.node, &"no longer wanted"));
+        };
+        Ok((pinned_at(endpoint, target, connection)?, login))
+    })?;
     let guard = CloseOnDrop(connection);
     connection.phase("logging in");
     log_in(endpoint, &open.session, connection)?;
+    drop(login);
     core::mem::forget(guard);
     Ok(open)
 }
@@ -96,16 +132,18 @@ pub(super) fn handshake(
 ) -> Result<Open, SshError> {
     let (node, address) = (endpoint.node.clone(), target.address);
     let socket = match &endpoint.jump {
-        Some(jump) => by_jump(jump, address, connection)
-            .map_err(|source| SshError::Jump { node: node.clone(), source: Box::new(source) })?,
+        Some(jump) => (endpoint.pool.jump_host(jump).reach(address, connection))
+            .map_err(|source| SshError::Jump { node: node.clone(), source })?,
         None => Socket::Tcp(Arc::new(by_tcp(&node, target, connection)?)),
     };
     if let Err(gone) = connection.track(&socket) {
         return Err(connection.closed(&node, &gone));
     }
     connection.phase("exchanging keys");
-    let failed =
-        |error: ssh2::Error| SshError::Handshake { node: node.clone(), address, why: escape(error.message(), 200) };
+    let failed = |error: ssh2::Error| {
+        let why = escape(error.message(), 200);
+        SshError::Handshake { node: node.clone(), address, stage: Stage::KeyExchange, why }
+    };
     let mut session = Session::new().map_err(failed)?;
     let guard = CloseOnDrop(connection);
     if let Some(algorithms) = host_key_algorithms {
@@ -114,7 +152,10 @@ pub(super) fn handshake(
     session.set_tcp_stream(socket.clone());
     // Zero: no timeout.
     session.set_timeout(target.limit.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)));
-    session.handshake().map_err(failed)?;
+    session.handshake().map_err(|error| {
+        let (stage, why) = (stage(&session, &error), escape(error.message(), 200));
+        SshError::Handshake { node: node.clone(), address, stage, why }
+    })?;
     session.set_timeout(0);
     core::mem::forget(guard);
     Ok(Open { session, socket })
@@ -134,19 +175,18 @@ fn by_tcp(node: &NodeName, Try { address, limit }: Try, connection: &Connection)
     Ok(socket)
 }
 
-/// Opens a session with the jump host, on a thread of its own that relays the bytes.
-fn by_jump(jump: &Endpoint, to: SocketAddr, connection: &Connection) -> Result<Socket, SshError> {
-    // libssh2 sets the mode of our end.
-    let (ours, theirs) = pair(&jump.node)?;
-    let connection = connection.of_jump(&jump.node);
-    let below = open(jump, &connection)?;
-    let guard = CloseOnDrop(&connection);
-    connection.phase("connecting further");
-    let channel = forwarded(&below.session, &jump.node, &to.ip().to_string(), to.port())?;
-    core::mem::forget(guard);
-    let (host, epoch) = (jump.node.clone(), connection.epoch());
-    spawn(&jump.node, move || carry(below, channel, &theirs, &host, &connection, epoch))?;
-    Ok(Socket::Pipe(Arc::new(ours)))
+/// How far a handshake came that failed.
+fn stage(session: &Session, error: &ssh2::Error) -> Stage {
+    let ended = matches!(error.code(), ErrorCode::Session(SOCKET_SEND | SOCKET_DISCONNECT | SOCKET_RECV));
+    // libssh2 keeps the last line that came, whether it is a banner or not.
+    match session.banner_bytes() {
+        Some(line) if !line.starts_with(b"SSH-") => {
+            Stage::Line(escape(String::from_utf8_lossy(line).trim_end(), LINE))
+        }
+        _ if ended => Stage::Dropped,
+        Some(_) => Stage::KeyExchange,
+        None => Stage::NoBanner,
+    }
 }
 
 /// A channel to `host` and `port` as `by` resolves them (RFC 4254 section 7.2, "direct-tcpip").
@@ -155,36 +195,35 @@ pub(super) fn forwarded(session: &Session, by: &NodeName, host: &str, port: u16)
     session.set_timeout(u32::try_from(CONNECT.as_millis()).unwrap_or(u32::MAX));
     let channel = session.channel_direct_tcpip(host, port, None);
     session.set_timeout(0);
-    channel.map_err(|error| {
-        let (node, to) = (by.clone(), authority(host, port));
-        let why = escape(error.message().trim_start_matches("Channel open failure").trim_matches(['(', ')', ' ']), 200);
-        match error.code() {
-            ssh2::ErrorCode::Session(TIMEOUT) => {
-                SshError::FarSide { node, to, why: format!("no answer within {} s", CONNECT.as_secs()) }
-            }
-            ssh2::ErrorCode::Session(CHANNEL_FAILURE) if why == "connect failed" => SshError::FarSide { node, to, why },
-            ssh2::ErrorCode::Session(CHANNEL_FAILURE) => SshError::Forwarding { node, to, why },
-            _ => SshError::Closed { node, phase: format!("connecting to {to}"), why },
-        }
-    })
+    channel.map_err(|error| not_forwarded(by, host, port, &error))
 }
 
-fn authority(host: &str, port: u16) -> String {
+/// Why a channel could not be opened.
+pub(super) fn not_forwarded(by: &NodeName, host: &str, port: u16, error: &ssh2::Error) -> SshError {
+    let (node, to) = (by.clone(), authority(host, port));
+    let why = escape(error.message().trim_start_matches("Channel open failure").trim_matches(['(', ')', ' ']), 200);
+    match error.code() {
+        ErrorCode::Session(TIMEOUT) => {
+            SshError::FarSide { node, to, why: format!("no answer within {} s", CONNECT.as_secs()) }
+        }
+        ErrorCode::Session(CHANNEL_FAILURE) if why == "connect failed" => SshError::FarSide { node, to, why },
+        ErrorCode::Session(CHANNEL_FAILURE) => SshError::Forwarding { node, to, why },
+        _ => SshError::Closed { node, phase: format!("connecting to {to}"), why },
+    }
+}
+
+pub(super) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// A session with a host that shows a pinned key.
-fn pinned(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
-    at_one_address(endpoint, connection, |target| pinned_at(endpoint, target, connection))
-}
-
 fn pinned_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result<Open, SshError> {
     let (node, address) = (endpoint.node.clone(), target.address);
     let pinned = &endpoint.host_keys;
     let wanted = (!pinned.is_empty()).then(|| algorithms(pinned));
     let open = match handshake(endpoint, target, wanted.as_deref(), connection) {
         // The host has no key of a pinned kind: connect once more to report which key it shows.
-        Err(error @ SshError::Handshake { .. }) if wanted.is_some() => {
+        Err(error @ SshError::Handshake { stage: Stage::KeyExchange, .. }) if wanted.is_some() => {
             handshake(endpoint, target, None, connection).map_err(|_| error)?
         }
         open => open?,
@@ -214,5 +253,8 @@ pub(super) fn host_key(session: &Session) -> Option<HostKey> {
 }
 
 // libssh2.h
+const SOCKET_SEND: i32 = -7;
 const TIMEOUT: i32 = -9;
+const SOCKET_DISCONNECT: i32 = -13;
 const CHANNEL_FAILURE: i32 = -21;
+const SOCKET_RECV: i32 = -43;

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
+use std::sync::Arc;
 
 use crate::cert::NodeName;
 use crate::model::{Advice, Code};
@@ -16,8 +17,8 @@ pub enum SshError {
     #[error("{node}: {address} cannot be reached: {source}")]
     Unreachable { node: NodeName, address: SocketAddr, source: io::Error },
     /// Banner or key exchange failed: no SSH server, a server at its limit (MaxStartups), or no algorithm in common.
-    #[error("{node}: no SSH session with {address}: {why}")]
-    Handshake { node: NodeName, address: SocketAddr, why: String },
+    #[error("{node}: no SSH session with {address}: {}", stage_text(.stage, .why))]
+    Handshake { node: NodeName, address: SocketAddr, stage: Stage, why: String },
     /// `offered` as `ssh-keygen -l` shows it.
     /// `authority`: a known_hosts file trusts a certificate authority for it.
     #[error("{node}: the host key of {address} is not known here; it shows {offered}{}", authority_text(*.authority))]
@@ -44,7 +45,7 @@ pub enum SshError {
     FarSide { node: NodeName, to: String, why: String },
     /// A jump host's error.
     #[error("{node}: {source}")]
-    Jump { node: NodeName, source: Box<Self> },
+    Jump { node: NodeName, source: Arc<Self> },
     /// The program on the node ended before it answered. `status`: `None` when the node sent none, which is not success.
     /// `words`: its stderr, escaped.
     #[error("{node}: the program ended without an answer ({}){}", status_text(.status), words_text(.words))]
@@ -59,6 +60,32 @@ pub enum SshError {
     #[error("{node}: no session could be started: {source}")]
     Thread { node: NodeName, source: io::Error },
 }
+
+/// How far a session came that was never agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The server ended the connection without a word.
+    Dropped,
+    /// It sent this line in place of its banner.
+    Line(String),
+    /// What it sent is no banner, or nothing came in time.
+    NoBanner,
+    /// The keys could not be agreed on.
+    KeyExchange,
+}
+
+fn stage_text(stage: &Stage, why: &str) -> String {
+    match stage {
+        Stage::Dropped => format!("the server ended the connection before the exchange of keys ({why})"),
+        Stage::Line(line) => format!("the server answered \"{line}\" in place of an SSH banner"),
+        Stage::NoBanner | Stage::KeyExchange => why.to_owned(),
+    }
+}
+
+/// What sshd (9.8 and newer) says to an address that PerSourcePenalties punishes.
+const PENALTY: &str = "Not allowed at this time";
+/// What sshd says beyond MaxStartups.
+const AT_ITS_LIMIT: &str = "Exceeded MaxStartups";
 
 fn authority_text(authority: bool) -> &'static str {
     if authority { " (known_hosts has an @cert-authority for it, which certd does not support)" } else { "" }
@@ -84,6 +111,34 @@ impl SshError {
     fn worst(&self) -> &Self {
         let Self::Addresses { tried, .. } = self else { return self };
         tried.iter().find(|error| error.advice() == Advice::Person).or(tried.first()).unwrap_or(self)
+    }
+
+    /// A server that is at its limit turned the connection away before it knew whose it is: it is tried again.
+    pub(super) fn is_dropped(&self) -> bool {
+        match self {
+            Self::Handshake { stage: Stage::Dropped, .. } => true,
+            Self::Handshake { stage: Stage::Line(line), .. } => line.starts_with(AT_ITS_LIMIT),
+            Self::Addresses { tried, .. } => {
+                tried.iter().any(Self::is_dropped) && self.advice() != Advice::Person
+            }
+            _ => false,
+        }
+    }
+
+    /// The server has judged us, or something else than SSH answers there: asking again does not help.
+    pub(super) fn is_turned_away(&self) -> bool {
+        match self {
+            Self::Handshake { stage: Stage::Line(_), .. } => true,
+            Self::Addresses { tried, .. } => tried.iter().any(Self::is_turned_away),
+            Self::Jump { source, .. } => source.is_turned_away(),
+            _ => false,
+        }
+    }
+
+    /// The text after the node's name.
+    pub(super) fn without_node(&self) -> String {
+        let text = self.to_string();
+        text.split_once(": ").map(|(_, rest)| rest.to_owned()).unwrap_or(text)
     }
 
     pub fn advice(&self) -> Advice {
@@ -117,6 +172,7 @@ impl SshError {
             Self::Refused { .. } => Code::SshRefused,
             Self::NoAnswer { .. } => Code::SshNoAnswer,
             Self::Unreachable { .. } => Code::SshUnreachable,
+            Self::Handshake { stage: Stage::Line(_), .. } => Code::SshTurnedAway,
             Self::Handshake { .. } => Code::SshHandshake,
             Self::HostKeyUnknown { .. } => Code::SshHostKeyUnknown,
             Self::HostKeyChanged { .. } => Code::SshHostKeyChanged,
@@ -147,6 +203,17 @@ impl SshError {
             Self::NoAnswer { address, .. } | Self::Unreachable { address, .. } => {
                 format!("see that the node is up and that no firewall drops connections to {address}")
             }
+            Self::Handshake { address, stage: Stage::Line(line), .. } if line.starts_with(PENALTY) => format!(
+                "sshd at {address} punishes this machine's address for earlier connections (PerSourcePenalties; its log has \
+                 them): wait until that has run off, and exempt this machine's address there: PerSourcePenaltyExemptList in sshd_config"
+            ),
+            Self::Handshake { address, stage: Stage::Line(line), .. } if !line.starts_with(AT_ITS_LIMIT) => {
+                format!("see that {address} is an SSH server, and that nothing before it (a proxy, fail2ban) answers")
+            }
+            Self::Handshake { address, stage: Stage::Dropped, .. } => format!(
+                "see that {address} is an SSH server; its log says why it ends connections: MaxStartups, PerSourceMaxStartups, \
+                 or a rule that turns this machine's address away"
+            ),
             Self::Handshake { address, .. } => {
                 format!(
                     "see that {address} is an SSH server; its log (MaxStartups, algorithms) says why it ends sessions"

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::config::ssh_string;
 
 /// A private key and its file (for error texts).
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     pub file: PathBuf,
     pub pem: Zeroizing<String>,

@@ -1,7 +1,8 @@
 //! SSH sessions on libssh2: pinned host key, public-key login, one exec with stdin, deadlines. No other module names the
 //! crate behind it.
 //!
-//! After an error it is unknown what the node did with the data already sent; nothing here retries.
+//! After an error it is unknown what the node did with the data already sent; nothing here retries, but a connection
+//! that the server drops before a key exchange, when nothing was sent.
 
 mod agent;
 mod capabilities;
@@ -11,9 +12,12 @@ mod error;
 mod exec;
 mod host_key;
 mod identity;
+mod jump_connection;
+mod jump_host;
 mod keepalive;
 mod known_hosts;
 mod login;
+mod pool;
 mod scan;
 mod session;
 mod thread;
@@ -30,6 +34,7 @@ pub use error::SshError;
 pub use host_key::fingerprint;
 pub use identity::{Identity, public_blob};
 pub use known_hosts::{Known, known_hosts};
+pub use pool::Pool;
 pub use scan::host_keys;
 pub use session::Session;
 pub use tunnel::{Tunnel, tunnel};
@@ -53,10 +58,12 @@ pub struct Endpoint {
     pub agent: Option<PathBuf>,
     /// The jump host, which may itself be behind another; error texts call it by its `node`.
     pub jump: Option<Box<Self>>,
+    /// What is shared with the other endpoints of the run.
+    pub pool: Pool,
 }
 
 impl Endpoint {
-    /// An endpoint without jump host and agent.
+    /// An endpoint without jump host and agent, and with a pool of its own.
     pub fn new(
         node: NodeName,
         address: SocketAddr,
@@ -65,8 +72,8 @@ impl Endpoint {
         host_keys: Vec<HostKey>,
     ) -> Self {
         let (revoked, authority, agent, jump) = (Vec::new(), false, None, None);
-        let others = Vec::new();
-        Self { node, address, others, user, identities, host_keys, revoked, authority, agent, jump }
+        let (others, pool) = (Vec::new(), Pool::default());
+        Self { node, address, others, user, identities, host_keys, revoked, authority, agent, jump, pool }
     }
 }
 

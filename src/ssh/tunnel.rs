@@ -11,18 +11,18 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
 use nix::poll::PollFlags;
-use ssh2::{BlockDirections, Channel, Session};
+use ssh2::{Channel, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::{Open, forwarded, open};
 use super::connection::{CancelOnDrop, CloseOnDrop, Connection};
-use super::keepalive::{Keepalive, Local, PeerLost};
+use super::keepalive::{Keepalive, Local, PeerLost, is_outbound};
 use super::thread::{on_thread, spawn};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 
 /// One packet of SSH, and half of what a socket pair buffers.
-const BUFFER: usize = 32 * 1024;
+pub(super) const BUFFER: usize = 32 * 1024;
 
 /// The caller's end. Dropping it closes the channel, and the session if it was opened for this tunnel.
 #[derive(Debug)]
@@ -171,26 +171,58 @@ impl Pump {
     ) -> Result<(), Broken> {
         let mut buffer = vec![0; BUFFER];
         loop {
-            let sent = self.send(local, &mut buffer)?;
-            // libssh2 must finish a packet that it has begun before any other call.
-            let stuck = !self.to_node.is_empty() && is_outbound(session);
-            let received = !stuck && self.receive(local, &mut buffer)?;
-            if self.to_local.eof_sent || (self.to_local.ended && self.to_local.is_empty() && self.to_node.eof_sent) {
+            let moved = self.step(session, local, &mut buffer)?;
+            if self.is_over() {
                 return Ok(());
             }
-            if sent || received {
+            if moved {
                 continue;
             }
-            let mut wanted = PollFlags::empty();
-            wanted.set(PollFlags::POLLIN, self.to_node.is_empty() && !self.to_node.ended);
-            wanted.set(PollFlags::POLLOUT, !self.to_local.is_empty());
-            // With both directions full, a window adjustment may come, which lets us send on.
-            let listen = self.to_local.is_empty() || !self.to_node.is_empty();
-            let woken = keepalive.wait_with(session, listen, Some(Local { fd: local.as_fd(), wanted }))?;
-            if woken.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+            let local = Local { fd: local.as_fd(), wanted: self.wanted() };
+            let woken = keepalive.wait_with(session, self.listens(), Some(local))?;
+            if is_gone(woken) {
                 return Ok(());
             }
         }
+    }
+
+    /// Moves what can be moved. True: there may be more.
+    pub(super) fn step(&mut self, session: &Session, local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
+        // A window adjustment is half sent.
+        if is_outbound(session) && self.to_node.is_empty() && !self.to_node.must_send_eof() {
+            return self.receive(local, buffer);
+        }
+        let sent = self.send(local, buffer)?;
+        // libssh2 must finish a packet that it has begun before any other call.
+        let stuck = !self.to_node.is_empty() && is_outbound(session);
+        let received = !stuck && self.receive(local, buffer)?;
+        Ok(sent || received)
+    }
+
+    /// Nothing is left to carry.
+    pub(super) fn is_over(&self) -> bool {
+        self.to_local.eof_sent || (self.to_local.ended && self.to_local.is_empty() && self.to_node.eof_sent)
+    }
+
+    /// The events of the local end that let it go on.
+    pub(super) fn wanted(&self) -> PollFlags {
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::POLLIN, self.to_node.is_empty() && !self.to_node.ended);
+        wanted.set(PollFlags::POLLOUT, !self.to_local.is_empty());
+        wanted
+    }
+
+    /// Data from the node lets it go on. With both directions full, a window adjustment may come.
+    pub(super) fn listens(&self) -> bool {
+        self.to_local.is_empty() || !self.to_node.is_empty()
+    }
+
+    /// libssh2 has already received what lets it go on. Needed where one session has several channels, since a call for
+    /// one of them receives for all.
+    pub(super) fn is_due(&self) -> bool {
+        let readable = || self.channel.read_window().available > 0 || self.channel.eof();
+        let incoming = self.to_local.is_empty() && !self.to_local.ended && readable();
+        incoming || (!self.to_node.is_empty() && self.channel.write_window().remaining > 0)
     }
 
     fn send(&mut self, mut local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
@@ -259,22 +291,29 @@ impl Pump {
 
     /// Closes the channel and keeps the session; waits for the peer's answer.
     pub(super) fn close(mut self, session: &Session, keepalive: &mut Keepalive) -> Result<(), Broken> {
-        loop {
-            match self.channel.close() {
-                Ok(()) => return Ok(()),
-                Err(error) => match io::Error::from(error) {
-                    error if is_later(&error) => keepalive.wait(session)?,
-                    error => return Err(Broken::Session(error)),
-                },
-            }
+        while !self.try_close()? {
+            keepalive.wait(session)?;
+        }
+        Ok(())
+    }
+
+    /// False: call it again, and before that do not drop the channel, of which a packet may be half sent.
+    pub(super) fn try_close(&mut self) -> Result<bool, Broken> {
+        match self.channel.close() {
+            Ok(()) => Ok(true),
+            Err(error) => match io::Error::from(error) {
+                error if is_later(&error) => Ok(false),
+                error => Err(Broken::Session(error)),
+            },
         }
     }
 }
 
-fn is_later(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+/// Nobody is at the local end.
+pub(super) fn is_gone(woken: PollFlags) -> bool {
+    woken.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL)
 }
 
-fn is_outbound(session: &Session) -> bool {
-    matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
+fn is_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -119,6 +119,7 @@ impl Code {
             Self::SshRefused | Self::SshNoAnswer | Self::SshUnreachable | Self::SshHandshake | Self::SshFarSide => {
                 "see that sshd runs on the node, and that this machine reaches it"
             }
+            Self::SshTurnedAway => "wait, and exempt this machine's address there (PerSourcePenaltyExemptList)",
             Self::SshHostKeyUnknown => "pin the host key: certd trust NODE",
             Self::SshHostKeyChanged | Self::SshHostKeyRevoked => {
                 "find out why the key changed; then compare and pin the new one: certd trust NODE"
