@@ -1,5 +1,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::context::secrets::identity_flaws;
+use crate::report::Exit;
 use crate::{config, report};
 
 use super::fault::Fault;
@@ -42,6 +44,11 @@ impl Config {
             return Ok(0);
         }
         let config = setup::configuration(&options.config)?;
+        let flaws = identity_flaws(&config);
+        if !flaws.is_empty() {
+            let texts = flaws.iter().flat_map(|flaw| Fault::of_configuration(flaw).texts).collect();
+            return Err(Fault { exit: Exit::Usage, texts });
+        }
         let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
         output::text(&format!(
             "{}: ok ({certificates} {}, {nodes} {})\n",

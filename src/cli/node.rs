@@ -271,7 +271,7 @@ impl Target {
     fn identities(&self) -> Result<Vec<Identity>, Fault> {
         let read = |file: &PathBuf| {
             let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
-            Ok(Identity { file: file.clone(), pem, passphrase: None })
+            Ok(Identity::new(file.clone(), pem))
         };
         self.identity.iter().map(read).collect()
     }

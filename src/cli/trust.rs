@@ -14,7 +14,7 @@ use crate::context::secrets::Secrets;
 use crate::model::Finding;
 use crate::observe;
 use crate::report::Exit;
-use crate::ssh::{self, Endpoint};
+use crate::ssh::{self, Endpoint, HostKeys};
 use crate::store::guard::Writers;
 use crate::store::owner;
 
@@ -62,6 +62,8 @@ impl Trust {
         owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
         let runtime = setup::runtime()?;
         let mut exit = Exit::Ok;
+        // By host and port: nodes may share a jump host, and sshd may punish connections without a login.
+        let mut asked: BTreeMap<(String, u16), bool> = BTreeMap::new();
         for node in &nodes {
             let hosts = match runtime.block_on(hosts(node, secrets.as_ref())) {
                 Ok(hosts) => hosts,
@@ -72,8 +74,24 @@ impl Trust {
                 }
             };
             for host in hosts {
+                let at = (host.host.to_string(), host.port);
+                match asked.get(&at) {
+                    Some(true) => continue,
+                    Some(false) => {
+                        let stop = &host.endpoint.node;
+                        super::progress::line(&format!("certd: {}: not asked, since {stop} failed before", node.name));
+                        exit = Exit::NotDelivered;
+                        break;
+                    }
+                    None => {}
+                }
                 match runtime.block_on(ssh::host_keys(host.endpoint.clone(), DEADLINE)) {
-                    Ok(keys) => {
+                    Ok(HostKeys { keys, turned_away }) => {
+                        asked.insert(at, true);
+                        if let Some(error) = turned_away {
+                            let text = format!("certd: {error}\n  next: {}", error.next());
+                            super::progress::line(&format!("{text}\n  it may have keys of further kinds"));
+                        }
                         output::text(&show(&host, &keys, &pins, &node.ssh.known_hosts));
                         // The configuration always has at least one file.
                         if let Some(file) = node.ssh.known_hosts.first().and_then(|path| files.get_mut(path)) {
@@ -81,6 +99,7 @@ impl Trust {
                         }
                     }
                     Err(error) => {
+                        asked.insert(at, false);
                         super::progress::line(&format!("certd: {error}\n  next: {}", error.next()));
                         exit = Exit::NotDelivered;
                         break;

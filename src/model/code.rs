@@ -100,6 +100,7 @@ codes! {
     SecretNotOneWord = "secret-not-one-word", Failure, Configuration, "A file with a secret has more than one word";
     FileWritable = "file-writable", Failure, Configuration,
         "Others can write a file, or a folder above it, that certd obeys";
+    IdentityFormat = "identity-format", Failure, Configuration, "An identity file is not a private key that certd can use";
     ConfigFile = "config-file", Failure, Configuration, "A file that the configuration names cannot be read";
     ConfigRoot = "config-root", Failure, Configuration, "A file of root certificates cannot be read or understood";
     NoRoots = "no-roots", Failure, Configuration, "This system trusts no root certificate";
@@ -227,6 +228,7 @@ codes! {
     SshHostKeyRevoked = "ssh-host-key-revoked", Obstacle, Nodes,
         "The node shows a host key that known_hosts marks as revoked";
     SshLogin = "ssh-login", Obstacle, Nodes, "The node does not accept the login";
+    SshSecondFactor = "ssh-second-factor", Obstacle, Nodes, "The node takes the key and wants a second factor besides";
     SshExec = "ssh-exec", Obstacle, Nodes, "The login works, and no program could be started";
     SshClosed = "ssh-closed", Obstacle, Nodes, "The SSH connection ended";
     SshDeadline = "ssh-deadline", Obstacle, Nodes, "The node was not done in time";

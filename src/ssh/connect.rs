@@ -14,6 +14,7 @@ use super::connection::{CloseOnDrop, Connection, Socket};
 use super::error::Stage;
 use super::host_key::{algorithms, fingerprint};
 use super::login::log_in;
+use super::pool::Login;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::config::{HostKey, ssh_string};
@@ -82,13 +83,20 @@ pub(super) struct Open {
 /// step with ours. 9 s in all, less than a login may take.
 const PAUSES: [u32; 5] = [300, 600, 1200, 2400, 4800];
 
-/// Connects and logs in; tries again where the server drops the connection before it is known who logs in. Before the
-/// session is dropped, close its connection, as [`CloseOnDrop`] does.
+/// Connects and logs in. Before the session is dropped, close its connection, as [`CloseOnDrop`] does.
 pub(super) fn open(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
+    again_if_dropped(connection, || open_once(endpoint, connection))
+}
+
+/// Tries again where the server drops the connection before it knows who wants to log in.
+pub(super) fn again_if_dropped<T>(
+    connection: &Connection,
+    mut attempt: impl FnMut() -> Result<T, SshError>,
+) -> Result<T, SshError> {
     let mut pauses = PAUSES.into_iter();
     loop {
-        match open_once(endpoint, connection) {
-            Err(error) if error.is_dropped() => {
+        match attempt() {
+            Err(error) if error.is_dropped() && connection.is_wanted() => {
                 let Some(pause) = pauses.next() else { return Err(error) };
                 connection.phase(&format!("waiting to connect again, after {}", error.without_node()));
                 if !connection.pause(jitter(pause)) {
@@ -109,10 +117,7 @@ fn jitter(milliseconds: u32) -> Duration {
 
 fn open_once(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
     let (open, login) = at_one_address(endpoint, connection, |target| {
-        connection.phase("waiting for other logins at the same address");
-        let Some(login) = endpoint.pool.login(endpoint, target.address, connection) else {
-            return Err(connection.closed(&endpoint.node, &"no longer wanted"));
-        };
+        let login = admitted(endpoint, target, connection)?;
         Ok((pinned_at(endpoint, target, connection)?, login))
     })?;
     let guard = CloseOnDrop(connection);
@@ -121,6 +126,13 @@ fn open_once(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshEr
     drop(login);
     core::mem::forget(guard);
     Ok(open)
+}
+
+/// Waits for its turn among the logins at the same address.
+pub(super) fn admitted(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result<Login, SshError> {
+    connection.phase("waiting for other logins at the same address");
+    let login = endpoint.pool.login(endpoint, target.address, connection);
+    login.ok_or_else(|| connection.closed(&endpoint.node, &"no longer wanted"))
 }
 
 /// TCP and key exchange. `host_key_algorithms`: `None` offers all that libssh2 has.
@@ -180,9 +192,7 @@ fn stage(session: &Session, error: &ssh2::Error) -> Stage {
     let ended = matches!(error.code(), ErrorCode::Session(SOCKET_SEND | SOCKET_DISCONNECT | SOCKET_RECV));
     // libssh2 keeps the last line that came, whether it is a banner or not.
     match session.banner_bytes() {
-        Some(line) if !line.starts_with(b"SSH-") => {
-            Stage::Line(escape(String::from_utf8_lossy(line).trim_end(), LINE))
-        }
+        Some(line) if !line.starts_with(b"SSH-") => Stage::Line(escape(String::from_utf8_lossy(line).trim_end(), LINE)),
         _ if ended => Stage::Dropped,
         Some(_) => Stage::KeyExchange,
         None => Stage::NoBanner,
@@ -239,7 +249,8 @@ fn pinned_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Resul
     Err(if revoked {
         SshError::HostKeyRevoked { node, address, offered }
     } else if pinned.is_empty() {
-        SshError::HostKeyUnknown { node, address, offered, authority: endpoint.authority }
+        let authorities = endpoint.authorities.iter().map(fingerprint).collect();
+        SshError::HostKeyUnknown { node, address, offered, authorities }
     } else {
         SshError::HostKeyChanged { node, address, offered, pinned: pinned.iter().map(fingerprint).collect() }
     })

@@ -193,8 +193,10 @@ impl Connection {
     }
 
     pub(super) fn overdue(&self, node: &NodeName, after: Duration) -> SshError {
+        // Before the thread that is shut out goes on to something else.
+        let phase = self.current();
         self.cancel();
-        SshError::Deadline { node: node.clone(), phase: self.current(), after }
+        SshError::Deadline { node: node.clone(), phase, after }
     }
 
     /// What it does, or what the login at the jump host does that it waits for.

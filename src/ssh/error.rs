@@ -20,9 +20,9 @@ pub enum SshError {
     #[error("{node}: no SSH session with {address}: {}", stage_text(.stage, .why))]
     Handshake { node: NodeName, address: SocketAddr, stage: Stage, why: String },
     /// `offered` as `ssh-keygen -l` shows it.
-    /// `authority`: a known_hosts file trusts a certificate authority for it.
-    #[error("{node}: the host key of {address} is not known here; it shows {offered}{}", authority_text(*.authority))]
-    HostKeyUnknown { node: NodeName, address: SocketAddr, offered: String, authority: bool },
+    /// `authorities`: fingerprints of the certificate authorities that a known_hosts file trusts for it.
+    #[error("{node}: the host key of {address} is not known here; it shows {offered}{}", authorities_text(.authorities))]
+    HostKeyUnknown { node: NodeName, address: SocketAddr, offered: String, authorities: Vec<String> },
     #[error("{node}: {address} shows the host key {offered}, which known_hosts marks as revoked")]
     HostKeyRevoked { node: NodeName, address: SocketAddr, offered: String },
     #[error("{node}: {address} shows the host key {offered}, and pinned is {}", .pinned.join(", "))]
@@ -30,6 +30,9 @@ pub enum SshError {
     /// `tried`: each key and its result.
     #[error("{node}: no login as {user}: {}", if .tried.is_empty() { "no identity file is configured".to_owned() } else { .tried.join("; ") })]
     Login { node: NodeName, user: String, tried: Vec<String> },
+    /// Partial success: sshd took `key` and wants more. `wanted`: its methods.
+    #[error("{node}: sshd takes {key} for {user}, and wants {wanted} besides")]
+    SecondFactor { node: NodeName, user: String, key: String, wanted: String },
     #[error("{node}: logged in, but no program could be started: {why}")]
     Exec { node: NodeName, why: String },
     /// `phase` completes "while", as in "while logging in".
@@ -87,8 +90,12 @@ const PENALTY: &str = "Not allowed at this time";
 /// What sshd says beyond MaxStartups.
 const AT_ITS_LIMIT: &str = "Exceeded MaxStartups";
 
-fn authority_text(authority: bool) -> &'static str {
-    if authority { " (known_hosts has an @cert-authority for it, which certd does not support)" } else { "" }
+fn authorities_text(authorities: &[String]) -> String {
+    if authorities.is_empty() {
+        return String::new();
+    }
+    let all = authorities.join(", ");
+    format!(" (known_hosts has an @cert-authority for it, {all}, and certd does not support host certificates)")
 }
 
 fn status_text(status: &Option<i32>) -> String {
@@ -118,21 +125,14 @@ impl SshError {
         match self {
             Self::Handshake { stage: Stage::Dropped, .. } => true,
             Self::Handshake { stage: Stage::Line(line), .. } => line.starts_with(AT_ITS_LIMIT),
-            Self::Addresses { tried, .. } => {
-                tried.iter().any(Self::is_dropped) && self.advice() != Advice::Person
-            }
+            Self::Addresses { tried, .. } => tried.iter().any(Self::is_dropped) && self.advice() != Advice::Person,
             _ => false,
         }
     }
 
-    /// The server has judged us, or something else than SSH answers there: asking again does not help.
-    pub(super) fn is_turned_away(&self) -> bool {
-        match self {
-            Self::Handshake { stage: Stage::Line(_), .. } => true,
-            Self::Addresses { tried, .. } => tried.iter().any(Self::is_turned_away),
-            Self::Jump { source, .. } => source.is_turned_away(),
-            _ => false,
-        }
+    /// The server has judged this machine's address: it is asked no more for a while.
+    pub(super) fn is_penalty(&self) -> bool {
+        matches!(self, Self::Handshake { stage: Stage::Line(line), .. } if line.starts_with(PENALTY))
     }
 
     /// The text after the node's name.
@@ -150,6 +150,7 @@ impl SshError {
             | Self::HostKeyChanged { .. }
             | Self::HostKeyRevoked { .. }
             | Self::Login { .. }
+            | Self::SecondFactor { .. }
             | Self::Forwarding { .. } => Advice::Person,
             Self::Jump { source, .. } => source.advice(),
             Self::Refused { .. }
@@ -178,6 +179,7 @@ impl SshError {
             Self::HostKeyChanged { .. } => Code::SshHostKeyChanged,
             Self::HostKeyRevoked { .. } => Code::SshHostKeyRevoked,
             Self::Login { .. } => Code::SshLogin,
+            Self::SecondFactor { .. } => Code::SshSecondFactor,
             Self::Exec { .. } => Code::SshExec,
             Self::Closed { .. } => Code::SshClosed,
             Self::Deadline { .. } => Code::SshDeadline,
@@ -237,6 +239,10 @@ impl SshError {
                      account is not locked or expired (passwd -S {user}) and that sshd_config lets it in (AllowUsers)"
                 )
             }
+            Self::SecondFactor { node, user, .. } => format!(
+                "certd logs in by key alone: exempt the account in sshd_config on {node}, with the lines \
+                 \"Match User {user}\" and \"AuthenticationMethods publickey\" at its end"
+            ),
             Self::Exec { .. } => "see MaxSessions and ForceCommand in the node's sshd_config".to_owned(),
             Self::Closed { node, .. } => format!("look at the log of sshd on {node}; it is tried again"),
             Self::Deadline { node, .. } => format!("see whether {node} is slow or the way to it is; it is tried again"),
@@ -273,5 +279,36 @@ impl SshError {
                 "raise the limit of threads of this machine, or lower the number of sessions".to_owned()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handshake(stage: Stage) -> SshError {
+        let node = NodeName::parse("node-1").unwrap_or_else(|bad| panic!("{bad}"));
+        SshError::Handshake {
+            node,
+            address: ([192, 0, 2, 1], 22).into(),
+            stage,
+            why: "Failed getting banner".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_server_at_its_limit_is_asked_again_and_one_that_punishes_is_not() {
+        let line = |text: &str| handshake(Stage::Line(text.to_owned()));
+        assert!(handshake(Stage::Dropped).is_dropped());
+        assert!(line("Exceeded MaxStartups").is_dropped());
+        for error in [line(PENALTY), line("HTTP/1.1 400 Bad Request"), handshake(Stage::NoBanner)] {
+            assert!(!error.is_dropped(), "{error}");
+        }
+        assert!(!handshake(Stage::KeyExchange).is_dropped());
+        for error in [handshake(Stage::Dropped), line("Exceeded MaxStartups"), handshake(Stage::KeyExchange)] {
+            assert!(error.next().contains("MaxStartups"), "{}", error.next());
+        }
+        assert!(line(PENALTY).next().contains("PerSourcePenaltyExemptList"));
+        assert!(line(PENALTY).is_penalty());
     }
 }

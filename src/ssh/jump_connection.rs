@@ -167,10 +167,9 @@ impl<'a> JumpConnection<'a> {
         let mut locals = vec![Local { fd: woken.as_fd(), wanted: PollFlags::POLLIN }];
         // While a packet is half sent, nobody else can send, and what is read must be acknowledged.
         let open: Vec<usize> = (0..carried.len()).filter(|index| !stuck && !carried[*index].closing).collect();
-        locals.extend(open.iter().map(|index| Local {
-            fd: carried[*index].local.as_fd(),
-            wanted: carried[*index].pump.wanted(),
-        }));
+        locals.extend(
+            open.iter().map(|index| Local { fd: carried[*index].local.as_fd(), wanted: carried[*index].pump.wanted() }),
+        );
         let happened = keepalive.wait_slice(session, wanted(session, listen), &locals)?;
         drop(locals);
         let Some((socket, locals)) = happened else {

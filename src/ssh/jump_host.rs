@@ -45,7 +45,7 @@ struct State {
     open: Vec<Arc<UnixStream>>,
     /// Channels that were opened or refused.
     answered: u64,
-    /// A login that only a person can mend.
+    /// A login that only a person can mend, or that sshd punishes.
     refused: Option<Arc<SshError>>,
 }
 
@@ -187,7 +187,7 @@ impl JumpHost {
                 let error = Arc::new(error);
                 let mut state = lock(&self.state);
                 state.login = None;
-                if error.advice() == Advice::Person {
+                if error.advice() == Advice::Person || error.is_penalty() {
                     state.refused = Some(Arc::clone(&error));
                 }
                 if !connection.is_wanted() && state.refused.is_none() && !state.waiting.is_empty() {

@@ -85,8 +85,7 @@ impl Keepalive {
             Err(Errno::EINTR) => return Ok(Some((PollFlags::empty(), vec![PollFlags::empty(); here]))),
             ready => ready? > 0,
         };
-        let mut happened: Vec<PollFlags> =
-            fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        let mut happened: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
         drop(fds);
         let socket = happened.split_off(here).first().copied().unwrap_or(PollFlags::empty());
         // Unread data proves that the peer is alive.

@@ -1,6 +1,7 @@
 //! Public-key login, with each identity file in turn, then with each key of the agent.
 
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use ssh2::{ErrorCode, Session};
 
@@ -12,7 +13,7 @@ use crate::text::escape;
 
 /// Does not ask the server for its methods, which would cost a round trip.
 pub(super) fn log_in(endpoint: &Endpoint, session: &Session, connection: &Connection) -> Result<(), SshError> {
-    let mut attempts = Attempts { endpoint, connection, tried: Vec::new() };
+    let mut attempts = Attempts { endpoint, session, connection, tried: Vec::new() };
     for identity in &endpoint.identities {
         let name = identity.file.display().to_string();
         let passphrase = match passphrase(identity) {
@@ -22,6 +23,17 @@ pub(super) fn log_in(endpoint: &Endpoint, session: &Session, connection: &Connec
                 continue;
             }
         };
+        if let Some(flaw) = identity.flaw() {
+            attempts.tried.push(format!("{name} ({})", flaw.what()));
+            continue;
+        }
+        if let Some(certificate) = &identity.certificate {
+            let name = certificate_file(&identity.file).display().to_string();
+            let result = session.userauth_pubkey_memory(&endpoint.user, Some(certificate), &identity.pem, passphrase);
+            if attempts.taken(&name, result, passphrase.is_some())? {
+                return Ok(());
+            }
+        }
         let result = session.userauth_pubkey_memory(&endpoint.user, None, &identity.pem, passphrase);
         if attempts.taken(&name, result, passphrase.is_some())? {
             return Ok(());
@@ -33,6 +45,13 @@ pub(super) fn log_in(endpoint: &Endpoint, session: &Session, connection: &Connec
         return Ok(());
     }
     Err(attempts.refused())
+}
+
+/// Where OpenSSH keeps the certificate of a key.
+pub fn certificate_file(identity: &Path) -> PathBuf {
+    let mut file = identity.as_os_str().to_owned();
+    file.push("-cert.pub");
+    file.into()
 }
 
 /// The passphrase that opens the key, or why the key cannot be used.
@@ -81,6 +100,7 @@ fn with_agent(session: &Session, socket: &Path, attempts: &mut Attempts<'_>) -> 
 
 struct Attempts<'a> {
     endpoint: &'a Endpoint,
+    session: &'a Session,
     connection: &'a Connection,
     /// Each key and its result.
     tried: Vec<String>,
@@ -95,6 +115,11 @@ impl Attempts<'_> {
             ErrorCode::Session(PUBLICKEY_UNVERIFIED) if error.message().starts_with("Waiting for") => {
                 return Err(self.ended(&error));
             }
+            // The node knew the key and asked for a signature.
+            ErrorCode::Session(PUBLICKEY_UNVERIFIED) if let Some(wanted) = self.wanted_besides() => {
+                let (node, user) = (self.endpoint.node.clone(), self.endpoint.user.clone());
+                return Err(SshError::SecondFactor { node, user, key: name.to_owned(), wanted });
+            }
             ErrorCode::Session(AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED) => "refused by the node",
             ErrorCode::Session(SOCKET_SEND | SOCKET_DISCONNECT | SOCKET_RECV | BAD_SOCKET) => {
                 return Err(self.ended(&error));
@@ -105,6 +130,16 @@ impl Attempts<'_> {
         };
         self.tried.push(format!("{name} ({})", escape(why, 100)));
         Ok(false)
+    }
+
+    /// The methods that the node goes on with, if public keys are none of them any more: partial success (RFC 4252
+    /// section 5.1), which libssh2 does not tell from a refusal.
+    fn wanted_besides(&self) -> Option<String> {
+        // The crate panics where the node's list is not UTF-8.
+        let methods = AssertUnwindSafe(|| self.session.auth_methods(&self.endpoint.user).map(str::to_owned));
+        let methods = catch_unwind(methods).ok()?.ok()?;
+        let goes_on = methods.split(',').any(|method| method == "publickey");
+        (!goes_on && !methods.is_empty()).then(|| escape(&methods.replace(',', " or "), 100))
     }
 
     /// sshd ends a session after MaxAuthTries keys, six by default, and counts each key offered.

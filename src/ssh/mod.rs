@@ -32,10 +32,11 @@ use crate::config::HostKey;
 pub use capabilities::{Answer, Capability, capabilities};
 pub use error::SshError;
 pub use host_key::fingerprint;
-pub use identity::{Identity, public_blob};
+pub use identity::{Flaw, Identity, public_blob};
 pub use known_hosts::{Known, known_hosts};
+pub use login::certificate_file;
 pub use pool::Pool;
-pub use scan::host_keys;
+pub use scan::{HostKeys, host_keys};
 pub use session::Session;
 pub use tunnel::{Tunnel, tunnel};
 
@@ -52,8 +53,8 @@ pub struct Endpoint {
     pub host_keys: Vec<HostKey>,
     /// Refused even if pinned.
     pub revoked: Vec<HostKey>,
-    /// A known_hosts file trusts a certificate authority for this host, which certd does not support.
-    pub authority: bool,
+    /// Certificate authorities that a known_hosts file trusts for this host, which certd does not support.
+    pub authorities: Vec<HostKey>,
     /// Socket of an SSH agent, whose keys are tried after the files. An empty path: `SSH_AUTH_SOCK` is not set.
     pub agent: Option<PathBuf>,
     /// The jump host, which may itself be behind another; error texts call it by its `node`.
@@ -71,9 +72,9 @@ impl Endpoint {
         identities: Vec<Identity>,
         host_keys: Vec<HostKey>,
     ) -> Self {
-        let (revoked, authority, agent, jump) = (Vec::new(), false, None, None);
-        let (others, pool) = (Vec::new(), Pool::default());
-        Self { node, address, others, user, identities, host_keys, revoked, authority, agent, jump, pool }
+        let (others, revoked, authorities) = (Vec::new(), Vec::new(), Vec::new());
+        let (agent, jump, pool) = (None, None, Pool::default());
+        Self { node, address, others, user, identities, host_keys, revoked, authorities, agent, jump, pool }
     }
 }
 

@@ -48,7 +48,7 @@ async fn a_node_is_reached_by_one_jump_host_and_by_two() {
     assert!(said_back(by_one, &text).await.unwrap() == text);
     let by_two = by(by(jump_host(&first, "jump host one"), jump_host(&second, "jump host two")), node.endpoint());
     assert!(said_back(by_two.clone(), &text).await.unwrap() == text);
-    assert_eq!(host_keys(by_two, LIMIT).await.unwrap(), [node.host_key("host")]);
+    assert_eq!(host_keys(by_two, LIMIT).await.unwrap().keys, [node.host_key("host")]);
 }
 
 #[tokio::test]
@@ -188,4 +188,25 @@ async fn a_login_that_a_jump_host_refuses_is_not_tried_again_for_each_node_behin
     }
     let log = fs::read_to_string(first.dir.path().join("log")).unwrap();
     assert_eq!(log.matches("Connection from").count(), 2, "the lab's own and one: {log}");
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_does_not_hold_up_the_others_behind_its_jump_host() {
+    let (first, nodes) = (Sshd::with(free_address(), "LogLevel VERBOSE\n"), everywhere());
+    let jump = jump_host(&first, "jump host one");
+    // Its queue is full, so that the kernel drops what comes.
+    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    silent.bind(&free_address().into()).unwrap();
+    silent.listen(0).unwrap();
+    let address = silent.local_addr().unwrap().as_socket().unwrap();
+    let _queued = std::net::TcpStream::connect(address).unwrap();
+    let dead: Vec<Session> = (1..=3)
+        .map(|number| Session::start(Endpoint { address, ..node_at(&nodes, &jump, number) }, "cat").unwrap())
+        .collect();
+    let rest = (11..=20).map(|number| said_back(node_at(&nodes, &jump, number), "x"));
+    for end in futures_util::future::join_all(rest).await {
+        assert_eq!(end.unwrap(), "x");
+    }
+    assert!(logins(&first) <= 5, "one for each that does not answer, and one that serves: {}", logins(&first));
+    drop(dead);
 }

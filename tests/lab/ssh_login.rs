@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use certd::ssh::{Endpoint, Identity, Session, SshError};
+use certd::ssh::{Endpoint, Identity, Session, SshError, certificate_file, fingerprint, host_keys};
 use sshd::{Sshd, free_address, identity};
 use throttle::{Then, Throttle};
 use zeroize::Zeroizing;
@@ -199,8 +199,12 @@ async fn a_revoked_host_key_is_refused_even_where_it_is_pinned() {
 #[tokio::test]
 async fn a_certificate_authority_in_known_hosts_is_named_as_what_it_is() {
     let sshd = Sshd::start(None);
-    let error = login(Endpoint { host_keys: vec![], authority: true, ..sshd.endpoint() }).await.unwrap_err();
-    assert!(error.to_string().ends_with("(known_hosts has an @cert-authority for it, which certd does not support)"));
+    let authorities = vec![sshd.host_key("wrong")];
+    let shown = fingerprint(&authorities[0]);
+    let error = login(Endpoint { host_keys: vec![], authorities, ..sshd.endpoint() }).await.unwrap_err().to_string();
+    let text =
+        format!("(known_hosts has an @cert-authority for it, {shown}, and certd does not support host certificates)");
+    assert!(error.ends_with(&text), "{error}");
 }
 
 #[tokio::test]
@@ -216,15 +220,127 @@ async fn s20_a_node_that_allows_one_session_a_connection_is_delivered_to_and_one
     login(sshd.endpoint()).await.unwrap();
 
     let sshd = Sshd::with(free_address(), "MaxStartups 1:100:1\nLoginGraceTime 60\n");
-    // One of them holds the one place that this sshd has for those who have not logged in; the others are turned away.
-    let connect = || std::net::TcpStream::connect(sshd.address).unwrap();
-    let held = [connect(), connect(), connect()];
-    let heard = held.iter().filter(|held| std::io::Read::read_exact(&mut &**held, &mut [0; 4]).is_ok());
-    assert!(heard.count() > 0);
-    let error = login(sshd.endpoint()).await.unwrap_err();
-    assert!(matches!(error, SshError::Handshake { .. }), "{error}");
-    assert!(error.next().contains("MaxStartups"), "{}", error.next());
+    // Holds the one place that this sshd has for those who have not logged in.
+    let held = std::iter::repeat_with(|| std::net::TcpStream::connect(sshd.address).unwrap()).find(|held| {
+        let mut banner = [0; 4];
+        std::io::Read::read_exact(&mut &*held, &mut banner).is_ok() && banner == *b"SSH-"
+    });
+    // It tries again for some seconds, and says so.
+    let limit = Duration::from_millis(1500);
+    let mut waiting = Session::start(sshd.endpoint(), "cat").unwrap();
+    assert!(tokio::time::timeout(limit, waiting.ready()).await.is_err(), "the place is taken");
+    let error = waiting.overdue(limit).to_string();
+    assert!(error.starts_with("上海: not done after 1 s, while "), "{error}");
+    assert!(error.contains("again, after no SSH session") || error.ends_with("exchanging keys"), "{error}");
+    let mut waiting = Session::start(sshd.endpoint(), "cat").unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(500), waiting.ready()).await.is_err(), "the place is taken");
     drop(held);
+    tokio::time::timeout(LIMIT, waiting.ready()).await.expect("in time").unwrap();
+}
+
+#[tokio::test]
+async fn a_line_in_place_of_a_banner_is_shown_and_costs_one_connection() {
+    for (line, next) in
+        [("Not allowed at this time", "PerSourcePenaltyExemptList"), ("220 mail.example.com ESMTP", "see that 127.")]
+    {
+        let listener = std::net::TcpListener::bind(free_address()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let sshd = Sshd::start(None);
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&count);
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let _ = std::io::Write::write_all(&mut client, format!("{line}\r\n").as_bytes());
+            }
+        });
+        let error = login(Endpoint { address, ..sshd.endpoint() }).await.unwrap_err();
+        let text =
+            format!("上海: no SSH session with {address}: the server answered \"{line}\" in place of an SSH banner");
+        assert_eq!(error.to_string(), text);
+        assert_eq!(error.code().as_str(), "ssh-turned-away");
+        assert!(error.next().contains(next), "{}", error.next());
+        let error = host_keys(Endpoint { address, ..sshd.endpoint() }, LIMIT).await.unwrap_err();
+        assert_eq!(error.to_string(), text);
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 2, "one for each");
+    }
+}
+
+#[tokio::test]
+async fn the_host_keys_that_were_had_before_the_host_turned_away_are_shown() {
+    let sshd = Sshd::start(None);
+    let listener = std::net::TcpListener::bind(free_address()).unwrap();
+    let (address, behind) = (listener.local_addr().unwrap(), sshd.address);
+    std::thread::spawn(move || {
+        let mut clients = listener.incoming().flatten();
+        let (Some(mut client), Some(mut next)) = (
+            clients.next().map(|client| {
+                let server = std::net::TcpStream::connect(behind).unwrap();
+                let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                let (mut from, mut to) = (server, client.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                client
+            }),
+            clients.next(),
+        ) else {
+            return;
+        };
+        let _ = std::io::Write::write_all(&mut next, b"Not allowed at this time\r\n");
+        let _ = std::io::Write::flush(&mut client);
+    });
+    let shown = host_keys(Endpoint { address, ..sshd.endpoint() }, LIMIT).await.unwrap();
+    assert_eq!(shown.keys, [sshd.host_key("host")]);
+    let error = shown.turned_away.expect("the second connection").to_string();
+    assert!(error.contains("\"Not allowed at this time\""), "{error}");
+}
+
+#[tokio::test]
+async fn a_second_factor_that_is_wanted_after_the_key_is_named() {
+    let sshd = Sshd::with(free_address(), "AuthenticationMethods publickey,password\nPasswordAuthentication yes\n");
+    let error = login(sshd.endpoint()).await.unwrap_err();
+    let key = sshd.dir.path().join("login");
+    assert_eq!(error.to_string(), format!("上海: sshd takes {} for root, and wants password besides", key.display()));
+    assert!(error.next().contains("AuthenticationMethods publickey"), "{}", error.next());
+    // A key that it does not know is refused as everywhere.
+    let identities = vec![identity(&sshd.dir.path().join("wrong"))];
+    let error = login(Endpoint { identities, ..sshd.endpoint() }).await.unwrap_err();
+    assert!(matches!(error, SshError::Login { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_certificate_beside_the_key_logs_in_where_no_key_is_authorized() {
+    let authority = tempfile::tempdir().unwrap();
+    let ca = authority.path().join("ca");
+    let keygen =
+        |arguments: &[&str]| assert!(Command::new("ssh-keygen").arg("-q").args(arguments).status().unwrap().success());
+    keygen(&["-t", "ed25519", "-N", "", "-f", ca.to_str().unwrap()]);
+    let extra = format!("TrustedUserCAKeys {}.pub\nAuthorizedKeysFile none\n", ca.display());
+    let sshd = Sshd::with(free_address(), &extra);
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let file = key(&sshd, kind, &["-t", kind, "-N", ""]);
+        let alone = Endpoint { identities: vec![identity(&file)], ..sshd.endpoint() };
+        let error = login(alone.clone()).await.unwrap_err();
+        assert!(matches!(error, SshError::Login { .. }), "{kind}: {error}");
+        let public = format!("{}.pub", file.display());
+        keygen(&["-s", ca.to_str().unwrap(), "-I", "certd", "-n", "root", &public]);
+        let certificate = fs::read_to_string(certificate_file(&file)).unwrap();
+        let certified = Identity { certificate: Some(certificate.trim().to_owned()), ..identity(&file) };
+        login(Endpoint { identities: vec![certified.clone()], ..alone.clone() })
+            .await
+            .unwrap_or_else(|error| panic!("{kind}: {error}"));
+        // One for another account is refused, and the key by itself is tried after it.
+        let other = Endpoint { identities: vec![certified], ..alone };
+        keygen(&["-s", ca.to_str().unwrap(), "-I", "certd", "-n", "somebody", &public]);
+        let certificate = fs::read_to_string(certificate_file(&file)).unwrap();
+        let identities = vec![Identity { certificate: Some(certificate), ..identity(&file) }];
+        let error = login(Endpoint { identities, ..other }).await.unwrap_err().to_string();
+        let file = file.display();
+        assert!(
+            error.ends_with(&format!("{file}-cert.pub (refused by the node); {file} (refused by the node)")),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -232,7 +348,7 @@ async fn s23_another_machine_behind_the_address_hears_neither_login_nor_certific
     let (node, other) = (Sshd::start(None), Sshd::with(free_address(), "LogLevel VERBOSE\n"));
     let error = login(Endpoint { address: other.address, ..node.endpoint() }).await.unwrap_err();
     assert_eq!(error.code().as_str(), "ssh-host-key-changed", "{error}");
-    assert!(error.to_string().contains(&certd::ssh::fingerprint(&other.host_key("host"))), "{error}");
+    assert!(error.to_string().contains(&fingerprint(&other.host_key("host"))), "{error}");
     let log = fs::read_to_string(other.dir.path().join("log")).unwrap();
     assert!(log.contains("Connection from"), "{log}");
     assert!(!log.contains("root"), "not even the user's name was sent: {log}");

@@ -13,5 +13,6 @@ mod kill_everywhere;
 mod node_program;
 mod nonces;
 mod rotations;
+mod ssh_jump_many;
 mod ssh_many;
 mod ssh_silent;

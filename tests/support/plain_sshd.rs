@@ -111,7 +111,7 @@ impl Sshd {
 
 pub(crate) fn identity(file: &Path) -> Identity {
     let pem = Zeroizing::new(fs::read_to_string(file).expect("a private key"));
-    Identity { file: file.to_owned(), pem, passphrase: None }
+    Identity::new(file.to_owned(), pem)
 }
 
 fn run(command: &mut Command) {

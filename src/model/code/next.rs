@@ -34,6 +34,7 @@ impl Code {
             | Self::SecretEmpty
             | Self::SecretNotText
             | Self::SecretNotOneWord => "put the secret alone into a file that its owner alone can read (mode 0600)",
+            Self::IdentityFormat => "name a private key in PEM or in OpenSSH's format (ssh-keygen)",
             Self::FileWritable => "take the right to write from others, for the file and the folders above it",
             Self::ConfigFile | Self::ConfigRoot | Self::WatchRoot => {
                 "correct the path in the configuration, or the file"
@@ -125,6 +126,7 @@ impl Code {
                 "find out why the key changed; then compare and pin the new one: certd trust NODE"
             }
             Self::SshLogin => "see ssh.user, ssh.identity_files and the node's authorized_keys",
+            Self::SshSecondFactor => "exempt the account in sshd_config (Match User, AuthenticationMethods publickey)",
             Self::SshExec | Self::SshEnded | Self::SshNoise => "try the login by hand: ssh NODE true",
             Self::SshClosed | Self::SshDeadline | Self::NodeLocked | Self::NodeChanged | Self::NodeNotTouched => {
                 "wait: certd tries again by itself"
