@@ -166,6 +166,10 @@ impl Connection {
         !state.cancelled
     }
 
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
     pub(super) fn is_wanted(&self) -> bool {
         !self.state().cancelled
     }

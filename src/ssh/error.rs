@@ -79,7 +79,7 @@ pub enum Stage {
 
 fn stage_text(stage: &Stage, why: &str) -> String {
     match stage {
-        Stage::Dropped => format!("the server ended the connection before the exchange of keys ({why})"),
+        Stage::Dropped => format!("the server ended the connection before a login ({why})"),
         Stage::Line(line) => format!("the server answered \"{line}\" in place of an SSH banner"),
         Stage::NoBanner | Stage::KeyExchange => why.to_owned(),
     }

@@ -30,6 +30,8 @@ pub(super) struct JumpConnection<'a> {
     opening: Option<Request>,
     /// The packet that asks for it is half sent.
     asking: bool,
+    /// It opens no more channels.
+    spent: bool,
     /// Channels opened so far.
     pub(super) opened: u64,
     /// Whose packet is half sent, or the next one to be served first.
@@ -59,8 +61,9 @@ impl<'a> JumpConnection<'a> {
         session.set_blocking(false);
         let keepalive = Keepalive::new(&session, socket.clone());
         let buffer = vec![0; BUFFER];
-        let (carried, opening, asking, opened, first) = (Vec::new(), None, false, 0, 0);
-        Self { host, carried, session, keepalive, socket, woken, wake, opening, asking, opened, first, buffer }
+        let (carried, opening, opened, first) = (Vec::new(), None, 0, 0);
+        let (asking, spent) = (false, false);
+        Self { host, carried, session, keepalive, socket, woken, wake, opening, asking, spent, opened, first, buffer }
     }
 
     /// Serves until nobody needs it for a slice.
@@ -87,10 +90,15 @@ impl<'a> JumpConnection<'a> {
                 continue;
             }
             quiet = false;
-            if !self.wait()? && self.carried.is_empty() && self.opening.is_none() && self.host.retire(&self.wake) {
+            if !self.wait()? && self.carried.is_empty() && self.is_needless() {
                 return Ok(());
             }
         }
+    }
+
+    fn is_needless(&self) -> bool {
+        let abandoned = self.opening.as_ref().is_some_and(|request| request.is_abandoned());
+        self.spent || ((abandoned || self.opening.is_none()) && self.host.retire(&self.wake))
     }
 
     /// True: something was moved.
@@ -127,7 +135,7 @@ impl<'a> JumpConnection<'a> {
     /// Opens the next channel, or goes on with it. True: it was answered.
     fn open_next(&mut self) -> Result<bool, Broken> {
         self.asking = false;
-        if self.opening.is_none() {
+        if self.opening.is_none() && !self.spent {
             self.opening = self.host.next();
         }
         let Some(request) = &self.opening else { return Ok(false) };
@@ -143,7 +151,13 @@ impl<'a> JumpConnection<'a> {
                     request.fail(&Arc::new(refusal));
                 }
             }
-            // libssh2 gives up after a minute, and what would come later could not be told from the next answer.
+            // libssh2 gives up after a minute, as the session did long ago, and takes what comes later for the next
+            // answer.
+            Err(error) if error.code() == ErrorCode::Session(TIMEOUT) => {
+                (self.opening, self.spent) = (None, true);
+                self.host.withdraw(&self.wake);
+                return Ok(false);
+            }
             Err(error) => return Err(Broken::Session(error.into())),
             Ok(channel) => {
                 let Some(Request { mut local, hop, .. }) = self.opening.take() else { return Ok(false) };
@@ -216,5 +230,6 @@ impl Carried {
 }
 
 // libssh2.h
+const TIMEOUT: i32 = -9;
 const CHANNEL_FAILURE: i32 = -21;
 const EAGAIN: i32 = -37;

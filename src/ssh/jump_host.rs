@@ -2,7 +2,7 @@
 //!
 //! One connection carries all of them (MaxSessions does not count such channels, and MaxStartups counts connections).
 //! libssh2 opens one channel of a connection at a time, and sshd answers only when the far side has: so a node that does
-//! not answer would hold up those behind it. Then a further connection is made, one login at a time.
+//! not answer would hold up those behind it. Then further connections are made.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use super::connect::{CONNECT, Open, authority, open};
 use super::connection::{Connection, Hop, Socket};
 use super::jump_connection::JumpConnection;
+use super::pool::{Pool, WeakPool};
 use super::thread::spawn;
 use super::tunnel::pair;
 use super::{Endpoint, SshError};
@@ -22,8 +23,12 @@ use crate::mutex::lock;
 
 /// How often a session that waits for its channel looks for what keeps it.
 const SLICE: Duration = Duration::from_millis(250);
-/// Slices of waiting for an open connection after which another one is made.
-const PATIENCE: u32 = 4;
+/// Slices of waiting for the next channel of an open connection after which another one is made.
+const SLOW: u32 = 12;
+/// The same, where no channel opens meanwhile.
+const HELD_UP: u32 = 4;
+/// Logins at once, where no channel opens.
+const LOGINS: usize = 4;
 /// Connections, where the far sides answer.
 const MOST: usize = 4;
 /// Connections, where channels do not open: each may be held up by a node that does not answer. As many as there are
@@ -33,15 +38,17 @@ const MOST_HELD_UP: usize = 64;
 pub(super) const OPEN: u8 = 1;
 
 pub(super) struct JumpHost {
+    /// Without a pool.
     pub(super) endpoint: Endpoint,
+    pool: WeakPool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Request>,
-    /// The login under way.
-    login: Option<Connection>,
+    /// The logins under way.
+    logins: Vec<Connection>,
     open: Vec<Arc<UnixStream>>,
     /// Channels that were opened or refused.
     answered: u64,
@@ -59,6 +66,11 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// Nobody waits for it any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        !matches!((&self.local).read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
     /// The session sees its end of the pair close, and looks for the reason.
     pub(super) fn fail(self, error: &Arc<SshError>) {
         self.hop.fails(error);
@@ -66,8 +78,8 @@ impl Request {
 }
 
 impl JumpHost {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, state: Mutex::default() }
+    pub(super) fn new(endpoint: &Endpoint, pool: WeakPool) -> Self {
+        Self { endpoint: without_pool(endpoint), pool, state: Mutex::default() }
     }
 
     pub(super) fn is_for(&self, endpoint: &Endpoint) -> bool {
@@ -97,7 +109,7 @@ impl JumpHost {
     }
 
     fn wait(self: &Arc<Self>, mut near: &UnixStream, hop: &Hop, to: SocketAddr) -> std::io::Result<()> {
-        let (mut opening, mut waiting, mut answered) = (Duration::ZERO, 0, 0);
+        let (mut opening, mut waiting, mut held_up, mut answered) = (Duration::ZERO, 0, 0, 0);
         let mut byte = [0];
         loop {
             match near.read(&mut byte) {
@@ -116,13 +128,15 @@ impl JumpHost {
                 continue;
             }
             let mut state = lock(&self.state);
-            waiting = if state.login.is_some() { 0 } else { waiting + 1 };
-            let most = if state.answered == answered { MOST_HELD_UP } else { MOST };
-            if waiting >= PATIENCE {
-                (waiting, answered) = (0, state.answered);
-                if state.open.len() < most {
-                    self.log_in(&mut state);
-                }
+            let progress = state.answered != answered || !state.logins.is_empty();
+            waiting = if state.logins.is_empty() { waiting + 1 } else { 0 };
+            held_up = if progress { 0 } else { held_up + 1 };
+            answered = state.answered;
+            if held_up >= HELD_UP && state.open.len() < MOST_HELD_UP {
+                let count = state.waiting.len().min(LOGINS);
+                self.log_in(&mut state, count);
+            } else if waiting >= SLOW && state.open.len() < MOST {
+                self.log_in(&mut state, 1);
             }
         }
     }
@@ -137,12 +151,12 @@ impl JumpHost {
         if let Some(refused) = &state.refused {
             return Err(Arc::clone(refused));
         }
-        if let Some(login) = &state.login {
+        if let Some(login) = state.logins.first() {
             request.hop.is_behind(login);
         }
         state.waiting.push_back(request);
-        if state.open.is_empty() && state.login.is_none() {
-            self.log_in(&mut state);
+        if state.open.is_empty() {
+            self.log_in(&mut state, 1);
         }
         for wake in &state.open {
             // Full means that it will wake up anyway.
@@ -156,44 +170,51 @@ impl JumpHost {
         let _ = near.shutdown(std::net::Shutdown::Both);
         let mut state = lock(&self.state);
         state.waiting.retain(|request| !request.hop.is(hop));
-        if state.waiting.is_empty()
-            && let Some(login) = &state.login
-        {
-            login.cancel();
+        if state.waiting.is_empty() {
+            state.logins.iter().for_each(Connection::cancel);
         }
     }
 
-    /// Begins a login, if none is under way.
-    fn log_in(self: &Arc<Self>, state: &mut State) {
-        if state.login.is_some() {
+    /// Begins so many logins, where somebody waits and none is under way.
+    fn log_in(self: &Arc<Self>, state: &mut State, count: usize) {
+        if !state.logins.is_empty() || state.waiting.is_empty() {
             return;
         }
-        let connection = Connection::default().of_jump(&self.endpoint.node);
-        state.waiting.iter().for_each(|request| request.hop.is_behind(&connection));
-        state.login = Some(connection.clone());
-        let host = Arc::clone(self);
-        if let Err(error) = spawn(&self.endpoint.node, move || host.connect(&connection)) {
-            state.login = None;
-            if state.open.is_empty() {
-                fail_all(state, &Arc::new(error));
+        for _ in 0..count {
+            let connection = Connection::default().of_jump(&self.endpoint.node);
+            state.logins.push(connection.clone());
+            let host = Arc::clone(self);
+            if let Err(error) = spawn(&self.endpoint.node, move || host.connect(&connection)) {
+                state.logins.pop();
+                if state.open.is_empty() && state.logins.is_empty() {
+                    fail_all(state, &Arc::new(error));
+                }
+                return;
             }
+        }
+        if let Some(login) = state.logins.first() {
+            state.waiting.iter().for_each(|request| request.hop.is_behind(login));
         }
     }
 
     fn connect(self: &Arc<Self>, connection: &Connection) {
-        match open(&self.endpoint, connection) {
+        let endpoint = Endpoint { pool: self.pool.get(), ..self.endpoint.clone() };
+        match open(&endpoint, connection) {
             Ok(open) => self.serve(open, connection),
             Err(error) => {
                 let error = Arc::new(error);
                 let mut state = lock(&self.state);
-                state.login = None;
+                state.logins.retain(|login| !login.is_same(connection));
                 if error.advice() == Advice::Person || error.is_penalty() {
                     state.refused = Some(Arc::clone(&error));
                 }
-                if !connection.is_wanted() && state.refused.is_none() && !state.waiting.is_empty() {
-                    // Somebody came after the last one had left.
-                    self.log_in(&mut state);
-                } else if state.open.is_empty() {
+                if !state.open.is_empty() || !state.logins.is_empty() {
+                    return;
+                }
+                if !connection.is_wanted() && state.refused.is_none() {
+                    // Somebody may have come after the last one had left.
+                    self.log_in(&mut state, 1);
+                } else {
                     fail_all(&mut state, &error);
                 }
             }
@@ -206,13 +227,13 @@ impl JumpHost {
             Err(error) => {
                 connection.close();
                 let mut state = lock(&self.state);
-                state.login = None;
+                state.logins.retain(|login| !login.is_same(connection));
                 return fail_all(&mut state, &Arc::new(error));
             }
         };
         {
             let mut state = lock(&self.state);
-            state.login = None;
+            state.logins.retain(|login| !login.is_same(connection));
             state.open.push(Arc::clone(&wake));
             state.waiting.iter().for_each(|request| request.hop.is_queued());
         }
@@ -239,7 +260,7 @@ impl JumpHost {
         }
         if state.open.is_empty() && !state.waiting.is_empty() {
             if again {
-                self.log_in(&mut state);
+                self.log_in(&mut state, 1);
             } else {
                 fail_all(&mut state, &error());
             }
@@ -258,6 +279,11 @@ impl JumpHost {
         lock(&self.state).answered += 1;
     }
 
+    /// A connection opens no more channels.
+    pub(super) fn withdraw(&self, wake: &Arc<UnixStream>) {
+        lock(&self.state).open.retain(|other| !Arc::ptr_eq(other, wake));
+    }
+
     /// An idle connection wants to end. False: there is something to do.
     pub(super) fn retire(&self, wake: &Arc<UnixStream>) -> bool {
         let mut state = lock(&self.state);
@@ -267,6 +293,12 @@ impl JumpHost {
         }
         may
     }
+}
+
+/// It would keep the pool that keeps it.
+fn without_pool(endpoint: &Endpoint) -> Endpoint {
+    let jump = endpoint.jump.as_deref().map(|jump| Box::new(without_pool(jump)));
+    Endpoint { jump, pool: Pool::default(), ..endpoint.clone() }
 }
 
 fn fail_all(state: &mut State, error: &Arc<SshError>) {

@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 
 use super::Endpoint;
 use super::connection::Connection;
@@ -36,7 +36,7 @@ impl Pool {
         if let Some(known) = all.iter().find(|known| known.is_for(jump)) {
             return Arc::clone(known);
         }
-        let new = Arc::new(JumpHost::new(jump.clone()));
+        let new = Arc::new(JumpHost::new(jump, WeakPool(Arc::downgrade(&self.0))));
         all.push(Arc::clone(&new));
         new
     }
@@ -61,6 +61,16 @@ impl Pool {
         *logins.entry(path.clone()).or_default() += 1;
         drop(logins);
         Some(Login { pool: self.clone(), path })
+    }
+}
+
+/// A jump host's own: a pool ends with the last endpoint that has it.
+pub(super) struct WeakPool(Weak<Inner>);
+
+impl WeakPool {
+    /// A new one, if nobody has the pool any more.
+    pub(super) fn get(&self) -> Pool {
+        self.0.upgrade().map(Pool).unwrap_or_default()
     }
 }
 
