@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Response};
+use serde_json::Value;
 
 use crate::config::Proxy;
 use crate::text::escape;
@@ -77,6 +78,32 @@ pub async fn body(response: &mut Response, limit: usize) -> reqwest::Result<Opti
     Ok(Some(body))
 }
 
+/// A JSON text without its `null`s: many servers write one for a member that is absent, which parsers (ours, and that of
+/// the ACME crate) take for a member of the wrong type. Everything else stays as it is.
+pub fn without_nulls(body: Vec<u8>) -> Vec<u8> {
+    const NULL: &[u8] = b"null";
+    if !body.trim_ascii_start().starts_with(b"{") || !body.windows(NULL.len()).any(|part| part == NULL) {
+        return body;
+    }
+    let Ok(mut value) = serde_json::from_slice(&body) else { return body };
+    drop_nulls(&mut value);
+    serde_json::to_vec(&value).unwrap_or(body)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(elements) => {
+            elements.retain(|element| !element.is_null());
+            elements.iter_mut().for_each(drop_nulls);
+        }
+        _ => {}
+    }
+}
+
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date, at most `longest`. A date is measured against the `Date`
 /// of the same response, independently of our clock. `None`: the header is missing or unreadable.
 pub fn retry_after(headers: &HeaderMap, longest: Duration) -> Option<Duration> {
@@ -124,6 +151,15 @@ mod tests {
     use super::*;
 
     const LONGEST: Duration = Duration::from_hours(48);
+
+    #[test]
+    fn a_null_member_is_an_absent_one_and_other_texts_stay() {
+        let cleaned = |text: &str| String::from_utf8(without_nulls(text.into())).unwrap();
+        assert_eq!(cleaned(r#"{"a":null,"b":[null,{"c":null,"d":"null"}],"e":0}"#), r#"{"b":[{"d":"null"}],"e":0}"#);
+        for other in [r#"{"a": "null" "#, "null", "-----BEGIN null", "<html>null", r#"{ "a" : 1 }"#] {
+            assert_eq!(cleaned(other), other);
+        }
+    }
 
     fn read(value: &str) -> Option<Duration> {
         let mut headers = HeaderMap::new();

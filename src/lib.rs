@@ -13,10 +13,10 @@
 pub mod cli;
 // `certd run`: wake-ups, events, systemd notifications.
 pub mod service;
-// Commands other than reconciliation: doctor, account, revoke, receiver.
+// Commands other than reconciliation: doctor, account, generations, revoke, receiver.
 pub mod ops;
 
-// The loop, and the only place that combines several effects.
+// The loop, and what it joins: looking and doing.
 pub mod execute;
 pub mod observe;
 pub mod reconcile;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::{AcmeError, Http};
 use crate::text::escape;
 
@@ -11,7 +13,7 @@ const MOST: usize = 50;
 const LONGEST: usize = 300;
 
 /// All texts are escaped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct About {
     pub terms: Option<String>,
     pub website: Option<String>,
@@ -21,6 +23,7 @@ pub struct About {
     /// Whether the CA suggests renewal times (RFC 9773).
     pub renewal_information: bool,
     /// Whether an account's key can be changed (RFC 8555 section 7.3.5).
+    #[serde(skip)]
     pub key_change: bool,
     /// Name and description (draft-ietf-acme-profiles).
     pub profiles: BTreeMap<String, String>,

@@ -73,7 +73,10 @@ pub async fn register(
     if let Some(binding) = binding {
         payload["externalAccountBinding"] = signer.bind(&http.directory().await?.new_account, binding);
     }
-    new_account(http, &signer, &payload).await
+    new_account(http, &signer, &payload).await.map_err(|error| match binding {
+        Some(binding) => error.of_binding(&binding.kid),
+        None => error,
+    })
 }
 
 /// The URL of this key's account. `None`: the CA knows no such account.

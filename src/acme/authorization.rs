@@ -39,7 +39,7 @@ struct Identifier {
 struct ChallengeDocument {
     #[serde(rename = "type")]
     kind: String,
-    url: String,
+    url: Option<String>,
     token: Option<String>,
     error: Option<problem::Document>,
     #[serde(rename = "issuer-domain-names", default)]
@@ -105,11 +105,11 @@ impl Document {
                 Proof::PersistRecord { issuers: issuers.collect() }
             }
         };
-        Ok((Authorization { index, name, state, proof: Some(proof) }, Some(offered.url)))
+        Ok((Authorization { index, name, state, proof: Some(proof) }, offered.url))
     }
 
     /// The name and the CA's problem, if this authorization made the order fail.
-    pub(super) fn blame(self, ours: &NameSet) -> Option<(DnsName, Problem)> {
+    pub(super) fn error(self, ours: &NameSet) -> Option<(DnsName, Problem)> {
         if self.state() != AuthorizationState::Dead {
             return None;
         }
@@ -148,6 +148,15 @@ mod tests {
         for token in ["", "../../x", "a b", "a;b", "a=", &"a".repeat(201)] {
             assert!(!is_token(token), "{token}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_and_other_optional_members_may_be_null() {
+        let body = br#"{"identifier": {"type": "dns", "value": "a.example.test"}, "status": "pending", "expires": null,
+            "wildcard": null, "challenges": [{"type": "dns-01", "url": "https://ca.example/1", "status": "pending",
+            "token": "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ", "error": null}, {"type": "other-01", "url": null}, null]}"#;
+        let document: Document = serde_json::from_slice(&crate::http::without_nulls(body.to_vec())).unwrap();
+        assert_eq!((document.name().as_str(), document.challenges.len()), ("a.example.test", 2));
     }
 
     #[test]

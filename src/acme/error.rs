@@ -33,6 +33,11 @@ pub enum AcmeError {
     UnexpectedHost { url: String },
     #[error("ACME account key: {why}")]
     Key { why: String },
+    #[error("the HMAC key of the external account (`acme.eab`): {why}")]
+    BindingKey { why: &'static str },
+    /// The CA refused a new account because of its external account binding.
+    #[error("{url}: the CA refuses the external account key {kid:?}: {problem}")]
+    BindingRefused { url: String, kid: String, problem: Box<Problem> },
     #[error("HTTP client for the CA: {}", causes(.source))]
     Client { source: reqwest::Error },
     #[error("{url}: the CA offers no {feature}")]
@@ -60,6 +65,16 @@ impl AcmeError {
             }
             instant_acme::Error::Unsupported(feature) => Self::Unsupported { url: shown(url), feature },
             other => Self::malformed(url, other.to_string()),
+        }
+    }
+
+    /// The error of a request for an account with this binding.
+    pub(super) fn of_binding(self, kid: &str) -> Self {
+        match self {
+            Self::Problem { url, problem, .. } if problem.may_be_of_binding() => {
+                Self::BindingRefused { url, kid: escape(kid, 100), problem }
+            }
+            other => other,
         }
     }
 
@@ -93,6 +108,7 @@ impl AcmeError {
             Self::TooLong { .. } | Self::MalformedResponse { .. } => Code::AcmeStrangeAnswer,
             Self::UnexpectedHost { .. } => Code::AcmeElsewhere,
             Self::Key { .. } => Code::AcmeAccountKey,
+            Self::BindingKey { .. } | Self::BindingRefused { .. } => Code::AcmeEab,
             Self::Client { .. } => Code::AcmeClient,
             Self::Unsupported { .. } => Code::AcmeUnsupported,
             Self::Problem { problem, .. } => match problem.kind {
@@ -146,6 +162,12 @@ impl AcmeError {
             }
             Self::UnexpectedHost { .. } => "do not follow it; see that `acme.directory` is the CA's own",
             Self::Key { .. } => "put the account's key back from a backup; certd makes no second account by itself",
+            Self::BindingKey { .. } => {
+                "write the HMAC key as the CA shows it (base64url), and nothing else, into the file of `acme.eab.hmac_file`"
+            }
+            Self::BindingRefused { .. } => {
+                "such a key is good for one account, and expires if it is not used (Google's after seven days): get a new one from the CA, and write its id into `acme.eab.kid` and its HMAC key into the file of `acme.eab.hmac_file`"
+            }
             Self::Client { .. } => "see `acme.ca_file` and `network.ca_file` (PEM) and `network.proxy`",
             Self::Unsupported { .. } => "nothing: certd works without",
             Self::Problem { problem, link, .. } => return next_of(problem, link.as_deref()),

@@ -179,7 +179,7 @@ impl Http {
         let mut answer = request.send().await.map_err(unreachable)?;
         let collected = http::body(&mut answer, BODY_LIMIT).await.map_err(unreachable)?;
         let collected = collected.ok_or_else(|| AcmeError::TooLong { url: shown(url), limit: BODY_LIMIT })?;
-        let mut whole = Response::new(Bytes::from(collected));
+        let mut whole = Response::new(Bytes::from(http::without_nulls(collected)));
         *whole.status_mut() = answer.status();
         *whole.headers_mut() = core::mem::take(answer.headers_mut());
         *lock(&self.0.date) = http::date(whole.headers());

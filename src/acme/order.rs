@@ -165,10 +165,10 @@ impl Order {
     }
 
     /// Why the order is invalid: the problems of its authorizations by name, and its own.
-    pub async fn blame(&mut self) -> Result<(Vec<(DnsName, Problem)>, Option<Problem>), AcmeError> {
+    pub async fn errors(&mut self) -> Result<(Vec<(DnsName, Problem)>, Option<Problem>), AcmeError> {
         let own = self.inner.state().error.as_ref().map(Problem::inner);
         let fetched = self.fetch().await?;
-        Ok((fetched.into_iter().filter_map(|document| document.blame(&self.names)).collect(), own))
+        Ok((fetched.into_iter().filter_map(|document| document.error(&self.names)).collect(), own))
     }
 
     async fn fetch(&mut self) -> Result<Vec<authorization::Document>, AcmeError> {

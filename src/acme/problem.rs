@@ -114,6 +114,18 @@ impl Problem {
         Self { kind, type_uri, detail, status, subproblems }
     }
 
+    /// Whether it is about the external account, as an answer to a request for a bound account. RFC 8555 section 7.3.4:
+    /// "If the MAC fails to verify, the CA ... MUST reject the request with an "unauthorized"": what a CA answers to a key
+    /// that it does not know (any more) is open, and its words may tell.
+    pub(super) fn may_be_of_binding(&self) -> bool {
+        let detail = self.detail.to_ascii_lowercase();
+        match self.kind {
+            Kind::Unauthorized | Kind::AccountDead | Kind::AccountDoesNotExist | Kind::BindingRequired => true,
+            Kind::Other => ["external", "eab", "hmac", "binding"].iter().any(|word| detail.contains(word)),
+            _ => false,
+        }
+    }
+
     /// The type without its namespace.
     pub fn short_type(&self) -> &str {
         self.type_uri.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(&self.type_uri)
@@ -191,6 +203,31 @@ mod tests {
             {"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"not \u001b[2Jthis","identifier":{"type":"dns","value":"example.net"}}]}"#;
         let problem = Problem::parse(body, 400).unwrap();
         assert_eq!(problem.to_string(), "Some names were refused (malformed); example.net: not \\u{1b}[2Jthis");
+    }
+
+    #[test]
+    fn a_problem_with_null_members_keeps_its_type_and_words() {
+        let body = br#"{"type":"urn:ietf:params:acme:error:badNonce","detail":"stale","status":null,"instance":null,
+            "subproblems":[{"type":null,"detail":"so","identifier":null},{"detail":null,"identifier":{"value":null}}]}"#;
+        let problem = Problem::parse(&crate::http::without_nulls(body.to_vec()), 400).unwrap();
+        assert_eq!((problem.kind, problem.to_string().as_str()), (Kind::BadNonce, "stale (badNonce); so; "));
+        let body = br#"{"type":"urn:ietf:params:acme:error:badNonce","detail":"stale","subproblems":null}"#;
+        assert!(Problem::parse(&crate::http::without_nulls(body.to_vec()), 400).is_some());
+    }
+
+    #[test]
+    fn a_refused_binding_is_distinguished_from_a_failed_validation_and_a_dead_account() {
+        let of_binding = |kind: &str, status: u16, detail: &str| {
+            let body = format!(r#"{{"type":"urn:ietf:params:acme:error:{kind}","detail":"{detail}"}}"#);
+            Problem::parse(body.as_bytes(), status).unwrap().may_be_of_binding()
+        };
+        assert!(of_binding("unauthorized", 403, "the key of the external account is not known or has expired"));
+        assert!(of_binding("unauthorized", 401, "no"));
+        assert!(of_binding("malformed", 400, "Unknown EAB key id"));
+        assert!(of_binding("externalAccountRequired", 403, "used already"));
+        assert!(!of_binding("malformed", 400, "the contact is no address"));
+        assert!(!of_binding("rateLimited", 429, "too many accounts"));
+        assert!(!of_binding("serverInternal", 500, "the external account cannot be looked up now"));
     }
 
     #[test]

@@ -24,6 +24,11 @@ impl Fingerprint {
     }
 }
 
+/// SHA-256 of a text, in hex.
+pub fn sha256_hex(text: &str) -> String {
+    Fingerprint::of(text.as_bytes()).to_string()
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -23,7 +23,7 @@ pub use chain::Chain;
 pub use choice::{Choice, Why, choose};
 pub use crl::{CrlAnswer, LONGEST_CRL, RevokedByCa, crl_urls, read_crl};
 pub use findings::{CertificateCheck, Check, findings};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, sha256_hex};
 pub use generation::Generation;
 pub use key::{Pair, PrivateKey, Unpaired};
 pub use key_type::KeyType;

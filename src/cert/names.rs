@@ -5,11 +5,54 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// A DNS name as certificates hold it: lower case, A-labels (RFC 5891), no trailing dot, `*.` only as the whole first
-/// label (RFC 6125 section 6.4.3).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-pub struct DnsName(String);
+/// Text that its `parse` has accepted, in the state directory and in reports as well.
+macro_rules! names {
+    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+
+            fn try_from(text: String) -> Result<Self, BadName> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+    )+};
+}
+
+names! {
+    /// A DNS name as certificates hold it: lower case, A-labels (RFC 5891), no trailing dot, `*.` only as the whole first
+    /// label (RFC 6125 section 6.4.3).
+    DnsName;
+    /// The name of a certificate in the configuration; also a folder in the store and on the nodes, hence its alphabet:
+    /// lower-case letters, digits, `.`, `_` and `-`, not first a `.` or `-`, at most 100.
+    CertName;
+    /// The name of a node: any words in any script, without control characters, at most 64 characters.
+    NodeName;
+    /// The name of a watched endpoint: as a node's, and long enough for any DNS name.
+    WatchName;
+}
 
 impl DnsName {
     /// # Errors
@@ -36,10 +79,6 @@ impl DnsName {
         Ok(Self(format!("{star}{ascii}")))
     }
 
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     pub fn is_wildcard(&self) -> bool {
         self.0.starts_with("*.")
     }
@@ -55,26 +94,6 @@ impl DnsName {
             return true;
         }
         self.is_wildcard() && host.0.split_once('.').is_some_and(|(_, parent)| parent == self.base())
-    }
-}
-
-impl fmt::Display for DnsName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for DnsName {
-    type Error = BadName;
-
-    fn try_from(text: String) -> Result<Self, BadName> {
-        Self::parse(&text)
-    }
-}
-
-impl From<DnsName> for String {
-    fn from(name: DnsName) -> Self {
-        name.0
     }
 }
 
@@ -113,12 +132,6 @@ impl fmt::Display for NameSet {
     }
 }
 
-/// The name of a certificate in the configuration; also a folder in the store and on the nodes, hence its alphabet:
-/// lower-case letters, digits, `.`, `_` and `-`, not first a `.` or `-`, at most 100.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-pub struct CertName(String);
-
 impl CertName {
     pub fn parse(text: &str) -> Result<Self, BadName> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
@@ -130,36 +143,7 @@ impl CertName {
         }
         Ok(Self(text.to_owned()))
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
-
-impl fmt::Display for CertName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl TryFrom<String> for CertName {
-    type Error = BadName;
-
-    fn try_from(text: String) -> Result<Self, BadName> {
-        Self::parse(&text)
-    }
-}
-
-impl From<CertName> for String {
-    fn from(name: CertName) -> Self {
-        name.0
-    }
-}
-
-/// The name of a node: any words in any script, without control characters, at most 64 characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-pub struct NodeName(String);
 
 impl NodeName {
     pub fn parse(text: &str) -> Result<Self, BadName> {
@@ -168,36 +152,7 @@ impl NodeName {
             why: "a node's name has 1 to 64 characters, no control characters and no space at its ends",
         })
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
-
-impl fmt::Display for NodeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for NodeName {
-    type Error = BadName;
-
-    fn try_from(text: String) -> Result<Self, BadName> {
-        Self::parse(&text)
-    }
-}
-
-impl From<NodeName> for String {
-    fn from(name: NodeName) -> Self {
-        name.0
-    }
-}
-
-/// The name of a watched endpoint: as a node's, and long enough for any DNS name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-pub struct WatchName(String);
 
 impl WatchName {
     pub fn parse(text: &str) -> Result<Self, BadName> {
@@ -205,30 +160,6 @@ impl WatchName {
             text: text.chars().take(80).collect(),
             why: "the name of what is watched has 1 to 253 characters, no control characters and no space at its ends",
         })
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for WatchName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for WatchName {
-    type Error = BadName;
-
-    fn try_from(text: String) -> Result<Self, BadName> {
-        Self::parse(&text)
-    }
-}
-
-impl From<WatchName> for String {
-    fn from(name: WatchName) -> Self {
-        name.0
     }
 }
 

@@ -6,12 +6,13 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::acme::About;
 use crate::config::{self, Acme};
 use crate::context::Context;
 use crate::context::progress::Event;
-use crate::model::{Area, Code, Finding};
+use crate::model::Finding;
 use crate::ops::account;
-use crate::ops::account::{AccountView, Accounts, Offer, Ours, Record};
+use crate::ops::account::{AccountView, Accounts, Ours, Record};
 use crate::report::Exit;
 
 use super::fault::Fault;
@@ -74,15 +75,10 @@ impl Account {
         let _lock = setup::lock(&context.store, self.wait, options)?;
         let runtime = setup::runtime()?;
         setup::install_signal_handlers(&runtime, stop, options)?;
-        let done = runtime.block_on(async {
-            let mut stop = context.stop.clone();
-            tokio::select! {
-                done = self.act(&context, &ca) => done,
-                () = crate::context::stopped(&mut stop) => Err(crate::context::failure::interrupted(&ca.host)),
-            }
-        });
+        let done = runtime.block_on(context.unless_stopped(self.act(&context, &ca)));
+        let done = done.unwrap_or_else(|| Err(crate::context::failure::interrupted(&ca.host)));
         context.progress.say(Event::Over);
-        let (text, value) = done.map_err(|failure| fault(&failure))?;
+        let (text, value) = done?;
         match options.output {
             Output::Text => output::text(&text),
             Output::Json => output::json(&value),
@@ -129,7 +125,7 @@ impl Account {
         let context = setup::looking(config, progress::progress(options), stopped)?;
         let cas: Vec<&Acme> =
             context.config.cas().filter(|ca| self.ca.as_ref().is_none_or(|it| *it == ca.host)).collect();
-        let shown = setup::runtime()?.block_on(account::show(&context, &cas)).map_err(|failure| fault(&failure))?;
+        let shown = setup::runtime()?.block_on(account::show(&context, &cas))?;
         match options.output {
             Output::Text => output::text(&text(&shown)),
             Output::Json => output::json(&shown),
@@ -145,12 +141,6 @@ impl Account {
             Fault::usage(format!("no CA has the host {host:?}\n  next: the configuration has {}", known.join(", ")))
         })
     }
-}
-
-/// A refusal by the CA or by DNS is not an internal error of certd.
-pub(super) fn fault(failure: &Finding) -> Fault {
-    let ours = failure.code.area() == Area::State && failure.code != Code::Interrupted;
-    if ours { Fault::from(failure) } else { Fault { exit: Exit::IssuanceFailed, ..Fault::from(failure) } }
 }
 
 fn folder(context: &Context, host: &str) -> String {
@@ -213,7 +203,7 @@ fn account_lines(out: &mut String, ours: &Ours) -> core::fmt::Result {
     Ok(())
 }
 
-fn offer_lines(out: &mut String, offer: &Offer) -> core::fmt::Result {
+fn offer_lines(out: &mut String, offer: &About) -> core::fmt::Result {
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
     writeln!(out, "  terms:     {}", or_none(&offer.terms))?;
     writeln!(out, "  website:   {}", or_none(&offer.website))?;

@@ -3,11 +3,10 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::watch;
 
+use crate::context::Context;
 use crate::context::progress::Event;
-use crate::context::{Context, clock, provider};
-use crate::model::{Depth, Finding, Scope};
-use crate::observe::{self, discover, gather, revocations};
-use crate::plan;
+use crate::model::{Depth, Scope};
+use crate::reconcile;
 use crate::report::{self, Report};
 
 use super::fault::Fault;
@@ -126,23 +125,8 @@ impl Look {
     }
 
     async fn report(&self) -> Result<Report, Fault> {
-        let report = self.looked().await;
+        let looked = reconcile::look(&self.context, self.command, self.scope.clone()).await;
         self.context.progress.say(Event::Over);
-        report
-    }
-
-    async fn looked(&self) -> Result<Report, Fault> {
-        let looked = discover::for_a_look(&self.context).await;
-        let (context, discovery) = looked.map_err(|error| Fault::from(&Finding::from(&error)))?;
-        let observed = gather(&context, self.scope.clone()).await.map_err(|failure| Fault::from(&failure))?;
-        // The store finds damage while it is read, so ask for it afterwards.
-        let mut done = observe::damages(&context.store);
-        done.failures.extend(discovery);
-        done.failures.extend(provider::known_token_trouble(&context, clock::now()));
-        done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
-        done.revocations = revocations(&context.store, &observed);
-        let now = clock::now();
-        let plan = plan::plan(&context.config, &observed, now);
-        Ok(report::build(self.command, &context.config, &observed, plan, done, false, now))
+        Ok(looked?.0)
     }
 }

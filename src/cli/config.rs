@@ -2,6 +2,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::context::secrets::identity_flaws;
 use crate::report::Exit;
+use crate::text::list;
 use crate::{config, report};
 
 use super::fault::Fault;
@@ -46,16 +47,15 @@ impl Config {
         let config = setup::configuration(&options.config)?;
         let flaws = identity_flaws(&config);
         if !flaws.is_empty() {
-            let texts = flaws.iter().flat_map(|flaw| Fault::of_configuration(flaw).texts).collect();
+            let texts = flaws.into_iter().flat_map(|flaw| Fault::from(flaw).texts).collect();
             return Err(Fault { exit: Exit::Usage, texts });
         }
-        let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
-        output::text(&format!(
-            "{}: ok ({certificates} {}, {nodes} {})\n",
-            options.config.display(),
-            if certificates == 1 { "certificate" } else { "certificates" },
-            if nodes == 1 { "node" } else { "nodes" },
-        ));
+        let certificates = list::count(config.certificates.len(), "certificate");
+        let nodes = list::count(config.nodes.len(), "node");
+        output::text(&format!("{}: ok ({certificates}, {nodes})\n", options.config.display()));
+        for warning in config::warnings(&config) {
+            output::text(&format!("{}: warning: {warning}\n", options.config.display()));
+        }
         Ok(0)
     }
 }

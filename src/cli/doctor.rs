@@ -4,7 +4,7 @@ use clap::Args;
 use tokio::sync::watch;
 
 use crate::context::progress::Event;
-use crate::model::{Finding, Scope};
+use crate::model::Scope;
 use crate::ops;
 
 use super::fault::Fault;
@@ -38,7 +38,7 @@ impl Doctor {
         let scope = Scope { certificates, nodes, may_issue: true, ..Scope::default() };
         let (stop, stopped) = watch::channel(false);
         let (context, unread) = setup::incomplete(config, progress::progress(options), stopped)?;
-        let lock = context.store.lock().map_err(|error| Fault::from(&Finding::from(&error)))?;
+        let lock = context.store.lock()?;
         let runtime = setup::runtime()?;
         setup::install_signal_handlers(&runtime, stop, options)?;
         let context = Arc::new(runtime.block_on(context.discovered()));
@@ -46,7 +46,7 @@ impl Doctor {
         let checkup = runtime.block_on(ops::doctor::doctor(&context, scope, lock.is_some(), unread));
         runtime.shutdown_background();
         context.progress.say(Event::Over);
-        let checkup = checkup.map_err(|failure| Fault::from(&failure))?;
+        let checkup = checkup?;
         match options.output {
             Output::Text => output::text(&checkup.text(output::style(options))),
             Output::Json => output::json(&checkup),

@@ -4,7 +4,6 @@ use std::io::Write as _;
 
 use crate::model::{Advice, Finding};
 use crate::report::Exit;
-use crate::store::owner::OwnerError;
 
 pub(super) struct Fault {
     pub(super) exit: Exit,
@@ -17,11 +16,6 @@ impl Fault {
         Self { exit: Exit::Usage, texts: vec![text.into()] }
     }
 
-    /// A file that the configuration names is missing or unusable.
-    pub(super) fn of_configuration(failure: &Finding) -> Self {
-        Self { exit: Exit::Usage, ..Self::from(failure) }
-    }
-
     pub(super) fn locked(waited: &str) -> Self {
         let text = format!(
             "another certd holds the lock (waited {waited})\n  next: wait for it to finish, or give a longer --wait"
@@ -30,20 +24,13 @@ impl Fault {
     }
 }
 
-impl From<&Finding> for Fault {
-    fn from(failure: &Finding) -> Self {
+/// The exit code is that of the finding's area: a refusal by the CA or by DNS is not an internal error of certd.
+impl<E: Into<Finding>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        let failure: Finding = error.into();
         let bug = if failure.advice == Advice::Bug { " [bug]" } else { "" };
-        // Some errors name their object; do not print it twice.
-        let object =
-            if failure.what.contains(&failure.object) { String::new() } else { format!("{}: ", failure.object) };
-        let text = format!("{object}{}{bug}\n  next: {}", failure.what, failure.next);
-        Self { exit: Exit::Internal, texts: vec![text] }
-    }
-}
-
-impl From<&OwnerError> for Fault {
-    fn from(error: &OwnerError) -> Self {
-        Self::from(&Finding::from(error))
+        let text = format!("{}{bug}\n  next: {}", failure.named(), failure.next);
+        Self { exit: failure.code.area().exit(), texts: vec![text] }
     }
 }
 

@@ -6,10 +6,10 @@ use clap::Args;
 use crate::cert::NodeName;
 use crate::config::Config;
 use crate::context::clock;
-use crate::model::{Code, Finding, PersistedState};
+use crate::model::{Code, PersistedState};
 use crate::plan::fence;
 use crate::report::{Exit, minute};
-use crate::store::{Store, StoreError, owner};
+use crate::store::{Store, owner};
 
 use super::fault::Fault;
 use super::{Options, output, renew, setup};
@@ -31,16 +31,15 @@ impl Fence {
     pub(super) fn run(&self, config: &Config, options: &Options) -> Result<u8, Fault> {
         let named = self.node.as_ref().map(|node| setup::nodes(config, core::slice::from_ref(node))).transpose()?;
         let named: Vec<NodeName> = named.into_iter().flatten().collect();
-        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let failed = |error: StoreError| Fault::from(&Finding::from(&error));
+        owner::become_owner(&config.state_dir)?;
         if !self.reset {
-            let state = Store::look(&config.state_dir).and_then(|store| store.state()).map_err(failed)?;
+            let state = Store::look(&config.state_dir).and_then(|store| store.state())?;
             output::text(&text(&state, &named));
             return Ok(Exit::Ok.code());
         }
-        let store = Store::open(&config.state_dir).map_err(failed)?;
+        let store = Store::open(&config.state_dir)?;
         let _lock = setup::lock(&store, self.wait, options)?;
-        let mut state = store.state().map_err(failed)?;
+        let mut state = store.state()?;
         let mut forgotten = 0;
         if self.node.is_none() {
             forgotten = fence::reset(&mut state, None);
@@ -48,7 +47,7 @@ impl Fence {
         for node in &named {
             forgotten += fence::reset(&mut state, Some(node));
         }
-        store.write_state(&state).map_err(failed)?;
+        store.write_state(&state)?;
         output::text(&format!("forgotten: {forgotten}\n"));
         Ok(Exit::Ok.code())
     }

@@ -2,10 +2,10 @@ use core::fmt::Write as _;
 
 use clap::Args;
 
-use crate::model::Finding;
 use crate::ops::generations::{self, Generations, Listed};
 use crate::report::{Exit, minute};
 use crate::store::{Store, owner};
+use crate::text::list;
 
 use super::fault::Fault;
 use super::{Options, Output, output, setup};
@@ -28,10 +28,10 @@ impl Command {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
         let config = setup::configuration(&options.config)?;
         let names = setup::certificates(&config, core::slice::from_ref(&self.name))?;
-        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let store = Store::look(&config.state_dir).map_err(|error| Fault::from(&Finding::from(&error)))?;
+        owner::become_owner(&config.state_dir)?;
+        let store = Store::look(&config.state_dir)?;
         for name in &names {
-            let listed = generations::list(&store, name).map_err(|error| Fault::from(&Finding::from(&error)))?;
+            let listed = generations::list(&store, name)?;
             match options.output {
                 Output::Text => output::text(&text(&listed)),
                 Output::Json => output::json(&listed),
@@ -47,7 +47,7 @@ fn text(all: &Generations) -> String {
     if count == 0 {
         return format!("{name}: nothing is stored yet\n  next: `certd renew {name}` issues it\n");
     }
-    let mut out = format!("{name}: {count} {}, newest first\n", if count == 1 { "generation" } else { "generations" });
+    let mut out = format!("{name}: {}, newest first\n", list::count(count, "generation"));
     for listed in &all.generations {
         // Writing to a String cannot fail.
         let _ = one(&mut out, all, listed);
@@ -70,13 +70,8 @@ fn one(out: &mut String, all: &Generations, listed: &Listed) -> core::fmt::Resul
         writeln!(out, "    valid {from} to {to}, {}", left(leaf.seconds_left, leaf.percent_left))?;
     }
     if !listed.delivered.is_empty() {
-        let nodes = listed.delivered.iter().take(NAMED).map(|it| format!("{} ({})", it.node, minute(it.at)));
-        let nodes: Vec<String> = nodes.collect();
-        let more = match listed.delivered.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        writeln!(out, "    last delivered to {}{more}", nodes.join(", "))?;
+        let nodes = listed.delivered.iter().map(|it| format!("{} ({})", it.node, minute(it.at)));
+        writeln!(out, "    last delivered to {}", list::first(NAMED, nodes))?;
     }
     match (&listed.deploy, &listed.refused) {
         (_, Some(why)) => writeln!(out, "    cannot go back to it: {why}"),

@@ -46,13 +46,13 @@ struct Options {
     /// Configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
     config: PathBuf,
-    /// Report format: text, or JSON (schema in docs/json.md). trust, node and config print only text.
+    /// Report format: text, or JSON (schema in docs/json.md). trust, node and config check print only text.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
     /// Do not print progress on stderr.
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Print each event on its own line, even on a terminal.
+    /// Print each event on its own line, even on a terminal, and every node, even where all is well.
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     verbose: bool,
     /// Colour the text; `auto` does so on a terminal unless NO_COLOR is set.
@@ -104,7 +104,7 @@ Exit codes, the same for every command (when several apply: 2, 1, 7 first, then 
 pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     // Before anything else: secrets in memory must not end up in a core file.
     if let Err(error) = owner::harden() {
-        return fault::show(&Fault::from(&error));
+        return fault::show(&Fault::from(error));
     }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

@@ -126,36 +126,34 @@ impl Setup {
             output::text(&script);
             return Ok(Exit::Ok.code());
         }
-        let secrets = Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))?;
+        let secrets = Secrets::read(config)?;
         let (user, host) = self.target.login(node, &receiver.account)?;
         let identities = self.target.identities()?;
-        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        let (proofs, other_logins) = setup::runtime()?
-            .block_on(async {
-                let administrator = ops::endpoint(&secrets, node, host.as_ref(), &user).await?;
-                let administrator = with(administrator, identities);
-                let lines = ops::run(administrator, &script).await?;
-                output::text(&heading(&format!("{}: set up by {user}", node.name), &lines));
-                if !lines.iter().any(|line| line.starts_with(receiver::OPTIONS) && line.contains(" --from ")) {
-                    output::text(
-                        "  note: the key is accepted from anywhere; restrict it with --from ADDRESS of this controller\n",
-                    );
-                }
-                let account = ops::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
-                let proofs = ops::prove(config, &account, &receiver, Chosen::of(&lines)).await?;
-                let mut other_logins = Vec::new();
-                for other in other_logins_to_test(&user) {
-                    let login = Endpoint { user: other.to_owned(), ..account.clone() };
-                    other_logins.push(ops::other_login(login, &receiver.keys).await);
-                }
-                Ok((proofs, other_logins))
-            })
-            .map_err(|failure: Finding| not_done(&failure))?;
+        owner::become_owner(&config.state_dir)?;
+        let (proofs, other_logins) = setup::runtime()?.block_on(async {
+            let administrator = ops::endpoint(&secrets, node, host.as_ref(), &user).await?;
+            let administrator = with(administrator, identities);
+            let lines = ops::run(administrator, &script).await?;
+            output::text(&heading(&format!("{}: set up by {user}", node.name), &lines));
+            if !lines.iter().any(|line| line.starts_with(receiver::OPTIONS) && line.contains(" --from ")) {
+                output::text(
+                    "  note: the key is accepted from anywhere; restrict it with --from ADDRESS of this controller\n",
+                );
+            }
+            let account = ops::endpoint(&secrets, node, host.as_ref(), receiver.account.as_str()).await?;
+            let proofs = ops::prove(config, &account, &receiver, Chosen::of(&lines)).await?;
+            let mut other_logins = Vec::new();
+            for other in other_logins_to_test(&user) {
+                let login = Endpoint { user: other.to_owned(), ..account.clone() };
+                other_logins.push(ops::other_login(login, &receiver.keys).await);
+            }
+            Ok::<_, Finding>((proofs, other_logins))
+        })?;
         Ok(report(node, &receiver, &proofs, &other_logins))
     }
 
     fn receiver(&self, config: &Config, node: &config::Node) -> Result<Receiver, Fault> {
-        let own_roots = issuer_roots(config).map_err(|failure| Fault::of_configuration(&failure))?;
+        let own_roots = issuer_roots(config)?;
         let permits = ops::permits(config, node, own_roots);
         if permits.certificates.is_empty() {
             let next = "next: name it in the `nodes` of a [[certificate]]";
@@ -210,15 +208,14 @@ impl Remove {
             output::text(&script);
             return Ok(Exit::Ok.code());
         }
-        let secrets = Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))?;
+        let secrets = Secrets::read(config)?;
         let (user, host) = self.target.login(node, &account)?;
         let identities = self.target.identities()?;
-        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+        owner::become_owner(&config.state_dir)?;
         let lines = setup::runtime()?.block_on(async {
             let administrator = ops::endpoint(&secrets, node, host.as_ref(), &user).await?;
             ops::run(with(administrator, identities), &script).await
-        });
-        let lines = lines.map_err(|failure| not_done(&failure))?;
+        })?;
         output::text(&heading(&format!("{}: removed by {user}", node.name), &lines));
         Ok(Exit::Ok.code())
     }
@@ -270,7 +267,7 @@ impl Target {
     /// Empty: use the configured identities.
     fn identities(&self) -> Result<Vec<Identity>, Fault> {
         let read = |file: &PathBuf| {
-            let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
+            let pem = secret::read_text(file)?;
             Ok(Identity::new(file.clone(), pem))
         };
         self.identity.iter().map(read).collect()
@@ -337,10 +334,6 @@ fn bad_word(bad: BadAccount) -> Fault {
     Fault::usage(format!("{bad}\n  next: {next}"))
 }
 
-fn not_done(failure: &Finding) -> Fault {
-    Fault { exit: Exit::NotDelivered, ..Fault::from(failure) }
-}
-
 /// From the `.pub` file next to it, or else from the private key file.
 fn public_half(file: &Path) -> Result<PublicKey, Fault> {
     let mut sibling = file.as_os_str().to_owned();
@@ -349,7 +342,7 @@ fn public_half(file: &Path) -> Result<PublicKey, Fault> {
     if sibling.exists() {
         return public_key(&sibling);
     }
-    let pem = secret::read_text(file).map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
+    let pem = secret::read_text(file)?;
     PublicKey::of_private(&pem).map_err(|_| {
         let next = format!("next: ssh-keygen -y -f {0} > {0}.pub", file.display());
         Fault::usage(format!("{}: there is no .pub file next to it\n  {next}", file.display()))

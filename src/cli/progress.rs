@@ -13,6 +13,7 @@ use crate::cert::NodeName;
 use crate::context::clock::monotonic;
 use crate::context::progress::{Event, Phase, Progress};
 use crate::mutex::lock;
+use crate::text::list;
 
 use super::Options;
 
@@ -183,7 +184,7 @@ impl Doing {
     fn text(&self) -> String {
         let waiting = self.waiting.iter().filter(|(_, these)| !these.is_empty());
         let mut parts: Vec<String> =
-            waiting.map(|(doing, these)| format!("{doing} {}", few(these.keys().map(String::as_str)))).collect();
+            waiting.map(|(doing, these)| format!("{doing} {}", list::first(NAMED, these.keys()))).collect();
         if self.phases.values().any(|phase| is_going_on(*phase)) {
             parts.push(count(&self.phases));
         }
@@ -218,18 +219,9 @@ fn count(phases: &BTreeMap<NodeName, Phase>) -> String {
     }
     let one = |(phase, nodes): (Phase, Vec<&str>)| {
         let count = format!("{} {}", nodes.len(), word(phase));
-        if is_going_on(phase) { format!("{count} ({})", few(nodes.into_iter())) } else { count }
+        if is_going_on(phase) { format!("{count} ({})", list::first(NAMED, nodes)) } else { count }
     };
     by_phase.into_iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// `a, b, c and 97 more`.
-fn few<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
-    let shown = names.clone().take(NAMED).collect::<Vec<_>>().join(", ");
-    match names.count().saturating_sub(NAMED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 fn is_going_on(phase: Phase) -> bool {

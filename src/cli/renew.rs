@@ -9,10 +9,9 @@ use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
 use crate::context::Context;
 use crate::context::progress::Event;
-use crate::model::{Code, Scope};
+use crate::model::Scope;
 use crate::reconcile;
 use crate::reconcile::pin;
-use crate::report::Exit;
 
 use super::fault::Fault;
 use super::{Options, output, progress, setup};
@@ -31,8 +30,7 @@ pub(super) struct Renew {
     force: bool,
     #[command(flatten)]
     nodes: Nodes,
-    /// Rehearse: probe, create and remove a TXT record, prepare every node and abort. Places no order and does not
-    /// contact the CA.
+    /// Rehearse: probe, create and remove a TXT record, prepare every node and abort. Places no order.
     #[arg(long, conflicts_with = "force")]
     dry_run: bool,
     /// How long to wait for another certd to release the lock.
@@ -135,19 +133,16 @@ pub(super) fn run(config: Config, scope: Scope, kind: Kind, wait: Duration, opti
     // Do not wait for sessions that are closing on their own.
     runtime.shutdown_background();
     context.progress.say(Event::Over);
-    Ok(output::report(&report.map_err(|failure| Fault::from(&failure))?, options))
+    Ok(output::report(&report?, options))
 }
 
 fn note(context: &Context, scope: &Scope, before: &Before) -> Result<(), Fault> {
-    let noted = match before {
-        Before::Nothing => return Ok(()),
-        Before::Release => pin::release(context, |name| scope.wants(name)),
-        Before::Hold { name, generation, by } => pin::hold(context, name, generation, by.clone()).map(drop),
-    };
-    noted.map_err(|failure| match failure.code {
-        Code::HoldRefused => Fault { exit: Exit::Usage, ..Fault::from(&failure) },
-        _ => Fault::from(&failure),
-    })
+    match before {
+        Before::Nothing => {}
+        Before::Release => pin::release(context, |name| scope.wants(name))?,
+        Before::Hold { name, generation, by } => drop(pin::hold(context, name, generation, by.clone())?),
+    }
+    Ok(())
 }
 
 /// `10m`, `90s`, `1h 30m`, `0s`.

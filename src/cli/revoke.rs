@@ -10,7 +10,7 @@ use crate::ops::revoke;
 use crate::ops::revoke::{Outcome, RevokeRequest};
 
 use super::fault::Fault;
-use super::{Options, Output, account, output, progress, renew, setup};
+use super::{Options, Output, output, progress, renew, setup};
 
 /// Replace a certificate, prove that every node serves the new one, then revoke the old one
 ///
@@ -22,7 +22,7 @@ pub(super) struct Revoke {
     /// Name of the certificate in the configuration.
     #[arg(value_name = "NAME")]
     name: String,
-    /// An older certificate, by its folder's name in the state directory [default: the current one]
+    /// An older certificate, by its folder's name in the state directory [default: one whose revocation has begun, else the current one]
     #[arg(long, value_name = "GENERATION")]
     generation: Option<String>,
     /// unspecified, key-compromise, affiliation-changed, superseded or cessation-of-operation.
@@ -56,7 +56,7 @@ impl Revoke {
         let outcome = runtime.block_on(revoke::revoke(&context, &request));
         runtime.shutdown_background();
         context.progress.say(Event::Over);
-        let outcome = outcome.map_err(|failure| account::fault(&failure))?;
+        let outcome = outcome?;
         match options.output {
             Output::Text => {
                 output::report(&outcome.report, options);

@@ -6,7 +6,6 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Config;
 use crate::context;
 use crate::context::secrets::Secrets;
-use crate::model::Finding;
 use crate::service::ServiceEvent;
 use crate::service::{Hooks, Service};
 use crate::store::{Store, owner};
@@ -32,10 +31,10 @@ pub(super) struct Run {}
 impl Run {
     pub(super) fn run(&self, options: &Options) -> Result<u8, Fault> {
         let config = configuration(&options.config)?;
-        let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
-        let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
-        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-        Store::open(&config.state_dir).map_err(|error| Fault::from(&Finding::from(&error)))?;
+        let roots = context::roots(&config)?;
+        let secrets = Secrets::read(&config)?;
+        owner::become_owner(&config.state_dir)?;
+        Store::open(&config.state_dir)?;
 
         let runtime = setup::runtime()?;
         let (stop, stopped) = watch::channel(false);
@@ -48,7 +47,7 @@ impl Run {
         });
         // Do not wait for sessions that are closing on their own.
         runtime.shutdown_background();
-        ended.map(|()| 0).map_err(|failure| Fault::from(&failure))
+        ended.map(|()| 0).map_err(Fault::from)
     }
 }
 

@@ -16,7 +16,6 @@ use crate::context;
 use crate::context::Context;
 use crate::context::progress::Progress;
 use crate::context::secrets::{NeededFor, Secrets, Unread};
-use crate::model::Finding;
 use crate::report::Exit;
 use crate::store::guard::Writers;
 use crate::store::started::Started;
@@ -28,8 +27,7 @@ use super::fault::Fault;
 /// # Errors
 /// Other users can write the file, it cannot be read, or it has errors (all are returned).
 pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
-    let guarded = Writers::of_configuration().check(path);
-    guarded.map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
+    Writers::of_configuration().check(path)?;
     let text = std::fs::read_to_string(path).map_err(|error| {
         let next = "give --config FILE, or write it (an annotated example is config/certd.toml)".to_owned();
         let next = Started::now().next(&error, next);
@@ -43,11 +41,11 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
 
 /// For read-only commands: takes no lock, creates nothing, and reads only the secrets that probes need.
 pub(super) fn look(config: Config, progress: Progress) -> Result<Context, Fault> {
-    let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
-    let secrets = Secrets::for_probes(&config).map_err(|failure| Fault::of_configuration(&failure))?;
-    owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+    let roots = context::roots(&config)?;
+    let secrets = Secrets::for_probes(&config)?;
+    owner::become_owner(&config.state_dir)?;
     let context = Context::look(config.into(), roots, secrets.into(), progress);
-    context.map_err(|error| Fault::from(&Finding::from(&error)))
+    context.map_err(Fault::from)
 }
 
 /// For commands that change something. Reads secrets before dropping root, and opens the store afterwards.
@@ -74,8 +72,8 @@ pub(super) fn incomplete(
         }
         Roots::from_ders(Vec::<Vec<u8>>::new())
     });
-    owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-    let store = Store::open(&config.state_dir).map_err(|error| Fault::from(&Finding::from(&error)))?;
+    owner::become_owner(&config.state_dir)?;
+    let store = Store::open(&config.state_dir)?;
     Ok((Context::new(config, store, roots, secrets, progress, stop), unread))
 }
 
@@ -86,10 +84,10 @@ fn context_on(
     stop: watch::Receiver<bool>,
 ) -> Result<Context, Fault> {
     let config = with_environment(config)?;
-    let roots = context::roots(&config).map_err(|failure| Fault::of_configuration(&failure))?;
-    let secrets = Secrets::read(&config).map_err(|failure| Fault::of_configuration(&failure))?;
-    owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
-    let store = open(&config.state_dir).map_err(|error| Fault::from(&Finding::from(&error)))?;
+    let roots = context::roots(&config)?;
+    let secrets = Secrets::read(&config)?;
+    owner::become_owner(&config.state_dir)?;
+    let store = open(&config.state_dir)?;
     Ok(Context::new(config, store, roots, secrets, progress, stop))
 }
 
@@ -109,8 +107,7 @@ fn proxy_of_environment() -> Result<Option<Proxy>, Fault> {
 
 /// Waits for the lock, at most `wait`.
 pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<Lock, Fault> {
-    let failed = |error: &StoreError| Fault::from(&Finding::from(error));
-    if let Some(lock) = store.lock().map_err(|error| failed(&error))? {
+    if let Some(lock) = store.lock()? {
         return Ok(lock);
     }
     let waited = format!("{} s", wait.as_secs());
@@ -122,7 +119,7 @@ pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<L
     let root = store.root().to_owned();
     std::thread::spawn(move || sender.send(Store::open(&root).and_then(|store| store.lock_wait())));
     match receiver.recv_timeout(wait) {
-        Ok(lock) => lock.map_err(|error| failed(&error)),
+        Ok(lock) => lock.map_err(Fault::from),
         Err(_) => Err(Fault::locked(&waited)),
     }
 }

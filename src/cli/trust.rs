@@ -11,12 +11,12 @@ use clap::Args;
 use crate::cert::NodeName;
 use crate::config::{Config, Host, HostKey, Node};
 use crate::context::secrets::Secrets;
-use crate::model::Finding;
 use crate::observe;
 use crate::report::Exit;
 use crate::ssh::{self, Endpoint, HostKeys};
 use crate::store::guard::Writers;
 use crate::store::owner;
+use crate::text::list;
 
 use super::fault::Fault;
 use super::{Options, output, setup};
@@ -52,14 +52,14 @@ impl Trust {
         let nodes: Vec<Node> = names.iter().filter_map(found).collect();
         // Secrets are needed only to log in to a jump host.
         let jumps = nodes.iter().any(|node| !node.ssh.jumps.is_empty());
-        let secrets = if jumps { Some(read_secrets(&config)?) } else { None };
+        let secrets = if jumps { Some(Secrets::read(&config)?) } else { None };
         let mut files = self.known_hosts(&config, &nodes)?;
         let (pins, failures) = Pins::read(&config, &options.config, nodes.iter().map(|node| &node.ssh));
         for failure in failures {
             super::progress::line(&format!("certd: {}\n  next: {}", failure.what, failure.next));
         }
         // Drop root before connecting to hosts whose identity is not verified yet.
-        owner::become_owner(&config.state_dir).map_err(|error| Fault::from(&error))?;
+        owner::become_owner(&config.state_dir)?;
         let runtime = setup::runtime()?;
         let mut exit = Exit::Ok;
         // By host and port: nodes may share a jump host, and sshd may punish connections without a login.
@@ -117,8 +117,7 @@ impl Trust {
         let paths: BTreeSet<&PathBuf> = paths.collect();
         let mut files = BTreeMap::new();
         for path in paths {
-            let guarded = Writers::of_state(&config.state_dir).check(path);
-            guarded.map_err(|error| Fault::of_configuration(&Finding::from(&error)))?;
+            Writers::of_state(&config.state_dir).check(path)?;
             let mut file = KnownHosts::new(path);
             if Writers::root().check(path).is_ok() {
                 file.open()?;
@@ -127,10 +126,6 @@ impl Trust {
         }
         Ok(files)
     }
-}
-
-fn read_secrets(config: &Config) -> Result<Secrets, Fault> {
-    Secrets::read(config).map_err(|failure| Fault::of_configuration(&failure))
 }
 
 /// A node, or a jump host that leads to one.
@@ -189,8 +184,7 @@ fn show(shown: &Shown<'_>, keys: &[HostKey], pins: &Pins, files: &[PathBuf]) -> 
 fn append(file: &mut KnownHosts, shown: &Shown<'_>, keys: &[HostKey]) -> Result<String, Fault> {
     let count =
         file.add(&shown.host.to_string(), shown.port, |key| format!("{} {}", known_as(shown), line(key)), keys)?;
-    let keys = if count == 1 { "key" } else { "keys" };
-    Ok(format!("  written: {count} {keys} to {}\n", file.path().display()))
+    Ok(format!("  written: {} to {}\n", list::count(count, "key"), file.path().display()))
 }
 
 fn line(key: &HostKey) -> String {

@@ -81,25 +81,21 @@ fn ca(mut section: Section<'_>, contact: Option<&[String]>) -> Option<Acme> {
 
 fn per_week(written: &Spanned<i64>, errors: &ConfigErrors<'_>) -> Option<usize> {
     let count = usize::try_from(written.value).ok().filter(|count| (1..=MOST_CERTIFICATES_PER_WEEK).contains(count));
-    if count.is_none() {
+    count.or_else(|| {
         let what = format!("{} is not a number of certificates within a week", written.value);
-        errors.at(written, what, format!("the CA's own limit, a number from 1 to {MOST_CERTIFICATES_PER_WEEK}"));
-    }
-    count
+        errors.none(written, what, format!("the CA's own limit, a number from 1 to {MOST_CERTIFICATES_PER_WEEK}"))
+    })
 }
 
 fn challenge(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Challenge> {
     match written.value.as_str() {
         "dns-01" => Some(Challenge::Dns01),
         "dns-persist-01" => Some(Challenge::DnsPersist01),
-        other => {
-            errors.at(
-                written,
-                format!("{other:?} is no challenge that certd can meet"),
-                "\"dns-01\" or \"dns-persist-01\"",
-            );
-            None
-        }
+        other => errors.none(
+            written,
+            format!("{other:?} is no challenge that certd can meet"),
+            "\"dns-01\" or \"dns-persist-01\"",
+        ),
     }
 }
 
@@ -126,8 +122,7 @@ fn directory(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Url
         Some(near) => format!("{:?} is no known CA; did you mean {near:?}?", written.value),
         None => format!("{:?} is no known CA", written.value),
     };
-    errors.at(written, what, format!("one of {}, or the https:// URL of a directory", names.join(", ")));
-    None
+    errors.none(written, what, format!("one of {}, or the https:// URL of a directory", names.join(", ")))
 }
 
 /// RFC 8555 section 7.3: "Clients MUST NOT provide a "mailto" URL in the "contact" field that contains "hfields" or more
@@ -144,8 +139,7 @@ fn contact_url(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<S
             && !domain.contains('@')
     });
     if !plain {
-        errors.at(written, format!("{address:?} is not a mail address"), "\"ops@example.com\"");
-        return None;
+        return errors.none(written, format!("{address:?} is not a mail address"), "\"ops@example.com\"");
     }
     Some(format!("mailto:{address}"))
 }

@@ -136,15 +136,11 @@ fn names(
 fn cert_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<CertName>> {
     if written.value.len() > LONGEST_NAME {
         let what = format!("is the certificate's name, which has at most {LONGEST_NAME} characters");
-        errors.at(written, what, "name = \"…\", such as \"api-example\"");
-        return None;
+        return errors.none(written, what, "name = \"…\", such as \"api-example\"");
     }
     match CertName::parse(&written.value) {
         Ok(name) => Some(written.with(name)),
-        Err(bad) => {
-            errors.at(written, bad.to_string(), "name = \"…\", such as \"api-example\"");
-            None
-        }
+        Err(bad) => errors.none(written, bad.to_string(), "name = \"…\", such as \"api-example\""),
     }
 }
 

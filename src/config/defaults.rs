@@ -56,6 +56,12 @@ pub const KNOWN_HOSTS: &str = "/etc/certd/known_hosts";
 /// Port of HTTPS (RFC 9110 section 4.2.2).
 pub const PROBE_PORT: u16 = 443;
 
+/// Deadline for a new certificate to be served after a reload; nginx's old workers are gone within 0.2 s. …
+pub const SERVED_WITHIN: Duration = Duration::from_secs(15);
+/// … Some servers finish their old connections first. The node program waits ten minutes for what comes next.
+pub const SHORTEST_SERVED_WITHIN: Duration = Duration::from_secs(1);
+pub const LONGEST_SERVED_WITHIN: Duration = Duration::from_mins(5);
+
 /// Port of a watched endpoint, to which `[probe]` does not apply.
 pub const WATCH_PORT: u16 = 443;
 
@@ -88,7 +94,7 @@ pub const DOH: [&str; 2] = ["https://1.1.1.1/dns-query", "https://dns.google/dns
 pub const SEEN_TIMEOUT: Duration = Duration::from_secs(180);
 /// Less leaves no time to find silent servers (ten seconds), and to query DoH servers.
 pub const SHORTEST_SEEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// An issuance as a whole ends after twenty minutes.
+/// It is added to the deadline of an issuance (src/execute/issue.rs): more would hold up the nodes for too long.
 pub const LONGEST_SEEN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Small in a handshake, and supported by every client of the last ten years; the default of certbot (2.0) and acme.sh.

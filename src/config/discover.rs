@@ -23,7 +23,7 @@ pub struct Discover {
     /// Pinned keys by address; for others `known_hosts` decides.
     pub host_keys: BTreeMap<IpAddr, Vec<HostKey>>,
     pub ssh: Ssh,
-    pub probe: Probe,
+    pub probes: Vec<Probe>,
     pub windows: Windows,
     pub install: Arc<Install>,
     /// The settings of each `[[node]]`, should it have one of the addresses.
@@ -111,7 +111,8 @@ impl Config {
             name: NodeName::parse(&address.to_string()).ok()?,
             addresses: vec![Host::Ip(address)],
             ssh: Ssh { host_keys: pinned.flatten().cloned().collect(), ..like.ssh.clone() },
-            probe: like.probe.clone(),
+            probes: like.probes.clone(),
+            own_probes: BTreeMap::new(),
             tags: Vec::new(),
             paused_until: None,
             paused_reason: None,
@@ -171,6 +172,7 @@ impl DiscoverSpec {
             paused_reason: None,
             windows: None,
             certificates: Vec::new(),
+            own_probes: Vec::new(),
         })
     }
 }
@@ -178,14 +180,10 @@ impl DiscoverSpec {
 fn discovered_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<DnsName>> {
     match DnsName::parse(&written.value) {
         Ok(name) if name.is_wildcard() => {
-            errors.at(written, "is a wildcard, which has no addresses", "a name that has A or AAAA records");
-            None
+            errors.none(written, "is a wildcard, which has no addresses", "a name that has A or AAAA records")
         }
         Ok(name) => Some(written.with(name)),
-        Err(bad) => {
-            errors.at(written, bad.to_string(), "a DNS name: \"www.example.com\"");
-            None
-        }
+        Err(bad) => errors.none(written, bad.to_string(), "a DNS name: \"www.example.com\""),
     }
 }
 

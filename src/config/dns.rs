@@ -58,8 +58,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Dns> {
 /// RFC 8484 section 4.1: a POST goes to the URI without its template's variable.
 fn doh(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Url> {
     if let Some((plain, _)) = written.value.split_once('{') {
-        errors.at(written, "is a template, and questions are posted to the plain URL", format!("{plain:?}"));
-        return None;
+        return errors.none(written, "is a template, and questions are posted to the plain URL", format!("{plain:?}"));
     }
     url(written, &["https"], errors)
 }
@@ -70,8 +69,7 @@ fn silent_servers(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Optio
         "wait" => Some(SilentServers::Wait),
         other => {
             let what = format!("{other:?} is not what can be done with a server that never answers");
-            errors.at(written, what, "\"pass-over\" or \"wait\"");
-            None
+            errors.none(written, what, "\"pass-over\" or \"wait\"")
         }
     }
 }
@@ -82,6 +80,5 @@ fn seen_timeout(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<
         return Some(time);
     }
     let (least, most) = (SHORTEST_SEEN_TIMEOUT.as_secs(), LONGEST_SEEN_TIMEOUT.as_secs() / 60);
-    errors.at(written, format!("{:?} is out of bounds", written.value), format!("from \"{least}s\" to \"{most}m\""));
-    None
+    errors.none(written, format!("{:?} is out of bounds", written.value), format!("from \"{least}s\" to \"{most}m\""))
 }

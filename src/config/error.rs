@@ -52,6 +52,17 @@ impl<'t> ConfigErrors<'t> {
         self.add(Some(value.place), &value.key, what, write);
     }
 
+    /// Adds an error in place of a value.
+    pub(super) fn none<T>(
+        &self,
+        value: &Spanned<impl Sized>,
+        what: impl Into<String>,
+        write: impl Into<String>,
+    ) -> Option<T> {
+        self.at(value, what, write);
+        None
+    }
+
     /// Adds an error at a byte of the text, or for the whole file.
     pub(super) fn add(&self, place: Option<usize>, key: &str, what: impl Into<String>, write: impl Into<String>) {
         let (line, column) = place.map(|place| self.line_and_column(place)).unzip();

@@ -80,11 +80,16 @@ pub(super) fn join(
 
 fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, Spanned<Host>)> {
     let first = spec.addresses.first()?.clone();
+    let probe = spec.probe.over(&defaults.probe);
+    let own = spec.own_probes.iter().filter(|(_, own)| !matches!(own, ProbeSpec::Nothing));
+    let own = own.filter_map(|(name, own)| Some((CertName::parse(name).ok()?, own.over(&probe).probes())));
+    let own_probes = own.collect();
     let node = Node {
         name: spec.name?.value,
         addresses: spec.addresses.into_iter().map(|address| address.value).collect(),
         ssh: spec.ssh.over(&defaults.ssh, spec.host_keys),
-        probe: spec.probe.over(&defaults.probe),
+        probes: probe.probes(),
+        own_probes,
         tags: spec.tags,
         paused_until: spec.paused_until,
         paused_reason: spec.paused_reason,
@@ -197,9 +202,19 @@ fn endpoints(nodes: &[(Node, Spanned<Host>)], errors: &ConfigErrors<'_>) {
     let mut logins: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     let mut probed: BTreeMap<(&Host, u16), &NodeName> = BTreeMap::new();
     for (node, first) in nodes {
-        if node.probe.via == Via::Ssh && node.probe.quic {
+        if node.every_probe().any(|probe| probe.via == Via::Ssh && probe.quic == Some(true)) {
             let what = format!("{:?} is probed through SSH, which carries TCP alone and no QUIC", node.name.as_str());
             errors.at(first, what, "probe = { quic = false }, or via = \"direct\"");
+        }
+        if let Some(protocol) =
+            node.every_probe().filter(|probe| probe.quic == Some(true)).find_map(|probe| probe.starttls)
+        {
+            let what = format!(
+                "{:?} is probed over QUIC, which no server speaks after {}",
+                node.name.as_str(),
+                protocol.as_str()
+            );
+            errors.at(first, what, "quic = false beside starttls, or starttls = \"none\"");
         }
         if let Some(other) = logins.insert((&first.value, node.ssh.port), &node.name) {
             let what = format!(
@@ -211,8 +226,11 @@ fn endpoints(nodes: &[(Node, Spanned<Host>)], errors: &ConfigErrors<'_>) {
             continue;
         }
         // Through SSH a handshake is made with the node's own loopback address, which no other node has.
-        for address in node.addresses.iter().filter(|_| node.probe.via == Via::Direct) {
-            let Some(other) = probed.insert((address, node.probe.port), &node.name) else { continue };
+        let ports: BTreeSet<u16> =
+            node.every_probe().filter(|probe| probe.via == Via::Direct).map(|probe| probe.port).collect();
+        for (address, port) in node.addresses.iter().flat_map(|address| ports.iter().map(move |port| (address, *port)))
+        {
+            let Some(other) = probed.insert((address, port), &node.name) else { continue };
             if other != &node.name {
                 let what = format!(
                     "a handshake cannot tell the nodes {:?} and {:?} apart: one address, one port",

@@ -5,8 +5,9 @@ use super::Install;
 use super::defaults::LONGEST_ARGUMENT;
 use super::error::ConfigErrors;
 use super::rights::RightsSpec;
+use super::servers::{SERVERS, Server};
 use super::value::{absolute, printable};
-use super::written::{Section, Spanned};
+use super::written::{Section, Spanned, nearest};
 use crate::cert::CertName;
 
 /// The only placeholder: the certificate's name.
@@ -19,10 +20,15 @@ pub(super) struct InstallSpec {
     key: Option<Spanned<String>>,
     chain: Option<Spanned<String>>,
     combined: Option<Spanned<String>>,
+    chain_first: Option<bool>,
     in_place: Option<bool>,
+    /// Stands for rights and commands that this layer does not write itself.
+    server: Option<&'static Server>,
     rights: RightsSpec,
+    rights_of_server: RightsSpec,
     test: Option<Spanned<Vec<Spanned<String>>>>,
     reload: Option<Spanned<Vec<Spanned<String>>>>,
+    restart: Option<bool>,
     /// This layer has errors: a key that seems to be missing may be one of them.
     pub(super) flawed: bool,
 }
@@ -46,12 +52,31 @@ impl InstallSpec {
         let key = section.string("key").inspect(|written| _ = path(written));
         let chain = section.string("chain").inspect(|written| _ = path(written));
         let combined = section.string("combined").inspect(|written| _ = path(written));
+        let order = section.string("combined_order");
+        let chain_first = order.and_then(|written| combined_order(&written, errors));
         let in_place = section.boolean("unsafe_in_place");
+        let server = section.string("server").and_then(|written| server(&written, errors));
+        let rights_of_server = RightsSpec::of(server.map(Server::rights).unwrap_or_default());
         let rights = RightsSpec::read(&mut section);
         let test = section.strings("test").inspect(|argv| command(argv, errors));
         let reload = section.strings("reload").inspect(|argv| command(argv, errors));
+        let restart = section.boolean("restart");
         section.finish();
-        Self { fullchain, key, chain, combined, in_place, rights, test, reload, flawed: errors.count() > before }
+        Self {
+            fullchain,
+            key,
+            chain,
+            combined,
+            chain_first,
+            in_place,
+            server,
+            rights,
+            rights_of_server,
+            test,
+            reload,
+            restart,
+            flawed: errors.count() > before,
+        }
     }
 
     /// # Errors
@@ -65,14 +90,20 @@ impl InstallSpec {
         let chain = layers.iter().find_map(|layer| layer.chain.as_ref());
         let combined = layers.iter().find_map(|layer| layer.combined.as_ref());
         let in_place = layers.iter().find_map(|layer| layer.in_place).unwrap_or_default();
-        let test = layers.iter().find_map(|layer| layer.test.as_ref());
-        let reload = layers.iter().find_map(|layer| layer.reload.as_ref());
-        let (Some(fullchain), Some(key), Some(test), Some(reload)) = (fullchain, key, test, reload) else {
+        // The first server that is named stands behind its own layer and before those below, which may be another's.
+        let named = layers.iter().position(|layer| layer.server.is_some());
+        let server = named.and_then(|place| layers[place].server);
+        let above = &layers[..named.map_or(layers.len(), |place| place + 1)];
+        let test = above.iter().find_map(|layer| layer.test.as_ref());
+        let reload = above.iter().find_map(|layer| layer.reload.as_ref());
+        let (Some(fullchain), Some(key), true, true) =
+            (fullchain, key, test.is_some() || server.is_some(), reload.is_some() || server.is_some())
+        else {
             let examples = [
                 (fullchain.is_none(), "fullchain", "fullchain = \"/etc/nginx/ssl/{name}/fullchain.pem\""),
                 (key.is_none(), "key", "key = \"/etc/nginx/ssl/{name}/privkey.pem\""),
-                (test.is_none(), "test", "test = [\"nginx\", \"-t\"]"),
-                (reload.is_none(), "reload", "reload = [\"systemctl\", \"reload\", \"nginx\"]"),
+                (test.is_none() && server.is_none(), "test", "test = [\"nginx\", \"-t\"]"),
+                (reload.is_none() && server.is_none(), "reload", "reload = [\"systemctl\", \"reload\", \"nginx\"]"),
             ];
             return Err(examples
                 .into_iter()
@@ -81,18 +112,56 @@ impl InstallSpec {
                 .collect());
         };
         let fill = |text: &Spanned<String>| text.value.replace(PLACEHOLDER, name.as_str());
-        let argv = |words: &Spanned<Vec<Spanned<String>>>| words.value.iter().map(fill).collect();
+        let argv = |words: &Spanned<Vec<Spanned<String>>>| words.value.iter().map(fill).collect::<Vec<String>>();
+        let of_server = |command: fn(&Server, &str, &str) -> Vec<String>| {
+            server.map(|server| command(server, &fill(fullchain), &fill(key))).unwrap_or_default()
+        };
+        let rights = layers.iter().enumerate().flat_map(|(place, layer)| {
+            let of_server = (named == Some(place)).then_some(&layer.rights_of_server);
+            core::iter::once(&layer.rights).chain(of_server)
+        });
+        let restart = layers.iter().find_map(|layer| layer.restart);
         let install = Install {
             fullchain: fill(fullchain),
             key: fill(key),
             chain: chain.map(fill),
             combined: combined.map(fill),
+            chain_first: layers.iter().find_map(|layer| layer.chain_first).unwrap_or_default(),
             in_place,
-            rights: RightsSpec::resolve(layers.iter().map(|layer| &layer.rights)),
-            test: argv(test),
-            reload: argv(reload),
+            rights: RightsSpec::resolve(rights),
+            test: test.map_or_else(|| of_server(|server, _, _| server.test()), argv),
+            reload: reload.map_or_else(|| of_server(Server::reload), argv),
+            restart: restart.unwrap_or(reload.is_none() && server.is_some_and(Server::restarts)),
+            server,
         };
         Ok(Resolved { install, fullchain, key, chain, combined })
+    }
+}
+
+fn server(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<&'static Server> {
+    let found = Server::named(&written.value);
+    if found.is_none() {
+        let names = SERVERS.each_ref().map(|server| server.name);
+        let near = nearest(&written.value, &names).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        let what = format!("{:?} is no server that certd knows{near}", written.value);
+        errors.at(
+            written,
+            what,
+            format!("one of {}; or test, reload, owner and group by themselves", names.join(", ")),
+        );
+    }
+    found
+}
+
+/// Whether the chain comes first.
+fn combined_order(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<bool> {
+    match written.value.as_str() {
+        "key-first" => Some(false),
+        "chain-first" => Some(true),
+        other => {
+            errors.at(written, format!("{other:?} is no order of a combined file"), "\"key-first\" or \"chain-first\"");
+            None
+        }
     }
 }
 

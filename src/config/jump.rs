@@ -59,8 +59,7 @@ fn of_text(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Jump> {
     let number = match number {
         Some(number) => {
             let Ok(number) = number.parse::<i64>() else {
-                errors.at(text, format!("{number:?} is not a port"), "\"user@bastion.example.com:22\"");
-                return None;
+                return errors.none(text, format!("{number:?} is not a port"), "\"user@bastion.example.com:22\"");
             };
             port(&text.with(number), errors)?
         }

@@ -23,8 +23,11 @@ mod rollout;
 mod run;
 mod schedule;
 mod schema;
+mod servers;
 mod ssh;
+mod starttls;
 mod value;
+mod warnings;
 mod watch;
 mod window;
 mod written;
@@ -60,7 +63,10 @@ pub use rollout::{Rollout, StopAfter};
 pub use run::Run;
 pub use schedule::{BadSchedule, Schedule};
 pub use schema::json_schema;
+pub use servers::{SERVERS, Server};
 pub use ssh::{Agent, Ssh};
+pub use starttls::StartTls;
+pub use warnings::warnings;
 pub use window::{Window, Windows};
 pub use written::nearest;
 
@@ -152,7 +158,10 @@ pub struct Node {
     /// SSH goes to the first; all are probed. Hosts are IP addresses or names (resolved when used).
     pub addresses: Vec<Host>,
     pub ssh: Ssh,
-    pub probe: Probe,
+    /// Each port at which a handshake proves a certificate; never empty.
+    pub probes: Vec<Probe>,
+    /// Instead of these, for some certificates.
+    pub own_probes: BTreeMap<CertName, Vec<Probe>>,
     pub tags: Vec<String>,
     /// Until then the node is shown and probed, but not changed or counted. A date stands for its first instant in UTC.
     pub paused_until: Option<Timestamp>,
@@ -160,6 +169,17 @@ pub struct Node {
     pub paused_reason: Option<String>,
     /// When the node may be changed.
     pub windows: Windows,
+}
+
+impl Node {
+    /// All of these have to show the certificate.
+    pub fn probes_of(&self, certificate: &CertName) -> &[Probe] {
+        self.own_probes.get(certificate).unwrap_or(&self.probes)
+    }
+
+    pub fn every_probe(&self) -> impl Iterator<Item = &Probe> {
+        self.probes.iter().chain(self.own_probes.values().flatten())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,6 +206,8 @@ pub struct Install {
     pub chain: Option<String>,
     /// Key and full chain in one file, for servers that want it so.
     pub combined: Option<String>,
+    /// In it the chain comes before the key.
+    pub chain_first: bool,
     /// Overwrite files instead of replacing them by a rename, for a file that is mounted itself and would keep its old
     /// inode. Unsafe: a crash in between leaves a mismatched pair.
     pub in_place: bool,
@@ -193,6 +215,10 @@ pub struct Install {
     /// Argument vectors, not shell commands; never empty.
     pub test: Vec<String>,
     pub reload: Vec<String>,
+    /// The reload is a restart, which cuts connections.
+    pub restart: bool,
+    /// What the configuration calls it, if it does.
+    pub server: Option<&'static Server>,
 }
 
 /// An endpoint whose certificate is managed elsewhere.
@@ -203,6 +229,8 @@ pub struct Watch {
     /// Each with the name to send as SNI; never empty.
     pub targets: Vec<(Host, DnsName)>,
     pub port: u16,
+    /// The protocol that leads to TLS; `None`: TLS from the first byte.
+    pub starttls: Option<StartTls>,
     /// PEM roots trusted for it beside the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -220,6 +248,11 @@ impl Config {
 
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
         self.nodes.iter().find(|node| &node.name == name)
+    }
+
+    /// Until when a node is paused; `None`: it is not.
+    pub fn paused_until(&self, node: &NodeName, now: Timestamp) -> Option<Timestamp> {
+        self.node(node)?.paused_until.filter(|until| *until > now)
     }
 
     pub fn certificate(&self, name: &CertName) -> Option<&Certificate> {
@@ -266,7 +299,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     let defaults = Defaults {
         ssh: SshSpec::read(file.section_or_empty("ssh")),
         install: InstallSpec::read(file.section_or_empty("install")),
-        probe: ProbeSpec::read(file.section_or_empty("probe")),
+        probe: ProbeSpec::read(&mut file),
         windows: windows.unwrap_or_default(),
     };
     file.required("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");

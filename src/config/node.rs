@@ -28,6 +28,8 @@ pub(super) struct NodeSpec {
     pub(super) windows: Option<Windows>,
     /// Settings for one certificate on this node, by the certificate's name.
     pub(super) certificates: Vec<(Spanned<String>, InstallSpec)>,
+    /// Instead of `probe`, for one certificate.
+    pub(super) own_probes: Vec<(String, ProbeSpec)>,
 }
 
 impl NodeSpec {
@@ -39,7 +41,7 @@ impl NodeSpec {
         let addresses = section.one_or_more("address").map(|list| addresses(&list, errors)).unwrap_or_default();
         let host_keys = host_keys(section.one_or_more("host_key"), errors);
         let ssh = SshSpec::read(section.section_or_empty("ssh"));
-        let probe = ProbeSpec::read(section.section_or_empty("probe"));
+        let probe = ProbeSpec::read(&mut section);
         let install = InstallSpec::read(section.section_or_empty("install"));
         let tags = section.strings("tags").map(|list| list.value).unwrap_or_default();
         let tags = tags.iter().filter_map(|tag| word(tag, errors)).collect();
@@ -51,8 +53,9 @@ impl NodeSpec {
         let paused_until = until.and_then(|text| instant(&text, errors));
         let paused_reason = reason.filter(|text| printable(text, errors)).map(|text| text.value);
         let windows = section.one_or_more("window").and_then(|list| windows(&list, errors));
-        let mut certificates = Vec::new();
+        let (mut certificates, mut own_probes) = (Vec::new(), Vec::new());
         for (certificate, mut own) in section.named("certificate") {
+            own_probes.push((certificate.value.clone(), ProbeSpec::read(&mut own)));
             certificates.push((certificate, InstallSpec::read(own.section_or_empty("install"))));
             own.finish();
         }
@@ -69,6 +72,7 @@ impl NodeSpec {
             paused_reason,
             windows,
             certificates,
+            own_probes,
         }
     }
 }
@@ -76,15 +80,11 @@ impl NodeSpec {
 fn node_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spanned<NodeName>> {
     if written.value == "*" || written.value.starts_with("tag:") {
         let what = format!("{:?} is what a certificate writes to mean several nodes", written.value);
-        errors.at(written, what, "any other name");
-        return None;
+        return errors.none(written, what, "any other name");
     }
     match NodeName::parse(&written.value) {
         Ok(name) => Some(written.with(name)),
-        Err(bad) => {
-            errors.at(written, bad.to_string(), "a short name, in any script");
-            None
-        }
+        Err(bad) => errors.none(written, bad.to_string(), "a short name, in any script"),
     }
 }
 

@@ -10,7 +10,6 @@ use super::error::ConfigErrors;
 use super::fleet::Defaults;
 use super::install::{InstallSpec, Resolved};
 use super::node::NodeSpec;
-use super::probe::ProbeSpec;
 use super::ssh::SshSpec;
 use super::written::Spanned;
 use super::{Discover, Install, Installs};
@@ -101,7 +100,7 @@ pub(super) fn discover(
         families: written.families,
         host_keys: written.host_keys.clone(),
         ssh: SshSpec::default().over(&defaults.ssh, Vec::new()),
-        probe: ProbeSpec::default().over(&defaults.probe),
+        probes: defaults.probe.probes(),
         windows: defaults.windows.clone(),
         install,
         own: nodes.iter().filter_map(own).collect(),
@@ -118,8 +117,7 @@ pub(super) fn found_canary(
     let address = written.value.parse::<IpAddr>();
     if !known && address.is_err() {
         let what = format!("{:?} is neither an IP address nor the name of a node", written.value);
-        errors.at(written, what, "the address of one of the nodes, or leave the key out");
-        return None;
+        return errors.none(written, what, "the address of one of the nodes, or leave the key out");
     }
     NodeName::parse(&address.map_or_else(|_| written.value.clone(), |address| address.to_string())).ok()
 }

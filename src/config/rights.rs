@@ -26,6 +26,12 @@ pub struct Rights {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode(pub(super) u16);
 
+impl Mode {
+    pub(super) fn for_group(self) -> bool {
+        self.0 & 0o040 != 0
+    }
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04o}", self.0)
@@ -44,6 +50,10 @@ impl RightsSpec {
         let mode = section.string("mode").and_then(|written| mode(&written, 0o644, errors));
         let key_mode = section.string("key_mode").and_then(|written| self::mode(&written, 0o640, errors));
         Self(Rights { owner: owner.map(|it| it.value), group: group.map(|it| it.value), mode, key_mode })
+    }
+
+    pub(super) fn of(rights: Rights) -> Self {
+        Self(rights)
     }
 
     /// For each key, the first layer that has it.
@@ -85,6 +95,5 @@ fn mode(written: &Spanned<String>, most: u16, errors: &ConfigErrors<'_>) -> Opti
         Some(bits) if bits & 0o400 == 0 => "does not let its owner read it",
         Some(bits) => return Some(Mode(bits)),
     };
-    errors.at(written, format!("{text:?} {what}"), write);
-    None
+    errors.none(written, format!("{text:?} {what}"), write)
 }

@@ -43,18 +43,16 @@ fn stop_after(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<St
         Some(percent) => number(percent).filter(|percent| *percent <= 100).map(StopAfter::Percent),
         None => number(&written.value).map(StopAfter::Nodes),
     };
-    if found.is_none() {
+    found.or_else(|| {
         let what = format!("{:?} is neither a number of nodes nor a part of them", written.value);
-        errors.at(written, what, "\"10%\" (and at least one), or a number such as 3");
-    }
-    found
+        errors.none(written, what, "\"10%\" (and at least one), or a number such as 3")
+    })
 }
 
 /// `"always"` must be the only entry; it exempts a node from the default windows.
 pub(super) fn windows(list: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Option<Windows> {
     if list.value.is_empty() {
-        errors.at(list, "is empty: nothing would ever be delivered", "\"Sat 02:00-06:00\", or \"always\"");
-        return None;
+        return errors.none(list, "is empty: nothing would ever be delivered", "\"Sat 02:00-06:00\", or \"always\"");
     }
     if let [only] = &list.value[..]
         && only.value == "always"
@@ -64,13 +62,9 @@ pub(super) fn windows(list: &Spanned<Vec<Spanned<String>>>, errors: &ConfigError
     let window = |written: &Spanned<String>| match written.value.parse::<Window>() {
         Ok(window) => Some(window),
         Err(_) if written.value == "always" => {
-            errors.at(written, "\"always\" is beside other windows", "\"always\" alone, or leave it out");
-            None
+            errors.none(written, "\"always\" is beside other windows", "\"always\" alone, or leave it out")
         }
-        Err(bad) => {
-            errors.at(written, bad.what, bad.write);
-            None
-        }
+        Err(bad) => errors.none(written, bad.what, bad.write),
     };
     let windows: Vec<Option<Window>> = list.value.iter().map(window).collect();
     windows.into_iter().collect::<Option<Vec<Window>>>().map(Windows::new)

@@ -33,12 +33,11 @@ fn schedule(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Schedul
 fn check_every(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<SignedDuration> {
     let span = text.value.parse::<SignedDuration>().ok();
     let within = span.filter(|span| (CHECK_AT_MOST_EVERY..=CHECK_AT_LEAST_EVERY).contains(span));
-    if within.is_none() {
+    within.or_else(|| {
         let what = match span {
             None => format!("{:?} is no span of time", text.value),
             Some(_) => format!("{:?} is too short or too long", text.value),
         };
-        errors.at(text, what, "a span from \"1s\" to \"24h\", such as \"5m\"");
-    }
-    within
+        errors.none(text, what, "a span from \"1s\" to \"24h\", such as \"5m\"")
+    })
 }

@@ -2,18 +2,23 @@
 //! it is a mistake. `tests/it/schema.rs` holds its keys and defaults against the parser, which knows more: what several
 //! keys say together, and what a text has to look like.
 
+mod handshakes;
+mod install;
+
 use serde_json::{Map, Value, json};
 
 use super::TsigAlgorithm;
 use super::certificate::KEY_TYPES;
 use super::defaults::{
     CERTIFICATES_PER_WEEK, CHECK_EVERY, CLOUDFLARE_API, DOH, IDENTITY_FILE, KEY_TYPE, KNOWN_CAS, KNOWN_HOSTS,
-    LONGEST_PROGRAM_TIMEOUT, LONGEST_UPDATE_TTL, MOST_CERTIFICATES_PER_WEEK, MOST_NAMES, MOST_SESSIONS, PROBE_PORT,
+    LONGEST_PROGRAM_TIMEOUT, LONGEST_UPDATE_TTL, MOST_CERTIFICATES_PER_WEEK, MOST_NAMES, MOST_SESSIONS,
     PROGRAM_TIMEOUT, SCHEDULE, SEEN_TIMEOUT, SESSIONS, SSH_PORT, SSH_USER, STATE_DIR, STOP_AFTER_PERCENT, UPDATE_TTL,
-    WATCH_PORT,
 };
 use super::provider::PROVIDERS;
 use crate::cert::KeyType;
+
+use handshakes::{probe, watch};
+use install::install;
 
 /// Its name, its values, what is assumed when it is left out ([`NONE`]: nothing, or no single value), what it is for.
 type Key = (&'static str, Value, Value, &'static str);
@@ -34,7 +39,7 @@ pub fn json_schema() -> Value {
             ("run", run(), NONE, "When `certd run`, the service, works"),
             ("rollout", rollout(), NONE, "How a change goes through the fleet"),
             ("ssh", ssh(), NONE, "Login of every node; a node may say otherwise"),
-            ("probe", probe(), NONE, "Handshakes with every node; a node may say otherwise"),
+            ("probe", probe(core::convert::identity), NONE, "Handshakes with every node; a node may say otherwise"),
             ("install", install(), NONE, "Paths and commands of every node; nodes and certificates may say otherwise"),
             ("certificate", list(certificate()), NONE, "Certificates, and their nodes"),
             ("node", list(node()), NONE, "Nodes that get certificates"),
@@ -209,44 +214,6 @@ fn ssh() -> Value {
     )
 }
 
-fn probe() -> Value {
-    section(
-        "Handshakes with a node",
-        &[],
-        [
-            ("port", port(), json!(PROBE_PORT), "Port of TLS"),
-            ("via", words(&["direct", "ssh"]), json!("direct"), "ssh: from the node itself, to its 127.0.0.1"),
-            (
-                "proxy_protocol",
-                words(&["none", "v1", "v2"]),
-                json!("none"),
-                "PROXY protocol header that the server expects before TLS",
-            ),
-            ("quic", flag(), json!(false), "Over QUIC (HTTP/3) too, at the same port of UDP"),
-        ],
-    )
-}
-
-fn install() -> Value {
-    section(
-        "Where a certificate is put, and how the server learns of it; {name} is the certificate's name",
-        &[],
-        [
-            ("fullchain", path(), NONE, "Path of the full chain"),
-            ("key", path(), NONE, "Path of the private key"),
-            ("chain", path(), NONE, "Path of the chain without the leaf"),
-            ("combined", path(), NONE, "Path of key and full chain in one file"),
-            ("unsafe_in_place", flag(), json!(false), "Write over the files, for files that are mounted one by one"),
-            ("owner", text(), NONE, "Owner of the files, name or number; as what is there when left out"),
-            ("group", text(), NONE, "Group of the files, name or number; as what is there when left out"),
-            ("mode", text(), NONE, "Octal mode of files without a key"),
-            ("key_mode", text(), NONE, "Octal mode of files with a key: 0600, 0640, 0400 or 0440"),
-            ("test", command(), NONE, "Command that tests the server's configuration"),
-            ("reload", command(), NONE, "Command that reloads the server"),
-        ],
-    )
-}
-
 fn certificate() -> Value {
     let sni = json!({ "type": "array", "items": text(), "minItems": 1 });
     let probe = section("Handshakes", &[], [("sni", sni, NONE, "Names to ask for; the first that is no wildcard")]);
@@ -283,7 +250,14 @@ fn certificate() -> Value {
 }
 
 fn node() -> Value {
-    let own = section("On this node", &[], [("install", inherited(install()), NONE, "Of this certificate here")]);
+    let own = section(
+        "On this node",
+        &[],
+        [
+            ("install", inherited(install()), NONE, "Of this certificate here"),
+            ("probe", probe(inherited), NONE, "Where this certificate is proven here"),
+        ],
+    );
     let own = json!({ "type": "object", "additionalProperties": own });
     section(
         "A node",
@@ -298,27 +272,13 @@ fn node() -> Value {
             ),
             ("host_key", one_or_more(text()), NONE, "Public host key; several while one is changed"),
             ("ssh", inherited(ssh()), NONE, "Login of this node"),
-            ("probe", inherited(probe()), NONE, "Handshakes with this node"),
+            ("probe", probe(inherited), NONE, "Handshakes with this node, at one port or several"),
             ("install", inherited(install()), NONE, "Paths and commands of this node"),
             ("tags", texts(), NONE, "Words by which certificates select nodes: \"tag:…\""),
             ("paused_until", text(), NONE, "Shown and not counted until then: \"2026-12-01\", or an instant"),
             ("paused_reason", text(), NONE, "Shown beside it"),
             ("window", one_or_more(text()), NONE, "When it may be changed, in UTC: \"Sat 02:00-06:00\", or \"always\""),
             ("certificate", own, NONE, "Of one certificate on this node, by the certificate's name"),
-        ],
-    )
-}
-
-fn watch() -> Value {
-    section(
-        "An endpoint that others keep",
-        &["address"],
-        [
-            ("name", text(), NONE, "The first address when left out"),
-            ("address", one_or_more(text()), NONE, "IP addresses or names"),
-            ("port", port(), json!(WATCH_PORT), "Port of TLS"),
-            ("sni", text(), NONE, "Name to ask for; an address that is a name is asked for itself"),
-            ("ca_file", path(), NONE, "PEM roots of a private CA, trusted beside the system's"),
         ],
     )
 }

@@ -24,64 +24,18 @@ pub(super) fn local_path(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> O
 /// A folder on the controller for certd alone, which makes it private: a shared folder would become unusable for others.
 pub(super) fn own_folder(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<PathBuf> {
     let folder = local_path(path, errors)?;
-    if SYSTEM_FOLDERS.iter().any(|known| Path::new(known) == folder) {
-        errors.at(path, "is a folder of the system's", format!("{STATE_DIR:?}, a folder of its own"));
-        return None;
+    if SYSTEM_FOLDERS.split(' ').any(|known| Path::new(known) == folder) {
+        return errors.none(path, "is a folder of the system's", format!("{STATE_DIR:?}, a folder of its own"));
     }
     Some(folder)
 }
 
 /// From the Filesystem Hierarchy Standard 3.0, and some that distributions add.
-const SYSTEM_FOLDERS: [&str; 48] = [
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/etc/ssh",
-    "/etc/ssl",
-    "/home",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/media",
-    "/mnt",
-    "/opt",
-    "/proc",
-    "/root",
-    "/run",
-    "/run/lock",
-    "/run/user",
-    "/sbin",
-    "/srv",
-    "/sys",
-    "/tmp",
-    "/usr",
-    "/usr/bin",
-    "/usr/include",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/libexec",
-    "/usr/local",
-    "/usr/local/bin",
-    "/usr/local/etc",
-    "/usr/local/lib",
-    "/usr/local/sbin",
-    "/usr/local/share",
-    "/usr/sbin",
-    "/usr/share",
-    "/usr/src",
-    "/var",
-    "/var/cache",
-    "/var/lib",
-    "/var/local",
-    "/var/lock",
-    "/var/log",
-    "/var/mail",
-    "/var/opt",
-    "/var/run",
-    "/var/spool",
-    "/var/tmp",
-];
+const SYSTEM_FOLDERS: &str = "\
+    /bin /boot /dev /etc /etc/ssh /etc/ssl /home /lib /lib32 /lib64 /media /mnt /opt /proc /root /run /run/lock \
+    /run/user /sbin /srv /sys /tmp /usr /usr/bin /usr/include /usr/lib /usr/lib64 /usr/libexec /usr/local \
+    /usr/local/bin /usr/local/etc /usr/local/lib /usr/local/sbin /usr/local/share /usr/sbin /usr/share /usr/src \
+    /var /var/cache /var/lib /var/local /var/lock /var/log /var/mail /var/opt /var/run /var/spool /var/tmp";
 
 /// Requires an absolute path without `.`, `..` or empty parts, so that different spellings are different files.
 pub(super) fn absolute(path: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
@@ -127,26 +81,21 @@ pub(super) fn word(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<
         return None;
     }
     if text.value.contains(char::is_whitespace) {
-        errors.at(text, format!("{:?} has a space in it", text.value), "one word");
-        return None;
+        return errors.none(text, format!("{:?} has a space in it", text.value), "one word");
     }
     Some(text.value.clone())
 }
 
 pub(super) fn port(number: &Spanned<i64>, errors: &ConfigErrors<'_>) -> Option<u16> {
     let port = u16::try_from(number.value).ok().filter(|port| *port != 0);
-    if port.is_none() {
-        errors.at(number, format!("{} is not a port", number.value), "a number from 1 to 65535");
-    }
-    port
+    port.or_else(|| errors.none(number, format!("{} is not a port", number.value), "a number from 1 to 65535"))
 }
 
 pub(super) fn host(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Host> {
     let text = &written.value;
     if let Ok(address) = text.parse::<IpAddr>() {
         if address.is_unspecified() || address.is_multicast() {
-            errors.at(written, format!("{text:?} is no address of one machine"), "the node's own address");
-            return None;
+            return errors.none(written, format!("{text:?} is no address of one machine"), "the node's own address");
         }
         return Some(Host::Ip(address));
     }
@@ -154,23 +103,18 @@ pub(super) fn host(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Opti
     if let Some((bare, port)) = with_port {
         let bare = bare.trim_matches(['[', ']']);
         let what = "has a port in it, and SSH and the probe have one each";
-        errors.at(
+        return errors.none(
             written,
             what,
             format!("\"{bare}\", and beside it ssh = {{ port = {port} }} or probe = {{ port = {port} }}"),
         );
-        return None;
     }
     match DnsName::parse(text) {
         Ok(name) if name.is_wildcard() => {
-            errors.at(written, "is a wildcard, and a node is one machine", "the node's own address");
-            None
+            errors.none(written, "is a wildcard, and a node is one machine", "the node's own address")
         }
         Ok(name) => Some(Host::Name(name)),
-        Err(bad) => {
-            errors.at(written, bad.to_string(), "an IP address, or a DNS name of that node alone");
-            None
-        }
+        Err(bad) => errors.none(written, bad.to_string(), "an IP address, or a DNS name of that node alone"),
     }
 }
 
@@ -180,8 +124,7 @@ pub(super) fn host_keys(written: Option<Spanned<Vec<Spanned<String>>>>, errors: 
         Ok(key) => Some(key),
         Err(why) => {
             let write = "\"ssh-ed25519 AAAA…\", the line of /etc/ssh/ssh_host_ed25519_key.pub on the node";
-            errors.at(text, why.to_string(), write);
-            None
+            errors.none(text, why.to_string(), write)
         }
     });
     parsed.collect()
@@ -190,8 +133,11 @@ pub(super) fn host_keys(written: Option<Spanned<Vec<Spanned<String>>>>, errors: 
 pub(super) fn login(user: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<String> {
     let name = word(user, errors)?;
     if name.contains(['@', ':', '/']) || name.starts_with('-') {
-        errors.at(user, format!("{name:?} is not a login name"), "\"root\"; the host belongs into the node's address");
-        return None;
+        return errors.none(
+            user,
+            format!("{name:?} is not a login name"),
+            "\"root\"; the host belongs into the node's address",
+        );
     }
     Some(name)
 }
@@ -202,32 +148,31 @@ pub(super) fn dns_server(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> O
         Ok(address) => Some(SocketAddr::new(address, DNS_PORT)),
         Err(_) => text.value.parse::<SocketAddr>().ok().filter(|server| server.port() != 0),
     };
-    if server.is_none() {
+    server.or_else(|| {
         let what = format!("{:?} is not an IP address with a port", text.value);
-        errors.at(text, what, "\"1.1.1.1:53\" or \"[2001:db8::53]:53\"");
-    }
-    server
+        errors.none(text, what, "\"1.1.1.1:53\" or \"[2001:db8::53]:53\"")
+    })
 }
 
 /// An absolute URL with a host, one of the schemes, and no password, since the configuration is not secret.
 pub(super) fn url(text: &Spanned<String>, schemes: &[&str], errors: &ConfigErrors<'_>) -> Option<Url> {
     let write = schemes.iter().map(|scheme| format!("\"{scheme}://…\"")).collect::<Vec<_>>().join(" or ");
     let Ok(url) = Url::parse(&text.value) else {
-        errors.at(text, format!("{:?} is not a URL", text.value), write);
-        return None;
+        return errors.none(text, format!("{:?} is not a URL", text.value), write);
     };
     if !url.username().is_empty() || url.password().is_some() {
-        errors.at(text, "has a user or a password in its URL, and this file is not secret", "the URL without them");
-        return None;
+        return errors.none(
+            text,
+            "has a user or a password in its URL, and this file is not secret",
+            "the URL without them",
+        );
     }
     if url.host_str().is_none_or(str::is_empty) {
-        errors.at(text, format!("{:?} names no host", text.value), write);
-        return None;
+        return errors.none(text, format!("{:?} names no host", text.value), write);
     }
     if !schemes.contains(&url.scheme()) {
         let what = format!("{:?} is not allowed here", format!("{}://", url.scheme()));
-        errors.at(text, what, write);
-        return None;
+        return errors.none(text, what, write);
     }
     Some(url)
 }
@@ -245,10 +190,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 /// A span of time with its unit: `90s`, `3m`, `1h 30m`.
 pub(super) fn duration(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Duration> {
     let span = text.value.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-    if span.is_none() {
-        errors.at(text, format!("{:?} is not a time with its unit", text.value), "\"90s\" or \"3m\"");
-    }
-    span
+    span.or_else(|| errors.none(text, format!("{:?} is not a time with its unit", text.value), "\"90s\" or \"3m\""))
 }
 
 /// An instant, or a date, which stands for its first instant in UTC.
@@ -257,9 +199,8 @@ pub(super) fn instant(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> Opti
     let of_date = || written.parse::<Date>().ok().filter(|_| written.len() == "2026-12-01".len());
     let midnight = || of_date()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let instant = written.parse::<Timestamp>().ok().or_else(midnight);
-    if instant.is_none() {
+    instant.or_else(|| {
         let write = "\"2026-12-01\" (from 00:00 UTC) or \"2026-12-01T08:00:00+08:00\"";
-        errors.at(text, format!("{written:?} is neither a date nor an instant with its offset"), write);
-    }
-    instant
+        errors.none(text, format!("{written:?} is neither a date nor an instant with its offset"), write)
+    })
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use super::certificate::CertificateSpec;
 use super::defaults::WATCH_PORT;
 use super::error::ConfigErrors;
+use super::probe::starttls;
 use super::value::{local_path, port};
 use super::written::{Section, Spanned};
-use super::{Host, Watch};
+use super::{Host, StartTls, Watch};
 use crate::cert::{DnsName, WatchName};
 
 /// One endpoint as written, its values parsed.
@@ -16,6 +17,7 @@ pub(super) struct WatchSpec {
     name: Option<Spanned<WatchName>>,
     targets: Vec<(Host, DnsName)>,
     port: u16,
+    starttls: Option<StartTls>,
     ca_file: Option<PathBuf>,
 }
 
@@ -27,6 +29,7 @@ impl WatchSpec {
         section.required("address", "address = \"api.example.com\"");
         let written = section.one_or_more("address");
         let port = section.integer("port").map(|number| port(&number, errors));
+        let starttls = section.string("starttls").and_then(|written| starttls(&written, errors)).flatten();
         let written_sni = section.string("sni");
         let ca_file = section.string("ca_file").and_then(|path| local_path(&path, errors));
         section.finish();
@@ -49,7 +52,8 @@ impl WatchSpec {
                 }
             }
         }
-        Self { name, targets, port: port.flatten().unwrap_or(WATCH_PORT), ca_file }
+        let port = port.flatten().unwrap_or_else(|| starttls.map_or(WATCH_PORT, StartTls::port));
+        Self { name, targets, port, starttls, ca_file }
     }
 }
 
@@ -68,7 +72,8 @@ pub(super) fn join(specs: Vec<WatchSpec>, certificates: &[CertificateSpec], erro
             let what = format!("two watched endpoints have the name {text:?}");
             errors.at(&name, what, "name = \"…\", another one");
         }
-        watches.push(Watch { name: name.value, targets: spec.targets, port: spec.port, ca_file: spec.ca_file });
+        let WatchSpec { targets, port, starttls, ca_file, .. } = spec;
+        watches.push(Watch { name: name.value, targets, port, starttls, ca_file });
     }
     watches
 }

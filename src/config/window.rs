@@ -34,6 +34,10 @@ impl Windows {
         Self(windows)
     }
 
+    pub(super) fn always(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The instant from which the node may be changed, when it may not be now.
     pub fn opens(&self, now: Timestamp) -> Option<Timestamp> {
         if self.0.iter().any(|window| window.is_open(now)) {

@@ -52,6 +52,14 @@ pub(super) enum TextOrSection<'t> {
     Section(Section<'t>),
 }
 
+/// A list of sections, with its place.
+pub(super) struct Sections<'t> {
+    pub(super) at: Spanned<()>,
+    /// Nothing is written in it, not even what is no section.
+    pub(super) is_empty: bool,
+    pub(super) sections: Vec<Section<'t>>,
+}
+
 impl<'t> Section<'t> {
     pub(super) fn new(key: String, place: Option<usize>, table: DeTable<'t>, errors: &'t ConfigErrors<'t>) -> Self {
         Self { key, place, table, known: Vec::new(), missing: Vec::new(), errors }
@@ -84,15 +92,15 @@ impl<'t> Section<'t> {
     }
 
     pub(super) fn integer(&mut self, key: &'static str) -> Option<Spanned<i64>> {
-        let Spanned { value, key, place } = self.take(key)?;
-        let at = Spanned { value: (), key, place };
-        match &value {
+        let value = self.take(key)?;
+        match &value.value {
             DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
-                Ok(number) => Some(at.with(number)),
-                Err(_) => self.wrong(&at, "is too large a number", "a smaller one"),
+                Ok(number) => Some(value.with(number)),
+                Err(_) => self.errors.none(&value, "is too large a number", "a smaller one"),
             },
             other => {
-                self.wrong(&at, format!("is {}, should be a whole number", kind(other)), "a number without quotes")
+                let what = format!("is {}, should be a whole number", kind(other));
+                self.errors.none(&value, what, "a number without quotes")
             }
         }
     }
@@ -101,7 +109,7 @@ impl<'t> Section<'t> {
         let value = self.take(key)?;
         match &value.value {
             DeValue::Boolean(truth) => Some(*truth),
-            other => self.wrong(
+            other => self.errors.none(
                 &value,
                 format!("is {}, should be true or false", kind(other)),
                 "true or false, without quotes",
@@ -127,12 +135,12 @@ impl<'t> Section<'t> {
         }
     }
 
-    pub(super) fn strings(&mut self, key: &'static str) -> Option<Spanned<Vec<Spanned<String>>>> {
-        let Spanned { value, key, place } = self.take(key)?;
-        let at = Spanned { value: (), key, place };
-        match value {
+    pub(super) fn strings(&mut self, key: &'static str) -> Option<Texts> {
+        let value = self.take(key)?;
+        let at = value.with(());
+        match value.value {
             DeValue::Array(values) => Some(at.with(self.elements(&at, values))),
-            other => self.wrong(&at, format!("is {}, should be a list of texts", kind(&other)), "[\"…\", \"…\"]"),
+            other => self.errors.none(&at, format!("is {}, should be a list of texts", kind(&other)), "[\"…\", \"…\"]"),
         }
     }
 
@@ -145,31 +153,26 @@ impl<'t> Section<'t> {
             DeValue::Table(_) => self.as_section(value).map(StringsOrSection::Section),
             other => {
                 let what = format!("is {}, should be a list of texts or a section", kind(&other));
-                self.wrong(&at, what, "[\"…\", \"…\"], or { key = … }")
+                self.errors.none(&at, what, "[\"…\", \"…\"], or { key = … }")
             }
         }
     }
 
     /// `{ "any name" = "…", … }`: one text or a list of them for each name.
     pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(Spanned<String>, Texts)> {
-        let Some(mut section) = self.section(key) else { return Vec::new() };
-        let mut texts = Vec::new();
-        for (name, value) in std::mem::take(&mut section.table) {
-            let path = format!("{}.{:?}", section.key, name.get_ref());
-            let name = Spanned { value: name.get_ref().to_string(), key: path.clone(), place: name.span().start };
-            let value = place_of(value, path);
+        let texts = self.entries(key).into_iter().map(|(name, value)| {
             let at = value.with(());
             let list = match value.value {
                 DeValue::Array(values) => self.elements(&at, values),
                 _ => self.as_string(value).into_iter().collect(),
             };
-            texts.push((name, at.with(list)));
-        }
-        texts
+            (name, at.with(list))
+        });
+        texts.collect()
     }
 
     /// One text, or a list of them.
-    pub(super) fn one_or_more(&mut self, key: &'static str) -> Option<Spanned<Vec<Spanned<String>>>> {
+    pub(super) fn one_or_more(&mut self, key: &'static str) -> Option<Texts> {
         let value = self.take(key)?;
         let at = value.with(());
         if let DeValue::Array(values) = value.value {
@@ -185,8 +188,8 @@ impl<'t> Section<'t> {
     }
 
     pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
-        let Spanned { value, key, place } = self.take(key)?;
-        self.as_section(Spanned { value, key, place })
+        let value = self.take(key)?;
+        self.as_section(value)
     }
 
     /// As [`Section::section`]; an absent one is empty.
@@ -200,12 +203,24 @@ impl<'t> Section<'t> {
         let Some(Spanned { value, key: path, place }) = self.take(key) else { return Vec::new() };
         let DeValue::Array(values) = value else {
             let at = Spanned { value: (), key: path, place };
-            self.wrong::<()>(&at, format!("is {}, should be a list of sections", kind(&value)), format!("[[{key}]]"));
+            self.errors.at(&at, format!("is {}, should be a list of sections", kind(&value)), format!("[[{key}]]"));
             return Vec::new();
         };
         let numbered = values.into_iter().enumerate();
         let placed = numbered.map(|(index, value)| place_of(value, format!("{path}[{}]", index + 1)));
         placed.filter_map(|value| self.as_section(value)).collect()
+    }
+
+    /// A section, or a list of them.
+    pub(super) fn section_or_sections(&mut self, key: &'static str) -> Option<Result<Self, Sections<'t>>> {
+        let value = self.take(key)?;
+        let at = value.with(());
+        let DeValue::Array(values) = value.value else { return self.as_section(value).map(Ok) };
+        let is_empty = values.is_empty();
+        let numbered = values.into_iter().enumerate();
+        let placed = numbered.map(|(index, value)| place_of(value, format!("{}[{}]", at.key, index + 1)));
+        let sections = placed.filter_map(|value| self.as_section(value)).collect();
+        Some(Err(Sections { at, is_empty, sections }))
     }
 
     /// A text or a section, or a list of both.
@@ -236,16 +251,19 @@ impl<'t> Section<'t> {
 
     /// `[key."any name"]`: the sections under a key, each with its name.
     pub(super) fn named(&mut self, key: &'static str) -> Vec<(Spanned<String>, Self)> {
-        let Some(mut section) = self.section(key) else { return Vec::new() };
-        let mut named = Vec::new();
-        for (name, value) in std::mem::take(&mut section.table) {
-            let path = format!("{}.{:?}", section.key, name.get_ref());
-            let at = Spanned { value: name.get_ref().to_string(), key: path.clone(), place: name.span().start };
-            if let Some(inner) = self.as_section(place_of(value, path)) {
-                named.push((at, inner));
-            }
-        }
-        named
+        let entries = self.entries(key).into_iter();
+        entries.filter_map(|(name, value)| Some((name, self.as_section(value)?))).collect()
+    }
+
+    /// The values under a key, each with its name.
+    fn entries(&mut self, key: &'static str) -> Vec<(Spanned<String>, Spanned<DeValue<'t>>)> {
+        let Some(section) = self.section(key) else { return Vec::new() };
+        let entries = section.table.into_iter().map(|(name, value)| {
+            let value = place_of(value, format!("{}.{:?}", section.key, name.get_ref()));
+            let (key, place) = (value.key.clone(), name.span().start);
+            (Spanned { value: name.get_ref().to_string(), key, place }, value)
+        });
+        entries.collect()
     }
 
     /// Reports unknown and missing keys. A missing key that an unknown one resembles was mistyped, and is not reported again.
@@ -291,7 +309,7 @@ impl<'t> Section<'t> {
     fn as_string(&self, value: Spanned<DeValue<'t>>) -> Option<Spanned<String>> {
         match &value.value {
             DeValue::String(text) => Some(value.with(text.to_string())),
-            other => self.wrong(&value, format!("is {}, should be a text", kind(other)), "\"…\", in quotes"),
+            other => self.errors.none(&value, format!("is {}, should be a text", kind(other)), "\"…\", in quotes"),
         }
     }
 
@@ -301,14 +319,9 @@ impl<'t> Section<'t> {
             DeValue::Table(table) => Some(Self::new(key, Some(place), table, self.errors)),
             other => {
                 let what = format!("is {}, should be a section", kind(&other));
-                self.wrong(&Spanned { value: (), key, place }, what, "{ key = …, key = … }")
+                self.errors.none(&Spanned { value: (), key, place }, what, "{ key = …, key = … }")
             }
         }
-    }
-
-    fn wrong<T>(&self, at: &Spanned<impl Sized>, what: impl Into<String>, write: impl Into<String>) -> Option<T> {
-        self.errors.at(at, what, write);
-        None
     }
 }
 

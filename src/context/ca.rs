@@ -3,22 +3,21 @@
 use crate::acme::{self, Account, AccountKey, Binding, Http, REQUEST_LIMIT, Settings};
 use crate::config::Acme;
 use crate::context::Context;
-use crate::context::effect_failure::{of_acme, of_store};
+use crate::context::effect_failure::of_acme;
 use crate::context::progress::Event;
 use crate::http::Trust;
-use crate::model::{Advice, Code, Finding};
+use crate::model::{Code, Finding};
 use crate::mutex::lock;
 use crate::store::AccountRecord;
 
 /// The configured CA with this host.
 pub(crate) fn ca<'a>(context: &'a Context, host: &str) -> Result<&'a Acme, Finding> {
     context.config.ca(host).ok_or_else(|| {
-        Finding::new(
+        Finding::for_a_person(
             Code::AcmeUnknownCa,
             host,
             "the configuration does not (or no longer) name this CA",
             "nothing: certd uses the CAs that it names",
-            Advice::Person,
         )
     })
 }
@@ -53,7 +52,7 @@ pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Re
         // The old key presumably still works, so an order need not fail for this.
         say(context, ca, format!("the key change of the account is unfinished: {}", failure.what));
     }
-    let kept = context.store.account(ca).map_err(|error| of_store(&error))?;
+    let kept = context.store.account(ca)?;
     let contact = &config.contact;
     let (old, known) = (kept.is_some(), kept.as_ref().is_some_and(|record| record.url.is_some()));
     let mut record = match kept {
@@ -61,7 +60,7 @@ pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Re
         None => {
             let key = AccountKey::generate().map_err(failed)?;
             let record = AccountRecord { key_pkcs8: key.pkcs8().clone(), url: None, contact: contact.clone() };
-            context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+            context.store.write_account(ca, &record)?;
             record
         }
     };
@@ -69,7 +68,7 @@ pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Re
     if !known {
         record.url = Some(url(context, config, http, &key, old).await.map_err(failed)?);
         record.contact.clone_from(contact);
-        context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+        context.store.write_account(ca, &record)?;
     }
     let url = record.url.as_deref().unwrap_or_default();
     let account = acme::open(http, &key, url).await.map_err(failed)?;
@@ -78,7 +77,7 @@ pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Re
         match account.update_contact(contact).await {
             Ok(()) => {
                 record.contact.clone_from(contact);
-                context.store.write_account(ca, &record).map_err(|error| of_store(&error))?;
+                context.store.write_account(ca, &record)?;
             }
             Err(error) => say(context, ca, format!("the CA refuses the new contacts: {error}")),
         }
@@ -90,11 +89,11 @@ pub(crate) async fn account(context: &Context, config: &Acme, http: &Http) -> Re
 /// abandoned, since a request of that run may still be under way. `false`: none had begun.
 pub(crate) async fn settle(context: &Context, ca: &str, http: &Http) -> Result<bool, Finding> {
     let store = &context.store;
-    let Some(next) = store.next_account_key(ca).map_err(|error| of_store(&error))? else { return Ok(false) };
+    let Some(next) = store.next_account_key(ca)? else { return Ok(false) };
     let next = AccountKey::from_pkcs8(next);
     let failed = |error: acme::AcmeError| of_acme(ca, &error);
     if acme::find(http, &next).await.map_err(failed)?.is_none() {
-        let kept = store.account(ca).map_err(|error| of_store(&error))?;
+        let kept = store.account(ca)?;
         let Some((url, key)) = kept.and_then(|kept| Some((kept.url?, AccountKey::from_pkcs8(kept.key_pkcs8)))) else {
             return Ok(false);
         };
@@ -106,7 +105,7 @@ pub(crate) async fn settle(context: &Context, ca: &str, http: &Http) -> Result<b
             return Err(failed(error));
         }
     }
-    store.adopt_next_account_key(ca).map_err(|error| of_store(&error))?;
+    store.adopt_next_account_key(ca)?;
     say(context, ca, "the account has its new key".to_owned());
     Ok(true)
 }

@@ -5,11 +5,6 @@ use crate::cert::DnsName;
 use crate::dns::DnsError;
 use crate::model::{Advice, Code, Finding};
 use crate::plan::order::{ErrorClass, GiveUp};
-use crate::store::StoreError;
-
-pub(crate) fn of_store(error: &StoreError) -> Finding {
-    Finding::from(error)
-}
 
 pub(crate) fn of_acme(object: impl ToString, error: &AcmeError) -> Finding {
     Finding::new(error.code(), object, error.to_string(), error.next(), error.advice())
@@ -25,7 +20,7 @@ pub(crate) fn of_task(error: &tokio::task::JoinError) -> Finding {
 }
 
 /// The order is invalid: reports the CA's problem documents.
-pub(crate) fn of_blame(object: impl ToString, named: &[(DnsName, Problem)], own: Option<&Problem>) -> Finding {
+pub(crate) fn of_invalid_order(object: impl ToString, named: &[(DnsName, Problem)], own: Option<&Problem>) -> Finding {
     let mut words: Vec<String> = named.iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
     if words.is_empty() {
         words.extend(own.map(Problem::to_string));
@@ -85,7 +80,7 @@ pub(crate) fn of_give_up(object: impl ToString, why: &GiveUp) -> Finding {
 }
 
 /// How an order reacts to an error of the CA in one of its steps.
-pub(crate) fn trouble(error: &AcmeError) -> ErrorClass {
+pub(crate) fn error_class(error: &AcmeError) -> ErrorClass {
     let after_ms = error.retry_after().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     match error.kind() {
         Some(Kind::OrderNotReady) => ErrorClass::NotReady,
@@ -142,7 +137,7 @@ mod tests {
     fn a04_a_429_that_is_no_problem_document_is_not_asked_again_at_once() {
         let answer = |status, seconds: Option<u64>| {
             let retry_after = seconds.map(Duration::from_secs);
-            trouble(&AcmeError::Status { url: "https://ca.example/new-order".to_owned(), status, retry_after })
+            error_class(&AcmeError::Status { url: "https://ca.example/new-order".to_owned(), status, retry_after })
         };
         assert_eq!(answer(429, None), ErrorClass::Lasting);
         assert_eq!(answer(429, Some(7)), ErrorClass::Passing { after_ms: Some(7_000) });

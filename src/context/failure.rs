@@ -24,27 +24,27 @@ pub(crate) fn failure(
     Finding::new(code, object, escape(&what.to_string(), MOST), next.to_string(), advice)
 }
 
-impl From<&StoreError> for Finding {
-    fn from(error: &StoreError) -> Self {
-        failure(error.code(), error.path().display(), error, error.next(), error.advice())
+impl From<StoreError> for Finding {
+    fn from(error: StoreError) -> Self {
+        failure(error.code(), error.path().display(), &error, error.next(), error.advice())
     }
 }
 
-impl From<&SecretError> for Finding {
-    fn from(error: &SecretError) -> Self {
-        failure(error.code(), error.path().display(), error, error.next(), error.advice())
+impl From<SecretError> for Finding {
+    fn from(error: SecretError) -> Self {
+        failure(error.code(), error.path().display(), &error, error.next(), Advice::Person)
     }
 }
 
-impl From<&GuardError> for Finding {
-    fn from(error: &GuardError) -> Self {
-        failure(error.code(), error.path().display(), error, error.next(), error.advice())
+impl From<GuardError> for Finding {
+    fn from(error: GuardError) -> Self {
+        failure(error.code(), error.path().display(), &error, error.next(), Advice::Person)
     }
 }
 
-impl From<&OwnerError> for Finding {
-    fn from(error: &OwnerError) -> Self {
-        failure(error.code(), "certd", error, error.next(), error.advice())
+impl From<OwnerError> for Finding {
+    fn from(error: OwnerError) -> Self {
+        failure(error.code(), "certd", &error, error.next(), Advice::Person)
     }
 }
 

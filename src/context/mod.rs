@@ -10,6 +10,7 @@ pub mod provider;
 pub mod secrets;
 pub mod watch_roots;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -136,6 +137,26 @@ impl Context {
         let clocks = lock(&self.ca_clocks);
         let best = clocks.iter().min_by_key(|(_, clock)| clock.ours.duration_since(clock.theirs).abs());
         best.map(|(ca, clock)| (ca.clone(), *clock))
+    }
+}
+
+impl Context {
+    /// The result of `work`; `None`: the process should stop.
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.unless_stopped_for(Duration::ZERO, work).await
+    }
+
+    /// The result of `work`; `None`: the process should stop, and `work` was not done within `patience` after that.
+    pub async fn unless_stopped_for<T>(&self, patience: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let mut stop = self.stop.clone();
+        let ending = async {
+            stopped(&mut stop).await;
+            tokio::time::sleep(patience).await;
+        };
+        tokio::select! {
+            done = work => Some(done),
+            () = ending => None,
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use crate::cert::DnsName;
 use crate::config;
-use crate::context::effect_failure::{of_dns, of_store};
+use crate::context::effect_failure::of_dns;
 use crate::context::{Context, clock};
 use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
-use crate::model::{Advice, AtProvider, Code, Finding, KnownToken, KnownZone, LastSeen, Learned};
+use crate::model::{AtProvider, Code, DnsCache, Finding, KnownToken, KnownZone, LastSeen};
 use crate::mutex::lock;
 use crate::store::StoreError;
 
@@ -64,7 +64,7 @@ pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn 
     if let Some(opened) = slot.as_ref() {
         return Ok(Arc::clone(&opened.provider));
     }
-    let seed = context.store.state().map_err(|error| of_store(&error))?.seed;
+    let seed = context.store.state()?.seed;
     // Shows an operator with two controllers which one made a record.
     let mark = format!("certd {:08x}", seed >> 32);
     let secret = &context.secrets.dns_secret;
@@ -77,7 +77,7 @@ pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn 
                 options: &context.http_options(),
                 mark: &mark,
                 clock: clock::now,
-                zones: context.store.learned().map_err(|error| of_store(&error))?.zones,
+                zones: context.store.dns_cache()?.zones,
                 bypass_cache,
             };
             Cloudflare::new(settings).map(|it| Arc::new(it) as _)
@@ -115,7 +115,7 @@ pub(crate) fn keep_discovered(context: &Context, seen: BTreeMap<DnsName, LastSee
 /// Asks how long the token is valid, at most once a day unless `bypass_cache`, and warns when it expires soon.
 pub async fn ask_token(context: &Context, bypass_cache: bool) {
     let asked = async {
-        let known = context.store.learned().ok()?.token;
+        let known = context.store.dns_cache().ok()?.token;
         // Mark it as old, but keep it in case the provider does not answer.
         let old = |known| KnownToken { asked_at: Timestamp::UNIX_EPOCH, ..known };
         let known = if bypass_cache { known.map(old) } else { known };
@@ -129,45 +129,43 @@ pub async fn ask_token(context: &Context, bypass_cache: bool) {
 /// The cached state of the token, for read-only commands, which do not read the token.
 pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Finding> {
     let config::Provider::Cloudflare { .. } = context.config.dns.provider else { return None };
-    of_token(&context.store.learned().ok()?.token?, now)
+    of_token(&context.store.dns_cache().ok()?.token?, now)
 }
 
 fn of_token(token: &KnownToken, now: Timestamp) -> Option<Finding> {
     let trouble = token.trouble(now)?;
-    let next = "create a token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file";
-    Some(Finding::new(trouble.code(), "dns.token_file", trouble.to_string(), next, Advice::Person))
+    Some(Finding::for_a_person(trouble.code(), "dns.token_file", trouble.to_string(), trouble.next()))
 }
 
 fn of_zone(zone: &KnownZone) -> Option<Finding> {
     let trouble = zone.trouble()?;
     let (what, next) = (trouble.to_string(), trouble.next().to_owned());
     let (code, object) = (Code::DnsZoneStatus, zone.name.clone());
-    Some(Finding::new(code, object, what, next, Advice::Person))
+    Some(Finding::for_a_person(code, object, what, next))
 }
 
 /// Warns when foreign TXT records make the answer to the CA's query larger than one datagram.
 pub(crate) fn of_long_answer(name: &str, records: usize, bytes: usize) -> Option<Finding> {
     (bytes > ONE_DATAGRAM).then(|| {
-        Finding::new(
+        Finding::for_a_person(
             Code::DnsLongAnswer,
             name,
             format!("{records} TXT records are there, {bytes} bytes: more than fits into one DNS datagram"),
             "remove those that are not needed; certd removes only its own",
-            Advice::Person,
         )
     })
 }
 
-fn keep(context: &Context, change: impl FnOnce(&mut Learned)) {
+fn keep(context: &Context, change: impl FnOnce(&mut DnsCache)) {
     let _one_at_a_time = lock(&context.dns.writing);
     let changed = || {
-        let before = context.store.learned()?;
+        let before = context.store.dns_cache()?;
         let mut after = before.clone();
         change(&mut after);
-        if after == before { Ok(()) } else { context.store.write_learned(&after) }
+        if after == before { Ok(()) } else { context.store.write_dns_cache(&after) }
     };
     let kept: Result<(), StoreError> = changed();
     if let Err(error) = kept {
-        context.dns.warn(of_store(&error));
+        context.dns.warn(error.into());
     }
 }

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::cert::{Malformed, Roots};
 use crate::config::{Agent, Config, Host, HostKey, Node, Probe, Provider, Ssh, Via};
+use crate::dns;
 use crate::model::{Advice, Code, Finding};
 use crate::ssh::{self, Endpoint, Identity, Known, Pool};
 use crate::store::guard::Writers;
@@ -19,7 +20,7 @@ use crate::context::failure::failure;
 use crate::context::watch_roots::WatchRoots;
 
 /// Secrets, and the public files that are read together with them.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Secrets {
     /// The provider's API token, or the content of a TSIG key file. Empty for a provider without a secret.
     pub dns_secret: Zeroizing<String>,
@@ -76,8 +77,8 @@ impl Secrets {
     pub fn read_what_can_be(config: &Config) -> (Self, Vec<Unread>) {
         let mut unread = Vec::new();
         let dns_secret = match &config.dns.provider {
-            Provider::Cloudflare { token_file, .. } => secret::read_line(token_file).map_err(|e| Finding::from(&e)),
-            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file).map_err(|e| Finding::from(&e)),
+            Provider::Cloudflare { token_file, .. } => token(token_file),
+            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file).map_err(Finding::from),
             Provider::Exec { command, .. } => guard_program(config, command).map(|()| Zeroizing::default()),
         };
         let dns_secret = noted(&mut unread, NeededFor::Dns, dns_secret).unwrap_or_default();
@@ -85,7 +86,7 @@ impl Secrets {
         for ca in config.cas() {
             let needed_for = || NeededFor::Ca(ca.host.clone());
             if let Some(eab) = &ca.eab {
-                let hmac = secret::read_line(&eab.hmac_file).map_err(|error| Finding::from(&error));
+                let hmac = secret::read_line(&eab.hmac_file).map_err(Finding::from);
                 eab_hmac.extend(noted(&mut unread, needed_for(), hmac).map(|hmac| (ca.host.clone(), hmac)));
             }
             if let Some(path) = &ca.ca_file {
@@ -113,28 +114,15 @@ impl Secrets {
     fn of_logins(config: &Config, wanted: impl Fn(&Probe) -> bool) -> (Self, Vec<Unread>) {
         // Including the logins of nodes that DNS will name.
         let found = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
-        let found = found.map(|discover| (&discover.ssh, &discover.probe));
-        let logins = config.nodes.iter().map(|node| (&node.ssh, &node.probe)).chain(found);
-        let logins: Vec<&Ssh> = logins.filter(|(_, probe)| wanted(probe)).map(|(ssh, _)| ssh).collect();
+        let found = found.map(|discover| (&discover.ssh, discover.probes.iter().any(&wanted)));
+        let logins = config.nodes.iter().map(|node| (&node.ssh, node.every_probe().any(&wanted))).chain(found);
+        let logins: Vec<&Ssh> = logins.filter(|(_, wanted)| *wanted).map(|(ssh, _)| ssh).collect();
         let mut unread = Vec::new();
         let identities = identities(config, &logins, &mut unread);
         let passphrases = passphrases(&logins, &mut unread);
         let known_hosts = known_hosts(config, &logins, &mut unread);
         let watch_roots = WatchRoots::read(config);
-        let (dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots) = Default::default();
-        let read = Self {
-            dns_secret,
-            eab_hmac,
-            identities,
-            passphrases,
-            known_hosts,
-            acme_ca,
-            network_ca,
-            issuer_roots,
-            watch_roots,
-            pool: Pool::default(),
-        };
-        (read, unread)
+        (Self { identities, passphrases, known_hosts, watch_roots, ..Self::default() }, unread)
     }
 
     /// The same secrets for a new run: what jump hosts refused before is tried again.
@@ -201,6 +189,16 @@ impl Secrets {
     }
 }
 
+/// # Errors
+/// The file cannot be read, or holds what no token can be.
+fn token(file: &Path) -> Result<Zeroizing<String>, Finding> {
+    let token = secret::read_line(file)?;
+    let Some(why) = dns::malformed_token(&token) else { return Ok(token) };
+    let next = format!("write an API token, and nothing else, into {}", file.display());
+    let what = format!("{}: {why}", file.display());
+    Err(failure(Code::DnsTokenFile, file.display(), what, next, Advice::Person))
+}
+
 /// The secrets, or the first failure.
 fn whole((secrets, unread): (Secrets, Vec<Unread>)) -> Result<Secrets, Finding> {
     match unread.into_iter().next() {
@@ -218,7 +216,7 @@ pub(crate) fn identity_files(ssh: &Ssh) -> impl Iterator<Item = &PathBuf> {
 fn identities(config: &Config, logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Identity> {
     let files: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| identity_files(ssh)).collect();
     let read = files.into_iter().filter_map(|file| {
-        let pem = secret::read_text(file).map_err(|error| Finding::from(&error));
+        let pem = secret::read_text(file).map_err(Finding::from);
         let pem = noted(unread, NeededFor::Login(file.clone()), pem)?;
         let certificate = noted(unread, NeededFor::Login(file.clone()), certificate(config, file)).flatten();
         Some((file.clone(), Identity { certificate, ..Identity::new(file.clone(), pem) }))
@@ -267,7 +265,7 @@ pub fn identity_flaws(config: &Config) -> Vec<Finding> {
 fn passphrases(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Zeroizing<String>> {
     let files: BTreeSet<&PathBuf> = logins.iter().filter_map(|ssh| ssh.passphrase_file.as_ref()).collect();
     let read = files.into_iter().filter_map(|file| {
-        let text = secret::read_text(file).map_err(|error| Finding::from(&error));
+        let text = secret::read_text(file).map_err(Finding::from);
         let text = noted(unread, NeededFor::Login(file.clone()), text)?;
         Some((file.clone(), Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())))
     });
@@ -346,7 +344,7 @@ pub(crate) fn public(config: &Config, key: &str, path: &Path) -> Result<String, 
 }
 
 fn guard(config: &Config, path: &Path) -> Result<(), Finding> {
-    Writers::of_state(&config.state_dir).check(path).map_err(|error| Finding::from(&error))
+    Writers::of_state(&config.state_dir).check(path).map_err(Finding::from)
 }
 
 /// Checks the program, and a script among its arguments.

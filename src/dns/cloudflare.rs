@@ -5,6 +5,7 @@
 //! remove one batch. With a known zone id it takes two.
 
 mod api;
+mod complaint;
 mod limit;
 mod records;
 mod token;
@@ -56,6 +57,11 @@ impl Cloudflare {
     }
 }
 
+/// Why a text cannot be a token of this API.
+pub fn malformed_token(text: &str) -> Option<&'static str> {
+    token::malformed(text)
+}
+
 #[async_trait]
 impl Provider for Cloudflare {
     async fn zone(&self, name: &str, apex: Option<&str>) -> Result<Zone, DnsError> {
@@ -67,6 +73,10 @@ impl Provider for Cloudflare {
             return Ok(Zone { id: id.clone(), name: None });
         }
         self.zones.find(name, apex).await
+    }
+
+    fn knows_its_zones(&self) -> bool {
+        self.zone_id.is_none()
     }
 
     async fn publish(&self, zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>> {

@@ -86,7 +86,7 @@ impl Doh {
     fn client(&self) -> Result<&reqwest::Client, QueryError> {
         let make = || {
             let client = self.0.options.client(LIMITS).and_then(|builder| builder.https_only(true).build());
-            client.map_err(|source| DnsError::Client { source }.to_string())
+            client.map_err(|source| DnsError::Client { source: source.into() }.to_string())
         };
         let made = self.0.client.get_or_init(make);
         made.as_ref().map_err(|why| QueryError::Http(why.clone()))

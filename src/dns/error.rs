@@ -1,27 +1,32 @@
 //! Errors of TXT records: at the provider's API, in lookups, in waiting for every server.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::{ProgramError, UpdateError, Zone};
 use crate::http::causes;
 use crate::model::{Advice, Code};
 use crate::text::escape;
 
-#[derive(Debug, thiserror::Error)]
+/// Cloneable, since one call may be about several records.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DnsError {
     #[error("{api}: no answer: {}", causes(.source))]
-    Unreachable { api: String, source: reqwest::Error },
+    Unreachable { api: String, source: Arc<reqwest::Error> },
     /// The API refused. `code` and `message` are its own.
     #[error("{api}: {message} (code {code}, HTTP status {status})")]
     Refused { api: String, status: u16, code: u64, message: String },
-    #[error("{api}: too many calls (HTTP status {status})")]
-    Limited { api: String, status: u16, retry_after: Option<Duration> },
+    #[error("{api}: too many calls (HTTP status 429)")]
+    Limited { api: String, retry_after: Option<Duration> },
     /// The token may be valid, but lacks a permission. `reading`: the call was to read.
     #[error("{api}: the token may not do this: {message} (code {code})")]
     Forbidden { api: String, code: u64, message: String, reading: bool },
     /// The token is wrong or expired.
     #[error("{api}: the token is not accepted: {message} (code {code})")]
     Token { api: String, code: u64, message: String },
+    /// The token has a client IP address filter, which leaves out the address that the API sees (and names).
+    #[error("{api}: the token is limited to other client addresses: {message} (code {code})")]
+    TokenAddress { api: String, code: u64, message: String },
     #[error("{api}: {what}")]
     MalformedResponse { api: String, what: String },
     /// `apex`: the name's zone according to DNS.
@@ -32,7 +37,7 @@ pub enum DnsError {
     #[error("dns.api_base: a token travels over https, or over http to this machine alone")]
     Insecure,
     #[error("HTTP client for the DNS provider: {}", causes(.source))]
-    Client { source: reqwest::Error },
+    Client { source: Arc<reqwest::Error> },
     #[error("{name}: not a name that DNS can hold")]
     Name { name: String },
     #[error("/etc/resolv.conf: {why}")]
@@ -46,11 +51,22 @@ pub enum DnsError {
     #[error("{name}: none of its name servers answers: {servers}")]
     AllSilent { name: String, servers: String },
     #[error("{name}: after {} s not every name server shows the TXT record: {lagging}", .limit.as_secs())]
-    NotSeen { name: String, limit: Duration, lagging: String },
+    NotSeen { name: String, limit: Duration, lagging: String, which: Lagging },
     #[error(transparent)]
     Update(#[from] UpdateError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+}
+
+/// Which servers do not show the record: each reason has another remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lagging {
+    /// Others show it.
+    Some,
+    /// None shows it.
+    All,
+    /// Servers of this network, which may have a zone of its own under the public name.
+    Internal,
 }
 
 impl DnsError {
@@ -61,6 +77,7 @@ impl DnsError {
             Self::Limited { .. } => Code::DnsApiLimited,
             Self::Forbidden { .. } => Code::DnsTokenPermission,
             Self::Token { .. } => Code::DnsToken,
+            Self::TokenAddress { .. } => Code::DnsTokenAddress,
             Self::MalformedResponse { .. } => Code::DnsApiStrangeAnswer,
             Self::NoZone { .. } => Code::DnsNoZone,
             Self::SeveralZones { .. } => Code::DnsSeveralZones,
@@ -110,6 +127,9 @@ impl DnsError {
             Self::Token { .. } => {
                 "make a token with the permissions Zone / Zone / Read and Zone / DNS / Edit for this zone, and put it into `dns.token_file`"
             }
+            Self::TokenAddress { .. } => {
+                "let the token's Client IP Address Filtering take the address that the API names, or remove the filter; or send the calls through a proxy with an address that it takes (`network.proxy`)"
+            }
             Self::MalformedResponse { .. } => "see the provider's status page; certd tries again by itself",
             Self::NoZone { .. } => {
                 "give the token access to the zone (Zone / Zone / Read and Zone / DNS / Edit), or set `dns.zone_id`, or lead _acme-challenge by CNAME into a zone that the token may edit"
@@ -127,8 +147,14 @@ impl DnsError {
             Self::AllSilent { .. } => {
                 "see that this machine may send to port 53 (UDP and TCP), or write DoH servers that it reaches into `dns.doh`; certd tries again by itself"
             }
-            Self::NotSeen { .. } => {
+            Self::NotSeen { which: Lagging::Some, .. } => {
                 "see why that name server is behind (is it still in use?), and `dns.timeout`; nothing was asked of the CA, and certd tries again by itself"
+            }
+            Self::NotSeen { which: Lagging::All, .. } => {
+                "see that these name servers serve the zone that the DNS provider changes: if this machine's resolver has a zone of its own under the public name (split DNS), write a resolver that sees the public one into `dns.resolvers`; else see `dns.timeout`. Nothing was asked of the CA, and certd tries again by itself"
+            }
+            Self::NotSeen { which: Lagging::Internal, .. } => {
+                "these are name servers of this network: if it has a zone of its own under the public name (split DNS), write a resolver that sees the public one, such as \"1.1.1.1:53\", into `dns.resolvers`; else see why they are behind. Nothing was asked of the CA, and certd tries again by itself"
             }
             Self::Update(error) => error.next(),
             Self::Program(error) => error.next(),
@@ -144,6 +170,7 @@ impl DnsError {
         | Self::Limited { api, .. }
         | Self::Forbidden { api, .. }
         | Self::Token { api, .. }
+        | Self::TokenAddress { api, .. }
         | Self::MalformedResponse { api, .. } = &mut self
         {
             let zone = zone.name.as_ref().unwrap_or(&zone.id);
@@ -154,34 +181,20 @@ impl DnsError {
 
     /// Every other call with this token would fail, too.
     pub(super) fn is_about_the_token(&self) -> bool {
-        matches!(self, Self::Token { .. } | Self::Forbidden { .. } | Self::Limited { .. })
+        matches!(self, Self::Token { .. } | Self::TokenAddress { .. } | Self::Forbidden { .. } | Self::Limited { .. })
+    }
+
+    /// The provider cannot make a record at this name, or the CNAMEs to it lead nowhere; it may be able to at another.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::NoZone { .. } | Self::Lookup { .. } | Self::Loop { .. } => true,
+            Self::Update(error) => error.is_about_the_zone(),
+            _ => false,
+        }
     }
 
     /// The API does not know the zone, or does not let this token use it.
     pub(super) fn refuses_zone(&self) -> bool {
         matches!(self, Self::Forbidden { .. } | Self::Refused { status: 404, .. })
-    }
-
-    /// A copy for another record of the same call. The source of an [`Self::Unreachable`] becomes text.
-    pub(super) fn copy(&self) -> Self {
-        match self {
-            Self::Refused { api, status, code, message } => {
-                Self::Refused { api: api.clone(), status: *status, code: *code, message: message.clone() }
-            }
-            Self::Limited { api, status, retry_after } => {
-                Self::Limited { api: api.clone(), status: *status, retry_after: *retry_after }
-            }
-            Self::Forbidden { api, code, message, reading } => {
-                Self::Forbidden { api: api.clone(), code: *code, message: message.clone(), reading: *reading }
-            }
-            Self::Token { api, code, message } => {
-                Self::Token { api: api.clone(), code: *code, message: message.clone() }
-            }
-            Self::MalformedResponse { api, what } => Self::MalformedResponse { api: api.clone(), what: what.clone() },
-            Self::Unreachable { api, source } => {
-                Self::MalformedResponse { api: api.clone(), what: format!("no answer: {}", causes(source)) }
-            }
-            other => Self::MalformedResponse { api: "DNS provider".to_owned(), what: other.to_string() },
-        }
     }
 }

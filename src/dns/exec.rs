@@ -93,6 +93,10 @@ impl Provider for Exec {
         Ok(Zone { id: apex.unwrap_or(name).to_owned(), name: apex.map(str::to_owned) })
     }
 
+    fn knows_its_zones(&self) -> bool {
+        false
+    }
+
     async fn publish(&self, zone: &Zone, records: &[TxtRecord]) -> Vec<Result<Handle, DnsError>> {
         let pairs = records.iter().map(|record| (record.name.as_str(), record.value.as_str()));
         let results = self.each(Task::Present, pairs).await;

@@ -8,11 +8,12 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::propagation_tally::is_answer;
 use super::resolvers::parse;
 use super::wire::{Question, ask};
 use super::{DnsError, Doh, Resolvers, Server};
@@ -55,7 +56,7 @@ pub async fn in_dns(resolvers: &Resolvers, public: &[SocketAddr], name: &DnsName
 }
 
 /// The end of the name's CNAMEs, if it has any, and the addresses that each authoritative server shows there. If all are
-/// silent (mostly since port 53 is blocked) a DoH server is queried: for lasting records a resolver's answer is as good.
+/// silent (mostly since port 53 is blocked) a DoH server is queried, or this network's resolver: for lasting records a resolver's answer is as good.
 ///
 /// # Errors
 /// The name's servers cannot be found, or neither they nor any DoH server answers.
@@ -69,15 +70,20 @@ pub async fn addresses(resolvers: &Resolvers, name: &str) -> Result<(Option<Stri
     }
     let mut answers = join_all(queries).await;
     if answers.iter().all(|answer| answer.says.is_err()) {
-        let by_doh = Source::Doh(resolvers.doh()).query(&owner).await;
-        if by_doh.says.is_err() {
+        let mut late = Source::Doh(resolvers.doh()).query(&owner).await;
+        for at in resolvers.addresses() {
+            if late.says.is_err() {
+                late = Source::Resolver(*at).query(&owner).await;
+            }
+        }
+        if late.says.is_err() {
             let silent = answers.iter().map(|answer| {
                 let why = answer.says.as_ref().err().map_or("", String::as_str);
                 format!("{}: {why}", answer.server)
             });
             return Err(DnsError::AllSilent { name: end, servers: silent.collect::<Vec<_>>().join(", ") });
         }
-        answers = vec![by_doh];
+        answers = vec![late];
     }
     answers.sort_by(|a, b| a.server.cmp(&b.server));
     let alias = (!end.eq_ignore_ascii_case(name)).then_some(end);
@@ -126,9 +132,9 @@ impl Source<'_> {
         match self {
             Self::Server(server) => first(server, question).await,
             Self::Doh(doh) if doh.count() == 0 => Err("no DoH server is configured".to_owned()),
-            Self::Doh(doh) => doh.first(question, conclusive).await,
+            Self::Doh(doh) => doh.first(question, is_answer).await,
             Self::Resolver(at) => match ask(*at, question).await {
-                Ok(answer) if conclusive(&answer) => Ok(answer),
+                Ok(answer) if is_answer(&answer) => Ok(answer),
                 Ok(answer) => Err(answer.metadata.response_code.to_string()),
                 Err(error) => Err(error.to_string()),
             },
@@ -146,8 +152,8 @@ async fn first(server: &Server, question: &Question) -> Result<Message, String> 
         let question = question.clone();
         asked.spawn(async move {
             match ask(address, &question).await {
-                Ok(answer) if conclusive(&answer) && answer.metadata.authoritative => Ok(answer),
-                Ok(answer) if conclusive(&answer) => Err("answers without authority".to_owned()),
+                Ok(answer) if is_answer(&answer) && answer.metadata.authoritative => Ok(answer),
+                Ok(answer) if is_answer(&answer) => Err("answers without authority".to_owned()),
                 Ok(answer) => Err(answer.metadata.response_code.to_string()),
                 Err(error) => Err(error.to_string()),
             }
@@ -162,10 +168,6 @@ async fn first(server: &Server, question: &Question) -> Result<Message, String> 
         }
     }
     Err(why.unwrap_or_else(|| "no answer".to_owned()))
-}
-
-fn conclusive(answer: &Message) -> bool {
-    matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 /// The addresses of the name behind the CNAMEs of this answer; unrelated records are ignored.

@@ -19,13 +19,13 @@ mod txt_lookup;
 mod wire;
 
 pub use answer_size::{ONE_DATAGRAM, answer_size};
-pub use cloudflare::{Cloudflare, Settings};
+pub use cloudflare::{Cloudflare, Settings, malformed_token};
 pub use doh::Doh;
 pub use error::DnsError;
 pub use exec::{Exec, ProgramError};
 pub use inventory::{addresses, in_dns, union};
-pub use propagation::{Patience, Wanted, await_seen};
+pub use propagation::{Patience, Propagated, WantedTxt, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
-pub use resolvers::{Resolvers, Server, challenge_name};
+pub use resolvers::{Chain, Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};
 pub use txt_lookup::texts;

@@ -13,6 +13,10 @@
 //! record counts as visible when one shows all values and none shows others (an older set, gone after its TTL). That is
 //! weaker than asking each server: the CA may still meet one that lags. As soon as an authoritative server answers, the
 //! authoritative servers decide again.
+//!
+//! Where no DoH server answers either (or none is configured), this network's own resolvers are queried, as late and by the
+//! same rules. They looked the name up before, so that one without the record may have cached its absence for longer than
+//! anybody waits: if that is all that is known when the time is over, the CA, which has another resolver, is asked.
 
 use core::net::SocketAddr;
 use core::pin::pin;
@@ -26,8 +30,8 @@ use tokio::task::JoinSet;
 use tokio::time::{interval_at, sleep, timeout};
 
 use super::propagation_tally::{
-    Answer, ServerState, all_silent, doh_state, initial_states, judge, judge_doh, lacking, passed_over, propagated,
-    propagated_by_doh, updated, waited_for,
+    Answer, ServerState, all_silent, doh_state, initial_states, judge, judge_doh, lacking, lagging,
+    only_cached_absence, passed_over, propagated, propagated_by_doh, updated, waited_for,
 };
 use super::resolvers::parse;
 use super::wire::{Question, ask};
@@ -47,7 +51,7 @@ const REMINDER: Duration = Duration::from_secs(15);
 
 /// A record name and all values that must be visible there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedTxt {
     pub name: String,
     pub values: BTreeSet<String>,
 }
@@ -58,10 +62,22 @@ pub struct Patience {
     pub limit: Duration,
     pub silent_servers: SilentServers,
     pub doh: Doh,
+    /// Recursive resolvers, for where nobody else answers.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// The question and the values, shared by the pollers.
 type Task = Arc<(Question, BTreeSet<String>)>;
+/// Who is waited for: each is asked when those before it were silent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Servers,
+    Doh,
+    Resolvers,
+    /// Nobody else is asked, and the silent ones are no longer waited for.
+    Last,
+}
+
 /// The index of a state, and its new answer.
 type Update = (usize, Answer);
 
@@ -72,33 +88,68 @@ type Update = (usize, Answer);
 /// [`DnsError::NotSeen`] or [`DnsError::AllSilent`] after the limit.
 pub async fn await_seen(
     servers: &[Server],
-    wanted: &Wanted,
+    wanted: &WantedTxt,
     patience: &Patience,
     report: impl FnMut(String),
-) -> Result<Vec<String>, DnsError> {
+) -> Result<Propagated, DnsError> {
     let name = parse(&wanted.name)?;
     let task: Task = Arc::new((Question { name, kind: RecordType::TXT, recursion: false }, wanted.values.clone()));
-    let mut watch = Watch { states: Vec::new(), doh: Vec::new(), shown: String::new(), name: &wanted.name, report };
+    let mut watch = Watch {
+        states: Vec::new(),
+        doh: Vec::new(),
+        resolvers: Vec::new(),
+        shown: String::new(),
+        name: &wanted.name,
+        report,
+    };
     let ended = timeout(patience.limit, watch.until_propagated(servers, task, patience)).await;
-    let Watch { states, doh, .. } = watch;
+    let Watch { states, doh, resolvers, .. } = watch;
     let (name, limit) = (wanted.name.clone(), patience.limit);
     match ended {
-        Ok(()) => Ok([passed_over(&states), lacking(&doh)].concat()),
-        Err(_) if all_silent(&states) && all_silent(&doh) => {
-            let servers = [waited_for(&states), waited_for(&doh)].join(", ");
-            Err(DnsError::AllSilent { name, servers: servers.trim_end_matches(", ").to_owned() })
+        Ok(()) => Ok(Propagated {
+            passed_over: [passed_over(&states), lacking(&doh), lacking(&resolvers)].concat(),
+            unseen: None,
+        }),
+        // The CA sees what nobody here can.
+        Err(_)
+            if patience.silent_servers == SilentServers::PassOver
+                && all_silent(&states)
+                && all_silent(&doh)
+                && only_cached_absence(&resolvers) =>
+        {
+            let (lagging, which) = (waited_for(&resolvers), lagging(&resolvers));
+            Ok(Propagated {
+                passed_over: [passed_over(&states), lacking(&doh)].concat(),
+                unseen: Some(DnsError::NotSeen { name, limit, lagging, which }),
+            })
+        }
+        Err(_) if all_silent(&states) && all_silent(&doh) && all_silent(&resolvers) => {
+            let servers = [lacking(&states), lacking(&doh), lacking(&resolvers)].concat().join(", ");
+            Err(DnsError::AllSilent { name, servers })
         }
         Err(_) => {
-            let lagging = waited_for(if all_silent(&states) { &doh } else { &states });
-            Err(DnsError::NotSeen { name, limit, lagging })
+            let asked = [&states, &doh, &resolvers].into_iter().find(|states| !all_silent(states)).unwrap_or(&states);
+            let (lagging, which) = (waited_for(asked), lagging(asked));
+            Err(DnsError::NotSeen { name, limit, lagging, which })
         }
     }
+}
+
+/// The end of a wait after which the CA may be asked.
+#[derive(Debug)]
+pub struct Propagated {
+    /// Servers that never answered.
+    pub passed_over: Vec<String>,
+    /// Nobody here shows the record, or could: only a resolver answered, which may have cached the absence.
+    pub unseen: Option<DnsError>,
 }
 
 struct Watch<'a, F> {
     states: Vec<ServerState>,
     /// Empty until they are queried.
     doh: Vec<ServerState>,
+    /// Empty until they are queried.
+    resolvers: Vec<ServerState>,
     /// The last reported list.
     shown: String,
     name: &'a str,
@@ -110,6 +161,7 @@ impl<F: FnMut(String)> Watch<'_, F> {
     async fn until_propagated(&mut self, servers: &[Server], task: Task, patience: &Patience) {
         let (updates, mut received) = mpsc::channel(64);
         let (doh_updates, mut doh_received) = mpsc::channel::<Update>(64);
+        let (resolver_updates, mut resolver_received) = mpsc::channel::<Update>(64);
         let mut pollers = JoinSet::new();
         for (index, (address, state)) in initial_states(servers).into_iter().enumerate() {
             if let Some(address) = address {
@@ -120,7 +172,7 @@ impl<F: FnMut(String)> Watch<'_, F> {
         let mut end = pin!(sleep(PATIENCE));
         let begun = end.deadline() - PATIENCE;
         let mut reminder = interval_at(begun + REMINDER, REMINDER);
-        let (mut patient, mut patient_with_doh) = (true, true);
+        let mut stage = Stage::Servers;
         loop {
             tokio::select! {
                 Some((index, answer)) = received.recv() => {
@@ -129,21 +181,32 @@ impl<F: FnMut(String)> Watch<'_, F> {
                 Some((index, answer)) = doh_received.recv() => {
                     self.doh[index].answer = updated(&self.doh[index].answer, answer);
                 }
-                () = &mut end, if patient || patient_with_doh && !self.doh.is_empty() => {
-                    if !patient {
-                        patient_with_doh = false;
-                    } else if all_silent(&self.states) && patience.doh.count() > 0 {
-                        self.ask_doh(&patience.doh, &task, &doh_updates, &mut pollers);
-                        end.as_mut().reset(begun + PATIENCE + DOH_PATIENCE);
-                    }
-                    patient = false;
+                Some((index, answer)) = resolver_received.recv() => {
+                    self.resolvers[index].answer = updated(&self.resolvers[index].answer, answer);
+                }
+                () = &mut end, if stage != Stage::Last => {
+                    let silent = all_silent(&self.states) && all_silent(&self.doh);
+                    stage = match stage {
+                        Stage::Servers if silent && patience.doh.count() > 0 => {
+                            self.ask_doh(&patience.doh, &task, &doh_updates, &mut pollers);
+                            Stage::Doh
+                        }
+                        Stage::Servers | Stage::Doh if silent && !patience.resolvers.is_empty() => {
+                            self.ask_resolvers(&patience.resolvers, &task, &resolver_updates, &mut pollers);
+                            Stage::Resolvers
+                        }
+                        _ => Stage::Last,
+                    };
+                    end.set(sleep(DOH_PATIENCE));
                 }
                 now = reminder.tick() => self.remind(now.duration_since(begun)),
             }
             let enough = if all_silent(&self.states) {
-                propagated_by_doh(&self.doh, patient_with_doh)
+                let patient = stage != Stage::Last;
+                let by_doh = propagated_by_doh(&self.doh, patient && stage != Stage::Resolvers);
+                by_doh || all_silent(&self.doh) && propagated_by_doh(&self.resolvers, patient)
             } else {
-                propagated(&self.states, patient, patience.silent_servers)
+                propagated(&self.states, stage == Stage::Servers, patience.silent_servers)
             };
             if enough {
                 return;
@@ -162,6 +225,24 @@ impl<F: FnMut(String)> Watch<'_, F> {
         (self.report)(format!("no name server of {name} answers (is port 53 blocked?): asking {asked} instead"));
     }
 
+    fn ask_resolvers(
+        &mut self,
+        resolvers: &[SocketAddr],
+        task: &Task,
+        updates: &mpsc::Sender<Update>,
+        pollers: &mut JoinSet<()>,
+    ) {
+        for (index, at) in resolvers.iter().enumerate() {
+            self.resolvers.push(doh_state(index, &at.to_string()));
+            pollers.spawn(poll_resolver(*at, Arc::clone(task), index, updates.clone()));
+        }
+        let asked: Vec<&str> = self.resolvers.iter().map(|state| state.label.as_str()).collect();
+        let (name, asked) = (self.name, asked.join(", "));
+        (self.report)(format!(
+            "no name server of {name} answers, and no DoH server: asking the resolver {asked} instead"
+        ));
+    }
+
     fn report_change(&mut self) {
         let waiting = self.waiting();
         if waiting != self.shown {
@@ -177,7 +258,14 @@ impl<F: FnMut(String)> Watch<'_, F> {
     }
 
     fn waiting(&self) -> String {
-        waited_for(if self.doh.is_empty() || !all_silent(&self.states) { &self.states } else { &self.doh })
+        let silent = all_silent(&self.states);
+        waited_for(if silent && !self.resolvers.is_empty() && all_silent(&self.doh) {
+            &self.resolvers
+        } else if silent && !self.doh.is_empty() {
+            &self.doh
+        } else {
+            &self.states
+        })
     }
 }
 
@@ -197,6 +285,24 @@ async fn poll(address: SocketAddr, task: Task, index: usize, updates: mpsc::Send
         }
         sleep(pause).await;
         pause = pause.mul_f32(1.5).min(LONGEST_PAUSE);
+    }
+}
+
+/// Queries one resolver until it shows every value.
+async fn poll_resolver(address: SocketAddr, task: Task, index: usize, updates: mpsc::Sender<Update>) {
+    let (question, values) = &*task;
+    let question = Question { recursion: true, ..question.clone() };
+    loop {
+        let answer = match ask(address, &question).await {
+            Ok(answer) => judge_doh(&answer, &question, values, true),
+            Err(error) if error.is_no_route() => Answer::NoRoute,
+            Err(error) => Answer::NoneUsable(error.to_string()),
+        };
+        let all = answer == Answer::Complete;
+        if updates.send((index, answer)).await.is_err() || all {
+            return;
+        }
+        sleep(DOH_PAUSE).await;
     }
 }
 

@@ -1,13 +1,14 @@
 //! The tally of a TXT record's propagation: the last answer of each server, and whether they suffice. These are the rules of
 //! [`super::propagation`], without the network.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeSet;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RData;
 
 use super::Server;
+use super::error::Lagging;
 use super::wire::Question;
 use crate::config::SilentServers;
 
@@ -17,6 +18,8 @@ pub(super) struct ServerState {
     server: usize,
     pub(super) label: String,
     pub(super) answer: Answer,
+    /// Its address is one that the internet does not have.
+    internal: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,19 +47,26 @@ pub(super) fn initial_states(servers: &[Server]) -> Vec<(Option<SocketAddr>, Ser
             let label = if *name == address.to_string() { name.clone() } else { format!("{name} ({address})") };
             states.push((
                 Some(*address),
-                ServerState { server, label, answer: Answer::NoneUsable("not asked yet".to_owned()) },
+                ServerState {
+                    server,
+                    label,
+                    answer: Answer::NoneUsable("not asked yet".to_owned()),
+                    internal: is_internal(address.ip()),
+                },
             ));
         }
         if addresses.is_empty() {
             let why = missing.clone().unwrap_or_default();
-            states.push((None, ServerState { server, label: name.clone(), answer: Answer::NoAddress(why) }));
+            let state = ServerState { server, label: name.clone(), answer: Answer::NoAddress(why), internal: false };
+            states.push((None, state));
         }
     }
     states
 }
 
 pub(super) fn doh_state(server: usize, url: &str) -> ServerState {
-    ServerState { server, label: url.to_owned(), answer: Answer::NoneUsable("not asked yet".to_owned()) }
+    let answer = Answer::NoneUsable("not asked yet".to_owned());
+    ServerState { server, label: url.to_owned(), answer, internal: false }
 }
 
 /// Judges an authoritative server's answer; one without authority is unusable.
@@ -86,11 +96,11 @@ pub(super) fn judge_doh(
     }
 }
 
-fn is_answer(answer: &Message) -> bool {
+pub(super) fn is_answer(answer: &Message) -> bool {
     matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
-fn texts(answer: &Message, question: &Question) -> Result<BTreeSet<String>, String> {
+pub(super) fn texts(answer: &Message, question: &Question) -> Result<BTreeSet<String>, String> {
     if !is_answer(answer) {
         return Err(answer.metadata.response_code.to_string());
     }
@@ -146,6 +156,12 @@ pub(super) fn is_silent(state: &ServerState, states: &[ServerState]) -> bool {
     }
 }
 
+/// Nothing is known but that a resolver has no record, perhaps from its cache.
+pub(super) fn only_cached_absence(states: &[ServerState]) -> bool {
+    let absent = |state: &ServerState| state.answer == Answer::Absent { may_be_cached: true };
+    states.iter().any(absent) && states.iter().all(|state| absent(state) || is_silent(state, states))
+}
+
 pub(super) fn waited_for(states: &[ServerState]) -> String {
     lacking(states).join(", ")
 }
@@ -163,6 +179,28 @@ pub(super) fn lacking(states: &[ServerState]) -> Vec<String> {
     lacking.collect()
 }
 
+pub(super) fn lagging(states: &[ServerState]) -> Lagging {
+    let lags = |state: &&ServerState| matches!(state.answer, Answer::Incomplete | Answer::Absent { .. });
+    if states.iter().filter(lags).any(|state| state.internal) {
+        Lagging::Internal
+    } else if states.iter().any(|state| state.answer == Answer::Complete) {
+        Lagging::Some
+    } else {
+        Lagging::All
+    }
+}
+
+/// RFC 1918, RFC 6598, RFC 4193, loopback and link-local addresses.
+fn is_internal(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => {
+            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
+            shared || v4.is_private() || v4.is_loopback() || v4.is_link_local()
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
 /// The servers that were not waited for.
 pub(super) fn passed_over(states: &[ServerState]) -> Vec<String> {
     states.iter().filter(|state| is_silent(state, states)).map(|state| state.label.clone()).collect()
@@ -178,8 +216,12 @@ mod tests {
 
     /// One server for each answer.
     fn states(answers: &[Answer]) -> Vec<ServerState> {
-        let state =
-            |(n, answer): (usize, &Answer)| ServerState { server: n, label: format!("ns{n}"), answer: answer.clone() };
+        let state = |(n, answer): (usize, &Answer)| ServerState {
+            server: n,
+            label: format!("ns{n}"),
+            answer: answer.clone(),
+            internal: false,
+        };
         answers.iter().enumerate().map(state).collect()
     }
 
@@ -244,11 +286,39 @@ mod tests {
     }
 
     #[test]
+    fn a_cached_absence_is_distinguished_from_one_that_is_sure_and_from_silence() {
+        let absent = |may_be_cached| Answer::Absent { may_be_cached };
+        assert!(only_cached_absence(&states(&[absent(true), nothing()])));
+        for others in [&[absent(true), absent(false)][..], &[absent(true), Answer::Incomplete], &[nothing()], &[]] {
+            assert!(!only_cached_absence(&states(others)), "{others:?}");
+        }
+    }
+
+    #[test]
     fn d12_a_resolver_that_shows_other_values_is_waited_for_and_a_silent_one_is_not() {
         assert!(!propagated_by_doh(&states(&[Answer::Complete, Answer::Incomplete]), false));
         assert!(!propagated_by_doh(&states(&[Answer::Complete, nothing()]), true));
         assert!(propagated_by_doh(&states(&[Answer::Complete, nothing()]), false));
         assert!(!propagated_by_doh(&states(&[nothing(), nothing()]), false));
+    }
+
+    #[test]
+    fn a_server_of_this_network_that_lags_is_distinguished_from_a_public_one() {
+        let mut states = states(&[Answer::Complete, Answer::Incomplete, nothing()]);
+        assert_eq!(lagging(&states), Lagging::Some);
+        states[2].internal = true;
+        assert_eq!(lagging(&states), Lagging::Some, "it is silent, and not waited for");
+        states[1].internal = true;
+        assert_eq!(lagging(&states), Lagging::Internal);
+        assert_eq!(lagging(&self::states(&[Answer::Incomplete, nothing()])), Lagging::All);
+        for internal in
+            ["10.0.0.53", "172.31.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "169.254.1.1", "fd00::53", "fe80::1"]
+        {
+            assert!(is_internal(internal.parse().unwrap()), "{internal}");
+        }
+        for public in ["192.0.2.53", "100.128.0.1", "172.32.0.1", "2001:db8::53"] {
+            assert!(!is_internal(public.parse().unwrap()), "{public}");
+        }
     }
 
     const NAME: &str = "_acme-challenge.example.com.";

@@ -48,6 +48,11 @@ pub trait Provider: Send + Sync {
     /// Removes records of one zone; returns one result for each, in order. A record that is gone already is a success.
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>>;
 
+    /// Whether [`Self::zone`] fails for a name that the provider does not serve.
+    fn knows_its_zones(&self) -> bool {
+        true
+    }
+
     /// The zones seen in this run, for the cache of the next one.
     fn zones(&self) -> BTreeMap<String, KnownZone> {
         BTreeMap::new()

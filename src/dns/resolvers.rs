@@ -56,6 +56,15 @@ pub struct Server {
     pub missing: Option<String>,
 }
 
+/// A name and its CNAMEs' targets, in order.
+#[derive(Debug)]
+pub struct Chain {
+    /// Never empty.
+    pub names: Vec<String>,
+    /// Why the last name is not the end.
+    pub broken: Option<DnsError>,
+}
+
 /// The name at which the CA looks up the TXT record for `base` (RFC 8555 section 8.4).
 pub fn challenge_name(base: &str) -> String {
     format!("_acme-challenge.{base}")
@@ -83,38 +92,70 @@ impl Resolvers {
         &self.doh
     }
 
+    /// Those that resolve names here. Each may have cached that a record does not exist.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.lookup
+    }
+
     /// The name at the end of the CNAMEs, where the record must be made. It need not exist yet.
+    pub async fn follow(&self, name: &str) -> Result<String, DnsError> {
+        let Chain { mut names, broken } = self.chain(name).await?;
+        match broken {
+            Some(error) => Err(error),
+            None => Ok(names.pop().unwrap_or_default()),
+        }
+    }
+
+    /// The CNAMEs of a name.
     ///
     /// A query for another type returns the whole chain at once, with the zone of its end. If a link is broken, queries for
     /// single CNAMEs show which one.
-    pub async fn follow(&self, name: &str) -> Result<String, DnsError> {
+    pub async fn chain(&self, name: &str) -> Result<Chain, DnsError> {
         let mut chain = vec![parse(name)?];
-        loop {
+        let broken = loop {
             let last = chain[chain.len() - 1].clone();
             let (answer, failed) = match self.lookup(&last, RecordType::SOA).await {
                 Ok(answer) => (answer, None),
                 Err(error) => match self.lookup(&last, RecordType::CNAME).await {
                     Ok(answer) => (answer, Some(error)),
-                    Err(_) => return Err(error),
+                    Err(_) => break Some(error),
                 },
             };
-            while let Some(target) = cname(&answer, &chain[chain.len() - 1]) {
-                let looped = chain.contains(&target);
+            let mut looped = false;
+            while let Some(target) = cname(&answer, &chain[chain.len() - 1]).filter(|_| !looped) {
+                looped = chain.contains(&target) || chain.len() > MOST_CNAMES;
                 chain.push(target);
-                if looped || chain.len() > MOST_CNAMES + 1 {
-                    let chain: Vec<String> = chain.iter().map(text).collect();
-                    return Err(DnsError::Loop { name: name.to_owned(), chain: chain.join(" -> ") });
-                }
+            }
+            if looped {
+                let chain: Vec<String> = chain.iter().map(text).collect();
+                break Some(DnsError::Loop { name: name.to_owned(), chain: chain.join(" -> ") });
             }
             let end = &chain[chain.len() - 1];
             if let Some(apex) = apex(&answer, end) {
                 self.keep_cut(end, &apex);
-                return Ok(text(end));
+                break None;
             }
             if *end == last {
-                return failed.map_or_else(|| Ok(text(end)), Err);
+                break failed;
             }
+        };
+        Ok(Chain { names: chain.iter().map(text).collect(), broken })
+    }
+
+    /// Whether a wildcard makes the CNAME of `name` to `target`: one that stands there for all names of the same parent, and
+    /// ends at this name as soon as anything is made there (RFC 4592 section 2.2.1). Returns the zone that holds the name.
+    pub async fn wildcard_zone(&self, name: &str, target: &str) -> Option<String> {
+        let (name, target) = (parse(name).ok()?, parse(target).ok()?);
+        let parent = name.base_name();
+        let wildcard = parent.prepend_label("*").ok()?;
+        let answer = self.lookup(&wildcard, RecordType::CNAME).await.ok()?;
+        if name == wildcard || cname(&answer, &wildcard)? != target {
+            return None;
         }
+        // A query for the name itself would be answered with the zone of the target.
+        let zone = self.zone(parent).await.ok()?;
+        self.keep_cut(&name, &zone);
+        Some(text(&zone))
     }
 
     /// The name of the zone that holds `name`, according to DNS.

@@ -61,7 +61,11 @@ impl Rfc2136 {
             let mut question = Message::new(0, MessageType::Query, OpCode::Query);
             question.metadata.recursion_desired = false;
             question.add_query(Query::query(at.clone(), RecordType::SOA));
-            let answer = self.primary.ask(question).await?;
+            let answer = match self.primary.ask(question).await {
+                Ok(answer) => answer,
+                Err(UpdateError::Unsigned { .. }) => break,
+                Err(error) => return Err(error.into()),
+            };
             match answer.metadata.response_code {
                 ResponseCode::NoError | ResponseCode::NXDomain => {}
                 // To a query: the server does not serve the name.

@@ -1,13 +1,13 @@
 //! Looks up the TXT records at a name, on its authoritative servers. If all are silent (mostly since port 53 is blocked) the
-//! DoH servers are queried: for a persistent record a resolver's answer is as good.
+//! DoH servers, and then this network's resolvers, are queried: for a persistent record a resolver's answer is as good.
 
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::op::Message;
+use hickory_proto::rr::RecordType;
 use tokio::task::JoinSet;
 
 use super::resolvers::parse;
 use super::wire::{Question, ask};
-use super::{DnsError, Resolvers};
+use super::{DnsError, Resolvers, propagation_tally};
 
 /// Queries every authoritative server once, behind CNAMEs. Returns the TXT records of each that answers with authority. The
 /// DoH servers count as one server, since each may have cached that the record was absent.
@@ -32,8 +32,9 @@ pub async fn texts(resolvers: &Resolvers, name: &str) -> Result<Vec<(String, Vec
         }
     }
     if shown.is_empty() {
-        match from_doh(resolvers, question, &mut silent).await {
-            Some(by_doh) => shown.push(by_doh),
+        let by_doh = from_doh(resolvers, question.clone(), &mut silent).await;
+        match if by_doh.is_some() { by_doh } else { from_resolvers(resolvers, question).await } {
+            Some(late) => shown.push(late),
             None => return Err(DnsError::AllSilent { name: owner, servers: silent.join(", ") }),
         }
     }
@@ -61,18 +62,24 @@ async fn from_doh(
     (!asked.is_empty()).then(|| (asked.join(", "), shown))
 }
 
+/// As [`from_doh`], from this network's own resolvers.
+async fn from_resolvers(resolvers: &Resolvers, question: Question) -> Option<(String, Vec<String>)> {
+    let question = Question { recursion: true, ..question };
+    let (mut asked, mut shown) = (Vec::new(), Vec::new());
+    for at in resolvers.addresses() {
+        if let Some(texts) = ask(*at, &question).await.ok().and_then(|answer| found(&answer, &question)) {
+            asked.push(at.to_string());
+            shown.extend(texts);
+        }
+    }
+    (!asked.is_empty()).then(|| (asked.join(", "), shown))
+}
+
 async fn one(address: core::net::SocketAddr, question: &Question) -> Option<Vec<String>> {
     let answer = ask(address, question).await.ok().filter(|answer| answer.metadata.authoritative)?;
     found(&answer, question)
 }
 
 fn found(answer: &Message, question: &Question) -> Option<Vec<String>> {
-    if !matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
-        return None;
-    }
-    let texts = answer.answers.iter().filter(|record| record.name == question.name).filter_map(|record| {
-        let RData::TXT(txt) = &record.data else { return None };
-        String::from_utf8(txt.txt_data.concat()).ok()
-    });
-    Some(texts.collect())
+    Some(propagation_tally::texts(answer, question).ok()?.into_iter().collect())
 }

@@ -116,7 +116,7 @@ pub async fn deliver(
 
 fn pairs(context: &Context, deliver: &Deliver) -> Result<BTreeMap<CertName, (Generation, Arc<Pair>)>, Finding> {
     let load = |(name, generation): (&CertName, &Generation)| {
-        let pair = context.store.pair(name, generation).map_err(|error| Finding::from(&error))?;
+        let pair = context.store.pair(name, generation)?;
         Ok((name.clone(), (generation.clone(), Arc::new(pair))))
     };
     deliver.certificates.iter().map(load).collect()
@@ -138,8 +138,14 @@ fn bundles(context: &Context, task: &NodeTask, pairs: &BTreeMap<CertName, (Gener
 }
 
 /// Later handshakes replace earlier ones with the same address, name and transport.
-pub(crate) fn remember(served: &mut Vec<Served>, seen: Vec<Served>) {
+pub(crate) fn remember(served: &mut Vec<Served>, mut seen: Vec<Served>) {
     let places: BTreeSet<_> = seen.iter().map(place).collect();
+    let answered = |old: &&Served| old.handshakes.is_some_and(|it| it.answered > 0 || it.before);
+    let before: BTreeSet<_> = served.iter().filter(answered).map(place).collect();
+    for later in &mut seen {
+        let is_before = before.contains(&place(later));
+        later.handshakes.iter_mut().for_each(|handshakes| handshakes.before = is_before);
+    }
     served.retain(|old| !places.contains(&place(old)));
     served.extend(seen);
 }

@@ -59,7 +59,7 @@ pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Finding> {
 /// Writes the intent and its key to disk, and gathers what the order needs.
 async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>, Finding> {
     let intent = intend(context, task)?;
-    let key = context.store.intent_key(&task.certificate).map_err(|error| effect_failure::of_store(&error))?;
+    let key = context.store.intent_key(&task.certificate)?;
     let ca = ca::ca(context, &task.ca)?;
     let http = ca::http(context, ca)?;
     let mut records = Records::new(context, false)?;
@@ -89,8 +89,7 @@ async fn prepare<'a>(context: &'a Context, task: &'a Issue) -> Result<Steps<'a>,
 }
 
 fn intend(context: &Context, task: &Issue) -> Result<Intent, Finding> {
-    let of_store = |error| effect_failure::of_store(&error);
-    let stored = context.store.stored(&task.certificate).map_err(of_store)?;
+    let stored = context.store.stored(&task.certificate)?;
     let kept = stored.current.filter(|_| task.keep_key);
     let wanted = Intent {
         names: task.names.clone(),
@@ -115,15 +114,15 @@ fn intend(context: &Context, task: &Issue) -> Result<Intent, Finding> {
     }
     // The store reuses the key of a pending intent, so an intent with the wrong key is dropped.
     if stored.pending.is_some_and(|held| held.key_of != wanted.key_of) {
-        context.store.drop_intent(&task.certificate).map_err(of_store)?;
+        context.store.drop_intent(&task.certificate)?;
     }
     let key = match kept {
-        Some(kept) => context.store.pair(&task.certificate, &kept.generation).map_err(of_store)?.key().clone(),
+        Some(kept) => context.store.pair(&task.certificate, &kept.generation)?.key().clone(),
         None => PrivateKey::generate(task.key_type).map_err(|error| {
             Finding::new(Code::KeyGeneration, &task.certificate, error.to_string(), "report this", Advice::Bug)
         })?,
     };
-    context.store.intend(&task.certificate, &wanted, &key).map_err(of_store)?;
+    context.store.intend(&task.certificate, &wanted, &key)?;
     Ok(wanted)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::context::{Context, failure, stopped};
+use crate::context::{Context, failure};
 use crate::model::{Code, Finding};
 use crate::plan::Step;
 
@@ -25,12 +25,8 @@ pub enum Ended {
 pub async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphore>) -> Ended {
     match step {
         Step::Issue(step) => {
-            let mut stop = context.stop.clone();
-            let issued = tokio::select! {
-                issued = issue::issue(context, step) => issued,
-                () = stopped(&mut stop) => Err(failure::interrupted(&step.certificate)),
-            };
-            Ended::Issued(issued)
+            let issued = context.unless_stopped(issue::issue(context, step)).await;
+            Ended::Issued(issued.unwrap_or_else(|| Err(failure::interrupted(&step.certificate))))
         }
         Step::Deliver(step) => Ended::Delivered(deliver::deliver(context, step, permits).await),
         Step::Rehearse(step) => Ended::Rehearsed(rehearse::as_planned(context, step, permits).await),
@@ -39,15 +35,8 @@ pub async fn execute(context: &Arc<Context>, step: &Step, permits: &Arc<Semaphor
 
 /// Removes leftover TXT records. What cannot be removed stays in the journal, for the next run.
 pub async fn clean(context: &Context) -> Option<Finding> {
-    let mut stop = context.stop.clone();
-    let patience = async {
-        stopped(&mut stop).await;
-        tokio::time::sleep(CLEAN_WHEN_STOPPED).await;
-    };
-    tokio::select! {
-        cleaned = issue::clean_txt(context) => cleaned.err(),
-        () = patience => {
-            Some(failure::interrupted("the removal of TXT records").coded(Code::TxtLeft))
-        }
+    match context.unless_stopped_for(CLEAN_WHEN_STOPPED, issue::clean_txt(context)).await {
+        Some(cleaned) => cleaned.err(),
+        None => Some(failure::interrupted("the removal of TXT records").coded(Code::TxtLeft)),
     }
 }

@@ -1,7 +1,5 @@
-//! `renew --dry-run`: tries today everything that a renewal needs. A TXT record is made, seen and removed; every node
-//! prepares and aborts; nothing is ordered and nothing is changed.
+//! The rehearsal of one certificate: a TXT record is made, seen and removed; each node prepares and aborts.
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -16,14 +14,12 @@ use crate::plan;
 use crate::plan::rollout::Outcome;
 use crate::report::{Delivery, Issuance};
 
-use super::deliver::session::judged;
+use super::deliver::session::{PREPARE_DEADLINE, judged};
 use super::issue;
 use crate::context::failure::{bug, interrupted, of_node};
 use crate::context::progress::{Event, Phase};
-use crate::context::{Context, clock, stopped};
+use crate::context::{Context, clock};
 use crate::observe::route::endpoint;
-
-const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Carries out a planned rehearsal.
 ///
@@ -36,12 +32,9 @@ pub(crate) async fn as_planned(
 ) -> Result<Rehearsed, Finding> {
     let gone = || bug(&step.certificate, "a certificate that the configuration does not have");
     let certificate = context.config.certificate(&step.certificate).ok_or_else(gone)?;
-    let stored = context.store.stored(&step.certificate).map_err(|error| Finding::from(&error))?;
-    let mut stop = context.stop.clone();
-    tokio::select! {
-        rehearsed = try_one(context, certificate, stored.current.as_ref(), &step.nodes, permits) => rehearsed,
-        () = stopped(&mut stop) => Err(interrupted(&step.certificate)),
-    }
+    let stored = context.store.stored(&step.certificate)?;
+    let rehearsed = try_one(context, certificate, stored.current.as_ref(), &step.nodes, permits);
+    context.unless_stopped(rehearsed).await.unwrap_or_else(|| Err(interrupted(&step.certificate)))
 }
 
 pub struct Rehearsed {
@@ -155,7 +148,7 @@ struct StandIn {
 fn stand_in(context: &Context, certificate: &Certificate, kept: Option<&Kept>) -> Result<StandIn, Finding> {
     let fit = |kept: &&Kept| kept.leaf.names == certificate.names && kept.leaf.not_after > clock::now();
     if let Some(kept) = kept.filter(fit) {
-        let pair = context.store.pair(&certificate.name, &kept.generation).map_err(|error| Finding::from(&error))?;
+        let pair = context.store.pair(&certificate.name, &kept.generation)?;
         return Ok(StandIn { generation: kept.generation.clone(), pair: Arc::new(pair), unsigned: false });
     }
     let (generation, pair) = unsigned(certificate)?;

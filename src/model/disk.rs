@@ -30,6 +30,9 @@ pub struct Looked {
     /// Folders of certd's with keys that no configured certificate uses any more, escaped.
     #[serde(default)]
     pub left: Vec<String>,
+    /// Its nginx serves HTTP/3 and does not bound how long old workers live after a reload.
+    #[serde(default)]
+    pub unbounded_workers: bool,
     pub certificates: BTreeMap<CertName, Found>,
     /// What `certd node setup` installed there. `None`: the program was sent along with the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]

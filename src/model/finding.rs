@@ -55,6 +55,12 @@ impl Finding {
         }
     }
 
+    /// What it is, with the object named once: many errors name it already.
+    pub fn named(&self) -> String {
+        let Self { object, what, .. } = self;
+        if what.contains(object.as_str()) { what.clone() } else { format!("{object}: {what}") }
+    }
+
     pub(crate) fn cut(&mut self, most: usize) {
         [&mut self.object, &mut self.what, &mut self.next].into_iter().for_each(|text| cut(text, most));
     }

@@ -33,11 +33,12 @@ pub use persisted_state::{
     Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,
     Renumbered, Revoked, Unproven,
 };
-pub use provider::{KnownToken, KnownZone, LastSeen, Learned, TokenTrouble, ZoneTrouble};
+pub use provider::{DnsCache, KnownToken, KnownZone, LastSeen, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
 };
+use crate::config::StartTls;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Observed {
@@ -209,7 +210,29 @@ pub struct Served {
     pub sni: DnsName,
     #[serde(default)]
     pub over: Over,
+    /// The protocol whose dialogue led to TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starttls: Option<StartTls>,
     pub seen: Seen,
+    /// Over QUIC, where several are made at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshakes: Option<Handshakes>,
+}
+
+/// Concurrent handshakes over QUIC, and how many of them got an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Handshakes {
+    pub asked: u16,
+    pub answered: u16,
+    /// Whether some were answered within the last day.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub before: bool,
+}
+
+impl Handshakes {
+    pub fn unanswered(self) -> u16 {
+        self.asked.saturating_sub(self.answered)
+    }
 }
 
 /// The transport of a handshake.
@@ -240,6 +263,8 @@ pub struct Watched {
     pub name: WatchName,
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starttls: Option<StartTls>,
     pub seen: Seen,
 }
 
@@ -288,12 +313,25 @@ pub enum ProbeError {
     /// The SSH path to the server is broken, which shows nothing about the server: visitors take another one.
     #[error("no way through SSH: {0}")]
     NoWay(String),
+    /// The port answers, in a protocol by which it was not asked for TLS: `probe` is wrong, which shows nothing about what
+    /// visitors get.
+    #[error("{0}")]
+    Unspoken(String),
+    /// It speaks the right protocol and greets with a refusal, as a busy server does, or one that does not admit this
+    /// machine: that shows nothing about what others get, nor about a certificate.
+    #[error("{0}")]
+    TurnedAway(String),
 }
 
 impl ProbeError {
+    /// Whether what visitors get is unknown after this.
+    pub fn says_nothing_of_visitors(&self) -> bool {
+        matches!(self, Self::NoWay(_) | Self::Unspoken(_) | Self::TurnedAway(_))
+    }
+
     /// Whether a server accepted TCP, so that a change could hurt its visitors.
     pub fn somebody_there(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        matches!(self, Self::Tls(_) | Self::Unspoken(_) | Self::TurnedAway(_))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The part of the observations that outlives a run: earlier attempts and their results.
 
+use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -38,6 +39,9 @@ pub struct PersistedState {
     /// The nodes whose claims led to renumbering.
     #[serde(default)]
     pub renumbered: BTreeMap<CertName, Renumbered>,
+    /// When each address last answered over QUIC, for a day.
+    #[serde(default)]
+    pub quic: BTreeMap<NodeName, BTreeMap<SocketAddr, Timestamp>>,
     /// The last rehearsal of each certificate's renewal.
     #[serde(default)]
     pub rehearsals: BTreeMap<CertName, Rehearsal>,

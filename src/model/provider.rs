@@ -17,7 +17,7 @@ const TOKEN_ASKED: SignedDuration = SignedDuration::from_hours(24);
 
 /// `dns.json`: a cache that can be lost; only during a DNS outage its lost addresses are missed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Learned {
+pub struct DnsCache {
     /// By the API's host and the zone's name: `api.cloudflare.com/example.com`.
     #[serde(default)]
     pub zones: BTreeMap<String, KnownZone>,
@@ -99,7 +99,8 @@ pub struct KnownToken {
     /// The beginning of its SHA-256: another token is looked up anew.
     pub digest: String,
     pub asked_at: Timestamp,
-    /// `active`, `disabled`, `expired`; `refused` when the API does not accept it at all, `unknown` when it cannot be asked.
+    /// `active`, `disabled`, `expired`; `refused` when the API does not accept it at all, [`Self::ELSEWHERE`] when it does
+    /// not accept it from this machine's address, `unknown` when it cannot be asked.
     pub status: String,
     pub expires_on: Option<Timestamp>,
 }
@@ -111,12 +112,19 @@ pub enum TokenTrouble {
     Expires { at: Timestamp },
     #[error("the token is {0}: the next certificate cannot be issued with it")]
     Dead(String),
+    #[error("the token is limited to other client addresses: the next certificate cannot be issued with it from here")]
+    Elsewhere,
 }
 
 impl KnownToken {
+    pub const ELSEWHERE: &str = "elsewhere";
+
     pub fn trouble(&self, now: Timestamp) -> Option<TokenTrouble> {
         if self.status == "unknown" {
             return None;
+        }
+        if self.status == Self::ELSEWHERE {
+            return Some(TokenTrouble::Elsewhere);
         }
         if self.status != "active" {
             return Some(TokenTrouble::Dead(self.status.clone()));
@@ -131,7 +139,7 @@ impl KnownToken {
     /// Whether to ask again. A dead token is looked up each time, since it may have been repaired at the provider. A
     /// time in the future was noted by a wrong clock.
     pub fn is_old(&self, digest: &str, now: Timestamp) -> bool {
-        let dead = matches!(self.trouble(now), Some(TokenTrouble::Dead(_)));
+        let dead = matches!(self.trouble(now), Some(TokenTrouble::Dead(_) | TokenTrouble::Elsewhere));
         dead || self.digest != digest || self.asked_at > now || now.duration_since(self.asked_at) >= TOKEN_ASKED
     }
 }
@@ -142,6 +150,19 @@ impl TokenTrouble {
         match self {
             Self::Expires { .. } => Code::DnsTokenExpires,
             Self::Dead(_) => Code::DnsToken,
+            Self::Elsewhere => Code::DnsTokenAddress,
+        }
+    }
+
+    /// What the operator does next.
+    pub fn next(&self) -> &'static str {
+        match self {
+            Self::Expires { .. } | Self::Dead(_) => {
+                "create a token with the permissions Zone / Zone / Read and Zone / DNS / Edit, and replace the file"
+            }
+            Self::Elsewhere => {
+                "let the token's Client IP Address Filtering take the address from which this machine reaches the API, or remove the filter"
+            }
         }
     }
 }
@@ -167,6 +188,7 @@ mod tests {
         assert_eq!(code("disabled", None), Some(Code::DnsToken));
         assert_eq!(code("refused", Some(999)), Some(Code::DnsToken));
         assert_eq!(code("unknown", None), None);
+        assert_eq!(code(KnownToken::ELSEWHERE, None), Some(Code::DnsTokenAddress));
     }
 
     #[test]

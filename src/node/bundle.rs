@@ -1,14 +1,12 @@
 //! What is sent to a node: parameters a line each, never evaluated there, and the certificates with their digests.
 
-use core::fmt::Write as _;
 use core::mem;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use super::program::{VERSION, program};
-use crate::cert::{CertName, Generation, Pair, PrivateKey};
+use crate::cert::{CertName, Generation, Pair, PrivateKey, sha256_hex};
 use crate::config::{Install, Rights};
 
 /// One certificate for one node.
@@ -33,9 +31,10 @@ pub struct Expected {
 impl Expected {
     pub fn of(pair: &Pair, install: &Install) -> Self {
         let Texts { fullchain, key } = Texts::of(pair);
-        let mut sums = vec![sum(&fullchain), sum(&key)];
-        sums.extend(install.chain.as_ref().map(|_| sum(above_the_leaf(&fullchain))));
-        sums.extend(install.combined.as_ref().map(|_| sum(&Zeroizing::new([&**key, &**fullchain].concat()))));
+        let mut sums = vec![sha256_hex(&fullchain), sha256_hex(&key)];
+        sums.extend(install.chain.as_ref().map(|_| sha256_hex(above_the_leaf(&fullchain))));
+        let parts: [&str; 2] = if install.chain_first { [&fullchain, &key] } else { [&key, &fullchain] };
+        sums.extend(install.combined.as_ref().map(|_| sha256_hex(&Zeroizing::new(parts.concat()))));
         Self { sums, key: pair.key().clone() }
     }
 
@@ -107,7 +106,7 @@ pub(super) fn beginning(nonce: &str) -> String {
 
 /// Where the files are, and how they are tested.
 pub(super) fn places(text: &mut String, install: &Install) {
-    let Install { fullchain, key, chain, combined, in_place, rights, test, reload: _ } = install;
+    let Install { fullchain, key, chain, combined, chain_first, in_place, rights, test, .. } = install;
     line(text, "fullchain", fullchain);
     line(text, "key", key);
     chain.iter().for_each(|path| line(text, "chain", path));
@@ -120,6 +119,10 @@ pub(super) fn places(text: &mut String, install: &Install) {
     group.iter().for_each(|group| line(text, "group", group));
     mode.iter().for_each(|mode| line(text, "mode", &mode.to_string()));
     key_mode.iter().for_each(|mode| line(text, "key-mode", &mode.to_string()));
+    if combined.is_some() && *chain_first {
+        line(text, "chain-first", "yes");
+    }
+    install.server.and_then(|server| server.account).iter().for_each(|account| line(text, "reader", account));
     test.iter().for_each(|word| line(text, "test", word));
 }
 
@@ -146,14 +149,6 @@ fn above_the_leaf(fullchain: &str) -> &str {
     fullchain.split_once("-----END CERTIFICATE-----\n").map_or(fullchain, |(_, rest)| rest)
 }
 
-fn sum(text: &str) -> String {
-    let mut hex = String::new();
-    for byte in digest(&SHA256, text.as_bytes()).as_ref() {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,10 +167,13 @@ mod tests {
             key: "/k".to_owned(),
             chain: Some("/c".to_owned()),
             combined: None,
+            chain_first: false,
             in_place: true,
             rights: Rights { owner: Some("o".to_owned()), ..Rights::default() },
             test: vec!["t".to_owned()],
             reload: vec!["r".to_owned(), "s".to_owned()],
+            restart: false,
+            server: None,
         };
         let certificate = CertName::parse("a").unwrap();
         let bundle = Bundle { certificate, generation, pair, install: Arc::new(install), older: true };

@@ -84,6 +84,9 @@ impl NodeError {
                 Refusal::Version { .. } => format!(
                     "a newer certd set {node} up: use that one, or go back with this one: certd node setup {node}"
                 ),
+                Refusal::Unfit { why } if why.starts_with("mv -T") => format!(
+                    "install coreutils or busybox on {node}: another mv, such as toybox's, does not replace a link to a folder"
+                ),
                 Refusal::Unfit { .. } => format!("see what {node} lacks; it needs a POSIX sh and the usual commands"),
             },
             Self::Garbled { node, .. } => {
@@ -193,6 +196,16 @@ mod tests {
         let why = "a: this node's parameters do not have the line".to_owned();
         let text = NodeError::Refused { node: node(), refusal: Refusal::NotPermitted { why } }.next();
         assert!(text.ends_with("certd node setup shenzhen"), "{text}");
+    }
+
+    #[test]
+    fn utilities_that_do_not_suffice_are_named() {
+        let why = "mv -T, which replaces a link by one rename, does not work here";
+        assert!(include_str!("receive.sh").contains(&format!("refuse \"unfit {why}")));
+        let node = NodeName::parse("shenzhen").unwrap();
+        let refusal = Refusal::Unfit { why: format!("{why}: is a directory") };
+        let next = NodeError::Refused { node, refusal }.next();
+        assert!(next.starts_with("install coreutils or busybox on shenzhen"), "{next}");
     }
 
     #[test]

@@ -79,6 +79,7 @@ struct Half {
 fn seen(frame: &Frame, asked: &[CertName]) -> Answered<Looked> {
     let (facts, test) = answer::facts(frame, "seen")?;
     let (mut clock, mut room, mut renewers, mut receiver) = (None, None, Vec::new(), None);
+    let mut unbounded_workers = false;
     let mut left = BTreeSet::new();
     let mut halves: BTreeMap<&CertName, Half> = BTreeMap::new();
     for (count, line) in facts.enumerate() {
@@ -96,6 +97,7 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Answered<Looked> {
                 left.insert(escape(rest, NAME));
             }
             "renewer" | "left" => {}
+            "workers" if rest == "unbounded" => unbounded_workers = true,
             "receiver" => receiver = Some(installed(rest).ok_or_else(bad)?),
             "at" | "current" | "digest" | "same" | "exposed" => {
                 let (name, rest) = rest.split_once(' ').ok_or_else(bad)?;
@@ -108,7 +110,8 @@ fn seen(frame: &Frame, asked: &[CertName]) -> Answered<Looked> {
     let whole = |name: &CertName| Some((name.clone(), halves.remove(name)?.whole()?));
     let certificates: Option<BTreeMap<CertName, Found>> = asked.iter().map(whole).collect();
     let certificates = certificates.ok_or_else(|| Err(Senseless::of(&frame.body)))?;
-    Ok(Looked { test, clock, room, renewers, left: left.into_iter().collect(), certificates, receiver })
+    let left = left.into_iter().collect();
+    Ok(Looked { test, clock, room, renewers, left, unbounded_workers, certificates, receiver })
 }
 
 impl Half {
@@ -191,6 +194,13 @@ mod tests {
         assert_eq!(found.key, AtPath::Foreign { why: "is a link to x\\u{1b}".to_owned() });
         assert_eq!(found.exposed, [Exposed { path: "/ssl/k\\u{1b}.pem".to_owned(), mode: "-rw-r--r--.".to_owned() }]);
         assert_eq!((&found.current, &found.digest, found.same), (&None, &None, false));
+    }
+
+    #[test]
+    fn old_workers_without_a_bound_are_one_line() {
+        assert!(!parsed(WHOLE).unwrap().unbounded_workers);
+        assert!(parsed(&WHOLE.replace("room 12\n", "room 12\nworkers unbounded\n")).unwrap().unbounded_workers);
+        assert!(parsed(&WHOLE.replace("room 12\n", "room 12\nworkers many\n")).is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The dialogue with a node over one SSH exec: prepare, commit or abort, done or rollback.
 //!
-//! Finding before `commit` means that nothing was changed; after it, that the state is unknown until it is read again.
+//! A failure before `commit` means that nothing was changed; after it, that the state is unknown until it is read again.
 
 mod answer;
 mod bundle;
@@ -179,14 +179,14 @@ impl Dialogue {
     /// nologin prints its refusal on stdout. Longer output is not shown: it would be a login shell that echoes its input.
     fn in_words(&self, error: SshError) -> SshError {
         match error {
-            SshError::Ended { node, status, words } => {
+            SshError::Ended { node, status, signal, words } => {
                 let unread = self.frames.unread();
                 let words = if words.is_empty() && unread.len() <= SENTENCES {
                     escape(self.redacted(&String::from_utf8_lossy(unread)).trim_end(), SENTENCES)
                 } else {
                     self.redacted(&words)
                 };
-                SshError::Ended { node, status, words }
+                SshError::Ended { node, status, signal, words }
             }
             error => error,
         }

@@ -34,6 +34,7 @@ unset made limit
 nl=$(printf '\n.') nl=${nl%.}
 count=0 index=0 nonce=0 made='' locks='' narrowed='' watchdog='' timeout='' work_dir=''
 look='' os='' rehearsal='' careful='' tested=''
+torn_words='what was there before is not put back: a certificate with the key of another'
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
 # --- answers ---
@@ -53,14 +54,17 @@ try() { failed_path=$1; shift; printed=$("$@" 2>&1) || refuse_path "$failed_path
 # --- certificates, numbered from 1: each keeps its variables under its number ---
 
 all='name new_gen older in_place fullchain_path key_path chain_path combined_path want_owner want_group want_mode'
-all="$all want_key_mode test_commands reload_commands sums base state from to was kinds lays rights"
+all="$all want_key_mode reader chain_first test_commands reload_commands sums base state from to was kinds lays rights"
 load() {
   for field in $all; do eval "$field=\${$field$index-}"; done
   base_dir=${fullchain_path%/*}
-  own_dir=$base_dir/.certd/$name stage_dir=$base_dir/.certd/$name/.new-$$-$nonce
+  own_dir=$base_dir/.certd/$name
+  stage_dir=$own_dir/.new-$$-$nonce current_link=$own_dir/current intent_file=$own_dir/intent
 }
 save() { for field; do eval "$field$index=\$$field"; done; }
 each() { index=0; while [ "$index" -lt "$count" ]; do index=$((index + 1)); load; "$@" || return; done; }
+stays_same() { [ "$base" = unchanged ]; }
+points_to() { [ "$(readlink "$current_link")" = "$1" ]; }
 # Each file of a certificate: $file_path in $file_dir, $file_role (its name in a generation), and $link_to, the link there.
 files() {
   for file_role in fullchain privkey chain combined; do
@@ -130,6 +134,8 @@ receive() {
     'group '*) want_group=$value; save want_group ;;
     'mode '*) want_mode=$value; save want_mode ;;
     'key-mode '*) want_key_mode=$value; save want_key_mode ;;
+    'reader '*) reader=$value; save reader ;;
+    'chain-first '*) chain_first=$value; save chain_first ;;
     'test '*) test_commands=$test_commands=$value$nl; save test_commands ;;
     'reload '*) reload_commands=$reload_commands=$value$nl; save reload_commands ;;
     # Digests of the files in their order; alone, without texts, they ask whether the files have them.
@@ -157,6 +163,7 @@ run() {
   # Beyond the cap the output is drained: neither a chatty command nor a daemon that it starts dies of SIGPIPE.
   { dd bs=1 count=4000 2>/dev/null; exec cat >/dev/null; } <"$work_dir/pipe" >"$work_dir/out" 2>/dev/null 9>&- &
   reader_pid=$!
+  uptime; began=$up
   if [ "$timeout" ]; then
     # shellcheck disable=SC2086 # two words
     (child $timeout "$limit" "$@") </dev/null >"$work_dir/pipe" 2>&1 9>&-
@@ -176,13 +183,23 @@ run() {
     waits=$((waits + 1))
   done
   out=$(cat "$work_dir/out")
-  case $exit_status in
-  0) ;;
-  124 | 137) out="$out${out:+$nl}(ended after $limit seconds)" ;;
-  *) out=${out:-exit status $exit_status} ;;
-  esac
+  [ $exit_status = 0 ] || explain
   return $exit_status
 }
+# Adds to $out how the command ended. When its time was up, the status is 124 of GNU's timeout, 143 of busybox's, or 137; when
+# it was not, these are the command's own, as is every other signal's.
+explain() {
+  uptime
+  case ${began:+$((up - began >= limit))}:$exit_status in
+  1:* | :124 | :137 | :143) ended="(ended after $limit seconds)" ;;
+  *:12[89] | *:1[3-9]? | *:2??) ended=$(kill -l $exit_status 2>/dev/null) ended=${ended:+(ended by SIG$ended)} ;;
+  *) ended= ;;
+  esac
+  case $ended in *SIG[!A-Z]*) ended= ;; esac
+  if [ "$ended" ]; then out=$out${out:+$nl}$ended; else out=${out:-exit status $exit_status}; fi
+}
+# Seconds since the start of the system, by builtins alone; empty where nothing tells them.
+uptime() { IFS='. ' read -r up rest 2>/dev/null </proc/uptime || up=; }
 # test_commands or reload_commands, seconds: every distinct command once, to the first that fails; its output is in $out
 check() {
   ran=$nl$nl command_index=0
@@ -195,13 +212,41 @@ check() {
   done
 }
 
+# The configuration test: first of all, can the server's own user read the files? A test that root runs does not ask that.
+# In a subshell, since the caller may be in the middle of a certificate.
+sound() { out=$(each readable) && check test_commands "$test_time"; }
+# Where there is no such user, or no program that becomes it (busybox has su alone), nothing is known.
+readable() {
+  [ "$reader" ] && reader_group=$(id -g "$reader" 2>/dev/null) || return 0
+  for become in setpriv su; do ! as_reader / || { files legible; return; }; done
+}
+# shellcheck disable=SC2016 # for that shell
+as_reader() {
+  case $become in
+  su) su -s /bin/sh -c 'test -r "$0"' "$reader" "$1" ;;
+  *) setpriv "--reuid=$reader" "--regid=$reader_group" --init-groups test -r "$1" ;;
+  esac
+} </dev/null >/dev/null 2>&1 9>&-
+legible() {
+  [ ! -e "$file_path" ] || as_reader "$file_path" || { echo "$reader, as whom the server reads it, cannot read $file_path"; return 1; }
+}
+
 # --- locks: each held by a subshell, so that one descriptor is enough for any number, and the kernel frees them ---
 
 # Lock files, in the same order in every program: runs $task under all of them. Status 75: not within $patience seconds.
 locked() {
   [ $# -gt 0 ] || { "$task"; return; }
   lock=$1; shift
-  (take || exit 75; locked "$@")
+  (hold "$@")
+}
+hold() {
+  mine=
+  take || exit 75
+  locked "$@"
+  held_status=$?
+  # By hand, since busybox up to 1.37 forgets the trap of a subshell that begins while the program's own is carried out.
+  [ -z "$mine" ] || { trap - EXIT; rm -f "$mine"; }
+  return $held_status
 }
 again() { [ $((patience -= 1)) -ge 0 ] && sleep 1; }
 take() {
@@ -351,11 +396,11 @@ digest() { file_digest=-; [ ! -f "$1" ] || { file_digest=$(sum <"$1"); file_dige
 digests() { digest "$file_path"; have="$have$file_digest "; }
 read_current() {
   current_gen=-
-  if [ -L "$own_dir/current" ]; then current_gen=$(readlink "$own_dir/current")
-  elif [ -e "$own_dir/current" ]; then
-    refuse_path "$own_dir/current" "is no link (restored from a backup?); in its folder this helps -> mv current 0-restored && ln -s 0-restored current"
+  if [ -L "$current_link" ]; then current_gen=$(readlink "$current_link")
+  elif [ -e "$current_link" ]; then
+    refuse_path "$current_link" "is no link (restored from a backup?); in its folder this helps -> mv current 0-restored && ln -s 0-restored current"
   fi
-  case $current_gen in */* | .*) refuse_path "$own_dir/current" "is a link to $current_gen, not made by certd" ;; esac
+  case $current_gen in */* | .*) refuse_path "$current_link" "is a link to $current_gen, not made by certd" ;; esac
 }
 kinds() { find_kind "$file_path" "$link_to"; kinds="$kinds$found_kind "; }
 scan() {
@@ -365,8 +410,10 @@ scan() {
   files digests
   seen="$kinds$current_gen $have"
 }
+# By builtins: a missing program would say no, and let an older one in.
 newer() {
-  [ ${#1} -ne ${#2} ] || { expr "x$1" \> "x$2" >/dev/null; return; }
+  # shellcheck disable=SC3012 # every sh has it, and POSIX since 2024
+  [ ${#1} -ne ${#2} ] || { [ "x$1" \> "x$2" ]; return; }
   [ ${#1} -gt ${#2} ]
 }
 
@@ -537,7 +584,7 @@ check_parameters() {
   # Relative paths are refused first: the loops over parent folders would not end.
   for file_path in "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"}; do absolute; done
   case $fullchain_path/ in / | "$key_path/") refuse "unfit chain and key need a path each" ;; esac
-  case $want_owner$want_group in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
+  case $want_owner$want_group$reader in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
   case $want_mode in '' | 0[46][04][04]) ;; *) refuse "unfit the mode is none" ;; esac
   case $want_key_mode in '' | 0[46][04]0) ;; *) refuse "unfit others could read the key with mode $want_key_mode" ;; esac
 }
@@ -575,26 +622,27 @@ closed() {
   return 1
 }
 # After a crash in a switch: the new pair stays if it passes the test; otherwise the old one comes back.
-settled() { [ ! -e "$own_dir/intent" ]; }
+settled() { [ ! -e "$intent_file" ]; }
 recover() {
   ! settled || return 0
-  { read_line && from=$line && read_line && to=$line; } <"$own_dir/intent" || from=- to=
+  { read_line && from=$line && read_line && to=$line; } <"$intent_file" || from=- to=
   # In place, who may read is taken from the files before they are overwritten.
   [ -z "$in_place" ] || assess
-  if [ "$to" ] && [ "$(readlink "$own_dir/current")" = "$to" ]; then
+  if [ "$to" ] && points_to "$to"; then
     # Finish overwriting the files.
-    [ -z "$in_place" ] || try "$own_dir/current" files pour
-    check test_commands "$test_time" || { [ "$from" = - ] && ! proven; } || try "$own_dir/current" back
-  elif noted; then try "$own_dir/current" unlay
-  elif [ "$in_place" ] && [ -L "$own_dir/current" ]; then try "$own_dir/current" files pour; fi
+    [ -z "$in_place" ] || try "$current_link" files pour
+    { ! torn "$own_dir/$to" && sound; } || { [ "$from" = - ] && ! proven; } || ! whole || try "$current_link" back
+  elif noted; then try "$current_link" unlay
+  elif [ "$in_place" ] && [ -L "$current_link" ]; then try "$current_link" files pour; fi
   forget
   spend
 }
-# Whether the test passed before the switch.
-proven() { while read_line; do [ "$line" != tested ] || return 0; done <"$own_dir/intent"; false; }
+# Whether the test passed before the switch, and whether a reload began after it.
+proven() { while read_line; do [ "$line" != tested ] || return 0; done <"$intent_file"; false; }
+begun() { while read_line; do [ "$line" != reloaded ] || return 0; done <"$intent_file"; false; }
 # The folders that a dead program made, to be removed if this dialogue comes to nothing.
 inherit() {
-  settled || while read_line; do case $line in 'made '*) made=$made${line#* }$nl ;; esac; done <"$own_dir/intent"
+  settled || while read_line; do case $line in 'made '*) made=$made${line#* }$nl ;; esac; done <"$intent_file"
 }
 recovery() { each recover; }
 # A killed program stays as a zombie until its parent waits for it; the first process of many containers never does.
@@ -606,7 +654,7 @@ rubbish() {
     set -f
     # Compared by builtins: a program that failed would make the served folder rubbish.
     # shellcheck disable=SC3013 # dash, ash and bash have it
-    [ -e "$dir" ] && ! [ "$dir" -ef "$own_dir/current" ] && ! [ "$dir" -ef "$own_dir/previous" ] || continue
+    [ -e "$dir" ] && ! [ "$dir" -ef "$current_link" ] && ! [ "$dir" -ef "$own_dir/previous" ] || continue
     dir_name=${dir##*/}
     case $dir_name in
     0-found) continue ;;
@@ -655,7 +703,7 @@ decide() {
   for present_gen in "$current_gen" "$fence"; do
     case $present_gen in
     [1-9]*)
-      [ "$base" = unchanged ] || [ "$older" ] || ! newer "${present_gen%%-*}" "${new_gen%%-*}" ||
+      stays_same || [ "$older" ] || ! newer "${present_gen%%-*}" "${new_gen%%-*}" ||
         refuse "newer $name ${present_gen%%-*}"
       ;;
     esac
@@ -681,7 +729,7 @@ replaces_links() {
     [ "$(readlink "$stage_dir/a")" = ./ ]
 }
 stage() {
-  [ "$base" != unchanged ] || return 0
+  ! stays_same || return 0
   files writable
   printed=$(replaces_links 2>&1) ||
     refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${printed##*: }"
@@ -689,25 +737,29 @@ stage() {
   have=
   files put
   pem_text=; unset "chain$index" "key$index"
-  [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"
+  intact
   try "$stage_dir" chmod 755 "$stage_dir"
   try "$stage_dir" stamp "$stage_dir"
   set +f
   try "$stage_dir" flush "$stage_dir"/*.pem "$stage_dir" "$own_dir" "$base_dir/.certd"
   set -f
 }
-# folder, always (if its files are old): sets their times later, by a whole second, than those of all files at the paths. A
-# server may compare nothing else (nginx from 1.27.4 on, where the inode is the same), or take only later files (hitch,
-# ocserv).
+# folder: sets the times of its files later, by a whole second, than those of all files at the paths. A server may compare
+# nothing else (nginx from 1.27.4 on, where the inode is the same), or take only later files (hitch, ocserv, ejabberd,
+# trafficserver).
 stamp() {
   staged_files='' served_files=''
   files list_times "$1"
-  IFS=$nl now=$(date +%s) latest=0
+  postdate "$staged_files" "$served_files"
+}
+# files, files (a line each): sets the times of the first later than those of the second.
+postdate() {
+  IFS=$nl now=$(date +%s)
+  latest=$((now - 1))
   # shellcheck disable=SC2086 # a line each
-  for modified in $(stat -Lc %Y $served_files 2>/dev/null); do [ "$modified" -le "$latest" ] || latest=$modified; done
-  [ "$latest" -ge "$((now - 1))" ] || latest=${2:+$((now - 1))}
+  for modified in $(stat -Lc %Y $2 2>/dev/null); do [ "$modified" -le "$latest" ] || latest=$modified; done
   # shellcheck disable=SC2086 # a line each
-  [ -z "$latest" ] || touch -cd "@$((latest + 1))" $staged_files
+  touch -cd "@$((latest + 1))" $1
   exit_status=$?
   unset IFS
   return $exit_status
@@ -719,7 +771,7 @@ put() {
   fullchain) ;;
   chain) pem_text=${pem_text#*-----END CERTIFICATE-----"$nl"} ;;
   privkey) eval "pem_text=\$key$index" ;;
-  *) eval "pem_text=\$key$index\$chain$index" ;;
+  *) if [ "$chain_first" ]; then eval "pem_text=\$chain$index\$key$index"; else eval "pem_text=\$key$index\$chain$index"; fi ;;
   esac
   staged_file=$stage_dir/$file_role.pem
   try "$staged_file" write "$staged_file" "$pem_text"
@@ -738,7 +790,7 @@ point() { point_link "$1" current && if [ "$in_place" ]; then files pour; fi; }
 # Overwrites the file and keeps its inode, owner and mode, with a time that no server has seen; a file that the generation
 # lacks is removed. If this dies before the time is set, the next dialogue sets it.
 pour() {
-  current_file=$own_dir/current/$file_role.pem
+  current_file=$current_link/$file_role.pem
   if [ ! -f "$current_file" ]; then rm -f "$file_path"; return; fi
   if [ -f "$file_path" ]; then guard "$file_path" && { cmp -s "$current_file" "$file_path" || cat "$current_file" >"$file_path"; }
   else cp -p "$current_file" "$file_path"; fi &&
@@ -747,12 +799,39 @@ pour() {
 point_link() {
   rm -f "$own_dir/next" && ln -s "$1" "$own_dir/next" && mv -fT "$own_dir/next" "$own_dir/$2" && flush "$own_dir"
 }
-same() { scan; settled && [ "$seen" = "$state" ] || refuse "changed $name"; }
+same() {
+  scan
+  settled && [ "$seen" = "$state" ] || refuse "changed $name"
+  # What is switched to is what the controller knows to be a pair.
+  stays_same || { have=; files staged; intact; }
+}
+intact() { [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"; }
+staged() { digest "$stage_dir/$file_role.pem"; have="$have$file_digest "; }
+# Whether the way back leads to no chain with the key of another: a server may end at a reload of that, whatever its test says.
+whole() { stays_same || [ "$from" = - ] || ! torn "$own_dir/$from"; }
+# folder -> whether the key there is certainly not that of the certificate, where there is openssl or not: a private key holds
+# its public half as well, the point of the curve or the modulus, and so does the certificate. In a subshell, which takes
+# the key along.
+torn() (
+  leaf_hex=$(hex CERTIFICATE "$1/fullchain.pem") key_hex=$(hex 'PRIVATE KEY' "$1/privkey.pem")
+  # An EC key that comes with its point (P-256, P-384), or an RSA key.
+  case $key_hex in *a14403420004* | *a16403620004* | *020100028[12]*) ;; *) exit 1 ;; esac
+  # After the end of the algorithm's identifier.
+  case $leaf_hex in
+  *ce3d0201*0004*) leaf_hex=${leaf_hex#*ce3d0201*0004} ;;
+  *) leaf_hex=${leaf_hex#*f70d010101*028[12]} ;;
+  esac
+  leaf_hex=$(printf %.128s "$leaf_hex")
+  [ ${#leaf_hex} = 128 ] || exit
+  case $key_hex in *"$leaf_hex"*) exit 1 ;; esac
+)
+# kind, file -> the first such block of PEM in hexadecimal digits
+hex() { sed -n "/^-*BEGIN .*$1-/,/^-*END/{/^-*END/q;/^-/!p;}" "$2" | base64 -d | od -An -v -tx1 | tr -d ' \n'; } 2>/dev/null
 # A failed undo keeps the intent for the next dialogue.
-undo() { try "$own_dir/current" each back; }
+undo() { try "$current_link" each back; }
 # Moves the files at the paths behind `current`; readers see no difference. Missing files get their links later.
 contact() {
-  [ "$base" != unchanged ] && [ "$lays" ] && [ ! -e "$own_dir/intent" ] || return 0
+  ! stays_same && [ "$lays" ] && [ ! -e "$intent_file" ] || return 0
   case $kinds in
   *plain* | *stray*)
     tries=0
@@ -761,11 +840,11 @@ contact() {
       ! files copied "$stage_dir.f" || break
       [ $((tries += 1)) -lt 3 ] || refuse_path "$fullchain_path" "another program keeps writing it or its key"
     done
-    try "$own_dir/intent" note
+    try "$intent_file" note
     try "$own_dir/$from" mv -T "$stage_dir.f" "$own_dir/$from"
-    try "$own_dir/current" point_link "$from" current
+    try "$current_link" point_link "$from" current
     ;;
-  *) try "$own_dir/intent" note ;;
+  *) try "$intent_file" note ;;
   esac
   files lay_link
 }
@@ -824,7 +903,7 @@ note() {
       for dir in $made; do printf 'made %s\n' "$dir"; done
       unset IFS
     fi
-  } >"$stage_dir.i" && flush "$stage_dir.i" && mv -fT "$stage_dir.i" "$own_dir/intent" && flush "$own_dir"
+  } >"$stage_dir.i" && flush "$stage_dir.i" && mv -fT "$stage_dir.i" "$intent_file" && flush "$own_dir"
 }
 noting() {
   if [ -L "$file_path" ]; then link_text=$(readlink "$file_path") && printf 'link %s %s\n%s\n' "$file_role" "$file_path" "$link_text"
@@ -834,37 +913,44 @@ noting() {
   else printf 'plain %s %s\n' "$file_role" "$file_path"; fi
 }
 forth() {
-  [ "$base" != unchanged ] || return 0
+  ! stays_same || return 0
   if [ -d "$stage_dir" ]; then mv -fT "$stage_dir" "$own_dir/$to" || return; fi
-  [ -e "$own_dir/intent" ] || note || return
+  # Since it was staged, or served before, a way back may have set later times.
+  [ -d "$own_dir/$to" ] && stamp "$own_dir/$to" || return
+  [ -e "$intent_file" ] || note || return
   files fill_missing && point "$to"
 }
-onward() { say=$(each forth 2>&1) || refuse_path "$own_dir/current" "$say"; }
+onward() { say=$(each forth 2>&1) || refuse_path "$current_link" "$say"; }
 back() {
-  [ "$base" != unchanged ] || return 0
+  ! stays_same || return 0
   if noted; then unlay
-  elif [ "$(readlink "$own_dir/current")" != "$to" ]; then return
-  elif [ "$from" = - ]; then rm -f "$own_dir/current" && if [ "$in_place" ]; then files pour; fi
-  else stamp "$own_dir/$from" always; point "$from"; fi
+  elif ! points_to "$to"; then return
+  elif [ "$from" = - ]; then rm -f "$current_link" && if [ "$in_place" ]; then files pour; fi
+  else stamp "$own_dir/$from"; point "$from"; fi
 }
 # Whether there is an intent that records what was at the paths.
-noted() { { read_line && read_line && read_line; } 2>/dev/null <"$own_dir/intent"; }
+noted() { { read_line && read_line && read_line; } 2>/dev/null <"$intent_file"; }
 # Restores everything as the intent has it, from any state that a dead program left: first the content, by one rename, then
-# the files, then `current`. The original times come back too, although a server that takes only later files, and has seen
-# ours, may then need its reload to go back.
+# the files, then `current`. The original times come back too, unless a reload began: the server may have read our files,
+# and take nothing that is not later.
 unlay() {
-  if [ "$from" = - ]; then rm -f "$own_dir/current"
-  elif [ -d "$own_dir/$from" ] && [ "$(readlink "$own_dir/current")" != "$from" ]; then point_link "$from" current; fi || return
-  { read_line && read_line && while read_line; do unlaid || return; done; } <"$own_dir/intent"
-  if [ "$was" = - ]; then rm -f "$own_dir/current"
-  elif [ "$(readlink "$own_dir/current")" != "$was" ]; then point_link "$was" current; fi || return
+  restored='' reloaded=
+  ! begun || reloaded=1
+  if [ "$from" = - ]; then rm -f "$current_link"
+  elif [ -d "$own_dir/$from" ] && ! points_to "$from"; then point_link "$from" current; fi || return
+  { read_line && read_line && while read_line; do unlaid || return; done; } <"$intent_file"
+  if [ "$was" = - ]; then rm -f "$current_link"
+  elif ! points_to "$was"; then point_link "$was" current; fi || return
+  [ -z "$reloaded" ] || postdate "$restored" "$own_dir/$to/fullchain.pem"
   [ "$from" = "$was" ] || rm -rf "${own_dir:?}/$from" || return
   [ -e "$own_dir/previous" ] || rm -f "$own_dir/previous"
-  rm -f "$own_dir/next" "$own_dir/intent" && flush "$own_dir"
+  rm -f "$own_dir/next" "$intent_file" && flush "$own_dir"
 }
 # One line of the intent. A link that another program has put there since stays.
 unlaid() {
   fields=${line#* } file_path=${line#* * } file_dir=${file_path%/*}/
+  # What is restored below, and no link that another program put there.
+  case $line in plain* | over* | link*) other || restored=$restored$file_path$nl ;; esac
   case $line in
   'was '*) was=$fields ;;
   'plain '*)
@@ -880,7 +966,7 @@ unlaid() {
     found_file=$own_dir/$from/${fields%% *}.pem
     # Without the copy, everything was restored already. The mode comes last: it may be wider than that of our key.
     [ ! -f "$found_file" ] || {
-      { cmp -s "$found_file" "$file_path" && [ "$(stat -c %Y "$found_file")" = "$(stat -c %Y "$file_path")" ]; } ||
+      { cmp -s "$found_file" "$file_path" && { [ "$reloaded" ] || [ "$(stat -c %Y "$found_file")" = "$(stat -c %Y "$file_path")" ]; }; } ||
         { cat "$found_file" >"$file_path" && touch -r "$found_file" "$file_path" && flush "$file_path"; }
     } && chown "${line% *}" "$file_path" && chmod "${line#* }" "$file_path"
     ;;
@@ -898,24 +984,25 @@ unlaid() {
 # A link that by now leads elsewhere.
 other() { [ -L "$file_path" ] && ! { within "$(readlink "$file_path")" && in_own_dir; }; }
 # Where there was no pair and the configuration is broken anyway, the new pair is better than none.
-prefer_new() { [ "$base" != nothing ] || { contact; forth || refuse_path "$own_dir/current" "cannot be switched"; }; }
+prefer_new() { [ "$base" != nothing ] || { contact; forth || refuse_path "$current_link" "cannot be switched"; }; }
 # Ends a switch: records the folder to go back to, and drops the intent or the staged generation.
 forget() {
-  [ "$base" != unchanged ] || return 0
+  ! stays_same || return 0
   # shellcheck disable=SC3013 # dash, ash and bash have it
-  if ! [ "$own_dir/current" -ef "$own_dir/$to" ]; then
-    rm -f "$own_dir/intent"
-    rm -rf "${own_dir:?}/$to"
+  if ! [ "$current_link" -ef "$own_dir/$to" ]; then
+    rm -f "$intent_file"
+    # An intent that a loss of power emptied names none.
+    [ -z "$to" ] || rm -rf "${own_dir:?}/$to"
     return
   fi
   # A restored backup may have made a folder of the link.
   [ -L "$own_dir/previous" ] || rm -rf "$own_dir/previous"
   [ "$from" = - ] || point_link "$from" previous
-  if noted; then mv -fT "$own_dir/intent" "$own_dir/found"; else rm -f "$own_dir/intent"; fi
+  if noted; then mv -fT "$intent_file" "$own_dir/found"; else rm -f "$intent_file"; fi
 }
 # Drops the files that were found: the way back to them is no longer needed.
 spend() {
-  [ "$base" != unchanged ] && [ -e "$own_dir/found" ] || return 0
+  ! stays_same && [ -e "$own_dir/found" ] || return 0
   { read_line; read_line; while read_line; do spent; done; } <"$own_dir/found"
   rm -f "$own_dir/found"
 }
@@ -958,47 +1045,54 @@ followed() {
   done
   return 1
 }
-changes() { [ "$base" = unchanged ] || changed=1; }
+changes() { stays_same || changed=1; }
+# Before the reload: the server may read the new files from here on.
+begin() { ! noted || { echo reloaded >>"$intent_file"; flush "$intent_file"; }; }
 commit() {
   each same
   each spend
   careful=1 links='' changed=''
   each contact
-  if [ "$links" ] && [ "$tested" ] && ! check test_commands "$test_time"; then
+  if [ "$links" ] && [ "$tested" ] && ! sound; then
     # Only links have changed.
     say=$out careful=
     undo
-    check test_commands "$test_time" && refuse "links $links$nl$say"
+    sound && refuse "links $links$nl$say"
     answer rolled-back "$say"
     exit 20
   fi
   each changes
   onward
   careful=
-  if ! check test_commands "$test_time"; then
+  if ! sound; then
     say=$out verdict=broken-before
-    undo
-    if [ "$changed" ] && check test_commands "$test_time"; then
-      verdict=rolled-back
-      check reload_commands "$reload_time"
-    # A test that passed before and fails since fails because of the switch.
-    elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
-    else each prefer_new; fi
-  elif check reload_commands "$reload_time"; then
+    if ! each whole; then say=$say$nl$torn_words
+    else
+      undo
+      if [ "$changed" ] && sound; then
+        verdict=rolled-back
+        check reload_commands "$reload_time"
+      # A test that passed before and fails since fails because of the switch.
+      elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
+      else each prefer_new; fi
+    fi
+  elif each begin; check reload_commands "$reload_time"; then
     say='' verdict=committed
-  else
+  elif
     # A reload that fails only with the new pair is the new pair's fault. One that fails with both means that the server
     # is down: the new pair, which passed the test, stays for its next start.
     say=$out verdict=placed
+    each whole
+  then
     undo
-    if [ "$changed" ] && check test_commands "$test_time" && check reload_commands "$reload_time"; then verdict=rolled-back
+    if [ "$changed" ] && sound && check reload_commands "$reload_time"; then verdict=rolled-back
     else
       words=$say
       each contact
       onward
       say=$words
     fi
-  fi
+  else say=$say$nl$torn_words; fi
   each forget
   answer "$verdict" "$say"
   case $verdict in committed | placed) ;; *) exit 20 ;; esac
@@ -1008,16 +1102,17 @@ commit() {
 
 # Puts the intent back, so that the next dialogue can finish a rollback that dies.
 reopen() {
-  [ "$base" != unchanged ] || return 0
+  ! stays_same || return 0
   lays=
-  if [ -e "$own_dir/found" ]; then mv -fT "$own_dir/found" "$own_dir/intent"; elif [ "$in_place" ]; then note; fi
+  if [ -e "$own_dir/found" ]; then mv -fT "$own_dir/found" "$intent_file"; elif [ "$in_place" ]; then note; fi
 }
-ours() { [ "$base" = unchanged ] || { [ "$from" != - ] && [ "$(readlink "$own_dir/current")" = "$to" ]; }; }
+ours() { stays_same || { [ "$from" != - ] && points_to "$to"; }; }
 rollback() {
   each ours || { answer kept "changed since, or nothing was there before"; return; }
-  try "$own_dir/intent" each reopen
+  each whole || { answer kept "$torn_words"; return; }
+  try "$intent_file" each reopen
   undo
-  if check test_commands "$test_time"; then
+  if sound; then
     check reload_commands "$reload_time"
     each forget
     answer back "$out"
@@ -1026,7 +1121,7 @@ rollback() {
     each contact
     onward
     say=$words
-    check test_commands "$test_time" && check reload_commands "$reload_time"
+    sound && check reload_commands "$reload_time"
     each forget
     answer kept "$say"
   fi
@@ -1036,7 +1131,7 @@ rollback() {
 
 unfound() { [ ! -e "$own_dir/found" ]; }
 # Another dialogue may have switched since.
-serve() { [ "$(readlink "$own_dir/current")" != "$to" ] || spend; }
+serve() { ! points_to "$to" || spend; }
 served() { each serve; }
 
 # --- look: the same findings, but no refusal ends it ---
@@ -1123,14 +1218,32 @@ renewers() {
   done
   [ ! -d "$HOME/.acme.sh" ] || echo "$HOME/.acme.sh"
 } 2>/dev/null
+# A line where nginx serves HTTP/3 and no setting bounds its old workers. Its configuration can hold secrets, and only the
+# two words that are looked for leave the pipe. Not through sudo, whose rules may allow the test alone.
+old_workers() {
+  command_index=0 ran=$nl$nl
+  while [ $command_index -lt "$count" ]; do
+    command_index=$((command_index + 1))
+    eval "arguments=\$test_commands$command_index"
+    case $ran in *"$nl$nl$arguments$nl"*) continue ;; esac
+    ran=$ran$arguments$nl
+    case ${arguments%%"$nl"*}:$arguments in *nginx:*"$nl=-t$nl"* | *openresty:*"$nl=-t$nl"* | *angie:*"$nl=-t$nl"*) ;; *) continue ;; esac
+    # shellcheck disable=SC2016 # the inner shell expands it
+    run 10 "=sh$nl=-c$nl"'="$@" 2>/dev/null | sed "s/#.*//" | grep -oE "worker.shutdown.timeout|listen[^;]*[[:space:]]quic[[:space:];]" | cut -c 1-6 | sort -u'"$nl=sh$nl${arguments%%"=-t$nl"*}=-T$nl${arguments#*"=-t$nl"}"
+    case $out in *listen*worker*) ;; *listen*) echo 'workers unbounded'; return ;; esac
+  done
+}
 glance() {
   # shellcheck disable=SC2317 # it is called
   refuse_path() { found_kind="foreign ${2##*: }"; }
   body='test ok'$nl room=
-  check test_commands "$test_time" || body="test failed$nl"
+  sound || body="test failed$nl"
   each inspect
   renewer_lines=$(renewers | head -n 20 | cut -c 1-200 | sed 's/^/renewer /')
   body=$body${renewer_lines:+$renewer_lines$nl}
+  # In a shell of its own: the test's words stay in $out.
+  workers_line=$(old_workers)
+  body=$body${workers_line:+$workers_line$nl}
   #@tell
   answer seen "${body}room ${room:--}${nl}clock $(date -u +%s)${nl}output$nl$out"
 }
@@ -1153,7 +1266,7 @@ cleanup() {
 }
 # A first contact that came to nothing leaves no folder and no lock file, which is removed under that same lock.
 # (In a trap of bash, a bare `return` returns the status from before the trap.)
-emptied() { [ -L "$own_dir/current" ] || ! rmdir "$own_dir" 2>/dev/null || rmdir "$base_dir/.certd" 2>/dev/null || empty=1; }
+emptied() { [ -L "$current_link" ] || ! rmdir "$own_dir" 2>/dev/null || rmdir "$base_dir/.certd" 2>/dev/null || empty=1; }
 vacate() { each leave_lock; }
 leave_lock() { [ -d "$own_dir" ] || { rm -f "$base_dir/.certd/.lock"; rmdir "$base_dir/.certd" 2>/dev/null; }; }
 # A watchdog: not every `read` has a timeout, and nothing else cleans up after a `kill -9`. It is ended by a KILL, which
@@ -1216,7 +1329,7 @@ each untidy || (under 0 tidy) >/dev/null
 each decide
 each stage
 body='test ok'$nl tested=1
-check test_commands "$test_time" || body="test failed$nl" tested=
+sound || body="test failed$nl" tested=
 each bases
 watch
 answer prepared "$body${narrowed}clock $(date -u +%s)${nl}output$nl$out"

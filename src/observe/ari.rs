@@ -25,12 +25,11 @@ use crate::plan::clock::plausible;
 /// Any error means: no renewal information today, so renew by lifetime.
 pub async fn ask_ari(context: &Context, ca: &str, leaf: &Leaf) -> Result<Ari, Finding> {
     let Some(id) = &leaf.ari_id else {
-        return Err(Finding::new(
+        return Err(Finding::for_a_person(
             Code::AcmeNoAriId,
             leaf.serial.clone(),
             "the certificate has no authority key identifier, so the CA cannot be asked about it",
             "nothing: certd renews it by its lifetime",
-            Advice::Person,
         ));
     };
     let ca = ca::ca(context, ca)?;

@@ -11,9 +11,10 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::cert::{DnsName, NodeName};
+use crate::config::defaults::PROBE_PORT;
 use crate::config::{Config, Families, Host};
 use crate::dns::{self, Resolvers};
-use crate::model::{Advice, Code, Finding, LastSeen, Learned};
+use crate::model::{Advice, Code, DnsCache, Finding, LastSeen};
 use crate::plan::discovery::{self, DiscoveryNote, Settled};
 use crate::report;
 use crate::ssh::known_hosts;
@@ -64,12 +65,12 @@ pub async fn for_a_look(context: &Context) -> Result<(Arc<Context>, Vec<Finding>
 }
 
 async fn discovered(context: &Context) -> Discovered {
-    let dns_cache = context.store.learned().unwrap_or_default();
+    let dns_cache = context.store.dns_cache().unwrap_or_default();
     let resolvers = provider::resolvers(context).map(|(resolvers, _)| resolvers).map_err(|failure| failure.what);
     discover(&context.config, resolvers, &dns_cache).await
 }
 
-async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cache: &Learned) -> Discovered {
+async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cache: &DnsCache) -> Discovered {
     let names = config.discovers();
     let mut asked = Vec::new();
     for name in &names {
@@ -80,7 +81,7 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cac
     let (mut found, mut seen, mut failures) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for (name, shown) in names.into_iter().zip(shown) {
         let last = dns_cache.discovered.get(name);
-        let Settled { nodes, heard, notes: notices } =
+        let Settled { nodes, fresh, notes: notices } =
             discovery::settle(shown, families(config, name), last, |address| trusted.is_pinned(address));
         failures.extend(notices.iter().map(|notice| finding_of(name, notice)));
         let now = LastSeen { at: clock::now(), addresses: nodes.clone() };
@@ -88,8 +89,8 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cac
         let same =
             |last: &&LastSeen| last.addresses == now.addresses && now.at.duration_since(last.at).as_hours().abs() < 24;
         match last {
-            Some(last) if !heard || same(&last) => _ = seen.insert(name.clone(), last.clone()),
-            _ if heard => _ = seen.insert(name.clone(), now),
+            Some(last) if !fresh || same(&last) => _ = seen.insert(name.clone(), last.clone()),
+            _ if fresh => _ = seen.insert(name.clone(), now),
             _ => {}
         }
         found.insert(name.clone(), nodes);
@@ -126,7 +127,7 @@ pub(crate) async fn named(config: &Config) -> BTreeMap<NodeName, BTreeSet<IpAddr
     for node in &config.nodes {
         for host in node.addresses.iter().filter(|host| matches!(host, Host::Name(_))) {
             asked.push(async move {
-                let looked_up = timeout(PATIENCE, resolve(host, node.probe.port)).await;
+                let looked_up = timeout(PATIENCE, resolve(host, PROBE_PORT)).await;
                 (node.name.clone(), looked_up.ok().and_then(Result::ok).unwrap_or_default())
             });
         }

@@ -13,7 +13,7 @@ use crate::node::{self, Expected, Wanted};
 use crate::plan;
 
 use crate::context::failure::of_node;
-use crate::context::{Context, clock, stopped};
+use crate::context::{Context, clock};
 use crate::observe::route::endpoint;
 
 /// Connecting, logging in, and the node's configuration test (30 s there).
@@ -47,21 +47,11 @@ pub async fn look(context: &Arc<Context>, observed: &mut Observed, nodes: BTreeS
             (Disk { node, at: clock::now(), looked }, desired)
         });
     }
-    let mut stop = context.stop.clone();
-    loop {
-        let looked = tokio::select! {
-            looked = looks.join_next() => looked,
-            () = stopped(&mut stop) => break,
-        };
-        match looked {
-            Some(Ok((disk, desired))) => {
-                plan::disks::learned(&mut observed.state, &context.config, &desired, &disk);
-                observed.disks.push(disk);
-            }
-            // A panic loses only that node's result.
-            Some(Err(_)) => {}
-            None => break,
-        }
+    while let Some(Some(looked)) = context.unless_stopped(looks.join_next()).await {
+        // A panic loses only that node's result.
+        let Ok((disk, desired)) = looked else { continue };
+        plan::disks::record(&mut observed.state, &context.config, &desired, &disk);
+        observed.disks.push(disk);
     }
     observed.disks.sort_by(|a, b| a.node.cmp(&b.node));
 }
@@ -87,7 +77,7 @@ pub(crate) async fn at(context: &Context, node: &NodeName, desired: &Desired) ->
         let Some(install) = context.config.install(node, certificate) else { continue };
         let expected = match generation {
             Some(generation) => {
-                let pair = context.store.pair(certificate, generation).map_err(|error| Finding::from(&error))?;
+                let pair = context.store.pair(certificate, generation)?;
                 Some(Expected::of(&pair, install))
             }
             None => None,

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::cert::CertName;
-use crate::config::{Certificate, Config, Via};
+use crate::config::{Certificate, Config};
 use crate::context::failure::of_damage;
 use crate::context::{Context, clock, provider};
 use crate::model::{Depth, Finding, Observed, Scope, Served};
@@ -31,8 +31,9 @@ use route::ProbeTarget;
 
 /// For queries that run in parallel with the handshakes and that the pass can do without.
 pub(crate) const ASIDE: Duration = Duration::from_secs(15);
-/// Concurrent handshakes: well below the usual limit of 1,024 open files.
-const PROBES: usize = 400;
+/// Concurrent handshakes, each with three sockets at most while it asks for HTTP/3: well below the usual limit of 1,024
+/// open files.
+const PROBES: usize = 200;
 
 /// Gathers everything in the scope concurrently.
 ///
@@ -40,7 +41,7 @@ const PROBES: usize = 400;
 /// The state directory cannot be read. A node's failure is an observation, not an error.
 pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Finding> {
     let depth = scope.depth;
-    let mut observed = known(context, scope).map_err(|error| Finding::from(&error))?;
+    let mut observed = known(context, scope)?;
     if depth == Depth::Stored {
         return Ok(observed);
     }
@@ -61,6 +62,7 @@ pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Fi
         revocations::ask(&context.store, lists, &options),
     );
     (observed.served, observed.watched, observed.inventory) = (served, watched, inventory);
+    plan::quic::recall(&mut observed, clock::now());
     revocations::keep(&mut observed, lists);
     ari::keep(context, &mut observed, windows);
     if depth == Depth::Disk {
@@ -115,7 +117,7 @@ async fn probe_all(context: &Context, scope: &Scope) -> Vec<Served> {
             let open = openers.entry(&node.name).or_insert_with(|| ssh_tunnel::session_each(config, secrets, node));
             for target in ProbeTarget::all(certificate, node, open) {
                 let number = probes.len();
-                let permits = if node.probe.via == Via::Ssh { &sessions } else { &direct };
+                let permits = if target.through_ssh() { &sessions } else { &direct };
                 let (roots, permits) = (context.roots.clone(), Arc::clone(permits));
                 let (progress, name) = (context.progress.clone(), node.name.clone());
                 probes.spawn(async move {

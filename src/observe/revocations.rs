@@ -49,7 +49,7 @@ pub async fn ask(store: &Store, generations: Vec<(CertName, Generation)>, option
 /// Records the answers in the persisted state.
 pub fn keep(observed: &mut Observed, asked: Vec<Asked>) {
     for Asked { fingerprint, crl } in asked {
-        plan::crls::learned(&mut observed.state, fingerprint, crl, clock::now());
+        plan::crls::record(&mut observed.state, fingerprint, crl, clock::now());
     }
 }
 

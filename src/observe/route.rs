@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::cert::{CertName, DnsName, NodeName, Roots};
+use crate::cert::{CertName, DnsName, Fingerprint, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node, Probe, Via};
 use crate::model::{Code, Over, ProbeError, Seen, Served};
-use crate::probe::{self, Opener, Route};
+use crate::observe::ssh_tunnel::PortOpener;
+use crate::probe::{self, Http3, QuicLook, Route};
 
 use crate::context::failure::{bug, failure};
 use crate::context::{Secrets, clock};
@@ -36,7 +37,7 @@ pub(crate) struct ProbeTarget {
 enum Address {
     Host(Host),
     /// The node's own loopback, through an SSH tunnel.
-    Loopback(Opener),
+    Loopback(PortOpener),
 }
 
 /// One resolved address and the route to it.
@@ -48,20 +49,25 @@ pub(crate) struct SocketRoute {
 }
 
 impl ProbeTarget {
-    /// Every name at every address; through SSH, where the only address is the loopback, every name once.
-    pub(crate) fn all(certificate: &Certificate, node: &Node, tunnel: &Opener) -> Vec<Self> {
-        let addresses: Vec<Address> = match node.probe.via {
-            Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
-            Via::Ssh => vec![Address::Loopback(Arc::clone(tunnel))],
-        };
-        let target = |address: &Address, sni: &DnsName| Self {
-            node: node.name.clone(),
-            certificate: certificate.name.clone(),
-            address: address.clone(),
-            probe: node.probe.clone(),
-            sni: sni.clone(),
-        };
-        addresses.iter().flat_map(|address| certificate.sni.iter().map(move |sni| target(address, sni))).collect()
+    /// Every name at every port of every address; through SSH, where the only address is the loopback, at every port.
+    pub(crate) fn all(certificate: &Certificate, node: &Node, tunnel: &PortOpener) -> Vec<Self> {
+        let mut targets = Vec::new();
+        for probe in node.probes_of(&certificate.name) {
+            let addresses: Vec<Address> = match probe.via {
+                Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
+                Via::Ssh => vec![Address::Loopback(Arc::clone(tunnel))],
+            };
+            let target = |address: &Address, sni: &DnsName| Self {
+                node: node.name.clone(),
+                certificate: certificate.name.clone(),
+                address: address.clone(),
+                probe: probe.clone(),
+                sni: sni.clone(),
+            };
+            let names = &certificate.sni;
+            targets.extend(addresses.iter().flat_map(|address| names.iter().map(move |sni| target(address, sni))));
+        }
+        targets
     }
 
     /// Fresh handshakes with every address of the host, over every route.
@@ -73,19 +79,72 @@ impl ProbeTarget {
         let mut looks = JoinSet::new();
         for socket in sockets {
             let (target, roots) = (self.clone(), roots.clone());
-            looks.spawn(async move {
-                let answers = probe::look(&socket.route, &target.sni, PROBE_DEADLINE).await;
-                let now = clock::now();
-                let seen = |answer| match answer {
-                    Ok(ders) => Seen::of(ders, &roots, now),
-                    Err(silence) => Seen::Silence(silence),
-                };
-                answers.into_iter().map(|answer| target.served(&socket, seen(answer))).collect::<Vec<_>>()
-            });
+            looks.spawn(async move { target.look_at(&socket, &roots).await });
         }
         let mut served: Vec<Served> = looks.join_all().await.into_iter().flatten().collect();
         served.sort_by_key(|served| (served.address, served.over));
         served
+    }
+
+    /// The socket itself, and QUIC where the configuration or the server itself says so.
+    async fn look_at(&self, socket: &SocketRoute, roots: &Roots) -> Vec<Served> {
+        let over_stream = |answer| self.served(socket, seen(answer, roots));
+        match (self.probe.quic, &socket.route) {
+            (None, Route::Tcp { address, proxy_protocol, starttls: None }) => {
+                let offer = probe::look_for_h3(*address, *proxy_protocol, &self.sni, PROBE_DEADLINE).await;
+                let mut served = vec![over_stream(offer.chain)];
+                if let Some(h3) = offer.h3 {
+                    let look = probe::look_over_quic(h3.address(), &self.sni).await;
+                    served.extend(self.over_quic(h3, look, roots));
+                }
+                served
+            }
+            (Some(true), Route::Tcp { address, .. }) => {
+                let tcp = probe::handshake(socket.route.clone(), &self.sni, PROBE_DEADLINE);
+                let (answer, look) = tokio::join!(tcp, probe::look_over_quic(*address, &self.sni));
+                let mut served = vec![over_stream(answer)];
+                served.extend(self.over_quic(Http3::Configured(*address), look, roots));
+                served
+            }
+            _ => vec![over_stream(probe::handshake(socket.route.clone(), &self.sni, PROBE_DEADLINE).await)],
+        }
+    }
+
+    /// After TCP has shown the expected leaf at this socket: whether QUIC shows it too.
+    pub(crate) async fn prove_over_quic(
+        &self,
+        socket: &SocketRoute,
+        expected: Fingerprint,
+        patience: Duration,
+        roots: &Roots,
+    ) -> Vec<Served> {
+        let h3 = match (self.probe.quic, &socket.route) {
+            (None, Route::Tcp { address, proxy_protocol, starttls: None }) => {
+                probe::look_for_h3(*address, *proxy_protocol, &self.sni, PROBE_DEADLINE).await.h3
+            }
+            (Some(true), Route::Tcp { address, .. }) => Some(Http3::Configured(*address)),
+            _ => None,
+        };
+        let Some(h3) = h3 else { return Vec::new() };
+        let look = probe::verify_over_quic(h3.address(), &self.sni, expected, patience).await;
+        self.over_quic(h3, look, roots)
+    }
+
+    /// One for each distinct answer: usually one.
+    fn over_quic(&self, h3: Http3, look: QuicLook, roots: &Roots) -> Vec<Served> {
+        let refuses = |answer: &Result<_, _>| matches!(answer, Err(silence) if *silence != ProbeError::NoQuic);
+        // Something else speaks QUIC there, such as DNS.
+        if matches!(h3, Http3::Answers(_)) && look.answers.iter().all(refuses) {
+            return Vec::new();
+        }
+        let handshakes = Some(look.handshakes);
+        let of = |answer| Served {
+            over: Over::Quic,
+            starttls: None,
+            handshakes,
+            ..self.seen(Some(h3.address()), seen(answer, roots))
+        };
+        look.answers.into_iter().map(of).collect()
     }
 
     pub(crate) fn served(&self, socket: &SocketRoute, seen: Seen) -> Served {
@@ -99,31 +158,54 @@ impl ProbeTarget {
 
     fn seen(&self, address: Option<SocketAddr>, seen: Seen) -> Served {
         let (node, certificate, sni) = (self.node.clone(), self.certificate.clone(), self.sni.clone());
-        Served { node, certificate, address, sni, over: Over::Tcp, seen }
+        Served {
+            node,
+            certificate,
+            address,
+            sni,
+            over: Over::Tcp,
+            starttls: self.probe.starttls,
+            seen,
+            handshakes: None,
+        }
+    }
+
+    /// After a reload.
+    pub(crate) fn served_within(&self) -> Duration {
+        self.probe.served_within
+    }
+
+    pub(crate) fn through_ssh(&self) -> bool {
+        self.probe.via == Via::Ssh
     }
 
     pub(crate) fn sni(&self) -> &DnsName {
         &self.sni
     }
 
-    /// Every resolved address, over TCP and, where it is probed, QUIC.
+    /// Every resolved address, over TCP; through SSH the loopback.
     pub(crate) async fn sockets(&self) -> Result<Vec<SocketRoute>, ProbeError> {
-        let Probe { port, proxy_protocol, quic, .. } = self.probe;
+        let Probe { port, starttls, proxy_protocol, .. } = self.probe;
         let host = match &self.address {
             Address::Host(host) => host,
             Address::Loopback(open) => {
-                let route = Route::Through { open: Arc::clone(open), proxy_protocol };
+                let route = Route::Through { open: open(port), port, proxy_protocol, starttls };
                 return Ok(vec![SocketRoute { address: SocketAddr::new(LOOPBACK, port), over: Over::Ssh, route }]);
             }
         };
         let mut sockets = Vec::new();
         for address in resolve(host, port).await? {
-            sockets.push(SocketRoute { address, over: Over::Tcp, route: Route::Tcp { address, proxy_protocol } });
-            if quic {
-                sockets.push(SocketRoute { address, over: Over::Quic, route: Route::Quic { address } });
-            }
+            let route = Route::Tcp { address, proxy_protocol, starttls };
+            sockets.push(SocketRoute { address, over: Over::Tcp, route });
         }
         Ok(sockets)
+    }
+}
+
+fn seen(answer: Result<Vec<Vec<u8>>, ProbeError>, roots: &Roots) -> Seen {
+    match answer {
+        Ok(ders) => Seen::of(ders, roots, clock::now()),
+        Err(silence) => Seen::Silence(silence),
     }
 }
 

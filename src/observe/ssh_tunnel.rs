@@ -30,72 +30,86 @@ const SHOWN: usize = 600;
 /// and a certificate may have a hundred names.
 const LOGINS: usize = 4;
 
+/// Gives the opener of streams to one port of the node's loopback address.
+pub(crate) type PortOpener = Arc<dyn Fn(u16) -> Opener + Send + Sync>;
+
 /// Opens each stream in its own SSH session. If a session fails, the streams waiting behind it fail too: a dead node
 /// costs its deadline once, not for every name.
-pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &Node) -> Opener {
+pub(crate) fn session_each(config: &Arc<Config>, secrets: &Arc<Secrets>, node: &Node) -> PortOpener {
     let (config, secrets) = (Arc::clone(config), Arc::clone(secrets));
-    let (name, port) = (node.name.clone(), node.probe.port);
+    let name = node.name.clone();
     let (logins, failed) = (Arc::new(Semaphore::new(LOGINS)), Arc::new(OnceLock::<ProbeError>::new()));
-    Arc::new(move || {
+    Arc::new(move |port| {
         let (config, secrets, name) = (Arc::clone(&config), Arc::clone(&secrets), name.clone());
         let (logins, failed) = (Arc::clone(&logins), Arc::clone(&failed));
-        Box::pin(async move {
-            let _login = logins.acquire_owned().await;
-            if let Some(silence) = failed.get() {
-                return Err(silence.clone());
-            }
-            let opened = async {
-                let endpoint = endpoint(&config, &secrets, &name).await.map_err(|failure| no_login(&failure))?;
-                let tunnel = ssh::tunnel(endpoint, &LOOPBACK.to_string(), port).await;
-                tunnel.map_err(|error| silence(&error))
-            };
-            let opened = within(SESSION, opened).await;
-            if let Err(silence @ ProbeError::NoWay(_)) = &opened {
-                failed.get_or_init(|| silence.clone());
-            }
-            boxed(opened)
-        })
+        let open: Opener = Arc::new(move || {
+            let (config, secrets, name) = (Arc::clone(&config), Arc::clone(&secrets), name.clone());
+            let (logins, failed) = (Arc::clone(&logins), Arc::clone(&failed));
+            Box::pin(async move {
+                let _login = logins.acquire_owned().await;
+                if let Some(silence) = failed.get() {
+                    return Err(silence.clone());
+                }
+                // A port that sshd does not permit says nothing about the others.
+                let mut of_port_alone = false;
+                let opened = async {
+                    let endpoint = endpoint(&config, &secrets, &name).await.map_err(|failure| no_login(&failure))?;
+                    let tunnel = ssh::tunnel(endpoint, &LOOPBACK.to_string(), port).await;
+                    of_port_alone = matches!(tunnel, Err(SshError::Forwarding { .. }));
+                    tunnel.map_err(|error| silence(&error))
+                };
+                let opened = within(SESSION, opened).await;
+                if let (Err(silence @ ProbeError::NoWay(_)), false) = (&opened, of_port_alone) {
+                    failed.get_or_init(|| silence.clone());
+                }
+                boxed(opened)
+            })
+        });
+        open
     })
 }
 
-type Asked = oneshot::Sender<Result<Tunnel, SshError>>;
+type Asked = (u16, oneshot::Sender<Result<Tunnel, SshError>>);
 
 /// Opens streams within the session of a dialogue, one after another.
 pub(crate) struct TunnelServer {
     asked: mpsc::Receiver<Asked>,
-    port: u16,
 }
 
 /// The opener works while the server runs.
-pub(crate) fn of_dialogue(node: &Node) -> (Opener, TunnelServer) {
+pub(crate) fn of_dialogue() -> (PortOpener, TunnelServer) {
     let (ask, asked) = mpsc::channel::<Asked>(1);
-    let open: Opener = Arc::new(move || {
+    let open: PortOpener = Arc::new(move |port| {
         let ask = ask.clone();
-        Box::pin(async move {
-            let opened = async {
-                let (reply, answer) = oneshot::channel();
-                // If the server is gone, the reply is dropped too, and the answer below fails.
-                let _ = ask.send(reply).await;
-                match answer.await {
-                    Ok(tunnel) => tunnel.map_err(|error| silence(&error)),
-                    Err(_) => Err(ProbeError::NoWay("the session has ended".to_owned())),
-                }
-            };
-            boxed(within(CHANNEL, opened).await)
-        })
+        let open: Opener = Arc::new(move || {
+            let ask = ask.clone();
+            Box::pin(async move {
+                let opened = async {
+                    let (reply, answer) = oneshot::channel();
+                    // If the server is gone, the reply is dropped too, and the answer below fails.
+                    let _ = ask.send((port, reply)).await;
+                    match answer.await {
+                        Ok(tunnel) => tunnel.map_err(|error| silence(&error)),
+                        Err(_) => Err(ProbeError::NoWay("the session has ended".to_owned())),
+                    }
+                };
+                boxed(within(CHANNEL, opened).await)
+            })
+        });
+        open
     });
-    (open, TunnelServer { asked, port: node.probe.port })
+    (open, TunnelServer { asked })
 }
 
 impl TunnelServer {
     /// Serves until all openers are dropped.
     pub(crate) async fn serve(mut self, dialogue: &Dialogue) {
-        while let Some(reply) = self.asked.recv().await {
+        while let Some((port, reply)) = self.asked.recv().await {
             if reply.is_closed() {
                 continue;
             }
             // If the opener has stopped waiting, dropping the tunnel closes it.
-            let _ = reply.send(dialogue.tunnel(&LOOPBACK.to_string(), self.port).await);
+            let _ = reply.send(dialogue.tunnel(&LOOPBACK.to_string(), port).await);
         }
     }
 }

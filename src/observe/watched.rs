@@ -1,14 +1,15 @@
 //! Watched endpoints, which others maintain. Probed like nodes; the result only appears in the report.
 
+use core::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::{DnsName, Roots, WatchName};
-use crate::config::{Config, Host};
+use crate::config::{Config, Host, StartTls};
 use crate::model::{Scope, Seen, Watched};
-use crate::probe;
+use crate::probe::{self, Route};
 
 use crate::context::clock;
 use crate::context::watch_roots::WatchRoots;
@@ -25,9 +26,10 @@ pub async fn look(config: &Config, scope: &Scope, roots: &WatchRoots) -> Vec<Wat
     for watch in config.watches.iter().filter(|watch| scope.wants_watch(&watch.name)) {
         let roots = roots.of(&watch.name).cloned();
         for (host, sni) in watch.targets.iter().cloned() {
-            let (number, name, port) = (looks.len(), watch.name.clone(), watch.port);
-            let (roots, permits) = (roots.clone(), Arc::clone(&permits));
-            looks.spawn(async move { (number, at_host(name, host, port, sni, roots, &permits).await) });
+            let (number, endpoint) =
+                (looks.len(), Endpoint { name: watch.name.clone(), starttls: watch.starttls, sni });
+            let (port, roots, permits) = (watch.port, roots.clone(), Arc::clone(&permits));
+            looks.spawn(async move { (number, at_host(endpoint, host, port, roots, &permits).await) });
         }
     }
     let mut watched: Vec<(usize, Vec<Watched>)> = looks.join_all().await;
@@ -35,34 +37,44 @@ pub async fn look(config: &Config, scope: &Scope, roots: &WatchRoots) -> Vec<Wat
     watched.into_iter().flat_map(|(_, watched)| watched).collect()
 }
 
+#[derive(Clone)]
+struct Endpoint {
+    name: WatchName,
+    starttls: Option<StartTls>,
+    sni: DnsName,
+}
+
+impl Endpoint {
+    fn watched(&self, address: Option<SocketAddr>, seen: Seen) -> Watched {
+        Watched { name: self.name.clone(), address, sni: self.sni.clone(), starttls: self.starttls, seen }
+    }
+}
+
 /// One handshake with every address of the host.
 async fn at_host(
-    name: WatchName,
+    endpoint: Endpoint,
     host: Host,
     port: u16,
-    sni: DnsName,
     roots: Option<Roots>,
     permits: &Arc<Semaphore>,
 ) -> Vec<Watched> {
-    let watched = {
-        let (name, sni) = (name, sni.clone());
-        move |address, seen| Watched { name: name.clone(), address, sni: sni.clone(), seen }
-    };
     let addresses = match resolve(&host, port).await {
         Ok(addresses) => addresses,
-        Err(silence) => return vec![watched(None, Seen::Silence(silence))],
+        Err(silence) => return vec![endpoint.watched(None, Seen::Silence(silence))],
     };
     let mut looks = JoinSet::new();
     for address in addresses {
-        let (sni, roots, permits) = (sni.clone(), roots.clone(), Arc::clone(permits));
+        let (endpoint, roots, permits) = (endpoint.clone(), roots.clone(), Arc::clone(permits));
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
-            (address, seen(probe::handshake(address, &sni, PROBE_DEADLINE).await, roots.as_ref()))
+            let route = Route::Tcp { address, proxy_protocol: None, starttls: endpoint.starttls };
+            let handshake = probe::handshake(route, &endpoint.sni, PROBE_DEADLINE).await;
+            endpoint.watched(Some(address), seen(handshake, roots.as_ref()))
         });
     }
     let mut looks = looks.join_all().await;
-    looks.sort_by_key(|(address, _)| *address);
-    looks.into_iter().map(|(address, seen)| watched(Some(address), seen)).collect()
+    looks.sort_by_key(|watched| watched.address);
+    looks
 }
 
 fn seen(handshake: Result<Vec<Vec<u8>>, crate::model::ProbeError>, roots: Option<&Roots>) -> Seen {

@@ -12,11 +12,11 @@ use crate::acme::{self, About, AccountKey, AcmeError, Http, Known};
 use crate::cert::{CertName, DnsName};
 use crate::config::{Acme, Challenge};
 use crate::context::ca::{account, http, settle};
-use crate::context::effect_failure::{of_acme, of_store};
+use crate::context::effect_failure::of_acme;
 use crate::context::{Context, clock};
 use crate::dns::TxtRecord;
 use crate::execute::issue::records::publish_for_good;
-use crate::model::{Advice, Code, Finding, LedgerEntry, LedgerEvent};
+use crate::model::{Code, Finding, LedgerEntry, LedgerEvent};
 use crate::plan::ledger;
 use crate::plan::order::PersistRecord;
 use crate::text::escape;
@@ -45,7 +45,7 @@ pub struct AccountView {
     /// `null`: there is no account yet.
     pub account: Option<Ours>,
     /// The CA's directory metadata; `null`: it was not reached.
-    pub about: Option<Offer>,
+    pub about: Option<About>,
     /// TXT records to create once, if `challenge` is dns-persist-01 and there is an account.
     pub records: Vec<Record>,
     /// By certificate.
@@ -66,16 +66,6 @@ pub struct Ours {
     pub thumbprint: String,
     /// A key change has begun; the next command that opens the account completes it.
     pub key_change_begun: bool,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct Offer {
-    pub terms: Option<String>,
-    pub website: Option<String>,
-    pub caa_identities: Vec<String>,
-    pub external_account_required: bool,
-    pub renewal_information: bool,
-    pub profiles: BTreeMap<String, String>,
 }
 
 /// A permanent TXT record.
@@ -108,7 +98,7 @@ pub async fn show(context: &Context, cas: &[&Acme]) -> Result<Accounts, Finding>
 
 /// Creates the account if there is none; `true`: it was created now. The caller holds the lock.
 pub async fn register(context: &Context, ca: &Acme) -> Result<(bool, String), Finding> {
-    let known = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let known = context.store.account(&ca.host)?;
     let known = known.is_some_and(|kept| kept.url.is_some());
     let account = account(context, ca, &http(context, ca)?).await?;
     // Check that the CA still knows the account.
@@ -119,12 +109,12 @@ pub async fn register(context: &Context, ca: &Acme) -> Result<(bool, String), Fi
 /// Replaces the account's key and returns the new thumbprint. The caller holds the lock.
 pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Finding> {
     let store = &context.store;
-    let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let kept = store.account(&ca.host)?;
     if kept.is_none_or(|kept| kept.url.is_none()) {
         return Err(no_account(ca));
     }
     let http = http(context, ca)?;
-    if store.next_account_key(&ca.host).map_err(|error| of_store(&error))?.is_none() {
+    if store.next_account_key(&ca.host)?.is_none() {
         // Check first that the CA supports key changes, so that none is left half done.
         let about = acme::about(&http).await.map_err(|error| of_acme(&ca.host, &error))?;
         if !about.key_change {
@@ -132,10 +122,10 @@ pub async fn roll_over(context: &Context, ca: &Acme) -> Result<String, Finding> 
             return Err(of_acme(&ca.host, &AcmeError::Unsupported { url, feature }));
         }
         let next = AccountKey::generate().map_err(|error| of_acme(&ca.host, &error))?;
-        store.write_next_account_key(&ca.host, next.pkcs8()).map_err(|error| of_store(&error))?;
+        store.write_next_account_key(&ca.host, next.pkcs8())?;
     }
     settle(context, &ca.host, &http).await?;
-    let kept = store.account(&ca.host).map_err(|error| of_store(&error))?.ok_or_else(|| no_account(ca))?;
+    let kept = store.account(&ca.host)?.ok_or_else(|| no_account(ca))?;
     AccountKey::from_pkcs8(kept.key_pkcs8).thumbprint().map_err(|error| of_acme(&ca.host, &error))
 }
 
@@ -149,15 +139,14 @@ pub async fn persist(context: &Context, ca: &Acme) -> Result<Vec<Record>, Findin
     }
     let ours = ours.filter(|ours| ours.url.is_some()).ok_or_else(|| no_account(ca))?;
     if about.caa_identities.is_empty() {
-        return Err(Finding::new(
+        return Err(Finding::for_a_person(
             Code::AcmeNoIssuerName,
             ca.host.clone(),
             "the CA's directory does not name the issuer that the records must contain",
             "run `certd renew` once: it reports the content of each record",
-            Advice::Person,
         ));
     }
-    let records = records(context, ca, Some(&ours), Some(&about.into()));
+    let records = records(context, ca, Some(&ours), Some(&about));
     let txt = |record: &Record| TxtRecord { name: record.name.clone(), value: record.value.clone() };
     publish_for_good(context, records.iter().map(txt).collect()).await?;
     Ok(records)
@@ -170,7 +159,7 @@ pub async fn deactivate(context: &Context, ca: &Acme) -> Result<String, Finding>
     let http = http(context, ca)?;
     // Ignore errors: an account that is about to be deactivated needs no new key.
     let _ = settle(context, &ca.host, &http).await;
-    let kept = store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let kept = store.account(&ca.host)?;
     let Some((key, url)) = kept.and_then(|kept| Some((kept.key_pkcs8, kept.url?))) else {
         return Err(no_account(ca));
     };
@@ -186,12 +175,12 @@ async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Finding> {
     let _waiting = context.progress.waiting("account at", &ca.host);
     let http = http(context, ca)?;
     let (about, mut failure) = match acme::about(&http).await {
-        Ok(about) => (Some(about.into()), None),
+        Ok(about) => (Some(about), None),
         Err(error) => (None, Some(of_acme(&ca.host, &error))),
     };
     let (account, error) = ours(context, ca, &http, about.is_some()).await?;
     failure = failure.or(error);
-    let noted = context.store.ledger().map_err(|error| of_store(&error))?;
+    let noted = context.store.ledger()?;
     let now = clock::now();
     let week = context.config.certificates.iter().map(|certificate| {
         let counts = |entry: &&LedgerEntry| {
@@ -208,7 +197,7 @@ async fn view(context: &Context, ca: &Acme) -> Result<AccountView, Finding> {
     Ok(AccountView { ca: ca.host.clone(), directory, account, about, records, week: week.collect(), failure })
 }
 
-fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&Offer>) -> Vec<Record> {
+fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&About>) -> Vec<Record> {
     let Some(url) = ours.and_then(|ours| ours.url.as_deref()) else { return Vec::new() };
     if ca.challenge != Challenge::DnsPersist01 {
         return Vec::new();
@@ -218,10 +207,10 @@ fn records(context: &Context, ca: &Acme, ours: Option<&Ours>, about: Option<&Off
     let mut records: BTreeMap<String, String> = BTreeMap::new();
     let names = context.config.certificates.iter().flat_map(|certificate| certificate.names.iter());
     for name in names {
-        let standing = PersistRecord { name: name.clone(), issuers: issuers.clone() };
+        let wanted = PersistRecord { name: name.clone(), issuers: issuers.clone() };
         // A wildcard's record also covers the name itself.
-        if name.is_wildcard() || !records.contains_key(&standing.record()) {
-            records.insert(standing.record(), standing.value(url));
+        if name.is_wildcard() || !records.contains_key(&wanted.record()) {
+            records.insert(wanted.record(), wanted.value(url));
         }
     }
     records.into_iter().map(|(name, value)| Record { name, value }).collect()
@@ -235,16 +224,15 @@ async fn ours(
     reached: bool,
 ) -> Result<(Option<Ours>, Option<Finding>), Finding> {
     let store = &context.store;
-    let of_store = |error| of_store(&error);
-    let Some(kept) = store.account(&ca.host).map_err(of_store)? else { return Ok((None, None)) };
-    let next = store.next_account_key(&ca.host).map_err(of_store)?.map(AccountKey::from_pkcs8);
+    let Some(kept) = store.account(&ca.host)? else { return Ok((None, None)) };
+    let next = store.next_account_key(&ca.host)?.map(AccountKey::from_pkcs8);
     let key = AccountKey::from_pkcs8(kept.key_pkcs8);
     let failed = |error: AcmeError| of_acme(&ca.host, &error);
     let mut ours = Ours {
         url: kept.url.as_deref().map(|url| escape(url, SHOWN)),
         status: None,
         contact: kept.contact,
-        key_file: store.account_key_file(&ca.host).map_err(of_store)?,
+        key_file: store.account_key_file(&ca.host)?,
         thumbprint: key.thumbprint().map_err(failed)?,
         key_change_begun: next.is_some(),
     };
@@ -272,19 +260,10 @@ async fn known(http: &Http, key: &AccountKey, url: &str) -> Result<Known, AcmeEr
 }
 
 fn no_account(ca: &Acme) -> Finding {
-    Finding::new(
+    Finding::for_a_person(
         Code::AcmeNoAccount,
         ca.host.clone(),
         "there is no account at this CA yet",
         "create it with `certd account register`, or let the first `certd renew` create it",
-        Advice::Person,
     )
-}
-
-impl From<About> for Offer {
-    fn from(about: About) -> Self {
-        let About { terms, website, caa_identities, external_account_required, renewal_information, profiles, .. } =
-            about;
-        Self { terms, website, caa_identities, external_account_required, renewal_information, profiles }
-    }
 }

@@ -12,10 +12,11 @@ use crate::config::Config;
 use crate::model::{Depth, Finding, Scope};
 use crate::plan;
 use crate::report::doctor::{Area, Checkup, CheckupItem, of_plan, of_room};
+use crate::text::list;
 
 use crate::context::failure::{interrupted, of_damage};
 use crate::context::secrets::Unread;
-use crate::context::{Context, clock, stopped};
+use crate::context::{Context, clock};
 use crate::execute::clean;
 use crate::observe::gather;
 
@@ -34,12 +35,7 @@ pub async fn doctor(
 ) -> Result<Checkup, Finding> {
     let missing = Missing::new(unread);
     let may_clean = may_write && !missing.dns();
-    let mut stop = context.stop.clone();
-    let done = tokio::select! {
-        done = act(context, scope, may_write, &missing) => Some(done),
-        () = stopped(&mut stop) => None,
-    };
-    let Some(done) = done else {
+    let Some(done) = context.unless_stopped(act(context, scope, may_write, &missing)).await else {
         if may_clean {
             clean(context).await;
         }
@@ -47,7 +43,7 @@ pub async fn doctor(
     };
     let mut findings = done?;
     if may_clean {
-        findings.extend(clean(context).await.map(|failure| CheckupItem::bad(Area::Dns, &failure)));
+        findings.extend(clean(context).await.map(|failure| CheckupItem::bad(failure.code.area(), &failure)));
     }
     Ok(Checkup::new(findings, clock::now()))
 }
@@ -76,12 +72,11 @@ async fn act(
 }
 
 fn of_configuration(config: &Config, missing: &Missing) -> CheckupItem {
-    let counted = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let what = format!(
         "{}, {}, {}{}",
-        counted(config.certificates.len(), "certificate"),
-        counted(config.nodes.len(), "node"),
-        counted(config.cas().count(), "CA"),
+        list::count(config.certificates.len(), "certificate"),
+        list::count(config.nodes.len(), "node"),
+        list::count(config.cas().count(), "CA"),
         if missing.is_empty() { "; all its files are readable, and its secrets by no other user" } else { "" },
     );
     CheckupItem::ok(Area::Configuration, "the configuration", what)
@@ -92,7 +87,7 @@ fn state(context: &Context) -> Result<Vec<CheckupItem>, Finding> {
     let mut findings = Vec::new();
     match store.disk_space() {
         Ok(Some(room)) => {
-            let (owner, mode) = store.permissions().map_err(|error| Finding::from(&error))?;
+            let (owner, mode) = store.permissions()?;
             let what = format!("owned by user {owner}, mode {mode:04o}, writable");
             findings.push(CheckupItem::ok(Area::State, &folder, what));
             findings.push(of_room(&folder, room));
@@ -102,7 +97,7 @@ fn state(context: &Context) -> Result<Vec<CheckupItem>, Finding> {
             &folder,
             "does not exist yet: the first `certd renew` creates it",
         )),
-        Err(error) => findings.push(CheckupItem::bad(Area::State, &Finding::from(&error))),
+        Err(error) => findings.push(CheckupItem::bad(Area::State, &error.into())),
     }
     let damages = store.damages();
     findings.extend(damages.iter().map(|damage| CheckupItem::bad(Area::State, &of_damage(damage))));

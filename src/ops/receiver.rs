@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Generation};
@@ -26,6 +27,8 @@ use crate::observe::route::endpoint_at;
 /// Long, since a package manager on the node may hold the lock on the account database.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
 const PROOF_DEADLINE: Duration = Duration::from_secs(60);
+/// At once: dropbear takes five connections of one address that are not logged in yet, and sshd ten of all.
+const LOGINS: usize = 3;
 /// Ahead of any plausible clock, for a generation that the receiver must refuse.
 const LONG_AHEAD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -50,7 +53,9 @@ pub fn permits(config: &Config, node: &Node, own_roots: String) -> Permits {
 
 /// Ports on the node that certd connects to through SSH for handshakes.
 pub fn ports(node: &Node) -> Vec<u16> {
-    if node.probe.via == Via::Ssh { vec![node.probe.port] } else { Vec::new() }
+    let ports: BTreeSet<u16> =
+        node.every_probe().filter(|probe| probe.via == Via::Ssh).map(|probe| probe.port).collect();
+    ports.into_iter().collect()
 }
 
 /// The endpoint to log in to a node as `user`; `other`: at this host instead of the configured address.
@@ -110,15 +115,20 @@ pub async fn prove(
     // The rehearsal comes first: if the login fails, all other tests are pointless.
     let mut proofs = vec![prepares(account, bundles.clone()).await?];
     let mut dialogues = JoinSet::new();
+    let logins = Arc::new(Semaphore::new(LOGINS));
     if let Some(bundle) = bundles.first() {
         for (index, attempt) in others(bundle, receiver, chosen).into_iter().enumerate() {
-            let account = account.clone();
-            dialogues.spawn(async move { (index, is_forbidden(account, attempt).await) });
+            let (account, logins) = (account.clone(), Arc::clone(&logins));
+            dialogues.spawn(async move {
+                let _login = logins.acquire().await;
+                (index, is_forbidden(account, attempt).await)
+            });
         }
     }
-    let attempts = capabilities(account.clone(), attempts(receiver), PROOF_DEADLINE).await;
-    let attempts = attempts.map_err(|error| of_node(&receiver.node, &NodeError::from(error)))?;
-    proofs.extend(attempts.into_iter().map(|(liberty, answer)| judged(&liberty, &answer)));
+    let (names, attempts): (Vec<String>, Vec<Capability>) = attempts(receiver).into_iter().unzip();
+    let answers = capabilities(account.clone(), attempts, PROOF_DEADLINE).await;
+    let answers = answers.map_err(|error| of_node(&receiver.node, &NodeError::from(error)))?;
+    proofs.extend(names.iter().zip(answers).map(|(name, (capability, answer))| judged(name, &capability, &answer)));
     let mut refusals = dialogues.join_all().await;
     refusals.sort_by_key(|(index, _)| *index);
     proofs.extend(refusals.into_iter().map(|(_, proof)| proof));
@@ -224,43 +234,38 @@ pub async fn other_login(login: Endpoint, keys: &[PublicKey]) -> OtherLogin {
     OtherLogin { user, login: login.map_err(|error| error.to_string()) }
 }
 
-fn attempts(receiver: &Receiver) -> Vec<Capability> {
+/// What the controller's key must not be able to do, each with its name in the output.
+fn attempts(receiver: &Receiver) -> Vec<(String, Capability)> {
+    use Capability::*;
     let text = str::to_owned;
-    let mut attempts = vec![
-        Capability::Shell,
-        Capability::Command(String::new()),
-        Capability::Command(text("scp -t /tmp; echo certd-$((6*7))-proof")),
-        Capability::Subsystem(text("sftp")),
-        Capability::Terminal,
-        Capability::Variable(text("LD_PRELOAD"), text("certd-proof")),
-        Capability::Variable(text("BASH_ENV"), text("certd-proof")),
-        Capability::AgentForwarding,
-        // With systemd and D-Bus, every local user may connect to these sockets.
-        Capability::ForwardToSocket(text("/run/systemd/journal/stdout")),
-        Capability::ForwardToSocket(text("/run/dbus/system_bus_socket")),
-        Capability::Listen(text("127.0.0.1")),
-        Capability::Listen(text("0.0.0.0")),
-        Capability::Forward(text("192.0.2.1"), 443),
+    let proof = || text("certd-proof");
+    let attempts = [
+        ("a shell", Shell),
+        ("another command", Command(String::new())),
+        ("scp", Command(text("scp -t /tmp; echo certd-$((6*7))-proof"))),
+        ("sftp", Subsystem(text("sftp"))),
+        ("a terminal", Terminal),
+        ("the variable LD_PRELOAD", Variable(text("LD_PRELOAD"), proof())),
+        ("the variable BASH_ENV", Variable(text("BASH_ENV"), proof())),
+        ("forwarding an agent", AgentForwarding),
     ];
+    let mut attempts: Vec<_> = attempts.map(|(what, capability)| (text(what), capability)).into();
+    // With systemd and D-Bus, every local user may connect to these sockets.
+    for path in ["/run/systemd/journal/stdout", "/run/dbus/system_bus_socket"] {
+        attempts.push((format!("a connection to {path} on the node"), ForwardToSocket(text(path))));
+    }
+    for host in ["127.0.0.1", "0.0.0.0"] {
+        attempts.push((format!("listening on the node, at {host},"), Listen(text(host))));
+    }
     let local = [22, 443, 25].into_iter().filter(|port| !receiver.ports.contains(port));
-    attempts.extend(local.map(|port| Capability::Forward(text("127.0.0.1"), port)));
+    for (host, port) in [("192.0.2.1", 443)].into_iter().chain(local.map(|port| ("127.0.0.1", port))) {
+        attempts.push((format!("a connection to {host} port {port} through the node"), Forward(text(host), port)));
+    }
     attempts
 }
 
-fn judged(liberty: &Capability, answer: &Answer) -> Proof {
-    let what = match liberty {
-        Capability::Shell => "a shell is refused".to_owned(),
-        Capability::Command(command) if command.is_empty() => "another command is refused".to_owned(),
-        Capability::Command(command) => format!("{} is refused", command.split(' ').next().unwrap_or_default()),
-        Capability::Subsystem(name) => format!("{name} is refused"),
-        Capability::Terminal => "a terminal is refused".to_owned(),
-        Capability::Variable(name, _) => format!("the variable {name} is refused"),
-        Capability::AgentForwarding => "forwarding an agent is refused".to_owned(),
-        Capability::Forward(host, port) => format!("a connection to {host} port {port} through the node is refused"),
-        Capability::ForwardToSocket(path) => format!("a connection to {path} on the node is refused"),
-        Capability::Listen(host) => format!("listening on the node, at {host}, is refused"),
-    };
-    let why = match liberty {
+fn judged(what: &str, capability: &Capability, answer: &Answer) -> Proof {
+    let why = match capability {
         Capability::Variable(..) => "sshd accepts it: see AcceptEnv in the node's sshd_config",
         Capability::ForwardToSocket(_) => {
             "sshd permits it because it permits a port: add to the node's sshd_config `Match User ACCOUNT` and \
@@ -269,7 +274,7 @@ fn judged(liberty: &Capability, answer: &Answer) -> Proof {
         _ => "it works: compare the node's sshd_config with the line in authorized_keys",
     };
     let result = if *answer == Answer::Granted { Err(why.to_owned()) } else { Ok(()) };
-    Proof { what, result }
+    Proof { what: format!("{what} is refused"), result }
 }
 
 /// Compares the installed receiver with what this configuration would install, and tests whether its key also works as

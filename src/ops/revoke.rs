@@ -13,12 +13,12 @@ use crate::acme::{self, AccountKey, AcmeError, Kind, Revoked};
 use crate::cert::{CertName, Fingerprint, Generation, NodeName, Pair, RevocationReason};
 use crate::config::Acme;
 use crate::context::ca::{ca, http, settle};
-use crate::context::effect_failure::{of_acme, of_store};
+use crate::context::effect_failure::of_acme;
 use crate::context::{Context, clock};
-use crate::model::{Advice, Code, Finding, Kept, Revoked as RevokedByUs, Scope, UNKNOWN_CA};
+use crate::model::{Code, Finding, Kept, Revoked as RevokedByUs, Scope, UNKNOWN_CA};
 use crate::reconcile::reconcile;
 use crate::report::{CertificateReport, Exit, Report, ServedReport, Verdict};
-use crate::store::{HistoryEvent, Revocation, StoreError};
+use crate::store::{HistoryEvent, Revocation};
 
 /// Version of the JSON shape, like [`crate::report::SCHEMA`].
 const SCHEMA: &str = "certd.revoke/1";
@@ -61,13 +61,13 @@ pub async fn revoke(context: &Arc<Context>, request: &RevokeRequest) -> Result<O
     let (kept, reason) = target(context, request)?;
     issuer(context, &kept)?;
     let noted = Revocation { generation: kept.generation.clone(), reason, begun_at: clock::now() };
-    store.note_revocation(name, &noted).map_err(|error| of_store(&error))?;
+    store.note_revocation(name, &noted)?;
     let given_up = give_up(context, name, &kept, reason)?;
     if request.now {
         at_the_ca(context, name, &kept, reason).await?;
     }
     let current = |at: &str| {
-        let stored = store.stored(name).map_err(|error| of_store(&error))?;
+        let stored = store.stored(name)?;
         stored.current.ok_or_else(|| nothing(name, at))
     };
     let replace = given_up.contains(&current("now")?.leaf.fingerprint);
@@ -106,13 +106,13 @@ pub async fn revoke(context: &Arc<Context>, request: &RevokeRequest) -> Result<O
 
 fn target(context: &Context, request: &RevokeRequest) -> Result<(Kept, RevocationReason), Finding> {
     let (name, store) = (&request.certificate, &context.store);
-    let begun = store.revocation(name).map_err(|error| of_store(&error))?;
+    let begun = store.revocation(name)?;
     let begun = begun.filter(|begun| request.generation.as_ref().is_none_or(|wanted| *wanted == begun.generation));
     let reason = request.reason.or(begun.as_ref().map(|begun| begun.reason)).unwrap_or_default();
-    let current = store.stored(name).map_err(|error| of_store(&error))?.current;
+    let current = store.stored(name)?.current;
     let generation = request.generation.clone().or(begun.map(|begun| begun.generation));
     let generation = generation.or(current.map(|kept| kept.generation)).ok_or_else(|| nothing(name, "yet"))?;
-    let kept = store.kept(name, &generation).map_err(|error| of_store(&error))?;
+    let kept = store.kept(name, &generation)?;
     Ok((kept, reason))
 }
 
@@ -153,18 +153,18 @@ fn give_up(
         }
         store.write_state(&state).map(|()| given_up)
     };
-    given_up().map_err(|error: StoreError| of_store(&error))
+    given_up().map_err(Finding::from)
 }
 
 /// Revokes at the CA and records it.
 async fn at_the_ca(context: &Context, name: &CertName, kept: &Kept, reason: RevocationReason) -> Result<(), Finding> {
     let store = &context.store;
-    let pair = store.pair(name, &kept.generation).map_err(|error| of_store(&error))?;
+    let pair = store.pair(name, &kept.generation)?;
     ask(context, issuer(context, kept)?, &pair, reason).await?;
     let now = clock::now();
     let event = HistoryEvent::Revoked { certificate: name.clone(), generation: kept.generation.clone(), reason };
-    store.history(now, &event).map_err(|error| of_store(&error))?;
-    store.drop_revocation(name).map_err(|error| of_store(&error))
+    store.history(now, &event)?;
+    store.drop_revocation(name).map_err(Finding::from)
 }
 
 /// Signs with the account's key. If the account is lost and the reason is a compromised key, signs with the
@@ -180,12 +180,11 @@ async fn ask(context: &Context, ca: &Acme, pair: &Pair, reason: RevocationReason
     }
     Err(match refused {
         Some(error) => of_acme(host, &error),
-        None => Finding::new(
+        None => Finding::for_a_person(
             Code::AcmeNoAccount,
             host,
             "the account that ordered the certificate is not in the state directory",
             "put the account back; with --reason key-compromise certd signs with the certificate's own key",
-            Advice::Person,
         ),
     })
 }
@@ -200,7 +199,7 @@ async fn by_account(
 ) -> Result<Result<Revoked, Option<AcmeError>>, Finding> {
     // Ignore errors: the CA's answer to the revocation says more.
     let _ = settle(context, host, http).await;
-    let kept = context.store.account(host).map_err(|error| of_store(&error))?;
+    let kept = context.store.account(host)?;
     let Some((key, url)) = kept.and_then(|kept| Some((kept.key_pkcs8, kept.url?))) else { return Ok(Err(None)) };
     let account = match acme::open(http, &AccountKey::from_pkcs8(key), &url).await {
         Ok(account) => account,
@@ -241,11 +240,10 @@ fn exit(outcome: &Outcome, replaced: bool) -> Exit {
 }
 
 fn nothing(name: &CertName, at: &str) -> Finding {
-    Finding::new(
+    Finding::for_a_person(
         Code::NothingToRevoke,
         name,
         format!("the store has no certificate of this name {at}"),
         "name a stored generation: `certd generations` lists them",
-        Advice::Person,
     )
 }

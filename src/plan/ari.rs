@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::backoff::counts;
+use super::backoff::{after, counts};
 use crate::cert::{CertName, Leaf};
 use crate::model::{Advice, Ari, AriFailed, Code, Finding, PersistedState};
 
@@ -26,14 +26,14 @@ pub fn ask_at(state: &PersistedState, name: &CertName, leaf: &Leaf, now: Timesta
     let failed = failed.map(|failed| (failed.last, failed.ask_again));
     // Records by a clock that ran ahead are ignored, and no answer holds for longer than half a day.
     let noted = known.into_iter().chain(failed).filter(|(at, _)| counts(*at, now));
-    Some(noted.map(|(at, again)| again.min(later(at, LONGEST))).max().unwrap_or(now))
+    Some(noted.map(|(at, again)| again.min(after(at, LONGEST))).max().unwrap_or(now))
 }
 
 /// When the plan made at `now` has to ask next. A leaf issued just now needs no pass of its own: any pass asks, and
 /// none is scheduled for it before [`USUAL`] has passed.
 pub fn next_ask(state: &PersistedState, name: &CertName, leaf: &Leaf, now: Timestamp) -> Option<Timestamp> {
     let at = ask_at(state, name, leaf, now)?;
-    Some(if at > now { at } else { later(now, USUAL) })
+    Some(if at > now { at } else { after(now, USUAL) })
 }
 
 /// Records the CA's window.
@@ -56,17 +56,13 @@ pub fn failed(state: &mut PersistedState, name: CertName, leaf: &Leaf, failure: 
         Advice::Retry { after_seconds: None } => step,
         Advice::Person | Advice::Bug => USUAL,
     };
-    let ask_again = later(now, wait);
+    let ask_again = after(now, wait);
     let passing = matches!(failure.advice, Advice::Retry { .. }) && failure.code != Code::AcmeStrangeAnswer;
     let known = state.ari.get_mut(&name).filter(|ari| ari.fingerprint == leaf.fingerprint);
     if let Some(ari) = known {
         ari.doubted |= !passing || usize::try_from(failures).is_ok_and(|failures| failures > FAILED_MINUTES.len());
     }
     state.ari_failed.insert(name, AriFailed { fingerprint: leaf.fingerprint, failures, last: now, ask_again });
-}
-
-fn later(instant: Timestamp, span: SignedDuration) -> Timestamp {
-    instant.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

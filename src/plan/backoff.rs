@@ -60,9 +60,9 @@ pub fn retry_after(attempts: &Attempts) -> Option<Timestamp> {
 }
 
 /// When a node may be tried again with the same generation. A node that only failed to answer is tried in every pass,
-/// unless passes follow each other closely (`patient`).
-pub fn delivery(attempts: &DeliveryAttempts, patient: bool) -> Timestamp {
-    let minutes = match (attempts.rolled_back, patient) {
+/// unless passes follow each other closely (`short_retries`).
+pub fn delivery(attempts: &DeliveryAttempts, short_retries: bool) -> Timestamp {
+    let minutes = match (attempts.rolled_back, short_retries) {
         (true, _) => step(&ROLLED_BACK_MINUTES, attempts.failures),
         (false, true) => step(&NO_ANSWER_MINUTES, attempts.failures),
         (false, false) => 0,
@@ -86,7 +86,7 @@ fn step(ladder: &[i64], failures: u32) -> i64 {
     ladder[index]
 }
 
-fn after(instant: Timestamp, span: SignedDuration) -> Timestamp {
+pub(super) fn after(instant: Timestamp, span: SignedDuration) -> Timestamp {
     instant.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
 

@@ -50,7 +50,7 @@ fn desired(observed: &Observed, now: Timestamp) -> impl Iterator<Item = (CertNam
 }
 
 /// Records an answer. A certificate that the CA has revoked counts as given up from the date in the list.
-pub fn learned(state: &mut PersistedState, fingerprint: Fingerprint, mut crl: Crl, now: Timestamp) {
+pub fn record(state: &mut PersistedState, fingerprint: Fingerprint, mut crl: Crl, now: Timestamp) {
     if let Some(before) = state.crls.get(&fingerprint) {
         crl.revoked = crl.revoked.or(before.revoked);
         if crl.failure.is_some() {

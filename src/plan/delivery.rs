@@ -16,10 +16,10 @@ use crate::config::{Certificate, Config};
 use crate::model::{DeliveryAttempts, Drift, Finding, Observed, ProbeError, Seen, Served, Stored};
 
 use super::hold::{self, Desired};
-use super::{Wait, backoff, disks, installs};
+use super::{Wait, disks, installs};
 
 pub use prune::prune;
-use refusals::{attempts, beneath, hurry, must_travel_alone, refused_until, refusing};
+use refusals::{attempts, beneath, held_up, hurry, must_travel_alone, refused_until, refusing};
 pub use window::{Because, Early};
 
 /// One rollout: certificates that share a set of nodes, and those of the nodes that lack one.
@@ -58,6 +58,12 @@ pub struct NodeTask {
     /// What the node serves ends so soon that other nodes' refusals do not hold it up.
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub hurry: bool,
+    /// Its reload is a restart, which cuts connections.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub restarts: bool,
+    /// Its server reads the files at a connection, and shows the new pair before the reload.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub rereads: bool,
 }
 
 /// What the node served before this change: decides whether it may be a canary, and whether going back can help.
@@ -170,6 +176,8 @@ impl NodeTask {
             early: None,
             failed_before: false,
             hurry: false,
+            restarts: false,
+            rereads: false,
         }
     }
 }
@@ -234,6 +242,10 @@ pub(super) fn decide(
             }
             task.failed_before |= attempts(name, desired.generation, node, observed).is_some_and(|it| it.failures > 0);
             task.hurry |= hurry(name, node, observed, now);
+            if let Some(install) = config.install(node, name) {
+                task.restarts |= install.restart;
+                task.rereads |= install.server.is_some_and(|server| server.rereads);
+            }
             task.certificates.insert(name.clone(), reason.clone());
             deliver.refused.extend(refusing(certificate, desired.generation, observed).map(|(node, _)| node.clone()));
         }
@@ -345,31 +357,6 @@ fn lacks(
             ours: ours(&leaf.fingerprint),
         }),
         Seen::Leaf { distrust, .. } => distrust.clone().map(|why| DeliveryReason::Distrusted { why }),
-    })
-}
-
-fn held_up(
-    attempts: Option<&DeliveryAttempts>,
-    refused_until: impl Fn() -> Option<Timestamp>,
-    observed: &Observed,
-    now: Timestamp,
-) -> Option<DeliveryWait> {
-    let attempts = attempts.filter(|attempts| backoff::counts(attempts.last, now))?;
-    let failure = Box::new(attempts.failure.clone());
-    let until = match (observed.asked.short_retries, attempts.failures) {
-        // The node was skipped because others refused this generation: it waits with them, so that it is not the next
-        // to refuse.
-        (true, 0) => refused_until().map_or(attempts.last, |until| until.min(backoff::skipped(attempts))),
-        (patient, _) => backoff::delivery(attempts, patient),
-    };
-    if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {
-        let until = Some(until).filter(|until| observed.asked.short_retries && *until > now);
-        return Some(DeliveryWait::TriedNow { failure, until });
-    }
-    (until > now && !observed.asked.ignore_backoff).then_some(DeliveryWait::BackOff {
-        until,
-        failures: attempts.failures,
-        failure,
     })
 }
 

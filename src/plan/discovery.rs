@@ -16,7 +16,7 @@ use crate::model::LastSeen;
 pub struct Settled {
     pub nodes: BTreeSet<IpAddr>,
     /// DNS answered, and its answer is to be remembered.
-    pub heard: bool,
+    pub fresh: bool,
     pub notes: Vec<DiscoveryNote>,
 }
 
@@ -64,14 +64,14 @@ pub fn settle(
         kept.notes.extend(notes);
         return kept;
     }
-    Settled { nodes, heard: true, notes }
+    Settled { nodes, fresh: true, notes }
 }
 
 fn kept(last: Option<&LastSeen>, answered: bool, why: String) -> Settled {
     match last {
         Some(last) => {
             let notes = vec![DiscoveryNote::Kept { since: last.at, answered, why }];
-            Settled { nodes: last.addresses.clone(), heard: false, notes }
+            Settled { nodes: last.addresses.clone(), fresh: false, notes }
         }
         None => Settled { notes: vec![DiscoveryNote::Nothing { why }], ..Settled::default() },
     }
@@ -105,7 +105,7 @@ mod tests {
     fn what_dns_shows_now_are_the_nodes_and_what_it_shows_no_more_is_none() {
         let before = last(&["192.0.2.1", "192.0.2.9"]);
         let settled = settle(Ok(set(&["192.0.2.1", "10.0.0.1"])), Families::Both, Some(&before), |_| false);
-        assert_eq!(settled, Settled { nodes: set(&["192.0.2.1", "10.0.0.1"]), heard: true, notes: Vec::new() });
+        assert_eq!(settled, Settled { nodes: set(&["192.0.2.1", "10.0.0.1"]), fresh: true, notes: Vec::new() });
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
         for shown in [Err("no answer".to_owned()), Ok(set(&[])), Ok(set(&["2001:db8::1"]))] {
             let settled = settle(shown, Families::Ipv4, Some(&before), |_| true);
             assert_eq!(settled.nodes, before.addresses);
-            assert!(!settled.heard && matches!(settled.notes[..], [DiscoveryNote::Kept { .. }]), "{settled:?}");
+            assert!(!settled.fresh && matches!(settled.notes[..], [DiscoveryNote::Kept { .. }]), "{settled:?}");
         }
         let settled = settle(Err("no answer".to_owned()), Families::Both, None, |_| true);
         assert!(settled.nodes.is_empty() && matches!(settled.notes[..], [DiscoveryNote::Nothing { .. }]));

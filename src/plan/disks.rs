@@ -31,29 +31,26 @@ pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<Nod
     }
     let stored = |name: &CertName| observed.store.get(name).is_some_and(|stored| stored.current.is_some());
     let due =
-        awake(config, observed, now).filter(|(node, name)| stored(name) && is_due(&observed.state, node, name, now));
+        active(config, observed, now).filter(|(node, name)| stored(name) && is_due(&observed.state, node, name, now));
     due.map(|(node, _)| node).collect()
 }
 
 /// Every node in scope, due or not, with something stored for it or not.
 pub fn all(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<NodeName> {
-    awake(config, observed, now).map(|(node, _)| node).collect()
+    active(config, observed, now).map(|(node, _)| node).collect()
 }
 
 /// Nodes that are not paused, each with its certificates.
-fn awake<'a>(
+fn active<'a>(
     config: &'a Config,
     observed: &'a Observed,
     now: Timestamp,
 ) -> impl Iterator<Item = (NodeName, CertName)> + 'a {
-    let awake = move |node: &&NodeName| {
-        let until = config.node(node).and_then(|node| node.paused_until);
-        until.is_none_or(|until| until <= now)
-    };
+    let active = move |node: &&NodeName| config.paused_until(node, now).is_none();
     let asked = |node: &&NodeName| observed.asked.wants_node(node);
     let certificates = config.certificates.iter().filter(|it| observed.asked.wants(&it.name));
     certificates.flat_map(move |certificate| {
-        let nodes = certificate.nodes.iter().filter(awake).filter(asked);
+        let nodes = certificate.nodes.iter().filter(active).filter(asked);
         nodes.map(|node| (node.clone(), certificate.name.clone()))
     })
 }
@@ -110,7 +107,7 @@ pub fn judge(found: &Found, renewers: &[String], install: &Install, desired: &Ge
 }
 
 /// Records the result of a look. A node that could not be looked at keeps its previous drift.
-pub fn learned(state: &mut PersistedState, config: &Config, desired: &[(CertName, Option<Generation>)], disk: &Disk) {
+pub fn record(state: &mut PersistedState, config: &Config, desired: &[(CertName, Option<Generation>)], disk: &Disk) {
     for (certificate, generation) in desired {
         let (Some(install), Some(generation)) = (config.install(&disk.node, certificate), generation) else { continue };
         let at = disk.at;

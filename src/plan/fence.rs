@@ -20,7 +20,7 @@ use super::delivery::of;
 
 /// Fences further ahead are ignored: a receiver refuses numbers beyond its own clock plus a day, and a node's clock may
 /// lag ours by an hour before it is reported (`plan::clock`). What is refused until then is renumbered later.
-const HEED: SignedDuration = SignedDuration::from_hours(23);
+const FURTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(23);
 
 /// The number that a certificate must exceed, and the node that holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -53,7 +53,7 @@ pub fn greatest(name: &CertName, state: &PersistedState, now: Timestamp) -> Opti
 }
 
 fn counts(fence: &Fence, now: Timestamp) -> bool {
-    fence.number <= generation::number(now.saturating_add(HEED).unwrap_or(Timestamp::MAX))
+    fence.number <= generation::number(now.saturating_add(FURTHEST_AHEAD).unwrap_or(Timestamp::MAX))
 }
 
 /// The number above which a stored certificate must be renumbered, when nodes refused it for the number of what they
@@ -123,16 +123,16 @@ pub fn renumbered(observed: &mut Observed, name: &CertName, to: &Generation) {
 }
 
 /// Forgets the fences of one node, or of all; returns how many.
-pub fn reset(state: &mut PersistedState, whose: Option<&NodeName>) -> usize {
+pub fn reset(state: &mut PersistedState, of_node: Option<&NodeName>) -> usize {
     let mut forgotten = 0;
-    let desired = |node: &NodeName| whose.is_none_or(|whose| whose == node);
+    let forget = |node: &NodeName| of_node.is_none_or(|only| only == node);
     state.fences.retain(|_, of_name| {
         let before = of_name.len();
-        of_name.retain(|node, _| !desired(node));
+        of_name.retain(|node, _| !forget(node));
         forgotten += before - of_name.len();
         !of_name.is_empty()
     });
-    state.renumbered.values_mut().for_each(|done| done.nodes.retain(|node| !desired(node)));
+    state.renumbered.values_mut().for_each(|done| done.nodes.retain(|node| !forget(node)));
     forgotten
 }
 

@@ -2,11 +2,7 @@
 //! deliver now, although the node serves the right certificate. Commands are not: they take effect at the next
 //! delivery.
 
-use core::fmt::Write as _;
-
-use aws_lc_rs::digest::{SHA256, digest};
-
-use crate::cert::{CertName, NodeName};
+use crate::cert::{CertName, NodeName, sha256_hex};
 use crate::config::{Config, Install, Rights};
 use crate::model::PersistedState;
 
@@ -15,22 +11,22 @@ const KEPT: usize = 8;
 
 /// Digest of everything but the commands, hex.
 fn digest_of(install: &Install) -> String {
-    let Install { fullchain, key, chain, combined, in_place, rights, test: _, reload: _ } = install;
+    let Install { fullchain, key, chain, combined, chain_first, in_place, rights, .. } = install;
     let Rights { owner, group, mode, key_mode } = rights;
-    let text = format!(
+    let mut text = format!(
         "{fullchain:?} {key:?} {chain:?} {combined:?} {in_place} {owner:?} {group:?} {:?} {:?}",
         mode.map(|mode| mode.to_string()),
         key_mode.map(|mode| mode.to_string()),
     );
+    // Digests of earlier versions hold where nothing of this is said.
+    if *chain_first && combined.is_some() {
+        text.push_str(" chain first");
+    }
     short(&text)
 }
 
 fn short(text: &str) -> String {
-    let mut hex = String::new();
-    for byte in digest(&SHA256, text.as_bytes()).as_ref().iter().take(KEPT) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    sha256_hex(text).chars().take(2 * KEPT).collect()
 }
 
 /// Digest with the commands: another test or reload command may be what a delivery needs that proved nothing.

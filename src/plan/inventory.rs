@@ -12,6 +12,7 @@ use crate::cert::NodeName;
 use crate::config::defaults::LONGEST_TTL;
 use crate::config::{Certificate, Config, Provider};
 use crate::model::{Caa, Code, Finding, InDns, Inventory, Severity};
+use crate::text::list;
 
 /// Items listed in a sentence; the rest is counted.
 const MOST_LISTED: usize = 5;
@@ -134,9 +135,7 @@ impl Scene<'_> {
 
     /// A paused node may have been taken out of DNS on purpose.
     fn unlisted(&mut self, shown: &BTreeSet<IpAddr>) {
-        let paused = |name: &NodeName| {
-            self.config.node(name).and_then(|node| node.paused_until).is_some_and(|until| until > self.now)
-        };
+        let paused = |name: &NodeName| self.config.paused_until(name, self.now).is_some();
         let unlisted = |name: &&NodeName| match self.inventory.nodes.get(*name) {
             Some(Ok(at)) => at.is_disjoint(shown) && !paused(name),
             _ => false,
@@ -267,14 +266,8 @@ fn of_nodes(certificate: &Certificate, inventory: &Inventory) -> BTreeSet<IpAddr
 }
 
 fn listed<'a, T: Display + 'a>(all: impl IntoIterator<Item = &'a T>) -> String {
-    let all: Vec<String> = all.into_iter().map(ToString::to_string).collect();
-    match all.len() {
-        0 => "nothing".to_owned(),
-        count if count > MOST_LISTED => {
-            format!("{} and {} more", all[..MOST_LISTED].join(", "), count - MOST_LISTED)
-        }
-        _ => all.join(", "),
-    }
+    let all = list::first(MOST_LISTED, all);
+    if all.is_empty() { "nothing".to_owned() } else { all }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod installs;
 pub mod inventory;
 pub mod ledger;
 pub mod order;
+pub mod quic;
 pub mod rehearsal;
 pub mod renewal;
 pub mod rollout;

@@ -105,7 +105,7 @@ impl Order {
 
     fn after(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         match (self.doing.clone(), event) {
-            (doing, Event::Failed(trouble)) => self.failed(&doing, trouble, now),
+            (doing, Event::Failed(error)) => self.failed(&doing, error, now),
             (Action::NewOrder { .. }, Event::Ordered { url, status }) => {
                 let mut actions = vec![Action::NoteUrl { url }];
                 actions.extend(self.continue_at(status, now));
@@ -259,8 +259,8 @@ impl Order {
         if self.leads_nowhere(now) { self.anew(why) } else { self.give_up(why) }
     }
 
-    fn failed(&mut self, doing: &Action, trouble: ErrorClass, now: Timestamp) -> Vec<Action> {
-        match (doing, trouble) {
+    fn failed(&mut self, doing: &Action, error: ErrorClass, now: Timestamp) -> Vec<Action> {
+        match (doing, error) {
             // The order is known to be invalid, with or without its errors.
             (Action::FetchErrors, _) => self.errors_fetched(Vec::new()),
             (Action::NewOrder { replaces: Some(_) }, ErrorClass::ReplacesRefused) => {
@@ -272,7 +272,7 @@ impl Order {
             (_, ErrorClass::Passing { after_ms: Some(ms) }) if ms > LONGEST_PATIENCE_MS => self.give_up(GiveUp::Failed),
             // Another finalize of the same order is under way, or ours arrived and its answer was lost: poll.
             (Action::Finalize, ErrorClass::NotReady | ErrorClass::Passing { .. }) => {
-                let retry_after_ms = if let ErrorClass::Passing { after_ms } = trouble { after_ms } else { None };
+                let retry_after_ms = if let ErrorClass::Passing { after_ms } = error { after_ms } else { None };
                 let after_ms = self.next_pause(retry_after_ms);
                 self.ask(Action::Poll { after_ms })
             }

@@ -63,9 +63,7 @@ pub(super) fn decide(
         }
         _ => {}
     }
-    let paused =
-        |node: &&NodeName| config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
-    let nodes = certificate.nodes.iter().filter(|node| !paused(node)).cloned().collect();
+    let nodes = certificate.nodes.iter().filter(|node| config.paused_until(node, now).is_none()).cloned().collect();
     Some(Rehearse { certificate: certificate.name.clone(), renew_at, again: before.is_some(), nodes })
 }
 

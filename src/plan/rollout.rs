@@ -5,8 +5,6 @@
 
 mod canary;
 #[cfg(test)]
-mod laws;
-#[cfg(test)]
 mod tests;
 
 pub(super) use canary::INDEPENDENT;
@@ -50,8 +48,8 @@ pub enum Verdict {
     Other {
         what: String,
     },
-    /// TCP serves the new certificate everywhere, and QUIC another: an old worker, or another server. Going back would
-    /// only change what TCP serves.
+    /// TCP serves the new certificate everywhere, which proves it; QUIC serves another: the server keeps it until it is
+    /// restarted (Caddy 2.6), or it is another server. Going back would only change what TCP serves.
     Lingers {
         what: String,
     },
@@ -112,6 +110,9 @@ pub enum Outcome {
     /// Switched and kept, although no handshake proves it.
     Unverified {
         why: String,
+        /// The handshakes over TCP prove it, and those over QUIC show another certificate.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        over_quic: bool,
     },
     /// The handshake showed something else, and the node was rolled back.
     Undone {
@@ -213,7 +214,7 @@ impl Rollout {
             // The disk is right already, and no handshake is possible: a reload in every pass would prove nothing.
             Event::Prepared(node, prepared) if self.before(&node) == Before::Silent && prepared.is_unchanged() => {
                 actions.push(Action::Abort(node.clone()));
-                self.end(&node, Outcome::Unverified { why: UNSEEN.into() });
+                self.end(&node, Outcome::Unverified { why: UNSEEN.into(), over_quic: false });
             }
             Event::Prepared(node, prepared) => {
                 self.set(&node, Phase::Ready { test_ok: prepared.test == ConfigTest::Ok });
@@ -266,13 +267,21 @@ impl Rollout {
             Verdict::Other { what } if worth_it => (what, false),
             // TLS answered before and fails now, although the test passed: our certificate's fault.
             Verdict::Silent(silence) if worth_it && gone(&silence) => (silence.to_string(), true),
-            Verdict::Other { what } | Verdict::Lingers { what } => {
+            Verdict::Lingers { what } => {
+                // The certificate is proven over TCP; what QUIC shows is this server's own matter.
+                if self.is_canary(&node) {
+                    self.gate = Gate::Open;
+                }
                 actions.push(Action::Done(node.clone()));
-                return self.end(&node, Outcome::Unverified { why: what });
+                return self.end(&node, Outcome::Unverified { why: what, over_quic: true });
+            }
+            Verdict::Other { what } => {
+                actions.push(Action::Done(node.clone()));
+                return self.end(&node, Outcome::Unverified { why: what, over_quic: false });
             }
             Verdict::Silent(silence) => {
                 actions.push(Action::Done(node.clone()));
-                return self.end(&node, Outcome::Unverified { why: silence.to_string() });
+                return self.end(&node, Outcome::Unverified { why: silence.to_string(), over_quic: false });
             }
         };
         self.set(&node, Phase::RollingBack { why, ours });
@@ -360,7 +369,8 @@ impl Node {
     }
 }
 
-/// Whether the server runs but does not serve: the port is closed, or TLS fails on it. A timeout shows neither.
-fn gone(silence: &ProbeError) -> bool {
-    matches!(silence, ProbeError::Refused | ProbeError::Tls(_))
+/// Whether the server runs but does not serve: the port is closed, or TLS fails on it, or is not spoken any more. A timeout
+/// shows neither.
+pub fn gone(silence: &ProbeError) -> bool {
+    matches!(silence, ProbeError::Refused | ProbeError::Tls(_) | ProbeError::Unspoken(_))
 }

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Run;
 
+use super::backoff::after;
 use super::{Plan, backoff};
 
 /// The wall clock is read at least this often: it may be set, and a machine that slept does not count its sleep.
@@ -134,10 +135,10 @@ pub fn next(run: &Run, state: &ScheduleState, seed: u64, now: Timestamp) -> Wake
     let Some(last) = state.last_pass else {
         return pass(now, Trigger::First);
     };
-    let look_at = state.last_look.map_or(state.since, |last| add(last, run.check_every));
+    let look_at = state.last_look.map_or(state.since, |last| after(last, run.check_every));
     let scheduled = run.schedule.after(last).map(|slot| scheduled(run, slot, state.since, seed));
     let waited = state.next.map(|until| {
-        let at = if until < state.since { add(state.since, at_start(run, state.since, seed)) } else { until };
+        let at = if until < state.since { after(state.since, at_start(run, state.since, seed)) } else { until };
         pass(at, Trigger::Waited { until })
     });
     let look = WakeUp { at: look_at, work: Work::Look };
@@ -163,12 +164,12 @@ pub fn jump(wall: SignedDuration, passed: SignedDuration) -> Option<SignedDurati
 }
 
 fn scheduled(run: &Run, slot: Timestamp, since: Timestamp, seed: u64) -> WakeUp {
-    let at = add(slot, jitter(run, slot, SPREAD, seed));
+    let at = after(slot, jitter(run, slot, SPREAD, seed));
     if at >= since {
         return pass(at, Trigger::Scheduled { slot });
     }
     let why = if since.duration_since(slot) > LATE { Trigger::Missed { slot } } else { Trigger::Scheduled { slot } };
-    pass(add(since, at_start(run, since, seed)), why)
+    pass(after(since, at_start(run, since, seed)), why)
 }
 
 fn at_start(run: &Run, since: Timestamp, seed: u64) -> SignedDuration {
@@ -189,10 +190,6 @@ fn jitter(run: &Run, instant: Timestamp, most: SignedDuration, seed: u64) -> Sig
 
 fn pass(at: Timestamp, why: Trigger) -> WakeUp {
     WakeUp { at, work: Work::Pass(why) }
-}
-
-fn add(instant: Timestamp, span: SignedDuration) -> Timestamp {
-    instant.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
-//! The probe: one TLS handshake with the service name as SNI, over TCP, over QUIC or through a caller's stream.
+//! The probe: one TLS handshake with the service name as SNI, over TCP (after a dialogue in plain text, where the protocol
+//! begins so), over QUIC or through a caller's stream.
 //!
 //! Any chain is accepted and returned; the caller judges it. A failure is an observation too: a [`ProbeError`] shows how far
 //! the handshake came.
 
 mod accept_any;
+mod h3;
+mod plain;
 mod proxy;
 mod quic;
+mod quic_look;
 mod route;
+mod starttls;
 mod tls;
 mod verify;
 
@@ -18,42 +23,23 @@ use tokio::time::timeout;
 use crate::cert::DnsName;
 use crate::model::ProbeError;
 
+pub use h3::{Http3, Offer, look_for_h3};
+pub use quic_look::{QuicLook, look_over_quic, verify_over_quic};
 pub use route::{Opener, Route, Stream};
 pub use verify::{Verified, verify};
 
 use quic::OverQuic;
+use route::Prelude;
 use tls::OverStream;
 
-/// Concurrent handshakes over QUIC, each from a port of its own. The kernel spreads datagrams over a server's workers by
-/// address, and an old worker can answer for hours: one handshake sees one worker.
-const OVER_QUIC: usize = 4;
-
 /// The chain (DER, leaf first) that is presented for `sni`. One attempt; `deadline` covers all of it but the opening of a
-/// caller's stream. The handshake's signature proves that the server has the leaf's key. TLS 1.2 and 1.3 (over QUIC 1.3),
+/// caller's stream, and is longer for a server that greets first. The handshake's signature proves that the server has the leaf's key. TLS 1.2 and 1.3 (over QUIC 1.3),
 /// no resumption, no ALPN but QUIC's `h3`.
 ///
 /// # Errors
 /// How far it came.
 pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, ProbeError> {
     Ok(connect(&route.into(), sni, deadline).await?.chain)
-}
-
-/// The distinct answers of fresh handshakes: one, unless several workers answer differently.
-pub async fn look(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Vec<Vec<u8>>, ProbeError>> {
-    let mut answers = Vec::new();
-    for handshake in ask(route, sni, deadline).await {
-        let answer = handshake.map(|handshake| handshake.chain);
-        if !answers.contains(&answer) {
-            answers.push(answer);
-        }
-    }
-    answers
-}
-
-/// Enough concurrent handshakes to see every worker.
-async fn ask(route: &Route, sni: &DnsName, deadline: Duration) -> Vec<Result<Handshake, ProbeError>> {
-    let count = if matches!(route, Route::Quic { .. }) { OVER_QUIC } else { 1 };
-    futures_util::future::join_all((0..count).map(|_| connect(route, sni, deadline))).await
 }
 
 /// A completed handshake whose connection is still open.
@@ -83,19 +69,23 @@ async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Han
         return Err(ProbeError::Tls(format!("no server can be asked for {sni}")));
     };
     // A timeout is reported as a timeout whatever it interrupts: a slow answer is no TLS failure.
-    let (chain, open) = match route {
-        Route::Tcp { address, proxy_protocol } => {
-            let attempt = async { tls::over(route::tcp(*address).await?, name, *proxy_protocol).await };
-            let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
+    let (chain, open) = match *route {
+        Route::Tcp { address, proxy_protocol, starttls } => {
+            let prelude = Prelude { port: address.port(), proxy_protocol, starttls };
+            let attempt = async { tls::over(route::tcp(address).await?, name, sni, prelude).await };
+            let (chain, stream) =
+                timeout(prelude.within(deadline), attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
-        Route::Through { open, proxy_protocol } => {
-            let attempt = tls::over(open().await?, name, *proxy_protocol);
-            let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
+        Route::Through { ref open, port, proxy_protocol, starttls } => {
+            let prelude = Prelude { port, proxy_protocol, starttls };
+            let attempt = tls::over(open().await?, name, sni, prelude);
+            let (chain, stream) =
+                timeout(prelude.within(deadline), attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
         Route::Quic { address } => {
-            let attempt = quic::over(*address, sni);
+            let attempt = quic::over(address, sni);
             let (chain, connection) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::NoQuic))?;
             (chain, Open::Quic(connection))
         }

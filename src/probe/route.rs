@@ -3,14 +3,18 @@
 use core::fmt;
 use core::net::SocketAddr;
 use core::pin::Pin;
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::config::ProxyProtocol;
+use crate::config::{ProxyProtocol, StartTls};
 use crate::model::ProbeError;
+
+/// Postfix's postscreen holds its greeting back for 6 s, to see who does not wait.
+const GREETING: Duration = Duration::from_secs(7);
 
 /// The transport below TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -24,24 +28,43 @@ pub type Opener = Arc<dyn Fn() -> Opening + Send + Sync>;
 
 #[derive(Clone)]
 pub enum Route {
-    /// `proxy_protocol`: the header that is sent before TLS.
     Tcp {
         address: SocketAddr,
         proxy_protocol: Option<ProxyProtocol>,
+        starttls: Option<StartTls>,
     },
     Quic {
         address: SocketAddr,
     },
-    /// A stream that the caller opens.
+    /// A stream that the caller opens to the server's `port`.
     Through {
         open: Opener,
+        port: u16,
         proxy_protocol: Option<ProxyProtocol>,
+        starttls: Option<StartTls>,
     },
+}
+
+/// What comes before TLS, and at which port.
+#[derive(Clone, Copy)]
+pub(super) struct Prelude {
+    pub(super) port: u16,
+    /// The header that is sent first of all.
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
+    /// The protocol whose dialogue leads to TLS.
+    pub(super) starttls: Option<StartTls>,
+}
+
+impl Prelude {
+    /// A server may hold its greeting back.
+    pub(super) fn within(&self, deadline: Duration) -> Duration {
+        deadline + self.starttls.map_or(Duration::ZERO, |_| GREETING)
+    }
 }
 
 impl From<SocketAddr> for Route {
     fn from(address: SocketAddr) -> Self {
-        Self::Tcp { address, proxy_protocol: None }
+        Self::Tcp { address, proxy_protocol: None, starttls: None }
     }
 }
 
@@ -50,7 +73,7 @@ impl fmt::Debug for Route {
         match self {
             Self::Tcp { address, .. } => write!(f, "{address}/tcp"),
             Self::Quic { address } => write!(f, "{address}/udp"),
-            Self::Through { .. } => f.write_str("through a caller's stream"),
+            Self::Through { port, .. } => write!(f, "{port}/tcp through a caller's stream"),
         }
     }
 }
@@ -67,5 +90,20 @@ fn no_tcp(error: io::Error) -> ProbeError {
         io::ErrorKind::ConnectionRefused => ProbeError::Refused,
         io::ErrorKind::TimedOut => ProbeError::TimedOut,
         _ => ProbeError::Network(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_greets_first_has_time_for_that() {
+        let within = |starttls| {
+            let prelude = Prelude { port: 25, proxy_protocol: None, starttls };
+            prelude.within(Duration::from_secs(5)).as_secs()
+        };
+        assert_eq!(within(None), 5);
+        assert!(within(Some(StartTls::Smtp)) > 5 + 6, "postscreen waits for six seconds");
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::{Handshake, Route, ask};
+use super::{Handshake, Route, connect};
 use crate::cert::{DnsName, Fingerprint};
 use crate::model::ProbeError;
 
@@ -38,20 +38,17 @@ pub enum Verified {
 
 /// Probes until `expected` is served or `deadline` has passed; the last answer counts. While an old worker answers, the
 /// next attempt waits for it to close the connection or for a growing pause, whichever comes first; through a caller's
-/// stream, for the pause. Over TCP the first expected answer suffices; over QUIC all concurrent ones must be as expected.
+/// stream, for the pause.
 pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprint, deadline: Duration) -> Verified {
     let route = route.into();
     let is_expected =
         |handshake: &Handshake| handshake.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected);
-    let over_quic = matches!(route, Route::Quic { .. });
-    let mut last = Verified::Silent(if over_quic { ProbeError::NoQuic } else { ProbeError::TimedOut });
+    let mut last = Verified::Silent(ProbeError::TimedOut);
     let asking = async {
         let mut pause = PAUSE;
         loop {
-            let mut answers = ask(&route, sni, ATTEMPT).await;
-            let unexpected = answers.iter().position(|answer| !answer.as_ref().is_ok_and(is_expected));
-            let open = match answers.swap_remove(unexpected.unwrap_or(0)) {
-                Ok(handshake) if unexpected.is_none() => {
+            let open = match connect(&route, sni, ATTEMPT).await {
+                Ok(handshake) if is_expected(&handshake) => {
                     last = Verified::Expected(handshake.chain);
                     return;
                 }
@@ -65,7 +62,6 @@ pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprin
                     None
                 }
             };
-            drop(answers);
             match open {
                 Some(open) => {
                     let ended = timeout(pause, open.until_end());

@@ -1,6 +1,6 @@
-//! The loop: observe, plan, execute, record the outcome, in rounds until only waits remain. The only place that joins
-//! several effects, and the only one that reads the clock.
+//! The loop: observe, plan, execute, record the outcome, in rounds until only waits remain.
 
+mod look;
 pub mod pin;
 pub mod record_outcome;
 mod rehearsal;
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::CertName;
-use crate::context::{Context, clock, failure, stopped};
+use crate::context::{Context, clock, failure};
 use crate::execute::{Ended, clean, execute};
 use crate::model::{Depth, Finding, Observed, Scope};
 use crate::observe::{self, disks, dns, gather};
@@ -20,6 +20,7 @@ use crate::plan::{self, Evidence, Step};
 use crate::report::{self, Done, Report};
 use crate::store::StoreError;
 
+pub use look::look;
 pub use rehearsal::rehearse;
 
 /// One round issues, one delivers, one sees that nothing is left; one more for each fallback CA.
@@ -31,24 +32,22 @@ const ROUNDS: usize = 3;
 /// The state directory cannot be read or written. Everything else is in the report.
 pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope: Scope) -> Result<Report, Finding> {
     (scope.depth, scope.pass_started) = (Depth::Due, Some(clock::now()));
-    let mut stop = context.stop.clone();
     let mut done = Done::default();
-    let mut observed = tokio::select! {
-        observed = gather(context, scope) => observed?,
-        () = stopped(&mut stop) => return Err(failure::interrupted("this pass")),
-    };
+    let observed = context.unless_stopped(gather(context, scope)).await;
+    let mut observed = observed.unwrap_or_else(|| Err(failure::interrupted("this pass")))?;
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
     // Only the report waits for the inventory.
     let mut inventory = JoinSet::new();
     let (asking, about) = (Arc::clone(context), observed.asked.clone());
     inventory.spawn(async move { dns::inventory(&asking, &about).await });
     look_at_the_clock(context, &mut observed).await;
-    done.failures.extend(mend_numbers(context, &mut observed));
+    done.failures.extend(repair_numbers(context, &mut observed));
     plan::delivery::prune(&mut observed.state, &context.config, clock::now());
     plan::fence::prune(&mut observed.state, &context.config);
+    plan::quic::note(&mut observed, clock::now());
     done.failures.extend(pin::release_ended(context, &mut observed, clock::now()));
-    done.failures.extend(context.store.write_state(&observed.state).err().map(|error| Finding::from(&error)));
-    done.failures.extend(context.store.sweep_intents().err().map(|error| Finding::from(&error)));
+    done.failures.extend(context.store.write_state(&observed.state).err().map(Finding::from));
+    done.failures.extend(context.store.sweep_intents().err().map(Finding::from));
     rounds(context, &mut observed, &mut done).await;
     // The comparison of disks comes after the deliveries: a node that lacks a certificate does not wait, and one that
     // just got it needs no comparison.
@@ -61,10 +60,8 @@ pub async fn reconcile(context: &Arc<Context>, command: &'static str, mut scope:
     done.failures.extend(context.narrowed_keys());
     done.failures.extend(clean(context).await);
     let waiting = context.progress.waiting("addresses of", "the names, in DNS");
-    tokio::select! {
-        Some(Ok(found)) = inventory.join_next() => observed.inventory = found,
-        () = stopped(&mut stop) => {}
-        else => {}
+    if let Some(Some(Ok(found))) = context.unless_stopped(inventory.join_next()).await {
+        observed.inventory = found;
     }
     drop(waiting);
     done.failures.extend(context.dns.take_warnings());
@@ -117,7 +114,7 @@ fn begin(context: &Context, observed: &mut Observed, steps: &[Step]) -> Option<F
     let first = delivers.next()?;
     let now = clock::now();
     core::iter::once(first).chain(delivers).for_each(|step| plan::delivery::revert::begin(observed, step, now));
-    context.store.write_state(&observed.state).err().map(|error| Finding::from(&error))
+    context.store.write_state(&observed.state).err().map(Finding::from)
 }
 
 /// Checks the clock: if it looks wrong, asks the CAs for the time. A believed time is recorded for the next check.
@@ -125,12 +122,10 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
     let now = clock::now();
     let ca_clock = || context.ca_clock().map(|(_, reading)| reading);
     observed.ca_clock = ca_clock();
-    if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
-        let mut stop = context.stop.clone();
-        tokio::select! {
-            () = observe::ari::ask_ca_clocks(context) => observed.ca_clock = ca_clock(),
-            () = stopped(&mut stop) => {}
-        }
+    if plan::clock::plausible(now, &Evidence::of(observed)).is_err()
+        && context.unless_stopped(observe::ari::ask_ca_clocks(context)).await.is_some()
+    {
+        observed.ca_clock = ca_clock();
     }
     if plan::clock::plausible(now, &Evidence::of(observed)).is_ok() {
         let seen = observed.state.last_seen.filter(|_| observed.ca_clock.is_none());
@@ -143,14 +138,14 @@ async fn look_at_the_clock(context: &Context, observed: &mut Observed) {
 }
 
 /// Renumbers generations with impossible numbers, unless the clock cannot be right.
-fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
+fn repair_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
     let now = clock::now();
     if plan::clock::plausible(now, &Evidence::of(observed)).is_err() {
         return Vec::new();
     }
     let (store, names): (_, Vec<CertName>) = (&context.store, observed.store.keys().cloned().collect());
     let mended = names.into_iter().map(|name| {
-        let mended = store.mend_numbers(&name, now)?;
+        let mended = store.repair_numbers(&name, now)?;
         // An earlier run may have been killed right after the rename: then the held certificate has another number
         // already.
         if let Some(held) = observed.state.held.get_mut(&name) {
@@ -164,7 +159,7 @@ fn mend_numbers(context: &Context, observed: &mut Observed) -> Vec<Finding> {
         }
         Ok(())
     });
-    mended.filter_map(|mended: Result<(), StoreError>| mended.err()).map(|error| Finding::from(&error)).collect()
+    mended.filter_map(|mended: Result<(), StoreError>| mended.err()).map(Finding::from).collect()
 }
 
 /// Removes generations that are no longer needed, unless the clock cannot be right.
@@ -174,7 +169,7 @@ fn prune(context: &Context, observed: &Observed) -> Vec<Finding> {
         return Vec::new();
     }
     let pruned = observed.store.keys().map(|name| context.store.prune(name, &observed.state, now));
-    pruned.filter_map(Result::err).map(|error| Finding::from(&error)).collect()
+    pruned.filter_map(Result::err).map(Finding::from).collect()
 }
 
 fn skew(context: &Context) -> Option<Finding> {

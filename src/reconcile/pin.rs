@@ -19,7 +19,7 @@ use crate::store::HistoryEvent;
 pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String>) -> Result<Generation, Finding> {
     let store = &context.store;
     let now = clock::now();
-    let generations = store.generations(name).map_err(|error| Finding::from(&error))?;
+    let generations = store.generations(name)?;
     let generation =
         hold::choose(&generations, written).map_err(|candidates| not_one(name, written, &candidates, &generations))?;
     let refused = |what: String, next: &str| {
@@ -31,8 +31,8 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         Err(error) => return refused(format!("is not whole: {error}"), "name another: nothing was changed"),
     };
     let leaf = &pair.chain().leaf;
-    let mut state = store.state().map_err(|error| Finding::from(&error))?;
-    let stored = store.stored(name).map_err(|error| Finding::from(&error))?;
+    let mut state = store.state()?;
+    let stored = store.stored(name)?;
     let evidence = Evidence {
         last_seen: state.last_seen,
         not_before: stored.current.as_ref().map(|kept| kept.leaf.not_before),
@@ -61,9 +61,9 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
         };
         return refused(what, "name another: nothing was changed");
     }
-    store.write_state(&state).map_err(|error| Finding::from(&error))?;
+    store.write_state(&state)?;
     let event = HistoryEvent::Held { certificate: name.clone(), generation: generation.clone(), by };
-    store.history(now, &event).map_err(|error| Finding::from(&error))?;
+    store.history(now, &event)?;
     Ok(generation.clone())
 }
 
@@ -72,17 +72,16 @@ pub fn hold(context: &Context, name: &CertName, written: &str, by: Option<String
 /// # Errors
 /// The state directory cannot be read or written.
 pub fn release(context: &Context, wanted: impl Fn(&CertName) -> bool) -> Result<(), Finding> {
-    let of_store = |error| Finding::from(&error);
-    let mut state = context.store.state().map_err(of_store)?;
+    let mut state = context.store.state()?;
     let names: Vec<CertName> = state.held.keys().filter(|name| wanted(name)).cloned().collect();
     let released: Vec<(CertName, Held)> = names.iter().filter_map(|name| state.held.remove_entry(name)).collect();
     if released.is_empty() {
         return Ok(());
     }
-    context.store.write_state(&state).map_err(of_store)?;
+    context.store.write_state(&state)?;
     for (certificate, held) in released {
         let event = HistoryEvent::Released { certificate, generation: held.generation, why: None };
-        context.store.history(clock::now(), &event).map_err(of_store)?;
+        context.store.history(clock::now(), &event)?;
     }
     Ok(())
 }
@@ -100,7 +99,7 @@ pub(crate) fn release_ended(context: &Context, observed: &mut Observed, now: Tim
         let next = "nothing: nodes get the stored certificate. If that one is unfit, `certd renew --force` replaces it";
         findings.push(failure(Code::HoldEnded, &certificate, what, next, Advice::Person));
         let event = HistoryEvent::Released { certificate, generation: held.generation, why: Some(why) };
-        findings.extend(context.store.history(now, &event).err().map(|error| Finding::from(&error)));
+        findings.extend(context.store.history(now, &event).err().map(Finding::from));
     }
     findings
 }

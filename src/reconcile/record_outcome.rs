@@ -64,7 +64,7 @@ pub(crate) fn record_outcome(
         _ => Ok(()),
     };
     let written = context.store.write_state(&observed.state);
-    recorded.and(written).map_err(|error| Finding::from(&error))
+    recorded.and(written).map_err(Finding::from)
 }
 
 fn issued(
@@ -263,6 +263,7 @@ pub(crate) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Finding> {
         Outcome::RolledBack { .. } => Code::NodeRolledBack,
         Outcome::BrokenBefore { .. } => Code::NodeBrokenBefore,
         Outcome::Placed { .. } => Code::NodeServerNotRunning,
+        Outcome::Unverified { over_quic: true, .. } => Code::NodeQuic,
         Outcome::Unverified { .. } => Code::NodeUnverified,
         Outcome::Undone { .. } => Code::NodeUndone,
         Outcome::Aborted { .. } => Code::NodeNotTouched,

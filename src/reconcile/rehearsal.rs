@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::NodeName;
-use crate::context::{Context, clock, failure, provider, stopped};
+use crate::context::{Context, clock, failure, provider};
 use crate::execute::{clean, rehearse::try_one};
 use crate::model::{Depth, Finding, Scope};
 use crate::observe::gather;
@@ -19,12 +19,7 @@ use super::record_outcome;
 /// # Errors
 /// The state directory cannot be read or written. Everything else is in the report.
 pub async fn rehearse(context: &Arc<Context>, scope: Scope) -> Result<Report, Finding> {
-    let mut stop = context.stop.clone();
-    let rehearsed = tokio::select! {
-        rehearsed = act(context, scope) => Some(rehearsed),
-        () = stopped(&mut stop) => None,
-    };
-    match rehearsed {
+    match context.unless_stopped(act(context, scope)).await {
         Some(rehearsed) => rehearsed,
         None => {
             clean(context).await;
@@ -60,7 +55,7 @@ async fn act(context: &Arc<Context>, scope: Scope) -> Result<Report, Finding> {
     done.clocks = context.node_clocks();
     done.failures.extend(context.narrowed_keys());
     let written = context.store.write_state(&observed.state);
-    done.failures.extend(written.err().map(|error| Finding::from(&error)));
+    done.failures.extend(written.err().map(Finding::from));
     done.failures.extend(clean(context).await);
     done.failures.extend(context.dns.take_warnings());
     let now = clock::now();

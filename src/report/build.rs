@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{Attempts, Code, Drift, Finding, NodeClock, Observed, Seen, Served, Stored};
+use crate::model::{Attempts, Code, Disk, Drift, Finding, NodeClock, Observed, Seen, Served, Stored};
 use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 
-use super::words::{day, minute, named};
+use super::words::{day, minute};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Origin, Report, SCHEMA,
     ServedReport, Verdict, disks, inventory, judge, watched,
@@ -70,7 +70,8 @@ pub fn build(
 
 /// Findings about node clocks, except where a look at the disk has read the clock too and reports it itself.
 fn clocks(observed: &Observed, readings: &BTreeMap<NodeName, NodeClock>) -> Vec<Finding> {
-    let looked = |node: &NodeName| observed.disks.iter().any(|disk| disk.node == *node && disk.looked.is_ok());
+    let read = |disk: &Disk| disk.looked.as_ref().is_ok_and(|looked| looked.clock.is_some());
+    let looked = |node: &NodeName| observed.disks.iter().any(|disk| disk.node == *node && read(disk));
     let unseen = readings.iter().filter(|(node, _)| !looked(node));
     unseen.filter_map(|(node, clocks)| judge::clock_of(node, *clocks)).collect()
 }
@@ -84,7 +85,7 @@ fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Findin
         let rehearsal = rehearsal::last(observed, name, kept)?;
         let (renew_at, _) = renewal::due(&kept.leaf, renewal::ari_of(observed, name, &kept.leaf), observed.state.seed);
         let finding = |failure: &Finding| {
-            let (day, why, rehearsed) = (day(renew_at), named(failure), minute(rehearsal.at));
+            let (day, why, rehearsed) = (day(renew_at), failure.named(), minute(rehearsal.at));
             let what = format!("the renewal of {name} on {day} would fail: {why} (rehearsed {rehearsed})");
             let next = format!("{}; then run `certd renew --dry-run` again", failure.next);
             Finding::new(Code::Rehearsal, &failure.object, what, next, failure.advice)
@@ -211,14 +212,28 @@ fn of_node(
     let ari = stored.current.as_ref().and_then(|kept| renewal::ari_of(observed, &certificate.name, &kept.leaf));
     let held = hold::held(&certificate.name, stored, &observed.state, now);
     let of_this = |served: &&Served| &served.node == node && served.certificate == certificate.name;
+    let probes = config.node(node).map(|node| node.probes_of(&certificate.name)).unwrap_or_default();
+    let port = |served: &Served| served.address.map(|address| address.port());
+    let configured =
+        |served: &Served| probes.iter().any(|probe| probe.quic == Some(true) && Some(probe.port) == port(served));
     let mut served: Vec<ServedReport> = observed
         .served
         .iter()
         .filter(of_this)
         .map(|served| {
+            let of = |verdict| ServedReport {
+                starttls: served.starttls,
+                handshakes: served.handshakes,
+                ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
+            };
             let verdict = Verdict::of(&served.seen, &served.sni, stored, ari, observed.state.seed, now);
             let Seen::Leaf { leaf, .. } = &served.seen else {
-                return ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict);
+                let before = served.handshakes.is_some_and(|handshakes| handshakes.before);
+                let verdict = match verdict {
+                    Verdict::NoQuic { .. } => Verdict::NoQuic { required: configured(served) && !before },
+                    other => other,
+                };
+                return of(verdict);
             };
             let verdict = match held {
                 Some(held) => verdict.under_hold(held, leaf, now),
@@ -228,18 +243,15 @@ fn of_node(
             let current = stored.current.as_ref().is_some_and(|kept| kept.leaf.fingerprint == leaf.fingerprint);
             let ours = current || stored.former.contains(&leaf.fingerprint);
             let origin = (!ours).then(|| Origin::of(leaf));
-            ServedReport {
-                origin,
-                ..ServedReport::new(served.address, served.sni.clone(), served.over, &served.seen, verdict)
-            }
+            ServedReport { origin, ..of(verdict) }
         })
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());
-    let paused = config.node(node).filter(|node| node.paused_until.is_some_and(|until| until > now));
+    let paused_until = config.paused_until(node, now);
     NodeReport {
         node: node.clone(),
-        paused_until: paused.and_then(|node| node.paused_until),
-        paused_reason: paused.and_then(|node| node.paused_reason.clone()),
+        paused_until,
+        paused_reason: paused_until.and(config.node(node)).and_then(|node| node.paused_reason.clone()),
         window_opens: None,
         last_failure: None,
         served,

@@ -34,7 +34,10 @@ impl DiskReport {
     /// Meaning and advice; `None`: nothing is wrong.
     pub(super) fn words(&self) -> Option<(String, String)> {
         if let DiskVerdict::Mended { was } = &self.verdict {
-            return Some((format!("was {}: {}; delivered again", word(was), words::drift(was)), String::new()));
+            return Some((
+                format!("was {}: {}; delivered again", words::tag(was, "disk"), words::drift(was)),
+                String::new(),
+            ));
         }
         let finding = self.verdict.finding(&self.node)?;
         Some((finding.what, finding.next))
@@ -78,6 +81,8 @@ pub enum DiskVerdict {
     Renewers {
         found: Vec<String>,
     },
+    /// Its nginx serves HTTP/3 and does not bound how long old workers live after a reload.
+    OldWorkers,
     /// More users can read a key there than should.
     Exposed {
         files: Vec<Exposed>,
@@ -92,36 +97,13 @@ pub enum DiskVerdict {
 
 impl DiskVerdict {
     /// The word in the JSON's `disk`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Same => "same",
-            Self::Mended { .. } => "mended",
-            Self::NotLooked { .. } => "not-looked",
-            Self::TestFails { .. } => "test-fails",
-            Self::ClockOff { .. } => "clock-off",
-            Self::LittleRoom { .. } => "little-room",
-            Self::Renewers { .. } => "renewers",
-            Self::Exposed { .. } => "exposed",
-            Self::Left { .. } => "left",
-            Self::Drifted(drift) => word(drift),
-        }
+    pub fn word(&self) -> String {
+        words::tag(self, "disk")
     }
 
     /// Never worse than a finding: whether visitors are affected is judged by the handshakes.
     fn exit(&self, node: &NodeName) -> Exit {
         self.finding(node).map_or(Exit::Ok, |finding| finding.exit())
-    }
-}
-
-fn word(drift: &Drift) -> &'static str {
-    match drift {
-        Drift::Flattened => "flattened",
-        Drift::Overwritten { .. } => "overwritten",
-        Drift::Changed { .. } => "changed",
-        Drift::Older { .. } => "older",
-        Drift::Newer { .. } => "newer",
-        Drift::Missing => "missing",
-        Drift::Foreign { .. } => "foreign",
     }
 }
 
@@ -154,7 +136,7 @@ pub(super) fn reports(
         let Some(desired) = desired else { continue };
         for node in &certificate.nodes {
             let wanted = observed.asked.wants_node(node);
-            let paused = config.node(node).and_then(|node| node.paused_until).is_some_and(|until| until > now);
+            let paused = config.paused_until(node, now).is_some();
             let compared = observed.state.disks.get(node).and_then(|by_name| by_name.get(&certificate.name));
             let compared = compared.filter(|compared| wanted && !paused && &compared.generation == desired.generation);
             let Some(compared) = compared else { continue };
@@ -201,6 +183,9 @@ pub(super) fn of_looked(looked: &Looked, at: Timestamp) -> Vec<DiskVerdict> {
     found.extend(room.map(|kib| DiskVerdict::LittleRoom { kib }));
     if !looked.renewers.is_empty() {
         found.push(DiskVerdict::Renewers { found: looked.renewers.clone() });
+    }
+    if looked.unbounded_workers {
+        found.push(DiskVerdict::OldWorkers);
     }
     if !looked.left.is_empty() {
         found.push(DiskVerdict::Left { folders: looked.left.clone() });

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::model::{Code, Finding, Severity};
+use crate::text::list;
 
 pub use crate::model::Area;
 
-use super::words::named;
 use super::{Exit, Style, worst};
 
 pub use issuing::{of_plan, of_room, of_skew};
@@ -77,7 +77,7 @@ impl CheckupItem {
     /// As severe as it will be on renewal day.
     pub fn bad(area: Area, failure: &Finding) -> Self {
         let Finding { code, object, next, .. } = failure.clone();
-        let what = named(failure);
+        let what = failure.named();
         let what = what.strip_prefix(&format!("{object}: ")).map(str::to_owned).unwrap_or(what);
         let state = match failure.severity.in_rehearsal() {
             Severity::Failure | Severity::Obstacle => State::Failure,
@@ -121,14 +121,8 @@ impl Checkup {
         }
         let count = |state| self.findings.iter().filter(|finding| finding.state == state).count();
         let (ok, warnings, failures) = (count(State::Ok), count(State::Warning), count(State::Failure));
-        let plural = |number: usize| if number == 1 { "" } else { "s" };
-        let _ = writeln!(
-            out,
-            "{ok} ok, {warnings} warning{}, {failures} failure{} (exit {})",
-            plural(warnings),
-            plural(failures),
-            self.exit
-        );
+        let (warnings, failures) = (list::count(warnings, "warning"), list::count(failures, "failure"));
+        let _ = writeln!(out, "{ok} ok, {warnings}, {failures} (exit {})", self.exit);
         out
     }
 }
@@ -139,20 +133,9 @@ fn line(out: &mut String, finding: &CheckupItem, style: Style) -> core::fmt::Res
         State::Warning => ("warning", Exit::Warning),
         State::Failure => ("FAILURE", Exit::Hurt),
     };
-    writeln!(out, "  {}  {}: {}", coloured(word, exit, style), finding.object, finding.what)?;
+    writeln!(out, "  {}  {}: {}", style.paint(word, exit), finding.object, finding.what)?;
     match &finding.next {
         Some(next) => writeln!(out, "           next: {next}"),
         None => Ok(()),
     }
-}
-
-/// The usual colours of a terminal (ECMA-48 section 8.3.117).
-fn coloured(word: &str, exit: Exit, style: Style) -> String {
-    let colour = match exit {
-        _ if !style.colour => return word.to_owned(),
-        Exit::Ok => 32,
-        Exit::Warning => 33,
-        _ => 31,
-    };
-    format!("\u{1b}[{colour}m{word}\u{1b}[0m")
 }

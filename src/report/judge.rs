@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::cert::NodeName;
 use crate::model::{CaClock, Code, Drift, Finding, NodeClock, Severity};
 use crate::plan::{clock, disks};
-use crate::text::as_word;
+use crate::text::{as_word, list};
 
 use super::disks::DiskVerdict;
-use super::words;
+use super::{sudo, words};
 
 /// File names listed before "and N more".
 const SHOWN: usize = 10;
@@ -44,12 +44,12 @@ impl DiskVerdict {
             Self::TestFails { output, before_first: false } => of(
                 Code::NodeTestFails,
                 format!("its configuration test fails, so a reload would change nothing: {output}"),
-                "fix the server's configuration on the node",
+                sudo::advice(output).unwrap_or("fix the server's configuration on the node"),
             ),
             Self::TestFails { output, before_first: true } => of(
                 Code::NodeTestFails,
                 format!("its configuration test fails: {output}"),
-                "nothing if only the files are missing: the first delivery brings them",
+                sudo::advice(output).unwrap_or("nothing if only the files are missing: the first delivery brings them"),
             )
             .map(|finding| finding.of_severity(Severity::Warning)),
             Self::ClockOff { ahead_seconds } => {
@@ -65,8 +65,16 @@ impl DiskVerdict {
             }
             Self::Renewers { found } => of(
                 Code::NodeRenewers,
-                format!("another ACME client may overwrite what certd delivers: {}", shown(found)),
+                format!("another ACME client may overwrite what certd delivers: {}", list::first(SHOWN, found)),
                 "disable it for the names that certd manages (for acme.sh: acme.sh --uninstall-cronjob)",
+            ),
+            Self::OldWorkers => of(
+                Code::NodeOldWorkers,
+                "its nginx serves HTTP/3 without worker_shutdown_timeout: after a reload, old workers get new QUIC \
+                 handshakes and do not answer them, until their last request ends"
+                    .to_owned(),
+                "write worker_shutdown_timeout into its nginx.conf, outside of its http block, as long as a request may last \
+                 (such as `worker_shutdown_timeout 60s;`); it ends longer ones",
             ),
             Self::Exposed { files } => {
                 let files: Vec<String> =
@@ -101,12 +109,6 @@ impl DiskVerdict {
             }
         }
     }
-}
-
-fn shown(found: &[String]) -> String {
-    let more = found.len().saturating_sub(SHOWN);
-    let some: Vec<&str> = found.iter().take(SHOWN).map(String::as_str).collect();
-    if more == 0 { some.join(", ") } else { format!("{} and {more} more", some.join(", ")) }
 }
 
 fn second(at: Timestamp) -> String {

@@ -11,6 +11,7 @@ mod notes;
 mod origin;
 mod plan;
 mod schema;
+mod sudo;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, Fingerprint, Generation, KeyType, NameSet, NodeName};
-use crate::model::{Crl, Finding, Held, Over, Seen};
+use crate::config::StartTls;
+use crate::model::{Crl, Finding, Handshakes, Held, Over, Seen};
 use crate::plan::rollout::Outcome;
 use crate::plan::{Basis, PassedOver, Plan};
 
@@ -174,6 +176,11 @@ pub struct ServedReport {
     pub address: Option<SocketAddr>,
     pub sni: DnsName,
     pub over: Over,
+    /// Over QUIC: how many were made, and how many of them answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshakes: Option<Handshakes>,
+    /// The protocol whose dialogue led to TLS; `null`: TLS from the first byte.
+    pub starttls: Option<StartTls>,
     #[serde(flatten)]
     pub verdict: Verdict,
     pub fingerprint: Option<Fingerprint>,
@@ -194,11 +201,35 @@ impl ServedReport {
             address,
             sni,
             over,
+            handshakes: None,
+            starttls: None,
             verdict,
             fingerprint: leaf.map(|leaf| leaf.fingerprint),
             not_after: leaf.map(|leaf| leaf.not_after),
             issuer: leaf.map(|leaf| leaf.issuer.clone()),
             origin: None,
+        }
+    }
+
+    /// What is worth knowing of a handshake without a problem, or beside it.
+    pub(super) fn note(&self) -> Option<String> {
+        let at = self.over.at(self.address?);
+        let handshakes = self.handshakes?;
+        let unanswered = handshakes.unanswered();
+        let why = "old workers hold them until long requests end; `worker_shutdown_timeout` bounds it (nginx)";
+        if unanswered > 0 && (handshakes.answered > 0 || handshakes.before) {
+            return Some(format!("{at}: {unanswered} of {} had no answer: {why}", handshakes.asked));
+        }
+        let offers = self.verdict == Verdict::NoQuic { required: false };
+        offers.then(|| format!("{at}: it offers HTTP/3, and none of {} handshakes had an answer", handshakes.asked))
+    }
+
+    /// The address, and how it was asked.
+    fn at(&self) -> String {
+        let address = self.address.map_or_else(|| "-".to_owned(), |address| self.over.at(address));
+        match self.starttls {
+            Some(protocol) => format!("{address} {}", protocol.as_str()),
+            None => address,
         }
     }
 
@@ -212,6 +243,12 @@ impl ServedReport {
             (Verdict::Unreachable { .. }, Over::Quic) => {
                 (self.verdict.meaning(), "does the server speak HTTP/3, and is the port open for UDP too?")
             }
+            // As a server that waits for TLS says nothing to who waits for its greeting.
+            (Verdict::Unreachable { .. }, _) if self.starttls.is_some() => (
+                self.verdict.meaning(),
+                "is the server up, and the port open to this machine? (One that speaks TLS from the first byte needs no \
+                 `starttls`.)",
+            ),
             (verdict, _) => (verdict.meaning(), verdict.next()),
         }
     }

@@ -130,7 +130,7 @@ fn findings(report: &Report) -> Vec<String> {
         found.push((disk.exit(), format!("{}{certificate} on disk: {word}: {sentence}", disk.node)));
     }
     for failure in &report.failures {
-        found.push((failure.exit(), words::named(failure)));
+        found.push((failure.exit(), failure.named()));
     }
     found.retain(|(exit, _)| *exit != Exit::Ok);
     found.sort_by_key(|(exit, _)| exit.rank());

@@ -1,6 +1,7 @@
 //! Sentences below the tables of a report. Each cause is printed once, with everything that it concerns.
 
 use crate::model::Finding;
+use crate::text::list;
 
 use super::{Style, words};
 
@@ -40,9 +41,8 @@ impl Notes {
 
     pub(super) fn text(&self, style: Style) -> String {
         let of = |note: &Note| {
-            let (shown, left) = note.subjects.split_at(note.subjects.len().min(SUBJECTS));
-            let more = if left.is_empty() { String::new() } else { format!(" and {} more", left.len()) };
-            item("  ", &format!("{}{more}: {}", shown.join(", "), note.what), note.next.as_deref(), style)
+            let subjects = list::first(SUBJECTS, &note.subjects);
+            item("  ", &format!("{subjects}: {}", note.what), note.next.as_deref(), style)
         };
         self.0.iter().map(of).collect()
     }

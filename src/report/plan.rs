@@ -75,6 +75,9 @@ fn deliver(out: &mut String, deliver: &Deliver) -> core::fmt::Result {
                 let back = task.older.contains(certificate);
                 writeln!(out, "         to {}: {}", task.node, words::delivery(reason, back))?;
             }
+            for cost in words::cost(task).into_iter().filter(|_| number == 0) {
+                writeln!(out, "            {cost}")?;
+            }
             if let Some(early) = task.early.as_ref().filter(|_| number == 0) {
                 writeln!(out, "            {}", words::early(early))?;
             }

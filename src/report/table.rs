@@ -65,7 +65,7 @@ pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: Timestamp) -> Strin
 pub(super) fn watched(watched: &[WatchedReport], style: Style, now: Timestamp) -> String {
     let mut rows = Vec::new();
     for endpoint in watched {
-        let state = |served: &ServedReport| (served.verdict.word().to_owned(), served.verdict.exit());
+        let state = |served: &ServedReport| (served.verdict.word(), served.verdict.exit());
         rows.extend(endpoint.served.iter().map(|served| row(endpoint.name.as_str(), served, state(served), now)));
     }
     aligned(["ENDPOINT", "ADDRESS", "SERVES", "EXPIRES", "VERDICT"], &rows, style)
@@ -76,7 +76,7 @@ pub(super) fn disks(disks: &[DiskReport], style: Style, now: Timestamp) -> Strin
         .iter()
         .map(|disk| {
             let about = disk.certificate.as_ref().map_or("-", |name| name.as_str());
-            let cells = [disk.node.to_string(), about.to_owned(), disk.verdict.word().to_owned()];
+            let cells = [disk.node.to_string(), about.to_owned(), disk.verdict.word()];
             Row { cells, exit: disk.exit() }
         })
         .collect();
@@ -92,7 +92,7 @@ pub(super) fn disks(disks: &[DiskReport], style: Style, now: Timestamp) -> Strin
 const HEADER: [&str; 5] = ["NODE", "ADDRESS", "SERVES", "EXPIRES", "VERDICT"];
 
 fn row(name: &str, served: &ServedReport, (word, exit): (String, Exit), now: Timestamp) -> Row<5> {
-    let address = served.address.map_or_else(|| "-".to_owned(), |address| served.over.at(address));
+    let address = served.at();
     let serves = served.fingerprint.map_or_else(|| "-".to_owned(), |fingerprint| fingerprint.short());
     let ends = served.not_after.map_or_else(|| "-".to_owned(), |at| words::ends(at, now));
     Row { cells: [name.to_owned(), address, serves, ends, word], exit }

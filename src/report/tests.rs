@@ -85,7 +85,7 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("went back", node(Outcome::RolledBack { output: "it".into() }), true, &[6]),
         ("broken before", node(Outcome::BrokenBefore { output: "it".into() }), true, &[6]),
         ("placed", node(Outcome::Placed { output: "it".into() }), true, &[6]),
-        ("unverified", node(Outcome::Unverified { why: "it".into() }), true, &[6]),
+        ("unverified", node(Outcome::Unverified { why: "it".into(), over_quic: false }), true, &[6]),
         ("undone, and serves", node(undone(true)), true, &[6]),
         ("undone, and serves not", node(undone(false)), true, &[4]),
         ("aborted", node(Outcome::Aborted { why: Abort::Interrupted }), true, &[6]),
@@ -149,7 +149,7 @@ fn k03_by_a_clock_that_cannot_be_right_nothing_is_called_expired_and_what_does_n
 
 #[test]
 fn a_report_lists_every_code_worst_first_and_each_once() {
-    let mut hurt = with_node(vec![Verdict::Expired], Some(Outcome::Unverified { why: "it".into() }));
+    let mut hurt = with_node(vec![Verdict::Expired], Some(Outcome::Unverified { why: "it".into(), over_quic: false }));
     hurt.issuance = Some(Issuance::Failed { failure: failure("acme-rate-limited") });
     let warned = with_node(vec![Verdict::Unmanaged { lacks: false }, Verdict::Stale], None);
     let mut report = Report { certificates: vec![warned, hurt], ..empty() };
@@ -184,6 +184,8 @@ fn a_handshake_is_judged_by_what_hurts_a_visitor_first() {
     assert_eq!(silent(ProbeError::Tls("alert".into())), "no-tls");
     assert_eq!(silent(ProbeError::NoQuic), "no-quic", "browsers go on over TCP");
     assert_eq!(silent(ProbeError::NoWay("ssh".into())), "unknown", "what visitors get does not go through SSH");
+    assert_eq!(silent(ProbeError::Unspoken("220 mail".into())), "unknown", "`probe` is wrong, and not the server");
+    assert_eq!(silent(ProbeError::TurnedAway("421 busy".into())), "unknown", "others may be served");
 }
 
 #[test]
@@ -215,7 +217,8 @@ fn every_verdict_has_a_word_a_code_and_a_sentence() {
         Verdict::NotYetValid,
         Verdict::NoTls { why: "TLS failed: handshake failure".into() },
         Verdict::Unreachable { why: why() },
-        Verdict::NoQuic,
+        Verdict::NoQuic { required: true },
+        Verdict::NoQuic { required: false },
         Verdict::Unknown { why: ProbeError::NoWay("connection refused".into()).to_string() },
     ];
     let mut lines = String::new();
@@ -252,6 +255,7 @@ fn watched_endpoints_stand_below_the_certificates_worst_first_and_count() {
         name: WatchName::parse(name).unwrap(),
         address: Some(SocketAddr::from(([127, 0, 0, last], 443))),
         sni: sni(),
+        starttls: None,
         seen,
     };
     let observed = [

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cert::Fingerprint;
+use crate::model::Over;
 use crate::plan::{RenewalWait, Wait};
 
 use super::notes::{Notes, fold, item};
@@ -62,7 +63,7 @@ pub fn text(report: &Report, style: Style) -> String {
         out.push_str(&fold("", "  ", &format!("left out, not probed: {}", nodes.join(", ")), style));
     }
     for failure in report.failures.iter().filter(|failure| !causes.cover(failure)) {
-        out.push_str(&item("! ", &words::named(failure), Some(&failure.next), style));
+        out.push_str(&item("! ", &failure.named(), Some(&failure.next), style));
     }
     out.push_str(&summary(report, style));
     out
@@ -113,7 +114,7 @@ fn of_issuance(certificate: &CertificateReport, report: &Report, style: Style) -
             passed_over.iter().for_each(|passed| line(&words::passed_over(passed)));
         }
         Some(Issuance::Failed { failure }) => {
-            let what = format!("not issued: {}", words::named(failure));
+            let what = format!("not issued: {}", failure.named());
             out.push_str(&item("  ", &what, Some(&failure.next), style));
         }
         Some(Issuance::Rehearsed) => line("rehearsed: a TXT record was created, seen and removed; no order"),
@@ -170,6 +171,9 @@ fn of_nodes(certificate: &CertificateReport) -> Notes {
                 notes.add(name, what, advice(&next).filter(|_| done == Exit::Ok));
             }
         }
+        for served in node.served.iter().filter(|_| node.paused_until.is_none()) {
+            served.note().into_iter().for_each(|note| notes.add(name, note, None));
+        }
         let origin = |served: &'_ ServedReport| Some((served.fingerprint?, served.origin.as_ref()?.sentence()));
         // Several addresses may serve the same certificate.
         let each: BTreeMap<Fingerprint, String> = node.served.iter().filter_map(origin).collect();
@@ -191,6 +195,16 @@ fn of_nodes(certificate: &CertificateReport) -> Notes {
 }
 
 impl NodeReport {
+    /// Whether QUIC alone shows a wrong certificate at an address where TCP shows the right one.
+    fn lingers(&self, served: &ServedReport) -> bool {
+        let ip = |served: &ServedReport| served.address.map(|address| address.ip());
+        let beside = |other: &&ServedReport| {
+            other.over == Over::Tcp && other.sni == served.sni && ip(other) == ip(served) && other.verdict.is_desired()
+        };
+        let wrong = served.over == Over::Quic && served.fingerprint.is_some() && !served.verdict.is_desired();
+        wrong && self.served.iter().any(|other| beside(&other))
+    }
+
     /// The problem of one handshake, with advice; `None`: no problem. If an earlier delivery failed, the advice is to
     /// fix its cause instead of delivering again.
     pub(super) fn sentence(&self, served: &ServedReport, last: Option<&LastFailure>) -> Option<(String, String)> {
@@ -199,6 +213,7 @@ impl NodeReport {
             return None;
         }
         let (meaning, next) = served.words();
+        let next = if self.lingers(served) { words::RESTART } else { next };
         Some(match (self.window_opens, last) {
             (Some(opens), _) if exit == Exit::NotDelivered => {
                 (format!("{meaning}; its window opens {}", words::from(opens)), String::new())
@@ -217,7 +232,7 @@ fn of_revocation(certificate: &CertificateReport, style: Style) -> String {
         let what = format!("revoked by its CA on {} (reason {} of RFC 5280)", words::day(revoked.at), revoked.reason);
         out.push_str(&fold("  ", "    ", &what, style));
     } else if let Some(failure) = crl.and_then(|crl| crl.failure.as_ref()) {
-        out.push_str(&fold("  ", "    ", &format!("note: {}", words::named(failure)), style));
+        out.push_str(&fold("  ", "    ", &format!("note: {}", failure.named()), style));
     }
     if let Some(begun) = current.revocation_begun {
         let what = format!("a revocation that began {} is unfinished", words::minute(begun));

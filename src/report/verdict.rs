@@ -51,8 +51,11 @@ pub enum Verdict {
     Unreachable {
         why: String,
     },
-    /// No answer over UDP: browsers use TCP, more slowly.
-    NoQuic,
+    /// No answer over UDP: browsers use TCP, more slowly. `required`: the configuration asks for QUIC, and nothing has
+    /// answered within the last day either.
+    NoQuic {
+        required: bool,
+    },
     /// It cannot be determined from here what visitors get.
     Unknown {
         why: String,
@@ -122,11 +125,11 @@ impl Verdict {
 
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Ok => Exit::Ok,
+            Self::Ok | Self::NoQuic { required: false } => Exit::Ok,
             Self::Overdue { .. }
             | Self::Held
             | Self::Unmanaged { lacks: false }
-            | Self::NoQuic
+            | Self::NoQuic { required: true }
             | Self::Unknown { .. }
             | Self::ClockDoubtful => Exit::Warning,
             Self::Stale | Self::NotHeld | Self::Unmanaged { lacks: true } => Exit::NotDelivered,
@@ -141,25 +144,8 @@ impl Verdict {
     }
 
     /// The word in the JSON's `verdict`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Overdue { .. } => "overdue",
-            Self::Stale => "stale",
-            Self::Held => "held",
-            Self::NotHeld => "not-held",
-            Self::Unmanaged { .. } => "unmanaged",
-            Self::Untrusted { .. } => "untrusted",
-            Self::WrongName => "wrong-name",
-            Self::Expired => "expired",
-            Self::Revoked { .. } => "revoked",
-            Self::NotYetValid => "not-yet-valid",
-            Self::NoTls { .. } => "no-tls",
-            Self::Unreachable { .. } => "unreachable",
-            Self::NoQuic => "no-quic",
-            Self::Unknown { .. } => "unknown",
-            Self::ClockDoubtful => "clock-doubtful",
-        }
+    pub fn word(&self) -> String {
+        super::words::tag(self, "verdict")
     }
 
     /// The meaning, for people.
@@ -181,7 +167,7 @@ impl Verdict {
             ),
             Self::NotYetValid => "its validity has not begun".into(),
             Self::NoTls { why } | Self::Unreachable { why } => why.clone(),
-            Self::NoQuic => "no answer over UDP, so that browsers stay with TCP".into(),
+            Self::NoQuic { .. } => "no answer over UDP, so that browsers stay with TCP".into(),
             Self::Unknown { why } => format!("{why}; what visitors get is not known"),
             Self::ClockDoubtful => "unknown: this machine's clock is wrong; set it".into(),
         }
@@ -202,7 +188,11 @@ impl Verdict {
             Self::NotYetValid => "is a clock wrong?",
             Self::NoTls { .. } => "look at the server's error log",
             Self::Unreachable { .. } => "is the server up, and the port open to this machine?",
-            Self::NoQuic => "is UDP open to this machine, and does the server listen (nginx: `listen … quic`)?",
+            Self::NoQuic { required: false } => "",
+            Self::NoQuic { required: true } => {
+                "does the server listen (nginx: `listen … quic`), and is UDP open to this machine? After a reload, nginx's \
+                 old workers hold new handshakes until long requests end; `worker_shutdown_timeout` bounds it"
+            }
             Self::Unknown { .. } => "",
             Self::ClockDoubtful => "run `timedatectl`",
         }
@@ -243,8 +233,10 @@ pub(super) fn joined(meaning: &str, next: &str) -> String {
 /// The leaf if visitors accept it, or else the verdict that says why not.
 fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
     let (leaf, distrust) = match seen {
-        Seen::Silence(silence @ ProbeError::NoWay(_)) => return Err(Verdict::Unknown { why: silence.to_string() }),
-        Seen::Silence(ProbeError::NoQuic) => return Err(Verdict::NoQuic),
+        Seen::Silence(silence) if silence.says_nothing_of_visitors() => {
+            return Err(Verdict::Unknown { why: silence.to_string() });
+        }
+        Seen::Silence(ProbeError::NoQuic) => return Err(Verdict::NoQuic { required: true }),
         Seen::Silence(silence) if silence.somebody_there() => return Err(Verdict::NoTls { why: silence.to_string() }),
         Seen::Silence(silence) => return Err(Verdict::Unreachable { why: silence.to_string() }),
         Seen::Leaf { leaf, distrust } => (leaf, distrust),

@@ -26,10 +26,11 @@ impl WatchedReport {
 /// By endpoint, worst first. `doubted`: the clock is implausible, so nothing is called expired.
 pub(super) fn reports(watched: &[Watched], doubted: bool, now: Timestamp) -> Vec<WatchedReport> {
     let mut reports: Vec<WatchedReport> = Vec::new();
-    for Watched { name, address, sni, seen } in watched {
+    for Watched { name, address, sni, starttls, seen } in watched {
         let verdict = Verdict::of_watched(seen, sni, now);
         let verdict = if doubted { verdict.doubted() } else { verdict };
-        let served = ServedReport::new(*address, sni.clone(), Over::Tcp, seen, verdict);
+        let served =
+            ServedReport { starttls: *starttls, ..ServedReport::new(*address, sni.clone(), Over::Tcp, seen, verdict) };
         match reports.iter_mut().find(|report| &report.name == name) {
             Some(report) => report.served.push(served),
             None => reports.push(WatchedReport { name: name.clone(), served: vec![served] }),

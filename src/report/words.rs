@@ -1,16 +1,23 @@
 //! Turns times, durations and reasons into sentences.
 
-use jiff::{SignedDuration, Timestamp, tz::Offset};
+mod delivery;
 
-use crate::model::{Area, Drift, Finding};
+use jiff::{SignedDuration, Timestamp, tz::Offset};
+use serde::Serialize;
+
+use crate::model::{Area, Finding};
 use crate::plan::ledger::LimitReached;
 use crate::plan::rollout::{Abort, Outcome};
-use crate::plan::{
-    Against, Basis, Because, ClockDoubt, DeliveryReason, DeliveryWait, Early, HoldEnd, Obstacle, PassedOver,
-    RenewalReason, RenewalWait,
-};
+use crate::plan::{Against, Basis, ClockDoubt, Obstacle, PassedOver, RenewalReason, RenewalWait};
 
-use super::{Delivery, LastFailure};
+use super::{Delivery, LastFailure, sudo};
+
+pub use delivery::hold_end;
+pub(super) use delivery::{cost, delivery, delivery_wait, drift, early};
+
+/// Advice for a server that keeps an old certificate over QUIC alone.
+pub(super) const RESTART: &str =
+    "restart the server on the node: a reload changes nothing over QUIC until it is started anew (Caddy 2.6 is so)";
 
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
@@ -210,107 +217,6 @@ fn instead(wait: &RenewalWait) -> &'static str {
     }
 }
 
-/// `back`: an operator goes back, so another certificate of ours may be a newer one.
-pub(super) fn delivery(reason: &DeliveryReason, back: bool) -> String {
-    match reason {
-        DeliveryReason::Serves { fingerprint, not_after, ours } => format!(
-            "serves {} {} (until {})",
-            match ours {
-                true if back => "another of ours,",
-                true => "our earlier",
-                false => "another certificate,",
-            },
-            fingerprint.short(),
-            day(*not_after)
-        ),
-        DeliveryReason::Distrusted { why } => format!("serves a chain that clients refuse: {why}"),
-        DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
-        DeliveryReason::Unseen => "it was not probed".into(),
-        DeliveryReason::InstallChanged => "[install] changed since the last delivery".into(),
-        DeliveryReason::Reverts { from, silence } => {
-            format!("back from {from}, whose delivery was interrupted: the node has served nothing since ({silence})")
-        }
-        DeliveryReason::Unsettled => "the result of its last delivery is unknown".into(),
-        DeliveryReason::Drifted { what } => {
-            format!("serves the right certificate, but its disk does not hold it: {}", drift(what))
-        }
-    }
-}
-
-/// How a disk differs, without advice.
-pub(super) fn drift(drift: &Drift) -> String {
-    let by = |renewers: &[String]| match renewers {
-        [] => String::new(),
-        found => format!(" (what renews there: {})", found.join(", ")),
-    };
-    match drift {
-        Drift::Flattened => "plain files with the right content, and no links of ours (a backup?)".into(),
-        Drift::Overwritten { renewers } => format!("plain files that certd did not write{}", by(renewers)),
-        Drift::Changed { renewers } => format!("other content behind our links{}", by(renewers)),
-        Drift::Older { current } => format!("our links lead to the older generation {current}"),
-        Drift::Newer { current } => format!("our links lead to {current}, newer than what is stored here"),
-        Drift::Missing => "a file is gone, and the server would not start again".into(),
-        Drift::Foreign { why } => why.clone(),
-    }
-}
-
-/// Why a closed window does not stop a delivery.
-pub(super) fn early(early: &Early) -> String {
-    let opens = from(early.opens);
-    match early.because {
-        Because::Asked => format!("outside of its window, which opens {opens}: it was named"),
-        Because::Hurt => format!("outside of its window, which opens {opens}: visitors are hurt now"),
-        Because::Revoked => {
-            format!("outside of its window, which opens {opens}: what it serves is revoked, or given up")
-        }
-        Because::Ends { not_after } => format!(
-            "outside of its window, which opens {opens}: what it serves ends {}, before or soon after",
-            minute(not_after)
-        ),
-    }
-}
-
-/// Why a hold has ended on its own.
-pub fn hold_end(end: &HoldEnd) -> String {
-    match end {
-        HoldEnd::Revoked { at } => format!("it was given up {}", minute(*at)),
-        HoldEnd::NearItsEnd { not_after } => format!("it expires {}, and a later one is stored", minute(*not_after)),
-    }
-}
-
-pub(super) fn delivery_wait(reason: &DeliveryWait) -> String {
-    match reason {
-        DeliveryWait::InSync { fingerprint } => format!("serves {} already", fingerprint.short()),
-        DeliveryWait::Paused { until, words } => {
-            let words = words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
-            format!("paused until {}{words}", from(*until))
-        }
-        DeliveryWait::Window { opens } => {
-            format!("its window opens {}; what it serves is good until then", from(*opens))
-        }
-        DeliveryWait::Held { generation, ends } => {
-            let ends = from(*ends);
-            format!(
-                "serves generation {generation}, which is held until `certd deploy --latest`, or {ends} at the latest"
-            )
-        }
-        DeliveryWait::BackOff { until, failures, failure } => {
-            let times = if *failures == 1 { "once".to_owned() } else { format!("{failures} times") };
-            format!("failed {times}; next try {}: {}", from(*until), what(failure))
-        }
-        DeliveryWait::Unproven { since, failure } => format!(
-            "looked at until something changes, and not reloaded again since {}: {}",
-            minute(*since),
-            what(failure)
-        ),
-        DeliveryWait::TriedNow { failure, until: None } => format!("failed in this pass: {}", what(failure)),
-        DeliveryWait::TriedNow { failure, until: Some(until) } => {
-            format!("failed in this pass; next try {}: {}", from(*until), what(failure))
-        }
-        DeliveryWait::NothingStored => "nothing is stored yet".into(),
-    }
-}
-
 /// `this machine's clock says 2036-…, …: …`.
 pub fn clock(doubt: &ClockDoubt) -> String {
     let instant = minute(doubt.instant);
@@ -339,13 +245,19 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
         ),
         Outcome::BrokenBefore { output } => (
             format!("unchanged: its configuration test fails without our change: {output}"),
-            Some("fix the server's configuration on the node; the next pass delivers".into()),
+            Some(sudo::advice_or(output, "fix the server's configuration on the node; the next pass delivers")),
         ),
         Outcome::Placed { output } => (
-            format!("the files are in place, the server does not run: {output}"),
-            Some("start the server; certd does not start what was stopped".into()),
+            match sudo::advice(output) {
+                Some(_) => format!("the files are in place, and nothing was reloaded: {output}"),
+                None => format!("the files are in place, the server does not run: {output}"),
+            },
+            Some(sudo::advice_or(output, "start the server; certd does not start what was stopped")),
         ),
-        Outcome::Unverified { why } => (
+        Outcome::Unverified { why, over_quic: true } => {
+            (format!("proven by handshake over TCP; {why}"), Some(RESTART.into()))
+        }
+        Outcome::Unverified { why, over_quic: false } => (
             format!("its files are in place, but no handshake proves it: {why}"),
             Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
         ),
@@ -375,16 +287,14 @@ pub(super) fn last_failure(last: &LastFailure) -> String {
     format!("{failed}{next_try}: {}", what(&last.failure))
 }
 
+/// The word that serde writes for a value's variant, at `key`.
+pub(super) fn tag(value: &impl Serialize, key: &str) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json[key].as_str().unwrap_or_default().to_owned()
+}
+
 /// Without the object, which is printed elsewhere.
 pub(super) fn what(failure: &Finding) -> &str {
     let named = failure.what.strip_prefix(&failure.object).and_then(|rest| rest.strip_prefix(": "));
     named.unwrap_or(&failure.what)
-}
-
-/// With the object named once: many errors already contain it.
-pub(super) fn named(failure: &Finding) -> String {
-    if failure.what.contains(&failure.object) {
-        return failure.what.clone();
-    }
-    format!("{}: {}", failure.object, failure.what)
 }

@@ -14,6 +14,7 @@ use crate::plan::rollout::Outcome;
 use crate::plan::schedule::{Trigger, Work};
 use crate::reconcile::record_outcome::failed;
 use crate::report::{self, CertificateReport, Delivery, Issuance, NodeReport, Report, ServedReport, Verdict};
+use crate::text::list;
 
 #[derive(Clone, Debug)]
 pub enum ServiceEvent {
@@ -107,7 +108,7 @@ pub(crate) fn changes(before: &BTreeMap<Place, Verdict>, now: &BTreeMap<Place, V
 
 /// The failures of a pass, by code: without messages, which differ each time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct Failures {
     exit: u8,
     /// Code and object of failures that concern no single certificate or node.
     failures: Vec<(Code, String)>,
@@ -115,7 +116,7 @@ pub(crate) struct Ended {
     codes: Vec<(CertName, Option<NodeName>, Code)>,
 }
 
-impl Ended {
+impl Failures {
     pub(crate) fn of(report: &Report) -> Self {
         let mut codes = Vec::new();
         for certificate in &report.certificates {
@@ -230,24 +231,16 @@ impl fmt::Display for ServiceEvent {
                 why.iter().try_for_each(|why| write!(f, "\n{why}"))
             }
             Self::FilesKept(failure) => {
-                write!(f, "{}; the old value stays in use\n  next: {}", named(failure), failure.next)
+                write!(f, "{}; the old value stays in use\n  next: {}", failure.named(), failure.next)
             }
-            Self::Failed(failure) => write!(f, "{}\n  next: {}", named(failure), failure.next),
+            Self::Failed(failure) => write!(f, "{}\n  next: {}", failure.named(), failure.next),
             Self::Stopping => f.write_str("stopped"),
         }
     }
 }
 
-fn named(failure: &Finding) -> String {
-    if failure.what.contains(&failure.object) {
-        return failure.what.clone();
-    }
-    format!("{}: {}", failure.object, failure.what)
-}
-
 fn fleet(certificates: usize, nodes: usize) -> String {
-    let s = |count| if count == 1 { "" } else { "s" };
-    format!("{certificates} certificate{}, {nodes} node{}", s(certificates), s(nodes))
+    format!("{}, {}", list::count(certificates, "certificate"), list::count(nodes, "node"))
 }
 
 #[cfg(test)]

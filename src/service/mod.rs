@@ -21,12 +21,12 @@ use crate::model::Finding;
 use crate::plan::schedule::{self, LOOK_AT_THE_CLOCK, ScheduleState, Trigger, Work};
 use crate::plan::{ClockDoubt, Wait};
 use crate::report::{Report, Verdict};
-use crate::store::{Lock, Store, StoreError};
+use crate::store::{Lock, Store};
 
 use crate::context::secrets::Secrets;
 use crate::context::{clock, progress, stopped};
 
-use events::Ended;
+use events::Failures;
 pub use events::{Place, ServiceEvent};
 pub use notify::Notify;
 use work::{Pass, lock, look};
@@ -56,12 +56,18 @@ pub struct Service {
     hangup: mpsc::UnboundedReceiver<()>,
     notify: Notify,
     pulse: Option<Interval>,
-    past: ScheduleState,
-    seed: u64,
     clocks: (Timestamp, SignedDuration),
+    memory: Memory,
+}
+
+/// What it remembers from one wake-up to the next.
+#[derive(Default)]
+struct Memory {
+    schedule: ScheduleState,
+    seed: u64,
     verdicts: BTreeMap<Place, Verdict>,
     /// The failures of the last pass.
-    ended: Option<Ended>,
+    ended: Option<Failures>,
     /// The configuration was reloaded while work with the old one was under way.
     reloaded: bool,
     doubt: Option<ClockDoubt>,
@@ -87,28 +93,8 @@ impl Service {
         });
         let (config, secrets, hooks) = (Arc::new(config), Arc::new(secrets), Arc::new(hooks));
         let clocks = (clock::now(), clock::monotonic());
-        let (past, seed, verdicts) = Default::default();
-        let (ended, reloaded, doubt, failed, files_kept) = Default::default();
-        Self {
-            config,
-            roots,
-            secrets,
-            hooks,
-            progress,
-            stop,
-            hangup,
-            notify,
-            pulse,
-            past,
-            seed,
-            clocks,
-            verdicts,
-            ended,
-            reloaded,
-            doubt,
-            failed,
-            files_kept,
-        }
+        let memory = Memory::default();
+        Self { config, roots, secrets, hooks, progress, stop, hangup, notify, pulse, clocks, memory }
     }
 
     /// Runs until `stop`.
@@ -116,29 +102,28 @@ impl Service {
     /// # Errors
     /// The state directory cannot be read at the start.
     pub async fn run(mut self) -> Result<(), Finding> {
-        let of_store = |error: StoreError| Finding::from(&error);
-        let store = Store::open(&self.config.state_dir).map_err(of_store)?;
-        let state = Store::look(store.root()).and_then(|store| store.state()).map_err(of_store)?;
-        (self.past, self.seed) = (ScheduleState::new(clock::now(), state.last_pass), state.seed);
+        let store = Store::open(&self.config.state_dir)?;
+        let state = Store::look(store.root()).and_then(|store| store.state())?;
+        (self.memory.schedule, self.memory.seed) = (ScheduleState::new(clock::now(), state.last_pass), state.seed);
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
         self.tell(ServiceEvent::Started { certificates, nodes });
         self.notify.ready();
         let mut stop = self.stop.clone();
         while !*self.stop.borrow() {
             let now = self.look_at_the_clock();
-            let wake = schedule::next(&self.config.run, &self.past, self.seed, now);
+            let wake = schedule::next(&self.config.run, &self.memory.schedule, self.memory.seed, now);
             if wake.at <= now {
                 match wake.work {
                     Work::Look => self.look().await,
                     Work::Pass(why) => self.pass(why).await,
                 }
-                if core::mem::take(&mut self.reloaded) {
-                    self.past.look_anew(clock::now());
+                if core::mem::take(&mut self.memory.reloaded) {
+                    self.memory.schedule.look_anew(clock::now());
                 }
                 continue;
             }
-            let pass_at = schedule::next_pass(&self.config.run, &self.past, self.seed);
-            self.notify.status(events::status(&wake.work, wake.at, pass_at, &self.verdicts));
+            let pass_at = schedule::next_pass(&self.config.run, &self.memory.schedule, self.memory.seed);
+            self.notify.status(events::status(&wake.work, wake.at, pass_at, &self.memory.verdicts));
             let rest = wake.at.duration_since(now).min(LOOK_AT_THE_CLOCK);
             tokio::select! {
                 () = sleep(Duration::try_from(rest).unwrap_or_default()) => {}
@@ -161,7 +146,7 @@ impl Service {
         let (wall, passed) = (clock::now(), clock::monotonic());
         let jump = schedule::jump(wall.duration_since(self.clocks.0), passed - self.clocks.1);
         if let Some(by) = jump {
-            self.past.jumped(wall);
+            self.memory.schedule.jumped(wall);
             self.tell(ServiceEvent::Jumped { by, now: wall });
         }
         self.clocks = (wall, passed);
@@ -174,9 +159,9 @@ impl Service {
         match looked {
             Ok((report, state)) => {
                 self.seen(&report);
-                self.past.looked(report.at, &report.plan);
-                self.past.passed(state.last_pass, report.at);
-                self.seed = state.seed;
+                self.memory.schedule.looked(report.at, &report.plan);
+                self.memory.schedule.passed(state.last_pass, report.at);
+                self.memory.seed = state.seed;
             }
             Err(failure) => self.could_not(failure),
         }
@@ -201,7 +186,7 @@ impl Service {
         match made {
             Ok((begun, report)) => {
                 self.seen(&report);
-                self.past.ended(begun, report.at, &report.plan);
+                self.memory.schedule.ended(begun, report.at, &report.plan);
                 self.log(&report);
             }
             // Stopped before it did anything.
@@ -221,7 +206,7 @@ impl Service {
                 Err(_) => {
                     self.look_at_the_clock();
                     self.look().await;
-                    self.notify.status(events::waiting(&self.verdicts));
+                    self.notify.status(events::waiting(&self.memory.verdicts));
                 }
             }
         }
@@ -229,39 +214,39 @@ impl Service {
 
     /// Handles the part of a report that looks and passes share.
     fn seen(&mut self, report: &Report) {
-        self.failed = None;
+        self.memory.failed = None;
         let doubt = report.plan.waits.iter().find_map(|wait| match wait {
             Wait::Clock { doubt } => Some(doubt.clone()),
             _ => None,
         });
-        match (&self.doubt, &doubt) {
+        match (&self.memory.doubt, &doubt) {
             (None, Some(doubt)) => self.tell(ServiceEvent::Doubt(doubt.clone())),
             (Some(_), None) => self.tell(ServiceEvent::DoubtEnded),
             _ => {}
         }
-        self.doubt = doubt;
-        if self.doubt.is_none() {
+        self.memory.doubt = doubt;
+        if self.memory.doubt.is_none() {
             let verdicts = events::verdicts(report);
-            events::changes(&self.verdicts, &verdicts).into_iter().for_each(|event| self.tell(event));
-            self.verdicts = verdicts;
+            events::changes(&self.memory.verdicts, &verdicts).into_iter().for_each(|event| self.tell(event));
+            self.memory.verdicts = verdicts;
         }
     }
 
     /// Logs every success, and a failure only when it differs from the last one: a node that is down for days is tried
     /// every ten minutes.
     fn log(&mut self, report: &Report) {
-        let ended = Ended::of(report);
-        let before = self.ended.replace(ended.clone()).unwrap_or_default();
+        let ended = Failures::of(report);
+        let before = self.memory.ended.replace(ended.clone()).unwrap_or_default();
         if events::did_something(report) || before != ended {
             (self.hooks.report)(report);
         }
     }
 
     fn could_not(&mut self, failure: Finding) {
-        self.past.could_not(clock::now());
-        if self.failed.as_ref() != Some(&failure) {
+        self.memory.schedule.could_not(clock::now());
+        if self.memory.failed.as_ref() != Some(&failure) {
             self.tell(ServiceEvent::Failed(failure.clone()));
-            self.failed = Some(failure);
+            self.memory.failed = Some(failure);
         }
     }
 
@@ -275,10 +260,10 @@ impl Service {
             self.secrets = Arc::new(self.secrets.for_a_new_run());
         }
         let kept = secrets.and(roots).err();
-        if let Some(failure) = kept.clone().filter(|_| kept != self.files_kept) {
+        if let Some(failure) = kept.clone().filter(|_| kept != self.memory.files_kept) {
             self.tell(ServiceEvent::FilesKept(failure));
         }
-        self.files_kept = kept;
+        self.memory.files_kept = kept;
     }
 
     /// P10: if anything is wrong with the new configuration, the old one stays in use.
@@ -289,8 +274,8 @@ impl Service {
                 let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
                 (self.config, self.roots, self.secrets) = (Arc::new(config), roots, Arc::new(secrets));
                 // Look at once, and again after the work under way, which uses the old configuration.
-                self.past.look_anew(clock::now());
-                self.reloaded = true;
+                self.memory.schedule.look_anew(clock::now());
+                self.memory.reloaded = true;
                 self.tell(ServiceEvent::Reloaded { certificates, nodes });
             }
             Err(why) => self.tell(ServiceEvent::NotReloaded { why }),

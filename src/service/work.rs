@@ -11,11 +11,9 @@ use crate::config::Config;
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock, failure, progress};
 use crate::model::{Code, Finding, PersistedState, Scope};
-use crate::observe::{self, discover, gather};
-use crate::plan;
-use crate::reconcile::reconcile;
-use crate::report::{self, Report};
-use crate::store::{Lock, Store, StoreError};
+use crate::reconcile::{self, reconcile};
+use crate::report::Report;
+use crate::store::{Lock, Store};
 
 use crate::service::Hooks;
 use crate::service::events::ServiceEvent;
@@ -30,16 +28,8 @@ pub(crate) async fn look(
     secrets: Arc<Secrets>,
     roots: Roots,
 ) -> Result<(Report, PersistedState), Finding> {
-    let of_store = |error: StoreError| Finding::from(&error);
-    let context = Context::look(config, roots, secrets, progress::Progress::silent()).map_err(of_store)?;
-    let (context, discovery) = discover::for_a_look(&context).await.map_err(of_store)?;
-    let observed = gather(&context, everything()).await?;
-    let now = clock::now();
-    let plan = plan::plan(&context.config, &observed, now);
-    let mut done = observe::damages(&context.store);
-    done.failures.extend(discovery);
-    let report = report::build("run", &context.config, &observed, plan, done, false, now);
-    Ok((report, observed.state))
+    let context = Context::look(config, roots, secrets, progress::Progress::silent())?;
+    reconcile::look(&context, "run", everything()).await
 }
 
 /// The inputs of one pass.
@@ -54,7 +44,7 @@ pub(crate) struct Pass {
 impl Pass {
     /// Returns when the pass began, and its report. `Err(None)`: it was stopped before it did anything.
     pub(crate) async fn make(self, lock: Lock) -> Result<(Timestamp, Report), Option<Finding>> {
-        let store = Store::open(&self.config.state_dir).map_err(|error| Some(Finding::from(&error)))?;
+        let store = Store::open(&self.config.state_dir).map_err(|error| Some(Finding::from(error)))?;
         let begun = clock::now();
         let context = Context::new(self.config, store, self.roots, self.secrets, self.progress, self.stop);
         let context = context.discovered().await;
@@ -66,8 +56,7 @@ impl Pass {
 
 /// Waits for the lock without limit.
 pub(crate) async fn lock(root: PathBuf, hooks: Arc<Hooks>) -> Result<Lock, Finding> {
-    let of_store = |error: StoreError| Finding::from(&error);
-    if let Some(lock) = Store::open(&root).and_then(|store| store.lock()).map_err(of_store)? {
+    if let Some(lock) = Store::open(&root).and_then(|store| store.lock())? {
         return Ok(lock);
     }
     (hooks.event)(&ServiceEvent::Locked(root.join("lock")));
@@ -75,5 +64,5 @@ pub(crate) async fn lock(root: PathBuf, hooks: Arc<Hooks>) -> Result<Lock, Findi
     let (sender, receiver) = oneshot::channel();
     std::thread::spawn(move || sender.send(Store::open(&root).and_then(|store| store.lock_wait())));
     let ended = |_| failure::bug("the lock", "its thread ended without an answer");
-    receiver.await.map_err(ended)?.map_err(of_store)
+    receiver.await.map_err(ended)?.map_err(Finding::from)
 }

@@ -50,9 +50,9 @@ pub enum SshError {
     #[error("{node}: {source}")]
     Jump { node: NodeName, source: Arc<Self> },
     /// The program on the node ended before it answered. `status`: `None` when the node sent none, which is not success.
-    /// `words`: its stderr, escaped.
-    #[error("{node}: the program ended without an answer ({}){}", status_text(.status), words_text(.words))]
-    Ended { node: NodeName, status: Option<i32>, words: String },
+    /// `signal`: what ended it (RFC 4254 section 6.10), such as KILL. `words`: its stderr, escaped.
+    #[error("{node}: the program ended without an answer ({}){}", status_text(.status, .signal), words_text(.words))]
+    Ended { node: NodeName, status: Option<i32>, signal: Option<String>, words: String },
     /// A login, or a program that it starts, prints without end; the session was closed.
     #[error("{node}: more than {} kB came on stderr", .most / 1024)]
     Noise { node: NodeName, most: usize },
@@ -98,8 +98,12 @@ fn authorities_text(authorities: &[String]) -> String {
     format!(" (known_hosts has an @cert-authority for it, {all}, and certd does not support host certificates)")
 }
 
-fn status_text(status: &Option<i32>) -> String {
-    status.map_or("exit status unknown".to_owned(), |status| format!("exit status {status}"))
+fn status_text(status: &Option<i32>, signal: &Option<String>) -> String {
+    match (signal, status) {
+        (Some(signal), _) => format!("by SIG{signal}"),
+        (None, Some(status)) => format!("exit status {status}"),
+        (None, None) => "exit status unknown".to_owned(),
+    }
 }
 
 fn words_text(words: &str) -> String {
@@ -262,6 +266,9 @@ impl SshError {
                 ),
                 other => other.next(),
             },
+            Self::Ended { node, signal: Some(_), .. } => {
+                format!("see who ends programs on {node} (memory, limits of the login, its log); it is tried again")
+            }
             Self::Ended { status: Some(127 | 126), .. } => {
                 "see that /bin/sh works for this user on the node".to_owned()
             }

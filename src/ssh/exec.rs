@@ -176,10 +176,14 @@ impl Exec {
             Ok(0) | Err(_) => None,
             Ok(status) => Some(status),
         };
+        let signal = self.channel.exit_signal().ok().and_then(|signal| signal.exit_signal);
+        let signal = signal.filter(|name| !name.is_empty()).map(|name| escape(&name, SIGNAL));
         let words = escape(String::from_utf8_lossy(&self.words).trim_end(), WORDS);
-        SshError::Ended { node: self.node.clone(), status, words }
+        SshError::Ended { node: self.node.clone(), status, signal, words }
     }
 }
 
+/// Characters of a signal's name.
+const SIGNAL: usize = 20;
 /// An exit status follows the end of the stream at once, or never.
 const STATUS_MS: u32 = 1000;

@@ -2,14 +2,14 @@
 //! unreadable file is replaced.
 
 use super::{Damage, Store, StoreError, atomic};
-use crate::model::Learned;
+use crate::model::DnsCache;
 
 impl Store {
-    pub fn learned(&self) -> Result<Learned, StoreError> {
+    pub fn dns_cache(&self) -> Result<DnsCache, StoreError> {
         let path = self.root.join("dns.json");
         let bytes = match atomic::read(&path) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(Learned::default()),
+            Ok(None) => return Ok(DnsCache::default()),
             // It cannot be read either.
             Err(StoreError::TooLong { .. }) => Default::default(),
             Err(error) => return Err(error),
@@ -17,12 +17,12 @@ impl Store {
         Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| {
             let what = "it cannot be read; the DNS provider is asked anew".to_owned();
             self.noted([Damage { path, what }]);
-            Learned::default()
+            DnsCache::default()
         }))
     }
 
-    pub fn write_learned(&self, learned: &Learned) -> Result<(), StoreError> {
+    pub fn write_dns_cache(&self, cache: &DnsCache) -> Result<(), StoreError> {
         let path = self.writable()?.join("dns.json");
-        atomic::write(&path, &super::json(&path, learned)?)
+        atomic::write(&path, &super::json(&path, cache)?)
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::geteuid;
 
-use crate::model::{Advice, Code};
+use crate::model::Code;
 use crate::text::as_word;
 
 /// As the kernel: more links in one path are a loop (ELOOP, path_resolution(7)).
@@ -157,10 +157,6 @@ impl GuardError {
                 format!("move {} into a folder of root's, such as /etc/certd", file.display())
             }
         }
-    }
-
-    pub fn advice(&self) -> Advice {
-        Advice::Person
     }
 }
 

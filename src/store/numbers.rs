@@ -67,7 +67,7 @@ impl Store {
     /// Renumbers generations from the future by their second of issuance: they would stay above all later ones. A folder
     /// whose number cannot be read becomes a generation again, if it was one; a folder with a person's own name is reported
     /// and left alone. Returns the renumbered ones in the order of issuance.
-    pub fn mend_numbers(&self, name: &CertName, now: Timestamp) -> Result<Vec<Generation>, StoreError> {
+    pub fn repair_numbers(&self, name: &CertName, now: Timestamp) -> Result<Vec<Generation>, StoreError> {
         self.writable()?;
         let latest = generation::latest(now);
         let whole = self.generations(name)?.into_iter().filter(|generation| generation.number() > latest);

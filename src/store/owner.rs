@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, User, geteuid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid, setuid};
 
-use crate::model::{Advice, Code};
+use crate::model::Code;
 
 /// No core dumps, and no other process of the same user may look into this one's memory (prctl(2), PR_SET_DUMPABLE).
 /// The first thing that `main` does.
@@ -122,10 +122,6 @@ impl OwnerError {
                 format!("start certd as user {owner} (`setpriv --reuid {owner} --init-groups certd …`)")
             }
         }
-    }
-
-    pub fn advice(&self) -> Advice {
-        Advice::Person
     }
 }
 

@@ -13,13 +13,17 @@ use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::started::{SUDO, Started, credential};
-use crate::model::{Advice, Code};
+use crate::model::Code;
 
 /// Bytes: an RSA key of 16,384 bits is 13 kB of PEM, so this is a mistaken path and no secret.
 const LARGEST: u64 = 64 * 1024;
 
 /// The variable by which systemd tells where `LoadCredential=` put its files (systemd.exec(5), "Credentials").
 pub(super) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// What our units put in the place of a credential whose file does not exist (`SetCredential=`): without it systemd would
+/// not start them (243/CREDENTIALS).
+const NO_FILE: &str = "-";
 
 /// A secret of several lines, as it stands in the file: a private key in PEM.
 ///
@@ -50,7 +54,12 @@ fn read_from(path: &Path, credentials: Option<&Path>) -> Result<Zeroizing<String
     if let Some((folder, name)) = credentials.zip(path.file_name()) {
         let given = folder.join(name);
         match open(&given) {
-            Ok(file) => return content(&given, file),
+            Ok(file) => {
+                let text = content(&given, file)?;
+                if text.trim() != NO_FILE {
+                    return Ok(text);
+                }
+            }
             Err(source) if source.kind() == ErrorKind::NotFound => {}
             Err(source) => return Err(SecretError::Unreadable { path: given, source }),
         }
@@ -166,11 +175,6 @@ impl SecretError {
             Self::NotOneWord { .. } => format!("leave nothing but the secret itself, on one line, in {path}"),
         }
     }
-
-    /// No secret mends itself.
-    pub fn advice(&self) -> Advice {
-        Advice::Person
-    }
 }
 
 #[cfg(test)]
@@ -221,6 +225,18 @@ mod tests {
         assert_eq!(*read_from(&path, Some(credentials.path())).unwrap(), "credential");
         fs::remove_file(&path).unwrap();
         assert_eq!(*read_from(&path, Some(credentials.path())).unwrap(), "credential");
+    }
+
+    #[test]
+    fn a_credential_that_stands_for_no_file_is_none() {
+        let (folder, credentials) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        written(credentials.path(), b"-", 0o440);
+        let path = folder.path().join("token");
+        let missing = read_from(&path, Some(credentials.path())).unwrap_err();
+        assert_eq!((missing.code(), missing.path()), (Code::SecretUnreadable, path.as_path()));
+        assert!(missing.next().starts_with("write the secret into"), "{}", missing.next());
+        written(folder.path(), b"file", 0o600);
+        assert_eq!(*read_from(&path, Some(credentials.path())).unwrap(), "file");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use certd::cert::{CertName, KeyType, NodeName};
-use certd::config::{Config, Provider, parse};
+use certd::config::{Config, Provider, StartTls, Via, parse};
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder of the repository");
@@ -71,7 +71,7 @@ fn the_full_example_shows_every_key() {
 /// A commented line of `config/full.toml` that claims to be the default is the default.
 #[test]
 fn the_full_example_tells_the_defaults_as_they_are() {
-    const OF_NO_DEFAULT: [&str; 13] = [
+    const OF_NO_DEFAULT: [&str; 15] = [
         "ca_file",
         "issuer_root_file",
         "preferred_chain",
@@ -81,6 +81,9 @@ fn the_full_example_tells_the_defaults_as_they_are() {
         "inventory_resolvers",
         "proxy",
         "canary",
+        "server",
+        // Wherever a node offers HTTP/3.
+        "quic",
         // As with the files that are there.
         "owner",
         "group",
@@ -118,11 +121,112 @@ fn the_short_example_says_what_the_three_nodes_need() {
     assert_eq!(certificate.nodes.len(), 3);
     assert_eq!(config.installs.len(), 3);
     for node in &config.nodes {
-        assert_eq!((node.ssh.user.as_str(), node.ssh.port, node.probe.port), ("root", 22, 443));
+        assert_eq!((node.ssh.user.as_str(), node.ssh.port, node.probes[0].port), ("root", 22, 443));
         assert_eq!(node.ssh.host_keys[0].algorithm, "ssh-ed25519");
         let install = config.install(&node.name, &certificate.name).unwrap();
         assert_eq!(install.key, "/usr/local/nginx/conf/ssl/newapi.example.com/privkey.pem");
     }
+}
+
+/// What each node of `nodes` is installed with, over an `[install]` of nginx that is written out.
+fn installed(nodes: &[&str]) -> Config {
+    let nodes = nodes.iter().enumerate();
+    let nodes =
+        nodes.map(|(number, rest)| format!("[[node]]\nname = \"n{number}\"\naddress = \"192.0.2.{number}\"\n{rest}\n"));
+    config(&format!(
+        "[acme]\ndirectory = \"letsencrypt\"\n[dns]\nprovider = \"cloudflare\"\ntoken_file = \"/t\"\n\
+         [install]\nfullchain = \"/ssl/{{name}}.pem\"\nkey = \"/ssl/{{name}}.key\"\ntest = [\"nginx\", \"-t\"]\n\
+         reload = [\"systemctl\", \"reload\", \"nginx\"]\n\
+         [[certificate]]\nname = \"a\"\ndomains = [\"a.example.com\"]\nnodes = [\"*\"]\n{}",
+        nodes.collect::<String>()
+    ))
+}
+
+#[test]
+fn a_named_server_stands_behind_its_own_layer_and_before_those_below() {
+    let config = installed(&[
+        "",
+        "install = { server = \"postgresql\" }",
+        "install = { server = \"redis\", owner = \"redis\", key_mode = \"0600\", test = [\"true\", \"x\"] }",
+        "install = { server = \"vsftpd\" }",
+        "install = { server = \"unbound\", reload = [\"unbound-control\", \"reload\"] }",
+        "[node.certificate.a]\ninstall = { server = \"postfix\" }\n[node.install]\nserver = \"mosquitto\"\nreload = [\"x\"]",
+    ]);
+    let name = CertName::parse("a").unwrap();
+    let install = |number: usize| config.install(&NodeName::parse(&format!("n{number}")).unwrap(), &name).unwrap();
+    let words = |words: &[String]| words.join(" ");
+    let rights = |number: usize| {
+        let rights = &install(number).rights;
+        let mode = |mode: Option<certd::config::Mode>| mode.map(|mode| mode.to_string());
+        (rights.owner.as_deref(), rights.group.as_deref(), mode(rights.mode), mode(rights.key_mode))
+    };
+    let modes = |chain: &str, key: &str| (Some(chain.to_owned()), Some(key.to_owned()));
+    assert_eq!(words(&install(0).reload), "systemctl reload nginx");
+    assert_eq!(rights(0), (None, None, None, None));
+
+    assert_eq!(
+        (words(&install(1).test), words(&install(1).reload)),
+        ("true".into(), "systemctl reload postgresql".into())
+    );
+    let (chain, key) = modes("0644", "0640");
+    assert_eq!(rights(1), (Some("root"), Some("postgres"), chain, key));
+
+    assert_eq!(words(&install(2).test), "true x");
+    assert_eq!(words(&install(2).reload), "redis-cli CONFIG SET tls-cert-file /ssl/a.pem");
+    let (chain, key) = modes("0644", "0600");
+    assert_eq!(rights(2), (Some("redis"), Some("redis"), chain, key));
+
+    assert!(install(3).restart && words(&install(3).reload).ends_with("systemctl restart \"$0\" ;; esac vsftpd"));
+    assert!(!install(4).restart, "its own reload is none");
+    assert_eq!(words(&install(5).reload), "postfix reload", "no command of a layer below");
+    assert_eq!(rights(5), (None, None, None, None), "no rights of another server");
+}
+
+#[test]
+fn what_will_hurt_is_a_warning_that_says_what_to_write() {
+    let warned = |nodes: &[&str]| certd::config::warnings(&installed(nodes));
+    assert_eq!(warned(&["", "install = { server = \"postgresql\" }"]), Vec::<String>::new());
+    let closed = "install = { server = \"redis\", key_mode = \"0600\" }";
+    assert_eq!(
+        warned(&[closed, closed, closed, closed]),
+        [
+            "a on n0, n1, n2 and 1 more: redis reads the key as its user redis, who cannot read it so. Leave out owner, group \
+          and key_mode: server = \"redis\" sets them"
+        ]
+    );
+    assert_eq!(warned(&["install = { server = \"redis\", group = \"ssl-cert\" }"]), Vec::<String>::new(), "who knows");
+    let unnamed = "reload = [\"systemctl\", \"reload\", \"mosquitto.service\"]";
+    assert_eq!(
+        warned(&[&format!("install = {{ {unnamed} }}"), &format!("install = {{ {unnamed}, group = \"x\" }}")]),
+        [
+            "a on n0: mosquitto reads the key as its user mosquitto, who cannot read a new one unless the file that is there \
+          now says so. Write server = \"mosquitto\", or group = \"mosquitto\""
+        ]
+    );
+    assert_eq!(
+        warned(&["install = { server = \"nsd\" }", "install = { server = \"nsd\" }\nwindow = \"Sat 02:00-06:00\""]),
+        ["a on n0: its reload is a restart, which cuts connections, and it has no window: it may come at any time. \
+          Write window = \"Sat 02:00-06:00\" (UTC) at the node"]
+    );
+}
+
+#[test]
+fn probes_are_merged_table_by_table_and_a_list_or_a_protocol_brings_its_own_port() {
+    let config = config(&fs::read_to_string("tests/it/config/probes-well.toml").unwrap());
+    let ports = |probes: &[certd::config::Probe]| -> Vec<(u16, Option<StartTls>, u64)> {
+        probes.iter().map(|probe| (probe.port, probe.starttls, probe.served_within.as_secs())).collect()
+    };
+    let of = |name: &str| ports(&config.node(&node(name)).unwrap().probes);
+    assert_eq!(of("as all"), [(587, Some(StartTls::Submission), 60)]);
+    assert_eq!(of("another port of the same protocol"), [(2525, Some(StartTls::Submission), 60)]);
+    assert_eq!(of("another protocol at its own port"), [(143, Some(StartTls::Imap), 60)]);
+    assert_eq!(of("none"), [(443, None, 60)]);
+    assert_eq!(of("mail"), [(465, None, 15), (993, None, 15), (25, Some(StartTls::Smtp), 15)]);
+    let mail = config.node(&node("mail")).unwrap();
+    assert_eq!(ports(mail.probes_of(&name("b.example.com"))), [(5432, Some(StartTls::Postgres), 15)]);
+    assert_eq!(mail.probes_of(&name("a.example.com")).len(), 3);
+    assert_eq!(mail.every_probe().filter(|probe| probe.via == Via::Ssh).count(), 1);
+    assert_eq!((config.watches[0].port, config.watches[0].starttls), (25, Some(StartTls::Smtp)));
 }
 
 const LAYERS: &str = r#"

@@ -4,6 +4,7 @@ mod nginx;
 mod proxy;
 mod quic;
 mod server;
+mod starttls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -74,9 +75,10 @@ async fn s02_a_server_that_never_answers_is_given_up_at_the_deadline() {
 #[tokio::test]
 async fn what_is_no_tls_is_told_without_control_characters() {
     for (printed, why) in [
-        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "corrupt message"),
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "plain HTTP"),
+        (b"220 mail ESMTP\r\n", "set `starttls = \"smtp\"`"),
         (b"\x15\x03\x03\x00\x02\x02\x70", "UnrecognisedName"),
-        (b"\x1b[2J\x1b[2J", "corrupt message"),
+        (b"\x1b[2J\x1b[2J", "a protocol that certd does not know"),
         (b"", "closed the connection during the handshake"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -63,6 +63,27 @@ fn a_report_is_as_its_schema_says() {
 }
 
 #[test]
+fn every_field_of_a_report_is_documented() {
+    fn properties(schema: &Value, all: &mut BTreeSet<String>) {
+        match schema {
+            Value::Object(object) => {
+                let named = object.get("properties").and_then(Value::as_object);
+                all.extend(named.into_iter().flat_map(|named| named.keys().cloned()));
+                object.values().for_each(|value| properties(value, all));
+            }
+            Value::Array(values) => values.iter().for_each(|value| properties(value, all)),
+            _ => {}
+        }
+    }
+    let mut all = BTreeSet::new();
+    properties(&report::json_schema(), &mut all);
+    assert!(all.len() > 50, "{all:?}");
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md")).unwrap();
+    all.retain(|field| ![format!("`{field}`"), format!("\"{field}\":")].iter().any(|shown| text.contains(shown)));
+    assert!(all.is_empty(), "not in docs/json.md: {all:?}");
+}
+
+#[test]
 fn a_changed_report_is_none_and_a_longer_one_is() {
     let (schema, text) = (report::json_schema(), golden(REPORT));
     let report = || serde_json::from_str::<Value>(&text).unwrap();
@@ -204,6 +225,7 @@ fn each_default_of_the_schema_is_the_parsers() {
     for section in ["", "acme", "dns", "run", "rollout", "ssh", "probe", "install", "certificate"] {
         let at = if section.is_empty() { &schema } else { &schema["properties"][section] };
         let at = at.get("items").unwrap_or(at);
+        let at = at.get("anyOf").map_or(at, |forms| &forms[0]);
         for (key, default) in at["properties"].as_object().unwrap() {
             let Some(default) = default.get("default").filter(|_| !own.contains(&key.as_str())) else { continue };
             let other_provider = section == "dns" && ["ttl", "command_timeout"].contains(&key.as_str());

@@ -93,6 +93,21 @@ fn has_the_credentials(config: &Config, token_file: &Path, service: &str) {
     }
 }
 
+/// systemd does not start a unit that loads a missing file (243/CREDENTIALS), unless the credential has a default.
+#[test]
+fn a_unit_starts_whichever_secrets_there_are() {
+    for service in SERVICES.map(unit) {
+        let names = |key: &str| -> Vec<String> {
+            let values = service.lines().filter_map(|line| line.strip_prefix(key)?.split_once(':'));
+            values.map(|(name, _)| name.to_owned()).collect()
+        };
+        assert_eq!(names("LoadCredential="), names("SetCredential="));
+        assert_eq!(names("LoadCredential="), ["cloudflare.token", "tsig.key", "eab.hmac", "id_ed25519"]);
+        let defaults = service.lines().filter(|line| line.starts_with("SetCredential="));
+        assert!(defaults.into_iter().all(|line| line.ends_with(":-")), "what certd takes for no file");
+    }
+}
+
 /// Two units with one schedule each would be two schedules; and what certd does to end and to show that it lives is in
 /// vain when its unit does not ask for it.
 #[test]

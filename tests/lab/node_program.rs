@@ -11,6 +11,7 @@ mod locks;
 mod looks;
 mod odd;
 mod refusals;
+mod torn;
 
 use crate::lab::node_program::bench;
 

@@ -1,6 +1,7 @@
 //! Servers that are reached in other ways than over TCP at port 443 of an IPv4 address: each is renewed, proven by
 //! handshake and checked, and what is wrong there is reported with its exit code.
 
+mod ports;
 mod quic;
 mod ssh;
 

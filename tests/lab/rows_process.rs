@@ -41,6 +41,8 @@ fn p11_too_few_files_are_told_in_words_and_cost_no_certificate_and_no_pair() {
         assert!(output.status.code().is_some_and(|code| code <= 7), "{limit}: {:?}, {text}", output.status);
         assert!(!text.contains("panicked"), "{limit}: {text}");
         reply += usize::from(text.contains("Too many open files"));
+        // A node ends by itself what it has begun; between the two files that are read here, too.
+        assert!(lab.nodes_are_quiet(), "{limit}");
         for node in &lab.nodes {
             node.pair(SERVICE).unwrap_or_else(|torn| panic!("{limit}: {torn}"));
         }
@@ -64,6 +66,8 @@ fn p11_too_little_memory_ends_the_process_and_the_next_run_ends_the_work() {
         let expected = ended_by || output.status.code().is_some_and(|code| code <= 7 || code == 127);
         assert!(expected, "{limit}: {:?}, {text}", output.status);
         ended += usize::from(!output.status.success());
+        // A node ends by itself what it has begun; between the two files that are read here, too.
+        assert!(lab.nodes_are_quiet(), "{limit}");
         for node in &lab.nodes {
             node.pair(SERVICE).unwrap_or_else(|torn| panic!("{limit}: {torn}"));
         }

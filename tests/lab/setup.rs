@@ -176,7 +176,11 @@ fn the_first_build_says_that_it_builds_and_for_how_long() {
         let mut output = Command::new("make");
         let output = output.args(["-s", "-C", ROOT, "first-build"]).env("CARGO_TARGET_DIR", target);
         let output = output.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").output();
-        text(&output.expect("Debian has make"))
+        let printed = text(&output.expect("Debian has make"));
+        // Where the clock is moved back, the Makefile is of tomorrow, which make says.
+        let of_make =
+            |line: &&str| line.starts_with("make: ") && (line.contains("in the future") || line.contains("lock skew"));
+        printed.lines().filter(|line| !of_make(line)).collect::<Vec<_>>().join("\n")
     };
     let folder = tempfile::tempdir().unwrap();
     let printed = make(folder.path());

@@ -32,7 +32,10 @@ fn s09_a_node_at_a_kilobyte_a_second_delays_no_other_node_and_gets_its_certifica
             served.is_ok() && served != *old && node.pair(SERVICE) == served
         })
     });
-    assert!(done, "the others wait");
+    if !done {
+        pass.kill().expect("it runs or has ended");
+        panic!("the others wait: {:?}", pass.wait_with_output());
+    }
     assert!(relay.heard() > 0, "the slow one is being talked to");
     assert_eq!(lab.node("node-3").pair(SERVICE), before, "the slow one is not there yet");
     relay.lift();

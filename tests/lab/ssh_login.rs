@@ -220,11 +220,14 @@ async fn s20_a_node_that_allows_one_session_a_connection_is_delivered_to_and_one
     login(sshd.endpoint()).await.unwrap();
 
     let sshd = Sshd::with(free_address(), "MaxStartups 1:100:1\nLoginGraceTime 60\n");
-    // Holds the one place that this sshd has for those who have not logged in.
-    let held = std::iter::repeat_with(|| std::net::TcpStream::connect(sshd.address).unwrap()).find(|held| {
-        let mut banner = [0; 4];
-        std::io::Read::read_exact(&mut &*held, &mut banner).is_ok() && banner == *b"SSH-"
+    // One holds the one place that this sshd has for those who have not logged in, once who tried the port has left it.
+    let mut held = None;
+    let has_the_place = crate::lab::process::wait_until(|| {
+        let connection = held.insert(std::net::TcpStream::connect(sshd.address).unwrap());
+        let mut greeting = [0; 4];
+        std::io::Read::read_exact(connection, &mut greeting).is_ok() && greeting == *b"SSH-"
     });
+    assert!(has_the_place);
     // It tries again for some seconds, and says so.
     let limit = Duration::from_millis(1500);
     let mut waiting = Session::start(sshd.endpoint(), "cat").unwrap();
@@ -340,6 +343,17 @@ async fn a_certificate_beside_the_key_logs_in_where_no_key_is_authorized() {
             error.ends_with(&format!("{file}-cert.pub (refused by the node); {file} (refused by the node)")),
             "{error}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_a_signal_ends_is_named_by_it() {
+    let sshd = Sshd::start(None);
+    for (command, words) in [("kill -KILL $$", "(by SIGKILL)"), ("exit 3", "(exit status 3)")] {
+        let mut session = Session::start(sshd.endpoint(), command).unwrap();
+        session.ready().await.unwrap();
+        let error = tokio::time::timeout(LIMIT, session.read()).await.expect("in time").unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
     }
 }
 

@@ -6,13 +6,19 @@
 #[path = "../support/mod.rs"]
 mod lab;
 
+mod consumers;
 mod dialogue_kills;
 mod dns;
+mod http3;
 mod hundred;
 mod kill_everywhere;
 mod node_program;
 mod nonces;
+mod roots;
 mod rotations;
 mod ssh_jump_many;
 mod ssh_many;
 mod ssh_silent;
+mod starttls;
+mod update_servers;
+mod userlands;

@@ -5,7 +5,7 @@ use crate::lab::node_program::spy::spy_on;
 
 #[test]
 fn p01_killed_before_any_command_from_every_beginning_the_pair_is_whole() {
-    kill_everywhere(BEGINNINGS.len());
+    kill_everywhere(BEGINNINGS.len(), 1);
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod bench;
 pub mod caddy;
 pub mod cloudflare;
 pub mod config;
+pub mod consumers;
 pub mod dialogue_kills;
 pub mod dns;
 pub mod gateway;
@@ -32,6 +33,7 @@ pub mod printed;
 pub mod process;
 pub mod proxy;
 pub mod relay;
+pub mod roots;
 pub mod rotations;
 pub mod script;
 pub mod second;
@@ -287,7 +289,7 @@ pub fn free_ports<const N: usize>(ip: IpAddr) -> [SocketAddr; N] {
 }
 
 /// Sixteen hex digits, other ones at each call.
-fn run_id() -> String {
+pub fn run_id() -> String {
     format!("{:016x}", random())
 }
 

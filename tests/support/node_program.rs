@@ -2,4 +2,5 @@
 
 pub mod bench;
 pub mod killed;
+pub mod shells;
 pub mod spy;

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub const MARK: &str = "CERTD_LAB";
 
 /// Long enough for a busy machine; nothing waits this long unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(5);
 
 const REAPER: &str = r##"

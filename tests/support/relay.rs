@@ -3,6 +3,7 @@
 //! A node's TLS port counts connections this way, and named, which listens at addresses of interfaces alone, gets one of the
 //! lab's. An error means that a port was taken, which is nobody else's to take.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +14,8 @@ use tokio::net::{TcpSocket, UdpSocket};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use super::process::wait_until;
 
 /// A server that takes longer for a datagram has lost it.
 const DATAGRAM_PATIENCE: Duration = Duration::from_secs(5);
@@ -53,7 +56,7 @@ impl Relay {
     pub fn close(&mut self) {
         let Some(task) = self.task.take() else { return };
         task.abort();
-        super::process::wait_until(|| task.is_finished());
+        wait_until(|| task.is_finished());
     }
 }
 
@@ -117,10 +120,16 @@ impl Blackhole {
 }
 
 fn listener(at: SocketAddr, backlog: u32) -> tokio::net::TcpListener {
-    let socket = TcpSocket::new_v4().expect("a socket can be had");
-    socket.set_reuseaddr(true).expect("a socket option can be set");
-    let bound = socket.bind(at).and_then(|()| socket.listen(backlog));
-    bound.unwrap_or_else(|error| panic!("{at} cannot be listened at: {error}"))
+    let mut listener = None;
+    // A child that another thread has just forked holds the socket by which the port was found free, until its exec.
+    wait_until(|| {
+        let socket = TcpSocket::new_v4().expect("a socket can be had");
+        socket.set_reuseaddr(true).expect("a socket option can be set");
+        listener = Some(socket.bind(at).and_then(|()| socket.listen(backlog)));
+        listener.as_ref().is_some_and(|bound| !matches!(bound, Err(error) if error.kind() == ErrorKind::AddrInUse))
+    });
+    let listener = listener.expect("it was tried");
+    listener.unwrap_or_else(|error| panic!("{at} cannot be listened at: {error}"))
 }
 
 fn on<T>(runtime: &Handle, make: impl FnOnce() -> T) -> T {

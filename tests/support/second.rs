@@ -27,6 +27,8 @@ pub struct NameServer {
 
 /// A resolver whose clients post their questions.
 pub struct DohServer {
+    /// Where it answers without HTTPS.
+    pub plain: SocketAddr,
     port: u16,
     _process: Process,
 }
@@ -60,6 +62,11 @@ impl Lab {
     /// Answers for the lab's zones by asking its first name server, at `https://…/dns-query`; from 127.0.0.1, with a
     /// certificate for `localhost` and `doh.invalid` too. What was not there it remembers for a minute and a half.
     pub fn doh_server(&self) -> DohServer {
+        self.resolver(90)
+    }
+
+    /// The same, which answers at a plain port too, and remembers for so many seconds what was not there.
+    pub fn resolver(&self, remembers: u32) -> DohServer {
         let folder = self.folder.join(format!("doh-{}", run_id()));
         fs::create_dir_all(&folder).expect("the lab's folder is ours");
         let names = ["127.0.0.1", "localhost", "doh.invalid"].map(String::from);
@@ -70,7 +77,7 @@ impl Lab {
         let (first, dir) = (self.dns.inside(), folder.display());
         let [https] = free_ports(Ipv4Addr::LOCALHOST.into());
         let options = format!(
-            "recursion yes; allow-recursion {{ any; }}; min-ncache-ttl 90; forward only; \
+            "recursion yes; allow-recursion {{ any; }}; min-ncache-ttl {remembers}; forward only; \
              forwarders {{ {ip} port {port}; }};\n  listen-on port {https} tls doh http doh {{ 127.0.0.1; }};",
             ip = first.ip(),
             port = first.port(),
@@ -80,8 +87,8 @@ impl Lab {
             "http doh {{ endpoints {{ \"/dns-query\"; }}; }};\n\
              tls doh {{ cert-file \"{dir}/doh.pem\"; key-file \"{dir}/doh.key\"; }};\n"
         );
-        let (process, _) = spawn(&self.reaper, &folder, "", &[], &options, &end);
-        DohServer { port: https.port(), _process: process }
+        let (process, plain) = spawn(&self.reaper, &folder, "", &[], &options, &end);
+        DohServer { plain, port: https.port(), _process: process }
     }
 
     /// A web server that gives this answer to everything. Returns its URL.

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::complaint::Complaint;
 use super::limit::{self, Budget};
 use crate::cert::Fingerprint;
 use crate::config::Proxy;
@@ -31,8 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const DIGEST: usize = 16;
 /// Pages read of one list. Zones are queried by name, records by name and type: one page is usual.
 const MOST_PAGES: u32 = 20;
-/// "Invalid API Token", "Invalid request headers", "Missing headers", "Invalid access token".
-const TOKEN_CODES: [u64; 4] = [1000, 6003, 9106, 9109];
+/// "Invalid API Token", "Invalid request headers", "Invalid format for Authorization header", "Missing headers", "Invalid
+/// access token".
+const TOKEN_CODES: [u64; 5] = [1000, 6003, 6111, 9106, 9109];
+/// Of a token with a client IP address filter. Its code is that of "Invalid access token"; only the message differs.
+const FROM_ELSEWHERE: &str = "access token from location";
 /// "Authentication error": the token lacks a permission, or is invalid.
 const FORBIDDEN: u64 = 10000;
 
@@ -68,14 +72,6 @@ struct Envelope<T> {
     result_info: Option<Paging>,
 }
 
-#[derive(Deserialize)]
-struct Complaint {
-    #[serde(default)]
-    code: u64,
-    #[serde(default)]
-    message: String,
-}
-
 #[derive(Default, Deserialize)]
 struct Paging {
     #[serde(default)]
@@ -103,7 +99,7 @@ impl Api {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
         let client =
             without_remote_proxy(base, options).client(LIMITS).and_then(|it| it.default_headers(headers).build());
-        let client = client.map_err(|source| DnsError::Client { source })?;
+        let client = client.map_err(|source| DnsError::Client { source: source.into() })?;
         let digest = Fingerprint::of(token.trim().as_bytes()).to_string().chars().take(DIGEST).collect::<String>();
         let budget = limit::budget(&digest);
         Ok(Self { client, base: base.clone(), clock, digest, budget })
@@ -150,6 +146,11 @@ impl Api {
     ) -> Result<T, Refusal> {
         let envelope: Envelope<T> = self.with_retries(method, path, query, body).await?;
         envelope.result.ok_or_else(|| self.malformed(200, "a success without a result"))
+    }
+
+    /// A call whose result does not matter, or that has none.
+    pub(super) async fn done(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(), Refusal> {
+        self.with_retries::<Value>(method, path, &[], body).await.map(drop)
     }
 
     /// Repeats a call after a transient fault. A POST is not repeated: the caller first checks whether it was carried out.
@@ -214,7 +215,7 @@ impl Api {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
         }
         let unreachable = |source: reqwest::Error| {
-            Refusal::NoAnswer(DnsError::Unreachable { api: self.name(), source: source.without_url() })
+            Refusal::NoAnswer(DnsError::Unreachable { api: self.name(), source: source.without_url().into() })
         };
         let mut answer = request.send().await.map_err(unreachable)?;
         let status = answer.status().as_u16();
@@ -230,6 +231,7 @@ impl Api {
         let bytes = http::body(&mut answer, BODY_LIMIT).await.map_err(unreachable)?;
         let bytes =
             bytes.ok_or_else(|| self.malformed(status, &format!("an answer of more than {BODY_LIMIT} bytes")))?;
+        let bytes = http::without_nulls(bytes);
         match serde_json::from_slice::<Envelope<T>>(&bytes) {
             Ok(envelope) if envelope.success && status < 300 => Ok(envelope),
             Ok(envelope) => Err(self.refused(reading, status, &envelope.errors)),
@@ -243,14 +245,16 @@ impl Api {
 
     /// `reading`: the call was a GET.
     fn refused(&self, reading: bool, status: u16, complaints: &[Complaint]) -> Refusal {
-        let codes: Vec<u64> = complaints.iter().map(|complaint| complaint.code).collect();
-        let messages: Vec<&str> = complaints.iter().map(|complaint| complaint.message.as_str()).collect();
+        let codes: Vec<u64> = complaints.iter().flat_map(Complaint::all).map(|complaint| complaint.code).collect();
+        let messages: Vec<String> = complaints.iter().map(Complaint::text).collect();
         let (api, message) = (self.name(), escape(&messages.join("; "), 300));
         let code = codes.first().copied().unwrap_or(0);
         // "Unauthorized to access requested resource" has the code of "Invalid access token"; only the message differs.
         let forbidden = codes.contains(&FORBIDDEN) || status == 403 && message.contains("requested resource");
         let token = status == 401 || codes.iter().any(|code| TOKEN_CODES.contains(code));
-        let error = if forbidden {
+        let error = if message.contains(FROM_ELSEWHERE) {
+            DnsError::TokenAddress { api, code, message }
+        } else if forbidden {
             DnsError::Forbidden { api, code, message, reading }
         } else if token {
             DnsError::Token { api, code, message }
@@ -266,7 +270,7 @@ impl Api {
     }
 
     fn limited(&self, retry_after: Option<Duration>) -> Refusal {
-        let error = DnsError::Limited { api: self.name(), status: 429, retry_after };
+        let error = DnsError::Limited { api: self.name(), retry_after };
         Refusal::Error { error, codes: Vec::new(), status: 429 }
     }
 
@@ -327,6 +331,40 @@ fn is_this_machine(url: &Url) -> bool {
 mod tests {
     use super::*;
     use crate::http::Trust;
+
+    fn complaints(text: &str) -> Vec<Complaint> {
+        let envelope: Envelope<Value> = serde_json::from_slice(&http::without_nulls(text.into())).unwrap();
+        assert!(!envelope.success && envelope.result.is_none());
+        envelope.errors
+    }
+
+    fn api() -> Api {
+        let base = "https://api.cloudflare.com/client/v4".parse().unwrap();
+        Api::new(&base, &Zeroizing::new("token".to_owned()), &HttpOptions::default(), || Timestamp::UNIX_EPOCH).unwrap()
+    }
+
+    #[test]
+    fn the_reason_behind_a_complaint_is_shown() {
+        let text = r#"{"success": false, "errors": [{"code": 6003, "message": "Invalid request headers", "error_chain":
+            [{"code": 6111, "message": "Invalid format for Authorization header", "error_chain": null}]}],
+            "messages": null, "result": null, "result_info": null}"#;
+        let error = DnsError::from(api().refused(true, 400, &complaints(text)));
+        assert_eq!(
+            error.to_string(),
+            "api.cloudflare.com: the token is not accepted: Invalid request headers: Invalid format for Authorization \
+             header (code 6111) (code 6003)"
+        );
+    }
+
+    #[test]
+    fn a_token_for_other_addresses_is_distinguished_from_one_that_is_wrong() {
+        let text = r#"{"success": false, "errors": [{"code": 9109, "message":
+            "Cannot use the access token from location: 203.0.113.7"}], "messages": [], "result": null}"#;
+        let error = DnsError::from(api().refused(true, 403, &complaints(text)));
+        assert_eq!(error.code(), crate::model::Code::DnsTokenAddress);
+        assert!(error.to_string().contains("203.0.113.7"), "{error}");
+        assert!(error.next().contains("Client IP Address Filtering"), "{}", error.next());
+    }
 
     #[test]
     fn a_token_sent_unencrypted_goes_through_no_remote_proxy() {

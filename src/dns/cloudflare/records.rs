@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::Cloudflare;
 use super::api::{ATTEMPTS, PAUSE, Refusal, segment};
+use super::zones::ascii;
 use crate::dns::{DnsError, Handle, TxtRecord, Zone};
 use crate::model::AtProvider;
 use crate::text::escape;
@@ -32,6 +33,8 @@ struct Found {
     #[serde(rename = "type")]
     kind: String,
     name: String,
+    /// Records of some other types have none.
+    #[serde(default)]
     content: String,
     /// Set for address records and CNAMEs.
     #[serde(default)]
@@ -106,10 +109,9 @@ impl Cloudflare {
         for id in ids {
             // https://developers.cloudflare.com/api/resources/dns/subresources/records/methods/delete/
             let path = format!("zones/{zone}/dns_records/{}", segment(&id)?);
-            match self.api.call::<Value>(Method::DELETE, &path, &[], None).await {
+            match self.api.done(Method::DELETE, &path, None).await {
                 Err(refusal) if refusal.has_code(&GONE) => {}
-                Err(refusal) => return Err(refusal.into()),
-                Ok(_) => {}
+                done => done?,
             }
         }
         Ok(())
@@ -120,7 +122,7 @@ impl Cloudflare {
         for id in ids {
             deletes.push(json!({ "id": segment(id)? }));
         }
-        self.batch(zone, &json!({ "deletes": deletes })).await.map(|_| ()).map_err(DnsError::from)
+        Ok(self.api.done(Method::POST, &batch_of(zone)?, Some(&json!({ "deletes": deletes }))).await?)
     }
 
     async fn make_one(&self, zone: &Zone, record: &TxtRecord) -> Result<Handle, DnsError> {
@@ -180,7 +182,7 @@ impl Cloudflare {
 
     /// https://developers.cloudflare.com/api/resources/dns/subresources/records/methods/batch/
     async fn batch(&self, zone: &str, changes: &Value) -> Result<Batch, Refusal> {
-        let path = format!("zones/{}/dns_records/batch", segment(zone).map_err(Refusal::NoAnswer)?);
+        let path = batch_of(zone).map_err(Refusal::NoAnswer)?;
         self.api.call(Method::POST, &path, &[], Some(changes)).await
     }
 
@@ -194,9 +196,8 @@ impl Cloudflare {
 
     pub(super) async fn address_records(&self, zone: &Zone, name: &str) -> Result<Vec<AtProvider>, DnsError> {
         let found = self.records(segment(&zone.id)?, &[("name", name)]).await?;
-        let leads = |found: &Found| {
-            matches!(found.kind.as_str(), "A" | "AAAA" | "CNAME") && found.name.eq_ignore_ascii_case(name)
-        };
+        let leads =
+            |found: &Found| matches!(found.kind.as_str(), "A" | "AAAA" | "CNAME") && ascii(&found.name) == ascii(name);
         let shown = |found: Found| AtProvider { content: escape(&found.content, 260), proxied: found.proxied };
         Ok(found.into_iter().filter(leads).map(shown).collect())
     }
@@ -216,8 +217,12 @@ impl Cloudflare {
 
 impl Found {
     fn is(&self, record: &TxtRecord) -> bool {
-        self.kind == "TXT" && self.name.eq_ignore_ascii_case(&record.name) && content(&self.content) == record.value
+        self.kind == "TXT" && ascii(&self.name) == ascii(&record.name) && content(&self.content) == record.value
     }
+}
+
+fn batch_of(zone: &str) -> Result<String, DnsError> {
+    Ok(format!("zones/{}/dns_records/batch", segment(zone)?))
 }
 
 fn handle(zone: &Zone, record: &TxtRecord, found: &Found) -> Handle {
@@ -227,9 +232,7 @@ fn handle(zone: &Zone, record: &TxtRecord, found: &Found) -> Handle {
 
 /// A batch fails as a whole: one error for each of its records.
 fn copies<T>(error: DnsError, count: usize) -> Vec<Result<T, DnsError>> {
-    let mut copies: Vec<Result<T, DnsError>> = (1..count).map(|_| Err(error.copy())).collect();
-    copies.push(Err(error));
-    copies
+    vec![error; count].into_iter().map(Err).collect()
 }
 
 /// Removes the quotes and splits of zone files from TXT content: `"abc" "def"` is abcdef.
@@ -243,6 +246,19 @@ fn content(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_is_recognized_in_a_zone_that_the_api_names_in_unicode() {
+        let record = TxtRecord { name: "_acme-challenge.xn--bcher-kva.example".to_owned(), value: "v".to_owned() };
+        for name in [
+            "_acme-challenge.bücher.example",
+            "_acme-challenge.XN--BCHER-KVA.example",
+            "_acme-challenge.BÜCHER.example.",
+        ] {
+            let (id, kind, content) = ("1".to_owned(), "TXT".to_owned(), "v".to_owned());
+            assert!(Found { id, kind, name: name.to_owned(), content, proxied: false }.is(&record), "{name}");
+        }
+    }
 
     #[test]
     fn c16_a_value_is_recognized_quoted_and_split() {

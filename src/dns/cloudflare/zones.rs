@@ -127,13 +127,13 @@ impl Zones {
     }
 
     async fn named(&self, name: &str) -> Result<Vec<KnownZone>, DnsError> {
-        let name = name.to_ascii_lowercase();
+        let name = ascii(name);
         let cell = Arc::clone(lock(&self.asked).entry(name.clone()).or_default());
         let ask = async || {
             let per_page = ZONES_A_PAGE.to_string();
             let query = [("name", name.as_str()), ("per_page", per_page.as_str())];
             let found: Vec<Found> = self.api.pages("zones", &query).await?;
-            let found = found.into_iter().filter(|zone| zone.name.eq_ignore_ascii_case(&name));
+            let found = found.into_iter().filter(|zone| ascii(&zone.name) == name);
             let found: Vec<KnownZone> = found.map(|zone| self.seen(zone)).collect();
             if let [zone] = found.as_slice() {
                 self.keep(zone);
@@ -146,7 +146,7 @@ impl Zones {
     fn seen(&self, found: Found) -> KnownZone {
         KnownZone {
             id: found.id,
-            name: escape(&found.name.to_ascii_lowercase(), 260),
+            name: escape(&ascii(&found.name), 260),
             account: found.account.and_then(|account| account.id),
             status: escape(&found.status, 40),
             paused: found.paused,
@@ -161,6 +161,13 @@ impl Zones {
     fn key(&self, name: &str) -> String {
         format!("{}/{}", self.api.name(), name.to_ascii_lowercase())
     }
+}
+
+/// The form in which names are compared: A-labels in lower case, without a dot at the end. The API finds a zone by its
+/// A-labels, and names it in Unicode.
+pub(super) fn ascii(name: &str) -> String {
+    let name = name.trim_end_matches('.');
+    idna::domain_to_ascii(name).unwrap_or_else(|_| name.to_ascii_lowercase())
 }
 
 fn one(name: &str, found: &[KnownZone]) -> Result<Option<Zone>, DnsError> {
@@ -187,6 +194,14 @@ fn active() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_compared_by_their_a_labels() {
+        for name in ["bücher.example", "BÜCHER.example.", "bu\u{308}cher.example", "xn--BCHER-kva.EXAMPLE"] {
+            assert_eq!(ascii(name), "xn--bcher-kva.example", "{name}");
+        }
+        assert_eq!(ascii("_acme-challenge.A.example"), "_acme-challenge.a.example");
+    }
 
     #[test]
     fn c13_the_longest_suffix_comes_first() {

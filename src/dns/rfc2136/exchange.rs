@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Record, RecordType};
+use hickory_proto::rr::{RData, Record, RecordType};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
@@ -20,10 +20,13 @@ use super::tsig::{Fault, Key};
 use crate::config::Host;
 use crate::dns::DnsError;
 use crate::dns::resolvers::parse;
+use crate::dns::wire::{self, Question};
 use crate::text::escape;
 
 /// For one address; a round trip to the farthest server takes a third of a second.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Of a primary that is known by its name alone.
+const DNS_PORT: u16 = 53;
 /// For the whole exchange. A primary checks, writes its journal and answers within a second.
 const LIMIT: Duration = Duration::from_secs(15);
 
@@ -46,10 +49,34 @@ impl Primary {
         message.metadata.recursion_desired = false;
         message.add_query(Query::query(parse(zone).map_err(malformed)?, RecordType::SOA));
         message.add_authorities(changes);
-        match self.ask(message).await?.metadata.response_code {
-            ResponseCode::NoError => Ok(()),
-            code => Err(self.refusal(code, zone)),
-        }
+        let failed = match self.ask(message).await {
+            Ok(answer) if answer.metadata.response_code == ResponseCode::NoError => return Ok(()),
+            Ok(answer) => self.refusal(answer.metadata.response_code, zone),
+            Err(error) => error,
+        };
+        Err(failed.with_primary(self.other_primary(zone)).await)
+    }
+
+    /// The zone's primary according to its SOA record, if its addresses are others than this server's: it may then be a
+    /// secondary, which answers an UPDATE with whatever it likes. (The true primary may be hidden, so that this decides
+    /// nothing.)
+    async fn other_primary(&self, zone: &str) -> Option<String> {
+        let look = async {
+            let ours = self.addresses().await.ok()?;
+            let name = parse(zone).ok()?;
+            let question = Question { name: name.clone(), kind: RecordType::SOA, recursion: false };
+            let answer = wire::ask(*ours.first()?, &question).await.ok()?;
+            let primary = answer.answers.iter().find_map(|record| match &record.data {
+                RData::SOA(soa) if record.name == name => Some(soa.mname.to_lowercase().to_ascii()),
+                _ => None,
+            })?;
+            let host = primary.trim_end_matches('.');
+            let theirs: Vec<_> = lookup_host((host, DNS_PORT)).await.ok()?.map(|at| at.ip()).collect();
+            let elsewhere = !theirs.is_empty() && !ours.iter().any(|at| theirs.contains(&at.ip()));
+            let shown = || theirs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            elsewhere.then(|| format!("{} ({})", escape(host, 260), shown()))
+        };
+        timeout(CONNECT_LIMIT, look).await.ok().flatten()
     }
 
     /// Returns a verified answer, whatever its code.
@@ -82,7 +109,7 @@ impl Primary {
             Err(Fault::Clock { seconds }) => Err(UpdateError::Clock { server, seconds }),
             // An unsigned refusal is reported as a refusal: a forged one could do no more harm than no answer.
             Err(Fault::Unproven(_)) if metadata.response_code != ResponseCode::NoError => {
-                Err(self.refusal(metadata.response_code, subject.trim_end_matches('.')))
+                Err(self.unsigned_refusal(metadata.response_code, subject.trim_end_matches('.')))
             }
             Err(Fault::Unproven(why)) => Err(UpdateError::Unproven { server, key, why }),
         }
@@ -101,10 +128,7 @@ impl Primary {
 
     /// Connects to the first of the server's addresses that accepts.
     async fn connect(&self) -> io::Result<TcpStream> {
-        let addresses: Vec<SocketAddr> = match &self.host {
-            Host::Ip(ip) => vec![SocketAddr::new(*ip, self.port)],
-            Host::Name(name) => lookup_host((name.as_str(), self.port)).await?.collect(),
-        };
+        let addresses = self.addresses().await?;
         let mut last = io::Error::other("its name has no address");
         for address in addresses {
             match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
@@ -116,11 +140,29 @@ impl Primary {
         Err(last)
     }
 
+    async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        Ok(match &self.host {
+            Host::Ip(ip) => vec![SocketAddr::new(*ip, self.port)],
+            Host::Name(name) => lookup_host((name.as_str(), self.port)).await?.collect(),
+        })
+    }
+
+    /// What an answer says that is not signed, though the request was.
+    fn unsigned_refusal(&self, code: ResponseCode, zone: &str) -> UpdateError {
+        let code = match code {
+            ResponseCode::Refused => "REFUSED",
+            ResponseCode::NotAuth => "NOTAUTH",
+            code => return self.refusal(code, zone),
+        };
+        let (key, algorithm) = (self.key.name(), self.key.algorithm());
+        UpdateError::Unsigned { server: self.name(), zone: zone.to_owned(), key, algorithm, code, primary: None }
+    }
+
     pub(super) fn refusal(&self, code: ResponseCode, zone: &str) -> UpdateError {
         let (server, zone) = (self.name(), zone.to_owned());
         let code = match code {
-            ResponseCode::Refused => return UpdateError::Refused { server, zone },
-            ResponseCode::NotAuth => return UpdateError::NotPrimary { server, zone },
+            ResponseCode::Refused => return UpdateError::Refused { server, zone, primary: None },
+            ResponseCode::NotAuth => return UpdateError::NotPrimary { server, zone, primary: None },
             ResponseCode::NotZone => return self.out_of_zone("a name of this certificate", &zone),
             ResponseCode::FormErr => "FORMERR",
             ResponseCode::ServFail => "SERVFAIL",
@@ -128,7 +170,7 @@ impl Primary {
             ResponseCode::NotImp => "NOTIMP",
             _ => "another code",
         };
-        UpdateError::Failed { server, zone, code }
+        UpdateError::Failed { server, zone, code, primary: None }
     }
 
     pub(super) fn out_of_zone(&self, name: &str, zone: &str) -> UpdateError {

@@ -12,8 +12,8 @@ use crate::model::{Code, Committed, Refusal};
 use crate::model::{Finding, Over, ProbeError, Seen, Served};
 use crate::node::{Bundle, Dialogue, NodeError};
 use crate::plan::fence;
-use crate::plan::rollout::{Action, Event, Restored, Verdict};
-use crate::probe::{self, Opener, Verified};
+use crate::plan::rollout::{self, Action, Event, Restored, Verdict};
+use crate::probe::{self, Verified};
 use crate::text::escape;
 
 use crate::context::failure::of_node;
@@ -21,16 +21,16 @@ use crate::context::progress::{Event as Progress, Phase};
 use crate::context::{Context, clock};
 use crate::execute::deliver::{Held, SessionEvent};
 use crate::observe::route::{ProbeTarget, endpoint};
-use crate::observe::ssh_tunnel;
+use crate::observe::ssh_tunnel::{self, PortOpener};
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
-const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
-/// After a reload old workers listen for a moment: nginx starts the new ones 100 ms before it stops the old ones, and
-/// no event shows this to a client. A rollout waits for it, so that the next look does not find a stale node. Over a
-/// slow link it has passed by then.
+pub(crate) const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
+/// After a reload old workers answer TCP for a moment, and no longer: nginx starts the new ones 100 ms before it stops
+/// the old ones, and no event shows this to a client. A rollout waits for it, so that the next look does not find a stale
+/// node. Over a slow link it has passed by then.
 const OLD_WORKERS: Duration = Duration::from_millis(250);
-/// Deadline for the new certificate to be served after a reload.
-const VERIFY_DEADLINE: Duration = Duration::from_secs(15);
+/// For the new certificate over QUIC, once TCP has shown it: servers renew both at once, or QUIC not before they are restarted.
+const QUIC_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
@@ -146,14 +146,19 @@ impl Session {
     }
 
     /// The worst of all handshakes: a server that is silent at one address is silent. A difference over QUIC alone
-    /// comes last: TCP has proven that the server has the certificate and uses it. A missing UDP answer does not count
-    /// here: the report has it.
+    /// comes last: TCP has proven that the server has the certificate and uses it, and browsers for which QUIC fails go
+    /// on over TCP. A missing UDP answer does not count here: the report has it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
-        let (mut other, mut over_quic, mut proven) = (None, None, false);
+        let (mut other, mut over_quic, mut silent, mut proven) = (None, None, None, false);
         for served in seen {
             let what = match &served.seen {
                 Seen::Silence(ProbeError::NoQuic) => continue,
-                Seen::Silence(silence) => return Verdict::Silent(silence.clone()),
+                Seen::Silence(silence) if served.over == Over::Quic => silence.to_string(),
+                Seen::Silence(silence) if rollout::gone(silence) => return Verdict::Silent(silence.clone()),
+                Seen::Silence(silence) => {
+                    silent.get_or_insert(Verdict::Silent(silence.clone()));
+                    continue;
+                }
                 Seen::Leaf { leaf, .. } if !self.expects(served, leaf) => format!(
                     "{} still serves {} for {} (until {})",
                     served.address.map_or_else(String::new, |address| served.over.at(address)),
@@ -176,7 +181,7 @@ impl Session {
             }
         }
         let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(ProbeError::TimedOut) };
-        other.or(over_quic).unwrap_or_else(unseen)
+        silent.or(other).or(over_quic).unwrap_or_else(unseen)
     }
 
     fn expects(&self, served: &Served, leaf: &Leaf) -> bool {
@@ -219,19 +224,18 @@ impl Session {
 
     /// Handshakes with all targets; those through SSH use this dialogue's own connection.
     async fn through<T>(&self, dialogue: &Dialogue, work: impl AsyncFnOnce(Vec<(ProbeTarget, Leaf)>) -> T) -> T {
-        let Some(node) = self.context.config.node(&self.node) else { return work(Vec::new()).await };
-        let (open, desk) = ssh_tunnel::of_dialogue(node);
+        let (open, tunnels) = ssh_tunnel::of_dialogue();
         let work = work(self.targets(&open));
         drop(open);
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => done,
-            () = desk.serve(dialogue) => work.await,
+            () = tunnels.serve(dialogue) => work.await,
         }
     }
 
     /// Every name at every host, with its expected leaf.
-    fn targets(&self, through: &Opener) -> Vec<(ProbeTarget, Leaf)> {
+    fn targets(&self, through: &PortOpener) -> Vec<(ProbeTarget, Leaf)> {
         let config = &self.context.config;
         let mut targets = Vec::new();
         let Some(node) = config.node(&self.node) else { return targets };
@@ -278,13 +282,19 @@ async fn prove(target: ProbeTarget, expected: Fingerprint, roots: Roots) -> Vec<
         Err(silence) => return vec![target.unresolved(silence)],
     };
     let proofs = sockets.iter().map(async |socket| {
-        let seen = match probe::verify(socket.route.clone(), target.sni(), expected, VERIFY_DEADLINE).await {
+        let verified = probe::verify(socket.route.clone(), target.sni(), expected, target.served_within()).await;
+        let proven = matches!(verified, Verified::Expected(_));
+        let seen = match verified {
             Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),
             Verified::Silent(silence) => Seen::Silence(silence),
         };
-        target.served(socket, seen)
+        let mut served = vec![target.served(socket, seen)];
+        if proven {
+            served.extend(target.prove_over_quic(socket, expected, QUIC_PATIENCE, &roots).await);
+        }
+        served
     });
-    join_all(proofs).await
+    join_all(proofs).await.into_iter().flatten().collect()
 }
 
 /// A refusal for an impossible number is the node's own fault, not a newer generation.

@@ -5,7 +5,7 @@ use crate::context::effect_failure::of_dns;
 use crate::context::provider::resolvers;
 use crate::context::{Context, clock};
 use crate::dns::texts;
-use crate::model::{Advice, Code, Finding};
+use crate::model::{Code, Finding};
 use crate::plan::order::PersistRecord;
 
 /// # Errors
@@ -31,11 +31,10 @@ pub(crate) async fn check_persist_records(
     let relevant = missing.iter().filter(|(it, _)| it.name.is_wildcard() || !wide(it));
     let lines: Vec<String> =
         relevant.map(|(it, _)| format!("{}. TXT \"{}\"", it.record(), it.value(account))).collect();
-    Err(Finding::new(
+    Err(Finding::for_a_person(
         Code::AcmeNoStandingRecord,
         &first.name,
         format!("{}: {server} shows no TXT record that lets this account issue for it", first.record()),
         format!("make once, and leave there: {}", lines.join(" and ")),
-        Advice::Person,
     ))
 }

@@ -5,7 +5,7 @@ use crate::config::Acme;
 use crate::context::Context;
 use crate::context::effect_failure::of_acme;
 use crate::execute::issue::rehearsal::say;
-use crate::model::{Advice, Code, Finding};
+use crate::model::{Code, Finding};
 use crate::plan::Issue;
 
 /// `None`: no profile is configured, or the CA knows none: then its certificates are all of one kind, and the order is
@@ -30,11 +30,10 @@ pub(crate) async fn offered<'a>(
         return Ok(Some(wanted));
     }
     let names: Vec<&str> = profiles.keys().map(String::as_str).collect();
-    Err(Finding::new(
+    Err(Finding::for_a_person(
         Code::AcmeProfile,
         &task.certificate,
         format!("{} offers no profile {wanted:?}", ca.host),
         format!("write a `profile` that it offers ({}), or none", names.join(", ")),
-        Advice::Person,
     ))
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
-use crate::context::effect_failure::{of_dns, of_store, of_task};
+use crate::context::effect_failure::{of_dns, of_task};
 use crate::context::provider::{ProviderCache, keep_zones, of_long_answer, provider, resolvers};
 use crate::context::{Context, clock};
 use crate::dns::{
-    DnsError, Handle, Patience, Provider, Resolvers, Server, TxtRecord, Wanted, Zone, answer_size, await_seen,
-    challenge_name,
+    Chain, DnsError, Handle, Patience, Propagated, Provider, Resolvers, Server, TxtRecord, WantedTxt, Zone,
+    answer_size, await_seen, challenge_name,
 };
-use crate::model::{Code, Finding};
+use crate::model::{Code, Finding, Severity};
 use crate::plan::order::Txt;
 use crate::store::TxtNote;
 
@@ -48,7 +48,8 @@ impl Records {
     pub(crate) fn new(context: &Context, bypass_cache: bool) -> Result<Self, Finding> {
         let dns = &context.config.dns;
         let (resolvers, doh) = resolvers(context)?;
-        let patience = Patience { limit: dns.timeout, silent_servers: dns.silent_servers, doh };
+        let (limit, silent_servers) = (dns.timeout, dns.silent_servers);
+        let patience = Patience { limit, silent_servers, doh, resolvers: resolvers.addresses().to_vec() };
         let (provider, provider_cache) = (provider(context, bypass_cache)?, Arc::clone(&context.dns));
         let (places, servers, notes) = Default::default();
         Ok(Self { provider, provider_cache, bypass_cache, resolvers, patience, places, servers, notes })
@@ -87,7 +88,7 @@ impl Records {
                 zone: Some(place.zone.id.clone()),
                 record: None,
             };
-            context.store.note_txt(&note).map_err(|error| of_store(&error))?;
+            context.store.note_txt(&note)?;
             self.notes.push(note);
             if owners.insert(place.owner.clone()) && !self.servers.contains_key(&place.owner) {
                 let (resolvers, owner) = (self.resolvers.clone(), place.owner.clone());
@@ -111,7 +112,7 @@ impl Records {
                 match made {
                     Ok(handle) => {
                         (note.zone, note.record) = (Some(handle.zone), handle.record);
-                        context.store.note_txt(note).map_err(|error| of_store(&error))?;
+                        context.store.note_txt(note)?;
                     }
                     Err(error) => failure = Some(of_dns(&note.name, &error)),
                 }
@@ -137,11 +138,11 @@ impl Records {
         let mut waiting = JoinSet::new();
         for (name, values) in values {
             let servers = self.servers.get(&name).cloned().unwrap_or_default();
-            let (wanted, patience, say) = (Wanted { name, values }, self.patience.clone(), say.clone());
+            let (wanted, patience, say) = (WantedTxt { name, values }, self.patience.clone(), say.clone());
             let provider_cache = Arc::clone(&self.provider_cache);
             waiting.spawn(async move {
                 let seen = await_seen(&servers, &wanted, &patience, &say).await;
-                let passed_over = seen.map_err(|error| of_dns(&wanted.name, &error))?;
+                let Propagated { passed_over, unseen } = seen.map_err(|error| of_dns(&wanted.name, &error))?;
                 if !passed_over.is_empty() {
                     say(format!("passed over, since they never answered: {}", passed_over.join(", ")));
                 }
@@ -150,12 +151,17 @@ impl Records {
                     say(format!("{}: {}", failure.object, failure.what));
                     provider_cache.warn(failure);
                 }
-                Ok::<(), Finding>(())
+                if let Some(unseen) = &unseen {
+                    let unseen = of_dns(&wanted.name, unseen).of_severity(Severity::Warning);
+                    say(format!("{}; the CA is asked all the same", unseen.what));
+                    provider_cache.warn(unseen);
+                }
+                Ok::<bool, Finding>(unseen.is_none())
             });
         }
         while let Some(joined) = waiting.join_next().await {
             let seen = joined.map_err(|error| of_task(&error))?;
-            if seen.is_err() {
+            if !matches!(seen, Ok(true)) {
                 // The API's zone may not be the one that is served (any more).
                 self.places.values().for_each(|place| self.provider.forget(&place.zone));
             }
@@ -175,8 +181,8 @@ impl Records {
 
 /// Removes the records that earlier runs left. Must not run during an order.
 pub async fn clean_txt(context: &Context) -> Result<(), Finding> {
-    context.store.shorten_txt_journal().map_err(|error| of_store(&error))?;
-    let left = context.store.txt_journal().map_err(|error| of_store(&error))?;
+    context.store.shorten_txt_journal()?;
+    let left = context.store.txt_journal()?;
     if left.is_empty() {
         return Ok(());
     }
@@ -200,10 +206,41 @@ async fn locate(resolvers: &Resolvers, provider: &dyn Provider, base: &str) -> R
 }
 
 async fn place(resolvers: &Resolvers, provider: &dyn Provider, name: &str) -> Result<Place, DnsError> {
-    let owner = resolvers.follow(name).await?;
-    let apex = resolvers.apex(&owner).await.ok();
-    let zone = provider.zone(&owner, apex.as_deref()).await?;
-    Ok(Place { owner, zone })
+    let Chain { names, broken } = resolvers.chain(name).await?;
+    let end = names.last().map_or(name, String::as_str);
+    let apex = resolvers.apex(end).await.ok();
+    let found = match broken {
+        Some(error) => Err(error),
+        None => provider.zone(end, apex.as_deref()).await,
+    };
+    let reached = found.as_ref().map_or_else(|error| !error.is_out_of_reach(), |_| provider.knows_its_zones());
+    if !reached
+        && names.len() > 1
+        && let Some(place) = before_wildcard(resolvers, provider, &names, apex.as_deref()).await
+    {
+        return Ok(place);
+    }
+    Ok(Place { owner: end.to_owned(), zone: found? })
+}
+
+/// The last name whose CNAME is made by a wildcard alone, where the provider serves its zone: a wildcard leads every name
+/// to the same place, and nobody who delegates challenges writes one. `apex`: the zone of the CNAMEs' end.
+async fn before_wildcard(
+    resolvers: &Resolvers,
+    provider: &dyn Provider,
+    names: &[String],
+    apex: Option<&str>,
+) -> Option<Place> {
+    for link in names.windows(2).rev() {
+        let [owner, target] = link else { continue };
+        let Some(zone) = resolvers.wildcard_zone(owner, target).await.filter(|zone| Some(zone.as_str()) != apex) else {
+            continue;
+        };
+        if let Ok(zone) = provider.zone(owner, Some(&zone)).await {
+            return Some(Place { owner: owner.clone(), zone });
+        }
+    }
+    None
 }
 
 async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtNote>) -> Result<(), Finding> {
@@ -225,7 +262,7 @@ async fn remove(context: &Context, provider: &Arc<dyn Provider>, notes: Vec<TxtN
             match removed {
                 // The record's creation may still be under way at the API: a later run looks again.
                 Ok(()) if note.record.is_none() && clock::now().duration_since(note.at).abs() < UNDER_WAY => {}
-                Ok(()) => context.store.strike_txt(&note.name, &note.value).map_err(|error| of_store(&error))?,
+                Ok(()) => context.store.strike_txt(&note.name, &note.value)?,
                 Err(error) => failure = Some(of_dns(&note.name, &error).coded(Code::TxtLeft)),
             }
         }

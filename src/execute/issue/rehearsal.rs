@@ -6,11 +6,10 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use crate::cert::CertName;
 use crate::config::{Acme, Certificate, Challenge, Config};
 use crate::context::Context;
-use crate::context::effect_failure::of_store;
 use crate::context::progress::{Event, Progress};
 use crate::execute::issue::persist_record::check_persist_records;
 use crate::execute::issue::records::Records;
-use crate::model::{Advice, Code, Finding};
+use crate::model::{Code, Finding, Severity};
 use crate::plan::order::{PersistRecord, Txt};
 
 /// For every configured CA, with its challenge.
@@ -44,13 +43,14 @@ async fn rehearse_made(context: &Context, certificate: &Certificate) -> Result<(
         records.await_seen(move |step| say(&progress, &name, step)).await
     };
     let rehearsed = rehearsed.await;
-    let removed = records.unpublish(context).await;
+    // Elsewhere a record that is left is a warning, since a later run removes it; a rehearsal tests just that.
+    let removed = records.unpublish(context).await.map_err(|failure| failure.of_severity(Severity::Failure));
     rehearsed.and(removed)
 }
 
 /// Looks for the permanent records. Their issuer is not checked: only the CA knows it.
 async fn rehearse_persist_records(context: &Context, certificate: &Certificate, ca: &Acme) -> Result<(), Finding> {
-    let kept = context.store.account(&ca.host).map_err(|error| of_store(&error))?;
+    let kept = context.store.account(&ca.host)?;
     let Some(account) = kept.and_then(|kept| kept.url) else {
         let host = &ca.host;
         let step = format!("rehearse: without an account at {host} the TXT records cannot be checked");
@@ -67,12 +67,11 @@ async fn rehearse_persist_records(context: &Context, certificate: &Certificate, 
 fn random() -> Result<String, Finding> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| {
-        Finding::new(
+        Finding::for_a_person(
             Code::NoRandomness,
             "this machine",
             "the system gives no random bytes",
             "see the kernel's log",
-            Advice::Person,
         )
     })?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))

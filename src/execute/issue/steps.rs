@@ -8,7 +8,7 @@ use crate::acme::{Account, AcmeError, Order};
 use crate::cert::{Generation, Pair, PrivateKey};
 use crate::config::Acme;
 use crate::context::effect_failure::{
-    is_gone, is_limit, of_acme, of_blame, of_give_up, of_store, refuses_replaces, trouble,
+    error_class, is_gone, is_limit, of_acme, of_give_up, of_invalid_order, refuses_replaces,
 };
 use crate::context::{Context, clock, progress};
 use crate::execute::issue::Issued;
@@ -70,7 +70,7 @@ impl<'a> Steps<'a> {
 
     /// Whether the ledger holds a finalize for this intent: an earlier run noted it and was killed.
     pub(crate) fn finalize_is_noted(&self) -> Result<bool, Finding> {
-        let ledger = self.context.store.ledger().map_err(|error| of_store(&error))?;
+        let ledger = self.context.store.ledger()?;
         Ok(ledger::holds_finalize(&ledger, &self.intent))
     }
 
@@ -171,7 +171,7 @@ impl<'a> Steps<'a> {
     }
 
     fn limit_reached(&self, replaces: bool) -> Result<Option<LimitReached>, Finding> {
-        let entries = self.context.store.ledger().map_err(|error| of_store(&error))?;
+        let entries = self.context.store.ledger()?;
         let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
         let per_week = self.ca.config.certificates_per_week;
         let question = Question { ca, names, per_week, emergency, exempt: replaces && self.task.exempt, planned: 0 };
@@ -220,8 +220,8 @@ impl<'a> Steps<'a> {
                 }
                 Err(error) => Err(error),
             },
-            _ => order.blame().await.map(|(named, own)| {
-                self.failure = Some(of_blame(&self.task.certificate, &named, own.as_ref()));
+            _ => order.errors().await.map(|(named, own)| {
+                self.failure = Some(of_invalid_order(&self.task.certificate, &named, own.as_ref()));
                 Event::ErrorsFetched { names: named.into_iter().map(|(name, _)| name).collect() }
             }),
         };
@@ -264,7 +264,7 @@ impl<'a> Steps<'a> {
                 self.intent.begun_at = clock::now();
                 self.note_intent()
             }
-            Action::ClearPending => self.context.store.drop_intent(name).map_err(|error| of_store(&error)),
+            Action::ClearPending => self.context.store.drop_intent(name).map_err(Finding::from),
             Action::NoteFinalize => {
                 let exempt = self.task.exempt && self.intent.replaces.is_some();
                 self.note_ledger(LedgerEvent::Finalize { exempt })
@@ -278,7 +278,7 @@ impl<'a> Steps<'a> {
                 self.context
                     .store
                     .reject(name, self.pems.first().map_or("", String::as_str), &rejected)
-                    .map_err(|error| of_store(&error))
+                    .map_err(Finding::from)
             }
             Action::Store => self.keep(),
             Action::Unpublish => {
@@ -296,7 +296,7 @@ impl<'a> Steps<'a> {
     fn keep(&mut self) -> Result<(), Finding> {
         let Some(pair) = self.pair.take() else { return Ok(()) };
         let (store, name, now) = (&self.context.store, &self.task.certificate, clock::now());
-        let seen = store.stored(name).map_err(|error| of_store(&error))?.greatest.max(self.task.seen);
+        let seen = store.stored(name)?.greatest.max(self.task.seen);
         let leaf = pair.chain().leaf.clone();
         let generation = Generation::issued(now, seen, &leaf.serial).map_err(|error| bug(self.task, &error))?;
         let meta = Meta {
@@ -305,21 +305,21 @@ impl<'a> Steps<'a> {
             ca: self.intent.ca.clone(),
             issued_at: now,
         };
-        let generation = store.keep(name, &generation, &pair, &meta).map_err(|error| of_store(&error))?;
-        store.drop_intent(name).map_err(|error| of_store(&error))?;
+        let generation = store.keep(name, &generation, &pair, &meta)?;
+        store.drop_intent(name)?;
         self.issued = Some(Issued { generation, leaf, caveats: core::mem::take(&mut self.caveats) });
         Ok(())
     }
 
     fn note_intent(&self) -> Result<(), Finding> {
-        self.context.store.note_intent(&self.task.certificate, &self.intent).map_err(|error| of_store(&error))
+        self.context.store.note_intent(&self.task.certificate, &self.intent).map_err(Finding::from)
     }
 
     fn note_ledger(&self, event: LedgerEvent) -> Result<(), Finding> {
         let order = self.intent.order_url.clone().filter(|_| matches!(event, LedgerEvent::Finalize { .. }));
         let (ca, names) = (self.intent.ca.clone(), self.intent.names.clone());
         let entry = LedgerEntry { at: clock::now(), ca, names, event, order };
-        self.context.store.note_ledger(&entry).map_err(|error| of_store(&error))
+        self.context.store.note_ledger(&entry).map_err(Finding::from)
     }
 
     fn failed(&mut self, error: &AcmeError) -> Event {
@@ -327,7 +327,7 @@ impl<'a> Steps<'a> {
             self.limited = Some(error.retry_after().map_or(LIMITED_FOR, |wait| wait.as_secs()));
         }
         self.failure = Some(of_acme(&self.task.certificate, error));
-        Event::Failed(trouble(error))
+        Event::Failed(error_class(error))
     }
 
     fn lasting(&mut self, failure: Finding) -> Event {

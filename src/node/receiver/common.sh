@@ -14,22 +14,40 @@ entry() {
   if command -v getent >/dev/null; then getent "$1" "$2"; else grep "^$2:" "/etc/$1"; fi
 }
 field() { entry "$1" "$account" | cut -d: -f"$2"; }
-# The configuration of the sshd that this session came through, or of the one that the system starts.
-find_sshd() {
-  command -v sshd >/dev/null || return
-  p=$$
+# What this session came through: $server, the configuration of an sshd that was not the usual, and the addresses of both
+# ends as it sees them. Without a session, what is installed.
+find_server() {
+  p=$$ server='' connection=''
   while [ "${p:-0}" -gt 1 ]; do
-    c=$(tr '\0' ' ' 2>/dev/null <"/proc/$p/cmdline")
-    case $c in
-    *sshd*" -f "*) sshd_config=${c#* -f } sshd_config=${sshd_config%% *} ;;
+    c=
+    IFS= read -r c 2>/dev/null <"/proc/$p/comm"
+    # The nearest: a container's is not the one of its host.
+    case $server$c in
+    dropbear*) server=${server:-dropbear} ;;
+    tinysshd*) server=${server:-tinysshd} ;;
+    sshd*) server=sshd ;;
     esac
+    c=$(tr '\0' ' ' 2>/dev/null <"/proc/$p/cmdline")
+    case $server:$c in
+    sshd:*sshd*" -f "*) sshd_config=${c#* -f } sshd_config=${sshd_config%% *} ;;
+    esac
+    c=$(tr '\0' '\n' 2>/dev/null <"/proc/$p/environ" | sed -n 's/^SSH_CONNECTION=\([0-9A-Fa-f.: ]*\)$/\1/p')
+    connection=${connection:-$c}
     p=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$p/status" 2>/dev/null)
   done
+  for c in sshd dropbear tinysshd; do
+    [ "$server" ] || ! command -v $c >/dev/null || server=$c
+  done
 }
-# What that sshd would say to the account; nothing where it cannot be asked.
+# What that sshd would say to the account; nothing where it cannot be asked. `Match Address` asks where the controller comes
+# from: that is where this session comes from, unless an address of it is given.
 sshd_says() {
-  command -v sshd >/dev/null || return
-  set -- -T -C "user=$account,host=controller.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"
+  [ "$server" = sshd ] && command -v sshd >/dev/null || return
+  # shellcheck disable=SC2086 # fields: its address and port, ours
+  set -- $connection
+  a=${1:-192.0.2.1} l=${3:-192.0.2.2} p=${4:-22}
+  case ${from:-any} in any) ;; *) set -- "${from%%,*}"; case $1 in */*) ;; *) a=$1 ;; esac ;; esac
+  set -- -T -C "user=$account,host=$a,addr=$a,laddr=$l,lport=$p"
   [ -z "$sshd_config" ] || set -- "$@" -f "$sshd_config"
   sshd "$@" 2>/dev/null
 }
@@ -46,4 +64,4 @@ keys_file() {
   k=$(sshd_word authorizedkeysfile) k=${k%% *}
   keys_at "${k:-.ssh/authorized_keys}"
 }
-sshd_config='' sshd_all=''
+server='' connection='' sshd_config='' sshd_all=''

@@ -1,6 +1,6 @@
 # Run with the controller's own key: what it starts here is a shell's, and so is whatever its thief starts.
 account=$(id -un) home=$HOME
-find_sshd
+find_server
 sshd_all=$(sshd_says)
 # shellcheck disable=SC2046 # words
 set -- $(sshd_word authorizedkeysfile)

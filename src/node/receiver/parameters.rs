@@ -3,11 +3,10 @@
 
 use core::fmt::Write as _;
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use super::super::bundle;
 use super::program::installed;
 use super::{Account, Permit};
+use crate::cert::sha256_hex;
 
 /// Everything that may be delivered, and whose word for it counts.
 #[derive(Clone, Debug, Default)]
@@ -74,15 +73,7 @@ impl Permits {
 /// SHA-256, hex, of the program and of the parameters that [`setup`](super::setup) would install.
 pub fn digests(account: &Account, permits: &Permits) -> (String, String) {
     let files: String = permits.files().into_iter().map(|(_, text)| text).collect();
-    (hex(&installed(account)), hex(&files))
-}
-
-fn hex(text: &str) -> String {
-    let mut hex = String::new();
-    for byte in digest(&SHA256, text.as_bytes()).as_ref() {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    (sha256_hex(&installed(account)), sha256_hex(&files))
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ mod tests {
         let node = NodeName::parse("shanghai").unwrap();
         let well = outcome(&node, "motd\ncertd-setup: key: there\ncertd-setup: done\n", None).unwrap();
         assert_eq!(well, ["key: there"]);
-        let ended = || Some(SshError::Ended { node: node.clone(), status: None, words: String::new() });
+        let ended = || Some(SshError::Ended { node: node.clone(), status: None, signal: None, words: String::new() });
         assert!(outcome(&node, "certd-setup: key: there\n", ended()).is_err());
         assert!(outcome(&node, "certd-setup: done\ncertd-setup: more\n", ended()).is_err());
         let failed = outcome(&node, "certd-setup: failed: no\x1b room\ncertd-setup: next: make some\n", ended());
@@ -145,8 +145,8 @@ mod tests {
     fn s17_a_sudo_that_would_ask_is_named_with_the_way_out() {
         let node = NodeName::parse("shanghai").unwrap();
         let words = "sudo: a password is required".to_owned();
-        let error =
-            outcome(&node, "", Some(SshError::Ended { node: node.clone(), status: Some(1), words })).unwrap_err();
+        let ended = SshError::Ended { node: node.clone(), status: Some(1), signal: None, words };
+        let error = outcome(&node, "", Some(ended)).unwrap_err();
         assert!(error.to_string().ends_with("exit status 1): sudo: a password is required"), "{error}");
         assert!(
             error.next().starts_with("log in as root, or let that login use sudo without a password"),

@@ -88,18 +88,23 @@ fn parameters(permits: &Permits) -> String {
 }
 
 /// For this program without arguments, and nothing else. sudo's logs of input would hold private keys, and the rest are
-/// settings under which it could not be run without a terminal.
+/// settings under which it could not be run without a terminal. `plain`: without all that, for sudo-rs.
 fn sudo_rule(account: &Account) -> String {
     let program = account.program();
     format!(
-        "sudo_rule() {{\n  cat <<'END_OF_RULE'\n\
-         # certd: the account that can take certificates and do nothing else.\n\
-         Defaults:{account} !requiretty, !use_pty, !log_input, !log_output, env_reset\n\
-         {account} ALL=(root) NOPASSWD:NOLOG_INPUT:NOLOG_OUTPUT: {program} \"\"\nEND_OF_RULE\n}}\n"
+        "sudo_rule() {{\n  \
+         echo '# certd: the account that can take certificates and do nothing else.'\n  \
+         if [ \"$plain\" ]; then\n    \
+         echo '{account} ALL=(root) NOPASSWD: {program} \"\"'\n  \
+         else\n    \
+         echo 'Defaults:{account} !requiretty, !use_pty, !log_input, !log_output, env_reset'\n    \
+         echo '{account} ALL=(root) NOPASSWD:NOLOG_INPUT:NOLOG_OUTPUT: {program} \"\"'\n  \
+         fi\n}}\n"
     )
 }
 
-/// sshd(8), "AUTHORIZED_KEYS FILE FORMAT": `restrict` takes everything away that there is and will be.
+/// sshd(8), "AUTHORIZED_KEYS FILE FORMAT": `restrict` takes everything away that there is and will be. Of dropbear(8) not
+/// every version has it, but each has these four, and nothing else that a key could do.
 fn authorized(receiver: &Receiver) -> String {
     let mut options = "restrict".to_owned();
     if !receiver.ports.is_empty() {
@@ -109,7 +114,8 @@ fn authorized(receiver: &Receiver) -> String {
     }
     let mut text = format!(
         "# command: what the key starts, whatever it asks for\nauthorized() {{\n  o='{options}'\n  \
-         [ \"$from\" = any ] || o=\"$o,from=\\\"$from\\\"\"\n"
+         [ \"$from\" = any ] || o=\"$o,from=\\\"$from\\\"\"\n  \
+         [ \"$server\" != dropbear ] || o=no-port-forwarding,no-agent-forwarding,no-X11-forwarding,no-pty\n"
     );
     let lines =
         receiver.keys.iter().map(|key| format!("  printf '%s,command=\"%s\" %s certd\\n' \"$o\" \"$1\" '{key}'"));
@@ -159,10 +165,13 @@ mod tests {
             key: "/etc/$(id)/privkey.pem".to_owned(),
             chain: Some("/etc/it's/chain.pem".to_owned()),
             combined: Some("/etc/it's/combined.pem".to_owned()),
+            chain_first: false,
             in_place: true,
             rights: Rights { group: Some("ssl-cert".to_owned()), ..Rights::default() },
             test: vec!["nginx".to_owned(), "-t".to_owned()],
             reload: vec!["nginx".to_owned(), "-s".to_owned(), "reload; `id`".to_owned()],
+            restart: false,
+            server: None,
         };
         Receiver {
             node: NodeName::parse("上海").unwrap(),

@@ -128,6 +128,31 @@ has_roots() {
   [ -e "$1" ]
 }
 
+# --- sudo, or sudo-rs ---
+
+# Each with the visudo that checks its own rules.
+find_sudo() {
+  for s in sudo sudo-rs; do
+    sudo_path=$(command -v "$s") && visudo_path=$(command -v "vi$s") && return
+  done
+  return 1
+}
+# Checked before it is in the place where a mistake would break sudo for everybody. sudo-rs refuses what it does not know; it
+# has no log of input, and starts this without a terminal.
+check_rule() {
+  t=$params/.rule plain=
+  put "$t" 440 sudo_rule
+  e=$("$visudo_path" -c -f "$t" 2>&1) || {
+    case $("$sudo_path" --version 2>&1) in sudo-rs*) plain=1 ;; esac
+    put "$t" 440 sudo_rule
+    [ "$plain" ] && e=$("$visudo_path" -c -f "$t" 2>&1) || {
+      rm -f "$t"
+      fail "sudo does not take the rule: $e" "see the version of sudo on this node"
+    }
+  }
+  rm -f "$t"
+}
+
 # --- the account ---
 
 # Some systems have the big tools, others busybox's.
@@ -218,19 +243,33 @@ sshd_lets_in() {
   done
 }
 
+# What other servers than OpenSSH's lack. They refuse a whole key for an option that they do not know.
+server_suits() {
+  other="or install openssh-server"
+  case $server in
+  dropbear)
+    [ "$from" = any ] || fail "dropbear knows no from= and would refuse the key (--from $from)" \
+      "give --no-from, and let a firewall admit none but the controller; $other"
+    [ "$ports" = none ] || fail "dropbear cannot let a key connect to one port alone, as probe.via = \"ssh\" wants it" \
+      "probe the node at its address; $other"
+    ;;
+  tinysshd) fail "tinysshd knows no options of a key: this one would get a shell" "install openssh-server or dropbear, and log in through that" ;;
+  esac
+}
+
 # --- the whole ---
 
 main() {
   [ "$(id -u)" = 0 ] || fail "this is to be run by root" "log in as root, or as somebody who may use sudo without a password: --login USER@HOST"
-  find_sshd
+  find_server
   choose
-  if [ "$sudo" = yes ]; then
-    command -v sudo >/dev/null && command -v visudo >/dev/null ||
-      fail "there is no sudo, and only root may write there and reload" "install the package sudo; or, where $account may do it itself, give --no-sudo"
-  fi
+  server_suits
+  [ "$sudo" = no ] || find_sudo ||
+    fail "there is no sudo, and only root may write there and reload" "install the package sudo; or, where $account may do it itself, give --no-sudo"
   account_ready
   sshd_all=$(sshd_says)
-  if [ -z "$sshd_all" ]; then say "note: sshd could not be asked what it says to $account"; else sshd_lets_in; fi
+  if [ "$server" = dropbear ]; then say "note: dropbear cannot be asked what it says to $account"
+  elif [ -z "$sshd_all" ]; then say "note: sshd could not be asked what it says to $account"; else sshd_lets_in; fi
   keys=$(keys_file)
   case $keys in */none | none) fail "sshd reads no file of keys (AuthorizedKeysFile none)" "in sshd_config: Match User $account, AuthorizedKeysFile .ssh/authorized_keys" ;; esac
   # One file of several accounts' keys lets the administrator in, too.
@@ -255,16 +294,11 @@ main() {
   say "program and parameters: $program, $params/"
 
   if [ "$sudo" = yes ]; then
-    s=$(command -v sudo)
-    # Checked before it is in the place where a mistake would break sudo for everybody.
-    t=$params/.rule
-    put "$t" 440 sudo_rule
-    e=$(visudo -c -f "$t" 2>&1) || { rm -f "$t"; fail "sudo does not take the rule: $e" "see the version of sudo on this node"; }
+    check_rule
     put "$rule" 440 sudo_rule
-    rm -f "$t"
-    sudo -n -l -U "$account" 2>/dev/null | grep -qF "$program" ||
+    "$sudo_path" -n -l -U "$account" 2>/dev/null | grep -qF "$program" ||
       fail "sudo does not read $rule" "write @includedir /etc/sudoers.d into /etc/sudoers (with visudo)"
-    start="$s -n $program"
+    start="$sudo_path -n $program"
     say "sudo: one rule, $rule"
   else
     rm -f "$rule"

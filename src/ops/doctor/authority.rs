@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::context::Context;
 use crate::context::ca::http;
-use crate::model::{Advice, Code, Finding};
+use crate::model::{Code, Finding};
 use crate::ops::account;
 use crate::ops::account::AccountView;
 use crate::report::doctor::{Area, CheckupItem, of_skew};
@@ -63,5 +63,5 @@ fn of_view(view: &AccountView) -> CheckupItem {
 }
 
 fn failure(view: &AccountView, code: Code, what: &str, next: &str) -> Finding {
-    Finding::new(code, &view.ca, what, next, Advice::Person)
+    Finding::for_a_person(code, &view.ca, what, next)
 }

@@ -4,6 +4,7 @@ use crate::config::{Config, Node, Ssh};
 use crate::context::secrets::{NeededFor, Unread, identity_files};
 use crate::model::Finding;
 use crate::report::doctor::{Area, CheckupItem};
+use crate::text::list;
 
 pub(crate) struct Missing(Vec<Unread>);
 
@@ -41,9 +42,8 @@ impl Missing {
             let (area, untried) = match &unread.needed_for {
                 NeededFor::Dns => (Area::Dns, "no TXT record was tested".to_owned()),
                 NeededFor::Ca(host) => (Area::Ca, format!("{host} was not asked")),
-                NeededFor::Network => {
-                    (Area::Configuration, "neither the CAs nor the DNS provider were asked".to_owned())
-                }
+                // It stops every order.
+                NeededFor::Network => (Area::Ca, "neither the CAs nor the DNS provider were asked".to_owned()),
                 NeededFor::IssuerRoots => (Area::Ca, "no certificate can be verified".to_owned()),
                 NeededFor::Login(_) => (Area::Nodes, format!("not tested: {}", nodes(config, &unread.needed_for))),
             };
@@ -67,11 +67,6 @@ fn is_login_of(needed_for: &NeededFor, ssh: &Ssh) -> bool {
 fn nodes(config: &Config, needed_for: &NeededFor) -> String {
     const SHOWN: usize = 5;
     let nodes = config.nodes.iter().filter(|node| is_login_of(needed_for, &node.ssh));
-    let names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
-    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 if names.is_empty() => "discovered nodes".to_owned(),
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    let names = list::first(SHOWN, nodes.map(|node| &node.name));
+    if names.is_empty() { "discovered nodes".to_owned() } else { names }
 }

@@ -18,7 +18,8 @@ pub(crate) async fn look(
     may_write: bool,
     missing: &Missing,
 ) -> Vec<CheckupItem> {
-    let of_warning = |failure: &Finding| CheckupItem::bad(Area::Dns, failure);
+    // What was learned about DNS is stored too, and nodes are found by it.
+    let of_warning = |failure: &Finding| CheckupItem::bad(failure.code.area(), failure);
     if missing.dns() {
         return context.dns.take_warnings().iter().map(of_warning).collect();
     }
@@ -29,11 +30,15 @@ pub(crate) async fn look(
         tried.spawn(async move { (certificate.name.clone(), issue::rehearse(&context, &certificate).await) });
     }
     let (tried, ()) = tokio::join!(tried.join_all(), provider::ask_token(context, true));
-    let well = if issue::makes_records(&context.config) {
+    let warnings = context.dns.take_warnings();
+    let well = if warnings.iter().any(|warning| warning.code == Code::DnsNotSeen) {
+        "a TXT record was created at the challenge's name, and removed"
+    } else if issue::makes_records(&context.config) {
         "a TXT record was created at the challenge's name, seen on every name server, and removed"
     } else {
         "the permanent TXT records were looked for, as far as they are known from an account"
     };
+    let token_refused = tried.iter().any(|(_, ended)| ended.as_ref().is_err_and(is_of_token));
     let mut findings: Vec<CheckupItem> = tried
         .into_iter()
         .map(|(name, ended)| match ended {
@@ -45,20 +50,30 @@ pub(crate) async fn look(
         let what = "no TXT record was tested: another certd holds the lock, and with it the journal";
         findings.push(CheckupItem::ok(Area::Dns, "the DNS provider", what));
     }
-    let warnings = context.dns.take_warnings();
     findings.extend(warnings.iter().map(of_warning));
-    let of_token = |code: &Code| matches!(code, Code::DnsToken | Code::DnsTokenExpires | Code::DnsTokenPermission);
     if matches!(context.config.dns.provider, Provider::Cloudflare { .. })
-        && !warnings.iter().any(|it| of_token(&it.code))
+        && !token_refused
+        && !warnings.iter().any(is_of_token)
     {
-        let known = context.store.learned().ok().and_then(|dns_cache| dns_cache.token);
+        let known = context.store.dns_cache().ok().and_then(|dns_cache| dns_cache.token);
         let until = known.as_ref().and_then(|token| token.expires_on);
         let what = match (known, until) {
             (Some(_), Some(until)) => format!("the token is valid until {}", crate::report::minute(until)),
+            (Some(token), None) if token.status == "unknown" => {
+                "its status and end are unknown: an account's token can be asked about once its zone was read"
+                    .to_owned()
+            }
             (Some(token), None) => format!("the provider reports the token as {:?}, without an expiry", token.status),
             (None, _) => "nothing is known about the token".to_owned(),
         };
         findings.push(CheckupItem::ok(Area::Dns, "dns.token_file", what));
     }
     findings
+}
+
+fn is_of_token(failure: &Finding) -> bool {
+    matches!(
+        failure.code,
+        Code::DnsToken | Code::DnsTokenAddress | Code::DnsTokenExpires | Code::DnsTokenPermission | Code::DnsTokenFile
+    )
 }

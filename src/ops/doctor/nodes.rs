@@ -42,7 +42,7 @@ pub(crate) async fn look(
         let (context, permits, node) = (Arc::clone(context), Arc::clone(&permits), node.clone());
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let paused = node.paused_until.is_some_and(|until| until > clock::now());
+            let paused = context.config.paused_until(&node.name, clock::now()).is_some();
             let findings = findings_of(&context, &node, &desired, alone, judged).await;
             (number, if paused { findings.into_iter().map(downgraded).collect() } else { findings })
         });

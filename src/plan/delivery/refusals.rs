@@ -7,7 +7,7 @@ use crate::config::Certificate;
 use crate::model::{Code, DeliveryAttempts, Observed, Seen};
 
 use super::super::backoff;
-use super::of;
+use super::{DeliveryWait, of};
 use crate::plan::rollout::INDEPENDENT;
 
 /// When the last of the refusing nodes may be tried again, if another node has to wait for that: a single refusal holds
@@ -66,4 +66,30 @@ pub(super) fn attempts<'a>(
 pub(super) fn must_travel_alone(observed: &Observed, name: &CertName, generation: &Generation) -> bool {
     let of_name = observed.state.delivery.values().filter_map(|by_name| by_name.get(name));
     of_name.into_iter().any(|attempts| attempts.together && &attempts.generation == generation)
+}
+
+/// The wait of a node whose delivery failed, or was held up by the refusals of others.
+pub(super) fn held_up(
+    attempts: Option<&DeliveryAttempts>,
+    refused_until: impl Fn() -> Option<Timestamp>,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<DeliveryWait> {
+    let attempts = attempts.filter(|attempts| backoff::counts(attempts.last, now))?;
+    let failure = Box::new(attempts.failure.clone());
+    let until = match (observed.asked.short_retries, attempts.failures) {
+        // The node was skipped because others refused this generation: it waits with them, so that it is not the next
+        // to refuse.
+        (true, 0) => refused_until().map_or(attempts.last, |until| until.min(backoff::skipped(attempts))),
+        (patient, _) => backoff::delivery(attempts, patient),
+    };
+    if observed.asked.pass_started.is_some_and(|started| attempts.last >= started) {
+        let until = Some(until).filter(|until| observed.asked.short_retries && *until > now);
+        return Some(DeliveryWait::TriedNow { failure, until });
+    }
+    (until > now && !observed.asked.ignore_backoff).then_some(DeliveryWait::BackOff {
+        until,
+        failures: attempts.failures,
+        failure,
+    })
 }

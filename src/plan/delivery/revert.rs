@@ -88,6 +88,7 @@ pub(super) fn due(
     for served in of(observed, node, name) {
         match &served.seen {
             Seen::Silence(seen @ (ProbeError::Refused | ProbeError::Tls(_))) => silence = Some(seen.clone()),
+            Seen::Silence(ProbeError::Unspoken(_) | ProbeError::TurnedAway(_)) => {}
             _ => return None,
         }
     }

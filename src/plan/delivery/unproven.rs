@@ -46,7 +46,8 @@ pub(super) fn wait(
     let unproven = observed.state.unproven.get(node)?.get(name)?;
     let same = &unproven.generation == generation
         && unproven.seen == seen(observed, node, name)
-        && unproven.install == installs::whole(config, node, name);
+        // Earlier versions did not note it.
+        && (unproven.install.is_empty() || unproven.install == installs::whole(config, node, name));
     let Unproven { since, failure, .. } = unproven.clone();
     (same && !observed.asked.ignore_backoff).then(|| DeliveryWait::Unproven { since, failure: Box::new(failure) })
 }
@@ -59,6 +60,8 @@ fn seen(observed: &Observed, node: &NodeName, name: &CertName) -> BTreeSet<Strin
         }
         Seen::Silence(ProbeError::Refused) => "refused".to_owned(),
         Seen::Silence(ProbeError::Tls(_)) => "no TLS".to_owned(),
+        Seen::Silence(ProbeError::Unspoken(_)) => "another protocol".to_owned(),
+        Seen::Silence(ProbeError::TurnedAway(_)) => "turned away".to_owned(),
         Seen::Silence(_) => "no answer".to_owned(),
     };
     of(observed, node, name).map(|served| word(&served.seen)).collect()

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cert::NodeName;
 use crate::config::{Certificate, Config};
-use crate::model::{Observed, ProbeError, Seen};
+use crate::model::{Observed, Seen};
 
 use super::super::hold::NEAR_THE_END;
 use super::of;
@@ -51,7 +51,7 @@ pub(super) fn allows(
     let mut seen = false;
     for served in of(observed, node, &certificate.name) {
         seen = true;
-        if matches!(served.seen, Seen::Silence(ProbeError::NoWay(_))) {
+        if matches!(&served.seen, Seen::Silence(silence) if silence.says_nothing_of_visitors()) {
             // What visitors get is unknown, which is no reason to come early.
             continue;
         }

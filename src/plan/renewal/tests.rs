@@ -34,7 +34,9 @@ fn case(text: &str, age: i64) -> Case {
         address: None,
         sni: certificate.sni[0].clone(),
         over: Over::Tcp,
+        starttls: None,
         seen: Seen::Silence(ProbeError::Refused),
+        handshakes: None,
     };
     let observed = Observed {
         asked: Scope { may_issue: true, pass_started: Some(NOW), ..Scope::default() },

@@ -1,6 +1,7 @@
 //! Whole rollouts as text: each event, and what the machine does about it.
 
 mod canaries;
+mod laws;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -99,6 +100,21 @@ fn tls_that_is_gone_after_the_switch_is_our_certificates_doing() {
             Event::Restored(name("a"), Restored { went_back: Ok(()), serves: true }),
         ],
     );
+}
+
+#[test]
+fn a_port_that_certd_cannot_speak_with_takes_nobody_back_unless_it_spoke_tls_before() {
+    let ends_with = |before, silence| {
+        let mut rollout = rollout(&[("a", before)], None);
+        let events = [started("a"), ready("a"), committed("a"), verified("a", Verdict::Silent(silence))];
+        let actions: Vec<Action> = events.into_iter().flat_map(|event| rollout.on(event)).collect();
+        actions.last().cloned()
+    };
+    let unspoken = || ProbeError::Unspoken("port 25 answers in plain text".into());
+    assert_eq!(ends_with(Before::Nothing, unspoken()), Some(Action::Done(name("a"))));
+    assert_eq!(ends_with(Before::Valid, unspoken()), Some(Action::Rollback(name("a"))));
+    let busy = ProbeError::TurnedAway("port 25 turns certd away: 421 too busy".into());
+    assert_eq!(ends_with(Before::Valid, busy), Some(Action::Done(name("a"))), "it may serve everybody else");
 }
 
 #[test]

@@ -290,6 +290,22 @@ fn a_node_of_which_nothing_was_seen_is_not_called_well() {
 }
 
 #[test]
+fn every_port_of_a_node_has_to_show_the_certificate() {
+    let scene = fleet();
+    let mut at_993 = scene.observed.served.iter().find(|served| served.node == name("shenzhen")).unwrap().clone();
+    at_993.address = Some("192.0.2.3:993".parse().unwrap());
+    let with = |seen: Seen| {
+        let mut scene = scene.clone();
+        scene.observed.served.push(Served { seen, ..at_993.clone() });
+        plan_text(&scene.plan())
+    };
+    assert!(!with(at_993.seen.clone()).contains("to shenzhen"));
+    let old = leaf("old", &names(&[SERVICE]), days(-60), days(30));
+    assert!(with(show(&old)).contains("to shenzhen"));
+    assert!(with(Seen::Silence(ProbeError::Refused)).contains("to shenzhen"));
+}
+
+#[test]
 fn of_several_addresses_the_worst_counts() {
     let certificates = format!("[[certificate]]\ndomains = [\"{SERVICE}\"]\nnodes = [\"*\"]\n");
     let mut scene = Scene::of_nodes(&certificates, &[("上海", "")]).stored(days(30), days(90));

@@ -27,14 +27,16 @@ impl Scene {
         let certificates = [(cert(SERVICE), found)].into_iter().collect();
         let renewers = renewers.iter().map(ToString::to_string).collect();
         let (test, left) = (ConfigTest::Ok, Vec::new());
-        let looked = Looked { test, clock: None, room: None, renewers, left, certificates, receiver: None };
+        let unbounded_workers = false;
+        let looked =
+            Looked { test, clock: None, room: None, renewers, left, unbounded_workers, certificates, receiver: None };
         self.looked(node, Ok(looked));
     }
 
     fn looked(&mut self, node: &str, looked: Result<Looked, crate::model::Finding>) {
         let disk = Disk { node: name(node), at: self.now, looked };
         let desired = self.desired();
-        disks::learned(&mut self.observed.state, &self.config, &desired, &disk);
+        disks::record(&mut self.observed.state, &self.config, &desired, &disk);
     }
 
     fn due(&self) -> Vec<String> {
@@ -175,14 +177,14 @@ fn what_its_ca_has_revoked_is_renewed_and_stays_revoked_whatever_is_heard_later(
     let crl = Crl { asked_at: scene.now, url, next_update: None, revoked: None, failure: None, not_after };
     let due = |scene: &Scene, at| crls::due(&scene.observed, at).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     assert_eq!(due(&scene, scene.now), [cert(SERVICE)]);
-    crls::learned(&mut scene.observed.state, fingerprint, crl.clone(), scene.now);
+    crls::record(&mut scene.observed.state, fingerprint, crl.clone(), scene.now);
     assert!(scene.plan().steps.is_empty());
     assert!(crls::due(&scene.observed, scene.now).is_empty());
     assert_eq!(due(&scene, scene.now + hours(24)), [cert(SERVICE)]);
     let revoked = Crl { revoked: Some(RevokedByCa { at, reason: 1 }), ..crl.clone() };
-    crls::learned(&mut scene.observed.state, fingerprint, revoked, scene.now);
+    crls::record(&mut scene.observed.state, fingerprint, revoked, scene.now);
     let failed = Crl { failure: Some(failure("crl", "no answer")), ..crl };
-    crls::learned(&mut scene.observed.state, fingerprint, failed, scene.now);
+    crls::record(&mut scene.observed.state, fingerprint, failed, scene.now);
     let plan = scene.plan();
     let [Step::Issue(issue)] = plan.steps.as_slice() else { panic!("{}", plan_text(&plan)) };
     assert_eq!(issue.reason, RenewalReason::Revoked { at, code: 1 });

@@ -70,6 +70,7 @@ fn nobody_goes_back_who_answers_who_served_something_else_or_to_what_nobody_acce
     assert!(reverts(&gone()));
     assert!(!reverts(&silent(renewed(), ProbeError::Refused)), "nothing was begun");
     assert!(!reverts(&silent(begun(renewed()), ProbeError::TimedOut)), "it may serve, who knows");
+    assert!(!reverts(&silent(begun(renewed()), ProbeError::Unspoken("plain text".into()))), "certd asks the wrong way");
     assert!(!reverts(&begun(renewed())), "it serves");
     assert!(!reverts(&silent(begun(renewed().serves_foreign(NODE)), ProbeError::Refused)), "not ours to bring back");
     assert!(
@@ -124,7 +125,7 @@ fn what_is_known_of_a_delivery_ends_it_and_what_is_not_does_not() {
     let plan = scene.plan();
     let reason = &deliver(&plan).unwrap().nodes[0].certificates[&cert(SERVICE)];
     assert!(matches!(revert::outcome(reason, &Outcome::Served), Outcome::Undone { serves: true, .. }));
-    let still = Outcome::Unverified { why: "no".into() };
+    let still = Outcome::Unverified { why: "no".into(), over_quic: false };
     assert!(matches!(revert::outcome(reason, &still), Outcome::Undone { serves: false, .. }));
     assert!(matches!(revert::outcome(reason, &failed()), Outcome::Failed { .. }));
 }
@@ -154,14 +155,21 @@ fn waits(scene: &Scene) -> bool {
 
 #[test]
 fn a_node_whose_new_files_nothing_proves_is_reloaded_once_and_then_only_looked_at() {
-    for silence in [ProbeError::TimedOut, ProbeError::Refused, ProbeError::Tls("a".into())] {
+    let unspoken = ProbeError::Unspoken("port 25 answers in plain text".into());
+    for silence in [ProbeError::TimedOut, ProbeError::Refused, ProbeError::Tls("a".into()), unspoken] {
         let mut scene = unverified(silent(renewed(), silence));
         scene.observed.asked.pass_started = Some(scene.now);
         assert!(waits(&scene) && deliver(&scene.plan()).is_none(), "{:?}", scene.plan());
     }
+    let mut scene = unverified(renewed());
+    let unproven = scene.observed.state.unproven.get_mut(&name(NODE)).unwrap().get_mut(&cert(SERVICE)).unwrap();
+    unproven.install.clear();
+    assert!(waits(&scene), "an earlier version did not note the install settings");
     // Another error text is not another observation.
     let scene = unverified(silent(renewed(), ProbeError::Tls("a".into())));
     assert!(waits(&silent(scene, ProbeError::Tls("b".into()))));
+    let scene = unverified(silent(renewed(), ProbeError::Unspoken("220 at 10:00".into())));
+    assert!(waits(&silent(scene, ProbeError::Unspoken("220 at 11:00".into()))));
     let scene = || unverified(renewed());
     assert!(waits(&scene()));
     let text = crate::report::plan_text(&scene().plan());
@@ -176,6 +184,8 @@ fn it_is_delivered_to_again_when_what_is_seen_changes_by_a_persons_word_and_with
     };
     assert!(!again(&scene()));
     assert!(again(&silent(scene(), ProbeError::Refused)), "its port is open now");
+    let unspoken = unverified(silent(renewed(), ProbeError::Unspoken("plain text".into())));
+    assert!(again(&silent(unspoken, ProbeError::Tls("no certificate".into()))), "`probe` was put right");
     assert!(again(&scene().serves_foreign(NODE)));
     assert!(again(&scene().deploy()));
     let changes: [fn(&mut Install); 2] =

@@ -58,7 +58,7 @@ fn on_one_nodes_word_a_certificate_is_numbered_anew_once_and_nobody_elses_back_o
     fence::renumbered(&mut scene.observed, &cert(SERVICE), &to);
     scene.kept().generation = to.clone();
     let attempts_there = |scene: &Scene, node: &str| scene.observed.state.delivery.get(&name(node)).cloned();
-    assert!(attempts_there(&scene, "guangzhou").is_none(), "it is attempts_there again");
+    assert!(attempts_there(&scene, "guangzhou").is_none(), "it is attempted there again");
     let other = attempts_there(&scene, "shenzhen").expect("it refused for another reason")[&cert(SERVICE)].clone();
     assert!(other.rolled_back && other.generation == to, "{other:?}");
     // The node accepted, and then claims another number; or has another one at once.

@@ -61,10 +61,14 @@ fn what_is_revoked_or_given_up_is_replaced_outside_of_the_window() {
 }
 
 #[test]
-fn a_probe_that_found_no_way_through_ssh_or_no_answer_over_udp_opens_no_window() {
+fn a_probe_that_found_no_way_through_ssh_another_protocol_or_no_answer_over_udp_opens_no_window() {
     let held = windowed().serves_former("guangzhou", SERVICE);
     let mut no_way = held.clone();
     no_way.set(&name("guangzhou"), &cert(SERVICE), Seen::Silence(ProbeError::NoWay("connection refused".into())));
+    assert!(waits_for_window(&no_way, "guangzhou"), "{}", plan_text(&no_way.plan()));
+    no_way.set(&name("guangzhou"), &cert(SERVICE), Seen::Silence(ProbeError::Unspoken("plain text".into())));
+    assert!(waits_for_window(&no_way, "guangzhou"), "{}", plan_text(&no_way.plan()));
+    no_way.set(&name("guangzhou"), &cert(SERVICE), Seen::Silence(ProbeError::TurnedAway("421 busy".into())));
     assert!(waits_for_window(&no_way, "guangzhou"), "{}", plan_text(&no_way.plan()));
     let mut no_quic = held;
     let tcp = no_quic.observed.served.iter().find(|served| served.node == name("guangzhou")).unwrap().clone();

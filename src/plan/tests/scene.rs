@@ -221,11 +221,20 @@ impl Scene {
     pub(super) fn set(&mut self, node: &NodeName, certificate: &CertName, seen: Seen) {
         let found = self.config.node(node).unwrap();
         let Host::Ip(ip) = found.addresses[0] else { panic!("nodes of a scene have an address") };
-        let address = SocketAddr::new(ip, found.probe.port);
+        let address = SocketAddr::new(ip, found.probes[0].port);
         let sni = self.config.certificate(certificate).unwrap().sni[0].clone();
         self.observed.served.retain(|served| &served.node != node || &served.certificate != certificate);
         let (node, certificate, address) = (node.clone(), certificate.clone(), Some(address));
-        self.observed.served.push(Served { node, certificate, address, sni, over: Over::Tcp, seen });
+        self.observed.served.push(Served {
+            node,
+            certificate,
+            address,
+            sni,
+            over: Over::Tcp,
+            starttls: None,
+            seen,
+            handshakes: None,
+        });
     }
 }
 

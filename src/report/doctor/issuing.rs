@@ -1,7 +1,7 @@
 //! What the plan, the disk space and the clocks mean for the next issuance.
 
 use crate::cert::CertName;
-use crate::model::{Advice, CaClock, Code, Finding, Severity};
+use crate::model::{CaClock, Code, Finding, Severity};
 use crate::plan::{Plan, RenewalWait, Step, Wait};
 use crate::report::{own_clock, words};
 
@@ -32,7 +32,7 @@ fn of_certificate(plan: &Plan, name: &CertName) -> Option<CheckupItem> {
     })?;
     let what = words::renewal_wait(wait);
     let bad = |code: &Code, next: &str| {
-        let failure = Finding::new(code.clone(), name, what.clone(), next, Advice::Person);
+        let failure = Finding::for_a_person(code.clone(), name, what.clone(), next);
         CheckupItem::bad(Area::Issuing, &failure)
     };
     Some(match wait {

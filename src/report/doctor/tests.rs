@@ -27,6 +27,7 @@ fn found() -> Found {
 fn looked() -> Looked {
     let name = CertName::parse("newapi.example.com").unwrap();
     Looked {
+        unbounded_workers: false,
         test: ConfigTest::Ok,
         clock: Some(NOW + SignedDuration::from_secs(2)),
         room: Some(1024 * 1024),

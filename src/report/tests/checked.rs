@@ -31,6 +31,7 @@ fn every_disk() -> Vec<DiskReport> {
         disk("上海", false, DiskVerdict::ClockOff { ahead_seconds: -7_260 }),
         disk("上海", false, DiskVerdict::LittleRoom { kib: 12 }),
         disk("上海", false, DiskVerdict::Renewers { found: cron() }),
+        disk("上海", false, DiskVerdict::OldWorkers),
         disk("上海", true, DiskVerdict::Exposed { files: vec![exposed] }),
         disk("上海", false, DiskVerdict::Left { folders: vec!["/ssl/.certd/old.example".into()] }),
     ];
@@ -55,7 +56,7 @@ fn s21_a_disk_that_differs_is_a_warning_and_one_that_was_mended_is_none() {
     for disk in every_disk() {
         let mut report = Report { disks: vec![disk.clone()], ..empty() };
         report.conclude(false);
-        let well = matches!(disk.verdict.word(), "same" | "mended" | "renewers" | "left");
+        let well = matches!(disk.verdict.word().as_str(), "same" | "mended" | "renewers" | "left" | "old-workers");
         assert_eq!(report.exit, if well { 0 } else { 3 }, "{disk:?}");
     }
 }

@@ -72,6 +72,8 @@ pub(super) fn served(last: u8, verdict: Verdict) -> ServedReport {
         address: Some(SocketAddr::from(([127, 0, 0, last], 443))),
         sni: sni(),
         over: Over::Tcp,
+        handshakes: None,
+        starttls: None,
         verdict,
         fingerprint: (!silent).then(|| Fingerprint::of(&[last])),
         not_after: (!silent).then(|| days(0, if expired { -1 } else { 40 + i64::from(last) }).1),

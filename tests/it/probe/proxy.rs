@@ -16,7 +16,7 @@ use super::{LONG, SOON, leaf, pair, sni};
 const VERSIONS: [ProxyProtocol; 2] = [ProxyProtocol::V1, ProxyProtocol::V2];
 
 fn behind(address: SocketAddr, version: ProxyProtocol) -> Route {
-    Route::Tcp { address, proxy_protocol: Some(version) }
+    Route::Tcp { address, proxy_protocol: Some(version), starttls: None }
 }
 
 /// In the foreground, with one front end that accepts the header.

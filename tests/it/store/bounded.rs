@@ -115,7 +115,7 @@ fn a_state_that_is_too_long_to_be_read_is_set_aside_and_costs_no_certificate() {
     assert_eq!(Store::look(&f.root).unwrap().state().unwrap().issuance.len(), 0);
     let store = Store::open(&f.root).unwrap();
     store.state().unwrap();
-    store.learned().unwrap();
+    store.dns_cache().unwrap();
     assert!(f.root.join("state.json.bad-1").exists());
     assert_eq!(store.damages().len(), 2);
     assert_eq!(store.stored(&name()).unwrap().current.unwrap().generation, generation);

@@ -163,7 +163,7 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
             let reply = other.damages().iter().map(ToString::to_string).collect::<String>();
             assert!(reply.contains(&wrong) && reply.contains("is no generation"), "{reply}");
         }
-        let mended = f.store.mend_numbers(&name(), now).unwrap();
+        let mended = f.store.repair_numbers(&name(), now).unwrap();
         assert_eq!(mended.len(), 1, "{number}");
         let current = f.stored().current.unwrap();
         assert_eq!(current.generation, mended[0]);
@@ -174,7 +174,7 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
         // Killed before the link was set.
         fs::remove_file(f.of("current")).unwrap();
         symlink(&wrong, f.of("current")).unwrap();
-        assert!(f.store.mend_numbers(&name(), now).unwrap().is_empty(), "once");
+        assert!(f.store.repair_numbers(&name(), now).unwrap().is_empty(), "once");
         assert_eq!(fs::read_link(f.of("current")).unwrap(), PathBuf::from(current.generation.to_string()));
     }
     // What a person or another program made is reported and left alone; our own files are not reported.
@@ -194,7 +194,7 @@ fn a_folder_that_cannot_be_read_as_a_generation_is_told_and_becomes_one_again() 
         }
     }
     let before = f.store.generations(&name()).unwrap();
-    assert!(f.store.mend_numbers(&name(), now).unwrap().is_empty(), "not a generation that anybody numbered");
+    assert!(f.store.repair_numbers(&name(), now).unwrap().is_empty(), "not a generation that anybody numbered");
     assert!(f.of("old").is_dir() && copied.iter().all(|copy| f.of(copy).is_dir()));
     assert_eq!(f.store.generations(&name()).unwrap(), before);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use certd::config::SilentServers;
-use certd::dns::{Doh, Handle, Patience, Provider, Server, Wanted, await_seen};
+use certd::dns::{Doh, Handle, Patience, Provider, Server, WantedTxt, await_seen};
 
 use super::bench::{Bench, CHALLENGE, MARK, exits, many, service, txt, well};
 use crate::lab::script::{Answer, Point};
@@ -228,8 +228,9 @@ fn c20_a_record_that_the_api_has_and_no_server_shows_is_told_by_name() {
 
 async fn seen(bench: &Bench, values: &[&str], limit: Duration) -> Result<(), String> {
     let server = Server { name: bench.lab.dns.at.to_string(), addresses: vec![bench.lab.dns.at], missing: None };
-    let wanted = Wanted { name: CHALLENGE.to_owned(), values: values.iter().map(ToString::to_string).collect() };
-    let patience = Patience { limit, silent_servers: SilentServers::PassOver, doh: Doh::default() };
+    let wanted = WantedTxt { name: CHALLENGE.to_owned(), values: values.iter().map(ToString::to_string).collect() };
+    let patience =
+        Patience { limit, silent_servers: SilentServers::PassOver, doh: Doh::default(), resolvers: Vec::new() };
     let seen = await_seen(&[server], &wanted, &patience, |_: String| {}).await;
     seen.map(|_| ()).map_err(|error| format!("{}: {error}", error.code()))
 }

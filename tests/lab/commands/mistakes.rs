@@ -31,33 +31,26 @@ fn refused(output: &Output, words: &[&str]) {
 
 #[test]
 fn the_help_of_every_command() {
-    for (case, arguments) in [
-        ("certd", &["--help"][..]),
-        ("check", &["check", "--help"]),
-        ("plan", &["plan", "--help"]),
-        ("renew", &["renew", "--help"]),
-        ("deploy", &["deploy", "--help"]),
-        ("doctor", &["doctor", "--help"]),
-        ("generations", &["generations", "--help"]),
-        ("revoke", &["revoke", "--help"]),
-        ("run", &["run", "--help"]),
-        ("trust", &["trust", "--help"]),
-        ("node", &["node", "--help"]),
-        ("node-setup", &["node", "setup", "--help"]),
-        ("node-remove", &["node", "remove", "--help"]),
-        ("account", &["account", "--help"]),
-        ("account-rollover", &["account", "rollover", "--help"]),
-        ("account-deactivate", &["account", "deactivate", "--help"]),
-        ("config", &["config", "--help"]),
-        ("config-check", &["config", "check", "--help"]),
-    ] {
-        let output = certd(arguments);
+    let mut commands = vec![Vec::new()];
+    let mut seen = 0;
+    while let Some(command) = commands.pop() {
+        let output =
+            certd(&[&command[..], &["--help".to_owned()]].concat().iter().map(String::as_str).collect::<Vec<_>>());
         exits(&output, 0);
         assert_eq!(stderr(&output), "");
+        let text = stdout(&output);
+        let below = text.split_once("Commands:\n").and_then(|(_, rest)| rest.split("\n\n").next()).unwrap_or_default();
+        // A line that is indented further goes on with the one above.
+        let named = below.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        let named = named.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+        commands.extend(named.map(|name| [&command[..], &[name.to_owned()]].concat()));
+        let case = if command.is_empty() { "certd".to_owned() } else { command.join("-") };
         insta::with_settings!({ snapshot_path => "help", prepend_module_to_snapshot => false, omit_expression => true }, {
-            insta::assert_snapshot!(case, stdout(&output));
+            insta::assert_snapshot!(case, text);
         });
+        seen += 1;
     }
+    assert!(seen > 20, "{seen}");
 }
 
 #[test]

@@ -45,6 +45,18 @@ fn d07_a_cname_into_a_zone_that_the_token_cannot_edit_is_told_before_any_order()
     assert_eq!(bench.count("new-order"), 0);
 }
 
+/// A wildcard for the web's names covers the challenge's name too, as long as nothing is there.
+#[test]
+fn d07_a_cname_that_a_wildcard_makes_into_a_zone_out_of_reach_is_not_followed() {
+    let zones = vec!["example.test".to_owned(), "elsewhere.test".to_owned()];
+    let bench = Bench::of(Lab::start(Options { zones, ..Options::nodes(1) }), &ConfigText::default());
+    bench.lab.cloudflare.with(|account| account.zones.retain(|zone| zone.name != "elsewhere.test"));
+    bench.lab.dns.update("add *.newapi.example.test. 1 CNAME edge.lb.elsewhere.test.");
+    bench.issue().unwrap();
+    assert!(bench.steps().contains(&format!("publish {CHALLENGE}")), "{}", bench.steps());
+    assert!(bench.records().is_empty());
+}
+
 #[test]
 fn d06_a_circle_of_cnames_is_an_error_before_any_order() {
     let bench = Bench::start();

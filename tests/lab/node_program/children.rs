@@ -103,6 +103,29 @@ fn a_daemon_that_keeps_its_parents_output_holds_nobody_up_and_is_not_killed_by_w
 }
 
 #[test]
+fn a_command_that_a_signal_ended_is_named_by_it_and_is_no_time_out() {
+    let bare = SOURCE.replace("for candidate in 'timeout -k 5' timeout; do", "for candidate in none; do");
+    for shell in SHELLS {
+        for source in [SOURCE, &bare] {
+            let place = Place::new().with(OLD);
+            for (command, words) in [
+                ("kill -KILL $$", "(ended by SIGKILL)"),
+                ("kill -TERM $$", "(ended by SIGTERM)"),
+                ("echo no room; kill -ABRT $$", "no room\n(ended by SIGABRT)"),
+                ("exit 124", "exit status 124"),
+                ("exit 255", "exit status 255"),
+                ("echo no; exit 124", "no"),
+            ] {
+                place.script("test", command);
+                let (_, body) = Program::look(shell, source, &[place.wanted(OLD)], &[]);
+                let (_, output) = body.split_once("\noutput\n").unwrap();
+                assert_eq!(output, words, "{shell:?}: {command}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_command_that_hangs_is_ended_and_counts_as_failed_with_or_without_a_timeout_command() {
     let quick = SOURCE.replace("test_time=30", "test_time=1");
     let bare = quick.replace("for candidate in 'timeout -k 5' timeout; do", "for candidate in none; do");

@@ -1,10 +1,11 @@
 //! Nobody reads a key who could not before, at any statement of the program; and others never do.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::process::Command;
 
-use super::bench::{NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
+use super::bench::{NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, has, reply};
+use crate::lab::node_program::shells::becomes;
 use crate::lab::node_program::spy::{ANOTHER, ENDS, GROUP, acl, apart, beside, loot, rights, set, spy_on, watched};
 
 #[test]
@@ -113,7 +114,7 @@ fn what_holds_no_key_says_who_may_read_one_only_when_it_is_an_empty_file_for_som
 
 #[test]
 fn a_user_whom_an_acl_lets_read_the_key_goes_on_reading_it_where_its_folder_stays_and_is_named_elsewhere() {
-    for shell in SHELLS {
+    for shell in with_acl_programs() {
         let place = beside().with(OLD);
         set(&place.key, 0o600, GROUP);
         acl(&place.key, &["-m", "u:64001:rw"]);
@@ -172,6 +173,38 @@ fn owner_group_and_modes_of_the_configuration_win_over_what_is_found_and_over_wh
         // Without a word of the configuration what is there stays so.
         assert_eq!(deliver(shell, &place, NEXT), reply("committed"));
         assert_eq!(rights(&place.key), (0o640, 33, 1), "{shell:?}");
+    }
+}
+
+#[test]
+fn a_key_that_the_servers_own_user_cannot_read_is_not_reloaded_and_a_look_says_so() {
+    for shell in SHELLS {
+        let place = beside().with(OLD);
+        set(&place.key, 0o640, GROUP);
+        fs::set_permissions(place.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // Root's test passes all the same.
+        let said = format!("daemon, as whom the server reads it, cannot read {}", place.key.display());
+        let reader = |text: String| text.replacen("\ntest ", "\nreader daemon\ntest ", 1);
+        let (_, body) = Program::look(shell, SOURCE, &[reader(place.wanted(NEW))], &[]);
+        let mut program = Program::start(shell, &[reader(place.bundle(NEW))]);
+        if becomes(shell) {
+            assert!(body.starts_with("test failed\n") && body.ends_with(&said), "{body}");
+            assert!(program.prepared().starts_with("test failed\n"));
+            assert_eq!(program.commit(), ("broken-before".to_owned(), said), "{shell:?}");
+            program.end();
+            assert_eq!(place.log(), "", "neither a test nor a reload");
+        } else {
+            assert!(body.starts_with("test ok\n"), "{body}");
+            assert!(program.prepared().starts_with("test ok\n"));
+            assert_eq!(program.commit(), reply("committed"), "{shell:?}");
+            program.end();
+        }
+        // With the group that the configuration gives it, it is read.
+        given(shell, &place, "group daemon\nkey-mode 0640\nreader daemon\n");
+        let (_, body) = Program::look(shell, SOURCE, &[reader(place.wanted(NEW))], &[]);
+        assert!(body.starts_with("test ok\n"), "{body}");
+        // Of a user whom the node does not have nothing is known.
+        given(shell, &place, "reader nobody-of-that-name\n");
     }
 }
 
@@ -265,7 +298,7 @@ fn a_key_for_a_group_that_its_folder_kept_out_is_told_once_it_lies_beside_the_ch
 /// A mode for the group would be the mask of an ACL, and open it to all whom that names.
 #[test]
 fn a_key_with_an_acl_is_not_written_over_with_a_mode_for_its_group() {
-    for shell in SHELLS {
+    for shell in with_acl_programs() {
         let mut place = beside().with(OLD);
         place.in_place = true;
         set(&place.key, 0o600, 0);
@@ -282,7 +315,7 @@ fn a_key_with_an_acl_is_not_written_over_with_a_mode_for_its_group() {
 
 #[test]
 fn a_folder_that_an_acl_lets_somebody_write_in_is_refused_there_and_above() {
-    for shell in SHELLS {
+    for shell in with_acl_programs() {
         let place = beside().with(OLD);
         acl(&place.path("ssl"), &["-m", "u:64001:rwx"]);
         for reply in [refusal(shell, &place), exposed_reason(shell, &place)] {
@@ -294,6 +327,11 @@ fn a_folder_that_an_acl_lets_somebody_write_in_is_refused_there_and_above() {
         acl(place.dir.path(), &["-b"]);
         assert_eq!(deliver(shell, &place, NEW), reply("committed"));
     }
+}
+
+/// Nothing else of a POSIX system shows an ACL: on a node without these programs the bits are all there is.
+fn with_acl_programs() -> impl Iterator<Item = &'static [&'static str]> {
+    SHELLS.into_iter().filter(|shell| has(shell, "getfacl"))
 }
 
 fn refusal(shell: &[&str], place: &Place) -> String {
@@ -312,7 +350,7 @@ fn exposed_reason(shell: &[&str], place: &Place) -> String {
 
 #[test]
 fn a_default_acl_is_taken_from_what_is_ours_and_refused_where_that_cannot_be_done() {
-    for shell in SHELLS {
+    for shell in with_acl_programs() {
         let place = with(beside(), 0o640, 0, ANOTHER);
         acl(&place.path("ssl"), &["-d", "-m", "u:64001:rwx,m::rwx"]);
         // A node that has no such program.

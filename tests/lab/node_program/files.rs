@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
+use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, hex, reply};
 
 #[test]
 fn more_files_follow_the_same_link_and_are_of_one_generation_with_the_pair() {
@@ -65,6 +65,21 @@ fn a_file_with_the_key_in_it_is_no_wider_than_one_that_held_a_key_before() {
         place.script("test", "exit 0");
         assert_eq!(deliver(shell, &place, NEW), reply("committed"));
         assert_eq!(fs::metadata(place.path("ssl/combined.pem")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_combined_file_has_the_chain_first_where_the_configuration_says_so() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD).with_more(None);
+        let chain_first = NEW.chain() + &NEW.key();
+        let bundle = place.bundle(NEW).replace(&hex(&NEW.combined()), &hex(&chain_first));
+        // The test of this place reads the first line of it for the letter, and both begin with one.
+        let bundle = bundle.replacen("\ntest ", "\nchain-first yes\ntest ", 1);
+        let mut program = Program::start(shell, &[bundle]);
+        program.prepared();
+        assert_eq!(program.commit(), reply("committed"));
+        assert_eq!(fs::read_to_string(place.path("ssl/combined.pem")).unwrap(), chain_first, "{shell:?}");
     }
 }
 

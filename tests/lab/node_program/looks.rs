@@ -131,6 +131,39 @@ fn a_look_tells_the_nodes_clock_its_room_and_who_else_renews_there() {
 }
 
 #[test]
+fn n09_an_nginx_with_http_3_and_unbounded_old_workers_is_reported_and_its_configuration_stays_on_the_node() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        let (nginx, dump) = (place.path("nginx"), place.path("dump"));
+        place.script("nginx", &format!("case $1 in -T) cat {} ;; *) echo the test is fine ;; esac", dump.display()));
+        let lines = |words: &[&str]| words.iter().map(|word| format!("test {word}\n")).collect::<String>();
+        let look = |command: &[&str], text: &str| {
+            fs::write(&dump, text).unwrap();
+            let test = format!("test {}\n", place.path("test").display());
+            let wanted = place.wanted(NEXT).replace(&test, &lines(command));
+            let (verb, body) = Program::look(shell, SOURCE, &[wanted], &[]);
+            assert_eq!(verb, "seen");
+            assert!(!body.contains("secret"), "{body}");
+            body
+        };
+        let nginx = nginx.display().to_string();
+        for (text, unbounded) in [
+            ("http {\n  server { listen 443 ssl; }\n}\n", false),
+            ("server { proxy_set_header X secret; listen 443 quic reuseport; listen 443 ssl; }\n", true),
+            ("worker_shutdown_timeout 10s;\nhttp {\n  listen [::]:443 quic;\n  set $a secret;\n}\n", false),
+            ("# worker_shutdown_timeout 10s;\nhttp {\n  listen [::]:443 quic;\n}\n", true),
+            ("# listen 443 quic;\n", false),
+        ] {
+            let body = look(&[&nginx, "-t"], text);
+            assert_eq!(body.lines().any(|line| line == "workers unbounded"), unbounded, "{text}\n{body}");
+            assert!(body.ends_with("the test is fine"), "{body}");
+        }
+        let body = look(&["env", &nginx, "-t"], "listen 443 quic;\n");
+        assert!(!body.contains("workers"), "nothing but nginx itself is started with another option: {body}");
+    }
+}
+
+#[test]
 fn a_look_waits_for_no_lock() {
     for shell in SHELLS {
         let place = Place::new().with(OLD);

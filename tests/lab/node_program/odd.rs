@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
 use super::bench::{Fake, NAME, NEW, NEXT, OLD, Place, Program, SHELLS, SOURCE, deliver, reply};
 
@@ -26,38 +25,6 @@ fn run(shell: &[&str], source: &str, bundles: &[String], end: &str) -> (String, 
     }
     program.end();
     reply
-}
-
-#[test]
-fn whole_dialogues_work_where_every_program_is_one_of_busybox() {
-    let tools = tempfile::tempdir().unwrap();
-    let list = Command::new("busybox").arg("--list").output().unwrap();
-    for name in String::from_utf8(list.stdout).unwrap().lines().filter(|name| *name != "busybox") {
-        symlink("/bin/busybox", tools.path().join(name)).unwrap();
-    }
-    let path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin\n";
-    let source = changed(path, &format!("PATH={}\n", tools.path().display()));
-    let shell = &["busybox", "sh"];
-    for in_place in [false, true] {
-        let mut place = Place::apart().with(OLD);
-        place.in_place = in_place;
-        let before = place.all();
-        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "rollback\n"), reply("back"));
-        assert_eq!(place.all(), before);
-        place.tell("broken-n");
-        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "done\n").0, "rolled-back");
-        assert_eq!(place.all(), before);
-        place.untell("broken-n");
-        assert_eq!(run(shell, &source, &[place.bundle(NEW)], "done\n"), reply("committed"));
-        assert!(place.holds(NEW));
-        place.tell("stopped-x");
-        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "done\n").0, "rolled-back");
-        place.untell("stopped-x");
-        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "rollback\n"), reply("back"));
-        assert!(place.holds(NEW));
-        assert_eq!(run(shell, &source, &[place.bundle(NEXT)], "done\n"), reply("committed"));
-        assert!(place.holds(NEXT));
-    }
 }
 
 #[test]
@@ -91,6 +58,19 @@ fn what_cannot_be_noted_whole_is_not_begun() {
             assert!(words.starts_with(&format!("path {}/intent\n", place.own().display())), "{words}");
             assert_eq!(place.all(), before, "{shell:?} {from}");
         }
+    }
+}
+
+#[test]
+fn an_intent_that_a_loss_of_power_emptied_takes_nothing_along() {
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        assert_eq!(deliver(shell, &place, NEW), reply("committed"));
+        fs::write(place.own().join("intent"), "").unwrap();
+        let mut program = Program::start(shell, &[place.bundle(NEXT)]);
+        program.prepared();
+        program.end();
+        assert!(place.holds(NEW), "{shell:?}");
     }
 }
 

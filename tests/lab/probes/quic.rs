@@ -15,7 +15,8 @@ use super::lab::process::wait_until;
 use super::lab::{Lab, SERVICE};
 use super::{lab, port, served};
 
-/// The node's server is Caddy (quic-go), which serves the files that certd delivers over TCP and QUIC at one port.
+/// The node's server is Caddy (quic-go), which serves the files that certd delivers over TCP and QUIC at one port. That it
+/// offers HTTP/3 is not configured.
 fn caddy(lab: &Lab) {
     let node = &lab.nodes[0];
     let folder = node.folder.join("caddy");
@@ -37,7 +38,7 @@ fn caddy(lab: &Lab) {
     let at = SocketAddr::new(ip, port);
     assert!(wait_until(|| TcpStream::connect(at).is_ok()), "Caddy does not start");
     lab.write_config("");
-    lab.replace_line("probe = ", &format!("probe = {{ port = {port}, quic = true }}"));
+    lab.replace_line("probe = ", &format!("probe = {{ port = {port} }}"));
 }
 
 /// Ends the Caddy that runs, and starts one with what the files hold now.
@@ -63,6 +64,38 @@ fn a_node_that_serves_http_3_is_proven_over_tcp_and_quic() {
     assert_eq!(over, ["tcp", "quic"], "{served:?}");
     assert!(served.iter().all(|served| served["verdict"] == "ok"), "{served:?}");
     assert_eq!(served[0]["fingerprint"], served[1]["fingerprint"]);
+    let handshakes = &served[1]["handshakes"];
+    assert_eq!((&handshakes["asked"], &handshakes["answered"]), (&5.into(), &5.into()), "{served:?}");
+    lab.replace_line("probe = ", &format!("probe = {{ port = {}, quic = false }}", port_of(&served[0])));
+    assert_eq!(super::served(&lab).len(), 1, "a configuration that says no is obeyed");
+}
+
+fn port_of(served: &serde_json::Value) -> u16 {
+    served["address"].as_str().unwrap().parse::<SocketAddr>().unwrap().port()
+}
+
+/// Caddy 2.6 puts new files into service at `caddy reload --force` over TCP alone.
+#[test]
+fn n09_a_caddy_that_keeps_the_old_certificate_over_quic_is_found_without_a_setting_and_is_to_be_restarted() {
+    let lab = lab("", "");
+    caddy(&lab);
+    let node = &lab.nodes[0];
+    let folder = node.folder.join("caddy").display().to_string();
+    let reload = format!("cd '{folder}' && HOME='{folder}' caddy reload --force --config Caddyfile </dev/null\n");
+    node.replace_command(NginxCommand::Reload, Some(&reload));
+    let text = exits(&lab.certd(&["renew"]), 6);
+    assert!(text.contains("over QUIC still serves") && text.contains("next: restart the server"), "{text}");
+    let reloads = node.calls(NginxCommand::Reload);
+    let text = exits(&lab.certd(&["renew"]), 6);
+    assert!(text.contains("next: restart the server") && !text.contains("certd deploy"), "{text}");
+    assert_eq!(node.calls(NginxCommand::Reload), reloads, "no reload would help");
+    let text = exits(&lab.certd(&["check"]), 6);
+    assert!(text.contains("next: restart the server") && !text.contains("certd deploy"), "{text}");
+    let mut restart = Command::new("sh");
+    restart.arg(node.folder.join("caddy/start")).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(lab.spawn(restart).wait().unwrap().success());
+    let text = exits(&lab.certd(&["check"]), 0);
+    assert!(text.contains("over QUIC"), "{text}");
 }
 
 /// A QUIC server that knows nothing of the node's reload, at the node's own address and port.

@@ -12,8 +12,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use certd::node::{BOOTSTRAP, compact};
 use tempfile::TempDir;
 
+pub(crate) use super::shells::{SHELLS, has};
+use super::shells::{utilities, with_path};
+use crate::lab::process::wait_until;
+
 pub(crate) const SOURCE: &str = include_str!("../../../src/node/receive.sh");
-pub(crate) const SHELLS: [&[&str]; 3] = [&["dash"], &["busybox", "ash"], &["bash"]];
 pub(crate) const NAME: &str = "n.example";
 
 /// A chain, its key, and a generation, distinguished by a letter. The commands of a [`Place`] know which belong together.
@@ -235,7 +238,7 @@ impl Place {
     }
 }
 
-fn hex(text: &str) -> String {
+pub(crate) fn hex(text: &str) -> String {
     digest(&SHA256, text.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -283,7 +286,8 @@ impl Program {
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut program = Self { stdin: child.stdin.take(), child, stdout };
-        program.say(&format!("{}END\nnonce 0123\ncertd 3\n{}end\n", compact(source), bundles.concat()));
+        let source = utilities(shell).map_or_else(|| source.to_owned(), |folder| with_path(source, &folder));
+        program.say(&format!("{}END\nnonce 0123\ncertd 3\n{}end\n", compact(&source), bundles.concat()));
         program
     }
 
@@ -339,6 +343,12 @@ impl Program {
     }
 }
 
+/// What [`Place::all`] shows, without times.
+pub(crate) fn timeless(all: &str) -> String {
+    let time = |line: &str| line.starts_with("./").then(|| line.split(' ').nth(6).map(str::to_owned)).flatten();
+    all.lines().map(|line| time(line).map_or(line.to_owned(), |time| line.replace(&time, "")) + "\n").collect()
+}
+
 /// A whole delivery: its verb and words.
 pub(crate) fn deliver(shell: &[&str], place: &Place, fake: Fake) -> (String, String) {
     let mut program = Program::start(shell, &[place.bundle(fake)]);
@@ -359,11 +369,5 @@ pub(crate) fn reply(verb: &str) -> (String, String) {
 
 /// What another process does a moment later, without telling anybody.
 pub(crate) fn wait_for(done: impl Fn() -> bool) {
-    for _ in 0..500 {
-        if done() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    panic!("not within ten seconds");
+    assert!(wait_until(done), "it does not come");
 }

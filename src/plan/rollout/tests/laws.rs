@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::*;
 use crate::cert::CertName;
 use crate::model::{Advice, Base, Code};
 use crate::plan::NodeTask;
+use crate::plan::rollout::*;
 use crate::plan::tests::Draw;
 
 const HISTORIES: u64 = 5_000;

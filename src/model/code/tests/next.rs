@@ -1,9 +1,10 @@
-//! What helps, as far as the code alone shows. A finding's own `next` names the file, the node or the command.
+//! What helps, as far as the code alone shows, for docs/json.md. A finding's own `next` names the file, the node or the
+//! command.
 
-use super::Code;
+use super::super::Code;
 
 impl Code {
-    pub fn next(&self) -> &'static str {
+    pub(super) fn next(&self) -> &'static str {
         match self {
             Self::Bug
             | Self::NoRandomness
@@ -60,7 +61,7 @@ impl Code {
             }
             Self::AcmeNoAccount => "`certd account register` or the next `certd renew` makes one",
             Self::AcmeKeyChange => "end it: certd account rollover",
-            Self::AcmeEab => "write acme.eab with what the CA gave you",
+            Self::AcmeEab => "get a new external account key from the CA, and write it into acme.eab",
             Self::AcmeCaa | Self::InventoryCaa => "let the CAA records name this CA",
             Self::AcmeRejectedName => "ask another CA, or take the name out of the certificate",
             Self::AcmeProfile => "write a profile that the CA's directory has",
@@ -86,6 +87,8 @@ impl Code {
                 "read the answer; see the provider's status page or the server's log"
             }
             Self::DnsToken | Self::DnsTokenExpires => "make a new token, and write it into dns.token_file",
+            Self::DnsTokenFile => "write an API token, and nothing else, into dns.token_file",
+            Self::DnsTokenAddress => "let the token's client IP address filter take this machine's address",
             Self::DnsTokenPermission => "let the token read zones and edit DNS records",
             Self::DnsNoZone | Self::DnsSeveralZones => "let the token have the zone, or write dns.zone_id",
             Self::DnsZoneStatus => "see the zone at the provider",
@@ -96,6 +99,7 @@ impl Code {
             | Self::DnsUpdateUnknownKey
             | Self::DnsUpdateWrongSecret
             | Self::DnsUpdateUnproven => "give certd and the name server the same TSIG key",
+            Self::DnsUpdateUnsigned => "see the server's log: it names the cause that the answer does not",
             Self::DnsUpdateClock => "set the clock of this machine and of the name server (timedatectl)",
             Self::DnsUpdateRefused => "let the key change the zone (update-policy, allow-update, acl)",
             Self::DnsUpdateNotPrimary | Self::DnsUpdateOutOfZone | Self::DnsUpdateNoZone => {
@@ -146,6 +150,8 @@ impl Code {
             Self::NodeRolledBack | Self::NodeUndone | Self::NodeUnverified | Self::NodeFailed | Self::NodeKept => {
                 "read the node's words; see its server's log"
             }
+            Self::NodeQuic => "restart the node's server; reloading does not help (Caddy 2.6)",
+            Self::NodeOldWorkers => "write worker_shutdown_timeout into nginx.conf on the node",
             Self::NodeBrokenBefore | Self::NodeTestFails => "correct the server's configuration on the node",
             Self::NodeServerNotRunning => "start the server on the node",
             Self::NodeRoom => "free some space on the node",

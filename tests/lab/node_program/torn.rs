@@ -1,0 +1,141 @@
+//! Chains with the key of another: never switched to, and never gone back to, whatever the server's test says of them. The
+//! pairs are real ones, and the test is one that says yes to everything, as `apachectl configtest` does.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::bench::{NAME, Place, Program, SHELLS, hex};
+
+struct Real {
+    chain: String,
+    key: String,
+}
+
+fn real(kind: &'static rcgen::SignatureAlgorithm) -> Real {
+    let key = rcgen::KeyPair::generate_for(kind).unwrap();
+    let leaf = rcgen::CertificateParams::new(vec![NAME.to_owned()]).unwrap().self_signed(&key).unwrap();
+    Real { chain: leaf.pem(), key: key.serialize_pem() }
+}
+
+/// A place whose reload notes whether it sees a pair, and fails with the chain that `refused` holds.
+fn place(found: Option<(&Real, &Real)>) -> Place {
+    let place = Place::new();
+    place.script("test", "exit 0");
+    let (at, chain, key) = (place.dir.path().display(), place.chain.display(), place.key.display());
+    place.script(
+        "reload",
+        &format!(
+            "if [ \"$(openssl x509 -noout -pubkey -in {chain})\" = \"$(openssl pkey -pubout -in {key})\" ]; then echo pair\n\
+             else echo torn; fi >>{at}/log\n! cmp -s {chain} {at}/refused"
+        ),
+    );
+    if let Some((chain, key)) = found {
+        fs::write(&place.chain, &chain.chain).unwrap();
+        fs::write(&place.key, &key.key).unwrap();
+    }
+    place
+}
+
+fn bundle(place: &Place, Real { chain, key }: &Real, generation: &str) -> String {
+    let path = |path: &PathBuf| path.display().to_string();
+    let (test, reload) = (path(&place.path("test")), path(&place.path("reload")));
+    format!(
+        "name {NAME}\ngeneration {generation}\nfullchain {}\nkey {}\ntest {test}\nreload {reload}\n\
+         chain-pem {}\n{chain}.\nkey-pem {}\n{key}.\n",
+        path(&place.chain),
+        path(&place.key),
+        hex(chain),
+        hex(key)
+    )
+}
+
+fn prepared(shell: &[&str], place: &Place, real: &Real, generation: &str) -> Program {
+    let mut program = Program::start(shell, &[bundle(place, real, generation)]);
+    program.prepared();
+    program
+}
+
+fn holds(place: &Place, real: &Real) -> bool {
+    let read = |path| fs::read_to_string(path).unwrap();
+    (read(&place.chain), read(&place.key)) == (real.chain.clone(), real.key.clone())
+}
+
+const KINDS: [&rcgen::SignatureAlgorithm; 3] =
+    [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_RSA_SHA256];
+const WORDS: &str = "what was there before is not put back: a certificate with the key of another";
+
+#[test]
+fn nobody_goes_back_to_a_chain_with_the_key_of_another() {
+    for (shell, kind) in SHELLS.into_iter().zip(KINDS) {
+        let (old, other, new) = (real(kind), real(kind), real(kind));
+        for outcome in ["refused", "rollback"] {
+            let place = place(Some((&old, &other)));
+            if outcome == "refused" {
+                fs::write(place.path("refused"), &new.chain).unwrap();
+            }
+            let mut program = prepared(shell, &place, &new, "20261123061500-0b");
+            let (verb, body) = program.commit();
+            if outcome == "refused" {
+                assert_eq!(verb, "placed", "{shell:?}");
+                assert!(body.ends_with(WORDS), "{body}");
+            } else {
+                assert_eq!((verb.as_str(), body.as_str()), ("committed", ""), "{shell:?}");
+                program.say("rollback\n");
+                assert_eq!(program.answer(), Some(("kept".to_owned(), WORDS.to_owned())), "{shell:?}");
+            }
+            program.end();
+            assert!(holds(&place, &new), "{shell:?} {outcome}");
+            assert_eq!(place.log(), "pair", "{shell:?} {outcome}");
+        }
+    }
+}
+
+#[test]
+fn a_pair_is_gone_back_to_and_so_is_one_of_which_nothing_is_known() {
+    for (shell, kind) in SHELLS.into_iter().zip(KINDS) {
+        // The second is a key that does not hold its public half.
+        let ed25519 = &rcgen::PKCS_ED25519;
+        for kind in [kind, ed25519] {
+            let (old, new) = (real(kind), real(&rcgen::PKCS_ECDSA_P256_SHA256));
+            let place = place(Some((&old, &old)));
+            fs::write(place.path("refused"), &new.chain).unwrap();
+            assert_eq!(prepared(shell, &place, &new, "20261123061500-0b").commit().0, "rolled-back", "{shell:?}");
+            assert!(holds(&place, &old), "{shell:?}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_another_client_wrote_through_our_link_is_no_way_back() {
+    for (shell, kind) in SHELLS.into_iter().zip(KINDS) {
+        let (first, other, new) = (real(kind), real(kind), real(kind));
+        let place = place(None);
+        assert_eq!(prepared(shell, &place, &first, "20261123061500-0b").commit().0, "committed");
+        fs::write(&place.key, &other.key).unwrap();
+        let mut program = prepared(shell, &place, &new, "20261123061501-0c");
+        assert_eq!(program.commit().0, "committed");
+        program.say("rollback\n");
+        assert_eq!(program.answer(), Some(("kept".to_owned(), WORDS.to_owned())), "{shell:?}");
+        assert!(holds(&place, &new), "{shell:?}");
+        assert_eq!(place.log(), "pair, pair", "{shell:?}");
+    }
+}
+
+#[test]
+fn what_was_staged_and_is_another_by_the_commit_is_not_switched_to() {
+    for shell in SHELLS {
+        let (old, other, new) = (real(KINDS[0]), real(KINDS[0]), real(KINDS[0]));
+        let place = place(Some((&old, &old)));
+        let mut program = prepared(shell, &place, &new, "20261123061500-0b");
+        let staged = format!("{}/.new-*/privkey.pem", place.own().display());
+        let mut overwrite = Command::new("sh");
+        overwrite.args(["-c", &format!("printf %s \"$0\" >\"$(echo {staged})\""), &other.key]);
+        assert!(overwrite.status().unwrap().success());
+        let (verb, body) = program.commit();
+        assert_eq!(verb, "refused", "{shell:?}");
+        assert_eq!(body, format!("unfit {NAME}: what was written differs from what was sent (digests)"));
+        assert!(holds(&place, &old), "{shell:?}");
+        assert_eq!(place.log(), "", "{shell:?}");
+    }
+}
