@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use ssh2::{ErrorCode, MethodType, Session};
 
-use super::connection::{CloseOnDrop, Connection, Socket};
+use super::connection::{CloseOnDrop, Connection, Open, Socket};
 use super::error::Stage;
+use super::forward::CONNECT;
 use super::host_key::{algorithms, fingerprint};
 use super::login::log_in;
 use super::pool::Login;
@@ -19,9 +20,6 @@ use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::config::{HostKey, ssh_string};
 use crate::text::escape;
-
-/// For a TCP connection: three retransmissions of the SYN by Linux (1, 3 and 7 s). A jump host has as long to connect.
-pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
 /// Addresses of one name that are tried. One machine has two; more than this is an error in the zone.
 const MOST_ADDRESSES: usize = 8;
@@ -71,12 +69,6 @@ fn is_of_the_address(error: &SshError) -> bool {
         SshError::Jump { source, .. } => matches!(**source, SshError::FarSide { .. }),
         _ => false,
     }
-}
-
-/// A session and its socket.
-pub(super) struct Open {
-    pub(super) session: Session,
-    pub(super) socket: Socket,
 }
 
 /// Pauses after a server dropped the connection, milliseconds, each plus or minus a half: nobody else's logins are in
@@ -144,7 +136,7 @@ pub(super) fn handshake(
 ) -> Result<Open, SshError> {
     let (node, address) = (endpoint.node.clone(), target.address);
     let socket = match &endpoint.jump {
-        Some(jump) => (endpoint.pool.jump_host(jump).reach(address, connection))
+        Some(jump) => (endpoint.pool.jump_host(jump, open).reach(address, connection))
             .map_err(|source| SshError::Jump { node: node.clone(), source })?,
         None => Socket::Tcp(Arc::new(by_tcp(&node, target, connection)?)),
     };
@@ -199,33 +191,6 @@ fn stage(session: &Session, error: &ssh2::Error) -> Stage {
     }
 }
 
-/// A channel to `host` and `port` as `by` resolves them (RFC 4254 section 7.2, "direct-tcpip").
-pub(super) fn forwarded(session: &Session, by: &NodeName, host: &str, port: u16) -> Result<ssh2::Channel, SshError> {
-    session.set_blocking(true);
-    session.set_timeout(u32::try_from(CONNECT.as_millis()).unwrap_or(u32::MAX));
-    let channel = session.channel_direct_tcpip(host, port, None);
-    session.set_timeout(0);
-    channel.map_err(|error| not_forwarded(by, host, port, &error))
-}
-
-/// Why a channel could not be opened.
-pub(super) fn not_forwarded(by: &NodeName, host: &str, port: u16, error: &ssh2::Error) -> SshError {
-    let (node, to) = (by.clone(), authority(host, port));
-    let why = escape(error.message().trim_start_matches("Channel open failure").trim_matches(['(', ')', ' ']), 200);
-    match error.code() {
-        ErrorCode::Session(TIMEOUT) => {
-            SshError::FarSide { node, to, why: format!("no answer within {} s", CONNECT.as_secs()) }
-        }
-        ErrorCode::Session(CHANNEL_FAILURE) if why == "connect failed" => SshError::FarSide { node, to, why },
-        ErrorCode::Session(CHANNEL_FAILURE) => SshError::Forwarding { node, to, why },
-        _ => SshError::Closed { node, phase: format!("connecting to {to}"), why },
-    }
-}
-
-pub(super) fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 /// A session with a host that shows a pinned key.
 fn pinned_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result<Open, SshError> {
     let (node, address) = (endpoint.node.clone(), target.address);
@@ -265,7 +230,5 @@ pub(super) fn host_key(session: &Session) -> Option<HostKey> {
 
 // libssh2.h
 const SOCKET_SEND: i32 = -7;
-const TIMEOUT: i32 = -9;
 const SOCKET_DISCONNECT: i32 = -13;
-const CHANNEL_FAILURE: i32 = -21;
 const SOCKET_RECV: i32 = -43;

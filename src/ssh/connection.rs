@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use ssh2::Session;
+
 use super::SshError;
 use crate::cert::NodeName;
 use crate::mutex::lock;
@@ -45,6 +47,12 @@ impl AsRawFd for Socket {
     }
 }
 
+/// A session and its socket.
+pub(super) struct Open {
+    pub(super) session: Session,
+    pub(super) socket: Socket,
+}
+
 #[derive(Clone, Default)]
 pub(super) struct Connection {
     state: Arc<Mutex<State>>,
@@ -74,11 +82,12 @@ pub(super) struct Hop(Arc<Mutex<Progress>>);
 
 /// How far a channel is.
 #[derive(Default)]
-enum Progress {
+pub(super) enum Progress {
     #[default]
     Queued,
     /// The jump host is being logged in to.
     Behind(Connection),
+    /// The jump host was asked for it and has not answered.
     Opening,
     Open,
     /// It could not be opened.
@@ -88,35 +97,14 @@ enum Progress {
 }
 
 impl Hop {
-    pub(super) fn is_behind(&self, login: &Connection) {
-        *lock(&self.0) = Progress::Behind(login.clone());
+    pub(super) fn set(&self, progress: Progress) {
+        *lock(&self.0) = progress;
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    pub(super) fn is_queued(&self) {
-        *lock(&self.0) = Progress::Queued;
-    }
-
-    pub(super) fn opens(&self) {
-        *lock(&self.0) = Progress::Opening;
-    }
-
-    pub(super) fn is_open(&self) {
-        *lock(&self.0) = Progress::Open;
-    }
-
-    pub(super) fn fails(&self, error: &Arc<SshError>) {
-        *lock(&self.0) = Progress::Failed(Arc::clone(error));
-    }
-
-    pub(super) fn is_lost(&self, why: &str) {
-        *lock(&self.0) = Progress::Lost(why.to_owned());
-    }
-
-    /// The jump host was asked for it and has not answered.
     pub(super) fn is_opening(&self) -> bool {
         matches!(*lock(&self.0), Progress::Opening)
     }

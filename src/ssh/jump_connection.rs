@@ -11,11 +11,11 @@ use std::sync::Arc;
 use nix::poll::PollFlags;
 use ssh2::{ErrorCode, Session};
 
-use super::connect::{Open, not_forwarded};
-use super::connection::{Hop, Socket};
+use super::connection::{Hop, Open, Progress, Socket};
+use super::forward::not_forwarded;
 use super::jump_host::{JumpHost, OPEN, Request};
 use super::keepalive::{Keepalive, Local, is_outbound, wanted};
-use super::tunnel::{BUFFER, Broken, Pump, is_gone};
+use super::pump::{BUFFER, Broken, Pump, is_gone};
 
 pub(super) struct JumpConnection<'a> {
     host: &'a JumpHost,
@@ -78,6 +78,9 @@ impl<'a> JumpConnection<'a> {
             if !is_outbound(&self.session) {
                 moved |= self.open_next()?;
             }
+            if self.spent && self.carried.is_empty() {
+                return Ok(());
+            }
             // What libssh2 received for one channel on behalf of another. A channel that stays due without moving waits
             // for the peer, as during an exchange of new keys.
             let mut due = false;
@@ -90,15 +93,15 @@ impl<'a> JumpConnection<'a> {
                 continue;
             }
             quiet = false;
-            if !self.wait()? && self.carried.is_empty() && self.is_needless() {
+            // A peer that does not confirm the end of a channel is not waited for.
+            if !self.wait()? && self.carried.iter().all(|carried| carried.closing) && self.is_needless() {
                 return Ok(());
             }
         }
     }
 
     fn is_needless(&self) -> bool {
-        let abandoned = self.opening.as_ref().is_some_and(|request| request.is_abandoned());
-        self.spent || ((abandoned || self.opening.is_none()) && self.host.retire(&self.wake))
+        self.spent || (self.opening.is_none() && self.host.retire(&self.wake))
     }
 
     /// True: something was moved.
@@ -134,6 +137,9 @@ impl<'a> JumpConnection<'a> {
 
     /// Opens the next channel, or goes on with it. True: it was answered.
     fn open_next(&mut self) -> Result<bool, Broken> {
+        if !self.asking && self.opening.as_ref().is_some_and(Request::is_abandoned) {
+            self.spend();
+        }
         self.asking = false;
         if self.opening.is_none() && !self.spent {
             self.opening = self.host.next();
@@ -151,17 +157,14 @@ impl<'a> JumpConnection<'a> {
                     request.fail(&Arc::new(refusal));
                 }
             }
-            // libssh2 gives up after a minute, as the session did long ago, and takes what comes later for the next
-            // answer.
             Err(error) if error.code() == ErrorCode::Session(TIMEOUT) => {
-                (self.opening, self.spent) = (None, true);
-                self.host.withdraw(&self.wake);
+                self.spend();
                 return Ok(false);
             }
             Err(error) => return Err(Broken::Session(error.into())),
             Ok(channel) => {
                 let Some(Request { mut local, hop, .. }) = self.opening.take() else { return Ok(false) };
-                hop.is_open();
+                hop.set(Progress::Open);
                 self.opened += 1;
                 // A pair is empty at first. If the session is gone, the next step finds it out.
                 let _ = local.write(&[OPEN]);
@@ -170,6 +173,13 @@ impl<'a> JumpConnection<'a> {
         }
         self.host.answered();
         Ok(true)
+    }
+
+    /// Nobody waits for the channel that it opens, whose answer libssh2 would take for that of the next one: so it opens
+    /// none any more, and holds nobody up.
+    fn spend(&mut self) {
+        (self.opening, self.spent) = (None, true);
+        self.host.withdraw(&self.wake);
     }
 
     /// False: nothing happened for a slice.
@@ -208,7 +218,7 @@ impl<'a> JumpConnection<'a> {
 
     /// The connection is lost: ends all sessions, and gives back the request whose channel was being opened.
     pub(super) fn end(self, why: &str) -> (Option<Request>, Arc<UnixStream>) {
-        self.carried.iter().for_each(|carried| carried.hop.is_lost(why));
+        self.carried.iter().for_each(|carried| carried.hop.set(Progress::Lost(why.to_owned())));
         self.socket.shut();
         (self.opening, self.wake)
     }

@@ -7,40 +7,43 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
-use super::connect::{CONNECT, Open, authority, open};
-use super::connection::{Connection, Hop, Socket};
+use super::connection::{Connection, Hop, Open, Progress, Socket};
+use super::forward::{CONNECT, authority};
 use super::jump_connection::JumpConnection;
-use super::pool::{Pool, WeakPool};
+use super::pump::pair;
 use super::thread::spawn;
-use super::tunnel::pair;
 use super::{Endpoint, SshError};
 use crate::model::Advice;
 use crate::mutex::lock;
 
 /// How often a session that waits for its channel looks for what keeps it.
 const SLICE: Duration = Duration::from_millis(250);
-/// Slices of waiting for the next channel of an open connection after which another one is made.
+/// Slices of waiting for a connection that opens channels for others, after which another one is made.
 const SLOW: u32 = 12;
 /// The same, where no channel opens meanwhile.
 const HELD_UP: u32 = 4;
+/// Slices after which a login that leads to nothing is given up: less than a session waits, and more than a name server
+/// that does not answer costs sshd.
+const HUNG: u32 = 100;
 /// Logins at once, where no channel opens.
 const LOGINS: usize = 4;
 /// Connections, where the far sides answer.
 const MOST: usize = 4;
-/// Connections, where channels do not open: each may be held up by a node that does not answer. As many as there are
-/// sessions by default; each had a connection of its own otherwise.
+/// Connections, where they do not. As many as there are sessions by default.
 const MOST_HELD_UP: usize = 64;
 /// The byte that a session gets before its data: its channel is open.
 pub(super) const OPEN: u8 = 1;
 
+/// Connects to the jump host and logs in.
+pub(super) type LogIn = Box<dyn Fn(&Connection) -> Result<Open, SshError> + Send + Sync>;
+
 pub(super) struct JumpHost {
-    /// Without a pool.
     pub(super) endpoint: Endpoint,
-    pool: WeakPool,
+    log_in: LogIn,
     state: Mutex<State>,
 }
 
@@ -49,10 +52,11 @@ struct State {
     waiting: VecDeque<Request>,
     /// The logins under way.
     logins: Vec<Connection>,
+    /// The connections that open channels, each by what wakes it up.
     open: Vec<Arc<UnixStream>>,
     /// Channels that were opened or refused.
     answered: u64,
-    /// A login that only a person can mend, or that sshd punishes.
+    /// A login that only a person can mend, or that sshd punishes: no other one is tried.
     refused: Option<Arc<SshError>>,
 }
 
@@ -62,7 +66,7 @@ pub(super) struct Request {
     pub(super) local: UnixStream,
     pub(super) hop: Hop,
     /// A connection ended while it opened the channel.
-    pub(super) interrupted: bool,
+    interrupted: bool,
 }
 
 impl Request {
@@ -73,17 +77,25 @@ impl Request {
 
     /// The session sees its end of the pair close, and looks for the reason.
     pub(super) fn fail(self, error: &Arc<SshError>) {
-        self.hop.fails(error);
+        self.hop.set(Progress::Failed(Arc::clone(error)));
     }
 }
 
-impl JumpHost {
-    pub(super) fn new(endpoint: &Endpoint, pool: WeakPool) -> Self {
-        Self { endpoint: without_pool(endpoint), pool, state: Mutex::default() }
-    }
+/// What a waiting session has seen, in slices.
+#[derive(Default)]
+struct Patience {
+    opening: u32,
+    /// The login that is under way, and since when.
+    login: Option<Connection>,
+    behind: u32,
+    waiting: u32,
+    held_up: u32,
+    answered: u64,
+}
 
-    pub(super) fn is_for(&self, endpoint: &Endpoint) -> bool {
-        is_same_login(&self.endpoint, endpoint)
+impl JumpHost {
+    pub(super) fn new(endpoint: Endpoint, log_in: LogIn) -> Self {
+        Self { endpoint, log_in, state: Mutex::default() }
     }
 
     /// A channel to this address, as a socket.
@@ -98,9 +110,9 @@ impl JumpHost {
         connection.of_jump(node).phase("connecting further");
         connection.track(&socket).map_err(|gone| connection.closed(node, &gone))?;
         self.ask(Request { to, local, hop: hop.clone(), interrupted: false })?;
-        let opened = self.wait(&near, &hop, to);
-        if let Err(error) = opened {
-            self.leave(&hop, &near);
+        if let Err(error) = self.wait(&near, &hop, to) {
+            socket.shut();
+            self.leave(&hop);
             // If the session was cancelled, nobody reads this.
             return Err(hop.failure().unwrap_or_else(|| Arc::new(connection.closed(node, &error))));
         }
@@ -108,11 +120,27 @@ impl JumpHost {
         Ok(socket)
     }
 
-    fn wait(self: &Arc<Self>, mut near: &UnixStream, hop: &Hop, to: SocketAddr) -> std::io::Result<()> {
-        let (mut opening, mut waiting, mut held_up, mut answered) = (Duration::ZERO, 0, 0, 0);
-        let mut byte = [0];
+    fn ask(self: &Arc<Self>, request: Request) -> Result<(), Arc<SshError>> {
+        let mut state = lock(&self.state);
+        if let (true, Some(refused)) = (state.open.is_empty(), &state.refused) {
+            return Err(Arc::clone(refused));
+        }
+        if let Some(login) = state.logins.first() {
+            request.hop.set(Progress::Behind(login.clone()));
+        }
+        state.waiting.push_back(request);
+        if state.open.is_empty() {
+            self.log_in(&mut state, 1);
+        }
+        state.wake();
+        Ok(())
+    }
+
+    /// Until the channel is open.
+    fn wait(self: &Arc<Self>, mut near: &UnixStream, hop: &Hop, to: SocketAddr) -> io::Result<()> {
+        let mut patience = Patience::default();
         loop {
-            match near.read(&mut byte) {
+            match near.read(&mut [0]) {
                 Ok(1..) => return Ok(()),
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
@@ -120,24 +148,23 @@ impl JumpHost {
                 Err(error) => return Err(error),
             }
             if hop.is_opening() {
-                opening += SLICE;
-                if opening >= CONNECT {
-                    hop.fails(&Arc::new(self.no_answer(to)));
+                patience.opening += 1;
+                if SLICE * patience.opening >= CONNECT {
+                    hop.set(Progress::Failed(Arc::new(self.no_answer(to))));
                     return Err(ErrorKind::TimedOut.into());
                 }
                 continue;
             }
             let mut state = lock(&self.state);
-            let progress = state.answered != answered || !state.logins.is_empty();
-            waiting = if state.logins.is_empty() { waiting + 1 } else { 0 };
-            held_up = if progress { 0 } else { held_up + 1 };
-            answered = state.answered;
-            if held_up >= HELD_UP && state.open.len() < MOST_HELD_UP {
-                let count = state.waiting.len().min(LOGINS);
-                self.log_in(&mut state, count);
-            } else if waiting >= SLOW && state.open.len() < MOST {
-                self.log_in(&mut state, 1);
+            if state.open.is_empty()
+                && state.logins.is_empty()
+                && let Some(refused) = &state.refused
+            {
+                hop.set(Progress::Failed(Arc::clone(refused)));
+                return Err(ErrorKind::NotConnected.into());
             }
+            let count = patience.lost(&state);
+            self.log_in(&mut state, count);
         }
     }
 
@@ -146,38 +173,20 @@ impl JumpHost {
         SshError::FarSide { node, to, why: format!("no answer within {} s", CONNECT.as_secs()) }
     }
 
-    fn ask(self: &Arc<Self>, request: Request) -> Result<(), Arc<SshError>> {
-        let mut state = lock(&self.state);
-        if let Some(refused) = &state.refused {
-            return Err(Arc::clone(refused));
-        }
-        if let Some(login) = state.logins.first() {
-            request.hop.is_behind(login);
-        }
-        state.waiting.push_back(request);
-        if state.open.is_empty() {
-            self.log_in(&mut state, 1);
-        }
-        for wake in &state.open {
-            // Full means that it will wake up anyway.
-            let _ = (&**wake).write(&[OPEN]);
-        }
-        Ok(())
-    }
-
     /// The session no longer waits. The last one that does takes the login with it.
-    fn leave(&self, hop: &Hop, near: &UnixStream) {
-        let _ = near.shutdown(std::net::Shutdown::Both);
+    fn leave(&self, hop: &Hop) {
         let mut state = lock(&self.state);
         state.waiting.retain(|request| !request.hop.is(hop));
         if state.waiting.is_empty() {
             state.logins.iter().for_each(Connection::cancel);
         }
+        // The connection that opens its channel.
+        state.wake();
     }
 
     /// Begins so many logins, where somebody waits and none is under way.
     fn log_in(self: &Arc<Self>, state: &mut State, count: usize) {
-        if !state.logins.is_empty() || state.waiting.is_empty() {
+        if !state.logins.is_empty() || state.waiting.is_empty() || state.refused.is_some() {
             return;
         }
         for _ in 0..count {
@@ -186,92 +195,71 @@ impl JumpHost {
             let host = Arc::clone(self);
             if let Err(error) = spawn(&self.endpoint.node, move || host.connect(&connection)) {
                 state.logins.pop();
-                if state.open.is_empty() && state.logins.is_empty() {
-                    fail_all(state, &Arc::new(error));
-                }
-                return;
+                state.fail_if_alone(&Arc::new(error));
+                break;
             }
         }
         if let Some(login) = state.logins.first() {
-            state.waiting.iter().for_each(|request| request.hop.is_behind(login));
+            state.waiting.iter().for_each(|request| request.hop.set(Progress::Behind(login.clone())));
         }
     }
 
     fn connect(self: &Arc<Self>, connection: &Connection) {
-        let endpoint = Endpoint { pool: self.pool.get(), ..self.endpoint.clone() };
-        match open(&endpoint, connection) {
-            Ok(open) => self.serve(open, connection),
+        let opened = (self.log_in)(connection);
+        let opened = opened.and_then(|open| Ok((open, pair(&self.endpoint.node).inspect_err(|_| connection.close())?)));
+        let mut state = lock(&self.state);
+        state.logins.retain(|login| !login.is_same(connection));
+        match opened {
+            Ok((open, (wake, woken))) => {
+                let wake = Arc::new(wake);
+                state.open.push(Arc::clone(&wake));
+                state.waiting.iter().for_each(|request| request.hop.set(Progress::Queued));
+                drop(state);
+                self.serve(JumpConnection::new(self, open, woken, wake), connection);
+            }
+            // Somebody may have come after the last one had left.
+            Err(_) if !connection.is_wanted() && state.open.is_empty() => self.log_in(&mut state, 1),
             Err(error) => {
                 let error = Arc::new(error);
-                let mut state = lock(&self.state);
-                state.logins.retain(|login| !login.is_same(connection));
                 if error.advice() == Advice::Person || error.is_penalty() {
                     state.refused = Some(Arc::clone(&error));
                 }
-                if !state.open.is_empty() || !state.logins.is_empty() {
-                    return;
-                }
-                if !connection.is_wanted() && state.refused.is_none() {
-                    // Somebody may have come after the last one had left.
-                    self.log_in(&mut state, 1);
-                } else {
-                    fail_all(&mut state, &error);
-                }
+                state.fail_if_alone(&error);
             }
         }
     }
 
-    fn serve(self: &Arc<Self>, open: Open, connection: &Connection) {
-        let (wake, woken) = match pair(&self.endpoint.node) {
-            Ok((wake, woken)) => (Arc::new(wake), woken),
-            Err(error) => {
-                connection.close();
-                let mut state = lock(&self.state);
-                state.logins.retain(|login| !login.is_same(connection));
-                return fail_all(&mut state, &Arc::new(error));
-            }
-        };
-        {
-            let mut state = lock(&self.state);
-            state.logins.retain(|login| !login.is_same(connection));
-            state.open.push(Arc::clone(&wake));
-            state.waiting.iter().for_each(|request| request.hop.is_queued());
-        }
+    fn serve(self: &Arc<Self>, mut served: JumpConnection<'_>, connection: &Connection) {
         connection.phase("connecting further");
-        let mut served = JumpConnection::new(self, open, woken, wake);
         let end = served.run();
         // Before the session is dropped, as in `CloseOnDrop`.
         connection.close();
         let Err(broken) = end else { return };
-        let why = format!("{}: {broken}", self.endpoint.node);
         let opened = served.opened;
-        let (interrupted, wake) = served.end(&why);
+        let (interrupted, wake) = served.end(&format!("{}: {broken}", self.endpoint.node));
         let mut state = lock(&self.state);
         state.open.retain(|other| !Arc::ptr_eq(other, &wake));
-        let error = || Arc::new(connection.closed(&self.endpoint.node, &broken));
-        let mut again = true;
+        let error = Arc::new(connection.closed(&self.endpoint.node, &broken));
         match interrupted {
+            // It took two connections with it.
             Some(request) if request.interrupted => {
-                request.fail(&error());
-                again = opened > 0;
+                request.fail(&error);
+                if opened == 0 {
+                    state.fail_if_alone(&error);
+                }
             }
             Some(request) => state.waiting.push_front(Request { interrupted: true, ..request }),
             None => {}
         }
-        if state.open.is_empty() && !state.waiting.is_empty() {
-            if again {
-                self.log_in(&mut state, 1);
-            } else {
-                fail_all(&mut state, &error());
-            }
+        if state.open.is_empty() {
+            self.log_in(&mut state, 1);
         }
     }
 
     /// The next session in the queue whose channel is to be opened.
     pub(super) fn next(&self) -> Option<Request> {
-        let mut state = lock(&self.state);
-        let request = state.waiting.pop_front()?;
-        request.hop.opens();
+        let request = lock(&self.state).waiting.pop_front()?;
+        request.hop.set(Progress::Opening);
         Some(request)
     }
 
@@ -279,7 +267,7 @@ impl JumpHost {
         lock(&self.state).answered += 1;
     }
 
-    /// A connection opens no more channels.
+    /// This connection opens no more channels.
     pub(super) fn withdraw(&self, wake: &Arc<UnixStream>) {
         lock(&self.state).open.retain(|other| !Arc::ptr_eq(other, wake));
     }
@@ -295,25 +283,43 @@ impl JumpHost {
     }
 }
 
-/// It would keep the pool that keeps it.
-fn without_pool(endpoint: &Endpoint) -> Endpoint {
-    let jump = endpoint.jump.as_deref().map(|jump| Box::new(without_pool(jump)));
-    Endpoint { jump, pool: Pool::default(), ..endpoint.clone() }
+impl State {
+    /// A login or a connection failed: so have all that wait, unless another one may serve them.
+    fn fail_if_alone(&mut self, error: &Arc<SshError>) {
+        if self.open.is_empty() && self.logins.is_empty() {
+            self.waiting.drain(..).for_each(|request| request.fail(error));
+        }
+    }
+
+    fn wake(&self) {
+        for wake in &self.open {
+            // Full means that it will wake up anyway.
+            let _ = (&**wake).write(&[OPEN]);
+        }
+    }
 }
 
-fn fail_all(state: &mut State, error: &Arc<SshError>) {
-    state.waiting.drain(..).for_each(|request| request.fail(error));
-}
-
-/// Whether one connection may stand for both.
-fn is_same_login(one: &Endpoint, other: &Endpoint) -> bool {
-    let jump = match (&one.jump, &other.jump) {
-        (None, None) => true,
-        (Some(one), Some(other)) => is_same_login(one, other),
-        _ => false,
-    };
-    jump && one.node == other.node
-        && (one.address, &one.others, &one.user) == (other.address, &other.others, &other.user)
-        && (&one.host_keys, &one.revoked, &one.agent) == (&other.host_keys, &other.revoked, &other.agent)
-        && one.identities == other.identities
+impl Patience {
+    /// Another slice has passed. Returns how many more connections are wanted.
+    fn lost(&mut self, state: &State) -> usize {
+        if let Some(login) = state.logins.first() {
+            let same = self.login.as_ref().is_some_and(|before| before.is_same(login));
+            self.behind = if same { self.behind + 1 } else { 0 };
+            if self.behind >= HUNG {
+                login.cancel();
+            }
+            self.login = Some(login.clone());
+            (self.waiting, self.held_up) = (0, 0);
+            return 0;
+        }
+        self.waiting += 1;
+        self.held_up = if state.answered == self.answered { self.held_up + 1 } else { 0 };
+        self.answered = state.answered;
+        match state.open.len() {
+            0 => 1,
+            open if self.held_up >= HELD_UP && open < MOST_HELD_UP => state.waiting.len().min(LOGINS),
+            open if self.waiting >= SLOW && open < MOST => 1,
+            _ => 0,
+        }
+    }
 }

@@ -6,10 +6,11 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::Endpoint;
-use super::connection::Connection;
+use super::SshError;
+use super::connection::{Connection, Open};
 use super::jump_host::JumpHost;
 use crate::mutex::lock;
 
@@ -17,6 +18,9 @@ use crate::mutex::lock;
 const LOGINS: usize = 4;
 /// How often a wait checks whether the session was cancelled.
 const SLICE: Duration = Duration::from_millis(250);
+
+/// Connects and logs in.
+type Opener = fn(&Endpoint, &Connection) -> Result<Open, SshError>;
 
 /// Shared by all endpoints of a run. A login that a jump host refused is not tried again in the same pool.
 #[derive(Clone, Default)]
@@ -31,12 +35,19 @@ struct Inner {
 
 impl Pool {
     /// The jump host that this endpoint describes; the same for all endpoints that lead to it by the same login.
-    pub(super) fn jump_host(&self, jump: &Endpoint) -> Arc<JumpHost> {
+    pub(super) fn jump_host(&self, jump: &Endpoint, open: Opener) -> Arc<JumpHost> {
         let mut all = lock(&self.0.jump_hosts);
-        if let Some(known) = all.iter().find(|known| known.is_for(jump)) {
+        if let Some(known) = all.iter().find(|known| is_same_login(&known.endpoint, jump)) {
             return Arc::clone(known);
         }
-        let new = Arc::new(JumpHost::new(jump, WeakPool(Arc::downgrade(&self.0))));
+        // The pool has the jump host, and so the jump host must not have the pool.
+        let (weak, endpoint) = (Arc::downgrade(&self.0), without_pool(jump));
+        let described = endpoint.clone();
+        let log_in = move |connection: &Connection| {
+            let pool = weak.upgrade().map(Self).unwrap_or_default();
+            open(&Endpoint { pool, ..described.clone() }, connection)
+        };
+        let new = Arc::new(JumpHost::new(endpoint, Box::new(log_in)));
         all.push(Arc::clone(&new));
         new
     }
@@ -64,16 +75,6 @@ impl Pool {
     }
 }
 
-/// A jump host's own: a pool ends with the last endpoint that has it.
-pub(super) struct WeakPool(Weak<Inner>);
-
-impl WeakPool {
-    /// A new one, if nobody has the pool any more.
-    pub(super) fn get(&self) -> Pool {
-        self.0.upgrade().map(Pool).unwrap_or_default()
-    }
-}
-
 impl core::fmt::Debug for Pool {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Pool")
@@ -98,4 +99,22 @@ impl Drop for Login {
         drop(logins);
         self.pool.0.ended.notify_all();
     }
+}
+
+fn without_pool(endpoint: &Endpoint) -> Endpoint {
+    let jump = endpoint.jump.as_deref().map(|jump| Box::new(without_pool(jump)));
+    Endpoint { jump, pool: Pool::default(), ..endpoint.clone() }
+}
+
+/// Whether one connection may stand for both.
+fn is_same_login(one: &Endpoint, other: &Endpoint) -> bool {
+    let jump = match (&one.jump, &other.jump) {
+        (None, None) => true,
+        (Some(one), Some(other)) => is_same_login(one, other),
+        _ => false,
+    };
+    jump && one.node == other.node
+        && (one.address, &one.others, &one.user) == (other.address, &other.others, &other.user)
+        && (&one.host_keys, &one.revoked, &one.agent) == (&other.host_keys, &other.revoked, &other.agent)
+        && one.identities == other.identities
 }

@@ -277,13 +277,12 @@ async fn the_host_keys_that_were_had_before_the_host_turned_away_are_shown() {
     std::thread::spawn(move || {
         let mut clients = listener.incoming().flatten();
         let (Some(mut client), Some(mut next)) = (
-            clients.next().map(|client| {
+            clients.next().inspect(|client| {
                 let server = std::net::TcpStream::connect(behind).unwrap();
                 let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 std::thread::spawn(move || std::io::copy(&mut from, &mut to));
                 let (mut from, mut to) = (server, client.try_clone().unwrap());
                 std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-                client
             }),
             clients.next(),
         ) else {
