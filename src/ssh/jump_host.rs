@@ -163,7 +163,7 @@ impl JumpHost {
                 hop.set(Progress::Failed(Arc::clone(refused)));
                 return Err(ErrorKind::NotConnected.into());
             }
-            let count = patience.lost(&state);
+            let count = patience.lost(&mut state);
             self.log_in(&mut state, count);
         }
     }
@@ -301,14 +301,15 @@ impl State {
 
 impl Patience {
     /// Another slice has passed. Returns how many more connections are wanted.
-    fn lost(&mut self, state: &State) -> usize {
-        if let Some(login) = state.logins.first() {
-            let same = self.login.as_ref().is_some_and(|before| before.is_same(login));
+    fn lost(&mut self, state: &mut State) -> usize {
+        if let Some(login) = state.logins.first().cloned() {
+            let same = self.login.as_ref().is_some_and(|before| before.is_same(&login));
             self.behind = if same { self.behind + 1 } else { 0 };
             if self.behind >= HUNG {
                 login.cancel();
+                state.logins.remove(0);
             }
-            self.login = Some(login.clone());
+            self.login = Some(login);
             (self.waiting, self.held_up) = (0, 0);
             return 0;
         }

@@ -217,3 +217,45 @@ async fn a_node_that_does_not_answer_does_not_hold_up_the_others_behind_its_jump
     assert!(logins(&first) < 10, "{} connections for 13 nodes", logins(&first));
     drop(dead);
 }
+
+#[tokio::test]
+async fn a_session_that_reads_nothing_does_not_hold_up_the_others_behind_its_jump_host() {
+    let (first, nodes) = (Sshd::with(free_address(), "LogLevel VERBOSE\n"), everywhere());
+    let jump = jump_host(&first, "jump host one");
+    let mut deaf = Session::start(node_at(&nodes, &jump, 1), "yes").unwrap();
+    tokio::time::timeout(LIMIT, deaf.ready()).await.unwrap().unwrap();
+    let text = "x".repeat(1 << 20);
+    let talks = (2..=4).map(|number| said_back(node_at(&nodes, &jump, number), &text));
+    for end in futures_util::future::join_all(talks).await {
+        assert!(end.unwrap() == text);
+    }
+    assert!(deaf.read().await.unwrap().starts_with(b"y\n"));
+    assert_eq!(logins(&first), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_hangs_costs_its_sessions_their_deadlines_and_one_more_session() {
+    let (first, nodes) = (Sshd::with(free_address(), "LogLevel VERBOSE\n"), everywhere());
+    let jump = jump_host(&first, "jump host one");
+    let open = (1..=5).map(|number| {
+        let (nodes, jump) = (&nodes, &jump);
+        async move {
+            let mut session = Session::start(node_at(nodes, jump, number), "cat").unwrap();
+            tokio::time::timeout(LIMIT, session.ready()).await.unwrap().unwrap();
+            session
+        }
+    });
+    let open = futures_util::future::join_all(open).await;
+    first.signal_sessions("-STOP");
+    let limit = Duration::from_millis(500);
+    for (session, number) in open.iter().zip(1..) {
+        assert!(tokio::time::timeout(limit, session.read()).await.is_err());
+        let text = format!("node-{number}: not done after 0 s, while waiting for the answer");
+        assert_eq!(session.overdue(limit).to_string(), text);
+    }
+    let more = (6..=9).map(|number| said_back(node_at(&nodes, &jump, number), "x"));
+    let ends = futures_util::future::join_all(more).await;
+    let lost: Vec<String> = ends.iter().filter_map(|end| end.as_ref().err()).map(ToString::to_string).collect();
+    assert!(lost.len() == 1 && lost[0].ends_with(": no answer within 10 s"), "{lost:?}");
+    first.signal_sessions("-KILL");
+}
