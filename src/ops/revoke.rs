@@ -112,6 +112,9 @@ fn target(context: &Context, request: &RevokeRequest) -> Result<(Kept, Revocatio
     let current = store.stored(name)?.current;
     let generation = request.generation.clone().or(begun.map(|begun| begun.generation));
     let generation = generation.or(current.map(|kept| kept.generation)).ok_or_else(|| nothing(name, "yet"))?;
+    if !store.generations(name)?.contains(&generation) {
+        return Err(nothing(name, &format!("as generation {generation}")));
+    }
     let kept = store.kept(name, &generation)?;
     Ok((kept, reason))
 }

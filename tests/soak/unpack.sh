@@ -5,6 +5,10 @@ set -eu
 
 suite=$1 folder=$2
 shift 2
+# Two tests may want it at once.
+mkdir -p "$folder"
+exec 9>"$folder.lock"
+flock 9
 [ ! -e "$folder/unpacked" ] || [ "$(cat "$folder/unpacked")" != "$*" ] || exit 0
 rm -rf "$folder"
 mkdir -p "$folder/apt/lists/partial" "$folder/apt/archives/partial"

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -124,13 +124,18 @@ impl Servers {
     }
 
     fn bind(&mut self) {
+        // It listens at addresses of an interface alone, and 127.0.0.2 is none.
+        let [secondary] = free_ports(Ipv6Addr::LOCALHOST.into());
+        self.secondary = secondary;
         let old = output(self.program("usr/sbin/named").arg("-v")).contains("9.18");
         for (name, at) in [("named", self.primary), ("named-secondary", self.secondary)] {
             let folder = self.zones(name);
+            let family = if at.is_ipv6() { "-v6" } else { "" };
+            let none = if at.is_ipv6() { "listen-on { none; }" } else { "listen-on-v6 { none; }" };
             let (dir, no_lock) = (folder.display(), if old { "lock-file none;" } else { "" });
             let mut text = format!(
                 "key good {{ algorithm hmac-sha256; secret \"{GOOD}\"; }};\nkey idle {{ algorithm hmac-sha256; secret \"{OTHER}\"; }};\n\
-                 options {{ directory \"{dir}\"; listen-on port {} {{ {}; }}; listen-on-v6 {{ none; }}; recursion no; {no_lock}\n\
+                 options {{ directory \"{dir}\"; listen-on{family} port {} {{ {}; }}; {none}; recursion no; {no_lock}\n\
                  pid-file none; session-keyfile none; dnssec-validation no; notify no; managed-keys-directory \"{dir}\";\n\
                  allow-transfer {{ any; }}; }};\ncontrols {{ }};\n",
                 at.port(),
@@ -248,8 +253,11 @@ impl Servers {
         let folder = self.zones("nsd");
         let dir = folder.display();
         let at = self.primary;
+        // Before 4.8 it kept one at a fixed path.
+        let old = self.root.ends_with("bookworm");
+        let database = if old { "  database: \"\"\n" } else { "" };
         let text = format!(
-            "server:\n  ip-address: {}@{}\n  username: \"\"\n  chroot: \"\"\n  pidfile: \"{dir}/pid\"\n  zonelistfile: \"{dir}/list\"\n  \
+            "server:\n{database}  ip-address: {}@{}\n  username: \"\"\n  chroot: \"\"\n  pidfile: \"{dir}/pid\"\n  zonelistfile: \"{dir}/list\"\n  \
              xfrdfile: \"{dir}/xfrd\"\n  xfrdir: \"{dir}\"\n  zonesdir: \"{dir}\"\n  server-count: 1\nremote-control:\n  control-enable: no\n\
              zone:\n  name: example.test\n  zonefile: example.test.zone\n",
             at.ip(),

@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Every process of a lab has this in its environment, sshd's sessions too (`SetEnv`).
 pub const MARK: &str = "CERTD_LAB";
@@ -182,7 +182,9 @@ impl Drop for Process {
 
 /// Asks again every few milliseconds; false when the patience is at its end.
 pub fn wait_until(mut done: impl FnMut() -> bool) -> bool {
-    for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
+    #[expect(clippy::disallowed_methods, reason = "what is asked may take longer than the pause between two questions")]
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
         if done() {
             return true;
         }
