@@ -324,3 +324,51 @@ impl Patience {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(connections: usize, waiting: usize) -> State {
+        let end = || UnixStream::pair().unwrap().0;
+        let request =
+            || Request { to: ([192, 0, 2, 1], 22).into(), local: end(), hop: Hop::default(), interrupted: false };
+        State {
+            waiting: std::iter::repeat_with(request).take(waiting).collect(),
+            open: std::iter::repeat_with(|| Arc::new(end())).take(connections).collect(),
+            ..State::default()
+        }
+    }
+
+    /// Connections wanted, after each slice in which something was wanted.
+    fn wanted(state: &mut State, slices: u32, progress: bool) -> Vec<(u32, usize)> {
+        let mut patience = Patience::default();
+        let step = |slice| {
+            state.answered += u64::from(progress);
+            (slice, patience.lost(state))
+        };
+        (1..=slices).map(step).filter(|(_, count)| *count > 0).take(1).collect()
+    }
+
+    #[test]
+    fn further_connections_are_made_where_channels_are_held_up_or_slow() {
+        assert_eq!(wanted(&mut state(0, 1), 1, false), [(1, 1)], "the last one ended");
+        assert_eq!(wanted(&mut state(1, 20), 99, false), [(HELD_UP, LOGINS)]);
+        assert_eq!(wanted(&mut state(MOST, 2), 99, false), [(HELD_UP, 2)]);
+        assert_eq!(wanted(&mut state(MOST_HELD_UP, 20), 99, false), []);
+        assert_eq!(wanted(&mut state(1, 20), 99, true), [(SLOW, 1)]);
+        assert_eq!(wanted(&mut state(MOST, 20), 99, true), []);
+    }
+
+    #[test]
+    fn a_login_that_hangs_is_given_up_and_then_there_is_another_one() {
+        let (login, mut state) = (Connection::default(), state(0, 1));
+        state.logins.push(login.clone());
+        assert_eq!(wanted(&mut state, HUNG, false), []);
+        assert!(login.is_wanted());
+        // The first slice sees it, and the last one gives it up.
+        state.logins = vec![login.clone()];
+        assert_eq!(wanted(&mut state, HUNG + 2, false), [(HUNG + 2, 1)]);
+        assert!(!login.is_wanted());
+    }
+}
