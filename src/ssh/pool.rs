@@ -8,10 +8,9 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use super::Endpoint;
-use super::SshError;
 use super::connection::{Connection, Open};
 use super::jump_host::JumpHost;
+use super::{Endpoint, SshError};
 use crate::mutex::lock;
 
 /// Logins at once at one address. Two addresses of one sshd, and somebody else's two, are still below MaxStartups.
