@@ -19,7 +19,7 @@ test: setup first-build ## formatting, lints, unit tests and tests against real 
 	RUST_TEST_THREADS=3 cargo test
 
 # The kills beside one another, since most of each is waiting; what measures time, load or memory alone.
-soak: setup ## SIGKILL and loss of power at every step, a thousand rotations under load, a hundred nodes, a hundred issuances, a name server that lags, servers and userlands of other releases, fifteen servers of docs/consumers.md, servers that begin in plain text, and all tests in thirteen months (three hours)
+soak: setup ## SIGKILL and loss of power at every step, a thousand rotations under load, a hundred nodes, a hundred issuances, a name server that lags, servers and userlands of other releases, the thirty servers of docs/consumers.md, servers that begin in plain text, and all tests in thirteen months (three hours)
 	cargo test -q --test soak kill -- --nocapture
 	cargo test -q --test soak -- --nocapture --skip kill --test-threads 1
 	ALL_SHELLS=1 cargo test -q --test lab node_program

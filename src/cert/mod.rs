@@ -26,7 +26,7 @@ pub use findings::{CertificateCheck, Check, findings};
 pub use fingerprint::{Fingerprint, sha256_hex};
 pub use generation::Generation;
 pub use key::{Pair, PrivateKey, Unpaired};
-pub use key_type::KeyType;
+pub use key_type::{KeyAlgorithm, KeyType};
 pub use leaf::Leaf;
 pub use lint::{Flaw, Place, Roots, caveats, early, lint, trusted};
 pub use malformed::Malformed;

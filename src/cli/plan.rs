@@ -22,6 +22,7 @@ impl Plan {
         match options.output {
             Output::Text => {
                 output::text(&report::plan_text(&report.plan));
+                output::text(&report::beside_text(&report.certificates));
                 output::text(&report::watched_text(&report.watched));
                 output::text(&report::disks_text(&report.disks));
             }

@@ -3,16 +3,21 @@
 use super::defaults::{FEW_NAMES, KEY_TYPE, LONGEST_NAME, MOST_NAMES, PROFILES_WITH_25_NAMES};
 use super::discover::DiscoverSpec;
 use super::error::ConfigErrors;
-use super::install::InstallSpec;
+use super::install::{Filled, InstallSpec};
 use super::value::word;
 use super::written::{Section, Spanned, StringsOrSection};
 use crate::cert::{CertName, DnsName, KeyType};
 
 /// One certificate as written, its values parsed. Its selectors are resolved later, when all nodes are known.
+#[derive(Clone)]
 pub(super) struct CertificateSpec {
     pub(super) name: Option<Spanned<CertName>>,
     pub(super) domains: Vec<Spanned<DnsName>>,
+    /// The name as written, of the certificate of a further key type; its own is made of both.
+    pub(super) written_name: Option<CertName>,
     pub(super) key_type: KeyType,
+    /// Of a list: those after the first.
+    further_key_types: Vec<KeyType>,
     pub(super) profile: Option<String>,
     pub(super) reuse_key: bool,
     pub(super) sni: Vec<DnsName>,
@@ -37,7 +42,7 @@ impl CertificateSpec {
         section.required("domains", "domains = [\"example.com\", \"*.example.com\"]");
         let domains = section.strings("domains");
         let written_name = section.string("name");
-        let key_type = section.string("key_type").map_or(KEY_TYPE, |written| key_type(&written, errors));
+        let key_types = section.one_or_more("key_type").map(|written| key_types(&written, errors)).unwrap_or_default();
         let own_profile = section.string("profile").and_then(|profile| word(&profile, errors));
         let reuse_key = section.boolean("reuse_key").unwrap_or_default();
         section.required("nodes", "nodes = [\"*\"], or names of nodes, or \"tag:…\"");
@@ -83,9 +88,11 @@ impl CertificateSpec {
         }
         let selectors = selectors.map(|list| list.value).unwrap_or_default();
         Self {
-            name,
+            name: name.filter(|name| key_types.iter().skip(1).all(|further| fits(name, *further, errors))),
+            written_name: None,
             domains: parsed,
-            key_type,
+            key_type: key_types.first().copied().unwrap_or(KEY_TYPE),
+            further_key_types: key_types.into_iter().skip(1).collect(),
             profile,
             reuse_key,
             sni,
@@ -96,6 +103,46 @@ impl CertificateSpec {
             install,
         }
     }
+
+    /// What stands for the placeholders of its paths and commands.
+    pub(super) fn filled<'a>(&'a self, name: &'a CertName) -> Filled<'a> {
+        Filled { name, written_name: self.written_name.as_ref().unwrap_or(name), key_type: self.key_type }
+    }
+
+    /// By which a node may have settings of its own for it, the closest first: its own name, and that of the section.
+    pub(super) fn names(&self) -> impl Iterator<Item = &CertName> {
+        self.name.iter().map(|name| &name.value).chain(&self.written_name)
+    }
+
+    /// A certificate for each key type. The first has the name as written, so that a key type can be added to a
+    /// certificate that has been issued.
+    pub(super) fn each(self) -> Vec<Self> {
+        let further = self.further_key_types.iter().map(|key_type| {
+            let name = self.name.as_ref().and_then(|name| Some(name.with(further_name(name, *key_type)?)));
+            let written_name = self.name.as_ref().map(|name| name.value.clone());
+            // The nodes of both are the same: DNS is compared with them once.
+            Self { name, written_name, key_type: *key_type, inventory: false, ..self.clone() }
+        });
+        let further: Vec<Self> = further.collect();
+        core::iter::once(self).chain(further).collect()
+    }
+}
+
+fn further_name(name: &Spanned<CertName>, key_type: KeyType) -> Option<CertName> {
+    CertName::parse(&format!("{}-{}", name.value, key_type.as_str())).ok()
+}
+
+fn fits(name: &Spanned<CertName>, further: KeyType, errors: &ConfigErrors<'_>) -> bool {
+    let fits = further_name(name, further).is_some();
+    if !fits {
+        let what = format!("is too long for the certificate of the key type {0:?}, NAME-{0}", further.as_str());
+        errors.at(
+            name,
+            what,
+            format!("name = \"…\", with at most {} characters", LONGEST_NAME - further.as_str().len() - 1),
+        );
+    }
+    fits
 }
 
 fn names(
@@ -144,13 +191,28 @@ fn cert_name(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<Spa
     }
 }
 
-fn key_type(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> KeyType {
-    let known = KEY_TYPES.into_iter().find(|known| known.as_str() == written.value);
-    known.unwrap_or_else(|| {
-        let names = KEY_TYPES.map(KeyType::as_str).join(", ");
-        errors.at(written, format!("{:?} is no key type", written.value), format!("one of {names}"));
-        KEY_TYPE
-    })
+fn key_types(written: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) -> Vec<KeyType> {
+    if written.value.is_empty() {
+        errors.at(written, "is empty", format!("{:?}, or leave the key out", KEY_TYPE.as_str()));
+    }
+    let mut key_types: Vec<KeyType> = Vec::new();
+    for written in &written.value {
+        let Some(key_type) = KEY_TYPES.into_iter().find(|known| known.as_str() == written.value) else {
+            let names = KEY_TYPES.map(KeyType::as_str).join(", ");
+            errors.at(written, format!("{:?} is no key type", written.value), format!("one of {names}"));
+            continue;
+        };
+        match key_types.iter().find(|earlier| earlier.algorithm() == key_type.algorithm()) {
+            Some(earlier) => {
+                let (algorithm, earlier) = (key_type.algorithm(), earlier.as_str());
+                let what =
+                    format!("is {algorithm} as {earlier:?} is, and a server shows one certificate of each algorithm");
+                errors.at(written, what, "one ECDSA and one RSA key type: [\"ecdsa-p256\", \"rsa2048\"]");
+            }
+            None => key_types.push(key_type),
+        }
+    }
+    key_types
 }
 
 fn probe(mut section: Section<'_>) -> Option<Spanned<Vec<Spanned<String>>>> {

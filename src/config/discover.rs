@@ -9,10 +9,11 @@ use std::sync::Arc;
 use super::error::ConfigErrors;
 use super::install::InstallSpec;
 use super::node::NodeSpec;
+use super::probe::meet;
 use super::value::host_keys;
 use super::written::{Section, Spanned};
-use super::{Certificate, Config, Host, HostKey, Install, Node, Probe, Ssh, Windows};
-use crate::cert::{DnsName, NodeName};
+use super::{Config, Host, HostKey, Install, Node, Probe, Ssh, Windows};
+use crate::cert::{CertName, DnsName, NodeName};
 
 /// The DNS name and the settings of a certificate's nodes.
 #[derive(Clone, Debug)]
@@ -47,6 +48,19 @@ impl Families {
             Self::Ipv6 => address.is_ipv6(),
         }
     }
+
+    pub(super) fn overlap(self, other: Self) -> bool {
+        self == Self::Both || other == Self::Both || self == other
+    }
+}
+
+/// Why a node that DNS shows cannot have a certificate beside another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// Both would be in one file.
+    File,
+    /// One handshake would be for both, and shows one.
+    Handshake,
 }
 
 impl Config {
@@ -62,13 +76,13 @@ impl Config {
     }
 
     /// Inserts the nodes of these addresses, in the addresses' order. An address of a `[[node]]` stands for that node;
-    /// `named`: the addresses of nodes configured by name. Also returns the nodes left out because two certificates would
-    /// share a file there.
+    /// `named`: the addresses of nodes configured by name. Also returns the nodes left out, each with its certificate and
+    /// the other one that stands in its way.
     pub fn with_discovered(
         &self,
         found: &BTreeMap<DnsName, BTreeSet<IpAddr>>,
         named: &BTreeMap<NodeName, BTreeSet<IpAddr>>,
-    ) -> (Self, Vec<(NodeName, Certificate)>) {
+    ) -> (Self, Vec<(NodeName, CertName, CertName, Conflict)>) {
         let (mut config, mut conflicts) = (self.clone(), Vec::new());
         for certificate in &mut config.certificates {
             let Some(discover) = certificate.discover.clone() else { continue };
@@ -89,10 +103,21 @@ impl Config {
                 if certificate.nodes.contains(&name) {
                     continue;
                 }
-                let shared =
-                    |((node, _), other): (&(NodeName, _), &Arc<Install>)| *node == name && share(other, install);
-                if config.installs.iter().any(shared) {
-                    conflicts.push((name, certificate.clone()));
+                let node = config.nodes.iter().find(|node| node.name == name);
+                let conflict = |((at, other), theirs): (&(NodeName, CertName), &Arc<Install>)| {
+                    let one_handshake = || {
+                        let node = node.filter(|node| meet(node.probes_of(other), node.probes_of(&certificate.name)));
+                        node.and(self.certificate(other)).is_some_and(|other| other.hides(certificate))
+                    };
+                    let conflict = if share(theirs, install) {
+                        Some(Conflict::File)
+                    } else {
+                        one_handshake().then_some(Conflict::Handshake)
+                    };
+                    conflict.filter(|_| *at == name).map(|conflict| (other.clone(), conflict))
+                };
+                if let Some((other, conflict)) = config.installs.iter().find_map(conflict) {
+                    conflicts.push((name, certificate.name.clone(), other, conflict));
                     continue;
                 }
                 config.installs.insert((name.clone(), certificate.name.clone()), Arc::clone(install));
@@ -134,6 +159,7 @@ fn share(a: &Install, b: &Install) -> bool {
 }
 
 /// A `nodes = { discover = … }` as written.
+#[derive(Clone)]
 pub(super) struct DiscoverSpec {
     pub(super) name: Spanned<DnsName>,
     pub(super) families: Families,

@@ -8,11 +8,11 @@ use super::certificate::CertificateSpec;
 use super::error::ConfigErrors;
 use super::install::InstallSpec;
 use super::node::NodeSpec;
-use super::probe::ProbeSpec;
+use super::probe::{self, Probe, ProbeSpec};
 use super::ssh::SshSpec;
 use super::window::Windows;
 use super::written::{Spanned, nearest};
-use super::{Certificate, Host, Installs, Node, Via, pairs};
+use super::{Certificate, Host, Installs, Node, Via, pairs, shared};
 use crate::cert::{CertName, NodeName};
 
 /// The lowest written layer: `[ssh]`, `[install]`, `[probe]`, and the windows of `[rollout]`.
@@ -44,6 +44,10 @@ pub(super) fn join(
         .collect();
     let mut installs = pairs::installs(&certificates, &selected, defaults, errors);
     pairs::own_installs(&certificates, &selected, &nodes, errors);
+    let meet = |node: &NodeSpec, a: &CertificateSpec, b: &CertificateSpec| {
+        probe::meet(&probes_of(node, a, defaults), &probes_of(node, b, defaults))
+    };
+    shared::check(&certificates, &selected, meet, errors);
 
     let stand_in_name = stand_in.as_ref().and_then(|spec| spec.name.as_ref()).map(|name| &name.value);
     let runtime_certificates = certificates.iter().zip(&selected).filter_map(|(spec, selected)| {
@@ -73,16 +77,19 @@ pub(super) fn join(
         })
     });
     let runtime_certificates = runtime_certificates.collect();
-    let runtime_nodes: Vec<(Node, Spanned<Host>)> = nodes.into_iter().filter_map(|spec| node(spec, defaults)).collect();
+    let runtime_nodes: Vec<(Node, Spanned<Host>)> =
+        nodes.into_iter().filter_map(|spec| node(spec, &certificates, defaults)).collect();
     endpoints(&runtime_nodes, errors);
     (runtime_certificates, runtime_nodes.into_iter().map(|(node, _)| node).collect(), installs)
 }
 
-fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, Spanned<Host>)> {
+fn node(spec: NodeSpec, certificates: &[CertificateSpec], defaults: &Defaults) -> Option<(Node, Spanned<Host>)> {
     let first = spec.addresses.first()?.clone();
     let probe = spec.probe.over(&defaults.probe);
-    let own = spec.own_probes.iter().filter(|(_, own)| !matches!(own, ProbeSpec::Nothing));
-    let own = own.filter_map(|(name, own)| Some((CertName::parse(name).ok()?, own.over(&probe).probes())));
+    let own = certificates.iter().filter_map(|certificate| {
+        let name = certificate.name.as_ref()?.value.clone();
+        Some((name, own_probe(&spec, certificate)?.over(&probe).probes()))
+    });
     let own_probes = own.collect();
     let node = Node {
         name: spec.name?.value,
@@ -96,6 +103,18 @@ fn node(spec: NodeSpec, defaults: &Defaults) -> Option<(Node, Spanned<Host>)> {
         windows: spec.windows.unwrap_or_else(|| defaults.windows.clone()),
     };
     Some((node, first))
+}
+
+/// How handshakes with this node are made for this certificate.
+fn probes_of(spec: &NodeSpec, certificate: &CertificateSpec, defaults: &Defaults) -> Vec<Probe> {
+    let probe = spec.probe.over(&defaults.probe);
+    own_probe(spec, certificate).map_or_else(|| probe.probes(), |own| own.over(&probe).probes())
+}
+
+fn own_probe<'a>(spec: &'a NodeSpec, certificate: &CertificateSpec) -> Option<&'a ProbeSpec> {
+    let own = |name: &CertName| spec.own_probes.iter().find(|(written, _)| written == name.as_str());
+    let own = certificate.names().filter_map(own).map(|(_, own)| own);
+    own.into_iter().find(|own| !matches!(own, ProbeSpec::Nothing))
 }
 
 fn unique<'a, T: Eq + 'a>(

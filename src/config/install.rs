@@ -8,13 +8,29 @@ use super::rights::RightsSpec;
 use super::servers::{SERVERS, Server};
 use super::value::{absolute, printable};
 use super::written::{Section, Spanned, nearest};
-use crate::cert::CertName;
+use crate::cert::{CertName, KeyType};
 
-/// The only placeholder: the certificate's name.
-const PLACEHOLDER: &str = "{name}";
+/// The placeholders.
+const NAME: &str = "{name}";
+const KEY_TYPE: &str = "{key_type}";
+
+/// What stands for the placeholders.
+pub(super) struct Filled<'a> {
+    pub(super) name: &'a CertName,
+    pub(super) written_name: &'a CertName,
+    pub(super) key_type: KeyType,
+}
+
+impl Filled<'_> {
+    /// Beside the key type, the name is the one that certificates of several key types share; alone, it is of one.
+    fn fill(&self, text: &str) -> String {
+        let name = if text.contains(KEY_TYPE) { self.written_name } else { self.name };
+        text.replace(NAME, name.as_str()).replace(KEY_TYPE, self.key_type.as_str())
+    }
+}
 
 /// One layer as written.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct InstallSpec {
     fullchain: Option<Spanned<String>>,
     key: Option<Spanned<String>>,
@@ -83,7 +99,7 @@ impl InstallSpec {
     /// The keys that no layer has, each with an example.
     pub(super) fn resolve<'a>(
         layers: &[&'a Self],
-        name: &CertName,
+        filled: &Filled<'_>,
     ) -> Result<Resolved<'a>, Vec<(&'static str, &'static str)>> {
         let fullchain = layers.iter().find_map(|layer| layer.fullchain.as_ref());
         let key = layers.iter().find_map(|layer| layer.key.as_ref());
@@ -111,7 +127,7 @@ impl InstallSpec {
                 .map(|(_, key, write)| (key, write))
                 .collect());
         };
-        let fill = |text: &Spanned<String>| text.value.replace(PLACEHOLDER, name.as_str());
+        let fill = |text: &Spanned<String>| filled.fill(&text.value);
         let argv = |words: &Spanned<Vec<Spanned<String>>>| words.value.iter().map(fill).collect::<Vec<String>>();
         let of_server = |command: fn(&Server, &str, &str) -> Vec<String>| {
             server.map(|server| command(server, &fill(fullchain), &fill(key))).unwrap_or_default()
@@ -190,8 +206,8 @@ fn command(argv: &Spanned<Vec<Spanned<String>>>, errors: &ConfigErrors<'_>) {
 fn placeholders(text: &Spanned<String>, errors: &ConfigErrors<'_>) -> bool {
     let inside = text.value.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(inside, _)| inside);
     let word = |inside: &&str| !inside.is_empty() && inside.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
-    let Some(unknown) = inside.filter(word).find(|inside| *inside != "name") else { return true };
+    let Some(unknown) = inside.filter(word).find(|inside| !["name", "key_type"].contains(inside)) else { return true };
     let what = format!("has the placeholder {:?}, which does not exist", format!("{{{unknown}}}"));
-    errors.at(text, what, "{name}, the only placeholder: the certificate's name");
+    errors.at(text, what, "{name}, the certificate's name, or {key_type}, such as ecdsa-p256");
     false
 }

@@ -24,6 +24,7 @@ mod run;
 mod schedule;
 mod schema;
 mod servers;
+mod shared;
 mod ssh;
 mod starttls;
 mod value;
@@ -50,7 +51,7 @@ use ssh::SshSpec;
 use watch::WatchSpec;
 use written::{Section, Spanned};
 
-pub use discover::{Discover, Families};
+pub use discover::{Conflict, Discover, Families};
 pub use dns::{Dns, SilentServers};
 pub use error::ConfigError;
 pub use host_key::{BadHostKey, HostKey, ssh_string};
@@ -150,6 +151,13 @@ pub struct Certificate {
     pub discover: Option<Arc<Discover>>,
     /// Whether to compare the addresses of its names with its nodes.
     pub inventory: bool,
+}
+
+impl Certificate {
+    /// Whether a server shows one of the two for a common name.
+    fn hides(&self, other: &Self) -> bool {
+        self.key_type.algorithm() == other.key_type.algorithm() && self.sni.iter().any(|sni| other.sni.contains(sni))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -259,6 +267,18 @@ impl Config {
         self.certificates.iter().find(|certificate| &certificate.name == name)
     }
 
+    /// Whether another certificate, with a key of the other algorithm, is served for the same name at the same port of
+    /// the same node.
+    pub fn has_beside(&self, certificate: &Certificate, node: &Node, probe: &Probe, sni: &DnsName) -> bool {
+        let algorithm = certificate.key_type.algorithm();
+        let mut others = self.certificates.iter().filter(|other| other.key_type.algorithm() != algorithm);
+        others.any(|other| {
+            other.sni.contains(sni)
+                && other.nodes.contains(&node.name)
+                && node.probes_of(&other.name).iter().any(|its| its.same_place(probe))
+        })
+    }
+
     pub fn install(&self, node: &NodeName, certificate: &CertName) -> Option<&Arc<Install>> {
         self.installs.get(&(node.clone(), certificate.clone()))
     }
@@ -305,7 +325,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
     file.required("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
     let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());
     let certificates = file.sections("certificate");
-    let certificates = certificates.into_iter().map(|section| CertificateSpec::read(section, profile));
+    let certificates = certificates.into_iter().flat_map(|section| CertificateSpec::read(section, profile).each());
     let certificates: Vec<CertificateSpec> = certificates.collect();
     if certificates.iter().all(|certificate| certificate.discover.is_none()) {
         file.required("node", "[[node]]\nname    = \"shanghai-1\"\naddress = \"192.0.2.1\"");

@@ -55,12 +55,10 @@ pub(super) fn installs(
             if installs.contains_key(&(node_name.clone(), name.clone())) {
                 continue; // The duplicate name was reported.
             }
-            let own = node.certificates.iter().find(|(written, _)| written.value == name.as_str());
-            let layers = own.map(|(_, own)| own).into_iter().chain([&node.install, &spec.install, &defaults.install]);
-            let layers: Vec<&InstallSpec> = layers.collect();
-            match InstallSpec::resolve(&layers, name) {
+            let layers = layers(spec, node, defaults);
+            match InstallSpec::resolve(&layers, &spec.filled(name)) {
                 Ok(resolved) => {
-                    files.claim(&resolved, node_name, name, errors);
+                    files.claim(&resolved, node_name, spec, errors);
                     installs.insert((node_name.clone(), name.clone()), Arc::new(resolved.install));
                 }
                 Err(_) if layers.iter().any(|layer| layer.flawed) => {}
@@ -80,6 +78,13 @@ pub(super) fn installs(
     installs
 }
 
+/// The highest first. A node's own settings for the certificate of a further key type may be those of the section.
+fn layers<'a>(spec: &'a CertificateSpec, node: &'a NodeSpec, defaults: &'a Defaults) -> Vec<&'a InstallSpec> {
+    let own = |name: &CertName| node.certificates.iter().find(|(written, _)| written.value == name.as_str());
+    let own = spec.names().filter_map(own).map(|(_, own)| own);
+    own.chain([&node.install, &spec.install, &defaults.install]).collect()
+}
+
 /// The settings of nodes found in DNS, and those of each `[[node]]`, should it be one of them.
 pub(super) fn discover(
     spec: &CertificateSpec,
@@ -89,10 +94,8 @@ pub(super) fn discover(
     defaults: &Defaults,
 ) -> Discover {
     let own = |node: &NodeSpec| {
-        let name = &spec.name.as_ref()?.value;
-        let own = node.certificates.iter().find(|(written, _)| written.value == name.as_str());
-        let layers = own.map(|(_, own)| own).into_iter().chain([&node.install, &spec.install, &defaults.install]);
-        let resolved = InstallSpec::resolve(&layers.collect::<Vec<_>>(), name).ok()?;
+        let filled = spec.filled(&spec.name.as_ref()?.value);
+        let resolved = InstallSpec::resolve(&layers(spec, node, defaults), &filled).ok()?;
         Some((node.name.as_ref()?.value.clone(), Arc::new(resolved.install)))
     };
     Discover {
@@ -133,7 +136,8 @@ struct Files {
 }
 
 impl Files {
-    fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, name: &CertName, errors: &ConfigErrors<'_>) {
+    fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, spec: &CertificateSpec, errors: &ConfigErrors<'_>) {
+        let Some(name) = spec.name.as_ref().map(|name| &name.value) else { return };
         let Resolved { install, fullchain, key, chain, combined } = pair;
         let files = [
             Some(("chain", &install.fullchain, *fullchain)),
@@ -154,7 +158,11 @@ impl Files {
             }
             let both = format!("the {} of {:?} and the {file} of {:?}", other.1, other.0.as_str(), name.as_str());
             let what = format!("on the node {:?}, {path:?} would hold {both}", node.as_str());
-            errors.at(written, what, "a path with {name} in it, or a path of its own for each certificate");
+            let write = match spec.written_name.as_ref() == Some(&other.0) {
+                true => "a path with {key_type} in it",
+                false => "a path with {name} in it, or a path of its own for each certificate",
+            };
+            errors.at(written, what, write);
         }
     }
 }

@@ -24,6 +24,18 @@ pub struct Probe {
     pub served_within: Duration,
 }
 
+impl Probe {
+    /// Whether handshakes at both show what one server has. Through SSH, it is the one at the node's loopback.
+    pub fn same_place(&self, other: &Self) -> bool {
+        (self.port, self.via) == (other.port, other.via)
+    }
+}
+
+/// Whether a server is probed by both.
+pub(super) fn meet(some: &[Probe], others: &[Probe]) -> bool {
+    some.iter().any(|probe| others.iter().any(|other| probe.same_place(other)))
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Via {
     #[default]

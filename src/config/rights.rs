@@ -39,7 +39,7 @@ impl fmt::Display for Mode {
 }
 
 /// One written layer; layers are merged key by key.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct RightsSpec(Rights);
 
 impl RightsSpec {

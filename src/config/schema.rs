@@ -230,14 +230,15 @@ fn certificate() -> Value {
     let selectors = json!({ "type": "array", "items": text(), "minItems": 1 });
     let nodes = any_of([selectors, discover]);
     let domains = json!({ "type": "array", "items": text(), "minItems": 1, "maxItems": MOST_NAMES });
-    let key_types = KEY_TYPES.map(KeyType::as_str);
+    let one = words(&KEY_TYPES.map(KeyType::as_str));
+    let key_type = any_of([one.clone(), json!({ "type": "array", "items": one, "minItems": 1, "maxItems": 2 })]);
     section(
         "A certificate",
         &["domains", "nodes"],
         [
             ("domains", domains, NONE, "Its DNS names; wildcards as \"*.example.com\""),
             ("name", text(), NONE, "Its name and its folder's; the first domain that is no wildcard when left out"),
-            ("key_type", words(&key_types), json!(KEY_TYPE.as_str()), "Kind of its key"),
+            ("key_type", key_type, json!(KEY_TYPE.as_str()), "Kind of its key; or an ECDSA and an RSA one"),
             ("profile", text(), NONE, "Profile of the CA; that of [acme] when left out"),
             ("reuse_key", flag(), json!(false), "A renewal keeps the key"),
             ("nodes", nodes, NONE, "Names of nodes, \"tag:…\", or \"*\" for all; or { discover = \"…\" }"),

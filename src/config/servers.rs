@@ -1,5 +1,5 @@
 //! What certd knows of servers: who reads the key, how the configuration is tested, what makes it serve a new pair. Measured
-//! with the packages of Debian 12 and 13; docs/consumers.md has the versions, and tests/soak/consumers.rs runs many of them.
+//! with the packages of Debian 12 and 13; docs/consumers.md has the versions, and tests/soak/consumers.rs runs each.
 
 use super::rights::{Mode, Rights};
 

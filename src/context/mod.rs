@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 
 use crate::acme::Http;
-use crate::cert::{CertName, NodeName, Roots};
+use crate::cert::{CertName, NameSet, NodeName, Roots};
 use crate::config::Config;
 use crate::http::{HttpOptions, Trust};
 use crate::model::{CaClock, Finding, NodeClock};
@@ -38,6 +38,9 @@ pub struct Context {
     pub stop: watch::Receiver<bool>,
     /// Certificates issued in parallel share an account; the lock ensures that it is created once.
     account: Mutex<()>,
+    /// Orders for the same names come one after the other: a CA may answer with the unfinished order of the first
+    /// (RFC 8555 leaves it open), which one key alone can finalize.
+    orders: std::sync::Mutex<BTreeMap<NameSet, Arc<Mutex<()>>>>,
     /// One client per CA, by host.
     cas: std::sync::Mutex<HashMap<String, Http>>,
     /// The DNS provider, opened on first use.
@@ -59,9 +62,23 @@ impl Context {
         progress: progress::Progress,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        let (account, cas, dns, ca_clocks, node_clocks, narrowed) = Default::default();
+        let (account, orders, cas, dns, ca_clocks, node_clocks, narrowed) = Default::default();
         let (config, secrets) = (config.into(), secrets.into());
-        Self { config, store, roots, secrets, progress, stop, account, cas, dns, ca_clocks, node_clocks, narrowed }
+        Self {
+            config,
+            store,
+            roots,
+            secrets,
+            progress,
+            stop,
+            account,
+            orders,
+            cas,
+            dns,
+            ca_clocks,
+            node_clocks,
+            narrowed,
+        }
     }
 
     /// Replaces the configuration by one with the discovered nodes.
@@ -90,6 +107,11 @@ impl Context {
     pub fn for_a_look(&self, config: &Arc<Config>) -> Result<Self, StoreError> {
         let (store, roots, secrets) = (Store::look(self.store.root())?, self.roots.clone(), Arc::clone(&self.secrets));
         Ok(Self::new(Arc::clone(config), store, roots, secrets, self.progress.clone(), self.stop.clone()))
+    }
+
+    /// Held while a certificate of these names is ordered.
+    pub(crate) fn orders_of(&self, names: &NameSet) -> Arc<Mutex<()>> {
+        Arc::clone(lock(&self.orders).entry(names.clone()).or_default())
     }
 
     /// Proxy and roots for outgoing HTTP requests.

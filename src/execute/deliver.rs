@@ -54,6 +54,7 @@ pub async fn deliver(
             context: Arc::clone(context),
             node: task.node.clone(),
             bundles: bundles(context, task, &pairs),
+            absent: task.absent().cloned().collect(),
             events: events.clone(),
             fences: fence.clone(),
             ordered,

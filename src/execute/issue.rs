@@ -44,6 +44,8 @@ pub struct Issued {
 
 /// Orders, validates, downloads, checks and stores one certificate, or resumes the order of an earlier run.
 pub async fn issue(context: &Context, task: &Issue) -> Result<Issued, Finding> {
+    let turn = context.orders_of(&task.names);
+    let _turn = turn.lock().await;
     let mut steps = prepare(context, task).await?;
     let deadline = DEADLINE + context.config.dns.timeout;
     let issued = timeout(deadline, drive(&mut steps)).await;

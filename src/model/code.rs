@@ -145,6 +145,8 @@ codes! {
     AcmeRejectedCertificate = "acme-rejected-certificate", Failure, Ca,
         "What the CA issued failed certd's own checks, and is not used";
     AcmeSuperseded = "acme-superseded", Failure, Ca, "The order came to nothing and was no attempt";
+    AcmeOrderShared = "acme-order-shared", Failure, Ca,
+        "The CA gives the unfinished order of another certificate with the same names";
     AcmeEndsEarlier = "acme-ends-earlier", Failure, Ca, "What the CA issued ends earlier than the stored certificate";
     AcmeNoAriId = "acme-no-ari-id", Failure, Ca, "The certificate has no identifier for renewal information (RFC 9773)";
     AcmeNoIssuerName = "acme-no-issuer-name", Failure, Ca, "The CA does not name itself for CAA and persistent records";
@@ -213,7 +215,7 @@ codes! {
     DiscoverTooMany = "discover-too-many", Warning, Nodes, "DNS names too many nodes; the rest is left out";
     DiscoverNothing = "discover-nothing", Failure, Nodes, "DNS has not named any node yet";
     DiscoverConflict = "discover-conflict", Failure, Nodes,
-        "Two certificates would be written to one file on a node that DNS names";
+        "Two certificates would be in one file, or in one handshake, on a node that DNS names";
 
     InventoryStranger = "inventory-stranger", Warning, Dns, "DNS shows an address that is no node of the certificate";
     InventoryNodeUnlisted = "inventory-node-unlisted", Warning, Dns, "No DNS record leads to a node";

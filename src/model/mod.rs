@@ -3,6 +3,7 @@
 //! together with its input.
 
 mod authorization;
+mod beside;
 mod code;
 mod crl;
 mod dialogue;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use authorization::{Authorization, AuthorizationState, Proof, Status};
+pub use beside::Beside;
 pub use code::Code;
 pub use crl::Crl;
 pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
@@ -36,7 +38,8 @@ pub use persisted_state::{
 pub use provider::{DnsCache, KnownToken, KnownZone, LastSeen, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{
-    self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,
+    self, CertName, Chain, DnsName, Fingerprint, Generation, KeyAlgorithm, KeyType, Leaf, NameSet, NodeName, Roots,
+    WatchName,
 };
 use crate::config::StartTls;
 
@@ -45,6 +48,9 @@ pub struct Observed {
     pub asked: Scope,
     pub store: BTreeMap<CertName, Stored>,
     pub served: Vec<Served>,
+    /// Certificates that nobody asked for, beside those served.
+    #[serde(default)]
+    pub beside: Vec<Beside>,
     #[serde(default)]
     pub watched: Vec<Watched>,
     /// Disks that were looked at in this pass.
@@ -321,6 +327,9 @@ pub enum ProbeError {
     /// machine: that shows nothing about what others get, nor about a certificate.
     #[error("{0}")]
     TurnedAway(String),
+    /// The server shows a certificate, and none with such a key: it has other pairs for the name.
+    #[error("the server has no {0} certificate for this name, only another")]
+    NoSuchKey(KeyAlgorithm),
 }
 
 impl ProbeError {

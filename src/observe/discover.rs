@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::cert::{DnsName, NodeName};
 use crate::config::defaults::PROBE_PORT;
-use crate::config::{Config, Families, Host};
+use crate::config::{Config, Conflict, Families, Host};
 use crate::dns::{self, Resolvers};
 use crate::model::{Advice, Code, DnsCache, Finding, LastSeen};
 use crate::plan::discovery::{self, DiscoveryNote, Settled};
@@ -96,9 +96,17 @@ async fn discover(config: &Config, resolvers: Result<Resolvers, String>, dns_cac
         found.insert(name.clone(), nodes);
     }
     let (config, conflicts) = config.with_discovered(&found, &named);
-    failures.extend(conflicts.into_iter().map(|(node, certificate)| {
-        let what = format!("{node}: {} and another certificate would be in one file there", certificate.name);
-        let next = "give each its own path, with {name} in it";
+    failures.extend(conflicts.into_iter().map(|(node, certificate, other, conflict)| {
+        let (what, next) = match conflict {
+            Conflict::File => (
+                format!("{node}: {certificate} and {other} would be in one file there"),
+                "give each its own path, with {name} in it",
+            ),
+            Conflict::Handshake => (
+                format!("{node}: one handshake would be for {certificate} and {other}, and a server shows one of them"),
+                "make them one certificate with all names, or give each another `probe.sni`",
+            ),
+        };
         failure(Code::DiscoverConflict, node, what, next, Advice::Person)
     }));
     Discovered { config, failures, seen }

@@ -22,7 +22,7 @@ use crate::cert::CertName;
 use crate::config::{Certificate, Config};
 use crate::context::failure::of_damage;
 use crate::context::{Context, clock, provider};
-use crate::model::{Depth, Finding, Observed, Scope, Served};
+use crate::model::{Beside, Depth, Finding, Observed, Scope, Served};
 use crate::plan;
 use crate::report::Done;
 use crate::store::{Store, StoreError};
@@ -47,7 +47,7 @@ pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Fi
     }
     let lists = if depth == Depth::Due { plan::crls::due(&observed, clock::now()) } else { Vec::new() };
     let (scope, options) = (&observed.asked, context.http_options());
-    let (served, watched, inventory, windows, (), lists) = tokio::join!(
+    let ((served, beside), watched, inventory, windows, (), lists) = tokio::join!(
         probe_all(context, scope),
         watched::look(&context.config, scope, &context.secrets.watch_roots),
         async {
@@ -61,7 +61,8 @@ pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Fi
         token(context, scope),
         revocations::ask(&context.store, lists, &options),
     );
-    (observed.served, observed.watched, observed.inventory) = (served, watched, inventory);
+    (observed.served, observed.beside) = (served, beside);
+    (observed.watched, observed.inventory) = (watched, inventory);
     plan::quic::recall(&mut observed, clock::now());
     revocations::keep(&mut observed, lists);
     ari::keep(context, &mut observed, windows);
@@ -104,8 +105,8 @@ fn known(context: &Context, scope: Scope) -> Result<Observed, StoreError> {
     Ok(observed)
 }
 
-/// What each node serves, in the configuration's order.
-async fn probe_all(context: &Context, scope: &Scope) -> Vec<Served> {
+/// What each node serves, in the configuration's order, and what it has beside that.
+async fn probe_all(context: &Context, scope: &Scope) -> (Vec<Served>, Vec<Beside>) {
     let (config, secrets) = (&context.config, &context.secrets);
     let (direct, sessions) = (Arc::new(Semaphore::new(PROBES)), Arc::new(Semaphore::new(config.sessions)));
     let mut probes = JoinSet::new();
@@ -115,7 +116,9 @@ async fn probe_all(context: &Context, scope: &Scope) -> Vec<Served> {
         for node in certificate.nodes.iter().filter(|node| scope.wants_node(node)) {
             let Some(node) = config.node(node) else { continue };
             let open = openers.entry(&node.name).or_insert_with(|| ssh_tunnel::session_each(config, secrets, node));
-            for target in ProbeTarget::all(certificate, node, open) {
+            for target in ProbeTarget::all(config, certificate, node, open) {
+                // A pass, which decides by what visitors of today get, makes one handshake.
+                let target = if scope.depth == Depth::Due { target } else { target.with_beside() };
                 let number = probes.len();
                 let permits = if target.through_ssh() { &sessions } else { &direct };
                 let (roots, permits) = (context.roots.clone(), Arc::clone(permits));
@@ -129,12 +132,12 @@ async fn probe_all(context: &Context, scope: &Scope) -> Vec<Served> {
         }
     }
     // A panic loses only that handshake.
-    let mut served: Vec<(usize, Vec<Served>)> = Vec::new();
+    let mut looks = BTreeMap::new();
     while let Some(joined) = probes.join_next().await {
-        served.extend(joined.ok());
+        looks.extend(joined.ok());
     }
-    served.sort_by_key(|(number, _)| *number);
-    served.into_iter().flat_map(|(_, served)| served).collect()
+    let (served, beside): (Vec<_>, Vec<_>) = looks.into_values().unzip();
+    (served.concat(), beside.concat())
 }
 
 fn wanted<'a>(config: &'a Config, scope: &'a Scope) -> impl Iterator<Item = &'a Certificate> {

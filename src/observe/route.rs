@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 
 use crate::cert::{CertName, DnsName, Fingerprint, NodeName, Roots};
 use crate::config::{Certificate, Config, Host, Node, Probe, Via};
-use crate::model::{Code, Over, ProbeError, Seen, Served};
+use crate::model::{Beside, Code, Over, ProbeError, Seen, Served};
 use crate::observe::ssh_tunnel::PortOpener;
-use crate::probe::{self, Http3, QuicLook, Route};
+use crate::probe::{self, Answer, Asked, Http3, Keys, QuicLook, Route};
 
 use crate::context::failure::{bug, failure};
 use crate::context::{Secrets, clock};
@@ -30,6 +30,7 @@ pub(crate) struct ProbeTarget {
     address: Address,
     probe: Probe,
     sni: DnsName,
+    keys: Keys,
 }
 
 /// As configured.
@@ -50,7 +51,7 @@ pub(crate) struct SocketRoute {
 
 impl ProbeTarget {
     /// Every name at every port of every address; through SSH, where the only address is the loopback, at every port.
-    pub(crate) fn all(certificate: &Certificate, node: &Node, tunnel: &PortOpener) -> Vec<Self> {
+    pub(crate) fn all(config: &Config, certificate: &Certificate, node: &Node, tunnel: &PortOpener) -> Vec<Self> {
         let mut targets = Vec::new();
         for probe in node.probes_of(&certificate.name) {
             let addresses: Vec<Address> = match probe.via {
@@ -63,6 +64,10 @@ impl ProbeTarget {
                 address: address.clone(),
                 probe: probe.clone(),
                 sni: sni.clone(),
+                keys: match config.has_beside(certificate, node, probe, sni) {
+                    true => Keys::Only(certificate.key_type.algorithm()),
+                    false => Keys::Prefer(certificate.key_type.algorithm()),
+                },
             };
             let names = &certificate.sni;
             targets.extend(addresses.iter().flat_map(|address| names.iter().map(move |sni| target(address, sni))));
@@ -70,44 +75,74 @@ impl ProbeTarget {
         targets
     }
 
-    /// Fresh handshakes with every address of the host, over every route.
-    pub(crate) async fn look(&self, roots: &Roots) -> Vec<Served> {
+    /// Looks with the other key algorithm too, unless another certificate does.
+    pub(crate) fn with_beside(mut self) -> Self {
+        if let Keys::Prefer(keys) = self.keys {
+            self.keys = Keys::Both(keys);
+        }
+        self
+    }
+
+    /// Fresh handshakes with every address of the host, over every route; and what the server has beside that.
+    pub(crate) async fn look(&self, roots: &Roots) -> (Vec<Served>, Vec<Beside>) {
         let sockets = match self.sockets().await {
             Ok(sockets) => sockets,
-            Err(silence) => return vec![self.unresolved(silence)],
+            Err(silence) => return (vec![self.unresolved(silence)], Vec::new()),
         };
         let mut looks = JoinSet::new();
         for socket in sockets {
             let (target, roots) = (self.clone(), roots.clone());
             looks.spawn(async move { target.look_at(&socket, &roots).await });
         }
-        let mut served: Vec<Served> = looks.join_all().await.into_iter().flatten().collect();
+        let (served, beside): (Vec<_>, Vec<_>) = looks.join_all().await.into_iter().unzip();
+        let mut served: Vec<Served> = served.into_iter().flatten().collect();
         served.sort_by_key(|served| (served.address, served.over));
-        served
+        let mut beside: Vec<Beside> = beside.into_iter().flatten().collect();
+        beside.sort_by_key(|beside| beside.served.address);
+        (served, beside)
     }
 
     /// The socket itself, and QUIC where the configuration or the server itself says so.
-    async fn look_at(&self, socket: &SocketRoute, roots: &Roots) -> Vec<Served> {
-        let over_stream = |answer| self.served(socket, seen(answer, roots));
+    async fn look_at(&self, socket: &SocketRoute, roots: &Roots) -> (Vec<Served>, Option<Beside>) {
+        let asked = self.asked();
+        let over_stream = |chain, beside| self.over_stream(socket, chain, beside, roots);
         match (self.probe.quic, &socket.route) {
             (None, Route::Tcp { address, proxy_protocol, starttls: None }) => {
-                let offer = probe::look_for_h3(*address, *proxy_protocol, &self.sni, PROBE_DEADLINE).await;
-                let mut served = vec![over_stream(offer.chain)];
+                let offer = probe::look_for_h3(*address, *proxy_protocol, asked, PROBE_DEADLINE).await;
+                let (mut served, beside) = over_stream(offer.chain, offer.beside);
                 if let Some(h3) = offer.h3 {
-                    let look = probe::look_over_quic(h3.address(), &self.sni).await;
+                    let look = probe::look_over_quic(h3.address(), asked).await;
                     served.extend(self.over_quic(h3, look, roots));
                 }
-                served
+                (served, beside)
             }
             (Some(true), Route::Tcp { address, .. }) => {
-                let tcp = probe::handshake(socket.route.clone(), &self.sni, PROBE_DEADLINE);
-                let (answer, look) = tokio::join!(tcp, probe::look_over_quic(*address, &self.sni));
-                let mut served = vec![over_stream(answer)];
+                let tcp = probe::look(socket.route.clone(), asked, PROBE_DEADLINE);
+                let ((chain, beside), look) = tokio::join!(tcp, probe::look_over_quic(*address, asked));
+                let (mut served, beside) = over_stream(chain, beside);
                 served.extend(self.over_quic(Http3::Configured(*address), look, roots));
-                served
+                (served, beside)
             }
-            _ => vec![over_stream(probe::handshake(socket.route.clone(), &self.sni, PROBE_DEADLINE).await)],
+            _ => {
+                let (chain, beside) = probe::look(socket.route.clone(), asked, PROBE_DEADLINE).await;
+                over_stream(chain, beside)
+            }
         }
+    }
+
+    fn over_stream(
+        &self,
+        socket: &SocketRoute,
+        chain: Answer,
+        beside: Option<probe::Beside>,
+        roots: &Roots,
+    ) -> (Vec<Served>, Option<Beside>) {
+        let beside = beside.map(|probe::Beside { algorithm, chain, preferred }| Beside {
+            served: self.served(socket, seen(Ok(chain), roots)),
+            algorithm,
+            preferred,
+        });
+        (vec![self.served(socket, seen(chain, roots))], beside)
     }
 
     /// After TCP has shown the expected leaf at this socket: whether QUIC shows it too.
@@ -120,19 +155,21 @@ impl ProbeTarget {
     ) -> Vec<Served> {
         let h3 = match (self.probe.quic, &socket.route) {
             (None, Route::Tcp { address, proxy_protocol, starttls: None }) => {
-                probe::look_for_h3(*address, *proxy_protocol, &self.sni, PROBE_DEADLINE).await.h3
+                probe::look_for_h3(*address, *proxy_protocol, self.asked(), PROBE_DEADLINE).await.h3
             }
             (Some(true), Route::Tcp { address, .. }) => Some(Http3::Configured(*address)),
             _ => None,
         };
         let Some(h3) = h3 else { return Vec::new() };
-        let look = probe::verify_over_quic(h3.address(), &self.sni, expected, patience).await;
+        let look = probe::verify_over_quic(h3.address(), self.asked(), expected, patience).await;
         self.over_quic(h3, look, roots)
     }
 
     /// One for each distinct answer: usually one.
     fn over_quic(&self, h3: Http3, look: QuicLook, roots: &Roots) -> Vec<Served> {
-        let refuses = |answer: &Result<_, _>| matches!(answer, Err(silence) if *silence != ProbeError::NoQuic);
+        let refuses = |answer: &Answer| {
+            answer.as_ref().is_err_and(|silence| !matches!(silence, ProbeError::NoQuic | ProbeError::NoSuchKey(_)))
+        };
         // Something else speaks QUIC there, such as DNS.
         if matches!(h3, Http3::Answers(_)) && look.answers.iter().all(refuses) {
             return Vec::new();
@@ -179,8 +216,12 @@ impl ProbeTarget {
         self.probe.via == Via::Ssh
     }
 
-    pub(crate) fn sni(&self) -> &DnsName {
-        &self.sni
+    pub(crate) fn certificate(&self) -> &CertName {
+        &self.certificate
+    }
+
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { sni: &self.sni, keys: self.keys }
     }
 
     /// Every resolved address, over TCP; through SSH the loopback.
@@ -202,7 +243,7 @@ impl ProbeTarget {
     }
 }
 
-fn seen(answer: Result<Vec<Vec<u8>>, ProbeError>, roots: &Roots) -> Seen {
+fn seen(answer: Answer, roots: &Roots) -> Seen {
     match answer {
         Ok(ders) => Seen::of(ders, roots, clock::now()),
         Err(silence) => Seen::Silence(silence),

@@ -1,5 +1,6 @@
 //! Which node lacks its desired certificate? Decided from what is observed, never from what was issued.
 
+pub mod absent;
 mod prune;
 mod refusals;
 pub mod revert;
@@ -360,9 +361,10 @@ fn lacks(
     })
 }
 
-/// The worst result over the node's addresses.
+/// The worst result over the node's addresses. A server that shows another pair has something that a change can break.
 fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: Timestamp) -> Before {
     let seen = of(observed, node, &certificate.name).map(|served| match &served.seen {
+        Seen::Silence(ProbeError::NoSuchKey(_)) => Before::Valid,
         Seen::Silence(silence) if silence.somebody_there() => Before::Nothing,
         Seen::Silence(_) => Before::Silent,
         Seen::Leaf { leaf, .. } => {

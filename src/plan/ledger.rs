@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backoff::{LONGEST_RETRY_AFTER, counts};
 use crate::cert::NameSet;
+use crate::config::Config;
 use crate::model::{Intent, LedgerEntry, LedgerEvent};
 
 /// Certificates per exact name set and week that are reserved for an emergency.
@@ -71,6 +72,15 @@ pub struct Question<'a> {
     pub exempt: bool,
     /// Orders of other certificates at this CA that this plan makes, and the ledger does not have yet.
     pub planned: usize,
+    /// Of these, those for the same names that count as this one does.
+    pub planned_alike: usize,
+    /// Certificates of the configuration with these names: at least 1, and one for each key type.
+    pub alike: usize,
+}
+
+/// Certificates of the configuration with these names.
+pub fn alike(config: &Config, names: &NameSet) -> usize {
+    config.certificates.iter().filter(|certificate| &certificate.names == names).count().max(1)
 }
 
 /// # Errors
@@ -94,10 +104,12 @@ pub fn check_limits(ledger: &[LedgerEntry], question: Question<'_>, now: Timesta
     });
     let finalized = |entry: &&LedgerEntry| entry.event == LedgerEvent::Finalize { exempt: question.exempt };
     let certificates = || {
-        let at = of_these().filter(finalized).map(|entry| entry.at);
+        let planned = core::iter::repeat_n(now, question.planned_alike);
+        let at = of_these().filter(finalized).map(|entry| entry.at).chain(planned);
         if question.exempt {
-            let (used, until) = reached_until(at, DAY, EXEMPT_PER_DAY, now)?;
-            return Some(LimitReached::Replacements { used, room: EXEMPT_PER_DAY, until });
+            let room = EXEMPT_PER_DAY * question.alike;
+            let (used, until) = reached_until(at, DAY, room, now)?;
+            return Some(LimitReached::Replacements { used, room, until });
         }
         let room = if question.emergency { question.per_week } else { ordinary(question.per_week) };
         let (used, until) = reached_until(at, WEEK, room, now)?;
@@ -166,7 +178,16 @@ mod tests {
 
     fn ask(ledger: &[LedgerEntry], emergency: bool, exempt: bool) -> Result<(), LimitReached> {
         let names = names();
-        let question = Question { ca: "ca", names: &names, per_week: 5, emergency, exempt, planned: 0 };
+        let question = Question {
+            ca: "ca",
+            names: &names,
+            per_week: 5,
+            emergency,
+            exempt,
+            planned: 0,
+            planned_alike: 0,
+            alike: 1,
+        };
         check_limits(ledger, question, at("2026-11-23T00:00:00Z"))
     }
 
@@ -194,7 +215,9 @@ mod tests {
         assert_eq!([1, 2, 3, 5, 100].map(ordinary), [1, 1, 1, 3, 98]);
         let (names, ledger) = (names(), finalized(&["18", "20", "21"]));
         let ask = |per_week, emergency| {
-            let question = Question { ca: "ca", names: &names, per_week, emergency, exempt: false, planned: 0 };
+            let (planned, planned_alike, alike, exempt) = (0, 0, 1, false);
+            let question =
+                Question { ca: "ca", names: &names, per_week, emergency, exempt, planned, planned_alike, alike };
             check_limits(&ledger, question, at("2026-11-23T00:00:00Z"))
         };
         assert_eq!((ask(6, false), ask(4, true)), (Ok(()), Ok(())));

@@ -25,14 +25,13 @@ pub mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
 use crate::model::{Observed, Stored};
+use renewal::Planned;
 
 pub use clock::{Against, ClockDoubt, Evidence};
 pub use delivery::{Because, Before, Deliver, DeliveryReason, DeliveryWait, Early, NodeTask};
@@ -81,23 +80,33 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     }
     let mut plan = Plan::default();
     let none = Stored::default();
-    let mut deliverable = Vec::new();
-    let mut planned: BTreeMap<String, usize> = BTreeMap::new();
+    let mut issues = Vec::new();
+    let mut waiting = Vec::new();
     for certificate in asked(config, observed) {
         let stored = observed.store.get(&certificate.name).unwrap_or(&none);
-        match renewal::decide(config, certificate, stored, observed, &planned, now) {
-            // A certificate that is about to be replaced is not delivered first: the next round delivers the new one,
-            // or the stored one when issuing failed.
-            Ok(issue) => {
-                *planned.entry(issue.ca.clone()).or_default() += usize::from(!issue.exempt);
-                plan.steps.push(Step::Issue(Box::new(issue)));
-            }
-            Err(reason) => {
+        match renewal::decide(config, certificate, stored, observed, Planned { issues: &issues, may_join: false }, now)
+        {
+            Ok(issue) => issues.push(issue),
+            Err(reason) => waiting.push((certificate, stored, reason)),
+        }
+    }
+    // One that waits may be renewed together with another that comes after it.
+    let mut deliverable = Vec::new();
+    for (certificate, stored, reason) in waiting {
+        let planned = Planned { issues: &issues, may_join: true };
+        let again = || renewal::decide(config, certificate, stored, observed, planned, now);
+        let together = matches!(reason, RenewalWait::NotDue { .. }).then(again).and_then(Result::ok);
+        match together {
+            Some(issue) => issues.push(issue),
+            None => {
                 plan.waits.push(Wait::Renewal { certificate: certificate.name.clone(), reason });
                 deliverable.push((certificate, stored));
             }
         }
     }
+    // A certificate that is about to be replaced is not delivered first: the next round delivers the new one, or the
+    // stored one when issuing failed.
+    plan.steps.extend(issues.into_iter().map(|issue| Step::Issue(Box::new(issue))));
     let (rollouts, waits) = delivery::decide(config, &deliverable, observed, now);
     plan.steps.extend(rollouts.into_iter().map(Step::Deliver));
     plan.waits.extend(waits);

@@ -7,8 +7,6 @@ mod due;
 pub use choice::{Obstacle, PassedOver};
 pub use due::{Basis, ari_of, due, lifetime};
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -92,6 +90,12 @@ pub enum RenewalReason {
         from: Option<String>,
         to: Option<String>,
     },
+    /// Another one with the same names and another key type is renewed now, and this one is nearly due: servers then
+    /// reload once.
+    Together {
+        with: CertName,
+        not_after: Timestamp,
+    },
     /// The instant that `basis` gave has come.
     Due {
         at: Timestamp,
@@ -148,8 +152,14 @@ fn earlier(instant: Timestamp, other: Option<Timestamp>) -> Timestamp {
     other.map_or(instant, |other| other.min(instant))
 }
 
-/// `planned`: orders that this plan makes for other certificates, by the CA's host.
-///
+/// Orders that the plan makes for other certificates.
+#[derive(Clone, Copy)]
+pub(super) struct Planned<'a> {
+    pub(super) issues: &'a [Issue],
+    /// A certificate that is nearly due may be renewed together with one of them.
+    pub(super) may_join: bool,
+}
+
 /// # Errors
 /// Why not.
 pub(super) fn decide(
@@ -157,7 +167,7 @@ pub(super) fn decide(
     certificate: &Certificate,
     stored: &Stored,
     observed: &Observed,
-    planned: &BTreeMap<String, usize>,
+    planned: Planned<'_>,
     now: Timestamp,
 ) -> Result<Issue, RenewalWait> {
     let current = stored.current.as_ref();
@@ -168,8 +178,10 @@ pub(super) fn decide(
     let keep_key = keeps_key(certificate, stored, &observed.state);
     let intent = stored.pending.as_ref().filter(|intent| still_wanted(intent, certificate, stored, keep_key, config));
     let by_itself = reason(config, certificate, stored, observed, ari, now);
+    let by_itself = by_itself.or_else(|wait| together(certificate, stored, planned, ari, now).ok_or(wait));
     let outlives = match (&by_itself, current) {
         (Ok(RenewalReason::Due { basis: Basis::Lifetime { .. }, .. }), Some(kept)) => Some(kept.leaf.not_after),
+        (Ok(RenewalReason::Together { .. }), Some(kept)) if ari.is_none() => Some(kept.leaf.not_after),
         _ => None,
     };
     let forced = observed.asked.force.contains(&certificate.name);
@@ -204,9 +216,12 @@ pub(super) fn decide(
         let by_attempts = attempts().find(|(host, _)| **host == ca.host);
         let by_attempts = by_attempts.and_then(|(_, attempts)| held_back(&ca.host, attempts));
         let Terms { exempt, counted, .. } = terms(ca);
-        let planned = planned.get(&ca.host).copied().unwrap_or_default();
+        let planned = || planned.issues.iter().filter(|issue| issue.ca == ca.host);
         let (names, per_week) = (&certificate.names, ca.certificates_per_week);
-        let question = Question { ca: &ca.host, names, per_week, emergency, exempt, planned };
+        let alike = ledger::alike(config, names);
+        let planned_alike = planned().filter(|issue| issue.names == *names && issue.exempt == exempt).count();
+        let planned = planned().filter(|issue| !issue.exempt).count();
+        let question = Question { ca: &ca.host, names, per_week, emergency, exempt, planned, planned_alike, alike };
         let full = if counted { None } else { ledger::check_limits(&observed.ledger, question, now).err() };
         let full = full.map(|full| PassedOver::by_ledger(&ca.host, full));
         full.into_iter().chain(by_attempts).max_by_key(|held| held.until)
@@ -330,6 +345,29 @@ fn reason(
         return Err(RenewalWait::NotDue { at, not_after, basis, ask_again });
     }
     Ok(RenewalReason::Due { at, not_after, basis })
+}
+
+/// Whether it is renewed before its own instant, with another of the same names: the CA's window for it is open, or
+/// without one its instant is near.
+fn together(
+    certificate: &Certificate,
+    stored: &Stored,
+    planned: Planned<'_>,
+    ari: Option<&Ari>,
+    now: Timestamp,
+) -> Option<RenewalReason> {
+    /// This part of the lifetime before its own instant: two days of 60.
+    const NEAR: i32 = 30;
+    let leaf = &stored.current.as_ref()?.leaf;
+    let with = planned.issues.iter().filter(|_| planned.may_join).find(|issue| {
+        let due = matches!(issue.reason, RenewalReason::Due { .. });
+        due && issue.names == certificate.names && issue.key_type.algorithm() != certificate.key_type.algorithm()
+    })?;
+    let near = match ari {
+        Some(ari) => ari.start <= now,
+        None => due(leaf, None, 0).0.duration_since(now) < lifetime(leaf) / NEAR,
+    };
+    near.then(|| RenewalReason::Together { with: with.certificate.clone(), not_after: leaf.not_after })
 }
 
 fn shares_a_name(kept: &Kept, certificate: &Certificate) -> bool {

@@ -53,6 +53,11 @@ pub enum Verdict {
     Lingers {
         what: String,
     },
+    /// The server still has no pair of this key algorithm, as before, and shows its others: it does not read the new one
+    /// yet.
+    Absent {
+        what: String,
+    },
     Silent(ProbeError),
 }
 
@@ -113,6 +118,10 @@ pub enum Outcome {
         /// The handshakes over TCP prove it, and those over QUIC show another certificate.
         #[serde(default, skip_serializing_if = "core::ops::Not::not")]
         over_quic: bool,
+    },
+    /// Switched and kept; all is proven but certificates of a key algorithm of which the server reads no pair yet.
+    Absent {
+        why: String,
     },
     /// The handshake showed something else, and the node was rolled back.
     Undone {
@@ -274,6 +283,10 @@ impl Rollout {
                 }
                 actions.push(Action::Done(node.clone()));
                 return self.end(&node, Outcome::Unverified { why: what, over_quic: true });
+            }
+            Verdict::Absent { what } => {
+                actions.push(Action::Done(node.clone()));
+                return self.end(&node, Outcome::Absent { why: what });
             }
             Verdict::Other { what } => {
                 actions.push(Action::Done(node.clone()));

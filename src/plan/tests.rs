@@ -7,6 +7,7 @@ mod ends;
 mod fences;
 mod histories;
 mod hostile;
+mod key_types;
 mod laws;
 mod policy;
 mod rehearsals;

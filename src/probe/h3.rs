@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
 use super::route::Prelude;
-use super::{Route, handshake, route, tls};
+use super::{Answer, Asked, Beside, Route, route, tls};
 use crate::cert::DnsName;
 use crate::config::ProxyProtocol;
 use crate::model::ProbeError;
@@ -32,9 +32,11 @@ const NO_VERSION: [u8; 4] = [0x1a, 0x2a, 0x3a, 0x4a];
 /// A connection ID, of 8 to 20 bytes.
 const ID: usize = 8;
 
-/// One TLS handshake over TCP, and where the server offers HTTP/3.
+/// What TLS over TCP shows, and where the server offers HTTP/3.
 pub struct Offer {
-    pub chain: Result<Vec<Vec<u8>>, ProbeError>,
+    pub chain: Answer,
+    /// What the server has beside it.
+    pub beside: Option<Beside>,
     pub h3: Option<Http3>,
 }
 
@@ -59,15 +61,16 @@ impl Http3 {
 
 /// A handshake over TCP with the ALPN `http/1.1`, which HTTP servers take, beside packets over UDP. Where those have no
 /// answer, `HEAD /` is sent to a server that has taken the ALPN, and to no other.
-pub async fn look_for_h3(
+pub async fn look_for_h3<'a>(
     address: SocketAddr,
     proxy_protocol: Option<ProxyProtocol>,
-    sni: &DnsName,
+    asked: impl Into<Asked<'a>>,
     deadline: Duration,
 ) -> Offer {
+    let (asked, plain) = (asked.into(), Route::Tcp { address, proxy_protocol, starttls: None });
     let late = sleep(deadline);
     let udp = answers_over_udp(address);
-    let over_tls = over_http(address, proxy_protocol, sni, deadline);
+    let over_tls = over_http(address, proxy_protocol, asked, deadline);
     tokio::pin!(late, udp, over_tls);
     let mut answers = None;
     let done = loop {
@@ -78,16 +81,16 @@ pub async fn look_for_h3(
     };
     let (chain, stream) = match done {
         Ok(done) => done,
-        // A server of another protocol may refuse the ALPN.
+        // A server of another protocol may refuse the ALPN; and one may have no pair of the algorithm that is asked for.
         Err(ProbeError::Tls(_)) => {
-            let plain = Route::Tcp { address, proxy_protocol, starttls: None };
-            let chain = tokio::select! {
-                chain = handshake(plain, sni, deadline) => chain,
+            let answer = tokio::select! {
+                answer = asked.ask(&plain, deadline) => answer,
                 () = late => Err(ProbeError::TimedOut),
             };
-            return Offer { chain, h3: None };
+            let (chain, beside) = asked.with_beside(answer, &plain, deadline).await;
+            return Offer { chain, beside, h3: None };
         }
-        Err(error) => return Offer { chain: Err(error), h3: None },
+        Err(error) => return Offer { chain: Err(error), beside: None, h3: None },
     };
     let answers = match answers {
         Some(answers) => answers,
@@ -96,27 +99,34 @@ pub async fn look_for_h3(
     let h3 = if answers {
         Some(Http3::Answers(address))
     } else {
-        let port = timeout(HTTP, stream.alt_svc(sni)).await.ok().flatten();
+        let port = timeout(HTTP, stream.alt_svc(asked.sni)).await.ok().flatten();
         port.map(|port| Http3::AltSvc(SocketAddr::new(address.ip(), port)))
     };
-    Offer { chain: Ok(chain), h3 }
+    let (chain, preferred) = match asked.own(&chain, &plain, deadline).await {
+        Some(own) => (own.chain, Some(chain)),
+        None => (chain, None),
+    };
+    let beside = asked.beside(&chain, preferred, &plain, deadline).await;
+    Offer { chain: Ok(chain), beside, h3 }
 }
 
 async fn over_http(
     address: SocketAddr,
     proxy_protocol: Option<ProxyProtocol>,
-    sni: &DnsName,
+    asked: Asked<'_>,
     deadline: Duration,
 ) -> Result<(Vec<Vec<u8>>, tls::OverStream), ProbeError> {
+    let sni = asked.sni;
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(ProbeError::Tls(format!("no server can be asked for {sni}")));
     };
     let prelude = Prelude { port: address.port(), proxy_protocol, starttls: None };
-    let attempt = async { tls::over_http(route::tcp(address).await?, name, sni, prelude).await };
+    let attempt = async { tls::over_http(route::tcp(address).await?, name, sni, prelude, asked.offer()).await };
     let (chain, stream) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
     if chain.is_empty() {
         return Err(ProbeError::Tls("the server showed no certificate".to_owned()));
     }
+    asked.takes(&chain)?;
     Ok((chain, stream))
 }
 

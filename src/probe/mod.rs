@@ -6,6 +6,7 @@
 
 mod accept_any;
 mod h3;
+mod keys;
 mod plain;
 mod proxy;
 mod quic;
@@ -20,10 +21,11 @@ use core::time::Duration;
 use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 
-use crate::cert::DnsName;
+use crate::cert::{DnsName, KeyAlgorithm};
 use crate::model::ProbeError;
 
 pub use h3::{Http3, Offer, look_for_h3};
+pub use keys::{Asked, Beside, Keys};
 pub use quic_look::{QuicLook, look_over_quic, verify_over_quic};
 pub use route::{Opener, Route, Stream};
 pub use verify::{Verified, verify};
@@ -39,14 +41,34 @@ use tls::OverStream;
 /// # Errors
 /// How far it came.
 pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, ProbeError> {
-    Ok(connect(&route.into(), sni, deadline).await?.chain)
+    Ok(connect(&route.into(), sni, None, deadline).await?.chain)
+}
+
+/// The chain (DER, leaf first) that a handshake showed.
+pub type Answer = Result<Vec<Vec<u8>>, ProbeError>;
+
+/// What a fresh handshake shows of the pair that is asked for, and what the server has beside it.
+pub async fn look<'a>(
+    route: impl Into<Route>,
+    asked: impl Into<Asked<'a>>,
+    deadline: Duration,
+) -> (Answer, Option<Beside>) {
+    let (route, asked) = (route.into(), asked.into());
+    asked.with_beside(asked.ask(&route, deadline).await, &route, deadline).await
 }
 
 /// A completed handshake whose connection is still open.
 struct Handshake {
     /// Never empty; rustls reads at most 64 kB of it.
     chain: Vec<Vec<u8>>,
+    /// What the server shows to a client that takes every algorithm, where that is another pair.
+    preferred: Option<Vec<Vec<u8>>>,
     open: Open,
+}
+
+/// The algorithm of the leaf's key.
+fn algorithm(chain: &[Vec<u8>]) -> Option<KeyAlgorithm> {
+    chain.first().and_then(|leaf| KeyAlgorithm::of(leaf))
 }
 
 enum Open {
@@ -64,7 +86,13 @@ impl Open {
     }
 }
 
-async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Handshake, ProbeError> {
+/// `offer`: only signatures of these keys are offered.
+async fn connect(
+    route: &Route,
+    sni: &DnsName,
+    offer: Option<KeyAlgorithm>,
+    deadline: Duration,
+) -> Result<Handshake, ProbeError> {
     let Ok(name) = ServerName::try_from(sni.as_str().to_owned()) else {
         return Err(ProbeError::Tls(format!("no server can be asked for {sni}")));
     };
@@ -72,20 +100,20 @@ async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Han
     let (chain, open) = match *route {
         Route::Tcp { address, proxy_protocol, starttls } => {
             let prelude = Prelude { port: address.port(), proxy_protocol, starttls };
-            let attempt = async { tls::over(route::tcp(address).await?, name, sni, prelude).await };
+            let attempt = async { tls::over(route::tcp(address).await?, name, sni, prelude, offer).await };
             let (chain, stream) =
                 timeout(prelude.within(deadline), attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
         Route::Through { ref open, port, proxy_protocol, starttls } => {
             let prelude = Prelude { port, proxy_protocol, starttls };
-            let attempt = tls::over(open().await?, name, sni, prelude);
+            let attempt = tls::over(open().await?, name, sni, prelude, offer);
             let (chain, stream) =
                 timeout(prelude.within(deadline), attempt).await.unwrap_or(Err(ProbeError::TimedOut))?;
             (chain, Open::Stream(Box::new(stream)))
         }
         Route::Quic { address } => {
-            let attempt = quic::over(address, sni);
+            let attempt = quic::over(address, sni, offer);
             let (chain, connection) = timeout(deadline, attempt).await.unwrap_or(Err(ProbeError::NoQuic))?;
             (chain, Open::Quic(connection))
         }
@@ -93,5 +121,5 @@ async fn connect(route: &Route, sni: &DnsName, deadline: Duration) -> Result<Han
     if chain.is_empty() {
         return Err(ProbeError::Tls("the server showed no certificate".to_owned()));
     }
-    Ok(Handshake { chain, open })
+    Ok(Handshake { chain, preferred: None, open })
 }

@@ -9,7 +9,7 @@ use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, T
 use rustls::pki_types::CertificateDer;
 
 use super::accept_any;
-use crate::cert::DnsName;
+use crate::cert::{DnsName, KeyAlgorithm};
 use crate::model::ProbeError;
 use crate::text::escape;
 
@@ -47,21 +47,25 @@ impl Drop for OverQuic {
     }
 }
 
-pub(super) async fn over(address: SocketAddr, sni: &DnsName) -> Result<(Vec<Vec<u8>>, OverQuic), ProbeError> {
+pub(super) async fn over(
+    address: SocketAddr,
+    sni: &DnsName,
+    offer: Option<KeyAlgorithm>,
+) -> Result<(Vec<Vec<u8>>, OverQuic), ProbeError> {
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = Endpoint::client(any).map_err(|error| no_socket(&error))?;
-    let connecting = socket.connect_with(config()?, address, sni.as_str()).map_err(|error| no_start(&error))?;
+    let connecting = socket.connect_with(config(offer)?, address, sni.as_str()).map_err(|error| no_start(&error))?;
     let connection = connecting.await.map_err(|error| no_quic(&error))?;
     let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
     let chain = shown.iter().flat_map(|shown| shown.iter()).map(|certificate| certificate.to_vec()).collect();
     Ok((chain, OverQuic { connection, _socket: socket }))
 }
 
-fn config() -> Result<ClientConfig, ProbeError> {
-    let mut tls = (*accept_any::config()).clone();
+fn config(offer: Option<KeyAlgorithm>) -> Result<ClientConfig, ProbeError> {
+    let mut tls = (*accept_any::config(offer)).clone();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let tls = QuicClientConfig::try_from(tls).map_err(|error| ProbeError::Tls(error.to_string()))?;
     let mut transport = TransportConfig::default();

@@ -9,8 +9,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::{Route, h3, handshake};
-use crate::cert::{DnsName, Fingerprint};
+use super::{Asked, Route, h3};
+use crate::cert::Fingerprint;
 use crate::model::{Handshakes, ProbeError};
 
 /// Handshakes at once. nginx's old workers go on reading the UDP sockets until their last request ends, and drop what they
@@ -47,10 +47,10 @@ impl QuicLook {
     }
 }
 
-pub async fn look_over_quic(address: SocketAddr, sni: &DnsName) -> QuicLook {
+pub async fn look_over_quic<'a>(address: SocketAddr, asked: impl Into<Asked<'a>>) -> QuicLook {
     let _permit = LOOKS.acquire().await;
-    let route = Route::Quic { address };
-    let one = || handshake(route.clone(), sni, DEADLINE);
+    let (route, asked) = (Route::Quic { address }, asked.into());
+    let one = async || asked.ask(&route, DEADLINE).await.map(|handshake| handshake.chain);
     let mut asking: FuturesUnordered<_> = (0..AT_ONCE).map(|_| one()).collect();
     let mut look =
         QuicLook { answers: Vec::new(), handshakes: Handshakes { asked: AT_ONCE, answered: 0, before: false } };
@@ -89,17 +89,17 @@ pub async fn look_over_quic(address: SocketAddr, sni: &DnsName) -> QuicLook {
 }
 
 /// Looks until all that answer show the expected leaf, or until `patience` has passed; the last look counts.
-pub async fn verify_over_quic(
+pub async fn verify_over_quic<'a>(
     address: SocketAddr,
-    sni: &DnsName,
+    asked: impl Into<Asked<'a>>,
     expected: Fingerprint,
     patience: Duration,
 ) -> QuicLook {
-    let patience = sleep(patience);
+    let (asked, patience) = (asked.into(), sleep(patience));
     tokio::pin!(patience);
     let mut pause = PAUSE;
     loop {
-        let look = look_over_quic(address, sni).await;
+        let look = look_over_quic(address, asked).await;
         if look.shows(expected) {
             return look;
         }

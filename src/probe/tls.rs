@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use super::plain::{self, Recorded};
 use super::route::{Prelude, Stream};
 use super::{accept_any, h3, proxy, starttls};
-use crate::cert::DnsName;
+use crate::cert::{DnsName, KeyAlgorithm};
 use crate::model::ProbeError;
 use crate::text::escape;
 
@@ -57,8 +57,9 @@ pub(super) async fn over(
     name: ServerName<'static>,
     sni: &DnsName,
     prelude: Prelude,
+    offer: Option<KeyAlgorithm>,
 ) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
-    with(accept_any::config(), stream, name, sni, prelude).await
+    with(accept_any::config(offer), stream, name, sni, prelude).await
 }
 
 /// With the ALPN of HTTP/1.1.
@@ -67,8 +68,9 @@ pub(super) async fn over_http(
     name: ServerName<'static>,
     sni: &DnsName,
     prelude: Prelude,
+    offer: Option<KeyAlgorithm>,
 ) -> Result<(Vec<Vec<u8>>, OverStream), ProbeError> {
-    let mut config = (*accept_any::config()).clone();
+    let mut config = (*accept_any::config(offer)).clone();
     config.alpn_protocols = vec![HTTP.to_vec()];
     with(Arc::new(config), stream, name, sni, prelude).await
 }

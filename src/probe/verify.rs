@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::{Handshake, Route, connect};
-use crate::cert::{DnsName, Fingerprint};
+use super::{Asked, Handshake, Route};
+use crate::cert::Fingerprint;
 use crate::model::ProbeError;
 
 /// The time for one handshake: a hanging server must leave time for the new one. With 150 ms to the node, a handshake takes
@@ -39,15 +39,20 @@ pub enum Verified {
 /// Probes until `expected` is served or `deadline` has passed; the last answer counts. While an old worker answers, the
 /// next attempt waits for it to close the connection or for a growing pause, whichever comes first; through a caller's
 /// stream, for the pause.
-pub async fn verify(route: impl Into<Route>, sni: &DnsName, expected: Fingerprint, deadline: Duration) -> Verified {
-    let route = route.into();
+pub async fn verify<'a>(
+    route: impl Into<Route>,
+    asked: impl Into<Asked<'a>>,
+    expected: Fingerprint,
+    deadline: Duration,
+) -> Verified {
+    let (route, asked) = (route.into(), asked.into());
     let is_expected =
         |handshake: &Handshake| handshake.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected);
     let mut last = Verified::Silent(ProbeError::TimedOut);
     let asking = async {
         let mut pause = PAUSE;
         loop {
-            let open = match connect(&route, sni, ATTEMPT).await {
+            let open = match asked.ask(&route, ATTEMPT).await {
                 Ok(handshake) if is_expected(&handshake) => {
                     last = Verified::Expected(handshake.chain);
                     return;

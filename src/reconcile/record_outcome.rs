@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
 use crate::model::{Advice, Attempts, Code, DeliveryAttempts, Finding, Observed, Rehearsal};
-use crate::plan::delivery::{revert, unproven};
+use crate::plan::delivery::{absent, revert, unproven};
 use crate::plan::rollout::Outcome;
 use crate::plan::{self, Deliver, DeliveryReason, Issue, Step, fence};
 use crate::report::{Delivery, DiskVerdict, Done, Issuance};
@@ -144,14 +144,15 @@ fn delivered(
             let (certificate, node) = (name.clone(), task.node.clone());
             let reason = &task.certificates[name];
             // A node has refused the generation that it goes back from.
-            let outcome = &revert::outcome(reason, outcome);
+            let outcome = &absent::outcome(reason, &revert::outcome(reason, outcome));
             let generation = match reason {
                 DeliveryReason::Reverts { from, .. } => from.clone(),
                 _ => generation,
             };
             revert::ended(observed, &node, name, outcome);
             if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
-                let why = failed(&node, outcome).filter(|_| matches!(outcome, Outcome::Unverified { .. }));
+                let why = failed(&node, outcome)
+                    .filter(|_| matches!(outcome, Outcome::Unverified { .. } | Outcome::Absent { .. }));
                 unproven::ended(&context.config, observed, &node, name, &generation, why, now);
             }
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
@@ -264,7 +265,7 @@ pub(crate) fn failed(node: &NodeName, outcome: &Outcome) -> Option<Finding> {
         Outcome::BrokenBefore { .. } => Code::NodeBrokenBefore,
         Outcome::Placed { .. } => Code::NodeServerNotRunning,
         Outcome::Unverified { over_quic: true, .. } => Code::NodeQuic,
-        Outcome::Unverified { .. } => Code::NodeUnverified,
+        Outcome::Unverified { .. } | Outcome::Absent { .. } => Code::NodeUnverified,
         Outcome::Undone { .. } => Code::NodeUndone,
         Outcome::Aborted { .. } => Code::NodeNotTouched,
         Outcome::Failed { .. } | Outcome::Unknown { .. } => Code::NodeFailed,

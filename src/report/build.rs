@@ -12,7 +12,7 @@ use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 use super::words::{day, minute};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Origin, Report, SCHEMA,
-    ServedReport, Verdict, disks, inventory, judge, watched,
+    ServedReport, Verdict, beside, disks, inventory, judge, watched,
 };
 
 /// What a pass did, by certificate and node. Empty for read-only commands.
@@ -99,6 +99,9 @@ fn rehearsed(config: &Config, observed: &Observed, now: Timestamp) -> Vec<Findin
 fn doubt(mut certificate: CertificateReport) -> CertificateReport {
     for served in certificate.nodes.iter_mut().flat_map(|node| &mut node.served) {
         served.verdict = served.verdict.clone().doubted();
+    }
+    for beside in certificate.nodes.iter_mut().flat_map(|node| &mut node.beside) {
+        beside.served.verdict = beside.served.verdict.clone().doubted();
     }
     certificate.nodes.sort_by_key(NodeReport::rank);
     certificate
@@ -255,6 +258,7 @@ fn of_node(
         window_opens: None,
         last_failure: None,
         served,
+        beside: beside::reports(certificate, node, observed, now),
         delivery: done.delivered.get(&(node.clone(), certificate.name.clone())).cloned(),
     }
 }

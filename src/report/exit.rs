@@ -1,6 +1,6 @@
 //! Derives the exit code from what was observed and done. The codes mean the same for every command.
 
-use super::{CertificateReport, Delivery, Issuance, NodeReport, Report};
+use super::{BesideReport, CertificateReport, Delivery, Issuance, NodeReport, Report};
 use crate::model::{Exit, Finding, worst};
 use crate::plan::rollout::Outcome;
 use crate::plan::{DeliveryWait, Plan, RenewalWait, Step, Wait};
@@ -38,7 +38,7 @@ fn of_node(node: &NodeReport) -> Vec<Exit> {
     if node.paused_until.is_some() {
         return vec![Exit::Warning];
     }
-    let mut exits: Vec<Exit> = node.seen().collect();
+    let mut exits: Vec<Exit> = node.seen().chain(node.beside.iter().map(BesideReport::exit)).collect();
     if node.served.is_empty() {
         exits.push(Exit::NotDelivered);
     }

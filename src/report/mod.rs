@@ -1,5 +1,6 @@
 //! The report: one value for what was observed and done. All output, for people and programs, is a rendering of it.
 
+mod beside;
 mod build;
 mod disks;
 pub mod doctor;
@@ -21,6 +22,7 @@ mod watched;
 mod words;
 
 pub use crate::model::{Exit, worst};
+pub use beside::{BesideReport, beside_text};
 pub use build::{Done, build};
 pub use disks::{DiskReport, DiskVerdict, disks_text};
 pub use inventory::InventoryReport;
@@ -144,6 +146,10 @@ pub struct NodeReport {
     pub window_opens: Option<Timestamp>,
     /// One for each address and name asked for.
     pub served: Vec<ServedReport>,
+    /// Certificates with keys of the other algorithm, which the server has for the same names, and which nobody
+    /// configured; worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<BesideReport>,
     /// The delivery by this command; `null`: none.
     pub delivery: Option<Delivery>,
     /// Why an earlier run did not deliver the desired generation; `null`: nothing failed.

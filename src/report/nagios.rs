@@ -103,6 +103,12 @@ fn findings(report: &Report) -> Vec<String> {
                 let sentence = super::verdict::joined(&what, &next);
                 found.push((exit, format!("{}{at} {name}: {word}: {sentence}", node.node)));
             }
+            for beside in &node.beside {
+                let at = beside.served.address.map(|address| format!(" {address}")).unwrap_or_default();
+                let (what, next) = beside.sentence();
+                let sentence = super::verdict::joined(&what, &next);
+                found.push((beside.exit(), format!("{}{at} {name}: {}: {sentence}", node.node, beside.word())));
+            }
             if node.served.is_empty() {
                 found.push((Exit::NotDelivered, format!("{} {name}: not probed", node.node)));
             }

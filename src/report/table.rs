@@ -5,7 +5,7 @@ use anstyle::AnsiColor;
 use jiff::{SignedDuration, Timestamp};
 use textwrap::core::display_width;
 
-use super::{DiskReport, Exit, NodeReport, ServedReport, WatchedReport, words};
+use super::{BesideReport, DiskReport, Exit, NodeReport, ServedReport, WatchedReport, words};
 
 /// The style of text output.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +48,10 @@ pub(super) fn nodes(nodes: &[NodeReport], style: Style, now: Timestamp) -> Strin
     for node in nodes.iter().filter(|node| !(folded && node.is_well())) {
         for served in &node.served {
             rows.push(row(node.node.as_str(), served, node.state(served), now));
+        }
+        for beside in &node.beside {
+            let (word, exit) = node.state_beside(beside);
+            rows.push(row(node.node.as_str(), &beside.served, (word, exit), now));
         }
         if node.served.is_empty() {
             let [name, address, serves, ends] = [node.node.as_str(), "-", "-", "-"].map(str::to_owned);
@@ -127,14 +131,15 @@ impl NodeReport {
     pub(super) fn rank(&self) -> (bool, usize) {
         let seen = self.seen().map(Exit::rank);
         let done = self.delivery.iter().map(|delivery| super::exit::of_delivery(delivery).rank());
-        (self.paused_until.is_some(), seen.chain(done).min().unwrap_or(0))
+        let beside = self.beside.iter().map(|beside| beside.exit().rank());
+        (self.paused_until.is_some(), seen.chain(done).chain(beside).min().unwrap_or(0))
     }
 
     /// Whether the node has no problem to report.
     fn is_well(&self) -> bool {
         let well = self.served.iter().all(|served| served.verdict.exit() == Exit::Ok);
         let delivered = self.delivery.iter().all(|delivery| super::exit::of_delivery(delivery) == Exit::Ok);
-        well && delivered && !self.served.is_empty() && self.paused_until.is_none()
+        well && delivered && !self.served.is_empty() && self.beside.is_empty() && self.paused_until.is_none()
     }
 
     /// The word for one of its handshakes, and its severity.
@@ -146,6 +151,14 @@ impl NodeReport {
             (format!("{word}, waits"), Exit::Warning)
         } else {
             (word.to_owned(), exit)
+        }
+    }
+
+    /// The same for what its server has beside.
+    pub(super) fn state_beside(&self, beside: &BesideReport) -> (String, Exit) {
+        match self.paused_until {
+            Some(_) => (format!("{}, paused", beside.word()), Exit::Warning),
+            None => (beside.word(), beside.exit()),
         }
     }
 }

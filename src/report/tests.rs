@@ -86,6 +86,7 @@ fn each_thing_that_a_report_can_hold_has_its_code() {
         ("broken before", node(Outcome::BrokenBefore { output: "it".into() }), true, &[6]),
         ("placed", node(Outcome::Placed { output: "it".into() }), true, &[6]),
         ("unverified", node(Outcome::Unverified { why: "it".into(), over_quic: false }), true, &[6]),
+        ("absent", node(Outcome::Absent { why: "it".into() }), true, &[6]),
         ("undone, and serves", node(undone(true)), true, &[6]),
         ("undone, and serves not", node(undone(false)), true, &[4]),
         ("aborted", node(Outcome::Aborted { why: Abort::Interrupted }), true, &[6]),
@@ -182,6 +183,7 @@ fn a_handshake_is_judged_by_what_hurts_a_visitor_first() {
     assert_eq!(silent(ProbeError::Refused), "unreachable");
     assert_eq!(silent(ProbeError::TimedOut), "unreachable");
     assert_eq!(silent(ProbeError::Tls("alert".into())), "no-tls");
+    assert_eq!(silent(ProbeError::NoSuchKey(crate::cert::KeyAlgorithm::Rsa)), "absent");
     assert_eq!(silent(ProbeError::NoQuic), "no-quic", "browsers go on over TCP");
     assert_eq!(silent(ProbeError::NoWay("ssh".into())), "unknown", "what visitors get does not go through SSH");
     assert_eq!(silent(ProbeError::Unspoken("220 mail".into())), "unknown", "`probe` is wrong, and not the server");
@@ -215,6 +217,7 @@ fn every_verdict_has_a_word_a_code_and_a_sentence() {
         Verdict::WrongName,
         Verdict::Expired,
         Verdict::NotYetValid,
+        Verdict::Absent { why: "the server has no RSA certificate for this name, only another".into() },
         Verdict::NoTls { why: "TLS failed: handshake failure".into() },
         Verdict::Unreachable { why: why() },
         Verdict::NoQuic { required: true },

@@ -171,12 +171,17 @@ fn of_nodes(certificate: &CertificateReport) -> Notes {
                 notes.add(name, what, advice(&next).filter(|_| done == Exit::Ok));
             }
         }
+        for beside in node.beside.iter().filter(|_| node.paused_until.is_none()) {
+            let (what, next) = beside.sentence();
+            notes.add(name, what, Some(next));
+        }
         for served in node.served.iter().filter(|_| node.paused_until.is_none()) {
             served.note().into_iter().for_each(|note| notes.add(name, note, None));
         }
         let origin = |served: &'_ ServedReport| Some((served.fingerprint?, served.origin.as_ref()?.sentence()));
+        let all = node.served.iter().chain(node.beside.iter().map(|beside| &beside.served));
         // Several addresses may serve the same certificate.
-        let each: BTreeMap<Fingerprint, String> = node.served.iter().filter_map(origin).collect();
+        let each: BTreeMap<Fingerprint, String> = all.filter_map(origin).collect();
         for (fingerprint, origin) in each {
             notes.add(name, format!("serves {}, not ours: {origin}", fingerprint.short()), None);
         }
@@ -286,7 +291,11 @@ fn worst(report: &Report, exit: Exit) -> Option<String> {
                 let delivery = node.delivery.as_ref().filter(|it| super::exit::of_delivery(it) == exit)?;
                 Some(format!("{} {}", node.node, words::outcome_word(delivery)))
             };
-            seen.or_else(missed)
+            let beside = || {
+                let mut beside = node.beside.iter().map(|beside| node.state_beside(beside));
+                beside.find(|(_, of)| *of == exit).map(|(word, _)| format!("{} {word}", node.node))
+            };
+            seen.or_else(missed).or_else(beside)
         });
         let failed = exit == Exit::IssuanceFailed && matches!(certificate.issuance, Some(Issuance::Failed { .. }));
         node.or_else(|| failed.then(|| format!("{} not issued", certificate.name)))

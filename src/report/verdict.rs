@@ -51,6 +51,10 @@ pub enum Verdict {
     Unreachable {
         why: String,
     },
+    /// The server has no certificate with a key of this algorithm for the name, and shows another.
+    Absent {
+        why: String,
+    },
     /// No answer over UDP: browsers use TCP, more slowly. `required`: the configuration asks for QUIC, and nothing has
     /// answered within the last day either.
     NoQuic {
@@ -132,7 +136,7 @@ impl Verdict {
             | Self::NoQuic { required: true }
             | Self::Unknown { .. }
             | Self::ClockDoubtful => Exit::Warning,
-            Self::Stale | Self::NotHeld | Self::Unmanaged { lacks: true } => Exit::NotDelivered,
+            Self::Stale | Self::NotHeld | Self::Absent { .. } | Self::Unmanaged { lacks: true } => Exit::NotDelivered,
             Self::Untrusted { .. }
             | Self::WrongName
             | Self::Expired
@@ -166,7 +170,7 @@ impl Verdict {
                 super::words::day(*at)
             ),
             Self::NotYetValid => "its validity has not begun".into(),
-            Self::NoTls { why } | Self::Unreachable { why } => why.clone(),
+            Self::NoTls { why } | Self::Unreachable { why } | Self::Absent { why } => why.clone(),
             Self::NoQuic { .. } => "no answer over UDP, so that browsers stay with TCP".into(),
             Self::Unknown { why } => format!("{why}; what visitors get is not known"),
             Self::ClockDoubtful => "unknown: this machine's clock is wrong; set it".into(),
@@ -186,6 +190,7 @@ impl Verdict {
             }
             Self::WrongName => "does the server read the configured paths?",
             Self::NotYetValid => "is a clock wrong?",
+            Self::Absent { .. } => super::words::READ_BOTH,
             Self::NoTls { .. } => "look at the server's error log",
             Self::Unreachable { .. } => "is the server up, and the port open to this machine?",
             Self::NoQuic { required: false } => "",
@@ -237,6 +242,7 @@ fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Lea
             return Err(Verdict::Unknown { why: silence.to_string() });
         }
         Seen::Silence(ProbeError::NoQuic) => return Err(Verdict::NoQuic { required: true }),
+        Seen::Silence(silence @ ProbeError::NoSuchKey(_)) => return Err(Verdict::Absent { why: silence.to_string() }),
         Seen::Silence(silence) if silence.somebody_there() => return Err(Verdict::NoTls { why: silence.to_string() }),
         Seen::Silence(silence) => return Err(Verdict::Unreachable { why: silence.to_string() }),
         Seen::Leaf { leaf, distrust } => (leaf, distrust),

@@ -19,6 +19,10 @@ pub(super) use delivery::{cost, delivery, delivery_wait, drift, early};
 pub(super) const RESTART: &str =
     "restart the server on the node: a reload changes nothing over QUIC until it is started anew (Caddy 2.6 is so)";
 
+/// Advice where a server does not read one of two pairs.
+pub(super) const READ_BOTH: &str = "once a delivery has put its files there, let the server read them beside the other pair \
+                                    (nginx: `ssl_certificate` and `ssl_certificate_key` twice), and reload it";
+
 /// Advice for a wrong clock.
 pub const SET_THE_CLOCK: &str =
     "set it (timedatectl); until then nothing is renewed or delivered, and nothing is called expired";
@@ -65,7 +69,7 @@ pub(super) fn outcome_word(delivery: &Delivery) -> &'static str {
             Outcome::RolledBack { .. } => "went back",
             Outcome::BrokenBefore { .. } => "broken before",
             Outcome::Placed { .. } => "server not running",
-            Outcome::Unverified { .. } => "not proven",
+            Outcome::Unverified { .. } | Outcome::Absent { .. } => "not proven",
             Outcome::Undone { .. } => "went back after the reload",
             Outcome::Aborted { .. } => "not touched",
         },
@@ -120,6 +124,9 @@ pub(super) fn renewal(reason: &RenewalReason) -> String {
         RenewalReason::ProfileChanged { from, to } => {
             let show = |profile: &Option<String>| profile.clone().unwrap_or_else(|| "none".into());
             format!("the profile changed from {} to {}", show(from), show(to))
+        }
+        RenewalReason::Together { with, not_after } => {
+            format!("together with {with}, which has the same names; expires {}", minute(*not_after))
         }
         RenewalReason::Due { at, not_after, basis: why } => {
             format!("due since {} ({}); expires {}", minute(*at), basis(why), minute(*not_after))
@@ -261,6 +268,9 @@ pub fn outcome(outcome: &Outcome) -> (String, Option<String>) {
             format!("its files are in place, but no handshake proves it: {why}"),
             Some("is the TLS port open to this machine? does the server read the configured paths?".into()),
         ),
+        Outcome::Absent { why } => {
+            (format!("its files are in place, and the server does not read them: {why}"), Some(READ_BOTH.into()))
+        }
         Outcome::Undone { why, not_back, serves } => {
             let back = match not_back {
                 None if *serves => "went back, and serves the former certificate".to_owned(),

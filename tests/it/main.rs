@@ -4,6 +4,7 @@
 
 mod config;
 mod faults;
+mod key_types;
 mod layers;
 mod probe;
 mod schema;

@@ -76,14 +76,14 @@ fn plan_before_anything_says_what_would_be_issued_and_for_whom() {
 }
 
 #[test]
-fn check_is_one_tls_connection_to_each_node_and_no_login() {
+fn check_is_a_handshake_for_each_key_algorithm_and_no_login() {
     let lab = renewed(Options::default());
     let before: Vec<_> = lab.nodes.iter().map(|node| (node.tls_connections(), node.ssh_connections())).collect();
     let output = lab.certd(&["check"]);
     exits(&output, 0);
     assert!(stdout(&output).contains("3 of 3 serve the right certificate: all is well (exit 0)"));
     for (node, (tls, ssh)) in lab.nodes.iter().zip(before) {
-        assert_eq!((node.tls_connections(), node.ssh_connections()), (tls + 1, ssh), "{}", node.name);
+        assert_eq!((node.tls_connections(), node.ssh_connections()), (tls + 2, ssh), "{}", node.name);
     }
     let json = json(&lab.certd(&["check", "--output", "json"]));
     assert_eq!((&json["schema"], &json["command"]), (&"certd.report/1".into(), &"check".into()));

@@ -32,6 +32,7 @@ mod hundred;
 mod interrupted;
 mod inventory;
 mod issue_lab;
+mod key_types;
 mod kill;
 mod kill_everywhere;
 mod lab_smoke;

@@ -6,9 +6,12 @@ set -eu
 lab=$(cd "$(dirname "$0")/../.." && pwd)/lab/consumers
 suite=bookworm
 packages='nginx-light apache2 haproxy lighttpd lighttpd-mod-openssl hitch stunnel4 postfix dovecot-imapd postgresql redis-server mosquitto
-squid-openssl prosody coturn ocserv vsftpd openssl procps'
+squid-openssl prosody coturn ocserv vsftpd caddy h2o mariadb-server ejabberd slapd ldap-utils bind9 unbound dnsdist rabbitmq-server
+nats-server nsd knot-resolver openssl procps socat'
+# They exclude others of those: brought here, and installed in the copy of their test.
+apart='exim4-daemon-light proftpd-core proftpd-mod-crypto'
 root=$lab/$suite
-[ ! -e "$root/.whole" ] || [ "$(cat "$root/.whole")" != "$packages" ] || exit 0
+[ ! -e "$root/.whole" ] || [ "$(cat "$root/.whole")" != "$packages $apart" ] || exit 0
 mkdir -p "$lab/apt/lists/partial" "$lab/apt/archives/partial"
 # The mirror that this system's apt uses.
 # shellcheck disable=SC2016 # apt-get replaces these
@@ -29,7 +32,13 @@ if [ ! -e "$root/.base" ]; then
     chmod 755 "$root/usr/sbin/policy-rc.d"
     : >"$root/.base"
 fi
+apt() {
+    DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get -q -y --no-install-recommends "$@" >>"$lab/log" 2>&1 ||
+        { tail -n 20 "$lab/log" >&2; exit 1; }
+}
+apt update
 # shellcheck disable=SC2086 # a word each
-DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get -q -y install --no-install-recommends $packages >>"$lab/log" 2>&1 ||
-    { tail -n 20 "$lab/log" >&2; exit 1; }
-printf %s "$packages" >"$root/.whole"
+apt install $packages
+# shellcheck disable=SC2086 # a word each
+apt install --download-only $apart
+printf %s "$packages $apart" >"$root/.whole"

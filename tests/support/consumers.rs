@@ -35,6 +35,8 @@ reload)
   # Its own unit does nothing, and hands the reload on to those of the clusters.
   [ "$unit" != postgresql ] || exec pg_ctlcluster --skip-systemctl-redirect 15 main reload
   file=/lib/systemd/system/$unit.service
+  # systemd makes a unit of a script.
+  [ -e "$file" ] || exec "/etc/init.d/$unit" reload
   grep -q '^ExecReload=' "$file" || { echo "$unit has no ExecReload"; exit 1; }
   eval "export $(sed -n 's/^Environment=//p' "$file" | tr '\n' ' ')" >/dev/null
   sed -n 's/^ExecReload=[-@:+!]*//p' "$file" >"/run/reload-$unit"

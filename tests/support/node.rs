@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::nginx::{self, HeldCommand, NginxCommand};
-use super::pki::{Authority, Leaf, handshake, pair};
+use super::pki::{Authority, Leaf, handshake, handshake_with, pair};
 use super::process::{Process, Reaper, as_root, output, wait_until};
 use super::relay::{Blackhole, Relay};
 use super::{Service, free_ports, sshd, write_secret};
@@ -138,6 +138,30 @@ impl Node {
     /// The leaf that its server presents in a fresh handshake, asked behind the relay, so that it counts as none.
     pub fn served(&self, service: &str) -> Result<Leaf, String> {
         handshake(self.inside, service)
+    }
+
+    /// What clients get that offer no other signatures than RSA's.
+    pub fn served_rsa(&self, service: &str) -> Result<Leaf, String> {
+        handshake_with(self.inside, service, &["-sigalgs", "rsa_pss_rsae_sha256:RSA+SHA256"])
+    }
+
+    /// Another pair of files, which its server reads beside that of the service after a restart.
+    pub fn add_pair(&mut self, service: &str, beside: &str, (cert, key): (String, String)) {
+        fs::create_dir_all(self.folder.join("conf/ssl").join(beside)).expect("the lab's folder is ours");
+        fs::write(self.fullchain(beside), cert).expect("the lab's folder is ours");
+        write_secret(&self.key(beside), &key);
+        self.read_pair(service, beside);
+    }
+
+    /// Its server reads these files too, after a restart.
+    pub fn read_pair(&mut self, service: &str, beside: &str) {
+        let path = self.folder.join("conf/nginx.conf");
+        let text = fs::read_to_string(&path).expect("the lab wrote it");
+        let [cert, key] = [self.fullchain(beside), self.key(beside)].map(|path| path.display().to_string());
+        let last = format!("return 200 \"{service}");
+        let both = format!("ssl_certificate {cert}; ssl_certificate_key {key};\n    {last}");
+        fs::write(path, text.replace(&last, &both)).expect("the lab's folder is ours");
+        self.start_nginx();
     }
 
     /// What is served once old workers have ended: nginx leaves them listening for 100 ms after a reload.

@@ -40,6 +40,14 @@ impl Authority {
         self.issue_between(names, end.min(now()) - 60 * DAY, end)
     }
 
+    /// The same, with an RSA key.
+    pub fn issue_rsa(&self, names: &[String], days: i64) -> (String, String) {
+        let end = now() + days * DAY;
+        let key = certd::cert::PrivateKey::generate(certd::cert::KeyType::Rsa2048).expect("a key can be made");
+        let key = KeyPair::from_pem(key.pem()).expect("what was just made");
+        self.issue_for(key, names, end.min(now()) - 60 * DAY, end)
+    }
+
     /// One that begins in `days` and lasts for a month.
     pub fn issue_ahead(&self, names: &[String], days: i64) -> (String, String) {
         let begin = now() + days * DAY;
@@ -47,12 +55,15 @@ impl Authority {
     }
 
     fn issue_between(&self, names: &[String], begin: i64, end: i64) -> (String, String) {
+        self.issue_for(KeyPair::generate().expect("a key can be made"), names, begin, end)
+    }
+
+    fn issue_for(&self, key: KeyPair, names: &[String], begin: i64, end: i64) -> (String, String) {
         let mut params = CertificateParams::new(names).expect("the lab's names are valid");
         params.not_before = date_time_ymd(1970, 1, 1) + Duration::from_secs(begin as u64);
         params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(end as u64);
         params.distinguished_name.push(DnType::CommonName, &names[0]);
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().expect("a key can be made");
         let cert = params.signed_by(&key, &self.0).expect("the lab's authority signs");
         (cert.pem(), key.serialize_pem())
     }
@@ -107,8 +118,14 @@ pub fn parse(text: &str) -> Option<Leaf> {
 
 /// The leaf that a server presents for `name` in a fresh handshake; the error is openssl's last words.
 pub fn handshake(at: SocketAddr, name: &str) -> Result<Leaf, String> {
+    handshake_with(at, name, &[])
+}
+
+/// The same, with further arguments of `openssl s_client`.
+pub fn handshake_with(at: SocketAddr, name: &str, more: &[&str]) -> Result<Leaf, String> {
     let output = Command::new("timeout")
         .args(["10", "openssl", "s_client", "-connect", &at.to_string(), "-servername", name])
+        .args(more)
         .stdin(Stdio::null())
         .output()
         .expect("timeout(1) starts");

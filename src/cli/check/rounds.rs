@@ -77,6 +77,15 @@ fn states(report: &Report) -> States {
                 let about = format!("{} {} for {}{at}", node.node, certificate.name, served.sni);
                 states.insert(about, format!("{}{shown}", served.verdict.word()));
             }
+            for beside in &node.beside {
+                let served = &beside.served;
+                let at = served.address.map(|address| format!(" at {address}")).unwrap_or_default();
+                let about = format!(
+                    "{} {}, {} beside it, for {}{at}",
+                    node.node, certificate.name, beside.algorithm, served.sni
+                );
+                states.insert(about, served.verdict.word().to_owned());
+            }
         }
     }
     for watched in &report.watched {

@@ -7,7 +7,7 @@ use super::{NONE, command, flag, path, section, text, words};
 
 pub(super) fn install() -> Value {
     section(
-        "Where a certificate is put, and how the server learns of it; {name} is the certificate's name",
+        "Where a certificate is put, and how the server learns of it; {name} is the certificate's name, {key_type} its key type",
         &[],
         [
             ("fullchain", path(), NONE, "Path of the full chain"),

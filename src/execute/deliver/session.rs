@@ -1,6 +1,7 @@
 //! One node's session in a rollout: it prepares at once, and then carries out the machine's actions, one attempt each.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -31,11 +32,15 @@ pub(crate) const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
 const OLD_WORKERS: Duration = Duration::from_millis(250);
 /// For the new certificate over QUIC, once TCP has shown it: servers renew both at once, or QUIC not before they are restarted.
 const QUIC_PATIENCE: Duration = Duration::from_secs(2);
+/// For a pair that the server did not have before, once it shows another new one: two slow handshakes.
+const ABSENT_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
     pub(crate) node: NodeName,
     pub(crate) bundles: Vec<Bundle>,
+    /// Those of a key algorithm of which the server had no pair before.
+    pub(crate) absent: BTreeSet<CertName>,
     pub(crate) events: mpsc::UnboundedSender<SessionEvent>,
     pub(crate) fences: mpsc::UnboundedSender<Held>,
     pub(crate) ordered: mpsc::UnboundedReceiver<Action>,
@@ -132,28 +137,51 @@ impl Session {
 
     async fn verify(&self, dialogue: &Dialogue) {
         self.show(Phase::Verifying, "");
-        let roots = &self.context.roots;
-        let prove = |(target, leaf): (ProbeTarget, Leaf)| prove(target, leaf.fingerprint, roots.clone());
-        let seen = self.through(dialogue, async |targets| join_all(targets.into_iter().map(prove)).await).await;
-        let seen: Vec<Served> = seen.into_iter().flatten().collect();
+        let seen = self.through(dialogue, async |targets| self.prove_all(targets).await).await;
         let verdict = self.verdict(&seen);
         match &verdict {
             Verdict::Expected => self.show(Phase::Served, ""),
-            Verdict::Other { what } | Verdict::Lingers { what } => self.show(Phase::Failed, what),
+            Verdict::Other { what } | Verdict::Lingers { what } | Verdict::Absent { what } => {
+                self.show(Phase::Failed, what)
+            }
             Verdict::Silent(silence) => self.show(Phase::Failed, &silence.to_string()),
         }
         self.say(Event::Verified(self.node.clone(), verdict), seen);
+    }
+
+    /// Pairs that the server did not have before come last: when it shows the others, it has been reloaded, and either has
+    /// these too or does not read them.
+    async fn prove_all(&self, targets: Vec<(ProbeTarget, Leaf)>) -> Vec<Served> {
+        let is_absent = |(target, _): &(ProbeTarget, Leaf)| self.absent.contains(target.certificate());
+        let (absent, others): (Vec<_>, Vec<_>) = targets.into_iter().partition(is_absent);
+        let most = if others.is_empty() { Duration::MAX } else { ABSENT_PATIENCE };
+        let prove = |(target, leaf): (ProbeTarget, Leaf), most: Duration| {
+            let patience = target.served_within().min(most);
+            prove(target, leaf.fingerprint, patience, self.context.roots.clone())
+        };
+        let mut seen = join_all(others.into_iter().map(|it| prove(it, Duration::MAX))).await;
+        seen.extend(join_all(absent.into_iter().map(|it| prove(it, most))).await);
+        seen.concat()
     }
 
     /// The worst of all handshakes: a server that is silent at one address is silent. A difference over QUIC alone
     /// comes last: TCP has proven that the server has the certificate and uses it, and browsers for which QUIC fails go
     /// on over TCP. A missing UDP answer does not count here: the report has it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
-        let (mut other, mut over_quic, mut silent, mut proven) = (None, None, None, false);
+        let (mut other, mut over_quic, mut absent, mut silent, mut proven) = (None, None, None, None, false);
         for served in seen {
             let what = match &served.seen {
                 Seen::Silence(ProbeError::NoQuic) => continue,
                 Seen::Silence(silence) if served.over == Over::Quic => silence.to_string(),
+                Seen::Silence(why @ ProbeError::NoSuchKey(_)) => {
+                    let at = served.address.map_or_else(String::new, |address| served.over.at(address));
+                    let what = format!("{at}, {}: {why}", served.sni);
+                    if self.absent.contains(&served.certificate) {
+                        absent = Some(Verdict::Absent { what });
+                        continue;
+                    }
+                    what
+                }
                 Seen::Silence(silence) if rollout::gone(silence) => return Verdict::Silent(silence.clone()),
                 Seen::Silence(silence) => {
                     silent.get_or_insert(Verdict::Silent(silence.clone()));
@@ -181,7 +209,7 @@ impl Session {
             }
         }
         let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(ProbeError::TimedOut) };
-        silent.or(other).or(over_quic).unwrap_or_else(unseen)
+        silent.or(other).or(absent).or(over_quic).unwrap_or_else(unseen)
     }
 
     fn expects(&self, served: &Served, leaf: &Leaf) -> bool {
@@ -205,7 +233,9 @@ impl Session {
         // After two reloads in a row, the workers from before the first may listen until both are done.
         tokio::time::sleep(2 * OLD_WORKERS).await;
         let seen = self.look().await;
-        let serves = !seen.is_empty() && seen.iter().all(|served| matches!(served.seen, Seen::Leaf { .. }));
+        // A server that has no pair of this algorithm serves another.
+        let answers = |seen: &Seen| matches!(seen, Seen::Leaf { .. } | Seen::Silence(ProbeError::NoSuchKey(_)));
+        let serves = !seen.is_empty() && seen.iter().all(|served| answers(&served.seen));
         self.say(Event::Restored(self.node.clone(), Restored { went_back, serves }), seen);
     }
 
@@ -219,7 +249,7 @@ impl Session {
     async fn look_at(&self, targets: Vec<(ProbeTarget, Leaf)>) -> Vec<Served> {
         let roots = &self.context.roots;
         let looks = join_all(targets.iter().map(|(target, _)| target.look(roots))).await;
-        looks.into_iter().flatten().collect()
+        looks.into_iter().flat_map(|(served, _)| served).collect()
     }
 
     /// Handshakes with all targets; those through SSH use this dialogue's own connection.
@@ -242,7 +272,7 @@ impl Session {
         for bundle in &self.bundles {
             let Some(certificate) = config.certificate(&bundle.certificate) else { continue };
             let leaf = &bundle.pair.chain().leaf;
-            let all = ProbeTarget::all(certificate, node, through);
+            let all = ProbeTarget::all(config, certificate, node, through);
             targets.extend(all.into_iter().map(|target| (target, leaf.clone())));
         }
         targets
@@ -276,13 +306,13 @@ impl Session {
 
 /// Handshakes with one name at every address of a host, over every transport, until each shows the expected leaf or
 /// times out.
-async fn prove(target: ProbeTarget, expected: Fingerprint, roots: Roots) -> Vec<Served> {
+async fn prove(target: ProbeTarget, expected: Fingerprint, patience: Duration, roots: Roots) -> Vec<Served> {
     let sockets = match target.sockets().await {
         Ok(sockets) => sockets,
         Err(silence) => return vec![target.unresolved(silence)],
     };
     let proofs = sockets.iter().map(async |socket| {
-        let verified = probe::verify(socket.route.clone(), target.sni(), expected, target.served_within()).await;
+        let verified = probe::verify(socket.route.clone(), target.asked(), expected, patience).await;
         let proven = matches!(verified, Verified::Expected(_));
         let seen = match verified {
             Verified::Expected(ders) | Verified::Other(ders) => Seen::of(ders, &roots, clock::now()),

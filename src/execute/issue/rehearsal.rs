@@ -29,6 +29,8 @@ pub fn makes_records(config: &Config) -> bool {
 }
 
 async fn rehearse_made(context: &Context, certificate: &Certificate) -> Result<(), Finding> {
+    let turn = context.orders_of(&certificate.names);
+    let _turn = turn.lock().await;
     let mut records = Records::new(context, true)?;
     let mut wanted: Vec<Txt> = Vec::new();
     for name in certificate.names.iter() {

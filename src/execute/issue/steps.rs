@@ -5,7 +5,7 @@ use core::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::acme::{Account, AcmeError, Order};
-use crate::cert::{Generation, Pair, PrivateKey};
+use crate::cert::{CertName, Generation, Pair, PrivateKey};
 use crate::config::Acme;
 use crate::context::effect_failure::{
     error_class, is_gone, is_limit, of_acme, of_give_up, of_invalid_order, refuses_replaces,
@@ -159,8 +159,13 @@ impl<'a> Steps<'a> {
         Ok(match made {
             Ok(mut order) => {
                 let (url, status) = (order.url().to_owned(), order.status());
-                self.order = Some(order);
-                Event::Ordered { url, status }
+                match self.order_is_of(&url)? {
+                    Some(other) => self.lasting(shared(self.task, &other)),
+                    None => {
+                        self.order = Some(order);
+                        Event::Ordered { url, status }
+                    }
+                }
             }
             Err(error) if replaces.is_some() && refuses_replaces(&error) => {
                 say(&self.context.progress, &self.task.certificate, format!("the CA refuses `replaces`: {error}"));
@@ -170,11 +175,24 @@ impl<'a> Steps<'a> {
         })
     }
 
+    /// The other certificate whose unfinished order this is: only its key can finalize it.
+    fn order_is_of(&self, url: &str) -> Result<Option<CertName>, Finding> {
+        let certificates = self.context.config.certificates.iter().map(|certificate| &certificate.name);
+        for name in certificates.filter(|name| **name != self.task.certificate) {
+            let pending = self.context.store.stored(name)?.pending;
+            if pending.is_some_and(|intent| intent.order_url.as_deref() == Some(url)) {
+                return Ok(Some(name.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     fn limit_reached(&self, replaces: bool) -> Result<Option<LimitReached>, Finding> {
         let entries = self.context.store.ledger()?;
         let (ca, names, emergency) = (&self.intent.ca, &self.intent.names, self.task.emergency);
         let per_week = self.ca.config.certificates_per_week;
-        let question = Question { ca, names, per_week, emergency, exempt: replaces && self.task.exempt, planned: 0 };
+        let (exempt, alike) = (replaces && self.task.exempt, ledger::alike(&self.context.config, names));
+        let question = Question { ca, names, per_week, emergency, exempt, alike, planned: 0, planned_alike: 0 };
         Ok(ledger::check_limits(&entries, question, clock::now()).err())
     }
 
@@ -339,6 +357,12 @@ impl<'a> Steps<'a> {
 fn criteria<'w>(context: &'w Context, task: &'w Issue, ca: &'w Acme, key: &'w PrivateKey) -> ChainCriteria<'w> {
     let (names, roots, now) = (&task.names, &context.roots, clock::now());
     ChainCriteria { preferred_root: ca.preferred_chain.as_deref(), key, names, roots, now }
+}
+
+fn shared(task: &Issue, other: &CertName) -> Finding {
+    let what = format!("the CA answers with the unfinished order of {other}, which has the same names");
+    let next = format!("nothing: this one is ordered when that of {other} is finished or has expired");
+    Finding::new(Code::AcmeOrderShared, &task.certificate, what, next, Advice::Retry { after_seconds: None })
 }
 
 fn bug(task: &Issue, error: &dyn core::error::Error) -> Finding {

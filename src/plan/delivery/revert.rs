@@ -59,7 +59,9 @@ pub fn outcome(reason: &DeliveryReason, outcome: &Outcome) -> Outcome {
     let why = format!("{silence}, since certd was ended in the middle of a delivery");
     match outcome {
         Outcome::Served => Outcome::Undone { why, not_back: None, serves: true },
-        Outcome::Unverified { .. } | Outcome::Placed { .. } => Outcome::Undone { why, not_back: None, serves: false },
+        Outcome::Unverified { .. } | Outcome::Absent { .. } | Outcome::Placed { .. } => {
+            Outcome::Undone { why, not_back: None, serves: false }
+        }
         other => other.clone(),
     }
 }

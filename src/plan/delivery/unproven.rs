@@ -60,6 +60,7 @@ fn seen(observed: &Observed, node: &NodeName, name: &CertName) -> BTreeSet<Strin
         }
         Seen::Silence(ProbeError::Refused) => "refused".to_owned(),
         Seen::Silence(ProbeError::Tls(_)) => "no TLS".to_owned(),
+        Seen::Silence(ProbeError::NoSuchKey(_)) => "no such key".to_owned(),
         Seen::Silence(ProbeError::Unspoken(_)) => "another protocol".to_owned(),
         Seen::Silence(ProbeError::TurnedAway(_)) => "turned away".to_owned(),
         Seen::Silence(_) => "no answer".to_owned(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cert::NodeName;
 use crate::config::{Certificate, Config};
-use crate::model::{Observed, Seen};
+use crate::model::{Observed, ProbeError, Seen};
 
 use super::super::hold::NEAR_THE_END;
 use super::of;
@@ -51,8 +51,10 @@ pub(super) fn allows(
     let mut seen = false;
     for served in of(observed, node, &certificate.name) {
         seen = true;
-        if matches!(&served.seen, Seen::Silence(silence) if silence.says_nothing_of_visitors()) {
-            // What visitors get is unknown, which is no reason to come early.
+        if matches!(&served.seen, Seen::Silence(silence) if silence.says_nothing_of_visitors())
+            || matches!(served.seen, Seen::Silence(ProbeError::NoSuchKey(_)))
+        {
+            // What visitors get is unknown, or is another pair: no reason to come early.
             continue;
         }
         let Seen::Leaf { leaf, distrust: None } = &served.seen else { return early(Because::Hurt) };

@@ -86,6 +86,28 @@ fn n03_a_canary_that_serves_another_certificate_goes_back_and_the_next_is_tried(
 }
 
 #[test]
+fn a_server_that_reads_no_pair_of_this_algorithm_yet_keeps_its_files_and_another_is_canary() {
+    golden(
+        "absent",
+        rollout(&[("a", Before::Valid), ("b", Before::Valid), ("c", Before::Valid)], None),
+        vec![
+            started("a"),
+            started("b"),
+            started("c"),
+            ready("a"),
+            ready("b"),
+            ready("c"),
+            committed("a"),
+            verified("a", Verdict::Absent { what: "the server has no RSA certificate for this name".into() }),
+            committed("b"),
+            verified("b", Verdict::Expected),
+            committed("c"),
+            verified("c", Verdict::Expected),
+        ],
+    );
+}
+
+#[test]
 fn tls_that_is_gone_after_the_switch_is_our_certificates_doing() {
     golden(
         "tls-gone",

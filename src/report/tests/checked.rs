@@ -1,6 +1,8 @@
 //! What `check` reports beside the tables: disks, the origin of a certificate, and the line for a monitoring system.
 
+use super::sample::served;
 use super::*;
+use crate::cert::KeyAlgorithm;
 use crate::model::{Code, Drift, Exposed, Severity};
 use crate::report::inventory::InventoryReport;
 
@@ -148,4 +150,30 @@ fn i11_no_text_of_a_peer_can_make_numbers_or_lines_for_a_monitoring_system() {
     let shown = nagios(&report);
     assert_eq!(shown.lines().count(), 1, "{shown}");
     assert!(shown.starts_with("CERTD CRITICAL - ") && shown.matches('|').count() < 2, "{shown}");
+}
+
+#[test]
+fn a_pair_that_nobody_manages_is_a_warning_and_hurts_only_when_most_clients_get_it() {
+    let of = |verdict: Verdict, preferred: bool| {
+        let mut certificate = with_node(vec![ok()], None);
+        let served = served(1, verdict);
+        certificate.nodes[0].beside = vec![BesideReport { served, algorithm: KeyAlgorithm::Rsa, preferred }];
+        let mut report = Report { certificates: vec![certificate], ..empty() };
+        report.conclude(false);
+        report
+    };
+    let valid = || Verdict::Unmanaged { lacks: false };
+    let exits = [(valid(), false), (valid(), true), (Verdict::Expired, false), (Verdict::Expired, true)]
+        .map(|(verdict, preferred)| of(verdict, preferred).exit);
+    assert_eq!(exits, [3, 3, 3, 4]);
+    let mut lines = String::new();
+    for (verdict, preferred) in [(valid(), false), (Verdict::Expired, true)] {
+        let report = of(verdict, preferred);
+        lines.push_str(&text(&report, Style::default()));
+        lines.push_str(&nagios(&report));
+        lines.push_str(&beside_text(&report.certificates));
+        let json = serde_json::to_value(&report.certificates[0].nodes[0]).unwrap();
+        lines.push_str(&format!("{}\n", json["beside"]));
+    }
+    golden("beside", &lines);
 }

@@ -10,6 +10,7 @@ pub(super) fn sample() -> Report {
         window_opens: None,
         last_failure: None,
         served: vec![served(last, verdict)],
+        beside: Vec::new(),
         delivery: delivery.map(Delivery::Ended),
     };
     let rolled_back = Outcome::RolledBack { output: "nginx: [emerg] key values mismatch".into() };
@@ -92,6 +93,7 @@ pub(super) fn with_node(verdicts: Vec<Verdict>, delivery: Option<Outcome>) -> Ce
         window_opens: None,
         last_failure: None,
         served,
+        beside: Vec::new(),
         delivery,
     };
     CertificateReport {

@@ -1,6 +1,6 @@
 //! Why a node is delivered to, or is not yet, and what that costs.
 
-use crate::model::Drift;
+use crate::model::{Drift, ProbeError};
 use crate::plan::{Because, DeliveryReason, DeliveryWait, Early, HoldEnd, NodeTask};
 
 use super::{day, from, minute, what};
@@ -19,6 +19,7 @@ pub(in crate::report) fn delivery(reason: &DeliveryReason, back: bool) -> String
             day(*not_after)
         ),
         DeliveryReason::Distrusted { why } => format!("serves a chain that clients refuse: {why}"),
+        DeliveryReason::Silent { silence: silence @ ProbeError::NoSuchKey(_) } => silence.to_string(),
         DeliveryReason::Silent { silence } => format!("serves nothing: {silence}"),
         DeliveryReason::Unseen => "it was not probed".into(),
         DeliveryReason::InstallChanged => "[install] changed since the last delivery".into(),

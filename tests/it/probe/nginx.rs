@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use certd::cert::{Fingerprint, KeyType, Pair};
+use certd::cert::{Fingerprint, KeyAlgorithm, KeyType, Pair};
 use certd::model::ProbeError;
-use certd::probe::{Verified, handshake, verify};
+use certd::probe::{Asked, Beside, Keys, Verified, handshake, look, look_for_h3, verify};
 
 use super::{LONG, SOON, leaf, pair, sni};
 
@@ -41,6 +41,12 @@ impl Nginx {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         nginx
+    }
+
+    /// Another pair in the same folder, for a block that reads both.
+    fn write_second(&self, pair: &Pair) {
+        fs::write(self.folder.path().join("second.pem"), pair.chain().pem()).unwrap();
+        fs::write(self.folder.path().join("second.key"), pair.key().pem()).unwrap();
     }
 
     fn reload_with(&self, pair: &Pair) {
@@ -117,4 +123,85 @@ async fn an_ecdsa_certificate_under_rsa_only_ciphers_is_no_tls() {
     let rsa = pair(KeyType::Rsa2048);
     nginx.reload_with(&rsa);
     assert!(matches!(verify(nginx.address, &sni(), leaf(&rsa), LONG).await, Verified::Expected(_)));
+}
+
+/// nginx with an ECDSA and an RSA pair, in TLS 1.2 or 1.3 alone.
+async fn with_both(ecdsa: &Pair, rsa: &Pair, protocol: &str) -> Nginx {
+    let one = format!("server {{ LISTEN; PAIR; ssl_protocols {protocol}; }}");
+    let nginx = Nginx::start(ecdsa, &one).await;
+    nginx.write_second(rsa);
+    let path = nginx.folder.path().join("nginx.conf");
+    let text = fs::read_to_string(&path).unwrap();
+    let second = "ssl_certificate second.pem; ssl_certificate_key second.key; ssl_protocols";
+    fs::write(&path, text.replace("ssl_protocols", second)).unwrap();
+    nginx.signal("HUP");
+    nginx
+}
+
+#[tokio::test]
+async fn each_of_two_pairs_is_proven_by_a_handshake_that_offers_its_own_algorithm_alone() {
+    let (ecdsa, rsa) = (pair(KeyType::EcdsaP256), pair(KeyType::Rsa2048));
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        let nginx = with_both(&ecdsa, &rsa, protocol).await;
+        for (pair, algorithm) in [(&ecdsa, KeyAlgorithm::Ecdsa), (&rsa, KeyAlgorithm::Rsa)] {
+            let name = sni();
+            for keys in [Keys::Only(algorithm), Keys::Prefer(algorithm)] {
+                let verified = verify(nginx.address, Asked { sni: &name, keys }, leaf(pair), LONG).await;
+                assert!(matches!(verified, Verified::Expected(_)), "{protocol}, {keys:?}: {verified:?}");
+            }
+        }
+        assert_eq!(served(&nginx).await, leaf(&ecdsa), "which a client that takes both prefers");
+    }
+}
+
+#[tokio::test]
+async fn a_look_shows_what_the_server_has_beside_the_pair_that_is_asked_for() {
+    let (ecdsa, rsa) = (pair(KeyType::EcdsaP256), pair(KeyType::Rsa2048));
+    let nginx = with_both(&ecdsa, &rsa, "TLSv1.3").await;
+    let name = sni();
+    // The reload may not have begun.
+    let both = Asked { sni: &name, keys: Keys::Only(KeyAlgorithm::Rsa) };
+    assert!(matches!(verify(nginx.address, both, leaf(&rsa), LONG).await, Verified::Expected(_)));
+    let look = async |keys| look(nginx.address, Asked { sni: &name, keys }, LONG).await;
+    let of = |pair: &Pair| pair.chain().ders().to_vec();
+    let beside = |algorithm, pair, preferred| Some(Beside { algorithm, chain: of(pair), preferred });
+    let ecdsa_first = (Ok(of(&ecdsa)), beside(KeyAlgorithm::Rsa, &rsa, false));
+    assert_eq!(look(Keys::Both(KeyAlgorithm::Ecdsa)).await, ecdsa_first);
+    let rsa_first = (Ok(of(&rsa)), beside(KeyAlgorithm::Ecdsa, &ecdsa, true));
+    for keys in [Keys::Both(KeyAlgorithm::Rsa), Keys::Prefer(KeyAlgorithm::Rsa)] {
+        assert_eq!(look(keys).await, rsa_first, "{keys:?}");
+    }
+    assert_eq!(look(Keys::Only(KeyAlgorithm::Rsa)).await, (Ok(of(&rsa)), None));
+    assert_eq!(look(Keys::Prefer(KeyAlgorithm::Ecdsa)).await, (Ok(of(&ecdsa)), None), "with one handshake");
+    // The same beside a question for HTTP/3, which has handshakes of its own.
+    for (keys, shown) in [(Keys::Both(KeyAlgorithm::Ecdsa), ecdsa_first), (Keys::Prefer(KeyAlgorithm::Rsa), rsa_first)]
+    {
+        let offer = look_for_h3(nginx.address, None, Asked { sni: &name, keys }, LONG).await;
+        assert_eq!((offer.chain, offer.beside), shown, "{keys:?}");
+    }
+    let offer = look_for_h3(nginx.address, None, Asked { sni: &name, keys: Keys::Only(KeyAlgorithm::Rsa) }, LONG).await;
+    assert_eq!((offer.chain, offer.beside), (Ok(of(&rsa)), None));
+}
+
+#[tokio::test]
+async fn a_server_without_a_pair_of_the_algorithm_is_told_from_one_without_tls() {
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        let ecdsa = pair(KeyType::EcdsaP256);
+        let nginx = Nginx::start(&ecdsa, &format!("server {{ LISTEN; PAIR; ssl_protocols {protocol}; }}")).await;
+        let name = sni();
+        let look = async |keys| look(nginx.address, Asked { sni: &name, keys }, LONG).await;
+        let none = Err(ProbeError::NoSuchKey(KeyAlgorithm::Rsa));
+        assert_eq!(look(Keys::Only(KeyAlgorithm::Rsa)).await, (none.clone(), None), "{protocol}");
+        let shown = (Ok(ecdsa.chain().ders().to_vec()), None);
+        assert_eq!(look(Keys::Prefer(KeyAlgorithm::Rsa)).await, shown, "one that is to be replaced is shown");
+        assert_eq!(look(Keys::Both(KeyAlgorithm::Ecdsa)).await, shown, "and nothing is beside it");
+        let asked = Asked { sni: &name, keys: Keys::Only(KeyAlgorithm::Rsa) };
+        assert_eq!(look_for_h3(nginx.address, None, asked, LONG).await.chain, none, "{protocol}");
+    }
+    let refuses = "server { LISTEN default_server; ssl_reject_handshake on; }";
+    let nginx = Nginx::start(&pair(KeyType::EcdsaP256), refuses).await;
+    let asked = sni();
+    let asked = Asked { sni: &asked, keys: Keys::Only(KeyAlgorithm::Rsa) };
+    let (answer, _) = look(nginx.address, asked, LONG).await;
+    assert!(matches!(&answer, Err(ProbeError::Tls(why)) if why.contains("UnrecognisedName")), "{answer:?}");
 }

@@ -7,12 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use certd::cert::{KeyType, Pair};
+use certd::cert::{KeyAlgorithm, KeyType, Pair};
 use certd::model::ProbeError;
-use certd::probe::{Http3, Route, Verified, handshake, look_for_h3, look_over_quic, verify, verify_over_quic};
+use certd::probe::{
+    Asked, Http3, Keys, Route, Verified, handshake, look_for_h3, look_over_quic, verify, verify_over_quic,
+};
 use quinn::crypto::rustls::QuicServerConfig;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use super::server::{Then, serve_at};
 use super::{LONG, SOON, leaf, pair, sni};
@@ -65,17 +70,35 @@ impl Drop for Caddy {
     }
 }
 
-fn tls(pair: &Pair) -> rustls::ServerConfig {
-    let key = PrivateKeyDer::from_pem_slice(pair.key().pem().as_bytes()).unwrap();
-    let chain = pair.chain().ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
+/// Pairs, of which the first is shown that the client's offer allows.
+#[derive(Debug)]
+struct Pairs(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Pairs {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.iter().find(|pair| pair.key.choose_scheme(hello.signature_schemes()).is_some()).cloned()
+    }
+}
+
+fn tls(pairs: &[&Pair]) -> rustls::ServerConfig {
+    let certified = |pair: &&Pair| {
+        let key = PrivateKeyDer::from_pem_slice(pair.key().pem().as_bytes()).unwrap();
+        let chain = pair.chain().ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
+        Arc::new(CertifiedKey::new(chain, any_supported_type(&key).unwrap()))
+    };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder =
         rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
-    builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap()
+    let pairs = Arc::new(Pairs(pairs.iter().map(certified).collect()));
+    builder.unwrap().with_no_client_auth().with_cert_resolver(pairs)
 }
 
 fn server(pair: &Pair, alpn: &[u8]) -> quinn::ServerConfig {
-    let mut tls = tls(pair);
+    of_several(&[pair], alpn)
+}
+
+fn of_several(pairs: &[&Pair], alpn: &[u8]) -> quinn::ServerConfig {
+    let mut tls = tls(pairs);
     tls.alpn_protocols = vec![alpn.to_vec()];
     quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()))
 }
@@ -265,7 +288,7 @@ impl Drop for Mail {
 
 async fn mail_server(pair: &Pair, alpn: Vec<Vec<u8>>) -> Mail {
     use tokio::io::AsyncReadExt;
-    let mut tls = tls(pair);
+    let mut tls = tls(&[pair]);
     tls.alpn_protocols = alpn;
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -297,7 +320,7 @@ async fn a_quic_server_without_http_3_or_without_the_key_is_no_tls() {
     let key = PrivateKeyDer::from_pem_slice(held.key().pem().as_bytes()).unwrap();
     let signer = provider.key_provider.load_private_key(key).unwrap();
     let chain = shown.chain().ders().iter().map(|der| CertificateDer::from(der.clone())).collect();
-    let stolen = rustls::sign::CertifiedKey::new(chain, signer);
+    let stolen = CertifiedKey::new(chain, signer);
     let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
     let builder = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13]);
@@ -309,4 +332,24 @@ async fn a_quic_server_without_http_3_or_without_the_key_is_no_tls() {
     let _worker = Worker::on(socket, config);
     let silence = handshake(quic(address), &sni(), LONG).await.unwrap_err();
     assert!(matches!(&silence, ProbeError::Tls(why) if why.contains("over QUIC")), "{silence}");
+}
+
+#[tokio::test]
+async fn over_quic_too_each_of_two_pairs_is_asked_for_by_its_own_algorithm() {
+    let (ecdsa, rsa) = (pair(KeyType::EcdsaP256), pair(KeyType::Rsa2048));
+    let name = sni();
+    for (pairs, shown) in [
+        (&[&ecdsa, &rsa][..], Ok(rsa.chain().ders().to_vec())),
+        (&[&ecdsa], Err(ProbeError::NoSuchKey(KeyAlgorithm::Rsa))),
+    ] {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let _worker = Worker::on(socket, of_several(pairs, b"h3"));
+        for keys in [Keys::Any, Keys::Prefer(KeyAlgorithm::Ecdsa), Keys::Only(KeyAlgorithm::Ecdsa)] {
+            let look = look_over_quic(address, Asked { sni: &name, keys }).await;
+            assert!(look.shows(leaf(&ecdsa)), "{keys:?}: {look:?}");
+        }
+        let look = look_over_quic(address, Asked { sni: &name, keys: Keys::Only(KeyAlgorithm::Rsa) }).await;
+        assert_eq!((look.answers, look.handshakes.answered), (vec![shown], 5));
+    }
 }

@@ -48,6 +48,7 @@ impl Code {
             | Self::AcmeBadNonce
             | Self::AcmeSlow
             | Self::AcmeOrderInvalid
+            | Self::AcmeOrderShared
             | Self::IssuanceDeadline
             | Self::Crl => "wait: certd tries again by itself",
             Self::AcmeStrangeAnswer | Self::AcmeElsewhere | Self::AcmeProblem => {
@@ -112,7 +113,7 @@ impl Code {
                 "make A or AAAA records with the nodes' addresses, or name them in [[node]]"
             }
             Self::DiscoverRefused | Self::DiscoverTooMany => "remove the records that are no nodes'",
-            Self::DiscoverConflict => "give each certificate a path of its own, with {name} in it",
+            Self::DiscoverConflict => "give each certificate a path and a `probe.sni` of its own",
             Self::InventoryStranger => "remove the record, or make its address a [[node]]",
             Self::InventoryNodeUnlisted => "make a record with the node's address, or take it out of `nodes`",
             Self::InventoryProxied => "set the records to \"DNS only\", or write `inventory = false`",

@@ -148,6 +148,7 @@ impl History {
                     0 => Verdict::Other { what: String::new() },
                     1 => Verdict::Silent(ProbeError::Refused),
                     2 => Verdict::Silent(ProbeError::TimedOut),
+                    3 => Verdict::Absent { what: String::new() },
                     _ => Verdict::Expected,
                 };
                 self.verified |= verdict == Verdict::Expected;
