@@ -1,5 +1,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::context::secrets::identity_flaws;
+use crate::report::Exit;
 use crate::text::list;
 use crate::{config, report};
 
@@ -43,6 +45,11 @@ impl Config {
             return Ok(0);
         }
         let config = setup::configuration(&options.config)?;
+        let flaws = identity_flaws(&config);
+        if !flaws.is_empty() {
+            let texts = flaws.into_iter().flat_map(|flaw| Fault::from(flaw).texts).collect();
+            return Err(Fault { exit: Exit::Usage, texts });
+        }
         let certificates = list::count(config.certificates.len(), "certificate");
         let nodes = list::count(config.nodes.len(), "node");
         output::text(&format!("{}: ok ({certificates}, {nodes})\n", options.config.display()));

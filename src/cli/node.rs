@@ -268,7 +268,7 @@ impl Target {
     fn identities(&self) -> Result<Vec<Identity>, Fault> {
         let read = |file: &PathBuf| {
             let pem = secret::read_text(file)?;
-            Ok(Identity { file: file.clone(), pem, passphrase: None })
+            Ok(Identity::new(file.clone(), pem))
         };
         self.identity.iter().map(read).collect()
     }

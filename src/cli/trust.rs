@@ -62,8 +62,9 @@ impl Trust {
         owner::become_owner(&config.state_dir)?;
         let runtime = setup::runtime()?;
         let mut exit = Exit::Ok;
-        // By host and port: nodes may share a jump host, and sshd may punish connections without a login.
-        let mut asked: BTreeMap<(String, u16), bool> = BTreeMap::new();
+        // The keys of each jump host, by the path that leads there, or none where it failed: nodes may share it, and sshd
+        // may punish connections without a login.
+        let mut asked: BTreeMap<String, Option<Vec<HostKey>>> = BTreeMap::new();
         for node in &nodes {
             let hosts = match runtime.block_on(hosts(node, secrets.as_ref())) {
                 Ok(hosts) => hosts,
@@ -73,11 +74,21 @@ impl Trust {
                     continue;
                 }
             };
-            for host in hosts {
-                let at = (host.host.to_string(), host.port);
-                match asked.get(&at) {
-                    Some(true) => continue,
-                    Some(false) => {
+            let jumps = hosts.len().saturating_sub(1);
+            let mut path = String::new();
+            for (index, host) in hosts.into_iter().enumerate() {
+                let _ = write!(path, " {}:{}", host.host, host.port);
+                // The configuration always has at least one file.
+                let file = node.ssh.known_hosts.first().and_then(|path| files.get_mut(path));
+                match asked.get(&path).filter(|_| index < jumps) {
+                    Some(Some(keys)) => {
+                        if let Some(file) = file {
+                            let written = append(file, &host, keys)?;
+                            output::text(&format!("{} ({})\n{written}", host.endpoint.node, known_as(&host)));
+                        }
+                        continue;
+                    }
+                    Some(None) => {
                         let stop = &host.endpoint.node;
                         super::progress::line(&format!("certd: {}: not asked, since {stop} failed before", node.name));
                         exit = Exit::NotDelivered;
@@ -87,19 +98,18 @@ impl Trust {
                 }
                 match runtime.block_on(ssh::host_keys(host.endpoint.clone(), DEADLINE)) {
                     Ok(HostKeys { keys, turned_away }) => {
-                        asked.insert(at, true);
                         if let Some(error) = turned_away {
                             let text = format!("certd: {error}\n  next: {}", error.next());
                             super::progress::line(&format!("{text}\n  it may have keys of further kinds"));
                         }
                         output::text(&show(&host, &keys, &pins, &node.ssh.known_hosts));
-                        // The configuration always has at least one file.
-                        if let Some(file) = node.ssh.known_hosts.first().and_then(|path| files.get_mut(path)) {
+                        if let Some(file) = file {
                             output::text(&append(file, &host, &keys)?);
                         }
+                        asked.insert(path.clone(), Some(keys));
                     }
                     Err(error) => {
-                        asked.insert(at, false);
+                        asked.insert(path.clone(), None);
                         super::progress::line(&format!("certd: {error}\n  next: {}", error.next()));
                         exit = Exit::NotDelivered;
                         break;

@@ -11,7 +11,7 @@ use crate::cert::{Malformed, Roots};
 use crate::config::{Agent, Config, Host, HostKey, Node, Probe, Provider, Ssh, Via};
 use crate::dns;
 use crate::model::{Advice, Code, Finding};
-use crate::ssh::{self, Endpoint, Identity, Known};
+use crate::ssh::{self, Endpoint, Identity, Known, Pool};
 use crate::store::guard::Writers;
 use crate::store::secret;
 use crate::store::started::Started;
@@ -37,6 +37,8 @@ pub struct Secrets {
     pub network_ca: Option<String>,
     /// PEM of the configured roots that issued chains must lead to.
     pub issuer_roots: String,
+    /// Shared by all sessions that these secrets open.
+    pool: Pool,
 }
 
 /// A file that cannot be used, and what needs it.
@@ -116,11 +118,16 @@ impl Secrets {
         let logins = config.nodes.iter().map(|node| (&node.ssh, node.every_probe().any(&wanted))).chain(found);
         let logins: Vec<&Ssh> = logins.filter(|(_, wanted)| *wanted).map(|(ssh, _)| ssh).collect();
         let mut unread = Vec::new();
-        let identities = identities(&logins, &mut unread);
+        let identities = identities(config, &logins, &mut unread);
         let passphrases = passphrases(&logins, &mut unread);
         let known_hosts = known_hosts(config, &logins, &mut unread);
         let watch_roots = WatchRoots::read(config);
         (Self { identities, passphrases, known_hosts, watch_roots, ..Self::default() }, unread)
+    }
+
+    /// The same secrets for a new run: what jump hosts refused before is tried again.
+    pub fn for_a_new_run(&self) -> Self {
+        Self { pool: Pool::default(), ..self.clone() }
     }
 
     /// The endpoint to log in to a node at one of `addresses`, through jump hosts at one each of `jumps` (in the
@@ -143,9 +150,10 @@ impl Secrets {
                 identities: self.identities(jump.identity_files.as_ref().unwrap_or(&ssh.identity_files), ssh),
                 host_keys: known.keys,
                 revoked: known.revoked,
-                authority: known.authority,
+                authorities: known.authorities,
                 agent: agent.clone(),
                 jump: jumps_so_far,
+                pool: self.pool.clone(),
             }));
         }
         let known = self.known(ssh, node.addresses.first(), ssh.port, &ssh.host_keys);
@@ -158,9 +166,10 @@ impl Secrets {
             identities: self.identities(&ssh.identity_files, ssh),
             host_keys: known.keys,
             revoked: known.revoked,
-            authority: known.authority,
+            authorities: known.authorities,
             agent,
             jump: jumps_so_far,
+            pool: self.pool.clone(),
         })
     }
 
@@ -204,14 +213,52 @@ pub(crate) fn identity_files(ssh: &Ssh) -> impl Iterator<Item = &PathBuf> {
     ssh.identity_files.iter().chain(of_jumps)
 }
 
-fn identities(logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Identity> {
+fn identities(config: &Config, logins: &[&Ssh], unread: &mut Vec<Unread>) -> BTreeMap<PathBuf, Identity> {
     let files: BTreeSet<&PathBuf> = logins.iter().flat_map(|ssh| identity_files(ssh)).collect();
     let read = files.into_iter().filter_map(|file| {
         let pem = secret::read_text(file).map_err(Finding::from);
         let pem = noted(unread, NeededFor::Login(file.clone()), pem)?;
-        Some((file.clone(), Identity { file: file.clone(), pem, passphrase: None }))
+        let certificate = noted(unread, NeededFor::Login(file.clone()), certificate(config, file)).flatten();
+        Some((file.clone(), Identity { certificate, ..Identity::new(file.clone(), pem) }))
     });
-    read.collect()
+    let read: BTreeMap<PathBuf, Identity> = read.collect();
+    // Where a login has another key, that one is used, and the error of a login names both.
+    let flawed = |file: &PathBuf| read.get(file).is_none_or(|identity| identity.flaw().is_some());
+    let hopeless = |files: &[PathBuf]| !files.is_empty() && files.iter().all(flawed);
+    let own_files = |ssh: &&&Ssh| ssh.agent.is_none();
+    let all = logins.iter().filter(own_files).flat_map(|ssh| {
+        let of_jumps = ssh.jumps.iter().filter_map(|jump| jump.identity_files.as_ref());
+        of_jumps.chain([&ssh.identity_files])
+    });
+    let needed: BTreeSet<&PathBuf> = all.filter(|files| hopeless(files)).flatten().collect();
+    for identity in needed.into_iter().filter_map(|file| read.get(file)) {
+        unread.extend(
+            flaw(identity).map(|failure| Unread { needed_for: NeededFor::Login(identity.file.clone()), failure }),
+        );
+    }
+    read
+}
+
+/// The certificate beside an identity file, if there is one.
+fn certificate(config: &Config, identity: &Path) -> Result<Option<String>, Finding> {
+    let file = ssh::certificate_file(identity);
+    let text = file.exists().then(|| public(config, "ssh.identity_files", &file)).transpose()?;
+    Ok(text.map(|text| text.trim().to_owned()))
+}
+
+fn flaw(identity: &Identity) -> Option<Finding> {
+    let flaw = identity.flaw()?;
+    let (file, what) = (&identity.file, format!("{}: {}", identity.file.display(), flaw.what()));
+    Some(failure(Code::IdentityFormat, file.display(), what, flaw.next(file), Advice::Person))
+}
+
+/// For `config check`: the identity files that are no private keys, of those that can be read.
+pub fn identity_flaws(config: &Config) -> Vec<Finding> {
+    let found = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());
+    let logins = config.nodes.iter().map(|node| &node.ssh).chain(found.map(|discover| &discover.ssh));
+    let files: BTreeSet<&PathBuf> = logins.flat_map(identity_files).collect();
+    let read = files.into_iter().filter_map(|file| Some(Identity::new(file.clone(), secret::read_text(file).ok()?)));
+    read.filter_map(|identity| flaw(&identity)).collect()
 }
 
 /// Trims only line breaks at the end: a passphrase may contain spaces.

@@ -106,6 +106,7 @@ codes! {
     SecretNotOneWord = "secret-not-one-word", Failure, Configuration, "A file with a secret has more than one word";
     FileWritable = "file-writable", Failure, Configuration,
         "Others can write a file, or a folder above it, that certd obeys";
+    IdentityFormat = "identity-format", Failure, Configuration, "An identity file is not a private key that certd can use";
     ConfigFile = "config-file", Failure, Configuration, "A file that the configuration names cannot be read";
     ConfigRoot = "config-root", Failure, Configuration, "A file of root certificates cannot be read or understood";
     NoRoots = "no-roots", Failure, Configuration, "This system trusts no root certificate";

@@ -256,6 +256,9 @@ impl Service {
     fn read_files(&mut self) {
         let roots = crate::context::secrets::roots(&self.config).map(|roots| self.roots = roots);
         let secrets = Secrets::read(&self.config).map(|secrets| self.secrets = Arc::new(secrets));
+        if secrets.is_err() {
+            self.secrets = Arc::new(self.secrets.for_a_new_run());
+        }
         let kept = secrets.and(roots).err();
         if let Some(failure) = kept.clone().filter(|_| kept != self.memory.files_kept) {
             self.tell(ServiceEvent::FilesKept(failure));

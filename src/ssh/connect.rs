@@ -10,19 +10,16 @@ use std::sync::Arc;
 
 use ssh2::{ErrorCode, MethodType, Session};
 
-use super::connection::{CloseOnDrop, Connection, Socket};
+use super::connection::{CloseOnDrop, Connection, Open, Socket};
 use super::error::Stage;
+use super::forward::CONNECT;
 use super::host_key::{algorithms, fingerprint};
 use super::login::log_in;
-use super::thread::spawn;
-use super::tunnel::{carry, pair};
+use super::pool::Login;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::config::{HostKey, ssh_string};
 use crate::text::escape;
-
-/// For a TCP connection: three retransmissions of the SYN by Linux (1, 3 and 7 s). A jump host has as long to connect.
-pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
 /// Addresses of one name that are tried. One machine has two; more than this is an error in the zone.
 const MOST_ADDRESSES: usize = 8;
@@ -74,20 +71,60 @@ fn is_of_the_address(error: &SshError) -> bool {
     }
 }
 
-/// A session and its socket.
-pub(super) struct Open {
-    pub(super) session: Session,
-    pub(super) socket: Socket,
-}
+/// Pauses after a server dropped the connection, milliseconds, each plus or minus a half: nobody else's logins are in
+/// step with ours. 9 s in all, less than a login may take.
+const PAUSES: [u32; 5] = [300, 600, 1200, 2400, 4800];
 
 /// Connects and logs in. Before the session is dropped, close its connection, as [`CloseOnDrop`] does.
 pub(super) fn open(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
-    let open = pinned(endpoint, connection)?;
+    again_if_dropped(connection, || open_once(endpoint, connection))
+}
+
+/// Tries again where the server drops the connection before it knows who wants to log in.
+pub(super) fn again_if_dropped<T>(
+    connection: &Connection,
+    mut attempt: impl FnMut() -> Result<T, SshError>,
+) -> Result<T, SshError> {
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        match attempt() {
+            Err(error) if error.is_dropped() && connection.is_wanted() => {
+                let Some(pause) = pauses.next() else { return Err(error) };
+                connection.phase(&format!("waiting to connect again, after {}", error.without_node()));
+                if !connection.pause(jitter(pause)) {
+                    return Err(error);
+                }
+            }
+            end => return end,
+        }
+    }
+}
+
+fn jitter(milliseconds: u32) -> Duration {
+    let mut random = [0; 4];
+    // Without random numbers no session gets this far.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    Duration::from_millis(u64::from(milliseconds / 2 + u32::from_be_bytes(random) % milliseconds))
+}
+
+fn open_once(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
+    let (open, login) = at_one_address(endpoint, connection, |target| {
+        let login = admitted(endpoint, target, connection)?;
+        Ok((pinned_at(endpoint, target, connection)?, login))
+    })?;
     let guard = CloseOnDrop(connection);
     connection.phase("logging in");
     log_in(endpoint, &open.session, connection)?;
+    drop(login);
     core::mem::forget(guard);
     Ok(open)
+}
+
+/// Waits for its turn among the logins at the same address.
+pub(super) fn admitted(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result<Login, SshError> {
+    connection.phase("waiting for other logins at the same address");
+    let login = endpoint.pool.login(endpoint, target.address, connection);
+    login.ok_or_else(|| connection.closed(&endpoint.node, &"no longer wanted"))
 }
 
 /// TCP and key exchange. `host_key_algorithms`: `None` offers all that libssh2 has.
@@ -99,8 +136,8 @@ pub(super) fn handshake(
 ) -> Result<Open, SshError> {
     let (node, address) = (endpoint.node.clone(), target.address);
     let socket = match &endpoint.jump {
-        Some(jump) => by_jump(jump, address, connection)
-            .map_err(|source| SshError::Jump { node: node.clone(), source: Box::new(source) })?,
+        Some(jump) => (endpoint.pool.jump_host(jump, open).reach(address, connection))
+            .map_err(|source| SshError::Jump { node: node.clone(), source })?,
         None => Socket::Tcp(Arc::new(by_tcp(&node, target, connection)?)),
     };
     if let Err(gone) = connection.track(&socket) {
@@ -142,21 +179,6 @@ fn by_tcp(node: &NodeName, Try { address, limit }: Try, connection: &Connection)
     Ok(socket)
 }
 
-/// Opens a session with the jump host, on a thread of its own that relays the bytes.
-fn by_jump(jump: &Endpoint, to: SocketAddr, connection: &Connection) -> Result<Socket, SshError> {
-    // libssh2 sets the mode of our end.
-    let (ours, theirs) = pair(&jump.node)?;
-    let connection = connection.of_jump(&jump.node);
-    let below = open(jump, &connection)?;
-    let guard = CloseOnDrop(&connection);
-    connection.phase("connecting further");
-    let channel = forwarded(&below.session, &jump.node, &to.ip().to_string(), to.port())?;
-    core::mem::forget(guard);
-    let (host, epoch) = (jump.node.clone(), connection.epoch());
-    spawn(&jump.node, move || carry(below, channel, &theirs, &host, &connection, epoch))?;
-    Ok(Socket::Pipe(Arc::new(ours)))
-}
-
 /// How far a handshake came that failed.
 fn stage(session: &Session, error: &ssh2::Error) -> Stage {
     let ended = matches!(error.code(), ErrorCode::Session(SOCKET_SEND | SOCKET_DISCONNECT | SOCKET_RECV));
@@ -169,35 +191,7 @@ fn stage(session: &Session, error: &ssh2::Error) -> Stage {
     }
 }
 
-/// A channel to `host` and `port` as `by` resolves them (RFC 4254 section 7.2, "direct-tcpip").
-pub(super) fn forwarded(session: &Session, by: &NodeName, host: &str, port: u16) -> Result<ssh2::Channel, SshError> {
-    session.set_blocking(true);
-    session.set_timeout(u32::try_from(CONNECT.as_millis()).unwrap_or(u32::MAX));
-    let channel = session.channel_direct_tcpip(host, port, None);
-    session.set_timeout(0);
-    channel.map_err(|error| {
-        let (node, to) = (by.clone(), authority(host, port));
-        let why = escape(error.message().trim_start_matches("Channel open failure").trim_matches(['(', ')', ' ']), 200);
-        match error.code() {
-            ErrorCode::Session(TIMEOUT) => {
-                SshError::FarSide { node, to, why: format!("no answer within {} s", CONNECT.as_secs()) }
-            }
-            ErrorCode::Session(CHANNEL_FAILURE) if why == "connect failed" => SshError::FarSide { node, to, why },
-            ErrorCode::Session(CHANNEL_FAILURE) => SshError::Forwarding { node, to, why },
-            _ => SshError::Closed { node, phase: format!("connecting to {to}"), why },
-        }
-    })
-}
-
-fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 /// A session with a host that shows a pinned key.
-fn pinned(endpoint: &Endpoint, connection: &Connection) -> Result<Open, SshError> {
-    at_one_address(endpoint, connection, |target| pinned_at(endpoint, target, connection))
-}
-
 fn pinned_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result<Open, SshError> {
     let (node, address) = (endpoint.node.clone(), target.address);
     let pinned = &endpoint.host_keys;
@@ -220,7 +214,8 @@ fn pinned_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Resul
     Err(if revoked {
         SshError::HostKeyRevoked { node, address, offered }
     } else if pinned.is_empty() {
-        SshError::HostKeyUnknown { node, address, offered, authority: endpoint.authority }
+        let authorities = endpoint.authorities.iter().map(fingerprint).collect();
+        SshError::HostKeyUnknown { node, address, offered, authorities }
     } else {
         SshError::HostKeyChanged { node, address, offered, pinned: pinned.iter().map(fingerprint).collect() }
     })
@@ -235,7 +230,5 @@ pub(super) fn host_key(session: &Session) -> Option<HostKey> {
 
 // libssh2.h
 const SOCKET_SEND: i32 = -7;
-const TIMEOUT: i32 = -9;
 const SOCKET_DISCONNECT: i32 = -13;
-const CHANNEL_FAILURE: i32 = -21;
 const SOCKET_RECV: i32 = -43;

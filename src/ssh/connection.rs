@@ -1,13 +1,14 @@
 //! The connection under a session, shared by the thread that blocks on it and the task that waits: how to close it, and
 //! what it was doing.
 
+use core::time::Duration;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use core::time::Duration;
+use ssh2::Session;
 
 use super::SshError;
 use crate::cert::NodeName;
@@ -46,9 +47,17 @@ impl AsRawFd for Socket {
     }
 }
 
+/// A session and its socket.
+pub(super) struct Open {
+    pub(super) session: Session,
+    pub(super) socket: Socket,
+}
+
 #[derive(Clone, Default)]
 pub(super) struct Connection {
     state: Arc<Mutex<State>>,
+    /// Notified when the connection is cancelled.
+    cancelled: Arc<Condvar>,
     /// The jump host that this hop ends at.
     jump: Option<NodeName>,
 }
@@ -63,6 +72,63 @@ struct State {
     phase: String,
     /// Why one of our threads closed it.
     cause: Option<String>,
+    /// The channel that carries it, where it leads by a jump host.
+    hop: Option<Hop>,
+}
+
+/// A channel of a jump host, shared by the session that it carries and the thread that serves it.
+#[derive(Clone, Default)]
+pub(super) struct Hop(Arc<Mutex<Progress>>);
+
+/// How far a channel is.
+#[derive(Default)]
+pub(super) enum Progress {
+    #[default]
+    Queued,
+    /// The jump host is being logged in to.
+    Behind(Connection),
+    /// The jump host was asked for it and has not answered.
+    Opening,
+    Open,
+    /// It could not be opened.
+    Failed(Arc<SshError>),
+    /// It ended with the connection to the jump host, for this reason.
+    Lost(String),
+}
+
+impl Hop {
+    pub(super) fn set(&self, progress: Progress) {
+        *lock(&self.0) = progress;
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(*lock(&self.0), Progress::Opening)
+    }
+
+    pub(super) fn failure(&self) -> Option<Arc<SshError>> {
+        match &*lock(&self.0) {
+            Progress::Failed(error) => Some(Arc::clone(error)),
+            _ => None,
+        }
+    }
+
+    fn loss(&self) -> Option<String> {
+        match &*lock(&self.0) {
+            Progress::Lost(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    fn login(&self) -> Option<Connection> {
+        match &*lock(&self.0) {
+            Progress::Behind(login) => Some(login.clone()),
+            _ => None,
+        }
+    }
 }
 
 impl Connection {
@@ -71,13 +137,25 @@ impl Connection {
     }
 
     pub(super) fn of_jump(&self, jump: &NodeName) -> Self {
-        Self { state: Arc::clone(&self.state), jump: Some(jump.clone()) }
+        Self { jump: Some(jump.clone()), ..self.clone() }
     }
 
     /// The caller is gone: every blocked call fails, now and later.
     pub(super) fn cancel(&self) {
         self.state().cancelled = true;
+        self.cancelled.notify_all();
         self.close();
+    }
+
+    /// Waits, unless it is cancelled. False: it is no longer wanted.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let waited = self.cancelled.wait_timeout_while(self.state(), time, |state| !state.cancelled);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !state.cancelled
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
     }
 
     pub(super) fn is_wanted(&self) -> bool {
@@ -107,8 +185,23 @@ impl Connection {
     }
 
     pub(super) fn overdue(&self, node: &NodeName, after: Duration) -> SshError {
+        // Before the thread that is shut out goes on to something else.
+        let phase = self.current();
         self.cancel();
-        SshError::Deadline { node: node.clone(), phase: self.state().phase.clone(), after }
+        SshError::Deadline { node: node.clone(), phase, after }
+    }
+
+    /// What it does, or what the login at the jump host does that it waits for.
+    fn current(&self) -> String {
+        let state = self.state();
+        match state.hop.as_ref().and_then(Hop::login) {
+            Some(login) => login.current(),
+            None => state.phase.clone(),
+        }
+    }
+
+    pub(super) fn is_carried_by(&self, hop: &Hop) {
+        self.state().hop = Some(hop.clone());
     }
 
     pub(super) fn phase(&self, phase: &str) {
@@ -120,7 +213,8 @@ impl Connection {
 
     pub(super) fn closed(&self, node: &NodeName, why: &dyn core::fmt::Display) -> SshError {
         let state = self.state();
-        let why = state.cause.clone().unwrap_or_else(|| escape(&why.to_string(), 200));
+        let lost = state.cause.clone().or_else(|| state.hop.as_ref().and_then(Hop::loss));
+        let why = lost.unwrap_or_else(|| escape(&why.to_string(), 200));
         SshError::Closed { node: node.clone(), phase: state.phase.clone(), why }
     }
 

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
+use std::sync::Arc;
 
 use crate::cert::NodeName;
 use crate::model::{Advice, Code};
@@ -19,9 +20,9 @@ pub enum SshError {
     #[error("{node}: no SSH session with {address}: {}", stage_text(.stage, .why))]
     Handshake { node: NodeName, address: SocketAddr, stage: Stage, why: String },
     /// `offered` as `ssh-keygen -l` shows it.
-    /// `authority`: a known_hosts file trusts a certificate authority for it.
-    #[error("{node}: the host key of {address} is not known here; it shows {offered}{}", authority_text(*.authority))]
-    HostKeyUnknown { node: NodeName, address: SocketAddr, offered: String, authority: bool },
+    /// `authorities`: fingerprints of the certificate authorities that a known_hosts file trusts for it.
+    #[error("{node}: the host key of {address} is not known here; it shows {offered}{}", authorities_text(.authorities))]
+    HostKeyUnknown { node: NodeName, address: SocketAddr, offered: String, authorities: Vec<String> },
     #[error("{node}: {address} shows the host key {offered}, which known_hosts marks as revoked")]
     HostKeyRevoked { node: NodeName, address: SocketAddr, offered: String },
     #[error("{node}: {address} shows the host key {offered}, and pinned is {}", .pinned.join(", "))]
@@ -47,7 +48,7 @@ pub enum SshError {
     FarSide { node: NodeName, to: String, why: String },
     /// A jump host's error.
     #[error("{node}: {source}")]
-    Jump { node: NodeName, source: Box<Self> },
+    Jump { node: NodeName, source: Arc<Self> },
     /// The program on the node ended before it answered. `status`: `None` when the node sent none, which is not success.
     /// `signal`: what ended it (RFC 4254 section 6.10), such as KILL. `words`: its stderr, escaped.
     #[error("{node}: the program ended without an answer ({}){}", status_text(.status, .signal), words_text(.words))]
@@ -94,8 +95,12 @@ fn is_of_this_machine(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable)
 }
 
-fn authority_text(authority: bool) -> &'static str {
-    if authority { " (known_hosts has an @cert-authority for it, which certd does not support)" } else { "" }
+fn authorities_text(authorities: &[String]) -> String {
+    if authorities.is_empty() {
+        return String::new();
+    }
+    let all = authorities.join(", ");
+    format!(" (known_hosts has an @cert-authority for it, {all}, and certd does not support host certificates)")
 }
 
 fn status_text(status: &Option<i32>, signal: &Option<String>) -> String {
@@ -122,6 +127,27 @@ impl SshError {
     fn worst(&self) -> &Self {
         let Self::Addresses { tried, .. } = self else { return self };
         tried.iter().find(|error| error.advice() == Advice::Person).or(tried.first()).unwrap_or(self)
+    }
+
+    /// A server that is at its limit turned the connection away before it knew whose it is: it is tried again.
+    pub(super) fn is_dropped(&self) -> bool {
+        match self {
+            Self::Handshake { stage: Stage::Dropped, .. } => true,
+            Self::Handshake { stage: Stage::Line(line), .. } => line.starts_with(AT_ITS_LIMIT),
+            Self::Addresses { tried, .. } => tried.iter().any(Self::is_dropped) && self.advice() != Advice::Person,
+            _ => false,
+        }
+    }
+
+    /// The server has judged this machine's address: it is asked no more for a while.
+    pub(super) fn is_penalty(&self) -> bool {
+        matches!(self, Self::Handshake { stage: Stage::Line(line), .. } if line.starts_with(PENALTY))
+    }
+
+    /// The text after the node's name.
+    pub(super) fn without_node(&self) -> String {
+        let text = self.to_string();
+        text.split_once(": ").map(|(_, rest)| rest.to_owned()).unwrap_or(text)
     }
 
     pub fn advice(&self) -> Advice {
@@ -277,21 +303,30 @@ impl SshError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_server_that_turns_certd_away_is_named_by_its_line_and_one_that_drops_the_connection_by_its_limits() {
-        let handshake = |stage| SshError::Handshake {
-            node: NodeName::parse("node-1").unwrap(),
+    fn handshake(stage: Stage) -> SshError {
+        let node = NodeName::parse("node-1").unwrap_or_else(|bad| panic!("{bad}"));
+        SshError::Handshake {
+            node,
             address: ([192, 0, 2, 1], 22).into(),
             stage,
             why: "Failed getting banner".to_owned(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_server_at_its_limit_is_asked_again_and_one_that_punishes_is_not() {
         let line = |text: &str| handshake(Stage::Line(text.to_owned()));
+        assert!(handshake(Stage::Dropped).is_dropped());
+        assert!(line("Exceeded MaxStartups").is_dropped());
+        for error in [line(PENALTY), line("HTTP/1.1 400 Bad Request"), handshake(Stage::NoBanner)] {
+            assert!(!error.is_dropped(), "{error}");
+        }
+        assert!(!handshake(Stage::KeyExchange).is_dropped());
         for error in [handshake(Stage::Dropped), line("Exceeded MaxStartups"), handshake(Stage::KeyExchange)] {
             assert!(error.next().contains("MaxStartups"), "{}", error.next());
         }
         assert!(line(PENALTY).next().contains("PerSourcePenaltyExemptList"));
-        assert!(line("HTTP/1.1 400 Bad Request").next().contains("is an SSH server"));
-        assert_eq!(line(PENALTY).code(), Code::SshTurnedAway);
+        assert!(line(PENALTY).is_penalty());
     }
 
     #[test]

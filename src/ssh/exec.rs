@@ -7,10 +7,11 @@ use std::os::unix::net::UnixStream;
 
 use ssh2::Session;
 
-use super::connect::{Open, forwarded, open};
-use super::connection::{CloseOnDrop, Connection};
+use super::connect::open;
+use super::connection::{CloseOnDrop, Connection, Open};
+use super::forward::forwarded;
 use super::keepalive::Keepalive;
-use super::tunnel::Pump;
+use super::pump::Pump;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::text::escape;

@@ -12,6 +12,8 @@ pub fn fingerprint(key: &HostKey) -> String {
     let kind = match key.algorithm.as_str() {
         "ssh-ed25519" => "ED25519",
         "ssh-rsa" => "RSA",
+        "sk-ssh-ed25519@openssh.com" => "ED25519-SK",
+        algorithm if algorithm.starts_with("sk-ecdsa-") => "ECDSA-SK",
         algorithm if algorithm.starts_with("ecdsa-") => "ECDSA",
         _ => "key",
     };

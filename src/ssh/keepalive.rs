@@ -59,38 +59,42 @@ impl Keepalive {
         listen: bool,
         local: Option<Local<'_>>,
     ) -> Result<PollFlags, PeerLost> {
-        let outbound = matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both);
-        let mut wanted = PollFlags::empty();
-        wanted.set(PollFlags::POLLIN, listen);
-        wanted.set(PollFlags::POLLOUT, outbound);
-        let slice = PollTimeout::try_from(SLICE).unwrap_or(PollTimeout::NONE);
+        let locals: Vec<Local<'_>> = local.into_iter().collect();
         loop {
-            let mut fds: Vec<PollFd<'_>> = local.iter().map(|local| PollFd::new(local.fd, local.wanted)).collect();
-            let here = fds.len();
-            // `poll` reports a reset connection even with no events requested, which would be a busy loop.
-            fds.extend((!wanted.is_empty()).then(|| PollFd::new(self.socket.as_fd(), wanted)));
-            let ready = match poll(&mut fds, slice) {
-                Err(Errno::EINTR) => return Ok(PollFlags::empty()),
-                ready => ready? > 0,
-            };
-            let happened = |at: usize| fds.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-            let active = !happened(here).is_empty();
-            let woken = if here == 0 { PollFlags::empty() } else { happened(0) };
-            drop(fds);
-            if active {
-                self.silent = 0;
-            }
-            if ready {
-                return Ok(woken);
-            }
-            // Unread data proves that the peer is alive.
-            if !listen && self.is(PollFlags::POLLIN) {
-                self.silent = 0;
-                continue;
+            if let Some((_, woken)) = self.wait_slice(session, wanted(session, listen), &locals)? {
+                return Ok(woken.first().copied().unwrap_or(PollFlags::empty()));
             }
             // Back to `poll` and not to libssh2, which would consume a quick answer before it is counted here.
+        }
+    }
+
+    /// Waits for these events of the socket or those of the locals, and returns what happened to each. `None`: nothing
+    /// for a slice.
+    pub(super) fn wait_slice(
+        &mut self,
+        session: &Session,
+        wanted: PollFlags,
+        locals: &[Local<'_>],
+    ) -> Result<Option<(PollFlags, Vec<PollFlags>)>, PeerLost> {
+        let slice = PollTimeout::try_from(SLICE).unwrap_or(PollTimeout::NONE);
+        let mut fds: Vec<PollFd<'_>> = locals.iter().map(|local| PollFd::new(local.fd, local.wanted)).collect();
+        let here = fds.len();
+        // `poll` reports a reset connection even with no events requested, which would be a busy loop.
+        fds.extend((!wanted.is_empty()).then(|| PollFd::new(self.socket.as_fd(), wanted)));
+        let ready = match poll(&mut fds, slice) {
+            Err(Errno::EINTR) => return Ok(Some((PollFlags::empty(), vec![PollFlags::empty(); here]))),
+            ready => ready? > 0,
+        };
+        let mut happened: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        drop(fds);
+        let socket = happened.split_off(here).first().copied().unwrap_or(PollFlags::empty());
+        // Unread data proves that the peer is alive.
+        if !socket.is_empty() || (!ready && !wanted.contains(PollFlags::POLLIN) && self.is(PollFlags::POLLIN)) {
+            self.silent = 0;
+        } else if !ready {
             self.one_slice(session)?;
         }
+        Ok(ready.then_some((socket, happened)))
     }
 
     /// One slice of an idle session. True: there is data to read; otherwise libssh2 must not be called, for the same
@@ -120,6 +124,19 @@ impl Keepalive {
         let mut fds = [PollFd::new(self.socket.as_fd(), ready)];
         matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
     }
+}
+
+/// The events of a session's socket that let libssh2 go on.
+pub(super) fn wanted(session: &Session, listen: bool) -> PollFlags {
+    let mut wanted = PollFlags::empty();
+    wanted.set(PollFlags::POLLIN, listen);
+    wanted.set(PollFlags::POLLOUT, is_outbound(session));
+    wanted
+}
+
+/// A packet is half sent. libssh2 must finish it before any other one.
+pub(super) fn is_outbound(session: &Session) -> bool {
+    matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
 }
 
 #[cfg(test)]

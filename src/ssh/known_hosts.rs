@@ -12,8 +12,8 @@ pub struct Known {
     pub keys: Vec<HostKey>,
     /// Never accepted, even if another file lists the key.
     pub revoked: Vec<HostKey>,
-    /// A certificate authority is trusted for it, which certd does not support: such a line pins nothing.
-    pub authority: bool,
+    /// Certificate authorities that are trusted for it, which certd does not support: such a line pins nothing.
+    pub authorities: Vec<HostKey>,
 }
 
 /// The entries for `host`, an IP address or a name, in the texts of known_hosts files. Unreadable lines are skipped.
@@ -38,7 +38,7 @@ pub fn known_hosts<'a>(texts: impl IntoIterator<Item = &'a str>, host: &str, por
         match marker {
             "" => known.keys.push(key),
             "revoked" => known.revoked.push(key),
-            "cert-authority" => known.authority = true,
+            "cert-authority" => known.authorities.push(key),
             _ => {}
         }
     }
@@ -133,7 +133,8 @@ mod tests {
     fn neither_a_revoked_key_nor_a_certificate_authority_is_a_pin() {
         assert!(!pinned(&format!("node1 {KEY}\n@revoked * {KEY}"), "node1", 22));
         assert!(!pinned(&format!("@cert-authority node1 {KEY}"), "node1", 22));
-        assert!(known_hosts([format!("@cert-authority *.example.com {KEY}").as_str()], "a.example.com", 22).authority);
+        let known = known_hosts([format!("@cert-authority *.example.com {KEY}").as_str()], "a.example.com", 22);
+        assert_eq!((known.keys.len(), known.authorities.len()), (0, 1));
     }
 
     #[test]

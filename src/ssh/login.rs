@@ -1,7 +1,7 @@
 //! Public-key login, with each identity file in turn, then with each key of the agent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ssh2::{ErrorCode, Session};
 
@@ -23,6 +23,17 @@ pub(super) fn log_in(endpoint: &Endpoint, session: &Session, connection: &Connec
                 continue;
             }
         };
+        if let Some(flaw) = identity.flaw() {
+            attempts.tried.push(format!("{name} ({})", flaw.what()));
+            continue;
+        }
+        if let Some(certificate) = &identity.certificate {
+            let name = certificate_file(&identity.file).display().to_string();
+            let result = session.userauth_pubkey_memory(&endpoint.user, Some(certificate), &identity.pem, passphrase);
+            if attempts.taken(&name, result, passphrase.is_some())? {
+                return Ok(());
+            }
+        }
         let result = session.userauth_pubkey_memory(&endpoint.user, None, &identity.pem, passphrase);
         if attempts.taken(&name, result, passphrase.is_some())? {
             return Ok(());
@@ -34,6 +45,13 @@ pub(super) fn log_in(endpoint: &Endpoint, session: &Session, connection: &Connec
         return Ok(());
     }
     Err(attempts.refused())
+}
+
+/// Where OpenSSH keeps the certificate of a key.
+pub fn certificate_file(identity: &Path) -> PathBuf {
+    let mut file = identity.as_os_str().to_owned();
+    file.push("-cert.pub");
+    file.into()
 }
 
 /// The passphrase that opens the key, or why the key cannot be used.

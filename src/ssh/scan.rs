@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::connect::{Try, at_one_address, handshake, host_key};
+use super::connect::{Try, admitted, again_if_dropped, at_one_address, handshake, host_key};
 use super::connection::Connection;
 use super::error::Stage;
 use super::host_key::RSA;
@@ -40,14 +40,18 @@ pub async fn host_keys(endpoint: Endpoint, deadline: Duration) -> Result<HostKey
 
 /// From the first address that shows any key, since each machine behind one name has keys of its own.
 fn fetch(endpoint: &Endpoint, connection: &Connection) -> Result<HostKeys, SshError> {
-    at_one_address(endpoint, connection, |target| fetch_at(endpoint, target, connection))
+    at_one_address(endpoint, connection, |target| {
+        let _login = admitted(endpoint, target, connection)?;
+        fetch_at(endpoint, target, connection)
+    })
 }
 
 fn fetch_at(endpoint: &Endpoint, target: Try, connection: &Connection) -> Result<HostKeys, SshError> {
     let mut keys = Vec::new();
     let mut refused = None;
     for algorithms in ["ssh-ed25519", "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521", RSA] {
-        match handshake(endpoint, target, Some(algorithms), connection) {
+        let shown = again_if_dropped(connection, || handshake(endpoint, target, Some(algorithms), connection));
+        match shown {
             Ok(open) => {
                 keys.extend(host_key(&open.session));
                 // Before the session is dropped, as in `CloseOnDrop`.

@@ -11,8 +11,9 @@ use zeroize::Zeroizing;
 use super::connection::{CancelOnDrop, Connection};
 use super::exec::Exec;
 use super::keepalive::SLICE;
+use super::pump::pair;
 use super::thread::{gone, spawn};
-use super::tunnel::{self, Tunnel};
+use super::tunnel::Tunnel;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 
@@ -108,7 +109,7 @@ fn serve(mut exec: Exec, asked: &Receiver<Ask>, node: &NodeName) {
             Ok(Ask::Write(bytes, reply)) => drop(reply.send(exec.write(&bytes))),
             Ok(Ask::Read(reply)) => drop(reply.send(exec.read())),
             Ok(Ask::Tunnel(host, port, reply)) => {
-                let opened = tunnel::pair(node).and_then(|pair| Ok((exec.tunnel(&host, port)?, pair)));
+                let opened = pair(node).and_then(|pair| Ok((exec.tunnel(&host, port)?, pair)));
                 match opened {
                     Ok((pump, (ours, theirs))) => {
                         // A caller that is gone drops `ours`, which closes the tunnel at once.

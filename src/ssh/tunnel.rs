@@ -1,28 +1,24 @@
 //! A connection through a session, to a port that the node (or the jump host) can reach.
 //!
 //! libssh2 serves a channel only by calls on the session's thread, but a TLS handshake or a further session needs a
-//! socket: a socket pair, with a thread that pumps between one end and the channel. Each direction holds one buffer, so
-//! that a writer waits for a slower reader.
+//! socket: a socket pair, with a thread that pumps between one end and the channel.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::io;
 use std::os::unix::net::UnixStream;
 
-use nix::poll::PollFlags;
-use ssh2::{BlockDirections, Channel, Session};
+use ssh2::Channel;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connect::{Open, forwarded, open};
-use super::connection::{CancelOnDrop, CloseOnDrop, Connection};
-use super::keepalive::{Keepalive, Local, PeerLost};
+use super::connect::open;
+use super::connection::{CancelOnDrop, CloseOnDrop, Connection, Open};
+use super::forward::forwarded;
+use super::keepalive::Keepalive;
+use super::pump::{Pump, pair};
 use super::thread::{on_thread, spawn};
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
-
-/// One packet of SSH, and half of what a socket pair buffers.
-const BUFFER: usize = 32 * 1024;
 
 /// The caller's end. Dropping it closes the channel, and the session if it was opened for this tunnel.
 #[derive(Debug)]
@@ -54,15 +50,6 @@ pub async fn tunnel(endpoint: Endpoint, host: &str, port: u16) -> Result<Tunnel,
     };
     let ours = on_thread(&node, work).await?;
     Tunnel::new(&node, ours, Some(cancel))
-}
-
-pub(super) fn pair(node: &NodeName) -> Result<(UnixStream, UnixStream), SshError> {
-    let pair = UnixStream::pair().and_then(|pair| {
-        pair.0.set_nonblocking(true)?;
-        pair.1.set_nonblocking(true)?;
-        Ok(pair)
-    });
-    pair.map_err(|source| SshError::Thread { node: node.clone(), source })
 }
 
 impl Tunnel {
@@ -110,171 +97,4 @@ pub(super) fn carry(
     connection.fail(epoch, end.err().map(|why| format!("{node}: {why}")));
     // Before channel and session are dropped, as in `CloseOnDrop`.
     socket.shut();
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
-    #[error("{0}")]
-    PeerLost(#[from] PeerLost),
-    #[error("{0}")]
-    Session(io::Error),
-}
-
-pub(super) struct Pump {
-    channel: Channel,
-    to_local: Half,
-    to_node: Half,
-}
-
-/// One direction.
-#[derive(Default)]
-struct Half {
-    held: Vec<u8>,
-    sent: usize,
-    /// The source reached its end.
-    ended: bool,
-    /// The end was passed on to the sink.
-    eof_sent: bool,
-}
-
-impl Half {
-    fn rest(&self) -> &[u8] {
-        &self.held[self.sent..]
-    }
-
-    fn is_empty(&self) -> bool {
-        self.sent == self.held.len()
-    }
-
-    fn hold(&mut self, bytes: &[u8]) {
-        self.held.clear();
-        self.held.extend_from_slice(bytes);
-        self.sent = 0;
-    }
-
-    fn must_send_eof(&self) -> bool {
-        self.ended && !self.eof_sent && self.is_empty()
-    }
-}
-
-impl Pump {
-    pub(super) fn new(channel: Channel) -> Self {
-        Self { channel, to_local: Half::default(), to_node: Half::default() }
-    }
-
-    /// Pumps until one side is gone, or both have reached their end. The session must be non-blocking.
-    pub(super) fn run(
-        &mut self,
-        session: &Session,
-        keepalive: &mut Keepalive,
-        local: &UnixStream,
-    ) -> Result<(), Broken> {
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let sent = self.send(local, &mut buffer)?;
-            // libssh2 must finish a packet that it has begun before any other call.
-            let stuck = !self.to_node.is_empty() && is_outbound(session);
-            let received = !stuck && self.receive(local, &mut buffer)?;
-            if self.to_local.eof_sent || (self.to_local.ended && self.to_local.is_empty() && self.to_node.eof_sent) {
-                return Ok(());
-            }
-            if sent || received {
-                continue;
-            }
-            let mut wanted = PollFlags::empty();
-            wanted.set(PollFlags::POLLIN, self.to_node.is_empty() && !self.to_node.ended);
-            wanted.set(PollFlags::POLLOUT, !self.to_local.is_empty());
-            // With both directions full, a window adjustment may come, which lets us send on.
-            let listen = self.to_local.is_empty() || !self.to_node.is_empty();
-            let woken = keepalive.wait_with(session, listen, Some(Local { fd: local.as_fd(), wanted }))?;
-            if woken.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
-                return Ok(());
-            }
-        }
-    }
-
-    fn send(&mut self, mut local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
-        let half = &mut self.to_node;
-        let mut moved = false;
-        if half.is_empty() && !half.ended {
-            match local.read(buffer) {
-                Ok(0) => half.ended = true,
-                Ok(count) => half.hold(&buffer[..count]),
-                Err(error) if is_later(&error) => {}
-                Err(_) => half.ended = true,
-            }
-            moved = half.ended || !half.is_empty();
-        }
-        if !half.is_empty() {
-            match self.channel.write(half.rest()) {
-                Ok(count) => {
-                    half.sent += count;
-                    moved |= count > 0;
-                }
-                Err(error) if is_later(&error) => return Ok(false),
-                Err(error) => return Err(Broken::Session(error)),
-            }
-        }
-        if half.must_send_eof() {
-            match self.channel.send_eof() {
-                Ok(()) => half.eof_sent = true,
-                Err(error) => match io::Error::from(error) {
-                    error if is_later(&error) => {}
-                    error => return Err(Broken::Session(error)),
-                },
-            }
-        }
-        Ok(moved)
-    }
-
-    fn receive(&mut self, mut local: &UnixStream, buffer: &mut [u8]) -> Result<bool, Broken> {
-        let half = &mut self.to_local;
-        let mut moved = false;
-        if half.is_empty() && !half.ended {
-            match self.channel.read(buffer) {
-                Ok(0) => half.ended = self.channel.eof(),
-                Ok(count) => half.hold(&buffer[..count]),
-                Err(error) if is_later(&error) => {}
-                Err(error) => return Err(Broken::Session(error)),
-            }
-            moved = half.ended || !half.is_empty();
-        }
-        if !half.is_empty() {
-            match local.write(half.rest()) {
-                Ok(count) => {
-                    half.sent += count;
-                    moved |= count > 0;
-                }
-                Err(error) if is_later(&error) => return Ok(false),
-                // The reader on this side is gone.
-                Err(_) => {
-                    half.sent = half.held.len();
-                    half.ended = true;
-                }
-            }
-        }
-        half.eof_sent = half.must_send_eof();
-        Ok(moved)
-    }
-
-    /// Closes the channel and keeps the session; waits for the peer's answer.
-    pub(super) fn close(mut self, session: &Session, keepalive: &mut Keepalive) -> Result<(), Broken> {
-        loop {
-            match self.channel.close() {
-                Ok(()) => return Ok(()),
-                Err(error) => match io::Error::from(error) {
-                    error if is_later(&error) => keepalive.wait(session)?,
-                    error => return Err(Broken::Session(error)),
-                },
-            }
-        }
-    }
-}
-
-fn is_later(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-fn is_outbound(session: &Session) -> bool {
-    matches!(session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
 }

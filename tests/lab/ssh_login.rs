@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use certd::ssh::{Endpoint, Identity, Session, SshError, host_keys};
+use certd::ssh::{Endpoint, Identity, Session, SshError, certificate_file, fingerprint, host_keys};
 use sshd::{Sshd, free_address, identity};
 use throttle::{Then, Throttle};
 use zeroize::Zeroizing;
@@ -199,8 +199,12 @@ async fn a_revoked_host_key_is_refused_even_where_it_is_pinned() {
 #[tokio::test]
 async fn a_certificate_authority_in_known_hosts_is_named_as_what_it_is() {
     let sshd = Sshd::start(None);
-    let error = login(Endpoint { host_keys: vec![], authority: true, ..sshd.endpoint() }).await.unwrap_err();
-    assert!(error.to_string().ends_with("(known_hosts has an @cert-authority for it, which certd does not support)"));
+    let authorities = vec![sshd.host_key("wrong")];
+    let shown = fingerprint(&authorities[0]);
+    let error = login(Endpoint { host_keys: vec![], authorities, ..sshd.endpoint() }).await.unwrap_err().to_string();
+    let text =
+        format!("(known_hosts has an @cert-authority for it, {shown}, and certd does not support host certificates)");
+    assert!(error.ends_with(&text), "{error}");
 }
 
 #[tokio::test]
@@ -224,21 +228,17 @@ async fn s20_a_node_that_allows_one_session_a_connection_is_delivered_to_and_one
         std::io::Read::read_exact(connection, &mut greeting).is_ok() && greeting == *b"SSH-"
     });
     assert!(has_the_place);
-    let error = login(sshd.endpoint()).await.unwrap_err();
-    assert!(matches!(error, SshError::Handshake { .. }), "{error}");
-    assert!(error.next().contains("MaxStartups"), "{}", error.next());
+    // It tries again for some seconds, and says so.
+    let limit = Duration::from_millis(1500);
+    let mut waiting = Session::start(sshd.endpoint(), "cat").unwrap();
+    assert!(tokio::time::timeout(limit, waiting.ready()).await.is_err(), "the place is taken");
+    let error = waiting.overdue(limit).to_string();
+    assert!(error.starts_with("上海: not done after 1 s, while "), "{error}");
+    assert!(error.contains("again, after no SSH session") || error.ends_with("exchanging keys"), "{error}");
+    let mut waiting = Session::start(sshd.endpoint(), "cat").unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(500), waiting.ready()).await.is_err(), "the place is taken");
     drop(held);
-}
-
-#[tokio::test]
-async fn a_program_that_a_signal_ends_is_named_by_it() {
-    let sshd = Sshd::start(None);
-    for (command, words) in [("kill -KILL $$", "(by SIGKILL)"), ("exit 3", "(exit status 3)")] {
-        let mut session = Session::start(sshd.endpoint(), command).unwrap();
-        session.ready().await.unwrap();
-        let error = tokio::time::timeout(LIMIT, session.read()).await.expect("in time").unwrap_err();
-        assert!(error.to_string().contains(words), "{error}");
-    }
+    tokio::time::timeout(LIMIT, waiting.ready()).await.expect("in time").unwrap();
 }
 
 #[tokio::test]
@@ -311,11 +311,57 @@ async fn a_second_factor_that_is_wanted_after_the_key_is_named() {
 }
 
 #[tokio::test]
+async fn a_certificate_beside_the_key_logs_in_where_no_key_is_authorized() {
+    let authority = tempfile::tempdir().unwrap();
+    let ca = authority.path().join("ca");
+    let keygen =
+        |arguments: &[&str]| assert!(Command::new("ssh-keygen").arg("-q").args(arguments).status().unwrap().success());
+    keygen(&["-t", "ed25519", "-N", "", "-f", ca.to_str().unwrap()]);
+    let extra = format!("TrustedUserCAKeys {}.pub\nAuthorizedKeysFile none\n", ca.display());
+    let sshd = Sshd::with(free_address(), &extra);
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let file = key(&sshd, kind, &["-t", kind, "-N", ""]);
+        let alone = Endpoint { identities: vec![identity(&file)], ..sshd.endpoint() };
+        let error = login(alone.clone()).await.unwrap_err();
+        assert!(matches!(error, SshError::Login { .. }), "{kind}: {error}");
+        let public = format!("{}.pub", file.display());
+        keygen(&["-s", ca.to_str().unwrap(), "-I", "certd", "-n", "root", &public]);
+        let certificate = fs::read_to_string(certificate_file(&file)).unwrap();
+        let certified = Identity { certificate: Some(certificate.trim().to_owned()), ..identity(&file) };
+        login(Endpoint { identities: vec![certified.clone()], ..alone.clone() })
+            .await
+            .unwrap_or_else(|error| panic!("{kind}: {error}"));
+        // One for another account is refused, and the key by itself is tried after it.
+        let other = Endpoint { identities: vec![certified], ..alone };
+        keygen(&["-s", ca.to_str().unwrap(), "-I", "certd", "-n", "somebody", &public]);
+        let certificate = fs::read_to_string(certificate_file(&file)).unwrap();
+        let identities = vec![Identity { certificate: Some(certificate), ..identity(&file) }];
+        let error = login(Endpoint { identities, ..other }).await.unwrap_err().to_string();
+        let file = file.display();
+        assert!(
+            error.ends_with(&format!("{file}-cert.pub (refused by the node); {file} (refused by the node)")),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_a_signal_ends_is_named_by_it() {
+    let sshd = Sshd::start(None);
+    for (command, words) in [("kill -KILL $$", "(by SIGKILL)"), ("exit 3", "(exit status 3)")] {
+        let mut session = Session::start(sshd.endpoint(), command).unwrap();
+        session.ready().await.unwrap();
+        let error = tokio::time::timeout(LIMIT, session.read()).await.expect("in time").unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn s23_another_machine_behind_the_address_hears_neither_login_nor_certificate() {
     let (node, other) = (Sshd::start(None), Sshd::with(free_address(), "LogLevel VERBOSE\n"));
     let error = login(Endpoint { address: other.address, ..node.endpoint() }).await.unwrap_err();
     assert_eq!(error.code().as_str(), "ssh-host-key-changed", "{error}");
-    assert!(error.to_string().contains(&certd::ssh::fingerprint(&other.host_key("host"))), "{error}");
+    assert!(error.to_string().contains(&fingerprint(&other.host_key("host"))), "{error}");
     let log = fs::read_to_string(other.dir.path().join("log")).unwrap();
     assert!(log.contains("Connection from"), "{log}");
     assert!(!log.contains("root"), "not even the user's name was sent: {log}");

@@ -17,6 +17,7 @@ mod node_program;
 mod nonces;
 mod roots;
 mod rotations;
+mod ssh_jump_many;
 mod ssh_many;
 mod ssh_silent;
 mod starttls;

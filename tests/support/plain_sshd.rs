@@ -84,10 +84,14 @@ impl Sshd {
     /// Ends what serves those who are logged in; sshd itself goes on.
     #[allow(dead_code, reason = "not every test that starts an sshd needs it")]
     pub(crate) fn end_sessions(&self) {
+        self.signal_sessions("-KILL");
+    }
+
+    pub(crate) fn signal_sessions(&self, signal: &str) {
         let children = format!("/proc/{0}/task/{0}/children", self.child.id());
         let children = fs::read_to_string(children).expect("sshd runs");
         for child in children.split_whitespace() {
-            run(Command::new("kill").args(["-KILL", child]));
+            run(Command::new("kill").args([signal, child]));
         }
     }
 
@@ -111,7 +115,7 @@ impl Sshd {
 
 pub(crate) fn identity(file: &Path) -> Identity {
     let pem = Zeroizing::new(fs::read_to_string(file).expect("a private key"));
-    Identity { file: file.to_owned(), pem, passphrase: None }
+    Identity::new(file.to_owned(), pem)
 }
 
 fn run(command: &mut Command) {

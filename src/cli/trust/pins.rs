@@ -29,6 +29,7 @@ pub(super) struct PinsOfHost {
     configured: Vec<Pin>,
     known: Vec<Pin>,
     revoked: Vec<Pin>,
+    authorities: Vec<Pin>,
 }
 
 impl Pins {
@@ -58,7 +59,7 @@ impl Pins {
     pub(super) fn of(&self, pinned: &[HostKey], files: &[PathBuf], host: &str, port: u16) -> PinsOfHost {
         let (path, text) = &self.configuration;
         let configured = pinned.iter().map(|key| Pin { key: key.clone(), place: place_in(path, text, key) });
-        let (mut known, mut revoked) = (Vec::new(), Vec::new());
+        let (mut known, mut revoked, mut authorities) = (Vec::new(), Vec::new(), Vec::new());
         for path in files {
             let lines = self.known_hosts.get(path).into_iter().flat_map(|text| text.lines()).zip(1..);
             for (line, number) in lines {
@@ -66,9 +67,10 @@ impl Pins {
                 let pin = |key| Pin { key, place: format!("{}:{number}", path.display()) };
                 known.extend(found.keys.into_iter().map(pin));
                 revoked.extend(found.revoked.into_iter().map(pin));
+                authorities.extend(found.authorities.into_iter().map(pin));
             }
         }
-        PinsOfHost { configured: configured.collect(), known, revoked }
+        PinsOfHost { configured: configured.collect(), known, revoked, authorities }
     }
 }
 
@@ -110,6 +112,13 @@ impl PinsOfHost {
             (false, false) => write!(text, "host_key in the configuration; of known_hosts @revoked lines alone"),
         };
         text.push('\n');
+        for Pin { key, place } in &self.authorities {
+            let fingerprint = ssh::fingerprint(key);
+            let _ = writeln!(
+                text,
+                "  does not count: @cert-authority {fingerprint} ({place}); certd knows no host certificates"
+            );
+        }
         text
     }
 

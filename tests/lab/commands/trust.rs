@@ -69,3 +69,51 @@ fn s04_an_unknown_host_is_refused_until_trust_has_written_its_key() {
     assert_eq!(lab.nodes[0].settled(SERVICE).unwrap(), lab.nodes[1].settled(SERVICE).unwrap());
     assert_eq!(lab.pebble.issued(), 1, "that the nodes were unknown cost no certificate");
 }
+
+#[test]
+fn a_jump_host_of_several_nodes_is_asked_once() {
+    let mut lab = Lab::start(Options::nodes(3));
+    let jump = lab.nodes[0].ssh;
+    let known_hosts = lab.folder.join("known_hosts");
+    let host_key = lab.nodes[0].host_key();
+    let (host, port) = (jump.ip().to_string(), jump.port());
+    let jump = format!("jump = [{{ address = {host:?}, port = {port}, host_key = {host_key:?} }}]");
+    let ssh = format!("known_hosts = {known_hosts:?}\n{jump}");
+    lab.write_config_with(&ConfigText { ssh, ..ConfigText::default() });
+    let output = lab.certd(&["trust", "node-2", "node-3"]);
+    exits(&output, 0);
+    for ssh in lab.nodes.iter().map(|node| node.ssh) {
+        let heading = format!("([{}]:{})", ssh.ip(), ssh.port());
+        assert_eq!(stdout(&output).matches(&heading).count(), 1, "{}", stdout(&output));
+    }
+
+    lab.node("node-1").stop_sshd();
+    let output = lab.certd(&["trust", "node-2", "node-3"]);
+    exits(&output, 6);
+    assert_eq!(stderr(&output).matches("refuses the connection").count(), 1, "{}", stderr(&output));
+    assert!(stderr(&output).contains("certd: node-3: not asked, since "), "{}", stderr(&output));
+}
+
+#[test]
+fn an_identity_that_is_no_private_key_is_named_before_any_connection() {
+    let lab = Lab::start(Options::nodes(1));
+    lab.write_config("");
+    let identity = lab.folder.join("id_ed25519");
+    let key = fs::read_to_string(&identity).unwrap();
+    let before = lab.nodes[0].ssh_connections();
+    for (text, words, next) in [
+        ("PuTTY-User-Key-File-3: ssh-ed25519\n".to_owned(), "it is a PuTTY key", "puttygen"),
+        (fs::read_to_string(lab.folder.join("id_ed25519.pub")).unwrap(), "it is a public key", "without .pub"),
+        (format!("\u{feff}{key}"), "byte order mark", "sed -i"),
+        (key.replace('\n', " "), "its line breaks are lost", "copy the key again"),
+    ] {
+        fs::write(&identity, text).unwrap();
+        for (command, exit) in [(["config", "check"].as_slice(), 2), (&["doctor"], 6), (&["renew"], 2)] {
+            let output = lab.certd(command);
+            exits(&output, exit);
+            let shown = stdout(&output) + &stderr(&output);
+            assert!(shown.contains(words) && shown.contains(next), "{command:?}: {shown}");
+        }
+    }
+    assert_eq!(lab.nodes[0].ssh_connections(), before);
+}

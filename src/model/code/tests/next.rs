@@ -35,6 +35,7 @@ impl Code {
             | Self::SecretEmpty
             | Self::SecretNotText
             | Self::SecretNotOneWord => "put the secret alone into a file that its owner alone can read (mode 0600)",
+            Self::IdentityFormat => "name a private key in PEM or in OpenSSH's format (ssh-keygen)",
             Self::FileWritable => "take the right to write from others, for the file and the folders above it",
             Self::ConfigFile | Self::ConfigRoot | Self::WatchRoot => {
                 "correct the path in the configuration, or the file"
