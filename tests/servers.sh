@@ -34,7 +34,7 @@ run sh -c 'mkdir /exim && cd /exim && apt-get install -yq --no-install-recommend
   find /exim/usr/lib -maxdepth 1 -name "*-linux-gnu" >/etc/ld.so.conf.d/exim.conf
   ldconfig
   useradd -r Debian-exim'
-# nnrpd looks for the overview of the articles.
-run sh -c 'touch /var/spool/news/tradspool.map && chown news: /var/spool/news/tradspool.map &&
+# nnrpd looks for the overview of the articles. /run/news comes with INN's start.
+run sh -c 'mkdir -p /run/news && touch /var/spool/news/tradspool.map && chown news: /run/news /var/spool/news/tradspool.map &&
   su news -s /bin/sh -c "/usr/lib/news/bin/makehistory -O -x -F"'
 : >"$into/complete"

@@ -359,6 +359,8 @@ pub(crate) fn deliver(shell: &[&str], place: &Place, fake: Fake) -> (String, Str
     let mut program = Program::start(shell, &[place.bundle(fake)]);
     let (verb, body) = program.answer().expect("an answer");
     if verb != "prepared" {
+        // It cleans up behind its answer.
+        program.end();
         return (verb, body);
     }
     let reply = program.commit();
