@@ -52,13 +52,13 @@ use watch::WatchSpec;
 use written::{Section, Spanned};
 
 pub use discover::{Conflict, Discover, Families};
-pub use dns::{Dns, SilentServers};
+pub use dns::{Dns, DnsSection, SilentServers, section_of};
 pub use error::ConfigError;
 pub use host_key::{BadHostKey, HostKey, ssh_string};
 pub use jump::Jump;
 pub use network::{Network, Proxy};
 pub use probe::{Probe, ProxyProtocol, Via};
-pub use provider::{Provider, Rfc2136, TsigAlgorithm};
+pub use provider::{Provider, Rfc2136, TsigAlgorithm, provider_keys};
 pub use rights::{Mode, Rights};
 pub use rollout::{Rollout, StopAfter};
 pub use run::Run;

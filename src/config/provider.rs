@@ -1,7 +1,7 @@
 //! The keys of `[dns]` for a single provider; the keys of another provider are errors.
 
 use core::time::Duration;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
@@ -29,6 +29,17 @@ pub enum Provider {
         command: Vec<String>,
         timeout: Duration,
     },
+}
+
+impl Provider {
+    /// The file with its secret, and the key that names it.
+    pub fn secret_file(&self) -> Option<(&'static str, &Path)> {
+        match self {
+            Self::Cloudflare { token_file, .. } => Some(("token_file", token_file)),
+            Self::Rfc2136(primary) => Some(("key_file", &primary.key_file)),
+            Self::Exec { .. } => None,
+        }
+    }
 }
 
 /// A name server that takes UPDATEs signed with TSIG.
@@ -79,6 +90,11 @@ pub(super) const PROVIDERS: [(&str, &[&str]); 3] = [
     ("rfc2136", &["server", "key_file", "key_name", "algorithm", "zone", "ttl"]),
     ("exec", &["command", "command_timeout"]),
 ];
+
+/// The keys that each provider's section has for itself.
+pub fn provider_keys() -> impl Iterator<Item = &'static str> {
+    PROVIDERS.iter().flat_map(|(_, keys)| *keys).copied()
+}
 
 /// Reads an unknown provider as the first one, so that errors in its keys are reported, too.
 pub(super) fn read(section: &mut Section<'_>) -> Option<Provider> {
@@ -190,7 +206,12 @@ fn primary(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<(Host
 }
 
 /// The name of a zone or of a key: labels of letters, digits, `-` and `_`, in lower case, without a dot at the end.
-fn dns_name(written: &Spanned<String>, what: &str, write: &str, errors: &ConfigErrors<'_>) -> Option<String> {
+pub(super) fn dns_name(
+    written: &Spanned<String>,
+    what: &str,
+    write: &str,
+    errors: &ConfigErrors<'_>,
+) -> Option<String> {
     /// RFC 1035 section 2.3.4: "labels 63 octets or less, names 255 octets or less", and two of those are not seen here.
     const LONGEST: usize = 253;
     let name = written.value.strip_suffix('.').unwrap_or(&written.value).to_ascii_lowercase();

@@ -94,13 +94,42 @@ fn ca() -> Value {
 }
 
 fn dns() -> Value {
+    let seen = format!("{}m", SEEN_TIMEOUT.as_secs() / 60);
+    let mut dns = dns_provider(
+        "The DNS provider, and who is asked whether a record is there",
+        [
+            ("resolvers", texts(), NONE, "Recursive resolvers, as \"1.1.1.1:53\"; the system's when left out"),
+            ("nameservers", texts(), NONE, "Asked instead of a zone's own servers, for split DNS"),
+            ("inventory_resolvers", texts(), NONE, "Public resolvers to compare with a name's own servers"),
+            ("doh", texts(), json!(DOH), "DNS over HTTPS, asked where port 53 is blocked; [] for nobody"),
+            (
+                "silent_servers",
+                words(&["pass-over", "wait"]),
+                json!("pass-over"),
+                "A name server that never answers, when all others show the record",
+            ),
+            ("timeout", text(), json!(seen), "For a record to be seen on every name server, \"30s\" to \"15m\""),
+        ],
+        &["provider"],
+    );
+    let zones = json!({ "type": "array", "items": text(), "minItems": 1 });
+    // Under any name that is no key.
+    dns["additionalProperties"] = dns_provider(
+        "Another provider, for some zones",
+        [("zones", zones, NONE, "Zones whose records it makes; the longest that holds a name decides")],
+        &["provider", "zones"],
+    );
+    dns
+}
+
+/// A provider's keys, and more.
+fn dns_provider<const N: usize>(about: &str, more: [Key; N], required: &[&str]) -> Value {
     // In capitals and with a dot at the end, too.
     let algorithm = any_of([words(&TsigAlgorithm::ALL.map(TsigAlgorithm::as_str)), text()]);
     let (ttl, timeout) = (number(1, LONGEST_UPDATE_TTL), number(1, LONGEST_PROGRAM_TIMEOUT));
-    let seen = format!("{}m", SEEN_TIMEOUT.as_secs() / 60);
-    let mut dns = section(
-        "The DNS provider, and who is asked whether a record is there",
-        &["provider"],
+    let mut provider = section(
+        about,
+        required,
         [
             ("provider", words(&PROVIDERS.map(|(name, _)| name)), NONE, "Who writes TXT records"),
             ("token_file", path(), NONE, "cloudflare: file with the API token"),
@@ -114,18 +143,9 @@ fn dns() -> Value {
             ("ttl", ttl, json!(UPDATE_TTL), "rfc2136: of the records, in seconds"),
             ("command", command(), NONE, "exec: absolute path of a program, and first arguments"),
             ("command_timeout", timeout, json!(PROGRAM_TIMEOUT), "exec: for one call, in seconds"),
-            ("resolvers", texts(), NONE, "Recursive resolvers, as \"1.1.1.1:53\"; the system's when left out"),
-            ("nameservers", texts(), NONE, "Asked instead of a zone's own servers, for split DNS"),
-            ("inventory_resolvers", texts(), NONE, "Public resolvers to compare with a name's own servers"),
-            ("doh", texts(), json!(DOH), "DNS over HTTPS, asked where port 53 is blocked; [] for nobody"),
-            (
-                "silent_servers",
-                words(&["pass-over", "wait"]),
-                json!("pass-over"),
-                "A name server that never answers, when all others show the record",
-            ),
-            ("timeout", text(), json!(seen), "For a record to be seen on every name server, \"30s\" to \"15m\""),
-        ],
+        ]
+        .into_iter()
+        .chain(more),
     );
     // Each provider has keys of its own, and those of another are mistakes.
     let own = PROVIDERS.map(|(name, keys)| {
@@ -141,8 +161,8 @@ fn dns() -> Value {
             "then": { "properties": others, "required": needed },
         })
     });
-    dns["allOf"] = json!(own);
-    dns
+    provider["allOf"] = json!(own);
+    provider
 }
 
 fn network() -> Value {

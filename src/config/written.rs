@@ -255,6 +255,20 @@ impl<'t> Section<'t> {
         entries.filter_map(|(name, value)| Some((name, self.as_section(value)?))).collect()
     }
 
+    /// The sections under names that are no keys: what is left, so request every key before.
+    pub(super) fn other_sections(&mut self) -> Vec<(Spanned<String>, Self)> {
+        let is_section = |value: &TomlSpanned<DeValue<'t>>| matches!(value.get_ref(), DeValue::Table(_));
+        let left = core::mem::take(&mut self.table).into_iter();
+        let (sections, keys): (Vec<_>, Vec<_>) = left.partition(|(_, value)| is_section(value));
+        self.table = keys.into_iter().collect();
+        let named = sections.into_iter().filter_map(|(name, value)| {
+            let key = self.path(&bare_or_quoted(name.get_ref()));
+            let name = Spanned { value: name.get_ref().to_string(), key: key.clone(), place: name.span().start };
+            Some((name, self.as_section(place_of(value, key))?))
+        });
+        named.collect()
+    }
+
     /// The values under a key, each with its name.
     fn entries(&mut self, key: &'static str) -> Vec<(Spanned<String>, Spanned<DeValue<'t>>)> {
         let Some(section) = self.section(key) else { return Vec::new() };

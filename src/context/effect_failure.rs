@@ -2,6 +2,7 @@
 
 use crate::acme::{AcmeError, Kind, Problem};
 use crate::cert::DnsName;
+use crate::config::provider_keys;
 use crate::dns::DnsError;
 use crate::model::{Advice, Code, Finding};
 use crate::plan::order::{ErrorClass, GiveUp};
@@ -11,7 +12,14 @@ pub(crate) fn of_acme(object: impl ToString, error: &AcmeError) -> Finding {
 }
 
 pub(crate) fn of_dns(object: impl ToString, error: &DnsError) -> Finding {
-    Finding::new(error.code(), object, error.to_string(), error.next(), error.advice())
+    let next = match error.section() {
+        // Keys of a provider are in its own section.
+        Some(section) => provider_keys().fold(error.next().to_owned(), |next, key| {
+            next.replace(&format!("`dns.{key}`"), &format!("`dns.{section}.{key}`"))
+        }),
+        None => error.next().to_owned(),
+    };
+    Finding::new(error.code(), object, error.to_string(), next, error.advice())
 }
 
 /// A task of certd panicked or was cancelled.

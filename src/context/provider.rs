@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use crate::cert::DnsName;
 use crate::config;
 use crate::context::effect_failure::of_dns;
 use crate::context::{Context, clock};
-use crate::dns::{Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
+use crate::dns::{ByZone, Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
 use crate::model::{AtProvider, Code, DnsCache, Finding, KnownToken, KnownZone, LastSeen};
 use crate::mutex::lock;
 use crate::store::StoreError;
@@ -29,6 +31,8 @@ pub struct ProviderCache {
 #[derive(Clone)]
 struct Opened {
     provider: Arc<dyn Provider>,
+    /// The providers of which it is composed, each with its section's name; the first is that of `[dns]` itself.
+    parts: Vec<(Option<String>, Arc<dyn Provider>)>,
     since: Timestamp,
 }
 
@@ -60,15 +64,43 @@ pub(crate) fn resolvers(context: &Context) -> Result<(Resolvers, Doh), Finding> 
 }
 
 pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn Provider>, Finding> {
+    opened(context, bypass_cache).map(|opened| opened.provider)
+}
+
+fn opened(context: &Context, bypass_cache: bool) -> Result<Opened, Finding> {
     let mut slot = lock(context.dns.slot(bypass_cache));
     if let Some(opened) = slot.as_ref() {
-        return Ok(Arc::clone(&opened.provider));
+        return Ok(opened.clone());
     }
+    let dns = &context.config.dns;
+    let known = context.store.dns_cache()?;
+    let mut parts = Vec::new();
+    for (section, provider) in dns.providers() {
+        let provider = open(context, section, provider, known.zones(section), bypass_cache)?;
+        parts.push((section.map(str::to_owned), provider));
+    }
+    let own = Arc::clone(&parts[0].1);
+    let of_sections = dns.sections.iter().cloned().zip(parts[1..].iter().map(|(_, provider)| Arc::clone(provider)));
+    let provider = if dns.sections.is_empty() { own } else { Arc::new(ByZone::new(own, of_sections.collect())) };
+    Ok(slot.insert(Opened { provider, parts, since: clock::now() }).clone())
+}
+
+fn open(
+    context: &Context,
+    section: Option<&str>,
+    provider: &config::Provider,
+    zones: BTreeMap<String, KnownZone>,
+    bypass_cache: bool,
+) -> Result<Arc<dyn Provider>, Finding> {
     let seed = context.store.state()?.seed;
     // Shows an operator with two controllers which one made a record.
     let mark = format!("certd {:08x}", seed >> 32);
-    let secret = &context.secrets.dns_secret;
-    let provider: Result<Arc<dyn Provider>, DnsError> = match &context.config.dns.provider {
+    let none = Zeroizing::default();
+    let secret = match section {
+        None => &context.secrets.dns_secret,
+        Some(section) => context.secrets.dns_secrets.get(section).unwrap_or(&none),
+    };
+    let provider: Result<Arc<dyn Provider>, DnsError> = match provider {
         config::Provider::Cloudflare { zone_id, api_base, .. } => {
             let settings = Settings {
                 base: api_base,
@@ -77,7 +109,7 @@ pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn 
                 options: &context.http_options(),
                 mark: &mark,
                 clock: clock::now,
-                zones: context.store.dns_cache()?.zones,
+                zones,
                 bypass_cache,
             };
             Cloudflare::new(settings).map(|it| Arc::new(it) as _)
@@ -85,20 +117,26 @@ pub(crate) fn provider(context: &Context, bypass_cache: bool) -> Result<Arc<dyn 
         config::Provider::Rfc2136(primary) => Rfc2136::new(primary, secret, clock::now).map(|it| Arc::new(it) as _),
         config::Provider::Exec { command, timeout } => Ok(Arc::new(Exec::new(command, *timeout))),
     };
-    let provider = provider.map_err(|error| of_dns("dns", &error))?;
-    *slot = Some(Opened { provider: Arc::clone(&provider), since: clock::now() });
-    Ok(provider)
+    provider.map_err(|error| of_dns(key(section, ""), &error.of_section(section)))
+}
+
+/// `dns`, or `dns.NAME`, and a key in it.
+pub(crate) fn key(section: Option<&str>, key: &str) -> String {
+    let parts = ["dns", section.unwrap_or_default(), key];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
 }
 
 /// Writes the known zones to the DNS cache, and warns of those that this pass saw in a bad state. If the cache cannot
 /// be written, later runs need more requests, nothing else.
 pub(crate) fn keep_zones(context: &Context, bypass_cache: bool) {
     let opened = lock(context.dns.slot(bypass_cache)).clone();
-    let Some(Opened { provider, since }) = opened else { return };
-    let zones = provider.zones();
-    let seen_now = zones.values().filter(|zone| zone.seen_at >= since);
-    seen_now.filter_map(of_zone).for_each(|failure| context.dns.warn(failure));
-    keep(context, |dns_cache| dns_cache.zones = zones);
+    let Some(Opened { parts, since, .. }) = opened else { return };
+    for (section, provider) in &parts {
+        let zones = provider.zones();
+        let seen_now = zones.values().filter(|zone| zone.seen_at >= since);
+        seen_now.filter_map(of_zone).for_each(|failure| context.dns.warn(failure));
+        keep(context, |dns_cache| dns_cache.keep_zones(section.as_deref(), zones));
+    }
 }
 
 /// The address records of a name, as the provider has them.
@@ -112,29 +150,40 @@ pub(crate) fn keep_discovered(context: &Context, seen: BTreeMap<DnsName, LastSee
     keep(context, |dns_cache| dns_cache.discovered = seen);
 }
 
-/// Asks how long the token is valid, at most once a day unless `bypass_cache`, and warns when it expires soon.
+/// Asks how long each token is valid, at most once a day unless `bypass_cache`, and warns when it expires soon.
 pub async fn ask_token(context: &Context, bypass_cache: bool) {
-    let asked = async {
-        let known = context.store.dns_cache().ok()?.token;
+    let (Ok(dns_cache), Ok(Opened { parts, .. })) = (context.store.dns_cache(), opened(context, bypass_cache)) else {
+        return;
+    };
+    let asked = parts.iter().map(async |(section, provider)| {
+        let section = section.as_deref();
+        let known = dns_cache.token(section);
         // Mark it as old, but keep it in case the provider does not answer.
         let old = |known| KnownToken { asked_at: Timestamp::UNIX_EPOCH, ..known };
         let known = if bypass_cache { known.map(old) } else { known };
-        provider(context, bypass_cache).ok()?.token(known).await
-    };
-    let Some(token) = asked.await else { return };
-    keep(context, |dns_cache| dns_cache.token = Some(token.clone()));
-    of_token(&token, clock::now()).into_iter().for_each(|failure| context.dns.warn(failure));
+        let Some(token) = provider.token(known).await else { return };
+        keep(context, |dns_cache| dns_cache.keep_token(section, token.clone()));
+        of_token(section, &token, clock::now()).into_iter().for_each(|failure| context.dns.warn(failure));
+    });
+    join_all(asked).await;
 }
 
-/// The cached state of the token, for read-only commands, which do not read the token.
-pub fn known_token_trouble(context: &Context, now: Timestamp) -> Option<Finding> {
-    let config::Provider::Cloudflare { .. } = context.config.dns.provider else { return None };
-    of_token(&context.store.dns_cache().ok()?.token?, now)
+/// The cached states of the tokens, for read-only commands, which read no token.
+pub fn known_token_troubles(context: &Context, now: Timestamp) -> Vec<Finding> {
+    let Ok(dns_cache) = context.store.dns_cache() else { return Vec::new() };
+    let tokens = sections_with_tokens(context).filter_map(|section| Some((section, dns_cache.token(section)?)));
+    tokens.filter_map(|(section, token)| of_token(section, &token, now)).collect()
 }
 
-fn of_token(token: &KnownToken, now: Timestamp) -> Option<Finding> {
+/// The sections whose provider has a token that can be asked about.
+pub(crate) fn sections_with_tokens(context: &Context) -> impl Iterator<Item = Option<&str>> {
+    let providers = context.config.dns.providers();
+    providers.filter(|(_, it)| matches!(it, config::Provider::Cloudflare { .. })).map(|(section, _)| section)
+}
+
+fn of_token(section: Option<&str>, token: &KnownToken, now: Timestamp) -> Option<Finding> {
     let trouble = token.trouble(now)?;
-    Some(Finding::for_a_person(trouble.code(), "dns.token_file", trouble.to_string(), trouble.next()))
+    Some(Finding::for_a_person(trouble.code(), key(section, "token_file"), trouble.to_string(), trouble.next()))
 }
 
 fn of_zone(zone: &KnownZone) -> Option<Finding> {
@@ -162,6 +211,7 @@ fn keep(context: &Context, change: impl FnOnce(&mut DnsCache)) {
         let before = context.store.dns_cache()?;
         let mut after = before.clone();
         change(&mut after);
+        after.sections.retain(|name, _| context.config.dns.sections.iter().any(|section| section.name == *name));
         if after == before { Ok(()) } else { context.store.write_dns_cache(&after) }
     };
     let kept: Result<(), StoreError> = changed();

@@ -24,6 +24,8 @@ use crate::context::watch_roots::WatchRoots;
 pub struct Secrets {
     /// The provider's API token, or the content of a TSIG key file. Empty for a provider without a secret.
     pub dns_secret: Zeroizing<String>,
+    /// The same of `[dns.NAME]`, by NAME.
+    pub dns_secrets: BTreeMap<String, Zeroizing<String>>,
     /// By the CA's host.
     pub eab_hmac: BTreeMap<String, Zeroizing<String>>,
     identities: BTreeMap<PathBuf, Identity>,
@@ -76,12 +78,13 @@ impl Secrets {
     /// For `doctor`, which goes on without what cannot be read.
     pub fn read_what_can_be(config: &Config) -> (Self, Vec<Unread>) {
         let mut unread = Vec::new();
-        let dns_secret = match &config.dns.provider {
-            Provider::Cloudflare { token_file, .. } => token(token_file),
-            Provider::Rfc2136(primary) => secret::read_text(&primary.key_file).map_err(Finding::from),
-            Provider::Exec { command, .. } => guard_program(config, command).map(|()| Zeroizing::default()),
-        };
+        let dns_secret = of_provider(config, &config.dns.provider);
         let dns_secret = noted(&mut unread, NeededFor::Dns, dns_secret).unwrap_or_default();
+        let mut dns_secrets = BTreeMap::new();
+        for section in &config.dns.sections {
+            let secret = noted(&mut unread, NeededFor::Dns, of_provider(config, &section.provider));
+            dns_secrets.extend(secret.map(|secret| (section.name.clone(), secret)));
+        }
         let (mut eab_hmac, mut acme_ca) = (BTreeMap::new(), BTreeMap::new());
         for ca in config.cas() {
             let needed_for = || NeededFor::Ca(ca.host.clone());
@@ -100,7 +103,7 @@ impl Secrets {
         let (of_logins, unread_logins) = Self::of_logins(config, |_| true);
         unread.extend(unread_logins);
         let issuer_roots = noted(&mut unread, NeededFor::IssuerRoots, issuer_roots(config)).unwrap_or_default();
-        (Self { dns_secret, eab_hmac, acme_ca, network_ca, issuer_roots, ..of_logins }, unread)
+        (Self { dns_secret, dns_secrets, eab_hmac, acme_ca, network_ca, issuer_roots, ..of_logins }, unread)
     }
 
     /// The secrets for a look: only those to log in to nodes that are probed through SSH.
@@ -186,6 +189,14 @@ impl Secrets {
         let texts = ssh.known_hosts.iter().filter_map(|path| self.known_hosts.get(path)).map(String::as_str);
         let known = ssh::known_hosts(texts, &host, port);
         if pinned.is_empty() { known } else { Known { keys: pinned.to_vec(), ..known } }
+    }
+}
+
+fn of_provider(config: &Config, provider: &Provider) -> Result<Zeroizing<String>, Finding> {
+    match provider {
+        Provider::Cloudflare { token_file, .. } => token(token_file),
+        Provider::Rfc2136(primary) => secret::read_text(&primary.key_file).map_err(Finding::from),
+        Provider::Exec { command, .. } => guard_program(config, command).map(|()| Zeroizing::default()),
     }
 }
 

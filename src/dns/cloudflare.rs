@@ -75,7 +75,7 @@ impl Provider for Cloudflare {
         self.zones.find(name, apex).await
     }
 
-    fn knows_its_zones(&self) -> bool {
+    fn knows_its_zones(&self, _name: &str) -> bool {
         self.zone_id.is_none()
     }
 

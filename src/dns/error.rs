@@ -56,6 +56,9 @@ pub enum DnsError {
     Update(#[from] UpdateError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// Of the provider of `[dns.NAME]`.
+    #[error("dns.{section}: {error}")]
+    Section { section: String, error: Box<Self> },
 }
 
 /// Which servers do not show the record: each reason has another remedy.
@@ -92,6 +95,7 @@ impl DnsError {
             Self::NotSeen { .. } => Code::DnsNotSeen,
             Self::Update(error) => error.code(),
             Self::Program(error) => error.code(),
+            Self::Section { error, .. } => error.code(),
         }
     }
 
@@ -108,6 +112,7 @@ impl DnsError {
             | Self::NotSeen { .. } => Advice::Retry { after_seconds: None },
             Self::Update(error) => error.advice(),
             Self::Program(error) => error.advice(),
+            Self::Section { error, .. } => error.advice(),
             _ => Advice::Person,
         }
     }
@@ -163,7 +168,18 @@ impl DnsError {
             }
             Self::Update(error) => error.next(),
             Self::Program(error) => error.next(),
+            Self::Section { error, .. } => error.next(),
         }
+    }
+
+    /// The section whose keys [`Self::next`] names, if it is not `[dns]` itself.
+    pub fn section(&self) -> Option<&str> {
+        if let Self::Section { section, .. } = self { Some(section) } else { None }
+    }
+
+    pub fn of_section(self, section: Option<&str>) -> Self {
+        let Some(section) = section else { return self };
+        Self::Section { section: section.to_owned(), error: Box::new(self) }
     }
 }
 
@@ -194,6 +210,7 @@ impl DnsError {
         match self {
             Self::NoZone { .. } | Self::Lookup { .. } | Self::Loop { .. } => true,
             Self::Update(error) => error.is_about_the_zone(),
+            Self::Section { error, .. } => error.is_out_of_reach(),
             _ => false,
         }
     }

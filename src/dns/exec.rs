@@ -93,7 +93,7 @@ impl Provider for Exec {
         Ok(Zone { id: apex.unwrap_or(name).to_owned(), name: apex.map(str::to_owned) })
     }
 
-    fn knows_its_zones(&self) -> bool {
+    fn knows_its_zones(&self, _name: &str) -> bool {
         false
     }
 

@@ -5,6 +5,7 @@
 //! removes it.
 
 mod answer_size;
+mod by_zone;
 mod cloudflare;
 mod doh;
 mod error;
@@ -19,6 +20,7 @@ mod txt_lookup;
 mod wire;
 
 pub use answer_size::{ONE_DATAGRAM, answer_size};
+pub use by_zone::ByZone;
 pub use cloudflare::{Cloudflare, Settings, malformed_token};
 pub use doh::Doh;
 pub use error::DnsError;

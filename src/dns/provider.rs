@@ -48,8 +48,8 @@ pub trait Provider: Send + Sync {
     /// Removes records of one zone; returns one result for each, in order. A record that is gone already is a success.
     async fn remove(&self, handles: &[Handle]) -> Vec<Result<(), DnsError>>;
 
-    /// Whether [`Self::zone`] fails for a name that the provider does not serve.
-    fn knows_its_zones(&self) -> bool {
+    /// Whether [`Self::zone`] fails for this name if the provider does not serve it.
+    fn knows_its_zones(&self, _name: &str) -> bool {
         true
     }
 

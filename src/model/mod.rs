@@ -37,7 +37,7 @@ pub use persisted_state::{
     Renumbered, Revoked, Unproven,
 };
 pub use probe_error::ProbeError;
-pub use provider::{DnsCache, KnownToken, KnownZone, LastSeen, TokenTrouble, ZoneTrouble};
+pub use provider::{DnsCache, KnownProvider, KnownToken, KnownZone, LastSeen, TokenTrouble, ZoneTrouble};
 
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,

@@ -23,9 +23,48 @@ pub struct DnsCache {
     pub zones: BTreeMap<String, KnownZone>,
     #[serde(default)]
     pub token: Option<KnownToken>,
+    /// Of the providers of sections, each apart: two accounts may have zones of one name. By the section's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sections: BTreeMap<String, KnownProvider>,
     /// The addresses of names that DNS discovery turns into nodes, for when DNS does not answer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub discovered: BTreeMap<DnsName, LastSeen>,
+}
+
+/// What is remembered of one provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownProvider {
+    #[serde(default)]
+    pub zones: BTreeMap<String, KnownZone>,
+    #[serde(default)]
+    pub token: Option<KnownToken>,
+}
+
+impl DnsCache {
+    /// `section`: `None` for the provider of `[dns]` itself.
+    pub fn zones(&self, section: Option<&str>) -> BTreeMap<String, KnownZone> {
+        let Some(section) = section else { return self.zones.clone() };
+        self.sections.get(section).map(|known| known.zones.clone()).unwrap_or_default()
+    }
+
+    pub fn token(&self, section: Option<&str>) -> Option<KnownToken> {
+        let Some(section) = section else { return self.token.clone() };
+        self.sections.get(section)?.token.clone()
+    }
+
+    pub fn keep_zones(&mut self, section: Option<&str>, zones: BTreeMap<String, KnownZone>) {
+        match section {
+            None => self.zones = zones,
+            Some(section) => self.sections.entry(section.to_owned()).or_default().zones = zones,
+        }
+    }
+
+    pub fn keep_token(&mut self, section: Option<&str>, token: KnownToken) {
+        match section {
+            None => self.token = Some(token),
+            Some(section) => self.sections.entry(section.to_owned()).or_default().token = Some(token),
+        }
+    }
 }
 
 /// The addresses of a name, and when they were seen.
@@ -175,6 +214,19 @@ mod tests {
     fn token(status: &str, hours: Option<i64>) -> KnownToken {
         let expires_on = hours.map(|hours| NOW + SignedDuration::from_hours(hours));
         KnownToken { digest: "d".into(), asked_at: NOW, status: status.into(), expires_on }
+    }
+
+    #[test]
+    fn what_older_versions_wrote_is_read_and_sections_are_kept_apart() {
+        let zone = r#"{"id":"1","name":"a.test","account":null,"status":"active","paused":false,"seen_at":"2026-01-01T00:00:00Z"}"#;
+        let old = format!(r#"{{"zones":{{"api/a.test":{zone}}},"token":null}}"#);
+        let mut dns_cache: DnsCache = serde_json::from_str(&old).unwrap();
+        assert_eq!(serde_json::to_string(&dns_cache).unwrap(), old, "without sections nothing is added");
+        assert!(dns_cache.zones(Some("org")).is_empty());
+        dns_cache.keep_zones(Some("org"), BTreeMap::new());
+        dns_cache.keep_token(Some("org"), token("active", None));
+        assert_eq!((dns_cache.zones(None).len(), dns_cache.token(None)), (1, None));
+        assert_eq!(dns_cache.token(Some("org")), Some(token("active", None)));
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Scene<'_> {
                 "remove the record, or make it a [[node]]: nothing renews what is served there".to_owned(),
             )
         };
-        if all && matches!(self.config.dns.provider, Provider::Cloudflare { .. }) {
+        if all && matches!(self.config.dns.provider_of(self.name.name.as_str()), Provider::Cloudflare { .. }) {
             next = format!("if it is proxied (the orange cloud), set it to \"DNS only\"; else {next}");
         }
         if !others.is_empty() {

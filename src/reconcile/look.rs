@@ -16,7 +16,7 @@ pub async fn look(context: &Context, command: &'static str, scope: Scope) -> Res
     // The store finds damage while it is read, so ask for it afterwards.
     let mut done = observe::damages(&context.store);
     done.failures.extend(discovery);
-    done.failures.extend(provider::known_token_trouble(&context, clock::now()));
+    done.failures.extend(provider::known_token_troubles(&context, clock::now()));
     done.failures.extend(context.secrets.watch_roots.failures(&observed.asked));
     done.revocations = revocations(&context.store, &observed);
     let now = clock::now();

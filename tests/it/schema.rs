@@ -161,6 +161,7 @@ fn a_mistake_that_a_schema_can_see_is_seen() {
         "dns-keys-of-another-provider",
         "dns-keys-of-another-provider-2",
         "dns-exec-missing",
+        "dns-sections",
         "sessions-and-ports",
         "probe-ways",
     ] {
@@ -186,16 +187,20 @@ fn with_unknown_keys(
         let one = with_unknown_keys(&schema["items"], &format!("{place}[1]"), keys)?;
         return Some(toml::Value::Array(vec![one]));
     }
-    if let Some(named) = schema["additionalProperties"].as_object() {
-        let one = with_unknown_keys(&json!(named), &format!("{place}.\"any\""), keys)?;
+    let others = &schema["additionalProperties"];
+    let Some(properties) = schema["properties"].as_object() else {
+        others.as_object()?;
+        let one = with_unknown_keys(others, &format!("{place}.\"any\""), keys)?;
         return Some(table("any", one));
-    }
-    let properties = schema["properties"].as_object()?;
+    };
     let under = |key: &str| if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") };
     keys.insert(under(UNKNOWN), properties.keys().cloned().collect());
     let mut section = toml::Table::from_iter([(UNKNOWN.to_owned(), toml::Value::Integer(1))]);
     for (key, schema) in properties {
         section.extend(with_unknown_keys(schema, &under(key), keys).map(|inner| (key.clone(), inner)));
+    }
+    if others.is_object() {
+        section.extend(with_unknown_keys(others, &under("any"), keys).map(|inner| ("any".to_owned(), inner)));
     }
     Some(toml::Value::Table(section))
 }

@@ -3,6 +3,7 @@
 //! One file of over 400 lines: each test is a fault of one issuance, made on the same bench.
 
 mod dns;
+mod sections;
 
 use crate::lab;
 

@@ -4,7 +4,8 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,10 +13,11 @@ use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::response::Response;
 
+use super::cloudflare::Cloudflare;
 use super::dns::{copy_named, spawn};
 use super::process::Process;
 use super::relay::{Datagrams, Relay};
-use super::{Lab, free_ports, run_id};
+use super::{Lab, free_ports, run_id, write_secret};
 
 pub struct NameServer {
     pub at: SocketAddr,
@@ -34,6 +36,16 @@ pub struct DohServer {
 }
 
 impl Lab {
+    /// Another account at Cloudflare, which has this zone alone; the first has it no more. `token_file` is for its token.
+    pub fn second_account(&self, zone: &str, token_file: &Path) -> Cloudflare {
+        let token = format!("lab-second-token-{}", run_id());
+        write_secret(token_file, &token);
+        let second = Cloudflare::start(&self.engine, self.cloudflare.at.ip(), Arc::clone(&self.dns), &token);
+        second.with(|account| account.zones.retain(|own| own.name == zone));
+        self.cloudflare.with(|account| account.zones.retain(|own| own.name != zone));
+        second
+    }
+
     /// Serves these zones (none: refuses everything) with what their files held at the lab's start, from an address of its
     /// own. It changes as the first does, so much later.
     pub fn second_name_server(&self, zones: &[String], lag: Duration) -> NameServer {

@@ -78,7 +78,10 @@ impl Zones {
     pub(super) async fn replacement(&self, refused: &str, name: &str) -> Option<Zone> {
         let within = |zone: &&KnownZone| suffixes(name).any(|suffix| suffix.eq_ignore_ascii_case(&zone.name));
         let known = self.known();
-        let zone = known.values().filter(within).max_by_key(|zone| zone.name.len())?;
+        let Some(zone) = known.values().filter(within).max_by_key(|zone| zone.name.len()) else {
+            // Refused in a run that has not looked for the name's zone: it was in another account.
+            return self.find(name, None).await.ok().filter(|found| found.id != refused);
+        };
         if zone.id != refused {
             return Some(Zone { id: zone.id.clone(), name: Some(zone.name.clone()) });
         }

@@ -213,7 +213,7 @@ async fn place(resolvers: &Resolvers, provider: &dyn Provider, name: &str) -> Re
         Some(error) => Err(error),
         None => provider.zone(end, apex.as_deref()).await,
     };
-    let reached = found.as_ref().map_or_else(|error| !error.is_out_of_reach(), |_| provider.knows_its_zones());
+    let reached = found.as_ref().map_or_else(|error| !error.is_out_of_reach(), |_| provider.knows_its_zones(end));
     if !reached
         && names.len() > 1
         && let Some(place) = before_wildcard(resolvers, provider, &names, apex.as_deref()).await

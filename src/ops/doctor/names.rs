@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::config::Provider;
 use crate::context::{Context, provider};
 use crate::execute::issue;
 use crate::model::{Code, Finding, Observed};
@@ -51,11 +50,15 @@ pub(crate) async fn look(
         findings.push(CheckupItem::ok(Area::Dns, "the DNS provider", what));
     }
     findings.extend(warnings.iter().map(of_warning));
-    if matches!(context.config.dns.provider, Provider::Cloudflare { .. })
-        && !token_refused
-        && !warnings.iter().any(is_of_token)
-    {
-        let known = context.store.dns_cache().ok().and_then(|dns_cache| dns_cache.token);
+    let dns_cache = context.store.dns_cache().unwrap_or_default();
+    for section in provider::sections_with_tokens(context).filter(|_| !token_refused) {
+        let object = provider::key(section, "token_file");
+        // Of this file, or of a record that its token could not make.
+        let of_it = |warning: &Finding| warning.object == object || !warning.object.ends_with(".token_file");
+        if warnings.iter().any(|warning| is_of_token(warning) && of_it(warning)) {
+            continue;
+        }
+        let known = dns_cache.token(section);
         let until = known.as_ref().and_then(|token| token.expires_on);
         let what = match (known, until) {
             (Some(_), Some(until)) => format!("the token is valid until {}", crate::report::minute(until)),
@@ -66,7 +69,7 @@ pub(crate) async fn look(
             (Some(token), None) => format!("the provider reports the token as {:?}, without an expiry", token.status),
             (None, _) => "nothing is known about the token".to_owned(),
         };
-        findings.push(CheckupItem::ok(Area::Dns, "dns.token_file", what));
+        findings.push(CheckupItem::ok(Area::Dns, object, what));
     }
     findings
 }
