@@ -4,26 +4,30 @@
 # What other ACME clients do: a file of cron or an enabled timer that starts one ("renewer"), and what acme.sh, certbot and
 # lego renew, of whatever names: the controller knows which are ours ("held"; of files that can hold secrets, names and paths
 # alone).
+# What another user's cron starts is read no further: a look must not open, as root, what that user may choose.
 other_clients() {
-  set +f
   client_lines=$(find_clients)
-  tell_lines -n 's/^([^:]*):.*(getssl|dehydrated).*/renewer \1/p'
+  tell_lines -n "s/^([^:]*):.*(getssl|dehydrated|another user's).*/renewer \1/p"
   tell_lines '/(:|[^a-z])lego([^a-z]|$)/!d' | while read_line; do
     tell_held lego "${line%%:*}" "$(printf %s "$line" | grep -oE -- '(-d|--domains)[ =]+[^ ]+')"
   done
   case $client_lines in *acme.sh*)
     for conf_dir in "$HOME/.acme.sh" $(tell_lines -n -e "s#.*--(config-)?home[ =]+[\"']?([^\"' ]+).*#$os\2#p" -e t -e "s#.*[\"' :=](/[^\"' ]*)[\"']?/acme\.sh.*#$os\1#p"); do
+      set +f
       for conf_file in "$conf_dir"/*/*.conf; do
-        tell_held acme.sh "$conf_file" "$(sed -nE 's/^Le_(Domain|Alt|Real[A-Za-z]*)=//p' "$conf_file")"
+        tell_held acme.sh "$conf_file" "$(begin_of "$conf_file" | sed -nE 's/^Le_(Domain|Alt|Real[A-Za-z]*)=//p')"
       done
+      set -f
     done ;;
   esac
   case $client_lines in *certbot*)
+    set +f
     for conf_file in "$os"/etc/letsencrypt/renewal/*.conf; do
       tell_held certbot "$conf_file" "$(openssl x509 -noout -text -in "$os$(sed -nE 's/^cert *= *//p' "$conf_file")" | grep -o 'DNS:[^, ]*'; grep -oFe "$(each files tell_path)" "$conf_file"; echo -)"
     done ;;
   esac
 } 2>/dev/null
+begin_of() { [ -f "$1" ] && ${timeout:+$timeout 5} head -c 65536 "$1"; }
 tell_lines() { printf '%s\n' "$client_lines" | sed -E "$@"; }
 # shellcheck disable=SC2317 # it is called
 tell_path() { echo "$file_path"; }
@@ -31,7 +35,15 @@ tell_held() { [ -z "$3" ] || { printf %s "held $1|$2|$3" | tr '\n' ' '; echo; };
 # FILE:LINE of cron, and of the service units of enabled timers; a masked one is a link to /dev/null, and empty.
 find_clients() {
   client_pattern='^[^#]*(acme\.sh|(^|[^a-z])(certbot|lego|getssl|dehydrated)([^a-z]|$))'
-  grep -sIHE "$client_pattern" "$os/etc/crontab" "$os"/etc/cron.*/* "$os"/var/spool/cron/* "$os"/var/spool/cron/crontabs/*
+  set +f
+  grep -sIHE "$client_pattern" "$os/etc/crontab" "$os"/etc/cron.*/*
+  for cron_file in "$os"/var/spool/cron/* "$os"/var/spool/cron/crontabs/*; do
+    [ -f "$cron_file" ] || continue
+    case $(stat -c %u "$cron_file") in
+    0 | "$our_uid") grep -sIHE "$client_pattern" "$cron_file" ;;
+    *) ! grep -sqE "$client_pattern" "$cron_file" || echo "$cron_file:another user's" ;;
+    esac
+  done
   [ "$our_uid" = 0 ] || crontab -l | sed -nE "/$client_pattern/s/^/crontab:/p"
   for timer_file in "$os"/etc/systemd/system/*.wants/*.timer "$os"/lib/systemd/system/*.wants/*.timer; do
     unit_name=${timer_file##*/}

@@ -215,9 +215,10 @@ check() {
 # The configuration test: first of all, can the server's own user read the files? A test that root runs does not ask that.
 # In a subshell, since the caller may be in the middle of a certificate.
 sound() { out=$(each readable) && check test_commands "$test_time"; }
-# Where there is no such user, or no program that becomes it (busybox has su alone), nothing is known.
+# Where there is no such user, or no program that becomes it (busybox has su alone), nothing is known. Only root becomes
+# another user: su would ask everybody else for a password.
 readable() {
-  [ "$reader" ] && reader_group=$(id -g "$reader" 2>/dev/null) || return 0
+  [ "$our_uid" = 0 ] && [ "$reader" ] && reader_group=$(id -g "$reader" 2>/dev/null) || return 0
   for become in setpriv su; do ! as_reader / || { files legible; return; }; done
 }
 # shellcheck disable=SC2016 # for that shell
@@ -584,6 +585,7 @@ check_parameters() {
   # Relative paths are refused first: the loops over parent folders would not end.
   for file_path in "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"}; do absolute; done
   case $fullchain_path/ in / | "$key_path/") refuse "unfit chain and key need a path each" ;; esac
+  case $reader in -*) refuse "unfit the owner or the group is none" ;; esac
   case $want_owner$want_group$reader in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
   case $want_mode in '' | 0[46][04][04]) ;; *) refuse "unfit the mode is none" ;; esac
   case $want_key_mode in '' | 0[46][04]0) ;; *) refuse "unfit others could read the key with mode $want_key_mode" ;; esac
@@ -819,14 +821,15 @@ torn() (
   # After the end of the algorithm's identifier.
   case $leaf_hex in
   *ce3d0201*0004*) leaf_hex=${leaf_hex#*ce3d0201*0004} ;;
-  *) leaf_hex=${leaf_hex#*f70d010101*028[12]} ;;
+  *f70d010101*028[12]*) leaf_hex=${leaf_hex#*f70d010101*028[12]} ;;
+  *) exit 1 ;;
   esac
   leaf_hex=$(printf %.128s "$leaf_hex")
   [ ${#leaf_hex} = 128 ] || exit
   case $key_hex in *"$leaf_hex"*) exit 1 ;; esac
 )
 # kind, file -> the first such block of PEM in hexadecimal digits
-hex() { sed -n "/^-*BEGIN .*$1-/,/^-*END/{/^-*END/q;/^-/!p;}" "$2" | base64 -d | od -An -v -tx1 | tr -d ' \n'; } 2>/dev/null
+hex() { sed -n "/^-*BEGIN .*$1-/,/^-*END/{/^-*END/q;/^-/!p;}" "$2" | tr -d '\r\t ' | base64 -d | od -An -v -tx1 | tr -d ' \n'; } 2>/dev/null
 # A failed undo keeps the intent for the next dialogue.
 undo() { try "$current_link" each back; }
 # Moves the files at the paths behind `current`; readers see no difference. Missing files get their links later.
@@ -1066,7 +1069,7 @@ commit() {
   careful=
   if ! sound; then
     say=$out verdict=broken-before
-    if ! each whole; then say=$say$nl$torn_words
+    if ! each whole; then verdict=placed say=$say$nl$torn_words
     else
       undo
       if [ "$changed" ] && sound; then

@@ -1,5 +1,6 @@
 //! A server that ends a handshake: has it nothing in common with certd, or does it fail for everybody? The alert is the same.
-//! So it gets ClientHellos that offer only what certd cannot do. An answer to one of them shows that others are served.
+//! So it gets a ClientHello that offers all that certd does, and what others do besides. Only a choice that certd has not
+//! shows that others are served: a server that fails for everybody chooses what all have, or ends this handshake too.
 
 use core::time::Duration;
 
@@ -24,74 +25,49 @@ const RETRY: [u8; 4] = [0xcf, 0x21, 0xad, 0x74];
 const TLS_1_2: u16 = 0x0303;
 const TLS_1_3: u16 = 0x0304;
 
-/// What a ClientHello offers.
-struct Offer {
-    versions: &'static [u16],
-    suites: &'static [(u16, &'static str)],
-    groups: &'static [(u16, &'static str)],
-}
+/// The suites that rustls has not, for TLS 1.2 and before.
+const SUITES: [(u16, &str); 24] = [
+    (0xc024, "ECDHE and CBC"),
+    (0xc028, "ECDHE and CBC"),
+    (0xc023, "ECDHE and CBC"),
+    (0xc027, "ECDHE and CBC"),
+    (0xc00a, "ECDHE and CBC"),
+    (0xc014, "ECDHE and CBC"),
+    (0xc009, "ECDHE and CBC"),
+    (0xc013, "ECDHE and CBC"),
+    (0x009f, "DHE"),
+    (0x009e, "DHE"),
+    (0xccaa, "DHE"),
+    (0x006b, "DHE"),
+    (0x0067, "DHE"),
+    (0x0039, "DHE"),
+    (0x0033, "DHE"),
+    (0x0016, "DHE"),
+    (0x009d, "RSA key exchange"),
+    (0x009c, "RSA key exchange"),
+    (0x003d, "RSA key exchange"),
+    (0x003c, "RSA key exchange"),
+    (0x0035, "RSA key exchange"),
+    (0x002f, "RSA key exchange"),
+    (0x000a, "RSA key exchange"),
+    (0x0005, "RSA key exchange"),
+];
 
-/// Up to TLS 1.2, with the suites that rustls has not; any group.
-const SUITES: Offer = Offer {
-    versions: &[TLS_1_2],
-    suites: &[
-        (0xc024, "ECDHE and CBC"),
-        (0xc028, "ECDHE and CBC"),
-        (0xc023, "ECDHE and CBC"),
-        (0xc027, "ECDHE and CBC"),
-        (0xc00a, "ECDHE and CBC"),
-        (0xc014, "ECDHE and CBC"),
-        (0xc009, "ECDHE and CBC"),
-        (0xc013, "ECDHE and CBC"),
-        (0x009f, "DHE"),
-        (0x009e, "DHE"),
-        (0xccaa, "DHE"),
-        (0x006b, "DHE"),
-        (0x0067, "DHE"),
-        (0x0039, "DHE"),
-        (0x0033, "DHE"),
-        (0x0016, "DHE"),
-        (0x009d, "RSA key exchange"),
-        (0x009c, "RSA key exchange"),
-        (0x003d, "RSA key exchange"),
-        (0x003c, "RSA key exchange"),
-        (0x0035, "RSA key exchange"),
-        (0x002f, "RSA key exchange"),
-        (0x000a, "RSA key exchange"),
-        (0x0005, "RSA key exchange"),
-    ],
-    groups: &[(0x1d, "X25519"), (0x17, "P-256"), (0x18, "P-384"), (0x19, "P-521"), (0x100, "ffdhe2048")],
-};
-
-/// The suites that rustls has, with groups that it has not.
-const GROUPS: Offer = Offer {
-    versions: &[TLS_1_3, TLS_1_2],
-    suites: &[
-        (0x1302, ""),
-        (0x1303, ""),
-        (0x1301, ""),
-        (0xc02c, "ECDHE"),
-        (0xc030, "ECDHE"),
-        (0xcca9, "ECDHE"),
-        (0xcca8, "ECDHE"),
-        (0xc02b, "ECDHE"),
-        (0xc02f, "ECDHE"),
-    ],
-    groups: &[
-        (0x19, "P-521"),
-        (0x1e, "X448"),
-        (0x11eb, "SecP256r1MLKEM768"),
-        (0x11ed, "SecP384r1MLKEM1024"),
-        (0x200, "ML-KEM-512"),
-        (0x201, "ML-KEM-768"),
-        (0x202, "ML-KEM-1024"),
-        (0x1a, "brainpoolP256r1"),
-        (0x1b, "brainpoolP384r1"),
-        (0x1c, "brainpoolP512r1"),
-        (0x100, "ffdhe2048"),
-        (0x101, "ffdhe3072"),
-    ],
-};
+/// The groups that rustls has not.
+const GROUPS: [(u16, &str); 12] = [
+    (0x19, "P-521"),
+    (0x1e, "X448"),
+    (0x11eb, "SecP256r1MLKEM768"),
+    (0x11ed, "SecP384r1MLKEM1024"),
+    (0x200, "ML-KEM-512"),
+    (0x201, "ML-KEM-768"),
+    (0x202, "ML-KEM-1024"),
+    (0x1a, "brainpoolP256r1"),
+    (0x1b, "brainpoolP384r1"),
+    (0x1c, "brainpoolP512r1"),
+    (0x100, "ffdhe2048"),
+    (0x101, "ffdhe3072"),
+];
 
 /// What the server chooses.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,26 +78,21 @@ struct Chosen {
     group: Option<u16>,
 }
 
-/// What to say of a server that ended a handshake; `None`: it takes nothing else either.
+/// What to say of a server that ended a handshake; `None`: it chooses what certd has, or nothing at all.
 pub(super) async fn judged(route: &Route, sni: &DnsName, deadline: Duration) -> Option<ProbeError> {
-    for offer in [SUITES, GROUPS] {
-        let chosen = timeout(deadline, ask(route, sni, &offer)).await.ok().flatten();
-        let words = chosen.and_then(|chosen| words(&chosen, &offer));
-        if let Some(words) = words {
-            return Some(ProbeError::NothingInCommon(format!(
-                "no TLS version or cipher suite in common: the server takes {words}, and {OFFERED}"
-            )));
-        }
-    }
-    None
+    let chosen = timeout(deadline, ask(route, sni)).await.ok().flatten()?;
+    let words = words(&chosen)?;
+    Some(ProbeError::NothingInCommon(format!(
+        "no TLS version or cipher suite in common: the server takes {words}, and {OFFERED}"
+    )))
 }
 
-async fn ask(route: &Route, sni: &DnsName, offer: &Offer) -> Option<Chosen> {
+async fn ask(route: &Route, sni: &DnsName) -> Option<Chosen> {
     let (stream, prelude) = route.stream().await?.ok()?;
     let mut stream = tls::begin(stream, sni, prelude).await.ok()?;
     let mut random = [0; 32];
     aws_lc_rs::rand::fill(&mut random).ok()?;
-    stream.write_all(&hello(offer, sni, &random)).await.ok()?;
+    stream.write_all(&hello(sni, &random)).await.ok()?;
     let mut answer = Vec::new();
     loop {
         match server_hello(&answer) {
@@ -138,39 +109,36 @@ async fn ask(route: &Route, sni: &DnsName, offer: &Offer) -> Option<Chosen> {
     }
 }
 
-/// `None`: not among what was offered, or certd has it.
-fn words(chosen: &Chosen, offer: &Offer) -> Option<String> {
+/// `None`: certd has it, or it was not offered.
+fn words(chosen: &Chosen) -> Option<String> {
     let Chosen { version, suite, group } = *chosen;
-    let (_, exchange) = offer.suites.iter().find(|(of, _)| *of == suite)?;
+    if version == TLS_1_3 {
+        let (_, name) = GROUPS.iter().find(|(of, _)| Some(*of) == group)?;
+        return Some(format!("TLS 1.3 with {name}"));
+    }
     let version = match version {
-        TLS_1_3 => "TLS 1.3",
         TLS_1_2 => "TLS 1.2",
         0x0302 => "TLS 1.1",
         0x0301 => "TLS 1.0",
         0x0300 => "SSL 3.0",
         _ => return None,
     };
-    let rustls = accept_any::config(None);
-    let has = |group: u16| rustls.crypto_provider().kx_groups.iter().any(|it| u16::from(it.name()) == group);
-    match group {
-        Some(group) if has(group) => None,
-        Some(group) => {
-            let (_, name) = offer.groups.iter().find(|(of, _)| *of == group)?;
-            Some(format!("{version} with {name}"))
-        }
-        None if offer.versions.contains(&TLS_1_3) => Some(format!("{version} with a curve that certd has not")),
-        None => Some(format!("{version} with {exchange}")),
-    }
+    let (_, exchange) = SUITES.iter().find(|(of, _)| *of == suite)?;
+    Some(format!("{version} with {exchange}"))
 }
 
 /// A record with a ClientHello (RFC 8446 section 4.1.2). Without a key share the server asks for one by a
 /// HelloRetryRequest, which names the group.
-fn hello(offer: &Offer, sni: &DnsName, random: &[u8; 32]) -> Vec<u8> {
+fn hello(sni: &DnsName, random: &[u8; 32]) -> Vec<u8> {
+    let rustls = accept_any::config(None);
+    let provider = rustls.crypto_provider();
     let list = |numbers: &mut dyn Iterator<Item = u16>| numbers.flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
     let name = [&[0], &*sized(sni.as_str().as_bytes())].concat();
     // TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 section 3.3).
-    let suites = list(&mut offer.suites.iter().map(|(suite, _)| *suite).chain([0x00ff]));
-    let groups = list(&mut offer.groups.iter().map(|(group, _)| *group));
+    let own = provider.cipher_suites.iter().map(|it| u16::from(it.suite()));
+    let suites = list(&mut own.chain(SUITES.map(|(suite, _)| suite)).chain([0x00ff]));
+    let own = provider.kx_groups.iter().map(|it| u16::from(it.name()));
+    let groups = list(&mut own.chain(GROUPS.map(|(group, _)| group)));
     // ECDSA, RSA-PSS and RSA with SHA-256, SHA-384, SHA-512; Ed25519 and Ed448; ECDSA and RSA with SHA-1.
     let signatures: [u16; 13] =
         [0x403, 0x503, 0x603, 0x804, 0x805, 0x806, 0x401, 0x501, 0x601, 0x807, 0x808, 0x203, 0x201];
@@ -183,11 +151,9 @@ fn hello(offer: &Offer, sni: &DnsName, random: &[u8; 32]) -> Vec<u8> {
     add(10, &sized(&groups));
     add(11, &[1, 0]);
     add(13, &sized(&list(&mut signatures.into_iter())));
-    if offer.versions.contains(&TLS_1_3) {
-        let versions = list(&mut offer.versions.iter().copied());
-        add(43, &[&[u8::try_from(versions.len()).unwrap_or(u8::MAX)], &*versions].concat());
-        add(51, &[0, 0]);
-    }
+    // supported_versions, down to TLS 1.0, and no key share.
+    add(43, &[8, 3, 4, 3, 3, 3, 2, 3, 1]);
+    add(51, &[0, 0]);
     let body = [&TLS_1_2.to_be_bytes()[..], random, &[0], &sized(&suites), &[1, 0], &sized(&extensions)].concat();
     let message = [&[1, 0], &*sized(&body)].concat();
     [&[22, 3, 1], &*sized(&message)].concat()
@@ -264,19 +230,12 @@ mod tests {
     fn what_a_server_chooses_is_read_from_the_whole_of_its_answer_alone() {
         let old = answer(TLS_1_2, [1; 32], 0x009d, &[]);
         let Parsed::Whole(chosen) = server_hello(&old) else { panic!("it is whole") };
-        assert_eq!(words(&chosen, &SUITES).as_deref(), Some("TLS 1.2 with RSA key exchange"));
+        assert_eq!(words(&chosen).as_deref(), Some("TLS 1.2 with RSA key exchange"));
         for length in 0..old.len() {
             assert_eq!(server_hello(&old[..length]), Parsed::Part, "{length}");
         }
-        assert_eq!(
-            words(&Chosen { version: 0x0301, suite: 0x0033, group: None }, &SUITES).unwrap(),
-            "TLS 1.0 with DHE"
-        );
-        assert_eq!(
-            words(&Chosen { version: TLS_1_2, suite: 0xc02f, group: None }, &SUITES),
-            None,
-            "it was not offered"
-        );
+        assert_eq!(words(&Chosen { version: 0x0301, suite: 0x0033, group: None }).unwrap(), "TLS 1.0 with DHE");
+        assert_eq!(words(&Chosen { version: TLS_1_2, suite: 0xc02f, group: None }), None, "certd has it");
         assert_eq!(server_hello(&[21, 3, 3, 0, 2, 2, 40]), Parsed::Other, "an alert");
         assert_eq!(server_hello(b"HTTP/1.1 400 Bad Request"), Parsed::Other);
     }
@@ -288,19 +247,23 @@ mod tests {
         let asks = |group: u8| {
             let retry = answer(TLS_1_2, random, 0x1302, &[0, 43, 0, 2, 3, 4, 0, 51, 0, 2, 0, group]);
             let Parsed::Whole(chosen) = server_hello(&retry) else { panic!("it is whole") };
-            words(&chosen, &GROUPS)
+            words(&chosen)
         };
         assert_eq!(asks(0x19).as_deref(), Some("TLS 1.3 with P-521"));
         assert_eq!(asks(0x1d), None, "certd has X25519, and the handshake failed for another reason");
-        assert!(words(&Chosen { version: TLS_1_2, suite: 0xc02f, group: None }, &GROUPS).unwrap().contains("a curve"));
-        // Nothing of rustls's own is offered, or an answer would prove nothing.
+        assert_eq!(
+            words(&Chosen { version: TLS_1_3, suite: 0x1301, group: None }),
+            None,
+            "it goes on with certd's share"
+        );
+        // Nothing of rustls's own is among them, or an answer would prove nothing.
         let rustls = accept_any::config(None);
         let provider = rustls.crypto_provider();
-        for (group, name) in GROUPS.groups {
-            assert!(!provider.kx_groups.iter().any(|it| u16::from(it.name()) == *group), "{name}");
+        for (group, name) in GROUPS {
+            assert!(!provider.kx_groups.iter().any(|it| u16::from(it.name()) == group), "{name}");
         }
-        for (suite, name) in SUITES.suites {
-            assert!(!provider.cipher_suites.iter().any(|it| u16::from(it.suite()) == *suite), "{suite:x} {name}");
+        for (suite, name) in SUITES {
+            assert!(!provider.cipher_suites.iter().any(|it| u16::from(it.suite()) == suite), "{suite:x} {name}");
         }
     }
 }

@@ -67,6 +67,7 @@ impl Asked<'_> {
             Err(error @ ProbeError::Tls(_)) => match connect(route, self.sni, None, deadline).await {
                 Ok(shown) if algorithm(&shown.chain) == Some(keys) => Ok(shown),
                 Ok(_) => Err(ProbeError::NoSuchKey(keys)),
+                Err(nothing @ ProbeError::NothingInCommon(_)) => Err(nothing),
                 Err(_) => Err(error),
             },
             answer => answer,

@@ -107,15 +107,16 @@ fn no_tcp(error: &io::Error, address: SocketAddr) -> ProbeError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ProbeError::Refused,
         io::ErrorKind::TimedOut => ProbeError::TimedOut,
-        _ if has_no_route(address) => ProbeError::NoRoute(error.to_string()),
+        kind if has_no_route(address, kind) => ProbeError::NoRoute(error.to_string()),
         _ => ProbeError::Network(error.to_string()),
     }
 }
 
 /// Whether it is this machine that cannot reach the address. A router on the way gives the same errors, as for a host that is
 /// down. The kernel alone decides about a UDP socket, which sends nothing when it is connected: it has no route, no address
-/// of that family, or for a public address one that is known within the own network only, from which no answer comes back.
-fn has_no_route(address: SocketAddr) -> bool {
+/// of that family, or for a public address one that is known within the own network only, from which no answer comes back
+/// unless it is translated. With a translated one "host unreachable" comes from a router, and is about that host.
+fn has_no_route(address: SocketAddr, kind: io::ErrorKind) -> bool {
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -125,7 +126,9 @@ fn has_no_route(address: SocketAddr) -> bool {
         socket.local_addr()
     });
     match (from, address) {
-        (Ok(SocketAddr::V6(from)), SocketAddr::V6(to)) => is_of_own_network(*from.ip()) && !is_of_own_network(*to.ip()),
+        (Ok(SocketAddr::V6(from)), SocketAddr::V6(to)) => {
+            kind != io::ErrorKind::HostUnreachable && is_of_own_network(*from.ip()) && !is_of_own_network(*to.ip())
+        }
         (Ok(_), _) => false,
         // Without a socket nothing is known.
         (Err(error), _) => error.raw_os_error().is_none_or(|code| code != EMFILE && code != ENFILE),

@@ -141,7 +141,11 @@ impl SshError {
 
     /// The server has judged this machine's address: it is asked no more for a while.
     pub(super) fn is_penalty(&self) -> bool {
-        matches!(self, Self::Handshake { stage: Stage::Line(line), .. } if line.starts_with(PENALTY))
+        match self {
+            Self::Handshake { stage: Stage::Line(line), .. } => line.starts_with(PENALTY),
+            Self::Addresses { tried, .. } => tried.iter().any(Self::is_penalty),
+            _ => false,
+        }
     }
 
     /// The text after the node's name.

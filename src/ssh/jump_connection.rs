@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use nix::poll::PollFlags;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ssh2::{ErrorCode, Session};
 
 use super::connection::{Hop, Open, Progress, Socket};
@@ -34,10 +34,15 @@ pub(super) struct JumpConnection<'a> {
     spent: bool,
     /// Channels opened so far.
     pub(super) opened: u64,
+    /// Waits in a row in which no session was left.
+    alone: u32,
     /// Whose packet is half sent, or the next one to be served first.
     first: usize,
     buffer: Vec<u8>,
 }
+
+/// Waits for a peer that sends, and does not confirm the end of a channel.
+const FAREWELL: u32 = 20;
 
 struct Carried {
     pump: Pump,
@@ -61,9 +66,24 @@ impl<'a> JumpConnection<'a> {
         session.set_blocking(false);
         let keepalive = Keepalive::new(&session, socket.clone());
         let buffer = vec![0; BUFFER];
-        let (carried, opening, opened, first) = (Vec::new(), None, 0, 0);
+        let (carried, opening, opened, alone, first) = (Vec::new(), None, 0, 0, 0);
         let (asking, spent) = (false, false);
-        Self { host, carried, session, keepalive, socket, woken, wake, opening, asking, spent, opened, first, buffer }
+        Self {
+            host,
+            carried,
+            session,
+            keepalive,
+            socket,
+            woken,
+            wake,
+            opening,
+            asking,
+            spent,
+            opened,
+            alone,
+            first,
+            buffer,
+        }
     }
 
     /// Serves until nobody needs it for a slice.
@@ -93,8 +113,10 @@ impl<'a> JumpConnection<'a> {
                 continue;
             }
             quiet = false;
-            // A peer that does not confirm the end of a channel is not waited for.
-            if !self.wait()? && self.carried.iter().all(|carried| carried.closing) && self.is_needless() {
+            // A peer that does not confirm the end of a channel is not waited for, whatever else it sends.
+            let nothing = !self.wait()?;
+            self.alone = if self.carried.iter_mut().all(Carried::has_gone) { self.alone + 1 } else { 0 };
+            if self.alone > 0 && (nothing || self.alone >= FAREWELL) && self.is_needless() {
                 return Ok(());
             }
         }
@@ -225,6 +247,15 @@ impl<'a> JumpConnection<'a> {
 }
 
 impl Carried {
+    /// Also seen where nothing is read or sent for it.
+    fn has_gone(&mut self) -> bool {
+        let mut local = [PollFd::new(self.local.as_fd(), PollFlags::empty())];
+        let ready = poll(&mut local, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+        let events = local[0].revents().unwrap_or(PollFlags::empty());
+        self.closing |= ready && is_gone(events);
+        self.closing
+    }
+
     fn step(&mut self, session: &Session, buffer: &mut [u8]) -> Result<Step, Broken> {
         if !self.closing {
             let moved = self.pump.step(session, &self.local, buffer)?;

@@ -50,8 +50,8 @@ pub(super) struct JumpHost {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Request>,
-    /// The logins under way.
-    logins: Vec<Connection>,
+    /// The logins under way, each with the slices for which it was waited for.
+    logins: Vec<(Connection, u32)>,
     /// The connections that open channels, each by what wakes it up.
     open: Vec<Arc<UnixStream>>,
     /// Channels that were opened or refused.
@@ -85,9 +85,6 @@ impl Request {
 #[derive(Default)]
 struct Patience {
     opening: u32,
-    /// The login that is under way, and since when.
-    login: Option<Connection>,
-    behind: u32,
     waiting: u32,
     held_up: u32,
     answered: u64,
@@ -125,7 +122,7 @@ impl JumpHost {
         if let (true, Some(refused)) = (state.open.is_empty(), &state.refused) {
             return Err(Arc::clone(refused));
         }
-        if let Some(login) = state.logins.first() {
+        if let Some((login, _)) = state.logins.first() {
             request.hop.set(Progress::Behind(login.clone()));
         }
         state.waiting.push_back(request);
@@ -163,7 +160,9 @@ impl JumpHost {
                 hop.set(Progress::Failed(Arc::clone(refused)));
                 return Err(ErrorKind::NotConnected.into());
             }
-            let count = patience.lost(&mut state);
+            // One session counts for all, since each may wait for less than a login that hangs.
+            let is_first = state.waiting.front().is_some_and(|request| request.hop.is(hop));
+            let count = patience.lost(&mut state, is_first);
             self.log_in(&mut state, count);
         }
     }
@@ -178,7 +177,8 @@ impl JumpHost {
         let mut state = lock(&self.state);
         state.waiting.retain(|request| !request.hop.is(hop));
         if state.waiting.is_empty() {
-            state.logins.iter().for_each(Connection::cancel);
+            // Nobody who comes now waits for it to end.
+            state.logins.drain(..).for_each(|(login, _)| login.cancel());
         }
         // The connection that opens its channel.
         state.wake();
@@ -191,7 +191,7 @@ impl JumpHost {
         }
         for _ in 0..count {
             let connection = Connection::default().of_jump(&self.endpoint.node);
-            state.logins.push(connection.clone());
+            state.logins.push((connection.clone(), 0));
             let host = Arc::clone(self);
             if let Err(error) = spawn(&self.endpoint.node, move || host.connect(&connection)) {
                 state.logins.pop();
@@ -199,7 +199,7 @@ impl JumpHost {
                 break;
             }
         }
-        if let Some(login) = state.logins.first() {
+        if let Some((login, _)) = state.logins.first() {
             state.waiting.iter().for_each(|request| request.hop.set(Progress::Behind(login.clone())));
         }
     }
@@ -208,7 +208,7 @@ impl JumpHost {
         let opened = (self.log_in)(connection);
         let opened = opened.and_then(|open| Ok((open, pair(&self.endpoint.node).inspect_err(|_| connection.close())?)));
         let mut state = lock(&self.state);
-        state.logins.retain(|login| !login.is_same(connection));
+        state.logins.retain(|(login, _)| !login.is_same(connection));
         match opened {
             Ok((open, (wake, woken))) => {
                 let wake = Arc::new(wake);
@@ -221,7 +221,8 @@ impl JumpHost {
             Err(_) if !connection.is_wanted() && state.open.is_empty() => self.log_in(&mut state, 1),
             Err(error) => {
                 let error = Arc::new(error);
-                if error.advice() == Advice::Person || error.is_penalty() {
+                // What is cancelled in the middle may look refused.
+                if connection.is_wanted() && (error.advice() == Advice::Person || error.is_penalty()) {
                     state.refused = Some(Arc::clone(&error));
                 }
                 state.fail_if_alone(&error);
@@ -248,8 +249,12 @@ impl JumpHost {
                     state.fail_if_alone(&error);
                 }
             }
-            Some(request) => state.waiting.push_front(Request { interrupted: true, ..request }),
-            None => {}
+            Some(request) if !request.is_abandoned() => {
+                request.hop.set(Progress::Queued);
+                state.waiting.push_front(Request { interrupted: true, ..request });
+                state.wake();
+            }
+            _ => {}
         }
         if state.open.is_empty() {
             self.log_in(&mut state, 1);
@@ -300,16 +305,17 @@ impl State {
 }
 
 impl Patience {
-    /// Another slice has passed. Returns how many more connections are wanted.
-    fn lost(&mut self, state: &mut State) -> usize {
-        if let Some(login) = state.logins.first().cloned() {
-            let same = self.login.as_ref().is_some_and(|before| before.is_same(&login));
-            self.behind = if same { self.behind + 1 } else { 0 };
-            if self.behind >= HUNG {
-                login.cancel();
-                state.logins.remove(0);
-            }
-            self.login = Some(login);
+    /// Another slice has passed; `is_first`: of the one that waits longest. Returns how many more connections are wanted.
+    fn lost(&mut self, state: &mut State, is_first: bool) -> usize {
+        if !state.logins.is_empty() {
+            state.logins.retain_mut(|(login, slices)| {
+                *slices += u32::from(is_first);
+                let hangs = *slices >= HUNG;
+                if hangs {
+                    login.cancel();
+                }
+                !hangs
+            });
             (self.waiting, self.held_up) = (0, 0);
             return 0;
         }
@@ -345,7 +351,7 @@ mod tests {
         let mut patience = Patience::default();
         let step = |slice| {
             state.answered += u64::from(progress);
-            (slice, patience.lost(state))
+            (slice, patience.lost(state, true))
         };
         (1..=slices).map(step).filter(|(_, count)| *count > 0).take(1).collect()
     }
@@ -363,12 +369,13 @@ mod tests {
     #[test]
     fn a_login_that_hangs_is_given_up_and_then_there_is_another_one() {
         let (login, mut state) = (Connection::default(), state(0, 1));
-        state.logins.push(login.clone());
-        assert_eq!(wanted(&mut state, HUNG, false), []);
+        state.logins.push((login.clone(), 0));
+        // Two sessions, neither of which waits long enough alone; one that is not the first does not count.
+        assert_eq!(wanted(&mut state, HUNG / 2, false), []);
+        assert_eq!(Patience::default().lost(&mut state, false), 0);
+        assert_eq!(wanted(&mut state, HUNG / 2 - 1, false), []);
         assert!(login.is_wanted());
-        // The first slice sees it, and the last one gives it up.
-        state.logins = vec![login.clone()];
-        assert_eq!(wanted(&mut state, HUNG + 2, false), [(HUNG + 2, 1)]);
+        assert_eq!(wanted(&mut state, 2, false), [(2, 1)]);
         assert!(!login.is_wanted());
     }
 }

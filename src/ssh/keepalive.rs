@@ -88,8 +88,9 @@ impl Keepalive {
         let mut happened: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
         drop(fds);
         let socket = happened.split_off(here).first().copied().unwrap_or(PollFlags::empty());
-        // Unread data proves that the peer is alive.
-        if !socket.is_empty() || (!ready && !wanted.contains(PollFlags::POLLIN) && self.is(PollFlags::POLLIN)) {
+        // Unread data proves that the peer is alive, but where it takes nothing: what lies there may be old.
+        let unread = || !wanted.intersects(PollFlags::POLLIN | PollFlags::POLLOUT) && self.is(PollFlags::POLLIN);
+        if !socket.is_empty() || (!ready && unread()) {
             self.silent = 0;
         } else if !ready {
             self.one_slice(session)?;

@@ -118,7 +118,8 @@ fn varies(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let number = word.chars().all(|c| c.is_ascii_hexdigit() || "-:.TZ".contains(c));
     let is_address = word.matches('.').count() == 3;
-    number && !is_address && word.chars().any(|c| c.is_ascii_digit())
+    // A fingerprint may have letters alone.
+    number && !is_address && (word.len() == 8 || word.chars().any(|c| c.is_ascii_digit()))
         || word.starts_with("SHA256:")
         || word.starts_with("AAAA")
         || word.contains("://")

@@ -120,7 +120,9 @@ impl Session {
                 self.show(Phase::Failed, "not proven: see the report");
                 let seen = self.through(dialogue, async |targets| self.look_at(targets).await).await;
                 let undone = match undone {
-                    Committed::Placed { output } if answers(&seen) => Committed::ReloadFails { output },
+                    Committed::Placed { output } if seen.iter().any(shows_a_certificate) => {
+                        Committed::ReloadFails { output }
+                    }
                     other => other,
                 };
                 self.say(Event::Committed(node, undone), seen);
@@ -219,7 +221,7 @@ impl Session {
         }
         let silence = no_route.unwrap_or(ProbeError::TimedOut);
         let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(silence) };
-        silent.or(other).or(absent).or(over_quic).unwrap_or_else(unseen)
+        silent.or(other).or(over_quic).or(absent).unwrap_or_else(unseen)
     }
 
     fn expects(&self, served: &Served, leaf: &Leaf) -> bool {
@@ -243,10 +245,8 @@ impl Session {
         // After two reloads in a row, the workers from before the first may listen until both are done.
         tokio::time::sleep(2 * OLD_WORKERS).await;
         let seen = self.look().await;
-        // A server that has no pair of this algorithm serves another.
-        let answers = |seen: &Seen| matches!(seen, Seen::Leaf { .. } | Seen::Silence(ProbeError::NoSuchKey(_)));
         let mut routed = seen.iter().filter(|it| !matches!(it.seen, Seen::Silence(ProbeError::NoRoute(_)))).peekable();
-        let serves = routed.peek().is_some() && routed.all(|served| answers(&served.seen));
+        let serves = routed.peek().is_some() && routed.all(shows_a_certificate);
         self.say(Event::Restored(self.node.clone(), Restored { went_back, serves }), seen);
     }
 
@@ -315,9 +315,9 @@ impl Session {
     }
 }
 
-/// Whether the server shows any certificate.
-fn answers(seen: &[Served]) -> bool {
-    seen.iter().any(|served| matches!(served.seen, Seen::Leaf { .. }))
+/// A server that has no pair of the wanted algorithm shows another.
+fn shows_a_certificate(served: &Served) -> bool {
+    matches!(served.seen, Seen::Leaf { .. } | Seen::Silence(ProbeError::NoSuchKey(_)))
 }
 
 /// Handshakes with one name at every address of a host, over every transport, until each shows the expected leaf or
