@@ -94,10 +94,11 @@ fn nobody_goes_back_to_a_chain_with_the_key_of_another() {
 #[test]
 fn a_pair_is_gone_back_to_and_so_is_one_of_which_nothing_is_known() {
     for (shell, kind) in SHELLS.into_iter().zip(KINDS) {
-        // The second is a key that does not hold its public half.
-        let ed25519 = &rcgen::PKCS_ED25519;
-        for kind in [kind, ed25519] {
-            let (old, new) = (real(kind), real(&rcgen::PKCS_ECDSA_P256_SHA256));
+        // The second is a key that does not hold its public half; the third has the line ends of another system.
+        let mut foreign = real(&rcgen::PKCS_RSA_SHA256);
+        foreign.key = foreign.key.replace('\n', "\r\n");
+        for old in [real(kind), real(&rcgen::PKCS_ED25519), foreign] {
+            let new = real(&rcgen::PKCS_ECDSA_P256_SHA256);
             let place = place(Some((&old, &old)));
             fs::write(place.path("refused"), &new.chain).unwrap();
             assert_eq!(prepared(shell, &place, &new, "20261123061500-0b").commit().0, "rolled-back", "{shell:?}");
