@@ -62,9 +62,9 @@ impl Trust {
         owner::become_owner(&config.state_dir)?;
         let runtime = setup::runtime()?;
         let mut exit = Exit::Ok;
-        // The keys of each jump host, by the path that leads there, or none where it failed: nodes may share it, and sshd
-        // may punish connections without a login.
-        let mut asked: BTreeMap<String, Option<Vec<HostKey>>> = BTreeMap::new();
+        // The keys of each jump host and what was shown of them, by the path that leads there, or none where it failed:
+        // nodes may share it, and sshd may punish connections without a login.
+        let mut asked: BTreeMap<String, Option<(Vec<HostKey>, String)>> = BTreeMap::new();
         for node in &nodes {
             let hosts = match runtime.block_on(hosts(node, secrets.as_ref())) {
                 Ok(hosts) => hosts,
@@ -81,10 +81,17 @@ impl Trust {
                 // The configuration always has at least one file.
                 let file = node.ssh.known_hosts.first().and_then(|path| files.get_mut(path));
                 match asked.get(&path).filter(|_| index < jumps) {
-                    Some(Some(keys)) => {
+                    Some(Some((keys, shown))) => {
+                        // Nodes may pin it differently.
+                        let text = show(&host, keys, &pins, &node.ssh.known_hosts);
+                        let is_new = text != *shown;
+                        if is_new {
+                            output::text(&text);
+                        }
                         if let Some(file) = file {
                             let written = append(file, &host, keys)?;
-                            output::text(&format!("{} ({})\n{written}", host.endpoint.node, known_as(&host)));
+                            let head = format!("{} ({})\n", host.endpoint.node, known_as(&host));
+                            output::text(&format!("{}{written}", if is_new { "" } else { &head }));
                         }
                         continue;
                     }
@@ -102,11 +109,12 @@ impl Trust {
                             let text = format!("certd: {error}\n  next: {}", error.next());
                             super::progress::line(&format!("{text}\n  it may have keys of further kinds"));
                         }
-                        output::text(&show(&host, &keys, &pins, &node.ssh.known_hosts));
+                        let shown = show(&host, &keys, &pins, &node.ssh.known_hosts);
+                        output::text(&shown);
                         if let Some(file) = file {
                             output::text(&append(file, &host, &keys)?);
                         }
-                        asked.insert(path.clone(), Some(keys));
+                        asked.insert(path.clone(), Some((keys, shown)));
                     }
                     Err(error) => {
                         asked.insert(path.clone(), None);

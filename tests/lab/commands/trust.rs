@@ -87,6 +87,16 @@ fn a_jump_host_of_several_nodes_is_asked_once() {
         assert_eq!(stdout(&output).matches(&heading).count(), 1, "{}", stdout(&output));
     }
 
+    // The last node pins it to another key.
+    let config = fs::read_to_string(lab.config_path()).unwrap();
+    let other = lab.nodes[1].host_key();
+    let own = format!("jump = [{{ address = {host:?}, port = {port}, host_key = {other:?} }}], ");
+    let (upper, last) = config.rsplit_once("ssh = { ").expect("each node has its port");
+    fs::write(lab.config_path(), format!("{upper}ssh = {{ {own}{last}")).unwrap();
+    let output = lab.certd(&["trust", "node-2", "node-3"]);
+    assert_eq!(stdout(&output).matches("pinned: DIFFERS").count(), 1, "{}\n{}", stdout(&output), stderr(&output));
+    fs::write(lab.config_path(), config).unwrap();
+
     lab.node("node-1").stop_sshd();
     let output = lab.certd(&["trust", "node-2", "node-3"]);
     exits(&output, 6);
