@@ -94,7 +94,7 @@ impl Config {
                     None => {
                         let Some(node) = self.discovered(&discover, *address) else { continue };
                         let name = node.name.clone();
-                        if !config.nodes.iter().any(|other| other.name == name) {
+                        if config.nodes.named(&name).is_none() {
                             config.nodes.push(node);
                         }
                         (name, &discover.install)
@@ -103,7 +103,7 @@ impl Config {
                 if certificate.nodes.contains(&name) {
                     continue;
                 }
-                let node = config.nodes.iter().find(|node| node.name == name);
+                let node = config.nodes.named(&name);
                 let conflict = |((at, other), theirs): (&(NodeName, CertName), &Arc<Install>)| {
                     let one_handshake = || {
                         let node = node.filter(|node| meet(node.probes_of(other), node.probes_of(&certificate.name)));

@@ -12,7 +12,7 @@ use super::probe::{self, Probe, ProbeSpec};
 use super::ssh::SshSpec;
 use super::window::Windows;
 use super::written::{Spanned, nearest};
-use super::{Certificate, Host, Installs, Node, Via, pairs, shared};
+use super::{Certificate, Host, Installs, Node, Nodes, Via, pairs, shared};
 use crate::cert::{CertName, NodeName};
 
 /// The lowest written layer: `[ssh]`, `[install]`, `[probe]`, and the windows of `[rollout]`.
@@ -29,7 +29,7 @@ pub(super) fn join(
     nodes: Vec<NodeSpec>,
     defaults: &Defaults,
     errors: &ConfigErrors<'_>,
-) -> (Vec<Certificate>, Vec<Node>, Installs) {
+) -> (Vec<Certificate>, Nodes, Installs) {
     unique(certificates.iter().filter_map(|spec| spec.name.as_ref()), CertName::as_str, "certificates", errors);
     unique(nodes.iter().filter_map(|spec| spec.name.as_ref()), NodeName::as_str, "nodes", errors);
     own_domain(&certificates, &nodes, errors);
@@ -117,19 +117,18 @@ fn own_probe<'a>(spec: &'a NodeSpec, certificate: &CertificateSpec) -> Option<&'
     own.into_iter().find(|own| !matches!(own, ProbeSpec::Nothing))
 }
 
-fn unique<'a, T: Eq + 'a>(
+fn unique<'a, T: Ord + 'a>(
     names: impl Iterator<Item = &'a Spanned<T>>,
     text: impl Fn(&T) -> &str,
     what: &str,
     errors: &ConfigErrors<'_>,
 ) {
-    let mut seen: Vec<&Spanned<T>> = Vec::new();
+    let mut seen = BTreeSet::new();
     for name in names {
-        if seen.iter().any(|earlier| earlier.value == name.value) {
+        if !seen.insert(&name.value) {
             let why = format!("two {what} have the name {:?}", text(&name.value));
             errors.at(name, why, "name = \"…\", another one");
         }
-        seen.push(name);
     }
 }
 

@@ -15,6 +15,7 @@ mod install;
 mod jump;
 mod network;
 mod node;
+mod nodes;
 mod pairs;
 mod probe;
 mod provider;
@@ -57,6 +58,7 @@ pub use error::ConfigError;
 pub use host_key::{BadHostKey, HostKey, ssh_string};
 pub use jump::Jump;
 pub use network::{Network, Proxy};
+pub use nodes::Nodes;
 pub use probe::{Probe, ProxyProtocol, Via};
 pub use provider::{Provider, Rfc2136, TsigAlgorithm, provider_keys};
 pub use rights::{Mode, Rights};
@@ -88,7 +90,7 @@ pub struct Config {
     /// For `certd run` only.
     pub run: Run,
     pub certificates: Vec<Certificate>,
-    pub nodes: Vec<Node>,
+    pub nodes: Nodes,
     /// Where and how each certificate is installed on each of its nodes; has an entry for every pair.
     pub installs: Installs,
     /// Endpoints that certd monitors but does not manage.
@@ -255,7 +257,7 @@ impl Config {
     }
 
     pub fn node(&self, name: &NodeName) -> Option<&Node> {
-        self.nodes.iter().find(|node| &node.name == name)
+        self.nodes.named(name)
     }
 
     /// Until when a node is paused; `None`: it is not.

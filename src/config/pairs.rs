@@ -25,13 +25,18 @@ pub(super) fn own_installs(
     if certificates.iter().any(|spec| spec.name.is_none()) {
         return;
     }
+    let pairs: BTreeSet<(&str, *const NodeSpec)> = certificates
+        .iter()
+        .zip(selected)
+        .flat_map(|(spec, selected)| {
+            let any = spec.discover.is_some();
+            let here = selected.iter().copied().filter(move |_| !any).chain(nodes.iter().filter(move |_| any));
+            here.filter_map(|node| Some((spec.name.as_ref()?.value.as_str(), core::ptr::from_ref(node))))
+        })
+        .collect();
     for node in nodes {
         for (written, _) in &node.certificates {
-            let here = |(spec, selected): (&CertificateSpec, &Vec<&NodeSpec>)| {
-                let named = spec.name.as_ref().is_some_and(|name| name.value.as_str() == written.value);
-                named && (spec.discover.is_some() || selected.iter().any(|other| core::ptr::eq(*other, node)))
-            };
-            if !certificates.iter().zip(selected).any(here) {
+            if !pairs.contains(&(written.value.as_str(), core::ptr::from_ref(node))) {
                 let what = format!("no certificate {:?} selects this node", written.value);
                 errors.at(written, what, "the name of a [[certificate]] whose `nodes` select this node");
             }

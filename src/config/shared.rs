@@ -2,6 +2,8 @@
 //! which one it gets: an ECDSA and an RSA certificate can be served, and proven, beside each other. Of two with the same
 //! algorithm the server shows one, and the other would be delivered and taken back in every run.
 
+use std::collections::BTreeSet;
+
 use super::certificate::CertificateSpec;
 use super::error::ConfigErrors;
 use super::node::NodeSpec;
@@ -48,7 +50,8 @@ fn common_node(
             common.then(|| format!("the nodes of {:?}", one.name.value.as_str()))
         }
         (None, None) => {
-            let common = its_nodes.iter().filter(|node| nodes.iter().any(|other| core::ptr::eq(*other, **node)));
+            let nodes: BTreeSet<*const NodeSpec> = nodes.iter().map(|node| core::ptr::from_ref(*node)).collect();
+            let common = its_nodes.iter().filter(|node| nodes.contains(&core::ptr::from_ref(**node)));
             let mut common = common.filter(|node| meet(node));
             common.find_map(|node| node.name.as_ref()).map(|name| node_text(&name.value))
         }
