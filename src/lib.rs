@@ -44,5 +44,6 @@ pub mod config;
 pub mod model;
 
 // Used everywhere.
+pub mod descriptors;
 pub mod mutex;
 pub mod text;

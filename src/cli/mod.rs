@@ -25,6 +25,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::descriptors;
 use crate::report::Exit;
 use crate::store::owner;
 
@@ -106,6 +107,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     if let Err(error) = owner::harden() {
         return fault::show(&Fault::from(error));
     }
+    descriptors::raise();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

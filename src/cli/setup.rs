@@ -16,6 +16,7 @@ use crate::context;
 use crate::context::Context;
 use crate::context::progress::Progress;
 use crate::context::secrets::{NeededFor, Secrets, Unread};
+use crate::descriptors;
 use crate::report::Exit;
 use crate::store::guard::Writers;
 use crate::store::started::Started;
@@ -33,10 +34,11 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
         let next = Started::now().next(&error, next);
         Fault::usage(format!("{}: {error}\n  next: {next}", path.display()))
     })?;
-    config::parse(&text).map_err(|mistakes| Fault {
+    let config = config::parse(&text).map_err(|mistakes| Fault {
         exit: Exit::Usage,
         texts: mistakes.iter().map(|mistake| mistake.render(&path.display().to_string())).collect(),
-    })
+    })?;
+    Ok(Config { sessions: descriptors::sessions(config.sessions), ..config })
 }
 
 /// For read-only commands: takes no lock, creates nothing, and reads only the secrets that probes need.

@@ -113,6 +113,7 @@ codes! {
     WatchRoot = "watch-root", Warning, Configuration, "The roots of a watched endpoint cannot be read";
 
     NoRoute = "no-route", Warning, State, "This machine has no route to some addresses, most often no IPv6; no node is at fault";
+    NoFiles = "no-files", Failure, State, "This machine had no more open files for a connection; no node is at fault";
     ClockImplausible = "clock-implausible", Failure, State, "This machine's clock cannot be right";
     ClockSkew = "clock-skew", Warning, State,
         "This machine's clock is more than an hour off a CA's; more than a day is an obstacle";

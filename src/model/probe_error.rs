@@ -36,6 +36,9 @@ pub enum ProbeError {
     /// This machine has no route to the address (most often no IPv6): nothing was asked.
     #[error("this machine has no route to it: {0}")]
     NoRoute(String),
+    /// This machine has no more open files for a connection: nothing was asked.
+    #[error("this machine could not ask: {0}")]
+    NoSocket(String),
     /// TLS answers, and takes no version, cipher suite or group that certd offers, but others: visitors may have them.
     #[error("{0}")]
     NothingInCommon(String),
@@ -49,8 +52,18 @@ impl ProbeError {
     pub fn says_nothing_of_visitors(&self) -> bool {
         matches!(
             self,
-            Self::NoWay(_) | Self::Unspoken(_) | Self::TurnedAway(_) | Self::NoRoute(_) | Self::NothingInCommon(_)
+            Self::NoWay(_)
+                | Self::Unspoken(_)
+                | Self::TurnedAway(_)
+                | Self::NoRoute(_)
+                | Self::NoSocket(_)
+                | Self::NothingInCommon(_)
         )
+    }
+
+    /// Whether nothing was asked, for a reason of this machine.
+    pub fn is_of_this_machine(&self) -> bool {
+        matches!(self, Self::NoRoute(_) | Self::NoSocket(_))
     }
 
     /// Whether a server accepted TCP, so that a change could hurt its visitors.

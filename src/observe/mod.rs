@@ -31,9 +31,6 @@ use route::ProbeTarget;
 
 /// For queries that run in parallel with the handshakes and that the pass can do without.
 pub(crate) const ASIDE: Duration = Duration::from_secs(15);
-/// Concurrent handshakes, each with three sockets at most while it asks for HTTP/3: well below the usual limit of 1,024
-/// open files.
-const PROBES: usize = 200;
 
 /// Gathers everything in the scope concurrently.
 ///
@@ -108,7 +105,7 @@ fn known(context: &Context, scope: Scope) -> Result<Observed, StoreError> {
 /// What each node serves, in the configuration's order, and what it has beside that.
 async fn probe_all(context: &Context, scope: &Scope) -> (Vec<Served>, Vec<Beside>) {
     let (config, secrets) = (&context.config, &context.secrets);
-    let (direct, sessions) = (Arc::new(Semaphore::new(PROBES)), Arc::new(Semaphore::new(config.sessions)));
+    let sessions = Arc::new(Semaphore::new(config.sessions));
     let mut probes = JoinSet::new();
     // One opener for all certificates of a node, since it limits the logins there.
     let mut openers = BTreeMap::new();
@@ -120,11 +117,14 @@ async fn probe_all(context: &Context, scope: &Scope) -> (Vec<Served>, Vec<Beside
                 // A pass, which decides by what visitors of today get, makes one handshake.
                 let target = if scope.depth == Depth::Due { target } else { target.with_beside() };
                 let number = probes.len();
-                let permits = if target.through_ssh() { &sessions } else { &direct };
-                let (roots, permits) = (context.roots.clone(), Arc::clone(permits));
+                let permits = target.through_ssh().then(|| Arc::clone(&sessions));
+                let roots = context.roots.clone();
                 let (progress, name) = (context.progress.clone(), node.name.clone());
                 probes.spawn(async move {
-                    let _permit = permits.acquire_owned().await;
+                    let _permit = match permits {
+                        Some(permits) => permits.acquire_owned().await.ok(),
+                        None => None,
+                    };
                     let _waiting = progress.waiting("handshake with", name);
                     (number, target.look(&roots).await)
                 });

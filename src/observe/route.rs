@@ -14,6 +14,7 @@ use crate::probe::{self, Answer, Asked, Http3, Keys, QuicLook, Route};
 
 use crate::context::failure::{bug, failure};
 use crate::context::{Secrets, clock};
+use crate::descriptors;
 use crate::model::{Advice, Finding};
 use crate::ssh::Endpoint;
 
@@ -259,12 +260,15 @@ pub async fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, ProbeErr
         Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, port)]),
         Host::Name(name) => name,
     };
+    let room = descriptors::for_a_handshake().await;
     let looked_up = tokio::time::timeout(PROBE_DEADLINE, tokio::net::lookup_host((name.as_str(), port))).await;
     let mut addresses: Vec<SocketAddr> = match looked_up {
         Ok(Ok(addresses)) => addresses.collect(),
+        Ok(Err(error)) if descriptors::ran_out(&error) => return Err(ProbeError::NoSocket(error.to_string())),
         Ok(Err(error)) => return Err(ProbeError::Unresolved(format!("{name}: {error}"))),
         Err(_) => return Err(ProbeError::Unresolved(format!("{name}: no answer from DNS"))),
     };
+    drop(room);
     addresses.sort_unstable();
     addresses.dedup();
     if addresses.is_empty() { Err(ProbeError::Unresolved(format!("{name} has no address"))) } else { Ok(addresses) }

@@ -1,9 +1,6 @@
 //! Watched endpoints, which others maintain. Probed like nodes; the result only appears in the report.
 
 use core::net::SocketAddr;
-use std::sync::Arc;
-
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::{DnsName, Roots, WatchName};
@@ -15,21 +12,16 @@ use crate::context::clock;
 use crate::context::watch_roots::WatchRoots;
 use crate::observe::route::{PROBE_DEADLINE, resolve};
 
-/// Concurrent handshakes, in addition to those with nodes: both together stay below the usual limit of 1,024 open
-/// files.
-const PROBES: usize = 100;
-
 /// What each selected endpoint serves, in the configuration's order.
 pub async fn look(config: &Config, scope: &Scope, roots: &WatchRoots) -> Vec<Watched> {
-    let permits = Arc::new(Semaphore::new(PROBES));
     let mut looks = JoinSet::new();
     for watch in config.watches.iter().filter(|watch| scope.wants_watch(&watch.name)) {
         let roots = roots.of(&watch.name).cloned();
         for (host, sni) in watch.targets.iter().cloned() {
             let (number, endpoint) =
                 (looks.len(), Endpoint { name: watch.name.clone(), starttls: watch.starttls, sni });
-            let (port, roots, permits) = (watch.port, roots.clone(), Arc::clone(&permits));
-            looks.spawn(async move { (number, at_host(endpoint, host, port, roots, &permits).await) });
+            let (port, roots) = (watch.port, roots.clone());
+            looks.spawn(async move { (number, at_host(endpoint, host, port, roots).await) });
         }
     }
     let mut watched: Vec<(usize, Vec<Watched>)> = looks.join_all().await;
@@ -51,22 +43,15 @@ impl Endpoint {
 }
 
 /// One handshake with every address of the host.
-async fn at_host(
-    endpoint: Endpoint,
-    host: Host,
-    port: u16,
-    roots: Option<Roots>,
-    permits: &Arc<Semaphore>,
-) -> Vec<Watched> {
+async fn at_host(endpoint: Endpoint, host: Host, port: u16, roots: Option<Roots>) -> Vec<Watched> {
     let addresses = match resolve(&host, port).await {
         Ok(addresses) => addresses,
         Err(silence) => return vec![endpoint.watched(None, Seen::Silence(silence))],
     };
     let mut looks = JoinSet::new();
     for address in addresses {
-        let (endpoint, roots, permits) = (endpoint.clone(), roots.clone(), Arc::clone(permits));
+        let (endpoint, roots) = (endpoint.clone(), roots.clone());
         looks.spawn(async move {
-            let _permit = permits.acquire_owned().await;
             let route = Route::Tcp { address, proxy_protocol: None, starttls: endpoint.starttls };
             let handshake = probe::handshake(route, &endpoint.sni, PROBE_DEADLINE).await;
             endpoint.watched(Some(address), seen(handshake, roots.as_ref()))

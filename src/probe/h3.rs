@@ -14,6 +14,7 @@ use super::route::Prelude;
 use super::{Answer, Asked, Beside, Route, route, tls};
 use crate::cert::DnsName;
 use crate::config::ProxyProtocol;
+use crate::descriptors;
 use crate::model::ProbeError;
 
 /// Ports from which packets are sent: one of several workers may drop what it gets.
@@ -67,6 +68,7 @@ pub async fn look_for_h3<'a>(
     asked: impl Into<Asked<'a>>,
     deadline: Duration,
 ) -> Offer {
+    let _room = descriptors::for_a_handshake().await;
     let (asked, plain) = (asked.into(), Route::Tcp { address, proxy_protocol, starttls: None });
     let late = sleep(deadline);
     let udp = answers_over_udp(address);

@@ -42,7 +42,9 @@ use tls::OverStream;
 /// # Errors
 /// How far it came.
 pub async fn handshake(route: impl Into<Route>, sni: &DnsName, deadline: Duration) -> Result<Vec<Vec<u8>>, ProbeError> {
-    Ok(connect(&route.into(), sni, None, deadline).await?.chain)
+    let route = route.into();
+    let _room = route.room().await;
+    Ok(connect(&route, sni, None, deadline).await?.chain)
 }
 
 /// The chain (DER, leaf first) that a handshake showed.
@@ -55,6 +57,7 @@ pub async fn look<'a>(
     deadline: Duration,
 ) -> (Answer, Option<Beside>) {
     let (route, asked) = (route.into(), asked.into());
+    let _room = route.room().await;
     asked.with_beside(asked.ask(&route, deadline).await, &route, deadline).await
 }
 

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::accept_any;
 use crate::cert::{DnsName, KeyAlgorithm};
+use crate::descriptors;
 use crate::model::ProbeError;
 use crate::text::escape;
 
@@ -77,7 +78,10 @@ fn config(offer: Option<KeyAlgorithm>) -> Result<ClientConfig, ProbeError> {
 }
 
 fn no_socket(error: &io::Error) -> ProbeError {
-    ProbeError::Network(error.to_string())
+    match descriptors::ran_out(error) {
+        true => ProbeError::NoSocket(error.to_string()),
+        false => ProbeError::Network(error.to_string()),
+    }
 }
 
 fn no_start(error: &ConnectError) -> ProbeError {

@@ -6,11 +6,11 @@ use core::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::{Asked, Route, h3};
 use crate::cert::Fingerprint;
+use crate::descriptors;
 use crate::model::{Handshakes, ProbeError};
 
 /// Handshakes at once. nginx's old workers go on reading the UDP sockets until their last request ends, and drop what they
@@ -23,10 +23,6 @@ const MOST: u16 = 15;
 /// For all of them. A lost packet is sent again after a second (RFC 9002 section 6.2.2), and a round trip is shorter than
 /// two.
 const DEADLINE: Duration = Duration::from_secs(3);
-
-/// Looks at once in this process, with a socket for each handshake: well below the usual limit of 1,024 open files, which
-/// handshakes over TCP need too.
-static LOOKS: Semaphore = Semaphore::const_new(16);
 
 /// The first pause between two looks after a reload.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -48,7 +44,8 @@ impl QuicLook {
 }
 
 pub async fn look_over_quic<'a>(address: SocketAddr, asked: impl Into<Asked<'a>>) -> QuicLook {
-    let _permit = LOOKS.acquire().await;
+    // A socket for each handshake, and one that hears whether anything listens.
+    let _room = descriptors::for_handshakes(usize::from(MOST) / 3 + 1).await;
     let (route, asked) = (Route::Quic { address }, asked.into());
     let one = async || asked.ask(&route, DEADLINE).await.map(|handshake| handshake.chain);
     let mut asking: FuturesUnordered<_> = (0..AT_ONCE).map(|_| one()).collect();
@@ -71,7 +68,7 @@ pub async fn look_over_quic<'a>(address: SocketAddr, asked: impl Into<Asked<'a>>
             match answer {
                 None => return,
                 // Without a socket of our own nothing was asked.
-                Some(Err(ProbeError::NoQuic | ProbeError::Network(_))) => {}
+                Some(Err(ProbeError::NoQuic | ProbeError::Network(_) | ProbeError::NoSocket(_))) => {}
                 Some(answer) => {
                     look.handshakes.answered += 1;
                     if !look.answers.contains(&answer) {

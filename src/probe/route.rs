@@ -10,8 +10,11 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::SemaphorePermit;
+use tokio::time::sleep;
 
 use crate::config::{ProxyProtocol, StartTls};
+use crate::descriptors;
 use crate::model::ProbeError;
 
 /// Postfix's postscreen holds its greeting back for 6 s, to see who does not wait.
@@ -64,6 +67,15 @@ impl Prelude {
 }
 
 impl Route {
+    /// To be held while handshakes are made by this route, one after the other, and asked for before their deadline begins.
+    /// `None`: a caller's stream has the caller's room.
+    pub(super) async fn room(&self) -> Option<SemaphorePermit<'static>> {
+        match self {
+            Self::Tcp { .. } | Self::Quic { .. } => descriptors::for_a_handshake().await,
+            Self::Through { .. } => None,
+        }
+    }
+
     /// A new stream to the server; `None`: over QUIC there is none.
     pub(super) async fn stream(&self) -> Option<Result<(Box<dyn Stream>, Prelude), ProbeError>> {
         let (stream, prelude) = match *self {
@@ -97,7 +109,14 @@ impl fmt::Debug for Route {
 
 pub(super) async fn tcp(address: SocketAddr) -> Result<Box<dyn Stream>, ProbeError> {
     let failed = |error: io::Error| no_tcp(&error, address);
-    let stream = TcpStream::connect(address).await.map_err(failed)?;
+    let mut left = descriptors::ATTEMPTS;
+    let stream = loop {
+        left -= 1;
+        match TcpStream::connect(address).await {
+            Err(error) if descriptors::ran_out(&error) && left > 0 => sleep(descriptors::PAUSE).await,
+            connected => break connected.map_err(failed)?,
+        }
+    };
     // The handshake is a series of small writes: none may wait for an acknowledgement.
     stream.set_nodelay(true).map_err(failed)?;
     Ok(Box::new(stream))
@@ -107,6 +126,7 @@ fn no_tcp(error: &io::Error, address: SocketAddr) -> ProbeError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ProbeError::Refused,
         io::ErrorKind::TimedOut => ProbeError::TimedOut,
+        _ if descriptors::ran_out(error) => ProbeError::NoSocket(error.to_string()),
         kind if has_no_route(address, kind) => ProbeError::NoRoute(error.to_string()),
         _ => ProbeError::Network(error.to_string()),
     }
@@ -131,13 +151,9 @@ fn has_no_route(address: SocketAddr, kind: io::ErrorKind) -> bool {
         }
         (Ok(_), _) => false,
         // Without a socket nothing is known.
-        (Err(error), _) => error.raw_os_error().is_none_or(|code| code != EMFILE && code != ENFILE),
+        (Err(error), _) => !descriptors::ran_out(&error),
     }
 }
-
-// Linux, on every architecture.
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
 
 /// RFC 4193, and loopback and link-local addresses.
 fn is_of_own_network(ip: Ipv6Addr) -> bool {

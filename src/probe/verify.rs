@@ -46,6 +46,7 @@ pub async fn verify<'a>(
     deadline: Duration,
 ) -> Verified {
     let (route, asked) = (route.into(), asked.into());
+    let _room = route.room().await;
     let is_expected =
         |handshake: &Handshake| handshake.chain.first().is_some_and(|leaf| Fingerprint::of(leaf) == expected);
     let mut last = Verified::Silent(ProbeError::TimedOut);

@@ -12,7 +12,7 @@ use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 use super::words::{day, minute};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Origin, Report, SCHEMA,
-    ServedReport, Verdict, beside, disks, inventory, judge, no_route, watched,
+    ServedReport, Verdict, beside, disks, inventory, judge, this_machine, watched,
 };
 
 /// What a pass did, by certificate and node. Empty for read-only commands.
@@ -62,7 +62,7 @@ pub fn build(
         plan,
         failures: done.failures,
     };
-    report.failures.extend(no_route::finding(observed));
+    report.failures.extend(this_machine::findings(observed));
     report.failures.extend(clocks(observed, &done.clocks));
     report.failures.extend(rehearsed(config, observed, now));
     report.conclude(ran);

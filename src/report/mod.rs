@@ -8,7 +8,6 @@ mod exit;
 mod inventory;
 mod judge;
 mod nagios;
-mod no_route;
 mod not_asked;
 mod notes;
 mod origin;
@@ -20,6 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod this_machine;
 mod verdict;
 mod watched;
 mod words;

@@ -16,9 +16,9 @@ use crate::plan::{Against, ClockDoubt, DeliveryWait, RenewalWait, Wait};
 use crate::text::escape;
 
 mod checked;
-mod no_route;
 mod policy;
 mod sample;
+mod this_machine;
 
 use sample::{cert, empty, failure, generation, leaf, name, ok, sample, seen, sni, with_node};
 

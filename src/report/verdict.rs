@@ -18,6 +18,10 @@ pub(super) const OVERDUE_PART: i32 = 10;
 pub(super) const NO_ROUTE: &str = "see `ip route get` with the address on this machine, and give it IPv6; or name a node by its \
                                    IPv4 address alone (`address`)";
 
+/// Advice where this machine has no more open files.
+pub(super) const NO_FILES: &str = "raise this machine's limit of open files (LimitNOFILE= of the unit, ulimit -n), or end what else \
+                                   has them open";
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
@@ -79,6 +83,8 @@ pub enum Verdict {
 pub enum Blind {
     /// This machine has no route to the address.
     NoRoute,
+    /// This machine had no more open files.
+    NoSocket,
     /// The server speaks no TLS that certd speaks.
     NothingInCommon,
     /// The sentence says what to do.
@@ -217,6 +223,7 @@ impl Verdict {
                  old workers hold new handshakes until long requests end; `worker_shutdown_timeout` bounds it"
             }
             Self::Unknown { because: Blind::NoRoute, .. } => NO_ROUTE,
+            Self::Unknown { because: Blind::NoSocket, .. } => NO_FILES,
             Self::Unknown { because: Blind::NothingInCommon, .. } => {
                 "let the server take one of these too (nginx: `ssl_protocols TLSv1.2 TLSv1.3`, and ECDHE with GCM in \
                  `ssl_ciphers`): until then certd delivers, and cannot prove what is served"
@@ -264,6 +271,7 @@ fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Lea
         Seen::Silence(silence) if silence.says_nothing_of_visitors() => {
             let because = match silence {
                 ProbeError::NoRoute(_) => Blind::NoRoute,
+                ProbeError::NoSocket(_) => Blind::NoSocket,
                 ProbeError::NothingInCommon(_) => Blind::NothingInCommon,
                 _ => Blind::Other,
             };

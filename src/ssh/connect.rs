@@ -19,6 +19,7 @@ use super::pool::Login;
 use super::{Endpoint, SshError};
 use crate::cert::NodeName;
 use crate::config::{HostKey, ssh_string};
+use crate::descriptors;
 use crate::text::escape;
 
 /// Addresses of one name that are tried. One machine has two; more than this is an error in the zone.
@@ -169,7 +170,16 @@ fn by_tcp(node: &NodeName, Try { address, limit }: Try, connection: &Connection)
     let node = node.clone();
     connection.phase("connecting");
     let after = limit.unwrap_or(CONNECT).min(CONNECT);
-    let socket = TcpStream::connect_timeout(&address, after).map_err(|error| match error.kind() {
+    let mut left = descriptors::ATTEMPTS;
+    let connected = loop {
+        left -= 1;
+        match TcpStream::connect_timeout(&address, after) {
+            Err(error) if descriptors::ran_out(&error) && left > 0 && connection.pause(descriptors::PAUSE) => {}
+            connected => break connected,
+        }
+    };
+    let socket = connected.map_err(|error| match error.kind() {
+        _ if descriptors::ran_out(&error) => SshError::Thread { node: node.clone(), source: error },
         ErrorKind::ConnectionRefused => SshError::Refused { node: node.clone(), address },
         ErrorKind::TimedOut => SshError::NoAnswer { node: node.clone(), address, after },
         _ => SshError::Unreachable { node: node.clone(), address, source: error },

@@ -59,7 +59,7 @@ pub enum SshError {
     /// The error of each address of the node's name. Never empty.
     #[error("{node}: {}", tried_text(.node, .tried))]
     Addresses { node: NodeName, tried: Vec<Self> },
-    /// This machine could not start another thread.
+    /// This machine could not start another thread, or open another file.
     #[error("{node}: no session could be started: {source}")]
     Thread { node: NodeName, source: io::Error },
 }
@@ -297,7 +297,9 @@ impl SshError {
                 worst => worst.next(),
             },
             Self::Thread { .. } => {
-                "raise the limit of threads of this machine, or lower the number of sessions".to_owned()
+                "raise this machine's limit of threads or of open files (LimitNOFILE= of the unit, ulimit -n), or lower \
+                 `sessions`"
+                    .to_owned()
             }
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use source::{code, module, paths, tree};
 
 /// Each may name those that stand behind it, and itself; a pure one the pure ones among them.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "cli",
     "service",
     "ops",
@@ -32,6 +32,7 @@ const ORDER: [&str; 21] = [
     "cert",
     "text",
     "mutex",
+    "descriptors",
 ];
 
 /// Without I/O, clock or randomness.

@@ -1,5 +1,6 @@
 //! Handshakes with real servers: rustls servers that behave as configured, nginx, HAProxy and Caddy.
 
+mod files;
 mod nginx;
 mod proxy;
 mod quic;

@@ -175,12 +175,12 @@ impl Session {
     /// on over TCP. A missing UDP answer does not count here: the report has it.
     fn verdict(&self, seen: &[Served]) -> Verdict {
         let (mut other, mut over_quic, mut absent, mut silent, mut proven) = (None, None, None, None, false);
-        let mut no_route = None;
+        let mut not_asked = None;
         for served in seen {
             let what = match &served.seen {
                 Seen::Silence(ProbeError::NoQuic) => continue,
-                Seen::Silence(silence @ ProbeError::NoRoute(_)) => {
-                    no_route = Some(silence.clone());
+                Seen::Silence(silence) if silence.is_of_this_machine() => {
+                    not_asked = Some(silence.clone());
                     continue;
                 }
                 Seen::Silence(silence) if served.over == Over::Quic => silence.to_string(),
@@ -219,7 +219,7 @@ impl Session {
                 Over::Tcp | Over::Ssh => other = Some(Verdict::Other { what }),
             }
         }
-        let silence = no_route.unwrap_or(ProbeError::TimedOut);
+        let silence = not_asked.unwrap_or(ProbeError::TimedOut);
         let unseen = || if proven { Verdict::Expected } else { Verdict::Silent(silence) };
         silent.or(other).or(over_quic).or(absent).unwrap_or_else(unseen)
     }
@@ -245,8 +245,9 @@ impl Session {
         // After two reloads in a row, the workers from before the first may listen until both are done.
         tokio::time::sleep(2 * OLD_WORKERS).await;
         let seen = self.look().await;
-        let mut routed = seen.iter().filter(|it| !matches!(it.seen, Seen::Silence(ProbeError::NoRoute(_)))).peekable();
-        let serves = routed.peek().is_some() && routed.all(shows_a_certificate);
+        let was_asked = |it: &&Served| !matches!(&it.seen, Seen::Silence(silence) if silence.is_of_this_machine());
+        let mut asked = seen.iter().filter(was_asked).peekable();
+        let serves = asked.peek().is_some() && asked.all(shows_a_certificate);
         self.say(Event::Restored(self.node.clone(), Restored { went_back, serves }), seen);
     }
 

@@ -18,6 +18,39 @@ fn report(verdicts: Vec<Verdict>, failures: Vec<Finding>) -> Report {
     report
 }
 
+fn only(mut findings: impl Iterator<Item = Finding>) -> Finding {
+    let first = findings.next().unwrap();
+    assert_eq!(findings.next(), None);
+    first
+}
+
+#[test]
+fn what_could_not_be_asked_for_lack_of_open_files_is_this_machines_failure_and_no_nodes() {
+    let seen = || Seen::Silence(ProbeError::NoSocket("Too many open files (os error 24)".into()));
+    let served = |address: &str| Served {
+        node: name("上海"),
+        certificate: cert(),
+        address: Some(address.parse().unwrap()),
+        sni: sni(),
+        over: Over::Tcp,
+        starttls: None,
+        seen: seen(),
+        handshakes: None,
+    };
+    let observed = Observed { served: vec![served("192.0.2.1:443"), served("192.0.2.2:443")], ..Observed::default() };
+    let finding = only(super::super::this_machine::findings(&observed));
+    assert_eq!((&finding.code, finding.exit()), (&Code::NoFiles, Exit::Internal));
+    assert!(
+        finding.named().contains("no more open files for 2 handshakes (Too many open files"),
+        "{}",
+        finding.named()
+    );
+    let report = report(vec![judged(&seen())], vec![finding]);
+    assert_eq!(report.exits, [1, 3], "nobody is known to be hurt");
+    let shown = text(&report, Style::default());
+    assert!(shown.contains("LimitNOFILE="), "{shown}");
+}
+
 #[test]
 fn a_node_is_judged_by_the_addresses_to_which_this_machine_has_a_route() {
     let seen = |address: &str, seen: Seen| Served {
@@ -31,7 +64,8 @@ fn a_node_is_judged_by_the_addresses_to_which_this_machine_has_a_route() {
         handshakes: None,
     };
     let served = ["[2001:db8::1]:443", "[2001:db8::2]:443"].map(|address| seen(address, unreachable()));
-    let finding = super::super::no_route::finding(&Observed { served: served.into(), ..Observed::default() }).unwrap();
+    let finding =
+        only(super::super::this_machine::findings(&Observed { served: served.into(), ..Observed::default() }));
     assert_eq!((&finding.code, finding.exit()), (&Code::NoRoute, Exit::Warning));
     assert_eq!(
         finding.named(),
@@ -55,7 +89,7 @@ fn a_node_is_judged_by_the_addresses_to_which_this_machine_has_a_route() {
     let shown = text(&alone, Style::default());
     assert!(shown.contains("what visitors get is not known"), "{shown}");
     assert!(shown.contains("0 of 1 serve"), "nobody knows: {shown}");
-    assert!(super::super::no_route::finding(&Observed::default()).is_none());
+    assert_eq!(super::super::this_machine::findings(&Observed::default()).count(), 0);
 }
 
 #[test]

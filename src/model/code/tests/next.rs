@@ -42,6 +42,7 @@ impl Code {
             }
             Self::NoRoots => "install the distribution's root certificates (ca-certificates)",
             Self::NoRoute => "give this machine IPv6, or name the node by addresses that it reaches",
+            Self::NoFiles => "raise the limit of open files (LimitNOFILE= of the unit, ulimit -n)",
             Self::NodeReloadFails => "run the reload command by hand on the node, without a terminal and a shell",
             Self::ClockImplausible | Self::ClockSkew => "set this machine's clock (timedatectl)",
             Self::NodeClock => "set the node's clock (timedatectl)",
