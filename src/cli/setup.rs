@@ -127,6 +127,7 @@ pub(super) fn lock(store: &Store, wait: Duration, options: &Options) -> Result<L
 }
 
 pub(super) fn runtime() -> Result<Runtime, Fault> {
+    draw_entropy();
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let built = have_files()
@@ -136,6 +137,12 @@ pub(super) fn runtime() -> Result<Runtime, Fault> {
         exit: Exit::Internal,
         texts: vec![format!("the runtime did not start: {error}\n  next: are there threads and files left (ulimit)?")],
     })
+}
+
+/// AWS-LC takes 30 to 50 ms for the first random number of a process, in which it measures the CPU's jitter: a thread
+/// draws it while the first connections are made. Without the thread, the first handshake does.
+fn draw_entropy() {
+    let _ = std::thread::Builder::new().spawn(|| aws_lc_rs::rand::fill(&mut [0]));
 }
 
 /// Checks for enough file descriptors for the runtime's own pipes and one connection; without them tokio panics.
