@@ -51,8 +51,8 @@ pub fn choose(candidates: &[Chain], preferred_root: Option<&str>, roots: &Roots,
         candidates.iter().map(flaws).enumerate().partition(|(_, flaws)| flaws.is_empty());
     let sound: Vec<usize> = sound.into_iter().map(|(index, _)| index).collect();
     // The first of the least: among equals the CA's own order stands.
-    let first =
-        |indexes: &mut dyn Iterator<Item = usize>| indexes.min_by_key(|index| !caveats(&candidates[*index]).is_empty());
+    let has_caveats = |index: &usize| !caveats(&candidates[*index], roots, now).is_empty();
+    let first = |indexes: &mut dyn Iterator<Item = usize>| indexes.min_by_key(has_caveats);
     let Some(best) = first(&mut sound.iter().copied()) else {
         return Some(Choice { index: 0, why: Why::NoneSound, offered, unsound });
     };
@@ -66,20 +66,21 @@ pub fn choose(candidates: &[Chain], preferred_root: Option<&str>, roots: &Roots,
     let why = if best == 0 {
         Why::Default { absent }
     } else {
-        Why::Better { than: than(best, candidates, &unsound), absent }
+        Why::Better { than: than(&candidates[..best], &unsound, |chain| caveats(chain, roots, now)), absent }
     };
     Some(Choice { index: best, why, offered, unsound })
 }
 
 /// What is wrong with those that stood before the chosen one.
-fn than(best: usize, candidates: &[Chain], unsound: &[(usize, Vec<Flaw>)]) -> Vec<Flaw> {
-    let before = unsound.iter().filter(|(index, _)| *index < best).flat_map(|(_, flaws)| flaws.clone());
-    let weak = (0..best).filter(|index| unsound.iter().all(|(other, _)| other != index));
-    before.chain(weak.flat_map(|index| caveats(&candidates[index]))).collect()
+fn than(before: &[Chain], unsound: &[(usize, Vec<Flaw>)], caveats: impl Fn(&Chain) -> Vec<Flaw>) -> Vec<Flaw> {
+    let flaws = unsound.iter().filter(|(index, _)| *index < before.len()).flat_map(|(_, flaws)| flaws.clone());
+    let weak = (0..before.len()).filter(|index| unsound.iter().all(|(other, _)| other != index));
+    flaws.chain(weak.flat_map(|index| caveats(&before[index]))).collect()
 }
 
 fn leads_to(chain: &Chain, root: &str, roots: &Roots, now: Timestamp) -> bool {
-    topmost(chain).into_iter().chain(root_of(chain, roots, now)).any(|name| name.eq_ignore_ascii_case(root))
+    let trusted = root_of(chain, roots, now).map(|(name, _)| name);
+    topmost(chain).into_iter().chain(trusted).any(|name| name.eq_ignore_ascii_case(root))
 }
 
 /// The issuer of the last certificate.

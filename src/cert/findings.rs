@@ -32,7 +32,7 @@ impl Check {
             Flaw::NotLeafFirst { .. } => Self::LeafFirst,
             Flaw::LinkBroken { .. } => Self::Links,
             Flaw::NotYetValid { .. } | Flaw::Expired { .. } => Self::Dates,
-            Flaw::IssuerEndsFirst { .. } => Self::Caveats,
+            Flaw::IssuerEndsFirst { .. } | Flaw::RootEndsFirst { .. } => Self::Caveats,
             Flaw::Lifetime(_) => Self::Lifetime,
             Flaw::IntermediateMissing { .. } | Flaw::NoPath(_) => Self::Path,
         }
@@ -76,7 +76,7 @@ impl fmt::Display for CertificateCheck {
 /// One for each check, in their order.
 pub fn findings(pair: &Pair, names: &NameSet, roots: &Roots, now: Timestamp) -> Vec<CertificateCheck> {
     let mut flaws = lint(pair, names, roots, now);
-    flaws.extend(caveats(pair.chain()));
+    flaws.extend(caveats(pair.chain(), roots, now));
     let each = Check::ALL.into_iter().map(|check| {
         let flaws: Vec<Flaw> = flaws.iter().filter(|flaw| Check::of(flaw) == check).cloned().collect();
         CertificateCheck { check, flaws, seen: seen(check, pair, names, roots, now) }
@@ -99,7 +99,7 @@ fn seen(check: Check, pair: &Pair, names: &NameSet, roots: &Roots, now: Timestam
             count => format!("{count} certificates, each signed by the next"),
         },
         Check::Path => {
-            let root = root_of(chain, roots, now).unwrap_or_else(|| "a trusted root".to_owned());
+            let root = root_of(chain, roots, now).map_or_else(|| "a trusted root".to_owned(), |(root, _)| root);
             format!("leads to {root}, by {}", leaf.issuer)
         }
         Check::Dates => format!("{} to {}, and every issuer is valid now", leaf.not_before, leaf.not_after),

@@ -32,6 +32,10 @@ impl Authority {
         Self::self_signed(authority(name, days(-1000, 3000)))
     }
 
+    pub(crate) fn self_signed_within(name: &str, validity: Validity) -> Self {
+        Self::self_signed(authority(name, validity))
+    }
+
     pub(crate) fn root_with_identifier(name: &str, identifier: &[u8]) -> Self {
         let mut params = authority(name, days(-1000, 3000));
         params.key_identifier_method = KeyIdMethod::PreSpecified(identifier.to_vec());

@@ -32,6 +32,8 @@ const SHOWN: usize = 300;
 #[derive(Clone, Debug)]
 pub struct Roots {
     store: Arc<RootCertStore>,
+    /// When each of the store ends, which it does not keep.
+    ends: Vec<Timestamp>,
 }
 
 impl Roots {
@@ -41,32 +43,48 @@ impl Roots {
     /// A text that holds no certificate, anything else, or a certificate that cannot be a root.
     pub fn new<T: AsRef<str>>(pems: &[T]) -> Result<Self, Malformed> {
         let refused = |why: &str| Malformed { what: "the trusted root".to_owned(), why: why.to_owned() };
-        let mut store = RootCertStore::empty();
+        let mut roots = Self::none();
         for text in pems {
-            let ders = super::pem::certificates(text.as_ref())?;
-            for der in ders {
-                store
-                    .add(CertificateDer::from(der))
-                    .map_err(|_| refused("it is not a certificate that can be a root"))?;
+            for der in super::pem::certificates(text.as_ref())? {
+                roots.add(der).map_err(|_| refused("it is not a certificate that can be a root"))?;
             }
         }
-        if store.is_empty() {
+        if roots.is_empty() {
             return Err(refused("no certificate"));
         }
-        Ok(Self { store: Arc::new(store) })
+        Ok(roots)
     }
 
     /// From a system's store, where a few old roots may be unreadable: those are left out.
     pub fn from_ders<D: Into<Vec<u8>>>(ders: impl IntoIterator<Item = D>) -> Self {
-        let mut roots = Self { store: Arc::new(RootCertStore::empty()) };
+        let mut roots = Self::none();
         roots.add_ders(ders);
         roots
     }
 
     /// Adds to them, as [`Self::from_ders`].
     pub fn add_ders<D: Into<Vec<u8>>>(&mut self, ders: impl IntoIterator<Item = D>) {
-        let ders = ders.into_iter().map(|der| CertificateDer::from(der.into()));
-        Arc::make_mut(&mut self.store).add_parsable_certificates(ders);
+        for der in ders {
+            let _ = self.add(der.into());
+        }
+    }
+
+    fn none() -> Self {
+        Self { store: Arc::new(RootCertStore::empty()), ends: Vec::new() }
+    }
+
+    fn add(&mut self, der: Vec<u8>) -> Result<(), rustls::Error> {
+        let end = X509Certificate::from_der(&der).map(|(_, root)| leaf::timestamp(root.validity().not_after));
+        Arc::make_mut(&mut self.store).add(CertificateDer::from(der))?;
+        self.ends.push(end.unwrap_or(Timestamp::MAX));
+        Ok(())
+    }
+
+    /// Those that are still valid then.
+    fn until(&self, then: Timestamp) -> Self {
+        let kept = || self.store.roots.iter().zip(&self.ends).filter(|(_, end)| **end >= then);
+        let store = RootCertStore { roots: kept().map(|(root, _)| root.clone()).collect() };
+        Self { store: Arc::new(store), ends: kept().map(|(_, end)| *end).collect() }
     }
 
     /// These and more, from the PEM text of a file that the configuration names.
@@ -75,9 +93,10 @@ impl Roots {
     /// As of [`Roots::new`].
     pub fn and(&self, pem: &str) -> Result<Self, Malformed> {
         let more = Self::new(&[pem])?;
-        let mut store = RootCertStore::clone(&self.store);
-        store.roots.extend(more.store.roots.iter().cloned());
-        Ok(Self { store: Arc::new(store) })
+        let mut all = self.clone();
+        Arc::make_mut(&mut all.store).roots.extend(more.store.roots.iter().cloned());
+        all.ends.extend(more.ends);
+        Ok(all)
     }
 
     /// Nothing can be trusted: the system has no root certificates.
@@ -103,6 +122,10 @@ pub enum Flaw {
     Expired { place: Place, not_after: Timestamp },
     #[error("{place} ends at {not_after}, before the leaf")]
     IssuerEndsFirst { place: Place, not_after: Timestamp },
+    #[error(
+        "its root {root} ends at {not_after}, before the leaf: some clients (OpenSSL's) refuse the chain from then on"
+    )]
+    RootEndsFirst { root: String, not_after: Timestamp },
     #[error("it is valid for {0:#}, which is less than a minute or more than 400 days")]
     Lifetime(SignedDuration),
     #[error("the leaf stands alone and no trusted root has issued it: the intermediate by {issuer} is missing")]
@@ -164,16 +187,26 @@ pub(super) fn chain_flaws(chain: &Chain, roots: &Roots, now: Timestamp) -> Vec<F
     flaws
 }
 
-/// What a person should know of a chain that is kept all the same: an issuer that ends before the leaf. Until that day
-/// every client accepts the chain; another one of the CA's, when it offers any, is better.
-pub fn caveats(chain: &Chain) -> Vec<Flaw> {
+/// What a person should know of a chain that is kept all the same: an issuer or a root that ends before the leaf. Until that
+/// day every client accepts the chain; another one of the CA's, when it offers any, is better. Of a root that has ended,
+/// OpenSSL and what is built on it take no chain; browsers and rustls ask it for no dates.
+pub fn caveats(chain: &Chain, roots: &Roots, now: Timestamp) -> Vec<Flaw> {
     let certificates = chain.certificates();
     let issuers = certificates.iter().enumerate().skip(1);
     let early = issuers.filter_map(|(at, issuer)| {
         let not_after = leaf::timestamp(issuer.validity().not_after);
         (not_after < chain.leaf.not_after).then(|| Flaw::IssuerEndsFirst { place: Place::of(at, issuer), not_after })
     });
-    early.collect()
+    early.chain(root_that_ends_first(chain, roots, now)).collect()
+}
+
+fn root_that_ends_first(chain: &Chain, roots: &Roots, now: Timestamp) -> Option<Flaw> {
+    let lasting = roots.until(chain.leaf.not_after);
+    if lasting.ends.len() == roots.ends.len() || trusted(chain, &lasting, now).is_ok() {
+        return None;
+    }
+    let (root, not_after) = root_of(chain, roots, now)?;
+    Some(Flaw::RootEndsFirst { root, not_after })
 }
 
 /// When the chain begins to be valid, if that it does not yet is all that is wrong with it: then a clock is slow, this
@@ -187,16 +220,16 @@ pub fn early(flaws: &[Flaw]) -> Option<Timestamp> {
     all?.into_iter().max()
 }
 
-/// The common name of the trusted root that the chain leads to, escaped. `None`: to none.
-pub(super) fn root_of(chain: &Chain, roots: &Roots, now: Timestamp) -> Option<String> {
+/// The common name of the trusted root that the chain leads to, escaped, and when it ends. `None`: to none.
+pub(super) fn root_of(chain: &Chain, roots: &Roots, now: Timestamp) -> Option<(String, Timestamp)> {
     for certificate in chain.certificates() {
         let Ok((_, issuer)) = Any::from_der(certificate.issuer().as_raw()) else { continue };
-        let same = roots.store.roots.iter().filter(|root| root.subject.as_ref() == issuer.data);
+        let same = roots.store.roots.iter().zip(&roots.ends).filter(|(root, _)| root.subject.as_ref() == issuer.data);
         // Several roots may have one name (a root and its successor), so each is asked alone.
-        for root in same.cloned() {
-            let alone = Roots { store: Arc::new(RootCertStore { roots: vec![root] }) };
+        for (root, end) in same {
+            let alone = Roots { store: Arc::new(RootCertStore { roots: vec![root.clone()] }), ends: vec![*end] };
             if trusted(chain, &alone, now).is_ok() {
-                return Some(leaf::shown(certificate.issuer()));
+                return Some((leaf::shown(certificate.issuer()), *end));
             }
         }
     }
@@ -204,7 +237,7 @@ pub(super) fn root_of(chain: &Chain, roots: &Roots, now: Timestamp) -> Option<St
 }
 
 /// Whether a client that trusts `roots` accepts the chain at `now` (names and the leaf's own dates aside: those have
-/// verdicts of their own). An issuer that has ended does count.
+/// verdicts of their own). An issuer that has ended does count; a root that has is a caveat.
 pub fn trusted(chain: &Chain, roots: &Roots, now: Timestamp) -> Result<(), Flaw> {
     let mut ders = chain.ders().iter().map(|der| CertificateDer::from(der.as_slice()));
     let first = ders.next().ok_or_else(|| Flaw::NoPath("no certificate".to_owned()))?;

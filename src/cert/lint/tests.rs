@@ -24,9 +24,30 @@ fn a_good_pair_has_no_flaw() {
     let root = Authority::root("R");
     let pair = root.intermediate("I").intermediate("J").issue(&NAMES, days(0, 90));
     assert_eq!(lint(&pair, &wanted(), &root.roots(), NOW), []);
-    assert_eq!(caveats(pair.chain()), []);
+    assert_eq!(caveats(pair.chain(), &root.roots(), NOW), []);
     let system = Roots::from_ders([root.intermediate("X").roots().store.roots[0].subject.to_vec()]);
     assert!(system.is_empty(), "what is no certificate is left out");
+}
+
+#[test]
+fn a_root_that_ends_before_the_leaf_is_a_caveat_unless_the_chain_leads_to_another() {
+    let root = Authority::self_signed_within("R", days(-1000, -1));
+    let pair = root.intermediate("I").issue(&NAMES, days(0, 90));
+    assert_eq!(lint(&pair, &wanted(), &root.roots(), NOW), [], "better renewed than not");
+    assert_eq!(
+        texts(&caveats(pair.chain(), &root.roots(), NOW)),
+        [
+            "its root R ends at 2026-11-22T00:00:00Z, before the leaf: some clients (OpenSSL's) refuse the chain from then on"
+        ]
+    );
+    let other = Authority::root("S");
+    let both = root.roots().and(&other.pem()).unwrap();
+    assert_eq!(caveats(other.issue(&NAMES, days(0, 90)).chain(), &both, NOW), []);
+    // The root's key, certified by another root.
+    let crossed = [pair.chain().ders().to_vec(), vec![other.cross_sign(&root, days(-10, 900))]].concat();
+    let crossed = Chain::from_ders(crossed).unwrap();
+    assert_eq!(caveats(&crossed, &both, NOW), []);
+    assert_eq!(caveats(&crossed, &root.roots(), NOW).len(), 1);
 }
 
 #[test]
@@ -144,7 +165,7 @@ fn a22_an_intermediate_that_ends_before_the_leaf_is_kept_with_a_warning() {
     let pair = root.intermediate_valid("I", days(-90, 30)).issue(&NAMES, days(0, 90));
     assert_eq!(lint(&pair, &wanted(), &root.roots(), NOW), []);
     assert_eq!(
-        texts(&caveats(pair.chain())),
+        texts(&caveats(pair.chain(), &root.roots(), NOW)),
         ["certificate 2 of the chain (I) ends at 2026-12-23T00:00:00Z, before the leaf"]
     );
 }
@@ -187,7 +208,7 @@ fn a16_the_root_of_a_chain_is_told_by_name_however_many_roots_share_it() {
     let (root, twin) = (Authority::root("R"), Authority::root("R"));
     let pair = root.intermediate("I").issue(&NAMES, days(0, 90));
     let both = twin.roots().and(&root.pem()).unwrap();
-    assert_eq!(root_of(pair.chain(), &both, NOW).as_deref(), Some("R"));
+    assert_eq!(root_of(pair.chain(), &both, NOW).unwrap().0, "R");
     assert_eq!(root_of(pair.chain(), &twin.roots(), NOW), None, "the name alone is no root");
     assert!(twin.roots().and("").is_err());
 }

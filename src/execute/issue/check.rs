@@ -67,7 +67,7 @@ impl ChainCriteria<'_> {
             Some(until) => Verdict::Early { until, flaws: texts() },
             None => Verdict::Flawed(texts()),
         };
-        let caveats = if verdict == Verdict::Good { caveats(pair.chain()) } else { Vec::new() };
+        let caveats = if verdict == Verdict::Good { caveats(pair.chain(), roots, now) } else { Vec::new() };
         let caveats = caveats.iter().map(ToString::to_string).collect();
         Checked { verdict, choice: Some(choice), caveats, pair: Some(pair), found }
     }
