@@ -8,6 +8,7 @@ mod certificate;
 pub mod defaults;
 mod discover;
 mod dns;
+pub mod draft;
 mod error;
 mod fleet;
 mod host_key;
