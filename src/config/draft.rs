@@ -2,6 +2,7 @@
 //! the place of every value right; whether the values are valid is for [`super::parse`] to say.
 
 mod layout;
+mod settings;
 
 use toml::Value;
 
