@@ -4,6 +4,7 @@
 //! reported together, each with its line, the problem and what to write.
 
 mod acme;
+pub mod additions;
 mod certificate;
 pub mod defaults;
 mod discover;
