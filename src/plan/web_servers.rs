@@ -7,6 +7,8 @@ mod caddy;
 mod haproxy;
 mod nginx;
 
+use std::collections::BTreeSet;
+
 use toml::Value;
 
 use crate::cert::DnsName;
@@ -47,6 +49,8 @@ pub struct Proposal {
     pub install: DraftInstall,
     /// The server names one of the wanted names; else the files are those of its default.
     pub by_name: bool,
+    /// Names for which the server shows the same files, and that the certificate would not hold.
+    pub others: Vec<String>,
     pub listens: bool,
     /// What a person has to know, or to do by hand.
     pub notes: Vec<String>,
@@ -58,6 +62,26 @@ impl Proposal {
         let install = &self.install;
         let commands = install.server.is_some() || !(install.test.is_empty() || install.reload.is_empty());
         install.fullchain.is_some() && install.key.is_some() && commands
+    }
+}
+
+/// Which of the proposals to take.
+pub enum Choice<'a> {
+    One(&'a Proposal),
+    /// A person has to say: none is better than another, or what is there now is shown for other names too, which would be
+    /// refused from then on.
+    Ask(Vec<&'a Proposal>),
+    None,
+}
+
+pub fn choose(proposals: &[Proposal]) -> Choice<'_> {
+    let complete: Vec<&Proposal> = proposals.iter().filter(|proposal| proposal.is_complete()).collect();
+    let rank = |proposal: &Proposal| (proposal.listens, proposal.by_name);
+    let Some(best) = complete.iter().map(|proposal| rank(proposal)).max() else { return Choice::None };
+    let best: Vec<&Proposal> = complete.into_iter().filter(|proposal| rank(proposal) == best).collect();
+    match best.as_slice() {
+        [one] if one.by_name && one.others.is_empty() => Choice::One(one),
+        _ => Choice::Ask(best),
     }
 }
 
@@ -78,7 +102,18 @@ fn of_server(server: &FoundServer, name: &str, domains: &[DnsName]) -> Vec<Propo
         ServerKind::Haproxy => haproxy::sites(text),
         ServerKind::Caddy => caddy::sites(text),
     };
+    let others = |files: &Files| {
+        let sharing = sites.iter().filter(|site| site.files.contains(files));
+        let names: BTreeSet<&String> = sharing.flat_map(|site| &site.names).collect();
+        let is_other = |name: &&&String| {
+            let name = DnsName::parse(name.trim_start_matches('.')).ok().filter(|name| name.as_str().contains('.'));
+            name.is_some_and(|name| !domains.iter().any(|domain| *domain == name || domain.covers(&name)))
+        };
+        names.iter().filter(is_other).map(|name| escape(name, 260)).collect::<Vec<String>>()
+    };
     let proposal = |files: Option<&Files>, by_name: bool| {
+        // A file of its own, in a folder that the server reads whole.
+        let by_name = by_name || matches!(files, Some(Files::Folder(_)));
         let mut install = commands(server);
         let note = files.and_then(|files| put(files, &mut install, server.kind, name));
         let mut notes: Vec<String> = note.into_iter().collect();
@@ -86,7 +121,7 @@ fn of_server(server: &FoundServer, name: &str, domains: &[DnsName]) -> Vec<Propo
             notes.push(format!("how {} is reloaded was not found: no systemd unit runs it", server.program));
         }
         let (kind, program, listens) = (server.kind, escape(&server.program, 200), server.listens);
-        Proposal { kind, program, install, by_name, listens, notes }
+        Proposal { kind, program, install, by_name, others: files.map(others).unwrap_or_default(), listens, notes }
     };
     let serves = |site: &&Site| domains.iter().any(|domain| site.names.iter().any(|name| covers(name, domain)));
     let named: Vec<&Site> = sites.iter().filter(serves).collect();

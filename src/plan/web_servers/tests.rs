@@ -159,6 +159,23 @@ fn caddy_shows_pairs_by_name_and_nothing_for_what_it_orders_itself() {
     assert_eq!(elsewhere.install.server.as_deref(), Some("caddy"), "its user reads the key");
 }
 
+/// What another name is served with now would be replaced by a certificate that does not hold it.
+#[test]
+fn files_that_other_names_are_served_with_are_not_taken_unasked() {
+    let wanted = |names: &[&str]| -> Vec<DnsName> { names.iter().map(|name| DnsName::parse(name).unwrap()).collect() };
+    let alone = propose(&[nginx(NGINX)], "newapi.example.com", &wanted(&["newapi.example.com"]));
+    assert_eq!(alone[0].others, ["api2.example.com"]);
+    assert!(matches!(choose(&alone), Choice::Ask(_)));
+    let both = propose(&[nginx(NGINX)], "newapi.example.com", &wanted(&["newapi.example.com", "api2.example.com"]));
+    assert!(matches!(choose(&both), Choice::One(_)), "{both:?}");
+    let inherited = propose(&[nginx(NGINX)], "plain.example.com", &wanted(&["plain.example.com", "below.example.com"]));
+    assert!(matches!(choose(&inherited), Choice::One(_)), "{inherited:?}");
+    let unknown = propose(&[nginx(NGINX)], "new.example.net", &wanted(&["new.example.net"]));
+    assert!(matches!(choose(&unknown), Choice::Ask(_)));
+    let empty = propose(&[nginx("")], "new.example.net", &wanted(&["new.example.net"]));
+    assert!(matches!(choose(&empty), Choice::None));
+}
+
 #[test]
 fn the_server_that_listens_comes_first() {
     let silent = FoundServer { listens: false, ..nginx(NGINX) };
