@@ -3,9 +3,11 @@
 use crate::lab;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use lab::node::NodeOptions;
 use lab::printed::exits;
@@ -96,4 +98,135 @@ fn by_options_three_nodes_of_dns_become_a_configuration_that_renews() {
     exits(&again, 0);
     assert!(both(&again).contains("nothing to add"), "{}", both(&again));
     assert_eq!(fs::read_to_string(lab.config_path()).unwrap(), text);
+}
+
+/// certd on a terminal of its own, by script(1). What is typed waits for its prompt.
+struct Typist {
+    child: Child,
+    shown: Receiver<u8>,
+    text: String,
+}
+
+impl Typist {
+    fn new(lab: &Lab, command: &Command, then: &str) -> Self {
+        let words: Vec<String> = std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .map(|word| format!("'{}'", word.to_string_lossy()))
+            .collect();
+        let mut script = Command::new("script");
+        script.args(["-qec", &format!("trap : INT; {}; code=$?; {then} exit $code", words.join(" ")), "/dev/null"]);
+        script
+            .current_dir(&lab.folder)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("SHELL", "/bin/sh");
+        let child = script.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, shown) = channel();
+        std::thread::spawn(move || stdout.bytes().map_while(Result::ok).all(|byte| sender.send(byte).is_ok()));
+        Self { child, shown, text: String::new() }
+    }
+
+    #[track_caller]
+    fn answer(&mut self, prompt: &str, answer: &str) {
+        let start = self.text.len();
+        while !self.text[start..].contains(prompt) {
+            let byte = self.shown.recv_timeout(Duration::from_secs(60));
+            let byte = byte.unwrap_or_else(|_| panic!("{prompt:?} was never asked:\n{}", self.text));
+            // Bytes of one character are shown one by one; none is in a prompt that a test waits for.
+            self.text.push(char::from(byte));
+        }
+        let mut stdin = self.child.stdin.as_ref().unwrap();
+        stdin.write_all(answer.as_bytes()).unwrap();
+    }
+
+    /// All that was shown, and the exit code.
+    fn end(mut self) -> (String, Option<i32>) {
+        loop {
+            match self.shown.recv_timeout(Duration::from_secs(60)) {
+                Ok(byte) => self.text.push(char::from(byte)),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it goes on:\n{}", self.text),
+            }
+        }
+        drop(self.child.stdin.take());
+        (self.text, self.child.wait().unwrap().code())
+    }
+}
+
+#[test]
+fn on_a_terminal_questions_lead_to_it_and_a_further_node_joins_it_later() {
+    if !is_root() {
+        return;
+    }
+    let lab = lab(3);
+    let wrong = format!("{}-wrong", lab.token);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_certd"));
+    command.args(init(&lab, &[]).get_args());
+    let mut typist = Typist::new(&lab, &command, "");
+    typist.answer("Names of the certificate", &format!("{SERVICE}\r"));
+    typist.answer("API token", &format!("{wrong}\r"));
+    typist.answer("API token", &format!("{}\r", lab.token));
+    typist.answer("Do all of them agree?", "y");
+    typist.answer("Names of 127.", "shanghai, guangzhou, -\r");
+    typist.answer("Write this to", "y");
+    let (shown, code) = typist.end();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(!shown.contains(&lab.token), "the token was echoed: {shown}");
+    assert!(shown.contains("a TXT record was made and removed in the zone example.test"), "{shown}");
+    let text = fs::read_to_string(lab.config_path()).unwrap();
+    assert!(text.contains("name     = \"guangzhou\"") && !text.contains(&lab.nodes[2].host_key()), "{text}");
+
+    // A comment of somebody's, and a third address in DNS.
+    let noted = text.replace("[[certificate]]", "# ours\n[[certificate]]  # the one");
+    fs::write(lab.config_path(), &noted).unwrap();
+    let unseen = lab.certd(&["init", "--yes"]);
+    exits(&unseen, 2);
+    assert!(both(&unseen).contains("--accept-host-keys"), "{}", both(&unseen));
+    assert_eq!(fs::read_to_string(lab.config_path()).unwrap(), noted);
+    let added = lab.certd(&["init", "--yes", "--accept-host-keys"]);
+    exits(&added, 0);
+    let after = fs::read_to_string(lab.config_path()).unwrap();
+    assert!(after.starts_with(&noted), "{after}");
+    assert!(
+        after.contains(&lab.nodes[2].host_key()) && after.contains(&lab.nodes[2].folder.display().to_string()),
+        "{after}"
+    );
+    let renewed = lab.certd(&["renew"]);
+    exits(&renewed, 0);
+    assert!(both(&renewed).contains("3 of 3 serve the right certificate"), "{}", both(&renewed));
+}
+
+#[test]
+fn ctrl_c_at_any_question_leaves_nothing_and_the_terminal_as_it_was() {
+    let lab = lab(1);
+    let before = names(&lab);
+    for (last, answers) in [
+        ("Names of the certificate", &[][..]),
+        ("API token", &[("Names of the certificate", SERVICE)][..]),
+        ("Do all of them agree?", &[("Names of the certificate", SERVICE), ("API token", &lab.token)][..]),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_certd"));
+        command.args(init(&lab, &[]).get_args());
+        let mut typist = Typist::new(&lab, &command, "stty -a;");
+        for (prompt, answer) in answers {
+            typist.answer(prompt, &format!("{answer}\r"));
+        }
+        typist.answer(last, "\x03");
+        let (shown, code) = typist.end();
+        assert_eq!(code, Some(2), "{last}: {shown}");
+        assert!(shown.contains("interrupted: nothing was written"), "{last}: {shown}");
+        assert!(shown.contains(" echo ") && shown.contains(" icanon "), "{last}: {shown}");
+        assert_eq!(names(&lab), before, "{last}");
+    }
+    assert!(lab.cloudflare.records().is_empty());
+}
+
+/// Of the files where certd would write.
+fn names(lab: &Lab) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(&lab.folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }

@@ -32,9 +32,6 @@ impl Session {
         let mut found: BTreeMap<String, DraftInstall> = BTreeMap::new();
         for (node, servers) in self.looked(draft)? {
             let proposals = propose(&servers.servers, name, domains);
-            if let Some(other) = &servers.other {
-                self.say(&format!("{node}: {other} listens there, which certd cannot read the configuration of"));
-            }
             let one = match choose(&proposals) {
                 Choice::One(proposal) => Some(proposal),
                 Choice::Ask(several) => {
@@ -56,15 +53,19 @@ impl Session {
             match one {
                 Some(proposal) => {
                     self.say(&format!("{node}: {}", line(proposal)));
+                    proposal.notes.iter().for_each(|note| self.say(&format!("  {node}: {note}")));
                     found.insert(node.clone(), proposal.install.clone());
                 }
                 None if proposals.is_empty() => {
                     self.say(&format!("{node}: neither nginx, Apache, HAProxy nor Caddy was found"));
                 }
-                None => {}
+                None => {
+                    let notes = proposals.iter().flat_map(|proposal| &proposal.notes);
+                    notes.for_each(|note| self.say(&format!("  {node}: {note}")));
+                }
             }
-            for note in proposals.iter().flat_map(|proposal| &proposal.notes) {
-                self.say(&format!("  {node}: {note}"));
+            if let Some(other) = servers.other.as_ref().filter(|_| !one.is_some_and(|proposal| proposal.listens)) {
+                self.say(&format!("  {node}: {other} listens at the port, whose configuration certd cannot read"));
             }
         }
         self.spread(draft, &found, missing)

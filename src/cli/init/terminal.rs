@@ -1,11 +1,11 @@
 //! Questions on a terminal, and a way out of each that leaves the terminal as it was.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::sync::Mutex;
 
 use dialoguer::console::Term;
-use dialoguer::{Confirm, Error, Input, Password, Select};
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use dialoguer::{Confirm, Error, Input, Select};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -40,10 +40,24 @@ impl Terminal {
         input.interact_text_on(&self.term).map(|answer| answer.trim().to_owned()).map_err(of)
     }
 
-    /// Not echoed.
+    /// Not echoed: the terminal is silent before the prompt is there, so that what is pasted early is not shown either.
     pub(super) fn secret(&self, prompt: &str) -> Result<Zeroizing<String>, Fault> {
-        let answer = Password::new().with_prompt(prompt).allow_empty_password(true).interact_on(&self.term);
-        answer.map(|answer| Zeroizing::new(answer.trim().to_owned())).map_err(of)
+        const LONGEST: u64 = 4096;
+        let stdin = std::io::stdin();
+        let ask = || {
+            let before = tcgetattr(&stdin)?;
+            let mut silent = before.clone();
+            silent.local_flags.remove(LocalFlags::ECHO);
+            tcsetattr(&stdin, SetArg::TCSAFLUSH, &silent)?;
+            self.term.write_str(&format!("{prompt}: "))?;
+            let mut line = Zeroizing::new(String::with_capacity(LONGEST as usize));
+            let read = stdin.lock().take(LONGEST).read_line(&mut line);
+            tcsetattr(&stdin, SetArg::TCSANOW, &before)?;
+            self.term.write_line("")?;
+            // Ctrl-D.
+            if read? == 0 { Err(ErrorKind::Interrupted.into()) } else { Ok(Zeroizing::new(line.trim().to_owned())) }
+        };
+        ask().map_err(|error| of(Error::IO(error)))
     }
 
     pub(super) fn confirm(&self, prompt: &str, default: bool) -> Result<bool, Fault> {

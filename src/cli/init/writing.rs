@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,23 +28,35 @@ pub(super) fn ask() -> Result<Result<Answers, u8>, Fault> {
         texts: vec![format!("the process that asks does not start: {error}\n  next: see why the system refuses it")],
     };
     let runtime = setup::runtime()?;
-    let (text, status) = runtime
-        .block_on(async {
-            // Ctrl-C is for the other process, which has the terminal; this one waits for its end.
-            let _kept = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind));
-            let mut child = Command::new(std::env::current_exe()?)
-                .args(std::env::args_os().skip(1))
-                .arg("--answers")
-                .stdout(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()?;
-            let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
-            if let Some(stdout) = child.stdout.take() {
+    let asked = async {
+        // Ctrl-C is for the other process, which has the terminal; this one waits for its end.
+        let _kept = signal(SignalKind::interrupt());
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(std::env::args_os().skip(1))
+            .arg("--answers")
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
+        let stdout = child.stdout.take();
+        let mut end = core::pin::pin!(async {
+            if let Some(stdout) = stdout {
                 stdout.take(LONGEST).read_to_end(&mut text).await?;
             }
-            Ok::<_, std::io::Error>((text, child.wait().await?))
-        })
-        .map_err(failed)?;
+            child.wait().await
+        });
+        let status = tokio::select! {
+            status = &mut end => status?,
+            _ = terminate.recv() => {
+                // It puts the terminal in order; if it is gone already, so much the better.
+                let _ = id.map(|id| kill(id, Signal::SIGTERM));
+                end.await?
+            }
+        };
+        Ok::<_, std::io::Error>((text, status))
+    };
+    let (text, status) = runtime.block_on(asked).map_err(failed)?;
     runtime.shutdown_background();
     if !status.success() {
         return Ok(Err(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(Exit::Internal.code())));
