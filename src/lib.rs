@@ -13,7 +13,7 @@
 pub mod cli;
 // `certd run`: wake-ups, events, systemd notifications.
 pub mod service;
-// Commands other than reconciliation: doctor, account, generations, revoke, receiver.
+// Commands other than reconciliation: init, doctor, account, generations, revoke, receiver.
 pub mod ops;
 
 // The loop, and what it joins: looking and doing.

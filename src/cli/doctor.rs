@@ -20,7 +20,7 @@ use super::{Options, Output, output, progress, setup};
 /// Each line is ok, a warning (exit 3) or a FAILURE (exit 1, 5 or 6, as it would be on renewal day), with advice. Tests
 /// that need a missing or unusable file are skipped; all others run. While another certd holds the lock, doctor creates
 /// no TXT record and prepares no delivery.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct Doctor {
     /// Certificates to test [default: all]
     #[arg(value_name = "NAME")]

@@ -10,6 +10,7 @@ mod doctor;
 mod fault;
 mod fence;
 mod generations;
+mod init;
 mod node;
 mod output;
 mod plan;
@@ -47,7 +48,7 @@ struct Options {
     /// Configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
     config: PathBuf,
-    /// Report format: text, or JSON (schema in docs/json.md). trust, node and config check print only text.
+    /// Report format: text, or JSON (schema in docs/json.md). init, trust, node and config check print only text.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
     /// Do not print progress on stderr.
@@ -76,6 +77,7 @@ enum When {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Init),
     Check(check::Check),
     Plan(plan::Plan),
     Renew(renew::Renew),
@@ -125,6 +127,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
 fn run(cli: &Cli) -> Result<u8, Fault> {
     let options = &cli.options;
     match &cli.command {
+        Command::Init(command) => command.run(options),
         Command::Check(command) => command.run(options),
         Command::Plan(command) => command.run(options),
         Command::Renew(command) => command.run(options),

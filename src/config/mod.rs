@@ -4,10 +4,12 @@
 //! reported together, each with its line, the problem and what to write.
 
 mod acme;
+pub mod additions;
 mod certificate;
 pub mod defaults;
 mod discover;
 mod dns;
+pub mod draft;
 mod error;
 mod fleet;
 mod host_key;

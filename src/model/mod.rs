@@ -15,6 +15,7 @@ mod inventory;
 mod persisted_state;
 mod probe_error;
 mod provider;
+mod web_server;
 
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,7 @@ pub use persisted_state::{
 };
 pub use probe_error::ProbeError;
 pub use provider::{DnsCache, KnownProvider, KnownToken, KnownZone, LastSeen, TokenTrouble, ZoneTrouble};
+pub use web_server::{FoundServer, ServerKind, WebServers};
 
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,

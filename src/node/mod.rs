@@ -9,6 +9,7 @@ mod frames;
 mod look;
 mod program;
 pub mod receiver;
+mod servers;
 
 use core::fmt::Write as _;
 use core::time::Duration;
@@ -27,6 +28,7 @@ pub use bundle::{Bundle, Expected};
 pub use error::NodeError;
 pub use look::{Wanted, look};
 pub use program::{BOOTSTRAP, compact};
+pub use servers::web_servers;
 
 /// Connecting and logging in, jump hosts included: a dozen round trips each. A node that sends 1 kB a second needs seven
 /// seconds; one that needs longer is treated as unreachable.

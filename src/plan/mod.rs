@@ -25,6 +25,7 @@ pub mod rollout;
 pub mod schedule;
 #[cfg(test)]
 mod tests;
+pub mod web_servers;
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -4,6 +4,7 @@
 
 mod config;
 mod faults;
+mod init;
 mod key_types;
 mod layers;
 mod probe;

@@ -232,6 +232,17 @@ fn no_command_is_root_when_it_connects_to_anybody() {
 }
 
 #[test]
+fn what_init_asks_nodes_is_not_asked_by_root() {
+    let (at, users) = whose();
+    let setup = Setup::new(SocketAddr::new([127, 0, 0, 9].into(), at.port()), free_address());
+    let node = format!("m={}", at.ip());
+    setup.refuses(&["init", "--yes", "--accept-host-keys", "--node", &node], &["no node shows a host key"]);
+    assert_eq!(*users.lock().unwrap(), BTreeSet::from([OWNER]));
+    chmod(&setup.path("certd.toml"), 0o666);
+    setup.refuses(&["init", "--yes"], &["mode 0666"]);
+}
+
+#[test]
 fn trust_writes_what_root_alone_may_write_and_leaves_what_stood_there() {
     let sshd = Sshd::start(None);
     let setup = Setup::new(sshd.address, free_address());
