@@ -12,6 +12,7 @@ pub mod delivery;
 pub mod discovery;
 pub mod disks;
 pub mod fence;
+pub mod health;
 pub mod hold;
 pub mod installs;
 pub mod inventory;

@@ -31,7 +31,7 @@ pub struct InventoryReport {
 
 /// A finding as it is written here.
 #[derive(Serialize, schemars::JsonSchema)]
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     code: &'a Code,
     severity: Severity,
     object: &'a str,
@@ -40,7 +40,7 @@ struct Shown<'a> {
 }
 
 /// Findings with their severity, and without `advice`: only a person can act on them.
-fn with_severity<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn with_severity<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(findings.iter().map(|Finding { code, severity, object, what, next, advice: _ }| Shown {
         code,
         severity: *severity,

@@ -1,0 +1,254 @@
+//! What nodes answer to requests for a service, by certificate.
+
+use core::net::SocketAddr;
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::cert::{CertName, DnsName, NodeName};
+use crate::config::{Certificate, Config};
+use crate::model::{Code, Finding, Health, HealthAnswer, Observed, Severity};
+use crate::plan::health::{Standing, judge};
+use crate::text::list;
+
+use super::inventory::{Shown, with_severity};
+use super::{Style, table, words};
+
+/// Status codes listed in a sentence.
+const MOST_LISTED: usize = 5;
+
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct HealthReport {
+    pub certificate: CertName,
+    /// SNI and Host of the requests.
+    pub name: DnsName,
+    /// Since when no node gets an answer from the backend; `null`: some do, or none answers at all.
+    pub backend_since: Option<Timestamp>,
+    /// What concerns no single node.
+    #[serde(serialize_with = "with_severity")]
+    #[schemars(with = "Vec<Shown<'static>>")]
+    pub findings: Vec<Finding>,
+    /// One for each address, worst first.
+    pub nodes: Vec<NodeHealth>,
+}
+
+/// One address of a node.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct NodeHealth {
+    pub node: NodeName,
+    pub address: Option<SocketAddr>,
+    #[serde(rename = "health")]
+    pub verdict: HealthVerdict,
+    /// The first of the answers that led to it.
+    pub since: Timestamp,
+    /// The last answer: when, the status, and the protocol; `null`: there was no response.
+    pub at: Timestamp,
+    pub status: Option<u16>,
+    pub http: Option<String>,
+    /// How long the last response took, and the median and the 95th percentile of the last hour.
+    pub took_ms: Option<u32>,
+    pub p50_ms: Option<u32>,
+    pub p95_ms: Option<u32>,
+    /// Responses within the last hour.
+    pub responses: u32,
+    #[serde(serialize_with = "with_severity")]
+    #[schemars(with = "Vec<Shown<'static>>")]
+    pub findings: Vec<Finding>,
+}
+
+/// The last answer and those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthVerdict {
+    /// No connection, or no whole response.
+    NoAnswer,
+    /// No TLS, or a certificate that visitors refuse.
+    Tls,
+    /// Another status, or no HTTP.
+    Status,
+    /// The body lacks the text.
+    Body,
+    /// The backend does not answer, as every node says that answers at all; no node is at fault.
+    Backend,
+    /// It cannot be found from here.
+    Unknown,
+    /// Good answers again, and not enough of them yet.
+    Rising,
+    /// Bad answers, and not enough of them yet to count.
+    Falling,
+    Ok,
+}
+
+impl HealthVerdict {
+    fn of(standing: Standing, answer: &HealthAnswer) -> Self {
+        match (standing, answer) {
+            (Standing::Well, _) => Self::Ok,
+            (Standing::Backend, _) => Self::Backend,
+            (Standing::Falling(_), _) => Self::Falling,
+            (Standing::Rising(_), _) => Self::Rising,
+            (Standing::Failing, HealthAnswer::NoAnswer { .. }) => Self::NoAnswer,
+            (Standing::Failing, HealthAnswer::Tls { .. }) => Self::Tls,
+            (Standing::Failing, HealthAnswer::Status { .. } | HealthAnswer::NotHttp { .. }) => Self::Status,
+            (Standing::Failing, HealthAnswer::Body { .. }) => Self::Body,
+            // A good answer, or none that says anything, is no failure.
+            (Standing::Unknown | Standing::Failing, _) => Self::Unknown,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "no-answer",
+            Self::Tls => "tls",
+            Self::Status => "status",
+            Self::Body => "body",
+            Self::Backend => "backend",
+            Self::Unknown => "unknown",
+            Self::Rising => "rising",
+            Self::Falling => "falling",
+            Self::Ok => "ok",
+        }
+    }
+}
+
+impl HealthReport {
+    /// All of them, of the service and of its nodes.
+    pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().chain(self.nodes.iter().flat_map(|node| &node.findings))
+    }
+}
+
+impl NodeHealth {
+    pub(super) fn exit(&self) -> super::Exit {
+        self.findings.first().map_or(super::Exit::Ok, Finding::exit)
+    }
+
+    /// The worst of what is to be said: a node that the backend lets down is not well, and not at fault.
+    pub(super) fn is_well(&self) -> bool {
+        self.findings.is_empty() && self.verdict == HealthVerdict::Ok
+    }
+}
+
+/// Of the selected certificates, in the configuration's order.
+pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> Vec<HealthReport> {
+    let wanted = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
+    wanted.filter_map(|certificate| report(config, certificate, observed, now)).collect()
+}
+
+fn report(config: &Config, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Option<HealthReport> {
+    // A place that the configuration no longer has may still be remembered.
+    let is_own = |health: &&Health| {
+        health.place.certificate == certificate.name && certificate.nodes.contains(&health.place.node)
+    };
+    let places: Vec<&Health> = observed.health.iter().filter(is_own).collect();
+    let judged = judge(places.iter().copied());
+    let backend = judged.backend.map(|since| of_backend(certificate, &places, since));
+    let node = |(health, standing): (&&Health, Standing)| {
+        let good = config.node(&health.place.node).and_then(|node| config.health(certificate, node));
+        let good = good.map(|health| list::first(MOST_LISTED, &health.status)).unwrap_or_default();
+        let paused = config.paused_until(&health.place.node, now).is_some();
+        of_node(health, standing, &good, paused, now)
+    };
+    let name = places.first()?.name.clone();
+    let mut nodes: Vec<NodeHealth> = places.iter().zip(judged.standings).map(node).collect();
+    nodes.sort_by_key(|node| (node.exit().rank(), node.verdict));
+    let findings = backend.into_iter().collect();
+    Some(HealthReport { certificate: certificate.name.clone(), name, backend_since: judged.backend, findings, nodes })
+}
+
+fn of_node(health: &Health, standing: Standing, good: &str, paused: bool, now: Timestamp) -> NodeHealth {
+    let verdict = HealthVerdict::of(standing, &health.answer);
+    let finding = finding(health, verdict, good).map(|finding| match paused {
+        true => finding.of_severity(Severity::Note),
+        false => finding,
+    });
+    NodeHealth {
+        node: health.place.node.clone(),
+        address: health.place.address,
+        verdict,
+        since: since(health, standing),
+        at: health.at,
+        status: health.answer.status(),
+        http: health.answer.http().map(str::to_owned),
+        took_ms: health.took_ms,
+        p50_ms: health.times.within(50, now),
+        p95_ms: health.times.within(95, now),
+        responses: health.times.count(now),
+        findings: finding.into_iter().collect(),
+    }
+}
+
+fn since(health: &Health, standing: Standing) -> Timestamp {
+    match standing {
+        Standing::Falling(_) | Standing::Rising(_) => health.against_since.unwrap_or(health.since),
+        Standing::Unknown => health.at,
+        Standing::Well | Standing::Failing | Standing::Backend => health.since,
+    }
+}
+
+/// What is wrong with a node, and whose turn it is. `good`: the status codes that were wanted.
+pub fn finding(health: &Health, verdict: HealthVerdict, good: &str) -> Option<Finding> {
+    let (code, next) = match verdict {
+        HealthVerdict::Ok | HealthVerdict::Backend | HealthVerdict::Falling | HealthVerdict::Rising => return None,
+        HealthVerdict::NoAnswer => (Code::HealthNoAnswer, "is the server up, and the port open to this machine?"),
+        HealthVerdict::Tls => (Code::HealthTls, "see what the node serves: `certd check`"),
+        HealthVerdict::Status => (Code::HealthStatus, "see the server's log on the node, and what stands behind it"),
+        HealthVerdict::Body => (Code::HealthBody, "see what the node answers there; is it the service of this name?"),
+        HealthVerdict::Unknown => (Code::HealthUnknown, "give this machine a way to the node, or see the cause"),
+    };
+    let what = words(&health.answer, good);
+    let what = match health.place.address {
+        Some(address) => format!("{address}: {what}"),
+        None => what,
+    };
+    Some(Finding::for_a_person(code, &health.place.node, what, next))
+}
+
+/// An answer in words.
+pub fn words(answer: &HealthAnswer, good: &str) -> String {
+    match answer {
+        HealthAnswer::Well { status, .. } => format!("answers {status}"),
+        HealthAnswer::NoAnswer { why } | HealthAnswer::NotHttp { why } => why.clone(),
+        HealthAnswer::Tls { why } => format!("no request was sent: {why}"),
+        HealthAnswer::Status { status, location, .. } => {
+            let to = location.as_ref().map(|to| format!(", leads to {to:?}")).unwrap_or_default();
+            format!("answers {status}{to}, and not {good}")
+        }
+        HealthAnswer::Body { status, .. } => format!("answers {status}, and the body lacks the text"),
+        HealthAnswer::Unknown { why } => format!("its health is not known: {why}"),
+    }
+}
+
+fn of_backend(certificate: &Certificate, places: &[&Health], since: Timestamp) -> Finding {
+    let blaming = places.iter().filter(|place| place.answer.blames_the_backend());
+    let codes: BTreeSet<u16> = blaming.clone().filter_map(|place| place.answer.status()).collect();
+    let nodes: BTreeSet<&NodeName> = blaming.map(|place| &place.place.node).collect();
+    let what = format!(
+        "every node that answers says {}, so that it is the backend that does not: {} (since {})",
+        list::first(MOST_LISTED, &codes),
+        list::first(MOST_LISTED, nodes),
+        words::minute(since)
+    );
+    let next = "see the backend, and the way to it from the nodes; no node needs a change";
+    Finding::for_a_person(Code::HealthBackend, &certificate.name, what, next)
+}
+
+/// Ends with a newline, or is empty.
+pub(super) fn text(health: &[HealthReport], style: Style) -> String {
+    use super::notes::{Notes, item};
+    let mut out = String::new();
+    for report in health {
+        out.push_str(&format!("health of {}\n", report.certificate));
+        out.push_str(&table::health(&report.nodes, style));
+        for finding in &report.findings {
+            out.push_str(&item("! ", &format!("{}: {}", finding.object, finding.what), Some(&finding.next), style));
+        }
+        let mut notes = Notes::default();
+        for finding in report.nodes.iter().flat_map(|node| &node.findings) {
+            notes.add(finding.object.clone(), finding.what.clone(), Some(finding.next.clone()));
+        }
+        out.push_str(&notes.text(style));
+        out.push('\n');
+    }
+    out
+}
