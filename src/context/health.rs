@@ -36,6 +36,8 @@ const NOT_OURS: [&str; 9] = [
 pub(crate) struct HealthChanges {
     /// Since when the backend answers no node: before and now.
     pub(crate) backend: (Option<Timestamp>, Option<Timestamp>),
+    /// All of the certificate, where that has changed; else empty.
+    pub(crate) of_certificate: Vec<Health>,
     /// Each with its standing before, if it was known, and now.
     pub(crate) places: Vec<(Health, Option<Standing>, Standing)>,
 }
@@ -72,7 +74,10 @@ impl Healths {
                 places.push((health.clone(), before, now));
             }
         }
-        HealthChanges { backend: (before.backend, after.backend), places }
+        let backend = (before.backend, after.backend);
+        let changed = backend.0.is_some() != backend.1.is_some();
+        let of_certificate = of_certificate(&all, &place).filter(|_| changed).cloned().collect();
+        HealthChanges { backend, of_certificate, places }
     }
 
     pub(crate) fn retain(&self, keep: impl Fn(&HealthPlace) -> bool) {

@@ -39,7 +39,29 @@ enum Address {
     Loopback(PortOpener),
 }
 
+/// A host of a node; `None`: its loopback, through SSH.
+pub(crate) type TargetKey = (CertName, NodeName, Option<Host>);
+
 impl HealthTarget {
+    pub(crate) fn key(&self) -> TargetKey {
+        let host = match &self.address {
+            Address::Host(host) => Some(host.clone()),
+            Address::Loopback(_) => None,
+        };
+        (self.certificate.clone(), self.node.clone(), host)
+    }
+
+    /// Whether this can be one of its places.
+    pub(crate) fn is_at(&self, place: &HealthPlace) -> bool {
+        let same = (&self.certificate, &self.node) == (&place.certificate, &place.node);
+        let address = match (&self.address, place.address) {
+            (Address::Host(Host::Ip(ip)), Some(address)) => address == SocketAddr::new(*ip, self.probe.port),
+            (Address::Loopback(_), Some(address)) => address.ip() == LOOPBACK,
+            _ => true,
+        };
+        same && address
+    }
+
     /// Every host of every node that a certificate in the scope is for.
     pub(crate) fn all(config: &Arc<Config>, secrets: &Arc<Secrets>, scope: &Scope) -> Vec<Self> {
         let mut targets = Vec::new();

@@ -23,6 +23,7 @@ pub mod rehearsal;
 pub mod renewal;
 pub mod renewals;
 pub mod rollout;
+pub mod rota;
 pub mod schedule;
 #[cfg(test)]
 mod tests;

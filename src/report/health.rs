@@ -81,7 +81,7 @@ pub enum HealthVerdict {
 }
 
 impl HealthVerdict {
-    fn of(standing: Standing, answer: &HealthAnswer) -> Self {
+    pub(crate) fn of(standing: Standing, answer: &HealthAnswer) -> Self {
         match (standing, answer) {
             (Standing::Well, _) => Self::Ok,
             (Standing::Backend, _) => Self::Backend,
@@ -131,8 +131,8 @@ impl NodeHealth {
 
 /// Of the selected certificates, in the configuration's order.
 pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> Vec<HealthReport> {
-    let wanted = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
-    wanted.filter_map(|certificate| report(config, certificate, observed, now)).collect()
+    let asked = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
+    asked.filter_map(|certificate| report(config, certificate, observed, now)).collect()
 }
 
 fn report(config: &Config, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Option<HealthReport> {
@@ -142,10 +142,10 @@ fn report(config: &Config, certificate: &Certificate, observed: &Observed, now: 
     };
     let places: Vec<&Health> = observed.health.iter().filter(is_own).collect();
     let judged = judge(places.iter().copied());
-    let backend = judged.backend.map(|since| of_backend(certificate, &places, since));
+    let backend = judged.backend.map(|since| of_backend(&certificate.name, &places, since));
     let node = |(health, standing): (&&Health, Standing)| {
         let good = config.node(&health.place.node).and_then(|node| config.health(certificate, node));
-        let good = good.map(|health| list::first(MOST_LISTED, &health.status)).unwrap_or_default();
+        let good = good.map(|health| wanted(&health.status)).unwrap_or_default();
         let paused = config.paused_until(&health.place.node, now).is_some();
         of_node(health, standing, &good, paused, now)
     };
@@ -187,7 +187,7 @@ fn since(health: &Health, standing: Standing) -> Timestamp {
 }
 
 /// What is wrong with a node, and whose turn it is. `good`: the status codes that were wanted.
-pub fn finding(health: &Health, verdict: HealthVerdict, good: &str) -> Option<Finding> {
+pub(crate) fn finding(health: &Health, verdict: HealthVerdict, good: &str) -> Option<Finding> {
     let (code, next) = match verdict {
         HealthVerdict::Ok | HealthVerdict::Backend | HealthVerdict::Falling | HealthVerdict::Rising => return None,
         HealthVerdict::NoAnswer => (Code::HealthNoAnswer, "is the server up, and the port open to this machine?"),
@@ -205,7 +205,7 @@ pub fn finding(health: &Health, verdict: HealthVerdict, good: &str) -> Option<Fi
 }
 
 /// An answer in words.
-pub fn words(answer: &HealthAnswer, good: &str) -> String {
+pub(crate) fn words(answer: &HealthAnswer, good: &str) -> String {
     match answer {
         HealthAnswer::Well { status, .. } => format!("answers {status}"),
         HealthAnswer::NoAnswer { why } | HealthAnswer::NotHttp { why } => why.clone(),
@@ -219,7 +219,14 @@ pub fn words(answer: &HealthAnswer, good: &str) -> String {
     }
 }
 
-fn of_backend(certificate: &Certificate, places: &[&Health], since: Timestamp) -> Finding {
+/// `200 or 401`.
+pub(crate) fn wanted(status: &BTreeSet<u16>) -> String {
+    let codes: Vec<String> = status.iter().take(MOST_LISTED).map(u16::to_string).collect();
+    codes.join(" or ")
+}
+
+/// That the backend answers no node.
+pub(crate) fn of_backend(certificate: &CertName, places: &[&Health], since: Timestamp) -> Finding {
     let blaming = places.iter().filter(|place| place.answer.blames_the_backend());
     let codes: BTreeSet<u16> = blaming.clone().filter_map(|place| place.answer.status()).collect();
     let nodes: BTreeSet<&NodeName> = blaming.map(|place| &place.place.node).collect();
@@ -230,7 +237,7 @@ fn of_backend(certificate: &Certificate, places: &[&Health], since: Timestamp) -
         words::minute(since)
     );
     let next = "see the backend, and the way to it from the nodes; no node needs a change";
-    Finding::for_a_person(Code::HealthBackend, &certificate.name, what, next)
+    Finding::for_a_person(Code::HealthBackend, certificate, what, next)
 }
 
 /// Ends with a newline, or is empty.

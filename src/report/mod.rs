@@ -5,7 +5,7 @@ mod build;
 mod disks;
 pub mod doctor;
 mod exit;
-mod health;
+pub(crate) mod health;
 mod inventory;
 mod judge;
 mod nagios;
