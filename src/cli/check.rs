@@ -139,7 +139,7 @@ impl Look {
         } else {
             (Depth::Dns, setup::look(config, health, progress::for_a_look(options))?)
         };
-        if let Some(trouble) = context.secrets.health_troubles().next().filter(|_| health) {
+        if let Some(trouble) = context.secrets.health_headers.troubles().next().filter(|_| health) {
             return Err(Fault::from(trouble.clone()));
         }
         let scope = Scope { depth, certificates, watches, may_issue: true, health, ..Scope::default() };

@@ -6,6 +6,7 @@ mod account;
 mod check;
 mod config;
 mod deploy;
+mod dns;
 mod doctor;
 mod fault;
 mod fence;
@@ -79,6 +80,7 @@ enum Command {
     Plan(plan::Plan),
     Renew(renew::Renew),
     Deploy(deploy::Deploy),
+    Dns(dns::Dns),
     Doctor(doctor::Doctor),
     Generations(generations::Command),
     Revoke(revoke::Revoke),
@@ -127,6 +129,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Plan(command) => command.run(options),
         Command::Renew(command) => command.run(options),
         Command::Deploy(command) => command.run(options),
+        Command::Dns(command) => command.run(options),
         Command::Doctor(command) => command.run(options),
         Command::Generations(command) => command.run(options),
         Command::Revoke(command) => command.run(options),

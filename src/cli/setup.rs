@@ -14,6 +14,7 @@ use crate::cert::{CertName, NodeName, Roots, WatchName};
 use crate::config::{self, Certificate, Config, Node, Proxy};
 use crate::context;
 use crate::context::Context;
+use crate::context::health_headers::HealthHeaders;
 use crate::context::progress::Progress;
 use crate::context::secrets::{NeededFor, Secrets, Unread};
 use crate::report::Exit;
@@ -42,11 +43,22 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
 /// For read-only commands: takes no lock, creates nothing, and reads only the secrets that probes need.
 pub(super) fn look(config: Config, health: bool, progress: Progress) -> Result<Context, Fault> {
     let roots = context::roots(&config)?;
-    let secrets = Secrets::for_probes(&config)?;
-    let secrets = if health { secrets.with_health_headers(&config) } else { secrets };
+    let mut secrets = Secrets::for_probes(&config)?;
+    if health {
+        secrets.health_headers = HealthHeaders::read(&config);
+    }
     owner::become_owner(&config.state_dir)?;
     let context = Context::look(config.into(), roots, secrets.into(), progress);
     context.map_err(Fault::from)
+}
+
+/// For read-only commands that use what secrets there are, such as the DNS token; also returns the files that cannot be used.
+pub(super) fn look_with_secrets(config: Config, progress: Progress) -> Result<(Context, Vec<Unread>), Fault> {
+    let config = with_environment(config)?;
+    let roots = context::roots(&config)?;
+    let (secrets, unread) = Secrets::read_what_can_be(&config);
+    owner::become_owner(&config.state_dir)?;
+    Ok((Context::look(config.into(), roots, secrets.into(), progress)?, unread))
 }
 
 /// # Errors
@@ -55,7 +67,11 @@ pub(super) fn has_health(config: &Config, certificates: &BTreeSet<CertName>) -> 
     let mut wanted = config.certificates.iter().filter(|it| certificates.is_empty() || certificates.contains(&it.name));
     let has = |certificate: &Certificate| {
         let own = certificate.health.as_ref().is_some_and(|health| health.enabled);
-        own || certificate.nodes.iter().filter_map(|node| config.node(node)).any(|node| config.health(certificate, node).is_some())
+        own || certificate
+            .nodes
+            .iter()
+            .filter_map(|node| config.node(node))
+            .any(|node| config.health(certificate, node).is_some())
     };
     if wanted.any(has) {
         return Ok(());

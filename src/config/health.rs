@@ -270,7 +270,8 @@ probe = { starttls = "imap" }
     #[test]
     fn the_layers_are_merged_key_by_key_and_each_may_switch_it_off() {
         let config = parse(CONFIG).unwrap();
-        let of = |certificate: usize, node: usize| config.health(&config.certificates[certificate], &config.nodes[node]);
+        let of =
+            |certificate: usize, node: usize| config.health(&config.certificates[certificate], &config.nodes[node]);
         assert_eq!(of(1, 0), None, "the RSA twin has the same nodes");
         assert_eq!((of(2, 0), of(2, 1), of(0, 2)), (None, None, None));
         let (a, c, two) = (of(0, 0).unwrap(), of(3, 0).unwrap(), of(3, 1).unwrap());
@@ -284,7 +285,8 @@ probe = { starttls = "imap" }
     fn it_is_asked_where_tls_begins_at_once() {
         let config = parse(CONFIG).unwrap();
         let health = Health::default();
-        let port = |node: usize| health.probe(&config.nodes[node].probes).map(|probe| (probe.port, probe.proxy_protocol));
+        let port =
+            |node: usize| health.probe(&config.nodes[node].probes).map(|probe| (probe.port, probe.proxy_protocol));
         assert_eq!(port(0), Some((8443, Some(ProxyProtocol::V2))));
         assert_eq!(port(1), Some((443, None)));
         assert_eq!(port(3), None, "it speaks IMAP alone");

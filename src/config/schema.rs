@@ -43,7 +43,12 @@ pub fn json_schema() -> Value {
             ("ssh", ssh(), NONE, "Login of every node; a node may say otherwise"),
             ("probe", probe(core::convert::identity), NONE, "Handshakes with every node; a node may say otherwise"),
             ("install", install(), NONE, "Paths and commands of every node; nodes and certificates may say otherwise"),
-            ("health", health(), NONE, "Requests that each node has to answer; certificates and nodes may say otherwise"),
+            (
+                "health",
+                health(),
+                NONE,
+                "Requests that each node has to answer; certificates and nodes may say otherwise",
+            ),
             ("certificate", list(certificate()), NONE, "Certificates, and their nodes"),
             ("node", list(node()), NONE, "Nodes that get certificates"),
             ("watch", list(watch()), NONE, "Endpoints that others keep, which are looked at and never changed"),

@@ -184,7 +184,9 @@ impl<'t> Section<'t> {
             }
             _ => vec![value],
         };
-        Some(at.with(values.iter().filter_map(|value| self.as_integer(value)).collect()))
+        let read: Vec<Spanned<i64>> = values.iter().filter_map(|value| self.as_integer(value)).collect();
+        // What is no number was reported.
+        (values.is_empty() || !read.is_empty()).then(|| at.with(read))
     }
 
     /// A key that is not allowed here, whatever its value.

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod effect_failure;
 pub mod failure;
 pub mod health;
+pub mod health_headers;
 pub mod progress;
 pub mod provider;
 pub mod secrets;

@@ -18,6 +18,7 @@ mod probe_error;
 mod provider;
 mod refused;
 mod response_times;
+mod rotation;
 
 use core::net::SocketAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,9 +42,10 @@ pub use persisted_state::{
     Renumbered, Revoked, Unproven,
 };
 pub use probe_error::ProbeError;
+pub use provider::{DnsCache, KnownProvider, KnownToken, KnownZone, LastSeen, TokenTrouble, ZoneTrouble};
 pub use refused::Refused;
 pub use response_times::ResponseTimes;
-pub use provider::{DnsCache, KnownProvider, KnownToken, KnownZone, LastSeen, TokenTrouble, ZoneTrouble};
+pub use rotation::{RecordKind, Rotation};
 
 use crate::cert::{
     self, CertName, Chain, DnsName, Fingerprint, Generation, KeyType, Leaf, NameSet, NodeName, Roots, WatchName,

@@ -78,7 +78,8 @@ impl HealthTarget {
 
     fn of(config: &Config, certificate: &Certificate, node: &Node, open: &PortOpener) -> Vec<Self> {
         let Some(health) = config.health(certificate, node) else { return Vec::new() };
-        let (Some(probe), Some(name)) = (health.probe(node.probes_of(&certificate.name)), certificate.sni.first()) else {
+        let (Some(probe), Some(name)) = (health.probe(node.probes_of(&certificate.name)), certificate.sni.first())
+        else {
             return Vec::new();
         };
         let health = Arc::new(health);
@@ -100,7 +101,7 @@ impl HealthTarget {
     /// What every resolved address of the host answers.
     pub(crate) async fn ask(&self, secrets: &Secrets, roots: &Roots) -> Vec<Answered> {
         let headers = match &self.health.headers_file {
-            Some(file) => secrets.health_headers(file),
+            Some(file) => secrets.health_headers.of(file),
             None => Ok(HeaderMap::new()),
         };
         let headers = match headers {

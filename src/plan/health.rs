@@ -108,15 +108,33 @@ pub fn judge<'a>(places: impl IntoIterator<Item = &'a Health>) -> Judged {
     // Before the last of them said so, another had an answer of the backend.
     let since = blaming().filter_map(|place| since_bad(place)).max();
     let backend = since.filter(|_| all && fails);
+    let back_since = back_since(&places);
+    let is_older =
+        |place: &Health| back_since.is_some_and(|back| place.state == HealthState::Failing && place.at < back);
     let standing = |place: &&Health| match (place.state, place.answer.is_well()) {
         (_, None) => Standing::Unknown,
-        (_, Some(false)) if backend.is_some() && place.answer.blames_the_backend() => Standing::Backend,
+        (_, Some(false)) if place.answer.blames_the_backend() && (backend.is_some() || is_older(place)) => {
+            Standing::Backend
+        }
         (HealthState::Failing, Some(true)) => Standing::Rising(place.against),
         (HealthState::Failing, Some(false)) => Standing::Failing,
         (_, Some(true)) => Standing::Well,
         (_, Some(false)) => Standing::Falling(place.against),
     };
     Judged { backend, standings: places.iter().map(standing).collect() }
+}
+
+/// Since when the backend answers again, where those that say so have only begun to: an older answer of another node is
+/// no fault of that node.
+fn back_since(places: &[&Health]) -> Option<Timestamp> {
+    let mut since = None;
+    for place in places.iter().filter(|place| place.answer.is_a_response() && !place.answer.blames_the_backend()) {
+        if place.state != HealthState::Failing || place.answer.is_well() != Some(true) {
+            return None;
+        }
+        since = since.into_iter().chain(place.against_since).min();
+    }
+    since
 }
 
 /// Since when its answers are bad.
@@ -155,13 +173,7 @@ mod tests {
             node: NodeName::parse(node).unwrap(),
             address: None,
         };
-        Answered {
-            place,
-            name: DnsName::parse("a.example.com").unwrap(),
-            answer,
-            took_ms: Some(10),
-            at: at(seconds),
-        }
+        Answered { place, name: DnsName::parse("a.example.com").unwrap(), answer, took_ms: Some(10), at: at(seconds) }
     }
 
     /// The health of a node after these answers, one every 30 s.
@@ -244,7 +256,10 @@ mod tests {
         let few = history("one", &[status(200), status(502)]);
         assert_eq!(judge([&few]), Judged { backend: None, standings: vec![Standing::Falling(1)] });
         // And it comes back.
-        let back = history("one", &[status(502), status(502), status(502), status(200)]);
-        assert_eq!(judge([&back, &others]).standings[0], Standing::Rising(1));
+        let back = history("one", &[status(502), status(502), status(502), status(502), status(200)]);
+        let other = history("two", &[status(502), status(502), status(502), status(502)]);
+        assert_eq!(judge([&back, &other]).standings, [Standing::Rising(1), Standing::Backend], "it was asked before");
+        let late = history("two", &[status(502), status(502), status(502), status(502), status(502)]);
+        assert_eq!(judge([&back, &late]).standings, [Standing::Rising(1), Standing::Failing]);
     }
 }

@@ -134,7 +134,11 @@ async fn attempt(
     }
     // Ends with this function, and with it the connection.
     let mut connection = JoinSet::new();
-    let answer = if over_h2 { over_two(stream, &ask, &mut connection).await } else { over_one(stream, &ask, &mut connection).await };
+    let answer = if over_h2 {
+        over_two(stream, &ask, &mut connection).await
+    } else {
+        over_one(stream, &ask, &mut connection).await
+    };
     let (head, mut incoming) = answer?.into_parts();
     phase.store(Phase::Body as u8, Ordering::Relaxed);
     let mut body = Vec::new();

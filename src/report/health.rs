@@ -12,8 +12,8 @@ use crate::model::{Code, Finding, Health, HealthAnswer, Observed, Severity};
 use crate::plan::health::{Standing, judge};
 use crate::text::list;
 
-use super::inventory::{Shown, with_severity};
-use super::{Style, table, words};
+use super::severity::{Shown, with_severity};
+use super::words;
 
 /// Status codes listed in a sentence.
 const MOST_LISTED: usize = 5;
@@ -162,6 +162,7 @@ fn of_node(health: &Health, standing: Standing, good: &str, paused: bool, now: T
         true => finding.of_severity(Severity::Note),
         false => finding,
     });
+    let (p50_ms, p95_ms) = (health.times.within(50, now), health.times.within(95, now));
     NodeHealth {
         node: health.place.node.clone(),
         address: health.place.address,
@@ -171,8 +172,8 @@ fn of_node(health: &Health, standing: Standing, good: &str, paused: bool, now: T
         status: health.answer.status(),
         http: health.answer.http().map(str::to_owned),
         took_ms: health.took_ms,
-        p50_ms: health.times.within(50, now),
-        p95_ms: health.times.within(95, now),
+        p50_ms,
+        p95_ms,
         responses: health.times.count(now),
         findings: finding.into_iter().collect(),
     }
@@ -232,7 +233,7 @@ pub(crate) fn of_backend(certificate: &CertName, places: &[&Health], since: Time
     let nodes: BTreeSet<&NodeName> = blaming.map(|place| &place.place.node).collect();
     let what = format!(
         "every node that answers says {}, so that it is the backend that does not: {} (since {})",
-        list::first(MOST_LISTED, &codes),
+        wanted(&codes),
         list::first(MOST_LISTED, nodes),
         words::minute(since)
     );
@@ -240,22 +241,101 @@ pub(crate) fn of_backend(certificate: &CertName, places: &[&Health], since: Time
     Finding::for_a_person(Code::HealthBackend, certificate, what, next)
 }
 
-/// Ends with a newline, or is empty.
-pub(super) fn text(health: &[HealthReport], style: Style) -> String {
-    use super::notes::{Notes, item};
-    let mut out = String::new();
-    for report in health {
-        out.push_str(&format!("health of {}\n", report.certificate));
-        out.push_str(&table::health(&report.nodes, style));
-        for finding in &report.findings {
-            out.push_str(&item("! ", &format!("{}: {}", finding.object, finding.what), Some(&finding.next), style));
-        }
-        let mut notes = Notes::default();
-        for finding in report.nodes.iter().flat_map(|node| &node.findings) {
-            notes.add(finding.object.clone(), finding.what.clone(), Some(finding.next.clone()));
-        }
-        out.push_str(&notes.text(style));
-        out.push('\n');
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::fixture::NOW;
+    use crate::config::parse;
+    use crate::model::HealthPlace;
+    use crate::plan::health::{AT_ONCE, Answered, after};
+    use crate::report::Style;
+    use crate::report::health_text::text;
+
+    const CONFIG: &str = r#"
+[acme]
+directory = "letsencrypt"
+[dns]
+provider = "exec"
+command = ["/bin/true"]
+[install]
+fullchain = "/{name}.pem"
+key = "/{name}.key"
+test = ["true"]
+reload = ["true"]
+[health]
+status = [200, 401]
+[[certificate]]
+domains = ["a.example.com"]
+nodes = ["*"]
+[[node]]
+name = "上海"
+address = "192.0.2.1"
+[[node]]
+name = "広州"
+address = "192.0.2.2"
+[[node]]
+name = "shenzhen"
+address = "192.0.2.3"
+paused_until = "2100-01-01"
+"#;
+
+    fn reports_of(answers: [HealthAnswer; 3]) -> Vec<HealthReport> {
+        let config = parse(CONFIG).unwrap();
+        let health = |(node, answer): (&crate::config::Node, HealthAnswer)| {
+            let address = Some(format!("{}:443", node.addresses[0]).parse().unwrap());
+            let place =
+                HealthPlace { certificate: config.certificates[0].name.clone(), node: node.name.clone(), address };
+            let name = config.certificates[0].sni[0].clone();
+            after(None, Answered { place, name, answer, took_ms: Some(12), at: NOW }, AT_ONCE)
+        };
+        let observed =
+            Observed { health: config.nodes.iter().zip(answers).map(health).collect(), ..Observed::default() };
+        reports(&config, &observed, NOW)
     }
-    out
+
+    fn status(status: u16) -> HealthAnswer {
+        let http = "HTTP/2".to_owned();
+        match status {
+            200 | 401 => HealthAnswer::Well { status, http },
+            _ => HealthAnswer::Status { status, http, location: None },
+        }
+    }
+
+    fn golden(name: &str, text: &str) {
+        insta::with_settings!({ snapshot_path => "testdata", prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(name, text);
+        });
+    }
+
+    fn exits(reports: &[HealthReport]) -> Vec<u8> {
+        reports.iter().flat_map(HealthReport::findings).map(|finding| finding.exit().code()).collect()
+    }
+
+    #[test]
+    fn a_node_that_fails_hurts_its_visitors_unless_it_is_paused() {
+        let dead = || HealthAnswer::NoAnswer { why: "connection refused".to_owned() };
+        let reports = reports_of([status(401), status(500), dead()]);
+        assert_eq!(exits(&reports), [4, 0]);
+        golden("health", &text(&reports, Style::default()));
+    }
+
+    #[test]
+    fn a_backend_that_is_down_is_one_finding_of_no_node() {
+        let reports = reports_of([status(502), status(502), status(504)]);
+        assert_eq!(exits(&reports), [4]);
+        assert_eq!(reports[0].backend_since, Some(NOW));
+        golden("health-backend", &text(&reports, Style::default()));
+        assert!(exits(&reports_of([status(200), status(200), status(401)])).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_found_from_here_is_a_warning() {
+        let unknown = HealthAnswer::Unknown { why: "no way through SSH: no login".to_owned() };
+        let reports = reports_of([status(200), unknown, status(200)]);
+        assert_eq!(exits(&reports), [3]);
+        assert_eq!(
+            reports[0].nodes[0].findings[0].what,
+            "192.0.2.2:443: its health is not known: no way through SSH: no login"
+        );
+    }
 }

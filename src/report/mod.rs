@@ -3,9 +3,11 @@
 mod beside;
 mod build;
 mod disks;
+mod dns_check;
 pub mod doctor;
 mod exit;
 pub(crate) mod health;
+mod health_text;
 mod inventory;
 mod judge;
 mod nagios;
@@ -17,6 +19,7 @@ mod outcome;
 mod plan;
 mod renewals;
 mod schema;
+mod severity;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ pub use crate::model::{Exit, worst};
 pub use beside::{BesideReport, beside_text};
 pub use build::{Done, build};
 pub use disks::{DiskReport, DiskVerdict, disks_text};
+pub use dns_check::{DnsCheck, Stranger, dns_check};
 pub use health::{HealthReport, HealthVerdict, NodeHealth};
 pub use inventory::InventoryReport;
 pub use judge::own_clock;

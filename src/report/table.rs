@@ -115,6 +115,12 @@ pub(super) fn disks(disks: &[DiskReport], style: Style, now: Timestamp) -> Strin
     out
 }
 
+/// Rows of cells, each with the severity of its last.
+pub(super) fn aligned_rows<const N: usize>(header: [&str; N], rows: Vec<([String; N], Exit)>, style: Style) -> String {
+    let rows: Vec<Row<N>> = rows.into_iter().map(|(cells, exit)| Row { cells, exit }).collect();
+    aligned(header, &rows, style)
+}
+
 const HEADER: [&str; 5] = ["NODE", "ADDRESS", "SERVES", "EXPIRES", "VERDICT"];
 
 fn row(name: &str, served: &ServedReport, (word, exit): (String, Exit), now: Timestamp) -> Row<5> {

@@ -8,8 +8,8 @@ use crate::plan::{RenewalWait, Wait};
 
 use super::notes::{Notes, fold, item};
 use super::{
-    CertificateReport, Delivery, Exit, HealthReport, HeldReport, Issuance, LastFailure, NodeReport, Report, ServedReport, Style,
-    not_asked, outcome, table, words,
+    CertificateReport, Delivery, Exit, HealthReport, HeldReport, Issuance, LastFailure, NodeReport, Report,
+    ServedReport, Style, not_asked, outcome, table, words,
 };
 
 /// Ends with a newline. Text from peers is already escaped where it is read.
@@ -40,7 +40,7 @@ pub fn text(report: &Report, style: Style) -> String {
         out.push('\n');
     }
     out.push_str(&super::inventory::text(&report.inventory, style));
-    out.push_str(&super::health::text(&report.health, style));
+    out.push_str(&super::health_text::text(&report.health, style));
     if !report.disks.is_empty() {
         out.push_str("on the nodes' disks\n");
         out.push_str(&table::disks(&report.disks, style, report.at));

@@ -145,7 +145,10 @@ impl Checks {
         self.ended(task);
         // The configuration may have lost it in the meantime.
         let Some(target) = self.targets.get(key) else { return };
-        let alone = self.targets.values().filter(|other| (&other.certificate, &other.node) == (&target.certificate, &target.node));
+        let alone = self
+            .targets
+            .values()
+            .filter(|other| (&other.certificate, &other.node) == (&target.certificate, &target.node));
         if alone.count() == 1 {
             // Its name may have other addresses than before.
             let places: Vec<&HealthPlace> = answered.iter().map(|answered| &answered.place).collect();

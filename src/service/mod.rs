@@ -102,7 +102,8 @@ impl Service {
         let (config, secrets, hooks) = (Arc::new(config), Arc::new(secrets), Arc::new(hooks));
         let clocks = (clock::now(), clock::monotonic());
         let memory = Memory::default();
-        let inputs = health::Inputs { config: Arc::clone(&config), secrets: Arc::clone(&secrets), roots: roots.clone() };
+        let inputs =
+            health::Inputs { config: Arc::clone(&config), secrets: Arc::clone(&secrets), roots: roots.clone() };
         let (healths, health_inputs) = (Healths::default(), watch::Sender::new(inputs));
         Self {
             config,
@@ -287,7 +288,7 @@ impl Service {
     fn read_files(&mut self) {
         let roots = crate::context::secrets::roots(&self.config).map(|roots| self.roots = roots);
         let secrets = Secrets::read(&self.config).map(|mut secrets| {
-            secrets.keep_health_headers(&self.secrets);
+            secrets.health_headers = secrets.health_headers.or_before(&self.secrets.health_headers);
             self.secrets = Arc::new(secrets);
         });
         if secrets.is_err() {

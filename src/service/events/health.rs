@@ -13,12 +13,18 @@ use crate::report::health::{finding, of_backend, wanted};
 #[derive(Clone, Debug)]
 pub enum HealthEvent {
     /// A node fails, or it is no longer known whether it does.
-    Bad { certificate: CertName, verdict: HealthVerdict, finding: Finding },
+    Bad {
+        certificate: CertName,
+        verdict: HealthVerdict,
+        finding: Finding,
+    },
     /// A node is well again.
     Well(HealthPlace),
     /// The backend answers no node.
     BackendBad(Finding),
-    BackendWell { certificate: CertName },
+    BackendWell {
+        certificate: CertName,
+    },
 }
 
 impl HealthEvent {
@@ -77,5 +83,68 @@ impl fmt::Display for HealthEvent {
             }
             Self::BackendWell { certificate } => write!(f, "health of {certificate}: the backend answers again"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::cert::{DnsName, NodeName};
+    use crate::context::health::Healths;
+    use crate::model::HealthAnswer;
+    use crate::plan::health::{Answered, Thresholds};
+
+    /// Each letter is the answer of the next node of two, in turn: `.` well, `x` none, `5` is 500, `2` is 502.
+    fn lines(answers: &str) -> Vec<String> {
+        let (healths, good) = (Healths::default(), [200, 401].into());
+        let mut lines = Vec::new();
+        for (number, letter) in (0..).zip(answers.chars().filter(|letter| !letter.is_whitespace())) {
+            let http = "HTTP/2".to_owned();
+            let status = |status| HealthAnswer::Status { status, http: http.clone(), location: None };
+            let answer = match letter {
+                '.' => HealthAnswer::Well { status: 200, http },
+                '5' => status(500),
+                '2' => status(502),
+                _ => HealthAnswer::NoAnswer { why: "connection refused".to_owned() },
+            };
+            let node = NodeName::parse(if number % 2 == 0 { "one" } else { "two" }).unwrap();
+            let place = HealthPlace { certificate: CertName::parse("api").unwrap(), node, address: None };
+            let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(15 * number);
+            let name = DnsName::parse("api.example.com").unwrap();
+            let changes =
+                healths.note(Answered { place, name, answer, took_ms: None, at }, Thresholds { rise: 2, fall: 2 });
+            let events = HealthEvent::of(changes, &good);
+            lines.extend(events.iter().map(|event| event.to_string().lines().next().unwrap().to_owned()));
+        }
+        lines
+    }
+
+    #[test]
+    fn a_node_that_falls_and_rises_is_two_lines_and_single_bad_answers_are_none() {
+        assert_eq!(lines(".. .. x. .. .x .. 5. .."), [""; 0]);
+        assert_eq!(
+            lines(".. x. 5. x. .. x. .. .."),
+            ["one: health of api is status: answers 500, and not 200 or 401", "one: health of api is ok"]
+        );
+        assert_eq!(
+            lines("xx xx"),
+            [
+                "one: health of api is no-answer: connection refused",
+                "two: health of api is no-answer: connection refused"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_backend_that_goes_and_comes_back_is_said_once_and_of_no_node() {
+        let said = lines(".. 22 22 22 .. ..");
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert!(said[0].starts_with("health of api: every node that answers says 502"), "{said:?}");
+        assert_eq!(said[1], "health of api: the backend answers again");
+        assert!(said[2..].iter().all(|line| line.ends_with("health of api is ok")), "{said:?}");
+        // One node alone has lost its way to the backend.
+        assert_eq!(lines(".. 2. 2."), ["one: health of api is status: answers 502, and not 200 or 401"]);
     }
 }
