@@ -97,7 +97,7 @@ Exit codes, the same for every command (when several apply: 2, 1, 7 first, then 
   1  certd itself failed (state directory, bug)
   2  usage or configuration error
   3  warning: renewal overdue, a valid certificate that is not ours, a paused or held node, a difference on disk or in DNS, a failed rehearsal, a wrong clock, an expiring token
-  4  visitors are hurt now: a node or a watched endpoint serves an expired or wrong certificate or none, or its TLS port does not answer
+  4  visitors are hurt now: a node or a watched endpoint serves an expired or wrong certificate or none, its TLS port does not answer, or (--health) a node does not answer requests as it should
   5  issuance failed
   6  a node does not serve its certificate yet; the one it serves is still valid
   7  another certd holds the lock";

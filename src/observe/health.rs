@@ -174,7 +174,9 @@ fn unanswered(error: HttpError) -> HealthAnswer {
     match error {
         HttpError::Probe(error) if error.says_nothing_of_visitors() => HealthAnswer::Unknown { why },
         HttpError::Probe(ProbeError::Tls(_)) | HttpError::Refused(_) => HealthAnswer::Tls { why },
-        HttpError::Probe(_) | HttpError::Late(_) | HttpError::Closed(_) => HealthAnswer::NoAnswer { why },
+        HttpError::Probe(_) | HttpError::Late(_) | HttpError::Closed(_) | HttpError::NoResponse(_) => {
+            HealthAnswer::NoAnswer { why }
+        }
         HttpError::NotHttp(_) => HealthAnswer::NotHttp { why },
     }
 }
@@ -199,11 +201,14 @@ pub(crate) async fn look(context: &Context, scope: &Scope) -> Vec<Health> {
         known.insert(health.place.clone(), health);
     }
     // A panic loses only that request.
-    let mut found = Vec::new();
+    let (mut found, mut all) = (Vec::new(), Vec::new());
     while let Some(joined) = asked.join_next().await {
-        for answered in joined.into_iter().flatten() {
-            found.push(after(known.remove(&answered.place), answered, AT_ONCE));
-        }
+        all.extend(joined.into_iter().flatten());
+    }
+    // One look is one instant: none of these answers is older than another.
+    let at = clock::now();
+    for answered in all {
+        found.push(after(known.remove(&answered.place), Answered { at, ..answered }, AT_ONCE));
     }
     found.sort_by(|a, b| a.place.cmp(&b.place));
     found

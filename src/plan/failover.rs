@@ -1,5 +1,5 @@
-//! Failover: which record of a failing node is withdrawn from DNS, and which comes back. It decides; nothing else does. The
-//! guards hold in every mode, and no setting lifts them.
+//! Failover: which record of a failing node is to be withdrawn from DNS, and which is to come back. The guards hold in every
+//! mode, and no setting lifts them. No command acts by it yet.
 
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +151,7 @@ pub fn decide(policy: &Policy, scene: &Scene<'_>, now: Timestamp) -> Vec<Decisio
             None => Err(Hold::Unread),
             Some(records) => match &candidate {
                 Candidate::Back(withdrawn) if records.all.iter().any(|it| it.address == withdrawn.record.address) => {
-                    decisions.push(Decision::Close(withdrawn.clone()));
+                    decisions.push(Decision::Close((*withdrawn).clone()));
                     continue;
                 }
                 Candidate::Back(withdrawn) => may_return(policy, scene, withdrawn, now),

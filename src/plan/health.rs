@@ -124,15 +124,17 @@ pub fn judge<'a>(places: impl IntoIterator<Item = &'a Health>) -> Judged {
     Judged { backend, standings: places.iter().map(standing).collect() }
 }
 
-/// Since when the backend answers again, where those that say so have only begun to: an older answer of another node is
-/// no fault of that node.
+/// Since when some node has good answers, where no node has others than those and the backend's silence: what another node
+/// answered before that is no fault of it.
 fn back_since(places: &[&Health]) -> Option<Timestamp> {
     let mut since = None;
     for place in places.iter().filter(|place| place.answer.is_a_response() && !place.answer.blames_the_backend()) {
-        if place.state != HealthState::Failing || place.answer.is_well() != Some(true) {
-            return None;
-        }
-        since = since.into_iter().chain(place.against_since).min();
+        let began = match place.state {
+            _ if place.answer.is_well() != Some(true) => return None,
+            HealthState::Failing => place.against_since,
+            HealthState::Well | HealthState::Unknown => Some(place.since),
+        };
+        since = since.into_iter().chain(began).min();
     }
     since
 }
@@ -261,5 +263,7 @@ mod tests {
         assert_eq!(judge([&back, &other]).standings, [Standing::Rising(1), Standing::Backend], "it was asked before");
         let late = history("two", &[status(502), status(502), status(502), status(502), status(502)]);
         assert_eq!(judge([&back, &late]).standings, [Standing::Rising(1), Standing::Failing]);
+        let well = history("one", &[status(502), status(502), status(502), status(502), status(200), status(200)]);
+        assert_eq!(judge([&well, &other]).standings, [Standing::Well, Standing::Backend], "it is only slower");
     }
 }

@@ -68,6 +68,8 @@ pub enum HttpError {
     Late(&'static str),
     #[error("the server closed the connection {0}")]
     Closed(&'static str),
+    #[error("no response: {0}")]
+    NoResponse(String),
     #[error("{0}")]
     NotHttp(String),
 }
@@ -100,7 +102,11 @@ pub async fn get(
         }
         Ok(done) => done,
         Err(_) => Err(match phase.into_inner() {
-            at if at == Phase::Connect as u8 => ProbeError::TimedOut.into(),
+            at if at == Phase::Connect as u8 => match route {
+                // As a failure of SSH, it shows nothing of what visitors get.
+                Route::Through { .. } => ProbeError::NoWay(format!("not open after {} s", limit.as_secs())).into(),
+                _ => ProbeError::TimedOut.into(),
+            },
             at if at == Phase::Tls as u8 => HttpError::Late("TCP answers, and no TLS handshake"),
             at if at == Phase::Response as u8 => HttpError::Late("TLS answers, and no response to the request"),
             _ => HttpError::Late("a response begins, and does not end"),
@@ -211,8 +217,5 @@ fn no_answer(error: hyper::Error) -> HttpError {
         return HttpError::Closed("without a response");
     }
     let cause = core::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-    match cause.contains("reset") || cause.contains("broken pipe") || cause.contains("closed") {
-        true => HttpError::Closed("without a response"),
-        false => HttpError::NotHttp(format!("no response: {}", escape(&cause, SHOWN))),
-    }
+    HttpError::NoResponse(escape(&cause, SHOWN))
 }

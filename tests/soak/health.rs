@@ -83,7 +83,10 @@ async fn a_thousand_nodes_every_thirty_seconds_cost_little_and_nothing_grows() {
         config += &format!("[[node]]\nname = \"n{number}\"\naddress = \"{address}\"\n");
     }
     fs::write(path("certd.toml"), config).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_certd"));
+    // `CERTD=target/release/certd` measures what people run.
+    let optimised = std::env::var_os("CERTD");
+    let program = optimised.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_certd").into());
+    let mut command = Command::new(program);
     command.args(["run", "--config"]).arg(path("certd.toml"));
     command.stdout(File::create(path("stdout")).unwrap()).stderr(File::create(path("stderr")).unwrap());
     let mut child = command.spawn().unwrap();
@@ -106,6 +109,6 @@ async fn a_thousand_nodes_every_thirty_seconds_cost_little_and_nothing_grows() {
     assert!((rate - NODES as f64 / 30.0).abs() < 1.0, "no drift");
     assert!(memory_then - memory < 4.0, "nothing grows");
     // Without optimisation, cryptography in Rust costs several times as much.
-    let most = if cfg!(debug_assertions) { 25.0 } else { 5.0 };
+    let most = if optimised.is_some() || !cfg!(debug_assertions) { 5.0 } else { 25.0 };
     assert!(share < most, "{share}");
 }
