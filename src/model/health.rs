@@ -36,6 +36,9 @@ pub struct Health {
     pub against: u32,
     #[serde(default)]
     pub against_since: Option<Timestamp>,
+    /// The first of the latest answers that are all good, or all bad.
+    #[serde(default)]
+    pub run_since: Option<Timestamp>,
     #[serde(default)]
     pub times: ResponseTimes,
 }

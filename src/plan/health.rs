@@ -35,8 +35,10 @@ pub struct Answered {
 /// The state after this answer.
 pub fn after(before: Option<Health>, answered: Answered, thresholds: Thresholds) -> Health {
     let Answered { place, name, answer, took_ms, at } = answered;
+    let same_run = |before: &Health| before.answer.is_well() == answer.is_well();
+    let run_since = before.as_ref().filter(|before| same_run(before)).and_then(|before| before.run_since).or(Some(at));
     let mut health = match before {
-        Some(before) => Health { name, at, answer, took_ms, ..before },
+        Some(before) => Health { name, at, answer, took_ms, run_since, ..before },
         None => Health {
             place,
             name,
@@ -47,6 +49,7 @@ pub fn after(before: Option<Health>, answered: Answered, thresholds: Thresholds)
             since: at,
             against: 0,
             against_since: None,
+            run_since,
             times: Default::default(),
         },
     };
@@ -129,12 +132,10 @@ pub fn judge<'a>(places: impl IntoIterator<Item = &'a Health>) -> Judged {
 fn back_since(places: &[&Health]) -> Option<Timestamp> {
     let mut since = None;
     for place in places.iter().filter(|place| place.answer.is_a_response() && !place.answer.blames_the_backend()) {
-        let began = match place.state {
-            _ if place.answer.is_well() != Some(true) => return None,
-            HealthState::Failing => place.against_since,
-            HealthState::Well | HealthState::Unknown => Some(place.since),
-        };
-        since = since.into_iter().chain(began).min();
+        if place.answer.is_well() != Some(true) {
+            return None;
+        }
+        since = since.into_iter().chain(place.run_since).min();
     }
     since
 }

@@ -144,6 +144,10 @@ mod tests {
         assert!(said[0].starts_with("health of api: every node that answers says 502"), "{said:?}");
         assert_eq!(said[1], "health of api: the backend answers again");
         assert!(said[2..].iter().all(|line| line.ends_with("health of api is ok")), "{said:?}");
+        // The second had not fallen yet when it came back.
+        let said = lines(".. .2 22 .. .. ..");
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said[1..], ["health of api: the backend answers again", "two: health of api is ok"]);
         // One node alone has lost its way to the backend.
         assert_eq!(lines(".. 2. 2."), ["one: health of api is status: answers 502, and not 200 or 401"]);
     }
