@@ -30,6 +30,10 @@ pub(super) struct Check {
     /// Also fetch the revocation lists of the stored certificates.
     #[arg(long)]
     deep: bool,
+    /// Also send an HTTPS request to each node, as `[health]` says, and judge its answer. Shows what `certd run` has
+    /// noted too: since when, and the response times of the last hour.
+    #[arg(long)]
+    health: bool,
     /// Print for a monitoring system (Nagios, Icinga, …): one line with the state and the days left, then a line for
     /// each finding. The exit code is 0 OK, 1 WARNING (certd's 3), 2 CRITICAL (4, 5, 6) or 3 UNKNOWN (1, 2, 7).
     #[arg(long)]
@@ -47,7 +51,7 @@ impl Check {
         }
         // Progress would disturb a screen that is redrawn.
         let quiet = options.quiet || self.watch.is_some();
-        let look = Look::open("check", &self.names, self.deep, &Options { quiet, ..options.clone() })?;
+        let look = Look::open("check", &self.names, self.beyond(), &Options { quiet, ..options.clone() })?;
         match self.watch {
             Some(pause) => rounds::run(&look, pause, options),
             None => {
@@ -60,13 +64,17 @@ impl Check {
         }
     }
 
+    fn beyond(&self) -> Beyond {
+        Beyond { deep: self.deep, health: self.health }
+    }
+
     /// Prints errors on stdout too: monitoring systems read nothing else.
     fn nagios(&self, options: &Options) -> Result<u8, Fault> {
         if options.output == super::Output::Json {
             return Err(Fault::usage("--nagios and --output json exclude each other\n  next: leave one of them out"));
         }
         let silent = Options { quiet: true, ..options.clone() };
-        let looked = Look::open("check", &self.names, self.deep, &silent).and_then(|look| {
+        let looked = Look::open("check", &self.names, self.beyond(), &silent).and_then(|look| {
             let runtime = setup::runtime()?;
             let report = runtime.block_on(look.report());
             runtime.shutdown_background();
@@ -94,11 +102,18 @@ fn pause(text: &str) -> Result<Duration, String> {
 
 /// The part that `check` and `plan` share: observe and plan, without changes.
 pub(super) fn report(command: &'static str, names: &[String], options: &Options) -> Result<Report, Fault> {
-    let look = Look::open(command, names, false, options)?;
+    let look = Look::open(command, names, Beyond::default(), options)?;
     let runtime = setup::runtime()?;
     let report = runtime.block_on(look.report());
     runtime.shutdown_background();
     report
+}
+
+/// What a look asks for beyond handshakes and DNS.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Beyond {
+    deep: bool,
+    health: bool,
 }
 
 /// Everything that an observation needs, read before root privileges are dropped.
@@ -111,16 +126,23 @@ struct Look {
 }
 
 impl Look {
-    fn open(command: &'static str, names: &[String], deep: bool, options: &Options) -> Result<Self, Fault> {
+    fn open(command: &'static str, names: &[String], beyond: Beyond, options: &Options) -> Result<Self, Fault> {
+        let Beyond { deep, health } = beyond;
         let config = setup::configuration(&options.config)?;
         let (certificates, watches) = setup::selection(&config, names)?;
         let (stop, stopped) = watch::channel(false);
+        if health {
+            setup::has_health(&config, &certificates)?;
+        }
         let (depth, context) = if deep {
             (Depth::Disk, setup::looking(config, progress::for_a_look(options), stopped)?)
         } else {
-            (Depth::Dns, setup::look(config, progress::for_a_look(options))?)
+            (Depth::Dns, setup::look(config, health, progress::for_a_look(options))?)
         };
-        let scope = Scope { depth, certificates, watches, may_issue: true, ..Scope::default() };
+        if let Some(trouble) = context.secrets.health_headers.troubles().next().filter(|_| health) {
+            return Err(Fault::from(trouble.clone()));
+        }
+        let scope = Scope { depth, certificates, watches, may_issue: true, health, ..Scope::default() };
         Ok(Self { command, scope, context, stop })
     }
 

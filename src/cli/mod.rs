@@ -6,6 +6,7 @@ mod account;
 mod check;
 mod config;
 mod deploy;
+mod dns;
 mod doctor;
 mod fault;
 mod fence;
@@ -82,6 +83,7 @@ enum Command {
     Plan(plan::Plan),
     Renew(renew::Renew),
     Deploy(deploy::Deploy),
+    Dns(dns::Dns),
     Doctor(doctor::Doctor),
     Generations(generations::Command),
     Revoke(revoke::Revoke),
@@ -98,7 +100,7 @@ Exit codes, the same for every command (when several apply: 2, 1, 7 first, then 
   1  certd itself failed (state directory, bug)
   2  usage or configuration error
   3  warning: renewal overdue, a valid certificate that is not ours, a paused or held node, a difference on disk or in DNS, a failed rehearsal, a wrong clock, an expiring token
-  4  visitors are hurt now: a node or a watched endpoint serves an expired or wrong certificate or none, or its TLS port does not answer
+  4  visitors are hurt now: a node or a watched endpoint serves an expired or wrong certificate or none, its TLS port does not answer, or (--health) a node does not answer requests as it should
   5  issuance failed
   6  a node does not serve its certificate yet; the one it serves is still valid
   7  another certd holds the lock";
@@ -132,6 +134,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Plan(command) => command.run(options),
         Command::Renew(command) => command.run(options),
         Command::Deploy(command) => command.run(options),
+        Command::Dns(command) => command.run(options),
         Command::Doctor(command) => command.run(options),
         Command::Generations(command) => command.run(options),
         Command::Revoke(command) => command.run(options),

@@ -77,5 +77,6 @@ fn is_problem(event: &ServiceEvent) -> bool {
             | ServiceEvent::Failed(_)
             | ServiceEvent::Doubt(_)
             | ServiceEvent::FilesKept(_)
+            | ServiceEvent::Health(_)
     )
 }

@@ -11,9 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::cert::{CertName, NodeName, Roots, WatchName};
-use crate::config::{self, Config, Node, Proxy};
+use crate::config::{self, Certificate, Config, Node, Proxy};
 use crate::context;
 use crate::context::Context;
+use crate::context::health_headers::HealthHeaders;
 use crate::context::progress::Progress;
 use crate::context::secrets::{NeededFor, Secrets, Unread};
 use crate::descriptors;
@@ -42,12 +43,43 @@ pub(super) fn configuration(path: &Path) -> Result<Config, Fault> {
 }
 
 /// For read-only commands: takes no lock, creates nothing, and reads only the secrets that probes need.
-pub(super) fn look(config: Config, progress: Progress) -> Result<Context, Fault> {
+pub(super) fn look(config: Config, health: bool, progress: Progress) -> Result<Context, Fault> {
     let roots = context::roots(&config)?;
-    let secrets = Secrets::for_probes(&config)?;
+    let mut secrets = Secrets::for_probes(&config)?;
+    if health {
+        secrets.health_headers = HealthHeaders::read(&config);
+    }
     owner::become_owner(&config.state_dir)?;
     let context = Context::look(config.into(), roots, secrets.into(), progress);
     context.map_err(Fault::from)
+}
+
+/// For read-only commands that use what secrets there are, such as the DNS token; also returns the files that cannot be used.
+pub(super) fn look_with_secrets(config: Config, progress: Progress) -> Result<(Context, Vec<Unread>), Fault> {
+    let config = with_environment(config)?;
+    let roots = context::roots(&config)?;
+    let (secrets, unread) = Secrets::read_what_can_be(&config);
+    owner::become_owner(&config.state_dir)?;
+    Ok((Context::look(config.into(), roots, secrets.into(), progress)?, unread))
+}
+
+/// # Errors
+/// None of these certificates (of all, if there are none) has a health check.
+pub(super) fn has_health(config: &Config, certificates: &BTreeSet<CertName>) -> Result<(), Fault> {
+    let mut wanted = config.certificates.iter().filter(|it| certificates.is_empty() || certificates.contains(&it.name));
+    let has = |certificate: &Certificate| {
+        let own = certificate.health.as_ref().is_some_and(|health| health.enabled);
+        own || certificate
+            .nodes
+            .iter()
+            .filter_map(|node| config.node(node))
+            .any(|node| config.health(certificate, node).is_some())
+    };
+    if wanted.any(has) {
+        return Ok(());
+    }
+    let next = "write [health] with `path`, and `status` if a good answer has another than 200; see docs/operations.md";
+    Err(Fault::usage(format!("no health check is configured\n  next: {next}")))
 }
 
 /// For commands that change something. Reads secrets before dropping root, and opens the store afterwards.

@@ -3,6 +3,7 @@
 use super::defaults::{FEW_NAMES, KEY_TYPE, LONGEST_NAME, MOST_NAMES, PROFILES_WITH_25_NAMES};
 use super::discover::DiscoverSpec;
 use super::error::ConfigErrors;
+use super::health::HealthLayer;
 use super::install::{Filled, InstallSpec};
 use super::value::word;
 use super::written::{Section, Spanned, StringsOrSection};
@@ -29,6 +30,7 @@ pub(super) struct CertificateSpec {
     pub(super) discover: Option<DiscoverSpec>,
     pub(super) inventory: bool,
     pub(super) install: InstallSpec,
+    pub(super) health: Option<HealthLayer>,
 }
 
 pub(super) const KEY_TYPES: [KeyType; 5] =
@@ -54,6 +56,7 @@ impl CertificateSpec {
         let canary = section.one_or_more("canary").map(|list| list.value).unwrap_or_default();
         let inventory = section.boolean("inventory").unwrap_or(true);
         let install = InstallSpec::read(section.section_or_empty("install"));
+        let health = HealthLayer::read(&mut section);
         let written_sni = probe(section.section_or_empty("probe"));
         section.finish();
 
@@ -101,6 +104,7 @@ impl CertificateSpec {
             discover,
             inventory,
             install,
+            health,
         }
     }
 

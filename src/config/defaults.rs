@@ -65,6 +65,30 @@ pub const LONGEST_SERVED_WITHIN: Duration = Duration::from_mins(5);
 /// Port of a watched endpoint, to which `[probe]` does not apply.
 pub const WATCH_PORT: u16 = 443;
 
+/// Path of a health check's request: what a server without a path for it has, too.
+pub const HEALTH_PATH: &str = "/";
+
+/// The status of a good answer.
+pub const HEALTH_STATUS: [u16; 1] = [200];
+
+/// From one health check of a node to the next: a visitor meets a dead node for this times [`HEALTH_FALL`] at least.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(30);
+/// Also of the timeout: a farther server answers no faster.
+pub const SHORTEST_HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+pub const LONGEST_HEALTH_INTERVAL: Duration = Duration::from_hours(1);
+
+/// For one request: a dozen round trips to the farthest node, and a slow backend.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+pub const LONGEST_HEALTH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Answers in a row: one lost packet or one restart is no failure, and one good answer no recovery. HAProxy's defaults.
+pub const HEALTH_RISE: u32 = 2;
+pub const HEALTH_FALL: u32 = 3;
+pub const MOST_HEALTH_ANSWERS: u32 = 100;
+
+/// Bytes of a path, and of a text in a body.
+pub const LONGEST_HEALTH_TEXT: usize = 1024;
+
 /// Port of DNS (RFC 1035 section 4.2).
 pub const DNS_PORT: u16 = 53;
 

@@ -142,6 +142,7 @@ impl Config {
             paused_until: None,
             paused_reason: None,
             windows: like.windows.clone(),
+            health: None,
         })
     }
 }
@@ -197,6 +198,7 @@ impl DiscoverSpec {
             paused_until: None,
             paused_reason: None,
             windows: None,
+            health: None,
             certificates: Vec::new(),
             own_probes: Vec::new(),
         })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::certificate::CertificateSpec;
 use super::error::ConfigErrors;
+use super::health::{self, Health, HealthLayer};
 use super::install::InstallSpec;
 use super::node::NodeSpec;
 use super::probe::{self, Probe, ProbeSpec};
@@ -21,6 +22,7 @@ pub(super) struct Defaults {
     pub(super) install: InstallSpec,
     pub(super) probe: ProbeSpec,
     pub(super) windows: Windows,
+    pub(super) health: Option<HealthLayer>,
 }
 
 /// Leaves out incomplete entries, for which an error was reported before.
@@ -74,6 +76,7 @@ pub(super) fn join(
             canary,
             discover: discover.map(Arc::new),
             inventory: spec.inventory,
+            health: health_of(spec, defaults),
         })
     });
     let runtime_certificates = runtime_certificates.collect();
@@ -101,8 +104,17 @@ fn node(spec: NodeSpec, certificates: &[CertificateSpec], defaults: &Defaults) -
         paused_until: spec.paused_until,
         paused_reason: spec.paused_reason,
         windows: spec.windows.unwrap_or_else(|| defaults.windows.clone()),
+        health: spec.health,
     };
     Some((node, first))
+}
+
+/// The nodes of a further key type are those of the first: their health is checked once.
+fn health_of(spec: &CertificateSpec, defaults: &Defaults) -> Option<Health> {
+    if spec.written_name.is_some() {
+        return Some(Health { enabled: false, ..Health::default() });
+    }
+    health::merged(spec.health.as_ref(), defaults.health.as_ref())
 }
 
 /// How handshakes with this node are made for this certificate.

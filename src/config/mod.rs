@@ -12,6 +12,7 @@ mod dns;
 pub mod draft;
 mod error;
 mod fleet;
+mod health;
 mod host_key;
 mod install;
 mod jump;
@@ -57,6 +58,7 @@ use written::{Section, Spanned};
 pub use discover::{Conflict, Discover, Families};
 pub use dns::{Dns, DnsSection, SilentServers, section_of};
 pub use error::ConfigError;
+pub use health::{Health, HealthLayer, HttpVersion};
 pub use host_key::{BadHostKey, HostKey, ssh_string};
 pub use jump::Jump;
 pub use network::{Network, Proxy};
@@ -155,6 +157,8 @@ pub struct Certificate {
     pub discover: Option<Arc<Discover>>,
     /// Whether to compare the addresses of its names with its nodes.
     pub inventory: bool,
+    /// `None`: only where a node has one.
+    pub health: Option<Health>,
 }
 
 impl Certificate {
@@ -181,6 +185,8 @@ pub struct Node {
     pub paused_reason: Option<String>,
     /// When the node may be changed.
     pub windows: Windows,
+    /// What it has otherwise than its certificates.
+    pub health: Option<HealthLayer>,
 }
 
 impl Node {
@@ -325,6 +331,7 @@ fn read(mut file: Section<'_>) -> Option<Config> {
         install: InstallSpec::read(file.section_or_empty("install")),
         probe: ProbeSpec::read(&mut file),
         windows: windows.unwrap_or_default(),
+        health: HealthLayer::read(&mut file),
     };
     file.required("certificate", "[[certificate]]\ndomains = [\"example.com\"]\nnodes   = [\"*\"]");
     let profile = acme.as_ref().and_then(|(acme, _)| acme.profile.as_ref());

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::error::ConfigErrors;
+use super::health::HealthLayer;
 use super::install::InstallSpec;
 use super::probe::ProbeSpec;
 use super::rollout::windows;
@@ -26,6 +27,7 @@ pub(super) struct NodeSpec {
     pub(super) paused_reason: Option<String>,
     /// `None`: those of `[rollout]`.
     pub(super) windows: Option<Windows>,
+    pub(super) health: Option<HealthLayer>,
     /// Settings for one certificate on this node, by the certificate's name.
     pub(super) certificates: Vec<(Spanned<String>, InstallSpec)>,
     /// Instead of `probe`, for one certificate.
@@ -53,6 +55,7 @@ impl NodeSpec {
         let paused_until = until.and_then(|text| instant(&text, errors));
         let paused_reason = reason.filter(|text| printable(text, errors)).map(|text| text.value);
         let windows = section.one_or_more("window").and_then(|list| windows(&list, errors));
+        let health = HealthLayer::read(&mut section);
         let (mut certificates, mut own_probes) = (Vec::new(), Vec::new());
         for (certificate, mut own) in section.named("certificate") {
             own_probes.push((certificate.value.clone(), ProbeSpec::read(&mut own)));
@@ -71,6 +74,7 @@ impl NodeSpec {
             paused_until,
             paused_reason,
             windows,
+            health,
             certificates,
             own_probes,
         }

@@ -178,7 +178,7 @@ fn served_within(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option
     fits.then_some(read)
 }
 
-fn one_of<T: Copy>(written: &Spanned<String>, known: &[(&str, T)], errors: &ConfigErrors<'_>) -> Option<T> {
+pub(super) fn one_of<T: Copy>(written: &Spanned<String>, known: &[(&str, T)], errors: &ConfigErrors<'_>) -> Option<T> {
     let found = known.iter().find(|(word, _)| *word == written.value).map(|(_, value)| *value);
     if found.is_none() {
         let words: Vec<String> = known.iter().map(|(word, _)| format!("{word:?}")).collect();

@@ -3,6 +3,7 @@
 //! keys say together, and what a text has to look like.
 
 mod handshakes;
+mod health;
 mod install;
 
 use serde_json::{Map, Value, json};
@@ -18,6 +19,7 @@ use super::provider::PROVIDERS;
 use crate::cert::KeyType;
 
 use handshakes::{probe, watch};
+use health::health;
 use install::install;
 
 /// Its name, its values, what is assumed when it is left out ([`NONE`]: nothing, or no single value), what it is for.
@@ -41,6 +43,12 @@ pub fn json_schema() -> Value {
             ("ssh", ssh(), NONE, "Login of every node; a node may say otherwise"),
             ("probe", probe(core::convert::identity), NONE, "Handshakes with every node; a node may say otherwise"),
             ("install", install(), NONE, "Paths and commands of every node; nodes and certificates may say otherwise"),
+            (
+                "health",
+                health(),
+                NONE,
+                "Requests that each node has to answer; certificates and nodes may say otherwise",
+            ),
             ("certificate", list(certificate()), NONE, "Certificates, and their nodes"),
             ("node", list(node()), NONE, "Nodes that get certificates"),
             ("watch", list(watch()), NONE, "Endpoints that others keep, which are looked at and never changed"),
@@ -266,6 +274,7 @@ fn certificate() -> Value {
             ("inventory", flag(), json!(true), "Compare the addresses of its names with its nodes"),
             ("install", inherited(install()), NONE, "Of this certificate on every node"),
             ("probe", probe, NONE, "Names that handshakes ask for"),
+            ("health", inherited(health()), NONE, "Requests that its nodes have to answer"),
         ],
     )
 }
@@ -299,6 +308,7 @@ fn node() -> Value {
             ("paused_until", text(), NONE, "Shown and not counted until then: \"2026-12-01\", or an instant"),
             ("paused_reason", text(), NONE, "Shown beside it"),
             ("window", one_or_more(text()), NONE, "When it may be changed, in UTC: \"Sat 02:00-06:00\", or \"always\""),
+            ("health", inherited(health()), NONE, "Requests that this node has to answer"),
             ("certificate", own, NONE, "Of one certificate on this node, by the certificate's name"),
         ],
     )

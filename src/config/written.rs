@@ -93,16 +93,7 @@ impl<'t> Section<'t> {
 
     pub(super) fn integer(&mut self, key: &'static str) -> Option<Spanned<i64>> {
         let value = self.take(key)?;
-        match &value.value {
-            DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
-                Ok(number) => Some(value.with(number)),
-                Err(_) => self.errors.none(&value, "is too large a number", "a smaller one"),
-            },
-            other => {
-                let what = format!("is {}, should be a whole number", kind(other));
-                self.errors.none(&value, what, "a number without quotes")
-            }
-        }
+        self.as_integer(&value)
     }
 
     pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
@@ -180,6 +171,22 @@ impl<'t> Section<'t> {
         }
         let one = self.as_string(value)?;
         Some(at.with(vec![one]))
+    }
+
+    /// One whole number, or a list of them.
+    pub(super) fn one_or_more_integers(&mut self, key: &'static str) -> Option<Spanned<Vec<Spanned<i64>>>> {
+        let value = self.take(key)?;
+        let at = value.with(());
+        let values = match value.value {
+            DeValue::Array(values) => {
+                let numbered = values.into_iter().enumerate();
+                numbered.map(|(index, value)| place_of(value, format!("{}[{}]", at.key, index + 1))).collect()
+            }
+            _ => vec![value],
+        };
+        let read: Vec<Spanned<i64>> = values.iter().filter_map(|value| self.as_integer(value)).collect();
+        // What is no number was reported.
+        (values.is_empty() || !read.is_empty()).then(|| at.with(read))
     }
 
     /// A key that is not allowed here, whatever its value.
@@ -318,6 +325,19 @@ impl<'t> Section<'t> {
         let numbered = values.into_iter().enumerate();
         let placed = numbered.map(|(index, value)| place_of(value, format!("{}[{}]", list.key, index + 1)));
         placed.filter_map(|value| self.as_string(value)).collect()
+    }
+
+    fn as_integer(&self, value: &Spanned<DeValue<'t>>) -> Option<Spanned<i64>> {
+        match &value.value {
+            DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+                Ok(number) => Some(value.with(number)),
+                Err(_) => self.errors.none(value, "is too large a number", "a smaller one"),
+            },
+            other => {
+                let what = format!("is {}, should be a whole number", kind(other));
+                self.errors.none(value, what, "a number without quotes")
+            }
+        }
     }
 
     fn as_string(&self, value: Spanned<DeValue<'t>>) -> Option<Spanned<String>> {

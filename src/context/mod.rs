@@ -5,6 +5,8 @@ pub mod ca;
 pub mod clock;
 pub mod effect_failure;
 pub mod failure;
+pub mod health;
+pub mod health_headers;
 pub mod progress;
 pub mod provider;
 pub mod secrets;
@@ -49,6 +51,8 @@ pub struct Context {
     ca_clocks: std::sync::Mutex<BTreeMap<String, CaClock>>,
     /// Clock reading of each node.
     node_clocks: std::sync::Mutex<BTreeMap<NodeName, NodeClock>>,
+    /// The health that `certd run` has found beside this pass; empty in other commands.
+    pub health: health::Healths,
     /// Keys that fewer users can read after a delivery.
     narrowed: std::sync::Mutex<BTreeSet<(NodeName, CertName, String)>>,
 }
@@ -77,8 +81,14 @@ impl Context {
             dns,
             ca_clocks,
             node_clocks,
+            health: health::Healths::default(),
             narrowed,
         }
+    }
+
+    /// With what is known of the nodes' health.
+    pub(crate) fn with_health(self, health: health::Healths) -> Self {
+        Self { health, ..self }
     }
 
     /// Replaces the configuration by one with the discovered nodes.
@@ -106,7 +116,8 @@ impl Context {
     /// The state directory cannot be read.
     pub fn for_a_look(&self, config: &Arc<Config>) -> Result<Self, StoreError> {
         let (store, roots, secrets) = (Store::look(self.store.root())?, self.roots.clone(), Arc::clone(&self.secrets));
-        Ok(Self::new(Arc::clone(config), store, roots, secrets, self.progress.clone(), self.stop.clone()))
+        let looking = Self::new(Arc::clone(config), store, roots, secrets, self.progress.clone(), self.stop.clone());
+        Ok(looking.with_health(self.health.clone()))
     }
 
     /// Held while a certificate of these names is ordered.

@@ -17,6 +17,7 @@ use crate::store::secret;
 use crate::store::started::Started;
 
 use crate::context::failure::failure;
+use crate::context::health_headers::HealthHeaders;
 use crate::context::watch_roots::WatchRoots;
 
 /// Secrets, and the public files that are read together with them.
@@ -39,6 +40,8 @@ pub struct Secrets {
     pub network_ca: Option<String>,
     /// PEM of the configured roots that issued chains must lead to.
     pub issuer_roots: String,
+    /// Header fields of health checks, by file. A file that cannot be used stops nothing but its health checks.
+    pub health_headers: HealthHeaders,
     /// Shared by all sessions that these secrets open.
     pool: Pool,
 }
@@ -103,7 +106,11 @@ impl Secrets {
         let (of_logins, unread_logins) = Self::of_logins(config, |_| true);
         unread.extend(unread_logins);
         let issuer_roots = noted(&mut unread, NeededFor::IssuerRoots, issuer_roots(config)).unwrap_or_default();
-        (Self { dns_secret, dns_secrets, eab_hmac, acme_ca, network_ca, issuer_roots, ..of_logins }, unread)
+        let health_headers = HealthHeaders::read(config);
+        (
+            Self { dns_secret, dns_secrets, eab_hmac, acme_ca, network_ca, issuer_roots, health_headers, ..of_logins },
+            unread,
+        )
     }
 
     /// The secrets for a look: only those to log in to nodes that are probed through SSH.

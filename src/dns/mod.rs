@@ -16,6 +16,7 @@ mod propagation_tally;
 mod provider;
 mod resolvers;
 mod rfc2136;
+mod rotation;
 mod txt_lookup;
 mod wire;
 
@@ -30,4 +31,5 @@ pub use propagation::{Patience, Propagated, WantedTxt, await_seen};
 pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Chain, Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};
+pub use rotation::rotation;
 pub use txt_lookup::texts;

@@ -47,6 +47,7 @@ macro_rules! codes {
                     Self::Unknown(word) if word.starts_with("acme-") => Area::Ca,
                     Self::Unknown(word) if word.starts_with("dns-") || word.starts_with("discover-") => Area::Dns,
                     Self::Unknown(word) if word.starts_with("node-") || word.starts_with("ssh-") => Area::Nodes,
+                    Self::Unknown(word) if word.starts_with("health-") => Area::Health,
                     Self::Unknown(_) => Area::State,
                 }
             }
@@ -232,6 +233,15 @@ codes! {
     InventoryCname = "inventory-cname", Warning, Dns, "The name is a CNAME";
     InventoryNoAddress = "inventory-no-address", Note, Dns, "The name has no address";
     InventoryUnasked = "inventory-unasked", Note, Dns, "DNS did not answer for the name";
+
+    HealthNoAnswer = "health-no-answer", Failure, Health, "A node gives no answer to its health check";
+    HealthTls = "health-tls", Failure, Health, "A node's TLS fails in its health check, or visitors refuse its certificate";
+    HealthStatus = "health-status", Failure, Health, "A node's health check has another status, or none, since it is not HTTP";
+    HealthBody = "health-body", Failure, Health, "The answer of a node's health check lacks the configured text";
+    HealthBackend = "health-backend", Failure, Health,
+        "Every node that answers says that the backend does not (502, 504); no node is at fault";
+    HealthUnknown = "health-unknown", Warning, Health, "This machine cannot check the health of a node";
+    HealthHeaders = "health-headers", Warning, Configuration, "A file of header fields cannot be understood";
 
     SshRefused = "ssh-refused", Obstacle, Nodes, "The node refuses the connection";
     SshNoAnswer = "ssh-no-answer", Obstacle, Nodes, "The node does not answer";

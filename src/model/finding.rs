@@ -121,9 +121,12 @@ pub enum Area {
     Dns,
     Issuing,
     Nodes,
+    /// What visitors get from nodes. A checkup does not ask for it.
+    Health,
 }
 
 impl Area {
+    /// Those of a checkup.
     pub const ALL: [Self; 6] = [Self::Configuration, Self::State, Self::Ca, Self::Dns, Self::Issuing, Self::Nodes];
 
     /// The exit code of a failure that concerns no single certificate or node.
@@ -133,6 +136,7 @@ impl Area {
             Self::State => Exit::Internal,
             Self::Ca | Self::Dns | Self::Issuing => Exit::IssuanceFailed,
             Self::Nodes => Exit::NotDelivered,
+            Self::Health => Exit::Hurt,
         }
     }
 }

@@ -11,10 +11,14 @@ mod disk;
 mod drift;
 mod exit;
 mod finding;
+mod health;
 mod inventory;
 mod persisted_state;
 mod probe_error;
 mod provider;
+mod refused;
+mod response_times;
+mod rotation;
 mod web_server;
 
 use core::net::SocketAddr;
@@ -32,6 +36,7 @@ pub use disk::{AcmeClient, AtPath, Disk, Exposed, Found, Installed, Looked, Node
 pub use drift::{Compared, Drift};
 pub use exit::{Exit, worst};
 pub use finding::{Advice, Area, Finding, Severity};
+pub use health::{Health, HealthAnswer, HealthPlace, HealthState};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, ServerAnswer};
 pub use persisted_state::{
     Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,
@@ -39,6 +44,9 @@ pub use persisted_state::{
 };
 pub use probe_error::ProbeError;
 pub use provider::{DnsCache, KnownProvider, KnownToken, KnownZone, LastSeen, TokenTrouble, ZoneTrouble};
+pub use refused::Refused;
+pub use response_times::ResponseTimes;
+pub use rotation::{RecordKind, Rotation};
 pub use web_server::{FoundServer, ServerKind, WebServers};
 
 use crate::cert::{
@@ -65,6 +73,9 @@ pub struct Observed {
     /// The DNS records of the names; `None`: not looked up.
     #[serde(default)]
     pub inventory: Option<Inventory>,
+    /// The health of nodes; empty: not asked for.
+    #[serde(default)]
+    pub health: Vec<Health>,
     /// Set when the CA answered in this pass.
     #[serde(default)]
     pub ca_clock: Option<CaClock>,
@@ -110,6 +121,9 @@ pub struct Scope {
     /// has a back-off too.
     #[serde(default)]
     pub short_retries: bool,
+    /// Ask every node for its health, once.
+    #[serde(default)]
+    pub health: bool,
 }
 
 /// How far observing goes. Each but `Stored` begins with handshakes.

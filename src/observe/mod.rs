@@ -4,6 +4,7 @@ pub mod ari;
 pub mod discover;
 pub mod disks;
 pub mod dns;
+pub(crate) mod health;
 pub mod revocations;
 pub mod route;
 pub mod ssh_tunnel;
@@ -44,7 +45,7 @@ pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Fi
     }
     let lists = if depth == Depth::Due { plan::crls::due(&observed, clock::now()) } else { Vec::new() };
     let (scope, options) = (&observed.asked, context.http_options());
-    let ((served, beside), watched, inventory, windows, (), lists) = tokio::join!(
+    let ((served, beside), watched, inventory, windows, (), lists, health) = tokio::join!(
         probe_all(context, scope),
         watched::look(&context.config, scope, &context.secrets.watch_roots),
         async {
@@ -57,7 +58,12 @@ pub async fn gather(context: &Arc<Context>, scope: Scope) -> Result<Observed, Fi
         ari::ask_due(context, &observed),
         token(context, scope),
         revocations::ask(&context.store, lists, &options),
+        async {
+            // What the service has seen costs no request.
+            if scope.health { health::look(context, scope).await } else { context.health.all() }
+        },
     );
+    observed.health = health;
     (observed.served, observed.beside) = (served, beside);
     (observed.watched, observed.inventory) = (watched, inventory);
     plan::quic::recall(&mut observed, clock::now());

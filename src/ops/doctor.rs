@@ -9,7 +9,7 @@ mod nodes;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::model::{Depth, Finding, Scope};
+use crate::model::{Depth, Finding, Scope, Severity};
 use crate::plan;
 use crate::report::doctor::{Area, Checkup, CheckupItem, of_plan, of_room};
 use crate::text::list;
@@ -62,6 +62,10 @@ async fn act(
     );
     let mut findings = vec![of_configuration(&context.config, missing)];
     findings.extend(missing.findings(&context.config));
+    // No renewal waits for them.
+    let health =
+        context.secrets.health_headers.troubles().map(|failure| failure.clone().of_severity(Severity::Warning));
+    findings.extend(health.map(|failure| CheckupItem::bad(Area::Configuration, &failure)));
     findings.extend(state(context)?);
     findings.extend(authority?);
     findings.extend(names);

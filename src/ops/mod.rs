@@ -1,6 +1,7 @@
 //! Commands other than reconciliation.
 
 pub mod account;
+pub mod dns_check;
 pub mod doctor;
 pub mod generations;
 pub mod init;

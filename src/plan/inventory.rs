@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::caa::{self, Forbids};
+use super::cloudflare;
 use crate::cert::NodeName;
 use crate::config::defaults::LONGEST_TTL;
 use crate::config::{Certificate, Config, Provider};
@@ -84,7 +85,9 @@ impl Scene<'_> {
     }
 
     fn strangers(&mut self, strangers: &BTreeSet<IpAddr>, all: bool) {
-        if self.name.provider.iter().any(|record| record.proxied) {
+        // The API is asked only by commands that have the token; the addresses say the same.
+        let by_address = strangers.iter().all(|address| cloudflare::is_proxy(*address));
+        if by_address || self.name.provider.iter().any(|record| record.proxied) {
             let what = "is proxied (the orange cloud): visitors reach the DNS provider's servers and its certificate, not the nodes'";
             let next =
                 "set its records to \"DNS only\", or write `inventory = false` in this certificate if that is intended";
@@ -334,6 +337,16 @@ address = "192.0.2.3"
     #[test]
     fn records_that_are_the_nodes_say_nothing() {
         assert_eq!(found(CONFIG, &shown(&["192.0.2.1", "192.0.2.2"]), Ok(&["192.0.2.2", "2001:db8::2"])), []);
+    }
+
+    #[test]
+    fn cloudflares_own_addresses_are_a_proxy_without_its_api() {
+        let proxied = shown(&["104.16.1.1", "2606:4700::1"]);
+        let findings = found(CONFIG, &proxied, Ok(&["192.0.2.2"]));
+        assert!(matches!(&findings[..], [(Severity::Warning, Code::InventoryProxied, _)]), "{findings:?}");
+        // One record may be another's, whatever Cloudflare has.
+        let findings = found(CONFIG, &shown(&["104.16.1.1", "192.0.2.77"]), Ok(&["192.0.2.2"]));
+        assert!(matches!(&findings[..], [(Severity::Warning, Code::InventoryStranger, _)]), "{findings:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod plain;
 mod proxy;
 mod quic;
 mod quic_look;
+mod request;
 mod route;
 mod starttls;
 mod tls;
@@ -28,6 +29,7 @@ use crate::model::ProbeError;
 pub use h3::{Http3, Offer, look_for_h3};
 pub use keys::{Asked, Beside, Keys};
 pub use quic_look::{QuicLook, look_over_quic, verify_over_quic};
+pub use request::{Get, HttpError, Response, get};
 pub use route::{Opener, Route, Stream};
 pub use verify::{Verified, verify};
 

@@ -62,6 +62,20 @@ pub(super) async fn over(
     with(accept_any::config(offer), stream, name, sni, prelude).await
 }
 
+/// With these protocols as ALPN, for a caller that speaks them.
+pub(super) async fn over_alpn(
+    stream: Box<dyn Stream>,
+    name: ServerName<'static>,
+    sni: &DnsName,
+    prelude: Prelude,
+    alpn: &[&[u8]],
+) -> Result<(Vec<Vec<u8>>, TlsStream<Recorded>), ProbeError> {
+    let mut config = (*accept_any::config(None)).clone();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    let (chain, OverStream(stream)) = with(Arc::new(config), stream, name, sni, prelude).await?;
+    Ok((chain, stream))
+}
+
 /// With the ALPN of HTTP/1.1.
 pub(super) async fn over_http(
     stream: Box<dyn Stream>,

@@ -12,7 +12,7 @@ use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
 use super::words::{day, minute};
 use super::{
     CertificateReport, Current, Delivery, HeldReport, Issuance, LastFailure, NodeReport, Origin, Report, SCHEMA,
-    ServedReport, Verdict, beside, disks, inventory, judge, this_machine, watched,
+    ServedReport, Verdict, beside, disks, health, inventory, judge, this_machine, watched,
 };
 
 /// What a pass did, by certificate and node. Empty for read-only commands.
@@ -59,6 +59,7 @@ pub fn build(
         watched: watched::reports(&observed.watched, doubted, now),
         disks: disks::reports(config, observed, &done.mended, !ran, now),
         inventory: inventory::reports(config, observed, now),
+        health: health::reports(config, observed, now),
         plan,
         failures: done.failures,
     };

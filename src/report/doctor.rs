@@ -65,6 +65,7 @@ fn title(area: Area) -> &'static str {
         Area::Dns => "DNS",
         Area::Issuing => "issuing",
         Area::Nodes => "nodes",
+        Area::Health => "health",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Derives the exit code from what was observed and done. The codes mean the same for every command.
 
-use super::{BesideReport, CertificateReport, Delivery, Issuance, NodeReport, Report, WatchedReport};
+use super::{BesideReport, CertificateReport, Delivery, HealthReport, Issuance, NodeReport, Report, WatchedReport};
 use crate::model::{Exit, Finding, worst};
 use crate::plan::rollout::Outcome;
 use crate::plan::{DeliveryWait, Plan, RenewalWait, Step, Wait};
@@ -14,6 +14,7 @@ impl Report {
         };
         exits.extend(self.watched.iter().flat_map(of_watched));
         exits.extend(self.inventory.iter().filter(|name| name.warns()).map(|_| Exit::Warning));
+        exits.extend(self.health.iter().flat_map(HealthReport::findings).map(Finding::exit));
         exits.extend(self.disks.iter().map(|disk| disk.exit()));
         exits.extend(self.failures.iter().map(Finding::exit));
         exits.extend(of_waits(&self.plan, ran));
@@ -136,6 +137,7 @@ mod tests {
             left_out: Vec::new(),
             watched: Vec::new(),
             inventory: Vec::new(),
+            health: Vec::new(),
             disks: Vec::new(),
             plan: Plan { steps: vec![Step::Issue(Box::new(step))], ..Plan::default() },
             failures: Vec::new(),

@@ -4,15 +4,16 @@ use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::cert::{CertName, DnsName};
 use crate::config::Config;
-use crate::model::{Code, Finding, Observed, Severity};
+use crate::model::{Finding, Observed, Severity};
 use crate::plan::inventory::findings;
 
 use super::Style;
 use super::notes::item;
+use super::severity::{Shown, with_severity};
 
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct InventoryReport {
@@ -27,27 +28,6 @@ pub struct InventoryReport {
     #[serde(serialize_with = "with_severity")]
     #[schemars(with = "Vec<Shown<'static>>")]
     pub findings: Vec<Finding>,
-}
-
-/// A finding as it is written here.
-#[derive(Serialize, schemars::JsonSchema)]
-struct Shown<'a> {
-    code: &'a Code,
-    severity: Severity,
-    object: &'a str,
-    what: &'a str,
-    next: &'a str,
-}
-
-/// Findings with their severity, and without `advice`: only a person can act on them.
-fn with_severity<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(findings.iter().map(|Finding { code, severity, object, what, next, advice: _ }| Shown {
-        code,
-        severity: *severity,
-        object,
-        what,
-        next,
-    }))
 }
 
 impl InventoryReport {

@@ -3,8 +3,11 @@
 mod beside;
 mod build;
 mod disks;
+mod dns_check;
 pub mod doctor;
 mod exit;
+pub(crate) mod health;
+mod health_text;
 mod inventory;
 mod judge;
 mod nagios;
@@ -15,6 +18,7 @@ mod outcome;
 mod plan;
 mod renewals;
 mod schema;
+mod severity;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,6 +32,8 @@ pub use crate::model::{Exit, worst};
 pub use beside::{BesideReport, beside_text};
 pub use build::{Done, build};
 pub use disks::{DiskReport, DiskVerdict, disks_text};
+pub use dns_check::{DnsCheck, Stranger, dns_check};
+pub use health::{HealthReport, HealthVerdict, NodeHealth};
 pub use inventory::InventoryReport;
 pub use judge::own_clock;
 pub use nagios::{State, nagios, nagios_unknown};
@@ -72,6 +78,9 @@ pub struct Report {
     pub watched: Vec<WatchedReport>,
     /// DNS compared with the nodes; empty if it was not asked.
     pub inventory: Vec<InventoryReport>,
+    /// What nodes answer to requests for the services; absent if that was not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthReport>,
     /// Findings on the nodes' disks, as far as they were looked at; worst first.
     pub disks: Vec<DiskReport>,
     /// The next steps, what is waited for, and until when.

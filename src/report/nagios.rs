@@ -10,7 +10,7 @@ use core::fmt::Write as _;
 use jiff::Timestamp;
 
 use crate::model::Severity;
-use crate::report::{CertificateReport, Exit, Report, words};
+use crate::report::{CertificateReport, Exit, HealthReport, Report, words};
 use crate::text::escape;
 
 /// The states of the convention, by exit status.
@@ -121,6 +121,9 @@ fn findings(report: &Report) -> Vec<String> {
         if finding.severity == Severity::Warning && !in_dns.contains(&text) {
             in_dns.push(text);
         }
+    }
+    for finding in report.health.iter().flat_map(HealthReport::findings) {
+        found.push((finding.exit(), format!("health: {}: {}", finding.named(), finding.next)));
     }
     found.extend(in_dns.into_iter().map(|text| (Exit::Warning, text)));
     for watched in &report.watched {

@@ -5,7 +5,7 @@ use anstyle::AnsiColor;
 use jiff::{SignedDuration, Timestamp};
 use textwrap::core::display_width;
 
-use super::{BesideReport, DiskReport, Exit, NodeReport, ServedReport, WatchedReport, words};
+use super::{BesideReport, DiskReport, Exit, NodeHealth, NodeReport, ServedReport, WatchedReport, words};
 
 /// The style of text output.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,6 +75,28 @@ pub(super) fn watched(watched: &[WatchedReport], style: Style, now: Timestamp) -
     aligned(["ENDPOINT", "ADDRESS", "SERVES", "EXPIRES", "VERDICT"], &rows, style)
 }
 
+pub(super) fn health(nodes: &[NodeHealth], style: Style) -> String {
+    let well = nodes.iter().filter(|node| node.is_well()).count();
+    let folded = !style.all && well > WELL;
+    let time = |ms: Option<u32>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
+    let row = |node: &NodeHealth| {
+        let answer = node.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        let answer = node.http.as_ref().map_or(answer.clone(), |http| format!("{answer} {http}"));
+        let address = node.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+        let cells = [node.node.to_string(), address, answer, time(node.took_ms), time(node.p50_ms), time(node.p95_ms)];
+        let [name, address, answer, took, p50, p95] = cells;
+        Row { cells: [name, address, answer, took, p50, p95, node.verdict.word().to_owned()], exit: node.exit() }
+    };
+    let rows: Vec<Row<7>> = nodes.iter().filter(|node| !(folded && node.is_well())).map(row).collect();
+    let header = ["NODE", "ADDRESS", "ANSWERS", "TIME", "P50", "P95", "HEALTH"];
+    let mut out = if rows.is_empty() { String::new() } else { aligned(header, &rows, style) };
+    if folded {
+        let more = if rows.is_empty() { "" } else { " more" };
+        out.push_str(&format!("  {well}{more} are {} (-v shows them)\n", style.paint("ok", Exit::Ok)));
+    }
+    out
+}
+
 pub(super) fn disks(disks: &[DiskReport], style: Style, now: Timestamp) -> String {
     let rows: Vec<Row<3>> = disks
         .iter()
@@ -91,6 +113,12 @@ pub(super) fn disks(disks: &[DiskReport], style: Style, now: Timestamp) -> Strin
         out.push_str(&format!("  (seen {} or later)\n", words::minute(at)));
     }
     out
+}
+
+/// Rows of cells, each with the severity of its last.
+pub(super) fn aligned_rows<const N: usize>(header: [&str; N], rows: Vec<([String; N], Exit)>, style: Style) -> String {
+    let rows: Vec<Row<N>> = rows.into_iter().map(|(cells, exit)| Row { cells, exit }).collect();
+    aligned(header, &rows, style)
 }
 
 const HEADER: [&str; 5] = ["NODE", "ADDRESS", "SERVES", "EXPIRES", "VERDICT"];

@@ -8,8 +8,8 @@ use crate::plan::{RenewalWait, Wait};
 
 use super::notes::{Notes, fold, item};
 use super::{
-    CertificateReport, Delivery, Exit, HeldReport, Issuance, LastFailure, NodeReport, Report, ServedReport, Style,
-    not_asked, outcome, table, words,
+    CertificateReport, Delivery, Exit, HealthReport, HeldReport, Issuance, LastFailure, NodeReport, Report,
+    ServedReport, Style, not_asked, outcome, table, words,
 };
 
 /// Ends with a newline. Text from peers is already escaped where it is read.
@@ -40,6 +40,7 @@ pub fn text(report: &Report, style: Style) -> String {
         out.push('\n');
     }
     out.push_str(&super::inventory::text(&report.inventory, style));
+    out.push_str(&super::health_text::text(&report.health, style));
     if !report.disks.is_empty() {
         out.push_str("on the nodes' disks\n");
         out.push_str(&table::disks(&report.disks, style, report.at));
@@ -269,7 +270,11 @@ fn summary(report: &Report, style: Style) -> String {
         let well = report.watched.iter().filter(|watched| watched.is_well()).count();
         format!("{well} of {} watched are well", report.watched.len())
     });
-    let counts: Vec<String> = nodes.into_iter().chain(watched).collect();
+    let health = (!report.health.is_empty()).then(|| {
+        let all = report.health.iter().flat_map(|health| &health.nodes);
+        format!("{} of {} are healthy", all.clone().filter(|node| node.is_well()).count(), all.count())
+    });
+    let counts: Vec<String> = nodes.into_iter().chain(watched).chain(health).collect();
     let meaning = match worst(report, exit) {
         Some(worst) => format!("{meaning}: {worst}"),
         None => meaning.to_owned(),
@@ -306,7 +311,8 @@ fn worst(report: &Report, exit: Exit) -> Option<String> {
             Some(format!("{} {}", endpoint.name, served.verdict.word()))
         })
     };
-    let failure = || report.failures.iter().find(|failure| failure.exit() == exit);
+    let health = report.health.iter().flat_map(HealthReport::findings);
+    let failure = || health.chain(&report.failures).find(|failure| failure.exit() == exit);
     let of_failure = || failure().map(|failure| format!("{} ({})", failure.object, failure.code));
     report.certificates.iter().find_map(of_certificate).or_else(watched).or_else(of_failure)
 }

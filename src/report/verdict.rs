@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cert::RevokedByCa;
 use crate::cert::{DnsName, Leaf};
-use crate::model::{Ari, Held, ProbeError, Seen, Stored};
+use crate::model::{Ari, Held, ProbeError, Refused, Seen, Stored};
 use crate::plan::renewal;
 
 use super::Exit;
@@ -267,7 +267,7 @@ pub(super) fn joined(meaning: &str, next: &str) -> String {
 
 /// The leaf if visitors accept it, or else the verdict that says why not.
 fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Leaf, Verdict> {
-    let (leaf, distrust) = match seen {
+    let leaf = match seen {
         Seen::Silence(silence) if silence.says_nothing_of_visitors() => {
             let because = match silence {
                 ProbeError::NoRoute(_) => Blind::NoRoute,
@@ -281,20 +281,14 @@ fn accepted<'a>(seen: &'a Seen, sni: &DnsName, now: Timestamp) -> Result<&'a Lea
         Seen::Silence(silence @ ProbeError::NoSuchKey(_)) => return Err(Verdict::Absent { why: silence.to_string() }),
         Seen::Silence(silence) if silence.somebody_there() => return Err(Verdict::NoTls { why: silence.to_string() }),
         Seen::Silence(silence) => return Err(Verdict::Unreachable { why: silence.to_string() }),
-        Seen::Leaf { leaf, distrust } => (leaf, distrust),
+        Seen::Leaf { leaf, .. } => leaf,
     };
-    if now >= leaf.not_after {
-        return Err(Verdict::Expired);
-    }
-    if now < leaf.not_before {
-        return Err(Verdict::NotYetValid);
-    }
-    if !leaf.names.covers(sni) {
-        return Err(Verdict::WrongName);
-    }
-    match distrust {
-        Some(why) => Err(Verdict::Untrusted { why: why.clone() }),
+    match seen.refused(sni, now) {
         None => Ok(leaf),
+        Some(Refused::Expired) => Err(Verdict::Expired),
+        Some(Refused::NotYetValid) => Err(Verdict::NotYetValid),
+        Some(Refused::WrongName) => Err(Verdict::WrongName),
+        Some(Refused::Untrusted(why)) => Err(Verdict::Untrusted { why }),
     }
 }
 

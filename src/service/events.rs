@@ -1,5 +1,7 @@
 //! The events of the service. Each is one line of its journal.
 
+mod health;
+
 use core::fmt;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
@@ -7,6 +9,7 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use self::health::HealthEvent;
 use crate::cert::{CertName, DnsName, NodeName, WatchName};
 use crate::model::{Code, Finding, Over};
 use crate::plan::ClockDoubt;
@@ -47,6 +50,7 @@ pub enum ServiceEvent {
     },
     /// A secret or a root cannot be read again; the values from memory stay in use.
     FilesKept(Finding),
+    Health(HealthEvent),
     /// A look or a pass could not be made.
     Failed(Finding),
     Stopping,
@@ -233,6 +237,7 @@ impl fmt::Display for ServiceEvent {
             Self::FilesKept(failure) => {
                 write!(f, "{}; the old value stays in use\n  next: {}", failure.named(), failure.next)
             }
+            Self::Health(event) => event.fmt(f),
             Self::Failed(failure) => write!(f, "{}\n  next: {}", failure.named(), failure.next),
             Self::Stopping => f.write_str("stopped"),
         }

@@ -4,6 +4,7 @@
 //! look is reported and retried; it does not end the service.
 
 mod events;
+mod health;
 mod notify;
 mod work;
 
@@ -23,11 +24,12 @@ use crate::plan::{ClockDoubt, Wait};
 use crate::report::{Report, Verdict};
 use crate::store::{Lock, Store};
 
+use crate::context::health::Healths;
 use crate::context::secrets::Secrets;
 use crate::context::{clock, progress, stopped};
 
 use events::Failures;
-pub use events::{Place, ServiceEvent};
+pub use events::{HealthEvent, Place, ServiceEvent};
 pub use notify::Notify;
 use work::{Pass, lock, look};
 
@@ -36,6 +38,9 @@ const END_AFTER: Duration = Duration::from_millis(9_500);
 /// A pass that takes longer is considered hung: certd stops the watchdog notifications, and the service manager
 /// restarts it. The same hour as in `certd-renew.service`.
 const LONGEST_PASS: SignedDuration = SignedDuration::from_hours(1);
+
+/// For the last write of what health checks have found.
+const HEALTH_ENDS: Duration = Duration::from_secs(1);
 
 /// Callbacks to the command line.
 pub struct Hooks {
@@ -58,6 +63,9 @@ pub struct Service {
     pulse: Option<Interval>,
     clocks: (Timestamp, SignedDuration),
     memory: Memory,
+    /// Filled beside all this, while it runs.
+    healths: Healths,
+    health_inputs: watch::Sender<health::Inputs>,
 }
 
 /// What it remembers from one wake-up to the next.
@@ -94,7 +102,24 @@ impl Service {
         let (config, secrets, hooks) = (Arc::new(config), Arc::new(secrets), Arc::new(hooks));
         let clocks = (clock::now(), clock::monotonic());
         let memory = Memory::default();
-        Self { config, roots, secrets, hooks, progress, stop, hangup, notify, pulse, clocks, memory }
+        let inputs =
+            health::Inputs { config: Arc::clone(&config), secrets: Arc::clone(&secrets), roots: roots.clone() };
+        let (healths, health_inputs) = (Healths::default(), watch::Sender::new(inputs));
+        Self {
+            config,
+            roots,
+            secrets,
+            hooks,
+            progress,
+            stop,
+            hangup,
+            notify,
+            pulse,
+            clocks,
+            memory,
+            healths,
+            health_inputs,
+        }
     }
 
     /// Runs until `stop`.
@@ -105,6 +130,9 @@ impl Service {
         let store = Store::open(&self.config.state_dir)?;
         let state = Store::look(store.root()).and_then(|store| store.state())?;
         (self.memory.schedule, self.memory.seed) = (ScheduleState::new(clock::now(), state.last_pass), state.seed);
+        self.healths = health::remembered(&store);
+        let (inputs, hooks, stop) = (self.health_inputs.subscribe(), Arc::clone(&self.hooks), self.stop.clone());
+        let checks = tokio::spawn(health::watch(inputs, self.healths.clone(), hooks, stop));
         let (certificates, nodes) = (self.config.certificates.len(), self.config.nodes.len());
         self.tell(ServiceEvent::Started { certificates, nodes });
         self.notify.ready();
@@ -132,6 +160,8 @@ impl Service {
                 Some(()) = self.hangup.recv() => self.reload(),
             }
         }
+        // What it knows is written.
+        let _ = timeout(HEALTH_ENDS, checks).await;
         self.notify.stopping();
         self.tell(ServiceEvent::Stopping);
         Ok(())
@@ -154,7 +184,8 @@ impl Service {
     }
 
     async fn look(&mut self) {
-        let looked = look(Arc::clone(&self.config), Arc::clone(&self.secrets), self.roots.clone());
+        let healths = self.healths.clone();
+        let looked = look(Arc::clone(&self.config), Arc::clone(&self.secrets), self.roots.clone(), healths);
         let Some(looked) = self.attend(looked, Duration::ZERO, Some(LONGEST_PASS)).await else { return };
         match looked {
             Ok((report, state)) => {
@@ -181,6 +212,7 @@ impl Service {
             secrets: Arc::clone(&self.secrets),
             progress: self.progress.clone(),
             stop: self.stop.clone(),
+            healths: self.healths.clone(),
         };
         let Some(made) = self.attend(made.make(lock), END_AFTER, Some(LONGEST_PASS)).await else { return };
         match made {
@@ -255,7 +287,10 @@ impl Service {
     /// the old values.
     fn read_files(&mut self) {
         let roots = crate::context::secrets::roots(&self.config).map(|roots| self.roots = roots);
-        let secrets = Secrets::read(&self.config).map(|secrets| self.secrets = Arc::new(secrets));
+        let secrets = Secrets::read(&self.config).map(|mut secrets| {
+            secrets.health_headers = secrets.health_headers.or_before(&self.secrets.health_headers);
+            self.secrets = Arc::new(secrets);
+        });
         if secrets.is_err() {
             self.secrets = Arc::new(self.secrets.for_a_new_run());
         }
@@ -264,6 +299,12 @@ impl Service {
             self.tell(ServiceEvent::FilesKept(failure));
         }
         self.memory.files_kept = kept;
+        self.tell_health();
+    }
+
+    fn tell_health(&self) {
+        let (config, secrets, roots) = (Arc::clone(&self.config), Arc::clone(&self.secrets), self.roots.clone());
+        self.health_inputs.send_replace(health::Inputs { config, secrets, roots });
     }
 
     /// P10: if anything is wrong with the new configuration, the old one stays in use.
@@ -273,6 +314,7 @@ impl Service {
             Ok((config, roots, secrets)) => {
                 let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
                 (self.config, self.roots, self.secrets) = (Arc::new(config), roots, Arc::new(secrets));
+                self.tell_health();
                 // Look at once, and again after the work under way, which uses the old configuration.
                 self.memory.schedule.look_anew(clock::now());
                 self.memory.reloaded = true;

@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::cert::Roots;
 use crate::config::Config;
+use crate::context::health::Healths;
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock, failure, progress};
 use crate::model::{Code, Finding, PersistedState, Scope};
@@ -27,8 +28,10 @@ pub(crate) async fn look(
     config: Arc<Config>,
     secrets: Arc<Secrets>,
     roots: Roots,
+    healths: Healths,
 ) -> Result<(Report, PersistedState), Finding> {
     let context = Context::look(config, roots, secrets, progress::Progress::silent())?;
+    let context = context.with_health(healths);
     reconcile::look(&context, "run", everything()).await
 }
 
@@ -39,6 +42,7 @@ pub(crate) struct Pass {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) progress: progress::Progress,
     pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) healths: Healths,
 }
 
 impl Pass {
@@ -47,7 +51,7 @@ impl Pass {
         let store = Store::open(&self.config.state_dir).map_err(|error| Some(Finding::from(error)))?;
         let begun = clock::now();
         let context = Context::new(self.config, store, self.roots, self.secrets, self.progress, self.stop);
-        let context = context.discovered().await;
+        let context = context.with_health(self.healths).discovered().await;
         let report = reconcile(&Arc::new(context), "run", everything()).await;
         drop(lock);
         report.map(|report| (begun, report)).map_err(|failure| Some(failure).filter(|it| it.code != Code::Interrupted))

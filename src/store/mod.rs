@@ -11,6 +11,7 @@
 //! ledger.jsonl  txt.jsonl  history.jsonl   appended to, and cut when they are long
 //! state.json                               versioned
 //! dns.json                                 the DNS provider's zones, and the state of the token
+//! health.json                              the health of nodes, as `certd run` saw it last
 //! ```
 //!
 //! An error means that nothing was changed: the old value is whole. A broken file that no certificate depends on is worked
@@ -23,6 +24,7 @@ mod dns_cache;
 mod error;
 mod generations;
 pub mod guard;
+mod health;
 mod intent;
 mod journal;
 mod journal_entries;
@@ -121,7 +123,7 @@ impl Store {
 fn is_of_others(root: &Path) -> bool {
     const MARKS: [&str; 5] = ["state.json", "ledger.jsonl", "txt.jsonl", "history.jsonl", "dns.json"];
     /// What a first run that was cut short leaves, and what the root of a file system and of a snapshot has.
-    const BESIDE: [&str; 5] = ["lock", "accounts", "certs", "lost+found", ".snapshot"];
+    const BESIDE: [&str; 6] = ["lock", "accounts", "certs", "health.json", "lost+found", ".snapshot"];
     // One that cannot be looked into says so when it is read.
     let Ok(names) = entries(root) else { return false };
     let is_ours = |name: &String| BESIDE.contains(&name.as_str()) || (name.starts_with('.') && name.ends_with(".new"));

@@ -182,3 +182,47 @@ fn dns_that_does_not_answer_is_a_note_and_keeps_nothing_from_being_done() {
     assert!(text.contains("its addresses could not be looked up"), "{text}");
     exits(&lab.certd(&["deploy"]), 0);
 }
+
+#[test]
+fn every_record_is_shown_with_what_answers_there_and_how_answers_rotate() {
+    let lab = renewed(2);
+    lab.write_config("[health]\nstatus = [200]\n");
+    let json = |code: i32, arguments: &[&str]| -> Value {
+        let output = lab.certd(&[&["dns", "check", "--output", "json"], arguments].concat());
+        exits(&output, code);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let checked = json(0, &["--health", "--questions", "20"]);
+    let name = &checked["names"][0];
+    assert_eq!((name["name"].as_str(), &name["unlisted"]), (Some(SERVICE), &serde_json::json!([])));
+    assert_eq!(name["servers"][0]["authoritative"], true);
+    assert_eq!(name["servers"][0]["ttl"], 1);
+    for (number, address) in name["addresses"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(address["address"], lab.ip(number));
+        assert_eq!(address["nodes"], serde_json::json!([format!("node-{}", number + 1)]));
+        assert_eq!((address["served"][0]["verdict"].as_str(), address["proxied"].as_bool()), (Some("ok"), Some(false)));
+        assert_eq!((&address["health"], &address["answers"]), (&serde_json::json!(["ok"]), &20.into()));
+    }
+    let first = name["rotation"][0]["first"].as_object().unwrap().values().map(|count| count.as_u64().unwrap());
+    assert_eq!(first.sum::<u64>(), 20);
+
+    // A record of nobody's, where nothing answers, and a node without one.
+    let stranger = lab.ip(0).rsplit_once('.').unwrap().0.to_owned() + ".250";
+    lab.record(&format!("add {SERVICE}. 1 A {stranger}"));
+    lab.record(&format!("delete {SERVICE}. A {}", lab.ip(1)));
+    let checked = json(4, &["--questions", "0"]);
+    let name = &checked["names"][0];
+    assert_eq!(name["unlisted"], serde_json::json!(["node-2"]));
+    let found = name["addresses"].as_array().unwrap().iter().find(|it| it["address"] == *stranger).unwrap().clone();
+    assert_eq!((&found["nodes"], &found["served"][0]["verdict"]), (&serde_json::json!([]), &"unreachable".into()));
+    let codes: Vec<&str> = name["findings"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["inventory-stranger", "inventory-node-unlisted"], "as a check says");
+    let output = lab.certd(&["dns", "check"]);
+    let text = exits(&output, 4);
+    for words in ["its own", "(no node)", "of 30", "30 answers to 30 questions for A", "no record leads to node-2"] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+    // Without the token it goes on by the addresses alone.
+    std::fs::remove_file(lab.folder.join("cloudflare.token")).unwrap();
+    json(4, &["--questions", "0"]);
+}

@@ -28,6 +28,7 @@ mod emergency;
 mod fallback;
 mod fence;
 mod guarded;
+mod health;
 mod hundred;
 mod init;
 mod interrupted;

@@ -18,7 +18,7 @@ use lab::node::{NodeOptions, Old};
 use lab::process::wait_until;
 use lab::script::{Answer, Point};
 use lab::{Lab, Options, SERVICE};
-use service::Running;
+pub(crate) use service::Running;
 
 /// Looks every second; passes when there is something to do.
 const EAGER: &str = "[run]\ncheck_every = \"1s\"\n";

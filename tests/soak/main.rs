@@ -9,6 +9,7 @@ mod lab;
 mod consumers;
 mod dialogue_kills;
 mod dns;
+mod health;
 mod http3;
 mod hundred;
 mod key_types;

@@ -95,6 +95,13 @@ fn states(report: &Report) -> States {
             states.insert(format!("{}{at}", watched.name), format!("{}{shown}", served.verdict.word()));
         }
     }
+    for health in &report.health {
+        for node in &health.nodes {
+            let at = node.address.map(|address| format!(" at {address}")).unwrap_or_default();
+            let about = format!("{} {}, health{at}", node.node, health.certificate);
+            states.insert(about, node.verdict.word().to_owned());
+        }
+    }
     for disk in &report.disks {
         let certificate = disk.certificate.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
         let state = states.entry(format!("{}{certificate} on disk", disk.node)).or_default();

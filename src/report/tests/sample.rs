@@ -117,6 +117,7 @@ pub(super) fn empty() -> Report {
         certificates: Vec::new(),
         left_out: Vec::new(),
         watched: Vec::new(),
+        health: Vec::new(),
         inventory: Vec::new(),
         disks: Vec::new(),
         plan: Plan::default(),

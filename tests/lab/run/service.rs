@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// A message that has not come within this time will not come; a minute's schedule is within it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     manager: UnixDatagram,
     stdout: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(lab: &Lab, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(lab: &Lab, environment: &[(&str, &str)]) -> Self {
         let path = |name: &str| {
             let free = (0..).map(|n| lab.folder.join(format!("run-{n}.{name}"))).find(|path| !path.exists());
             free.unwrap()
@@ -39,17 +39,17 @@ impl Running {
         Self { child: lab.spawn(command), manager, stdout, stderr, seen: 0 }
     }
 
-    pub(super) fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         fs::read_to_string(&self.stdout).unwrap()
     }
 
-    pub(super) fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap()
     }
 
     /// Returns when the manager gets this message, from now on.
     #[track_caller]
-    pub(super) fn hear(&mut self, words: &str) {
+    pub(crate) fn hear(&mut self, words: &str) {
         let mut buffer = [0; 4096];
         loop {
             let length = match self.manager.recv(&mut buffer) {
@@ -68,7 +68,7 @@ impl Running {
 
     /// Returns when a line of the journal has these words, after the one that was waited for before.
     #[track_caller]
-    pub(super) fn wait_for_line(&mut self, words: &str) {
+    pub(crate) fn wait_for_line(&mut self, words: &str) {
         let found = |all: String| Some(self.seen + all.get(self.seen..)?.find(words)? + words.len());
         // A minute's schedule takes more than one patience.
         let there = (0..3).any(|_| wait_until(|| found(self.stderr()).is_some()));
@@ -78,16 +78,16 @@ impl Running {
 
     /// Returns when a report has these words.
     #[track_caller]
-    pub(super) fn wait_for_report(&self, words: &str) {
+    pub(crate) fn wait_for_report(&self, words: &str) {
         assert!(wait_until(|| self.stdout().contains(words)), "no {words:?} in\n{}\n{}", self.stderr(), self.stdout());
     }
 
-    pub(super) fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         signal("HUP", &[self.child.id()]);
     }
 
     #[track_caller]
-    pub(super) fn ends(&mut self, code: i32) {
+    pub(crate) fn ends(&mut self, code: i32) {
         signal("TERM", &[self.child.id()]);
         let soon = (0..SOON.as_millis() / 10).any(|_| {
             std::thread::sleep(Duration::from_millis(10));

@@ -125,6 +125,12 @@ impl Code {
             Self::InventoryTtl => "set the TTL to 300 or less",
             Self::InventoryCname | Self::InventoryNoAddress => "make A and AAAA records with the nodes' addresses",
             Self::InventoryUnasked => "do nothing, if DNS comes back; else see `dns` in the configuration",
+            Self::HealthNoAnswer => "see that the node's server runs, and that this machine reaches it",
+            Self::HealthTls => "see what the node serves: certd check",
+            Self::HealthStatus | Self::HealthBody => "see the server's log on the node, and what stands behind it",
+            Self::HealthBackend => "see the backend, and the way to it; no node needs a change",
+            Self::HealthUnknown => "give this machine a way to the node",
+            Self::HealthHeaders => "write a line `Name: value` for each field",
             Self::SshRefused | Self::SshNoAnswer | Self::SshUnreachable | Self::SshHandshake | Self::SshFarSide => {
                 "see that sshd runs on the node, and that this machine reaches it"
             }

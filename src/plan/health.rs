@@ -1,0 +1,270 @@
+//! What a node's answers add up to: thresholds, and whose fault it is.
+
+use jiff::Timestamp;
+
+use crate::cert::DnsName;
+use crate::config;
+use crate::model::{Health, HealthAnswer, HealthPlace, HealthState};
+
+/// Answers in a row that change the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    pub rise: u32,
+    pub fall: u32,
+}
+
+impl From<&config::Health> for Thresholds {
+    fn from(health: &config::Health) -> Self {
+        Self { rise: health.rise, fall: health.fall }
+    }
+}
+
+/// One answer decides: for a look that asks once.
+pub const AT_ONCE: Thresholds = Thresholds { rise: 1, fall: 1 };
+
+/// The answer to one request, and how long it took.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub place: HealthPlace,
+    pub name: DnsName,
+    pub answer: HealthAnswer,
+    pub took_ms: Option<u32>,
+    pub at: Timestamp,
+}
+
+/// The state after this answer.
+pub fn after(before: Option<Health>, answered: Answered, thresholds: Thresholds) -> Health {
+    let Answered { place, name, answer, took_ms, at } = answered;
+    let same_run = |before: &Health| before.answer.is_well() == answer.is_well();
+    let run_since = before.as_ref().filter(|before| same_run(before)).and_then(|before| before.run_since).or(Some(at));
+    let mut health = match before {
+        Some(before) => Health { name, at, answer, took_ms, run_since, ..before },
+        None => Health {
+            place,
+            name,
+            at,
+            answer,
+            took_ms,
+            state: HealthState::Unknown,
+            since: at,
+            against: 0,
+            against_since: None,
+            run_since,
+            times: Default::default(),
+        },
+    };
+    if let (Some(took_ms), true) = (took_ms, health.answer.is_a_response()) {
+        health.times.note(took_ms, at);
+    }
+    let Some(well) = health.answer.is_well() else { return health };
+    let now = if well { HealthState::Well } else { HealthState::Failing };
+    if health.state == now {
+        (health.against, health.against_since) = (0, None);
+        return health;
+    }
+    let since = *health.against_since.get_or_insert(at);
+    health.against = health.against.saturating_add(1);
+    let enough = match (health.state, well) {
+        // Nothing has fallen yet.
+        (HealthState::Unknown, true) => 1,
+        (_, true) => thresholds.rise,
+        (_, false) => thresholds.fall,
+    };
+    if health.against >= enough {
+        (health.state, health.since) = (now, since);
+        (health.against, health.against_since) = (0, None);
+    }
+    health
+}
+
+/// What is to be said of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Well,
+    /// It fails, by its own fault.
+    Failing,
+    /// It says that the backend does not answer, as every node does that answers at all.
+    Backend,
+    /// So many bad answers since the last good one, which are too few yet.
+    Falling(u32),
+    /// So many good answers since the last bad one, which are too few yet.
+    Rising(u32),
+    Unknown,
+}
+
+/// The places of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Since when the backend does not answer any node.
+    pub backend: Option<Timestamp>,
+    /// In the order of the places.
+    pub standings: Vec<Standing>,
+}
+
+/// `places`: all of one certificate.
+pub fn judge<'a>(places: impl IntoIterator<Item = &'a Health>) -> Judged {
+    let places: Vec<&Health> = places.into_iter().collect();
+    let mut responses = places.iter().filter(|place| place.answer.is_a_response()).peekable();
+    let all = responses.peek().is_some() && responses.all(|place| place.answer.blames_the_backend());
+    let blaming = || places.iter().filter(|place| place.answer.blames_the_backend());
+    let fails = blaming().any(|place| place.state == HealthState::Failing);
+    // Before the last of them said so, another had an answer of the backend.
+    let since = blaming().filter_map(|place| since_bad(place)).max();
+    let backend = since.filter(|_| all && fails);
+    let back_since = back_since(&places);
+    let is_older =
+        |place: &Health| back_since.is_some_and(|back| place.state == HealthState::Failing && place.at < back);
+    let standing = |place: &&Health| match (place.state, place.answer.is_well()) {
+        (_, None) => Standing::Unknown,
+        (_, Some(false)) if place.answer.blames_the_backend() && (backend.is_some() || is_older(place)) => {
+            Standing::Backend
+        }
+        (HealthState::Failing, Some(true)) => Standing::Rising(place.against),
+        (HealthState::Failing, Some(false)) => Standing::Failing,
+        (_, Some(true)) => Standing::Well,
+        (_, Some(false)) => Standing::Falling(place.against),
+    };
+    Judged { backend, standings: places.iter().map(standing).collect() }
+}
+
+/// Since when some node has good answers, where no node has others than those and the backend's silence: what another node
+/// answered before that is no fault of it.
+fn back_since(places: &[&Health]) -> Option<Timestamp> {
+    let mut since = None;
+    for place in places.iter().filter(|place| place.answer.is_a_response() && !place.answer.blames_the_backend()) {
+        if place.answer.is_well() != Some(true) {
+            return None;
+        }
+        since = since.into_iter().chain(place.run_since).min();
+    }
+    since
+}
+
+/// Since when its answers are bad.
+fn since_bad(place: &Health) -> Option<Timestamp> {
+    match place.state {
+        HealthState::Failing => Some(place.since),
+        _ => place.against_since,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::cert::fixture::NOW;
+    use crate::cert::{CertName, NodeName};
+
+    const USUAL: Thresholds = Thresholds { rise: 2, fall: 3 };
+
+    fn at(seconds: i64) -> Timestamp {
+        NOW + SignedDuration::from_secs(seconds)
+    }
+
+    fn status(status: u16) -> HealthAnswer {
+        let http = "HTTP/2".to_owned();
+        match status {
+            200 => HealthAnswer::Well { status, http },
+            _ => HealthAnswer::Status { status, http, location: None },
+        }
+    }
+
+    fn answered(node: &str, answer: HealthAnswer, seconds: i64) -> Answered {
+        let place = HealthPlace {
+            certificate: CertName::parse("a").unwrap(),
+            node: NodeName::parse(node).unwrap(),
+            address: None,
+        };
+        Answered { place, name: DnsName::parse("a.example.com").unwrap(), answer, took_ms: Some(10), at: at(seconds) }
+    }
+
+    /// The health of a node after these answers, one every 30 s.
+    fn history(node: &str, answers: &[HealthAnswer]) -> Health {
+        let mut health = None;
+        for (number, answer) in answers.iter().enumerate() {
+            health = Some(after(health, answered(node, answer.clone(), 30 * number as i64), USUAL));
+        }
+        health.unwrap()
+    }
+
+    fn dead() -> HealthAnswer {
+        HealthAnswer::NoAnswer { why: "no answer".into() }
+    }
+
+    #[test]
+    fn a_state_changes_after_enough_answers_in_a_row_and_dates_from_the_first_of_them() {
+        let well = || status(200);
+        let state = |answers: &[HealthAnswer]| {
+            let health = history("one", answers);
+            (health.state, health.since.duration_since(NOW).as_secs(), health.against)
+        };
+        use HealthState::{Failing, Unknown, Well};
+        assert_eq!(state(&[well()]), (Well, 0, 0), "nothing has fallen yet");
+        assert_eq!(state(&[dead(), dead()]), (Unknown, 0, 2));
+        assert_eq!(state(&[dead(), dead(), dead()]), (Failing, 0, 0));
+        assert_eq!(state(&[well(), dead(), status(500)]), (Well, 0, 2));
+        assert_eq!(state(&[well(), dead(), dead(), well(), dead(), dead()]), (Well, 0, 2), "not in a row");
+        assert_eq!(state(&[well(), dead(), status(500), dead()]), (Failing, 30, 0), "for whatever reason");
+        assert_eq!(state(&[dead(), dead(), dead(), well()]), (Failing, 0, 1));
+        assert_eq!(state(&[dead(), dead(), dead(), well(), dead(), well()]), (Failing, 0, 1));
+        assert_eq!(state(&[dead(), dead(), dead(), well(), well()]), (Well, 90, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_found_out_from_here_changes_no_state() {
+        let unknown = || HealthAnswer::Unknown { why: "no route".into() };
+        let health = history("one", &[status(200), unknown(), unknown(), unknown(), unknown()]);
+        assert_eq!(health.state, HealthState::Well);
+        assert_eq!(judge([&health]).standings, [Standing::Unknown]);
+        assert_eq!(history("one", &[dead(), unknown(), dead(), dead()]).state, HealthState::Failing);
+    }
+
+    #[test]
+    fn one_answer_decides_a_single_look() {
+        let before = history("one", &[status(200), status(200)]);
+        let now = after(Some(before), answered("one", dead(), 90), AT_ONCE);
+        assert_eq!((now.state, now.since), (HealthState::Failing, at(90)));
+        let back = after(Some(now), answered("one", status(200), 120), AT_ONCE);
+        assert_eq!((back.state, back.since), (HealthState::Well, at(120)));
+        assert_eq!(back.times.count(back.at), 3, "what has no answer has no time of one");
+    }
+
+    #[test]
+    fn where_every_node_that_answers_says_502_the_backend_is_at_fault_and_no_node() {
+        let bad = |node, code| history(node, &[status(code), status(code), status(code)]);
+        let judged = judge([&bad("one", 502), &bad("two", 504), &bad("three", 502)]);
+        assert_eq!(judged, Judged { backend: Some(NOW), standings: vec![Standing::Backend; 3] });
+        // A dead node is dead all the same.
+        let nobody = history("three", &[dead(), dead(), dead()]);
+        let judged = judge([&bad("one", 502), &bad("two", 502), &nobody]);
+        assert_eq!(judged.standings, [Standing::Backend, Standing::Backend, Standing::Failing]);
+        // One that has another answer shows that the backend is there, or that the node alone is at fault.
+        for other in [history("two", &[status(200)]), bad("two", 500), bad("two", 404)] {
+            let judged = judge([&bad("one", 502), &other]);
+            assert_eq!((judged.backend, judged.standings[0]), (None, Standing::Failing), "{other:?}");
+        }
+        assert_eq!(judge([&nobody]).backend, None, "nobody has said anything of it");
+        assert_eq!(judge([]), Judged { backend: None, standings: Vec::new() });
+    }
+
+    #[test]
+    fn the_first_node_to_fall_is_not_blamed_while_the_others_say_502_too() {
+        let first = history("one", &[status(200), status(502), status(502), status(502)]);
+        let others = history("two", &[status(200), status(200), status(502), status(502)]);
+        assert_eq!(others.state, HealthState::Well);
+        let judged = judge([&first, &others]);
+        assert_eq!(judged, Judged { backend: Some(at(60)), standings: vec![Standing::Backend; 2] });
+        // None has fallen yet.
+        let few = history("one", &[status(200), status(502)]);
+        assert_eq!(judge([&few]), Judged { backend: None, standings: vec![Standing::Falling(1)] });
+        // And it comes back.
+        let back = history("one", &[status(502), status(502), status(502), status(502), status(200)]);
+        let other = history("two", &[status(502), status(502), status(502), status(502)]);
+        assert_eq!(judge([&back, &other]).standings, [Standing::Rising(1), Standing::Backend], "it was asked before");
+        let late = history("two", &[status(502), status(502), status(502), status(502), status(502)]);
+        assert_eq!(judge([&back, &late]).standings, [Standing::Rising(1), Standing::Failing]);
+        let well = history("one", &[status(502), status(502), status(502), status(502), status(200), status(200)]);
+        assert_eq!(judge([&well, &other]).standings, [Standing::Well, Standing::Backend], "it is only slower");
+    }
+}

@@ -1,0 +1,221 @@
+//! One HTTPS request to one server. The certificate is judged before anything is sent, since the request may hold secrets.
+//! No redirect is followed, nothing is kept, and what is read is bounded.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+use core::time::Duration;
+
+use http::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use super::plain::Recorded;
+use super::{Route, in_common, tls};
+use crate::cert::DnsName;
+use crate::config::HttpVersion;
+use crate::model::ProbeError;
+use crate::text::escape;
+
+/// Bytes of a body that are read.
+const BODY: usize = 64 * 1024;
+/// Bytes of all header fields of a response.
+const HEADERS: usize = 32 * 1024;
+/// Characters of a `Location`, and of an error.
+const SHOWN: usize = 200;
+
+// RFC 7301 section 6, RFC 9113 section 3.2.
+const H1: &[u8] = b"http/1.1";
+const H2: &[u8] = b"h2";
+
+/// A GET request.
+pub struct Get<'a> {
+    /// SNI and Host.
+    pub name: &'a DnsName,
+    /// With its query.
+    pub path: &'a str,
+    pub headers: HeaderMap,
+    pub version: HttpVersion,
+}
+
+/// The beginning of an answer.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// `HTTP/1.1` or `HTTP/2`.
+    pub version: &'static str,
+    /// Escaped.
+    pub location: Option<String>,
+    /// At most 64 KiB.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer. Texts are escaped.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// No connection, or no TLS.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The caller's word on the chain: nothing was sent.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Late(&'static str),
+    #[error("the server closed the connection {0}")]
+    Closed(&'static str),
+    #[error("no response: {0}")]
+    NoResponse(String),
+    #[error("{0}")]
+    NotHttp(String),
+}
+
+/// How far a request came.
+#[repr(u8)]
+enum Phase {
+    Connect,
+    Tls,
+    Response,
+    Body,
+}
+
+/// One attempt. `accept` judges the chain (DER, leaf first), and says why a visitor would refuse it. `limit` covers all of
+/// it, the opening of a caller's stream included.
+///
+/// # Errors
+/// How far it came.
+pub async fn get(
+    route: &Route,
+    ask: Get<'_>,
+    accept: impl FnOnce(Vec<Vec<u8>>) -> Result<(), HttpError>,
+    limit: Duration,
+) -> Result<Response, HttpError> {
+    let (phase, name) = (AtomicU8::new(Phase::Connect as u8), ask.name);
+    match timeout(limit, attempt(route, ask, accept, &phase)).await {
+        // As for a handshake: the server may take others.
+        Ok(Err(HttpError::Probe(ProbeError::NothingInCommon(why)))) => {
+            Err(in_common::judged(route, name, limit).await.unwrap_or(ProbeError::Tls(why)).into())
+        }
+        Ok(done) => done,
+        Err(_) => Err(match phase.into_inner() {
+            at if at == Phase::Connect as u8 => match route {
+                // As a failure of SSH, it shows nothing of what visitors get.
+                Route::Through { .. } => ProbeError::NoWay(format!("not open after {} s", limit.as_secs())).into(),
+                _ => ProbeError::TimedOut.into(),
+            },
+            at if at == Phase::Tls as u8 => HttpError::Late("TCP answers, and no TLS handshake"),
+            at if at == Phase::Response as u8 => HttpError::Late("TLS answers, and no response to the request"),
+            _ => HttpError::Late("a response begins, and does not end"),
+        }),
+    }
+}
+
+async fn attempt(
+    route: &Route,
+    ask: Get<'_>,
+    accept: impl FnOnce(Vec<Vec<u8>>) -> Result<(), HttpError>,
+    phase: &AtomicU8,
+) -> Result<Response, HttpError> {
+    let Ok(name) = ServerName::try_from(ask.name.as_str().to_owned()) else {
+        return Err(ProbeError::Tls(format!("no server can be asked for {}", ask.name)).into());
+    };
+    let Some(opened) = route.stream().await else { return Err(ProbeError::NoQuic.into()) };
+    let (stream, prelude) = opened?;
+    let alpn: &[&[u8]] = match ask.version {
+        HttpVersion::Any => &[H2, H1],
+        HttpVersion::One => &[H1],
+        HttpVersion::Two => &[H2],
+    };
+    phase.store(Phase::Tls as u8, Ordering::Relaxed);
+    let (chain, stream) = tls::over_alpn(stream, name, ask.name, prelude, alpn).await?;
+    accept(chain)?;
+    phase.store(Phase::Response as u8, Ordering::Relaxed);
+    let over_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+    if ask.version == HttpVersion::Two && !over_h2 {
+        return Err(HttpError::NotHttp("the server does not speak HTTP/2".to_owned()));
+    }
+    // Ends with this function, and with it the connection.
+    let mut connection = JoinSet::new();
+    let answer = if over_h2 {
+        over_two(stream, &ask, &mut connection).await
+    } else {
+        over_one(stream, &ask, &mut connection).await
+    };
+    let (head, mut incoming) = answer?.into_parts();
+    phase.store(Phase::Body as u8, Ordering::Relaxed);
+    let mut body = Vec::new();
+    while body.len() < BODY {
+        let Some(frame) = incoming.frame().await else { break };
+        let frame = frame.map_err(|_| HttpError::Closed("before the end of the response"))?;
+        if let Some(data) = frame.data_ref() {
+            body.extend_from_slice(&data[..data.len().min(BODY - body.len())]);
+        }
+    }
+    let location = head.headers.get(LOCATION).map(|to| escape(&String::from_utf8_lossy(to.as_bytes()), SHOWN));
+    let version = if head.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" };
+    Ok(Response { status: head.status.as_u16(), version, location, body })
+}
+
+type Connection = JoinSet<hyper::Result<()>>;
+
+async fn over_one(
+    stream: TlsStream<Recorded>,
+    ask: &Get<'_>,
+    connection: &mut Connection,
+) -> Result<http::Response<Incoming>, HttpError> {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEADERS);
+    let (mut sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
+    connection.spawn(driver);
+    let mut request = request(ask, ask.path)?;
+    let host = HeaderValue::from_str(ask.name.as_str()).map_err(|error| HttpError::NotHttp(error.to_string()))?;
+    request.headers_mut().insert(HOST, host);
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    sender.send_request(request).await.map_err(no_answer)
+}
+
+async fn over_two(
+    stream: TlsStream<Recorded>,
+    ask: &Get<'_>,
+    connection: &mut Connection,
+) -> Result<http::Response<Incoming>, HttpError> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.max_header_list_size(HEADERS as u32).initial_stream_window_size(BODY as u32);
+    builder.initial_connection_window_size(BODY as u32);
+    let (mut sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
+    connection.spawn(driver);
+    // The authority stands for the Host (RFC 9113 section 8.3.1).
+    let request = request(ask, &format!("https://{}{}", ask.name, ask.path))?;
+    let answer = sender.send_request(request).await.map_err(no_answer)?;
+    // The connection would end with the sender, before the body.
+    connection.spawn(async move {
+        let _sender = sender;
+        core::future::pending().await
+    });
+    Ok(answer)
+}
+
+fn request(ask: &Get<'_>, uri: &str) -> Result<Request<Empty<Bytes>>, HttpError> {
+    let request = Request::get(uri).body(Empty::new());
+    // The configuration's path was tried.
+    let mut request = request.map_err(|error| HttpError::NotHttp(error.to_string()))?;
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("certd"));
+    request.headers_mut().extend(ask.headers.clone());
+    Ok(request)
+}
+
+/// A text of hyper's holds nothing of the request.
+fn no_answer(error: hyper::Error) -> HttpError {
+    if error.is_parse() || error.is_parse_status() {
+        return HttpError::NotHttp(format!("the answer is not HTTP: {}", escape(&error.to_string(), SHOWN)));
+    }
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return HttpError::Closed("without a response");
+    }
+    let cause = core::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    HttpError::NoResponse(escape(&cause, SHOWN))
+}
