@@ -94,6 +94,7 @@ pub async fn get(
     accept: impl FnOnce(Vec<Vec<u8>>) -> Result<(), HttpError>,
     limit: Duration,
 ) -> Result<Response, HttpError> {
+    let _room = route.room().await;
     let (phase, name) = (AtomicU8::new(Phase::Connect as u8), ask.name);
     match timeout(limit, attempt(route, ask, accept, &phase)).await {
         // As for a handshake: the server may take others.
