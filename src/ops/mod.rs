@@ -5,3 +5,4 @@ pub mod doctor;
 pub mod generations;
 pub mod receiver;
 pub mod revoke;
+pub mod takeover;

@@ -17,12 +17,14 @@ pub mod installs;
 pub mod inventory;
 pub mod ledger;
 pub mod order;
+pub mod places;
 pub mod quic;
 pub mod rehearsal;
 pub mod renewal;
 pub mod renewals;
 pub mod rollout;
 pub mod schedule;
+pub mod takeover;
 #[cfg(test)]
 mod tests;
 

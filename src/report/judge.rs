@@ -90,7 +90,8 @@ impl DiskVerdict {
             Self::Left { folders } => {
                 let folders: Vec<String> = folders.iter().map(|folder| as_word(folder)).collect();
                 let what = format!("keys of certificates that are not configured there: {}", folders.join(", "));
-                of(Code::NodeLeft, what, "if no server uses them any more, remove these folders on the node (rm -r)")
+                let next = format!("certd node clean {} shows what can go, and removes it", as_word(node.as_str()));
+                of(Code::NodeLeft, what, &next)
             }
             Self::Drifted(drift) => {
                 let (code, next) = match drift {

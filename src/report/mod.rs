@@ -17,6 +17,7 @@ mod plan;
 mod renewals;
 mod schema;
 mod table;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -36,6 +37,7 @@ pub use outcome::outcome;
 pub use plan::plan_text;
 pub use schema::json_schema;
 pub use table::Style;
+pub use takeover::takeover_text;
 pub use text::text;
 pub use verdict::Verdict;
 pub use watched::{WatchedReport, watched_text};

@@ -72,8 +72,13 @@ impl ReceiverError {
 /// # Errors
 /// Connection, login, or a failure of the script, which can be run again.
 pub async fn run(endpoint: Endpoint, script: &str, deadline: Duration) -> Result<Vec<String>, ReceiverError> {
-    let command = if endpoint.user == "root" { BOOTSTRAP } else { BY_SUDO };
+    let command = as_root(&endpoint);
     as_login(endpoint, command, script, deadline).await
+}
+
+/// What the exec runs for a program that is to be root's.
+pub(in crate::node) fn as_root(administrator: &Endpoint) -> &'static str {
+    if administrator.user == "root" { BOOTSTRAP } else { BY_SUDO }
 }
 
 /// Runs it with `command` instead of a login shell.
