@@ -111,7 +111,7 @@ edit() {
   commented <"$real" | cmp -s - "$record/.new/was" || { left "$shown" 'it is not only text, or its last line has no end'; return; }
   which=$2
   (umask 077; commented <"$real" >"$record/.new/is") || fail "$record cannot be written" "free some space there"
-  ! cmp -s "$record/.new/is" "$record/.new/was" || return 0
+  cmp -s "$record/.new/is" "$record/.new/was" && { unstage "$real"; return; }
   if pending edit "$real"; then rm -rf "$record/.new"; else
     flush "$record/.new/was" "$record/.new/is"
     enter
@@ -128,8 +128,7 @@ commented() {
 }
 # file, content, whose owner and mode it gets (and its time, where that is the content)
 replace() {
-  stage=${1%/*}/.certd-takeover
-  [ -L "$stage" ] || [ ! -d "$stage" ] || ! of_root "$stage" || rm -rf "$stage"
+  unstage "$1"
   try mkdir -m 700 "$stage"
   try cp -p "$3" "$stage/new"
   [ "$2" = "$3" ] || cat "$2" >"$stage/new" || fail "$1 cannot be written" "free some space there"
@@ -138,6 +137,11 @@ replace() {
   rmdir "$stage"
   ! command -v restorecon >/dev/null || restorecon "$1" 2>/dev/null
   flush "${1%/*}"
+}
+# What a run that died has left there.
+unstage() {
+  stage=${1%/*}/.certd-takeover
+  [ -L "$stage" ] || [ ! -d "$stage" ] || ! of_root "$stage" || rm -rf "$stage"
 }
 # A line that starts lego for our names alone.
 lego_of() {
@@ -224,6 +228,7 @@ back_renamed() {
   strike
 }
 back_edited() {
+  unstage "$path"
   if ! cmp -s "$entry/was" "$path"; then
     trusted "$path" || { left "$path" "$why"; return; }
     cmp -s "$entry/is" "$path" || {

@@ -167,7 +167,10 @@ fn killed_before_any_line_it_is_finished_by_the_next_run() {
     let lines: Vec<&str> = script.lines().collect();
     let start = lines.iter().position(|line| line.starts_with("# --- what root may touch")).unwrap();
     let mut killed = 0;
-    for at in (start..lines.len()).filter(|at| stands_alone(lines[*at].trim(), lines[at - 1].trim_end())) {
+    // A few lines; `make soak` takes all.
+    let stride = if std::env::var_os("ALL_SHELLS").is_some() { 1 } else { 7 };
+    let alone = (start..lines.len()).filter(|at| stands_alone(lines[*at].trim(), lines[at - 1].trim_end()));
+    for at in alone.step_by(stride) {
         let shell = SHELLS[at % SHELLS.len()];
         let machine = Machine::new();
         let script = machine.script(Task::Clean, &machine.leftovers());
@@ -177,5 +180,5 @@ fn killed_before_any_line_it_is_finished_by_the_next_run() {
         machine.clean(shell);
         assert!(is_clean(&machine), "{shell:?} {at} {}: {}", lines[at], machine.all());
     }
-    assert!(killed > 30, "{killed}");
+    assert!(killed > 30 / stride, "{killed}");
 }
