@@ -81,7 +81,9 @@ impl Clean {
         } else if lines.is_empty() {
             say("  nothing is left there that the configuration does not have\n", options);
         }
-        let gone = |line: &String| [script::REMOVED, script::GONE].iter().find_map(|word| line.strip_prefix(word).map(str::to_owned));
+        let gone = |line: &String| {
+            [script::REMOVED, script::GONE].iter().find_map(|word| line.strip_prefix(word).map(str::to_owned))
+        };
         let gone: Vec<String> = lines.iter().filter_map(gone).collect();
         if !gone.is_empty() {
             let _lock = setup::lock(&context.store, self.wait, options)?;
@@ -97,12 +99,7 @@ impl Clean {
 }
 
 /// What a look sees beside the configured paths, and what is remembered elsewhere.
-fn leftovers(
-    context: &Context,
-    place: &config::Node,
-    seen: Vec<String>,
-    account: Account,
-) -> Result<Leftovers, Fault> {
+fn leftovers(context: &Context, place: &config::Node, seen: Vec<String>, account: Account) -> Result<Leftovers, Fault> {
     let config = &context.config;
     let mut folders = places::left(&context.store.state()?, config, &place.name);
     for folder in seen {

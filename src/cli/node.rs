@@ -264,7 +264,11 @@ impl Target {
 }
 
 /// The user, and the host when it is not the configured one.
-pub(super) fn administrator(login: Option<&str>, node: &config::Node, account: Option<&Account>) -> Result<(String, Option<Host>), Fault> {
+pub(super) fn administrator(
+    login: Option<&str>,
+    node: &config::Node,
+    account: Option<&Account>,
+) -> Result<(String, Option<Host>), Fault> {
     let (user, host) = match login {
         None => (node.ssh.user.as_str(), None),
         Some(login) => match login.rsplit_once('@') {
@@ -287,9 +291,7 @@ pub(super) fn administrator(login: Option<&str>, node: &config::Node, account: O
         address.or_else(|| crate::cert::DnsName::parse(host).map(Host::Name).ok())
     });
     match host {
-        Some(None) => {
-            Err(Fault::usage(format!("the login has neither an address nor a DNS name after @\n  {next}")))
-        }
+        Some(None) => Err(Fault::usage(format!("the login has neither an address nor a DNS name after @\n  {next}"))),
         Some(host) => Ok((user.to_owned(), host)),
         None => Ok((user.to_owned(), None)),
     }

@@ -182,7 +182,9 @@ impl Takeover {
                     say(&node::heading(place.node.name.as_str(), &lines), options);
                     recorded.push(place);
                 }
-                Ok(_) => say(&format!("{}\n  nothing is recorded there that was switched off\n", place.node.name), options),
+                Ok(_) => {
+                    say(&format!("{}\n  nothing is recorded there that was switched off\n", place.node.name), options)
+                }
                 Err(failure) => exits.push(failed(failure)),
             }
         }
@@ -222,7 +224,8 @@ fn has_something(context: &Context, places: &[Place]) -> Result<(), Fault> {
     for certificate in &context.config.certificates {
         let here = places.iter().any(|place| certificate.nodes.contains(&place.node.name));
         if here && context.store.stored(&certificate.name)?.current.is_none() {
-            let next = format!("next: certd renew {} issues and delivers it, beside whatever renews there", certificate.name);
+            let next =
+                format!("next: certd renew {} issues and delivers it, beside whatever renews there", certificate.name);
             let what = format!("{}: nothing is stored that could be delivered, and nothing was done", certificate.name);
             return Err(Fault { exit: Exit::NotDelivered, texts: vec![format!("{what}\n  {next}")] });
         }
@@ -243,7 +246,9 @@ fn remove(text: &mut String, place: &Place, off: &[Renewal]) {
         let what = match client {
             AcmeClient::AcmeSh => {
                 let folder = file.rsplit_once('/').map_or(file.as_str(), |(folder, _)| folder);
-                format!("{folder} (files and key of acme.sh), and revoke the DNS token there if it has no other certificate")
+                format!(
+                    "{folder} (files and key of acme.sh), and revoke the DNS token there if it has no other certificate"
+                )
             }
             AcmeClient::Certbot => {
                 format!("/etc/letsencrypt/live/{name} and archive/{name}, if no server reads them, and its DNS token")

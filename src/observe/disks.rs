@@ -96,7 +96,8 @@ pub(crate) async fn as_root(context: &Context, node: &NodeName, administrator: E
     let desired: Desired = configured.map(|certificate| (certificate.name.clone(), None)).collect();
     let wanted = wanted(context, node, &desired)?;
     let _waiting = context.progress.waiting("look at the disk of", node);
-    let looked = node::look_as_root(administrator, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))?;
+    let looked =
+        node::look_as_root(administrator, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))?;
     Ok(ours(context, node, looked))
 }
 

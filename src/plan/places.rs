@@ -33,9 +33,8 @@ pub fn left(state: &PersistedState, config: &Config, node: &NodeName) -> Vec<Lef
     let installs = config.certificates.iter().filter_map(|certificate| config.install(node, &certificate.name));
     let seen: BTreeSet<&str> = installs.map(|install| beside(install)).collect();
     let of_node = state.places.get(node).into_iter().flatten();
-    let elsewhere = of_node.filter(|(folder, _)| {
-        !folder.rsplit_once("/.certd/").is_some_and(|(beside, _)| seen.contains(beside))
-    });
+    let elsewhere =
+        of_node.filter(|(folder, _)| !folder.rsplit_once("/.certd/").is_some_and(|(beside, _)| seen.contains(beside)));
     elsewhere.map(|(folder, paths)| Leftover { folder: folder.clone(), paths: paths.clone() }).collect()
 }
 

@@ -71,7 +71,12 @@ impl DiskVerdict {
             ),
             Self::Renewers { renewals, .. } => {
                 let (what, next) = renewals::words(renewals);
-                of(Code::NodeRenewers, what, &next)
+                let node = as_word(node.as_str());
+                of(
+                    Code::NodeRenewers,
+                    what,
+                    &format!("certd node takeover {node} switches off what is certd's alone; by hand, {next}"),
+                )
             }
             Self::OldWorkers => of(
                 Code::NodeOldWorkers,

@@ -23,7 +23,9 @@ pub fn takeover_text(node: &NodeName, takeover: &Takeover) -> String {
         let Renewal { client, file, names, .. } = renewal;
         let how = match client {
             AcmeClient::AcmeSh => "is renamed, as acme.sh --remove does; its files and its other certificates stay",
-            AcmeClient::Certbot => "is renamed, so that certbot passes it over; its files and its other certificates stay",
+            AcmeClient::Certbot => {
+                "is renamed, so that certbot passes it over; its files and its other certificates stay"
+            }
             AcmeClient::Lego => "has a line for it, which becomes a comment",
         };
         let _ = writeln!(text, "  off    {} renews {}: {file} {how}", client.as_str(), list::first(SHOWN, names));

@@ -33,7 +33,9 @@ impl Machine {
         symlink(".certd/old/current/fullchain.pem", machine.path("ssl/chain.pem")).unwrap();
         symlink("../ssl/.certd/old/current/privkey.pem", machine.path("private/key.pem")).unwrap();
         fs::write(machine.path("ssl/.certd/.lock"), "").unwrap();
-        for (file, text) in [("ssl/mine.pem", "mine"), ("etc/certd-receiver/old.conf", ""), ("etc/certd-receiver/new.conf", "")] {
+        for (file, text) in
+            [("ssl/mine.pem", "mine"), ("etc/certd-receiver/old.conf", ""), ("etc/certd-receiver/new.conf", "")]
+        {
             fs::write(machine.path(file), text).unwrap();
         }
         machine
@@ -49,7 +51,12 @@ impl Machine {
             folders: vec![Leftover { folder: "/ssl/.certd/old".to_owned(), paths }],
             paths: vec!["/new/chain.pem".to_owned(), "/new/key.pem".to_owned()],
             certificates: vec![CertName::parse("new").unwrap()],
-            tests: vec![vec!["test".to_owned(), "!".to_owned(), "-e".to_owned(), self.path("broken").display().to_string()]],
+            tests: vec![vec![
+                "test".to_owned(),
+                "!".to_owned(),
+                "-e".to_owned(),
+                self.path("broken").display().to_string(),
+            ]],
             account: Some(Account::parse("certd").unwrap()),
         }
     }
@@ -112,7 +119,8 @@ fn what_goes_is_shown_with_the_found_files_and_the_links_and_then_goes() {
         assert_eq!(machine.all(), before);
         assert_eq!(machine.clean(shell), ["removed: /ssl/.certd/old", "removed: {}/etc/certd-receiver/old.conf"]);
         assert!(is_clean(&machine), "{}", machine.all());
-        assert_eq!(machine.clean(shell), ["gone: /ssl/.certd/old"]);
+        let lines = machine.run(shell, &machine.script(Task::Show, &machine.leftovers())).unwrap();
+        assert_eq!(lines, ["gone: /ssl/.certd/old"]);
     }
 }
 
@@ -120,9 +128,18 @@ fn what_goes_is_shown_with_the_found_files_and_the_links_and_then_goes() {
 fn what_is_read_or_others_could_swap_or_certd_did_not_make_stays() {
     type Change = fn(&Path);
     let cases: [(Change, &str); 7] = [
-        (|at| fs::write(at.join("etc/nginx.conf"), format!("ssl_certificate {}/ssl/chain.pem;", at.display())).unwrap(), "etc/nginx.conf names it"),
+        (
+            |at| {
+                fs::write(at.join("etc/nginx.conf"), format!("ssl_certificate {}/ssl/chain.pem;", at.display()))
+                    .unwrap()
+            },
+            "etc/nginx.conf names it",
+        ),
         (|at| chown(at.join("ssl"), Some(64001), None).unwrap(), "belongs to user 64001"),
-        (|at| fs::set_permissions(at.join("ssl/.certd"), fs::Permissions::from_mode(0o777)).unwrap(), "others may write in"),
+        (
+            |at| fs::set_permissions(at.join("ssl/.certd"), fs::Permissions::from_mode(0o777)).unwrap(),
+            "others may write in",
+        ),
         (|at| fs::write(at.join("ssl/.certd/old/mine"), "").unwrap(), "it has mine, which is not certd's"),
         (|at| fs::write(at.join("ssl/.certd/old/intent"), "").unwrap(), "has not come to its end"),
         (|at| fs::write(at.join("broken"), "").unwrap(), "the server's test fails already"),

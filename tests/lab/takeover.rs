@@ -23,8 +23,11 @@ fn of_two_domains_of_acme_sh_ours_alone_is_taken_out_and_comes_back_to_the_byte(
         home.write("var/spool/cron/crontabs/root", CRON, 0o600);
         let before = home.all();
         let item = acme(OURS, &["a.example", "www.a.example"]);
-        let lines = home.switch_off(shell, &[item.clone()]);
-        assert_eq!(lines, ["off: acme.sh: /root/.acme.sh/a.example_ecc/a.example.conf is called a.example.conf.removed now"]);
+        let lines = home.switch_off(shell, core::slice::from_ref(&item));
+        assert_eq!(
+            lines,
+            ["off: acme.sh: /root/.acme.sh/a.example_ecc/a.example.conf is called a.example.conf.removed now"]
+        );
         assert!(!home.path(&OURS[1..]).exists() && home.path(&format!("{}.removed", &OURS[1..])).exists());
         assert_eq!(home.read("var/spool/cron/crontabs/root"), CRON, "b.example goes on");
         // Run again, it finds nothing more to do.
@@ -49,10 +52,13 @@ fn where_acme_sh_has_nothing_left_its_line_of_cron_becomes_a_comment_and_every_o
         home.write("etc/cron.d/acme", "1 1 * * * root \"/root/.acme.sh\"/acme.sh --cron > /dev/null 2>&1\n", 0o644);
         let before = home.all();
         let lines = home.switch_off(shell, &[acme(OURS, &["a.example"])]);
-        assert_eq!(lines[1..], [
-            "off: acme.sh: a line of /etc/cron.d/acme is a comment now",
-            "off: acme.sh: a line of /var/spool/cron/crontabs/root is a comment now",
-        ]);
+        assert_eq!(
+            lines[1..],
+            [
+                "off: acme.sh: a line of /etc/cron.d/acme is a comment now",
+                "off: acme.sh: a line of /var/spool/cron/crontabs/root is a comment now",
+            ]
+        );
         assert_eq!(
             home.read("var/spool/cron/crontabs/root"),
             format!("{other}#certd took this over: {CRON}{twice}{eve}")
@@ -91,10 +97,13 @@ fn a_certificate_of_certbots_is_renamed_when_its_names_are_exactly_ours() {
         let lines = home.switch_off(shell, &items);
         let (ours, shared) = (&items[0].file, &items[1].file);
         if has(shell, "openssl") {
-            assert_eq!(lines, [
-                format!("off: certbot: {ours} is called ours.conf.off now"),
-                format!("left: {shared}: it has b.example too by now"),
-            ]);
+            assert_eq!(
+                lines,
+                [
+                    format!("off: certbot: {ours} is called ours.conf.off now"),
+                    format!("left: {shared}: it has b.example too by now"),
+                ]
+            );
         } else {
             let why = "there is no openssl here, and nothing else says which names it has";
             assert_eq!(lines, [format!("left: {ours}: {why}"), format!("left: {shared}: {why}")]);

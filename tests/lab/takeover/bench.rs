@@ -100,8 +100,10 @@ impl Home {
     pub(crate) fn lines(&self, output: &Output) -> Vec<String> {
         let text = String::from_utf8_lossy(&output.stdout).replace(&self.0.path().display().to_string(), "{}");
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-        let mut lines: Vec<String> =
-            text.lines().map(|line| line.strip_prefix("certd-setup: ").expect("a line of its own").to_owned()).collect();
+        let mut lines: Vec<String> = text
+            .lines()
+            .map(|line| line.strip_prefix("certd-setup: ").expect("a line of its own").to_owned())
+            .collect();
         assert_eq!(lines.pop().as_deref(), Some("done"), "{text}");
         lines
     }

@@ -45,7 +45,11 @@ fn killed_before_some_lines_the_next_run_ends_where_it_should_and_the_way_back_i
     let scripts = [(takeover::switch_off(&node(), &items), false), (takeover::put_back(&node()), true)];
     for (script, back) in scripts {
         for (number, variant) in variants(&script).into_iter().enumerate().step_by(stride) {
-            let at = format!("{:?} {}", SHELLS[number % SHELLS.len()], variant.lines().skip_while(|line| *line != "kill -9 0").nth(1).unwrap());
+            let at = format!(
+                "{:?} {}",
+                SHELLS[number % SHELLS.len()],
+                variant.lines().skip_while(|line| *line != "kill -9 0").nth(1).unwrap()
+            );
             let shell = SHELLS[number % SHELLS.len()];
             let (home, items) = home();
             let before = home.all();

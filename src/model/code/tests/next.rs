@@ -158,7 +158,9 @@ impl Code {
             Self::NodeBrokenBefore | Self::NodeTestFails => "correct the server's configuration on the node",
             Self::NodeServerNotRunning => "start the server on the node",
             Self::NodeRoom => "free some space on the node",
-            Self::NodeRenewers => "run the command that the finding names, which ends that renewal alone",
+            Self::NodeRenewers => {
+                "run `certd node takeover`, or the command that the finding names, which ends that renewal alone"
+            }
             Self::NodeLeft => "run `certd node clean`, which removes what no server reads any more",
             Self::NodeKeyExposed => "take the rights from it (chmod go-rwx), or leave that to the next delivery",
             Self::NodeDrifted => "do nothing: the next pass delivers, unless the node has a newer generation",
