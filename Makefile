@@ -23,6 +23,7 @@ soak: setup ## SIGKILL and loss of power at every step, a thousand rotations und
 	cargo test -q --test soak kill -- --nocapture
 	cargo test -q --test soak -- --nocapture --skip kill --test-threads 1
 	ALL_SHELLS=1 cargo test -q --test lab node_program
+	ALL_SHELLS=1 cargo test -q --test lab -- takeover:: clean::
 	cargo test -q --no-run
 	tests/moved_clock.sh 400 env RUST_TEST_THREADS=3 cargo test -q --no-fail-fast
 

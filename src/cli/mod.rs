@@ -4,6 +4,7 @@
 
 mod account;
 mod check;
+mod clean;
 mod config;
 mod deploy;
 mod dns;
@@ -20,6 +21,7 @@ mod renew;
 mod revoke;
 mod run;
 mod setup;
+mod takeover;
 mod trust;
 
 use std::ffi::OsString;

@@ -40,6 +40,26 @@ enum Command {
     Setup(Setup),
     /// Remove the account, its program, its parameters and its sudo rule; certificates stay and are still served
     Remove(Remove),
+    /// Switch off what else renews certd's certificates on nodes, deliver to them, and prove that they serve it
+    ///
+    /// Looks for cron lines, timers and units that start acme.sh, certbot, lego and others, shows what they renew of
+    /// certd's names or write to its paths, asks, and switches exactly that off: of acme.sh and certbot, the
+    /// certificate's own file is renamed (theirs of other names stay); a line of cron's that has nothing else to do
+    /// becomes a comment. Then does what `certd deploy` does, and looks once more. What another user's cron starts, and
+    /// what renews other names or writes to other paths as well, is shown and left alone (exit 3).
+    ///
+    /// Before anything changes, the node has a record of it, in /var/lib/certd-node/takeover (root's alone). --undo puts
+    /// everything back from there, but for files that have changed since, which it names.
+    Takeover(super::takeover::Takeover),
+    /// Remove from a node what certd has left there: keys of certificates that go elsewhere or nowhere by now
+    ///
+    /// After a certificate, a path or the nodes of a certificate have changed in the configuration, the folders from
+    /// before stay on the node, with the links into them (`certd check --deep` and `certd doctor` name them). Shows
+    /// what would go, asks, and removes it; also what a receiver may deliver and the configuration has no more. Before
+    /// a folder goes, it is moved aside, and comes back if the server's own test misses it. Never removes what a
+    /// configured path or a configuration below /etc or /usr/local leads to, nor a folder that another user could swap:
+    /// names it with the reason (exit 3).
+    Clean(super::clean::Clean),
     /// Show the generation numbers that nodes reported when they refused a certificate; --reset forgets them
     ///
     /// A node refuses a generation older than the one it holds. certd keeps the reported number until the node accepts
@@ -112,6 +132,8 @@ impl Node {
         match &self.command {
             Command::Setup(command) => command.run(&config),
             Command::Remove(command) => command.run(&config),
+            Command::Clean(command) => command.run(config, options),
+            Command::Takeover(command) => command.run(config, options),
             Command::Fence(command) => command.run(&config, options),
         }
     }
@@ -232,46 +254,56 @@ impl Target {
         Account::parse(&self.account).map_err(bad_word)
     }
 
-    /// The user, and the host when it is not the configured one.
     fn login(&self, node: &config::Node, account: &Account) -> Result<(String, Option<Host>), Fault> {
-        let (user, host) = match &self.login {
-            None => (node.ssh.user.as_str(), None),
-            Some(login) => match login.rsplit_once('@') {
-                Some((user, host)) => (user, Some(host)),
-                None => (login.as_str(), None),
-            },
-        };
-        let next = "next: give an administrator's login: --login root, or --login USER@HOST";
-        if user == account.as_str() {
-            return Err(Fault::usage(format!(
-                "{user} is the receiver account, which can only accept certificates\n  {next}"
-            )));
-        }
-        if user.is_empty() || user.starts_with('-') || user.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(Fault::usage(format!("{user:?} is not a login name\n  {next}")));
-        }
-        let host = host.map(|text| {
-            let host = text.trim_matches(['[', ']']);
-            let address = host.parse().map(Host::Ip).ok();
-            address.or_else(|| crate::cert::DnsName::parse(host).map(Host::Name).ok())
-        });
-        match host {
-            Some(None) => {
-                Err(Fault::usage(format!("the login has neither an address nor a DNS name after @\n  {next}")))
-            }
-            Some(host) => Ok((user.to_owned(), host)),
-            None => Ok((user.to_owned(), None)),
-        }
+        administrator(self.login.as_deref(), node, Some(account))
     }
 
-    /// Empty: use the configured identities.
     fn identities(&self) -> Result<Vec<Identity>, Fault> {
-        let read = |file: &PathBuf| {
-            let pem = secret::read_text(file)?;
-            Ok(Identity::new(file.clone(), pem))
-        };
-        self.identity.iter().map(read).collect()
+        identities(&self.identity)
     }
+}
+
+/// The user, and the host when it is not the configured one.
+pub(super) fn administrator(
+    login: Option<&str>,
+    node: &config::Node,
+    account: Option<&Account>,
+) -> Result<(String, Option<Host>), Fault> {
+    let (user, host) = match login {
+        None => (node.ssh.user.as_str(), None),
+        Some(login) => match login.rsplit_once('@') {
+            Some((user, host)) => (user, Some(host)),
+            None => (login, None),
+        },
+    };
+    let next = "next: give an administrator's login: --login root, or --login USER@HOST";
+    if account.is_some_and(|account| user == account.as_str()) {
+        return Err(Fault::usage(format!(
+            "{user} is the receiver account, which can only accept certificates\n  {next}"
+        )));
+    }
+    if user.is_empty() || user.starts_with('-') || user.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Fault::usage(format!("{user:?} is not a login name\n  {next}")));
+    }
+    let host = host.map(|text| {
+        let host = text.trim_matches(['[', ']']);
+        let address = host.parse().map(Host::Ip).ok();
+        address.or_else(|| crate::cert::DnsName::parse(host).map(Host::Name).ok())
+    });
+    match host {
+        Some(None) => Err(Fault::usage(format!("the login has neither an address nor a DNS name after @\n  {next}"))),
+        Some(host) => Ok((user.to_owned(), host)),
+        None => Ok((user.to_owned(), None)),
+    }
+}
+
+/// Empty: use the configured identities.
+pub(super) fn identities(files: &[PathBuf]) -> Result<Vec<Identity>, Fault> {
+    let read = |file: &PathBuf| {
+        let pem = secret::read_text(file)?;
+        Ok(Identity::new(file.clone(), pem))
+    };
+    files.iter().map(read).collect()
 }
 
 /// Other logins that may accept the same key: root, as in the README's simpler setup, and the login that was just used.
@@ -316,17 +348,17 @@ fn report(node: &config::Node, receiver: &Receiver, proofs: &[Proof], other_logi
     }
 }
 
-fn with(endpoint: Endpoint, identities: Vec<Identity>) -> Endpoint {
+pub(super) fn with(endpoint: Endpoint, identities: Vec<Identity>) -> Endpoint {
     if identities.is_empty() { endpoint } else { Endpoint { identities, ..endpoint } }
 }
 
-fn heading(title: &str, lines: &[String]) -> String {
+pub(super) fn heading(title: &str, lines: &[String]) -> String {
     let mut text = format!("{title}\n");
     lines.iter().for_each(|line| _ = writeln!(text, "  {line}"));
     text
 }
 
-fn bad_word(bad: BadAccount) -> Fault {
+pub(super) fn bad_word(bad: BadAccount) -> Fault {
     let next = match bad {
         BadAccount::Name(_) => "give --account certd, or another name",
         BadAccount::From(_) => "give --from with this controller's address as the node sees it",

@@ -310,6 +310,7 @@ codes! {
     NodeReceiver = "node-receiver", Warning, Nodes,
         "The receiver on the node is not the one that this configuration would install";
     NodeRootKey = "node-root-key", Warning, Nodes, "The receiver's key logs in as root, too, or that is not known";
+    NodeScript = "node-script", Failure, Nodes, "An administrator's script did not come to its end on a node";
     ReceiverSetup = "receiver-setup", Failure, Nodes, "The receiver could not be set up";
     ReceiverCut = "receiver-cut", Failure, Nodes, "The connection ended while the receiver was set up";
     KeyNarrowed = "key-narrowed", Warning, Nodes,

@@ -1,6 +1,6 @@
 //! The content of a node's disk, as reported by the node program, which changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,9 @@ pub struct Renewal {
     pub others: Vec<DnsName>,
     /// The paths of certd's that it writes to. Escaped.
     pub paths: Vec<String>,
+    /// The other paths that it writes to, which something else may read. Escaped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -80,6 +83,14 @@ impl AcmeClient {
             Self::Lego => "lego",
         }
     }
+}
+
+/// A folder of certd's with keys, which the configuration does not have there any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    pub folder: String,
+    /// Paths that led into it.
+    pub paths: BTreeSet<String>,
 }
 
 /// Two clocks at one moment: ours, and that of a node.

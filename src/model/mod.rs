@@ -32,7 +32,7 @@ pub use beside::Beside;
 pub use code::Code;
 pub use crl::Crl;
 pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
-pub use disk::{AcmeClient, AtPath, Disk, Exposed, Found, Installed, Looked, NodeClock, Renewal};
+pub use disk::{AcmeClient, AtPath, Disk, Exposed, Found, Installed, Leftover, Looked, NodeClock, Renewal};
 pub use drift::{Compared, Drift};
 pub use exit::{Exit, worst};
 pub use finding::{Advice, Area, Finding, Severity};

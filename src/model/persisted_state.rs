@@ -42,6 +42,10 @@ pub struct PersistedState {
     /// When each address last answered over QUIC, for a day.
     #[serde(default)]
     pub quic: BTreeMap<NodeName, BTreeMap<SocketAddr, Timestamp>>,
+    /// Folders of certd's on each node that deliveries have used, and the paths that led into them: where the
+    /// configuration changes, they stay behind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<NodeName, BTreeMap<String, BTreeSet<String>>>,
     /// The last rehearsal of each certificate's renewal.
     #[serde(default)]
     pub rehearsals: BTreeMap<CertName, Rehearsal>,

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 use super::answer::{self, Answered, Senseless};
 use super::bundle::{self, Expected};
 use super::frames::Frame;
-use super::program::program_of_looks;
+use super::program::{BOOTSTRAP, program_of_looks};
+use super::receiver;
 use super::{Dialogue, NodeError};
 use crate::cert::{CertName, DnsName};
 use crate::config::Install;
@@ -49,9 +50,31 @@ pub struct Wanted {
 /// # Errors
 /// As a delivery before its commit.
 pub async fn look(endpoint: Endpoint, wanted: Vec<Wanted>, deadline: Duration) -> Result<Looked, NodeError> {
+    look_by(endpoint, BOOTSTRAP, wanted, deadline).await
+}
+
+/// The same with an administrator's login: as root, who sees what every user's cron starts.
+///
+/// # Errors
+/// As [`look`].
+pub async fn look_as_root(
+    administrator: Endpoint,
+    wanted: Vec<Wanted>,
+    deadline: Duration,
+) -> Result<Looked, NodeError> {
+    let command = receiver::as_root(&administrator);
+    look_by(administrator, command, wanted, deadline).await
+}
+
+async fn look_by(
+    endpoint: Endpoint,
+    command: &'static str,
+    wanted: Vec<Wanted>,
+    deadline: Duration,
+) -> Result<Looked, NodeError> {
     let keys = wanted.iter().filter_map(|wanted| wanted.expected.as_ref()).map(|expected| expected.key().clone());
     let keys = keys.collect();
-    let (dialogue, frame) = Dialogue::begin(endpoint, |nonce| opening(nonce, &wanted), keys, deadline).await?;
+    let (dialogue, frame) = Dialogue::begin(endpoint, command, |nonce| opening(nonce, &wanted), keys, deadline).await?;
     let asked: Vec<CertName> = wanted.into_iter().map(|wanted| wanted.certificate).collect();
     let looked = dialogue.answered(seen(&frame, &asked));
     dialogue.abort().await;
@@ -145,7 +168,7 @@ fn held(text: &str) -> Option<Renewal> {
     if client == AcmeClient::Certbot && others.is_empty() {
         others.extend(stem);
     }
-    Some(Renewal { client, file: escape(file, NAME), names: Vec::new(), others, paths })
+    Some(Renewal { client, file: escape(file, NAME), names: Vec::new(), others, paths, elsewhere: Vec::new() })
 }
 
 impl Half {

@@ -13,8 +13,9 @@ other_clients() {
   done
   case $client_lines in *acme.sh*)
     for conf_dir in "$HOME/.acme.sh" $(tell_lines -n -e "s#.*--(config-)?home[ =]+[\"']?([^\"' ]+).*#$os\2#p" -e t -e "s#.*[\"' :=](/[^\"' ]*)[\"']?/acme\.sh.*#$os\1#p"); do
+      cert_home=$(begin_of "$conf_dir/account.conf" | sed -nE "s#^CERT_HOME='(/[^']*)'#$os\1#p")
       set +f
-      for conf_file in "$conf_dir"/*/*.conf; do
+      for conf_file in "$conf_dir"/*/*.conf ${cert_home:+"$cert_home"/*/*.conf}; do
         tell_held acme.sh "$conf_file" "$(begin_of "$conf_file" | sed -nE 's/^Le_(Domain|Alt|Real[A-Za-z]*)=//p')"
       done
       set -f

@@ -4,12 +4,14 @@
 
 mod answer;
 mod bundle;
+pub mod clean;
 mod error;
 mod frames;
 mod look;
 mod program;
 pub mod receiver;
 mod servers;
+pub mod takeover;
 
 use core::fmt::Write as _;
 use core::time::Duration;
@@ -26,7 +28,7 @@ use crate::text::{escape, redact};
 
 pub use bundle::{Bundle, Expected};
 pub use error::NodeError;
-pub use look::{Wanted, look};
+pub use look::{Wanted, look, look_as_root};
 pub use program::{BOOTSTRAP, compact};
 pub use servers::web_servers;
 
@@ -85,7 +87,7 @@ impl Dialogue {
     ) -> Result<(Self, Prepared), NodeError> {
         let keys = bundles.iter().map(|bundle| bundle.pair.key().clone()).collect();
         let opening = |nonce: &str| bundle::opening(nonce, &bundles, rehearsal);
-        let (mut dialogue, frame) = Self::begin(endpoint, opening, keys, deadline).await?;
+        let (mut dialogue, frame) = Self::begin(endpoint, BOOTSTRAP, opening, keys, deadline).await?;
         let sent = |Bundle { certificate, generation, older, .. }| Sent { certificate, generation, older };
         dialogue.sent = bundles.into_iter().map(sent).collect();
         let prepared = dialogue.answered(answer::prepared(&frame, &dialogue.sent))?;
@@ -95,13 +97,14 @@ impl Dialogue {
     /// Up to the first answer; `opening`, of the nonce that it has to bear, is sent in one go.
     async fn begin(
         endpoint: Endpoint,
+        command: &'static str,
         opening: impl FnOnce(&str) -> Zeroizing<Vec<u8>>,
         keys: Vec<PrivateKey>,
         deadline: Duration,
     ) -> Result<(Self, Frame), NodeError> {
         let node = endpoint.node.clone();
         let nonce = nonce(&node)?;
-        let (session, frames) = (Session::start(endpoint, BOOTSTRAP)?, Frames::new(&nonce));
+        let (session, frames) = (Session::start(endpoint, command)?, Frames::new(&nonce));
         let mut dialogue = Self { session, frames, node, keys, sent: Vec::new() };
         let login = LOGIN.min(deadline);
         let prepare = async {

@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use super::BOOTSTRAP;
-use super::receiver::{BY_SUDO, ReceiverError, output_of};
+use super::receiver::{ReceiverError, as_root, output_of};
 use crate::model::{FoundServer, ServerKind, WebServers};
 use crate::ssh::{Endpoint, SshError};
 use crate::text::escape;
@@ -25,7 +24,7 @@ pub async fn web_servers(endpoint: Endpoint, port: u16, deadline: Duration) -> R
     // Without random numbers there is no session either.
     let _ = aws_lc_rs::rand::fill(&mut random);
     let mark = format!("certd-{:016x}", u64::from_be_bytes(random));
-    let command = if endpoint.user == "root" { BOOTSTRAP } else { BY_SUDO };
+    let command = as_root(&endpoint);
     let program = format!("mark={mark}\nport={port}\n{SOURCE}");
     let (output, end) = output_of(endpoint, command, &program, deadline, LONGEST).await?;
     match (read(&output, &mark), end) {

@@ -8,13 +8,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cert::{CertName, Generation, NodeName};
-use crate::model::{Disk, Finding, Looked, Observed};
+use crate::model::{Disk, Finding, Leftover, Looked, Observed};
 use crate::node::{self, Expected, Wanted};
 use crate::plan;
 
 use crate::context::failure::of_node;
 use crate::context::{Context, clock};
 use crate::observe::route::endpoint;
+use crate::ssh::Endpoint;
 
 /// Connecting, logging in, and the node's configuration test (30 s there).
 const LOOK_DEADLINE: Duration = Duration::from_secs(60);
@@ -40,10 +41,11 @@ pub async fn look(context: &Arc<Context>, observed: &mut Observed, nodes: BTreeS
     let mut looks = JoinSet::new();
     for node in nodes {
         let desired = desired(context, observed, &node);
+        let left = plan::places::left(&observed.state, &context.config, &node);
         let (context, permits) = (Arc::clone(context), Arc::clone(&permits));
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let looked = at(&context, &node, &desired).await;
+            let looked = at(&context, &node, &desired, left).await;
             (Disk { node, at: clock::now(), looked }, desired)
         });
     }
@@ -71,7 +73,35 @@ fn desired(context: &Context, observed: &Observed, node: &NodeName) -> Desired {
 }
 
 /// Looks at one node.
-pub(crate) async fn at(context: &Context, node: &NodeName, desired: &Desired) -> Result<Looked, Finding> {
+///
+/// `left`: what is remembered of it, beside what a look sees.
+pub(crate) async fn at(
+    context: &Context,
+    node: &NodeName,
+    desired: &Desired,
+    left: Vec<Leftover>,
+) -> Result<Looked, Finding> {
+    let wanted = wanted(context, node, desired)?;
+    let _waiting = context.progress.waiting("look at the disk of", node);
+    let endpoint = endpoint(&context.config, &context.secrets, node).await?;
+    let looked = node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))?;
+    let mut looked = ours(context, node, looked);
+    looked.left.extend(left.into_iter().map(|left| left.folder));
+    Ok(looked)
+}
+
+/// The same with an administrator's login, whatever is stored.
+pub(crate) async fn as_root(context: &Context, node: &NodeName, administrator: Endpoint) -> Result<Looked, Finding> {
+    let configured = context.config.certificates.iter().filter(|certificate| certificate.nodes.contains(node));
+    let desired: Desired = configured.map(|certificate| (certificate.name.clone(), None)).collect();
+    let wanted = wanted(context, node, &desired)?;
+    let _waiting = context.progress.waiting("look at the disk of", node);
+    let looked =
+        node::look_as_root(administrator, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))?;
+    Ok(ours(context, node, looked))
+}
+
+fn wanted(context: &Context, node: &NodeName, desired: &Desired) -> Result<Vec<Wanted>, Finding> {
     let mut wanted = Vec::new();
     for (certificate, generation) in desired {
         let Some(install) = context.config.install(node, certificate) else { continue };
@@ -84,9 +114,10 @@ pub(crate) async fn at(context: &Context, node: &NodeName, desired: &Desired) ->
         };
         wanted.push(Wanted { certificate: certificate.clone(), install: Arc::clone(install), expected });
     }
-    let _waiting = context.progress.waiting("look at the disk of", node);
-    let endpoint = endpoint(&context.config, &context.secrets, node).await?;
-    let mut looked = node::look(endpoint, wanted, LOOK_DEADLINE).await.map_err(|error| of_node(node, &error))?;
+    Ok(wanted)
+}
+
+fn ours(context: &Context, node: &NodeName, mut looked: Looked) -> Looked {
     // The node knows only what it was asked about, not what else the configuration has for it.
     let known = |folder: &str| {
         let name = folder.rsplit('/').next().and_then(|name| CertName::parse(name).ok());
@@ -94,5 +125,5 @@ pub(crate) async fn at(context: &Context, node: &NodeName, desired: &Desired) ->
     };
     looked.left.retain(|folder| !known(folder));
     looked.renewals = plan::renewals::ours(&context.config, node, looked.renewals);
-    Ok(looked)
+    looked
 }

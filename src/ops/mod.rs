@@ -7,3 +7,4 @@ pub mod generations;
 pub mod init;
 pub mod receiver;
 pub mod revoke;
+pub mod takeover;

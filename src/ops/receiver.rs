@@ -25,7 +25,7 @@ use crate::execute::rehearse::unsigned;
 use crate::observe::route::endpoint_at;
 
 /// Long, since a package manager on the node may hold the lock on the account database.
-const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
+pub(super) const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
 const PROOF_DEADLINE: Duration = Duration::from_secs(60);
 /// At once: dropbear takes five connections of one address that are not logged in yet, and sshd ten of all.
 const LOGINS: usize = 3;

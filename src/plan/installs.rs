@@ -6,6 +6,8 @@ use crate::cert::{CertName, NodeName, sha256_hex};
 use crate::config::{Config, Install, Rights};
 use crate::model::PersistedState;
 
+use super::places;
+
 /// Bytes of the digest that are kept: enough to see a change, and few enough for the state of a thousand nodes.
 const KEPT: usize = 8;
 
@@ -40,6 +42,7 @@ pub fn whole(config: &Config, node: &NodeName, certificate: &CertName) -> String
 pub fn delivered(state: &mut PersistedState, config: &Config, node: &NodeName, certificate: &CertName) {
     if let Some(install) = config.install(node, certificate) {
         state.installed.entry(node.clone()).or_default().insert(certificate.clone(), digest_of(install));
+        places::used(state, node, certificate, install);
     }
 }
 
@@ -47,6 +50,7 @@ pub fn delivered(state: &mut PersistedState, config: &Config, node: &NodeName, c
 pub fn found(state: &mut PersistedState, node: &NodeName, certificate: &CertName, install: &Install) {
     let of_node = state.installed.entry(node.clone()).or_default();
     of_node.entry(certificate.clone()).or_insert_with(|| digest_of(install));
+    places::used(state, node, certificate, install);
 }
 
 /// Whether it was installed otherwise than the configuration says now. Without a record: no.
@@ -58,6 +62,7 @@ pub fn changed(state: &PersistedState, config: &Config, node: &NodeName, certifi
 
 /// Forgets removed nodes.
 pub fn prune(state: &mut PersistedState, config: &Config) {
+    places::prune(state, config);
     state.installed.retain(|node, by_name| {
         by_name.retain(|name, _| config.install(node, name).is_some());
         !by_name.is_empty()

@@ -20,6 +20,7 @@ pub mod installs;
 pub mod inventory;
 pub mod ledger;
 pub mod order;
+pub mod places;
 pub mod quic;
 pub mod rehearsal;
 pub mod renewal;
@@ -27,6 +28,7 @@ pub mod renewals;
 pub mod rollout;
 pub mod rota;
 pub mod schedule;
+pub mod takeover;
 #[cfg(test)]
 mod tests;
 pub mod web_servers;

@@ -19,8 +19,8 @@ pub fn ours(config: &Config, node: &NodeName, found: Vec<Renewal>) -> Vec<Renewa
     }
     let ours = |renewal: Renewal| {
         let (names, others) = renewal.others.into_iter().partition(|name| names.contains(name));
-        let paths = renewal.paths.into_iter().filter(|path| paths.contains(path)).collect();
-        Renewal { names, others, paths, ..renewal }
+        let (paths, elsewhere) = renewal.paths.into_iter().partition(|path| paths.contains(path));
+        Renewal { names, others, paths, elsewhere, ..renewal }
     };
     found.into_iter().map(ours).filter(|renewal| !renewal.names.is_empty() || !renewal.paths.is_empty()).collect()
 }

@@ -9,6 +9,7 @@ mod histories;
 mod hostile;
 mod key_types;
 mod laws;
+mod places;
 mod policy;
 mod rehearsals;
 mod scene;

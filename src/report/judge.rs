@@ -71,7 +71,12 @@ impl DiskVerdict {
             ),
             Self::Renewers { renewals, .. } => {
                 let (what, next) = renewals::words(renewals);
-                of(Code::NodeRenewers, what, &next)
+                let node = as_word(node.as_str());
+                of(
+                    Code::NodeRenewers,
+                    what,
+                    &format!("certd node takeover {node} switches off what is certd's alone; by hand, {next}"),
+                )
             }
             Self::OldWorkers => of(
                 Code::NodeOldWorkers,
@@ -90,7 +95,8 @@ impl DiskVerdict {
             Self::Left { folders } => {
                 let folders: Vec<String> = folders.iter().map(|folder| as_word(folder)).collect();
                 let what = format!("keys of certificates that are not configured there: {}", folders.join(", "));
-                of(Code::NodeLeft, what, "if no server uses them any more, remove these folders on the node (rm -r)")
+                let next = format!("certd node clean {} shows what can go, and removes it", as_word(node.as_str()));
+                of(Code::NodeLeft, what, &next)
             }
             Self::Drifted(drift) => {
                 let (code, next) = match drift {

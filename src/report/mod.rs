@@ -20,6 +20,7 @@ mod renewals;
 mod schema;
 mod severity;
 mod table;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -42,6 +43,7 @@ pub use outcome::outcome;
 pub use plan::plan_text;
 pub use schema::json_schema;
 pub use table::Style;
+pub use takeover::takeover_text;
 pub use text::text;
 pub use verdict::Verdict;
 pub use watched::{WatchedReport, watched_text};

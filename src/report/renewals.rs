@@ -17,7 +17,7 @@ pub(super) fn words(renewals: &[Renewal]) -> (String, String) {
     )
 }
 
-fn found(Renewal { client, file, names, others, paths }: &Renewal) -> String {
+fn found(Renewal { client, file, names, others, paths, .. }: &Renewal) -> String {
     let names = if names.is_empty() { others } else { names };
     let paths = match &paths[..] {
         [] => String::new(),
@@ -26,8 +26,8 @@ fn found(Renewal { client, file, names, others, paths }: &Renewal) -> String {
     format!("{} has {} ({file}){paths}", client.as_str(), list::first(SHOWN, names))
 }
 
-fn end(renewal: &Renewal) -> String {
-    let Renewal { client, file, names, others, paths } = renewal;
+pub(super) fn end(renewal: &Renewal) -> String {
+    let Renewal { client, file, names, others, paths, .. } = renewal;
     let domains =
         |names: &[DnsName]| names.iter().map(|name| format!(" -d {}", as_word(name.as_str()))).collect::<String>();
     match client {
@@ -103,7 +103,8 @@ mod tests {
     fn renewal(client: AcmeClient, file: &str, names: &[&str], others: &[&str], paths: &[&str]) -> Renewal {
         let parsed = |names: &[&str]| names.iter().map(|name| DnsName::parse(name).unwrap()).collect();
         let paths = paths.iter().map(ToString::to_string).collect();
-        Renewal { client, file: file.to_owned(), names: parsed(names), others: parsed(others), paths }
+        let (file, elsewhere) = (file.to_owned(), Vec::new());
+        Renewal { client, file, names: parsed(names), others: parsed(others), paths, elsewhere }
     }
 
     #[test]

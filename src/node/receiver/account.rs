@@ -38,7 +38,7 @@ impl Account {
         format!("/usr/local/lib/{self}/receive")
     }
 
-    pub(super) fn parameters(&self) -> String {
+    pub(in crate::node) fn parameters(&self) -> String {
         format!("/etc/{self}-receiver")
     }
 

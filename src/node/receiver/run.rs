@@ -12,7 +12,7 @@ use crate::ssh::{Endpoint, Session, SshError};
 use crate::text::escape;
 
 /// [`BOOTSTRAP`] through sudo; `-n`: where sudo would ask for a password, it fails at once.
-pub(in crate::node) const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
+const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
 
 /// The prefix of every output line of a script; other lines come from start files of the login.
 const MARK: &str = "certd-setup: ";
@@ -72,8 +72,13 @@ impl ReceiverError {
 /// # Errors
 /// Connection, login, or a failure of the script, which can be run again.
 pub async fn run(endpoint: Endpoint, script: &str, deadline: Duration) -> Result<Vec<String>, ReceiverError> {
-    let command = if endpoint.user == "root" { BOOTSTRAP } else { BY_SUDO };
+    let command = as_root(&endpoint);
     as_login(endpoint, command, script, deadline).await
+}
+
+/// What the exec runs for a program that is to be root's.
+pub(in crate::node) fn as_root(administrator: &Endpoint) -> &'static str {
+    if administrator.user == "root" { BOOTSTRAP } else { BY_SUDO }
 }
 
 /// Runs it with `command` instead of a login shell.

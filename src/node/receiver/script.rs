@@ -7,7 +7,7 @@ use super::{Account, Options, Permits, Receiver};
 use crate::cert::NodeName;
 use crate::text::escape;
 
-pub(super) const COMMON: &str = include_str!("common.sh");
+pub(in crate::node) const COMMON: &str = include_str!("common.sh");
 const SETUP: &str = include_str!("setup.sh");
 const REMOVE: &str = include_str!("remove.sh");
 
@@ -143,7 +143,7 @@ fn places(receiver: &Receiver) -> String {
 }
 
 /// As one word of a shell's.
-fn quoted(text: &str) -> String {
+pub(in crate::node) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 

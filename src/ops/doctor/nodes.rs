@@ -10,7 +10,7 @@ use crate::config::Node;
 use crate::context::Context;
 use crate::context::clock;
 use crate::execute::rehearse;
-use crate::model::{Finding, Kept, Observed};
+use crate::model::{Finding, Kept, Leftover, Observed};
 use crate::observe::disks;
 use crate::ops::receiver;
 use crate::plan::{self, rollout::Outcome};
@@ -39,11 +39,12 @@ pub(crate) async fn look(
             certificate.nodes.contains(&node.name).then(|| (name.clone(), generation, stored.current.clone()))
         });
         let desired: Vec<Desired> = desired.collect();
+        let left = plan::places::left(&observed.state, &context.config, &node.name);
         let (context, permits, node) = (Arc::clone(context), Arc::clone(&permits), node.clone());
         looks.spawn(async move {
             let _permit = permits.acquire_owned().await;
             let paused = context.config.paused_until(&node.name, clock::now()).is_some();
-            let findings = findings_of(&context, &node, &desired, alone, judged).await;
+            let findings = findings_of(&context, &node, &desired, left, (alone, judged)).await;
             (number, if paused { findings.into_iter().map(downgraded).collect() } else { findings })
         });
     }
@@ -65,13 +66,13 @@ async fn findings_of(
     context: &Arc<Context>,
     of: &Node,
     desired: &[Desired],
-    alone: bool,
-    judged: bool,
+    left: Vec<Leftover>,
+    (alone, judged): (bool, bool),
 ) -> Vec<CheckupItem> {
     let node = &of.name;
     let bad = |failure: &Finding| CheckupItem::bad(Area::Nodes, failure);
     let generations = desired.iter().map(|(name, generation, _)| (name.clone(), generation.clone()));
-    let looked = match disks::at(context, node, &generations.collect()).await {
+    let looked = match disks::at(context, node, &generations.collect(), left).await {
         Ok(looked) => looked,
         Err(failure) => {
             let finding = DiskVerdict::NotLooked { failure }.finding(node);

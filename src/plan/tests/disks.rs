@@ -205,6 +205,7 @@ fn what_its_ca_has_revoked_is_renewed_and_stays_revoked_whatever_is_heard_later(
 fn of_what_other_clients_renew_only_our_names_and_paths_count() {
     let scene = fleet();
     let renewal = |names: &[&str], paths: &[&str]| Renewal {
+        elsewhere: Vec::new(),
         client: AcmeClient::AcmeSh,
         file: "/root/.acme.sh/x/x.conf".into(),
         names: Vec::new(),

@@ -141,6 +141,8 @@ fn a_look_tells_what_acme_sh_certbot_and_lego_renew_and_none_of_their_secrets() 
         ("root/.acme.sh/a.example_ecc/a.example.conf", conf),
         ("root/.acme.sh/gone.example/gone.example.conf.removed", conf),
         ("home/.acme.sh/h.example/h.example.conf", "Le_Domain='h.example'\nLe_Alt='no'\n"),
+        ("home/.acme.sh/account.conf", "CERT_HOME='/certs'\nSAVED_CF_Token='secret'\n"),
+        ("certs/k.example_ecc/k.example.conf", "Le_Domain='k.example'\nLe_Alt='no'\n"),
         ("home/.acme.sh/h.example/h.example.csr.conf", "[ req_distinguished_name ]\n"),
         ("etc/cron.d/certbot", "0 */12 * * * root certbot -q renew\n"),
         ("etc/letsencrypt/renewal/c.example.conf", certbot),
@@ -148,6 +150,7 @@ fn a_look_tells_what_acme_sh_certbot_and_lego_renew_and_none_of_their_secrets() 
     ];
     of_clients(&Place::new().with(OLD), &files, &[], |_, body| {
         let held = [
+            "acme.sh|/certs/k.example_ecc/k.example.conf|'k.example' 'no'",
             "acme.sh|/home/.acme.sh/h.example/h.example.conf|'h.example' 'no'",
             "acme.sh|/root/.acme.sh/a.example_ecc/a.example.conf|'a.example' 'b.example' '/ssl/a.key' '/ssl/a.pem'",
             "certbot|/etc/letsencrypt/renewal/c.example.conf|-",

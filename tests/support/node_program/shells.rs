@@ -45,7 +45,7 @@ impl std::ops::Deref for Shells {
 }
 
 /// The folder of the utilities that the program finds under this shell; `None`: those of this machine.
-pub(super) fn utilities(shell: &[&str]) -> Option<PathBuf> {
+pub(crate) fn utilities(shell: &[&str]) -> Option<PathBuf> {
     if shell[0] == "busybox" {
         return Some(BUSYBOX.clone());
     }

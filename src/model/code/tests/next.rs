@@ -165,11 +165,14 @@ impl Code {
             Self::NodeBrokenBefore | Self::NodeTestFails => "correct the server's configuration on the node",
             Self::NodeServerNotRunning => "start the server on the node",
             Self::NodeRoom => "free some space on the node",
-            Self::NodeRenewers => "run the command that the finding names, which ends that renewal alone",
-            Self::NodeLeft => "remove the folders on the node, if no server reads them any more",
+            Self::NodeRenewers => {
+                "run `certd node takeover`, or the command that the finding names, which ends that renewal alone"
+            }
+            Self::NodeLeft => "run `certd node clean`, which removes what no server reads any more",
             Self::NodeKeyExposed => "take the rights from it (chmod go-rwx), or leave that to the next delivery",
             Self::NodeDrifted => "do nothing: the next pass delivers, unless the node has a newer generation",
             Self::NodeRootKey => "remove the receiver's key from root's authorized_keys",
+            Self::NodeScript => "do what the finding says, and run the command again",
             Self::ReceiverSetup | Self::ReceiverCut => "read the script's words, and run `certd node setup` again",
             Self::KeyNarrowed => "write [install] owner, group or key_mode, if the server's own user reads it so",
             Self::Rehearsal => "do what the finding says before the day of the renewal",

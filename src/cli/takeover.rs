@@ -1,0 +1,289 @@
+use core::fmt::Write as _;
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::watch;
+
+use crate::config::{Config, Node};
+use crate::context::Context;
+use crate::context::progress::Event;
+use crate::model::{AcmeClient, Finding, Renewal, Scope};
+use crate::node::takeover as script;
+use crate::ops::{receiver as ops, takeover};
+use crate::plan::takeover::Takeover as Found;
+use crate::reconcile;
+use crate::report::{Exit, takeover_text};
+use crate::ssh::{Endpoint, Identity};
+
+use super::fault::{self, Fault};
+use super::{Options, Output, node, output, progress, renew, setup};
+
+#[derive(Args)]
+pub(super) struct Takeover {
+    /// Nodes, or all nodes with a tag (tag:…).
+    #[arg(value_name = "NODE", required = true)]
+    nodes: Vec<String>,
+    /// The administrator's login: root, or a user with sudo that asks for no password [default: the node's `ssh.user`]
+    #[arg(long, value_name = "USER[@HOST]")]
+    login: Option<String>,
+    /// Private keys for that login [default: the configured identities]
+    #[arg(long, value_name = "FILE")]
+    identity: Vec<PathBuf>,
+    /// Put back what was switched off. certd goes on delivering; to end that, take the node out of the configuration.
+    #[arg(long)]
+    undo: bool,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// Look, and only print the script for what was found, to review and run on the node as root.
+    #[arg(long, conflicts_with = "yes")]
+    print: bool,
+    /// How long to wait for another certd to release the lock.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
+    wait: Duration,
+}
+
+/// A node, and how its administrator logs in.
+struct Place {
+    node: Node,
+    administrator: Endpoint,
+}
+
+impl Takeover {
+    pub(super) fn run(&self, config: Config, options: &Options) -> Result<u8, Fault> {
+        let names = setup::nodes(&config, &self.nodes)?;
+        let identities = node::identities(&self.identity)?;
+        let (stop, stopped) = watch::channel(false);
+        let context = setup::context(config, progress::progress(options), stopped)?;
+        let runtime = setup::runtime()?;
+        setup::install_signal_handlers(&runtime, stop, options)?;
+        let context = Arc::new(runtime.block_on(context.discovered()));
+        setup::known(&context.config, &names)?;
+        let nodes: Vec<&Node> = context.config.nodes.iter().filter(|node| names.contains(&node.name)).collect();
+        let mut exits = Vec::new();
+        let places = runtime.block_on(self.places(&context, &nodes, &identities))?;
+        if self.undo {
+            self.undone(&context, &runtime, &places, &mut exits, options)?;
+        } else {
+            self.taken_over(&context, &runtime, &places, &mut exits, options)?;
+        }
+        runtime.shutdown_background();
+        context.progress.say(Event::Over);
+        Ok(crate::report::worst(&exits).code())
+    }
+
+    async fn places(&self, context: &Context, nodes: &[&Node], identities: &[Identity]) -> Result<Vec<Place>, Fault> {
+        let mut places = Vec::new();
+        for node in nodes {
+            let (user, host) = node::administrator(self.login.as_deref(), node, None)?;
+            let administrator = ops::endpoint(&context.secrets, node, host.as_ref(), &user).await?;
+            let administrator = node::with(administrator, identities.to_vec());
+            places.push(Place { node: (*node).clone(), administrator });
+        }
+        Ok(places)
+    }
+
+    fn taken_over(
+        &self,
+        context: &Arc<Context>,
+        runtime: &tokio::runtime::Runtime,
+        places: &[Place],
+        exits: &mut Vec<Exit>,
+        options: &Options,
+    ) -> Result<(), Fault> {
+        if !self.print {
+            has_something(context, places)?;
+        }
+        let mut found = Vec::new();
+        for place in places {
+            let looked = runtime.block_on(takeover::look(context, &place.node, place.administrator.clone()));
+            match looked {
+                Ok(takeover) => found.push((place, takeover)),
+                Err(failure) => exits.push(failed(failure)),
+            }
+        }
+        if self.print {
+            let scripts = found.iter().map(|(place, found)| script::switch_off(&place.node.name, &found.off));
+            scripts.for_each(|script| output::text(&script));
+            return Ok(());
+        }
+        for (place, takeover) in &found {
+            say(&takeover_text(&place.node.name, takeover), options);
+        }
+        if found.iter().any(|(_, takeover)| !takeover.off.is_empty()) {
+            self.confirm("switch off what is marked so, and deliver")?;
+        }
+        let _lock = setup::lock(&context.store, self.wait, options)?;
+        let mut off: Vec<(&Place, Found)> = Vec::new();
+        for (place, takeover) in found {
+            let script = script::switch_off(&place.node.name, &takeover.off);
+            match runtime.block_on(takeover::run(place.administrator.clone(), &script)) {
+                Ok(lines) => {
+                    exits.extend(told(place, &lines, options));
+                    off.push((place, takeover));
+                }
+                Err(failure) => exits.push(failed(failure)),
+            }
+        }
+        if off.is_empty() {
+            return Ok(());
+        }
+        let nodes = off.iter().map(|(place, _)| place.node.name.clone()).collect();
+        let scope = Scope { nodes, ignore_backoff: true, ..Scope::default() };
+        let report = runtime.block_on(reconcile::reconcile(context, "deploy", scope))?;
+        output::report(&report, options);
+        exits.extend(report.exits.iter().map(|code| exit_of(*code)));
+        let is_proven = [Exit::Ok, Exit::Warning].iter().any(|exit| exit.code() == report.exit);
+        let mut text = String::new();
+        for (place, takeover) in &off {
+            let again = runtime.block_on(takeover::look(context, &place.node, place.administrator.clone()));
+            let again = match again {
+                Ok(again) => again,
+                Err(failure) => {
+                    exits.push(failed(failure));
+                    continue;
+                }
+            };
+            if again.leaves_some() || !again.off.is_empty() {
+                exits.push(Exit::Warning);
+                let _ = write!(text, "still there on {}", takeover_text(&place.node.name, &again));
+            }
+            remove(&mut text, place, &takeover.off);
+        }
+        if !is_proven && off.iter().any(|(_, takeover)| !takeover.off.is_empty()) {
+            text.push_str(
+                "what is off is still off: do what the report says, and run certd deploy; or put it back with --undo\n",
+            );
+        }
+        say(&text, options);
+        Ok(())
+    }
+
+    fn undone(
+        &self,
+        context: &Context,
+        runtime: &tokio::runtime::Runtime,
+        places: &[Place],
+        exits: &mut Vec<Exit>,
+        options: &Options,
+    ) -> Result<(), Fault> {
+        if self.print {
+            places.iter().for_each(|place| output::text(&script::put_back(&place.node.name)));
+            return Ok(());
+        }
+        let mut recorded = Vec::new();
+        for place in places {
+            let script = script::recorded(&place.node.name);
+            match runtime.block_on(takeover::run(place.administrator.clone(), &script)) {
+                Ok(lines) if lines.iter().any(|line| line.starts_with(script::RECORDED)) => {
+                    say(&node::heading(place.node.name.as_str(), &lines), options);
+                    recorded.push(place);
+                }
+                Ok(_) => {
+                    say(&format!("{}\n  nothing is recorded there that was switched off\n", place.node.name), options)
+                }
+                Err(failure) => exits.push(failed(failure)),
+            }
+        }
+        if recorded.is_empty() {
+            return Ok(());
+        }
+        self.confirm("put that back")?;
+        let _lock = setup::lock(&context.store, self.wait, options)?;
+        for place in recorded {
+            let script = script::put_back(&place.node.name);
+            match runtime.block_on(takeover::run(place.administrator.clone(), &script)) {
+                Ok(lines) => exits.extend(told(place, &lines, options)),
+                Err(failure) => exits.push(failed(failure)),
+            }
+        }
+        Ok(())
+    }
+
+    fn confirm(&self, what: &str) -> Result<(), Fault> {
+        if self.yes { Ok(()) } else { confirm(what) }
+    }
+}
+
+/// On a terminal, asks; elsewhere `--yes` is required.
+pub(super) fn confirm(what: &str) -> Result<(), Fault> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Fault::usage(format!("nothing was done: this would {what}\n  next: give --yes to confirm")));
+    }
+    progress::line(&format!("Type yes to {what}:"));
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    if read.is_ok() && line.trim() == "yes" { Ok(()) } else { Err(Fault::usage("nothing was done")) }
+}
+
+/// Nothing else may be off before certd has something to serve.
+fn has_something(context: &Context, places: &[Place]) -> Result<(), Fault> {
+    for certificate in &context.config.certificates {
+        let here = places.iter().any(|place| certificate.nodes.contains(&place.node.name));
+        if here && context.store.stored(&certificate.name)?.current.is_none() {
+            let next =
+                format!("next: certd renew {} issues and delivers it, beside whatever renews there", certificate.name);
+            let what = format!("{}: nothing is stored that could be delivered, and nothing was done", certificate.name);
+            return Err(Fault { exit: Exit::NotDelivered, texts: vec![format!("{what}\n  {next}")] });
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a script; a warning where it left something alone.
+fn told(place: &Place, lines: &[String], options: &Options) -> Option<Exit> {
+    say(&node::heading(place.node.name.as_str(), lines), options);
+    lines.iter().any(|line| line.starts_with(script::LEFT)).then_some(Exit::Warning)
+}
+
+/// What the takeover leaves on the node, whose use has ended.
+fn remove(text: &mut String, place: &Place, off: &[Renewal]) {
+    for Renewal { client, file, .. } in off {
+        let name = file.rsplit('/').next().and_then(|name| name.strip_suffix(".conf")).unwrap_or_default();
+        let what = match client {
+            AcmeClient::AcmeSh => {
+                let folder = file.rsplit_once('/').map_or(file.as_str(), |(folder, _)| folder);
+                format!(
+                    "{folder} (files and key of acme.sh), and revoke the DNS token there if it has no other certificate"
+                )
+            }
+            AcmeClient::Certbot => {
+                format!("/etc/letsencrypt/live/{name} and archive/{name}, if no server reads them, and its DNS token")
+            }
+            AcmeClient::Lego => format!("the commented line in {file}, lego's files, and its DNS token"),
+        };
+        let _ = writeln!(text, "to remove on {}, once you are sure: {what}", place.node.name);
+    }
+}
+
+fn failed(failure: Finding) -> Exit {
+    let fault = Fault::from(failure);
+    let exit = fault.exit;
+    fault::show(&fault);
+    exit
+}
+
+fn exit_of(code: u8) -> Exit {
+    let all = [
+        Exit::Ok,
+        Exit::Internal,
+        Exit::Usage,
+        Exit::Warning,
+        Exit::Hurt,
+        Exit::IssuanceFailed,
+        Exit::NotDelivered,
+        Exit::Locked,
+    ];
+    all.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Internal)
+}
+
+/// stdout carries the report alone where a program reads it.
+pub(super) fn say(text: &str, options: &Options) {
+    match options.output {
+        Output::Text => output::text(text),
+        Output::Json => text.lines().for_each(progress::line),
+    }
+}

@@ -1,0 +1,255 @@
+# Each thing that is switched off has a folder $record/NUMBER, which is there, whole and synced, before anything changes:
+#   what   rename or edit; its path; where a rename leads
+#   was    of an edit: the file as it was, with owner, mode and time
+#   is     of an edit: the file as it is from then on
+# What is done shows in the files themselves, so the script may die anywhere and be run again.
+# Nothing is opened or renamed that anybody but root could swap at that moment: another user's home may be hostile.
+record=$os/var/lib/certd-node/takeover mark='#certd took this over: '
+
+# --- whose it is ---
+
+# words, the names that are ours -> whether each word is one
+all_among() {
+  for w in $1; do
+    case " $2 " in *" $(printf %s "$w" | tr '[:upper:]' '[:lower:]') "*) ;; *) why="it has $w too by now"; return 1 ;; esac
+  done
+  [ "${1#"${1%%[! ]*}"}" ] || { why='it has no names by now'; return 1; }
+}
+# client, file, our names: what the file says by now
+still_ours() {
+  case $1 in
+  acme.sh) w=$(sed -nE 's/^Le_(Domain|Alt)=//p' "$2" | tr "'\",\n" '    ' | sed 's/ no *$/ /') ;;
+  *)
+    command -v openssl >/dev/null || { why='there is no openssl here, and nothing else says which names it has'; return 1; }
+    w=$(openssl x509 -noout -text -in "$os$(sed -nE 's/^cert *= *//p' "$2")" 2>/dev/null |
+      sed -n '/Subject Alternative Name/{n;s/, / /g;s/DNS://g;p;}')
+    ;;
+  esac
+  all_among "$w" "$3"
+}
+
+# --- the record ---
+
+# Folders of root's, which nobody else reads: crontabs may hold secrets.
+begin() {
+  d=$os/var/lib
+  of_root "$d" || fail "$why" "give that folder to root alone: the record of what is switched off goes there"
+  for d in "$d/certd-node" "$record"; do
+    [ -d "$d" ] || try mkdir -m 700 "$d"
+    [ ! -L "$d" ] && of_root "$d" || fail "$d: ${why:-it is a link}" "see what it is, and move it away"
+  done
+  rm -rf "$record/.new" "$record/.old"
+}
+# kind, path, where to: a record that is being written, to be ended by `enter`
+draft() {
+  rm -rf "$record/.new"
+  try mkdir -m 700 "$record/.new"
+  (umask 077; printf '%s\n%s\n%s\n' "$1" "$2" "$3" >"$record/.new/what") || fail "$record cannot be written" "free some space there"
+}
+enter() {
+  n=1
+  while [ -e "$record/$n" ]; do n=$((n + 1)); done
+  flush "$record/.new"/what "$record/.new"
+  try mv "$record/.new" "$record/$n"
+  flush "$record"
+  entry=$record/$n
+}
+# shellcheck disable=SC2010 # a number each
+numbers() { ls "$record" 2>/dev/null | grep -x '[0-9][0-9]*' | sort -n "$@"; }
+# number -> $entry, $kind, $path, $to
+load() {
+  entry=$record/$1
+  { IFS= read -r kind && IFS= read -r path && IFS= read -r to; } <"$entry/what" 2>/dev/null
+}
+# kind, path -> $entry of a record whose change has not come
+pending() {
+  for n in $(numbers); do
+    load "$n" && [ "$kind" = "$1" ] && [ "$path" = "$2" ] || continue
+    case $kind in
+    rename) [ ! -e "$to" ] || continue ;;
+    edit) cmp -s "$entry/was" "$path" || continue ;;
+    esac
+    return 0
+  done
+  return 1
+}
+# Its change is taken back.
+strike() { try mv "$entry" "$record/.old"; rm -rf "$record/.old"; }
+
+# --- switching off ---
+
+# client, file, our names
+off() {
+  trusted "$os$2" || { left "$2" "$why"; return; }
+  case $1 in
+  lego) edit "$2" lego_of "$3"; return ;;
+  acme.sh) suffix=.removed ;;
+  *) suffix=.off ;;
+  esac
+  still_ours "$1" "$real" "$3" || { left "$2" "$why"; return; }
+  if ! pending rename "$real"; then
+    to=$real$suffix
+    # Of an earlier certificate.
+    [ ! -e "$to" ] && [ ! -L "$to" ] || to=$real$suffix-by-certd
+    [ ! -e "$to" ] && [ ! -L "$to" ] || { left "$2" "$to is there already"; return; }
+    draft rename "$real" "$to"
+    enter
+  fi
+  try mv "$real" "$to"
+  flush "${to%/*}"
+  say "off: $1: $2 is called ${to##*/} now"
+}
+# path, the function that knows a line, its argument: the lines that it knows become comments. One move, so that cron never
+# reads half a file; beside the file in a folder that nobody else can have made, since not only root may write there.
+edit() {
+  shown=$1 of=$3
+  case $1 in */cron.d/* | */crontab | */spool/cron/*) ;; *) left "$shown" 'it is no table of cron'; return ;; esac
+  draft edit "$real" ''
+  try cp -p "$real" "$record/.new/was"
+  # A shell loses some bytes.
+  which=false
+  commented <"$real" | cmp -s - "$record/.new/was" || { left "$shown" 'it is not only text, or its last line has no end'; return; }
+  which=$2
+  (umask 077; commented <"$real" >"$record/.new/is") || fail "$record cannot be written" "free some space there"
+  cmp -s "$record/.new/is" "$record/.new/was" && { unstage "$real"; return; }
+  if pending edit "$real"; then rm -rf "$record/.new"; else
+    flush "$record/.new/was" "$record/.new/is"
+    enter
+  fi
+  replace "$real" "$entry/is" "$entry/was"
+  case $which in acme_of) w=acme.sh ;; *) w=lego ;; esac
+  say "off: $w: a line of $shown is a comment now"
+}
+commented() {
+  while IFS= read -r l || [ "$l" ]; do
+    ! $which "$l" || l=$mark$l
+    printf '%s\n' "$l"
+  done
+}
+# file, content, whose owner and mode it gets (and its time, where that is the content)
+replace() {
+  unstage "$1"
+  try mkdir -m 700 "$stage"
+  try cp -p "$3" "$stage/new"
+  [ "$2" = "$3" ] || cat "$2" >"$stage/new" || fail "$1 cannot be written" "free some space there"
+  flush "$stage/new"
+  try mv -f "$stage/new" "$1"
+  rmdir "$stage"
+  ! command -v restorecon >/dev/null || restorecon "$1" 2>/dev/null
+  flush "${1%/*}"
+}
+# What a run that died has left there.
+unstage() {
+  stage=${1%/*}/.certd-takeover
+  [ -L "$stage" ] || [ ! -d "$stage" ] || ! of_root "$stage" || rm -rf "$stage"
+}
+# A line that starts lego for our names alone.
+lego_of() {
+  printf '%s\n' "$1" | grep -qE '^[^#]*(^|[^a-z])lego([^a-z]|$)' || return
+  all_among "$(printf '%s\n' "$1" | grep -oE -- '(-d|--domains)[ =]+[^ ]+' | sed -E "s/^(-d|--domains)[ =]+//; s/[\"',]/ /g" | tr '\n' ' ')" "$of"
+}
+# A line that starts acme.sh and nothing else, where something was taken out of acme.sh and nothing is left to renew.
+acme_of() {
+  # shellcheck disable=SC2016 # a pattern
+  printf '%s\n' "$1" | grep -qE '^[0-9*@][^;&|`$#]*[ "/]acme\.sh"? +--cron[^;&|`$#>]*(>[^;&|`$#]*( 2>&1)?)? *$' || return
+  homes=$(printf '%s\n' "$1" | sed -nE -e "s#.*--home[ =]+[\"']?([^\"' ]+).*#\1#p" -e t -e "s#.*[\"' ](/[^\"' ]*)[\"']?/acme\.sh.*#\1#p")
+  homes="${homes:-$of} $(printf '%s\n' "$1" | sed -nE "s#.*--config-home[ =]+[\"']?([^\"' ]+).*#\1#p")"
+  places=' '
+  for h in $homes; do
+    w=
+    [ ! -f "$os$h/account.conf" ] || w=$(sed -nE "s/^CERT_HOME=['\"]?([^'\"]+).*/\1/p" "$os$h/account.conf")
+    for w in "$h" "$w"; do
+      [ "$w" ] && w=$(cd -P "$os$w" 2>/dev/null && pwd -P) && places="$places$w "
+    done
+  done
+  for h in $taken; do
+    case $places in *" $h "*) ;; *) continue ;; esac
+    for w in $places; do ! renews "$w" || return; done
+    return 0
+  done
+  return 1
+}
+# Whether acme.sh has something to renew there. Plain files alone: a pipe would be waited for.
+renews() {
+  set +f
+  for p in "$1"/*/*.conf; do
+    set -f
+    [ -f "$p" ] && grep -qs '^Le_Domain=' "$p" && return
+  done
+  set -f
+  return 1
+}
+# Where acme.sh has certificates, and something was taken out; each between blanks.
+taken_places() {
+  taken=' '
+  for n in $(numbers); do
+    load "$n" && [ "$kind" = rename ] && [ ! -e "$path" ] || continue
+    case $to in *.removed*) h=${path%/*} taken="$taken${h%/*} " ;; esac
+  done
+}
+switch_off() {
+  begin
+  items
+  taken_places
+  set +f
+  set -- "$os/etc/crontab" "$os"/etc/cron.d/* "$os/var/spool/cron/root" "$os/var/spool/cron/crontabs/root"
+  set -f
+  for f; do
+    f=${f#"$os"}
+    [ ! -f "$os$f" ] || ! grep -qs '^[^#]*acme\.sh' "$os$f" || ! trusted "$os$f" || edit "$f" acme_of /root/.acme.sh
+  done
+  rm -rf "$record/.new"
+}
+
+# --- putting back ---
+
+# The last first: one file may have been edited twice.
+put_back() {
+  [ -d "$record" ] || { say 'note: nothing is recorded here that was switched off'; return; }
+  begin
+  for n in $(numbers -r); do
+    load "$n" || { left "$record/$n" 'its record cannot be read'; continue; }
+    case $kind in rename) back_renamed ;; edit) back_edited ;; *) left "$record/$n" 'its record is of a later version' ;; esac
+  done
+  rmdir "$record" "${record%/*}" 2>/dev/null
+}
+again="put it right by hand, and remove the record"
+back_renamed() {
+  if [ ! -e "$to" ] && [ ! -L "$to" ]; then
+    # The rename never came, or somebody took it back.
+    [ -e "$path" ] || { left "$path" "neither it nor $to is there any more: $again $entry"; return; }
+  elif [ -e "$path" ] || [ -L "$path" ]; then left "$path" "it is there again, beside $to: $again $entry"; return
+  elif ! trusted "$to"; then left "$to" "$why"; return
+  else
+    try mv "$to" "$path"
+    flush "${path%/*}"
+    say "back: $path"
+  fi
+  strike
+}
+back_edited() {
+  unstage "$path"
+  if ! cmp -s "$entry/was" "$path"; then
+    trusted "$path" || { left "$path" "$why"; return; }
+    cmp -s "$entry/is" "$path" || {
+      left "$path" "it has changed since: take \"$mark\" off its line there, and remove the record $entry"
+      return
+    }
+    replace "$path" "$entry/was" "$entry/was"
+    say "back: $path"
+  fi
+  strike
+}
+list() {
+  for n in $(numbers); do
+    load "$n" || continue
+    case $kind in rename) say "recorded: $to was called ${path##*/}" ;; edit) say "recorded: a line of $path is a comment" ;; esac
+  done
+}
+
+main() {
+  [ "$(id -u)" = 0 ] || fail "this is to be run by root" "log in as root, or as somebody who may use sudo without a password: --login USER@HOST"
+  "$task"
+  say "done"
+}
+main </dev/null
