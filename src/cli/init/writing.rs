@@ -38,23 +38,22 @@ pub(super) fn ask() -> Result<Result<Answers, u8>, Fault> {
             .stdout(Stdio::piped())
             .spawn()?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
         let stdout = child.stdout.take();
         let mut end = core::pin::pin!(async {
+            let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
             if let Some(stdout) = stdout {
                 stdout.take(LONGEST).read_to_end(&mut text).await?;
             }
-            child.wait().await
+            Ok::<_, std::io::Error>((text, child.wait().await?))
         });
-        let status = tokio::select! {
-            status = &mut end => status?,
+        tokio::select! {
+            ended = &mut end => ended,
             _ = terminate.recv() => {
                 // It puts the terminal in order; if it is gone already, so much the better.
                 let _ = id.map(|id| kill(id, Signal::SIGTERM));
-                end.await?
+                end.await
             }
-        };
-        Ok::<_, std::io::Error>((text, status))
+        }
     };
     let (text, status) = runtime.block_on(asked).map_err(failed)?;
     runtime.shutdown_background();
