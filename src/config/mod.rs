@@ -10,6 +10,7 @@ mod discover;
 mod dns;
 mod error;
 mod fleet;
+mod forms;
 mod host_key;
 mod install;
 mod jump;
@@ -54,6 +55,7 @@ use written::{Section, Spanned};
 pub use discover::{Conflict, Discover, Families};
 pub use dns::{Dns, DnsSection, SilentServers, section_of};
 pub use error::ConfigError;
+pub use forms::{Forms, Pkcs12};
 pub use host_key::{BadHostKey, HostKey, ssh_string};
 pub use jump::Jump;
 pub use network::{Network, Proxy};
@@ -216,6 +218,7 @@ pub struct Install {
     pub combined: Option<String>,
     /// In it the chain comes before the key.
     pub chain_first: bool,
+    pub forms: Forms,
     /// Overwrite files instead of replacing them by a rename, for a file that is mounted itself and would keep its old
     /// inode. Unsafe: a crash in between leaves a mismatched pair.
     pub in_place: bool,
@@ -227,6 +230,14 @@ pub struct Install {
     pub restart: bool,
     /// What the configuration calls it, if it does.
     pub server: Option<&'static Server>,
+}
+
+impl Install {
+    /// Of all its files.
+    pub fn paths(&self) -> impl Iterator<Item = &String> {
+        let Self { fullchain, key, chain, combined, forms, .. } = self;
+        [fullchain, key].into_iter().chain(chain).chain(combined).chain(forms.paths())
+    }
 }
 
 /// An endpoint whose certificate is managed elsewhere.

@@ -138,14 +138,15 @@ struct Files {
 impl Files {
     fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, spec: &CertificateSpec, errors: &ConfigErrors<'_>) {
         let Some(name) = spec.name.as_ref().map(|name| &name.value) else { return };
-        let Resolved { install, fullchain, key, chain, combined } = pair;
-        let files = [
+        let Resolved { install, fullchain, key, chain, combined, forms } = pair;
+        let pairs = [
             Some(("chain", &install.fullchain, *fullchain)),
             Some(("key", &install.key, *key)),
             install.chain.as_ref().zip(*chain).map(|(path, written)| ("bare chain", path, written)),
             install.combined.as_ref().zip(*combined).map(|(path, written)| ("combined file", path, written)),
         ];
-        for (file, path, written) in files.into_iter().flatten() {
+        let forms = install.forms.paths().zip(forms).map(|(path, (file, written))| (*file, path, *written));
+        for (file, path, written) in pairs.into_iter().flatten().chain(forms) {
             let ours = (name.clone(), file);
             let earlier = self.taken.insert((node.clone(), path.clone()), ours.clone());
             let Some(other) = earlier.filter(|earlier| self.reported.insert((earlier.clone(), ours.clone()))) else {

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use super::bench::{NAME, Place, Program, SHELLS, hex};
 
-struct Real {
-    chain: String,
-    key: String,
+pub(super) struct Real {
+    pub(super) chain: String,
+    pub(super) key: String,
 }
 
-fn real(kind: &'static rcgen::SignatureAlgorithm) -> Real {
+pub(super) fn real(kind: &'static rcgen::SignatureAlgorithm) -> Real {
     let key = rcgen::KeyPair::generate_for(kind).unwrap();
     let leaf = rcgen::CertificateParams::new(vec![NAME.to_owned()]).unwrap().self_signed(&key).unwrap();
     Real { chain: leaf.pem(), key: key.serialize_pem() }
@@ -61,7 +61,7 @@ fn holds(place: &Place, real: &Real) -> bool {
     (read(&place.chain), read(&place.key)) == (real.chain.clone(), real.key.clone())
 }
 
-const KINDS: [&rcgen::SignatureAlgorithm; 3] =
+pub(super) const KINDS: [&rcgen::SignatureAlgorithm; 3] =
     [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_RSA_SHA256];
 const WORDS: &str = "what was there before is not put back: a certificate with the key of another";
 

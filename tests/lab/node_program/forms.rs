@@ -1,0 +1,412 @@
+//! DER and PKCS#12: made on the node out of real pairs, and read back by openssl.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::bench::{NAME, Place, Program, SHELLS, hex, timeless, with_forms};
+use super::torn::{KINDS, Real, real};
+use crate::lab::node_program::spy::{GROUP, SPY, open, rights, set, watched_by};
+use crate::lab::statements::stands_alone;
+
+const FIRST: &str = "20261123061500-0b";
+const SECOND: &str = "20261123061501-0c";
+const PASSWORD: &str = "it's a $secret\\";
+
+/// A place with a password file, and with openssl for whatever utilities the program has.
+struct Forms {
+    place: Place,
+    programs: PathBuf,
+    legacy: bool,
+}
+
+impl Forms {
+    fn new() -> Self {
+        let place = Place::new();
+        open(&place);
+        let at = place.dir.path().display().to_string();
+        place.script("test", "exit 0");
+        place.script("reload", &format!("! cmp -s {} {at}/refused", place.chain.display()));
+        let forms = Self { programs: place.path("programs"), place, legacy: false };
+        fs::create_dir(&forms.programs).unwrap();
+        symlink("/usr/bin/openssl", forms.programs.join("openssl")).unwrap();
+        forms.password(&format!("{PASSWORD}\nthe second line\n"));
+        forms
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path(name)
+    }
+
+    fn password(&self, text: &str) {
+        fs::write(self.path("password"), text).unwrap();
+        set(&self.path("password"), 0o640, GROUP);
+    }
+
+    fn parameters(&self) -> String {
+        let at = self.place.dir.path().display();
+        format!(
+            "fullchain {}\nkey {}\ncertificate-der {at}/ssl/cert.der\nkey-der {at}/ssl/key.der\npkcs12 {at}/ssl/store.p12\n\
+             pkcs12-password-file {at}/password\n{}test {at}/test\n",
+            self.place.chain.display(),
+            self.place.key.display(),
+            if self.legacy { "pkcs12-algorithms legacy\n" } else { "" }
+        )
+    }
+
+    /// The last stands for what the PKCS#12 file is made of.
+    fn further(&self, real: &Real) -> String {
+        let made_of = hex(&format!("{}{}{}", self.legacy, real.chain, real.key));
+        format!("sum {}\nsum {}\nsum {made_of}\n", sum(&der(&real.chain)), sum(&der(&real.key)))
+    }
+
+    fn bundle(&self, Real { chain, key }: &Real, generation: &str) -> String {
+        let further = self.further(&Real { chain: chain.clone(), key: key.clone() });
+        format!(
+            "name {NAME}\ngeneration {generation}\n{}reload {}\nchain-pem {}\n{chain}.\nkey-pem {}\n{key}.\n{further}",
+            self.parameters(),
+            self.path("reload").display(),
+            hex(chain),
+            hex(key)
+        )
+    }
+
+    fn program(&self, shell: &[&str], real: &Real, generation: &str) -> Program {
+        Program::start_source(shell, &with_forms(&self.programs), &[self.bundle(real, generation)], &[])
+    }
+
+    fn prepared(&self, shell: &[&str], real: &Real, generation: &str) -> (Program, String) {
+        let mut program = self.program(shell, real, generation);
+        let prepared = program.prepared();
+        (program, prepared)
+    }
+
+    /// What the base is called, and the whole delivery.
+    fn delivered(&self, shell: &[&str], real: &Real, generation: &str) -> String {
+        let (mut program, prepared) = self.prepared(shell, real, generation);
+        assert_eq!(program.commit(), ("committed".to_owned(), String::new()), "{shell:?}");
+        program.say("done\n");
+        program.end();
+        prepared.lines().find_map(|line| line.strip_prefix(&format!("base {NAME} "))).unwrap().to_owned()
+    }
+
+    fn refused(&self, shell: &[&str], real: &Real) -> String {
+        let mut program = self.program(shell, real, SECOND);
+        let (verb, body) = program.answer().unwrap();
+        assert_eq!(verb, "refused", "{shell:?}: {body}");
+        program.end();
+        body.replace(&self.place.dir.path().display().to_string(), "")
+    }
+
+    fn look(&self, shell: &[&str], real: &Real) -> String {
+        let wanted = format!(
+            "name {NAME}\n{}sum {}\nsum {}\n{}",
+            self.parameters(),
+            hex(&real.chain),
+            hex(&real.key),
+            self.further(real)
+        );
+        let (verb, body) = Program::look(shell, &with_forms(&self.programs), &[wanted], &[]);
+        assert_eq!(verb, "seen", "{shell:?}: {body}");
+        body.replace(&self.place.dir.path().display().to_string(), "")
+    }
+
+    /// As somebody reads it who has the password.
+    fn opened(&self, password: &str, more: &[&str]) -> Option<String> {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["pkcs12", "-passin", &format!("pass:{password}"), "-in"]).arg(self.path("ssl/store.p12"));
+        let output = openssl.args(more).output().unwrap();
+        output.status.success().then(|| String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
+    #[track_caller]
+    fn holds(&self, real: &Real, password: &str) {
+        assert_eq!(fs::read_to_string(&self.place.key).unwrap(), real.key);
+        assert_eq!(fs::read(self.path("ssl/cert.der")).unwrap(), der(&real.chain), "the leaf alone");
+        assert_eq!(fs::read(self.path("ssl/key.der")).unwrap(), der(&real.key));
+        let within = self.opened(password, &["-nodes"]).expect("it can be opened");
+        for block in real.chain.split_inclusive("-----END CERTIFICATE-----\n") {
+            assert!(within.contains(block), "the whole chain");
+        }
+        assert!(within.contains(&real.key) && within.contains(&format!("friendlyName: {NAME}")), "{within}");
+    }
+}
+
+fn der(pem: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    let lines = pem.lines().skip(1).take_while(|line| !line.starts_with("-----"));
+    base64::engine::general_purpose::STANDARD.decode(lines.collect::<String>()).unwrap()
+}
+
+fn sum(content: &[u8]) -> String {
+    certd::cert::sha256_hex(content)
+}
+
+/// With an issuer, which only a file of the whole chain holds.
+fn pair(kind: usize) -> Real {
+    let mut real = real(KINDS[kind]);
+    real.chain += &super::torn::real(KINDS[0]).chain;
+    real
+}
+
+#[test]
+fn der_and_pkcs12_are_made_of_what_came_are_the_same_until_it_changes_and_go_back() {
+    for (shell, kind) in SHELLS.into_iter().zip([0, 1, 2]) {
+        let mut forms = Forms::new();
+        let (first, second) = (pair(kind), pair(0));
+        assert_eq!(forms.delivered(shell, &first, FIRST), "nothing");
+        forms.holds(&first, PASSWORD);
+        assert_eq!(["cert.der", "key.der", "store.p12"].map(|name| rights(&forms.path("ssl").join(name)).0), [
+            0o644, 0o600, 0o600
+        ]);
+        // Another making would be another file.
+        let made = fs::read(forms.path("ssl/store.p12")).unwrap();
+        assert_eq!(forms.delivered(shell, &first, FIRST), "unchanged");
+        assert_eq!(fs::read(forms.path("ssl/store.p12")).unwrap(), made);
+        assert!(forms.look(shell, &first).contains(&format!("same {NAME} yes\n")), "{shell:?}");
+        assert!(forms.look(shell, &second).contains(&format!("same {NAME} no\n")), "{shell:?}");
+        // Each of these makes it another.
+        fs::write(forms.path("ssl/store.p12"), [&made[..], b"x"].concat()).unwrap();
+        assert!(forms.look(shell, &first).contains(&format!("same {NAME} no\n")), "{shell:?}: written over");
+        assert_eq!(forms.delivered(shell, &first, FIRST), format!("managed {FIRST}"));
+        forms.password("another");
+        assert!(forms.look(shell, &first).contains(&format!("same {NAME} no\n")), "{shell:?}: another password");
+        assert_eq!(forms.delivered(shell, &first, FIRST), format!("managed {FIRST}"));
+        forms.holds(&first, "another");
+        forms.legacy = true;
+        assert_eq!(forms.delivered(shell, &first, FIRST), format!("managed {FIRST}"));
+        forms.holds(&first, "another");
+
+        let (mut program, _) = forms.prepared(shell, &second, SECOND);
+        assert_eq!(program.commit().0, "committed");
+        forms.holds(&second, "another");
+        program.say("rollback\n");
+        assert_eq!(program.answer().unwrap().0, "back", "{shell:?}");
+        program.end();
+        forms.holds(&first, "another");
+        fs::write(forms.path("refused"), &second.chain).unwrap();
+        let (mut program, _) = forms.prepared(shell, &second, SECOND);
+        assert_eq!(program.commit().0, "rolled-back", "{shell:?}");
+        forms.holds(&first, "another");
+    }
+}
+
+#[test]
+fn the_algorithms_of_pkcs12_are_those_of_today_or_those_that_old_readers_know() {
+    for shell in SHELLS {
+        for (legacy, cipher, mac) in
+            [(false, "PBES2, PBKDF2, AES-256-CBC", "MAC: sha256"), (true, "pbeWithSHA1And3-KeyTripleDES-CBC", "MAC: sha1")]
+        {
+            let forms = Forms { legacy, ..Forms::new() };
+            forms.delivered(shell, &pair(0), FIRST);
+            let info = forms.opened(PASSWORD, &["-info", "-noout"]).unwrap();
+            assert!(info.contains(mac), "{info}");
+            assert_eq!(info.matches(cipher).count(), 2, "of the certificates and of the key: {info}");
+            assert_eq!(info.matches(" Iteration 2048").count() + info.matches(" iteration 2048").count(), 3, "{info}");
+        }
+    }
+}
+
+#[test]
+fn a_password_file_that_cannot_be_used_is_named_before_anything_is_staged_and_in_a_look() {
+    for shell in SHELLS {
+        let forms = Forms::new();
+        let (old, new) = (pair(0), pair(1));
+        forms.delivered(shell, &old, FIRST);
+        let before = forms.place.all();
+        let file = forms.path("password");
+        let cases: [(&str, &dyn Fn(), &str); 9] = [
+            ("missing", &|| fs::remove_file(&file).unwrap(), "is not there"),
+            ("a folder", &|| fs::create_dir(&file).unwrap(), "is not there"),
+            ("empty", &|| forms.password(""), "has no password in its first line, or cannot be read"),
+            ("an empty line", &|| forms.password("\nx\n"), "has no password in its first line, or cannot be read"),
+            ("of another system", &|| forms.password("secret\r\n"), "has the line ends of another system"),
+            ("for everybody", &|| set(&file, 0o644, 0), "is open to others (-rw-r--r--); this helps -> chmod 640"),
+            ("written by a group", &|| set(&file, 0o660, GROUP), "is open to others (-rw-rw----); this helps -> chmod 640"),
+            ("another's", &|| chown(&file, Some(64001), None).unwrap(), "belongs to user 64001, who could change it"),
+            ("a link of another's", &|| linked(&file), "is a link of user 64001, who could let it lead elsewhere"),
+        ];
+        for (case, make, why) in cases {
+            let _ = fs::remove_file(&file);
+            let _ = fs::remove_dir(&file);
+            if !["missing", "a folder", "a link of another's"].contains(&case) {
+                forms.password("well\n");
+            } else if case == "missing" {
+                forms.password("");
+            }
+            make();
+            let body = forms.refused(shell, &new);
+            let begin = if case.starts_with("a link") { "path /password\n" } else { "path /ssl/store.p12\nits password file /password " };
+            assert!(body.starts_with(&format!("{begin}{why}")), "{shell:?}, {case}: {body}");
+            if !case.starts_with("a link") {
+                let seen = forms.look(shell, &old);
+                let line = format!("at {NAME} keystore.p12 foreign its password file /password {why}");
+                assert!(seen.contains(&line), "{shell:?}, {case}: {seen}");
+            }
+            assert_eq!(fs::read_to_string(&forms.place.key).unwrap(), old.key);
+        }
+        let _ = fs::remove_file(&file);
+        forms.password(PASSWORD);
+        let without = |all: &str| timeless(all).lines().filter(|line| !line.contains("password")).collect::<Vec<_>>().join("\n");
+        assert_eq!(without(&forms.place.all()), without(&before), "{shell:?}");
+        assert_eq!(forms.delivered(shell, &new, SECOND), format!("managed {FIRST}"));
+        forms.holds(&new, PASSWORD);
+    }
+}
+
+fn linked(file: &Path) {
+    fs::write(file.with_extension("real"), "secret\n").unwrap();
+    set(&file.with_extension("real"), 0o600, 0);
+    symlink("password.real", file).unwrap();
+    std::os::unix::fs::lchown(file, Some(64001), None).unwrap();
+}
+
+#[test]
+fn a_node_without_openssl_is_told_so_before_anything_is_staged() {
+    let forms = Forms::new();
+    fs::remove_file(forms.programs.join("openssl")).unwrap();
+    assert_eq!(
+        forms.refused(&["busybox", "ash"], &pair(0)),
+        "path /ssl/store.p12\nneeds openssl, which is not on this node"
+    );
+    assert!(!forms.place.chain.exists() && !forms.place.own().exists());
+}
+
+#[test]
+fn what_is_there_in_these_forms_is_taken_over_with_its_rights_comes_back_and_nothing_else_is() {
+    for shell in SHELLS {
+        let forms = Forms::new();
+        let (old, new) = (pair(0), pair(1));
+        // Another making of the same place, as another tool leaves it.
+        let other = Forms::new();
+        other.delivered(shell, &old, FIRST);
+        let files = ["cert.der", "key.der", "store.p12"];
+        for name in files {
+            fs::copy(other.path("ssl").join(name), forms.path("ssl").join(name)).unwrap();
+            set(&forms.path("ssl").join(name), 0o640, GROUP);
+        }
+        fs::copy(&other.place.chain, &forms.place.chain).unwrap();
+        fs::copy(&other.place.key, &forms.place.key).unwrap();
+        let before = forms.place.all();
+        let (mut program, _) = forms.prepared(shell, &new, FIRST);
+        assert_eq!(program.commit().0, "committed");
+        forms.holds(&new, PASSWORD);
+        for name in files {
+            assert_eq!(rights(&forms.path("ssl").join(name)), (0o640, 0, GROUP), "{name}");
+        }
+        program.say("rollback\n");
+        assert_eq!(program.answer().unwrap().0, "back");
+        program.end();
+        forms.holds(&old, PASSWORD);
+        fs::remove_dir_all(forms.path("ssl/.certd")).unwrap();
+        assert_eq!(timeless(&forms.place.all()), timeless(&before), "{shell:?}");
+
+        for (name, content, why) in [
+            ("store.p12", &b"\xfe\xed\xfe\xed\0\0\0\x02 a keystore of Java's own"[..], "is neither empty nor PKCS#12"),
+            ("key.der", old.key.as_bytes(), "is neither empty nor a key in DER"),
+            ("cert.der", &der(&old.key), "is neither empty nor a certificate in DER"),
+        ] {
+            let path = forms.path("ssl").join(name);
+            let whole = fs::read(&path).unwrap();
+            fs::write(&path, content).unwrap();
+            let body = forms.refused(shell, &new);
+            assert!(body.starts_with(&format!("path /ssl/{name}\n{why}; correct the path")), "{shell:?}: {body}");
+            fs::write(&path, whole).unwrap();
+        }
+    }
+}
+
+#[test]
+fn files_that_are_written_over_have_these_forms_too_and_a_look_tells_which_are_open() {
+    for shell in SHELLS {
+        let mut forms = Forms::new();
+        let (old, new) = (pair(0), pair(1));
+        forms.delivered(shell, &old, FIRST);
+        let store = forms.place.own().join(FIRST).join("keystore.p12");
+        set(&store, 0o644, 0);
+        let own = format!("exposed {NAME} -rw-r--r-- /ssl/.certd/{NAME}/{FIRST}/keystore.p12\n");
+        assert!(forms.look(shell, &old).contains(&own), "{shell:?}");
+        forms.delivered(shell, &new, SECOND);
+        assert_eq!(rights(&store).0, 0o600, "what is kept is closed");
+
+        forms = Forms::new();
+        let with = |text: String| text.replace("fullchain ", "in-place yes\nfullchain ");
+        let deliver = |real: &Real, generation: &str| {
+            let bundle = with(forms.bundle(real, generation));
+            let mut program = Program::start_source(shell, &with_forms(&forms.programs), &[bundle], &[]);
+            let prepared = program.prepared();
+            assert_eq!(program.commit().0, "committed");
+            program.end();
+            prepared
+        };
+        deliver(&old, FIRST);
+        let inode = |name: &str| std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(forms.path("ssl").join(name)).unwrap());
+        let before = ["cert.der", "key.der", "store.p12"].map(inode);
+        assert!(deliver(&old, FIRST).contains(&format!("base {NAME} unchanged\n")), "{shell:?}");
+        deliver(&new, SECOND);
+        forms.holds(&new, PASSWORD);
+        assert_eq!(["cert.der", "key.der", "store.p12"].map(inode), before);
+        set(&forms.path("ssl/key.der"), 0o604, 0);
+        assert!(forms.look(shell, &new).contains(&format!("exposed {NAME} -rw----r-- /ssl/key.der\n")), "{shell:?}");
+    }
+}
+
+#[test]
+fn nobody_reads_a_key_in_these_forms_or_the_password_at_any_statement() {
+    for shell in SHELLS {
+        let forms = Forms::new();
+        let at = forms.place.dir.path().display().to_string();
+        set(&forms.path("password"), 0o600, 0);
+        fs::write(forms.path("ssl/store.p12"), "").unwrap();
+        let find = format!(
+            "find {at} ( -name \"privkey*\" -o -name \"keystore*\" -o -name \"key.*\" -o -name \"store.p12\" -o -name \"password\" ) \
+             ! -type l -size +0 -readable; find {at} ! -type l -writable; \
+             grep -alsF \"{PASSWORD}\" /proc/[0-9]*/cmdline /proc/[0-9]*/environ"
+        )
+        .replace("( ", "\\\\( ")
+        .replace(" )", " \\\\)")
+        .replace("it's", "it.s");
+        let source = watched_by(&forms.place, &with_forms(&forms.programs), &find);
+        let mut program = Program::start_source(shell, &source, &[forms.bundle(&pair(0), FIRST)], &[]);
+        program.prepared();
+        program.commit();
+        program.say("done\n");
+        program.end();
+        forms.holds(&pair_of(&forms), PASSWORD);
+        assert_eq!(fs::read_to_string(forms.path("spied")).unwrap_or_default(), "", "{shell:?}, {SPY}");
+    }
+}
+
+fn pair_of(forms: &Forms) -> Real {
+    Real { chain: fs::read_to_string(&forms.place.chain).unwrap(), key: fs::read_to_string(&forms.place.key).unwrap() }
+}
+
+#[test]
+fn killed_while_it_makes_them_it_leaves_nothing_that_the_next_delivery_does_not_clear() {
+    let shell = SHELLS.into_iter().next().unwrap();
+    let (old, new) = (pair(0), pair(0));
+    let text = include_str!("../../../src/node/forms.sh");
+    let (_, makes) = text.split_once("form_put() {\n").unwrap();
+    let mut before = "{";
+    let mut points = 0;
+    for line in makes.lines() {
+        if stands_alone(line.trim(), before) && !line.starts_with('#') && line.starts_with(' ') {
+            let forms = Forms::new();
+            forms.delivered(shell, &old, FIRST);
+            let source = with_forms(&forms.programs);
+            let killing = source.replacen(&format!("{line}\n"), &format!("kill -9 0\n{line}\n"), 1);
+            assert_ne!(source, killing, "{line}");
+            let mut program = Program::start_source(shell, &killing, &[forms.bundle(&new, SECOND)], &[]);
+            if program.answer().is_none() {
+                points += 1;
+            }
+            program.end();
+            assert_eq!(forms.delivered(shell, &new, SECOND), format!("managed {FIRST}"), "before {line}");
+            forms.holds(&new, PASSWORD);
+            assert_eq!(forms.place.kept(), [FIRST, SECOND, "current", "previous"], "before {line}");
+        }
+        before = if line.trim().starts_with('#') { before } else { line };
+    }
+    assert!(points > 5, "{points}");
+}
