@@ -139,6 +139,13 @@ impl Files {
     fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, spec: &CertificateSpec, errors: &ConfigErrors<'_>) {
         let Some(name) = spec.name.as_ref().map(|name| &name.value) else { return };
         let Resolved { install, fullchain, key, chain, combined, forms } = pair;
+        if let (Some(pkcs12), Some((file, written))) = (&install.forms.pkcs12, forms.last())
+            && install.paths().any(|path| *path == pkcs12.password_file)
+            && self.reported.insert(((name.clone(), "password"), (name.clone(), file)))
+        {
+            let what = format!("the password in {:?} would be written over", pkcs12.password_file);
+            errors.at(written, what, "a path of its own for each");
+        }
         let pairs = [
             Some(("chain", &install.fullchain, *fullchain)),
             Some(("key", &install.key, *key)),

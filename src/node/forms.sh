@@ -11,16 +11,17 @@ form_path() {
 }
 form_line() {
   case $line in
-  'certificate-der '*) field=cert_der_path ;;
-  'key-der '*) field=key_der_path ;;
-  'pkcs12 '*) field=pkcs12_path ;;
-  'pkcs12-password-file '*) field=password_file ;;
-  'pkcs12-algorithms legacy') field=legacy ;;
+  'certificate-der '*) into=cert_der_path ;;
+  'key-der '*) into=key_der_path ;;
+  'pkcs12 '*) into=pkcs12_path ;;
+  'pkcs12-password-file '*) into=password_file ;;
+  'pkcs12-algorithms legacy') into=legacy ;;
   *) return 1 ;;
   esac
 }
 # Whether a PKCS#12 file can be made: the password is that of a file of root's or this user's, which nobody else can swap or
 # write, and not everybody can read.
+# shellcheck disable=SC2154 # form_line sets it
 check_form() {
   [ "$file_role" = keystore.p12 ] || return 0
   case $password_file in /*) ;; *) refuse "unfit paths must be absolute" ;; esac

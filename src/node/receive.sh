@@ -56,6 +56,7 @@ try() { failed_path=$1; shift; printed=$("$@" 2>&1) || refuse_path "$failed_path
 
 all='name new_gen older in_place fullchain_path key_path chain_path combined_path want_owner want_group want_mode'
 all="$all cert_der_path key_der_path pkcs12_path password_file legacy want_key_mode reader chain_first test_commands reload_commands sums base state from to was kinds lays rights"
+# shellcheck disable=SC2154 # receive sets them
 load() {
   for field in $all; do eval "$field=\${$field$index-}"; done
   paths=$fullchain_path$nl$key_path$nl$chain_path$nl$combined_path$nl$cert_der_path$nl$key_der_path$nl$pkcs12_path
@@ -85,10 +86,13 @@ files() {
   done
 }
 named() { case $1 in *.*) file_name=$1 ;; *) file_name=$1.pem ;; esac; }
-# What each certificate has. Further forms, where one has them, replace these: src/node/forms.sh.
+# Where a certificate has further forms, src/node/forms.sh replaces these.
 form_roles=''
+# shellcheck disable=SC2317
 form_line() { false; }
+# shellcheck disable=SC2317
 check_form() { :; }
+# shellcheck disable=SC2317
 identify() { :; }
 # Links are relative, between the real folders of the file and the chain: a tree stays whole when it is moved, copied, or
 # mounted into a container under another path.
@@ -118,7 +122,7 @@ read_pem() {
 }
 receive() {
   while read_line || exit 10; do
-    value=${line#* } field=
+    value=${line#* } into=
     # An installed receiver checks each line here, against its own parameters: see src/node/receiver.
     #@permit
     case $line in
@@ -130,21 +134,21 @@ receive() {
       count=$((count + 1)) index=$count
       unset "chain$index" "key$index"
       for field in $all; do eval "$field= $field$index="; done
-      field=name
+      into=name
       ;;
-    'generation '*) field=new_gen ;;
-    'older '*) field=older ;;
-    'fullchain '*) field=fullchain_path ;;
-    'key '*) field=key_path ;;
-    'chain '*) field=chain_path ;;
-    'combined '*) field=combined_path ;;
-    'in-place '*) field=in_place ;;
-    'owner '*) field=want_owner ;;
-    'group '*) field=want_group ;;
-    'mode '*) field=want_mode ;;
-    'key-mode '*) field=want_key_mode ;;
-    'reader '*) field=reader ;;
-    'chain-first '*) field=chain_first ;;
+    'generation '*) into=new_gen ;;
+    'older '*) into=older ;;
+    'fullchain '*) into=fullchain_path ;;
+    'key '*) into=key_path ;;
+    'chain '*) into=chain_path ;;
+    'combined '*) into=combined_path ;;
+    'in-place '*) into=in_place ;;
+    'owner '*) into=want_owner ;;
+    'group '*) into=want_group ;;
+    'mode '*) into=want_mode ;;
+    'key-mode '*) into=want_key_mode ;;
+    'reader '*) into=reader ;;
+    'chain-first '*) into=chain_first ;;
     'test '*) test_commands=$test_commands=$value$nl; save test_commands ;;
     'reload '*) reload_commands=$reload_commands=$value$nl; save reload_commands ;;
     # Digests of the files in their order; alone, without texts, they ask whether the files have them.
@@ -154,7 +158,7 @@ receive() {
     end) pem_text=; return ;;
     *) form_line || refuse "unfit a line of the dialogue is not understood" ;;
     esac
-    [ -z "$field" ] || { eval "$field=\$value"; save $field; }
+    [ -z "$into" ] || { eval "$into=\$value"; save $into; }
   done
 }
 
@@ -596,6 +600,7 @@ tighten() {
 # --- prepare ---
 
 # These values become parts of paths.
+# shellcheck disable=SC2154 # receive sets them
 check_parameters() {
   case $name in */* | .* | '') refuse "unfit a name that is no name" ;; esac
   case $nonce${new_gen#*-}/${new_gen%%-*} in *[!0-9a-f]*/* | */*[!0-9]*) refuse "unfit a generation that is none" ;; esac
@@ -603,7 +608,8 @@ check_parameters() {
   case $look$new_gen in yes | [1-9]?????????????-?*) ;; *) refuse "unfit a generation that is none" ;; esac
   # Relative paths are refused first: the loops over parent folders would not end.
   IFS=$nl
-  for file_path in $paths; do unset IFS; absolute; done
+  # shellcheck disable=SC2086 # a line each
+  for file_path in "$fullchain_path" "$key_path" $paths; do unset IFS; absolute; done
   unset IFS
   case $fullchain_path/ in / | "$key_path/") refuse "unfit chain and key need a path each" ;; esac
   case $reader in -*) refuse "unfit the owner or the group is none" ;; esac
