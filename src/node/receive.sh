@@ -839,6 +839,9 @@ same() {
 }
 intact() { [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"; }
 staged() { digest "$stage_dir/$file_name"; identify "$stage_dir/$file_name" "$stage_dir"; have="$have$file_digest "; }
+# Whether anything goes back, or nothing keeps it from that; $torn_say names each certificate that does not.
+way_back() { goes_back='' torn_say=''; each waver; [ "$goes_back" ] || [ -z "$torn_say" ]; }
+waver() { stays_same || if whole; then goes_back=1; else torn_say=$torn_say$nl$name:' '$torn_words; fi; }
 # Whether the way back leads to no chain with the key of another: a server may end at a reload of that, whatever its test says.
 whole() { stays_same || [ "$from" = - ] || ! torn "$own_dir/$from"; }
 # folder -> whether the key there is certainly not that of the certificate, where there is openssl or not: a private key holds
@@ -955,8 +958,9 @@ forth() {
   files fill_missing && point "$to"
 }
 onward() { say=$(each forth 2>&1) || refuse_path "$current_link" "$say"; }
+# A chain with the key of another is not gone back to.
 back() {
-  ! stays_same || return 0
+  ! stays_same && whole || return 0
   if noted; then unlay
   elif ! points_to "$to"; then return
   elif [ "$from" = - ]; then rm -f "$current_link" && if [ "$in_place" ]; then files pour; fi
@@ -1101,7 +1105,7 @@ commit() {
   careful=
   if ! sound; then
     say=$out verdict=broken-before
-    if ! each whole; then verdict=placed say=$say$nl$torn_words
+    if ! way_back; then verdict=placed
     else
       undo
       if [ "$changed" ] && sound; then
@@ -1111,23 +1115,25 @@ commit() {
       elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
       else each prefer_new; fi
     fi
+    say=$say$torn_say
   elif each begin; check reload_commands "$reload_time"; then
     say='' verdict=committed
   elif
     # A reload that fails only with the new pair is the new pair's fault. One that fails with both means that the server
     # is down: the new pair, which passed the test, stays for its next start.
     say=$out verdict=placed
-    each whole
+    way_back
   then
     undo
     if [ "$changed" ] && sound && check reload_commands "$reload_time"; then verdict=rolled-back
     else
-      words=$say
+      words=$say torn_say=
       each contact
       onward
       say=$words
     fi
-  else say=$say$nl$torn_words; fi
+    say=$say$torn_say
+  else say=$say$torn_say; fi
   each forget
   answer "$verdict" "$say"
   case $verdict in committed | placed) ;; *) exit 20 ;; esac
@@ -1137,20 +1143,20 @@ commit() {
 
 # Puts the intent back, so that the next dialogue can finish a rollback that dies.
 reopen() {
-  ! stays_same || return 0
+  ! stays_same && whole || return 0
   lays=
   if [ -e "$own_dir/found" ]; then mv -fT "$own_dir/found" "$intent_file"; elif [ "$in_place" ]; then note; fi
 }
 ours() { stays_same || { [ "$from" != - ] && points_to "$to"; }; }
 rollback() {
   each ours || { answer kept "changed since, or nothing was there before"; return; }
-  each whole || { answer kept "$torn_words"; return; }
+  way_back || { answer kept "${torn_say#"$nl"}"; return; }
   try "$intent_file" each reopen
   undo
   if sound; then
     check reload_commands "$reload_time"
     each forget
-    answer back "$out"
+    if [ "$torn_say" ]; then answer kept "${torn_say#"$nl"}; the rest went back"; else answer back "$out"; fi
   else
     words=$out
     each contact
