@@ -15,7 +15,7 @@ use super::connection::{Connection, Hop, Open, Progress, Socket};
 use super::forward::{CONNECT, authority};
 use super::jump_connection::JumpConnection;
 use super::pump::pair;
-use super::thread::spawn;
+use super::thread::{gone, spawn};
 use super::{Endpoint, SshError};
 use crate::model::Advice;
 use crate::mutex::lock;
@@ -205,6 +205,7 @@ impl JumpHost {
     }
 
     fn connect(self: &Arc<Self>, connection: &Connection) {
+        let _guard = Panicked(self, connection);
         let opened = (self.log_in)(connection);
         let opened = opened.and_then(|open| Ok((open, pair(&self.endpoint.node).inspect_err(|_| connection.close())?)));
         let mut state = lock(&self.state);
@@ -288,6 +289,19 @@ impl JumpHost {
     }
 }
 
+/// A login whose thread panics is none that anybody need wait for.
+struct Panicked<'a>(&'a JumpHost, &'a Connection);
+
+impl Drop for Panicked<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut state = lock(&self.0.state);
+            state.logins.retain(|(login, _)| !login.is_same(self.1));
+            state.fail_if_alone(&Arc::new(gone(&self.0.endpoint.node)));
+        }
+    }
+}
+
 impl State {
     /// A login or a connection failed: so have all that wait, unless another one may serve them.
     fn fail_if_alone(&mut self, error: &Arc<SshError>) {
@@ -364,6 +378,16 @@ mod tests {
         assert_eq!(wanted(&mut state(MOST_HELD_UP, 20), 99, false), []);
         assert_eq!(wanted(&mut state(1, 20), 99, true), [(SLOW, 1)]);
         assert_eq!(wanted(&mut state(MOST, 20), 99, true), []);
+    }
+
+    #[test]
+    fn a_login_whose_thread_panics_is_waited_for_by_nobody() {
+        let node = crate::cert::NodeName::parse("jump").unwrap();
+        let endpoint = Endpoint::new(node, ([192, 0, 2, 1], 22).into(), "certd".to_owned(), Vec::new(), Vec::new());
+        let host = Arc::new(JumpHost::new(endpoint, Box::new(|_| panic!("for this test"))));
+        let error = host.reach(([192, 0, 2, 2], 22).into(), &Connection::default()).err().expect("no channel");
+        assert_eq!(error.to_string(), gone(&host.endpoint.node).to_string(), "at once, and not when the login hangs");
+        assert!(lock(&host.state).logins.is_empty());
     }
 
     #[test]
