@@ -17,6 +17,7 @@ mod provider;
 mod resolvers;
 mod rfc2136;
 mod txt_lookup;
+mod unread;
 mod wire;
 
 pub use answer_size::{ONE_DATAGRAM, answer_size};
@@ -31,3 +32,4 @@ pub use provider::{Handle, Provider, TxtRecord, Zone};
 pub use resolvers::{Chain, Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};
 pub use txt_lookup::texts;
+pub use unread::Unread;
