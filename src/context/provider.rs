@@ -12,7 +12,9 @@ use crate::cert::DnsName;
 use crate::config;
 use crate::context::effect_failure::of_dns;
 use crate::context::{Context, clock};
-use crate::dns::{ByZone, Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings, Unread};
+use crate::dns::{
+    ByZone, Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings, Unread,
+};
 use crate::model::{AtProvider, Code, DnsCache, Finding, KnownToken, KnownZone, LastSeen};
 use crate::mutex::lock;
 use crate::store::StoreError;

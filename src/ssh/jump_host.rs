@@ -15,7 +15,7 @@ use super::connection::{Connection, Hop, Open, Progress, Socket};
 use super::forward::{CONNECT, authority};
 use super::jump_connection::JumpConnection;
 use super::pump::pair;
-use super::thread::{gone, spawn};
+use super::thread::{gone, spawn_or};
 use super::{Endpoint, SshError};
 use crate::model::Advice;
 use crate::mutex::lock;
@@ -192,8 +192,9 @@ impl JumpHost {
         for _ in 0..count {
             let connection = Connection::default().of_jump(&self.endpoint.node);
             state.logins.push((connection.clone(), 0));
-            let host = Arc::clone(self);
-            if let Err(error) = spawn(&self.endpoint.node, move || host.connect(&connection)) {
+            let (host, panicked) = (Arc::clone(self), (Arc::clone(self), connection.clone()));
+            let (work, lost) = (move || host.connect(&connection), move || panicked.0.lost(&panicked.1));
+            if let Err(error) = spawn_or(&self.endpoint.node, work, lost) {
                 state.logins.pop();
                 state.fail_if_alone(&Arc::new(error));
                 break;
@@ -204,8 +205,14 @@ impl JumpHost {
         }
     }
 
+    /// The login's thread panicked: nobody need wait for it.
+    fn lost(&self, connection: &Connection) {
+        let mut state = lock(&self.state);
+        state.logins.retain(|(login, _)| !login.is_same(connection));
+        state.fail_if_alone(&Arc::new(gone(&self.endpoint.node)));
+    }
+
     fn connect(self: &Arc<Self>, connection: &Connection) {
-        let _guard = Panicked(self, connection);
         let opened = (self.log_in)(connection);
         let opened = opened.and_then(|open| Ok((open, pair(&self.endpoint.node).inspect_err(|_| connection.close())?)));
         let mut state = lock(&self.state);
@@ -286,19 +293,6 @@ impl JumpHost {
             state.open.retain(|other| !Arc::ptr_eq(other, wake));
         }
         may
-    }
-}
-
-/// A login whose thread panics is none that anybody need wait for.
-struct Panicked<'a>(&'a JumpHost, &'a Connection);
-
-impl Drop for Panicked<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let mut state = lock(&self.0.state);
-            state.logins.retain(|(login, _)| !login.is_same(self.1));
-            state.fail_if_alone(&Arc::new(gone(&self.0.endpoint.node)));
-        }
     }
 }
 

@@ -157,9 +157,10 @@ fn der_and_pkcs12_are_made_of_what_came_are_the_same_until_it_changes_and_go_bac
         let (first, second) = (pair(kind), pair(0));
         assert_eq!(forms.delivered(shell, &first, FIRST), "nothing");
         forms.holds(&first, PASSWORD);
-        assert_eq!(["cert.der", "key.der", "store.p12"].map(|name| rights(&forms.path("ssl").join(name)).0), [
-            0o644, 0o600, 0o600
-        ]);
+        assert_eq!(
+            ["cert.der", "key.der", "store.p12"].map(|name| rights(&forms.path("ssl").join(name)).0),
+            [0o644, 0o600, 0o600]
+        );
         // Another making would be another file.
         let made = fs::read(forms.path("ssl/store.p12")).unwrap();
         assert_eq!(forms.delivered(shell, &first, FIRST), "unchanged");
@@ -195,9 +196,10 @@ fn der_and_pkcs12_are_made_of_what_came_are_the_same_until_it_changes_and_go_bac
 #[test]
 fn the_algorithms_of_pkcs12_are_those_of_today_or_those_that_old_readers_know() {
     for shell in SHELLS {
-        for (legacy, cipher, mac) in
-            [(false, "PBES2, PBKDF2, AES-256-CBC", "MAC: sha256"), (true, "pbeWithSHA1And3-KeyTripleDES-CBC", "MAC: sha1")]
-        {
+        for (legacy, cipher, mac) in [
+            (false, "PBES2, PBKDF2, AES-256-CBC", "MAC: sha256"),
+            (true, "pbeWithSHA1And3-KeyTripleDES-CBC", "MAC: sha1"),
+        ] {
             let forms = Forms { legacy, ..Forms::new() };
             forms.delivered(shell, &pair(0), FIRST);
             let info = forms.opened(PASSWORD, &["-info", "-noout"]).unwrap();
@@ -223,7 +225,11 @@ fn a_password_file_that_cannot_be_used_is_named_before_anything_is_staged_and_in
             ("an empty line", &|| forms.password("\nx\n"), "has no password in its first line, or cannot be read"),
             ("of another system", &|| forms.password("secret\r\n"), "has the line ends of another system"),
             ("for everybody", &|| set(&file, 0o644, 0), "is open to others (-rw-r--r--); this helps -> chmod 640"),
-            ("written by a group", &|| set(&file, 0o660, GROUP), "is open to others (-rw-rw----); this helps -> chmod 640"),
+            (
+                "written by a group",
+                &|| set(&file, 0o660, GROUP),
+                "is open to others (-rw-rw----); this helps -> chmod 640",
+            ),
             ("another's", &|| chown(&file, Some(64001), None).unwrap(), "belongs to user 64001, who could change it"),
             ("a link of another's", &|| linked(&file), "is a link of user 64001, who could let it lead elsewhere"),
         ];
@@ -237,7 +243,11 @@ fn a_password_file_that_cannot_be_used_is_named_before_anything_is_staged_and_in
             }
             make();
             let body = forms.refused(shell, &new);
-            let begin = if case.starts_with("a link") { "path /password\n" } else { "path /ssl/store.p12\nits password file /password " };
+            let begin = if case.starts_with("a link") {
+                "path /password\n"
+            } else {
+                "path /ssl/store.p12\nits password file /password "
+            };
             assert!(body.starts_with(&format!("{begin}{why}")), "{shell:?}, {case}: {body}");
             if number % 3 == 0 {
                 let seen = forms.look(shell, &old);
@@ -248,7 +258,8 @@ fn a_password_file_that_cannot_be_used_is_named_before_anything_is_staged_and_in
         }
         let _ = fs::remove_file(&file);
         forms.password(PASSWORD);
-        let without = |all: &str| timeless(all).lines().filter(|line| !line.contains("password")).collect::<Vec<_>>().join("\n");
+        let without =
+            |all: &str| timeless(all).lines().filter(|line| !line.contains("password")).collect::<Vec<_>>().join("\n");
         assert_eq!(without(&forms.place.all()), without(&before), "{shell:?}");
         assert_eq!(forms.delivered(shell, &new, SECOND), format!("managed {FIRST}"));
         forms.holds(&new, PASSWORD);
@@ -340,7 +351,9 @@ fn files_that_are_written_over_have_these_forms_too_and_a_look_tells_which_are_o
             prepared
         };
         deliver(&old, FIRST);
-        let inode = |name: &str| std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(forms.path("ssl").join(name)).unwrap());
+        let inode = |name: &str| {
+            std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(forms.path("ssl").join(name)).unwrap())
+        };
         let before = ["cert.der", "key.der", "store.p12"].map(inode);
         assert!(deliver(&old, FIRST).contains(&format!("base {NAME} unchanged\n")), "{shell:?}");
         deliver(&new, SECOND);

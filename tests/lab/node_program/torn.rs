@@ -152,7 +152,9 @@ fn one_torn_pair_keeps_no_other_certificate_of_its_dialogue_from_going_back() {
                 match outcome {
                     "test" => place.script("test", &refuses),
                     "down" => place.script("reload", "echo it does not run; exit 1"),
-                    _ => place.script("reload", &format!("echo reload >>{}/log; {refuses}", place.dir.path().display())),
+                    _ => {
+                        place.script("reload", &format!("echo reload >>{}/log; {refuses}", place.dir.path().display()))
+                    }
                 }
                 let at = format!("{shell:?}, {outcome}, {torn_first}");
                 let mut program = Program::start(shell, &bundles);
