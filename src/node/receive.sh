@@ -585,15 +585,23 @@ guard() {
   [ ! -d /sys/fs/selinux ] || chcon --reference="$file_path" "$1" 2>/dev/null || :
 }
 find_keys() { set +f; grep -ls -- 'PRIVATE KEY-----' "$own_dir"/[0-9]*/*.pem; ls "$own_dir"/[0-9]*/privkey.der "$own_dir"/[0-9]*/*.p12; } 2>/dev/null
-# Once a pair is proven, kept files with a key are readable by nobody who cannot read the current one.
-tighten() {
-  file_role=privkey
+# The name of a file with a key, in a generation -> $file_mode that it should have: that of the current one, or of the key
+# where nobody has such a file any more.
+key_mode_of() {
+  file_role=${1%.pem}
+  # There by mistake.
+  case $file_role in *chain) file_role=privkey ;; esac
+  case $rights in *"$nl$file_role "*) ;; *) file_role=privkey ;; esac
   recall_rights; apply_config
-  key_files=$(find_keys)
-  case $file_mode in ?4?) mode_change='g-wx,o=' ;; *) mode_change='go=' ;; esac
+}
+# Once a pair is proven, kept files with a key are readable by nobody who cannot read the current ones.
+tighten() {
   IFS=$nl
-  # shellcheck disable=SC2086 # a line each
-  [ -z "$key_files" ] || chmod "$mode_change" $key_files
+  for key_file in $(find_keys); do
+    unset IFS
+    key_mode_of "${key_file##*/}"
+    case $file_mode in ?4?) chmod g-wx,o= "$key_file" ;; *) chmod go= "$key_file" ;; esac
+  done
   unset IFS
 } 2>/dev/null
 
@@ -1188,8 +1196,6 @@ look_at() {
 plain_key() { [ -L "$file_path" ] || [ ! -f "$file_path" ] || [ "$file_role" = cert.der ] || ! with_key || echo "$file_path"; }
 # Files with a key that too many users can read, delivered ones and those to be replaced: at most nine.
 find_exposed() {
-  file_role=privkey
-  recall_rights; apply_config
   key_files=$(find_keys; files plain_key)
   IFS=$nl
   # shellcheck disable=SC2086 # a line each
@@ -1200,6 +1206,7 @@ find_exposed() {
   exposed_count=0
   for key_entry; do
     file_path=/${key_entry#* /} exposes=
+    key_mode_of "${file_path##*/}"
     case $file_path in "$own_dir"/*) file_dir=$base_dir/ ;; *) file_dir=${file_path%/*}/ ;; esac
     # shellcheck disable=SC2086 # fields: mode, links, user, group
     set -- $key_entry
