@@ -186,6 +186,10 @@ fn what_is_there_in_these_forms_is_taken_over_with_its_rights_comes_back_and_not
             assert!(body.starts_with(&format!("path /ssl/{name}\n{why}; correct the path")), "{shell:?}: {body}");
             fs::write(&path, whole).unwrap();
         }
+        assert_eq!(forms.delivered(shell, &new, FIRST), "found");
+        let after = files.map(|name| rights(&forms.path("ssl").join(name)));
+        assert_eq!(after, [(0o640, 0, GROUP); 3], "{shell:?}: the key itself is for fewer");
+        assert!(!forms.look(shell, &new).contains("exposed "), "{shell:?}");
     }
 }
 
