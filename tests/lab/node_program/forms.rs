@@ -204,7 +204,7 @@ fn files_that_are_written_over_have_these_forms_too_and_a_look_tells_which_are_o
         let own = format!("exposed {NAME} -rw-r--r-- /ssl/.certd/{NAME}/{FIRST}/keystore.p12\n");
         assert!(forms.look(shell, &old).contains(&own), "{shell:?}");
         forms.delivered(shell, &new, SECOND);
-        assert_eq!(rights(&store).0, 0o600, "what is kept is closed");
+        assert_eq!(rights(&store), (0o640, 0, 0), "what is kept is closed to all but its group");
 
         forms = Forms::new();
         let with = |text: String| text.replace("fullchain ", "in-place yes\nfullchain ");

@@ -137,61 +137,57 @@ fn one_torn_pair_keeps_no_other_certificate_of_its_dialogue_from_going_back() {
     for shell in SHELLS {
         let [old, other, new] = [0, 0, 0].map(|_| real(KINDS[0]));
         // The reload refuses the chain of the one, or both; the test does; or the handshakes do.
-        for outcome in ["reload", "down", "test", "rollback"] {
-            for torn_first in [true, false] {
-                let place = place(Some((&old, &old)));
-                let (chain, key) = beside(&place, (&old, &other));
-                let whole = bundle(&place, &new, "20261123061500-0b");
-                let torn = whole
-                    .replace(&format!("name {NAME}"), "name torn.example")
-                    .replace(&place.chain.display().to_string(), &chain.display().to_string())
-                    .replace(&place.key.display().to_string(), &key.display().to_string());
-                let bundles = if torn_first { [torn, whole] } else { [whole, torn] };
-                let refuses = format!("! cmp -s {} {}", place.chain.display(), place.path("refused").display());
-                fs::write(place.path("refused"), if outcome == "rollback" { "" } else { &new.chain }).unwrap();
-                match outcome {
-                    "test" => place.script("test", &refuses),
-                    "down" => place.script("reload", "echo it does not run; exit 1"),
-                    _ => {
-                        place.script("reload", &format!("echo reload >>{}/log; {refuses}", place.dir.path().display()))
-                    }
-                }
-                let at = format!("{shell:?}, {outcome}, {torn_first}");
-                let mut program = Program::start(shell, &bundles);
-                program.prepared();
-                let (verb, body) = program.commit();
-                match outcome {
-                    "rollback" => {
-                        assert_eq!((verb.as_str(), body.as_str()), ("committed", ""), "{at}");
-                        program.say("rollback\n");
-                        let answer = program.answer().unwrap();
-                        assert_eq!(answer, ("kept".to_owned(), format!("{OTHER}; the rest went back")), "{at}");
-                        assert_eq!(place.log(), "reload, reload", "{at}");
-                    }
-                    // Where the server does not run at all, everything new stays for its next start.
-                    "down" => assert_eq!((verb.as_str(), body.as_str()), ("placed", "it does not run"), "{at}"),
-                    _ => {
-                        assert_eq!(verb, "rolled-back", "{at}: {body}");
-                        assert_eq!(body, format!("exit status 1\n{OTHER}"), "{at}");
-                    }
-                }
-                program.end();
-                assert!(holds(&place, if outcome == "down" { &new } else { &old }), "{at}");
-                let read = |path| fs::read_to_string(path).unwrap();
-                assert_eq!((read(&chain), read(&key)), (new.chain.clone(), new.key.clone()), "{at}: a whole pair");
-                assert!(!place.own().join("intent").exists(), "{at}");
-                assert!(!place.path("ssl/.certd/torn.example/intent").exists(), "{at}");
-                // Both are delivered again, as by the next pass.
-                fs::write(place.path("refused"), "").unwrap();
-                place.script("reload", "exit 0");
-                for next in bundles {
-                    let mut program = Program::start(shell, &[next.replace("061500-0b", "061501-0c")]);
-                    program.prepared();
-                    assert_eq!(program.commit().0, "committed", "{at}");
-                    program.end();
-                }
-                assert!(holds(&place, &new), "{at}");
+        for (outcome, torn_first) in [("reload", true), ("down", false), ("test", false), ("rollback", true)] {
+            let place = place(Some((&old, &old)));
+            let (chain, key) = beside(&place, (&old, &other));
+            let whole = bundle(&place, &new, "20261123061500-0b");
+            let torn = whole
+                .replace(&format!("name {NAME}"), "name torn.example")
+                .replace(&place.chain.display().to_string(), &chain.display().to_string())
+                .replace(&place.key.display().to_string(), &key.display().to_string());
+            let bundles = if torn_first { [torn, whole] } else { [whole, torn] };
+            let refuses = format!("! cmp -s {} {}", place.chain.display(), place.path("refused").display());
+            fs::write(place.path("refused"), if outcome == "rollback" { "" } else { &new.chain }).unwrap();
+            match outcome {
+                "test" => place.script("test", &refuses),
+                "down" => place.script("reload", "echo it does not run; exit 1"),
+                _ => place.script("reload", &format!("echo reload >>{}/log; {refuses}", place.dir.path().display())),
             }
+            let at = format!("{shell:?}, {outcome}, {torn_first}");
+            let mut program = Program::start(shell, &bundles);
+            program.prepared();
+            let (verb, body) = program.commit();
+            match outcome {
+                "rollback" => {
+                    assert_eq!((verb.as_str(), body.as_str()), ("committed", ""), "{at}");
+                    program.say("rollback\n");
+                    let answer = program.answer().unwrap();
+                    assert_eq!(answer, ("kept".to_owned(), format!("{OTHER}; the rest went back")), "{at}");
+                    assert_eq!(place.log(), "reload, reload", "{at}");
+                }
+                // Where the server does not run at all, everything new stays for its next start.
+                "down" => assert_eq!((verb.as_str(), body.as_str()), ("placed", "it does not run"), "{at}"),
+                _ => {
+                    assert_eq!(verb, "rolled-back", "{at}: {body}");
+                    assert_eq!(body, format!("exit status 1\n{OTHER}"), "{at}");
+                }
+            }
+            program.end();
+            assert!(holds(&place, if outcome == "down" { &new } else { &old }), "{at}");
+            let read = |path| fs::read_to_string(path).unwrap();
+            assert_eq!((read(&chain), read(&key)), (new.chain.clone(), new.key.clone()), "{at}: a whole pair");
+            assert!(!place.own().join("intent").exists(), "{at}");
+            assert!(!place.path("ssl/.certd/torn.example/intent").exists(), "{at}");
+            // Both are delivered again, as by the next pass.
+            fs::write(place.path("refused"), "").unwrap();
+            place.script("reload", "exit 0");
+            for next in bundles {
+                let mut program = Program::start(shell, &[next.replace("061500-0b", "061501-0c")]);
+                program.prepared();
+                assert_eq!(program.commit().0, "committed", "{at}");
+                program.end();
+            }
+            assert!(holds(&place, &new), "{at}");
         }
     }
 }
