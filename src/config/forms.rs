@@ -43,6 +43,9 @@ pub(super) struct FormsSpec {
     legacy: Option<bool>,
 }
 
+/// The name of a file, and its path as written.
+pub(super) type Written<'a> = (&'static str, &'a Spanned<String>);
+
 /// The key without which there is no PKCS#12 file, and an example.
 pub(super) const NO_PASSWORD: (&str, &str) =
     ("pkcs12_password_file", "pkcs12_password_file = \"/etc/tomcat10/keystore.password\"   # a file on the node");
@@ -70,7 +73,7 @@ impl FormsSpec {
     pub(super) fn resolve<'a>(
         layers: impl Iterator<Item = &'a Self> + Clone,
         fill: impl Fn(&Spanned<String>) -> String,
-    ) -> Result<(Forms, Vec<(&'static str, &'a Spanned<String>)>), (&'static str, &'static str)> {
+    ) -> Result<(Forms, Vec<Written<'a>>), (&'static str, &'static str)> {
         let first = |key: fn(&Self) -> Option<&Spanned<String>>| layers.clone().find_map(key);
         let certificate_der = first(|layer| layer.certificate_der.as_ref());
         let key_der = first(|layer| layer.key_der.as_ref());

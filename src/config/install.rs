@@ -4,7 +4,7 @@
 use super::Install;
 use super::defaults::LONGEST_ARGUMENT;
 use super::error::ConfigErrors;
-use super::forms::FormsSpec;
+use super::forms::{FormsSpec, Written};
 use super::rights::RightsSpec;
 use super::servers::{SERVERS, Server};
 use super::value::{absolute, printable};
@@ -59,7 +59,7 @@ pub(super) struct Resolved<'a> {
     pub(super) key: &'a Spanned<String>,
     pub(super) chain: Option<&'a Spanned<String>>,
     pub(super) combined: Option<&'a Spanned<String>>,
-    pub(super) forms: Vec<(&'static str, &'a Spanned<String>)>,
+    pub(super) forms: Vec<Written<'a>>,
 }
 
 impl InstallSpec {

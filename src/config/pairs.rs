@@ -75,6 +75,7 @@ pub(super) fn installs(
             }
         }
     }
+    files.finish(errors);
     installs
 }
 
@@ -131,20 +132,30 @@ type Use = (CertName, &'static str);
 #[derive(Default)]
 struct Files {
     taken: BTreeMap<(NodeName, String), Use>,
+    /// Files that are only read, each with the path of a PKCS#12 file that it is for.
+    passwords: BTreeMap<(NodeName, String), Spanned<String>>,
     /// Conflicts reported, once for all nodes.
     reported: BTreeSet<(Use, Use)>,
 }
 
 impl Files {
+    /// Of any certificate.
+    fn finish(self, errors: &ConfigErrors<'_>) {
+        let mut reported = BTreeSet::new();
+        for ((node, path), written) in &self.passwords {
+            if self.taken.contains_key(&(node.clone(), path.clone())) && reported.insert(path) {
+                let what = format!("the password in {path:?} would be written over");
+                errors.at(written, what, "a path of its own for each");
+            }
+        }
+    }
+
     fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, spec: &CertificateSpec, errors: &ConfigErrors<'_>) {
         let Some(name) = spec.name.as_ref().map(|name| &name.value) else { return };
         let Resolved { install, fullchain, key, chain, combined, forms } = pair;
-        if let (Some(pkcs12), Some((file, written))) = (&install.forms.pkcs12, forms.last())
-            && install.paths().any(|path| *path == pkcs12.password_file)
-            && self.reported.insert(((name.clone(), "password"), (name.clone(), file)))
-        {
-            let what = format!("the password in {:?} would be written over", pkcs12.password_file);
-            errors.at(written, what, "a path of its own for each");
+        if let (Some(pkcs12), Some((_, written))) = (&install.forms.pkcs12, forms.last()) {
+            let at = (node.clone(), pkcs12.password_file.clone());
+            self.passwords.entry(at).or_insert_with(|| (*written).clone());
         }
         let pairs = [
             Some(("chain", &install.fullchain, *fullchain)),

@@ -36,10 +36,10 @@ impl Expected {
         let mut sums = vec![sha256_hex(&fullchain), sha256_hex(&key)];
         sums.extend(install.chain.as_ref().map(|_| sha256_hex(above_the_leaf(&fullchain))));
         let parts: [&str; 2] = if install.chain_first { [&fullchain, &key] } else { [&key, &fullchain] };
-        sums.extend(install.combined.as_ref().map(|_| sha256_hex(&Zeroizing::new(parts.concat()))));
+        sums.extend(install.combined.as_ref().map(|_| sha256_hex(Zeroizing::new(parts.concat()))));
         let Forms { certificate_der, key_der, pkcs12 } = &install.forms;
-        sums.extend(certificate_der.as_ref().map(|_| sha256_hex(decoded(&fullchain))));
-        sums.extend(key_der.as_ref().map(|_| sha256_hex(decoded(&key))));
+        sums.extend(certificate_der.as_ref().map(|_| sha256_hex(decoded("CERTIFICATE", &fullchain))));
+        sums.extend(key_der.as_ref().map(|_| sha256_hex(decoded("PRIVATE KEY", &key))));
         sums.extend(pkcs12.as_ref().map(|pkcs12| made_of(pkcs12, &fullchain, &key)));
         Self { sums, key: pair.key().clone() }
     }
@@ -166,9 +166,10 @@ fn above_the_leaf(fullchain: &str) -> &str {
     fullchain.split_once("-----END CERTIFICATE-----\n").map_or(fullchain, |(_, rest)| rest)
 }
 
-/// The first block of PEM.
-fn decoded(pem: &str) -> Zeroizing<Vec<u8>> {
-    let lines = pem.lines().skip_while(|line| !line.starts_with("-----BEGIN ")).skip(1);
+/// The first block of PEM of this kind: before an EC key, openssl writes its parameters.
+fn decoded(kind: &str, pem: &str) -> Zeroizing<Vec<u8>> {
+    let begins = |line: &str| line.starts_with("-----BEGIN ") && line.ends_with(&format!("{kind}-----"));
+    let lines = pem.lines().map(str::trim).skip_while(|line| !begins(line)).skip(1);
     let base64: Zeroizing<String> = Zeroizing::new(lines.take_while(|line| !line.starts_with("-----END ")).collect());
     // A pair is parsed, so it is base64; if it were not, the node's digest would differ.
     Zeroizing::new(STANDARD.decode(base64.as_bytes()).unwrap_or_default())
@@ -176,13 +177,22 @@ fn decoded(pem: &str) -> Zeroizing<Vec<u8>> {
 
 /// Stands for the digest of a PKCS#12 file, which the node makes, and of which no two are alike.
 fn made_of(Pkcs12 { legacy, .. }: &Pkcs12, fullchain: &str, key: &str) -> String {
-    sha256_hex(&Zeroizing::new(format!("PKCS#12 {legacy}\n{fullchain}{key}")))
+    sha256_hex(Zeroizing::new(format!("PKCS#12 {legacy}\n{fullchain}{key}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cert::{Chain, KeyType, PrivateKey};
+
+    #[test]
+    fn der_is_that_of_the_key_though_its_parameters_come_first() {
+        let key = "-----BEGIN EC PARAMETERS-----\nAAAA\n-----END EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\nAQID\nBA==\n\
+                   -----END EC PRIVATE KEY-----\n";
+        assert_eq!(**decoded("PRIVATE KEY", key), [1, 2, 3, 4]);
+        assert_eq!(**decoded("PRIVATE KEY", &key.replace('\n', "\r\n")), [1, 2, 3, 4]);
+        assert!(decoded("CERTIFICATE", key).is_empty());
+    }
 
     #[test]
     fn what_is_sent_takes_no_more_room_than_it_is_long_and_has_the_lines_of_the_dialogue() {

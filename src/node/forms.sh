@@ -23,14 +23,17 @@ form_line() {
 # write, and not everybody can read.
 # shellcheck disable=SC2154 # form_line sets it
 check_form() {
-  [ "$file_role" = keystore.p12 ] || return 0
+  case $file_role in
+  *.der) command -v base64 >/dev/null || refuse_path "$file_path" "needs base64, which is not on this node"; return 0 ;;
+  *[!2]) return 0 ;;
+  esac
   case $password_file in /*) ;; *) refuse "unfit paths must be absolute" ;; esac
   check_links "$password_file"
   # shellcheck disable=SC2046 # fields: mode, links, user
   set -- $(ls -lLn "$password_file" 2>/dev/null)
   trouble='' line=''
   if ! command -v openssl >/dev/null; then trouble="needs openssl, which is not on this node"
-  elif [ ! -f "$password_file" ]; then trouble="its password file $password_file is not there"
+  elif [ ! -f "$password_file" ]; then trouble="its password file $password_file is not there, or no ordinary file"
   else
     case $3:$1 in
     0:?????w* | "$our_uid":?????w* | *:???????r* | *:????????w*) trouble="its password file $password_file is open to others ($1); this helps -> chmod 640 $password_file" ;;
@@ -39,13 +42,16 @@ check_form() {
     esac
     case $trouble$line in
     '') trouble="its password file $password_file has no password in its first line, or cannot be read" ;;
+    "$byte_order_mark"*) trouble="its password file $password_file begins with a byte order mark, which would be part of the password" ;;
     *"$carriage_return") trouble="its password file $password_file has the line ends of another system; this helps -> sed -i 's/\\r//' $password_file" ;;
     esac
+    # openssl reads no more.
+    [ ${#line} -le 1000 ] || trouble="its password file $password_file has a password of more than 1000 characters"
   fi
   line=
   [ -z "$trouble" ] || refuse_path "$file_path" "$trouble"
 }
-carriage_return=$(printf '\r')
+carriage_return=$(printf '\r') byte_order_mark=$(printf '\357\273\277')
 # DER and PKCS#12 are told by the beginning of their outer sequence: of a key and of PKCS#12, the version.
 form_shape() {
   case $file_role:$(head -c 9 "$1" | od -An -v -tx1 | tr -d ' \n') in
@@ -69,18 +75,21 @@ pack() {
   if [ "$legacy" ]; then set -- PBE-SHA1-3DES sha1; else set -- AES-256-CBC sha256; fi
   # shellcheck disable=SC2086 # two words
   ${timeout:+$timeout 20} openssl pkcs12 -export -in "$stage_dir/fullchain.pem" -inkey "$stage_dir/privkey.pem" -name "$name" \
-    -passout "file:$password_file" -keypbe "$1" -certpbe "$1" -macalg "$2" </dev/null || return
+    -passout "file:$password_file" -keypbe "$1" -certpbe "$1" -macalg "$2" </dev/null || {
+    [ $? -lt 124 ] || echo "openssl did not end within 20 seconds" >&2
+    return 1
+  }
   digest "$staged_file"
   sums_left=${sums% }
-  echo "$file_digest ${sums_left##* }" >"$stage_dir/.keystore"
+  echo "$file_digest ${sums_left##* }" >"$stage_dir/keystore"
 }
 # file, folder: the digest of a PKCS#12 file becomes that of what it was made of, if that is noted in the folder and the
 # password opens it still.
 identify() {
   [ "$file_role" = keystore.p12 ] || return 0
   made_digest='' made_of=''
-  read -r made_digest made_of 2>/dev/null <"$2/.keystore"
+  read -r made_digest made_of 2>/dev/null <"$2/keystore"
   # shellcheck disable=SC2086 # two words
-  if [ "$made_digest" = "$file_digest" ] && ${timeout:+$timeout 20} openssl pkcs12 -noout -in "$1" -passin "file:$password_file" </dev/null >/dev/null 2>&1
+  if [ "$made_digest" = "$file_digest" ] && [ -f "$password_file" ] && ${timeout:+$timeout 20} openssl pkcs12 -noout -in "$1" -passin "file:$password_file" </dev/null >/dev/null 2>&1
   then file_digest=$made_of; fi
 }

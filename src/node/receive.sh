@@ -21,7 +21,7 @@ certd=3
 #                 their paths, as .NAME.certd-found
 #   left          other folders of certd to which the paths led, and that may still be read
 #   0-found       copies of the files from before certd
-#   */.keystore   of a PKCS#12 file: its digest, and that of what it was made of
+#   */keystore    of a PKCS#12 file: its digest, and that of what it was made of
 #   .new-PID-*    staged by a running program, rubbish when PID is gone
 set +a +e +x +v -f
 umask 077
@@ -323,7 +323,6 @@ check_dir() {
 # Every folder in which a name of the path is looked up, through links too: a user who can put another link or folder there
 # could redirect the path between two calls.
 check_dirs() {
-  check_form
   [ "$file_role" = fullchain ] || [ "$file_dir" != "$base_dir/" ] || return 0
   check_links "${file_dir%/}"
   for dir in "$base_dir/.certd" "$own_dir"; do [ ! -L "$dir" ] || check_links "$dir"; done
@@ -767,6 +766,7 @@ replaces_links() {
 }
 stage() {
   ! stays_same || return 0
+  files check_form
   files writable
   printed=$(replaces_links 2>&1) ||
     refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${printed##*: }"
@@ -876,7 +876,7 @@ hex() { decoded "$@" | od -An -v -tx1 | tr -d ' \n'; } 2>/dev/null
 undo() { try "$current_link" each back; }
 # Moves the files at the paths behind `current`; readers see no difference. Missing files get their links later.
 contact() {
-  ! stays_same && [ "$lays" ] && [ ! -e "$intent_file" ] || return 0
+  ! stays_same && [ "$lays" ] && [ ! -e "$intent_file" ] && ! points_to "$to" || return 0
   case $kinds in
   *plain* | *stray*)
     tries=0
@@ -966,9 +966,10 @@ forth() {
   files fill_missing && point "$to"
 }
 onward() { say=$(each forth 2>&1) || refuse_path "$current_link" "$say"; }
-# A chain with the key of another is not gone back to.
+# A chain with the key of another is not gone back to. Before the switch there are only links to undo, whatever it was.
 back() {
-  ! stays_same && whole || return 0
+  ! stays_same || return 0
+  ! points_to "$to" || whole || return 0
   if noted; then unlay
   elif ! points_to "$to"; then return
   elif [ "$from" = - ]; then rm -f "$current_link" && if [ "$in_place" ]; then files pour; fi
@@ -1083,7 +1084,7 @@ asked() {
 # Whether $linked_dir may still be read: through a link in this folder, or because a file of it had no path among ours.
 followed() {
   set +f
-  for pem_link in "$linked_dir"/current/*; do
+  for pem_link in "$linked_dir"/current/*.*; do
     grep -qF "/${linked_dir##*/}/current/${pem_link##*/}" "$own_dir/found" || { set -f; return 0; }
   done
   for pem_link in "$base_dir"/* "$base_dir"/.[!.]*; do
@@ -1188,6 +1189,7 @@ served() { each serve; }
 look_at() {
   [ "$found_kind" ] || [ ! -d "$file_dir" ] || check_dir "${file_dir%/}"
   [ "$found_kind" ] || check_dirs
+  [ "$found_kind" ] || check_form
   [ "$found_kind" ] || find_kind "$file_path" "$link_to"
   # The next delivery replaces such links.
   case $found_kind in far | stray) found_kind='link' ;; esac

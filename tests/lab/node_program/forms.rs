@@ -80,7 +80,10 @@ fn a_password_file_that_cannot_be_used_is_named_before_anything_is_staged_and_in
         forms.delivered(shell, &old, FIRST);
         let before = forms.place.all();
         let file = forms.path("password");
-        let cases: [(&str, &dyn Fn(), &str); 9] = [
+        let cases: [(&str, &dyn Fn(), &str); 12] = [
+            ("a pipe", &|| nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).unwrap(), "is not there, or no"),
+            ("with a mark", &|| forms.password("\u{feff}secret\n"), "begins with a byte order mark"),
+            ("long", &|| forms.password(&"x".repeat(1001)), "has a password of more than 1000 characters"),
             ("missing", &|| fs::remove_file(&file).unwrap(), "is not there"),
             ("a folder", &|| fs::create_dir(&file).unwrap(), "is not there"),
             ("empty", &|| forms.password(""), "has no password in its first line, or cannot be read"),
@@ -98,7 +101,7 @@ fn a_password_file_that_cannot_be_used_is_named_before_anything_is_staged_and_in
         for (number, (case, make, why)) in cases.into_iter().enumerate() {
             let _ = fs::remove_file(&file);
             let _ = fs::remove_dir(&file);
-            if !["missing", "a folder", "a link of another's"].contains(&case) {
+            if !["missing", "a folder", "a pipe", "a link of another's"].contains(&case) {
                 forms.password("well\n");
             } else if case == "missing" {
                 forms.password("");
@@ -144,6 +147,55 @@ fn a_node_without_openssl_is_told_so_before_anything_is_staged() {
         "path /ssl/store.p12\nneeds openssl, which is not on this node"
     );
     assert!(!forms.place.chain.exists() && !forms.place.own().exists());
+}
+
+#[test]
+fn a_node_without_base64_makes_no_der_and_an_openssl_that_hangs_is_named() {
+    let mut forms = Forms::new();
+    let busybox = ["busybox", "ash"];
+    let without = with_forms(&forms.programs).replace("command -v base64", "command -v base64-that-is-not-there");
+    let mut program = Program::start_source(&busybox, &without, &[forms.bundle(&pair(0), FIRST)], &[]);
+    let (verb, body) = program.answer().unwrap();
+    assert_eq!(verb, "refused");
+    assert!(body.ends_with("ssl/cert.der\nneeds base64, which is not on this node"), "{body}");
+
+    forms = Forms::new();
+    fs::remove_file(forms.programs.join("openssl")).unwrap();
+    forms
+        .place
+        .script("programs/openssl", "case $* in *-export*) exec sleep 9 ;; *) exec /usr/bin/openssl \"$@\" ;; esac");
+    let quick = with_forms(&forms.programs).replace("$timeout 20} openssl", "$timeout 1} openssl");
+    let mut program = Program::start_source(&busybox, &quick, &[forms.bundle(&pair(0), FIRST)], &[]);
+    let (verb, body) = program.answer().unwrap();
+    assert_eq!(verb, "refused");
+    assert!(body.ends_with("ssl/store.p12\nopenssl did not end within 20 seconds"), "{body}");
+}
+
+#[test]
+fn a_password_file_must_be_absolute_and_one_that_is_gone_keeps_nothing_from_being_recovered() {
+    for shell in SHELLS {
+        let forms = Forms::new();
+        let (old, new) = (pair(0), pair(0));
+        let relative = forms.bundle(&old, FIRST).replace(&forms.path("password").display().to_string(), "password");
+        let mut program = Program::start_source(shell, &with_forms(&forms.programs), &[relative], &[]);
+        assert_eq!(program.answer(), Some(("refused".to_owned(), "unfit paths must be absolute".to_owned())));
+        program.end();
+        forms.delivered(shell, &old, FIRST);
+        // Killed after the switch; its server does not take the new pair.
+        forms.place.script("reload", "kill -9 0");
+        let (mut program, _) = forms.prepared(shell, &new, SECOND);
+        program.say("commit\n");
+        assert_eq!(program.answer(), None, "{shell:?}");
+        program.end();
+        assert_eq!(fs::read_to_string(&forms.place.key).unwrap(), new.key);
+        fs::write(forms.path("refused"), &new.chain).unwrap();
+        let refused = format!("! cmp -s {} {}", forms.place.chain.display(), forms.path("refused").display());
+        forms.place.script("test", &refused);
+        fs::remove_file(forms.path("password")).unwrap();
+        assert!(forms.refused(shell, &new).starts_with("path /ssl/store.p12\nits password file "), "{shell:?}");
+        forms.holds(&old, PASSWORD);
+        assert!(!forms.place.own().join("intent").exists(), "{shell:?}");
+    }
 }
 
 #[test]

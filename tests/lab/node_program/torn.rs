@@ -137,7 +137,14 @@ fn one_torn_pair_keeps_no_other_certificate_of_its_dialogue_from_going_back() {
     for shell in SHELLS {
         let [old, other, new] = [0, 0, 0].map(|_| real(KINDS[0]));
         // The reload refuses the chain of the one, or both; the test does; or the handshakes do.
-        for (outcome, torn_first) in [("reload", true), ("down", false), ("test", false), ("rollback", true)] {
+        for (outcome, torn_first) in [
+            ("reload", true),
+            ("down", false),
+            ("test", false),
+            ("rollback", true),
+            ("neither", false),
+            ("neither", true),
+        ] {
             let place = place(Some((&old, &old)));
             let (chain, key) = beside(&place, (&old, &other));
             let whole = bundle(&place, &new, "20261123061500-0b");
@@ -147,7 +154,8 @@ fn one_torn_pair_keeps_no_other_certificate_of_its_dialogue_from_going_back() {
                 .replace(&place.key.display().to_string(), &key.display().to_string());
             let bundles = if torn_first { [torn, whole] } else { [whole, torn] };
             let refuses = format!("! cmp -s {} {}", place.chain.display(), place.path("refused").display());
-            fs::write(place.path("refused"), if outcome == "rollback" { "" } else { &new.chain }).unwrap();
+            let handshakes = ["rollback", "neither"].contains(&outcome);
+            fs::write(place.path("refused"), if handshakes { "" } else { &new.chain }).unwrap();
             match outcome {
                 "test" => place.script("test", &refuses),
                 "down" => place.script("reload", "echo it does not run; exit 1"),
@@ -165,6 +173,14 @@ fn one_torn_pair_keeps_no_other_certificate_of_its_dialogue_from_going_back() {
                     assert_eq!(answer, ("kept".to_owned(), format!("{OTHER}; the rest went back")), "{at}");
                     assert_eq!(place.log(), "reload, reload", "{at}");
                 }
+                // The test fails with what was there before, too.
+                "neither" => {
+                    assert_eq!((verb.as_str(), body.as_str()), ("committed", ""), "{at}");
+                    fs::write(place.path("refused"), &old.chain).unwrap();
+                    place.script("test", &refuses);
+                    program.say("rollback\n");
+                    assert_eq!(program.answer(), Some(("kept".to_owned(), "exit status 1".to_owned())), "{at}");
+                }
                 // Where the server does not run at all, everything new stays for its next start.
                 "down" => assert_eq!((verb.as_str(), body.as_str()), ("placed", "it does not run"), "{at}"),
                 _ => {
@@ -173,7 +189,8 @@ fn one_torn_pair_keeps_no_other_certificate_of_its_dialogue_from_going_back() {
                 }
             }
             program.end();
-            assert!(holds(&place, if outcome == "down" { &new } else { &old }), "{at}");
+            let stays = ["down", "neither"].contains(&outcome);
+            assert!(holds(&place, if stays { &new } else { &old }), "{at}");
             let read = |path| fs::read_to_string(path).unwrap();
             assert_eq!((read(&chain), read(&key)), (new.chain.clone(), new.key.clone()), "{at}: a whole pair");
             assert!(!place.own().join("intent").exists(), "{at}");
@@ -181,6 +198,7 @@ fn one_torn_pair_keeps_no_other_certificate_of_its_dialogue_from_going_back() {
             // Both are delivered again, as by the next pass.
             fs::write(place.path("refused"), "").unwrap();
             place.script("reload", "exit 0");
+            place.script("test", "exit 0");
             for next in bundles {
                 let mut program = Program::start(shell, &[next.replace("061500-0b", "061501-0c")]);
                 program.prepared();
@@ -188,7 +206,24 @@ fn one_torn_pair_keeps_no_other_certificate_of_its_dialogue_from_going_back() {
                 program.end();
             }
             assert!(holds(&place, &new), "{at}");
+            let left = place.all().lines().filter(|line| line.contains(".certd-found ")).count();
+            assert_eq!(left, 0, "{at}: what was found is not needed any more");
         }
+    }
+}
+
+#[test]
+fn links_that_a_server_does_not_follow_are_taken_back_whatever_the_pair_was() {
+    for shell in SHELLS {
+        let [chain, other, new] = [0, 0, 0].map(|_| real(KINDS[0]));
+        let place = place(Some((&chain, &other)));
+        place.script("test", &format!("[ ! -L {} ] || {{ echo no such file; exit 1; }}", place.key.display()));
+        let (verb, body) = prepared(shell, &place, &new, "20261123061500-0b").commit();
+        assert_eq!(verb, "refused", "{shell:?}: {body}");
+        assert!(body.starts_with("links ") && body.ends_with("no such file"), "{body}");
+        assert!(!place.chain.is_symlink() && !place.key.is_symlink(), "{shell:?}");
+        assert_eq!(fs::read_to_string(&place.key).unwrap(), other.key);
+        assert!(!place.own().join("intent").exists() && place.log().is_empty(), "{shell:?}");
     }
 }
 
