@@ -12,7 +12,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::time::Duration;
 
 use certd::config::{Forms, Pkcs12};
@@ -93,7 +92,11 @@ async fn der_and_pkcs12_are_delivered_and_read_back_with_the_password_that_staye
         assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
         dialogue.done().await;
         let openssl = |words: &str| {
-            let output = Command::new("openssl").args(words.split(' ')).current_dir(place.dir.path()).output().unwrap();
+            let output = std::process::Command::new("openssl")
+                .args(words.split(' '))
+                .current_dir(place.dir.path())
+                .output()
+                .unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
         };
