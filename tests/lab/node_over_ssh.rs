@@ -112,7 +112,7 @@ async fn der_and_pkcs12_are_delivered_and_read_back_with_the_password_that_staye
         dialogue.abort().await;
         fs::remove_file(place.path("password")).unwrap();
         let looked = look(sshd.endpoint(), vec![place.wanted(&bundle)], LIMIT).await.unwrap();
-        let why = format!("keystore.p12: its password file {} is not there", text("password"));
+        let why = format!("keystore.p12: its password file {} is not there, or no ordinary file", text("password"));
         assert_eq!(looked.certificates[&bundle.certificate].key, AtPath::Foreign { why });
         fs::write(place.path("password"), "secret\n").unwrap();
         fs::set_permissions(place.path("password"), fs::Permissions::from_mode(0o600)).unwrap();
