@@ -958,7 +958,7 @@ noting() {
   else printf 'plain %s %s\n' "$file_role" "$file_path"; fi
 }
 forth() {
-  ! stays_same || return 0
+  ! stays_same && ! points_to "$to" || return 0
   if [ -d "$stage_dir" ]; then mv -fT "$stage_dir" "$own_dir/$to" || return; fi
   # Since it was staged, or served before, a way back may have set later times.
   [ -d "$own_dir/$to" ] && stamp "$own_dir/$to" || return
