@@ -24,9 +24,9 @@ impl Fingerprint {
     }
 }
 
-/// SHA-256 of a text, in hex.
-pub fn sha256_hex(text: &str) -> String {
-    Fingerprint::of(text.as_bytes()).to_string()
+/// SHA-256 of a file's content, in hex.
+pub fn sha256_hex(content: impl AsRef<[u8]>) -> String {
+    Fingerprint::of(content.as_ref()).to_string()
 }
 
 impl fmt::Display for Fingerprint {

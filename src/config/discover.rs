@@ -152,10 +152,7 @@ fn is_at(node: &Node, address: IpAddr, named: &BTreeMap<NodeName, BTreeSet<IpAdd
 }
 
 fn share(a: &Install, b: &Install) -> bool {
-    let files = |it: &Install| {
-        let more = it.chain.iter().chain(&it.combined).cloned();
-        more.chain([it.fullchain.clone(), it.key.clone()]).collect::<BTreeSet<String>>()
-    };
+    let files = |it: &Install| it.paths().cloned().collect::<BTreeSet<String>>();
     !files(a).is_disjoint(&files(b))
 }
 

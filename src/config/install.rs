@@ -4,6 +4,7 @@
 use super::Install;
 use super::defaults::LONGEST_ARGUMENT;
 use super::error::ConfigErrors;
+use super::forms::{FormsSpec, Written};
 use super::rights::RightsSpec;
 use super::servers::{SERVERS, Server};
 use super::value::{absolute, printable};
@@ -37,6 +38,7 @@ pub(super) struct InstallSpec {
     chain: Option<Spanned<String>>,
     combined: Option<Spanned<String>>,
     chain_first: Option<bool>,
+    forms: FormsSpec,
     in_place: Option<bool>,
     /// Stands for rights and commands that this layer does not write itself.
     server: Option<&'static Server>,
@@ -57,6 +59,7 @@ pub(super) struct Resolved<'a> {
     pub(super) key: &'a Spanned<String>,
     pub(super) chain: Option<&'a Spanned<String>>,
     pub(super) combined: Option<&'a Spanned<String>>,
+    pub(super) forms: Vec<Written<'a>>,
 }
 
 impl InstallSpec {
@@ -70,6 +73,7 @@ impl InstallSpec {
         let combined = section.string("combined").inspect(|written| _ = path(written));
         let order = section.string("combined_order");
         let chain_first = order.and_then(|written| combined_order(&written, errors));
+        let forms = FormsSpec::read(&mut section, path, errors);
         let in_place = section.boolean("unsafe_in_place");
         let server = section.string("server").and_then(|written| server(&written, errors));
         let rights_of_server = RightsSpec::of(server.map(Server::rights).unwrap_or_default());
@@ -84,6 +88,7 @@ impl InstallSpec {
             chain,
             combined,
             chain_first,
+            forms,
             in_place,
             server,
             rights,
@@ -128,6 +133,8 @@ impl InstallSpec {
                 .collect());
         };
         let fill = |text: &Spanned<String>| filled.fill(&text.value);
+        let (forms, written_forms) =
+            FormsSpec::resolve(layers.iter().map(|layer| &layer.forms), fill).map_err(|missing| vec![missing])?;
         let argv = |words: &Spanned<Vec<Spanned<String>>>| words.value.iter().map(fill).collect::<Vec<String>>();
         let of_server = |command: fn(&Server, &str, &str) -> Vec<String>| {
             server.map(|server| command(server, &fill(fullchain), &fill(key))).unwrap_or_default()
@@ -143,6 +150,7 @@ impl InstallSpec {
             chain: chain.map(fill),
             combined: combined.map(fill),
             chain_first: layers.iter().find_map(|layer| layer.chain_first).unwrap_or_default(),
+            forms,
             in_place,
             rights: RightsSpec::resolve(rights),
             test: test.map_or_else(|| of_server(|server, _, _| server.test()), argv),
@@ -150,7 +158,7 @@ impl InstallSpec {
             restart: restart.unwrap_or(reload.is_none() && server.is_some_and(Server::restarts)),
             server,
         };
-        Ok(Resolved { install, fullchain, key, chain, combined })
+        Ok(Resolved { install, fullchain, key, chain, combined, forms: written_forms })
     }
 }
 

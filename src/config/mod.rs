@@ -12,6 +12,7 @@ mod dns;
 pub mod draft;
 mod error;
 mod fleet;
+mod forms;
 mod health;
 mod host_key;
 mod install;
@@ -58,6 +59,7 @@ use written::{Section, Spanned};
 pub use discover::{Conflict, Discover, Families};
 pub use dns::{Dns, DnsSection, SilentServers, section_of};
 pub use error::ConfigError;
+pub use forms::{Forms, Pkcs12};
 pub use health::{Health, HealthLayer, HttpVersion};
 pub use host_key::{BadHostKey, HostKey, ssh_string};
 pub use jump::Jump;
@@ -226,6 +228,7 @@ pub struct Install {
     pub combined: Option<String>,
     /// In it the chain comes before the key.
     pub chain_first: bool,
+    pub forms: Forms,
     /// Overwrite files instead of replacing them by a rename, for a file that is mounted itself and would keep its old
     /// inode. Unsafe: a crash in between leaves a mismatched pair.
     pub in_place: bool,
@@ -237,6 +240,14 @@ pub struct Install {
     pub restart: bool,
     /// What the configuration calls it, if it does.
     pub server: Option<&'static Server>,
+}
+
+impl Install {
+    /// Of all its files.
+    pub fn paths(&self) -> impl Iterator<Item = &String> {
+        let Self { fullchain, key, chain, combined, forms, .. } = self;
+        [fullchain, key].into_iter().chain(chain).chain(combined).chain(forms.paths())
+    }
 }
 
 /// An endpoint whose certificate is managed elsewhere.

@@ -80,6 +80,7 @@ pub(super) fn installs(
             }
         }
     }
+    files.finish(errors);
     installs
 }
 
@@ -136,21 +137,39 @@ type Use = (CertName, &'static str);
 #[derive(Default)]
 struct Files {
     taken: BTreeMap<(NodeName, String), Use>,
+    /// Files that are only read, each with the path of a PKCS#12 file that it is for.
+    passwords: BTreeMap<(NodeName, String), Spanned<String>>,
     /// Conflicts reported, once for all nodes.
     reported: BTreeSet<(Use, Use)>,
 }
 
 impl Files {
+    /// Of any certificate.
+    fn finish(self, errors: &ConfigErrors<'_>) {
+        let mut reported = BTreeSet::new();
+        for ((node, path), written) in &self.passwords {
+            if self.taken.contains_key(&(node.clone(), path.clone())) && reported.insert(path) {
+                let what = format!("the password in {path:?} would be written over");
+                errors.at(written, what, "a path of its own for each");
+            }
+        }
+    }
+
     fn claim(&mut self, pair: &Resolved<'_>, node: &NodeName, spec: &CertificateSpec, errors: &ConfigErrors<'_>) {
         let Some(name) = spec.name.as_ref().map(|name| &name.value) else { return };
-        let Resolved { install, fullchain, key, chain, combined } = pair;
-        let files = [
+        let Resolved { install, fullchain, key, chain, combined, forms } = pair;
+        if let (Some(pkcs12), Some((_, written))) = (&install.forms.pkcs12, forms.last()) {
+            let at = (node.clone(), pkcs12.password_file.clone());
+            self.passwords.entry(at).or_insert_with(|| (*written).clone());
+        }
+        let pairs = [
             Some(("chain", &install.fullchain, *fullchain)),
             Some(("key", &install.key, *key)),
             install.chain.as_ref().zip(*chain).map(|(path, written)| ("bare chain", path, written)),
             install.combined.as_ref().zip(*combined).map(|(path, written)| ("combined file", path, written)),
         ];
-        for (file, path, written) in files.into_iter().flatten() {
+        let forms = install.forms.paths().zip(forms).map(|(path, (file, written))| (*file, path, *written));
+        for (file, path, written) in pairs.into_iter().flatten().chain(forms) {
             let ours = (name.clone(), file);
             let earlier = self.taken.insert((node.clone(), path.clone()), ours.clone());
             let Some(other) = earlier.filter(|earlier| self.reported.insert((earlier.clone(), ours.clone()))) else {

@@ -18,7 +18,7 @@ pub struct Rights {
     pub group: Option<String>,
     /// Of files without a key.
     pub mode: Option<Mode>,
-    /// Of the key and the combined file; grants nothing to others.
+    /// Of files with a key; grants nothing to others.
     pub key_mode: Option<Mode>,
 }
 

@@ -12,7 +12,9 @@ use crate::cert::DnsName;
 use crate::config;
 use crate::context::effect_failure::of_dns;
 use crate::context::{Context, clock};
-use crate::dns::{ByZone, Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings};
+use crate::dns::{
+    ByZone, Cloudflare, DnsError, Doh, Exec, ONE_DATAGRAM, Provider, Resolvers, Rfc2136, Settings, Unread,
+};
 use crate::model::{AtProvider, Code, DnsCache, Finding, KnownToken, KnownZone, LastSeen};
 use crate::mutex::lock;
 use crate::store::StoreError;
@@ -96,9 +98,14 @@ fn open(
     // Shows an operator with two controllers which one made a record.
     let mark = format!("certd {:08x}", seed >> 32);
     let none = Zeroizing::default();
-    let secret = match section {
-        None => &context.secrets.dns_secret,
-        Some(section) => context.secrets.dns_secrets.get(section).unwrap_or(&none),
+    let secret = match section.and_then(|section| context.secrets.dns_secrets.get(section)) {
+        None if section.is_none() => &context.secrets.dns_secret,
+        None => &none,
+        Some(Ok(secret)) => secret,
+        Some(Err(failure)) => {
+            context.dns.warn(failure.clone());
+            return Ok(Arc::new(Unread(failure.clone())));
+        }
     };
     let provider: Result<Arc<dyn Provider>, DnsError> = match provider {
         config::Provider::Cloudflare { zone_id, api_base, .. } => {

@@ -25,8 +25,8 @@ use crate::context::watch_roots::WatchRoots;
 pub struct Secrets {
     /// The provider's API token, or the content of a TSIG key file. Empty for a provider without a secret.
     pub dns_secret: Zeroizing<String>,
-    /// The same of `[dns.NAME]`, by NAME.
-    pub dns_secrets: BTreeMap<String, Zeroizing<String>>,
+    /// The same of `[dns.NAME]`, by NAME; or why it cannot be read, which ends nothing but what needs it.
+    pub dns_secrets: BTreeMap<String, Result<Zeroizing<String>, Finding>>,
     /// By the CA's host.
     pub eab_hmac: BTreeMap<String, Zeroizing<String>>,
     identities: BTreeMap<PathBuf, Identity>,
@@ -56,6 +56,8 @@ pub struct Unread {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NeededFor {
     Dns,
+    /// For the zones of one `[dns.NAME]`.
+    DnsSection,
     /// The CA of this host.
     Ca(String),
     /// All HTTPS requests.
@@ -73,7 +75,7 @@ fn noted<T>(unread: &mut Vec<Unread>, needed_for: NeededFor, read: Result<T, Fin
 
 impl Secrets {
     /// # Errors
-    /// The first file that is missing, readable by others, or not text.
+    /// The first file that is missing, readable by others, or not text; but for those of `[dns.NAME]`.
     pub fn read(config: &Config) -> Result<Self, Finding> {
         whole(Self::read_what_can_be(config))
     }
@@ -85,8 +87,10 @@ impl Secrets {
         let dns_secret = noted(&mut unread, NeededFor::Dns, dns_secret).unwrap_or_default();
         let mut dns_secrets = BTreeMap::new();
         for section in &config.dns.sections {
-            let secret = noted(&mut unread, NeededFor::Dns, of_provider(config, &section.provider));
-            dns_secrets.extend(secret.map(|secret| (section.name.clone(), secret)));
+            let secret = of_provider(config, &section.provider);
+            let failure = secret.as_ref().err().cloned();
+            unread.extend(failure.map(|failure| Unread { needed_for: NeededFor::DnsSection, failure }));
+            dns_secrets.insert(section.name.clone(), secret);
         }
         let (mut eab_hmac, mut acme_ca) = (BTreeMap::new(), BTreeMap::new());
         for ca in config.cas() {
@@ -219,7 +223,7 @@ fn token(file: &Path) -> Result<Zeroizing<String>, Finding> {
 
 /// The secrets, or the first failure.
 fn whole((secrets, unread): (Secrets, Vec<Unread>)) -> Result<Secrets, Finding> {
-    match unread.into_iter().next() {
+    match unread.into_iter().find(|unread| unread.needed_for != NeededFor::DnsSection) {
         Some(unread) => Err(unread.failure),
         None => Ok(secrets),
     }

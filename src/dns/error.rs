@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ProgramError, UpdateError, Zone};
 use crate::http::causes;
-use crate::model::{Advice, Code};
+use crate::model::{Advice, Code, Finding};
 use crate::text::escape;
 
 /// Cloneable, since one call may be about several records.
@@ -56,6 +56,9 @@ pub enum DnsError {
     Update(#[from] UpdateError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// The provider's secret cannot be read.
+    #[error("{}", .0.what)]
+    Unread(Box<Finding>),
     /// Of the provider of `[dns.NAME]`.
     #[error("dns.{section}: {error}")]
     Section { section: String, error: Box<Self> },
@@ -95,6 +98,7 @@ impl DnsError {
             Self::NotSeen { .. } => Code::DnsNotSeen,
             Self::Update(error) => error.code(),
             Self::Program(error) => error.code(),
+            Self::Unread(finding) => finding.code.clone(),
             Self::Section { error, .. } => error.code(),
         }
     }
@@ -118,7 +122,7 @@ impl DnsError {
     }
 
     /// The operator's next step.
-    pub fn next(&self) -> &'static str {
+    pub fn next(&self) -> &str {
         match self {
             Self::Unreachable { .. } => {
                 "see that this machine reaches the API (DNS, firewall, `network.proxy`); certd tries again by itself"
@@ -168,6 +172,7 @@ impl DnsError {
             }
             Self::Update(error) => error.next(),
             Self::Program(error) => error.next(),
+            Self::Unread(finding) => &finding.next,
             Self::Section { error, .. } => error.next(),
         }
     }

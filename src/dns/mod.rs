@@ -18,6 +18,7 @@ mod resolvers;
 mod rfc2136;
 mod rotation;
 mod txt_lookup;
+mod unread;
 mod wire;
 
 pub use answer_size::{ONE_DATAGRAM, answer_size};
@@ -33,3 +34,4 @@ pub use resolvers::{Chain, Resolvers, Server, challenge_name};
 pub use rfc2136::{Rfc2136, UpdateError};
 pub use rotation::rotation;
 pub use txt_lookup::texts;
+pub use unread::Unread;

@@ -52,8 +52,8 @@ pub(super) fn prepared(frame: &Frame, sent: &[Sent]) -> Answered<Prepared> {
         if let Some(rest) = line.strip_prefix("narrowed ") {
             let (name, who) = rest.split_once(' ').ok_or_else(bad)?;
             let known = sent.iter().find(|sent| sent.certificate.as_str() == name).ok_or_else(bad)?;
-            // The key, and the combined file.
-            if narrowed.len() == 2 * sent.len() {
+            // The key, the combined file, the key in DER, and PKCS#12.
+            if narrowed.len() == 4 * sent.len() {
                 return Err(bad());
             }
             narrowed.push((known.certificate.clone(), escape(who, WHO)));

@@ -3,11 +3,13 @@
 use core::mem;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::program::{VERSION, program};
 use crate::cert::{CertName, Generation, Pair, PrivateKey, sha256_hex};
-use crate::config::{Install, Rights};
+use crate::config::{Forms, Install, Pkcs12, Rights};
 
 /// One certificate for one node.
 #[derive(Clone, Debug)]
@@ -34,7 +36,11 @@ impl Expected {
         let mut sums = vec![sha256_hex(&fullchain), sha256_hex(&key)];
         sums.extend(install.chain.as_ref().map(|_| sha256_hex(above_the_leaf(&fullchain))));
         let parts: [&str; 2] = if install.chain_first { [&fullchain, &key] } else { [&key, &fullchain] };
-        sums.extend(install.combined.as_ref().map(|_| sha256_hex(&Zeroizing::new(parts.concat()))));
+        sums.extend(install.combined.as_ref().map(|_| sha256_hex(Zeroizing::new(parts.concat()))));
+        let Forms { certificate_der, key_der, pkcs12 } = &install.forms;
+        sums.extend(certificate_der.as_ref().map(|_| sha256_hex(decoded("CERTIFICATE", &fullchain))));
+        sums.extend(key_der.as_ref().map(|_| sha256_hex(decoded("PRIVATE KEY", &key))));
+        sums.extend(pkcs12.as_ref().map(|pkcs12| made_of(pkcs12, &fullchain, &key)));
         Self { sums, key: pair.key().clone() }
     }
 
@@ -57,7 +63,8 @@ impl Expected {
 /// `rehearsal`: the node is to end it before anything is changed, and takes a certificate that no CA has signed.
 pub(super) fn opening(nonce: &str, bundles: &[Bundle], rehearsal: bool) -> Zeroizing<Vec<u8>> {
     let mut pieces = Vec::new();
-    let mut text = beginning(program(), nonce);
+    let forms = bundles.iter().any(|bundle| !bundle.install.forms.is_none());
+    let mut text = beginning(program(forms), nonce);
     if rehearsal {
         line(&mut text, "rehearsal", "yes");
     }
@@ -106,11 +113,21 @@ pub(super) fn beginning(program: String, nonce: &str) -> String {
 
 /// Where the files are, and how they are tested.
 pub(super) fn places(text: &mut String, install: &Install) {
-    let Install { fullchain, key, chain, combined, chain_first, in_place, rights, test, .. } = install;
+    let Install { fullchain, key, chain, combined, chain_first, forms, in_place, rights, test, .. } = install;
     line(text, "fullchain", fullchain);
     line(text, "key", key);
     chain.iter().for_each(|path| line(text, "chain", path));
     combined.iter().for_each(|path| line(text, "combined", path));
+    let Forms { certificate_der, key_der, pkcs12 } = forms;
+    certificate_der.iter().for_each(|path| line(text, "certificate-der", path));
+    key_der.iter().for_each(|path| line(text, "key-der", path));
+    if let Some(Pkcs12 { path, password_file, legacy }) = pkcs12 {
+        line(text, "pkcs12", path);
+        line(text, "pkcs12-password-file", password_file);
+        if *legacy {
+            line(text, "pkcs12-algorithms", "legacy");
+        }
+    }
     if *in_place {
         line(text, "in-place", "yes");
     }
@@ -149,10 +166,33 @@ fn above_the_leaf(fullchain: &str) -> &str {
     fullchain.split_once("-----END CERTIFICATE-----\n").map_or(fullchain, |(_, rest)| rest)
 }
 
+/// The first block of PEM of this kind: before an EC key, openssl writes its parameters.
+fn decoded(kind: &str, pem: &str) -> Zeroizing<Vec<u8>> {
+    let begins = |line: &str| line.starts_with("-----BEGIN ") && line.ends_with(&format!("{kind}-----"));
+    let lines = pem.lines().map(str::trim).skip_while(|line| !begins(line)).skip(1);
+    let base64: Zeroizing<String> = Zeroizing::new(lines.take_while(|line| !line.starts_with("-----END ")).collect());
+    // A pair is parsed, so it is base64; if it were not, the node's digest would differ.
+    Zeroizing::new(STANDARD.decode(base64.as_bytes()).unwrap_or_default())
+}
+
+/// Stands for the digest of a PKCS#12 file, which the node makes, and of which no two are alike.
+fn made_of(Pkcs12 { legacy, .. }: &Pkcs12, fullchain: &str, key: &str) -> String {
+    sha256_hex(Zeroizing::new(format!("PKCS#12 {legacy}\n{fullchain}{key}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cert::{Chain, KeyType, PrivateKey};
+
+    #[test]
+    fn der_is_that_of_the_key_though_its_parameters_come_first() {
+        let key = "-----BEGIN EC PARAMETERS-----\nAAAA\n-----END EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\nAQID\nBA==\n\
+                   -----END EC PRIVATE KEY-----\n";
+        assert_eq!(**decoded("PRIVATE KEY", key), [1, 2, 3, 4]);
+        assert_eq!(**decoded("PRIVATE KEY", &key.replace('\n', "\r\n")), [1, 2, 3, 4]);
+        assert!(decoded("CERTIFICATE", key).is_empty());
+    }
 
     #[test]
     fn what_is_sent_takes_no_more_room_than_it_is_long_and_has_the_lines_of_the_dialogue() {
@@ -168,6 +208,7 @@ mod tests {
             chain: Some("/c".to_owned()),
             combined: None,
             chain_first: false,
+            forms: Forms::default(),
             in_place: true,
             rights: Rights { owner: Some("o".to_owned()), ..Rights::default() },
             test: vec!["t".to_owned()],

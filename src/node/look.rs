@@ -82,7 +82,8 @@ async fn look_by(
 }
 
 fn opening(nonce: &str, wanted: &[Wanted]) -> Zeroizing<Vec<u8>> {
-    let mut text = bundle::beginning(program_of_looks(), nonce);
+    let forms = wanted.iter().any(|wanted| !wanted.install.forms.is_none());
+    let mut text = bundle::beginning(program_of_looks(forms), nonce);
     bundle::line(&mut text, "look", "yes");
     for Wanted { certificate, install, expected } in wanted {
         bundle::line(&mut text, "name", certificate.as_str());
@@ -98,6 +99,8 @@ fn opening(nonce: &str, wanted: &[Wanted]) -> Zeroizing<Vec<u8>> {
 struct Half {
     fullchain: Option<AtPath>,
     key: Option<AtPath>,
+    /// The first other file that cannot be delivered.
+    further: Option<AtPath>,
     current: Option<String>,
     same: Option<bool>,
     digest: Option<String>,
@@ -180,8 +183,12 @@ impl Half {
                 match file {
                     "fullchain" => self.fullchain = Some(at),
                     "privkey" => self.key = Some(at),
-                    // Whether they are right is in "same".
-                    "chain" | "combined" => {}
+                    // Whether they are right is in "same", unless they cannot be.
+                    "chain" | "combined" | "cert.der" | "privkey.der" | "keystore.p12" => {
+                        if let AtPath::Foreign { why } = at {
+                            self.further.get_or_insert(AtPath::Foreign { why: format!("{file}: {why}") });
+                        }
+                    }
                     _ => return None,
                 }
             }
@@ -200,7 +207,11 @@ impl Half {
     }
 
     fn whole(self) -> Option<Found> {
-        let Self { fullchain, key, current, same, digest, exposed } = self;
+        let Self { fullchain, key, further, current, same, digest, exposed } = self;
+        let key = key.map(|key| match key {
+            AtPath::Foreign { .. } => key,
+            _ => further.unwrap_or(key),
+        });
         Some(Found { fullchain: fullchain?, key: key?, current, same: same?, digest, exposed })
     }
 }

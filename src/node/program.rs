@@ -13,22 +13,30 @@ pub(super) const SOURCE: &str = include_str!("receive.sh");
 const OF_LOOKS: &str = include_str!("look.sh");
 const LOOK_MARKER: &str = "#@look\n";
 
+/// What it has besides where a certificate has further forms.
+const OF_FORMS: &str = include_str!("forms.sh");
+const FORMS_MARKER: &str = "#@forms\n";
+
 /// The whole of the program.
 pub(super) fn whole() -> String {
-    SOURCE.replace(LOOK_MARKER, OF_LOOKS)
+    SOURCE.replace(LOOK_MARKER, OF_LOOKS).replace(FORMS_MARKER, OF_FORMS)
 }
 
 /// The version that the first line of the program sets, and that the parameters begin with.
 pub(super) const VERSION: &str = "3";
 
-/// The program of a delivery, ended by the line at which the bootstrap stops reading.
-pub(super) fn program() -> String {
-    compact(SOURCE) + "END\n"
+/// The program of a delivery, ended by the line at which the bootstrap stops reading. `forms`: of further forms too.
+pub(super) fn program(forms: bool) -> String {
+    travelling(SOURCE, forms)
 }
 
 /// The program of a look, ended so too.
-pub(super) fn program_of_looks() -> String {
-    compact(&whole()) + "END\n"
+pub(super) fn program_of_looks(forms: bool) -> String {
+    travelling(&SOURCE.replace(LOOK_MARKER, OF_LOOKS), forms)
+}
+
+fn travelling(source: &str, forms: bool) -> String {
+    compact(&source.replace(FORMS_MARKER, if forms { OF_FORMS } else { "" })) + "END\n"
 }
 
 /// A program as it travels: no indentation, no comment lines, no empty lines, and short names. The program has no
@@ -148,17 +156,24 @@ mod tests {
         // Measured at 150 ms: 12 kB of program and a chain of six certificates went out in one flight, since the window
         // of a connection (ten segments at first, RFC 6928) has grown while the session was set up. What this size costs
         // was not measured; the window doubles with each round trip.
-        assert!(program().len() < 30_000, "{}", program().len());
-        assert!(program_of_looks().len() < 32_000, "{}", program_of_looks().len());
+        for (program, most) in [
+            (program(false), 30_000),
+            (program(true), 33_000),
+            (program_of_looks(false), 32_000),
+            (program_of_looks(true), 35_000),
+        ] {
+            assert!(program.len() < most, "{} of {most}", program.len());
+        }
     }
 
     #[test]
     fn no_line_of_the_program_ends_it_early_or_loses_its_version() {
-        for program in [program(), program_of_looks()] {
+        for program in [program(false), program(true), program_of_looks(false), program_of_looks(true)] {
             is_whole(&program);
         }
         assert!(!whole().contains("<<"), "a here-document is a temporary file in some shells");
-        assert!(program_of_looks().contains("letsencrypt") && !program().contains("letsencrypt"));
+        assert!(program_of_looks(false).contains("letsencrypt") && !program(true).contains("letsencrypt"));
+        assert!(program(true).contains("-export") && !program_of_looks(false).contains("-export"));
     }
 
     fn is_whole(program: &str) {

@@ -21,6 +21,7 @@ certd=3
 #                 their paths, as .NAME.certd-found
 #   left          other folders of certd to which the paths led, and that may still be read
 #   0-found       copies of the files from before certd
+#   */keystore    of a PKCS#12 file: its digest, and that of what it was made of
 #   .new-PID-*    staged by a running program, rubbish when PID is gone
 set +a +e +x +v -f
 umask 077
@@ -54,9 +55,11 @@ try() { failed_path=$1; shift; printed=$("$@" 2>&1) || refuse_path "$failed_path
 # --- certificates, numbered from 1: each keeps its variables under its number ---
 
 all='name new_gen older in_place fullchain_path key_path chain_path combined_path want_owner want_group want_mode'
-all="$all want_key_mode reader chain_first test_commands reload_commands sums base state from to was kinds lays rights"
+all="$all cert_der_path key_der_path pkcs12_path password_file legacy want_key_mode reader chain_first test_commands reload_commands sums base state from to was kinds lays rights"
+# shellcheck disable=SC2154 # receive sets them
 load() {
   for field in $all; do eval "$field=\${$field$index-}"; done
+  paths=$fullchain_path$nl$key_path$nl$chain_path$nl$combined_path$nl$cert_der_path$nl$key_der_path$nl$pkcs12_path
   base_dir=${fullchain_path%/*}
   own_dir=$base_dir/.certd/$name
   stage_dir=$own_dir/.new-$$-$nonce current_link=$own_dir/current intent_file=$own_dir/intent
@@ -65,21 +68,32 @@ save() { for field; do eval "$field$index=\$$field"; done; }
 each() { index=0; while [ "$index" -lt "$count" ]; do index=$((index + 1)); load; "$@" || return; done; }
 stays_same() { [ "$base" = unchanged ]; }
 points_to() { [ "$(readlink "$current_link")" = "$1" ]; }
-# Each file of a certificate: $file_path in $file_dir, $file_role (its name in a generation), and $link_to, the link there.
+# Each file of a certificate: $file_path in $file_dir, $file_role, $file_name (in a generation), and $link_to, the link there.
 files() {
-  for file_role in fullchain privkey chain combined; do
+  for file_role in fullchain privkey chain combined $form_roles; do
     case $file_role in
     fullchain) file_path=$fullchain_path ;;
     privkey) file_path=$key_path ;;
     chain) file_path=$chain_path ;;
-    *) file_path=$combined_path ;;
+    combined) file_path=$combined_path ;;
+    *) form_path ;;
     esac
     [ "$file_path" ] || continue
-    file_dir=${file_path%/*}/ link_to=.certd/$name/current/$file_role.pem
+    named "$file_role"
+    file_dir=${file_path%/*}/ link_to=.certd/$name/current/$file_name
     [ "$file_dir" = "$base_dir/" ] || relative_link
     "$@" || return
   done
 }
+named() { case $1 in *.*) file_name=$1 ;; *) file_name=$1.pem ;; esac; }
+# Where a certificate has further forms, src/node/forms.sh replaces these.
+form_roles=''
+# shellcheck disable=SC2317
+form_line() { false; }
+# shellcheck disable=SC2317
+check_form() { :; }
+# shellcheck disable=SC2317
+identify() { :; }
 # Links are relative, between the real folders of the file and the chain: a tree stays whole when it is moved, copied, or
 # mounted into a container under another path.
 relative_link() {
@@ -108,7 +122,7 @@ read_pem() {
 }
 receive() {
   while read_line || exit 10; do
-    value=${line#* }
+    value=${line#* } into=
     # An installed receiver checks each line here, against its own parameters: see src/node/receiver.
     #@permit
     case $line in
@@ -120,22 +134,21 @@ receive() {
       count=$((count + 1)) index=$count
       unset "chain$index" "key$index"
       for field in $all; do eval "$field= $field$index="; done
-      name=$value
-      save name
+      into=name
       ;;
-    'generation '*) new_gen=$value; save new_gen ;;
-    'older '*) older=$value; save older ;;
-    'fullchain '*) fullchain_path=$value; save fullchain_path ;;
-    'key '*) key_path=$value; save key_path ;;
-    'chain '*) chain_path=$value; save chain_path ;;
-    'combined '*) combined_path=$value; save combined_path ;;
-    'in-place '*) in_place=$value; save in_place ;;
-    'owner '*) want_owner=$value; save want_owner ;;
-    'group '*) want_group=$value; save want_group ;;
-    'mode '*) want_mode=$value; save want_mode ;;
-    'key-mode '*) want_key_mode=$value; save want_key_mode ;;
-    'reader '*) reader=$value; save reader ;;
-    'chain-first '*) chain_first=$value; save chain_first ;;
+    'generation '*) into=new_gen ;;
+    'older '*) into=older ;;
+    'fullchain '*) into=fullchain_path ;;
+    'key '*) into=key_path ;;
+    'chain '*) into=chain_path ;;
+    'combined '*) into=combined_path ;;
+    'in-place '*) into=in_place ;;
+    'owner '*) into=want_owner ;;
+    'group '*) into=want_group ;;
+    'mode '*) into=want_mode ;;
+    'key-mode '*) into=want_key_mode ;;
+    'reader '*) into=reader ;;
+    'chain-first '*) into=chain_first ;;
     'test '*) test_commands=$test_commands=$value$nl; save test_commands ;;
     'reload '*) reload_commands=$reload_commands=$value$nl; save reload_commands ;;
     # Digests of the files in their order; alone, without texts, they ask whether the files have them.
@@ -143,8 +156,9 @@ receive() {
     'chain-pem '*) sums="$sums$value "; save sums; read_pem; eval "chain$index=\$pem_text" ;;
     'key-pem '*) sums="$sums$value "; save sums; read_pem; eval "key$index=\$pem_text" ;;
     end) pem_text=; return ;;
-    *) refuse "unfit a line of the dialogue is not understood" ;;
+    *) form_line || refuse "unfit a line of the dialogue is not understood" ;;
     esac
+    [ -z "$into" ] || { eval "$into=\$value"; save $into; }
   done
 }
 
@@ -340,7 +354,7 @@ find_kind() {
     link_text=$(readlink "$1")
     if [ "$link_text" = "$2" ]; then found_kind='link'
     elif ! within "$link_text"; then refuse_path "$1" "is a link to $link_text, not made by certd; put a plain file there, or nothing"
-    elif [ "${link_text##*/}" = "$file_role.pem" ] && in_own_dir; then found_kind=far
+    elif [ "${link_text##*/}" = "$file_name" ] && in_own_dir; then found_kind=far
     else
       found_kind=
       trusted "$linked_dir"
@@ -356,8 +370,9 @@ find_kind() {
 }
 # a link's text, read in $file_dir -> whether it leads into a certificate's folder of certd: $linked_dir, resolved from $via
 within() {
-  case $1 in
-  */current/fullchain.pem | */current/privkey.pem | */current/chain.pem | */current/combined.pem) linked_dir=${1%/current/*} ;;
+  linked_dir=${1%/current/*}
+  case ${1#"$linked_dir/current/"} in
+  fullchain.pem | privkey.pem | chain.pem | combined.pem | cert.der | privkey.der | keystore.p12) ;;
   *) return 1 ;;
   esac
   case $linked_dir in /*) ;; *) linked_dir=$file_dir$linked_dir ;; esac
@@ -384,6 +399,7 @@ trusted() {
 # A file is taken over only if it is empty, or PEM of the kind that its path is for.
 check_shape() {
   [ -s "$1" ] || return 0
+  case $file_role in *.*) form_shape "$1"; return ;; esac
   wanted_block=CERTIFICATE wrong_block='PRIVATE KEY'
   case $file_role in privkey) wrong_block=$wanted_block wanted_block='PRIVATE KEY' ;; combined) wanted_block= ;; esac
   if holds "$wanted_block" "$1"; then return
@@ -394,7 +410,7 @@ check_shape() {
 # kind of block, file
 holds() { grep -qE -- "^-----BEGIN [A-Z0-9 ]*$1-----" "$2"; }
 digest() { file_digest=-; [ ! -f "$1" ] || { file_digest=$(sum <"$1"); file_digest=${file_digest%% *}; }; }
-digests() { digest "$file_path"; have="$have$file_digest "; }
+digests() { digest "$file_path"; identify "$file_path" "$current_link"; have="$have$file_digest "; }
 read_current() {
   current_gen=-
   if [ -L "$current_link" ]; then current_gen=$(readlink "$current_link")
@@ -425,7 +441,7 @@ newer() {
 find_rights() {
   fields_of
   user='' group='' acl='' lost='' file_mode=600
-  case $file_role in privkey | combined) ;; *) file_mode=644 ;; esac
+  case $file_role in privkey* | combined | *.p12) ;; *) file_mode=644 ;; esac
   # shellcheck disable=SC2086 # fields: mode, links, user, group
   set -- $file_fields
   case ${1-} in '') return ;; -r-*) owner_bits=4 ;; *) owner_bits=6 ;; esac
@@ -441,7 +457,7 @@ find_rights() {
     ;;
   *)
     # Only a file with a key shows who may read a key; or an empty one that is not open to everybody.
-    if [ -s "$file_path" ]; then grep -q 'PRIVATE KEY-----' "$file_path"; else case $1 in ???????---*) ;; *) false ;; esac; fi || return 0
+    if [ -s "$file_path" ]; then with_key; else case $1 in ???????---*) ;; *) false ;; esac; fi || return 0
     file_mode=${owner_bits}00 shut_group=
     # An open file in a closed folder is read by that folder's group.
     case $1 in ???????r*) if lets_in - -; then lost='everybody'; else shut_group=$shut; fi ;; esac
@@ -461,6 +477,8 @@ find_rights() {
     ;;
   esac
 }
+# Of other forms than PEM, nothing else is taken over.
+with_key() { case $file_role in *.*) ;; *) grep -qs 'PRIVATE KEY-----' "$file_path" ;; esac; }
 # $file_fields: the fields of the file at $file_path, out of $ls_lines
 fields_of() {
   file_fields=${ls_lines%" $file_path$nl"*}
@@ -522,7 +540,10 @@ judge() {
   case $group_names in *" ${group:-$4} "*) ;; *) askew=1 ;; esac
 }
 assess() {
-  ls_lines=$nl$(ls -lnL "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"} 2>/dev/null)$nl rights=$nl askew=
+  IFS=$nl
+  # shellcheck disable=SC2086 # a line each
+  ls_lines=$nl$(ls -lnL $paths 2>/dev/null)$nl rights=$nl askew=
+  unset IFS
   files judge
 }
 # The line of $file_role in $rights; apply_config puts the configuration over it.
@@ -537,7 +558,7 @@ recall_rights() {
 apply_config() {
   user=${want_owner:-$user} group=${want_group:-$group}
   case $file_role in
-  privkey | combined)
+  privkey* | combined | *.p12)
     [ -z "$want_owner$want_group$want_key_mode" ] || lost=''
     [ -z "$want_key_mode" ] || file_mode=${want_key_mode#0} acl=''
     case $file_mode in ?4?) group=${group:-$(id -g)} ;; esac
@@ -555,35 +576,48 @@ guard() {
   if [ "$user$group" ] && ! chown "$user${group:+:$group}" "$1" 2>/dev/null; then
     [ "${2-}" ] || [ -z "$want_owner$want_group" ] ||
       { echo "cannot be given to $user:$group, as [install] says (the node does not know them, or only root may)" >&2; return 1; }
-    case $file_role in privkey | combined) file_mode=600 acl='' ;; esac
+    case $file_role in privkey* | combined | *.p12) file_mode=600 acl='' ;; esac
   fi
   chmod "$file_mode" "$1" || return
   [ -z "$acl" ] || { getfacl -cnp "$file_path" | setfacl --set-file=- "$1" && setfacl -n -m m::r,o::- "$1"; } 2>/dev/null ||
     chmod 600 "$1"
   [ ! -d /sys/fs/selinux ] || chcon --reference="$file_path" "$1" 2>/dev/null || :
 }
-# Once a pair is proven, kept files with a key are readable by nobody who cannot read the current one.
-tighten() {
-  file_role=privkey
+find_keys() { set +f; grep -ls -- 'PRIVATE KEY-----' "$own_dir"/[0-9]*/*.pem; ls "$own_dir"/[0-9]*/privkey.der "$own_dir"/[0-9]*/*.p12; } 2>/dev/null
+# The name of a file with a key, in a generation -> $file_mode that it should have: that of the current one, or of the key
+# where nobody has such a file any more.
+key_mode_of() {
+  file_role=${1%.pem}
+  # There by mistake.
+  case $file_role in *chain) file_role=privkey ;; esac
+  case $rights in *"$nl$file_role "*) ;; *) file_role=privkey ;; esac
   recall_rights; apply_config
-  key_files=$(set +f; grep -ls -- 'PRIVATE KEY-----' "$own_dir"/[0-9]*/*.pem)
-  case $file_mode in ?4?) mode_change='g-wx,o=' ;; *) mode_change='go=' ;; esac
+}
+# Once a pair is proven, kept files with a key are readable by nobody who cannot read the current ones.
+tighten() {
   IFS=$nl
-  # shellcheck disable=SC2086 # a line each
-  [ -z "$key_files" ] || chmod "$mode_change" $key_files
+  for key_file in $(find_keys); do
+    unset IFS
+    key_mode_of "${key_file##*/}"
+    case $file_mode in ?4?) chmod g-wx,o= "$key_file" ;; *) chmod go= "$key_file" ;; esac
+  done
   unset IFS
 } 2>/dev/null
 
 # --- prepare ---
 
 # These values become parts of paths.
+# shellcheck disable=SC2154 # receive sets them
 check_parameters() {
   case $name in */* | .* | '') refuse "unfit a name that is no name" ;; esac
   case $nonce${new_gen#*-}/${new_gen%%-*} in *[!0-9a-f]*/* | */*[!0-9]*) refuse "unfit a generation that is none" ;; esac
   # A generation's number is a UTC second, YYYYMMDDhhmmss. A look has none.
   case $look$new_gen in yes | [1-9]?????????????-?*) ;; *) refuse "unfit a generation that is none" ;; esac
   # Relative paths are refused first: the loops over parent folders would not end.
-  for file_path in "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"}; do absolute; done
+  IFS=$nl
+  # shellcheck disable=SC2086 # a line each
+  for file_path in "$fullchain_path" "$key_path" $paths; do unset IFS; absolute; done
+  unset IFS
   case $fullchain_path/ in / | "$key_path/") refuse "unfit chain and key need a path each" ;; esac
   case $reader in -*) refuse "unfit the owner or the group is none" ;; esac
   case $want_owner$want_group$reader in -* | *[!A-Za-z0-9_.@-]*) refuse "unfit the owner or the group is none" ;; esac
@@ -720,7 +754,7 @@ writable() {
   [ -L "$file_path" ] || [ -w "$file_dir" ] || refuse_path "$file_path" "its folder cannot be written (permission, or mounted read-only)"
   # An overwritten file keeps its ACL, and a mode for the group would become the mask of all users it names.
   case $in_place$file_role$want_key_mode in
-  yesprivkey*40 | yescombined*40)
+  yesprivkey*40 | yescombined*40 | yes*.p12*40)
     [ -L "$file_path" ] || [ -z "$(getfacl -cps "$file_path" 2>/dev/null)" ] ||
       refuse_path "$file_path" "has an ACL; this helps -> setfacl -b $file_path"
     ;;
@@ -732,6 +766,7 @@ replaces_links() {
 }
 stage() {
   ! stays_same || return 0
+  files check_form
   files writable
   printed=$(replaces_links 2>&1) ||
     refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${printed##*: }"
@@ -743,7 +778,7 @@ stage() {
   try "$stage_dir" chmod 755 "$stage_dir"
   try "$stage_dir" stamp "$stage_dir"
   set +f
-  try "$stage_dir" flush "$stage_dir"/*.pem "$stage_dir" "$own_dir" "$base_dir/.certd"
+  try "$stage_dir" flush "$stage_dir"/* "$stage_dir" "$own_dir" "$base_dir/.certd"
   set -f
 }
 # folder: sets the times of its files later, by a whole second, than those of all files at the paths. A server may compare
@@ -766,21 +801,24 @@ postdate() {
   unset IFS
   return $exit_status
 }
-list_times() { staged_files=$staged_files$1/$file_role.pem$nl served_files=$served_files$file_path$nl; }
+list_times() { staged_files=$staged_files$1/$file_name$nl served_files=$served_files$file_path$nl; }
 put() {
   eval "pem_text=\$chain$index"
+  staged_file=$stage_dir/$file_name
   case $file_role in
   fullchain) ;;
   chain) pem_text=${pem_text#*-----END CERTIFICATE-----"$nl"} ;;
   privkey) eval "pem_text=\$key$index" ;;
-  *) if [ "$chain_first" ]; then eval "pem_text=\$chain$index\$key$index"; else eval "pem_text=\$key$index\$chain$index"; fi ;;
+  combined) if [ "$chain_first" ]; then eval "pem_text=\$chain$index\$key$index"; else eval "pem_text=\$key$index\$chain$index"; fi ;;
   esac
-  staged_file=$stage_dir/$file_role.pem
-  try "$staged_file" write "$staged_file" "$pem_text"
+  case $file_role in
+  *.*) try "$file_path" form_put ;;
+  *) try "$staged_file" write "$staged_file" "$pem_text" ;;
+  esac
   try "$file_path" guard "$staged_file"
   recall_rights; apply_config
   [ -z "$lost" ] || narrowed="${narrowed}narrowed $name $file_role $lost$nl"
-  digest "$staged_file"; have="$have$file_digest "
+  staged
 }
 flush() { sync "$@" 2>/dev/null || sync; }
 bases() { body="${body}base $name $base$nl"; }
@@ -792,7 +830,7 @@ point() { point_link "$1" current && if [ "$in_place" ]; then files pour; fi; }
 # Overwrites the file and keeps its inode, owner and mode, with a time that no server has seen; a file that the generation
 # lacks is removed. If this dies before the time is set, the next dialogue sets it.
 pour() {
-  current_file=$current_link/$file_role.pem
+  current_file=$current_link/$file_name
   if [ ! -f "$current_file" ]; then rm -f "$file_path"; return; fi
   if [ -f "$file_path" ]; then guard "$file_path" && { cmp -s "$current_file" "$file_path" || cat "$current_file" >"$file_path"; }
   else cp -p "$current_file" "$file_path"; fi &&
@@ -808,7 +846,10 @@ same() {
   stays_same || { have=; files staged; intact; }
 }
 intact() { [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"; }
-staged() { digest "$stage_dir/$file_role.pem"; have="$have$file_digest "; }
+staged() { digest "$stage_dir/$file_name"; identify "$stage_dir/$file_name" "$stage_dir"; have="$have$file_digest "; }
+# Whether anything goes back, or nothing keeps it from that; $torn_say names each certificate that does not.
+way_back() { goes_back='' torn_say=''; each waver; [ "$goes_back" ] || [ -z "$torn_say" ]; }
+waver() { stays_same || if whole; then goes_back=1; else torn_say=$torn_say$nl$name:' '$torn_words; fi; }
 # Whether the way back leads to no chain with the key of another: a server may end at a reload of that, whatever its test says.
 whole() { stays_same || [ "$from" = - ] || ! torn "$own_dir/$from"; }
 # folder -> whether the key there is certainly not that of the certificate, where there is openssl or not: a private key holds
@@ -828,13 +869,14 @@ torn() (
   [ ${#leaf_hex} = 128 ] || exit
   case $key_hex in *"$leaf_hex"*) exit 1 ;; esac
 )
-# kind, file -> the first such block of PEM in hexadecimal digits
-hex() { sed -n "/^-*BEGIN .*$1-/,/^-*END/{/^-*END/q;/^-/!p;}" "$2" | tr -d '\r\t ' | base64 -d | od -An -v -tx1 | tr -d ' \n'; } 2>/dev/null
+# kind, file -> the first such block of PEM: as it is, and in hexadecimal digits
+decoded() { sed -n "/^-*BEGIN .*$1-/,/^-*END/{/^-*END/q;/^-/!p;}" "$2" | tr -d '\r\t ' | base64 -d; }
+hex() { decoded "$@" | od -An -v -tx1 | tr -d ' \n'; } 2>/dev/null
 # A failed undo keeps the intent for the next dialogue.
 undo() { try "$current_link" each back; }
 # Moves the files at the paths behind `current`; readers see no difference. Missing files get their links later.
 contact() {
-  ! stays_same && [ "$lays" ] && [ ! -e "$intent_file" ] || return 0
+  ! stays_same && [ "$lays" ] && [ ! -e "$intent_file" ] && ! points_to "$to" || return 0
   case $kinds in
   *plain* | *stray*)
     tries=0
@@ -855,13 +897,13 @@ copy_all_found() {
   rm -rf "$stage_dir.f" && mkdir -m700 "$stage_dir.f" && files copy_found && chmod 755 "$stage_dir.f" && flush "$stage_dir.f"
 }
 copy_found() {
-  copied_file=$stage_dir.f/$file_role.pem
+  copied_file=$stage_dir.f/$file_name
   [ -f "$file_path" ] || return 0
   cp -pL "$file_path" "$copied_file" && guard "$copied_file" found && touch -r "$file_path" "$copied_file" && flush "$copied_file"
 }
 copied() {
   digest "$file_path"; first_digest=$file_digest
-  digest "$1/$file_role.pem"; [ "$first_digest" = "$file_digest" ]
+  digest "$1/$file_name"; [ "$first_digest" = "$file_digest" ]
 }
 lay_link() {
   if [ "$in_place" ]; then
@@ -885,7 +927,7 @@ keep_found() {
 }
 flatten() {
   beside new
-  found_file=$own_dir/$from/$file_role.pem
+  found_file=$own_dir/$from/$file_name
   rm -f "$beside_path"
   if [ -f "$found_file" ]; then cp -p "$found_file" "$beside_path" && guard "$beside_path" found && mv -fT "$beside_path" "$file_path"
   else rm -f "$file_path"; fi
@@ -916,7 +958,7 @@ noting() {
   else printf 'plain %s %s\n' "$file_role" "$file_path"; fi
 }
 forth() {
-  ! stays_same || return 0
+  ! stays_same && ! points_to "$to" || return 0
   if [ -d "$stage_dir" ]; then mv -fT "$stage_dir" "$own_dir/$to" || return; fi
   # Since it was staged, or served before, a way back may have set later times.
   [ -d "$own_dir/$to" ] && stamp "$own_dir/$to" || return
@@ -924,8 +966,10 @@ forth() {
   files fill_missing && point "$to"
 }
 onward() { say=$(each forth 2>&1) || refuse_path "$current_link" "$say"; }
+# A chain with the key of another is not gone back to. Before the switch there are only links to undo, whatever it was.
 back() {
   ! stays_same || return 0
+  ! points_to "$to" || whole || return 0
   if noted; then unlay
   elif ! points_to "$to"; then return
   elif [ "$from" = - ]; then rm -f "$current_link" && if [ "$in_place" ]; then files pour; fi
@@ -952,6 +996,7 @@ unlay() {
 # One line of the intent. A link that another program has put there since stays.
 unlaid() {
   fields=${line#* } file_path=${line#* * } file_dir=${file_path%/*}/
+  named "${fields%% *}"
   # What is restored below, and no link that another program put there.
   case $line in plain* | over* | link*) other || restored=$restored$file_path$nl ;; esac
   case $line in
@@ -966,7 +1011,7 @@ unlaid() {
     ;;
   'over '*)
     read_line
-    found_file=$own_dir/$from/${fields%% *}.pem
+    found_file=$own_dir/$from/$file_name
     # Without the copy, everything was restored already. The mode comes last: it may be wider than that of our key.
     [ ! -f "$found_file" ] || {
       { cmp -s "$found_file" "$file_path" && { [ "$reloaded" ] || [ "$(stat -c %Y "$found_file")" = "$(stat -c %Y "$file_path")" ]; }; } ||
@@ -975,7 +1020,7 @@ unlaid() {
     ;;
   'none '*)
     beside new; rm -f "$beside_path"
-    other || if [ -L "$file_path" ] || cmp -s "$own_dir/$to/${fields%% *}.pem" "$file_path"; then rm -f "$file_path"; fi
+    other || if [ -L "$file_path" ] || cmp -s "$own_dir/$to/$file_name" "$file_path"; then rm -f "$file_path"; fi
     ;;
   'link '*)
     read_line
@@ -1039,7 +1084,7 @@ asked() {
 # Whether $linked_dir may still be read: through a link in this folder, or because a file of it had no path among ours.
 followed() {
   set +f
-  for pem_link in "$linked_dir"/current/*.pem; do
+  for pem_link in "$linked_dir"/current/*.*; do
     grep -qF "/${linked_dir##*/}/current/${pem_link##*/}" "$own_dir/found" || { set -f; return 0; }
   done
   for pem_link in "$base_dir"/* "$base_dir"/.[!.]*; do
@@ -1069,7 +1114,7 @@ commit() {
   careful=
   if ! sound; then
     say=$out verdict=broken-before
-    if ! each whole; then verdict=placed say=$say$nl$torn_words
+    if ! way_back; then verdict=placed
     else
       undo
       if [ "$changed" ] && sound; then
@@ -1079,23 +1124,25 @@ commit() {
       elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
       else each prefer_new; fi
     fi
+    say=$say$torn_say
   elif each begin; check reload_commands "$reload_time"; then
     say='' verdict=committed
   elif
     # A reload that fails only with the new pair is the new pair's fault. One that fails with both means that the server
     # is down: the new pair, which passed the test, stays for its next start.
     say=$out verdict=placed
-    each whole
+    way_back
   then
     undo
     if [ "$changed" ] && sound && check reload_commands "$reload_time"; then verdict=rolled-back
     else
-      words=$say
+      words=$say torn_say=
       each contact
       onward
       say=$words
     fi
-  else say=$say$nl$torn_words; fi
+    say=$say$torn_say
+  else say=$say$torn_say; fi
   each forget
   answer "$verdict" "$say"
   case $verdict in committed | placed) ;; *) exit 20 ;; esac
@@ -1105,20 +1152,20 @@ commit() {
 
 # Puts the intent back, so that the next dialogue can finish a rollback that dies.
 reopen() {
-  ! stays_same || return 0
+  ! stays_same && whole || return 0
   lays=
   if [ -e "$own_dir/found" ]; then mv -fT "$own_dir/found" "$intent_file"; elif [ "$in_place" ]; then note; fi
 }
 ours() { stays_same || { [ "$from" != - ] && points_to "$to"; }; }
 rollback() {
   each ours || { answer kept "changed since, or nothing was there before"; return; }
-  each whole || { answer kept "$torn_words"; return; }
+  way_back || { answer kept "${torn_say#"$nl"}"; return; }
   try "$intent_file" each reopen
   undo
   if sound; then
     check reload_commands "$reload_time"
     each forget
-    answer back "$out"
+    if [ "$torn_say" ]; then answer kept "${torn_say#"$nl"}; the rest went back"; else answer back "$out"; fi
   else
     words=$out
     each contact
@@ -1142,23 +1189,16 @@ served() { each serve; }
 look_at() {
   [ "$found_kind" ] || [ ! -d "$file_dir" ] || check_dir "${file_dir%/}"
   [ "$found_kind" ] || check_dirs
+  [ "$found_kind" ] || check_form
   [ "$found_kind" ] || find_kind "$file_path" "$link_to"
   # The next delivery replaces such links.
   case $found_kind in far | stray) found_kind='link' ;; esac
   body="${body}at $name $file_role $found_kind$nl" found_kind=
 }
+plain_key() { [ -L "$file_path" ] || [ ! -f "$file_path" ] || [ "$file_role" = cert.der ] || ! with_key || echo "$file_path"; }
 # Files with a key that too many users can read, delivered ones and those to be replaced: at most nine.
 find_exposed() {
-  file_role=privkey
-  recall_rights; apply_config
-  key_files=$(
-    set +f
-    set -- "$own_dir"/[0-9]*/*.pem
-    for file_path in "$fullchain_path" "$key_path" ${chain_path:+"$chain_path"} ${combined_path:+"$combined_path"}; do
-      [ -L "$file_path" ] || [ ! -f "$file_path" ] || set -- "$@" "$file_path"
-    done
-    grep -ls -- 'PRIVATE KEY-----' "$@"
-  )
+  key_files=$(find_keys; files plain_key)
   IFS=$nl
   # shellcheck disable=SC2086 # a line each
   [ -z "$key_files" ] || key_files=$(ls -ln $key_files 2>/dev/null)
@@ -1168,6 +1208,7 @@ find_exposed() {
   exposed_count=0
   for key_entry; do
     file_path=/${key_entry#* /} exposes=
+    key_mode_of "${file_path##*/}"
     case $file_path in "$own_dir"/*) file_dir=$base_dir/ ;; *) file_dir=${file_path%/*}/ ;; esac
     # shellcheck disable=SC2086 # fields: mode, links, user, group
     set -- $key_entry
@@ -1219,6 +1260,7 @@ glance() {
   answer seen "${body}room ${room:--}${nl}clock $(date -u +%s)${nl}output$nl$out"
 }
 
+#@forms
 # --- the dialogue ---
 
 rubble() { rm -rf "$stage_dir" "$stage_dir.i" "$stage_dir.f"; }

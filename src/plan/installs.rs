@@ -2,6 +2,8 @@
 //! deliver now, although the node serves the right certificate. Commands are not: they take effect at the next
 //! delivery.
 
+use core::fmt::Write as _;
+
 use crate::cert::{CertName, NodeName, sha256_hex};
 use crate::config::{Config, Install, Rights};
 use crate::model::PersistedState;
@@ -13,7 +15,7 @@ const KEPT: usize = 8;
 
 /// Digest of everything but the commands, hex.
 fn digest_of(install: &Install) -> String {
-    let Install { fullchain, key, chain, combined, chain_first, in_place, rights, .. } = install;
+    let Install { fullchain, key, chain, combined, chain_first, forms, in_place, rights, .. } = install;
     let Rights { owner, group, mode, key_mode } = rights;
     let mut text = format!(
         "{fullchain:?} {key:?} {chain:?} {combined:?} {in_place} {owner:?} {group:?} {:?} {:?}",
@@ -23,6 +25,9 @@ fn digest_of(install: &Install) -> String {
     // Digests of earlier versions hold where nothing of this is said.
     if *chain_first && combined.is_some() {
         text.push_str(" chain first");
+    }
+    if !forms.is_none() {
+        let _ = write!(text, " {forms:?}");
     }
     short(&text)
 }

@@ -13,8 +13,7 @@ pub fn ours(config: &Config, node: &NodeName, found: Vec<Renewal>) -> Vec<Renewa
     for certificate in of_node {
         names.extend(certificate.names.iter());
         if let Some(install) = config.install(node, &certificate.name) {
-            paths.extend([&install.fullchain, &install.key]);
-            paths.extend(install.chain.iter().chain(&install.combined));
+            paths.extend(install.paths());
         }
     }
     let ours = |renewal: Renewal| {

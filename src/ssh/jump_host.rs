@@ -15,7 +15,7 @@ use super::connection::{Connection, Hop, Open, Progress, Socket};
 use super::forward::{CONNECT, authority};
 use super::jump_connection::JumpConnection;
 use super::pump::pair;
-use super::thread::spawn;
+use super::thread::{gone, spawn_or};
 use super::{Endpoint, SshError};
 use crate::model::Advice;
 use crate::mutex::lock;
@@ -192,8 +192,9 @@ impl JumpHost {
         for _ in 0..count {
             let connection = Connection::default().of_jump(&self.endpoint.node);
             state.logins.push((connection.clone(), 0));
-            let host = Arc::clone(self);
-            if let Err(error) = spawn(&self.endpoint.node, move || host.connect(&connection)) {
+            let (host, panicked) = (Arc::clone(self), (Arc::clone(self), connection.clone()));
+            let (work, lost) = (move || host.connect(&connection), move || panicked.0.lost(&panicked.1));
+            if let Err(error) = spawn_or(&self.endpoint.node, work, lost) {
                 state.logins.pop();
                 state.fail_if_alone(&Arc::new(error));
                 break;
@@ -202,6 +203,13 @@ impl JumpHost {
         if let Some((login, _)) = state.logins.first() {
             state.waiting.iter().for_each(|request| request.hop.set(Progress::Behind(login.clone())));
         }
+    }
+
+    /// The login's thread panicked: nobody need wait for it.
+    fn lost(&self, connection: &Connection) {
+        let mut state = lock(&self.state);
+        state.logins.retain(|(login, _)| !login.is_same(connection));
+        state.fail_if_alone(&Arc::new(gone(&self.endpoint.node)));
     }
 
     fn connect(self: &Arc<Self>, connection: &Connection) {
@@ -364,6 +372,16 @@ mod tests {
         assert_eq!(wanted(&mut state(MOST_HELD_UP, 20), 99, false), []);
         assert_eq!(wanted(&mut state(1, 20), 99, true), [(SLOW, 1)]);
         assert_eq!(wanted(&mut state(MOST, 20), 99, true), []);
+    }
+
+    #[test]
+    fn a_login_whose_thread_panics_is_waited_for_by_nobody() {
+        let node = crate::cert::NodeName::parse("jump").unwrap();
+        let endpoint = Endpoint::new(node, ([192, 0, 2, 1], 22).into(), "certd".to_owned(), Vec::new(), Vec::new());
+        let host = Arc::new(JumpHost::new(endpoint, Box::new(|_| panic!("for this test"))));
+        let error = host.reach(([192, 0, 2, 2], 22).into(), &Connection::default()).err().expect("no channel");
+        assert_eq!(error.to_string(), gone(&host.endpoint.node).to_string(), "at once, and not when the login hangs");
+        assert!(lock(&host.state).logins.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The threads on which libssh2 blocks.
 
-use std::io;
-use std::thread;
+use std::panic::{self, AssertUnwindSafe};
+use std::{io, thread};
 
 use tokio::sync::oneshot;
 
@@ -26,6 +26,15 @@ pub(super) fn spawn(node: &NodeName, work: impl FnOnce() + Send + 'static) -> Re
         Ok(_) => Ok(()),
         Err(source) => Err(SshError::Thread { node: node.clone(), source }),
     }
+}
+
+/// `lost` is run when the work panics.
+pub(super) fn spawn_or(
+    node: &NodeName,
+    work: impl FnOnce() + Send + 'static,
+    lost: impl FnOnce() + Send + 'static,
+) -> Result<(), SshError> {
+    spawn(node, move || panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| lost()))
 }
 
 pub(super) fn gone(node: &NodeName) -> SshError {

@@ -50,6 +50,7 @@ fn one_line(path: &Path, text: &str) -> Result<Zeroizing<String>, SecretError> {
 }
 
 fn read_from(path: &Path, credentials: Option<&Path>) -> Result<Zeroizing<String>, SecretError> {
+    let mut left_out = false;
     // systemd's own files are root's, 0440, in a folder that the service alone can enter: their mode says nothing.
     if let Some((folder, name)) = credentials.zip(path.file_name()) {
         let given = folder.join(name);
@@ -59,12 +60,16 @@ fn read_from(path: &Path, credentials: Option<&Path>) -> Result<Zeroizing<String
                 if text.trim() != NO_FILE {
                     return Ok(text);
                 }
+                left_out = true;
             }
             Err(source) if source.kind() == ErrorKind::NotFound => {}
             Err(source) => return Err(SecretError::Unreadable { path: given, source }),
         }
     }
-    let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| match left_out {
+        true => SecretError::LeftOut { path: path.to_owned(), source },
+        false => SecretError::Unreadable { path: path.to_owned(), source },
+    };
     let file = open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -105,6 +110,9 @@ fn content(path: &Path, file: File) -> Result<Zeroizing<String>, SecretError> {
 pub enum SecretError {
     #[error("{}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    /// It was not there when systemd started the unit, which has a dash in its place since.
+    #[error("{}: {source}", path.display())]
+    LeftOut { path: PathBuf, source: io::Error },
     #[error("{}: group or others can read it (mode {mode:04o})", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{}: not an ordinary file", path.display())]
@@ -123,6 +131,7 @@ impl SecretError {
     pub fn path(&self) -> &Path {
         match self {
             Self::Unreadable { path, .. }
+            | Self::LeftOut { path, .. }
             | Self::Exposed { path, .. }
             | Self::NotAFile { path }
             | Self::TooLarge { path }
@@ -135,7 +144,7 @@ impl SecretError {
     /// Stable and greppable.
     pub fn code(&self) -> Code {
         match self {
-            Self::Unreadable { .. } => Code::SecretUnreadable,
+            Self::Unreadable { .. } | Self::LeftOut { .. } => Code::SecretUnreadable,
             Self::Exposed { .. } => Code::SecretExposed,
             Self::NotAFile { .. } => Code::SecretNotAFile,
             Self::TooLarge { .. } => Code::SecretTooLarge,
@@ -155,6 +164,12 @@ impl SecretError {
         match self {
             Self::Unreadable { source, .. } if source.kind() == ErrorKind::NotFound => {
                 format!("write the secret into {path}, mode 0600, or correct the path in the configuration")
+            }
+            Self::LeftOut { source, .. } if source.kind() == ErrorKind::NotFound => {
+                format!("write the secret into {path}, mode 0600, and restart the unit: systemd reads it as it starts")
+            }
+            Self::LeftOut { .. } => {
+                format!("restart the unit: systemd reads {path} as it starts, and it was not there then")
             }
             Self::Unreadable { source, .. } if source.kind() == ErrorKind::PermissionDenied => match started {
                 Started::Person => SUDO.to_owned(),
@@ -234,7 +249,12 @@ mod tests {
         let path = folder.path().join("token");
         let missing = read_from(&path, Some(credentials.path())).unwrap_err();
         assert_eq!((missing.code(), missing.path()), (Code::SecretUnreadable, path.as_path()));
-        assert!(missing.next().starts_with("write the secret into"), "{}", missing.next());
+        let then = "mode 0600, and restart the unit: systemd reads it as it starts";
+        assert_eq!(missing.next(), format!("write the secret into {}, {then}", path.display()));
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        let since = SecretError::LeftOut { path: path.clone(), source };
+        assert!(since.next_for(Started::Unit).starts_with("restart the unit: systemd reads "), "{}", since.next());
+        assert_eq!(since.code(), Code::SecretUnreadable);
         written(folder.path(), b"file", 0o600);
         assert_eq!(*read_from(&path, Some(credentials.path())).unwrap(), "file");
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use certd::cert::{CertName, KeyType, NodeName};
-use certd::config::{Config, Provider, StartTls, Via, parse};
+use certd::config::{Config, Forms, Pkcs12, Provider, StartTls, Via, parse};
 
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder of the repository");
@@ -390,4 +390,27 @@ fn jump_hosts_are_written_as_ssh_has_them_or_as_sections() {
     assert_eq!(config.nodes[0].ssh.jumps[1].name.as_str(), "jump host 192.0.2.9 port 23");
     assert!(config.nodes[0].ssh.agent.is_none() && config.nodes[1].ssh.agent.is_some());
     assert!(config.nodes[1].ssh.identity_files.is_empty(), "an agent is enough");
+}
+
+#[test]
+fn further_forms_come_from_their_layers_and_without_pkcs12_a_password_is_nothing() {
+    let config = config(include_str!("config/forms-well.toml"));
+    let forms = |name: &str| {
+        let install = config.install(&NodeName::parse("one").unwrap(), &CertName::parse(name).unwrap()).unwrap();
+        install.forms.clone()
+    };
+    let pkcs12 = |name: &str, password: &str, legacy| {
+        Some(Pkcs12 { path: format!("/ssl/{name}.p12"), password_file: format!("/ssl/{password}"), legacy })
+    };
+    let a = Forms {
+        certificate_der: Some("/ssl/a.example.com.der".to_owned()),
+        key_der: None,
+        pkcs12: pkcs12("a.example.com", "password", false),
+    };
+    let b = Forms {
+        certificate_der: None,
+        key_der: Some("/ssl/b.example.com.key.der".to_owned()),
+        pkcs12: pkcs12("b.example.com", "b.example.com.password", true),
+    };
+    assert_eq!((forms("a.example.com"), forms("b.example.com")), (a, b));
 }

@@ -64,6 +64,7 @@ impl Consumer {
             combined: None,
             in_place: false,
             chain_first: false,
+            forms: certd::config::Forms::default(),
             restart: false,
             server: None,
             rights: Default::default(),

@@ -14,6 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use certd::config::{Forms, Pkcs12};
 use certd::model::AtPath;
 use certd::model::{Base, Committed, ConfigTest};
 use certd::node::{Dialogue, Expected, NodeError, look};
@@ -71,6 +72,50 @@ async fn a_look_tells_what_is_on_the_nodes_disk_and_whether_it_is_what_is_stored
         assert_eq!(found.current.as_deref(), Some("20261123061500-04c3"));
         assert_eq!(found.digest.as_deref() == wanted.expected.as_ref().map(Expected::fullchain), same);
         assert_eq!(looked.test, ConfigTest::Failed("no".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn der_and_pkcs12_are_delivered_and_read_back_with_the_password_that_stayed_on_the_node() {
+    let (sshd, place) = (Sshd::start(None), Place::new());
+    let text = |name: &str| place.path(name).display().to_string();
+    fs::write(place.path("password"), "secret\n").unwrap();
+    fs::set_permissions(place.path("password"), fs::Permissions::from_mode(0o600)).unwrap();
+    for (legacy, generation, cipher) in
+        [(false, "20261123061500-04c3", "AES-256-CBC"), (true, "20261123061501-04c4", "KeyTripleDES-CBC")]
+    {
+        let (mut bundle, pair) = place.bundle(generation);
+        let pkcs12 = Pkcs12 { path: text("store.p12"), password_file: text("password"), legacy };
+        std::sync::Arc::make_mut(&mut bundle.install).forms =
+            Forms { certificate_der: Some(text("leaf.der")), key_der: Some(text("key.der")), pkcs12: Some(pkcs12) };
+        let (mut dialogue, _) = Dialogue::open(sshd.endpoint(), vec![bundle.clone()], LIMIT).await.unwrap();
+        assert_eq!(dialogue.commit().await.unwrap(), Committed::Committed);
+        dialogue.done().await;
+        let openssl = |words: &str| {
+            let output = std::process::Command::new("openssl")
+                .args(words.split(' '))
+                .current_dir(place.dir.path())
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+        };
+        let leaf = openssl("x509 -inform DER -in leaf.der");
+        assert_eq!(leaf + &openssl("pkey -inform DER -in key.der"), pair);
+        let store = openssl("pkcs12 -in store.p12 -passin file:password -nodes -info");
+        assert!(pair.split_inclusive("-----END CERTIFICATE-----\n").all(|block| store.contains(block)), "{store}");
+        assert!(store.contains(cipher), "{store}");
+        let looked = look(sshd.endpoint(), vec![place.wanted(&bundle)], LIMIT).await.unwrap();
+        assert!(looked.certificates[&bundle.certificate].same);
+        let (dialogue, prepared) = Dialogue::open(sshd.endpoint(), vec![bundle.clone()], LIMIT).await.unwrap();
+        assert_eq!(prepared.bases[&bundle.certificate], Base::Unchanged);
+        dialogue.abort().await;
+        fs::remove_file(place.path("password")).unwrap();
+        let looked = look(sshd.endpoint(), vec![place.wanted(&bundle)], LIMIT).await.unwrap();
+        let why = format!("keystore.p12: its password file {} is not there, or no ordinary file", text("password"));
+        assert_eq!(looked.certificates[&bundle.certificate].key, AtPath::Foreign { why });
+        fs::write(place.path("password"), "secret\n").unwrap();
+        fs::set_permissions(place.path("password"), fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
 

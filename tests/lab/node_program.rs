@@ -6,6 +6,7 @@ mod contact;
 mod ended;
 mod exposure;
 mod files;
+mod forms;
 mod killed;
 mod locks;
 mod looks;

@@ -64,8 +64,17 @@ fn an_account_is_set_up_proven_delivered_to_updated_and_removed() {
     let again = set_up(&lab, &account, &[]);
     let text = exits(&again, 2);
     assert!(text.contains("is the receiver account") && text.contains("--login root"), "{text}");
-    lab.replace_line("reload = ", &reload);
+    // With it, a form of the pair that only the node can make.
+    let (store, password) = (lab.nodes[0].folder.join("conf/ssl/store.p12"), lab.folder.join("password"));
+    fs::write(&password, "secret\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    lab.replace_line("reload = ", &format!("{reload}\npkcs12 = {store:?}\npkcs12_password_file = {password:?}"));
     let text = is_set_up(&set_up(&lab, &account, &["--login", "root"]));
+    exits(&lab.certd(&["renew"]), 0);
+    exits(&lab.certd(&["check", "--deep"]), 0);
+    let opened =
+        Command::new("openssl").args(["pkcs12", "-noout", "-passin", "pass:secret", "-in"]).arg(&store).output();
+    assert!(opened.unwrap().status.success());
     assert!(text.contains("there already") && text.contains("options: --from 127.0.0.0/8, as last time"), "{text}");
     assert_eq!(fs::read_to_string(&keys).unwrap(), line, "an option that is not given again stays as it was");
 

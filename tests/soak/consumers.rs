@@ -1,18 +1,18 @@
-//! The servers of docs/consumers.md, as Debian packages them: brought their certificates by nothing but their name in
-//! `[install]`, proven by handshakes, and taken back. tests/soak/consumers.sh brings the packages.
+//! The servers of docs/consumers.md, as Debian packages them: brought certificates that certd had from a CA, by nothing but
+//! their name in `[install]`, proven by handshakes, and taken back. tests/soak/consumers.sh brings the packages.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certd::cert::{CertName, Chain, Pair, PrivateKey};
+use certd::cert::{KeyType, PrivateKey};
 use certd::config::Install;
 use certd::model::Committed;
 use certd::node::{Bundle, Dialogue};
-use zeroize::Zeroizing;
 
-use crate::lab::consumers::{Debian, SERVICE, install_of};
+use crate::lab::bench::Bench;
+use crate::lab::consumers::{Debian, install_of};
 
 use servers::{CONSUMERS, Consumer};
 
@@ -22,34 +22,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// lighttpd serves new clients when the old ones are gone, and a new smtpd comes with the next client.
 const SERVED: Duration = Duration::from_secs(30);
 
-/// A leaf, and the intermediate that signed it.
-fn pair() -> Pair {
-    let valid = |names: Vec<String>| {
-        let mut params = rcgen::CertificateParams::new(names).unwrap();
-        // Erlang has no timer for rcgen's year 4096, and ejabberd ends at it.
-        params.not_after = rcgen::date_time_ymd(2090, 1, 1);
-        params
-    };
-    let ca = |name: &str| {
-        let mut params = valid(Vec::new());
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        (params, rcgen::KeyPair::generate().unwrap())
-    };
-    let ((root, root_key), (issuer, issuer_key)) = (ca("root"), ca("issuer"));
-    let intermediate = issuer.signed_by(&issuer_key, &rcgen::Issuer::new(root, root_key)).unwrap();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = valid(vec![SERVICE.to_owned()]);
-    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(issuer, issuer_key)).unwrap();
-    let chain = Chain::parse(&(leaf.pem() + &intermediate.pem())).unwrap();
-    Pair::new(chain, PrivateKey::parse(Zeroizing::new(key.serialize_pem())).unwrap()).unwrap()
-}
-
-fn bundle(install: &Install, second: u32) -> Bundle {
+/// What is issued now, for a server.
+fn issued(bench: &Bench, install: &Install) -> Bundle {
+    let issued = bench.issue().unwrap_or_else(|failure| panic!("{failure:?}"));
+    let pair = bench.context.store.pair(bench.name(), &issued.generation).unwrap();
     Bundle {
-        certificate: CertName::parse(SERVICE).unwrap(),
-        generation: format!("202611230615{second:02}-04c3").parse().unwrap(),
-        pair: Arc::new(pair()),
+        certificate: bench.name().clone(),
+        generation: issued.generation,
+        pair: Arc::new(pair),
         install: Arc::new(install.clone()),
         older: false,
     }
@@ -63,7 +43,7 @@ async fn delivered(inside: &Debian, bundle: &Bundle) -> (Dialogue, Committed) {
     (dialogue, committed)
 }
 
-async fn serves(consumer: &Consumer, root: &Path) {
+fn serves(bench: &Bench, consumer: &Consumer, root: &Path) {
     let inside = Debian::new(root);
     let install = install_of(consumer.server, consumer.more);
     inside.well(&consumer.configure.replace("@F", &install.fullchain).replace("@K", &install.key));
@@ -73,31 +53,31 @@ async fn serves(consumer: &Consumer, root: &Path) {
         inside.until(&what, SERVED, || inside.served(consumer.port, consumer.client) == leaf);
     };
     // A new node, whose server does not run yet.
-    let first = bundle(&install, 1);
-    let (dialogue, committed) = delivered(&inside, &first).await;
+    let first = issued(bench, &install);
+    let (dialogue, committed) = bench.run(delivered(&inside, &first));
     assert!(!matches!(committed, Committed::RolledBack { .. }), "{}: {committed:?}", consumer.server);
-    dialogue.done().await;
+    bench.run(dialogue.done());
     inside.well(consumer.start);
     serves("the first", &first);
     // A renewal, and one that is taken back.
-    let second = bundle(&install, 2);
-    let (dialogue, committed) = delivered(&inside, &second).await;
+    let second = issued(bench, &install);
+    let (dialogue, committed) = bench.run(delivered(&inside, &second));
     assert_eq!(committed, Committed::Committed, "{}\n{}", consumer.server, inside.said());
     serves("the second", &second);
-    dialogue.done().await;
-    let third = bundle(&install, 3);
-    let (dialogue, committed) = delivered(&inside, &third).await;
+    bench.run(dialogue.done());
+    let third = issued(bench, &install);
+    let (dialogue, committed) = bench.run(delivered(&inside, &third));
     assert_eq!(committed, Committed::Committed, "{}\n{}", consumer.server, inside.said());
     serves("the third", &third);
-    assert_eq!(dialogue.rollback().await.unwrap(), Ok(()), "{}", consumer.server);
+    assert_eq!(bench.run(dialogue.rollback()).unwrap(), Ok(()), "{}", consumer.server);
     serves("the second again", &second);
-    println!("{}: delivered, renewed, taken back", consumer.server);
+    println!("{}: issued, delivered, renewed, taken back", consumer.server);
     // What its own test says of the chain with the key of another, as the document has it.
-    let key = pair();
-    inside.write("/run/key", key.key().pem());
+    let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+    inside.write("/run/key", key.pem());
     inside.well(&format!("cat /run/key >{}", install.key));
     if let Some(combined) = &install.combined {
-        inside.write("/run/combined", &(key.key().pem().to_owned() + &second.pair.chain().pem()));
+        inside.write("/run/combined", &(key.pem().to_owned() + &second.pair.chain().pem()));
         inside.well(&format!("cat /run/combined >{combined}"));
     }
     let passes = inside.run(&install.test.join(" ")).status.success();
@@ -127,18 +107,21 @@ fn documented(server: &str) -> &'static str {
 }
 
 /// One by one, by its name: `CONSUMER=redis cargo test --test soak consumers -- --nocapture`.
-#[tokio::test]
-async fn each_server_takes_its_certificates_by_its_name_alone_and_goes_back() {
+#[test]
+fn each_server_takes_its_certificates_by_its_name_alone_and_goes_back() {
     let set_up = Command::new("tests/soak/consumers.sh").status().unwrap();
     assert!(set_up.success(), "the servers are not to be had");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/consumers/bookworm");
     let one = std::env::var("CONSUMER").ok();
     let wanted = CONSUMERS.iter().filter(|consumer| one.as_ref().is_none_or(|one| one == consumer.server));
+    let bench = Bench::start();
     let mut ran = 0;
     for consumer in wanted {
-        serves(consumer, &root).await;
+        serves(&bench, consumer, &root);
         ran += 1;
     }
+    bench.assert_clean();
+    assert_eq!(bench.lab.pebble.issued(), 3 * ran, "one for each delivery, and no other");
     assert!(ran > 0, "no server of that name");
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use certd::config::{Install, parse};
 use tempfile::TempDir;
 
+use super::SERVICE;
 use super::plain_sshd::{Sshd, free_address};
 
-pub(crate) const SERVICE: &str = "newapi.example.com";
 /// Where each server finds its files.
 pub(crate) const FILES: &str = "/etc/tls";
 

@@ -15,6 +15,16 @@ pub(super) fn install() -> Value {
             ("chain", path(), NONE, "Path of the chain without the leaf"),
             ("combined", path(), NONE, "Path of key and full chain in one file"),
             ("combined_order", words(&["key-first", "chain-first"]), json!("key-first"), "What comes first in it"),
+            ("certificate_der", path(), NONE, "Path of the leaf in DER"),
+            ("key_der", path(), NONE, "Path of the private key in DER"),
+            ("pkcs12", path(), NONE, "Path of a PKCS#12 file: the key and the full chain"),
+            ("pkcs12_password_file", path(), NONE, "File on the node whose first line is its password"),
+            (
+                "pkcs12_algorithms",
+                words(&["modern", "legacy"]),
+                json!("modern"),
+                "AES-256 and SHA-256, or 3DES and SHA-1 for old readers",
+            ),
             ("unsafe_in_place", flag(), json!(false), "Write over the files, for files that are mounted one by one"),
             (
                 "server",

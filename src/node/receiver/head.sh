@@ -254,7 +254,7 @@ permit() {
     is_digest "$value" || forbid "$permit_asked: a digest is none"
     ;;
   'sum '*)
-    [ "$permit_asked" ] && is_digest "$value" && [ $((permit_sums += 1)) -le 4 ] || forbid "$permit_asked: a digest is none"
+    [ "$permit_asked" ] && is_digest "$value" && [ $((permit_sums += 1)) -le 7 ] || forbid "$permit_asked: a digest is none"
     ;;
   end)
     permit_finish

@@ -73,7 +73,7 @@ impl Permits {
 /// SHA-256, hex, of the program and of the parameters that [`setup`](super::setup) would install.
 pub fn digests(account: &Account, permits: &Permits) -> (String, String) {
     let files: String = permits.files().into_iter().map(|(_, text)| text).collect();
-    (sha256_hex(&installed(account)), sha256_hex(&files))
+    (sha256_hex(installed(account)), sha256_hex(&files))
 }
 
 #[cfg(test)]

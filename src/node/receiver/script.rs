@@ -128,8 +128,7 @@ fn authorized(receiver: &Receiver) -> String {
 fn places(receiver: &Receiver) -> String {
     let mut folders: Vec<String> = Vec::new();
     for install in receiver.permits.certificates.iter().map(|permit| &permit.install) {
-        let paths = [Some(&install.fullchain), Some(&install.key), install.chain.as_ref(), install.combined.as_ref()];
-        for path in paths.into_iter().flatten() {
+        for path in install.paths() {
             let folder = quoted(path.rsplit_once('/').map_or("/", |(folder, _)| folder));
             if !folders.contains(&folder) {
                 folders.push(folder);
@@ -155,7 +154,7 @@ mod tests {
     use super::super::{From, Permit, PublicKey};
     use super::*;
     use crate::cert::{CertName, DnsName};
-    use crate::config::{Install, Rights};
+    use crate::config::{Forms, Install, Rights};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5xIlLNWAZ9kPGdaHKLZ8sSXwoAtfTi7QNwPXTKQQHV";
 
@@ -166,6 +165,7 @@ mod tests {
             chain: Some("/etc/it's/chain.pem".to_owned()),
             combined: Some("/etc/it's/combined.pem".to_owned()),
             chain_first: false,
+            forms: Forms::default(),
             in_place: true,
             rights: Rights { group: Some("ssl-cert".to_owned()), ..Rights::default() },
             test: vec!["nginx".to_owned(), "-t".to_owned()],

@@ -18,7 +18,7 @@ impl Missing {
     }
 
     pub(crate) fn dns(&self) -> bool {
-        self.any(|needed_for| matches!(needed_for, NeededFor::Dns | NeededFor::Network))
+        self.any(|needed_for| matches!(needed_for, NeededFor::Dns | NeededFor::DnsSection | NeededFor::Network))
     }
 
     pub(crate) fn ca(&self, host: &str) -> bool {
@@ -40,7 +40,7 @@ impl Missing {
     pub(crate) fn findings(&self, config: &Config) -> Vec<CheckupItem> {
         let one = |unread: &Unread| {
             let (area, untried) = match &unread.needed_for {
-                NeededFor::Dns => (Area::Dns, "no TXT record was tested".to_owned()),
+                NeededFor::Dns | NeededFor::DnsSection => (Area::Dns, "no TXT record was tested".to_owned()),
                 NeededFor::Ca(host) => (Area::Ca, format!("{host} was not asked")),
                 // It stops every order.
                 NeededFor::Network => (Area::Ca, "neither the CAs nor the DNS provider were asked".to_owned()),

@@ -156,9 +156,10 @@ fn what_is_to_be_put_there_otherwise_is_delivered_now_and_where_nobody_knows_how
     assert!(scene.plan().steps.is_empty(), "as it was found");
     changed(&mut scene, &|install| install.reload = vec!["true".into()]);
     assert!(scene.plan().steps.is_empty(), "a command puts nothing there");
-    let changes: [&dyn Fn(&mut Install); 6] = [
+    let changes: [&dyn Fn(&mut Install); 7] = [
         &|install| install.combined = Some("/ssl/all.pem".into()),
         &|install| install.chain = Some("/ssl/chain.pem".into()),
+        &|install| install.forms.key_der = Some("/ssl/key.der".into()),
         &|install| install.key.push('2'),
         &|install| install.in_place = true,
         &|install| install.rights.owner = Some("postgres".into()),

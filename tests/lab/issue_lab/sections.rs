@@ -73,10 +73,32 @@ fn a_token_of_a_section_is_named_by_its_section() {
     assert_eq!(said, [("dns-token-expires", "dns.other.token_file")]);
 
     let secrets = Arc::make_mut(&mut bench.context.secrets);
-    secrets.dns_secrets.insert("other".to_owned(), Zeroizing::new("wrong".to_owned()));
+    secrets.dns_secrets.insert("other".to_owned(), Ok(Zeroizing::new("wrong".to_owned())));
     bench.context.dns = Default::default();
     let failure = bench.issue().unwrap_err();
     assert_eq!((failure.code.as_str(), failure.advice), ("dns-token", Advice::Person));
     assert!(failure.what.contains("dns.other: ") && failure.next.contains("`dns.other.token_file`"), "{failure:?}");
     assert_eq!(bench.count("new-order"), 0);
+}
+
+#[test]
+fn a_secret_of_a_section_that_cannot_be_read_ends_nothing_but_what_needs_it() {
+    let (mut bench, _second) = start();
+    let file = bench.lab.folder.join("other.token");
+    fs::remove_file(&file).unwrap();
+    let secrets = certd::context::secrets::Secrets::read(&bench.context.config).expect("the others are there");
+    bench.context.secrets = Arc::new(secrets);
+    let failure = bench.issue().unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.advice), ("secret-unreadable", Advice::Person));
+    assert!(failure.what.contains(&format!("dns.other: {}", file.display())), "{failure:?}");
+    assert!(failure.next.starts_with("write the secret into"), "{failure:?}");
+    assert_eq!(bench.count("new-order"), 0);
+    let warnings = bench.context.dns.take_warnings();
+    assert_eq!(warnings.iter().map(|it| it.code.as_str()).collect::<Vec<_>>(), ["secret-unreadable"]);
+    assert_eq!(warnings[0].exit().code(), 2);
+
+    let names: NameSet = [certd::cert::DnsName::parse(SERVICE).unwrap()].into_iter().collect();
+    bench.configure(|config| config.certificates[0].names = names.clone());
+    bench.task.names = names;
+    assert_eq!(bench.issue().unwrap().leaf.names.len(), 1, "in a zone of the provider whose secret is there");
 }

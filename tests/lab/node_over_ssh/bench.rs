@@ -50,6 +50,7 @@ impl Place {
             combined: None,
             in_place: false,
             chain_first: false,
+            forms: certd::config::Forms::default(),
             restart: false,
             server: None,
             rights: Default::default(),

@@ -279,6 +279,24 @@ fn a_look_tells_of_keys_that_are_open_changes_nothing_and_the_next_delivery_clos
 }
 
 #[test]
+fn who_reads_the_combined_file_and_not_the_key_goes_on_reading_it_and_its_copies() {
+    for shell in SHELLS {
+        let place = with(beside(), 0o600, 0, 0).with_more(Some(OLD));
+        let combined = place.path("ssl/combined.pem");
+        set(&combined, 0o640, GROUP);
+        for fake in [NEW, NEXT] {
+            assert_eq!(deliver(shell, &place, fake), reply("committed"));
+            assert_eq!((rights(&combined), rights(&place.key)), ((0o640, 0, GROUP), (0o600, 0, 0)), "{shell:?}");
+        }
+        let kept = place.own().join(NEW.1);
+        assert_eq!(rights(&kept.join("combined.pem")), (0o640, 0, GROUP), "{shell:?}: it may be gone back to");
+        assert!(exposed(shell, &place).is_empty(), "{shell:?}: {:?}", exposed(shell, &place));
+        set(&kept.join("privkey.pem"), 0o640, GROUP);
+        assert_eq!(exposed(shell, &place).len(), 1, "{shell:?}");
+    }
+}
+
+#[test]
 fn a_key_for_a_group_that_its_folder_kept_out_is_told_once_it_lies_beside_the_chain() {
     for shell in SHELLS {
         let place = with(apart(0o700, 0), 0o600, 0, 0);

@@ -76,7 +76,7 @@ pub(super) const CONSUMERS: &[Consumer] = &[
         port: 25,
         client: "-starttls smtp",
         configure: "postconf -e smtpd_tls_chain_files=@K,@F smtpd_tls_security_level=may inet_interfaces=loopback-only inet_protocols=ipv4 \
-                    maillog_file=/var/log/postfix.log myhostname=newapi.example.com; newaliases",
+                    maillog_file=/var/log/postfix.log myhostname=newapi.example.test; newaliases",
         start: "postfix start",
     },
     Consumer {
@@ -188,8 +188,8 @@ pub(super) const CONSUMERS: &[Consumer] = &[
         server: "prosody",
         more: "",
         port: 5222,
-        client: "-starttls xmpp -xmpphost newapi.example.com",
-        configure: "mkdir -p /run/prosody; chown prosody: /run/prosody; printf '%s\\n' 'VirtualHost \"newapi.example.com\"' \
+        client: "-starttls xmpp -xmpphost newapi.example.test",
+        configure: "mkdir -p /run/prosody; chown prosody: /run/prosody; printf '%s\\n' 'VirtualHost \"newapi.example.test\"' \
                     'ssl = { certificate = \"@F\"; key = \"@K\" }' >/etc/prosody/conf.d/tls.cfg.lua",
         start: "cd /var/lib/prosody; setpriv --reuid prosody --regid prosody --init-groups prosody -F & echo $! >/run/main-prosody",
     },
@@ -197,8 +197,8 @@ pub(super) const CONSUMERS: &[Consumer] = &[
         server: "ejabberd",
         more: "",
         port: 5222,
-        client: "-starttls xmpp -xmpphost newapi.example.com",
-        configure: "mkdir -p /run/ejabberd; chown ejabberd: /run/ejabberd; sed -i -e 's/^  - localhost$/  - newapi.example.com/' \
+        client: "-starttls xmpp -xmpphost newapi.example.test",
+        configure: "mkdir -p /run/ejabberd; chown ejabberd: /run/ejabberd; sed -i -e 's/^  - localhost$/  - newapi.example.test/' \
                     -e 's|\"/etc/ejabberd/ejabberd.pem\"|\"@F\"\\n  - \"@K\"|' /etc/ejabberd/ejabberd.yml",
         start: "ejabberdctl start",
     },

@@ -22,6 +22,12 @@ pub(crate) fn whole() -> String {
     SOURCE.replace("#@look\n", include_str!("../../../src/node/look.sh"))
 }
 
+/// With what a certificate of further forms has besides, and `programs` where the program finds them.
+pub(crate) fn with_forms(programs: &Path) -> String {
+    let forms = whole().replace("#@forms\n", include_str!("../../../src/node/forms.sh"));
+    forms.replacen("export LC_ALL PATH\n", &format!("PATH=$PATH:{}\nexport LC_ALL PATH\n", programs.display()), 1)
+}
+
 pub(crate) const NAME: &str = "n.example";
 
 /// A chain, its key, and a generation, distinguished by a letter. The commands of a [`Place`] know which belong together.

@@ -68,19 +68,25 @@ pub(crate) fn loot(at: &Path) -> String {
 /// The program with the spy at work before every statement.
 pub(crate) fn watched(place: &Place) -> String {
     let at = place.dir.path().display().to_string();
+    let find = format!("grep -rls -- \"PRIVATE KEY\" {at}/ssl {at}/keys; find {at} ! -type l -writable");
+    watched_by(place, SOURCE, &find)
+}
+
+/// `find`: prints what he takes.
+pub(crate) fn watched_by(place: &Place, program: &str, find: &str) -> String {
+    let at = place.dir.path().display().to_string();
     place.script(
         "spy",
         &format!(
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
-             {{ setpriv --reuid {SPY} --regid {SPY} --groups 33,50,100,64001 sh -c '\
-             grep -rls -- \"PRIVATE KEY\" {at}/ssl {at}/keys; find {at} ! -type l -writable' 2>/dev/null; echo; }} |\n\
+             {{ setpriv --reuid {SPY} --regid {SPY} --groups 33,50,100,64001 sh -c '{find}' 2>/dev/null; echo; }} |\n\
              grep . >>{at}/spied && echo \"before $1\" >>{at}/spied"
         ),
     );
     let mut before = "";
     let mut source = String::new();
     let (mut within, mut number) = (false, 0);
-    for line in SOURCE.lines() {
+    for line in program.lines() {
         let text = line.trim();
         within |= text.starts_with("# --- what is there");
         within &= !text.starts_with("# --- the dialogue");
