@@ -17,9 +17,10 @@ use crate::ops::{receiver as ops, takeover};
 use crate::plan::places;
 use crate::report::Exit;
 
+use super::administrator::{self, confirm, say};
 use super::fault::Fault;
-use super::takeover::{confirm, say};
-use super::{Options, node, output, progress, renew, setup};
+
+use super::{Options, output, progress, renew, setup};
 
 #[derive(Args)]
 pub(super) struct Clean {
@@ -49,8 +50,8 @@ pub(super) struct Clean {
 impl Clean {
     pub(super) fn run(&self, config: Config, options: &Options) -> Result<u8, Fault> {
         let names = setup::nodes(&config, core::slice::from_ref(&self.node))?;
-        let account = Account::parse(&self.account).map_err(node::bad_word)?;
-        let identities = node::identities(&self.identity)?;
+        let account = Account::parse(&self.account).map_err(administrator::bad_word)?;
+        let identities = administrator::identities(&self.identity)?;
         let (stop, stopped) = watch::channel(false);
         let context = setup::context(config, progress::progress(options), stopped)?;
         let runtime = setup::runtime()?;
@@ -59,9 +60,9 @@ impl Clean {
         setup::known(&context.config, &names)?;
         let found = context.config.nodes.iter().find(|node| names.contains(&node.name));
         let place = found.ok_or_else(|| Fault::usage("no node was named\n  next: give its name"))?.clone();
-        let (user, host) = node::administrator(self.login.as_deref(), &place, Some(&account))?;
+        let (user, host) = administrator::administrator(self.login.as_deref(), &place, Some(&account))?;
         let administrator = runtime.block_on(ops::endpoint(&context.secrets, &place, host.as_ref(), &user))?;
-        let administrator = node::with(administrator, identities);
+        let administrator = administrator::with(administrator, identities);
         let looked = runtime.block_on(disks::as_root(&context, &place.name, administrator.clone()))?;
         let leftovers = leftovers(&context, &place, looked.left, account)?;
         if self.print {
@@ -70,14 +71,14 @@ impl Clean {
         }
         let show = script::clean(&place.name, Task::Show, &leftovers);
         let mut lines = runtime.block_on(takeover::run(administrator.clone(), &show))?;
-        say(&node::heading(place.name.as_str(), &lines), options);
+        say(&administrator::heading(place.name.as_str(), &lines), options);
         if lines.iter().any(|line| line.starts_with(script::GOES)) {
             if !self.yes {
                 confirm("remove that")?;
             }
             let clean = script::clean(&place.name, Task::Clean, &leftovers);
             lines = runtime.block_on(takeover::run(administrator, &clean))?;
-            say(&node::heading(place.name.as_str(), &lines), options);
+            say(&administrator::heading(place.name.as_str(), &lines), options);
         } else if lines.is_empty() {
             say("  nothing is left there that the configuration does not have\n", options);
         }

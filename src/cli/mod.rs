@@ -3,6 +3,7 @@
 //! stdout carries the report and nothing else; progress and errors go to stderr.
 
 mod account;
+mod administrator;
 mod check;
 mod clean;
 mod config;

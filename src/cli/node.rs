@@ -7,13 +7,14 @@ use crate::config::{self, Config, Host};
 use crate::context::secrets::Secrets;
 use crate::context::secrets::issuer_roots;
 use crate::model::Finding;
-use crate::node::receiver::{self, Account, BadAccount, From, Login, PublicKey, Receiver, remove_from};
+use crate::node::receiver::{self, Account, From, Login, PublicKey, Receiver, remove_from};
 use crate::ops::receiver as ops;
 use crate::ops::receiver::{Chosen, OtherLogin, Proof};
 use crate::report::Exit;
 use crate::ssh::{Endpoint, Identity};
 use crate::store::{owner, secret};
 
+use super::administrator::{administrator, bad_word, heading, identities, with};
 use super::fault::Fault;
 use super::{Options, output, setup};
 
@@ -263,49 +264,6 @@ impl Target {
     }
 }
 
-/// The user, and the host when it is not the configured one.
-pub(super) fn administrator(
-    login: Option<&str>,
-    node: &config::Node,
-    account: Option<&Account>,
-) -> Result<(String, Option<Host>), Fault> {
-    let (user, host) = match login {
-        None => (node.ssh.user.as_str(), None),
-        Some(login) => match login.rsplit_once('@') {
-            Some((user, host)) => (user, Some(host)),
-            None => (login, None),
-        },
-    };
-    let next = "next: give an administrator's login: --login root, or --login USER@HOST";
-    if account.is_some_and(|account| user == account.as_str()) {
-        return Err(Fault::usage(format!(
-            "{user} is the receiver account, which can only accept certificates\n  {next}"
-        )));
-    }
-    if user.is_empty() || user.starts_with('-') || user.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(Fault::usage(format!("{user:?} is not a login name\n  {next}")));
-    }
-    let host = host.map(|text| {
-        let host = text.trim_matches(['[', ']']);
-        let address = host.parse().map(Host::Ip).ok();
-        address.or_else(|| crate::cert::DnsName::parse(host).map(Host::Name).ok())
-    });
-    match host {
-        Some(None) => Err(Fault::usage(format!("the login has neither an address nor a DNS name after @\n  {next}"))),
-        Some(host) => Ok((user.to_owned(), host)),
-        None => Ok((user.to_owned(), None)),
-    }
-}
-
-/// Empty: use the configured identities.
-pub(super) fn identities(files: &[PathBuf]) -> Result<Vec<Identity>, Fault> {
-    let read = |file: &PathBuf| {
-        let pem = secret::read_text(file)?;
-        Ok(Identity::new(file.clone(), pem))
-    };
-    files.iter().map(read).collect()
-}
-
 /// Other logins that may accept the same key: root, as in the README's simpler setup, and the login that was just used.
 fn other_logins_to_test(user: &str) -> impl Iterator<Item = &str> {
     ["root"].into_iter().chain((user != "root").then_some(user))
@@ -346,24 +304,6 @@ fn report(node: &config::Node, receiver: &Receiver, proofs: &[Proof], other_logi
         (0, false) => Exit::Warning.code(),
         _ => Exit::NotDelivered.code(),
     }
-}
-
-pub(super) fn with(endpoint: Endpoint, identities: Vec<Identity>) -> Endpoint {
-    if identities.is_empty() { endpoint } else { Endpoint { identities, ..endpoint } }
-}
-
-pub(super) fn heading(title: &str, lines: &[String]) -> String {
-    let mut text = format!("{title}\n");
-    lines.iter().for_each(|line| _ = writeln!(text, "  {line}"));
-    text
-}
-
-pub(super) fn bad_word(bad: BadAccount) -> Fault {
-    let next = match bad {
-        BadAccount::Name(_) => "give --account certd, or another name",
-        BadAccount::From(_) => "give --from with this controller's address as the node sees it",
-    };
-    Fault::usage(format!("{bad}\n  next: {next}"))
 }
 
 /// From the `.pub` file next to it, or else from the private key file.

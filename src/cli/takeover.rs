@@ -1,5 +1,4 @@
 use core::fmt::Write as _;
-use std::io::{BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +12,13 @@ use crate::context::progress::Event;
 use crate::model::{AcmeClient, Finding, Renewal, Scope};
 use crate::node::takeover as script;
 use crate::ops::{receiver as ops, takeover};
-use crate::plan::takeover::Takeover as Found;
 use crate::reconcile;
 use crate::report::{Exit, takeover_text};
 use crate::ssh::{Endpoint, Identity};
 
+use super::administrator::{confirm, say};
 use super::fault::{self, Fault};
-use super::{Options, Output, node, output, progress, renew, setup};
+use super::{Options, administrator, output, progress, renew, setup};
 
 #[derive(Args)]
 pub(super) struct Takeover {
@@ -55,7 +54,7 @@ struct Place {
 impl Takeover {
     pub(super) fn run(&self, config: Config, options: &Options) -> Result<u8, Fault> {
         let names = setup::nodes(&config, &self.nodes)?;
-        let identities = node::identities(&self.identity)?;
+        let identities = administrator::identities(&self.identity)?;
         let (stop, stopped) = watch::channel(false);
         let context = setup::context(config, progress::progress(options), stopped)?;
         let runtime = setup::runtime()?;
@@ -78,9 +77,9 @@ impl Takeover {
     async fn places(&self, context: &Context, nodes: &[&Node], identities: &[Identity]) -> Result<Vec<Place>, Fault> {
         let mut places = Vec::new();
         for node in nodes {
-            let (user, host) = node::administrator(self.login.as_deref(), node, None)?;
+            let (user, host) = administrator::administrator(self.login.as_deref(), node, None)?;
             let administrator = ops::endpoint(&context.secrets, node, host.as_ref(), &user).await?;
-            let administrator = node::with(administrator, identities.to_vec());
+            let administrator = administrator::with(administrator, identities.to_vec());
             places.push(Place { node: (*node).clone(), administrator });
         }
         Ok(places)
@@ -117,13 +116,16 @@ impl Takeover {
             self.confirm("switch off what is marked so, and deliver")?;
         }
         let _lock = setup::lock(&context.store, self.wait, options)?;
-        let mut off: Vec<(&Place, Found)> = Vec::new();
+        let mut off: Vec<(&Place, Vec<Renewal>)> = Vec::new();
         for (place, takeover) in found {
             let script = script::switch_off(&place.node.name, &takeover.off);
             match runtime.block_on(takeover::run(place.administrator.clone(), &script)) {
                 Ok(lines) => {
                     exits.extend(told(place, &lines, options));
-                    off.push((place, takeover));
+                    let done = |renewal: &Renewal| {
+                        lines.iter().any(|line| line.starts_with("off: ") && line.contains(&renewal.file))
+                    };
+                    off.push((place, takeover.off.into_iter().filter(done).collect()));
                 }
                 Err(failure) => exits.push(failed(failure)),
             }
@@ -138,7 +140,7 @@ impl Takeover {
         exits.extend(report.exits.iter().map(|code| exit_of(*code)));
         let is_proven = [Exit::Ok, Exit::Warning].iter().any(|exit| exit.code() == report.exit);
         let mut text = String::new();
-        for (place, takeover) in &off {
+        for (place, done) in &off {
             let again = runtime.block_on(takeover::look(context, &place.node, place.administrator.clone()));
             let again = match again {
                 Ok(again) => again,
@@ -151,9 +153,11 @@ impl Takeover {
                 exits.push(Exit::Warning);
                 let _ = write!(text, "still there on {}", takeover_text(&place.node.name, &again));
             }
-            remove(&mut text, place, &takeover.off);
+            if is_proven {
+                remove(&mut text, place, done);
+            }
         }
-        if !is_proven && off.iter().any(|(_, takeover)| !takeover.off.is_empty()) {
+        if !is_proven && off.iter().any(|(_, done)| !done.is_empty()) {
             text.push_str(
                 "what is off is still off: do what the report says, and run certd deploy; or put it back with --undo\n",
             );
@@ -179,7 +183,7 @@ impl Takeover {
             let script = script::recorded(&place.node.name);
             match runtime.block_on(takeover::run(place.administrator.clone(), &script)) {
                 Ok(lines) if lines.iter().any(|line| line.starts_with(script::RECORDED)) => {
-                    say(&node::heading(place.node.name.as_str(), &lines), options);
+                    say(&administrator::heading(place.node.name.as_str(), &lines), options);
                     recorded.push(place);
                 }
                 Ok(_) => {
@@ -208,17 +212,6 @@ impl Takeover {
     }
 }
 
-/// On a terminal, asks; elsewhere `--yes` is required.
-pub(super) fn confirm(what: &str) -> Result<(), Fault> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Fault::usage(format!("nothing was done: this would {what}\n  next: give --yes to confirm")));
-    }
-    progress::line(&format!("Type yes to {what}:"));
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    if read.is_ok() && line.trim() == "yes" { Ok(()) } else { Err(Fault::usage("nothing was done")) }
-}
-
 /// Nothing else may be off before certd has something to serve.
 fn has_something(context: &Context, places: &[Place]) -> Result<(), Fault> {
     for certificate in &context.config.certificates {
@@ -235,7 +228,7 @@ fn has_something(context: &Context, places: &[Place]) -> Result<(), Fault> {
 
 /// The lines of a script; a warning where it left something alone.
 fn told(place: &Place, lines: &[String], options: &Options) -> Option<Exit> {
-    say(&node::heading(place.node.name.as_str(), lines), options);
+    say(&administrator::heading(place.node.name.as_str(), lines), options);
     lines.iter().any(|line| line.starts_with(script::LEFT)).then_some(Exit::Warning)
 }
 
@@ -255,7 +248,11 @@ fn remove(text: &mut String, place: &Place, off: &[Renewal]) {
             }
             AcmeClient::Lego => format!("the commented line in {file}, lego's files, and its DNS token"),
         };
-        let _ = writeln!(text, "to remove on {}, once you are sure: {what}", place.node.name);
+        let _ = writeln!(
+            text,
+            "to remove on {}, once you are sure (--undo cannot bring it back then): {what}",
+            place.node.name
+        );
     }
 }
 
@@ -278,12 +275,4 @@ fn exit_of(code: u8) -> Exit {
         Exit::Locked,
     ];
     all.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Internal)
-}
-
-/// stdout carries the report alone where a program reads it.
-pub(super) fn say(text: &str, options: &Options) {
-    match options.output {
-        Output::Text => output::text(text),
-        Output::Json => text.lines().for_each(progress::line),
-    }
 }

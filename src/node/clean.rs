@@ -44,6 +44,7 @@ pub fn clean(node: &NodeName, task: Task, leftovers: &Leftovers) -> String {
     let certificates: Vec<&str> = leftovers.certificates.iter().map(CertName::as_str).collect();
     let params = leftovers.account.as_ref().map(|account| format!("$os{}", account.parameters())).unwrap_or_default();
     let _ = writeln!(text, "params={params} certificates={}", quoted(&certificates.join(" ")));
+    let _ = writeln!(text, "tested={}", if leftovers.tests.is_empty() { "" } else { "yes" });
     let _ = writeln!(text, "configured={}", quoted(&leftovers.paths.join("\n")));
     text.push_str("# shellcheck disable=SC2016 # literal\nitems() {\n  :\n");
     for Leftover { folder, paths } in &leftovers.folders {

@@ -18,6 +18,10 @@ judge() {
     case $l in "$base"/*) ;; *) l=$os$l ;; esac
     [ -L "$l" ] || continue
     case $(readlink "$l") in ".certd/$name/current/"* | *"/.certd/$name/current/"*) ;; *) continue ;; esac
+    # Of this folder, and not of another with the same name. (Once it is gone, its links lead nowhere.)
+    t=$(readlink "$l") t=${t%/current/*} p=${l%/*}
+    case $t in /*) ;; *) t=$p/$t ;; esac
+    t=$(cd -P "${t%/.certd/*}" 2>/dev/null && pwd -P) && [ "$t" = "$base" ] || continue
     case $nl$configured$nl in *"$nl${l#"$os"}$nl"*) why="$l leads into it, which the configuration has"; return 1 ;; esac
     case $nl$links in *"$nl$l$nl"*) ;; *) links=$links$l$nl ;; esac
   done
@@ -50,7 +54,10 @@ named() {
   done
   set -f
   [ -d "$os/etc" ] || return 0
-  f=$(timeout 30 grep -rIlsF "$@" </dev/null 2>/dev/null | grep -vE "/\.certd/|^$params/" | head -n 1)
+  f=$(timeout 30 grep -rIlsF "$@" </dev/null 2>/dev/null)
+  # 2: some file could not be read, as a socket.
+  case $? in 0 | 1 | 2) ;; *) why='the search for configurations that name it took too long'; return 1 ;; esac
+  f=$(printf '%s\n' "$f" | grep -vE "/\.certd/|^$params/" | head -n 1)
   [ -z "$f" ] || { why="$f names it; if no server reads that: rm -r $folder"; return 1; }
 }
 show_links() {
@@ -71,6 +78,7 @@ clean() {
   gone=
   judge "$@" || { left "$1" "$why"; return; }
   if [ -e "$folder" ]; then
+    [ "$tested" ] || { left "$1" "no server's test is configured there any more, which could miss it; if none reads it: rm -r $folder"; return; }
     passes || { left "$1" "the server's test fails already, and cannot tell whether it misses that: $(printf %s "$out" | tail -n 1)"; return; }
     trap 'mv "$folder$end" "$folder" 2>/dev/null; exit 1' HUP INT TERM
     rm -rf "$folder$end"

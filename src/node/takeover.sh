@@ -67,7 +67,7 @@ pending() {
     load "$n" && [ "$kind" = "$1" ] && [ "$path" = "$2" ] || continue
     case $kind in
     rename) [ ! -e "$to" ] || continue ;;
-    edit) cmp -s "$entry/was" "$path" || continue ;;
+    edit) cmp -s "$entry/was" "$path" && cmp -s "$entry/is" "$record/.new/is" || continue ;;
     esac
     return 0
   done
@@ -111,7 +111,11 @@ edit() {
   commented <"$real" | cmp -s - "$record/.new/was" || { left "$shown" 'it is not only text, or its last line has no end'; return; }
   which=$2
   (umask 077; commented <"$real" >"$record/.new/is") || fail "$record cannot be written" "free some space there"
-  cmp -s "$record/.new/is" "$record/.new/was" && { unstage "$real"; return; }
+  cmp -s "$record/.new/is" "$record/.new/was" && {
+    unstage "$real"
+    [ "$which" = acme_of ] || left "$shown" 'no line of it does nothing but start lego for our names'
+    return
+  }
   if pending edit "$real"; then rm -rf "$record/.new"; else
     flush "$record/.new/was" "$record/.new/is"
     enter
@@ -143,9 +147,10 @@ unstage() {
   stage=${1%/*}/.certd-takeover
   [ -L "$stage" ] || [ ! -d "$stage" ] || ! of_root "$stage" || rm -rf "$stage"
 }
-# A line that starts lego for our names alone.
+# A line that starts lego for our names alone, and does nothing else.
 lego_of() {
-  printf '%s\n' "$1" | grep -qE '^[^#]*(^|[^a-z])lego([^a-z]|$)' || return
+  # shellcheck disable=SC2016 # a pattern
+  printf '%s\n' "$1" | grep -qE '^[0-9*@][^;&|`$#]*[ /]lego [^;&|`$#>]*(>[^;&|`$#]*( 2>&1)?)? *$' || return
   all_among "$(printf '%s\n' "$1" | grep -oE -- '(-d|--domains)[ =]+[^ ]+' | sed -E "s/^(-d|--domains)[ =]+//; s/[\"',]/ /g" | tr '\n' ' ')" "$of"
 }
 # A line that starts acme.sh and nothing else, where something was taken out of acme.sh and nothing is left to renew.
@@ -157,6 +162,7 @@ acme_of() {
   places=' '
   for h in $homes; do
     w=
+    trusted "$os$h/account.conf" || { [ "$why" = 'it is no plain file' ] && [ ! -e "$os$h/account.conf" ] && roots_folder "$(cd -P "$os$h" && pwd -P)"; } || return
     [ ! -f "$os$h/account.conf" ] || w=$(sed -nE "s/^CERT_HOME=['\"]?([^'\"]+).*/\1/p" "$os$h/account.conf")
     for w in "$h" "$w"; do
       [ "$w" ] && w=$(cd -P "$os$w" 2>/dev/null && pwd -P) && places="$places$w "

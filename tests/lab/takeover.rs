@@ -115,9 +115,10 @@ fn a_certificate_of_certbots_is_renamed_when_its_names_are_exactly_ours() {
 
 #[test]
 fn of_legos_lines_the_one_with_our_names_alone_becomes_a_comment() {
-    let ours = "0 3 * * * root TOKEN=secret lego --domains a.example -d=www.a.example renew --days 30\n";
+    let ours = "0 3 * * * root TOKEN=secret lego --domains a.example -d=www.a.example renew --days 30 > /dev/null\n";
     let shared = "0 4 * * * root lego -d a.example,b.example renew\n";
-    let other = "0 5 * * * root lego -d \"b.example\" renew\n0 6 * * * root legolas a.example\n";
+    let other = "0 5 * * * root lego -d \"b.example\" renew\n0 6 * * * root legolas a.example\n\
+                 0 7 * * * root lego -d a.example renew; /opt/backup.sh\n0 8 * * * root curl -d a.example x && lego list\n";
     for shell in SHELLS {
         let home = Home::new();
         home.write("etc/cron.d/lego", &format!("{shared}{ours}{other}"), 0o600);

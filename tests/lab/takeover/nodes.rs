@@ -68,7 +68,9 @@ fn one_command_switches_ours_off_alone_delivers_and_proves_it_and_another_puts_i
     let text = exits(&lab.certd(&["node", "takeover", "上海", "--yes"]), 0);
     assert!(text.contains("delivered, reloaded and proven by handshake"), "{text}");
     assert!(
-        text.contains("is called") && text.contains("to remove on 上海, once you are sure: /root/.acme.sh/"),
+        text.contains("is called")
+            && text
+                .contains("to remove on 上海, once you are sure (--undo cannot bring it back then): /root/.acme.sh/"),
         "{text}"
     );
     assert_eq!(lab.nodes[0].settled(SERVICE), lab.nodes[0].pair(SERVICE));
