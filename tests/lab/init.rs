@@ -3,7 +3,7 @@
 use crate::lab;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -124,7 +124,9 @@ impl Typist {
         let mut child = child.unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, shown) = channel();
-        std::thread::spawn(move || stdout.bytes().map_while(Result::ok).all(|byte| sender.send(byte).is_ok()));
+        std::thread::spawn(move || {
+            BufReader::new(stdout).bytes().map_while(Result::ok).all(|byte| sender.send(byte).is_ok())
+        });
         Self { child, shown, text: String::new() }
     }
 
