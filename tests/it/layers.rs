@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use source::{code, module, paths, tree};
 
 /// Each may name those that stand behind it, and itself; a pure one the pure ones among them.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "cli",
     "service",
     "ops",
@@ -20,6 +20,7 @@ const ORDER: [&str; 21] = [
     "context",
     "report",
     "plan",
+    "import",
     "acme",
     "dns",
     "node",
@@ -35,7 +36,7 @@ const ORDER: [&str; 21] = [
 ];
 
 /// Without I/O, clock or randomness.
-const PURE: [&str; 6] = ["report", "plan", "model", "config", "cert", "text"];
+const PURE: [&str; 7] = ["report", "plan", "import", "model", "config", "cert", "text"];
 
 /// They do not know each other, but that a node is reached over SSH.
 const PROTOCOLS: [&str; 6] = ["acme", "dns", "node", "ssh", "probe", "store"];
