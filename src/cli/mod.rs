@@ -10,6 +10,7 @@ mod doctor;
 mod fault;
 mod fence;
 mod generations;
+mod import;
 mod node;
 mod output;
 mod plan;
@@ -46,7 +47,7 @@ struct Options {
     /// Configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
     config: PathBuf,
-    /// Report format: text, or JSON (schema in docs/json.md). trust, node and config check print only text.
+    /// Report format: text, or JSON (schema in docs/json.md). trust, import, node and config check print only text.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
     /// Do not print progress on stderr.
@@ -84,6 +85,7 @@ enum Command {
     Revoke(revoke::Revoke),
     Run(run::Run),
     Trust(trust::Trust),
+    Import(import::Import),
     Node(node::Node),
     Account(account::Account),
     Config(config::Config),
@@ -132,6 +134,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Revoke(command) => command.run(options),
         Command::Run(command) => command.run(options),
         Command::Trust(command) => command.run(options),
+        Command::Import(command) => command.run(options),
         Command::Node(command) => command.run(options),
         Command::Account(command) => command.run(options),
         Command::Config(command) => command.run(options),

@@ -232,46 +232,56 @@ impl Target {
         Account::parse(&self.account).map_err(bad_word)
     }
 
-    /// The user, and the host when it is not the configured one.
     fn login(&self, node: &config::Node, account: &Account) -> Result<(String, Option<Host>), Fault> {
-        let (user, host) = match &self.login {
-            None => (node.ssh.user.as_str(), None),
-            Some(login) => match login.rsplit_once('@') {
-                Some((user, host)) => (user, Some(host)),
-                None => (login.as_str(), None),
-            },
-        };
-        let next = "next: give an administrator's login: --login root, or --login USER@HOST";
-        if user == account.as_str() {
-            return Err(Fault::usage(format!(
-                "{user} is the receiver account, which can only accept certificates\n  {next}"
-            )));
-        }
-        if user.is_empty() || user.starts_with('-') || user.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(Fault::usage(format!("{user:?} is not a login name\n  {next}")));
-        }
-        let host = host.map(|text| {
-            let host = text.trim_matches(['[', ']']);
-            let address = host.parse().map(Host::Ip).ok();
-            address.or_else(|| crate::cert::DnsName::parse(host).map(Host::Name).ok())
-        });
-        match host {
-            Some(None) => {
-                Err(Fault::usage(format!("the login has neither an address nor a DNS name after @\n  {next}")))
-            }
-            Some(host) => Ok((user.to_owned(), host)),
-            None => Ok((user.to_owned(), None)),
-        }
+        administrator(self.login.as_deref(), node, Some(account))
     }
 
-    /// Empty: use the configured identities.
     fn identities(&self) -> Result<Vec<Identity>, Fault> {
-        let read = |file: &PathBuf| {
-            let pem = secret::read_text(file)?;
-            Ok(Identity::new(file.clone(), pem))
-        };
-        self.identity.iter().map(read).collect()
+        identities(&self.identity)
     }
+}
+
+/// The user, and the host when it is not the configured one.
+pub(super) fn administrator(
+    login: Option<&str>,
+    node: &config::Node,
+    account: Option<&Account>,
+) -> Result<(String, Option<Host>), Fault> {
+    let (user, host) = match login {
+        None => (node.ssh.user.as_str(), None),
+        Some(login) => match login.rsplit_once('@') {
+            Some((user, host)) => (user, Some(host)),
+            None => (login, None),
+        },
+    };
+    let next = "next: give an administrator's login: --login root, or --login USER@HOST";
+    if account.is_some_and(|account| user == account.as_str()) {
+        return Err(Fault::usage(format!(
+            "{user} is the receiver account, which can only accept certificates\n  {next}"
+        )));
+    }
+    if user.is_empty() || user.starts_with('-') || user.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(Fault::usage(format!("{user:?} is not a login name\n  {next}")));
+    }
+    let host = host.map(|text| {
+        let host = text.trim_matches(['[', ']']);
+        let address = host.parse().map(Host::Ip).ok();
+        address.or_else(|| crate::cert::DnsName::parse(host).map(Host::Name).ok())
+    });
+    match host {
+        Some(None) => Err(Fault::usage(format!("the login has neither an address nor a DNS name after @\n  {next}"))),
+        Some(host) => Ok((user.to_owned(), host)),
+        None => Ok((user.to_owned(), None)),
+    }
+}
+
+/// Empty: use the configured identities.
+pub(super) fn identities(files: &[PathBuf]) -> Result<Vec<Identity>, Fault> {
+    let read = |file: &PathBuf| {
+        let pem = secret::read_text(file)?;
+        Ok(Identity::new(file.clone(), pem))
+    };
+    files.iter().map(read).collect()
 }
 
 /// Other logins that may accept the same key: root, as in the README's simpler setup, and the login that was just used.
@@ -316,7 +326,7 @@ fn report(node: &config::Node, receiver: &Receiver, proofs: &[Proof], other_logi
     }
 }
 
-fn with(endpoint: Endpoint, identities: Vec<Identity>) -> Endpoint {
+pub(super) fn with(endpoint: Endpoint, identities: Vec<Identity>) -> Endpoint {
     if identities.is_empty() { endpoint } else { Endpoint { identities, ..endpoint } }
 }
 

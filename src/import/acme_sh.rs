@@ -72,6 +72,12 @@ pub(super) fn read(files: &Files, cas: Vec<Url>) -> Found {
     found
 }
 
+/// `CERT_HOME`, where it is another folder.
+pub(super) fn cert_home(files: &Files) -> Option<String> {
+    let account = Assignments::read(String::new(), files.get("account.conf")?, &["CERT_HOME"]);
+    install_path(account.get("CERT_HOME").ok()??).ok()?
+}
+
 /// A value, or nothing and the reason.
 fn value(from: &Assignments, name: &str, found: &mut Found) -> Option<String> {
     match from.get(name) {
@@ -160,7 +166,8 @@ fn ca(files: &Files, path: &str, account: &Assignments, directories: &BTreeMap<S
     if written.is_some() && url.is_none() {
         found.leave_out(conf.line("ACCOUNT_URL"), "is no URL at the CA's host; the CA is asked by the key instead");
     }
-    let json = files.get(&format!("{folder}account.json")).and_then(|text| serde_json::from_str::<AccountJson>(text).ok());
+    let json =
+        files.get(&format!("{folder}account.json")).and_then(|text| serde_json::from_str::<AccountJson>(text).ok());
     let mut contacts: Vec<String> =
         json.iter().flat_map(|json| &json.contact).take(10).filter_map(|text| contact(text)).collect();
     if contacts.is_empty() {
@@ -183,7 +190,8 @@ fn domain(files: &Files, folder: &str, path: &str, found: &mut Found) {
         // Without them it would be another certificate.
         Err((what, why)) => return found.leave_out(what, why),
     };
-    let names: Vec<&str> = core::iter::once(main.as_str()).chain(further.split(',').filter(|it| !it.is_empty())).collect();
+    let names: Vec<&str> =
+        core::iter::once(main.as_str()).chain(further.split(',').filter(|it| !it.is_empty())).collect();
     let Some((main, names)) = found.names(&conf.line("Le_Domain"), &names) else { return };
     let directory = value(&conf, "Le_API", found).and_then(|text| {
         let url = directory(&text);

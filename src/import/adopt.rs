@@ -125,7 +125,11 @@ impl Adoption {
         let leaf = &pair.chain().leaf;
         for (_, other, its) in candidates.filter(|(_, _, its)| its.chain().leaf.fingerprint != leaf.fingerprint) {
             let ends = day(its.chain().leaf.not_after);
-            let why = format!("it ends {ends}, and that of {} ends {}: that one becomes the shared one", best.file, day(leaf.not_after));
+            let why = format!(
+                "it ends {ends}, and that of {} ends {}: that one becomes the shared one",
+                best.file,
+                day(leaf.not_after)
+            );
             self.leave_out(&other.file, why);
         }
         let current = standing.stored.get(&certificate.name).and_then(|stored| stored.current.as_ref());
@@ -214,7 +218,13 @@ impl Adoption {
         let same = |entry: &LedgerEntry| entry.at == at && entry.names == certificate.names && entry.ca == ca.host;
         if recent && !self.ledger.iter().any(same) && !standing.ledger.iter().any(same) {
             let event = LedgerEvent::Finalize { exempt: false };
-            self.ledger.push(LedgerEntry { at, ca: ca.host.clone(), names: certificate.names.clone(), event, order: None });
+            self.ledger.push(LedgerEntry {
+                at,
+                ca: ca.host.clone(),
+                names: certificate.names.clone(),
+                event,
+                order: None,
+            });
         }
     }
 
@@ -222,7 +232,8 @@ impl Adoption {
         if config.certificates.iter().any(|certificate| certificate.names == one.names) {
             return;
         }
-        let shares = |certificate: &&Certificate| certificate.names.iter().any(|name| one.names.iter().any(|its| its == name));
+        let shares =
+            |certificate: &&Certificate| certificate.names.iter().any(|name| one.names.iter().any(|its| its == name));
         if let Some(certificate) = config.certificates.iter().find(shares) {
             let why = format!(
                 "its names are not those of {} in the configuration ({}): {}",
@@ -233,9 +244,12 @@ impl Adoption {
             return self.leave_out(&one.file, why);
         }
         match one.leaf() {
-            Some(leaf) if leaf.not_after <= now => self.leave_out(&one.file, format!("it expired {}", day(leaf.not_after))),
+            Some(leaf) if leaf.not_after <= now => {
+                self.leave_out(&one.file, format!("it expired {}", day(leaf.not_after)))
+            }
             Some(_) => {
-                let why = format!("no certificate of the configuration has its names: {}", list::first(5, one.names.iter()));
+                let why =
+                    format!("no certificate of the configuration has its names: {}", list::first(5, one.names.iter()));
                 self.leave_out(&one.file, why);
                 self.strangers.push(one.clone());
             }

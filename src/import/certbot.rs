@@ -10,8 +10,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    Files, Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, Paths, account_url, OUTSIDE, contact, directory,
-    ini, install_path, jwk, token,
+    Files, Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, OUTSIDE, Paths, account_url, contact,
+    directory, ini, install_path, jwk, token,
 };
 use crate::text::escape;
 
@@ -20,7 +20,8 @@ pub(super) fn read(files: &Files) -> Found {
     for path in files.paths() {
         if let Some(name) = path.strip_prefix("renewal/").and_then(|file| file.strip_suffix(".conf")) {
             renewal(files, path, name, &mut found);
-        } else if let Some(folder) = path.strip_prefix("accounts/").and_then(|rest| rest.strip_suffix("/private_key.json"))
+        } else if let Some(folder) =
+            path.strip_prefix("accounts/").and_then(|rest| rest.strip_suffix("/private_key.json"))
         {
             account(files, path, folder, &mut found);
         } else if let Some(file) = path.strip_prefix(OUTSIDE) {
@@ -113,8 +114,7 @@ fn renewal(files: &Files, path: &str, name: &str, found: &mut Found) {
     // What it was issued for is in the certificate alone; the subject's name comes first.
     let names: Vec<String> = pair.chain().leaf.names.iter().map(ToString::to_string).collect();
     let first = names.iter().position(|own| *own == name).unwrap_or_default();
-    let names: Vec<&str> =
-        names.iter().skip(first).chain(names.iter().take(first)).map(String::as_str).collect();
+    let names: Vec<&str> = names.iter().skip(first).chain(names.iter().take(first)).map(String::as_str).collect();
     let Some((main, names)) = found.names(&shown, &names) else { return };
     for hook in ["pre_hook", "post_hook"] {
         if let Some((line, _, command)) = setting(hook) {

@@ -25,7 +25,8 @@ mod tests {
 
     #[test]
     fn a_section_has_its_own_settings_and_no_others() {
-        let text = "version = 2.1\n[renewalparams]\n# a = b\na = b = c\nq = \"x y\"\n[[webroot_map]]\na = d\n[other]\na = e\n";
+        let text =
+            "version = 2.1\n[renewalparams]\n# a = b\na = b = c\nq = \"x y\"\n[[webroot_map]]\na = d\n[other]\na = e\n";
         assert_eq!(section(text, "renewalparams").collect::<Vec<_>>(), [(4, "a", "b = c"), (5, "q", "x y")]);
         assert_eq!(section(text, "").collect::<Vec<_>>(), [(1, "version", "2.1")]);
     }

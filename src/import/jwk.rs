@@ -87,12 +87,7 @@ fn ec(jwk: &Jwk, curve: &[u8], length: usize) -> Option<Zeroizing<String>> {
     };
     let (d, x, y) = (padded(&jwk.d)?, padded(&jwk.x)?, padded(&jwk.y)?);
     let point = [&[0x00, 0x04], x.as_slice(), y.as_slice()].concat();
-    let parts = [
-        integer(&[1]),
-        value(0x04, &d),
-        value(0xa0, &value(0x06, curve)),
-        value(0xa1, &value(0x03, &point)),
-    ];
+    let parts = [integer(&[1]), value(0x04, &d), value(0xa0, &value(0x06, curve)), value(0xa1, &value(0x03, &point))];
     Some(pem("EC PRIVATE KEY", &sequence(&parts)))
 }
 

@@ -25,7 +25,7 @@ use crate::config::defaults::KNOWN_CAS;
 use crate::text::escape;
 
 pub use adopt::{Account, Adopted, Adoption, Standing, adopt};
-pub use proposal::{Place, Proposal, TOKEN_FILE, propose};
+pub use proposal::{Place, Proposal, SecretFile, propose, section};
 
 /// Bytes of one file. A chain of ten has less.
 pub const MOST_BYTES: usize = 64 * 1024;
@@ -221,6 +221,43 @@ pub fn read(client: Client, files: &Files, cas: &[Url]) -> Found {
     }
 }
 
+/// Whether an import reads this file of a home.
+pub fn wants(client: Client, path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    match (client, parts.as_slice()) {
+        (Client::AcmeSh, ["account.conf"]) => true,
+        (Client::AcmeSh, ["ca", .., file]) => ["account.key", "account.json", "ca.conf"].contains(file),
+        (Client::AcmeSh, [folder, file]) => {
+            let stem = folder.strip_suffix("_ecc").unwrap_or(folder);
+            *file == "fullchain.cer" || ["conf", "key"].iter().any(|end| *file == format!("{stem}.{end}"))
+        }
+        (Client::Certbot, ["accounts", .., file]) => ["private_key.json", "regr.json"].contains(file),
+        (Client::Certbot, ["renewal", file]) => file.ends_with(".conf"),
+        (Client::Certbot, ["live", _, file]) => ["fullchain.pem", "privkey.pem"].contains(file),
+        (Client::Lego, ["accounts", _, _, "account.json"]) => true,
+        (Client::Lego, ["accounts", _, _, "keys", file]) => file.ends_with(".key"),
+        (Client::Lego, ["certificates", file]) => {
+            !file.ends_with(".issuer.crt") && [".json", ".key", ".crt"].iter().any(|end| file.ends_with(end))
+        }
+        _ => false,
+    }
+}
+
+/// Whether it is a home at all.
+pub fn is_home(client: Client, files: &Files) -> bool {
+    let begins = |folders: &[&str]| files.paths().any(|path| folders.iter().any(|folder| path.starts_with(folder)));
+    match client {
+        Client::AcmeSh => files.get("account.conf").is_some() || begins(&["ca/"]),
+        Client::Certbot => begins(&["renewal/", "accounts/"]),
+        Client::Lego => begins(&["certificates/", "accounts/"]),
+    }
+}
+
+/// Another folder in which acme.sh keeps the certificates.
+pub fn certificates_folder(client: Client, files: &Files) -> Option<String> {
+    if client == Client::AcmeSh { acme_sh::cert_home(files) } else { None }
+}
+
 /// Absolute paths of further files that a home names, to be added by [`Files::add_outside`].
 pub fn outside(client: Client, files: &Files) -> Vec<String> {
     if client == Client::Certbot { certbot::outside(files) } else { Vec::new() }
@@ -275,10 +312,15 @@ fn install_path(text: &str) -> Result<Option<String>, &'static str> {
     match text {
         "" | "no" => Ok(None),
         _ if !text.starts_with('/') => Err("is not an absolute path"),
-        _ if text.len() > LONGEST_PATH || text.chars().any(char::is_control) => Err("is no path"),
+        _ if text.len() > LONGEST_PATH || !is_plain(text) => Err("is too long, or has characters that cannot be seen"),
         _ if !plain(text) => Err("has an empty part, '.' or '..' in its path"),
         _ => Ok(Some(text.to_owned())),
     }
+}
+
+/// Whether a person who reads it sees all of it.
+fn is_plain(text: &str) -> bool {
+    escape(text, text.len()) == text
 }
 
 /// A mail address as the account has it.

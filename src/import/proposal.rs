@@ -16,7 +16,7 @@ use crate::config::draft::{Draft, DraftCertificate, DraftDns, DraftInstall, Draf
 use crate::text::list;
 
 /// Beside the configuration.
-pub const TOKEN_FILE: &str = "cloudflare.token";
+const TOKEN_FILE: &str = "cloudflare.token";
 const EAB_FILE: &str = "eab.hmac";
 /// What a reload that takes a shell becomes.
 const SCRIPT: &str = "/usr/local/sbin/certd-reload";
@@ -107,12 +107,22 @@ fn groups<'a>(
         let Some(leaf) = one.leaf() else { continue };
         match &one.challenge {
             FoundChallenge::OtherDns(hook) => {
-                leave_out(one, format!("its names are proven through {hook}: certd has Cloudflare, RFC 2136 and `exec`, a program of yours (docs/dns.md)"));
+                leave_out(
+                    one,
+                    format!(
+                        "its names are proven through {hook}: certd has Cloudflare, RFC 2136 and `exec`, a program of yours (docs/dns.md)"
+                    ),
+                );
                 continue;
             }
             FoundChallenge::Other(how) => {
                 let how = if how.is_empty() { "without DNS".to_owned() } else { format!("by {how:?}") };
-                leave_out(one, format!("its names are proven {how}, and certd proves names by DNS-01 alone: add it when the token may write in its zone"));
+                leave_out(
+                    one,
+                    format!(
+                        "its names are proven {how}, and certd proves names by DNS-01 alone: add it when the token may write in its zone"
+                    ),
+                );
                 continue;
             }
             FoundChallenge::Cloudflare | FoundChallenge::Unknown => {}
@@ -137,7 +147,10 @@ fn groups<'a>(
         let overlaps = |group: &&Group<'_>| group.names.iter().any(|name| one.names.iter().any(|its| its == name));
         if let Some(group) = groups.iter().find(overlaps) {
             let names = list::first(5, group.names.iter());
-            leave_out(one, format!("another certificate has one of its names ({names}): write it by hand, if both are to be"));
+            leave_out(
+                one,
+                format!("another certificate has one of its names ({names}): write it by hand, if both are to be"),
+            );
             continue;
         }
         groups.push(Group { names: &one.names, key_types: vec![key_type], members: vec![(node, one)] });
@@ -159,7 +172,8 @@ fn ca(
     let directory = groups.iter().find_map(of).or_else(|| Some(accounts().next()?.directory.clone()));
     let Some(directory) = directory else {
         KNOWN_CAS[0].name.clone_into(&mut draft.directory);
-        return left_out.push(LeftOut { what: "the CA".to_owned(), why: "is not known: Let's Encrypt is written".to_owned() });
+        return left_out
+            .push(LeftOut { what: "the CA".to_owned(), why: "is not known: Let's Encrypt is written".to_owned() });
     };
     let bare = directory.as_str().trim_end_matches('/');
     let known = KNOWN_CAS.iter().find(|ca| ca.directory == bare);
@@ -172,7 +186,8 @@ fn ca(
     }
     let mut here = accounts().filter(|account| account.directory.as_str().trim_end_matches('/') == bare);
     let account: Option<&FoundAccount> = here.next();
-    draft.contact = account.iter().flat_map(|account| &account.contact).map(|url| url.replacen("mailto:", "", 1)).collect();
+    draft.contact =
+        account.iter().flat_map(|account| &account.contact).map(|url| url.replacen("mailto:", "", 1)).collect();
     let binding = account.and_then(|account| Some((account, account.binding.as_ref()?)));
     let needed = known.is_some_and(|ca| ca.needs_eab);
     if binding.is_none() && !needed {
@@ -208,14 +223,18 @@ fn dns(
     let mut tokens: Vec<&FoundToken> = found.iter().flat_map(|home| &home.tokens).collect();
     tokens.sort_by_key(|token| token.zone_id.is_some());
     let Some(chosen) = tokens.first() else {
-        let why = format!("none was found: write one with Zone:Read and DNS:Edit for the zone into {token_file}, mode 0600");
+        let why =
+            format!("none was found: write one with Zone:Read and DNS:Edit for the zone into {token_file}, mode 0600");
         return left_out.push(LeftOut { what: "the token of the DNS provider".to_owned(), why });
     };
     if let Some(zone) = &chosen.zone_id {
         draft.settings.push(("dns".to_owned(), "zone_id".to_owned(), Value::from(zone.as_str())));
     }
     for other in tokens.iter().filter(|other| *other.token != *chosen.token) {
-        let why = format!("another token: certd takes that of {}; for other zones, see [dns.NAME] in docs/dns.md", chosen.file);
+        let why = format!(
+            "another token: certd takes that of {}; for other zones, see [dns.NAME] in docs/dns.md",
+            chosen.file
+        );
         left_out.push(LeftOut { what: other.file.clone(), why });
     }
     let content = Zeroizing::new(format!("{}\n", chosen.token.as_str()));
@@ -245,7 +264,8 @@ fn certificate(
         let mut probe = toml::Table::new();
         probe.insert("sni".to_owned(), Value::from(vec![format!("www.{base}")]));
         draft.further.push(("probe".to_owned(), Value::Table(probe)));
-        let why = format!("has wildcards only: handshakes ask for www.{base}; change `probe.sni` if no server answers to it");
+        let why =
+            format!("has wildcards only: handshakes ask for www.{base}; change `probe.sni` if no server answers to it");
         left_out.push(LeftOut { what: first.file.clone(), why });
     }
     if group.key_types != [KEY_TYPE] {
@@ -317,7 +337,9 @@ fn install(one: &FoundCertificate, names: &[String], left_out: &mut Vec<LeftOut>
         );
     }
     if one.paths.chain.is_some() {
-        leave_out("the server may read the issuers from a file of their own: then write `chain` in [install], too".to_owned());
+        leave_out(
+            "the server may read the issuers from a file of their own: then write `chain` in [install], too".to_owned(),
+        );
     }
     let folder = "/etc/ssl/certd/{name}";
     let usual = |name: &str| format!("{folder}/{name}");
@@ -337,7 +359,10 @@ fn install(one: &FoundCertificate, names: &[String], left_out: &mut Vec<LeftOut>
         }
     };
     let test = reload::test(&reload).unwrap_or_else(|| {
-        leave_out("how its server tests its configuration is not known: write `test` in [install], which is [\"true\"] now".to_owned());
+        leave_out(
+            "how its server tests its configuration is not known: write `test` in [install], which is [\"true\"] now"
+                .to_owned(),
+        );
         vec!["true".to_owned()]
     });
     DraftInstall {

@@ -36,6 +36,9 @@ pub(super) fn words(command: &str) -> Reload {
         }
     }
     words.extend(word);
+    if !words.iter().all(|word| super::is_plain(word)) {
+        return Reload::Shell;
+    }
     let builtin = ["cd", ".", "exec", "eval", "export", "set", "if", "for", "while", "case", "source"];
     match words.first() {
         Some(first) if !builtin.contains(&first.as_str()) && !first.is_empty() => Reload::Words(words),
@@ -100,6 +103,8 @@ mod tests {
             "cp *.pem /x",
             "cd /x",
             "a\nb",
+            "reload \u{202e}x",
+            "reload '\u{200b}x'",
             "'unended",
             "~/reload",
             "reload # comment",

@@ -301,6 +301,9 @@ codes! {
     NodeRootKey = "node-root-key", Warning, Nodes, "The receiver's key logs in as root, too, or that is not known";
     ReceiverSetup = "receiver-setup", Failure, Nodes, "The receiver could not be set up";
     ReceiverCut = "receiver-cut", Failure, Nodes, "The connection ended while the receiver was set up";
+    ImportSource = "import-source", Failure, Configuration, "What is to be imported cannot be read";
+    ImportExists = "import-exists", Failure, Configuration,
+        "A file that an import would write is there with other content; nothing was overwritten";
     KeyNarrowed = "key-narrowed", Warning, Nodes,
         "People who can read a key on the node will not be able to after the delivery";
     Rehearsal = "rehearsal", Warning, Issuing, "A rehearsal found what will keep the next renewal from its end";

@@ -6,6 +6,7 @@ mod answer;
 mod bundle;
 mod error;
 mod frames;
+pub mod homes;
 mod look;
 mod program;
 pub mod receiver;

@@ -5,6 +5,7 @@ mod build;
 mod disks;
 pub mod doctor;
 mod exit;
+pub mod import;
 mod inventory;
 mod judge;
 mod nagios;

@@ -21,6 +21,7 @@ pub use account::{Account, BadAccount, From};
 pub use key::{BadKey, PublicKey};
 pub use leftover::{Line, Login, public_halves, remove_from, try_login};
 pub use parameters::{Permits, digests};
+pub(in crate::node) use run::{BY_SUDO, output_of};
 pub use run::{ReceiverError, run};
 pub use script::{JUDGES, OPTIONS, remove, setup};
 

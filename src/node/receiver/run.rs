@@ -12,7 +12,7 @@ use crate::ssh::{Endpoint, Session, SshError};
 use crate::text::escape;
 
 /// [`BOOTSTRAP`] through sudo; `-n`: where sudo would ask for a password, it fails at once.
-const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
+pub(in crate::node) const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
 
 /// The prefix of every output line of a script; other lines come from start files of the login.
 const MARK: &str = "certd-setup: ";
@@ -84,6 +84,18 @@ pub(super) async fn as_login(
     deadline: Duration,
 ) -> Result<Vec<String>, ReceiverError> {
     let node = endpoint.node.clone();
+    let (output, end) = output_of(endpoint, command, script, deadline, LONGEST).await?;
+    outcome(&node, &output, end)
+}
+
+/// All that it prints, and why that ended; `None`: since it printed more than `longest` bytes.
+pub(in crate::node) async fn output_of(
+    endpoint: Endpoint,
+    command: &'static str,
+    script: &str,
+    deadline: Duration,
+    longest: usize,
+) -> Result<(String, Option<SshError>), ReceiverError> {
     let mut session = Session::start(endpoint, command)?;
     let mut output = Vec::new();
     let whole = async {
@@ -91,7 +103,7 @@ pub(super) async fn as_login(
         session.write(Zeroizing::new(format!("{script}END\n").into_bytes())).await?;
         loop {
             match session.read().await {
-                Ok(bytes) if output.len() + bytes.len() <= LONGEST => output.extend_from_slice(&bytes),
+                Ok(bytes) if output.len() + bytes.len() <= longest => output.extend_from_slice(&bytes),
                 Ok(_) => return Ok(None),
                 Err(error) => return Ok::<_, SshError>(Some(error)),
             }
@@ -101,7 +113,7 @@ pub(super) async fn as_login(
         Ok(end) => end?,
         Err(_) => return Err(session.overdue(deadline).into()),
     };
-    outcome(&node, &String::from_utf8_lossy(&output), end)
+    Ok((String::from_utf8_lossy(&output).into_owned(), end))
 }
 
 /// The last line of a complete script is "done"; the exit status adds nothing.
