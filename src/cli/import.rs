@@ -87,6 +87,9 @@ struct How {
     /// Give an account whose key is not ECDSA P-256 a new key at the CA. The other client cannot use it any more.
     #[arg(long)]
     new_account_key: bool,
+    /// Without a configuration: the state directory to write into it [default: /var/lib/certd]
+    #[arg(long, value_name = "PATH")]
+    state_dir: Option<PathBuf>,
     /// How long to wait for another certd to release the lock.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
     wait: Duration,
@@ -188,13 +191,14 @@ impl How {
         let now = clock::now();
         output::text(&report::found(source.client, &source.found, now));
         let folder = options.config.parent().unwrap_or(Path::new("/")).to_owned();
-        let Proposal { draft, secrets, left_out: of_proposal } =
+        let Proposal { mut draft, secrets, left_out: of_proposal } =
             import::propose(&source.found, places.place(&folder), now).map_err(|of_proposal| {
                 output::text(&report::left_out(&left_out(&source.found, &of_proposal, &[])));
                 Fault::usage(
                     "no certificate was found that certd can renew\n  next: see above what was left out, and why",
                 )
             })?;
+        draft.state_dir = self.state_dir.as_ref().map(|path| path.display().to_string());
         let text = draft.render();
         let path = options.config.display().to_string();
         let config = config::parse(&text).map_err(|mistakes| {
@@ -204,7 +208,10 @@ impl How {
         })?;
         let roots = context::roots(&config)?;
         let adoption = self.adoption(&config, &Store::look(&config.state_dir)?, &source.found, &roots)?;
-        output::text(&report::left_out(&left_out(&source.found, &of_proposal, &adoption.left_out)));
+        // What the proposal leaves out is no part of its configuration either.
+        let named = |left: &&LeftOut| !of_proposal.iter().any(|other| other.what == left.what);
+        let of_adoption: Vec<LeftOut> = adoption.left_out.iter().filter(named).cloned().collect();
+        output::text(&report::left_out(&left_out(&source.found, &of_proposal, &of_adoption)));
         let writes = report::files(&path, &text, &secrets) + &report::adoption(&adoption);
         output::text(&format!("to be written\n{writes}"));
         if !self.confirmed()? {

@@ -247,12 +247,14 @@ fn challenge(webroot: &str) -> FoundChallenge {
     let mut entries = webroot.split(',').filter(|entry| !entry.is_empty());
     let first = entries.next().unwrap_or_default();
     if let Some(other) = entries.find(|entry| *entry != first) {
-        return FoundChallenge::Other(escape(&format!("{first}, {other}"), 200));
+        return FoundChallenge::Other(escape(&format!("several ways ({first}, {other})"), 200));
     }
     match first {
         "dns_cf" => FoundChallenge::Cloudflare,
         dns if dns.starts_with("dns_") => FoundChallenge::OtherDns(escape(dns, 200)),
-        other => FoundChallenge::Other(escape(other, 200)),
+        "no" | "" => FoundChallenge::Other("HTTP-01 (standalone)".to_owned()),
+        "dns" => FoundChallenge::Other("hand".to_owned()),
+        other => FoundChallenge::Other(escape(&format!("HTTP-01 ({other})"), 200)),
     }
 }
 

@@ -130,7 +130,8 @@ fn renewal(files: &Files, path: &str, name: &str, found: &mut Found) {
     let challenge = match setting("authenticator").map(|(_, _, value)| value).unwrap_or_default() {
         "dns-cloudflare" => FoundChallenge::Cloudflare,
         dns if dns.starts_with("dns-") => FoundChallenge::OtherDns(escape(dns, 200)),
-        other => FoundChallenge::Other(escape(other, 200)),
+        "manual" => FoundChallenge::Other("hand".to_owned()),
+        other => FoundChallenge::Other(escape(&format!("HTTP-01 ({other})"), 200)),
     };
     let reload = setting("renew_hook").map(|(_, _, command)| command.to_owned());
     found.certificates.push(FoundCertificate {

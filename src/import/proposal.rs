@@ -1,6 +1,7 @@
 //! A first configuration from what was found, where there is none yet.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::adopt::day;
 use super::reload::{self, Reload};
-use super::{Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, LeftOut};
+use super::{Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, LeftOut, Paths};
 use crate::cert::{CertName, KeyType, NameSet, NodeName};
 use crate::config::defaults::{KEY_TYPE, KNOWN_CAS};
 use crate::config::draft::{Draft, DraftCertificate, DraftDns, DraftInstall, DraftNode, DraftSsh};
@@ -103,6 +104,8 @@ fn groups<'a>(
 ) -> Vec<Group<'a>> {
     let mut leave_out = |one: &FoundCertificate, why: String| left_out.push(LeftOut { what: one.file.clone(), why });
     let mut groups: Vec<Group<'a>> = Vec::new();
+    // Where nothing is, the server reads the other client's own files.
+    let any_placed = found.iter().flat_map(|home| &home.certificates).any(|one| one.paths != Paths::default());
     for (home, one) in found.iter().flat_map(|home| home.certificates.iter().map(move |one| (home, one))) {
         let Some(leaf) = one.leaf() else { continue };
         match &one.challenge {
@@ -116,11 +119,11 @@ fn groups<'a>(
                 continue;
             }
             FoundChallenge::Other(how) => {
-                let how = if how.is_empty() { "without DNS".to_owned() } else { format!("by {how:?}") };
                 leave_out(
                     one,
                     format!(
-                        "its names are proven {how}, and certd proves names by DNS-01 alone: add it when the token may write in its zone"
+                        "its names are proven by {how}, and certd proves names by DNS-01 alone: add it when the token may \
+                         write in its zone"
                     ),
                 );
                 continue;
@@ -129,6 +132,13 @@ fn groups<'a>(
         }
         if leaf.not_after <= now {
             leave_out(one, format!("it expired {}", day(leaf.not_after)));
+            continue;
+        }
+        if any_placed && one.paths == Paths::default() {
+            leave_out(
+                one,
+                "it is installed nowhere: add it with the paths that a server reads, if one does".to_owned(),
+            );
             continue;
         }
         let Some(key_type) = leaf.key_type else {
@@ -287,38 +297,62 @@ fn name_of(group: &Group<'_>, draft: &DraftCertificate) -> Vec<String> {
     names
 }
 
-/// What all have in common stands in `[install]`; what a certificate or a node has for itself, there.
+/// What all have in common stands in `[install]`; what a certificate, a node or a certificate on a node has for itself,
+/// there. So a node's own command is for that node alone.
 fn installs(draft: &mut Draft, groups: &[Group<'_>], left_out: &mut Vec<LeftOut>) {
     let mut cells: BTreeMap<(usize, usize), DraftInstall> = BTreeMap::new();
     for (at, group) in groups.iter().enumerate() {
         let names = name_of(group, &draft.certificates[at]);
         for (node, one) in &group.members {
-            if let std::collections::btree_map::Entry::Vacant(free) = cells.entry((at, *node)) {
+            if let Entry::Vacant(free) = cells.entry((*node, at)) {
                 free.insert(install(one, &names, left_out));
             }
         }
     }
     let Some(common) = cells.values().next().cloned() else { return };
+    let mut own_of_certificate = BTreeSet::new();
     for (at, certificate) in draft.certificates.iter_mut().enumerate() {
-        let mut own = cells.iter().filter(|((of, _), _)| *of == at).map(|(_, install)| install);
-        let Some(first) = own.next().filter(|first| **first != common) else { continue };
-        if own.all(|other| other == first) {
+        let mut own = cells.iter().filter(|((_, of), _)| *of == at).map(|(_, install)| install);
+        if let Some(first) = own.next().filter(|first| **first != common)
+            && own.all(|other| other == first)
+        {
             certificate.install = first.clone();
-            cells.retain(|(of, _), _| *of != at);
+            own_of_certificate.insert(at);
         }
     }
-    for (at, node) in draft.nodes.iter_mut().enumerate() {
-        let mut own = cells.iter().filter(|((_, on), _)| *on == at).map(|(_, install)| install);
-        let Some(first) = own.next() else { continue };
-        if !own.all(|other| other == first) {
-            let why = "its certificates are installed in different ways: write them as [[node.certificate]] (config/full.toml)";
-            left_out.push(LeftOut { what: format!("node {}", node.name), why: why.to_owned() });
+    for (on, node) in draft.nodes.iter_mut().enumerate() {
+        let own: Vec<(usize, &DraftInstall)> =
+            cells.iter().filter(|((at, _), _)| *at == on).map(|((_, of), install)| (*of, install)).collect();
+        let others: Vec<(usize, &DraftInstall)> = own
+            .iter()
+            .filter(|(of, install)| !own_of_certificate.contains(of) && **install != common)
+            .copied()
+            .collect();
+        let Some((_, first)) = others.first() else { continue };
+        if others.len() == own.len() && others.iter().all(|(_, install)| install == first) {
+            node.install = (*first).clone();
+            continue;
         }
-        if *first != common {
-            node.install = first.clone();
+        let mut table = toml::Table::new();
+        for (of, install) in others {
+            let names = name_of(&groups[of], &draft.certificates[of]);
+            let own = toml::Table::from_iter([("install".to_owned(), value(install))]);
+            table.insert(names[0].clone(), Value::Table(own));
         }
+        node.further.push(("certificate".to_owned(), Value::Table(table)));
     }
     draft.install = common;
+}
+
+fn value(install: &DraftInstall) -> Value {
+    let mut table = toml::Table::new();
+    for (key, path) in [("fullchain", &install.fullchain), ("key", &install.key)] {
+        table.extend(path.iter().map(|path| (key.to_owned(), Value::from(path.as_str()))));
+    }
+    for (key, words) in [("test", &install.test), ("reload", &install.reload)] {
+        table.insert(key.to_owned(), Value::from(words.clone()));
+    }
+    Value::Table(table)
 }
 
 fn install(one: &FoundCertificate, names: &[String], left_out: &mut Vec<LeftOut>) -> DraftInstall {

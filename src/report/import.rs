@@ -72,18 +72,22 @@ pub fn adoption(adoption: &Adoption) -> String {
     text
 }
 
-/// What is not imported, each once.
+/// What is not imported, or is to be looked at: each once, by its file.
 pub fn left_out(all: &[LeftOut]) -> String {
-    let mut text = String::new();
-    let mut seen = Vec::new();
-    for left in all {
-        if seen.contains(&left) {
-            continue;
+    let mut files: Vec<(&str, Vec<&str>)> = Vec::new();
+    for LeftOut { what, why } in all {
+        match files.iter_mut().find(|(file, _)| file == what) {
+            Some((_, reasons)) if reasons.contains(&why.as_str()) => {}
+            Some((_, reasons)) => reasons.push(why),
+            None => files.push((what, vec![why])),
         }
-        seen.push(left);
-        line(&mut text, format_args!("  {}: {}", left.what, left.why));
     }
-    if text.is_empty() { text } else { format!("left out\n{text}") }
+    let mut text = String::new();
+    for (file, reasons) in files {
+        line(&mut text, format_args!("  {file}"));
+        reasons.iter().for_each(|why| line(&mut text, format_args!("    {why}")));
+    }
+    if text.is_empty() { text } else { format!("left out, or to be looked at\n{text}") }
 }
 
 /// Sections that an existing configuration lacks.

@@ -29,6 +29,7 @@ mod fallback;
 mod fence;
 mod guarded;
 mod hundred;
+mod import;
 mod interrupted;
 mod inventory;
 mod issue_lab;
