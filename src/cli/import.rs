@@ -18,6 +18,7 @@ use crate::ops::import as ops;
 use crate::report::Exit;
 use crate::report::import as report;
 use crate::store::{Store, fresh, owner};
+use crate::text::as_word;
 
 use super::fault::Fault;
 use super::{Options, output, progress, renew, setup};
@@ -263,6 +264,11 @@ impl How {
         for failure in &written.failures {
             text.push_str(&format!("FAILED {}\n  next: {}\n", failure.named(), failure.next));
         }
+        for file in missing_keys(&context.config) {
+            text.push_str(&format!(
+                "next: make certd's SSH key for the nodes: ssh-keygen -t ed25519 -N '' -f {file}\n"
+            ));
+        }
         text.push_str("next: certd check; certd plan; certd deploy brings what is stored to every node\n");
         output::text(&text);
         let failed = written.failures.first().map(|failure| failure.code.area().exit());
@@ -288,6 +294,17 @@ impl How {
         }
         Ok(yes)
     }
+}
+
+/// Keys that the configuration names and that are not there, so that no command can log in.
+fn missing_keys(config: &Config) -> Vec<String> {
+    let files = config.nodes.iter().flat_map(|node| &node.ssh.identity_files);
+    let mut missing: Vec<String> = files
+        .filter(|file| file.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound))
+        .map(|file| as_word(&file.display().to_string()))
+        .collect();
+    missing.dedup();
+    missing
 }
 
 fn left_out(found: &[Found], proposal: &[LeftOut], adoption: &[LeftOut]) -> Vec<LeftOut> {

@@ -214,17 +214,13 @@ impl Adoption {
         let Some(ca) = issuer(config, one) else { return };
         let at = pair.chain().leaf.not_before;
         let recent = at <= now && now.duration_since(at) < COUNTED;
-        // The same instant and names: the same certificate, on another machine or in an earlier import.
-        let same = |entry: &LedgerEntry| entry.at == at && entry.names == certificate.names && entry.ca == ca.host;
+        // No URL of an order: another machine's or an earlier import's of the same certificate is known by it.
+        let order = format!("imported: certificate {}", pair.chain().leaf.serial);
+        let same = |entry: &LedgerEntry| entry.ca == ca.host && entry.order.as_ref() == Some(&order);
         if recent && !self.ledger.iter().any(same) && !standing.ledger.iter().any(same) {
-            let event = LedgerEvent::Finalize { exempt: false };
-            self.ledger.push(LedgerEntry {
-                at,
-                ca: ca.host.clone(),
-                names: certificate.names.clone(),
-                event,
-                order: None,
-            });
+            let (ca, names, event) =
+                (ca.host.clone(), certificate.names.clone(), LedgerEvent::Finalize { exempt: false });
+            self.ledger.push(LedgerEntry { at, ca, names, event, order: Some(order) });
         }
     }
 

@@ -49,16 +49,22 @@ fn three_nodes_with_a_certificate_each_share_the_one_with_the_longest_life_and_n
     let again = exits(&lab.certd(&[&nodes[..], &["--yes"]].concat()), 0);
     assert!(again.contains("nothing to import") && again.contains("has this certificate already"), "{again}");
 
-    let plan = exits(&lab.certd(&["plan"]), 0);
+    // The nodes serve something else yet (6), and there is nothing to order.
+    let plan = exits(&lab.certd(&["plan"]), 6);
     assert!(plan.contains("not due until") && !plan.contains("issue    "), "{plan}");
-    exits(&lab.certd(&["renew", "--dry-run"]), 3);
+    let rehearsed = stdout(&lab.certd(&["renew", "--dry-run"]));
+    assert!(rehearsed.contains("prepared, nothing changed"), "{rehearsed}");
     let renewed = exits(&lab.certd(&["renew"]), 0);
     assert!(renewed.contains("3 of 3 serve the right certificate"), "{renewed}");
     assert_eq!(lab.proxy.script.count("new-order"), orders, "nothing was ordered");
     let leaf = lab.nodes[0].settled(SERVICE).unwrap();
     assert!(lab.nodes.iter().all(|node| node.settled(SERVICE).unwrap() == leaf));
 
+    // What acme.sh ordered on three nodes in one week counts at the CA, and so here.
+    let full = exits(&lab.certd(&["renew", "--force"]), 5);
+    assert!(full.contains("the ledger is full: 3 certificates for these names within 7 days"), "{full}");
     // The CA itself says of the order what it replaces: it was ordered with this account.
+    lab.write_config_with(&ConfigText { acme: "certificates_per_week = 50".to_owned(), ..ConfigText::default() });
     let (sender, receiver) = mpsc::channel();
     lab.proxy.script.rewrite("new-order", 1, move |body| {
         sender.send(body.clone()).unwrap();

@@ -11,6 +11,7 @@ mod dialogue_kills;
 mod dns;
 mod http3;
 mod hundred;
+mod import;
 mod key_types;
 mod kill_everywhere;
 mod node_program;

@@ -188,11 +188,12 @@ fn an_account_is_taken_once_and_another_type_of_key_is_exchanged_when_it_may_be(
 fn what_others_have_ordered_of_late_is_counted_once() {
     let mut scene = Scene::new();
     let issue = |from| scene.ca.issue(&["a.example.com"], days(from, 80));
-    let (old, one, two) = (issue(-30), issue(-3), issue(-2));
-    let found = [home("x", Vec::new(), &[&old, &one]), home("y", Vec::new(), &[&one, &two])];
+    // Two of the same second are two.
+    let (old, one, two, three) = (issue(-30), issue(-3), issue(-2), issue(-2));
+    let found = [home("x", Vec::new(), &[&old, &one]), home("y", Vec::new(), &[&one, &two, &three])];
     let adoption = scene.adopt(&found, false);
     let at: Vec<Timestamp> = adoption.ledger.iter().map(|entry| entry.at).collect();
-    assert_eq!(at, [one.chain().leaf.not_before, two.chain().leaf.not_before]);
+    assert_eq!(at, [&one, &two, &three].map(|pair| pair.chain().leaf.not_before));
     scene.standing.ledger = adoption.ledger;
     assert!(scene.adopt(&found, false).ledger.is_empty());
 }
