@@ -33,7 +33,7 @@ use places::{Nodes, Places};
 /// the sections for others are printed.
 ///
 /// The other client's files are read and never changed, and nothing in them is executed. It goes on renewing until it is
-/// switched off.
+/// switched off. Prints only text.
 #[derive(Args)]
 pub(super) struct Import {
     #[command(subcommand)]
@@ -116,7 +116,7 @@ impl Import {
         if options.config.symlink_metadata().is_ok() {
             let config = setup::configuration(&options.config)?;
             let places = Places::configured(&config, nodes, &names)?;
-            return how.into_store(config, options, |config| read(client, local, &places, home, config));
+            return how.with(config, options, |config| read(client, local, &places, home, config));
         }
         if names.is_empty() && local.is_empty() {
             return Err(Fault::usage("nothing to import from\n  next: give a folder or nodes"));
@@ -159,7 +159,7 @@ fn read(
 
 impl How {
     /// A configuration is there.
-    fn into_store(
+    fn with(
         &self,
         config: Config,
         options: &Options,

@@ -47,7 +47,7 @@ struct Options {
     /// Configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/certd/certd.toml")]
     config: PathBuf,
-    /// Report format: text, or JSON (schema in docs/json.md). trust, import, node and config check print only text.
+    /// Report format: text, or JSON (schema in docs/json.md). trust, node and config check print only text.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
     /// Do not print progress on stderr.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::{Found, FoundAccount, FoundCertificate, LeftOut};
-use crate::cert::{CertName, KeyType, NodeName, Pair, Roots, lint};
+use crate::cert::{CertName, DnsName, KeyType, NodeName, Pair, Roots, lint};
 use crate::config::{Acme, Certificate, Config, ca_host};
 use crate::model::{LedgerEntry, LedgerEvent, Stored, UNKNOWN_CA};
 use crate::text::list;
@@ -228,8 +228,8 @@ impl Adoption {
         if config.certificates.iter().any(|certificate| certificate.names == one.names) {
             return;
         }
-        let shares =
-            |certificate: &&Certificate| certificate.names.iter().any(|name| one.names.iter().any(|its| its == name));
+        let its: BTreeSet<&DnsName> = one.names.iter().collect();
+        let shares = |certificate: &&Certificate| certificate.names.iter().any(|name| its.contains(name));
         if let Some(certificate) = config.certificates.iter().find(shares) {
             let why = format!(
                 "its names are not those of {} in the configuration ({}): {}",

@@ -104,6 +104,7 @@ fn groups<'a>(
 ) -> Vec<Group<'a>> {
     let mut leave_out = |one: &FoundCertificate, why: String| left_out.push(LeftOut { what: one.file.clone(), why });
     let mut groups: Vec<Group<'a>> = Vec::new();
+    let (mut by_names, mut taken) = (BTreeMap::new(), BTreeSet::new());
     // Where nothing is, the server reads the other client's own files.
     let any_placed = found.iter().flat_map(|home| &home.certificates).any(|one| one.paths != Paths::default());
     for (home, one) in found.iter().flat_map(|home| home.certificates.iter().map(move |one| (home, one))) {
@@ -146,7 +147,8 @@ fn groups<'a>(
             continue;
         };
         let node = node_of(home);
-        if let Some(group) = groups.iter_mut().find(|group| *group.names == one.names) {
+        if let Some(at) = by_names.get(&one.names) {
+            let group: &mut Group<'_> = &mut groups[*at];
             // A second key of one algorithm is another age of the same: one of them becomes the shared one.
             if group.key_types.iter().all(|known| known.algorithm() != key_type.algorithm()) {
                 group.key_types.push(key_type);
@@ -154,15 +156,14 @@ fn groups<'a>(
             group.members.push((node, one));
             continue;
         }
-        let overlaps = |group: &&Group<'_>| group.names.iter().any(|name| one.names.iter().any(|its| its == name));
-        if let Some(group) = groups.iter().find(overlaps) {
-            let names = list::first(5, group.names.iter());
-            leave_out(
-                one,
-                format!("another certificate has one of its names ({names}): write it by hand, if both are to be"),
-            );
+        if let Some(shared) = one.names.iter().find(|name| taken.contains(name)) {
+            let why =
+                format!("another certificate has one of its names ({shared}): write it by hand, if both are to be");
+            leave_out(one, why);
             continue;
         }
+        taken.extend(one.names.iter());
+        by_names.insert(&one.names, groups.len());
         groups.push(Group { names: &one.names, key_types: vec![key_type], members: vec![(node, one)] });
     }
     groups

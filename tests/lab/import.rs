@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use lab::config::ConfigText;
 use lab::homes::{AcmeSh, issue};
 use lab::node::NodeOptions;
+use lab::pebble::PebbleOptions;
 use lab::printed::{exits, stdout};
 use lab::{Lab, Options, SERVICE};
 
@@ -26,8 +27,10 @@ fn three_nodes_with_a_certificate_each_share_the_one_with_the_longest_life_and_n
     fs::set_permissions(homes.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let sshd = homes_by_address(homes.path());
     let node = |name: &str| NodeOptions { sshd: sshd.clone(), ..NodeOptions::new(name) };
-    let lab =
-        Lab::start(Options { nodes: ["cn2-shanghai", "广州", "shenzhen"].map(node).into(), ..Options::default() });
+    let nodes = ["cn2-shanghai", "广州", "shenzhen"].map(node).into();
+    // The answer that is looked at is the order's.
+    let pebble = PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() };
+    let lab = Lab::start(Options { nodes, pebble, ..Options::default() });
     for (at, profile) in [(0, "shortlived"), (1, "default"), (2, "shortlived")] {
         let state = issue(&lab, &format!("acme-{at}"), profile);
         AcmeSh::of(&lab, &state, &lab.nodes[at]).write(&homes.path().join(lab.ip(at)).join(".acme.sh"));

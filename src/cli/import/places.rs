@@ -11,6 +11,7 @@ use crate::config::draft::{Draft, DraftCertificate, DraftDns, DraftInstall, Draf
 use crate::config::{self, Config, Host, HostKey};
 use crate::context::secrets::Secrets;
 use crate::import::{Files, Place};
+use crate::model::{Code, Finding};
 use crate::ops::import as ops;
 use crate::ops::receiver;
 use crate::ssh::Endpoint;
@@ -39,6 +40,8 @@ pub(super) struct Places {
     /// Of a configuration that is to be made.
     nodes: Vec<DraftNode>,
     ssh: DraftSsh,
+    /// Where a host key is looked for first.
+    known_hosts: String,
 }
 
 struct Login {
@@ -55,7 +58,7 @@ impl Places {
         let wanted = config.nodes.iter().filter(|node| wanted.contains(&node.name));
         let endpoints = wanted.map(|node| nodes.login(node)).collect::<Result<_, _>>()?;
         let secrets = if names.is_empty() { Secrets::default() } else { Secrets::for_logins(config)? };
-        Ok(Self { endpoints, secrets, nodes: Vec::new(), ssh: DraftSsh::default() })
+        Ok(Self { endpoints, secrets, nodes: Vec::new(), ssh: DraftSsh::default(), known_hosts: String::new() })
     }
 
     /// Without a configuration. `this`: a folder of this machine is imported, which is a node then.
@@ -84,7 +87,8 @@ impl Places {
         if this {
             drafts.push(this_machine(nodes.address));
         }
-        Ok(Self { endpoints, secrets, nodes: drafts, ssh })
+        let known_hosts = beside(config).map_or_else(|| KNOWN_HOSTS.to_owned(), |file| absolute(&file));
+        Ok(Self { endpoints, secrets, nodes: drafts, ssh, known_hosts })
     }
 
     /// Over SSH; one after the other, so that a question of one node's stands alone.
@@ -99,9 +103,22 @@ impl Places {
                 let endpoint = receiver::endpoint(&self.secrets, node, host.as_ref(), user).await?;
                 ops::of_node(node::with(endpoint, identities.clone()), home).await
             };
-            files.extend(runtime.block_on(read)?);
+            files.extend(runtime.block_on(read).map_err(|failure| self.explained(failure))?);
         }
         Ok(files)
+    }
+
+    /// `certd trust` takes a configuration.
+    fn explained(&self, failure: Finding) -> Finding {
+        if self.nodes.is_empty() || failure.code != Code::SshHostKeyUnknown {
+            return failure;
+        }
+        let next = format!(
+            "compare it on the node's console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), and write the line that \
+             ssh-keyscan shows into {}",
+            self.known_hosts
+        );
+        Finding { next, ..failure }
     }
 
     /// None of its own is made here.
@@ -145,11 +162,14 @@ impl Nodes {
     }
 }
 
+fn beside(config: &Path) -> Option<PathBuf> {
+    config.parent().map(|folder| folder.join("known_hosts"))
+}
+
 /// A configuration by which nothing but a login can be done.
 fn logins_only(nodes: &[DraftNode], ssh: &DraftSsh, path: &Path) -> Result<Config, Fault> {
-    let beside = path.parent().map(|folder| folder.join("known_hosts"));
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".ssh/known_hosts"));
-    let known = [beside, Some(PathBuf::from("/etc/ssh/ssh_known_hosts")), home].into_iter().flatten();
+    let known = [beside(path), Some(PathBuf::from("/etc/ssh/ssh_known_hosts")), home].into_iter().flatten();
     let mut known_hosts: Vec<String> = known.filter(|file| file.exists()).map(|file| absolute(&file)).collect();
     if known_hosts.is_empty() {
         known_hosts.push(KNOWN_HOSTS.to_owned());

@@ -216,3 +216,41 @@ fn paths_that_lead_elsewhere_and_files_without_end_are_bounded() {
     }
     assert_eq!(files.paths().count(), super::super::MOST_TOTAL / super::super::MOST_BYTES);
 }
+
+#[test]
+fn whatever_stands_in_a_homes_files_is_read_to_its_end() {
+    // A linear congruential generator (Knuth): the same changes in each run.
+    let mut state: u64 = 20_261_128;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let pair = pair();
+    let chain = pair.chain().pem();
+    let secret = pair.key().pem().lines().nth(1).unwrap();
+    let marks = ["'", "\"", "\\", "=", "\n", "上", "\0", "__ACME_BASE64__START_", "-----END", "../", "$(", ","];
+    for _ in 0..1_000 {
+        let mut files = Files::new("/h", None);
+        for (path, text) in [
+            ("account.conf", ACCOUNT_CONF),
+            ("ca/ca.example/dir/ca.conf", CA_CONF),
+            ("ca/ca.example/dir/account.key", pair.key().pem()),
+            (CONF, DOMAIN_CONF),
+            ("a.example.com_ecc/a.example.com.key", pair.key().pem()),
+            ("a.example.com_ecc/fullchain.cer", &chain),
+        ] {
+            let mut text = text.to_owned();
+            for _ in 0..next(4) {
+                let at = next(text.len());
+                let at = (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+                match next(2) {
+                    0 => text.insert_str(at, marks[next(marks.len())]),
+                    _ => text.truncate(at.max(1)),
+                }
+            }
+            files.add(path, text.into_bytes().into());
+        }
+        let shown = left_out(&read(Client::AcmeSh, &files, &[])).concat();
+        assert!(!shown.chars().any(char::is_control) && !shown.contains(secret), "{shown:?}");
+    }
+}
