@@ -24,6 +24,7 @@ pub mod reconcile;
 pub mod context;
 
 // Pure, without I/O, clock or randomness: every decision, and every sentence.
+pub mod import;
 pub mod plan;
 pub mod report;
 

@@ -40,6 +40,11 @@ impl AccountKey {
         Self(der)
     }
 
+    /// From another client's PEM: PKCS#8, or SEC 1 as OpenSSL writes it. `None`: not a P-256 key.
+    pub fn from_pem(pem: &str) -> Option<Self> {
+        Signer::of_pem(pem)?.p256_pkcs8().map(Self)
+    }
+
     pub fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
         &self.0
     }
@@ -81,7 +86,11 @@ pub async fn register(
 
 /// The URL of this key's account. `None`: the CA knows no such account.
 pub async fn find(http: &Http, key: &AccountKey) -> Result<Option<String>, AcmeError> {
-    match new_account(http, &key.signer()?, &json!({ "onlyReturnExisting": true })).await {
+    existing(http, &key.signer()?).await
+}
+
+async fn existing(http: &Http, signer: &Signer) -> Result<Option<String>, AcmeError> {
+    match new_account(http, signer, &json!({ "onlyReturnExisting": true })).await {
         Ok(url) => Ok(Some(url)),
         Err(error) if error.kind() == Some(Kind::AccountDoesNotExist) => Ok(None),
         Err(error) => Err(error),
@@ -104,14 +113,32 @@ pub async fn open(http: &Http, key: &AccountKey, url: &str) -> Result<Account, A
 /// Changes the account's key (RFC 8555 section 7.3.5). Store `next` before: if the answer is lost, either key may be the
 /// valid one, and [`find`] shows which.
 pub async fn roll_over(http: &Http, account: &str, key: &AccountKey, next: &AccountKey) -> Result<(), AcmeError> {
+    change_key(http, account, &key.signer()?, next).await
+}
+
+/// The same for a key of any type that certd reads (PEM): another client's.
+pub async fn roll_over_from(http: &Http, account: &str, pem: &str, next: &AccountKey) -> Result<(), AcmeError> {
+    change_key(http, account, &foreign(pem)?, next).await
+}
+
+/// The URL of the account that another client's key (PEM) has. `None`: the CA knows no such account.
+pub async fn find_by(http: &Http, pem: &str) -> Result<Option<String>, AcmeError> {
+    existing(http, &foreign(pem)?).await
+}
+
+fn foreign(pem: &str) -> Result<Signer, AcmeError> {
+    Signer::of_pem(pem).ok_or(AcmeError::Key { why: "not an RSA, P-256 or P-384 key".to_owned() })
+}
+
+async fn change_key(http: &Http, account: &str, old: &Signer, next: &AccountKey) -> Result<(), AcmeError> {
     let Some(url) = http.directory().await?.key_change else {
         return Err(AcmeError::Unsupported { url: http.directory_url().to_owned(), feature: "change of keys" });
     };
-    let (old, new) = (key.signer()?, next.signer()?);
+    let new = next.signer()?;
     let change = json!({ "account": account, "oldKey": old.jwk() });
     let inner = new.sign(By::Key, &url, None, Some(&change));
     let inner = inner.ok_or(AcmeError::Key { why: "cannot sign".to_owned() })?;
-    post(http, &old, By::Account(account), &url, Some(&inner)).await.map(drop)
+    post(http, old, By::Account(account), &url, Some(&inner)).await.map(drop)
 }
 
 impl Account {

@@ -12,6 +12,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::Binding;
 
@@ -49,6 +50,12 @@ impl Signer {
             .map(Self::P256)
             .or_else(|| ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING).map(Self::P384))
             .or_else(|| rsa().map(Self::Rsa))
+    }
+
+    /// `None`: another type of key.
+    pub(super) fn p256_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let Self::P256(key) = self else { return None };
+        Some(Zeroizing::new(key.to_pkcs8v1().ok()?.as_ref().to_vec()))
     }
 
     pub(super) fn generate() -> Option<Vec<u8>> {

@@ -19,7 +19,7 @@ mod revocation;
 mod signed;
 
 pub use about::{About, about};
-pub use account::{Account, AccountKey, Known, find, open, register, roll_over};
+pub use account::{Account, AccountKey, Known, find, find_by, open, register, roll_over, roll_over_from};
 pub use ari::{RenewalWindow, renewal_window};
 pub use binding::Binding;
 pub use crl::fetch_crl;

@@ -51,6 +51,11 @@ impl PrivateKey {
         &self.0
     }
 
+    /// Whether it is ECDSA on P-256.
+    pub fn is_p256(&self) -> bool {
+        self.signing().is_ok_and(|key| key.is_compatible(&PKCS_ECDSA_P256_SHA256))
+    }
+
     /// A certificate request (PKCS#10, DER) for the names, signed with this key. Its subject is empty: CAs copy names
     /// from the alternative names alone, and a common name has room for 64 characters only.
     ///

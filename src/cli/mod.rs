@@ -13,6 +13,7 @@ mod doctor;
 mod fault;
 mod fence;
 mod generations;
+mod import;
 mod init;
 mod node;
 mod output;
@@ -92,6 +93,7 @@ enum Command {
     Revoke(revoke::Revoke),
     Run(run::Run),
     Trust(trust::Trust),
+    Import(import::Import),
     Node(node::Node),
     Account(account::Account),
     Config(config::Config),
@@ -143,6 +145,7 @@ fn run(cli: &Cli) -> Result<u8, Fault> {
         Command::Revoke(command) => command.run(options),
         Command::Run(command) => command.run(options),
         Command::Trust(command) => command.run(options),
+        Command::Import(command) => command.run(options),
         Command::Node(command) => command.run(options),
         Command::Account(command) => command.run(options),
         Command::Config(command) => command.run(options),

@@ -62,7 +62,7 @@ fn ca(mut section: Section<'_>, contact: Option<&[String]>) -> Option<Acme> {
         let eab = here.under("eab");
         errors.at(&eab, what, "eab = { kid = \"…\", hmac_file = \"/etc/certd/eab.hmac\" }, from the CA's console");
     }
-    let host = account_folder(&directory);
+    let host = ca_host(&directory);
     let preferred_chain = preferred_chain.map(|root| root.value);
     let (eab, challenge) = (had_eab.flatten(), challenge.unwrap_or_default());
     Some(Acme {
@@ -145,7 +145,7 @@ fn contact_url(written: &Spanned<String>, errors: &ConfigErrors<'_>) -> Option<S
 }
 
 /// `acme.example.org`, `localhost-14000`: the name of a folder, without colons and brackets.
-fn account_folder(directory: &Url) -> String {
+pub fn ca_host(directory: &Url) -> String {
     let host = directory.host_str().unwrap_or_default().trim_matches(['[', ']']).replace(':', "_");
     match directory.port() {
         Some(port) => format!("{host}-{port}"),

@@ -56,6 +56,7 @@ use ssh::SshSpec;
 use watch::WatchSpec;
 use written::{Section, Spanned};
 
+pub use acme::ca_host;
 pub use discover::{Conflict, Discover, Families};
 pub use dns::{Dns, DnsSection, SilentServers, section_of};
 pub use error::ConfigError;

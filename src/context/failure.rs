@@ -5,6 +5,7 @@ use crate::model::{Advice, Code, Finding};
 use crate::node::NodeError;
 use crate::plan::ClockDoubt;
 use crate::report;
+use crate::store::fresh::FreshError;
 use crate::store::guard::GuardError;
 use crate::store::owner::OwnerError;
 use crate::store::secret::SecretError;
@@ -32,6 +33,12 @@ impl From<StoreError> for Finding {
 
 impl From<SecretError> for Finding {
     fn from(error: SecretError) -> Self {
+        failure(error.code(), error.path().display(), &error, error.next(), Advice::Person)
+    }
+}
+
+impl From<FreshError> for Finding {
+    fn from(error: FreshError) -> Self {
         failure(error.code(), error.path().display(), &error, error.next(), Advice::Person)
     }
 }

@@ -125,6 +125,14 @@ impl Secrets {
         whole(Self::of_logins(config, |probe| probe.via == Via::Ssh))
     }
 
+    /// Only the secrets to log in to nodes.
+    ///
+    /// # Errors
+    /// As [`Secrets::read`].
+    pub fn for_logins(config: &Config) -> Result<Self, Finding> {
+        whole(Self::of_logins(config, |_| true))
+    }
+
     fn of_logins(config: &Config, wanted: impl Fn(&Probe) -> bool) -> (Self, Vec<Unread>) {
         // Including the logins of nodes that DNS will name.
         let found = config.certificates.iter().filter_map(|certificate| certificate.discover.as_ref());

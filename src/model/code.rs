@@ -313,6 +313,9 @@ codes! {
     NodeScript = "node-script", Failure, Nodes, "An administrator's script did not come to its end on a node";
     ReceiverSetup = "receiver-setup", Failure, Nodes, "The receiver could not be set up";
     ReceiverCut = "receiver-cut", Failure, Nodes, "The connection ended while the receiver was set up";
+    ImportSource = "import-source", Failure, Configuration, "What is to be imported cannot be read";
+    ImportExists = "import-exists", Failure, Configuration,
+        "A file that an import would write is there with other content; nothing was overwritten";
     KeyNarrowed = "key-narrowed", Warning, Nodes,
         "People who can read a key on the node will not be able to after the delivery";
     Rehearsal = "rehearsal", Warning, Issuing, "A rehearsal found what will keep the next renewal from its end";

@@ -7,6 +7,7 @@ mod bundle;
 pub mod clean;
 mod error;
 mod frames;
+pub mod homes;
 mod look;
 mod program;
 pub mod receiver;

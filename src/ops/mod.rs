@@ -4,6 +4,7 @@ pub mod account;
 pub mod dns_check;
 pub mod doctor;
 pub mod generations;
+pub mod import;
 pub mod init;
 pub mod receiver;
 pub mod revoke;

@@ -8,6 +8,7 @@ pub mod doctor;
 mod exit;
 pub(crate) mod health;
 mod health_text;
+pub mod import;
 mod inventory;
 mod judge;
 mod nagios;

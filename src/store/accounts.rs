@@ -87,7 +87,10 @@ impl Store {
     /// On disk before the CA hears of it.
     pub fn write_next_account_key(&self, ca: &str, key_pkcs8: &[u8]) -> Result<(), StoreError> {
         self.writable()?;
-        atomic::write(&self.account_folder(ca)?.join(NEXT_KEY), key_pkcs8)
+        let folder = self.account_folder(ca)?;
+        // An imported account has no key of ours yet.
+        atomic::private_folder(&folder)?;
+        atomic::write(&folder.join(NEXT_KEY), key_pkcs8)
     }
 
     /// The CA has taken the next key: by one rename it is the account's.

@@ -22,6 +22,7 @@ mod atomic;
 mod disk_space;
 mod dns_cache;
 mod error;
+pub mod fresh;
 mod generations;
 pub mod guard;
 mod health;

@@ -20,6 +20,7 @@ const ORDER: [&str; 22] = [
     "context",
     "report",
     "plan",
+    "import",
     "acme",
     "dns",
     "node",
@@ -36,7 +37,7 @@ const ORDER: [&str; 22] = [
 ];
 
 /// Without I/O, clock or randomness.
-const PURE: [&str; 6] = ["report", "plan", "model", "config", "cert", "text"];
+const PURE: [&str; 7] = ["report", "plan", "import", "model", "config", "cert", "text"];
 
 /// They do not know each other, but that a node is reached over SSH.
 const PROTOCOLS: [&str; 6] = ["acme", "dns", "node", "ssh", "probe", "store"];

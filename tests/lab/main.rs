@@ -31,6 +31,7 @@ mod fence;
 mod guarded;
 mod health;
 mod hundred;
+mod import;
 mod init;
 mod interrupted;
 mod inventory;

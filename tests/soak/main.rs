@@ -12,6 +12,7 @@ mod dns;
 mod health;
 mod http3;
 mod hundred;
+mod import;
 mod key_types;
 mod kill_everywhere;
 mod node_program;

@@ -18,6 +18,7 @@ pub mod dialogue_kills;
 pub mod dns;
 pub mod gateway;
 pub mod generations;
+pub mod homes;
 pub mod http;
 pub mod hundred;
 pub mod kill_everywhere;
@@ -224,6 +225,11 @@ impl Lab {
 
     pub fn config_path(&self) -> PathBuf {
         self.folder.join("certd.toml")
+    }
+
+    /// For a run with another configuration.
+    pub fn certd_binary(&self) -> &Path {
+        &self.certd
     }
 
     /// Runs certd with this lab's configuration to its end.

@@ -12,7 +12,7 @@ use crate::ssh::{Endpoint, Session, SshError};
 use crate::text::escape;
 
 /// [`BOOTSTRAP`] through sudo; `-n`: where sudo would ask for a password, it fails at once.
-const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
+pub(in crate::node) const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
 
 /// The prefix of every output line of a script; other lines come from start files of the login.
 const MARK: &str = "certd-setup: ";

@@ -178,6 +178,8 @@ impl Code {
             Self::Rehearsal => "do what the finding says before the day of the renewal",
             Self::HoldEnded => "do nothing: nodes get the stored certificate",
             Self::HoldRefused => "name another generation",
+            Self::ImportSource => "give the folder of the other client; the message says which",
+            Self::ImportExists => "move the file away, or write the rest by hand",
             Self::Unknown(_) => "see the documentation of that version",
         }
     }

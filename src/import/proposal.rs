@@ -1,0 +1,295 @@
+//! A first configuration from what was found, where there is none yet.
+
+mod installs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use jiff::Timestamp;
+use toml::Value;
+use zeroize::Zeroizing;
+
+use super::adopt::day;
+use super::{Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, LeftOut, Paths};
+use crate::cert::{CertName, KeyType, NameSet, NodeName};
+use crate::config::defaults::{KEY_TYPE, KNOWN_CAS};
+use crate::config::draft::{Draft, DraftCertificate, DraftDns, DraftNode, DraftSsh};
+use crate::text::list;
+
+use installs::installs;
+
+/// Beside the configuration.
+const TOKEN_FILE: &str = "cloudflare.token";
+const EAB_FILE: &str = "eab.hmac";
+
+/// What is known beside the homes.
+pub struct Place<'a> {
+    /// Of the configuration; further files are written beside it.
+    pub folder: &'a Path,
+    pub ssh: DraftSsh,
+    /// In the order of the homes; a home of this machine belongs to the last one, which is this machine.
+    pub nodes: Vec<DraftNode>,
+}
+
+pub struct Proposal {
+    pub draft: Draft,
+    pub secrets: Vec<SecretFile>,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// To be written 0600. No `Debug`.
+pub struct SecretFile {
+    pub path: String,
+    pub content: Zeroizing<String>,
+    /// Where it was found.
+    pub from: String,
+}
+
+/// One certificate of the configuration to be: the same names on some nodes.
+struct Group<'a> {
+    names: &'a NameSet,
+    key_types: Vec<KeyType>,
+    /// Each with its node's place in the list.
+    members: Vec<(usize, &'a FoundCertificate)>,
+}
+
+/// `None`: no certificate was found that a configuration can have.
+pub fn propose(found: &[Found], place: Place<'_>, now: Timestamp) -> Result<Proposal, Vec<LeftOut>> {
+    let mut left_out = Vec::new();
+    let last = place.nodes.len().saturating_sub(1);
+    let node_of = |home: &Found| {
+        let name = home.node.as_ref().map(NodeName::as_str);
+        place.nodes.iter().position(|node| Some(node.name.as_str()) == name).unwrap_or(last)
+    };
+    let groups = groups(found, node_of, now, &mut left_out);
+    if groups.is_empty() {
+        return Err(left_out);
+    }
+    let file = |name: &str| place.folder.join(name).display().to_string();
+    let mut secrets = Vec::new();
+    let mut draft = Draft {
+        notes: vec![format!("Imported from {}.", list::first(5, found.iter().map(home)))],
+        ssh: place.ssh,
+        nodes: place.nodes,
+        ..Draft::default()
+    };
+    ca(&mut draft, &groups, found, &file(EAB_FILE), &mut secrets, &mut left_out);
+    dns(&mut draft, found, &file(TOKEN_FILE), &mut secrets, &mut left_out);
+    for group in &groups {
+        draft.certificates.extend(certificate(group, draft.nodes.len(), &draft.nodes, &mut left_out));
+    }
+    installs(&mut draft, &groups, &mut left_out);
+    Ok(Proposal { draft, secrets, left_out })
+}
+
+fn home(found: &Found) -> String {
+    match &found.node {
+        Some(node) => format!("{node}:{}", found.home),
+        None => found.home.clone(),
+    }
+}
+
+/// A section for a configuration that is there; its nodes are for a person to name.
+pub fn section(one: &FoundCertificate) -> Option<String> {
+    let key_types = one.key_type().into_iter().collect();
+    let group = Group { names: &one.names, key_types, members: vec![(0, one)] };
+    Some(certificate(&group, 1, &[], &mut Vec::new())?.render())
+}
+
+fn groups<'a>(
+    found: &'a [Found],
+    node_of: impl Fn(&Found) -> usize,
+    now: Timestamp,
+    left_out: &mut Vec<LeftOut>,
+) -> Vec<Group<'a>> {
+    let mut leave_out = |one: &FoundCertificate, why: String| left_out.push(LeftOut { what: one.file.clone(), why });
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    let (mut by_names, mut taken) = (BTreeMap::new(), BTreeSet::new());
+    // Where nothing is, the server reads the other client's own files.
+    let any_placed = found.iter().flat_map(|home| &home.certificates).any(|one| one.paths != Paths::default());
+    for (home, one) in found.iter().flat_map(|home| home.certificates.iter().map(move |one| (home, one))) {
+        let Some(leaf) = one.leaf() else { continue };
+        match &one.challenge {
+            FoundChallenge::OtherDns(hook) => {
+                leave_out(
+                    one,
+                    format!(
+                        "its names are proven through {hook}: certd has Cloudflare, RFC 2136 and `exec`, a program of yours (docs/dns.md)"
+                    ),
+                );
+                continue;
+            }
+            FoundChallenge::Other(how) => {
+                leave_out(
+                    one,
+                    format!(
+                        "its names are proven by {how}, and certd proves names by DNS-01 alone: add it when the token may \
+                         write in its zone"
+                    ),
+                );
+                continue;
+            }
+            FoundChallenge::Cloudflare | FoundChallenge::Unknown => {}
+        }
+        if leaf.not_after <= now {
+            leave_out(one, format!("it expired {}", day(leaf.not_after)));
+            continue;
+        }
+        if any_placed && one.paths == Paths::default() {
+            leave_out(
+                one,
+                "it is installed nowhere: add it with the paths that a server reads, if one does".to_owned(),
+            );
+            continue;
+        }
+        let Some(key_type) = leaf.key_type else {
+            leave_out(one, "its key is of a type that certd does not order".to_owned());
+            continue;
+        };
+        let node = node_of(home);
+        if let Some(at) = by_names.get(&one.names) {
+            let group: &mut Group<'_> = &mut groups[*at];
+            // A second key of one algorithm is another age of the same: one of them becomes the shared one.
+            if group.key_types.iter().all(|known| known.algorithm() != key_type.algorithm()) {
+                group.key_types.push(key_type);
+            }
+            group.members.push((node, one));
+            continue;
+        }
+        if let Some(shared) = one.names.iter().find(|name| taken.contains(name)) {
+            let why =
+                format!("another certificate has one of its names ({shared}): write it by hand, if both are to be");
+            leave_out(one, why);
+            continue;
+        }
+        taken.extend(one.names.iter());
+        by_names.insert(&one.names, groups.len());
+        groups.push(Group { names: &one.names, key_types: vec![key_type], members: vec![(node, one)] });
+    }
+    groups
+}
+
+/// The CA of the first certificate, with the account there.
+fn ca(
+    draft: &mut Draft,
+    groups: &[Group<'_>],
+    found: &[Found],
+    eab_file: &str,
+    secrets: &mut Vec<SecretFile>,
+    left_out: &mut Vec<LeftOut>,
+) {
+    let of = |group: &Group<'_>| group.members.iter().find_map(|(_, one)| one.directory.clone());
+    let accounts = || found.iter().flat_map(|home| &home.accounts);
+    let directory = groups.iter().find_map(of).or_else(|| Some(accounts().next()?.directory.clone()));
+    let Some(directory) = directory else {
+        KNOWN_CAS[0].name.clone_into(&mut draft.directory);
+        return left_out
+            .push(LeftOut { what: "the CA".to_owned(), why: "is not known: Let's Encrypt is written".to_owned() });
+    };
+    let bare = directory.as_str().trim_end_matches('/');
+    let known = KNOWN_CAS.iter().find(|ca| ca.directory == bare);
+    draft.directory = known.map_or_else(|| directory.to_string(), |ca| ca.name.to_owned());
+    for (_, one) in groups.iter().flat_map(|group| &group.members) {
+        if let Some(other) = one.directory.as_ref().filter(|other| other.as_str().trim_end_matches('/') != bare) {
+            let why = format!("it is from another CA ({other}); its next renewal is from {}", draft.directory);
+            left_out.push(LeftOut { what: one.file.clone(), why });
+        }
+    }
+    let mut here = accounts().filter(|account| account.directory.as_str().trim_end_matches('/') == bare);
+    let account: Option<&FoundAccount> = here.next();
+    draft.contact =
+        account.iter().flat_map(|account| &account.contact).map(|url| url.replacen("mailto:", "", 1)).collect();
+    let binding = account.and_then(|account| Some((account, account.binding.as_ref()?)));
+    let needed = known.is_some_and(|ca| ca.needs_eab);
+    if binding.is_none() && !needed {
+        return;
+    }
+    let mut eab = toml::Table::new();
+    let kid = binding.map_or("from-the-CA", |(_, (kid, _))| kid.as_str());
+    eab.insert("kid".to_owned(), Value::from(kid));
+    eab.insert("hmac_file".to_owned(), Value::from(eab_file));
+    draft.settings.push(("acme".to_owned(), "eab".to_owned(), Value::Table(eab)));
+    match binding {
+        Some((account, (_, hmac))) => secrets.push(SecretFile {
+            path: eab_file.to_owned(),
+            content: Zeroizing::new(format!("{}\n", hmac.as_str())),
+            from: account.file.clone(),
+        }),
+        None => left_out.push(LeftOut {
+            what: "the external account".to_owned(),
+            why: format!("was not found: write `kid` and {eab_file} from the CA's console"),
+        }),
+    }
+}
+
+fn dns(
+    draft: &mut Draft,
+    found: &[Found],
+    token_file: &str,
+    secrets: &mut Vec<SecretFile>,
+    left_out: &mut Vec<LeftOut>,
+) {
+    draft.dns = DraftDns { provider: "cloudflare".to_owned(), token_file: Some(token_file.to_owned()) };
+    // One for all zones before one for a single zone.
+    let mut tokens: Vec<&FoundToken> = found.iter().flat_map(|home| &home.tokens).collect();
+    tokens.sort_by_key(|token| token.zone_id.is_some());
+    let Some(chosen) = tokens.first() else {
+        let why =
+            format!("none was found: write one with Zone:Read and DNS:Edit for the zone into {token_file}, mode 0600");
+        return left_out.push(LeftOut { what: "the token of the DNS provider".to_owned(), why });
+    };
+    if let Some(zone) = &chosen.zone_id {
+        draft.settings.push(("dns".to_owned(), "zone_id".to_owned(), Value::from(zone.as_str())));
+    }
+    for other in tokens.iter().filter(|other| *other.token != *chosen.token) {
+        let why = format!(
+            "another token: certd takes that of {}; for other zones, see [dns.NAME] in docs/dns.md",
+            chosen.file
+        );
+        left_out.push(LeftOut { what: other.file.clone(), why });
+    }
+    let content = Zeroizing::new(format!("{}\n", chosen.token.as_str()));
+    secrets.push(SecretFile { path: token_file.to_owned(), content, from: chosen.file.clone() });
+}
+
+fn certificate(
+    group: &Group<'_>,
+    nodes: usize,
+    names: &[DraftNode],
+    left_out: &mut Vec<LeftOut>,
+) -> Option<DraftCertificate> {
+    let (_, first) = group.members.first()?;
+    let mut domains: Vec<String> = vec![first.main.to_string()];
+    domains.extend(group.names.iter().filter(|name| **name != first.main).map(ToString::to_string));
+    let plain = domains.iter().position(|name| !name.starts_with("*."));
+    // The first one that is no wildcard names the certificate.
+    domains.swap(0, plain.unwrap_or_default());
+    let base = first.main.base().to_owned();
+    let mut draft = DraftCertificate { domains, ..DraftCertificate::default() };
+    let short = |name: &str| CertName::parse(name).is_ok();
+    if plain.is_none() || !short(&draft.domains[0]) {
+        let name: String = base.chars().filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).take(80).collect();
+        draft.name = Some(name.to_ascii_lowercase());
+    }
+    if plain.is_none() {
+        let mut probe = toml::Table::new();
+        probe.insert("sni".to_owned(), Value::from(vec![format!("www.{base}")]));
+        draft.further.push(("probe".to_owned(), Value::Table(probe)));
+        let why =
+            format!("has wildcards only: handshakes ask for www.{base}; change `probe.sni` if no server answers to it");
+        left_out.push(LeftOut { what: first.file.clone(), why });
+    }
+    if group.key_types != [KEY_TYPE] {
+        draft.key_type = group.key_types.iter().map(|key_type| key_type.as_str().to_owned()).collect();
+    }
+    let mut on: Vec<usize> = group.members.iter().map(|(node, _)| *node).collect();
+    on.sort_unstable();
+    on.dedup();
+    if on.len() < nodes {
+        draft.nodes = on.iter().filter_map(|node| names.get(*node)).map(|node| node.name.clone()).collect();
+    }
+    Some(draft)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Where and how each certificate is installed on each node, in as few places as say it.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use toml::Value;
+
+use super::super::reload::{self, Reload};
+use super::super::{FoundCertificate, LeftOut, SHOWN};
+use super::Group;
+use crate::config::draft::{Draft, DraftCertificate, DraftInstall};
+use crate::text::escape;
+
+/// What a reload that takes a shell becomes.
+const SCRIPT: &str = "/usr/local/sbin/certd-reload";
+
+/// The name of a certificate, as its paths may have it.
+fn name_of(group: &Group<'_>, draft: &DraftCertificate) -> Vec<String> {
+    let mut names = vec![draft.name.clone().unwrap_or_else(|| draft.domains[0].clone())];
+    names.extend(group.members.iter().map(|(_, one)| one.main.base().to_owned()));
+    names
+}
+
+/// What all have in common stands in `[install]`; what a certificate, a node or a certificate on a node has for itself,
+/// there. So a node's own command is for that node alone.
+pub(super) fn installs(draft: &mut Draft, groups: &[Group<'_>], left_out: &mut Vec<LeftOut>) {
+    let mut cells: BTreeMap<(usize, usize), DraftInstall> = BTreeMap::new();
+    for (at, group) in groups.iter().enumerate() {
+        let names = name_of(group, &draft.certificates[at]);
+        for (node, one) in &group.members {
+            if let Entry::Vacant(free) = cells.entry((*node, at)) {
+                free.insert(install(one, &names, left_out));
+            }
+        }
+    }
+    let Some(common) = cells.values().next().cloned() else { return };
+    let mut own_of_certificate = BTreeSet::new();
+    for (at, certificate) in draft.certificates.iter_mut().enumerate() {
+        let mut own = cells.iter().filter(|((_, of), _)| *of == at).map(|(_, install)| install);
+        if let Some(first) = own.next().filter(|first| **first != common)
+            && own.all(|other| other == first)
+        {
+            certificate.install = first.clone();
+            own_of_certificate.insert(at);
+        }
+    }
+    for (on, node) in draft.nodes.iter_mut().enumerate() {
+        let own: Vec<(usize, &DraftInstall)> =
+            cells.iter().filter(|((at, _), _)| *at == on).map(|((_, of), install)| (*of, install)).collect();
+        let others: Vec<(usize, &DraftInstall)> = own
+            .iter()
+            .filter(|(of, install)| !own_of_certificate.contains(of) && **install != common)
+            .copied()
+            .collect();
+        let Some((_, first)) = others.first() else { continue };
+        if others.len() == own.len() && others.iter().all(|(_, install)| install == first) {
+            node.install = (*first).clone();
+            continue;
+        }
+        let mut table = toml::Table::new();
+        for (of, install) in others {
+            let names = name_of(&groups[of], &draft.certificates[of]);
+            let own = toml::Table::from_iter([("install".to_owned(), value(install))]);
+            table.insert(names[0].clone(), Value::Table(own));
+        }
+        node.further.push(("certificate".to_owned(), Value::Table(table)));
+    }
+    draft.install = common;
+}
+
+fn value(install: &DraftInstall) -> Value {
+    let mut table = toml::Table::new();
+    for (key, path) in [("fullchain", &install.fullchain), ("key", &install.key)] {
+        table.extend(path.iter().map(|path| (key.to_owned(), Value::from(path.as_str()))));
+    }
+    for (key, words) in [("test", &install.test), ("reload", &install.reload)] {
+        table.insert(key.to_owned(), Value::from(words.clone()));
+    }
+    Value::Table(table)
+}
+
+fn install(one: &FoundCertificate, names: &[String], left_out: &mut Vec<LeftOut>) -> DraftInstall {
+    let mut leave_out = |why: String| left_out.push(LeftOut { what: one.file.clone(), why });
+    let placed = |path: &str| {
+        let holds = |name: &&String| path.split('/').any(|part| part.contains(name.as_str()));
+        names.iter().find(holds).map_or_else(|| path.to_owned(), |name| path.replace(name.as_str(), "{name}"))
+    };
+    let plain = |path: &&String| !path.contains(['{', '}']);
+    let fullchain = one.paths.fullchain.as_ref().filter(plain);
+    let key = one.paths.key.as_ref().filter(plain);
+    if fullchain.is_none() || key.is_none() {
+        leave_out(
+            "it has no paths of a full chain and a key that a server reads: see what your server reads, and write `fullchain` and `key`"
+                .to_owned(),
+        );
+    }
+    if one.paths.chain.is_some() {
+        leave_out(
+            "the server may read the issuers from a file of their own: then write `chain` in [install], too".to_owned(),
+        );
+    }
+    let folder = "/etc/ssl/certd/{name}";
+    let usual = |name: &str| format!("{folder}/{name}");
+    let command = one.reload.as_deref().unwrap_or("systemctl reload nginx");
+    if one.reload.is_none() {
+        leave_out("it has no reload command: `systemctl reload nginx` is written".to_owned());
+    }
+    let reload = match reload::words(command) {
+        Reload::Words(words) => words,
+        Reload::Shell => {
+            let shown = escape(command, SHOWN);
+            leave_out(format!(
+                "its reload command takes a shell, and certd runs words without one: put this line into {SCRIPT} on the node, after \
+                 #!/bin/sh, and chmod 755 it: {shown}"
+            ));
+            vec![SCRIPT.to_owned()]
+        }
+    };
+    let test = reload::test(&reload).unwrap_or_else(|| {
+        leave_out(
+            "how its server tests its configuration is not known: write `test` in [install], which is [\"true\"] now"
+                .to_owned(),
+        );
+        vec!["true".to_owned()]
+    });
+    DraftInstall {
+        fullchain: Some(fullchain.map_or_else(|| usual("fullchain.pem"), |path| placed(path))),
+        key: Some(key.map_or_else(|| usual("privkey.pem"), |path| placed(path))),
+        test,
+        reload,
+        ..DraftInstall::default()
+    }
+}

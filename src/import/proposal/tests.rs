@@ -1,0 +1,203 @@
+use super::super::Paths;
+use super::*;
+use crate::cert::PrivateKey;
+use crate::cert::fixture::{Authority, NOW, days, leaf};
+
+use url::Url;
+
+const LE: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+fn node(name: &str, address: &str) -> DraftNode {
+    DraftNode { name: name.to_owned(), addresses: vec![address.to_owned()], ..DraftNode::default() }
+}
+
+fn place() -> Place<'static> {
+    let nodes = vec![node("shanghai", "192.0.2.1"), node("guangzhou", "192.0.2.2")];
+    let ssh = DraftSsh {
+        user: Some("root".to_owned()),
+        identity_files: vec!["/etc/certd/id".to_owned()],
+        ..DraftSsh::default()
+    };
+    Place { folder: Path::new("/etc/certd"), ssh, nodes }
+}
+
+fn paths(folder: &str) -> Paths {
+    Paths {
+        fullchain: Some(format!("{folder}/fullchain.pem")),
+        key: Some(format!("{folder}/privkey.pem")),
+        ..Paths::default()
+    }
+}
+
+fn certificate(names: &[&str], key_type: KeyType, folder: &str) -> FoundCertificate {
+    let key = PrivateKey::generate(key_type).unwrap();
+    let pair = Authority::root("R").issue_for(&key, leaf(names, days(-1, 80)));
+    FoundCertificate {
+        file: format!("{}.conf", names[0]),
+        main: crate::cert::DnsName::parse(names[0]).unwrap(),
+        names: pair.chain().leaf.names.clone(),
+        directory: Url::parse(LE).ok(),
+        pair: Some(pair),
+        challenge: FoundChallenge::Cloudflare,
+        paths: paths(folder),
+        reload: Some("systemctl reload nginx".to_owned()),
+    }
+}
+
+fn token(file: &str, token: &str) -> FoundToken {
+    FoundToken { file: file.to_owned(), token: Zeroizing::new(token.to_owned()), zone_id: None }
+}
+
+fn home(node: &str, certificates: Vec<FoundCertificate>) -> Found {
+    Found {
+        home: "/root/.acme.sh".to_owned(),
+        node: NodeName::parse(node).ok(),
+        certificates,
+        tokens: vec![token(node, "secret-token")],
+        ..Found::default()
+    }
+}
+
+fn proposed(found: &[Found]) -> (String, Vec<String>) {
+    let proposal = propose(found, place(), NOW).map_err(|left| format!("{left:?}")).ok().unwrap();
+    let text = proposal.draft.render();
+    crate::config::parse(&text).map_err(|errors| panic!("{text}\n{errors:?}")).ok().unwrap();
+    assert!(!text.contains("secret-token"));
+    (text, proposal.left_out.iter().map(|left| format!("{}: {}", left.what, left.why)).collect())
+}
+
+#[test]
+fn nodes_with_the_same_certificate_become_one_section_and_one_install() {
+    let names = ["a.example.com", "*.a.example.com"];
+    let one = || certificate(&names, KeyType::EcdsaP256, "/ssl/a.example.com");
+    let account = FoundAccount {
+        file: "account.key".to_owned(),
+        directory: Url::parse(LE).unwrap(),
+        key: PrivateKey::generate(KeyType::EcdsaP256).unwrap(),
+        url: None,
+        contact: vec!["mailto:ops@example.com".to_owned()],
+        binding: None,
+    };
+    let mut found = [home("shanghai", vec![one()]), home("guangzhou", vec![one()])];
+    found[1].accounts.push(account);
+    let (text, left_out) = proposed(&found);
+    insta::assert_snapshot!(text);
+    assert_eq!(left_out, [""; 0]);
+    let secrets = propose(&found, place(), NOW).ok().unwrap().secrets;
+    let [secret] = secrets.as_slice() else { panic!("the token") };
+    assert_eq!((secret.path.as_str(), secret.content.as_str()), ("/etc/certd/cloudflare.token", "secret-token\n"));
+}
+
+#[test]
+fn what_differs_stands_where_it_differs_and_a_nodes_command_is_for_that_node_alone() {
+    let mut odd = certificate(&["a.example.com"], KeyType::EcdsaP256, "/ssl/a.example.com");
+    odd.reload = Some("/tmp/evil --as root".to_owned());
+    let found = [
+        home("shanghai", vec![odd]),
+        home(
+            "guangzhou",
+            vec![
+                certificate(&["a.example.com"], KeyType::EcdsaP256, "/ssl/a.example.com"),
+                certificate(&["a.example.com"], KeyType::Rsa2048, "/ssl/a.example.com"),
+                certificate(&["b.example.com"], KeyType::EcdsaP384, "/other"),
+            ],
+        ),
+    ];
+    let (text, _) = proposed(&found);
+    let config = crate::config::parse(&text).unwrap();
+    let reload = |node: &str, name: &str| {
+        let pair = (NodeName::parse(node).unwrap(), CertName::parse(name).unwrap());
+        config.installs.get(&pair).map(|install| (install.reload.join(" "), install.key.clone()))
+    };
+    assert_eq!(reload("shanghai", "a.example.com").unwrap().0, "/tmp/evil --as root");
+    assert_eq!(reload("guangzhou", "a.example.com").unwrap().0, "systemctl reload nginx");
+    let (command, key) = reload("guangzhou", "b.example.com").unwrap();
+    assert_eq!((command.as_str(), key.as_str()), ("systemctl reload nginx", "/other/privkey.pem"));
+    assert!(reload("shanghai", "b.example.com").is_none(), "it never had this certificate");
+    assert!(text.contains(r#"key_type = ["ecdsa-p256", "rsa2048"]"#), "{text}");
+    // On a node whose certificates differ in what is a node's own elsewhere.
+    let here = |names: &str, folder: &str| certificate(&[names], KeyType::EcdsaP256, folder);
+    let found = [
+        home(
+            "shanghai",
+            vec![here("a.example.com", "/ssl/a.example.com"), here("b.example.com", "/ssl/b.example.com")],
+        ),
+        home("guangzhou", vec![here("a.example.com", "/x"), here("b.example.com", "/ssl/b.example.com")]),
+    ];
+    let (text, _) = proposed(&found);
+    let config = crate::config::parse(&text).unwrap();
+    let key = |node: &str, name: &str| {
+        config.installs[&(NodeName::parse(node).unwrap(), CertName::parse(name).unwrap())].key.clone()
+    };
+    assert_eq!(key("guangzhou", "a.example.com"), "/x/privkey.pem");
+    assert_eq!(key("guangzhou", "b.example.com"), "/ssl/b.example.com/privkey.pem");
+    assert_eq!(key("shanghai", "a.example.com"), "/ssl/a.example.com/privkey.pem");
+}
+
+#[test]
+fn what_certd_cannot_renew_is_left_out_with_the_reason() {
+    let good = || certificate(&["a.example.com"], KeyType::EcdsaP256, "/ssl/{name}/a.example.com");
+    let with = |names: &[&str], change: &dyn Fn(&mut FoundCertificate)| {
+        let mut one = certificate(names, KeyType::EcdsaP256, "/ssl/x");
+        change(&mut one);
+        one
+    };
+    let all = vec![
+        with(&["a.example.com"], &|one| one.reload = Some("nginx -t && nginx -s reload".to_owned())),
+        with(&["web.example.com"], &|one| one.challenge = FoundChallenge::Other("HTTP-01 (/var/www)".to_owned())),
+        with(&["ali.example.com"], &|one| one.challenge = FoundChallenge::OtherDns("dns_ali".to_owned())),
+        with(&["a.example.com", "c.example.com"], &|_| {}),
+        with(&["nowhere.example.com"], &|one| one.paths = Paths::default()),
+    ];
+    let (text, left_out) = proposed(&[home("shanghai", all)]);
+    let said = |file: &str, part: &str| {
+        assert!(left_out.iter().any(|left| left.starts_with(file) && left.contains(part)), "{part}: {left_out:#?}");
+    };
+    said("web.example.com.conf", "proven by HTTP-01 (/var/www), and certd proves names by DNS-01 alone");
+    said("ali.example.com.conf", "proven through dns_ali");
+    said("a.example.com.conf", "another certificate has one of its names");
+    said("nowhere.example.com.conf", "it is installed nowhere");
+    said("a.example.com.conf", "put this line into /usr/local/sbin/certd-reload on the node");
+    said("a.example.com.conf", "nginx -t && nginx -s reload");
+    assert!(text.contains(r#"["/usr/local/sbin/certd-reload"]"#) && !text.contains("web.example.com"), "{text}");
+    // A brace would be a placeholder.
+    let (text, _) = proposed(&[home("shanghai", vec![good()])]);
+    assert!(text.contains(r#"key       = "/etc/ssl/certd/{name}/privkey.pem""#), "{text}");
+    let none = with(&["web.example.com"], &|one| one.challenge = FoundChallenge::Other("hand".to_owned()));
+    assert!(propose(&[home("shanghai", vec![none])], place(), NOW).is_err());
+}
+
+#[test]
+fn wildcards_other_cas_and_external_accounts_pass_the_configurations_own_checks() {
+    let mut wild = certificate(&["*.a.example.com"], KeyType::EcdsaP256, "/ssl/x");
+    wild.directory = Url::parse("https://acme.zerossl.com/v2/DV90").ok();
+    let mut long =
+        certificate(&[&format!("{}.{}.example.com", "x".repeat(60), "y".repeat(60))], KeyType::EcdsaP256, "/ssl/y");
+    long.directory = Url::parse(LE).ok();
+    let mut found = [home("shanghai", vec![wild, long])];
+    let (text, left_out) = proposed(&found);
+    assert!(text.contains("directory = \"zerossl\"") && text.contains("sni = [\"www.a.example.com\"]"), "{text}");
+    assert!(left_out.iter().any(|left| left.contains("it is from another CA")), "{left_out:?}");
+    assert!(left_out.iter().any(|left| left.starts_with("the external account")), "{left_out:?}");
+    found[0].accounts.push(FoundAccount {
+        file: "account.key".to_owned(),
+        directory: Url::parse("https://acme.zerossl.com/v2/DV90").unwrap(),
+        key: PrivateKey::generate(KeyType::EcdsaP256).unwrap(),
+        url: None,
+        contact: Vec::new(),
+        binding: Some(("kid-7".to_owned(), Zeroizing::new("hmac-secret".to_owned()))),
+    });
+    let (text, _) = proposed(&found);
+    assert!(text.contains("kid-7") && !text.contains("hmac-secret"), "{text}");
+    let proposal = propose(&found, place(), NOW).ok().unwrap();
+    assert!(proposal.secrets.iter().any(|secret| secret.path == "/etc/certd/eab.hmac"));
+}
+
+#[test]
+fn a_section_for_a_configuration_that_is_there_is_a_whole_one() {
+    let text = section(&certificate(&["b.example.com"], KeyType::Rsa2048, "/ssl/x")).unwrap();
+    assert_eq!(
+        text,
+        "[[certificate]]\ndomains  = [\"b.example.com\"]\nkey_type = \"rsa2048\"\nnodes    = [\"*\"]                         # every node below\n"
+    );
+}
