@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use source::{code, module, paths, tree};
 
 /// Each may name those that stand behind it, and itself; a pure one the pure ones among them.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "cli",
     "service",
     "ops",

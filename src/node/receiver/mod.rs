@@ -21,8 +21,8 @@ pub use account::{Account, BadAccount, From};
 pub use key::{BadKey, PublicKey};
 pub use leftover::{Line, Login, public_halves, remove_from, try_login};
 pub use parameters::{Permits, digests};
-pub(super) use run::{as_root, output_of};
 pub use run::{ReceiverError, run};
+pub(super) use run::{as_root, output_of};
 pub(super) use script::{COMMON, quoted};
 pub use script::{JUDGES, OPTIONS, remove, setup};
 
