@@ -78,8 +78,7 @@ codes! {
     Interrupted = "interrupted", Failure, State, "A signal ended the work before it was done";
     NoRandomness = "no-randomness", Failure, State, "This machine gives no random numbers";
     CoreDumps = "core-dumps", Failure, State, "Core dumps, which would hold keys, could not be switched off";
-    StateDirectory = "state-directory", Failure, State,
-        "The owner of the state directory cannot be determined or taken on";
+    StateDirectory = "state-directory", Failure, State, "The owner of the state directory cannot be determined or taken on";
     StaysRoot = "stays-root", Failure, State, "Root's rights could not be given up";
 
     StateDamaged = "state-damaged", Warning, State, "A file of the state directory is damaged; certd works around it";
@@ -105,8 +104,7 @@ codes! {
     SecretEmpty = "secret-empty", Failure, Configuration, "A file with a secret is empty";
     SecretNotText = "secret-not-text", Failure, Configuration, "A file with a secret is not text in UTF-8";
     SecretNotOneWord = "secret-not-one-word", Failure, Configuration, "A file with a secret has more than one word";
-    FileWritable = "file-writable", Failure, Configuration,
-        "Others can write a file, or a folder above it, that certd obeys";
+    FileWritable = "file-writable", Failure, Configuration, "Others can write a file, or a folder above it, that certd obeys";
     IdentityFormat = "identity-format", Failure, Configuration, "An identity file is not a private key that certd can use";
     ConfigFile = "config-file", Failure, Configuration, "A file that the configuration names cannot be read";
     ConfigRoot = "config-root", Failure, Configuration, "A file of root certificates cannot be read or understood";
@@ -116,13 +114,11 @@ codes! {
     NoRoute = "no-route", Warning, State, "This machine has no route to some addresses, most often no IPv6; no node is at fault";
     NoFiles = "no-files", Failure, State, "This machine had no more open files for a connection; no node is at fault";
     ClockImplausible = "clock-implausible", Failure, State, "This machine's clock cannot be right";
-    ClockSkew = "clock-skew", Warning, State,
-        "This machine's clock is more than an hour off a CA's; more than a day is an obstacle";
+    ClockSkew = "clock-skew", Warning, State, "This machine's clock is more than an hour off a CA's; more than a day is an obstacle";
     NodeClock = "node-clock", Warning, Nodes, "A node's clock is more than five minutes off this machine's";
 
     AcmeUnreachable = "acme-unreachable", Failure, Ca, "The CA does not answer";
-    AcmeStatus = "acme-status", Failure, Ca,
-        "The CA, or what stands before it, answers with an HTTP error that is not ACME's";
+    AcmeStatus = "acme-status", Failure, Ca, "The CA, or what stands before it, answers with an HTTP error that is not ACME's";
     AcmeStrangeAnswer = "acme-strange-answer", Failure, Ca, "The CA's answer is not one that ACME allows";
     AcmeElsewhere = "acme-elsewhere", Failure, Ca, "The CA leads to a host that its directory does not name";
     AcmeAccountKey = "acme-account-key", Failure, Ca, "The key of the account cannot be used";
@@ -145,16 +141,13 @@ codes! {
     AcmeNoChallenge = "acme-no-challenge", Failure, Ca, "The CA does not offer the challenge that is configured";
     AcmeSlow = "acme-slow", Failure, Ca, "The CA was not done in time";
     AcmeForeignKey = "acme-foreign-key", Failure, Ca, "The CA issued for a key that is not this order's";
-    AcmeRejectedCertificate = "acme-rejected-certificate", Failure, Ca,
-        "What the CA issued failed certd's own checks, and is not used";
+    AcmeRejectedCertificate = "acme-rejected-certificate", Failure, Ca, "What the CA issued failed certd's own checks, and is not used";
     AcmeSuperseded = "acme-superseded", Failure, Ca, "The order came to nothing and was no attempt";
-    AcmeOrderShared = "acme-order-shared", Failure, Ca,
-        "The CA gives the unfinished order of another certificate with the same names";
+    AcmeOrderShared = "acme-order-shared", Failure, Ca, "The CA gives the unfinished order of another certificate with the same names";
     AcmeEndsEarlier = "acme-ends-earlier", Failure, Ca, "What the CA issued ends earlier than the stored certificate";
     AcmeNoAriId = "acme-no-ari-id", Failure, Ca, "The certificate has no identifier for renewal information (RFC 9773)";
     AcmeNoIssuerName = "acme-no-issuer-name", Failure, Ca, "The CA does not name itself for CAA and persistent records";
-    AcmeNoStandingRecord = "acme-no-standing-record", Failure, Ca,
-        "A persistent TXT record (dns-persist-01) is missing";
+    AcmeNoStandingRecord = "acme-no-standing-record", Failure, Ca, "A persistent TXT record (dns-persist-01) is missing";
     AcmeUnknownCa = "acme-unknown-ca", Failure, Ca, "The configuration does not have this CA any more";
     LedgerFull = "ledger-full", Failure, Issuing, "The ledger has no room: the CA's limits would be reached";
     IssuanceDeadline = "issuance-deadline", Failure, Issuing, "The issuance was not done in time";
@@ -166,14 +159,11 @@ codes! {
     DnsApiUnreachable = "dns-api-unreachable", Failure, Dns, "The DNS provider's API does not answer";
     DnsApiRefused = "dns-api-refused", Failure, Dns, "The DNS provider's API refuses";
     DnsApiLimited = "dns-api-limited", Failure, Dns, "A rate limit of the DNS provider's API is reached";
-    DnsApiStrangeAnswer = "dns-api-strange-answer", Failure, Dns,
-        "The answer of the DNS provider's API cannot be understood";
+    DnsApiStrangeAnswer = "dns-api-strange-answer", Failure, Dns, "The answer of the DNS provider's API cannot be understood";
     DnsApiClient = "dns-api-client", Failure, Dns, "The HTTP client for the DNS provider could not be made";
     DnsToken = "dns-token", Obstacle, Dns, "The DNS provider does not accept the token";
-    DnsTokenFile = "dns-token-file", Failure, Configuration,
-        "The file of the DNS provider's token holds what no token can be";
-    DnsTokenAddress = "dns-token-address", Obstacle, Dns,
-        "The DNS provider accepts the token from other client addresses only";
+    DnsTokenFile = "dns-token-file", Failure, Configuration, "The file of the DNS provider's token holds what no token can be";
+    DnsTokenAddress = "dns-token-address", Obstacle, Dns, "The DNS provider accepts the token from other client addresses only";
     DnsTokenPermission = "dns-token-permission", Failure, Dns, "The DNS provider's token may not do this";
     DnsTokenExpires = "dns-token-expires", Warning, Dns, "The DNS provider's token ends within a week";
     DnsNoZone = "dns-no-zone", Failure, Dns, "No zone of the DNS provider's token holds the name";
@@ -189,14 +179,11 @@ codes! {
     DnsUpdateKeyFile = "dns-update-key-file", Failure, Dns, "The TSIG key file cannot be used";
     DnsUpdateUnreachable = "dns-update-unreachable", Failure, Dns, "The primary name server cannot be reached";
     DnsUpdateSilent = "dns-update-silent", Failure, Dns, "The primary name server does not answer an UPDATE";
-    DnsUpdateStrangeAnswer = "dns-update-strange-answer", Failure, Dns,
-        "The primary name server's answer cannot be understood";
+    DnsUpdateStrangeAnswer = "dns-update-strange-answer", Failure, Dns, "The primary name server's answer cannot be understood";
     DnsUpdateUnknownKey = "dns-update-unknown-key", Failure, Dns,
         "The primary name server does not know the TSIG key, or (Knot) does not let it change the name (BADKEY)";
-    DnsUpdateWrongSecret = "dns-update-wrong-secret", Failure, Dns,
-        "The primary name server has another secret for the TSIG key (BADSIG)";
-    DnsUpdateClock = "dns-update-clock", Failure, Dns,
-        "The clocks of this machine and of the primary name server differ (BADTIME)";
+    DnsUpdateWrongSecret = "dns-update-wrong-secret", Failure, Dns, "The primary name server has another secret for the TSIG key (BADSIG)";
+    DnsUpdateClock = "dns-update-clock", Failure, Dns, "The clocks of this machine and of the primary name server differ (BADTIME)";
     DnsUpdateUnproven = "dns-update-unproven", Failure, Dns, "The answer to an UPDATE is not signed with the TSIG key";
     DnsUpdateRefused = "dns-update-refused", Failure, Dns, "The TSIG key may not change the zone (REFUSED)";
     DnsUpdateNotPrimary = "dns-update-not-primary", Failure, Dns, "The name server is not the zone's primary (NOTAUTH)";
@@ -210,11 +197,9 @@ codes! {
     DnsProgramTimeout = "dns-program-timeout", Failure, Dns, "The DNS program was not done in time";
     TxtLeft = "txt-left", Warning, Dns, "A TXT record could not be removed; a later run removes it";
 
-    DiscoverKept = "discover-kept", Risk, Nodes,
-        "DNS does not answer for nodes that it is to name; those that it named last are used";
+    DiscoverKept = "discover-kept", Risk, Nodes, "DNS does not answer for nodes that it is to name; those that it named last are used";
     DiscoverEmpty = "discover-empty", Warning, Nodes, "DNS names no node any more; those that it named last are used";
-    DiscoverRefused = "discover-refused", Warning, Nodes,
-        "DNS names addresses that can be no node's; they are left out";
+    DiscoverRefused = "discover-refused", Warning, Nodes, "DNS names addresses that can be no node's; they are left out";
     DiscoverTooMany = "discover-too-many", Warning, Nodes, "DNS names too many nodes; the rest is left out";
     DiscoverNothing = "discover-nothing", Failure, Nodes, "DNS has not named any node yet";
     DiscoverConflict = "discover-conflict", Failure, Nodes,
@@ -222,10 +207,8 @@ codes! {
 
     InventoryStranger = "inventory-stranger", Warning, Dns, "DNS shows an address that is no node of the certificate";
     InventoryNodeUnlisted = "inventory-node-unlisted", Warning, Dns, "No DNS record leads to a node";
-    InventoryProxied = "inventory-proxied", Warning, Dns,
-        "The DNS provider shows its own addresses instead of the nodes'";
-    InventoryServersDiffer = "inventory-servers-differ", Warning, Dns,
-        "The zone's own name servers show different addresses";
+    InventoryProxied = "inventory-proxied", Warning, Dns, "The DNS provider shows its own addresses instead of the nodes'";
+    InventoryServersDiffer = "inventory-servers-differ", Warning, Dns, "The zone's own name servers show different addresses";
     InventoryResolverDiffers = "inventory-resolver-differs", Warning, Dns,
         "A resolver shows other addresses than the zone's own name servers";
     InventoryTtl = "inventory-ttl", Warning, Dns, "The TTL of the addresses is longer than 300 s";
@@ -251,8 +234,7 @@ codes! {
         "The node answers with a line of text in place of an SSH banner, as sshd does to an address that it punishes";
     SshHostKeyUnknown = "ssh-host-key-unknown", Obstacle, Nodes, "The node's host key is not known";
     SshHostKeyChanged = "ssh-host-key-changed", Obstacle, Nodes, "The node shows another host key than the pinned one";
-    SshHostKeyRevoked = "ssh-host-key-revoked", Obstacle, Nodes,
-        "The node shows a host key that known_hosts marks as revoked";
+    SshHostKeyRevoked = "ssh-host-key-revoked", Obstacle, Nodes, "The node shows a host key that known_hosts marks as revoked";
     SshLogin = "ssh-login", Obstacle, Nodes, "The node does not accept the login";
     SshSecondFactor = "ssh-second-factor", Obstacle, Nodes, "The node takes the key and wants a second factor besides";
     SshExec = "ssh-exec", Obstacle, Nodes, "The login works, and no program could be started";
@@ -266,13 +248,10 @@ codes! {
     SshThread = "ssh-thread", Obstacle, Nodes, "This machine could not start a thread for the session";
     NodeUnresolved = "node-unresolved", Obstacle, Nodes, "The node's address could not be resolved";
 
-    NodeForeignNewer = "node-foreign-newer", Failure, Nodes,
-        "The node holds a newer generation, which this certd does not know";
-    NodeFenceImplausible = "node-fence-implausible", Failure, Nodes,
-        "The node holds a generation number that no right clock has given";
+    NodeForeignNewer = "node-foreign-newer", Failure, Nodes, "The node holds a newer generation, which this certd does not know";
+    NodeFenceImplausible = "node-fence-implausible", Failure, Nodes, "The node holds a generation number that no right clock has given";
     NodeChanged = "node-changed", Failure, Nodes, "Somebody changed the files while the delivery was prepared";
-    NodePath = "node-path", Obstacle, Nodes,
-        "A path on the node cannot be used: room, mode, owner, or something else stands there";
+    NodePath = "node-path", Obstacle, Nodes, "A path on the node cannot be used: room, mode, owner, or something else stands there";
     NodeLinks = "node-links", Failure, Nodes, "The node's server does not follow links at the configured path";
     NodeLocked = "node-locked", Failure, Nodes, "Another delivery is at work on the node";
     NodeUnfit = "node-unfit", Failure, Nodes, "The node lacks a program that a delivery needs";
@@ -280,25 +259,18 @@ codes! {
     NodeVersion = "node-version", Failure, Nodes, "The receiver on the node speaks another version of the dialogue";
     NodeGarbled = "node-garbled", Failure, Nodes, "The node's answer cannot be understood";
     NodeNonce = "node-nonce", Failure, Nodes, "No nonce could be drawn for the dialogue";
-    NodeRolledBack = "node-rolled-back", Failure, Nodes,
-        "The node's test or reload refuses the certificate; the former one is back";
-    NodeBrokenBefore = "node-broken-before", Failure, Nodes,
-        "The node's configuration test fails with and without the certificate";
+    NodeRolledBack = "node-rolled-back", Failure, Nodes, "The node's test or reload refuses the certificate; the former one is back";
+    NodeBrokenBefore = "node-broken-before", Failure, Nodes, "The node's configuration test fails with and without the certificate";
     NodeServerNotRunning = "node-server-not-running", Failure, Nodes, "The files are in place; the server does not run";
-    NodeReloadFails = "node-reload-fails", Failure, Nodes,
-        "The files are in place; the reload command fails, while the server serves";
-    NodeUnverified = "node-unverified", Failure, Nodes,
-        "The files are in place, and no handshake proves that they are served";
-    NodeQuic = "node-quic", Failure, Nodes,
-        "The node serves the certificate over TCP, and another one over QUIC (HTTP/3)";
-    NodeUndone = "node-undone", Failure, Nodes,
-        "The node served something else after the reload, and was rolled back";
+    NodeReloadFails = "node-reload-fails", Failure, Nodes, "The files are in place; the reload command fails, while the server serves";
+    NodeUnverified = "node-unverified", Failure, Nodes, "The files are in place, and no handshake proves that they are served";
+    NodeQuic = "node-quic", Failure, Nodes, "The node serves the certificate over TCP, and another one over QUIC (HTTP/3)";
+    NodeUndone = "node-undone", Failure, Nodes, "The node served something else after the reload, and was rolled back";
     NodeNotTouched = "node-not-touched", Failure, Nodes, "The delivery ended before it came to this node";
     NodeFailed = "node-failed", Failure, Nodes, "The delivery to the node failed";
     NodeKept = "node-kept", Failure, Nodes, "The node was to go back to what it had, and could not";
 
-    NodeTestFails = "node-test-fails", Obstacle, Nodes,
-        "The node's configuration test fails: no reload takes anything new";
+    NodeTestFails = "node-test-fails", Obstacle, Nodes, "The node's configuration test fails: no reload takes anything new";
     NodeRoom = "node-room", Obstacle, Nodes,
         "Less than 10 MiB are free at the chain's path on the node: a warning; less than 1 MiB: an obstacle";
     NodeRenewers = "node-renewers", Risk, Nodes, "Another ACME client on the node renews names that certd has, or writes to its paths";
@@ -307,8 +279,7 @@ codes! {
     NodeLeft = "node-left", Risk, Nodes, "The node has keys of certificates that the configuration does not have there";
     NodeKeyExposed = "node-key-exposed", Warning, Nodes, "More people can read a key on the node than are to";
     NodeDrifted = "node-drifted", Warning, Nodes, "The node's disk does not hold what is stored";
-    NodeReceiver = "node-receiver", Warning, Nodes,
-        "The receiver on the node is not the one that this configuration would install";
+    NodeReceiver = "node-receiver", Warning, Nodes, "The receiver on the node is not the one that this configuration would install";
     NodeRootKey = "node-root-key", Warning, Nodes, "The receiver's key logs in as root, too, or that is not known";
     NodeScript = "node-script", Failure, Nodes, "An administrator's script did not come to its end on a node";
     ReceiverSetup = "receiver-setup", Failure, Nodes, "The receiver could not be set up";
@@ -316,8 +287,7 @@ codes! {
     ImportSource = "import-source", Failure, Configuration, "What is to be imported cannot be read";
     ImportExists = "import-exists", Failure, Configuration,
         "A file that an import would write is there with other content; nothing was overwritten";
-    KeyNarrowed = "key-narrowed", Warning, Nodes,
-        "People who can read a key on the node will not be able to after the delivery";
+    KeyNarrowed = "key-narrowed", Warning, Nodes, "People who can read a key on the node will not be able to after the delivery";
     Rehearsal = "rehearsal", Warning, Issuing, "A rehearsal found what will keep the next renewal from its end";
     HoldEnded = "hold-ended", Warning, Nodes, "A held generation is no longer held";
     HoldRefused = "hold-refused", Failure, Configuration, "A generation cannot be held; nothing was changed";
