@@ -7,6 +7,7 @@ judge() {
   folder=$os${1%"$end"} base=$os${1%/.certd/*} name=${folder##*/} links=
   shift
   case $folder in */.certd/*/* | */.certd/ | */.certd/.*) why='it is no folder of a certificate'; return 1 ;; */.certd/*) ;; *) why='it is no folder of a certificate'; return 1 ;; esac
+  [ "$base" != "$os" ] || { why='it is no folder of a certificate'; return 1; }
   real=$(cd -P "$base" 2>/dev/null && pwd -P) || { gone=1; return; }
   folder=$real/.certd/$name base=$real
   # The last run died.
@@ -41,24 +42,56 @@ judge() {
   set -f
   named
 }
-# A configuration that names it, or a link into it. Comments count: whoever wrote them can tell.
+# A configuration that names it, or a link into it: as written, where it really is, or by its last two names. Comments count:
+# whoever wrote them can tell. A search that did not come to its end is none.
 named() {
-  set -- -e "$folder/"
+  patterns=$folder/$nl.certd/$name/
   IFS=$nl
-  for l in $links; do set -- "$@" -e "$l"; done
+  for l in $links; do
+    p=${l%/*}
+    patterns=$patterns$nl$l$nl${p##*/}/${l##*/}
+    p=$(cd -P "$p" && pwd -P) && patterns=$patterns$nl$p/${l##*/}$nl${p##*/}/${l##*/}
+  done
   unset IFS
+  set -- -RIlF -e "$patterns"
+  # Where links are followed, devices would be read.
+  grep -D skip -q x /dev/null 2>/dev/null
+  [ $? != 1 ] || set -- -D skip "$@"
   set +f
-  for p in "$os"/etc "$os"/usr/local/etc "$os"/usr/local/*/conf "$os"/usr/local/*/etc "$os"/opt/*/conf "$os"/opt/*/etc; do
+  for p in "$os"/etc "$os"/usr/local/etc "$os"/usr/local/*/conf "$os"/usr/local/*/etc "$os"/opt/*/conf "$os"/opt/*/etc \
+    "$os"/opt/*/*compose*.y*ml "$os"/srv/*/*compose*.y*ml "$os"/srv/*compose*.y*ml "$os"/root/*/*compose*.y*ml "$os"/root/*compose*.y*ml; do
     set -f
-    [ ! -d "$p" ] || set -- "$@" "$p"
+    [ ! -d "$p" ] && [ ! -f "$p" ] || set -- "$@" "$p"
   done
   set -f
-  [ -d "$os/etc" ] || return 0
-  f=$(timeout 30 grep -rIlsF "$@" </dev/null 2>/dev/null)
-  # 2: some file could not be read, as a socket.
-  case $? in 0 | 1 | 2) ;; *) why='the search for configurations that name it took too long'; return 1 ;; esac
-  f=$(printf '%s\n' "$f" | grep -vE "/\.certd/|^$params/" | head -n 1)
-  [ -z "$f" ] || { why="$f names it; if no server reads that: rm -r $folder"; return 1; }
+  [ -d "$os/etc" ] || { why="there is no /etc to search for what reads it"; return 1; }
+  found=$(timeout 30 grep "$@" </dev/null 2>&1)
+  code=$?
+  case $code:$found in 0:?* | 1: | 2:?*) ;; *:*) why="the search for configurations that name it did not come to its end (grep: $code)"; return 1 ;; esac
+  IFS=$nl
+  for f in $found; do
+    unset IFS
+    case $f in
+    */.certd/* | "${params:-/.certd/}"/*) ;;
+    /*) ! mentions "$f" || { why="$f names it; if no server reads that: rm -r $folder"; return 1; } ;;
+    # A link that leads nowhere, or to a folder above it.
+    *': No such file or directory' | *': Too many levels of symbolic links' | *': Symbolic link loop' | *'recursive directory loop') ;;
+    *) why="the search for configurations that name it did not come to its end: $f"; return 1 ;;
+    esac
+  done
+  unset IFS
+}
+# file -> whether it names it beside what is configured
+mentions() {
+  IFS=$nl
+  for l in $(grep -hF -e "$patterns" "$1" </dev/null 2>/dev/null); do
+    for p in $configured; do
+      while case $l in *"$p"*) ;; *) false ;; esac; do l="${l%%"$p"*} ${l#*"$p"}"; done
+    done
+    for p in $patterns; do case $l in *"$p"*) unset IFS; return 0 ;; esac; done
+  done
+  unset IFS
+  return 1
 }
 show_links() {
   IFS=$nl
@@ -110,14 +143,14 @@ clean() {
   [ -z "$p" ] || { rm -f "$base/.certd/.lock"; rmdir "$base/.certd" 2>/dev/null; }
   say "removed: $1"
 }
-# What a receiver may deliver, and the configuration has no more.
+# What a receiver may deliver, this controller has delivered, and its configuration has no more.
 receiver() {
   set +f
   for p in "$params"/*.conf; do
     set -f
     [ "$params" ] && [ -f "$p" ] || continue
     n=${p##*/} n=${n%.conf}
-    case " $certificates " in *" $n "*) continue ;; esac
+    case " $delivered " in *" $n "*) ;; *) continue ;; esac
     if [ "$task" = show ]; then say "goes: $p"; continue; fi
     trusted "$p" || { left "$p" "$why"; continue; }
     try rm -f "$real"
@@ -127,7 +160,7 @@ receiver() {
 }
 main() {
   [ "$(id -u)" = 0 ] || fail "this is to be run by root" "log in as root, or as somebody who may use sudo without a password: --login USER@HOST"
-  command -v timeout >/dev/null || timeout() { shift; "$@"; }
+  timeout 5 true 2>/dev/null || timeout() { shift; "$@"; }
   items
   receiver
   say "done"
