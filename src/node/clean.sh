@@ -42,8 +42,7 @@ judge() {
   set -f
   named
 }
-# A configuration that names it, or a link into it: as written, where it really is, or by its last two names. Comments count:
-# whoever wrote them can tell. A search that did not come to its end is none.
+# A configuration that names it, or a link into it: as written, where it really is, or by its last two names.
 named() {
   patterns=$folder/$nl.certd/$name/
   IFS=$nl
@@ -53,45 +52,7 @@ named() {
     p=$(cd -P "$p" && pwd -P) && patterns=$patterns$nl$p/${l##*/}$nl${p##*/}/${l##*/}
   done
   unset IFS
-  set -- -RIlF -e "$patterns"
-  # Where links are followed, devices would be read.
-  grep -D skip -q x /dev/null 2>/dev/null
-  [ $? != 1 ] || set -- -D skip "$@"
-  set +f
-  for p in "$os"/etc "$os"/usr/local/etc "$os"/usr/local/*/conf "$os"/usr/local/*/etc "$os"/opt/*/conf "$os"/opt/*/etc \
-    "$os"/opt/*/*compose*.y*ml "$os"/srv/*/*compose*.y*ml "$os"/srv/*compose*.y*ml "$os"/root/*/*compose*.y*ml "$os"/root/*compose*.y*ml; do
-    set -f
-    [ ! -d "$p" ] && [ ! -f "$p" ] || set -- "$@" "$p"
-  done
-  set -f
-  [ -d "$os/etc" ] || { why="there is no /etc to search for what reads it"; return 1; }
-  found=$(timeout 30 grep "$@" </dev/null 2>&1)
-  code=$?
-  case $code:$found in 0:?* | 1: | 2:?*) ;; *:*) why="the search for configurations that name it did not come to its end (grep: $code)"; return 1 ;; esac
-  IFS=$nl
-  for f in $found; do
-    unset IFS
-    case $f in
-    */.certd/* | "${params:-/.certd/}"/*) ;;
-    /*) ! mentions "$f" || { why="$f names it; if no server reads that: rm -r $folder"; return 1; } ;;
-    # A link that leads nowhere, or to a folder above it.
-    *': No such file or directory' | *': Too many levels of symbolic links' | *': Symbolic link loop' | *'recursive directory loop') ;;
-    *) why="the search for configurations that name it did not come to its end: $f"; return 1 ;;
-    esac
-  done
-  unset IFS
-}
-# file -> whether it names it beside what is configured
-mentions() {
-  IFS=$nl
-  for l in $(grep -hF -e "$patterns" "$1" </dev/null 2>/dev/null); do
-    for p in $configured; do
-      while case $l in *"$p"*) ;; *) false ;; esac; do l="${l%%"$p"*} ${l#*"$p"}"; done
-    done
-    for p in $patterns; do case $l in *"$p"*) unset IFS; return 0 ;; esac; done
-  done
-  unset IFS
-  return 1
+  unread "$params" || { why="$why; if no server reads that: rm -r $folder"; return 1; }
 }
 show_links() {
   IFS=$nl
@@ -160,7 +121,6 @@ receiver() {
 }
 main() {
   [ "$(id -u)" = 0 ] || fail "this is to be run by root" "log in as root, or as somebody who may use sudo without a password: --login USER@HOST"
-  timeout 5 true 2>/dev/null || timeout() { shift; "$@"; }
   items
   receiver
   say "done"
