@@ -8,12 +8,16 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Node};
 use crate::context::Context;
+use crate::context::clock;
 use crate::context::progress::Event;
 use crate::model::{AcmeClient, Finding, Renewal, Scope};
 use crate::node::takeover as script;
 use crate::ops::{receiver as ops, takeover};
+use crate::plan::hold::NEAR_THE_END;
+use crate::plan::rollout::Outcome;
+use crate::plan::takeover::Takeover as Found;
 use crate::reconcile;
-use crate::report::{Exit, takeover_text};
+use crate::report::{Delivery, Exit, Report, Verdict, takeover_text};
 use crate::ssh::{Endpoint, Identity};
 
 use super::administrator::{confirm, say};
@@ -62,6 +66,9 @@ impl Takeover {
         let context = Arc::new(runtime.block_on(context.discovered()));
         setup::known(&context.config, &names)?;
         let nodes: Vec<&Node> = context.config.nodes.iter().filter(|node| names.contains(&node.name)).collect();
+        if self.print && nodes.len() > 1 {
+            return Err(Fault::usage("--print makes the script of one node\n  next: give one NODE"));
+        }
         let mut exits = Vec::new();
         let places = runtime.block_on(self.places(&context, &nodes, &identities))?;
         if self.undo {
@@ -94,7 +101,7 @@ impl Takeover {
         options: &Options,
     ) -> Result<(), Fault> {
         if !self.print {
-            has_something(context, places)?;
+            can_deliver(context, places)?;
         }
         let mut found = Vec::new();
         for place in places {
@@ -105,30 +112,58 @@ impl Takeover {
             }
         }
         if self.print {
-            let scripts = found.iter().map(|(place, found)| script::switch_off(&place.node.name, &found.off));
-            scripts.for_each(|script| output::text(&script));
+            let script = |(place, found): &(&Place, Found)| {
+                script::switch_off(&place.node.name, &found.off, &configured(context, place), None)
+            };
+            found.iter().for_each(|found| output::text(&script(found)));
             return Ok(());
         }
-        for (place, takeover) in &found {
-            say(&takeover_text(&place.node.name, takeover), options);
+        let mut agreed = Vec::new();
+        for (place, takeover) in found {
+            say(&takeover_text(&place.node.name, &takeover), options);
+            let script = script::dry_run(&place.node.name, &takeover.off, &configured(context, place));
+            match runtime.block_on(takeover::run(place.administrator.clone(), &script)) {
+                Ok(lines) => {
+                    exits.extend(told(place, &lines, options));
+                    let would = lines.iter().filter_map(|line| line.strip_prefix(script::WOULD).map(str::to_owned));
+                    agreed.push((place, takeover, would.collect::<Vec<_>>()));
+                }
+                Err(failure) => exits.push(failed(failure)),
+            }
         }
-        if found.iter().any(|(_, takeover)| !takeover.off.is_empty()) {
-            self.confirm("switch off what is marked so, and deliver")?;
+        if agreed.is_empty() {
+            return Ok(());
         }
+        let nothing = agreed.iter().all(|(_, _, would)| would.is_empty());
+        self.confirm(if nothing { "deliver" } else { "do what is marked \"would\", and deliver" })?;
         let _lock = setup::lock(&context.store, self.wait, options)?;
         let mut off: Vec<(&Place, Vec<Renewal>)> = Vec::new();
-        for (place, takeover) in found {
-            let script = script::switch_off(&place.node.name, &takeover.off);
-            match runtime.block_on(takeover::run(place.administrator.clone(), &script)) {
+        for (place, takeover, would) in agreed {
+            if would.is_empty() {
+                off.push((place, Vec::new()));
+                continue;
+            }
+            let configured = configured(context, place);
+            let script = script::switch_off(&place.node.name, &takeover.off, &configured, Some(&would));
+            let done = match runtime.block_on(takeover::run(place.administrator.clone(), &script)) {
                 Ok(lines) => {
                     exits.extend(told(place, &lines, options));
                     let done = |renewal: &Renewal| {
                         lines.iter().any(|line| line.starts_with("off: ") && line.contains(&renewal.file))
                     };
-                    off.push((place, takeover.off.into_iter().filter(done).collect()));
+                    takeover.off.into_iter().filter(done).collect()
                 }
-                Err(failure) => exits.push(failed(failure)),
-            }
+                Err(failure) => {
+                    exits.push(failed(failure));
+                    let name = &place.node.name;
+                    say(
+                        &format!("{name}: what is off stays off; run this again, or put it back with --undo\n"),
+                        options,
+                    );
+                    Vec::new()
+                }
+            };
+            off.push((place, done));
         }
         if off.is_empty() {
             return Ok(());
@@ -138,7 +173,6 @@ impl Takeover {
         let report = runtime.block_on(reconcile::reconcile(context, "deploy", scope))?;
         output::report(&report, options);
         exits.extend(report.exits.iter().map(|code| exit_of(*code)));
-        let is_proven = [Exit::Ok, Exit::Warning].iter().any(|exit| exit.code() == report.exit);
         let mut text = String::new();
         for (place, done) in &off {
             let again = runtime.block_on(takeover::look(context, &place.node, place.administrator.clone()));
@@ -153,11 +187,11 @@ impl Takeover {
                 exits.push(Exit::Warning);
                 let _ = write!(text, "still there on {}", takeover_text(&place.node.name, &again));
             }
-            if is_proven {
+            if is_proven(&report, &place.node) {
                 remove(&mut text, place, done);
             }
         }
-        if !is_proven && off.iter().any(|(_, done)| !done.is_empty()) {
+        if off.iter().any(|(place, done)| !done.is_empty() && !is_proven(&report, &place.node)) {
             text.push_str(
                 "what is off is still off: do what the report says, and run certd deploy; or put it back with --undo\n",
             );
@@ -212,18 +246,61 @@ impl Takeover {
     }
 }
 
-/// Nothing else may be off before certd has something to serve.
-fn has_something(context: &Context, places: &[Place]) -> Result<(), Fault> {
+/// certd's paths there: what names them reads certd's files.
+fn configured(context: &Context, place: &Place) -> Vec<String> {
+    let config = &context.config;
+    let installs = config.certificates.iter().filter_map(|it| config.install(&place.node.name, &it.name));
+    let paths = installs.flat_map(|it| [&it.fullchain, &it.key].into_iter().chain(&it.chain).chain(&it.combined));
+    paths.cloned().collect()
+}
+
+/// Nothing else may be off before certd has something to serve, and may deliver it.
+fn can_deliver(context: &Context, places: &[Place]) -> Result<(), Fault> {
+    let now = clock::now();
+    let refuse = |what: String, next: String| Fault {
+        exit: Exit::NotDelivered,
+        texts: vec![format!("{what}, and nothing was done\n  next: {next}")],
+    };
+    for Place { node, .. } in places {
+        let name = &node.name;
+        if let Some(until) = context.config.paused_until(name, now) {
+            let next = "take paused_until out of its configuration, and run this again".to_owned();
+            return Err(refuse(format!("{name}: it is paused until {until}"), next));
+        }
+        if let Some(opens) = node.windows.opens(now) {
+            return Err(refuse(format!("{name}: its maintenance window is closed"), format!("run this after {opens}")));
+        }
+    }
     for certificate in &context.config.certificates {
-        let here = places.iter().any(|place| certificate.nodes.contains(&place.node.name));
-        if here && context.store.stored(&certificate.name)?.current.is_none() {
-            let next =
-                format!("next: certd renew {} issues and delivers it, beside whatever renews there", certificate.name);
-            let what = format!("{}: nothing is stored that could be delivered, and nothing was done", certificate.name);
-            return Err(Fault { exit: Exit::NotDelivered, texts: vec![format!("{what}\n  {next}")] });
+        let name = &certificate.name;
+        if !places.iter().any(|place| certificate.nodes.contains(&place.node.name)) {
+            continue;
+        }
+        let next = format!("certd renew {name} issues and delivers it, beside whatever renews there");
+        let Some(kept) = context.store.stored(name)?.current else {
+            return Err(refuse(format!("{name}: nothing is stored that could be delivered"), next));
+        };
+        let leaf = &kept.leaf;
+        if certificate.names.iter().any(|name| !leaf.names.iter().any(|has| has == name)) {
+            return Err(refuse(format!("{name}: what is stored lacks some of its names"), next));
+        }
+        let lifetime = leaf.not_after.duration_since(leaf.not_before);
+        if leaf.not_after.duration_since(now) < lifetime / NEAR_THE_END {
+            return Err(refuse(format!("{name}: what is stored ends on {}", leaf.not_after), next));
         }
     }
     Ok(())
+}
+
+/// Whether this pass has shown that the node serves everything it should.
+fn is_proven(report: &Report, node: &Node) -> bool {
+    let here = report.certificates.iter().flat_map(|it| &it.nodes).filter(|it| it.node == node.name);
+    let mut all = here.map(|it| match &it.delivery {
+        Some(Delivery::Ended(Outcome::Served)) => true,
+        Some(_) => false,
+        None => !it.served.is_empty() && it.served.iter().all(|served| matches!(served.verdict, Verdict::Ok)),
+    });
+    all.next() == Some(true) && all.all(|it| it)
 }
 
 /// The lines of a script; a warning where it left something alone.

@@ -27,7 +27,10 @@ pub enum Task {
 pub struct Leftovers {
     pub folders: Vec<Leftover>,
     pub paths: Vec<String>,
-    pub certificates: Vec<CertName>,
+    /// Certificates that this controller has delivered there, and that its configuration has there no more.
+    pub delivered: Vec<CertName>,
+    /// Folders that are only named, and why.
+    pub stay: Vec<(String, &'static str)>,
     /// The configuration tests of its servers.
     pub tests: Vec<Vec<String>>,
     /// Of its receiver, if it has one.
@@ -41,15 +44,18 @@ pub fn clean(node: &NodeName, task: Task, leftovers: &Leftovers) -> String {
          clean`: to be read, and run by root (sh FILE). It can be run again, and it holds no secret.\nos='' task={task}\n",
         escape(node.as_str(), 100)
     );
-    let certificates: Vec<&str> = leftovers.certificates.iter().map(CertName::as_str).collect();
+    let delivered: Vec<&str> = leftovers.delivered.iter().map(CertName::as_str).collect();
     let params = leftovers.account.as_ref().map(|account| format!("$os{}", account.parameters())).unwrap_or_default();
-    let _ = writeln!(text, "params={params} certificates={}", quoted(&certificates.join(" ")));
+    let _ = writeln!(text, "params={params} delivered={}", quoted(&delivered.join(" ")));
     let _ = writeln!(text, "tested={}", if leftovers.tests.is_empty() { "" } else { "yes" });
     let _ = writeln!(text, "configured={}", quoted(&leftovers.paths.join("\n")));
     text.push_str("# shellcheck disable=SC2016 # literal\nitems() {\n  :\n");
     for Leftover { folder, paths } in &leftovers.folders {
         let words: Vec<String> = core::iter::once(folder).chain(paths).map(|path| quoted(path)).collect();
         let _ = writeln!(text, "  $task {}", words.join(" "));
+    }
+    for (folder, why) in &leftovers.stay {
+        let _ = writeln!(text, "  left {} {}", quoted(folder), quoted(why));
     }
     text.push_str("}\nworks() {\n  :");
     for test in &leftovers.tests {
@@ -74,7 +80,8 @@ mod tests {
         let leftovers = Leftovers {
             folders: vec![Leftover { folder: "/ssl/.certd/a.example".to_owned(), paths }],
             paths: vec!["/etc/a.pem".to_owned(), "/etc/k.pem".to_owned()],
-            certificates: vec![CertName::parse("b.example").unwrap()],
+            delivered: vec![CertName::parse("b.example").unwrap()],
+            stay: vec![("/ssl/.certd/it's".to_owned(), "nobody's")],
             tests: vec![vec!["nginx".to_owned(), "-t".to_owned()], vec!["true; id".to_owned()]],
             account: Some(Account::parse("certd").unwrap()),
         };

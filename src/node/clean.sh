@@ -7,6 +7,7 @@ judge() {
   folder=$os${1%"$end"} base=$os${1%/.certd/*} name=${folder##*/} links=
   shift
   case $folder in */.certd/*/* | */.certd/ | */.certd/.*) why='it is no folder of a certificate'; return 1 ;; */.certd/*) ;; *) why='it is no folder of a certificate'; return 1 ;; esac
+  [ "$base" != "$os" ] || { why='it is no folder of a certificate'; return 1; }
   real=$(cd -P "$base" 2>/dev/null && pwd -P) || { gone=1; return; }
   folder=$real/.certd/$name base=$real
   # The last run died.
@@ -41,24 +42,17 @@ judge() {
   set -f
   named
 }
-# A configuration that names it, or a link into it. Comments count: whoever wrote them can tell.
+# A configuration that names it, or a link into it: as written, where it really is, or by its last two names.
 named() {
-  set -- -e "$folder/"
+  patterns=$folder/$nl.certd/$name/
   IFS=$nl
-  for l in $links; do set -- "$@" -e "$l"; done
-  unset IFS
-  set +f
-  for p in "$os"/etc "$os"/usr/local/etc "$os"/usr/local/*/conf "$os"/usr/local/*/etc "$os"/opt/*/conf "$os"/opt/*/etc; do
-    set -f
-    [ ! -d "$p" ] || set -- "$@" "$p"
+  for l in $links; do
+    p=${l%/*}
+    patterns=$patterns$nl$l$nl${p##*/}/${l##*/}
+    p=$(cd -P "$p" && pwd -P) && patterns=$patterns$nl$p/${l##*/}$nl${p##*/}/${l##*/}
   done
-  set -f
-  [ -d "$os/etc" ] || return 0
-  f=$(timeout 30 grep -rIlsF "$@" </dev/null 2>/dev/null)
-  # 2: some file could not be read, as a socket.
-  case $? in 0 | 1 | 2) ;; *) why='the search for configurations that name it took too long'; return 1 ;; esac
-  f=$(printf '%s\n' "$f" | grep -vE "/\.certd/|^$params/" | head -n 1)
-  [ -z "$f" ] || { why="$f names it; if no server reads that: rm -r $folder"; return 1; }
+  unset IFS
+  unread "$params" || { why="$why; if no server reads that: rm -r $folder"; return 1; }
 }
 show_links() {
   IFS=$nl
@@ -110,14 +104,14 @@ clean() {
   [ -z "$p" ] || { rm -f "$base/.certd/.lock"; rmdir "$base/.certd" 2>/dev/null; }
   say "removed: $1"
 }
-# What a receiver may deliver, and the configuration has no more.
+# What a receiver may deliver, this controller has delivered, and its configuration has no more.
 receiver() {
   set +f
   for p in "$params"/*.conf; do
     set -f
     [ "$params" ] && [ -f "$p" ] || continue
     n=${p##*/} n=${n%.conf}
-    case " $certificates " in *" $n "*) continue ;; esac
+    case " $delivered " in *" $n "*) ;; *) continue ;; esac
     if [ "$task" = show ]; then say "goes: $p"; continue; fi
     trusted "$p" || { left "$p" "$why"; continue; }
     try rm -f "$real"
@@ -127,7 +121,6 @@ receiver() {
 }
 main() {
   [ "$(id -u)" = 0 ] || fail "this is to be run by root" "log in as root, or as somebody who may use sudo without a password: --login USER@HOST"
-  command -v timeout >/dev/null || timeout() { shift; "$@"; }
   items
   receiver
   say "done"

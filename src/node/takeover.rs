@@ -17,15 +17,32 @@ pub const LEFT: &str = "left: ";
 /// What a line says of something that was switched off and can be put back.
 pub const RECORDED: &str = "recorded: ";
 
-/// Switches these off, and whatever starts acme.sh where nothing is left for it to renew.
-pub fn switch_off(node: &NodeName, off: &[Renewal]) -> String {
-    let mut items = "items() {\n  :\n".to_owned();
+/// What a line of the dry run says would be done.
+pub const WOULD: &str = "would: ";
+
+/// Switches these off, and whatever starts acme.sh where nothing is left for it to renew. `configured`: certd's paths there.
+/// `agreed`: nothing but these lines of the dry run is done.
+pub fn switch_off(node: &NodeName, off: &[Renewal], configured: &[String], agreed: Option<&[String]>) -> String {
+    let agreed = agreed
+        .map_or("asked='' agreed=''".to_owned(), |lines| format!("asked=yes agreed={}", quoted(&lines.join("\n"))));
+    let what = "Switches off there what else renews or writes what certd delivers";
+    script(node, "switch_off", what, &format!("dry='' {agreed}\n{}", items(off, configured)))
+}
+
+/// Says what that would do, and does nothing.
+pub fn dry_run(node: &NodeName, off: &[Renewal], configured: &[String]) -> String {
+    let what = "Says what else renews or writes there what certd delivers, and would be switched off";
+    script(node, "switch_off", what, &format!("dry=yes asked='' agreed=''\n{}", items(off, configured)))
+}
+
+fn items(off: &[Renewal], configured: &[String]) -> String {
+    let mut items = format!("configured={}\nitems() {{\n  :\n", quoted(&configured.join("\n")));
     for Renewal { client, file, names, .. } in off {
         let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         let _ = writeln!(items, "  off {} {} {}", client.as_str(), quoted(file), quoted(&names.join(" ")));
     }
     items.push_str("}\n");
-    script(node, "switch_off", "Switches off there what else renews or writes what certd delivers", &items)
+    items
 }
 
 /// Puts back whatever was switched off.
@@ -65,9 +82,10 @@ mod tests {
             paths: Vec::new(),
             elsewhere: Vec::new(),
         };
-        let off = switch_off(&node, &[item]);
+        let dry = dry_run(&node, core::slice::from_ref(&item), &[]);
+        let off = switch_off(&node, &[item], &["/it's".to_owned()], Some(&["it's".to_owned()]));
         assert!(off.contains("\n  off acme.sh '/root/.acme.sh/it'\\''s/*.conf' '*.a.example a.example'\n"), "{off}");
-        for script in [off, put_back(&node), recorded(&node)] {
+        for script in [off, dry, put_back(&node), recorded(&node)] {
             assert!(script.lines().all(|line| line != "END"));
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join("script"), &script).unwrap();

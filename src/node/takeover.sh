@@ -78,15 +78,50 @@ strike() { try mv "$entry" "$record/.old"; rm -rf "$record/.old"; }
 
 # --- switching off ---
 
+# line -> whether to do it: the dry run says it, and what is done then is what a person has read
+agreed() {
+  [ -z "$dry" ] || { say "would: $1"; return 1; }
+  [ -z "$asked" ] && return
+  case $nl$agreed$nl in *"$nl$1$nl"*) ;; *) left "$shown" "this was not in what was confirmed: run it again"; return 1 ;; esac
+}
+# client, $real -> whether it serves nothing else: hooks may copy its files, and servers may read them where they are
+serves_us() {
+  case $1 in
+  acme.sh) hook=$(sed -nE "s/^(Le_(Deploy|Renew|Post)Hook)=['\"]?[^'\" ].*/\1/p" "$real" | head -n 1) ;;
+  *)
+    hook=$(sed -nE 's/^ *((deploy|renew|post)[-_]hook) *= *([^ N].*|N[^o].*)$/\1/p' "$real" | head -n 1)
+    [ ! -f "$os/etc/letsencrypt/cli.ini" ] || [ "$hook" ] ||
+      hook=$(sed -nE 's/^ *((deploy|renew|post)[-_]hook) *=.*/\1 in cli.ini/p' "$os/etc/letsencrypt/cli.ini" | head -n 1)
+    set +f
+    for p in "$os"/etc/letsencrypt/renewal-hooks/deploy/* "$os"/etc/letsencrypt/renewal-hooks/post/*; do
+      set -f
+      [ ! -x "$p" ] || hook=$p
+    done
+    set -f
+    ;;
+  esac
+  [ -z "$hook" ] || { why="it has a hook that may serve others ($hook): read it, and end that renewal by hand"; return 1; }
+  p=${real%/*}
+  case $1 in
+  acme.sh) apart=${p%/*} d=${p%/*} patterns=$p/$nl${d##*/}/${p##*/}/${nl}${shown%/*}/ ;;
+  *) n=${real##*/} n=${n%.conf} apart=$os/etc/letsencrypt patterns=letsencrypt/live/$n/${nl}letsencrypt/archive/$n/ ;;
+  esac
+  unread "$apart" || { why="its files are still read: $why"; return 1; }
+}
+
 # client, file, our names
 off() {
+  shown=$2
   trusted "$os$2" || { left "$2" "$why"; return; }
   case $1 in
   lego) edit "$2" lego_of "$3"; return ;;
   acme.sh) suffix=.removed ;;
   *) suffix=.off ;;
   esac
-  still_ours "$1" "$real" "$3" || { left "$2" "$why"; return; }
+  still_ours "$1" "$real" "$3" && serves_us "$1" || { left "$2" "$why"; return; }
+  w=
+  [ "$1" != acme.sh ] || ! grep -q "^Le_ReloadCmd=['\"]*[^'\"]" "$real" || w=', and its reload command ends with it'
+  agreed "$1: $2 gets another name$w" || { away="$away$real "; return; }
   if ! pending rename "$real"; then
     to=$real$suffix
     # Of an earlier certificate.
@@ -102,14 +137,18 @@ off() {
 # path, the function that knows a line, its argument: the lines that it knows become comments. One move, so that cron never
 # reads half a file; beside the file in a folder that nobody else can have made, since not only root may write there.
 edit() {
-  shown=$1 of=$3
+  shown=$1 of=$3 who=
+  case $1 in */spool/*) ;; *) who='[A-Za-z_][^[:space:]]*[[:space:]]+' ;; esac
   case $1 in */cron.d/* | */crontab | */spool/cron/*) ;; *) left "$shown" 'it is no table of cron'; return ;; esac
-  draft edit "$real" ''
-  try cp -p "$real" "$record/.new/was"
   # A shell loses some bytes.
   which=false
-  commented <"$real" | cmp -s - "$record/.new/was" || { left "$shown" 'it is not only text, or its last line has no end'; return; }
+  commented <"$real" | cmp -s - "$real" || { left "$shown" 'it is not only text, or its last line has no end'; return; }
   which=$2
+  w=$(known <"$real")
+  [ "$w" ] || [ -z "$dry" ] || { [ "$which" = acme_of ] || left "$shown" 'no line of it does nothing but start lego for our names'; return; }
+  [ -z "$w" ] || agreed "$shown: what starts ${which%_of} becomes a comment, line$w" || return
+  draft edit "$real" ''
+  try cp -p "$real" "$record/.new/was"
   (umask 077; commented <"$real" >"$record/.new/is") || fail "$record cannot be written" "free some space there"
   cmp -s "$record/.new/is" "$record/.new/was" && {
     unstage "$real"
@@ -123,6 +162,13 @@ edit() {
   replace "$real" "$entry/is" "$entry/was"
   case $which in acme_of) w=acme.sh ;; *) w=lego ;; esac
   say "off: $w: a line of $shown is a comment now"
+}
+known() {
+  n=0
+  while IFS= read -r l || [ "$l" ]; do
+    n=$((n + 1))
+    ! $which "$l" || printf ' %s' "$n"
+  done
 }
 commented() {
   while IFS= read -r l || [ "$l" ]; do
@@ -147,16 +193,21 @@ unstage() {
   stage=${1%/*}/.certd-takeover
   [ -L "$stage" ] || [ ! -d "$stage" ] || ! of_root "$stage" || rm -rf "$stage"
 }
-# A line that starts lego for our names alone, and does nothing else.
-lego_of() {
+# line, program -> whether it starts that, as its first word after the time, the user and variables, and does nothing else
+starts() {
   # shellcheck disable=SC2016 # a pattern
-  printf '%s\n' "$1" | grep -qE '^[0-9*@][^;&|`$#]*[ /]lego [^;&|`$#>]*(>[^;&|`$#]*( 2>&1)?)? *$' || return
+  printf '%s\n' "$1" | tr '\t' ' ' | grep -qE "^(@[a-z]+|[0-9*][^ ]*( +[^ ]+){4}) +$(printf %s "$who" | sed 's/\[:space:\]/ /g')([A-Za-z_]+=[^ ;&|\`\$#]* +)*$2[^;&|\`\$#>]*(>[^;&|\`\$#]*( 2>&1)?)? *\$"
+}
+# A line that starts lego for our names alone.
+lego_of() {
+  starts "$1" '(/[^ ;&|`$#]*/)?lego ' || return
   all_among "$(printf '%s\n' "$1" | grep -oE -- '(-d|--domains)[ =]+[^ ]+' | sed -E "s/^(-d|--domains)[ =]+//; s/[\"',]/ /g" | tr '\n' ' ')" "$of"
 }
 # A line that starts acme.sh and nothing else, where something was taken out of acme.sh and nothing is left to renew.
 acme_of() {
-  # shellcheck disable=SC2016 # a pattern
-  printf '%s\n' "$1" | grep -qE '^[0-9*@][^;&|`$#]*[ "/]acme\.sh"? +--cron[^;&|`$#>]*(>[^;&|`$#]*( 2>&1)?)? *$' || return
+  starts "$1" '["'"'"'A-Za-z0-9/._~-]*/?acme\.sh["'"'"']? +--cron' || return
+  # Where its certificates are cannot be told then.
+  case $1 in *--cert-home* | *CERT_HOME=* | *LE_*=*) return 1 ;; esac
   homes=$(printf '%s\n' "$1" | sed -nE -e "s#.*--home[ =]+[\"']?([^\"' ]+).*#\1#p" -e t -e "s#.*[\"' ](/[^\"' ]*)[\"']?/acme\.sh.*#\1#p")
   homes="${homes:-$of} $(printf '%s\n' "$1" | sed -nE "s#.*--config-home[ =]+[\"']?([^\"' ]+).*#\1#p")"
   places=' '
@@ -170,7 +221,8 @@ acme_of() {
   done
   for h in $taken; do
     case $places in *" $h "*) ;; *) continue ;; esac
-    for w in $places; do ! renews "$w" || return; done
+    # Another user could put a pipe where a file was.
+    for w in $places; do roots_folder "$w" && ! renews "$w" || return 1; done
     return 0
   done
   return 1
@@ -180,6 +232,7 @@ renews() {
   set +f
   for p in "$1"/*/*.conf; do
     set -f
+    case $away in *" $p "*) continue ;; esac
     [ -f "$p" ] && grep -qs '^Le_Domain=' "$p" && return
   done
   set -f
@@ -188,13 +241,15 @@ renews() {
 # Where acme.sh has certificates, and something was taken out; each between blanks.
 taken_places() {
   taken=' '
+  for p in $away; do h=${p%/*} taken="$taken${h%/*} "; done
   for n in $(numbers); do
     load "$n" && [ "$kind" = rename ] && [ ! -e "$path" ] || continue
     case $to in *.removed*) h=${path%/*} taken="$taken${h%/*} " ;; esac
   done
 }
 switch_off() {
-  begin
+  away=' '
+  if [ "$dry" ]; then [ ! -e "$record" ] || begin; else begin; fi
   items
   taken_places
   set +f
@@ -202,9 +257,14 @@ switch_off() {
   set -f
   for f; do
     f=${f#"$os"}
-    [ ! -f "$os$f" ] || ! grep -qs '^[^#]*acme\.sh' "$os$f" || ! trusted "$os$f" || edit "$f" acme_of /root/.acme.sh
+    [ -f "$os$f" ] && trusted "$os$f" && grep -qs '^[^#]*acme\.sh' "$real" || continue
+    if grep -qE '^ *(CERT_HOME|LE_[A-Z_]+) *=' "$real"; then
+      [ "$taken" = ' ' ] || left "$f" 'it sets where acme.sh has its certificates, so whether it still has some cannot be told'
+      continue
+    fi
+    edit "$f" acme_of /root/.acme.sh
   done
-  rm -rf "$record/.new"
+  [ "$dry" ] || rm -rf "$record/.new"
 }
 
 # --- putting back ---

@@ -121,7 +121,10 @@ fn ours(context: &Context, node: &NodeName, mut looked: Looked) -> Looked {
     // The node knows only what it was asked about, not what else the configuration has for it.
     let known = |folder: &str| {
         let name = folder.rsplit('/').next().and_then(|name| CertName::parse(name).ok());
-        name.is_some_and(|name| context.config.install(node, &name).is_some())
+        let configured = |name: &CertName| {
+            context.config.install(node, name).is_some() || plan::places::is_discovered(&context.config, name.as_str())
+        };
+        name.is_some_and(|name| configured(&name))
     };
     looked.left.retain(|folder| !known(folder));
     looked.renewals = plan::renewals::ours(&context.config, node, looked.renewals);

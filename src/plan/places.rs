@@ -38,6 +38,19 @@ pub fn left(state: &PersistedState, config: &Config, node: &NodeName) -> Vec<Lef
     elsewhere.map(|(folder, paths)| Leftover { folder: folder.clone(), paths: paths.clone() }).collect()
 }
 
+/// All that deliveries of this controller have left there, beside configured paths too: another controller's are not its.
+pub fn delivered(state: &PersistedState, config: &Config, node: &NodeName) -> Vec<Leftover> {
+    let here = config.certificates.iter().filter_map(|it| Some(folder(config.install(node, &it.name)?, &it.name)));
+    let here: BTreeSet<String> = here.collect();
+    let of_node = state.places.get(node).into_iter().flatten().filter(|(folder, _)| !here.contains(*folder));
+    of_node.map(|(folder, paths)| Leftover { folder: folder.clone(), paths: paths.clone() }).collect()
+}
+
+/// Whether DNS says where it goes: a node may be gone from there for an hour.
+pub fn is_discovered(config: &Config, name: &str) -> bool {
+    config.certificates.iter().any(|certificate| certificate.discover.is_some() && certificate.name.as_str() == name)
+}
+
 /// It is gone from the node.
 pub fn forget(state: &mut PersistedState, node: &NodeName, folder: &str) {
     if let Some(of_node) = state.places.get_mut(node) {

@@ -17,7 +17,8 @@ pub fn takeover_text(node: &NodeName, takeover: &Takeover) -> String {
     let Takeover { off, left, unknown } = takeover;
     let mut text = format!("{node}\n");
     if off.is_empty() && !takeover.leaves_some() {
-        text.push_str("  nothing else renews or writes there what certd delivers\n");
+        text.push_str("  found nothing else that renews or writes what certd delivers (root's and the system's cron, enabled system \
+             timers; not users' timers, containers, or a server's own ACME)\n");
     }
     for renewal in off {
         let Renewal { client, file, names, .. } = renewal;
@@ -95,6 +96,10 @@ mod tests {
              next: see what it renews, as the user whose it is (crontab -l -u USER), and take certd's names out of it\n"
         );
         let nothing = takeover_text(&node, &Takeover::default());
-        assert_eq!(nothing, "上海\n  nothing else renews or writes there what certd delivers\n");
+        assert_eq!(
+            nothing,
+            "上海\n  found nothing else that renews or writes what certd delivers (root's and the system's cron, enabled system \
+             timers; not users' timers, containers, or a server's own ACME)\n"
+        );
     }
 }

@@ -50,7 +50,8 @@ impl Machine {
         Leftovers {
             folders: vec![Leftover { folder: "/ssl/.certd/old".to_owned(), paths }],
             paths: vec!["/new/chain.pem".to_owned(), "/new/key.pem".to_owned()],
-            certificates: vec![CertName::parse("new").unwrap()],
+            delivered: vec![CertName::parse("old").unwrap()],
+            stay: Vec::new(),
             tests: vec![vec![
                 "test".to_owned(),
                 "!".to_owned(),
@@ -127,7 +128,24 @@ fn what_goes_is_shown_with_the_found_files_and_the_links_and_then_goes() {
 #[test]
 fn what_is_read_or_others_could_swap_or_certd_did_not_make_stays() {
     type Change = fn(&Path);
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 10] = [
+        (|at| fs::write(at.join("etc/main.cf"), "cert = ssl/chain.pem\n").unwrap(), "etc/main.cf names it"),
+        (
+            |at| {
+                fs::write(at.join("site"), format!("key {}/private/key.pem\n", at.display())).unwrap();
+                fs::create_dir(at.join("etc/sites-enabled")).unwrap();
+                symlink(at.join("site"), at.join("etc/sites-enabled/site")).unwrap();
+                symlink(at.join("nowhere"), at.join("etc/sites-enabled/gone")).unwrap();
+            },
+            "etc/sites-enabled/site names it",
+        ),
+        (
+            |at| {
+                fs::create_dir_all(at.join("srv/web")).unwrap();
+                fs::write(at.join("srv/web/compose.yml"), "- ../ssl/.certd/old/:/certs\n").unwrap();
+            },
+            "srv/web/compose.yml names it",
+        ),
         (
             |at| {
                 fs::write(at.join("etc/nginx.conf"), format!("ssl_certificate {}/ssl/chain.pem;", at.display()))
@@ -167,6 +185,24 @@ fn what_is_read_or_others_could_swap_or_certd_did_not_make_stays() {
         let configured = Leftovers { paths: vec!["/private/key.pem".to_owned()], ..machine.leftovers() };
         let lines = machine.run(shell, &machine.script(Task::Clean, &configured)).unwrap();
         assert!(lines[0].contains("private/key.pem leads into it, which the configuration has"), "{lines:?}");
+        // What is configured ends alike, and is not it.
+        let machine = Machine::new();
+        fs::write(machine.path("etc/nginx.conf"), "key /new/ssl/chain.pem;\n").unwrap();
+        symlink(machine.path("nowhere"), machine.path("etc/gone")).unwrap();
+        let alike = Leftovers { paths: vec!["/new/ssl/chain.pem".to_owned()], ..machine.leftovers() };
+        let lines = machine.run(shell, &machine.script(Task::Clean, &alike)).unwrap();
+        assert_eq!(lines[0], "removed: /ssl/.certd/old");
+        // A search that is cut off, and folders of which nothing is recorded.
+        let machine = Machine::new();
+        let cut = machine.script(Task::Clean, &machine.leftovers()).replace("$(timeout 30 grep ", "$(exit 124; : ");
+        let lines = machine.run(shell, &cut).unwrap();
+        assert!(lines[0].contains("did not come to its end (grep: 124)"), "{lines:?}");
+        let stay = vec![("/ssl/.certd/old".to_owned(), "no record")];
+        let foreign = Leftovers { folders: Vec::new(), delivered: Vec::new(), stay, ..machine.leftovers() };
+        fs::write(machine.path("etc/certd-receiver/old.conf"), "").unwrap();
+        let before = machine.all();
+        let lines = machine.run(shell, &machine.script(Task::Clean, &foreign)).unwrap();
+        assert_eq!((lines, machine.all()), (vec!["left: /ssl/.certd/old: no record".to_owned()], before));
         // No test that could miss it.
         let blind = Leftovers { tests: Vec::new(), ..machine.leftovers() };
         let lines = machine.run(shell, &machine.script(Task::Clean, &blind)).unwrap();

@@ -136,6 +136,44 @@ fn of_legos_lines_the_one_with_our_names_alone_becomes_a_comment() {
 }
 
 #[test]
+fn what_feeds_others_or_is_still_read_is_left_and_a_dry_run_changes_nothing() {
+    for shell in SHELLS {
+        let home = Home::new();
+        home.acme("a.example_ecc/a.example", "a.example", "no");
+        home.write("var/spool/cron/crontabs/root", &format!("{CRON}1 1 * * * echo lego -d a.example renew\n"), 0o600);
+        let before = home.all();
+        let items = [acme(OURS, &["a.example"]), lego("/var/spool/cron/crontabs/root", &["a.example"])];
+        let lines = home.would(shell, &items);
+        assert_eq!(
+            lines,
+            [
+                format!("would: acme.sh: {OURS} gets another name"),
+                "left: /var/spool/cron/crontabs/root: no line of it does nothing but start lego for our names"
+                    .to_owned(),
+                "would: /var/spool/cron/crontabs/root: what starts acme becomes a comment, line 1".to_owned(),
+            ]
+        );
+        assert_eq!(home.all(), before);
+        // Something else than what was confirmed.
+        let other = certd::node::takeover::switch_off(&bench::node(), &items, &[], Some(&["other".to_owned()]));
+        let lines = home.lines(&home.run(shell, &other));
+        assert!(lines[0].contains("this was not in what was confirmed") && home.path(&OURS[1..]).exists(), "{lines:?}");
+        home.write("etc/main.cf", "key = /root/.acme.sh/a.example_ecc/a.example.key\n", 0o644);
+        let lines = home.switch_off(shell, &items[..1]);
+        assert!(
+            lines[0].contains("its files are still read: ") && lines[0].contains("etc/main.cf names it"),
+            "{lines:?}"
+        );
+        fs::remove_file(home.path("etc/main.cf")).unwrap();
+        let conf = home.read(&OURS[1..]) + "Le_DeployHook='haproxy,'\n";
+        home.write(&OURS[1..], &conf, 0o644);
+        let lines = home.switch_off(shell, &items[..1]);
+        assert!(lines[0].contains("it has a hook that may serve others (Le_DeployHook)"), "{lines:?}");
+        assert!(home.path(&OURS[1..]).exists() && home.read("var/spool/cron/crontabs/root").starts_with(CRON));
+    }
+}
+
+#[test]
 fn what_has_changed_since_is_named_and_not_put_back() {
     for shell in SHELLS {
         let home = Home::new();

@@ -131,6 +131,9 @@ fn outcome(node: &NodeName, output: &str, end: Option<SshError>) -> Result<Vec<S
     }
     let after = |mark: &str| lines.iter().find_map(|line| line.strip_prefix(mark)).map(str::to_owned);
     if let Some((what, next)) = after("failed: ").zip(after("next: ")) {
+        let is_done = |line: &&str| ["off: ", "back: ", "removed: "].iter().any(|word| line.starts_with(word));
+        let done: Vec<&str> = lines.iter().map(String::as_str).filter(is_done).collect();
+        let what = if done.is_empty() { what } else { format!("{what}; done before that: {}", done.join("; ")) };
         return Err(ReceiverError::Failed { node: node.clone(), what, next });
     }
     match end {

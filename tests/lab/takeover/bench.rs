@@ -71,7 +71,11 @@ impl Home {
     }
 
     pub(crate) fn switch_off(&self, shell: &[&str], off: &[Renewal]) -> Vec<String> {
-        self.lines(&self.run(shell, &takeover::switch_off(&node(), off)))
+        self.lines(&self.run(shell, &takeover::switch_off(&node(), off, &[], None)))
+    }
+
+    pub(crate) fn would(&self, shell: &[&str], off: &[Renewal]) -> Vec<String> {
+        self.lines(&self.run(shell, &takeover::dry_run(&node(), off, &[])))
     }
 
     pub(crate) fn put_back(&self, shell: &[&str]) -> Vec<String> {

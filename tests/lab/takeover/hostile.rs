@@ -86,6 +86,8 @@ fn a_place_that_somebody_has_taken_beside_a_table_of_crons_is_named() {
         let script = certd::node::takeover::switch_off(
             &super::bench::node(),
             &[lego("/var/spool/cron/crontabs/root", &["a.example"])],
+            &[],
+            None,
         );
         let output = home.run(shell, &script);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -42,7 +42,7 @@ fn killed_before_some_lines_the_next_run_ends_where_it_should_and_the_way_back_i
     let mut killed = 0;
     // A few lines; `make soak` takes all.
     let stride = if std::env::var_os("ALL_SHELLS").is_some() { 1 } else { 10 };
-    let scripts = [(takeover::switch_off(&node(), &items), false), (takeover::put_back(&node()), true)];
+    let scripts = [(takeover::switch_off(&node(), &items, &[], None), false), (takeover::put_back(&node()), true)];
     for (script, back) in scripts {
         for (number, variant) in variants(&script).into_iter().enumerate().step_by(stride) {
             let at = format!(

@@ -58,7 +58,9 @@ fn one_command_switches_ours_off_alone_delivers_and_proves_it_and_another_puts_i
     assert!(text.contains(&format!("acme.sh has {SERVICE}")), "{text}");
     let asks = exits(&lab.certd(&["node", "takeover", "上海"]), 2);
     assert!(asks.contains(&format!("off    acme.sh renews {SERVICE}: /{ours} is renamed")), "{asks}");
+    assert!(asks.contains(&format!("would: acme.sh: /{ours} gets another name")), "{asks}");
     assert!(asks.contains("nothing was done") && asks.contains("--yes"), "{asks}");
+    exits(&lab.certd(&["node", "takeover", "上海", "广州", "--print"]), 2);
     let script = exits(&lab.certd(&["node", "takeover", "上海", "--print"]), 0);
     assert!(
         script.starts_with("#!/bin/sh\n# For 上海. ") && script.contains(&format!("off acme.sh '/{ours}' '{SERVICE}'"))
@@ -79,7 +81,7 @@ fn one_command_switches_ours_off_alone_delivers_and_proves_it_and_another_puts_i
     let text = exits(&lab.certd(&["check", "--deep"]), 0);
     assert!(!text.contains("acme.sh"), "{text}");
     let text = exits(&lab.certd(&["node", "takeover", "上海", "--yes"]), 0);
-    assert!(text.contains("nothing else renews or writes there what certd delivers"), "{text}");
+    assert!(text.contains("found nothing else that renews or writes what certd delivers"), "{text}");
 
     exits(&lab.certd(&["node", "takeover", "上海", "--undo"]), 2);
     let text = exits(&lab.certd(&["node", "takeover", "上海", "--undo", "--yes"]), 0);
