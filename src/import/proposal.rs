@@ -135,7 +135,7 @@ fn groups<'a>(
             leave_out(one, format!("it expired {}", day(leaf.not_after)));
             continue;
         }
-        if any_placed && one.paths == Paths::default() {
+        if any_placed && one.paths == Paths::default() && !home.unprivileged {
             leave_out(
                 one,
                 "it is installed nowhere: add it with the paths that a server reads, if one does".to_owned(),

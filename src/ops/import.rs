@@ -37,6 +37,7 @@ pub async fn of_node(administrator: Endpoint, home: Option<&str>) -> Result<Vec<
 
 fn files(node: &NodeName, home: Home) -> Files {
     let mut files = Files::new(&home.path, Some(node.clone()));
+    files.unprivileged = !home.trusted;
     for (path, bytes) in home.files {
         files.add(&path, bytes);
     }
