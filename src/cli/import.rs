@@ -18,7 +18,7 @@ use crate::ops::import as ops;
 use crate::report::Exit;
 use crate::report::import as report;
 use crate::store::{Store, fresh, owner};
-use crate::text::as_word;
+use crate::text::{as_word, list};
 
 use super::fault::Fault;
 use super::{Options, output, progress, renew, setup};
@@ -85,6 +85,9 @@ struct How {
     /// Write without asking.
     #[arg(long)]
     yes: bool,
+    /// With --yes and without a configuration: also write a reload command or a CA that certd does not know.
+    #[arg(long)]
+    accept_unknown: bool,
     /// Give an account whose key is not ECDSA P-256 a new key at the CA. The other client cannot use it any more.
     #[arg(long)]
     new_account_key: bool,
@@ -192,7 +195,7 @@ impl How {
         let now = clock::now();
         output::text(&report::found(source.client, &source.found, now));
         let folder = options.config.parent().unwrap_or(Path::new("/")).to_owned();
-        let Proposal { mut draft, secrets, left_out: of_proposal } =
+        let Proposal { mut draft, secrets, left_out: of_proposal, unusual } =
             import::propose(&source.found, places.place(&folder), now).map_err(|of_proposal| {
                 output::text(&report::left_out(&left_out(&source.found, &of_proposal, &[])));
                 Fault::usage(
@@ -215,6 +218,13 @@ impl How {
         output::text(&report::left_out(&left_out(&source.found, &of_proposal, &of_adoption)));
         let writes = report::files(&path, &text, &secrets) + &report::adoption(&adoption);
         output::text(&format!("to be written\n{writes}"));
+        if self.yes && !self.accept_unknown && !unusual.is_empty() {
+            return Err(Fault::usage(format!(
+                "--yes does not write what certd does not know: {}\n  next: look at it, and run this again without --yes, or \
+                 with --accept-unknown",
+                list::first(5, unusual.iter())
+            )));
+        }
         if !self.confirmed()? {
             return Ok(Exit::Ok.code());
         }
@@ -269,6 +279,11 @@ impl How {
                 "next: make certd's SSH key for the nodes: ssh-keygen -t ed25519 -N '' -f {file}\n"
             ));
         }
+        text.push_str(&format!(
+            "next: switch the other clients off; then give the account a new key (certd account rollover) and replace the \
+             DNS token: these still have both: {}\n",
+            list::first(20, found.iter().map(place))
+        ));
         text.push_str("next: certd check; certd plan; certd deploy brings what is stored to every node\n");
         output::text(&text);
         let failed = written.failures.first().map(|failure| failure.code.area().exit());
@@ -305,6 +320,10 @@ fn missing_keys(config: &Config) -> Vec<String> {
         .collect();
     missing.dedup();
     missing
+}
+
+fn place(found: &Found) -> String {
+    found.node.as_ref().map_or_else(|| found.home.clone(), |node| format!("{node}:{}", found.home))
 }
 
 fn left_out(found: &[Found], proposal: &[LeftOut], adoption: &[LeftOut]) -> Vec<LeftOut> {

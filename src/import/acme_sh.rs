@@ -14,8 +14,8 @@ use url::Url;
 
 use super::assignments::Assignments;
 use super::{
-    Files, Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, OUTSIDE, Paths, account_url, contact, directory,
-    install_path, token, zone_id,
+    Files, Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, OUTSIDE, Paths, account_url, contact,
+    directory, install_path, token, zone_id,
 };
 use crate::text::escape;
 
@@ -219,6 +219,16 @@ fn domain(files: &Files, folder: &str, path: &str, found: &mut Found) {
             None
         }
     };
+    let pair = pair.filter(|pair| {
+        let same = pair.chain().leaf.names == names;
+        if !same {
+            found.leave_out(
+                shown.clone(),
+                "its domains are not those of its certificate: issue it anew, or correct them",
+            );
+        }
+        same
+    });
     let mut path = |name: &str| {
         let written = value(&conf, name, found)?;
         install_path(&written).unwrap_or_else(|why| {

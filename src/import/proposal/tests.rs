@@ -3,8 +3,6 @@ use super::*;
 use crate::cert::PrivateKey;
 use crate::cert::fixture::{Authority, NOW, days, leaf};
 
-use url::Url;
-
 const LE: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 fn node(name: &str, address: &str) -> DraftNode {
