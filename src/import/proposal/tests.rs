@@ -166,6 +166,33 @@ fn what_certd_cannot_renew_is_left_out_with_the_reason() {
 }
 
 #[test]
+fn a_certificate_for_tests_chooses_no_ca_and_a_name_in_a_path_is_the_certificates_own() {
+    let mut test = certificate(&["0.example.com"], KeyType::EcdsaP256, "/ssl/0.example.com");
+    test.directory = Url::parse("https://acme-staging-v02.api.letsencrypt.org/directory").ok();
+    let mut other = certificate(&["0-b.example.com"], KeyType::EcdsaP256, "/ssl/x0-b.example.com/0-b.example.com");
+    other.directory = test.directory.clone();
+    let good = certificate(&["a.example.com", "0.a.example.com"], KeyType::EcdsaP256, "/ssl/a.example.com");
+    let mut main = good.clone();
+    main.main = crate::cert::DnsName::parse("0.a.example.com").unwrap();
+    let found = [home("shanghai", vec![test.clone(), other, main])];
+    let (text, _) = proposed(&found);
+    assert!(text.contains("directory = \"letsencrypt\""), "{text}");
+    let config = crate::config::parse(&text).unwrap();
+    let key = |name: &str| {
+        config.installs[&(NodeName::parse("shanghai").unwrap(), CertName::parse(name).unwrap())].key.clone()
+    };
+    assert_eq!(key("0-b.example.com"), "/ssl/x0-b.example.com/0-b.example.com/privkey.pem");
+    assert_eq!(key("0.a.example.com"), "/ssl/a.example.com/privkey.pem");
+    let (text, _) = proposed(&[home("shanghai", vec![test])]);
+    assert!(text.contains("directory = \"letsencrypt-staging\""), "{text}");
+    // A hostile command is shown before it is written.
+    let mut evil = certificate(&["a.example.com"], KeyType::EcdsaP256, "/ssl/a");
+    evil.reload = Some("/tmp/evil".to_owned());
+    let unusual = propose(&[home("shanghai", vec![evil])], place(), NOW).ok().unwrap().unusual;
+    assert_eq!(unusual, ["the reload command of a.example.com.conf: /tmp/evil"]);
+}
+
+#[test]
 fn wildcards_other_cas_and_external_accounts_pass_the_configurations_own_checks() {
     let mut wild = certificate(&["*.a.example.com"], KeyType::EcdsaP256, "/ssl/x");
     wild.directory = Url::parse("https://acme.zerossl.com/v2/DV90").ok();
