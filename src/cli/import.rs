@@ -215,7 +215,7 @@ impl How {
                     "no certificate was found that certd can renew\n  next: see above what was left out, and why",
                 )
             })?;
-        draft.state_dir = self.state_dir.as_ref().map(|path| path.display().to_string());
+        draft.state_dir = self.state_dir.as_ref().map(|path| places::absolute(path));
         let text = draft.render();
         let path = options.config.display().to_string();
         let config = config::parse(&text).map_err(|mistakes| {

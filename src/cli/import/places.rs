@@ -217,6 +217,6 @@ fn this_machine(address: IpAddr) -> DraftNode {
     DraftNode { notes, name, addresses: vec![address.to_string()], host_keys, ..DraftNode::default() }
 }
 
-fn absolute(path: &Path) -> String {
+pub(super) fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
