@@ -14,13 +14,14 @@ use crate::config::{self, Config};
 use crate::context::secrets::Secrets;
 use crate::context::{self, Context, clock};
 use crate::import::{self, Adoption, Client, Files, Found, LeftOut, Proposal};
+use crate::model::worst;
 use crate::ops::import as ops;
 use crate::report::Exit;
 use crate::report::import as report;
 use crate::store::{Store, fresh, owner};
-use crate::text::as_word;
+use crate::text::{as_word, list};
 
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::{Options, output, progress, renew, setup};
 use places::{Nodes, Places};
 
@@ -85,6 +86,9 @@ struct How {
     /// Write without asking.
     #[arg(long)]
     yes: bool,
+    /// With --yes and without a configuration: also write a reload command or a CA that certd does not know.
+    #[arg(long)]
+    accept_unknown: bool,
     /// Give an account whose key is not ECDSA P-256 a new key at the CA. The other client cannot use it any more.
     #[arg(long)]
     new_account_key: bool,
@@ -100,6 +104,8 @@ struct How {
 struct Source {
     client: Client,
     found: Vec<Found>,
+    /// Of nodes that could not be read, and are shown.
+    failed: Vec<Exit>,
 }
 
 impl Import {
@@ -115,6 +121,7 @@ impl Import {
         // A link that leads nowhere is a configuration that cannot be read, and not none.
         if options.config.symlink_metadata().is_ok() {
             let config = setup::configuration(&options.config)?;
+            let names: Vec<String> = names.iter().map(|name| known_name(&config, name)).collect();
             let places = Places::configured(&config, nodes, &names)?;
             return how.with(config, options, |config| read(client, local, &places, home, config));
         }
@@ -151,10 +158,19 @@ fn read(
     home: Option<&str>,
     config: Option<&Config>,
 ) -> Result<Source, Fault> {
-    files.extend(places.read(home)?);
+    let (of_nodes, failures) = places.read(home)?;
+    files.extend(of_nodes);
+    let faults: Vec<Fault> = failures.into_iter().map(Fault::from).collect();
+    let failed: Vec<Exit> = faults.iter().map(|fault| fault.exit).collect();
+    if files.is_empty() && !faults.is_empty() {
+        return Err(Fault { exit: worst(&failed), texts: faults.into_iter().flat_map(|fault| fault.texts).collect() });
+    }
+    for fault in &faults {
+        fault::show(fault);
+    }
     let cas: Vec<url::Url> = config.iter().flat_map(|config| config.cas()).map(|ca| ca.directory.clone()).collect();
     let found = files.iter().map(|files| import::read(client, files, &cas)).collect();
-    Ok(Source { client, found })
+    Ok(Source { client, found, failed })
 }
 
 impl How {
@@ -178,13 +194,13 @@ impl How {
         output::text(&report::sections(&adoption));
         if writes.is_empty() {
             output::text("nothing to import\n");
-            return Ok(Exit::Ok.code());
+            return Ok(worst(&source.failed).code());
         }
         output::text(&format!("to be written to {}\n{writes}", config.state_dir.display()));
         if !self.confirmed()? {
-            return Ok(Exit::Ok.code());
+            return Ok(worst(&source.failed).code());
         }
-        self.store(config, secrets, roots, &source.found, options)
+        self.store(config, secrets, roots, &source, options)
     }
 
     /// There is no configuration yet.
@@ -192,14 +208,14 @@ impl How {
         let now = clock::now();
         output::text(&report::found(source.client, &source.found, now));
         let folder = options.config.parent().unwrap_or(Path::new("/")).to_owned();
-        let Proposal { mut draft, secrets, left_out: of_proposal } =
+        let Proposal { mut draft, secrets, left_out: of_proposal, unusual } =
             import::propose(&source.found, places.place(&folder), now).map_err(|of_proposal| {
                 output::text(&report::left_out(&left_out(&source.found, &of_proposal, &[])));
                 Fault::usage(
                     "no certificate was found that certd can renew\n  next: see above what was left out, and why",
                 )
             })?;
-        draft.state_dir = self.state_dir.as_ref().map(|path| path.display().to_string());
+        draft.state_dir = self.state_dir.as_ref().map(|path| places::absolute(path));
         let text = draft.render();
         let path = options.config.display().to_string();
         let config = config::parse(&text).map_err(|mistakes| {
@@ -215,6 +231,20 @@ impl How {
         output::text(&report::left_out(&left_out(&source.found, &of_proposal, &of_adoption)));
         let writes = report::files(&path, &text, &secrets) + &report::adoption(&adoption);
         output::text(&format!("to be written\n{writes}"));
+        if !source.failed.is_empty() {
+            // A configuration is made once.
+            output::text(
+                "nothing was written: not every node could be read; see above, and run this again, or without that node\n",
+            );
+            return Ok(worst(&source.failed).code());
+        }
+        if self.yes && !self.accept_unknown && !unusual.is_empty() {
+            return Err(Fault::usage(format!(
+                "--yes does not write what certd does not know: {}\n  next: look at it, and run this again without --yes, or \
+                 with --accept-unknown",
+                list::first(5, unusual.iter())
+            )));
+        }
         if !self.confirmed()? {
             return Ok(Exit::Ok.code());
         }
@@ -227,7 +257,7 @@ impl How {
         let config = setup::with_environment(setup::configuration(&options.config)?)?;
         let (secrets, _) = Secrets::read_what_can_be(&config);
         owner::become_owner(&config.state_dir)?;
-        self.store(config, secrets, roots, &source.found, options)
+        self.store(config, secrets, roots, &source, options)
     }
 
     fn adoption(&self, config: &Config, store: &Store, found: &[Found], roots: &Roots) -> Result<Adoption, Fault> {
@@ -241,9 +271,10 @@ impl How {
         config: Config,
         secrets: Secrets,
         roots: Roots,
-        found: &[Found],
+        source: &Source,
         options: &Options,
     ) -> Result<u8, Fault> {
+        let found = &source.found;
         let (stop, stopped) = watch::channel(false);
         let store = Store::open(&config.state_dir)?;
         let context = Context::new(config, store, roots, secrets, progress::progress(options), stopped);
@@ -269,10 +300,16 @@ impl How {
                 "next: make certd's SSH key for the nodes: ssh-keygen -t ed25519 -N '' -f {file}\n"
             ));
         }
+        text.push_str(&format!(
+            "next: switch the other clients off; then give the account a new key (certd account rollover) and replace the \
+             DNS token: these still have both: {}\n",
+            list::first(20, found.iter().map(place))
+        ));
         text.push_str("next: certd check; certd plan; certd deploy brings what is stored to every node\n");
         output::text(&text);
-        let failed = written.failures.first().map(|failure| failure.code.area().exit());
-        Ok(failed.unwrap_or(Exit::Ok).code())
+        let failed = written.failures.iter().map(|failure| failure.code.area().exit());
+        let failed: Vec<Exit> = failed.chain(source.failed.iter().copied()).collect();
+        Ok(worst(&failed).code())
     }
 
     /// On a terminal, asks; elsewhere only `--yes` writes.
@@ -305,6 +342,17 @@ fn missing_keys(config: &Config) -> Vec<String> {
         .collect();
     missing.dedup();
     missing
+}
+
+/// `[NAME=][USER@]HOST[:PORT]`, as a first import took it, for a node that the configuration has since.
+fn known_name(config: &Config, written: &str) -> String {
+    let (name, _) = written.split_once('=').unwrap_or((written.rsplit('@').next().unwrap_or(written), ""));
+    let has = |name: &str| config.nodes.iter().any(|node| node.name.as_str() == name);
+    if !has(written) && has(name) { name.to_owned() } else { written.to_owned() }
+}
+
+fn place(found: &Found) -> String {
+    found.node.as_ref().map_or_else(|| found.home.clone(), |node| format!("{node}:{}", found.home))
 }
 
 fn left_out(found: &[Found], proposal: &[LeftOut], adoption: &[LeftOut]) -> Vec<LeftOut> {

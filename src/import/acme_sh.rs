@@ -14,8 +14,8 @@ use url::Url;
 
 use super::assignments::Assignments;
 use super::{
-    Files, Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, Paths, account_url, contact, directory,
-    install_path, token, zone_id,
+    Files, Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, OUTSIDE, Paths, account_url, contact,
+    directory, install_path, token, zone_id,
 };
 use crate::text::escape;
 
@@ -54,8 +54,10 @@ pub(super) fn read(files: &Files, cas: Vec<Url>) -> Found {
     let account = files.get("account.conf").unwrap_or_default();
     let account = Assignments::read(files.shown("account.conf"), account, &ACCOUNT);
     for path in files.paths() {
-        if let Some((folder, file)) = path.split_once('/')
-            && file == format!("{}.conf", folder.strip_suffix("_ecc").unwrap_or(folder))
+        // Below the home, or below CERT_HOME with its whole path.
+        if let Some((folder, file)) = path.rsplit_once('/')
+            && (path.starts_with(OUTSIDE) || !folder.contains('/'))
+            && file == format!("{}.conf", stem(folder))
         {
             domain(files, folder, path, &mut found);
         }
@@ -70,6 +72,12 @@ pub(super) fn read(files: &Files, cas: Vec<Url>) -> Found {
         found.leave_out(account.line("CA_BUNDLE"), why);
     }
     found
+}
+
+/// The client's name of a certificate, by its folder.
+fn stem(folder: &str) -> &str {
+    let name = folder.rsplit('/').next().unwrap_or(folder);
+    name.strip_suffix("_ecc").unwrap_or(name)
 }
 
 /// `CERT_HOME`, where it is another folder.
@@ -200,7 +208,7 @@ fn domain(files: &Files, folder: &str, path: &str, found: &mut Found) {
         }
         url
     });
-    let stem = folder.strip_suffix("_ecc").unwrap_or(folder);
+    let stem = stem(folder);
     let (chain, key) = (format!("{folder}/fullchain.cer"), format!("{folder}/{stem}.key"));
     let pair = match (files.get(&chain), files.get(&key)) {
         (Some(chain_text), Some(key_text)) => {
@@ -211,6 +219,16 @@ fn domain(files: &Files, folder: &str, path: &str, found: &mut Found) {
             None
         }
     };
+    let pair = pair.filter(|pair| {
+        let same = pair.chain().leaf.names == names;
+        if !same {
+            found.leave_out(
+                shown.clone(),
+                "its domains are not those of its certificate: issue it anew, or correct them",
+            );
+        }
+        same
+    });
     let mut path = |name: &str| {
         let written = value(&conf, name, found)?;
         install_path(&written).unwrap_or_else(|why| {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::{Found, FoundAccount, FoundCertificate, LeftOut};
-use crate::cert::{CertName, DnsName, KeyType, NodeName, Pair, Roots, lint};
+use crate::cert::{CertName, DnsName, Flaw, KeyType, NodeName, Pair, Roots, lint};
 use crate::config::{Acme, Certificate, Config, ca_host};
 use crate::model::{LedgerEntry, LedgerEvent, Stored, UNKNOWN_CA};
 use crate::text::list;
@@ -112,7 +112,11 @@ impl Adoption {
         for home in found {
             for one in home.certificates.iter().filter(|one| one.names == certificate.names) {
                 let Some(pair) = &one.pair else { continue };
-                self.count(config, standing, certificate, one, pair, now);
+                let flaws = lint(pair, &certificate.names, roots, now);
+                // One that no CA issued is no order of anybody's. An expired one may be of six days.
+                if flaws.iter().all(|flaw| matches!(flaw, Flaw::Expired { .. })) {
+                    self.count(config, standing, certificate, one, pair, now);
+                }
                 if self.is_fit(config, certificate, one, pair, roots, now) {
                     candidates.push((home, one, pair));
                 }
@@ -217,7 +221,10 @@ impl Adoption {
         // No URL of an order: another machine's or an earlier import's of the same certificate is known by it.
         let order = format!("imported: certificate {}", pair.chain().leaf.serial);
         let same = |entry: &LedgerEntry| entry.ca == ca.host && entry.order.as_ref() == Some(&order);
-        if recent && !self.ledger.iter().any(same) && !standing.ledger.iter().any(same) {
+        // More the CA does not give, and a full ledger is full.
+        let of_names = |entry: &&LedgerEntry| entry.ca == ca.host && entry.names == certificate.names;
+        let full = self.ledger.iter().filter(of_names).count() >= ca.certificates_per_week;
+        if recent && !full && !self.ledger.iter().any(same) && !standing.ledger.iter().any(same) {
             let (ca, names, event) =
                 (ca.host.clone(), certificate.names.clone(), LedgerEvent::Finalize { exempt: false });
             self.ledger.push(LedgerEntry { at, ca, names, event, order: Some(order) });

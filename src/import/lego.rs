@@ -77,6 +77,9 @@ fn certificate(files: &Files, path: &str, name: &str, cas: &[Url], found: &mut F
     };
     let Some(pair) = found.pair([&files.shown(&chain), &files.shown(&key)], chain_text, key_text) else { return };
     let domain = name.strip_prefix("_.").map_or_else(|| name.to_owned(), |base| format!("*.{base}"));
+    if !pair.chain().leaf.names.iter().any(|own| own.to_string() == domain) {
+        return found.leave_out(shown, "its file has a name that its certificate does not have");
+    }
     let further: Vec<String> =
         pair.chain().leaf.names.iter().map(ToString::to_string).filter(|own| *own != domain).collect();
     let names: Vec<&str> = core::iter::once(domain.as_str()).chain(further.iter().map(String::as_str)).collect();

@@ -64,6 +64,8 @@ pub struct Files {
     pub home: String,
     /// On which node; `None`: on this machine.
     pub node: Option<NodeName>,
+    /// Its owner is neither root nor who imports: it does not decide what root runs or writes, nor where.
+    pub unprivileged: bool,
     texts: BTreeMap<String, Zeroizing<String>>,
     pub left_out: Vec<LeftOut>,
     total: usize,
@@ -94,6 +96,9 @@ impl Files {
         if self.texts.len() >= MOST_FILES || self.total + bytes.len() > MOST_TOTAL {
             return self.leave_out(path, "is one file too many: there are too many or too long files");
         }
+        if self.texts.contains_key(path) {
+            return self.leave_out(path, "is there twice: the first one counts");
+        }
         let Ok(text) = str::from_utf8(&bytes) else { return self.leave_out(path, "is not text (UTF-8)") };
         self.total += bytes.len();
         self.texts.insert(path.to_owned(), Zeroizing::new(text.to_owned()));
@@ -101,7 +106,7 @@ impl Files {
 
     /// A file outside of the home, by its absolute path.
     pub fn add_outside(&mut self, path: &str, bytes: Zeroizing<Vec<u8>>) {
-        self.add(&format!("{OUTSIDE}{path}"), bytes);
+        self.add(&outside_name(path), bytes);
     }
 
     pub fn leave_out(&mut self, path: &str, why: impl Into<String>) {
@@ -130,11 +135,17 @@ impl Files {
     }
 }
 
+/// The name of a file outside of the home, by its absolute path.
+pub fn outside_name(path: &str) -> String {
+    format!("{OUTSIDE}{path}")
+}
+
 /// What one home has.
 #[derive(Default)]
 pub struct Found {
     pub home: String,
     pub node: Option<NodeName>,
+    pub unprivileged: bool,
     pub accounts: Vec<FoundAccount>,
     pub tokens: Vec<FoundToken>,
     pub certificates: Vec<FoundCertificate>,
@@ -214,11 +225,15 @@ impl FoundCertificate {
 pub fn read(client: Client, files: &Files, cas: &[Url]) -> Found {
     let known = KNOWN_CAS.iter().filter_map(|ca| Url::parse(ca.directory).ok());
     let cas: Vec<Url> = known.chain(cas.iter().cloned()).collect();
-    match client {
-        Client::AcmeSh => acme_sh::read(files, cas),
+    let mut found = match client {
+        Client::AcmeSh => acme_sh::read(files, cas.clone()),
         Client::Certbot => certbot::read(files),
         Client::Lego => lego::read(files, &cas),
+    };
+    if files.unprivileged {
+        found.distrust(&cas);
     }
+    found
 }
 
 /// Whether an import reads this file of a home.
@@ -266,7 +281,33 @@ pub fn outside(client: Client, files: &Files) -> Vec<String> {
 impl Found {
     fn of(files: &Files) -> Self {
         let (home, node, left_out) = (files.home.clone(), files.node.clone(), files.left_out.clone());
-        Self { home, node, left_out, ..Self::default() }
+        Self { home, node, unprivileged: files.unprivileged, left_out, ..Self::default() }
+    }
+
+    /// Takes out what would let the home's owner decide what root does: commands, paths, and where to order.
+    fn distrust(&mut self, cas: &[Url]) {
+        let known = |url: &Url| cas.iter().any(|ca| ca == url);
+        for one in &mut self.certificates {
+            let of = &one.paths;
+            let paths = [&of.fullchain, &of.key, &of.cert, &of.chain].into_iter().flatten();
+            let reload = one.reload.iter().map(|reload| ("reload command", reload));
+            for (what, text) in reload.chain(paths.map(|path| ("path", path))) {
+                let why = format!(
+                    "the folder is not root's, so its {what} is not taken: look at it, and write it yourself: {}",
+                    escape(text, SHOWN)
+                );
+                self.left_out.push(LeftOut { what: one.file.clone(), why });
+            }
+            (one.paths, one.reload) = (Paths::default(), None);
+            if let Some(ca) = one.directory.take_if(|url| !known(url)) {
+                let why = format!("the folder is not root's, and certd does not know its CA: {ca}");
+                self.left_out.push(LeftOut { what: one.file.clone(), why });
+            }
+        }
+        for account in self.accounts.extract_if(.., |account| !known(&account.directory)) {
+            let why = format!("the folder is not root's, and certd does not know its CA: {}", account.directory);
+            self.left_out.push(LeftOut { what: account.file, why });
+        }
     }
 
     fn leave_out(&mut self, what: impl Into<String>, why: impl Into<String>) {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use toml::Value;
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::adopt::day;
@@ -16,8 +17,10 @@ use crate::config::defaults::{KEY_TYPE, KNOWN_CAS};
 use crate::config::draft::{Draft, DraftCertificate, DraftDns, DraftNode, DraftSsh};
 use crate::text::list;
 
-use installs::installs;
+use installs::{installs, unusual};
 
+/// Names of one certificate: what Let's Encrypt and the other CAs allow.
+const MOST_NAMES: usize = 100;
 /// Beside the configuration.
 const TOKEN_FILE: &str = "cloudflare.token";
 const EAB_FILE: &str = "eab.hmac";
@@ -35,6 +38,8 @@ pub struct Proposal {
     pub draft: Draft,
     pub secrets: Vec<SecretFile>,
     pub left_out: Vec<LeftOut>,
+    /// What a person has to see before it is written.
+    pub unusual: Vec<String>,
 }
 
 /// To be written 0600. No `Debug`.
@@ -79,7 +84,8 @@ pub fn propose(found: &[Found], place: Place<'_>, now: Timestamp) -> Result<Prop
         draft.certificates.extend(certificate(group, draft.nodes.len(), &draft.nodes, &mut left_out));
     }
     installs(&mut draft, &groups, &mut left_out);
-    Ok(Proposal { draft, secrets, left_out })
+    let unusual = unusual(&draft, &groups);
+    Ok(Proposal { draft, secrets, left_out, unusual })
 }
 
 fn home(found: &Found) -> String {
@@ -109,6 +115,10 @@ fn groups<'a>(
     let any_placed = found.iter().flat_map(|home| &home.certificates).any(|one| one.paths != Paths::default());
     for (home, one) in found.iter().flat_map(|home| home.certificates.iter().map(move |one| (home, one))) {
         let Some(leaf) = one.leaf() else { continue };
+        if one.names.iter().count() > MOST_NAMES {
+            leave_out(one, format!("it has more than {MOST_NAMES} names, and no CA gives more"));
+            continue;
+        }
         match &one.challenge {
             FoundChallenge::OtherDns(hook) => {
                 leave_out(
@@ -135,7 +145,7 @@ fn groups<'a>(
             leave_out(one, format!("it expired {}", day(leaf.not_after)));
             continue;
         }
-        if any_placed && one.paths == Paths::default() {
+        if any_placed && one.paths == Paths::default() && !home.unprivileged {
             leave_out(
                 one,
                 "it is installed nowhere: add it with the paths that a server reads, if one does".to_owned(),
@@ -169,7 +179,7 @@ fn groups<'a>(
     groups
 }
 
-/// The CA of the first certificate, with the account there.
+/// The CA of most certificates, with the account there. Certificates for tests choose it only where there are no others.
 fn ca(
     draft: &mut Draft,
     groups: &[Group<'_>],
@@ -178,9 +188,18 @@ fn ca(
     secrets: &mut Vec<SecretFile>,
     left_out: &mut Vec<LeftOut>,
 ) {
-    let of = |group: &Group<'_>| group.members.iter().find_map(|(_, one)| one.directory.clone());
     let accounts = || found.iter().flat_map(|home| &home.accounts);
-    let directory = groups.iter().find_map(of).or_else(|| Some(accounts().next()?.directory.clone()));
+    let mut votes: Vec<(Url, usize)> = Vec::new();
+    for directory in groups.iter().flat_map(|group| &group.members).filter_map(|(_, one)| one.directory.as_ref()) {
+        match votes.iter_mut().find(|(url, _)| url == directory) {
+            Some((_, votes)) => *votes += 1,
+            None => votes.push((directory.clone(), 1)),
+        }
+    }
+    // The first of those with as many.
+    votes.sort_by_key(|(url, votes)| (is_staging(url), core::cmp::Reverse(*votes)));
+    let first_account = || accounts().map(|account| account.directory.clone()).min_by_key(is_staging);
+    let directory = votes.into_iter().next().map(|(url, _)| url).or_else(first_account);
     let Some(directory) = directory else {
         KNOWN_CAS[0].name.clone_into(&mut draft.directory);
         return left_out
@@ -220,6 +239,12 @@ fn ca(
             why: format!("was not found: write `kid` and {eab_file} from the CA's console"),
         }),
     }
+}
+
+/// Whether nobody trusts its certificates: a CA for tests.
+fn is_staging(directory: &Url) -> bool {
+    directory.host_str().is_some_and(|host| host.contains("staging") || host.contains("test"))
+        || directory.path().to_ascii_lowercase().contains("staging")
 }
 
 fn dns(

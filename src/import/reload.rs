@@ -71,6 +71,52 @@ pub(super) fn test(reload: &[String]) -> Option<Vec<String>> {
     }
 }
 
+/// Where programs are root's.
+const FOLDERS: [&str; 8] = [
+    "/usr/sbin/",
+    "/usr/bin/",
+    "/sbin/",
+    "/bin/",
+    "/usr/local/sbin/",
+    "/usr/local/bin/",
+    "/usr/local/nginx/sbin/",
+    "/etc/init.d/",
+];
+const SERVERS: [&str; 12] = [
+    "nginx",
+    "openresty",
+    "apache2",
+    "httpd",
+    "haproxy",
+    "caddy",
+    "postfix",
+    "dovecot",
+    "exim4",
+    "xray",
+    "trojan",
+    "x-ui",
+];
+
+/// Whether it reloads a known server and does nothing else, so that it can be written unseen.
+pub(super) fn is_usual(reload: &[String]) -> bool {
+    let words: Vec<&str> = reload.iter().map(String::as_str).filter(|word| *word != "--no-block").collect();
+    let Some((program, rest)) = words.split_first() else { return false };
+    let name = match FOLDERS.iter().find_map(|folder| program.strip_prefix(folder)) {
+        Some(name) => name,
+        None => program,
+    };
+    let server = |unit: &str| SERVERS.contains(&unit.strip_suffix(".service").unwrap_or(unit));
+    let verb = |verb: &str| {
+        ["reload", "restart", "force-reload", "reload-or-restart", "try-reload-or-restart"].contains(&verb)
+    };
+    match (name, rest) {
+        ("systemctl", [action, unit]) | ("service" | "rc-service", [unit, action]) => verb(action) && server(unit),
+        ("nginx" | "openresty", ["-s", "reload"]) | ("apachectl" | "apache2ctl", ["graceful"]) => true,
+        (name, [action]) => program.starts_with("/etc/init.d/") && server(name) && verb(action),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +158,32 @@ mod tests {
             "",
         ] {
             assert_eq!(joined(command), None, "{command}");
+        }
+    }
+
+    #[test]
+    fn only_a_known_servers_reload_is_written_unseen() {
+        let usual = |command: &str| is_usual(&command.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        for command in [
+            "systemctl reload nginx",
+            "/usr/bin/systemctl --no-block restart nginx.service",
+            "service apache2 force-reload",
+            "/usr/local/nginx/sbin/nginx -s reload",
+            "/etc/init.d/nginx reload",
+        ] {
+            assert!(usual(command), "{command}");
+        }
+        for command in [
+            "/tmp/evil --as root",
+            "/home/x/nginx -s reload",
+            "nginx -c /tmp/x -s reload",
+            "systemctl reload /tmp/x.service",
+            "systemctl -H evil reload nginx",
+            "/usr/bin/../../tmp/nginx -s reload",
+            "service nginx stop",
+            "",
+        ] {
+            assert!(!usual(command), "{command}");
         }
     }
 

@@ -26,6 +26,8 @@ const MOST_HOMES: usize = 20;
 pub struct Home {
     /// As the node calls it, unescaped.
     pub path: String,
+    /// Its owner is root, or may become root.
+    pub trusted: bool,
     pub files: Vec<(String, Zeroizing<Vec<u8>>)>,
     /// Files that were not sent, and why.
     pub skipped: Vec<(String, &'static str)>,
@@ -132,6 +134,7 @@ fn parse(node: &NodeName, output: &[u8], end: Option<SshError>) -> Result<Vec<Ho
                 let (why, name) = rest.split_once(' ').unwrap_or((rest, ""));
                 home.skipped.push((name.to_owned(), reason(why)));
             }
+            ("owner", false, Some(home)) if rest == "trusted" && home.files.is_empty() => home.trusted = true,
             ("end", true, _) => open = false,
             ("done", false, _) => done = true,
             _ => return Err(strange("a line of the answer is out of place")),
@@ -150,6 +153,8 @@ fn reason(why: &str) -> &'static str {
     match why {
         "link" => "is a link",
         "special" => "is no regular file",
+        "name" => "has a name that an import does not take: letters, digits and ._*@- are",
+        "owner" => "is another user's folder than the home (CERT_HOME)",
         "long" => "is longer than 65536 bytes",
         "many" => "and what follows: there are too many files",
         _ => "was not sent",
@@ -170,10 +175,10 @@ mod tests {
 
     #[test]
     fn an_answer_is_files_of_homes_and_everything_without_the_mark_is_noise() {
-        let text = "motd\ncertd-read: home /root/.acme.sh\ncertd-read: file a/b\nnoise\ncertd-read:=one\ncertd-read:= two\n\n\
+        let text = "motd\ncertd-read: home /root/.acme.sh\ncertd-read: owner trusted\ncertd-read: file a/b\nnoise\ncertd-read:=one\ncertd-read:= two\n\n\
                     certd-read: end\ncertd-read: skip link c\ncertd-read: done\n";
         let homes = parse(&node(), text.as_bytes(), ended()).unwrap();
-        assert_eq!(homes[0].path, "/root/.acme.sh");
+        assert_eq!((homes[0].path.as_str(), homes[0].trusted), ("/root/.acme.sh", true));
         assert_eq!(homes[0].files[0].0, "a/b");
         assert_eq!(homes[0].files[0].1.as_slice(), b"one\n two\n");
         assert_eq!(homes[0].skipped, [("c".to_owned(), "is a link")]);

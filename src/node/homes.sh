@@ -5,11 +5,22 @@ export LC_ALL
 count=0
 seen=
 
-say() { printf 'certd-read: %s\n' "$*"; }
+nl='
+'
+
+# A name with a line's end would be a line of its own.
+say() {
+  case $* in *"$nl"*) set -- "skip name ?" ;; esac
+  printf 'certd-read: %s\n' "$*"
+}
 
 # put FILE NAME: the file, under its name within the home.
 put() {
-  case $2 in *[!A-Za-z0-9/._*@:-]*) return 0 ;; esac
+  case $2 in *[!A-Za-z0-9/._*@:-]*)
+    say "skip name $2"
+    return 0
+    ;;
+  esac
   [ -e "$1" ] || [ -h "$1" ] || return 0
   count=$((count + 1))
   if [ "$count" -gt 2500 ]; then
@@ -28,14 +39,35 @@ put() {
   fi
 }
 
-# certificates FOLDER
+# real FOLDER NAME: whether no link leads there. Root reads what is in the home alone.
+real() {
+  where=$(cd "$1" 2>/dev/null && pwd -P)
+  [ "$where" = "$1" ] || {
+    say "skip link $2"
+    return 1
+  }
+}
+
+# owner FOLDER: sets owner, a number.
+owner() {
+  # shellcheck disable=SC2012 # numbers alone are looked at
+  owner=$(ls -ldn "$1" | { read -r _ _ owner _ && printf '%s' "$owner"; })
+}
+
+# certificates FOLDER [PREFIX]
 certificates() {
   for folder in "$1"/*/; do
     folder=${folder%/}
     name=${folder##*/}
     stem=${name%_ecc}
     [ -f "$folder/$stem.conf" ] || continue
-    for file in "$stem.conf" "$stem.key" fullchain.cer; do put "$folder/$file" "$name/$file"; done
+    case $name in *[!A-Za-z0-9._*@-]*)
+      say "skip name $name"
+      continue
+      ;;
+    esac
+    real "$folder" "$2$name" || continue
+    for file in "$stem.conf" "$stem.key" fullchain.cer; do put "$folder/$file" "$2$name/$file"; done
   done
 }
 
@@ -43,20 +75,34 @@ read_home() {
   if [ ! -f "$1/account.conf" ] && [ ! -d "$1/ca" ]; then return 0; fi
   # The same folder by two names is one home.
   real=$(cd "$1" && pwd -P) || return 0
+  case $real in *"$nl"*) return 0 ;; esac
   case "$seen" in *":$real:"*) return 0 ;; esac
   seen="$seen:$real:"
   say "home $real"
+  owner "$real"
+  of_home=$owner
+  # Whoever may become root by sudo is trusted as root is.
+  case $owner in 0 | "${SUDO_UID:-$(id -u)}") say "owner trusted" ;; esac
   put "$real/account.conf" account.conf
   for file in "$real"/ca/*/account.key "$real"/ca/*/*/account.key "$real"/ca/*/*/*/account.key \
     "$real"/ca/*/*/*/*/account.key; do
     [ -f "$file" ] || continue
     folder=${file%/account.key}
+    real "$folder" "${folder#"$real"/}" || continue
     for part in account.key ca.conf account.json; do put "$folder/$part" "${folder#"$real"/}/$part"; done
   done
   certificates "$real"
   other=
   [ ! -f "$real/account.conf" ] || other=$(sed -n "s/^CERT_HOME='\(\/[^']*\)'.*/\1/p" "$real/account.conf" | tail -n 1)
-  if [ "$other" ] && [ "$other" != "$real" ]; then certificates "${other%/}"; fi
+  [ -z "$other" ] || other=$(cd "$other" 2>/dev/null && pwd -P)
+  if [ "$other" ] && [ "$other" != "$real" ]; then
+    owner "$other"
+    if [ "$owner" = "$of_home" ]; then
+      certificates "$other" "@$other/"
+    else
+      say "skip owner @$other"
+    fi
+  fi
 }
 
 # of_cron [-u USER]

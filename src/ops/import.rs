@@ -37,6 +37,7 @@ pub async fn of_node(administrator: Endpoint, home: Option<&str>) -> Result<Vec<
 
 fn files(node: &NodeName, home: Home) -> Files {
     let mut files = Files::new(&home.path, Some(node.clone()));
+    files.unprivileged = !home.trusted;
     for (path, bytes) in home.files {
         files.add(&path, bytes);
     }
@@ -116,10 +117,31 @@ async fn account(context: &Context, account: &Account) -> Result<Option<String>,
         (adopted.key_pkcs8, Some(url))
     } else {
         let key = AccountKey::from_pem(found.key.pem()).ok_or_else(|| bug(host, "a P-256 key that cannot be read"))?;
-        (key.pkcs8().clone(), found.url.clone())
+        // The URL in the other client's files is that machine's word: the CA's counts.
+        let http = http(context, ca(context, host)?)?;
+        let url = match valid(&http, &key).await {
+            Ok(Some(url)) => Some(url),
+            Ok(None) => {
+                let next = "nothing to do: certd makes an account of its own when it first needs one";
+                let what = format!("the CA knows no valid account with the key in {}: it is not stored", found.file);
+                return Err(failure(Code::AcmeNoAccount, host, what, next, Advice::Person));
+            }
+            // Without an answer it is found by its key later.
+            Err(AcmeError::Unreachable { .. } | AcmeError::Status { .. }) => None,
+            // A deactivated account, for one: it would stop every order.
+            Err(error) => return Err(of_acme(host, &error)),
+        };
+        (key.pkcs8().clone(), url)
     };
     store.write_account(host, &AccountRecord { key_pkcs8, url: url.clone(), contact: found.contact.clone() })?;
     Ok(url)
+}
+
+/// The URL of the account with this key, if the CA lets it order.
+async fn valid(http: &Http, key: &AccountKey) -> Result<Option<String>, AcmeError> {
+    let Some(url) = acme::find(http, key).await? else { return Ok(None) };
+    let known = acme::open(http, key, &url).await?.known().await?;
+    Ok(Some(url).filter(|_| known.status == "valid"))
 }
 
 /// Gives the account a new key (RFC 8555 section 7.3.5), and returns its URL. The new key is on disk before the CA hears

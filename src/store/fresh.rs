@@ -56,12 +56,17 @@ pub fn publish(path: &Path, content: &[u8], mode: u32) -> Result<bool, FreshErro
     let io = |source| FreshError::Io { path: path.to_owned(), source };
     let exists = || FreshError::Exists { path: path.to_owned() };
     match same(path, content).map_err(io)? {
-        Some(true) => return Ok(false),
+        Some(true) => {
+            // A run that was killed between the link and this may have left it.
+            return match fs::remove_file(fresh_name(path)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(io(error)),
+                _ => Ok(false),
+            };
+        }
         Some(false) => return Err(exists()),
         None => {}
     }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let fresh = path.with_file_name(format!(".{name}.new"));
+    let fresh = fresh_name(path);
     let done = write(&fresh, content, mode).and_then(|()| fs::hard_link(&fresh, path));
     // A run that was killed has left it; it may hold a secret.
     let removed = fs::remove_file(&fresh);
@@ -75,6 +80,11 @@ pub fn publish(path: &Path, content: &[u8], mode: u32) -> Result<bool, FreshErro
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
     Ok(true)
+}
+
+fn fresh_name(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.new"))
 }
 
 /// Private from its first byte.

@@ -98,7 +98,10 @@ fn a_folder_of_this_machine_becomes_a_configuration_a_token_and_a_store() {
 
     // Another's token is not overwritten, and nothing else is written then.
     fs::write(etc.join("cloudflare.token"), "another\n").unwrap();
-    let yes = [&import[..], &["--yes"]].concat();
+    // A CA and a reload command that certd does not know are not written unseen.
+    let unseen = exits(&certd(&[&import[..], &["--yes"]].concat()), 2);
+    assert!(unseen.contains("--yes does not write what certd does not know: the CA https://"), "{unseen}");
+    let yes = [&import[..], &["--yes", "--accept-unknown"]].concat();
     let refused = exits(&certd(&yes), 2);
     assert!(refused.contains("cloudflare.token: is there already"), "{refused}");
     assert_eq!(fs::read_to_string(etc.join("cloudflare.token")).unwrap(), "another\n");

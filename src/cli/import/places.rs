@@ -92,20 +92,24 @@ impl Places {
     }
 
     /// Over SSH; one after the other, so that a question of one node's stands alone.
-    pub(super) fn read(&self, home: Option<&str>) -> Result<Vec<Files>, Fault> {
+    /// A node that fails does not keep the others from being read.
+    pub(super) fn read(&self, home: Option<&str>) -> Result<(Vec<Files>, Vec<Finding>), Fault> {
         if self.endpoints.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
         let runtime = setup::runtime()?;
-        let mut files = Vec::new();
+        let (mut files, mut failures) = (Vec::new(), Vec::new());
         for Login { node, user, host, identities } in &self.endpoints {
             let read = async {
                 let endpoint = receiver::endpoint(&self.secrets, node, host.as_ref(), user).await?;
                 ops::of_node(administrator::with(endpoint, identities.clone()), home).await
             };
-            files.extend(runtime.block_on(read).map_err(|failure| self.explained(failure))?);
+            match runtime.block_on(read) {
+                Ok(read) => files.extend(read),
+                Err(failure) => failures.push(self.explained(failure)),
+            }
         }
-        Ok(files)
+        Ok((files, failures))
     }
 
     /// `certd trust` takes a configuration.
@@ -213,6 +217,6 @@ fn this_machine(address: IpAddr) -> DraftNode {
     DraftNode { notes, name, addresses: vec![address.to_string()], host_keys, ..DraftNode::default() }
 }
 
-fn absolute(path: &Path) -> String {
+pub(super) fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }

@@ -74,6 +74,33 @@ fn refused(path: &str, text: &str) -> String {
     left_out(&found).remove(0)
 }
 
+#[test]
+fn an_unprivileged_owner_decides_nothing_that_root_does() {
+    let mut files = Files::new("/home/x/.acme.sh", None);
+    let pair = pair();
+    let account = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+    for (path, text) in [
+        ("account.conf", ACCOUNT_CONF),
+        ("ca/ca.example/dir/account.key", account.pem()),
+        ("a.example.com_ecc/a.example.com.conf", DOMAIN_CONF),
+        ("a.example.com_ecc/a.example.com.key", pair.key().pem()),
+        ("a.example.com_ecc/fullchain.cer", &pair.chain().pem()),
+    ] {
+        files.add(path, text.as_bytes().to_vec().into());
+    }
+    files.unprivileged = true;
+    let found = read(Client::AcmeSh, &files, &[]);
+    let [one] = found.certificates.as_slice() else { panic!("{:?}", left_out(&found)) };
+    assert!(one.pair.is_some() && found.tokens.len() == 1);
+    assert!(one.reload.is_none() && one.paths == Paths::default() && one.directory.is_none());
+    assert!(found.accounts.is_empty());
+    let said = left_out(&found).join("\n");
+    for part in ["systemctl reload nginx", "/usr/local/nginx/conf/ssl/a.example.com/privkey.pem", "https://ca.example"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 fn domain(from: &str, to: &str) -> String {
     assert!(DOMAIN_CONF.contains(from), "{from}");
     DOMAIN_CONF.replace(from, to)

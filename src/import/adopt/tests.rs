@@ -194,6 +194,12 @@ fn what_others_have_ordered_of_late_is_counted_once() {
     let adoption = scene.adopt(&found, false);
     let at: Vec<Timestamp> = adoption.ledger.iter().map(|entry| entry.at).collect();
     assert_eq!(at, [&one, &two, &three].map(|pair| pair.chain().leaf.not_before));
+    // What no CA issued is nobody's order, and more than a full week is not noted.
+    let forged = Authority::root("other").issue(&["a.example.com"], days(-1, 80));
+    assert!(scene.adopt(&[home("z", Vec::new(), &[&forged])], false).ledger.is_empty());
+    let many: Vec<Pair> = (0..9).map(|_| issue(-1)).collect();
+    let many = scene.adopt(&[home("z", Vec::new(), &many.iter().collect::<Vec<_>>())], false);
+    assert_eq!(many.ledger.len(), scene.config.acme.certificates_per_week);
     scene.standing.ledger = adoption.ledger;
     assert!(scene.adopt(&found, false).ledger.is_empty());
 }

@@ -8,17 +8,16 @@ use toml::Value;
 use super::super::reload::{self, Reload};
 use super::super::{FoundCertificate, LeftOut, SHOWN};
 use super::Group;
+use crate::config::defaults::KNOWN_CAS;
 use crate::config::draft::{Draft, DraftCertificate, DraftInstall};
 use crate::text::escape;
 
 /// What a reload that takes a shell becomes.
 const SCRIPT: &str = "/usr/local/sbin/certd-reload";
 
-/// The name of a certificate, as its paths may have it.
-fn name_of(group: &Group<'_>, draft: &DraftCertificate) -> Vec<String> {
-    let mut names = vec![draft.name.clone().unwrap_or_else(|| draft.domains[0].clone())];
-    names.extend(group.members.iter().map(|(_, one)| one.main.base().to_owned()));
-    names
+/// The certificate's name, which `{name}` in a path becomes.
+fn name_of(draft: &DraftCertificate) -> String {
+    draft.name.clone().unwrap_or_else(|| draft.domains[0].clone())
 }
 
 /// What all have in common stands in `[install]`; what a certificate, a node or a certificate on a node has for itself,
@@ -26,10 +25,10 @@ fn name_of(group: &Group<'_>, draft: &DraftCertificate) -> Vec<String> {
 pub(super) fn installs(draft: &mut Draft, groups: &[Group<'_>], left_out: &mut Vec<LeftOut>) {
     let mut cells: BTreeMap<(usize, usize), DraftInstall> = BTreeMap::new();
     for (at, group) in groups.iter().enumerate() {
-        let names = name_of(group, &draft.certificates[at]);
+        let name = name_of(&draft.certificates[at]);
         for (node, one) in &group.members {
             if let Entry::Vacant(free) = cells.entry((*node, at)) {
-                free.insert(install(one, &names, left_out));
+                free.insert(install(one, &name, left_out));
             }
         }
     }
@@ -59,13 +58,30 @@ pub(super) fn installs(draft: &mut Draft, groups: &[Group<'_>], left_out: &mut V
         }
         let mut table = toml::Table::new();
         for (of, install) in others {
-            let names = name_of(&groups[of], &draft.certificates[of]);
+            let name = name_of(&draft.certificates[of]);
             let own = toml::Table::from_iter([("install".to_owned(), value(install))]);
-            table.insert(names[0].clone(), Value::Table(own));
+            table.insert(name, Value::Table(own));
         }
         node.further.push(("certificate".to_owned(), Value::Table(table)));
     }
     draft.install = common;
+}
+
+/// What of it is to be seen before it is written: a CA, or commands, that certd does not know.
+pub(super) fn unusual(draft: &Draft, groups: &[Group<'_>]) -> Vec<String> {
+    let mut unusual = Vec::new();
+    if !KNOWN_CAS.iter().any(|ca| ca.name == draft.directory) {
+        unusual.push(format!("the CA {}", escape(&draft.directory, SHOWN)));
+    }
+    for (_, one) in groups.iter().flat_map(|group| &group.members) {
+        // What takes a shell is not written.
+        if let Some(Reload::Words(words)) = one.reload.as_deref().map(reload::words)
+            && !reload::is_usual(&words)
+        {
+            unusual.push(format!("the reload command of {}: {}", one.file, escape(&words.join(" "), SHOWN)));
+        }
+    }
+    unusual
 }
 
 fn value(install: &DraftInstall) -> Value {
@@ -79,11 +95,22 @@ fn value(install: &DraftInstall) -> Value {
     Value::Table(table)
 }
 
-fn install(one: &FoundCertificate, names: &[String], left_out: &mut Vec<LeftOut>) -> DraftInstall {
+fn install(one: &FoundCertificate, name: &str, left_out: &mut Vec<LeftOut>) -> DraftInstall {
     let mut leave_out = |why: String| left_out.push(LeftOut { what: one.file.clone(), why });
     let placed = |path: &str| {
-        let holds = |name: &&String| path.split('/').any(|part| part.contains(name.as_str()));
-        names.iter().find(holds).map_or_else(|| path.to_owned(), |name| path.replace(name.as_str(), "{name}"))
+        // As a whole word of the path: `a.example` is no part of `aa.example`.
+        let letter = |c: char| c.is_alphanumeric() || c == '-';
+        let mut text = String::with_capacity(path.len());
+        let mut rest = path;
+        while let Some(at) = rest.find(name) {
+            let (before, after) = (&rest[..at], &rest[at + name.len()..]);
+            let end = before.chars().next_back().or_else(|| text.chars().next_back());
+            let whole = !end.is_some_and(|c| letter(c) || c == '.') && !after.chars().next().is_some_and(letter);
+            text.push_str(before);
+            text.push_str(if whole { "{name}" } else { name });
+            rest = after;
+        }
+        text + rest
     };
     let plain = |path: &&String| !path.contains(['{', '}']);
     let fullchain = one.paths.fullchain.as_ref().filter(plain);

@@ -3,8 +3,6 @@ use super::*;
 use crate::cert::PrivateKey;
 use crate::cert::fixture::{Authority, NOW, days, leaf};
 
-use url::Url;
-
 const LE: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 fn node(name: &str, address: &str) -> DraftNode {
@@ -165,6 +163,33 @@ fn what_certd_cannot_renew_is_left_out_with_the_reason() {
     assert!(text.contains(r#"key       = "/etc/ssl/certd/{name}/privkey.pem""#), "{text}");
     let none = with(&["web.example.com"], &|one| one.challenge = FoundChallenge::Other("hand".to_owned()));
     assert!(propose(&[home("shanghai", vec![none])], place(), NOW).is_err());
+}
+
+#[test]
+fn a_certificate_for_tests_chooses_no_ca_and_a_name_in_a_path_is_the_certificates_own() {
+    let mut test = certificate(&["0.example.com"], KeyType::EcdsaP256, "/ssl/0.example.com");
+    test.directory = Url::parse("https://acme-staging-v02.api.letsencrypt.org/directory").ok();
+    let mut other = certificate(&["0-b.example.com"], KeyType::EcdsaP256, "/ssl/x0-b.example.com/0-b.example.com");
+    other.directory = test.directory.clone();
+    let good = certificate(&["a.example.com", "0.a.example.com"], KeyType::EcdsaP256, "/ssl/a.example.com");
+    let mut main = good.clone();
+    main.main = crate::cert::DnsName::parse("0.a.example.com").unwrap();
+    let found = [home("shanghai", vec![test.clone(), other, main])];
+    let (text, _) = proposed(&found);
+    assert!(text.contains("directory = \"letsencrypt\""), "{text}");
+    let config = crate::config::parse(&text).unwrap();
+    let key = |name: &str| {
+        config.installs[&(NodeName::parse("shanghai").unwrap(), CertName::parse(name).unwrap())].key.clone()
+    };
+    assert_eq!(key("0-b.example.com"), "/ssl/x0-b.example.com/0-b.example.com/privkey.pem");
+    assert_eq!(key("0.a.example.com"), "/ssl/a.example.com/privkey.pem");
+    let (text, _) = proposed(&[home("shanghai", vec![test])]);
+    assert!(text.contains("directory = \"letsencrypt-staging\""), "{text}");
+    // A hostile command is shown before it is written.
+    let mut evil = certificate(&["a.example.com"], KeyType::EcdsaP256, "/ssl/a");
+    evil.reload = Some("/tmp/evil".to_owned());
+    let unusual = propose(&[home("shanghai", vec![evil])], place(), NOW).ok().unwrap().unusual;
+    assert_eq!(unusual, ["the reload command of a.example.com.conf: /tmp/evil"]);
 }
 
 #[test]
