@@ -38,14 +38,17 @@ impl HealthHeaders {
         Self(files.into_iter().map(|file| (file.clone(), read(file))).collect())
     }
 
-    /// What was read before stays where it cannot be read any more, as after root's rights were given up.
-    pub(crate) fn or_before(mut self, before: &Self) -> Self {
-        for (file, read) in self.0.iter_mut().filter(|(_, read)| read.is_err()) {
-            if let Some(Ok(headers)) = before.0.get(file) {
+    /// What was read before stays where a file cannot be used any more, as after root's rights were given up, or while it is
+    /// being written. Also returns why each of those cannot be used.
+    pub(crate) fn or_before(mut self, before: &Self) -> (Self, Vec<Finding>) {
+        let mut covered = Vec::new();
+        for (file, read) in &mut self.0 {
+            if let (Err(failure), Some(Ok(headers))) = (&*read, before.0.get(file)) {
+                covered.push(failure.clone());
                 *read = Ok(headers.clone());
             }
         }
-        self
+        (self, covered)
     }
 
     /// # Errors
@@ -114,5 +117,20 @@ mod tests {
             assert_eq!(parse(text).unwrap_err(), why);
         }
         assert!(parse(&"A: b\n".repeat(33)).unwrap_err().starts_with("more than"));
+    }
+
+    #[test]
+    fn a_file_that_is_spoilt_keeps_its_fields_and_that_is_said() {
+        let of = |text: &str| {
+            let bad = |what| failure(Code::HealthHeaders, "h", what, "", Advice::Person);
+            HealthHeaders([(PathBuf::from("/h"), parse(text).map_err(bad))].into())
+        };
+        let (kept, covered) = of("X-Secret").or_before(&of("X-Secret: sesame"));
+        assert_eq!(kept.of(Path::new("/h")).unwrap()["x-secret"], "sesame");
+        assert_eq!(covered.iter().map(|it| it.what.as_str()).collect::<Vec<_>>(), ["line 1 is no header field"]);
+        let (bad, covered) = of("X-Secret").or_before(&of("X-Secret"));
+        assert!(bad.of(Path::new("/h")).is_err() && covered.is_empty(), "nothing was there before");
+        let (new, covered) = of("X-Secret: new").or_before(&of("X-Secret: old"));
+        assert_eq!((&new.of(Path::new("/h")).unwrap()["x-secret"], covered.len()), (&HeaderValue::from_static("new"), 0));
     }
 }

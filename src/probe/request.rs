@@ -3,13 +3,15 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
+use std::sync::{Arc, Mutex, Weak};
 
 use http::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,6 +22,7 @@ use super::{Route, in_common, tls};
 use crate::cert::DnsName;
 use crate::config::HttpVersion;
 use crate::model::ProbeError;
+use crate::mutex::lock;
 use crate::text::escape;
 
 /// Bytes of a body that are read.
@@ -139,13 +142,9 @@ async fn attempt(
     if ask.version == HttpVersion::Two && !over_h2 {
         return Err(HttpError::NotHttp("the server does not speak HTTP/2".to_owned()));
     }
-    // Ends with this function, and with it the connection.
-    let mut connection = JoinSet::new();
-    let answer = if over_h2 {
-        over_two(stream, &ask, &mut connection).await
-    } else {
-        over_one(stream, &ask, &mut connection).await
-    };
+    let connection = Connection::default();
+    let answer =
+        if over_h2 { over_two(stream, &ask, &connection).await } else { over_one(stream, &ask, &connection).await };
     let (head, mut incoming) = answer?.into_parts();
     phase.store(Phase::Body as u8, Ordering::Relaxed);
     let mut body = Vec::new();
@@ -161,12 +160,39 @@ async fn attempt(
     Ok(Response { status: head.status.as_u16(), version, location, body })
 }
 
-type Connection = JoinSet<hyper::Result<()>>;
+/// The tasks of one connection, also those that hyper starts itself. They end with it, and with them the socket: hyper's own
+/// executor detaches the task that holds it, which a server that reads nothing keeps for ever.
+#[derive(Default)]
+struct Connection(Arc<Mutex<JoinSet<()>>>);
+
+/// What starts tasks of a connection, as long as there is one.
+#[derive(Clone)]
+struct Spawner(Weak<Mutex<JoinSet<()>>>);
+
+impl Connection {
+    fn spawner(&self) -> Spawner {
+        Spawner(Arc::downgrade(&self.0))
+    }
+
+    fn spawn<T>(&self, task: impl Future<Output = T> + Send + 'static) {
+        self.spawner().execute(async move {
+            let _ = task.await;
+        });
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
+    fn execute(&self, task: F) {
+        if let Some(tasks) = self.0.upgrade() {
+            lock(&tasks).spawn(task);
+        }
+    }
+}
 
 async fn over_one(
     stream: TlsStream<Recorded>,
     ask: &Get<'_>,
-    connection: &mut Connection,
+    connection: &Connection,
 ) -> Result<http::Response<Incoming>, HttpError> {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEADERS);
@@ -182,9 +208,9 @@ async fn over_one(
 async fn over_two(
     stream: TlsStream<Recorded>,
     ask: &Get<'_>,
-    connection: &mut Connection,
+    connection: &Connection,
 ) -> Result<http::Response<Incoming>, HttpError> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(connection.spawner());
     builder.max_header_list_size(HEADERS as u32).initial_stream_window_size(BODY as u32);
     builder.initial_connection_window_size(BODY as u32);
     let (mut sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
@@ -195,7 +221,7 @@ async fn over_two(
     // The connection would end with the sender, before the body.
     connection.spawn(async move {
         let _sender = sender;
-        core::future::pending().await
+        core::future::pending::<()>().await;
     });
     Ok(answer)
 }
@@ -219,4 +245,50 @@ fn no_answer(error: hyper::Error) -> HttpError {
     }
     let cause = core::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
     HttpError::NoResponse(escape(&cause, SHOWN))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// RFC 9113 section 4.1: length, type, flags, stream.
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+
+    fn acceptor() -> TlsAcceptor {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["a.example.com".to_owned()]).unwrap();
+        let leaf = CertificateDer::from(params.self_signed(&key).unwrap().der().to_vec());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let mut config = config.with_no_client_auth().with_single_cert(vec![leaf], key).unwrap();
+        config.alpn_protocols = vec![H2.to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_server_that_pings_and_never_reads_keeps_no_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut stream = acceptor().accept(listener.accept().await.unwrap().0).await.unwrap();
+            stream.read_exact(&mut [0; 24]).await.unwrap();
+            stream.write_all(&SETTINGS).await.unwrap();
+            let pings = PING.repeat(1_000);
+            // Until the client closes.
+            while stream.write_all(&pings).await.is_ok() {}
+        });
+        let name = DnsName::parse("a.example.com").unwrap();
+        let ask = Get { name: &name, path: "/", headers: HeaderMap::new(), version: HttpVersion::Any };
+        let got = get(&Route::from(address), ask, |_| Ok(()), Duration::from_secs(2)).await;
+        assert!(got.is_err(), "{got:?}");
+        timeout(Duration::from_secs(20), server).await.expect("the client has closed").unwrap();
+    }
 }

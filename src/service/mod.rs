@@ -287,19 +287,35 @@ impl Service {
     /// the old values.
     fn read_files(&mut self) {
         let roots = crate::context::secrets::roots(&self.config).map(|roots| self.roots = roots);
-        let secrets = Secrets::read(&self.config).map(|mut secrets| {
-            secrets.health_headers = secrets.health_headers.or_before(&self.secrets.health_headers);
+        let secrets = self.secrets_of(&self.config).map(|(secrets, covered)| {
             self.secrets = Arc::new(secrets);
+            covered
         });
         if secrets.is_err() {
             self.secrets = Arc::new(self.secrets.for_a_new_run());
         }
-        let kept = secrets.and(roots).err();
+        self.kept(match (secrets, roots) {
+            (Err(failure), _) | (Ok(_), Err(failure)) => Some(failure),
+            (Ok(covered), Ok(())) => covered,
+        });
+        self.tell_health();
+    }
+
+    /// As the files are now, but for those of health checks that cannot be used and could be before; also the first of these.
+    fn secrets_of(&self, config: &Config) -> Result<(Secrets, Option<Finding>), Finding> {
+        let mut secrets = Secrets::read(config)?;
+        let headers = core::mem::take(&mut secrets.health_headers);
+        let (headers, covered) = headers.or_before(&self.secrets.health_headers);
+        secrets.health_headers = headers;
+        Ok((secrets, covered.into_iter().next()))
+    }
+
+    /// A file cannot be used, and what was read of it before stays in use.
+    fn kept(&mut self, kept: Option<Finding>) {
         if let Some(failure) = kept.clone().filter(|_| kept != self.memory.files_kept) {
             self.tell(ServiceEvent::FilesKept(failure));
         }
         self.memory.files_kept = kept;
-        self.tell_health();
     }
 
     fn tell_health(&self) {
@@ -311,7 +327,7 @@ impl Service {
     fn reload(&mut self) {
         self.notify.reloading(clock::monotonic());
         match self.read_again() {
-            Ok((config, roots, secrets)) => {
+            Ok((config, roots, (secrets, covered))) => {
                 let (certificates, nodes) = (config.certificates.len(), config.nodes.len());
                 (self.config, self.roots, self.secrets) = (Arc::new(config), roots, Arc::new(secrets));
                 self.tell_health();
@@ -319,13 +335,14 @@ impl Service {
                 self.memory.schedule.look_anew(clock::now());
                 self.memory.reloaded = true;
                 self.tell(ServiceEvent::Reloaded { certificates, nodes });
+                self.kept(covered);
             }
             Err(why) => self.tell(ServiceEvent::NotReloaded { why }),
         }
         self.notify.ready();
     }
 
-    fn read_again(&self) -> Result<(Config, Roots, Secrets), Vec<String>> {
+    fn read_again(&self) -> Result<(Config, Roots, (Secrets, Option<Finding>)), Vec<String>> {
         let config = (self.hooks.reload)()?;
         if config.state_dir != self.config.state_dir {
             let path = self.config.state_dir.display();
@@ -333,7 +350,7 @@ impl Service {
         }
         let words = |failure: Finding| vec![format!("{}\n  next: {}", failure.what, failure.next)];
         let roots = crate::context::secrets::roots(&config).map_err(words)?;
-        let secrets = Secrets::read(&config).map_err(words)?;
+        let secrets = self.secrets_of(&config).map_err(words)?;
         Ok((config, roots, secrets))
     }
 
