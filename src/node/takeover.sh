@@ -142,6 +142,7 @@ edit() {
   case $1 in */cron.d/* | */crontab | */spool/cron/*) ;; *) left "$shown" 'it is no table of cron'; return ;; esac
   # A shell loses some bytes.
   which=false
+  # shellcheck disable=SC2094 # both read
   commented <"$real" | cmp -s - "$real" || { left "$shown" 'it is not only text, or its last line has no end'; return; }
   which=$2
   w=$(known <"$real")

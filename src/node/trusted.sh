@@ -67,6 +67,7 @@ unread() {
 # file -> whether it names it beside what is configured
 mentions() {
   IFS=$nl
+  # shellcheck disable=SC2013 # lines, by IFS
   for l in $(grep -hF -e "$patterns" "$1" </dev/null 2>/dev/null); do
     for p in $configured; do
       while case $l in *"$p"*) ;; *) false ;; esac; do l="${l%%"$p"*} ${l#*"$p"}"; done
