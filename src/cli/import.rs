@@ -220,7 +220,10 @@ impl How {
         let path = options.config.display().to_string();
         let config = config::parse(&text).map_err(|mistakes| {
             output::text(&text);
-            let texts = mistakes.iter().map(|mistake| mistake.render(&path)).collect();
+            let mut texts: Vec<String> = mistakes.iter().map(|mistake| mistake.render(&path)).collect();
+            texts.push(format!(
+                "{path}: nothing was written\n  next: save the text above as {path}, correct it, and run this again"
+            ));
             Fault { exit: Exit::Usage, texts }
         })?;
         let roots = context::roots(&config)?;
