@@ -131,6 +131,9 @@ mod tests {
         let (bad, covered) = of("X-Secret").or_before(&of("X-Secret"));
         assert!(bad.of(Path::new("/h")).is_err() && covered.is_empty(), "nothing was there before");
         let (new, covered) = of("X-Secret: new").or_before(&of("X-Secret: old"));
-        assert_eq!((&new.of(Path::new("/h")).unwrap()["x-secret"], covered.len()), (&HeaderValue::from_static("new"), 0));
+        assert_eq!(
+            (&new.of(Path::new("/h")).unwrap()["x-secret"], covered.len()),
+            (&HeaderValue::from_static("new"), 0)
+        );
     }
 }

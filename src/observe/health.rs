@@ -2,9 +2,10 @@
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -12,6 +13,7 @@ use crate::cert::{CertName, DnsName, NodeName, Roots};
 use crate::config::{Certificate, Config, Health as HealthConfig, Host, Node, Probe, Via};
 use crate::context::{Context, Secrets, clock};
 use crate::model::{Health, HealthAnswer, HealthPlace, ProbeError, Scope, Seen};
+use crate::mutex::lock;
 use crate::plan::health::{AT_ONCE, Answered, after};
 use crate::probe::{Get, HttpError, Response, Route, get};
 
@@ -20,6 +22,32 @@ use super::ssh_tunnel::{PortOpener, session_each};
 
 /// Requests at once, below the usual limit of 1,024 open files with the handshakes beside them.
 pub(crate) const REQUESTS: usize = 200;
+/// Addresses of one name that are asked: DNS may show a thousand.
+const MOST_ADDRESSES: usize = 16;
+
+/// What the requests of one round share: the logins at each node, and what jump hosts have refused. The next round tries again
+/// what has failed.
+pub(crate) struct Round {
+    config: Arc<Config>,
+    secrets: Arc<Secrets>,
+    roots: Roots,
+    openers: Mutex<BTreeMap<NodeName, PortOpener>>,
+}
+
+impl Round {
+    /// `config`: with the nodes that DNS names.
+    pub(crate) fn new(config: Arc<Config>, secrets: Arc<Secrets>, roots: Roots) -> Self {
+        Self { config, secrets, roots, openers: Mutex::default() }
+    }
+
+    /// One for all certificates of a node, since it limits the logins there. `None`: the configuration has lost the node.
+    fn opener(&self, node: &NodeName) -> Option<PortOpener> {
+        let node = self.config.node(node)?;
+        let mut openers = lock(&self.openers);
+        let new = || session_each(&self.config, &self.secrets, node);
+        Some(Arc::clone(openers.entry(node.name.clone()).or_insert_with(new)))
+    }
+}
 
 /// One host of a node, asked for the service of a certificate.
 #[derive(Clone)]
@@ -36,7 +64,7 @@ pub(crate) struct HealthTarget {
 enum Address {
     Host(Host),
     /// The node's own loopback, through SSH.
-    Loopback(PortOpener),
+    Loopback,
 }
 
 /// A host of a node; `None`: its loopback, through SSH.
@@ -46,7 +74,7 @@ impl HealthTarget {
     pub(crate) fn key(&self) -> TargetKey {
         let host = match &self.address {
             Address::Host(host) => Some(host.clone()),
-            Address::Loopback(_) => None,
+            Address::Loopback => None,
         };
         (self.certificate.clone(), self.node.clone(), host)
     }
@@ -56,27 +84,25 @@ impl HealthTarget {
         let same = (&self.certificate, &self.node) == (&place.certificate, &place.node);
         let address = match (&self.address, place.address) {
             (Address::Host(Host::Ip(ip)), Some(address)) => address == SocketAddr::new(*ip, self.probe.port),
-            (Address::Loopback(_), Some(address)) => address.ip() == LOOPBACK,
+            (Address::Loopback, Some(address)) => address.ip() == LOOPBACK,
             _ => true,
         };
         same && address
     }
 
     /// Every host of every node that a certificate in the scope is for.
-    pub(crate) fn all(config: &Arc<Config>, secrets: &Arc<Secrets>, scope: &Scope) -> Vec<Self> {
+    pub(crate) fn all(config: &Config, scope: &Scope) -> Vec<Self> {
         let mut targets = Vec::new();
-        let mut openers = BTreeMap::new();
         for certificate in config.certificates.iter().filter(|certificate| scope.wants(&certificate.name)) {
             for node in certificate.nodes.iter().filter(|node| scope.wants_node(node)) {
                 let Some(node) = config.node(node) else { continue };
-                let open = openers.entry(&node.name).or_insert_with(|| session_each(config, secrets, node));
-                targets.extend(Self::of(config, certificate, node, open));
+                targets.extend(Self::of(config, certificate, node));
             }
         }
         targets
     }
 
-    fn of(config: &Config, certificate: &Certificate, node: &Node, open: &PortOpener) -> Vec<Self> {
+    fn of(config: &Config, certificate: &Certificate, node: &Node) -> Vec<Self> {
         let Some(health) = config.health(certificate, node) else { return Vec::new() };
         let (Some(probe), Some(name)) = (health.probe(node.probes_of(&certificate.name)), certificate.sni.first())
         else {
@@ -85,7 +111,7 @@ impl HealthTarget {
         let health = Arc::new(health);
         let addresses = match probe.via {
             Via::Direct => node.addresses.iter().cloned().map(Address::Host).collect(),
-            Via::Ssh => vec![Address::Loopback(Arc::clone(open))],
+            Via::Ssh => vec![Address::Loopback],
         };
         let target = |address| Self {
             certificate: certificate.name.clone(),
@@ -98,10 +124,10 @@ impl HealthTarget {
         addresses.into_iter().map(target).collect()
     }
 
-    /// What every resolved address of the host answers.
-    pub(crate) async fn ask(&self, secrets: &Secrets, roots: &Roots) -> Vec<Answered> {
+    /// What every resolved address of the host answers. An answer of no address concerns them all.
+    pub(crate) async fn ask(&self, round: &Round) -> Vec<Answered> {
         let headers = match &self.health.headers_file {
-            Some(file) => secrets.health_headers.of(file),
+            Some(file) => round.secrets.health_headers.of(file),
             None => Ok(HeaderMap::new()),
         };
         let headers = match headers {
@@ -110,21 +136,22 @@ impl HealthTarget {
         };
         let Probe { port, proxy_protocol, .. } = self.probe;
         let routes: Vec<(SocketAddr, Route)> = match &self.address {
-            Address::Loopback(open) => {
+            Address::Loopback => {
+                let Some(open) = round.opener(&self.node) else { return Vec::new() };
                 let route = Route::Through { open: open(port), port, proxy_protocol, starttls: None };
                 vec![(SocketAddr::new(LOOPBACK, port), route)]
             }
             Address::Host(host) => match resolve(host, port).await {
                 Ok(found) => {
                     let route = |address| (address, Route::Tcp { address, proxy_protocol, starttls: None });
-                    found.into_iter().map(route).collect()
+                    found.into_iter().take(MOST_ADDRESSES).map(route).collect()
                 }
                 Err(error) => return vec![self.answered(None, unanswered(HttpError::Probe(error)), None)],
             },
         };
         let mut asked = Vec::new();
         for (address, route) in routes {
-            asked.push(self.ask_at(address, route, headers.clone(), roots));
+            asked.push(self.ask_at(address, route, headers.clone(), &round.roots));
         }
         futures_util::future::join_all(asked).await
     }
@@ -172,6 +199,8 @@ fn judged(health: &HealthConfig, response: Response) -> HealthAnswer {
 fn unanswered(error: HttpError) -> HealthAnswer {
     let why = error.to_string();
     match error {
+        // Without an address nobody was asked.
+        HttpError::Probe(ProbeError::Unresolved(_)) => HealthAnswer::Unknown { why },
         HttpError::Probe(error) if error.says_nothing_of_visitors() => HealthAnswer::Unknown { why },
         HttpError::Probe(ProbeError::Tls(_)) | HttpError::Refused(_) => HealthAnswer::Tls { why },
         HttpError::Probe(_) | HttpError::Late(_) | HttpError::Closed(_) | HttpError::NoResponse(_) => {
@@ -181,23 +210,34 @@ fn unanswered(error: HttpError) -> HealthAnswer {
     }
 }
 
+/// Older states say nothing of now.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
+
+/// Whether what was noted earlier still says something of now.
+pub(crate) fn is_recent(health: &Health, now: Timestamp) -> bool {
+    now.duration_since(health.at).abs() < REMEMBERED
+}
+
 /// Asks every place in the scope once, and judges by that. What `certd run` has noted adds since when, and the response
 /// times of the last hour.
 pub(crate) async fn look(context: &Context, scope: &Scope) -> Vec<Health> {
-    let targets = HealthTarget::all(&context.config, &context.secrets, scope);
+    let targets = HealthTarget::all(&context.config, scope);
+    let (config, secrets) = (Arc::clone(&context.config), Arc::clone(&context.secrets));
+    let round = Arc::new(Round::new(config, secrets, context.roots.clone()));
     let permits = Arc::new(Semaphore::new(REQUESTS));
     let mut asked = JoinSet::new();
     for target in targets {
-        let (secrets, roots, permits) = (Arc::clone(&context.secrets), context.roots.clone(), Arc::clone(&permits));
+        let (round, permits) = (Arc::clone(&round), Arc::clone(&permits));
         let (progress, node) = (context.progress.clone(), target.node.clone());
         asked.spawn(async move {
             let _permit = permits.acquire_owned().await;
             let _waiting = progress.waiting("health of", node);
-            target.ask(&secrets, &roots).await
+            target.ask(&round).await
         });
     }
     let mut known: BTreeMap<HealthPlace, Health> = BTreeMap::new();
-    for health in context.store.health().unwrap_or_default() {
+    let now = clock::now();
+    for health in context.store.health().unwrap_or_default().into_iter().filter(|health| is_recent(health, now)) {
         known.insert(health.place.clone(), health);
     }
     // A panic loses only that request.

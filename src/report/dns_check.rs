@@ -13,10 +13,11 @@ use crate::model::{Finding, InDns, Observed, Over, Rotation, Seen, ServerAnswer}
 use crate::plan::cloudflare;
 use crate::text::list;
 
+use super::health_text;
 use super::notes::{fold, item};
 use super::severity::with_severity;
 use super::table::aligned_rows;
-use super::{Exit, HealthVerdict, Report, ServedReport, Style, Verdict, worst};
+use super::{Exit, HealthReport, HealthVerdict, Report, ServedReport, Style, Verdict, worst};
 
 const SCHEMA: &str = "certd.dns/1";
 /// Addresses listed in a cell, and rows of a name's addresses.
@@ -37,6 +38,9 @@ pub struct DnsCheck {
     pub exit: u8,
     pub exits: Vec<u8>,
     pub names: Vec<NameInDns>,
+    /// Absent without health checks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthReport>,
     pub failures: Vec<Finding>,
 }
 
@@ -124,6 +128,7 @@ pub fn dns_check(
             findings: inventory.findings.clone(),
         });
     }
+    exits.extend(looked.health.iter().flat_map(HealthReport::findings).map(Finding::exit));
     exits.extend(looked.failures.iter().map(Finding::exit));
     exits.sort_unstable_by_key(|exit| exit.rank());
     exits.dedup();
@@ -135,6 +140,7 @@ pub fn dns_check(
         exit,
         exits: exits.into_iter().map(Exit::code).collect(),
         names,
+        health: looked.health,
         failures: looked.failures,
     }
 }
@@ -220,6 +226,7 @@ impl DnsCheck {
             }
             out.push('\n');
         }
+        out.push_str(&health_text::text(&self.health, style));
         for failure in &self.failures {
             out.push_str(&item("! ", &failure.named(), Some(&failure.next), style));
         }

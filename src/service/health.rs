@@ -1,7 +1,7 @@
 //! Health checks of `certd run`, beside its passes: a pass that takes an hour delays none.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -14,9 +14,9 @@ use crate::config::Config;
 use crate::context::health::Healths;
 use crate::context::secrets::Secrets;
 use crate::context::{Context, clock, progress, stopped};
-use crate::model::{HealthPlace, Scope};
+use crate::model::{Health, HealthPlace, Scope};
 use crate::observe::discover;
-use crate::observe::health::{HealthTarget, REQUESTS, TargetKey};
+use crate::observe::health::{HealthTarget, REQUESTS, Round, TargetKey, is_recent};
 use crate::plan::health::{Answered, Thresholds};
 use crate::plan::rota::Rota;
 use crate::store::Store;
@@ -26,8 +26,6 @@ use super::{Hooks, ServiceEvent};
 
 /// How often the states are written, for `certd check --health` and for the next start.
 const SAVE: Duration = Duration::from_secs(60);
-/// Older states say nothing of now.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 /// The rest of a service without checks.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -39,17 +37,30 @@ pub(crate) struct Inputs {
     pub(crate) roots: Roots,
 }
 
+impl Inputs {
+    fn round(&self, config: &Arc<Config>) -> Round {
+        Round::new(Arc::clone(config), Arc::new(self.secrets.for_a_new_run()), self.roots.clone())
+    }
+}
+
 /// The states that an earlier process has left, if they are recent.
 pub(crate) fn remembered(store: &Store) -> Healths {
     let (known, now) = (store.health().unwrap_or_default(), clock::now());
-    Healths::new(known.into_iter().filter(|health| now.duration_since(health.at).abs() < REMEMBERED))
+    Healths::new(known.into_iter().filter(|health| is_recent(health, now)))
 }
 
 struct Checks {
     inputs: Inputs,
+    /// With the nodes that DNS names.
+    config: Arc<Config>,
     healths: Healths,
     hooks: Arc<Hooks>,
     targets: BTreeMap<TargetKey, HealthTarget>,
+    /// Those of each target at its last request that had any.
+    places: BTreeMap<TargetKey, BTreeSet<HealthPlace>>,
+    round: Arc<Round>,
+    /// When it began, and how long one is: the shortest interval.
+    round_at: (SignedDuration, SignedDuration),
     rota: Rota<TargetKey>,
     running: JoinSet<(TargetKey, Vec<Answered>)>,
     /// What was asked, by task: a panic loses its answer alone.
@@ -65,8 +76,22 @@ pub(crate) async fn watch(
 ) {
     let now = inputs.borrow_and_update().clone();
     let every = Duration::try_from(now.config.run.check_every).unwrap_or(IDLE);
-    let (targets, rota, running, asked) = Default::default();
-    let mut checks = Checks { inputs: now, healths, hooks, targets, rota, running, asked };
+    let (targets, places, rota, running, asked) = Default::default();
+    let round = Arc::new(now.round(&now.config));
+    let round_at = Default::default();
+    let mut checks = Checks {
+        config: Arc::clone(&now.config),
+        inputs: now,
+        healths,
+        hooks,
+        targets,
+        places,
+        round,
+        round_at,
+        rota,
+        running,
+        asked,
+    };
     checks.plan().await;
     let (mut save, mut discover) = (interval(SAVE), interval(every));
     save.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,13 +131,36 @@ impl Checks {
                 current = Arc::clone(&context.config);
             }
         }
-        let targets = HealthTarget::all(&current, &secrets, &Scope::default());
+        let targets = HealthTarget::all(&current, &Scope::default());
         self.targets = targets.into_iter().map(|target| (target.key(), target)).collect();
+        let targets = &self.targets;
+        self.places.retain(|key, _| targets.contains_key(key));
         let interval = |target: &HealthTarget| SignedDuration::try_from(target.health.interval).unwrap_or_default();
         let checks = self.targets.iter().map(|(key, target)| (key.clone(), interval(target)));
         self.rota.replace(checks, clock::monotonic());
-        let targets = &self.targets;
-        self.healths.retain(|place| targets.values().any(|target| target.is_at(place)));
+        let shortest = self.targets.values().map(interval).min().unwrap_or_default();
+        (self.config, self.round_at) = (current, (clock::monotonic(), shortest));
+        self.round = Arc::new(self.inputs.round(&self.config));
+        self.healths.retain(|place| self.is_current(place));
+    }
+
+    /// The targets of a certificate at a node.
+    fn beside<'a>(&'a self, place: &HealthPlace) -> impl Iterator<Item = (&'a TargetKey, &'a HealthTarget)> {
+        let of = (place.certificate.clone(), place.node.clone());
+        let first = (of.0.clone(), of.1.clone(), None);
+        self.targets.range(first..).take_while(move |(key, _)| (&key.0, &key.1) == (&of.0, &of.1))
+    }
+
+    /// Whether it is a place of this target, as of the last request that had any.
+    fn is_of(&self, key: &TargetKey, target: &HealthTarget, place: &HealthPlace) -> bool {
+        match self.places.get(key) {
+            Some(places) => places.contains(place),
+            None => target.is_at(place),
+        }
+    }
+
+    fn is_current(&self, place: &HealthPlace) -> bool {
+        self.beside(place).any(|(key, target)| self.is_of(key, target, place))
     }
 
     fn rest(&self) -> Duration {
@@ -121,14 +169,18 @@ impl Checks {
     }
 
     fn start(&mut self) {
+        let (began, length) = self.round_at;
+        if clock::monotonic() - began >= length {
+            self.round_at.0 = clock::monotonic();
+            self.round = Arc::new(self.inputs.round(&self.config));
+        }
         while self.running.len() < REQUESTS
             && let Some(key) = self.rota.take(clock::monotonic())
         {
             let Some(target) = self.targets.get(&key).cloned() else { continue };
-            let (secrets, roots) = (Arc::clone(&self.inputs.secrets), self.inputs.roots.clone());
-            let of_task = key.clone();
+            let (round, of_task) = (Arc::clone(&self.round), key.clone());
             let task = self.running.spawn(async move {
-                let answered = target.ask(&secrets, &roots).await;
+                let answered = target.ask(&round).await;
                 (of_task, answered)
             });
             self.asked.insert(task.id(), key);
@@ -145,21 +197,36 @@ impl Checks {
         self.ended(task);
         // The configuration may have lost it in the meantime.
         let Some(target) = self.targets.get(key) else { return };
-        let alone = self
-            .targets
-            .values()
-            .filter(|other| (&other.certificate, &other.node) == (&target.certificate, &target.node));
-        if alone.count() == 1 {
-            // Its name may have other addresses than before.
-            let places: Vec<&HealthPlace> = answered.iter().map(|answered| &answered.place).collect();
-            self.healths.retain(|place| !target.is_at(place) || places.contains(&place));
+        let of_all = answered.iter().find(|answered| answered.place.address.is_none());
+        let has_resolved = of_all.is_none();
+        let answered = match of_all {
+            Some(all) => self.at_every_place(key, target, all),
+            None => answered,
+        };
+        // Its name may have other addresses than before.
+        if let Some(first) = answered.first().filter(|_| has_resolved) {
+            let places = answered.iter().map(|answered| answered.place.clone()).collect();
+            self.places.insert(key.clone(), places);
+            let of = |place: &HealthPlace| {
+                (&place.certificate, &place.node) == (&first.place.certificate, &first.place.node)
+            };
+            self.healths.retain(|place| !of(place) || self.is_current(place));
         }
+        let Some(target) = self.targets.get(key) else { return };
         let (thresholds, good) = (Thresholds::from(&*target.health), &target.health.status);
         for answered in answered {
             for event in HealthEvent::of(self.healths.note(answered, thresholds), good) {
                 (self.hooks.event)(&ServiceEvent::Health(event));
             }
         }
+    }
+
+    /// What concerns every place of a target, at each that it had before: a lookup that fails forgets none of them.
+    fn at_every_place(&self, key: &TargetKey, target: &HealthTarget, all: &Answered) -> Vec<Answered> {
+        let mut known = self.healths.all();
+        known.retain(|health| health.place.address.is_some() && self.is_of(key, target, &health.place));
+        let at = |health: Health| Answered { place: health.place, ..all.clone() };
+        if known.is_empty() { vec![all.clone()] } else { known.into_iter().map(at).collect() }
     }
 
     fn save(&self) {
