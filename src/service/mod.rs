@@ -83,6 +83,9 @@ struct Memory {
     files_kept: Option<Finding>,
 }
 
+/// What files hold now; and the first that cannot be used, and of which the former content goes on.
+type ReadAgain = (Config, Roots, (Secrets, Option<Finding>));
+
 impl Service {
     /// Must be called within a runtime. Signals set `stop` to true and send to `hangup`.
     pub fn new(
@@ -342,7 +345,7 @@ impl Service {
         self.notify.ready();
     }
 
-    fn read_again(&self) -> Result<(Config, Roots, (Secrets, Option<Finding>)), Vec<String>> {
+    fn read_again(&self) -> Result<ReadAgain, Vec<String>> {
         let config = (self.hooks.reload)()?;
         if config.state_dir != self.config.state_dir {
             let path = self.config.state_dir.display();
