@@ -160,13 +160,17 @@ fn servers_of_one_zone_that_differ_are_told() {
 }
 
 #[test]
-fn a_proxied_record_is_known_by_the_api_and_guessed_by_a_check_that_has_no_token() {
+fn a_proxied_record_is_known_by_its_address_or_the_api_and_else_guessed() {
     let lab = renewed(1);
     lab.cloudflare.add_address(SERVICE, lab.nodes[0].tls.ip(), true);
     lab.record(&format!("delete {SERVICE}. A"));
     lab.record(&format!("add {SERVICE}. 300 A 104.16.0.1"));
+    assert_eq!(lab.check(3).0, ["inventory-proxied"], "an address that Cloudflare publishes");
+
+    lab.record(&format!("delete {SERVICE}. A"));
+    lab.record(&format!("add {SERVICE}. 300 A 203.0.113.9"));
     let (found, text) = lab.check(3);
-    assert_eq!(found, ["inventory-stranger"]);
+    assert_eq!(found, ["inventory-stranger"], "a check has no token");
     assert!(text.contains("if it is proxied (the orange cloud), set it to \"DNS only\""), "{text}");
     let output = lab.certd(&["renew", "--output", "json"]);
     exits(&output, 3);
