@@ -182,8 +182,11 @@ fn a_password_file_must_be_absolute_and_one_that_is_gone_keeps_nothing_from_bein
         program.end();
         forms.delivered(shell, &old, FIRST);
         // Killed after the switch; its server does not take the new pair.
-        forms.place.script("reload", "kill -9 0");
-        let (mut program, _) = forms.prepared(shell, &new, SECOND);
+        let source = with_forms(&forms.programs);
+        let killing = source.replacen("  elif each begin; check", "  elif each begin; kill -9 0; check", 1);
+        assert_ne!(source, killing);
+        let mut program = Program::start_source(shell, &killing, &[forms.bundle(&new, SECOND)], &[]);
+        assert_eq!(program.answer().unwrap().0, "prepared");
         program.say("commit\n");
         assert_eq!(program.answer(), None, "{shell:?}");
         program.end();
