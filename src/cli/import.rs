@@ -2,6 +2,7 @@
 
 mod places;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::cert::Roots;
 use crate::config::{self, Config};
-use crate::context::secrets::Secrets;
+use crate::context::secrets::{Secrets, system_roots};
 use crate::context::{self, Context, clock};
 use crate::import::{self, Adoption, Client, Files, Found, LeftOut, Proposal};
 use crate::model::worst;
@@ -24,6 +25,8 @@ use crate::text::{as_word, list};
 use super::fault::{self, Fault};
 use super::{Options, output, progress, renew, setup};
 use places::{Nodes, Places};
+
+pub(super) use places::node_draft;
 
 /// Import certificates, accounts and the DNS token from acme.sh, certbot or lego
 ///
@@ -209,7 +212,7 @@ impl How {
         output::text(&report::found(source.client, &source.found, now));
         let folder = options.config.parent().unwrap_or(Path::new("/")).to_owned();
         let Proposal { mut draft, secrets, left_out: of_proposal, unusual } =
-            import::propose(&source.found, places.place(&folder), now).map_err(|of_proposal| {
+            import::propose(&source.found, places.place(&folder, &system_roots()), now).map_err(|of_proposal| {
                 output::text(&report::left_out(&left_out(&source.found, &of_proposal, &[])));
                 Fault::usage(
                     "no certificate was found that certd can renew\n  next: see above what was left out, and why",
@@ -229,7 +232,8 @@ impl How {
         let roots = context::roots(&config)?;
         let adoption = self.adoption(&config, &Store::look(&config.state_dir)?, &source.found, &roots)?;
         // What the proposal leaves out is no part of its configuration either.
-        let named = |left: &&LeftOut| !of_proposal.iter().any(|other| other.what == left.what);
+        let proposed: BTreeSet<&str> = of_proposal.iter().map(|left| left.what.as_str()).collect();
+        let named = |left: &&LeftOut| !proposed.contains(left.what.as_str());
         let of_adoption: Vec<LeftOut> = adoption.left_out.iter().filter(named).cloned().collect();
         output::text(&report::left_out(&left_out(&source.found, &of_proposal, &of_adoption)));
         let writes = report::files(&path, &text, &secrets) + &report::adoption(&adoption);

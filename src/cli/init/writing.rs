@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::config::{defaults, parse};
+use crate::import::EAB_FILE;
 use crate::ops::init::files::{NewFile, edit, generate_key, write_new};
 use crate::report::Exit;
 
@@ -84,6 +85,9 @@ pub(super) fn write(init: &Init, options: &Options, answers: Answers) -> Result<
     if let Some((token, file)) = token.zip(draft.dns.token_file.as_ref()) {
         let text = Zeroizing::new(format!("{}\n", token.as_str()));
         files.push(NewFile { path: PathBuf::from(file), mode: 0o600, text });
+    }
+    if let Some(text) = answers.eab.map(Zeroizing::new) {
+        files.push(NewFile { path: path.with_file_name(EAB_FILE), mode: 0o600, text });
     }
     files.push(NewFile { path, mode: 0o644, text: Zeroizing::new(config) });
     let key = draft.ssh.identity_files.first().filter(|_| answers.generate_key);
