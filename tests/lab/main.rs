@@ -64,5 +64,6 @@ mod ssh_jump;
 mod ssh_login;
 mod ssh_silent;
 mod ssh_tunnel;
+mod story;
 mod takeover;
 mod watch;
