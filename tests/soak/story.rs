@@ -18,5 +18,6 @@ pub(crate) fn program(suite: &str) -> PathBuf {
 #[test]
 fn three_commands_lead_from_real_homes_of_acme_sh_to_one_certificate_that_acme_sh_leaves_alone() {
     let [trixie, sid] = ["trixie", "sid"].map(program);
-    play(&Homes::Real([&trixie, &sid, &trixie]));
+    let homes = Homes::Real([&trixie, &sid, &trixie]);
+    play(&homes).afterwards(&homes);
 }
