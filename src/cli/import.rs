@@ -98,10 +98,16 @@ struct How {
     /// Without a configuration: the state directory to write into it [default: /var/lib/certd]
     #[arg(long, value_name = "PATH")]
     state_dir: Option<PathBuf>,
+    /// After `certd init --from-acme.sh`, which has shown what was found.
+    #[arg(long, hide = true)]
+    shown: bool,
     /// How long to wait for another certd to release the lock.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
     wait: Duration,
 }
+
+/// Nodes in a command that is shown.
+const MOST_NODES: usize = 10;
 
 /// What was read, and from which nodes.
 struct Source {
@@ -191,9 +197,10 @@ impl How {
         let source = read(Some(&config))?;
         let store = Store::look(&config.state_dir)?;
         let adoption = self.adoption(&config, &store, &source.found, &roots)?;
-        output::text(&report::found(source.client, &source.found, clock::now()));
-        let (writes, left_out) = (report::adoption(&adoption), left_out(&source.found, &[], &adoption.left_out));
-        output::text(&report::left_out(&left_out));
+        let shown = if self.shown { &[] } else { source.found.as_slice() };
+        output::text(&report::found(source.client, shown, clock::now()));
+        output::text(&report::left_out(&left_out(shown, &[], &adoption.left_out)));
+        let writes = report::adoption(&adoption);
         output::text(&report::sections(&adoption));
         if writes.is_empty() {
             output::text("nothing to import\n");
@@ -307,12 +314,13 @@ impl How {
                 "next: make certd's SSH key for the nodes: ssh-keygen -t ed25519 -N '' -f {file}\n"
             ));
         }
+        let nodes: Vec<&str> = context.config.nodes.iter().map(|node| node.name.as_str()).collect();
         text.push_str(&format!(
-            "next: switch the other clients off; then give the account a new key (certd account rollover) and replace the \
-             DNS token: these still have both: {}\n",
+            "next: certd node takeover {} switches the other client off for these names, delivers, and proves it\nthen: give the \
+             account a new key (certd account rollover) and replace the DNS token: these still have both: {}\n",
+            if nodes.len() > MOST_NODES { "NODE…".to_owned() } else { nodes.join(" ") },
             list::first(20, found.iter().map(place))
         ));
-        text.push_str("next: certd check; certd plan; certd deploy brings what is stored to every node\n");
         output::text(&text);
         let failed = written.failures.iter().map(|failure| failure.code.area().exit());
         let failed: Vec<Exit> = failed.chain(source.failed.iter().copied()).collect();

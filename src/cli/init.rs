@@ -140,10 +140,7 @@ impl Init {
             if code != Exit::Ok.code() {
                 return Ok(code);
             }
-            next = format!(
-                "switch acme.sh off for these names, deliver and prove it: certd node takeover {}",
-                import.join(" ")
-            );
+            next = format!("certd node takeover {}; then certd check", import.join(" "));
         }
         let exit = Doctor::default().run(options)?;
         if matches!(options.output, super::Output::Text) {

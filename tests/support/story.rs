@@ -25,6 +25,8 @@ use super::{Lab, Options, SERVICE};
 
 const NAMES: [&str; 3] = ["cn2-shanghai", "cn2-guangzhou", "cn2-shenzhen"];
 const PORTS: [u16; 2] = [2222, 8443];
+/// Of what acme.sh has.
+pub const TOKEN_FILE: &str = "imported.token";
 /// As acme.sh writes it.
 const CRON: &str = "9 0 * * * \"/root/.acme.sh\"/acme.sh --cron --home \"/root/.acme.sh\" > /dev/null\n";
 /// Between two handshakes with one node.
@@ -274,7 +276,9 @@ impl Story {
             settings.push(format!("dns.nameservers=[\"{}\"]", lab.dns.at));
         }
         let mut further: Vec<String> = settings.into_iter().flat_map(|text| ["--set".to_owned(), text]).collect();
+        let token_file = file(TOKEN_FILE);
         further.extend(["--identity".to_owned(), file("id_ed25519"), "--accept-unknown".to_owned()]);
+        further.extend(["--token-file".to_owned(), token_file.clone()]);
         let places: Vec<String> = (0..3).map(|at| format!("{}=root@{}", NAMES[at], lab.ip(at))).collect();
         let init: Vec<&str> = ["init", "--yes", "--accept-host-keys", "--from-acme.sh"]
             .into_iter()
@@ -284,8 +288,14 @@ impl Story {
         // A warning: acme.sh still renews there.
         let text = self.types(&init, &further, 3);
         assert!(!text.contains(&token) && !text.contains("PRIVATE KEY"), "{text}");
+        let written =
+            (fs::read_to_string(&token_file).unwrap(), fs::metadata(&token_file).unwrap().permissions().mode());
+        assert_eq!((written.0.trim(), written.1 & 0o777), (token.as_str(), 0o600));
         assert!(text.contains("that one becomes the shared one"), "{text}");
-        assert!(text.contains("next: switch acme.sh off for these names"), "{text}");
+        assert!(
+            text.contains("next: certd node takeover cn2-shanghai cn2-guangzhou cn2-shenzhen; then certd check"),
+            "{text}"
+        );
         assert!(!text.contains("/usr/local/sbin/certd-reload"), "the server's own commands are known: {text}");
 
         let takeover: Vec<&str> = ["node", "takeover"].into_iter().chain(NAMES).chain(["--yes"]).collect();

@@ -118,8 +118,9 @@ impl Places {
             return failure;
         }
         let next = format!(
-            "compare it on the node's console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), and write the line that \
-             ssh-keyscan shows into {}",
+            "`certd init --from-acme.sh` with these nodes shows their keys, to be compared on each node's console \
+             (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), and pins them; or write the line that ssh-keyscan shows \
+             into {}",
             self.known_hosts
         );
         Finding { next, ..failure }

@@ -54,7 +54,7 @@ impl From {
             )],
         };
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.args(["import", "acme.sh", "--yes", "--config"]).arg(absolute(&options.config));
+        command.args(["import", "acme.sh", "--yes", "--shown", "--config"]).arg(absolute(&options.config));
         command.args(init.login.iter().flat_map(|login| ["--login", login]));
         init.login_identity.iter().for_each(|file| _ = command.arg("--identity").arg(file));
         command.args(self.home.iter().flat_map(|home| ["--home", home]));

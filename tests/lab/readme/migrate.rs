@@ -3,7 +3,7 @@
 use super::plays;
 use super::scenes::tidied;
 use crate::lab::process::is_root;
-use crate::lab::story::{Homes, Story, play};
+use crate::lab::story::{Homes, Story, TOKEN_FILE, play};
 
 const OTHERS: [&str; 2] = ["cn2-guangzhou", "cn2-shenzhen"];
 
@@ -23,26 +23,18 @@ fn three_commands_lead_from_acme_sh_on_three_nodes_to_one_certificate_without_an
 }
 
 fn printed(story: &Story, at: usize) -> String {
-    let text = tidied(&story.lab, &story.commands[at].1);
+    let token_file = story.lab.folder.join(TOKEN_FILE).display().to_string();
+    let text = tidied(&story.lab, &story.commands[at].1).replace(&token_file, "/etc/certd/cloudflare.token");
     let ca = story.lab.proxy.directory();
     let ca = ca.split("://").nth(1).and_then(|rest| rest.split(':').next()).unwrap();
     text.replace(ca, "ca.example.com")
 }
 
-/// Without what was left out, and the checkup but for its end.
+/// Without the checkup, but for its end.
 fn of_import(text: &str) -> String {
-    let mut lines: Vec<&str> = Vec::new();
-    for (at, shows) in [("found in", true), ("left out", false), ("to be written", true), ("configuration", false)] {
-        let from = text.find(&format!("\n{at}")).unwrap_or_else(|| panic!("{at} is not in\n{text}"));
-        let mut block = text[from + 1..].lines();
-        lines.extend(block.next().filter(|_| shows));
-        let ends =
-            |line: &&str| !["left out", "to be written", "configuration"].iter().any(|head| line.starts_with(head));
-        lines.extend(block.take_while(ends).filter(|_| shows));
-        lines.extend((!shows).then_some("…"));
-    }
-    lines.extend(text.lines().rev().take(2).collect::<Vec<_>>().into_iter().rev());
-    lines.join("\n")
+    let lines: Vec<&str> = text.lines().take_while(|line| *line != "configuration").collect();
+    let end = &text.lines().collect::<Vec<_>>()[text.lines().count() - 2..];
+    format!("{}\n…\n{}", lines.join("\n"), end.join("\n"))
 }
 
 /// What is said of the other nodes is the same.
