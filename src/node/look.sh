@@ -47,7 +47,7 @@ find_clients() {
   done
   [ "$our_uid" = 0 ] || crontab -l | sed -nE "/$client_pattern/s/^/crontab:/p"
   unit_dirs=/systemd/system
-  for timer_file in "$os"/etc$unit_dirs/*.wants/*.timer "$os"/lib$unit_dirs/*.wants/*.timer; do
+  for timer_file in "$os/etc$unit_dirs"/*.wants/*.timer "$os/lib$unit_dirs"/*.wants/*.timer; do
     [ -s "$timer_file" ] || continue
     unit_name=${timer_file##*/} unit_name=${unit_name%.timer}.service
     # The last one counts.

@@ -151,11 +151,11 @@ fn commands(
     leave_out: &mut impl FnMut(String),
 ) -> (Option<String>, Vec<String>, Vec<String>) {
     let is_known = looked.server.is_some() || !(looked.test.is_empty() || looked.reload.is_empty());
-    let of_server = || (looked.server.clone(), looked.test.clone(), looked.reload.clone());
+    let of_server = |looked: DraftInstall| (looked.server, looked.test, looked.reload);
     let command = one.reload.as_deref().unwrap_or("systemctl reload nginx");
     if one.reload.is_none() {
         if is_known {
-            return of_server();
+            return of_server(looked);
         }
         leave_out("it has no reload command: `systemctl reload nginx` is written".to_owned());
     }
@@ -169,7 +169,7 @@ fn commands(
                     escape(command, SHOWN)
                 ));
             }
-            return of_server();
+            return of_server(looked);
         }
         Reload::Shell => {
             let shown = escape(command, SHOWN);
@@ -180,15 +180,18 @@ fn commands(
             vec![SCRIPT.to_owned()]
         }
     };
-    let test = reload::test(&reload).or_else(|| Some(looked.test).filter(|test| !test.is_empty()));
-    let test = test.unwrap_or_else(|| {
-        leave_out(
-            "how its server tests its configuration is not known: write `test` in [install], which is [\"true\"] now"
-                .to_owned(),
-        );
-        vec!["true".to_owned()]
-    });
-    (None, test, reload)
+    if let Some(test) = reload::test(&reload).or_else(|| Some(looked.test).filter(|test| !test.is_empty())) {
+        return (None, test, reload);
+    }
+    // Its preset has a test.
+    if looked.server.is_some() {
+        return (looked.server, Vec::new(), reload);
+    }
+    leave_out(
+        "how its server tests its configuration is not known: write `test` in [install], which is [\"true\"] now"
+            .to_owned(),
+    );
+    (None, vec!["true".to_owned()], reload)
 }
 
 /// The path with the certificate's name as a whole word of it replaced: `a.example` is no part of `aa.example`.
