@@ -71,7 +71,7 @@ fn a_configuration_that_is_there_is_not_replaced() {
 fn what_acme_sh_would_answer_takes_a_login_and_replaces_no_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let from = ["--from-acme.sh", "a=root@192.0.2.1"];
-    refuses(folder.path(), &from, &["--identity FILE, or --login USER", "--accept-host-keys", "--yes"]);
+    refuses(folder.path(), &from, &["--identity FILE (such as", "--accept-host-keys", "--yes"]);
     refuses(folder.path(), &[&from[..], &["--name", "a.example"]].concat(), &["next: give the nodes once"]);
     refuses(folder.path(), &["--from-acme.sh", "a=no address"], &["is no node"]);
     refuses(folder.path(), &["--accept-unknown"], &["--from-acme.sh"]);

@@ -22,6 +22,8 @@ use super::asking::Session;
 use super::token::Token;
 use super::{Answers, Fault, Init, Missing, Options, absolute, missing, provisional};
 
+const OF_LOGIN: &str = "--identity FILE (such as /root/.ssh/id_ed25519), or --login USER with --login-identity FILE";
+
 #[derive(Args, Clone)]
 pub(super) struct From {
     /// Take the answers from acme.sh on these nodes [default: those of --node, or the addresses of the names in DNS]
@@ -70,11 +72,17 @@ impl Session {
     pub(super) fn from_acme_sh(&self, begun: Draft, nodes: &[String]) -> Result<Answers, Fault> {
         let mut lacking = Vec::new();
         self.agreed(&mut lacking);
-        let generates = self.generates(&begun, &mut lacking)?;
         if self.administrator().is_none() {
-            let what = "a key that the nodes let in already, to read acme.sh's folder".to_owned();
-            lacking.push(Missing { what, option: "--identity FILE, or --login USER with --login-identity FILE" });
+            let (what, option) = ("key that the nodes let in already, to read acme.sh's folder", OF_LOGIN);
+            if self.terminal.is_some() {
+                return Err(Fault::usage(format!(
+                    "nothing was written: there is no {}\n  next: give {option}",
+                    &what[2..]
+                )));
+            }
+            lacking.push(Missing { what: format!("a {what}"), option });
         }
+        let generates = self.generates(&begun, &mut lacking)?;
         let candidates = self.of_acme_sh(&begun, nodes, &mut lacking)?;
         missing(&lacking)?;
         let pinned = self.pinned(&begun, candidates)?;
