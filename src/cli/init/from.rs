@@ -75,10 +75,7 @@ impl Session {
         if self.administrator().is_none() {
             let (what, option) = ("key that the nodes let in already, to read acme.sh's folder", OF_LOGIN);
             if self.terminal.is_some() {
-                return Err(Fault::usage(format!(
-                    "nothing was written: there is no {}\n  next: give {option}",
-                    &what[2..]
-                )));
+                return Err(Fault::usage(format!("nothing was written: there is no {what}\n  next: give {option}")));
             }
             lacking.push(Missing { what: format!("a {what}"), option });
         }
