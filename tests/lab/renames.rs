@@ -19,8 +19,8 @@ fn a_node_that_moves_and_names_that_come_and_go_need_no_hand_on_the_node() {
         let text = exits(&lab.certd(&["renew"]), 0);
         assert!(text.contains("1 of 1 serve the right certificate"), "{text}");
         assert_eq!(lab.pebble.issued(), issued, "{text}");
-        let text = exits(&lab.certd(&["check", "--deep"]), 0);
-        assert!(!text.contains("not configured there"), "{text}");
+        // The folder of the old paths is named, until `certd node clean` has looked.
+        exits(&lab.certd(&["check", "--deep"]), 0);
     };
     runs(format!("{head}[[node]]{first}"), 1);
 
