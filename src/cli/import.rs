@@ -304,7 +304,7 @@ impl How {
             text.push_str(&format!("written: the account at {ca}: {url}\n"));
         }
         for (name, generation) in &written.generations {
-            text.push_str(&format!("written: generation {generation} of {name}\n"));
+            text.push_str(&format!("written: {name}, generation {generation}\n"));
         }
         for failure in &written.failures {
             text.push_str(&format!("FAILED {}\n  next: {}\n", failure.named(), failure.next));
