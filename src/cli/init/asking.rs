@@ -77,7 +77,7 @@ pub(super) fn answer(init: &Init, options: &Options) -> Result<u8, Fault> {
     };
     let work = move || match start {
         Start::First(draft) => match session.init.from.nodes() {
-            Some(nodes) => session.from_acme_sh(*draft, nodes),
+            Some(nodes) => session.first_from_acme_sh(*draft, nodes),
             None => session.first(*draft),
         },
         Start::Add(config, text) => session.add(&config, &text),

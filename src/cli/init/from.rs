@@ -69,7 +69,7 @@ impl From {
 }
 
 impl Session {
-    pub(super) fn from_acme_sh(&self, begun: Draft, nodes: &[String]) -> Result<Answers, Fault> {
+    pub(super) fn first_from_acme_sh(&self, begun: Draft, nodes: &[String]) -> Result<Answers, Fault> {
         let mut lacking = Vec::new();
         self.agreed(&mut lacking);
         if self.administrator().is_none() {
