@@ -2,6 +2,7 @@
 
 mod places;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::cert::Roots;
 use crate::config::{self, Config};
-use crate::context::secrets::Secrets;
+use crate::context::secrets::{Secrets, system_roots};
 use crate::context::{self, Context, clock};
 use crate::import::{self, Adoption, Client, Files, Found, LeftOut, Proposal};
 use crate::model::worst;
@@ -24,6 +25,8 @@ use crate::text::{as_word, list};
 use super::fault::{self, Fault};
 use super::{Options, output, progress, renew, setup};
 use places::{Nodes, Places};
+
+pub(super) use places::node_draft;
 
 /// Import certificates, accounts and the DNS token from acme.sh, certbot or lego
 ///
@@ -95,10 +98,16 @@ struct How {
     /// Without a configuration: the state directory to write into it [default: /var/lib/certd]
     #[arg(long, value_name = "PATH")]
     state_dir: Option<PathBuf>,
+    /// After `certd init --from-acme.sh`, which has shown what was found.
+    #[arg(long, hide = true)]
+    shown: bool,
     /// How long to wait for another certd to release the lock.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = renew::wait)]
     wait: Duration,
 }
+
+/// Nodes in a command that is shown.
+const MOST_NODES: usize = 10;
 
 /// What was read, and from which nodes.
 struct Source {
@@ -188,9 +197,10 @@ impl How {
         let source = read(Some(&config))?;
         let store = Store::look(&config.state_dir)?;
         let adoption = self.adoption(&config, &store, &source.found, &roots)?;
-        output::text(&report::found(source.client, &source.found, clock::now()));
-        let (writes, left_out) = (report::adoption(&adoption), left_out(&source.found, &[], &adoption.left_out));
-        output::text(&report::left_out(&left_out));
+        let shown = if self.shown { &[] } else { source.found.as_slice() };
+        output::text(&report::found(source.client, shown, clock::now()));
+        output::text(&report::left_out(&left_out(shown, &[], &adoption.left_out)));
+        let writes = report::adoption(&adoption);
         output::text(&report::sections(&adoption));
         if writes.is_empty() {
             output::text("nothing to import\n");
@@ -209,7 +219,7 @@ impl How {
         output::text(&report::found(source.client, &source.found, now));
         let folder = options.config.parent().unwrap_or(Path::new("/")).to_owned();
         let Proposal { mut draft, secrets, left_out: of_proposal, unusual } =
-            import::propose(&source.found, places.place(&folder), now).map_err(|of_proposal| {
+            import::propose(&source.found, places.place(&folder, &system_roots()), now).map_err(|of_proposal| {
                 output::text(&report::left_out(&left_out(&source.found, &of_proposal, &[])));
                 Fault::usage(
                     "no certificate was found that certd can renew\n  next: see above what was left out, and why",
@@ -229,7 +239,8 @@ impl How {
         let roots = context::roots(&config)?;
         let adoption = self.adoption(&config, &Store::look(&config.state_dir)?, &source.found, &roots)?;
         // What the proposal leaves out is no part of its configuration either.
-        let named = |left: &&LeftOut| !of_proposal.iter().any(|other| other.what == left.what);
+        let proposed: BTreeSet<&str> = of_proposal.iter().map(|left| left.what.as_str()).collect();
+        let named = |left: &&LeftOut| !proposed.contains(left.what.as_str());
         let of_adoption: Vec<LeftOut> = adoption.left_out.iter().filter(named).cloned().collect();
         output::text(&report::left_out(&left_out(&source.found, &of_proposal, &of_adoption)));
         let writes = report::files(&path, &text, &secrets) + &report::adoption(&adoption);
@@ -293,7 +304,7 @@ impl How {
             text.push_str(&format!("written: the account at {ca}: {url}\n"));
         }
         for (name, generation) in &written.generations {
-            text.push_str(&format!("written: generation {generation} of {name}\n"));
+            text.push_str(&format!("written: {name}, generation {generation}\n"));
         }
         for failure in &written.failures {
             text.push_str(&format!("FAILED {}\n  next: {}\n", failure.named(), failure.next));
@@ -303,12 +314,13 @@ impl How {
                 "next: make certd's SSH key for the nodes: ssh-keygen -t ed25519 -N '' -f {file}\n"
             ));
         }
+        let nodes: Vec<&str> = context.config.nodes.iter().map(|node| node.name.as_str()).collect();
         text.push_str(&format!(
-            "next: switch the other clients off; then give the account a new key (certd account rollover) and replace the \
-             DNS token: these still have both: {}\n",
+            "next: certd node takeover {} switches the other client off for these names, delivers, and proves it\nthen: give the \
+             account a new key (certd account rollover) and replace the DNS token: these still have both: {}\n",
+            if nodes.len() > MOST_NODES { "NODE…".to_owned() } else { nodes.join(" ") },
             list::first(20, found.iter().map(place))
         ));
-        text.push_str("next: certd check; certd plan; certd deploy brings what is stored to every node\n");
         output::text(&text);
         let failed = written.failures.iter().map(|failure| failure.code.area().exit());
         let failed: Vec<Exit> = failed.chain(source.failed.iter().copied()).collect();

@@ -18,6 +18,7 @@ use super::{Options, output, progress, setup};
 mod add;
 mod asking;
 mod first;
+mod from;
 mod installs;
 mod nodes;
 mod terminal;
@@ -31,10 +32,15 @@ mod writing;
 /// fingerprints, and looks on each node where its web server (nginx, Apache, HAProxy, Caddy) reads the certificate, which
 /// changes nothing there. Writes its files at the very end, replaces none, and runs `certd doctor`.
 ///
+/// With --from-acme.sh, acme.sh's folders on the nodes answer: names, token, paths, reload command and account; then its
+/// account and certificates are imported as by `certd import`, so that nothing is ordered.
+///
 /// Where the configuration exists, proposes what is new: nodes whose addresses DNS shows, and nodes and names given by
 /// --node and --name. Comments and order of the file stay.
 #[derive(Args, Clone)]
 pub(super) struct Init {
+    #[command(flatten)]
+    from: from::From,
     /// A name of the certificate. Repeatable.
     #[arg(long = "name", value_name = "DOMAIN", value_delimiter = ',')]
     names: Vec<String>,
@@ -100,6 +106,12 @@ struct Answers {
     generate_key: bool,
     /// What is to become of a configuration that is there: the text that was read, and the new one.
     edit: Option<(String, String)>,
+    /// The key of an external account, to be stored.
+    #[serde(default)]
+    eab: Option<String>,
+    /// Nodes whose acme.sh is imported then.
+    #[serde(default)]
+    import: Vec<String>,
 }
 
 /// An answer that nobody gave.
@@ -118,12 +130,21 @@ impl Init {
             // It has said why.
             Err(code) => return Ok(code),
         };
+        let import = answers.import.clone();
         if !writing::write(self, options, answers)? {
             return Ok(Exit::Ok.code());
         }
+        let mut next = "`certd renew --dry-run` rehearses a renewal; `certd renew` issues and delivers".to_owned();
+        if !import.is_empty() {
+            let code = self.from.import(&import, self, options)?;
+            if code != Exit::Ok.code() {
+                return Ok(code);
+            }
+            next = format!("certd node takeover {}; then certd check", import.join(" "));
+        }
         let exit = Doctor::default().run(options)?;
         if matches!(options.output, super::Output::Text) {
-            output::text("next: `certd renew --dry-run` rehearses a renewal; `certd renew` issues and delivers\n");
+            output::text(&format!("next: {next}\n"));
         }
         Ok(exit)
     }

@@ -169,7 +169,7 @@ impl Takeover {
             return Ok(());
         }
         let nodes = off.iter().map(|(place, _)| place.node.name.clone()).collect();
-        let scope = Scope { nodes, ignore_backoff: true, ..Scope::default() };
+        let scope = Scope { nodes, ignore_backoff: true, compares_disks: true, ..Scope::default() };
         let report = runtime.block_on(reconcile::reconcile(context, "deploy", scope))?;
         output::report(&report, options);
         exits.extend(report.exits.iter().map(|code| exit_of(*code)));

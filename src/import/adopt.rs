@@ -123,11 +123,11 @@ impl Adoption {
             }
         }
         // The first of those that end together: of the same certificate, on several machines.
-        candidates.sort_by_key(|(_, _, pair)| core::cmp::Reverse(pair.chain().leaf.not_after));
-        let mut candidates = candidates.into_iter();
-        let Some((home, best, pair)) = candidates.next() else { return };
+        let best = candidates.iter().rev().max_by_key(|(_, _, pair)| pair.chain().leaf.not_after);
+        let Some(&(home, best, pair)) = best else { return };
         let leaf = &pair.chain().leaf;
-        for (_, other, its) in candidates.filter(|(_, _, its)| its.chain().leaf.fingerprint != leaf.fingerprint) {
+        let is_other = |its: &Pair| its.chain().leaf.fingerprint != leaf.fingerprint;
+        for (_, other, its) in candidates.iter().filter(|(_, _, its)| is_other(its)) {
             let ends = day(its.chain().leaf.not_after);
             let why = format!(
                 "it ends {ends}, and that of {} ends {}: that one becomes the shared one",

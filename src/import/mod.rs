@@ -25,7 +25,7 @@ use crate::config::defaults::KNOWN_CAS;
 use crate::text::escape;
 
 pub use adopt::{Account, Adopted, Adoption, Standing, adopt};
-pub use proposal::{Place, Proposal, SecretFile, propose, section};
+pub use proposal::{EAB_FILE, Looked, Place, Proposal, SecretFile, propose, section};
 
 /// Bytes of one file. A chain of ten has less.
 pub const MOST_BYTES: usize = 64 * 1024;

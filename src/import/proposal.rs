@@ -1,8 +1,8 @@
 //! A first configuration from what was found, where there is none yet.
 
+mod groups;
 mod installs;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -10,20 +10,18 @@ use toml::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::adopt::day;
-use super::{Found, FoundAccount, FoundCertificate, FoundChallenge, FoundToken, LeftOut, Paths};
-use crate::cert::{CertName, KeyType, NameSet, NodeName};
+use super::{Found, FoundAccount, FoundCertificate, FoundToken, LeftOut};
+use crate::cert::{CertName, DnsName, NodeName, Roots};
 use crate::config::defaults::{KEY_TYPE, KNOWN_CAS};
-use crate::config::draft::{Draft, DraftCertificate, DraftDns, DraftNode, DraftSsh};
+use crate::config::draft::{Draft, DraftCertificate, DraftDns, DraftInstall, DraftNode, DraftSsh};
 use crate::text::list;
 
+use groups::{Group, groups};
 use installs::{installs, unusual};
 
-/// Names of one certificate: what Let's Encrypt and the other CAs allow.
-const MOST_NAMES: usize = 100;
 /// Beside the configuration.
 const TOKEN_FILE: &str = "cloudflare.token";
-const EAB_FILE: &str = "eab.hmac";
+pub const EAB_FILE: &str = "eab.hmac";
 
 /// What is known beside the homes.
 pub struct Place<'a> {
@@ -32,7 +30,14 @@ pub struct Place<'a> {
     pub ssh: DraftSsh,
     /// In the order of the homes; a home of this machine belongs to the last one, which is this machine.
     pub nodes: Vec<DraftNode>,
+    /// By which certd judges a chain, as far as they are known yet.
+    pub roots: &'a Roots,
+    pub looked: Looked<'a>,
 }
+
+/// What the web server of a node (its place in the list) reads for the certificate of this name and these domains, where
+/// somebody has looked: its paths, and its own test and reload.
+pub type Looked<'a> = &'a dyn Fn(usize, &str, &[DnsName]) -> Option<DraftInstall>;
 
 pub struct Proposal {
     pub draft: Draft,
@@ -50,14 +55,6 @@ pub struct SecretFile {
     pub from: String,
 }
 
-/// One certificate of the configuration to be: the same names on some nodes.
-struct Group<'a> {
-    names: &'a NameSet,
-    key_types: Vec<KeyType>,
-    /// Each with its node's place in the list.
-    members: Vec<(usize, &'a FoundCertificate)>,
-}
-
 /// `None`: no certificate was found that a configuration can have.
 pub fn propose(found: &[Found], place: Place<'_>, now: Timestamp) -> Result<Proposal, Vec<LeftOut>> {
     let mut left_out = Vec::new();
@@ -66,7 +63,7 @@ pub fn propose(found: &[Found], place: Place<'_>, now: Timestamp) -> Result<Prop
         let name = home.node.as_ref().map(NodeName::as_str);
         place.nodes.iter().position(|node| Some(node.name.as_str()) == name).unwrap_or(last)
     };
-    let groups = groups(found, node_of, now, &mut left_out);
+    let groups = groups(found, node_of, place.roots, now, &mut left_out);
     if groups.is_empty() {
         return Err(left_out);
     }
@@ -83,7 +80,7 @@ pub fn propose(found: &[Found], place: Place<'_>, now: Timestamp) -> Result<Prop
     for group in &groups {
         draft.certificates.extend(certificate(group, draft.nodes.len(), &draft.nodes, &mut left_out));
     }
-    installs(&mut draft, &groups, &mut left_out);
+    installs(&mut draft, &groups, place.looked, &mut left_out);
     let unusual = unusual(&draft, &groups);
     Ok(Proposal { draft, secrets, left_out, unusual })
 }
@@ -97,86 +94,9 @@ fn home(found: &Found) -> String {
 
 /// A section for a configuration that is there; its nodes are for a person to name.
 pub fn section(one: &FoundCertificate) -> Option<String> {
-    let key_types = one.key_type().into_iter().collect();
-    let group = Group { names: &one.names, key_types, members: vec![(0, one)] };
+    let key_type = one.key_type().unwrap_or(KEY_TYPE);
+    let group = Group { names: &one.names, key_type, is_further: false, votes: Vec::new(), members: vec![(0, one)] };
     Some(certificate(&group, 1, &[], &mut Vec::new())?.render())
-}
-
-fn groups<'a>(
-    found: &'a [Found],
-    node_of: impl Fn(&Found) -> usize,
-    now: Timestamp,
-    left_out: &mut Vec<LeftOut>,
-) -> Vec<Group<'a>> {
-    let mut leave_out = |one: &FoundCertificate, why: String| left_out.push(LeftOut { what: one.file.clone(), why });
-    let mut groups: Vec<Group<'a>> = Vec::new();
-    let (mut by_names, mut taken) = (BTreeMap::new(), BTreeSet::new());
-    // Where nothing is, the server reads the other client's own files.
-    let any_placed = found.iter().flat_map(|home| &home.certificates).any(|one| one.paths != Paths::default());
-    for (home, one) in found.iter().flat_map(|home| home.certificates.iter().map(move |one| (home, one))) {
-        let Some(leaf) = one.leaf() else { continue };
-        if one.names.iter().count() > MOST_NAMES {
-            leave_out(one, format!("it has more than {MOST_NAMES} names, and no CA gives more"));
-            continue;
-        }
-        match &one.challenge {
-            FoundChallenge::OtherDns(hook) => {
-                leave_out(
-                    one,
-                    format!(
-                        "its names are proven through {hook}: certd has Cloudflare, RFC 2136 and `exec`, a program of yours (docs/dns.md)"
-                    ),
-                );
-                continue;
-            }
-            FoundChallenge::Other(how) => {
-                leave_out(
-                    one,
-                    format!(
-                        "its names are proven by {how}, and certd proves names by DNS-01 alone: add it when the token may \
-                         write in its zone"
-                    ),
-                );
-                continue;
-            }
-            FoundChallenge::Cloudflare | FoundChallenge::Unknown => {}
-        }
-        if leaf.not_after <= now {
-            leave_out(one, format!("it expired {}", day(leaf.not_after)));
-            continue;
-        }
-        if any_placed && one.paths == Paths::default() && !home.unprivileged {
-            leave_out(
-                one,
-                "it is installed nowhere: add it with the paths that a server reads, if one does".to_owned(),
-            );
-            continue;
-        }
-        let Some(key_type) = leaf.key_type else {
-            leave_out(one, "its key is of a type that certd does not order".to_owned());
-            continue;
-        };
-        let node = node_of(home);
-        if let Some(at) = by_names.get(&one.names) {
-            let group: &mut Group<'_> = &mut groups[*at];
-            // A second key of one algorithm is another age of the same: one of them becomes the shared one.
-            if group.key_types.iter().all(|known| known.algorithm() != key_type.algorithm()) {
-                group.key_types.push(key_type);
-            }
-            group.members.push((node, one));
-            continue;
-        }
-        if let Some(shared) = one.names.iter().find(|name| taken.contains(name)) {
-            let why =
-                format!("another certificate has one of its names ({shared}): write it by hand, if both are to be");
-            leave_out(one, why);
-            continue;
-        }
-        taken.extend(one.names.iter());
-        by_names.insert(&one.names, groups.len());
-        groups.push(Group { names: &one.names, key_types: vec![key_type], members: vec![(node, one)] });
-    }
-    groups
 }
 
 /// The CA of most certificates, with the account there. Certificates for tests choose it only where there are no others.
@@ -190,7 +110,7 @@ fn ca(
 ) {
     let accounts = || found.iter().flat_map(|home| &home.accounts);
     let mut votes: Vec<(Url, usize)> = Vec::new();
-    for directory in groups.iter().flat_map(|group| &group.members).filter_map(|(_, one)| one.directory.as_ref()) {
+    for directory in groups.iter().flat_map(|group| &group.votes).filter_map(|one| one.directory.as_ref()) {
         match votes.iter_mut().find(|(url, _)| url == directory) {
             Some((_, votes)) => *votes += 1,
             None => votes.push((directory.clone(), 1)),
@@ -304,8 +224,12 @@ fn certificate(
             format!("has wildcards only: handshakes ask for www.{base}; change `probe.sni` if no server answers to it");
         left_out.push(LeftOut { what: first.file.clone(), why });
     }
-    if group.key_types != [KEY_TYPE] {
-        draft.key_type = group.key_types.iter().map(|key_type| key_type.as_str().to_owned()).collect();
+    if group.key_type != KEY_TYPE {
+        draft.key_type = vec![group.key_type.as_str().to_owned()];
+    }
+    if group.is_further {
+        let name = draft.name.as_ref().unwrap_or(&draft.domains[0]);
+        draft.name = Some(format!("{name}-{}", group.key_type.as_str()));
     }
     let mut on: Vec<usize> = group.members.iter().map(|(node, _)| *node).collect();
     on.sort_unstable();

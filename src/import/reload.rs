@@ -71,6 +71,17 @@ pub(super) fn test(reload: &[String]) -> Option<Vec<String>> {
     }
 }
 
+/// Whether a line for a shell is the test and the reload of one server, and nothing else: `nginx -t && nginx -s reload`.
+pub(super) fn is_test_and_reload(line: &str) -> bool {
+    let Some((first, second)) = line.split_once("&&") else { return false };
+    match (words(first), words(second)) {
+        (Reload::Words(first), Reload::Words(reload)) => {
+            is_usual(&reload) && test(&reload).is_some_and(|test| test == first)
+        }
+        _ => false,
+    }
+}
+
 /// Where programs are root's.
 const FOLDERS: [&str; 8] = [
     "/usr/sbin/",
@@ -184,6 +195,25 @@ mod tests {
             "",
         ] {
             assert!(!usual(command), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_test_before_the_reload_is_known_and_nothing_more() {
+        for line in [
+            "nginx -t && nginx -s reload",
+            "nginx -t&&systemctl reload nginx",
+            "apache2ctl configtest && apachectl graceful",
+        ] {
+            assert!(is_test_and_reload(line) != line.starts_with("apache"), "{line}");
+        }
+        for line in [
+            "nginx -t && nginx -s reload && cp a b",
+            "nginx -t; nginx -s reload",
+            "true && nginx -s reload",
+            "nginx -t &&",
+        ] {
+            assert!(!is_test_and_reload(line), "{line}");
         }
     }
 

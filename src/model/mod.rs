@@ -121,6 +121,10 @@ pub struct Scope {
     /// has a back-off too.
     #[serde(default)]
     pub short_retries: bool,
+    /// Compare the disks of these nodes, whenever that was done before: one that serves the right leaf from another
+    /// client's files is given certd's.
+    #[serde(default)]
+    pub compares_disks: bool,
     /// Ask every node for its health, once.
     #[serde(default)]
     pub health: bool,

@@ -37,19 +37,22 @@ tell_held() { [ -z "$3" ] || { printf %s "held $1|$2|$3" | tr '\n' ' '; echo; };
 find_clients() {
   client_pattern='^[^#]*(acme\.sh|(^|[^a-z])(certbot|lego|getssl|dehydrated)([^a-z]|$))'
   set +f
-  grep -sIHE "$client_pattern" "$os/etc/crontab" "$os"/etc/cron.*/*
-  for cron_file in "$os"/var/spool/cron/* "$os"/var/spool/cron/crontabs/*; do
+  grep -sIHE "$client_pattern" "$os"/etc/*crontab "$os"/etc/cron.*/* "$os"/etc/periodic/*/*
+  for cron_file in "$os"/etc/crontabs/* "$os"/var/spool/cron/* "$os"/var/spool/cron/*/*; do
     [ -f "$cron_file" ] || continue
     case $(stat -c %u "$cron_file") in
     0 | "$our_uid") grep -sIHE "$client_pattern" "$cron_file" ;;
-    *) ! grep -sqE "$client_pattern" "$cron_file" || echo "$cron_file:another user's" ;;
+    *) grep -sqE "$client_pattern" "$cron_file" && echo "$cron_file:another user's" ;;
     esac
   done
   [ "$our_uid" = 0 ] || crontab -l | sed -nE "/$client_pattern/s/^/crontab:/p"
-  for timer_file in "$os"/etc/systemd/system/*.wants/*.timer "$os"/lib/systemd/system/*.wants/*.timer; do
-    unit_name=${timer_file##*/}
-    unit_name=${unit_name%.timer}.service
-    ! [ -s "$timer_file" ] || { echo "$unit_name"; cat "$timer_file" "$os/etc/systemd/system/$unit_name" "$os/lib/systemd/system/$unit_name"; } | sed -nE "/$client_pattern/s|^|$timer_file:|p"
+  unit_dirs=/systemd/system
+  for timer_file in "$os/etc$unit_dirs"/*.wants/*.timer "$os/lib$unit_dirs"/*.wants/*.timer; do
+    [ -s "$timer_file" ] || continue
+    unit_name=${timer_file##*/} unit_name=${unit_name%.timer}.service
+    # The last one counts.
+    while read_line; do case $line in Unit=*) unit_name=${line#*=}; esac; done <"$timer_file"
+    { echo "$unit_name"; cat "$timer_file" "$os/etc$unit_dirs/$unit_name" "$os/lib$unit_dirs/$unit_name"; } | sed -nE "/$client_pattern/s|^|$timer_file:|p"
   done
 }
 # A line where nginx serves HTTP/3 and no setting bounds its old workers. Its configuration can hold secrets, and only the

@@ -732,8 +732,8 @@ decide() {
   # shellcheck disable=SC2086 # the same two
   set -- $have
   [ "$1" != - ] && [ "$2" != - ] || base=nothing
-  # Where our links became files, links are laid again, whatever the files hold.
-  case $turned$askew$kinds:$current_gen in 1* | *stray* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
+  # Where files are and links should be, of certd before or never, links are laid, whatever the files hold.
+  case $turned$askew$kinds in 1* | *stray* | *plain*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
   save state base from to was kinds lays rights
   # Numbers are compared as text: they exceed some shells' arithmetic, and an existing one may have any length.
   for present_gen in "$current_gen" "$fence"; do

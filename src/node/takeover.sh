@@ -5,6 +5,9 @@
 # What is done shows in the files themselves, so the script may die anywhere and be run again.
 # Nothing is opened or renamed that anybody but root could swap at that moment: another user's home may be hostile.
 record=$os/var/lib/certd-node/takeover mark='#certd took this over: '
+# OpenWrt's /var is in memory: what is recorded there would be gone with the next restart.
+in_memory() { [ -z "$os" ] && case $(stat -f -c %T "$1" 2>/dev/null) in tmpfs | ramfs) ;; *) return 1 ;; esac; }
+[ -d "$record" ] || ! in_memory "$os/var/lib" || record=$os/etc/certd-node/takeover
 
 # --- whose it is ---
 
@@ -32,14 +35,35 @@ still_ours() {
 
 # Folders of root's, which nobody else reads: crontabs may hold secrets.
 begin() {
-  d=$os/var/lib
+  d=${record%/*/*}
+  ! in_memory "$d" || fail "$d is in memory, as /var/lib is: a restart would lose the record of what is switched off" "mount a disk there, or switch it off by hand"
   of_root "$d" || fail "$why" "give that folder to root alone: the record of what is switched off goes there"
   for d in "$d/certd-node" "$record"; do
-    [ -d "$d" ] || try mkdir -m 700 "$d"
+    [ -d "$d" ] || mkdir -m 700 "$d" 2>/dev/null || [ -d "$d" ] || try mkdir -m 700 "$d"
     [ ! -L "$d" ] && of_root "$d" || fail "$d: ${why:-it is a link}" "see what it is, and move it away"
   done
+  alone
   rm -rf "$record/.new" "$record/.old"
 }
+# One at a time, whichever controller sent it. The link's text names the process, which may have died or been followed by
+# another of its number.
+alone() {
+  own="process $$ $(started $$)" tries=0
+  while ! ln -s "$own" "$record/.lock" 2>/dev/null; do
+    w=$(readlink "$record/.lock") p=${w#process } p=${p%% *}
+    [ "$w" != "$own" ] || return 0
+    [ $((tries += 1)) -le 20 ] || fail "another takeover is at work here (${w:-$record/.lock})" "run this again when it has ended"
+    if [ "$w" ] && { ! kill -0 "$p" || [ "process $p $(started "$p")" != "$w" ]; } 2>/dev/null; then rm -f "$record/.lock"; else sleep 1; fi
+  done
+}
+# process -> when it was started
+started() {
+  IFS= read -r l <"/proc/$1/stat" || return 0
+  # shellcheck disable=SC2086 # fields: the 22nd, and the second may have blanks
+  set -- ${l##*) }
+  shift 19 && echo "$1"
+} 2>/dev/null
+release() { [ "$(readlink "$record/.lock" 2>/dev/null)" != "process $$ $(started $$)" ] || rm -f "$record/.lock"; }
 # kind, path, where to: a record that is being written, to be ended by `enter`
 draft() {
   rm -rf "$record/.new"
@@ -137,9 +161,12 @@ off() {
 # path, the function that knows a line, its argument: the lines that it knows become comments. One move, so that cron never
 # reads half a file; beside the file in a folder that nobody else can have made, since not only root may write there.
 edit() {
+  # Alpine's folder in /var/spool is a link to that in /etc.
+  case $edited in *"$nl$2 $real$nl"*) return ;; esac
+  edited=$edited$2\ $real$nl
   shown=$1 of=$3 who=
-  case $1 in */spool/*) ;; *) who='[A-Za-z_][^[:space:]]*[[:space:]]+' ;; esac
-  case $1 in */cron.d/* | */crontab | */spool/cron/*) ;; *) left "$shown" 'it is no table of cron'; return ;; esac
+  case $1 in */spool/* | */etc/crontabs/*) ;; *) who='[A-Za-z_][^[:space:]]*[[:space:]]+' ;; esac
+  case $1 in */cron.d/* | */crontab | */crontabs/* | */spool/cron/*) ;; *) left "$shown" 'it is no table of cron'; return ;; esac
   # A shell loses some bytes.
   which=false
   # shellcheck disable=SC2094 # both read
@@ -249,12 +276,13 @@ taken_places() {
   done
 }
 switch_off() {
-  away=' '
+  away=' ' edited=$nl
   if [ "$dry" ]; then [ ! -e "$record" ] || begin; else begin; fi
   items
   taken_places
   set +f
-  set -- "$os/etc/crontab" "$os"/etc/cron.d/* "$os/var/spool/cron/root" "$os/var/spool/cron/crontabs/root"
+  set -- "$os/etc/crontab" "$os"/etc/cron.d/* "$os/etc/crontabs/root"
+  for f in crontabs/ tabs/ ''; do set -- "$@" "$os/var/spool/cron/${f}root"; done
   set -f
   for f; do
     f=${f#"$os"}
@@ -278,6 +306,7 @@ put_back() {
     load "$n" || { left "$record/$n" 'its record cannot be read'; continue; }
     case $kind in rename) back_renamed ;; edit) back_edited ;; *) left "$record/$n" 'its record is of a later version' ;; esac
   done
+  release
   rmdir "$record" "${record%/*}" 2>/dev/null
 }
 again="put it right by hand, and remove the record"
@@ -317,6 +346,7 @@ list() {
 main() {
   [ "$(id -u)" = 0 ] || fail "this is to be run by root" "log in as root, or as somebody who may use sudo without a password: --login USER@HOST"
   "$task"
+  release
   say "done"
 }
 main </dev/null

@@ -21,11 +21,14 @@ use crate::context::effect_failure::of_dns;
 use crate::context::failure::failure;
 use crate::context::provider::{provider, resolvers};
 use crate::dns::{self, TxtRecord, Zone, challenge_name};
+use crate::import::Files;
 use crate::model::{Advice, Finding, WebServers};
 use crate::node;
 use crate::node::receiver::ReceiverError;
 use crate::observe::route::endpoint_at;
 use crate::ssh::{self, Endpoint, Identity, SshError};
+
+use super::import;
 
 /// For the host keys of one node.
 const KEYS: Duration = Duration::from_secs(20);
@@ -104,17 +107,37 @@ pub async fn web_servers(
         let administrator = administrator.clone();
         async move {
             let port = node.probes.first().map_or(crate::config::defaults::PROBE_PORT, |probe| probe.port);
-            let mut endpoint = endpoint(&context, &node).await?;
+            let endpoint = administrator.endpoint(&context, &node).await?;
             let name = endpoint.node.clone();
-            endpoint.user = administrator.user.unwrap_or(endpoint.user);
-            if !administrator.identities.is_empty() {
-                endpoint.identities = administrator.identities;
-            }
-            endpoint.agent = endpoint.agent.or(administrator.agent);
             node::web_servers(endpoint, port, LOOK).await.map_err(|error| of_look(&name, &error))
         }
     })
     .await
+}
+
+/// What acme.sh keeps on each node, in the order of the nodes. `home`: that folder alone.
+pub async fn acme_homes(
+    context: &Arc<Context>,
+    administrator: &Administrator,
+    home: Option<&str>,
+) -> Vec<(NodeName, Result<Vec<Files>, Finding>)> {
+    each(context, |context, node| {
+        let (administrator, home) = (administrator.clone(), home.map(str::to_owned));
+        async move { import::of_node(administrator.endpoint(&context, &node).await?, home.as_deref()).await }
+    })
+    .await
+}
+
+impl Administrator {
+    async fn endpoint(self, context: &Context, node: &Node) -> Result<Endpoint, Finding> {
+        let mut endpoint = endpoint(context, node).await?;
+        endpoint.user = self.user.unwrap_or(endpoint.user);
+        if !self.identities.is_empty() {
+            endpoint.identities = self.identities;
+        }
+        endpoint.agent = endpoint.agent.or(self.agent);
+        Ok(endpoint)
+    }
 }
 
 async fn endpoint(context: &Context, node: &Node) -> Result<Endpoint, Finding> {

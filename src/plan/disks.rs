@@ -26,10 +26,17 @@ const LITTLE_SPACE: u64 = 10 * NO_SPACE;
 /// The nodes whose disks this pass compares. A pass with a narrower scope compares none.
 pub fn due(config: &Config, observed: &Observed, now: Timestamp) -> BTreeSet<NodeName> {
     let asked = &observed.asked;
+    let stored = |name: &CertName| observed.store.get(name).is_some_and(|stored| stored.current.is_some());
+    if asked.compares_disks {
+        // What was delivered in this pass holds what was sent.
+        let is_new = |compared: &Compared| asked.pass_started.is_some_and(|started| compared.at >= started);
+        let seen = |node: &NodeName, name: &CertName| compared(&observed.state, node, name).is_some_and(is_new);
+        let due = active(config, observed, now).filter(|(node, name)| stored(name) && !seen(node, name));
+        return due.map(|(node, _)| node).collect();
+    }
     if !asked.certificates.is_empty() || !asked.wants_every_node() || !asked.may_issue {
         return BTreeSet::new();
     }
-    let stored = |name: &CertName| observed.store.get(name).is_some_and(|stored| stored.current.is_some());
     let due =
         active(config, observed, now).filter(|(node, name)| stored(name) && is_due(&observed.state, node, name, now));
     due.map(|(node, _)| node).collect()

@@ -59,7 +59,8 @@ fn why_not(renewal: &Renewal) -> Option<Why> {
 
 /// A table of cron's has a line for each command; a script or a unit has more in it than this one.
 fn is_table(file: &str) -> bool {
-    file == "/etc/crontab" || ["/etc/cron.d/", "/var/spool/cron/"].iter().any(|folder| file.starts_with(folder))
+    file == "/etc/crontab"
+        || ["/etc/cron.d/", "/etc/crontabs/", "/var/spool/cron/"].iter().any(|folder| file.starts_with(folder))
 }
 
 #[cfg(test)]

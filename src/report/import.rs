@@ -1,6 +1,7 @@
 //! What an import found, writes and leaves out.
 
 use core::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -75,12 +76,14 @@ pub fn adoption(adoption: &Adoption) -> String {
 /// What is not imported, or is to be looked at: each once, by its file.
 pub fn left_out(all: &[LeftOut]) -> String {
     let mut files: Vec<(&str, Vec<&str>)> = Vec::new();
-    for LeftOut { what, why } in all {
-        match files.iter_mut().find(|(file, _)| file == what) {
-            Some((_, reasons)) if reasons.contains(&why.as_str()) => {}
-            Some((_, reasons)) => reasons.push(why),
-            None => files.push((what, vec![why])),
-        }
+    // A home may have thousands.
+    let (mut places, mut seen) = (BTreeMap::new(), BTreeSet::new());
+    for LeftOut { what, why } in all.iter().filter(|left| seen.insert((&left.what, &left.why))) {
+        let place = *places.entry(what).or_insert_with(|| {
+            files.push((what, Vec::new()));
+            files.len() - 1
+        });
+        files[place].1.push(why);
     }
     let mut text = String::new();
     for (file, reasons) in files {
@@ -92,9 +95,9 @@ pub fn left_out(all: &[LeftOut]) -> String {
 
 /// Sections that an existing configuration lacks.
 pub fn sections(adoption: &Adoption) -> String {
-    let mut text = String::new();
+    let (mut text, mut seen) = (String::new(), BTreeSet::new());
     for certificate in adoption.strangers.iter().filter_map(section) {
-        if !text.contains(&certificate) {
+        if seen.insert(certificate.clone()) {
             text.push_str(&certificate);
         }
     }

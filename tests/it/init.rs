@@ -66,3 +66,15 @@ fn a_configuration_that_is_there_is_not_replaced() {
     fs::write(&path, "broken").unwrap();
     refuses(folder.path(), &["--yes"], &["certd.toml:1", "not TOML"]);
 }
+
+#[test]
+fn what_acme_sh_would_answer_takes_a_login_and_replaces_no_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = ["--from-acme.sh", "a=root@192.0.2.1"];
+    refuses(folder.path(), &from, &["--identity FILE (such as", "--accept-host-keys", "--yes"]);
+    refuses(folder.path(), &[&from[..], &["--name", "a.example"]].concat(), &["next: give the nodes once"]);
+    refuses(folder.path(), &["--from-acme.sh", "a=no address"], &["is no node"]);
+    refuses(folder.path(), &["--accept-unknown"], &["--from-acme.sh"]);
+    fs::write(folder.path().join("certd.toml"), include_str!("../../config/certd.toml")).unwrap();
+    refuses(folder.path(), &from, &["is not overwritten", "`certd import acme.sh NODE…` imports what it lists"]);
+}

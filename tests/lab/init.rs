@@ -204,13 +204,16 @@ fn on_a_terminal_questions_lead_to_it_and_a_further_node_joins_it_later() {
 fn ctrl_c_at_any_question_leaves_nothing_and_the_terminal_as_it_was() {
     let lab = lab(1);
     let before = names(&lab);
-    for (last, answers) in [
-        ("Names of the certificate", &[][..]),
-        ("API token", &[("Names of the certificate", SERVICE)][..]),
-        ("Do all of them agree?", &[("Names of the certificate", SERVICE), ("API token", &lab.token)][..]),
+    let (node, key) = (format!("n1=root@{}", lab.ip(0)), lab.folder.join("id_ed25519").display().to_string());
+    let from = ["--identity", &key, "--from-acme.sh", &node];
+    for (options, last, answers) in [
+        (&[][..], "Names of the certificate", &[][..]),
+        (&[], "API token", &[("Names of the certificate", SERVICE)]),
+        (&[], "Do all of them agree?", &[("Names of the certificate", SERVICE), ("API token", &lab.token)]),
+        (&from, "Do all of them agree?", &[]),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_certd"));
-        command.args(init(&lab, &[]).get_args());
+        command.args(init(&lab, options).get_args());
         let mut typist = Typist::new(&lab, &command, "stty -a;");
         for (prompt, answer) in answers {
             typist.answer(prompt, &format!("{answer}\r"));

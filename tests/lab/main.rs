@@ -49,6 +49,7 @@ mod providers;
 mod proxies;
 mod readme;
 mod receiver;
+mod renames;
 mod renew;
 mod revoke;
 mod rotations;

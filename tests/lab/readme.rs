@@ -4,6 +4,7 @@
 //! After a change of words: `INSTA_UPDATE=always cargo test --test lab readme::` puts what is printed now into the documents; read
 //! the difference before you commit it.
 
+mod migrate;
 mod scenes;
 
 use std::fs;
@@ -18,7 +19,7 @@ use certd::plan::ledger;
 const LONGEST_README: usize = 220;
 
 /// Each stands in one document, as a block that begins with "```console NAME".
-const SCENES: [&str; 22] = [
+const SCENES: [&str; 25] = [
     "help",
     "config-check",
     "mistakes",
@@ -29,6 +30,9 @@ const SCENES: [&str; 22] = [
     "rehearsal",
     "doctor",
     "trust",
+    "migrate-init",
+    "migrate-takeover",
+    "migrate-check",
     "nagios",
     "trouble-token",
     "trouble-ca",

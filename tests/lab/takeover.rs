@@ -7,6 +7,7 @@ mod killed;
 mod nodes;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use bench::{CRON, Home, acme, certbot, lego};
 
@@ -201,4 +202,94 @@ fn the_record_is_roots_alone() {
         assert_eq!(home.mode(&format!("var/lib/certd-node{path}")), mode, "{path}");
     }
     assert!(fs::read_dir(home.path("etc/cron.d")).unwrap().count() == 1, "nothing is left beside the table");
+}
+
+#[test]
+fn the_tables_of_every_system_are_known_and_one_by_two_names_is_edited_once() {
+    for (shell, table) in
+        SHELLS.iter().zip(["etc/crontabs/root", "var/spool/cron/tabs/root", "var/spool/cron/root"].iter().cycle())
+    {
+        let home = Home::new();
+        home.acme("a.example_ecc/a.example", "a.example", "no");
+        home.write(table, CRON, 0o600);
+        // As Alpine has it.
+        fs::remove_dir(home.path("var/spool/cron/crontabs")).unwrap();
+        fs::create_dir_all(home.path("etc/crontabs")).unwrap();
+        std::os::unix::fs::symlink("../../../etc/crontabs", home.path("var/spool/cron/crontabs")).unwrap();
+        home.write("etc/cron.d/acme", "1\t1\t*\t*\t*\troot\t/root/.acme.sh/acme.sh --cron\n", 0o644);
+        home.write("etc/crontabs/lego", "0 3 * * * lego -d a.example renew\n", 0o600);
+        let before = home.all();
+        let [one, other] =
+            ["/etc/crontabs/lego", "/var/spool/cron/crontabs/lego"].map(|table| lego(table, &["a.example"]));
+        let items = [acme(OURS, &["a.example"]), one, other];
+        let lines = home.switch_off(shell, &items);
+        assert_eq!(
+            lines[1..],
+            [
+                "off: lego: a line of /etc/crontabs/lego is a comment now".to_owned(),
+                "off: acme.sh: a line of /etc/cron.d/acme is a comment now".to_owned(),
+                format!("off: acme.sh: a line of /{table} is a comment now"),
+            ]
+        );
+        home.put_back(shell);
+        assert_eq!(home.all(), before);
+    }
+}
+
+#[test]
+fn two_takeovers_of_one_node_do_not_interleave_and_one_that_died_is_no_obstacle() {
+    for shell in SHELLS {
+        let home = Home::new();
+        home.acme("a.example_ecc/a.example", "a.example", "no");
+        let lock = home.path("var/lib/certd-node/takeover/.lock");
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        for folder in ["", "/takeover"] {
+            let folder = home.path(&format!("var/lib/certd-node{folder}"));
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        // A process of the same number, started at another time; and one that is gone.
+        for left in [format!("process {} 1", std::process::id()), "process 4194305 1".to_owned()] {
+            std::os::unix::fs::symlink(left, &lock).unwrap();
+            home.switch_off(shell, &[acme(OURS, &["a.example"])]);
+            assert!(!lock.is_symlink());
+            home.put_back(shell);
+            fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        }
+    }
+    let home = Home::new();
+    home.acme("a.example_ecc/a.example", "a.example", "no");
+    let off = certd::node::takeover::switch_off(&bench::node(), &[acme(OURS, &["a.example"])], &[], None);
+    // The first one is stopped in the middle until the second one has waited for it.
+    let slow = off.replace(
+        "  items\n  taken_places",
+        "  while [ ! -e \"$os/go\" ]; do sleep 0.01; done\n  items\n  taken_places",
+    );
+    assert_ne!(slow, off);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| home.lines(&home.run(&["dash"], &slow)));
+        assert!(crate::lab::process::wait_until(|| home.path("var/lib/certd-node/takeover/.lock").is_symlink()));
+        let waits = off.replace("-le 20", "-le 0");
+        let second = home.run(&["dash"], &waits);
+        let text = String::from_utf8_lossy(&second.stdout);
+        assert!(text.contains("failed: another takeover is at work here (process "), "{text}");
+        home.write("go", "", 0o600);
+        assert!(first.join().unwrap()[0].starts_with("off: acme.sh"));
+    });
+}
+
+#[test]
+fn a_record_in_memory_would_not_outlive_a_restart_and_goes_elsewhere_or_nothing_is_done() {
+    let home = Home::new();
+    home.acme("a.example_ecc/a.example", "a.example", "no");
+    let off = certd::node::takeover::switch_off(&bench::node(), &[acme(OURS, &["a.example"])], &[], None);
+    let script = off.replace(
+        "[ -z \"$os\" ] && case $(stat -f -c %T \"$1\" 2>/dev/null)",
+        "case $(case $1 in $memory) echo tmpfs ;; esac)",
+    );
+    assert_ne!(script, off);
+    let run = |memory: &str| home.run(&["dash"], &script.replacen("os=''", &format!("memory='{memory}' os=''"), 1));
+    let text = String::from_utf8_lossy(&run("*").stdout).into_owned();
+    assert!(text.contains("a restart would lose the record") && home.path(&OURS[1..]).exists(), "{text}");
+    home.lines(&run("*/var/lib"));
+    assert!(home.path("etc/certd-node/takeover/1").exists() && !home.path(&OURS[1..]).exists());
 }

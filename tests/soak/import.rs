@@ -1,6 +1,7 @@
 //! Homes that acme.sh itself made, of each Debian release that has it, with its own hook for Cloudflare: imported, nothing
 //! is ordered, and the first renewal replaces what acme.sh had ordered.
 
+use super::story::program;
 use crate::lab;
 
 use std::fs;
@@ -12,15 +13,6 @@ use lab::pebble::PebbleOptions;
 use lab::printed::exits;
 use lab::process::output;
 use lab::{Lab, Options, SERVICE};
-
-/// acme.sh as Debian's package has it, unpacked and not installed.
-fn program(suite: &str) -> PathBuf {
-    let folder = format!("acme.sh/{suite}");
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let script = repository.join("tests/packages.sh");
-    output(Command::new("sh").arg(script).args([&folder, suite, "acme.sh"]));
-    repository.join("lab").join(folder).join("usr/share/acme.sh")
-}
 
 /// Its home, with a certificate of the lab's CA that it installed on the node.
 fn home(lab: &Lab, program: &Path, account_key: &str, key_length: &str) -> PathBuf {

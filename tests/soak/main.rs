@@ -23,5 +23,6 @@ mod ssh_jump_many;
 mod ssh_many;
 mod ssh_silent;
 mod starttls;
+mod story;
 mod update_servers;
 mod userlands;

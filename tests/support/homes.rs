@@ -73,6 +73,17 @@ impl AcmeSh {
         Self { files }
     }
 
+    /// With another reload command.
+    pub fn reload_by(&mut self, command: &str) {
+        let conf = format!("{SERVICE}_ecc/{SERVICE}.conf");
+        let file = self.files.iter_mut().find(|(path, _)| *path == conf).expect("it has a domain");
+        let reload = |line: &str| match line.starts_with("Le_ReloadCmd=") {
+            true => format!("Le_ReloadCmd='__ACME_BASE64__START_{}__ACME_BASE64__END_'\n", STANDARD.encode(command)),
+            false => format!("{line}\n"),
+        };
+        file.1 = file.1.lines().map(reload).collect();
+    }
+
     pub fn write(&self, home: &Path) {
         for (path, text) in &self.files {
             let path = home.join(path);

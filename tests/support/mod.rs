@@ -40,6 +40,7 @@ pub mod script;
 pub mod second;
 pub mod sshd;
 pub mod statements;
+pub mod story;
 pub mod throttle;
 
 use std::collections::hash_map::RandomState;

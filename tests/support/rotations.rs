@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "`make soak` shows its figures")]
 
-mod load;
+pub(crate) mod load;
 
 use crate::lab;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cert::{DnsName, NodeName};
+use crate::cert::{DnsName, NodeName, Roots};
 use crate::config::defaults::{IDENTITY_FILE, KNOWN_HOSTS};
 use crate::config::draft::{Draft, DraftCertificate, DraftDns, DraftInstall, DraftNode, DraftSsh};
 use crate::config::{self, Config, Host, HostKey};
@@ -63,7 +63,7 @@ impl Places {
 
     /// Without a configuration. `this`: a folder of this machine is imported, which is a node then.
     pub(super) fn first(nodes: &Nodes, names: &[String], this: bool, config: &Path) -> Result<Self, Fault> {
-        let mut drafts: Vec<DraftNode> = names.iter().map(|name| nodes.draft(name)).collect::<Result<_, _>>()?;
+        let mut drafts: Vec<DraftNode> = names.iter().map(|name| node_draft(name)).collect::<Result<_, _>>()?;
         let user = nodes.login.clone().unwrap_or_else(|| "root".to_owned());
         if user.contains('@') {
             return Err(Fault::usage(
@@ -118,8 +118,9 @@ impl Places {
             return failure;
         }
         let next = format!(
-            "compare it on the node's console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), and write the line that \
-             ssh-keyscan shows into {}",
+            "`certd init --from-acme.sh` with these nodes shows their keys, to be compared on each node's console \
+             (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), and pins them; or write the line that ssh-keyscan shows \
+             into {}",
             self.known_hosts
         );
         Finding { next, ..failure }
@@ -130,8 +131,8 @@ impl Places {
         None
     }
 
-    pub(super) fn place<'a>(self, folder: &'a Path) -> Place<'a> {
-        Place { folder, ssh: self.ssh, nodes: self.nodes }
+    pub(super) fn place<'a>(self, folder: &'a Path, roots: &'a Roots) -> Place<'a> {
+        Place { folder, ssh: self.ssh, nodes: self.nodes, roots, looked: &|_, _, _| None }
     }
 }
 
@@ -140,30 +141,30 @@ impl Nodes {
         let (user, host) = administrator::administrator(self.login.as_deref(), node, None)?;
         Ok(Login { node: node.clone(), user, host, identities: administrator::identities(&self.identity)? })
     }
+}
 
-    /// `[NAME=][USER@]HOST[:PORT]`
-    fn draft(&self, written: &str) -> Result<DraftNode, Fault> {
-        let bad = || {
-            let next = "next: give NAME=USER@ADDRESS, or its address alone; write the address of IPv6 in brackets";
-            Fault::usage(format!("{written:?} is no node, and there is no configuration that has it\n  {next}"))
-        };
-        let (name, rest) = written.split_once('=').map_or((None, written), |(name, rest)| (Some(name), rest));
-        let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
-        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or_else(bad)?)),
-            None if rest.parse::<IpAddr>().is_ok() => (rest, None),
-            None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
-        };
-        let port = port.map(|port| port.parse::<u16>().map_err(|_| bad())).transpose()?;
-        if host.parse::<IpAddr>().is_err() && DnsName::parse(host).is_err() {
-            return Err(bad());
-        }
-        let name = name.unwrap_or(host).to_owned();
-        NodeName::parse(&name).map_err(|_| bad())?;
-        let ssh = DraftSsh { user: user.map(str::to_owned), port, ..DraftSsh::default() };
-        Ok(DraftNode { name, addresses: vec![host.to_owned()], ssh, ..DraftNode::default() })
+/// `[NAME=][USER@]HOST[:PORT]`
+pub(in super::super) fn node_draft(written: &str) -> Result<DraftNode, Fault> {
+    let bad = || {
+        let next = "next: give NAME=USER@ADDRESS, or its address alone; write the address of IPv6 in brackets";
+        Fault::usage(format!("{written:?} is no node, and there is no configuration that has it\n  {next}"))
+    };
+    let (name, rest) = written.split_once('=').map_or((None, written), |(name, rest)| (Some(name), rest));
+    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
+    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or_else(bad)?)),
+        None if rest.parse::<IpAddr>().is_ok() => (rest, None),
+        None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.map(|port| port.parse::<u16>().map_err(|_| bad())).transpose()?;
+    if host.parse::<IpAddr>().is_err() && DnsName::parse(host).is_err() {
+        return Err(bad());
     }
+    let name = name.unwrap_or(host).to_owned();
+    NodeName::parse(&name).map_err(|_| bad())?;
+    let ssh = DraftSsh { user: user.map(str::to_owned), port, ..DraftSsh::default() };
+    Ok(DraftNode { name, addresses: vec![host.to_owned()], ssh, ..DraftNode::default() })
 }
 
 fn beside(config: &Path) -> Option<PathBuf> {

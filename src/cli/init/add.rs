@@ -14,6 +14,10 @@ use super::{Answers, Fault, Missing, missing, setup};
 impl Session {
     pub(super) fn add(&self, config: &Config, before: &str) -> Result<Answers, Fault> {
         let shown = self.options.config.display().to_string();
+        if self.init.from.nodes().is_some() {
+            let next = "next: `certd import acme.sh NODE…` imports what it lists; `certd init --node` adds a node";
+            return Err(Fault::usage(format!("{shown} is there and is not overwritten\n  {next}")));
+        }
         let given = [
             (self.init.directory.is_some(), "--directory"),
             (!self.init.contact.is_empty(), "--contact"),

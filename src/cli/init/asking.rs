@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::cert::Roots;
 use crate::config::Config;
 use crate::config::draft::Draft;
-use crate::context::{Context, Secrets};
+use crate::context::{self, Context, Secrets};
 use crate::mutex::lock;
 use crate::report::Exit;
 use crate::ssh::Identity;
@@ -41,6 +41,8 @@ pub(super) struct Read {
     pub(super) login_identities: Vec<Identity>,
     /// certd's own key is there.
     pub(super) has_key: bool,
+    /// For the chains of what is imported.
+    pub(super) roots: Option<Roots>,
 }
 
 enum Start {
@@ -74,7 +76,10 @@ pub(super) fn answer(init: &Init, options: &Options) -> Result<u8, Fault> {
         read,
     };
     let work = move || match start {
-        Start::First(draft) => session.first(*draft),
+        Start::First(draft) => match session.init.from.nodes() {
+            Some(nodes) => session.first_from_acme_sh(*draft, nodes),
+            None => session.first(*draft),
+        },
         Start::Add(config, text) => session.add(&config, &text),
     };
     let answers: Answers = interruptible(&runtime, &changing, work)?;
@@ -98,7 +103,9 @@ impl Read {
             }
             has_key = draft.ssh.identity_files.iter().any(|file| is_there(Path::new(file)));
         }
-        Ok(Self { secrets, token, login_identities, has_key })
+        // Without any, no chain is judged yet.
+        let roots = init.from.nodes().and_then(|_| context::roots(config).ok());
+        Ok(Self { secrets, token, login_identities, has_key, roots })
     }
 }
 

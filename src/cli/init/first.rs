@@ -17,16 +17,8 @@ impl Session {
             None => (String::new(), Vec::<DnsName>::new()),
         };
         let token = self.token(&draft, &mut lacking)?;
-        let accepted = self.init.accept_host_keys || !self.init.fingerprint.is_empty();
-        if self.terminal.is_none() && !accepted {
-            let what = "whether the host keys that the nodes show are theirs".to_owned();
-            lacking
-                .push(Missing { what, option: "--fingerprint SHA256:… for each node, or --accept-host-keys unseen" });
-        }
+        self.agreed(&mut lacking);
         let generates = self.generates(&draft, &mut lacking)?;
-        if self.terminal.is_none() && !self.init.yes {
-            lacking.push(Missing { what: "whether to write the files".to_owned(), option: "--yes" });
-        }
         let context = self.context(provisional(&draft)?, token.text())?;
         let candidates = self.candidates(&context, &domains, &Default::default())?;
         let candidates = if domains.is_empty() && candidates.is_empty() {
@@ -41,6 +33,21 @@ impl Session {
         self.installs(&mut draft, &name, &domains, &mut lacking)?;
         missing(&lacking)?;
         self.confirmed(&draft, token, generates)
+    }
+
+    /// What takes a person, or these options.
+    pub(super) fn agreed(&self, lacking: &mut Vec<Missing>) {
+        if self.terminal.is_some() {
+            return;
+        }
+        if !self.init.accept_host_keys && self.init.fingerprint.is_empty() {
+            let what = "whether the host keys that the nodes show are theirs".to_owned();
+            lacking
+                .push(Missing { what, option: "--fingerprint SHA256:… for each node, or --accept-host-keys unseen" });
+        }
+        if !self.init.yes {
+            lacking.push(Missing { what: "whether to write the files".to_owned(), option: "--yes" });
+        }
     }
 
     fn asked_names(&self, draft: &mut Draft, lacking: &mut Vec<Missing>) -> Result<(), Fault> {
@@ -68,7 +75,7 @@ impl Session {
     }
 
     /// Whether a key has to be made.
-    fn generates(&self, draft: &Draft, lacking: &mut Vec<Missing>) -> Result<bool, Fault> {
+    pub(super) fn generates(&self, draft: &Draft, lacking: &mut Vec<Missing>) -> Result<bool, Fault> {
         let Some(file) = draft.ssh.identity_files.first().filter(|_| !self.read.has_key) else { return Ok(false) };
         if self.init.generate_key {
             return Ok(true);
@@ -84,7 +91,7 @@ impl Session {
         Err(Fault::usage("nothing was written\n  next: put the private key there, or give --identity FILE"))
     }
 
-    fn confirmed(&self, draft: &Draft, token: Token, generate_key: bool) -> Result<Answers, Fault> {
+    pub(super) fn confirmed(&self, draft: &Draft, token: Token, generate_key: bool) -> Result<Answers, Fault> {
         let text = draft.render();
         if let Some(terminal) = &self.terminal {
             self.say(&format!("\n{text}"));
@@ -93,7 +100,7 @@ impl Session {
             }
         }
         let token = if let Token::New(token) = &token { Some(token.to_string()) } else { None };
-        Ok(Answers { config: Some(text), token, generate_key, edit: None })
+        Ok(Answers { config: Some(text), token, generate_key, ..Answers::default() })
     }
 }
 

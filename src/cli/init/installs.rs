@@ -135,16 +135,13 @@ impl Session {
     }
 
     /// Nothing, where there is no way to log in yet.
-    fn looked(&self, draft: &Draft) -> Result<Vec<(String, WebServers)>, Fault> {
-        let agent = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
-        if !self.read.has_key && self.init.login_identity.is_empty() && agent.is_none() {
+    pub(super) fn looked(&self, draft: &Draft) -> Result<Vec<(String, WebServers)>, Fault> {
+        let Some(administrator) = self.administrator() else {
             self.say(
                 "no look at the web servers: there is no key to log in with yet (--login USER --login-identity FILE)",
             );
             return Ok(Vec::new());
-        }
-        let identities = self.read.login_identities.clone();
-        let administrator = Administrator { user: self.init.login.clone(), identities, agent };
+        };
         let context = self.context(provisional(draft)?, None)?;
         let mut found = Vec::new();
         for (node, result) in self.runtime.block_on(init::web_servers(&context, &administrator)) {
@@ -154,6 +151,14 @@ impl Session {
             }
         }
         Ok(found)
+    }
+
+    /// `None`: no key to log in with.
+    pub(super) fn administrator(&self) -> Option<Administrator> {
+        let agent = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let some = self.read.has_key || !self.init.login_identity.is_empty() || agent.is_some();
+        let identities = self.read.login_identities.clone();
+        some.then(|| Administrator { user: self.init.login.clone(), identities, agent })
     }
 }
 

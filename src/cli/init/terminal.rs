@@ -112,16 +112,16 @@ pub(super) fn interruptible<T: Send + 'static>(
 }
 
 /// The terminal's settings before the first question.
-struct Before(Option<Termios>);
+pub(super) struct Before(Option<Termios>);
 
 impl Before {
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         let stdin = std::io::stdin();
         Self(stdin.is_terminal().then(|| tcgetattr(&stdin).ok()).flatten())
     }
 
     /// It may be in the middle of a question: without echo, or without a cursor.
-    fn restore(self) {
+    pub(super) fn restore(self) {
         const SHOW_CURSOR: &[u8] = b"\x1b[?25h";
         let Some(settings) = self.0 else { return };
         let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &settings);

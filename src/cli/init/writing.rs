@@ -12,10 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::config::{defaults, parse};
+use crate::import::EAB_FILE;
 use crate::ops::init::files::{NewFile, edit, generate_key, write_new};
 use crate::report::Exit;
 
-use super::terminal::Terminal;
+use super::terminal::{Before, Terminal};
 use super::{Answers, Fault, Init, Options, absolute, output, setup};
 
 /// Bytes: two texts of a configuration.
@@ -28,6 +29,7 @@ pub(super) fn ask() -> Result<Result<Answers, u8>, Fault> {
         texts: vec![format!("the process that asks does not start: {error}\n  next: see why the system refuses it")],
     };
     let runtime = setup::runtime()?;
+    let before = Before::now();
     let asked = async {
         // Ctrl-C is for the other process, which has the terminal; this one waits for its end.
         let _kept = signal(SignalKind::interrupt());
@@ -58,6 +60,8 @@ pub(super) fn ask() -> Result<Result<Answers, u8>, Fault> {
     let (text, status) = runtime.block_on(asked).map_err(failed)?;
     runtime.shutdown_background();
     if !status.success() {
+        // The thread that asks may have gone on to the next key while its process ended.
+        before.restore();
         return Ok(Err(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(Exit::Internal.code())));
     }
     serde_json::from_slice(&text).map(Ok).map_err(|error| failed(error.into()))
@@ -84,6 +88,9 @@ pub(super) fn write(init: &Init, options: &Options, answers: Answers) -> Result<
     if let Some((token, file)) = token.zip(draft.dns.token_file.as_ref()) {
         let text = Zeroizing::new(format!("{}\n", token.as_str()));
         files.push(NewFile { path: PathBuf::from(file), mode: 0o600, text });
+    }
+    if let Some(text) = answers.eab.map(Zeroizing::new) {
+        files.push(NewFile { path: path.with_file_name(EAB_FILE), mode: 0o600, text });
     }
     files.push(NewFile { path, mode: 0o644, text: Zeroizing::new(config) });
     let key = draft.ssh.identity_files.first().filter(|_| answers.generate_key);

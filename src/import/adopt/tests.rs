@@ -108,8 +108,8 @@ fn of_several_nodes_the_longest_life_and_its_account_are_taken_and_the_others_ar
     assert_eq!(
         whys(&adoption),
         [
-            "shenzhen: it ends 2027-01-12, and that of guangzhou ends 2027-02-11: that one becomes the shared one",
             "shanghai: it ends 2026-12-13, and that of guangzhou ends 2027-02-11: that one becomes the shared one",
+            "shenzhen: it ends 2027-01-12, and that of guangzhou ends 2027-02-11: that one becomes the shared one",
             &format!("shanghai: another account at {HOST}: certd takes that of guangzhou"),
             &format!("shenzhen: another account at {HOST}: certd takes that of guangzhou"),
         ]

@@ -1,7 +1,11 @@
-use super::super::Paths;
+use std::sync::LazyLock;
+
+use super::super::{FoundChallenge, Paths};
 use super::*;
-use crate::cert::PrivateKey;
 use crate::cert::fixture::{Authority, NOW, days, leaf};
+use crate::cert::{KeyType, PrivateKey};
+
+static NO_ROOTS: LazyLock<Roots> = LazyLock::new(|| Roots::from_ders(Vec::<Vec<u8>>::new()));
 
 const LE: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
@@ -16,7 +20,7 @@ fn place() -> Place<'static> {
         identity_files: vec!["/etc/certd/id".to_owned()],
         ..DraftSsh::default()
     };
-    Place { folder: Path::new("/etc/certd"), ssh, nodes }
+    Place { folder: Path::new("/etc/certd"), ssh, nodes, roots: &NO_ROOTS, looked: &|_, _, _| None }
 }
 
 fn paths(folder: &str) -> Paths {
@@ -32,7 +36,7 @@ fn certificate(names: &[&str], key_type: KeyType, folder: &str) -> FoundCertific
     let pair = Authority::root("R").issue_for(&key, leaf(names, days(-1, 80)));
     FoundCertificate {
         file: format!("{}.conf", names[0]),
-        main: crate::cert::DnsName::parse(names[0]).unwrap(),
+        main: DnsName::parse(names[0]).unwrap(),
         names: pair.chain().leaf.names.clone(),
         directory: Url::parse(LE).ok(),
         pair: Some(pair),
@@ -57,7 +61,11 @@ fn home(node: &str, certificates: Vec<FoundCertificate>) -> Found {
 }
 
 fn proposed(found: &[Found]) -> (String, Vec<String>) {
-    let proposal = propose(found, place(), NOW).map_err(|left| format!("{left:?}")).ok().unwrap();
+    proposed_with(found, place())
+}
+
+fn proposed_with(found: &[Found], place: Place<'_>) -> (String, Vec<String>) {
+    let proposal = propose(found, place, NOW).map_err(|left| format!("{left:?}")).ok().unwrap();
     let text = proposal.draft.render();
     crate::config::parse(&text).map_err(|errors| panic!("{text}\n{errors:?}")).ok().unwrap();
     assert!(!text.contains("secret-token"));
@@ -101,7 +109,7 @@ fn what_differs_stands_where_it_differs_and_a_nodes_command_is_for_that_node_alo
             ],
         ),
     ];
-    let (text, _) = proposed(&found);
+    let (text, left_out) = proposed(&found);
     let config = crate::config::parse(&text).unwrap();
     let reload = |node: &str, name: &str| {
         let pair = (NodeName::parse(node).unwrap(), CertName::parse(name).unwrap());
@@ -112,7 +120,8 @@ fn what_differs_stands_where_it_differs_and_a_nodes_command_is_for_that_node_alo
     let (command, key) = reload("guangzhou", "b.example.com").unwrap();
     assert_eq!((command.as_str(), key.as_str()), ("systemctl reload nginx", "/other/privkey.pem"));
     assert!(reload("shanghai", "b.example.com").is_none(), "it never had this certificate");
-    assert!(text.contains(r#"key_type = ["ecdsa-p256", "rsa2048"]"#), "{text}");
+    assert!(!text.contains("rsa2048"), "one place has one of the two: {text}");
+    assert!(left_out[0].contains("is installed to the same paths, with another type of key"), "{left_out:?}");
     // On a node whose certificates differ in what is a node's own elsewhere.
     let here = |names: &str, folder: &str| certificate(&[names], KeyType::EcdsaP256, folder);
     let found = [
@@ -173,7 +182,7 @@ fn a_certificate_for_tests_chooses_no_ca_and_a_name_in_a_path_is_the_certificate
     other.directory = test.directory.clone();
     let good = certificate(&["a.example.com", "0.a.example.com"], KeyType::EcdsaP256, "/ssl/a.example.com");
     let mut main = good.clone();
-    main.main = crate::cert::DnsName::parse("0.a.example.com").unwrap();
+    main.main = DnsName::parse("0.a.example.com").unwrap();
     let found = [home("shanghai", vec![test.clone(), other, main])];
     let (text, _) = proposed(&found);
     assert!(text.contains("directory = \"letsencrypt\""), "{text}");
@@ -225,4 +234,69 @@ fn a_section_for_a_configuration_that_is_there_is_a_whole_one() {
         text,
         "[[certificate]]\ndomains  = [\"b.example.com\"]\nkey_type = \"rsa2048\"\nnodes    = [\"*\"]                         # every node below\n"
     );
+}
+
+#[test]
+fn both_keys_of_one_name_with_places_of_their_own_are_two_certificates() {
+    let of = |key_type, folder: &str| certificate(&["a.example.com"], key_type, folder);
+    let found = [
+        home(
+            "shanghai",
+            vec![of(KeyType::Rsa2048, "/ssl/a.example.com-rsa"), of(KeyType::EcdsaP256, "/ssl/a.example.com")],
+        ),
+        home("guangzhou", vec![of(KeyType::EcdsaP256, "/ssl/a.example.com")]),
+    ];
+    let (text, left_out) = proposed(&found);
+    let config = crate::config::parse(&text).unwrap();
+    let key = |node: &str, name: &str| {
+        let pair = (NodeName::parse(node).unwrap(), CertName::parse(name).unwrap());
+        config.installs.get(&pair).map(|install| install.key.clone())
+    };
+    assert_eq!(left_out, [""; 0]);
+    assert_eq!(key("guangzhou", "a.example.com").as_deref(), Some("/ssl/a.example.com/privkey.pem"));
+    assert_eq!(key("shanghai", "a.example.com-rsa2048").as_deref(), Some("/ssl/a.example.com-rsa/privkey.pem"));
+    assert_eq!(key("guangzhou", "a.example.com-rsa2048"), None);
+}
+
+#[test]
+fn what_fails_certds_checks_decides_neither_the_ca_nor_the_type_of_key() {
+    let good = certificate(&["a.example.com"], KeyType::EcdsaP256, "/ssl");
+    let mut bad = certificate(&["a.example.com"], KeyType::Rsa2048, "/ssl");
+    bad.directory = Url::parse("https://ca.invalid/directory").ok();
+    let root = {
+        let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+        let authority = Authority::root("R");
+        let pair = authority.issue_for(&key, leaf(&["a.example.com"], days(-1, 60)));
+        (authority, pair)
+    };
+    let good = FoundCertificate { pair: Some(root.1), ..good };
+    let found = [home("shanghai", vec![bad]), home("guangzhou", vec![good])];
+    let roots = root.0.roots();
+    let (text, _) = proposed_with(&found, Place { roots: &roots, ..place() });
+    assert!(text.contains(r#"directory = "letsencrypt""#) && !text.contains("rsa2048"), "{text}");
+}
+
+#[test]
+fn what_a_server_reads_and_how_it_reloads_fills_what_acme_sh_does_not_say() {
+    let looked = |_: usize, _: &str, _: &[DnsName]| {
+        let text = |text: &str| Some(text.to_owned());
+        let (fullchain, key, server) = (text("/srv/{name}/chain.pem"), text("/srv/{name}/key.pem"), text("nginx"));
+        Some(DraftInstall { fullchain, key, server, ..DraftInstall::default() })
+    };
+    let mut shell = certificate(&["a.example.com"], KeyType::EcdsaP256, "/srv");
+    (shell.paths, shell.reload) = (paths("/srv/a.example.com"), Some("nginx -t && nginx -s reload".to_owned()));
+    let mut more = certificate(&["b.example.com"], KeyType::EcdsaP256, "/srv");
+    (more.paths, more.reload) = (Paths::default(), Some("nginx -s reload; cp a b".to_owned()));
+    let found = [Found { unprivileged: true, ..home("shanghai", vec![shell, more]) }];
+    let (text, left_out) = proposed_with(&found, Place { looked: &looked, ..place() });
+    let config = crate::config::parse(&text).unwrap();
+    let install = |name: &str| {
+        let pair = (NodeName::parse("shanghai").unwrap(), CertName::parse(name).unwrap());
+        config.installs.get(&pair).map(|install| (install.key.clone(), install.test.join(" "))).unwrap()
+    };
+    assert_eq!(install("a.example.com"), ("/srv/a.example.com/privkey.pem".to_owned(), "nginx -t".to_owned()));
+    assert_eq!(install("b.example.com").0, "/srv/b.example.com/key.pem");
+    assert!(left_out[0].contains("are not those that the server reads"), "{left_out:?}");
+    assert!(left_out[1].contains("see whether it did more: nginx -s reload; cp a b"), "{left_out:?}");
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
 }

@@ -86,6 +86,19 @@ fn disks_are_compared_once_a_day_by_a_pass_over_everything_and_by_no_other() {
 }
 
 #[test]
+fn a_takeover_compares_the_disks_of_its_nodes_at_once_but_those_that_it_has_just_written() {
+    let mut scene = fleet();
+    let desired = scene.desired()[0].1.clone().unwrap();
+    scene.found("guangzhou", links(&desired.to_string(), true), &[]);
+    scene.now = now() + hours(1);
+    scene.found("shenzhen", links(&desired.to_string(), true), &[]);
+    let asked = &mut scene.observed.asked;
+    (asked.compares_disks, asked.may_issue, asked.pass_started) = (true, false, Some(now() + hours(1)));
+    asked.nodes = ["guangzhou", "shenzhen"].map(name).into();
+    assert_eq!(scene.due(), ["guangzhou"]);
+}
+
+#[test]
 fn p09_what_a_look_finds_has_a_name_of_its_own() {
     let scene = fleet();
     let desired = scene.desired()[0].1.clone().unwrap();

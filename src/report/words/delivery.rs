@@ -40,7 +40,9 @@ pub(in crate::report) fn drift(drift: &Drift) -> String {
         found => format!(" (what renews there: {})", found.join(", ")),
     };
     match drift {
-        Drift::Flattened => "plain files with the right content, and no links of ours (a backup?)".into(),
+        Drift::Flattened => {
+            "plain files with the right content, and no links of ours (a backup, or another client?)".into()
+        }
         Drift::Overwritten { renewers } => format!("plain files that certd did not write{}", by(renewers)),
         Drift::Changed { renewers } => format!("other content behind our links{}", by(renewers)),
         Drift::Older { current } => format!("our links lead to the older generation {current}"),

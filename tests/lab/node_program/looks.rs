@@ -114,13 +114,38 @@ fn a_look_tells_the_nodes_clock_its_room_and_which_other_clients_are_started_the
         ("etc/cron.d/getssl", "0 */12 * * * root test -x /usr/bin/getssl && getssl -q\n"),
         ("etc/cron.d/other", "0 0 * * * root /usr/bin/legolas\n1 1 * * * root allegory\n"),
         ("etc/cron.daily/dehydrated", "#!/bin/sh\nexec /usr/bin/dehydrated --cron\n"),
+        ("etc/anacrontab", "7 5 certs getssl -q\n"),
+        ("etc/crontabs/root", "1 1 * * * getssl -q\n"),
+        ("etc/periodic/daily/certs", "#!/bin/sh\ngetssl -q\n"),
+        ("var/spool/cron/tabs/root", "1 1 * * * getssl -q\n"),
         ("lib/systemd/system/certs.timer", "[Timer]\n"),
         ("lib/systemd/system/certs.service", "[Service]\nExecStart=/usr/bin/getssl renew\n"),
+        ("lib/systemd/system/weekly.timer", "[Timer]\nUnit=other.service\nUnit=tasks.service\n"),
+        ("lib/systemd/system/weekly.service", "[Service]\nExecStart=/usr/bin/true\n"),
+        ("lib/systemd/system/tasks.service", "[Service]\nExecStart=/usr/bin/getssl renew\n"),
     ];
-    let timers = [("certs.timer", "lib/systemd/system/certs.timer"), ("dehydrated.timer", "/dev/null")];
-    of_clients(&Place::new().with(OLD), &files, &timers, |_, body| {
-        let timer = "/etc/systemd/system/timers.target.wants/certs.timer";
-        assert_eq!(lines(body, "renewer "), ["/etc/cron.d/getssl", "/etc/cron.daily/dehydrated", timer], "{body}");
+    let timers = [
+        ("certs.timer", "lib/systemd/system/certs.timer"),
+        ("dehydrated.timer", "/dev/null"),
+        ("weekly.timer", "lib/systemd/system/weekly.timer"),
+    ];
+    let place = Place::new().with(OLD);
+    // As Alpine has it.
+    fs::create_dir_all(place.path("os/var/spool/cron")).unwrap();
+    symlink("../../../etc/crontabs", place.path("os/var/spool/cron/crontabs")).unwrap();
+    of_clients(&place, &files, &timers, |_, body| {
+        let found = [
+            "/etc/anacrontab",
+            "/etc/cron.d/getssl",
+            "/etc/cron.daily/dehydrated",
+            "/etc/crontabs/root",
+            "/etc/periodic/daily/certs",
+            "/etc/systemd/system/timers.target.wants/certs.timer",
+            "/etc/systemd/system/timers.target.wants/weekly.timer",
+            "/var/spool/cron/crontabs/root",
+            "/var/spool/cron/tabs/root",
+        ];
+        assert_eq!(lines(body, "renewer "), found, "{body}");
         assert!(lines(body, "held ").is_empty(), "{body}");
         assert!(lines(body, "room ")[0].parse::<u64>().unwrap() > 0);
         let clock: i64 = lines(body, "clock ")[0].parse().unwrap();

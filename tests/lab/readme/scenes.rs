@@ -37,7 +37,7 @@ fn three_nodes() -> Lab {
 }
 
 /// With the names and addresses of the documents in the place of the lab's.
-fn tidied(lab: &Lab, text: &str) -> String {
+pub(super) fn tidied(lab: &Lab, text: &str) -> String {
     let host = |url: &str| url.split("://").nth(1).unwrap().split('/').next().unwrap().to_owned();
     let ca = host(&lab.proxy.directory());
     let mut names = vec![
