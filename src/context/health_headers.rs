@@ -1,6 +1,6 @@
 //! Header fields of health checks, which may be secret: a file of lines `Name: value`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use http::HeaderMap;
@@ -60,6 +60,11 @@ impl HealthHeaders {
     /// Files that cannot be used.
     pub fn troubles(&self) -> impl Iterator<Item = &Finding> {
         self.0.values().filter_map(|read| read.as_ref().err())
+    }
+
+    /// Why one of these files cannot be used.
+    pub fn trouble(&self, files: &BTreeSet<PathBuf>) -> Option<&Finding> {
+        files.iter().find_map(|file| self.0.get(file)?.as_ref().err())
     }
 }
 

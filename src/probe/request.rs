@@ -67,6 +67,8 @@ pub enum HttpError {
     /// The caller's word on the chain: nothing was sent.
     #[error("{0}")]
     Refused(String),
+    #[error("TCP answers, and no TLS handshake")]
+    NoTls,
     #[error("{0}")]
     Late(&'static str),
     #[error("the server closed the connection {0}")]
@@ -111,7 +113,7 @@ pub async fn get(
                 Route::Through { .. } => ProbeError::NoWay(format!("not open after {} s", limit.as_secs())).into(),
                 _ => ProbeError::TimedOut.into(),
             },
-            at if at == Phase::Tls as u8 => HttpError::Late("TCP answers, and no TLS handshake"),
+            at if at == Phase::Tls as u8 => HttpError::NoTls,
             at if at == Phase::Response as u8 => HttpError::Late("TLS answers, and no response to the request"),
             _ => HttpError::Late("a response begins, and does not end"),
         }),
@@ -237,14 +239,21 @@ fn request(ask: &Get<'_>, uri: &str) -> Result<Request<Empty<Bytes>>, HttpError>
 
 /// A text of hyper's holds nothing of the request.
 fn no_answer(error: hyper::Error) -> HttpError {
+    if error.is_parse_too_large() {
+        let what = format!("the head of the response is longer than the {} KiB that certd reads", HEADERS / 1024);
+        return HttpError::NotHttp(what);
+    }
     if error.is_parse() || error.is_parse_status() {
         return HttpError::NotHttp(format!("the answer is not HTTP: {}", escape(&error.to_string(), SHOWN)));
     }
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+    let cause = core::error::Error::source(&error);
+    // rustls' words about an end without a farewell lead to a page for programmers.
+    let is_an_end = |cause: &str| cause.contains("close_notify");
+    let words = cause.map_or_else(|| error.to_string(), ToString::to_string);
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_an_end(&words) {
         return HttpError::Closed("without a response");
     }
-    let cause = core::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-    HttpError::NoResponse(escape(&cause, SHOWN))
+    HttpError::NoResponse(escape(&words, SHOWN))
 }
 
 #[cfg(test)]
