@@ -330,4 +330,96 @@ mod tests {
         let well = history("one", &[status(502), status(502), status(502), status(502), status(200), status(200)]);
         assert_eq!(judge([&well, &other]).standings, [Standing::Well, Standing::Backend], "it is only slower");
     }
+
+    fn silent() -> HealthAnswer {
+        HealthAnswer::NoResponse { why: "no response".into() }
+    }
+
+    #[test]
+    fn a_503_and_a_request_without_response_are_the_backends_fault_only_where_all_nodes_say_so() {
+        let thrice = |node: &str, answer: HealthAnswer| history(node, &[answer.clone(), answer.clone(), answer]);
+        for (one, two) in
+            [(status(503), status(503)), (silent(), silent()), (status(503), silent()), (status(502), silent())]
+        {
+            let judged = judge([&thrice("one", one), &thrice("two", two), &thrice("three", dead())]);
+            assert_eq!(judged.backend, Some(NOW));
+            assert_eq!(judged.standings, [Standing::Backend, Standing::Backend, Standing::Failing]);
+        }
+        for odd in [status(503), silent()] {
+            for others in [status(200), status(404)] {
+                let judged = judge([&thrice("one", odd.clone()), &thrice("two", others)]);
+                assert_eq!((judged.backend, judged.standings[0]), (None, Standing::Failing));
+            }
+            // Nobody else is there to ask: it may be this node.
+            let judged = judge([&thrice("one", odd.clone()), &thrice("two", dead())]);
+            assert_eq!((judged.backend, judged.standings[0]), (None, Standing::Failing));
+        }
+    }
+
+    #[test]
+    fn a_verdict_on_the_backend_outlives_single_other_answers_and_ends_when_a_node_is_well() {
+        let mut places = [
+            history("one", &[status(502), status(502), status(502)]),
+            history("two", &[status(502), status(502), status(502)]),
+        ];
+        let mut seconds = 90;
+        let mut next = |answers: [HealthAnswer; 2]| {
+            seconds += 30;
+            for (place, answer) in places.iter_mut().zip(answers) {
+                let node = place.place.node.clone();
+                *place = after(Some(place.clone()), answered(node.as_str(), answer, seconds), USUAL);
+            }
+            let judged = judge(&places);
+            keep_backend(&mut places, &judged);
+            judged
+        };
+        let both = [Standing::Backend, Standing::Backend];
+        let down = Judged { backend: Some(NOW), standings: both.to_vec() };
+        assert_eq!(next([status(502), status(502)]), down);
+        for odd in [status(404), status(301), status(500), dead()] {
+            assert_eq!(next([odd, status(502)]), down, "one odd answer");
+            assert_eq!(next([status(502), status(502)]), down);
+        }
+        let judged = next([status(200), status(502)]);
+        assert_eq!((judged.backend, judged.standings[0]), (Some(NOW), Standing::Rising(1)), "not well yet");
+        assert_eq!(next([status(200), status(502)]).backend, None, "one is well");
+        // Where nobody is well, and each has said something else often enough, it is no more the backend.
+        assert_eq!(next([status(502), status(502)]).backend, None);
+        for _ in 0..2 {
+            next([status(502), status(502)]);
+        }
+        assert!(next([status(502), status(502)]).backend.is_some());
+        for _ in 0..2 {
+            assert!(next([status(404), status(404)]).backend.is_some());
+        }
+        assert_eq!(next([status(404), status(404)]), Judged { backend: None, standings: vec![Standing::Failing; 2] });
+    }
+
+    #[test]
+    fn what_was_not_asked_for_long_is_not_known_and_says_nothing_of_the_backend() {
+        let old = history("one", &[status(502), status(502), status(502)]);
+        let well = history("one", &[status(200)]);
+        assert_eq!(judge_at([&old], at(159)).backend, Some(NOW));
+        let nothing = Judged { backend: None, standings: vec![Standing::Unknown] };
+        assert_eq!(judge_at([&old], at(160)), nothing, "three intervals and a timeout after the last answer");
+        assert_eq!(judge_at([&well], at(160)), nothing);
+        // Without a clock the latest answer is one: the first was not asked beside it.
+        let new = history("two", &core::array::from_fn::<_, 8, _>(|_| status(502)));
+        let judged = judge([&well, &new]);
+        assert_eq!((judged.backend, judged.standings), (Some(NOW), vec![Standing::Unknown, Standing::Backend]));
+        let health = crate::config::Health::default();
+        let expected = i64::try_from(3 * health.interval.as_secs() + health.timeout.as_secs()).unwrap();
+        assert_eq!(Thresholds::from(&health).fresh_for, Some(SignedDuration::from_secs(expected)));
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_version_is_read() {
+        let health = history("one", &[status(502)]);
+        let mut json = serde_json::to_value(&health).unwrap();
+        for new in ["backend_since", "otherwise", "stale_at"] {
+            assert!(json.as_object_mut().unwrap().remove(new).is_some(), "{new}");
+        }
+        let read: Health = serde_json::from_value(json).unwrap();
+        assert_eq!((read.answer, read.stale_at), (health.answer, None));
+    }
 }

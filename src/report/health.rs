@@ -386,6 +386,90 @@ paused_until = "2100-01-01"
     }
 
     #[test]
+    fn a_backend_that_hangs_is_one_finding_too() {
+        let silent = || HealthAnswer::NoResponse { why: "TLS answers, and no response to the request".to_owned() };
+        let reports = reports_of([status(503), silent(), silent()]);
+        assert_eq!(exits(&reports), [4]);
+        let what = &reports[0].findings[0].what;
+        assert!(what.starts_with("every node that answers says 503 or gives no response"), "{what}");
+        let reports = reports_of([status(200), silent(), status(200)]);
+        let finding = &reports[0].nodes[0].findings[0];
+        assert!(finding.next.starts_with("the server is there: see its log"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_paused_node_has_a_row_and_no_problem_line() {
+        let reports = reports_of([status(200), status(200), status(500)]);
+        assert_eq!(exits(&reports), [0]);
+        let text = text(&reports, Style::default());
+        assert!(text.contains("shenzhen") && !text.contains("answers 500"), "{text}");
+    }
+
+    #[test]
+    fn where_no_node_takes_a_connection_one_finding_says_so() {
+        let dead = || HealthAnswer::NoAnswer { why: "no answer".to_owned() };
+        let mut reports = reports_of([dead(), dead(), dead()]);
+        let finding = cut_off(&mut reports).unwrap();
+        assert_eq!((&finding.code, finding.exit().code()), (&Code::HealthNoNode, 4));
+        assert!(finding.what.starts_with("none of the 3 nodes"), "{finding:?}");
+        assert!(exits(&reports).is_empty());
+        assert!(reports[0].nodes.iter().all(|node| node.verdict == HealthVerdict::NoAnswer));
+        for other in [status(500), HealthAnswer::Tls { why: "expired".to_owned() }] {
+            assert_eq!(cut_off(&mut reports_of([dead(), dead(), other])), None);
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_route_is_no_finding_of_a_node_but_one_of_this_machine() {
+        let no_route = || HealthAnswer::NoRoute { why: "Network is unreachable".to_owned() };
+        let reports = reports_of([no_route(), no_route(), status(200)]);
+        assert!(exits(&reports).is_empty());
+        let (config, mut observed) = (parse(CONFIG).unwrap(), Observed::default());
+        let name = config.certificates[0].sni[0].clone();
+        for (address, answer) in
+            [("[2001:db8::1]:443", no_route()), ("192.0.2.1:443", status(200)), ("[2001:db8::2]:443", no_route())]
+        {
+            let node = config.nodes[0].name.clone();
+            let place =
+                HealthPlace { certificate: config.certificates[0].name.clone(), node, address: address.parse().ok() };
+            observed.health.push(after(
+                None,
+                Answered { place, name: name.clone(), answer, took_ms: None, at: NOW },
+                AT_ONCE,
+            ));
+        }
+        let reports = super::reports(&config, &observed, NOW);
+        assert_eq!(reports[0].nodes.iter().filter(|node| node.is_passed_over).count(), 2);
+        let found: Vec<Finding> = crate::report::this_machine::findings(&observed).collect();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].what.contains("no IPv6 route to 2001:db8::1, 2001:db8::2"), "{found:?}");
+    }
+
+    #[test]
+    fn what_was_asked_long_ago_is_not_known_and_no_alarm() {
+        let config = parse(CONFIG).unwrap();
+        let place = HealthPlace {
+            certificate: config.certificates[0].name.clone(),
+            node: config.nodes[0].name.clone(),
+            address: None,
+        };
+        let answered = Answered {
+            place,
+            name: config.certificates[0].sni[0].clone(),
+            answer: status(500),
+            took_ms: None,
+            at: NOW,
+        };
+        let thresholds =
+            crate::plan::health::Thresholds { fresh_for: Some(jiff::SignedDuration::from_secs(100)), ..AT_ONCE };
+        let observed = Observed { health: vec![after(None, answered, thresholds)], ..Observed::default() };
+        let later = reports(&config, &observed, NOW + jiff::SignedDuration::from_secs(101));
+        assert_eq!((later[0].nodes[0].verdict, exits(&later)), (HealthVerdict::Unknown, vec![0]));
+        let what = &later[0].nodes[0].findings[0].what;
+        assert!(what.starts_with("its health is not known: it was last asked"), "{what}");
+    }
+
+    #[test]
     fn what_cannot_be_found_from_here_is_a_warning() {
         let unknown = HealthAnswer::Unknown { why: "no way through SSH: no login".to_owned() };
         let reports = reports_of([status(200), unknown, status(200)]);

@@ -163,6 +163,8 @@ mod tests {
         let said = lines(".. .2 22 .. .. ..");
         assert_eq!(said.len(), 3, "{said:?}");
         assert_eq!(said[1..], ["health of api: the backend answers again", "two: health of api is ok"]);
+        // One odd answer is no word of the backend.
+        assert_eq!(lines(".. 22 22 52 25 22").len(), 1);
         // One node alone has lost its way to the backend.
         assert_eq!(lines(".. 2. 2."), ["one: health of api is status: answers 502, and not 200 or 401"]);
     }
