@@ -141,4 +141,13 @@ mod tests {
             (&HeaderValue::from_static("new"), 0)
         );
     }
+
+    #[test]
+    fn a_bad_file_of_another_certificate_is_no_trouble() {
+        let bad = failure(Code::HealthHeaders, "h", "bad", "", Advice::Person);
+        let (good, other) = (PathBuf::from("/good"), PathBuf::from("/other"));
+        let headers = HealthHeaders([(good.clone(), Ok(HeaderMap::new())), (other.clone(), Err(bad))].into());
+        assert_eq!(headers.trouble(&[good.clone()].into()), None);
+        assert!(headers.trouble(&[good, other].into()).is_some());
+    }
 }

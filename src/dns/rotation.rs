@@ -99,3 +99,38 @@ fn first(answer: &Message) -> Option<IpAddr> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    /// Says that there is nothing, three times; then it is silent.
+    async fn server() -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut message = [0; 512];
+            for _ in 0..3 {
+                let (length, from) = socket.recv_from(&mut message).await.unwrap();
+                // RFC 1035 section 4.1.1: QR.
+                message[2] |= 0x80;
+                socket.send_to(&message[..length], from).await.unwrap();
+            }
+            core::future::pending::<()>().await;
+            drop(socket);
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_when_the_time_is_over_is_kept() {
+        let (server, name) = (server().await, parse("a.example.com").unwrap());
+        let limit = Duration::from_millis(500);
+        let found = of("s".to_owned(), &[server], &name, RecordKind::A, (1_000, limit), true).await;
+        assert_eq!((found.answers, found.questions, found.cut_short), (3, 4, true));
+        let found = of("s".to_owned(), &[], &name, RecordKind::A, (1_000, limit), true).await;
+        assert_eq!((found.questions, found.cut_short), (0, false));
+    }
+}

@@ -270,7 +270,7 @@ mod tests {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
 
-    fn acceptor() -> TlsAcceptor {
+    fn acceptor(alpn: &[u8]) -> TlsAcceptor {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(["a.example.com".to_owned()]).unwrap();
         let leaf = CertificateDer::from(params.self_signed(&key).unwrap().der().to_vec());
@@ -279,7 +279,7 @@ mod tests {
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let mut config = config.with_no_client_auth().with_single_cert(vec![leaf], key).unwrap();
-        config.alpn_protocols = vec![H2.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         TlsAcceptor::from(Arc::new(config))
     }
 
@@ -288,7 +288,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
-            let mut stream = acceptor().accept(listener.accept().await.unwrap().0).await.unwrap();
+            let mut stream = acceptor(H2).accept(listener.accept().await.unwrap().0).await.unwrap();
             stream.read_exact(&mut [0; 24]).await.unwrap();
             stream.write_all(&SETTINGS).await.unwrap();
             let pings = PING.repeat(1_000);
@@ -300,5 +300,33 @@ mod tests {
         let got = get(&Route::from(address), ask, |_| Ok(()), Duration::from_secs(2)).await;
         assert!(got.is_err(), "{got:?}");
         timeout(Duration::from_secs(20), server).await.expect("the client has closed").unwrap();
+    }
+
+    /// What is made of an answer in HTTP/1.1 and the end of the connection, without TLS's farewell.
+    async fn answered_with(answer: Vec<u8>) -> Result<Response, HttpError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut stream = acceptor(H1).accept(listener.accept().await.unwrap().0).await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            let _ = stream.write_all(&answer).await;
+            let _ = stream.flush().await;
+        });
+        let name = DnsName::parse("a.example.com").unwrap();
+        let ask = Get { name: &name, path: "/", headers: HeaderMap::new(), version: HttpVersion::Any };
+        let got = get(&Route::from(address), ask, |_| Ok(()), Duration::from_secs(5)).await;
+        server.await.unwrap();
+        got
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_long_head_and_an_end_are_named_as_what_they_are() {
+        let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(40_000));
+        let said = answered_with(long.into_bytes()).await.unwrap_err().to_string();
+        assert_eq!(said, "the head of the response is longer than the 32 KiB that certd reads");
+        let said = answered_with(Vec::new()).await.unwrap_err().to_string();
+        assert_eq!(said, "the server closed the connection without a response");
+        let said = answered_with(b"SSH-2.0-OpenSSH\r\n".to_vec()).await.unwrap_err().to_string();
+        assert!(said.starts_with("the answer is not HTTP"), "{said}");
     }
 }

@@ -122,7 +122,16 @@ fn header_fields_from_a_file_are_sent_and_never_shown() {
     let output = lab.certd(&["check", "--health", "-v", "--output", "json"]);
     exits(&output, 0);
     assert!(!format!("{}{}", stdout(&output), stderr(&output)).contains("sesame"));
+    // A mistake in it concerns only the certificates that it is for, and keeps what was read in use.
+    let run = "[run]\ncheck_every = \"1s\"\n";
+    lab.health_config(&format!("status = 204\nheaders_file = {file:?}\ninterval = \"1s\"\nfall = 1"), run);
+    let mut running = Running::start(&lab, &[]);
+    running.hear("READY=1");
     fs::write(&file, "X-Secret: open sesame\nX-Secret open sesame\n").unwrap();
+    running.hang_up();
+    running.wait_for_line("line 2 is no header field; the old value stays in use");
+    running.ends(0);
+    assert!(!running.stderr().contains("health of"), "{}", running.stderr());
     let output = lab.certd(&["check", "--health"]);
     let shown = stderr(&output);
     assert!(shown.contains("line 2 is no header field") && !shown.contains("sesame"), "{shown}");
