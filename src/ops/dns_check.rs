@@ -74,7 +74,7 @@ fn way_of_visitors(config: &Config, name: &DnsName) -> (u16, Option<StartTls>) {
     let of_name = config.certificates.iter().filter(|certificate| certificate.sni.contains(name));
     let mut probes = of_name.flat_map(|certificate| {
         let nodes = certificate.nodes.iter().filter_map(|node| config.node(node));
-        nodes.filter_map(|node| node.probes_of(&certificate.name).first())
+        nodes.filter_map(move |node| node.probes_of(&certificate.name).first())
     });
     probes.next().map_or((PROBE_PORT, None), |probe| (probe.port, probe.starttls))
 }
