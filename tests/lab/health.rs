@@ -12,6 +12,7 @@ use serde_json::Value;
 use lab::config::ConfigText;
 use lab::node::{NodeOptions, Old};
 use lab::printed::{exits, stderr, stdout};
+use lab::process::wait_until;
 use lab::{Lab, Options, SERVICE};
 
 /// What every node answers at other paths than `/health`.
@@ -130,6 +131,9 @@ fn header_fields_from_a_file_are_sent_and_never_shown() {
     fs::write(&file, "X-Secret: open sesame\nX-Secret open sesame\n").unwrap();
     running.hang_up();
     running.wait_for_line("line 2 is no header field; the old value stays in use");
+    let before = lab.nodes[0].tls_connections();
+    // More than the one that a look makes in that time.
+    assert!(wait_until(|| lab.nodes[0].tls_connections() >= before + 6));
     running.ends(0);
     assert!(!running.stderr().contains("health of"), "{}", running.stderr());
     let output = lab.certd(&["check", "--health"]);

@@ -187,7 +187,7 @@ fn what_was_not_asked_for_long_is_not_known_and_says_nothing_of_the_backend() {
     let new = history("two", &core::array::from_fn::<_, 8, _>(|_| status(502)));
     let judged = judge([&well, &new]);
     assert_eq!((judged.backend, judged.standings), (Some(NOW), vec![Standing::Unknown, Standing::Backend]));
-    let health = crate::config::Health::default();
+    let health = config::Health::default();
     let expected = i64::try_from(3 * health.interval.as_secs() + health.timeout.as_secs()).unwrap();
     assert_eq!(Thresholds::from(&health).fresh_for, Some(SignedDuration::from_secs(expected)));
 }
