@@ -139,7 +139,8 @@ impl Look {
         } else {
             (Depth::Dns, setup::look(config, health, progress::for_a_look(options))?)
         };
-        if let Some(trouble) = context.secrets.health_headers.troubles().next().filter(|_| health) {
+        let files = context.config.health_headers_of(&certificates);
+        if let Some(trouble) = context.secrets.health_headers.trouble(&files).filter(|_| health) {
             return Err(Fault::from(trouble.clone()));
         }
         let scope = Scope { depth, certificates, watches, may_issue: true, health, ..Scope::default() };

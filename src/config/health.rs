@@ -15,6 +15,7 @@ use super::probe::one_of;
 use super::value::{duration, local_path, port, printable};
 use super::written::{Section, Spanned};
 use super::{Certificate, Config, Node, Probe};
+use crate::cert::CertName;
 
 /// The request, and which answers are good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +93,16 @@ impl Config {
             }
         };
         health.enabled.then_some(health)
+    }
+
+    /// Each file with header fields of requests for one of these certificates; for none of them: of all.
+    pub fn health_headers_of(&self, certificates: &BTreeSet<CertName>) -> BTreeSet<PathBuf> {
+        let wanted = |certificate: &&Certificate| certificates.is_empty() || certificates.contains(&certificate.name);
+        let of = |certificate: &Certificate| {
+            let nodes = certificate.nodes.iter().filter_map(|node| self.node(node));
+            nodes.filter_map(|node| self.health(certificate, node)?.headers_file).collect::<Vec<_>>()
+        };
+        self.certificates.iter().filter(wanted).flat_map(of).collect()
     }
 
     /// Each file with header fields of requests.

@@ -36,13 +36,18 @@ impl Healths {
     /// Takes an answer in. What has changed by it, at whatever place of the certificate.
     pub(crate) fn note(&self, answered: Answered, thresholds: Thresholds) -> HealthChanges {
         let mut all = lock(&self.0);
-        let place = answered.place.clone();
-        let judged = |all: &BTreeMap<HealthPlace, Health>| health::judge(of_certificate(all, &place));
-        let before = judged(&all);
+        let (place, now) = (answered.place.clone(), answered.at);
         let known = all.remove(&place);
         let is_new = known.is_none();
+        // Its own last answer is news until this one, however old it is; of the others nothing has changed by this.
+        if let Some(known) = &known {
+            all.insert(place.clone(), Health { stale_at: None, ..known.clone() });
+        }
+        let before = health::judge_at(of_certificate(&all, &place), now);
         all.insert(place.clone(), health::after(known, answered, thresholds));
-        let after = judged(&all);
+        let after = health::judge_at(of_certificate(&all, &place), now);
+        let own = all.values_mut().filter(|health| health.place.certificate == place.certificate);
+        health::keep_backend(own, &after);
         let mut standings = before.standings.into_iter();
         let mut places = Vec::new();
         for (health, now) in of_certificate(&all, &place).zip(after.standings) {

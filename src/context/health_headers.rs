@@ -1,6 +1,6 @@
 //! Header fields of health checks, which may be secret: a file of lines `Name: value`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use http::HeaderMap;
@@ -60,6 +60,11 @@ impl HealthHeaders {
     /// Files that cannot be used.
     pub fn troubles(&self) -> impl Iterator<Item = &Finding> {
         self.0.values().filter_map(|read| read.as_ref().err())
+    }
+
+    /// Why one of these files cannot be used.
+    pub fn trouble(&self, files: &BTreeSet<PathBuf>) -> Option<&Finding> {
+        files.iter().find_map(|file| self.0.get(file)?.as_ref().err())
     }
 }
 
@@ -135,5 +140,14 @@ mod tests {
             (&new.of(Path::new("/h")).unwrap()["x-secret"], covered.len()),
             (&HeaderValue::from_static("new"), 0)
         );
+    }
+
+    #[test]
+    fn a_bad_file_of_another_certificate_is_no_trouble() {
+        let bad = failure(Code::HealthHeaders, "h", "bad", "", Advice::Person);
+        let (good, other) = (PathBuf::from("/good"), PathBuf::from("/other"));
+        let headers = HealthHeaders([(good.clone(), Ok(HeaderMap::new())), (other.clone(), Err(bad))].into());
+        assert_eq!(headers.trouble(&[good.clone()].into()), None);
+        assert!(headers.trouble(&[good, other].into()).is_some());
     }
 }

@@ -223,6 +223,8 @@ codes! {
     HealthBody = "health-body", Failure, Health, "The answer of a node's health check lacks the configured text";
     HealthBackend = "health-backend", Failure, Health,
         "Every node that answers says that the backend does not (502, 504); no node is at fault";
+    HealthNoNode = "health-no-node", Failure, Health,
+        "No node takes a connection from this machine, which may be what is cut off";
     HealthUnknown = "health-unknown", Warning, Health, "This machine cannot check the health of a node";
     HealthHeaders = "health-headers", Warning, Configuration, "A file of header fields cannot be understood";
 

@@ -39,6 +39,15 @@ pub struct Health {
     /// The first of the latest answers that are all good, or all bad.
     #[serde(default)]
     pub run_since: Option<Timestamp>,
+    /// Since when its bad answers are the backend's fault.
+    #[serde(default)]
+    pub backend_since: Option<Timestamp>,
+    /// Bad answers in a row that do not speak of the backend.
+    #[serde(default)]
+    pub otherwise: u32,
+    /// From when on the last answer says nothing of now. `None`: not known.
+    #[serde(default)]
+    pub stale_at: Option<Timestamp>,
     #[serde(default)]
     pub times: ResponseTimes,
 }
@@ -61,8 +70,12 @@ pub enum HealthAnswer {
         status: u16,
         http: String,
     },
-    /// No connection, or one that ends without a whole response.
+    /// No connection.
     NoAnswer {
+        why: String,
+    },
+    /// TLS answers, with a certificate that visitors accept; no whole response follows.
+    NoResponse {
         why: String,
     },
     /// No handshake, or a certificate that visitors' clients refuse: no request was sent.
@@ -89,6 +102,33 @@ pub enum HealthAnswer {
     Unknown {
         why: String,
     },
+    /// This machine has no route to the address, most often no IPv6: nobody was asked.
+    NoRoute {
+        why: String,
+    },
+}
+
+/// What an answer says of what stands behind the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The backend does not answer (RFC 9110 sections 15.6.3 and 15.6.5: 502 and 504 are said of an inbound server).
+    Backend,
+    /// It may be the backend, and it may be the node: 503, by which several proxies say the same (RFC 9110 section 15.6.4
+    /// has it for the server itself), and a request without a response. Only what other nodes say tells them apart.
+    Either,
+    Nobody,
+}
+
+impl Health {
+    /// It counts as well, and so is its last answer.
+    pub fn is_well(&self) -> bool {
+        self.state == HealthState::Well && self.answer.is_well() == Some(true)
+    }
+
+    /// Whether the last answer still says something of `now`.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.stale_at.is_none_or(|stale_at| now < stale_at)
+    }
 }
 
 impl HealthAnswer {
@@ -96,7 +136,7 @@ impl HealthAnswer {
     pub fn is_well(&self) -> Option<bool> {
         match self {
             Self::Well { .. } => Some(true),
-            Self::Unknown { .. } => None,
+            Self::Unknown { .. } | Self::NoRoute { .. } => None,
             _ => Some(false),
         }
     }
@@ -115,10 +155,17 @@ impl HealthAnswer {
         }
     }
 
-    /// The node answered, and it is what stands behind it that did not (RFC 9110 sections 15.6.3 and 15.6.5: 502 and 504
-    /// are said of an inbound server).
-    pub fn blames_the_backend(&self) -> bool {
-        matches!(self, Self::Status { status: 502 | 504, .. })
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Status { status: 502 | 504, .. } => Blame::Backend,
+            Self::Status { status: 503, .. } | Self::NoResponse { .. } => Blame::Either,
+            _ => Blame::Nobody,
+        }
+    }
+
+    /// The node took a request.
+    pub fn is_past_tls(&self) -> bool {
+        self.is_a_response() || matches!(self, Self::NoResponse { .. } | Self::NotHttp { .. })
     }
 
     /// The node answered a request.

@@ -36,7 +36,7 @@ pub use disk::{AcmeClient, AtPath, Disk, Exposed, Found, Installed, Leftover, Lo
 pub use drift::{Compared, Drift};
 pub use exit::{Exit, worst};
 pub use finding::{Advice, Area, Finding, Severity};
-pub use health::{Health, HealthAnswer, HealthPlace, HealthState};
+pub use health::{Blame, Health, HealthAnswer, HealthPlace, HealthState};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, ServerAnswer};
 pub use persisted_state::{
     Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,

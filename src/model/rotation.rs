@@ -15,6 +15,9 @@ pub struct Rotation {
     pub answers: u32,
     /// How often each address was the first of an answer.
     pub first: BTreeMap<IpAddr, u32>,
+    /// The time was over before the last question.
+    #[serde(default)]
+    pub cut_short: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -201,11 +201,11 @@ fn unanswered(error: HttpError) -> HealthAnswer {
     match error {
         // Without an address nobody was asked.
         HttpError::Probe(ProbeError::Unresolved(_)) => HealthAnswer::Unknown { why },
+        HttpError::Probe(ProbeError::NoRoute(_)) => HealthAnswer::NoRoute { why },
         HttpError::Probe(error) if error.says_nothing_of_visitors() => HealthAnswer::Unknown { why },
-        HttpError::Probe(ProbeError::Tls(_)) | HttpError::Refused(_) => HealthAnswer::Tls { why },
-        HttpError::Probe(_) | HttpError::Late(_) | HttpError::Closed(_) | HttpError::NoResponse(_) => {
-            HealthAnswer::NoAnswer { why }
-        }
+        HttpError::Probe(ProbeError::Tls(_)) | HttpError::NoTls | HttpError::Refused(_) => HealthAnswer::Tls { why },
+        HttpError::Probe(_) => HealthAnswer::NoAnswer { why },
+        HttpError::Late(_) | HttpError::Closed(_) | HttpError::NoResponse(_) => HealthAnswer::NoResponse { why },
         HttpError::NotHttp(_) => HealthAnswer::NotHttp { why },
     }
 }

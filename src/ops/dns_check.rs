@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use crate::cert::DnsName;
 use crate::config::defaults::PROBE_PORT;
+use crate::config::{Config, StartTls};
 use crate::context::progress::Event;
 use crate::context::{Context, clock, provider};
 use crate::model::{Finding, InDns, RecordKind, Rotation, Scope, Seen};
@@ -24,7 +24,7 @@ use crate::{dns, report::Report};
 const MOST_STRANGERS: usize = 32;
 /// Names whose servers are asked at once.
 const NAMES: usize = 8;
-/// For all questions about one name's rotation.
+/// For all questions about one name's rotation; what is counted by then is shown.
 const ROTATION: core::time::Duration = core::time::Duration::from_secs(30);
 
 /// `questions`: for each name, server and kind of record, to see how answers rotate.
@@ -66,8 +66,17 @@ async fn rotation(context: &Context, name: &InDns, questions: u32, permits: &Sem
     let _permit = permits.acquire().await;
     let _waiting = context.progress.waiting("rotation of", &name.name);
     let public = &context.config.dns.inventory_resolvers;
-    let asked = dns::rotation(&resolvers, public, name.name.as_str(), &kinds, questions);
-    timeout(ROTATION, asked).await.ok().and_then(Result::ok).unwrap_or_default()
+    dns::rotation(&resolvers, public, name.name.as_str(), &kinds, questions, ROTATION).await.unwrap_or_default()
+}
+
+/// How visitors of a name come, as far as the nodes that have its certificate show.
+fn way_of_visitors(config: &Config, name: &DnsName) -> (u16, Option<StartTls>) {
+    let of_name = config.certificates.iter().filter(|certificate| certificate.sni.contains(name));
+    let mut probes = of_name.flat_map(|certificate| {
+        let nodes = certificate.nodes.iter().filter_map(|node| config.node(node));
+        nodes.filter_map(move |node| node.probes_of(&certificate.name).first())
+    });
+    probes.next().map_or((PROBE_PORT, None), |probe| (probe.port, probe.starttls))
 }
 
 /// What answers where DNS leads visitors, and no node of the configuration is.
@@ -81,10 +90,12 @@ async fn strangers(
     let nodes: BTreeSet<IpAddr> =
         inventory.nodes.values().filter_map(|at| at.as_ref().ok()).flatten().copied().collect();
     let asked = name.addresses().into_iter().filter(|address| !nodes.contains(address)).take(MOST_STRANGERS);
+    let (port, starttls) = way_of_visitors(&context.config, &name.name);
     let ask = async |address: IpAddr| {
         let _permit = permits.acquire().await;
-        let at = SocketAddr::new(address, PROBE_PORT);
-        let seen = match probe::handshake(Route::from(at), &name.name, PROBE_DEADLINE).await {
+        let at = SocketAddr::new(address, port);
+        let route = Route::Tcp { address: at, proxy_protocol: None, starttls };
+        let seen = match probe::handshake(route, &name.name, PROBE_DEADLINE).await {
             Ok(ders) => Seen::of(ders, &context.roots, clock::now()),
             Err(silence) => Seen::Silence(silence),
         };

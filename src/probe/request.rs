@@ -67,6 +67,8 @@ pub enum HttpError {
     /// The caller's word on the chain: nothing was sent.
     #[error("{0}")]
     Refused(String),
+    #[error("TCP answers, and no TLS handshake")]
+    NoTls,
     #[error("{0}")]
     Late(&'static str),
     #[error("the server closed the connection {0}")]
@@ -111,7 +113,7 @@ pub async fn get(
                 Route::Through { .. } => ProbeError::NoWay(format!("not open after {} s", limit.as_secs())).into(),
                 _ => ProbeError::TimedOut.into(),
             },
-            at if at == Phase::Tls as u8 => HttpError::Late("TCP answers, and no TLS handshake"),
+            at if at == Phase::Tls as u8 => HttpError::NoTls,
             at if at == Phase::Response as u8 => HttpError::Late("TLS answers, and no response to the request"),
             _ => HttpError::Late("a response begins, and does not end"),
         }),
@@ -237,14 +239,22 @@ fn request(ask: &Get<'_>, uri: &str) -> Result<Request<Empty<Bytes>>, HttpError>
 
 /// A text of hyper's holds nothing of the request.
 fn no_answer(error: hyper::Error) -> HttpError {
+    // hyper has a question for this only as a server.
+    if error.is_parse() && error.to_string().contains("too large") {
+        let what = format!("the head of the response is longer than the {} KiB that certd reads", HEADERS / 1024);
+        return HttpError::NotHttp(what);
+    }
     if error.is_parse() || error.is_parse_status() {
         return HttpError::NotHttp(format!("the answer is not HTTP: {}", escape(&error.to_string(), SHOWN)));
     }
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+    let cause = core::error::Error::source(&error);
+    // rustls' words about an end without a farewell lead to a page for programmers.
+    let is_an_end = |cause: &str| cause.contains("close_notify");
+    let words = cause.map_or_else(|| error.to_string(), ToString::to_string);
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_an_end(&words) {
         return HttpError::Closed("without a response");
     }
-    let cause = core::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-    HttpError::NoResponse(escape(&cause, SHOWN))
+    HttpError::NoResponse(escape(&words, SHOWN))
 }
 
 #[cfg(test)]
@@ -260,7 +270,7 @@ mod tests {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
 
-    fn acceptor() -> TlsAcceptor {
+    fn acceptor(alpn: &[u8]) -> TlsAcceptor {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(["a.example.com".to_owned()]).unwrap();
         let leaf = CertificateDer::from(params.self_signed(&key).unwrap().der().to_vec());
@@ -269,7 +279,7 @@ mod tests {
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let mut config = config.with_no_client_auth().with_single_cert(vec![leaf], key).unwrap();
-        config.alpn_protocols = vec![H2.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         TlsAcceptor::from(Arc::new(config))
     }
 
@@ -278,7 +288,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
-            let mut stream = acceptor().accept(listener.accept().await.unwrap().0).await.unwrap();
+            let mut stream = acceptor(H2).accept(listener.accept().await.unwrap().0).await.unwrap();
             stream.read_exact(&mut [0; 24]).await.unwrap();
             stream.write_all(&SETTINGS).await.unwrap();
             let pings = PING.repeat(1_000);
@@ -290,5 +300,33 @@ mod tests {
         let got = get(&Route::from(address), ask, |_| Ok(()), Duration::from_secs(2)).await;
         assert!(got.is_err(), "{got:?}");
         timeout(Duration::from_secs(20), server).await.expect("the client has closed").unwrap();
+    }
+
+    /// What is made of an answer in HTTP/1.1 and the end of the connection, without TLS's farewell.
+    async fn answered_with(answer: Vec<u8>) -> Result<Response, HttpError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut stream = acceptor(H1).accept(listener.accept().await.unwrap().0).await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            let _ = stream.write_all(&answer).await;
+            let _ = stream.flush().await;
+        });
+        let name = DnsName::parse("a.example.com").unwrap();
+        let ask = Get { name: &name, path: "/", headers: HeaderMap::new(), version: HttpVersion::Any };
+        let got = get(&Route::from(address), ask, |_| Ok(()), Duration::from_secs(5)).await;
+        server.await.unwrap();
+        got
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_long_head_and_an_end_are_named_as_what_they_are() {
+        let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(200_000));
+        let said = answered_with(long.into_bytes()).await.unwrap_err().to_string();
+        assert_eq!(said, "the head of the response is longer than the 32 KiB that certd reads");
+        let said = answered_with(Vec::new()).await.unwrap_err().to_string();
+        assert_eq!(said, "the server closed the connection without a response");
+        let said = answered_with(b"SSH-2.0-OpenSSH\r\n".to_vec()).await.unwrap_err().to_string();
+        assert!(said.starts_with("the answer is not HTTP"), "{said}");
     }
 }

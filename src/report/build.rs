@@ -64,6 +64,7 @@ pub fn build(
         failures: done.failures,
     };
     report.failures.extend(this_machine::findings(observed));
+    report.failures.extend(health::cut_off(&mut report.health));
     report.failures.extend(clocks(observed, &done.clocks));
     report.failures.extend(rehearsed(config, observed, now));
     report.conclude(ran);

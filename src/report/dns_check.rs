@@ -269,8 +269,11 @@ impl NameInDns {
             let first = rotation.first.iter().map(|(address, count)| format!("{address} {count}"));
             let first = list::first(MOST_LISTED, first);
             let (kind, asked, answers) = (rotation.kind.as_str(), rotation.questions, rotation.answers);
-            let line =
-                format!("{}: first of {answers} answers to {asked} questions for {kind}: {first}", rotation.server);
+            let cut = if rotation.cut_short { " (cut short: it took too long)" } else { "" };
+            let line = format!(
+                "{}: first of {answers} answers to {asked} questions for {kind}{cut}: {first}",
+                rotation.server
+            );
             out.push_str(&fold("  ", "    ", &line, style));
         }
     }

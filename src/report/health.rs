@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use crate::cert::{CertName, DnsName, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{Code, Finding, Health, HealthAnswer, Observed, Severity};
-use crate::plan::health::{Standing, judge};
+use crate::model::{Blame, Code, Finding, Health, HealthAnswer, Observed, Severity};
+use crate::plan::health::{Standing, judge_at};
 use crate::text::list;
 
 use super::severity::{Shown, with_severity};
+use super::this_machine::THIS_MACHINE;
 use super::words;
 
 /// Status codes listed in a sentence.
@@ -55,6 +56,9 @@ pub struct NodeHealth {
     #[serde(serialize_with = "with_severity")]
     #[schemars(with = "Vec<Shown<'static>>")]
     pub findings: Vec<Finding>,
+    /// This machine has no route to it, and the node has others, by which it is judged.
+    #[serde(skip)]
+    pub(super) is_passed_over: bool,
 }
 
 /// The last answer and those before it.
@@ -87,7 +91,7 @@ impl HealthVerdict {
             (Standing::Backend, _) => Self::Backend,
             (Standing::Falling(_), _) => Self::Falling,
             (Standing::Rising(_), _) => Self::Rising,
-            (Standing::Failing, HealthAnswer::NoAnswer { .. }) => Self::NoAnswer,
+            (Standing::Failing, HealthAnswer::NoAnswer { .. } | HealthAnswer::NoResponse { .. }) => Self::NoAnswer,
             (Standing::Failing, HealthAnswer::Tls { .. }) => Self::Tls,
             (Standing::Failing, HealthAnswer::Status { .. } | HealthAnswer::NotHttp { .. }) => Self::Status,
             (Standing::Failing, HealthAnswer::Body { .. }) => Self::Body,
@@ -141,13 +145,13 @@ fn report(config: &Config, certificate: &Certificate, observed: &Observed, now: 
         health.place.certificate == certificate.name && certificate.nodes.contains(&health.place.node)
     };
     let places: Vec<&Health> = observed.health.iter().filter(is_own).collect();
-    let judged = judge(places.iter().copied());
+    let judged = judge_at(places.iter().copied(), now);
     let backend = judged.backend.map(|since| of_backend(&certificate.name, &places, since));
     let node = |(health, standing): (&&Health, Standing)| {
         let good = config.node(&health.place.node).and_then(|node| config.health(certificate, node));
         let good = good.map(|health| wanted(&health.status)).unwrap_or_default();
         let paused = config.paused_until(&health.place.node, now).is_some();
-        of_node(health, standing, &good, paused, now)
+        NodeHealth { is_passed_over: is_passed_over(health, &places), ..of_node(health, standing, &good, paused, now) }
     };
     let name = places.first()?.name.clone();
     let mut nodes: Vec<NodeHealth> = places.iter().zip(judged.standings).map(node).collect();
@@ -158,7 +162,9 @@ fn report(config: &Config, certificate: &Certificate, observed: &Observed, now: 
 
 fn of_node(health: &Health, standing: Standing, good: &str, paused: bool, now: Timestamp) -> NodeHealth {
     let verdict = HealthVerdict::of(standing, &health.answer);
-    let finding = finding(health, verdict, good).map(|finding| match paused {
+    // What was asked long ago is no news: the service starts, or says itself what keeps it from asking.
+    let is_note = paused || (verdict == HealthVerdict::Unknown && health.answer.is_well().is_some());
+    let finding = finding(health, verdict, good).map(|finding| match is_note {
         true => finding.of_severity(Severity::Note),
         false => finding,
     });
@@ -176,7 +182,35 @@ fn of_node(health: &Health, standing: Standing, good: &str, paused: bool, now: T
         p95_ms,
         responses: health.times.count(now),
         findings: finding.into_iter().collect(),
+        is_passed_over: false,
     }
+}
+
+fn is_passed_over(health: &Health, places: &[&Health]) -> bool {
+    let is_routeless = |health: &Health| matches!(health.answer, HealthAnswer::NoRoute { .. });
+    is_routeless(health) && places.iter().any(|other| other.place.node == health.place.node && !is_routeless(other))
+}
+
+/// Where no node at all takes a connection: one finding in the place of theirs.
+pub(super) fn cut_off(reports: &mut [HealthReport]) -> Option<Finding> {
+    let known = || reports.iter().flat_map(|it| &it.nodes).filter(|node| node.verdict != HealthVerdict::Unknown);
+    let nodes: BTreeSet<&NodeName> = known().map(|node| &node.node).collect();
+    let is_hurt = known().any(|node| node.exit() != super::Exit::Ok);
+    // What a single node does not take is its own.
+    if nodes.len() < 2 || !is_hurt || known().any(|node| node.verdict != HealthVerdict::NoAnswer) {
+        return None;
+    }
+    let what = format!(
+        "none of the {} nodes whose health is checked takes a connection from it: {}; it may be what is cut off",
+        nodes.len(),
+        list::first(MOST_LISTED, &nodes)
+    );
+    let next = "look at this machine's own network, then at a node from elsewhere (`curl`): are visitors served?";
+    let finding = Finding::for_a_person(Code::HealthNoNode, THIS_MACHINE, what, next);
+    for node in reports.iter_mut().flat_map(|it| &mut it.nodes) {
+        node.findings.retain(|finding| finding.code != Code::HealthNoAnswer);
+    }
+    Some(finding)
 }
 
 fn since(health: &Health, standing: Standing) -> Timestamp {
@@ -191,13 +225,26 @@ fn since(health: &Health, standing: Standing) -> Timestamp {
 pub(crate) fn finding(health: &Health, verdict: HealthVerdict, good: &str) -> Option<Finding> {
     let (code, next) = match verdict {
         HealthVerdict::Ok | HealthVerdict::Backend | HealthVerdict::Falling | HealthVerdict::Rising => return None,
+        HealthVerdict::Unknown if matches!(health.answer, HealthAnswer::NoRoute { .. }) => return None,
+        HealthVerdict::Unknown if health.answer.is_well().is_some() => {
+            (Code::HealthUnknown, "does `certd run` run, and what does its journal say?")
+        }
+        HealthVerdict::NoAnswer if matches!(health.answer, HealthAnswer::NoResponse { .. }) => (
+            Code::HealthNoAnswer,
+            "the server is there: see its log on the node, and whether what stands behind it answers the node in time",
+        ),
         HealthVerdict::NoAnswer => (Code::HealthNoAnswer, "is the server up, and the port open to this machine?"),
         HealthVerdict::Tls => (Code::HealthTls, "see what the node serves: `certd check`"),
         HealthVerdict::Status => (Code::HealthStatus, "see the server's log on the node, and what stands behind it"),
         HealthVerdict::Body => (Code::HealthBody, "see what the node answers there; is it the service of this name?"),
         HealthVerdict::Unknown => (Code::HealthUnknown, "give this machine a way to the node, or see the cause"),
     };
-    let what = words(&health.answer, good);
+    let what = match (verdict, health.answer.is_well()) {
+        (HealthVerdict::Unknown, Some(_)) => {
+            format!("its health is not known: it was last asked {}", words::minute(health.at))
+        }
+        _ => words(&health.answer, good),
+    };
     let what = match health.place.address {
         Some(address) => format!("{address}: {what}"),
         None => what,
@@ -209,14 +256,16 @@ pub(crate) fn finding(health: &Health, verdict: HealthVerdict, good: &str) -> Op
 pub(crate) fn words(answer: &HealthAnswer, good: &str) -> String {
     match answer {
         HealthAnswer::Well { status, .. } => format!("answers {status}"),
-        HealthAnswer::NoAnswer { why } | HealthAnswer::NotHttp { why } => why.clone(),
+        HealthAnswer::NoAnswer { why } | HealthAnswer::NoResponse { why } | HealthAnswer::NotHttp { why } => {
+            why.clone()
+        }
         HealthAnswer::Tls { why } => format!("no request was sent: {why}"),
         HealthAnswer::Status { status, location, .. } => {
             let to = location.as_ref().map(|to| format!(", leads to {to:?}")).unwrap_or_default();
             format!("answers {status}{to}, and not {good}")
         }
         HealthAnswer::Body { status, .. } => format!("answers {status}, and the body lacks the text"),
-        HealthAnswer::Unknown { why } => format!("its health is not known: {why}"),
+        HealthAnswer::Unknown { why } | HealthAnswer::NoRoute { why } => format!("its health is not known: {why}"),
     }
 }
 
@@ -228,12 +277,20 @@ pub(crate) fn wanted(status: &BTreeSet<u16>) -> String {
 
 /// That the backend answers no node.
 pub(crate) fn of_backend(certificate: &CertName, places: &[&Health], since: Timestamp) -> Finding {
-    let blaming = places.iter().filter(|place| place.answer.blames_the_backend());
-    let codes: BTreeSet<u16> = blaming.clone().filter_map(|place| place.answer.status()).collect();
-    let nodes: BTreeSet<&NodeName> = blaming.map(|place| &place.place.node).collect();
+    let blaming = || places.iter().filter(|place| place.answer.blame() != Blame::Nobody);
+    let codes: BTreeSet<u16> = blaming().filter_map(|place| place.answer.status()).collect();
+    let is_silent = blaming().any(|place| matches!(place.answer, HealthAnswer::NoResponse { .. }));
+    let nodes = places.iter().filter(|place| place.answer.blame() != Blame::Nobody || place.backend_since.is_some());
+    let nodes: BTreeSet<&NodeName> = nodes.map(|place| &place.place.node).collect();
+    let says = match (codes.is_empty(), is_silent) {
+        (false, false) => format!("every node that answers says {}", wanted(&codes)),
+        (false, true) => format!("every node that answers says {} or gives no response", wanted(&codes)),
+        (true, true) => "every node that answers takes the request and gives no response".to_owned(),
+        // Each has another answer just now.
+        (true, false) => "every node that answered said so, and none is well since".to_owned(),
+    };
     let what = format!(
-        "every node that answers says {}, so that it is the backend that does not: {} (since {})",
-        wanted(&codes),
+        "{says}, so that it is the backend that does not: {} (since {})",
         list::first(MOST_LISTED, nodes),
         words::minute(since)
     );
@@ -242,100 +299,4 @@ pub(crate) fn of_backend(certificate: &CertName, places: &[&Health], since: Time
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cert::fixture::NOW;
-    use crate::config::parse;
-    use crate::model::HealthPlace;
-    use crate::plan::health::{AT_ONCE, Answered, after};
-    use crate::report::Style;
-    use crate::report::health_text::text;
-
-    const CONFIG: &str = r#"
-[acme]
-directory = "letsencrypt"
-[dns]
-provider = "exec"
-command = ["/bin/true"]
-[install]
-fullchain = "/{name}.pem"
-key = "/{name}.key"
-test = ["true"]
-reload = ["true"]
-[health]
-status = [200, 401]
-[[certificate]]
-domains = ["a.example.com"]
-nodes = ["*"]
-[[node]]
-name = "上海"
-address = "192.0.2.1"
-[[node]]
-name = "広州"
-address = "192.0.2.2"
-[[node]]
-name = "shenzhen"
-address = "192.0.2.3"
-paused_until = "2100-01-01"
-"#;
-
-    fn reports_of(answers: [HealthAnswer; 3]) -> Vec<HealthReport> {
-        let config = parse(CONFIG).unwrap();
-        let health = |(node, answer): (&crate::config::Node, HealthAnswer)| {
-            let address = Some(format!("{}:443", node.addresses[0]).parse().unwrap());
-            let place =
-                HealthPlace { certificate: config.certificates[0].name.clone(), node: node.name.clone(), address };
-            let name = config.certificates[0].sni[0].clone();
-            after(None, Answered { place, name, answer, took_ms: Some(12), at: NOW }, AT_ONCE)
-        };
-        let observed =
-            Observed { health: config.nodes.iter().zip(answers).map(health).collect(), ..Observed::default() };
-        reports(&config, &observed, NOW)
-    }
-
-    fn status(status: u16) -> HealthAnswer {
-        let http = "HTTP/2".to_owned();
-        match status {
-            200 | 401 => HealthAnswer::Well { status, http },
-            _ => HealthAnswer::Status { status, http, location: None },
-        }
-    }
-
-    fn golden(name: &str, text: &str) {
-        insta::with_settings!({ snapshot_path => "testdata", prepend_module_to_snapshot => false, omit_expression => true }, {
-            insta::assert_snapshot!(name, text);
-        });
-    }
-
-    fn exits(reports: &[HealthReport]) -> Vec<u8> {
-        reports.iter().flat_map(HealthReport::findings).map(|finding| finding.exit().code()).collect()
-    }
-
-    #[test]
-    fn a_node_that_fails_hurts_its_visitors_unless_it_is_paused() {
-        let dead = || HealthAnswer::NoAnswer { why: "connection refused".to_owned() };
-        let reports = reports_of([status(401), status(500), dead()]);
-        assert_eq!(exits(&reports), [4, 0]);
-        golden("health", &text(&reports, Style::default()));
-    }
-
-    #[test]
-    fn a_backend_that_is_down_is_one_finding_of_no_node() {
-        let reports = reports_of([status(502), status(502), status(504)]);
-        assert_eq!(exits(&reports), [4]);
-        assert_eq!(reports[0].backend_since, Some(NOW));
-        golden("health-backend", &text(&reports, Style::default()));
-        assert!(exits(&reports_of([status(200), status(200), status(401)])).is_empty());
-    }
-
-    #[test]
-    fn what_cannot_be_found_from_here_is_a_warning() {
-        let unknown = HealthAnswer::Unknown { why: "no way through SSH: no login".to_owned() };
-        let reports = reports_of([status(200), unknown, status(200)]);
-        assert_eq!(exits(&reports), [3]);
-        assert_eq!(
-            reports[0].nodes[0].findings[0].what,
-            "192.0.2.2:443: its health is not known: no way through SSH: no login"
-        );
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Health as text: a table for each certificate, and below it what is wrong.
 
 use super::notes::{Notes, item};
-use super::{HealthReport, Style, table};
+use super::{Exit, HealthReport, Style, table};
 
 /// Ends with a newline, or is empty.
 pub(super) fn text(health: &[HealthReport], style: Style) -> String {
@@ -13,7 +13,9 @@ pub(super) fn text(health: &[HealthReport], style: Style) -> String {
             out.push_str(&item("! ", &format!("{}: {}", finding.object, finding.what), Some(&finding.next), style));
         }
         let mut notes = Notes::default();
-        for finding in report.nodes.iter().flat_map(|node| &node.findings) {
+        // A paused node may do as it likes: its row says what it does.
+        let findings = report.nodes.iter().flat_map(|node| &node.findings);
+        for finding in findings.filter(|finding| finding.exit() != Exit::Ok) {
             notes.add(finding.object.clone(), finding.what.clone(), Some(finding.next.clone()));
         }
         out.push_str(&notes.text(style));

@@ -271,7 +271,7 @@ fn summary(report: &Report, style: Style) -> String {
         format!("{well} of {} watched are well", report.watched.len())
     });
     let health = (!report.health.is_empty()).then(|| {
-        let all = report.health.iter().flat_map(|health| &health.nodes);
+        let all = report.health.iter().flat_map(|health| &health.nodes).filter(|node| !node.is_passed_over);
         format!("{} of {} are healthy", all.clone().filter(|node| node.is_well()).count(), all.count())
     });
     let counts: Vec<String> = nodes.into_iter().chain(watched).chain(health).collect();

@@ -4,7 +4,7 @@
 use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeSet;
 
-use crate::model::{Code, Finding, Observed, ProbeError, Seen};
+use crate::model::{Code, Finding, HealthAnswer, Observed, ProbeError, Seen};
 use crate::text::list;
 
 use super::verdict::{Blind, NO_FILES, NO_ROUTE};
@@ -13,7 +13,7 @@ use super::{Exit, NodeReport, ServedReport, Verdict, WatchedReport};
 /// Addresses that are named; a hundred nodes may have one each.
 const SHOWN: usize = 4;
 
-const THIS_MACHINE: &str = "this machine";
+pub(super) const THIS_MACHINE: &str = "this machine";
 
 impl ServedReport {
     fn was_not_asked(&self) -> bool {
@@ -64,6 +64,11 @@ pub(super) fn findings(observed: &Observed) -> impl Iterator<Item = Finding> {
             Seen::Silence(ProbeError::NoRoute(why)) => no_route.add(address, why),
             Seen::Silence(ProbeError::NoSocket(why)) => no_files.add(address, why),
             _ => {}
+        }
+    }
+    for health in &observed.health {
+        if let HealthAnswer::NoRoute { why } = &health.answer {
+            no_route.add(health.place.address, why);
         }
     }
     [no_route.no_route(), no_files.no_files()].into_iter().flatten()

@@ -22,12 +22,14 @@ use crate::plan::rota::Rota;
 use crate::store::Store;
 
 use super::events::HealthEvent;
-use super::{Hooks, ServiceEvent};
+use super::{Hooks, ServiceEvent, restart};
 
 /// How often the states are written, for `certd check --health` and for the next start.
 const SAVE: Duration = Duration::from_secs(60);
 /// The rest of a service without checks.
 const IDLE: Duration = Duration::from_secs(3600);
+/// After a panic.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// What checks need; replaced at each reload and before each pass.
 #[derive(Clone)]
@@ -67,8 +69,20 @@ struct Checks {
     asked: BTreeMap<tokio::task::Id, TargetKey>,
 }
 
-/// Until `stop`. A state directory that cannot be written stops no check.
+/// Until `stop`. A panic is reported, and the checks begin anew.
 pub(crate) async fn watch(
+    inputs: watch::Receiver<Inputs>,
+    healths: Healths,
+    hooks: Arc<Hooks>,
+    stop: watch::Receiver<bool>,
+) {
+    let report = |failure| (hooks.event)(&ServiceEvent::Failed(failure));
+    let begin = || run(inputs.clone(), healths.clone(), Arc::clone(&hooks), stop.clone());
+    restart::while_it_panics(begin, report, stop.clone(), AGAIN).await;
+}
+
+/// Until `stop`. A state directory that cannot be written stops no check.
+async fn run(
     mut inputs: watch::Receiver<Inputs>,
     healths: Healths,
     hooks: Arc<Hooks>,
@@ -215,10 +229,17 @@ impl Checks {
         let Some(target) = self.targets.get(key) else { return };
         let (thresholds, good) = (Thresholds::from(&*target.health), &target.health.status);
         for answered in answered {
-            for event in HealthEvent::of(self.healths.note(answered, thresholds), good) {
+            let events = HealthEvent::of(self.healths.note(answered, thresholds), good);
+            // Somebody works there.
+            for event in events.into_iter().filter(|event| !self.is_paused(event)) {
                 (self.hooks.event)(&ServiceEvent::Health(event));
             }
         }
+    }
+
+    fn is_paused(&self, event: &HealthEvent) -> bool {
+        let node = self.config.nodes.iter().find(|node| event.node() == Some(node.name.as_str()));
+        node.is_some_and(|node| self.config.paused_until(&node.name, clock::now()).is_some())
     }
 
     /// What concerns every place of a target, at each that it had before: a lookup that fails forgets none of them.

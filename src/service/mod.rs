@@ -6,6 +6,7 @@
 mod events;
 mod health;
 mod notify;
+mod restart;
 mod work;
 
 use core::time::Duration;

@@ -219,6 +219,9 @@ fn every_record_is_shown_with_what_answers_there_and_how_answers_rotate() {
     assert_eq!(name["unlisted"], serde_json::json!(["node-2"]));
     let found = name["addresses"].as_array().unwrap().iter().find(|it| it["address"] == *stranger).unwrap().clone();
     assert_eq!((&found["nodes"], &found["served"][0]["verdict"]), (&serde_json::json!([]), &"unreachable".into()));
+    let port = |address: &Value| address.as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let of_node = name["addresses"].as_array().unwrap().iter().find(|it| it["address"] == *lab.ip(0)).unwrap();
+    assert_eq!(port(&found["served"][0]["address"]), port(&of_node["served"][0]["address"]), "as visitors come");
     let codes: Vec<&str> = name["findings"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap()).collect();
     assert_eq!(codes, ["inventory-stranger", "inventory-node-unlisted"], "as a check says");
     let output = lab.certd(&["dns", "check"]);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::cert::CertName;
 use crate::context::health::HealthChanges;
-use crate::model::{Finding, Health, HealthPlace};
+use crate::model::{Finding, Health, HealthAnswer, HealthPlace};
 use crate::plan::health::Standing;
 use crate::report::HealthVerdict;
 use crate::report::health::{finding, of_backend, wanted};
@@ -39,7 +39,8 @@ impl HealthEvent {
                 let finding = certificate.map(|name| of_backend(name, &places, since));
                 events.extend(finding.map(Self::BackendBad));
             }
-            (Some(_), None) => {
+            // Without one, each of them has something else to be said.
+            (Some(_), None) if places.iter().any(|health| health.is_well()) => {
                 let certificate = places.first().map(|health| health.place.certificate.clone());
                 events.extend(certificate.map(|certificate| Self::BackendWell { certificate }));
             }
@@ -50,6 +51,8 @@ impl HealthEvent {
             let is_news = match (before, now) {
                 (Some(Standing::Failing | Standing::Rising(_)), Standing::Failing) => false,
                 (_, Standing::Failing) => true,
+                // A look says it once, for all addresses.
+                (_, Standing::Unknown) if matches!(health.answer, HealthAnswer::NoRoute { .. }) => false,
                 (before, Standing::Unknown) => before != Some(Standing::Unknown),
                 (Some(Standing::Failing | Standing::Rising(_) | Standing::Unknown), Standing::Well) => true,
                 _ => false,
@@ -64,6 +67,17 @@ impl HealthEvent {
             });
         }
         events
+    }
+}
+
+impl HealthEvent {
+    /// The node that it is about alone.
+    pub(crate) fn node(&self) -> Option<&str> {
+        match self {
+            Self::Bad { finding, .. } => Some(&finding.object),
+            Self::Well(place) => Some(place.node.as_str()),
+            Self::BackendBad(_) | Self::BackendWell { .. } => None,
+        }
     }
 }
 
@@ -93,7 +107,6 @@ mod tests {
     use super::*;
     use crate::cert::{DnsName, NodeName};
     use crate::context::health::Healths;
-    use crate::model::HealthAnswer;
     use crate::plan::health::{Answered, Thresholds};
 
     /// Each letter is the answer of the next node of two, in turn: `.` well, `x` none, `5` is 500, `2` is 502.
@@ -113,8 +126,10 @@ mod tests {
             let place = HealthPlace { certificate: CertName::parse("api").unwrap(), node, address: None };
             let at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(15 * number);
             let name = DnsName::parse("api.example.com").unwrap();
-            let changes =
-                healths.note(Answered { place, name, answer, took_ms: None, at }, Thresholds { rise: 2, fall: 2 });
+            let changes = healths.note(
+                Answered { place, name, answer, took_ms: None, at },
+                Thresholds { rise: 2, fall: 2, fresh_for: None },
+            );
             let events = HealthEvent::of(changes, &good);
             lines.extend(events.iter().map(|event| event.to_string().lines().next().unwrap().to_owned()));
         }
@@ -148,6 +163,8 @@ mod tests {
         let said = lines(".. .2 22 .. .. ..");
         assert_eq!(said.len(), 3, "{said:?}");
         assert_eq!(said[1..], ["health of api: the backend answers again", "two: health of api is ok"]);
+        // One odd answer is no word of the backend.
+        assert_eq!(lines(".. 22 22 52 25 22").len(), 1);
         // One node alone has lost its way to the backend.
         assert_eq!(lines(".. 2. 2."), ["one: health of api is status: answers 502, and not 200 or 401"]);
     }

@@ -129,6 +129,7 @@ impl Code {
             Self::HealthTls => "see what the node serves: certd check",
             Self::HealthStatus | Self::HealthBody => "see the server's log on the node, and what stands behind it",
             Self::HealthBackend => "see the backend, and the way to it; no node needs a change",
+            Self::HealthNoNode => "look at this machine's own network, and at a node from elsewhere",
             Self::HealthUnknown => "give this machine a way to the node",
             Self::HealthHeaders => "write a line `Name: value` for each field",
             Self::SshRefused | Self::SshNoAnswer | Self::SshUnreachable | Self::SshHandshake | Self::SshFarSide => {
