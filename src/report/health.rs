@@ -131,14 +131,18 @@ impl NodeHealth {
 
 /// Of the selected certificates, in the configuration's order.
 pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> Vec<HealthReport> {
+    if observed.health.is_empty() {
+        return Vec::new();
+    }
     let asked = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
     asked.filter_map(|certificate| report(config, certificate, observed, now)).collect()
 }
 
 fn report(config: &Config, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Option<HealthReport> {
     // A place that the configuration no longer has may still be remembered.
+    let nodes: BTreeSet<&NodeName> = certificate.nodes.iter().collect();
     let is_own = |health: &&Health| {
-        health.place.certificate == certificate.name && certificate.nodes.contains(&health.place.node)
+        health.place.certificate == certificate.name && nodes.contains(&health.place.node)
     };
     let places: Vec<&Health> = observed.health.iter().filter(is_own).collect();
     let judged = judge(places.iter().copied());
