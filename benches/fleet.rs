@@ -10,10 +10,10 @@ use certd::plan::installs;
 use jiff::{SignedDuration, Timestamp};
 
 /// 2026-11-23T12:00:00Z.
-pub const NOW: Timestamp = Timestamp::constant(1_795_435_200, 0);
+pub(crate) const NOW: Timestamp = Timestamp::constant(1_795_435_200, 0);
 
 /// A configuration file as people write it.
-pub fn text(nodes: usize, certificates: usize) -> String {
+pub(crate) fn text(nodes: usize, certificates: usize) -> String {
     let mut text = String::from(
         "[acme]\ndirectory = \"letsencrypt\"\n[dns]\nprovider = \"cloudflare\"\ntoken_file = \"/etc/certd/token\"\n\
          [ssh]\nuser = \"root\"\nidentity_files = [\"/etc/certd/id_ed25519\"]\n\
@@ -30,20 +30,19 @@ pub fn text(nodes: usize, certificates: usize) -> String {
     text
 }
 
-pub fn config(nodes: usize, certificates: usize) -> Config {
+pub(crate) fn config(nodes: usize, certificates: usize) -> Config {
     config::parse(&text(nodes, certificates)).expect("it is right")
 }
 
 /// Each certificate stored a month ago, and delivered, compared on disk and served everywhere.
-pub fn in_sync(config: &Config) -> Observed {
+pub(crate) fn in_sync(config: &Config) -> Observed {
     let mut observed = Observed::default();
     observed.asked.may_issue = true;
     for certificate in &config.certificates {
         let kept = kept(&certificate.name, &certificate.names, config);
         for node in &certificate.nodes {
             installs::delivered(&mut observed.state, config, node, &certificate.name);
-            let compared =
-                Compared { generation: kept.generation.clone(), at: NOW, drift: None, failure: None };
+            let compared = Compared { generation: kept.generation.clone(), at: NOW, drift: None, failure: None };
             observed.state.disks.entry(node.clone()).or_default().insert(certificate.name.clone(), compared);
             let address = config.node(node).and_then(|node| match node.addresses[0] {
                 Host::Ip(ip) => Some(SocketAddr::new(ip, 443)),
@@ -68,7 +67,7 @@ pub fn in_sync(config: &Config) -> Observed {
 }
 
 /// The same after a renewal: every node serves the certificate before.
-pub fn renewed(config: &Config) -> Observed {
+pub(crate) fn renewed(config: &Config) -> Observed {
     let mut observed = in_sync(config);
     for (name, stored) in &mut observed.store {
         let Some(kept) = &mut stored.current else { continue };
@@ -95,12 +94,8 @@ fn kept(name: &CertName, names: &NameSet, config: &Config) -> Kept {
         organisation: None,
         self_signed: false,
     };
-    let meta = Meta {
-        key_type: KeyType::EcdsaP256,
-        profile: None,
-        ca: config.acme.host.clone(),
-        issued_at: leaf.not_before,
-    };
+    let meta =
+        Meta { key_type: KeyType::EcdsaP256, profile: None, ca: config.acme.host.clone(), issued_at: leaf.not_before };
     let generation = Generation::issued(leaf.not_before, 0, &leaf.serial).expect("a serial");
     Kept { generation, leaf, meta }
 }

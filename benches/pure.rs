@@ -57,8 +57,7 @@ fn roll_out(deliver: &Deliver) -> Rollout {
     let names = || deliver.nodes.iter().map(|task| task.node.clone());
     let mut actions: Vec<Action> = names().flat_map(|node| machine.on(Event::Started(node))).collect();
     for node in names() {
-        let prepared =
-            Prepared { test: ConfigTest::Ok, bases: BTreeMap::new(), clock: None, narrowed: Vec::new() };
+        let prepared = Prepared { test: ConfigTest::Ok, bases: BTreeMap::new(), clock: None, narrowed: Vec::new() };
         actions.extend(machine.on(Event::Prepared(node, prepared)));
     }
     while let Some(action) = actions.pop() {
@@ -89,7 +88,10 @@ fn reports(bench: &mut Criterion) {
 }
 
 fn quick() -> Criterion {
-    Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2))
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
 }
 
 criterion_group! { name = pure; config = quick(); targets = configuration, plans, rollouts, reports }

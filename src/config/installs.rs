@@ -42,6 +42,10 @@ impl Installs {
         self.0.iter().flat_map(|(node, of_node)| of_node.iter().map(move |(name, install)| (node, name, install)))
     }
 
+    pub fn values(&self) -> impl Iterator<Item = &Arc<Install>> {
+        self.iter().map(|(.., install)| install)
+    }
+
     pub fn len(&self) -> usize {
         self.0.values().map(BTreeMap::len).sum()
     }

@@ -22,7 +22,8 @@ pub(super) fn own_installs(
     nodes: &[NodeSpec],
     errors: &ConfigErrors<'_>,
 ) {
-    if certificates.iter().any(|spec| spec.name.is_none()) {
+    let any_own = nodes.iter().any(|node| !node.certificates.is_empty());
+    if !any_own || certificates.iter().any(|spec| spec.name.is_none()) {
         return;
     }
     let pairs: BTreeSet<(&str, *const NodeSpec)> = certificates

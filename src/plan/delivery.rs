@@ -25,8 +25,8 @@ pub(super) use facts::Facts;
 pub(super) use prune::forget;
 pub use prune::prune;
 use refusals::{attempts, beneath, held_up, hurry, must_travel_alone, refused_until, refusing};
-pub(super) use telling::of;
 use revert::Reverts;
+pub(super) use telling::of;
 pub use window::{Because, Early};
 
 /// One rollout: certificates that share a set of nodes, and those of the nodes that lack one.

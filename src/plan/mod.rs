@@ -95,8 +95,14 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     let mut waiting = Vec::new();
     for certificate in asked(config, observed) {
         let stored = observed.store.get(&certificate.name).unwrap_or(&none);
-        match renewal::decide(config, certificate, stored, observed, Planned { issues: &issues, may_join: false, served: &served }, now)
-        {
+        match renewal::decide(
+            config,
+            certificate,
+            stored,
+            observed,
+            Planned { issues: &issues, may_join: false, served: &served },
+            now,
+        ) {
             Ok(issue) => issues.push(issue),
             Err(reason) => waiting.push((certificate, stored, reason)),
         }

@@ -155,7 +155,8 @@ fn delivered(
             if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
                 let why = failed(&node, outcome)
                     .filter(|_| matches!(outcome, Outcome::Unverified { .. } | Outcome::Absent { .. }));
-                unproven::ended(&context.config, state, &served, &node, name, &generation, why, now);
+                let why = why.map(|why| (why, &served));
+                unproven::ended(&context.config, state, &node, name, &generation, why, now);
             }
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
             settle(state, &node, &certificate, outcome);

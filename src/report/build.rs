@@ -74,8 +74,7 @@ pub fn build(
 /// Findings about node clocks, except where a look at the disk has read the clock too and reports it itself.
 fn clocks(observed: &Observed, readings: &BTreeMap<NodeName, NodeClock>) -> Vec<Finding> {
     let read = |disk: &Disk| disk.looked.as_ref().is_ok_and(|looked| looked.clock.is_some());
-    let looked: BTreeSet<&NodeName> =
-        observed.disks.iter().filter(|disk| read(disk)).map(|disk| &disk.node).collect();
+    let looked: BTreeSet<&NodeName> = observed.disks.iter().filter(|disk| read(disk)).map(|disk| &disk.node).collect();
     let unseen = readings.iter().filter(|(node, _)| !looked.contains(node));
     unseen.filter_map(|(node, clocks)| judge::clock_of(node, *clocks)).collect()
 }

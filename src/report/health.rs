@@ -141,9 +141,7 @@ pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> V
 fn report(config: &Config, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Option<HealthReport> {
     // A place that the configuration no longer has may still be remembered.
     let nodes: BTreeSet<&NodeName> = certificate.nodes.iter().collect();
-    let is_own = |health: &&Health| {
-        health.place.certificate == certificate.name && nodes.contains(&health.place.node)
-    };
+    let is_own = |health: &&Health| health.place.certificate == certificate.name && nodes.contains(&health.place.node);
     let places: Vec<&Health> = observed.health.iter().filter(is_own).collect();
     let judged = judge(places.iter().copied());
     let backend = judged.backend.map(|since| of_backend(&certificate.name, &places, since));

@@ -28,7 +28,7 @@ impl<'a> Facts<'a> {
     ) -> Self {
         let mut digests = BTreeMap::new();
         if !observed.state.installed.is_empty() {
-            for (_, _, install) in config.installs.iter() {
+            for install in config.installs.values() {
                 digests.entry(Arc::as_ptr(install)).or_insert_with(|| installs::digest_of(install));
             }
         }

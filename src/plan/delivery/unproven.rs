@@ -14,19 +14,18 @@ use crate::plan::ServedBy;
 use super::super::installs;
 use super::{DeliveryWait, Facts, forget, of};
 
-/// `failure`: why the delivery is not proven; `None`: it is, or the node went back.
+/// `failure`: why the delivery is not proven, and what is served then; `None`: it is, or the node went back.
 pub fn ended(
     config: &Config,
     state: &mut PersistedState,
-    served: &ServedBy<'_>,
     node: &NodeName,
     name: &CertName,
     generation: &Generation,
-    failure: Option<Finding>,
+    failure: Option<(Finding, &ServedBy<'_>)>,
     now: Timestamp,
 ) {
     match failure {
-        Some(failure) => {
+        Some((failure, served)) => {
             let seen = seen(served, node, name);
             let install = installs::whole(config, node, name);
             let fresh = Unproven { generation: generation.clone(), since: now, seen, install, failure };

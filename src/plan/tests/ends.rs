@@ -139,11 +139,10 @@ fn unverified(mut scene: Scene) -> Scene {
     unproven::ended(
         &scene.config,
         &mut scene.observed.state,
-        &ServedBy::new(&scene.observed.served),
         &name(NODE),
         &cert(SERVICE),
         &generation,
-        Some(why.clone()),
+        Some((why.clone(), &ServedBy::new(&scene.observed.served))),
         last,
     );
     scene.delivery_failed(NODE, SERVICE, |attempts: &mut DeliveryAttempts| attempts.failure = why.clone())
@@ -206,17 +205,7 @@ fn it_is_delivered_to_again_when_what_is_seen_changes_by_a_persons_word_and_with
     let mut proven = scene();
     let now = proven.now;
     let generation = proven.kept().generation.clone();
-    let nothing = ServedBy::default();
-    unproven::ended(
-        &proven.config,
-        &mut proven.observed.state,
-        &nothing,
-        &name(NODE),
-        &cert(SERVICE),
-        &generation,
-        None,
-        now,
-    );
+    unproven::ended(&proven.config, &mut proven.observed.state, &name(NODE), &cert(SERVICE), &generation, None, now);
     assert!(again(&proven));
     // Whether it may be canary still depends on what it serves.
     let plan = scene().serves_former(NODE, SERVICE).plan();

@@ -256,7 +256,8 @@ impl World {
             let Observed { state, served, .. } = &mut *observed;
             let served = ServedBy::new(&*served);
             let name = cert(SERVICE);
-            unproven::ended(&self.scene.config, state, &served, node, &name, &generation, of_unproven, now);
+            let of_unproven = of_unproven.map(|failure| (failure, &served));
+            unproven::ended(&self.scene.config, state, node, &name, &generation, of_unproven, now);
         }
         let of_node = observed.state.delivery.entry(node.clone()).or_default();
         let Some(failure) = failure else {
