@@ -34,6 +34,7 @@ demo: setup first-build ## three nodes on this machine, from an old certificate 
 	cargo build --bin certd --example demo
 	@KEEP=$(KEEP) cargo run -q --example demo
 
-measure: setup ## what one issuance costs: wall time, CPU, memory, requests; beside lego where that is installed
-	cargo build --release --bin certd --example measure
-	@cargo run -q --release --example measure
+measure: setup ## certd beside its peers, and what grows with a fleet; writes the table of docs/performance.md (ten minutes, and the builds)
+	cargo build --release --bin certd
+	cargo bench -q --bench pure
+	cargo run -q --example measure -- "$${CARGO_TARGET_DIR:-target}/release/certd"

@@ -104,7 +104,7 @@ impl Config {
                     continue;
                 }
                 let node = config.nodes.named(&name);
-                let conflict = |((at, other), theirs): (&(NodeName, CertName), &Arc<Install>)| {
+                let conflict = |(other, theirs): (&CertName, &Arc<Install>)| {
                     let one_handshake = || {
                         let node = node.filter(|node| meet(node.probes_of(other), node.probes_of(&certificate.name)));
                         node.and(self.certificate(other)).is_some_and(|other| other.hides(certificate))
@@ -114,9 +114,10 @@ impl Config {
                     } else {
                         one_handshake().then_some(Conflict::Handshake)
                     };
-                    conflict.filter(|_| *at == name).map(|conflict| (other.clone(), conflict))
+                    conflict.map(|conflict| (other.clone(), conflict))
                 };
-                if let Some((other, conflict)) = config.installs.iter().find_map(conflict) {
+                let there = config.installs.of_node(&name);
+                if let Some((other, conflict)) = there.into_iter().flatten().find_map(conflict) {
                     conflicts.push((name, certificate.name.clone(), other, conflict));
                     continue;
                 }

@@ -1,6 +1,7 @@
 //! Errors of a written configuration: the place, the problem, and what to write instead.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use super::written::Spanned;
 
@@ -39,12 +40,23 @@ impl ConfigError {
 /// Collects errors. Sections and checks share one collector, so that an error does not prevent later checks.
 pub(super) struct ConfigErrors<'t> {
     text: &'t str,
-    found: RefCell<Vec<ConfigError>>,
+    found: RefCell<Vec<Found>>,
+    /// Each of these once.
+    known: RefCell<BTreeSet<Found>>,
+}
+
+/// An error whose line is counted at the end: for each by itself, that would be a look through the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    place: Option<usize>,
+    key: String,
+    what: String,
+    write: String,
 }
 
 impl<'t> ConfigErrors<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, found: RefCell::default() }
+        Self { text, found: RefCell::default(), known: RefCell::default() }
     }
 
     /// Adds an error at a value.
@@ -65,11 +77,9 @@ impl<'t> ConfigErrors<'t> {
 
     /// Adds an error at a byte of the text, or for the whole file.
     pub(super) fn add(&self, place: Option<usize>, key: &str, what: impl Into<String>, write: impl Into<String>) {
-        let (line, column) = place.map(|place| self.line_and_column(place)).unzip();
-        let error = ConfigError { line, column, key: key.to_owned(), what: what.into(), write: write.into() };
-        let mut found = self.found.borrow_mut();
-        if !found.contains(&error) {
-            found.push(error);
+        let found = Found { place, key: key.to_owned(), what: what.into(), write: write.into() };
+        if self.known.borrow_mut().insert(found.clone()) {
+            self.found.borrow_mut().push(found);
         }
     }
 
@@ -79,15 +89,22 @@ impl<'t> ConfigErrors<'t> {
 
     /// In the order of the file; errors without a place come first.
     pub(super) fn into_found(self) -> Vec<ConfigError> {
-        let mut found = self.found.into_inner();
-        found.sort_by_key(|error| (error.line, error.column));
-        found
-    }
-
-    fn line_and_column(&self, place: usize) -> (usize, usize) {
-        let before = self.text.get(..place).unwrap_or(self.text);
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+        let Self { text, found, .. } = self;
+        let mut found = found.into_inner();
+        found.sort_by_key(|error| error.place);
+        // The line that the last error is on, and where it begins.
+        let (mut line, mut start) = (1, 0);
+        let error = |Found { place, key, what, write }: Found| {
+            let at = place.map(|place| {
+                let place = text.floor_char_boundary(place);
+                line += text[start..place].matches('\n').count();
+                start = text[..place].rfind('\n').map_or(0, |newline| newline + 1);
+                (line, text[start..place].chars().count() + 1)
+            });
+            let (line, column) = at.unzip();
+            ConfigError { line, column, key, what, write }
+        };
+        found.into_iter().map(error).collect()
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn join(
         };
         let discover = stand_in_name
             .zip(spec.name.as_ref())
-            .and_then(|(stand_in, name)| installs.remove(&(stand_in.clone(), name.value.clone())))
+            .and_then(|(stand_in, name)| installs.remove(stand_in, &name.value))
             .zip(spec.discover.as_ref())
             .map(|(install, discover)| pairs::discover(spec, discover, install, &nodes, defaults));
         Some(Certificate {

@@ -16,6 +16,7 @@ mod forms;
 mod health;
 mod host_key;
 mod install;
+mod installs;
 mod jump;
 mod network;
 mod node;
@@ -63,6 +64,7 @@ pub use error::ConfigError;
 pub use forms::{Forms, Pkcs12};
 pub use health::{Health, HealthLayer, HttpVersion};
 pub use host_key::{BadHostKey, HostKey, ssh_string};
+pub use installs::Installs;
 pub use jump::Jump;
 pub use network::{Network, Proxy};
 pub use nodes::Nodes;
@@ -103,9 +105,6 @@ pub struct Config {
     /// Endpoints that certd monitors but does not manage.
     pub watches: Vec<Watch>,
 }
-
-/// By pair, with all layers merged.
-pub type Installs = BTreeMap<(NodeName, CertName), Arc<Install>>;
 
 #[derive(Clone, Debug)]
 pub struct Acme {
@@ -296,13 +295,13 @@ impl Config {
         let mut others = self.certificates.iter().filter(|other| other.key_type.algorithm() != algorithm);
         others.any(|other| {
             other.sni.contains(sni)
-                && other.nodes.contains(&node.name)
+                && self.install(&node.name, &other.name).is_some()
                 && node.probes_of(&other.name).iter().any(|its| its.same_place(probe))
         })
     }
 
     pub fn install(&self, node: &NodeName, certificate: &CertName) -> Option<&Arc<Install>> {
-        self.installs.get(&(node.clone(), certificate.clone()))
+        self.installs.of(node, certificate)
     }
 }
 

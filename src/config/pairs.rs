@@ -22,7 +22,8 @@ pub(super) fn own_installs(
     nodes: &[NodeSpec],
     errors: &ConfigErrors<'_>,
 ) {
-    if certificates.iter().any(|spec| spec.name.is_none()) {
+    let any_own = nodes.iter().any(|node| !node.certificates.is_empty());
+    if !any_own || certificates.iter().any(|spec| spec.name.is_none()) {
         return;
     }
     let pairs: BTreeSet<(&str, *const NodeSpec)> = certificates
@@ -50,21 +51,26 @@ pub(super) fn installs(
     defaults: &Defaults,
     errors: &ConfigErrors<'_>,
 ) -> Installs {
-    let mut installs = Installs::new();
+    let mut installs = Installs::default();
     let mut files = Files::default();
     let mut missing = BTreeSet::new();
     for (spec, selected) in certificates.iter().zip(selected) {
         let Some(name) = spec.name.as_ref().map(|name| &name.value) else { continue };
+        // One for all nodes that have no settings of their own: a large fleet is not as many copies of one.
+        let mut before: Option<Arc<Install>> = None;
         for node in selected {
             let Some(node_name) = node.name.as_ref().map(|name| &name.value) else { continue };
-            if installs.contains_key(&(node_name.clone(), name.clone())) {
+            if installs.of(node_name, name).is_some() {
                 continue; // The duplicate name was reported.
             }
             let layers = layers(spec, node, defaults);
             match InstallSpec::resolve(&layers, &spec.filled(name)) {
                 Ok(resolved) => {
                     files.claim(&resolved, node_name, spec, errors);
-                    installs.insert((node_name.clone(), name.clone()), Arc::new(resolved.install));
+                    let same = before.take().filter(|before| **before == resolved.install);
+                    let install = same.unwrap_or_else(|| Arc::new(resolved.install));
+                    installs.insert((node_name.clone(), name.clone()), Arc::clone(&install));
+                    before = Some(install);
                 }
                 Err(_) if layers.iter().any(|layer| layer.flawed) => {}
                 Err(keys) => {

@@ -18,7 +18,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             found.entry((certificate, sentence)).or_default().push(node.clone());
         }
     };
-    for ((node, certificate), install) in &config.installs {
+    for (node, certificate, install) in config.installs.iter() {
         if let Some(of_node) = config.node(node) {
             note(certificate, node.to_string(), install, &of_node.windows);
         }

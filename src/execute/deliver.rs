@@ -68,7 +68,8 @@ pub async fn deliver(
     }
     drop(events);
 
-    let mut served = Vec::new();
+    // By node: an event replaces what its own node served, and no look at the others is needed.
+    let mut served: BTreeMap<NodeName, Vec<Served>> = BTreeMap::new();
     let (mut stop, mut ends) = (context.stop.clone(), context.stop.clone());
     let mut stopped = false;
     let patience = async {
@@ -80,7 +81,9 @@ pub async fn deliver(
         let event = tokio::select! {
             received = incoming.recv() => match received {
                 Some((event, seen)) => {
-                    remember(&mut served, seen);
+                    if let Some(first) = seen.first() {
+                        remember(served.entry(first.node.clone()).or_default(), seen);
+                    }
                     event
                 }
                 None => break,
@@ -112,6 +115,7 @@ pub async fn deliver(
     }
     fences.close();
     let fences = core::iter::from_fn(|| fences.try_recv().ok()).collect();
+    let served = served.into_values().flatten().collect();
     Ok(Delivered { outcomes, served, fences })
 }
 

@@ -1,6 +1,7 @@
 //! Which node lacks its desired certificate? Decided from what is observed, never from what was issued.
 
 pub mod absent;
+mod facts;
 mod prune;
 mod refusals;
 pub mod revert;
@@ -18,10 +19,13 @@ use crate::config::{Certificate, Config};
 use crate::model::{DeliveryAttempts, Drift, Finding, Observed, ProbeError, Seen, Stored};
 
 use super::hold::{self, Desired};
-use super::{Wait, disks, installs};
+use super::{ServedBy, Wait, disks};
 
+pub(super) use facts::Facts;
+pub(super) use prune::forget;
 pub use prune::prune;
 use refusals::{attempts, beneath, held_up, hurry, must_travel_alone, refused_until, refusing};
+use revert::Reverts;
 pub(super) use telling::of;
 pub use window::{Because, Early};
 
@@ -196,47 +200,36 @@ impl DeliveryWait {
     }
 }
 
-pub(super) fn decide(
-    config: &Config,
-    deliverable: &[(&Certificate, &Stored)],
-    observed: &Observed,
-    now: Timestamp,
-) -> (Vec<Deliver>, Vec<Wait>) {
-    let mut rollouts: Vec<(Vec<NodeName>, bool, Deliver)> = Vec::new();
-    let (mut waits, mut reverts) = (Vec::new(), Vec::new());
+pub(super) fn decide(facts: &Facts<'_>, deliverable: &[(&Certificate, &Stored)]) -> (Vec<Deliver>, Vec<Wait>) {
+    let Facts { config, observed, served, now, .. } = *facts;
+    let (mut rollouts, mut reverts) = (Rollouts::default(), Reverts::default());
+    let mut waits = Vec::new();
     for (certificate, stored) in deliverable {
         let name = &certificate.name;
         let desired = hold::desired(name, stored, &observed.state, now);
         let alone = desired.is_some_and(|desired| must_travel_alone(observed, name, desired.generation));
+        let refusing = desired.map_or_else(Vec::new, |desired| refusing(certificate, desired.generation, observed));
+        let mut group = None;
         for node in asked(certificate, observed) {
             let wait = |reason| Wait::Delivery { certificate: name.clone(), node: node.clone(), reason };
-            let needed = need(config, certificate, stored, desired, node, observed, now);
+            let needed = need(facts, certificate, stored, desired, node, &refusing);
             let (Some(desired), Ok((reason, early))) = (desired, &needed) else {
                 waits.extend(needed.err().map(wait));
                 continue;
             };
             if let (DeliveryReason::Reverts { .. }, Some(former)) = (reason, &stored.previous) {
-                revert::plan(&mut reverts, certificate, former, node, reason.clone(), observed, now);
+                reverts.add(facts, certificate, former, node, reason.clone());
                 continue;
             }
-            let group = rollouts.iter().position(|(nodes, single, rollout)| {
-                rollout.certificates.contains_key(name) || (!alone && !single && nodes == &certificate.nodes)
+            let group = *group.get_or_insert_with(|| {
+                let group = rollouts.of(certificate, alone);
+                let deliver = &mut rollouts.groups[group].deliver;
+                deliver.certificates.insert(name.clone(), desired.generation.clone());
+                deliver.refused.extend(refusing.iter().map(|(node, _)| (*node).clone()));
+                group
             });
-            let group = group.unwrap_or_else(|| {
-                rollouts.push((certificate.nodes.clone(), alone, Deliver::default()));
-                rollouts.len() - 1
-            });
-            let deliver = &mut rollouts[group].2;
-            deliver.certificates.insert(name.clone(), desired.generation.clone());
-            let before = before(certificate, node, observed, now);
-            let task = match deliver.nodes.iter_mut().position(|task| &task.node == node) {
-                Some(place) => &mut deliver.nodes[place],
-                None => {
-                    deliver.nodes.push(NodeTask::new(node.clone(), before));
-                    let last = deliver.nodes.len() - 1;
-                    &mut deliver.nodes[last]
-                }
-            };
+            let before = before(served, certificate, node, now);
+            let task = rollouts.groups[group].task(node, before);
             task.before = task.before.and(before);
             task.early = task.early.take().or_else(|| early.clone());
             let back = desired.held.is_some() && may_go_back(reason, observed);
@@ -244,27 +237,66 @@ pub(super) fn decide(
                 task.older.insert(name.clone());
             }
             task.failed_before |= attempts(name, desired.generation, node, observed).is_some_and(|it| it.failures > 0);
-            task.hurry |= hurry(name, node, observed, now);
+            task.hurry |= hurry(served, name, node, now);
             if let Some(install) = config.install(node, name) {
                 task.restarts |= install.restart;
                 task.rereads |= install.server.is_some_and(|server| server.rereads);
             }
             task.certificates.insert(name.clone(), reason.clone());
-            deliver.refused.extend(refusing(certificate, desired.generation, observed).map(|(node, _)| node.clone()));
         }
     }
-    let rollouts = rollouts.into_iter().map(|(_, _, mut deliver)| {
+    let rollouts = rollouts.groups.into_iter().map(|Group { mut deliver, .. }| {
         deliver.canary = canary(config, &deliver);
         deliver.stop_after = config.rollout.stop_after.of(deliver.nodes.len());
         deliver
     });
-    (reverts.into_iter().chain(rollouts).collect(), waits)
+    (reverts.0.into_iter().chain(rollouts).collect(), waits)
+}
+
+/// Certificates that share a set of nodes travel together.
+#[derive(Default)]
+struct Rollouts<'a> {
+    groups: Vec<Group<'a>>,
+    /// The place of the one that certificates of these nodes share.
+    shared: BTreeMap<&'a [NodeName], usize>,
+}
+
+#[derive(Default)]
+struct Group<'a> {
+    deliver: Deliver,
+    /// Where the task of a node is.
+    places: BTreeMap<&'a NodeName, usize>,
+}
+
+impl<'a> Rollouts<'a> {
+    /// The place of the one for this certificate, which begins with it where there is none.
+    fn of(&mut self, certificate: &'a Certificate, alone: bool) -> usize {
+        let Self { groups, shared } = self;
+        let mut fresh = || {
+            groups.push(Group::default());
+            groups.len() - 1
+        };
+        if alone { fresh() } else { *shared.entry(&certificate.nodes).or_insert_with(fresh) }
+    }
+}
+
+impl<'a> Group<'a> {
+    fn task(&mut self, node: &'a NodeName, before: Before) -> &mut NodeTask {
+        let tasks = &mut self.deliver.nodes;
+        let place = *self.places.entry(node).or_insert_with(|| {
+            tasks.push(NodeTask::new(node.clone(), before));
+            tasks.len() - 1
+        });
+        &mut tasks[place]
+    }
 }
 
 fn canary(config: &Config, deliver: &Deliver) -> Option<NodeName> {
     let certificates = config.certificates.iter().filter(|it| deliver.certificates.contains_key(&it.name));
-    let mut wanted = certificates.flat_map(|certificate| &certificate.canary);
-    wanted.find(|wanted| deliver.nodes.iter().any(|task| &task.node == *wanted)).cloned()
+    let mut wanted = certificates.flat_map(|certificate| &certificate.canary).peekable();
+    wanted.peek()?;
+    let nodes: BTreeSet<&NodeName> = deliver.nodes.iter().map(|task| &task.node).collect();
+    wanted.find(|wanted| nodes.contains(wanted)).cloned()
 }
 
 /// A hold takes a node back from a certificate that this store knows, or when an operator asks for it now. A newer
@@ -278,15 +310,16 @@ fn asked<'a>(certificate: &'a Certificate, observed: &'a Observed) -> impl Itera
     certificate.nodes.iter().filter(move |node| observed.asked.wants_node(node))
 }
 
+/// `refusing`: the nodes of this certificate that went back from the generation.
 fn need(
-    config: &Config,
+    facts: &Facts<'_>,
     certificate: &Certificate,
     stored: &Stored,
     desired: Option<Desired<'_>>,
     node: &NodeName,
-    observed: &Observed,
-    now: Timestamp,
+    refusing: &[(&NodeName, &DeliveryAttempts)],
 ) -> Result<(DeliveryReason, Option<Early>), DeliveryWait> {
+    let Facts { config, observed, served, now, .. } = *facts;
     if let Some(found) = config.node(node)
         && let Some(until) = found.paused_until.filter(|until| *until > now)
     {
@@ -299,18 +332,18 @@ fn need(
         drift.can_be_mended().then(|| DeliveryReason::Drifted { what: drift.clone() })
     };
     let unsettled = observed.state.unsettled.get(node).is_some_and(|names| names.contains(&certificate.name));
-    let reverts = || revert::due(certificate, stored, desired, node, observed, now);
-    let lacks = || lacks(&certificate.name, desired, stored, node, observed);
+    let reverts = || revert::due(facts, certificate, stored, desired, node);
+    let lacks = || lacks(served, &certificate.name, desired, stored, node);
     let reason = reverts().or_else(lacks).or_else(drifted);
     let reason = reason.or(unsettled.then_some(DeliveryReason::Unsettled));
-    let changed = || installs::changed(&observed.state, config, node, &certificate.name);
+    let changed = || facts.install_changed(node, &certificate.name);
     let reason = reason.or_else(|| changed().then_some(DeliveryReason::InstallChanged));
     let reason = reason.ok_or_else(|| in_sync(desired))?;
-    let refused = || refused_until(certificate, desired.generation, node, observed, now);
-    let window = window::allows(config, certificate, node, observed, now);
+    let refused = || refused_until(served, &certificate.name, refusing, node, now);
+    let window = window::allows(facts, certificate, node);
     let held_up = held_up(attempts, refused, observed, now);
     let looks = !matches!(reason, DeliveryReason::Reverts { .. }) && !unsettled && drifted().is_none();
-    if let Some(wait) = unproven::wait(config, observed, node, &certificate.name, desired.generation)
+    if let Some(wait) = unproven::wait(facts, node, &certificate.name, desired.generation)
         && looks
         && held_up.is_none()
     {
@@ -341,18 +374,19 @@ fn in_sync(desired: Desired<'_>) -> DeliveryWait {
 
 /// How what a node serves differs from what is desired; of several handshakes the first that differs.
 fn lacks(
+    served: &ServedBy<'_>,
     certificate: &CertName,
     desired: Desired<'_>,
     stored: &Stored,
     node: &NodeName,
-    observed: &Observed,
 ) -> Option<DeliveryReason> {
     let newest = stored.current.as_ref().map(|kept| kept.leaf.fingerprint);
     let ours = |fingerprint: &Fingerprint| stored.former.contains(fingerprint) || newest == Some(*fingerprint);
-    if of(observed, node, certificate).next().is_none() {
+    let mut telling = of(served, node, certificate).peekable();
+    if telling.peek().is_none() {
         return Some(DeliveryReason::Unseen);
     }
-    of(observed, node, certificate).find_map(|served| match &served.seen {
+    telling.find_map(|served| match &served.seen {
         Seen::Silence(silence) => Some(DeliveryReason::Silent { silence: silence.clone() }),
         Seen::Leaf { leaf, .. } if leaf.fingerprint != desired.fingerprint => Some(DeliveryReason::Serves {
             fingerprint: leaf.fingerprint,
@@ -364,8 +398,8 @@ fn lacks(
 }
 
 /// The worst result over the node's addresses. A server that shows another pair has something that a change can break.
-fn before(certificate: &Certificate, node: &NodeName, observed: &Observed, now: Timestamp) -> Before {
-    let seen = of(observed, node, &certificate.name).map(|served| match &served.seen {
+fn before(served: &ServedBy<'_>, certificate: &Certificate, node: &NodeName, now: Timestamp) -> Before {
+    let seen = of(served, node, &certificate.name).map(|served| match &served.seen {
         Seen::Silence(ProbeError::NoSuchKey(_)) => Before::Valid,
         Seen::Silence(silence) if silence.somebody_there() => Before::Nothing,
         Seen::Silence(_) => Before::Silent,

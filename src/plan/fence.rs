@@ -16,6 +16,7 @@ use crate::cert::{CertName, Generation, Leaf, NodeName, generation};
 use crate::config::Config;
 use crate::model::{Code, DeliveryAttempts, Fence, Kept, Observed, PersistedState, Renumbered, Seen, Served};
 
+use super::ServedBy;
 use super::delivery::of;
 
 /// Fences further ahead are ignored: a receiver refuses numbers beyond its own clock plus a day, and a node's clock may
@@ -42,7 +43,9 @@ pub fn record(state: &mut PersistedState, name: &CertName, node: &NodeName, numb
         Some(number) => _ = of_name.insert(node.clone(), Fence { number, at: now }),
         None => _ = of_name.remove(node),
     }
-    state.fences.retain(|_, of_name| !of_name.is_empty());
+    if of_name.is_empty() {
+        state.fences.remove(name);
+    }
 }
 
 /// The greatest fence that counts.
@@ -63,13 +66,16 @@ fn counts(fence: &Fence, now: Timestamp) -> bool {
 /// certificate only once.
 pub fn renumber_above(name: &CertName, observed: &Observed, now: Timestamp) -> Option<u64> {
     let kept = observed.store.get(name)?.current.as_ref()?;
+    // Without a refusal there is nothing to compare.
+    refusing(name, kept, observed).next()?;
+    let served = ServedBy::new(observed.served.iter().filter(|served| served.certificate == *name));
     let mut all = refusing(name, kept, observed);
     // A tie within one second is broken by the fingerprint, which every controller sees, so that two controllers never
     // take turns.
     let age = |leaf: &Leaf| (leaf.not_before, leaf.fingerprint);
     let older = |served: &Served| matches!(&served.seen, Seen::Leaf { leaf, .. } if age(leaf) < age(&kept.leaf));
     let serves_older = |node: &NodeName| {
-        let mut all = of(observed, node, name).peekable();
+        let mut all = of(&served, node, name).peekable();
         all.peek().is_some() && all.all(older)
     };
     if !all.all(serves_older) {

@@ -14,7 +14,7 @@ use super::places;
 const KEPT: usize = 8;
 
 /// Digest of everything but the commands, hex.
-fn digest_of(install: &Install) -> String {
+pub(super) fn digest_of(install: &Install) -> String {
     let Install { fullchain, key, chain, combined, chain_first, forms, in_place, rights, .. } = install;
     let Rights { owner, group, mode, key_mode } = rights;
     let mut text = format!(
@@ -56,13 +56,6 @@ pub fn found(state: &mut PersistedState, node: &NodeName, certificate: &CertName
     let of_node = state.installed.entry(node.clone()).or_default();
     of_node.entry(certificate.clone()).or_insert_with(|| digest_of(install));
     places::used(state, node, certificate, install);
-}
-
-/// Whether it was installed otherwise than the configuration says now. Without a record: no.
-pub fn changed(state: &PersistedState, config: &Config, node: &NodeName, certificate: &CertName) -> bool {
-    let before = state.installed.get(node).and_then(|by_name| by_name.get(certificate));
-    let now = config.install(node, certificate);
-    before.zip(now).is_some_and(|(before, now)| *before != digest_of(now))
 }
 
 /// Forgets removed nodes.

@@ -27,6 +27,7 @@ pub mod renewals;
 pub mod rollout;
 pub mod rota;
 pub mod schedule;
+mod served_by;
 pub mod takeover;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use serde::Serialize;
 use crate::cert::{CertName, NodeName};
 use crate::config::{Certificate, Config};
 use crate::model::{Observed, Stored};
+use delivery::Facts;
 use renewal::Planned;
 
 pub use clock::{Against, ClockDoubt, Evidence};
@@ -46,6 +48,7 @@ pub use fence::Above;
 pub use hold::HoldEnd;
 pub use rehearsal::Rehearse;
 pub use renewal::{Basis, Issue, Obstacle, PassedOver, RenewalReason, RenewalWait};
+pub use served_by::ServedBy;
 
 #[derive(Clone, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Plan {
@@ -87,12 +90,19 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     }
     let mut plan = Plan::default();
     let none = Stored::default();
+    let served = ServedBy::new(&observed.served);
     let mut issues = Vec::new();
     let mut waiting = Vec::new();
     for certificate in asked(config, observed) {
         let stored = observed.store.get(&certificate.name).unwrap_or(&none);
-        match renewal::decide(config, certificate, stored, observed, Planned { issues: &issues, may_join: false }, now)
-        {
+        match renewal::decide(
+            config,
+            certificate,
+            stored,
+            observed,
+            Planned { issues: &issues, may_join: false, served: &served },
+            now,
+        ) {
             Ok(issue) => issues.push(issue),
             Err(reason) => waiting.push((certificate, stored, reason)),
         }
@@ -100,7 +110,7 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     // One that waits may be renewed together with another that comes after it.
     let mut deliverable = Vec::new();
     for (certificate, stored, reason) in waiting {
-        let planned = Planned { issues: &issues, may_join: true };
+        let planned = Planned { issues: &issues, may_join: true, served: &served };
         let again = || renewal::decide(config, certificate, stored, observed, planned, now);
         let together = matches!(reason, RenewalWait::NotDue { .. }).then(again).and_then(Result::ok);
         match together {
@@ -114,7 +124,7 @@ pub fn plan(config: &Config, observed: &Observed, now: Timestamp) -> Plan {
     // A certificate that is about to be replaced is not delivered first: the next round delivers the new one, or the
     // stored one when issuing failed.
     plan.steps.extend(issues.into_iter().map(|issue| Step::Issue(Box::new(issue))));
-    let (rollouts, waits) = delivery::decide(config, &deliverable, observed, now);
+    let (rollouts, waits) = delivery::decide(&Facts::new(config, observed, &served, now), &deliverable);
     plan.steps.extend(rollouts.into_iter().map(Step::Deliver));
     plan.waits.extend(waits);
     // The steps themselves show more than a rehearsal could.

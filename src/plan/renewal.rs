@@ -16,7 +16,7 @@ use crate::model::{Ari, Finding, Intent, Kept, Observed, Stored};
 
 use super::fence::{self, Above};
 use super::ledger::{self, LimitReached, Question};
-use super::{backoff, hold};
+use super::{ServedBy, backoff, hold};
 use choice::is_the_cas;
 use desired::{keeps_key, profile_at, profile_changed, served_since, still_wanted};
 
@@ -158,6 +158,8 @@ pub(super) struct Planned<'a> {
     pub(super) issues: &'a [Issue],
     /// A certificate that is nearly due may be renewed together with one of them.
     pub(super) may_join: bool,
+    /// What nodes serve.
+    pub(super) served: &'a ServedBy<'a>,
 }
 
 /// # Errors
@@ -216,11 +218,11 @@ pub(super) fn decide(
         let by_attempts = attempts().find(|(host, _)| **host == ca.host);
         let by_attempts = by_attempts.and_then(|(_, attempts)| held_back(&ca.host, attempts));
         let Terms { exempt, counted, .. } = terms(ca);
-        let planned = || planned.issues.iter().filter(|issue| issue.ca == ca.host);
+        let orders = || planned.issues.iter().filter(|issue| issue.ca == ca.host);
         let (names, per_week) = (&certificate.names, ca.certificates_per_week);
         let alike = ledger::alike(config, names);
-        let planned_alike = planned().filter(|issue| issue.names == *names && issue.exempt == exempt).count();
-        let planned = planned().filter(|issue| !issue.exempt).count();
+        let planned_alike = orders().filter(|issue| issue.names == *names && issue.exempt == exempt).count();
+        let planned = orders().filter(|issue| !issue.exempt).count();
         let question = Question { ca: &ca.host, names, per_week, emergency, exempt, planned, planned_alike, alike };
         let full = if counted { None } else { ledger::check_limits(&observed.ledger, question, now).err() };
         let full = full.map(|full| PassedOver::by_ledger(&ca.host, full));
@@ -255,7 +257,7 @@ pub(super) fn decide(
         forced,
         emergency,
         outlives,
-        youngest: served_since(certificate, stored, observed, now),
+        youngest: served_since(certificate, stored, planned.served, now),
         seen: above.as_ref().map_or(stored.greatest, |above| above.number),
         above,
         then: then(certificate, stored, observed, now),

@@ -4,12 +4,13 @@
 //! at once, and each commits as soon as it is prepared and the gate is open.
 
 mod canary;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 pub(super) use canary::INDEPENDENT;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ use crate::cert::NodeName;
 use crate::model::{Committed, ConfigTest, Finding, Prepared, ProbeError};
 
 use super::{Before, Deliver};
+use tally::Tally;
 
 /// Why a node is not touched: there is nothing to switch, and nothing to verify.
 const UNSEEN: &str = "its files are the right ones already, and no handshake with it can be made";
@@ -182,6 +184,9 @@ enum Gate {
 #[derive(Clone, Debug)]
 pub struct Rollout {
     nodes: Vec<Node>,
+    /// Where a node is among these.
+    places: BTreeMap<NodeName, usize>,
+    tally: Tally,
     wanted_canary: Option<NodeName>,
     gate: Gate,
     /// Rollbacks caused by our certificate; more than `stop_after` close the gate again.
@@ -200,8 +205,13 @@ impl Rollout {
             hurry: task.hurry,
             phase: Phase::Queued,
         };
+        let nodes: Vec<Node> = deliver.nodes.iter().map(node).collect();
+        let mut tally = Tally::default();
+        nodes.iter().enumerate().for_each(|(place, node)| tally.enter(place, node));
         Self {
-            nodes: deliver.nodes.iter().map(node).collect(),
+            places: nodes.iter().enumerate().rev().map(|(place, node)| (node.name.clone(), place)).collect(),
+            tally,
+            nodes,
             wanted_canary: deliver.canary.clone(),
             gate: Gate::Closed { canary: None },
             ours: 0,
@@ -319,22 +329,22 @@ impl Rollout {
     }
 
     fn shut(&mut self, why: Abort, actions: &mut Vec<Action>) {
-        self.abort(&why, actions, |_| true);
+        self.abort(&why, actions, self.tally.waiting());
         self.gate = Gate::Shut(why);
     }
 
-    fn abort(&mut self, why: &Abort, actions: &mut Vec<Action>, whom: impl Fn(&Node) -> bool) {
-        for node in self.nodes.iter_mut().filter(|node| node.waits() && whom(node)) {
-            node.phase = Phase::Ended(Outcome::Aborted { why: why.clone() });
-            actions.push(Action::Abort(node.name.clone()));
+    fn abort(&mut self, why: &Abort, actions: &mut Vec<Action>, places: Vec<usize>) {
+        for place in places {
+            self.change(place, Phase::Ended(Outcome::Aborted { why: why.clone() }));
+            actions.push(Action::Abort(self.nodes[place].name.clone()));
         }
     }
 
     fn abandon(&mut self, failure: &Finding, actions: &mut Vec<Action>) {
         self.shut(Abort::Interrupted, actions);
-        for node in self.nodes.iter_mut().filter(|node| !matches!(node.phase, Phase::Ended(_))) {
-            let failure = Finding { object: node.name.to_string(), ..failure.clone() };
-            node.phase = Phase::Ended(Outcome::Unknown { failure });
+        for place in 0..self.nodes.len() {
+            let failure = Finding { object: self.nodes[place].name.to_string(), ..failure.clone() };
+            self.change(place, Phase::Ended(Outcome::Unknown { failure }));
         }
     }
 
@@ -343,9 +353,9 @@ impl Rollout {
         match &self.gate {
             Gate::Shut(_) => {}
             Gate::Open => {
-                for node in self.nodes.iter_mut().filter(|node| matches!(node.phase, Phase::Ready { .. })) {
-                    node.phase = Phase::Committing;
-                    actions.push(Action::Commit(node.name.clone()));
+                for place in self.tally.ready() {
+                    self.change(place, Phase::Committing);
+                    actions.push(Action::Commit(self.nodes[place].name.clone()));
                 }
             }
             Gate::Closed { canary } => {
@@ -362,31 +372,36 @@ impl Rollout {
     }
 
     fn before(&self, name: &NodeName) -> Before {
-        self.nodes.iter().find(|node| &node.name == name).map_or(Before::Silent, |node| node.before)
+        self.node(name).map_or(Before::Silent, |node| node.before)
     }
 
     fn phase(&self, name: &NodeName) -> Option<&Phase> {
-        self.nodes.iter().find(|node| &node.name == name).map(|node| &node.phase)
+        self.node(name).map(|node| &node.phase)
+    }
+
+    fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.get(*self.places.get(name)?)
     }
 
     /// An ended phase is final: an answer that crosses an abort changes nothing.
     fn set(&mut self, name: &NodeName, phase: Phase) {
-        if let Some(node) = self.nodes.iter_mut().find(|node| &node.name == name)
-            && !matches!(node.phase, Phase::Ended(_))
-        {
-            node.phase = phase;
+        if let Some(place) = self.places.get(name) {
+            self.change(*place, phase);
         }
+    }
+
+    fn change(&mut self, place: usize, phase: Phase) {
+        let node = &mut self.nodes[place];
+        if matches!(node.phase, Phase::Ended(_)) {
+            return;
+        }
+        self.tally.leave(place, node);
+        node.phase = phase;
+        self.tally.enter(place, node);
     }
 
     fn end(&mut self, name: &NodeName, outcome: Outcome) {
         self.set(name, Phase::Ended(outcome));
-    }
-}
-
-impl Node {
-    /// Whether nothing is changed there yet.
-    fn waits(&self) -> bool {
-        matches!(self.phase, Phase::Queued | Phase::Preparing | Phase::Ready { .. })
     }
 }
 

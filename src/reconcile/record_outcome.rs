@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::cert::{CertName, NodeName};
-use crate::model::{Advice, Attempts, Code, DeliveryAttempts, Finding, Observed, Rehearsal};
+use crate::model::{Advice, Attempts, Code, DeliveryAttempts, Finding, Observed, PersistedState, Rehearsal};
 use crate::plan::delivery::{absent, revert, unproven};
 use crate::plan::rollout::Outcome;
-use crate::plan::{self, Deliver, DeliveryReason, Issue, Step, fence};
+use crate::plan::{self, Deliver, DeliveryReason, Issue, ServedBy, Step, fence};
 use crate::report::{Delivery, DiskVerdict, Done, Issuance};
 use crate::store::{HistoryEvent, StoreError};
 use crate::text::escape;
@@ -137,6 +137,8 @@ fn delivered(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut noted = Ok(());
+    let Observed { served, state, asked, .. } = observed;
+    let served = ServedBy::new(&*served);
     for task in &step.nodes {
         let Some(outcome) = outcomes.get(&task.node) else { continue };
         for name in task.certificates.keys() {
@@ -149,20 +151,21 @@ fn delivered(
                 DeliveryReason::Reverts { from, .. } => from.clone(),
                 _ => generation,
             };
-            revert::ended(observed, &node, name, outcome);
+            revert::ended(state, asked, &node, name, outcome);
             if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
                 let why = failed(&node, outcome)
                     .filter(|_| matches!(outcome, Outcome::Unverified { .. } | Outcome::Absent { .. }));
-                unproven::ended(&context.config, observed, &node, name, &generation, why, now);
+                let why = why.map(|why| (why, &served));
+                unproven::ended(&context.config, state, &node, name, &generation, why, now);
             }
             done.delivered.insert((node.clone(), certificate.clone()), Delivery::Ended(outcome.clone()));
-            settle(observed, &node, &certificate, outcome);
-            let of_node = observed.state.delivery.entry(node.clone()).or_default();
+            settle(state, &node, &certificate, outcome);
+            let of_node = state.delivery.entry(node.clone()).or_default();
             let event = match failed(&node, outcome) {
                 None => {
                     of_node.remove(name);
-                    plan::disks::mended(&mut observed.state, &node, name, &generation, now);
-                    plan::installs::delivered(&mut observed.state, &context.config, &node, name);
+                    plan::disks::mended(state, &node, name, &generation, now);
+                    plan::installs::delivered(state, &context.config, &node, name);
                     if let Some(DeliveryReason::Drifted { what }) = task.certificates.get(name) {
                         done.mended.insert((node.clone(), certificate.clone()), what.clone());
                     }
@@ -190,7 +193,7 @@ fn delivered(
             noted = noted.and(context.store.history(now, &event));
         }
     }
-    observed.state.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
+    state.delivery.retain(|_, by_name: &mut BTreeMap<CertName, _>| !by_name.is_empty());
     noted
 }
 
@@ -218,15 +221,19 @@ fn unready(node: &NodeName, ended: &Delivery) -> Option<Finding> {
 }
 
 /// Tracks whether the outcome of the commit is known.
-fn settle(observed: &mut Observed, node: &NodeName, certificate: &CertName, outcome: &Outcome) {
-    let unsettled = &mut observed.state.unsettled;
+fn settle(state: &mut PersistedState, node: &NodeName, certificate: &CertName, outcome: &Outcome) {
+    let unsettled = &mut state.unsettled;
     match outcome {
         Outcome::Unknown { .. } => _ = unsettled.entry(node.clone()).or_default().insert(certificate.clone()),
         // The node was not reached, or not asked.
         Outcome::Failed { .. } | Outcome::Aborted { .. } => {}
         _ => {
-            unsettled.get_mut(node).map(|names| names.remove(certificate));
-            unsettled.retain(|_, names| !names.is_empty());
+            if let Some(names) = unsettled.get_mut(node) {
+                names.remove(certificate);
+                if names.is_empty() {
+                    unsettled.remove(node);
+                }
+            }
         }
     }
 }

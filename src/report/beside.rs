@@ -2,12 +2,12 @@
 //! configuration is for. Clients that offer only that algorithm get it, and nobody renews it.
 
 use core::fmt::Write as _;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::cert::{KeyAlgorithm, NodeName};
-use crate::config::Certificate;
-use crate::model::{Beside, Observed, Seen, Served, Stored};
+use crate::cert::{Fingerprint, KeyAlgorithm};
+use crate::model::{Beside, Seen, Stored};
 
 use super::{CertificateReport, Exit, NodeReport, Origin, ServedReport, Verdict, words};
 
@@ -21,26 +21,22 @@ pub struct BesideReport {
     pub preferred: bool,
 }
 
-/// Worst first.
+/// Worst first. `ours`: what the store has.
 pub(super) fn reports(
-    certificate: &Certificate,
-    node: &NodeName,
-    observed: &Observed,
+    of_pair: &[&Beside],
+    ours: &BTreeSet<Fingerprint>,
+    seed: u64,
     now: jiff::Timestamp,
 ) -> Vec<BesideReport> {
     // At a port where only one of two certificates is probed, a server may have both.
-    let is_ours = |seen: &Seen| {
-        let mut current = observed.store.values().filter_map(|stored| stored.current.as_ref());
-        matches!(seen, Seen::Leaf { leaf, .. } if current.any(|kept| kept.leaf.fingerprint == leaf.fingerprint))
-    };
-    let of_this = |beside: &&Beside| {
-        let Served { node: at, certificate: of, seen, .. } = &beside.served;
-        at == node && of == &certificate.name && !is_ours(seen)
+    let is_ours = |beside: &Beside| match &beside.served.seen {
+        Seen::Leaf { leaf, .. } => ours.contains(&leaf.fingerprint),
+        Seen::Silence(_) => false,
     };
     let report = |beside: &Beside| {
         let Beside { served, algorithm, preferred } = beside;
         // Judged by its own dates.
-        let verdict = Verdict::of(&served.seen, &served.sni, &Stored::default(), None, observed.state.seed, now);
+        let verdict = Verdict::of(&served.seen, &served.sni, &Stored::default(), None, seed, now);
         let origin = match &served.seen {
             Seen::Leaf { leaf, .. } => Some(Origin::of(leaf)),
             Seen::Silence(_) => None,
@@ -53,7 +49,8 @@ pub(super) fn reports(
             preferred: *preferred,
         }
     };
-    let mut reports: Vec<BesideReport> = observed.beside.iter().filter(of_this).map(report).collect();
+    let others = of_pair.iter().filter(|beside| !is_ours(beside));
+    let mut reports: Vec<BesideReport> = others.map(|beside| report(beside)).collect();
     reports.sort_by_key(|beside| beside.exit().rank());
     reports
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::cert::{CertName, NodeName};
+use crate::cert::{CertName, Fingerprint, NodeName};
 use crate::config::{Certificate, Config};
-use crate::model::{Attempts, Code, Disk, Drift, Finding, NodeClock, Observed, Seen, Served, Stored};
-use crate::plan::{DeliveryWait, Plan, Wait, crls, hold, rehearsal, renewal};
+use crate::model::{Attempts, Beside, Code, Disk, Drift, Finding, NodeClock, Observed, Seen, Served, Stored};
+use crate::plan::{DeliveryWait, Plan, ServedBy, Wait, crls, hold, rehearsal, renewal};
 
 use super::words::{day, minute};
 use super::{
@@ -40,6 +40,7 @@ pub fn build(
     ran: bool,
     now: Timestamp,
 ) -> Report {
+    let pairs = Pairs::of(observed, &plan);
     let doubted = plan.waits.iter().any(|wait| matches!(wait, Wait::Clock { .. }));
     let asked = |certificate: &&Certificate| observed.asked.wants(&certificate.name);
     let mut report = Report {
@@ -52,7 +53,7 @@ pub fn build(
             .certificates
             .iter()
             .filter(asked)
-            .map(|certificate| of_certificate(config, certificate, observed, &plan, &done, now))
+            .map(|certificate| of_certificate(config, certificate, &pairs, &done, now))
             .map(|certificate| if doubted { doubt(certificate) } else { certificate })
             .collect(),
         left_out: left_out(config, observed),
@@ -74,8 +75,8 @@ pub fn build(
 /// Findings about node clocks, except where a look at the disk has read the clock too and reports it itself.
 fn clocks(observed: &Observed, readings: &BTreeMap<NodeName, NodeClock>) -> Vec<Finding> {
     let read = |disk: &Disk| disk.looked.as_ref().is_ok_and(|looked| looked.clock.is_some());
-    let looked = |node: &NodeName| observed.disks.iter().any(|disk| disk.node == *node && read(disk));
-    let unseen = readings.iter().filter(|(node, _)| !looked(node));
+    let looked: BTreeSet<&NodeName> = observed.disks.iter().filter(|disk| read(disk)).map(|disk| &disk.node).collect();
+    let unseen = readings.iter().filter(|(node, _)| !looked.contains(node));
     unseen.filter_map(|(node, clocks)| judge::clock_of(node, *clocks)).collect()
 }
 
@@ -113,11 +114,11 @@ fn doubt(mut certificate: CertificateReport) -> CertificateReport {
 fn of_certificate(
     config: &Config,
     certificate: &Certificate,
-    observed: &Observed,
-    plan: &Plan,
+    pairs: &Pairs<'_>,
     done: &Done,
     now: Timestamp,
 ) -> CertificateReport {
+    let observed = pairs.observed;
     let none = Stored::default();
     let stored = observed.store.get(&certificate.name).unwrap_or(&none);
     let current = stored.current.as_ref().map(|kept| {
@@ -141,12 +142,7 @@ fn of_certificate(
         .nodes
         .iter()
         .filter(|node| observed.asked.wants_node(node))
-        .map(|node| of_node(config, certificate, node, stored, observed, done, now))
-        .map(|node| NodeReport {
-            window_opens: window_opens(plan, &certificate.name, &node.node),
-            last_failure: last_failure(plan, observed, &certificate.name, &node.node),
-            ..node
-        })
+        .map(|node| of_node(config, certificate, node, stored, pairs, done, now))
         .collect();
     nodes.sort_by_key(NodeReport::rank);
     CertificateReport {
@@ -173,11 +169,12 @@ fn failing_since(by_ca: &BTreeMap<String, Attempts>) -> Option<Timestamp> {
 }
 
 /// The failure that keeps a node waiting, from the plan; since when, from the persisted state.
-fn last_failure(plan: &Plan, observed: &Observed, certificate: &CertName, node: &NodeName) -> Option<LastFailure> {
-    let reason = plan.waits.iter().find_map(|wait| match wait {
-        Wait::Delivery { certificate: name, node: on, reason } if name == certificate && on == node => Some(reason),
-        _ => None,
-    });
+fn last_failure(
+    reason: Option<&DeliveryWait>,
+    observed: &Observed,
+    certificate: &CertName,
+    node: &NodeName,
+) -> Option<LastFailure> {
     let attempts = observed.state.delivery.get(node).and_then(|of_node| of_node.get(certificate));
     let since = attempts.and_then(|attempts| attempts.first);
     match (reason, attempts) {
@@ -195,15 +192,35 @@ fn last_failure(plan: &Plan, observed: &Observed, certificate: &CertName, node: 
     }
 }
 
-fn window_opens(plan: &Plan, certificate: &CertName, node: &NodeName) -> Option<Timestamp> {
-    plan.waits.iter().find_map(|wait| match wait {
-        Wait::Delivery { certificate: name, node: on, reason: DeliveryWait::Window { opens } }
-            if name == certificate && on == node =>
-        {
-            Some(*opens)
+/// What there is of each pair, arranged once.
+struct Pairs<'a> {
+    observed: &'a Observed,
+    served: ServedBy<'a>,
+    beside: BTreeMap<(&'a NodeName, &'a CertName), Vec<&'a Beside>>,
+    /// Leaves that the store has.
+    ours: BTreeSet<Fingerprint>,
+    waits: BTreeMap<(&'a NodeName, &'a CertName), &'a DeliveryWait>,
+}
+
+impl<'a> Pairs<'a> {
+    fn of(observed: &'a Observed, plan: &'a Plan) -> Self {
+        let mut beside: BTreeMap<_, Vec<&Beside>> = BTreeMap::new();
+        for found in &observed.beside {
+            beside.entry((&found.served.node, &found.served.certificate)).or_default().push(found);
         }
-        _ => None,
-    })
+        let current = observed.store.values().filter_map(|stored| stored.current.as_ref());
+        let waits = plan.waits.iter().filter_map(|wait| match wait {
+            Wait::Delivery { certificate, node, reason } => Some(((node, certificate), reason)),
+            _ => None,
+        });
+        Self {
+            observed,
+            served: ServedBy::new(&observed.served),
+            beside,
+            ours: current.map(|kept| kept.leaf.fingerprint).collect(),
+            waits: waits.collect(),
+        }
+    }
 }
 
 fn of_node(
@@ -211,21 +228,21 @@ fn of_node(
     certificate: &Certificate,
     node: &NodeName,
     stored: &Stored,
-    observed: &Observed,
+    pairs: &Pairs<'_>,
     done: &Done,
     now: Timestamp,
 ) -> NodeReport {
+    let observed = pairs.observed;
     let ari = stored.current.as_ref().and_then(|kept| renewal::ari_of(observed, &certificate.name, &kept.leaf));
     let held = hold::held(&certificate.name, stored, &observed.state, now);
-    let of_this = |served: &&Served| &served.node == node && served.certificate == certificate.name;
     let probes = config.node(node).map(|node| node.probes_of(&certificate.name)).unwrap_or_default();
     let port = |served: &Served| served.address.map(|address| address.port());
     let configured =
         |served: &Served| probes.iter().any(|probe| probe.quic == Some(true) && Some(probe.port) == port(served));
-    let mut served: Vec<ServedReport> = observed
+    let mut served: Vec<ServedReport> = pairs
         .served
+        .of(node, &certificate.name)
         .iter()
-        .filter(of_this)
         .map(|served| {
             let of = |verdict| ServedReport {
                 starttls: served.starttls,
@@ -254,14 +271,19 @@ fn of_node(
         .collect();
     served.sort_by_key(|served| served.verdict.exit().rank());
     let paused_until = config.paused_until(node, now);
+    let wait = pairs.waits.get(&(node, &certificate.name)).copied();
+    let beside = pairs.beside.get(&(node, &certificate.name)).map_or(&[][..], Vec::as_slice);
     NodeReport {
         node: node.clone(),
         paused_until,
         paused_reason: paused_until.and(config.node(node)).and_then(|node| node.paused_reason.clone()),
-        window_opens: None,
-        last_failure: None,
+        window_opens: match wait {
+            Some(DeliveryWait::Window { opens }) => Some(*opens),
+            _ => None,
+        },
+        last_failure: last_failure(wait, observed, &certificate.name, node),
         served,
-        beside: beside::reports(certificate, node, observed, now),
+        beside: beside::reports(beside, &pairs.ours, observed.state.seed, now),
         delivery: done.delivered.get(&(node.clone(), certificate.name.clone())).cloned(),
     }
 }

@@ -1,7 +1,7 @@
 //! Findings on the nodes' disks, where they were looked at: each with a word, a severity and advice.
 
 use core::fmt::Write as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -133,6 +133,7 @@ pub(super) fn reports(
             Err(failure) => reports.push(of_node(DiskVerdict::NotLooked { failure: failure.clone() })),
         }
     }
+    let seen: BTreeSet<&NodeName> = observed.disks.iter().map(|disk| &disk.node).collect();
     for certificate in config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name)) {
         let stored = observed.store.get(&certificate.name);
         let desired = stored.and_then(|stored| hold::desired(&certificate.name, stored, &observed.state, now));
@@ -143,7 +144,7 @@ pub(super) fn reports(
             let compared = observed.state.disks.get(node).and_then(|by_name| by_name.get(&certificate.name));
             let compared = compared.filter(|compared| wanted && !paused && &compared.generation == desired.generation);
             let Some(compared) = compared else { continue };
-            let now_looked = observed.disks.iter().any(|disk| &disk.node == node);
+            let now_looked = seen.contains(node);
             let verdict = match (&compared.drift, &compared.failure) {
                 (Some(drift), _) => DiskVerdict::Drifted(drift.clone()),
                 (None, Some(failure)) if !now_looked => DiskVerdict::NotLooked { failure: failure.clone() },

@@ -135,15 +135,17 @@ impl NodeHealth {
 
 /// Of the selected certificates, in the configuration's order.
 pub(super) fn reports(config: &Config, observed: &Observed, now: Timestamp) -> Vec<HealthReport> {
+    if observed.health.is_empty() {
+        return Vec::new();
+    }
     let asked = config.certificates.iter().filter(|certificate| observed.asked.wants(&certificate.name));
     asked.filter_map(|certificate| report(config, certificate, observed, now)).collect()
 }
 
 fn report(config: &Config, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Option<HealthReport> {
     // A place that the configuration no longer has may still be remembered.
-    let is_own = |health: &&Health| {
-        health.place.certificate == certificate.name && certificate.nodes.contains(&health.place.node)
-    };
+    let nodes: BTreeSet<&NodeName> = certificate.nodes.iter().collect();
+    let is_own = |health: &&Health| health.place.certificate == certificate.name && nodes.contains(&health.place.node);
     let places: Vec<&Health> = observed.health.iter().filter(is_own).collect();
     let judged = judge_at(places.iter().copied(), now);
     let backend = judged.backend.map(|since| of_backend(&certificate.name, &places, since));

@@ -1,79 +1,115 @@
-//! `make measure`: what one issuance costs, against the lab's Pebble without its validation sleep: wall time, CPU, memory
-//! and ACME requests of certd, and of lego beside it where that is installed. Ten runs each, medians.
+//! `make measure`: certd beside its peers, in one run on one machine, so that ratios mean something where times do not;
+//! and what `cargo bench` has left. Medians. Writes the table of docs/performance.md. A peer that is not installed is named
+//! as not measured.
 //!
-//! The nodes are paused, so that issuing alone is measured. Both have their account already. lego is spared the wait for
-//! the name servers, which certd does.
+//! The first argument is certd's release build, which `make measure` has made.
 
 #![allow(clippy::print_stdout, reason = "showing is what it is for")]
 
+#[path = "measure/check.rs"]
+mod check;
+#[path = "measure/issuance.rs"]
+mod issuance;
 #[path = "mod.rs"]
 mod lab;
+#[path = "measure/pure.rs"]
+mod pure;
+#[path = "measure/rollout.rs"]
+mod rollout;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use lab::config::ConfigText;
-use lab::pebble::PebbleOptions;
-use lab::{Lab, Options, SERVICE};
+use lab::Lab;
 
 const RUNS: usize = 10;
+/// The table of the page stands between these lines.
+const BEGIN: &str = "<!-- `make measure` writes from here -->\n";
+const END: &str = "<!-- to here -->\n";
+
+/// A line of the table.
+struct Row {
+    work: String,
+    ours: String,
+    peer: String,
+    ratio: String,
+}
 
 struct Run {
     seconds: f64,
     cpu: f64,
     mebibytes: f64,
-    requests: usize,
 }
 
 fn main() {
-    let pebble = PebbleOptions { nonce_reject: 0, ..PebbleOptions::default() };
-    let lab = Lab::start(Options { pebble, ..Options::nodes(1) });
-    let paused = vec![(lab.nodes[0].name.clone(), "paused_until = \"2099-01-01\"".to_owned())];
-    lab.write_config_with(&ConfigText { nodes: paused, ..ConfigText::default() });
-    println!("                 wall        CPU     memory  ACME requests   (medians of {RUNS})");
-    show("certd", &certd(&lab));
-    match Command::new("lego").arg("--version").output() {
-        Ok(_) => show("lego", &lego(&lab)),
-        Err(_) => println!("lego is not installed (apt-get install lego), so there is nothing to compare with"),
+    let certd = std::env::args_os().nth(1).map(PathBuf::from).expect("the path of certd, as `make measure` gives it");
+    let certd = certd.canonicalize().expect("`make measure` has built it");
+    let mut rows = vec![size(&certd)];
+    rows.extend(pure::rows());
+    rows.extend(issuance::rows(&certd));
+    let lab = rollout::lab(&certd);
+    rows.extend(rollout::rows(&lab));
+    rows.extend(check::rows(&lab));
+    let mut table = format!("{}\n\n| work | certd | peer | certd to peer |\n|---|---|---|---|\n", machine());
+    for Row { work, ours, peer, ratio } in rows {
+        table.push_str(&format!("| {work} | {ours} | {peer} | {ratio} |\n"));
+    }
+    println!("{table}");
+    write(&table);
+}
+
+/// What a person would need to know to hold the figures against those of another machine.
+fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processors", |(_, model)| model);
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = output("uname", &["-sr"]);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("?").to_owned();
+    let day = output("date", &["-u", "+%Y-%m-%d"]);
+    let commit = output("git", &["rev-parse", "--short", "HEAD"]);
+    format!("Measured {day} at {commit}: {count} × {model}, {kernel}, load {load} at the end. Medians of {RUNS}.")
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or_else(|_| "?".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn write(table: &str) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
+    let text = fs::read_to_string(&page).expect("the page is here");
+    let (before, rest) = text.split_once(BEGIN).expect("the page has a place for the table");
+    let (_, after) = rest.split_once(END).expect("the place ends");
+    fs::write(&page, format!("{before}{BEGIN}\n{table}\n{END}{after}")).expect("the page is ours");
+}
+
+fn size(certd: &Path) -> Row {
+    let bytes = fs::metadata(certd).expect("it is there").len();
+    let start = || wall(Command::new(certd).arg("--version").stdout(std::process::Stdio::null()), &[0]);
+    let start = median((0..5 * RUNS).map(|_| start()).collect());
+    #[expect(clippy::cast_precision_loss, reason = "to one digit")]
+    let mebibytes = bytes as f64 / 1_048_576.0;
+    Row {
+        work: "the binary; `certd --version`".to_owned(),
+        ours: format!("{mebibytes:.1} MiB; {:.1} ms", start * 1000.0),
+        peer: String::new(),
+        ratio: String::new(),
     }
 }
 
-fn certd(lab: &Lab) -> Vec<Run> {
-    let program = std::env::current_exe().expect("Linux knows it");
-    let program = program.parent().and_then(Path::parent).expect("it is in examples/").join("certd");
-    let renew = || {
-        let mut timed = timed(lab, &program);
-        timed.args(["renew", "-q", "--config"]).arg(lab.config_path());
-        measured(lab, timed, &[0, 3])
-    };
-    renew();
-    let again = || {
-        for kept in ["certs", "ledger.jsonl", "state.json"] {
-            let path = lab.state_dir().join(kept);
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.expect("the first run has made it");
-        }
-        renew()
-    };
-    (0..RUNS).map(|_| again()).collect()
-}
-
-fn lego(lab: &Lab) -> Vec<Run> {
-    let script = lab.folder.join("lego-exec");
-    fs::write(&script, lab.dns.exec_script()).expect("the lab's folder is ours");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let run = || {
-        let mut timed = timed(lab, Path::new("lego"));
-        timed.args(["-a", "-m", "ops@example.test", "-d", SERVICE, "--dns", "exec", "--dns.disable-cp"]);
-        timed.args(["--server", &lab.proxy.directory(), "--path"]).arg(lab.folder.join("lego")).arg("run");
-        timed.env("LEGO_CA_CERTIFICATES", lab.folder.join("api-root.pem")).env("EXEC_PATH", &script);
-        measured(lab, timed, &[0])
-    };
-    run();
-    (0..RUNS).map(|_| run()).collect()
+/// In seconds. It has to end with one of these exit codes.
+fn wall(command: &mut Command, good: &[i32]) -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "wall time is what is measured")]
+    let begun = Instant::now();
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let seconds = begun.elapsed().as_secs_f64();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.code().is_some_and(|code| good.contains(&code)), "{command:?}: {out}{err}");
+    seconds
 }
 
 /// Under time(1), which tells what the kernel has counted.
@@ -83,32 +119,41 @@ fn timed(lab: &Lab, program: &Path) -> Command {
     command
 }
 
-fn measured(lab: &Lab, mut command: Command, good: &[i32]) -> Run {
-    let requests = lab.proxy.script.calls().len();
-    #[expect(clippy::disallowed_methods, reason = "wall time is what is measured")]
-    let begun = Instant::now();
-    let output = command.output().expect("tests/setup.sh brings time(1)");
-    let seconds = begun.elapsed().as_secs_f64();
-    let printed = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code().is_some_and(|code| good.contains(&code)), "{command:?}: {printed}");
+/// Of a command made by [`timed`].
+fn measured(lab: &Lab, command: &mut Command, good: &[i32]) -> Run {
+    let seconds = wall(command, good);
     let reply = fs::read_to_string(lab.folder.join("time")).expect("time(1) has written it");
     let reply = reply.lines().last().expect("a line");
     let reply: Vec<f64> = reply.split(' ').map(|number| number.parse().expect("a number")).collect();
-    let requests = lab.proxy.script.calls().len() - requests;
-    Run { seconds, cpu: reply[0] + reply[1], mebibytes: reply[2] / 1024.0, requests }
+    Run { seconds, cpu: reply[0] + reply[1], mebibytes: reply[2] / 1024.0 }
 }
 
-fn show(name: &str, runs: &[Run]) {
-    let median = |of: fn(&Run) -> f64| {
-        let mut all: Vec<f64> = runs.iter().map(of).collect();
-        all.sort_by(f64::total_cmp);
-        f64::midpoint(all[RUNS / 2 - 1], all[RUNS / 2])
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    let (low, high) = (all[(all.len() - 1) / 2], all[all.len() / 2]);
+    f64::midpoint(low, high)
+}
+
+fn medians(runs: &[Run]) -> Run {
+    let of = |one: fn(&Run) -> f64| median(runs.iter().map(one).collect());
+    Run { seconds: of(|run| run.seconds), cpu: of(|run| run.cpu), mebibytes: of(|run| run.mebibytes) }
+}
+
+/// `peer`: its name and its runs; `Err`: why it is not measured.
+fn row(work: String, ours: &[Run], peer: Result<(&str, Vec<Run>), String>) -> Row {
+    let ours = medians(ours);
+    let shown =
+        |run: &Run| format!("{:.3} s, {:.0} ms of CPU, {:.0} MiB", run.seconds, run.cpu * 1000.0, run.mebibytes);
+    let (peer, ratio) = match peer {
+        Ok((name, runs)) => {
+            let theirs = medians(&runs);
+            (format!("{name}: {}", shown(&theirs)), format!("{:.2}", ours.seconds / theirs.seconds))
+        }
+        Err(why) => (why, String::new()),
     };
-    println!(
-        "{name:>8}  {:>8.3} s  {:>6.0} ms  {:>4.1} MiB  {:>13.1}",
-        median(|run| run.seconds),
-        median(|run| run.cpu) * 1000.0,
-        median(|run| run.mebibytes),
-        median(|run| f64::from(u32::try_from(run.requests).unwrap_or(u32::MAX))),
-    );
+    Row { work, ours: shown(&ours), peer, ratio }
+}
+
+fn is_installed(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
 }

@@ -310,7 +310,7 @@ fn write_secret(path: &Path, text: &str) {
         .expect("it can be written");
 }
 
-fn user() -> String {
+pub fn user() -> String {
     output(Command::new("id").arg("-un")).trim().to_string()
 }
 

@@ -1,7 +1,10 @@
 //! Forgets removed nodes.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
+use crate::cert::{CertName, NodeName};
 use crate::config::Config;
 use crate::model::PersistedState;
 
@@ -19,6 +22,20 @@ pub fn prune(state: &mut PersistedState, config: &Config, now: Timestamp) {
         });
         !by_name.is_empty()
     });
+}
+
+/// Forgets one pair, and the node where that was its last.
+pub(in crate::plan) fn forget<T>(
+    pairs: &mut BTreeMap<NodeName, BTreeMap<CertName, T>>,
+    node: &NodeName,
+    name: &CertName,
+) {
+    if let Some(of_node) = pairs.get_mut(node) {
+        of_node.remove(name);
+        if of_node.is_empty() {
+            pairs.remove(node);
+        }
+    }
 }
 
 /// Forgets deliveries to removed nodes that were begun or not proven.

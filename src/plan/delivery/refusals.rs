@@ -8,19 +8,20 @@ use crate::model::{Code, DeliveryAttempts, Observed, Seen};
 
 use super::super::backoff;
 use super::{DeliveryWait, of};
+use crate::plan::ServedBy;
 use crate::plan::rollout::INDEPENDENT;
 
 /// When the last of the refusing nodes may be tried again, if another node has to wait for that: a single refusal holds
 /// up nobody, and neither does any when what the node serves ends soon.
 pub(super) fn refused_until(
-    certificate: &Certificate,
-    generation: &Generation,
+    served: &ServedBy<'_>,
+    name: &CertName,
+    refusing: &[(&NodeName, &DeliveryAttempts)],
     node: &NodeName,
-    observed: &Observed,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let others = || refusing(certificate, generation, observed).filter(|(other, _)| *other != node);
-    let wait = others().count() >= INDEPENDENT && !hurry(&certificate.name, node, observed, now);
+    let others = || refusing.iter().filter(|(other, _)| *other != node);
+    let wait = others().count() >= INDEPENDENT && !hurry(served, name, node, now);
     others().map(|(_, attempts)| backoff::delivery(attempts, true)).max().filter(|_| wait)
 }
 
@@ -29,14 +30,17 @@ pub(super) fn refusing<'a>(
     certificate: &'a Certificate,
     generation: &'a Generation,
     observed: &'a Observed,
-) -> impl Iterator<Item = (&'a NodeName, &'a DeliveryAttempts)> {
+) -> Vec<(&'a NodeName, &'a DeliveryAttempts)> {
+    if observed.state.delivery.is_empty() {
+        return Vec::new();
+    }
     let of_node = |node| Some((node, attempts(&certificate.name, generation, node, observed)?));
-    certificate.nodes.iter().filter_map(of_node).filter(|(_, attempts)| attempts.rolled_back)
+    certificate.nodes.iter().filter_map(of_node).filter(|(_, attempts)| attempts.rolled_back).collect()
 }
 
 /// Whether what the node serves is near its end, by the measure that hurries issuing.
-pub(super) fn hurry(name: &CertName, node: &NodeName, observed: &Observed, now: Timestamp) -> bool {
-    of(observed, node, name).any(|served| match &served.seen {
+pub(super) fn hurry(served: &ServedBy<'_>, name: &CertName, node: &NodeName, now: Timestamp) -> bool {
+    of(served, node, name).any(|served| match &served.seen {
         Seen::Leaf { leaf, .. } => backoff::cadence(leaf, now).is_some(),
         Seen::Silence(_) => false,
     })

@@ -8,44 +8,43 @@ use jiff::Timestamp;
 
 use crate::cert::{CertName, Generation, NodeName};
 use crate::config::Config;
-use crate::model::{Finding, Observed, ProbeError, Seen, Unproven};
+use crate::model::{Finding, PersistedState, ProbeError, Seen, Unproven};
+use crate::plan::ServedBy;
 
 use super::super::installs;
-use super::{DeliveryWait, of};
+use super::{DeliveryWait, Facts, forget, of};
 
-/// `failure`: why the delivery is not proven; `None`: it is, or the node went back.
+/// `failure`: why the delivery is not proven, and what is served then; `None`: it is, or the node went back.
 pub fn ended(
     config: &Config,
-    observed: &mut Observed,
+    state: &mut PersistedState,
     node: &NodeName,
     name: &CertName,
     generation: &Generation,
-    failure: Option<Finding>,
+    failure: Option<(Finding, &ServedBy<'_>)>,
     now: Timestamp,
 ) {
-    let seen = seen(observed, node, name);
-    let unproven = &mut observed.state.unproven;
     match failure {
-        Some(failure) => {
+        Some((failure, served)) => {
+            let seen = seen(served, node, name);
             let install = installs::whole(config, node, name);
             let fresh = Unproven { generation: generation.clone(), since: now, seen, install, failure };
-            unproven.entry(node.clone()).or_default().insert(name.clone(), fresh);
+            state.unproven.entry(node.clone()).or_default().insert(name.clone(), fresh);
         }
-        None => _ = unproven.get_mut(node).map(|of_node| of_node.remove(name)),
+        None => forget(&mut state.unproven, node, name),
     }
-    unproven.retain(|_, of_node| !of_node.is_empty());
 }
 
 pub(super) fn wait(
-    config: &Config,
-    observed: &Observed,
+    facts: &Facts<'_>,
     node: &NodeName,
     name: &CertName,
     generation: &Generation,
 ) -> Option<DeliveryWait> {
+    let Facts { config, observed, served, .. } = *facts;
     let unproven = observed.state.unproven.get(node)?.get(name)?;
     let same = &unproven.generation == generation
-        && unproven.seen == seen(observed, node, name)
+        && unproven.seen == seen(served, node, name)
         // Earlier versions did not note it.
         && (unproven.install.is_empty() || unproven.install == installs::whole(config, node, name));
     let Unproven { since, failure, .. } = unproven.clone();
@@ -53,7 +52,7 @@ pub(super) fn wait(
 }
 
 /// Summarised without error texts, which differ from one time to the next.
-fn seen(observed: &Observed, node: &NodeName, name: &CertName) -> BTreeSet<String> {
+fn seen(served: &ServedBy<'_>, node: &NodeName, name: &CertName) -> BTreeSet<String> {
     let word = |seen: &Seen| match seen {
         Seen::Leaf { leaf, distrust } => {
             format!("{}{}", leaf.fingerprint, if distrust.is_some() { " distrusted" } else { "" })
@@ -67,5 +66,5 @@ fn seen(observed: &Observed, node: &NodeName, name: &CertName) -> BTreeSet<Strin
         Seen::Silence(ProbeError::NoRoute(_)) => "no route".to_owned(),
         Seen::Silence(_) => "no answer".to_owned(),
     };
-    of(observed, node, name).map(|served| word(&served.seen)).collect()
+    of(served, node, name).map(|served| word(&served.seen)).collect()
 }

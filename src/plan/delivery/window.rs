@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cert::NodeName;
-use crate::config::{Certificate, Config};
-use crate::model::{Observed, ProbeError, Seen};
+use crate::config::Certificate;
+use crate::model::{ProbeError, Seen};
 
 use super::super::hold::NEAR_THE_END;
-use super::of;
+use super::{Facts, of};
 
 /// A node is changed outside its window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -36,12 +36,11 @@ pub enum Because {
 /// # Errors
 /// When its window opens.
 pub(super) fn allows(
-    config: &Config,
+    facts: &Facts<'_>,
     certificate: &Certificate,
     node: &NodeName,
-    observed: &Observed,
-    now: Timestamp,
 ) -> Result<Option<Early>, Timestamp> {
+    let Facts { config, observed, served, now, .. } = *facts;
     let Some(opens) = config.node(node).and_then(|node| node.windows.opens(now)) else { return Ok(None) };
     let early = |because| Ok(Some(Early { opens, because }));
     if observed.asked.ignore_window.contains(node) {
@@ -49,7 +48,7 @@ pub(super) fn allows(
     }
     let mut ends = None;
     let mut seen = false;
-    for served in of(observed, node, &certificate.name) {
+    for served in of(served, node, &certificate.name) {
         seen = true;
         if matches!(&served.seen, Seen::Silence(silence) if silence.says_nothing_of_visitors())
             || matches!(served.seen, Seen::Silence(ProbeError::NoSuchKey(_)))

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::config::{Acme, Certificate, Config};
-use crate::model::{Intent, KEY_COMPROMISE, Kept, Observed, PersistedState, Seen, Stored, UNKNOWN_CA};
+use crate::model::{Intent, KEY_COMPROMISE, Kept, PersistedState, Seen, Stored, UNKNOWN_CA};
+use crate::plan::ServedBy;
 
 /// The profile of a certificate at one CA. Profile names are the CA's own, so the certificate's profile applies to the
 /// preferred CA alone.
@@ -61,11 +62,10 @@ pub(super) fn keeps_key(certificate: &Certificate, stored: &Stored, state: &Pers
 pub(super) fn served_since(
     certificate: &Certificate,
     stored: &Stored,
-    observed: &Observed,
+    served: &ServedBy<'_>,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let served = observed.served.iter().filter(|served| served.certificate == certificate.name);
-    let served = served.filter_map(|served| match &served.seen {
+    let served = served.of_certificate(&certificate.name).iter().filter_map(|served| match &served.seen {
         Seen::Leaf { leaf, distrust: None } => Some(&**leaf),
         _ => None,
     });

@@ -1,7 +1,7 @@
 //! Choice of the canary, and what a refusal means. A refusal is one node's claim: a single one costs the others no more
 //! than a canary.
 
-use super::{Abort, Action, Before, Gate, Node, Phase, Rollout};
+use super::{Abort, Action, Gate, Phase, Rollout};
 use crate::cert::NodeName;
 
 /// When this many nodes refuse a certificate independently, before any node has proven it, the certificate is at fault:
@@ -13,10 +13,10 @@ impl Rollout {
     /// certificate. When no node is fit and all have answered (a fleet's first install): the least unfit, and one that
     /// failed before only as a last resort.
     pub(super) fn choose(&self) -> Option<NodeName> {
-        let preparing = self.nodes.iter().any(|node| node.phase == Phase::Preparing);
+        let preparing = self.tally.any_preparing();
         if let Some(wanted) = &self.wanted_canary {
             match self.phase(wanted) {
-                _ if self.nodes.iter().any(|node| &node.name == wanted && node.last) => {}
+                _ if self.node(wanted).is_some_and(|node| node.last) => {}
                 Some(Phase::Ready { test_ok: true }) => return Some(wanted.clone()),
                 // When no node is preparing and the canary is still queued, the nodes that would wait for it hold all
                 // sessions.
@@ -24,21 +24,8 @@ impl Rollout {
                 _ => {}
             }
         }
-        let fit =
-            |node: &&Node| node.phase == Phase::Ready { test_ok: true } && node.before == Before::Valid && !node.last;
-        if let Some(node) = self.nodes.iter().find(fit) {
-            return Some(node.name.clone());
-        }
-        if preparing {
-            return None;
-        }
-        let rank = |node: &Node| match node.phase {
-            Phase::Ready { test_ok } => Some((!node.last, test_ok, node.before)),
-            _ => None,
-        };
-        // `max_by_key` returns the last of equals; the first in the configuration's order is wanted.
-        let best = self.nodes.iter().rev().filter_map(|node| Some((rank(node)?, node))).max_by_key(|(rank, _)| *rank);
-        best.map(|(_, node)| node.name.clone())
+        let (place, fit) = self.tally.fittest()?;
+        (fit || !preparing).then(|| self.nodes[place].name.clone())
     }
 
     pub(super) fn is_canary(&self, node: &NodeName) -> bool {
@@ -61,9 +48,9 @@ impl Rollout {
 
     /// Aborts the nodes that have time; those whose certificate ends soon go on, one after the other.
     fn spare(&mut self, why: Abort, actions: &mut Vec<Action>) {
-        if !self.nodes.iter().any(|node| node.hurry && node.waits()) {
+        if !self.tally.any_hurried() {
             return self.shut(why, actions);
         }
-        self.abort(&why, actions, |node| !node.hurry);
+        self.abort(&why, actions, self.tally.patient());
     }
 }

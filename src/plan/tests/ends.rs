@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 
 use super::scene::{SERVICE, Scene, cert, days, failure, hours, leaf, name, names};
 use crate::config::Install;
-use crate::model::{DeliveryAttempts, Former, ProbeError, Seen};
+use crate::model::{DeliveryAttempts, Former, Observed, ProbeError, Seen};
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::Outcome;
-use crate::plan::{Before, Deliver, DeliveryReason, DeliveryWait, Plan, Step, Wait};
+use crate::plan::{Before, Deliver, DeliveryReason, DeliveryWait, Plan, ServedBy, Step, Wait};
 
 const NODE: &str = "guangzhou";
 
@@ -113,7 +113,8 @@ fn what_is_known_of_a_delivery_ends_it_and_what_is_not_does_not() {
         if !before {
             scene.observed.asked.pass_started = Some(scene.now - hours(1));
         }
-        revert::ended(&mut scene.observed, &name(NODE), &cert(SERVICE), outcome);
+        let Observed { state, asked, .. } = &mut scene.observed;
+        revert::ended(state, asked, &name(NODE), &cert(SERVICE), outcome);
         reverts(&silent(scene, ProbeError::Refused))
     };
     assert!(rest(&lost(), true) && rest(&lost(), false));
@@ -137,11 +138,11 @@ fn unverified(mut scene: Scene) -> Scene {
     let why = failure("node-unverified", "no handshake proves it");
     unproven::ended(
         &scene.config,
-        &mut scene.observed,
+        &mut scene.observed.state,
         &name(NODE),
         &cert(SERVICE),
         &generation,
-        Some(why.clone()),
+        Some((why.clone(), &ServedBy::new(&scene.observed.served))),
         last,
     );
     scene.delivery_failed(NODE, SERVICE, |attempts: &mut DeliveryAttempts| attempts.failure = why.clone())
@@ -204,7 +205,7 @@ fn it_is_delivered_to_again_when_what_is_seen_changes_by_a_persons_word_and_with
     let mut proven = scene();
     let now = proven.now;
     let generation = proven.kept().generation.clone();
-    unproven::ended(&proven.config, &mut proven.observed, &name(NODE), &cert(SERVICE), &generation, None, now);
+    unproven::ended(&proven.config, &mut proven.observed.state, &name(NODE), &cert(SERVICE), &generation, None, now);
     assert!(again(&proven));
     // Whether it may be canary still depends on what it serves.
     let plan = scene().serves_former(NODE, SERVICE).plan();

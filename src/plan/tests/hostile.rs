@@ -9,10 +9,10 @@ use super::laws::Draw;
 use super::scene::{SERVICE, Scene, at, cert, days, failure, hours, leaf, name, show};
 use crate::cert::{Generation, Leaf, NodeName, generation};
 use crate::model::{Base, Code, Committed, ConfigTest, Prepared};
-use crate::model::{DeliveryAttempts, Former, Kept, LedgerEntry, LedgerEvent, Meta, ProbeError, Seen};
+use crate::model::{DeliveryAttempts, Former, Kept, LedgerEntry, LedgerEvent, Meta, Observed, ProbeError, Seen};
 use crate::plan::delivery::{revert, unproven};
 use crate::plan::rollout::{Action, Event, Outcome, Restored, Rollout, Verdict};
-use crate::plan::{Deliver, DeliveryReason, Issue, Step, fence, plan};
+use crate::plan::{Deliver, DeliveryReason, Issue, ServedBy, Step, fence, plan};
 
 const START: &str = "2026-11-24T09:00:00Z";
 const EVIL: &str = "evil";
@@ -245,7 +245,7 @@ impl World {
             DeliveryReason::Reverts { from, .. } => from.clone(),
             _ => deliver.certificates[&cert(SERVICE)].clone(),
         };
-        revert::ended(observed, node, &cert(SERVICE), outcome);
+        revert::ended(&mut observed.state, &observed.asked, node, &cert(SERVICE), outcome);
         let failure = match outcome {
             Outcome::Served => None,
             Outcome::Failed { failure } | Outcome::Unknown { failure } => Some(failure.clone()),
@@ -253,7 +253,11 @@ impl World {
         };
         let of_unproven = failure.clone().filter(|_| matches!(outcome, Outcome::Unverified { .. }));
         if !matches!(outcome, Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Unknown { .. }) {
-            unproven::ended(&self.scene.config, observed, node, &cert(SERVICE), &generation, of_unproven, now);
+            let Observed { state, served, .. } = &mut *observed;
+            let served = ServedBy::new(&*served);
+            let name = cert(SERVICE);
+            let of_unproven = of_unproven.map(|failure| (failure, &served));
+            unproven::ended(&self.scene.config, state, node, &name, &generation, of_unproven, now);
         }
         let of_node = observed.state.delivery.entry(node.clone()).or_default();
         let Some(failure) = failure else {
