@@ -34,7 +34,7 @@ unset ENV BASH_ENV CDPATH IFS QUOTING_STYLE TIME_STYLE line pem_text value field
 unset made limit length tool_words
 nl=$(printf '\n.') nl=${nl%.} two_bytes=$(printf '\303\251')
 count=0 index=0 nonce=0 made='' locks='' narrowed='' watchdog_pid='' timeout='' our_uid=''
-look='' os='' rehearsal='' careful='' tested='' dirs='' dir_lines='' file_lines='' all_digests='' made_mode=''
+look='' os='' rehearsal='' in_change='' tested='' dirs='' dir_lines='' file_lines='' all_digests='' made_mode=''
 torn_words='what was there before is not put back: a certificate with the key of another'
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
@@ -50,7 +50,7 @@ answer() {
 refuse() { answer refused "$1"; exit 20; }
 refuse_path() {
   # In the middle of a change: undo it first. A failure of the undo is the graver one, and is answered instead.
-  [ -z "$careful" ] || { careful=; undo; each forget; }
+  [ -z "$in_change" ] || { in_change=; undo; each forget; }
   refuse "path $1$nl${2##*: }"
 }
 # path, command: a failure is answered with the path and the system's own words
@@ -59,7 +59,7 @@ try() { failed_path=$1; shift; tool_words=$("$@" 2>&1) || refuse_path "$failed_p
 # --- certificates, numbered from 1: each keeps its variables under its number ---
 
 all='name new_gen older in_place fullchain_path key_path chain_path combined_path want_owner want_group want_mode'
-all="$all cert_der_path key_der_path pkcs12_path password_file legacy want_key_mode reader chain_first test_commands reload_commands sums base state from to was kinds lays rights"
+all="$all cert_der_path key_der_path pkcs12_path password_file legacy want_key_mode reader chain_first test_commands reload_commands sums base state from to was all_kinds lays rights"
 # shellcheck disable=SC2154 # receive sets them
 load() {
   for field in $all; do eval "$field=\${$field$index-}"; done
@@ -105,14 +105,14 @@ identify() { :; }
 # Links are relative, between the real folders of the file and the chain: a tree stays whole when it is moved, copied, or
 # mounted into a container under another path.
 relative_link() {
-  resolve "${file_dir%/}"; common_dir=$real_path way_up=
-  resolve "$base_dir"
+  resolve_dir "${file_dir%/}"; common_dir=$real_path way_up=
+  resolve_dir "$base_dir"
   until case $real_path/ in "$common_dir"/*) ;; *) false ;; esac; do common_dir=${common_dir%/*} way_up=../$way_up; done
   real_path=${real_path#"$common_dir"} real_path=${real_path#/}
   link_to=$way_up${real_path:+$real_path/}$link_to
 }
 # folder -> $real_path; of a missing folder, the existing part is resolved
-resolve() {
+resolve_dir() {
   set -- "$1" ''
   until real_path=$(cd -P "${1:-/}" 2>/dev/null && pwd -P); do set -- "${1%/*}" "/${1##*/}$2"; done
   real_path=${real_path%/}$2
@@ -436,10 +436,10 @@ within() {
   esac
   case $linked_dir in /*) ;; *) linked_dir=$file_dir$linked_dir ;; esac
   via=$linked_dir
-  resolve "$linked_dir"; linked_dir=$real_path
+  resolve_dir "$linked_dir"; linked_dir=$real_path
   case ${linked_dir%/*} in */.certd) ;; *) return 1 ;; esac
 }
-in_own_dir() { resolve "$base_dir"; [ "$linked_dir" = "$real_path/.certd/$name" ]; }
+in_own_dir() { resolve_dir "$base_dir"; [ "$linked_dir" = "$real_path/.certd/$name" ]; }
 # Such a folder is accepted, and its generation raises $fence, where no other user can have made it. When the folder is gone,
 # only the link counts, and nothing is read through it: any user might make the folder anew.
 trusted() {
@@ -506,16 +506,16 @@ read_current() {
   fi
   case $current_gen in */* | .*) refuse_path "$current_link" "is a link to $current_gen, not made by certd" ;; esac
 }
-kinds() { find_kind "$file_path" "$link_to"; kinds="$kinds$found_kind "; }
+all_kinds() { find_kind "$file_path" "$link_to"; all_kinds="$all_kinds$found_kind "; }
 # folder, whose files are digested too
 scan() {
-  kinds='' have='' fence=''
+  all_kinds='' have='' fence=''
   list_files
-  files kinds
+  files all_kinds
   read_current
   digest_all "$paths" "${1-}"
   files digests
-  seen="$kinds$current_gen $have"
+  seen="$all_kinds$current_gen $have"
 }
 # By builtins: a missing program would say no, and let an older one in.
 newer() {
@@ -829,19 +829,19 @@ decide() {
   free "$new_gen"
   state=$seen base=found from=$current_gen to=$free_name was=$current_gen turned=
   # Links that are to become files are replaced, wherever they lead.
-  case ${in_place:+1}$kinds in 1*link* | 1*far* | 1*stray*) turned=1 ;; esac
+  case ${in_place:+1}$all_kinds in 1*link* | 1*far* | 1*stray*) turned=1 ;; esac
   assess
   # In place, files that equal the current generation are as good as links.
-  [ -z "$in_place" ] || ! files copied "$own_dir/$current_gen" || kinds='link link'
-  case $kinds in
+  [ -z "$in_place" ] || ! files copied "$own_dir/$current_gen" || all_kinds='link link'
+  case $all_kinds in
   *plain*) free 0-found; from=$free_name ;;
   # Under its own number, so that the fence stays; the new generation may have the same number.
   *stray*) free "${fence:-0-found}.0"; from=$free_name ;;
   esac
   lays=$turned
-  case $kinds in *plain* | *stray* | *far* | *none*) lays=1 ;; esac
+  case $all_kinds in *plain* | *stray* | *far* | *none*) lays=1 ;; esac
   # shellcheck disable=SC2086 # the first two are the pair
-  set -- $kinds
+  set -- $all_kinds
   case "$1 $2" in
   *plain* | *none*) ;;
   *)
@@ -853,8 +853,8 @@ decide() {
   set -- $have
   [ "$1" != - ] && [ "$2" != - ] || base=nothing
   # Where our links became files, links are laid again, whatever the files hold.
-  case $turned$askew$kinds:$current_gen in 1* | *stray* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
-  save state base from to was kinds lays rights
+  case $turned$askew$all_kinds:$current_gen in 1* | *stray* | *plain*:[1-9]*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
+  save state base from to was all_kinds lays rights
   # Numbers are compared as text: they exceed some shells' arithmetic, and an existing one may have any length.
   for present_gen in "$current_gen" "$fence"; do
     case $present_gen in
@@ -886,11 +886,17 @@ ready_links() {
   ln -s "$to" "$from" "$stage_dir" "$stage_dir.l/" && mv -fT "$stage_dir.l/$to" "$ready_link" &&
     [ ! -L "$stage_dir.l/$to" ] && ! [ "$ready_link" -ef "$stage_dir" ]
 }
+# uutils replaces such a link only by one that leads to a folder itself, as those do which are made where they are to be.
+# shellcheck disable=SC3013 # dash, ash and bash have it
+replaces_links() {
+  rm -f "$ready_link" "$stage_dir.l/$from"
+  ln -s . "$stage_dir.l/a" && ln -s .. "$stage_dir.l/b" && mv -fT "$stage_dir.l/b" "$stage_dir.l/a" && [ "$stage_dir.l/a" -ef "$own_dir" ]
+}
 stage() {
   ! stays_same || return 0
   files check_form
   files writable
-  tool_words=$(ready_links 2>&1) ||
+  ready_links 2>/dev/null || tool_words=$(replaces_links 2>&1) ||
     refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${tool_words##*: }"
   open_chain=
   files put
@@ -1009,7 +1015,7 @@ undo() { try "$current_link" each back; }
 # Moves the files at the paths behind `current`; readers see no difference. Missing files get their links later.
 contact() {
   ! stays_same && [ "$lays" ] && [ ! -e "$intent_file" ] && ! points_to "$to" || return 0
-  case $kinds in
+  case $all_kinds in
   *plain* | *stray*)
     tries=0
     while :; do
@@ -1207,7 +1213,7 @@ spent() {
 # and a look reports it.
 leave() {
   ! asked "$linked_dir" || return 0
-  resolve "$base_dir"
+  resolve_dir "$base_dir"
   if [ "${linked_dir%/*}" = "$real_path/.certd" ] && [ ! -e "$linked_dir/intent" ] && [ ! -e "$linked_dir/found" ] && ! followed
   then rm -rf "$linked_dir"
   else printf '%s\n' "$linked_dir" >>"$own_dir/left"; fi
@@ -1230,11 +1236,11 @@ begin() { ! noted || { echo reloaded >>"$intent_file"; flush "$intent_file"; }; 
 commit() {
   each same
   each spend
-  careful=1 links='' changed=''
+  in_change=1 links='' changed=''
   each contact
   if [ "$links" ] && [ "$tested" ] && ! sound; then
     # Only links have changed.
-    say=$out careful=
+    say=$out in_change=
     undo
     sound && refuse "links $links$nl$say"
     answer rolled-back "$say"
@@ -1242,30 +1248,30 @@ commit() {
   fi
   each changes
   onward
-  careful=
+  in_change=
   if ! sound; then
-    say=$out verdict=broken-before
-    if ! way_back; then verdict=placed
+    say=$out last_verdict=broken-before
+    if ! way_back; then last_verdict=placed
     else
       undo
       if [ "$changed" ] && sound; then
-        verdict=rolled-back
+        last_verdict=rolled-back
         check reload_commands "$reload_time"
       # A test that passed before and fails since fails because of the switch.
-      elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
+      elif [ "$changed" ] && [ "$tested" ]; then last_verdict=rolled-back
       else each prefer_new; fi
     fi
     say=$say$torn_say
   elif each begin; check reload_commands "$reload_time"; then
-    say='' verdict=committed
+    say='' last_verdict=committed
   elif
     # A reload that fails only with the new pair is the new pair's fault. One that fails with both means that the server
     # is down: the new pair, which passed the test, stays for its next start.
-    say=$out verdict=placed
+    say=$out last_verdict=placed
     way_back
   then
     undo
-    if [ "$changed" ] && sound && check reload_commands "$reload_time"; then verdict=rolled-back
+    if [ "$changed" ] && sound && check reload_commands "$reload_time"; then last_verdict=rolled-back
     else
       words=$say torn_say=
       each contact
@@ -1275,8 +1281,8 @@ commit() {
     say=$say$torn_say
   else say=$say$torn_say; fi
   each forget
-  answer "$verdict" "$say"
-  case $verdict in committed | placed) ;; *) exit 20 ;; esac
+  answer "$last_verdict" "$say"
+  case $last_verdict in committed | placed) ;; *) exit 20 ;; esac
 }
 
 # --- rollback: under the locks, after the commit ---
