@@ -34,6 +34,6 @@ demo: setup first-build ## three nodes on this machine, from an old certificate 
 	cargo build --bin certd --example demo
 	@KEEP=$(KEEP) cargo run -q --example demo
 
-measure: setup ## what one issuance costs: wall time, CPU, memory, requests; beside lego where that is installed
+measure: setup ## what one issuance costs, beside lego where that is installed, and one switch on a node, beside a plain script
 	cargo build --release --bin certd --example measure
 	@cargo run -q --release --example measure

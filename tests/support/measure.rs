@@ -1,5 +1,6 @@
 //! `make measure`: what one issuance costs, against the lab's Pebble without its validation sleep: wall time, CPU, memory
-//! and ACME requests of certd, and of lego beside it where that is installed. Ten runs each, medians.
+//! and ACME requests of certd, and of lego beside it where that is installed. Ten runs each, medians. Then what a
+//! [switch](switch) costs on a node. `switch` as an argument: that alone.
 //!
 //! The nodes are paused, so that issuing alone is measured. Both have their account already. lego is spared the wait for
 //! the name servers, which certd does.
@@ -8,6 +9,7 @@
 
 #[path = "mod.rs"]
 mod lab;
+mod switch;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -33,12 +35,16 @@ fn main() {
     let lab = Lab::start(Options { pebble, ..Options::nodes(1) });
     let paused = vec![(lab.nodes[0].name.clone(), "paused_until = \"2099-01-01\"".to_owned())];
     lab.write_config_with(&ConfigText { nodes: paused, ..ConfigText::default() });
+    if std::env::args().nth(1).as_deref() == Some("switch") {
+        return switch::show(&lab);
+    }
     println!("                 wall        CPU     memory  ACME requests   (medians of {RUNS})");
     show("certd", &certd(&lab));
     match Command::new("lego").arg("--version").output() {
         Ok(_) => show("lego", &lego(&lab)),
         Err(_) => println!("lego is not installed (apt-get install lego), so there is nothing to compare with"),
     }
+    switch::show(&lab);
 }
 
 fn certd(lab: &Lab) -> Vec<Run> {
