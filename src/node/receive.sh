@@ -1190,7 +1190,8 @@ forget() {
   [ "$from" = - ] || point_link "$from" previous "$stage_dir.l/$from"
   if noted; then mv -fT "$intent_file" "$own_dir/found"
   else
-    rubbish_dirs=$(rubbish echo) IFS=$nl
+    rubbish_dirs=$(rubbish echo)
+    IFS=$nl
     # shellcheck disable=SC2086 # a line each
     rm -rf "$intent_file" $rubbish_dirs
     unset IFS
@@ -1455,6 +1456,8 @@ each check_parameters
 if [ "$look" ]; then glance; exit; fi
 list_dirs
 each make_dirs
+# What is asked later is looked at then.
+dir_lines=
 under() {
   patience=$1 task=$2 IFS=$nl
   # shellcheck disable=SC2086 # a line each
