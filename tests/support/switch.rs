@@ -15,7 +15,7 @@ use super::lab::{Lab, SERVICE};
 const SOURCE: &str = include_str!("../../src/node/receive.sh");
 const RUNS: usize = 20;
 
-pub fn show(lab: &Lab) {
+pub(super) fn show(lab: &Lab) {
     let node = &lab.nodes[0];
     let at = node.folder.display();
     let nginx = format!("/usr/sbin/nginx -p {at} -e {at}/logs/error.log -c {at}/conf/nginx.conf");
@@ -23,7 +23,7 @@ pub fn show(lab: &Lab) {
     let (chain, key) = (node.fullchain(SERVICE), node.key(SERVICE));
     println!("\n          a switch on a node: wall      CPU   (median and mean of {RUNS})");
     let mut number = 0;
-    let mut pair = || lab.old_authority.issue(&[SERVICE.to_owned()], 90);
+    let pair = || lab.old_authority.issue(&[SERVICE.to_owned()], 90);
     let mut shells = vec!["dash", "bash"];
     shells.retain(|shell| Command::new(shell).args(["-c", ":"]).status().is_ok_and(|status| status.success()));
     for shell in &shells {
@@ -113,7 +113,7 @@ fn switch(shell: &[&str], opening: &[u8]) {
     let mut child = started(&[shell, &["-c", line]].concat());
     let (mut stdin, mut stdout) =
         (child.stdin.take().expect("piped"), BufReader::new(child.stdout.take().expect("piped")));
-    for (said, verb) in [(opening, "prepared"), (b"commit\n", "committed")] {
+    for (said, verb) in [(opening, "prepared"), (&b"commit\n"[..], "committed")] {
         stdin.write_all(said).expect("it reads");
         let mut line = String::new();
         stdout.read_line(&mut line).expect("UTF-8");
