@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::program::{VERSION, program};
+use super::program::{VERSION, program, sized};
 use crate::cert::{CertName, Generation, Pair, PrivateKey, sha256_hex};
 use crate::config::{Forms, Install, Pkcs12, Rights};
 
@@ -91,9 +91,7 @@ pub(super) fn opening(nonce: &str, bundles: &[Bundle], rehearsal: bool) -> Zeroi
     }
     text.push_str("end\n");
     pieces.push(Zeroizing::new(text));
-    // Joined in one step and as long as it is: no half-filled copy with a key is left behind by growing.
-    let pieces: Vec<&str> = pieces.iter().map(|piece| piece.as_str()).collect();
-    Zeroizing::new(pieces.concat().into_bytes())
+    sized(&pieces.iter().map(|piece| piece.as_str()).collect::<Vec<_>>())
 }
 
 /// Where it goes and what is run: the same lines, to the letter, are what an installed receiver permits.

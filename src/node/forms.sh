@@ -56,9 +56,9 @@ carriage_return=$(printf '\r') byte_order_mark=$(printf '\357\273\277')
 form_shape() {
   case $file_role:$(head -c 9 "$1" | od -An -v -tx1 | tr -d ' \n') in
   cert.der:3082????30* | privkey.der:30*02010[01]* | keystore.p12:30*020103*) ;;
-  cert.der:*) refuse_path "$1" "is neither empty nor a certificate in DER; correct the path in the configuration, or move the file away" ;;
-  privkey.der:*) refuse_path "$1" "is neither empty nor a key in DER; correct the path in the configuration, or move the file away" ;;
-  *) refuse_path "$1" "is neither empty nor PKCS#12; correct the path in the configuration, or move the file away" ;;
+  cert.der:*) refuse_path "$1" "is neither empty nor a certificate in DER$correct_path" ;;
+  privkey.der:*) refuse_path "$1" "is neither empty nor a key in DER$correct_path" ;;
+  *) refuse_path "$1" "is neither empty nor PKCS#12$correct_path" ;;
   esac
 }
 # A child with the umask of this program, and no stdin: that is the dialogue.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::answer::{self, Answered, Senseless};
 use super::bundle::{self, Expected};
 use super::frames::Frame;
-use super::program::{BOOTSTRAP, program_of_looks};
+use super::program::{BOOTSTRAP, program_of_looks, sized};
 use super::receiver;
 use super::{Dialogue, NodeError};
 use crate::cert::{CertName, DnsName};
@@ -91,7 +91,7 @@ fn opening(nonce: &str, wanted: &[Wanted]) -> Zeroizing<Vec<u8>> {
         expected.iter().flat_map(Expected::sums).for_each(|sum| bundle::line(&mut text, "sum", sum));
     }
     text.push_str("end\n");
-    Zeroizing::new(text.into_bytes())
+    sized(&[&text])
 }
 
 /// What has been answered about one certificate so far.

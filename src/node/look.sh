@@ -61,12 +61,12 @@ old_workers() {
   command_index=0 ran=$nl$nl
   while [ $command_index -lt "$count" ]; do
     command_index=$((command_index + 1))
-    eval "arguments=\$test_commands$command_index"
-    case $ran in *"$nl$nl$arguments$nl"*) continue ;; esac
-    ran=$ran$arguments$nl
-    case ${arguments%%"$nl"*}:$arguments in *nginx:*"$nl=-t$nl"* | *openresty:*"$nl=-t$nl"* | *angie:*"$nl=-t$nl"*) ;; *) continue ;; esac
+    eval "command_words=\$test_commands$command_index"
+    case $ran in *"$nl$nl$command_words$nl"*) continue ;; esac
+    ran=$ran$command_words$nl
+    case ${command_words%%"$nl"*}:$command_words in *nginx:*"$nl=-t$nl"* | *openresty:*"$nl=-t$nl"* | *angie:*"$nl=-t$nl"*) ;; *) continue ;; esac
     # shellcheck disable=SC2016 # the inner shell expands it
-    run 10 "=sh$nl=-c$nl"'="$@" 2>/dev/null | sed "s/#.*//" | grep -oE "worker.shutdown.timeout|listen[^;]*[[:space:]]quic[[:space:];]" | cut -c 1-6 | sort -u'"$nl=sh$nl${arguments%%"=-t$nl"*}=-T$nl${arguments#*"=-t$nl"}"
+    run 10 "=sh$nl=-c$nl"'="$@" 2>/dev/null | sed "s/#.*//" | grep -oE "worker.shutdown.timeout|listen[^;]*[[:space:]]quic[[:space:];]" | cut -c 1-6 | sort -u'"$nl=sh$nl${command_words%%"=-t$nl"*}=-T$nl${command_words#*"=-t$nl"}"
     case $out in *listen*worker*) ;; *listen*) echo 'workers unbounded'; return ;; esac
   done
 }

@@ -30,7 +30,7 @@ use crate::text::{escape, redact};
 pub use bundle::{Bundle, Expected};
 pub use error::NodeError;
 pub use look::{Wanted, look, look_as_root};
-pub use program::{BOOTSTRAP, compact};
+pub use program::{BOOTSTRAP, SEPARATOR, compact, sized};
 pub use servers::web_servers;
 
 /// Connecting and logging in, jump hosts included: a dozen round trips each. A node that sends 1 kB a second needs seven

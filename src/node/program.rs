@@ -3,9 +3,22 @@
 use core::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the SSH exec runs. One line that dash, ash, bash, fish and csh parse alike; it takes the program from stdin by
-/// the `read` builtin, which leaves the rest of stdin alone. Nothing that is a secret may stand here: it is in argv.
-pub const BOOTSTRAP: &str = r#"exec sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
+use zeroize::Zeroizing;
+
+macro_rules! bootstrap {
+    () => {
+        r#"unset p ahead; IFS= read -r l || exit 9; n=$(printf "\n\036"); s=${n#?}; n=${n%?}; p=$l$n; ahead=$(dd "bs=${l##*size=}" count=1 iflag=fullblock 2>/dev/null); case $ahead in "") while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done;; *"$s"*) IFS=$s; set -f; set -- $ahead; set +f; unset IFS; p=$p$1; ahead=${2#?END?}$n; set --;; *) exit 9;; esac; eval "$p""#
+    };
+}
+
+/// What the SSH exec runs. One line that dash, ash, bash, fish and csh parse alike; it takes the program from stdin: as many
+/// bytes as the first line says, by a dd that takes none beyond them, and where dd is none that does, by the `read` builtin,
+/// which leaves the rest of stdin alone but reads a byte at a time. What came along behind the program, after the
+/// [separator](SEPARATOR), is in `ahead`, which no login may have exported. Nothing that is a secret may stand here: it is in
+/// argv.
+pub const BOOTSTRAP: &str = concat!("exec sh -c '", bootstrap!(), "'");
+
+pub(super) use bootstrap;
 
 pub(super) const SOURCE: &str = include_str!("receive.sh");
 
@@ -27,16 +40,36 @@ pub(super) const VERSION: &str = "3";
 
 /// The program of a delivery, ended by the line at which the bootstrap stops reading. `forms`: of further forms too.
 pub(super) fn program(forms: bool) -> String {
-    travelling(SOURCE, forms)
+    travelling(&without(SOURCE, "# --- look", FORMS_MARKER), forms)
 }
 
 /// The program of a look, ended so too.
 pub(super) fn program_of_looks(forms: bool) -> String {
-    travelling(&SOURCE.replace(LOOK_MARKER, OF_LOOKS), forms)
+    travelling(&without(SOURCE, "# --- prepare", "# --- look").replace(LOOK_MARKER, OF_LOOKS), forms)
 }
 
 fn travelling(source: &str, forms: bool) -> String {
-    compact(&source.replace(FORMS_MARKER, if forms { OF_FORMS } else { "" })) + "END\n"
+    compact(&source.replace(FORMS_MARKER, if forms { OF_FORMS } else { "" })) + SEPARATOR + "END\n"
+}
+
+/// The source without its sections from one heading to another.
+fn without(source: &str, from: &str, to: &str) -> String {
+    let (before, rest) = source.split_once(from).unwrap_or((source, ""));
+    let (_, after) = rest.split_once(to).unwrap_or_default();
+    [before, to, after].concat()
+}
+
+/// Where the bootstrap parts what it has read in one go: a comment, should it come to be executed.
+pub const SEPARATOR: &str = "#\x1e\n";
+
+/// The parts of what is sent in one go, with the number of bytes that follow the first line in that line, for the bootstrap.
+/// Joined in one step and as long as it is: no half-filled copy with a key is left behind by growing.
+pub fn sized(parts: &[&str]) -> Zeroizing<Vec<u8>> {
+    let (first, rest) = parts.split_first().map_or(("", parts), |(first, rest)| (*first, rest));
+    let (line, after) = first.split_once('\n').unwrap_or((first, ""));
+    let size = after.len() + rest.iter().map(|part| part.len()).sum::<usize>();
+    let line = format!("{line} size={size}\n");
+    Zeroizing::new([&[&*line, after], rest].concat().concat().into_bytes())
 }
 
 /// A program as it travels: no indentation, no comment lines, no empty lines, and short names. The program has no

@@ -30,44 +30,52 @@ ulimit -c 0
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
 export LC_ALL PATH
 # A variable that the login exports stays exported: under one of these names it would carry a value to every child.
-unset ENV BASH_ENV CDPATH IFS line pem_text value field count index arguments exit_status failed_path printed out nonce
-unset made limit
-nl=$(printf '\n.') nl=${nl%.}
-count=0 index=0 nonce=0 made='' locks='' narrowed='' watchdog='' timeout='' work_dir=''
-look='' os='' rehearsal='' careful='' tested=''
+unset ENV BASH_ENV CDPATH IFS QUOTING_STYLE TIME_STYLE line pem_text value field count index command_words exit_status failed_path out nonce
+unset made limit length tool_words
+nl=$(printf '\n.') nl=${nl%.} two_bytes=$(printf '\303\251')
+count=0 index=0 nonce=0 made='' locks='' narrowed='' watchdog_pid='' timeout='' our_uid=''
+look='' os='' rehearsal='' in_change='' tested='' dirs='' dir_lines='' file_lines='' all_digests='' made_mode=''
 torn_words='what was there before is not put back: a certificate with the key of another'
 lock_wait=30 test_time=30 reload_time=30 idle=600 nap=10
 
 # --- answers ---
 
-# verb, body
-answer() { printf 'certd-node %s %s %s\n%s' "$nonce" "$1" "$(($(printf %s "$2" | wc -c)))" "$2"; }
+# verb, body, whose length is in bytes
+answer() {
+  length=${#2}
+  [ ${#two_bytes} = 2 ] || length=$(($(printf %s "$2" | wc -c)))
+  printf 'certd-node %s %s %s\n%s' "$nonce" "$1" "$length" "$2"
+}
 # Status 20: the answer has been given, nothing is left to do.
 refuse() { answer refused "$1"; exit 20; }
 refuse_path() {
   # In the middle of a change: undo it first. A failure of the undo is the graver one, and is answered instead.
-  [ -z "$careful" ] || { careful=; undo; each forget; }
+  [ -z "$in_change" ] || { in_change=; undo; each forget; }
   refuse "path $1$nl${2##*: }"
 }
 # path, command: a failure is answered with the path and the system's own words
-try() { failed_path=$1; shift; printed=$("$@" 2>&1) || refuse_path "$failed_path" "$printed"; }
+try() { failed_path=$1; shift; tool_words=$("$@" 2>&1) || refuse_path "$failed_path" "$tool_words"; }
 
 # --- certificates, numbered from 1: each keeps its variables under its number ---
 
 all='name new_gen older in_place fullchain_path key_path chain_path combined_path want_owner want_group want_mode'
-all="$all cert_der_path key_der_path pkcs12_path password_file legacy want_key_mode reader chain_first test_commands reload_commands sums base state from to was kinds lays rights"
+all="$all cert_der_path key_der_path pkcs12_path password_file legacy want_key_mode reader chain_first test_commands reload_commands sums base state from to was all_kinds lays rights"
 # shellcheck disable=SC2154 # receive sets them
 load() {
   for field in $all; do eval "$field=\${$field$index-}"; done
   paths=$fullchain_path$nl$key_path$nl$chain_path$nl$combined_path$nl$cert_der_path$nl$key_der_path$nl$pkcs12_path
   base_dir=${fullchain_path%/*}
   own_dir=$base_dir/.certd/$name
-  stage_dir=$own_dir/.new-$$-$nonce current_link=$own_dir/current intent_file=$own_dir/intent
+  stage_dir=$own_dir/.new-$$-$nonce ready_link=$stage_dir.l/.new-$$-$nonce current_link=$own_dir/current intent_file=$own_dir/intent
 }
 save() { for field; do eval "$field$index=\$$field"; done; }
 each() { index=0; while [ "$index" -lt "$count" ]; do index=$((index + 1)); load; "$@" || return; done; }
 stays_same() { [ "$base" = unchanged ]; }
-points_to() { [ "$(readlink "$current_link")" = "$1" ]; }
+# shellcheck disable=SC3013 # dash, ash and bash have it
+points_to() {
+  [ -L "$current_link" ] || return
+  if [ -e "$current_link" ]; then [ "$current_link" -ef "$own_dir/$1" ]; else [ "$(readlink "$current_link")" = "$1" ]; fi
+}
 # Each file of a certificate: $file_path in $file_dir, $file_role, $file_name (in a generation), and $link_to, the link there.
 files() {
   for file_role in fullchain privkey chain combined $form_roles; do
@@ -97,14 +105,14 @@ identify() { :; }
 # Links are relative, between the real folders of the file and the chain: a tree stays whole when it is moved, copied, or
 # mounted into a container under another path.
 relative_link() {
-  resolve "${file_dir%/}"; common_dir=$real_path way_up=
-  resolve "$base_dir"
+  resolve_dir "${file_dir%/}"; common_dir=$real_path way_up=
+  resolve_dir "$base_dir"
   until case $real_path/ in "$common_dir"/*) ;; *) false ;; esac; do common_dir=${common_dir%/*} way_up=../$way_up; done
   real_path=${real_path#"$common_dir"} real_path=${real_path#/}
   link_to=$way_up${real_path:+$real_path/}$link_to
 }
 # folder -> $real_path; of a missing folder, the existing part is resolved
-resolve() {
+resolve_dir() {
   set -- "$1" ''
   until real_path=$(cd -P "${1:-/}" 2>/dev/null && pwd -P); do set -- "${1%/*}" "/${1##*/}$2"; done
   real_path=${real_path%/}$2
@@ -113,15 +121,19 @@ resolve() {
 # --- reading: builtins only, since they take no byte beyond the line ---
 
 read_line() { IFS= read -r line; }
+# What the bootstrap read along with this program comes first.
+next_line() {
+  if [ "${ahead-}" ]; then line=${ahead%%"$nl"*} ahead=${ahead#*"$nl"}; else read_line || exit 10; fi
+}
 read_pem() {
   pem_text=
-  while read_line || exit 10; [ "$line" != . ]; do
+  while next_line; [ "$line" != . ]; do
     pem_text=$pem_text$line$nl
     [ ${#pem_text} -lt 100000 ] || refuse "unfit a chain or a key of more than 100 kB"
   done
 }
 receive() {
-  while read_line || exit 10; do
+  while next_line; do
     value=${line#* } into=
     # An installed receiver checks each line here, against its own parameters: see src/node/receiver.
     #@permit
@@ -167,38 +179,45 @@ receive() {
 child() { trap - HUP INT PIPE TERM; umask 22; exec "$@"; }
 # seconds, argument vector (a line each, after "=") -> status; output in $out
 run() {
-  limit=$1 arguments=$2 IFS=$nl
+  limit=$1 command_words=$2 IFS=$nl
   # shellcheck disable=SC2086 # one word a line
-  set -- $arguments
+  set -- $command_words
   unset IFS
   for word; do shift; set -- "$@" "${word#=}"; done
-  rm -f "$work_dir/pipe"
-  out=$(mkfifo "$work_dir/pipe" 2>&1) || return
-  # Beyond the cap the output is drained: neither a chatty command nor a daemon that it starts dies of SIGPIPE.
-  { dd bs=1 count=4000 2>/dev/null; exec cat >/dev/null; } <"$work_dir/pipe" >"$work_dir/out" 2>/dev/null 9>&- &
-  reader_pid=$!
   uptime; began=$up
+  # The status comes by a way of its own, in the midst of the words; the nonce in the pipe, that there are no more.
+  out=$(exec 9>&-; { { bounded "$@"; printf %s "<$nonce $?>" >&3; printf '\n%s\n' "$nonce"; } </dev/null | first_words; } 3>&1)
+  exit_status=${out#*"<$nonce "} exit_status=${exit_status%%>*}
+  case $out in *"<$nonce $exit_status>"*) ;; *) exit_status=1 ;; esac
+  out=${out%%"<$nonce "*}${out#*"<$nonce $exit_status>"}
+  while case $out in *"$nl") ;; *) false ;; esac; do out=${out%"$nl"}; done
+  [ "$exit_status" = 0 ] || explain
+  return "$exit_status"
+}
+bounded() {
   if [ "$timeout" ]; then
     # shellcheck disable=SC2086 # two words
-    (child $timeout "$limit" "$@") </dev/null >"$work_dir/pipe" 2>&1 9>&-
-    exit_status=$?
+    (child $timeout "$limit" "$@") 2>&1 3>&-
   else
-    (child "$@") </dev/null >"$work_dir/pipe" 2>&1 9>&- &
+    (child "$@") 2>&1 3>&- &
     command_pid=$!
-    (sleep "$limit"; kill -9 $command_pid) </dev/null >/dev/null 2>&1 9>&- &
+    (sleep "$limit"; kill -9 $command_pid) >/dev/null 2>&1 3>&- &
     killer_pid=$!
     wait $command_pid; exit_status=$?
     kill $killer_pid 2>/dev/null
+    return $exit_status
   fi
-  # The reader ends with the last writer, but for a daemon that keeps the pipe: wait a second at most.
-  waits=0
-  while [ $waits -lt 100 ] && kill -0 $reader_pid 2>/dev/null; do
-    sleep 0.01 2>/dev/null || { sleep 1; waits=100; }
-    waits=$((waits + 1))
+}
+# The first 4000 bytes. What comes after them, or from a daemon that the command starts, is drained: neither dies of SIGPIPE,
+# and nobody waits for them.
+first_words() {
+  exec 4<&0
+  space=4000
+  while [ $space -gt 0 ] && read_line && [ "$line" != "$nonce" ]; do
+    printf "%.${space}s\\n" "$line"
+    space=$((space - ${#line} - 1))
   done
-  out=$(cat "$work_dir/out")
-  [ $exit_status = 0 ] || explain
-  return $exit_status
+  (read_line && exec cat) <&4 >/dev/null 2>&1 3>&- 4<&- &
 }
 # Adds to $out how the command ended. When its time was up, the status is 124 of GNU's timeout, 143 of busybox's, or 137; when
 # it was not, these are the command's own, as is every other signal's.
@@ -206,7 +225,7 @@ explain() {
   uptime
   case ${began:+$((up - began >= limit))}:$exit_status in
   1:* | :124 | :137 | :143) ended="(ended after $limit seconds)" ;;
-  *:12[89] | *:1[3-9]? | *:2??) ended=$(kill -l $exit_status 2>/dev/null) ended=${ended:+(ended by SIG$ended)} ;;
+  *:12[89] | *:1[3-9]? | *:2??) ended=$(kill -l "$exit_status" 2>/dev/null) ended=${ended:+(ended by SIG$ended)} ;;
   *) ended= ;;
   esac
   case $ended in *SIG[!A-Z]*) ended= ;; esac
@@ -219,10 +238,10 @@ check() {
   ran=$nl$nl command_index=0
   while [ $command_index -lt "$count" ]; do
     command_index=$((command_index + 1))
-    eval "arguments=\$$1$command_index"
-    case $ran in *"$nl$nl$arguments$nl"*) continue ;; esac
-    ran=$ran$arguments$nl
-    run "$2" "$arguments" || return
+    eval "command_words=\$$1$command_index"
+    case $ran in *"$nl$nl$command_words$nl"*) continue ;; esac
+    ran=$ran$command_words$nl
+    run "$2" "$command_words" || return
   done
 }
 
@@ -288,7 +307,7 @@ take() {
 }
 # When a process began, and in which boot: process numbers are reused.
 age() {
-  boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+  IFS= read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id || boot=
   IFS= read -r stat_line 2>/dev/null <"/proc/$1/stat" || { echo gone; return; }
   # shellcheck disable=SC2086 # fields
   set -- ${stat_line##*) }
@@ -298,19 +317,19 @@ age() {
 
 # --- what is there ---
 
-# On failure, the caller answers with $failed_path and $printed.
+# On failure, the caller answers with $failed_path and $tool_words.
 folder() {
   failed_path=$1
   # Another dialogue may make it first.
-  [ -d "$failed_path" ] || { printed=$(mkdir -m755 "$failed_path" 2>&1) && made=$failed_path$nl$made; } || [ -d "$failed_path" ] || return
+  [ -d "$failed_path" ] || { tool_words=$(mkdir -m755 "$failed_path" 2>&1) && made=$failed_path$nl$made; } || [ -d "$failed_path" ] || return
   check_dir "$failed_path"
 }
 # Only root and this user may be able to swap what is in a folder. In a folder further above (second argument) nothing is
 # made, so a sticky bit is enough, and so is the group staff (50), to which older Debian releases give /usr/local.
 check_dir() {
-  printed=$(ls -ldn "$1/." 2>&1) || return
+  find_line "$dir_lines" "$1/." || tool_words=$(ls -ldn "$1/." 2>&1) || return
   # shellcheck disable=SC2086 # fields: mode, links, user, group
-  set -- "$1" "${2-}" $printed
+  set -- "$1" "${2-}" $tool_words
   [ "$5" = 0 ] || [ "$5" = "$our_uid" ] || refuse_path "$1" "belongs to user $5, who could swap what is in it"
   # An ACL with write permission shows in the group bits, and not on every system as a "+".
   case $2$3:$6 in
@@ -319,6 +338,46 @@ check_dir() {
   above?????w*:0 | above?????w*:50) [ "$(getfacl -cps "$1" 2>/dev/null)" ] || return 0 ;;
   esac
   case $3 in ?????w* | ????????w*) refuse_path "$1" "others may write there ($3)" ;; esac
+}
+# lines of ls, name -> $tool_words: what stands before that name, which is that of no other file: eight fields.
+find_line() {
+  tool_words=${1%" $2$nl"*}
+  [ "$tool_words" != "$1" ] && tool_words=${tool_words##*"$nl"} && eight_fields "$tool_words"
+}
+eight_fields() {
+  # shellcheck disable=SC2086 # fields
+  set -- $1
+  [ $# = 8 ]
+}
+# names, a line each -> $lines
+list() {
+  IFS=$nl
+  # shellcheck disable=SC2086 # a line each
+  lines=$nl$(ls -ldn $1 2>/dev/null)$nl
+  unset IFS
+}
+# One look at all folders above the files, for check_dir: whoever could change what it finds is found by it, and refused.
+list_dirs() { each above; list "$dirs//.$nl"; dir_lines=$lines; }
+above() {
+  IFS=$nl
+  for dir in "$own_dir/" $paths; do
+    while dir=${dir%/*}; [ "$dir" ]; do
+      case $nl$dirs in *"$nl$dir/.$nl"*) break ;; esac
+      dirs=$dirs$dir/.$nl
+    done
+  done
+  unset IFS
+}
+# And one at the files of a certificate, for what only compares.
+list_files() {
+  list "$paths$nl$current_link$nl$current_link/fullchain.pem$nl$current_link/privkey.pem$nl$current_link/chain.pem$nl$current_link/combined.pem"
+  file_lines=$lines
+}
+# link, what it leads to if it has the text that is looked for -> $link_text
+read_link() {
+  link_text=${file_lines#*" $1 -> "} before=${file_lines%%" $1 -> "*}
+  # shellcheck disable=SC3013 # dash, ash and bash have it
+  eight_fields "${before##*"$nl"}" && link_text=${link_text%%"$nl"*} && [ "$1" -ef "$2$link_text" ] || link_text=$(readlink "$1")
 }
 # Every folder in which a name of the path is looked up, through links too: a user who can put another link or folder there
 # could redirect the path between two calls.
@@ -351,7 +410,7 @@ check_links() {
 find_kind() {
   found_kind=none
   if [ -L "$1" ]; then
-    link_text=$(readlink "$1")
+    read_link "$1" "$file_dir"
     if [ "$link_text" = "$2" ]; then found_kind='link'
     elif ! within "$link_text"; then refuse_path "$1" "is a link to $link_text, not made by certd; put a plain file there, or nothing"
     elif [ "${link_text##*/}" = "$file_name" ] && in_own_dir; then found_kind=far
@@ -377,10 +436,10 @@ within() {
   esac
   case $linked_dir in /*) ;; *) linked_dir=$file_dir$linked_dir ;; esac
   via=$linked_dir
-  resolve "$linked_dir"; linked_dir=$real_path
+  resolve_dir "$linked_dir"; linked_dir=$real_path
   case ${linked_dir%/*} in */.certd) ;; *) return 1 ;; esac
 }
-in_own_dir() { resolve "$base_dir"; [ "$linked_dir" = "$real_path/.certd/$name" ]; }
+in_own_dir() { resolve_dir "$base_dir"; [ "$linked_dir" = "$real_path/.certd/$name" ]; }
 # Such a folder is accepted, and its generation raises $fence, where no other user can have made it. When the folder is gone,
 # only the link counts, and nothing is read through it: any user might make the folder anew.
 trusted() {
@@ -396,36 +455,67 @@ trusted() {
   [1-9]*-*) [ "$fence" ] && ! newer "${its_current%%-*}" "${fence%%-*}" || fence=$its_current ;;
   esac
 }
+# Whether the folder belongs to a certificate of this dialogue.
+asked() {
+  asked_index=0
+  while [ $asked_index -lt "$count" ]; do
+    asked_index=$((asked_index + 1))
+    eval "asked_dir=\${fullchain_path$asked_index%/*}/.certd/\$name$asked_index"
+    # shellcheck disable=SC3013,SC2154 # dash, ash and bash have it; set by eval
+    [ ! "$asked_dir" -ef "$1" ] || return 0
+  done
+  return 1
+}
 # A file is taken over only if it is empty, or PEM of the kind that its path is for.
 check_shape() {
   [ -s "$1" ] || return 0
+  correct_path='; correct the path in the configuration, or move the file away'
   case $file_role in *.*) form_shape "$1"; return ;; esac
   wanted_block=CERTIFICATE wrong_block='PRIVATE KEY'
   case $file_role in privkey) wrong_block=$wanted_block wanted_block='PRIVATE KEY' ;; combined) wanted_block= ;; esac
   if holds "$wanted_block" "$1"; then return
   elif holds "$wrong_block" "$1"; then refuse_path "$1" "holds no $wanted_block, but a $wrong_block; are the paths swapped in the configuration?"
-  elif holds '' "$1"; then refuse_path "$1" "holds no $wanted_block; correct the path in the configuration, or move the file away"
-  else refuse_path "$1" "is neither empty nor PEM; correct the path in the configuration, or move the file away"; fi
+  elif holds '' "$1"; then refuse_path "$1" "holds no $wanted_block$correct_path"
+  else refuse_path "$1" "is neither empty nor PEM$correct_path"; fi
 }
 # kind of block, file
 holds() { grep -qE -- "^-----BEGIN [A-Z0-9 ]*$1-----" "$2"; }
-digest() { file_digest=-; [ ! -f "$1" ] || { file_digest=$(sum <"$1"); file_digest=${file_digest%% *}; }; }
+digest() {
+  file_digest=-
+  [ -f "$1" ] || return 0
+  file_digest=${all_digests%"  $1$nl"*} file_digest=${file_digest##*"$nl"}
+  [ ${#file_digest} = 64 ] || { file_digest=$(sum <"$1"); file_digest=${file_digest%% *}; }
+}
+# files (a line each), folder: reckons the digests of them, and of the files there, in one go: $all_digests
+digest_all() {
+  sum_files='' IFS=$nl
+  for sum_file in $1; do [ ! -f "$sum_file" ] || sum_files=$sum_files$sum_file$nl; done
+  set +f
+  for sum_file in "$2"/*.*; do [ ! -f "$sum_file" ] || sum_files=$sum_files$sum_file$nl; done
+  set -f
+  # shellcheck disable=SC2086 # a line each
+  [ -z "$sum_files" ] || all_digests=$nl$(sum $sum_files 2>/dev/null)$nl
+  unset IFS
+}
 digests() { digest "$file_path"; identify "$file_path" "$current_link"; have="$have$file_digest "; }
 read_current() {
   current_gen=-
-  if [ -L "$current_link" ]; then current_gen=$(readlink "$current_link")
+  if [ -L "$current_link" ]; then read_link "$current_link" "$own_dir/"; current_gen=$link_text
   elif [ -e "$current_link" ]; then
     refuse_path "$current_link" "is no link (restored from a backup?); in its folder this helps -> mv current 0-restored && ln -s 0-restored current"
   fi
   case $current_gen in */* | .*) refuse_path "$current_link" "is a link to $current_gen, not made by certd" ;; esac
 }
-kinds() { find_kind "$file_path" "$link_to"; kinds="$kinds$found_kind "; }
+all_kinds() { find_kind "$file_path" "$link_to"; all_kinds="$all_kinds$found_kind "; }
+# folder, whose files are digested too
 scan() {
-  kinds='' have='' fence=''
-  files kinds
+  all_kinds='' have='' fence=''
+  list_files
+  files all_kinds
   read_current
+  digest_all "$paths" "${1-}"
   files digests
-  seen="$kinds$current_gen $have"
+  seen="$all_kinds$current_gen $have"
 }
 # By builtins: a missing program would say no, and let an older one in.
 newer() {
@@ -478,11 +568,21 @@ find_rights() {
   esac
 }
 # Of other forms than PEM, nothing else is taken over.
-with_key() { case $file_role in *.*) ;; *) grep -qs 'PRIVATE KEY-----' "$file_path" ;; esac; }
-# $file_fields: the fields of the file at $file_path, out of $ls_lines
+with_key() {
+  case $file_role in *.*) return 0 ;; esac
+  read_line 2>/dev/null <"$file_path"
+  case $line in *'PRIVATE KEY-----') return 0 ;; esac
+  grep -qs 'PRIVATE KEY-----' "$file_path"
+}
+# $file_fields: the fields of the file at $file_path, which may be one that was listed under another name.
 fields_of() {
-  file_fields=${ls_lines%" $file_path$nl"*}
-  if [ "$file_fields" = "$ls_lines" ]; then file_fields=; else file_fields=${file_fields##*"$nl"}; fi
+  for file_fields in "$file_path" "$current_link/$file_name"; do
+    # shellcheck disable=SC3013 # dash, ash and bash have it
+    [ "$file_path" -ef "$file_fields" ] && find_line "$file_lines" "$file_fields" || continue
+    file_fields=$tool_words
+    case $file_fields in l*) ;; *) return ;; esac
+  done
+  file_fields=$(ls -lnL "$file_path" 2>/dev/null)
 }
 # user or "-", group or "-": whether every folder on the way to $file_path, as written and resolved, lets them in. Else
 # $shut: the group of a folder that does not.
@@ -539,13 +639,7 @@ judge() {
   case $owner_names in *" ${user:-$our_uid} "*) ;; *) askew=1 ;; esac
   case $group_names in *" ${group:-$4} "*) ;; *) askew=1 ;; esac
 }
-assess() {
-  IFS=$nl
-  # shellcheck disable=SC2086 # a line each
-  ls_lines=$nl$(ls -lnL $paths 2>/dev/null)$nl rights=$nl askew=
-  unset IFS
-  files judge
-}
+assess() { rights=$nl askew=; files judge; }
 # The line of $file_role in $rights; apply_config puts the configuration over it.
 recall_rights() {
   judged=${rights#*"$nl$file_role "}
@@ -578,12 +672,16 @@ guard() {
       { echo "cannot be given to $user:$group, as [install] says (the node does not know them, or only root may)" >&2; return 1; }
     case $file_role in privkey* | combined | *.p12) file_mode=600 acl='' ;; esac
   fi
-  chmod "$file_mode" "$1" || return
+  [ "$file_mode" = "$made_mode" ] || chmod "$file_mode" "$1" || return
   [ -z "$acl" ] || { getfacl -cnp "$file_path" | setfacl --set-file=- "$1" && setfacl -n -m m::r,o::- "$1"; } 2>/dev/null ||
     chmod 600 "$1"
   [ ! -d /sys/fs/selinux ] || chcon --reference="$file_path" "$1" 2>/dev/null || :
 }
-find_keys() { set +f; grep -ls -- 'PRIVATE KEY-----' "$own_dir"/[0-9]*/*.pem; ls "$own_dir"/[0-9]*/privkey.der "$own_dir"/[0-9]*/*.p12; } 2>/dev/null
+find_keys() {
+  set +f
+  grep -ls -- 'PRIVATE KEY-----' "$own_dir"/[0-9]*/*.pem
+  for key_file in "$own_dir"/[0-9]*/privkey.der "$own_dir"/[0-9]*/*.p12; do [ ! -e "$key_file" ] || echo "$key_file"; done
+}
 # The name of a file with a key, in a generation -> $file_mode that it should have: that of the current one, or of the key
 # where nobody has such a file any more.
 key_mode_of() {
@@ -595,16 +693,21 @@ key_mode_of() {
 }
 # Once a pair is proven, kept files with a key are readable by nobody who cannot read the current ones.
 tighten() {
-  IFS=$nl
+  group_keys='' shut_keys='' IFS=$nl
   for key_file in $(find_keys); do
     unset IFS
     key_mode_of "${key_file##*/}"
-    case $file_mode in ?4?) chmod g-wx,o= "$key_file" ;; *) chmod go= "$key_file" ;; esac
+    case $file_mode in ?4?) group_keys=$group_keys$key_file$nl ;; *) shut_keys=$shut_keys$key_file$nl ;; esac
   done
+  IFS=$nl
+  # shellcheck disable=SC2086 # a line each
+  [ -z "$group_keys" ] || chmod g-wx,o= $group_keys
+  # shellcheck disable=SC2086 # a line each
+  [ -z "$shut_keys" ] || chmod go= $shut_keys
   unset IFS
 } 2>/dev/null
 
-# --- prepare ---
+# --- parameters ---
 
 # These values become parts of paths.
 # shellcheck disable=SC2154 # receive sets them
@@ -625,18 +728,33 @@ check_parameters() {
   case $want_key_mode in '' | 0[46][04]0) ;; *) refuse "unfit others could read the key with mode $want_key_mode" ;; esac
 }
 absolute() { case $file_path in /*) ;; *) refuse "unfit paths must be absolute" ;; esac; }
+
+# --- prepare ---
+
 make_dirs() {
   files check_dirs
   # Another dialogue that is aborted removes the empty folders that it made: try again.
   attempts=0
   until files make_dir && folder "$base_dir/.certd" && folder "$own_dir" && closed; do
-    [ $((attempts += 1)) -lt 9 ] || refuse_path "$failed_path" "$printed"
+    [ $((attempts += 1)) -lt 9 ] || refuse_path "$failed_path" "$tool_words"
   done
-  locks=$locks$base_dir/.certd/.lock$nl
+  lock_file "$base_dir/.certd/.lock"
   # Two dialogues for one server, in different folders, must not test each other's halves.
-  if [ -w /run ] && mkdir -p /run/certd; then
-    commands_digest=$(printf %s "$test_commands$reload_commands" | sum) locks=$locks/run/certd/${commands_digest%% *}.lock$nl
+  if [ -w /run ] && { [ -d /run/certd ] || mkdir -p /run/certd; }; then
+    commands_digest=$(printf %s "$test_commands$reload_commands" | sum)
+    lock_file "/run/certd/${commands_digest%% *}.lock"
   fi
+}
+# Keeps $locks in the order of their bytes, each once.
+lock_file() {
+  lower_locks='' higher_locks='' IFS=$nl
+  for lock in $locks; do
+    # shellcheck disable=SC3012 # every sh has it, and POSIX since 2024
+    if [ "$lock" \> "$1" ]; then higher_locks=$higher_locks$lock$nl
+    elif [ "$lock" != "$1" ]; then lower_locks=$lower_locks$lock$nl; fi
+  done
+  unset IFS
+  locks=$lower_locks$1$nl$higher_locks
 }
 make_dir() {
   [ "$file_role" = fullchain ] || [ "$file_dir" != "$base_dir/" ] || return 0
@@ -647,12 +765,12 @@ make_dir() {
 # systems have no modes. The two files are filled later.
 closed() {
   for second_try in '' 1; do
-    printed=$(mkdir -m700 "$stage_dir" 2>&1) || return
+    tool_words=$(mkdir -m700 "$stage_dir" "$stage_dir.l" 2>&1) || { rm -rf "$stage_dir"; return 1; }
     (set -C; umask 0; : >"$stage_dir/fullchain.pem"; umask 77; : >"$stage_dir/privkey.pem") 2>/dev/null
     listing=$(ls -la "$stage_dir")
     case ${listing#*"$nl"} in drwx------[!+]*"$nl-rw-rw-rw-"[!+]*"$nl-rw-------"[!+]*) return ;; esac
-    rm -rf "$stage_dir"
-    failed_path=$own_dir printed="files there are not as private as they are made (a default ACL?); this may help -> setfacl -bk $base_dir/.certd $own_dir"
+    rm -rf "$stage_dir" "$stage_dir.l"
+    failed_path=$own_dir tool_words="files there are not as private as they are made (a default ACL?); this may help -> setfacl -bk $base_dir/.certd $own_dir"
     [ "$second_try" ] || setfacl -bk "$base_dir/.certd" "$own_dir" 2>/dev/null || return
   done
   return 1
@@ -694,6 +812,7 @@ rubbish() {
     dir_name=${dir##*/}
     case $dir_name in
     0-found) continue ;;
+    ".new-$$-"*) continue ;;
     .new-*) dir_name=${dir_name#.new-}; runs "${dir_name%%-*}" && continue ;;
     esac
     "$@" "$dir"
@@ -706,22 +825,23 @@ tidy() { each rubbish rm -rf; }
 free() { free_name=$1 suffix=0; while [ -e "$own_dir/$free_name" ]; do free_name=$1.$((suffix += 1)); done; }
 decide() {
   scan
+  all_digests=
   free "$new_gen"
   state=$seen base=found from=$current_gen to=$free_name was=$current_gen turned=
   # Links that are to become files are replaced, wherever they lead.
-  case ${in_place:+1}$kinds in 1*link* | 1*far* | 1*stray*) turned=1 ;; esac
+  case ${in_place:+1}$all_kinds in 1*link* | 1*far* | 1*stray*) turned=1 ;; esac
   assess
   # In place, files that equal the current generation are as good as links.
-  [ -z "$in_place" ] || ! files copied "$own_dir/$current_gen" || kinds='link link'
-  case $kinds in
+  [ -z "$in_place" ] || ! files copied "$own_dir/$current_gen" || all_kinds='link link'
+  case $all_kinds in
   *plain*) free 0-found; from=$free_name ;;
   # Under its own number, so that the fence stays; the new generation may have the same number.
   *stray*) free "${fence:-0-found}.0"; from=$free_name ;;
   esac
   lays=$turned
-  case $kinds in *plain* | *stray* | *far* | *none*) lays=1 ;; esac
+  case $all_kinds in *plain* | *stray* | *far* | *none*) lays=1 ;; esac
   # shellcheck disable=SC2086 # the first two are the pair
-  set -- $kinds
+  set -- $all_kinds
   case "$1 $2" in
   *plain* | *none*) ;;
   *)
@@ -733,8 +853,8 @@ decide() {
   set -- $have
   [ "$1" != - ] && [ "$2" != - ] || base=nothing
   # Where files are and links should be, of certd before or never, links are laid, whatever the files hold.
-  case $turned$askew$kinds in 1* | *stray* | *plain*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
-  save state base from to was kinds lays rights
+  case $turned$askew$all_kinds in 1* | *stray* | *plain*) ;; *) [ "$have" != "$sums" ] || base=unchanged ;; esac
+  save state base from to was all_kinds lays rights
   # Numbers are compared as text: they exceed some shells' arithmetic, and an existing one may have any length.
   for present_gen in "$current_gen" "$fence"; do
     case $present_gen in
@@ -750,7 +870,7 @@ write() { printf %s "$2" >"$1" 2>/dev/null || printf %s "$2" | cat >"$1"; }
 writable() {
   # Before the commit, a file's folder elsewhere is empty, and another dialogue may have removed it.
   # shellcheck disable=SC2174 # its parent is there
-  mkdir -pm755 "$file_dir"
+  [ -d "$file_dir" ] || mkdir -pm755 "$file_dir"
   [ -L "$file_path" ] || [ -w "$file_dir" ] || refuse_path "$file_path" "its folder cannot be written (permission, or mounted read-only)"
   # An overwritten file keeps its ACL, and a mode for the group would become the mask of all users it names.
   case $in_place$file_role$want_key_mode in
@@ -760,25 +880,36 @@ writable() {
     ;;
   esac
 }
+# Makes the links that are to be put in place, one of them by replacing a link to a folder.
+# shellcheck disable=SC3013 # dash, ash and bash have it
+ready_links() {
+  ln -s "$to" "$from" "$stage_dir" "$stage_dir.l/" && mv -fT "$stage_dir.l/$to" "$ready_link" &&
+    [ ! -L "$stage_dir.l/$to" ] && ! [ "$ready_link" -ef "$stage_dir" ]
+}
+# uutils replaces such a link only by one that leads to a folder itself, as those do which are made where they are to be.
+# shellcheck disable=SC3013 # dash, ash and bash have it
 replaces_links() {
-  ln -s . "$stage_dir/a" && ln -s ./ "$stage_dir/b" && mv -fT "$stage_dir/b" "$stage_dir/a" &&
-    [ "$(readlink "$stage_dir/a")" = ./ ]
+  rm -f "$ready_link" "$stage_dir.l/$from"
+  ln -s . "$stage_dir.l/a" && ln -s .. "$stage_dir.l/b" && mv -fT "$stage_dir.l/b" "$stage_dir.l/a" && [ "$stage_dir.l/a" -ef "$own_dir" ]
 }
 stage() {
   ! stays_same || return 0
   files check_form
   files writable
-  printed=$(replaces_links 2>&1) ||
-    refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${printed##*: }"
-  rm -f "$stage_dir/a"
-  have=
+  ready_links 2>/dev/null || tool_words=$(replaces_links 2>&1) ||
+    refuse "unfit mv -T, which replaces a link by one rename, does not work here: ${tool_words##*: }"
+  open_chain=
   files put
   pem_text=; unset "chain$index" "key$index"
+  have=
+  digest_all '' "$stage_dir"
+  files staged
   intact
-  try "$stage_dir" chmod 755 "$stage_dir"
-  try "$stage_dir" stamp "$stage_dir"
+  all_digests=
+  try "$stage_dir" chmod u=rwX,go=rX ${open_chain:+"$stage_dir/fullchain.pem"} "$stage_dir"
+  [ "$lays" ] || try "$intent_file" write_note
   set +f
-  try "$stage_dir" flush "$stage_dir"/* "$stage_dir" "$own_dir" "$base_dir/.certd"
+  try "$stage_dir" flush "$stage_dir"* "$stage_dir"/* "$own_dir" "$base_dir/.certd"
   set -f
 }
 # folder: sets the times of its files later, by a whole second, than those of all files at the paths. A server may compare
@@ -815,10 +946,13 @@ put() {
   *.*) try "$file_path" form_put ;;
   *) try "$staged_file" write "$staged_file" "$pem_text" ;;
   esac
+  # As they were made: the key so from the beginning, and a chain that gets its mode with the folder, before it is opened.
+  case $file_role in fullchain) made_mode=644 ;; *) made_mode=600 ;; esac
   try "$file_path" guard "$staged_file"
+  made_mode=
   recall_rights; apply_config
+  case $file_role$file_mode in fullchain644) open_chain=1 ;; esac
   [ -z "$lost" ] || narrowed="${narrowed}narrowed $name $file_role $lost$nl"
-  staged
 }
 flush() { sync "$@" 2>/dev/null || sync; }
 bases() { body="${body}base $name $base$nl"; }
@@ -826,7 +960,7 @@ bases() { body="${body}base $name $base$nl"; }
 # --- commit: under the locks ---
 
 # The one rename that switches.
-point() { point_link "$1" current && if [ "$in_place" ]; then files pour; fi; }
+point() { point_link "$1" current "${2-}" && if [ "$in_place" ]; then files pour; fi; }
 # Overwrites the file and keeps its inode, owner and mode, with a time that no server has seen; a file that the generation
 # lacks is removed. If this dies before the time is set, the next dialogue sets it.
 pour() {
@@ -836,14 +970,18 @@ pour() {
   else cp -p "$current_file" "$file_path"; fi &&
     touch -r "$current_file" "$file_path" && flush "$file_path"
 }
+# text, name, a link with that text if there is one ready
 point_link() {
-  rm -f "$own_dir/next" && ln -s "$1" "$own_dir/next" && mv -fT "$own_dir/next" "$own_dir/$2" && flush "$own_dir"
+  next_link=${3-}
+  [ -L "$next_link" ] || { next_link=$own_dir/next; rm -f "$next_link" && ln -s "$1" "$next_link"; } || return
+  mv -fT "$next_link" "$own_dir/$2" && flush "$own_dir"
 }
 same() {
-  scan
+  scan "$stage_dir"
   settled && [ "$seen" = "$state" ] || refuse "changed $name"
   # What is switched to is what the controller knows to be a pair.
   stays_same || { have=; files staged; intact; }
+  all_digests=
 }
 intact() { [ "$have" = "$sums" ] || refuse "unfit $name: what was written differs from what was sent (digests)"; }
 staged() { digest "$stage_dir/$file_name"; identify "$stage_dir/$file_name" "$stage_dir"; have="$have$file_digest "; }
@@ -877,7 +1015,7 @@ undo() { try "$current_link" each back; }
 # Moves the files at the paths behind `current`; readers see no difference. Missing files get their links later.
 contact() {
   ! stays_same && [ "$lays" ] && [ ! -e "$intent_file" ] && ! points_to "$to" || return 0
-  case $kinds in
+  case $all_kinds in
   *plain* | *stray*)
     tries=0
     while :; do
@@ -939,6 +1077,10 @@ relink() {
 }
 fill_missing() { [ "$in_place" ] || [ -L "$file_path" ] || relink; }
 note() {
+  [ -z "$lays" ] && [ -e "$stage_dir.i" ] || { write_note && flush "$stage_dir.i"; } || { rm -f "$stage_dir.i"; return 1; }
+  mv -fT "$stage_dir.i" "$intent_file" && flush "$own_dir"
+}
+write_note() {
   {
     # An intent that is not written whole (no space, no stat) does not count.
     printf '%s\n%s\n' "$from" "$to" || return
@@ -948,7 +1090,7 @@ note() {
       for dir in $made; do printf 'made %s\n' "$dir"; done
       unset IFS
     fi
-  } >"$stage_dir.i" && flush "$stage_dir.i" && mv -fT "$stage_dir.i" "$intent_file" && flush "$own_dir"
+  } >"$stage_dir.i"
 }
 noting() {
   if [ -L "$file_path" ]; then link_text=$(readlink "$file_path") && printf 'link %s %s\n%s\n' "$file_role" "$file_path" "$link_text"
@@ -963,7 +1105,7 @@ forth() {
   # Since it was staged, or served before, a way back may have set later times.
   [ -d "$own_dir/$to" ] && stamp "$own_dir/$to" || return
   [ -e "$intent_file" ] || note || return
-  files fill_missing && point "$to"
+  files fill_missing && point "$to" "$ready_link"
 }
 onward() { say=$(each forth 2>&1) || refuse_path "$current_link" "$say"; }
 # A chain with the key of another is not gone back to. Before the switch there are only links to undo, whatever it was.
@@ -981,14 +1123,14 @@ noted() { { read_line && read_line && read_line; } 2>/dev/null <"$intent_file"; 
 # the files, then `current`. The original times come back too, unless a reload began: the server may have read our files,
 # and take nothing that is not later.
 unlay() {
-  restored='' reloaded=
+  restored_files='' reloaded=
   ! begun || reloaded=1
   if [ "$from" = - ]; then rm -f "$current_link"
   elif [ -d "$own_dir/$from" ] && ! points_to "$from"; then point_link "$from" current; fi || return
   { read_line && read_line && while read_line; do unlaid || return; done; } <"$intent_file"
   if [ "$was" = - ]; then rm -f "$current_link"
   elif ! points_to "$was"; then point_link "$was" current; fi || return
-  [ -z "$reloaded" ] || postdate "$restored" "$own_dir/$to/fullchain.pem"
+  [ -z "$reloaded" ] || postdate "$restored_files" "$own_dir/$to/fullchain.pem"
   [ "$from" = "$was" ] || rm -rf "${own_dir:?}/$from" || return
   [ -e "$own_dir/previous" ] || rm -f "$own_dir/previous"
   rm -f "$own_dir/next" "$intent_file" && flush "$own_dir"
@@ -998,7 +1140,7 @@ unlaid() {
   fields=${line#* } file_path=${line#* * } file_dir=${file_path%/*}/
   named "${fields%% *}"
   # What is restored below, and no link that another program put there.
-  case $line in plain* | over* | link*) other || restored=$restored$file_path$nl ;; esac
+  case $line in plain* | over* | link*) other || restored_files=$restored_files$file_path$nl ;; esac
   case $line in
   'was '*) was=$fields ;;
   'plain '*)
@@ -1045,8 +1187,15 @@ forget() {
   fi
   # A restored backup may have made a folder of the link.
   [ -L "$own_dir/previous" ] || rm -rf "$own_dir/previous"
-  [ "$from" = - ] || point_link "$from" previous
-  if noted; then mv -fT "$intent_file" "$own_dir/found"; else rm -f "$intent_file"; fi
+  [ "$from" = - ] || point_link "$from" previous "$stage_dir.l/$from"
+  if noted; then mv -fT "$intent_file" "$own_dir/found"
+  else
+    rubbish_dirs=$(rubbish echo)
+    IFS=$nl
+    # shellcheck disable=SC2086 # a line each
+    rm -rf "$intent_file" $rubbish_dirs
+    unset IFS
+  fi
 }
 # Drops the files that were found: the way back to them is no longer needed.
 spend() {
@@ -1065,21 +1214,10 @@ spent() {
 # and a look reports it.
 leave() {
   ! asked "$linked_dir" || return 0
-  resolve "$base_dir"
+  resolve_dir "$base_dir"
   if [ "${linked_dir%/*}" = "$real_path/.certd" ] && [ ! -e "$linked_dir/intent" ] && [ ! -e "$linked_dir/found" ] && ! followed
   then rm -rf "$linked_dir"
   else printf '%s\n' "$linked_dir" >>"$own_dir/left"; fi
-}
-# Whether the folder belongs to a certificate of this dialogue.
-asked() {
-  asked_index=0
-  while [ $asked_index -lt "$count" ]; do
-    asked_index=$((asked_index + 1))
-    eval "asked_dir=\${fullchain_path$asked_index%/*}/.certd/\$name$asked_index"
-    # shellcheck disable=SC3013,SC2154 # dash, ash and bash have it; set by eval
-    [ ! "$asked_dir" -ef "$1" ] || return 0
-  done
-  return 1
 }
 # Whether $linked_dir may still be read: through a link in this folder, or because a file of it had no path among ours.
 followed() {
@@ -1099,11 +1237,11 @@ begin() { ! noted || { echo reloaded >>"$intent_file"; flush "$intent_file"; }; 
 commit() {
   each same
   each spend
-  careful=1 links='' changed=''
+  in_change=1 links='' changed=''
   each contact
   if [ "$links" ] && [ "$tested" ] && ! sound; then
     # Only links have changed.
-    say=$out careful=
+    say=$out in_change=
     undo
     sound && refuse "links $links$nl$say"
     answer rolled-back "$say"
@@ -1111,30 +1249,30 @@ commit() {
   fi
   each changes
   onward
-  careful=
+  in_change=
   if ! sound; then
-    say=$out verdict=broken-before
-    if ! way_back; then verdict=placed
+    say=$out last_verdict=broken-before
+    if ! way_back; then last_verdict=placed
     else
       undo
       if [ "$changed" ] && sound; then
-        verdict=rolled-back
+        last_verdict=rolled-back
         check reload_commands "$reload_time"
       # A test that passed before and fails since fails because of the switch.
-      elif [ "$changed" ] && [ "$tested" ]; then verdict=rolled-back
+      elif [ "$changed" ] && [ "$tested" ]; then last_verdict=rolled-back
       else each prefer_new; fi
     fi
     say=$say$torn_say
   elif each begin; check reload_commands "$reload_time"; then
-    say='' verdict=committed
+    say='' last_verdict=committed
   elif
     # A reload that fails only with the new pair is the new pair's fault. One that fails with both means that the server
     # is down: the new pair, which passed the test, stays for its next start.
-    say=$out verdict=placed
+    say=$out last_verdict=placed
     way_back
   then
     undo
-    if [ "$changed" ] && sound && check reload_commands "$reload_time"; then verdict=rolled-back
+    if [ "$changed" ] && sound && check reload_commands "$reload_time"; then last_verdict=rolled-back
     else
       words=$say torn_say=
       each contact
@@ -1144,8 +1282,8 @@ commit() {
     say=$say$torn_say
   else say=$say$torn_say; fi
   each forget
-  answer "$verdict" "$say"
-  case $verdict in committed | placed) ;; *) exit 20 ;; esac
+  answer "$last_verdict" "$say"
+  case $last_verdict in committed | placed) ;; *) exit 20 ;; esac
 }
 
 # --- rollback: under the locks, after the commit ---
@@ -1220,12 +1358,14 @@ find_exposed() {
 }
 inspect() {
   have='' found_kind=''
+  list_files
   # A problem of the whole certificate is reported with its first file.
   read_current
   [ -z "$found_kind" ] || current_gen=-
   files look_at
   assess
   find_exposed
+  digest_all "$paths" ''
   files digests
   [ "$have" = "$sums" ] && is_same=yes || is_same=no
   find_left
@@ -1253,6 +1393,7 @@ glance() {
   refuse_path() { found_kind="foreign ${2##*: }"; }
   body='test ok'$nl room=
   sound || body="test failed$nl"
+  list_dirs
   each inspect
   # What a look alone asks: src/node/look.sh.
   #@look
@@ -1263,13 +1404,12 @@ glance() {
 #@forms
 # --- the dialogue ---
 
-rubble() { rm -rf "$stage_dir" "$stage_dir.i" "$stage_dir.f"; }
+rubble() { rm -rf "$stage_dir" "$stage_dir.i" "$stage_dir.f" "$stage_dir.l"; }
 cleanup() {
   # A session ends with several signals in a row: the second must not interrupt the cleanup.
   trap '' HUP INT PIPE TERM
   unwatch
   each rubble
-  rm -rf "$work_dir"
   empty=
   each emptied
   [ -z "$empty" ] || (under 0 vacate) >/dev/null
@@ -1286,25 +1426,26 @@ leave_lock() { [ -d "$own_dir" ] || { rm -f "$base_dir/.certd/.lock"; rmdir "$ba
 # cannot be missed and runs no trap; the short sleep that it leaves behind holds nothing open.
 watch() {
   (
-    waited=0 watchdog=
+    waited=0 watchdog_pid=
     while [ $((waited += nap)) -le $idle ] && [ "$(age $$)" = "$born" ]; do sleep $nap; done
     # The number may belong to another process by now.
     [ "$(age $$)" != "$born" ] || kill -9 $$
     cleanup
   ) </dev/null >/dev/null 2>&1 &
-  watchdog=$!
+  watchdog_pid=$!
 }
 unwatch() {
-  [ -z "$watchdog" ] || { kill -9 "$watchdog"; wait "$watchdog"; }
-  watchdog=
+  [ -z "$watchdog_pid" ] || { kill -9 "$watchdog_pid"; wait "$watchdog_pid"; }
+  watchdog_pid=
 } 2>/dev/null
 next_word() { read_line || line=; unwatch; }
 
-if command -v sha256sum >/dev/null; then sum() { sha256sum; }
-elif busybox sha256sum </dev/null >/dev/null 2>&1; then sum() { busybox sha256sum; }
-else sum() { openssl dgst -sha256 -r; }; fi
-born=$(age $$) our_uid=$(id -u)
-for candidate in 'timeout -k 5' timeout; do $candidate 5 true 2>/dev/null && timeout=$candidate && break; done
+if command -v sha256sum >/dev/null; then sum() { sha256sum "$@"; }
+elif busybox sha256sum </dev/null >/dev/null 2>&1; then sum() { busybox sha256sum "$@"; }
+else sum() { openssl dgst -sha256 -r "$@"; }; fi
+born=$(age $$)
+for candidate in 'timeout -k 5' timeout; do our_uid=$($candidate 5 id -u 2>/dev/null) && timeout=$candidate && break; done
+[ "$our_uid" ] || our_uid=$(id -u)
 # If printf were a program, a key would be in its arguments.
 [ "$(command -v printf)" = printf ] || refuse "unfit this shell has no printf of its own"
 
@@ -1312,17 +1453,11 @@ trap 'exit 10' HUP INT PIPE TERM
 trap cleanup EXIT
 receive
 each check_parameters
-if [ "$look" ]; then
-  # A folder for the test's output, not beside the certificates. The nonce makes its name unpredictable.
-  work_dir=/tmp/certd-$$-$nonce
-  try "$work_dir" mkdir "$work_dir"
-  glance
-  exit
-fi
+if [ "$look" ]; then glance; exit; fi
+list_dirs
 each make_dirs
-locks=$(printf %s "$locks" | sort -u)
-index=1; load; work_dir=$stage_dir-run
-try "$work_dir" mkdir "$work_dir"
+# What is asked later is looked at then.
+dir_lines=
 under() {
   patience=$1 task=$2 IFS=$nl
   # shellcheck disable=SC2086 # a line each

@@ -16,6 +16,7 @@ mod lab;
 mod pure;
 #[path = "measure/rollout.rs"]
 mod rollout;
+mod switch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,7 @@ fn main() {
     }
     println!("{table}");
     write(&table);
+    switch::show(&lab);
 }
 
 /// What a person would need to know to hold the figures against those of another machine.
@@ -99,6 +101,7 @@ fn size(certd: &Path) -> Row {
         peer: String::new(),
         ratio: String::new(),
     }
+    switch::show(&lab);
 }
 
 /// In seconds. It has to end with one of these exit codes.

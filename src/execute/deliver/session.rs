@@ -26,8 +26,8 @@ use crate::observe::ssh_tunnel::{self, PortOpener};
 
 /// Connecting, logging in, sending, and the node's configuration test (30 s there).
 pub(crate) const PREPARE_DEADLINE: Duration = Duration::from_secs(90);
-/// After a reload old workers answer TCP for a moment, and no longer: nginx starts the new ones 100 ms before it stops
-/// the old ones, and no event shows this to a client. A rollout waits for it, so that the next look does not find a stale
+/// After a reload [old workers](crate::config::Install::has_old_workers) answer TCP for a moment, and no longer: nginx starts
+/// the new ones 100 ms before it stops the old ones, and no event shows this to a client. A rollout waits for it, so that the next look does not find a stale
 /// node. Over a slow link it has passed by then.
 const OLD_WORKERS: Duration = Duration::from_millis(250);
 /// For the new certificate over QUIC, once TCP has shown it: servers renew both at once, or QUIC not before they are restarted.
@@ -94,7 +94,7 @@ impl Session {
                     if !self.commit(&mut dialogue).await {
                         return;
                     }
-                    settled = Some(tokio::time::sleep(OLD_WORKERS));
+                    settled = self.has_old_workers().then(|| tokio::time::sleep(OLD_WORKERS));
                 }
                 Action::Verify(_) => self.verify(&dialogue).await,
                 Action::Done(_) => {
@@ -108,6 +108,10 @@ impl Session {
                 Action::Rollback(_) => return self.rollback(dialogue).await,
             }
         }
+    }
+
+    fn has_old_workers(&self) -> bool {
+        self.bundles.iter().any(|bundle| bundle.install.has_old_workers())
     }
 
     /// Returns whether the dialogue goes on.
@@ -243,7 +247,9 @@ impl Session {
             Err(error) => Err(of_node(&self.node, &error)),
         };
         // After two reloads in a row, the workers from before the first may listen until both are done.
-        tokio::time::sleep(2 * OLD_WORKERS).await;
+        if self.has_old_workers() {
+            tokio::time::sleep(2 * OLD_WORKERS).await;
+        }
         let seen = self.look().await;
         let was_asked = |it: &&Served| !matches!(&it.seen, Seen::Silence(silence) if silence.is_of_this_machine());
         let mut asked = seen.iter().filter(was_asked).peekable();

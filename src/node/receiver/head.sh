@@ -9,7 +9,7 @@ set +a +e +x +v -f
 umask 077
 LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin
 export LC_ALL PATH
-unset ENV BASH_ENV CDPATH IFS OPENSSL_CONF OPENSSL_MODULES OPENSSL_ENGINES SSL_CERT_FILE SSL_CERT_DIR permit_key
+unset ENV BASH_ENV CDPATH IFS OPENSSL_CONF OPENSSL_MODULES OPENSSL_ENGINES SSL_CERT_FILE SSL_CERT_DIR permit_key ahead
 # Memory (KiB) for an endless line or for endless lines …
 # shellcheck disable=SC3045 # every sh that there is has it; one that has not loses the bound
 permit_room=$(ulimit -S -v)

@@ -29,7 +29,7 @@ mod tests {
         assert_eq!(program.matches("\n    permit\n").count(), 1);
         let (before, after) = program.split_once("\n    permit\n").unwrap();
         assert!(before.ends_with("here, against its own parameters: see src/node/receiver."), "{before}");
-        assert!(before.contains("receive() {\n  while read_line || exit 10; do\n    value=${line#* } into=\n"));
+        assert!(before.contains("receive() {\n  while next_line; do\n    value=${line#* } into=\n"));
         assert!(after.starts_with("    case $line in\n"), "nothing comes between");
         assert_eq!(program.matches("\n  permit_tell\n").count(), 1);
         assert!(["#@", "@PARAMETERS@", "@PROGRAM@"].iter().all(|mark| !program.contains(mark)));

@@ -5,14 +5,14 @@ use core::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::super::BOOTSTRAP;
+use super::super::program::{BOOTSTRAP, bootstrap};
 use crate::cert::NodeName;
 use crate::model::Code;
 use crate::ssh::{Endpoint, Session, SshError};
 use crate::text::escape;
 
 /// [`BOOTSTRAP`] through sudo; `-n`: where sudo would ask for a password, it fails at once.
-pub(in crate::node) const BY_SUDO: &str = r#"exec sudo -n sh -c 'p=; n=$(printf "\n."); n=${n%.}; while IFS= read -r l || exit 9; do [ "$l" = END ] && break; p=$p$l$n; done; eval "$p"'"#;
+pub(in crate::node) const BY_SUDO: &str = concat!("exec sudo -n sh -c '", bootstrap!(), "'");
 
 /// The prefix of every output line of a script; other lines come from start files of the login.
 const MARK: &str = "certd-setup: ";

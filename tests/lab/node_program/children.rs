@@ -50,13 +50,35 @@ fn children_get_nothing_to_read_and_signals_as_usual_and_their_words_are_capped(
 }
 
 #[test]
-fn a_command_that_cannot_be_run_for_want_of_a_pipe_fails_in_the_systems_words() {
-    let full = SOURCE.replace("mkfifo \"$work_dir/pipe\"", "mkfifo \"$work_dir/none/pipe\"");
-    assert_ne!(full, SOURCE);
+fn a_command_whose_end_is_not_told_has_failed() {
+    let silent = SOURCE.replace("printf %s \"<$nonce $?>\" >&3", ":");
+    assert_ne!(silent, SOURCE);
     for shell in SHELLS {
         let place = Place::new().with(OLD);
-        let body = Program::start_source(shell, &full, &[place.bundle(NEW)], &[]).prepared();
-        assert!(body.starts_with("test failed\n") && body.ends_with("No such file or directory"), "{body}");
+        let body = Program::start_source(shell, &silent, &[place.bundle(NEW)], &[]).prepared();
+        assert!(body.starts_with("test failed\n") && body.ends_with("\noutput\nexit status 1"), "{body}");
+    }
+}
+
+#[test]
+fn the_words_of_a_command_are_its_first_4000_bytes_whatever_they_are_and_however_they_end() {
+    let long = "x".repeat(5000);
+    for shell in SHELLS {
+        let place = Place::new().with(OLD);
+        for (command, words) in [
+            ("printf 'no end'".to_owned(), "no end".to_owned()),
+            ("printf 'one\\n\\n two\\n\\n\\n'".to_owned(), "one\n\n two".to_owned()),
+            ("printf 'a\\\\nb %%s <7>\\n'; echo c >&2".to_owned(), "a\\nb %s <7>\nc".to_owned()),
+            (format!("printf {long}"), long[..4000].to_owned()),
+            (format!("printf '{}\\nyyyy\\nz\\n'", &long[..3995]), format!("{}\nyyyy", &long[..3995])),
+            ("printf '\\0\\0'; yes | head -c 200000 | tr -d '\\n'".to_owned(), "y".repeat(4000)),
+        ] {
+            place.script("test", &command);
+            let (_, body) = Program::look(shell, SOURCE, &[place.wanted(OLD)], &[]);
+            let (facts, output) = body.split_once("\noutput\n").unwrap();
+            assert!(facts.starts_with("test ok\n"), "{facts}");
+            assert_eq!(output, words, "{shell:?}: {command}");
+        }
     }
 }
 

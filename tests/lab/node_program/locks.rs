@@ -68,7 +68,7 @@ fn p04_a_first_dialogue_that_is_aborted_takes_no_folder_away_from_one_that_found
     // Each stops where the folders are to be made; then it is there, or another dialogue has taken it along.
     let stops = [
         ("mkdir -m700 \"$stage_dir\"", "before ours is in it"),
-        ("mkdir -pm755 \"$file_dir\"", "before the key's folder is looked at"),
+        ("[ -d \"$file_dir\" ] || mkdir -pm755", "before the key's folder is looked at"),
         ("mkdir -pm755 \"$file_dir\" &&", "before the links are made"),
     ];
     for shell in SHELLS {

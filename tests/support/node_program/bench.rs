@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use certd::node::{BOOTSTRAP, compact};
+use certd::node::{BOOTSTRAP, SEPARATOR, compact, sized};
 use tempfile::TempDir;
 
 pub(crate) use super::shells::{SHELLS, has};
@@ -276,9 +276,7 @@ impl Program {
     pub(crate) fn look(shell: &[&str], source: &str, wanted: &[String], env: &[(&str, &str)]) -> (String, String) {
         let mut program = Self::start_source(shell, source, &[&["look yes\n".to_owned()], wanted].concat(), env);
         let reply = program.answer().expect("an answer");
-        let words = std::env::temp_dir().join(format!("certd-{}-0123", program.id()));
         assert!(program.end().is_some());
-        assert!(!words.exists(), "its place for words is left behind");
         reply
     }
 
@@ -298,7 +296,8 @@ impl Program {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut program = Self { stdin: child.stdin.take(), child, stdout };
         let source = utilities(shell).map_or_else(|| source.to_owned(), |folder| with_path(source, &folder));
-        program.say(&format!("{}END\nnonce 0123\ncertd 3\n{}end\n", compact(&source), bundles.concat()));
+        let text = [&compact(&source), SEPARATOR, "END\nnonce 0123\ncertd 3\n", &bundles.concat(), "end\n"].concat();
+        program.say(std::str::from_utf8(&sized(&[&text])).unwrap());
         program
     }
 
