@@ -134,15 +134,4 @@ impl Session {
         let _held = lock(&self.changing);
         work()
     }
-
-    pub(super) fn without_terminal(&self) -> Self {
-        Self {
-            init: self.init.clone(),
-            options: self.options.clone(),
-            runtime: self.runtime.clone(),
-            terminal: None,
-            changing: Arc::clone(&self.changing),
-            read: self.read.clone(),
-        }
-    }
 }
