@@ -139,7 +139,11 @@ impl Session {
                 (Some(own), Some(of_all)) => node.install = differing(own, &of_all, certificate.name.as_str()),
                 (None, Some(of_all)) => {
                     node.notes.push("its web server was not found: it has what the file gives to all".to_owned());
-                    self.say(&format!("{}: its web server was not found; the file gives it: {}", node.name, shown(&of_all)));
+                    self.say(&format!(
+                        "{}: its web server was not found; the file gives it: {}",
+                        node.name,
+                        shown(&of_all)
+                    ));
                 }
                 (None, None) => {
                     let on = node.name.clone();
@@ -175,13 +179,9 @@ fn with_node(text: &str, node: &DraftNode, certificate: &CertName) -> Result<Str
 
 /// All of it that would be written or run.
 fn shown(install: &Install) -> String {
-    format!(
-        "{} and {}; test = [{}], reload = [{}]",
-        escape(&install.fullchain, usize::MAX),
-        escape(&install.key, usize::MAX),
-        quoted(&install.test),
-        quoted(&install.reload)
-    )
+    let files = [Some(&install.fullchain), Some(&install.key), install.chain.as_ref(), install.combined.as_ref()];
+    let files: Vec<String> = files.into_iter().flatten().map(|path| escape(path, usize::MAX)).collect();
+    format!("{}; test = [{}], reload = [{}]", files.join(", "), quoted(&install.test), quoted(&install.reload))
 }
 
 /// A draft with the logins and ports of this configuration, for looks at nodes that it has not yet.

@@ -1,7 +1,6 @@
 //! Where each node's web server reads the certificate: from a look, or asked for.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use crate::cert::DnsName;
 use crate::config::SERVERS;
@@ -159,7 +158,7 @@ impl Session {
 
     /// `None`: no key to log in with.
     pub(super) fn administrator(&self) -> Option<Administrator> {
-        let agent = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let agent = self.agent.clone();
         let some = self.read.has_key || !self.init.login_identity.is_empty() || agent.is_some();
         let identities = self.read.login_identities.clone();
         some.then(|| Administrator { user: self.init.login.clone(), identities, agent })
