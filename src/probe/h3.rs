@@ -239,10 +239,10 @@ mod tests {
     async fn only_a_port_where_nothing_listens_is_refused() {
         let free = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
         timeout(HTTP, refused(free)).await.unwrap();
-        // Nothing can be sent to port 0.
-        let error = negotiates("127.0.0.1:0".parse().unwrap()).await.unwrap_err();
+        // Without SO_BROADCAST nothing can be sent there.
+        let error = negotiates("255.255.255.255:9".parse().unwrap()).await.unwrap_err();
         assert_ne!(error.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(timeout(GRACE, refused("127.0.0.1:0".parse().unwrap())).await.is_err());
+        assert!(timeout(GRACE, refused("255.255.255.255:9".parse().unwrap())).await.is_err());
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Read {
         // What is missing is asked for, or named, later.
         let (secrets, _) = Secrets::read_what_can_be(config);
         let identity =
-            |file: &std::path::PathBuf| Ok::<_, Fault>(Identity::new(file.clone(), secret::read_text(file)?));
+            |file: &PathBuf| Ok::<_, Fault>(Identity::new(file.clone(), secret::read_text(file)?));
         let login_identities = init.login_identity.iter().map(identity).collect::<Result<_, _>>()?;
         let (mut token, mut has_key) = (None, true);
         if let Start::First(draft) = start {

@@ -228,20 +228,20 @@ fn hostile_configurations_end() {
     let pair = format!("ssl_certificate /{long}; ssl_certificate_key /{long}; ").repeat(3);
     let site = "server { listen 1 ssl; include /n; } ";
     let names = format!("# configuration file /n:\nserver_name {long} a.example.com; {pair}");
-    let nginx_sites = format!("{head}http {{ {pair} {} }}\n{names}", site.repeat(10_000));
-    let patterns = format!("{head}http {{ {} }}\n", "include /*[*a*?*b*; ".repeat(10_000))
-        + &(0..10_000).map(|number| format!("# configuration file /{number}:\n")).collect::<String>();
+    let nginx_sites = format!("{head}http {{ {pair} {} }}\n{names}", site.repeat(2_000));
+    let patterns = format!("{head}http {{ {} }}\n", "include /*[*a*?*b*; ".repeat(2_000))
+        + &(0..2_000).map(|number| format!("# configuration file /{number}:\n")).collect::<String>();
     let host = "<VirtualHost *:1>\nSSLEngine on\nServerAlias ${A}${A} ${A}\n</VirtualHost>\n";
-    let certificate = "SSLCertificateFile ${A}\nSSLCertificateKeyFile ${A}\n".repeat(2_000);
-    let apache = format!("Define: A=/{long}\n{head}{certificate}{}", host.repeat(10_000));
-    let bind = "bind :1 ssl crt a crt b crt c\n".repeat(10_000);
+    let certificate = "SSLCertificateFile ${A}\nSSLCertificateKeyFile ${A}\n".repeat(100);
+    let apache = format!("Define: A=/{long}\n{head}{certificate}{}", host.repeat(2_000));
+    let bind = "bind :1 ssl crt a crt b crt c\n".repeat(2_000);
     let haproxy = format!("{head}global\ncrt-base /{long}\nfrontend x\n{bind}");
     let policy = format!(r#"{{"certificate_selection":{{"any_tag":["t"]}},"match":{{"sni":["{}"]}}}}"#, "y".repeat(50));
     let file = r#"{"certificate":"/a","key":"/b","tags":["t","t"]}"#;
     let caddy = format!(
         r#"{{"apps":{{"http":{{"servers":{{"s":{{"tls_connection_policies":[{}]}}}}}},"tls":{{"certificates":{{"load_files":[{}]}}}}}}}}"#,
-        vec![policy; 10_000].join(","),
-        vec![file; 10_000].join(",")
+        vec![policy; 2_000].join(","),
+        vec![file; 2_000].join(",")
     );
     for sites in [nginx::sites(&nginx_sites), apache::sites(&apache), haproxy::sites(&haproxy), caddy::sites(&caddy)] {
         let length = |files: &Files| match files {
