@@ -73,7 +73,7 @@ pub(super) struct Init {
     /// Another login for the look at the web servers: root, or a user with sudo that asks for no password
     #[arg(long, value_name = "USER")]
     login: Option<String>,
-    /// Private keys for that login [default: those of certd; an SSH agent's if certd's user may ask it]
+    /// Private keys for that login [default: certd's, and an SSH agent's that its user may ask]
     #[arg(long, value_name = "FILE")]
     login_identity: Vec<PathBuf>,
     /// Pin host keys with these fingerprints (`SHA256:…`). Repeatable.
