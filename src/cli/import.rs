@@ -254,9 +254,9 @@ impl How {
         }
         if self.yes && !self.accept_unknown && !unusual.is_empty() {
             return Err(Fault::usage(format!(
-                "--yes does not write what certd does not know: {}\n  next: look at it, and run this again without --yes, or \
+                "--yes does not write what certd does not know:\n    {}\n  next: look at it, and run this again without --yes, or \
                  with --accept-unknown",
-                list::first(5, unusual.iter())
+                unusual.join("\n    ")
             )));
         }
         if !self.confirmed()? {

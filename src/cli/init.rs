@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::cert::NodeName;
 use crate::config::draft::{Draft, DraftCertificate};
 use crate::config::{self, ConfigError, defaults};
+use crate::ops::import;
 use crate::ops::init::files::WriteError;
 use crate::report::Exit;
 
@@ -23,6 +24,7 @@ mod installs;
 mod nodes;
 mod terminal;
 mod token;
+mod trusted;
 mod writing;
 
 /// Write the first configuration, or add nodes and names to one
@@ -71,7 +73,7 @@ pub(super) struct Init {
     /// Another login for the look at the web servers: root, or a user with sudo that asks for no password
     #[arg(long, value_name = "USER")]
     login: Option<String>,
-    /// Private keys for that login [default: those of certd, and an SSH agent's]
+    /// Private keys for that login [default: certd's, and an SSH agent's that its user may ask]
     #[arg(long, value_name = "FILE")]
     login_identity: Vec<PathBuf>,
     /// Pin host keys with these fingerprints (`SHA256:…`). Repeatable.
@@ -125,12 +127,26 @@ impl Init {
         if self.answers {
             return asking::answer(self, options);
         }
+        if !is_there(&options.config) {
+            let draft = self.begun(options)?;
+            let files = [Some(&absolute(&options.config).display().to_string()), draft.dns.token_file.as_ref()];
+            for file in files.into_iter().flatten().chain(draft.ssh.identity_files.first()) {
+                // Before any question: what others can write is refused when it is read.
+                import::check_folder(Path::new(file).parent().unwrap_or(Path::new("/")))?;
+            }
+        }
         let answers = match writing::ask()? {
             Ok(answers) => answers,
             // It has said why.
             Err(code) => return Ok(code),
         };
         let import = answers.import.clone();
+        // Arguments of another process: neither options nor paths.
+        if let Some(odd) = import.iter().find(|name| name.contains('/') || name.starts_with(['-', '.'])) {
+            return Err(Fault::usage(format!(
+                "{odd:?} is no name for a node that is imported from\n  next: give it another one: NAME=HOST"
+            )));
+        }
         if !writing::write(self, options, answers)? {
             return Ok(Exit::Ok.code());
         }

@@ -7,6 +7,27 @@ use super::draft::DraftNode;
 /// # Errors
 /// The text is not TOML, or has these keys in another form than certd reads.
 pub fn add_node(text: &str, node: &DraftNode, certificate: &str, selects: bool) -> Result<String, String> {
+    in_its_form(text, |text| with_node(text, node, certificate, selects))
+}
+
+/// # Errors
+/// As [`add_node`].
+pub fn add_domain(text: &str, certificate: &str, domain: &str) -> Result<String, String> {
+    in_its_form(text, |text| with_domain(text, certificate, domain))
+}
+
+/// With the byte order mark and the ends of lines that an editor of another system has written.
+fn in_its_form(text: &str, add: impl FnOnce(&str) -> Result<String, String>) -> Result<String, String> {
+    const MARK: char = '\u{feff}';
+    let body = text.strip_prefix(MARK).unwrap_or(text);
+    let mark = &text[..text.len() - body.len()];
+    let unix = body.replace("\r\n", "\n");
+    let all_two = body.matches('\n').count() == body.len() - unix.len() && body.contains('\n');
+    let added = add(body)?.replace("\r\n", "\n");
+    Ok(mark.to_owned() + &if all_two { added.replace('\n', "\r\n") } else { added })
+}
+
+fn with_node(text: &str, node: &DraftNode, certificate: &str, selects: bool) -> Result<String, String> {
     let mut document = text.parse::<DocumentMut>().map_err(|error| error.to_string())?;
     if !selects {
         push(list(certificate_of(&mut document, certificate)?, "nodes")?, &node.name);
@@ -21,9 +42,7 @@ pub fn add_node(text: &str, node: &DraftNode, certificate: &str, selects: bool) 
     Ok(document.to_string())
 }
 
-/// # Errors
-/// As [`add_node`].
-pub fn add_domain(text: &str, certificate: &str, domain: &str) -> Result<String, String> {
+fn with_domain(text: &str, certificate: &str, domain: &str) -> Result<String, String> {
     let mut document = text.parse::<DocumentMut>().map_err(|error| error.to_string())?;
     push(list(certificate_of(&mut document, certificate)?, "domains")?, domain);
     Ok(document.to_string())
@@ -118,6 +137,17 @@ mod tests {
         let after = add_node(&watched, &node(), "newapi.example.com", true).unwrap();
         only_added(&watched, &after);
         assert_eq!(parse(&after).unwrap().nodes.len(), 4);
+    }
+
+    #[test]
+    fn a_mark_and_the_ends_of_lines_stay_as_they_are() {
+        let theirs = format!("\u{feff}{}", EXAMPLE.replace('\n', "\r\n"));
+        let plain = add_node(EXAMPLE, &node(), "newapi.example.com", true).unwrap();
+        let after = add_node(&theirs, &node(), "newapi.example.com", true).unwrap();
+        assert_eq!(after, format!("\u{feff}{}", plain.replace('\n', "\r\n")));
+        let after = add_domain(&theirs, "newapi.example.com", "api.example.com").unwrap();
+        assert_eq!(after.matches('\n').count(), after.matches("\r\n").count());
+        assert_eq!(parse(&after).unwrap().certificates[0].names.len(), 2);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod layout;
 mod settings;
+mod usual;
 
 use toml::Value;
 
@@ -10,6 +11,7 @@ use super::HostKey;
 use layout::{Line, section};
 
 pub use layout::quoted;
+pub use usual::is_usual_reload;
 
 /// What is empty or `None` is left out.
 #[derive(Clone, Debug, Default)]

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+pub(super) use crate::config::draft::is_usual_reload as is_usual;
+
 /// What becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reload {
@@ -78,52 +80,6 @@ pub(super) fn is_test_and_reload(line: &str) -> bool {
         (Reload::Words(first), Reload::Words(reload)) => {
             is_usual(&reload) && test(&reload).is_some_and(|test| test == first)
         }
-        _ => false,
-    }
-}
-
-/// Where programs are root's.
-const FOLDERS: [&str; 8] = [
-    "/usr/sbin/",
-    "/usr/bin/",
-    "/sbin/",
-    "/bin/",
-    "/usr/local/sbin/",
-    "/usr/local/bin/",
-    "/usr/local/nginx/sbin/",
-    "/etc/init.d/",
-];
-const SERVERS: [&str; 12] = [
-    "nginx",
-    "openresty",
-    "apache2",
-    "httpd",
-    "haproxy",
-    "caddy",
-    "postfix",
-    "dovecot",
-    "exim4",
-    "xray",
-    "trojan",
-    "x-ui",
-];
-
-/// Whether it reloads a known server and does nothing else, so that it can be written unseen.
-pub(super) fn is_usual(reload: &[String]) -> bool {
-    let words: Vec<&str> = reload.iter().map(String::as_str).filter(|word| *word != "--no-block").collect();
-    let Some((program, rest)) = words.split_first() else { return false };
-    let name = match FOLDERS.iter().find_map(|folder| program.strip_prefix(folder)) {
-        Some(name) => name,
-        None => program,
-    };
-    let server = |unit: &str| SERVERS.contains(&unit.strip_suffix(".service").unwrap_or(unit));
-    let verb = |verb: &str| {
-        ["reload", "restart", "force-reload", "reload-or-restart", "try-reload-or-restart"].contains(&verb)
-    };
-    match (name, rest) {
-        ("systemctl", [action, unit]) | ("service" | "rc-service", [unit, action]) => verb(action) && server(unit),
-        ("nginx" | "openresty", ["-s", "reload"]) | ("apachectl" | "apache2ctl", ["graceful"]) => true,
-        (name, [action]) => program.starts_with("/etc/init.d/") && server(name) && verb(action),
         _ => false,
     }
 }

@@ -43,6 +43,7 @@ fn read(output: &str, mark: &str) -> Option<WebServers> {
         // Anything else is noise of the login.
         let Some(line) = line.strip_prefix(mark).and_then(|rest| rest.strip_prefix(' ')) else { continue };
         if line == "done" {
+            found.servers.retain(is_credible);
             return Some(found);
         }
         if let Some(text) = line.strip_prefix('|') {
@@ -84,9 +85,33 @@ fn read(output: &str, mark: &str) -> Option<WebServers> {
     None
 }
 
-/// systemd.unit(5): letters, digits and `:-_.\@`.
+/// What the program of the look can say, and no other command: certd runs it on the node as root.
+fn is_credible(server: &FoundServer) -> bool {
+    let (programs, options) = match server.kind {
+        ServerKind::Nginx => (&["nginx", "openresty", "tengine"][..], &["-c", "-p", "-e"][..]),
+        ServerKind::Apache => (&["apachectl", "apache2ctl", "httpd", "apache2"][..], &[][..]),
+        ServerKind::Haproxy => (&["haproxy"][..], &["-f"][..]),
+        ServerKind::Caddy => (&["caddy"][..], &["--config", "--adapter"][..]),
+    };
+    let is_plain = |word: &str| {
+        !word.is_empty()
+            && !word.starts_with('-')
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._+@=-".contains(c))
+    };
+    let (pairs, rest) = server.arguments.as_chunks::<2>();
+    let name = server.program.rsplit('/').next().unwrap_or_default();
+    server.program.starts_with('/')
+        && is_plain(&server.program)
+        && programs.contains(&name)
+        && rest.is_empty()
+        && pairs.iter().all(|[option, value]| options.contains(&option.as_str()) && is_plain(value))
+}
+
+/// systemd.unit(5): letters, digits and `:-_.\@`. At the beginning, `-` would make it an option.
 fn is_unit(name: &str) -> bool {
-    name.ends_with(".service") && name.chars().all(|c| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c))
+    name.ends_with(".service")
+        && !name.starts_with('-')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c))
 }
 
 #[cfg(test)]
@@ -104,8 +129,39 @@ mod tests {
         assert_eq!((server.unit.as_deref(), server.listens, server.arguments.len()), (Some("nginx.service"), true, 2));
         assert_eq!(found.other.as_deref(), Some("sshd"));
         assert_eq!(read(whole.split("M done").next().unwrap(), "M"), None);
-        let hostile = "M server nginx\nM unit a;reboot.service\nM program /a\u{1b}[2J\nM done";
-        let found = read(hostile, "M").unwrap();
-        assert_eq!((found.servers[0].unit.as_deref(), found.servers[0].program.as_str()), (None, ""));
+        let hostile = "M server nginx\nM program /usr/sbin/nginx\nM unit a;reboot.service\nM unit -H.service\nM done";
+        assert_eq!(read(hostile, "M").unwrap().servers[0].unit, None);
+    }
+
+    #[test]
+    fn a_server_is_its_own_program_with_arguments_that_say_where_its_configuration_is() {
+        let of = |kind: &str, program: &str, arguments: &[&str]| {
+            let arguments: String = arguments.iter().map(|word| format!("M argument {word}\n")).collect();
+            let text = format!("M server {kind}\nM program {program}\n{arguments}M done");
+            read(&text, "M").unwrap().servers.len()
+        };
+        for (kind, program, arguments) in [
+            ("nginx", "/usr/local/openresty/nginx/sbin/nginx", &["-p", "/srv/web", "-c", "conf/nginx.conf"][..]),
+            ("apache", "/usr/sbin/apache2ctl", &[]),
+            ("haproxy", "/usr/sbin/haproxy", &["-f", "/etc/haproxy/a.cfg", "-f", "/etc/haproxy/b"]),
+            ("caddy", "/usr/bin/caddy", &["--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]),
+        ] {
+            assert_eq!(of(kind, program, arguments), 1, "{program}");
+        }
+        for (kind, program, arguments) in [
+            ("apache", "/bin/sh", &["-c", "id"][..]),
+            ("nginx", "/usr/sbin/nginx", &["-g", "daemon"]),
+            ("nginx", "/usr/sbin/nginx", &["-c", "-x"]),
+            ("nginx", "/usr/sbin/nginx", &["-c", "/a b"]),
+            ("nginx", "/usr/sbin/nginx", &["-c", "$(id)"]),
+            ("nginx", "/usr/sbin/nginx", &["-c"]),
+            ("nginx", "nginx", &[]),
+            ("nginx", "/a\u{1b}[2J/nginx", &[]),
+            ("haproxy", "/usr/sbin/nginx", &[]),
+            ("caddy", "/tmp/x y/caddy", &[]),
+            ("caddy", "", &[]),
+        ] {
+            assert_eq!(of(kind, program, arguments), 0, "{program} {arguments:?}");
+        }
     }
 }

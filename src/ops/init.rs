@@ -171,8 +171,7 @@ fn of_ssh(node: &NodeName, error: &SshError) -> Finding {
 fn of_look(node: &NodeName, error: &ReceiverError) -> Finding {
     let next = match error {
         ReceiverError::Ssh(SshError::Login { .. }) => {
-            "let that key in there, or give an administrator's login: --login USER, with --login-identity FILE or an \
-             agent (SSH_AUTH_SOCK)"
+            "let that key in there, or give an administrator's login: --login USER, with --login-identity FILE"
                 .to_owned()
         }
         ReceiverError::Ssh(SshError::Ended { words, .. }) if words.contains("sudo:") => {

@@ -18,6 +18,12 @@ use crate::text::escape;
 
 /// Nobody has as many; a configuration that includes itself in a thousand ways has.
 const MOST_SITES: usize = 10_000;
+/// Pairs of one site: one for each algorithm of keys would be three.
+const MOST_PAIRS: usize = 16;
+/// Bytes of all sites of one server: a few lines may stand for as many as there are sites.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// PATH_MAX.
+const LONGEST_PATH: usize = 4096;
 
 /// One place of a server's configuration at which names are served over TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +45,57 @@ enum Files {
     Folder(String),
     /// Not to be written by certd, and why.
     Unusable(String),
+}
+
+impl Files {
+    fn pair(fullchain: &str, key: &str) -> Self {
+        match (whole(fullchain), whole(key)) {
+            (Ok(fullchain), Ok(key)) => Self::Pair(fullchain, key),
+            (Err(why), _) | (_, Err(why)) => Self::Unusable(why),
+        }
+    }
+}
+
+/// An absolute path without `.` and `..`, as servers take them and the configuration does not.
+fn whole(path: &str) -> Result<String, String> {
+    if !path.starts_with('/') || path.len() > LONGEST_PATH {
+        return Err(format!("the server's path {} is not an absolute one, or too long", escape(path, 200)));
+    }
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
+/// What is left of [`MOST_BYTES`].
+struct Room(usize);
+
+impl Room {
+    /// Whether there was room.
+    fn take(&mut self, bytes: usize) -> bool {
+        // A text of no length takes memory too.
+        let left = self.0.checked_sub(bytes.saturating_add(32));
+        self.0 = left.unwrap_or_default();
+        left.is_some()
+    }
+
+    /// Those for which there is room.
+    fn texts<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        texts.into_iter().take_while(|text| self.take(text.len())).map(str::to_ascii_lowercase).collect()
+    }
+
+    fn files(&mut self, files: impl IntoIterator<Item = Files>) -> Vec<Files> {
+        let length = |files: &Files| match files {
+            Files::Pair(fullchain, key) => fullchain.len() + key.len(),
+            Files::Combined(text) | Files::Folder(text) | Files::Unusable(text) => text.len(),
+        };
+        files.into_iter().take(MOST_PAIRS).take_while(|files| self.take(length(files))).collect()
+    }
 }
 
 /// How one server would get its certificate.
@@ -117,8 +174,13 @@ fn of_server(server: &FoundServer, name: &str, domains: &[DnsName]) -> Vec<Propo
         let mut install = commands(server);
         let note = files.and_then(|files| put(files, &mut install, server.kind, name));
         let mut notes: Vec<String> = note.into_iter().collect();
+        if let Err(why) = install.flaw() {
+            notes.push(format!("what the server reads cannot be configured as it is: {}", escape(&why, 300)));
+            (install.fullchain, install.key, install.further) = (None, None, Vec::new());
+        }
         if install.server.is_none() && install.reload.is_empty() {
-            notes.push(format!("how {} is reloaded was not found: no systemd unit runs it", server.program));
+            let program = escape(&server.program, 200);
+            notes.push(format!("how {program} is reloaded was not found: no systemd unit runs it"));
         }
         let (kind, program, listens) = (server.kind, escape(&server.program, 200), server.listens);
         Proposal { kind, program, install, by_name, others: files.map(others).unwrap_or_default(), listens, notes }
@@ -131,7 +193,7 @@ fn of_server(server: &FoundServer, name: &str, domains: &[DnsName]) -> Vec<Propo
     let chosen = if by_name { named } else { default().into_iter().collect() };
     let mut files: Vec<&Files> = Vec::new();
     for one in chosen.into_iter().flat_map(|site| &site.files) {
-        if !files.contains(&one) {
+        if files.len() < MOST_PAIRS && !files.contains(&one) {
             files.push(one);
         }
     }

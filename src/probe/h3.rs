@@ -145,7 +145,8 @@ pub(super) async fn answers_over_udp(address: SocketAddr) -> bool {
 
 /// Returns when the host says that nothing listens at this UDP port.
 pub(super) async fn refused(address: SocketAddr) {
-    if negotiates(address).await.is_ok() {
+    // Any other error is about this machine, or about nothing.
+    if !negotiates(address).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
         core::future::pending::<()>().await;
     }
 }
@@ -232,6 +233,16 @@ mod tests {
             assert_eq!(port(none), None, "{none}");
         }
         assert_eq!(offered_port("HTTP/1.1 200 OK\r\n\r\nalt-svc: h3=\":443\"", &sni), None, "that is the body");
+    }
+
+    #[tokio::test]
+    async fn only_a_port_where_nothing_listens_is_refused() {
+        let free = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
+        timeout(HTTP, refused(free)).await.unwrap();
+        // Without SO_BROADCAST nothing can be sent there.
+        let error = negotiates("255.255.255.255:9".parse().unwrap()).await.unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(timeout(GRACE, refused("255.255.255.255:9".parse().unwrap())).await.is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
+use tokio::time::sleep;
 
 use super::accept_any;
 use crate::cert::{DnsName, KeyAlgorithm};
@@ -57,7 +58,14 @@ pub(super) async fn over(
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let socket = Endpoint::client(any).map_err(|error| no_socket(&error))?;
+    let mut left = descriptors::ATTEMPTS;
+    let socket = loop {
+        left -= 1;
+        match Endpoint::client(any) {
+            Err(error) if descriptors::ran_out(&error) && left > 0 => sleep(descriptors::PAUSE).await,
+            made => break made.map_err(|error| no_socket(&error))?,
+        }
+    };
     let connecting = socket.connect_with(config(offer)?, address, sni.as_str()).map_err(|error| no_start(&error))?;
     let connection = connecting.await.map_err(|error| no_quic(&error))?;
     let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());

@@ -51,6 +51,7 @@ pub async fn look_over_quic<'a>(address: SocketAddr, asked: impl Into<Asked<'a>>
     let mut asking: FuturesUnordered<_> = (0..AT_ONCE).map(|_| one()).collect();
     let mut look =
         QuicLook { answers: Vec::new(), handshakes: Handshakes { asked: AT_ONCE, answered: 0, before: false } };
+    let mut lacking: Vec<ProbeError> = Vec::new();
     let all = async {
         let (refused, next) = (h3::refused(address), sleep(NEXT));
         tokio::pin!(refused, next);
@@ -68,7 +69,8 @@ pub async fn look_over_quic<'a>(address: SocketAddr, asked: impl Into<Asked<'a>>
             match answer {
                 None => return,
                 // Without a socket of our own nothing was asked.
-                Some(Err(ProbeError::NoQuic | ProbeError::Network(_) | ProbeError::NoSocket(_))) => {}
+                Some(Err(error @ ProbeError::NoSocket(_))) => lacking.push(error),
+                Some(Err(ProbeError::NoQuic | ProbeError::Network(_))) => {}
                 Some(answer) => {
                     look.handshakes.answered += 1;
                     if !look.answers.contains(&answer) {
@@ -80,7 +82,8 @@ pub async fn look_over_quic<'a>(address: SocketAddr, asked: impl Into<Asked<'a>>
     };
     let _ = timeout(DEADLINE, all).await;
     if look.answers.is_empty() {
-        look.answers.push(Err(ProbeError::NoQuic));
+        let none_was_asked = lacking.len() == usize::from(look.handshakes.asked);
+        look.answers.push(Err(lacking.pop().filter(|_| none_was_asked).unwrap_or(ProbeError::NoQuic)));
     }
     look
 }

@@ -1,14 +1,16 @@
 //! What is new is added to the configuration that is there.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::cert::DnsName;
+use crate::cert::{CertName, DnsName, NodeName};
 use crate::config::additions::{add_domain, add_node};
 use crate::config::draft::{Draft, DraftInstall, DraftNode};
 use crate::config::{Certificate, Config, Host, Install, parse};
+use crate::text::escape;
 
 use super::asking::Session;
-use super::installs::over;
+use super::installs::quoted;
 use super::{Answers, Fault, Missing, missing, setup};
 
 impl Session {
@@ -128,41 +130,58 @@ impl Session {
         }
         let taken: Vec<String> = config.nodes.iter().map(|node| node.name.to_string()).collect();
         draft.nodes = self.named(&draft, pinned, &taken)?;
-        self.own_installs(config, certificate, &mut draft, &domains)?;
-        let mut text = text;
-        for node in &draft.nodes {
-            let add = |selects: bool| add_node(&text, node, certificate.name.as_str(), selects).map_err(refused);
-            let added = add(true)?;
-            let is_taken = parse(&added).is_ok_and(|config| {
-                config
-                    .certificates
-                    .iter()
-                    .any(|certificate| certificate.nodes.iter().any(|name| name.as_str() == node.name))
-            });
-            text = if is_taken { added } else { add(false)? };
+        let found = self.found(&draft, certificate.name.as_str(), &domains)?;
+        let (mut text, mut lacking) = (text, Vec::new());
+        for mut node in draft.nodes.clone() {
+            let inherited = inherited(&text, &node, &certificate.name);
+            match (found.get(&node.name), inherited) {
+                (Some(own), None) => node.install = own.clone(),
+                (Some(own), Some(of_all)) => node.install = differing(own, &of_all, certificate.name.as_str()),
+                (None, Some(of_all)) => {
+                    node.notes.push("its web server was not found: it has what the file gives to all".to_owned());
+                    self.say(&format!(
+                        "{}: its web server was not found; the file gives it: {}",
+                        node.name,
+                        shown(&of_all)
+                    ));
+                }
+                (None, None) => {
+                    let on = node.name.clone();
+                    node.install = self.asked_install(&draft, &on, &mut lacking)?.unwrap_or_default();
+                }
+            }
+            text = with_node(&text, &node, &certificate.name)?;
         }
+        // No option sets it in a file that is there.
+        let by_hand = "see that the look finds it (--login USER --login-identity FILE), or write its [[node]] by hand";
+        missing(&lacking.into_iter().map(|it| Missing { option: by_hand, ..it }).collect::<Vec<_>>())?;
         Ok(text)
     }
+}
 
-    /// What the new nodes have otherwise than those that are there.
-    fn own_installs(
-        &self,
-        config: &Config,
-        certificate: &Certificate,
-        draft: &mut Draft,
-        domains: &[DnsName],
-    ) -> Result<(), Fault> {
-        let of_others = certificate.nodes.first().and_then(|node| config.install(node, &certificate.name));
-        let mut looked = Draft { install: DraftInstall::default(), ..draft.clone() };
-        // Without questions: what is not found is what the others have.
-        self.without_terminal().installs(&mut looked, certificate.name.as_str(), domains, &mut Vec::new())?;
-        let Some(others) = of_others else { return Ok(()) };
-        for (node, found) in draft.nodes.iter_mut().zip(&looked.nodes) {
-            node.notes.clone_from(&found.notes);
-            node.install = differing(&over(&found.install, looked.install.clone()), others, certificate.name.as_str());
-        }
-        Ok(())
-    }
+/// What a node gets without an `install` of its own, if that is all it needs.
+fn inherited(text: &str, node: &DraftNode, certificate: &CertName) -> Option<Arc<Install>> {
+    let bare = DraftNode { install: DraftInstall::default(), ..node.clone() };
+    let config = parse(&with_node(text, &bare, certificate).ok()?).ok()?;
+    config.install(&NodeName::parse(&node.name).ok()?, certificate).cloned()
+}
+
+/// Named in the certificate, where no selector of it takes the node.
+fn with_node(text: &str, node: &DraftNode, certificate: &CertName) -> Result<String, Fault> {
+    let add = |selects: bool| add_node(text, node, certificate.as_str(), selects).map_err(refused);
+    let added = add(true)?;
+    let is_taken = parse(&added).is_ok_and(|config| {
+        let mut of_name = config.certificates.iter().filter(|one| one.name == *certificate);
+        of_name.any(|one| one.nodes.iter().any(|name| name.as_str() == node.name))
+    });
+    if is_taken { Ok(added) } else { add(false) }
+}
+
+/// All of it that would be written or run.
+fn shown(install: &Install) -> String {
+    let files = [Some(&install.fullchain), Some(&install.key), install.chain.as_ref(), install.combined.as_ref()];
+    let files: Vec<String> = files.into_iter().flatten().map(|path| escape(path, usize::MAX)).collect();
+    format!("{}; test = [{}], reload = [{}]", files.join(", "), quoted(&install.test), quoted(&install.reload))
 }
 
 /// A draft with the logins and ports of this configuration, for looks at nodes that it has not yet.
@@ -194,6 +213,7 @@ fn differing(found: &DraftInstall, others: &Install, name: &str) -> DraftInstall
     let mut own = DraftInstall {
         fullchain: other_path(&found.fullchain, &others.fullchain),
         key: other_path(&found.key, &others.key),
+        further: found.further.clone(),
         ..DraftInstall::default()
     };
     match &found.server {

@@ -1,7 +1,8 @@
 //! The process that asks. It reads what root alone may read, becomes the owner of the state directory, and only then connects
 //! to anybody.
 
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
@@ -30,6 +31,8 @@ pub(super) struct Session {
     /// Held while something is changed that should not be left half done.
     pub(super) changing: Arc<Mutex<()>>,
     pub(super) read: Read,
+    /// An SSH agent that this process may ask.
+    pub(super) agent: Option<PathBuf>,
 }
 
 /// What was read as root.
@@ -65,6 +68,20 @@ pub(super) fn answer(init: &Init, options: &Options) -> Result<u8, Fault> {
     };
     let read = Read::now(init, &start, &config)?;
     owner::become_owner(&config.state_dir)?;
+    // An administrator's agent lets in nobody else.
+    let agent = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let agent = agent.and_then(|path| match UnixStream::connect(&path) {
+        Ok(_) => Some(path),
+        Err(error) => {
+            progress::line(&format!(
+                "the SSH agent is not used: {} cannot be opened by the owner of {}: {error}; keys for the look at nodes: \
+                 --login-identity FILE",
+                path.display(),
+                config.state_dir.display()
+            ));
+            None
+        }
+    });
     let runtime = setup::runtime()?;
     let changing = Arc::default();
     let session = Session {
@@ -74,6 +91,7 @@ pub(super) fn answer(init: &Init, options: &Options) -> Result<u8, Fault> {
         terminal: init.asks().then(Terminal::new),
         changing: Arc::clone(&changing),
         read,
+        agent,
     };
     let work = move || match start {
         Start::First(draft) => match session.init.from.nodes() {
@@ -94,7 +112,7 @@ impl Read {
         // What is missing is asked for, or named, later.
         let (secrets, _) = Secrets::read_what_can_be(config);
         let identity =
-            |file: &std::path::PathBuf| Ok::<_, Fault>(Identity::new(file.clone(), secret::read_text(file)?));
+            |file: &PathBuf| Ok::<_, Fault>(Identity::new(file.clone(), secret::read_text(file)?));
         let login_identities = init.login_identity.iter().map(identity).collect::<Result<_, _>>()?;
         let (mut token, mut has_key) = (None, true);
         if let Start::First(draft) = start {
@@ -133,16 +151,5 @@ impl Session {
     pub(super) fn change<T>(&self, work: impl FnOnce() -> T) -> T {
         let _held = lock(&self.changing);
         work()
-    }
-
-    pub(super) fn without_terminal(&self) -> Self {
-        Self {
-            init: self.init.clone(),
-            options: self.options.clone(),
-            runtime: self.runtime.clone(),
-            terminal: None,
-            changing: Arc::clone(&self.changing),
-            read: self.read.clone(),
-        }
     }
 }

@@ -15,10 +15,10 @@ use crate::ops::init;
 use crate::plan::web_servers::{Choice, choose, propose};
 use crate::report::Exit;
 use crate::report::import as report;
-use crate::text::list;
 
 use super::super::import::node_draft;
 use super::asking::Session;
+use super::installs::line;
 use super::token::Token;
 use super::{Answers, Fault, Init, Missing, Options, absolute, missing, provisional};
 
@@ -93,14 +93,14 @@ impl Session {
         let draft = self.overridden(draft, &begun)?;
         let config = provisional(&draft)?;
         if !unusual.is_empty() {
-            let shown = list::first(5, unusual.iter());
+            let shown = unusual.join("\n    ");
             if self.terminal.is_none() && !self.init.from.accept_unknown {
                 return Err(Fault::usage(format!(
-                    "--yes does not write what certd does not know: {shown}\n  next: look at it, and run this again without \
+                    "--yes does not write what certd does not know:\n    {shown}\n  next: look at it, and run this again without \
                      --yes, or with --accept-unknown"
                 )));
             }
-            self.say(&format!("certd does not know, and you should: {shown}"));
+            self.say(&format!("certd does not know, and you should:\n    {shown}"));
         }
         let is_eab = |path: &str| path.ends_with(EAB_FILE);
         let eab = secrets.iter().find(|secret| is_eab(&secret.path)).map(|secret| secret.content.to_string());
@@ -165,7 +165,10 @@ impl Session {
         let looked = |node: usize, name: &str, domains: &[DnsName]| {
             let servers = servers.get(&draft.nodes.get(node)?.name)?;
             match choose(&propose(&servers.servers, name, domains)) {
-                Choice::One(proposal) => Some(proposal.install.clone()),
+                Choice::One(proposal) => {
+                    self.say(&format!("{}: {}", draft.nodes.get(node)?.name, line(proposal)));
+                    Some(proposal.install.clone())
+                }
                 Choice::Ask(_) | Choice::None => None,
             }
         };

@@ -19,6 +19,9 @@ use super::{Fault, Missing, flaw, node_name, provisional};
 /// On the node's console.
 const ON_THE_NODE: &str = "for f in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $f; done";
 
+/// Of nodes that DNS shows.
+const MOST_ADDRESSES: usize = 100;
+
 impl Session {
     /// Those of `--node`, else one for each address that DNS shows and `known` has not. A name that nobody gave is the
     /// address.
@@ -41,6 +44,13 @@ impl Session {
                 }
                 Err(failure) => self.say(&format!("{}\n  next: {}", failure.named(), failure.next)),
             }
+        }
+        if found.len() > MOST_ADDRESSES {
+            return Err(Fault::usage(format!(
+                "DNS shows {} addresses, more than nodes of one service have: these may be a CDN's\n  next: give the nodes: \
+                 --node NAME=ADDRESS, for each",
+                found.len()
+            )));
         }
         let node = |address: &IpAddr| DraftNode {
             name: address.to_string(),

@@ -94,12 +94,15 @@ pub(super) fn interruptible<T: Send + 'static>(
     let result = runtime.block_on(async {
         let listen = |kind| signal(kind).map_err(|error| Fault::usage(format!("no signal handler: {error}")));
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        // The login was lost.
+        let mut hangup = listen(SignalKind::hangup())?;
         // A question blocks its thread, and nothing but the end of the process ends it.
         std::thread::spawn(move || drop(sender.send(work())));
         tokio::select! {
             result = &mut done => return result.unwrap_or_else(|_| Err(interrupted())),
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
         let held = lock(changing);
         let result = done.try_recv().unwrap_or_else(|_| Err(interrupted()));

@@ -17,7 +17,7 @@ use crate::ops::init::files::{NewFile, edit, generate_key, write_new};
 use crate::report::Exit;
 
 use super::terminal::{Before, Terminal};
-use super::{Answers, Fault, Init, Options, absolute, output, setup};
+use super::{Answers, Fault, Init, Options, absolute, output, setup, trusted};
 
 /// Bytes: two texts of a configuration.
 const LONGEST: u64 = 64 * 1024 * 1024;
@@ -31,8 +31,8 @@ pub(super) fn ask() -> Result<Result<Answers, u8>, Fault> {
     let runtime = setup::runtime()?;
     let before = Before::now();
     let asked = async {
-        // Ctrl-C is for the other process, which has the terminal; this one waits for its end.
-        let _kept = signal(SignalKind::interrupt());
+        // Ctrl-C, or the end of the login, is for the other process, which has the terminal; this one waits for its end.
+        let _kept = [SignalKind::interrupt(), SignalKind::hangup()].map(signal);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(std::env::args_os().skip(1))
@@ -73,6 +73,9 @@ pub(super) fn write(init: &Init, options: &Options, answers: Answers) -> Result<
     let shown = path.display().to_string();
     if let Some((before, after)) = &answers.edit {
         checked(&shown, after)?;
+        if !trusted::added_to(before, after) {
+            return Err(not_asked(&shown, after));
+        }
         edit(&path, before, after)?;
         output::text(&format!("written: {shown}\n"));
         return Ok(true);
@@ -83,6 +86,11 @@ pub(super) fn write(init: &Init, options: &Options, answers: Answers) -> Result<
     };
     checked(&shown, &config)?;
     let draft = init.begun(options)?;
+    let eab_file = path.with_file_name(EAB_FILE).display().to_string();
+    let imported = init.from.nodes().is_some();
+    if !trusted::first_is_of(&draft.render(), &config, imported, &eab_file) {
+        return Err(not_asked(&shown, &config));
+    }
     let mut files = Vec::new();
     let token = answers.token.map(Zeroizing::new);
     if let Some((token, file)) = token.zip(draft.dns.token_file.as_ref()) {
@@ -115,6 +123,15 @@ fn checked(shown: &str, text: &str) -> Result<(), Fault> {
         format!("nothing was written, since this would not be a configuration:\n{text}\n  next: see the errors above");
     let texts = errors.iter().map(|error| error.render(shown)).chain([last]).collect();
     Err(Fault { exit: Exit::Usage, texts })
+}
+
+/// It would have been written by a process that somebody else has got hold of.
+fn not_asked(shown: &str, text: &str) -> Fault {
+    let what = format!(
+        "{shown}: nothing was written: the process that asks changed more than nodes, names and installs in it:\n{text}\n  next: \
+         look at each file that it names; then write it by hand"
+    );
+    Fault { exit: Exit::Internal, texts: vec![what] }
 }
 
 /// A new key is in no authorized_keys yet.

@@ -2,12 +2,22 @@
 
 use toml::{Table, Value};
 
-use super::{Draft, DraftCertificate, DraftNode};
+use super::{Draft, DraftCertificate, DraftInstall, DraftNode};
 use crate::config::{Config, ConfigError, parse};
 
 /// Documentation addresses and names, which lead nowhere.
 const ADDRESS: &str = "192.0.2.1";
 const DOMAIN: &str = "certd.invalid";
+
+impl DraftInstall {
+    /// # Errors
+    /// What of it no configuration could have.
+    pub fn flaw(&self) -> Result<(), String> {
+        let draft = Draft { install: self.clone(), ..Draft::default() };
+        let text = |error: &ConfigError| format!("{}: {}", error.key, error.what);
+        draft.provisional().map(drop).map_err(|errors| errors.first().map(text).unwrap_or_default())
+    }
+}
 
 impl Draft {
     /// `SECTION.KEY=VALUE`, or `KEY=VALUE` for the whole file; a VALUE that is no TOML is a text.

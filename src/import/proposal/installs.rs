@@ -22,7 +22,7 @@ fn name_of(draft: &DraftCertificate) -> String {
 }
 
 /// What all have in common stands in `[install]`; what a certificate, a node or a certificate on a node has for itself,
-/// there. So a node's own command is for that node alone.
+/// there. So a node's own command is for that node alone, and stands nowhere that a node added later would inherit it.
 pub(super) fn installs(draft: &mut Draft, groups: &[Group<'_>], looked: Looked<'_>, left_out: &mut Vec<LeftOut>) {
     let mut cells: BTreeMap<(usize, usize), DraftInstall> = BTreeMap::new();
     for (at, group) in groups.iter().enumerate() {
@@ -34,13 +34,17 @@ pub(super) fn installs(draft: &mut Draft, groups: &[Group<'_>], looked: Looked<'
             }
         }
     }
-    let Some(common) = cells.values().next().cloned() else { return };
+    // Of those nodes that have the certificate, each must have said it.
+    let of_certificate = |at: usize| {
+        let mut own = cells.iter().filter(|((_, of), _)| *of == at).map(|(_, install)| install);
+        let first = own.next()?;
+        (own.all(|other| other == first) && first.may_be_for_all(true)).then_some(first)
+    };
+    let common = (0..groups.len()).find_map(of_certificate).cloned();
+    let is_common = |install: &DraftInstall| common.as_ref() == Some(install);
     let mut own_of_certificate = BTreeSet::new();
     for (at, certificate) in draft.certificates.iter_mut().enumerate() {
-        let mut own = cells.iter().filter(|((_, of), _)| *of == at).map(|(_, install)| install);
-        if let Some(first) = own.next().filter(|first| **first != common)
-            && own.all(|other| other == first)
-        {
+        if let Some(first) = of_certificate(at).filter(|first| !is_common(first)) {
             certificate.install = first.clone();
             own_of_certificate.insert(at);
         }
@@ -50,7 +54,7 @@ pub(super) fn installs(draft: &mut Draft, groups: &[Group<'_>], looked: Looked<'
             cells.iter().filter(|((at, _), _)| *at == on).map(|((_, of), install)| (*of, install)).collect();
         let others: Vec<(usize, &DraftInstall)> = own
             .iter()
-            .filter(|(of, install)| !own_of_certificate.contains(of) && **install != common)
+            .filter(|(of, install)| !own_of_certificate.contains(of) && !is_common(install))
             .copied()
             .collect();
         let Some((_, first)) = others.first() else { continue };
@@ -66,21 +70,21 @@ pub(super) fn installs(draft: &mut Draft, groups: &[Group<'_>], looked: Looked<'
         }
         node.further.push(("certificate".to_owned(), Value::Table(table)));
     }
-    draft.install = common;
+    draft.install = common.unwrap_or_default();
 }
 
-/// What of it is to be seen before it is written: a CA, or commands, that certd does not know.
+/// What of it is to be seen, and whole, before it is written: a CA, or commands, that certd does not know.
 pub(super) fn unusual(draft: &Draft, groups: &[Group<'_>]) -> Vec<String> {
     let mut unusual = Vec::new();
     if !KNOWN_CAS.iter().any(|ca| ca.name == draft.directory) {
-        unusual.push(format!("the CA {}", escape(&draft.directory, SHOWN)));
+        unusual.push(format!("the CA {}", escape(&draft.directory, usize::MAX)));
     }
     for (_, one) in groups.iter().flat_map(|group| &group.members) {
         // What takes a shell is not written.
         if let Some(Reload::Words(words)) = one.reload.as_deref().map(reload::words)
             && !reload::is_usual(&words)
         {
-            unusual.push(format!("the reload command of {}: {}", one.file, escape(&words.join(" "), SHOWN)));
+            unusual.push(format!("the reload command of {}: {}", one.file, escape(&words.join(" "), usize::MAX)));
         }
     }
     unusual

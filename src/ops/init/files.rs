@@ -41,7 +41,9 @@ fn write_one(file: &NewFile) -> Result<(), WriteError> {
     let temporary = beside(&file.path);
     let written = written(&temporary, file.mode, &file.text).and_then(|()| fs::hard_link(&temporary, &file.path));
     let _ = fs::remove_file(&temporary);
-    written.and_then(|()| sync_folder(&file.path)).map_err(|error| of(&file.path, &error))
+    // By now it is our own file.
+    let synced = || sync_folder(&file.path).inspect_err(|_| _ = fs::remove_file(&file.path));
+    written.and_then(|()| synced()).map_err(|error| of(&file.path, &error))
 }
 
 /// Another text in the place of the one that was read, with owner and mode as they are.
@@ -94,6 +96,7 @@ pub fn generate_key(path: &Path) -> Result<String, WriteError> {
             .and_then(|()| link(&temporary_public, &public).inspect_err(|_| _ = fs::remove_file(path)))
     } else {
         let words = crate::text::escape(&String::from_utf8_lossy(&ran.stderr), 200);
+        let next = if words.contains("No space") { "make room on that disk" } else { next };
         Err(failed(format!("ssh-keygen failed: {words}"), next))
     };
     let line = fs::read_to_string(&temporary_public).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::nginx::files;
-use super::{Files, MOST_SITES, Site};
+use super::{Files, LONGEST_PATH, MOST_BYTES, MOST_PAIRS, MOST_SITES, Room, Site};
 use crate::text::escape;
 
 #[derive(Default)]
@@ -19,6 +19,7 @@ pub(super) fn sites(output: &str) -> Vec<Site> {
     let root = line("ServerRoot:").map_or("/etc/apache2", |path| path.trim_matches('"')).to_owned();
     let defines = output.lines().filter_map(|line| line.strip_prefix("Define: ")?.split_once('='));
     let defines: BTreeMap<&str, &str> = defines.collect();
+    let mut room = Room(MOST_BYTES);
     let mut of_all = Host::default();
     let mut hosts: Vec<Host> = Vec::new();
     for (_, text) in files(output) {
@@ -30,23 +31,35 @@ pub(super) fn sites(output: &str) -> Vec<Site> {
             match directive.as_str() {
                 "<virtualhost" => host = Some(Host::default()),
                 "</virtualhost>" => hosts.extend(host.take().filter(|_| hosts.len() < MOST_SITES)),
-                _ => host.as_mut().unwrap_or(&mut of_all).take(&directive, arguments, &defines),
+                _ => host.as_mut().unwrap_or(&mut of_all).take(&directive, arguments, &defines, &mut room),
             }
         }
     }
     let is_tls = |host: &&Host| host.engine.unwrap_or(!host.fullchains.is_empty());
-    let site = |host: &Host| {
+    let mut sites = Vec::new();
+    for host in hosts.iter().filter(is_tls) {
         let of = if host.fullchains.is_empty() { &of_all } else { host };
         let pair = |(number, fullchain): (usize, &String)| of.files(number, fullchain, &root);
-        let files = of.fullchains.iter().enumerate().map(pair).collect();
-        Site { names: host.names.clone(), is_default: false, files }
-    };
-    hosts.iter().filter(is_tls).map(site).collect()
+        let files = room.files(of.fullchains.iter().enumerate().map(pair));
+        let names = room.texts(host.names.iter().map(String::as_str));
+        sites.push(Site { names, is_default: false, files });
+        if !room.take(0) {
+            break;
+        }
+    }
+    sites
 }
 
 impl Host {
-    fn take(&mut self, directive: &str, arguments: &[String], defines: &BTreeMap<&str, &str>) {
+    fn take(&mut self, directive: &str, arguments: &[String], defines: &BTreeMap<&str, &str>, room: &mut Room) {
+        let wanted = ["servername", "serveralias", "sslengine", "sslcertificatefile", "sslcertificatekeyfile"];
+        if !wanted.contains(&directive) {
+            return;
+        }
         let first = arguments.first().map(|argument| resolved(argument, defines));
+        if !room.take(first.as_ref().map_or(0, String::len)) {
+            return;
+        }
         match directive {
             // A port, or a scheme, may stand beside the name.
             "servername" => {
@@ -55,12 +68,16 @@ impl Host {
                 self.names.push(name.split(':').next().unwrap_or_default().to_ascii_lowercase());
             }
             "serveralias" => {
-                let names = arguments.iter().map(|name| resolved(name, defines).to_ascii_lowercase());
-                self.names.extend(names);
+                for name in arguments.iter().map(|name| resolved(name, defines)) {
+                    if !room.take(name.len()) {
+                        return;
+                    }
+                    self.names.push(name.to_ascii_lowercase());
+                }
             }
             "sslengine" => self.engine = first.map(|value| !value.eq_ignore_ascii_case("off")),
-            "sslcertificatefile" => self.fullchains.extend(first),
-            "sslcertificatekeyfile" => self.keys.extend(first),
+            "sslcertificatefile" if self.fullchains.len() < MOST_PAIRS => self.fullchains.extend(first),
+            "sslcertificatekeyfile" if self.keys.len() < MOST_PAIRS => self.keys.extend(first),
             _ => {}
         }
     }
@@ -74,7 +91,7 @@ impl Host {
             let path = escape(path, 200);
             return Files::Unusable(format!("the server's path {path} has a variable, or names no file"));
         }
-        Files::Pair(absolute(fullchain, root), absolute(key, root))
+        Files::pair(&absolute(fullchain, root), &absolute(key, root))
     }
 }
 
@@ -82,7 +99,7 @@ fn absolute(path: &str, root: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", root.trim_end_matches('/')) }
 }
 
-/// `${NAME}` where it is defined.
+/// `${NAME}` where it is defined, and no more than can be a path or a name.
 fn resolved(text: &str, defines: &BTreeMap<&str, &str>) -> String {
     let mut whole = String::new();
     let mut rest = text;
@@ -91,10 +108,13 @@ fn resolved(text: &str, defines: &BTreeMap<&str, &str>) -> String {
     {
         whole.push_str(before);
         match defines.get(name) {
-            Some(value) => whole.push_str(value),
+            Some(value) => whole.extend(value.chars().take(LONGEST_PATH)),
             None => whole.extend(["${", name, "}"]),
         }
         rest = after;
+        if whole.len() > LONGEST_PATH {
+            return whole;
+        }
     }
     whole + rest
 }

@@ -1,13 +1,13 @@
 //! HAProxy's files. A bind line names a file, a folder or a list of them; which is which, no line says.
 
 use super::nginx::files;
-use super::{Files, MOST_SITES, Site};
+use super::{Files, MOST_BYTES, MOST_SITES, Room, Site, whole};
 use crate::text::escape;
 
 pub(super) fn sites(text: &str) -> Vec<Site> {
     let mut base = "";
     let mut section = "";
-    let mut sites = Vec::new();
+    let (mut sites, mut room) = (Vec::new(), Room(MOST_BYTES));
     let lines: Vec<&str> = files(text).into_iter().flat_map(|(_, text)| text.lines()).collect();
     let words: Vec<Vec<&str>> = lines.into_iter().map(words).collect();
     for line in &words {
@@ -24,7 +24,7 @@ pub(super) fn sites(text: &str) -> Vec<Site> {
                     )),
                 });
                 // It chooses by the names in the certificates.
-                sites.push(Site { names: Vec::new(), is_default: sites.is_empty(), files: of_bind.collect() });
+                sites.push(Site { names: Vec::new(), is_default: sites.is_empty(), files: room.files(of_bind) });
             }
             _ => {}
         }
@@ -34,12 +34,13 @@ pub(super) fn sites(text: &str) -> Vec<Site> {
 
 /// A file of a pair has an ending; a folder has none.
 fn file(base: &str, path: &str) -> Files {
-    let whole = if path.starts_with('/') || base.is_empty() { path.to_owned() } else { format!("{base}/{path}") };
-    let name = whole.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    if whole.contains('$') || !whole.starts_with('/') {
-        return Files::Unusable(format!("the server's path {} is not a plain one", escape(&whole, 200)));
-    }
-    if whole.ends_with('/') || !name.contains('.') { Files::Folder(whole) } else { Files::Combined(whole) }
+    let written = if path.starts_with('/') || base.is_empty() { path.to_owned() } else { format!("{base}/{path}") };
+    let plain = whole(&written).ok().filter(|whole| !whole.contains('$'));
+    let Some(plain) = plain else {
+        return Files::Unusable(format!("the server's path {} is not a plain one", escape(&written, 200)));
+    };
+    let name = plain.rsplit('/').next().unwrap_or_default();
+    if written.ends_with('/') || !name.contains('.') { Files::Folder(plain) } else { Files::Combined(plain) }
 }
 
 fn words(line: &str) -> Vec<&str> {

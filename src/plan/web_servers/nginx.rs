@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Files, MOST_SITES, Site};
+use super::{Files, LONGEST_PATH, MOST_BYTES, MOST_PAIRS, MOST_SITES, Room, Site};
 use crate::text::escape;
 
 /// Of includes in one another.
 const DEEPEST: usize = 20;
-/// Directives in all, included ones as often as they are included.
+/// Directives in all, included ones as often as they are included, and comparisons of a pattern with a path.
 const MOST: usize = 200_000;
+/// Steps of a comparison that count as one directive.
+const STEPS: usize = 256;
 const FILE: &str = "# configuration file ";
 
 struct Directive {
@@ -35,11 +37,11 @@ pub(super) fn sites(output: &str) -> Vec<Site> {
     let folder = main.rsplit_once('/').map_or("", |(folder, _)| folder);
     let files = parts.iter().map(|(path, text)| (*path, parse(&mut Words::new(text), 0))).collect();
     let text = Text { files, folder };
-    let mut left = MOST;
+    let (mut left, mut room) = (MOST, Room(MOST_BYTES));
     let mut sites = Vec::new();
     for http in text.flat(text.files.get(main).into_iter().flatten(), 0, &mut left).blocks("http") {
         let http = text.flat(http, 0, &mut left);
-        let inherited = text.pairs(&http);
+        let inherited: Vec<Files> = text.pairs(&http).take(MOST_PAIRS).collect();
         for server in http.blocks("server") {
             let server = text.flat(server, 0, &mut left);
             let listens: Vec<&[String]> = server.named("listen").collect();
@@ -48,14 +50,14 @@ pub(super) fn sites(output: &str) -> Vec<Site> {
             if !switched_on && !listens.iter().any(is_tls) {
                 continue;
             }
-            let own = text.pairs(&server);
+            let own = room.files(text.pairs(&server));
             let default = |words: &&[String]| words.iter().any(|word| word == "default_server" || word == "default");
             sites.push(Site {
-                names: server.named("server_name").flatten().map(|name| name.to_ascii_lowercase()).collect(),
+                names: room.texts(server.named("server_name").flatten().map(String::as_str)),
                 is_default: listens.iter().any(default),
-                files: if own.is_empty() { inherited.clone() } else { own },
+                files: if own.is_empty() { room.files(inherited.iter().cloned()) } else { own },
             });
-            if sites.len() == MOST_SITES {
+            if sites.len() == MOST_SITES || !room.take(0) {
                 return sites;
             }
         }
@@ -91,8 +93,7 @@ impl<'a> Text<'a> {
             match directive.words.as_slice() {
                 [word, pattern] if word == "include" && depth < DEEPEST => {
                     let pattern = self.absolute(pattern);
-                    let included = self.files.iter().filter(|(path, _)| matches(&pattern, path));
-                    for (_, block) in included {
+                    for block in self.included(&pattern, left) {
                         flat.directives.extend(self.flat(block, depth + 1, left).directives);
                     }
                 }
@@ -102,14 +103,28 @@ impl<'a> Text<'a> {
         flat
     }
 
+    fn included(&'a self, pattern: &str, left: &mut usize) -> Vec<&'a Vec<Directive>> {
+        if !pattern.contains(['*', '?', '[']) {
+            return self.files.get(pattern).into_iter().collect();
+        }
+        let mut included = Vec::new();
+        for (path, block) in self.files.iter().filter(|(path, _)| path.len().max(pattern.len()) <= LONGEST_PATH) {
+            let steps = 1 + pattern.len() * (pattern.len() + path.len()) / STEPS;
+            let Some(less) = left.checked_sub(steps) else { break };
+            *left = less;
+            included.extend(matches(pattern, path).then_some(block));
+        }
+        included
+    }
+
     fn absolute(&self, path: &str) -> String {
         if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.folder) }
     }
 
-    fn pairs(&self, block: &Flat<'_>) -> Vec<Files> {
-        let fullchains: Vec<&String> = block.named("ssl_certificate").filter_map(|words| words.first()).collect();
-        let keys: Vec<&String> = block.named("ssl_certificate_key").filter_map(|words| words.first()).collect();
-        fullchains.into_iter().zip(keys).map(|(fullchain, key)| self.pair(fullchain, key)).collect()
+    fn pairs<'b>(&'b self, block: &'b Flat<'a>) -> impl Iterator<Item = Files> + 'b {
+        let fullchains = block.named("ssl_certificate").filter_map(|words| words.first());
+        let keys = block.named("ssl_certificate_key").filter_map(|words| words.first());
+        fullchains.zip(keys).map(move |(fullchain, key)| self.pair(fullchain, key))
     }
 
     fn pair(&self, fullchain: &str, key: &str) -> Files {
@@ -125,7 +140,7 @@ impl<'a> Text<'a> {
                 return Files::Unusable("the server takes the certificate from no file".to_owned());
             }
         }
-        Files::Pair(self.absolute(fullchain), self.absolute(key))
+        Files::pair(&self.absolute(fullchain), &self.absolute(key))
     }
 }
 
@@ -135,7 +150,7 @@ impl<'a> Flat<'a> {
     }
 
     /// The arguments of each.
-    fn named(&self, name: &str) -> impl Iterator<Item = &'a [String]> {
+    fn named<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'a [String]> + 'b {
         let of_name = move |it: &&'a Directive| Some(it.words.split_first()?).filter(|(word, _)| *word == name);
         self.directives.iter().filter_map(of_name).map(|(_, arguments)| arguments)
     }

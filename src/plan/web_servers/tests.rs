@@ -107,6 +107,23 @@ fn several_pairs_are_shown_and_files_of_others_are_refused() {
 }
 
 #[test]
+fn dots_in_a_path_are_resolved_and_what_cannot_be_configured_is_named() {
+    let site = |chain: &str, key: &str| {
+        format!(
+            "# configuration file /etc/nginx/nginx.conf:\nhttp {{ server {{ listen 443 ssl; server_name a.example.com; \
+                 ssl_certificate \"{chain}\"; ssl_certificate_key \"{key}\"; }} }}"
+        )
+    };
+    let found = one(nginx(&site("../tls/./c.pem", "/etc//nginx/../../../k.pem")), "a.example.com");
+    assert_eq!(paths(&found), ["/etc/tls/c.pem", "/k.pem"]);
+    for (chain, key) in [("/a\u{1b}[2J", "/k"), ("/same", "/same"), ("/{nome}/c", "/k"), ("/c", &"/k".repeat(3000))] {
+        let found = one(nginx(&site(chain, key)), "a.example.com");
+        assert!(!found.is_complete() && found.notes.len() == 1, "{found:?}");
+        assert!(!found.notes[0].contains('\u{1b}'));
+    }
+}
+
+#[test]
 fn apache_resolves_what_it_defines_and_joins_lines() {
     let text = include_str!("testdata/apache-2.4.txt");
     let apache = |unit| server(ServerKind::Apache, "/usr/sbin/apachectl", unit, text);
@@ -206,7 +223,38 @@ fn hostile_configurations_end() {
         "ServerName \u{85}\"",
     ];
     let texts = [deep, itself].into_iter().chain(broken.map(|text| format!("{head}{text}")));
-    for text in texts.chain([NGINX.repeat(300)]) {
+    // A few lines that stand for thousands of sites, each with long words, and many patterns for many files.
+    let long = "x".repeat(100_000);
+    let pair = format!("ssl_certificate /{long}; ssl_certificate_key /{long}; ").repeat(3);
+    let site = "server { listen 1 ssl; include /n; } ";
+    let names = format!("# configuration file /n:\nserver_name {long} a.example.com; {pair}");
+    let nginx_sites = format!("{head}http {{ {pair} {} }}\n{names}", site.repeat(2_000));
+    let patterns = format!("{head}http {{ {} }}\n", "include /*[*a*?*b*; ".repeat(2_000))
+        + &(0..2_000).map(|number| format!("# configuration file /{number}:\n")).collect::<String>();
+    let host = "<VirtualHost *:1>\nSSLEngine on\nServerAlias ${A}${A} ${A}\n</VirtualHost>\n";
+    let certificate = "SSLCertificateFile ${A}\nSSLCertificateKeyFile ${A}\n".repeat(100);
+    let apache = format!("Define: A=/{long}\n{head}{certificate}{}", host.repeat(2_000));
+    let bind = "bind :1 ssl crt a crt b crt c\n".repeat(2_000);
+    let haproxy = format!("{head}global\ncrt-base /{long}\nfrontend x\n{bind}");
+    let policy = format!(r#"{{"certificate_selection":{{"any_tag":["t"]}},"match":{{"sni":["{}"]}}}}"#, "y".repeat(50));
+    let file = r#"{"certificate":"/a","key":"/b","tags":["t","t"]}"#;
+    let caddy = format!(
+        r#"{{"apps":{{"http":{{"servers":{{"s":{{"tls_connection_policies":[{}]}}}}}},"tls":{{"certificates":{{"load_files":[{}]}}}}}}}}"#,
+        vec![policy; 2_000].join(","),
+        vec![file; 2_000].join(",")
+    );
+    for sites in [nginx::sites(&nginx_sites), apache::sites(&apache), haproxy::sites(&haproxy), caddy::sites(&caddy)] {
+        let length = |files: &Files| match files {
+            Files::Pair(fullchain, key) => fullchain.len() + key.len(),
+            Files::Combined(text) | Files::Folder(text) | Files::Unusable(text) => text.len(),
+        };
+        let of = |site: &Site| {
+            site.names.iter().map(String::len).sum::<usize>() + site.files.iter().map(length).sum::<usize>()
+        };
+        assert!(sites.iter().map(of).sum::<usize>() <= MOST_BYTES);
+        assert!(!sites.is_empty());
+    }
+    for text in texts.chain([NGINX.repeat(300), nginx_sites, patterns, apache, haproxy, caddy]) {
         for kind in [ServerKind::Nginx, ServerKind::Apache, ServerKind::Haproxy, ServerKind::Caddy] {
             of(server(kind, "/x", None, &text), "a.example.com");
         }
