@@ -56,6 +56,9 @@ pub enum DnsError {
     Update(#[from] UpdateError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// The provider makes and removes TXT records alone.
+    #[error("{name}: this DNS provider changes no address records")]
+    NoAddressRecords { name: String },
     /// The provider's secret cannot be read.
     #[error("{}", .0.what)]
     Unread(Box<Finding>),
@@ -90,7 +93,7 @@ impl DnsError {
             Self::NoZone { .. } => Code::DnsNoZone,
             Self::SeveralZones { .. } => Code::DnsSeveralZones,
             Self::Insecure | Self::Client { .. } => Code::DnsApiClient,
-            Self::Name { .. } => Code::DnsName,
+            Self::Name { .. } | Self::NoAddressRecords { .. } => Code::DnsName,
             Self::NoResolvers { .. } | Self::Lookup { .. } => Code::DnsLookup,
             Self::Loop { .. } => Code::DnsCnameLoop,
             Self::NoServers { .. } => Code::DnsNoServers,
@@ -149,6 +152,7 @@ impl DnsError {
             Self::Insecure => "write an https URL",
             Self::Client { .. } => "see `network.ca_file` (PEM) and `network.proxy`",
             Self::Name { .. } => "see `domains`",
+            Self::NoAddressRecords { .. } => "see docs/dns.md for the providers that failover works with",
             Self::NoResolvers { .. } => "write `dns.resolvers`",
             Self::Lookup { .. } => {
                 "see that this machine's resolvers (`dns.resolvers`) or the DoH servers (`dns.doh`) answer; certd tries again by itself"

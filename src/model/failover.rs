@@ -1,0 +1,45 @@
+//! Address records as failover sees and changes them.
+
+use core::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// An A or AAAA record as the provider's API has it: enough to find it unchanged, and to make it anew as it was. Serialized
+/// in the journal of withdrawals.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AddressRecord {
+    /// The provider's identifier, opaque; empty where records have none. A record that comes back gets another.
+    pub id: String,
+    /// The owner: in lower case, without the dot at its end.
+    pub name: String,
+    pub address: IpAddr,
+    /// Seconds; 1 is "automatic" at Cloudflare.
+    pub ttl: u32,
+    /// Visitors get the provider's own addresses instead.
+    #[serde(default)]
+    pub proxied: bool,
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// What else belongs to the record and has to come back with it (tags and settings at Cloudflare), as the API's JSON;
+    /// empty: nothing.
+    #[serde(default)]
+    pub settings: String,
+    /// When it was last changed, in the provider's words; empty where it does not say. Another value is another's change.
+    #[serde(default)]
+    pub changed: String,
+}
+
+impl AddressRecord {
+    /// Whether both are the same record, whatever was changed of it in the meantime.
+    pub fn is_at(&self, name: &str, address: IpAddr) -> bool {
+        self.name == name && self.address == address
+    }
+}
+
+/// The result of a change that is made only if the records are still as they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swap {
+    Done,
+    /// Another has changed them since: nothing was done. The text says what, escaped.
+    Changed(String),
+}
