@@ -2,7 +2,10 @@
 
 use core::net::IpAddr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::cert::NodeName;
 
 /// An A or AAAA record as the provider's API has it: enough to find it unchanged, and to make it anew as it was. Serialized
 /// in the journal of withdrawals.
@@ -42,4 +45,20 @@ pub enum Swap {
     Done,
     /// Another has changed them since: nothing was done. The text says what, escaped.
     Changed(String),
+}
+
+/// A journalled withdrawal that has not ended. It is on disk before the provider is asked: the record may still be in DNS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    pub node: NodeName,
+    /// As it was read before it was removed.
+    pub record: AddressRecord,
+    pub at: Timestamp,
+    /// Escaped.
+    pub why: String,
+    /// The last attempt to withdraw or to restore it, and how many have failed in a row.
+    #[serde(default)]
+    pub attempted_at: Option<Timestamp>,
+    #[serde(default)]
+    pub failed: u32,
 }

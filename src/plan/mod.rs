@@ -12,6 +12,7 @@ pub mod crls;
 pub mod delivery;
 pub mod discovery;
 pub mod disks;
+pub mod failover;
 pub mod fence;
 pub mod health;
 pub mod hold;
