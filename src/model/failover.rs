@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Finding;
 use crate::cert::NodeName;
 
 /// An A or AAAA record as the provider's API has it: enough to find it unchanged, and to make it anew as it was. Serialized
@@ -45,6 +46,13 @@ pub enum Swap {
     Done,
     /// Another has changed them since: nothing was done. The text says what, escaped.
     Changed(String),
+}
+
+/// What `certd run` last found to say of failover, for commands that only look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverNotes {
+    pub at: Timestamp,
+    pub findings: Vec<Finding>,
 }
 
 /// A journalled withdrawal that has not ended. It is on disk before the provider is asked: the record may still be in DNS.

@@ -36,7 +36,7 @@ pub use dialogue::{Base, Committed, ConfigTest, Prepared, Refusal};
 pub use disk::{AcmeClient, AtPath, Disk, Exposed, Found, Installed, Leftover, Looked, NodeClock, Renewal};
 pub use drift::{Compared, Drift};
 pub use exit::{Exit, worst};
-pub use failover::{AddressRecord, Swap, Withdrawal};
+pub use failover::{AddressRecord, FailoverNotes, Swap, Withdrawal};
 pub use finding::{Advice, Area, Finding, Severity};
 pub use health::{Health, HealthAnswer, HealthPlace, HealthState};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, ServerAnswer};
