@@ -14,6 +14,7 @@ mod failover;
 mod finding;
 mod health;
 mod inventory;
+mod marker;
 mod persisted_state;
 mod probe_error;
 mod provider;
@@ -39,6 +40,7 @@ pub use exit::{Exit, worst};
 pub use failover::{AddressRecord, FailoverNotes, Swap, Withdrawal};
 pub use finding::{Advice, Area, Finding, Severity};
 pub use health::{Health, HealthAnswer, HealthPlace, HealthState};
+pub use marker::{Marker, marker_name};
 pub use inventory::{Addresses, AtProvider, Caa, CaaRecord, CaaSet, InDns, Inventory, Named, ServerAnswer};
 pub use persisted_state::{
     Ari, AriFailed, Attempts, Begun, DeliveryAttempts, Fence, Held, KEY_COMPROMISE, PersistedState, Rehearsal,

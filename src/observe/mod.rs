@@ -4,6 +4,7 @@ pub mod ari;
 pub mod discover;
 pub mod disks;
 pub mod dns;
+pub(crate) mod failover;
 pub(crate) mod health;
 pub mod revocations;
 pub mod route;
